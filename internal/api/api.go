@@ -1,0 +1,231 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"refresher/internal/origin"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// Minter makes the tokens of the classic endpoints. It is safe for concurrent
+// use.
+type Minter interface {
+	// Mint makes a token for each service of id, valid from issuedAt to
+	// expiresAt (Unix seconds). A *session.Error says that id breaks one of
+	// Agora's rules.
+	Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+}
+
+// Renewer renews a session against its key.
+type Renewer interface {
+	RenewByKey(session.Resume) (session.Push, error)
+}
+
+// Config is what an API needs. All fields are required unless they say
+// otherwise.
+type Config struct {
+	Minter  Minter
+	Renewer Renewer
+	// TTL is the lifetime of tokens whose request names none, MaxTTL the
+	// longest that one may name. Whole seconds.
+	TTL, MaxTTL time.Duration
+	Origins     origin.Policy
+	Logger      *slog.Logger
+	// WebSocket serves /v1/ws.
+	WebSocket http.Handler
+	// Page serves everything that is not an endpoint. May be nil.
+	Page http.Handler
+}
+
+// API is the public HTTP handler. It is safe for concurrent use.
+type API struct {
+	config Config
+	routes []route
+}
+
+// maxBody is the longest request body that is read, in bytes.
+const maxBody = 8 << 10
+
+// New makes an API.
+func New(c Config) (*API, error) {
+	if c.Minter == nil || c.Renewer == nil || c.Logger == nil || c.WebSocket == nil {
+		return nil, errors.New("api: Minter, Renewer, Logger and WebSocket are required")
+	}
+	a := &API{config: c}
+	a.routes = []route{
+		{http.MethodGet, []string{"ping"}, ping},
+		{http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
+		{http.MethodGet, []string{"rtm", "*"}, a.rtm},
+		{http.MethodGet, []string{"rte", "*", "*", "*", "*"}, a.rte},
+		{http.MethodGet, []string{"rte", "*", "*", "*", "*", "*"}, a.rte},
+		{http.MethodGet, []string{"chat", "app"}, a.chatApp},
+		{http.MethodGet, []string{"chat", "account", "*"}, a.chatAccount},
+		{http.MethodPost, []string{"getToken"}, a.getToken},
+		{http.MethodPost, []string{"fetch_rtc_token"}, a.fetchRTCToken},
+		{http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew},
+	}
+	return a, nil
+}
+
+// endpoint answers one kind of request. args are the variable parts of its
+// path. The value is sent as JSON.
+type endpoint func(r *http.Request, args []string) (any, error)
+
+// route is a path and its methods. In a path, * stands for one part.
+type route struct {
+	method  string
+	path    []string
+	respond endpoint
+}
+
+// ServeHTTP implements http.Handler. It splits paths itself, because
+// http.ServeMux would redirect what it thinks unclean, and a channel may be
+// named "." or "..".
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts, err := split(r.URL)
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	if len(parts) == 2 && parts[0] == "v1" && parts[1] == "ws" {
+		a.config.WebSocket.ServeHTTP(w, r)
+		return
+	}
+	var allowed []string
+	for _, route := range a.routes {
+		args, ok := match(route.path, parts)
+		if !ok {
+			continue
+		}
+		allowed = append(allowed, route.method)
+		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
+			a.answer(w, r, route.respond, args)
+			return
+		}
+	}
+	switch {
+	case allowed != nil && r.Method == http.MethodOptions:
+		a.preflight(w, r, allowed)
+	case allowed != nil:
+		w.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
+		a.write(w, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(allowed, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
+	case a.config.Page != nil:
+		a.config.Page.ServeHTTP(w, r)
+	default:
+		a.write(w, http.StatusNotFound, problem{"no such endpoint", session.CodeBadRequest, http.StatusNotFound})
+	}
+}
+
+// split cuts a path into its parts, each unescaped by itself, so that an
+// escaped slash stays within its part. One slash at the end is ignored.
+func split(u *url.URL) ([]string, error) {
+	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		text, err := url.PathUnescape(part)
+		if err != nil {
+			return nil, session.Errorf(session.CodeBadRequest, "path: not well escaped; write a percent sign as %%25")
+		}
+		parts[i] = text
+	}
+	return parts, nil
+}
+
+// match reports whether parts fit pattern, and what stands for its stars.
+func match(pattern, parts []string) (args []string, ok bool) {
+	if len(pattern) != len(parts) {
+		return nil, false
+	}
+	for i, p := range pattern {
+		switch {
+		case p == "*":
+			args = append(args, parts[i])
+		case p != parts[i]:
+			return nil, false
+		}
+	}
+	return args, true
+}
+
+func (a *API) answer(w http.ResponseWriter, r *http.Request, respond endpoint, args []string) {
+	a.cors(w, r)
+	h := w.Header() // as the classic servers do: tokens must not be cached
+	h.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
+	h.Set("Expires", "-1")
+	h.Set("Pragma", "no-cache")
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	value, err := respond(r, args)
+	if err != nil {
+		a.fail(w, err)
+		return
+	}
+	a.write(w, http.StatusOK, value)
+}
+
+// problem is the body of a refusal.
+type problem struct {
+	Error  string       `json:"error"`
+	Code   session.Code `json:"code"`
+	Status int          `json:"status"`
+}
+
+// fail answers err: what is meant for the client as it is, anything else as an
+// internal error whose cause stays in the log.
+func (a *API) fail(w http.ResponseWriter, err error) {
+	var ended *session.EndedError
+	var refused *session.Error
+	switch {
+	case errors.As(err, &ended):
+		a.write(w, http.StatusGone, problem{ended.Error(), session.CodeUnknownSession, http.StatusGone})
+	case errors.As(err, &refused):
+		status := protocol.StatusForError(refused.Code)
+		a.write(w, status, problem{refused.Message, refused.Code, status})
+	default:
+		a.config.Logger.Error("request failed", "error", err)
+		a.write(w, http.StatusInternalServerError, problem{"the server failed; try again", session.CodeInternal, http.StatusInternalServerError})
+	}
+}
+
+func (a *API) write(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		a.config.Logger.Error("encode answer", "error", err)
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the server failed; try again","code":"internal","status":500}`)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		a.config.Logger.Debug("answer not delivered", "error", err)
+	}
+}
+
+// cors lets pages of allowed origins read the answer.
+func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Add("Vary", "Origin")
+	from := r.Header.Get("Origin")
+	if from == "" || !a.config.Origins.Allows(from, r.Host) {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", from)
+	return true
+}
+
+// preflight answers the question that a browser asks before a request with
+// headers of its own. X-Requested-With is what Agora's web samples send.
+func (a *API) preflight(w http.ResponseWriter, r *http.Request, allowed []string) {
+	if a.cors(w, r) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Methods", strings.Join(append(allowed, http.MethodOptions), ", "))
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Requested-With")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,308 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// CauseClassic is the cause of tokens that the classic endpoints hand out.
+const CauseClassic session.Cause = "classic"
+
+func ping(*http.Request, []string) (any, error) {
+	return struct {
+		Message string `json:"message"`
+	}{"pong"}, nil
+}
+
+// rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
+func (a *API) rtc(r *http.Request, args []string) (any, error) {
+	rtc, err := rtcFromPath(args)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := a.mint(r, session.Identity{RTC: &rtc})
+	return struct {
+		RTCToken string `json:"rtcToken"`
+	}{tokens.RTC}, err
+}
+
+// rtm answers /rtm/{uid}.
+func (a *API) rtm(r *http.Request, args []string) (any, error) {
+	rtm, err := rtmUser("uid", args[0])
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := a.mint(r, session.Identity{RTM: &rtm})
+	return struct {
+		RTMToken string `json:"rtmToken"`
+	}{tokens.RTM}, err
+}
+
+// rte answers /rte/{channel}/{role}/{tokentype}/{uid}[/{rtmuid}]: both tokens.
+// Without rtmuid the RTM user has the RTC user's name.
+func (a *API) rte(r *http.Request, args []string) (any, error) {
+	rtc, err := rtcFromPath(args[:4])
+	if err != nil {
+		return nil, err
+	}
+	rtm, err := rtmUser("rtmuid", args[len(args)-1])
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := a.mint(r, session.Identity{RTC: &rtc, RTM: &rtm})
+	return struct {
+		RTCToken string `json:"rtcToken"`
+		RTMToken string `json:"rtmToken"`
+	}{tokens.RTC, tokens.RTM}, err
+}
+
+// chatApp answers /chat/app: the application's own Chat token.
+func (a *API) chatApp(r *http.Request, _ []string) (any, error) {
+	return a.chat(r, session.Chat{})
+}
+
+// chatAccount answers /chat/account/{id}.
+func (a *API) chatAccount(r *http.Request, args []string) (any, error) {
+	if args[0] == "" {
+		return nil, session.Errorf(session.CodeBadRequest, "id: is empty; want a Chat user id")
+	}
+	return a.chat(r, session.Chat{UserID: args[0]})
+}
+
+func (a *API) chat(r *http.Request, chat session.Chat) (any, error) {
+	tokens, err := a.mint(r, session.Identity{Chat: &chat})
+	return struct {
+		ChatToken string `json:"chatToken"`
+	}{tokens.Chat}, err
+}
+
+// tokenRequest is the body of POST /getToken.
+type tokenRequest struct {
+	TokenType string `json:"tokenType"`
+	Channel   string `json:"channel"`
+	Role      text   `json:"role"`
+	UID       text   `json:"uid"`
+	Expire    *int64 `json:"expire"` // seconds
+}
+
+// getToken answers POST /getToken: one token of the type that the body names.
+func (a *API) getToken(r *http.Request, _ []string) (any, error) {
+	var q tokenRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	ttl, err := a.ttl("expire", q.Expire)
+	if err != nil {
+		return nil, err
+	}
+	var id session.Identity
+	switch q.TokenType {
+	case "rtc":
+		rtc := session.RTC{Channel: q.Channel}
+		if rtc.Role, err = role(string(q.Role)); err != nil {
+			return nil, err
+		}
+		if err = anyUser(&rtc, string(q.UID)); err != nil {
+			return nil, err
+		}
+		id.RTC = &rtc
+	case "rtm":
+		rtm, err := rtmUser("uid", string(q.UID))
+		if err != nil {
+			return nil, err
+		}
+		id.RTM = &rtm
+	case "chat":
+		id.Chat = &session.Chat{UserID: string(q.UID)}
+	default:
+		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
+	}
+	tokens, err := a.mintFor(id, ttl)
+	return struct {
+		Token string `json:"token"`
+	}{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
+}
+
+// rtcTokenRequest is the body of POST /fetch_rtc_token.
+type rtcTokenRequest struct {
+	UID         text   `json:"uid"`
+	ChannelName string `json:"ChannelName"`
+	Role        text   `json:"role"`
+	Expire      *int64 `json:"expire"` // seconds
+}
+
+// fetchRTCToken answers POST /fetch_rtc_token, as Agora's samples call it.
+func (a *API) fetchRTCToken(r *http.Request, _ []string) (any, error) {
+	var q rtcTokenRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	ttl, err := a.ttl("expire", q.Expire)
+	if err != nil {
+		return nil, err
+	}
+	rtc := session.RTC{Channel: q.ChannelName}
+	if rtc.Role, err = role(string(q.Role)); err != nil {
+		return nil, err
+	}
+	if rtc.UID, err = uid(string(q.UID)); err != nil {
+		return nil, err
+	}
+	tokens, err := a.mintFor(session.Identity{RTC: &rtc}, ttl)
+	return struct {
+		Code  string `json:"code"`
+		Token string `json:"token"`
+	}{"200", tokens.RTC}, err
+}
+
+// mint makes tokens that live as long as the request's expiry parameter says.
+func (a *API) mint(r *http.Request, id session.Identity) (session.Tokens, error) {
+	var seconds *int64
+	if q := r.URL.Query(); q.Has("expiry") {
+		n, err := strconv.ParseInt(q.Get("expiry"), 10, 64)
+		if err != nil {
+			return session.Tokens{}, session.Errorf(session.CodeBadRequest, "expiry: want a whole number of seconds")
+		}
+		seconds = &n
+	}
+	ttl, err := a.ttl("expiry", seconds)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	return a.mintFor(id, ttl)
+}
+
+func (a *API) mintFor(id session.Identity, ttl time.Duration) (session.Tokens, error) {
+	now := time.Now().Unix()
+	return a.config.Minter.Mint(id, CauseClassic, now, now+int64(ttl/time.Second))
+}
+
+// ttl is the lifetime asked for, nil for none.
+func (a *API) ttl(field string, seconds *int64) (time.Duration, error) {
+	if seconds == nil {
+		return a.config.TTL, nil
+	}
+	if most := int64(a.config.MaxTTL / time.Second); *seconds <= 0 || *seconds > most {
+		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
+	}
+	return time.Duration(*seconds) * time.Second, nil
+}
+
+// rtcFromPath reads channel, role, token type and user.
+func rtcFromPath(args []string) (session.RTC, error) {
+	rtc := session.RTC{Channel: args[0]}
+	var err error
+	if rtc.Role, err = role(args[1]); err != nil {
+		return rtc, err
+	}
+	switch args[2] {
+	case "uid":
+		rtc.UID, err = uid(args[3])
+	case "userAccount":
+		rtc.Account, err = account(args[3])
+	default:
+		err = session.Errorf(session.CodeBadRequest, `tokentype: want "uid" or "userAccount"`)
+	}
+	return rtc, err
+}
+
+// role reads a role by any of the names it has in the classic servers and in
+// Agora's samples.
+func role(s string) (session.Role, error) {
+	switch s {
+	case "publisher", "1":
+		return session.Publisher, nil
+	case "subscriber", "audience", "2":
+		return session.Subscriber, nil
+	default:
+		return 0, session.Errorf(session.CodeBadRequest, `role: is incorrect; want "publisher", "subscriber" or "audience" (or 1, 2)`)
+	}
+}
+
+// uid reads a numeric uid. The Android UIKit sends one of 2^31 or more as the
+// negative number that it is in 32 signed bits.
+func uid(s string) (uint32, error) {
+	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n < 0 {
+		return uint32(int32(n)), nil //nolint:gosec // the wrap is the point
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0, session.Errorf(session.CodeBadRequest, "uid: want an integer from 0 to 4294967295")
+	}
+	return uint32(n), nil
+}
+
+func account(s string) (string, error) {
+	if s == "" {
+		return "", session.Errorf(session.CodeBadRequest, "uid: is empty; want a user account of 1 to 255 bytes")
+	}
+	return s, nil
+}
+
+// anyUser takes a number for a uid and anything else for a user account.
+func anyUser(rtc *session.RTC, s string) error {
+	var err error
+	if _, isNumber := strconv.ParseInt(s, 10, 64); isNumber == nil || errors.Is(isNumber, strconv.ErrRange) {
+		rtc.UID, err = uid(s)
+	} else {
+		rtc.Account, err = account(s)
+	}
+	return err
+}
+
+// rtmUser reads an RTM user id; "0" is what a client without one sends.
+func rtmUser(field, s string) (session.RTM, error) {
+	if s == "" || s == "0" {
+		return session.RTM{}, session.Errorf(session.CodeBadRequest, `%s: want an RTM user id; "0" is none`, field)
+	}
+	return session.RTM{UserID: s}, nil
+}
+
+// text is a JSON string, or a number taken as its digits.
+type text string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	var n json.Number
+	if err := json.Unmarshal(b, &n); err != nil {
+		return session.Errorf(session.CodeBadRequest, "uid and role: want strings or numbers")
+	}
+	*t = text(n)
+	return nil
+}
+
+// decode reads the request's body, one JSON object.
+func decode(r *http.Request, into any) error {
+	body, err := io.ReadAll(r.Body)
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return session.Errorf(session.CodeBadRequest, "body: want at most %d bytes", tooLong.Limit)
+	case err != nil:
+		return session.Errorf(session.CodeBadRequest, "body: not readable")
+	case len(bytes.TrimSpace(body)) == 0:
+		return session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
+	}
+	var refused *session.Error
+	var typed *json.UnmarshalTypeError
+	switch err := json.Unmarshal(body, into); {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return refused
+	case errors.As(err, &typed) && typed.Field != "":
+		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", typed.Field, typed.Value)
+	default:
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)
+	}
+}

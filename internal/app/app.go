@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/agora"
+	"refresher/internal/api"
+	"refresher/internal/origin"
+	"refresher/internal/scheduler"
+	"refresher/internal/session"
+	"refresher/internal/ws"
+	"refresher/web/demo"
+)
+
+// Limits on what an HTTP client may take its time for, and on its headers.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+	// stopTimeout bounds what is still to be done once the drain window is
+	// over.
+	stopTimeout = 10 * time.Second
+)
+
+// App is the service on one node.
+type App struct {
+	config    Config
+	logger    *slog.Logger
+	scheduler *scheduler.Scheduler
+	hub       *ws.Hub
+	public    *http.Server
+	ops       *http.Server
+	health    *health
+
+	publicListener, opsListener net.Listener
+}
+
+// New makes the service and opens its ports; nothing is served until Run. On
+// an error nothing is left open.
+func New(c Config, logger *slog.Logger) (*App, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	registry := newRegistry()
+
+	mint, err := newMinter(c, registry)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := newSealer(c)
+	if err != nil {
+		return nil, err
+	}
+	origins, err := origin.NewPolicy(c.AllowedOrigins)
+	if err != nil {
+		return nil, err
+	}
+	sched, err := scheduler.New(scheduler.Config{
+		App: c.AppID, Minter: mint, Sealer: sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
+		Logger: logger.With("component", "scheduler"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	hub, err := ws.New(ws.Config{
+		Sessions: sched, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
+		Logger: logger.With("component", "ws"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var page http.Handler
+	if c.Page {
+		page = demo.Handler()
+	}
+	handler, err := api.New(api.Config{
+		Minter: mint, Renewer: sched, TTL: c.Policy.TTL, MaxTTL: c.Policy.MaxTTL, Origins: origins,
+		Logger: logger.With("component", "api"), WebSocket: hub, Page: page,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, logger: logger, scheduler: sched, hub: hub, health: &health{}}
+	a.public = newServer(handler, logger.With("component", "http"))
+	a.ops = newServer(newOps(registry, a.health), logger.With("component", "ops"))
+	if a.publicListener, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if a.opsListener, err = net.Listen("tcp", c.OpsListen); err != nil {
+		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
+	}
+	return a, nil
+}
+
+// Addr is the address of the public port.
+func (a *App) Addr() net.Addr { return a.publicListener.Addr() }
+
+// OpsAddr is the address of the operations port.
+func (a *App) OpsAddr() net.Addr { return a.opsListener.Addr() }
+
+// Run serves until ctx is done, then drains: the node reports itself not
+// ready, clients are told when to connect again, spread over the drain window,
+// and then everything stops. A second signal, which cancels force, cuts the
+// drain short. Run returns nil after a drain, and only when all that it started
+// is gone.
+func (a *App) Run(ctx, force context.Context) error {
+	var parts sync.WaitGroup
+	failed := make(chan error, 2)
+	serve := func(name string, s *http.Server, l net.Listener) {
+		parts.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", name, err)
+			}
+		})
+	}
+	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
+	parts.Go(func() { _ = a.hub.Run(keep) })       // returns nil
+	serve("ops port", a.ops, a.opsListener)
+	serve("public port", a.public, a.publicListener)
+	a.health.ready.Store(true)
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.AppID)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		a.drain(force)
+	case err = <-failed:
+		a.health.ready.Store(false)
+	}
+
+	// What was started last stops first.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err = errors.Join(err, a.public.Shutdown(stopping))
+	a.hub.Close()
+	stopKeeping()
+	err = errors.Join(err, a.ops.Shutdown(stopping))
+	parts.Wait()
+	a.logger.Info("stopped")
+	return err
+}
+
+// drain sends the clients away.
+func (a *App) drain(force context.Context) {
+	a.health.ready.Store(false)
+	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
+	// The clients' last answers may take a little longer than the window.
+	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+stopTimeout)
+	defer cancel()
+	a.hub.Drain(ctx, a.config.DrainWindow)
+}
+
+// newServer is an HTTP server with limits on everything a client can stretch.
+// There is no write timeout: a WebSocket sets its own, and other answers fit
+// in the kernel's buffers.
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// newSealer seals resume keys under the configured secret, or one derived from
+// the App Certificate, which all nodes of a service share anyhow.
+func newSealer(c Config) (*session.Sealer, error) {
+	secret := []byte(c.SessionSecret)
+	if c.SessionSecret == "" {
+		var err error
+		if secret, err = hkdf.Key(sha256.New, []byte(c.AppCertificate), nil, "refresher session secret 1", 32); err != nil {
+			return nil, fmt.Errorf("derive session secret: %w", err)
+		}
+	}
+	secrets := [][]byte{secret}
+	if c.PreviousSessionSecret != "" {
+		secrets = append(secrets, []byte(c.PreviousSessionSecret))
+	}
+	return session.NewSealer(secrets...)
+}
+
+// minter counts what an agora.Minter makes: every token of the service goes
+// through it.
+type minter struct {
+	*agora.Minter
+	issued *prometheus.CounterVec
+}
+
+func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
+	version, err := agora.ParseVersion(c.TokenVersion)
+	if err != nil {
+		return nil, fmt.Errorf("token-version: %w", err)
+	}
+	m, err := agora.NewMinter(c.AppID, c.AppCertificate, version)
+	if err != nil {
+		return nil, err
+	}
+	issued := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_tokens_issued_total",
+		Help: "Tokens minted, by Agora service, token version, and what they were minted for.",
+	}, []string{"service", "version", "cause"})
+	r.MustRegister(issued)
+	return &minter{Minter: m, issued: issued}, nil
+}
+
+// Mint implements scheduler.Minter and api.Minter.
+func (m *minter) Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	tokens, err := m.Minter.Mint(id, issuedAt, expiresAt)
+	if err != nil {
+		return tokens, err
+	}
+	m.count("rtc", tokens.RTC, cause)
+	m.count("rtm", tokens.RTM, cause)
+	m.count("chat", tokens.Chat, cause)
+	return tokens, nil
+}
+
+func (m *minter) count(service, token string, cause session.Cause) {
+	if token != "" {
+		m.issued.WithLabelValues(service, token[:len("007")], string(cause)).Inc()
+	}
+}

@@ -1,0 +1,8 @@
+// Package client is a client of the service in Go: it joins, keeps the newest
+// tokens, confirms them, and comes back by itself after every loss. The
+// terminal command, the load generator and the end-to-end tests are made of it.
+//
+// It knows the protocol and what a good client owes it: full-jitter backoff,
+// heartbeats, resuming with the newest key, obeying reconnect and the terminal
+// close codes. It does not know what tokens are used for.
+package client

@@ -1,0 +1,8 @@
+// Package protocol holds the words of the wire: every message of the
+// WebSocket protocol refresher.v1, its close codes, and the form of an error.
+// The meaning of each is in docs/protocol.md; docs/asyncapi.yaml describes the
+// same messages to machines.
+//
+// The package turns bytes into the types of package session and back. It knows
+// nothing of connections, of time, or of what a message does.
+package protocol

@@ -1,0 +1,131 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+)
+
+// atRiskUnder is how little life may be left in a client's tokens, while their
+// renewal is unconfirmed, before the session counts as at risk. Agora's own
+// warning comes 30 s before the end.
+const atRiskUnder = 30 * time.Second
+
+// lookAhead are the spans, in seconds, that sessions falling due are counted
+// for.
+var lookAhead = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
+
+type metrics struct {
+	sessions map[session.State]prometheus.Gauge
+	renewals struct{ acked, nacked, expired, ended prometheus.Counter }
+	lag      prometheus.Histogram
+	ack      prometheus.Histogram
+	margin   prometheus.Histogram
+}
+
+func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
+	sessions := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "refresher_sessions",
+		Help: "Sessions that this node keeps: attached to a connection, or detached and waiting for their client.",
+	}, []string{"state"})
+	renewals := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_renewals_total",
+		Help: "Renewals by outcome: acked by the client, nacked by its SDK, expired before they were confirmed, ended with their session.",
+	}, []string{"outcome"})
+	m := &metrics{
+		sessions: map[session.State]prometheus.Gauge{
+			session.Attached: sessions.WithLabelValues("attached"),
+			session.Detached: sessions.WithLabelValues("detached"),
+		},
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "refresher_push_lag_seconds",
+			Help:    "How long after its due time a push was written.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+		ack: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "refresher_ack_seconds",
+			Help:    "Time from the last push of a bundle to its ack.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+		margin: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "refresher_renewal_margin_seconds",
+			Help:    "Life left in the client's old tokens when it confirmed the new ones.",
+			Buckets: []float64{0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600},
+		}),
+	}
+	m.renewals.acked = renewals.WithLabelValues("acked")
+	m.renewals.nacked = renewals.WithLabelValues("nacked")
+	m.renewals.expired = renewals.WithLabelValues("expired")
+	m.renewals.ended = renewals.WithLabelValues("ended")
+	r.MustRegister(sessions, renewals, m.lag, m.ack, m.margin, &outlook{
+		scheduler: s,
+		atRisk: prometheus.NewDesc("refresher_sessions_at_risk",
+			"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil),
+		due: prometheus.NewDesc("refresher_schedule_due_seconds",
+			"The schedule as it stands: in how many seconds the sessions next fall due.", nil, nil),
+	})
+	return m
+}
+
+// moved counts a session's change of state.
+func (m *metrics) moved(from, to session.State) {
+	if from == to {
+		return
+	}
+	m.sessions[from].Dec()
+	if g := m.sessions[to]; g != nil {
+		g.Inc()
+	}
+}
+
+// acked counts a confirmed renewal.
+func (m *metrics) acked(a session.Acked) {
+	m.renewals.acked.Inc()
+	m.margin.Observe(a.Margin.Seconds())
+}
+
+// outlook reads from the queue, at each scrape, what lies ahead.
+type outlook struct {
+	scheduler   *Scheduler
+	atRisk, due *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (o *outlook) Describe(ch chan<- *prometheus.Desc) {
+	ch <- o.atRisk
+	ch <- o.due
+}
+
+// Collect implements prometheus.Collector.
+func (o *outlook) Collect(ch chan<- prometheus.Metric) {
+	s := o.scheduler
+	buckets := make(map[float64]uint64, len(lookAhead))
+	for _, span := range lookAhead {
+		buckets[span.Seconds()] = 0
+	}
+	var atRisk, count uint64
+	var sum float64
+	s.mu.Lock()
+	now := s.clock.now().Mono
+	s.queue.Each(func(e *entry, due, expires time.Duration) {
+		if e.ended {
+			return
+		}
+		if e.atRisk && expires-now < atRiskUnder {
+			atRisk++
+		}
+		wait := max(0, due-now)
+		count++
+		sum += wait.Seconds()
+		for _, span := range lookAhead {
+			if wait <= span {
+				buckets[span.Seconds()]++
+			}
+		}
+	})
+	s.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(o.atRisk, prometheus.GaugeValue, float64(atRisk))
+	ch <- prometheus.MustNewConstHistogram(o.due, count, sum, buckets)
+}

@@ -1,0 +1,166 @@
+package scheduler
+
+import "time"
+
+// Queue orders entries by when they next need attention. Each entry stands in
+// it at most once. Once its time has come an entry waits in a second order, by
+// when its tokens run out: with more to do than time, the call that is closest
+// to losing its tokens goes first.
+//
+// All operations but Each are O(log n). Times are on the monotonic clock. It is
+// not safe for concurrent use.
+type Queue struct {
+	waiting heap // by due
+	ready   heap // by expires; due has come
+}
+
+// item is an entry's place in the queue. The times are copied into it, so that
+// sifting and scanning stay within one array.
+type item struct {
+	key     time.Duration // what the heap orders by
+	due     time.Duration
+	expires time.Duration
+	entry   *entry
+}
+
+// position is where an entry stands; the zero value is nowhere.
+type position struct {
+	heap  *heap
+	index int
+}
+
+// queued reports whether the entry is in a queue.
+func (p *position) queued() bool { return p.heap != nil }
+
+// Set puts e at due, wherever it stood before. expires is when its tokens run
+// out. It reports whether e is now the first that is waited for.
+func (q *Queue) Set(e *entry, due, expires time.Duration) bool {
+	it := item{key: due, due: due, expires: expires, entry: e}
+	switch e.heap {
+	case &q.waiting:
+		q.waiting.replace(e.index, it)
+	case &q.ready:
+		q.ready.remove(e.index)
+		q.waiting.push(it)
+	default:
+		q.waiting.push(it)
+	}
+	return q.waiting.items[0].entry == e
+}
+
+// Remove takes e out, if it is in.
+func (q *Queue) Remove(e *entry) {
+	if e.queued() {
+		e.heap.remove(e.index)
+	}
+}
+
+// Next takes out the most urgent entry whose time has come. When there is
+// none it returns nil and the time at which the next one comes, or never.
+func (q *Queue) Next(now time.Duration) (*entry, time.Duration) {
+	for len(q.waiting.items) > 0 && q.waiting.items[0].due <= now {
+		it := q.waiting.items[0]
+		q.waiting.remove(0)
+		it.key = it.expires
+		q.ready.push(it)
+	}
+	if len(q.ready.items) > 0 {
+		e := q.ready.items[0].entry
+		q.ready.remove(0)
+		return e, 0
+	}
+	if len(q.waiting.items) > 0 {
+		return nil, q.waiting.items[0].due
+	}
+	return nil, never
+}
+
+// Len is the number of entries in the queue.
+func (q *Queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
+
+// Each calls f for every entry, in no order.
+func (q *Queue) Each(f func(e *entry, due, expires time.Duration)) {
+	for _, h := range []*heap{&q.waiting, &q.ready} {
+		for _, it := range h.items {
+			f(it.entry, it.due, it.expires)
+		}
+	}
+}
+
+// never is a time that does not come.
+const never = time.Duration(1<<63 - 1)
+
+// arity is the number of children of a heap's node. Four children share a
+// cache line or two, which makes a shallower heap the faster one.
+const arity = 4
+
+// heap is a d-ary min-heap that keeps every entry told of its position.
+type heap struct {
+	items []item
+}
+
+func (h *heap) push(it item) {
+	h.items = append(h.items, it)
+	h.up(len(h.items)-1, it)
+}
+
+// remove takes out the item at index i.
+func (h *heap) remove(i int) {
+	h.items[i].entry.position = position{}
+	last := len(h.items) - 1
+	it := h.items[last]
+	h.items[last] = item{} // let go of the entry
+	h.items = h.items[:last]
+	if i < last {
+		h.replace(i, it)
+	}
+}
+
+// replace puts it at index i in place of what is there, and restores the order.
+func (h *heap) replace(i int, it item) {
+	if i > 0 && it.key < h.items[(i-1)/arity].key {
+		h.up(i, it)
+	} else {
+		h.down(i, it)
+	}
+}
+
+// up moves the hole at i up to where it belongs, and fills it.
+func (h *heap) up(i int, it item) {
+	for i > 0 {
+		parent := (i - 1) / arity
+		if h.items[parent].key <= it.key {
+			break
+		}
+		h.place(i, h.items[parent])
+		i = parent
+	}
+	h.place(i, it)
+}
+
+// down moves the hole at i down to where it belongs, and fills it.
+func (h *heap) down(i int, it item) {
+	for {
+		first := i*arity + 1
+		if first >= len(h.items) {
+			break
+		}
+		least := first
+		for c := first + 1; c < min(first+arity, len(h.items)); c++ {
+			if h.items[c].key < h.items[least].key {
+				least = c
+			}
+		}
+		if it.key <= h.items[least].key {
+			break
+		}
+		h.place(i, h.items[least])
+		i = least
+	}
+	h.place(i, it)
+}
+
+func (h *heap) place(i int, it item) {
+	h.items[i] = it
+	it.entry.position = position{heap: h, index: i}
+}

@@ -1,0 +1,332 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+)
+
+// Minter makes the tokens. It is safe for concurrent use.
+type Minter interface {
+	// Mint makes one bundle: a token for each service of id, all valid from
+	// issuedAt to expiresAt (Unix seconds). A *session.Error says that id
+	// breaks one of Agora's rules. cause is for the books only.
+	Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+}
+
+// Config is what a Scheduler needs. All fields are required unless they say
+// otherwise.
+type Config struct {
+	App    string // the App ID that tokens are minted for
+	Minter Minter
+	Sealer *session.Sealer
+	Policy session.Policy
+	// MaxSessions is how many sessions the node takes on by join; resumes
+	// are always taken. Zero is no limit.
+	MaxSessions int
+	// Concurrency is how many pushes may be in the making at once. A client
+	// that does not read holds one of them for a write deadline. Zero means
+	// 1024.
+	Concurrency int
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// Scheduler keeps the sessions of one node and renews their tokens on time.
+// All methods are safe for concurrent use.
+//
+// Lock order: entry.mu, then Scheduler.mu. Scheduler.mu is a leaf: nothing is
+// called under it that can block.
+type Scheduler struct {
+	config  Config
+	metrics *metrics
+	clock   clock
+	slots   chan struct{}  // one for each push in the making
+	pushes  sync.WaitGroup // the same, to wait for
+	wake    chan struct{}  // tells Run that there is an earlier deadline
+
+	mu      sync.Mutex
+	entries map[string]*entry // by session id; guarded by mu
+	queue   Queue             // guarded by mu
+	open    int               // entries that have not ended; guarded by mu
+}
+
+// entry is one session on this node. An ended session stays as a bare entry
+// until its terms run out, so that its keys are known to be dead.
+type entry struct {
+	mu      sync.Mutex
+	session *session.Session // guarded by mu; nil once ended
+	client  session.Client   // guarded by mu; nil while detached
+	ending  session.Ending   // guarded by mu; set once ended
+	counted session.State    // guarded by mu; the state that the metrics know
+	id      string           // fixed
+
+	position      // guarded by Scheduler.mu
+	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
+	ended    bool // guarded by Scheduler.mu
+}
+
+// clockCheckEvery is how often Run looks whether the wall clock was set.
+const clockCheckEvery = 5 * time.Second
+
+// stepWindow is the span over which renewals are spread that a step of the
+// wall clock made due.
+const stepWindow = 30 * time.Second
+
+// retryAfterError is when a renewal is tried again that failed in the making.
+const retryAfterError = time.Second
+
+// New makes a Scheduler. Nothing is renewed until Run is called.
+func New(c Config) (*Scheduler, error) {
+	if c.App == "" || c.Minter == nil || c.Sealer == nil || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("scheduler: App, Minter, Sealer, Logger and Registerer are required")
+	}
+	if err := c.Policy.Check(); err != nil {
+		return nil, err
+	}
+	if c.Concurrency <= 0 {
+		c.Concurrency = 1024
+	}
+	s := &Scheduler{
+		config:  c,
+		clock:   newClock(),
+		slots:   make(chan struct{}, c.Concurrency),
+		wake:    make(chan struct{}, 1),
+		entries: make(map[string]*entry),
+	}
+	s.metrics = newMetrics(s, c.Registerer)
+	return s, nil
+}
+
+// Run renews tokens as they fall due, until ctx is done. It returns once the
+// pushes that it began are over.
+func (s *Scheduler) Run(ctx context.Context) error {
+	defer s.pushes.Wait()
+	check := time.NewTicker(clockCheckEvery)
+	defer check.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		e, next := s.pop()
+		if e != nil {
+			select {
+			case s.slots <- struct{}{}:
+			case <-ctx.Done():
+				return nil
+			}
+			s.pushes.Go(func() {
+				defer func() { <-s.slots }()
+				s.fire(e)
+			})
+			continue
+		}
+		if next != never {
+			timer.Reset(next - s.clock.now().Mono)
+		}
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		case <-check.C:
+			s.checkClock()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// pop takes the most urgent session that is due, or tells when the next is.
+func (s *Scheduler) pop() (*entry, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.Next(s.clock.now().Mono)
+}
+
+// fire does what a session's deadline asks for.
+func (s *Scheduler) fire(e *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer s.commit(e)
+	if e.session == nil { // ended, and its terms have run out
+		return
+	}
+	now := s.clock.now()
+	due := e.session.Deadline()
+	task, cause := e.session.Due(now)
+	switch task {
+	case session.Renew:
+		s.renew(e, cause, now)
+		s.metrics.lag.Observe((s.clock.now().Mono - due).Seconds())
+	case session.Repeat:
+		s.send(e, e.session.Repeat(now))
+		s.metrics.lag.Observe((s.clock.now().Mono - due).Seconds())
+	case session.GiveUp:
+		s.log(e, slog.LevelWarn, "client is silent, closing its connection")
+		client := e.client
+		s.detach(e, e.session.Epoch(), now)
+		client.Lost()
+	case session.RunOut:
+		s.metrics.renewals.expired.Inc()
+		s.log(e, slog.LevelWarn, "tokens ran out while nobody was connected")
+	case session.Expire:
+		s.end(e, session.EndExpired)
+	case session.Wait:
+	}
+}
+
+// renew mints a new bundle and sends it. e.mu is held.
+func (s *Scheduler) renew(e *entry, cause session.Cause, now session.Instant) {
+	push, err := s.issue(e, cause, now)
+	var ended *session.EndedError
+	switch {
+	case errors.As(err, &ended):
+		s.end(e, ended.Reason)
+	case err != nil:
+		s.config.Logger.Error("renewal failed, trying again", "session", e.id, "error", err, "retry_seconds", retryAfterError.Seconds())
+		e.session.Defer(retryAfterError, now)
+	default:
+		s.send(e, push)
+	}
+}
+
+// issue mints the session's next bundle. e.mu is held.
+func (s *Scheduler) issue(e *entry, cause session.Cause, now session.Instant) (session.Push, error) {
+	tokens, err := s.mint(e.session, cause, now)
+	if err != nil {
+		return session.Push{}, err
+	}
+	push := e.session.Issue(tokens, cause, now)
+	if push.Rejoin {
+		s.metrics.renewals.expired.Inc()
+		s.log(e, slog.LevelWarn, "tokens ran out unconfirmed, telling the client to join again")
+	}
+	return push, nil
+}
+
+func (s *Scheduler) mint(ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
+	issuedAt, expiresAt, err := ses.Lifetime(now)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	return s.config.Minter.Mint(ses.Identity, cause, issuedAt, expiresAt)
+}
+
+// send writes push to the client; one that cannot take it is not connected any
+// more. e.mu is held.
+func (s *Scheduler) send(e *entry, push session.Push) {
+	if e.client == nil {
+		return
+	}
+	if err := e.client.Push(push); err != nil {
+		s.log(e, slog.LevelInfo, "push failed", "error", err)
+		s.detach(e, e.session.Epoch(), s.clock.now())
+	}
+}
+
+// detach takes the session's connection away. e.mu is held.
+func (s *Scheduler) detach(e *entry, epoch uint64, now session.Instant) {
+	if e.session == nil || !e.session.Detach(epoch, now) {
+		return
+	}
+	e.client = nil
+	s.log(e, slog.LevelInfo, "session detached", "epoch", epoch)
+}
+
+// end ends the session for good and tells its client. e.mu is held.
+func (s *Scheduler) end(e *entry, reason session.EndReason) {
+	if e.session.Unconfirmed() {
+		s.metrics.renewals.ended.Inc()
+	}
+	e.ending = e.session.Ending(reason)
+	s.log(e, slog.LevelInfo, "session ended", "reason", string(reason), "access_ends_at", e.ending.AccessEndsAt)
+	e.session.End()
+	if e.client != nil {
+		e.client.End(e.ending)
+		e.client = nil
+	}
+}
+
+// commit brings the queue and the metrics in step with the session, after
+// every change to it. It is the one place where either is written. e.mu is
+// held.
+func (s *Scheduler) commit(e *entry) {
+	ses := e.session
+	if ses == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !e.queued() { // its terms have run out, so that its keys are worth nothing
+			s.forget(e)
+		}
+		return
+	}
+	state := ses.State()
+	s.metrics.moved(e.counted, state)
+	e.counted = state
+	due, expires := ses.Deadline(), ses.HeldExpires()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == session.Ended {
+		s.open--
+		e.session, e.ended, e.atRisk = nil, true, false
+		if e.ending.Reason == session.EndExpired {
+			// Its client may come back late: the key then opens it anew,
+			// if its terms allow.
+			s.queue.Remove(e)
+			s.forget(e)
+			return
+		}
+		now := s.clock.now()
+		due = now.Mono + now.Until(ses.Terms.Until)
+	}
+	e.atRisk = ses.Unconfirmed() && state != session.Ended
+	if s.queue.Set(e, due, expires) {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// forget takes e out of the table. s.mu is held.
+func (s *Scheduler) forget(e *entry) {
+	if s.entries[e.id] == e { // not its successor, made anew from a key
+		delete(s.entries, e.id)
+	}
+}
+
+// checkClock looks whether the wall clock was set, and if so tells the
+// sessions.
+func (s *Scheduler) checkClock() {
+	step := s.clock.step()
+	if step == 0 {
+		return
+	}
+	s.config.Logger.Warn("the wall clock was set", "step_seconds", step.Seconds())
+	s.mu.Lock()
+	entries := make([]*entry, 0, len(s.entries))
+	for _, e := range s.entries {
+		entries = append(entries, e)
+	}
+	s.mu.Unlock()
+	s.pushes.Go(func() { // aside, since a session may be locked by a slow write
+		for _, e := range entries {
+			e.mu.Lock()
+			if e.session != nil {
+				e.session.ClockStepped(step, stepWindow, s.clock.now())
+				s.commit(e)
+			}
+			e.mu.Unlock()
+		}
+	})
+}
+
+// log writes one line about a session. e.mu is held.
+func (s *Scheduler) log(e *entry, level slog.Level, message string, args ...any) {
+	s.config.Logger.With("session", e.id).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
+}

@@ -1,0 +1,53 @@
+package session
+
+import "time"
+
+// Join is a client's wish to open a session.
+type Join struct {
+	Identity Identity
+	// TTL is the lifetime of the tokens, in whole seconds; zero is the
+	// operator's default.
+	TTL time.Duration
+}
+
+// Resume is a client's wish to go on with a session that it holds the key to.
+type Resume struct {
+	Session string
+	Key     string // sealed, see Sealer
+	// Seq is the newest bundle that the client applied.
+	Seq uint64
+	// ExpiresAt is when the tokens run out that the client holds, in Unix
+	// seconds; 0 when it does not say. It helps a node that knows no more
+	// than the key.
+	ExpiresAt int64
+}
+
+// Client is what a session does to its connection. Calls for one session come
+// one at a time. No method blocks for longer than a write deadline, and none
+// calls back into the Attachment.
+type Client interface {
+	// Joined answers the join or resume that attached the client.
+	Joined(Joined) error
+	// Push hands over a new bundle, or the same one again.
+	Push(Push) error
+	// End says why the session is over and closes the connection.
+	End(Ending)
+	// Lost closes the connection as dead: the client does not answer.
+	Lost()
+}
+
+// Attachment is what a connection does to its session. Once a newer attachment
+// has taken its place, its methods do nothing. They are safe for concurrent
+// use. Errors are *Error and leave the session as it was.
+type Attachment interface {
+	// Ack: the SDK accepted bundle seq.
+	Ack(seq uint64) error
+	// Nack: the SDK refused bundle seq, with its code and message.
+	Nack(seq uint64, code, message string) error
+	// Renew: fresh tokens now.
+	Renew()
+	// Leave: the call is over.
+	Leave()
+	// Detach: the connection is gone.
+	Detach()
+}

@@ -1,0 +1,27 @@
+package session
+
+import "time"
+
+// Instant is one reading of both of a node's clocks. The two are never mixed
+// up, because they answer different questions: Mono says when to act, and
+// cannot be set back or forth; Unix is what Agora counts expiries in, and can.
+type Instant struct {
+	// Mono is the monotonic clock, since an origin that is fixed for the
+	// life of the process and means nothing outside it.
+	Mono time.Duration
+	// UnixMs is the wall clock in Unix milliseconds.
+	UnixMs int64
+}
+
+// Unix is the wall clock in whole Unix seconds, rounded down.
+func (i Instant) Unix() int64 { return i.UnixMs / 1000 }
+
+// Until is how far ahead of i the wall-clock second unix lies, in time that
+// the monotonic clock will count; negative when it has passed.
+func (i Instant) Until(unix int64) time.Duration {
+	return time.Duration(unix*1000-i.UnixMs) * time.Millisecond
+}
+
+// at is the monotonic moment at which the wall clock, left alone, will show
+// the second unix.
+func (i Instant) at(unix int64) time.Duration { return i.Mono + i.Until(unix) }

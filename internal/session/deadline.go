@@ -1,0 +1,98 @@
+package session
+
+import "time"
+
+// Task is what a session's deadline asks for.
+type Task uint8
+
+const (
+	// Wait: nothing yet; the deadline moved while it was being looked at.
+	Wait Task = iota
+	// Renew: mint a new bundle and push it.
+	Renew
+	// Repeat: push the unconfirmed bundle once more.
+	Repeat
+	// GiveUp: nothing came back; close the connection as dead.
+	GiveUp
+	// RunOut: the tokens of a session that nobody is connected to are dead.
+	// Count it, once.
+	RunOut
+	// Expire: the session is over, by its terms or because nobody came back.
+	Expire
+)
+
+// never is a deadline that does not come.
+const never = time.Duration(1<<63 - 1)
+
+// due is when the newest bundle wants to be renewed.
+func (s *Session) due() time.Duration {
+	if s.renewBy != 0 {
+		return s.renewBy
+	}
+	before := s.RenewBefore()
+	return s.issued.expires - before - jitter(s.ID, before)
+}
+
+// Deadline is the monotonic moment at which the session next needs attention.
+// It follows from the state alone, so there is always exactly one; after every
+// change the scheduler asks for it anew.
+func (s *Session) Deadline() time.Duration {
+	switch s.state {
+	case Attached:
+		d := never
+		if p := s.pending; p != nil {
+			d = p.retry
+			if !p.rejoin && s.held.known() {
+				d = min(d, s.held.expires)
+			}
+		} else if !s.final() {
+			d = s.due()
+		}
+		if s.final() {
+			d = min(d, s.issued.expires)
+		}
+		return d
+	case Detached:
+		if !s.ranOut {
+			return s.issued.expires
+		}
+		return s.windowEnds()
+	default:
+		return never
+	}
+}
+
+// windowEnds is when a session that nobody came back to is over.
+func (s *Session) windowEnds() time.Duration {
+	return max(s.detachedAt+s.policy.ResumeWindow, s.issued.expires)
+}
+
+// Due says what the deadline asks for, once it has come.
+func (s *Session) Due(now Instant) (Task, Cause) {
+	if now.Mono < s.Deadline() {
+		return Wait, ""
+	}
+	if s.final() && s.issued.expires <= now.Mono {
+		return Expire, ""
+	}
+	if s.state == Detached {
+		if !s.ranOut {
+			s.ranOut = true
+			return RunOut, ""
+		}
+		return Expire, ""
+	}
+	p := s.pending
+	switch {
+	case p == nil:
+		return Renew, CauseSchedule
+	case p.refused && p.retry <= now.Mono:
+		return Renew, CauseNack
+	case p.retry <= now.Mono && s.silent >= SilentTries:
+		return GiveUp, ""
+	case s.turned(now):
+		return Renew, p.cause
+	default:
+		return Repeat, ""
+	}
+}

@@ -1,0 +1,55 @@
+// Package session holds what a session is and the rules of its life. A session
+// is one call's claim to fresh tokens: an identity (which channel, which user),
+// the terms it was granted, and where the client stands.
+//
+// The package is pure: it does no I/O, reads no clock, starts no goroutine, and
+// imports nothing but the standard library. It knows neither WebSockets, nor
+// Redis, nor how a token is made. Callers hand it the time and serialise the
+// calls for one session.
+//
+// # A session's life
+//
+//	      join                    resume (a key at least as new
+//	       │                        as the newest proven one)
+//	       ▼                      ┌──────────────────────────────┐
+//	┌─────────────┐  connection   │       ┌──────────────┐       │
+//	│  Attached   │──lost─────────┼──────►│   Detached   │───────┘
+//	└──────┬──────┘  silence      │       └──────┬───────┘
+//	       │    ▲────────────────-┘              │ tokens ran out and
+//	       │ left, denied,                       │ the resume window
+//	       │ revoked, terms over                 │ passed; or terms over
+//	       ▼                                     ▼
+//	┌────────────────────────────────────────────────────┐
+//	│                       Ended                        │
+//	└────────────────────────────────────────────────────┘
+//
+// While attached, the newest bundle of tokens is either confirmed or pending:
+//
+//	               due: expires − renewBefore − jitter
+//	┌───────────┐   or the client asks (renew)    ┌───────────┐──┐ AckTimeout:
+//	│ confirmed │────────────────────────────────►│  pending  │  │ same seq again,
+//	└───────────┘◄────────────────────────────────└───────────┘◄─┘ SilentTries at most,
+//	                          ack                   │  │  ▲       then the connection
+//	                                           nack │  │  │       is given up
+//	                                                ▼  ▼  │
+//	                                             new seq  └ new seq, action "rejoin":
+//	                                                        what the client held ran out
+//
+// # What holds
+//
+//   - Deadline follows from the state alone: a session that has not ended has
+//     exactly one, and nothing has to be kept in step with it.
+//   - Only an ack moves the due time. A bundle that is not confirmed is pushed
+//     again, under the same seq, or replaced by one with a higher seq.
+//   - seq rises by one with each bundle and never falls. A bundle never expires
+//     before the one before it, never after the session's terms, and never
+//     lives longer than MaxLifetime.
+//   - epoch rises with each attachment. A message or a loss of an older
+//     attachment changes nothing.
+//
+// # Time and units
+//
+// Deadlines are monotonic (Instant.Mono), expiries are Unix seconds as Agora
+// counts them. An expiry is translated once, when the bundle is issued; see
+// ClockStepped for what happens when the wall clock is set afterwards.
+package session

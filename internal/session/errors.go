@@ -1,0 +1,37 @@
+package session
+
+import "fmt"
+
+// Code names a refusal on the wire: the `code` of an `error` message and of an
+// HTTP error body. The set is fixed by the protocol; clients branch on it.
+type Code string
+
+const (
+	CodeBadRequest      Code = "bad_request"
+	CodeUnknownType     Code = "unknown_type"
+	CodeUnauthenticated Code = "unauthenticated"
+	CodeForbidden       Code = "forbidden"
+	CodeUnknownSession  Code = "unknown_session"
+	CodeRateLimited     Code = "rate_limited"
+	CodeUnavailable     Code = "unavailable"
+	CodeInternal        Code = "internal"
+)
+
+// Error is a refusal whose text the caller may see: Message names the input
+// that was wrong and what would be right, and never carries a secret. Every
+// other error reaches clients as CodeInternal with a fixed text.
+type Error struct {
+	Code    Code
+	Message string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// Errorf builds an Error.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// ErrUnknown is the one answer to every session and key that do not fit
+// together, so that it teaches nothing about why.
+var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")

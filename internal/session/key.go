@@ -1,0 +1,174 @@
+package session
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Key is what a resume key carries: all that a node must know to go on with a
+// session without asking anyone.
+type Key struct {
+	Session  string
+	App      string
+	Identity Identity
+	Terms    Terms
+	// Epoch numbers the attachment that the key was handed out for, so that
+	// the order of attachments travels with the client and needs no clock.
+	// 0 is a session about to be joined.
+	Epoch uint64
+}
+
+// sealedKey is a Key's plaintext. Its field names are as good as a wire
+// format: nodes of two releases read each other's keys.
+type sealedKey struct {
+	App        string      `json:"app"`
+	RTC        *sealedRTC  `json:"rtc,omitempty"`
+	RTM        *sealedUser `json:"rtm,omitempty"`
+	Chat       *sealedUser `json:"chat,omitempty"`
+	TTLSeconds int64       `json:"ttl"`
+	Until      int64       `json:"until"`
+	Epoch      uint64      `json:"epoch"`
+}
+
+type sealedRTC struct {
+	Channel string `json:"channel"`
+	UID     uint32 `json:"uid,omitempty"`
+	Account string `json:"account,omitempty"`
+	Role    Role   `json:"role"`
+}
+
+type sealedUser struct {
+	UserID string `json:"userId"`
+}
+
+const (
+	// keyFormat is the first byte of a sealed key.
+	keyFormat = 1
+	// keyInfo separates this use of the secret from any other.
+	keyInfo = "refresher resume key 1 "
+	// minSecret is the fewest bytes that a secret may have.
+	minSecret = 16
+	// maxSealed bounds what Open looks at. The longest key that Seal makes
+	// is under 1.5 KiB.
+	maxSealed = 4096
+)
+
+// Sealer seals and opens resume keys: AES-256-GCM under a key derived by
+// HKDF-SHA256 from the secret and the session's id. Deriving one per session
+// binds a key to its session, and keeps the number of random nonces under any
+// one key far from where they could repeat. All nodes that share the secret
+// can open each other's keys. It is safe for concurrent use.
+type Sealer struct {
+	secrets [][]byte // the first one seals, all open
+}
+
+// NewSealer makes a Sealer that seals under the first secret and opens under
+// any, so that a secret can be replaced while keys sealed under it are out.
+// Each wants at least 16 bytes.
+func NewSealer(secrets ...[]byte) (*Sealer, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("session secret: want at least one")
+	}
+	for _, s := range secrets {
+		if len(s) < minSecret {
+			return nil, fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(s))
+		}
+	}
+	return &Sealer{secrets: secrets}, nil
+}
+
+// Seal turns k into the opaque string that the client keeps.
+func (s *Sealer) Seal(k Key) (string, error) {
+	plain := sealedKey{App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch}
+	if r := k.Identity.RTC; r != nil {
+		plain.RTC = &sealedRTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}
+	}
+	if r := k.Identity.RTM; r != nil {
+		plain.RTM = &sealedUser{r.UserID}
+	}
+	if r := k.Identity.Chat; r != nil {
+		plain.Chat = &sealedUser{r.UserID}
+	}
+	text, err := json.Marshal(plain)
+	if err != nil {
+		return "", fmt.Errorf("seal resume key: %w", err)
+	}
+	aead, err := sessionAEAD(s.secrets[0], k.Session)
+	if err != nil {
+		return "", fmt.Errorf("seal resume key: %w", err)
+	}
+	sealed := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+len(text)+aead.Overhead())
+	sealed[0] = keyFormat
+	rand.Read(sealed[1:]) //nolint:errcheck // crypto/rand.Read never fails
+	sealed = aead.Seal(sealed, sealed[1:], text, sealed[:1])
+	return base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// Open reads a sealed key of the session that the client names. Its error is
+// ErrUnknown, whatever is wrong with the key.
+func (s *Sealer) Open(session, sealed string) (Key, error) {
+	if len(sealed) > maxSealed || len(session) > maxSealed {
+		return Key{}, ErrUnknown
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
+	if err != nil || len(raw) == 0 || raw[0] != keyFormat {
+		return Key{}, ErrUnknown
+	}
+	for _, secret := range s.secrets {
+		aead, err := sessionAEAD(secret, session)
+		if err != nil {
+			return Key{}, fmt.Errorf("open resume key: %w", err)
+		}
+		n := 1 + aead.NonceSize()
+		if len(raw) < n {
+			return Key{}, ErrUnknown
+		}
+		if text, err := aead.Open(nil, raw[1:n], raw[n:], raw[:1]); err == nil {
+			return parseKey(session, text)
+		}
+	}
+	return Key{}, ErrUnknown
+}
+
+// parseKey reads a plaintext that some node sealed.
+func parseKey(session string, text []byte) (Key, error) {
+	var plain sealedKey
+	if err := json.Unmarshal(text, &plain); err != nil {
+		return Key{}, fmt.Errorf("open resume key: %w", err)
+	}
+	k := Key{
+		Session: session, App: plain.App, Epoch: plain.Epoch,
+		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until},
+	}
+	if r := plain.RTC; r != nil {
+		k.Identity.RTC = &RTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}
+	}
+	if r := plain.RTM; r != nil {
+		k.Identity.RTM = &RTM{UserID: r.UserID}
+	}
+	if r := plain.Chat; r != nil {
+		k.Identity.Chat = &Chat{UserID: r.UserID}
+	}
+	return k, nil
+}
+
+// sessionAEAD is the cipher for one session's keys.
+func sessionAEAD(secret []byte, session string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, keyInfo+session, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}

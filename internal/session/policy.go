@@ -1,0 +1,99 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+)
+
+// MaxLifetime is the longest life that Agora gives a token; it cuts longer
+// ones silently.
+const MaxLifetime = 24 * time.Hour
+
+// SilentTries is how many pushes in a row may go unanswered before the
+// connection is given up as dead.
+const SilentTries = 2
+
+// Bounds of the default head start of a renewal, see Policy.RenewBefore.
+const (
+	minRenewBefore = 45 * time.Second
+	maxRenewBefore = 5 * time.Minute
+)
+
+// Policy is what the operator decides for all sessions alike. It is shared and
+// read-only.
+type Policy struct {
+	// TTL is the lifetime of tokens whose client asks for none; MinTTL and
+	// MaxTTL bound what it may ask for. Whole seconds.
+	TTL, MinTTL, MaxTTL time.Duration
+	// MaxSession is how long a session may go on.
+	MaxSession time.Duration
+	// RenewBefore is how long before their expiry tokens are renewed. Zero
+	// means a tenth of their lifetime, between 45 s and 5 min. It is never
+	// more than half the lifetime.
+	RenewBefore time.Duration
+	// AckTimeout is how long the client has to confirm a push.
+	AckTimeout time.Duration
+	// ResumeWindow is how long a session at least stays open without a
+	// connection. It stays longer while its tokens are good.
+	ResumeWindow time.Duration
+}
+
+// Terms are those of a session that is joined now.
+func (p *Policy) Terms(ttl time.Duration, now Instant) (Terms, error) {
+	if ttl == 0 {
+		ttl = p.TTL
+	}
+	if ttl < p.MinTTL || ttl > p.MaxTTL {
+		return Terms{}, Errorf(CodeBadRequest, "ttl: want %d to %d seconds, have %d",
+			p.MinTTL/time.Second, p.MaxTTL/time.Second, ttl/time.Second)
+	}
+	return Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second)}, nil
+}
+
+// Check reports the first setting that cannot work.
+func (p *Policy) Check() error {
+	switch {
+	case p.MinTTL < 2*time.Second:
+		return errors.New("min-ttl: want at least 2s, or no renewal fits in")
+	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
+		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
+	case p.TTL < p.MinTTL || p.TTL > p.MaxTTL:
+		return fmt.Errorf("token-ttl: want min-ttl to max-ttl (%s to %s); have %s", p.MinTTL, p.MaxTTL, p.TTL)
+	case p.MaxSession < p.MinTTL:
+		return fmt.Errorf("max-session: want at least min-ttl (%s); have %s", p.MinTTL, p.MaxSession)
+	case p.RenewBefore < 0:
+		return fmt.Errorf("renew-before: want 0 (a tenth of the ttl) or more; have %s", p.RenewBefore)
+	case p.AckTimeout < 100*time.Millisecond:
+		return fmt.Errorf("ack-timeout: want at least 100ms; have %s", p.AckTimeout)
+	case p.ResumeWindow < 0:
+		return fmt.Errorf("resume-window: want 0 or more; have %s", p.ResumeWindow)
+	}
+	return nil
+}
+
+// renewBefore is the head start for tokens of one lifetime, in whole seconds.
+func (p *Policy) renewBefore(ttl time.Duration) time.Duration {
+	d := p.RenewBefore
+	if d == 0 {
+		d = min(max(ttl/10, minRenewBefore), maxRenewBefore)
+	}
+	return min(d, ttl/2).Truncate(time.Second)
+}
+
+// fraction maps a session id to [0, 1). It is the same on every node and for
+// the whole life of the session, so that a session keeps its place in the
+// spread when it moves.
+func fraction(id string) float64 {
+	h := fnv.New64a()
+	h.Write([]byte(id)) //nolint:errcheck // a hash never fails
+	return float64(h.Sum64()>>11) / (1 << 53)
+}
+
+// jitter is how much earlier than its head start a session renews: up to half
+// of it, so that calls that began together do not renew together, and only
+// ever earlier.
+func jitter(id string, renewBefore time.Duration) time.Duration {
+	return time.Duration(fraction(id) * float64(renewBefore/2))
+}

@@ -1,0 +1,362 @@
+package session
+
+import (
+	"time"
+)
+
+// MaxSeq is the highest seq a client may claim: JavaScript counts exactly up
+// to 2^53, and this leaves room to go on counting.
+const MaxSeq = 1 << 52
+
+// State is where a session is in its life; see the diagram in the package
+// documentation.
+type State uint8
+
+const (
+	Attached State = iota
+	Detached
+	Ended
+)
+
+// Cause is why a bundle was minted.
+type Cause string
+
+const (
+	CauseJoin     Cause = "join"
+	CauseResume   Cause = "resume"
+	CauseSchedule Cause = "schedule"
+	CauseRenew    Cause = "renew"
+	CauseNack     Cause = "nack"
+)
+
+// EndReason is why a session ended, as the client is told.
+type EndReason string
+
+const (
+	EndLeft       EndReason = "left"
+	EndRevoked    EndReason = "revoked"
+	EndDenied     EndReason = "denied"
+	EndExpired    EndReason = "expired"
+	EndSuperseded EndReason = "superseded"
+)
+
+// Terms is what was agreed for one session when it was joined.
+type Terms struct {
+	// TTL is the lifetime of its tokens, in whole seconds.
+	TTL time.Duration
+	// Until is the Unix second after which it is not renewed any more, and
+	// which no token of it outlives.
+	Until int64
+}
+
+// bundle is what is remembered of one minted bundle.
+type bundle struct {
+	seq       uint64
+	expiresAt int64         // Unix seconds; 0 = unknown
+	expires   time.Duration // the same moment on the monotonic clock
+}
+
+// known reports whether there is such a bundle and its expiry is known.
+func (b bundle) known() bool { return b.expiresAt != 0 }
+
+// pending is the newest bundle while the client has not confirmed it.
+type pending struct {
+	tokens  Tokens
+	cause   Cause
+	rejoin  bool          // told to join again, not to renew
+	attempt int           // pushes of this seq so far
+	last    time.Duration // when it was last sent
+	retry   time.Duration // when to act again if nothing comes back
+	refused bool          // the SDK refused it: mint another at retry
+}
+
+// Session is one call's claim to fresh tokens, and the rules for it. It does
+// no I/O and reads no clock. It is not safe for concurrent use.
+type Session struct {
+	ID       string
+	App      string // the App ID its tokens are for
+	Identity Identity
+	Terms    Terms
+
+	policy *Policy
+	state  State
+
+	// epoch numbers the attachments; the newest key carries it. proven is
+	// the newest epoch whose key the client has shown to have: older keys
+	// are refused, newer ones may be the client's first word about them.
+	epoch, proven uint64
+	attachedSeq   uint64 // the seq that the newest attachment began with
+
+	held    bundle   // the newest bundle that the client surely has
+	issued  bundle   // the newest bundle minted
+	pending *pending // set while issued is not confirmed
+
+	minted     bool          // a bundle was issued by this very value
+	silent     int           // pushes in a row without an answer
+	nacks      int           // refusals in a row
+	detachedAt time.Duration // while Detached
+	ranOut     bool          // while Detached: the end of its tokens was reported
+	renewBy    time.Duration // renew earlier than the expiry asks, 0 = not so
+}
+
+// New makes a session that has neither tokens nor a connection yet: one about
+// to be joined, or, when key's epoch is above zero, one taken up again from
+// nothing but its key.
+func New(key Key, policy *Policy, now Instant) *Session {
+	return &Session{
+		ID: key.Session, App: key.App, Identity: key.Identity, Terms: key.Terms,
+		policy: policy, state: Detached, detachedAt: now.Mono,
+		epoch: key.Epoch, proven: key.Epoch,
+	}
+}
+
+// Key is what the newest resume key carries.
+func (s *Session) Key() Key {
+	return Key{Session: s.ID, App: s.App, Identity: s.Identity, Terms: s.Terms, Epoch: s.epoch}
+}
+
+// State tells where the session is in its life.
+func (s *Session) State() State { return s.state }
+
+// Epoch numbers the newest attachment.
+func (s *Session) Epoch() uint64 { return s.epoch }
+
+// Seq is that of the newest bundle.
+func (s *Session) Seq() uint64 { return s.issued.seq }
+
+// Issued reports whether any bundle was minted here, as against on a node that
+// is gone.
+func (s *Session) Issued() bool { return s.minted }
+
+// RenewBefore is the head start of the session's renewals, in whole seconds.
+func (s *Session) RenewBefore() time.Duration { return s.policy.renewBefore(s.Terms.TTL) }
+
+// Unconfirmed reports whether the newest bundle waits for the client's word.
+func (s *Session) Unconfirmed() bool { return s.pending != nil }
+
+// HeldExpires is the monotonic moment at which the tokens run out that the
+// client surely has; 0 when that is not known.
+func (s *Session) HeldExpires() time.Duration { return s.held.expires }
+
+// Ending is the session's end as the client is told of it.
+func (s *Session) Ending(reason EndReason) Ending {
+	return Ending{Reason: reason, AccessEndsAt: s.issued.expiresAt}
+}
+
+// Admit takes the epoch of the key that a client shows. It refuses a key older
+// than one that the client has shown to have, with an EndedError; a key whose
+// successor may have been lost on its way still counts, or that loss would
+// lock the client out.
+func (s *Session) Admit(epoch uint64) error {
+	if epoch < s.proven {
+		return &EndedError{s.Ending(EndSuperseded)}
+	}
+	s.proven = epoch
+	s.epoch = max(s.epoch, epoch)
+	return nil
+}
+
+// Confirm takes the client's claim, made while it comes back, to have applied
+// bundle seq and, when it says so, to hold tokens until expiresAt (Unix
+// seconds). It makes up for an ack that was lost on the way, and for a node
+// that knows no more than the key.
+func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) (Acked, error) {
+	if seq > MaxSeq {
+		return Acked{}, Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
+	}
+	var a Acked
+	switch {
+	case s.issued.seq == 0 && expiresAt > 0:
+		// Bounded by what Agora can have granted, so that a made-up
+		// expiry cannot stretch the tokens that follow.
+		expiresAt = min(expiresAt, now.Unix()+int64(MaxLifetime/time.Second))
+		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
+		s.issued = s.held
+	case s.pending != nil && seq >= s.issued.seq:
+		a = s.settle(now)
+	}
+	s.issued.seq = max(s.issued.seq, seq)
+	return a, nil
+}
+
+// settle makes the newest bundle the one that the client surely has.
+func (s *Session) settle(now Instant) Acked {
+	a := Acked{Settled: true, After: now.Mono - s.pending.last}
+	if s.held.known() {
+		a.Margin = max(0, s.held.expires-now.Mono)
+	}
+	s.held, s.pending, s.nacks = s.issued, nil, 0
+	return a
+}
+
+// Lifetime is that of the next bundle, in Unix seconds: never shorter than
+// what is out already, never past the session's end, never over MaxLifetime.
+// An EndedError says that the session's time is over.
+func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt int64, err error) {
+	issuedAt = now.Unix()
+	expiresAt = max(issuedAt+int64(s.Terms.TTL/time.Second), s.issued.expiresAt)
+	expiresAt = min(expiresAt, s.Terms.Until, issuedAt+int64(MaxLifetime/time.Second))
+	if expiresAt <= issuedAt {
+		return 0, 0, &EndedError{s.Ending(EndExpired)}
+	}
+	return issuedAt, expiresAt, nil
+}
+
+// Attach gives the session a new connection: it raises the epoch and records
+// the tokens that go out with `joined`. A first join needs no confirmation,
+// since the client has nothing else to go on; on a resume it is pushed again
+// until confirmed, like any renewal.
+func (s *Session) Attach(tokens Tokens, now Instant) Push {
+	resumed := s.epoch > 0
+	s.epoch++
+	s.state, s.silent, s.nacks = Attached, 0, 0
+	cause := CauseJoin
+	if resumed {
+		cause = CauseResume
+	}
+	push := s.Issue(tokens, cause, now)
+	s.attachedSeq = push.Seq
+	if !resumed {
+		s.held, s.pending, s.silent = s.issued, nil, 0
+	}
+	return push
+}
+
+// Issue records a bundle just minted with the span that Lifetime gave, and
+// returns it as the push to send.
+func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
+	s.pending = &pending{
+		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
+	}
+	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
+	s.minted, s.renewBy, s.ranOut = true, 0, false
+	s.detachedAt = now.Mono // one that takes tokens while detached is still there
+	return s.Repeat(now)
+}
+
+// Repeat is the push of the unconfirmed bundle, once more.
+func (s *Session) Repeat(now Instant) Push {
+	p := s.pending
+	p.attempt++
+	p.last, p.retry = now.Mono, now.Mono+s.policy.AckTimeout
+	if s.state == Attached {
+		s.silent++
+	}
+	return Push{
+		Seq: s.issued.seq, Tokens: p.tokens, PreviousExpiresAt: s.held.expiresAt,
+		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.UnixMs,
+	}
+}
+
+// Acked is what an ack settled.
+type Acked struct {
+	// Settled is false for a duplicate or outdated ack, which changes nothing.
+	Settled bool
+	// After is the time from the last push to the ack.
+	After time.Duration
+	// Margin is the life that was left in the old tokens, 0 when none was.
+	Margin time.Duration
+}
+
+// Ack takes the client's word that its SDK accepted bundle seq. It alone moves
+// the next due time.
+func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
+	if seq > s.issued.seq {
+		return Acked{}, Errorf(CodeBadRequest, "ack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
+	}
+	if s.state == Attached && seq >= s.attachedSeq {
+		s.proven = s.epoch
+	}
+	s.silent = 0
+	if s.pending == nil || seq < s.issued.seq {
+		return Acked{}, nil
+	}
+	return s.settle(now), nil
+}
+
+// Nack takes the client's word that its SDK refused bundle seq, and reports
+// whether that is news. Another bundle follows: at once after the first
+// refusal, an AckTimeout after each later one, so that an SDK that refuses
+// everything is not flooded.
+func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
+	if seq > s.issued.seq {
+		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
+	}
+	s.silent = 0
+	if seq < s.issued.seq || s.pending != nil && s.pending.refused {
+		return false, nil
+	}
+	if s.pending == nil { // it was confirmed, or needed no confirmation, until now
+		s.pending = &pending{last: now.Mono}
+	}
+	s.pending.refused, s.pending.cause = true, CauseNack
+	s.pending.retry = now.Mono
+	if s.nacks > 0 {
+		s.pending.retry += s.policy.AckTimeout
+	}
+	s.nacks++
+	return true, nil
+}
+
+// Asked says how to answer a client that wants fresh tokens now: by Renew, or
+// by Repeat when a bundle is already on its way. The latter keeps an SDK whose
+// tokens live under its 30 s warning from asking in a circle.
+func (s *Session) Asked(now Instant) Task {
+	s.silent = 0
+	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.turned(now) {
+		return Repeat
+	}
+	return Renew
+}
+
+// Defer puts off a renewal that could not be made now, by d.
+func (s *Session) Defer(d time.Duration, now Instant) {
+	if s.pending != nil {
+		s.pending.retry = now.Mono + d
+		return
+	}
+	s.renewBy = now.Mono + d
+}
+
+// Detach takes the connection of attachment epoch away. It reports false, and
+// changes nothing, when that attachment is not the present one.
+func (s *Session) Detach(epoch uint64, now Instant) bool {
+	if s.state != Attached || epoch != s.epoch {
+		return false
+	}
+	s.state, s.detachedAt = Detached, now.Mono
+	return true
+}
+
+// End ends the session for good.
+func (s *Session) End() { s.state = Ended }
+
+// hasRunOut reports whether the tokens that the client surely has are dead, so
+// that its SDK has left the call and must join again. When it is not known
+// what the client has, its refusal of the newest is taken for that.
+func (s *Session) hasRunOut(now Instant) bool {
+	if s.held.known() {
+		return s.held.expires <= now.Mono
+	}
+	return s.nacks > 0
+}
+
+// turned reports that the client's tokens ran out while the renewal was on its
+// way: what was "renew" must become "rejoin".
+func (s *Session) turned(now Instant) bool { return !s.pending.rejoin && s.hasRunOut(now) }
+
+// final reports that no later expiry than the newest can be given.
+func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
+
+// ClockStepped tells the session that the wall clock moved ahead of the
+// monotonic one by step: its tokens end that much sooner than was thought. It
+// renews that much sooner; sessions that would be due already spread over
+// window, each at its own place, so that a step is no stampede. A step back
+// needs nothing: tokens then live longer than was thought.
+func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
+	if step <= 0 || s.state != Attached || s.pending != nil {
+		return
+	}
+	place := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))
+	s.renewBy = min(s.due(), max(s.due()-step, place))
+}

@@ -1,0 +1,80 @@
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/protocol"
+)
+
+// Sizes of a connection's buffers. What net/http brings along is 4 KiB each
+// way, and its memory of the request besides. Clients say about 100 bytes at a
+// time. A push of two services is some 900 bytes, which the write buffer holds
+// whole, so that it leaves in one system call; longer ones take two.
+const (
+	readBuffer  = 512
+	writeBuffer = 1 << 10
+)
+
+// accept upgrades a request. Nothing of the HTTP request stays referenced, so
+// that its memory goes with its handler.
+func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
+	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.config.WriteTimeout}
+	socket, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{protocol.Subprotocol},
+		InsecureSkipVerify: true, // the origin was checked, by our own rule
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
+	return newConn(h, socket), nil
+}
+
+// leanHijacker hands over a connection with buffers made for this traffic in
+// place of net/http's own.
+type leanHijacker struct {
+	http.ResponseWriter
+	writeTimeout time.Duration
+}
+
+// Hijack implements http.Hijacker.
+func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	netConn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	guarded := &guardedConn{Conn: netConn, writeTimeout: w.writeTimeout}
+	// What the client sent before it had the answer was read already.
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	var source io.Reader = guarded
+	if len(early) > 0 {
+		source = io.MultiReader(bytes.NewReader(bytes.Clone(early)), guarded)
+	}
+	reader := bufio.NewReaderSize(source, max(readBuffer, len(early)))
+	if _, err := reader.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	return guarded, bufio.NewReadWriter(reader, bufio.NewWriterSize(guarded, writeBuffer)), nil
+}
+
+// guardedConn gives each write a deadline, also those that the WebSocket
+// library makes by itself.
+type guardedConn struct {
+	net.Conn
+	writeTimeout time.Duration
+}
+
+func (c *guardedConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

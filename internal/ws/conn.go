@@ -1,0 +1,170 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// conn is one client's connection. It implements session.Client.
+type conn struct {
+	hub    *Hub
+	socket *websocket.Conn
+	gone   chan struct{} // closed when the reader has ended
+
+	sayBy    atomic.Int64 // by when the client must have said something, on the hub's clock
+	attached atomic.Bool
+	closing  atomic.Int32 // the code that this side closed with, 0 = it did not
+
+	// The reader's own.
+	attachment session.Attachment
+	messages   *rate.Limiter
+}
+
+func newConn(h *Hub, socket *websocket.Conn) *conn {
+	c := &conn{
+		hub: h, socket: socket, gone: make(chan struct{}),
+		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
+	}
+	c.sayBy.Store(int64(h.now() + h.config.JoinTimeout))
+	return c
+}
+
+// serve reads until the connection ends. It is the connection's goroutine.
+func (c *conn) serve() {
+	defer c.hub.running.Done()
+	defer close(c.gone)
+	defer c.hub.remove(c)
+	err := c.readAll()
+	if c.attachment != nil {
+		c.attachment.Detach()
+	}
+	code := protocol.CloseCode(c.closing.Load())
+	if code == 0 {
+		// The client closed, or the connection broke.
+		if code = protocol.CloseCode(websocket.CloseStatus(err)); code < 0 {
+			code = protocol.CloseAbnormal
+		}
+		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
+	}
+	c.hub.metrics.closed(code)
+	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
+}
+
+// errClosing ends a reader whose connection is being closed from this side.
+// The closer reads what is left, up to the client's close frame.
+var errClosing = errors.New("closing")
+
+// readAll handles messages until there are no more.
+func (c *conn) readAll() error {
+	for {
+		data, release, err := c.read()
+		if err != nil {
+			return err
+		}
+		err = c.handle(data)
+		release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// buffers holds room for the longest message, and one byte more to see whether
+// it ends there.
+var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
+
+// read waits for the next message. The caller gives data back by release.
+func (c *conn) read() (data []byte, release func(), err error) {
+	// No context: it would cost a goroutine's start and a lock for each
+	// message. Closing the connection is what ends a read.
+	kind, r, err := c.socket.Reader(context.Background())
+	if err != nil {
+		return nil, nil, err
+	}
+	buffer := buffers.Get().(*[protocol.MaxMessage + 1]byte)
+	release = func() { buffers.Put(buffer) }
+	n, err := io.ReadFull(r, buffer[:])
+	switch {
+	case c.closing.Load() != 0:
+		err = errClosing
+	case err == nil:
+		err = c.close(protocol.CloseTooLarge, "too large", protocol.FromError(errTooLarge))
+	case err != io.EOF && err != io.ErrUnexpectedEOF:
+		// the connection broke in the middle of a message
+	case kind != websocket.MessageText:
+		err = c.close(protocol.CloseMalformed, "binary", protocol.FromError(errBinary))
+	default:
+		c.sayBy.Store(int64(c.hub.now() + 2*c.hub.config.Heartbeat))
+		return buffer[:n], release, nil
+	}
+	release()
+	return nil, nil, err
+}
+
+// write sends one message. It may be called by anybody; a client that does not
+// take it within the write timeout is cut off.
+func (c *conn) write(message any) error {
+	data, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	if err := c.socket.Write(context.Background(), websocket.MessageText, data); err != nil {
+		code := protocol.CloseAbnormal
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			code = protocol.CloseTooSlow
+		}
+		c.cut(code)
+		return fmt.Errorf("write message: %w", err)
+	}
+	return nil
+}
+
+// close says last, if there is something to say, and closes the connection
+// with code. It does not wait for that; the first call counts. It returns
+// errClosing, for readers to return.
+func (c *conn) close(code protocol.CloseCode, text string, last any) error {
+	if c.closing.CompareAndSwap(0, int32(code)) {
+		c.hub.running.Go(func() {
+			if last != nil && c.write(last) != nil {
+				return // it is cut off already
+			}
+			_ = c.socket.Close(websocket.StatusCode(code), text) // a client that is gone does not answer
+		})
+	}
+	return errClosing
+}
+
+// cut ends the connection without a word.
+func (c *conn) cut(code protocol.CloseCode) {
+	c.closing.CompareAndSwap(0, int32(code))
+	_ = c.socket.CloseNow() // only fails when it is closed
+}
+
+// Joined implements session.Client.
+func (c *conn) Joined(j session.Joined) error {
+	return c.write(protocol.FromJoined(j, int64(c.hub.config.Heartbeat/time.Second)))
+}
+
+// Push implements session.Client.
+func (c *conn) Push(p session.Push) error { return c.write(protocol.FromPush(p)) }
+
+// End implements session.Client.
+func (c *conn) End(e session.Ending) {
+	_ = c.close(protocol.CloseForEnd(e.Reason), string(e.Reason), protocol.FromEnding(e))
+}
+
+// Lost implements session.Client.
+func (c *conn) Lost() { _ = c.close(protocol.CloseLost, "no ack", nil) }

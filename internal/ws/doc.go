@@ -1,0 +1,46 @@
+// Package ws keeps the connections: it upgrades HTTP requests to WebSockets,
+// reads and checks what clients say, hands that to the sessions, writes what
+// sessions say, finds the connections that are dead, and sends clients away
+// when the node goes. It knows the protocol and its limits; it does not know
+// when tokens are renewed, how they are made, or where sessions are kept.
+//
+// # A connection's life
+//
+//	 HTTP request
+//	      │ upgrade; the HTTP handler returns and its memory is let go
+//	      ▼
+//	┌───────────┐ join or resume accepted ┌────────────┐
+//	│ greeting  │────────────────────────►│  attached  │◄─┐ ack, nack, renew, ping;
+//	└─────┬─────┘                         └─────┬──────┘──┘ pushes from the scheduler
+//	      │ refused (44xx, 1013),               │ leave, ended (1000, 44xx),
+//	      │ nothing in time (4408)              │ silent (4001), does not read (4002),
+//	      ▼                                     ▼ drain (1012), connection lost
+//	┌──────────────────────────────────────────────────┐
+//	│ closing: final message, close frame, 5 s at most │──► detached from its session
+//	└──────────────────────────────────────────────────┘
+//
+// # Who does what
+//
+// One goroutine per connection reads, and is the only one to call into the
+// session. Whoever has something to say writes it, under a write deadline that
+// the connection sets itself; the WebSocket library serialises frames. A client
+// that does not read costs its writer one deadline, once: its connection is
+// closed with 4002. Closing runs beside the reader, for as long as the closing
+// handshake takes.
+//
+// Deadlines for the first message and for heartbeats are not timers: each
+// connection keeps the moment by which it must say something, and a sweep
+// looks at all of them about once a second.
+//
+// # What is guaranteed
+//
+// Messages of one session are written in the order in which the session made
+// them. Nothing is queued: a message is written, or its connection is closed.
+// Delivery is the session's affair, by seq and ack.
+//
+// # Locks
+//
+// A session's lock may be held while a connection is written to, never the
+// other way round: nothing here calls an Attachment with a lock held, and no
+// method of session.Client calls back into the session.
+package ws

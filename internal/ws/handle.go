@@ -1,0 +1,164 @@
+package ws
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+var (
+	errTooLarge = session.Errorf(session.CodeBadRequest, "message too long; want at most %d bytes", protocol.MaxMessage)
+	errBinary   = session.Errorf(session.CodeBadRequest, "binary message; want text, one JSON object each")
+	errTooMany  = session.Errorf(session.CodeRateLimited, "too many messages; want at most %d a second", messagesPerSecond)
+	errGreeting = session.Errorf(session.CodeBadRequest, "the first message must be a join or a resume")
+	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
+)
+
+// handle does what one message asks for. An error ends the reader.
+func (c *conn) handle(data []byte) error {
+	if !c.messages.Allow() {
+		return c.refuse(errTooMany)
+	}
+	m, malformed := protocol.DecodeClient(data)
+	if malformed != nil {
+		return c.refuse(malformed)
+	}
+	if c.attachment == nil {
+		return c.greet(&m)
+	}
+	switch m.Type {
+	case protocol.TypeAck:
+		return c.answer(&m, c.attachment.Ack)
+	case protocol.TypeNack:
+		return c.answer(&m, func(seq uint64) error {
+			code, text := m.SDKError()
+			return c.attachment.Nack(seq, code, text)
+		})
+	case protocol.TypeRenew:
+		c.attachment.Renew()
+	case protocol.TypeLeave:
+		c.attachment.Leave()
+	case protocol.TypePing:
+		return c.write(protocol.Pong{Type: protocol.TypePong, Now: time.Now().UnixMilli()})
+	case protocol.TypeJoin, protocol.TypeResume:
+		return c.write(protocol.FromError(errJoined))
+	default:
+		// The message of a newer client, perhaps: it is told, and goes on.
+		return c.write(protocol.FromError(protocol.UnknownType(m.Type)))
+	}
+	return nil
+}
+
+// answer hands the seq of an ack or nack on. One that the session refuses is
+// reported, and changes nothing.
+func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) error {
+	seq, missing := m.Answer()
+	if missing != nil {
+		return c.write(protocol.FromError(missing))
+	}
+	err := tell(seq)
+	var refused *session.Error
+	if errors.As(err, &refused) {
+		return c.write(protocol.FromError(refused))
+	}
+	return err
+}
+
+// greet handles the first message.
+func (c *conn) greet(m *protocol.ClientMessage) error {
+	outcome, err := c.attach(m)
+	c.hub.metrics.joins.WithLabelValues(outcome).Inc()
+	return err
+}
+
+// attach takes a join or a resume, and names the outcome.
+func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
+	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
+		return string(session.CodeBadRequest), c.refuse(errGreeting)
+	}
+	if c.hub.draining.Load() {
+		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, rand.N(time.Second))
+	}
+	if wait := c.hub.admission(); wait > 0 {
+		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+	}
+	if m.Type == protocol.TypeJoin {
+		outcome = "joined"
+		c.attachment, err = c.join(m)
+	} else {
+		outcome = "resumed"
+		c.attachment, err = c.resume(m)
+	}
+	if err != nil {
+		return outcomeOf(err), c.refuse(err)
+	}
+	c.attached.Store(true)
+	return outcome, nil
+}
+
+func (c *conn) join(m *protocol.ClientMessage) (session.Attachment, error) {
+	j, refused := m.Join()
+	if refused != nil {
+		return nil, refused
+	}
+	return c.hub.config.Sessions.Join(j, c)
+}
+
+func (c *conn) resume(m *protocol.ClientMessage) (session.Attachment, error) {
+	r, refused := m.Resume()
+	if refused != nil {
+		return nil, refused
+	}
+	return c.hub.config.Sessions.Resume(r, c)
+}
+
+// admission returns how long the client must wait before it may join, zero for
+// now.
+func (h *Hub) admission() time.Duration {
+	if h.admit == nil || h.admit.Allow() {
+		return 0
+	}
+	// Those who are turned away get a time slot each, at the rate at which
+	// they can be served, so that they do not all come back together.
+	return max(time.Millisecond, h.slots.Reserve().Delay())
+}
+
+// sendAway tells the client to connect again after a span.
+func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Duration) error {
+	return c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
+}
+
+// refuse says why and closes the connection. err is a *session.Error or a
+// *session.EndedError; what else it may be stays in the log.
+func (c *conn) refuse(err error) error {
+	var ended *session.EndedError
+	if errors.As(err, &ended) {
+		return c.close(protocol.CloseForEnd(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
+	}
+	refused := public(err)
+	if refused.Code == session.CodeInternal {
+		c.hub.config.Logger.Error("request failed", "error", err)
+	}
+	return c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
+}
+
+// outcomeOf names a refusal for the metrics.
+func outcomeOf(err error) string {
+	var ended *session.EndedError
+	if errors.As(err, &ended) {
+		return "ended"
+	}
+	return string(public(err).Code)
+}
+
+// public is what of err the client may see.
+func public(err error) *session.Error {
+	var refused *session.Error
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return session.Errorf(session.CodeInternal, "the server failed; try again")
+}

@@ -1,0 +1,257 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"refresher/internal/origin"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// Sessions is what connections attach to.
+type Sessions interface {
+	Join(session.Join, session.Client) (session.Attachment, error)
+	Resume(session.Resume, session.Client) (session.Attachment, error)
+}
+
+// Config is what a Hub needs. All fields are required unless they say
+// otherwise.
+type Config struct {
+	Sessions Sessions
+	// Heartbeat is how often clients are told to send a ping, in whole
+	// seconds. A connection that says nothing for twice as long is dead.
+	Heartbeat time.Duration
+	// JoinTimeout is how long a new connection has for its first message.
+	// Zero means 10 s.
+	JoinTimeout time.Duration
+	// WriteTimeout is how long one write may take. Zero means 5 s.
+	WriteTimeout time.Duration
+	// JoinRate is how many joins and resumes a second are taken; the rest is
+	// told when to come back. Zero is no limit.
+	JoinRate float64
+	Origins  origin.Policy
+	Logger   *slog.Logger
+
+	Registerer prometheus.Registerer
+}
+
+// Limits on what one connection may send, in messages: far above what a client
+// has reason for, far below what would hurt.
+const (
+	messagesPerSecond = 10
+	messageBurst      = 50
+)
+
+// shardCount spreads the connections, so that neither a sweep nor an accept
+// holds up the others for long.
+const shardCount = 64
+
+// sweepEvery is how often each connection is looked at.
+const sweepEvery = time.Second
+
+// Hub is all of a node's connections. It is an http.Handler that upgrades.
+type Hub struct {
+	config  Config
+	metrics *metrics
+	origin  time.Time // where the connections' clock begins
+	admit   *rate.Limiter
+	slots   *rate.Limiter // hands out times to come back at
+	seed    maphash.Seed
+
+	running  sync.WaitGroup // readers, closers and writers of farewells
+	draining atomic.Bool
+	shards   [shardCount]shard
+}
+
+// shard is a part of the connections.
+type shard struct {
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu; nil once the hub is closed
+}
+
+// New makes a Hub.
+func New(c Config) (*Hub, error) {
+	if c.Sessions == nil || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("ws: Sessions, Logger and Registerer are required")
+	}
+	if c.Heartbeat < time.Second {
+		return nil, errors.New("heartbeat: want at least 1s")
+	}
+	if c.JoinRate < 0 {
+		return nil, errors.New("join-rate: want 0 (unlimited) or more")
+	}
+	if c.JoinTimeout == 0 {
+		c.JoinTimeout = 10 * time.Second
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 5 * time.Second
+	}
+	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), metrics: newMetrics(c.Registerer)}
+	if c.JoinRate > 0 {
+		h.admit = rate.NewLimiter(rate.Limit(c.JoinRate), max(1, int(c.JoinRate)))
+		h.slots = rate.NewLimiter(rate.Limit(c.JoinRate), 1)
+	}
+	for i := range h.shards {
+		h.shards[i].conns = make(map[*conn]struct{})
+	}
+	return h, nil
+}
+
+// ServeHTTP upgrades a request and returns; the connection lives on.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.config.Origins.Allows(r.Header.Get("Origin"), r.Host) {
+		http.Error(w, "pages of this origin may not connect; allow it with --allowed-origins", http.StatusForbidden)
+		return
+	}
+	c, err := h.accept(w, r)
+	if err != nil {
+		h.config.Logger.Debug("upgrade refused", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	if !h.add(c) {
+		_ = c.socket.CloseNow() // the hub is closed: nothing to tell, nobody to tell it
+		return
+	}
+	go c.serve() // counted by add
+}
+
+// Run looks after the connections until ctx is done.
+func (h *Hub) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery / shardCount)
+	defer tick.Stop()
+	for i := 0; ; i = (i + 1) % shardCount {
+		select {
+		case <-tick.C:
+			h.sweep(&h.shards[i])
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// sweep closes the connections of one shard that should have said something by
+// now.
+func (h *Hub) sweep(s *shard) {
+	now := h.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if now < time.Duration(c.sayBy.Load()) {
+			continue
+		}
+		if c.attached.Load() {
+			_ = c.close(protocol.CloseLost, "no heartbeat", nil)
+		} else {
+			_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
+				"no join or resume within %s of connecting", h.config.JoinTimeout)))
+		}
+	}
+}
+
+// Drain tells every client to connect again, elsewhere, at a moment of its own
+// within window, and closes its connection then; clients that connect from now
+// on are sent on at once. It returns when all connections are gone, or ctx is
+// done.
+func (h *Hub) Drain(ctx context.Context, window time.Duration) {
+	h.draining.Store(true)
+	conns := h.all()
+	start := time.Now()
+	step := window / time.Duration(max(1, len(conns)))
+	var telling sync.WaitGroup
+	limit := make(chan struct{}, 64) // slow clients must not hold up the rest
+	for i, c := range conns {
+		after := time.Duration(i) * step
+		limit <- struct{}{}
+		telling.Go(func() {
+			defer func() { <-limit }()
+			_ = c.write(protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: protocol.ReasonDrain})
+		})
+	}
+	telling.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i, c := range conns {
+		timer.Reset(time.Until(start.Add(time.Duration(i) * step)))
+		select {
+		case <-timer.C:
+			_ = c.close(protocol.CloseDrain, "drain", nil)
+		case <-c.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
+	for _, c := range conns {
+		select {
+		case <-c.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close cuts all connections that are left, takes no new ones, and returns
+// when every goroutine of the hub is gone.
+func (h *Hub) Close() {
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		conns := s.conns
+		s.conns = nil
+		s.mu.Unlock()
+		for c := range conns {
+			c.cut(protocol.CloseGoingAway)
+		}
+	}
+	h.running.Wait()
+}
+
+// all returns the connections there are.
+func (h *Hub) all() []*conn {
+	var conns []*conn
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		for c := range s.conns {
+			conns = append(conns, c)
+		}
+		s.mu.Unlock()
+	}
+	return conns
+}
+
+func (h *Hub) shard(c *conn) *shard {
+	return &h.shards[maphash.Comparable(h.seed, c)%shardCount]
+}
+
+// add takes c in and counts its reader, unless the hub is closed.
+func (h *Hub) add(c *conn) bool {
+	s := h.shard(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	h.running.Add(1)
+	return true
+}
+
+func (h *Hub) remove(c *conn) {
+	s := h.shard(c)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// now is the hub's monotonic clock.
+func (h *Hub) now() time.Duration { return time.Since(h.origin) }

@@ -1,0 +1,42 @@
+package ws
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/protocol"
+)
+
+type metrics struct {
+	joins  *prometheus.CounterVec
+	closes *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_joins_total",
+			Help: "First messages of connections, by outcome: joined, resumed, sent away (drain, overload), or the code of the refusal.",
+		}, []string{"outcome"}),
+		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_connections_closed_total",
+			Help: "Closed WebSocket connections by close code; 1006 stands for those that broke, other for codes that the protocol does not name.",
+		}, []string{"code"}),
+	}
+	r.MustRegister(m.joins, m.closes)
+	for _, outcome := range []string{"joined", "resumed"} {
+		m.joins.WithLabelValues(outcome)
+	}
+	return m
+}
+
+// closed counts a closed connection. The client chooses the code that it
+// closes with, so only known ones become labels.
+func (m *metrics) closed(code protocol.CloseCode) {
+	label := "other"
+	if code.Known() {
+		label = strconv.Itoa(int(code))
+	}
+	m.closes.WithLabelValues(label).Inc()
+}

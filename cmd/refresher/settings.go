@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"refresher/internal/app"
+	"refresher/internal/session"
+)
+
+// address is a listen address; a bare port means all interfaces, as PORT has
+// it.
+type address string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *address) UnmarshalText(text []byte) error {
+	s := string(text)
+	if s != "" && strings.Trim(s, "0123456789") == "" {
+		s = ":" + s
+	}
+	*a = address(s)
+	return nil
+}
+
+// credentials are those of one Agora project.
+type credentials struct {
+	AppID              string `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the Agora project, 32 hex digits."`
+	AppCertificate     string `env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" help:"Its App Certificate, 32 hex digits. Better given by environment or file: flags show in process lists."`
+	AppCertificateFile string `type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" help:"File with the App Certificate."`
+}
+
+// resolve reads the certificate file, if one is set.
+func (c *credentials) resolve() error {
+	if c.AppCertificateFile == "" {
+		return nil
+	}
+	if c.AppCertificate != "" {
+		return fmt.Errorf("--app-certificate and --app-certificate-file are both set (AGORA_APP_CERTIFICATE, APP_CERTIFICATE and REFRESHER_APP_CERTIFICATE_FILE count too); want one")
+	}
+	text, err := os.ReadFile(c.AppCertificateFile)
+	if err != nil {
+		return fmt.Errorf("--app-certificate-file: %w", err)
+	}
+	c.AppCertificate = strings.TrimSpace(string(text))
+	return nil
+}
+
+// require reports which of the two is missing.
+func (c *credentials) require() error {
+	switch {
+	case c.AppID == "":
+		return fmt.Errorf("--app-id (or AGORA_APP_ID) is missing; want the App ID of your Agora project, 32 hex digits")
+	case c.AppCertificate == "":
+		return fmt.Errorf("--app-certificate-file (or AGORA_APP_CERTIFICATE) is missing; want the project's App Certificate, 32 hex digits")
+	}
+	return nil
+}
+
+// settings are those that serve and demo share.
+type settings struct {
+	credentials `embed:""`
+
+	OpsListen address `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address for /metrics, /healthz, /readyz and pprof."`
+
+	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format: 007, or 006 for old SDKs."`
+	MaxTTL       time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" help:"Longest token lifetime that a client may ask for."`
+	MinTTL       time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" help:"Shortest one."`
+	RenewBefore  time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" help:"How long before expiry tokens are renewed; 0 is a tenth of their lifetime, 45s to 5m. Never over half the lifetime."`
+	AckTimeout   time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" help:"How long a client has to confirm a push before it is repeated."`
+	ResumeWindow time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" help:"How long at least a session waits for a lost client."`
+	MaxSession   time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" help:"How long a session may be renewed."`
+	Heartbeat    time.Duration `env:"REFRESHER_HEARTBEAT" default:"25s" help:"How often clients send a ping."`
+	DrainWindow  time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" help:"Span over which clients are sent away on SIGTERM."`
+
+	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" help:"Seals resume keys, 16 bytes or more. Default: derived from the App Certificate."`
+	PreviousSessionSecret string `env:"REFRESHER_PREVIOUS_SESSION_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
+
+	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." help:"Web origins that may connect, such as https://app.example.com, *.example.com or *. Default: same origin."`
+	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" help:"Sessions that this node takes; 0 is unlimited."`
+	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" help:"Joins and resumes a second that it takes; 0 is unlimited."`
+
+	LogFormat string     `env:"REFRESHER_LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
+	LogLevel  slog.Level `env:"REFRESHER_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+}
+
+func (s *settings) config(listen address, ttl time.Duration) app.Config {
+	return app.Config{
+		Listen: string(listen), OpsListen: string(s.OpsListen),
+		AppID: s.AppID, AppCertificate: s.AppCertificate, TokenVersion: s.TokenVersion,
+		Policy: session.Policy{
+			TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
+			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
+		},
+		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
+		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
+		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
+	}
+}
+
+// logger writes to standard error, as text for a person and as JSON for a
+// machine.
+func (s *settings) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.LogLevel}
+	info, err := os.Stderr.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	if s.LogFormat == "text" || s.LogFormat == "auto" && terminal {
+		return slog.New(slog.NewTextHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, options))
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/session"
+)
+
+type tokenCommand struct {
+	Mint    mintCommand    `cmd:"" help:"Make tokens."`
+	Inspect inspectCommand `cmd:"" help:"Show what a token holds, and whether it is good."`
+}
+
+type mintCommand struct {
+	credentials `embed:""`
+	Channel     string        `help:"RTC channel."`
+	UID         uint32        `help:"RTC uid; 0 makes a token for any uid."`
+	Account     string        `help:"RTC user account, in place of the uid."`
+	Role        string        `enum:"publisher,subscriber" default:"subscriber" help:"publisher or subscriber."`
+	RTMUser     string        `name:"rtm-user" placeholder:"USER" help:"RTM user id."`
+	ChatUser    string        `placeholder:"USER" help:"Chat user id."`
+	TTL         time.Duration `name:"ttl" default:"1h" help:"Lifetime."`
+	Version     string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format."`
+}
+
+// Run prints a token for each service asked for.
+func (c *mintCommand) Run() error {
+	if err := c.resolve(); err != nil {
+		return err
+	}
+	if err := c.require(); err != nil {
+		return err
+	}
+	minter, err := agora.NewMinter(c.AppID, c.AppCertificate, agora.Version(c.Version))
+	if err != nil {
+		return err
+	}
+	var id session.Identity
+	if c.Channel != "" {
+		id.RTC = &session.RTC{Channel: c.Channel, UID: c.UID, Account: c.Account}
+		if err := id.RTC.Role.UnmarshalText([]byte(c.Role)); err != nil {
+			return err
+		}
+	}
+	if c.RTMUser != "" {
+		id.RTM = &session.RTM{UserID: c.RTMUser}
+	}
+	if c.ChatUser != "" {
+		id.Chat = &session.Chat{UserID: c.ChatUser}
+	}
+	if id == (session.Identity{}) {
+		return errors.New("nothing to mint; give --channel, --rtm-user or --chat-user")
+	}
+	now := time.Now().Unix()
+	tokens, err := minter.Mint(id, now, now+int64(c.TTL/time.Second))
+	if err != nil {
+		return err
+	}
+	for _, t := range []struct{ name, token string }{{"rtc", tokens.RTC}, {"rtm", tokens.RTM}, {"chat", tokens.Chat}} {
+		if t.token != "" {
+			fmt.Printf("%-4s %s\n", t.name, t.token)
+		}
+	}
+	return nil
+}
+
+type inspectCommand struct {
+	credentials `embed:""`
+	Token       string `arg:"" help:"The token; - reads it from standard input."`
+	Channel     string `help:"RTC channel that it is to be used in; a 006 token can't be verified without."`
+	User        string `help:"Uid, account or user id that it is to be used by; likewise."`
+	JSON        bool   `name:"json" help:"Print JSON."`
+}
+
+// Run prints what the token holds. It fails when the token is no good.
+func (c *inspectCommand) Run() error {
+	if err := c.resolve(); err != nil {
+		return err
+	}
+	text := c.Token
+	if text == "-" {
+		all, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<16))
+		if err != nil {
+			return err
+		}
+		text = string(all)
+	}
+	t, err := agora.Parse(strings.TrimSpace(text))
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		if err := out.Encode(t); err != nil {
+			return err
+		}
+	} else {
+		printToken(t)
+	}
+	return c.judge(t)
+}
+
+// judge says whether the token would work now.
+func (c *inspectCommand) judge(t *agora.Token) error {
+	verdict := "signature  not checked: set --app-certificate-file or AGORA_APP_CERTIFICATE"
+	if c.AppCertificate != "" {
+		if err := t.Verify(c.AppCertificate, agora.Holder{Channel: c.Channel, User: c.User}); err != nil {
+			return err
+		}
+		verdict = "signature  good"
+	}
+	if !c.JSON {
+		fmt.Println(verdict)
+	}
+	if left := time.Until(time.Unix(t.ExpiresAt, 0)); left <= 0 {
+		return fmt.Errorf("token expired %s ago", (-left).Round(time.Second))
+	}
+	return nil
+}
+
+func printToken(t *agora.Token) {
+	fmt.Printf("version    %s\napp id     %s\nissued     %s\nexpires    %s\n", t.Version, t.AppID, moment(t.IssuedAt), moment(t.ExpiresAt))
+	for _, s := range t.Services {
+		fmt.Printf("service    %s", s.Type)
+		if s.Channel != "" {
+			fmt.Printf("  channel %q", s.Channel)
+		}
+		if s.User != "" {
+			fmt.Printf("  user %q", s.User)
+		} else if t.Checksums == nil && s.Type == agora.ServiceRTC {
+			fmt.Print("  any user")
+		}
+		fmt.Println()
+		for _, p := range s.Privileges {
+			fmt.Printf("           %d %-14s until %s\n", p.ID, p.Name, moment(p.ExpiresAt))
+		}
+	}
+}
+
+func moment(unix int64) string {
+	if unix == 0 {
+		return "the token's end"
+	}
+	at := time.Unix(unix, 0)
+	return fmt.Sprintf("%s (%s)", at.UTC().Format(time.RFC3339), time.Until(at).Round(time.Second))
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -53,7 +54,7 @@ const (
 	// keyFormat is the first byte of a sealed key.
 	keyFormat = 1
 	// keyInfo separates this use of the secret from any other.
-	keyInfo = "refresher resume key 1 "
+	keyInfo = "refresher resume key 1"
 	// minSecret is the fewest bytes that a secret may have.
 	minSecret = 16
 	// maxSealed bounds what Open looks at. The longest key that Seal makes
@@ -61,13 +62,14 @@ const (
 	maxSealed = 4096
 )
 
-// Sealer seals and opens resume keys: AES-256-GCM under a key derived by
-// HKDF-SHA256 from the secret and the session's id. Deriving one per session
-// binds a key to its session, and keeps the number of random nonces under any
-// one key far from where they could repeat. All nodes that share the secret
-// can open each other's keys. It is safe for concurrent use.
+// Sealer seals and opens resume keys: AES-256-GCM under a key of the session's
+// own, which is HMAC-SHA256 of its id under a key derived from the secret by
+// HKDF-SHA256. One key per session binds what is sealed to its session, and
+// keeps the number of random nonces under any one key far from where they could
+// repeat. All nodes that share the secret can open each other's keys. It is
+// safe for concurrent use.
 type Sealer struct {
-	secrets [][]byte // the first one seals, all open
+	roots [][]byte // derived from the secrets; the first one seals, all open
 }
 
 // NewSealer makes a Sealer that seals under the first secret and opens under
@@ -77,12 +79,18 @@ func NewSealer(secrets ...[]byte) (*Sealer, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("session secret: want at least one")
 	}
-	for _, s := range secrets {
-		if len(s) < minSecret {
-			return nil, fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(s))
+	s := &Sealer{}
+	for _, secret := range secrets {
+		if len(secret) < minSecret {
+			return nil, fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(secret))
 		}
+		root, err := hkdf.Key(sha256.New, secret, nil, keyInfo, sha256.Size)
+		if err != nil {
+			return nil, fmt.Errorf("session secret: %w", err)
+		}
+		s.roots = append(s.roots, root)
 	}
-	return &Sealer{secrets: secrets}, nil
+	return s, nil
 }
 
 // Seal turns k into the opaque string that the client keeps.
@@ -101,7 +109,7 @@ func (s *Sealer) Seal(k Key) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("seal resume key: %w", err)
 	}
-	aead, err := sessionAEAD(s.secrets[0], k.Session)
+	aead, err := sessionAEAD(s.roots[0], k.Session)
 	if err != nil {
 		return "", fmt.Errorf("seal resume key: %w", err)
 	}
@@ -122,8 +130,8 @@ func (s *Sealer) Open(session, sealed string) (Key, error) {
 	if err != nil || len(raw) == 0 || raw[0] != keyFormat {
 		return Key{}, ErrUnknown
 	}
-	for _, secret := range s.secrets {
-		aead, err := sessionAEAD(secret, session)
+	for _, root := range s.roots {
+		aead, err := sessionAEAD(root, session)
 		if err != nil {
 			return Key{}, fmt.Errorf("open resume key: %w", err)
 		}
@@ -161,12 +169,10 @@ func parseKey(session string, text []byte) (Key, error) {
 }
 
 // sessionAEAD is the cipher for one session's keys.
-func sessionAEAD(secret []byte, session string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, keyInfo+session, 32)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(key)
+func sessionAEAD(root []byte, session string) (cipher.AEAD, error) {
+	mac := hmac.New(sha256.New, root)
+	mac.Write([]byte(session)) //nolint:errcheck // a hash never fails
+	block, err := aes.NewCipher(mac.Sum(nil))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,209 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestAnyHistory drives a session through arbitrary histories and checks, after
+// each step, what the package documentation says holds.
+func TestAnyHistory(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		h := history{
+			T:      rt,
+			policy: testPolicy(),
+			lead:   1_800_000_000_000 + rapid.Int64Range(0, 999).Draw(rt, "ms"),
+		}
+		h.pass(time.Hour)
+		ttl := time.Duration(rapid.Int64Range(10, 86400).Draw(rt, "ttl")) * time.Second
+		terms, err := h.policy.Terms(ttl, h.now)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		terms.Until = h.now.Unix() + rapid.Int64Range(60, 7*86400).Draw(rt, "until")
+		h.s = New(Key{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
+		h.took(h.s.Attach(h.mint(), h.now))
+		rt.Repeat(rapid.StateMachineActions(&h))
+	})
+}
+
+type history struct {
+	*rapid.T
+	policy Policy
+	now    Instant
+	lead   int64 // of the wall clock, ms
+	s      *Session
+	last   Push // the newest bundle sent
+	epoch  uint64
+}
+
+func (h *history) pass(d time.Duration) {
+	h.now.Mono += d
+	h.now.UnixMs = h.lead + h.now.Mono.Milliseconds()
+}
+
+// mint makes the next bundle, or ends the session whose time is over.
+func (h *history) mint() Tokens {
+	issuedAt, expiresAt, err := h.s.Lifetime(h.now)
+	if err != nil {
+		if h.now.Unix() < h.s.Terms.Until {
+			h.Fatalf("refused before its time: %v", err)
+		}
+		h.s.End()
+		h.Skip("over")
+	}
+	if issuedAt > h.now.Unix() || expiresAt <= issuedAt || expiresAt-issuedAt > int64(MaxLifetime/time.Second) || expiresAt > h.s.Terms.Until {
+		h.Fatalf("life from %d to %d, terms until %d", issuedAt, expiresAt, h.s.Terms.Until)
+	}
+	return Tokens{RTM: "t", ExpiresAt: expiresAt}
+}
+
+// took checks a push against the one before.
+func (h *history) took(p Push) {
+	switch {
+	case p.Seq < h.last.Seq || p.Seq > h.last.Seq+1:
+		h.Fatalf("seq %d after %d", p.Seq, h.last.Seq)
+	case p.Seq == h.last.Seq && (p.Attempt != h.last.Attempt+1 || p.Tokens != h.last.Tokens):
+		h.Fatalf("repeat %+v of %+v", p, h.last)
+	case p.Seq > h.last.Seq && p.Attempt != 1:
+		h.Fatalf("new bundle with attempt %d", p.Attempt)
+	case p.Tokens.ExpiresAt < h.last.Tokens.ExpiresAt:
+		h.Fatalf("expires at %d, after %d", p.Tokens.ExpiresAt, h.last.Tokens.ExpiresAt)
+	}
+	h.last = p
+}
+
+// Wait lets the time pass to the deadline, or not so far, and does what it asks.
+func (h *history) Wait(t *rapid.T) {
+	if h.s.State() == Ended {
+		t.Skip("ended")
+	}
+	wait := max(0, h.s.Deadline()-h.now.Mono)
+	if wait > 30*24*time.Hour {
+		t.Fatalf("next attention in %s", wait)
+	}
+	if rapid.Bool().Draw(t, "early") && wait > 0 {
+		h.pass(time.Duration(rapid.Int64Range(0, int64(wait)-1).Draw(t, "wait")))
+		if task, _ := h.s.Due(h.now); task != Wait {
+			t.Fatalf("task %d before the deadline", task)
+		}
+		return
+	}
+	h.pass(wait)
+	attached, unconfirmed := h.s.State() == Attached, h.s.Unconfirmed()
+	switch task, cause := h.s.Due(h.now); task {
+	case Renew:
+		if !attached {
+			t.Fatal("renewal without a client")
+		}
+		if left := h.s.HeldExpires() - h.now.Mono; !unconfirmed && h.s.held.known() {
+			before := h.s.RenewBefore()
+			// An expiry is a whole second; a renewal may be due that much early.
+			if left > before+before/2+time.Second && h.s.renewBy == 0 {
+				t.Fatalf("renewed with %s left, head start %s", left, before)
+			}
+			if left < before && h.s.issued.expires-h.s.detachedAt > 2*before {
+				t.Fatalf("renewed with only %s left, head start %s", left, before)
+			}
+		}
+		h.took(h.s.Issue(h.mint(), cause, h.now))
+	case Repeat:
+		h.took(h.s.Repeat(h.now))
+		if h.s.silent > SilentTries {
+			t.Fatalf("%d silent tries", h.s.silent)
+		}
+	case GiveUp:
+		if h.s.silent < SilentTries {
+			t.Fatalf("given up after %d silent tries", h.s.silent)
+		}
+		h.s.Detach(h.s.Epoch(), h.now)
+	case RunOut, Expire:
+		if attached && h.now.Unix() < h.s.Terms.Until {
+			t.Fatal("ended under its client, before its time")
+		}
+		if task == Expire {
+			h.s.End()
+		}
+	default:
+		t.Fatal("nothing to do at the deadline")
+	}
+}
+
+// Ack confirms some bundle.
+func (h *history) Ack(t *rapid.T) {
+	seq := rapid.Uint64Range(0, h.last.Seq+1).Draw(t, "seq")
+	wasDue, was := h.s.Deadline(), h.s.Unconfirmed()
+	a, err := h.s.Ack(seq, h.now)
+	switch {
+	case (err != nil) != (seq > h.last.Seq):
+		t.Fatalf("ack %d of %d: %v", seq, h.last.Seq, err)
+	case a.Settled != (was && seq == h.last.Seq):
+		t.Fatalf("ack %d of %d settled: %v", seq, h.last.Seq, a.Settled)
+	case !a.Settled && h.s.Deadline() != wasDue:
+		t.Fatal("an ack that settles nothing moved the deadline")
+	}
+}
+
+// Nack refuses the newest bundle.
+func (h *history) Nack(t *rapid.T) {
+	if h.s.State() != Attached {
+		t.Skip("not attached")
+	}
+	if _, err := h.s.Nack(h.last.Seq, h.now); err != nil {
+		t.Fatal(err)
+	}
+	if h.s.Deadline() > h.now.Mono+h.policy.AckTimeout {
+		t.Fatal("a refusal that is not answered soon")
+	}
+}
+
+// Ask wants tokens now.
+func (h *history) Ask(t *rapid.T) {
+	if h.s.State() != Attached {
+		t.Skip("not attached")
+	}
+	if h.s.Asked(h.now) == Repeat {
+		h.took(h.s.Repeat(h.now))
+	} else {
+		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
+	}
+}
+
+// Lose takes the connection away.
+func (h *history) Lose(*rapid.T) { h.s.Detach(h.s.Epoch(), h.now) }
+
+// Resume brings it back, with a claim to have applied some bundle.
+func (h *history) Resume(t *rapid.T) {
+	if h.s.State() == Ended {
+		t.Skip("ended")
+	}
+	if err := h.s.Admit(h.s.Epoch()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.s.Confirm(rapid.Uint64Range(0, h.last.Seq).Draw(t, "seq"), 0, h.now); err != nil {
+		t.Fatal(err)
+	}
+	h.took(h.s.Attach(h.mint(), h.now))
+}
+
+// Step sets the wall clock ahead; setting it back may shorten nothing, but the
+// cap on lifetimes then binds, so that is tested by itself.
+func (h *history) Step(t *rapid.T) {
+	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
+	h.lead += step.Milliseconds()
+	h.pass(0)
+	h.s.ClockStepped(step, 30*time.Second, h.now)
+}
+
+// Check holds after every step.
+func (h *history) Check(t *rapid.T) {
+	if h.s.Epoch() < h.epoch {
+		t.Fatalf("epoch %d after %d", h.s.Epoch(), h.epoch)
+	}
+	h.epoch = h.s.Epoch()
+	if h.s.State() != Ended && h.s.Deadline() == never {
+		t.Fatal("a session without a deadline")
+	}
+}

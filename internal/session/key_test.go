@@ -1,0 +1,227 @@
+package session
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func sealer(t testing.TB, secrets ...string) *Sealer {
+	t.Helper()
+	var raw [][]byte
+	for _, s := range secrets {
+		raw = append(raw, []byte(s))
+	}
+	s, err := NewSealer(raw...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+const (
+	secretA = "a secret of more than 16 bytes"
+	secretB = "another secret of as many bytes"
+)
+
+func sampleKey() Key {
+	return Key{
+		Session:  "4QX2",
+		App:      "970CA35de60c44645bbae8a215061b33",
+		Identity: Identity{RTC: &RTC{Channel: "daily", UID: 7, Role: Publisher}, RTM: &RTM{"seven"}},
+		Terms:    Terms{TTL: time.Hour, Until: 1_800_000_000},
+		Epoch:    3,
+	}
+}
+
+func TestSealedKeyOpens(t *testing.T) {
+	s := sealer(t, secretA)
+	rapid.Check(t, func(rt *rapid.T) {
+		k := Key{
+			Session: rapid.String().Draw(rt, "session"),
+			App:     rapid.String().Draw(rt, "app"),
+			Terms: Terms{
+				TTL:   time.Duration(rapid.Int64Range(0, 86400).Draw(rt, "ttl")) * time.Second,
+				Until: rapid.Int64().Draw(rt, "until"),
+			},
+			Epoch: rapid.Uint64().Draw(rt, "epoch"),
+		}
+		if rapid.Bool().Draw(rt, "rtc") {
+			k.Identity.RTC = &RTC{
+				Channel: rapid.StringN(0, 64, 64).Draw(rt, "channel"), UID: rapid.Uint32().Draw(rt, "uid"),
+				Account: rapid.StringN(0, 255, 255).Draw(rt, "account"), Role: Role(rapid.Uint8Range(0, 1).Draw(rt, "role")),
+			}
+		}
+		if rapid.Bool().Draw(rt, "rtm") {
+			k.Identity.RTM = &RTM{rapid.StringN(0, 64, 64).Draw(rt, "rtmUser")}
+		}
+		if rapid.Bool().Draw(rt, "chat") {
+			k.Identity.Chat = &Chat{rapid.StringN(0, 64, 64).Draw(rt, "chatUser")}
+		}
+		sealed, err := s.Seal(k)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		got, err := s.Open(k.Session, sealed)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if diff := cmp.Diff(k, got); diff != "" {
+			rt.Fatal(diff)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	s := sealer(t, secretA)
+	k := sampleKey()
+	sealed, err := s.Seal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := sealer(t, secretB).Seal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string][2]string{
+		"nothing":               {k.Session, ""},
+		"a letter":              {k.Session, "A"},
+		"no base64":             {k.Session, "§" + sealed},
+		"padding":               {k.Session, sealed + "="},
+		"cut short":             {k.Session, sealed[:len(sealed)-4]},
+		"the head only":         {k.Session, sealed[:12]},
+		"longer":                {k.Session, sealed + "AAAA"},
+		"another session's":     {k.Session + "x", sealed},
+		"another secret's":      {k.Session, other},
+		"far too long":          {k.Session, strings.Repeat("A", 1<<20)},
+		"far too long a name":   {strings.Repeat("A", 1<<20), sealed},
+		"another format's byte": {k.Session, "Ag" + sealed[2:]},
+	}
+	for name, c := range cases {
+		if _, err := s.Open(c[0], c[1]); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
+	s := sealer(t, secretA)
+	sealed, err := s.Seal(sampleKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range raw {
+		for bit := range 8 {
+			altered := bytes.Clone(raw)
+			altered[i] ^= 1 << bit
+			if _, err := s.Open("4QX2", base64.RawURLEncoding.EncodeToString(altered)); !errors.Is(err, ErrUnknown) {
+				t.Fatalf("byte %d, bit %d: %v", i, bit, err)
+			}
+		}
+	}
+}
+
+func TestSecretsRotate(t *testing.T) {
+	sealed, err := sealer(t, secretA).Seal(sampleKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := sealer(t, secretB, secretA)
+	if _, err := both.Open("4QX2", sealed); err != nil {
+		t.Fatalf("under the previous secret: %v", err)
+	}
+	if sealed, err = both.Seal(sampleKey()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sealer(t, secretB).Open("4QX2", sealed); err != nil {
+		t.Fatalf("sealed under the new secret: %v", err)
+	}
+}
+
+func TestKeyGivesNothingAway(t *testing.T) {
+	s := sealer(t, secretA)
+	k := sampleKey()
+	first, err := s.Seal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.Seal(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == second {
+		t.Error("two seals of one key are alike")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{k.App, "daily", "seven", secretA} {
+		if bytes.Contains(raw, []byte(secret)) {
+			t.Errorf("the key shows %q", secret)
+		}
+	}
+}
+
+func TestSecretsHaveALeastLength(t *testing.T) {
+	if _, err := NewSealer(); err == nil {
+		t.Error("no secret was accepted")
+	}
+	_, err := NewSealer([]byte(secretA), []byte("short-secret"))
+	if err == nil || strings.Contains(err.Error(), "short-secret") {
+		t.Errorf("a short secret: %v", err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	s := sealer(f, secretA, secretB)
+	sealed, err := s.Seal(sampleKey())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("4QX2", sealed)
+	f.Add("", "")
+	f.Add("4QX2", "AQ")
+	f.Fuzz(func(t *testing.T, session, key string) {
+		// The fuzzer cannot forge; what opens was sealed by one of its
+		// processes, for this session.
+		k, err := s.Open(session, key)
+		if err != nil && !errors.Is(err, ErrUnknown) || err == nil && k.Session != "4QX2" {
+			t.Fatalf("opened %q: %+v, %v", key, k, err)
+		}
+	})
+}
+
+func BenchmarkSeal(b *testing.B) {
+	s, k := sealer(b, secretA), sampleKey()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Seal(k); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s, k := sealer(b, secretA), sampleKey()
+	sealed, err := s.Seal(k)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Open(k.Session, sealed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a session with its own clocks and a Minter that makes empty tokens.
+type world struct {
+	t      *testing.T
+	policy Policy
+	now    Instant
+	s      *Session
+}
+
+func testPolicy() Policy {
+	return Policy{
+		TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
+		AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
+	}
+}
+
+func newWorld(t *testing.T, ttl time.Duration) *world {
+	t.Helper()
+	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, UnixMs: 1_800_000_000_250}}
+	terms, err := w.policy.Terms(ttl, w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.s = New(Key{Session: "S1", App: "app", Identity: Identity{RTM: &RTM{"u"}}, Terms: terms}, &w.policy, w.now)
+	return w
+}
+
+// pass moves both clocks on.
+func (w *world) pass(d time.Duration) {
+	w.now.Mono += d
+	w.now.UnixMs += d.Milliseconds()
+}
+
+// passTo moves both clocks to the session's deadline.
+func (w *world) passTo() time.Duration {
+	d := w.s.Deadline() - w.now.Mono
+	w.pass(d)
+	return d
+}
+
+func (w *world) tokens() Tokens {
+	w.t.Helper()
+	_, expiresAt, err := w.s.Lifetime(w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return Tokens{RTM: "t", ExpiresAt: expiresAt}
+}
+
+func (w *world) attach() Push {
+	w.t.Helper()
+	return w.s.Attach(w.tokens(), w.now)
+}
+
+func (w *world) issue(cause Cause) Push {
+	w.t.Helper()
+	return w.s.Issue(w.tokens(), cause, w.now)
+}
+
+// due expects the deadline to have come and to ask for task.
+func (w *world) due(task Task) Cause {
+	w.t.Helper()
+	got, cause := w.s.Due(w.now)
+	if got != task {
+		w.t.Fatalf("at the deadline: task %d, want %d", got, task)
+	}
+	return cause
+}
+
+func (w *world) ack(seq uint64) Acked {
+	w.t.Helper()
+	a, err := w.s.Ack(seq, w.now)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}

@@ -1,0 +1,82 @@
+package session
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
+	p := testPolicy()
+	now := Instant{UnixMs: 1_800_000_000_000}
+	for seconds, ok := range map[int64]bool{0: true, 9: false, 10: true, 29: true, 30: true, 31: true, 86400: true, 86401: false, -1: false} {
+		terms, err := p.Terms(time.Duration(seconds)*time.Second, now)
+		if (err == nil) != ok {
+			t.Errorf("ttl %d: %v", seconds, err)
+		}
+		var refused *Error
+		if err != nil && (!errors.As(err, &refused) || refused.Code != CodeBadRequest || !strings.HasPrefix(refused.Message, "ttl: ")) {
+			t.Errorf("ttl %d: %v", seconds, err)
+		}
+		want := time.Duration(seconds) * time.Second
+		if seconds == 0 {
+			want = p.TTL
+		}
+		if err == nil && (terms.TTL != want || terms.Until != 1_800_000_000+7*86400) {
+			t.Errorf("ttl %d: %+v", seconds, terms)
+		}
+	}
+}
+
+func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
+	good := testPolicy()
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Policy){
+		"min-ttl":       func(p *Policy) { p.MinTTL = time.Second },
+		"max-ttl":       func(p *Policy) { p.MaxTTL = 25 * time.Hour },
+		"token-ttl":     func(p *Policy) { p.TTL = time.Second },
+		"max-session":   func(p *Policy) { p.MaxSession = 0 },
+		"renew-before":  func(p *Policy) { p.RenewBefore = -1 },
+		"ack-timeout":   func(p *Policy) { p.AckTimeout = 0 },
+		"resume-window": func(p *Policy) { p.ResumeWindow = -1 },
+	} {
+		p := testPolicy()
+		spoil(&p)
+		if err := p.Check(); err == nil || !strings.HasPrefix(err.Error(), name+": want ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestJitterSpreadsSessions(t *testing.T) {
+	const n = 10_000
+	var buckets [10]int
+	for i := range n {
+		f := fraction(strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String())
+		if f < 0 || f >= 1 {
+			t.Fatalf("fraction %v", f)
+		}
+		buckets[int(f*10)]++
+	}
+	for i, got := range buckets {
+		if got < n/10*8/10 || got > n/10*12/10 {
+			t.Errorf("tenth %d of the spread has %d of %d sessions", i, got, n)
+		}
+	}
+}
+
+func TestJitterOnlyMakesItEarlier(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second
+		id := rapid.String().Draw(rt, "id")
+		j := jitter(id, before)
+		if j < 0 || j > before/2 || j != jitter(id, before) {
+			rt.Fatalf("jitter %s of %s", j, before)
+		}
+	})
+}

@@ -1,0 +1,459 @@
+package session
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestRenewalIsDueBeforeExpiry(t *testing.T) {
+	for ttl, before := range map[time.Duration]time.Duration{
+		10 * time.Second: 5 * time.Second,
+		11 * time.Second: 5 * time.Second,
+		time.Minute:      30 * time.Second,
+		10 * time.Minute: time.Minute,
+		time.Hour:        5 * time.Minute,
+		24 * time.Hour:   5 * time.Minute,
+	} {
+		w := newWorld(t, ttl)
+		w.attach()
+		if got := w.s.RenewBefore(); got != before {
+			t.Errorf("ttl %s: renewBefore %s, want %s", ttl, got, before)
+		}
+		wait := w.passTo()
+		latest := ttl - before
+		// Expiries are whole seconds, rounded down.
+		if wait > latest || wait < latest-before/2-time.Second {
+			t.Errorf("ttl %s: due after %s, want within %s before %s", ttl, wait, before/2, latest)
+		}
+		if cause := w.due(Renew); cause != CauseSchedule {
+			t.Errorf("cause %q", cause)
+		}
+	}
+}
+
+func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
+	p := testPolicy()
+	p.RenewBefore = time.Minute
+	if got := p.renewBefore(time.Hour); got != time.Minute {
+		t.Errorf("an hour: %s", got)
+	}
+	if got := p.renewBefore(30 * time.Second); got != 15*time.Second {
+		t.Errorf("30 s: %s", got)
+	}
+}
+
+func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	first := w.issue(CauseSchedule)
+	if first.Seq != 2 || first.Attempt != 1 || first.Rejoin {
+		t.Fatalf("first push %+v", first)
+	}
+	if d := w.passTo(); d != w.policy.AckTimeout {
+		t.Fatalf("repeat after %s", d)
+	}
+	w.due(Repeat)
+	second := w.s.Repeat(w.now)
+	if second.Seq != first.Seq || second.Attempt != 2 || second.Tokens != first.Tokens || second.PreviousExpiresAt != first.PreviousExpiresAt {
+		t.Fatalf("second push %+v, first %+v", second, first)
+	}
+	w.pass(time.Second)
+	a := w.ack(2)
+	if !a.Settled || a.After != time.Second || a.Margin <= 0 {
+		t.Fatalf("ack %+v", a)
+	}
+	if d := w.s.Deadline() - w.now.Mono; d < 50*time.Minute {
+		t.Fatalf("next due in %s", d)
+	}
+	if a := w.ack(2); a.Settled {
+		t.Fatal("an ack counted twice")
+	}
+	if a := w.ack(1); a.Settled {
+		t.Fatal("an outdated ack counted")
+	}
+}
+
+func TestSilentClientIsGivenUp(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	w.passTo()
+	w.due(Repeat)
+	w.s.Repeat(w.now)
+	w.passTo()
+	w.due(GiveUp)
+	if !w.s.Detach(w.s.Epoch(), w.now) {
+		t.Fatal("not detached")
+	}
+	// It comes back with what it had, and gets a bundle of its own.
+	if err := w.s.Admit(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.s.Confirm(1, 0, w.now); err != nil {
+		t.Fatal(err)
+	}
+	p := w.attach()
+	if p.Seq != 3 || p.Rejoin || p.Attempt != 1 {
+		t.Fatalf("resumed with %+v", p)
+	}
+	w.passTo()
+	w.due(Repeat) // a resume wants to be confirmed
+}
+
+func TestAnyWordFromTheClientEndsItsSilence(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	w.passTo()
+	w.due(Repeat)
+	w.s.Repeat(w.now)
+	w.ack(1) // outdated, but a sign of life
+	w.passTo()
+	w.due(Repeat)
+}
+
+func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
+	w := newWorld(t, 10*time.Second)
+	w.attach()
+	held := w.s.held
+	w.passTo()
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	for w.now.Mono < held.expires {
+		w.passTo()
+		if w.now.Mono < held.expires {
+			w.due(Repeat)
+			w.s.Repeat(w.now)
+		}
+	}
+	if w.now.Mono != held.expires {
+		t.Fatalf("woke %s after the expiry", w.now.Mono-held.expires)
+	}
+	if cause := w.due(Renew); cause != CauseSchedule {
+		t.Fatalf("cause %q", cause)
+	}
+	p := w.issue(CauseSchedule)
+	if !p.Rejoin || p.Seq != 3 || p.PreviousExpiresAt != held.expiresAt {
+		t.Fatalf("push %+v", p)
+	}
+	if a := w.ack(3); !a.Settled || a.Margin != 0 {
+		t.Fatalf("ack %+v", a)
+	}
+}
+
+func TestNackBringsAnotherBundle(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	if news, err := w.s.Nack(2, w.now); err != nil || !news {
+		t.Fatalf("nack: %v, %v", news, err)
+	}
+	if news, _ := w.s.Nack(2, w.now); news {
+		t.Fatal("the same refusal counted twice")
+	}
+	if cause := w.due(Renew); cause != CauseNack { // at once
+		t.Fatalf("cause %q", cause)
+	}
+	if p := w.issue(CauseNack); p.Seq != 3 || p.Attempt != 1 {
+		t.Fatalf("push %+v", p)
+	}
+	if _, err := w.s.Nack(3, w.now); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.passTo(); d != w.policy.AckTimeout { // an SDK that refuses all is not flooded
+		t.Fatalf("third bundle after %s", d)
+	}
+	if cause := w.due(Renew); cause != CauseNack {
+		t.Fatalf("cause %q", cause)
+	}
+}
+
+func TestNackOfConfirmedTokens(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	if news, err := w.s.Nack(1, w.now); err != nil || !news { // what came with joined
+		t.Fatalf("nack: %v, %v", news, err)
+	}
+	if cause := w.due(Renew); cause != CauseNack {
+		t.Fatalf("cause %q", cause)
+	}
+}
+
+func TestFutureSeqIsRefused(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	before := *w.s
+	for name, f := range map[string]func() error{
+		"ack":   func() error { _, err := w.s.Ack(2, w.now); return err },
+		"nack":  func() error { _, err := w.s.Nack(2, w.now); return err },
+		"claim": func() error { _, err := w.s.Confirm(MaxSeq+1, 0, w.now); return err },
+	} {
+		var refused *Error
+		if err := f(); !errors.As(err, &refused) || refused.Code != CodeBadRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if *w.s != before {
+		t.Error("a refused message changed the session")
+	}
+}
+
+func TestAskingTwiceIsAnsweredOnce(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	if w.s.Asked(w.now) != Renew {
+		t.Fatal("a confirmed session that asks is not renewed")
+	}
+	w.issue(CauseRenew)
+	if w.s.Asked(w.now) != Repeat {
+		t.Fatal("asked again at once: want the bundle that is on its way")
+	}
+	w.pass(w.policy.AckTimeout)
+	if w.s.Asked(w.now) != Renew {
+		t.Fatal("asked again later: want a new bundle")
+	}
+}
+
+func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach() // hands out key 1
+	resume := func(epoch uint64) error {
+		if err := w.s.Admit(epoch); err != nil {
+			return err
+		}
+		w.attach()
+		return nil
+	}
+	if err := resume(1); err != nil { // hands out key 2
+		t.Fatal(err)
+	}
+	if err := resume(1); err != nil { // key 2 was lost on its way; hands out key 3
+		t.Fatalf("the key whose successor was lost: %v", err)
+	}
+	w.ack(w.s.Seq()) // key 3 has arrived
+	for _, old := range []uint64{1, 2} {
+		var ended *EndedError
+		if err := resume(old); !errors.As(err, &ended) || ended.Reason != EndSuperseded {
+			t.Fatalf("key %d after key 3 was proven: %v", old, err)
+		}
+	}
+	if err := resume(3); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Admit(9); err != nil { // from a node that this one did not hear of
+		t.Fatal(err)
+	}
+	if w.attach(); w.s.Epoch() != 10 {
+		t.Fatalf("epoch %d, want 10", w.s.Epoch())
+	}
+}
+
+func TestDetachOfAnOlderAttachmentChangesNothing(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.attach()
+	if w.s.Detach(1, w.now) || w.s.State() != Attached {
+		t.Fatal("the older attachment took the newer one's session away")
+	}
+	if !w.s.Detach(2, w.now) || w.s.Detach(2, w.now) {
+		t.Fatal("want exactly one detach")
+	}
+}
+
+func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
+	w := newWorld(t, 30*time.Second)
+	w.attach()
+	w.pass(10 * time.Second)
+	lost := w.now.Mono
+	w.s.Detach(1, w.now)
+	w.passTo()
+	if w.now.Mono != w.s.issued.expires {
+		t.Fatalf("woke at %s, tokens run out at %s", w.now.Mono, w.s.issued.expires)
+	}
+	w.due(RunOut)
+	w.passTo()
+	if w.now.Mono != lost+w.policy.ResumeWindow {
+		t.Fatalf("expires %s after the loss", w.now.Mono-lost)
+	}
+	w.due(Expire)
+}
+
+func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.s.Detach(1, w.now)
+	w.passTo()
+	w.due(RunOut)
+	w.due(Expire) // the window was over long before
+}
+
+func TestResumeAfterRunningOutIsARejoin(t *testing.T) {
+	w := newWorld(t, 30*time.Second)
+	w.attach()
+	w.s.Detach(1, w.now)
+	w.pass(time.Minute)
+	if err := w.s.Admit(1); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.attach(); !p.Rejoin || p.Seq != 2 {
+		t.Fatalf("push %+v", p)
+	}
+}
+
+func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	w.s.Detach(1, w.now) // the ack was lost with the connection
+	a, err := w.s.Confirm(2, 0, w.now)
+	if err != nil || !a.Settled {
+		t.Fatalf("confirm: %+v, %v", a, err)
+	}
+	if p := w.attach(); p.Seq != 3 || p.PreviousExpiresAt == 0 {
+		t.Fatalf("push %+v", p)
+	}
+}
+
+func TestSessionRebuiltFromItsKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		expiresIn int64
+		rejoin    bool
+	}{
+		"the client does not say what it holds": {0, false},
+		"what it holds is good":                 {600, false},
+		"what it holds is dead":                 {-5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
+			claim := int64(0)
+			if c.expiresIn != 0 {
+				claim = w.now.Unix() + c.expiresIn
+			}
+			if _, err := w.s.Confirm(17, claim, w.now); err != nil {
+				t.Fatal(err)
+			}
+			p := w.attach()
+			if p.Seq != 18 || p.Rejoin != c.rejoin || w.s.Epoch() != 5 || p.PreviousExpiresAt != claim {
+				t.Fatalf("push %+v, epoch %d", p, w.s.Epoch())
+			}
+		})
+	}
+}
+
+func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
+	w.attach()
+	if _, err := w.s.Nack(1, w.now); err != nil {
+		t.Fatal(err)
+	}
+	w.due(Renew)
+	if p := w.issue(CauseNack); !p.Rejoin {
+		t.Fatal("nothing is known of what it held, and it refused: want a rejoin")
+	}
+}
+
+func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
+	if _, err := w.s.Confirm(1, w.now.Unix()+1e9, w.now); err != nil {
+		t.Fatal(err)
+	}
+	issuedAt, expiresAt, err := w.s.Lifetime(w.now)
+	if err != nil || expiresAt-issuedAt > int64(MaxLifetime/time.Second) {
+		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)
+	}
+}
+
+func TestSessionEndsWithItsTerms(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.s.Terms.Until = w.now.Unix() + 90*60
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	p := w.issue(CauseSchedule)
+	if p.Tokens.ExpiresAt != w.s.Terms.Until {
+		t.Fatalf("tokens until %d, terms until %d", p.Tokens.ExpiresAt, w.s.Terms.Until)
+	}
+	w.ack(p.Seq)
+	w.passTo()
+	if w.now.Unix() != w.s.Terms.Until {
+		t.Fatalf("woke at %d, terms until %d", w.now.Unix(), w.s.Terms.Until)
+	}
+	w.due(Expire)
+	var ended *EndedError
+	if _, _, err := w.s.Lifetime(w.now); !errors.As(err, &ended) || ended.Reason != EndExpired {
+		t.Fatalf("lifetime past the terms: %v", err)
+	}
+}
+
+func TestDeferredRenewal(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	w.passTo()
+	w.due(Renew)
+	w.s.Defer(time.Second, w.now)
+	if d := w.passTo(); d != time.Second {
+		t.Fatalf("again after %s", d)
+	}
+	w.due(Renew)
+	w.issue(CauseSchedule)
+	w.s.Defer(time.Second, w.now)
+	if d := w.passTo(); d != time.Second {
+		t.Fatalf("again after %s", d)
+	}
+}
+
+func TestClockSteps(t *testing.T) {
+	const window = 30 * time.Second
+	t.Run("ahead, renewal still ahead", func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		w.attach()
+		due := w.s.Deadline()
+		w.s.ClockStepped(10*time.Minute, window, w.now)
+		if got := due - w.s.Deadline(); got != 10*time.Minute {
+			t.Fatalf("moved ahead by %s", got)
+		}
+	})
+	t.Run("ahead of the renewal", func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		w.attach()
+		w.now.UnixMs += (2 * time.Hour).Milliseconds()
+		w.s.ClockStepped(2*time.Hour, window, w.now)
+		if d := w.s.Deadline() - w.now.Mono; d < 0 || d > window {
+			t.Fatalf("due in %s, want within %s", d, window)
+		}
+		w.passTo()
+		w.due(Renew)
+		if p := w.issue(CauseSchedule); p.Rejoin {
+			t.Fatal("a step is no proof that the tokens ran out")
+		}
+	})
+	t.Run("back", func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		first := w.attach()
+		due := w.s.Deadline()
+		w.now.UnixMs -= (2 * time.Hour).Milliseconds()
+		w.s.ClockStepped(-2*time.Hour, window, w.now)
+		if w.s.Deadline() != due {
+			t.Fatal("the renewal moved")
+		}
+		w.passTo()
+		w.due(Renew)
+		if p := w.issue(CauseSchedule); p.Tokens.ExpiresAt < first.Tokens.ExpiresAt {
+			t.Fatal("the new tokens are shorter than the old")
+		}
+	})
+}

@@ -1,0 +1,123 @@
+# Before every commit: make check test
+
+SHELL         := bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-print-directory
+.DELETE_ON_ERROR:
+
+BIN := $(CURDIR)/.bin
+
+# Every Go module of the repository, and every folder that npm installs into.
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod))
+NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
+
+# What the settings below mean is in the help of the targets that use them.
+BENCH    ?= .
+COUNT    ?= 10
+FUZZ     ?= .
+FUZZTIME ?= 30s
+ARGS     ?=
+
+.PHONY: help
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 } /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ Every day
+
+.PHONY: setup
+setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests and checks need and is missing.
+
+.PHONY: test
+test: setup ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
+	go test -race -shuffle=on -timeout 5m ./...
+	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
+	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
+
+.PHONY: check
+check: format lint vet tidy generated docs locks ## Runs every check that is not a test: code, modules, documents.
+
+.PHONY: fix
+fix: tools ## Formats the code and mends what the linters can mend.
+	$(BIN)/golangci-lint run --fix ./...
+
+.PHONY: build
+build: ## Builds .bin/refresher.
+	go build -trimpath -buildvcs=auto -o $(BIN)/refresher ./cmd/refresher
+
+.PHONY: demo
+demo: build ## Serves the demo on this machine alone. ARGS='...' are its flags.
+	$(BIN)/refresher demo $(ARGS)
+
+##@ Now and then
+
+.PHONY: fuzz
+fuzz: ## Fuzzes every target for FUZZTIME (30s) each. FUZZ=regexp chooses among them.
+	scripts/fuzz.sh '$(FUZZ)' '$(FUZZTIME)'
+
+.PHONY: bench
+bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/bench.txt. BASE=file is compared with.
+	mkdir -p $(BIN)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 1h ./... | tee $(BIN)/bench.txt
+	$(BIN)/benchstat $(BASE) $(BIN)/bench.txt
+
+.PHONY: vuln
+vuln: tools ## Looks for known vulnerabilities in what the code calls. Needs the network.
+	scripts/vuln.sh $(BIN)/govulncheck
+
+.PHONY: clean
+clean: ## Removes all that make has built, installed in this folder, or measured.
+	rm -rf $(BIN) $(NPM:%=%/node_modules) test-results coverage.*
+
+##@ The parts of check
+
+.PHONY: format
+format: tools ## Fails on code that is not formatted, and shows how it should be.
+	$(BIN)/golangci-lint fmt --diff
+
+.PHONY: lint
+lint: tools ## Runs the linters of .golangci.yml.
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: vet
+vet: ## Runs go vet.
+	for dir in $(filter-out tools,$(MODULES)); do go -C "$$dir" vet ./...; done
+
+.PHONY: tidy
+tidy: ## Fails on a go.mod or go.sum that go mod tidy would change.
+	for dir in $(MODULES); do go -C "$$dir" mod tidy -diff; done
+
+.PHONY: generated
+generated: ## Fails on generated files that go generate would change.
+	scripts/check-generated.sh
+
+.PHONY: docs
+docs: tools/npm/node_modules/.installed ## Validates docs/asyncapi.yaml and docs/openapi.yaml.
+	node tools/npm/validate.mjs docs/asyncapi.yaml docs/openapi.yaml
+
+.PHONY: locks
+locks: ## Fails on an npm lock file that names the registry it was made with.
+	! grep -Hn '"resolved": "http' $(NPM:%=%/package-lock.json)
+
+# What the targets above need.
+
+.PHONY: packages
+packages:
+	@scripts/install-packages.sh
+
+# A folder is installed anew when its lock file changes. No package here needs
+# its install script, so none is run.
+%/node_modules/.installed: %/package-lock.json | packages
+	npm --prefix $* ci --prefer-offline --ignore-scripts --no-audit --no-fund
+	@mkdir -p $(@D) && touch $@
+
+# The tools are built anew when their versions, or Go's, change.
+TOOLS := $(BIN)/.tools-$(shell go env GOVERSION)
+
+.PHONY: tools
+tools: $(TOOLS)
+
+$(TOOLS): tools/go.sum
+	@echo 'Building the tools; the first time takes minutes.'
+	GOBIN=$(BIN) go -C tools install tool
+	@touch $@

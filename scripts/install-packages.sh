@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests and checks need, where their
+# commands are missing. Says nothing, and asks nobody, where all are there.
+# Starts no service: the tests start their own.
+set -euo pipefail
+
+packages=()
+services=()
+need() { # command package [service]
+	if ! command -v "$1" >/dev/null; then
+		packages+=("$2")
+		services+=("${@:3}")
+	fi
+}
+need redis-server redis-server redis-server
+need promtool prometheus prometheus
+need chromium chromium
+need node nodejs
+need npm npm
+
+give_up() {
+	echo "scripts/install-packages.sh: $1" >&2
+	exit 1
+}
+
+install_packages() {
+	local wanted="the commands of these Debian packages are missing: ${packages[*]}"
+	command -v apt-get >/dev/null || give_up "$wanted. There is no apt-get here: install them another way."
+
+	local as_root=()
+	if ((EUID != 0)); then
+		command -v sudo >/dev/null || give_up "$wanted. Install them as root, or install sudo."
+		as_root=(sudo)
+		[[ -t 0 ]] || as_root+=(-n)
+	fi
+
+	echo "Installing ${packages[*]}"
+	# Debian starts a service as soon as it is installed, unless this file
+	# forbids it. One that is there already is left to its owner.
+	local policy=/usr/sbin/policy-rc.d
+	if [[ ! -e $policy ]]; then
+		# shellcheck disable=SC2064 # Expanded now: the variables are local.
+		trap "${as_root[*]} rm -f $policy" EXIT
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin $policy
+	fi
+
+	"${as_root[@]}" apt-get update -qq -o Acquire::Retries=3
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+		-o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 "${packages[@]}" >/dev/null
+
+	if [[ -d /run/systemd/system && ${#services[@]} -gt 0 ]]; then
+		"${as_root[@]}" systemctl disable --quiet "${services[@]}"
+	fi
+}
+
+if ((${#packages[@]} > 0)); then
+	install_packages </dev/null
+fi
+
+node -e 'const [major, minor] = process.versions.node.split(".").map(Number);
+	process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)' ||
+	give_up "Node.js 20.19 or newer is needed, and this is $(node --version)."

@@ -1,0 +1,203 @@
+// Validates API documents, offline: node validate.mjs docs/asyncapi.yaml docs/openapi.yaml
+//
+// A document passes when it holds against the JSON Schema of its own
+// specification, against the linter's rules, and against what neither of them
+// looks at: that an operation's messages belong to its channel, and that every
+// example is an instance of its message. Any finding fails.
+
+import { readFile } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
+
+import asyncapiSpecs from '@asyncapi/specs';
+import { createConfig, getLineColLocation, lint } from '@redocly/openapi-core';
+import { Validator as OpenAPIValidator } from '@seriousme/openapi-schema-validator';
+import Ajv from 'ajv';
+import addFormats from 'ajv-formats';
+import { LineCounter, parseDocument } from 'yaml';
+
+// The linter would follow a reference out to the network: the documents must
+// stand on their own.
+globalThis.fetch = async (url) => {
+  throw new Error(`not fetched: ${url}`);
+};
+
+const config = await createConfig({
+  extends: ['recommended-strict'],
+  rules: {
+    // The example server is the one that runs on the reader's machine.
+    'no-server-example.com': 'off',
+    // A health probe has no client error.
+    'operation-4xx-response': 'off',
+  },
+  async3Rules: {
+    // The credential travels in the join message, not in the handshake.
+    'security-defined': 'off',
+    // An AsyncAPI licence has no SPDX identifier, and needs no address.
+    'info-license-strict': 'off',
+  },
+});
+
+/**
+ * Returns what is wrong with the document, in reading order.
+ * @param {string} path
+ * @returns {Promise<{line: number, column: number, rule: string, message: string}[]>}
+ */
+export async function validate(path) {
+  const text = await readFile(path, 'utf8');
+  const lines = new LineCounter();
+  const yaml = parseDocument(text, { lineCounter: lines });
+  const at = (offset) => {
+    const { line, col } = lines.linePos(offset);
+    return { line, column: col };
+  };
+
+  if (yaml.errors.length > 0 || yaml.warnings.length > 0) {
+    return [...yaml.errors, ...yaml.warnings].map((e) => ({ ...at(e.pos[0]), rule: 'yaml', message: e.message.split('\n')[0] }));
+  }
+
+  const doc = yaml.toJS();
+  let found;
+  if (/^3\.\d+\.\d+$/.test(doc?.asyncapi)) {
+    found = [...asyncapiSchema(doc), ...operationMessages(doc), ...messageExamples(doc)];
+  } else if (/^3\.1\.\d+$/.test(doc?.openapi)) {
+    found = await openapiSchema(doc);
+  } else {
+    return [{ line: 1, column: 1, rule: 'version', message: 'neither an AsyncAPI 3 nor an OpenAPI 3.1 document' }];
+  }
+
+  const problems = found.map(({ pointer, rule, message }) => ({ ...at(offsetOf(yaml, pointer)), rule, message: `${pointer || '/'}: ${message}` }));
+  for (const problem of await lint({ ref: path, config })) {
+    const { start } = getLineColLocation(problem.location[0]);
+    problems.push({ line: start.line, column: start.col, rule: problem.ruleId, message: problem.message });
+  }
+  return problems.sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+/** Holds an AsyncAPI document against the specification's own schema. */
+function asyncapiSchema(doc) {
+  const schema = asyncapiSpecs.schemasWithoutId[doc.asyncapi];
+  if (!schema) {
+    return [{ pointer: '/asyncapi', rule: 'asyncapi-schema', message: `unknown version ${doc.asyncapi}` }];
+  }
+  const ajv = new Ajv({ allErrors: true, strict: false });
+  addFormats(ajv);
+  const check = ajv.compile(schema);
+  check(doc);
+  return schemaProblems('asyncapi-schema', check.errors);
+}
+
+/** Holds an OpenAPI document against the specification's own schema. */
+async function openapiSchema(doc) {
+  const { valid, errors } = await new OpenAPIValidator().validate(structuredClone(doc));
+  if (valid) {
+    return [];
+  }
+  return typeof errors === 'string' ? [{ pointer: '', rule: 'openapi-schema', message: errors }] : schemaProblems('openapi-schema', errors);
+}
+
+/** An operation, and its reply, may only name messages of its own channel. */
+function* operationMessages(doc) {
+  for (const [name, { channel, messages, reply }] of Object.entries(doc.operations ?? {})) {
+    const sides = [
+      ['messages', messages, channel],
+      ['reply/messages', reply?.messages, reply?.channel ?? channel],
+    ];
+    for (const [side, named, owner] of sides) {
+      for (const [i, message] of (named ?? []).entries()) {
+        if (!String(message.$ref).startsWith(`${owner?.$ref}/messages/`)) {
+          yield { pointer: `/operations/${escape(name)}/${side}/${i}`, rule: 'operation-messages', message: `${message.$ref} is not a message of the operation's channel` };
+        }
+      }
+    }
+  }
+}
+
+/** Every example of a message must be an instance of its schemas. */
+function* messageExamples(doc) {
+  const ajv = new Ajv({ allErrors: true, strict: false, validateSchema: false });
+  addFormats(ajv);
+  ajv.addSchema(doc, 'document');
+
+  const owners = [['/components', doc.components], ...Object.entries(doc.channels ?? {}).map(([name, channel]) => [`/channels/${escape(name)}`, channel])];
+  for (const [owner, { messages } = {}] of owners) {
+    for (const [name, message] of Object.entries(messages ?? {})) {
+      for (const [i, example] of (message.examples ?? []).entries()) {
+        for (const part of ['payload', 'headers']) {
+          const pointer = `${owner}/messages/${escape(name)}`;
+          if (example[part] === undefined || message[part] === undefined) {
+            continue;
+          }
+          try {
+            ajv.validate({ $ref: `document#${encodeURI(`${pointer}/${part}`)}` }, example[part]);
+          } catch (e) {
+            yield { pointer: `${pointer}/${part}`, rule: 'message-examples', message: e.message };
+            continue;
+          }
+          for (const problem of schemaProblems('message-examples', ajv.errors)) {
+            yield { ...problem, pointer: `${pointer}/examples/${i}/${part}${problem.pointer}` };
+          }
+        }
+      }
+    }
+  }
+}
+
+/**
+ * Turns a schema validator's errors into problems. Those that only say that a
+ * branch was not taken are left out where another error says why.
+ */
+function schemaProblems(rule, errors) {
+  const all = (errors ?? []).map((e) => ({ ...e, text: `${e.message}${detail(e.params)}` }));
+  const telling = all.filter((e) => !['if', 'oneOf', 'anyOf', 'not'].includes(e.keyword) && e.params.missingProperty !== '$ref');
+  const problems = (telling.length > 0 ? telling : all).map((e) => ({ pointer: e.instancePath, rule, message: e.text }));
+  return [...new Map(problems.map((p) => [`${p.pointer} ${p.message}`, p])).values()];
+}
+
+function detail(params) {
+  const value = params.additionalProperty ?? params.unevaluatedProperty ?? params.allowedValues ?? params.allowedValue;
+  return value === undefined ? '' : `: ${[value].flat().join(', ')}`;
+}
+
+/** The place in the text that a JSON pointer leads to, or its nearest parent's. */
+function offsetOf(yaml, pointer) {
+  const path = pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
+  for (; path.length > 0; path.pop()) {
+    const node = yaml.getIn(path, true);
+    if (node?.range) {
+      return node.range[0];
+    }
+  }
+  return 0;
+}
+
+function escape(key) {
+  return key.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+async function main(paths) {
+  if (paths.length === 0) {
+    console.error('usage: node validate.mjs DOCUMENT...');
+    return 2;
+  }
+  let failed = 0;
+  for (const path of paths) {
+    let problems;
+    try {
+      problems = await validate(path);
+    } catch (e) {
+      problems = [{ line: 1, column: 1, rule: 'read', message: e.code === 'ENOENT' ? 'the document does not exist' : e.message }];
+    }
+    for (const { line, column, rule, message } of problems) {
+      console.error(`${path}:${line}:${column}: ${message} (${rule})`);
+    }
+    failed += problems.length > 0;
+    if (problems.length === 0) {
+      console.log(`${path}: valid`);
+    }
+  }
+  return failed > 0 ? 1 : 0;
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  process.exitCode = await main(process.argv.slice(2));
+}

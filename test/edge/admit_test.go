@@ -1,0 +1,263 @@
+package edge
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// codeOf is the code of a refusal, 0 for none.
+func codeOf(t testing.TB, err error) int {
+	t.Helper()
+	if err == nil {
+		return 0
+	}
+	var refusal *Error
+	if !errors.As(err, &refusal) {
+		t.Fatalf("%v is not an *Error", err)
+	}
+	return refusal.Code
+}
+
+func TestAdmission(t *testing.T) {
+	const hour = time.Hour
+	with := func(m mint, change func(*mint)) string {
+		change(&m)
+		return m.token()
+	}
+	join := func(leg Leg, channel, user, token string) JoinRequest { return JoinRequest{leg, channel, user, token} }
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		ts := now.Add(24 * hour).Unix()
+		end := uint32(now.Add(hour).Unix())
+		app := part{kind: 5, privileges: []uint32{2, 3600}, names: []string{""}}
+		for _, c := range []struct {
+			name string
+			join JoinRequest
+			want int
+		}{
+			{"uid", inRoom("7", rtc("7", hour)), 0},
+			{"account", inRoom("Ann (1)", rtc("Ann (1)", hour)), 0},
+			{"empty uid admits any", inRoom("7", rtc("", hour)), 0},
+			{"empty uid admits user 0", inRoom("0", rtc("", hour)), 0},
+			{"empty uid admits user unnamed", inRoom("", rtc("", hour)), 0},
+			{"uid written as 0", inRoom("0", rtc("0", hour)), 110},
+			{"stored block", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = stored })), 0},
+			{"best compression", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = deflated(zlib.BestCompression) })), 0},
+			{"huffman only", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.pack = deflated(zlib.HuffmanOnly) })), 0},
+			{"join privilege alone", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 3600} })), 0},
+			{"privilege never ends", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 0} })), 0},
+			{"second certificate", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.cert = secondCert })), 0},
+			{"all services", join(RTM, "", "ann", with(rtc("7", hour), func(m *mint) {
+				m.parts = append(m.parts, login(2, "ann", hour).parts[0],
+					part{kind: 3, names: []string{"room", "7"}}, part{kind: 4, privileges: []uint32{1, 3600}}, app,
+					part{kind: 6, names: []string{"room", "7"}}, part{kind: 7, names: []string{"r", "u"}, tail: put16(-1)})
+			})), 0},
+			{"rtm", join(RTM, "", "ann", login(2, "ann", hour).token()), 0},
+			{"chat", join(Chat, "", "ann", login(5, "ann", hour).token()), 0},
+
+			{"other channel", join(RTC, "hall", "7", rtc("7", hour).token()), 110},
+			{"channel in another case", join(RTC, "Room", "7", rtc("7", hour).token()), 110},
+			{"other uid", inRoom("8", rtc("7", hour)), 110},
+			{"uid with a zero before it", inRoom("07", rtc("7", hour)), 110},
+			{"other app", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.app = otherApp })), 101},
+			{"app in another case", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.app = strings.ToLower(testApp) })), 101},
+			{"unknown certificate", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.cert = "ff" + secondCert[2:] })), 110},
+			{"no join privilege", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{2, 3600, 3, 3600} })), 110},
+			{"no such service", join(RTM, "", "7", rtc("7", hour).token()), 110},
+			{"no service", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts = nil })), 110},
+			{"unknown service", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].kind = 9 })), 110},
+			{"service twice", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts = append(m.parts, m.parts[0]) })), 110},
+			{"privilege twice", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].privileges = []uint32{1, 60, 1, 90} })), 110},
+			{"signed bytes to spare", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.extra = []byte{0} })), 110},
+			{"rtm user empty in the token", join(RTM, "", "ann", login(2, "", hour).token()), 110},
+			{"rtm other user", join(RTM, "", "ann", login(2, "bob", hour).token()), 110},
+			{"chat app token", join(Chat, "", "ann", mint{expire: 3600, parts: []part{app}}.token()), 110},
+
+			{"token over", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.issued = now.Add(-hour) })), 109},
+			{"token a second before its end", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.issued = now.Add(-hour + time.Second) })), 0},
+			{"token expire 0", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.expire = 0 })), 109},
+			{"privilege over", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) {
+				m.issued, m.parts[0].privileges = now.Add(-time.Minute), []uint32{1, 60}
+			})), 109},
+			{"over although it says 48 h", join(RTC, "room", "7", with(rtc("7", 48*hour), func(m *mint) { m.issued = now.Add(-24 * hour) })), 109},
+
+			{"006", join(RTC, "room", "7", mint006("room", "7", ts, 1, end)), 0},
+			{"006 any uid", join(RTC, "room", "7", mint006("room", "", ts, 1, end)), 0},
+			{"006 any uid, user 0", join(RTC, "room", "0", mint006("room", "", ts, 1, end)), 0},
+			{"006 privilege never ends", join(RTC, "room", "7", mint006("room", "7", ts, 1, 0)), 0},
+			{"006 uid written as 0", join(RTC, "room", "0", mint006("room", "0", ts, 1, end)), 110},
+			{"006 other channel", join(RTC, "hall", "7", mint006("room", "7", ts, 1, end)), 110},
+			{"006 other uid", join(RTC, "room", "8", mint006("room", "7", ts, 1, end)), 110},
+			{"006 no join privilege", join(RTC, "room", "7", mint006("room", "7", ts, 2, end)), 110},
+			{"006 privilege over", join(RTC, "room", "7", mint006("room", "7", ts, 1, uint32(now.Unix()))), 109},
+			{"006 token over", join(RTC, "room", "7", mint006("room", "7", now.Unix(), 1, end)), 109},
+			{"006 rtm", join(RTM, "", "ann", mint006("ann", "", ts, 1000, end)), 0},
+			{"006 rtm other user", join(RTM, "", "bob", mint006("ann", "", ts, 1000, end)), 110},
+			{"006 rtm with rtc's privilege", join(RTM, "", "ann", mint006("ann", "", ts, 1, end)), 110},
+			{"006 chat", join(Chat, "", "ann", mint006("ann", "", ts, 1, end)), 110},
+			{"006 other app", join(RTC, "room", "7", "006"+otherApp+mint006("room", "7", ts, 1, end)[35:]), 101},
+
+			{"no token", join(RTC, "room", "7", ""), 110},
+			{"005", join(RTC, "room", "7", "005"+rtc("7", hour).token()[3:]), 110},
+			{"007 alone", join(RTC, "room", "7", "007"), 110},
+			{"006 alone", join(RTC, "room", "7", "006"), 110},
+			{"not zlib", join(RTC, "room", "7", "007"+base64.StdEncoding.EncodeToString([]byte("no zlib"))), 110},
+			{"line break", join(RTC, "room", "7", rtc("7", hour).token()+"\n"), 110},
+			{"no padding", join(RTC, "room", "7", strings.TrimRight(padded(rtc("7", hour)), "=")), 110},
+			{"padding", join(RTC, "room", "7", padded(rtc("7", hour))), 0},
+			{"stray bits before the padding", join(RTC, "room", "7", stray(padded(rtc("7", hour)))), 110},
+			{"whole, but over 2047 bytes", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) {
+				m.pack = stored
+				m.parts = append(m.parts, part{kind: 3, names: []string{strings.Repeat("x", 1500), ""}})
+			})), 110},
+			{"whole, just below", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) {
+				m.pack = stored
+				m.parts = append(m.parts, part{kind: 3, names: []string{strings.Repeat("x", 1300), ""}})
+			})), 0},
+			{"over 2047 bytes", join(RTC, "room", "7", rtc("7", hour).token()+strings.Repeat("A", 2048)), 110},
+
+			{"no channel", join(RTC, "", "7", rtc("7", hour).token()), 2},
+			{"channel too long", join(RTC, strings.Repeat("a", 65), "7", rtc("7", hour).token()), 2},
+			{"channel with a slash", join(RTC, "a/b", "7", rtc("7", hour).token()), 2},
+			{"user too long", join(RTC, "room", strings.Repeat("a", 256), rtc("7", hour).token()), 2},
+			{"rtm reserved user", join(RTM, "", "null", login(2, "null", hour).token()), 2},
+			{"rtm with channel", join(RTM, "room", "ann", login(2, "ann", hour).token()), 2},
+			{"no user", join(Chat, "", "", login(5, "ann", hour).token()), 2},
+			{"no leg", join("", "room", "7", rtc("7", hour).token()), 2},
+		} {
+			e, err := New(Config{AppID: testApp, Certificate: testCert, SecondaryCertificate: secondCert})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Join(c.join); codeOf(t, err) != c.want {
+				t.Errorf("%s: got %v, want code %d", c.name, err, c.want)
+			}
+			e.Close()
+		}
+	})
+}
+
+// padded gives a token that ends in "=", by way of a service more.
+func padded(m mint) string {
+	m.pack = stored
+	m.parts = append(m.parts, part{kind: 2, names: []string{""}})
+	for !strings.HasSuffix(m.token(), "=") {
+		m.parts[len(m.parts)-1].names[0] += "x"
+	}
+	return m.token()
+}
+
+// stray changes a bit of the last digit that decoders may ignore.
+func stray(token string) string {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	body := strings.TrimRight(token, "=")
+	last := strings.IndexByte(digits, body[len(body)-1])
+	return body[:len(body)-1] + digits[last^1:(last^1)+1] + token[len(body):]
+}
+
+// TestEveryBitSigned flips each bit of a token: no change may pass.
+func TestEveryBitSigned(t *testing.T) {
+	keys := keyring{appID: testApp, certificates: []string{testCert}}
+	who := identity{RTC, "room", "7"}
+	plain := rtc("7", time.Hour).plain()
+	raw006, _ := base64.StdEncoding.DecodeString(mint006("room", "7", 2e9, 1, 2e9)[35:])
+	for i := range 8 * len(plain) {
+		changed := bytes.Clone(plain)
+		changed[i/8] ^= 1 << (i % 8)
+		if _, refusal := keys.verify("007"+base64.StdEncoding.EncodeToString(stored(changed)), who); refusal == nil {
+			t.Errorf("007 passes with bit %d flipped", i)
+		}
+	}
+	for i := range 8 * len(raw006) {
+		changed := bytes.Clone(raw006)
+		changed[i/8] ^= 1 << (i % 8)
+		if _, refusal := keys.verify("006"+testApp+base64.StdEncoding.EncodeToString(changed), who); refusal == nil {
+			t.Errorf("006 passes with bit %d flipped", i)
+		}
+	}
+}
+
+// TestTruncated cuts tokens at every byte, before and after packing.
+func TestTruncated(t *testing.T) {
+	keys := keyring{appID: testApp, certificates: []string{testCert}}
+	who := identity{RTC, "room", "7"}
+	m := rtc("7", time.Hour)
+	for _, whole := range []string{m.token(), mint006("room", "7", 2e9, 1, 2e9)} {
+		if _, refusal := keys.verify(whole, who); refusal != nil {
+			t.Fatal(refusal)
+		}
+		for n := range whole {
+			if _, refusal := keys.verify(whole[:n], who); refusal == nil {
+				t.Errorf("%.3s passes cut to %d bytes", whole, n)
+			}
+		}
+	}
+	plain := m.plain()
+	for n := range plain {
+		if _, refusal := keys.verify("007"+base64.StdEncoding.EncodeToString(stored(plain[:n])), who); refusal == nil {
+			t.Errorf("007 passes with its plain text cut to %d bytes", n)
+		}
+	}
+}
+
+func TestZlibBomb(t *testing.T) {
+	m := rtc("7", time.Hour)
+	m.extra = make([]byte, 1<<20)
+	token := m.token()
+	if len(token) > maxToken {
+		t.Fatalf("the bomb is %d bytes long: too easy to refuse", len(token))
+	}
+	_, refusal := parse007(token)
+	if refusal == nil || !strings.Contains(refusal.Text, "inflates to more") {
+		t.Errorf("got %v", refusal)
+	}
+	const runs = 10
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		parse007(token)
+	}
+	runtime.ReadMemStats(&after)
+	allocated := (after.TotalAlloc - before.TotalAlloc) / runs
+	if allocated > 256<<10 { // an inflater takes 40 KiB, the reading a few times the bound
+		t.Errorf("a bomb of 1 MiB makes the parser allocate %d bytes", allocated)
+	}
+}
+
+func TestTrailingBytesAfterZlib(t *testing.T) {
+	raw := append(stored(rtc("7", time.Hour).plain()), 0)
+	if _, refusal := parse007("007" + base64.StdEncoding.EncodeToString(raw)); refusal == nil {
+		t.Error("accepted")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for name, config := range map[string]Config{
+		"nothing":               {},
+		"no certificate":        {AppID: testApp},
+		"app id not hex":        {AppID: "x" + testApp[1:], Certificate: testCert},
+		"short certificate":     {AppID: testApp, Certificate: testCert[1:]},
+		"wrong second":          {AppID: testApp, Certificate: testCert, SecondaryCertificate: "x"},
+		"warning after the end": {AppID: testApp, Certificate: testCert, WarnBefore: -time.Second},
+	} {
+		if _, err := New(config); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestErrorsTellNoSecrets(t *testing.T) {
+	e := newEdge(t)
+	token := rtc("8", time.Hour).token()
+	_, err := e.Join(JoinRequest{RTC, "room", "7", token})
+	if err == nil || strings.Contains(err.Error(), token[3:40]) || strings.Contains(err.Error(), testCert) {
+		t.Errorf("got %v", err)
+	}
+}

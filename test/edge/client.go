@@ -1,0 +1,192 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Client is the other end of the line protocol, for tests written in Go. Refusals
+// come back as *Error. It is safe for concurrent use.
+type Client struct {
+	nc     net.Conn
+	events mailbox
+	gone   chan struct{} // closed when the reading goroutine has gone
+	err    error         // why it went; valid once gone is closed
+
+	writing sync.Mutex // held while a line is written
+
+	mu      sync.Mutex
+	lastID  int64                // guarded by mu
+	waiting map[int64]chan reply // guarded by mu; each with room for its reply
+}
+
+// ErrClosed is what operations return on a client that was closed, be it by
+// Close or because a line could not be sent.
+var ErrClosed = errors.New("edge: client closed")
+
+// Dial connects over TCP.
+func Dial(ctx context.Context, address string) (*Client, error) {
+	var dialer net.Dialer
+	nc, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("edge: dial: %w", err)
+	}
+	return NewClient(nc), nil
+}
+
+// NewClient speaks over a connection that there is, such as one end of a
+// [net.Pipe] whose other end [Edge.ServeConn] has.
+func NewClient(nc net.Conn) *Client {
+	c := &Client{nc: nc, events: newMailbox(), gone: make(chan struct{}), waiting: make(map[int64]chan reply)}
+	go c.read()
+	return c
+}
+
+// Join asks to be admitted, and reports whether the client may publish (always
+// false outside RTC).
+func (c *Client) Join(ctx context.Context, join JoinRequest) (publish bool, err error) {
+	return c.ask(ctx, request{Op: opJoin, Leg: join.Leg, Channel: join.Channel, User: join.User, Token: join.Token})
+}
+
+// Renew hands in a new token, and reports whether the client may publish from
+// now on.
+func (c *Client) Renew(ctx context.Context, leg Leg, token string) (publish bool, err error) {
+	return c.ask(ctx, request{Op: opRenew, Leg: leg, Token: token})
+}
+
+// Leave hangs up on one leg.
+func (c *Client) Leave(ctx context.Context, leg Leg) error {
+	_, err := c.ask(ctx, request{Op: opLeave, Leg: leg})
+	return err
+}
+
+// Events gives the events of all legs. A reader who falls 64 behind loses the
+// oldest. The channel is closed when the connection has ended.
+func (c *Client) Events() <-chan Event { return c.events }
+
+// Close breaks the connection, and the calls with it. It returns when the
+// client's goroutine has gone.
+func (c *Client) Close() error {
+	err := c.nc.Close()
+	<-c.gone
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("edge: close: %w", err)
+	}
+	return nil
+}
+
+// Gone is closed when the connection has ended, for whatever reason.
+func (c *Client) Gone() <-chan struct{} { return c.gone }
+
+// ask sends a request and waits for its reply. If ctx ends first, the edge may
+// have acted or not.
+func (c *Client) ask(ctx context.Context, q request) (publish bool, err error) {
+	select {
+	case <-c.gone:
+		return false, c.err
+	default:
+	}
+	answer := make(chan reply, 1)
+	c.mu.Lock()
+	c.lastID++
+	q.ID = c.lastID
+	c.waiting[q.ID] = answer
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiting, q.ID)
+		c.mu.Unlock()
+	}()
+	if err := c.write(ctx, encode(q)); err != nil {
+		return false, err
+	}
+	select {
+	case r := <-answer:
+		return r.outcome()
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-c.gone:
+		err = c.err
+	}
+	select {
+	case r := <-answer: // it came first
+		return r.outcome()
+	default:
+		return false, err
+	}
+}
+
+func (r reply) outcome() (publish bool, err error) {
+	if !r.OK {
+		return false, &Error{Code: r.Code, Text: r.Error}
+	}
+	return r.Publish != nil && *r.Publish, nil
+}
+
+func (c *Client) write(ctx context.Context, line []byte) error {
+	if len(line) > MaxLine {
+		return refuse(CodeInvalidParams, "the line is longer than %d bytes", MaxLine)
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	deadline := time.Now().Add(writeTimeout)
+	if limit, ok := ctx.Deadline(); ok && limit.Before(deadline) {
+		deadline = limit
+	}
+	c.nc.SetWriteDeadline(deadline)
+	if _, err := c.nc.Write(line); err != nil {
+		c.nc.Close() // half a line may be out: nothing more can follow it
+		return fmt.Errorf("edge: send: %w", err)
+	}
+	return nil
+}
+
+// read hands out what comes in until the connection ends.
+func (c *Client) read() {
+	err := c.readLines()
+	c.nc.Close()
+	switch {
+	case errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe):
+		c.err = ErrClosed
+	default:
+		c.err = fmt.Errorf("edge: connection ended: %w", err)
+	}
+	c.events.close()
+	close(c.gone)
+}
+
+func (c *Client) readLines() error {
+	reader := newLineReader(c.nc)
+	for {
+		line, err := readLine(reader)
+		if err != nil {
+			return err
+		}
+		var in struct {
+			reply
+			Event // promotes "event", "leg" and "reason"
+		}
+		if err := json.Unmarshal(line, &in); err != nil {
+			return fmt.Errorf("a line is not understood: %w", err)
+		}
+		if in.Name != "" {
+			c.events.put(in.Event)
+			continue
+		}
+		c.mu.Lock()
+		answer := c.waiting[in.ID]
+		delete(c.waiting, in.ID)
+		c.mu.Unlock()
+		if answer != nil { // nil: whoever asked did not wait
+			answer <- in.reply
+		} else if in.ID == 0 {
+			return fmt.Errorf("the edge did not understand a line: %s", in.Error)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Config sets up an [Edge].
+type Config struct {
+	AppID                string        // 32 hex digits, case kept: it is signed
+	Certificate          string        // primary App Certificate, 32 hex digits, case kept
+	SecondaryCertificate string        // a second one, equally valid; empty = none
+	WarnBefore           time.Duration // how long before the end the client is warned; 0 = 30 s, as Agora does
+	Logger               *slog.Logger  // one line per event, never a token or certificate; nil = silent
+}
+
+const defaultWarnBefore = 30 * time.Second
+
+// Edge admits calls, ends them when their tokens do, and keeps the record.
+// It is safe for concurrent use.
+type Edge struct {
+	warnBefore time.Duration
+	log        *slog.Logger
+
+	mu           sync.Mutex
+	keys         keyring               // guarded by mu; its slice is never changed in place
+	histories    map[identity]*history // guarded by mu; every call that was ever admitted
+	joinsRefused int                   // guarded by mu; those of no known call
+	closed       bool                  // guarded by mu
+	notes        []note                // guarded by mu; log lines to be written
+	logging      bool                  // guarded by mu; a goroutine is writing them
+	logged       sync.Cond             // on mu; logging has become false
+}
+
+// New returns an Edge that serves one app.
+func New(config Config) (*Edge, error) {
+	if !isHex32(config.AppID) {
+		return nil, errors.New("edge: the App ID is not 32 hex digits")
+	}
+	if config.WarnBefore < 0 {
+		return nil, fmt.Errorf("edge: WarnBefore is %s, below zero", config.WarnBefore)
+	}
+	e := &Edge{
+		warnBefore: config.WarnBefore,
+		log:        config.Logger,
+		keys:       keyring{appID: config.AppID},
+		histories:  make(map[identity]*history),
+	}
+	e.logged.L = &e.mu
+	if e.warnBefore == 0 {
+		e.warnBefore = defaultWarnBefore
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if err := e.SetCertificates(config.Certificate, config.SecondaryCertificate); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// SetCertificates replaces the certificates, as their rotation in Agora's
+// console does. Calls in progress go on, but from now on only tokens signed with
+// one of these join or renew. An empty secondary means that there is none.
+func (e *Edge) SetCertificates(primary, secondary string) error {
+	certificates := []string{primary}
+	if secondary != "" {
+		certificates = append(certificates, secondary)
+	}
+	for _, certificate := range certificates {
+		if !isHex32(certificate) {
+			return errors.New("edge: an App Certificate is not 32 hex digits")
+		}
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	e.keys.certificates = certificates
+	return nil
+}
+
+// Close ends every call as if its client had left, and refuses new ones. When it
+// returns all that happened has been logged, and nothing more will happen. The
+// record stays readable.
+func (e *Edge) Close() {
+	e.mu.Lock()
+	e.closed = true
+	now := time.Now()
+	for _, h := range e.histories {
+		h.owner.settle(now)
+		h.owner.leave(now)
+	}
+	e.unlock()
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.logging {
+		e.logged.Wait()
+	}
+}
+
+func (e *Edge) keyring() keyring {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.keys
+}
+
+func isHex32(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for _, b := range []byte(s) {
+		switch {
+		case '0' <= b && b <= '9', 'a' <= b && b <= 'f', 'A' <= b && b <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}

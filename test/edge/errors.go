@@ -1,0 +1,43 @@
+package edge
+
+import "fmt"
+
+// Codes of refusals. The numbers are those of Agora's native SDKs, since the
+// web SDK has only words for most of them.
+const (
+	CodeInvalidParams = 2   // the request itself is malformed
+	CodeAlreadyJoined = 17  // join on a leg that is in a call
+	CodeInvalidAppID  = 101 // join with a token of an app that this edge does not serve
+	CodeExpired       = 109 // the token, or its join privilege, has run out
+	CodeInvalidToken  = 110 // malformed, wrongly signed, or for another channel, user, service or app
+	CodeNotJoined     = 113 // renew or leave where there is no call
+)
+
+// words are what an error text starts with: the SDKs' own names, so that a
+// test may look for INVALID_OPERATION as an application would.
+var words = map[int]string{
+	CodeInvalidParams: "INVALID_PARAMS",
+	CodeAlreadyJoined: "INVALID_OPERATION",
+	CodeInvalidAppID:  "ERR_INVALID_APP_ID",
+	CodeExpired:       "ERR_TOKEN_EXPIRED",
+	CodeInvalidToken:  "ERR_INVALID_TOKEN",
+	CodeNotJoined:     "INVALID_OPERATION",
+}
+
+// Error is a refusal. Every error that a join, a renewal or a leave is answered
+// with is an *Error, in process and over the line protocol alike; a [Client]
+// returns other errors only for what befell its connection.
+type Error struct {
+	Code int    // one of the Code constants
+	Text string // "NAME: what is wrong"; never holds a token or a certificate
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Text, e.Code) }
+
+func refuse(code int, format string, args ...any) *Error {
+	return &Error{Code: code, Text: words[code] + ": " + fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) *Error {
+	return refuse(CodeInvalidToken, format, args...)
+}

@@ -1,0 +1,47 @@
+package edge
+
+// Event is what the edge tells a client unasked. Its JSON form is the line that
+// the line protocol sends.
+type Event struct {
+	Name   string `json:"event"`
+	Leg    Leg    `json:"leg"`
+	Reason string `json:"reason,omitempty"` // only with StateChange
+}
+
+// Names of events, as in the web SDK.
+const (
+	WillExpire  = "token-privilege-will-expire" // renew now; the call goes on
+	DidExpire   = "token-privilege-did-expire"  // too late: the call is over, join again
+	StateChange = "connection-state-change"     // another client joined as the same user, and this one is out
+)
+
+// Reasons of a StateChange.
+const (
+	ReasonUIDConflict   = "UID_CONFLICT"    // RTC
+	ReasonSameUserLogin = "SAME_USER_LOGIN" // RTM and Chat
+)
+
+// mailbox holds events until they are read. It never blocks the sender: when it
+// is full the oldest goes, so that the last event of a call is always there.
+// Its owner makes sure that put and close don't run at the same time.
+type mailbox chan Event
+
+const mailboxSize = 64 // events
+
+func newMailbox() mailbox { return make(mailbox, mailboxSize) }
+
+func (m mailbox) put(event Event) {
+	for {
+		select {
+		case m <- event:
+			return
+		default:
+		}
+		select {
+		case <-m:
+		default:
+		}
+	}
+}
+
+func (m mailbox) close() { close(m) }

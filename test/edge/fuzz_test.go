@@ -1,0 +1,95 @@
+package edge
+
+import (
+	"encoding/base64"
+	"testing"
+	"time"
+)
+
+// known are the codes that a token may be refused with.
+var known = map[int]bool{CodeInvalidAppID: true, CodeInvalidToken: true}
+
+// FuzzToken feeds tokens as they come off the wire. No input may panic, hang or
+// be admitted that was not signed.
+func FuzzToken(f *testing.F) {
+	honest := map[string]bool{}
+	for _, v := range readVectors(f) {
+		honest[v.Token] = true
+		f.Add(v.Token)
+	}
+	f.Add("")
+	f.Add("006")
+	f.Add("007")
+	f.Add("006" + testApp)
+	f.Add("007eJxSYBBbsMM=")
+	keys := keyring{appID: testApp, certificates: []string{testCert}}
+	f.Fuzz(func(t *testing.T, token string) {
+		for _, who := range everyone {
+			_, refusal := keys.verify(token, who)
+			if refusal == nil && token[:3] == "006" && !honest[token] {
+				t.Errorf("admitted as %v", who) // a 006 token has one spelling only
+			}
+			if refusal != nil && !known[refusal.Code] {
+				t.Errorf("refused with %v", refusal)
+			}
+		}
+	})
+}
+
+// FuzzBody feeds what is inside a 007 token, which random base64 of zlib would
+// never reach, and signs it first: so all of the parser is behind open doors.
+func FuzzBody(f *testing.F) {
+	m := rtc("7", time.Hour)
+	m.issued = time.Unix(2e9, 0)
+	f.Add(m.body())
+	m.parts = append(m.parts, login(2, "ann", time.Hour).parts[0], part{kind: 4}, part{kind: 7, names: []string{"r", "u"}, tail: put16(1)})
+	f.Add(m.body())
+	f.Add([]byte{})
+	keys := keyring{appID: testApp, certificates: []string{testCert}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) > maxToken {
+			return
+		}
+		plain := append(putString(string(mac([]byte("wrong"), body))), body...)
+		if n := 2 + len(testApp) + 12; len(body) >= n {
+			head := 2 + len(testApp)
+			key := mac(body[head+8:head+12], mac(body[head:head+4], []byte(testCert)))
+			plain = append(putString(string(mac(key, body))), body...)
+		}
+		token := "007" + base64.StdEncoding.EncodeToString(stored(plain))
+		for _, who := range everyone {
+			g, refusal := keys.verify(token, who)
+			if refusal == nil && (g.runOut(g.ends()) == nil || g.publishing(g.ends())) {
+				t.Errorf("still good at its end: %+v", g)
+			}
+			if refusal != nil && !known[refusal.Code] {
+				t.Errorf("refused with %v", refusal)
+			}
+		}
+	})
+}
+
+var everyone = []identity{
+	{RTC, vectorChannel, vectorUser}, {RTC, "room", "7"}, {RTC, "room", anonymous}, {RTM, "", "test_user"}, {Chat, "", "ann"},
+}
+
+// FuzzLine feeds lines of the protocol.
+func FuzzLine(f *testing.F) {
+	f.Add([]byte(`{"op":"join","leg":"rtc","channel":"room","user":"7","token":"007","id":1}`))
+	f.Add([]byte(`{"op":"leave","leg":"chat","id":2} `))
+	f.Add([]byte(`{"id":1e9}`))
+	f.Add([]byte(`[[[[`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		q, refusal := parseRequest(line)
+		if refusal == nil && q.ID < 1 || q.ID < 0 {
+			t.Errorf("id %d, %v", q.ID, refusal)
+		}
+		answer := reply{ID: q.ID}
+		if refusal != nil {
+			answer.Error = refusal.Text
+		}
+		if n := len(encode(answer)); n > MaxLine {
+			t.Errorf("the answer is %d bytes long", n)
+		}
+	})
+}

@@ -1,0 +1,64 @@
+package edge
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	never          = math.MaxInt64 // the end of what never ends
+	maxLifeSeconds = 24 * 60 * 60  // the longest that Agora lets a token live
+)
+
+// grant is what a token allows, with its ends in Unix seconds.
+type grant struct {
+	tokenEnds   int64
+	joinEnds    int64 // the join privilege's; may be never
+	publishEnds int64 // the earliest of the publishing privileges'; may be never
+	publish     bool  // all of audio (2), video (3) and data (4) are there: the publisher's role
+}
+
+// newGrant reads a grant off privileges given with their ends. join is the
+// privilege without which there is none.
+func newGrant(tokenEnds int64, ends map[uint16]int64, join uint16) (grant, *Error) {
+	joinEnds, ok := ends[join]
+	if !ok {
+		return grant{}, invalid("the token lacks the privilege to join")
+	}
+	g := grant{tokenEnds: tokenEnds, joinEnds: joinEnds, publishEnds: never, publish: true}
+	for privilege := uint16(2); privilege <= 4; privilege++ {
+		end, ok := ends[privilege]
+		if !ok {
+			g.publish = false
+			break
+		}
+		g.publishEnds = min(g.publishEnds, end)
+	}
+	return g, nil
+}
+
+// ends is the moment at which the call must be over.
+func (g grant) ends() time.Time { return time.Unix(min(g.tokenEnds, g.joinEnds), 0) }
+
+// silent reports whether the token ends before its privilege. The SDKs watch
+// the privilege, so then nothing tells the client, neither before nor after.
+func (g grant) silent() bool { return g.tokenEnds < g.joinEnds }
+
+// runOut returns the refusal if the grant is over: from the very second on that
+// the token names.
+func (g grant) runOut(now time.Time) *Error {
+	if now.Before(g.ends()) {
+		return nil
+	}
+	what, at := "token", g.tokenEnds
+	if g.joinEnds < g.tokenEnds {
+		what, at = "join privilege", g.joinEnds
+	}
+	return refuse(CodeExpired, "the %s expired at Unix second %d", what, at)
+}
+
+// publishing reports whether the holder may send audio, video and data.
+func (g grant) publishing(now time.Time) bool {
+	return g.publish && now.Before(g.ends()) &&
+		(g.publishEnds == never || now.Before(time.Unix(g.publishEnds, 0)))
+}

@@ -1,0 +1,100 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+)
+
+// MaxLine is the longest line in bytes, its newline included, in either direction.
+const MaxLine = 8 << 10
+
+// request is a line from client to edge.
+type request struct {
+	Op      string `json:"op"`
+	Leg     Leg    `json:"leg"`
+	Channel string `json:"channel,omitempty"`
+	User    string `json:"user,omitempty"`
+	Token   string `json:"token,omitempty"`
+	ID      int64  `json:"id"`
+}
+
+const (
+	opJoin  = "join"
+	opRenew = "renew"
+	opLeave = "leave"
+)
+
+// reply is the line that answers a request.
+type reply struct {
+	ID      int64  `json:"id"` // the request's, or 0 if it could not be made out
+	OK      bool   `json:"ok"`
+	Publish *bool  `json:"publish,omitempty"` // set when an rtc join or renew is accepted
+	Code    int    `json:"code,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+func newLineReader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, MaxLine) }
+
+var errLongLine = errors.New("line too long")
+
+// readLine returns the next line without its newline. A line that does not fit
+// the reader's buffer is skipped to its end and comes back as errLongLine; what
+// the connection broke off in the middle of is no line. The bytes are valid
+// until the next call.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if err == nil {
+		return line[:len(line)-1], nil
+	}
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return nil, err
+	}
+	for errors.Is(err, bufio.ErrBufferFull) {
+		_, err = r.ReadSlice('\n')
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, errLongLine
+}
+
+// parseRequest reads a line strictly. With a refusal the request still has its
+// id, if that could be read.
+func parseRequest(line []byte) (request, *Error) {
+	var q request
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&q); err != nil {
+		q.ID = max(q.ID, 0)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return q, refuse(CodeInvalidParams, "the line is not a whole JSON object")
+		}
+		return q, refuse(CodeInvalidParams, "the line is not understood: %.200s", err.Error())
+	}
+	_, err := decoder.Token()
+	switch {
+	case !errors.Is(err, io.EOF):
+		return request{}, refuse(CodeInvalidParams, "the line holds more than one JSON object")
+	case q.ID < 1:
+		return request{}, refuse(CodeInvalidParams, "id is missing or below 1")
+	case q.Leg != RTC && q.Leg != RTM && q.Leg != Chat:
+		return q, refuse(CodeInvalidParams, "leg %.20q is none of rtc, rtm, chat", string(q.Leg))
+	case q.Op != opJoin && q.Op != opRenew && q.Op != opLeave:
+		return q, refuse(CodeInvalidParams, "op %.20q is none of join, renew, leave", q.Op)
+	}
+	return q, nil
+}
+
+// encode gives a value's line, newline included.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		panic(err) // only the plain structs of this package come here
+	}
+	return b.Bytes()
+}

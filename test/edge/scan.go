@@ -1,0 +1,57 @@
+package edge
+
+import "encoding/binary"
+
+// scan reads the fields of a token out of a byte slice. After the first field
+// that is cut short it is bad, and stays so, and yields zeroes: a caller may
+// read on and ask once at the end.
+type scan struct {
+	rest []byte
+	bad  bool
+}
+
+func (s *scan) take(n int) []byte {
+	if s.bad || n > len(s.rest) {
+		s.bad = true
+		return nil
+	}
+	b := s.rest[:n:n]
+	s.rest = s.rest[n:]
+	return b
+}
+
+func (s *scan) u16() uint16 {
+	if b := s.take(2); b != nil {
+		return binary.LittleEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (s *scan) u32() uint32 {
+	if b := s.take(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+// bytes reads a u16 length and that many bytes.
+func (s *scan) bytes() []byte { return s.take(int(s.u16())) }
+
+// privileges reads a map of privilege to seconds. A key that comes twice makes
+// the scan bad: it could be read in two ways.
+func (s *scan) privileges() map[uint16]uint32 {
+	count := s.u16()
+	m := make(map[uint16]uint32)
+	for range count {
+		key, value := s.u16(), s.u32()
+		if _, twice := m[key]; twice || s.bad {
+			s.bad = true
+			return nil
+		}
+		m[key] = value
+	}
+	return m
+}
+
+// whole reports whether every field was there and nothing is left over.
+func (s *scan) whole() bool { return !s.bad && len(s.rest) == 0 }

@@ -1,0 +1,170 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Serve speaks the line protocol with everyone who connects. It closes the
+// listener when ctx is done, breaks what connections there are, and returns when
+// all its goroutines are gone: with nil then, with an error if the listener fails.
+func (e *Edge) Serve(ctx context.Context, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	for {
+		nc, err := listener.Accept()
+		switch {
+		case err == nil:
+			connections.Go(func() { e.ServeConn(ctx, nc) })
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+			// Out of descriptors: those who are in must not be lost for it.
+			e.log.Warn("accept failed", "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+		default:
+			listener.Close()
+			return fmt.Errorf("edge: accept a connection: %w", err)
+		}
+	}
+}
+
+const (
+	acceptPause  = 100 * time.Millisecond
+	writeTimeout = 10 * time.Second // a client that reads nothing for so long loses its connection
+	maxUnsent    = 256              // lines; one that lags further behind loses it too
+)
+
+// ServeConn speaks the line protocol on one connection, which may be a
+// [net.Pipe], until it ends or ctx is done. When it returns the connection is
+// closed, its calls are over, and no goroutine is left.
+func (e *Edge) ServeConn(ctx context.Context, nc net.Conn) {
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer stop()
+	c := &conn{edge: e, nc: nc, unsent: make(chan []byte, maxUnsent), calls: make(map[Leg]*Call)}
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	c.read()
+	for _, call := range c.calls {
+		call.Break()
+	}
+	// With all calls over nobody sends any more: events come only from calls,
+	// and replies only from read.
+	close(c.unsent)
+	writer.Wait()
+}
+
+// conn is one client's connection. read runs in one goroutine, write in another;
+// events come from wherever a call's time runs out.
+type conn struct {
+	edge   *Edge
+	nc     net.Conn
+	unsent chan []byte
+	calls  map[Leg]*Call // only read's goroutine uses it
+}
+
+// send queues a line. It never blocks, as the edge's lock may be held: a client
+// with too long a queue is cut off instead.
+func (c *conn) send(v any) {
+	select {
+	case c.unsent <- encode(v):
+	default:
+		c.nc.Close()
+	}
+}
+
+// write runs until unsent is closed, even if the connection is not there any
+// more, so that it never leaves the queue standing.
+func (c *conn) write() {
+	var failed bool
+	for line := range c.unsent {
+		if failed {
+			continue
+		}
+		c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := c.nc.Write(line); err != nil {
+			failed = true
+			c.nc.Close()
+		}
+	}
+}
+
+func (c *conn) read() {
+	reader := newLineReader(c.nc)
+	for {
+		line, err := readLine(reader)
+		if errors.Is(err, errLongLine) {
+			c.refuse(0, refuse(CodeInvalidParams, "the line is longer than %d bytes", MaxLine))
+			continue
+		}
+		if err != nil {
+			return
+		}
+		q, refusal := parseRequest(line)
+		if refusal == nil {
+			refusal = c.do(q)
+		}
+		if refusal != nil {
+			c.refuse(q.ID, refusal)
+		}
+	}
+}
+
+// do carries out a request. It answers those that it accepts itself; the answer
+// is queued under the edge's lock, so that no event of the new state precedes it.
+func (c *conn) do(q request) *Error {
+	call := c.calls[q.Leg]
+	accepted := func(publish bool) {
+		answer := reply{ID: q.ID, OK: true}
+		if q.Leg == RTC {
+			answer.Publish = &publish
+		}
+		c.send(answer)
+	}
+	switch q.Op {
+	case opJoin:
+		if call != nil && call.InCall() {
+			return refuse(CodeAlreadyJoined, "this connection is in a call on %s already", q.Leg)
+		}
+		joining := JoinRequest{Leg: q.Leg, Channel: q.Channel, User: q.User, Token: q.Token}
+		joined, refusal := c.edge.join(joining, func(event Event) { c.send(event) }, nil, accepted)
+		if refusal != nil {
+			return refusal
+		}
+		if call != nil {
+			// If the dropped call was another one, the client has turned from it;
+			// if it was the same, the join has ended it and this does nothing.
+			_ = call.Leave()
+		}
+		c.calls[q.Leg] = joined
+		return nil
+	case opRenew:
+		if call == nil {
+			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
+		}
+		return call.renew(q.Token, accepted)
+	default: // leave: parseRequest lets nothing else through
+		if call == nil || call.Leave() != nil {
+			return refuse(CodeNotJoined, "not in a call on %s", q.Leg)
+		}
+		c.send(reply{ID: q.ID, OK: true})
+		return nil
+	}
+}
+
+func (c *conn) refuse(id int64, refusal *Error) {
+	c.send(reply{ID: id, Code: refusal.Code, Error: refusal.Text})
+}

@@ -1,0 +1,115 @@
+package edge
+
+import (
+	"crypto/hmac"
+	"hash/crc32"
+)
+
+// token006 is a token of the older kind:
+// "006", App ID, base64(signature, CRC of channel, CRC of uid, message).
+// It holds neither channel nor uid: they go into the signature, so one can
+// only check whether it is for a given pair.
+type token006 struct {
+	appID      string
+	signature  []byte
+	crcChannel uint32
+	crcUID     uint32
+	message    []byte // the signed part: salt, ts, privileges
+	salt       uint32
+	ends       uint32 // ts, Unix seconds: builders set it 24 h ahead, the token's own expiry
+	privileges map[uint16]uint32
+}
+
+const appIDLength = 32
+
+// The privilege that admits, by service. Chat is younger than 006.
+const (
+	join006RTC = 1
+	join006RTM = 1000
+)
+
+func parse006(token string) (token006, *Error) {
+	var t token006
+	if len(token) < len("006")+appIDLength {
+		return t, invalid("the token is cut short")
+	}
+	rest := token[len("006"):]
+	t.appID = rest[:appIDLength]
+	raw, err := decode(rest[appIDLength:])
+	if err != nil {
+		return t, err
+	}
+	s := scan{rest: raw}
+	t.signature = s.bytes()
+	t.crcChannel, t.crcUID = s.u32(), s.u32()
+	t.message = s.bytes()
+	m := scan{rest: t.message}
+	t.salt, t.ends = m.u32(), m.u32()
+	t.privileges = m.privileges()
+	if !s.whole() || !m.whole() {
+		return t, invalid("the token's fields are cut short, doubled or followed by more")
+	}
+	return t, nil
+}
+
+// signedBy reports whether the certificate signed the token for that channel
+// and uid.
+func (t token006) signedBy(certificate, channel, uid string) bool {
+	message := append([]byte(t.appID+channel+uid), t.message...)
+	return hmac.Equal(sign([]byte(certificate), message), t.signature)
+}
+
+func (k keyring) verify006(token string, who identity) (grant, *Error) {
+	t, err := parse006(token)
+	if err != nil {
+		return grant{}, err
+	}
+	if err := k.checkApp(t.appID); err != nil {
+		return grant{}, err
+	}
+	// An RTM token has its user in the channel's place.
+	channel, uid, join := who.channel, who.user, uint16(join006RTC)
+	switch who.leg {
+	case RTC:
+	case RTM:
+		channel, uid, join = who.user, "", join006RTM
+	default:
+		return grant{}, invalid("a 006 token cannot be for chat")
+	}
+	if crc32.ChecksumIEEE([]byte(channel)) != t.crcChannel {
+		if who.leg == RTM {
+			return grant{}, invalid("the token is not for user %q", who.user)
+		}
+		return grant{}, invalid("the token is not for channel %q", who.channel)
+	}
+	var uids []string
+	if uid != anonymous && crc32.ChecksumIEEE([]byte(uid)) == t.crcUID {
+		uids = append(uids, uid)
+	}
+	if t.crcUID == 0 && uid != "" { // the CRC of the empty uid, which admits any
+		uids = append(uids, "")
+	}
+	if len(uids) == 0 {
+		return grant{}, invalid("the token is not for user %q", who.user)
+	}
+	for _, uid := range uids {
+		for _, certificate := range k.certificates {
+			if t.signedBy(certificate, channel, uid) {
+				return newGrant(int64(t.ends), t.absolute(), join)
+			}
+		}
+	}
+	return grant{}, invalid("the token's signature is wrong")
+}
+
+// absolute gives the privileges with the Unix seconds at which they end.
+func (t token006) absolute() map[uint16]int64 {
+	ends := make(map[uint16]int64, len(t.privileges))
+	for privilege, at := range t.privileges {
+		ends[privilege] = int64(at)
+		if at == 0 {
+			ends[privilege] = never
+		}
+	}
+	return ends
+}

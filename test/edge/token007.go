@@ -1,0 +1,168 @@
+package edge
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto/hmac"
+	"encoding/binary"
+	"io"
+)
+
+// token007 is a token of the current kind: "007", base64(zlib(signature, body)).
+type token007 struct {
+	signature []byte
+	body      []byte // the signed part: all that follows
+	appID     string
+	issued    uint32 // Unix seconds
+	expire    uint32 // seconds after issued; 0 is not "never" here: such a token is born expired
+	salt      uint32
+	services  map[uint16]service007
+}
+
+// service007 is what a token grants in one service.
+type service007 struct {
+	privileges map[uint16]uint32 // seconds after issued; 0 = never ends
+	names      []string          // channel and uid, or user id, and so on by type
+}
+
+// Service types. The edge admits to three; the others are read only to get past
+// them, as one token may serve for several.
+const (
+	serviceRTC       = 1
+	serviceRTM       = 2
+	serviceStreaming = 3
+	serviceFPA       = 4
+	serviceChat      = 5
+	serviceFCDN      = 6
+	serviceAPaaS     = 7
+)
+
+// join007 is the privilege that admits: join in RTC, login in RTM, user in Chat.
+// Chat's other privilege, 2 for app, is for servers and admits nobody.
+const join007 = 1
+
+// maxInflated bounds what a token may inflate to, in bytes. The largest honest
+// one, with every service and the longest names, stays below 2 KiB.
+const maxInflated = 8 << 10
+
+func parse007(token string) (token007, *Error) {
+	var t token007
+	raw, err := decode(token[len("007"):])
+	if err != nil {
+		return t, err
+	}
+	plain, err := inflate(raw)
+	if err != nil {
+		return t, err
+	}
+	s := scan{rest: plain}
+	t.signature = s.bytes()
+	t.body = s.rest
+	t.appID = string(s.bytes())
+	t.issued, t.expire, t.salt = s.u32(), s.u32(), s.u32()
+	t.services = make(map[uint16]service007)
+	for range s.u16() {
+		kind := s.u16()
+		service := service007{privileges: s.privileges()}
+		names := 0
+		switch kind {
+		case serviceFPA:
+		case serviceRTM, serviceChat:
+			names = 1
+		case serviceRTC, serviceStreaming, serviceFCDN, serviceAPaaS:
+			names = 2
+		default:
+			// Its length is unknown, so nothing after it can be read.
+			if !s.bad {
+				return t, invalid("service type %d is unknown", kind)
+			}
+		}
+		for range names {
+			service.names = append(service.names, string(s.bytes()))
+		}
+		if kind == serviceAPaaS {
+			s.u16() // role
+		}
+		if _, twice := t.services[kind]; twice || s.bad {
+			s.bad = true
+			break
+		}
+		t.services[kind] = service
+	}
+	if !s.whole() {
+		return t, invalid("the token's fields are cut short, doubled or followed by more")
+	}
+	return t, nil
+}
+
+// inflate undoes zlib, and refuses what would grow beyond maxInflated or has
+// bytes left after the stream.
+func inflate(raw []byte) ([]byte, *Error) {
+	source := bytes.NewReader(raw)
+	z, err := zlib.NewReader(source)
+	if err != nil {
+		return nil, invalid("the token is not zlib")
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
+	switch {
+	case err != nil:
+		return nil, invalid("the token's zlib stream is broken")
+	case len(plain) > maxInflated:
+		return nil, invalid("the token inflates to more than %d bytes", maxInflated)
+	case source.Len() > 0:
+		return nil, invalid("the token's zlib stream is followed by more")
+	}
+	return plain, nil
+}
+
+func (t token007) signedBy(certificate string) bool {
+	issued := binary.LittleEndian.AppendUint32(nil, t.issued)
+	salt := binary.LittleEndian.AppendUint32(nil, t.salt)
+	key := sign(salt, sign(issued, []byte(certificate)))
+	return hmac.Equal(sign(key, t.body), t.signature)
+}
+
+func (k keyring) verify007(token string, who identity) (grant, *Error) {
+	t, err := parse007(token)
+	if err != nil {
+		return grant{}, err
+	}
+	if err := k.checkApp(t.appID); err != nil {
+		return grant{}, err
+	}
+	signed := false
+	for _, certificate := range k.certificates {
+		signed = signed || t.signedBy(certificate)
+	}
+	if !signed {
+		return grant{}, invalid("the token's signature is wrong")
+	}
+	kind := map[Leg]uint16{RTC: serviceRTC, RTM: serviceRTM, Chat: serviceChat}[who.leg]
+	service, ok := t.services[kind]
+	if !ok {
+		return grant{}, invalid("the token is not for %s", who.leg)
+	}
+	user := service.names[0]
+	if who.leg == RTC {
+		if channel := service.names[0]; channel != who.channel {
+			return grant{}, invalid("the token is for channel %.80q, not %q", channel, who.channel)
+		}
+		user = service.names[1]
+	}
+	anyUser := who.leg == RTC && user == ""
+	if !anyUser && who.leg == RTC && who.user == anonymous {
+		return grant{}, invalid("the token is for user %.80q; with uid 0 only one with an empty uid admits", user)
+	}
+	if !anyUser && user != who.user {
+		return grant{}, invalid("the token is for user %.80q, not %q", user, who.user)
+	}
+	// Agora cuts lifetimes to a day without a word.
+	ends := make(map[uint16]int64, len(service.privileges))
+	for privilege, after := range service.privileges {
+		ends[privilege] = int64(t.issued) + min(int64(after), maxLifeSeconds)
+		if after == 0 {
+			ends[privilege] = never
+		}
+	}
+	return newGrant(int64(t.issued)+min(int64(t.expire), maxLifeSeconds), ends, join007)
+}

@@ -1,0 +1,56 @@
+package edge
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+)
+
+// maxToken is the length in bytes of the longest token that the web SDK takes.
+const maxToken = 2047
+
+// keyring is what tokens are checked against.
+type keyring struct {
+	appID        string
+	certificates []string // one or two, each as good as the other
+}
+
+// verify reads a token, checks that it was signed for this app and that it is
+// for this call, and says what it grants. It knows no clock: whether the grant
+// has run out is for the caller to ask.
+func (k keyring) verify(token string, who identity) (grant, *Error) {
+	if len(token) < 1 || len(token) > maxToken {
+		return grant{}, invalid("the token is %d bytes long, not 1 to %d", len(token), maxToken)
+	}
+	switch {
+	case strings.HasPrefix(token, "006"):
+		return k.verify006(token, who)
+	case strings.HasPrefix(token, "007"):
+		return k.verify007(token, who)
+	}
+	return grant{}, invalid("the token's version is neither 006 nor 007")
+}
+
+func (k keyring) checkApp(appID string) *Error {
+	if appID != k.appID {
+		return refuse(CodeInvalidAppID, "the token is for another app")
+	}
+	return nil
+}
+
+// decode undoes the base64 of a token. Go's decoder skips line breaks and by
+// default takes stray bits; SDKs and edges in other languages do not all.
+func decode(s string) ([]byte, *Error) {
+	raw, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "\r\n") {
+		return nil, invalid("the token is not padded standard base64")
+	}
+	return raw, nil
+}
+
+func sign(key, message []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(message)
+	return mac.Sum(nil)
+}

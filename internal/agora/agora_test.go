@@ -1,0 +1,158 @@
+package agora
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+)
+
+// The project of Agora's own test suites.
+const (
+	appID       = "970CA35de60c44645bbae8a215061b33"
+	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+
+	now = int64(1_700_000_000) // Unix seconds
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newMinter(t testing.TB, v Version) *Minter {
+	t.Helper()
+	m, err := NewMinter(appID, certificate, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// must takes the results of a call that has to succeed.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// wantBadRequest checks the kind and the text of a refusal.
+func wantBadRequest(t *testing.T, err error, message string) {
+	t.Helper()
+	var refusal *session.Error
+	if !errors.As(err, &refusal) || refusal.Code != session.CodeBadRequest {
+		t.Fatalf("got error %v, want a *session.Error of %q", err, session.CodeBadRequest)
+	}
+	if refusal.Message != message {
+		t.Errorf("got  %q\nwant %q", refusal.Message, message)
+	}
+}
+
+// wantFields compares tokens by what they say.
+func wantFields(t *testing.T, got, want *Token) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Token{})); diff != "" {
+		t.Fatalf("token (-want +got):\n%s", diff)
+	}
+}
+
+// encodeSigned writes again what the signature of a parsed token covers, from
+// its fields: the body of 007, the message of 006.
+func encodeSigned(t *Token) []byte {
+	le := binary.LittleEndian
+	privileges := func(b []byte, list []Privilege, base int64) []byte {
+		b = le.AppendUint16(b, uint16(len(list)))
+		for _, p := range list {
+			b = le.AppendUint16(b, p.ID)
+			if p.ExpiresAt == 0 {
+				b = le.AppendUint32(b, 0)
+			} else {
+				b = le.AppendUint32(b, uint32(p.ExpiresAt-base))
+			}
+		}
+		return b
+	}
+	if t.Version == V006 {
+		b := le.AppendUint32(nil, t.Salt)
+		b = le.AppendUint32(b, uint32(t.ValidUntil))
+		return privileges(b, t.Services[0].Privileges, 0)
+	}
+	b := appendString(nil, t.AppID)
+	b = le.AppendUint32(b, uint32(t.IssuedAt))
+	b = le.AppendUint32(b, uint32(t.ValidUntil-t.IssuedAt))
+	b = le.AppendUint32(b, t.Salt)
+	b = le.AppendUint16(b, uint16(len(t.Services)))
+	for _, s := range t.Services {
+		b = le.AppendUint16(b, uint16(s.Type))
+		b = privileges(b, s.Privileges, t.IssuedAt)
+		switch s.Type {
+		case ServiceRTC:
+			b = appendString(appendString(b, s.Channel), s.User)
+		case ServiceRTM, ServiceChat:
+			b = appendString(b, s.User)
+		case ServiceAPaaS:
+			b = appendString(appendString(b, s.Room), s.User)
+			b = le.AppendUint16(b, uint16(s.Role))
+		case ServiceFPA: // has no names
+		}
+	}
+	return b
+}
+
+// source draws valid requests, the same ones in every run.
+type source struct{ *rand.Rand }
+
+func newSource(seed uint64) source { return source{rand.New(rand.NewPCG(seed, 0))} }
+
+const allowedRTC = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !#$%&()+-:;<=.>?@[]^_{|}~,"
+
+// name draws 1 to limit bytes of alphabet, one time in eight the most.
+func (s source) name(alphabet string, limit int) string {
+	n := 1 + s.IntN(limit)
+	if s.IntN(8) == 0 {
+		n = limit
+	}
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = alphabet[s.IntN(len(alphabet))]
+	}
+	return string(b)
+}
+
+func (s source) rtc() session.RTC {
+	r := session.RTC{Channel: s.name(allowedRTC, 64), Role: session.Role(s.IntN(2))}
+	switch s.IntN(4) {
+	case 0: // uid 0
+	case 1:
+		r.Account = s.name(allowedRTC, 255)
+	default:
+		r.UID = s.Uint32() >> s.IntN(32)
+	}
+	return r
+}
+
+func (s source) rtm() session.RTM {
+	for {
+		if r := (session.RTM{UserID: s.name(allowedRTC, 64)}); r.UserID[0] != '_' {
+			return r
+		}
+	}
+}
+
+func (s source) chat() session.Chat {
+	return session.Chat{UserID: s.name("abcxyzABCXYZ0189_-.", 64)}
+}
+
+// times draws an issue time and an expiry, the limits among them.
+func (s source) times() (issuedAt, expiresAt int64) {
+	issuedAt = 1 + s.Int64N(1<<32-1-maxLifetime)
+	lifetime := []int64{1, 10, 3600, maxLifetime, 1 + s.Int64N(maxLifetime)}[s.IntN(5)]
+	return issuedAt, issuedAt + lifetime
+}

@@ -1,0 +1,249 @@
+package agora
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"refresher/internal/session"
+)
+
+func TestNewMinterErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		appID, certificate string
+		version            Version
+		want               string
+	}{
+		"no app id":         {"", certificate, V007, "app id: 0 characters long; want 32 hex digits"},
+		"long app id":       {appID + "0", certificate, V007, "app id: 33 characters long; want 32 hex digits"},
+		"app id not hex":    {"g" + appID[1:], certificate, V007, "app id: not hexadecimal; want 32 hex digits"},
+		"no certificate":    {appID, "", V007, "app certificate: 0 characters long; want 32 hex digits"},
+		"short certificate": {appID, certificate[1:], V007, "app certificate: 31 characters long; want 32 hex digits"},
+		"certificate space": {appID, certificate[:31] + " ", V007, "app certificate: not hexadecimal; want 32 hex digits"},
+		"no version":        {appID, certificate, "", `token version "": want "007" or "006"`},
+	} {
+		m, err := NewMinter(c.appID, c.certificate, c.version)
+		if m != nil || err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v, %v; want the error %s", name, m, err, c.want)
+		}
+	}
+}
+
+func TestMintBundle(t *testing.T) {
+	for _, v := range []Version{V006, V007} {
+		t.Run(string(v), func(t *testing.T) {
+			m := newMinter(t, v)
+			id := session.Identity{
+				RTC:  &session.RTC{Channel: "daily", UID: 1001, Role: session.Publisher},
+				RTM:  &session.RTM{UserID: "ana"},
+				Chat: &session.Chat{UserID: "ana-chat"},
+			}
+			tokens := must(m.Mint(id, now, now+600))(t)
+			if tokens.ExpiresAt != now+600 {
+				t.Errorf("ExpiresAt = %d, want %d", tokens.ExpiresAt, now+600)
+			}
+			rtc := must(Parse(tokens.RTC))(t)
+			rtm := must(Parse(tokens.RTM))(t)
+			chat := must(Parse(tokens.Chat))(t)
+			for token, want := range map[*Token]struct {
+				version Version
+				holder  Holder
+			}{
+				rtc:  {v, Holder{Channel: "daily", User: "1001"}},
+				rtm:  {v, Holder{User: "ana"}},
+				chat: {V007, Holder{User: "ana-chat"}}, // Chat has no 006
+			} {
+				if token.Version != want.version || token.AppID != m.AppID() || token.IssuedAt != now {
+					t.Errorf("got %+v", token)
+				}
+				if token.ExpiresAt != now+600 {
+					t.Errorf("%s ends at %d, want %d", token.Services[0].Type, token.ExpiresAt, now+600)
+				}
+				for _, p := range token.Services[0].Privileges {
+					if p.ExpiresAt != now+600 {
+						t.Errorf("%s: %s ends at %d, want %d", token.Services[0].Type, p.Name, p.ExpiresAt, now+600)
+					}
+				}
+				if token.Salt < 1 || token.Salt > maxSalt {
+					t.Errorf("salt %d", token.Salt)
+				}
+				if err := m.Verify(token, want.holder); err != nil {
+					t.Errorf("%s: %v", token.Services[0].Type, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMintOnlyWhatIsAsked(t *testing.T) {
+	rtc, rtm, chat := &session.RTC{Channel: "c"}, &session.RTM{UserID: "u"}, &session.Chat{UserID: "u"}
+	for _, id := range []session.Identity{{RTC: rtc}, {RTM: rtm}, {Chat: chat}, {RTC: rtc, Chat: chat}} {
+		tokens := must(newMinter(t, V007).Mint(id, now, now+60))(t)
+		if (tokens.RTC != "") != (id.RTC != nil) ||
+			(tokens.RTM != "") != (id.RTM != nil) ||
+			(tokens.Chat != "") != (id.Chat != nil) {
+			t.Errorf("for %+v got %+v", id, tokens)
+		}
+	}
+}
+
+func TestMintChatApplication(t *testing.T) {
+	for _, v := range []Version{V006, V007} {
+		token := must(Parse(must(newMinter(t, v).MintChat(session.Chat{}, now, now+60))(t)))(t)
+		wantFields(t, token, &Token{
+			Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, ExpiresAt: now + 60, Salt: token.Salt,
+			Services: []Service{{Type: ServiceChat, Privileges: []Privilege{{ID: 2, Name: "app", ExpiresAt: now + 60}}}},
+		})
+	}
+	_, err := newMinter(t, V007).MintChat(session.Chat{UserID: "a b"}, now, now+60)
+	wantBadRequest(t, err, `chat.userId: ' ' at byte 1 is not allowed; `+wantChatBytes)
+}
+
+func TestMintSaltDiffers(t *testing.T) {
+	m := newMinter(t, V007)
+	seen := map[string]bool{}
+	for range 100 {
+		seen[must(m.MintRTC(session.RTC{Channel: "c"}, now, now+60))(t)] = true
+	}
+	if len(seen) < 99 { // two equal ones in a hundred: once in 20,000 runs
+		t.Errorf("%d different tokens of 100", len(seen))
+	}
+}
+
+func TestMintConcurrently(t *testing.T) {
+	for _, v := range []Version{V006, V007} {
+		m := newMinter(t, v)
+		var group sync.WaitGroup
+		for seed := range uint64(4) {
+			group.Go(func() {
+				s := newSource(seed)
+				for range 50 {
+					r := s.rtc()
+					text, err := m.MintRTC(r, now, now+60)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					token, err := Parse(text)
+					if err == nil {
+						err = m.Verify(token, Holder{Channel: r.Channel, User: r.User()})
+					}
+					if err != nil {
+						t.Errorf("%+v: %v", r, err)
+					}
+				}
+			})
+		}
+		group.Wait()
+	}
+}
+
+func TestMintAllocations(t *testing.T) {
+	m := newMinter(t, V007)
+	account := session.RTC{Channel: strings.Repeat("c", 64), Account: strings.Repeat("a", 255), Role: session.Publisher}
+	id := session.Identity{RTC: &account, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{UserID: "u"}}
+	for _, c := range []struct {
+		name string
+		want float64 // the tokens themselves
+		mint func() error
+	}{
+		{"rtc uid", 1, func() error {
+			_, err := m.MintRTC(session.RTC{Channel: "c", UID: 2882341273, Role: session.Publisher}, now, now+60)
+			return err
+		}},
+		{"longest rtc", 1, func() error { _, err := m.MintRTC(account, now, now+60); return err }},
+		{"rtm", 1, func() error { _, err := m.MintRTM(*id.RTM, now, now+60); return err }},
+		{"chat", 1, func() error { _, err := m.MintChat(*id.Chat, now, now+60); return err }},
+		{"bundle of three", 3, func() error { _, err := m.Mint(id, now, now+60); return err }},
+	} {
+		got := testing.AllocsPerRun(100, func() {
+			if err := c.mint(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > c.want {
+			t.Errorf("%s: %v allocations, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestLongestTokenFitsTheSDK(t *testing.T) {
+	r := session.RTC{Channel: strings.Repeat("c", 64), Account: strings.Repeat("a", 255), Role: session.Publisher}
+	for _, v := range []Version{V006, V007} {
+		if n := len(must(newMinter(t, v).MintRTC(r, now, now+60))(t)); n > maxTokenLength {
+			t.Errorf("%s: %d characters, want %d at most", v, n, maxTokenLength)
+		} else if v == V007 && n != maxText {
+			t.Errorf("007: %d characters, want maxText, %d", n, maxText)
+		}
+	}
+}
+
+// TestCertificateStaysInside prints and logs a Minter in all ways, and makes
+// it fail in many, looking for the certificate.
+func TestCertificateStaysInside(t *testing.T) {
+	m := newMinter(t, V006)
+	holder := struct {
+		Exported   *Minter
+		unexported *Minter
+		value      Minter
+	}{m, m, *m}
+
+	var out strings.Builder
+	for _, verb := range "vsqxXdpcTtbog" {
+		for _, flags := range []string{"", "+", "#", "# +"} {
+			format := "%" + flags + string(verb) + "\n"
+			for _, v := range []any{m, *m, holder, &holder, []any{m, *m}, []Minter{*m}, map[string]*Minter{"m": m}} {
+				fmt.Fprintf(&out, format, v)
+			}
+		}
+	}
+	for _, v := range []any{m, *m, holder} {
+		out.Write(must(json.Marshal(v))(t))
+		slog.New(slog.NewTextHandler(&out, nil)).Info("text", "minter", v)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("json", "minter", v)
+	}
+
+	fail := func(err error) {
+		if err == nil {
+			t.Error("no error where one was expected")
+		}
+		fmt.Fprintf(&out, "%v %+v %#v\n", err, err, err)
+	}
+	for i := range len(certificate) {
+		_, err := NewMinter(appID, certificate[:i], V007)
+		fail(err)
+		_, err = NewMinter(appID, certificate[:i]+"?"+certificate[i+1:], V007)
+		fail(err)
+	}
+	_, err := NewMinter(certificate+certificate, certificate, V007)
+	fail(err)
+	_, err = m.Mint(session.Identity{}, now, now+60)
+	fail(err)
+	_, err = m.MintRTM(session.RTM{UserID: "u"}, 0, 60)
+	fail(err)
+	for _, v := range []Version{V006, V007} {
+		text := must(newMinter(t, v).MintRTC(session.RTC{Channel: "c"}, now, now+60))(t)
+		token := must(Parse(text))(t)
+		fail(m.Verify(token, Holder{Channel: "d"}))
+		fail(token.Verify(certificate[1:]+"0", Holder{Channel: "c"}))
+	}
+
+	text := strings.ToLower(out.String())
+	for _, secret := range []string{
+		certificate,
+		certificate[:16],
+		certificate[16:],
+		fmt.Sprintf("%x", certificate[:8]),
+		strings.Trim(fmt.Sprint([]byte(certificate[:8])), "[]"),
+	} {
+		if i := strings.Index(text, strings.ToLower(secret)); i >= 0 {
+			t.Errorf("found %q in %q", secret, text[max(0, i-100):i])
+		}
+	}
+	if want := "agora.Minter{" + appID + " 006}"; fmt.Sprint(m) != want {
+		t.Errorf("a Minter prints as %v, want %s", m, want)
+	}
+}

@@ -1,0 +1,291 @@
+package agora
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"refresher/internal/session"
+)
+
+// wrap makes a 007 token of any bytes.
+func wrap(content []byte) string {
+	var b bytes.Buffer
+	w, _ := zlib.NewWriterLevel(&b, zlib.BestCompression)
+	_, _ = w.Write(content)
+	_ = w.Close()
+	return "007" + base64.StdEncoding.EncodeToString(b.Bytes())
+}
+
+// content007 is what a 007 token inflates to, under a signature of zeros.
+func content007(t *Token) []byte {
+	return append(appendString(nil, string(make([]byte, 32))), encodeSigned(t)...)
+}
+
+// content006 is what a 006 token encodes behind the App ID, likewise.
+func content006(message []byte) []byte {
+	b := append(appendString(nil, string(make([]byte, 32))), make([]byte, 8)...)
+	return appendString(b, string(message))
+}
+
+func wrap006(content []byte) string {
+	return "006" + appID + base64.StdEncoding.EncodeToString(content)
+}
+
+func TestParseRefusals(t *testing.T) {
+	good := &Token{
+		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, Salt: 1,
+		Services: []Service{{Type: ServiceRTC, Channel: "c", User: "u", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}},
+	}
+	with := func(change func(*Token)) string {
+		bad := *good
+		change(&bad)
+		return wrap(content007(&bad))
+	}
+	content := content007(good)
+	message := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{{}}})
+	stored := paddedToken(t)
+	le := binary.LittleEndian
+
+	for _, c := range []struct{ name, token, want string }{
+		{"empty", "", `begins with neither "007" nor "006"; want one of them`},
+		{"other version", "005" + appID, `begins with neither "007" nor "006"; want one of them`},
+		{"space before", " " + stored, `begins with neither "007" nor "006"; want one of them`},
+		{"too long", "007" + strings.Repeat("A", 2045), "2048 characters long; want 2047 at most"},
+
+		{"007 alone", "007", "content is no zlib stream; want it exactly as it was issued"},
+		{"not base64", "007!!!!", "not padded standard base64; want it exactly as it was issued"},
+		{"URL-safe base64", "007" + strings.Repeat("-_", 8), "not padded standard base64; want it exactly as it was issued"},
+		{"no padding", strings.TrimRight(stored, "="), "not padded standard base64; want it exactly as it was issued"},
+		{"line break", stored[:40] + "\n" + stored[40:], "not padded standard base64; want it exactly as it was issued"},
+		{"space after", stored + " ", "not padded standard base64; want it exactly as it was issued"},
+		{"not zlib", "007AAAA", "content is no zlib stream; want it exactly as it was issued"},
+		{"zlib cut short", "007" + stored[3:43], "zlib stream is damaged or truncated; want it exactly as it was issued"},
+		{"zlib and more", more(t, stored), "bytes after its zlib stream: 3; want none"},
+
+		{"empty content", wrap(nil), "truncated; want all of it"},
+		{"short signature", wrap(appendString(nil, "abc")), "signature of 3 bytes; want 32"},
+		{"no body", wrap(content[:34]), "truncated; want all of it"},
+		{"no service count", wrap(content[:34+46]), "truncated; want all of it"},
+		{"user cut", wrap(content[:len(content)-1]), "truncated; want all of it"},
+		{"byte too many", wrap(append(content, 0)), "bytes after its end: 1; want none"},
+		{"app id not hex", with(func(t *Token) { t.AppID = "g" + appID[1:] }), "app id: not hexadecimal; want 32 hex digits"},
+		{"app id short", with(func(t *Token) { t.AppID = "ab" }), "app id: 2 characters long; want 32 hex digits"},
+		{
+			"unknown service", with(func(t *Token) { t.Services = []Service{{Type: 8}} }),
+			"service type 8; want 1 (RTC), 2 (RTM), 4 (FPA), 5 (Chat) or 7 (APaaS)",
+		},
+		{"17 services", with(func(t *Token) { t.Services = make([]Service, 17) }), "17 services; want 16 at most"},
+		{"65,535 services", wrap(le.AppendUint16(content[:34+46:34+46], 65535)), "65535 services; want 16 at most"},
+		{"privilege twice", with(func(t *Token) {
+			t.Services = []Service{{Type: ServiceFPA, Privileges: []Privilege{{ID: 2}, {ID: 1}, {ID: 2}}}}
+		}), "privilege 2 is listed twice; want it once"},
+		{"65 privileges", with(func(t *Token) {
+			t.Services = []Service{{Type: ServiceFPA, Privileges: make([]Privilege, 65)}}
+		}), "65 privileges in a service; want 64 at most"},
+
+		{"006 alone", "006", "truncated; want all of it"},
+		{"006 app id", "006" + strings.Repeat("x", 32), "app id: not hexadecimal; want 32 hex digits"},
+		{"006 no content", "006" + appID, "truncated; want all of it"},
+		{"006 not base64", "006" + appID + "=", "not padded standard base64; want it exactly as it was issued"},
+		{"006 short signature", wrap006(appendString(nil, "abc")), "signature of 3 bytes; want 32"},
+		{"006 no checksums", wrap006(content006(message)[:34]), "truncated; want all of it"},
+		{"006 message cut", wrap006(content006(message[:5])), "truncated; want all of it"},
+		{"006 message long", wrap006(content006(append(message, 1, 2))), "bytes after its end: 2; want none"},
+		{"006 content long", wrap006(append(content006(message), 1)), "bytes after its end: 1; want none"},
+		{"006 privilege missing", wrap006(content006(append(message[:8:8], 1, 0))), "truncated; want all of it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			token, err := Parse(c.token)
+			if token != nil {
+				t.Errorf("got %+v", token)
+			}
+			wantBadRequest(t, err, "token: "+c.want)
+		})
+	}
+	if _, err := Parse(wrap(content)); err != nil {
+		t.Errorf("the good one: %v", err)
+	}
+}
+
+// paddedToken is a token of ours that ends with base64 padding.
+func paddedToken(t *testing.T) string {
+	t.Helper()
+	text := must(newMinter(t, V007).MintRTM(session.RTM{UserID: "ana b"}, now, now+60))(t)
+	if !strings.HasSuffix(text, "=") {
+		t.Fatalf("want a padded token, got %s", text)
+	}
+	return text
+}
+
+// more adds bytes after the zlib stream of a 007 token.
+func more(t *testing.T, token string) string {
+	t.Helper()
+	stream := must(base64.StdEncoding.DecodeString(token[3:]))(t)
+	return "007" + base64.StdEncoding.EncodeToString(append(stream, 1, 2, 3))
+}
+
+func TestParseRepeatedServices(t *testing.T) {
+	rtm := func(user string) Service { return Service{Type: ServiceRTM, User: user, Privileges: []Privilege{}} }
+	want := &Token{
+		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, ExpiresAt: now + 60, Salt: 1,
+		Services: []Service{rtm("a"), rtm("b")},
+	}
+	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
+
+	want.Services = []Service{} // Agora's Go builder makes such tokens, too
+	wantFields(t, must(Parse(wrap(content007(want))))(t), want)
+}
+
+// TestParseForeignPrivileges reads maps that none of Agora's builders writes:
+// out of order, and in 006 with an RTM privilege among RTC's.
+func TestParseForeignPrivileges(t *testing.T) {
+	shuffled := &Token{
+		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, Salt: 1,
+		Services: []Service{{Type: ServiceFPA, Privileges: []Privilege{{ID: 7}, {ID: 1}, {ID: 3}}}},
+	}
+	got := must(Parse(wrap(content007(shuffled))))(t).Services[0].Privileges
+	if want := []Privilege{{ID: 1, Name: "login"}, {ID: 3}, {ID: 7}}; !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+
+	mixed := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{
+		{Privileges: []Privilege{{ID: 1000, ExpiresAt: now - 1}, {ID: 1}}},
+	}})
+	token := must(Parse(wrap006(content006(mixed))))(t)
+	wantFields(t, token, &Token{
+		Version: V006, AppID: appID, IssuedAt: now - 86400, ValidUntil: now, ExpiresAt: now - 1,
+		Services:  []Service{{Type: ServiceRTC, Privileges: []Privilege{{ID: 1, Name: "join"}, {ID: 1000, ExpiresAt: now - 1}}}},
+		Checksums: &Checksums{},
+	})
+
+	// Nor does it make RTM's token when it comes first.
+	login := encodeSigned(&Token{Version: V006, ValidUntil: now, Services: []Service{
+		{Privileges: []Privilege{{ID: 1000}, {ID: 1001}}},
+	}})
+	if got := must(Parse(wrap006(content006(login))))(t).Services[0].Type; got != ServiceRTC {
+		t.Errorf("login among others: got %s, want %s", got, ServiceRTC)
+	}
+}
+
+// TestParseBomb holds the parser to its bounds: one bomb is too long a token,
+// the other the worst that fits.
+func TestParseBomb(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		inflated int
+		want     string
+	}{
+		{"32 MiB", 32 << 20, "token: 43507 characters long; want 2047 at most"},
+		{"1.5 MiB", 1500 << 10, "token: inflates to over 4096 bytes; want that at most"},
+	} {
+		bomb := wrap(make([]byte, c.inflated))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse(bomb)
+		runtime.ReadMemStats(&after)
+		wantBadRequest(t, err, c.want)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 {
+			t.Errorf("%s: %d bytes allocated for %d characters", c.name, n, len(bomb))
+		}
+	}
+}
+
+func TestTokenJSON(t *testing.T) {
+	token := &Token{
+		Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, Salt: 5,
+		Services: []Service{
+			{Type: ServiceRTC, Channel: "c", User: "7", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}, {ID: 9}}},
+			{Type: ServiceAPaaS, Room: "r", User: "u", Role: -1, Privileges: []Privilege{{ID: 3, ExpiresAt: now + 30}}},
+		},
+	}
+	got := string(must(json.Marshal(must(Parse(wrap(content007(token))))(t)))(t))
+	want := `{"version":"007","appId":"970CA35de60c44645bbae8a215061b33",` +
+		`"issuedAt":1700000000,"validUntil":1700000060,"expiresAt":1700000030,"salt":5,"services":[` +
+		`{"type":"rtc","privileges":[{"id":1,"name":"join","expiresAt":1700000060},{"id":9,"expiresAt":0}],"channel":"c","user":"7"},` +
+		`{"type":"apaas","privileges":[{"id":3,"name":"app","expiresAt":1700000030}],"user":"u","room":"r","role":-1}]}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+
+	v := vectors(t)[0]
+	got = string(must(json.Marshal(must(Parse(v.Token))(t)))(t))
+	want = `{"version":"006","appId":"970CA35de60c44645bbae8a215061b33",` +
+		`"issuedAt":1024711,"validUntil":1111111,"expiresAt":1111111,"salt":1,` +
+		`"services":[{"type":"rtc","privileges":[{"id":1,"name":"join","expiresAt":1446455471}]}],` +
+		`"checksums":{"channel":276646071,"user":3847331927}}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestServiceTypeWords(t *testing.T) {
+	for service, want := range map[ServiceType]string{
+		ServiceRTC: "rtc", ServiceRTM: "rtm", ServiceFPA: "fpa", ServiceChat: "chat", ServiceAPaaS: "apaas", 8: "8",
+	} {
+		if got := service.String(); got != want {
+			t.Errorf("service type %d is %q, want %q", uint16(service), got, want)
+		}
+	}
+}
+
+// FuzzParse looks for panics, for results beyond the bounds, and for fields
+// that don't survive being written and read again.
+func FuzzParse(f *testing.F) {
+	for _, v := range vectors(f) {
+		f.Add(v.Token)
+		f.Add(v.Token[:len(v.Token)/2])
+	}
+	for _, v := range []Version{V006, V007} {
+		tokens := must(newMinter(f, v).Mint(session.Identity{
+			RTC:  &session.RTC{Channel: "daily", Account: "ana", Role: session.Publisher},
+			RTM:  &session.RTM{UserID: "ana"},
+			Chat: &session.Chat{UserID: "ana"},
+		}, now, now+600))(f)
+		f.Add(tokens.RTC)
+		f.Add(tokens.RTM)
+		f.Add(tokens.Chat)
+	}
+	f.Add("")
+	f.Add("006" + appID)
+	f.Add("007eJw=")
+	f.Add(wrap(make([]byte, 1<<20)))
+
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := Parse(text)
+		if err != nil {
+			if refusal := new(session.Error); !errors.As(err, &refusal) || token != nil || len(err.Error()) > 200 {
+				t.Fatalf("refused with %+v, %v", token, err)
+			}
+			return
+		}
+		if len(token.Services) > maxServices || len(token.signed) > maxContent || len(token.signature) != 32 {
+			t.Fatalf("beyond the bounds: %+v", token)
+		}
+		if again := must(Parse(text))(t); !reflect.DeepEqual(again, token) {
+			t.Fatalf("read twice: %+v, then %+v", token, again)
+		}
+		_ = token.Verify(certificate, Holder{Channel: "daily", User: "ana"})
+		_ = must(json.Marshal(token))(t)
+
+		rewritten := wrap(content007(token))
+		if token.Version == V006 {
+			sums := token.Checksums
+			content := binary.LittleEndian.AppendUint32(appendString(nil, string(token.signature)), sums.Channel)
+			content = binary.LittleEndian.AppendUint32(content, sums.User)
+			content = appendString(content, string(encodeSigned(token)))
+			rewritten = "006" + token.AppID + base64.StdEncoding.EncodeToString(content)
+		}
+		if len(rewritten) <= maxTokenLength {
+			wantFields(t, must(Parse(rewritten))(t), token)
+		}
+	})
+}

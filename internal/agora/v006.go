@@ -1,0 +1,49 @@
+package agora
+
+import (
+	"fmt"
+
+	accesstoken "github.com/AgoraIO/Tools/DynamicKey/AgoraDynamicKey/go/src/AccessToken"
+
+	"refresher/internal/session"
+)
+
+// rtc006 builds an RTC token of the old format.
+func (b *bundle) rtc006(r session.RTC) (string, error) {
+	if r.Role == session.Publisher {
+		return b.build006(r.Channel, r.User(),
+			accesstoken.KJoinChannel,
+			accesstoken.KPublishAudioStream,
+			accesstoken.KPublishVideoStream,
+			accesstoken.KPublishDataStream)
+	}
+	return b.build006(r.Channel, r.User(), accesstoken.KJoinChannel)
+}
+
+// rtm006 builds an RTM token of the old format, in which the user id takes the
+// channel's place.
+func (b *bundle) rtm006(r session.RTM) (string, error) {
+	return b.build006(r.UserID, "", accesstoken.KLoginRtm)
+}
+
+// build006 uses Agora's builder but for its constructor, which would take the
+// time and the salt from elsewhere.
+func (b *bundle) build006(channel, user string, privileges ...accesstoken.Privileges) (string, error) {
+	token := accesstoken.AccessToken{
+		AppID:          b.minter.appID,
+		AppCertificate: *b.minter.certificate,
+		ChannelName:    channel,
+		UidStr:         user,
+		Ts:             b.issuedAt + maxLifetime,
+		Salt:           b.salt,
+		Message:        make(map[uint16]uint32, len(privileges)),
+	}
+	for _, p := range privileges {
+		token.AddPrivilege(p, b.issuedAt+b.lifetime)
+	}
+	text, err := token.Build()
+	if err != nil {
+		return "", fmt.Errorf("build 006 token: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,150 @@
+package agora
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"hash/adler32"
+	"strconv"
+
+	"github.com/AgoraIO/Tools/DynamicKey/AgoraDynamicKey/go/src/accesstoken2"
+
+	"refresher/internal/session"
+)
+
+// Sizes of the largest token that passes validation, an RTC publisher's with
+// a full channel and account. They size buffers on the stack; bytes.
+const (
+	headSize  = 2 + hexDigits + 4 + 4 + 4 + 2
+	maxTail   = 2 + maxChannel + 2 + maxAccount
+	maxBody   = headSize + 2 + 2 + 4*(2+4) + maxTail
+	maxStream = 2 + 5 + 2 + sha256.Size + maxBody + 4
+	maxText   = len(V007) + (maxStream+2)/3*4
+)
+
+var (
+	publisherPrivileges = []uint16{
+		accesstoken2.PrivilegeJoinChannel,
+		accesstoken2.PrivilegePublishAudioStream,
+		accesstoken2.PrivilegePublishVideoStream,
+		accesstoken2.PrivilegePublishDataStream,
+	}
+	subscriberPrivileges = []uint16{accesstoken2.PrivilegeJoinChannel}
+	rtmPrivileges        = []uint16{accesstoken2.PrivilegeLogin}
+	chatUserPrivileges   = []uint16{accesstoken2.PrivilegeChatUser}
+	chatAppPrivileges    = []uint16{accesstoken2.PrivilegeChatApp}
+)
+
+// envelope is what the 007 tokens of one bundle have in common: the signing
+// key, and the body up to and with the service count, which is always one.
+type envelope struct {
+	key      [sha256.Size]byte
+	head     [headSize]byte
+	lifetime uint32 // seconds, of the token and of each privilege
+}
+
+func newEnvelope(appID, certificate string, issuedAt, lifetime, salt uint32) envelope {
+	e := envelope{key: signingKey(certificate, issuedAt, salt), lifetime: lifetime}
+	head := appendString(e.head[:0], appID)
+	head = binary.LittleEndian.AppendUint32(head, issuedAt)
+	head = binary.LittleEndian.AppendUint32(head, lifetime)
+	head = binary.LittleEndian.AppendUint32(head, salt)
+	binary.LittleEndian.AppendUint16(head, 1)
+	return e
+}
+
+// signingKey derives the key that signs a 007 body.
+func signingKey(certificate string, issuedAt, salt uint32) [sha256.Size]byte {
+	var n [4]byte
+	binary.LittleEndian.PutUint32(n[:], issuedAt)
+	key := hmacSHA256(n[:], []byte(certificate))
+	binary.LittleEndian.PutUint32(n[:], salt)
+	return hmacSHA256(n[:], key[:])
+}
+
+func (e *envelope) rtc(r session.RTC) string {
+	privileges := subscriberPrivileges
+	if r.Role == session.Publisher {
+		privileges = publisherPrivileges
+	}
+	var buf [maxBody]byte
+	body := e.open(buf[:0], accesstoken2.ServiceTypeRtc, privileges)
+	body = appendString(body, r.Channel)
+	body = appendUser(body, r)
+	return e.seal(body)
+}
+
+func (e *envelope) rtm(r session.RTM) string {
+	var buf [maxBody]byte
+	body := e.open(buf[:0], accesstoken2.ServiceTypeRtm, rtmPrivileges)
+	body = appendString(body, r.UserID)
+	return e.seal(body)
+}
+
+func (e *envelope) chat(c session.Chat) string {
+	privileges := chatUserPrivileges
+	if c.UserID == "" {
+		privileges = chatAppPrivileges
+	}
+	var buf [maxBody]byte
+	body := e.open(buf[:0], accesstoken2.ServiceTypeChat, privileges)
+	body = appendString(body, c.UserID)
+	return e.seal(body)
+}
+
+// open begins a body: the head, and the service up to its names. Privileges
+// are in ascending order.
+func (e *envelope) open(b []byte, service uint16, privileges []uint16) []byte {
+	b = append(b, e.head[:]...)
+	b = binary.LittleEndian.AppendUint16(b, service)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(privileges)))
+	for _, p := range privileges {
+		b = binary.LittleEndian.AppendUint16(b, p)
+		b = binary.LittleEndian.AppendUint32(b, e.lifetime)
+	}
+	return b
+}
+
+// seal signs a body and makes a token of it.
+func (e *envelope) seal(body []byte) string {
+	signature := hmacSHA256(e.key[:], body)
+	return encode(signature[:], body)
+}
+
+// encode wraps a signature and its body: a zlib stream (RFC 1950) of one
+// stored deflate block (RFC 1951, 3.2.4), in base64 behind the version.
+func encode(signature, body []byte) string {
+	var buf [maxStream]byte
+	stream := append(buf[:0],
+		0x78, 0x9c, // deflate with a 32 KiB window, default level, as zlib writes it
+		0x01) // the last block, stored
+	size := uint16(2 + len(signature) + len(body))
+	stream = binary.LittleEndian.AppendUint16(stream, size)
+	stream = binary.LittleEndian.AppendUint16(stream, ^size)
+	content := len(stream)
+	stream = binary.LittleEndian.AppendUint16(stream, uint16(len(signature)))
+	stream = append(stream, signature...)
+	stream = append(stream, body...)
+	stream = binary.BigEndian.AppendUint32(stream, adler32.Checksum(stream[content:]))
+
+	var text [maxText]byte
+	return string(base64.StdEncoding.AppendEncode(append(text[:0], V007...), stream))
+}
+
+// appendString writes a length and the text, which validation has held far
+// below 64 KiB.
+func appendString(b []byte, s string) []byte {
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
+	return append(b, s...)
+}
+
+// appendUser writes r.User() without allocating it.
+func appendUser(b []byte, r session.RTC) []byte {
+	if r.Account != "" || r.UID == 0 {
+		return appendString(b, r.Account)
+	}
+	at := len(b)
+	b = strconv.AppendUint(append(b, 0, 0), uint64(r.UID), 10)
+	binary.LittleEndian.PutUint16(b[at:], uint16(len(b)-at-2))
+	return b
+}

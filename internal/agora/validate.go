@@ -1,0 +1,170 @@
+package agora
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"refresher/internal/session"
+)
+
+// Agora's limits. Lengths are in bytes.
+const (
+	maxChannel  = 64
+	maxAccount  = 255
+	maxRTMUser  = 64
+	maxChatUser = 64
+
+	// maxLifetime is 24 hours in seconds; Agora cuts what is longer.
+	maxLifetime = 24 * 60 * 60
+	// hexDigits is the length of an App ID and of an App Certificate.
+	hexDigits = 32
+)
+
+const (
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	// rtcPunctuation and the letters are what channels, user accounts and RTM
+	// user ids are made of. (Some SDKs take less in an RTM user id: the 2.x web
+	// one refuses '.', which others accept.)
+	rtcPunctuation = " !#$%&()+-:;<=.>?@[]^_{|}~,"
+	// chatPunctuation: Chat's user ids have a set of their own. Its SDKs
+	// lower-case them, so both cases are taken here and signed as given.
+	chatPunctuation = "_-."
+)
+
+// byteSet says which bytes a name may hold, and how to tell a caller.
+type byteSet struct {
+	has  [256]bool
+	text string
+}
+
+var (
+	rtcBytes  = newByteSet(rtcPunctuation, "a-z A-Z 0-9, space and !#$%&()+-:;<=.>?@[]^_{|}~,")
+	chatBytes = newByteSet(chatPunctuation, "a-z A-Z 0-9 and _-.")
+)
+
+func newByteSet(punctuation, text string) *byteSet {
+	s := &byteSet{text: text}
+	for _, b := range []byte(letters + punctuation) {
+		s.has[b] = true
+	}
+	return s
+}
+
+// Validate applies Agora's rules to everything in id, which must ask for at
+// least one service. The error is a *session.Error of CodeBadRequest whose
+// message begins with the field's name on the wire. Nothing that Validate
+// refuses can be minted.
+func Validate(id session.Identity) error {
+	if id.RTC == nil && id.RTM == nil && id.Chat == nil {
+		return badRequest("rtc, rtm, chat: want at least one of them")
+	}
+	if id.RTC != nil {
+		if err := ValidateRTC(*id.RTC); err != nil {
+			return err
+		}
+	}
+	if id.RTM != nil {
+		if err := ValidateRTM(*id.RTM); err != nil {
+			return err
+		}
+	}
+	if id.Chat != nil {
+		return ValidateChat(*id.Chat)
+	}
+	return nil
+}
+
+// ValidateRTC checks channel (1 to 64 bytes of Agora's set) and user: a uid,
+// or an account of at most 255 bytes of that set, but not both, since the
+// token could name only one of them.
+func ValidateRTC(r session.RTC) error {
+	if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {
+		return err
+	}
+	if r.Account != "" {
+		if r.UID != 0 {
+			return badRequest("rtc.account: given along with rtc.uid; want one of them")
+		}
+		if err := checkName("rtc.account", r.Account, maxAccount, rtcBytes); err != nil {
+			return err
+		}
+	}
+	if r.Role > session.Publisher {
+		return badRequest(`rtc.role: want "publisher" or "subscriber"`)
+	}
+	return nil
+}
+
+// ValidateRTM checks the user id: 1 to 64 bytes of Agora's set, not beginning
+// with '_', and not the word "null".
+func ValidateRTM(r session.RTM) error {
+	if err := checkName("rtm.userId", r.UserID, maxRTMUser, rtcBytes); err != nil {
+		return err
+	}
+	switch {
+	case r.UserID[0] == '_':
+		return badRequest("rtm.userId: begins with '_'; want any other allowed character first")
+	case r.UserID == "null":
+		return badRequest(`rtm.userId: is "null"; want a user's name`)
+	}
+	return nil
+}
+
+// ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-'
+// and '.', which is what Chat registers. It refuses the empty one, which is
+// the application token of [Minter.MintChat].
+func ValidateChat(c session.Chat) error {
+	return checkName("chat.userId", c.UserID, maxChatUser, chatBytes)
+}
+
+func checkName(field, name string, limit int, set *byteSet) error {
+	if name == "" {
+		return badRequest("%s: empty; want 1 to %d bytes", field, limit)
+	}
+	if len(name) > limit {
+		return badRequest("%s: %d bytes long; want 1 to %d", field, len(name), limit)
+	}
+	for i := range len(name) {
+		if !set.has[name[i]] {
+			// One character at most is echoed, quoted.
+			char, _ := utf8.DecodeRuneInString(name[i:])
+			return badRequest("%s: %q at byte %d is not allowed; want only %s", field, char, i, set.text)
+		}
+	}
+	return nil
+}
+
+// checkHex checks an App ID or App Certificate. The error tells nothing of
+// the value but its length.
+func checkHex(what, value string) error {
+	if len(value) != hexDigits {
+		return fmt.Errorf("%s: %d characters long; want %d hex digits", what, len(value), hexDigits)
+	}
+	if _, err := hex.DecodeString(value); err != nil { // err would quote a digit
+		return fmt.Errorf("%s: not hexadecimal; want %d hex digits", what, hexDigits)
+	}
+	return nil
+}
+
+// checkTimes checks a token's times, in Unix seconds. A wrong lifetime is the
+// caller's request; a wrong issue time is our own clock, so that its error is
+// no *session.Error.
+func checkTimes(issuedAt, expiresAt int64) error {
+	// 006 stores issuedAt plus maxLifetime in 32 bits.
+	if issuedAt < 1 || issuedAt > math.MaxUint32-maxLifetime {
+		return fmt.Errorf("agora: issue time %d does not fit in a token", issuedAt)
+	}
+	if expiresAt <= issuedAt {
+		return badRequest("ttl: zero or less; want 1 to %d seconds", maxLifetime)
+	}
+	if expiresAt-issuedAt > maxLifetime {
+		return badRequest("ttl: over 24 hours; want 1 to %d seconds", maxLifetime)
+	}
+	return nil
+}
+
+func badRequest(format string, args ...any) error {
+	return session.Errorf(session.CodeBadRequest, format, args...)
+}

@@ -1,0 +1,163 @@
+package agora
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"refresher/internal/session"
+)
+
+const (
+	wantRTCBytes  = "want only a-z A-Z 0-9, space and !#$%&()+-:;<=.>?@[]^_{|}~,"
+	wantChatBytes = "want only a-z A-Z 0-9 and _-."
+)
+
+func TestValidate(t *testing.T) {
+	rtc := func(r session.RTC) session.Identity { return session.Identity{RTC: &r} }
+	channel := func(name string) session.Identity { return rtc(session.RTC{Channel: name}) }
+	account := func(name string) session.Identity { return rtc(session.RTC{Channel: "c", Account: name}) }
+	rtm := func(user string) session.Identity { return session.Identity{RTM: &session.RTM{UserID: user}} }
+	chat := func(user string) session.Identity { return session.Identity{Chat: &session.Chat{UserID: user}} }
+	long := strings.Repeat
+
+	for _, c := range []struct {
+		name string
+		id   session.Identity
+		want string // the message, or empty for a valid one
+	}{
+		{"no service", session.Identity{}, "rtc, rtm, chat: want at least one of them"},
+		{"every service", session.Identity{
+			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{UserID: "u"},
+		}, ""},
+		{"second service wrong", session.Identity{
+			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{},
+		}, "rtm.userId: empty; want 1 to 64 bytes"},
+		{"third service wrong", session.Identity{
+			RTC: &session.RTC{Channel: "c"}, RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{},
+		}, "chat.userId: empty; want 1 to 64 bytes"},
+
+		{"channel of 1", channel("a"), ""},
+		{"channel of 64", channel(long("a", 64)), ""},
+		{"channel of 65", channel(long("a", 65)), "rtc.channel: 65 bytes long; want 1 to 64"},
+		{"channel empty", channel(""), "rtc.channel: empty; want 1 to 64 bytes"},
+		{"channel of all kinds", channel(allowedRTC[:64]), ""},
+		{"channel of all other kinds", channel(allowedRTC[64:]), ""},
+		{"channel with slash", channel("a/b"), `rtc.channel: '/' at byte 1 is not allowed; ` + wantRTCBytes},
+		{"channel with NUL", channel("\x00"), `rtc.channel: '\x00' at byte 0 is not allowed; ` + wantRTCBytes},
+		{"channel with newline", channel("daily\n"), `rtc.channel: '\n' at byte 5 is not allowed; ` + wantRTCBytes},
+		{"channel with two-byte letter", channel("café"), `rtc.channel: 'é' at byte 3 is not allowed; ` + wantRTCBytes},
+		{"channel of no UTF-8", channel("a\xff"), `rtc.channel: '�' at byte 1 is not allowed; ` + wantRTCBytes},
+		{"channel very long", channel(long("/", 1<<20)), "rtc.channel: 1048576 bytes long; want 1 to 64"},
+
+		{"uid 0", rtc(session.RTC{Channel: "c"}), ""},
+		{"greatest uid", rtc(session.RTC{Channel: "c", UID: math.MaxUint32}), ""},
+		{"account of 255", account(long("a", 255)), ""},
+		{"account of 256", account(long("a", 256)), "rtc.account: 256 bytes long; want 1 to 255"},
+		{"account with quote", account(`"`), `rtc.account: '"' at byte 0 is not allowed; ` + wantRTCBytes},
+		{"account in digits", account("123"), ""},
+		{
+			"uid and account", rtc(session.RTC{Channel: "c", UID: 1, Account: "ana"}),
+			"rtc.account: given along with rtc.uid; want one of them",
+		},
+		{"publisher", rtc(session.RTC{Channel: "c", Role: session.Publisher}), ""},
+		{"unknown role", rtc(session.RTC{Channel: "c", Role: 2}), `rtc.role: want "publisher" or "subscriber"`},
+
+		{"RTM user of 64", rtm(long("a", 64)), ""},
+		{"RTM user of 65", rtm(long("a", 65)), "rtm.userId: 65 bytes long; want 1 to 64"},
+		{"RTM user empty", rtm(""), "rtm.userId: empty; want 1 to 64 bytes"},
+		{"RTM user _x", rtm("_x"), "rtm.userId: begins with '_'; want any other allowed character first"},
+		{"RTM user x_", rtm("x_"), ""},
+		{"RTM user null", rtm("null"), `rtm.userId: is "null"; want a user's name`},
+		{"RTM user nullable", rtm("nullable"), ""},
+		{"RTM user with slash", rtm("a/b"), `rtm.userId: '/' at byte 1 is not allowed; ` + wantRTCBytes},
+
+		{"Chat user of 64", chat(long("a", 64)), ""},
+		{"Chat user of 65", chat(long("a", 65)), "chat.userId: 65 bytes long; want 1 to 64"},
+		{"Chat user empty", chat(""), "chat.userId: empty; want 1 to 64 bytes"},
+		{"Chat user with space", chat("ana b"), `chat.userId: ' ' at byte 3 is not allowed; ` + wantChatBytes},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := Validate(c.id)
+			_, mintErr := newMinter(t, V007).Mint(c.id, now, now+60)
+			if c.want == "" {
+				if err != nil || mintErr != nil {
+					t.Errorf("Validate: %v, Mint: %v", err, mintErr)
+				}
+				return
+			}
+			wantBadRequest(t, err, c.want)
+			wantBadRequest(t, mintErr, c.want)
+		})
+	}
+}
+
+func TestAllowedBytes(t *testing.T) {
+	const allowedChat = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+	for b := range 256 {
+		name := "x" + string([]byte{byte(b)})
+		inRTC := strings.IndexByte(allowedRTC, byte(b)) >= 0
+		inChat := strings.IndexByte(allowedChat, byte(b)) >= 0
+		for field, c := range map[string]struct {
+			err  error
+			want bool
+		}{
+			"channel": {ValidateRTC(session.RTC{Channel: name}), inRTC},
+			"account": {ValidateRTC(session.RTC{Channel: "c", Account: name}), inRTC},
+			"rtm":     {ValidateRTM(session.RTM{UserID: name}), inRTC},
+			"chat":    {ValidateChat(session.Chat{UserID: name}), inChat},
+		} {
+			if (c.err == nil) != c.want {
+				t.Errorf("%s with byte %#x: %v, want allowed: %t", field, b, c.err, c.want)
+			}
+		}
+	}
+}
+
+func TestLifetime(t *testing.T) {
+	m := newMinter(t, V007)
+	mint := map[string]func(from, to int64) error{
+		"Mint": func(from, to int64) error {
+			_, err := m.Mint(session.Identity{RTM: &session.RTM{UserID: "u"}}, from, to)
+			return err
+		},
+		"MintRTC":  func(from, to int64) error { _, err := m.MintRTC(session.RTC{Channel: "c"}, from, to); return err },
+		"MintRTM":  func(from, to int64) error { _, err := m.MintRTM(session.RTM{UserID: "u"}, from, to); return err },
+		"MintChat": func(from, to int64) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
+	}
+	const latest = math.MaxUint32 - 86400
+	const short = "ttl: zero or less; want 1 to 86400 seconds"
+	const long = "ttl: over 24 hours; want 1 to 86400 seconds"
+	for name, mint := range mint {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range []struct{ from, to int64 }{
+				{now, now + 1}, {now, now + 86400}, {1, 2}, {latest, latest + 86400},
+			} {
+				if err := mint(c.from, c.to); err != nil {
+					t.Errorf("%d to %d: %v", c.from, c.to, err)
+				}
+			}
+			for _, c := range []struct {
+				to   int64
+				want string
+			}{
+				{now, short},
+				{now - 1, short},
+				{-1, short},
+				{math.MinInt64, short},
+				{now + 86401, long},
+				{math.MaxInt64, long},
+			} {
+				wantBadRequest(t, mint(now, c.to), c.want)
+			}
+			// A clock that is out of a token's range is no fault of the caller's.
+			for _, from := range []int64{math.MinInt64, -1, 0, latest + 1, math.MaxInt64} {
+				err := mint(from, from)
+				if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
+					t.Errorf("issue time %d: got %v, want an error that is no refusal", from, err)
+				}
+			}
+		})
+	}
+}

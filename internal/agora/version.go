@@ -1,0 +1,23 @@
+package agora
+
+import "fmt"
+
+// Version is a token format, named as the first three characters of its
+// tokens.
+type Version string
+
+const (
+	// V006 is the older format, for SDKs and back ends that know no other.
+	V006 Version = "006"
+	// V007 is AccessToken2, the current format.
+	V007 Version = "007"
+)
+
+// ParseVersion reads a setting: "007" or "006".
+func ParseVersion(s string) (Version, error) {
+	switch v := Version(s); v {
+	case V006, V007:
+		return v, nil
+	}
+	return "", fmt.Errorf(`token version %.16q: want "007" or "006"`, s)
+}

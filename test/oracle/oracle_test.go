@@ -1,0 +1,306 @@
+// Package oracle holds internal/agora against Agora's Node packages, in both
+// directions: a second opinion that shares no code with either Go side.
+package oracle
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"refresher/internal/agora"
+	"refresher/internal/session"
+)
+
+const (
+	appID       = "970CA35de60c44645bbae8a215061b33"
+	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+
+	tokens = 2000 // in each direction
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// node is the one Node process of a test.
+type node struct {
+	requests *json.Encoder
+	replies  *json.Decoder
+	stderr   *bytes.Buffer
+}
+
+func startNode(t *testing.T) *node {
+	t.Helper()
+	for _, name := range []string{"agora-token", "agora-access-token"} {
+		if _, err := os.Stat("node_modules/" + name); err != nil {
+			t.Fatalf("npm package %s is not installed (%v): run `make setup`", name, err)
+		}
+	}
+	cmd := exec.Command("node", "oracle.js")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{requests: json.NewEncoder(stdin), replies: json.NewDecoder(stdout), stderr: new(bytes.Buffer)}
+	cmd.Stderr = n.stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start node (%v): install Node 20 or newer", err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close() // ends the process
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("node: %v\n%s", err, n.stderr)
+		}
+	})
+	return n
+}
+
+// ask sends a request and reads its reply, which is into's fields or an error.
+func (n *node) ask(t *testing.T, request map[string]any, into any) {
+	t.Helper()
+	var reply json.RawMessage
+	if err := n.requests.Encode(request); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.replies.Decode(&reply); err != nil {
+		t.Fatalf("%v; node says:\n%s", err, n.stderr)
+	}
+	var failure struct{ Error string }
+	if err := json.Unmarshal(reply, &failure); err != nil || failure.Error != "" {
+		t.Fatalf("%v: %s %v", request, failure.Error, err)
+	}
+	if err := json.Unmarshal(reply, into); err != nil {
+		t.Fatalf("%s: %v", reply, err)
+	}
+}
+
+// sample is what one token is asked for, and so what it has to say.
+type sample struct {
+	kind       string // as oracle.js names them
+	rtc        session.RTC
+	user       string // of RTM and Chat
+	lifetime   int64  // seconds
+	service    agora.ServiceType
+	privileges []agora.Privilege // without their ends
+}
+
+var publisher = []agora.Privilege{
+	{ID: 1, Name: "join"}, {ID: 2, Name: "publish audio"}, {ID: 3, Name: "publish video"}, {ID: 4, Name: "publish data"},
+}
+
+var kinds = []string{"007 rtc", "007 rtm", "007 chat", "007 chat app", "006 rtc", "006 rtm"}
+
+func newSample(r *rand.Rand, kind string) sample {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	const punctuation = " !#$%&()+-:;<=.>?@[]^_{|}~,"
+	name := func(first, rest string, limit int) string {
+		b := []byte{first[r.IntN(len(first))]}
+		for n := r.IntN(limit); len(b) <= n; {
+			b = append(b, rest[r.IntN(len(rest))])
+		}
+		return string(b)
+	}
+	s := sample{kind: kind, lifetime: 1 + r.Int64N(86400)}
+	switch kind {
+	case "007 rtc", "006 rtc":
+		s.service, s.privileges = agora.ServiceRTC, publisher[:1]
+		s.rtc.Channel = name(letters+punctuation, letters+punctuation, 64)
+		switch r.IntN(4) {
+		case 0: // uid 0
+		case 1:
+			s.rtc.Account = name(letters+punctuation, letters+punctuation, 255)
+		default:
+			s.rtc.UID = r.Uint32() >> r.IntN(32)
+		}
+		if r.IntN(2) == 0 {
+			s.rtc.Role, s.privileges = session.Publisher, publisher
+		}
+	case "007 rtm":
+		s.service, s.privileges = agora.ServiceRTM, []agora.Privilege{{ID: 1, Name: "login"}}
+		s.user = name(letters, letters+punctuation, 64)
+	case "006 rtm":
+		s.service, s.privileges = agora.ServiceRTM, []agora.Privilege{{ID: 1000, Name: "login"}}
+		s.user = name(letters, letters+punctuation, 64)
+	case "007 chat":
+		s.service, s.privileges = agora.ServiceChat, []agora.Privilege{{ID: 1, Name: "user"}}
+		s.user = name(letters, letters+"_-.", 64)
+	case "007 chat app":
+		s.service, s.privileges = agora.ServiceChat, []agora.Privilege{{ID: 2, Name: "app"}}
+	}
+	return s
+}
+
+func (s sample) is006() bool { return s.kind[:3] == string(agora.V006) }
+
+// holder is whom the token is for.
+func (s sample) holder() agora.Holder {
+	if s.service == agora.ServiceRTC {
+		return agora.Holder{Channel: s.rtc.Channel, User: s.rtc.User()}
+	}
+	return agora.Holder{User: s.user}
+}
+
+// ends is the privileges with the one end that all of them have.
+func (s sample) ends(end int64) map[uint16]int64 {
+	ends := map[uint16]int64{}
+	for _, p := range s.privileges {
+		ends[p.ID] = end
+	}
+	return ends
+}
+
+func (s sample) mint(t *testing.T, issuedAt int64) string {
+	t.Helper()
+	m, err := agora.NewMinter(appID, certificate, agora.Version(s.kind[:3]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text string
+	switch s.service {
+	case agora.ServiceRTC:
+		text, err = m.MintRTC(s.rtc, issuedAt, issuedAt+s.lifetime)
+	case agora.ServiceRTM:
+		text, err = m.MintRTM(session.RTM{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
+	case agora.ServiceChat:
+		text, err = m.MintChat(session.Chat{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
+	default:
+		t.Fatalf("no minter of %s tokens", s.service)
+	}
+	if err != nil {
+		t.Fatalf("%+v: %v", s, err)
+	}
+	return text
+}
+
+// TestNodeReadsOurs has Node parse our tokens and check their signatures.
+func TestNodeReadsOurs(t *testing.T) {
+	n := startNode(t)
+	r := rand.New(rand.NewPCG(1, 0))
+	for i := range tokens {
+		s := newSample(r, kinds[i%len(kinds)])
+		issuedAt := 1 + r.Int64N(1<<32-2*86400)
+		text := s.mint(t, issuedAt)
+		parsed, err := agora.Parse(text) // for the salt, which nobody chose
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := map[string]any{"op": "read", "token": text, "certificate": certificate}
+		if s.is006() {
+			request["channel"], request["user"] = s.rtc.Channel, s.rtc.User()
+			if s.service == agora.ServiceRTM {
+				request["channel"] = s.user
+			}
+			same(t, s, ask[read006](t, n, request), read006{
+				AppID: appID, Salt: parsed.Salt, TS: issuedAt + 86400,
+				Privileges: s.ends(issuedAt + s.lifetime), Genuine: true,
+			})
+			continue
+		}
+		h := s.holder()
+		same(t, s, ask[read007](t, n, request), read007{
+			AppID: appID, IssuedAt: issuedAt, Lifetime: s.lifetime, Salt: parsed.Salt,
+			Services: []readService{{uint16(s.service), s.ends(s.lifetime), h.Channel, h.User}}, Genuine: true,
+		})
+	}
+}
+
+// Replies of oracle.js.
+type (
+	read007 struct {
+		AppID              string
+		IssuedAt, Lifetime int64
+		Salt               uint32
+		Services           []readService
+		Genuine            bool
+	}
+	readService struct {
+		Type          uint16
+		Privileges    map[uint16]int64
+		Channel, User string
+	}
+	read006 struct {
+		AppID      string
+		Salt       uint32
+		TS         int64
+		Privileges map[uint16]int64
+		Genuine    bool
+	}
+)
+
+func ask[T any](t *testing.T, n *node, request map[string]any) (reply T) {
+	t.Helper()
+	n.ask(t, request, &reply)
+	return reply
+}
+
+func same[T any](t *testing.T, s sample, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("%+v (-want +got):\n%s", s, diff)
+	}
+}
+
+// TestOursReadsNode has Node's builders make tokens, and parses and verifies
+// them here.
+func TestOursReadsNode(t *testing.T) {
+	n := startNode(t)
+	r := rand.New(rand.NewPCG(2, 0))
+	for i := range tokens {
+		s := newSample(r, kinds[i%len(kinds)])
+		h := s.holder()
+		before := time.Now().Unix()
+		request := map[string]any{
+			"op": "build", "kind": s.kind, "appId": appID, "certificate": certificate,
+			"channel": s.rtc.Channel, "uid": s.rtc.UID, "account": s.rtc.Account,
+			"publisher": s.rtc.Role == session.Publisher, "user": s.user, "expire": s.lifetime,
+		}
+		if s.is006() {
+			request["expire"] = before + s.lifetime
+		}
+		text := ask[struct{ Token string }](t, n, request).Token
+		after := time.Now().Unix()
+
+		token, err := agora.Parse(text)
+		if err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		if token.IssuedAt < before || token.IssuedAt > after {
+			t.Fatalf("%+v: issued at %d, built between %d and %d", s, token.IssuedAt, before, after)
+		}
+		want := &agora.Token{
+			Version: agora.Version(s.kind[:3]), AppID: appID,
+			IssuedAt: token.IssuedAt, ValidUntil: token.IssuedAt + s.lifetime, ExpiresAt: token.IssuedAt + s.lifetime,
+			Salt:     token.Salt,
+			Services: []agora.Service{{Type: s.service, Channel: h.Channel, User: h.User}},
+		}
+		if s.is006() {
+			want.ValidUntil = token.IssuedAt + 86400
+			want.ExpiresAt = before + s.lifetime
+			want.Services[0].Channel, want.Services[0].User = "", ""
+			want.Checksums = token.Checksums // Verify compares them
+		}
+		for _, p := range s.privileges {
+			p.ExpiresAt = want.ExpiresAt
+			want.Services[0].Privileges = append(want.Services[0].Privileges, p)
+		}
+		if diff := cmp.Diff(want, token, cmpopts.IgnoreUnexported(agora.Token{})); diff != "" {
+			t.Fatalf("%+v (-want +got):\n%s", s, diff)
+		}
+		if err := token.Verify(certificate, h); err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		if err := token.Verify(appID, h); err == nil {
+			t.Fatalf("%+v: verified under a certificate that it was not signed with", s)
+		}
+	}
+}

@@ -24,10 +24,10 @@ type Minter struct {
 // are always 007. The App ID and the certificate are 32 hex digits each, whose
 // case is kept since both are signed. Errors don't quote them.
 func NewMinter(appID, certificate string, v Version) (*Minter, error) {
-	if err := checkHex("app id", appID); err != nil {
+	if err := checkHex("app-id", appID); err != nil {
 		return nil, err
 	}
-	if err := checkHex("app certificate", certificate); err != nil {
+	if err := checkHex("app-certificate", certificate); err != nil {
 		return nil, err
 	}
 	if _, err := ParseVersion(string(v)); err != nil {

@@ -17,12 +17,12 @@ func TestNewMinterErrors(t *testing.T) {
 		version            Version
 		want               string
 	}{
-		"no app id":         {"", certificate, V007, "app id: 0 characters long; want 32 hex digits"},
-		"long app id":       {appID + "0", certificate, V007, "app id: 33 characters long; want 32 hex digits"},
-		"app id not hex":    {"g" + appID[1:], certificate, V007, "app id: not hexadecimal; want 32 hex digits"},
-		"no certificate":    {appID, "", V007, "app certificate: 0 characters long; want 32 hex digits"},
-		"short certificate": {appID, certificate[1:], V007, "app certificate: 31 characters long; want 32 hex digits"},
-		"certificate space": {appID, certificate[:31] + " ", V007, "app certificate: not hexadecimal; want 32 hex digits"},
+		"no app id":         {"", certificate, V007, "app-id: 0 characters long; want 32 hex digits"},
+		"long app id":       {appID + "0", certificate, V007, "app-id: 33 characters long; want 32 hex digits"},
+		"app id not hex":    {"g" + appID[1:], certificate, V007, "app-id: not hexadecimal; want 32 hex digits"},
+		"no certificate":    {appID, "", V007, "app-certificate: 0 characters long; want 32 hex digits"},
+		"short certificate": {appID, certificate[1:], V007, "app-certificate: 31 characters long; want 32 hex digits"},
+		"certificate space": {appID, certificate[:31] + " ", V007, "app-certificate: not hexadecimal; want 32 hex digits"},
 		"no version":        {appID, certificate, "", `token version "": want "007" or "006"`},
 	} {
 		m, err := NewMinter(c.appID, c.certificate, c.version)

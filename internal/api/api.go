@@ -21,6 +21,8 @@ type Minter interface {
 	// expiresAt (Unix seconds). A *session.Error says that id breaks one of
 	// Agora's rules.
 	Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	// MintChatApp makes the application's own Chat token, for back ends.
+	MintChatApp(cause session.Cause, issuedAt, expiresAt int64) (string, error)
 }
 
 // Renewer renews a session against its key.

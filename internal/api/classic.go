@@ -63,24 +63,25 @@ func (a *API) rte(r *http.Request, args []string) (any, error) {
 	}{tokens.RTC, tokens.RTM}, err
 }
 
+// chatToken is the answer of the chat endpoints.
+type chatToken struct {
+	ChatToken string `json:"chatToken"`
+}
+
 // chatApp answers /chat/app: the application's own Chat token.
 func (a *API) chatApp(r *http.Request, _ []string) (any, error) {
-	return a.chat(r, session.Chat{})
+	ttl, err := a.expiry(r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.mintChatApp(ttl)
+	return chatToken{token}, err
 }
 
 // chatAccount answers /chat/account/{id}.
 func (a *API) chatAccount(r *http.Request, args []string) (any, error) {
-	if args[0] == "" {
-		return nil, session.Errorf(session.CodeBadRequest, "id: is empty; want a Chat user id")
-	}
-	return a.chat(r, session.Chat{UserID: args[0]})
-}
-
-func (a *API) chat(r *http.Request, chat session.Chat) (any, error) {
-	tokens, err := a.mint(r, session.Identity{Chat: &chat})
-	return struct {
-		ChatToken string `json:"chatToken"`
-	}{tokens.Chat}, err
+	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: args[0]}})
+	return chatToken{tokens.Chat}, err
 }
 
 // tokenRequest is the body of POST /getToken.
@@ -120,14 +121,21 @@ func (a *API) getToken(r *http.Request, _ []string) (any, error) {
 		}
 		id.RTM = &rtm
 	case "chat":
+		if q.UID == "" {
+			token, err := a.mintChatApp(ttl)
+			return anyToken{token}, err
+		}
 		id.Chat = &session.Chat{UserID: string(q.UID)}
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
 	tokens, err := a.mintFor(id, ttl)
-	return struct {
-		Token string `json:"token"`
-	}{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
+	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
+}
+
+// anyToken is the answer of /getToken.
+type anyToken struct {
+	Token string `json:"token"`
 }
 
 // rtcTokenRequest is the body of POST /fetch_rtc_token.
@@ -164,24 +172,34 @@ func (a *API) fetchRTCToken(r *http.Request, _ []string) (any, error) {
 
 // mint makes tokens that live as long as the request's expiry parameter says.
 func (a *API) mint(r *http.Request, id session.Identity) (session.Tokens, error) {
-	var seconds *int64
-	if q := r.URL.Query(); q.Has("expiry") {
-		n, err := strconv.ParseInt(q.Get("expiry"), 10, 64)
-		if err != nil {
-			return session.Tokens{}, session.Errorf(session.CodeBadRequest, "expiry: want a whole number of seconds")
-		}
-		seconds = &n
-	}
-	ttl, err := a.ttl("expiry", seconds)
+	ttl, err := a.expiry(r)
 	if err != nil {
 		return session.Tokens{}, err
 	}
 	return a.mintFor(id, ttl)
 }
 
+// expiry is the lifetime that the request's expiry parameter asks for.
+func (a *API) expiry(r *http.Request) (time.Duration, error) {
+	q := r.URL.Query()
+	if !q.Has("expiry") {
+		return a.ttl("expiry", nil)
+	}
+	seconds, err := strconv.ParseInt(q.Get("expiry"), 10, 64)
+	if err != nil {
+		return 0, session.Errorf(session.CodeBadRequest, "expiry: want a whole number of seconds")
+	}
+	return a.ttl("expiry", &seconds)
+}
+
 func (a *API) mintFor(id session.Identity, ttl time.Duration) (session.Tokens, error) {
 	now := time.Now().Unix()
 	return a.config.Minter.Mint(id, CauseClassic, now, now+int64(ttl/time.Second))
+}
+
+func (a *API) mintChatApp(ttl time.Duration) (string, error) {
+	now := time.Now().Unix()
+	return a.config.Minter.MintChatApp(CauseClassic, now, now+int64(ttl/time.Second))
 }
 
 // ttl is the lifetime asked for, nil for none.

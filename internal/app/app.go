@@ -12,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"refresher/internal/agora"
 	"refresher/internal/api"
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
@@ -49,7 +46,10 @@ type App struct {
 
 // New makes the service and opens its ports; nothing is served until Run. On
 // an error nothing is left open.
-func New(c Config, logger *slog.Logger) (*App, error) {
+func New(c Config, logger *slog.Logger) (*App, error) { return build(c, logger, net.Listen) }
+
+// build is New with the function that opens the ports.
+func build(c Config, logger *slog.Logger, listen func(network, address string) (net.Listener, error)) (*App, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -95,10 +95,10 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	a := &App{config: c, logger: logger, scheduler: sched, hub: hub, health: &health{}}
 	a.public = newServer(handler, logger.With("component", "http"))
 	a.ops = newServer(newOps(registry, a.health), logger.With("component", "ops"))
-	if a.publicListener, err = net.Listen("tcp", c.Listen); err != nil {
+	if a.publicListener, err = listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if a.opsListener, err = net.Listen("tcp", c.OpsListen); err != nil {
+	if a.opsListener, err = listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
 	return a, nil
@@ -190,46 +190,4 @@ func newSealer(c Config) (*session.Sealer, error) {
 		secrets = append(secrets, []byte(c.PreviousSessionSecret))
 	}
 	return session.NewSealer(secrets...)
-}
-
-// minter counts what an agora.Minter makes: every token of the service goes
-// through it.
-type minter struct {
-	*agora.Minter
-	issued *prometheus.CounterVec
-}
-
-func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
-	version, err := agora.ParseVersion(c.TokenVersion)
-	if err != nil {
-		return nil, fmt.Errorf("token-version: %w", err)
-	}
-	m, err := agora.NewMinter(c.AppID, c.AppCertificate, version)
-	if err != nil {
-		return nil, err
-	}
-	issued := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "refresher_tokens_issued_total",
-		Help: "Tokens minted, by Agora service, token version, and what they were minted for.",
-	}, []string{"service", "version", "cause"})
-	r.MustRegister(issued)
-	return &minter{Minter: m, issued: issued}, nil
-}
-
-// Mint implements scheduler.Minter and api.Minter.
-func (m *minter) Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
-	tokens, err := m.Minter.Mint(id, issuedAt, expiresAt)
-	if err != nil {
-		return tokens, err
-	}
-	m.count("rtc", tokens.RTC, cause)
-	m.count("rtm", tokens.RTM, cause)
-	m.count("chat", tokens.Chat, cause)
-	return tokens, nil
-}
-
-func (m *minter) count(service, token string, cause session.Cause) {
-	if token != "" {
-		m.issued.WithLabelValues(service, token[:len("007")], string(cause)).Inc()
-	}
 }

@@ -73,8 +73,9 @@ func (p *Policy) Check() error {
 	return nil
 }
 
-// renewBefore is the head start for tokens of one lifetime, in whole seconds.
-func (p *Policy) renewBefore(ttl time.Duration) time.Duration {
+// HeadStart is how long before their expiry tokens of one lifetime are renewed,
+// before jitter, in whole seconds.
+func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	d := p.RenewBefore
 	if d == 0 {
 		d = min(max(ttl/10, minRenewBefore), maxRenewBefore)

@@ -129,7 +129,7 @@ func (s *Session) Seq() uint64 { return s.issued.seq }
 func (s *Session) Issued() bool { return s.minted }
 
 // RenewBefore is the head start of the session's renewals, in whole seconds.
-func (s *Session) RenewBefore() time.Duration { return s.policy.renewBefore(s.Terms.TTL) }
+func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 
 // Unconfirmed reports whether the newest bundle waits for the client's word.
 func (s *Session) Unconfirmed() bool { return s.pending != nil }

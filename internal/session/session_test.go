@@ -35,10 +35,10 @@ func TestRenewalIsDueBeforeExpiry(t *testing.T) {
 func TestExplicitRenewBeforeIsAtMostHalfTheLife(t *testing.T) {
 	p := testPolicy()
 	p.RenewBefore = time.Minute
-	if got := p.renewBefore(time.Hour); got != time.Minute {
+	if got := p.HeadStart(time.Hour); got != time.Minute {
 		t.Errorf("an hour: %s", got)
 	}
-	if got := p.renewBefore(30 * time.Second); got != 15*time.Second {
+	if got := p.HeadStart(30 * time.Second); got != 15*time.Second {
 		t.Errorf("30 s: %s", got)
 	}
 }

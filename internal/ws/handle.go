@@ -136,7 +136,11 @@ func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Durat
 func (c *conn) refuse(err error) error {
 	var ended *session.EndedError
 	if errors.As(err, &ended) {
-		return c.close(protocol.CloseForEnd(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
+		code := protocol.CloseEnded // also for one that was left: there is nothing to come back to
+		if ended.Reason == session.EndSuperseded {
+			code = protocol.CloseSuperseded
+		}
+		return c.close(code, string(ended.Reason), protocol.FromEnding(ended.Ending))
 	}
 	refused := public(err)
 	if refused.Code == session.CodeInternal {

@@ -1,0 +1,97 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestQueueAgainstAList plays the same history to the queue and to a list that
+// is searched from end to end.
+func TestQueueAgainstAList(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		type times struct{ due, expires time.Duration }
+		var q Queue
+		list := make(map[*entry]times)
+		entries := make([]*entry, 40)
+		for i := range entries {
+			entries[i] = &entry{id: fmt.Sprint(i)}
+		}
+		pick := rapid.SampledFrom(entries)
+		instant := rapid.Int64Range(0, 50)
+		var now time.Duration
+		rt.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				e := pick.Draw(t, "entry")
+				at := times{time.Duration(instant.Draw(t, "due")), time.Duration(instant.Draw(t, "expires"))}
+				q.Set(e, at.due, at.expires)
+				list[e] = at
+			},
+			"remove": func(t *rapid.T) {
+				e := pick.Draw(t, "entry")
+				q.Remove(e)
+				delete(list, e)
+			},
+			"next": func(t *rapid.T) {
+				now += time.Duration(rapid.Int64Range(0, 5).Draw(t, "later"))
+				got, next := q.Next(now)
+				first := never
+				for e, at := range list {
+					first = min(first, at.due)
+					if got != nil && at.due <= now && at.expires < list[got].expires {
+						t.Fatalf("%s expires at %d, and %s before it at %d", got.id, list[got].expires, e.id, at.expires)
+					}
+				}
+				switch {
+				case got == nil && (first <= now || next != first):
+					t.Fatalf("nothing is due, next at %d; want %d, now %d", next, first, now)
+				case got != nil && list[got].due > now:
+					t.Fatalf("%s came at %d, due at %d", got.id, now, list[got].due)
+				}
+				delete(list, got)
+			},
+			"": func(t *rapid.T) {
+				if q.Len() != len(list) {
+					t.Fatalf("%d entries, want %d", q.Len(), len(list))
+				}
+				q.Each(func(e *entry, due, expires time.Duration) {
+					if at := (times{due, expires}); list[e] != at {
+						t.Fatalf("%s at %v, want %v", e.id, at, list[e])
+					}
+				})
+				for _, e := range entries {
+					if _, in := list[e]; in != e.queued() {
+						t.Fatalf("%s: queued is %v, want %v", e.id, e.queued(), in)
+					}
+				}
+			},
+		})
+	})
+}
+
+func BenchmarkQueueReschedule(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var q Queue
+			entries := make([]*entry, n)
+			r := rand.New(rand.NewPCG(1, 2))
+			for i := range entries {
+				entries[i] = &entry{}
+				q.Set(entries[i], time.Duration(r.Int64N(int64(time.Hour))), 0)
+			}
+			b.ReportAllocs()
+			var now time.Duration
+			for b.Loop() {
+				e, next := q.Next(now)
+				if e == nil {
+					now = next
+					continue
+				}
+				q.Set(e, now+time.Hour, 0)
+			}
+		})
+	}
+}

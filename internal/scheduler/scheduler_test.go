@@ -1,0 +1,523 @@
+package scheduler
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+)
+
+func TestSixtyRenewalsOfShortTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(12 * time.Second)
+		wait(12 * time.Second * 60)
+		if n := len(p.got().pushes); n < 60 {
+			t.Fatalf("%d renewals", n)
+		}
+		for i, push := range p.got().pushes {
+			left := time.Unix(push.PreviousExpiresAt, 0).Sub(p.got().at[i])
+			// Half of the 12 s, less a second's rounding of expiries, and a
+			// jitter of up to half of that.
+			if push.Rejoin || push.Attempt != 1 || left < 6*time.Second || left > 10*time.Second {
+				t.Fatalf("renewal %d: %+v with %s left", i, push, left)
+			}
+			if push.Seq != uint64(i+2) {
+				t.Fatalf("renewal %d has seq %d", i, push.Seq)
+			}
+		}
+		s.whole(t)
+	})
+}
+
+func TestADayOfCallsOfEveryLength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		var phones []*phone
+		for i, ttl := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 23 * time.Hour, 24 * time.Hour} {
+			delay := time.Duration(i) * 700 * time.Millisecond
+			p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+				pass(delay)
+				if err := p.hands().Ack(push.Seq); err != nil {
+					t.Error(err)
+				}
+			}}
+			p.join(ttl)
+			phones = append(phones, p)
+		}
+		wait(72 * time.Hour)
+		for _, p := range phones {
+			if p.got().lost || p.got().ended != nil {
+				t.Errorf("lost %v, ended %v", p.got().lost, p.got().ended)
+			}
+			for i, push := range p.got().pushes {
+				if push.Rejoin {
+					t.Errorf("renewal %d came after the expiry", i)
+				}
+			}
+			if left := time.Until(time.Unix(p.got().expiresAt, 0)); left <= 0 {
+				t.Errorf("tokens ran out %s ago", -left)
+			}
+		}
+		s.whole(t)
+		for _, p := range phones {
+			p.hands().Leave()
+		}
+		wait(time.Minute) // for answers on their way
+	})
+}
+
+func TestClientThatStopsAcking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s, answer: silent}
+		p.join(time.Hour)
+		wait(time.Hour - 20*time.Second)
+		if !p.got().lost {
+			t.Fatal("a silent client was not given up")
+		}
+		if len(p.got().pushes) != 2 || p.got().pushes[0].Seq != p.got().pushes[1].Seq || p.got().pushes[1].Attempt != 2 || p.got().at[1].Sub(p.got().at[0]) != 5*time.Second {
+			t.Fatalf("pushes %+v at %v", p.got().pushes, p.got().at)
+		}
+		back := p.again()
+		back.answer = nil
+		if err := back.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if back.got().joined.Seq != 3 || back.got().joined.Rejoin || !back.got().joined.Resumed {
+			t.Fatalf("joined %+v", back.got().joined)
+		}
+		wait(10 * time.Minute) // it acks, and is renewed again
+		if back.got().lost || len(back.got().pushes) == 0 {
+			t.Fatal("the resumed session does not go on")
+		}
+		s.whole(t)
+	})
+}
+
+func TestTokensThatRanOutUnconfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+			if push.Rejoin {
+				_ = p.hands().Ack(push.Seq)
+			} else if err := p.hands().Nack(push.Seq, "X", "no"); err != nil {
+				t.Error(err)
+			}
+		}}
+		p.join(10 * time.Second)
+		end := time.Unix(p.got().expiresAt, 0)
+		wait(10 * time.Second)
+		i := len(p.got().pushes) - 1
+		if last := p.got().pushes[i]; !last.Rejoin || last.Attempt != 1 || !p.got().at[i].Equal(end) {
+			t.Fatalf("last push %+v at %s, the tokens ended at %s", last, p.got().at[i], end)
+		}
+		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+			t.Errorf("%v expired renewals counted", got)
+		}
+		if testutil.ToFloat64(s.metrics.renewals.nacked) == 0 {
+			t.Error("no nack counted")
+		}
+		p.hands().Leave()
+	})
+}
+
+func TestDetachedSessionIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Second)
+		p.hands().Detach()
+		wait(11 * time.Second)
+		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+			t.Errorf("%v expired renewals counted after the tokens ran out", got)
+		}
+		wait(2 * time.Minute)
+		s.whole(t)
+		if n := len(s.entries); n != 0 {
+			t.Errorf("%d sessions are kept", n)
+		}
+		if len(p.got().pushes) != 0 {
+			t.Errorf("pushed %d times to a client that is gone", len(p.got().pushes))
+		}
+		// Its key is as good as ever: a device that slept for long goes on.
+		back := p.again()
+		if err := back.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if back.got().joined.Seq != 2 || back.got().joined.Session != p.got().joined.Session {
+			t.Errorf("joined %+v", back.got().joined)
+		}
+	})
+}
+
+func TestNewerConnectionWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		newer := p.again()
+		if err := newer.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if p.got().ended == nil || p.got().ended.Reason != session.EndSuperseded {
+			t.Fatalf("the older connection was told %+v", p.got().ended)
+		}
+		// What the older one still says changes nothing.
+		p.hands().Leave()
+		p.hands().Detach()
+		p.hands().Renew()
+		if err := p.hands().Ack(2); err != nil {
+			t.Fatal(err)
+		}
+		if err := newer.hands().Ack(2); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Hour)
+		if newer.got().ended != nil || len(newer.got().pushes) != 1 {
+			t.Fatalf("ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
+		}
+		var ended *session.EndedError
+		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+			t.Fatalf("the older key: %v", err)
+		}
+		s.whole(t)
+	})
+}
+
+func TestSessionThatWasLeftStaysClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Policy.MaxSession = 24 * time.Hour
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		p.hands().Leave()
+		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
+			t.Fatalf("ended %+v", p.got().ended)
+		}
+		for range 2 { // soon after, and long after its tokens are dead
+			var ended *session.EndedError
+			if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+				t.Fatalf("resume: %v", err)
+			}
+			if _, err := s.RenewByKey(p.ticket()); !errors.As(err, &ended) {
+				t.Fatalf("renewal over HTTP: %v", err)
+			}
+			wait(23 * time.Hour)
+		}
+		wait(2 * time.Hour) // its terms are over, and with them its keys
+		if n := len(s.entries); n != 0 {
+			t.Errorf("%d ended sessions are kept for ever", n)
+		}
+		var ended *session.EndedError
+		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndExpired {
+			t.Errorf("resume past the terms: %v", err)
+		}
+		s.whole(t)
+	})
+}
+
+func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		p := &phone{t: t, scheduler: start(t, c)}
+		p.join(time.Minute)
+		wait(5 * time.Minute)
+		before := p.got().pushes[len(p.got().pushes)-1]
+
+		c.Registerer = prometheus.NewRegistry()
+		other := start(t, c)
+		back := p.again()
+		back.scheduler = other
+		if err := back.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if back.got().joined.Session != p.got().joined.Session || back.got().joined.Seq != before.Seq+1 || back.got().joined.Tokens.ExpiresAt < before.Tokens.ExpiresAt {
+			t.Fatalf("joined %+v after %+v", back.got().joined, before)
+		}
+		wait(5 * time.Minute)
+		if len(back.got().pushes) < 5 {
+			t.Fatalf("%d renewals by the other node", len(back.got().pushes))
+		}
+		c.App = "another project"
+		c.Registerer = prometheus.NewRegistry()
+		stranger := start(t, c)
+		if _, err := stranger.Resume(p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
+			t.Fatalf("a key of another project: %v", err)
+		}
+		stranger.whole(t)
+	})
+}
+
+func TestRenewByKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Minute)
+		p.hands().Detach()
+		seq := p.got().joined.Seq
+		for range 20 { // a client that has nothing but HTTP
+			wait(40 * time.Second)
+			push, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if push.Seq != seq+1 || push.Rejoin || push.Cause != session.CauseRenew {
+				t.Fatalf("push %+v after %d", push, seq)
+			}
+			seq = push.Seq
+		}
+		again, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq - 1})
+		if err != nil || again.Seq != seq { // the answer was lost
+			t.Fatalf("asked again: %+v, %v", again, err)
+		}
+		if _, err := s.RenewByKey(session.Resume{Session: "nobody", Key: p.got().joined.Key}); !errors.Is(err, session.ErrUnknown) {
+			t.Fatalf("a key of another session: %v", err)
+		}
+		s.whole(t)
+	})
+}
+
+func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		p := &phone{t: t, scheduler: start(t, c)}
+		p.join(time.Minute)
+		c.Registerer = prometheus.NewRegistry()
+		s := start(t, c)
+		ticket := p.ticket()
+		ticket.Seq = session.MaxSeq + 1
+		if _, err := s.Resume(ticket, p); err == nil {
+			t.Fatal("a seq out of range was taken")
+		}
+		if len(s.entries) != 0 || s.queue.Len() != 0 || s.open != 0 {
+			t.Fatalf("%d sessions, %d deadlines, %d open", len(s.entries), s.queue.Len(), s.open)
+		}
+	})
+}
+
+func TestRoomForSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.MaxSessions = 2
+		s := start(t, c)
+		a, b := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		a.join(0)
+		b.join(0)
+		var refused *session.Error
+		if _, err := s.Join(session.Join{}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable {
+			t.Fatalf("a third session: %v", err)
+		}
+		if err := b.again().resume(b); err != nil {
+			t.Fatalf("a resume is always taken: %v", err)
+		}
+		a.hands().Leave()
+		(&phone{t: t, scheduler: s}).join(0) // the one that was left makes room
+	})
+}
+
+func TestStalledClientHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		var stalled, well []*phone
+		for i := range 100 {
+			p := &phone{t: t, scheduler: s}
+			if i%2 == 0 {
+				p.take = func() error {
+					pass(5 * time.Second) // a write deadline
+					return errGone
+				}
+				stalled = append(stalled, p)
+			} else {
+				well = append(well, p)
+			}
+			p.join(30 * time.Second)
+		}
+		wait(10 * time.Minute)
+		for _, p := range well {
+			for i, push := range p.got().pushes {
+				if left := time.Unix(push.PreviousExpiresAt, 0).Sub(p.got().at[i]); left < 15*time.Second {
+					t.Fatalf("renewed with %s left", left)
+				}
+			}
+		}
+		for _, p := range stalled {
+			if len(p.got().pushes) != 0 {
+				t.Fatal("a stalled client took a push")
+			}
+		}
+		if got := testutil.ToFloat64(s.metrics.sessions[session.Attached]); got != float64(len(well)) {
+			t.Errorf("%v sessions attached, want %d", got, len(well))
+		}
+		s.whole(t)
+	})
+}
+
+func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Concurrency = 1
+		s, err := New(c) // not running: a node that is held up
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 50
+		var order []int64
+		for i := range n {
+			p := &phone{t: t, scheduler: s, answer: silent}
+			p.take = func() error {
+				order = append(order, p.got().expiresAt) // of the tokens it has
+				return nil
+			}
+			p.join(time.Duration(60+(i*37)%25) * time.Second)
+		}
+		wait(59 * time.Second)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = s.Run(t.Context())
+		}()
+		synctest.Wait()
+		if len(order) != n {
+			t.Fatalf("%d renewals, want %d", len(order), n)
+		}
+		for i := 1; i < len(order); i++ {
+			if order[i] < order[i-1] {
+				t.Fatalf("tokens that end at %d were renewed after those that end at %d", order[i], order[i-1])
+			}
+		}
+		t.Cleanup(func() { <-done })
+	})
+}
+
+func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		const n = 2000
+		var phones []*phone
+		for range n {
+			p := &phone{t: t, scheduler: s}
+			p.join(time.Hour)
+			phones = append(phones, p)
+		}
+		wait(time.Hour)
+		perSecond := make(map[int64]int)
+		for _, p := range phones {
+			if len(p.got().at) != 1 {
+				t.Fatalf("%d renewals in the first hour", len(p.got().at))
+			}
+			perSecond[p.got().at[0].Unix()]++
+		}
+		// 150 s of jitter: 13 a second on average.
+		for second, count := range perSecond {
+			if count > 40 {
+				t.Errorf("%d renewals in second %d", count, second)
+			}
+		}
+	})
+}
+
+func TestWallClockSteps(t *testing.T) {
+	for _, step := range []time.Duration{-2 * time.Hour, -90 * time.Second, 90 * time.Second, 2 * time.Hour, 24 * time.Hour} {
+		t.Run(step.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { stepWallClock(t, step) })
+		})
+	}
+}
+
+// stepWallClock sets the wall clock while a thousand calls go on, and demands
+// that none is skipped and that they do not all renew at once.
+func stepWallClock(t *testing.T, step time.Duration) {
+	s, err := New(testConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var offset atomic.Int64
+	wall := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+	s.clock.wall = wall
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(t.Context())
+	}()
+	t.Cleanup(func() { <-done })
+
+	const n = 1000
+	var phones []*phone
+	for range n {
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		phones = append(phones, p)
+	}
+	wait(30 * time.Minute)
+	offset.Store(int64(step))
+	wait(clockCheckEvery + stepWindow + time.Second)
+	for _, p := range phones {
+		if left := time.Unix(p.got().expiresAt, 0).Sub(wall()); left <= 0 {
+			t.Fatalf("tokens are dead by the new time, since %s", -left)
+		}
+	}
+	wait(3 * time.Hour)
+	perSecond := make(map[int64]int)
+	for _, p := range phones {
+		if left := time.Unix(p.got().expiresAt, 0).Sub(wall()); left <= 0 {
+			t.Fatalf("tokens ran out %s ago", -left)
+		}
+		for i, push := range p.got().pushes {
+			if push.Rejoin {
+				t.Fatal("told to rejoin, though it was renewed all the time")
+			}
+			perSecond[p.got().at[i].Unix()]++
+		}
+	}
+	for second, count := range perSecond {
+		if count > n/10 {
+			t.Errorf("%d of %d calls renewed in second %d", count, n, second)
+		}
+	}
+	s.whole(t)
+}
+
+func TestMetricsLookAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		registry := prometheus.NewRegistry()
+		c.Registerer = registry
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s, answer: silent}
+		p.join(40 * time.Second)
+		q := &phone{t: t, scheduler: s}
+		q.join(time.Hour)
+		wait(21 * time.Second) // p's renewal is out, with less than 20 s left
+		err := testutil.GatherAndCompare(registry, strings.NewReader(`
+			# HELP refresher_sessions_at_risk Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.
+			# TYPE refresher_sessions_at_risk gauge
+			refresher_sessions_at_risk 1
+			# HELP refresher_sessions Sessions that this node keeps: attached to a connection, or detached and waiting for their client.
+			# TYPE refresher_sessions gauge
+			refresher_sessions{state="attached"} 2
+			refresher_sessions{state="detached"} 0
+		`), "refresher_sessions_at_risk", "refresher_sessions")
+		if err != nil {
+			t.Error(err)
+		}
+		problems, err := testutil.GatherAndLint(registry)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("lint: %v, %v", problems, err)
+		}
+		q.hands().Leave()
+		if got := testutil.CollectAndCount(s.metrics.margin); got != 1 {
+			t.Errorf("%d margin histograms", got)
+		}
+	})
+}

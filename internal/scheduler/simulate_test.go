@@ -1,0 +1,186 @@
+package scheduler
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+)
+
+// TestAnyDay plays arbitrary days of a few calls: clients that answer sooner or
+// later, fall silent, refuse, lose their connection and come back. What a call
+// may expect is checked on the client's side, by its own record.
+func TestAnyDay(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		day := drawDay(rt)
+		synctest.Test(t, func(t *testing.T) { day.play(t) })
+		if t.Failed() {
+			rt.Fatalf("the day was %+v", day)
+		}
+	})
+}
+
+// day is the script of a simulation.
+type day struct {
+	calls []callScript
+}
+
+type callScript struct {
+	ttl   time.Duration
+	delay time.Duration // of its acks, under the ack timeout
+	turns []turn
+}
+
+// turn is something that a client does after a while.
+type turn struct {
+	after time.Duration
+	what  string
+}
+
+func drawDay(rt *rapid.T) day {
+	var d day
+	for range rapid.IntRange(1, 4).Draw(rt, "calls") {
+		c := callScript{
+			ttl:   time.Duration(rapid.Int64Range(10, 7200).Draw(rt, "ttl")) * time.Second,
+			delay: time.Duration(rapid.Int64Range(0, int64(4*time.Second)).Draw(rt, "delay")),
+		}
+		for range rapid.IntRange(0, 12).Draw(rt, "turns") {
+			c.turns = append(c.turns, turn{
+				after: time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(rt, "after")),
+				what:  rapid.SampledFrom([]string{"lose", "resume", "mute", "speak", "ask", "twice"}).Draw(rt, "what"),
+			})
+		}
+		d.calls = append(d.calls, c)
+	}
+	return d
+}
+
+func (d day) play(t *testing.T) {
+	s := start(t, testConfig(t))
+	ends := make(chan *caller)
+	for _, script := range d.calls {
+		go func() {
+			c := &caller{t: t, s: s, script: script}
+			c.play()
+			ends <- c
+		}()
+	}
+	for range d.calls {
+		c := <-ends
+		s.whole(t)
+		c.phone.hands().Leave()
+	}
+	wait(time.Minute) // for the last answers, too
+	s.whole(t)
+	for _, e := range s.entries {
+		if !e.ended {
+			t.Errorf("session %s was not ended", e.id)
+		}
+	}
+}
+
+// caller plays one script.
+type caller struct {
+	t      *testing.T
+	s      *Scheduler
+	script callScript
+	phone  *phone
+	muted  chan bool // holds whether it is; a lock and a value in one
+}
+
+func (c *caller) play() {
+	c.muted = make(chan bool, 1)
+	c.muted <- false
+	c.phone = &phone{t: c.t, scheduler: c.s, answer: c.answer}
+	c.phone.join(c.script.ttl)
+	away := false
+	for _, turn := range c.script.turns {
+		pass(turn.after)
+		switch turn.what {
+		case "lose":
+			c.phone.hands().Detach()
+			away = true
+		case "resume":
+			c.resume()
+			away = false
+		case "twice": // two connections at once, as after a change of network
+			c.resume()
+			c.resume()
+			away = false
+		case "ask":
+			c.phone.hands().Renew()
+		case "mute", "speak":
+			<-c.muted
+			c.muted <- turn.what == "mute"
+		}
+	}
+	// Whatever happened: a client that is there and answers is kept alive.
+	<-c.muted
+	c.muted <- false
+	if away || c.phone.got().lost {
+		c.resume()
+	}
+	if err := c.phone.hands().Ack(c.phone.got().joined.Seq); err != nil {
+		c.t.Error(err)
+	}
+	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
+	if c.phone.got().lost { // it was muted until now
+		c.resume()
+	}
+	before := len(c.phone.got().pushes)
+	pass(10 * c.script.ttl)
+	got := c.phone.got()
+	if got.lost || got.ended != nil {
+		c.t.Errorf("a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
+	}
+	if n := len(got.pushes) - before; n < 9 {
+		c.t.Errorf("%d renewals in ten lifetimes", n)
+	}
+	for i := before; i < len(got.pushes); i++ {
+		c.onTime(got.pushes[i], got.at[i])
+	}
+}
+
+// onTime checks a push to a client that was there and answered the one before.
+func (c *caller) onTime(push session.Push, at time.Time) {
+	if push.Attempt > 1 || push.Cause != session.CauseSchedule {
+		return
+	}
+	left := time.Unix(push.PreviousExpiresAt, 0).Sub(at)
+	policy := c.s.config.Policy
+	before := policy.HeadStart(c.script.ttl)
+	// What was issued in the middle of a second expires at its beginning.
+	if push.Rejoin || left < before-time.Millisecond || left > before+before/2+time.Second {
+		c.t.Errorf("pushed with %s left, head start %s: %+v", left, before, push)
+	}
+}
+
+// answer acks, unless muted.
+func (c *caller) answer(p *phone, push session.Push) {
+	pass(c.script.delay)
+	muted := <-c.muted
+	c.muted <- muted
+	if muted {
+		return
+	}
+	if err := p.hands().Ack(push.Seq); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// resume puts the call on a new connection.
+func (c *caller) resume() {
+	next := c.phone.again()
+	if err := next.resume(c.phone); err != nil {
+		c.t.Error(err)
+		return
+	}
+	if got, had := next.got(), c.phone.got(); got.joined.Seq <= had.joined.Seq || got.joined.Session != had.joined.Session {
+		c.t.Errorf("resumed with %+v after %+v", got.joined, had.joined)
+	}
+	c.phone = next
+	_ = next.hands().Ack(next.got().joined.Seq)
+}

@@ -1,0 +1,240 @@
+package ws
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stage is a hub behind a real HTTP server, over pipes in place of sockets, so
+// that it works in a bubble.
+type stage struct {
+	t        *testing.T
+	hub      *Hub
+	sessions *sessions
+	pipes    pipes
+}
+
+func newStage(t *testing.T, change func(*Config)) *stage {
+	t.Helper()
+	s := &stage{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
+	c := Config{
+		Sessions: s.sessions, Heartbeat: 25 * time.Second,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	}
+	if change != nil {
+		change(&c)
+	}
+	var err error
+	if s.hub, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: s.hub, ReadHeaderTimeout: 10 * time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Serve(s.pipes) })
+	running.Go(func() { _ = s.hub.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		_ = server.Close()
+		s.hub.Close()
+		running.Wait()
+	})
+	return s
+}
+
+// pipes is a listener whose connections are made in memory.
+type pipes struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.accepted:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	p.accepted <- server
+	return client, nil
+}
+
+// dial opens a connection.
+func (s *stage) dial() *peer {
+	s.t.Helper()
+	transport := &http.Transport{DialContext: s.pipes.dial}
+	s.t.Cleanup(transport.CloseIdleConnections)
+	socket, _, err := websocket.Dial(s.t.Context(), "ws://refresher.test/v1/ws", &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{protocol.Subprotocol},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = socket.CloseNow() })
+	return &peer{t: s.t, socket: socket}
+}
+
+// join opens a connection with a session.
+func (s *stage) join() *peer {
+	s.t.Helper()
+	p := s.dial()
+	p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+	if m := p.read(); m["type"] != protocol.TypeJoined {
+		s.t.Fatalf("answer to join: %v", m)
+	}
+	return p
+}
+
+// peer is a client.
+type peer struct {
+	t      *testing.T
+	socket *websocket.Conn
+}
+
+func (p *peer) send(text string) {
+	p.t.Helper()
+	if err := p.socket.Write(p.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
+}
+
+func (p *peer) read() map[string]any {
+	p.t.Helper()
+	_, data, err := p.socket.Read(p.t.Context())
+	if err != nil {
+		p.t.Fatalf("read: %v", err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(data, &m); err != nil {
+		p.t.Fatal(err)
+	}
+	return m
+}
+
+// closed expects the connection to be closed with code, and returns what was
+// said before.
+func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
+	p.t.Helper()
+	for {
+		_, data, err := p.socket.Read(p.t.Context())
+		if err != nil {
+			if got := protocol.CloseCode(websocket.CloseStatus(err)); got != code {
+				p.t.Fatalf("closed with %d (%v), want %d; before that: %v", got, err, code, before)
+			}
+			return before
+		}
+		var m map[string]any
+		if err := json.Unmarshal(data, &m); err != nil {
+			p.t.Fatal(err)
+		}
+		before = append(before, m)
+	}
+}
+
+// sessions hands out attachments that record what they are told.
+type sessions struct {
+	t      *testing.T
+	refuse error
+
+	mu   sync.Mutex
+	open []*attachment // guarded by mu
+}
+
+func (s *sessions) attach(c session.Client, resumed bool) (session.Attachment, error) {
+	if s.refuse != nil {
+		return nil, s.refuse
+	}
+	a := &attachment{client: c}
+	s.mu.Lock()
+	s.open = append(s.open, a)
+	s.mu.Unlock()
+	return a, c.Joined(session.Joined{Session: "S", Key: "K", Resumed: resumed, Push: session.Push{Seq: 1, Tokens: session.Tokens{RTC: "t", ExpiresAt: 9}}})
+}
+
+func (s *sessions) Join(_ session.Join, c session.Client) (session.Attachment, error) {
+	return s.attach(c, false)
+}
+
+func (s *sessions) Resume(_ session.Resume, c session.Client) (session.Attachment, error) {
+	return s.attach(c, true)
+}
+
+// last is the attachment of the newest connection.
+func (s *sessions) last() *attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[len(s.open)-1]
+}
+
+type attachment struct {
+	client session.Client
+
+	mu    sync.Mutex
+	calls []string // guarded by mu
+}
+
+func (a *attachment) note(call string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls = append(a.calls, call)
+}
+
+func (a *attachment) said() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.calls...)
+}
+
+func (a *attachment) Ack(seq uint64) error {
+	if seq > 5 {
+		return session.Errorf(session.CodeBadRequest, "ack.seq: not sent yet")
+	}
+	a.note("ack")
+	return nil
+}
+
+func (a *attachment) Nack(_ uint64, code, message string) error {
+	a.note("nack " + code + " " + message)
+	return nil
+}
+
+func (a *attachment) Renew()  { a.note("renew") }
+func (a *attachment) Detach() { a.note("detach") }
+
+func (a *attachment) Leave() {
+	a.note("leave")
+	a.client.End(session.Ending{Reason: session.EndLeft, AccessEndsAt: 9})
+}
+
+// wait lets simulated time pass, and then everything settle.
+func wait(d time.Duration) {
+	time.Sleep(d) // bubble
+	synctest.Wait()
+}

@@ -1,0 +1,422 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+func TestWhatAClientSaysReachesItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		p.send(`{"type":"ack","seq":1}`)
+		p.send(`{"type":"nack","seq":1,"code":"INVALID_OPERATION","message":"no"}`)
+		p.send(`{"type":"nack","seq":1,"code":5,"message":"wrong app id"}`)
+		p.send(`{"type":"renew","unknown":"field"}`)
+		p.send(`{"type":"ping"}`)
+		if m := p.read(); m["type"] != protocol.TypePong || m["now"].(float64) != float64(time.Now().UnixMilli()) {
+			t.Fatalf("answer to ping: %v", m)
+		}
+		p.send(`{"type":"leave"}`)
+		before := p.closed(protocol.CloseLeft)
+		want := []map[string]any{{"type": "ended", "reason": "left", "accessEndsAt": float64(9)}}
+		if diff := cmp.Diff(want, before); diff != "" {
+			t.Error(diff)
+		}
+		wait(time.Second)
+		calls := []string{"ack", "nack INVALID_OPERATION no", "nack 5 wrong app id", "renew", "leave", "detach"}
+		if diff := cmp.Diff(calls, s.sessions.last().said()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestWhatASessionSaysReachesItsClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		for i := range 20 {
+			push := session.Push{Seq: uint64(i + 2), Tokens: session.Tokens{RTC: "t"}, Attempt: 1, Cause: session.CauseSchedule}
+			go func() { _ = s.sessions.last().client.Push(push) }()
+			if m := p.read(); m["type"] != protocol.TypeWillExpire || m["seq"].(float64) != float64(i+2) {
+				t.Fatalf("push %d: %v", i, m)
+			}
+		}
+		s.sessions.last().client.End(session.Ending{Reason: session.EndSuperseded})
+		if before := p.closed(protocol.CloseSuperseded); len(before) != 1 || before[0]["reason"] != "superseded" {
+			t.Errorf("before the close: %v", before)
+		}
+	})
+}
+
+func TestLostClientIsClosedWithoutAWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		s.sessions.last().client.Lost()
+		if before := p.closed(protocol.CloseLost); len(before) != 0 {
+			t.Errorf("before the close: %v", before)
+		}
+	})
+}
+
+func TestConnectionThatNeverJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.dial()
+		began := time.Now()
+		before := p.closed(protocol.CloseNoJoin)
+		if took := time.Since(began); took < 10*time.Second || took > 11*time.Second+sweepEvery {
+			t.Errorf("closed after %s", took)
+		}
+		if len(before) != 1 || before[0]["code"] != "bad_request" {
+			t.Errorf("before the close: %v", before)
+		}
+	})
+}
+
+func TestHeartbeatIsSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		quiet, alive := s.join(), s.join()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 10 {
+				wait(25 * time.Second)
+				alive.send(`{"type":"ping"}`)
+				alive.read()
+			}
+		}()
+		began := time.Now()
+		quiet.closed(protocol.CloseLost)
+		if took := time.Since(began); took < 50*time.Second || took > 52*time.Second {
+			t.Errorf("a silent connection was closed after %s", took)
+		}
+		<-done
+		if got := testutil.ToFloat64(s.hub.metrics.closes.WithLabelValues("4001")); got != 1 {
+			t.Errorf("%v connections counted as lost", got)
+		}
+	})
+}
+
+func TestHalfOpenConnectionIsCutAndDetached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		s.join() // and never reads nor writes again
+		wait(time.Minute)
+		wait(15 * time.Second) // the closing handshake is given up
+		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+			t.Errorf("the session was told %v", said)
+		}
+	})
+}
+
+func TestClientThatDoesNotReadIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		s.join() // a pipe holds nothing: whoever writes waits for a reader
+		began := time.Now()
+		if err := s.sessions.last().client.Push(session.Push{}); err == nil {
+			t.Fatal("a push that nobody took succeeded")
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("gave up after %s", took)
+		}
+		wait(time.Second)
+		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+			t.Errorf("the session was told %v", said)
+		}
+		if got := testutil.ToFloat64(s.hub.metrics.closes.WithLabelValues("4002")); got != 1 {
+			t.Errorf("%v connections counted as too slow", got)
+		}
+	})
+}
+
+func TestRefusedMessages(t *testing.T) {
+	for name, c := range map[string]struct {
+		joined bool
+		send   string
+		code   string
+		closes protocol.CloseCode // 0 = stays open
+	}{
+		"no JSON":                  {false, `{"type":`, "bad_request", protocol.CloseMalformed},
+		"no JSON, later":           {true, `{"type":`, "bad_request", protocol.CloseMalformed},
+		"an array":                 {false, `[1]`, "bad_request", protocol.CloseMalformed},
+		"a type of number":         {false, `{"type":1}`, "bad_request", protocol.CloseMalformed},
+		"no type":                  {false, `{}`, "bad_request", protocol.CloseMalformed},
+		"unknown type first":       {false, `{"type":"hello"}`, "bad_request", protocol.CloseMalformed},
+		"unknown type later":       {true, `{"type":"hello"}`, "unknown_type", 0},
+		"ack before join":          {false, `{"type":"ack","seq":1}`, "bad_request", protocol.CloseMalformed},
+		"ping before join":         {false, `{"type":"ping"}`, "bad_request", protocol.CloseMalformed},
+		"join twice":               {true, `{"type":"join","rtc":{"channel":"c","uid":1}}`, "bad_request", 0},
+		"resume on top":            {true, `{"type":"resume","session":"s","key":"k"}`, "bad_request", 0},
+		"ack without seq":          {true, `{"type":"ack"}`, "bad_request", 0},
+		"ack of a future seq":      {true, `{"type":"ack","seq":6}`, "bad_request", 0},
+		"ack of a negative seq":    {true, `{"type":"ack","seq":-1}`, "bad_request", protocol.CloseMalformed},
+		"nack with an odd code":    {true, `{"type":"nack","seq":1,"code":{}}`, "bad_request", protocol.CloseMalformed},
+		"resume without key":       {false, `{"type":"resume","session":"s"}`, "bad_request", protocol.CloseMalformed},
+		"longer than 8 KiB":        {false, `{"type":"` + strings.Repeat("x", 9<<10) + `"}`, "bad_request", protocol.CloseTooLarge},
+		"longer than 8 KiB, later": {true, `{"type":"` + strings.Repeat("x", 9<<10) + `"}`, "bad_request", protocol.CloseTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				p := s.dial()
+				if c.joined {
+					p = s.join()
+				}
+				go func() { // beside the reader: a pipe holds nothing
+					_ = p.socket.Write(t.Context(), websocket.MessageText, []byte(c.send))
+				}()
+				var m map[string]any
+				if c.closes != 0 {
+					before := p.closed(c.closes)
+					if len(before) != 1 {
+						t.Fatalf("before the close: %v", before)
+					}
+					m = before[0]
+				} else {
+					m = p.read()
+				}
+				if m["type"] != "error" || m["code"] != c.code || m["message"] == "" {
+					t.Errorf("answer: %v", m)
+				}
+				if c.closes == 0 {
+					p.send(`{"type":"ping"}`)
+					if m := p.read(); m["type"] != protocol.TypePong {
+						t.Errorf("the connection does not go on: %v", m)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestLongestMessageIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		text := `{"type":"ping"}`
+		p.send(text + strings.Repeat(" ", protocol.MaxMessage-len(text)))
+		if m := p.read(); m["type"] != protocol.TypePong {
+			t.Errorf("answer: %v", m)
+		}
+	})
+}
+
+func TestBinaryMessageIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		if err := p.socket.Write(t.Context(), websocket.MessageBinary, []byte(`{"type":"ping"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if before := p.closed(protocol.CloseMalformed); len(before) != 1 || before[0]["code"] != "bad_request" {
+			t.Errorf("before the close: %v", before)
+		}
+	})
+}
+
+func TestRefusalsOfSessions(t *testing.T) {
+	for name, c := range map[string]struct {
+		err    error
+		closes protocol.CloseCode
+		want   map[string]any
+	}{
+		"the client's fault": {session.Errorf(session.CodeBadRequest, "rtc.channel: no"), protocol.CloseMalformed,
+			map[string]any{"type": "error", "code": "bad_request", "message": "rtc.channel: no"}},
+		"unknown": {session.ErrUnknown, protocol.CloseUnknownSession,
+			map[string]any{"type": "error", "code": "unknown_session", "message": session.ErrUnknown.Message}},
+		"full": {session.Errorf(session.CodeUnavailable, "full"), protocol.CloseOverload,
+			map[string]any{"type": "error", "code": "unavailable", "message": "full"}},
+		"left": {&session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: 5}}, protocol.CloseEnded,
+			map[string]any{"type": "ended", "reason": "revoked", "accessEndsAt": float64(5)}},
+		"superseded": {&session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded}}, protocol.CloseSuperseded,
+			map[string]any{"type": "ended", "reason": "superseded", "accessEndsAt": float64(0)}},
+		"our own": {errors.New("secret trouble"), protocol.CloseInternal,
+			map[string]any{"type": "error", "code": "internal", "message": "the server failed; try again"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				s.sessions.refuse = c.err
+				p := s.dial()
+				p.send(`{"type":"resume","session":"s","key":"k","seq":1}`)
+				if diff := cmp.Diff([]map[string]any{c.want}, p.closed(c.closes)); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestFloodIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		go func() { // until the connection is closed under it
+			for range 1000 {
+				if p.socket.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ack","seq":1}`)) != nil {
+					return
+				}
+			}
+		}()
+		if before := p.closed(protocol.CloseRateLimited); len(before) != 1 || before[0]["code"] != "rate_limited" {
+			t.Errorf("before the close: %v", before)
+		}
+		wait(time.Second)
+		if n := len(s.sessions.last().said()); n > messageBurst+1 {
+			t.Errorf("%d of the messages reached the session", n)
+		}
+	})
+}
+
+func TestSteadyTalkerIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		for range 1000 {
+			p.send(`{"type":"ping"}`)
+			p.read()
+			wait(time.Second / messagesPerSecond)
+		}
+	})
+}
+
+func TestOverloadSpreadsThoseItTurnsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(c *Config) { c.JoinRate = 5 })
+		var last float64
+		for i := range 15 {
+			p := s.dial()
+			p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+			if i < 5 {
+				if m := p.read(); m["type"] != protocol.TypeJoined {
+					t.Fatalf("join %d of 5 a second: %v", i, m)
+				}
+				continue
+			}
+			before := p.closed(protocol.CloseOverload)
+			if len(before) != 1 || before[0]["type"] != "reconnect" || before[0]["reason"] != "overload" {
+				t.Fatalf("before the close: %v", before)
+			}
+			after := before[0]["afterMs"].(float64)
+			if i > 5 && after-last < 190 {
+				t.Errorf("two clients may come back within %v ms of each other", after-last)
+			}
+			last = after
+		}
+	})
+}
+
+func TestDrainSpreadsTheClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		const n = 10
+		var peers []*peer
+		for range n {
+			peers = append(peers, s.join())
+		}
+		type left struct{ told, after time.Duration }
+		moves := make(chan left, n)
+		began := time.Now()
+		for _, p := range peers {
+			go func() {
+				m := p.read()
+				if m["type"] != "reconnect" || m["reason"] != "drain" {
+					t.Errorf("told %v", m)
+				}
+				told := time.Duration(m["afterMs"].(float64)) * time.Millisecond
+				p.closed(protocol.CloseDrain) // one that stays is closed at its time
+				moves <- left{told, time.Since(began)}
+			}()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		s.hub.Drain(ctx, 20*time.Second)
+		if took := time.Since(began); took < 18*time.Second || took > 20*time.Second {
+			t.Errorf("drained in %s", took)
+		}
+		perSecond := make(map[int]int)
+		for range n {
+			m := <-moves
+			if m.after < m.told || m.after > m.told+time.Second {
+				t.Errorf("closed after %s, told %s", m.after, m.told)
+			}
+			perSecond[int(m.told.Seconds())]++
+		}
+		for second, count := range perSecond {
+			if count > 1 {
+				t.Errorf("%d clients told to move in second %d", count, second)
+			}
+		}
+		late := s.dial()
+		late.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+		if before := late.closed(protocol.CloseDrain); len(before) != 1 || before[0]["type"] != "reconnect" {
+			t.Errorf("a late joiner was told %v", before)
+		}
+	})
+}
+
+func TestDrainIsOverWhenEverybodyHasMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		for range 3 {
+			p := s.join()
+			go func() {
+				p.read()
+				_ = p.socket.Close(websocket.StatusGoingAway, "")
+			}()
+		}
+		began := time.Now()
+		s.hub.Drain(t.Context(), time.Hour)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("drained in %s", took)
+		}
+	})
+}
+
+func TestMetricsAreWellNamed(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := newMetrics(registry)
+	m.closed(protocol.CloseLeft)
+	m.closed(4999) // whatever a client makes up
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+	if got := testutil.ToFloat64(m.closes.WithLabelValues("other")); got != 1 {
+		t.Errorf("%v closes with unknown codes", got)
+	}
+}
+
+func TestConfigErrorsNameTheSetting(t *testing.T) {
+	good := func() Config {
+		return Config{Sessions: &sessions{}, Heartbeat: time.Second, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+	}
+	for want, spoil := range map[string]func(*Config){
+		"heartbeat: ": func(c *Config) { c.Heartbeat = time.Millisecond },
+		"join-rate: ": func(c *Config) { c.JoinRate = -1 },
+		"ws: ":        func(c *Config) { c.Sessions = nil },
+	} {
+		c := good()
+		spoil(&c)
+		if _, err := New(c); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"refresher/internal/client"
@@ -188,16 +189,17 @@ func (c *call) say(what, format string, args ...any) {
 }
 
 func services(t protocol.Tokens) string {
-	s := ""
-	for _, x := range []struct {
-		name  string
-		token *protocol.Token
-	}{{"rtc", t.RTC}, {"rtm", t.RTM}, {"chat", t.Chat}} {
-		if x.token != nil {
-			s += ", " + x.name
-		}
+	var names []string
+	if t.RTC != nil {
+		names = append(names, "rtc")
 	}
-	return s[min(2, len(s)):]
+	if t.RTM != nil {
+		names = append(names, "rtm")
+	}
+	if t.Chat != nil {
+		names = append(names, "chat")
+	}
+	return strings.Join(names, ", ")
 }
 
 func why(b client.Bundle) string {

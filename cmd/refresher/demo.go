@@ -51,6 +51,6 @@ App ID %s, made up for this run unless you set one. Stop with Ctrl-C.
 // randomID has the form of an App ID or certificate.
 func randomID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails
+	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }

@@ -16,7 +16,7 @@ import (
 type address string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (a *address) UnmarshalText(text []byte) error {
+func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the interface's signature
 	s := string(text)
 	if s != "" && strings.Trim(s, "0123456789") == "" {
 		s = ":" + s

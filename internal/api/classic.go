@@ -248,7 +248,7 @@ func role(s string) (session.Role, error) {
 // negative number that it is in 32 signed bits.
 func uid(s string) (uint32, error) {
 	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n < 0 {
-		return uint32(int32(n)), nil //nolint:gosec // the wrap is the point
+		return uint32(int32(n)), nil // the wrap is the point
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"refresher/internal/session"
@@ -67,7 +68,7 @@ func isLoopback(address string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("want host:port, such as 127.0.0.1:8080; have %q", address)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false, fmt.Errorf("want a port from 0 to 65535; have %q", port)
 	}
 	if host == "localhost" {

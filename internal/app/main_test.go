@@ -79,19 +79,25 @@ func start(t *testing.T, change func(*Config), listen func(network, address stri
 	return n
 }
 
-// get requests a path of the public port.
-func (n *node) do(method, path, body string, header ...string) (*http.Response, string) {
+// do requests a path of the public port.
+func (n *node) do(method, path, body string, header ...string) (reply, string) {
 	n.t.Helper()
 	return n.request(method, "http://"+n.app.Addr().String()+path, body, header...)
 }
 
 // ops requests a path of the operations port.
-func (n *node) ops(path string) (*http.Response, string) {
+func (n *node) ops(path string) (reply, string) {
 	n.t.Helper()
 	return n.request(http.MethodGet, "http://"+n.app.OpsAddr().String()+path, "")
 }
 
-func (n *node) request(method, url, body string, header ...string) (*http.Response, string) {
+// reply is an answer without its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (n *node) request(method, url, body string, header ...string) (reply, string) {
 	n.t.Helper()
 	r, err := http.NewRequestWithContext(n.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -111,7 +117,7 @@ func (n *node) request(method, url, body string, header ...string) (*http.Respon
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return response, string(text)
+	return reply{response.StatusCode, response.Header}, string(text)
 }
 
 // socket is a bare WebSocket client.

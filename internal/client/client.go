@@ -180,7 +180,7 @@ func (c *Client) Run(ctx context.Context) error {
 // back together.
 func backoff(attempts int) time.Duration {
 	bound := min(maxBackoff, minBackoff<<min(attempts, 16))
-	return minBackoff/2 + rand.N(bound)
+	return minBackoff/2 + rand.N(bound) //nolint:gosec // a spread, not a secret
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

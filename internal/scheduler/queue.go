@@ -2,14 +2,14 @@ package scheduler
 
 import "time"
 
-// Queue orders entries by when they next need attention. Each entry stands in
+// queue orders entries by when they next need attention. Each entry stands in
 // it at most once. Once its time has come an entry waits in a second order, by
 // when its tokens run out: with more to do than time, the call that is closest
 // to losing its tokens goes first.
 //
 // All operations but Each are O(log n). Times are on the monotonic clock. It is
 // not safe for concurrent use.
-type Queue struct {
+type queue struct {
 	waiting heap // by due
 	ready   heap // by expires; due has come
 }
@@ -34,7 +34,7 @@ func (p *position) queued() bool { return p.heap != nil }
 
 // Set puts e at due, wherever it stood before. expires is when its tokens run
 // out. It reports whether e is now the first that is waited for.
-func (q *Queue) Set(e *entry, due, expires time.Duration) bool {
+func (q *queue) Set(e *entry, due, expires time.Duration) bool {
 	it := item{key: due, due: due, expires: expires, entry: e}
 	switch e.heap {
 	case &q.waiting:
@@ -49,7 +49,7 @@ func (q *Queue) Set(e *entry, due, expires time.Duration) bool {
 }
 
 // Remove takes e out, if it is in.
-func (q *Queue) Remove(e *entry) {
+func (q *queue) Remove(e *entry) {
 	if e.queued() {
 		e.heap.remove(e.index)
 	}
@@ -57,7 +57,7 @@ func (q *Queue) Remove(e *entry) {
 
 // Next takes out the most urgent entry whose time has come. When there is
 // none it returns nil and the time at which the next one comes, or never.
-func (q *Queue) Next(now time.Duration) (*entry, time.Duration) {
+func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
 	for len(q.waiting.items) > 0 && q.waiting.items[0].due <= now {
 		it := q.waiting.items[0]
 		q.waiting.remove(0)
@@ -76,10 +76,10 @@ func (q *Queue) Next(now time.Duration) (*entry, time.Duration) {
 }
 
 // Len is the number of entries in the queue.
-func (q *Queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
+func (q *queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
 
 // Each calls f for every entry, in no order.
-func (q *Queue) Each(f func(e *entry, due, expires time.Duration)) {
+func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 	for _, h := range []*heap{&q.waiting, &q.ready} {
 		for _, it := range h.items {
 			f(it.entry, it.due, it.expires)

@@ -14,7 +14,7 @@ import (
 func TestQueueAgainstAList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type times struct{ due, expires time.Duration }
-		var q Queue
+		var q queue
 		list := make(map[*entry]times)
 		entries := make([]*entry, 40)
 		for i := range entries {
@@ -75,7 +75,7 @@ func TestQueueAgainstAList(t *testing.T) {
 func BenchmarkQueueReschedule(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			var q Queue
+			var q queue
 			entries := make([]*entry, n)
 			r := rand.New(rand.NewPCG(1, 2))
 			for i := range entries {

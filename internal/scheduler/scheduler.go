@@ -53,7 +53,7 @@ type Scheduler struct {
 
 	mu      sync.Mutex
 	entries map[string]*entry // by session id; guarded by mu
-	queue   Queue             // guarded by mu
+	queue   queue             // guarded by mu
 	open    int               // entries that have not ended; guarded by mu
 }
 

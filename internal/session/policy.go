@@ -88,7 +88,7 @@ func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 // spread when it moves.
 func fraction(id string) float64 {
 	h := fnv.New64a()
-	h.Write([]byte(id)) //nolint:errcheck // a hash never fails
+	h.Write([]byte(id))
 	return float64(h.Sum64()>>11) / (1 << 53)
 }
 

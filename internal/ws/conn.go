@@ -102,7 +102,7 @@ func (c *conn) read() (data []byte, release func(), err error) {
 		err = errClosing
 	case err == nil:
 		err = c.close(protocol.CloseTooLarge, "too large", protocol.FromError(errTooLarge))
-	case err != io.EOF && err != io.ErrUnexpectedEOF:
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		// the connection broke in the middle of a message
 	case kind != websocket.MessageText:
 		err = c.close(protocol.CloseMalformed, "binary", protocol.FromError(errBinary))

@@ -60,8 +60,7 @@ func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) er
 		return c.write(protocol.FromError(missing))
 	}
 	err := tell(seq)
-	var refused *session.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return c.write(protocol.FromError(refused))
 	}
 	return err
@@ -80,7 +79,7 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 		return string(session.CodeBadRequest), c.refuse(errGreeting)
 	}
 	if c.hub.draining.Load() {
-		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, rand.N(time.Second))
+		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, rand.N(time.Second)) //nolint:gosec // a spread, not a secret
 	}
 	if wait := c.hub.admission(); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
@@ -134,8 +133,7 @@ func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Durat
 // refuse says why and closes the connection. err is a *session.Error or a
 // *session.EndedError; what else it may be stays in the log.
 func (c *conn) refuse(err error) error {
-	var ended *session.EndedError
-	if errors.As(err, &ended) {
+	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		code := protocol.CloseEnded // also for one that was left: there is nothing to come back to
 		if ended.Reason == session.EndSuperseded {
 			code = protocol.CloseSuperseded
@@ -151,8 +149,7 @@ func (c *conn) refuse(err error) error {
 
 // outcomeOf names a refusal for the metrics.
 func outcomeOf(err error) string {
-	var ended *session.EndedError
-	if errors.As(err, &ended) {
+	if _, ok := errors.AsType[*session.EndedError](err); ok {
 		return "ended"
 	}
 	return string(public(err).Code)
@@ -160,8 +157,7 @@ func outcomeOf(err error) string {
 
 // public is what of err the client may see.
 func public(err error) *session.Error {
-	var refused *session.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return refused
 	}
 	return session.Errorf(session.CodeInternal, "the server failed; try again")

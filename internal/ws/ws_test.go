@@ -237,18 +237,30 @@ func TestRefusalsOfSessions(t *testing.T) {
 		closes protocol.CloseCode
 		want   map[string]any
 	}{
-		"the client's fault": {session.Errorf(session.CodeBadRequest, "rtc.channel: no"), protocol.CloseMalformed,
-			map[string]any{"type": "error", "code": "bad_request", "message": "rtc.channel: no"}},
-		"unknown": {session.ErrUnknown, protocol.CloseUnknownSession,
-			map[string]any{"type": "error", "code": "unknown_session", "message": session.ErrUnknown.Message}},
-		"full": {session.Errorf(session.CodeUnavailable, "full"), protocol.CloseOverload,
-			map[string]any{"type": "error", "code": "unavailable", "message": "full"}},
-		"left": {&session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: 5}}, protocol.CloseEnded,
-			map[string]any{"type": "ended", "reason": "revoked", "accessEndsAt": float64(5)}},
-		"superseded": {&session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded}}, protocol.CloseSuperseded,
-			map[string]any{"type": "ended", "reason": "superseded", "accessEndsAt": float64(0)}},
-		"our own": {errors.New("secret trouble"), protocol.CloseInternal,
-			map[string]any{"type": "error", "code": "internal", "message": "the server failed; try again"}},
+		"the client's fault": {
+			session.Errorf(session.CodeBadRequest, "rtc.channel: no"), protocol.CloseMalformed,
+			map[string]any{"type": "error", "code": "bad_request", "message": "rtc.channel: no"},
+		},
+		"unknown": {
+			session.ErrUnknown, protocol.CloseUnknownSession,
+			map[string]any{"type": "error", "code": "unknown_session", "message": session.ErrUnknown.Message},
+		},
+		"full": {
+			session.Errorf(session.CodeUnavailable, "full"), protocol.CloseOverload,
+			map[string]any{"type": "error", "code": "unavailable", "message": "full"},
+		},
+		"left": {
+			&session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: 5}}, protocol.CloseEnded,
+			map[string]any{"type": "ended", "reason": "revoked", "accessEndsAt": float64(5)},
+		},
+		"superseded": {
+			&session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded}}, protocol.CloseSuperseded,
+			map[string]any{"type": "ended", "reason": "superseded", "accessEndsAt": float64(0)},
+		},
+		"our own": {
+			errors.New("secret trouble"), protocol.CloseInternal,
+			map[string]any{"type": "error", "code": "internal", "message": "the server failed; try again"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -340,7 +352,7 @@ func TestDrainSpreadsTheClients(t *testing.T) {
 				if m["type"] != "reconnect" || m["reason"] != "drain" {
 					t.Errorf("told %v", m)
 				}
-				told := time.Duration(m["afterMs"].(float64)) * time.Millisecond
+				told := time.Duration(m["afterMs"].(float64) * float64(time.Millisecond))
 				p.closed(protocol.CloseDrain) // one that stays is closed at its time
 				moves <- left{told, time.Since(began)}
 			}()

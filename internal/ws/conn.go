@@ -68,13 +68,20 @@ func (c *conn) serve() {
 var errClosing = errors.New("closing")
 
 // readAll handles messages until there are no more.
+//
+// Each is handled on a stack that lasts no longer: decoding and minting take 8
+// KiB of it, which this goroutine would keep for as long as the connection is
+// open, while waiting takes less than 4 KiB. That is a third of an idle
+// connection's memory, for less than a microsecond a message.
 func (c *conn) readAll() error {
+	handled := make(chan error)
 	for {
 		data, release, err := c.read()
 		if err != nil {
 			return err
 		}
-		err = c.handle(data)
+		go func() { handled <- c.handle(data) }()
+		err = <-handled
 		release()
 		if err != nil {
 			return err

@@ -1,0 +1,199 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+	"refresher/internal/ws"
+)
+
+// idleConnections is how many connections BenchmarkIdleConnection measures.
+const idleConnections = 10_000
+
+// dialEnv makes the test binary a process that holds connections, so that a
+// benchmark measures the server's memory without the clients'.
+const dialEnv = "REFRESHER_TEST_HOLD"
+
+// BenchmarkIdleConnection reports the memory that one open, idle connection
+// costs the process: heap and stacks, after a collection.
+//
+//	library  coder/websocket as it comes: its Read in the HTTP handler
+//	hub      a connection of ws.Hub
+//	node     a whole call: connection, session, schedule
+func BenchmarkIdleConnection(b *testing.B) {
+	b.Run("library", func(b *testing.B) {
+		measureIdle(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
+			defer c.CloseNow() //nolint:errcheck // it may be closed already
+			for {
+				if _, _, err := c.Read(context.WithoutCancel(r.Context())); err != nil {
+					return
+				}
+				if c.Write(context.WithoutCancel(r.Context()), websocket.MessageText, []byte(`{"type":"joined"}`)) != nil {
+					return
+				}
+			}
+		}))
+	})
+	b.Run("hub", func(b *testing.B) {
+		hub, err := ws.New(ws.Config{
+			Sessions: noSessions{}, Heartbeat: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer hub.Close()
+		measureIdle(b, hub)
+	})
+	b.Run("node", func(b *testing.B) {
+		a, err := New(testConfig(), quiet)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer a.hub.Close()
+		defer a.publicListener.Close()
+		defer a.opsListener.Close()
+		measureIdle(b, a.public.Handler)
+	})
+}
+
+// noSessions takes every client and remembers none.
+type noSessions struct{}
+
+func (noSessions) Join(_ session.Join, c session.Client) (session.Attachment, error) {
+	return nothing{}, c.Joined(session.Joined{})
+}
+
+func (s noSessions) Resume(_ session.Resume, c session.Client) (session.Attachment, error) {
+	return nothing{}, c.Joined(session.Joined{})
+}
+
+type nothing struct{}
+
+func (nothing) Ack(uint64) error                  { return nil }
+func (nothing) Nack(uint64, string, string) error { return nil }
+func (nothing) Renew()                            {}
+func (nothing) Leave()                            {}
+func (nothing) Detach()                           {}
+
+func measureIdle(b *testing.B, handler http.Handler) {
+	b.Helper()
+	count := idleConnections
+	if testing.Short() {
+		count = 100
+	}
+	listener, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	defer func() {
+		_ = server.Close()
+		<-served
+	}()
+	for b.Loop() {
+		before := memory()
+		release := hold(b, listener.Addr().String(), count)
+		perConnection := float64(memory()-before) / float64(count)
+		release()
+		b.ReportMetric(perConnection, "B/conn")
+	}
+}
+
+// memory is what the process uses, garbage aside.
+func memory() uint64 {
+	for range 3 { // stacks shrink by half at a time
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// hold has another process open connections and join on each.
+func hold(b *testing.B, address string, count int) (release func()) {
+	b.Helper()
+	child := exec.CommandContext(b.Context(), os.Args[0]) //nolint:gosec // this very binary
+	child.Env = append(os.Environ(), dialEnv+"="+address+" "+strconv.Itoa(count))
+	child.Stderr = os.Stderr
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		b.Fatalf("%q, %v", line, err)
+	}
+	return func() {
+		_ = stdin.Close()
+		if err := child.Wait(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// holdConnections is what the other process does: order is an address and a
+// count.
+func holdConnections(order string) error {
+	address, number, _ := strings.Cut(order, " ")
+	count, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", address)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		request := fmt.Appendf(nil, "GET /v1/ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", address)
+		request = append(request, frame(fmt.Sprintf(`{"type":"join","rtc":{"channel":"c","uid":%d},"rtm":{"userId":"%d"}}`, i, i))...)
+		if _, err := c.Write(request); err != nil {
+			return err
+		}
+		// The answer to the handshake ends with an empty line; after that comes
+		// the answer to the join, which is long enough to be told from it.
+		for seen := ""; !strings.Contains(seen, `"joined"`); {
+			part := make([]byte, 4096)
+			n, err := c.Read(part)
+			if err != nil {
+				return fmt.Errorf("connection %d: %q: %w", i, seen, err)
+			}
+			seen += string(part[:n])
+		}
+	}
+	fmt.Println("ready") //nolint:forbidigo // the word that the benchmark waits for
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}

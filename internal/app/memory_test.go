@@ -137,7 +137,7 @@ func memory() uint64 {
 // hold has another process open connections and join on each.
 func hold(b *testing.B, address string, count int) (release func()) {
 	b.Helper()
-	child := exec.CommandContext(b.Context(), os.Args[0]) //nolint:gosec // this very binary
+	child := exec.CommandContext(b.Context(), os.Args[0])
 	child.Env = append(os.Environ(), dialEnv+"="+address+" "+strconv.Itoa(count))
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
@@ -193,7 +193,7 @@ func holdConnections(order string) error {
 			seen += string(part[:n])
 		}
 	}
-	fmt.Println("ready") //nolint:forbidigo // the word that the benchmark waits for
+	fmt.Println("ready")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"refresher/test/edge"
+)
+
+// runEnv makes the test binary the command itself.
+const runEnv = "REFRESHER_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runEnv) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	appID       = "970CA35de60c44645bbae8a215061b33"
+	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+)
+
+// command prepares `refresher args...` in an empty folder, with nothing in its
+// environment but env.
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0], args...)
+	c.Dir = t.TempDir()
+	c.Env = append([]string{runEnv + "=1", "PATH=" + os.Getenv("PATH")}, env...)
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
+		c.Env = append(c.Env, "GOCOVERDIR="+dir)
+	}
+	return c
+}
+
+// run runs it to its end.
+func run(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return finish(t, command(t, env, args...))
+}
+
+func finish(t *testing.T, c *exec.Cmd) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); c.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), c.ProcessState.ExitCode()
+}
+
+var credentialsEnv = []string{"AGORA_APP_ID=" + appID, "AGORA_APP_CERTIFICATE=" + certificate}
+
+func TestWrongSettingsNameThemselves(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"no app id":            {nil, []string{"serve", "--auth=none"}, "--app-id (or AGORA_APP_ID) is missing"},
+		"no certificate":       {[]string{"APP_ID=" + appID}, []string{"serve", "--auth=none"}, "--app-certificate-file (or AGORA_APP_CERTIFICATE) is missing"},
+		"bad app id":           {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "app-id: "},
+		"bad certificate":      {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "app-certificate: "},
+		"auth not said":        {credentialsEnv, []string{"serve", "--listen=127.0.0.1:0"}, "auth: "},
+		"open to the network":  {credentialsEnv, []string{"serve", "--auth=none"}, "--insecure"},
+		"demo to the network":  {nil, []string{"demo", "--listen=0.0.0.0:0"}, "--insecure"},
+		"not a duration":       {credentialsEnv, []string{"serve", "--token-ttl=soon"}, "--token-ttl"},
+		"not one, by env":      {append([]string{"REFRESHER_TOKEN_TTL=soon"}, credentialsEnv...), []string{"serve"}, "--token-ttl"},
+		"ttl over a day":       {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--max-ttl=25h"}, "max-ttl: "},
+		"unknown token format": {credentialsEnv, []string{"serve", "--token-version=008"}, "--token-version"},
+		"unknown flag":         {credentialsEnv, []string{"serve", "--nonsense"}, "--nonsense"},
+		"both certificates":    {append([]string{"REFRESHER_APP_CERTIFICATE_FILE=/dev/null"}, credentialsEnv...), []string{"serve"}, "want one"},
+		"port in use":          {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=" + busyPort(t)}, "ops-listen: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stdout, stderr, code := run(t, c.env, c.args...)
+			if code == 0 || !strings.Contains(stderr, c.want) {
+				t.Errorf("exit %d, said %q; want %q", code, stderr, c.want)
+			}
+			if all := stdout + stderr; strings.Contains(all, certificate) || strings.Contains(all, "hush-hush") {
+				t.Errorf("a secret was shown: %s", all)
+			}
+		})
+	}
+}
+
+// busyPort is an address that somebody listens on.
+func busyPort(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+func TestHelpKeepsSecrets(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"demo", "--help"}, {"token", "mint", "--help"}} {
+		stdout, stderr, code := run(t, append([]string{"REFRESHER_SESSION_SECRET=hush-hush"}, credentialsEnv...), args...)
+		if code != 0 || !strings.Contains(stdout, "refresher") {
+			t.Errorf("%v: exit %d", args, code)
+		}
+		if all := stdout + stderr; strings.Contains(all, certificate) || strings.Contains(all, "hush-hush") {
+			t.Errorf("%v shows a secret", args)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	stdout, _, code := run(t, nil, "version")
+	if code != 0 || !strings.HasPrefix(stdout, "refresher ") || !strings.Contains(stdout, "go1.") {
+		t.Errorf("exit %d: %q", code, stdout)
+	}
+}
+
+func TestMintAndInspect(t *testing.T) {
+	stdout, stderr, code := run(t, credentialsEnv, "token", "mint", "--channel=c", "--uid=7", "--role=publisher", "--rtm-user=seven", "--chat-user=sev", "--ttl=90s")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("minted %q", stdout)
+	}
+	for i, name := range []string{"rtc", "rtm", "chat"} {
+		fields := strings.Fields(lines[i])
+		if fields[0] != name {
+			t.Errorf("line %d: %q", i, lines[i])
+		}
+		said, stderr, code := run(t, credentialsEnv, "token", "inspect", fields[1])
+		if code != 0 || !strings.Contains(said, "signature  good") || !strings.Contains(said, "service    "+name) {
+			t.Errorf("inspect: exit %d: %s%s", code, said, stderr)
+		}
+	}
+	rtc := strings.Fields(lines[0])[1]
+	asJSON, _, code := run(t, nil, "token", "inspect", "--json", rtc)
+	var token struct{ AppID string }
+	if err := json.Unmarshal([]byte(asJSON), &token); err != nil || code != 0 || token.AppID != appID {
+		t.Errorf("inspect --json: exit %d, %v: %s", code, err, asJSON)
+	}
+	piped := command(t, credentialsEnv, "token", "inspect", "-")
+	piped.Stdin = strings.NewReader(rtc + "\n")
+	if said, stderr, code := finish(t, piped); code != 0 || !strings.Contains(said, `channel "c"`) {
+		t.Errorf("inspect -: exit %d: %s%s", code, said, stderr)
+	}
+	wrong := []string{"AGORA_APP_CERTIFICATE=" + strings.Repeat("0", 32)}
+	if _, stderr, code := run(t, wrong, "token", "inspect", rtc); code == 0 || !strings.Contains(stderr, "signature") {
+		t.Errorf("another certificate: exit %d, %q", code, stderr)
+	}
+	if _, stderr, code := run(t, nil, "token", "inspect", rtc[:40]); code == 0 || stderr == "" {
+		t.Errorf("half a token: exit %d, %q", code, stderr)
+	}
+	if _, stderr, code := run(t, credentialsEnv, "token", "mint"); code == 0 || !strings.Contains(stderr, "--channel") {
+		t.Errorf("nothing to mint: exit %d, %q", code, stderr)
+	}
+}
+
+// service is a running `refresher serve` or `demo`.
+type service struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  *bufio.Reader
+	addr string
+}
+
+// serve starts it and reads its address from the log.
+func serve(t *testing.T, c *exec.Cmd) *service {
+	t.Helper()
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &service{t: t, cmd: c, log: bufio.NewReader(stderr)}
+	s.addr = s.find(`"address":"([^"]+)"`)
+	return s
+}
+
+// find reads the log up to a line that matches.
+func (s *service) find(pattern string) string {
+	s.t.Helper()
+	expression := regexp.MustCompile(pattern)
+	var seen strings.Builder
+	for {
+		line, err := s.log.ReadString('\n')
+		seen.WriteString(line)
+		if m := expression.FindStringSubmatch(line); m != nil {
+			return m[len(m)-1]
+		}
+		if err != nil {
+			s.t.Fatalf("no %s in the log: %s", pattern, &seen)
+		}
+	}
+}
+
+// stop asks it to drain, and expects it to end well.
+func (s *service) stop(signal os.Signal) string {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.t.Fatal(err)
+	}
+	rest, err := io.ReadAll(s.log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("ended with %v: %s", err, rest)
+	}
+	return string(rest)
+}
+
+func TestServeStopsOnASignal(t *testing.T) {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
+		rest := s.stop(signal)
+		if !strings.Contains(rest, `"draining"`) || !strings.Contains(rest, `"stopped"`) {
+			t.Errorf("%v: %s", signal, rest)
+		}
+	}
+}
+
+func TestSettingsFromAFile(t *testing.T) {
+	c := command(t, nil, "serve", "--ops-listen=127.0.0.1:0")
+	env := fmt.Sprintf("APP_ID=%s\nAPP_CERTIFICATE=%s\nREFRESHER_AUTH=none\nREFRESHER_INSECURE=true\nPORT=0\n", appID, certificate)
+	if err := os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(env), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, c).stop(syscall.SIGTERM)
+
+	bad := command(t, nil, "version")
+	if err := os.WriteFile(filepath.Join(bad.Dir, ".env"), []byte(`A="no end`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := finish(t, bad); code == 0 || !strings.Contains(stderr, ".env") {
+		t.Errorf("a broken .env: exit %d, %q", code, stderr)
+	}
+}
+
+func TestCertificateFromAFile(t *testing.T) {
+	c := command(t, nil, "token", "mint", "--app-id="+appID, "--app-certificate-file=cert", "--rtm-user=u")
+	if err := os.WriteFile(filepath.Join(c.Dir, "cert"), []byte(certificate+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := finish(t, c); code != 0 || !strings.HasPrefix(stdout, "rtm  007") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// TestDemoAndCall is what a newcomer does first: the demo in one terminal, a
+// call in another. The judge holds the call by the tokens.
+func TestDemoAndCall(t *testing.T) {
+	judge, err := edge.New(edge.Config{AppID: appID, Certificate: certificate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = judge.Serve(ctx, listener)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-served
+		judge.Close()
+	})
+
+	demo := serve(t, command(t, credentialsEnv, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=2s"))
+	stdout, stderr, code := run(t, nil, "call", "--url=ws://"+demo.addr+"/v1/ws", "--ttl=4", "--renewals=3", "--edge="+listener.Addr().String())
+	if code != 0 || strings.Count(stdout, "  renewed ") != 3 || !strings.Contains(stdout, "3 renewals confirmed") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	demo.stop(os.Interrupt)
+	record := judge.Record()
+	if total := record.Total; total.LostSeconds != 0 || total.Drops != 0 || total.RenewalsAccepted != 6 || total.RenewalsRefused != 0 || total.Breaks != 0 {
+		t.Errorf("the judge saw %+v", total)
+	}
+}
+
+func TestCallThatIsRefused(t *testing.T) {
+	demo := serve(t, command(t, nil, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"))
+	defer demo.stop(os.Interrupt)
+	_, stderr, code := run(t, nil, "call", "--url=ws://"+demo.addr+"/v1/ws", "--channel=a/b")
+	if code == 0 || !strings.Contains(stderr, "rtc.channel") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

@@ -132,10 +132,13 @@ func newWorld(t *testing.T) *world {
 
 const serviceAddress = "127.0.0.1:8080"
 
-func (w *world) startNode() *node {
+func (w *world) startNode() *node { return w.startNodeWith("") }
+
+func (w *world) startNodeWith(sessionSecret string) *node {
 	return start(w.t, func(c *Config) {
 		c.Listen = serviceAddress
 		c.DrainWindow = 5 * time.Second
+		c.SessionSecret = sessionSecret
 	}, w.network.listen)
 }
 
@@ -233,6 +236,21 @@ func TestCallsSurviveBrokenConnectionsAndRestarts(t *testing.T) {
 		}
 		record := w.verdict(calls)
 		t.Logf("%d renewals, %v call-seconds lost, at least %.1f s left", w.renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
+	})
+}
+
+// A node that cannot read a client's key has it join afresh; the call goes on
+// with the new session's tokens.
+func TestCallsSurviveALostSessionSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.startNodeWith("the secret of the first node")
+		w.call(1, 60)
+		time.Sleep(10 * time.Minute) // bubble
+		n.stop()
+		w.startNodeWith("another secret that nobody told")
+		time.Sleep(10 * time.Minute) // bubble
+		w.verdict(1)
 	})
 }
 

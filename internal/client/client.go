@@ -17,7 +17,7 @@ import (
 // Bundle is a set of new tokens, with what to do with them.
 type Bundle struct {
 	protocol.TokenPrivilege
-	// First is true for the tokens of the first join.
+	// First is true for the first tokens of all: there is no call yet.
 	First bool
 }
 
@@ -151,7 +151,7 @@ func (c *Client) Run(ctx context.Context) error {
 		case errors.As(err, &ended) && ended.Reason == session.EndLeft:
 			return nil
 		case errors.As(err, &closed) && closed.Code == protocol.CloseUnknownSession && c.key != "":
-			c.session, c.key, c.seq, c.expiresAt = "", "", 0, 0 // join afresh
+			c.session, c.key, c.seq = "", "", 0 // join afresh; the tokens go on working
 			c.config.Notice(Notice{Kind: Lost, Err: err})
 			err = nil
 		case errors.As(err, &ended) || errors.As(err, &closed):

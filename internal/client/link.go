@@ -183,9 +183,15 @@ func (l *link) joined(ctx context.Context, m protocol.Joined) error {
 		l.heartbeat.Reset(time.Duration(m.Heartbeat) * time.Second)
 	}
 	c.config.Notice(Notice{Kind: Connected})
-	return l.apply(ctx, Bundle{First: !m.Resumed, TokenPrivilege: protocol.TokenPrivilege{
+	action := m.Action
+	if !m.Resumed && c.expiresAt != 0 { // a new session for a call that goes on
+		if action = protocol.ActionRenew; c.expiresAt*1000 <= m.Now {
+			action = protocol.ActionRejoin
+		}
+	}
+	return l.apply(ctx, Bundle{First: c.expiresAt == 0, TokenPrivilege: protocol.TokenPrivilege{
 		Type: m.Type, Seq: m.Seq, Tokens: m.Tokens, PreviousExpiresAt: c.expiresAt,
-		Action: m.Action, Attempt: 1, Now: m.Now,
+		Action: action, Attempt: 1, Now: m.Now,
 	}})
 }
 

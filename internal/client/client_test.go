@@ -1,0 +1,53 @@
+package client
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"refresher/internal/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestBackoffGrowsAndIsSpread(t *testing.T) {
+	var last time.Duration
+	for attempts, bound := range []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 20000, 20000} {
+		bound *= time.Millisecond
+		low, high := time.Hour, time.Duration(0)
+		for range 2000 {
+			d := backoff(attempts)
+			low, high = min(low, d), max(high, d)
+		}
+		if low < minBackoff/2 || high > minBackoff/2+bound {
+			t.Errorf("attempt %d waits %s to %s, bound %s", attempts, low, high, bound)
+		}
+		if high-low < bound*9/10 {
+			t.Errorf("attempt %d is spread over %s only, bound %s", attempts, high-low, bound)
+		}
+		if bound > last && high <= last {
+			t.Errorf("attempt %d waits no longer than the one before", attempts)
+		}
+		last = high
+	}
+	if d := backoff(1 << 30); d > maxBackoff+minBackoff/2 {
+		t.Errorf("after very many attempts: %s", d)
+	}
+}
+
+func TestBundleExpiresWithWhateverItHolds(t *testing.T) {
+	for name, tokens := range map[string]protocol.Tokens{
+		"rtc":  {RTC: &protocol.Token{ExpiresAt: 5}},
+		"rtm":  {RTM: &protocol.Token{ExpiresAt: 5}},
+		"chat": {Chat: &protocol.Token{ExpiresAt: 5}},
+	} {
+		b := Bundle{TokenPrivilege: protocol.TokenPrivilege{Tokens: tokens}}
+		if b.ExpiresAt() != 5 {
+			t.Errorf("%s: %d", name, b.ExpiresAt())
+		}
+	}
+	if b := (Bundle{}); b.ExpiresAt() != 0 {
+		t.Errorf("nothing: %d", b.ExpiresAt())
+	}
+}

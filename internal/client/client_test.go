@@ -13,8 +13,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestBackoffGrowsAndIsSpread(t *testing.T) {
 	var last time.Duration
-	for attempts, bound := range []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 20000, 20000} {
-		bound *= time.Millisecond
+	for attempts, ms := range []int{500, 1000, 2000, 4000, 8000, 16000, 20000, 20000} {
+		bound := time.Duration(ms) * time.Millisecond
 		low, high := time.Hour, time.Duration(0)
 		for range 2000 {
 			d := backoff(attempts)

@@ -1,0 +1,153 @@
+package docs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// document is one of the documents, with a compiler of its schemas. It is safe
+// for concurrent use.
+type document struct {
+	name string
+	root object
+
+	mu       sync.Mutex
+	compiler *jsonschema.Compiler // guarded by mu
+}
+
+// asyncAPI and openAPI are read once for all tests.
+var (
+	asyncAPI = sync.OnceValue(func() *document { return readDocument("asyncapi.yaml", jsonschema.Draft7) })
+	openAPI  = sync.OnceValue(func() *document { return readDocument("openapi.yaml", jsonschema.Draft2020) })
+)
+
+// readDocument panics when the document is no YAML: no test can go on then.
+func readDocument(name string, draft *jsonschema.Draft) *document {
+	text, err := os.ReadFile("../../docs/" + name)
+	if err != nil {
+		panic(err)
+	}
+	var content any
+	if err := yaml.Unmarshal(text, &content); err != nil {
+		panic(fmt.Errorf("%s: %w", name, err))
+	}
+	asJSON, err := json.Marshal(content)
+	if err != nil {
+		panic(fmt.Errorf("%s: %w", name, err))
+	}
+	d := &document{name: name, root: parse(asJSON).(object), compiler: jsonschema.NewCompiler()}
+	d.compiler.DefaultDraft(draft)
+	if err := d.compiler.AddResource(name, d.root); err != nil {
+		panic(fmt.Errorf("%s: %w", name, err))
+	}
+	return d
+}
+
+// parse reads JSON, its numbers as they are.
+func parse(text []byte) any {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		panic(fmt.Errorf("%s: %w", text, err))
+	}
+	return value
+}
+
+// at returns what a JSON pointer leads to, references followed.
+func (d *document) at(pointer string) object {
+	value := d.root
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		next, ok := value[part].(object)
+		if !ok {
+			panic(fmt.Errorf("%s: nothing at %s", d.name, pointer))
+		}
+		value = d.follow(next)
+	}
+	return value
+}
+
+// follow resolves a reference.
+func (d *document) follow(value object) object {
+	if ref, ok := value["$ref"].(string); ok {
+		return d.at(strings.TrimPrefix(ref, "#"))
+	}
+	return value
+}
+
+// children are the objects within the object at a pointer, references followed.
+func (d *document) children(pointer string) map[string]object {
+	children := make(map[string]object)
+	for name, value := range d.at(pointer) {
+		if o, ok := value.(object); ok {
+			children[name] = d.follow(o)
+		}
+	}
+	return children
+}
+
+// check holds a value against the schema at a pointer.
+func (d *document) check(pointer string, value any) error {
+	d.mu.Lock()
+	schema, err := d.compiler.Compile(d.name + "#" + pointer)
+	d.mu.Unlock()
+	if err != nil {
+		panic(fmt.Errorf("%s: %w", d.name, err))
+	}
+	return schema.Validate(value)
+}
+
+// values are the strings in a list, sorted.
+func values(list any) []string {
+	var s []string
+	for _, v := range anyList(list) {
+		s = append(s, fmt.Sprint(v))
+	}
+	slices.Sort(s)
+	return s
+}
+
+func anyList(list any) []any {
+	l, _ := list.([]any)
+	return l
+}
+
+// names are a map's keys, sorted.
+func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// without is a less what is in b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+}
+
+// A document whose schemas let everything pass would make all that follows
+// pass, too.
+func TestSchemasRefuse(t *testing.T) {
+	for pointer, text := range map[string]string{
+		"/components/messages/join/payload":  `{"type":"join"}`,
+		"/components/messages/pong/payload":  `{"type":"pong","now":"1"}`,
+		"/components/messages/ended/payload": `{"type":"ended","reason":"bored","accessEndsAt":1}`,
+		"/components/messages/joined/payload": `{"type":"joined","session":"S","key":"K","resumed":true,"seq":1,
+			"tokens":{"rtc":{"token":"t","expiresAt":1}},"heartbeat":1,"renewBefore":1,"now":1}`, // resumed, but no action
+		"/components/schemas/Tokens": `{}`,
+	} {
+		if asyncAPI().check(pointer, parse([]byte(text))) == nil {
+			t.Errorf("asyncapi.yaml %s takes %s", pointer, text)
+		}
+	}
+	if openAPI().check("/components/schemas/Error", parse([]byte(`{"error":"e","code":"no","status":400}`))) == nil {
+		t.Error("openapi.yaml takes an error with a code that there is not")
+	}
+}

@@ -1,0 +1,557 @@
+package docs
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// operation is a path and method of openapi.yaml.
+type operation struct {
+	path, method string
+	pointer      string
+	item         object // the path's
+	spec         object
+}
+
+func (o operation) String() string { return o.method + " " + o.path }
+
+// private reports whether the operation is one of the operations port.
+func (o operation) private() bool { return o.item["servers"] != nil }
+
+func operations() []operation {
+	var all []operation
+	for path, item := range openAPI().children("/paths") {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"} {
+			pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(path) + "/" + strings.ToLower(method)
+			if spec, ok := item[strings.ToLower(method)].(object); ok {
+				all = append(all, operation{path, method, pointer, item, spec})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
+
+// find returns the operation that a request is for, and its path's parameters.
+func find(method, path string) (operation, map[string]string) {
+	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/")
+	for _, o := range operations() {
+		pattern := strings.Split(strings.TrimPrefix(o.path, "/"), "/")
+		if o.method != method || len(pattern) != len(parts) {
+			continue
+		}
+		args := make(map[string]string)
+		fits := true
+		for i, p := range pattern {
+			if name, ok := strings.CutPrefix(p, "{"); ok {
+				args[strings.TrimSuffix(name, "}")], _ = url.PathUnescape(parts[i])
+			} else if p != parts[i] {
+				fits = false
+			}
+		}
+		if fits {
+			return o, args
+		}
+	}
+	return operation{}, nil
+}
+
+// valid tells whether a request is one that openapi.yaml allows.
+func (o operation) valid(t *testing.T, args map[string]string, query url.Values, body string) error {
+	t.Helper()
+	for i, p := range anyList(o.item["parameters"]) {
+		pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(o.path) + "/parameters/" + strconv.Itoa(i)
+		if ref, ok := p.(object)["$ref"].(string); ok {
+			pointer = strings.TrimPrefix(ref, "#")
+		}
+		parameter := openAPI().follow(p.(object))
+		name := fmt.Sprint(parameter["name"])
+		text, given := args[name]
+		if parameter["in"] == "query" {
+			text, given = query.Get(name), query.Has(name)
+		}
+		if !given {
+			if parameter["required"] == true {
+				t.Errorf("%s has no %s", o.path, name)
+			}
+			continue
+		}
+		var value any = text
+		if openAPI().follow(parameter["schema"].(object))["type"] == "integer" {
+			if _, err := strconv.ParseInt(text, 10, 64); err == nil {
+				value = json.Number(text)
+			}
+		}
+		if err := openAPI().check(pointer+"/schema", value); err != nil {
+			return err
+		}
+	}
+	if o.spec["requestBody"] == nil || body == "" && openAPI().at(o.pointer + "/requestBody")["required"] != true {
+		return nil
+	}
+	if !json.Valid([]byte(body)) {
+		return fmt.Errorf("no JSON")
+	}
+	return openAPI().check(o.pointer+"/requestBody/content/application~1json/schema", parse([]byte(body)))
+}
+
+// answered holds an answer against openapi.yaml.
+func (o operation) answered(t *testing.T, r reply) {
+	t.Helper()
+	response, ok := o.spec["responses"].(object)[strconv.Itoa(r.status)].(object)
+	if !ok {
+		t.Errorf("%s: status %d is not documented: %s", o, r.status, r.body)
+		return
+	}
+	pointer := o.pointer + "/responses/" + strconv.Itoa(r.status)
+	if ref, ok := response["$ref"].(string); ok {
+		pointer = strings.TrimPrefix(ref, "#")
+	}
+	kind, _, err := mime.ParseMediaType(r.header.Get("Content-Type"))
+	if err != nil {
+		t.Errorf("%s: %v", o, err)
+	}
+	content := openAPI().at(pointer)["content"].(object)
+	if content[kind] == nil || len(content) != 1 {
+		t.Errorf("%s: %d is %s, documented as %v", o, r.status, kind, names(content))
+		return
+	}
+	var value any = string(r.body)
+	if kind == "application/json" {
+		value = parse(r.body)
+		if r.status >= 400 && fmt.Sprint(value.(object)["status"]) != strconv.Itoa(r.status) {
+			t.Errorf("%s: %d says %s", o, r.status, r.body)
+		}
+	}
+	if err := openAPI().check(pointer+"/content/"+strings.ReplaceAll(kind, "/", "~1")+"/schema", value); err != nil {
+		t.Errorf("%s: openapi.yaml refuses %s: %v", o, r.body, err)
+	}
+	headers, _ := openAPI().at(pointer)["headers"].(object)
+	for name, header := range headers {
+		want := openAPI().follow(openAPI().follow(header.(object))["schema"].(object))["const"]
+		if got := r.header.Get(name); got != want {
+			t.Errorf("%s: %s is %q, documented as %q", o, name, got, want)
+		}
+	}
+}
+
+// request is one that the tests make.
+type request struct {
+	method, path, body, auth string
+	status                   int
+	// beyond is set for what the service refuses and no schema could: the
+	// rule joins several inputs, or is not one of form.
+	beyond bool
+}
+
+// classicRequests are for the classic endpoints.
+func classicRequests() []request {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	all := []request{
+		{method: "GET", path: "/ping", status: 200},
+		{method: "GET", path: "/ping/", status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/uid/4294967295/?expiry=60", status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/uid/-1", status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/uid/0", status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/uid/4294967296", status: 400, beyond: true},
+		{method: "GET", path: "/rtc/daily/publisher/uid/ana", status: 400, beyond: true},
+		{method: "GET", path: "/rtc/daily/publisher/userAccount/ana", status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/userAccount/" + long(255), status: 200},
+		{method: "GET", path: "/rtc/daily/publisher/userAccount/" + long(256), status: 400},
+		{method: "GET", path: "/rtc/daily/admin/uid/1", status: 400},
+		{method: "GET", path: "/rtc/daily/publisher/name/1", status: 400},
+		{method: "GET", path: "/rtc/" + long(64) + "/publisher/uid/1", status: 200},
+		{method: "GET", path: "/rtc/" + long(65) + "/publisher/uid/1", status: 400},
+		{method: "GET", path: "/rtc//publisher/uid/1", status: 400},
+		{method: "GET", path: "/rtc/a%2Fb/publisher/uid/1", status: 400},
+		{method: "GET", path: "/rtc/a%20%21%3F/publisher/uid/1", status: 200},
+		{method: "GET", path: "/rtm/ana", status: 200},
+		{method: "GET", path: "/rtm/" + long(64), status: 200},
+		{method: "GET", path: "/rtm/" + long(65), status: 400},
+		{method: "GET", path: "/rtm/0", status: 400},
+		{method: "GET", path: "/rtm/null", status: 400},
+		{method: "GET", path: "/rtm/_ana", status: 400},
+		{method: "GET", path: "/rte/daily/publisher/uid/1001", status: 200},
+		{method: "GET", path: "/rte/daily/publisher/uid/0", status: 400, beyond: true},
+		{method: "GET", path: "/rte/daily/admin/uid/1", status: 400},
+		{method: "GET", path: "/rte/daily/publisher/uid/0/ana", status: 200},
+		{method: "GET", path: "/rte/daily/publisher/uid/1/0", status: 400},
+		{method: "GET", path: "/chat/app", status: 200},
+		{method: "GET", path: "/chat/app?expiry=0", status: 400},
+		{method: "GET", path: "/chat/account/ana.b_c-d", status: 200},
+		{method: "GET", path: "/chat/account/a%20b", status: 400},
+		{method: "GET", path: "/chat/account/" + long(65), status: 400},
+
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`, status: 200},
+		{method: "POST", path: "/getToken/", body: `{"tokenType":"rtc","channel":"c","role":2,"uid":7}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"1","uid":"ana"}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":3,"uid":7}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","uid":"7"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","role":"publisher","uid":"7"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":4294967296}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`, status: 400, beyond: true},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":86400}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":7}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":0}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":86401}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":0}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":"ana"}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":""}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"chat"}`, status: 200},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":"a b"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"fpa"}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":7}`, status: 400},
+		{method: "POST", path: "/getToken", body: `{}`, status: 400},
+		{method: "POST", path: "/getToken", body: ``, status: 400},
+		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","x":"` + long(8192) + `"}`, status: 400, beyond: true},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1234,"ChannelName":"x","role":1}`, status: 200},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":"-1","ChannelName":"x","role":"subscriber","expire":1}`, status: 200},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":"ana","ChannelName":"x","role":1}`, status: 400},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"ChannelName":"x","role":1}`, status: 400},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"role":1}`, status: 400},
+		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x"}`, status: 400},
+		{method: "POST", path: "/fetch_rtc_token", body: `[1]`, status: 400},
+	}
+	for role, status := range map[string]int{
+		"publisher": 200, "subscriber": 200, "audience": 200, "1": 200, "2": 200, "0": 400, "3": 400, "host": 400, "Publisher": 400,
+	} {
+		all = append(all,
+			request{method: "GET", path: "/rtc/daily/" + role + "/uid/1", status: status},
+			request{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x","role":"` + role + `"}`, status: status})
+	}
+	for _, role := range values(openAPI().at("/components/schemas/RoleInBody")["enum"]) { // as numbers, too
+		all = append(all, request{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x","role":` + quoteWord(role) + `}`, status: 200})
+	}
+	for expiry, status := range map[string]int{
+		"1": 200, "86400": 200, "0": 400, "-5": 400, "86401": 400, "abc": 400, "": 400, "1.5": 400,
+	} {
+		for _, path := range []string{"/rtc/c/1/uid/1", "/rtm/ana", "/rte/c/1/uid/1", "/rte/c/1/uid/1/ana", "/chat/app", "/chat/account/ana"} {
+			all = append(all, request{method: "GET", path: path + "?expiry=" + expiry, status: status})
+		}
+	}
+	for _, o := range operations() { // the examples of bodies
+		if o.spec["requestBody"] == nil || len(anyList(o.spec["security"])) > 0 {
+			continue
+		}
+		content := openAPI().at(o.pointer + "/requestBody/content/application~1json")
+		examples := []any{content["example"]}
+		for _, e := range openAPI().children(o.pointer + "/requestBody/content/application~1json") {
+			for _, v := range e {
+				if v, ok := v.(object); ok && v["value"] != nil {
+					examples = append(examples, v["value"])
+				}
+			}
+		}
+		for _, e := range examples {
+			if e != nil {
+				all = append(all, request{method: o.method, path: o.path, body: asJSON(e), status: 200})
+			}
+		}
+	}
+	return all
+}
+
+// quoteWord writes digits as a number, and anything else as a string.
+func quoteWord(s string) string {
+	if _, err := strconv.Atoi(s); err == nil {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+func asJSON(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// renewRequests are for the session of a joined message.
+func renewRequests(joined object) []request {
+	path, auth := fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), fmt.Sprintf("Bearer %s", joined["key"])
+	return []request{
+		{method: "POST", path: path, auth: auth, status: 200},
+		{method: "POST", path: path, auth: auth, body: `{"seq":2,"expiresAt":1}`, status: 200},
+		{method: "POST", path: path, auth: auth, body: `{"seq":4503599627370496}`, status: 200},
+		{method: "POST", path: path, auth: auth, body: `{"seq":4503599627370497}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{"seq":-1}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{"expiresAt":"1"}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{`, status: 400},
+		{method: "POST", path: path, status: 401},
+		{method: "POST", path: path, auth: "Basic x", status: 401},
+		{method: "POST", path: path, auth: "Bearer x", status: 404},
+		{method: "POST", path: "/v1/sessions/X/renew", auth: auth, status: 404},
+	}
+}
+
+// What openapi.yaml says of requests and answers is what the service does: a
+// request that a schema refuses is refused, any other is not, and each answer
+// has a documented status and form. Each documented status is seen.
+func TestRequestsAndAnswers(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	s := n.dial(t, nil)
+	s.send(join)
+	joined := s.expect("joined")
+	seen := make(map[string]bool)
+	play := func(q request) reply {
+		var header []string
+		if q.auth != "" {
+			header = []string{"Authorization", q.auth}
+		}
+		address, err := url.Parse(q.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, args := find(q.method, address.EscapedPath())
+		if o.spec == nil {
+			t.Fatalf("%s %s is not documented", q.method, q.path)
+		}
+		base := n.public()
+		if o.private() {
+			base = n.operations()
+		}
+		r := n.request(t, q.method, base+q.path, q.body, header...)
+		if r.status != q.status {
+			t.Errorf("%s %s %s: %d, want %d: %s", q.method, q.path, q.body, r.status, q.status, r.body)
+		}
+		o.answered(t, r)
+		refused := o.valid(t, args, address.Query(), q.body)
+		if (r.status == 400) != (refused != nil) && !q.beyond {
+			t.Errorf("%s %s %s: %d %s; the schema: %v", q.method, q.path, q.body, r.status, r.body, refused)
+		}
+		seen[fmt.Sprint(o, " ", r.status)] = true
+		return r
+	}
+	for _, q := range classicRequests() {
+		play(q)
+	}
+	for _, q := range renewRequests(joined) {
+		play(q)
+	}
+	s.send(`{"type":"leave"}`)
+	m, _ := s.hear()
+	for m["type"] != "ended" { // pushes of what was asked for over HTTP
+		m, _ = s.hear()
+	}
+	s.closed(protocol.CloseLeft)
+	play(request{method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: fmt.Sprintf("Bearer %s", joined["key"]), status: 410})
+
+	// A node that knows no more than the key, told that the tokens ran out.
+	held := n
+	n = startNode(t, "")
+	r := play(request{
+		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: fmt.Sprintf("Bearer %s", joined["key"]),
+		body: `{"seq":7,"expiresAt":1}`, status: 200,
+	})
+	if m = parse(r.body).(object); m["type"] != "token-privilege-did-expire" || fmt.Sprint(m["seq"]) != "8" {
+		t.Errorf("got %s", r.body)
+	}
+	n = held
+
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		play(request{method: "GET", path: path, status: 200})
+	}
+	last := n.dial(t, nil) // keeps the node draining until it answers
+	last.send(join)
+	last.expect("joined")
+	go n.stop()
+	last.expect("reconnect")
+	play(request{method: "GET", path: "/readyz", status: 503})
+	last.closed(protocol.CloseDrain)
+
+	var documented []string
+	for _, o := range operations() {
+		for status := range o.spec["responses"].(object) {
+			if status != "500" { // when the service fails
+				documented = append(documented, fmt.Sprint(o, " ", status))
+			}
+		}
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(documented, names(seen)); diff != "" {
+		t.Errorf("documented (-), seen (+):\n%s", diff)
+	}
+}
+
+// blank replaces the variable parts of a path.
+func blank(path string) string {
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		if strings.HasPrefix(p, "{") {
+			parts[i] = "*"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// The routes in the source are those of openapi.yaml.
+func TestRoutesAreDocumented(t *testing.T) {
+	var routes []string
+	for _, file := range sources(t, "internal/api") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if list, ok := n.(*ast.CompositeLit); ok && isRouteList(list) {
+				for _, e := range list.Elts {
+					routes = append(routes, route(t, e.(*ast.CompositeLit)))
+				}
+			}
+			return true
+		})
+	}
+	for path, file := range sources(t, "internal/app") {
+		if !strings.HasSuffix(path, "/ops.go") {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 2 {
+				return true
+			}
+			f, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || f.Sel.Name != "Handle" && f.Sel.Name != "HandleFunc" {
+				return true
+			}
+			pattern, err := strconv.Unquote(call.Args[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(pattern, "/debug/pprof/") { // named in the document, but Go's
+				routes = append(routes, pattern)
+			}
+			return true
+		})
+	}
+	slices.Sort(routes)
+	var documented []string
+	for _, o := range operations() {
+		documented = append(documented, o.method+" "+blank(o.path))
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(routes, documented); diff != "" {
+		t.Errorf("in the code (-), in openapi.yaml (+):\n%s", diff)
+	}
+}
+
+func isRouteList(list *ast.CompositeLit) bool {
+	array, ok := list.Type.(*ast.ArrayType)
+	if !ok {
+		return false
+	}
+	of, ok := array.Elt.(*ast.Ident)
+	return ok && of.Name == "route"
+}
+
+// route reads {http.MethodGet, []string{"rtm", "*"}, a.rtm}.
+func route(t *testing.T, literal *ast.CompositeLit) string {
+	t.Helper()
+	method := strings.ToUpper(strings.TrimPrefix(literal.Elts[0].(*ast.SelectorExpr).Sel.Name, "Method"))
+	path := ""
+	for _, part := range literal.Elts[1].(*ast.CompositeLit).Elts {
+		text, err := strconv.Unquote(part.(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path += "/" + text
+	}
+	return method + " " + path
+}
+
+// As in the source, so in what the service answers.
+func TestRoutesAnswerAsDocumented(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	methods := make(map[string][]string) // of each path of the public port
+	for _, o := range operations() {
+		if !o.private() {
+			methods[o.path] = append(methods[o.path], o.method)
+		}
+	}
+	page := []string{"Origin", n.public()} // of the service's own origin
+	for path, documented := range methods {
+		address := n.public() + strings.NewReplacer("{", "", "}", "").Replace(path)
+		want := strings.Join(append(slices.Clone(documented), "OPTIONS"), ", ")
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			known := slices.Contains(documented, method) || method == "HEAD" && slices.Contains(documented, "GET")
+			r := n.request(t, method, address, "", page...)
+			if known == (r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed) {
+				t.Errorf("%s %s: %d", method, path, r.status)
+			}
+			if known {
+				continue
+			}
+			if got := r.header.Get("Allow"); got != want {
+				t.Errorf("%s %s: Allow %q, want %q", method, path, got, want)
+			}
+			if method != "HEAD" {
+				refusal(t, r, http.StatusMethodNotAllowed)
+			}
+		}
+		r := n.request(t, "OPTIONS", address, "", page...)
+		for name, value := range map[string]string{
+			"Access-Control-Allow-Methods": want, "Access-Control-Allow-Origin": n.public(),
+			"Access-Control-Allow-Headers": "Authorization, Content-Type, X-Requested-With", "Access-Control-Max-Age": "600",
+		} {
+			if got := r.header.Get(name); r.status != 204 || got != value {
+				t.Errorf("OPTIONS %s: %d, %s %q, want %q", path, r.status, name, got, value)
+			}
+		}
+	}
+	// Names that are settled for a later version, and others.
+	for _, path := range []string{"/", "/v1", "/v1/sessions", "/v1/sessions/X", "/v1/revocations", "/v1/rotations", "/v1/tokens/inspect", "/rtc", "/token"} {
+		for _, method := range []string{"GET", "POST"} {
+			if o, _ := find(method, path); o.spec == nil {
+				refusal(t, n.request(t, method, n.public()+path, ""), http.StatusNotFound)
+			}
+		}
+	}
+}
+
+// refusal expects an error object.
+func refusal(t *testing.T, r reply, status int) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("%d %s, want %d", r.status, r.body, status)
+		return
+	}
+	if err := openAPI().check("/components/schemas/Error", parse(r.body)); err != nil {
+		t.Errorf("%s: %v", r.body, err)
+	}
+}
+
+// The statuses of openapi.yaml's errors are those of the code.
+func TestStatusesAreDocumented(t *testing.T) {
+	for _, o := range operations() {
+		for status, r := range o.spec["responses"].(object) {
+			content, _ := openAPI().follow(r.(object))["content"].(object)
+			media, _ := content["application/json"].(object)
+			example, _ := media["example"].(object)
+			code, _ := example["code"].(string)
+			if code == "" || status == "200" {
+				continue
+			}
+			want := strconv.Itoa(protocol.StatusForError(session.Code(code)))
+			if status == "410" { // unknown because it is over
+				want = "410"
+			}
+			if status != want || fmt.Sprint(example["status"]) != status {
+				t.Errorf("%s %s: an example with %v", o, status, example)
+			}
+		}
+	}
+}

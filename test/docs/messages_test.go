@@ -1,0 +1,533 @@
+package docs
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/protocol"
+)
+
+const join = `{"type":"join","rtc":{"channel":"daily","uid":1001},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}}`
+
+// resumeOf is the resume of what a joined message gave.
+func resumeOf(joined object, rest string) string {
+	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
+}
+
+// scenarios provoke everything that the service can be made to say.
+var scenarios = map[string]func(t *testing.T, seen *record){
+	"renewals, and a leave": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=4s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {
+			t.Errorf("got %v", m)
+		}
+		s.send(`{"type":"ack","seq":2}`)
+		s.send(`{"type":"ping"}`)
+		s.expect("pong")
+		s.send(`{"type":"renew"}`)
+		s.expect("token-privilege-will-expire")
+		s.send(`{"type":"nack","seq":3}`)
+		s.expect("token-privilege-will-expire")
+		s.send(`{"type":"leave"}`)
+		s.expect("ended")
+		s.closed(protocol.CloseLeft)
+	},
+	"a resume, and one from an older key": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+		b.send(resumeOf(joined, `,"seq":1`))
+		if m := b.expect("joined"); m["action"] != "renew" {
+			t.Errorf("got %v", m)
+		}
+		a.expect("ended")
+		a.closed(protocol.CloseSuperseded)
+	},
+	"a resume after the end": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+		a.send(`{"type":"leave"}`)
+		a.expect("ended")
+		b.send(resumeOf(joined, ""))
+		b.expect("ended")
+		b.closed(protocol.CloseEnded)
+	},
+	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
+		a := startNode(t, "").dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+
+		// The client says that its tokens have run out.
+		b := startNode(t, "ack-timeout=200ms").dial(t, seen)
+		b.send(resumeOf(joined, fmt.Sprintf(`,"seq":41,"expiresAt":%d`, time.Now().Unix()-10)))
+		if m := b.expect("joined"); m["action"] != "rejoin" || fmt.Sprint(m["seq"]) != "42" {
+			t.Errorf("got %v", m)
+		}
+		if m := b.expect("token-privilege-did-expire"); m["cause"] != "renew" || fmt.Sprint(m["attempt"]) != "2" {
+			t.Errorf("got %v", m)
+		}
+
+		// It says nothing, and its SDK refuses.
+		c := startNode(t, "").dial(t, seen)
+		c.send(resumeOf(joined, ""))
+		if m := c.expect("joined"); m["action"] != "renew" || fmt.Sprint(m["seq"]) != "1" {
+			t.Errorf("got %v", m)
+		}
+		c.send(`{"type":"nack","seq":1,"code":"INVALID_OPERATION"}`)
+		if m := c.expect("token-privilege-did-expire"); fmt.Sprint(m["previousExpiresAt"]) != "0" {
+			t.Errorf("got %v", m)
+		}
+	},
+	"tokens that run out": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=2s ack-timeout=1m").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.expect("token-privilege-will-expire")
+		if m := s.expect("token-privilege-did-expire"); m["cause"] != "schedule" {
+			t.Errorf("got %v", m)
+		}
+	},
+	"the end of what a session may have": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=2s max-session=2s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		if m := s.expect("ended"); m["reason"] != "expired" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseEnded)
+	},
+	"no heartbeat": func(t *testing.T, seen *record) {
+		s := startNode(t, "heartbeat=1s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.closed(protocol.CloseLost)
+	},
+	"drain": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		s := n.dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		go n.stop()
+		s.expect("reconnect")
+		s.closed(protocol.CloseDrain)
+	},
+	"overload": func(t *testing.T, seen *record) {
+		n := startNode(t, "join-rate=0.001")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		a.expect("joined")
+		b.send(join)
+		b.expect("reconnect")
+		b.closed(protocol.CloseOverload)
+	},
+	"no room": func(t *testing.T, seen *record) {
+		n := startNode(t, "max-sessions=1")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		a.expect("joined")
+		b.send(join)
+		b.expect("error")
+		b.closed(protocol.CloseOverload)
+	},
+	"mistakes": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		for text, closes := range map[string]protocol.CloseCode{
+			`{"type":"ping"}`: protocol.CloseMalformed,
+			// A field of another message, and of another type than there.
+			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
+			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
+			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
+		} {
+			s := n.dial(t, seen)
+			s.send(text)
+			s.expect("error")
+			s.closed(closes)
+		}
+		s := n.dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.send(`{"type":"mute"}`)
+		s.expect("error")
+		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
+		s.expect("pong")
+		for range 120 { // more than may come at once
+			s.send(`{"type":"renew"}`)
+		}
+		m, _ := s.hear()
+		for m["type"] == "token-privilege-will-expire" {
+			m, _ = s.hear()
+		}
+		if m["code"] != "rate_limited" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseRateLimited)
+	},
+}
+
+// unheard are values that the documents have and these tests cannot provoke.
+var unheard = map[string][]string{
+	// Sent when the service fails, or once credentials are there.
+	"error.code": {"forbidden", "internal", "unauthenticated"},
+	// Sent by nobody or not as a frame; with a failure; with credentials; and
+	// after 10 s, which the tests of internal/ws wait for on a fake clock.
+	"close": {"1001", "1006", "1011", "4002", "4401", "4403", "4408"},
+}
+
+// Everything that the service says is in asyncapi.yaml (which the sockets look
+// after), and all that is in there is said.
+func TestServerSaysWhatIsDocumented(t *testing.T) {
+	t.Parallel()
+	var seen record
+	t.Run("scenarios", func(t *testing.T) {
+		for name, play := range scenarios {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				play(t, &seen)
+			})
+		}
+	})
+	documented := map[string][]string{
+		"type":  fromServer(),
+		"close": names(closeCodes()),
+	}
+	for _, kind := range fromServer() {
+		for field, schema := range asyncAPI().children("/components/messages/" + kind + "/payload/properties") {
+			if field == "type" {
+				continue
+			}
+			if constant, ok := schema["const"].(string); ok {
+				documented[kind+"."+field] = []string{constant}
+			} else if schema["enum"] != nil {
+				documented[kind+"."+field] = without(values(schema["enum"]), values(schema["x-later"]))
+			}
+		}
+	}
+	for what, said := range documented {
+		if diff := cmp.Diff(without(said, unheard[what]), seen.of(what)); diff != "" {
+			t.Errorf("%s: documented (-), said by the service (+):\n%s", what, diff)
+		}
+	}
+}
+
+// closeCodes are the close codes of asyncapi.yaml.
+func closeCodes() map[string]object {
+	codes := make(map[string]object)
+	for _, c := range anyList(asyncAPI().at("/channels/session")["x-close-codes"]) {
+		codes[fmt.Sprint(c.(object)["code"])] = c.(object)
+	}
+	return codes
+}
+
+// The examples of what a client sends are what the service takes.
+func TestClientExamples(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	for _, kind := range fromClient() {
+		message := asyncAPI().at("/components/messages/" + kind)
+		examples := anyList(message["examples"])
+		if len(examples) == 0 {
+			t.Errorf("%s has no example", kind)
+		}
+		for _, e := range examples {
+			payload := maps.Clone(e.(object)["payload"].(object))
+			t.Run(kind+"/"+fmt.Sprint(e.(object)["name"]), func(t *testing.T) {
+				if err := asyncAPI().check("/components/messages/"+kind+"/payload", payload); err != nil {
+					t.Error(err)
+				}
+				sendExample(t, n, kind, payload)
+			})
+		}
+	}
+}
+
+func sendExample(t *testing.T, n *node, kind string, payload object) {
+	s := n.dial(t, nil)
+	if kind != protocol.TypeJoin {
+		s.send(join)
+		joined := s.expect("joined")
+		s.send(`{"type":"renew"}`) // so that there is a bundle 2, which the examples answer
+		s.expect("token-privilege-will-expire")
+		if kind == protocol.TypeResume {
+			s = n.dial(t, nil)
+			payload["session"], payload["key"] = joined["session"], joined["key"]
+		}
+	}
+	s.send(asJSON(payload))
+	switch kind {
+	case protocol.TypeJoin, protocol.TypeResume:
+		s.expect("joined")
+	case protocol.TypeRenew, protocol.TypeNack:
+		s.expect("token-privilege-will-expire")
+	case protocol.TypePing:
+		s.expect("pong")
+	case protocol.TypeLeave:
+		s.expect("ended")
+		s.closed(protocol.CloseLeft)
+	case protocol.TypeAck: // no answer, and so none before that to the ping
+		s.send(`{"type":"ping"}`)
+		s.expect("pong")
+	default:
+		t.Errorf("this test does not know what follows on %s", kind)
+	}
+}
+
+// What the schema of a join takes, the service takes, and what it refuses, the
+// service refuses.
+func TestJoinSchemaIsTheService(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	long := func(n int) string { return strings.Repeat("x", n) }
+	joins := []string{
+		`{"type":"join"}`,
+		`{"type":"join","rtc":{}}`,
+		`{"type":"join","rtc":{"channel":"c"}}`,
+		`{"type":"join","rtc":{"uid":1}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"account":"a"}}`,
+		`{"type":"join","rtc":{"channel":"","uid":1}}`,
+		`{"type":"join","rtc":{"channel":7,"uid":1}}`,
+		`{"type":"join","rtc":{"channel":"` + long(64) + `","uid":1}}`,
+		`{"type":"join","rtc":{"channel":"` + long(65) + `","uid":1}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":-1}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":0}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":4294967295}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":4294967296}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1.5}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":"1"}}`,
+		`{"type":"join","rtc":{"channel":"c","account":""}}`,
+		`{"type":"join","rtc":{"channel":"c","account":1}}`,
+		`{"type":"join","rtc":{"channel":"c","account":"` + long(255) + `"}}`,
+		`{"type":"join","rtc":{"channel":"c","account":"` + long(256) + `"}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"publisher"}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"subscriber"}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"audience"}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"role":1}}`,
+		`{"type":"join","rtc":"c"}`,
+		`{"type":"join","rtm":{}}`,
+		`{"type":"join","rtm":{"userId":"null"}}`,
+		`{"type":"join","rtm":{"userId":"nulls"}}`,
+		`{"type":"join","rtm":{"userId":"a_"}}`,
+		`{"type":"join","rtm":{"userId":"` + long(64) + `"}}`,
+		`{"type":"join","rtm":{"userId":"` + long(65) + `"}}`,
+		`{"type":"join","chat":{}}`,
+		`{"type":"join","chat":{"userId":""}}`,
+		`{"type":"join","chat":{"userId":"` + long(64) + `"}}`,
+		`{"type":"join","chat":{"userId":"` + long(65) + `"}}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":0}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":1}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":10}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":86400}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":86401}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":"60"}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":10.5}`,
+		`{"type":"join","chat":{"userId":"u"},"auth":"x","another":{}}`,
+		`{"type":"join","chat":{"userId":"u"},"auth":1}`,
+		// Names that make the longest key.
+		fmt.Sprintf(`{"type":"join","rtc":{"channel":%q,"account":%q},"rtm":{"userId":%q},"chat":{"userId":%q}}`,
+			strings.Repeat("<", 64), strings.Repeat("<", 255), strings.Repeat("<", 64), long(64)),
+	}
+	for _, form := range []string{
+		`{"type":"join","rtc":{"channel":%s,"uid":1}}`, `{"type":"join","rtc":{"channel":"c","account":%s}}`,
+		`{"type":"join","rtm":{"userId":%s}}`, `{"type":"join","chat":{"userId":%s}}`,
+	} {
+		joins = append(joins, joinsWith(form)...)
+	}
+	for _, text := range joins {
+		s := n.dial(t, nil)
+		s.send(text)
+		m, _ := s.hear()
+		refused := asyncAPI().check("/components/messages/join/payload", parse([]byte(text)))
+		if (m["type"] == "joined") != (refused == nil) {
+			t.Errorf("%s: the service says %v; the schema: %v", text, m, refused)
+		}
+		s.lose()
+	}
+}
+
+// joinsWith tries each character in a name: those that the schema takes
+// together, any other by itself.
+func joinsWith(form string) (joins []string) {
+	characters := strings.Split("\x00\x1f\x7fé☎😀", "")
+	for c := ' '; c <= '~'; c++ {
+		characters = append(characters, string(c))
+	}
+	good := "a"
+	for _, c := range characters {
+		text := fmt.Sprintf(form, asJSON("a"+c))
+		if asyncAPI().check("/components/messages/join/payload", parse([]byte(text))) != nil {
+			joins = append(joins, text, fmt.Sprintf(form, asJSON(c)))
+			continue
+		}
+		if good += c; len(good) == 60 {
+			joins = append(joins, fmt.Sprintf(form, asJSON(good)))
+			good = "a"
+		}
+	}
+	return append(joins, fmt.Sprintf(form, asJSON(good)), fmt.Sprintf(form, `"_a"`))
+}
+
+// As for joins, with all that may follow.
+func TestOtherSchemasAreTheService(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	for _, text := range []string{
+		`{"type":"ack","seq":1}`, `{"type":"ack"}`, `{"type":"ack","seq":-1}`, `{"type":"ack","seq":1.5}`,
+		`{"type":"ack","seq":"1"}`, `{"type":"ack","seq":9007199254740991}`,
+		`{"type":"nack","seq":1}`, `{"type":"nack"}`, `{"type":"nack","seq":1,"code":true}`, `{"type":"nack","seq":1,"code":1.5}`,
+		`{"type":"nack","seq":1,"code":"X","message":"m"}`, `{"type":"nack","seq":1,"message":1}`,
+		`{"type":"renew"}`, `{"type":"renew","another":1}`, `{"type":"leave"}`, `{"type":"ping"}`,
+	} {
+		s := n.dial(t, nil)
+		s.send(join)
+		s.expect("joined")
+		s.send(text)
+		s.send(`{"type":"ping"}`)
+		m, _ := s.hear()
+		kind := parse([]byte(text)).(object)["type"].(string)
+		refused := asyncAPI().check("/components/messages/"+kind+"/payload", parse([]byte(text)))
+		// An ack of what was not sent yet has the right form.
+		took := m["type"] != "error" || strings.Contains(fmt.Sprint(m["message"]), "not sent yet")
+		if took != (refused == nil) {
+			t.Errorf("%s: the service says %v; the schema: %v", text, m, refused)
+		}
+		s.lose()
+	}
+	first := n.dial(t, nil)
+	first.send(join)
+	joined := first.expect("joined")
+	for _, rest := range []string{
+		``, `,"seq":0`, `,"seq":1,"expiresAt":0`, `,"seq":-1`, `,"seq":1.5`, `,"seq":4503599627370496`, `,"seq":4503599627370497`,
+		`,"expiresAt":"1"`, `,"expiresAt":1.5`, `,"key":7`,
+	} {
+		text := resumeOf(joined, rest)
+		n := startNode(t, "") // one that does not know the session: it would go on counting from the highest
+		s := n.dial(t, nil)
+		s.send(text)
+		m, _ := s.hear()
+		refused := asyncAPI().check("/components/messages/resume/payload", parse([]byte(text)))
+		if (m["type"] == "joined") != (refused == nil) {
+			t.Errorf("%s: the service says %v; the schema: %v", text, m, refused)
+		}
+		s.lose()
+	}
+}
+
+// The answers to a WebSocket handshake.
+func TestHandshakes(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
+	with := func(header ...string) []string { return slices.Concat(upgrade, header) }
+	text := readProtocol(t)
+	for status, header := range map[int][]string{
+		101: with("Origin", n.public(), "Sec-WebSocket-Protocol", "another, refresher.v1"),
+		400: with("Sec-WebSocket-Version", "12"),
+		403: with("Origin", "https://elsewhere.example.com"),
+		426: nil,
+	} {
+		r := n.handshake(t, header)
+		if r.status != status {
+			t.Errorf("%v: %d, want %d", header, r.status, status)
+		}
+		if !strings.Contains(section(text, "The connection"), fmt.Sprint(status)) {
+			t.Errorf("protocol.md does not have the status %d", status)
+		}
+		if status == 101 && r.header.Get("Sec-WebSocket-Protocol") != fmt.Sprint(asyncAPI().at("/channels/session")["x-subprotocol"]) {
+			t.Errorf("subprotocol %q", r.header.Get("Sec-WebSocket-Protocol"))
+		}
+	}
+	if r := n.handshake(t, upgrade); r.status != 101 || r.header.Get("Sec-WebSocket-Protocol") != "" {
+		t.Errorf("without a subprotocol: %+v", r)
+	}
+}
+
+// handshake asks for a WebSocket, and hangs up on it.
+func (n *node) handshake(t *testing.T, header []string) reply {
+	return n.request(t, "GET", n.public()+"/v1/ws", "", header...)
+}
+
+// What protocol.md says of keys, beyond its transcripts.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	come := func(n *node, joined object) (*socket, object) { // with the key of joined
+		s := n.dial(t, nil)
+		s.send(resumeOf(joined, `,"seq":1`))
+		m, _ := s.hear()
+		return s, m
+	}
+	refused := func(why string, m object) {
+		t.Helper()
+		if m["type"] != "ended" || m["reason"] != "superseded" {
+			t.Errorf("%s: got %v", why, m)
+		}
+	}
+	first := n.dial(t, nil)
+	first.send(join)
+	one := first.expect("joined")
+
+	// An ack proves the key only when it answers what came with it, or later.
+	s, two := come(n, one)
+	s.send(`{"type":"ack","seq":1}`)
+	s.send(`{"type":"ping"}`)
+	s.expect("pong")
+	s, three := come(n, one)
+	if three["type"] != "joined" {
+		t.Fatalf("an ack of older tokens has proven the key that came after them: %v", three)
+	}
+	s.send(`{"type":"renew"}`)
+	later := s.expect("token-privilege-will-expire")
+	s.send(fmt.Sprintf(`{"type":"ack","seq":%v}`, later["seq"]))
+	s.send(`{"type":"ping"}`)
+	s.expect("pong")
+	_, m := come(n, one)
+	refused("the first key, after an ack of tokens that came after the third", m)
+	_, m = come(n, two)
+	refused("the second key, likewise", m)
+
+	// So does a use over HTTP.
+	_, four := come(n, three)
+	address, bearer := n.public()+fmt.Sprintf("/v1/sessions/%v/renew", one["session"]), func(joined object) string {
+		return fmt.Sprintf("Bearer %v", joined["key"])
+	}
+	if r := n.request(t, "POST", address, "", "Authorization", bearer(three)); r.status != 200 {
+		t.Errorf("the third key, while the fourth is not proven: %d %s", r.status, r.body)
+	}
+	if r := n.request(t, "POST", address, "", "Authorization", bearer(four)); r.status != 200 {
+		t.Errorf("the fourth key: %d %s", r.status, r.body)
+	}
+	if r := n.request(t, "POST", address, "", "Authorization", bearer(three)); r.status != 410 {
+		t.Errorf("the third key, after a use of the fourth: %d %s", r.status, r.body)
+	}
+
+	// A node that knows no more than the key takes any.
+	if _, m := come(startNode(t, ""), one); m["type"] != "joined" {
+		t.Errorf("the first key, elsewhere: %v", m)
+	}
+}
+
+// A bundle that was fetched over HTTP goes to the connection, too, until it is
+// confirmed.
+func TestRenewalOverHTTPIsPushedToo(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "ack-timeout=200ms")
+	s := n.dial(t, nil)
+	s.send(join)
+	joined := s.expect("joined")
+	r := n.request(t, "POST", n.public()+fmt.Sprintf("/v1/sessions/%v/renew", joined["session"]), "", "Authorization", fmt.Sprintf("Bearer %v", joined["key"]))
+	fetched := parse(r.body).(object)
+	pushed := s.expect("token-privilege-will-expire")
+	if diff := cmp.Diff(fetched["tokens"], pushed["tokens"]); diff != "" || fmt.Sprint(pushed["attempt"]) != "2" {
+		t.Errorf("fetched %s, pushed %v", r.body, pushed)
+	}
+}

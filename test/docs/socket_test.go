@@ -1,0 +1,165 @@
+package docs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/protocol"
+)
+
+// socket is a bare WebSocket client. Whatever it reads is held against
+// asyncapi.yaml, and remembered.
+type socket struct {
+	*websocket.Conn
+	t    *testing.T
+	seen *record
+}
+
+// record is what the service was heard to say: values by what they are values
+// of. A nil record remembers nothing. It is safe for concurrent use.
+type record struct {
+	mu   sync.Mutex
+	said map[string][]string // guarded by mu; sorted, each value once
+}
+
+func (r *record) add(what, value string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.said == nil {
+		r.said = make(map[string][]string)
+	}
+	if i, found := slices.BinarySearch(r.said[what], value); !found {
+		r.said[what] = slices.Insert(r.said[what], i, value)
+	}
+}
+
+// of returns the values heard.
+func (r *record) of(what string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.said[what])
+}
+
+func (n *node) dial(t *testing.T, seen *record) *socket {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, "ws://"+n.app.Addr().String()+"/v1/ws", &websocket.DialOptions{
+		Subprotocols: []string{protocol.Subprotocol},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.CloseNow() })
+	return &socket{c, t, seen}
+}
+
+func (s *socket) send(text string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	if err := s.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// hear returns the next message, or the code that the connection closed with.
+func (s *socket) hear() (object, protocol.CloseCode) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	_, data, err := s.Conn.Read(ctx)
+	if err != nil {
+		code := protocol.CloseCode(websocket.CloseStatus(err))
+		if code < 0 {
+			s.t.Fatalf("read: %v", err)
+		}
+		s.seen.add("close", fmt.Sprint(int(code)))
+		return nil, code
+	}
+	m := parse(data).(object)
+	s.check(m)
+	return m, 0
+}
+
+// check holds one message against the document.
+func (s *socket) check(m object) {
+	s.t.Helper()
+	kind := fmt.Sprint(m["type"])
+	if !slices.Contains(fromServer(), kind) {
+		s.t.Errorf("asyncapi.yaml has no message %q that the server sends: %v", kind, m)
+		return
+	}
+	if err := asyncAPI().check("/components/messages/"+kind+"/payload", m); err != nil {
+		s.t.Errorf("asyncapi.yaml refuses %v: %v", m, err)
+	}
+	s.seen.add("type", kind)
+	for _, field := range []string{"action", "cause", "reason", "code"} {
+		if value, ok := m[field].(string); ok {
+			s.seen.add(kind+"."+field, value)
+		}
+	}
+	var expiries []string
+	if tokens, ok := m["tokens"].(object); ok {
+		for _, token := range tokens {
+			expiries = append(expiries, fmt.Sprint(token.(object)["expiresAt"]))
+		}
+	}
+	if slices.Sort(expiries); len(slices.Compact(expiries)) > 1 {
+		s.t.Errorf("the tokens of a bundle expire at different times: %v", m)
+	}
+}
+
+// expect reads a message of one type.
+func (s *socket) expect(kind string) object {
+	s.t.Helper()
+	m, code := s.hear()
+	if m["type"] != kind {
+		s.t.Fatalf("got %v (closed with %d), want %s", m, code, kind)
+	}
+	return m
+}
+
+// closed expects the connection to be closed.
+func (s *socket) closed(want protocol.CloseCode) {
+	s.t.Helper()
+	if m, code := s.hear(); code != want {
+		s.t.Fatalf("got %v, closed with %d; want %d", m, code, want)
+	}
+}
+
+// lose breaks the connection.
+func (s *socket) lose() { _ = s.CloseNow() }
+
+// fromClient and fromServer are the types of messages that asyncapi.yaml has
+// for each direction.
+func fromClient() []string { return operationMessages("receive") }
+func fromServer() []string { return operationMessages("send") }
+
+func operationMessages(action string) []string {
+	d := asyncAPI()
+	found := make(map[string]bool)
+	add := func(messages any) {
+		for _, m := range anyList(messages) {
+			message := d.follow(m.(object))
+			kind := d.follow(d.follow(message["payload"].(object))["properties"].(object)["type"].(object))["const"]
+			found[fmt.Sprint(kind)] = true
+		}
+	}
+	for _, operation := range d.children("/operations") {
+		if operation["action"] == action {
+			add(operation["messages"])
+		} else if reply, ok := operation["reply"].(object); ok { // a reply goes the other way
+			add(reply["messages"])
+		}
+	}
+	return names(found)
+}

@@ -1,0 +1,277 @@
+package docs
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/internal/protocol"
+)
+
+// event is one step of a transcript: what is sent or received, or a remark.
+type event struct {
+	peer  string // which connection
+	arrow string // →, ←, or # for a remark
+	text  string
+}
+
+var eventLine = regexp.MustCompile(`^(?:([A-Z]) )?(→|←|#) (.*)$`)
+
+// events reads a transcript. Indented lines go on with the one before.
+func events(t *testing.T, text string) []event {
+	t.Helper()
+	var all []event
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if more, ok := strings.CutPrefix(line, "   "); ok && len(all) > 0 {
+			all[len(all)-1].text += more
+			continue
+		}
+		m := eventLine.FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("not a line of a transcript: %q", line)
+		}
+		all = append(all, event{m[1], m[2], m[3]})
+	}
+	return all
+}
+
+var (
+	transcript = regexp.MustCompile("(?s)\n<!-- play:([^>]*)-->\n```transcript\n(.*?)```\n")
+	quotation  = regexp.MustCompile("(?m)^```transcript$")
+)
+
+// The transcripts of protocol.md are played: what the client says there is sent
+// to a service with the settings noted above the transcript, and what the
+// service says there is compared with what it says now. Tokens, keys, ids and
+// times differ, of course: where the transcript repeats one, the service must
+// repeat its own.
+func TestTranscripts(t *testing.T) {
+	t.Parallel()
+	text := readProtocol(t)
+	played := 0
+	for heading, part := range sections(text) {
+		for i, m := range transcript.FindAllStringSubmatch(part, -1) {
+			played++
+			t.Run(heading+"/"+strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				p := &play{t: t, settings: m[1], sockets: map[string]*socket{}, bound: map[string]any{}}
+				p.node = startNode(t, p.settings)
+				for _, e := range events(t, m[2]) {
+					p.step(e)
+				}
+			})
+		}
+	}
+	if want := len(quotation.FindAllString(text, -1)); played != want || played < 14 {
+		t.Errorf("played %d transcripts of %d", played, want)
+	}
+}
+
+// play is a transcript being played.
+type play struct {
+	t        *testing.T
+	settings string
+	node     *node
+	sockets  map[string]*socket
+	// bound is what stands here for the transcript's tokens, keys, ids and
+	// expiries, by the kind of the value and how it is written there.
+	bound map[string]any
+	clock int64 // the transcript's, Unix milliseconds
+
+	path, key, body string // of the HTTP request that is being put together
+	reply           *reply
+}
+
+func (p *play) step(e event) {
+	p.t.Helper()
+	s := p.sockets[e.peer]
+	switch method, path, _ := strings.Cut(e.text, " "); {
+	case e.arrow == "#":
+		p.remark(e.text, s)
+	case e.arrow == "→" && e.text == "connect":
+		p.sockets[e.peer] = p.node.dial(p.t, nil)
+	case e.arrow == "→" && method == "POST":
+		p.path, p.key, p.body, p.reply = path, "", "", nil
+	case e.arrow == "→" && method == "Authorization:":
+		p.key = strings.TrimPrefix(path, "Bearer ")
+	case e.arrow == "→" && p.path != "":
+		p.body = p.outgoing(e.text)
+	case e.arrow == "→":
+		s.send(p.outgoing(e.text))
+	case method == "close":
+		code, err := strconv.Atoi(path)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		s.closed(protocol.CloseCode(code))
+	case p.path != "" && p.reply == nil:
+		p.request(e.text)
+	case p.path != "":
+		p.compare(e.text, parse(p.reply.body))
+		p.path = ""
+	default:
+		m, code := s.hear()
+		if m == nil {
+			p.t.Fatalf("closed with %d, want %s", code, e.text)
+		}
+		p.compare(e.text, m)
+	}
+}
+
+// remark does what a remark says, where that is more than time that passes.
+func (p *play) remark(text string, s *socket) {
+	p.t.Helper()
+	switch {
+	case strings.HasPrefix(text, "the connection breaks"):
+		s.lose()
+	case text == "the tokens run out":
+		p.outlive()
+	case text == "the node is told to stop":
+		old := p.node
+		p.node = startNode(p.t, p.settings)
+		go old.stop()
+	}
+}
+
+// outlive waits until all tokens so far have run out: another client's, which
+// live a little longer, are then reported to have.
+func (p *play) outlive() {
+	p.t.Helper()
+	s := startNode(p.t, p.settings+" ack-timeout=1m").dial(p.t, nil)
+	s.send(join)
+	s.expect("joined")
+	s.expect("token-privilege-will-expire")
+	s.expect("token-privilege-did-expire")
+	for name, value := range p.bound {
+		if strings.HasPrefix(name, "expiresAt ") {
+			if unix, err := value.(json.Number).Int64(); err != nil || unix > time.Now().Unix() {
+				p.t.Fatalf("%s is %v: not over yet", name, value)
+			}
+		}
+	}
+}
+
+func (p *play) request(status string) {
+	p.t.Helper()
+	address := regexp.MustCompile(`/[^/]*…`).ReplaceAllStringFunc(p.path, func(id string) string {
+		return "/" + fmt.Sprint(p.lookup("session", id[1:]))
+	})
+	var header []string
+	if p.key != "" {
+		header = []string{"Authorization", "Bearer " + fmt.Sprint(p.lookup("key", p.key))}
+	}
+	r := p.node.request(p.t, "POST", p.node.public()+address, p.body, header...)
+	if strconv.Itoa(r.status) != status {
+		p.t.Fatalf("%s: %d %s, want %s", p.path, r.status, r.body, status)
+	}
+	o, _ := find("POST", address)
+	o.answered(p.t, r)
+	p.reply = &r
+}
+
+// lookup is what stands here for a value of the transcript. Values that were
+// not seen before are sent as they are.
+func (p *play) lookup(kind string, value any) any {
+	if bound, ok := p.bound[fmt.Sprint(kind, " ", value)]; ok {
+		return bound
+	}
+	return value
+}
+
+// outgoing is what is sent for a line of the transcript.
+func (p *play) outgoing(text string) string {
+	p.t.Helper()
+	m := parse([]byte(text)).(object)
+	for _, field := range []string{"session", "key", "expiresAt"} {
+		if value, ok := m[field]; ok {
+			m[field] = p.lookup(field, value)
+		}
+	}
+	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
+		delete(m, "ttl") // the settings have a shorter one
+	}
+	return asJSON(m)
+}
+
+// compare holds what the service said against a line of the transcript.
+func (p *play) compare(text string, said any) {
+	p.t.Helper()
+	written := parse([]byte(text)).(object)
+	if kind, ok := written["type"].(string); ok {
+		if err := asyncAPI().check("/components/messages/"+kind+"/payload", legible(written)); err != nil {
+			p.t.Errorf("asyncapi.yaml refuses %s: %v", text, err)
+		}
+	}
+	p.same("", written, said, text)
+}
+
+// legible replaces what is shortened in a transcript.
+func legible(written object) object {
+	m := make(object)
+	for name, value := range written {
+		if s, ok := value.(string); ok {
+			value = strings.ReplaceAll(s, "…", "_")
+		}
+		m[name] = value
+	}
+	return m
+}
+
+func (p *play) same(field string, written, said any, text string) {
+	p.t.Helper()
+	switch written := written.(type) {
+	case object:
+		of, ok := said.(object)
+		if !ok || strings.Join(names(written), " ") != strings.Join(names(of), " ") {
+			p.t.Fatalf("%s\ngot %v", text, said)
+		}
+		for _, name := range names(written) {
+			p.same(name, written[name], of[name], text)
+		}
+		return
+	case json.Number:
+		if _, ok := said.(json.Number); !ok {
+			p.t.Fatalf("%s\n%s: got %v", text, field, said)
+		}
+	}
+	switch field {
+	case "now":
+		at, err := written.(json.Number).Int64()
+		if err != nil || at < p.clock {
+			p.t.Errorf("%s\nthe transcript's clock goes back", text)
+		}
+		p.clock = at
+	case "afterMs", "renewBefore": // depend on the settings
+	case "session", "key", "token", "expiresAt":
+		p.bind(field, written, said, text)
+	case "previousExpiresAt", "accessEndsAt":
+		p.bind("expiresAt", written, said, text)
+	default:
+		if written != said {
+			p.t.Fatalf("%s\n%s: got %v", text, field, said)
+		}
+	}
+}
+
+// bind takes note of what stands for a value of the transcript, or compares it
+// with what stood for it before.
+func (p *play) bind(kind string, written, said any, text string) {
+	p.t.Helper()
+	name := fmt.Sprint(kind, " ", written)
+	if before, ok := p.bound[name]; ok && before != said {
+		p.t.Errorf("%s\n%s was %v before, and is %v now", text, name, before, said)
+	}
+	if kind != "expiresAt" { // two expiries may fall together, two keys may not
+		for other, value := range p.bound {
+			if value == said && other != name && strings.HasPrefix(other, kind) {
+				p.t.Errorf("%s\n%s is the same as %s", text, name, other)
+			}
+		}
+	}
+	p.bound[name] = said
+}

@@ -493,6 +493,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		c := testConfig(t)
 		registry := prometheus.NewRegistry()
 		c.Registerer = registry
+		c.Policy.AckTimeout = 30 * time.Second // so that it is not given up yet
 		s := start(t, c)
 		p := &phone{t: t, scheduler: s, answer: silent}
 		p.join(40 * time.Second)

@@ -82,7 +82,7 @@ func startNode(t *testing.T, settings string) *node {
 func set(c *app.Config, setting string) (err error) {
 	name, value, _ := strings.Cut(setting, "=")
 	switch name {
-	case "ttl": // also the shortest that a client may ask for
+	case "ttl": // also the shortest that a client may ask for; of 3s, renewals are due after 0.5 to 2 s
 		c.Policy.TTL, err = time.ParseDuration(value)
 		c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL)
 	case "max-session":

@@ -23,7 +23,7 @@ func resumeOf(joined object, rest string) string {
 // scenarios provoke everything that the service can be made to say.
 var scenarios = map[string]func(t *testing.T, seen *record){
 	"renewals, and a leave": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=4s").dial(t, seen)
+		s := startNode(t, "ttl=3s").dial(t, seen)
 		s.send(join)
 		s.expect("joined")
 		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {

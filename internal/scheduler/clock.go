@@ -24,12 +24,12 @@ func newClock() clock {
 }
 
 func (c *clock) now() session.Instant {
-	return session.Instant{Mono: time.Since(c.origin), UnixMs: c.wall().UnixMilli()}
+	return session.Instant{Mono: time.Since(c.origin), Wall: time.Duration(c.wall().UnixNano())}
 }
 
 func (c *clock) lead() time.Duration {
 	now := c.now()
-	return time.Duration(now.UnixMs)*time.Millisecond - now.Mono
+	return now.Wall - now.Mono
 }
 
 // step returns by how much the wall clock was set ahead since the last call,

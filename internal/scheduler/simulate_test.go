@@ -153,7 +153,7 @@ func (c *caller) onTime(push session.Push, at time.Time) {
 	policy := c.s.config.Policy
 	before := policy.HeadStart(c.script.ttl)
 	// What was issued in the middle of a second expires at its beginning.
-	if push.Rejoin || left < before-time.Millisecond || left > before+before/2+time.Second {
+	if push.Rejoin || left < before || left > before+before/2+time.Second {
 		c.t.Errorf("pushed with %s left, head start %s: %+v", left, before, push)
 	}
 }

@@ -9,17 +9,17 @@ type Instant struct {
 	// Mono is the monotonic clock, since an origin that is fixed for the
 	// life of the process and means nothing outside it.
 	Mono time.Duration
-	// UnixMs is the wall clock in Unix milliseconds.
-	UnixMs int64
+	// Wall is the wall clock, since the Unix epoch.
+	Wall time.Duration
 }
 
 // Unix is the wall clock in whole Unix seconds, rounded down.
-func (i Instant) Unix() int64 { return i.UnixMs / 1000 }
+func (i Instant) Unix() int64 { return int64(i.Wall / time.Second) }
 
 // Until is how far ahead of i the wall-clock second unix lies, in time that
 // the monotonic clock will count; negative when it has passed.
 func (i Instant) Until(unix int64) time.Duration {
-	return time.Duration(unix*1000-i.UnixMs) * time.Millisecond
+	return time.Duration(unix)*time.Second - i.Wall
 }
 
 // at is the monotonic moment at which the wall clock, left alone, will show

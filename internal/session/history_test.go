@@ -14,7 +14,7 @@ func TestAnyHistory(t *testing.T) {
 		h := history{
 			T:      rt,
 			policy: testPolicy(),
-			lead:   1_800_000_000_000 + rapid.Int64Range(0, 999).Draw(rt, "ms"),
+			lead:   1_800_000_000*time.Second + time.Duration(rapid.Int64Range(0, 999_999_999).Draw(rt, "ns")),
 		}
 		h.pass(time.Hour)
 		ttl := time.Duration(rapid.Int64Range(10, 86400).Draw(rt, "ttl")) * time.Second
@@ -33,7 +33,7 @@ type history struct {
 	*rapid.T
 	policy Policy
 	now    Instant
-	lead   int64 // of the wall clock, ms
+	lead   time.Duration // of the wall clock
 	s      *Session
 	last   Push // the newest bundle sent
 	epoch  uint64
@@ -41,7 +41,7 @@ type history struct {
 
 func (h *history) pass(d time.Duration) {
 	h.now.Mono += d
-	h.now.UnixMs = h.lead + h.now.Mono.Milliseconds()
+	h.now.Wall = h.lead + h.now.Mono
 }
 
 // mint makes the next bundle, or ends the session whose time is over.
@@ -192,7 +192,7 @@ func (h *history) Resume(t *rapid.T) {
 // cap on lifetimes then binds, so that is tested by itself.
 func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
-	h.lead += step.Milliseconds()
+	h.lead += step
 	h.pass(0)
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }

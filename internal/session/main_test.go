@@ -26,7 +26,7 @@ func testPolicy() Policy {
 
 func newWorld(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, UnixMs: 1_800_000_000_250}}
+	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250 * time.Millisecond}}
 	terms, err := w.policy.Terms(ttl, w.now)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 // pass moves both clocks on.
 func (w *world) pass(d time.Duration) {
 	w.now.Mono += d
-	w.now.UnixMs += d.Milliseconds()
+	w.now.Wall += d
 }
 
 // passTo moves both clocks to the session's deadline.

@@ -244,7 +244,7 @@ func (s *Session) Repeat(now Instant) Push {
 	}
 	return Push{
 		Seq: s.issued.seq, Tokens: p.tokens, PreviousExpiresAt: s.held.expiresAt,
-		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.UnixMs,
+		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.Wall.Milliseconds(),
 	}
 }
 

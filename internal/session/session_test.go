@@ -430,7 +430,7 @@ func TestClockSteps(t *testing.T) {
 	t.Run("ahead of the renewal", func(t *testing.T) {
 		w := newWorld(t, time.Hour)
 		w.attach()
-		w.now.UnixMs += (2 * time.Hour).Milliseconds()
+		w.now.Wall += 2 * time.Hour
 		w.s.ClockStepped(2*time.Hour, window, w.now)
 		if d := w.s.Deadline() - w.now.Mono; d < 0 || d > window {
 			t.Fatalf("due in %s, want within %s", d, window)
@@ -445,7 +445,7 @@ func TestClockSteps(t *testing.T) {
 		w := newWorld(t, time.Hour)
 		first := w.attach()
 		due := w.s.Deadline()
-		w.now.UnixMs -= (2 * time.Hour).Milliseconds()
+		w.now.Wall -= 2 * time.Hour
 		w.s.ClockStepped(-2*time.Hour, window, w.now)
 		if w.s.Deadline() != due {
 			t.Fatal("the renewal moved")

@@ -291,13 +291,16 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, (*string)(t))
 	}
-	var n json.Number
+	var n int64
 	if err := json.Unmarshal(b, &n); err != nil {
-		return session.Errorf(session.CodeBadRequest, "uid and role: want strings or numbers")
+		return session.Errorf(session.CodeBadRequest, "uid and role: want strings or whole numbers")
 	}
-	*t = text(n)
+	*t = text(strconv.FormatInt(n, 10))
 	return nil
 }
+
+// errNoBody refuses an empty body where one is needed.
+var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
 
 // decode reads the request's body, one JSON object.
 func decode(r *http.Request, into any) error {
@@ -309,7 +312,7 @@ func decode(r *http.Request, into any) error {
 	case err != nil:
 		return session.Errorf(session.CodeBadRequest, "body: not readable")
 	case len(bytes.TrimSpace(body)) == 0:
-		return session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
+		return errNoBody
 	}
 	var refused *session.Error
 	var typed *json.UnmarshalTypeError

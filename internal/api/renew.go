@@ -1,8 +1,7 @@
 package api
 
 import (
-	"bytes"
-	"io"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -13,8 +12,8 @@ import (
 // renewRequest is the optional body of a renewal: what the client has, as in a
 // resume message.
 type renewRequest struct {
-	Seq       uint64 `json:"seq"`
-	ExpiresAt int64  `json:"expiresAt"` // Unix seconds
+	Seq       *uint64 `json:"seq"`
+	ExpiresAt int64   `json:"expiresAt"` // Unix seconds
 }
 
 // renew answers POST /v1/sessions/{id}/renew with Authorization: Bearer {key}.
@@ -24,15 +23,14 @@ func (a *API) renew(r *http.Request, args []string) (any, error) {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
 	var q renewRequest
-	body, err := io.ReadAll(r.Body)
-	if err == nil && len(bytes.TrimSpace(body)) > 0 {
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		err = decode(r, &q)
-	}
-	if err != nil {
+	if err := decode(r, &q); err != nil && !errors.Is(err, errNoBody) {
 		return nil, err
 	}
-	push, err := a.config.Renewer.RenewByKey(session.Resume{Session: args[0], Key: key, Seq: q.Seq, ExpiresAt: q.ExpiresAt})
+	resume := session.Resume{Session: args[0], Key: key, ExpiresAt: q.ExpiresAt, SeqUnknown: q.Seq == nil}
+	if q.Seq != nil {
+		resume.Seq = *q.Seq
+	}
+	push, err := a.config.Renewer.RenewByKey(resume)
 	if err != nil {
 		return nil, err
 	}

@@ -123,8 +123,8 @@ func New(c Config) *Client {
 	return &Client{config: c, renew: make(chan struct{}, 1), leave: make(chan struct{}, 1)}
 }
 
-// Renew asks for fresh tokens now, as when the SDK's own warning fired. Ignored
-// while there is no connection, since coming back brings fresh ones.
+// Renew asks for fresh tokens now, as when the SDK's own warning fired; while
+// there is no connection, once there is one.
 func (c *Client) Renew() { nudge(c.renew) }
 
 // Leave ends the session; Run returns then.
@@ -180,7 +180,7 @@ func (c *Client) Run(ctx context.Context) error {
 // back together.
 func backoff(attempts int) time.Duration {
 	bound := min(maxBackoff, minBackoff<<min(attempts, 16))
-	return minBackoff/2 + rand.N(bound) //nolint:gosec // a spread, not a secret
+	return rand.N(bound) //nolint:gosec // a spread, not a secret
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -182,8 +182,7 @@ func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	return *m.Seq, nil
 }
 
-// SDKError is the SDK's own word in a nack, fit for a log line: bounded, and
-// in one line.
+// SDKError is the SDK's own word in a nack, bounded for a log line.
 func (m *ClientMessage) SDKError() (code, message string) {
 	return clip(string(m.Code), 64), clip(m.Message, 256)
 }

@@ -21,7 +21,7 @@ func (a *attachment) with(f func(e *entry, now session.Instant) error) error {
 	e := a.entry
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.session == nil || e.session.State() != session.Attached || e.session.Epoch() != a.epoch {
+	if e.session.State() != session.Attached || e.session.Epoch() != a.epoch {
 		return nil
 	}
 	defer a.scheduler.commit(e)

@@ -65,6 +65,8 @@ type phone struct {
 	// answer is called for each push, in a goroutine of its own; nil acks at
 	// once.
 	answer func(p *phone, push session.Push)
+	// refuse makes writing joined fail.
+	refuse bool
 	// take is called while a push is written; nil takes it at once.
 	take func() error
 
@@ -141,6 +143,9 @@ func (p *phone) hands() session.Attachment {
 }
 
 func (p *phone) Joined(j session.Joined) error {
+	if p.refuse {
+		return errGone
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.record.joined = j

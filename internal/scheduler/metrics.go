@@ -110,9 +110,6 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	now := s.clock.now().Mono
 	s.queue.Each(func(e *entry, due, expires time.Duration) {
-		if e.ended {
-			return
-		}
 		if e.atRisk && expires-now < atRiskUnder {
 			atRisk++
 		}

@@ -52,24 +52,22 @@ type Scheduler struct {
 	wake    chan struct{}  // tells Run that there is an earlier deadline
 
 	mu      sync.Mutex
-	entries map[string]*entry // by session id; guarded by mu
+	entries map[string]*entry // open sessions by id; guarded by mu
 	queue   queue             // guarded by mu
-	open    int               // entries that have not ended; guarded by mu
+	ended   graveyard         // guarded by mu
 }
 
-// entry is one session on this node. An ended session stays as a bare entry
-// until its terms run out, so that its keys are known to be dead.
+// entry is one open session on this node.
 type entry struct {
 	mu      sync.Mutex
-	session *session.Session // guarded by mu; nil once ended
-	client  session.Client   // guarded by mu; nil while detached
-	ending  session.Ending   // guarded by mu; set once ended
-	counted session.State    // guarded by mu; the state that the metrics know
-	id      string           // fixed
+	session *session.Session  // guarded by mu
+	client  session.Client    // guarded by mu; nil while detached
+	counted session.State     // guarded by mu; the state that the metrics know
+	reason  session.EndReason // guarded by mu; set once ended
+	id      string            // fixed
 
 	position      // guarded by Scheduler.mu
 	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
-	ended    bool // guarded by Scheduler.mu
 }
 
 // clockCheckEvery is how often Run looks whether the wall clock was set.
@@ -99,6 +97,7 @@ func New(c Config) (*Scheduler, error) {
 		slots:   make(chan struct{}, c.Concurrency),
 		wake:    make(chan struct{}, 1),
 		entries: make(map[string]*entry),
+		ended:   graveyard{endings: make(map[string]session.Ending)},
 	}
 	s.metrics = newMetrics(s, c.Registerer)
 	return s, nil
@@ -134,6 +133,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-check.C:
 			s.checkClock()
+			s.forgetEnded()
 		case <-ctx.Done():
 			return nil
 		}
@@ -152,7 +152,7 @@ func (s *Scheduler) fire(e *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer s.commit(e)
-	if e.session == nil { // ended, and its terms have run out
+	if e.session.State() == session.Ended { // since it was popped
 		return
 	}
 	now := s.clock.now()
@@ -171,8 +171,7 @@ func (s *Scheduler) fire(e *entry) {
 		s.detach(e, e.session.Epoch(), now)
 		client.Lost()
 	case session.RunOut:
-		s.metrics.renewals.expired.Inc()
-		s.log(e, slog.LevelWarn, "tokens ran out while nobody was connected")
+		s.ranOut(e, "tokens ran out while nobody was connected")
 	case session.Expire:
 		s.end(e, session.EndExpired)
 	case session.Wait:
@@ -202,10 +201,17 @@ func (s *Scheduler) issue(e *entry, cause session.Cause, now session.Instant) (s
 	}
 	push := e.session.Issue(tokens, cause, now)
 	if push.Rejoin {
-		s.metrics.renewals.expired.Inc()
-		s.log(e, slog.LevelWarn, "tokens ran out unconfirmed, telling the client to join again")
+		s.ranOut(e, "tokens ran out unconfirmed, telling the client to join again")
 	}
 	return push, nil
+}
+
+// ranOut reports, once, that a client's tokens ran out. e.mu is held.
+func (s *Scheduler) ranOut(e *entry, message string) {
+	if e.session.ReportRunOut() {
+		s.metrics.renewals.expired.Inc()
+		s.log(e, slog.LevelWarn, message)
+	}
 }
 
 func (s *Scheduler) mint(ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
@@ -222,6 +228,7 @@ func (s *Scheduler) send(e *entry, push session.Push) {
 	if e.client == nil {
 		return
 	}
+	e.session.Sent()
 	if err := e.client.Push(push); err != nil {
 		s.log(e, slog.LevelInfo, "push failed", "error", err)
 		s.detach(e, e.session.Epoch(), s.clock.now())
@@ -230,7 +237,7 @@ func (s *Scheduler) send(e *entry, push session.Push) {
 
 // detach takes the session's connection away. e.mu is held.
 func (s *Scheduler) detach(e *entry, epoch uint64, now session.Instant) {
-	if e.session == nil || !e.session.Detach(epoch, now) {
+	if !e.session.Detach(epoch, now) {
 		return
 	}
 	e.client = nil
@@ -242,11 +249,12 @@ func (s *Scheduler) end(e *entry, reason session.EndReason) {
 	if e.session.Unconfirmed() {
 		s.metrics.renewals.ended.Inc()
 	}
-	e.ending = e.session.Ending(reason)
-	s.log(e, slog.LevelInfo, "session ended", "reason", string(reason), "access_ends_at", e.ending.AccessEndsAt)
+	ending := e.session.Ending(reason)
+	s.log(e, slog.LevelInfo, "session ended", "reason", string(reason), "access_ends_at", ending.AccessEndsAt)
+	e.reason = reason
 	e.session.End()
 	if e.client != nil {
-		e.client.End(e.ending)
+		e.client.End(ending)
 		e.client = nil
 	}
 }
@@ -255,36 +263,18 @@ func (s *Scheduler) end(e *entry, reason session.EndReason) {
 // every change to it. It is the one place where either is written. e.mu is
 // held.
 func (s *Scheduler) commit(e *entry) {
-	ses := e.session
-	if ses == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !e.queued() { // its terms have run out, so that its keys are worth nothing
-			s.forget(e)
-		}
-		return
-	}
-	state := ses.State()
+	state := e.session.State()
 	s.metrics.moved(e.counted, state)
 	e.counted = state
-	due, expires := ses.Deadline(), ses.HeldExpires()
+	due, expires := e.session.Deadline(), e.session.HeldExpires()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state == session.Ended {
-		s.open--
-		e.session, e.ended, e.atRisk = nil, true, false
-		if e.ending.Reason == session.EndExpired {
-			// Its client may come back late: the key then opens it anew,
-			// if its terms allow.
-			s.queue.Remove(e)
-			s.forget(e)
-			return
-		}
-		now := s.clock.now()
-		due = now.Mono + now.Until(ses.Terms.Until)
+		s.bury(e)
+		return
 	}
-	e.atRisk = ses.Unconfirmed() && state != session.Ended
+	e.atRisk = e.session.Unconfirmed()
 	if s.queue.Set(e, due, expires) {
 		select {
 		case s.wake <- struct{}{}:
@@ -293,10 +283,17 @@ func (s *Scheduler) commit(e *entry) {
 	}
 }
 
-// forget takes e out of the table. s.mu is held.
-func (s *Scheduler) forget(e *entry) {
-	if s.entries[e.id] == e { // not its successor, made anew from a key
-		delete(s.entries, e.id)
+// bury takes an ended session out of the table. One that was ended on purpose
+// is remembered, so that its keys stay dead; one that nobody came back to is
+// not: its key opens it anew, if its terms allow. s.mu is held.
+func (s *Scheduler) bury(e *entry) {
+	if s.entries[e.id] != e { // buried already
+		return
+	}
+	delete(s.entries, e.id)
+	s.queue.Remove(e)
+	if e.reason != session.EndExpired {
+		s.ended.add(e.id, e.session.Ending(e.reason), s.clock.now().Mono+s.config.Policy.MaxSession)
 	}
 }
 
@@ -317,13 +314,18 @@ func (s *Scheduler) checkClock() {
 	s.pushes.Go(func() { // aside, since a session may be locked by a slow write
 		for _, e := range entries {
 			e.mu.Lock()
-			if e.session != nil {
-				e.session.ClockStepped(step, stepWindow, s.clock.now())
-				s.commit(e)
-			}
+			e.session.ClockStepped(step, stepWindow, s.clock.now())
+			s.commit(e)
 			e.mu.Unlock()
 		}
 	})
+}
+
+// forgetEnded lets go of ended sessions whose keys are worth nothing any more.
+func (s *Scheduler) forgetEnded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended.forget(s.clock.now().Mono)
 }
 
 // log writes one line about a session. e.mu is held.

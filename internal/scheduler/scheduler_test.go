@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -216,7 +217,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			wait(23 * time.Hour)
 		}
 		wait(2 * time.Hour) // its terms are over, and with them its keys
-		if n := len(s.entries); n != 0 {
+		if n := len(s.entries) + len(s.ended.endings) + len(s.ended.order); n != 0 {
 			t.Errorf("%d ended sessions are kept for ever", n)
 		}
 		var ended *session.EndedError
@@ -288,6 +289,161 @@ func TestRenewByKey(t *testing.T) {
 	})
 }
 
+// A client that has only HTTP and says nothing of what it has is taken to have
+// what it was given.
+func TestRenewByKeyThatSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Minute)
+		p.hands().Detach()
+		for i := range 20 {
+			wait(40 * time.Second)
+			push, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if push.Seq != uint64(i+2) || push.Rejoin {
+				t.Fatalf("renewal %d: %+v", i, push)
+			}
+		}
+		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 0 {
+			t.Errorf("%v expired renewals counted", got)
+		}
+	})
+}
+
+func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s, answer: silent}
+		p.join(time.Hour)
+		if _, err := s.RenewByKey(p.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Minute)
+		if got := p.got(); len(got.pushes) != 2 || !got.lost {
+			t.Fatalf("%d pushes on the connection, lost %v; want two tries", len(got.pushes), got.lost)
+		}
+	})
+}
+
+func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		broken := p.again()
+		broken.refuse = true
+		if err := broken.resume(p); !errors.Is(err, errGone) {
+			t.Fatalf("resume: %v", err)
+		}
+		if got := p.got(); got.ended != nil || !got.lost {
+			t.Fatalf("the older connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
+		}
+		back := p.again()
+		if err := back.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		s.whole(t)
+	})
+}
+
+func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s, refuse: true}
+		if _, err := s.Join(session.Join{}, p); !errors.Is(err, errGone) {
+			t.Fatalf("join: %v", err)
+		}
+		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended.order) != 0 {
+			t.Fatal("a session that nobody has the key to was kept")
+		}
+	})
+}
+
+// A node on which a client was long ago learns from a key that it has been
+// elsewhere since.
+func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		here := start(t, c)
+		p := &phone{t: t, scheduler: here}
+		p.join(time.Hour)
+		c.Registerer = prometheus.NewRegistry()
+		elsewhere := p.again()
+		elsewhere.scheduler = start(t, c)
+		if err := elsewhere.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := here.RenewByKey(elsewhere.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndSuperseded {
+			t.Fatalf("the older connection was told %+v", got.ended)
+		}
+		if got := testutil.ToFloat64(here.metrics.sessions[session.Attached]); got != 0 {
+			t.Errorf("%v sessions count as attached", got)
+		}
+	})
+}
+
+func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		m := &failingMinter{}
+		c.Minter = m
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Second)
+		m.broken.Store(true)
+		wait(time.Minute) // its tokens run out meanwhile
+		if n := m.tries.Load(); n < 30 || n > 60 {
+			t.Fatalf("%d tries in a minute", n)
+		}
+		m.broken.Store(false)
+		wait(5 * time.Second)
+		if got := p.got(); len(got.pushes) == 0 || !got.pushes[0].Rejoin {
+			t.Fatalf("pushes %+v", got.pushes)
+		}
+		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+			t.Errorf("%v expired renewals counted", got)
+		}
+		s.whole(t)
+	})
+}
+
+// failingMinter is a plainMinter that can be broken.
+type failingMinter struct {
+	broken atomic.Bool
+	tries  atomic.Int64
+}
+
+func (m *failingMinter) Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	m.tries.Add(1)
+	if m.broken.Load() {
+		return session.Tokens{}, errGone
+	}
+	return plainMinter{}.Mint(id, cause, issuedAt, expiresAt)
+}
+
+func TestGraveyardIsBounded(t *testing.T) {
+	g := graveyard{endings: make(map[string]session.Ending)}
+	for i := range maxGraves + 10 {
+		g.add(strconv.Itoa(i), session.Ending{}, time.Duration(i))
+	}
+	if len(g.endings) != maxGraves || len(g.order) != maxGraves {
+		t.Fatalf("%d endings, %d graves", len(g.endings), len(g.order))
+	}
+	if _, ok := g.endings["9"]; ok {
+		t.Error("not the oldest was dropped")
+	}
+	g.forget(maxGraves)
+	if len(g.endings) != 9 {
+		t.Errorf("%d endings are left", len(g.endings))
+	}
+}
+
 func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -300,8 +456,8 @@ func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 		if _, err := s.Resume(ticket, p); err == nil {
 			t.Fatal("a seq out of range was taken")
 		}
-		if len(s.entries) != 0 || s.queue.Len() != 0 || s.open != 0 {
-			t.Fatalf("%d sessions, %d deadlines, %d open", len(s.entries), s.queue.Len(), s.open)
+		if len(s.entries) != 0 || s.queue.Len() != 0 {
+			t.Fatalf("%d sessions, %d deadlines", len(s.entries), s.queue.Len())
 		}
 	})
 }

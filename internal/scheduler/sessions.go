@@ -50,7 +50,11 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 	}
 	old := e.client
 	a, err := s.attach(e, tokens, client, now)
-	if old != nil {
+	switch {
+	case old == nil:
+	case err != nil: // nobody took its place: it may come back
+		old.Lost()
+	default:
 		old.End(e.session.Ending(session.EndSuperseded))
 	}
 	return a, err
@@ -65,6 +69,9 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 		return session.Push{}, err
 	}
 	defer e.mu.Unlock()
+	if r.SeqUnknown && e.session.Asked(now) == session.Renew {
+		s.confirmed(e.session.AssumeTaken(now))
+	}
 	if e.session.Asked(now) == session.Repeat {
 		defer s.commit(e)
 		return e.session.Repeat(now), nil
@@ -91,10 +98,9 @@ func (s *Scheduler) reopen(r session.Resume) (*entry, session.Instant, error) {
 	if key.App != s.config.App {
 		return nil, now, session.ErrUnknown
 	}
-	e := s.find(key, now)
-	if e.session == nil {
-		defer e.mu.Unlock()
-		return nil, now, &session.EndedError{Ending: e.ending}
+	e, err := s.find(key, now)
+	if err != nil {
+		return nil, now, err
 	}
 	if err := s.takeUp(e, key, r, now); err != nil {
 		s.abandon(e)
@@ -106,35 +112,50 @@ func (s *Scheduler) reopen(r session.Resume) (*entry, session.Instant, error) {
 
 // takeUp checks r against the session and takes note of what it confirms.
 func (s *Scheduler) takeUp(e *entry, key session.Key, r session.Resume, now session.Instant) error {
+	if key.Epoch > e.session.Epoch() && e.client != nil {
+		// The client has been on another node since: what is connected here
+		// is a connection that it has given up.
+		e.client.End(e.session.Ending(session.EndSuperseded))
+		s.detach(e, e.session.Epoch(), now)
+	}
 	if err := e.session.Admit(key.Epoch); err != nil {
 		return err
 	}
 	acked, err := e.session.Confirm(r.Seq, r.ExpiresAt, now)
-	if acked.Settled {
-		s.metrics.acked(acked)
-	}
+	s.confirmed(acked)
 	return err
 }
 
+// confirmed counts a renewal that the client confirmed in passing.
+func (s *Scheduler) confirmed(a session.Acked) {
+	if a.Settled {
+		s.metrics.acked(a)
+	}
+}
+
 // find returns the session's entry, locked; one that this node does not know
-// is made from the key.
-func (s *Scheduler) find(key session.Key, now session.Instant) *entry {
+// is made from the key. The error is an EndedError.
+func (s *Scheduler) find(key session.Key, now session.Instant) (*entry, error) {
 	for {
 		s.mu.Lock()
+		if ending, ok := s.ended.endings[key.Session]; ok {
+			s.mu.Unlock()
+			return nil, &session.EndedError{Ending: ending}
+		}
 		e := s.entries[key.Session]
 		if e == nil {
 			e = &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
 			e.mu.Lock() // free: nobody else has it
 			s.insert(e)
 			s.mu.Unlock()
-			return e
+			return e, nil
 		}
 		s.mu.Unlock()
 		e.mu.Lock()
-		if e.session != nil || e.ending.Reason != session.EndExpired {
-			return e
+		if e.session.State() != session.Ended {
+			return e, nil
 		}
-		e.mu.Unlock() // forgotten between the two locks: look again
+		e.mu.Unlock() // it ended between the two locks: look again
 	}
 }
 
@@ -142,17 +163,22 @@ func (s *Scheduler) find(key session.Key, now session.Instant) *entry {
 // made from it alone is forgotten, any other stays as it is. e.mu is held.
 func (s *Scheduler) abandon(e *entry) {
 	if !e.session.Issued() {
-		e.session.End()
-		e.ending = e.session.Ending(session.EndExpired)
+		s.discard(e)
 	}
 	s.commit(e)
+}
+
+// discard ends a session that never came to be. e.mu is held.
+func (s *Scheduler) discard(e *entry) {
+	e.reason, e.client = session.EndExpired, nil
+	e.session.End()
 }
 
 // add puts a new entry into the table, unless that is full.
 func (s *Scheduler) add(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.config.MaxSessions > 0 && s.open >= s.config.MaxSessions {
+	if s.config.MaxSessions > 0 && len(s.entries) >= s.config.MaxSessions {
 		return false
 	}
 	s.insert(e)
@@ -162,7 +188,6 @@ func (s *Scheduler) add(e *entry) bool {
 // insert puts a new entry into the table. s.mu is held.
 func (s *Scheduler) insert(e *entry) {
 	s.entries[e.id] = e
-	s.open++
 	e.counted = session.Detached
 	s.metrics.sessions[session.Detached].Inc()
 }
@@ -182,11 +207,12 @@ func (s *Scheduler) attach(e *entry, tokens session.Tokens, client session.Clien
 			RenewBefore: int64(e.session.RenewBefore().Seconds()),
 		})
 	}
-	if err != nil {
-		// A client that has just joined comes back by joining again, since
-		// it has no key; the session ends with its tokens, like any other
-		// that nobody comes back to.
+	switch {
+	case err != nil && resumed:
 		s.detach(e, epoch, now)
+		return nil, err
+	case err != nil:
+		s.discard(e) // nobody has its key
 		return nil, err
 	}
 	if resumed {

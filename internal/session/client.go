@@ -14,8 +14,10 @@ type Join struct {
 type Resume struct {
 	Session string
 	Key     string // sealed, see Sealer
-	// Seq is the newest bundle that the client applied.
-	Seq uint64
+	// Seq is the newest bundle that the client applied. SeqUnknown: it does
+	// not say.
+	Seq        uint64
+	SeqUnknown bool
 	// ExpiresAt is when the tokens run out that the client holds, in Unix
 	// seconds; 0 when it does not say. It helps a node that knows no more
 	// than the key.

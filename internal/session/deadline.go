@@ -51,7 +51,7 @@ func (s *Session) Deadline() time.Duration {
 		if s.final() {
 			d = min(d, s.issued.expires)
 		}
-		return d
+		return max(d, s.notBefore)
 	case Detached:
 		if !s.ranOut {
 			return s.issued.expires

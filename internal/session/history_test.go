@@ -109,8 +109,10 @@ func (h *history) Wait(t *rapid.T) {
 			}
 		}
 		h.took(h.s.Issue(h.mint(), cause, h.now))
+		h.s.Sent()
 	case Repeat:
 		h.took(h.s.Repeat(h.now))
+		h.s.Sent()
 		if h.s.silent > SilentTries {
 			t.Fatalf("%d silent tries", h.s.silent)
 		}
@@ -169,6 +171,7 @@ func (h *history) Ask(t *rapid.T) {
 	} else {
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
 	}
+	h.s.Sent()
 }
 
 // Lose takes the connection away.

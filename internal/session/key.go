@@ -58,7 +58,7 @@ const (
 	// minSecret is the fewest bytes that a secret may have.
 	minSecret = 16
 	// maxSealed bounds what Open looks at. The longest key that Seal makes
-	// is under 1.5 KiB.
+	// is under 3.5 KiB.
 	maxSealed = 4096
 )
 

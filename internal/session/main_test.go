@@ -64,7 +64,15 @@ func (w *world) attach() Push {
 
 func (w *world) issue(cause Cause) Push {
 	w.t.Helper()
-	return w.s.Issue(w.tokens(), cause, w.now)
+	p := w.s.Issue(w.tokens(), cause, w.now)
+	w.s.Sent()
+	return p
+}
+
+func (w *world) repeat() Push {
+	p := w.s.Repeat(w.now)
+	w.s.Sent()
+	return p
 }
 
 // due expects the deadline to have come and to ask for task.

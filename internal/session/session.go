@@ -68,6 +68,7 @@ type pending struct {
 	last    time.Duration // when it was last sent
 	retry   time.Duration // when to act again if nothing comes back
 	refused bool          // the SDK refused it: mint another at retry
+	sent    bool          // it went out on the connection, not only over HTTP
 }
 
 // Session is one call's claim to fresh tokens, and the rules for it. It does
@@ -95,7 +96,9 @@ type Session struct {
 	silent     int           // pushes in a row without an answer
 	nacks      int           // refusals in a row
 	detachedAt time.Duration // while Detached
-	ranOut     bool          // while Detached: the end of its tokens was reported
+	ranOut     bool          // while Detached: its tokens ran out
+	reported   bool          // the end of the held tokens was reported
+	notBefore  time.Duration // a failed renewal is not tried again before this
 	renewBy    time.Duration // renew earlier than the expiry asks, 0 = not so
 }
 
@@ -167,9 +170,9 @@ func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) (Acked, erro
 	var a Acked
 	switch {
 	case s.issued.seq == 0 && expiresAt > 0:
-		// Bounded by what Agora can have granted, so that a made-up
-		// expiry cannot stretch the tokens that follow.
-		expiresAt = min(expiresAt, now.Unix()+int64(MaxLifetime/time.Second))
+		// Bounded by what the session can have been given, so that a
+		// made-up expiry cannot stretch the tokens that follow.
+		expiresAt = min(expiresAt, now.Unix()+int64(s.Terms.TTL/time.Second))
 		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
 		s.issued = s.held
 	case s.pending != nil && seq >= s.issued.seq:
@@ -185,8 +188,25 @@ func (s *Session) settle(now Instant) Acked {
 	if s.held.known() {
 		a.Margin = max(0, s.held.expires-now.Mono)
 	}
-	s.held, s.pending, s.nacks = s.issued, nil, 0
+	s.held, s.pending, s.nacks, s.reported = s.issued, nil, 0, false
 	return a
+}
+
+// AssumeTaken takes a client that asks over HTTP, and does not say what it has,
+// to have what it was last given there.
+func (s *Session) AssumeTaken(now Instant) Acked {
+	if s.pending == nil || s.pending.sent {
+		return Acked{}
+	}
+	return s.settle(now)
+}
+
+// ReportRunOut reports whether the end of the tokens that the client holds is
+// news: each bundle runs out once.
+func (s *Session) ReportRunOut() bool {
+	news := !s.reported
+	s.reported = true
+	return news
 }
 
 // Lifetime is that of the next bundle, in Unix seconds: never shorter than
@@ -215,6 +235,7 @@ func (s *Session) Attach(tokens Tokens, now Instant) Push {
 		cause = CauseResume
 	}
 	push := s.Issue(tokens, cause, now)
+	s.Sent()
 	s.attachedSeq = push.Seq
 	if !resumed {
 		s.held, s.pending, s.silent = s.issued, nil, 0
@@ -229,7 +250,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
-	s.minted, s.renewBy, s.ranOut = true, 0, false
+	s.minted, s.renewBy, s.notBefore, s.ranOut = true, 0, 0, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	return s.Repeat(now)
 }
@@ -239,13 +260,17 @@ func (s *Session) Repeat(now Instant) Push {
 	p := s.pending
 	p.attempt++
 	p.last, p.retry = now.Mono, now.Mono+s.policy.AckTimeout
-	if s.state == Attached {
-		s.silent++
-	}
 	return Push{
 		Seq: s.issued.seq, Tokens: p.tokens, PreviousExpiresAt: s.held.expiresAt,
 		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.Wall.Milliseconds(),
 	}
+}
+
+// Sent notes that the newest push went out on the connection, where it wants an
+// answer.
+func (s *Session) Sent() {
+	s.silent++
+	s.pending.sent = true
 }
 
 // Acked is what an ack settled.
@@ -299,8 +324,8 @@ func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
 }
 
 // Asked says how to answer a client that wants fresh tokens now: by Renew, or
-// by Repeat when a bundle is already on its way. The latter keeps an SDK whose
-// tokens live under its 30 s warning from asking in a circle.
+// by Repeat when a bundle is already on its way: an SDK whose tokens live under
+// its 30 s warning asks as soon as it gets them.
 func (s *Session) Asked(now Instant) Task {
 	s.silent = 0
 	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.turned(now) {
@@ -309,13 +334,12 @@ func (s *Session) Asked(now Instant) Task {
 	return Renew
 }
 
-// Defer puts off a renewal that could not be made now, by d.
+// Defer puts off a renewal that could not be made now, by d at least.
 func (s *Session) Defer(d time.Duration, now Instant) {
 	if s.pending != nil {
 		s.pending.retry = now.Mono + d
-		return
 	}
-	s.renewBy = now.Mono + d
+	s.notBefore = now.Mono + d
 }
 
 // Detach takes the connection of attachment epoch away. It reports false, and
@@ -354,7 +378,7 @@ func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 // window, each at its own place, so that a step is no stampede. A step back
 // needs nothing: tokens then live longer than was thought.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
-	if step <= 0 || s.state != Attached || s.pending != nil {
+	if step <= 0 || s.state != Attached {
 		return
 	}
 	place := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))

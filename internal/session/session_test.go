@@ -56,7 +56,7 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 		t.Fatalf("repeat after %s", d)
 	}
 	w.due(Repeat)
-	second := w.s.Repeat(w.now)
+	second := w.repeat()
 	if second.Seq != first.Seq || second.Attempt != 2 || second.Tokens != first.Tokens || second.PreviousExpiresAt != first.PreviousExpiresAt {
 		t.Fatalf("second push %+v, first %+v", second, first)
 	}
@@ -84,7 +84,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 	w.issue(CauseSchedule)
 	w.passTo()
 	w.due(Repeat)
-	w.s.Repeat(w.now)
+	w.repeat()
 	w.passTo()
 	w.due(GiveUp)
 	if !w.s.Detach(w.s.Epoch(), w.now) {
@@ -113,7 +113,7 @@ func TestAnyWordFromTheClientEndsItsSilence(t *testing.T) {
 	w.issue(CauseSchedule)
 	w.passTo()
 	w.due(Repeat)
-	w.s.Repeat(w.now)
+	w.repeat()
 	w.ack(1) // outdated, but a sign of life
 	w.passTo()
 	w.due(Repeat)
@@ -130,7 +130,7 @@ func TestTokensThatRunOutUnconfirmedAskForARejoin(t *testing.T) {
 		w.passTo()
 		if w.now.Mono < held.expires {
 			w.due(Repeat)
-			w.s.Repeat(w.now)
+			w.repeat()
 		}
 	}
 	if w.now.Mono != held.expires {
@@ -372,7 +372,7 @@ func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuedAt, expiresAt, err := w.s.Lifetime(w.now)
-	if err != nil || expiresAt-issuedAt > int64(MaxLifetime/time.Second) {
+	if err != nil || expiresAt-issuedAt > int64(w.s.Terms.TTL/time.Second) {
 		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)
 	}
 }
@@ -439,6 +439,20 @@ func TestClockSteps(t *testing.T) {
 		w.due(Renew)
 		if p := w.issue(CauseSchedule); p.Rejoin {
 			t.Fatal("a step is no proof that the tokens ran out")
+		}
+	})
+	t.Run("ahead while a push is on its way", func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		w.attach()
+		w.passTo()
+		w.due(Renew)
+		p := w.issue(CauseSchedule)
+		w.now.Wall += 2 * time.Hour
+		w.s.ClockStepped(2*time.Hour, window, w.now)
+		w.pass(time.Second)
+		w.ack(p.Seq)
+		if d := w.s.Deadline() - w.now.Mono; d > window {
+			t.Fatalf("due in %s, want within %s", d, window)
 		}
 	})
 	t.Run("back", func(t *testing.T) {

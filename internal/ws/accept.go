@@ -35,7 +35,7 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		return nil, err
 	}
 	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
-	return newConn(h, socket), nil
+	return newConn(h, socket, lean.guarded), nil
 }
 
 // leanHijacker hands over a connection with buffers made for this traffic in
@@ -43,6 +43,7 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration
+	guarded      *guardedConn // set by Hijack
 }
 
 // Hijack implements http.Hijacker.
@@ -52,6 +53,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	guarded := &guardedConn{Conn: netConn, writeTimeout: w.writeTimeout}
+	w.guarded = guarded
 	// What the client sent before it had the answer was read already.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = guarded

@@ -22,6 +22,7 @@ import (
 type conn struct {
 	hub    *Hub
 	socket *websocket.Conn
+	net    *guardedConn  // what the socket is made of
 	gone   chan struct{} // closed when the reader has ended
 
 	sayBy    atomic.Int64 // by when the client must have said something, on the hub's clock
@@ -33,9 +34,9 @@ type conn struct {
 	messages   *rate.Limiter
 }
 
-func newConn(h *Hub, socket *websocket.Conn) *conn {
+func newConn(h *Hub, socket *websocket.Conn, n *guardedConn) *conn {
 	c := &conn{
-		hub: h, socket: socket, gone: make(chan struct{}),
+		hub: h, socket: socket, net: n, gone: make(chan struct{}),
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
 	}
 	c.sayBy.Store(int64(h.now() + h.config.JoinTimeout))
@@ -148,6 +149,9 @@ func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 			if last != nil && c.write(last) != nil {
 				return // it is cut off already
 			}
+			// The library waits for the answer without a deadline once it
+			// is inside a frame.
+			_ = c.net.SetReadDeadline(time.Now().Add(c.hub.config.WriteTimeout))
 			_ = c.socket.Close(websocket.StatusCode(code), text) // a client that is gone does not answer
 		})
 	}
@@ -157,6 +161,7 @@ func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 // cut ends the connection without a word.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
+	_ = c.net.Close()       // CloseNow alone would wait for a Close that is under way
 	_ = c.socket.CloseNow() // only fails when it is closed
 }
 

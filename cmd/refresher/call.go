@@ -31,7 +31,9 @@ type callCommand struct {
 }
 
 // Run keeps one call until Ctrl-C.
-func (c *callCommand) Run(stop *signals) error {
+func (c *callCommand) Run() error {
+	stop := onSignals()
+	defer stop.release()
 	join, err := c.join()
 	if err != nil {
 		return err

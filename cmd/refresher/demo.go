@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"refresher/internal/app"
@@ -17,7 +18,12 @@ type demoCommand struct {
 }
 
 // Run serves until a signal.
-func (c *demoCommand) Run(stop *signals) error {
+func (c *demoCommand) Run() error {
+	stop := onSignals()
+	defer stop.release()
+	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
+		c.Listen = "127.0.0.1" + c.Listen
+	}
 	if err := c.resolve(); err != nil {
 		return err
 	}

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -25,8 +25,8 @@ type cli struct {
 }
 
 func main() {
-	if err := godotenv.Load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintln(os.Stderr, "refresher: .env:", err)
+	if err := loadEnv(); err != nil {
+		fmt.Fprintln(os.Stderr, "refresher:", err)
 		os.Exit(2)
 	}
 	var c cli
@@ -36,10 +36,36 @@ func main() {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
-	stop := onSignals()
-	defer stop.release()
-	parsed.BindTo(stop.first, (*context.Context)(nil))
-	parsed.FatalIfErrorf(parsed.Run(stop))
+	parsed.FatalIfErrorf(parsed.Run())
+}
+
+// loadEnv reads .env, if there is one, and drops variables that are set to
+// nothing, as Compose sets those that it was given no value for: they would
+// hide a default or an alternative.
+func loadEnv() error {
+	if _, err := os.Stat(".env"); err == nil {
+		if err := godotenv.Load(); err != nil {
+			// The library's error quotes the file, and with it secrets.
+			return errors.New(".env: want lines of the form KEY=value; a value with spaces or quotes stands in quotes")
+		}
+	}
+	for _, setting := range os.Environ() {
+		if name, value, _ := strings.Cut(setting, "="); value == "" && isOurs(name) {
+			if err := os.Unsetenv(name); err != nil {
+				return fmt.Errorf("unset %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// isOurs reports whether an environment variable is one of our settings.
+func isOurs(name string) bool {
+	switch name {
+	case "PORT", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
+		return true
+	}
+	return strings.HasPrefix(name, "REFRESHER_")
 }
 
 // signals are the interrupts that the process has had: the first asks it to
@@ -59,6 +85,7 @@ func onSignals() *signals {
 		stopFirst()
 		<-caught
 		stopSecond()
+		signal.Stop(caught) // a third one kills
 	}()
 	return &signals{first: first, second: second, release: func() {
 		signal.Stop(caught)

@@ -247,12 +247,49 @@ func TestSettingsFromAFile(t *testing.T) {
 	}
 	serve(t, c).stop(syscall.SIGTERM)
 
-	bad := command(t, nil, "version")
-	if err := os.WriteFile(filepath.Join(bad.Dir, ".env"), []byte(`A="no end`), 0o600); err != nil {
+	for _, text := range []string{`APP_CERTIFICATE="hush-hush`, "FOO BAR\nAPP_CERTIFICATE=hush-hush\n"} {
+		bad := command(t, nil, "version")
+		if err := os.WriteFile(filepath.Join(bad.Dir, ".env"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr, code := finish(t, bad); code == 0 || !strings.Contains(stderr, ".env") || strings.Contains(stderr, "hush-hush") {
+			t.Errorf("a broken .env: exit %d, %q", code, stderr)
+		}
+	}
+}
+
+// Compose sets what it was given no value for to nothing.
+func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
+	env := []string{
+		"AGORA_APP_ID=", "APP_ID=" + appID, "AGORA_APP_CERTIFICATE=", "APP_CERTIFICATE=" + certificate,
+		"REFRESHER_LISTEN=", "PORT=0", "REFRESHER_TOKEN_TTL=", "REFRESHER_INSECURE=true",
+	}
+	serve(t, command(t, env, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
+}
+
+func TestDemoTakesAPortForOneOfThisMachine(t *testing.T) {
+	demo := serve(t, command(t, []string{"PORT=0"}, "demo", "--ops-listen=127.0.0.1:0"))
+	if !strings.HasPrefix(demo.addr, "127.0.0.1:") {
+		t.Errorf("listens on %s", demo.addr)
+	}
+	demo.stop(os.Interrupt)
+}
+
+func TestInterruptEndsACommandThatReads(t *testing.T) {
+	c := command(t, nil, "token", "inspect", "-")
+	stdin, err := c.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr, code := finish(t, bad); code == 0 || !strings.Contains(stderr, ".env") {
-		t.Errorf("a broken .env: exit %d, %q", code, stderr)
+	defer stdin.Close()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("ended as if nothing had happened")
 	}
 }
 
@@ -289,7 +326,7 @@ func TestDemoAndCall(t *testing.T) {
 		judge.Close()
 	})
 
-	demo := serve(t, command(t, credentialsEnv, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=2s"))
+	demo := serve(t, command(t, credentialsEnv, "demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=4s"))
 	stdout, stderr, code := run(t, nil, "call", "--url=ws://"+demo.addr+"/v1/ws", "--ttl=4", "--renewals=3", "--edge="+listener.Addr().String())
 	if code != 0 || strings.Count(stdout, "  renewed ") != 3 || !strings.Contains(stdout, "3 renewals confirmed") {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)

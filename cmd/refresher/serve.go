@@ -16,7 +16,9 @@ type serveCommand struct {
 }
 
 // Run serves until a signal.
-func (c *serveCommand) Run(stop *signals) error {
+func (c *serveCommand) Run() error {
+	stop := onSignals()
+	defer stop.release()
 	if err := c.resolve(); err != nil {
 		return err
 	}

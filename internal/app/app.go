@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	opsWriteTimeout   = 2 * time.Minute // profiles take their time
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
 	// stopTimeout bounds what is still to be done once the drain window is
@@ -93,8 +96,12 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 		return nil, err
 	}
 	a := &App{config: c, logger: logger, scheduler: sched, hub: hub, health: &health{}}
-	a.public = newServer(handler, logger.With("component", "http"))
-	a.ops = newServer(newOps(registry, a.health), logger.With("component", "ops"))
+	var public http.Handler = handler
+	if c.Auth == "none" && !c.Insecure {
+		public = localOnly(handler)
+	}
+	a.public = newServer(public, writeTimeout, logger.With("component", "http"))
+	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
 	if a.publicListener, err = listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -143,15 +150,23 @@ func (a *App) Run(ctx, force context.Context) error {
 	}
 
 	// What was started last stops first.
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	err = errors.Join(err, a.public.Shutdown(stopping))
+	a.shutdown(a.public)
 	a.hub.Close()
 	stopKeeping()
-	err = errors.Join(err, a.ops.Shutdown(stopping))
+	a.shutdown(a.ops)
 	parts.Wait()
 	a.logger.Info("stopped")
 	return err
+}
+
+// shutdown lets a server finish the requests that it has, for a while.
+func (a *App) shutdown(s *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		a.logger.Warn("requests were cut off", "error", err)
+		_ = s.Close() // there is nothing more to be done
+	}
 }
 
 // drain sends the clients away.
@@ -164,15 +179,31 @@ func (a *App) drain(force context.Context) {
 	a.hub.Drain(ctx, a.config.DrainWindow)
 }
 
-// newServer is an HTTP server with limits on everything a client can stretch.
-// There is no write timeout: a WebSocket sets its own, and other answers fit
-// in the kernel's buffers.
-func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+// newServer is an HTTP server with limits on everything a client can stretch. A
+// WebSocket leaves them behind with its upgrade, and has its own.
+func newServer(h http.Handler, write time.Duration, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: write,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+}
+
+// localOnly takes requests that were addressed to this machine by a name of its
+// own. A loopback address keeps other machines out, but not a web page whose
+// host name was made to resolve to it.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = strings.Trim(r.Host, "[]")
+		}
+		if !isLoopbackHost(host) {
+			http.Error(w, "without credentials only localhost is served; see --auth and --insecure", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // newSealer seals resume keys under the configured secret, or one derived from

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"refresher/internal/protocol"
@@ -206,6 +208,7 @@ func TestRenewOverHTTP(t *testing.T) {
 		"a wrong key":         {path, "", "Bearer x", http.StatusNotFound},
 		"another session":     {"/v1/sessions/X/renew", "", "Bearer " + joined.Key, http.StatusNotFound},
 		"a body that is none": {path, "{", "Bearer " + joined.Key, http.StatusBadRequest},
+		"a body too long":     {path, strings.Repeat(" ", 9<<10), "Bearer x", http.StatusBadRequest},
 		"an absurd seq":       {path, `{"seq":9007199254740993}`, "Bearer " + joined.Key, http.StatusBadRequest},
 	} {
 		response, text := n.do(http.MethodPost, c.path, c.body, "Authorization", c.auth)
@@ -340,6 +343,45 @@ func TestDrainOnASignal(t *testing.T) {
 	}
 }
 
+// A loopback address keeps other machines out, but not a web page whose host
+// name was made to resolve to it.
+func TestOnlyLocalhostIsServedWithoutCredentials(t *testing.T) {
+	n := startNode(t, nil)
+	for host, status := range map[string]int{
+		"localhost": http.StatusOK, "LOCALHOST:8080": http.StatusOK, "127.0.0.1:1": http.StatusOK, "[::1]:80": http.StatusOK, "[::1]": http.StatusOK,
+		"evil.example": http.StatusMisdirectedRequest, "evil.example:8080": http.StatusMisdirectedRequest,
+		"localhost.evil.example": http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest, "0.0.0.0:8080": http.StatusMisdirectedRequest,
+	} {
+		if got, _ := n.do(http.MethodGet, "/ping", "", "Host", host); got.StatusCode != status {
+			t.Errorf("%s: %d, want %d", host, got.StatusCode, status)
+		}
+	}
+}
+
+// Requests that do not come to an end are cut off, and the service still stops
+// well; start expects that.
+func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		n := w.startNode()
+		c, err := w.network.dial(t.Context(), "", serviceAddress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := fmt.Fprintf(c, "POST /getToken HTTP/1.1\r\nHost: %s\r\nContent-Length: 100\r\n\r\n{", serviceAddress); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		began := time.Now()
+		n.stop()
+		if took := time.Since(began); took > 2*stopTimeout {
+			t.Errorf("stopped after %s", took)
+		}
+		w.end()
+	})
+}
+
 func TestRefusedSettings(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"auth: \"jwt\"":     func(c *Config) { c.Auth = "jwt" },
@@ -355,7 +397,7 @@ func TestRefusedSettings(t *testing.T) {
 		"heartbeat: ":       func(c *Config) { c.Heartbeat = 0 },
 		"drain-window: ":    func(c *Config) { c.DrainWindow = -1 },
 		"max-sessions: ":    func(c *Config) { c.MaxSessions = -1 },
-		"join-rate: ":       func(c *Config) { c.JoinRate = -1 },
+		"join-rate: ":       func(c *Config) { c.JoinRate = math.NaN() },
 		"allowed origin":    func(c *Config) { c.AllowedOrigins = []string{"ftp://x"} },
 	} {
 		c := testConfig()

@@ -171,9 +171,11 @@ func TestClassicRefusals(t *testing.T) {
 		`POST /getToken`:                                           "body: ",
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`: "uid: ",
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":""}`:           "uid: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1.5}`:                    "uid and role: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1e3}`:                    "uid and role: ",
 		`POST /getToken {"tokenType":"rtc","channel":5}`:                                         "channel: ",
 		`POST /getToken {"tokenType":"rtm","uid":"a","expire":0}`:                                "expire: ",
-		`POST /fetch_rtc_token {"uid":-1.5,"ChannelName":"x","role":1}`:                          "uid: ",
+		`POST /fetch_rtc_token {"uid":-1.5,"ChannelName":"x","role":1}`:                          "uid and role: ",
 		`POST /fetch_rtc_token {"uid":1,"ChannelName":"","role":1}`:                              "rtc.channel: ",
 		`POST /fetch_rtc_token "` + strings.Repeat("x", 9<<10) + `"`:                             "body: ",
 	} {

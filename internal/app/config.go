@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"refresher/internal/session"
@@ -71,9 +72,14 @@ func isLoopback(address string) (bool, error) {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false, fmt.Errorf("want a port from 0 to 65535; have %q", port)
 	}
-	if host == "localhost" {
-		return true, nil
+	return isLoopbackHost(host), nil
+}
+
+// isLoopbackHost reports whether host is this machine to itself.
+func isLoopbackHost(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback(), nil
+	return err == nil && ip.IsLoopback()
 }

@@ -24,6 +24,7 @@ type link struct {
 	move      *time.Timer  // fires at moveAt
 	heartbeat *time.Ticker // sends pings
 	silence   *time.Timer  // fires when the server has been silent for too long
+	waiting   bool         // silence runs
 }
 
 // errMove ends a connection because the server asked for another one.
@@ -34,7 +35,7 @@ func (l *link) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	l.move = stopped(time.NewTimer(time.Hour))
 	l.heartbeat = time.NewTicker(time.Hour) // until joined says how often
-	l.silence = time.NewTimer(answerTimeout)
+	l.silence, l.waiting = time.NewTimer(answerTimeout), true
 	incoming := make(chan []byte)
 	broken := make(chan error, 1)
 	done := make(chan struct{})
@@ -66,13 +67,17 @@ func (l *link) loop(ctx context.Context, incoming <-chan []byte, broken <-chan e
 		select {
 		case data := <-incoming:
 			l.silence.Stop()
+			l.waiting = false
 			err = l.handle(ctx, data)
 		case err = <-broken:
 		case <-l.move.C:
 			_ = l.socket.Close(websocket.StatusGoingAway, "reconnect") // the session goes on elsewhere
 			err = errMove
 		case <-l.heartbeat.C:
-			l.silence.Reset(answerTimeout)
+			if !l.waiting { // a shorter heartbeat must not put it off for ever
+				l.silence.Reset(answerTimeout)
+				l.waiting = true
+			}
 			err = l.send(ctx, protocol.ClientMessage{Type: protocol.TypePing})
 		case <-l.silence.C:
 			err = errors.New("the server does not answer")

@@ -3,6 +3,7 @@ package ws
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -26,7 +27,17 @@ const (
 // that its memory goes with its handler.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.config.WriteTimeout}
+	var c *conn // set before anything is read
 	socket, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
+		// The library answers pings by itself; a flood of them is one of
+		// messages all the same.
+		OnPingReceived: func(context.Context, []byte) bool {
+			if c.messages.Allow() {
+				return true
+			}
+			_ = c.refuse(errTooMany) // the reader goes on until that has closed
+			return false
+		},
 		Subprotocols:       []string{protocol.Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked, by our own rule
 		CompressionMode:    websocket.CompressionDisabled,
@@ -35,7 +46,8 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		return nil, err
 	}
 	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
-	return newConn(h, socket, lean.guarded), nil
+	c = newConn(h, socket, lean.guarded)
+	return c, nil
 }
 
 // leanHijacker hands over a connection with buffers made for this traffic in

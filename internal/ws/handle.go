@@ -78,41 +78,44 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		return string(session.CodeBadRequest), c.refuse(errGreeting)
 	}
-	if c.hub.draining.Load() {
-		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, rand.N(time.Second)) //nolint:gosec // a spread, not a secret
+	// What is not well formed is refused before it costs others their turn.
+	var join session.Join
+	var resume session.Resume
+	var refused *session.Error
+	if m.Type == protocol.TypeJoin {
+		join, refused = m.Join()
+	} else {
+		resume, refused = m.Resume()
+	}
+	if refused != nil {
+		return string(refused.Code), c.refuse(refused)
+	}
+	if after, draining := c.hub.drainLeft(); draining {
+		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
 	if wait := c.hub.admission(); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
-		c.attachment, err = c.join(m)
+		c.attachment, err = c.hub.config.Sessions.Join(join, c)
 	} else {
 		outcome = "resumed"
-		c.attachment, err = c.resume(m)
+		c.attachment, err = c.hub.config.Sessions.Resume(resume, c)
 	}
-	if err != nil {
+	switch {
+	case err != nil && c.closing.Load() != 0: // it was gone before it had the answer
+		return "lost", errClosing
+	case err != nil:
 		return outcomeOf(err), c.refuse(err)
 	}
 	c.attached.Store(true)
 	return outcome, nil
 }
 
-func (c *conn) join(m *protocol.ClientMessage) (session.Attachment, error) {
-	j, refused := m.Join()
-	if refused != nil {
-		return nil, refused
-	}
-	return c.hub.config.Sessions.Join(j, c)
-}
-
-func (c *conn) resume(m *protocol.ClientMessage) (session.Attachment, error) {
-	r, refused := m.Resume()
-	if refused != nil {
-		return nil, refused
-	}
-	return c.hub.config.Sessions.Resume(r, c)
-}
+// longestWait bounds what a client is told to wait. One that held tokens would
+// lose them over a longer one.
+const longestWait = 30 * time.Second
 
 // admission returns how long the client must wait before it may join, zero for
 // now.
@@ -121,8 +124,14 @@ func (h *Hub) admission() time.Duration {
 		return 0
 	}
 	// Those who are turned away get a time slot each, at the rate at which
-	// they can be served, so that they do not all come back together.
-	return max(time.Millisecond, h.slots.Reserve().Delay())
+	// they can be served, so that they do not all come back together; those
+	// for whom there is none soon get any moment.
+	slot := h.slots.Reserve()
+	if slot.Delay() > longestWait {
+		slot.Cancel()
+		return rand.N(longestWait) //nolint:gosec // a spread, not a secret
+	}
+	return max(time.Millisecond, slot.Delay())
 }
 
 // sendAway tells the client to connect again after a span.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -69,7 +71,7 @@ type Hub struct {
 	seed    maphash.Seed
 
 	running  sync.WaitGroup // readers, closers and writers of farewells
-	draining atomic.Bool
+	drainsBy atomic.Int64   // the end of the drain on the hub's clock, 0 = none
 	shards   [shardCount]shard
 }
 
@@ -87,7 +89,7 @@ func New(c Config) (*Hub, error) {
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")
 	}
-	if c.JoinRate < 0 {
+	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
 	if c.JoinTimeout == 0 {
@@ -163,7 +165,7 @@ func (h *Hub) sweep(s *shard) {
 // on are sent on at once. It returns when all connections are gone, or ctx is
 // done.
 func (h *Hub) Drain(ctx context.Context, window time.Duration) {
-	h.draining.Store(true)
+	h.drainsBy.Store(int64(h.now() + window + 1))
 	conns := h.all()
 	start := time.Now()
 	step := window / time.Duration(max(1, len(conns)))
@@ -171,7 +173,12 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	limit := make(chan struct{}, 64) // slow clients must not hold up the rest
 	for i, c := range conns {
 		after := time.Duration(i) * step
-		limit <- struct{}{}
+		select {
+		case limit <- struct{}{}:
+		case <-ctx.Done():
+			telling.Wait()
+			return
+		}
 		telling.Go(func() {
 			defer func() { <-limit }()
 			_ = c.write(protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: protocol.ReasonDrain})
@@ -197,6 +204,17 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 			return
 		}
 	}
+}
+
+// drainLeft reports whether the hub is draining, and a moment in what is left of
+// the window for a client that comes now.
+func (h *Hub) drainLeft() (time.Duration, bool) {
+	by := h.drainsBy.Load()
+	if by == 0 {
+		return 0, false
+	}
+	left := max(time.Second, time.Duration(by)-h.now())
+	return rand.N(left), true //nolint:gosec // a spread, not a secret
 }
 
 // Close cuts all connections that are left, takes no new ones, and returns

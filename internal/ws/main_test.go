@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"refresher/internal/protocol"
@@ -162,6 +163,8 @@ func (p *peer) closed(code protocol.CloseCode) (before []map[string]any) {
 type sessions struct {
 	t      *testing.T
 	refuse error
+	// beforeJoined is called before joined is written; may be nil.
+	beforeJoined func()
 
 	mu   sync.Mutex
 	open []*attachment // guarded by mu
@@ -170,6 +173,9 @@ type sessions struct {
 func (s *sessions) attach(c session.Client, resumed bool) (session.Attachment, error) {
 	if s.refuse != nil {
 		return nil, s.refuse
+	}
+	if s.beforeJoined != nil {
+		s.beforeJoined()
 	}
 	a := &attachment{client: c}
 	s.mu.Lock()
@@ -231,6 +237,12 @@ func (a *attachment) Detach() { a.note("detach") }
 func (a *attachment) Leave() {
 	a.note("leave")
 	a.client.End(session.Ending{Reason: session.EndLeft, AccessEndsAt: 9})
+}
+
+// counted reports whether any join had this outcome.
+func counted(t *testing.T, s *stage, outcome string) bool {
+	t.Helper()
+	return testutil.ToFloat64(s.hub.metrics.joins.WithLabelValues(outcome)) > 0
 }
 
 // wait lets simulated time pass, and then everything settle.

@@ -16,6 +16,8 @@ let renewals = 0;
 let attempts = 0;
 let left = false;
 let beat = 0;
+let retry = 0;
+let moveAfter = 0; // milliseconds, asked for by the server
 
 const now = () => Date.now() + skew;
 
@@ -53,15 +55,19 @@ function connect() {
   socket.onmessage = (event) => handle(JSON.parse(event.data));
   socket.onclose = (event) => {
     clearInterval(beat);
-    if (left || terminal.has(event.code)) {
+    if (event.code === 4404 && ticket) { // unknown session: join afresh
+      ticket = null;
+      seq = 0;
+    } else if (left || terminal.has(event.code)) {
       ticket = null;
       return show(`ended (${event.code})`);
     }
     if (Date.now() - opened > 5000) attempts = 0;
-    const wait = 500 + Math.random() * Math.min(20000, 500 * 2 ** attempts++);
+    const wait = moveAfter || Math.random() * Math.min(20000, 500 * 2 ** attempts++);
+    moveAfter = 0;
     say(`Connection lost (${event.code}). Trying again in ${(wait / 1000).toFixed(1)} s; the tokens go on working.`);
     show("away");
-    setTimeout(connect, wait);
+    retry = setTimeout(connect, wait);
   };
 }
 
@@ -79,7 +85,9 @@ function handle(message) {
     case "token-privilege-did-expire":
       return apply(message);
     case "reconnect":
-      return say(`The service asks to connect again in ${message.afterMs} ms (${message.reason}).`);
+      moveAfter = Math.max(1, message.afterMs);
+      say(`The service asks to connect again in ${message.afterMs} ms (${message.reason}).`);
+      return socket?.close(4000, "reconnect");
     case "ended":
       return say(`Ended: ${message.reason}. The last tokens work until ${new Date(message.accessEndsAt * 1000).toLocaleTimeString()}.`);
     case "error":
@@ -117,9 +125,10 @@ setInterval(() => {
 $("join").onsubmit = (event) => {
   event.preventDefault();
   if (socket && socket.readyState <= WebSocket.OPEN) return say("This page holds a call already; leave it first.");
+  clearTimeout(retry);
   left = false;
   ticket = null;
-  seq = renewals = attempts = 0;
+  seq = renewals = attempts = moveAfter = 0;
   $("renewals").textContent = "0";
   connect();
 };

@@ -1,0 +1,213 @@
+package ws
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// raw opens a WebSocket by hand, to send what a library would not. What the
+// server says is read and dropped; done is closed when it hangs up.
+func (s *stage) raw() (c net.Conn, done <-chan struct{}) {
+	s.t.Helper()
+	c, err := s.pipes.dial(s.t.Context(), "", "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = c.Close() })
+	go func() {
+		_, _ = io.WriteString(c, "GET /v1/ws HTTP/1.1\r\nHost: refresher.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	}()
+	r := bufio.NewReader(c)
+	response, err := http.ReadResponse(r, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, r)
+	}()
+	return c, gone
+}
+
+// write sends bytes, unless the server has hung up.
+func write(c net.Conn, parts ...[]byte) {
+	for _, p := range parts {
+		_, _ = c.Write(p)
+	}
+}
+
+// half is the beginning of a text frame of 100 bytes.
+var half = []byte{0x81, 0x80 | 100, 0, 0, 0, 0, 'x'}
+
+// text is a whole text frame; its mask is zero.
+func text(s string) []byte { return append([]byte{0x81, 0x80 | byte(len(s)), 0, 0, 0, 0}, s...) }
+
+const joinText = `{"type":"join","rtm":{"userId":"u"}}`
+
+func TestClientThatStopsInTheMiddleOfAFrame(t *testing.T) {
+	for name, say := range map[string]func(s *stage, c net.Conn){
+		"before it joined": func(_ *stage, c net.Conn) { write(c, half) },
+		"after it was refused": func(_ *stage, c net.Conn) {
+			write(c, text("x"), half)
+		},
+		"in a message that is too long": func(_ *stage, c net.Conn) {
+			write(c, []byte{0x81, 0x80 | 126, 0xff, 0xff, 0, 0, 0, 0}, make([]byte, 9000))
+		},
+		"after its session ended": func(s *stage, c net.Conn) {
+			write(c, text(joinText))
+			synctest.Wait()
+			s.sessions.last().client.End(session.Ending{Reason: session.EndRevoked})
+			synctest.Wait()
+			write(c, text("x"), half)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				c, done := s.raw()
+				began := time.Now()
+				say(s, c)
+				<-done
+				if took := time.Since(began); took > 25*time.Second {
+					t.Errorf("was kept for %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestNoWriterWaitsForAConnectionThatIsClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		c, _ := s.raw()
+		write(c, text(joinText))
+		synctest.Wait()
+		client := s.sessions.last().client
+		client.End(session.Ending{Reason: session.EndRevoked})
+		synctest.Wait()
+		write(c, text("x"), half)
+		began := time.Now()
+		if client.Push(session.Push{}) == nil {
+			t.Error("a push to a connection that is closing succeeded")
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the push took %s", took)
+		}
+	})
+}
+
+func TestFloodOfPingsIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		c, done := s.raw()
+		write(c, text(joinText))
+		synctest.Wait()
+		go func() {
+			for range 10_000 {
+				if _, err := c.Write([]byte{0x89, 0x80, 0, 0, 0, 0}); err != nil {
+					return
+				}
+			}
+		}()
+		<-done
+		wait(time.Minute)
+		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+			t.Errorf("the session was told %v", said)
+		}
+	})
+}
+
+func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(c *Config) { c.JoinRate = 10 })
+		for range 1000 { // not well formed: costs nobody a turn
+			p := s.dial()
+			p.send(`{"type":"resume"}`)
+			p.closed(protocol.CloseMalformed)
+		}
+		p := s.dial()
+		p.send(`{"type":"resume","session":"S","key":"K"}`)
+		if m := p.read(); m["type"] != protocol.TypeJoined {
+			t.Fatalf("an idle node answered %v", m)
+		}
+		for range 1000 {
+			p := s.dial()
+			p.send(`{"type":"resume","session":"S","key":"K"}`)
+			m := p.read()
+			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(longestWait.Milliseconds()) {
+				t.Fatalf("told to wait %v ms", m["afterMs"])
+			}
+		}
+	})
+}
+
+func TestDrainSpreadsThoseWhoComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		stays := s.join()
+		go stays.read()
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			s.hub.Drain(t.Context(), time.Hour)
+		}()
+		synctest.Wait()
+		var most float64
+		for range 50 {
+			p := s.dial()
+			p.send(`{"type":"resume","session":"S","key":"K"}`)
+			before := p.closed(protocol.CloseDrain)
+			most = max(most, before[0]["afterMs"].(float64))
+		}
+		if most < float64(time.Minute.Milliseconds()) {
+			t.Errorf("all of them may come back within %v ms", most)
+		}
+		_ = stays.socket.CloseNow()
+		<-drained
+	})
+}
+
+func TestDrainStopsTellingWhenItIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		for range 300 { // who read nothing
+			s.join()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		s.hub.Drain(ctx, time.Minute)
+		if took := time.Since(began); took > 6*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		c, _ := s.raw()
+		s.sessions.beforeJoined = func() { _ = c.Close() }
+		write(c, text(joinText))
+		wait(time.Minute)
+		outcomes := make(map[string]bool)
+		for _, o := range []string{"lost", "internal"} {
+			outcomes[o] = counted(t, s, o)
+		}
+		if !outcomes["lost"] || outcomes["internal"] {
+			t.Errorf("outcomes %v", outcomes)
+		}
+	})
+}

@@ -55,9 +55,9 @@ func (p *Policy) Terms(ttl time.Duration, now Instant) (Terms, error) {
 // Check reports the first setting that cannot work.
 func (p *Policy) Check() error {
 	switch {
-	case p.MinTTL < 4*time.Second:
+	case p.MinTTL < 3*time.Second:
 		// Expiries are whole seconds, and half of the rest is head start.
-		return errors.New("min-ttl: want at least 4s, or tokens would be due again as soon as they are made")
+		return errors.New("min-ttl: want at least 3s, or tokens would be due again as soon as they are made")
 	case p.MaxTTL < p.MinTTL || p.MaxTTL > MaxLifetime:
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
 	case p.TTL < p.MinTTL || p.TTL > p.MaxTTL:

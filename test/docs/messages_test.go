@@ -90,7 +90,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"tokens that run out": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=2s ack-timeout=1m").dial(t, seen)
+		s := startNode(t, "ttl=3s ack-timeout=1m").dial(t, seen)
 		s.send(join)
 		s.expect("joined")
 		s.expect("token-privilege-will-expire")
@@ -99,7 +99,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"the end of what a session may have": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=2s max-session=2s").dial(t, seen)
+		s := startNode(t, "ttl=3s max-session=3s").dial(t, seen)
 		s.send(join)
 		s.expect("joined")
 		if m := s.expect("ended"); m["reason"] != "expired" {

@@ -157,7 +157,7 @@ func TestDrainSpreadsThoseWhoComeLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
 		stays := s.join()
-		go stays.read()
+		go func() { _, _, _ = stays.socket.Read(t.Context()) }()
 		drained := make(chan struct{})
 		go func() {
 			defer close(drained)

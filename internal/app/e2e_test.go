@@ -23,7 +23,7 @@ import (
 type network struct {
 	mu    sync.Mutex
 	ports map[string]*port // guarded by mu, by address
-	conns []net.Conn       // guarded by mu; the clients' ends
+	conns []*cable         // guarded by mu; the clients' ends
 }
 
 // port is a listener on the network.
@@ -86,9 +86,54 @@ func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error)
 		return nil, ctx.Err()
 	}
 	n.mu.Lock()
-	n.conns = append(n.conns, ours)
-	n.mu.Unlock()
-	return ours, nil
+	defer n.mu.Unlock()
+	c := &cable{Conn: ours, unplugged: make(chan struct{}), closed: make(chan struct{})}
+	n.conns = append(n.conns, c)
+	return c, nil
+}
+
+// cable is a client's end of a connection. Unplugged, it is half open: nothing
+// arrives, nothing fails.
+type cable struct {
+	net.Conn
+	unplugged chan struct{}
+	closed    chan struct{}
+	once      sync.Once
+}
+
+func (c *cable) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	select {
+	case <-c.unplugged:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (c *cable) Write(p []byte) (int, error) {
+	select {
+	case <-c.unplugged:
+		return len(p), nil
+	default:
+		return c.Conn.Write(p)
+	}
+}
+
+func (c *cable) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// unplug makes all connections half open.
+func (n *network) unplug() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		close(c.unplugged)
+	}
+	n.conns = nil
 }
 
 // cut breaks some of the connections.
@@ -132,13 +177,13 @@ func newWorld(t *testing.T) *world {
 
 const serviceAddress = "127.0.0.1:8080"
 
-func (w *world) startNode() *node { return w.startNodeWith("") }
+func (w *world) startNode() *node { return w.startNodeWith(func(*Config) {}) }
 
-func (w *world) startNodeWith(sessionSecret string) *node {
+func (w *world) startNodeWith(change func(*Config)) *node {
 	return start(w.t, func(c *Config) {
 		c.Listen = serviceAddress
 		c.DrainWindow = 5 * time.Second
-		c.SessionSecret = sessionSecret
+		change(c)
 	}, w.network.listen)
 }
 
@@ -239,16 +284,34 @@ func TestCallsSurviveBrokenConnectionsAndRestarts(t *testing.T) {
 	})
 }
 
+// A network that goes without a word is noticed by the heartbeat, on both sides.
+func TestCallsSurviveHalfOpenConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.startNodeWith(func(c *Config) { c.Heartbeat = 5 * time.Second })
+		const calls = 5
+		for i := range calls {
+			w.call(uint32(i+1), 90)
+		}
+		for range 10 {
+			time.Sleep(2 * time.Minute) // bubble
+			w.network.unplug()
+		}
+		time.Sleep(time.Minute) // bubble
+		w.verdict(calls)
+	})
+}
+
 // A node that cannot read a client's key has it join afresh; the call goes on
 // with the new session's tokens.
 func TestCallsSurviveALostSessionSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		n := w.startNodeWith("the secret of the first node")
+		n := w.startNodeWith(func(c *Config) { c.SessionSecret = "the secret of the first node" })
 		w.call(1, 60)
 		time.Sleep(10 * time.Minute) // bubble
 		n.stop()
-		w.startNodeWith("another secret that nobody told")
+		w.startNodeWith(func(c *Config) { c.SessionSecret = "another secret that nobody told" })
 		time.Sleep(10 * time.Minute) // bubble
 		w.verdict(1)
 	})

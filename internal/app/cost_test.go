@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,8 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,11 +121,55 @@ func measureIdle(b *testing.B, handler http.Handler) {
 	}()
 	for b.Loop() {
 		before := memory()
-		release := hold(b, listener.Addr().String(), count)
+		clients := hold(b, listener.Addr().String(), count)
 		perConnection := float64(memory()-before) / float64(count)
-		release()
+		clients.release()
 		b.ReportMetric(perConnection, "B/conn")
 	}
+}
+
+// BenchmarkRenewal reports the processor time that one renewal costs the node,
+// kernel included: the client asks (renew), two tokens are minted and pushed,
+// the client acks, the schedule is set. A renewal that falls due by itself
+// saves reading the question.
+func BenchmarkRenewal(b *testing.B) {
+	count := idleConnections
+	if testing.Short() {
+		count = 100
+	}
+	a, err := New(testConfig(), quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = a.public.Serve(a.publicListener)
+	}()
+	defer func() {
+		_ = a.public.Close()
+		_ = a.opsListener.Close()
+		a.hub.Close()
+		<-served
+	}()
+	clients := hold(b, a.Addr().String(), count)
+	defer clients.release()
+	before, renewals := processorTime(b), 0
+	for b.Loop() {
+		clients.renew()
+		renewals += count
+	}
+	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(renewals), "cpu-µs/renewal")
+}
+
+// processorTime is what the process has used so far, in user and kernel mode.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // memory is what the process uses, garbage aside.
@@ -134,8 +182,16 @@ func memory() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
+// clients are connections that another process holds.
+type clients struct {
+	child  *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	b      *testing.B
+}
+
 // hold has another process open connections and join on each.
-func hold(b *testing.B, address string, count int) (release func()) {
+func hold(b *testing.B, address string, count int) *clients {
 	b.Helper()
 	child := exec.CommandContext(b.Context(), os.Args[0])
 	child.Env = append(os.Environ(), dialEnv+"="+address+" "+strconv.Itoa(count))
@@ -151,14 +207,31 @@ func hold(b *testing.B, address string, count int) (release func()) {
 	if err := child.Start(); err != nil {
 		b.Fatal(err)
 	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		b.Fatalf("%q, %v", line, err)
+	c := &clients{child: child, stdin: stdin, stdout: bufio.NewReader(stdout), b: b}
+	c.ready()
+	return c
+}
+
+func (c *clients) ready() {
+	c.b.Helper()
+	if line, err := c.stdout.ReadString('\n'); line != "ready\n" {
+		c.b.Fatalf("%q, %v", line, err)
 	}
-	return func() {
-		_ = stdin.Close()
-		if err := child.Wait(); err != nil {
-			b.Fatal(err)
-		}
+}
+
+// renew has each client ask for tokens and ack them, atOnce of them at a time.
+func (c *clients) renew() {
+	c.b.Helper()
+	if _, err := io.WriteString(c.stdin, "renew\n"); err != nil {
+		c.b.Fatal(err)
+	}
+	c.ready()
+}
+
+func (c *clients) release() {
+	_ = c.stdin.Close()
+	if err := c.child.Wait(); err != nil {
+		c.b.Fatal(err)
 	}
 }
 
@@ -170,12 +243,15 @@ func holdConnections(order string) error {
 	if err != nil {
 		return err
 	}
-	for i := range count {
+	conns := make([]net.Conn, count)
+	part := make([]byte, 4096)
+	for i := range conns {
 		c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", address)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
+		conns[i] = c
 		request := fmt.Appendf(nil, "GET /v1/ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", address)
 		request = append(request, frame(fmt.Sprintf(`{"type":"join","rtc":{"channel":"c","uid":%d},"rtm":{"userId":"%d"}}`, i, i))...)
@@ -185,7 +261,6 @@ func holdConnections(order string) error {
 		// The answer to the handshake ends with an empty line; after that comes
 		// the answer to the join, which is long enough to be told from it.
 		for seen := ""; !strings.Contains(seen, `"joined"`); {
-			part := make([]byte, 4096)
 			n, err := c.Read(part)
 			if err != nil {
 				return fmt.Errorf("connection %d: %q: %w", i, seen, err)
@@ -193,7 +268,44 @@ func holdConnections(order string) error {
 			seen += string(part[:n])
 		}
 	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	orders := bufio.NewScanner(os.Stdin)
+	for seq := 2; ; seq++ {
+		fmt.Println("ready")
+		if !orders.Scan() {
+			return orders.Err()
+		}
+		var parts sync.WaitGroup
+		failed := make(chan error, atOnce)
+		for part := range slices.Chunk(conns, (len(conns)+atOnce-1)/atOnce) {
+			parts.Go(func() { failed <- renewAll(part, seq) })
+		}
+		parts.Wait()
+		close(failed)
+		for err := range failed {
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// atOnce is how many clients renew at the same time.
+const atOnce = 64
+
+// renewAll has one client after the other ask for tokens and ack them.
+func renewAll(conns []net.Conn, seq int) error {
+	part := make([]byte, 4096)
+	ack := frame(fmt.Sprintf(`{"type":"ack","seq":%d}`, seq))
+	for i, c := range conns {
+		if _, err := c.Write(frame(`{"type":"renew"}`)); err != nil {
+			return err
+		}
+		if n, err := c.Read(part); err != nil || !bytes.Contains(part[:n], fmt.Appendf(nil, `"seq":%d,`, seq)) {
+			return fmt.Errorf("connection %d, seq %d: %q, %w", i, seq, part[:n], err)
+		}
+		if _, err := c.Write(ack); err != nil {
+			return err
+		}
+	}
+	return nil
 }

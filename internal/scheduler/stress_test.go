@@ -1,0 +1,177 @@
+package scheduler
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+)
+
+// TestManyHandsOnTheSameSessions has several goroutines do anything to each of
+// many sessions, through connections whose writes fail now and then, and asks
+// for order on every connection and for nothing left at the end. It is for the
+// race detector, too.
+func TestManyHandsOnTheSameSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Policy.ResumeWindow = 3 * time.Second
+		c.Policy.MaxSession = 5 * time.Minute
+		c.Concurrency = 4
+		s := start(t, c)
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() {
+				g := &gang{t: t, s: s}
+				g.join()
+				var hands sync.WaitGroup
+				for range 4 {
+					hands.Go(func() {
+						for range 150 {
+							pass(rand.N(3 * time.Second))
+							g.act()
+						}
+					})
+				}
+				hands.Wait()
+			})
+		}
+		all.Wait()
+		s.whole(t)
+		wait(30 * time.Minute) // all terms are over
+		s.whole(t)
+		if n := len(s.entries) + s.queue.Len() + len(s.ended.endings); n != 0 {
+			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.entries), s.queue.Len(), len(s.ended.endings))
+		}
+		for state, gauge := range s.metrics.sessions {
+			if got := testutil.ToFloat64(gauge); got != 0 {
+				t.Errorf("%v sessions count as in state %d", got, state)
+			}
+		}
+	})
+}
+
+// gang is all that has, or had, the key to one session.
+type gang struct {
+	t *testing.T
+	s *Scheduler
+
+	mu   sync.Mutex
+	tabs []*tab // guarded by mu
+}
+
+func (g *gang) join() {
+	first := &tab{t: g.t}
+	a, err := g.s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: 10 * time.Second}, first)
+	if err != nil {
+		g.t.Error(err)
+		return
+	}
+	g.keep(first, a)
+}
+
+func (g *gang) keep(c *tab, a session.Attachment) {
+	c.mu.Lock()
+	c.attachment = a
+	c.mu.Unlock()
+	g.mu.Lock()
+	g.tabs = append(g.tabs, c)
+	g.mu.Unlock()
+}
+
+// any is one of the tabs, and what it knows.
+func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
+	g.mu.Lock()
+	c := g.tabs[rand.N(len(g.tabs))]
+	g.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attachment, c.joined, c.seq
+}
+
+// act does anything at all, with what one tab has and the key of another.
+func (g *gang) act() {
+	a, _, seq := g.any()
+	_, key, _ := g.any()
+	ticket := session.Resume{Session: key.Session, Key: key.Key, Seq: seq}
+	switch rand.N(12) {
+	case 0:
+		a.Detach()
+	case 1, 2:
+		a.Renew()
+	case 3, 4, 5:
+		_ = a.Ack(seq)
+	case 6:
+		_ = a.Nack(seq, "code", "message")
+	case 7, 8:
+		if rand.N(2) == 0 {
+			ticket.ExpiresAt = time.Now().Unix() + rand.N(int64(20))
+		}
+		c := &tab{t: g.t, flaky: true}
+		if a, err := g.s.Resume(ticket, c); err == nil {
+			g.keep(c, a)
+		}
+	case 9, 10:
+		ticket.SeqUnknown = rand.N(2) == 0
+		_, _ = g.s.RenewByKey(ticket)
+	default:
+		if rand.N(20) == 0 {
+			a.Leave()
+		}
+	}
+}
+
+// tab is a connection that checks what it is told.
+type tab struct {
+	t     *testing.T
+	flaky bool // its writes fail now and then
+
+	mu          sync.Mutex
+	attachment  session.Attachment // guarded by mu
+	joined      session.Joined     // guarded by mu
+	seq         uint64             // guarded by mu
+	expiresAt   int64              // guarded by mu
+	ended, lost bool               // guarded by mu
+}
+
+func (c *tab) Joined(j session.Joined) error {
+	c.mu.Lock()
+	c.joined = j
+	c.mu.Unlock()
+	return c.Push(j.Push)
+}
+
+func (c *tab) Push(p session.Push) error {
+	if c.flaky && rand.N(8) == 0 {
+		return errGone
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p.Seq < c.seq || p.Tokens.ExpiresAt < c.expiresAt || c.ended || c.lost {
+		c.t.Errorf("seq %d until %d, after %d until %d; ended %v, lost %v", p.Seq, p.Tokens.ExpiresAt, c.seq, c.expiresAt, c.ended, c.lost)
+	}
+	c.seq, c.expiresAt = p.Seq, p.Tokens.ExpiresAt
+	return nil
+}
+
+func (c *tab) End(session.Ending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		c.t.Error("ended twice")
+	}
+	c.ended = true
+}
+
+func (c *tab) Lost() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost {
+		c.t.Error("lost twice")
+	}
+	c.lost = true
+}

@@ -20,10 +20,11 @@ import (
 
 // conn is one client's connection. It implements session.Client.
 type conn struct {
-	hub    *Hub
-	socket *websocket.Conn
-	net    *guardedConn  // what the socket is made of
-	gone   chan struct{} // closed when the reader has ended
+	hub     *Hub
+	socket  *websocket.Conn
+	net     *guardedConn  // what the socket is made of
+	gone    chan struct{} // closed when the reader has ended
+	handled chan error    // what came of a message
 
 	sayBy    atomic.Int64 // by when the client must have said something, on the hub's clock
 	attached atomic.Bool
@@ -36,7 +37,7 @@ type conn struct {
 
 func newConn(h *Hub, socket *websocket.Conn, n *guardedConn) *conn {
 	c := &conn{
-		hub: h, socket: socket, net: n, gone: make(chan struct{}),
+		hub: h, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error),
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
 	}
 	c.sayBy.Store(int64(h.now() + h.config.JoinTimeout))
@@ -69,20 +70,13 @@ func (c *conn) serve() {
 var errClosing = errors.New("closing")
 
 // readAll handles messages until there are no more.
-//
-// Each is handled on a stack that lasts no longer: decoding and minting take 8
-// KiB of it, which this goroutine would keep for as long as the connection is
-// open, while waiting takes less than 4 KiB. That is a third of an idle
-// connection's memory, for less than a microsecond a message.
 func (c *conn) readAll() error {
-	handled := make(chan error)
 	for {
 		data, release, err := c.read()
 		if err != nil {
 			return err
 		}
-		go func() { handled <- c.handle(data) }()
-		err = <-handled
+		err = c.hub.workers.handle(c, data)
 		release()
 		if err != nil {
 			return err

@@ -21,8 +21,9 @@
 //
 // # Who does what
 //
-// One goroutine per connection reads, and has each message handled before it
-// reads the next, so that calls into the session come one at a time. Whoever has something to say writes it, under a write deadline that
+// One goroutine per connection reads, and has each message handled by a worker
+// before it reads the next, so that calls into the session come one at a time.
+// Whoever has something to say writes it, under a write deadline that
 // the connection sets itself; the WebSocket library serialises frames. A client
 // that does not read costs its writer one deadline, once: its connection is
 // closed with 4002. Closing runs beside the reader, for as long as the closing

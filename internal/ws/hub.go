@@ -69,6 +69,7 @@ type Hub struct {
 	admit   *rate.Limiter
 	slots   *rate.Limiter // hands out times to come back at
 	seed    maphash.Seed
+	workers *workers
 
 	running  sync.WaitGroup // readers, closers and writers of farewells
 	drainsBy atomic.Int64   // the end of the drain on the hub's clock, 0 = none
@@ -98,7 +99,7 @@ func New(c Config) (*Hub, error) {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 5 * time.Second
 	}
-	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), metrics: newMetrics(c.Registerer)}
+	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers(), metrics: newMetrics(c.Registerer)}
 	if c.JoinRate > 0 {
 		h.admit = rate.NewLimiter(rate.Limit(c.JoinRate), max(1, int(c.JoinRate)))
 		h.slots = rate.NewLimiter(rate.Limit(c.JoinRate), 1)
@@ -230,6 +231,7 @@ func (h *Hub) Close() {
 			c.cut(protocol.CloseGoingAway)
 		}
 	}
+	h.workers.stop() // readers that are left still get theirs
 	h.running.Wait()
 }
 

@@ -41,9 +41,10 @@
 // commit puts it back. What a client holds is known only by its acks.
 //
 // A session that this node has never heard of is made from its resume key,
-// which says all that is needed. One that ended is remembered until its terms
-// run out, so that its keys stay dead; but a session that nobody came back to
-// in time is forgotten, and its key opens it anew.
+// which says all that is needed. One that was ended on purpose is remembered
+// for as long as a key to it can be good, so that its keys stay dead (the last
+// million of them, see graveyard); but a session that nobody came back to in
+// time is forgotten, and its key opens it anew.
 //
 // # What is guaranteed
 //

@@ -330,5 +330,8 @@ func (s *Scheduler) forgetEnded() {
 
 // log writes one line about a session. e.mu is held.
 func (s *Scheduler) log(e *entry, level slog.Level, message string, args ...any) {
+	if !s.config.Logger.Enabled(context.Background(), level) { // acks are logged at debug level, on the push path
+		return
+	}
 	s.config.Logger.With("session", e.id).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
 }

@@ -91,6 +91,9 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 // held, and the caller must commit or abandon.
 func (s *Scheduler) reopen(r session.Resume) (*entry, session.Instant, error) {
 	now := s.clock.now()
+	if err := r.Check(); err != nil {
+		return nil, now, err
+	}
 	key, err := s.config.Sealer.Open(r.Session, r.Key)
 	if err != nil {
 		return nil, now, err
@@ -121,9 +124,8 @@ func (s *Scheduler) takeUp(e *entry, key session.Key, r session.Resume, now sess
 	if err := e.session.Admit(key.Epoch); err != nil {
 		return err
 	}
-	acked, err := e.session.Confirm(r.Seq, r.ExpiresAt, now)
-	s.confirmed(acked)
-	return err
+	s.confirmed(e.session.Confirm(r.Seq, r.ExpiresAt, now))
+	return nil
 }
 
 // confirmed counts a renewal that the client confirmed in passing.

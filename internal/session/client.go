@@ -24,6 +24,14 @@ type Resume struct {
 	ExpiresAt int64
 }
 
+// Check refuses what no client can mean, before anything is touched for it.
+func (r Resume) Check() error {
+	if r.Seq > MaxSeq {
+		return Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
+	}
+	return nil
+}
+
 // Client is what a session does to its connection. Calls for one session come
 // one at a time. No method blocks for longer than a write deadline, and none
 // calls back into the Attachment.

@@ -124,9 +124,6 @@ func (s *Session) State() State { return s.state }
 // Epoch numbers the newest attachment.
 func (s *Session) Epoch() uint64 { return s.epoch }
 
-// Seq is that of the newest bundle.
-func (s *Session) Seq() uint64 { return s.issued.seq }
-
 // Issued reports whether any bundle was minted here, as against on a node that
 // is gone.
 func (s *Session) Issued() bool { return s.minted }
@@ -162,11 +159,8 @@ func (s *Session) Admit(epoch uint64) error {
 // Confirm takes the client's claim, made while it comes back, to have applied
 // bundle seq and, when it says so, to hold tokens until expiresAt (Unix
 // seconds). It makes up for an ack that was lost on the way, and for a node
-// that knows no more than the key.
-func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) (Acked, error) {
-	if seq > MaxSeq {
-		return Acked{}, Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
-	}
+// that knows no more than the key. seq is at most MaxSeq, see Resume.Check.
+func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) Acked {
 	var a Acked
 	switch {
 	case s.issued.seq == 0 && expiresAt > 0:
@@ -179,7 +173,7 @@ func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) (Acked, erro
 		a = s.settle(now)
 	}
 	s.issued.seq = max(s.issued.seq, seq)
-	return a, nil
+	return a
 }
 
 // settle makes the newest bundle the one that the client surely has.
@@ -195,7 +189,7 @@ func (s *Session) settle(now Instant) Acked {
 // AssumeTaken takes a client that asks over HTTP, and does not say what it has,
 // to have what it was last given there.
 func (s *Session) AssumeTaken(now Instant) Acked {
-	if s.pending == nil || s.pending.sent {
+	if p := s.pending; p == nil || p.sent || p.refused {
 		return Acked{}
 	}
 	return s.settle(now)

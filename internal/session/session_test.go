@@ -94,9 +94,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 	if err := w.s.Admit(1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.s.Confirm(1, 0, w.now); err != nil {
-		t.Fatal(err)
-	}
+	w.s.Confirm(1, 0, w.now)
 	p := w.attach()
 	if p.Seq != 3 || p.Rejoin || p.Attempt != 1 {
 		t.Fatalf("resumed with %+v", p)
@@ -195,7 +193,7 @@ func TestFutureSeqIsRefused(t *testing.T) {
 	for name, f := range map[string]func() error{
 		"ack":   func() error { _, err := w.s.Ack(2, w.now); return err },
 		"nack":  func() error { _, err := w.s.Nack(2, w.now); return err },
-		"claim": func() error { _, err := w.s.Confirm(MaxSeq+1, 0, w.now); return err },
+		"claim": func() error { return Resume{Seq: MaxSeq + 1}.Check() },
 	} {
 		var refused *Error
 		if err := f(); !errors.As(err, &refused) || refused.Code != CodeBadRequest {
@@ -239,7 +237,7 @@ func TestOnlyTheNewestProvenKeyOpens(t *testing.T) {
 	if err := resume(1); err != nil { // key 2 was lost on its way; hands out key 3
 		t.Fatalf("the key whose successor was lost: %v", err)
 	}
-	w.ack(w.s.Seq()) // key 3 has arrived
+	w.ack(w.s.issued.seq) // key 3 has arrived
 	for _, old := range []uint64{1, 2} {
 		var ended *EndedError
 		if err := resume(old); !errors.As(err, &ended) || ended.Reason != EndSuperseded {
@@ -316,12 +314,22 @@ func TestResumeConfirmsWhatTheClientApplied(t *testing.T) {
 	w.due(Renew)
 	w.issue(CauseSchedule)
 	w.s.Detach(1, w.now) // the ack was lost with the connection
-	a, err := w.s.Confirm(2, 0, w.now)
-	if err != nil || !a.Settled {
-		t.Fatalf("confirm: %+v, %v", a, err)
+	if a := w.s.Confirm(2, 0, w.now); !a.Settled {
+		t.Fatalf("confirm: %+v", a)
 	}
 	if p := w.attach(); p.Seq != 3 || p.PreviousExpiresAt == 0 {
 		t.Fatalf("push %+v", p)
+	}
+}
+
+func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	if _, err := w.s.Nack(1, w.now); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.Asked(w.now) != Renew {
+		t.Fatal("the SDK refused these tokens")
 	}
 }
 
@@ -341,9 +349,7 @@ func TestSessionRebuiltFromItsKey(t *testing.T) {
 			if c.expiresIn != 0 {
 				claim = w.now.Unix() + c.expiresIn
 			}
-			if _, err := w.s.Confirm(17, claim, w.now); err != nil {
-				t.Fatal(err)
-			}
+			w.s.Confirm(17, claim, w.now)
 			p := w.attach()
 			if p.Seq != 18 || p.Rejoin != c.rejoin || w.s.Epoch() != 5 || p.PreviousExpiresAt != claim {
 				t.Fatalf("push %+v, epoch %d", p, w.s.Epoch())
@@ -368,9 +374,7 @@ func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
-	if _, err := w.s.Confirm(1, w.now.Unix()+1e9, w.now); err != nil {
-		t.Fatal(err)
-	}
+	w.s.Confirm(1, w.now.Unix()+1e9, w.now)
 	issuedAt, expiresAt, err := w.s.Lifetime(w.now)
 	if err != nil || expiresAt-issuedAt > int64(w.s.Terms.TTL/time.Second) {
 		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)

@@ -39,7 +39,10 @@ type Config struct {
 	// longest that one may name. Whole seconds.
 	TTL, MaxTTL time.Duration
 	Origins     origin.Policy
-	Logger      *slog.Logger
+	// LocalOnly takes only requests addressed to this machine by a name of
+	// its own; others, from web pages that found their way here, get 421.
+	LocalOnly bool
+	Logger    *slog.Logger
 	// WebSocket serves /v1/ws.
 	WebSocket http.Handler
 	// Page serves everything that is not an endpoint. May be nil.
@@ -91,6 +94,13 @@ type route struct {
 // http.ServeMux would redirect what it thinks unclean, and a channel may be
 // named "." or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
+		a.write(w, http.StatusMisdirectedRequest, problem{
+			"without credentials only localhost is served; see --auth and --insecure",
+			session.CodeForbidden, http.StatusMisdirectedRequest,
+		})
+		return
+	}
 	parts, err := split(r.URL)
 	if err != nil {
 		a.fail(w, err)

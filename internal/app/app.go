@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -89,18 +88,15 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 		page = demo.Handler()
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, TTL: c.Policy.TTL, MaxTTL: c.Policy.MaxTTL, Origins: origins,
+		Minter: mint, Renewer: sched, TTL: c.Policy.TTL, MaxTTL: c.Policy.MaxTTL,
+		Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), WebSocket: hub, Page: page,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a := &App{config: c, logger: logger, scheduler: sched, hub: hub, health: &health{}}
-	var public http.Handler = handler
-	if c.Auth == "none" && !c.Insecure {
-		public = localOnly(handler)
-	}
-	a.public = newServer(public, writeTimeout, logger.With("component", "http"))
+	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
 	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
 	if a.publicListener, err = listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -187,23 +183,6 @@ func newServer(h http.Handler, write time.Duration, logger *slog.Logger) *http.S
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-}
-
-// localOnly takes requests that were addressed to this machine by a name of its
-// own. A loopback address keeps other machines out, but not a web page whose
-// host name was made to resolve to it.
-func localOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = strings.Trim(r.Host, "[]")
-		}
-		if !isLoopbackHost(host) {
-			http.Error(w, "without credentials only localhost is served; see --auth and --insecure", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // newSealer seals resume keys under the configured secret, or one derived from

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
+	"refresher/internal/origin"
 	"refresher/internal/session"
 )
 
@@ -72,14 +71,5 @@ func isLoopback(address string) (bool, error) {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false, fmt.Errorf("want a port from 0 to 65535; have %q", port)
 	}
-	return isLoopbackHost(host), nil
-}
-
-// isLoopbackHost reports whether host is this machine to itself.
-func isLoopbackHost(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return origin.IsLoopback(host), nil
 }

@@ -4,6 +4,8 @@ package origin
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -65,6 +67,27 @@ func (p Policy) Allows(origin, host string) bool {
 		}
 	}
 	return false
+}
+
+// IsLoopback reports whether host, a name or an address without a port, is this
+// machine to itself.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// AddressesLoopback reports whether host, the value of a Host header, is one of
+// this machine's names to itself. A web page whose host name was made to
+// resolve to a loopback address sends that name.
+func AddressesLoopback(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil { // no port
+		name = strings.Trim(host, "[]")
+	}
+	return IsLoopback(name)
 }
 
 // matches compares label by label, so that a star stands for exactly one.

@@ -39,13 +39,13 @@ func (c *callCommand) Run() error {
 		return err
 	}
 	call := &call{out: os.Stdout, command: c}
+	call.client = client.New(client.Config{URL: c.URL, Join: join, Apply: call.apply, Notice: call.notice})
 	if c.Edge != "" {
 		if call.edge, err = dialEdge(stop.second, c.Edge, call); err != nil {
 			return err
 		}
 		defer call.edge.close()
 	}
-	call.client = client.New(client.Config{URL: c.URL, Join: join, Apply: call.apply, Notice: call.notice})
 	ctx, cancel := context.WithCancel(stop.second)
 	defer cancel()
 	leaving := context.AfterFunc(stop.first, func() {
@@ -164,6 +164,14 @@ func (c *call) rejoin(ctx context.Context, b client.Bundle) error {
 	}
 	c.say(word, "#%d, tokens for %s last until %s", b.Seq, services(b.Tokens), clock(b.ExpiresAt()))
 	return nil
+}
+
+// warned is told what the edge reports by itself.
+func (c *call) warned(l edgeLine) {
+	c.say("edge", "%s (%s)", l.Event, l.Leg)
+	if l.Event == protocol.TypeWillExpire {
+		c.client.Renew()
+	}
 }
 
 func (c *call) notice(n client.Notice) {

@@ -58,7 +58,7 @@ func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error
 				e.answers <- l
 				continue
 			}
-			call.say("edge", "%s (%s)", l.Event, l.Leg)
+			call.warned(l)
 		}
 	})
 	return e, nil

@@ -34,7 +34,7 @@ func (b *bundle) build006(channel, user string, privileges ...accesstoken.Privil
 		AppCertificate: *b.minter.certificate,
 		ChannelName:    channel,
 		UidStr:         user,
-		Ts:             b.issuedAt + maxLifetime,
+		Ts:             b.issuedAt + uint32(maxLifetime),
 		Salt:           b.salt,
 		Message:        make(map[uint16]uint32, len(privileges)),
 	}

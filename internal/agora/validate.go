@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"time"
 	"unicode/utf8"
 
 	"refresher/internal/session"
@@ -16,8 +17,8 @@ const (
 	maxRTMUser  = 64
 	maxChatUser = 64
 
-	// maxLifetime is 24 hours in seconds; Agora cuts what is longer.
-	maxLifetime = 24 * 60 * 60
+	// maxLifetime is in seconds.
+	maxLifetime = int64(session.MaxLifetime / time.Second)
 	// hexDigits is the length of an App ID and of an App Certificate.
 	hexDigits = 32
 )

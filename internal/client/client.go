@@ -112,6 +112,8 @@ type Client struct {
 	session, key string
 	seq          uint64 // last applied
 	expiresAt    int64  // of the tokens applied, Unix seconds
+	renewBefore  time.Duration
+	lead         time.Duration // of the server's clock over ours
 }
 
 // New makes a Client.
@@ -123,8 +125,10 @@ func New(c Config) *Client {
 	return &Client{config: c, renew: make(chan struct{}, 1), leave: make(chan struct{}, 1)}
 }
 
-// Renew asks for fresh tokens now, as when the SDK's own warning fired; while
-// there is no connection, once there is one.
+// Renew is to be called when the SDK itself warns that its tokens run out. It
+// asks for fresh ones if the server should have pushed them by then, as the
+// protocol wants it: an SDK whose tokens live under 30 s warns as soon as it
+// has them.
 func (c *Client) Renew() { nudge(c.renew) }
 
 // Leave ends the session; Run returns then.
@@ -173,6 +177,11 @@ func (c *Client) Run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// overdue reports whether the server should have renewed the tokens by now.
+func (c *Client) overdue(now time.Time) bool {
+	return time.Unix(c.expiresAt, 0).Sub(now.Add(c.lead)) < c.renewBefore
 }
 
 // backoff is the wait after so many failures in a row: anything up to a bound

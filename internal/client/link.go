@@ -82,7 +82,9 @@ func (l *link) loop(ctx context.Context, incoming <-chan []byte, broken <-chan e
 		case <-l.silence.C:
 			err = errors.New("the server does not answer")
 		case <-l.client.renew:
-			err = l.send(ctx, protocol.ClientMessage{Type: protocol.TypeRenew})
+			if l.client.overdue(time.Now()) {
+				err = l.send(ctx, protocol.ClientMessage{Type: protocol.TypeRenew})
+			}
 		case <-l.client.leave:
 			err = l.send(ctx, protocol.ClientMessage{Type: protocol.TypeLeave})
 		case <-ctx.Done():
@@ -184,6 +186,8 @@ func (l *link) handle(ctx context.Context, data []byte) error {
 func (l *link) joined(ctx context.Context, m protocol.Joined) error {
 	c := l.client
 	c.session, c.key = m.Session, m.Key
+	c.renewBefore = time.Duration(m.RenewBefore) * time.Second
+	c.lead = time.Until(time.UnixMilli(m.Now))
 	if m.Heartbeat > 0 {
 		l.heartbeat.Reset(time.Duration(m.Heartbeat) * time.Second)
 	}

@@ -90,6 +90,16 @@ func CloseForEnd(reason session.EndReason) CloseCode {
 	}
 }
 
+// CloseForReturn is the code to refuse a client with that comes back to a
+// session which has ended so: also one that was left is over, not just now
+// left.
+func CloseForReturn(reason session.EndReason) CloseCode {
+	if reason == session.EndSuperseded {
+		return CloseSuperseded
+	}
+	return CloseEnded
+}
+
 // StatusForError is the HTTP status that goes with a refusal.
 func StatusForError(code session.Code) int {
 	switch code {

@@ -16,7 +16,7 @@
 //	      │ nothing in time (4408)              │ silent (4001), does not read (4002),
 //	      ▼                                     ▼ drain (1012), connection lost
 //	┌──────────────────────────────────────────────────┐
-//	│ closing: final message, close frame, 5 s at most │──► detached from its session
+//	│ closing: final message, close frame, in deadlines│──► detached from its session
 //	└──────────────────────────────────────────────────┘
 //
 // # Who does what

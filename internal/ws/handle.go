@@ -143,11 +143,7 @@ func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Durat
 // *session.EndedError; what else it may be stays in the log.
 func (c *conn) refuse(err error) error {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
-		code := protocol.CloseEnded // also for one that was left: there is nothing to come back to
-		if ended.Reason == session.EndSuperseded {
-			code = protocol.CloseSuperseded
-		}
-		return c.close(code, string(ended.Reason), protocol.FromEnding(ended.Ending))
+		return c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
 	}
 	refused := public(err)
 	if refused.Code == session.CodeInternal {

@@ -71,7 +71,7 @@ type Hub struct {
 	seed    maphash.Seed
 	workers *workers
 
-	running  sync.WaitGroup // readers, closers and writers of farewells
+	running  sync.WaitGroup // readers, workers and closers
 	drainsBy atomic.Int64   // the end of the drain on the hub's clock, 0 = none
 	shards   [shardCount]shard
 }

@@ -17,7 +17,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_joins_total",
-			Help: "First messages of connections, by outcome: joined, resumed, sent away (drain, overload), or the code of the refusal.",
+			Help: "First messages of connections, by outcome: joined, resumed, sent away (drain, overload), ended, lost before the answer, or the code of the refusal.",
 		}, []string{"outcome"}),
 		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_connections_closed_total",

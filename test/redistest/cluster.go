@@ -1,0 +1,167 @@
+package redistest
+
+import (
+	"context"
+	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What servers log when a replica has all that its master has.
+const (
+	replicaSynced = `MASTER <-> REPLICA sync: (Finished with success|Master accepted a Partial Resynchronization)`
+	masterSynced  = `Synchronization with replica \S+ succeeded`
+)
+
+const clusterIsUp = `Cluster state changed: ok`
+
+// masters is how many shards a cluster has, and so how many replicas.
+const masters = 3
+
+// Cluster is a Redis Cluster of three masters with a replica each.
+type Cluster struct {
+	// Servers are all six, the three first masters before their replicas.
+	Servers []*Server
+
+	t   testing.TB
+	ids map[*Server]string
+}
+
+// StartCluster runs a cluster, and returns when all its nodes know each other
+// and every replica is synchronised.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	began := time.Now()
+	c := &Cluster{t: t, ids: make(map[*Server]string)}
+	create := []string{"--cluster", "create"}
+	for range 2 * masters {
+		s := Start(
+			t,
+			"cluster-enabled yes",
+			"cluster-node-timeout 1500",
+			// As it is where nobody changes it: while one shard has no master, no
+			// node takes commands for any shard. That is the worst that a client
+			// meets in a failover, and makes every node log the begin and the end.
+			"cluster-require-full-coverage yes",
+			// Nodes list a replica to clients once its master has sent it
+			// something, were it a ping; those come every ten seconds otherwise.
+			"repl-ping-replica-period 1",
+		)
+		c.Servers = append(c.Servers, s)
+		c.ids[s] = s.Do("CLUSTER", "MYID")
+		create = append(create, s.Addr())
+	}
+	c.cli(append(create, "--cluster-replicas", "1", "--cluster-yes")...)
+	for _, s := range c.Servers {
+		s.await(began, clusterIsUp)
+		s.await(began, replicaSynced+"|"+masterSynced)
+	}
+	return c
+}
+
+// cli runs redis-cli.
+func (c *Cluster) cli(args ...string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "redis-cli", args...) //nolint:gosec // the arguments are this package's own.
+	cmd.Env = []string{}                                  // it takes passwords from there
+	if output, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("redistest: redis-cli (make setup installs it): %v\n%s", err, output)
+	}
+}
+
+// URL is the cluster's address as a client takes it, with the three first
+// masters: redis+cluster://host:port?addr=host:port&addr=host:port.
+func (c *Cluster) URL() string {
+	return manyURL("redis+cluster", c.Servers[:masters], nil)
+}
+
+// MasterOf is the master that has the key, according to a node that runs.
+func (c *Cluster) MasterOf(key string) *Server {
+	c.t.Helper()
+	witness := anyAnswering(c.t, c.Servers)
+	slot, err := strconv.Atoi(witness.Do("CLUSTER", "KEYSLOT", key))
+	if err != nil {
+		c.t.Fatalf("redistest: CLUSTER KEYSLOT: %v", err)
+	}
+	// One node a line: id, address, flags, master, three numbers, state of the
+	// link, and then the ranges of slots, which only a master has.
+	const slotsField = 8
+	nodes := witness.Do("CLUSTER", "NODES")
+	for line := range strings.Lines(nodes) {
+		fields := strings.Fields(line)
+		for _, slots := range fields[min(slotsField, len(fields)):] {
+			if !inRange(slot, slots) {
+				continue
+			}
+			for s, id := range c.ids {
+				if id == fields[0] {
+					return s
+				}
+			}
+		}
+	}
+	c.t.Fatalf("redistest: no master has slot %d of %q:\n%s", slot, key, nodes)
+	return nil
+}
+
+// inRange tells whether a range such as 0-5460, or a single slot, has the slot.
+func inRange(slot int, slots string) bool {
+	first, last, ok := strings.Cut(slots, "-")
+	if !ok {
+		last = first
+	}
+	low, err := strconv.Atoi(first)
+	if err != nil {
+		return false
+	}
+	high, err := strconv.Atoi(last)
+	return err == nil && low <= slot && slot <= high
+}
+
+// AwaitFailover returns when a replica has taken the place of a master that was
+// killed or paused, and every node that runs knows it.
+func (c *Cluster) AwaitFailover(dead *Server) {
+	c.t.Helper()
+	if dead.answers() {
+		c.t.Fatalf("redistest: await the failover of %s: it runs: kill or pause it first", dead.Addr())
+	}
+	failed := `(about|Marking node) ` + c.ids[dead]
+	for _, s := range c.Servers {
+		if s.answers() {
+			// Up means that every slot has a master that is not failed.
+			s.await(dead.gone, failed, clusterIsUp)
+		}
+	}
+}
+
+// anyAnswering is the first server that runs.
+func anyAnswering(t testing.TB, servers []*Server) *Server {
+	t.Helper()
+	for _, s := range servers {
+		if s.answers() {
+			return s
+		}
+	}
+	t.Fatal("redistest: all servers are killed or paused")
+	return nil
+}
+
+// manyURL is the address of several servers: the first as the host, the others
+// as parameters addr.
+func manyURL(scheme string, servers []*Server, query url.Values) string {
+	u := url.URL{Scheme: scheme, Host: servers[0].Addr()}
+	var parameters []string
+	if len(query) > 0 {
+		parameters = append(parameters, query.Encode())
+	}
+	for _, s := range servers[1:] {
+		parameters = append(parameters, "addr="+s.Addr()) // readable: its colon needs no escape
+	}
+	u.RawQuery = strings.Join(parameters, "&")
+	return u.String()
+}

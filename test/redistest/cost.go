@@ -1,0 +1,64 @@
+package redistest
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CPU is the processor time that the server's main thread, which carries out all
+// commands, has taken since it started.
+func (s *Server) CPU() time.Duration {
+	s.t.Helper()
+	info := s.info("cpu")
+	var total time.Duration
+	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+		seconds, ok := info[field+"_main_thread"]
+		if !ok { // Not every system can tell the threads apart.
+			seconds = info[field]
+		}
+		spent, err := time.ParseDuration(seconds + "s")
+		if err != nil {
+			s.t.Fatalf("redistest: INFO cpu: %s: %v", field, err)
+		}
+		total += spent
+	}
+	return total
+}
+
+// UsedMemory is how many bytes the server has allocated.
+func (s *Server) UsedMemory() int64 {
+	s.t.Helper()
+	return s.number("memory", "used_memory")
+}
+
+// Commands counts the commands that the server has carried out since it started,
+// those within scripts and transactions too. What Do and Try ran counts, what
+// this package asked for itself does not. Replicas and sentinels talk to their
+// servers in commands as well: there, the count grows by itself.
+func (s *Server) Commands() int64 {
+	s.t.Helper()
+	own := s.own.Load() + 1 // logging in to ask
+	return s.number("stats", "total_commands_processed") - own
+}
+
+func (s *Server) number(section, field string) int64 {
+	s.t.Helper()
+	n, err := strconv.ParseInt(s.info(section)[field], 10, 64)
+	if err != nil {
+		s.t.Fatalf("redistest: INFO %s: %s: %v", section, field, err)
+	}
+	return n
+}
+
+func (s *Server) info(section string) map[string]string {
+	s.t.Helper()
+	fields := make(map[string]string)
+	for line := range strings.Lines(s.Do("INFO", section)) {
+		if field, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[field] = value
+		}
+	}
+	s.own.Add(1)
+	return fields
+}

@@ -1,0 +1,154 @@
+package redistest
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// masterName is what the sentinels call the master they watch.
+const masterName = "main"
+
+// Sentinel is a master and its replica, watched by three sentinels.
+type Sentinel struct {
+	// Servers are the two that hold data: the first master, the first replica.
+	Servers []*Server
+	// Sentinels are the three that watch them.
+	Sentinels []*Server
+
+	t testing.TB
+}
+
+// StartSentinel runs a master, a replica and three sentinels, and returns when
+// the replica is synchronised and every sentinel knows all the others.
+func StartSentinel(t testing.TB) *Sentinel {
+	t.Helper()
+	began := time.Now()
+	master := Start(t)
+	replica := Start(t, "replicaof "+loopback+" "+strconv.Itoa(master.port))
+	// A sentinel asks the master for its replicas at once, and then not again
+	// for a while.
+	replica.await(began, replicaSynced)
+	master.await(began, masterSynced)
+
+	g := &Sentinel{t: t, Servers: []*Server{master, replica}}
+	monitor := []string{
+		"sentinel monitor " + masterName + " " + loopback + " " + strconv.Itoa(master.port) + " 2",
+		"sentinel down-after-milliseconds " + masterName + " 1000",
+		// A failover that came to nothing is tried again after twice this time.
+		"sentinel failover-timeout " + masterName + " 3000",
+	}
+	for range 3 {
+		s := newServer(t, sentinelKind)
+		s.start(monitor...)
+		// Sentinels find each other through what they publish, every two seconds
+		// otherwise, and wait four of these periods before they make a replica of
+		// a former master. They ask for a server's state every ten seconds; here
+		// every one, and no more often: a state three times so old counts as
+		// unknown, but a replica without its master is asked once a second.
+		s.Do("SENTINEL", "DEBUG", "PUBLISH-PERIOD", "200", "INFO-PERIOD", "1000")
+		g.Sentinels = append(g.Sentinels, s)
+	}
+	for _, s := range g.Sentinels {
+		s.await(began, `\+slave slave `)
+		s.await(began, `\+sentinel sentinel `, `\+sentinel sentinel `)
+	}
+	return g
+}
+
+// URL is the address as a client takes it, with all three sentinels:
+// redis+sentinel://host:port?master_name=main&addr=host:port&addr=host:port.
+func (g *Sentinel) URL() string {
+	return manyURL("redis+sentinel", g.Sentinels, url.Values{"master_name": {masterName}})
+}
+
+// Master is the server that the sentinels name as the master.
+func (g *Sentinel) Master() *Server {
+	g.t.Helper()
+	reply := anyAnswering(g.t, g.Sentinels).Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
+	addr := strings.Replace(reply, "\n", ":", 1)
+	for _, s := range g.Servers {
+		if s.Addr() == addr {
+			return s
+		}
+	}
+	g.t.Fatalf("redistest: the sentinels name a master that is none of theirs: %s", reply)
+	return nil
+}
+
+// Failover has the sentinels make the replica the master, and returns when all
+// of them have and the former master is a synchronised replica. Until it is, for
+// about a second, it is a second master, and what is written there is lost. A
+// former master that was killed must have been restarted.
+func (g *Sentinel) Failover() {
+	g.t.Helper()
+	former := g.Master()
+	replica := g.replicaOf(former)
+	if err := g.awaitInquiries(replica); err != nil {
+		g.t.Fatalf("redistest: wait for the sentinels to ask %s for its state: %v", replica.Addr(), err)
+	}
+	began := time.Now()
+	anyAnswering(g.t, g.Sentinels).Do("SENTINEL", "FAILOVER", masterName)
+	g.awaitSwitch(began, former)
+	former.await(began, replicaSynced)
+}
+
+// KillMaster ends the master as a crash would, and returns it when all sentinels
+// have made the replica the master. There is no replica until it is restarted.
+func (g *Sentinel) KillMaster() (former *Server) {
+	g.t.Helper()
+	former = g.Master()
+	g.replicaOf(former)
+	former.Kill()
+	g.awaitSwitch(former.gone, former)
+	return former
+}
+
+// replicaOf returns the other server when it is a synchronised replica.
+func (g *Sentinel) replicaOf(master *Server) *Server {
+	g.t.Helper()
+	replica := g.Servers[0]
+	if replica == master {
+		replica = g.Servers[1]
+	}
+	replica.await(replica.began, replicaSynced)
+	return replica
+}
+
+// awaitInquiries returns when every sentinel has asked a server for its state.
+// One that was made a replica has closed their connections. For up to a second
+// they have none, and do not take it for a replica that could be a master.
+func (g *Sentinel) awaitInquiries(s *Server) error {
+	conn, replies, err := s.send("MONITOR")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var sentinels int
+	for _, sentinel := range g.Sentinels {
+		if sentinel.answers() {
+			sentinels++
+		}
+	}
+	for asked := make(map[string]bool); len(asked) < sentinels; {
+		line, err := decode(replies) // such as: 1795447413.397131 [0 127.0.0.1:50034] "INFO"
+		if err != nil {
+			return err
+		}
+		if client, ok := strings.CutSuffix(line, `] "INFO"`); ok {
+			asked[client[strings.LastIndex(client, " ")+1:]] = true
+		}
+	}
+	return nil
+}
+
+func (g *Sentinel) awaitSwitch(since time.Time, former *Server) {
+	g.t.Helper()
+	for _, s := range g.Sentinels {
+		if s.answers() {
+			s.await(since, `\+switch-master `+masterName+` `+loopback+` `+strconv.Itoa(former.port)+` `)
+		}
+	}
+}

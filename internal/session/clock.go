@@ -25,3 +25,9 @@ func (i Instant) Until(unix int64) time.Duration {
 // at is the monotonic moment at which the wall clock, left alone, will show
 // the second unix.
 func (i Instant) at(unix int64) time.Duration { return i.Mono + i.Until(unix) }
+
+// wallAt is what the wall clock, left alone, shows at the monotonic moment m.
+func (i Instant) wallAt(m time.Duration) time.Duration { return i.Wall + (m - i.Mono) }
+
+// WallMs is wallAt in Unix milliseconds.
+func (i Instant) WallMs(m time.Duration) int64 { return i.wallAt(m).Milliseconds() }

@@ -14,6 +14,9 @@ const (
 	Repeat
 	// GiveUp: nothing came back; close the connection as dead.
 	GiveUp
+	// Unreachable: the tokens of a session that nobody is connected to are
+	// about to run out. Report it, once for each bundle.
+	Unreachable
 	// RunOut: the tokens of a session that nobody is connected to are dead.
 	// Count it, once.
 	RunOut
@@ -23,6 +26,9 @@ const (
 
 // never is a deadline that does not come.
 const never = time.Duration(1<<63 - 1)
+
+// returnGrace is how long a client may be away before that is worth a report.
+const returnGrace = 10 * time.Second
 
 // due is when the newest bundle wants to be renewed.
 func (s *Session) due() time.Duration {
@@ -53,13 +59,23 @@ func (s *Session) Deadline() time.Duration {
 		}
 		return max(d, s.notBefore)
 	case Detached:
-		if !s.ranOut {
+		switch {
+		case !s.missed && !s.final():
+			return s.missedAt()
+		case !s.ranOut:
 			return s.issued.expires
 		}
 		return s.windowEnds()
 	default:
 		return never
 	}
+}
+
+// missedAt is when a renewal is due that nobody is there for. A connection that
+// was lost just now is mostly back in a moment.
+func (s *Session) missedAt() time.Duration {
+	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
+	return min(max(s.due(), s.detachedAt+grace), s.issued.expires)
 }
 
 // windowEnds is when a session that nobody came back to is over.
@@ -76,6 +92,10 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 		return Expire, ""
 	}
 	if s.state == Detached {
+		if !s.missed && !s.final() {
+			s.missed = true
+			return Unreachable, CauseSchedule
+		}
 		if !s.ranOut {
 			s.ranOut = true
 			return RunOut, ""

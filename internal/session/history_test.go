@@ -121,6 +121,10 @@ func (h *history) Wait(t *rapid.T) {
 			t.Fatalf("given up after %d silent tries", h.s.silent)
 		}
 		h.s.Detach(h.s.Epoch(), h.now)
+	case Unreachable:
+		if attached {
+			t.Fatal("unreachable with its client there")
+		}
 	case RunOut, Expire:
 		if attached && h.now.Unix() < h.s.Terms.Until {
 			t.Fatal("ended under its client, before its time")
@@ -187,6 +191,25 @@ func (h *history) Resume(t *rapid.T) {
 	}
 	h.s.Confirm(rapid.Uint64Range(0, h.last.Seq).Draw(t, "seq"), 0, h.now)
 	h.took(h.s.Attach(h.mint(), h.now))
+}
+
+// Move has another node go on with it, from nothing but its record.
+func (h *history) Move(t *rapid.T) {
+	if h.s.State() == Ended {
+		t.Skip("ended")
+	}
+	r := h.s.Record("", h.now)
+	was := h.s
+	h.s = Restore(r, was.policy, h.now)
+	if was.State() == Detached {
+		if moved := h.s.Record("", h.now); moved != r {
+			t.Fatalf("recorded as %+v, was %+v", moved, r)
+		}
+		// Wall-clock times are whole seconds and milliseconds.
+		if d := h.s.Deadline() - was.Deadline(); d.Abs() > time.Second && h.lead == 0 {
+			t.Fatalf("the deadline moved by %s", d)
+		}
+	}
 }
 
 // Step sets the wall clock ahead; setting it back may shorten nothing, but the

@@ -92,10 +92,11 @@ type Session struct {
 	issued  bundle   // the newest bundle minted
 	pending *pending // set while issued is not confirmed
 
-	minted     bool          // a bundle was issued by this very value
+	minted     bool          // a bundle was issued, here or by the node whose record this was made from
 	silent     int           // pushes in a row without an answer
 	nacks      int           // refusals in a row
 	detachedAt time.Duration // while Detached
+	missed     bool          // while Detached: that nobody is there to renew for was reported
 	ranOut     bool          // while Detached: its tokens ran out
 	reported   bool          // the end of the held tokens was reported
 	notBefore  time.Duration // a failed renewal is not tried again before this
@@ -124,8 +125,8 @@ func (s *Session) State() State { return s.state }
 // Epoch numbers the newest attachment.
 func (s *Session) Epoch() uint64 { return s.epoch }
 
-// Issued reports whether any bundle was minted here, as against on a node that
-// is gone.
+// Issued reports whether any bundle of it is known to have been minted, as
+// against a session that is made from its key alone.
 func (s *Session) Issued() bool { return s.minted }
 
 // RenewBefore is the head start of the session's renewals, in whole seconds.
@@ -156,21 +157,29 @@ func (s *Session) Admit(epoch uint64) error {
 	return nil
 }
 
+// Fence raises the epoch to at least this one, which another node was refused
+// for its sake.
+func (s *Session) Fence(epoch uint64) { s.epoch = max(s.epoch, epoch) }
+
 // Confirm takes the client's claim, made while it comes back, to have applied
 // bundle seq and, when it says so, to hold tokens until expiresAt (Unix
 // seconds). It makes up for an ack that was lost on the way, and for a node
-// that knows no more than the key. seq is at most MaxSeq, see Resume.Check.
+// that knows less than the client. seq is at most MaxSeq, see Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) Acked {
 	var a Acked
+	// Bounded by what the session can have been given, so that a made-up
+	// expiry cannot stretch the tokens that follow.
+	expiresAt = min(expiresAt, now.Unix()+int64(s.Terms.TTL/time.Second))
 	switch {
-	case s.issued.seq == 0 && expiresAt > 0:
-		// Bounded by what the session can have been given, so that a
-		// made-up expiry cannot stretch the tokens that follow.
-		expiresAt = min(expiresAt, now.Unix()+int64(s.Terms.TTL/time.Second))
-		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
-		s.issued = s.held
 	case s.pending != nil && seq >= s.issued.seq:
 		a = s.settle(now)
+	case s.pending != nil:
+	case expiresAt > s.issued.expiresAt && (seq > s.issued.seq || !s.issued.known()):
+		// A bundle that this node was never told of.
+		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
+		s.issued = s.held
+	case seq >= s.issued.seq:
+		s.held = s.issued
 	}
 	s.issued.seq = max(s.issued.seq, seq)
 	return a
@@ -244,7 +253,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
-	s.minted, s.renewBy, s.notBefore, s.ranOut = true, 0, 0, false
+	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut = true, 0, 0, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	return s.Repeat(now)
 }

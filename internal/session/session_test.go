@@ -273,6 +273,11 @@ func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
 	w.pass(10 * time.Second)
 	lost := w.now.Mono
 	w.s.Detach(1, w.now)
+	wait := w.passTo()
+	if wait > returnGrace || w.now.Mono >= w.s.issued.expires {
+		t.Fatalf("nobody there for a renewal, noticed after %s", wait)
+	}
+	w.due(Unreachable)
 	w.passTo()
 	if w.now.Mono != w.s.issued.expires {
 		t.Fatalf("woke at %s, tokens run out at %s", w.now.Mono, w.s.issued.expires)
@@ -289,6 +294,11 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
 	w.s.Detach(1, w.now)
+	wait := w.passTo()
+	if before := w.s.RenewBefore(); wait < time.Hour-2*before || wait > time.Hour-before {
+		t.Fatalf("nobody there for a renewal, noticed after %s", wait)
+	}
+	w.due(Unreachable)
 	w.passTo()
 	w.due(RunOut)
 	w.due(Expire) // the window was over long before

@@ -1,0 +1,71 @@
+package session
+
+import "time"
+
+// Record is what other nodes must know of a session to go on with it: all but
+// its connection, and the tokens of an unconfirmed bundle, in whose place new
+// ones are minted. It is plain data; two records of the same session are the
+// same when they are == (a session never changes its Identity in place).
+type Record struct {
+	Key
+	// Proven is the newest epoch whose key the client has shown to have.
+	Proven uint64
+	State  State
+	// Reason is why it ended, while it has.
+	Reason EndReason
+
+	// Seq and ExpiresAt (Unix seconds) are those of the newest bundle
+	// minted, HeldSeq and HeldExpiresAt of the newest that the client surely
+	// has; an expiry of 0 is not known.
+	Seq, HeldSeq             uint64
+	ExpiresAt, HeldExpiresAt int64
+
+	// DetachedAt is since when nobody is connected, in Unix milliseconds,
+	// while Detached.
+	DetachedAt int64
+	// Missed, RanOut and Reported are what has been told of its newest
+	// tokens: that nobody is there to renew them for, that they ran out
+	// with nobody there, that the client lost its own.
+	Missed, RanOut, Reported bool
+}
+
+// Ending is the end of the session, as a client is told of it.
+func (r *Record) Ending() Ending { return Ending{Reason: r.Reason, AccessEndsAt: r.ExpiresAt} }
+
+// Record is the session as it stands. reason counts once it has ended.
+func (s *Session) Record(reason EndReason, now Instant) Record {
+	r := Record{
+		Key: s.Key(), Proven: s.proven, State: s.state,
+		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
+		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
+		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
+	}
+	switch s.state {
+	case Detached:
+		r.DetachedAt = now.wallAt(s.detachedAt).Milliseconds()
+	case Ended:
+		r.Reason = reason
+	case Attached:
+	}
+	return r
+}
+
+// Restore makes a session from the record that another node, or this one, left
+// of it. Its connection is not here, so one that was Attached is Detached from
+// now on.
+func Restore(r Record, policy *Policy, now Instant) *Session {
+	s := New(r.Key, policy, now)
+	s.proven = r.Proven
+	s.issued = bundle{r.Seq, r.ExpiresAt, now.at(r.ExpiresAt)}
+	s.held = bundle{r.HeldSeq, r.HeldExpiresAt, now.at(r.HeldExpiresAt)}
+	s.minted = r.Seq > 0
+	s.missed, s.ranOut, s.reported = r.Missed, r.RanOut, r.Reported
+	switch r.State {
+	case Detached:
+		s.detachedAt = min(now.Mono, now.Mono-(now.Wall-time.Duration(r.DetachedAt)*time.Millisecond))
+	case Ended:
+		s.state = Ended
+	case Attached:
+	}
+	return s
+}

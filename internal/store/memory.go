@@ -1,0 +1,268 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// ErrForeign says that a session's record was written by a newer release.
+var ErrForeign = errors.New("the record was written by a newer release")
+
+// maxGraves bounds how many ended sessions Memory remembers, by the shard: a
+// million in all, some 100 MB. It is reached by a loop of joins and leaves; the
+// key of the one that was left first then opens it again.
+const maxGraves = 1_000_000 / Shards
+
+// Memory is the embedded store: that of a node which has no Redis, and of the
+// tests. Several nodes of one process can share it. It is safe for concurrent
+// use.
+type Memory struct {
+	now    func() time.Time
+	mu     sync.Mutex
+	shards [Shards]memoryShard                   // guarded by mu
+	leases map[string]time.Time                  // guarded by mu; until when, by node
+	watch  map[string]map[*func(string)]struct{} // guarded by mu, by node
+}
+
+type memoryShard struct {
+	generation string
+	records    map[string]Record
+	due        map[string]int64 // Unix milliseconds; what a sorted set is in Redis
+	graves     []grave          // in the order of burial
+}
+
+type grave struct {
+	id    string
+	until int64 // Unix seconds
+}
+
+// NewMemory makes an empty one. now is the store's clock.
+func NewMemory(now func() time.Time) *Memory {
+	m := &Memory{now: now, leases: make(map[string]time.Time), watch: make(map[string]map[*func(string)]struct{})}
+	for i := range m.shards {
+		m.shards[i].reset("1")
+	}
+	return m
+}
+
+func (s *memoryShard) reset(generation string) {
+	*s = memoryShard{
+		generation: generation, records: make(map[string]Record),
+		due: make(map[string]int64),
+	}
+}
+
+// Lose empties the store, as a Redis is that restarts without its data.
+func (m *Memory) Lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.leases)
+	for i := range m.shards {
+		m.shards[i].reset(m.shards[i].generation + "1")
+	}
+}
+
+// Len is how many sessions the store holds, and how many graves.
+func (m *Memory) Len() (open, graves int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.shards {
+		s := &m.shards[i]
+		open += len(s.due)
+		graves += len(s.records) - len(s.due)
+	}
+	return open, graves
+}
+
+// Grip makes g.Node the owner of a session. The error is a *session.EndedError
+// when the session was ended, or the key is not its newest.
+func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.shards[ShardOf(g.Session)]
+	old, ok := s.records[g.Session]
+	if !ok {
+		return Held{Epoch: g.Epoch + 1}, nil
+	}
+	if err := Refusal(&old, g.Epoch); err != nil {
+		return Held{}, err
+	}
+	r := old
+	r.Epoch = max(old.Epoch, g.Epoch) + 1
+	r.Proven = max(old.Proven, g.Epoch)
+	r.Node, r.Rev, r.State = g.Node, 0, session.Detached
+	if g.Attach {
+		r.State = session.Attached
+	}
+	r.DueMs = m.now().Add(Lease).UnixMilli()
+	s.records[g.Session], s.due[g.Session] = r, r.DueMs
+	m.notify(old.Node, g.Node, g.Session)
+	return Held{Epoch: r.Epoch, Record: old, Known: true}, nil
+}
+
+// Refusal is why a key of this epoch does not open the session any more: a
+// *session.EndedError, or nil.
+func Refusal(old *Record, epoch uint64) error {
+	switch {
+	case old.State == session.Ended && old.Reason != session.EndExpired:
+		return &session.EndedError{Ending: old.Ending()}
+	case epoch < old.Proven:
+		return &session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded, AccessEndsAt: old.ExpiresAt}}
+	}
+	return nil
+}
+
+// Save writes records, each by itself, and tells what became of each.
+func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	outcomes := make([]Outcome, len(records))
+	for i := range records {
+		outcomes[i] = m.save(&records[i])
+	}
+	return outcomes, nil
+}
+
+func (m *Memory) save(r *Record) Outcome {
+	s := &m.shards[ShardOf(r.Session)]
+	old, ok := s.records[r.Session]
+	if ok {
+		if Outdated(&old, r) {
+			return Outcome{Verdict: Saved}
+		}
+		switch v := Judge(&old, r); v {
+		case Saved:
+			m.notify(old.Node, r.Node, r.Session)
+		case Dead:
+			return Outcome{Verdict: v, Ending: old.Ending()}
+		default:
+			return Outcome{Verdict: v}
+		}
+	}
+	switch {
+	case r.Gone():
+		delete(s.records, r.Session)
+		delete(s.due, r.Session)
+	case r.Buried():
+		s.bury(*r)
+	default:
+		s.records[r.Session], s.due[r.Session] = *r, r.DueMs
+	}
+	return Outcome{Verdict: Saved}
+}
+
+// bury keeps of a session what its end was.
+func (s *memoryShard) bury(r Record) {
+	r.Identity = session.Identity{}
+	s.records[r.Session] = r
+	delete(s.due, r.Session)
+	s.graves = append(s.graves, grave{r.Session, r.Forget()})
+	if len(s.graves) > maxGraves {
+		s.dig(s.graves[0])
+		s.graves = slices.Delete(s.graves, 0, 1)
+	}
+}
+
+// dig up one grave.
+func (s *memoryShard) dig(g grave) {
+	if r, ok := s.records[g.id]; ok && r.Buried() && r.Forget() == g.until {
+		delete(s.records, g.id)
+	}
+}
+
+// notify tells the owner before that the session is another's now.
+func (m *Memory) notify(before, node, id string) {
+	if before == node {
+		return
+	}
+	for tell := range m.watch[before] {
+		(*tell)(id)
+	}
+}
+
+// Sweep renews node's lease in every shard and hands it what is overdue.
+// leaving gives the lease up instead.
+func (m *Memory) Sweep(_ context.Context, node string, leaving bool) [Shards]Swept {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var swept [Shards]Swept
+	now := m.now()
+	if leaving {
+		delete(m.leases, node)
+	} else {
+		m.leases[node] = now.Add(Lease)
+	}
+	for i := range m.shards {
+		s := &m.shards[i]
+		swept[i].Generation = s.generation
+		if len(s.graves) > 0 {
+			s.forget(now)
+		}
+		if len(s.due) > 0 && !leaving {
+			swept[i].Overdue = m.claim(s, node, now)
+		}
+	}
+	return swept
+}
+
+// claim hands the sweeper the overdue sessions of owners that are gone.
+func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
+	var overdue []string
+	late := now.Add(-Slack).UnixMilli()
+	for id, due := range s.due {
+		if due <= late {
+			overdue = append(overdue, id)
+		}
+	}
+	slices.SortFunc(overdue, func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.due[a], s.due[b]), cmp.Compare(a, b))
+	})
+	var claimed []Record
+	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
+		r := s.records[id]
+		s.due[id] = now.Add(Lease).UnixMilli() // whoever it is will have dealt with it by then
+		if r.Node != node && m.leases[r.Node].After(now) {
+			continue
+		}
+		r.Node = node
+		s.records[id] = r
+		claimed = append(claimed, r)
+	}
+	return claimed
+}
+
+// forget digs up the graves whose time is over.
+func (s *memoryShard) forget(now time.Time) {
+	s.graves = slices.DeleteFunc(s.graves, func(g grave) bool {
+		over := g.until <= now.Unix()
+		if over {
+			s.dig(g)
+		}
+		return over
+	})
+}
+
+// Watch calls notice for each session that another node takes from this one,
+// until ctx is done. connected is called once notices can arrive; what was
+// taken before that may have gone unnoticed. notice and connected must not block
+// or call the store.
+func (m *Memory) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
+	m.mu.Lock()
+	if m.watch[node] == nil {
+		m.watch[node] = make(map[*func(string)]struct{})
+	}
+	m.watch[node][&notice] = struct{}{}
+	m.mu.Unlock()
+	connected()
+	<-ctx.Done()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.watch[node], &notice)
+	return nil
+}

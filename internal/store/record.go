@@ -1,0 +1,202 @@
+package store
+
+import (
+	"hash/fnv"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Format is the version of the records that this release writes. A record with
+// a higher one was written by a newer release, and is left alone.
+const Format = 1
+
+// Shards is how many parts the sessions are spread over.
+const Shards = 64
+
+// ShardOf is the shard of a session, 0 to Shards-1. It is the same on every
+// node and in every release.
+func ShardOf(id string) int {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return int(h.Sum32() % Shards)
+}
+
+// Times of the leases, on the store's clock.
+const (
+	// Lease is for how long a node owns its sessions without a word.
+	Lease = 10 * time.Second
+	// SweepEvery is how often a node sweeps, and renews its lease.
+	SweepEvery = 2 * time.Second
+	// Slack is how long a session may be overdue before somebody asks.
+	Slack = 2 * time.Second
+)
+
+// SweepLimit is how many overdue sessions of one shard a sweep looks at.
+const SweepLimit = 256
+
+// Record is a session as a store keeps it.
+type Record struct {
+	session.Record
+	// Node is the owner.
+	Node string
+	// Rev numbers the owner's own writes of one attachment, so that one that
+	// was held up on its way does not undo a later one.
+	Rev uint64
+	// DueMs is when the session next needs attention, in Unix milliseconds;
+	// of one that has ended, when it did.
+	DueMs int64
+	// Told is what the customer's back end has been told of.
+	Told Told
+}
+
+// Told is a set of announcements that were delivered.
+type Told uint8
+
+// The announcements of a session.
+const (
+	ToldJoined      Told = 1 << iota
+	ToldUnreachable      // of its newest bundle
+	ToldEnd
+)
+
+// Has reports whether all of what are in t.
+func (t Told) Has(what Told) bool { return t&what == what }
+
+// Over reports that the session has ended, one way or another.
+func (r *Record) Over() bool { return r.State == session.Ended }
+
+// Gone reports that nothing is to be kept of the session.
+func (r *Record) Gone() bool {
+	return r.State == session.Ended && r.Told.Has(ToldEnd) && r.Reason == session.EndExpired
+}
+
+// Buried reports that only the session's end is to be kept.
+func (r *Record) Buried() bool {
+	return r.State == session.Ended && r.Told.Has(ToldEnd) && r.Reason != session.EndExpired
+}
+
+// graveFor is how long at least the grave of a session is kept that its client
+// ended.
+const graveFor = time.Hour
+
+// Forget is when the grave of a session that was ended on purpose may go, in
+// Unix seconds: when its keys are worth nothing any more, or, if the client
+// ended it itself, when an hour has passed and no token of it works any more.
+// What would come back then is a client that may join as well; and to keep every
+// call that was ever hung up for the days that keys are good would outgrow the
+// live ones.
+func (r *Record) Forget() int64 {
+	if r.Reason == session.EndLeft {
+		return min(max(r.ExpiresAt, r.DueMs/1000+int64(graveFor/time.Second)), r.Terms.Until)
+	}
+	return r.Terms.Until
+}
+
+// Verdict is what became of a record that a node wanted saved.
+type Verdict uint8
+
+const (
+	// Unsaved: the store could not be reached, or said nothing. Try again.
+	Unsaved Verdict = iota
+	// Saved: it is what the store holds now, or the store holds a newer one
+	// of the same owner.
+	Saved
+	// Superseded: a newer attachment has a connection on another node. The
+	// one here is outdated, and so is the record.
+	Superseded
+	// Moved: another node has the session, and no connection that is known
+	// to be newer than the one here. A client that is here must come again.
+	Moved
+	// Dead: the session was ended on purpose, see Outcome.Ending.
+	Dead
+	// Foreign: the record there was written by a newer release.
+	Foreign
+)
+
+// Outcome is a Verdict, with what goes with it.
+type Outcome struct {
+	Verdict Verdict
+	Ending  session.Ending // of Dead
+}
+
+// Judge says whether r may replace the record old of the same session, and if
+// not, why not. Every store answers Save by this rule.
+//
+// The higher epoch wins. Between two nodes with the same epoch, which know of
+// the same attachment, the one wins that knows more of it (see rank). A session
+// that was ended on purpose stays so.
+func Judge(old, r *Record) Verdict {
+	switch {
+	case old.State == session.Ended && old.Reason != session.EndExpired:
+		if r.State == session.Ended && r.Epoch == old.Epoch && r.Node == old.Node && r.Rev >= old.Rev {
+			return Saved // the rest of its end
+		}
+		return Dead
+	case r.Epoch > old.Epoch:
+		return Saved
+	case r.Epoch == old.Epoch && (r.Node == old.Node || r.rank() > old.rank()):
+		return Saved
+	case old.State == session.Attached && old.Epoch > r.Epoch:
+		return Superseded
+	default:
+		return Moved
+	}
+}
+
+// rank orders what two nodes say of the same attachment. That the session was
+// ended on purpose beats all; a connection beats none; and one whose key the
+// client has shown to have beats one that it may never have heard of.
+func (r *Record) rank() int {
+	switch {
+	case r.State == session.Ended && r.Reason != session.EndExpired:
+		return 4
+	case r.State == session.Attached && r.Proven == r.Epoch:
+		return 3
+	case r.State == session.Attached:
+		return 2
+	case r.State == session.Detached:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Outdated reports that r is an earlier write than old of the same owner and
+// attachment, which arrived late. It counts as saved, and changes nothing.
+func Outdated(old, r *Record) bool {
+	return r.Epoch == old.Epoch && r.Node == old.Node && r.Rev < old.Rev
+}
+
+// Grip is a node's wish to go on with a session that it was shown the key to.
+type Grip struct {
+	Session string
+	// Epoch is that of the key.
+	Epoch uint64
+	Node  string
+	// Attach: for a connection, as against a single renewal without one.
+	Attach bool
+}
+
+// Held is what a Grip gave. The store counts the session as the node's from
+// then on, and as attached or not as the Grip says.
+type Held struct {
+	// Epoch is above all that the store and the key know of: the one that
+	// the attachment is to have.
+	Epoch uint64
+	// Record is what the store held before, if Known.
+	Record Record
+	Known  bool
+}
+
+// Swept is what a sweep found in one shard.
+type Swept struct {
+	// Err: the shard could not be reached; the rest is empty.
+	Err error
+	// Generation names the shard's life: another one than the time before
+	// says that records may have been lost.
+	Generation string
+	// Overdue sessions are the sweeper's from now on: their owner is gone,
+	// or it is the sweeper itself, which seems to have lost sight of them.
+	Overdue []Record
+}

@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
+	"refresher/internal/store"
 	"refresher/internal/ws"
 	"refresher/web/demo"
 )
@@ -71,6 +74,7 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 	}
 	sched, err := scheduler.New(scheduler.Config{
 		App: c.AppID, Minter: mint, Sealer: sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
+		Store: store.NewMemory(time.Now), Node: nodeName(),
 		Logger: logger.With("component", "scheduler"), Registerer: registry,
 	})
 	if err != nil {
@@ -201,3 +205,16 @@ func newSealer(c Config) (*session.Sealer, error) {
 	}
 	return session.NewSealer(secrets...)
 }
+
+// nodeName is a name for this process, which no other has or had: the host's,
+// for people, and something random.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "node"
+	}
+	return host[:min(len(host), maxHostName)] + "-" + rand.Text()[:8]
+}
+
+// maxHostName keeps records in Redis small.
+const maxHostName = 24

@@ -20,7 +20,7 @@ type attachment struct {
 func (a *attachment) with(f func(e *entry, now session.Instant) error) error {
 	e := a.entry
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if e.session.State() != session.Attached || e.session.Epoch() != a.epoch {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,6 +30,7 @@ func testConfig(t testing.TB) Config {
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 30 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
+		Store: store.NewMemory(time.Now), Node: "node-" + rand.Text(),
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 }
@@ -39,13 +42,20 @@ func (plainMinter) Mint(_ session.Identity, _ session.Cause, _, expiresAt int64)
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 
-// start runs a scheduler in the test's bubble until the test ends.
+// start runs a scheduler in the test's bubble until the test ends. It is alone
+// with its store, which it has no need to sweep often.
 func start(t *testing.T, c Config) *Scheduler {
+	t.Helper()
+	return run(t, c, time.Minute)
+}
+
+func run(t *testing.T, c Config, sweepEvery time.Duration) *Scheduler {
 	t.Helper()
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.sweepEvery = sweepEvery
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -23,6 +23,8 @@ type metrics struct {
 	lag      prometheus.Histogram
 	ack      prometheus.Histogram
 	margin   prometheus.Histogram
+
+	adopted, lost prometheus.Counter
 }
 
 func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
@@ -55,11 +57,24 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			Buckets: []float64{0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600},
 		}),
 	}
+	moves := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_sessions_moved_total",
+		Help: "Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
+	}, []string{"how"})
+	m.adopted, m.lost = moves.WithLabelValues("adopted"), moves.WithLabelValues("lost")
 	m.renewals.acked = renewals.WithLabelValues("acked")
 	m.renewals.nacked = renewals.WithLabelValues("nacked")
 	m.renewals.expired = renewals.WithLabelValues("expired")
 	m.renewals.ended = renewals.WithLabelValues("ended")
-	r.MustRegister(sessions, renewals, m.lag, m.ack, m.margin, &outlook{
+	r.MustRegister(sessions, renewals, moves, m.lag, m.ack, m.margin, &storeState{
+		outbox: &s.outbox,
+		up: prometheus.NewDesc("refresher_store_up",
+			"1 while all of the store can be reached, else 0.", nil, nil),
+		unwritten: prometheus.NewDesc("refresher_store_unwritten",
+			"Sessions whose last change the store was not told of yet.", nil, nil),
+		dropped: prometheus.NewDesc("refresher_store_dropped_total",
+			"Ends of sessions that the store will not be told of: too many waited for it.", nil, nil),
+	}, &outlook{
 		scheduler: s,
 		atRisk: prometheus.NewDesc("refresher_sessions_at_risk",
 			"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil),
@@ -125,4 +140,29 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(o.atRisk, prometheus.GaugeValue, float64(atRisk))
 	ch <- prometheus.MustNewConstHistogram(o.due, count, sum, buckets)
+}
+
+// storeState reads from the outbox, at each scrape, how the store is.
+type storeState struct {
+	outbox                 *outbox
+	up, unwritten, dropped *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *storeState) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.up
+	ch <- c.unwritten
+	ch <- c.dropped
+}
+
+// Collect implements prometheus.Collector.
+func (c *storeState) Collect(ch chan<- prometheus.Metric) {
+	away, unsaved, dropped := c.outbox.state()
+	up := 1.0
+	if away > 0 {
+		up = 0
+	}
+	ch <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up)
+	ch <- prometheus.MustNewConstMetric(c.unwritten, prometheus.GaugeValue, float64(unsaved))
+	ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(dropped))
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // Minter makes the tokens. It is safe for concurrent use.
@@ -27,6 +29,14 @@ type Config struct {
 	Minter Minter
 	Sealer *session.Sealer
 	Policy session.Policy
+	// Store is what this node shares with others; Node is its name there,
+	// which no other process has or had.
+	Store Store
+	Node  string
+	// Announce tells the customer's back end what happened to a session. It
+	// returns at once, and calls settled from another goroutine when that
+	// is done, or given up for good. Nil: nobody wants to know.
+	Announce func(a Announcement, settled func(delivered bool))
 	// MaxSessions is how many sessions the node takes on by join; resumes
 	// are always taken. Zero is no limit.
 	MaxSessions int
@@ -49,25 +59,20 @@ type Scheduler struct {
 	clock   clock
 	slots   chan struct{}  // one for each push in the making
 	pushes  sync.WaitGroup // the same, to wait for
+	aside   sync.WaitGroup // work that waits for sessions' locks
 	wake    chan struct{}  // tells Run that there is an earlier deadline
 
-	mu      sync.Mutex
-	entries map[string]*entry // open sessions by id; guarded by mu
-	queue   queue             // guarded by mu
-	ended   graveyard         // guarded by mu
-}
+	sweepEvery time.Duration // store.SweepEvery; tests of long days sweep less
 
-// entry is one open session on this node.
-type entry struct {
-	mu      sync.Mutex
-	session *session.Session  // guarded by mu
-	client  session.Client    // guarded by mu; nil while detached
-	counted session.State     // guarded by mu; the state that the metrics know
-	reason  session.EndReason // guarded by mu; set once ended
-	id      string            // fixed
+	outbox    outbox
+	storeAway atomic.Bool  // a part of the store cannot be reached
+	gripAfter atomic.Int64 // the store is not asked before this, on the monotonic clock
 
-	position      // guarded by Scheduler.mu
-	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
+	mu      sync.Mutex
+	entries map[string]*entry         // open sessions by id; guarded by mu
+	queue   queue                     // guarded by mu
+	guests  int                       // entries that were adopted; guarded by mu
+	ended   map[string]session.Ending // ended on purpose, and the store was not told yet; guarded by mu
 }
 
 // clockCheckEvery is how often Run looks whether the wall clock was set.
@@ -82,8 +87,8 @@ const retryAfterError = time.Second
 
 // New makes a Scheduler. Nothing is renewed until Run is called.
 func New(c Config) (*Scheduler, error) {
-	if c.App == "" || c.Minter == nil || c.Sealer == nil || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("scheduler: App, Minter, Sealer, Logger and Registerer are required")
+	if c.App == "" || c.Minter == nil || c.Sealer == nil || c.Store == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("scheduler: App, Minter, Sealer, Store, Node, Logger and Registerer are required")
 	}
 	if err := c.Policy.Check(); err != nil {
 		return nil, err
@@ -92,20 +97,30 @@ func New(c Config) (*Scheduler, error) {
 		c.Concurrency = 1024
 	}
 	s := &Scheduler{
-		config:  c,
-		clock:   newClock(),
+		config: c,
+		clock:  newClock(),
+
+		sweepEvery: store.SweepEvery,
+
 		slots:   make(chan struct{}, c.Concurrency),
 		wake:    make(chan struct{}, 1),
 		entries: make(map[string]*entry),
-		ended:   graveyard{endings: make(map[string]session.Ending)},
+		ended:   make(map[string]session.Ending),
+		outbox:  outbox{wake: make(chan struct{}, 1)},
 	}
 	s.metrics = newMetrics(s, c.Registerer)
 	return s, nil
 }
 
-// Run renews tokens as they fall due, until ctx is done. It returns once the
-// pushes that it began are over.
+// Run renews tokens as they fall due, and keeps the store in step, until ctx is
+// done. It returns once the pushes that it began are over and the store has been
+// told, or could not be in time. Sessions must not be changed any more then.
 func (s *Scheduler) Run(ctx context.Context) error {
+	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	keeper.Go(func() { s.keepStore(keep) })
 	defer s.pushes.Wait()
 	check := time.NewTicker(clockCheckEvery)
 	defer check.Stop()
@@ -133,7 +148,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-check.C:
 			s.checkClock()
-			s.forgetEnded()
 		case <-ctx.Done():
 			return nil
 		}
@@ -150,7 +164,7 @@ func (s *Scheduler) pop() (*entry, time.Duration) {
 // fire does what a session's deadline asks for.
 func (s *Scheduler) fire(e *entry) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	defer s.commit(e)
 	if e.session.State() == session.Ended { // since it was popped
 		return
@@ -170,6 +184,8 @@ func (s *Scheduler) fire(e *entry) {
 		client := e.client
 		s.detach(e, e.session.Epoch(), now)
 		client.Lost()
+	case session.Unreachable:
+		s.log(e, slog.LevelInfo, "nobody is connected, and the tokens run out soon")
 	case session.RunOut:
 		s.ranOut(e, "tokens ran out while nobody was connected")
 	case session.Expire:
@@ -259,21 +275,27 @@ func (s *Scheduler) end(e *entry, reason session.EndReason) {
 	}
 }
 
-// commit brings the queue and the metrics in step with the session, after
-// every change to it. It is the one place where either is written. e.mu is
-// held.
+// commit brings the queue, the store and the metrics in step with the session,
+// after every change to it. It is the one place where any of them is told. e.mu
+// is held.
 func (s *Scheduler) commit(e *entry) {
 	state := e.session.State()
 	s.metrics.moved(e.counted, state)
 	e.counted = state
-	due, expires := e.session.Deadline(), e.session.HeldExpires()
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if state == session.Ended {
+	if e.lost {
 		s.bury(e)
 		return
 	}
+	s.announce(e)
+	if state == session.Ended {
+		s.bury(e)
+		s.tell(e)
+		return
+	}
+	s.tell(e)
+	due, expires := e.session.Deadline(), e.session.HeldExpires()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.atRisk = e.session.Unconfirmed()
 	if s.queue.Set(e, due, expires) {
 		select {
@@ -284,16 +306,27 @@ func (s *Scheduler) commit(e *entry) {
 }
 
 // bury takes an ended session out of the table. One that was ended on purpose
-// is remembered, so that its keys stay dead; one that nobody came back to is
-// not: its key opens it anew, if its terms allow. s.mu is held.
+// is remembered until the store knows, so that its keys stay dead; one that
+// nobody came back to is not: its key opens it anew, if its terms allow.
 func (s *Scheduler) bury(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.entries[e.id] != e { // buried already
 		return
 	}
 	delete(s.entries, e.id)
 	s.queue.Remove(e)
-	if e.reason != session.EndExpired {
-		s.ended.add(e.id, e.session.Ending(e.reason), s.clock.now().Mono+s.config.Policy.MaxSession)
+	s.host(e)
+	if !e.lost && e.reason != session.EndExpired {
+		s.ended[e.id] = e.session.Ending(e.reason)
+	}
+}
+
+// host counts a guest as the node's own. s.mu is held.
+func (s *Scheduler) host(e *entry) {
+	if e.adopted {
+		e.adopted = false
+		s.guests--
 	}
 }
 
@@ -311,21 +344,12 @@ func (s *Scheduler) checkClock() {
 		entries = append(entries, e)
 	}
 	s.mu.Unlock()
-	s.pushes.Go(func() { // aside, since a session may be locked by a slow write
-		for _, e := range entries {
-			e.mu.Lock()
+	for _, e := range entries {
+		e.do(func() {
 			e.session.ClockStepped(step, stepWindow, s.clock.now())
 			s.commit(e)
-			e.mu.Unlock()
-		}
-	})
-}
-
-// forgetEnded lets go of ended sessions whose keys are worth nothing any more.
-func (s *Scheduler) forgetEnded() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended.forget(s.clock.now().Mono)
+		})
+	}
 }
 
 // log writes one line about a session. e.mu is held.

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 func TestSixtyRenewalsOfShortTokens(t *testing.T) {
@@ -206,7 +206,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
 			t.Fatalf("ended %+v", p.got().ended)
 		}
-		for range 2 { // soon after, and long after its tokens are dead
+		for range 2 { // at once, and when the store has been told
 			var ended *session.EndedError
 			if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
 				t.Fatalf("resume: %v", err)
@@ -214,11 +214,14 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			if _, err := s.RenewByKey(p.ticket()); !errors.As(err, &ended) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
-			wait(23 * time.Hour)
+			wait(time.Minute)
+			if n := len(s.entries) + len(s.ended); n != 0 {
+				t.Errorf("%d ended sessions are kept that the store knows of", n)
+			}
 		}
-		wait(2 * time.Hour) // its terms are over, and with them its keys
-		if n := len(s.entries) + len(s.ended.endings) + len(s.ended.order); n != 0 {
-			t.Errorf("%d ended sessions are kept for ever", n)
+		wait(25 * time.Hour) // its terms are over, and with them its keys
+		if open, graves := s.config.Store.(*store.Memory).Len(); open+graves != 0 {
+			t.Errorf("%d ended sessions are kept for ever, and %d graves", open, graves)
 		}
 		var ended *session.EndedError
 		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndExpired {
@@ -356,7 +359,7 @@ func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 		if _, err := s.Join(session.Join{}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
-		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended.order) != 0 {
+		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended) != 0 {
 			t.Fatal("a session that nobody has the key to was kept")
 		}
 	})
@@ -425,23 +428,6 @@ func (m *failingMinter) Mint(id session.Identity, cause session.Cause, issuedAt,
 		return session.Tokens{}, errGone
 	}
 	return plainMinter{}.Mint(id, cause, issuedAt, expiresAt)
-}
-
-func TestGraveyardIsBounded(t *testing.T) {
-	g := graveyard{endings: make(map[string]session.Ending)}
-	for i := range maxGraves + 10 {
-		g.add(strconv.Itoa(i), session.Ending{}, time.Duration(i))
-	}
-	if len(g.endings) != maxGraves || len(g.order) != maxGraves {
-		t.Fatalf("%d endings, %d graves", len(g.endings), len(g.order))
-	}
-	if _, ok := g.endings["9"]; ok {
-		t.Error("not the oldest was dropped")
-	}
-	g.forget(maxGraves)
-	if len(g.endings) != 9 {
-		t.Errorf("%d endings are left", len(g.endings))
-	}
 }
 
 func TestRefusedKeyLeavesNothingBehind(t *testing.T) {

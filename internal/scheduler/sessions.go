@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // errFull refuses a join when the node has all the sessions it may have.
@@ -21,7 +22,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	key := session.Key{Session: rand.Text(), App: s.config.App, Identity: j.Identity, Terms: terms}
 	e := &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	defer e.unlock()
 	tokens, err := s.mint(e.session, session.CauseJoin, now)
 	if err != nil {
 		return nil, err
@@ -29,6 +30,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	if !s.add(e) {
 		return nil, errFull
 	}
+	defer s.commit(e)
 	return s.attach(e, tokens, client, now)
 }
 
@@ -38,11 +40,11 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 // when the key is no good, and a *session.EndedError when the session is over
 // or the key is not its newest.
 func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Attachment, error) {
-	e, now, err := s.reopen(r)
+	e, held, now, err := s.reopen(r, true)
 	if err != nil {
 		return nil, err
 	}
-	defer e.mu.Unlock()
+	defer e.unlock()
 	tokens, err := s.mint(e.session, session.CauseResume, now)
 	if err != nil {
 		s.abandon(e)
@@ -50,6 +52,10 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 	}
 	old := e.client
 	a, err := s.attach(e, tokens, client, now)
+	if held.Known && held.Epoch == e.session.Epoch() {
+		s.known(e)
+	}
+	s.commit(e)
 	switch {
 	case old == nil:
 	case err != nil: // nobody took its place: it may come back
@@ -64,11 +70,11 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 // tokens against its resume key. A connection that the session has stays.
 // Errors are as for Resume.
 func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
-	e, now, err := s.reopen(r)
+	e, _, now, err := s.reopen(r, false)
 	if err != nil {
 		return session.Push{}, err
 	}
-	defer e.mu.Unlock()
+	defer e.unlock()
 	if r.SeqUnknown && e.session.Asked(now) == session.Renew {
 		s.confirmed(e.session.AssumeTaken(now))
 	}
@@ -87,45 +93,81 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 }
 
 // reopen finds the session that r has the key to, or makes it anew from the
-// key, and takes note of what r says that the client has. On success e.mu is
+// store's record or the key, and takes note of what r says that the client has.
+// attach says whether it is to have the caller's connection. On success e.mu is
 // held, and the caller must commit or abandon.
-func (s *Scheduler) reopen(r session.Resume) (*entry, session.Instant, error) {
-	now := s.clock.now()
+func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, session.Instant, error) {
+	fail := func(err error) (*entry, store.Held, session.Instant, error) {
+		return nil, store.Held{}, session.Instant{}, err
+	}
 	if err := r.Check(); err != nil {
-		return nil, now, err
+		return fail(err)
 	}
 	key, err := s.config.Sealer.Open(r.Session, r.Key)
 	if err != nil {
-		return nil, now, err
+		return fail(err)
 	}
 	if key.App != s.config.App {
-		return nil, now, session.ErrUnknown
+		return fail(session.ErrUnknown)
 	}
-	e, err := s.find(key, now)
+	var held store.Held
+	if attach || !s.connected(key) {
+		if held, err = s.grip(key, attach); err != nil {
+			return fail(err)
+		}
+	}
+	now := s.clock.now()
+	e, err := s.find(key, held, now)
 	if err != nil {
-		return nil, now, err
+		return fail(err)
 	}
 	if err := s.takeUp(e, key, r, now); err != nil {
 		s.abandon(e)
-		e.mu.Unlock()
-		return nil, now, err
+		e.unlock()
+		return fail(err)
 	}
-	return e, now, nil
+	if attach && held.Epoch > 0 {
+		held.Epoch-- // attaching raises it
+	}
+	e.session.Fence(held.Epoch)
+	return e, held, now, nil
+}
+
+// connected reports whether the client that key was handed to has its
+// connection here.
+func (s *Scheduler) connected(key session.Key) bool {
+	s.mu.Lock()
+	e := s.entries[key.Session]
+	s.mu.Unlock()
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.unlock()
+	return e.client != nil && e.session.Epoch() >= key.Epoch
 }
 
 // takeUp checks r against the session and takes note of what it confirms.
 func (s *Scheduler) takeUp(e *entry, key session.Key, r session.Resume, now session.Instant) error {
-	if key.Epoch > e.session.Epoch() && e.client != nil {
+	if key.Epoch > e.session.Epoch() {
 		// The client has been on another node since: what is connected here
 		// is a connection that it has given up.
-		e.client.End(e.session.Ending(session.EndSuperseded))
-		s.detach(e, e.session.Epoch(), now)
+		s.supersede(e, now)
 	}
 	if err := e.session.Admit(key.Epoch); err != nil {
 		return err
 	}
 	s.confirmed(e.session.Confirm(r.Seq, r.ExpiresAt, now))
 	return nil
+}
+
+// supersede ends a connection whose client has a newer one elsewhere. e.mu is
+// held.
+func (s *Scheduler) supersede(e *entry, now session.Instant) {
+	if e.client != nil {
+		e.client.End(e.session.Ending(session.EndSuperseded))
+		s.detach(e, e.session.Epoch(), now)
+	}
 }
 
 // confirmed counts a renewal that the client confirmed in passing.
@@ -136,17 +178,17 @@ func (s *Scheduler) confirmed(a session.Acked) {
 }
 
 // find returns the session's entry, locked; one that this node does not know
-// is made from the key. The error is an EndedError.
-func (s *Scheduler) find(key session.Key, now session.Instant) (*entry, error) {
+// is made from what the store held, or from the key. The error is an EndedError.
+func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (*entry, error) {
 	for {
 		s.mu.Lock()
-		if ending, ok := s.ended.endings[key.Session]; ok {
+		if ending, ok := s.ended[key.Session]; ok {
 			s.mu.Unlock()
 			return nil, &session.EndedError{Ending: ending}
 		}
 		e := s.entries[key.Session]
 		if e == nil {
-			e = &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
+			e = s.reborn(key, held, now)
 			e.mu.Lock() // free: nobody else has it
 			s.insert(e)
 			s.mu.Unlock()
@@ -154,11 +196,32 @@ func (s *Scheduler) find(key session.Key, now session.Instant) (*entry, error) {
 		}
 		s.mu.Unlock()
 		e.mu.Lock()
-		if e.session.State() != session.Ended {
-			return e, nil
+		if e.session.State() == session.Ended { // between the two locks: look again
+			e.unlock()
+			continue
 		}
-		e.mu.Unlock() // it ended between the two locks: look again
+		if held.Known && held.Record.Node != s.config.Node && held.Record.Epoch >= e.session.Epoch() {
+			// It has been on another node since, which knows better.
+			s.supersede(e, now)
+			newer := s.reborn(key, held, now)
+			e.session, e.told, e.announced = newer.session, newer.told, 0
+		}
+		return e, nil
 	}
+}
+
+// reborn makes an entry for a session that is not here.
+func (s *Scheduler) reborn(key session.Key, held store.Held, now session.Instant) *entry {
+	if !held.Known {
+		return &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
+	}
+	r := held.Record
+	if r.State == session.Ended { // nobody came back to it, until now
+		r.State, r.Reason = session.Detached, ""
+		r.DetachedAt = now.Wall.Milliseconds()
+		r.Told &^= store.ToldEnd
+	}
+	return s.restore(&r, now)
 }
 
 // abandon ends the handling of a key that came to nothing: a session that was
@@ -170,9 +233,10 @@ func (s *Scheduler) abandon(e *entry) {
 	s.commit(e)
 }
 
-// discard ends a session that never came to be. e.mu is held.
+// discard lets go of a session that never came to be, or is another node's.
+// Nobody is told. e.mu is held.
 func (s *Scheduler) discard(e *entry) {
-	e.reason, e.client = session.EndExpired, nil
+	e.lost, e.client = true, nil
 	e.session.End()
 }
 
@@ -180,7 +244,7 @@ func (s *Scheduler) discard(e *entry) {
 func (s *Scheduler) add(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.config.MaxSessions > 0 && len(s.entries) >= s.config.MaxSessions {
+	if s.config.MaxSessions > 0 && len(s.entries)-s.guests >= s.config.MaxSessions {
 		return false
 	}
 	s.insert(e)
@@ -190,18 +254,23 @@ func (s *Scheduler) add(e *entry) bool {
 // insert puts a new entry into the table. s.mu is held.
 func (s *Scheduler) insert(e *entry) {
 	s.entries[e.id] = e
+	if e.adopted {
+		s.guests++
+	}
 	e.counted = session.Detached
 	s.metrics.sessions[session.Detached].Inc()
 }
 
-// attach gives the session the connection client and tells it so. It commits.
-// e.mu is held.
+// attach gives the session the connection client and tells it so. The caller
+// commits. e.mu is held.
 func (s *Scheduler) attach(e *entry, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
-	defer s.commit(e)
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	epoch := e.session.Epoch()
 	e.client = client
+	s.mu.Lock()
+	s.host(e)
+	s.mu.Unlock()
 	sealed, err := s.config.Sealer.Seal(e.session.Key())
 	if err == nil {
 		err = client.Joined(session.Joined{

@@ -44,12 +44,12 @@ func drawDay(rt *rapid.T) day {
 	var d day
 	for range rapid.IntRange(1, 4).Draw(rt, "calls") {
 		c := callScript{
-			ttl:   time.Duration(rapid.Int64Range(10, 7200).Draw(rt, "ttl")) * time.Second,
+			ttl:   time.Duration(rapid.Int64Range(10, 3600).Draw(rt, "ttl")) * time.Second,
 			delay: time.Duration(rapid.Int64Range(0, int64(4*time.Second)).Draw(rt, "delay")),
 		}
 		for range rapid.IntRange(0, 12).Draw(rt, "turns") {
 			c.turns = append(c.turns, turn{
-				after: time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(rt, "after")),
+				after: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "after")),
 				what:  rapid.SampledFrom([]string{"lose", "resume", "mute", "speak", "ask", "twice"}).Draw(rt, "what"),
 			})
 		}

@@ -44,8 +44,8 @@ func TestManyHandsOnTheSameSessions(t *testing.T) {
 		s.whole(t)
 		wait(30 * time.Minute) // all terms are over
 		s.whole(t)
-		if n := len(s.entries) + s.queue.Len() + len(s.ended.endings); n != 0 {
-			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.entries), s.queue.Len(), len(s.ended.endings))
+		if n := len(s.entries) + s.queue.Len() + len(s.ended); n != 0 {
+			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.entries), s.queue.Len(), len(s.ended))
 		}
 		for state, gauge := range s.metrics.sessions {
 			if got := testutil.ToFloat64(gauge); got != 0 {

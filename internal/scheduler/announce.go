@@ -1,0 +1,58 @@
+package scheduler
+
+import (
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Announcement is something that happened to a session, for the customer's back
+// end. It is made once by each node that keeps the session, until one of them
+// has had it delivered: at least once in all.
+type Announcement struct {
+	What   store.Told // one of them
+	Record session.Record
+	Node   string
+}
+
+// announce tells the customer's back end what it does not know of a session. A
+// session that is over stays in the store until that is done, so that another
+// node does it if this one dies. e.mu is held.
+func (s *Scheduler) announce(e *entry) {
+	if s.config.Announce == nil {
+		e.told = store.ToldJoined | store.ToldUnreachable | store.ToldEnd
+		return
+	}
+	now := s.clock.now()
+	r := e.session.Record(e.reason, now)
+	if !e.session.Issued() {
+		return
+	}
+	if !r.Missed { // a new bundle: what was told of the one before is past
+		e.told &^= store.ToldUnreachable
+		e.announced &^= store.ToldUnreachable
+	}
+	want := store.ToldJoined
+	if r.Missed {
+		want |= store.ToldUnreachable
+	}
+	if r.State == session.Ended {
+		want |= store.ToldEnd
+	}
+	for _, what := range []store.Told{store.ToldJoined, store.ToldUnreachable, store.ToldEnd} {
+		if want.Has(what) && !e.told.Has(what) && !e.announced.Has(what) {
+			e.announced |= what
+			s.config.Announce(Announcement{what, r, s.config.Node}, func(bool) {
+				e.do(func() { s.told(e, what, r.Seq) })
+			})
+		}
+	}
+}
+
+// told notes that an announcement is settled. e.mu is held.
+func (s *Scheduler) told(e *entry, what store.Told, seq uint64) {
+	if what == store.ToldUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != seq {
+		return // of a bundle that is past
+	}
+	e.told |= what
+	s.commit(e)
+}

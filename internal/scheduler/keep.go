@@ -1,0 +1,280 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Store keeps what must outlive this node. No push waits for it. Its methods
+// are safe for concurrent use; see package store for what they mean.
+type Store interface {
+	// Grip makes a node the owner of a session that it was shown the key
+	// to. A *session.EndedError says that the key is no good any more; any
+	// other error that the store cannot tell.
+	Grip(ctx context.Context, g store.Grip) (store.Held, error)
+	// Save writes records, each by itself, by the rule of store.Judge. There
+	// is an outcome for each, also with an error, which says why some are
+	// Unsaved.
+	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
+	// Sweep renews the node's lease in each shard, and hands it what is
+	// overdue and whose owner is gone. leaving gives the lease up instead.
+	Sweep(ctx context.Context, node string, leaving bool) [store.Shards]store.Swept
+	// Watch reports the sessions that other nodes take from this one, until
+	// ctx is done or it cannot go on. Since connected was last called, none
+	// was missed.
+	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
+}
+
+const (
+	// gatherFor is how long records wait for others to be written with.
+	gatherFor = 100 * time.Millisecond
+	// laneBatch is how many records of one shard are written at once.
+	laneBatch = 64
+	// storeTimeout is how long the store may take for anything that nobody
+	// waits for.
+	storeTimeout = 3 * time.Second
+	// gripTimeout is how long a client that comes back waits for what the
+	// store knows of it. Its key says enough to go on without.
+	gripTimeout = 400 * time.Millisecond
+	// gripPause is for how long the store is not asked again that did not
+	// answer in time.
+	gripPause = time.Second
+	// watchPause is how long broken notices are left alone.
+	watchPause = time.Second
+	// flushTimeout is how long the last records may take when the node stops.
+	flushTimeout = 5 * time.Second
+)
+
+// shards is a set of them.
+type shards [store.Shards]bool
+
+func allShards() *shards {
+	var all shards
+	for i := range all {
+		all[i] = true
+	}
+	return &all
+}
+
+// keepStore keeps the store in step with the sessions until ctx is done: it
+// writes what has changed, renews the leases, takes over what is overdue, and
+// follows what other nodes take away. At the end it writes what is left and
+// gives the leases up.
+func (s *Scheduler) keepStore(ctx context.Context) {
+	var parts sync.WaitGroup
+	parts.Go(func() { s.write(ctx) })
+	parts.Go(func() { s.sweep(ctx) })
+	parts.Go(func() { s.watch(ctx) })
+	parts.Wait()
+	s.aside.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	for more := true; more && last.Err() == nil; {
+		more = s.flush(last)
+	}
+	if _, unsaved, _ := s.outbox.state(); unsaved > 0 {
+		s.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "records", unsaved)
+	}
+	s.config.Store.Sweep(last, s.config.Node, true)
+	s.aside.Wait() // for what the last answers asked for
+}
+
+// write writes what has changed, as it changes.
+func (s *Scheduler) write(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-s.outbox.wake:
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if pause(ctx, gatherFor) != nil {
+			return
+		}
+		for more := true; more && ctx.Err() == nil; {
+			more = s.flush(ctx)
+		}
+		if at := s.outbox.next(); at != never {
+			retry.Reset(at - s.clock.now().Mono)
+		}
+	}
+}
+
+// flush writes one batch, and reports whether there was more than fits into one.
+func (s *Scheduler) flush(ctx context.Context) bool {
+	letters, more := s.outbox.take(s.clock.now().Mono)
+	if len(letters) == 0 {
+		return false
+	}
+	records := make([]store.Record, len(letters))
+	for i, l := range letters {
+		records[i] = *l.record
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	outcomes, err := s.config.Store.Save(ctx, records)
+	var reached, failed shards
+	for i, l := range letters {
+		shard := store.ShardOf(l.entry.id)
+		if outcomes[i].Verdict == store.Unsaved {
+			failed[shard] = true
+			s.outbox.giveBack(l)
+			continue
+		}
+		reached[shard] = true
+		s.settle(l, outcomes[i])
+	}
+	back := s.storeAnswered(&reached, &failed, err)
+	s.rewrite(&back)
+	return more
+}
+
+// settle does what the store's answer to one record asks for.
+func (s *Scheduler) settle(l letter, o store.Outcome) {
+	switch o.Verdict {
+	case store.Saved:
+		if l.record.Over() {
+			s.forgetEnding(l.entry.id) // the store answers for it now
+		}
+	case store.Superseded, store.Moved, store.Dead:
+		s.aside.Go(func() { l.entry.do(func() { s.lose(l, o) }) }) // it may have to write to a client
+	case store.Foreign:
+		s.config.Logger.Warn("a newer release wrote this session's record; left alone, its calls go on", "session", l.entry.id)
+	case store.Unsaved: // given back
+	}
+}
+
+// sweep renews the node's leases and takes over what is overdue.
+func (s *Scheduler) sweep(ctx context.Context) {
+	tick := time.NewTicker(s.sweepEvery)
+	defer tick.Stop()
+	var generations [store.Shards]string
+	for {
+		s.sweepOnce(ctx, &generations)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Scheduler) sweepOnce(ctx context.Context, generations *[store.Shards]string) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	swept := s.config.Store.Sweep(ctx, s.config.Node, false)
+	var reached, failed shards
+	var err error
+	for shard := range swept {
+		reached[shard] = swept[shard].Err == nil
+		failed[shard] = !reached[shard]
+		err = cmp.Or(err, swept[shard].Err)
+	}
+	again := s.storeAnswered(&reached, &failed, err)
+	for shard := range swept {
+		found := &swept[shard]
+		if found.Err != nil {
+			continue
+		}
+		if was := generations[shard]; was != found.Generation {
+			generations[shard] = found.Generation
+			again[shard] = again[shard] || was != ""
+		}
+		for i := range found.Overdue {
+			s.adopt(&found.Overdue[i])
+		}
+	}
+	s.rewrite(&again)
+}
+
+// watch follows what other nodes take away.
+func (s *Scheduler) watch(ctx context.Context) {
+	first := true
+	for {
+		err := s.config.Store.Watch(ctx, s.config.Node, func() {
+			if !first { // there was a gap, in which something may have been missed
+				s.rewrite(allShards())
+			}
+			first = false
+		}, s.noticed)
+		if ctx.Err() != nil {
+			return
+		}
+		s.config.Logger.Debug("notices interrupted", "error", err)
+		if pause(ctx, watchPause) != nil {
+			return
+		}
+	}
+}
+
+// noticed looks into a session that another node has taken: the store's answer
+// to its record says what is to be done.
+func (s *Scheduler) noticed(id string) {
+	s.mu.Lock()
+	e := s.entries[id]
+	s.mu.Unlock()
+	if e != nil {
+		s.tellAgain(e)
+	}
+}
+
+// storeAnswered notes which shards were reached and which were not, because of
+// err. It returns those that are back after they had been away: they are to be
+// told of all their sessions again, since what they were told before may be lost
+// with a server.
+func (s *Scheduler) storeAnswered(reached, failed *shards, err error) (back shards) {
+	back, away, since := s.outbox.answered(reached, failed, s.clock.now().Mono)
+	switch {
+	case away > 0 && !s.storeAway.Swap(true):
+		s.config.Logger.Warn("the store cannot be reached; calls go on without it", "shards", away, "error", err)
+	case away == 0 && s.storeAway.Swap(false):
+		_, unwritten, _ := s.outbox.state()
+		s.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
+	}
+	return back
+}
+
+// Degraded reports that the store, or a part of it, cannot be reached. Calls go
+// on all the same.
+func (s *Scheduler) Degraded() bool { return s.storeAway.Load() }
+
+// grip asks the store for a session that a client has shown a key to. It is not
+// asked, and the Held is empty, when it is away or does not answer in time: the
+// key says enough to go on.
+func (s *Scheduler) grip(key session.Key, attach bool) (store.Held, error) {
+	now := s.clock.now().Mono
+	if !s.outbox.reachable(store.ShardOf(key.Session)) || time.Duration(s.gripAfter.Load()) > now {
+		return store.Held{}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), gripTimeout)
+	defer cancel()
+	held, err := s.config.Store.Grip(ctx, store.Grip{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
+	if ended, ok := errors.AsType[*session.EndedError](err); ok {
+		return held, ended
+	}
+	if err != nil {
+		s.gripAfter.Store(int64(now + gripPause))
+		s.config.Logger.Warn("the store does not answer; going by the client's key", "error", err)
+		return store.Held{}, nil
+	}
+	return held, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -86,7 +86,8 @@ type Session struct {
 	// the newest epoch whose key the client has shown to have: older keys
 	// are refused, newer ones may be the client's first word about them.
 	epoch, proven uint64
-	attachedSeq   uint64 // the seq that the newest attachment began with
+	attachedEpoch uint64 // of the newest attachment; under epoch once that is fenced
+	attachedSeq   uint64 // the seq that it began with
 
 	held    bundle   // the newest bundle that the client surely has
 	issued  bundle   // the newest bundle minted
@@ -122,8 +123,12 @@ func (s *Session) Key() Key {
 // State tells where the session is in its life.
 func (s *Session) State() State { return s.state }
 
-// Epoch numbers the newest attachment.
+// Epoch is the newest that is known of: that of the newest attachment, or one
+// that it was fenced to.
 func (s *Session) Epoch() uint64 { return s.epoch }
+
+// Attachment is the epoch of the newest attachment made here.
+func (s *Session) Attachment() uint64 { return s.attachedEpoch }
 
 // Issued reports whether any bundle of it is known to have been minted, as
 // against a session that is made from its key alone.
@@ -149,16 +154,24 @@ func (s *Session) Ending(reason EndReason) Ending {
 // successor may have been lost on its way still counts, or that loss would
 // lock the client out.
 func (s *Session) Admit(epoch uint64) error {
-	if epoch < s.proven {
-		return &EndedError{s.Ending(EndSuperseded)}
+	if err := s.Refusal(epoch); err != nil {
+		return err
 	}
 	s.proven = epoch
 	s.epoch = max(s.epoch, epoch)
 	return nil
 }
 
-// Fence raises the epoch to at least this one, which another node was refused
-// for its sake.
+// Refusal is the error of Admit, or nil.
+func (s *Session) Refusal(epoch uint64) error {
+	if epoch < s.proven {
+		return &EndedError{s.Ending(EndSuperseded)}
+	}
+	return nil
+}
+
+// Fence raises the epoch to at least this one: what is of an older one counts
+// as outdated elsewhere. The attachment and its key stay good.
 func (s *Session) Fence(epoch uint64) { s.epoch = max(s.epoch, epoch) }
 
 // Confirm takes the client's claim, made while it comes back, to have applied
@@ -232,6 +245,7 @@ func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt int64, err error) {
 func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	resumed := s.epoch > 0
 	s.epoch++
+	s.attachedEpoch = s.epoch
 	s.state, s.silent, s.nacks = Attached, 0, 0
 	cause := CauseJoin
 	if resumed {
@@ -293,7 +307,7 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 		return Acked{}, Errorf(CodeBadRequest, "ack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
 	}
 	if s.state == Attached && seq >= s.attachedSeq {
-		s.proven = s.epoch
+		s.proven = s.attachedEpoch
 	}
 	s.silent = 0
 	if s.pending == nil || seq < s.issued.seq {
@@ -348,7 +362,7 @@ func (s *Session) Defer(d time.Duration, now Instant) {
 // Detach takes the connection of attachment epoch away. It reports false, and
 // changes nothing, when that attachment is not the present one.
 func (s *Session) Detach(epoch uint64, now Instant) bool {
-	if s.state != Attached || epoch != s.epoch {
+	if s.state != Attached || epoch != s.attachedEpoch {
 		return false
 	}
 	s.state, s.detachedAt = Detached, now.Mono

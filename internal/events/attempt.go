@@ -1,0 +1,53 @@
+package events
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// attempt tries to deliver e.
+func (s *Sender) attempt(ctx context.Context, e *entry, t ticket) {
+	within, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	a := s.endpoint.post(within, e)
+	if a.err != nil && ctx.Err() != nil {
+		return // cut off by the end of Run; that says nothing
+	}
+	now := time.Now()
+	s.metrics.attempted(a)
+	switch {
+	case a.delivered():
+		s.metrics.delivered(e.kind, now.Sub(e.sent))
+		e.settled(true)
+	case a.status == http.StatusGone:
+		s.giveUp(e, gone)
+	default:
+		s.again(e, t, a, now)
+		return
+	}
+	s.mu.Lock()
+	s.queue.remove(e)
+	closed := s.circuit.succeeded(t)
+	since, queued := s.circuit.since, s.queue.len()
+	s.mu.Unlock()
+	signal(s.wake)
+	if closed {
+		s.log.recovered(now, now.Sub(since), queued)
+	}
+}
+
+// again puts e back after an attempt that failed.
+func (s *Sender) again(e *entry, t ticket, a answer, now time.Time) {
+	s.mu.Lock()
+	e.failures++
+	s.queue.retry(e, now.Add(backoff(e.failures, maxWait)))
+	opened := s.circuit.failed(t, now, a)
+	failures, queued := e.failures, s.queue.len()
+	s.mu.Unlock()
+	signal(s.wake)
+	s.log.failed(now, e, a, failures, queued)
+	if opened {
+		s.log.failing(now, queued)
+	}
+}

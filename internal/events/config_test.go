@@ -1,0 +1,77 @@
+package events
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestConfigErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string // how the error begins
+	}{
+		"no URL":           {func(c *Config) { c.URL = "" }, "events-url: "},
+		"relative":         {func(c *Config) { c.URL = "/hooks?t=tiger" }, "events-url: "},
+		"no scheme":        {func(c *Config) { c.URL = "scott:lion@app.test/hooks" }, "events-url: "},
+		"other scheme":     {func(c *Config) { c.URL = "ftp://scott:lion@app.test/" }, "events-url: "},
+		"no host":          {func(c *Config) { c.URL = "https:///hooks?t=tiger" }, "events-url: "},
+		"opaque":           {func(c *Config) { c.URL = "https:tiger" }, "events-url: "},
+		"fragment":         {func(c *Config) { c.URL = "https://scott:lion@app.test/#tiger" }, "events-url: want no fragment"},
+		"empty fragment":   {func(c *Config) { c.URL = "https://scott:lion@app.test/#" }, "events-url: want no fragment"},
+		"raw password":     {func(c *Config) { c.URL = "https://scott:lion%zz@app.test/" }, "events-url: "},
+		"slash in it":      {func(c *Config) { c.URL = "https://scott:lion/tiger@app.test/" }, "events-url: "},
+		"port not one":     {func(c *Config) { c.URL = "https://app.test:lion/" }, "events-url: "},
+		"port 0":           {func(c *Config) { c.URL = "https://app.test:0/" }, "events-url: want a port"},
+		"port beyond":      {func(c *Config) { c.URL = "https://app.test:65536/" }, "events-url: want a port"},
+		"no secret":        {func(c *Config) { c.Secret = nil }, "events-secret: want at least 16 bytes, have 0"},
+		"short secret":     {func(c *Config) { c.Secret = []byte("lion tiger puma") }, "events-secret: want at least 16 bytes, have 15"},
+		"negative":         {func(c *Config) { c.QueueSize = -1 }, "events: "},
+		"negative timeout": {func(c *Config) { c.Timeout = -1 }, "events: "},
+		"no logger":        {func(c *Config) { c.Logger = nil }, "events: "},
+		"no registerer":    {func(c *Config) { c.Registerer = nil }, "events: "},
+	} {
+		config := Config{URL: "https://app.test/", Secret: testSecret, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+		c.change(&config)
+		_, err := New(config)
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		if !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		for _, hidden := range []string{"scott", "lion", "tiger", string(testSecret)} {
+			if strings.Contains(err.Error(), hidden) {
+				t.Errorf("%s: the error holds %q: %v", name, hidden, err)
+			}
+		}
+	}
+}
+
+// TestPlainHTTP: it is worth one line, but not on this machine.
+func TestPlainHTTP(t *testing.T) {
+	for url, want := range map[string]int{
+		"https://app.test/":                   0,
+		"HTTP://scott:lion@app.test/?t=tiger": 1,
+		"http://10.0.0.1:8080/":               1,
+		"http://localhost:3000/":              0,
+		"http://127.0.0.1/":                   0,
+		"http://[::1]:3000/":                  0,
+		"http://127.0.0.1.test/":              1,
+	} {
+		s := newStage(t, func(c *Config) { c.URL = url })
+		if n := s.log.lines("in the clear"); n != want {
+			t.Errorf("%s: %d lines, want %d", url, n, want)
+		}
+		if strings.Contains(s.log.String(), "lion") || strings.Contains(s.log.String(), "tiger") {
+			t.Errorf("%s: logged %s", url, s.log)
+		}
+		if text := fmt.Sprintf("%+v", s.sender.config); strings.Contains(text, "lion") || strings.Contains(text, string(testSecret)) || strings.Contains(text, fmt.Sprint(testSecret)) {
+			t.Errorf("%s: the config holds a secret: %s", url, text)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Type is what happened, as the receiver reads it.
+type Type string
+
+const (
+	// Joined: the session was opened.
+	Joined Type = "session.joined"
+	// Unreachable: its tokens are about to run out and nobody is connected;
+	// the customer's app can wake the phone.
+	Unreachable Type = "session.unreachable"
+	// Ended: the session is over, for Reason.
+	Ended Type = "session.ended"
+	// Expired: its tokens ran out before they were renewed.
+	Expired Type = "session.expired"
+)
+
+// types are all of them.
+var types = []Type{Joined, Unreachable, Ended, Expired}
+
+// Event is one thing that happened to a session. Fields that are zero are left
+// out of what the receiver reads, but for ID, Type, At and Session.
+type Event struct {
+	// ID is the same for every delivery of the same event, from any node:
+	// "<session>.joined", "<session>.unreachable.<seq>", "<session>.ended",
+	// "<session>.expired.<seq>". Printable ASCII.
+	ID       string
+	Type     Type
+	At       time.Time // when it happened; sent in Unix milliseconds
+	Session  string
+	Identity session.Identity
+	Seq      uint64 // of the newest tokens
+	// ExpiresAt is when the newest tokens run out, in Unix seconds.
+	ExpiresAt int64
+	Reason    session.EndReason // of Ended
+	Node      string
+}
+
+// body is an Event on the wire.
+type body struct {
+	ID        string            `json:"id"`
+	Type      Type              `json:"type"`
+	At        int64             `json:"at"` // Unix milliseconds
+	Session   string            `json:"session"`
+	Node      string            `json:"node,omitempty"`
+	RTC       *rtc              `json:"rtc,omitempty"`
+	RTM       *user             `json:"rtm,omitempty"`
+	Chat      *user             `json:"chat,omitempty"`
+	Seq       uint64            `json:"seq,omitempty"`
+	ExpiresAt int64             `json:"expiresAt,omitempty"` // Unix seconds
+	Reason    session.EndReason `json:"reason,omitempty"`
+}
+
+// rtc has a uid, which may be 0, or an account, never both.
+type rtc struct {
+	Channel string       `json:"channel"`
+	UID     *uint32      `json:"uid,omitempty"`
+	Account string       `json:"account,omitempty"`
+	Role    session.Role `json:"role"`
+}
+
+type user struct {
+	UserID string `json:"userId"`
+}
+
+// encode writes e as the receiver reads it.
+func encode(e Event) []byte {
+	b := body{
+		ID: e.ID, Type: e.Type, At: e.At.UnixMilli(), Session: e.Session, Node: e.Node,
+		Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
+	}
+	if r := e.Identity.RTC; r != nil {
+		b.RTC = &rtc{Channel: r.Channel, Account: r.Account, Role: r.Role}
+		if r.Account == "" {
+			b.RTC.UID = &r.UID
+		}
+	}
+	if r := e.Identity.RTM; r != nil {
+		b.RTM = &user{r.UserID}
+	}
+	if r := e.Identity.Chat; r != nil {
+		b.Chat = &user{r.UserID}
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		panic(err) // strings and numbers: no value of them leads here
+	}
+	return text
+}

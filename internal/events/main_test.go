@@ -1,0 +1,291 @@
+package events
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testSecret = []byte("a secret of more than 16 bytes")
+
+// stage is a Sender in a bubble, with a receiver that is not on any network.
+type stage struct {
+	t        *testing.T
+	sender   *Sender
+	registry *prometheus.Registry
+	log      *logBuffer
+	receiver *receiver
+	cancel   context.CancelFunc // ends Run
+	returned chan struct{}      // closed when Run has returned
+
+	mu      sync.Mutex
+	settled map[string][]bool // guarded by mu; by event id
+}
+
+// newStage makes a Sender that does not run yet. change may be nil.
+func newStage(t *testing.T, change func(*Config)) *stage {
+	t.Helper()
+	s := &stage{
+		t: t, registry: prometheus.NewRegistry(), log: &logBuffer{}, receiver: &receiver{t: t},
+		returned: make(chan struct{}), settled: make(map[string][]bool),
+	}
+	c := Config{
+		URL: "https://app.test/events", Secret: testSecret, Client: &http.Client{Transport: s.receiver},
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry,
+	}
+	if change != nil {
+		change(&c)
+	}
+	var err error
+	if s.sender, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run runs the Sender until the test ends, or stop.
+func (s *stage) run() *stage {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.cancel = cancel
+	go func() {
+		defer close(s.returned)
+		if err := s.sender.Run(ctx); err != nil {
+			s.t.Error(err)
+		}
+	}()
+	s.t.Cleanup(s.stop)
+	return s
+}
+
+// stop ends Run and waits for it.
+func (s *stage) stop() {
+	s.cancel()
+	<-s.returned
+}
+
+// event is the one of that id: "<session>.<rest>".
+func event(id string) Event {
+	name, rest, _ := strings.Cut(id, ".")
+	kind, _, _ := strings.Cut(rest, ".")
+	return Event{
+		ID: id, Type: Type("session." + kind), At: time.Now(), Session: name, Node: "a",
+		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},
+	}
+}
+
+// send sends events and takes note of how they settle.
+func (s *stage) send(ids ...string) {
+	for _, id := range ids {
+		s.sender.Send(event(id), func(delivered bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.settled[id] = append(s.settled[id], delivered); len(s.settled[id]) > 1 {
+				s.t.Errorf("%s settled %d times", id, len(s.settled[id]))
+			}
+		})
+	}
+}
+
+// outcomes are the ids of the events that were delivered, and given up, sorted.
+func (s *stage) outcomes() (delivered, dropped []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.settled)) {
+		if s.settled[id][0] {
+			delivered = append(delivered, id)
+		} else {
+			dropped = append(dropped, id)
+		}
+	}
+	return delivered, dropped
+}
+
+// counts holds the metrics named to text.
+func (s *stage) counts(text string, names ...string) {
+	s.t.Helper()
+	if err := testutil.GatherAndCompare(s.registry, strings.NewReader(text), names...); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// receiver is the customer's back end.
+type receiver struct {
+	t *testing.T
+	// answer says what becomes of a delivery; nil is 204 for all.
+	answer func(ctx context.Context, d delivery) (reply, error)
+
+	mu    sync.Mutex
+	got   []delivery      // guarded by mu
+	tries map[string]int  // guarded by mu; by event id
+	open  map[string]bool // guarded by mu; the sessions with a delivery under way
+	most  int             // guarded by mu; deliveries under way at once
+}
+
+// delivery is one attempt, as the receiver sees it.
+type delivery struct {
+	id, session string
+	at          time.Time
+	try         int // of the same id, from 1
+	status      int // 0: no answer, or none yet
+	header      http.Header
+}
+
+// RoundTrip checks a delivery, notes it down, and answers it.
+func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
+	text, err := io.ReadAll(q.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
+		r.t.Error(err)
+	}
+	var b body
+	if err := json.Unmarshal(text, &b); err != nil {
+		r.t.Error(err)
+	}
+	d := delivery{id: b.ID, session: b.Session, at: time.Now(), header: q.Header}
+	if q.Header.Get(HeaderEventID) != b.ID {
+		r.t.Errorf("header names event %s, body %s", q.Header.Get(HeaderEventID), b.ID)
+	}
+	n := r.begin(&d)
+	said, err := reply{status: 204}, error(nil)
+	if r.answer != nil {
+		said, err = r.answer(q.Context(), d)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, d.session)
+	if err != nil {
+		return nil, err
+	}
+	r.got[n].status = said.status
+	response := &http.Response{StatusCode: said.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}
+	if said.retryAfter != "" {
+		response.Header.Set("Retry-After", said.retryAfter)
+	}
+	return response, nil
+}
+
+// begin notes d down and returns its place.
+func (r *receiver) begin(d *delivery) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tries == nil {
+		r.tries, r.open = make(map[string]int), make(map[string]bool)
+	}
+	r.tries[d.id]++
+	d.try = r.tries[d.id]
+	if r.open[d.session] {
+		r.t.Errorf("%s: two events of one session under way", d.id)
+	}
+	r.open[d.session] = true
+	r.most = max(r.most, len(r.open))
+	r.got = append(r.got, *d)
+	return len(r.got) - 1
+}
+
+// deliveries are those of the events of that id, or of all for "".
+func (r *receiver) deliveries(id string) []delivery {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var got []delivery
+	for _, d := range r.got {
+		if id == "" || d.id == id {
+			got = append(got, d)
+		}
+	}
+	return got
+}
+
+// ids are the events of deliveries.
+func ids(deliveries []delivery) []string {
+	var ids []string
+	for _, d := range deliveries {
+		ids = append(ids, d.id)
+	}
+	return ids
+}
+
+// reply is what the receiver says. retryAfter may be empty.
+type reply struct {
+	status     int
+	retryAfter string
+}
+
+var errRefused = errors.New("connection refused")
+
+// down answers nothing.
+func down(context.Context, delivery) (reply, error) { return reply{}, errRefused }
+
+// hang answers only when the attempt is given up.
+func hang(ctx context.Context, _ delivery) (reply, error) {
+	<-ctx.Done()
+	return reply{}, ctx.Err()
+}
+
+// after answers with a status once d has passed.
+func after(d time.Duration, status int) func(context.Context, delivery) (reply, error) {
+	return func(ctx context.Context, _ delivery) (reply, error) {
+		select {
+		case <-time.After(d):
+			return reply{status: status}, nil
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		}
+	}
+}
+
+// wait lets simulated time pass, and then everything settle.
+func wait(d time.Duration) {
+	time.Sleep(d) // bubble
+	synctest.Wait()
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String is what was logged so far.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// lines is how many lines hold text.
+func (b *logBuffer) lines(text string) int {
+	n := 0
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}

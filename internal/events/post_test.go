@@ -1,0 +1,245 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// onNetwork sends one event to url, with a Sender on real sockets, calls until,
+// ends the Sender, and returns its log.
+func onNetwork(t *testing.T, url string, change func(*Config), until func(settled <-chan bool)) string {
+	t.Helper()
+	log := &logBuffer{}
+	c := Config{
+		URL: url, Secret: testSecret,
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: prometheus.NewRegistry(),
+	}
+	if change != nil {
+		change(&c)
+	}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		_ = s.Run(ctx)
+	}()
+	settled := make(chan bool, 1)
+	s.Send(event("s.joined"), func(delivered bool) { settled <- delivered })
+	until(settled)
+	cancel()
+	<-returned
+	return log.String()
+}
+
+// delivered waits until the event is.
+func delivered(t *testing.T) func(<-chan bool) {
+	return func(settled <-chan bool) {
+		if !<-settled {
+			t.Error("given up")
+		}
+	}
+}
+
+// TestServer: a real receiver gets what it can verify, and its answer may be as
+// long as it likes.
+func TestServer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if err := Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil {
+			t.Error(err)
+		}
+		if r.Method != http.MethodPost || r.URL.Path != "/hooks" || r.URL.RawQuery != "t=tiger&x=1" || r.ContentLength != int64(len(body)) {
+			t.Errorf("%s %s with %d bytes", r.Method, r.URL, r.ContentLength)
+		}
+		if user, password, _ := r.BasicAuth(); user != "scott" || password != "lion" {
+			t.Errorf("user %q, password %q", user, password)
+		}
+		_, _ = io.CopyN(w, zeros{}, 10<<20)
+	}))
+	defer server.Close()
+	onNetwork(t, strings.Replace(server.URL, "http://", "http://scott:lion@", 1)+"/hooks?t=tiger&x=1", nil, delivered(t))
+}
+
+func TestServerTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	defer server.Client().CloseIdleConnections()
+	onNetwork(t, server.URL, func(c *Config) { c.Client = server.Client() }, delivered(t))
+}
+
+// TestManySenders: with many hands on it and a queue that overflows, each event
+// is settled once.
+func TestManySenders(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get(HeaderEventID), "7.ended") {
+			w.WriteHeader(http.StatusGone)
+		}
+	}))
+	defer server.Close()
+	s, err := New(Config{
+		URL: server.URL, Secret: testSecret, QueueSize: 100, Concurrency: 8,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running, open, sending sync.WaitGroup
+	running.Go(func() { _ = s.Run(ctx) })
+	var settled sync.Map
+	for hand := range 4 {
+		sending.Go(func() {
+			for i := range 500 {
+				id := fmt.Sprintf("s%d-%d.ended", i%50, hand*500+i)
+				open.Add(1)
+				s.Send(event(id), func(bool) {
+					if _, again := settled.LoadOrStore(id, true); again {
+						t.Errorf("%s settled twice", id)
+					}
+					open.Done()
+				})
+			}
+		})
+	}
+	sending.Wait()
+	open.Wait()
+	cancel()
+	running.Wait()
+	if n := s.queue.len(); n != 0 {
+		t.Errorf("%d events left", n)
+	}
+}
+
+// TestRedirect: none is followed, by any client.
+func TestRedirect(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s followed", r.Method)
+	}))
+	defer elsewhere.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for name, client := range map[string]*http.Client{"own": nil, "given": {Transport: &http.Transport{DisableKeepAlives: true}}} {
+			answers := make(chan struct{}, 100)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, elsewhere.URL, status)
+				answers <- struct{}{}
+			}))
+			log := onNetwork(t, server.URL, func(c *Config) { c.Client = client }, func(settled <-chan bool) {
+				select {
+				case <-answers:
+				case <-settled:
+					t.Errorf("%d, %s client: settled", status, name)
+				}
+			})
+			server.Close()
+			if !strings.Contains(log, "events=1") {
+				t.Errorf("%d, %s client: logged %s", status, name, log)
+			}
+		}
+	}
+}
+
+// TestSecrets: what fails in any way gives nothing away.
+func TestSecrets(t *testing.T) {
+	const user, password, query = "scott", "li%2Fon", "t=tiger&x=1"
+	answers := make(chan struct{}, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/refuses":
+			w.WriteHeader(http.StatusUnauthorized)
+		case "/breaks": // an error of net/http that repeats the header
+			w.Header().Set("Location", "http://[:"+query+"/?%zz")
+			w.WriteHeader(http.StatusFound)
+		case "/garbles": // and one that repeats the answer
+			socket, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(socket, user+":"+password+"\r\n\r\n")
+			_ = socket.Close()
+		}
+		answers <- struct{}{}
+	}))
+	defer server.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for base, why := range map[string]string{
+		server.URL + "/refuses": "status=401",
+		server.URL + "/breaks":  "not shown",
+		server.URL + "/garbles": "not shown",
+		closed.URL + "/closed":  "connection refused",
+	} {
+		url := strings.Replace(base, "http://", "http://"+user+":"+password+"@", 1) + "?" + query
+		var log string
+		if strings.HasPrefix(base, server.URL) {
+			log = onNetwork(t, url, nil, func(<-chan bool) { <-answers })
+		} else {
+			log = onNetwork(t, url, nil, func(<-chan bool) {})
+		}
+		if !strings.Contains(log, "event not delivered") || !strings.Contains(log, "endpoint="+base) || !strings.Contains(log, why) {
+			t.Errorf("%s: logged %s", base, log)
+		}
+		for _, hidden := range []string{user, "lion", "li/on", "li%2Fon", "tiger", string(testSecret), "v1="} {
+			if strings.Contains(log, hidden) {
+				t.Errorf("%s: the log holds %q: %s", base, hidden, log)
+			}
+		}
+	}
+}
+
+func TestReadRetryAfter(t *testing.T) {
+	now := time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"":                              0,
+		"0":                             time.Second,
+		"1":                             time.Second,
+		"120":                           2 * time.Minute,
+		"301":                           5 * time.Minute,
+		"9223372036854775807":           5 * time.Minute,
+		"99999999999999999999":          0,
+		"-1":                            0,
+		"1.5":                           0,
+		"soon":                          0,
+		"Fri, 15 Jan 2027 08:00:30 GMT": 30 * time.Second,
+		"Fri, 15 Jan 2027 07:00:00 GMT": time.Second,
+		"Sat, 16 Jan 2027 08:00:00 GMT": 5 * time.Minute,
+		"Fri, 31 Dec 9999 23:59:59 GMT": 5 * time.Minute,
+	} {
+		if got := retryAfter(header, now); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+}
+
+// FuzzRetryAfter: whatever the endpoint asks for is within bounds.
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("120")
+	f.Add("Fri, 15 Jan 2027 08:00:30 GMT")
+	f.Fuzz(func(t *testing.T, header string) {
+		if d := retryAfter(header, time.Unix(1_800_000_000, 0)); d != 0 && (d < minWait || d > maxWait) {
+			t.Errorf("%q: %s", header, d)
+		}
+	})
+}
+
+// zeros is an endless body.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }

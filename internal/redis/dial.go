@@ -1,0 +1,142 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Limits on what a connection may take its time for. Who waits longer has less
+// use for the answer than for going on without.
+const (
+	dialTimeout = 2 * time.Second
+	readTimeout = 3 * time.Second
+	poolTimeout = 300 * time.Millisecond
+	// poolSize is enough for a storm of clients that come back, and few
+	// enough for a Redis of many nodes.
+	poolSize = 32
+)
+
+const urlForms = "want redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/redis.sock, " +
+	"redis+cluster://host:7000?addr=host2:7000, or redis+sentinel://host:26379?addr=host2:26379&master_name=main"
+
+// The library's own log is left out: what matters of it comes back as errors.
+func init() { goredis.SetLogger(silence{}) }
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// dial makes the client of a URL. It connects when it is first used.
+func dial(address, caFile string) (goredis.UniversalClient, error) {
+	u, err := url.Parse(address)
+	if err != nil { // the library's error quotes it, and with it a password
+		return nil, errors.New("redis-url: not a URL; " + urlForms)
+	}
+	kind := ""
+	scheme, rest, _ := strings.Cut(u.Scheme, "+")
+	if rest != "" {
+		kind, u.Scheme = rest, scheme
+	}
+	roots, err := rootsFrom(caFile)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "":
+		return dialOne(u, roots)
+	case "cluster":
+		return dialCluster(u, roots)
+	case "sentinel":
+		return dialSentinel(u, roots)
+	}
+	return nil, errors.New("redis-url: unknown scheme; " + urlForms)
+}
+
+func dialOne(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+	o, err := goredis.ParseURL(u.String())
+	if err != nil {
+		return nil, misread(err)
+	}
+	o.MaxRetries, o.DialerRetries = -1, 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
+	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	trust(o.TLSConfig, roots)
+	return goredis.NewClient(o), nil
+}
+
+func dialCluster(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+	o, err := goredis.ParseClusterURL(u.String())
+	if err != nil {
+		return nil, misread(err)
+	}
+	o.MaxRetries, o.DialerRetries = -1, 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
+	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	trust(o.TLSConfig, roots)
+	return goredis.NewClusterClient(o), nil
+}
+
+func dialSentinel(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+	o, err := goredis.ParseFailoverURL(u.String())
+	if err != nil {
+		return nil, misread(err)
+	}
+	if o.MasterName == "" {
+		return nil, errors.New("redis-url: master_name is missing; " + urlForms)
+	}
+	o.MaxRetries, o.DialerRetries = -1, 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
+	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	trust(o.TLSConfig, roots)
+	return goredis.NewFailoverClient(o), nil
+}
+
+// misread is the library's complaint about a URL, unless it may quote more of it
+// than the complaint is about.
+func misread(err error) error {
+	if _, quotes := errors.AsType[*url.Error](err); quotes {
+		return errors.New("redis-url: not a URL; " + urlForms)
+	}
+	return fmt.Errorf("redis-url: %s; %s", strings.TrimPrefix(err.Error(), "redis: "), urlForms)
+}
+
+func trust(c *tls.Config, roots *x509.CertPool) {
+	if c != nil {
+		c.MinVersion = tls.VersionTLS12
+		c.RootCAs = roots
+	}
+}
+
+// rootsFrom reads certificates; nil means the system's.
+func rootsFrom(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("redis-ca-file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("redis-ca-file: %s holds no certificate in PEM", file)
+	}
+	return roots, nil
+}
+
+// checkPrefix refuses prefixes that would break the hash tags, or be a nuisance
+// in a shell.
+func checkPrefix(prefix string) error {
+	if len(prefix) > 64 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
+		return fmt.Errorf("redis-prefix: want at most 64 letters, digits, dots, dashes and underscores; have %q", prefix)
+	}
+	return nil
+}

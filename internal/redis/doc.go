@@ -1,0 +1,34 @@
+// Package redis keeps the sessions in Redis, so that any number of nodes share
+// one schedule. It implements what package store describes, in Lua scripts that
+// Redis runs atomically, one for each operation. It is the only package that
+// knows go-redis, and knows nothing of how a session is renewed.
+//
+// # Keys
+//
+// The sessions are spread over 64 shards. All keys of a shard carry its hash tag,
+// so that each script stays within one slot of a cluster:
+//
+//	{refresher:07}:due       sorted set: session id by when it next needs
+//	                         attention, in Unix milliseconds
+//	{refresher:07}:leases    sorted set: node by when its lease runs out, in Unix
+//	                         milliseconds
+//	{refresher:07}:meta      hash: generation, a random name for the shard's life
+//	{refresher:07}:s:<id>    hash: the session, see codec.go
+//	refresher:node:<node>    channel: ids of sessions that others took from node
+//
+// A session stands in due for as long as it is open. The hash of one that was
+// ended on purpose stays for a while, as its grave, with a time to live; no
+// other key has one.
+//
+// # Time
+//
+// Leases and what is overdue go by the clock of the Redis server, so that nodes
+// need not agree on the time to the second. Due times are written by the nodes.
+//
+// # Failures
+//
+// No command is retried here: whoever asked for it knows better whether it still
+// matters. A command may have been done although no answer came; all of them can
+// be repeated. A connection that answers READONLY, because its server was demoted,
+// is closed, so that the next one goes to the new master.
+package redis

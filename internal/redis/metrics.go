@@ -1,0 +1,48 @@
+package redis
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+type metrics struct {
+	took   *prometheus.HistogramVec
+	failed *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "refresher_store_operation_seconds",
+			Help:    "How long the store took to answer: grip (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions).",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}, []string{"operation"}),
+		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_store_errors_total",
+			Help: "Operations that the store did not answer, or answered with an error.",
+		}, []string{"operation"}),
+	}
+	for _, operation := range []string{"grip", "save", "sweep", "claim"} {
+		m.took.WithLabelValues(operation)
+		m.failed.WithLabelValues(operation)
+	}
+	r.MustRegister(m.took, m.failed)
+	return m
+}
+
+// observe notes that an operation is over which began then. That a session was
+// ended is an answer, not a failure.
+func (m *metrics) observe(operation string, began time.Time, err *error) {
+	m.took.WithLabelValues(operation).Observe(time.Since(began).Seconds())
+	if *err == nil || errors.Is(*err, store.ErrForeign) {
+		return
+	}
+	if _, ended := errors.AsType[*session.EndedError](*err); !ended {
+		m.failed.WithLabelValues(operation).Inc()
+	}
+}

@@ -1,0 +1,48 @@
+package redis
+
+import (
+	"context"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
+)
+
+// lookAtServers checks the settings of the servers when there may be new ones.
+func (s *Store) lookAtServers(ctx context.Context, swept *[store.Shards]store.Swept) {
+	changed := false
+	for shard := range swept {
+		if g := swept[shard].Generation; g != "" && g != s.servers[shard] {
+			s.servers[shard] = g
+			changed = true
+		}
+	}
+	if !changed {
+		return
+	}
+	var err error
+	if cluster, ok := s.client.(*goredis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error { return s.lookAt(ctx, c) })
+	} else {
+		err = s.lookAt(ctx, s.client)
+	}
+	if err != nil {
+		s.logger.Debug("the server does not tell its settings", "error", err)
+	}
+}
+
+// lookAt warns of a server that may throw sessions away when its memory is full.
+func (s *Store) lookAt(ctx context.Context, c goredis.Cmdable) error {
+	info, err := c.Info(ctx, "memory").Result()
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(info) {
+		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
+		if found && policy != "noeviction" {
+			s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// watchSilence is how long a subscription may say nothing before it is asked
+// whether it lives.
+const watchSilence = 10 * time.Second
+
+// handle passes one message of a subscription on.
+func handle(message any, connected func(), notice func(id string)) {
+	switch m := message.(type) {
+	case *goredis.Subscription:
+		connected()
+	case *goredis.Message:
+		notice(m.Payload)
+	}
+}
+
+// Watch reports the sessions that other nodes take from this one, until ctx is
+// done or the connection breaks. connected is called when notices can arrive.
+func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
+	subscription := s.client.Subscribe(ctx, s.keys.channel+node)
+	defer subscription.Close()
+	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() })
+	defer stop()
+	for silent := false; ; {
+		message, err := subscription.ReceiveTimeout(ctx, watchSilence)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case isTimeout(err) && !silent:
+			silent = true // an answer to this shows that the connection lives
+			if err := subscription.Ping(ctx); err != nil {
+				return fmt.Errorf("watch: %w", err)
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("watch: %w", err)
+		}
+		silent = false
+		handle(message, connected, notice)
+	}
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout()
+}

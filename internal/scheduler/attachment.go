@@ -21,7 +21,7 @@ func (a *attachment) with(f func(e *entry, now session.Instant) error) error {
 	e := a.entry
 	e.mu.Lock()
 	defer e.unlock()
-	if e.session.State() != session.Attached || e.session.Epoch() != a.epoch {
+	if e.session.State() != session.Attached || e.session.Attachment() != a.epoch {
 		return nil
 	}
 	defer a.scheduler.commit(e)

@@ -64,8 +64,7 @@ func (s *Scheduler) known(e *entry) {
 func (s *Scheduler) adopt(r *store.Record) {
 	s.mu.Lock()
 	e := s.entries[r.Session]
-	_, ended := s.ended[r.Session]
-	if e != nil || ended || r.App != s.config.App {
+	if e != nil || s.ended[r.Session] != nil || r.App != s.config.App {
 		s.mu.Unlock()
 		if e != nil {
 			s.compare(e, r.Epoch, r.Rev)

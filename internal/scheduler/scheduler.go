@@ -69,10 +69,10 @@ type Scheduler struct {
 	gripAfter atomic.Int64 // the store is not asked before this, on the monotonic clock
 
 	mu      sync.Mutex
-	entries map[string]*entry         // open sessions by id; guarded by mu
-	queue   queue                     // guarded by mu
-	guests  int                       // entries that were adopted; guarded by mu
-	ended   map[string]session.Ending // ended on purpose, and the store was not told yet; guarded by mu
+	entries map[string]*entry // open sessions by id; guarded by mu
+	queue   queue             // guarded by mu
+	guests  int               // entries that were adopted; guarded by mu
+	ended   map[string]*entry // ended on purpose, and the store was not told yet; guarded by mu
 }
 
 // clockCheckEvery is how often Run looks whether the wall clock was set.
@@ -105,7 +105,7 @@ func New(c Config) (*Scheduler, error) {
 		slots:   make(chan struct{}, c.Concurrency),
 		wake:    make(chan struct{}, 1),
 		entries: make(map[string]*entry),
-		ended:   make(map[string]session.Ending),
+		ended:   make(map[string]*entry),
 		outbox:  outbox{wake: make(chan struct{}, 1)},
 	}
 	s.metrics = newMetrics(s, c.Registerer)
@@ -182,7 +182,7 @@ func (s *Scheduler) fire(e *entry) {
 	case session.GiveUp:
 		s.log(e, slog.LevelWarn, "client is silent, closing its connection")
 		client := e.client
-		s.detach(e, e.session.Epoch(), now)
+		s.detach(e, e.session.Attachment(), now)
 		client.Lost()
 	case session.Unreachable:
 		s.log(e, slog.LevelInfo, "nobody is connected, and the tokens run out soon")
@@ -247,7 +247,7 @@ func (s *Scheduler) send(e *entry, push session.Push) {
 	e.session.Sent()
 	if err := e.client.Push(push); err != nil {
 		s.log(e, slog.LevelInfo, "push failed", "error", err)
-		s.detach(e, e.session.Epoch(), s.clock.now())
+		s.detach(e, e.session.Attachment(), s.clock.now())
 	}
 }
 
@@ -318,7 +318,7 @@ func (s *Scheduler) bury(e *entry) {
 	s.queue.Remove(e)
 	s.host(e)
 	if !e.lost && e.reason != session.EndExpired {
-		s.ended[e.id] = e.session.Ending(e.reason)
+		s.ended[e.id] = e
 	}
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"crypto/rand"
 	"log/slog"
 
@@ -110,8 +111,12 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 	if key.App != s.config.App {
 		return fail(session.ErrUnknown)
 	}
+	connected, err := s.peek(key)
+	if err != nil {
+		return fail(err)
+	}
 	var held store.Held
-	if attach || !s.connected(key) {
+	if attach || !connected {
 		if held, err = s.grip(key, attach); err != nil {
 			return fail(err)
 		}
@@ -122,29 +127,35 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 		return fail(err)
 	}
 	if err := s.takeUp(e, key, r, now); err != nil {
+		e.session.Fence(held.Epoch) // the store takes it for that
 		s.abandon(e)
 		e.unlock()
 		return fail(err)
 	}
-	if attach && held.Epoch > 0 {
-		held.Epoch-- // attaching raises it
+	fence := held.Epoch
+	if attach && fence > 0 {
+		fence-- // attaching raises it
 	}
-	e.session.Fence(held.Epoch)
+	e.session.Fence(fence)
 	return e, held, now, nil
 }
 
-// connected reports whether the client that key was handed to has its
-// connection here.
-func (s *Scheduler) connected(key session.Key) bool {
+// peek looks at what this node knows of a session, before the store is asked:
+// whether the client that key was handed to has its connection here, and whether
+// the key is good for nothing any more.
+func (s *Scheduler) peek(key session.Key) (connected bool, err error) {
 	s.mu.Lock()
-	e := s.entries[key.Session]
+	e := cmp.Or(s.entries[key.Session], s.ended[key.Session])
 	s.mu.Unlock()
 	if e == nil {
-		return false
+		return false, nil
 	}
 	e.mu.Lock()
 	defer e.unlock()
-	return e.client != nil && e.session.Epoch() >= key.Epoch
+	if e.session.State() == session.Ended && e.reason != session.EndExpired {
+		return false, &session.EndedError{Ending: e.session.Ending(e.reason)}
+	}
+	return e.client != nil && e.session.Epoch() >= key.Epoch, e.session.Refusal(key.Epoch)
 }
 
 // takeUp checks r against the session and takes note of what it confirms.
@@ -166,7 +177,7 @@ func (s *Scheduler) takeUp(e *entry, key session.Key, r session.Resume, now sess
 func (s *Scheduler) supersede(e *entry, now session.Instant) {
 	if e.client != nil {
 		e.client.End(e.session.Ending(session.EndSuperseded))
-		s.detach(e, e.session.Epoch(), now)
+		s.detach(e, e.session.Attachment(), now)
 	}
 }
 
@@ -182,9 +193,9 @@ func (s *Scheduler) confirmed(a session.Acked) {
 func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (*entry, error) {
 	for {
 		s.mu.Lock()
-		if ending, ok := s.ended[key.Session]; ok {
+		if e := s.ended[key.Session]; e != nil { // since it was looked at
 			s.mu.Unlock()
-			return nil, &session.EndedError{Ending: ending}
+			return nil, s.endAgain(e, held)
 		}
 		e := s.entries[key.Session]
 		if e == nil {
@@ -208,6 +219,16 @@ func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) 
 		}
 		return e, nil
 	}
+}
+
+// endAgain has the store told once more of the end of a session that it was
+// gripped after. The error is an EndedError.
+func (s *Scheduler) endAgain(e *entry, held store.Held) error {
+	e.mu.Lock()
+	defer e.unlock()
+	e.session.Fence(held.Epoch)
+	s.commit(e)
+	return &session.EndedError{Ending: e.session.Ending(e.reason)}
 }
 
 // reborn makes an entry for a session that is not here.

@@ -16,7 +16,7 @@ var ErrForeign = errors.New("the record was written by a newer release")
 
 // maxGraves bounds how many ended sessions Memory remembers, by the shard: a
 // million in all, some 100 MB. It is reached by a loop of joins and leaves; the
-// key of the one that was left first then opens it again.
+// key of the one that would have been forgotten first then opens it again.
 const maxGraves = 1_000_000 / Shards
 
 // Memory is the embedded store: that of a node which has no Redis, and of the
@@ -34,7 +34,7 @@ type memoryShard struct {
 	generation string
 	records    map[string]Record
 	due        map[string]int64 // Unix milliseconds; what a sorted set is in Redis
-	graves     []grave          // in the order of burial
+	graves     []grave          // in the order in which they may go
 }
 
 type grave struct {
@@ -86,6 +86,7 @@ func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(g.Session)]
+	s.forget(m.now())
 	old, ok := s.records[g.Session]
 	if !ok {
 		return Held{Epoch: g.Epoch + 1}, nil
@@ -131,6 +132,7 @@ func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 
 func (m *Memory) save(r *Record) Outcome {
 	s := &m.shards[ShardOf(r.Session)]
+	s.forget(m.now())
 	old, ok := s.records[r.Session]
 	if ok {
 		if Outdated(&old, r) {
@@ -162,10 +164,12 @@ func (s *memoryShard) bury(r Record) {
 	r.Identity = session.Identity{}
 	s.records[r.Session] = r
 	delete(s.due, r.Session)
-	s.graves = append(s.graves, grave{r.Session, r.Forget()})
+	g := grave{r.Session, r.Forget()}
+	at, _ := slices.BinarySearchFunc(s.graves, g, func(a, b grave) int { return cmp.Compare(a.until, b.until) })
+	s.graves = slices.Insert(s.graves, at, g)
 	if len(s.graves) > maxGraves {
 		s.dig(s.graves[0])
-		s.graves = slices.Delete(s.graves, 0, 1)
+		s.graves = s.graves[1:]
 	}
 }
 
@@ -201,9 +205,7 @@ func (m *Memory) Sweep(_ context.Context, node string, leaving bool) [Shards]Swe
 	for i := range m.shards {
 		s := &m.shards[i]
 		swept[i].Generation = s.generation
-		if len(s.graves) > 0 {
-			s.forget(now)
-		}
+		s.forget(now)
 		if len(s.due) > 0 && !leaving {
 			swept[i].Overdue = m.claim(s, node, now)
 		}
@@ -239,13 +241,10 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 
 // forget digs up the graves whose time is over.
 func (s *memoryShard) forget(now time.Time) {
-	s.graves = slices.DeleteFunc(s.graves, func(g grave) bool {
-		over := g.until <= now.Unix()
-		if over {
-			s.dig(g)
-		}
-		return over
-	})
+	for len(s.graves) > 0 && s.graves[0].until <= now.Unix() {
+		s.dig(s.graves[0])
+		s.graves = s.graves[1:]
+	}
 }
 
 // Watch calls notice for each session that another node takes from this one,

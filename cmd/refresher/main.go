@@ -62,7 +62,7 @@ func loadEnv() error {
 // isOurs reports whether an environment variable is one of our settings.
 func isOurs(name string) bool {
 	switch name {
-	case "PORT", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
+	case "PORT", "REDIS_URL", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
 		return true
 	}
 	return strings.HasPrefix(name, "REFRESHER_")

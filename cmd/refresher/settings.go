@@ -78,6 +78,9 @@ type settings struct {
 	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" help:"Seals resume keys, 16 bytes or more. Default: derived from the App Certificate."`
 	PreviousSessionSecret string `env:"REFRESHER_PREVIOUS_SESSION_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
 
+	EventsURL    string `name:"events-url" env:"REFRESHER_EVENTS_URL" placeholder:"URL" help:"Told of what happens to sessions, by signed POST requests. Default: nobody is."`
+	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
+
 	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." help:"Web origins that may connect, such as https://app.example.com, *.example.com or *. Default: same origin."`
 	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" help:"Sessions that this node takes; 0 is unlimited."`
 	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" help:"Joins and resumes a second that it takes; 0 is unlimited."`
@@ -95,6 +98,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
 		},
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
+		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret,
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
 		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
 	}

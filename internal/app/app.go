@@ -3,22 +3,21 @@ package app
 import (
 	"context"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	"refresher/internal/api"
+	"refresher/internal/events"
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
-	"refresher/internal/store"
 	"refresher/internal/ws"
 	"refresher/web/demo"
 )
@@ -39,9 +38,12 @@ const (
 // App is the service on one node.
 type App struct {
 	config    Config
+	node      string
 	logger    *slog.Logger
 	scheduler *scheduler.Scheduler
 	hub       *ws.Hub
+	events    *events.Sender // nil: nobody is told
+	store     scheduler.Store
 	public    *http.Server
 	ops       *http.Server
 	health    *health
@@ -72,9 +74,18 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 	if err != nil {
 		return nil, err
 	}
+	sender, err := newSender(c, logger, registry)
+	if err != nil {
+		return nil, err
+	}
+	node := nodeName()
+	shared, err := openStore(c, logger, registry)
+	if err != nil {
+		return nil, err
+	}
 	sched, err := scheduler.New(scheduler.Config{
 		App: c.AppID, Minter: mint, Sealer: sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: store.NewMemory(time.Now), Node: nodeName(),
+		Store: shared, Node: node, Announce: announce(sender),
 		Logger: logger.With("component", "scheduler"), Registerer: registry,
 	})
 	if err != nil {
@@ -99,7 +110,10 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, logger: logger, scheduler: sched, hub: hub, health: &health{}}
+	a := &App{
+		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
+		health: &health{degraded: sched.Degraded},
+	}
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
 	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
 	if a.publicListener, err = listen("tcp", c.Listen); err != nil {
@@ -134,12 +148,19 @@ func (a *App) Run(ctx, force context.Context) error {
 	}
 	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
+	var sending sync.WaitGroup
+	send, stopSending := context.WithCancel(keep)
+	defer stopSending()
+	if a.events != nil {
+		sending.Go(func() { _ = a.events.Run(send) }) // returns nil
+	}
 	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
 	parts.Go(func() { _ = a.hub.Run(keep) })       // returns nil
 	serve("ops port", a.ops, a.opsListener)
 	serve("public port", a.public, a.publicListener)
 	a.health.ready.Store(true)
-	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.AppID)
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.AppID,
+		"node", a.node, "shared_store", a.config.RedisURL != "")
 
 	var err error
 	select {
@@ -152,9 +173,14 @@ func (a *App) Run(ctx, force context.Context) error {
 	// What was started last stops first.
 	a.shutdown(a.public)
 	a.hub.Close()
+	stopSending()
+	sending.Wait() // what was delivered is to be in the store's last records
 	stopKeeping()
 	a.shutdown(a.ops)
 	parts.Wait()
+	if c, ok := a.store.(io.Closer); ok {
+		_ = c.Close() // connections that nobody uses any more
+	}
 	a.logger.Info("stopped")
 	return err
 }
@@ -205,16 +231,3 @@ func newSealer(c Config) (*session.Sealer, error) {
 	}
 	return session.NewSealer(secrets...)
 }
-
-// nodeName is a name for this process, which no other has or had: the host's,
-// for people, and something random.
-func nodeName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "node"
-	}
-	return host[:min(len(host), maxHostName)] + "-" + rand.Text()[:8]
-}
-
-// maxHostName keeps records in Redis small.
-const maxHostName = 24

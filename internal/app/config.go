@@ -31,6 +31,14 @@ type Config struct {
 	JoinRate                             float64 // joins a second, 0 = unlimited
 	AllowedOrigins                       []string
 
+	// RedisURL is where the sessions are kept that several nodes share; empty
+	// keeps them in this process. RedisCAFile and RedisPrefix as in
+	// redis.Config.
+	RedisURL, RedisCAFile, RedisPrefix string
+	// EventsURL is told of what happens to sessions, in requests that are
+	// signed with EventsSecret; empty: nobody is.
+	EventsURL, EventsSecret string
+
 	// Auth is how callers prove who they are; "none" lets anybody have any
 	// token, and is refused on an address that others can reach, unless
 	// Insecure.

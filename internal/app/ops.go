@@ -13,7 +13,8 @@ import (
 
 // health is what the probes report.
 type health struct {
-	ready atomic.Bool
+	ready    atomic.Bool
+	degraded func() bool // the store cannot be reached
 }
 
 // newRegistry is a registry with the collectors of the runtime and the process.
@@ -36,10 +37,13 @@ func newOps(r *prometheus.Registry, h *health) http.Handler {
 		say(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if h.ready.Load() {
-			say(w, http.StatusOK, "ready")
-		} else {
+		switch {
+		case !h.ready.Load():
 			say(w, http.StatusServiceUnavailable, "draining")
+		case h.degraded(): // a node without its store serves better than no node
+			say(w, http.StatusOK, "ready, degraded: the store cannot be reached")
+		default:
+			say(w, http.StatusOK, "ready")
 		}
 	})
 	// No /debug/pprof/cmdline: a certificate may have been given as a flag.

@@ -1,0 +1,38 @@
+package app
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/redis"
+	"refresher/internal/scheduler"
+	"refresher/internal/store"
+)
+
+// openStore is where the sessions are kept: in Redis, or in this process.
+func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (scheduler.Store, error) {
+	if c.RedisURL == "" {
+		return store.NewMemory(time.Now), nil
+	}
+	return redis.New(redis.Config{
+		URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
+		Logger: logger.With("component", "redis"), Registerer: r,
+	})
+}
+
+// maxHostName keeps records in Redis small.
+const maxHostName = 20
+
+// nodeName is a name for this process, which no other has or had: the host's,
+// for people, and something random.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "node"
+	}
+	return host[:min(len(host), maxHostName)] + "-" + rand.Text()[:8]
+}

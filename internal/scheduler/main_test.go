@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
@@ -238,3 +239,13 @@ func (s *Scheduler) whole(t testing.TB) {
 }
 
 var errGone = errors.New("gone")
+
+// lagOf is how late a node's pushes were in all, in seconds, and how many it made.
+func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
+	t.Helper()
+	var out dto.Metric
+	if err := m.metrics.lag.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.GetHistogram().GetSampleSum(), out.GetHistogram().GetSampleCount()
+}

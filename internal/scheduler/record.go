@@ -98,6 +98,7 @@ func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 	return &entry{
 		id: r.Session, session: session.Restore(r.Record, &s.config.Policy, now),
 		reason: r.Reason, told: r.Told,
+		rev: r.Rev, // what this node writes comes after it
 	}
 }
 

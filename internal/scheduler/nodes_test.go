@@ -1,0 +1,496 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// cluster is some nodes that share a store, in a bubble.
+type cluster struct {
+	t      *testing.T
+	config Config
+	store  *store.Memory
+
+	mu        sync.Mutex
+	announced map[string]int // guarded by mu; how often, by session and kind
+}
+
+// member is one node of a cluster.
+type member struct {
+	*Scheduler
+	link *link
+	kill func() // it is gone at once: it writes nothing more
+	stop func() // it goes in good order
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, config: testConfig(t), store: store.NewMemory(time.Now), announced: make(map[string]int)}
+	return c
+}
+
+// start adds a node. name must not have been used before.
+func (c *cluster) start(name string) *member {
+	c.t.Helper()
+	l := &link{store: c.store}
+	config := c.config
+	config.Store, config.Node, config.Registerer = l, name, prometheus.NewRegistry()
+	config.Announce = func(a Announcement, settled func(bool)) {
+		go func() {
+			if l.isDead() {
+				return // it died with its process
+			}
+			c.mu.Lock()
+			c.announced[fmt.Sprintf("%s %d", a.Record.Session, a.What)]++
+			c.mu.Unlock()
+			settled(true)
+		}()
+	}
+	s, err := New(config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Run(ctx) // returns nil
+	}()
+	m := &member{Scheduler: s, link: l}
+	m.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	m.kill = func() {
+		l.die()
+		m.stop()
+	}
+	c.t.Cleanup(m.stop)
+	return m
+}
+
+// count is how often something of a session was announced.
+func (c *cluster) count(id string, what store.Told) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.announced[fmt.Sprintf("%s %d", id, what)]
+}
+
+// link is a node's way to the store, which can be broken.
+type link struct {
+	store *store.Memory
+
+	mu     sync.Mutex
+	fault  func() error // guarded by mu; asked before each operation
+	after  func() error // guarded by mu; and after it, so that only the answer is lost
+	isGone bool         // guarded by mu
+}
+
+// fail has f asked before each operation; nil mends the link.
+func (l *link) fail(f func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = f
+}
+
+// die breaks the link for good.
+func (l *link) die() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault, l.isGone = func() error { return errGone }, true
+}
+
+func (l *link) isDead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isGone
+}
+
+// around does an operation, unless the link is broken.
+func (l *link) around(f func() error) error {
+	l.mu.Lock()
+	before, after := l.fault, l.after
+	l.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return err
+		}
+	}
+	err := f()
+	if after != nil {
+		if lost := after(); lost != nil {
+			return lost
+		}
+	}
+	return err
+}
+
+func (l *link) Grip(ctx context.Context, g store.Grip) (held store.Held, err error) {
+	err = l.around(func() error {
+		held, err = l.store.Grip(ctx, g)
+		return err
+	})
+	if err != nil {
+		held = store.Held{}
+	}
+	return held, err
+}
+
+func (l *link) Save(ctx context.Context, records []store.Record) (outcomes []store.Outcome, err error) {
+	err = l.around(func() error {
+		outcomes, err = l.store.Save(ctx, records)
+		return err
+	})
+	if err != nil {
+		outcomes = make([]store.Outcome, len(records))
+	}
+	return outcomes, err
+}
+
+func (l *link) Sweep(ctx context.Context, node string, leaving bool) (swept [store.Shards]store.Swept) {
+	err := l.around(func() error {
+		swept = l.store.Sweep(ctx, node, leaving)
+		return nil
+	})
+	if err != nil {
+		for i := range swept {
+			swept[i] = store.Swept{Err: err}
+		}
+	}
+	return swept
+}
+
+func (l *link) Watch(ctx context.Context, node string, connected func(), notice func(string)) error {
+	return l.store.Watch(ctx, node, connected, func(id string) {
+		l.mu.Lock()
+		broken := l.fault != nil
+		l.mu.Unlock()
+		if !broken {
+			notice(id)
+		}
+	})
+}
+
+var errAway = errors.New("the store is away")
+
+func away() error { return errAway }
+
+// on is the same phone, about to connect to another node.
+func (p *phone) on(m *member) *phone {
+	next := p.again()
+	next.scheduler = m.Scheduler
+	return next
+}
+
+// move puts a phone on another node, where it confirms what it gets.
+func (p *phone) move(m *member) *phone {
+	p.t.Helper()
+	next := p.on(m)
+	if err := next.resume(p); err != nil {
+		p.t.Fatalf("resume: %v", err)
+	}
+	if err := next.hands().Ack(next.got().joined.Seq); err != nil {
+		p.t.Fatal(err)
+	}
+	return next
+}
+
+// stored is how many open sessions the store has.
+func (c *cluster) stored() int {
+	open, _ := c.store.Len()
+	return open
+}
+
+// attached is how many sessions a node has clients for.
+func (m *member) attached() int {
+	return int(testutil.ToFloat64(m.metrics.sessions[session.Attached]))
+}
+
+func TestSessionMovesToAnotherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(5 * time.Minute)
+		pushes := p.got().pushes
+		last := pushes[len(pushes)-1]
+
+		moved := p.move(b)
+		got := moved.got().joined
+		if got.Session != p.got().joined.Session || got.Push.Seq != last.Seq+1 || !got.Resumed || got.Push.Rejoin {
+			t.Errorf("resumed with %+v after %+v", got, last)
+		}
+		wait(time.Second)
+		if ended := p.got().ended; ended == nil || ended.Reason != session.EndSuperseded {
+			t.Errorf("the connection on the old node was told %+v", ended)
+		}
+		if len(a.entries) != 0 || len(b.entries) != 1 || c.stored() != 1 {
+			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", len(a.entries), len(b.entries), c.stored())
+		}
+		for name, m := range map[string]*member{"old": a, "new": b} { // with the key that the move has outdated
+			var ended *session.EndedError
+			if err := p.on(m).resume(p); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+				t.Errorf("an older key on the %s node: %v", name, err)
+			}
+		}
+		back := moved.move(a)
+		if got, was := back.got().joined.Push.Seq, moved.got().joined.Push.Seq; got != was+1 {
+			t.Errorf("seq %d after %d on the way back", got, was)
+		}
+		wait(5 * time.Minute)
+		if len(back.got().pushes) < 5 || back.got().ended != nil || back.got().lost {
+			t.Errorf("not renewed on the way back: %+v", back.got())
+		}
+	})
+}
+
+// A node that was paused while its client went elsewhere changes nothing when it
+// goes on.
+func TestPausedNodeWritesNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		a.link.fail(away) // it goes on by itself, and heaps up what it wants to write
+		wait(2 * store.Lease)
+		moved := p.move(b)
+		wait(2 * time.Minute)
+		if p.got().ended != nil {
+			t.Error("the paused node heard of the move")
+		}
+		a.link.fail(nil)
+		wait(5 * time.Second)
+		if p.got().ended == nil {
+			t.Error("the node that was paused still serves the session")
+		}
+		if got := moved.got(); got.ended != nil || got.lost {
+			t.Errorf("the client was harmed: %+v", got)
+		}
+		if len(a.entries) != 0 || len(b.entries) != 1 || c.stored() != 1 {
+			t.Errorf("%d, %d and %d sessions", len(a.entries), len(b.entries), c.stored())
+		}
+		if held, err := c.store.Grip(t.Context(), store.Grip{Session: p.got().joined.Session, Epoch: 100, Node: "judge"}); err != nil || held.Record.Node != "b" {
+			t.Errorf("the store has %+v, %v", held, err)
+		}
+	})
+}
+
+func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b, d := c.start("a"), c.start("b"), c.start("d")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(10 * time.Minute)
+		id := p.got().joined.Session
+		wait(time.Second)
+		a.kill()
+		wait(9*time.Minute + 10*time.Second)
+		if n := len(b.entries) + len(d.entries); n != 1 {
+			t.Fatalf("%d nodes took the session over", n)
+		}
+		if c.count(id, store.ToldUnreachable) != 1 {
+			t.Error("nobody said that the client is not there for its renewal")
+		}
+		wait(2 * time.Minute)
+		if n := testutil.ToFloat64(b.metrics.renewals.expired) + testutil.ToFloat64(d.metrics.renewals.expired); n != 1 {
+			t.Errorf("%v expired renewals counted", n)
+		}
+		wait(time.Minute)
+		if n := len(b.entries) + len(d.entries) + c.stored(); n != 0 || c.count(id, store.ToldEnd) != 1 {
+			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.ToldEnd))
+		}
+		// It may still come back, by its key.
+		p.move(b)
+	})
+}
+
+func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		var phones []*phone
+		for range 20 {
+			p := &phone{t: t, scheduler: a.Scheduler}
+			p.join(time.Minute)
+			phones = append(phones, p)
+		}
+		wait(time.Second)
+		a.link.fail(away)
+		b.link.fail(away)
+		wait(time.Hour)
+		if !a.Degraded() || !b.Degraded() {
+			t.Error("not degraded")
+		}
+		late := &phone{t: t, scheduler: b.Scheduler}
+		late.join(time.Minute)
+		for i, p := range phones {
+			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
+				t.Fatalf("%d renewals in an hour: %+v", n, p.got())
+			}
+			if i < 10 { // from the key alone
+				p.hands().Detach()
+				phones[i] = p.move(b)
+				if seq := phones[i].got().joined.Push.Seq; seq != p.ticket().Seq+1 {
+					t.Errorf("seq %d after %d", seq, p.ticket().Seq)
+				}
+			}
+		}
+		c.store.Lose() // and comes back empty
+		a.link.fail(nil)
+		b.link.fail(nil)
+		wait(5 * time.Second)
+		if a.Degraded() || b.Degraded() || c.stored() != 21 {
+			t.Errorf("%d of 21 sessions are in the store again", c.stored())
+		}
+		c.store.Lose() // without being away
+		wait(5 * time.Second)
+		if c.stored() != 21 {
+			t.Errorf("%d of 21 sessions are in the store again", c.stored())
+		}
+		wait(10 * time.Minute)
+		for _, p := range phones {
+			if p.got().ended != nil || p.got().lost {
+				t.Errorf("interrupted: %+v", p.got())
+			}
+		}
+		if a.attached() != 10 || b.attached() != 11 {
+			t.Errorf("%d and %d sessions", a.attached(), b.attached())
+		}
+	})
+}
+
+// slowly makes every operation take its time.
+func slowly() error {
+	pass(200 * time.Millisecond)
+	return nil
+}
+
+func TestSlowStoreDelaysNoPush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a")
+		a.link.fail(slowly)
+		for range 100 {
+			p := &phone{t: t, scheduler: a.Scheduler}
+			began := time.Now()
+			p.join(time.Minute)
+			if d := time.Since(began); d != 0 {
+				t.Fatalf("a join waited %s for the store", d)
+			}
+		}
+		wait(time.Hour)
+		sum, count := lagOf(t, a)
+		if count < 10_000 || sum != 0 {
+			t.Errorf("%v pushes came %v s late in all", count, sum)
+		}
+		if c.stored() != 100 || a.Degraded() {
+			t.Errorf("%d of 100 sessions in the store", c.stored())
+		}
+	})
+}
+
+func TestNodeThatStopsHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		p.hands().Detach() // the hub's doing
+		a.stop()
+		if c.stored() != 1 {
+			t.Fatal("the node went without a word")
+		}
+		wait(40 * time.Second)
+		if len(b.entries) != 1 || c.count(p.got().joined.Session, store.ToldUnreachable) != 1 {
+			t.Error("nobody took the session over when it was due")
+		}
+	})
+}
+
+// Two nodes have taken up the same session from the same key, while the store was
+// away: the client heard only one of them.
+func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
+	for _, first := range []string{"ghost", "client"} { // whose node is back first
+		t.Run(first, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				a, b, d := c.start("a"), c.start("b"), c.start("d")
+				p := &phone{t: t, scheduler: a.Scheduler}
+				p.join(time.Minute)
+				wait(time.Second)
+				for _, m := range []*member{a, b, d} {
+					m.link.fail(away)
+				}
+				wait(5 * time.Second)
+				ghost := p.on(b)
+				ghost.answer = silent
+				if err := ghost.resume(p); err != nil { // joined never arrives
+					t.Fatal(err)
+				}
+				real := p.move(d)
+				order := []*member{b, d}
+				if first == "client" {
+					order = []*member{d, b}
+				}
+				for _, m := range append(order, a) {
+					m.link.fail(nil)
+					wait(3 * time.Second)
+				}
+				if got := real.got(); got.ended != nil {
+					t.Fatalf("the client was ended: %+v", got.ended)
+				} else if got.lost {
+					real = real.move(d)
+				}
+				wait(5 * time.Minute)
+				if got := real.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
+					t.Errorf("not served: %+v", got)
+				}
+				if n := a.attached() + b.attached() + d.attached(); n != 1 || d.attached() != 1 {
+					t.Errorf("%d attachments of one session", n)
+				}
+			})
+		})
+	}
+}
+
+// A renewal over HTTP on another node fences the connection that the session has,
+// and has it come again.
+func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		push, err := b.RenewByKey(p.ticket())
+		if err != nil || push.Seq != 2 {
+			t.Fatalf("%+v, %v", push, err)
+		}
+		wait(time.Second)
+		if got := p.got(); got.ended != nil || !got.lost {
+			t.Errorf("the connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
+		}
+		back := p.move(a)
+		if seq := back.got().joined.Push.Seq; seq != 3 {
+			t.Errorf("came back to seq %d", seq)
+		}
+		wait(5 * time.Minute)
+		if got := back.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
+			t.Errorf("not served: %+v", got)
+		}
+	})
+}

@@ -118,7 +118,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 		p.hands().Leave()
 	}
 	wait(time.Minute)
-	if n := c.stored() + len(b.entries) + len(d.entries) + len(b.ended) + len(d.ended); n != 0 {
+	if n := c.stored() + b.open() + d.open(); n != 0 {
 		t.Errorf("%d traces are left", n)
 	}
 	for _, p := range append(left, back...) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
@@ -243,9 +242,16 @@ var errGone = errors.New("gone")
 // lagOf is how late a node's pushes were in all, in seconds, and how many it made.
 func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	t.Helper()
-	var out dto.Metric
-	if err := m.metrics.lag.Write(&out); err != nil {
+	families, err := m.registry.Gather()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out.GetHistogram().GetSampleSum(), out.GetHistogram().GetSampleCount()
+	for _, f := range families {
+		if f.GetName() == "refresher_push_lag_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			return h.GetSampleSum(), h.GetSampleCount()
+		}
+	}
+	t.Fatal("no such metric")
+	return 0, 0
 }

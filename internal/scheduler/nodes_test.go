@@ -29,9 +29,10 @@ type cluster struct {
 // member is one node of a cluster.
 type member struct {
 	*Scheduler
-	link *link
-	kill func() // it is gone at once: it writes nothing more
-	stop func() // it goes in good order
+	link     *link
+	registry *prometheus.Registry
+	kill     func() // it is gone at once: it writes nothing more
+	stop     func() // it goes in good order
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -45,7 +46,8 @@ func (c *cluster) start(name string) *member {
 	c.t.Helper()
 	l := &link{store: c.store}
 	config := c.config
-	config.Store, config.Node, config.Registerer = l, name, prometheus.NewRegistry()
+	registry := prometheus.NewRegistry()
+	config.Store, config.Node, config.Registerer = l, name, registry
 	config.Announce = func(a Announcement, settled func(bool)) {
 		go func() {
 			if l.isDead() {
@@ -67,7 +69,7 @@ func (c *cluster) start(name string) *member {
 		defer close(done)
 		_ = s.Run(ctx) // returns nil
 	}()
-	m := &member{Scheduler: s, link: l}
+	m := &member{Scheduler: s, link: l, registry: registry}
 	m.stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
@@ -212,6 +214,13 @@ func (c *cluster) stored() int {
 	return open
 }
 
+// open is how many sessions a node keeps.
+func (m *member) open() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.entries)
+}
+
 // attached is how many sessions a node has clients for.
 func (m *member) attached() int {
 	return int(testutil.ToFloat64(m.metrics.sessions[session.Attached]))
@@ -236,8 +245,8 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 		if ended := p.got().ended; ended == nil || ended.Reason != session.EndSuperseded {
 			t.Errorf("the connection on the old node was told %+v", ended)
 		}
-		if len(a.entries) != 0 || len(b.entries) != 1 || c.stored() != 1 {
-			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", len(a.entries), len(b.entries), c.stored())
+		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
+			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
 		for name, m := range map[string]*member{"old": a, "new": b} { // with the key that the move has outdated
 			var ended *session.EndedError
@@ -280,8 +289,8 @@ func TestPausedNodeWritesNothingBack(t *testing.T) {
 		if got := moved.got(); got.ended != nil || got.lost {
 			t.Errorf("the client was harmed: %+v", got)
 		}
-		if len(a.entries) != 0 || len(b.entries) != 1 || c.stored() != 1 {
-			t.Errorf("%d, %d and %d sessions", len(a.entries), len(b.entries), c.stored())
+		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
+			t.Errorf("%d, %d and %d sessions", a.open(), b.open(), c.stored())
 		}
 		if held, err := c.store.Grip(t.Context(), store.Grip{Session: p.got().joined.Session, Epoch: 100, Node: "judge"}); err != nil || held.Record.Node != "b" {
 			t.Errorf("the store has %+v, %v", held, err)
@@ -299,7 +308,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		wait(time.Second)
 		a.kill()
 		wait(9*time.Minute + 10*time.Second)
-		if n := len(b.entries) + len(d.entries); n != 1 {
+		if n := b.open() + d.open(); n != 1 {
 			t.Fatalf("%d nodes took the session over", n)
 		}
 		if c.count(id, store.ToldUnreachable) != 1 {
@@ -310,7 +319,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 			t.Errorf("%v expired renewals counted", n)
 		}
 		wait(time.Minute)
-		if n := len(b.entries) + len(d.entries) + c.stored(); n != 0 || c.count(id, store.ToldEnd) != 1 {
+		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.ToldEnd) != 1 {
 			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.ToldEnd))
 		}
 		// It may still come back, by its key.
@@ -415,7 +424,7 @@ func TestNodeThatStopsHandsOver(t *testing.T) {
 			t.Fatal("the node went without a word")
 		}
 		wait(40 * time.Second)
-		if len(b.entries) != 1 || c.count(p.got().joined.Session, store.ToldUnreachable) != 1 {
+		if b.open() != 1 || c.count(p.got().joined.Session, store.ToldUnreachable) != 1 {
 			t.Error("nobody took the session over when it was due")
 		}
 	})
@@ -441,7 +450,7 @@ func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
 				if err := ghost.resume(p); err != nil { // joined never arrives
 					t.Fatal(err)
 				}
-				real := p.move(d)
+				call := p.move(d)
 				order := []*member{b, d}
 				if first == "client" {
 					order = []*member{d, b}
@@ -450,13 +459,13 @@ func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
 					m.link.fail(nil)
 					wait(3 * time.Second)
 				}
-				if got := real.got(); got.ended != nil {
+				if got := call.got(); got.ended != nil {
 					t.Fatalf("the client was ended: %+v", got.ended)
 				} else if got.lost {
-					real = real.move(d)
+					call = call.move(d)
 				}
 				wait(5 * time.Minute)
-				if got := real.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
+				if got := call.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
 					t.Errorf("not served: %+v", got)
 				}
 				if n := a.attached() + b.attached() + d.attached(); n != 1 || d.attached() != 1 {

@@ -4,8 +4,9 @@
 // until the client confirms. The rules are those of package session; here is
 // what makes them happen on time, for many sessions at once.
 //
-// It knows neither WebSockets nor HTTP nor how a token is made: connections
-// come as session.Client, tokens from a Minter.
+// It knows neither WebSockets nor HTTP, nor how a token is made, nor what a store
+// is made of: connections come as session.Client, tokens from a Minter, and what
+// nodes share is behind Store.
 //
 // # The loop
 //
@@ -29,6 +30,10 @@
 //	                       └──────┬───────┘  Expire  end the session
 //	                              └─► commit
 //
+//	commit ──► outbox ──write──► Store ◄──sweep── leases, what is overdue
+//	             ▲                │                         │
+//	             └── rewrite ◄────┴──► lose                 └──► adopt
+//
 // After every change to a session, commit asks it for its Deadline and puts it
 // there in the queue. A deadline is thus never set, moved or cancelled by hand,
 // and a session that is open stands in the queue exactly once, but for the
@@ -40,11 +45,36 @@
 // fire a session whose deadline has moved meanwhile: Due then says Wait, and
 // commit puts it back. What a client holds is known only by its acks.
 //
-// A session that this node has never heard of is made from its resume key,
-// which says all that is needed. One that was ended on purpose is remembered
-// for as long as a key to it can be good, so that its keys stay dead (the last
-// million of them, see graveyard); but a session that nobody came back to in
-// time is forgotten, and its key opens it anew.
+// On which node a session is, the store says, by the epoch of its newest
+// attachment. A client that comes back shows a key that carries an epoch; the node
+// asks the store for the session (grip), which raises the epoch there and tells
+// the node that had it. When the store does not answer in time, the key says
+// enough to go on, and the store is told later. What a node tells the store of
+// an attachment that is not the newest is refused, and the node lets go (lose).
+//
+// A session that was ended on purpose is remembered here until the store knows,
+// and there for as long as package store says, so that its keys stay dead; but
+// one that nobody came back to in time is forgotten, and its key opens it anew.
+//
+// # The store
+//
+// No push waits for it. commit puts what has changed into the outbox, which
+// holds the newest record of each session, and write brings it to the store a
+// moment later, many at a time. So a renewal costs one write, when it is
+// confirmed; and a store that is away costs nothing but the records that wait.
+//
+//   - away: calls go on, clients come back by their keys, joins are taken. The
+//     node says that it is degraded.
+//   - back after it was away, or another server than before, or emptied: all
+//     sessions of the shards in question are written again (rewrite), in batches
+//     that follow each other's answers, so that it is not flooded.
+//   - a node that is gone: its lease runs out, and what becomes overdue of its
+//     sessions goes to whoever sweeps next (adopt), which keeps them as sessions
+//     whose client is away. They expire there, or their clients come back,
+//     anywhere.
+//   - what the customer's back end is told (Announcement) counts as told when
+//     it was delivered; a session that is over stays in the store until then, so
+//     that another node tells it if this one dies.
 //
 // # What is guaranteed
 //
@@ -65,8 +95,11 @@
 //
 // # Locks
 //
-// entry.mu before Scheduler.mu. An entry's lock is held while its session is
-// changed, its tokens are minted and its push is written: what happens to one
-// session happens one after the other. Scheduler.mu guards the table and the
-// queue, and is never held across anything that can block.
+// entry.mu before Scheduler.mu and outbox.mu, which are leaves. An entry's lock is
+// held while its session is changed, its tokens are minted and its push is
+// written: what happens to one session happens one after the other. Who has other
+// things to do than to wait for a slow client's push hands its work to whoever
+// holds the lock (entry.do). Scheduler.mu guards the table and the queue, and is
+// never held across anything that can block; nothing is held across a call of the
+// store.
 package scheduler

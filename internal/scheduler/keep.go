@@ -73,16 +73,26 @@ func (s *Scheduler) keepStore(ctx context.Context) {
 	parts.Go(func() { s.watch(ctx) })
 	parts.Wait()
 	s.aside.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-	defer cancel()
-	for more := true; more && last.Err() == nil; {
-		more = s.flush(last)
-	}
-	if _, unsaved, _ := s.outbox.state(); unsaved > 0 {
-		s.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "records", unsaved)
-	}
-	s.config.Store.Sweep(last, s.config.Node, true)
+	s.writeLast()
 	s.aside.Wait() // for what the last answers asked for
+}
+
+// writeLast writes what is left when the node stops, and gives its leases up, so
+// that others may take over at once what is overdue.
+func (s *Scheduler) writeLast() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		s.flush()
+		at := s.outbox.next()
+		if at == never {
+			s.config.Store.Sweep(ctx, s.config.Node, true)
+			return
+		}
+		_ = pause(ctx, at-s.clock.now().Mono) // what is over time is told below
+	}
+	_, unwritten, _ := s.outbox.state()
+	s.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)
 }
 
 // write writes what has changed, as it changes.
@@ -100,7 +110,7 @@ func (s *Scheduler) write(ctx context.Context) {
 			return
 		}
 		for more := true; more && ctx.Err() == nil; {
-			more = s.flush(ctx)
+			more = s.flush()
 		}
 		if at := s.outbox.next(); at != never {
 			retry.Reset(at - s.clock.now().Mono)
@@ -109,7 +119,7 @@ func (s *Scheduler) write(ctx context.Context) {
 }
 
 // flush writes one batch, and reports whether there was more than fits into one.
-func (s *Scheduler) flush(ctx context.Context) bool {
+func (s *Scheduler) flush() bool {
 	letters, more := s.outbox.take(s.clock.now().Mono)
 	if len(letters) == 0 {
 		return false
@@ -118,7 +128,7 @@ func (s *Scheduler) flush(ctx context.Context) bool {
 	for i, l := range letters {
 		records[i] = *l.record
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // a batch that is cut off would be written twice
 	defer cancel()
 	outcomes, err := s.config.Store.Save(ctx, records)
 	var reached, failed shards
@@ -158,7 +168,7 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	defer tick.Stop()
 	var generations [store.Shards]string
 	for {
-		s.sweepOnce(ctx, &generations)
+		s.sweepOnce(&generations)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -167,8 +177,8 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	}
 }
 
-func (s *Scheduler) sweepOnce(ctx context.Context, generations *[store.Shards]string) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+func (s *Scheduler) sweepOnce(generations *[store.Shards]string) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	swept := s.config.Store.Sweep(ctx, s.config.Node, false)
 	var reached, failed shards

@@ -31,7 +31,8 @@ func sources(t *testing.T, folder string) map[string]*ast.File {
 	t.Helper()
 	files := make(map[string]*ast.File)
 	err := fs.WalkDir(os.DirFS("../.."), folder, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+		test := strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test")
+		if err != nil || !strings.HasSuffix(path, ".go") || test {
 			return err
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../..", path), nil, parser.SkipObjectResolution)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"refresher/internal/api"
 	"refresher/internal/events"
 	"refresher/internal/origin"
@@ -53,10 +55,19 @@ type App struct {
 
 // New makes the service and opens its ports; nothing is served until Run. On
 // an error nothing is left open.
-func New(c Config, logger *slog.Logger) (*App, error) { return build(c, logger, net.Listen) }
+func New(c Config, logger *slog.Logger) (*App, error) {
+	return build(c, logger, outside{listen: net.Listen, store: openStore})
+}
 
-// build is New with the function that opens the ports.
-func build(c Config, logger *slog.Logger, listen func(network, address string) (net.Listener, error)) (*App, error) {
+// outside is what a node meets the world through; tests have a world of their
+// own.
+type outside struct {
+	listen func(network, address string) (net.Listener, error)
+	store  func(Config, *slog.Logger, prometheus.Registerer) (scheduler.Store, error)
+}
+
+// build is New, in some world.
+func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -79,7 +90,7 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 		return nil, err
 	}
 	node := nodeName()
-	shared, err := openStore(c, logger, registry)
+	shared, err := world.store(c, logger, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +127,10 @@ func build(c Config, logger *slog.Logger, listen func(network, address string) (
 	}
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
 	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
-	if a.publicListener, err = listen("tcp", c.Listen); err != nil {
+	if a.publicListener, err = world.listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if a.opsListener, err = listen("tcp", c.OpsListen); err != nil {
+	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
 	return a, nil

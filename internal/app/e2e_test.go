@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,7 @@ type network struct {
 	mu    sync.Mutex
 	ports map[string]*port // guarded by mu, by address
 	conns []*cable         // guarded by mu; the clients' ends
+	turn  int              // guarded by mu; the balancer's
 }
 
 // port is a listener on the network.
@@ -71,9 +74,7 @@ func (n *network) listen(_, address string) (net.Listener, error) {
 }
 
 func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
-	n.mu.Lock()
-	p := n.ports[address]
-	n.mu.Unlock()
+	p := n.port(address)
 	if p == nil {
 		return nil, errors.New("connection refused")
 	}
@@ -87,7 +88,7 @@ func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &cable{Conn: ours, unplugged: make(chan struct{}), closed: make(chan struct{})}
+	c := &cable{Conn: ours, to: p.address, unplugged: make(chan struct{}), closed: make(chan struct{})}
 	n.conns = append(n.conns, c)
 	return c, nil
 }
@@ -96,6 +97,7 @@ func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error)
 // arrives, nothing fails.
 type cable struct {
 	net.Conn
+	to        addr // of the node
 	unplugged chan struct{}
 	closed    chan struct{}
 	once      sync.Once
@@ -126,6 +128,28 @@ func (c *cable) Close() error {
 	return c.Conn.Close()
 }
 
+// port is where an address leads to. balancerAddress leads to any node that there
+// is, in turns.
+func (n *network) port(address string) *port {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if address != balancerAddress {
+		return n.ports[address]
+	}
+	var nodes []string
+	for a := range n.ports {
+		if strings.HasPrefix(a, "10.0.0.") {
+			nodes = append(nodes, a)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.Sort(nodes)
+	n.turn++
+	return n.ports[nodes[n.turn%len(nodes)]]
+}
+
 // unplug makes all connections half open.
 func (n *network) unplug() {
 	n.mu.Lock()
@@ -138,11 +162,15 @@ func (n *network) unplug() {
 
 // cut breaks some of the connections.
 func (n *network) cut(choose func() bool) {
+	n.cutThose(func(*cable) bool { return choose() })
+}
+
+func (n *network) cutThose(choose func(*cable) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	kept := n.conns[:0]
 	for _, c := range n.conns {
-		if choose() {
+		if choose(c) {
 			_ = c.Close()
 		} else {
 			kept = append(kept, c)
@@ -175,7 +203,12 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-const serviceAddress = "127.0.0.1:8080"
+// serviceAddress is that of a service of one node, balancerAddress what stands
+// before one of many.
+const (
+	serviceAddress  = "127.0.0.1:8080"
+	balancerAddress = "127.0.0.1:80"
+)
 
 func (w *world) startNode() *node { return w.startNodeWith(func(*Config) {}) }
 
@@ -184,12 +217,14 @@ func (w *world) startNodeWith(change func(*Config)) *node {
 		c.Listen = serviceAddress
 		c.DrainWindow = 5 * time.Second
 		change(c)
-	}, w.network.listen)
+	}, outside{listen: w.network.listen, store: openStore})
 }
 
 // call holds a call at the judge with the tokens that the service gives it,
 // as an SDK and an app would.
-func (w *world) call(uid uint32, ttl int64) {
+func (w *world) call(uid uint32, ttl int64) { w.callAt(serviceAddress, uid, ttl) }
+
+func (w *world) callAt(address string, uid uint32, ttl int64) {
 	user := strconv.Itoa(int(uid))
 	transport := &http.Transport{DialContext: w.network.dial, DisableKeepAlives: true}
 	var legs struct{ rtc, rtm *edge.Call }
@@ -202,7 +237,7 @@ func (w *world) call(uid uint32, ttl int64) {
 		return err
 	}
 	c := client.New(client.Config{
-		URL:        "ws://" + serviceAddress + "/v1/ws",
+		URL:        "ws://" + address + "/v1/ws",
 		HTTPClient: &http.Client{Transport: transport},
 		Join: protocol.ClientMessage{
 			RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: user}, TTL: &ttl,

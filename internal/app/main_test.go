@@ -61,16 +61,16 @@ type node struct {
 // startNode runs a service on real ports of this machine.
 func startNode(t *testing.T, change func(*Config)) *node {
 	t.Helper()
-	return start(t, change, net.Listen)
+	return start(t, change, outside{listen: net.Listen, store: openStore})
 }
 
-func start(t *testing.T, change func(*Config), listen func(network, address string) (net.Listener, error)) *node {
+func start(t *testing.T, change func(*Config), world outside) *node {
 	t.Helper()
 	c := testConfig()
 	if change != nil {
 		change(&c)
 	}
-	a, err := build(c, quiet, listen)
+	a, err := build(c, quiet, world)
 	if err != nil {
 		t.Fatal(err)
 	}

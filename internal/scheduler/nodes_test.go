@@ -307,14 +307,14 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		id := p.got().joined.Session
 		wait(time.Second)
 		a.kill()
-		wait(9*time.Minute + 10*time.Second)
+		wait(9*time.Minute + 20*time.Second)
 		if n := b.open() + d.open(); n != 1 {
 			t.Fatalf("%d nodes took the session over", n)
 		}
 		if c.count(id, store.ToldUnreachable) != 1 {
 			t.Error("nobody said that the client is not there for its renewal")
 		}
-		wait(2 * time.Minute)
+		wait(time.Minute + 50*time.Second)
 		if n := testutil.ToFloat64(b.metrics.renewals.expired) + testutil.ToFloat64(d.metrics.renewals.expired); n != 1 {
 			t.Errorf("%v expired renewals counted", n)
 		}

@@ -71,11 +71,13 @@ func (s *Session) Deadline() time.Duration {
 	}
 }
 
-// missedAt is when a renewal is due that nobody is there for. A connection that
-// was lost just now is mostly back in a moment.
+// missedAt is when a renewal is overdue that nobody is there for: a quarter of
+// the head start after its latest moment, since a client that renews over HTTP
+// asks then, and not before a connection that was lost just now had time to come
+// back.
 func (s *Session) missedAt() time.Duration {
 	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
-	return min(max(s.due(), s.detachedAt+grace), s.issued.expires)
+	return min(max(s.issued.expires-s.RenewBefore()*3/4, s.detachedAt+grace), s.issued.expires)
 }
 
 // windowEnds is when a session that nobody came back to is over.

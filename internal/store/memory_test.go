@@ -1,0 +1,143 @@
+package store_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// memory is a store.Memory with a clock that the test moves.
+type memory struct {
+	*testing.T
+	*store.Memory
+	now time.Time
+}
+
+func newMemory(t *testing.T) *memory {
+	m := &memory{T: t, now: time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)}
+	m.Memory = store.NewMemory(func() time.Time { return m.now })
+	return m
+}
+
+func (m *memory) save(r store.Record) {
+	m.Helper()
+	if outcomes, err := m.Save(m.Context(), []store.Record{r}); err != nil || outcomes[0].Verdict != store.Saved {
+		m.Fatalf("Save of %s: %+v, %v", r.Session, outcomes, err)
+	}
+}
+
+func (m *memory) knows(id string) bool {
+	held, err := m.Grip(m.Context(), store.Grip{Session: id, Epoch: 1, Node: "onlooker"})
+	return err != nil || held.Known
+}
+
+func (m *memory) wantLen(open, graves int) {
+	m.Helper()
+	if gotOpen, gotGraves := m.Len(); gotOpen != open || gotGraves != graves {
+		m.Errorf("%d open, %d graves; want %d and %d", gotOpen, gotGraves, open, graves)
+	}
+}
+
+// open is a session that is overdue.
+func (m *memory) open(id string) store.Record {
+	r := said("a", 1, 1, detached, "", 1)
+	r.Session, r.DueMs = id, m.now.Add(-store.Slack).UnixMilli()
+	r.Terms.Until = m.now.Add(24 * time.Hour).Unix()
+	return r
+}
+
+// buried is one that was revoked, and whose keys are worth nothing after d.
+func (m *memory) buried(id string, d time.Duration) store.Record {
+	r := m.open(id)
+	r.State, r.Reason, r.Told, r.Rev = ended, session.EndRevoked, store.ToldEnd, 2
+	r.Terms.Until = m.now.Add(d).Unix()
+	return r
+}
+
+func TestMemoryLen(t *testing.T) {
+	m := newMemory(t)
+	m.wantLen(0, 0)
+	m.save(m.open("S1"))
+	m.save(m.open("S2"))
+	m.save(m.open("S2"))
+	m.wantLen(2, 0)
+	m.save(m.buried("S1", time.Hour))
+	m.wantLen(1, 1)
+	m.save(m.buried("S1", 2*time.Hour))
+	m.wantLen(1, 1)
+	m.now = m.now.Add(time.Hour)
+	m.Sweep(t.Context(), "a", false)
+	m.wantLen(1, 1)
+	m.now = m.now.Add(time.Hour)
+	m.Sweep(t.Context(), "a", false)
+	m.wantLen(1, 0)
+	gone := m.open("S2")
+	gone.State, gone.Reason, gone.Told, gone.Node, gone.Epoch = ended, expired, store.ToldEnd, "b", 2
+	m.save(gone)
+	m.wantLen(0, 0)
+}
+
+func TestMemoryLose(t *testing.T) {
+	m := newMemory(t)
+	first := m.Sweep(t.Context(), "a", false)
+	m.save(m.open("S1"))
+	m.save(m.buried("S2", time.Hour))
+	m.Lose()
+	m.wantLen(0, 0)
+	for _, id := range []string{"S1", "S2"} {
+		if m.knows(id) {
+			t.Errorf("%s is still known", id)
+		}
+	}
+	m.save(m.open("S1"))
+	second := m.Sweep(t.Context(), "b", false)
+	if overdue := second[store.ShardOf("S1")].Overdue; len(overdue) != 1 {
+		t.Errorf("the lease outlived the store: handed over %+v", overdue)
+	}
+	m.Lose()
+	third := m.Sweep(t.Context(), "a", false)
+	for shard := range first {
+		names := map[string]bool{first[shard].Generation: true, second[shard].Generation: true, third[shard].Generation: true}
+		if len(names) != 3 {
+			t.Errorf("shard %d: one name for two lives: %v", shard, names)
+		}
+	}
+}
+
+// TestMemoryBoundsGraves: a loop of joins and leaves does not fill the memory.
+func TestMemoryBoundsGraves(t *testing.T) {
+	const bound = 1_000_000 / store.Shards
+	m := newMemory(t)
+	m.save(m.open("other"))
+	shard := store.ShardOf("other")
+	ids := make([]string, 0, bound+10)
+	for i := 0; len(ids) < cap(ids); i++ {
+		if id := "S" + strconv.Itoa(i); store.ShardOf(id) == shard {
+			ids = append(ids, id)
+		}
+	}
+	bury := func(i int) { m.save(m.buried(ids[i], time.Hour+time.Duration(i)*time.Second)) }
+	for i := range bound {
+		bury(i - i%5 + 4 - i%5) // not in the order in which they are forgotten
+	}
+	m.wantLen(1, bound)
+	for i := bound; i < len(ids); i++ {
+		bury(i)
+	}
+	m.wantLen(1, bound)
+	for i, id := range ids {
+		if want := i >= 10; m.knows(id) != want {
+			t.Fatalf("the %dth to be forgotten is known: %v", i+1, !want)
+		}
+	}
+	if !m.knows("other") {
+		t.Error("an open session made room for graves")
+	}
+	// They go when their time comes.
+	m.now = m.now.Add(time.Hour + 20*time.Second)
+	m.Sweep(t.Context(), "a", true)
+	m.wantLen(1, bound-11)
+}

@@ -1,0 +1,249 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// TestShardOf pins shards of some sessions. Nodes of all releases must agree on
+// them, so these never change.
+func TestShardOf(t *testing.T) {
+	for id, want := range map[string]int{
+		"": 5, "a": 44, "S0": 22, "S1": 41, "日本": 17,
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZ": 2, "Z7A2KQ4XN5M3YB6RWCJDHVTPLF": 47,
+	} {
+		if got := store.ShardOf(id); got != want {
+			t.Errorf("%q is in shard %d, want %d", id, got, want)
+		}
+	}
+	if store.Shards != 64 || store.Format != 1 {
+		t.Errorf("%d shards, format %d: what is in Redis was written for 64 and 1", store.Shards, store.Format)
+	}
+}
+
+func TestShardsAreEven(t *testing.T) {
+	const each = 1000
+	var sizes [store.Shards]int
+	for i := range each * store.Shards {
+		sizes[store.ShardOf(fmt.Sprintf("session %d", i))]++
+	}
+	for shard, size := range sizes {
+		if size < each*8/10 || size > each*12/10 {
+			t.Errorf("shard %d has %d sessions, want some %d", shard, size, each)
+		}
+	}
+}
+
+// said is what a node says of a session: its state, why it ended, and the
+// epochs.
+func said(node string, epoch, rev uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
+	return store.Record{
+		Record: session.Record{
+			Key: session.Key{Session: "S", Epoch: epoch}, Proven: proven, State: state, Reason: reason,
+			ExpiresAt: 1000 + int64(epoch),
+		},
+		Node: node, Rev: rev,
+	}
+}
+
+const (
+	attached = session.Attached
+	detached = session.Detached
+	ended    = session.Ended
+	expired  = session.EndExpired
+)
+
+func TestJudge(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		old, r store.Record
+		want   store.Verdict
+	}{
+		{"higher epoch", said("a", 1, 9, attached, "", 1), said("b", 2, 1, detached, "", 1), store.Saved},
+		{"higher epoch, expired", said("a", 1, 9, attached, "", 1), said("b", 2, 1, ended, expired, 2), store.Saved},
+		{"higher epoch after an expiry", said("a", 1, 9, ended, expired, 1), said("b", 2, 1, attached, "", 1), store.Saved},
+		{"lower epoch, of a connection elsewhere", said("a", 2, 1, attached, "", 1), said("b", 1, 9, attached, "", 1), store.Superseded},
+		{"lower epoch, of none elsewhere", said("a", 2, 1, detached, "", 2), said("b", 1, 9, attached, "", 1), store.Moved},
+		{"lower epoch, of an expiry elsewhere", said("a", 2, 1, ended, expired, 2), said("b", 1, 9, attached, "", 1), store.Moved},
+		{"lower epoch, ended", said("a", 2, 1, attached, "", 1), said("b", 1, 9, ended, session.EndLeft, 1), store.Superseded},
+
+		{"same node", said("a", 1, 1, attached, "", 1), said("a", 1, 2, detached, "", 1), store.Saved},
+		{"same node, expired", said("a", 1, 1, detached, "", 1), said("a", 1, 2, ended, expired, 1), store.Saved},
+		{"same node and rev", said("a", 1, 2, detached, "", 1), said("a", 1, 2, attached, "", 1), store.Saved},
+
+		{"proven over connected", said("a", 2, 9, attached, "", 1), said("b", 2, 1, attached, "", 2), store.Saved},
+		{"connected over not", said("a", 2, 9, detached, "", 2), said("b", 2, 1, attached, "", 1), store.Saved},
+		{"not connected over expired", said("a", 2, 9, ended, expired, 2), said("b", 2, 1, detached, "", 1), store.Saved},
+		{"ended over proven", said("a", 2, 9, attached, "", 2), said("b", 2, 1, ended, session.EndDenied, 1), store.Saved},
+		{"connected under proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 1), store.Moved},
+		{"not connected under connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, detached, "", 2), store.Moved},
+		{"expired under not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, ended, expired, 2), store.Moved},
+		{"two proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 2), store.Moved},
+		{"two connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, attached, "", 0), store.Moved},
+		{"two not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, detached, "", 2), store.Moved},
+		{"two expired", said("a", 2, 1, ended, expired, 2), said("b", 2, 9, ended, expired, 2), store.Moved},
+
+		{"ended, then a higher epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 2, 1, attached, "", 2), store.Dead},
+		{"ended, then its owner's change of mind", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, attached, "", 1), store.Dead},
+		{"ended, then ended elsewhere", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 1, 1, ended, session.EndLeft, 1), store.Dead},
+		{"ended, then its owner's end of another epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 2, 2, ended, session.EndLeft, 1), store.Dead},
+		{"ended, then the rest of it", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Saved},
+		{"ended, then the same again", said("a", 1, 2, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Saved},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := store.Judge(&test.old, &test.r); got != test.want {
+				t.Errorf("verdict %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+func drawSaid(t *rapid.T, node string) store.Record {
+	epoch := rapid.Uint64Range(1, 3).Draw(t, "epoch")
+	r := said(node, epoch, rapid.Uint64Range(0, 3).Draw(t, "rev"), rapid.SampledFrom([]session.State{attached, detached, ended}).Draw(t, "state"),
+		"", rapid.Uint64Range(0, epoch).Draw(t, "proven"))
+	if r.State == ended {
+		r.Reason = rapid.SampledFrom([]session.EndReason{session.EndLeft, expired}).Draw(t, "reason")
+	}
+	return r
+}
+
+// TestJudgeSettles: two nodes with a session each do not take it from each other
+// in turns, and unless it was ended, who came first makes no difference.
+func TestJudgeSettles(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawSaid(t, "a"), drawSaid(t, "b")
+		aFirst, bFirst := store.Judge(&a, &b) == store.Saved, store.Judge(&b, &a) == store.Saved
+		if aFirst && bFirst {
+			t.Fatal("each takes it from the other")
+		}
+		purpose := a.Over() && a.Reason != expired || b.Over() && b.Reason != expired
+		if a.Epoch != b.Epoch && !purpose && !aFirst && !bFirst {
+			t.Fatal("the first stays, although the epochs differ")
+		}
+		if (aFirst || bFirst) && !purpose && a.Epoch != b.Epoch && aFirst != (b.Epoch > a.Epoch) {
+			t.Fatal("the lower epoch wins")
+		}
+	})
+}
+
+func TestOutdated(t *testing.T) {
+	old := said("a", 5, 5, attached, "", 5)
+	for _, test := range []struct {
+		node       string
+		epoch, rev uint64
+		want       bool
+	}{
+		{"a", 5, 4, true},
+		{"a", 5, 0, true},
+		{"a", 5, 5, false},
+		{"a", 5, 6, false},
+		{"a", 6, 4, false},
+		{"b", 5, 4, false},
+	} {
+		r := said(test.node, test.epoch, test.rev, detached, "", 5)
+		if got := store.Outdated(&old, &r); got != test.want {
+			t.Errorf("rev %d of epoch %d by %s after 5 of 5 by a: outdated %v", test.rev, test.epoch, test.node, got)
+		}
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		old   store.Record
+		epoch uint64
+		want  session.EndReason // "" is none
+	}{
+		{"its newest key", said("a", 5, 1, attached, "", 4), 5, ""},
+		{"a newer key", said("a", 5, 1, detached, "", 5), 9, ""},
+		{"the newest that was shown", said("a", 5, 1, attached, "", 4), 4, ""},
+		{"an older one", said("a", 5, 1, attached, "", 4), 3, session.EndSuperseded},
+		{"expired", said("a", 5, 1, ended, expired, 4), 4, ""},
+		{"expired, and an older one", said("a", 5, 1, ended, expired, 4), 3, session.EndSuperseded},
+		{"left", said("a", 5, 1, ended, session.EndLeft, 4), 9, session.EndLeft},
+		{"revoked", said("a", 5, 1, ended, session.EndRevoked, 4), 5, session.EndRevoked},
+		{"denied, and an older one", said("a", 5, 1, ended, session.EndDenied, 4), 3, session.EndDenied},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := store.Refusal(&test.old, test.epoch)
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			refused, ok := errors.AsType[*session.EndedError](err)
+			if want := (session.Ending{Reason: test.want, AccessEndsAt: test.old.ExpiresAt}); !ok || refused.Ending != want {
+				t.Errorf("got %v, want %+v", err, want)
+			}
+		})
+	}
+}
+
+func TestForget(t *testing.T) {
+	const now, hour = 4_000_000_000, 3600
+	for _, test := range []struct {
+		name             string
+		reason           session.EndReason
+		expiresIn, until int64
+		want             int64
+	}{
+		{"revoked", session.EndRevoked, 2 * hour, 50 * hour, 50 * hour},
+		{"denied", session.EndDenied, 60 * hour, 50 * hour, 50 * hour},
+		{"left", session.EndLeft, 60, 50 * hour, hour},
+		{"left, and its tokens were gone", session.EndLeft, -60, 50 * hour, hour},
+		{"left, with tokens that work on", session.EndLeft, 2 * hour, 50 * hour, 2 * hour},
+		{"left, with keys that are soon worth nothing", session.EndLeft, 60, 90, 90},
+		{"left, when they are worth nothing", session.EndLeft, 60, -1, -1},
+	} {
+		r := said("a", 1, 1, ended, test.reason, 1)
+		r.ExpiresAt, r.Terms.Until, r.DueMs = now+test.expiresIn, now+test.until, now*1000+999
+		if got := r.Forget() - now; got != test.want {
+			t.Errorf("%s: forgotten after %d s, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+func TestWhatIsKept(t *testing.T) {
+	const all = store.ToldJoined | store.ToldUnreachable | store.ToldEnd
+	for _, test := range []struct {
+		name               string
+		state              session.State
+		reason             session.EndReason
+		told               store.Told
+		over, gone, buried bool
+	}{
+		{"open", attached, "", store.ToldJoined, false, false, false},
+		{"not connected", detached, "", store.ToldJoined | store.ToldUnreachable, false, false, false},
+		{"open, whatever was told", detached, "", all, false, false, false},
+		{"expired", ended, expired, store.ToldJoined | store.ToldUnreachable, true, false, false},
+		{"expired, told", ended, expired, store.ToldEnd, true, true, false},
+		{"left", ended, session.EndLeft, store.ToldJoined, true, false, false},
+		{"left, told", ended, session.EndLeft, all, true, false, true},
+	} {
+		r := said("a", 1, 1, test.state, test.reason, 1)
+		r.Told = test.told
+		if r.Over() != test.over || r.Gone() != test.gone || r.Buried() != test.buried {
+			t.Errorf("%s: over %v, gone %v, buried %v", test.name, r.Over(), r.Gone(), r.Buried())
+		}
+	}
+	if told := store.ToldJoined | store.ToldEnd; !told.Has(store.ToldEnd) || !told.Has(told) || told.Has(all) || told.Has(store.ToldUnreachable) || !told.Has(0) {
+		t.Error("Has does not want all of what it is asked for")
+	}
+}
+
+// TestTimes: an owner that misses sweeps keeps its sessions, and what it writes
+// late by as much as a write may take is not overdue.
+func TestTimes(t *testing.T) {
+	if store.Lease < 3*store.SweepEvery || store.Slack < time.Second || store.Slack >= store.Lease {
+		t.Errorf("lease %s, a sweep every %s, slack %s", store.Lease, store.SweepEvery, store.Slack)
+	}
+}

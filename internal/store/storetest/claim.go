@@ -1,0 +1,124 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"refresher/internal/store"
+)
+
+var claimChecks = []check{
+	{"hands the session over whole", claimsWhole},
+	{"makes the sweeper the owner", claimsOwner},
+	{"lets the claimer's writes count", claimsWrites},
+	{"is not repeated while the claimer lives", claimsOnce},
+	{"is repeated when the claimer dies", claimsAgain},
+	{"hands the owner back what it lost sight of", claimsOwn},
+	{"leaves the session's keys alone", claimsKeys},
+}
+
+// afterClaim leaves the choice to a store whether the new owner counts its writes
+// on from those of the one before.
+var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Rev")
+
+func claimsWhole(w *world) {
+	records := w.samples()
+	for i := range records {
+		records[i].DueMs = w.after(-store.Slack).UnixMilli()
+	}
+	w.saved(records...)
+	found := make(map[string]store.Record)
+	for _, r := range w.sweep(nodeB) {
+		found[r.Session] = r
+	}
+	for _, r := range records {
+		r.Node = nodeB
+		w.same("what was handed over of "+r.Session, r, found[r.Session], afterClaim)
+	}
+}
+
+func claimsOwner(w *world) {
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.handed(nodeB, r.Session)
+	// The owner before knows no more of it than B does.
+	r.Rev++
+	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Verdict: store.Moved})
+	r.Node = nodeB
+	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeC, Attach: true})
+	w.same("what is held of a claimed session", store.Held{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
+}
+
+func claimsWrites(w *world) {
+	r := w.overdue(w.id())
+	r.Rev = 12
+	w.saved(r)
+	claimed := w.sweep(nodeB)
+	if len(claimed) != 1 {
+		w.Fatalf("handed over %q, want %q", ids(claimed), r.Session)
+	}
+	next := claimed[0]
+	next.Rev++
+	next.RanOut = true
+	next.DueMs = w.after(time.Minute).UnixMilli()
+	w.saved(next)
+	w.pass(time.Minute + store.Slack - time.Millisecond)
+	w.handed(nodeC)
+	w.pass(time.Millisecond)
+	w.handed(nodeC, r.Session)
+	next.Node = nodeC
+	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
+	w.same("what the claimer wrote", store.Held{Epoch: r.Epoch + 1, Known: true, Record: next}, held, afterClaim)
+}
+
+func claimsOnce(w *world) {
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.handed(nodeB, r.Session)
+	for range 40 {
+		w.pass(store.SweepEvery)
+		w.sweep(nodeB)
+		w.handed(nodeC)
+	}
+}
+
+func claimsAgain(w *world) {
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.handed(nodeB, r.Session)
+	w.pass(store.Lease - time.Millisecond)
+	w.handed(nodeC)
+	w.pass(time.Millisecond)
+	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeC, r.Session)
+}
+
+func claimsOwn(w *world) {
+	w.handed(nodeA)
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.handed(nodeA, r.Session)
+	w.handed(nodeA) // it is given the time to see to it
+	// A lives, and does nothing about it.
+	w.pass(store.SweepEvery)
+	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
+	// Once A has, that is all.
+	r.Rev += 2
+	r.DueMs = w.after(time.Hour).UnixMilli()
+	w.saved(r)
+	for range 30 {
+		w.pass(store.SweepEvery)
+		w.handed(nodeA)
+	}
+}
+
+// claimsKeys: the client has not been anywhere, so its key is as good as before.
+func claimsKeys(w *world) {
+	r := w.overdue(w.id())
+	r.Epoch, r.Proven = 12, 10
+	w.saved(r)
+	w.handed(nodeB, r.Session)
+	if held := w.grip(store.Grip{Session: r.Session, Epoch: 10, Node: nodeC, Attach: true}); held.Epoch != 13 {
+		w.Errorf("after a claim, a Grip gives epoch %d, want 13", held.Epoch)
+	}
+}

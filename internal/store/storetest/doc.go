@@ -1,0 +1,70 @@
+// Package storetest is what every store must pass: Conformance, which checks one
+// by one what package store says, and Model, which plays arbitrary histories to
+// a store and to store.Memory and wants the same answers of both.
+//
+// A store under test takes the time from the clock that it is opened with. The
+// clock stands still but for when a test moves it, by whole milliseconds, and
+// starts in a year that no server's own clock shows. A store may have its graves
+// expire by real time as well, if it reckons from now: the suite makes none that
+// lasts under a minute, and is done with it sooner.
+//
+// What is not tested, because stores may differ: the same session twice in one
+// Save, and the order of notices across shards.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"refresher/internal/store"
+)
+
+// Store is what is tested: what the scheduler wants of a store. Its methods are
+// safe for concurrent use.
+type Store interface {
+	// Grip makes a node the owner of a session that it was shown the key
+	// to. A *session.EndedError says that the key is no good any more.
+	Grip(ctx context.Context, g store.Grip) (store.Held, error)
+	// Save writes records, each by itself, by the rule of store.Judge.
+	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
+	// Sweep renews the node's lease in each shard, and hands it what is
+	// overdue and whose owner is gone, by due time and id. leaving gives the
+	// lease up instead.
+	Sweep(ctx context.Context, node string, leaving bool) [store.Shards]store.Swept
+	// Watch reports the sessions that other nodes take from this one, until
+	// ctx is done.
+	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
+}
+
+// Open gives a fresh, empty store that goes by the clock now. What it takes is
+// released at the end of t.
+type Open func(t testing.TB, now func() time.Time) Store
+
+// check is one thing that must hold of a store; each gets a fresh one.
+type check struct {
+	name string
+	run  func(w *world)
+}
+
+// Conformance checks that the stores which open gives do what package store says.
+func Conformance(t *testing.T, open Open) {
+	for _, part := range []struct {
+		name   string
+		checks []check
+	}{
+		{"Save", saveChecks},
+		{"Judge", judgeChecks},
+		{"Grip", gripChecks},
+		{"End", endChecks},
+		{"Sweep", sweepChecks},
+		{"Claim", claimChecks},
+		{"Watch", watchChecks},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			for _, c := range part.checks {
+				t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, open)) })
+			}
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+var endChecks = []check{
+	{"what expired and was told leaves nothing", endsGone},
+	{"what was ended on purpose and told leaves a grave", endsBuried},
+	{"a grave is kept for as long as its keys must stay dead", endsForgotten},
+	{"untold ends are handed over until they are told", endsUntold},
+	{"a grave is finished by its owner alone", endsRest},
+}
+
+func endsGone(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	w.become(&r, gone)
+	r.Rev++
+	w.saved(r)
+	w.unknown(r.Session)
+	// Nor does one that the store has never heard of.
+	other := w.record(w.id(), nodeA)
+	w.become(&other, gone)
+	w.saved(other)
+	w.unknown(other.Session)
+	w.pass(time.Hour)
+	w.handed(nodeB)
+	// It can be opened anew, from its key.
+	again := w.record(r.Session, nodeB)
+	w.saved(again)
+	w.holds(&again)
+}
+
+func endsBuried(w *world) {
+	for _, known := range []bool{true, false} {
+		r := w.record(w.id(), nodeA)
+		if known {
+			w.saved(r)
+		}
+		w.become(&r, buried)
+		r.Rev++
+		w.saved(r)
+		w.holds(&r)
+		again := w.record(r.Session, nodeB)
+		again.Epoch = 10
+		w.wantOutcome(&again, w.save(again)[0], store.Outcome{Verdict: store.Dead, Ending: r.Ending()})
+	}
+	w.pass(time.Hour)
+	w.handed(nodeB) // there is nothing to see to
+	w.handed(nodeA)
+}
+
+func endsForgotten(w *world) {
+	const hour, day = 3600, 86_400
+	for _, test := range []struct {
+		name                    string
+		reason                  session.EndReason
+		expiresIn, until, after int64 // seconds
+	}{
+		{"revoked", session.EndRevoked, hour / 2, 2 * day, 2 * day},
+		{"denied", session.EndDenied, hour / 2, 2 * day, 2 * day},
+		{"left", session.EndLeft, hour / 2, 2 * day, hour},
+		{"left with tokens that work for longer", session.EndLeft, 3 * hour, 2 * day, 3 * hour},
+		{"left shortly before its keys are worth nothing", session.EndLeft, hour / 4, hour / 2, hour / 2},
+	} {
+		id := w.id()
+		w.Run(test.name, func(t *testing.T) {
+			w := w.in(t)
+			r := w.record(id, nodeA)
+			now := w.clock.now().Unix()
+			r.ExpiresAt, r.Terms.Until = now+test.expiresIn, now+test.until
+			w.become(&r, buried)
+			r.Reason = test.reason
+			w.saved(r)
+
+			w.pass(time.Unix(now+test.after, 0).Sub(w.clock.now()) - time.Millisecond)
+			w.sweep(nodeA)
+			w.holds(&r)
+			w.pass(time.Millisecond)
+			w.sweep(nodeA) // for a store that does it then
+			w.unknown(id)
+			again := w.record(id, nodeB)
+			w.saved(again)
+			w.holds(&again)
+		})
+	}
+}
+
+func endsUntold(w *world) {
+	for _, s := range []stage{expired, ended} {
+		r := w.record(w.id(), nodeA)
+		w.saved(r)
+		w.become(&r, s)
+		r.Rev++
+		w.saved(r)
+		w.pass(store.Slack)
+		w.handed(nodeB, r.Session)
+		w.pass(store.Lease) // B dies before it has told anybody
+		claimed := w.handedWithin(store.Slack+store.SweepEvery, nodeC, r.Session)
+		if s == ended {
+			w.holds(&r)
+		}
+		claimed.Rev++
+		claimed.Told |= store.ToldEnd
+		w.saved(claimed)
+		w.pass(time.Hour)
+		w.handed(nodeB)
+		if s == expired {
+			w.unknown(r.Session)
+		} else {
+			w.holds(&claimed)
+		}
+	}
+}
+
+func endsRest(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.become(&r, ended)
+	w.saved(r)
+	dead := store.Outcome{Verdict: store.Dead, Ending: r.Ending()}
+	told := r
+	told.Told |= store.ToldEnd
+	// Another node cannot say that it was told.
+	other := told
+	other.Node = nodeB
+	w.wantOutcome(&other, w.save(other)[0], dead)
+	w.pass(store.Slack)
+	w.handed(nodeA, r.Session)
+	// The owner can, and can say it twice.
+	told.Rev++
+	w.saved(told)
+	w.saved(told)
+	w.wantOutcome(&other, w.save(other)[0], dead)
+	w.pass(time.Hour)
+	w.handed(nodeA)
+	w.holds(&told)
+}

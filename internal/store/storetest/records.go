@@ -1,0 +1,101 @@
+package storetest
+
+import (
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// idsFrom gives ids of one shard, always the same ones: n of them, from the
+// number from on. next is the number to go on with.
+func idsFrom(from, shard, n int) (ids []string, next int) {
+	for ; len(ids) < n; from++ {
+		if id := "S" + strconv.Itoa(from); store.ShardOf(id) == shard {
+			ids = append(ids, id)
+		}
+	}
+	return ids, from
+}
+
+// inShard is the ids of n sessions in one shard.
+func inShard(shard, n int) []string {
+	ids, _ := idsFrom(0, shard, n)
+	return ids
+}
+
+// spread is the ids of n sessions in all shards.
+func spread(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = "S" + strconv.Itoa(i)
+	}
+	return out
+}
+
+// record is of a session that a client has just joined, on a node that has seen
+// it answer. It is not due for half an hour.
+func (w *world) record(id, node string) store.Record {
+	now := w.clock.now()
+	return store.Record{
+		Record: session.Record{
+			Key: session.Key{
+				Session: id, App: "app", Epoch: 1,
+				Identity: session.Identity{RTM: &session.RTM{UserID: "user of " + id}},
+				Terms:    session.Terms{TTL: time.Hour, Until: now.Add(7 * 24 * time.Hour).Unix()},
+			},
+			Proven: 1, State: session.Attached,
+			Seq: 1, ExpiresAt: now.Add(time.Hour).Unix(),
+			HeldSeq: 1, HeldExpiresAt: now.Add(time.Hour).Unix(),
+		},
+		Node: node, Rev: 1, DueMs: now.Add(30 * time.Minute).UnixMilli(), Told: store.ToldJoined,
+	}
+}
+
+// overdue is the record of a session of node A that A has not seen to in time,
+// and that has no connection.
+func (w *world) overdue(id string) store.Record {
+	r := w.record(id, nodeA)
+	w.become(&r, detached)
+	r.DueMs = w.after(-store.Slack).UnixMilli()
+	return r
+}
+
+// stage is what a record says of its session, as far as stores care.
+type stage string
+
+const (
+	proven   stage = "connected, and the client has the key"
+	attached stage = "connected"
+	detached stage = "not connected"
+	expired  stage = "expired"
+	ended    stage = "ended on purpose"
+	gone     stage = "expired, and told"
+	buried   stage = "ended on purpose, and told"
+)
+
+// become puts a record into a stage, by what it says of its epoch.
+func (w *world) become(r *store.Record, s stage) {
+	r.State, r.Proven = session.Attached, r.Epoch
+	switch s {
+	case proven:
+	case attached:
+		r.Proven--
+	case detached:
+		r.State, r.DetachedAt = session.Detached, w.clock.now().UnixMilli()
+	case expired:
+		r.State, r.Reason = session.Ended, session.EndExpired
+	case ended:
+		r.State, r.Reason = session.Ended, session.EndRevoked
+	case gone:
+		w.become(r, expired)
+		r.Told |= store.ToldEnd
+	case buried:
+		w.become(r, ended)
+		r.Told |= store.ToldEnd
+	}
+	if r.Over() {
+		r.DueMs = w.clock.now().UnixMilli()
+	}
+}

@@ -1,0 +1,205 @@
+package storetest
+
+import (
+	"math"
+	"reflect"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+var saveChecks = []check{
+	{"comes back whole", savesWhole},
+	{"gives the due time back", givesDueBack},
+	{"the end comes back whole while it is untold", savesWholeEnds},
+	{"a later write replaces all of it", savesLater},
+	{"of nothing", savesNothing},
+	{"of many gives outcomes in order", savesMany},
+}
+
+// samples are records that between them have something to lose in every field.
+// None has ended on purpose, so that all can be gripped.
+func (w *world) samples() []store.Record {
+	now := w.clock.now()
+	identities := []session.Identity{
+		{
+			RTC:  &session.RTC{Channel: `room "1" \ {a}:b`, UID: math.MaxUint32, Role: session.Publisher},
+			RTM:  &session.RTM{UserID: "Ünï cøde, 日本"},
+			Chat: &session.Chat{UserID: "chat-user"},
+		},
+		{RTC: &session.RTC{Channel: "account", Account: "a|b c", Role: session.Publisher}},
+		{RTC: &session.RTC{Channel: "any uid"}},
+		{RTM: &session.RTM{UserID: "42"}},
+		{Chat: &session.Chat{UserID: "0"}},
+		{RTC: &session.RTC{Channel: "two", UID: 1}, Chat: &session.Chat{UserID: "two"}},
+	}
+	var records []store.Record
+	for i, id := range spread(16) {
+		r := w.record(id, nodeA)
+		r.App = "app of " + id
+		r.Identity = identities[i%len(identities)]
+		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400}
+		r.Epoch, r.Rev = uint64(7+i), uint64(i)*1_000_003
+		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
+		// The highest seq has more digits than a float is mostly written with.
+		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
+		r.ExpiresAt, r.HeldExpiresAt = now.Unix()+int64(1000*i), now.Unix()-int64(1000*i)
+		// Each by itself, and all together.
+		r.Missed, r.RanOut, r.Reported = i&1 != 0, i&2 != 0, i&4 != 0
+		r.Told = store.Told(i) & (store.ToldJoined | store.ToldUnreachable)
+		r.DueMs = now.UnixMilli() + int64(i)*123_457
+		records = append(records, r)
+	}
+	// One that was made from its key alone: nothing is known of its tokens.
+	bare := w.record("bare", nodeA)
+	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Told, bare.Proven, bare.Rev = 0, 0, 0, 0, 0, 0, 0
+	return append(records, bare)
+}
+
+func savesWhole(w *world) {
+	records := w.samples()
+	everyField(w, records)
+	w.saved(records...)
+	for _, r := range records {
+		held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+		w.same("what came back of "+r.Session, store.Held{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
+	}
+}
+
+// givesDueBack looks at the due time of records that come back: as it was saved,
+// or as a Grip has set it. What a claim makes of it is the store's affair.
+func givesDueBack(w *world) {
+	for _, r := range w.samples() {
+		w.saved(r)
+		for _, want := range []int64{r.DueMs, w.after(store.Lease).UnixMilli()} {
+			held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+			if got := held.Record.DueMs; got != want {
+				w.Fatalf("%s comes back due at %d ms, want %d", r.Session, got, want)
+			}
+		}
+	}
+}
+
+// everyField fails when there is a field that all samples leave empty: one that
+// was added to the records, and is not tested yet.
+func everyField(w *world, records []store.Record) {
+	w.Helper()
+	set := make(map[string]bool)
+	for i := range records {
+		lookAtFields(reflect.ValueOf(records[i]), "", set)
+	}
+	for name, is := range set {
+		if !is {
+			w.Errorf("no sample has a%s: add one, so that stores are known to keep it", name)
+		}
+	}
+}
+
+// lookAtFields notes which fields of a struct are set.
+func lookAtFields(v reflect.Value, name string, set map[string]bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			v = reflect.Zero(v.Type().Elem())
+		} else {
+			v = v.Elem()
+		}
+		lookAtFields(v, name, set)
+	case reflect.Struct:
+		for field, value := range v.Fields() {
+			lookAtFields(value, name+" "+field.Name, set)
+		}
+	default:
+		set[name] = set[name] || !v.IsZero()
+	}
+}
+
+func savesWholeEnds(w *world) {
+	records := w.samples()
+	for i := range records {
+		r := &records[i]
+		w.become(r, ended)
+		r.Reason = []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired}[i%4]
+	}
+	w.saved(records...)
+	w.pass(store.Slack)
+	swept := w.sweep(nodeB)
+	found := make(map[string]store.Record)
+	for _, r := range swept {
+		found[r.Session] = r
+	}
+	for _, r := range records {
+		got := found[r.Session]
+		w.same("what came back of "+r.Session, r.Record, got.Record)
+		w.same("what "+r.Session+" was told of", r.Told, got.Told)
+	}
+	if len(swept) != len(records) {
+		w.Errorf("%d came back of %d", len(swept), len(records))
+	}
+}
+
+func savesLater(w *world) {
+	first := w.samples()
+	w.saved(first...)
+	w.pass(time.Second)
+	second := w.samples()
+	for i := range second {
+		r, other := &second[i], &first[(i+5)%len(first)]
+		// What was agreed when it was joined stays.
+		key := first[i].Key
+		rev := first[i].Rev + 2
+		*r = *other
+		r.Key, r.Rev = key, rev
+		r.Proven = min(r.Proven, r.Epoch)
+	}
+	w.saved(second...)
+	for i := range second {
+		w.holds(&second[i])
+	}
+}
+
+func savesNothing(w *world) {
+	for _, none := range [][]store.Record{nil, {}} {
+		if outcomes, err := w.store.Save(w.Context(), none); len(outcomes) > 0 || err != nil {
+			w.Errorf("Save of nothing gave %v, %v", outcomes, err)
+		}
+	}
+}
+
+func savesMany(w *world) {
+	const many = 1000
+	var before, now []store.Record
+	var want []store.Outcome
+	for i, id := range spread(many) {
+		old, r := w.record(id, nodeA), w.record(id, nodeB)
+		old.Epoch = 2
+		old.ExpiresAt += int64(i) // so that each ending is its own
+		outcome := store.Outcome{Verdict: store.Saved}
+		switch i % 5 {
+		case 0: // is not there yet
+			now, want = append(now, r), append(want, outcome)
+			continue
+		case 1:
+			w.become(&old, detached)
+			outcome.Verdict = store.Moved
+		case 2:
+			outcome.Verdict = store.Superseded
+		case 3:
+			w.become(&old, ended)
+			outcome = store.Outcome{Verdict: store.Dead, Ending: old.Ending()}
+		case 4:
+			r.Epoch = 3
+		}
+		before, now, want = append(before, old), append(now, r), append(want, outcome)
+	}
+	w.saved(before...)
+	for i, got := range w.save(now...) {
+		w.wantOutcome(&now[i], got, want[i])
+	}
+	for i, o := range want {
+		if o.Verdict == store.Saved {
+			w.holds(&now[i])
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"refresher/internal/store"
+)
+
+var watchChecks = []check{
+	{"tells the owner before of a Grip", watchesGrip},
+	{"tells the owner before of a Save", watchesSave},
+	{"tells each owner in turn", watchesInTurn},
+	{"says nothing of a node's own doing", watchesOwn},
+	{"says nothing of what was refused", watchesRefused},
+	{"ends with its context, and can begin anew", watchesAgain},
+}
+
+// patience is how long a store may take for what it does by itself. It is never
+// waited for where all is well.
+const patience = 10 * time.Second
+
+// watcher follows what is taken from one node.
+type watcher struct {
+	w       *world
+	node    string
+	notices chan string
+	stop    func() // ends it
+}
+
+// watch returns when notices can arrive.
+func (w *world) watch(node string) *watcher {
+	w.Helper()
+	ctx, cancel := context.WithCancel(w.Context())
+	v := &watcher{w: w, node: node, notices: make(chan string, 100)}
+	connected, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- w.store.Watch(ctx, node, sync.OnceFunc(func() { close(connected) }), func(id string) {
+			select {
+			case v.notices <- id:
+			default: // whoever reads will find too many
+			}
+		})
+	}()
+	v.stop = sync.OnceFunc(func() {
+		w.Helper()
+		cancel()
+		if err := w.await(done, "Watch to end"); err != nil {
+			w.Errorf("Watch, whose context is done: %v, want nil", err)
+		}
+	})
+	w.Cleanup(v.stop)
+	select {
+	case <-connected:
+	case err := <-done:
+		done <- err
+		w.Fatalf("Watch ended before it was connected: %v", err)
+	case <-time.After(patience):
+		w.Fatalf("Watch is not connected after %s", patience)
+	}
+	return v
+}
+
+func (w *world) await(c <-chan error, what string) error {
+	w.Helper()
+	select {
+	case err := <-c:
+		return err
+	case <-time.After(patience):
+		w.Fatalf("waiting for %s since %s", what, patience)
+		return nil
+	}
+}
+
+// told wants the next notice to be of this session.
+func (v *watcher) told(id string) {
+	v.w.Helper()
+	select {
+	case got := <-v.notices:
+		if got != id {
+			v.w.Fatalf("%s is told of %s, want %s", v.node, got, id)
+		}
+	case <-time.After(patience):
+		v.w.Fatalf("%s is not told of %s within %s", v.node, id, patience)
+	}
+}
+
+// quiet wants there to be no other notices by now. To know, it makes one, of the
+// same shard, which comes after all that went before.
+func (w *world) quiet(watchers ...*watcher) {
+	w.Helper()
+	for _, v := range watchers {
+		r := w.record(w.id(), v.node)
+		w.saved(r)
+		w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: "node-other", Attach: true})
+		v.told(r.Session)
+	}
+}
+
+func watchesGrip(w *world) {
+	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
+	for _, attach := range []bool{true, false} {
+		for _, s := range []stage{proven, detached, expired} {
+			r := w.record(w.id(), nodeA)
+			w.become(&r, s)
+			w.saved(r)
+			w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: attach})
+			a.told(r.Session)
+		}
+	}
+	w.quiet(a, b, c)
+}
+
+func watchesSave(w *world) {
+	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
+	for _, s := range []stage{proven, attached, detached, expired, ended, gone, buried} {
+		r := w.record(w.id(), nodeA)
+		w.saved(r)
+		r.Node, r.Epoch = nodeB, 2
+		w.become(&r, s)
+		w.saved(r)
+		a.told(r.Session)
+	}
+	// Of two who say the same of a session, the one loses it that knows less.
+	r := w.record(w.id(), nodeA)
+	w.become(&r, detached)
+	w.saved(r)
+	r.Node = nodeB
+	w.become(&r, attached)
+	w.saved(r)
+	a.told(r.Session)
+	w.quiet(a, b, c)
+}
+
+func watchesInTurn(w *world) {
+	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	w.grip(store.Grip{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
+	a.told(r.Session)
+	r.Node, r.Epoch = nodeC, 3
+	w.saved(r)
+	b.told(r.Session)
+	w.grip(store.Grip{Session: r.Session, Epoch: 3, Node: nodeA, Attach: false})
+	c.told(r.Session)
+	w.quiet(a, b, c)
+}
+
+func watchesOwn(w *world) {
+	a, b := w.watch(nodeA), w.watch(nodeB)
+	r := w.overdue(w.id())
+	w.saved(r)
+	r.Rev++
+	w.saved(r)
+	w.handed(nodeA, r.Session)
+	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
+	r.Epoch = held.Epoch
+	w.become(&r, ended)
+	r.Rev++
+	w.saved(r)
+	w.become(&r, buried)
+	r.Rev++
+	w.saved(r)
+	other := w.record(w.id(), nodeA)
+	w.saved(other)
+	w.become(&other, gone)
+	other.Rev++
+	w.saved(other)
+	other = w.record(other.Session, nodeB) // what is gone is nobody's
+	w.saved(other)
+	w.quiet(a, b)
+}
+
+func watchesRefused(w *world) {
+	a, b := w.watch(nodeA), w.watch(nodeB)
+	r := w.record(w.id(), nodeA)
+	r.Epoch, r.Rev = 10, 10
+	w.become(&r, proven)
+	w.saved(r)
+	for _, s := range []side{
+		{proven, 9, nodeB, 11}, {proven, 10, nodeB, 11}, {detached, 10, nodeB, 11}, {proven, 10, nodeA, 9},
+	} {
+		w.save(s.record(w, r.Session, 0))
+	}
+	w.refused(store.Grip{Session: r.Session, Epoch: 9, Node: nodeB, Attach: true}, superseded(&r))
+	w.holds(&r)
+	a.told(r.Session) // by holds, which takes the session to see
+
+	over := w.record(w.id(), nodeA)
+	w.become(&over, ended)
+	w.saved(over)
+	w.save(side{proven, 2, nodeB, 1}.record(w, over.Session, 0))
+	w.refused(store.Grip{Session: over.Session, Epoch: 1, Node: nodeB, Attach: true}, over.Ending())
+	w.quiet(a, b)
+}
+
+func watchesAgain(w *world) {
+	first := w.watch(nodeA)
+	first.stop()
+	second := w.watch(nodeA)
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	w.grip(store.Grip{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
+	second.told(r.Session)
+	w.quiet(second)
+	if n := len(first.notices); n > 0 {
+		w.Errorf("a Watch that has ended gave %d notices", n)
+	}
+}

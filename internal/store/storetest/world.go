@@ -1,0 +1,246 @@
+package storetest
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// The nodes of the tests.
+const (
+	nodeA = "node-a"
+	nodeB = "node-b"
+	nodeC = "node-c"
+)
+
+// highEpoch is above any that a test saves.
+const highEpoch = 1_000_000
+
+// clock is what stores under test take the time from.
+type clock struct{ ms atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.ms.Store(time.Date(2100, time.January, 1, 0, 0, 0, int(250*time.Millisecond), time.UTC).UnixMilli())
+	return c
+}
+
+func (c *clock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+func (c *clock) pass(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
+// world is a fresh store and its clock, for one check.
+type world struct {
+	*testing.T
+	clock *clock
+	store Store
+	next  int // where id goes on
+}
+
+func newWorld(t *testing.T, open Open) *world {
+	c := newClock()
+	return &world{T: t, clock: c, store: open(t, c.now)}
+}
+
+// in is the same world for a subtest.
+func (w *world) in(t *testing.T) *world { return &world{T: t, clock: w.clock, store: w.store} }
+
+// after is the time in d.
+func (w *world) after(d time.Duration) time.Time { return w.clock.now().Add(d) }
+
+func (w *world) pass(d time.Duration) { w.clock.pass(d) }
+
+// id is that of another session, in the same shard as the one before.
+func (w *world) id() string {
+	var one []string
+	one, w.next = idsFrom(w.next, 0, 1)
+	return one[0]
+}
+
+// save writes records, which must work out.
+func (w *world) save(records ...store.Record) []store.Outcome {
+	w.Helper()
+	outcomes, err := w.store.Save(w.Context(), records)
+	if err != nil {
+		w.Fatalf("Save: %v", err)
+	}
+	if len(outcomes) != len(records) {
+		w.Fatalf("Save of %d records gave %d outcomes", len(records), len(outcomes))
+	}
+	return outcomes
+}
+
+// saved writes records that the store must take.
+func (w *world) saved(records ...store.Record) {
+	w.Helper()
+	outcomes := w.save(records...)
+	for i := range records {
+		w.wantOutcome(&records[i], outcomes[i], store.Outcome{Verdict: store.Saved})
+	}
+}
+
+func (w *world) wantOutcome(r *store.Record, got, want store.Outcome) {
+	w.Helper()
+	if got != want {
+		w.Fatalf("Save of %s by %s (epoch %d, rev %d, state %d %s): %s, want %s",
+			r.Session, r.Node, r.Epoch, r.Rev, r.State, r.Reason, outcomeText(got), outcomeText(want))
+	}
+}
+
+func outcomeText(o store.Outcome) string {
+	text := "verdict " + string(rune('0'+o.Verdict))
+	if name := verdictNames[o.Verdict]; name != "" {
+		text = name
+	}
+	if o.Ending != (session.Ending{}) {
+		text += " (" + endingText(o.Ending) + ")"
+	}
+	return text
+}
+
+var verdictNames = map[store.Verdict]string{
+	store.Unsaved: "Unsaved", store.Saved: "Saved", store.Superseded: "Superseded",
+	store.Moved: "Moved", store.Dead: "Dead", store.Foreign: "Foreign",
+}
+
+func endingText(e session.Ending) string {
+	return string(e.Reason) + ", access until " + time.Unix(e.AccessEndsAt, 0).UTC().Format(time.RFC3339)
+}
+
+// grip takes a session whose key must be good.
+func (w *world) grip(g store.Grip) store.Held {
+	w.Helper()
+	held, err := w.store.Grip(w.Context(), g)
+	if err != nil {
+		w.Fatalf("Grip %+v: %v", g, err)
+	}
+	return held
+}
+
+// refused wants a Grip to be refused, with this ending.
+func (w *world) refused(g store.Grip, want session.Ending) {
+	w.Helper()
+	held, err := w.store.Grip(w.Context(), g)
+	ended, ok := errors.AsType[*session.EndedError](err)
+	if !ok {
+		w.Fatalf("Grip %+v gave %+v and the error %v, want a session.EndedError (%s)", g, held, err, endingText(want))
+	}
+	if ended.Ending != want {
+		w.Errorf("Grip %+v is refused with %s, want %s", g, endingText(ended.Ending), endingText(want))
+	}
+}
+
+// unknown wants the store to know nothing of a session.
+func (w *world) unknown(id string) {
+	w.Helper()
+	g := store.Grip{Session: id, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
+	w.same("Grip of a session that the store should not know", store.Held{Epoch: highEpoch + 1}, w.grip(g))
+}
+
+// holds wants the store to hold r, or r's end. It takes the session to find out.
+func (w *world) holds(r *store.Record) {
+	w.Helper()
+	g := store.Grip{Session: r.Session, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
+	if r.Over() && r.Reason != session.EndExpired {
+		w.refused(g, r.Ending())
+		return
+	}
+	w.same("what the store holds", store.Held{Epoch: highEpoch + 1, Known: true, Record: *r}, w.grip(g))
+}
+
+// untimed leaves out the due time of records that come back. What counts is when
+// sweeps hand them over; givesDueBack looks at the rest.
+var untimed = cmpopts.IgnoreFields(store.Record{}, "DueMs")
+
+// same wants two values to be the same.
+func (w *world) same(what string, want, got any, options ...gocmp.Option) {
+	w.Helper()
+	if diff := gocmp.Diff(want, got, append(options, untimed)...); diff != "" {
+		w.Fatalf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// sweep is what a node is handed, by shard, due time and id.
+func (w *world) sweep(node string) []store.Record {
+	w.Helper()
+	swept := w.store.Sweep(w.Context(), node, false)
+	var all []store.Record
+	for shard := range swept {
+		found := &swept[shard]
+		if found.Err != nil {
+			w.Fatalf("Sweep by %s, shard %d: %v", node, shard, found.Err)
+		}
+		if n := len(found.Overdue); n > store.SweepLimit {
+			w.Fatalf("Sweep by %s, shard %d: %d at once, want at most %d", node, shard, n, store.SweepLimit)
+		}
+		for i := range found.Overdue {
+			r := &found.Overdue[i]
+			if at := store.ShardOf(r.Session); at != shard {
+				w.Fatalf("Sweep by %s: %s of shard %d is among shard %d's", node, r.Session, at, shard)
+			}
+			if r.Node != node {
+				w.Fatalf("Sweep by %s: %s is still %s's", node, r.Session, r.Node)
+			}
+		}
+		all = append(all, found.Overdue...)
+	}
+	return all
+}
+
+// handed wants a sweep to hand the node just these sessions, in any order.
+func (w *world) handed(node string, want ...string) {
+	w.Helper()
+	got := ids(w.sweep(node))
+	slices.Sort(got)
+	want = slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		w.Fatalf("Sweep by %s hands over %q, want %q", node, got, want)
+	}
+}
+
+// handedWithin sweeps until the node is handed something, and wants that to be
+// just this session, and within d.
+func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
+	w.Helper()
+	for end := w.after(d); !w.clock.now().After(end); w.pass(store.SweepEvery) {
+		if got := w.sweep(node); len(got) > 0 {
+			w.same("what a sweep hands over", []string{id}, ids(got))
+			return got[0]
+		}
+	}
+	w.Fatalf("%s sweeps for %s and is never handed %s", node, d, id)
+	return store.Record{}
+}
+
+// leave gives a node's lease up.
+func (w *world) leave(node string) {
+	w.Helper()
+	swept := w.store.Sweep(w.Context(), node, true)
+	for shard := range swept {
+		if found := &swept[shard]; found.Err != nil || len(found.Overdue) > 0 {
+			w.Fatalf("leaving Sweep by %s, shard %d: handed %q, error %v", node, shard, ids(found.Overdue), found.Err)
+		}
+	}
+}
+
+func ids(records []store.Record) []string {
+	out := make([]string, len(records))
+	for i := range records {
+		out[i] = records[i].Session
+	}
+	return out
+}
+
+// byDue orders records as a sweep hands those of one shard over.
+func byDue(a, b store.Record) int {
+	return cmp.Or(cmp.Compare(a.DueMs, b.DueMs), cmp.Compare(a.Session, b.Session))
+}

@@ -21,7 +21,7 @@ type Record struct {
 	ExpiresAt, HeldExpiresAt int64
 
 	// DetachedAt is since when nobody is connected, in Unix milliseconds,
-	// while Detached.
+	// while Detached; 0 if that is not known.
 	DetachedAt int64
 	// Missed, RanOut and Reported are what has been told of its newest
 	// tokens: that nobody is there to renew them for, that they ran out
@@ -62,6 +62,9 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	s.missed, s.ranOut, s.reported = r.Missed, r.RanOut, r.Reported
 	switch r.State {
 	case Detached:
+		if r.DetachedAt == 0 {
+			break // from now on, as far as is known
+		}
 		s.detachedAt = min(now.Mono, now.Mono-(now.Wall-time.Duration(r.DetachedAt)*time.Millisecond))
 	case Ended:
 		s.state = Ended

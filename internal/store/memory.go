@@ -97,7 +97,7 @@ func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
 	r := old
 	r.Epoch = max(old.Epoch, g.Epoch) + 1
 	r.Proven = max(old.Proven, g.Epoch)
-	r.Node, r.Rev, r.State = g.Node, 0, session.Detached
+	r.Node, r.Rev, r.State, r.Reason = g.Node, 0, session.Detached, ""
 	if g.Attach {
 		r.State = session.Attached
 	}
@@ -228,10 +228,14 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var claimed []Record
 	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
 		r := s.records[id]
-		s.due[id] = now.Add(Lease).UnixMilli() // whoever it is will have dealt with it by then
+		s.due[id] = Later(now.UnixMilli()) // whoever it is will have dealt with it by then
 		if r.Node != node && m.leases[r.Node].After(now) {
 			continue
 		}
+		if r.Node != node && r.State == session.Attached {
+			r.State = session.Detached
+		}
+		m.notify(r.Node, node, id)
 		r.Node = node
 		s.records[id] = r
 		claimed = append(claimed, r)

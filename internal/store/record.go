@@ -32,6 +32,17 @@ const (
 	Slack = 2 * time.Second
 )
 
+// Later is until when an overdue session is left alone that was claimed, or whose
+// owner lives: a lease, less up to a sweep's interval by a second that changes
+// from one time to the next, so that it is not always the same node that sees it
+// first. Both in Unix milliseconds.
+func Later(now int64) int64 {
+	return now + Lease.Milliseconds() - now/1000*laterStep%SweepEvery.Milliseconds()
+}
+
+// laterStep has nothing in common with the intervals.
+const laterStep = 619
+
 // SweepLimit is how many overdue sessions of one shard a sweep looks at.
 const SweepLimit = 256
 
@@ -162,10 +173,10 @@ func (r *Record) rank() int {
 	}
 }
 
-// Outdated reports that r is an earlier write than old of the same owner and
-// attachment, which arrived late. It counts as saved, and changes nothing.
+// Outdated reports that r is an earlier write than old of the same owner, which
+// arrived late. It counts as saved, and changes nothing.
 func Outdated(old, r *Record) bool {
-	return r.Epoch == old.Epoch && r.Node == old.Node && r.Rev < old.Rev
+	return r.Node == old.Node && (r.Epoch < old.Epoch || r.Epoch == old.Epoch && r.Rev < old.Rev)
 }
 
 // Grip is a node's wish to go on with a session that it was shown the key to.
@@ -178,8 +189,8 @@ type Grip struct {
 	Attach bool
 }
 
-// Held is what a Grip gave. The store counts the session as the node's from
-// then on, and as attached or not as the Grip says.
+// Held is what a Grip gave. The store counts a session that it knows as the
+// node's from then on, and as attached or not as the Grip says.
 type Held struct {
 	// Epoch is above all that the store and the key know of: the one that
 	// the attachment is to have.
@@ -198,5 +209,7 @@ type Swept struct {
 	Generation string
 	// Overdue sessions are the sweeper's from now on: their owner is gone,
 	// or it is the sweeper itself, which seems to have lost sight of them.
+	// One whose owner is gone counts as detached from now on, so that an
+	// owner who was only away for a while, and has its connection, wins.
 	Overdue []Record
 }

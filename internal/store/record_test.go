@@ -247,3 +247,24 @@ func TestTimes(t *testing.T) {
 		t.Errorf("lease %s, a sweep every %s, slack %s", store.Lease, store.SweepEvery, store.Slack)
 	}
 }
+
+// Whoever always sweeps at the same moments sees a session that others push on
+// first, now and then.
+func TestLaterChanges(t *testing.T) {
+	seen := make(map[int64]bool)
+	now := int64(1_800_000_000_000)
+	for range 100 {
+		at := store.Later(now)
+		if d := at - now; d > store.Lease.Milliseconds() || d <= (store.Lease-store.SweepEvery).Milliseconds() {
+			t.Fatalf("%d ms later", d)
+		}
+		seen[at%store.SweepEvery.Milliseconds()] = true
+		// The next sweep at which it is overdue.
+		late := at + store.Slack.Milliseconds() - now
+		every := store.SweepEvery.Milliseconds()
+		now += (late + every - 1) / every * every
+	}
+	if len(seen) < 50 {
+		t.Errorf("%d different moments in 100 times", len(seen))
+	}
+}

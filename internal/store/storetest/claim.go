@@ -5,12 +5,14 @@ import (
 
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 var claimChecks = []check{
 	{"hands the session over whole", claimsWhole},
 	{"makes the sweeper the owner", claimsOwner},
+	{"lets an owner take back what it has a connection for", claimsFromLiving},
 	{"lets the claimer's writes count", claimsWrites},
 	{"is not repeated while the claimer lives", claimsOnce},
 	{"is repeated when the claimer dies", claimsAgain},
@@ -34,6 +36,9 @@ func claimsWhole(w *world) {
 	}
 	for _, r := range records {
 		r.Node = nodeB
+		if r.State == session.Attached {
+			r.State = session.Detached // its node is gone, and its connection with it
+		}
 		w.same("what was handed over of "+r.Session, r, found[r.Session], afterClaim)
 	}
 }
@@ -48,6 +53,18 @@ func claimsOwner(w *world) {
 	r.Node = nodeB
 	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeC, Attach: true})
 	w.same("what is held of a claimed session", store.Held{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
+}
+
+// claimsFromLiving has an owner come back that was only away for a while.
+func claimsFromLiving(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.become(&r, proven)
+	r.DueMs = w.after(-store.Slack).UnixMilli()
+	w.saved(r)
+	w.handed(nodeB, r.Session)
+	r.Rev++
+	w.saved(r)
+	w.holds(&r)
 }
 
 func claimsWrites(w *world) {

@@ -9,7 +9,8 @@
 // lasts under a minute, and is done with it sooner.
 //
 // What is not tested, because stores may differ: the same session twice in one
-// Save, and the order of notices across shards.
+// Save, the order of notices across shards, whether a claim is noticed, and the
+// due time of a record after a claim.
 package storetest
 
 import (

@@ -11,6 +11,7 @@ import (
 var watchChecks = []check{
 	{"tells the owner before of a Grip", watchesGrip},
 	{"tells the owner before of a Save", watchesSave},
+	{"tells the owner before of a claim", watchesClaim},
 	{"tells each owner in turn", watchesInTurn},
 	{"says nothing of a node's own doing", watchesOwn},
 	{"says nothing of what was refused", watchesRefused},
@@ -129,6 +130,15 @@ func watchesSave(w *world) {
 	r.Node = nodeB
 	w.become(&r, attached)
 	w.saved(r)
+	a.told(r.Session)
+	w.quiet(a, b, c)
+}
+
+func watchesClaim(w *world) {
+	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.handed(nodeB, r.Session)
 	a.told(r.Session)
 	w.quiet(a, b, c)
 }

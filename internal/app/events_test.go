@@ -1,0 +1,71 @@
+package app
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"refresher/internal/events"
+)
+
+// The back end is told of a call from its beginning to its end, in requests that
+// it can trust.
+func TestEventsReachTheBackEnd(t *testing.T) {
+	const secret = "a secret of the back end's"
+	type told struct {
+		Type, ID, Session, Reason, Node string
+		RTC                             struct{ Channel string }
+	}
+	news := make(chan told, 10)
+	backEnd := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = events.Verify([]byte(secret), r.Header, body, time.Now(), time.Minute)
+		}
+		var e told
+		if err == nil {
+			err = json.Unmarshal(body, &e)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		news <- e
+	}))
+	defer backEnd.Close()
+	n := startNode(t, func(c *Config) { c.EventsURL, c.EventsSecret = backEnd.URL, secret })
+	s := n.dial()
+	s.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+	joined := s.expect("joined")
+	s.send(`{"type":"leave"}`)
+	s.expect("ended")
+	for _, want := range []told{
+		{Type: "session.joined", ID: joined.Session + ".joined"},
+		{Type: "session.ended", ID: joined.Session + ".ended", Reason: "left"},
+	} {
+		got := <-news
+		if got.Type != want.Type || got.ID != want.ID || got.Reason != want.Reason || got.Session != joined.Session || got.Node == "" || got.RTC.Channel != "c" {
+			t.Errorf("told %+v, want %+v", got, want)
+		}
+	}
+}
+
+// What is wrong with a setting is said with the name of its flag.
+func TestSettingsOfOthersAreChecked(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"events-url: ":     func(c *Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of 16 bytes" },
+		"events-secret: ":  func(c *Config) { c.EventsURL = "http://127.0.0.1:1" },
+		"events-secret: s": func(c *Config) { c.EventsSecret = "a secret of 16 bytes" },
+		"redis-url: ":      func(c *Config) { c.RedisURL = "localhost:6379" },
+		"redis-prefix: ":   func(c *Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
+		"redis-ca-file: ":  func(c *Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
+	} {
+		c := testConfig()
+		change(&c)
+		if _, err := New(c, quiet); err == nil || len(err.Error()) < len(name) || err.Error()[:len(name)] != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

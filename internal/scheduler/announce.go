@@ -18,15 +18,10 @@ type Announcement struct {
 // session that is over stays in the store until that is done, so that another
 // node does it if this one dies. e.mu is held.
 func (s *Scheduler) announce(e *entry) {
-	if s.config.Announce == nil {
-		e.told = store.ToldJoined | store.ToldUnreachable | store.ToldEnd
-		return
-	}
-	now := s.clock.now()
-	r := e.session.Record(e.reason, now)
 	if !e.session.Issued() {
 		return
 	}
+	r := e.session.Record(e.reason, s.clock.now())
 	if !r.Missed { // a new bundle: what was told of the one before is past
 		e.told &^= store.ToldUnreachable
 		e.announced &^= store.ToldUnreachable
@@ -37,6 +32,10 @@ func (s *Scheduler) announce(e *entry) {
 	}
 	if r.State == session.Ended {
 		want |= store.ToldEnd
+	}
+	if s.config.Announce == nil {
+		e.told |= want // there is nobody to tell
+		return
 	}
 	for _, what := range []store.Told{store.ToldJoined, store.ToldUnreachable, store.ToldEnd} {
 		if want.Has(what) && !e.told.Has(what) && !e.announced.Has(what) {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -16,6 +17,7 @@ type entry struct {
 	reason  session.EndReason // guarded by mu; set once ended
 	lost    bool              // guarded by mu; another node has it: it ended here only
 	id      string            // fixed
+	foreign atomic.Bool       // that its record is a newer release's was logged
 
 	rev       uint64     // guarded by mu; of the newest record
 	written   written    // guarded by mu; what the newest record says
@@ -30,6 +32,12 @@ type entry struct {
 	position      // guarded by Scheduler.mu
 	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
 	adopted  bool // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
+}
+
+// endedOnPurpose reports that the session is over for good: its keys are dead.
+// e.mu is held.
+func (e *entry) endedOnPurpose() bool {
+	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
 // do calls f with the session locked: at once, or when whoever holds it lets go,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"regexp"
 	"sync"
 	"time"
 
@@ -42,13 +43,17 @@ const (
 	// gripTimeout is how long a client that comes back waits for what the
 	// store knows of it. Its key says enough to go on without.
 	gripTimeout = 400 * time.Millisecond
+	// gripQueue is how long it waits before that for others, who came at the
+	// same time; gripsAtOnce go to the store together.
+	gripQueue   = time.Second
+	gripsAtOnce = 24
 	// gripPause is for how long the store is not asked again that did not
 	// answer in time.
 	gripPause = time.Second
 	// watchPause is how long broken notices are left alone.
 	watchPause = time.Second
 	// flushTimeout is how long the last records may take when the node stops.
-	flushTimeout = 5 * time.Second
+	flushTimeout = 3 * time.Second
 )
 
 // shards is a set of them.
@@ -151,13 +156,20 @@ func (s *Scheduler) flush() bool {
 func (s *Scheduler) settle(l letter, o store.Outcome) {
 	switch o.Verdict {
 	case store.Saved:
-		if l.record.Over() {
-			s.forgetEnding(l.entry.id) // the store answers for it now
+		if l.record.Over() && l.record.Told.Has(store.ToldEnd) {
+			s.forgetEnding(l.entry) // the store answers for it now
 		}
 	case store.Superseded, store.Moved, store.Dead:
 		s.aside.Go(func() { l.entry.do(func() { s.lose(l, o) }) }) // it may have to write to a client
+	case store.Behind:
+		s.behind(l.entry, o.Epoch)
 	case store.Foreign:
-		s.config.Logger.Warn("a newer release wrote this session's record; left alone, its calls go on", "session", l.entry.id)
+		if l.record.Over() {
+			s.forgetEnding(l.entry)
+		}
+		if !l.entry.foreign.Swap(true) {
+			s.config.Logger.Warn("a newer release wrote this session's record; left alone, its calls go on", "session", l.entry.id)
+		}
 	case store.Unsaved: // given back
 	}
 }
@@ -218,7 +230,9 @@ func (s *Scheduler) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.config.Logger.Debug("notices interrupted", "error", err)
+		if !s.Degraded() { // else it is known
+			s.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
+		}
 		if pause(ctx, watchPause) != nil {
 			return
 		}
@@ -243,26 +257,49 @@ func (s *Scheduler) noticed(id string) {
 func (s *Scheduler) storeAnswered(reached, failed *shards, err error) (back shards) {
 	back, away, since := s.outbox.answered(reached, failed, s.clock.now().Mono)
 	switch {
-	case away > 0 && !s.storeAway.Swap(true):
-		s.config.Logger.Warn("the store cannot be reached; calls go on without it", "shards", away, "error", err)
-	case away == 0 && s.storeAway.Swap(false):
-		_, unwritten, _ := s.outbox.state()
-		s.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
+	case away == 0:
+		if s.storeError.Swap("") != "" {
+			_, unwritten, _ := s.outbox.state()
+			s.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
+		}
+	case err != nil:
+		// Another kind of error than before is news: a password that was
+		// changed while the server was down, say.
+		if kind := errorKind(err); s.storeError.Swap(kind) != kind {
+			s.config.Logger.Warn("the store cannot be reached, or refuses; calls go on without it", "shards", away, "error", err)
+		}
 	}
 	return back
 }
 
+// errorKind is a server's word for an error, such as OOM or WRONGPASS, or that
+// there was no answer.
+func errorKind(err error) string {
+	if code := errorCode.FindString(err.Error()); code != "" && code != "EOF" {
+		return code
+	}
+	return "no answer"
+}
+
+var errorCode = regexp.MustCompile(`\b[A-Z]{3,}\b`)
+
 // Degraded reports that the store, or a part of it, cannot be reached. Calls go
 // on all the same.
-func (s *Scheduler) Degraded() bool { return s.storeAway.Load() }
+func (s *Scheduler) Degraded() bool { return s.storeError.Load() != "" }
 
 // grip asks the store for a session that a client has shown a key to. It is not
-// asked, and the Held is empty, when it is away or does not answer in time: the
-// key says enough to go on.
+// asked when it is away or did not answer a moment ago: the key says enough to go
+// on, as if the store knew nothing.
 func (s *Scheduler) grip(key session.Key, attach bool) (store.Held, error) {
+	byKey := store.Held{Epoch: key.Epoch + 1}
+	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueForGrip() {
+		return byKey, nil
+	}
+	defer func() { <-s.grips }()
 	now := s.clock.now().Mono
-	if !s.outbox.reachable(store.ShardOf(key.Session)) || time.Duration(s.gripAfter.Load()) > now {
-		return store.Held{}, nil
+	before := s.gripAfter.Load()
+	if time.Duration(before) > now {
+		return byKey, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), gripTimeout)
 	defer cancel()
@@ -270,12 +307,34 @@ func (s *Scheduler) grip(key session.Key, attach bool) (store.Held, error) {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
+	if errors.Is(err, store.ErrForeign) {
+		return byKey, nil
+	}
 	if err != nil {
-		s.gripAfter.Store(int64(now + gripPause))
-		s.config.Logger.Warn("the store does not answer; going by the client's key", "error", err)
-		return store.Held{}, nil
+		if s.gripAfter.CompareAndSwap(before, int64(s.clock.now().Mono+gripPause)) { // once for many
+			s.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
+		}
+		return byKey, nil
 	}
 	return held, nil
+}
+
+// queueForGrip waits for one of the places in which grips may be under way, for
+// a while: a storm of clients must not look like a store that does not answer.
+func (s *Scheduler) queueForGrip() bool {
+	select {
+	case s.grips <- struct{}{}:
+		return true
+	default:
+	}
+	wait := time.NewTimer(gripQueue)
+	defer wait.Stop()
+	select {
+	case s.grips <- struct{}{}:
+		return true
+	case <-wait.C:
+		return false
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

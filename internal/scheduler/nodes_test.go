@@ -486,7 +486,7 @@ func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 		p.join(time.Minute)
 		wait(time.Second)
 		push, err := b.RenewByKey(p.ticket())
-		if err != nil || push.Seq != 2 {
+		if err != nil || push.Seq != 3 { // 2 may be on its way
 			t.Fatalf("%+v, %v", push, err)
 		}
 		wait(time.Second)
@@ -494,7 +494,7 @@ func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 			t.Errorf("the connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
 		}
 		back := p.move(a)
-		if seq := back.got().joined.Push.Seq; seq != 3 {
+		if seq := back.got().joined.Push.Seq; seq != 4 {
 			t.Errorf("came back to seq %d", seq)
 		}
 		wait(5 * time.Minute)

@@ -44,6 +44,7 @@ func (s *Scheduler) tell(e *entry) {
 	due := e.session.Deadline()
 	if r.State == session.Ended {
 		if s.outbox.full() {
+			s.forgetEnding(e)
 			return
 		}
 		due = now.Mono // what is left to do of it
@@ -64,7 +65,10 @@ func (s *Scheduler) known(e *entry) {
 func (s *Scheduler) adopt(r *store.Record) {
 	s.mu.Lock()
 	e := s.entries[r.Session]
-	if e != nil || s.ended[r.Session] != nil || r.App != s.config.App {
+	if e == nil {
+		e = s.ended[r.Session]
+	}
+	if e != nil || r.App != s.config.App {
 		s.mu.Unlock()
 		if e != nil {
 			s.compare(e, r.Epoch, r.Rev)
@@ -87,6 +91,7 @@ func (s *Scheduler) adopt(r *store.Record) {
 func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
 	e.do(func() {
 		if e.session.Epoch() != epoch || e.rev != rev {
+			e.session.Fence(epoch)
 			e.written = written{}
 			s.commit(e)
 		}
@@ -95,6 +100,9 @@ func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
+	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
+		r.Told &^= store.ToldEnd
+	}
 	return &entry{
 		id: r.Session, session: session.Restore(r.Record, &s.config.Policy, now),
 		reason: r.Reason, told: r.Told,
@@ -140,7 +148,7 @@ func (s *Scheduler) lose(l letter, o store.Outcome) {
 		return // it came back here since
 	}
 	if e.session.State() == session.Ended {
-		s.forgetEnding(e.id)
+		s.forgetEnding(e)
 		return
 	}
 	s.metrics.lost.Inc()
@@ -159,9 +167,30 @@ func (s *Scheduler) lose(l letter, o store.Outcome) {
 	s.commit(e)
 }
 
+// behind has a session written under an epoch that the store gave this node, in
+// an answer that never came.
+func (s *Scheduler) behind(e *entry, epoch uint64) {
+	s.mu.Lock()
+	current := s.entries[e.id] == e || s.ended[e.id] == e && s.entries[e.id] == nil
+	s.mu.Unlock()
+	e.do(func() {
+		switch {
+		case e.lost || e.session.Epoch() >= epoch: // it knows by now
+		case current:
+			e.session.Fence(epoch)
+			e.written = written{}
+			s.commit(e)
+		default:
+			s.forgetEnding(e) // there is a newer one of it
+		}
+	})
+}
+
 // forgetEnding leaves it to the store to answer for an ended session.
-func (s *Scheduler) forgetEnding(id string) {
+func (s *Scheduler) forgetEnding(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.ended, id)
+	if s.ended[e.id] == e {
+		delete(s.ended, e.id)
+	}
 }

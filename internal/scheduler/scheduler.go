@@ -64,15 +64,16 @@ type Scheduler struct {
 
 	sweepEvery time.Duration // store.SweepEvery; tests of long days sweep less
 
-	outbox    outbox
-	storeAway atomic.Bool  // a part of the store cannot be reached
-	gripAfter atomic.Int64 // the store is not asked before this, on the monotonic clock
+	outbox     outbox
+	storeError atomic.Value  // the kind of error for which a part of the store is away, a string; empty: it is not
+	grips      chan struct{} // one for each grip under way
+	gripAfter  atomic.Int64  // the store is not asked before this, on the monotonic clock
 
 	mu      sync.Mutex
 	entries map[string]*entry // open sessions by id; guarded by mu
 	queue   queue             // guarded by mu
 	guests  int               // entries that were adopted; guarded by mu
-	ended   map[string]*entry // ended on purpose, and the store was not told yet; guarded by mu
+	ended   map[string]*entry // over, and the store or the back end was not told yet; guarded by mu
 }
 
 // clockCheckEvery is how often Run looks whether the wall clock was set.
@@ -107,7 +108,9 @@ func New(c Config) (*Scheduler, error) {
 		entries: make(map[string]*entry),
 		ended:   make(map[string]*entry),
 		outbox:  outbox{wake: make(chan struct{}, 1)},
+		grips:   make(chan struct{}, gripsAtOnce),
 	}
+	s.storeError.Store("")
 	s.metrics = newMetrics(s, c.Registerer)
 	return s, nil
 }
@@ -296,7 +299,7 @@ func (s *Scheduler) commit(e *entry) {
 	due, expires := e.session.Deadline(), e.session.HeldExpires()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.atRisk = e.session.Unconfirmed()
+	e.atRisk = state == session.Attached && e.session.Unconfirmed()
 	if s.queue.Set(e, due, expires) {
 		select {
 		case s.wake <- struct{}{}:
@@ -305,9 +308,9 @@ func (s *Scheduler) commit(e *entry) {
 	}
 }
 
-// bury takes an ended session out of the table. One that was ended on purpose
-// is remembered until the store knows, so that its keys stay dead; one that
-// nobody came back to is not: its key opens it anew, if its terms allow.
+// bury takes an ended session out of the table. It is remembered until the store
+// knows, so that the keys of one that was ended on purpose stay dead, and until
+// the back end knows. The key of one that nobody came back to opens it anew.
 func (s *Scheduler) bury(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -317,7 +320,7 @@ func (s *Scheduler) bury(e *entry) {
 	delete(s.entries, e.id)
 	s.queue.Remove(e)
 	s.host(e)
-	if !e.lost && e.reason != session.EndExpired {
+	if !e.lost {
 		s.ended[e.id] = e
 	}
 }

@@ -53,7 +53,7 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 	}
 	old := e.client
 	a, err := s.attach(e, tokens, client, now)
-	if held.Known && held.Epoch == e.session.Epoch() {
+	if err == nil && held.Known && held.Epoch == e.session.Epoch() {
 		s.known(e)
 	}
 	s.commit(e)
@@ -71,11 +71,14 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 // tokens against its resume key. A connection that the session has stays.
 // Errors are as for Resume.
 func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
-	e, _, now, err := s.reopen(r, false)
+	e, held, now, err := s.reopen(r, false)
 	if err != nil {
 		return session.Push{}, err
 	}
 	defer e.unlock()
+	if held.Known && held.Record.State == session.Attached && held.Record.Node != s.config.Node {
+		e.session.Skip()
+	}
 	if r.SeqUnknown && e.session.Asked(now) == session.Renew {
 		s.confirmed(e.session.AssumeTaken(now))
 	}
@@ -152,7 +155,7 @@ func (s *Scheduler) peek(key session.Key) (connected bool, err error) {
 	}
 	e.mu.Lock()
 	defer e.unlock()
-	if e.session.State() == session.Ended && e.reason != session.EndExpired {
+	if e.endedOnPurpose() {
 		return false, &session.EndedError{Ending: e.session.Ending(e.reason)}
 	}
 	return e.client != nil && e.session.Epoch() >= key.Epoch, e.session.Refusal(key.Epoch)
@@ -193,11 +196,12 @@ func (s *Scheduler) confirmed(a session.Acked) {
 func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (*entry, error) {
 	for {
 		s.mu.Lock()
-		if e := s.ended[key.Session]; e != nil { // since it was looked at
-			s.mu.Unlock()
-			return nil, s.endAgain(e, held)
-		}
+		over := s.ended[key.Session]
 		e := s.entries[key.Session]
+		if over != nil && e == nil && over.reason != session.EndExpired { // since it was looked at
+			s.mu.Unlock()
+			return nil, s.endAgain(over, held)
+		}
 		if e == nil {
 			e = s.reborn(key, held, now)
 			e.mu.Lock() // free: nobody else has it

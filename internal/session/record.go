@@ -27,6 +27,8 @@ type Record struct {
 	// tokens: that nobody is there to renew them for, that they ran out
 	// with nobody there, that the client lost its own.
 	Missed, RanOut, Reported bool
+	// Fetched: the newest bundle is not confirmed, and went out over HTTP only.
+	Fetched bool
 }
 
 // Ending is the end of the session, as a client is told of it.
@@ -39,6 +41,7 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
 		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
+		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
 	switch s.state {
 	case Detached:
@@ -59,7 +62,7 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	s.issued = bundle{r.Seq, r.ExpiresAt, now.at(r.ExpiresAt)}
 	s.held = bundle{r.HeldSeq, r.HeldExpiresAt, now.at(r.HeldExpiresAt)}
 	s.minted = r.Seq > 0
-	s.missed, s.ranOut, s.reported = r.Missed, r.RanOut, r.Reported
+	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {

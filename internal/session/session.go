@@ -97,6 +97,7 @@ type Session struct {
 	silent     int           // pushes in a row without an answer
 	nacks      int           // refusals in a row
 	detachedAt time.Duration // while Detached
+	fetched    bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
 	missed     bool          // while Detached: that nobody is there to renew for was reported
 	ranOut     bool          // while Detached: its tokens ran out
 	reported   bool          // the end of the held tokens was reported
@@ -174,6 +175,10 @@ func (s *Session) Refusal(epoch uint64) error {
 // as outdated elsewhere. The attachment and its key stay good.
 func (s *Session) Fence(epoch uint64) { s.epoch = max(s.epoch, epoch) }
 
+// Skip leaves one seq out: another node may have used it for a bundle that is on
+// its way, on a connection that is still there.
+func (s *Session) Skip() { s.issued.seq++ }
+
 // Confirm takes the client's claim, made while it comes back, to have applied
 // bundle seq and, when it says so, to hold tokens until expiresAt (Unix
 // seconds). It makes up for an ack that was lost on the way, and for a node
@@ -211,7 +216,11 @@ func (s *Session) settle(now Instant) Acked {
 // AssumeTaken takes a client that asks over HTTP, and does not say what it has,
 // to have what it was last given there.
 func (s *Session) AssumeTaken(now Instant) Acked {
-	if p := s.pending; p == nil || p.sent || p.refused {
+	switch p := s.pending; {
+	case p == nil && s.fetched:
+		s.held, s.fetched, s.reported = s.issued, false, false
+		return Acked{}
+	case p == nil || p.sent || p.refused:
 		return Acked{}
 	}
 	return s.settle(now)
@@ -267,7 +276,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
-	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut = true, 0, 0, false, false
+	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	return s.Repeat(now)
 }

@@ -143,6 +143,8 @@ func (m *Memory) save(r *Record) Outcome {
 			m.notify(old.Node, r.Node, r.Session)
 		case Dead:
 			return Outcome{Verdict: v, Ending: old.Ending()}
+		case Behind:
+			return Outcome{Verdict: v, Epoch: old.Epoch}
 		default:
 			return Outcome{Verdict: v}
 		}

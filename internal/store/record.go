@@ -113,12 +113,18 @@ const (
 	// Saved: it is what the store holds now, or the store holds a newer one
 	// of the same owner.
 	Saved
-	// Superseded: a newer attachment has a connection on another node. The
-	// one here is outdated, and so is the record.
+	// Superseded: a newer attachment, by the key of this one or a later,
+	// has a connection on another node. The one here is outdated, and so is
+	// the record.
 	Superseded
-	// Moved: another node has the session, and no connection that is known
-	// to be newer than the one here. A client that is here must come again.
+	// Moved: another node has the session, and no connection that the client
+	// of the one here is known to have left it for. A client that is here
+	// must come again.
 	Moved
+	// Behind: the node itself was given a higher epoch, see Outcome.Epoch,
+	// and does not know: the answer to its Grip was lost. It is to write
+	// under that one.
+	Behind
 	// Dead: the session was ended on purpose, see Outcome.Ending.
 	Dead
 	// Foreign: the record there was written by a newer release.
@@ -129,12 +135,15 @@ const (
 type Outcome struct {
 	Verdict Verdict
 	Ending  session.Ending // of Dead
+	Epoch   uint64         // of Behind
 }
 
 // Judge says whether r may replace the record old of the same session, and if
 // not, why not. Every store answers Save by this rule.
 //
-// The higher epoch wins. Between two nodes with the same epoch, which know of
+// The higher epoch wins. But an attachment that is outdated by the epoch alone is
+// not told that it is: its client may never have heard of the other one, whose
+// key it never showed. Between two nodes with the same epoch, which know of
 // the same attachment, the one wins that knows more of it (see rank). A session
 // that was ended on purpose stays so.
 func Judge(old, r *Record) Verdict {
@@ -148,7 +157,9 @@ func Judge(old, r *Record) Verdict {
 		return Saved
 	case r.Epoch == old.Epoch && (r.Node == old.Node || r.rank() > old.rank()):
 		return Saved
-	case old.State == session.Attached && old.Epoch > r.Epoch:
+	case r.Node == old.Node:
+		return Behind
+	case old.State == session.Attached && old.Epoch > r.Epoch && old.Proven >= r.Epoch:
 		return Superseded
 	default:
 		return Moved
@@ -173,10 +184,10 @@ func (r *Record) rank() int {
 	}
 }
 
-// Outdated reports that r is an earlier write than old of the same owner, which
-// arrived late. It counts as saved, and changes nothing.
+// Outdated reports that r is an earlier write than old of the same owner and
+// epoch, which arrived late. It counts as saved, and changes nothing.
 func Outdated(old, r *Record) bool {
-	return r.Node == old.Node && (r.Epoch < old.Epoch || r.Epoch == old.Epoch && r.Rev < old.Rev)
+	return r.Node == old.Node && r.Epoch == old.Epoch && r.Rev < old.Rev
 }
 
 // Grip is a node's wish to go on with a session that it was shown the key to.

@@ -143,7 +143,7 @@ func TestOutdated(t *testing.T) {
 	}{
 		{"a", 5, 4, true},
 		{"a", 5, 0, true},
-		{"a", 4, 9, true},
+		{"a", 4, 9, false},
 		{"a", 5, 5, false},
 		{"a", 5, 6, false},
 		{"a", 6, 4, false},

@@ -87,7 +87,7 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 			State: rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state"),
 			Seq:   seq, HeldSeq: seq - uint64(flags&1),
 			ExpiresAt: now.Unix() + int64(seq)*1200, HeldExpiresAt: now.Unix() - 60,
-			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0,
+			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
 		},
 		Node: drawNode(t), Rev: rapid.Uint64Range(8, 11).Draw(t, "rev"),
 		Told: store.Told(flags>>3) & (store.ToldJoined | store.ToldUnreachable),

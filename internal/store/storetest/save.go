@@ -46,7 +46,7 @@ func (w *world) samples() []store.Record {
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
 		r.ExpiresAt, r.HeldExpiresAt = now.Unix()+int64(1000*i), now.Unix()-int64(1000*i)
 		// Each by itself, and all together.
-		r.Missed, r.RanOut, r.Reported = i&1 != 0, i&2 != 0, i&4 != 0
+		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
 		r.Told = store.Told(i) & (store.ToldJoined | store.ToldUnreachable)
 		r.DueMs = now.UnixMilli() + int64(i)*123_457
 		records = append(records, r)

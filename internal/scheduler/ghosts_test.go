@@ -1,0 +1,244 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// lateGrips does what it is asked, and its answers come too late.
+type lateGrips struct {
+	*link
+	late atomic.Bool
+}
+
+func (g *lateGrips) Grip(ctx context.Context, x store.Grip) (store.Held, error) {
+	held, err := g.link.Grip(ctx, x)
+	if g.late.Load() {
+		return store.Held{}, context.DeadlineExceeded
+	}
+	return held, err
+}
+
+// The store has given the node an epoch that it never heard of. The client that
+// it serves is served on, and what it tells the store counts.
+func TestGripWhoseAnswerIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b, d := c.start("a"), c.start("b"), c.start("d")
+		slow := &lateGrips{link: d.link}
+		d.config.Store = slow
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		p.hands().Detach()
+		wait(time.Second)
+		if _, err := b.RenewByKey(p.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		slow.late.Store(true)
+		call := p.move(d)
+		wait(time.Second)
+		slow.late.Store(false)
+		wait(10 * time.Minute)
+		if got := call.got(); got.ended != nil || got.lost || len(got.pushes) < 10 {
+			t.Errorf("not served: %+v", got)
+		}
+		call.hands().Leave()
+		wait(time.Second)
+		var ended *session.EndedError
+		if err := call.on(a).resume(call); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+			t.Errorf("the key of the session that was left, on another node: %v", err)
+		}
+	})
+}
+
+// Attachments that the client never heard of, with higher epochs than the one
+// that it has, may cost it a connection, and never the session.
+func TestGhostsOfHigherEpochs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b, d := c.start("a"), c.start("b"), c.start("d")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		for _, m := range []*member{a, b, d} {
+			m.link.fail(away)
+		}
+		wait(5 * time.Second)
+		p.hands().Detach()
+		for range 2 {
+			ghost := p.on(b)
+			ghost.answer = silent
+			if err := ghost.resume(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		call := p.move(d)
+		for _, m := range []*member{b, d, a} {
+			m.link.fail(nil)
+		}
+		wait(5 * time.Second)
+		if got := call.got(); got.ended != nil {
+			t.Fatalf("the only connection that there is was told %+v", got.ended)
+		} else if got.lost {
+			call = call.move(a)
+		}
+		wait(5 * time.Minute)
+		if got := call.got(); got.ended != nil || got.lost || len(got.pushes) < 5 {
+			t.Errorf("not served: %+v", got)
+		}
+	})
+}
+
+// A client may come while its session, which another node has, is being let go.
+func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Hour)
+		e := a.entries[p.got().joined.Session]
+		e.mu.Lock()
+		a.discard(e) // and not committed yet
+		e.mu.Unlock()
+		if _, err := a.peek(e.session.Key()); err != nil {
+			t.Errorf("a live client is told: %v", err)
+		}
+		e.do(func() { a.commit(e) })
+		p.move(a)
+	})
+}
+
+// A resume that fails leaves no attachment behind, here or in the store.
+func TestResumeThatFailsIsNoAttachment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(10 * time.Minute)
+		wait(time.Second)
+		next := p.on(b)
+		next.refuse = true
+		if err := next.resume(p); err == nil {
+			t.Fatal("resumed")
+		}
+		wait(5 * time.Second)
+		held, err := c.store.Grip(t.Context(), store.Grip{Session: p.got().joined.Session, Epoch: 1, Node: "judge"})
+		if err != nil || held.Record.State != session.Detached {
+			t.Errorf("the store has %+v, %v", held.Record, err)
+		}
+	})
+}
+
+// A client that can only use HTTP is not told to leave its call because each
+// request goes to another node.
+func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
+		p := &phone{t: t, scheduler: nodes[0].Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		p.hands().Detach()
+		ask := session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true}
+		for i := range 6 {
+			wait(30 * time.Second)
+			push, err := nodes[(i+1)%len(nodes)].RenewByKey(ask)
+			if err != nil || push.Rejoin {
+				t.Errorf("renewal %d: %+v, %v", i, push, err)
+			}
+		}
+	})
+}
+
+// An end that the back end has not taken is announced once by a node that lives.
+func TestEndIsAnnouncedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		var ends atomic.Int64
+		c.Announce = func(a Announcement, _ func(bool)) {
+			if a.What == store.ToldEnd {
+				ends.Add(1)
+			}
+		}
+		s := run(t, c, store.SweepEvery)
+		left, gone := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		left.join(time.Minute)
+		gone.join(time.Minute)
+		wait(time.Second)
+		left.hands().Leave()
+		gone.hands().Detach()
+		wait(20 * time.Minute)
+		if n := ends.Load(); n != 2 {
+			t.Errorf("two ends announced %d times", n)
+		}
+		if n := testutil.ToFloat64(s.metrics.adopted); n != 0 {
+			t.Errorf("%v sessions adopted by the node that has them", n)
+		}
+	})
+}
+
+// A node that tells nobody leaves the telling to one that does.
+func TestAnnouncementsAreSwitchedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a")
+		a.config.Announce = nil
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		call := p.move(c.start("b"))
+		wait(time.Minute)
+		call.hands().Leave()
+		wait(time.Minute)
+		if n := c.count(p.got().joined.Session, store.ToldEnd); n != 1 {
+			t.Errorf("its end was told %d times", n)
+		}
+	})
+}
+
+// A renewal is one write.
+func TestWritesPerRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		counted := &countedSaves{link: &link{store: c.store}}
+		c.config.Store, c.config.Node = counted, "counted"
+		s := run(t, c.config, store.SweepEvery)
+		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+			pass(300 * time.Millisecond) // longer than records are gathered for
+			if err := p.hands().Ack(push.Seq); err != nil {
+				t.Error(err)
+			}
+		}}
+		p.join(time.Minute)
+		if err := p.hands().Ack(1); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		before := counted.n.Load()
+		wait(2 * time.Hour)
+		if writes, renewals := counted.n.Load()-before, len(p.got().pushes); writes > int64(renewals)+1 || renewals < 100 {
+			t.Errorf("%d writes for %d renewals", writes, renewals)
+		}
+	})
+}
+
+type countedSaves struct {
+	*link
+	n atomic.Int64
+}
+
+func (c *countedSaves) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	c.n.Add(int64(len(records)))
+	return c.link.Save(ctx, records)
+}

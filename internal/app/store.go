@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"time"
@@ -16,10 +17,13 @@ import (
 // openStore is where the sessions are kept: in Redis, or in this process.
 func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (scheduler.Store, error) {
 	if c.RedisURL == "" {
+		if c.RedisCAFile != "" {
+			return nil, errors.New("redis-ca-file: set without redis-url")
+		}
 		return store.NewMemory(time.Now), nil
 	}
 	return redis.New(redis.Config{
-		URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
+		App: c.AppID, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
 		Logger: logger.With("component", "redis"), Registerer: r,
 	})
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -14,13 +15,20 @@ import (
 // writers leave them alone: a release may add some. What older releases would
 // misread wants a higher store.Format.
 const (
-	fieldFormat = "v"
-	// fieldFence decides who may write: "epoch proven rev letter node".
+	// fieldFence decides who may write: "format epoch proven letter node
+	// rev". Whatever else a release does, this field begins with its format:
+	// a word of its own, not a field, so that one look tells all. Rev is last,
+	// since a renewal changes nothing else of it.
 	fieldFence = "fence"
+	// fieldDue is not in the hash: the scripts add it to their answers. It is
+	// when the session next needs attention, in Unix milliseconds.
+	fieldDue = "due"
 	// fieldState is what changes with each renewal: "seq expiresAt heldSeq
 	// heldExpiresAt detachedAtMs flags told reason", times in Unix seconds
 	// but for the one. One short field costs Redis half of what eight do.
 	fieldState = "state"
+	// A grave has these two, and "forget": when it may go, in Unix seconds.
+	// Only the scripts look at that.
 
 	// The grant, which does not change.
 	fieldApp     = "app"
@@ -49,6 +57,7 @@ const (
 	flagMissed = 1 << iota
 	flagRanOut
 	flagReported
+	flagFetched
 )
 
 // letter is r's state in the fence.
@@ -69,13 +78,32 @@ func letter(r *store.Record) string {
 	}
 }
 
+// packFence is r's fieldFence.
+func packFence(r *store.Record) string {
+	b := make([]byte, 0, 64)
+	for _, n := range [...]uint64{store.Format, r.Epoch, r.Proven} {
+		b = strconv.AppendUint(b, n, 10)
+		b = append(b, ' ')
+	}
+	b = append(append(b, letter(r)...), ' ')
+	b = append(append(b, r.Node...), ' ')
+	return string(strconv.AppendUint(b, r.Rev, 10))
+}
+
 // packState is r's fieldState.
 func packState(r *store.Record) string {
 	var flags int64
-	for flag, set := range map[int64]bool{flagMissed: r.Missed, flagRanOut: r.RanOut, flagReported: r.Reported} {
-		if set {
-			flags |= flag
-		}
+	if r.Missed {
+		flags |= flagMissed
+	}
+	if r.RanOut {
+		flags |= flagRanOut
+	}
+	if r.Reported {
+		flags |= flagReported
+	}
+	if r.Fetched {
+		flags |= flagFetched
 	}
 	b := make([]byte, 0, 64)
 	for _, n := range [...]int64{int64(r.Seq), r.ExpiresAt, int64(r.HeldSeq), r.HeldExpiresAt, r.DetachedAt, flags, int64(r.Told)} {
@@ -98,22 +126,31 @@ func unpackState(text string, r *store.Record) error {
 			return fmt.Errorf("state %q: word %d is no number", text, i+1)
 		}
 	}
+	if n[6] > math.MaxUint8 {
+		return fmt.Errorf("state %q: word 7 is too high", text)
+	}
 	r.Seq, r.ExpiresAt, r.HeldSeq, r.HeldExpiresAt, r.DetachedAt = uint64(n[0]), n[1], uint64(n[2]), n[3], n[4]
 	r.Missed, r.RanOut, r.Reported = n[5]&flagMissed != 0, n[5]&flagRanOut != 0, n[5]&flagReported != 0
+	r.Fetched = n[5]&flagFetched != 0
 	r.Told, r.Reason = store.Told(n[6]), session.EndReason(parts[7])
 	return nil
 }
 
-// unpackFence reads a fieldFence into r.
+// unpackFence reads a fieldFence into r. Its format is the scripts' to look at.
 func unpackFence(text string, r *store.Record) error {
 	parts := strings.SplitN(text, " ", 5)
-	if len(parts) < 5 {
-		return fmt.Errorf("fence %q: want 5 words", text)
+	end := strings.LastIndexByte(text, ' ')
+	if len(parts) < 5 || end < len(text)-len(parts[4]) {
+		return fmt.Errorf("fence %q: want 6 words", text)
 	}
-	for i, n := range []*uint64{&r.Epoch, &r.Proven, &r.Rev} {
+	var format uint64
+	for _, word := range []struct {
+		n    *uint64
+		text string
+	}{{&format, parts[0]}, {&r.Epoch, parts[1]}, {&r.Proven, parts[2]}, {&r.Rev, text[end+1:]}} {
 		var err error
-		if *n, err = strconv.ParseUint(parts[i], 10, 64); err != nil {
-			return fmt.Errorf("fence %q: word %d is no number", text, i+1)
+		if *word.n, err = strconv.ParseUint(word.text, 10, 64); err != nil {
+			return fmt.Errorf("fence %q: %q is no number", text, word.text)
 		}
 	}
 	switch parts[3] {
@@ -121,19 +158,18 @@ func unpackFence(text string, r *store.Record) error {
 		r.State = session.Attached
 	case letterDetached:
 		r.State = session.Detached
-	default:
+	case letterExpired, letterEnded, letterBuried:
 		r.State = session.Ended
+	default:
+		return fmt.Errorf("fence %q: unknown letter", text)
 	}
-	r.Node = parts[4]
+	r.Node = strings.TrimSuffix(parts[4], text[end:])
 	return nil
 }
 
 // grant is the fields and values that make a new hash.
 func grant(r *store.Record) []any {
-	fields := []any{
-		fieldFormat, store.Format, fieldApp, r.App,
-		fieldTTL, int64(r.Terms.TTL / time.Second), fieldUntil, r.Terms.Until,
-	}
+	fields := []any{fieldApp, r.App, fieldTTL, int64(r.Terms.TTL / time.Second), fieldUntil, r.Terms.Until}
 	if rtc := r.Identity.RTC; rtc != nil {
 		fields = append(fields, fieldChannel, rtc.Channel, fieldRole, rtc.Role.String())
 		if rtc.Account != "" {
@@ -151,7 +187,7 @@ func grant(r *store.Record) []any {
 	return fields
 }
 
-// unpack reads a whole hash.
+// unpack reads a whole hash, with its fieldDue.
 func unpack(id string, fields map[string]string) (store.Record, error) {
 	var r store.Record
 	r.Session = id
@@ -161,6 +197,13 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 	}
 	if err := unpackState(fields[fieldState], &r); err != nil {
 		return r, err
+	}
+	if r.State != session.Ended {
+		r.Reason = "" // it had expired, and its client came back
+	}
+	var err error
+	if r.DueMs, err = strconv.ParseInt(fields[fieldDue], 10, 64); err != nil {
+		return r, fmt.Errorf("due %q: want Unix milliseconds", fields[fieldDue])
 	}
 	ttl, err := strconv.ParseInt(fields[fieldTTL], 10, 32)
 	if err != nil {

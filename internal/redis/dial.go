@@ -38,13 +38,16 @@ func (silence) Printf(context.Context, string, ...any) {}
 // dial makes the client of a URL. It connects when it is first used.
 func dial(address, caFile string) (goredis.UniversalClient, error) {
 	u, err := url.Parse(address)
-	if err != nil { // the library's error quotes it, and with it a password
-		return nil, errors.New("redis-url: not a URL; " + urlForms)
+	if err != nil || u.Fragment != "" || u.Host != "" && strings.Contains(u.Path, "@") {
+		return nil, errNotURL
 	}
 	kind := ""
 	scheme, rest, _ := strings.Cut(u.Scheme, "+")
 	if rest != "" {
 		kind, u.Scheme = rest, scheme
+	}
+	if caFile != "" && u.Scheme != "rediss" {
+		return nil, errors.New("redis-ca-file: set, but redis-url does not ask for TLS; want rediss://")
 	}
 	roots, err := rootsFrom(caFile)
 	if err != nil {
@@ -64,11 +67,11 @@ func dial(address, caFile string) (goredis.UniversalClient, error) {
 func dialOne(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseURL(u.String())
 	if err != nil {
-		return nil, misread(err)
+		return nil, misread(u, err)
 	}
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
-	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
 	trust(o.TLSConfig, roots)
 	return goredis.NewClient(o), nil
 }
@@ -76,11 +79,11 @@ func dialOne(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) 
 func dialCluster(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseClusterURL(u.String())
 	if err != nil {
-		return nil, misread(err)
+		return nil, misread(u, err)
 	}
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
-	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
 	trust(o.TLSConfig, roots)
 	return goredis.NewClusterClient(o), nil
 }
@@ -88,23 +91,31 @@ func dialCluster(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, err
 func dialSentinel(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseFailoverURL(u.String())
 	if err != nil {
-		return nil, misread(err)
+		return nil, misread(u, err)
 	}
 	if o.MasterName == "" {
 		return nil, errors.New("redis-url: master_name is missing; " + urlForms)
 	}
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
-	o.ContextTimeoutEnabled, o.PoolSize = true, poolSize
+	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
 	trust(o.TLSConfig, roots)
 	return goredis.NewFailoverClient(o), nil
 }
 
-// misread is the library's complaint about a URL, unless it may quote more of it
-// than the complaint is about.
-func misread(err error) error {
-	if _, quotes := errors.AsType[*url.Error](err); quotes {
-		return errors.New("redis-url: not a URL; " + urlForms)
+// greet has a server say at once, and in so many words, if it wants another
+// password.
+func greet(ctx context.Context, c *goredis.Conn) error { return c.Ping(ctx).Err() }
+
+// errNotURL stands for errors that may quote a password. The rest of one with a
+// slash, a question mark or a # in it is read as what follows the host, up to the
+// @ that should have come before the host.
+var errNotURL = errors.New("redis-url: not a URL, or its password has a character in it that must be written as %XX; " + urlForms)
+
+// misread is the library's complaint about a URL.
+func misread(u *url.URL, err error) error {
+	if _, quotes := errors.AsType[*url.Error](err); quotes || strings.Contains(u.RawQuery, "@") {
+		return errNotURL
 	}
 	return fmt.Errorf("redis-url: %s; %s", strings.TrimPrefix(err.Error(), "redis: "), urlForms)
 }

@@ -2,7 +2,7 @@ package redis
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -21,35 +21,59 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) e
 	if len(calls) == 0 {
 		return nil
 	}
+	all := make([]*call, len(calls))
+	for i := range calls {
+		all[i] = &calls[i]
+	}
+	s.send(ctx, script.EvalSha, all)
+	// In a pipeline nothing falls back to EVAL by itself: servers that do not
+	// know the script yet are sent it with the calls that they refused.
+	var unknown []*call
+	for _, c := range all {
+		if goredis.HasErrorPrefix(c.result.Err(), "NOSCRIPT") {
+			unknown = append(unknown, c)
+		}
+	}
+	if len(unknown) > 0 {
+		s.send(ctx, script.Eval, unknown)
+	}
+	for _, c := range all {
+		if err := c.result.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evaluate is how a script is called: by its hash, or as a whole.
+type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
+
+// send makes calls in one pipeline.
+func (s *Store) send(ctx context.Context, how evaluate, calls []*call) {
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		for i := range calls {
-			calls[i].result = script.EvalSha(ctx, p, calls[i].keys, calls[i].args...)
+		for _, c := range calls {
+			c.result = how(ctx, p, c.keys, c.args...)
 		}
 		return nil
 	})
-	// In a pipeline nothing falls back to EVAL by itself: servers that do not
-	// know the script yet are sent it with the first call that they refused.
-	unknown := false
-	for i := range calls {
-		unknown = unknown || goredis.HasErrorPrefix(calls[i].result.Err(), "NOSCRIPT")
+	if err == nil {
+		return
 	}
-	if unknown {
-		_, err = s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			for i := range calls {
-				if goredis.HasErrorPrefix(calls[i].result.Err(), "NOSCRIPT") {
-					calls[i].result = script.Eval(ctx, p, calls[i].keys, calls[i].args...)
-				}
-			}
-			return nil
-		})
-	}
-	for i := range calls {
-		if callErr := calls[i].result.Err(); callErr != nil {
-			return callErr
+	for _, c := range calls {
+		if c.result.Err() == nil && c.result.Val() == nil {
+			c.result.SetErr(err) // which it has not been told of if it was never sent
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("pipeline: %w", err)
+	s.lookForMasters(ctx, err)
+}
+
+// lookForMasters has the library ask a cluster who its masters are, when one does
+// not answer. By itself it does so every ten seconds, or when another tells it.
+func (s *Store) lookForMasters(ctx context.Context, err error) {
+	if _, answered := errors.AsType[goredis.Error](err); answered {
+		return
 	}
-	return nil
+	if cluster, ok := s.client.(*goredis.ClusterClient); ok {
+		cluster.ReloadState(ctx)
+	}
 }

@@ -11,14 +11,7 @@ import (
 
 // lookAtServers checks the settings of the servers when there may be new ones.
 func (s *Store) lookAtServers(ctx context.Context, swept *[store.Shards]store.Swept) {
-	changed := false
-	for shard := range swept {
-		if g := swept[shard].Generation; g != "" && g != s.servers[shard] {
-			s.servers[shard] = g
-			changed = true
-		}
-	}
-	if !changed {
+	if !s.changed(swept) {
 		return
 	}
 	var err error
@@ -30,6 +23,19 @@ func (s *Store) lookAtServers(ctx context.Context, swept *[store.Shards]store.Sw
 	if err != nil {
 		s.logger.Debug("the server does not tell its settings", "error", err)
 	}
+}
+
+// changed reports whether a shard has another generation than at the last sweep.
+func (s *Store) changed(swept *[store.Shards]store.Swept) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for shard := range swept {
+		if g := swept[shard].Generation; g != "" && g != s.generations[shard] {
+			s.generations[shard] = g
+			changed = true
+		}
+	}
+	return changed
 }
 
 // lookAt warns of a server that may throw sessions away when its memory is full.

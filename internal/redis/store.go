@@ -2,13 +2,13 @@ package redis
 
 import (
 	"context"
-	"crypto/rand"
 	_ "embed" // for the scripts
 	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +21,9 @@ import (
 // Config is what a Store needs. All fields are required unless they say
 // otherwise.
 type Config struct {
+	// App is the App ID of this service's sessions. Those of another that
+	// are overdue under the same prefix are left alone. Empty: there is none.
+	App string
 	// URL says where Redis is, see Dial.
 	URL string
 	// CAFile holds the certificates, in PEM, that a TLS server's must be
@@ -39,14 +42,16 @@ type Config struct {
 
 // Store keeps sessions in Redis. It is safe for concurrent use.
 type Store struct {
+	app     string
 	client  goredis.UniversalClient
 	keys    *keys
 	logger  *slog.Logger
 	metrics *metrics
 	now     func() time.Time
-	life    string // what this process names a shard's life, if it has no name
+	silence time.Duration
 
-	servers [store.Shards]string // generations seen last; Sweep's own
+	mu          sync.Mutex
+	generations [store.Shards]string // as the last sweep found them; guarded by mu
 }
 
 // saveBatch is how many records one script call writes: some 0.5 ms of Redis, in
@@ -85,8 +90,9 @@ func New(c Config) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
+		app:    c.App,
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
-		now: c.now, life: rand.Text(),
+		now: c.now, silence: watchSilence,
 	}, nil
 }
 
@@ -118,35 +124,40 @@ func (s *Store) Grip(ctx context.Context, g store.Grip) (held store.Held, err er
 	if err != nil {
 		return held, fmt.Errorf("grip: %w", err)
 	}
-	switch word(reply, 0) {
+	switch answer := word(reply, 0); answer {
 	case "new":
 		return store.Held{Epoch: g.Epoch + 1}, nil
 	case "foreign":
 		return held, store.ErrForeign
-	case "ended":
+	case "ended", "superseded":
 		var r store.Record
 		if err := unpackState(word(reply, 1), &r); err != nil {
-			return held, fmt.Errorf("grip: %w", err)
+			s.unreadable(g.Session, err)
+			return held, store.ErrForeign
+		}
+		if answer == "superseded" {
+			r.Reason = session.EndSuperseded
 		}
 		return held, &session.EndedError{Ending: r.Ending()}
-	case "superseded":
-		var r store.Record
-		if err := unpackState(word(reply, 1), &r); err != nil {
-			return held, fmt.Errorf("grip: %w", err)
-		}
-		return held, &session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded, AccessEndsAt: r.ExpiresAt}}
 	}
 	if len(reply) < 3 {
 		return held, fmt.Errorf("grip: unexpected answer %q", reply)
 	}
-	held.Known = true
 	if held.Epoch, err = strconv.ParseUint(word(reply, 1), 10, 64); err != nil {
 		return held, fmt.Errorf("grip: %w", err)
 	}
-	if held.Record, err = unpack(g.Session, pairs(reply[2])); err != nil {
-		return held, fmt.Errorf("grip: %w", err)
+	r, err := unpack(g.Session, pairs(reply[2]))
+	if err != nil {
+		s.unreadable(g.Session, err) // the node is going to write it anew
+		return held, nil
 	}
+	held.Record, held.Known = r, true
 	return held, nil
+}
+
+// unreadable tells of a record that this release should be able to read.
+func (s *Store) unreadable(id string, err error) {
+	s.logger.Error("a session's record cannot be read", "session", id, "error", err)
 }
 
 // Save writes records, each by itself, and tells what became of each. With an
@@ -195,16 +206,17 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 	}
 	err = s.run(ctx, saveScript, calls)
 	for _, c := range calls {
-		words, callErr := c.result.Slice()
-		if callErr != nil || len(words) != len(c.indices) {
-			continue // Unsaved; err says why
-		}
+		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			if word(words, at) == "missing" {
+			verdict := word(words, at) // nothing, if there was no answer: err says why
+			if words == nil {
+				verdict, _ = c.result.Val().(string) // one for all
+			}
+			if verdict == "missing" {
 				missing = append(missing, i)
 				continue
 			}
-			outcomes[i] = outcome(word(words, at))
+			outcomes[i] = outcome(verdict)
 		}
 	}
 	return missing, err
@@ -212,9 +224,13 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 
 // saveCall is one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
-	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 3, 3+len(indices)*9)}
+	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 5, 5+len(indices)*3)}
 	c.keys[0] = s.keys.due[shard]
 	c.args[0], c.args[1], c.args[2] = store.Format, s.keys.channel, s.clock()
+	c.args[3], c.args[4] = len(s.keys.sessions[shard])+1, 0
+	if whole {
+		c.args[4] = 1
+	}
 	for _, i := range indices {
 		r := &records[i]
 		c.keys = append(c.keys, s.keys.session(shard, r.Session))
@@ -222,12 +238,11 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 		if r.Buried() {
 			at = r.Forget()
 		}
-		var fields []any
+		c.args = append(c.args, packFence(r), packState(r), at)
 		if whole {
-			fields = grant(r)
+			fields := grant(r)
+			c.args = append(append(c.args, len(fields)), fields...)
 		}
-		c.args = append(c.args, r.Session, r.Node, r.Epoch, r.Proven, r.Rev, letter(r), packState(r), at, len(fields))
-		c.args = append(c.args, fields...)
 	}
 	return c
 }
@@ -244,11 +259,16 @@ func outcome(text string) store.Outcome {
 		return store.Outcome{Verdict: store.Moved}
 	case "foreign":
 		return store.Outcome{Verdict: store.Foreign}
+	case "behind":
+		if epoch, err := strconv.ParseUint(state, 10, 64); err == nil {
+			return store.Outcome{Verdict: store.Behind, Epoch: epoch}
+		}
 	case "dead":
 		var r store.Record
-		if unpackState(state, &r) == nil {
-			return store.Outcome{Verdict: store.Dead, Ending: r.Ending()}
+		if unpackState(state, &r) != nil {
+			return store.Outcome{Verdict: store.Foreign} // it must be left alone all the same
 		}
+		return store.Outcome{Verdict: store.Dead, Ending: r.Ending()}
 	}
 	return store.Outcome{}
 }

@@ -31,7 +31,7 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() })
 	defer stop()
 	for silent := false; ; {
-		message, err := subscription.ReceiveTimeout(ctx, watchSilence)
+		message, err := subscription.ReceiveTimeout(ctx, s.silence)
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -7,14 +7,20 @@
 -- ARGV[1]    highest record format that the caller understands
 -- ARGV[2]    node
 -- ARGV[3]    now in Unix ms, or nothing: by the server's clock
--- ARGV[4]    lease in ms: until then the claimed sessions are not overdue again,
---            nor those that are left to an owner who lives
+-- ARGV[4]    lease in ms: for about so long the sessions are not overdue again,
+--            claimed or not, but for those that a newer release wrote; see
+--            store.Later
 -- ARGV[5]    slack in ms
--- ARGV[5+i]  id of the i-th session
+-- ARGV[6]    interval of sweeps in ms
+-- ARGV[7]    prefix of the nodes' notice channels
+-- ARGV[8]    App ID of the caller's sessions; nothing: all are
+-- ARGV[8+i]  id of the i-th session
 --
 -- Returns an array with, for each session: 0 not overdue any more, 1 left to its
--- owner, 2 written by a newer release and not touched, or the fields and values
--- of its hash: it is the node's now.
+-- owner, 2 written by a newer release, or of another App ID, and not touched, 3 no
+-- record at all and not touched, or the fields and values of its hash, with due,
+-- its score before, as one more: it is the node's now, and detached, if its owner
+-- was another.
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local now = tonumber(ARGV[3])
@@ -24,31 +30,48 @@ if not now then
 end
 local format, node = tonumber(ARGV[1]), ARGV[2]
 local late = now - tonumber(ARGV[5])
-local later = string.format('%.0f', now + tonumber(ARGV[4]))
-local out = {}
-for i = 3, #KEYS do
-  local key, id = KEYS[i], ARGV[i + 3]
-  local score = redis.call('ZSCORE', KEYS[2], id)
-  if not score or tonumber(score) > late then
-    out[#out + 1] = 0
-  else
-    local old = redis.call('HMGET', key, 'v', 'fence')
-    if not old[2] then -- its hash was removed by hand
-      redis.call('ZREM', KEYS[2], id)
-      out[#out + 1] = 0
-    elseif tonumber(old[1]) > format then
-      out[#out + 1] = 2
-    else
-      local rest, owner = string.match(old[2], '^(%d+ %d+ %d+ %l) (.*)$')
-      local lease = redis.call('ZSCORE', KEYS[1], owner)
-      redis.call('ZADD', KEYS[2], later, id)
-      if owner ~= node and lease and tonumber(lease) > now then
-        out[#out + 1] = 1
-      else
-        redis.call('HSET', key, 'fence', rest .. ' ' .. node)
-        out[#out + 1] = redis.call('HGETALL', key)
-      end
-    end
+local later = string.format('%.0f', now + tonumber(ARGV[4]) - math.floor(now / 1000) * 619 % tonumber(ARGV[6]))
+
+local leases = {} -- whether a node's lease holds, by node
+local function lives(owner)
+  if leases[owner] == nil then
+    local lease = redis.call('ZSCORE', KEYS[1], owner)
+    leases[owner] = lease and tonumber(lease) > now
   end
+  return leases[owner]
 end
+
+local function claim(key, id)
+  local score = redis.call('ZSCORE', KEYS[2], id)
+  if not score or tonumber(score) > late then return 0 end
+  local fence = redis.pcall('HGET', key, 'fence')
+  if not fence and redis.call('EXISTS', key) == 0 then -- removed by hand
+    redis.call('ZREM', KEYS[2], id)
+    return 0
+  end
+  local theirs, rest, letter, owner, rev
+  if type(fence) == 'table' then
+    if not string.find(fence.err, 'WRONGTYPE', 1, true) then error(fence.err) end
+  elseif fence then
+    theirs = tonumber(string.match(fence, '^(%d+) '))
+    rest, letter, owner, rev = string.match(fence, '^(%d+ %d+ %d+) (%l) (.*) (%d+)$')
+  end
+  if theirs and theirs > format then return 2 end
+  if theirs and ARGV[8] ~= '' and redis.call('HGET', key, 'app') ~= ARGV[8] then return 2 end
+  redis.call('ZADD', KEYS[2], later, id)
+  if not rest then return 3 end
+  if owner ~= node and lives(owner) then return 1 end
+  if owner ~= node then
+    if letter == 'a' then letter = 'd' end
+    redis.pcall('PUBLISH', ARGV[7] .. owner, id)
+  end
+  redis.call('HSET', key, 'fence', table.concat({rest, letter, node, rev}, ' '))
+  local fields = redis.call('HGETALL', key)
+  fields[#fields + 1] = 'due'
+  fields[#fields + 1] = score
+  return fields
+end
+
+local out = {}
+for i = 3, #KEYS do out[i - 2] = claim(KEYS[i], ARGV[i + 6]) end
 return out

@@ -6,24 +6,26 @@
 -- ARGV[1]      highest record format that the caller understands
 -- ARGV[2]      prefix of the nodes' notice channels
 -- ARGV[3]      now in Unix ms, or nothing: by the server's clock
+-- ARGV[4]      where the id begins in the name of a hash
+-- ARGV[5]      1 if a grant comes with each session, 0 if with none
 -- then for each session:
---   id, node, epoch, proven, rev
---   letter     a attached, d detached, x expired but not announced, e ended on
---              purpose but not announced, b ended on purpose, g gone
+--   fence      "format epoch proven letter node rev", with letter one of: a
+--              attached, d detached, x expired but not announced, e ended on
+--              purpose but not announced, b ended on purpose, g gone. With
+--              ARGV[5] = 0 it is none of the last two
 --   state      packed, opaque here
 --   at         of a, d, x, e: due time in Unix ms; of b: when the grave may go,
 --              in Unix s
---   n          how many arguments follow: 0, or the fields and values of the
---              grant, without which a new hash cannot be made
+--   n          how many arguments follow, with ARGV[5] = 1: the fields and values
+--              of the grant, without which a new hash cannot be made
 --
--- Returns an array with a word for each session: ok, missing (the hash is not
--- there, and n was 0), superseded, moved, foreign, or dead and the packed state.
+-- Returns ok if that goes for all sessions, or else an array with a word for
+-- each: ok, missing (the hash is not there, and neither was the grant),
+-- superseded, moved, foreign (written by a newer release, or no record at all; not
+-- touched), or dead and the packed state.
 -- Costs O(log S) for each, with S sessions in the shard.
 
-local function parse(fence)
-  local epoch, proven, rev, letter, node = string.match(fence, '^(%d+) (%d+) (%d+) (%l) (.*)$')
-  return tonumber(epoch), tonumber(proven), tonumber(rev), letter, node
-end
+local call, find, match, sub = redis.call, string.find, string.match, string.sub
 
 local function rank(letter, epoch, proven)
   if letter == 'e' or letter == 'b' then return 4 end
@@ -32,71 +34,108 @@ local function rank(letter, epoch, proven)
   return 0
 end
 
-local function purpose(letter) return letter == 'e' or letter == 'b' end
-
-local now = tonumber(ARGV[3])
 local function seconds()
-  if not now then now = redis.call('TIME')[1] * 1000 end
-  return math.floor(now / 1000)
+  return math.floor((tonumber(ARGV[3]) or call('TIME')[1] * 1000) / 1000)
 end
 
-local format, channel, due = tonumber(ARGV[1]), ARGV[2], KEYS[1]
-local out, a = {}, 4
-for i = 2, #KEYS do
-  local key = KEYS[i]
-  local id, node, letter, state, at = ARGV[a], ARGV[a + 1], ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
-  local epoch, proven, rev = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
-  local n = tonumber(ARGV[a + 8])
-  local old = redis.call('HMGET', key, 'v', 'fence', 'forget')
-  if old[3] and tonumber(old[3]) <= seconds() then old = {} end -- a grave that may go
-  local verdict, stale, before = 'ok', false, nil
+local function parse(fence)
+  local epoch, proven, letter, node, rev = match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
+  return tonumber(epoch), tonumber(proven), letter, node, tonumber(rev)
+end
 
-  if not old[2] then
-    if n == 0 and letter ~= 'b' and letter ~= 'g' then verdict = 'missing' end
-  elseif tonumber(old[1]) > format then
-    verdict = 'foreign'
+-- Says whether an old fence may be replaced by a new one: ok, or late if it is
+-- the newer one, of the same node, and else the word to answer. Then the letter
+-- and the node of the old one.
+local function judge(old, new)
+  local format = match(old, '^(%d+) ')
+  if not format or tonumber(format) > tonumber(ARGV[1]) then return 'foreign' end
+  local oepoch, oproven, oletter, onode, orev = parse(old)
+  if not oepoch then return 'foreign' end
+  local epoch, proven, letter, node, rev = parse(new)
+
+  local verdict
+  local same = epoch == oepoch and node == onode
+  if same and rev < orev then
+    verdict = 'late'
+  elseif oletter == 'e' or oletter == 'b' then
+    verdict = same and letter ~= 'a' and letter ~= 'd' and 'ok' or 'dead'
+  elseif epoch > oepoch or same then
+    verdict = 'ok'
+  elseif epoch == oepoch and rank(letter, epoch, proven) > rank(oletter, oepoch, oproven) then
+    verdict = 'ok'
+  elseif node == onode then
+    verdict = 'behind ' .. string.format('%.0f', oepoch)
+  elseif oletter == 'a' and oepoch > epoch and oproven >= epoch then
+    verdict = 'superseded'
   else
-    local oepoch, oproven, orev, oletter, onode = parse(old[2])
-    before = onode
-    local same = epoch == oepoch and node == onode
-    if same and rev < orev then
-      stale = true
-    elseif purpose(oletter) then
-      if not (same and (purpose(letter) or letter == 'x' or letter == 'g')) then
-        verdict = 'dead ' .. redis.call('HGET', key, 'state')
-      end
-    elseif epoch > oepoch or same then
-      verdict = 'ok'
-    elseif epoch == oepoch and rank(letter, epoch, proven) > rank(oletter, oepoch, oproven) then
-      verdict = 'ok'
-    elseif oletter == 'a' and oepoch > epoch then
-      verdict = 'superseded'
-    else
-      verdict = 'moved'
-    end
+    verdict = 'moved'
   end
-
-  if verdict == 'ok' and not stale then
-    local fence = table.concat({ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], letter, node}, ' ')
-    if letter == 'g' then
-      redis.call('DEL', key)
-      redis.call('ZREM', due, id)
-    elseif letter == 'b' then
-      redis.call('DEL', key)
-      redis.call('HSET', key, 'v', ARGV[1], 'fence', fence, 'state', state, 'forget', at)
-      redis.call('EXPIRE', key, math.max(1, tonumber(at) - seconds()))
-      redis.call('ZREM', due, id)
-    else
-      if n > 0 then
-        redis.call('HSET', key, 'fence', fence, 'state', state, unpack(ARGV, a + 9, a + 8 + n))
-      else
-        redis.call('HSET', key, 'fence', fence, 'state', state)
-      end
-      redis.call('ZADD', due, at, id)
-    end
-    if before and before ~= node then redis.call('PUBLISH', channel .. before, id) end
-  end
-  out[#out + 1] = verdict
-  a = a + 9 + n
+  return verdict, oletter, onode
 end
-return out
+
+-- Writes the session at index a of the arguments, whose grant has n.
+local function save(key, old, a, n)
+  local due, id = KEYS[1], sub(key, tonumber(ARGV[4]))
+  local fence, state, at = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  local _, _, letter, node = parse(fence)
+  local stays = letter ~= 'b' and letter ~= 'g'
+
+  local verdict, oletter, onode = 'ok', nil, nil
+  if old then verdict, oletter, onode = judge(old, fence) end
+  if oletter == 'b' then
+    local forget = tonumber(call('HGET', key, 'forget'))
+    if forget and forget <= seconds() then verdict, onode = 'ok', nil end
+  end
+  if verdict == 'late' then return 'ok' end
+  if verdict == 'dead' then return 'dead ' .. (call('HGET', key, 'state') or '') end
+  if verdict ~= 'ok' then return verdict end
+  local new = not old or oletter == 'b'
+  if new and stays and n == 0 then return 'missing' end
+
+  if new or not stays then call('DEL', key) end
+  if stays then
+    call('HSET', key, 'fence', fence, 'state', state, unpack(ARGV, a + 4, a + 3 + n))
+    call('ZADD', due, at, id)
+  else
+    call('ZREM', due, id)
+  end
+  if letter == 'b' then
+    call('HSET', key, 'fence', fence, 'state', state, 'forget', at)
+    call('EXPIRE', key, math.max(1, tonumber(at) - seconds()))
+  end
+  if onode and onode ~= node then redis.pcall('PUBLISH', ARGV[2] .. onode, id) end
+  return 'ok'
+end
+
+local due, first, grants = KEYS[1], tonumber(ARGV[4]), ARGV[5] == '1'
+local words -- there are none as long as all is well: an array is dear to answer
+local a = 6
+for i = 2, #KEYS do
+  local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
+  if grants then n = tonumber(ARGV[a + 3]) end
+  local old = redis.pcall('HGET', key, 'fence')
+  if type(old) == 'table' then -- an error
+    if not find(old.err, 'WRONGTYPE', 1, true) then return old end
+    word = 'foreign'
+  else
+    -- Nearly all are renewals by the node that has the session: the fence stays
+    -- as it is up to the rev. These are spared what the others need.
+    local holder, orev
+    if old and not grants then holder, orev = match(old, '^(.* )(%d+)$') end
+    if holder and find(fence, holder, 1, true) == 1 and tonumber(orev) <= tonumber(sub(fence, #holder + 1)) then
+      call('HSET', key, 'fence', fence, 'state', ARGV[a + 1])
+      call('ZADD', due, ARGV[a + 2], sub(key, first))
+    else
+      word = save(key, old, a, n)
+    end
+  end
+  if word and word ~= 'ok' then
+    words = words or {}
+    words[i - 1] = word
+  end
+  a = a + 3
+  if grants then a = a + 1 + n end
+end
+if not words then return 'ok' end
+for i = 1, #KEYS - 1 do words[i] = words[i] or 'ok' end
+return words

@@ -7,8 +7,9 @@
 -- ARGV[2]  now in Unix ms, or nothing: by the server's clock
 -- ARGV[3]  lease in ms; 0 gives it up
 -- ARGV[4]  slack in ms
--- ARGV[5]  how many overdue sessions to look at, at most
--- ARGV[6]  a name for the shard's life, should it have none yet
+-- ARGV[5]  how many overdue sessions to pass over
+-- ARGV[6]  how many to look at then, at most
+-- ARGV[7]  a name for the shard's life, should it have none yet
 --
 -- Returns {generation, ids of overdue sessions, the longest overdue first}. The
 -- generation changes when the shard has lost its data, or lives on a server that
@@ -28,7 +29,7 @@ else
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - 3600000))
 
-redis.call('HSETNX', KEYS[3], 'generation', ARGV[6])
+redis.call('HSETNX', KEYS[3], 'generation', ARGV[7])
 local generation = redis.call('HGET', KEYS[3], 'generation')
 -- A server that answers INFO to nobody is taken to stay the same.
 local info = redis.pcall('INFO', 'server')
@@ -39,6 +40,6 @@ end
 local overdue = {}
 if lease > 0 then
   overdue = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - tonumber(ARGV[4])),
-    'LIMIT', 0, tonumber(ARGV[5]))
+    'LIMIT', ARGV[5], ARGV[6])
 end
 return {generation, overdue}

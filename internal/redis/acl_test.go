@@ -1,0 +1,182 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// What the user of a Store must be allowed, with the prefix refresher. There is
+// no more to it than this test finds to be used; docs/operations.md quotes it.
+const (
+	aclKeys     = "~{refresher:*"
+	aclChannels = "&refresher:node:*"
+	aclCommands = "+eval +evalsha +del +exists +expire +hget +hgetall +hmget +hset +hsetnx +info +ping " +
+		"+publish +subscribe +time +zadd +zrangebyscore +zrem +zremrangebyscore +zscore"
+	// aclCluster comes with it on a cluster.
+	aclCluster = "+cluster|slots +command"
+)
+
+const acl = aclKeys + " " + aclChannels + " " + aclCommands
+
+// TestACLOfScripts finds the commands of the scripts in their text.
+func TestACLOfScripts(t *testing.T) {
+	t.Parallel()
+	used := []string{"+eval", "+evalsha", "+ping", "+subscribe"}
+	for _, source := range []string{saveSource, gripSource, sweepSource, claimSource} {
+		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
+			used = append(used, "+"+strings.ToLower(call[1]))
+		}
+	}
+	slices.Sort(used)
+	used = slices.Compact(used)
+	granted := strings.Fields(aclCommands)
+	slices.Sort(granted)
+	if !slices.Equal(used, granted) {
+		t.Errorf("used:    %s\ngranted: %s", used, granted)
+	}
+}
+
+// limited opens a Store as a user who may do only so much.
+func limited(t *testing.T, server *redistest.Server, allowed string) *stage {
+	t.Helper()
+	server.Do(append([]string{"ACL", "SETUSER", "limited", "reset", "on", ">secret"}, strings.Fields(allowed)...)...)
+	server.Do("ACL", "LOG", "RESET")
+	return open(t, "redis://limited:secret@"+server.Addr(), nil)
+}
+
+func TestACL(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "user default off")
+	s := limited(t, server, acl)
+	s.allWork(t)
+	if err := s.rareWork(t, server); err != nil {
+		t.Error(err)
+	}
+	if err := s.client.Ping(within(t)).Err(); err != nil {
+		t.Error(err)
+	}
+	if denied := server.Do("ACL", "LOG"); denied != "" {
+		t.Errorf("denied:\n%s", denied)
+	}
+	if warnings := s.log.lines("WARN"); len(warnings) > 0 {
+		t.Error(warnings)
+	}
+}
+
+// TestACLIsMinimal takes one permission after the other away, and has each be
+// missed: by an error, but for two.
+func TestACLIsMinimal(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "user default off")
+	for one := range strings.FieldsSeq(acl) {
+		server.Do("FLUSHALL")
+		server.Do("SCRIPT", "FLUSH")
+		s := limited(t, server, strings.Replace(acl+" ", one+" ", "", 1))
+		err := s.tryAll(within(t))
+		if err == nil {
+			err = s.rareWork(t, server)
+		}
+		if one == "+ping" {
+			s.silence = time.Millisecond
+			err = s.Watch(within(t), "a", func() {}, func(string) {})
+		}
+		switch denied := server.Do("ACL", "LOG"); {
+		case denied == "":
+			t.Errorf("%s is not needed", one)
+		case one == "+info": // see TestWithoutINFO
+			if err != nil {
+				t.Errorf("without %s: %v", one, err)
+			}
+		case one == "+publish":
+			if !errors.Is(err, errUnnoticed) {
+				t.Errorf("without %s: %v", one, err)
+			}
+		case err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "can't run this command"):
+			t.Errorf("without %s: %v", one, err)
+		}
+	}
+}
+
+// TestWithoutINFO shows what a user who may not use INFO has to do without: a
+// shard has the same name on a server that was restarted with its data.
+func TestWithoutINFO(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "user default off", "maxmemory-policy allkeys-lru")
+	s := limited(t, server, strings.Replace(acl+" ", "+info ", "", 1))
+	s.allWork(t)
+	generation := s.generation(t)
+	if strings.TrimSpace(generation) == "" {
+		t.Error("no generation")
+	}
+	server.Do("FLUSHALL")
+	if again := s.generation(t); again == generation {
+		t.Error("FLUSHALL does not change the generation")
+	}
+	if got := s.log.lines("WARN"); len(got) != 0 {
+		t.Error(got)
+	}
+}
+
+// rareShard is where the sessions of rareWork are.
+const rareShard = 7
+
+var errUnnoticed = errors.New("no notice came")
+
+// rareWork does what tryAll does not: what is rare, or about other nodes. The
+// server is the one that has the shard.
+func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(within(t))
+	connected, notices := make(chan struct{}, 1), make(chan string, 8)
+	var err error
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		err = s.Watch(ctx, "a", func() { connected <- struct{}{} }, func(id string) { notices <- id })
+	}()
+	defer func() {
+		cancel()
+		<-watched
+	}()
+	select {
+	case <-connected:
+	case <-watched:
+		return fmt.Errorf("watch: %w", err)
+	}
+	taken, ended, lone := overdue(idIn(rareShard, 1)), record(idIn(rareShard, 2)), overdue(idIn(rareShard, 3))
+	ended.State, ended.Reason, ended.Told = session.Ended, session.EndRevoked, store.ToldEnd
+	ended.Terms.Until = time.Now().Unix() + 3600
+	if _, err := s.Save(ctx, []store.Record{taken, ended, lone}); err != nil {
+		return fmt.Errorf("save: %w", err)
+	}
+	if _, err := s.Grip(ctx, store.Grip{Session: taken.Session, Epoch: 1, Node: "b"}); err != nil {
+		return err
+	}
+	server.Do("PUBLISH", s.keys.channel+"a", "the last")
+	if got := await(t, notices); got != taken.Session {
+		return errUnnoticed
+	}
+	server.Do("DEL", s.hash(lone.Session))
+	_, swept := s.sweep(ctx, "c")
+	return swept
+}
+
+// generation is the name of the first shard's life.
+func (s *stage) generation(t *testing.T) string {
+	t.Helper()
+	swept := s.Sweep(within(t), "a", false)[0]
+	if swept.Err != nil {
+		t.Fatal(swept.Err)
+	}
+	return swept.Generation
+}

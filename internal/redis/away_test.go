@@ -1,0 +1,161 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// fails expects every operation to fail in the time that it is given, and to say
+// of every record that it is not saved.
+func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
+	t.Helper()
+	records := []store.Record{record(idIn(0, 1)), record(idIn(40, 1)), record(idIn(0, 2))}
+	records[1].Rev = 2
+	for name, operation := range map[string]func(ctx context.Context) error{
+		"save": func(ctx context.Context) error {
+			outcomes, err := s.Save(ctx, records)
+			if len(outcomes) != len(records) {
+				t.Errorf("%s: %d outcomes of %d records", what, len(outcomes), len(records))
+			}
+			for i, o := range outcomes {
+				if o != (store.Outcome{}) {
+					t.Errorf("%s: record %d: %+v", what, i, o)
+				}
+			}
+			return err
+		},
+		"grip": func(ctx context.Context) error {
+			held, err := s.Grip(ctx, store.Grip{Session: records[0].Session, Epoch: 1, Node: "a"})
+			if held != (store.Held{}) {
+				t.Errorf("%s: grip: %+v", what, held)
+			}
+			return err
+		},
+		"sweep": func(ctx context.Context) error {
+			var errs []error
+			for shard, found := range s.Sweep(ctx, "nobody", false) {
+				if found.Err == nil || found.Generation != "" || len(found.Overdue) > 0 {
+					t.Errorf("%s: shard %d: %+v", what, shard, found)
+				}
+				errs = append(errs, found.Err)
+			}
+			return errors.Join(errs...)
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		before := testutil.ToFloat64(s.metrics.failed.WithLabelValues(name))
+		began := time.Now()
+		err := operation(ctx)
+		if err == nil {
+			t.Errorf("%s: %s: no error", what, name)
+		}
+		// Twice as much is what a busy machine may add.
+		if took := time.Since(began); took > limit+max(limit, time.Second) {
+			t.Errorf("%s: %s took %s, want %s", what, name, took, limit)
+		}
+		if after := testutil.ToFloat64(s.metrics.failed.WithLabelValues(name)); after != before+1 {
+			t.Errorf("%s: %s: %v errors are counted, want %v", what, name, after, before+1)
+		}
+		cancel()
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.URL(), nil)
+	server.Kill()
+	s.fails(t, "never reached", 5*time.Second)
+	server.Restart()
+	s.again(t)
+	server.Kill()
+	s.fails(t, "killed", 5*time.Second)
+	server.Restart()
+	s.again(t)
+	server.Pause()
+	s.fails(t, "paused", 300*time.Millisecond)
+	server.Continue()
+	s.again(t)
+}
+
+func TestNetworkFails(t *testing.T) {
+	t.Parallel()
+	proxy := redistest.StartProxy(t, redistest.Start(t).Addr())
+	s := open(t, "redis://"+proxy.Addr(), nil)
+	proxy.Blackhole()
+	s.fails(t, "no answer to the first connection", 300*time.Millisecond)
+	proxy.Heal()
+	s.again(t)
+	proxy.Blackhole()
+	s.fails(t, "no answer", 300*time.Millisecond)
+	proxy.Heal()
+	s.again(t)
+	proxy.Cut()
+	s.fails(t, "cut", 5*time.Second)
+	proxy.Heal()
+	s.again(t)
+	proxy.Slow(700 * time.Millisecond)
+	s.fails(t, "slow", 300*time.Millisecond)
+	proxy.Heal()
+	s.again(t)
+}
+
+// TestCancelled has operations end with their context, whatever its reason.
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	s := open(t, redistest.Start(t).URL(), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Save(ctx, []store.Record{record("S")}); !errors.Is(err, context.Canceled) {
+		t.Errorf("save: %v", err)
+	}
+	if _, err := s.Grip(ctx, store.Grip{Session: "S", Epoch: 1, Node: "a"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("grip: %v", err)
+	}
+	if _, err := s.sweep(ctx, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("sweep: %v", err)
+	}
+	if err := s.Watch(ctx, "a", func() {}, func(string) {}); err != nil {
+		t.Errorf("watch: %v", err)
+	}
+	s.allWork(t)
+}
+
+func TestNothingToSave(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.Kill()
+	s := open(t, server.URL(), nil)
+	if outcomes, err := s.Save(within(t), nil); err != nil || len(outcomes) != 0 {
+		t.Errorf("%v, %v", outcomes, err)
+	}
+}
+
+// TestClosed has what comes after Close fail, and what was under way end.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openUnclosed(t, server.URL(), nil)
+	s.allWork(t)
+	connected, watched := make(chan struct{}), make(chan error)
+	go func() { watched <- s.Watch(within(t), "a", func() { close(connected) }, func(string) {}) }()
+	await(t, connected)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	s.fails(t, "closed", 5*time.Second)
+	if err := s.Watch(within(t), "b", func() { t.Error("connected") }, func(string) {}); err == nil {
+		t.Error("watch: no error")
+	}
+	server.Kill()
+	if err := await(t, watched); err == nil {
+		t.Error("watch, under way: no error")
+	}
+}

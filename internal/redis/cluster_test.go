@@ -1,0 +1,137 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+
+	"refresher/internal/store"
+	"refresher/internal/store/storetest"
+	"refresher/test/redistest"
+)
+
+// TestCluster shares one cluster among its parts; the last one breaks it.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t)
+	t.Run("conformance", func(t *testing.T) { storetest.Conformance(t, opener(c.URL())) })
+	t.Run("spread", func(t *testing.T) { clusterSpread(t, c) })
+	t.Run("ACL", func(t *testing.T) { clusterACL(t, c) })
+	t.Run("watch", func(t *testing.T) { clusterWatch(t, c) })
+	t.Run("eviction", func(t *testing.T) { clusterEviction(t, c) })
+	t.Run("failover", func(t *testing.T) { clusterFailover(t, c) })
+}
+
+// byMaster is which shards each master has.
+func (s *stage) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
+	masters := make(map[*redistest.Server][]int)
+	for shard := range store.Shards {
+		server := c.MasterOf(s.keys.due[shard])
+		masters[server] = append(masters[server], shard)
+	}
+	return masters
+}
+
+// clusterSpread has every master have its share of the shards, and all keys of a
+// shard in one place.
+func clusterSpread(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), nil)
+	s.allWork(t)
+	masters := s.byMaster(c)
+	if len(masters) != 3 {
+		t.Errorf("the shards are on %d masters", len(masters))
+	}
+	for server, shards := range masters {
+		if len(shards) < store.Shards/6 {
+			t.Errorf("%s has %d shards", server.Addr(), len(shards))
+		}
+		for _, shard := range shards {
+			for _, key := range []string{s.keys.leases[shard], s.keys.meta[shard], s.keys.session(shard, "{S}")} {
+				if c.MasterOf(key) != server {
+					t.Errorf("%s is not where the rest of its shard is", key)
+				}
+			}
+		}
+	}
+}
+
+func clusterACL(t *testing.T, c *redistest.Cluster) {
+	for _, server := range c.Servers {
+		server.Do(append([]string{"ACL", "SETUSER", "limited", "reset", "on", ">secret"}, strings.Fields(acl+" "+aclCluster)...)...)
+	}
+	s := open(t, strings.Replace(c.URL(), "://", "://limited:secret@", 1), nil)
+	s.allWork(t)
+	if err := s.rareWork(t, c.MasterOf(s.keys.due[rareShard])); err != nil {
+		t.Error(err)
+	}
+	for _, server := range c.Servers {
+		if denied := server.Do("ACL", "LOG"); denied != "" {
+			t.Errorf("denied:\n%s", denied)
+		}
+	}
+}
+
+// clusterWatch has notices arrive from every master.
+func clusterWatch(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), nil)
+	w := s.watching(t, "a")
+	for _, shards := range s.byMaster(c) {
+		id := idIn(shards[0], 4)
+		s.take(t, id, "a", "b")
+		if got := await(t, w.notices); got != id {
+			t.Errorf("told of %s, want %s", got, id)
+		}
+	}
+	w.ended(t)
+}
+
+// clusterEviction has the one master that may throw sessions away be warned of.
+func clusterEviction(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), nil)
+	c.MasterOf(s.keys.due[0]).Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+	for range 3 {
+		s.swept(t, "onlooker")
+	}
+	if lines := s.log.lines(evicting); len(lines) != 1 {
+		t.Error(lines)
+	}
+}
+
+// clusterFailover loses one of three masters.
+func clusterFailover(t *testing.T, c *redistest.Cluster) {
+	s := open(t, c.URL(), nil)
+	s.again(t)
+	before := s.generationsNow(t)
+	masters := s.byMaster(c)
+	dead := c.MasterOf(s.keys.due[0])
+	dead.Kill()
+	var records []store.Record
+	for shard := range store.Shards {
+		records = append(records, record(idIn(shard, 5)))
+	}
+	outcomes, err := s.Save(within(t), records)
+	if err == nil {
+		t.Error("saved, with a master gone")
+	}
+	for server, shards := range masters {
+		for _, shard := range shards {
+			switch v := outcomes[shard].Verdict; {
+			case server == dead && v != store.Unsaved:
+				t.Errorf("shard %d of the master that is gone: verdict %d", shard, v)
+			// The others stop too, once they know that one is gone: see
+			// cluster-require-full-coverage.
+			case server != dead && v != store.Saved && !strings.Contains(err.Error(), "CLUSTERDOWN"):
+				t.Errorf("shard %d of another master: verdict %d, %v", shard, v, err)
+			}
+		}
+	}
+	c.AwaitFailover(dead)
+	s.again(t)
+	after := s.generationsNow(t)
+	for server, shards := range masters {
+		for _, shard := range shards {
+			if (after[shard] == before[shard]) == (server == dead) {
+				t.Errorf("shard %d was %q and is %q", shard, before[shard], after[shard])
+			}
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package redis
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// packed is the whole hash of a record, as the scripts answer with it.
+func packed(r *store.Record) map[string]string {
+	fields := map[string]string{
+		fieldFence: packFence(r), fieldState: packState(r), fieldDue: fmt.Sprint(r.DueMs),
+	}
+	granted := grant(r)
+	for i := 0; i < len(granted); i += 2 {
+		fields[granted[i].(string)] = fmt.Sprint(granted[i+1]) //nolint:forcetypeassert // the names of fields.
+	}
+	return fields
+}
+
+// TestStoredForm holds what is stored to the letter: nodes of two releases read
+// each other's records.
+func TestStoredForm(t *testing.T) {
+	t.Parallel()
+	r := record("S")
+	r.Epoch, r.Proven, r.Rev, r.Node = 3, 2, 17, "host of mine-ABC"
+	r.Seq, r.HeldSeq, r.Told = 9, 8, store.ToldJoined|store.ToldUnreachable
+	r.ExpiresAt, r.HeldExpiresAt = 1_800_003_600, 1_800_001_800
+	r.RanOut = true
+	grants := map[string]string{
+		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4102531200",
+		"channel": "consultation-58213", "uid": "2882341273", "role": "publisher", "rtm": "doctor-17",
+	}
+	for _, form := range []struct {
+		change       func()
+		fence, state string
+	}{
+		{func() {}, "1 3 2 a host of mine-ABC 17", "9 1800003600 8 1800001800 0 2 3 "},
+		{func() {
+			r.State, r.DetachedAt = session.Detached, 1_800_000_000_123
+			r.Missed, r.RanOut, r.Reported = true, false, true
+		}, "1 3 2 d host of mine-ABC 17", "9 1800003600 8 1800001800 1800000000123 5 3 "},
+		{func() {
+			r.State, r.Reason, r.DetachedAt = session.Ended, session.EndExpired, 0
+		}, "1 3 2 x host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 3 expired"},
+		{func() { r.Told |= store.ToldEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 7 expired"},
+		{func() { r.Reason = session.EndLeft }, "1 3 2 b host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 7 left"},
+		{func() { r.Told, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 1800001800 0 13 0 left"},
+	} {
+		form.change()
+		want := map[string]string{"fence": form.fence, "state": form.state, "due": "4102447800000"}
+		maps.Copy(want, grants)
+		if diff := cmp.Diff(want, packed(&r)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
+	want := []any{"app", r.App, "ttl", int64(3600), "until", r.Terms.Until, "channel", "c", "role", "subscriber", "account", "ana", "chat", "ana"}
+	if diff := cmp.Diff(want, grant(&r)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestRoundTrip has any record come back as it was.
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawRecord(t)
+		got, err := unpack(want.Session, packed(&want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func drawRecord(t *rapid.T) store.Record {
+	number := rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, math.MaxInt64))
+	counter := rapid.Uint64()
+	var r store.Record
+	r.Session, r.App, r.Node = rapid.String().Draw(t, "session"), rapid.String().Draw(t, "app"), rapid.String().Draw(t, "node")
+	r.Epoch, r.Proven, r.Rev = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "rev")
+	r.Terms = session.Terms{
+		TTL:   time.Duration(rapid.Int64Range(0, math.MaxInt32).Draw(t, "ttl")) * time.Second,
+		Until: number.Draw(t, "until"),
+	}
+	r.Seq, r.HeldSeq = uint64(number.Draw(t, "seq")), uint64(number.Draw(t, "held"))
+	r.ExpiresAt, r.HeldExpiresAt = number.Draw(t, "expires"), number.Draw(t, "held expires")
+	r.DetachedAt, r.DueMs = number.Draw(t, "detached"), number.Draw(t, "due")
+	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
+	r.Fetched = rapid.Bool().Draw(t, "fetched")
+	r.Told = store.Told(rapid.Uint8().Draw(t, "told"))
+	r.State = rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state")
+	if r.State == session.Ended {
+		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of a later release"}
+		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Gone() {
+			r.Told &^= store.ToldEnd // or it would not be stored
+		}
+	}
+	if rapid.Bool().Draw(t, "rtc") {
+		r.Identity.RTC = &session.RTC{
+			Channel: rapid.String().Draw(t, "channel"), Account: rapid.String().Draw(t, "account"),
+			Role: rapid.SampledFrom([]session.Role{session.Subscriber, session.Publisher}).Draw(t, "role"),
+		}
+		if r.Identity.RTC.Account == "" {
+			r.Identity.RTC.UID = rapid.Uint32().Draw(t, "uid")
+		}
+	}
+	if rapid.Bool().Draw(t, "rtm") {
+		r.Identity.RTM = &session.RTM{UserID: rapid.String().Draw(t, "user")}
+	}
+	if rapid.Bool().Draw(t, "chat") {
+		r.Identity.Chat = &session.Chat{UserID: rapid.String().Draw(t, "user")}
+	}
+	return r
+}
+
+// TestUnreadable has what is missing or wrong in a hash named.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []struct{ field, value, want string }{
+		{"fence", "", `fence "": want 6 words`},
+		{"fence", "1 1 1 a node", `fence "1 1 1 a node": want 6 words`},
+		{"fence", "1 x 1 a node 1", `fence "1 x 1 a node 1": "x" is no number`},
+		{"fence", "1 1 1 a node x", `fence "1 1 1 a node x": "x" is no number`},
+		{"fence", "1 1 1 g node 1", `fence "1 1 1 g node 1": unknown letter`},
+		{"state", "", `state "": want 8 words`},
+		{"state", "1 1 1 1 1 1 1", `state "1 1 1 1 1 1 1": want 8 words`},
+		{"state", "1 1 -1 1 1 1 1 ", `state "1 1 -1 1 1 1 1 ": word 3 is no number`},
+		{"state", "1 1 1 1 1 1 256 ", `state "1 1 1 1 1 1 256 ": word 7 is too high`},
+		{"due", "soon", `due "soon": want Unix milliseconds`},
+		{"ttl", "3600.5", `ttl "3600.5": want seconds`},
+		{"until", "", `until "": want Unix seconds`},
+		{"role", "admin", `bad_request: rtc.role: want "publisher" or "subscriber"`},
+		{"uid", "-1", `uid "-1": want a number`},
+		{"uid", "4294967296", `uid "4294967296": want a number`},
+	} {
+		r := record("S")
+		fields := packed(&r)
+		fields[bad.field] = bad.value
+		if _, err := unpack("S", fields); err == nil || err.Error() != bad.want {
+			t.Errorf("%s %q: %v, want %s", bad.field, bad.value, err, bad.want)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package redis
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/store/storetest"
+	"refresher/test/redistest"
+)
+
+// opener opens stores on one server, each under a prefix of its own.
+func opener(url string) storetest.Open {
+	return func(t testing.TB, now func() time.Time) storetest.Store {
+		return open(t, url, func(c *Config) { c.Prefix, c.now = rand.Text(), now })
+	}
+}
+
+// TestConformance is of one server; see TestCluster for a cluster.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Conformance(t, opener(redistest.Start(t).UnixURL()))
+}
+
+// TestModel has the embedded store as the oracle.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t).UnixURL()
+	shared, err := New(Config{URL: url, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shared.Close() })
+	storetest.Model(t, func(_ testing.TB, now func() time.Time) storetest.Store {
+		// One client serves all histories: only keys and clock are new.
+		s := &Store{
+			client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
+			now: now,
+		}
+		return s
+	})
+}

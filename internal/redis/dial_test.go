@@ -1,0 +1,174 @@
+package redis
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// dialled is what became of a URL.
+type dialled struct {
+	Kind, Network, Address, Username, Password string
+	DB                                         int
+	TLS                                        bool
+}
+
+func TestURLs(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]dialled{
+		"redis://host":                              {Kind: "one", Network: "tcp", Address: "host:6379"},
+		"redis://host:6380/3":                       {Kind: "one", Network: "tcp", Address: "host:6380", DB: 3},
+		"redis://user:p%40ss%2Fword@host":           {Kind: "one", Network: "tcp", Address: "host:6379", Username: "user", Password: "p@ss/word"},
+		"redis://:pass@host":                        {Kind: "one", Network: "tcp", Address: "host:6379", Password: "pass"},
+		"rediss://host":                             {Kind: "one", Network: "tcp", Address: "host:6379", TLS: true},
+		"unix:///run/redis/redis.sock":              {Kind: "one", Network: "unix", Address: "/run/redis/redis.sock"},
+		"unix://user:pass@/run/redis.sock?db=2":     {Kind: "one", Network: "unix", Address: "/run/redis.sock", DB: 2, Username: "user", Password: "pass"},
+		"redis+cluster://host:7000":                 {Kind: "cluster", Address: "host:7000"},
+		"redis+cluster://u:p@a:7000?addr=b:7001":    {Kind: "cluster", Address: "a:7000 b:7001", Username: "u", Password: "p"},
+		"rediss+cluster://host":                     {Kind: "cluster", Address: "host:6379", TLS: true},
+		"redis+sentinel://host?master_name=main":    {Kind: "one", Network: "tcp", Address: "FailoverClient"},
+		"rediss+sentinel://h?master_name=m&db=4":    {Kind: "one", Network: "tcp", Address: "FailoverClient", DB: 4, TLS: true},
+		"redis+sentinel://h?master_name=m&addr=b:2": {Kind: "one", Network: "tcp", Address: "FailoverClient"},
+		"redis+sentinel://a:b@h?master_name=m&username=u&password=p@ss": {
+			Kind: "one", Network: "tcp", Address: "FailoverClient", Username: "u", Password: "p@ss",
+		},
+	} {
+		client, err := dial(url, "")
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		var got dialled
+		var secured *tls.Config
+		switch c := client.(type) {
+		case *goredis.Client:
+			o := c.Options()
+			got = dialled{Kind: "one", Network: o.Network, Address: o.Addr, Username: o.Username, Password: o.Password, DB: o.DB}
+			secured = o.TLSConfig
+			if o.PoolSize != poolSize || o.MaxRetries > 0 || !o.ContextTimeoutEnabled || o.ReadTimeout != readTimeout {
+				t.Errorf("%s: limits are %+v", url, o)
+			}
+		case *goredis.ClusterClient:
+			o := c.Options()
+			got = dialled{Kind: "cluster", Address: strings.Join(o.Addrs, " "), Username: o.Username, Password: o.Password}
+			secured = o.TLSConfig
+			if o.PoolSize != poolSize || o.MaxRetries > 0 || !o.ContextTimeoutEnabled || o.ReadTimeout != readTimeout {
+				t.Errorf("%s: limits are %+v", url, o)
+			}
+		}
+		if got.TLS = secured != nil; got.TLS && (secured.MinVersion != tls.VersionTLS12 || secured.InsecureSkipVerify) {
+			t.Errorf("%s: %+v", url, secured)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", url, diff)
+		}
+		if err := client.Close(); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// TestBadURLs has the password hunter2 in many a place where it breaks the URL:
+// it is in none of the errors.
+func TestBadURLs(t *testing.T) {
+	t.Parallel()
+	const notURL = "not a URL, or its password has a character in it that must be written as %XX"
+	for url, want := range map[string]string{
+		"":                                               "invalid URL scheme: ",
+		"localhost:6379":                                 "invalid URL scheme: localhost",
+		"http://user:hunter2@host":                       "invalid URL scheme: http",
+		"http+sentinel://h?master_name=m":                "invalid URL scheme: http",
+		"unix+cluster:///run/redis.sock":                 "invalid URL scheme: unix",
+		"redis+://user:hunter2@host":                     "invalid URL scheme: redis+",
+		"redis+ring://user:hunter2@host":                 "unknown scheme",
+		"unix://":                                        "empty unix socket path",
+		"redis://host/one":                               `invalid database number: "one"`,
+		"redis://host/0/1":                               "invalid URL path: /0/1",
+		"redis://user:hunter2@host?foo=1":                "unexpected option: foo",
+		"redis+cluster://host?addr=host2":                "unable to parse addr param: host2",
+		"redis+sentinel://u:hunter2@h":                   "master_name is missing",
+		"redis://user:hunter2@host:port":                 notURL,
+		"redis://user:hunter2@ho st":                     notURL,
+		"redis://user:hunter2@[::1":                      notURL,
+		"redis://user:hunter2%zz@host":                   notURL,
+		"redis://user:hunter2/@host":                     notURL,
+		"redis://user:hunter2?@host":                     notURL,
+		"redis://user:hunter2#@host":                     notURL,
+		"redis://user:1/hunter2@host":                    notURL,
+		"redis://user:1?hunter2@host":                    notURL,
+		"redis://user:1#hunter2@host":                    notURL,
+		"redis+cluster://h:1/hunter2@h":                  notURL,
+		"redis+sentinel://h:1/hunter2@h":                 notURL,
+		"redis+cluster://h?addr=:hunter2@":               notURL,
+		"redis+cluster://h?addr=u:hunter2@h:7000&addr=7": notURL,
+	} {
+		client, err := dial(url, "")
+		if err == nil {
+			t.Errorf("%q: no error, want %q", url, want)
+			client.Close()
+			continue
+		}
+		if got := err.Error(); got != "redis-url: "+want+"; "+urlForms {
+			t.Errorf("%q: %s\nwant redis-url: %s; %s", url, got, want, urlForms)
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: the password is in the error: %v", url, err)
+		}
+	}
+}
+
+func TestCAFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	none := filepath.Join(dir, "none.pem")
+	if err := os.WriteFile(none, []byte("-----BEGIN NOTHING-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		filepath.Join(dir, "absent.pem"): "redis-ca-file: open " + dir + "/absent.pem: no such file or directory",
+		none:                             "redis-ca-file: " + none + " holds no certificate in PEM",
+	} {
+		if _, err := dial("rediss://user:hunter2@host", file); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", file, err, want)
+		}
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	t.Parallel()
+	for prefix, ok := range map[string]bool{
+		"": true, "a": true, "Refresher-2_eu.west": true, strings.Repeat("x", 64): true,
+		strings.Repeat("x", 65): false, "a b": false, "a:b": false, "{a}": false, "a*": false, "é": false, "a\n": false,
+	} {
+		err := checkPrefix(prefix)
+		if ok != (err == nil) {
+			t.Errorf("%q: %v", prefix, err)
+		}
+	}
+	const want = `redis-prefix: want at most 64 letters, digits, dots, dashes and underscores; have "a:b"`
+	_, err := New(Config{
+		URL: "redis://host", Prefix: "a:b", Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestRequired(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]Config{
+		"Logger":     {URL: "redis://host", Registerer: prometheus.NewRegistry()},
+		"Registerer": {URL: "redis://host", Logger: slog.New(slog.DiscardHandler)},
+	} {
+		if _, err := New(c); err == nil || err.Error() != "redis: Logger and Registerer are required" {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}

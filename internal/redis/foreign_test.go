@@ -1,0 +1,174 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// newer puts overdue sessions of a later release into the first shard, before
+// all others that are due, and returns their ids. This release knows of their
+// records that they begin with a higher format, and that they are in hashes.
+func (s *stage) newer(t *testing.T, first, many int) (ids []string) {
+	t.Helper()
+	next := idsIn(0)
+	for range first {
+		next()
+	}
+	_, err := s.client.Pipelined(within(t), func(p goredis.Pipeliner) error {
+		for n := range many {
+			id := next()
+			ids = append(ids, id)
+			fence := "2 1 1 a node-of-tomorrow 1"
+			if n%2 == 1 {
+				fence = "10 in another form"
+			}
+			p.HSet(t.Context(), s.hash(id), "fence", fence, "state", "{}", "forget", "never", "mood", "good")
+			p.ZAdd(t.Context(), s.due(id), goredis.Z{Score: float64(n + 1), Member: id})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// TestNewerRecords has all operations leave records of a later release alone,
+// and see to those beside them.
+func TestNewerRecords(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	theirs := s.newer(t, 0, 2)
+	before := make(map[string]string)
+	for _, id := range theirs {
+		before[id] = server.Do("DUMP", s.hash(id))
+	}
+	for round, rev := range []uint64{1, 2} { // all of a record, and what changes
+		mine := overdue(idIn(0, 2))
+		mine.Rev = rev
+		batch := []store.Record{overdue(theirs[0]), mine, overdue(theirs[1])}
+		for i := range batch {
+			batch[i].Epoch, batch[i].Rev = 7, rev
+		}
+		outcomes, err := s.Save(within(t), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []store.Verdict{store.Foreign, store.Saved, store.Foreign} {
+			if outcomes[i].Verdict != want {
+				t.Errorf("round %d: save %s: verdict %d, want %d", round, batch[i].Session, outcomes[i].Verdict, want)
+			}
+		}
+	}
+	for _, id := range theirs {
+		held, err := s.Grip(within(t), store.Grip{Session: id, Epoch: 9, Node: "b", Attach: true})
+		if !errors.Is(err, store.ErrForeign) || held != (store.Held{}) {
+			t.Errorf("grip: %+v, %v", held, err)
+		}
+	}
+	for range 2 {
+		claimed := s.swept(t, "b")
+		if _, ok := claimed[idIn(0, 2)]; len(claimed) != 1 || !ok {
+			t.Errorf("claimed %v", claimed)
+		}
+		s.pass(store.Lease + store.Slack)
+	}
+	for n, id := range theirs {
+		if after := server.Do("DUMP", s.hash(id)); after != before[id] {
+			t.Errorf("%s was %q and is %q", id, before[id], after)
+		}
+		if score := server.Do("ZSCORE", s.due(id), id); score != fmt.Sprint(n+1) {
+			t.Errorf("%s is due at %s", id, score)
+		}
+	}
+	// It is an answer like any other, and no fault of the store's.
+	for _, operation := range []string{"grip", "save", "sweep", "claim"} {
+		if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(operation)); n != 0 {
+			t.Errorf("%s: %v errors are counted", operation, n)
+		}
+	}
+}
+
+// TestBehindNewerRecords has a sweep hand over what comes behind many that it
+// cannot read, and no more than its share.
+func TestBehindNewerRecords(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, count := range []struct{ newer, mine, want int }{
+		{store.SweepLimit, 1, 1},
+		{store.SweepLimit - 1, 300, store.SweepLimit},
+		{store.SweepLimit / 2, 300, store.SweepLimit},
+		{sweepPages * store.SweepLimit, 10, 10},
+	} {
+		server.Do("FLUSHALL")
+		s := openAt(t, server.UnixURL())
+		s.newer(t, 0, count.newer)
+		var mine []store.Record
+		next := idsIn(0)
+		for range count.newer {
+			next()
+		}
+		for range count.mine {
+			mine = append(mine, overdue(next()))
+		}
+		s.saved(t, store.Saved, mine...)
+		claimed := s.swept(t, "b")
+		if len(claimed) != count.want {
+			t.Errorf("behind %d: claimed %d of %d, want %d", count.newer, len(claimed), count.mine, count.want)
+		}
+		for _, r := range mine {
+			delete(claimed, r.Session)
+		}
+		if len(claimed) > 0 {
+			t.Errorf("claimed %v", claimed)
+		}
+	}
+}
+
+// TestAddedFields has what a later release may add to a record of this format
+// outlive all operations, and read by none.
+func TestAddedFields(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	r := overdue("S")
+	s.saved(t, store.Saved, r)
+	server.Do("HSET", s.hash("S"), "subject", "ana")
+	r.Rev = 2
+	s.saved(t, store.Saved, r)
+	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Rev != 2 || got.App != r.App {
+		t.Errorf("claimed %+v", got)
+	}
+	if held, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "c"}); err != nil || !held.Known {
+		t.Errorf("grip: %+v, %v", held, err)
+	}
+	r.Epoch, r.Rev, r.Node = 2, 1, "c" // the grant too
+	s.saved(t, store.Saved, r)
+	if got := server.Do("HGET", s.hash("S"), "subject"); got != "ana" {
+		t.Errorf("it is %q now", got)
+	}
+}
+
+// Sessions of another App ID, under the same prefix, are none of this service's
+// business.
+func TestAnotherAppIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.URL(), func(c *Config) { c.App = "another" })
+	s.saved(t, store.Saved, overdue("S"))
+	if claimed := s.swept(t, "b"); len(claimed) != 0 {
+		t.Errorf("claimed %v", claimed)
+	}
+	own := open(t, server.URL(), func(c *Config) { c.App = overdue("S").App })
+	if claimed := own.swept(t, "b"); len(claimed) != 1 {
+		t.Errorf("claimed %v", claimed)
+	}
+}

@@ -1,0 +1,82 @@
+package redis
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// What the readers take is written again the same way, but for what they leave
+// out: zeros in front of a number, and what a later release may have added.
+
+func FuzzUnpackState(f *testing.F) {
+	for _, text := range []string{"9 1800003600 8 1800001800 1800000000123 5 3 ", "1 2 3 4 5 7 255 left", "", "1 1 1 1 1 1 1", "0 0 0 0 0 8 0 a b"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var r, again store.Record
+		if unpackState(text, &r) != nil {
+			return
+		}
+		if err := unpackState(packState(&r), &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r, again); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func FuzzUnpackFence(f *testing.F) {
+	for _, text := range []string{"1 3 2 a host-ABC 17", "1 1 1 d  0", "2 1 1 x a b c 18446744073709551615", "1 1 1 a 1", "", "1 1 1 q n 1"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var r, again store.Record
+		if unpackFence(text, &r) != nil {
+			return
+		}
+		if err := unpackFence(packFence(&r), &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r, again); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func FuzzUnpack(f *testing.F) {
+	add := func(r store.Record) {
+		p := packed(&r)
+		f.Add(p["fence"], p["state"], p["due"], p["app"], p["ttl"], p["until"], p["channel"], p["uid"], p["account"], p["role"], p["rtm"], p["chat"], byte(0xff))
+	}
+	add(record("S"))
+	other := overdue("S")
+	other.State, other.Reason = session.Ended, session.EndLeft
+	other.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
+	add(other)
+	f.Fuzz(func(t *testing.T, fence, state, due, app, ttl, until, channel, uid, account, role, rtm, chat string, has byte) {
+		fields := map[string]string{fieldFence: fence, fieldState: state, fieldDue: due, fieldApp: app, fieldTTL: ttl, fieldUntil: until}
+		for i, field := range []struct{ name, value string }{
+			{fieldChannel, channel}, {fieldUID, uid}, {fieldAccount, account}, {fieldRole, role}, {fieldRTM, rtm}, {fieldChat, chat},
+		} {
+			if has&(1<<i) != 0 {
+				fields[field.name] = field.value
+			}
+		}
+		r, err := unpack("S", fields)
+		if err != nil || r.Gone() { // the latter is never stored
+			return
+		}
+		again, err := unpack("S", packed(&r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r, again); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package redis
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// generationsNow are the names of the lives of all shards.
+func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
+	t.Helper()
+	for shard, found := range s.Sweep(within(t), "onlooker", false) {
+		if found.Err != nil {
+			t.Fatal(found.Err)
+		}
+		names[shard] = found.Generation
+	}
+	return names
+}
+
+// TestGeneration has a shard's name change when its data may be lost, and not
+// otherwise.
+func TestGeneration(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	was := s.generationsNow(t)
+	same := func(what string) {
+		t.Helper()
+		if s.generationsNow(t) != was {
+			t.Errorf("%s: the generations are others", what)
+		}
+	}
+	changed := func(what string) {
+		t.Helper()
+		now := s.generationsNow(t)
+		for shard := range now {
+			if now[shard] == was[shard] || now[shard] == "" {
+				t.Errorf("%s: shard %d was %q and is %q", what, shard, was[shard], now[shard])
+			}
+		}
+		was = now
+	}
+	same("nothing")
+	s.allWork(t)
+	same("all operations")
+	server.Do("SCRIPT", "FLUSH")
+	server.Do("CLIENT", "KILL", "TYPE", "normal")
+	same("connections lost")
+	other := open(t, server.UnixURL(), nil)
+	if other.generationsNow(t) != was {
+		t.Error("another node sees other generations")
+	}
+	s.Sweep(within(t), "onlooker", true)
+	same("leaving")
+	server.Do("FLUSHALL")
+	changed("FLUSHALL")
+	server.Kill()
+	server.Restart()
+	changed("a restart without the data")
+	same("nothing, after that")
+}
+
+// TestGenerationOfOneShard loses one key by hand.
+func TestGenerationOfOneShard(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	was := s.generationsNow(t)
+	server.Do("DEL", s.keys.meta[5])
+	for shard, name := range s.generationsNow(t) {
+		if (name == was[shard]) != (shard != 5) {
+			t.Errorf("shard %d was %q and is %q", shard, was[shard], name)
+		}
+	}
+}
+
+// TestGenerationOfRestart keeps the data over a restart, of which the last
+// moments may be lost all the same.
+func TestGenerationOfRestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "appendonly yes", "appendfsync always")
+	s := open(t, server.UnixURL(), nil)
+	was := s.generationsNow(t)
+	server.Kill()
+	server.Restart()
+	now := s.generationsNow(t)
+	for shard := range now {
+		before, _, _ := strings.Cut(was[shard], " ")
+		after, _, _ := strings.Cut(now[shard], " ")
+		if before != after || was[shard] == now[shard] {
+			t.Fatalf("shard %d was %q and is %q: want the same life on another server", shard, was[shard], now[shard])
+		}
+	}
+	keys, err := strconv.Atoi(server.Do("DBSIZE"))
+	if err != nil || keys < store.Shards {
+		t.Errorf("%d keys, %v", keys, err)
+	}
+}

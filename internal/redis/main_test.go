@@ -1,0 +1,278 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long anything may take; only a test that fails waits so long.
+const patience = 20 * time.Second
+
+// begin is when a test's clock starts, where it has one: when no server is yet.
+var begin = time.UnixMilli(4_102_444_800_000)
+
+// stage is a Store, with what it says of itself and its clock.
+type stage struct {
+	*Store
+	registry *prometheus.Registry
+	log      *logBuffer
+
+	mu  sync.Mutex
+	now time.Time // guarded by mu; zero: the server's clock counts
+}
+
+// open makes a Store that ends with the test. change may be nil.
+func open(t testing.TB, url string, change func(*Config)) *stage {
+	t.Helper()
+	s := openUnclosed(t, url, change)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// openUnclosed makes a Store that the test closes.
+func openUnclosed(t testing.TB, url string, change func(*Config)) *stage {
+	t.Helper()
+	s := &stage{registry: prometheus.NewRegistry(), log: &logBuffer{}}
+	c := Config{URL: url, Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry}
+	if change != nil {
+		change(&c)
+	}
+	var err error
+	if s.Store, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// openAt is open with a clock of its own, which stands still at begin until it
+// is passed on.
+func openAt(t testing.TB, url string) *stage {
+	t.Helper()
+	var s *stage
+	s = open(t, url, func(c *Config) { c.now = func() time.Time { return s.clock() } })
+	s.now = begin
+	return s
+}
+
+func (s *stage) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// pass lets time pass on the clock.
+func (s *stage) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+// hash is the key of a session's hash, and due of the schedule that it is in.
+func (s *stage) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
+func (s *stage) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
+
+// saved saves records and expects the verdict of each.
+func (s *stage) saved(t testing.TB, want store.Verdict, records ...store.Record) {
+	t.Helper()
+	outcomes, err := s.Save(within(t), records)
+	if err != nil {
+		t.Fatalf("save: %v", err)
+	}
+	for i, o := range outcomes {
+		if o.Verdict != want {
+			t.Fatalf("save %s: verdict %d, want %d", records[i].Session, o.Verdict, want)
+		}
+	}
+}
+
+// swept sweeps and expects no error. It returns the ids of what was claimed.
+func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
+	t.Helper()
+	claimed, err := s.sweep(within(t), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claimed
+}
+
+// sweep sweeps, and returns what was claimed, and the first shard's error.
+func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
+	claimed = make(map[string]store.Record)
+	for shard, found := range s.Sweep(ctx, node, false) {
+		if found.Err != nil && err == nil {
+			err = fmt.Errorf("shard %d: %w", shard, found.Err)
+		}
+		for _, r := range found.Overdue {
+			claimed[r.Session] = r
+		}
+	}
+	return claimed, err
+}
+
+// allWork expects all operations to work. The sessions are gone at the end.
+func (s *stage) allWork(t testing.TB) {
+	t.Helper()
+	if err := s.tryAll(within(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tryAll does one of each operation, with a session in every shard, and returns
+// the first error. The sessions are gone at the end.
+func (s *stage) tryAll(ctx context.Context) error {
+	var first, second, last []store.Record
+	for shard := range store.Shards {
+		r := overdue(idIn(shard, 0))
+		first = append(first, r)
+		r.Rev++
+		second = append(second, r)
+		r.Rev, r.Epoch, r.Proven, r.Node = 1, r.Epoch+1, r.Epoch, "b"
+		r.State, r.Reason, r.Told = session.Ended, session.EndExpired, store.ToldEnd
+		last = append(last, r)
+	}
+	save := func(records []store.Record) error {
+		outcomes, err := s.Save(ctx, records)
+		if err != nil {
+			return fmt.Errorf("save: %w", err)
+		}
+		for i, o := range outcomes {
+			if o.Verdict != store.Saved {
+				return fmt.Errorf("save %s, rev %d: verdict %d", records[i].Session, records[i].Rev, o.Verdict)
+			}
+		}
+		return nil
+	}
+	if err := save(first); err != nil {
+		return err
+	}
+	if err := save(second); err != nil {
+		return err
+	}
+	claimed, err := s.sweep(ctx, "b")
+	if err != nil {
+		return err
+	}
+	for _, r := range first {
+		if claimed[r.Session].Node != "b" {
+			return fmt.Errorf("sweep: %s was not claimed", r.Session)
+		}
+		held, err := s.Grip(ctx, store.Grip{Session: r.Session, Epoch: r.Epoch, Node: "b", Attach: true})
+		if err != nil {
+			return err
+		}
+		if !held.Known || held.Epoch != r.Epoch+1 || held.Record.Node != "b" {
+			return fmt.Errorf("grip: %+v", held)
+		}
+	}
+	return save(last)
+}
+
+// within is the test's context, with a limit that only a failure reaches.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// await receives, or fails.
+func await[T any](t testing.TB, from <-chan T) (got T) {
+	t.Helper()
+	select {
+	case got = <-from:
+	case <-within(t).Done():
+		t.Fatal("nothing came")
+	}
+	return got
+}
+
+// idIn is the n-th of the ids of a shard.
+func idIn(shard, n int) string {
+	next := idsIn(shard)
+	for range n {
+		next()
+	}
+	return next()
+}
+
+// idsIn gives the ids of a shard, one after the other.
+func idsIn(shard int) (next func() string) {
+	i := -1
+	return func() string {
+		for {
+			i++
+			if id := fmt.Sprintf("S%d", i); store.ShardOf(id) == shard {
+				return id
+			}
+		}
+	}
+}
+
+// record is of a session whose client is connected to node a, and that needs
+// attention an hour after begin.
+func record(id string) store.Record {
+	return store.Record{
+		Record: session.Record{
+			Key: session.Key{
+				Session: id, App: "0123456789abcdef0123456789abcdef", Epoch: 1,
+				Identity: session.Identity{
+					RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
+					RTM: &session.RTM{UserID: "doctor-17"},
+				},
+				Terms: session.Terms{TTL: time.Hour, Until: begin.Unix() + 86_400},
+			},
+			Proven: 1, State: session.Attached,
+			Seq: 1, HeldSeq: 1, ExpiresAt: begin.Unix() + 3600, HeldExpiresAt: begin.Unix() + 3600,
+		},
+		Node: "a", Rev: 1, DueMs: begin.UnixMilli() + 3_000_000, Told: store.ToldJoined,
+	}
+}
+
+// overdue is the same of a session that was due long ago, by any clock.
+func overdue(id string) store.Record {
+	r := record(id)
+	r.DueMs = 1_000_000_000_000
+	return r
+}
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// lines are those logged so far that contain text.
+func (b *logBuffer) lines(text string) (found []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for line := range strings.Lines(b.text.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}

@@ -1,0 +1,80 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// operations is how often each was counted, and how often it failed.
+func (s *stage) operations(t *testing.T) map[string][2]uint64 {
+	t.Helper()
+	counts := make(map[string][2]uint64)
+	families, err := s.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			name := m.GetLabel()[0].GetValue()
+			count := counts[name]
+			if family.GetName() == "refresher_store_operation_seconds" {
+				count[0] += m.GetHistogram().GetSampleCount()
+			} else {
+				count[1] += uint64(m.GetCounter().GetValue())
+			}
+			counts[name] = count
+		}
+	}
+	return counts
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.URL(), nil)
+	expect := func(what string, want map[string][2]uint64) {
+		t.Helper()
+		if diff := cmp.Diff(want, s.operations(t)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	// They are all there from the start, so that a rate of them is never missing.
+	expect("at first", map[string][2]uint64{"save": {0, 0}, "grip": {0, 0}, "sweep": {0, 0}, "claim": {0, 0}})
+	if problems, err := testutil.GatherAndLint(s.registry); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+
+	ended := record("S")
+	ended.State, ended.Reason = session.Ended, session.EndLeft
+	s.saved(t, store.Saved, ended, overdue("T"))
+	if _, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "a"}); err == nil { // an answer
+		t.Error("no error")
+	}
+	s.swept(t, "b") // and a claim
+	s.swept(t, "b")
+	expect("after some of each", map[string][2]uint64{"save": {1, 0}, "grip": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}})
+
+	ended.Rev = 2 // its hash is not there: the record is sent again, whole
+	server.Do("FLUSHALL")
+	s.saved(t, store.Saved, ended)
+	expect("after a miss", map[string][2]uint64{"save": {3, 0}, "grip": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}})
+
+	server.Kill()
+	s.fails(t, "killed", patience)
+	expect("without a server", map[string][2]uint64{"save": {4, 1}, "grip": {2, 1}, "sweep": {3, 1}, "claim": {1, 0}})
+	for _, name := range []string{"refresher_store_operation_seconds", "refresher_store_errors_total"} {
+		if n, err := testutil.GatherAndCount(s.registry, name); err != nil || n != 4 {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+	if len(s.log.lines("level=WARN")) > 0 || strings.Contains(s.log.text.String(), "level=ERROR") {
+		t.Error(s.log.text.String())
+	}
+}

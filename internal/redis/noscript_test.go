@@ -1,0 +1,35 @@
+package redis
+
+import (
+	"testing"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// TestForgottenScripts has the server forget the scripts before each call, as one
+// does that is restarted or takes over.
+func TestForgottenScripts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	flush := func() { server.Do("SCRIPT", "FLUSH") }
+	first, second := overdue(idIn(3, 1)), overdue(idIn(3, 2))
+	s.saved(t, store.Saved, first)
+	flush()
+	first.Rev++
+	s.saved(t, store.Saved, first, second) // what changes of one, all of the other
+	flush()
+	held, err := s.Grip(within(t), store.Grip{Session: first.Session, Epoch: 1, Node: "b", Attach: true})
+	if err != nil || held.Epoch != 2 || !held.Known {
+		t.Fatalf("grip: %+v, %v", held, err)
+	}
+	flush()
+	if claimed := s.swept(t, "c"); len(claimed) != 1 || claimed[second.Session].Node != "c" {
+		t.Errorf("claimed %+v, want %s", claimed, second.Session)
+	}
+	// The sweep has the server know its own scripts again, and no other.
+	flush()
+	s.swept(t, "c")
+	s.allWork(t)
+}

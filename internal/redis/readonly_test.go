@@ -1,0 +1,108 @@
+package redis
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// again tries until all operations work, once with every connection of the pool
+// and once more: each may have to find out for itself.
+func (s *stage) again(t *testing.T) {
+	t.Helper()
+	var err error
+	for range poolSize + 1 {
+		if err = s.tryAll(within(t)); err == nil {
+			return
+		}
+	}
+	t.Fatalf("still: %v", err)
+}
+
+// TestDemotedServer has the connections to a server that was demoted be closed
+// when it says so: they would stay with it, while what its name stands for has
+// moved on.
+func TestDemotedServer(t *testing.T) {
+	t.Parallel()
+	other, server := redistest.Start(t), redistest.Start(t)
+	s := open(t, server.URL(), nil)
+	// The library has pools of their own for single commands and for pipelines.
+	single := func() uint32 { return s.client.PoolStats().TotalConns }
+	pipelines := func() uint32 { return s.client.PoolStats().PipelineStats.TotalConns }
+	operations := map[string]struct {
+		run  func(ctx context.Context) error
+		open func() uint32
+	}{
+		"save": {func(ctx context.Context) error {
+			_, err := s.Save(ctx, []store.Record{record(idIn(0, 1)), record(idIn(9, 1))})
+			return err
+		}, pipelines},
+		"grip": {func(ctx context.Context) error {
+			_, err := s.Grip(ctx, store.Grip{Session: idIn(0, 1), Epoch: 1, Node: "a"})
+			return err
+		}, single},
+		"sweep": {func(ctx context.Context) error {
+			_, err := s.sweep(ctx, "a")
+			return err
+		}, pipelines},
+	}
+	s.allWork(t)
+	s.saved(t, store.Saved, record(idIn(0, 1)))
+	host, port, err := net.SplitHostPort(other.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, operation := range operations {
+		if operation.open() == 0 {
+			t.Errorf("%s: no connection to lose", name)
+		}
+		server.Do("REPLICAOF", host, port)
+		if err := operation.run(within(t)); err == nil || !strings.Contains(err.Error(), "READONLY") {
+			t.Errorf("%s: %v, want READONLY", name, err)
+		}
+		if n := operation.open(); n != 0 {
+			t.Errorf("%s: %d connections are left", name, n)
+		}
+		server.Do("REPLICAOF", "NO", "ONE")
+		s.saved(t, store.Saved, record(idIn(0, 1)))
+		s.allWork(t)
+	}
+}
+
+// TestSentinel has the master replaced, in good order and after a crash.
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	sentinel := redistest.StartSentinel(t)
+	s := open(t, sentinel.URL(), nil)
+	s.allWork(t)
+	before := s.generationsNow(t)
+	former := sentinel.Master()
+	sentinel.Failover()
+	s.again(t)
+	saved, gripped := record("S"), record("T")
+	s.saved(t, store.Saved, gripped)
+	for range 3 * poolSize { // no connection is the former master's
+		s.saved(t, store.Saved, saved)
+		saved.Rev++
+		if _, err := s.Grip(within(t), store.Grip{Session: "T", Epoch: 1, Node: "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line := range strings.Lines(former.Do("CLIENT", "LIST")) {
+		if strings.Contains(line, "cmd=eval") {
+			t.Errorf("still at the former master: %s", line)
+		}
+	}
+	between := s.generationsNow(t)
+	sentinel.KillMaster()
+	s.again(t)
+	for shard, after := range s.generationsNow(t) {
+		if before[shard] == between[shard] || between[shard] == after {
+			t.Fatalf("shard %d was %q, %q and is %q: want another on each server", shard, before[shard], between[shard], after)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+
+	"refresher/test/redistest"
+)
+
+const evicting = "Redis may evict sessions"
+
+// TestEviction has a server that may throw sessions away be warned of once, and
+// again when it may do so in another way.
+func TestEviction(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]int{"noeviction": 0, "allkeys-lru": 1, "volatile-ttl": 1} {
+		server := redistest.Start(t, "maxmemory-policy "+policy)
+		s := open(t, server.URL(), nil)
+		for range 3 {
+			s.swept(t, "a")
+		}
+		lines := s.log.lines(evicting)
+		if len(lines) != want {
+			t.Fatalf("%s: warned %d times", policy, len(lines))
+		}
+		for _, line := range lines {
+			if !strings.Contains(line, "level=WARN") || !strings.Contains(line, "maxmemory_policy="+policy) {
+				t.Errorf("%s: %s", policy, line)
+			}
+		}
+	}
+}
+
+// TestEvictionOfNewServer has another server take the place of the first.
+func TestEvictionOfNewServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	for i, policy := range []string{"noeviction", "volatile-lru", "allkeys-random"} {
+		server.Do("CONFIG", "SET", "maxmemory-policy", policy)
+		server.Do("CONFIG", "REWRITE")
+		server.Kill()
+		server.Restart()
+		s.again(t)
+		for range 3 {
+			s.swept(t, "a")
+		}
+		if lines := s.log.lines(evicting); len(lines) != i {
+			t.Errorf("%s: warned %d times: %s", policy, len(lines), lines)
+		}
+	}
+	if lines := s.log.lines("maxmemory_policy=allkeys-random"); len(lines) != 1 {
+		t.Error(lines)
+	}
+}

@@ -1,0 +1,63 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"refresher/test/redistest"
+)
+
+// The master dies, and the sentinels make its replica the master.
+func TestSentinelFailover(t *testing.T) {
+	group := redistest.StartSentinel(t)
+	w := newWorld(t, 3, ttl, "--redis-url="+group.URL())
+	w.pass(0.4)
+	mark := w.fault("the master is killed")
+	group.KillMaster()
+	over := time.Now()
+	w.say("the replica is master")
+	w.fleet.await(storeRewritten)
+	w.demandSoon(over)
+	w.calls.awaitRenewals(mark, 2)
+	w.pass(0.4)
+	w.demandStoreUp(true)
+	w.demandConnected(mark)
+	w.demandStored(on(group.Master()))
+	w.verdict()
+}
+
+// One of three masters dies, and its replica takes over.
+func TestClusterFailover(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	w := newWorld(t, 3, ttl, "--redis-url="+cluster.URL())
+	w.pass(0.4)
+	master := cluster.MasterOf(dueKey(0))
+	mark := w.fault("a master is killed")
+	master.Kill()
+	cluster.AwaitFailover(master)
+	over := time.Now()
+	w.say("its replica is master")
+	w.fleet.await(storeBack) // none misses that a master is gone: no shard is served then
+	w.demandSoon(over)
+	w.calls.awaitRenewals(mark, 2)
+	w.pass(0.4)
+	w.demandStoreUp(true)
+	w.demandConnected(mark)
+	w.demandStored(cluster.MasterOf)
+	w.verdict()
+}
+
+// soon is how long a node may take to find a new master: for as long as its lease
+// holds, nobody takes it for dead.
+const soon = 10 * time.Second
+
+// demandSoon demands that it took the nodes no longer than that from the end of
+// a failover until now.
+func (w *world) demandSoon(over time.Time) {
+	w.t.Helper()
+	took := time.Since(over)
+	w.say("all nodes have found it")
+	if took > soon {
+		w.t.Errorf("the nodes took %v to find the new master; want %v at most", took, soon)
+	}
+}

@@ -1,0 +1,56 @@
+package chaos
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// metric reads one value from the node's metrics, named as it stands there:
+// refresher_sessions{state="attached"}.
+func (n *node) metric(name string) float64 {
+	n.t.Helper()
+	return n.metrics(name)[0]
+}
+
+// metrics reads several values, all of the same moment.
+func (n *node) metrics(names ...string) []float64 {
+	n.t.Helper()
+	_, text := n.get("/metrics")
+	found := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			found[name] = value
+		}
+	}
+	values := make([]float64, len(names))
+	for i, name := range names {
+		var err error
+		if values[i], err = strconv.ParseFloat(found[name], 64); err != nil {
+			n.t.Fatalf("%s has no metric %s: %q", n.name, name, found[name])
+		}
+	}
+	return values
+}
+
+// get requests a path of the operations port.
+func (n *node) get(path string) (status int, text string) {
+	n.t.Helper()
+	request, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, "http://"+n.ops+path, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	request.Close = true // or its connection would outlive the test
+	client := &http.Client{Timeout: patience}
+	response, err := client.Do(request)
+	if err != nil {
+		n.t.Fatalf("%s: %v", n.name, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		n.t.Fatalf("%s: %v", n.name, err)
+	}
+	return response.StatusCode, string(body)
+}

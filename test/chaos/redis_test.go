@@ -1,0 +1,133 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"refresher/test/redistest"
+)
+
+// Redis goes away, and comes back without its data. No call notices.
+func TestRedisIsKilled(t *testing.T) {
+	redis := redistest.Start(t)
+	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
+	w.pass(0.1)
+	whole := w.fault("Redis is killed")
+	redis.Kill()
+	w.fleet.await(storeAway)
+	w.demandStoreUp(false)
+	w.calls.awaitRenewals(whole, 1)
+	w.pass(0.2)
+	w.demandStoreUp(false)
+
+	w.fleet.marked()
+	redis.Restart()
+	w.say("Redis is back, empty")
+	back := w.calls.mark()
+	w.fleet.await(storeBack)
+	w.demandStoreUp(true)
+	w.calls.awaitRenewals(back, 1)
+	w.pass(0.5)
+	w.demandConnected(whole)
+	w.demandStored(on(redis))
+	w.verdict()
+}
+
+// Redis cannot be reached for longer than the nodes' leases last, and has kept
+// its data. Whoever is first to reach it again finds there that all sessions of
+// the others are overdue and their owners gone. They are not.
+func TestRedisIsCutOff(t *testing.T) {
+	redis := redistest.Start(t)
+	proxy := redistest.StartProxy(t, redis.Addr())
+	w := newWorld(t, 3, ttl, "--redis-url=redis://"+proxy.Addr())
+	w.pass(0.1)
+	whole := w.fault("Redis is cut off")
+	proxy.Cut()
+	w.fleet.await(storeAway)
+	w.wait(pastLease)
+	w.pass(0.2)
+	w.demandStoreUp(false)
+	w.calls.awaitRenewals(whole, 2)
+
+	w.fleet.marked()
+	proxy.Heal()
+	w.say("Redis is back, as it was")
+	back := w.calls.mark()
+	w.fleet.await(storeBack)
+	w.demandStoreUp(true)
+	w.calls.awaitRenewals(back, 1)
+	w.pass(0.5)
+	w.demandConnected(whole)
+	w.demandStored(on(redis))
+	w.verdict()
+}
+
+// A node dies whose sessions no Redis knows of. Its calls have nothing but their
+// keys to go on with elsewhere, and that is enough.
+func TestNodeDiesWhileRedisIsAway(t *testing.T) {
+	redis := redistest.Start(t)
+	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
+	w.pass(0.1)
+	w.fault("Redis is killed")
+	redis.Kill()
+	w.fleet.await(storeAway)
+
+	dead := w.fleet[0]
+	mark := w.fault("%s is killed", dead.name)
+	dead.kill()
+	w.calls.awaitReturn(mark, dead)
+	w.pass(0.1)
+	dead.start() // without Redis
+	w.say("%s is back", dead.name)
+	dead.await(1, storeAway)
+	w.calls.awaitRenewals(mark, 1)
+	w.pass(0.2)
+	w.demandStoreUp(false)
+
+	w.fleet.marked()
+	redis.Restart()
+	w.say("Redis is back, empty")
+	mark = w.calls.mark()
+	w.fleet.await(storeBack)
+	w.demandStoreUp(true)
+	w.calls.awaitRenewals(mark, 1)
+	w.pass(0.3)
+	w.demandStored(on(redis))
+	w.verdict()
+}
+
+// Redis answers, but slowly. No push waits for it, and no client that comes
+// back.
+func TestSlowRedis(t *testing.T) {
+	redis := redistest.Start(t)
+	proxy := redistest.StartProxy(t, redis.Addr())
+	w := newWorld(t, 3, ttl, "--redis-url=redis://"+proxy.Addr())
+	mark := w.fault("Redis takes 200 ms for an answer")
+	proxy.Slow(200 * time.Millisecond)
+	w.pass(0.4)
+	w.calls.awaitRenewals(mark, 1)
+
+	dead := w.fleet[0]
+	mark = w.fault("%s is killed", dead.name)
+	dead.kill()
+	w.calls.awaitReturn(mark, dead)
+	dead.start()
+	w.say("%s is back", dead.name)
+	w.pass(0.4)
+	w.calls.awaitRenewals(mark, 1)
+
+	var within, all float64
+	for _, n := range w.fleet {
+		lag := n.metrics(`refresher_push_lag_seconds_bucket{le="0.1"}`, "refresher_push_lag_seconds_count")
+		within += lag[0]
+		all += lag[1]
+	}
+	w.say("%.0f of %.0f pushes were written within 100 ms of their due time", within, all)
+	// Each push that waited for Redis would be late. A machine with other things
+	// to do makes a few late by itself.
+	if all == 0 || within < 0.95*all {
+		t.Errorf("%.0f of %.0f pushes were written within 100 ms of their due time; want 95%%", within, all)
+	}
+	w.demandStored(on(redis))
+	w.verdict()
+}

@@ -33,9 +33,12 @@ func (g *lateGrips) Grip(ctx context.Context, x store.Grip) (store.Held, error) 
 func TestGripWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		slow := &lateGrips{link: d.link}
-		d.config.Store = slow
+		slow := new(lateGrips)
+		a, b := c.start("a"), c.start("b")
+		d := c.startWith("d", func(config *Config, l *link) {
+			slow.link = l
+			config.Store = slow
+		})
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
@@ -192,8 +195,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		a := c.start("a")
-		a.config.Announce = nil
+		a := c.startWith("a", func(config *Config, _ *link) { config.Announce = nil })
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)

@@ -44,6 +44,12 @@ func newCluster(t *testing.T) *cluster {
 // start adds a node. name must not have been used before.
 func (c *cluster) start(name string) *member {
 	c.t.Helper()
+	return c.startWith(name, func(*Config, *link) {})
+}
+
+// startWith adds a node with settings of its own.
+func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
+	c.t.Helper()
 	l := &link{store: c.store}
 	config := c.config
 	registry := prometheus.NewRegistry()
@@ -59,6 +65,7 @@ func (c *cluster) start(name string) *member {
 			settled(true)
 		}()
 	}
+	change(&config, l)
 	s, err := New(config)
 	if err != nil {
 		c.t.Fatal(err)

@@ -19,6 +19,9 @@ FUZZ     ?= .
 FUZZTIME ?= 30s
 ARGS     ?=
 
+SECONDS_EACH ?= 180
+CALLS        ?= 300
+
 .PHONY: help
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 } /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
@@ -30,7 +33,8 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 
 .PHONY: test
 test: setup ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	go test -race -shuffle=on -timeout 5m ./...
+	go test -race -shuffle=on -timeout 5m $$(go list ./... | grep -v /test/chaos)
+	go test -timeout 5m ./test/chaos
 	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
@@ -60,6 +64,10 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 	mkdir -p $(BIN)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 1h ./... | tee $(BIN)/bench.txt
 	$(BIN)/benchstat $(BASE) $(BIN)/bench.txt
+
+.PHONY: chaos
+chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.
+	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -timeout 1h ./test/chaos
 
 .PHONY: vuln
 vuln: tools ## Looks for known vulnerabilities in what the code calls. Needs the network.

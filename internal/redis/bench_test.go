@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"container/heap"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -27,27 +28,34 @@ const flushed = 256
 
 // BenchmarkRenewal reports what one renewal costs Redis: the record of a session
 // that is there, with a new state and a new time, among others of all shards.
+//
+//	due     of the session that is next due, as a scheduler renews them
+//	random  of any: the worst order for a processor's caches, in which a client
+//	        that asks for tokens by itself comes
 func BenchmarkRenewal(b *testing.B) {
 	for _, sessions := range benchSizes() {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
 			c := fill(b, sessions)
-			records := make([]store.Record, 0, flushed)
-			flush := func() {
-				c.save(records)
-				records = records[:0]
-			}
-			cpu, commands := c.server.CPU(), c.server.Commands()
-			for b.Loop() {
-				if records = append(records, c.renewed(rand.IntN(sessions))); len(records) == flushed {
-					flush()
-				}
-			}
-			flush()
-			b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/renewal")
-			b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/renewal")
-			b.ReportMetric(c.memory, "B/session")
+			b.Run("due", func(b *testing.B) { c.renew(b, func() int { return c.queue[0] }) })
+			b.Run("random", func(b *testing.B) { c.renew(b, func() int { return rand.IntN(sessions) }) })
 		})
 	}
+}
+
+// renew renews the sessions that next names.
+func (c *crowd) renew(b *testing.B, next func() int) {
+	records := make([]store.Record, 0, flushed)
+	cpu, commands := c.server.CPU(), c.server.Commands()
+	for b.Loop() {
+		if records = append(records, c.renewed(next())); len(records) == flushed {
+			c.save(records)
+			records = records[:0]
+		}
+	}
+	c.save(records)
+	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/renewal")
+	b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/renewal")
+	b.ReportMetric(c.memory, "B/session")
 }
 
 // BenchmarkClaim reports what it costs Redis to hand over one session of a node
@@ -108,13 +116,39 @@ type crowd struct {
 	server *redistest.Server
 	store  *Store
 	revs   []uint32 // by session: how often it was written
+	due    []int64  // by session: when it is next due, in Unix ms
+	queue  []int    // a heap of the sessions, the next due first
+	at     []int    // by session: where it stands in the queue
 	memory float64  // bytes for each
 }
 
-// fill has a Redis of its own hold so many sessions, all of one node.
+func (c *crowd) Len() int           { return len(c.queue) }
+func (c *crowd) Less(i, j int) bool { return c.due[c.queue[i]] < c.due[c.queue[j]] }
+func (c *crowd) Push(any)           {}
+func (c *crowd) Pop() any           { return nil }
+
+func (c *crowd) Swap(i, j int) {
+	c.queue[i], c.queue[j] = c.queue[j], c.queue[i]
+	c.at[c.queue[i]], c.at[c.queue[j]] = i, j
+}
+
+// interval is how long after a renewal the session's next is due, in ms: 55
+// minutes less its jitter, with tokens of an hour.
+func interval(i int) int64 { return 3_300_000 - int64(uint32(i)*2_654_435_761%150_000) }
+
+// fill has a Redis of its own hold so many sessions, all of one node, due over an
+// interval, whoever came first.
 func fill(b *testing.B, sessions int) *crowd {
 	b.Helper()
-	c := &crowd{b: b, server: redistest.Start(b), revs: make([]uint32, sessions)}
+	c := &crowd{
+		b: b, server: redistest.Start(b), revs: make([]uint32, sessions),
+		due: make([]int64, sessions), queue: make([]int, sessions), at: make([]int, sessions),
+	}
+	now := time.Now().UnixMilli()
+	for i := range sessions {
+		c.due[i], c.queue[i], c.at[i] = now+rand.Int64N(interval(i))-interval(i), i, i
+	}
+	heap.Init(c)
 	var err error
 	c.store, err = New(Config{
 		URL: c.server.UnixURL(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -155,18 +189,18 @@ func (c *crowd) save(records []store.Record) {
 // writes once the client has confirmed it.
 func (c *crowd) renewed(i int) store.Record {
 	c.revs[i]++
+	c.due[i] += interval(i)
+	heap.Fix(c, c.at[i])
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
 	binary.BigEndian.PutUint64(id[8:], uint64(i)*0xd1342543de82ef95)
 	r := record(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:]))
-	now := time.Now()
 	r.Node = "refresher-7f9c4d8b5-x-A2B3C4D5"
 	r.Identity.RTC = &session.RTC{Channel: fmt.Sprintf("consultation-%06d", i), UID: 1_000_000_000 + uint32(i), Role: session.Publisher}
 	r.Identity.RTM = &session.RTM{UserID: fmt.Sprintf("user-%08d", i)}
 	r.Rev, r.Seq, r.HeldSeq = uint64(c.revs[i]), uint64(c.revs[i]), uint64(c.revs[i])
-	r.ExpiresAt, r.HeldExpiresAt = now.Unix()+7200, now.Unix()+7200
-	// They are due over an hour; one that was renewed comes last.
-	r.DueMs = now.UnixMilli() + 3_600_000 + rand.Int64N(3_600_000)
+	r.ExpiresAt = c.due[i]/1000 + 300
+	r.HeldExpiresAt, r.DueMs = r.ExpiresAt, c.due[i]
 	return r
 }
 

@@ -84,8 +84,8 @@ func (j *journal) len() int {
 	return len(j.lines)
 }
 
-// await returns the line with which the message was logged so many times, not
-// counting the first lines. It gives up when ended is closed, or after patience.
+// await returns the line with which a message that begins like this was logged so
+// many times, not counting the first lines. It gives up when ended is closed, or after patience.
 func (j *journal) await(from, times int, message string, ended <-chan struct{}) (entry, error) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
@@ -93,7 +93,7 @@ func (j *journal) await(from, times int, message string, ended <-chan struct{}) 
 		lines, more := j.after(from)
 		from += len(lines)
 		for _, line := range lines {
-			if line.Message != message {
+			if !strings.HasPrefix(line.Message, message) {
 				continue
 			}
 			if seen++; seen >= times {

@@ -9,9 +9,9 @@ import (
 	"refresher/test/redistest"
 )
 
-// What a node logs of its store.
+// How what a node logs of its store begins.
 const (
-	storeAway = "the store cannot be reached; calls go on without it"
+	storeAway = "the store cannot be reached"
 	storeBack = "the store is back"
 	// storeRewritten comes of a store that was away, and of one that may have
 	// lost something without having been missed, as in a failover.

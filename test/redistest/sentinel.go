@@ -1,9 +1,12 @@
 package redistest
 
 import (
+	"errors"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -119,8 +122,18 @@ func (g *Sentinel) replicaOf(master *Server) *Server {
 
 // awaitInquiries returns when every sentinel has asked a server for its state.
 // One that was made a replica has closed their connections. For up to a second
-// they have none, and do not take it for a replica that could be a master.
-func (g *Sentinel) awaitInquiries(s *Server) error {
+// they have none, and do not take it for a replica that could be a master. Such a
+// change closes the connection that watches them, too, and then it begins anew.
+func (g *Sentinel) awaitInquiries(s *Server) (err error) {
+	for range 5 {
+		if err = g.watchInquiries(s); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return err
+		}
+	}
+	return err
+}
+
+func (g *Sentinel) watchInquiries(s *Server) error {
 	conn, replies, err := s.send("MONITOR")
 	if err != nil {
 		return err

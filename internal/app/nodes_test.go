@@ -48,14 +48,14 @@ func (s shared) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	return s.Memory.Save(ctx, records)
 }
 
-func (s shared) Sweep(ctx context.Context, node string, leaving bool) (swept [store.Shards]store.Swept) {
+func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept) {
 	if err := s.broken(); err != nil {
 		for i := range swept {
 			swept[i].Err = err
 		}
 		return swept
 	}
-	return s.Memory.Sweep(ctx, node, leaving)
+	return s.Memory.Sweep(ctx, node, do)
 }
 
 // service is some nodes behind a balancer.

@@ -174,7 +174,7 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 // generation is the name of the first shard's life.
 func (s *stage) generation(t *testing.T) string {
 	t.Helper()
-	swept := s.Sweep(within(t), "a", false)[0]
+	swept := s.Sweep(within(t), "a", store.Claim)[0]
 	if swept.Err != nil {
 		t.Fatal(swept.Err)
 	}

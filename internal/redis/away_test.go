@@ -40,7 +40,7 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 		},
 		"sweep": func(ctx context.Context) error {
 			var errs []error
-			for shard, found := range s.Sweep(ctx, "nobody", false) {
+			for shard, found := range s.Sweep(ctx, "nobody", store.Claim) {
 				if found.Err == nil || found.Generation != "" || len(found.Overdue) > 0 {
 					t.Errorf("%s: shard %d: %+v", what, shard, found)
 				}

@@ -207,7 +207,7 @@ func (c *crowd) renewed(i int) store.Record {
 // sweep sweeps once, and returns how many sessions that claimed.
 func (c *crowd) sweep() (claimed int) {
 	c.b.Helper()
-	for _, found := range c.store.Sweep(c.b.Context(), "sweeper", false) {
+	for _, found := range c.store.Sweep(c.b.Context(), "sweeper", store.Claim) {
 		if found.Err != nil {
 			c.b.Fatal(found.Err)
 		}

@@ -12,7 +12,7 @@ import (
 // generationsNow are the names of the lives of all shards.
 func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
 	t.Helper()
-	for shard, found := range s.Sweep(within(t), "onlooker", false) {
+	for shard, found := range s.Sweep(within(t), "onlooker", store.Claim) {
 		if found.Err != nil {
 			t.Fatal(found.Err)
 		}
@@ -54,7 +54,7 @@ func TestGeneration(t *testing.T) {
 	if other.generationsNow(t) != was {
 		t.Error("another node sees other generations")
 	}
-	s.Sweep(within(t), "onlooker", true)
+	s.Sweep(within(t), "onlooker", store.Leave)
 	same("leaving")
 	server.Do("FLUSHALL")
 	changed("FLUSHALL")

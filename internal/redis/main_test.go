@@ -116,7 +116,7 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 // sweep sweeps, and returns what was claimed, and the first shard's error.
 func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
 	claimed = make(map[string]store.Record)
-	for shard, found := range s.Sweep(ctx, node, false) {
+	for shard, found := range s.Sweep(ctx, node, store.Claim) {
 		if found.Err != nil && err == nil {
 			err = fmt.Errorf("shard %d: %w", shard, found.Err)
 		}

@@ -166,7 +166,7 @@ func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	outcomes := make([]store.Outcome, len(records))
 	var first, rest []int // by what is written: all of a record, or what changes
 	for i := range records {
-		if records[i].Rev <= 1 {
+		if records[i].Rev <= 1 || records[i].Over() { // ends are for the script to look at
 			first = append(first, i)
 		} else {
 			rest = append(rest, i)

@@ -20,21 +20,22 @@ var errNoRecord = errors.New("what stands there is not a record")
 type sweeping struct {
 	*Store
 	node  string
+	do    store.Doing
 	life  string // what it names a shard's life, if that has no name
 	swept [store.Shards]store.Swept
 	past  [store.Shards]int // overdue sessions that it passed over, by shard
 }
 
 // Sweep renews the node's lease in each shard, and hands it what is overdue and
-// whose owner is gone. leaving gives the lease up instead.
-func (s *Store) Sweep(ctx context.Context, node string, leaving bool) [store.Shards]store.Swept {
-	w := &sweeping{Store: s, node: node, life: rand.Text()}
+// whose owner is gone; or only some of that, see store.Doing.
+func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept {
+	w := &sweeping{Store: s, node: node, do: do, life: rand.Text()}
 	shards := make([]int, store.Shards)
 	for shard := range shards {
 		shards[shard] = shard
 	}
 	lease := store.Lease
-	if leaving {
+	if do == store.Leave {
 		lease = 0
 	}
 	for page := 0; len(shards) > 0 && page <= sweepPages; page++ {
@@ -45,7 +46,12 @@ func (s *Store) Sweep(ctx context.Context, node string, leaving bool) [store.Sha
 }
 
 // room is how many more sessions of a shard the sweep may hand over.
-func (w *sweeping) room(shard int) int { return store.SweepLimit - len(w.swept[shard].Overdue) }
+func (w *sweeping) room(shard int) int {
+	if w.do != store.Claim {
+		return 0
+	}
+	return store.SweepLimit - len(w.swept[shard].Overdue)
+}
 
 // look renews the leases, and returns the ids of overdue sessions by shard.
 func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) map[int][]string {

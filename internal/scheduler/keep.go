@@ -24,8 +24,8 @@ type Store interface {
 	// Unsaved.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease in each shard, and hands it what is
-	// overdue and whose owner is gone. leaving gives the lease up instead.
-	Sweep(ctx context.Context, node string, leaving bool) [store.Shards]store.Swept
+	// overdue and whose owner is gone; or only some of that, see store.Doing.
+	Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done or it cannot go on. Since connected was last called, none
 	// was missed.
@@ -91,7 +91,7 @@ func (s *Scheduler) writeLast() {
 		s.flush()
 		at := s.outbox.next()
 		if at == never {
-			s.config.Store.Sweep(ctx, s.config.Node, true)
+			s.config.Store.Sweep(ctx, s.config.Node, store.Leave)
 			return
 		}
 		_ = pause(ctx, at-s.clock.now().Mono) // what is over time is told below
@@ -179,8 +179,12 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	tick := time.NewTicker(s.sweepEvery)
 	defer tick.Stop()
 	var generations [store.Shards]string
+	// Where the store was away, it may have been for all: nobody's lease
+	// holds then, and everything is overdue. The others are given the time
+	// to come back.
+	var claimFrom time.Duration
 	for {
-		s.sweepOnce(&generations)
+		s.sweepOnce(&generations, &claimFrom)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -189,10 +193,17 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	}
 }
 
-func (s *Scheduler) sweepOnce(generations *[store.Shards]string) {
+func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	swept := s.config.Store.Sweep(ctx, s.config.Node, false)
+	if s.Degraded() {
+		*claimFrom = s.clock.now().Mono + store.Lease
+	}
+	do := store.Claim
+	if s.clock.now().Mono < *claimFrom {
+		do = store.Renew
+	}
+	swept := s.config.Store.Sweep(ctx, s.config.Node, do)
 	var reached, failed shards
 	var err error
 	for shard := range swept {

@@ -167,9 +167,9 @@ func (l *link) Save(ctx context.Context, records []store.Record) (outcomes []sto
 	return outcomes, err
 }
 
-func (l *link) Sweep(ctx context.Context, node string, leaving bool) (swept [store.Shards]store.Swept) {
+func (l *link) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept) {
 	err := l.around(func() error {
-		swept = l.store.Sweep(ctx, node, leaving)
+		swept = l.store.Sweep(ctx, node, do)
 		return nil
 	})
 	if err != nil {
@@ -385,6 +385,35 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		}
 		if a.attached() != 10 || b.attached() != 11 {
 			t.Errorf("%d and %d sessions", a.attached(), b.attached())
+		}
+	})
+}
+
+// A store that was away for all, and kept what it had, has nothing but overdue
+// sessions of nodes whose leases ran out. They are not taken for dead.
+func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
+		for i := range 30 {
+			p := &phone{t: t, scheduler: nodes[i%3].Scheduler}
+			p.join(12 * time.Second)
+		}
+		wait(time.Second)
+		for _, m := range nodes {
+			m.link.fail(away)
+		}
+		wait(time.Minute)
+		for _, m := range nodes {
+			m.link.fail(nil)
+			wait(700 * time.Millisecond)
+		}
+		wait(time.Minute)
+		for _, m := range nodes {
+			if m.attached() != 10 || m.open() != 10 || testutil.ToFloat64(m.metrics.adopted) != 0 || testutil.ToFloat64(m.metrics.renewals.expired) != 0 {
+				t.Errorf("%d attached of %d, %v adopted, %v expired", m.attached(), m.open(),
+					testutil.ToFloat64(m.metrics.adopted), testutil.ToFloat64(m.metrics.renewals.expired))
+			}
 		}
 	})
 }

@@ -192,14 +192,14 @@ func (m *Memory) notify(before, node, id string) {
 	}
 }
 
-// Sweep renews node's lease in every shard and hands it what is overdue.
-// leaving gives the lease up instead.
-func (m *Memory) Sweep(_ context.Context, node string, leaving bool) [Shards]Swept {
+// Sweep renews node's lease in every shard, or gives it up, and hands it what is
+// overdue, if it is to claim that.
+func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var swept [Shards]Swept
 	now := m.now()
-	if leaving {
+	if do == Leave {
 		delete(m.leases, node)
 	} else {
 		m.leases[node] = now.Add(Lease)
@@ -208,7 +208,7 @@ func (m *Memory) Sweep(_ context.Context, node string, leaving bool) [Shards]Swe
 		s := &m.shards[i]
 		swept[i].Generation = s.generation
 		s.forget(now)
-		if len(s.due) > 0 && !leaving {
+		if len(s.due) > 0 && do == Claim {
 			swept[i].Overdue = m.claim(s, node, now)
 		}
 	}

@@ -69,10 +69,10 @@ func TestMemoryLen(t *testing.T) {
 	m.save(m.buried("S1", 2*time.Hour))
 	m.wantLen(1, 1)
 	m.now = m.now.Add(time.Hour)
-	m.Sweep(t.Context(), "a", false)
+	m.Sweep(t.Context(), "a", store.Claim)
 	m.wantLen(1, 1)
 	m.now = m.now.Add(time.Hour)
-	m.Sweep(t.Context(), "a", false)
+	m.Sweep(t.Context(), "a", store.Claim)
 	m.wantLen(1, 0)
 	gone := m.open("S2")
 	gone.State, gone.Reason, gone.Told, gone.Node, gone.Epoch = ended, expired, store.ToldEnd, "b", 2
@@ -82,7 +82,7 @@ func TestMemoryLen(t *testing.T) {
 
 func TestMemoryLose(t *testing.T) {
 	m := newMemory(t)
-	first := m.Sweep(t.Context(), "a", false)
+	first := m.Sweep(t.Context(), "a", store.Claim)
 	m.save(m.open("S1"))
 	m.save(m.buried("S2", time.Hour))
 	m.Lose()
@@ -93,12 +93,12 @@ func TestMemoryLose(t *testing.T) {
 		}
 	}
 	m.save(m.open("S1"))
-	second := m.Sweep(t.Context(), "b", false)
+	second := m.Sweep(t.Context(), "b", store.Claim)
 	if overdue := second[store.ShardOf("S1")].Overdue; len(overdue) != 1 {
 		t.Errorf("the lease outlived the store: handed over %+v", overdue)
 	}
 	m.Lose()
-	third := m.Sweep(t.Context(), "a", false)
+	third := m.Sweep(t.Context(), "a", store.Claim)
 	for shard := range first {
 		names := map[string]bool{first[shard].Generation: true, second[shard].Generation: true, third[shard].Generation: true}
 		if len(names) != 3 {
@@ -138,6 +138,6 @@ func TestMemoryBoundsGraves(t *testing.T) {
 	}
 	// They go when their time comes.
 	m.now = m.now.Add(time.Hour + 20*time.Second)
-	m.Sweep(t.Context(), "a", true)
+	m.Sweep(t.Context(), "a", store.Leave)
 	m.wantLen(1, bound-11)
 }

@@ -211,6 +211,19 @@ type Held struct {
 	Known  bool
 }
 
+// Doing is what a node sweeps for, beside knowing the shards' generations.
+type Doing uint8
+
+const (
+	// Claim renews the node's lease and claims what is overdue.
+	Claim Doing = iota
+	// Renew renews the lease only: the owners of what is overdue may have
+	// been as far from the store as the node itself.
+	Renew
+	// Leave gives the lease up.
+	Leave
+)
+
 // Swept is what a sweep found in one shard.
 type Swept struct {
 	// Err: the shard could not be reached; the rest is empty.

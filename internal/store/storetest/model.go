@@ -142,12 +142,12 @@ func (h *history) grip(t *rapid.T, g store.Grip) {
 
 // Sweep has a node look after the shards, or leave.
 func (h *history) Sweep(t *rapid.T) {
-	h.sweep(t, drawNode(t), rapid.IntRange(0, 4).Draw(t, "leaving") == 4)
+	h.sweep(t, drawNode(t), rapid.SampledFrom([]store.Doing{store.Claim, store.Claim, store.Claim, store.Renew, store.Leave}).Draw(t, "do"))
 }
 
-func (h *history) sweep(t *rapid.T, node string, leaving bool) {
-	want := h.oracle.Sweep(h.t.Context(), node, leaving)
-	got := h.subject.Sweep(h.t.Context(), node, leaving)
+func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
+	want := h.oracle.Sweep(h.t.Context(), node, do)
+	got := h.subject.Sweep(h.t.Context(), node, do)
 	for shard := range want {
 		if err := got[shard].Err; err != nil {
 			t.Fatalf("Sweep by %s, shard %d: %v", node, shard, err)
@@ -162,7 +162,7 @@ func (h *history) sweep(t *rapid.T, node string, leaving bool) {
 			continue
 		}
 		if diff := gocmp.Diff(want[shard].Overdue, got[shard].Overdue, untimed); diff != "" {
-			t.Fatalf("what a Sweep by %s (leaving: %v) hands over of shard %d (-want +got):\n%s", node, leaving, shard, diff)
+			t.Fatalf("what a Sweep by %s (doing %d) hands over of shard %d (-want +got):\n%s", node, do, shard, diff)
 		}
 	}
 }
@@ -187,7 +187,7 @@ func (h *history) Check(*rapid.T) {}
 func (h *history) finish(t *rapid.T) {
 	h.everyGrip(t, highEpoch-1)
 	h.clock.pass(time.Minute)
-	h.sweep(t, "node-last", false)
+	h.sweep(t, "node-last", store.Claim)
 	h.everyGrip(t, highEpoch)
 }
 

@@ -198,17 +198,17 @@ func sweepsBehindLiving(w *world) {
 }
 
 func sweepsGeneration(w *world) {
-	first := w.store.Sweep(w.Context(), nodeA, false)
+	first := w.store.Sweep(w.Context(), nodeA, store.Claim)
 	var records []store.Record
 	for _, id := range spread(store.Shards) {
 		records = append(records, w.overdue(id))
 	}
 	w.saved(records...)
 	for i, again := range [][store.Shards]store.Swept{
-		w.store.Sweep(w.Context(), nodeA, false),
-		w.store.Sweep(w.Context(), nodeB, false),
-		w.store.Sweep(w.Context(), nodeB, true),
-		w.store.Sweep(w.Context(), nodeA, false),
+		w.store.Sweep(w.Context(), nodeA, store.Claim),
+		w.store.Sweep(w.Context(), nodeB, store.Claim),
+		w.store.Sweep(w.Context(), nodeB, store.Leave),
+		w.store.Sweep(w.Context(), nodeA, store.Claim),
 	} {
 		for shard := range again {
 			was, is := first[shard].Generation, again[shard].Generation
@@ -230,7 +230,7 @@ func sweepsAtOnce(w *world) {
 	var swept [2][store.Shards]store.Swept
 	var wait sync.WaitGroup
 	for i, node := range nodes {
-		wait.Go(func() { swept[i] = w.store.Sweep(w.Context(), node, false) })
+		wait.Go(func() { swept[i] = w.store.Sweep(w.Context(), node, store.Claim) })
 	}
 	wait.Wait()
 	owners := make(map[string]string)

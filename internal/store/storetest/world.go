@@ -172,7 +172,7 @@ func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 // sweep is what a node is handed, by shard, due time and id.
 func (w *world) sweep(node string) []store.Record {
 	w.Helper()
-	swept := w.store.Sweep(w.Context(), node, false)
+	swept := w.store.Sweep(w.Context(), node, store.Claim)
 	var all []store.Record
 	for shard := range swept {
 		found := &swept[shard]
@@ -224,7 +224,7 @@ func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
 // leave gives a node's lease up.
 func (w *world) leave(node string) {
 	w.Helper()
-	swept := w.store.Sweep(w.Context(), node, true)
+	swept := w.store.Sweep(w.Context(), node, store.Leave)
 	for shard := range swept {
 		if found := &swept[shard]; found.Err != nil || len(found.Overdue) > 0 {
 			w.Fatalf("leaving Sweep by %s, shard %d: handed %q, error %v", node, shard, ids(found.Overdue), found.Err)

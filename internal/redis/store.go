@@ -54,8 +54,8 @@ type Store struct {
 	generations [store.Shards]string // as the last sweep found them; guarded by mu
 }
 
-// saveBatch is how many records one script call writes: some 0.5 ms of Redis, in
-// which nobody else is served.
+// saveBatch is how many records one script call writes: a millisecond or two of
+// Redis, in which nobody else is served.
 const saveBatch = 128
 
 var (

@@ -1,0 +1,47 @@
+package redis
+
+import (
+	"strconv"
+	"testing"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// TestGraves has of an ended session be kept what its end was, for as long as it
+// must be, and no entry in the schedule, however often its owner says so.
+func TestGraves(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	for name, before := range map[string]func(r *store.Record){
+		"never seen": func(*store.Record) {},
+		"live":       func(r *store.Record) { s.saved(t, store.Saved, *r) },
+		"untold": func(r *store.Record) {
+			s.saved(t, store.Saved, *r)
+			r.State, r.Reason, r.DueMs = session.Ended, session.EndRevoked, begin.UnixMilli()
+			r.Rev++
+			s.saved(t, store.Saved, *r)
+		},
+	} {
+		r := record(name)
+		before(&r)
+		r.State, r.Reason, r.DueMs = session.Ended, session.EndRevoked, begin.UnixMilli()
+		r.Told |= store.ToldEnd
+		for range 3 {
+			r.Rev++
+			s.saved(t, store.Saved, r)
+			if fields := server.Do("HKEYS", s.hash(name)); fields != "fence\nstate\nforget" {
+				t.Errorf("%s, rev %d: it has the fields %q", name, r.Rev, fields)
+			}
+			if score := server.Do("ZSCORE", s.due(name), name); score != "(nil)" {
+				t.Errorf("%s, rev %d: it is due at %s", name, r.Rev, score)
+			}
+			ttl, err := strconv.ParseInt(server.Do("TTL", s.hash(name)), 10, 64)
+			if want := r.Terms.Until - begin.Unix(); err != nil || ttl < want-60 || ttl > want {
+				t.Errorf("%s, rev %d: it lives for %d s, %v, want %d s", name, r.Rev, ttl, err, want)
+			}
+		}
+	}
+}

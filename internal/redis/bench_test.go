@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	goredis "github.com/redis/go-redis/v9"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -20,34 +22,35 @@ import (
 
 // The target: at most 10 µs of Redis's main thread for a renewal, network and
 // all, which does not grow by more than a third from ten thousand sessions to a
-// million.
-
-// flushed is how many records the benchmark saves at once. A busy node gathers
-// some for 100 ms; this is what 2500 renewals a second make of that.
-const flushed = 256
+// million. BenchmarkBare says what part of either is the machine's memory.
 
 // BenchmarkRenewal reports what one renewal costs Redis: the record of a session
 // that is there, with a new state and a new time, among others of all shards.
 //
-//	due     of the session that is next due, as a scheduler renews them
-//	random  of any: the worst order for a processor's caches, in which a client
-//	        that asks for tokens by itself comes
+//	flush=256   of the session that is next due, as a scheduler renews them, so
+//	            many saved at once: a node gathers for 100 ms, and this is what
+//	            2500 renewals a second make of that
+//	flush=4096  what a storm makes of it
+//	random      256 of any at once: the worst order for a processor's caches, in
+//	            which clients come that ask for tokens by themselves
 func BenchmarkRenewal(b *testing.B) {
 	for _, sessions := range benchSizes() {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
 			c := fill(b, sessions)
-			b.Run("due", func(b *testing.B) { c.renew(b, func() int { return c.queue[0] }) })
-			b.Run("random", func(b *testing.B) { c.renew(b, func() int { return rand.IntN(sessions) }) })
+			due := func() int { return c.queue[0] }
+			b.Run("flush=256", func(b *testing.B) { c.renew(b, 256, due) })
+			b.Run("flush=4096", func(b *testing.B) { c.renew(b, 4096, due) })
+			b.Run("random", func(b *testing.B) { c.renew(b, 256, func() int { return rand.IntN(sessions) }) })
 		})
 	}
 }
 
-// renew renews the sessions that next names.
-func (c *crowd) renew(b *testing.B, next func() int) {
-	records := make([]store.Record, 0, flushed)
+// renew renews the sessions that next names, and saves so many at once.
+func (c *crowd) renew(b *testing.B, flush int, next func() int) {
+	records := make([]store.Record, 0, flush)
 	cpu, commands := c.server.CPU(), c.server.Commands()
 	for b.Loop() {
-		if records = append(records, c.renewed(next())); len(records) == flushed {
+		if records = append(records, c.renewed(next())); len(records) == flush {
 			c.save(records)
 			records = records[:0]
 		}
@@ -56,6 +59,56 @@ func (c *crowd) renew(b *testing.B, next func() int) {
 	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/renewal")
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/renewal")
 	b.ReportMetric(c.memory, "B/session")
+}
+
+// bare is the least that a schedule in a sorted set costs: what is due is taken,
+// is marked in its hash, and is due again later. It knows no owner, no fence, and
+// no client.
+const bare = `local due = redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)
+local moved = {}
+for i = 1, #due do
+	redis.call('HINCRBY', ARGV[2] .. due[i], 'seq', 1)
+	moved[2 * i - 1] = ARGV[3]
+	moved[2 * i] = due[i]
+end
+redis.call('ZADD', KEYS[1], unpack(moved))`
+
+// BenchmarkBare is what BenchmarkRenewal is to be compared with: a bare
+// claim-and-reschedule of the same sessions in the same Redis, in batches of as
+// many as one call saves at a time there (4 and 64), and of 256.
+func BenchmarkBare(b *testing.B) {
+	for _, sessions := range benchSizes() {
+		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
+			c := fill(b, sessions)
+			for _, batch := range []int{256 / store.Shards, 4096 / store.Shards, 256} {
+				b.Run("batch="+strconv.Itoa(batch), func(b *testing.B) { c.reschedule(b, batch) })
+			}
+		})
+	}
+}
+
+// reschedule has the bare script go round the shards.
+func (c *crowd) reschedule(b *testing.B, batch int) {
+	script := goredis.NewScript(bare)
+	if err := script.Load(b.Context(), c.store.client).Err(); err != nil {
+		b.Fatal(err)
+	}
+	calls := make([]call, 0, store.Shards)
+	score := time.Now().Add(24 * time.Hour).UnixMilli()
+	cpu, commands := c.server.CPU(), c.server.Commands()
+	done := 0
+	for shard := 0; done < b.N; shard = (shard + 1) % store.Shards {
+		score++
+		calls = append(calls, call{keys: []string{c.store.keys.due[shard]}, args: []any{batch, c.store.keys.sessions[shard], score}})
+		if done += batch; len(calls) == cap(calls) || done >= b.N {
+			if err := c.store.run(b.Context(), script, calls); err != nil && !errors.Is(err, goredis.Nil) {
+				b.Fatal(err)
+			}
+			calls = calls[:0]
+		}
+	}
+	b.ReportMetric(per(c.server.CPU()-cpu, done), "redis-µs/item")
+	b.ReportMetric(float64(c.server.Commands()-commands)/float64(done), "commands/item")
 }
 
 // BenchmarkClaim reports what it costs Redis to hand over one session of a node

@@ -109,6 +109,7 @@ end
 
 local due, first, grants = KEYS[1], tonumber(ARGV[4]), ARGV[5] == '1'
 local words -- there are none as long as all is well: an array is dear to answer
+local moved = {} -- scores and ids, for one command
 local a = 6
 for i = 2, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
@@ -124,7 +125,8 @@ for i = 2, #KEYS do
     if old and not grants then holder, orev = match(old, '^(.* )(%d+)$') end
     if holder and find(fence, holder, 1, true) == 1 and tonumber(orev) <= tonumber(sub(fence, #holder + 1)) then
       call('HSET', key, 'fence', fence, 'state', ARGV[a + 1])
-      call('ZADD', due, ARGV[a + 2], sub(key, first))
+      moved[#moved + 1] = ARGV[a + 2]
+      moved[#moved + 1] = sub(key, first)
     else
       word = save(key, old, a, n)
     end
@@ -136,6 +138,7 @@ for i = 2, #KEYS do
   a = a + 3
   if grants then a = a + 1 + n end
 end
+if #moved > 0 then call('ZADD', due, unpack(moved)) end
 if not words then return 'ok' end
 for i = 1, #KEYS - 1 do words[i] = words[i] or 'ok' end
 return words

@@ -8,6 +8,8 @@ type Join struct {
 	// TTL is the lifetime of the tokens, in whole seconds; zero is the
 	// operator's default.
 	TTL time.Duration
+	// Caller is who wishes it.
+	Caller Caller
 }
 
 // Resume is a client's wish to go on with a session that it holds the key to.

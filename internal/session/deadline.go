@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Task is what a session's deadline asks for.
 type Task uint8
@@ -22,6 +25,10 @@ const (
 	RunOut
 	// Expire: the session is over, by its terms or because nobody came back.
 	Expire
+	// Ask the customer's back end whether to go on, ahead of a renewal.
+	Ask
+	// Deny: it could not be asked for too long.
+	Deny
 )
 
 // never is a deadline that does not come.
@@ -39,6 +46,10 @@ func (s *Session) due() time.Duration {
 	return s.issued.expires - before - jitter(s.ID, before)
 }
 
+// renews reports that the session is to be renewed again: until no later expiry
+// can be given, unless something else than that asks for new tokens.
+func (s *Session) renews() bool { return !s.final() || s.renewCause != "" }
+
 // Deadline is the monotonic moment at which the session next needs attention.
 // It follows from the state alone, so there is always exactly one; after every
 // change the scheduler asks for it anew.
@@ -51,8 +62,8 @@ func (s *Session) Deadline() time.Duration {
 			if !p.rejoin && s.held.known() {
 				d = min(d, s.held.expires)
 			}
-		} else if !s.final() {
-			d = s.due()
+		} else if s.renews() {
+			_, d = s.next()
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -107,7 +118,11 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 	p := s.pending
 	switch {
 	case p == nil:
-		return Renew, CauseSchedule
+		task, at := s.next()
+		if now.Mono < at {
+			return Wait, ""
+		}
+		return task, cmp.Or(s.renewCause, CauseSchedule)
 	case p.refused && p.retry <= now.Mono:
 		return Renew, CauseNack
 	case p.retry <= now.Mono && s.silent >= SilentTries:

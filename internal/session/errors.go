@@ -1,6 +1,9 @@
 package session
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Code names a refusal on the wire: the `code` of an `error` message and of an
 // HTTP error body. The set is fixed by the protocol; clients branch on it.
@@ -23,6 +26,9 @@ const (
 type Error struct {
 	Code    Code
 	Message string
+	// RetryAfter is when to come back, where that would help; zero is not
+	// known.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }

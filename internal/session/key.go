@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,12 +20,16 @@ import (
 type Key struct {
 	Session  string
 	App      string
+	Subject  string
 	Identity Identity
 	Terms    Terms
 	// Epoch numbers the attachment that the key was handed out for, so that
 	// the order of attachments travels with the client and needs no clock.
 	// 0 is a session about to be joined.
 	Epoch uint64
+	// ApprovedAt is when the customer's back end last agreed to the session,
+	// in Unix seconds; 0 if it was not asked.
+	ApprovedAt int64
 }
 
 // sealedKey is a Key's plaintext. Its field names are as good as a wire
@@ -37,6 +42,9 @@ type sealedKey struct {
 	TTLSeconds int64       `json:"ttl"`
 	Until      int64       `json:"until"`
 	Epoch      uint64      `json:"epoch"`
+	Subject    string      `json:"sub,omitempty"`
+	MayPublish bool        `json:"publish,omitempty"`
+	ApprovedAt int64       `json:"approved,omitempty"`
 }
 
 type sealedRTC struct {
@@ -69,33 +77,44 @@ const (
 // repeat. All nodes that share the secret can open each other's keys. It is
 // safe for concurrent use.
 type Sealer struct {
-	roots [][]byte // derived from the secrets; the first one seals, all open
+	roots atomic.Pointer[[][]byte] // derived from the secrets; the first one seals, all open
 }
 
 // NewSealer makes a Sealer that seals under the first secret and opens under
 // any, so that a secret can be replaced while keys sealed under it are out.
 // Each wants at least 16 bytes.
 func NewSealer(secrets ...[]byte) (*Sealer, error) {
-	if len(secrets) == 0 {
-		return nil, errors.New("session secret: want at least one")
-	}
 	s := &Sealer{}
+	return s, s.Use(secrets...)
+}
+
+// Use has other secrets in place of all before, from now on. On an error nothing
+// has changed.
+func (s *Sealer) Use(secrets ...[]byte) error {
+	if len(secrets) == 0 {
+		return errors.New("session secret: want at least one")
+	}
+	var roots [][]byte
 	for _, secret := range secrets {
 		if len(secret) < minSecret {
-			return nil, fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(secret))
+			return fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(secret))
 		}
 		root, err := hkdf.Key(sha256.New, secret, nil, keyInfo, sha256.Size)
 		if err != nil {
-			return nil, fmt.Errorf("session secret: %w", err)
+			return fmt.Errorf("session secret: %w", err)
 		}
-		s.roots = append(s.roots, root)
+		roots = append(roots, root)
 	}
-	return s, nil
+	s.roots.Store(&roots)
+	return nil
 }
 
 // Seal turns k into the opaque string that the client keeps.
 func (s *Sealer) Seal(k Key) (string, error) {
-	plain := sealedKey{App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch}
+	plain := sealedKey{
+		App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch,
+		Subject: k.Subject, MayPublish: k.Terms.MayPublish, ApprovedAt: k.ApprovedAt,
+	}
 	if r := k.Identity.RTC; r != nil {
 		plain.RTC = &sealedRTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}
 	}
@@ -109,7 +128,7 @@ func (s *Sealer) Seal(k Key) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("seal resume key: %w", err)
 	}
-	aead, err := sessionAEAD(s.roots[0], k.Session)
+	aead, err := sessionAEAD((*s.roots.Load())[0], k.Session)
 	if err != nil {
 		return "", fmt.Errorf("seal resume key: %w", err)
 	}
@@ -130,7 +149,7 @@ func (s *Sealer) Open(session, sealed string) (Key, error) {
 	if err != nil || len(raw) == 0 || raw[0] != keyFormat {
 		return Key{}, ErrUnknown
 	}
-	for _, root := range s.roots {
+	for _, root := range *s.roots.Load() {
 		aead, err := sessionAEAD(root, session)
 		if err != nil {
 			return Key{}, fmt.Errorf("open resume key: %w", err)
@@ -153,8 +172,8 @@ func parseKey(session string, text []byte) (Key, error) {
 		return Key{}, fmt.Errorf("open resume key: %w", err)
 	}
 	k := Key{
-		Session: session, App: plain.App, Epoch: plain.Epoch,
-		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until},
+		Session: session, App: plain.App, Subject: plain.Subject, Epoch: plain.Epoch, ApprovedAt: plain.ApprovedAt,
+		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until, MayPublish: plain.MayPublish},
 	}
 	if r := plain.RTC; r != nil {
 		k.Identity.RTC = &RTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}

@@ -38,18 +38,29 @@ type Policy struct {
 	// ResumeWindow is how long a session at least stays open without a
 	// connection. It stays longer while its tokens are good.
 	ResumeWindow time.Duration
+	// AskAhead is how long before a renewal the customer's back end is asked
+	// whether to go on, and longer than it may take to answer; zero: nobody
+	// is asked. Never more than half the head start. AskGrace is how long
+	// after it last agreed renewals go on while it cannot be asked.
+	AskAhead, AskGrace time.Duration
 }
 
-// Terms are those of a session that is joined now.
-func (p *Policy) Terms(ttl time.Duration, now Instant) (Terms, error) {
-	if ttl == 0 {
-		ttl = p.TTL
+// Terms are those of a session that is joined now by the holder of a grant. The
+// error is an *Error.
+func (p *Policy) Terms(ttl time.Duration, g *Grant, now Instant) (Terms, error) {
+	ttl, err := g.Lifetime(ttl, p, now.Unix())
+	if err != nil {
+		return Terms{}, err
 	}
 	if ttl < p.MinTTL || ttl > p.MaxTTL {
 		return Terms{}, Errorf(CodeBadRequest, "ttl: want %d to %d seconds, have %d",
 			p.MinTTL/time.Second, p.MaxTTL/time.Second, ttl/time.Second)
 	}
-	return Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second)}, nil
+	t := Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second), MayPublish: g.Allows(Publisher)}
+	if g.Until != 0 {
+		t.Until = min(t.Until, g.Until)
+	}
+	return t, nil
 }
 
 // Check reports the first setting that cannot work.

@@ -20,6 +20,11 @@ type Record struct {
 	Seq, HeldSeq             uint64
 	ExpiresAt, HeldExpiresAt int64
 
+	// IssuedAt is when the newest bundle was minted, in Unix milliseconds,
+	// AckedAt when the client last confirmed one, in Unix seconds; 0 is not
+	// known.
+	IssuedAt, AckedAt int64
+
 	// DetachedAt is since when nobody is connected, in Unix milliseconds,
 	// while Detached; 0 if that is not known.
 	DetachedAt int64
@@ -40,6 +45,7 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 		Key: s.Key(), Proven: s.proven, State: s.state,
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
+		IssuedAt: s.issuedAt, AckedAt: s.ackedAt,
 		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
 		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
@@ -62,6 +68,7 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	s.issued = bundle{r.Seq, r.ExpiresAt, now.at(r.ExpiresAt)}
 	s.held = bundle{r.HeldSeq, r.HeldExpiresAt, now.at(r.HeldExpiresAt)}
 	s.minted = r.Seq > 0
+	s.issuedAt, s.ackedAt = r.IssuedAt, r.AckedAt
 	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched
 	switch r.State {
 	case Detached:

@@ -27,6 +27,9 @@ const (
 	CauseSchedule Cause = "schedule"
 	CauseRenew    Cause = "renew"
 	CauseNack     Cause = "nack"
+	CauseRole     Cause = "role"
+	// CauseCertificate: the tokens are to be signed with another certificate.
+	CauseCertificate Cause = "certificate"
 )
 
 // EndReason is why a session ended, as the client is told.
@@ -47,6 +50,8 @@ type Terms struct {
 	// Until is the Unix second after which it is not renewed any more, and
 	// which no token of it outlives.
 	Until int64
+	// MayPublish: its role may be changed to Publisher.
+	MayPublish bool
 }
 
 // bundle is what is remembered of one minted bundle.
@@ -76,6 +81,7 @@ type pending struct {
 type Session struct {
 	ID       string
 	App      string // the App ID its tokens are for
+	Subject  string // who joined it, see Caller
 	Identity Identity
 	Terms    Terms
 
@@ -89,9 +95,12 @@ type Session struct {
 	attachedEpoch uint64 // of the newest attachment; under epoch once that is fenced
 	attachedSeq   uint64 // the seq that it began with
 
-	held    bundle   // the newest bundle that the client surely has
-	issued  bundle   // the newest bundle minted
-	pending *pending // set while issued is not confirmed
+	held       bundle   // the newest bundle that the client surely has
+	issued     bundle   // the newest bundle minted
+	issuedAt   int64    // when that was, Unix milliseconds; 0 = unknown
+	ackedAt    int64    // when the client last confirmed one, Unix seconds; 0 = never, or unknown
+	approvedAt int64    // when the customer's back end last agreed, Unix seconds; 0 = never
+	pending    *pending // set while issued is not confirmed
 
 	minted     bool          // a bundle was issued, here or by the node whose record this was made from
 	silent     int           // pushes in a row without an answer
@@ -103,6 +112,9 @@ type Session struct {
 	reported   bool          // the end of the held tokens was reported
 	notBefore  time.Duration // a failed renewal is not tried again before this
 	renewBy    time.Duration // renew earlier than the expiry asks, 0 = not so
+	renewCause Cause         // why, if not because of the schedule
+	consent    consent
+	approved   time.Duration // the moment of approvedAt on the monotonic clock
 }
 
 // New makes a session that has neither tokens nor a connection yet: one about
@@ -110,15 +122,19 @@ type Session struct {
 // nothing but its key.
 func New(key Key, policy *Policy, now Instant) *Session {
 	return &Session{
-		ID: key.Session, App: key.App, Identity: key.Identity, Terms: key.Terms,
+		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
 		policy: policy, state: Detached, detachedAt: now.Mono,
-		epoch: key.Epoch, proven: key.Epoch,
+		epoch: key.Epoch, proven: key.Epoch, approvedAt: key.ApprovedAt,
+		approved: now.at(key.ApprovedAt),
 	}
 }
 
 // Key is what the newest resume key carries.
 func (s *Session) Key() Key {
-	return Key{Session: s.ID, App: s.App, Identity: s.Identity, Terms: s.Terms, Epoch: s.epoch}
+	return Key{
+		Session: s.ID, App: s.App, Subject: s.Subject, Identity: s.Identity, Terms: s.Terms, Epoch: s.epoch,
+		ApprovedAt: s.approvedAt,
+	}
 }
 
 // State tells where the session is in its life.
@@ -210,6 +226,7 @@ func (s *Session) settle(now Instant) Acked {
 		a.Margin = max(0, s.held.expires-now.Mono)
 	}
 	s.held, s.pending, s.nacks, s.reported = s.issued, nil, 0, false
+	s.ackedAt = now.Unix()
 	return a
 }
 
@@ -276,6 +293,8 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
+	s.issuedAt = now.Wall.Milliseconds()
+	s.renewCause, s.consent = "", consent{}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	return s.Repeat(now)

@@ -1,0 +1,110 @@
+package session
+
+import "time"
+
+// consent is what is known of whether the customer's back end agrees to the next
+// bundle, where it is asked (Policy.AskAhead). It is asked once for each renewal,
+// ahead of it. While it cannot be asked, renewals go on for Policy.AskGrace after
+// it last agreed; when that is over too, the tokens are left to run out.
+type consent struct {
+	given     bool          // since the newest bundle was minted
+	asking    bool          // the question is out
+	askedAt   time.Duration // when it went out
+	notBefore time.Duration // it could not be asked, and is not again before this
+}
+
+// asked reports whether anybody is asked at all.
+func (p *Policy) asked() bool { return p.AskAhead > 0 }
+
+// askAhead is how long before the renewal the back end is asked.
+func (s *Session) askAhead() time.Duration {
+	return min(s.policy.AskAhead, s.RenewBefore()/2)
+}
+
+// graceEnds is until when the session is renewed without anybody's word.
+func (s *Session) graceEnds() time.Duration {
+	if s.approvedAt == 0 {
+		return -1
+	}
+	return s.approved + s.policy.AskGrace
+}
+
+// next is what comes next of a session whose tokens are confirmed, and when.
+func (s *Session) next() (Task, time.Duration) {
+	due, c := s.due(), &s.consent
+	if !s.policy.asked() || c.given {
+		return Renew, due
+	}
+	switch {
+	case c.asking:
+		// Asking takes less than this, so the answer is not out of reach yet.
+		if due = max(due, c.askedAt+s.askAhead()); due <= s.graceEnds() {
+			return Renew, due
+		}
+		return Deny, max(due, s.issued.expires)
+	case due <= min(s.graceEnds(), c.notBefore):
+		return Renew, due
+	case s.issued.expires <= c.notBefore:
+		return Deny, s.issued.expires
+	}
+	return Ask, max(due-s.askAhead(), c.notBefore)
+}
+
+// Asking notes that the back end is being asked whether to go on.
+func (s *Session) Asking(now Instant) { s.consent.asking, s.consent.askedAt = true, now.Mono }
+
+// Approve notes that the back end agrees to the next bundle, and that the session
+// is not to go on for longer than until, in Unix seconds; 0: as long as it may.
+func (s *Session) Approve(until int64, now Instant) {
+	if until > 0 {
+		s.Terms.Until = min(s.Terms.Until, until)
+	}
+	s.consent = consent{given: true}
+	s.approvedAt, s.approved = now.Unix(), now.Mono
+}
+
+// Unanswered notes that the back end could not be asked. It is asked again after
+// retry.
+func (s *Session) Unanswered(retry time.Duration, now Instant) {
+	s.consent = consent{notBefore: now.Mono + retry}
+}
+
+// Agreed reports that the next bundle may be minted now: nobody is asked, or the
+// back end has agreed, or it did so long ago, could not be asked since, and is
+// within its grace.
+func (s *Session) Agreed(now Instant) bool {
+	return !s.policy.asked() || s.consent.given || now.Mono <= s.graceEnds()
+}
+
+// MustAsk reports that the back end has to be asked before the next bundle.
+func (s *Session) MustAsk() bool { return s.policy.asked() && !s.consent.given }
+
+// SetRole gives the session another RTC role from its next bundle on. It reports
+// false, and changes nothing, where there is none to change, it is the same, or
+// it is more than was granted.
+func (s *Session) SetRole(r Role) bool {
+	rtc := s.Identity.RTC
+	if rtc == nil || rtc.Role == r || r == Publisher && !s.Terms.MayPublish {
+		return false
+	}
+	changed := *rtc // what others were shown of the session stays as it was
+	changed.Role = r
+	s.Identity.RTC = &changed
+	return true
+}
+
+// Hasten has the session renewed for a cause at its own place in a span of the
+// wall clock, from and over in milliseconds, unless it is due before.
+func (s *Session) Hasten(fromMs, overMs int64, cause Cause, now Instant) {
+	place := time.Duration(float64(overMs) * fraction(s.ID) * float64(time.Millisecond))
+	at := max(now.Mono+time.Duration(fromMs)*time.Millisecond-now.Wall+place, now.Mono, 1)
+	if s.renewBy == 0 || at < s.renewBy {
+		if at < s.due() || s.final() {
+			s.renewBy, s.renewCause = at, cause
+		}
+	}
+}
+
+// IssuedSince reports whether all tokens that the client may use were minted
+// after ms, in Unix milliseconds.
+func (s *Session) IssuedSince(ms int64) bool { return s.pending == nil && s.issuedAt > ms }

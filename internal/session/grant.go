@@ -1,0 +1,105 @@
+package session
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Caller is who asks for something, as far as its credential shows. The zero
+// value may do nothing.
+type Caller struct {
+	// App is the App ID of the project that it belongs to.
+	App string
+	// Subject names it within the project; empty for one without a name.
+	Subject string
+	// Admin: it may see and change the sessions of its project.
+	Admin bool
+	Grant Grant
+}
+
+// Grant is which tokens its holder may have. The zero value is none. Lists hold
+// names, each of which stands for itself or, with * at its end, for all that
+// begin so; one that is empty grants nothing of its kind.
+type Grant struct {
+	// All grants every token: no credentials are asked for.
+	All bool
+
+	Channels []string
+	UIDs     []string // in decimal
+	Accounts []string
+	Roles    []Role
+	RTMUsers []string
+	Chat     []string
+
+	// MaxTTL bounds the lifetime of tokens; zero does not.
+	MaxTTL time.Duration
+	// Until is the Unix second that no token outlives; zero is none.
+	Until int64
+}
+
+// Covers refuses, with an *Error, an identity that is not granted in full. It says
+// what was asked for in vain, not what there is.
+func (g *Grant) Covers(id Identity) error {
+	if g.All {
+		return nil
+	}
+	if r := id.RTC; r != nil {
+		user, field, granted := strconv.FormatUint(uint64(r.UID), 10), "rtc.uid", g.UIDs
+		if r.Account != "" {
+			user, field, granted = r.Account, "rtc.account", g.Accounts
+		}
+		switch {
+		case !covers(g.Channels, r.Channel):
+			return notGranted("rtc.channel")
+		case !covers(granted, user):
+			return notGranted(field)
+		case !g.Allows(r.Role):
+			return notGranted("rtc.role")
+		}
+	}
+	if r := id.RTM; r != nil && !covers(g.RTMUsers, r.UserID) {
+		return notGranted("rtm.userId")
+	}
+	if c := id.Chat; c != nil && (c.UserID == "" || !covers(g.Chat, c.UserID)) {
+		return notGranted("chat.userId")
+	}
+	return nil
+}
+
+// Allows reports whether a role is granted.
+func (g *Grant) Allows(r Role) bool { return g.All || slices.Contains(g.Roles, r) }
+
+func notGranted(field string) *Error {
+	return Errorf(CodeForbidden, "%s: the credential does not grant this", field)
+}
+
+// covers reports whether one of the patterns stands for name.
+func covers(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if prefix, open := strings.CutSuffix(p, "*"); open {
+			return strings.HasPrefix(name, prefix)
+		}
+		return p == name
+	})
+}
+
+// Lifetime is how long tokens are to live that a caller wants for ttl, zero for
+// what the operator has set: within what the operator, the grant and its end
+// allow. A wish for more is refused, with an *Error.
+func (g *Grant) Lifetime(ttl time.Duration, p *Policy, now int64) (time.Duration, error) {
+	most := p.MaxTTL
+	if g.MaxTTL > 0 {
+		most = min(most, g.MaxTTL)
+	}
+	switch {
+	case g.Until != 0 && g.Until <= now:
+		return 0, Errorf(CodeForbidden, "the time that the credential grants is over")
+	case ttl == 0:
+		ttl = min(p.TTL, most)
+	case ttl > most && most < p.MaxTTL:
+		return 0, Errorf(CodeForbidden, "ttl: the credential grants %d seconds at most", most/time.Second)
+	}
+	return ttl, nil
+}

@@ -4,13 +4,15 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"refresher/internal/webhook"
 )
 
 // attempt tries to deliver e.
-func (s *Sender) attempt(ctx context.Context, e *entry, t ticket) {
+func (s *Sender) attempt(ctx context.Context, e *entry, t webhook.Ticket) {
 	within, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	a := s.endpoint.post(within, e)
+	a := s.post(within, e)
 	if a.err != nil && ctx.Err() != nil {
 		return // cut off by the end of Run; that says nothing
 	}
@@ -28,8 +30,8 @@ func (s *Sender) attempt(ctx context.Context, e *entry, t ticket) {
 	}
 	s.mu.Lock()
 	s.queue.remove(e)
-	closed := s.circuit.succeeded(t)
-	since, queued := s.circuit.since, s.queue.len()
+	closed := s.circuit.Succeeded(t)
+	since, queued := s.circuit.Since(), s.queue.len()
 	s.mu.Unlock()
 	signal(s.wake)
 	if closed {
@@ -38,11 +40,11 @@ func (s *Sender) attempt(ctx context.Context, e *entry, t ticket) {
 }
 
 // again puts e back after an attempt that failed.
-func (s *Sender) again(e *entry, t ticket, a answer, now time.Time) {
+func (s *Sender) again(e *entry, t webhook.Ticket, a answer, now time.Time) {
 	s.mu.Lock()
 	e.failures++
-	s.queue.retry(e, now.Add(backoff(e.failures, maxWait)))
-	opened := s.circuit.failed(t, now, a)
+	s.queue.retry(e, now.Add(webhook.Backoff(e.failures, maxWait)))
+	opened := s.circuit.Failed(t, now, a.retryAfter, a.wait())
 	failures, queued := e.failures, s.queue.len()
 	s.mu.Unlock()
 	signal(s.wake)

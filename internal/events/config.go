@@ -2,16 +2,13 @@ package events
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/webhook"
 )
 
 // Config is what a Sender needs. URL, Secret, Logger and Registerer are
@@ -41,17 +38,10 @@ type Config struct {
 	Client *http.Client
 }
 
-// complete checks c and fills in its defaults.
-func (c *Config) complete() (*url.URL, error) {
+// complete checks c, fills in its defaults and makes the endpoint.
+func (c *Config) complete() (*webhook.Endpoint, error) {
 	if c.Logger == nil || c.Registerer == nil {
 		return nil, errors.New("events: Logger and Registerer are required")
-	}
-	u, err := parseURL(c.URL)
-	if err != nil {
-		return nil, err
-	}
-	if len(c.Secret) < minSecret {
-		return nil, fmt.Errorf("events-secret: want at least %d bytes, have %d", minSecret, len(c.Secret))
 	}
 	if c.QueueSize < 0 || c.Concurrency < 0 || c.Timeout < 0 || c.MaxAge < 0 {
 		return nil, errors.New("events: QueueSize, Concurrency, Timeout and MaxAge: want 0 (the default) or more")
@@ -68,37 +58,7 @@ func (c *Config) complete() (*url.URL, error) {
 	if c.MaxAge == 0 {
 		c.MaxAge = 24 * time.Hour
 	}
-	return u, nil
-}
-
-// parseURL reads the events URL. Its errors repeat nothing of it, and neither
-// the errors of net/url: any part may be a password that was not escaped.
-func parseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, errors.New("events-url: want a form like https://app.example.com/events; special characters in a user, password or query want %-encoding")
-	case strings.Contains(text, "#"):
-		return nil, errors.New("events-url: want no fragment (#)")
-	}
-	if p := u.Port(); p != "" {
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, errors.New("events-url: want a port from 1 to 65535")
-		}
-	}
-	return u, nil
-}
-
-// location is what logs may say of u.
-func location(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
-}
-
-// isLoopback reports whether host is this machine to itself.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return webhook.New(webhook.Config{
+		Name: "events", URL: c.URL, Secret: c.Secret, Client: c.Client, Connections: c.Concurrency,
+	})
 }

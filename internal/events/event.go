@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"refresher/internal/session"
+	"refresher/internal/webhook"
 )
 
 // Type is what happened, as the receiver reads it.
@@ -45,48 +46,22 @@ type Event struct {
 
 // body is an Event on the wire.
 type body struct {
-	ID        string            `json:"id"`
-	Type      Type              `json:"type"`
-	At        int64             `json:"at"` // Unix milliseconds
-	Session   string            `json:"session"`
-	Node      string            `json:"node,omitempty"`
-	RTC       *rtc              `json:"rtc,omitempty"`
-	RTM       *user             `json:"rtm,omitempty"`
-	Chat      *user             `json:"chat,omitempty"`
+	ID      string `json:"id"`
+	Type    Type   `json:"type"`
+	At      int64  `json:"at"` // Unix milliseconds
+	Session string `json:"session"`
+	Node    string `json:"node,omitempty"`
+	webhook.Identity
 	Seq       uint64            `json:"seq,omitempty"`
 	ExpiresAt int64             `json:"expiresAt,omitempty"` // Unix seconds
 	Reason    session.EndReason `json:"reason,omitempty"`
-}
-
-// rtc has a uid, which may be 0, or an account, never both.
-type rtc struct {
-	Channel string       `json:"channel"`
-	UID     *uint32      `json:"uid,omitempty"`
-	Account string       `json:"account,omitempty"`
-	Role    session.Role `json:"role"`
-}
-
-type user struct {
-	UserID string `json:"userId"`
 }
 
 // encode writes e as the receiver reads it.
 func encode(e Event) []byte {
 	b := body{
 		ID: e.ID, Type: e.Type, At: e.At.UnixMilli(), Session: e.Session, Node: e.Node,
-		Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
-	}
-	if r := e.Identity.RTC; r != nil {
-		b.RTC = &rtc{Channel: r.Channel, Account: r.Account, Role: r.Role}
-		if r.Account == "" {
-			b.RTC.UID = &r.UID
-		}
-	}
-	if r := e.Identity.RTM; r != nil {
-		b.RTM = &user{r.UserID}
-	}
-	if r := e.Identity.Chat; r != nil {
-		b.Chat = &user{r.UserID}
+		Identity: webhook.IdentityOf(e.Identity), Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
 	}
 	text, err := json.Marshal(b)
 	if err != nil {

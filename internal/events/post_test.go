@@ -204,39 +204,16 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func TestReadRetryAfter(t *testing.T) {
-	now := time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC)
-	for header, want := range map[string]time.Duration{
-		"":                              0,
-		"0":                             time.Second,
-		"1":                             time.Second,
-		"120":                           2 * time.Minute,
-		"301":                           5 * time.Minute,
-		"9223372036854775807":           5 * time.Minute,
-		"99999999999999999999":          0,
-		"-1":                            0,
-		"1.5":                           0,
-		"soon":                          0,
-		"Fri, 15 Jan 2027 08:00:30 GMT": 30 * time.Second,
-		"Fri, 15 Jan 2027 07:00:00 GMT": time.Second,
-		"Sat, 16 Jan 2027 08:00:00 GMT": 5 * time.Minute,
-		"Fri, 31 Dec 9999 23:59:59 GMT": 5 * time.Minute,
+// TestAnswerWait: what answers is tried sooner than what does not.
+func TestAnswerWait(t *testing.T) {
+	for status, want := range map[int]time.Duration{
+		0: 5 * time.Minute, 429: 5 * time.Minute, 502: 5 * time.Minute, 503: 5 * time.Minute, 504: 5 * time.Minute,
+		302: 10 * time.Second, 401: 10 * time.Second, 404: 10 * time.Second, 500: 10 * time.Second,
 	} {
-		if got := retryAfter(header, now); got != want {
-			t.Errorf("%q: %s, want %s", header, got, want)
+		if got := (answer{status: status}).wait(); got != want {
+			t.Errorf("%d: waits up to %s, want up to %s", status, got, want)
 		}
 	}
-}
-
-// FuzzRetryAfter: whatever the endpoint asks for is within bounds.
-func FuzzRetryAfter(f *testing.F) {
-	f.Add("120")
-	f.Add("Fri, 15 Jan 2027 08:00:30 GMT")
-	f.Fuzz(func(t *testing.T, header string) {
-		if d := retryAfter(header, time.Unix(1_800_000_000, 0)); d != 0 && (d < minWait || d > maxWait) {
-			t.Errorf("%q: %s", header, d)
-		}
-	})
 }
 
 // zeros is an endless body.

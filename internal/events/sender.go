@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"refresher/internal/webhook"
 )
 
 // lastChance is how long Run goes on, after its context is done, to deliver
@@ -13,7 +15,7 @@ const lastChance = 5 * time.Second
 // Sender delivers events. Send is safe for concurrent use.
 type Sender struct {
 	config   Config
-	endpoint *endpoint
+	endpoint *webhook.Endpoint
 	metrics  *metrics
 	log      logs
 	wake     chan struct{}  // tells Run that something has changed
@@ -21,26 +23,27 @@ type Sender struct {
 	running  sync.WaitGroup // attempts
 
 	mu      sync.Mutex
-	queue   queue     // guarded by mu
-	circuit circuit   // guarded by mu
-	drops   []drop    // guarded by mu; not reported yet
-	last    time.Time // guarded by mu; when Run ends at the latest, once it is asked to
-	stopped bool      // guarded by mu; Run has returned, or is about to
+	queue   queue           // guarded by mu
+	circuit webhook.Circuit // guarded by mu
+	drops   []drop          // guarded by mu; not reported yet
+	last    time.Time       // guarded by mu; when Run ends at the latest, once it is asked to
+	stopped bool            // guarded by mu; Run has returned, or is about to
 }
 
 // New makes a Sender. Nothing is delivered until Run is called.
 func New(c Config) (*Sender, error) {
-	u, err := c.complete()
+	endpoint, err := c.complete()
 	if err != nil {
 		return nil, err
 	}
 	s := &Sender{
 		config:   c,
-		endpoint: newEndpoint(u, c.Secret, c.Client, c.Concurrency),
-		log:      logs{logger: c.Logger.With("endpoint", location(u))},
+		endpoint: endpoint,
+		log:      logs{logger: c.Logger.With("endpoint", endpoint.Location())},
 		wake:     make(chan struct{}, 1),
 		dropped:  make(chan struct{}, 1),
 		queue:    newQueue(),
+		circuit:  webhook.Circuit{Trip: tripAfter},
 	}
 	s.config.Secret, s.config.URL = nil, "" // where nothing can print them
 	s.metrics = newMetrics(c.Registerer, func() float64 {
@@ -48,7 +51,7 @@ func New(c Config) (*Sender, error) {
 		defer s.mu.Unlock()
 		return float64(s.queue.len())
 	})
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if endpoint.Exposed() {
 		s.log.logger.Warn("events travel in the clear: anybody on the way can read them; use https")
 	}
 	return s, nil
@@ -103,7 +106,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	left := s.stop()
 	close(stop)
 	reporting.Wait()
-	s.endpoint.close()
+	s.endpoint.Close()
 	if left > 0 {
 		s.log.logger.Warn("stopped with events undelivered; another node tells them again, if there is one", "events", left)
 	}
@@ -146,7 +149,7 @@ func (s *Sender) deliver(ctx, attempts context.Context) {
 // end if it is zero; or stop.
 type step struct {
 	entry  *entry
-	ticket ticket
+	ticket webhook.Ticket
 	at     time.Time
 	over   bool
 }
@@ -170,17 +173,20 @@ func (s *Sender) next(now time.Time) step {
 	if s.queue.busy >= s.config.Concurrency {
 		return step{at: at}
 	}
-	allowed, wait := s.circuit.allows(now)
+	allowed, wait := s.circuit.Allows(now)
 	if allowed {
-		if e := s.queue.take(now, s.circuit.open); e != nil {
-			return step{entry: e, ticket: s.circuit.begin()}
+		if e := s.queue.take(now, s.circuit.Open()); e != nil {
+			return step{entry: e, ticket: s.circuit.Begin()}
 		}
 	}
 	if last && s.queue.busy == 0 {
 		return step{over: true}
 	}
 	if ready := s.queue.next(); !ready.IsZero() && (allowed || !wait.IsZero()) {
-		at = sooner(at, later(wait, ready))
+		if wait.After(ready) {
+			ready = wait
+		}
+		at = sooner(at, ready)
 	}
 	return step{at: at}
 }
@@ -199,7 +205,7 @@ func (s *Sender) hasten(now time.Time) {
 	defer s.mu.Unlock()
 	s.last = now.Add(lastChance)
 	s.queue.hasten()
-	s.circuit.hasten()
+	s.circuit.Hasten()
 }
 
 // stop takes no more events, forgets those that are left, and tells how many.

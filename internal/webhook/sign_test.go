@@ -1,4 +1,4 @@
-package events
+package webhook
 
 import (
 	"net/http"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// vector is a delivery that was signed by other means:
+// vector is a request that was signed by other means:
 //
 //	printf '1800000000.{"id":"S.joined"}' | openssl dgst -sha256 -hmac "$secret"
 var vector = struct {
@@ -17,6 +17,8 @@ var vector = struct {
 	"a secret of more than 16 bytes", "1800000000", `{"id":"S.joined"}`,
 	"v1=5febad0b68025cc7cf7c36ce6a67ba05c992daafad7d3a010138347ae19d38fb",
 }
+
+var testSecret = []byte("a secret of more than 16 bytes")
 
 func TestSign(t *testing.T) {
 	if got := sign([]byte(vector.secret), vector.timestamp, []byte(vector.body)); got != vector.signature {
@@ -67,7 +69,7 @@ func TestVerify(t *testing.T) {
 		}
 	}
 	if err := Verify([]byte(secret), http.Header{}, []byte(body), signedAt, time.Hour); err == nil {
-		t.Error("a delivery without headers is accepted")
+		t.Error("a request without headers is accepted")
 	}
 }
 

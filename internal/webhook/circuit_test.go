@@ -1,8 +1,13 @@
-package events
+package webhook
 
 import (
 	"testing"
 	"time"
+)
+
+const (
+	tripAfter = 8
+	maxWait   = 5 * time.Minute
 )
 
 func TestBackoff(t *testing.T) {
@@ -13,7 +18,7 @@ func TestBackoff(t *testing.T) {
 		}
 		least, most := bound, time.Duration(0)
 		for range 1000 {
-			d := backoff(n, time.Minute)
+			d := Backoff(n, time.Minute)
 			least, most = min(least, d), max(most, d)
 		}
 		if least < time.Second || most > bound {
@@ -27,101 +32,82 @@ func TestBackoff(t *testing.T) {
 
 func TestCircuit(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	var c circuit
-	begin := func() ticket {
+	c := Circuit{Trip: tripAfter}
+	begin := func() Ticket {
 		t.Helper()
-		if ok, at := c.allows(now); !ok {
+		if ok, at := c.Allows(now); !ok {
 			t.Fatalf("not allowed before %s", at)
 		}
-		return c.begin()
+		return c.Begin()
 	}
 	for range tripAfter - 1 {
-		if c.failed(begin(), now, answer{}) {
+		if c.Failed(begin(), now, 0, maxWait) {
 			t.Fatal("opened early")
 		}
 	}
-	c.succeeded(begin())
+	c.Succeeded(begin())
 	for range tripAfter - 1 {
-		if c.failed(begin(), now, answer{}) {
+		if c.Failed(begin(), now, 0, maxWait) {
 			t.Fatal("a success in between does not count")
 		}
 	}
 	early, earlier, asked := begin(), begin(), begin()
-	if !c.failed(begin(), now, answer{}) {
+	if !c.Failed(begin(), now, 0, maxWait) {
 		t.Fatal("not opened")
 	}
-	ok, until := c.allows(now)
+	ok, until := c.Allows(now)
 	if ok || until.Before(now.Add(time.Second)) || until.After(now.Add(2*time.Second)) {
 		t.Fatalf("open until %s", until.Sub(now))
 	}
 	// Attempts that were under way change nothing, but for what they were told.
-	if c.failed(early, now, answer{}) || c.succeeded(earlier) {
+	if c.Failed(early, now, 0, maxWait) || c.Succeeded(earlier) {
 		t.Error("changed by an old attempt")
 	}
-	c.failed(asked, now, answer{retryAfter: time.Minute})
-	if ok, at := c.allows(now); ok || !at.Equal(now.Add(time.Minute)) {
+	c.Failed(asked, now, time.Minute, maxWait)
+	if ok, at := c.Allows(now); ok || !at.Equal(now.Add(time.Minute)) {
 		t.Errorf("open until %s", at.Sub(now))
 	}
 	now = now.Add(time.Minute)
 	probe := begin()
-	if ok, at := c.allows(now); ok || !at.IsZero() {
+	if ok, at := c.Allows(now); ok || !at.IsZero() {
 		t.Error("two probes at once")
 	}
-	if c.failed(probe, now, answer{}) {
+	if c.Failed(probe, now, 0, maxWait) {
 		t.Error("opened twice")
 	}
-	if ok, at := c.allows(now); ok || at.After(now.Add(4*time.Second)) {
+	if ok, at := c.Allows(now); ok || at.After(now.Add(4*time.Second)) {
 		t.Errorf("second wait until %s", at.Sub(now))
 	}
-	c.hasten()
-	if !c.succeeded(begin()) {
+	c.Hasten()
+	if !c.Succeeded(begin()) {
 		t.Error("not closed")
 	}
 	for range 100 {
 		begin()
 	}
-	if !c.failed(begin(), now, answer{retryAfter: time.Hour}) {
+	if !c.Failed(begin(), now, time.Hour, maxWait) {
 		t.Error("not opened by Retry-After")
 	}
-	if ok, at := c.allows(now); ok || !at.Equal(now.Add(time.Hour)) {
+	if ok, at := c.Allows(now); ok || !at.Equal(now.Add(time.Hour)) {
 		t.Errorf("open until %s", at.Sub(now))
 	}
 }
 
-// TestCircuitWaits: what answers is tried sooner than what does not.
+// TestCircuitWaits: the waits grow to the limit, and not beyond.
 func TestCircuitWaits(t *testing.T) {
-	for status, most := range map[int]time.Duration{
-		0: 5 * time.Minute, 429: 5 * time.Minute, 502: 5 * time.Minute, 503: 5 * time.Minute, 504: 5 * time.Minute,
-		302: 10 * time.Second, 401: 10 * time.Second, 404: 10 * time.Second, 500: 10 * time.Second,
-	} {
+	for _, most := range []time.Duration{10 * time.Second, 5 * time.Minute} {
 		now := time.Unix(1_800_000_000, 0)
-		var c circuit
+		c := Circuit{Trip: tripAfter}
 		var worst time.Duration
 		for range 200 {
-			if ok, at := c.allows(now); !ok {
+			if ok, at := c.Allows(now); !ok {
 				worst = max(worst, at.Sub(now))
 				now = at
 			}
-			c.failed(c.begin(), now, answer{status: status})
+			c.Failed(c.Begin(), now, 0, most)
 		}
 		if worst > most || worst < most/2 {
-			t.Errorf("%d: waits up to %s, want up to %s", status, worst, most)
+			t.Errorf("waits up to %s, want up to %s", worst, most)
 		}
-	}
-}
-
-func TestThrottle(t *testing.T) {
-	now := time.Unix(1_800_000_000, 0)
-	var th throttle
-	if skipped, ok := th.pass(now); !ok || skipped != 0 {
-		t.Error("the first line was held back")
-	}
-	for range 5 {
-		if _, ok := th.pass(now.Add(59 * time.Second)); ok {
-			t.Error("a line too many")
-		}
-	}
-	if skipped, ok := th.pass(now.Add(time.Minute)); !ok || skipped != 5 {
-		t.Errorf("after a minute: %v, %d skipped", ok, skipped)
 	}
 }

@@ -1,0 +1,31 @@
+package authorize
+
+import (
+	"log/slog"
+	"time"
+
+	"refresher/internal/webhook"
+)
+
+// logs writes the lines about the endpoint, of each kind one a minute at most;
+// what came of a question is its caller's to log. unlogged is how many of the
+// kind were left out since the one before. It is safe for concurrent use.
+type logs struct {
+	logger *slog.Logger // names the endpoint
+
+	openings, closings webhook.Throttle
+}
+
+// failing: the endpoint is now asked once in a while only.
+func (l *logs) failing(now time.Time, err error) {
+	if unlogged, ok := l.openings.Pass(now); ok {
+		l.logger.Warn("the endpoint is failing, nothing is asked", "error", err, "unlogged", unlogged)
+	}
+}
+
+// recovered: the endpoint answers again, after that time.
+func (l *logs) recovered(now time.Time, after time.Duration) {
+	if unlogged, ok := l.closings.Pass(now); ok {
+		l.logger.Info("the endpoint answers again", "after_seconds", after.Seconds(), "unlogged", unlogged)
+	}
+}

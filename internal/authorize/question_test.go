@@ -1,0 +1,63 @@
+package authorize
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestRequest holds a request to its golden file: back ends are written against
+// these bytes.
+func TestRequest(t *testing.T) {
+	var batch []*entry
+	for _, q := range []Question{
+		{
+			Action: Join, App: "app", Subject: `ana "the <first>"`,
+			Identity: session.Identity{
+				RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher},
+				RTM: &session.RTM{UserID: "ana"}, Chat: &session.Chat{UserID: "ana"},
+			},
+		},
+		{
+			Action: Renew, App: "app", Session: "S", Subject: "ana",
+			Identity: session.Identity{RTC: &session.RTC{Channel: "daily", Account: "ana"}},
+		},
+		{
+			Action: Resume, App: "app", Session: "T",
+			Identity: session.Identity{RTC: &session.RTC{Channel: "daily"}}, // any uid
+		},
+	} {
+		batch = append(batch, &entry{text: encode(q)})
+	}
+	body := assemble([]string{"X-1", "X-2", "X-3"}, batch)
+	if cap(body) > len(body)+1 {
+		t.Errorf("%d bytes in %d: the size is wrong", len(body), cap(body))
+	}
+	var got bytes.Buffer
+	if err := json.Indent(&got, body, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	got.WriteByte('\n')
+	path := filepath.Join("testdata", "request.json")
+	if *update {
+		if err := os.WriteFile(path, got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,137 @@
+package authorize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"refresher/internal/webhook"
+)
+
+const (
+	// tripAfter is how many requests fail in a row before the endpoint counts
+	// as failing.
+	tripAfter = 5
+	// maxWait bounds every wait after a failure: people want to join.
+	maxWait = 30 * time.Second
+	// maxAnswer is how many bytes an answer may have.
+	maxAnswer = 1 << 20
+)
+
+// result is what came of one request.
+type result struct {
+	outcome outcome
+	answers map[string]*Answer // by id, see decode; if ok
+	err     error              // why not ok; repeats no secret
+	// retryAfter is how long the endpoint wants to be left alone; 0 if it
+	// did not say.
+	retryAfter time.Duration
+}
+
+// request asks for a batch and tells those who wait.
+func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
+	ids := a.newIDs(len(batch))
+	r := a.post(ctx, assemble(ids, batch))
+	if r.outcome == ok && !answersAny(r.answers, ids) {
+		r = result{outcome: malformed, err: errors.New("the answer decides none of the questions")}
+	}
+	if r.outcome != ok && ctx.Err() != nil {
+		r.err = errStopped // cut off by the end of Run; that says nothing of the endpoint
+	} else {
+		a.metrics.requested(r.outcome)
+		a.finish(t, r)
+	}
+	for i, e := range batch {
+		switch answer := r.answers[ids[i]]; {
+		case r.err != nil:
+			e.settle(Answer{}, r.err)
+		case answer == nil:
+			e.settle(Answer{}, errMissing)
+		default:
+			e.settle(*answer, nil)
+		}
+	}
+}
+
+// newIDs returns n ids that were never given before.
+func (a *Asker) newIDs(n int) []string {
+	last := a.ids.Add(uint64(n))
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = a.prefix + strconv.FormatUint(last-uint64(n-1-i), 10)
+	}
+	return ids
+}
+
+func answersAny(answers map[string]*Answer, ids []string) bool {
+	for _, id := range ids {
+		if answers[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// finish tells the circuit what came of a request, and, if that opened it,
+// everybody who waits.
+func (a *Asker) finish(t webhook.Ticket, r result) {
+	now := time.Now()
+	var opened, closed bool
+	var flushed []*entry
+	a.mu.Lock()
+	a.running--
+	since := a.circuit.Since()
+	if r.outcome == ok {
+		closed = a.circuit.Succeeded(t)
+	} else {
+		opened = a.circuit.Failed(t, now, r.retryAfter, maxWait)
+		if allowed, _ := a.circuit.Allows(now); !allowed {
+			a.down = fmt.Errorf("not asked, since the endpoint is failing: %w", r.err)
+			flushed = a.queue.takeAll()
+		}
+	}
+	down := a.down
+	a.mu.Unlock()
+	signal(a.wake)
+	for _, e := range flushed {
+		e.settle(Answer{}, down)
+	}
+	if opened {
+		a.log.failing(now, r.err)
+	}
+	if closed {
+		a.log.recovered(now, now.Sub(since))
+	}
+}
+
+// post makes one request.
+func (a *Asker) post(ctx context.Context, body []byte) result {
+	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
+	defer cancel()
+	response, err := a.endpoint.Post(ctx, body, nil)
+	if err != nil {
+		return result{outcome: failed, err: err}
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case response.StatusCode != http.StatusOK: // with a body or without
+		return result{
+			outcome: refused, err: fmt.Errorf("the endpoint answered %d", response.StatusCode),
+			retryAfter: webhook.RetryAfter(response, time.Now(), maxWait),
+		}
+	case err != nil:
+		return result{outcome: failed, err: fmt.Errorf("read the answer: %w", a.endpoint.Discreet(err))}
+	case len(text) > maxAnswer:
+		return result{outcome: malformed, err: fmt.Errorf("the answer has more than %d bytes", maxAnswer)}
+	}
+	answers, err := decode(text)
+	if err != nil {
+		return result{outcome: malformed, err: err}
+	}
+	return result{outcome: ok, answers: answers}
+}

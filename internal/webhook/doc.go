@@ -1,0 +1,34 @@
+// Package webhook is what the calls to the customer's back end have in common:
+// who they come from, and how not to be a burden to one that fails. It knows how
+// a request is signed, where it may go, and when an endpoint that fails is tried
+// again. It knows neither what a request says nor what its answer means: packages
+// events and authorize do.
+//
+// # The signature
+//
+//	Refresher-Timestamp: 1800000000
+//	Refresher-Signature: v1=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
+//
+// The timestamp is in Unix seconds, of this attempt. The signature header is a
+// list, separated by spaces, so that a later release can sign under two secrets
+// or in another way; a receiver accepts any v1 that fits. Go receivers call
+// Verify; docs/events.md has the same in Node.
+//
+// # When it fails
+//
+// An endpoint whose attempts fail so often in a row, or that answers with
+// Retry-After, is left alone, and then tried with one attempt at a time. The
+// waits are random between 1 s and a bound that doubles with each failure.
+//
+//	             Trip failures in a row, or Retry-After
+//	┌────────┐──────────────────────────────────────►┌────────┐──┐ the probe failed:
+//	│ closed │                                       │  open  │  │ wait longer
+//	└────────┘◄──────────────────────────────────────└────────┘◄─┘
+//	                    a probe succeeded
+//
+// # Secrets
+//
+// Neither the secret nor what the URL may hide (user, password, query) reaches
+// an error: those of net/http lose the URL that they carry. Location and Origin
+// are what a log may say.
+package webhook

@@ -1,0 +1,120 @@
+package webhook
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
+)
+
+// roundTrip is a transport.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestPost: what is sent can be verified, and nothing that the caller says
+// besides takes the place of what proves it.
+func TestPost(t *testing.T) {
+	var got http.Header
+	secret := []byte("a secret of more than 16 bytes")
+	e, err := New(Config{Name: "x", URL: "https://app.test/x", Secret: secret, Client: &http.Client{
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return nil, err
+			}
+			got = r.Header
+			if err := Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil || string(body) != "{}" {
+				t.Errorf("%q: %v", body, err)
+			}
+			return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"https://elsewhere.test/"}}, Body: http.NoBody}, nil
+		}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret[0] = 'x' // the caller's own from here on
+	header := http.Header{"X": {"y"}, HeaderSignature: {"v1=forged"}, HeaderTimestamp: {"1"}}
+	response, err := e.Post(t.Context(), []byte("{}"), header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusFound {
+		t.Errorf("status %d: the redirect was followed", response.StatusCode)
+	}
+	if got.Get("X") != "y" || len(got[HeaderSignature]) != 1 || got.Get("Content-Type") != "application/json" {
+		t.Errorf("%v", got)
+	}
+	if diff := cmp.Diff(http.Header{"X": {"y"}, HeaderSignature: {"v1=forged"}, HeaderTimestamp: {"1"}}, header); diff != "" {
+		t.Errorf("the caller's header was changed: %s", diff)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for text, want := range map[string]struct {
+		location, origin string
+		exposed          bool
+	}{
+		"https://scott:lion@app.test/a%2Fb/c?t=tiger": {"https://app.test/a%2Fb/c", "https://app.test", false},
+		"http://app.test:8080":                        {"http://app.test:8080", "http://app.test:8080", true},
+		"HTTP://[2001:db8::1]:80/x":                   {"http://[2001:db8::1]:80/x", "http://[2001:db8::1]:80", true},
+		"http://LOCALHOST/x":                          {"http://LOCALHOST/x", "http://LOCALHOST", false},
+		"http://127.8.8.8/":                           {"http://127.8.8.8/", "http://127.8.8.8", false},
+		"http://127.0.0.1.test/":                      {"http://127.0.0.1.test/", "http://127.0.0.1.test", true},
+	} {
+		e, err := New(Config{Name: "x", URL: text, Secret: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Location() != want.location || e.Origin() != want.origin || e.Exposed() != want.exposed {
+			t.Errorf("%s: %s, %s, %t", text, e.Location(), e.Origin(), e.Exposed())
+		}
+	}
+}
+
+// TestDiscreet: the cause stays, what the URL hides goes.
+func TestDiscreet(t *testing.T) {
+	e, err := New(Config{Name: "x", URL: "https://scott:lion@app.test/x?t=tiger", Secret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("connection refused")
+	if got := e.Discreet(&url.Error{Op: "Post", URL: "https://scott:lion@app.test/x?t=tiger", Err: refused}); got != refused { //nolint:errorlint // this very one, not one that wraps it
+		t.Error(got)
+	}
+	for _, text := range []string{"bad header t=tiger", "user lion", "https://scott:lion@app.test"} {
+		got := e.Discreet(errors.New(text))
+		if got.Error() != "not shown, since it repeats the x URL" {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	if _, err := New(Config{Name: "x", URL: "https://scott:li%zzon@app.test", Secret: testSecret}); err == nil || !strings.HasPrefix(err.Error(), "x-url: want a form") || strings.Contains(err.Error(), "scott") {
+		t.Error(err)
+	}
+	if _, err := New(Config{Name: "x", URL: "https://app.test", Secret: testSecret[:15]}); err == nil || !strings.HasPrefix(err.Error(), "x-secret: ") {
+		t.Error(err)
+	}
+}
+
+// TestIdentityOf: nothing of the session's is shared, since its role may change.
+func TestIdentityOf(t *testing.T) {
+	id := session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}, RTM: &session.RTM{UserID: "ana"}}
+	uid := uint32(7)
+	want := Identity{RTC: &RTC{Channel: "c", UID: &uid}, RTM: &User{"ana"}}
+	got := IdentityOf(id)
+	id.RTC.UID, id.RTC.Role = 8, session.Publisher
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := IdentityOf(session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Account: "ana"}}); got.RTC.UID != nil {
+		t.Error("a uid besides an account")
+	}
+}

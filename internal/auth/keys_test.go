@@ -1,0 +1,153 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"strings"
+	"testing"
+)
+
+func block(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func TestReadPEM(t *testing.T) {
+	pkcs1 := block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey))
+	even := &rsa.PublicKey{N: rsaKey().N, E: 65536}
+	for name, c := range map[string]struct {
+		text string
+		keys int
+		want string // in the error; empty: good
+	}{
+		"one":            {publicPEM(ecKey()), 1, ""},
+		"several":        {"\n" + publicPEM(ecKey()) + "\n" + publicPEM(edKey()) + pkcs1 + "\n", 3, ""},
+		"empty":          {"", 0, "want public keys in PEM"},
+		"no PEM":         {"hidden", 0, "want public keys in PEM"},
+		"more after it":  {publicPEM(ecKey()) + "hidden", 0, "and nothing else"},
+		"private":        {block("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey()))), 0, "that is a private key"},
+		"private, PKCS8": {block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(edKey()))), 0, "that is a private key"},
+		"certificate":    {block("CERTIFICATE", []byte("hidden")), 0, "want blocks"},
+		"broken":         {block("PUBLIC KEY", []byte("hidden")), 0, "broken"},
+		"weak RSA":       {publicPEM(rsaWeak()), 0, "2048 to 8192 bits"},
+		"even exponent":  {block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(even)), 0, "odd exponent"},
+		"P-224":          {publicPEM(ec224()), 0, "P-256"},
+		"good and weak":  {publicPEM(ecKey()) + publicPEM(rsaWeak()), 0, "2048 to 8192 bits"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys, err := readPEM([]byte(c.text))
+			if c.want == "" {
+				if err != nil || len(keys) != c.keys {
+					t.Errorf("have %d keys, %v", len(keys), err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("have %v, want %q", err, c.want)
+			}
+		})
+	}
+	if _, err := readKeys(&Keys{PublicKeyPEMs: []string{strings.Repeat(publicPEM(ecKey()), maxPEMKeys+1)}}); err == nil {
+		t.Error("nine keys were taken")
+	}
+}
+
+func TestReadKeySet(t *testing.T) {
+	secret := map[string]any{"kid": "s", "kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA", "alg": "HS256"}
+	broken := jwk("b", ecKey(), map[string]any{"x": "AAAA"})
+	for name, c := range map[string]struct {
+		key  map[string]any
+		good bool
+	}{
+		"RSA":             {jwk("a", rsaKey(), nil), true},
+		"EC":              {jwk("a", ecKey(), nil), true},
+		"Ed25519":         {jwk("a", edKey(), nil), true},
+		"use sig":         {jwk("a", ecKey(), map[string]any{"use": "sig"}), true},
+		"key_ops verify":  {jwk("a", ecKey(), map[string]any{"key_ops": []string{"verify", "odd"}}), true},
+		"alg":             {jwk("a", rsaKey(), map[string]any{"alg": "PS256"}), true},
+		"certificate":     {jwk("a", ecKey(), map[string]any{"x5c": []string{"broken"}, "x5t": "b", "x5u": "http://b"}), true},
+		"unknown member":  {jwk("a", ecKey(), map[string]any{"issuer": "b"}), true},
+		"use enc":         {jwk("a", rsaKey(), map[string]any{"use": "enc"}), false},
+		"use odd":         {jwk("a", rsaKey(), map[string]any{"use": "odd"}), false},
+		"use a number":    {jwk("a", rsaKey(), map[string]any{"use": 1}), false},
+		"key_ops sign":    {jwk("a", ecKey(), map[string]any{"key_ops": []string{"sign"}}), false},
+		"key_ops none":    {jwk("a", ecKey(), map[string]any{"key_ops": []string{}}), false},
+		"symmetric":       {secret, false},
+		"RSA with k":      {jwk("a", rsaKey(), map[string]any{"k": "AAAA"}), false},
+		"private":         {jwk("a", ecKey(), map[string]any{"d": "AAAA"}), false},
+		"off its curve":   {broken, false},
+		"P-224":           {jwk("a", ec224(), nil), false},
+		"weak RSA":        {jwk("a", rsaWeak(), nil), false},
+		"RSA without n":   {jwk("a", rsaKey(), map[string]any{"n": nil}), false},
+		"RSA exponent 1":  {jwk("a", rsaKey(), map[string]any{"e": "AQ"}), false},
+		"RSA exponent 2":  {jwk("a", rsaKey(), map[string]any{"e": "Ag"}), false},
+		"kty unknown":     {jwk("a", ecKey(), map[string]any{"kty": "PQ"}), false},
+		"X25519":          {jwk("a", edKey(), map[string]any{"crv": "X25519"}), false},
+		"kid not a name":  {jwk("a", ecKey(), map[string]any{"kid": 1}), false},
+		"Ed25519, short":  {jwk("a", edKey(), map[string]any{"x": "AAAA"}), false},
+		"nothing":         {map[string]any{}, false},
+		"not an EC curve": {jwk("a", edKey(), map[string]any{"kty": "EC"}), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// What is wrong with one key does not spoil the other.
+			s, err := readKeySet([]byte(jwks(c.key, jwk("z", ecOther(), nil))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := 1
+			if c.good {
+				want = 2
+			}
+			if len(s.keys) != want || len(s.keys)+s.leftOut != 2 {
+				t.Errorf("%d keys and %d left out, want %d keys", len(s.keys), s.leftOut, want)
+			}
+		})
+	}
+	for _, text := range []string{``, `{}`, `[]`, `null`, `{"keys":null}`, `{"keys":{}}`, `{"keys":[]`, `<html>`} {
+		if _, err := readKeySet([]byte(text)); err == nil {
+			t.Errorf("%s was taken for a key set", text)
+		}
+	}
+	if s, err := readKeySet([]byte(`{"keys":[null,1,"a"]}`)); err != nil || len(s.keys) != 0 || s.leftOut != 3 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := readKeySet([]byte(`{"keys":[` + strings.Repeat("{},", maxSetKeys) + `{}]}`)); err == nil {
+		t.Error("a set with too many keys was taken")
+	}
+}
+
+func TestPick(t *testing.T) {
+	s := must(readKeySet([]byte(jwks(
+		jwk("rsa", rsaKey(), map[string]any{"alg": "RS256"}), jwk("ec", ecKey(), nil), jwk("", edKey(), nil), jwk("other", rsaOther(), nil),
+	))))
+	for _, c := range []struct {
+		kid, alg string
+		key      any
+		err      error
+	}{
+		{"rsa", "RS256", &rsaKey().PublicKey, nil},
+		{"other", "PS256", &rsaOther().PublicKey, nil},
+		{"ec", "ES256", &ecKey().PublicKey, nil},
+		{"", "EdDSA", edKey().Public(), nil},
+		{"", "ES256", &ecKey().PublicKey, nil}, // the only one that it can be
+		{"", "PS256", &rsaOther().PublicKey, nil},
+		{"", "RS256", nil, errAmbiguous},
+		{"", "ES384", nil, errNotInSet},
+		{"rsa", "RS384", nil, errMisfit}, // the key is for another
+		{"rsa", "ES256", nil, errMisfit},
+		{"ec", "ES384", nil, errMisfit}, // not its curve
+		{"EC", "ES256", nil, errNotInSet},
+		{"gone", "ES256", nil, errNotInSet},
+	} {
+		key, err := s.pick(c.kid, c.alg)
+		if err != c.err { //nolint:errorlint // pick returns these very values.
+			t.Errorf("%q %s: %v, want %v", c.kid, c.alg, err, c.err)
+		}
+		if err == nil && !bytes.Equal(publicBytes(key), publicBytes(c.key)) {
+			t.Errorf("%q %s: another key", c.kid, c.alg)
+		}
+	}
+}
+
+func publicBytes(key any) []byte { return must(x509.MarshalPKIXPublicKey(key)) }

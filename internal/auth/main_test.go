@@ -1,0 +1,270 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	appA = "0123456789abcdef0123456789abcdef"
+	appB = "fedcba9876543210fedcba9876543210"
+
+	secretA = "the secret of project A, of 32 bytes or more"
+	secretB = "the secret of project B, of 32 bytes or more"
+)
+
+// Keys that are slow to make are made once.
+var (
+	rsaKey   = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
+	rsaOther = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) })
+	rsaWeak  = sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 1024)) })
+	ecKey    = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
+	ecOther  = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
+	ec384    = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)) })
+	ec224    = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader)) })
+	edKey    = sync.OnceValue(func() ed25519.PrivateKey { _, k, err := ed25519.GenerateKey(rand.Reader); return must(k, err) })
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// publicPEM is the public half of a key.
+func publicPEM(key crypto.Signer) string {
+	der := must(x509.MarshalPKIXPublicKey(key.Public()))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+// claimsWith are good claims with some put in; nil takes one out.
+func claimsWith(extra map[string]any) jwt.MapClaims {
+	c := jwt.MapClaims{"sub": "ana", "exp": time.Now().Add(time.Hour).Unix(), "app": appA}
+	maps.Copy(c, extra)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	return c
+}
+
+// sign makes a credential. kid may be empty.
+func sign(alg, kid string, key any, claims jwt.MapClaims) string {
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
+	if kid != "" {
+		t.Header["kid"] = kid
+	}
+	return must(t.SignedString(key))
+}
+
+// signText makes a credential of a header and claims as they are.
+func signText(header, claims string) string {
+	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	return text + "." + base64.RawURLEncoding.EncodeToString(must(jwt.SigningMethodHS256.Sign(text, []byte(secretA))))
+}
+
+// stand is a Verifier with what it writes.
+type stand struct {
+	*Verifier
+	registry *prometheus.Registry
+	log      *logBuffer
+}
+
+func newStand(t testing.TB, c Config) *stand {
+	t.Helper()
+	s := &stand{registry: prometheus.NewRegistry(), log: &logBuffer{}}
+	c.Registerer = s.registry
+	c.Logger = slog.New(slog.NewTextHandler(s.log, nil))
+	v, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Verifier = v
+	return s
+}
+
+// one is the Config of a service with project A alone.
+func one(k Keys) Config { return Config{Projects: []Project{{App: appA, Keys: k}}} }
+
+// run runs the Verifier until the returned function is called, or the test ends.
+func (s *stand) run(t testing.TB) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// refusal is why err is one.
+func refusal(t testing.TB, err error) *RefusedError {
+	t.Helper()
+	r, ok := errors.AsType[*RefusedError](err)
+	if !ok {
+		t.Fatalf("have %v, want a RefusedError", err)
+	}
+	return r
+}
+
+// refuses expects a refusal for that reason, counted and with the answer that
+// belongs to it, and returns its detail.
+func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail string) {
+	t.Helper()
+	before := s.count(string(why))
+	c, err := s.Verify(credential)
+	r := refusal(t, err)
+	if r.Reason != why {
+		t.Fatalf("have reason %s (%s), want %s", r.Reason, r.Detail, why)
+	}
+	if c.App != "" || c.Admin || c.Subject != "" {
+		t.Fatalf("a refusal comes with %+v", c)
+	}
+	told, ok := errors.AsType[*session.Error](err)
+	want := session.CodeUnauthenticated
+	if why == ReasonKeysUnavailable {
+		want = session.CodeUnavailable
+	}
+	if !ok || told.Code != want {
+		t.Fatalf("callers are told %v, want code %s", told, want)
+	}
+	if n := s.count(string(why)); n != before+1 {
+		t.Fatalf("%s counted %v times", why, n-before)
+	}
+	return r.Detail
+}
+
+func (s *stand) takes(t testing.TB, credential string) session.Caller {
+	t.Helper()
+	c, err := s.Verify(credential)
+	if err != nil {
+		r := refusal(t, err)
+		t.Fatalf("refused: %s (%s)", r.Reason, r.Detail)
+	}
+	return c
+}
+
+// count is refresher_credentials_total of an outcome.
+func (s *stand) count(outcome string) float64 {
+	if outcome == "ok" {
+		return testutil.ToFloat64(s.metrics.ok)
+	}
+	return testutil.ToFloat64(s.metrics.refused[Reason(outcome)])
+}
+
+// jwk is the public half of a key as it stands in a key set, with some members put
+// in; nil takes one out.
+func jwk(kid string, key crypto.Signer, extra map[string]any) map[string]any {
+	b64 := base64.RawURLEncoding.EncodeToString
+	m := map[string]any{"kid": kid}
+	switch k := key.Public().(type) {
+	case *rsa.PublicKey:
+		m["kty"], m["n"], m["e"] = "RSA", b64(k.N.Bytes()), "AQAB"
+	case *ecdsa.PublicKey:
+		point := must(k.Bytes())
+		half := len(point) / 2
+		m["kty"], m["crv"], m["x"], m["y"] = "EC", k.Params().Name, b64(point[1:1+half]), b64(point[1+half:])
+	case ed25519.PublicKey:
+		m["kty"], m["crv"], m["x"] = "OKP", "Ed25519", b64(k)
+	}
+	maps.Copy(m, extra)
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
+	return m
+}
+
+func jwks(keys ...map[string]any) string {
+	if keys == nil {
+		keys = []map[string]any{}
+	}
+	return string(must(json.Marshal(map[string]any{"keys": keys})))
+}
+
+// endpoint is a key set that is not on any network. It is safe for concurrent use.
+type endpoint struct {
+	mu      sync.Mutex
+	body    string // guarded by mu; empty: it does not answer
+	fetches int    // guarded by mu
+	delay   time.Duration
+}
+
+func (e *endpoint) set(body string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.body = body
+}
+
+func (e *endpoint) fetched() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fetches
+}
+
+func (e *endpoint) RoundTrip(q *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(e.delay):
+	case <-q.Context().Done():
+		return nil, q.Context().Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fetches++
+	if e.body == "" {
+		return nil, errors.New("connection refused")
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(e.body)), Request: q}, nil
+}
+
+// withSet is the Config of project A with the key set of e.
+func withSet(e *endpoint) Config {
+	c := one(Keys{JWKSURL: "https://login.example.com/keys?hidden=1"})
+	c.HTTPClient = &http.Client{Transport: e}
+	return c
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

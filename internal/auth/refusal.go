@@ -1,0 +1,83 @@
+package auth
+
+import "refresher/internal/session"
+
+// Reason is why a credential was refused: a word for the log and a label. The set
+// is fixed.
+type Reason string
+
+const (
+	// ReasonMissing: there is none.
+	ReasonMissing Reason = "missing"
+	// ReasonTooLong: it is longer than MaxCredential.
+	ReasonTooLong Reason = "too_long"
+	// ReasonMalformed: it is no JWT.
+	ReasonMalformed Reason = "malformed"
+	// ReasonCriticalHeader: its header asks for an extension to be understood.
+	ReasonCriticalHeader Reason = "critical_header"
+	// ReasonAlgorithm: the project has no key for its algorithm.
+	ReasonAlgorithm Reason = "algorithm"
+	// ReasonUnknownKey: it names a key that the project's key set does not have.
+	ReasonUnknownKey Reason = "unknown_key"
+	// ReasonKeysUnavailable: its key cannot be looked up now.
+	ReasonKeysUnavailable Reason = "keys_unavailable"
+	// ReasonSignature: none of the keys has signed it.
+	ReasonSignature Reason = "signature"
+	// ReasonApp: it names no project, or none that is here.
+	ReasonApp Reason = "app"
+	// ReasonClaims: a claim is not what it should be.
+	ReasonClaims Reason = "claims"
+	// ReasonNoExpiry: it never ends.
+	ReasonNoExpiry Reason = "no_expiry"
+	// ReasonExpired: its end (exp) is past.
+	ReasonExpired Reason = "expired"
+	// ReasonNotYetValid: its begin (nbf) is ahead.
+	ReasonNotYetValid Reason = "not_yet_valid"
+	// ReasonIssuedAhead: it is from the future (iat).
+	ReasonIssuedAhead Reason = "issued_ahead"
+	// ReasonAudience: it is for somebody else (aud).
+	ReasonAudience Reason = "audience"
+)
+
+// reasons are all of them.
+var reasons = []Reason{
+	ReasonMissing, ReasonTooLong, ReasonMalformed, ReasonCriticalHeader, ReasonAlgorithm, ReasonUnknownKey,
+	ReasonKeysUnavailable, ReasonSignature, ReasonApp, ReasonClaims, ReasonNoExpiry, ReasonExpired,
+	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience,
+}
+
+// What callers are told.
+var (
+	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
+	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
+	errAway    = session.Errorf(session.CodeUnavailable, "credentials cannot be checked just now; try again")
+)
+
+// RefusedError is why a credential was not taken. It wraps the *session.Error that the
+// caller may see, and reads like that; the rest is for the log.
+type RefusedError struct {
+	Reason Reason
+	// Detail says which part is at fault; may be empty. It repeats nothing of the
+	// credential.
+	Detail string
+
+	kid string // the id of the key that it names, as it came; may be empty
+}
+
+func (r *RefusedError) Error() string { return r.answer().Error() }
+
+// Unwrap returns what the caller may see.
+func (r *RefusedError) Unwrap() error { return r.answer() }
+
+func (r *RefusedError) answer() *session.Error {
+	switch r.Reason {
+	case ReasonMissing:
+		return errMissing
+	case ReasonKeysUnavailable:
+		return errAway
+	default:
+		return errRefused
+	}
+}
+
+func refuse(why Reason, detail string) error { return &RefusedError{Reason: why, Detail: detail} }

@@ -1,4 +1,4 @@
-// Package agora mints, parses and checks Agora's access tokens. It is the
+// Package agora mints, parses, checks and explains Agora's access tokens. It is the
 // only package that imports Agora's Go module, and it does no I/O: the caller
 // brings the identity, the times and the App Certificate, and gets text.
 //

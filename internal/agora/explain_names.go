@@ -1,0 +1,124 @@
+package agora
+
+import (
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+// leftToAgora is the user of an RTC client that lets Agora choose its uid.
+const leftToAgora = "0"
+
+// names compares whom a token is for with who has it. It returns the holder to
+// check the signature with, and whether that can be done: a 006 token signs
+// names that it doesn't hold.
+func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
+	if t.Version == V006 {
+		return e.names006(t, s)
+	}
+	if s.Type == ServiceRTC && s.Channel != e.use.Channel {
+		switch {
+		case s.Channel == "*":
+			e.warn(FindingAnyChannel, `for the channel "*": Agora's wildcard for all channels, if that was meant`)
+		case e.use.Channel != "":
+			e.fail(FindingChannel, "110 invalid token: it is for channel %q, not %q%s", cut(s.Channel), cut(e.use.Channel), nearly(s.Channel, e.use.Channel))
+		}
+	}
+	e.user(s)
+	return Holder{}, true
+}
+
+// user compares the users of a 007 token. An empty one is any RTC user, or the
+// Chat application.
+func (e *examination) user(s *Service) {
+	want := e.use.User
+	switch {
+	case s.Type == ServiceRTC && s.User == leftToAgora:
+		e.literalZero(want)
+	case want == "" || s.User == "" || want == s.User:
+	case s.Type == ServiceRTC && want == leftToAgora:
+		e.fail(FindingUser, "110 invalid token: it is for user %q, and a client that joins with uid 0 is given another; join as %[1]q, or make a token for uid 0", cut(s.User))
+	default:
+		e.fail(FindingUser, "110 invalid token: it is for user %q, not %q%s", cut(s.User), cut(want), nearly(s.User, want))
+	}
+}
+
+// literalZero speaks of a token for the user "0", as a widespread token server
+// makes it of uid 0. For any user the name would have to be empty.
+func (e *examination) literalZero(want string) {
+	const text = `it is for a user named "0", not for any user as a token for uid 0 would be; its maker wrote the uid out`
+	if want == "" {
+		e.warn(FindingLiteralZero, "%s", text)
+		return
+	}
+	e.fail(FindingLiteralZero, "110 invalid token: %s", text)
+}
+
+// names006 compares names by the checksums that a 006 token has of them.
+func (e *examination) names006(t *Token, s *Service) (holder Holder, known bool) {
+	channel, user := e.use.Channel, e.use.User
+	if s.Type == ServiceRTM {
+		switch {
+		case user == "":
+			e.unnamed("user id")
+			return Holder{}, false
+		case sum(user) != t.Checksums.Channel:
+			e.fail(FindingUser, "110 invalid token: it is for another user than %q: the checksum in it does not fit", cut(user))
+			return Holder{}, false
+		}
+		return Holder{User: user}, true
+	}
+	known = true
+	switch {
+	case channel == "":
+		known = false
+	case sum(channel) != t.Checksums.Channel:
+		e.fail(FindingChannel, "110 invalid token: it is for another channel than %q: the checksum in it does not fit", cut(channel))
+		known = false
+	}
+	switch {
+	case t.Checksums.User == 0: // any user
+		user = ""
+	case t.Checksums.User == sum(leftToAgora):
+		e.literalZero(user)
+		user = leftToAgora
+	case user == "":
+		known = false
+	case sum(user) != t.Checksums.User:
+		e.fail(FindingUser, "110 invalid token: it is for another user than %q: the checksum in it does not fit", cut(user))
+		known = false
+	}
+	if !known {
+		if !e.failed() {
+			e.unnamed("channel and user")
+		}
+		return Holder{}, false
+	}
+	return Holder{Channel: channel, User: user}, true
+}
+
+func (e *examination) unnamed(what string) {
+	e.warn(FindingUnverified, "signature not checked: a 006 token signs names that it does not hold; give the %s that it is for", what)
+}
+
+func sum(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
+
+// nearly says in what two names differ, when they look the same or are the
+// same number.
+func nearly(a, b string) string {
+	switch {
+	case strings.TrimSpace(a) == strings.TrimSpace(b):
+		return ": white space differs"
+	case strings.EqualFold(a, b):
+		return ": upper and lower case differ"
+	case sameUID(a, b) || sameUID(b, a):
+		return ": the same 32 bits, once read as a signed number; uids are unsigned"
+	}
+	return ""
+}
+
+// sameUID reports whether the negative number a has the bits of the uid b.
+func sameUID(a, b string) bool {
+	n, err := strconv.ParseInt(a, 10, 32)
+	return err == nil && n < 0 && strconv.FormatUint(uint64(uint32(n)), 10) == b
+}

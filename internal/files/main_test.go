@@ -1,0 +1,148 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// setup is a Watcher that runs, and what it has to do with. It lives in a
+// bubble.
+type setup struct {
+	*Watcher
+	t        *testing.T
+	dir      string
+	registry *prometheus.Registry
+	log      *log
+}
+
+func newSetup(t *testing.T) *setup {
+	t.Helper()
+	s := &setup{t: t, dir: t.TempDir(), registry: prometheus.NewRegistry(), log: new(log)}
+	w, err := New(Config{Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Watcher = w
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := w.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-stopped
+	})
+	return s
+}
+
+// bubble runs a test with a setup in a bubble.
+func bubble(t *testing.T, test func(s *setup)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(newSetup(t)) })
+}
+
+func (s *setup) path(name string) string { return filepath.Join(s.dir, name) }
+
+// write writes a file in place.
+func (s *setup) write(name, content string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// rename puts a file in the place of another.
+func (s *setup) rename(from, to string) {
+	s.t.Helper()
+	if err := os.Rename(s.path(from), s.path(to)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *setup) remove(name string) {
+	s.t.Helper()
+	if err := os.Remove(s.path(name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *setup) link(target, name string) {
+	s.t.Helper()
+	if err := os.Symlink(target, s.path(name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// pass lets the Watcher look once.
+func (s *setup) pass() {
+	time.Sleep(defaultInterval) // bubble
+	synctest.Wait()
+}
+
+// gauge reads a metric.
+func (s *setup) gauge(name string) float64 {
+	s.t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// wantLog checks what was logged since the last call: a line for each text, in
+// that order.
+func (s *setup) wantLog(texts ...string) {
+	s.t.Helper()
+	lines := s.log.take()
+	ok := len(lines) == len(texts)
+	for i := 0; ok && i < len(lines); i++ {
+		ok = strings.Contains(lines[i], texts[i])
+	}
+	if !ok {
+		s.t.Errorf("logged %q, want %q", lines, texts)
+	}
+}
+
+// log collects lines.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) take() (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		lines = append(lines, line)
+	}
+	l.text.Reset()
+	return lines
+}

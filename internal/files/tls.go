@@ -1,0 +1,51 @@
+package files
+
+import (
+	"crypto/tls"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// expiresSoon is how long before its end a certificate is worth a warning.
+const expiresSoon = 14 * 24 * time.Hour
+
+// TLS returns a server's configuration with the certificate chain and the
+// private key of two files in PEM, which w follows from then on: a handshake
+// gets what they held last, when the two fitted together. TLS 1.2 is the least
+// that it speaks. A certificate that is about to end is warned about when it is
+// loaded, and its end is in the gauge refresher_tls_certificate_expires_seconds.
+// Call it once for a Watcher's Registerer; what serves several ports can be
+// shared, as usual.
+func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
+	expires := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_tls_certificate_expires_seconds",
+		Help: "When the TLS certificate in use ends (NotAfter), in Unix seconds.",
+	})
+	var current atomic.Pointer[tls.Certificate]
+	load := func(contents [][]byte) error {
+		pair, err := tls.X509KeyPair(contents[0], contents[1])
+		if err != nil {
+			return fmt.Errorf("certificate %s and key %s: %w", certFile, keyFile, err)
+		}
+		current.Store(&pair)
+		end := pair.Leaf.NotAfter
+		expires.Set(float64(end.Unix()))
+		if left := time.Until(end); left < expiresSoon {
+			w.config.Logger.Warn("TLS certificate ends soon, or has ended", "files", certFile, "not_after", end.UTC(), "left_hours", int(left.Hours()))
+		}
+		return nil
+	}
+	if err := w.Follow(load, certFile, keyFile); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	if err := w.config.Registerer.Register(expires); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },
+	}, nil
+}

@@ -1,0 +1,220 @@
+package files
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	defaultInterval = 5 * time.Second
+	// maxSize is the largest file that is read; bytes.
+	maxSize = 1 << 20
+)
+
+// Config is what a Watcher needs. Logger and Registerer are required.
+type Config struct {
+	// Interval is how often files are looked at. Zero means 5 s.
+	Interval   time.Duration
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Watcher follows files. It is safe for concurrent use.
+type Watcher struct {
+	config Config
+	broken prometheus.Gauge
+	wake   chan struct{} // asks Run to look now
+
+	mu       sync.Mutex
+	followed []*group // guarded by mu
+}
+
+// New makes a Watcher, which looks at its files once Run is called.
+func New(c Config) (*Watcher, error) {
+	if c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("files: Logger and Registerer are required")
+	}
+	if c.Interval < 0 {
+		return nil, errors.New("files: Interval: want 0 (the default) or more")
+	}
+	if c.Interval == 0 {
+		c.Interval = defaultInterval
+	}
+	w := &Watcher{config: c, wake: make(chan struct{}, 1)}
+	w.broken = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_files_broken",
+		Help: "Followed files, or pairs of them, that are gone, unreadable or refused, so that what they held before is still in use.",
+	})
+	if err := c.Registerer.Register(w.broken); err != nil {
+		return nil, fmt.Errorf("files: %w", err)
+	}
+	return w, nil
+}
+
+// Follow reads files and calls apply with their contents, in the order of
+// paths; and again, from Run, whenever one of them has changed. What apply
+// refuses by an error counts as not there: apply must go on with what it had.
+// The first time that error, or one of reading, is Follow's, and the files are
+// not followed. apply keeps contents if it likes, must not call the Watcher,
+// and names no secret in its error.
+func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	g := &group{paths: paths, apply: apply}
+	if _, err := g.look(); err != nil {
+		return err
+	}
+	w.followed = append(w.followed, g)
+	return nil
+}
+
+// Reload has Run look at all files now, try again what was refused, and log
+// what came of it. It returns at once.
+func (w *Watcher) Reload() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // Run is about to look
+	}
+}
+
+// Run looks at the files until ctx is done, and returns nil.
+func (w *Watcher) Run(ctx context.Context) error {
+	ticker := time.NewTicker(w.config.Interval)
+	defer ticker.Stop()
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+			asked = true
+		case <-ticker.C:
+		}
+		w.look(asked)
+	}
+}
+
+// look sees to all files. asked says that somebody waits for an answer in the
+// log.
+func (w *Watcher) look(asked bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	broken := 0
+	for _, g := range w.followed {
+		if asked {
+			g.tried = sum{}
+		}
+		changed, err := g.look()
+		w.log(g, asked, changed, err)
+		g.failure = ""
+		if err != nil {
+			g.failure = err.Error()
+			broken++
+		}
+	}
+	w.broken.Set(float64(broken))
+}
+
+// log says what is new of a group, whose failure is still the one before.
+func (w *Watcher) log(g *group, asked, changed bool, err error) {
+	logger := w.config.Logger.With("files", strings.Join(g.paths, ", "))
+	switch {
+	case err != nil && (asked || err.Error() != g.failure):
+		logger.Error("file can't be used; what it held before stays in use", "error", err)
+	case err != nil: // known
+	case changed:
+		logger.Info("file has changed and was read again")
+	case g.failure != "":
+		logger.Info("file is as before again")
+	case asked:
+		logger.Info("file is unchanged")
+	}
+}
+
+// group is files that belong together.
+type group struct {
+	paths []string
+	apply func([][]byte) error
+
+	used    sum    // of what apply took last
+	tried   sum    // of what it was asked to take last
+	refusal error  // what it said to that
+	failure string // what was wrong at the last look, or empty
+}
+
+// sum stands for the contents of a group. The zero one stands for none.
+type sum [sha256.Size]byte
+
+// look reads the files and hands them on if they are new. What was refused is
+// not tried again.
+func (g *group) look() (changed bool, err error) {
+	contents := make([][]byte, len(g.paths))
+	for i, path := range g.paths {
+		if contents[i], err = read(path); err != nil {
+			return false, err
+		}
+	}
+	switch now := sumOf(contents); now {
+	case g.used:
+		return false, nil
+	case g.tried:
+		return false, g.refusal
+	default:
+		g.tried, g.refusal = now, g.apply(contents)
+		if g.refusal == nil {
+			g.used = now
+		}
+		return g.refusal == nil, g.refusal
+	}
+}
+
+// read reads a file of some size but not too much.
+func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would have nobody to write, and wait for it
+		return nil, fmt.Errorf("%s: want a regular file", path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(content) == 0: // as when it is just being written
+		return nil, fmt.Errorf("%s: is empty", path)
+	case len(content) > maxSize:
+		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxSize)
+	}
+	return content, nil
+}
+
+// sumOf includes the lengths, so that nothing can move from one file to the
+// next unseen.
+func sumOf(contents [][]byte) (s sum) {
+	h := sha256.New()
+	for _, content := range contents {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(content)))
+		h.Write(size[:])
+		h.Write(content)
+	}
+	h.Sum(s[:0])
+	return s
+}

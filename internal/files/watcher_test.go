@@ -1,0 +1,326 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	readAgain = "file has changed and was read again"
+	notUsed   = "file can't be used"
+	asBefore  = "file is as before again"
+	unchanged = "file is unchanged"
+)
+
+// follower notes what it is handed, and refuses what says so.
+type follower struct {
+	mu      sync.Mutex
+	got     []string // guarded by mu
+	offered int      // guarded by mu
+}
+
+func (f *follower) apply(contents [][]byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.offered++
+	text := string(slices.Concat(contents...))
+	if strings.HasPrefix(text, "bad") {
+		return fmt.Errorf("this is %s", text)
+	}
+	f.got = append(f.got, text)
+	return nil
+}
+
+// wantGot checks all that f was handed up to now.
+func (s *setup) wantGot(f *follower, want ...string) {
+	s.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Equal(f.got, want) {
+		s.t.Errorf("got %q, want %q", f.got, want)
+	}
+}
+
+func (s *setup) wantOffered(f *follower, want int) {
+	s.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.offered != want {
+		s.t.Errorf("offered %d times, want %d", f.offered, want)
+	}
+}
+
+func (s *setup) wantBroken(want float64) {
+	s.t.Helper()
+	if got := s.gauge("refresher_files_broken"); got != want {
+		s.t.Errorf("%v files broken, want %v", got, want)
+	}
+}
+
+func TestNewRefusals(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	logger := slog.New(slog.DiscardHandler)
+	for name, c := range map[string]Config{
+		"no logger":     {Registerer: registry},
+		"no registerer": {Logger: logger},
+		"negative":      {Interval: -1, Logger: logger, Registerer: registry},
+	} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := New(Config{Logger: logger, Registerer: registry}); err != nil {
+		t.Error(err)
+	}
+	if _, err := New(Config{Logger: logger, Registerer: registry}); err == nil {
+		t.Error("a second one: accepted")
+	}
+}
+
+func TestFollowRefusals(t *testing.T) {
+	bubble(t, func(s *setup) {
+		s.write("good", "one")
+		s.write("empty", "")
+		s.write("bad", "bad")
+		s.write("largest", strings.Repeat("x", maxSize))
+		s.write("larger", strings.Repeat("x", maxSize+1))
+		for name, want := range map[string]string{
+			"good":    "",
+			"largest": "",
+			"larger":  "want 1048576 bytes at most",
+			"empty":   "is empty",
+			"missing": "no such file",
+			"bad":     "this is bad",
+			".":       "want a regular file",
+		} {
+			err := s.Follow(new(follower).apply, s.path("good"), s.path(name))
+			if name == "bad" {
+				err = s.Follow(new(follower).apply, s.path("bad"))
+			}
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+		if err := s.Follow(new(follower).apply, os.DevNull); err == nil || !strings.Contains(err.Error(), "want a regular file") {
+			t.Errorf("a device: %v", err)
+		}
+		// What was refused is not followed.
+		s.pass()
+		s.wantLog()
+		s.wantBroken(0)
+	})
+}
+
+func TestFollow(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f follower
+		s.write("a", "one")
+		if err := s.Follow(f.apply, s.path("a")); err != nil {
+			t.Fatal(err)
+		}
+		s.wantGot(&f, "one")
+		s.pass()
+		s.wantGot(&f, "one")
+
+		s.write("a", "two")
+		time.Sleep(defaultInterval - time.Nanosecond) // bubble
+		synctest.Wait()
+		s.wantGot(&f, "one")
+		time.Sleep(time.Nanosecond) // bubble
+		synctest.Wait()
+		s.wantGot(&f, "one", "two")
+		s.wantLog(readAgain)
+
+		s.write("b", "three")
+		s.rename("b", "a")
+		s.pass()
+		s.wantGot(&f, "one", "two", "three")
+
+		s.write("a", "three") // the same
+		s.pass()
+		s.wantGot(&f, "one", "two", "three")
+		s.wantLog(readAgain)
+		s.wantBroken(0)
+	})
+}
+
+// TestKubernetes swaps a file as a mounted Secret is: the file is a link
+// through ..data, which is a link that is renamed over.
+func TestKubernetes(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f follower
+		for _, version := range []string{"..1", "..2"} {
+			if err := os.Mkdir(s.path(version), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s.write(version+"/key", "of "+version)
+		}
+		s.link("..1", "..data")
+		s.link("..data/key", "key")
+		if err := s.Follow(f.apply, s.path("key")); err != nil {
+			t.Fatal(err)
+		}
+		s.link("..2", "..data_tmp")
+		s.rename("..data_tmp", "..data")
+		if err := os.RemoveAll(s.path("..1")); err != nil {
+			t.Fatal(err)
+		}
+		s.pass()
+		s.wantGot(&f, "of ..1", "of ..2")
+		s.wantLog(readAgain)
+	})
+}
+
+// TestGone: the last good content stays, and the log has one line for the
+// whole time.
+func TestGone(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f, other follower
+		s.write("a", "one")
+		s.write("b", "other")
+		for name, f := range map[string]*follower{"a": &f, "b": &other} {
+			if err := s.Follow(f.apply, s.path(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.remove("a")
+		for range 3 {
+			s.pass()
+			s.wantBroken(1)
+		}
+		s.wantLog(notUsed)
+		s.write("b", "still followed")
+		s.pass()
+		s.wantGot(&other, "other", "still followed")
+		s.wantLog(readAgain)
+
+		s.write("a", "one")
+		s.pass()
+		s.wantGot(&f, "one")
+		s.wantLog(asBefore)
+		s.wantBroken(0)
+
+		s.write("a", "")
+		s.pass()
+		s.wantLog("is empty")
+		s.write("a", "two")
+		s.pass()
+		s.wantGot(&f, "one", "two")
+		s.wantLog(readAgain)
+		s.wantBroken(0)
+	})
+}
+
+// TestRefused: what is refused is offered once, and logged once.
+func TestRefused(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f follower
+		s.write("a", "one")
+		if err := s.Follow(f.apply, s.path("a")); err != nil {
+			t.Fatal(err)
+		}
+		s.write("a", "bad")
+		for range 3 {
+			s.pass()
+			s.wantBroken(1)
+		}
+		s.wantLog("this is bad")
+		s.wantOffered(&f, 2)
+
+		s.write("a", "bad too")
+		s.pass()
+		s.pass()
+		s.wantLog("this is bad too")
+		s.remove("a")
+		s.pass()
+		s.wantLog("no such file")
+		s.write("a", "bad too")
+		s.pass()
+		s.wantLog("this is bad too")
+		s.wantOffered(&f, 3)
+
+		s.write("a", "one")
+		s.pass()
+		s.wantLog(asBefore)
+		s.wantGot(&f, "one")
+		s.wantBroken(0)
+	})
+}
+
+func TestReload(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f follower
+		refuse := errors.New("not yet")
+		s.write("a", "one")
+		s.write("b", "any")
+		if err := s.Follow(f.apply, s.path("a")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Follow(func(contents [][]byte) error {
+			if string(contents[0]) == "any" {
+				return nil
+			}
+			return refuse
+		}, s.path("b")); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		reload := func() {
+			s.Reload()
+			s.Reload()
+			synctest.Wait()
+		}
+		reload()
+		s.log.take() // once or twice, for each
+		s.write("a", "two")
+		s.write("b", "more")
+		s.Reload()
+		synctest.Wait()
+		s.wantGot(&f, "one", "two")
+		s.wantLog(readAgain, notUsed)
+
+		s.Reload() // the answer is given again
+		synctest.Wait()
+		s.wantLog(unchanged, notUsed)
+
+		refuse = nil // and the question asked again
+		s.Reload()
+		synctest.Wait()
+		s.wantLog(unchanged, readAgain)
+		if time.Since(start) != 0 {
+			t.Error("waited for the next look")
+		}
+	})
+}
+
+// TestTogether: files are told apart, and offered together.
+func TestTogether(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var got [][]byte
+		s.write("a", "12")
+		s.write("b", "3")
+		if err := s.Follow(func(contents [][]byte) error {
+			got = contents
+			return nil
+		}, s.path("a"), s.path("b")); err != nil {
+			t.Fatal(err)
+		}
+		s.write("a", "1")
+		s.write("b", "23")
+		s.pass()
+		if len(got) != 2 || string(got[0]) != "1" || string(got[1]) != "23" {
+			t.Errorf("got %q", got)
+		}
+		s.wantLog(readAgain)
+	})
+}

@@ -19,15 +19,16 @@ var ErrForeign = errors.New("the record was written by a newer release")
 // key of the one that would have been forgotten first then opens it again.
 const maxGraves = 1_000_000 / Shards
 
-// Memory is the embedded store: that of a node which has no Redis, and of the
-// tests. Several nodes of one process can share it. It is safe for concurrent
-// use.
+// Memory is the embedded store, and a Lister and a Board: that of a node which has
+// no Redis, and of the tests. Several nodes of one process can share it. It is safe
+// for concurrent use.
 type Memory struct {
 	now    func() time.Time
 	mu     sync.Mutex
 	shards [Shards]memoryShard                   // guarded by mu
 	leases map[string]time.Time                  // guarded by mu; until when, by node
 	watch  map[string]map[*func(string)]struct{} // guarded by mu, by node
+	board  memoryBoard
 }
 
 type memoryShard struct {
@@ -48,6 +49,7 @@ func NewMemory(now func() time.Time) *Memory {
 	for i := range m.shards {
 		m.shards[i].reset("1")
 	}
+	m.board.reset()
 	return m
 }
 
@@ -62,6 +64,7 @@ func (s *memoryShard) reset(generation string) {
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.board.lose()
 	clear(m.leases)
 	for i := range m.shards {
 		m.shards[i].reset(m.shards[i].generation + "1")
@@ -104,7 +107,7 @@ func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
 	r.DueMs = m.now().Add(Lease).UnixMilli()
 	s.records[g.Session], s.due[g.Session] = r, r.DueMs
 	m.notify(old.Node, g.Node, g.Session)
-	return Held{Epoch: r.Epoch, Record: old, Known: true}, nil
+	return Held{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
 // Refusal is why a key of this epoch does not open the session any more: a
@@ -156,7 +159,7 @@ func (m *Memory) save(r *Record) Outcome {
 	case r.Buried():
 		s.bury(*r)
 	default:
-		s.records[r.Session], s.due[r.Session] = *r, r.DueMs
+		s.records[r.Session], s.due[r.Session] = r.clone(), r.DueMs
 	}
 	return Outcome{Verdict: Saved}
 }
@@ -240,7 +243,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 		m.notify(r.Node, node, id)
 		r.Node = node
 		s.records[id] = r
-		claimed = append(claimed, r)
+		claimed = append(claimed, r.clone())
 	}
 	return claimed
 }

@@ -61,6 +61,24 @@ type Record struct {
 	Told Told
 }
 
+// clone is a record that shares nothing with r.
+func (r *Record) clone() Record {
+	c := *r
+	if rtc := r.Identity.RTC; rtc != nil {
+		rtc := *rtc
+		c.Identity.RTC = &rtc
+	}
+	if rtm := r.Identity.RTM; rtm != nil {
+		rtm := *rtm
+		c.Identity.RTM = &rtm
+	}
+	if chat := r.Identity.Chat; chat != nil {
+		chat := *chat
+		c.Identity.Chat = &chat
+	}
+	return c
+}
+
 // Told is a set of announcements that were delivered.
 type Told uint8
 

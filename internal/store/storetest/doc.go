@@ -1,12 +1,13 @@
-// Package storetest is what every store must pass: Conformance, which checks one
-// by one what package store says, and Model, which plays arbitrary histories to
-// a store and to store.Memory and wants the same answers of both.
+// Package storetest is what every store must pass, with its listing and its board:
+// Conformance, which checks one by one what package store says, and Model, which
+// plays arbitrary histories to a store and to store.Memory and wants the same
+// answers of both.
 //
 // A store under test takes the time from the clock that it is opened with. The
 // clock stands still but for when a test moves it, by whole milliseconds, and
 // starts in a year that no server's own clock shows. A store may have its graves
-// expire by real time as well, if it reckons from now: the suite makes none that
-// lasts under a minute, and is done with it sooner.
+// expire by real time as well, and orders, if it reckons from now: the suite makes
+// none that last under a minute, and is done with them sooner.
 //
 // What is not tested, because stores may differ: the same session twice in one
 // Save, the order of notices across shards, whether a claim is noticed, and the
@@ -21,9 +22,15 @@ import (
 	"refresher/internal/store"
 )
 
-// Store is what is tested: what the scheduler wants of a store. Its methods are
-// safe for concurrent use.
+// Store is what is tested. Its methods are safe for concurrent use.
 type Store interface {
+	Sessions
+	store.Lister
+	store.Board
+}
+
+// Sessions is what the scheduler wants of a store.
+type Sessions interface {
 	// Grip makes a node the owner of a session that it was shown the key
 	// to. A *session.EndedError says that the key is no good any more.
 	Grip(ctx context.Context, g store.Grip) (store.Held, error)
@@ -61,6 +68,8 @@ func Conformance(t *testing.T, open Open) {
 		{"Sweep", sweepChecks},
 		{"Claim", claimChecks},
 		{"Watch", watchChecks},
+		{"List", listChecks},
+		{"Board", boardChecks},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.checks {

@@ -41,6 +41,7 @@ type history struct {
 	oracle, subject Store
 	sessions        []session.Key           // what does not change of them
 	generations     [2][store.Shards]string // of the oracle and the subject
+	versions        [2]string               // of their boards
 }
 
 // modelSessions are three of one shard, two of another, and one by itself. Some
@@ -50,9 +51,9 @@ func modelSessions(c *clock) []session.Key {
 	keys := make([]session.Key, len(all))
 	for i, id := range all {
 		keys[i] = session.Key{
-			Session: id, App: "app",
-			Identity: session.Identity{RTC: &session.RTC{Channel: "room", Account: "user of " + id, Role: session.Role(i % 2)}, Chat: &session.Chat{UserID: id}},
-			Terms:    session.Terms{TTL: time.Hour, Until: c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2]).Unix()},
+			Session: id, App: "app", Subject: []string{"ana", "", "{b o}"}[i%3],
+			Identity: session.Identity{RTC: &session.RTC{Channel: "room", Account: "user of " + id}, Chat: &session.Chat{UserID: id}},
+			Terms:    session.Terms{TTL: time.Hour, Until: c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2]).Unix(), MayPublish: i%2 == 0},
 		}
 	}
 	return keys
@@ -79,14 +80,22 @@ func (h *history) Save(t *rapid.T) {
 func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 	now := h.clock.now()
 	key.Epoch = rapid.Uint64Range(8, 11).Draw(t, "epoch")
+	key.Identity.RTC = &session.RTC{
+		Channel: key.Identity.RTC.Channel, Account: key.Identity.RTC.Account,
+		Role: rapid.SampledFrom([]session.Role{session.Subscriber, session.Publisher}).Draw(t, "role"),
+	}
 	flags := rapid.IntRange(0, 31).Draw(t, "flags")
 	seq := rapid.Uint64Range(1, 12).Draw(t, "seq")
+	if flags&2 != 0 {
+		key.ApprovedAt = now.Unix() - int64(seq)
+	}
 	r := store.Record{
 		Record: session.Record{
 			Key: key, Proven: key.Epoch - rapid.Uint64Range(0, 2).Draw(t, "unproven"),
 			State: rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state"),
 			Seq:   seq, HeldSeq: seq - uint64(flags&1),
 			ExpiresAt: now.Unix() + int64(seq)*1200, HeldExpiresAt: now.Unix() - 60,
+			IssuedAt: now.Unix() - int64(flags), AckedAt: now.Unix() * int64(flags&1),
 			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
 		},
 		Node: drawNode(t), Rev: rapid.Uint64Range(8, 11).Draw(t, "rev"),
@@ -167,6 +176,103 @@ func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
 	}
 }
 
+// List shows all that is open, in pages of some size.
+func (h *history) List(t *rapid.T) {
+	h.list(t, rapid.IntRange(1, 8).Draw(t, "limit"))
+}
+
+func (h *history) list(t *rapid.T, limit int) {
+	var all [2][]store.Record
+	for i, s := range []Store{h.oracle, h.subject} {
+		for q := (store.ListQuery{Limit: limit}); ; {
+			records, next, err := s.List(h.t.Context(), q)
+			if err != nil {
+				t.Fatalf("List %+v: %v", q, err)
+			}
+			all[i] = append(all[i], records...)
+			if q.After = next; next == "" {
+				break
+			}
+		}
+	}
+	if diff := gocmp.Diff(all[0], all[1], untimed); diff != "" {
+		t.Fatalf("List (-want +got):\n%s", diff)
+	}
+	for _, key := range h.sessions {
+		want, wantOK, _ := h.oracle.Get(h.t.Context(), key.Session)
+		got, gotOK, err := h.subject.Get(h.t.Context(), key.Session)
+		if err != nil || wantOK != gotOK {
+			t.Fatalf("Get %s: %v, %v, want %v", key.Session, gotOK, err, wantOK)
+		}
+		if diff := gocmp.Diff(want, got, untimed); diff != "" {
+			t.Fatalf("Get %s (-want +got):\n%s", key.Session, diff)
+		}
+	}
+}
+
+// Give puts an order on the board, or lifts one.
+func (h *history) Give(t *rapid.T) {
+	now := h.clock.now()
+	o := store.Order{
+		ID: drawOrder(t), App: "app", Kind: store.OrderRevoke, By: drawNode(t), Format: store.Format + rapid.IntRange(0, 5).Draw(t, "newer")/5,
+		At: now.UnixMilli(), Lifted: rapid.Bool().Draw(t, "lifted"),
+		// Orders last a minute, as graves do.
+		Until: now.Unix() + rapid.SampledFrom([]int64{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
+	}
+	for _, s := range []Store{h.oracle, h.subject} {
+		if err := s.Give(h.t.Context(), o); err != nil {
+			t.Fatalf("Give: %v", err)
+		}
+	}
+	h.board(t)
+}
+
+// Report says what a node has done about an order.
+func (h *history) Report(t *rapid.T) {
+	order, r := drawOrder(t), store.Report{Node: drawNode(t), Sessions: rapid.IntRange(0, 9).Draw(t, "sessions")}
+	for _, s := range []Store{h.oracle, h.subject} {
+		if err := s.Report(h.t.Context(), order, r); err != nil {
+			t.Fatalf("Report: %v", err)
+		}
+	}
+	h.board(t)
+}
+
+func drawOrder(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"O1", "O2", "O3"}).Draw(t, "order")
+}
+
+// board compares what stands on the boards.
+func (h *history) board(t *rapid.T) {
+	var orders [2][]store.Order
+	var changed [2]bool
+	for i, s := range []Store{h.oracle, h.subject} {
+		known, version, err := s.Orders(h.t.Context(), h.versions[i])
+		if err != nil || version == h.versions[i] && known != nil {
+			t.Fatalf("Orders: %+v, %v", known, err)
+		}
+		changed[i] = version != h.versions[i]
+		h.versions[i] = version
+		if orders[i], _, err = s.Orders(h.t.Context(), ""); err != nil {
+			t.Fatalf("Orders: %v", err)
+		}
+		sortOrders(orders[i])
+	}
+	if diff := gocmp.Diff(orders[0], orders[1]); diff != "" || changed[0] && !changed[1] {
+		t.Fatalf("Orders, changed %v (-want +got):\n%s", changed, diff)
+	}
+	for _, id := range []string{"O1", "O2", "O3"} {
+		want, wantAlive, _ := h.oracle.Reports(h.t.Context(), id)
+		got, gotAlive, err := h.subject.Reports(h.t.Context(), id)
+		if err != nil {
+			t.Fatalf("Reports: %v", err)
+		}
+		if diff := gocmp.Diff(want, got) + gocmp.Diff(wantAlive, gotAlive); diff != "" {
+			t.Fatalf("Reports on %s (-want +got):\n%s", id, diff)
+		}
+	}
+}
+
 // Advance lets time pass: some seconds, up to the moment before or after a lease
 // or a claim runs out, or hours, in which graves are forgotten.
 func (h *history) Advance(t *rapid.T) {
@@ -185,6 +291,8 @@ func (h *history) Check(*rapid.T) {}
 // finish compares all that the stores hold: what is open or untold by a sweep,
 // when all leases have run out; and the rest, and who owns it, by a Grip.
 func (h *history) finish(t *rapid.T) {
+	h.list(t, store.ListLimit)
+	h.board(t)
 	h.everyGrip(t, highEpoch-1)
 	h.clock.pass(time.Minute)
 	h.sweep(t, "node-last", store.Claim)

@@ -48,6 +48,7 @@ func (w *world) record(id, node string) store.Record {
 			Proven: 1, State: session.Attached,
 			Seq: 1, ExpiresAt: now.Add(time.Hour).Unix(),
 			HeldSeq: 1, HeldExpiresAt: now.Add(time.Hour).Unix(),
+			IssuedAt: now.Unix(), AckedAt: now.Unix(),
 		},
 		Node: node, Rev: 1, DueMs: now.Add(30 * time.Minute).UnixMilli(), Told: store.ToldJoined,
 	}

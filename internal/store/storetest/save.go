@@ -14,6 +14,7 @@ var saveChecks = []check{
 	{"gives the due time back", givesDueBack},
 	{"the end comes back whole while it is untold", savesWholeEnds},
 	{"a later write replaces all of it", savesLater},
+	{"keeps what was saved, whatever the caller does with it", savesCopies},
 	{"of nothing", savesNothing},
 	{"of many gives outcomes in order", savesMany},
 }
@@ -38,13 +39,17 @@ func (w *world) samples() []store.Record {
 	for i, id := range spread(16) {
 		r := w.record(id, nodeA)
 		r.App = "app of " + id
+		if i%3 != 0 {
+			r.Subject = `{subject} "of" ` + id
+		}
 		r.Identity = identities[i%len(identities)]
-		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400}
+		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400, MayPublish: i%2 == 1}
 		r.Epoch, r.Rev = uint64(7+i), uint64(i)*1_000_003
 		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
 		// The highest seq has more digits than a float is mostly written with.
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
 		r.ExpiresAt, r.HeldExpiresAt = now.Unix()+int64(1000*i), now.Unix()-int64(1000*i)
+		r.IssuedAt, r.AckedAt, r.ApprovedAt = now.Unix()-int64(i), now.Unix()-int64(2*i), now.Unix()+int64(7*i)
 		// Each by itself, and all together.
 		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
 		r.Told = store.Told(i) & (store.ToldJoined | store.ToldUnreachable)
@@ -54,6 +59,7 @@ func (w *world) samples() []store.Record {
 	// One that was made from its key alone: nothing is known of its tokens.
 	bare := w.record("bare", nodeA)
 	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Told, bare.Proven, bare.Rev = 0, 0, 0, 0, 0, 0, 0
+	bare.IssuedAt, bare.AckedAt = 0, 0
 	return append(records, bare)
 }
 
@@ -146,8 +152,12 @@ func savesLater(w *world) {
 	second := w.samples()
 	for i := range second {
 		r, other := &second[i], &first[(i+5)%len(first)]
-		// What was agreed when it was joined stays.
+		// What was agreed when it was joined stays, but for the role.
 		key := first[i].Key
+		key.ApprovedAt = other.ApprovedAt
+		if rtc := key.Identity.RTC; rtc != nil {
+			key.Identity.RTC = &session.RTC{Channel: rtc.Channel, UID: rtc.UID, Account: rtc.Account, Role: 1 - rtc.Role}
+		}
 		rev := first[i].Rev + 2
 		*r = *other
 		r.Key, r.Rev = key, rev
@@ -157,6 +167,30 @@ func savesLater(w *world) {
 	for i := range second {
 		w.holds(&second[i])
 	}
+}
+
+func savesCopies(w *world) {
+	r := w.record(w.id(), nodeA)
+	r.Identity.RTC = &session.RTC{Channel: "room", UID: 1}
+	want := w.record(r.Session, nodeA)
+	want.Identity.RTC = &session.RTC{Channel: "room", UID: 1}
+	w.saved(r)
+	r.Identity.RTC.Role = session.Publisher
+	got, _ := w.get(r.Session)
+	w.same("what is kept", want, got)
+	got.Identity.RTC.Role, got.Identity.RTM.UserID = session.Publisher, "another"
+	listed, _ := w.list(store.ListQuery{Limit: 10})
+	w.same("what is kept after that", []store.Record{want}, listed)
+	listed[0].Identity.RTC.Role = session.Publisher
+	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA})
+	w.same("what is held", want, held.Record)
+	held.Record.Identity.RTC.Role = session.Publisher
+	w.pass(store.Lease + store.Slack)
+	claimed := w.handedWithin(0, nodeA, r.Session)
+	w.same("what is claimed", want.Identity, claimed.Identity)
+	claimed.Identity.RTC.Role = session.Publisher
+	got, _ = w.get(r.Session)
+	w.same("what is kept in the end", want.Identity, got.Identity)
 }
 
 func savesNothing(w *world) {

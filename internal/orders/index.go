@@ -1,0 +1,287 @@
+package orders
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// never is a Unix second that does not come.
+const never = math.MaxInt64
+
+// project is what stands of one project's orders, in the form in which it is
+// looked up.
+type project struct {
+	// revoked are the revocations by what they name, and of each those that
+	// stand longest first: if the first has run out, all have.
+	revoked map[target][]*entry
+	// shapes is how many revocations name which combination of things. Only
+	// the combinations that exist are looked up.
+	shapes [1 << 4]int
+	// roles are the role orders by session, the newest first.
+	roles map[string][]*entry
+	// rotations are the roll-overs, the oldest first.
+	rotations []*entry
+	orders    int // in all of these
+}
+
+// target is what a revocation names; empty is not named.
+type target struct{ session, channel, user, subject string }
+
+// The bits of a shape.
+const (
+	bySession = 1 << iota
+	byChannel
+	byUser
+	bySubject
+)
+
+func targetOf(o *store.Order) target {
+	return target{session: o.Session, channel: o.Channel, user: o.User, subject: o.Subject}
+}
+
+// shape is which of a target's parts are named.
+func (t target) shape() int {
+	shape := 0
+	for i, name := range [...]string{t.session, t.channel, t.user, t.subject} {
+		if name != "" {
+			shape |= 1 << i
+		}
+	}
+	return shape
+}
+
+// older sorts the oldest order first.
+func older(a, b *store.Order) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.ID, b.ID)) }
+
+// byAge sorts the oldest first.
+func byAge(a, b *entry) int { return older(&a.order, &b.order) }
+
+// byNews sorts the newest first.
+func byNews(a, b *entry) int { return byAge(b, a) }
+
+// byEnd sorts the one that stands longest first.
+func byEnd(a, b *entry) int {
+	return cmp.Or(cmp.Compare(b.order.Until, a.order.Until), cmp.Compare(a.order.ID, b.order.ID))
+}
+
+// insert puts e into a sorted list.
+func insert(list []*entry, e *entry, by func(a, b *entry) int) []*entry {
+	at, _ := slices.BinarySearchFunc(list, e, by)
+	return slices.Insert(list, at, e)
+}
+
+// remove takes e out of a sorted list; nil is what is left of the last.
+func remove(list []*entry, e *entry, by func(a, b *entry) int) []*entry {
+	at, found := slices.BinarySearchFunc(list, e, by)
+	if !found {
+		return list
+	}
+	if len(list) == 1 {
+		return nil
+	}
+	return slices.Delete(list, at, at+1)
+}
+
+// change sets a list in a map, where nil is none.
+func change[K comparable](m map[K][]*entry, k K, list []*entry) {
+	if list == nil {
+		delete(m, k)
+		return
+	}
+	m[k] = list
+}
+
+// index has an order count. Book.mu is held.
+func (b *Book) index(e *entry) {
+	o := &e.order
+	p := b.projects[o.App]
+	if p == nil {
+		p = &project{revoked: make(map[target][]*entry), roles: make(map[string][]*entry)}
+		b.projects[o.App] = p
+	}
+	switch o.Kind {
+	case store.OrderRevoke:
+		t := targetOf(o)
+		p.revoked[t] = insert(p.revoked[t], e, byEnd)
+		p.shapes[t.shape()]++
+	case store.OrderRole:
+		p.roles[o.Session] = insert(p.roles[o.Session], e, byNews)
+	case store.OrderRotate:
+		p.rotations = insert(p.rotations, e, byAge)
+	case store.OrderRenew: // nobody looks for it later
+	}
+	p.orders++
+	b.standing[o.Kind]++
+}
+
+// unindex undoes index. Book.mu is held.
+func (b *Book) unindex(e *entry) {
+	o := &e.order
+	p := b.projects[o.App]
+	switch o.Kind {
+	case store.OrderRevoke:
+		t := targetOf(o)
+		change(p.revoked, t, remove(p.revoked[t], e, byEnd))
+		p.shapes[t.shape()]--
+	case store.OrderRole:
+		change(p.roles, o.Session, remove(p.roles[o.Session], e, byNews))
+	case store.OrderRotate:
+		p.rotations = remove(p.rotations, e, byAge)
+	case store.OrderRenew:
+	}
+	if p.orders--; p.orders == 0 {
+		delete(b.projects, o.App)
+	}
+	b.standing[o.Kind]--
+}
+
+// Revoked is a revocation that stands for this session, if there is one.
+// sessionID and subject may be empty: there is none.
+func (b *Book) Revoked(app, sessionID, subject string, id session.Identity) (store.Order, bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	p := b.projects[app]
+	if p == nil || len(p.revoked) == 0 {
+		return store.Order{}, false
+	}
+	now := b.unix()
+	for shape, n := range p.shapes {
+		if n == 0 ||
+			shape&bySession != 0 && sessionID == "" ||
+			shape&byChannel != 0 && id.RTC == nil ||
+			shape&bySubject != 0 && subject == "" {
+			continue
+		}
+		var t target
+		if shape&bySession != 0 {
+			t.session = sessionID
+		}
+		if shape&byChannel != 0 {
+			t.channel = id.RTC.Channel
+		}
+		if shape&bySubject != 0 {
+			t.subject = subject
+		}
+		if shape&byUser == 0 {
+			if e := p.find(t, now); e != nil {
+				return e.order, true
+			}
+			continue
+		}
+		for _, user := range usersOf(id, shape&byChannel != 0) {
+			if t.user = user; user == "" {
+				continue
+			}
+			if e := p.find(t, now); e != nil {
+				return e.order, true
+			}
+		}
+	}
+	return store.Order{}, false
+}
+
+// find is a revocation that names exactly t, and stands.
+func (p *project) find(t target, now int64) *entry {
+	if list := p.revoked[t]; len(list) > 0 && stands(&list[0].order, now) {
+		return list[0]
+	}
+	return nil
+}
+
+// usersOf are the names that an order can mean a session's user by; empty is
+// none.
+func usersOf(id session.Identity, inChannel bool) (users [3]string) {
+	if r := id.RTC; r != nil {
+		if users[0] = r.Account; r.Account == "" {
+			users[0] = strconv.FormatUint(uint64(r.UID), 10)
+		}
+	}
+	if inChannel {
+		return users
+	}
+	if id.RTM != nil {
+		users[1] = id.RTM.UserID
+	}
+	if id.Chat != nil {
+		users[2] = id.Chat.UserID
+	}
+	return users
+}
+
+// Role is the role that the newest order gives a session, if there is one.
+func (b *Book) Role(app, sessionID string) (role session.Role, ok bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if e := b.newestRole(app, sessionID); e != nil {
+		return e.order.Role, true
+	}
+	return 0, false
+}
+
+// newestRole is the role order that counts for a session; nil is none. Book.mu is
+// held.
+func (b *Book) newestRole(app, sessionID string) *entry {
+	p := b.projects[app]
+	if p == nil {
+		return nil
+	}
+	list := p.roles[sessionID]
+	if len(list) == 0 {
+		return nil
+	}
+	now := b.unix()
+	for _, e := range list {
+		if stands(&e.order, now) {
+			return e
+		}
+	}
+	return nil
+}
+
+// Rotations are the roll-overs of a project that stand, the oldest first.
+func (b *Book) Rotations(app string) []store.Order {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	p := b.projects[app]
+	if p == nil {
+		return nil
+	}
+	now := b.unix()
+	var rotations []store.Order
+	for _, e := range p.rotations {
+		if stands(&e.order, now) {
+			rotations = append(rotations, e.order)
+		}
+	}
+	return rotations
+}
+
+// List is a part of a project's orders that stand, by id: those of one kind, or of
+// all if kind is empty, that come after the cursor of that name; limit at most, or
+// store.ListLimit if it is not between 1 and that. next is the cursor to go on
+// from, empty at the end.
+func (b *Book) List(app string, kind store.OrderKind, after string, limit int) (orders []store.Order, next string) {
+	if limit < 1 || limit > store.ListLimit {
+		limit = store.ListLimit
+	}
+	now := b.unix()
+	b.mu.RLock()
+	for e := range maps.Values(b.entries) {
+		o := &e.order
+		if o.App == app && (kind == "" || o.Kind == kind) && o.ID > after && stands(o, now) {
+			orders = append(orders, *o)
+		}
+	}
+	b.mu.RUnlock()
+	slices.SortFunc(orders, func(a, b store.Order) int { return cmp.Compare(a.ID, b.ID) })
+	if len(orders) > limit {
+		orders, next = orders[:limit], orders[limit-1].ID
+	}
+	return orders, next
+}

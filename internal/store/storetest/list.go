@@ -1,0 +1,277 @@
+package storetest
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+var listChecks = []check{
+	{"shows nothing of an empty store", listsNothing},
+	{"shows all, whole, by shard and id", listsWhole},
+	{"shows each once, in parts of any size", listsInParts},
+	{"goes on where it stood while sessions come and go", listsWhileTheyChange},
+	{"goes on behind a session that is gone", listsBehindGone},
+	{"shows nothing that is over", listsNoEnds},
+	{"shows what came back", listsReturns},
+	{"refuses limits out of bounds", listsLimits},
+	{"refuses cursors that it did not give", listsCursors},
+}
+
+// list is one part of what the store shows.
+func (w *world) list(q store.ListQuery) (records []store.Record, next string) {
+	w.Helper()
+	records, next, err := w.store.List(w.Context(), q)
+	if err != nil {
+		w.Fatalf("List %+v: %v", q, err)
+	}
+	if len(records) > q.Limit {
+		w.Fatalf("List %+v: %d records", q, len(records))
+	}
+	if next == q.After && next != "" {
+		w.Fatalf("List %+v: it does not go on", q)
+	}
+	return records, next
+}
+
+// listAll is all that the store shows, in parts of limit. between is called after
+// each part, with what was shown so far.
+func (w *world) listAll(limit int, between func(shown []store.Record)) (all []store.Record) {
+	w.Helper()
+	for q := (store.ListQuery{Limit: limit}); ; {
+		records, next := w.list(q)
+		all = append(all, records...)
+		if q.After = next; next == "" {
+			return all
+		}
+		between(all)
+	}
+}
+
+// get is one session's record, if the store shows it.
+func (w *world) get(id string) (store.Record, bool) {
+	w.Helper()
+	r, ok, err := w.store.Get(w.Context(), id)
+	if err != nil {
+		w.Fatalf("Get %s: %v", id, err)
+	}
+	return r, ok
+}
+
+func nothing([]store.Record) {}
+
+// byPlace is the order of a listing.
+func byPlace(a, b store.Record) int {
+	return cmp.Or(cmp.Compare(store.ShardOf(a.Session), store.ShardOf(b.Session)), strings.Compare(a.Session, b.Session))
+}
+
+func listsNothing(w *world) {
+	if all := w.listAll(store.ListLimit, nothing); len(all) > 0 {
+		w.Errorf("shown %q", ids(all))
+	}
+	if r, ok := w.get("S"); ok || r != (store.Record{}) {
+		w.Errorf("Get of nothing gives %+v, %v", r, ok)
+	}
+}
+
+func listsWhole(w *world) {
+	var want []store.Record
+	for _, r := range w.samples() {
+		w.saved(r)
+		if !r.Over() {
+			want = append(want, r)
+		}
+	}
+	slices.SortFunc(want, byPlace)
+	got := w.listAll(store.ListLimit, nothing)
+	w.same("what is shown", want, got)
+	for i := range want {
+		if got[i].DueMs != want[i].DueMs {
+			w.Errorf("%s is due at %d, want %d", want[i].Session, got[i].DueMs, want[i].DueMs)
+		}
+		one, ok := w.get(want[i].Session)
+		if w.same("Get", want[i], one); !ok || one.DueMs != want[i].DueMs {
+			w.Errorf("Get %s: %v, due at %d", want[i].Session, ok, one.DueMs)
+		}
+	}
+}
+
+// listed are the ids of n sessions in all shards and of many in one, in the order
+// of a listing, which are saved.
+func (w *world) listed(n, inOne int) []string {
+	w.Helper()
+	var records []store.Record
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(spread(n), inShard(5, inOne))))) {
+		records = append(records, w.record(id, nodeA))
+	}
+	w.saved(records...)
+	slices.SortFunc(records, byPlace)
+	return ids(records)
+}
+
+func listsInParts(w *world) {
+	want := w.listed(150, 60)
+	for _, limit := range []int{1, 2, 7, 60, len(want) - 1, len(want), store.ListLimit} {
+		parts := 1
+		got := ids(w.listAll(limit, func([]store.Record) { parts++ }))
+		if !slices.Equal(got, want) {
+			w.Errorf("in parts of %d: %d sessions, want %d, or in another order", limit, len(got), len(want))
+		}
+		if most := len(want)/limit + 2; parts > most {
+			w.Errorf("%d parts of %d, want at most %d", parts, limit, most)
+		}
+	}
+}
+
+func listsWhileTheyChange(w *world) {
+	stay := make(map[string]bool)
+	var leave []string
+	for i, id := range w.listed(400, 50) {
+		if i%3 == 0 {
+			leave = append(leave, id)
+		} else {
+			stay[id] = true
+		}
+	}
+	come := 1000
+	shown := w.listAll(7, func([]store.Record) {
+		// From the end, the middle and the front.
+		for range min(len(leave), 3) {
+			at := len(leave) / 2 * (come % 3) / 2
+			r := w.record(leave[at], nodeA)
+			leave = slices.Delete(leave, at, at+1)
+			w.become(&r, []stage{gone, buried}[come%2])
+			r.Rev = 2
+			w.saved(r)
+			come++
+		}
+		var id []string
+		for range 3 {
+			id, come = idsFrom(come, come%store.Shards, 1)
+			w.saved(w.record(id[0], nodeB))
+		}
+	})
+	once := make(map[string]bool)
+	for _, r := range shown {
+		if once[r.Session] {
+			w.Errorf("%s is shown twice", r.Session)
+		}
+		once[r.Session] = true
+		delete(stay, r.Session)
+	}
+	if len(stay) > 0 {
+		w.Errorf("%d were there all along, and are not shown", len(stay))
+	}
+	if !slices.IsSortedFunc(shown, byPlace) {
+		w.Error("not in order")
+	}
+}
+
+func listsBehindGone(w *world) {
+	want := w.listed(20, 20)
+	shown := w.listAll(5, func(shown []store.Record) {
+		r := shown[len(shown)-1]
+		w.become(&r, gone)
+		r.Rev++
+		w.saved(r)
+	})
+	if got := ids(shown); !slices.Equal(got, want) {
+		w.Errorf("shown %q, want %q", got, want)
+	}
+}
+
+func listsNoEnds(w *world) {
+	var want []string
+	for _, s := range []stage{proven, attached, detached, expired, ended, gone, buried} {
+		r := w.record(w.id(), nodeA)
+		w.saved(r)
+		w.become(&r, s)
+		r.Rev++
+		w.saved(r)
+		if !r.Over() {
+			want = append(want, r.Session)
+		}
+		if got, ok := w.get(r.Session); ok == r.Over() || got.Session != map[bool]string{true: r.Session}[ok] {
+			w.Errorf("Get of one that is %s gives %+v, %v", s, got, ok)
+		}
+	}
+	slices.Sort(want) // they are of one shard
+	for _, limit := range []int{1, 2, 3, 100} {
+		if got := ids(w.listAll(limit, nothing)); !slices.Equal(got, want) {
+			w.Errorf("in parts of %d, shown %q, want %q", limit, got, want)
+		}
+	}
+}
+
+func listsReturns(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.become(&r, expired)
+	w.saved(r)
+	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	if got, ok := w.get(r.Session); !ok || got.Node != nodeB || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
+		w.Errorf("after a Grip: %+v, %v", got, ok)
+	}
+	// One whose grave was forgotten, and one that was gone.
+	for _, s := range []stage{buried, gone} {
+		r := w.record(w.id(), nodeA)
+		w.become(&r, s)
+		r.Reason = map[stage]session.EndReason{buried: session.EndLeft, gone: session.EndExpired}[s]
+		w.saved(r)
+		w.pass(store.Lease)
+		w.clock.ms.Store((r.Forget() + 1) * 1000)
+		again := w.record(r.Session, nodeB)
+		w.saved(again)
+		got, ok := w.get(r.Session)
+		if w.same("Get", again, got); !ok {
+			w.Errorf("%s again: not there", s)
+		}
+	}
+	if got := w.listAll(10, nothing); len(got) != 3 {
+		w.Errorf("shown %q", ids(got))
+	}
+}
+
+// badRequest wants a query to be refused.
+func (w *world) badRequest(q store.ListQuery) {
+	w.Helper()
+	records, next, err := w.store.List(w.Context(), q)
+	refusal, ok := errors.AsType[*session.Error](err)
+	if !ok || refusal.Code != session.CodeBadRequest || len(records) > 0 || next != "" {
+		w.Errorf("List %+v gives %q, %q and %v; want it refused", q, ids(records), next, err)
+	}
+}
+
+func listsLimits(w *world) {
+	w.listed(3, 3)
+	for _, limit := range []int{-1, 0, store.ListLimit + 1} {
+		w.badRequest(store.ListQuery{Limit: limit})
+	}
+	w.list(store.ListQuery{Limit: 1})
+	w.list(store.ListQuery{Limit: store.ListLimit})
+}
+
+func listsCursors(w *world) {
+	w.listed(64, 10)
+	_, good := w.list(store.ListQuery{Limit: 9})
+	raw, err := base64.RawURLEncoding.DecodeString(good)
+	if err != nil {
+		w.Fatalf("the cursor %q: %v", good, err)
+	}
+	encode := func(raw ...byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
+	id := inShard(7, 1)[0]
+	for _, bad := range []string{
+		"0", "S1", "!", good + "=", good + "\n", " " + good, good[:1], encode(raw[:1]...), encode(append([]byte{2}, raw[1:]...)...),
+		encode(1, 0), encode(1, store.Shards), encode(1, 255), encode(append([]byte{1, 8}, id...)...), strings.Repeat("A", 2000),
+	} {
+		w.badRequest(store.ListQuery{After: bad, Limit: 1})
+	}
+	// A session that was never there will do.
+	if records, _ := w.list(store.ListQuery{After: encode(append([]byte{1, 7}, id...)...), Limit: 1}); len(records) != 1 {
+		w.Errorf("shown %q", ids(records))
+	}
+}

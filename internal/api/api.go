@@ -1,11 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,12 +20,29 @@ import (
 // Minter makes the tokens of the classic endpoints. It is safe for concurrent
 // use.
 type Minter interface {
-	// Mint makes a token for each service of id, valid from issuedAt to
-	// expiresAt (Unix seconds). A *session.Error says that id breaks one of
-	// Agora's rules.
-	Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	// Mint makes a token of the project app for each service of id, valid
+	// from issuedAt to expiresAt (Unix seconds). A *session.Error says that
+	// id breaks one of Agora's rules.
+	Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
 	// MintChatApp makes the application's own Chat token, for back ends.
-	MintChatApp(cause session.Cause, issuedAt, expiresAt int64) (string, error)
+	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error)
+}
+
+// Gate knows who may have what. It is safe for concurrent use. Errors are
+// *session.Errors.
+type Gate interface {
+	// Identify says who shows a credential; empty is none.
+	Identify(credential string) (session.Caller, error)
+	// Refuse says why a caller may not have tokens now that its grant covers.
+	Refuse(ctx context.Context, c *session.Caller, id session.Identity) error
+	// Wait is how long a client at an address must wait before it may ask
+	// for something: zero for not at all.
+	Wait(from netip.Addr) time.Duration
+	// WaitCaller is the same for who has shown a credential.
+	WaitCaller(c *session.Caller) time.Duration
+	// Address is that of the client who made a request, behind the proxies
+	// that are trusted.
+	Address(r *http.Request) netip.Addr
 }
 
 // Renewer renews a session against its key.
@@ -35,10 +55,16 @@ type Renewer interface {
 type Config struct {
 	Minter  Minter
 	Renewer Renewer
-	// TTL is the lifetime of tokens whose request names none, MaxTTL the
-	// longest that one may name. Whole seconds.
-	TTL, MaxTTL time.Duration
-	Origins     origin.Policy
+	Gate    Gate
+	// Sessions and Orders are what operators see and change.
+	Sessions Sessions
+	Orders   Orders
+	// Inspect says what is in a token of a project, and what is wrong with
+	// it for a channel and a user, where they are given.
+	Inspect func(app, token, channel, user string) any
+	// Policy says how long tokens may live.
+	Policy  session.Policy
+	Origins origin.Policy
 	// LocalOnly takes only requests addressed to this machine by a name of
 	// its own; others, from web pages that found their way here, get 421.
 	LocalOnly bool
@@ -60,31 +86,60 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Logger == nil || c.WebSocket == nil {
-		return nil, errors.New("api: Minter, Renewer, Logger and WebSocket are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.WebSocket == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger and WebSocket are required")
 	}
 	a := &API{config: c}
 	a.routes = []route{
-		{http.MethodGet, []string{"ping"}, ping},
-		{http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
-		{http.MethodGet, []string{"rtm", "*"}, a.rtm},
-		{http.MethodGet, []string{"rte", "*", "*", "*", "*"}, a.rte},
-		{http.MethodGet, []string{"rte", "*", "*", "*", "*", "*"}, a.rte},
-		{http.MethodGet, []string{"chat", "app"}, a.chatApp},
-		{http.MethodGet, []string{"chat", "account", "*"}, a.chatAccount},
-		{http.MethodPost, []string{"getToken"}, a.getToken},
-		{http.MethodPost, []string{"fetch_rtc_token"}, a.fetchRTCToken},
-		{http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew},
+		{anybody, http.MethodGet, []string{"ping"}, ping},
+		{callers, http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
+		{callers, http.MethodGet, []string{"rtm", "*"}, a.rtm},
+		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*"}, a.rte},
+		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*", "*"}, a.rte},
+		{callers, http.MethodGet, []string{"chat", "app"}, a.chatApp},
+		{callers, http.MethodGet, []string{"chat", "account", "*"}, a.chatAccount},
+		{callers, http.MethodPost, []string{"getToken"}, a.getToken},
+		{callers, http.MethodPost, []string{"fetch_rtc_token"}, a.fetchRTCToken},
+
+		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // its key is what counts
+
+		{admins, http.MethodGet, []string{"v1", "sessions"}, a.listSessions},
+		{admins, http.MethodGet, []string{"v1", "sessions", "*"}, a.showSession},
+		{admins, http.MethodPatch, []string{"v1", "sessions", "*"}, a.changeSession},
+		{admins, http.MethodDelete, []string{"v1", "sessions", "*"}, a.endSession},
+		{admins, http.MethodPost, []string{"v1", "revocations"}, a.revoke},
+		{admins, http.MethodGet, []string{"v1", "revocations"}, a.listRevocations},
+		{admins, http.MethodGet, []string{"v1", "revocations", "*"}, a.showRevocation},
+		{admins, http.MethodDelete, []string{"v1", "revocations", "*"}, a.liftRevocation},
+		{admins, http.MethodPost, []string{"v1", "rotations"}, a.rotate},
+		{admins, http.MethodGet, []string{"v1", "rotations", "*"}, a.showRotation},
+		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, a.inspect},
 	}
 	return a, nil
 }
 
-// endpoint answers one kind of request. args are the variable parts of its
-// path. The value is sent as JSON.
-type endpoint func(r *http.Request, args []string) (any, error)
+// request is an HTTP request to an endpoint.
+type request struct {
+	*http.Request
+	args   []string       // the variable parts of its path
+	caller session.Caller // nobody, where anybody may come
+}
+
+// endpoint answers one kind of request. The value is sent as JSON.
+type endpoint func(r *request) (any, error)
+
+// access says who may use an endpoint.
+type access uint8
+
+const (
+	anybody access = iota
+	callers        // those with a credential, each for what it grants
+	admins
+)
 
 // route is a path and its methods. In a path, * stands for one part.
 type route struct {
+	access  access
 	method  string
 	path    []string
 	respond endpoint
@@ -118,7 +173,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		allowed = append(allowed, route.method)
 		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
-			a.answer(w, r, route.respond, args)
+			a.answer(w, r, &route, args)
 			return
 		}
 	}
@@ -166,19 +221,62 @@ func match(pattern, parts []string) (args []string, ok bool) {
 	return args, true
 }
 
-func (a *API) answer(w http.ResponseWriter, r *http.Request, respond endpoint, args []string) {
+func (a *API) answer(w http.ResponseWriter, r *http.Request, route *route, args []string) {
 	a.cors(w, r)
 	h := w.Header() // as the classic servers do: tokens must not be cached
 	h.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
 	h.Set("Expires", "-1")
 	h.Set("Pragma", "no-cache")
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	value, err := respond(r, args)
+	q := request{Request: r, args: args}
+	err := a.admit(&q, route.access)
+	var value any
+	if err == nil {
+		value, err = route.respond(&q)
+	}
 	if err != nil {
 		a.fail(w, err)
 		return
 	}
 	a.write(w, http.StatusOK, value)
+}
+
+// admit lets a request in, or says why not.
+func (a *API) admit(r *request, to access) error {
+	gate := a.config.Gate
+	if wait := gate.Wait(gate.Address(r.Request)); wait > 0 {
+		return tooMany(wait)
+	}
+	if to == anybody {
+		return nil
+	}
+	var err error
+	if r.caller, err = gate.Identify(bearer(r.Request)); err != nil {
+		return err
+	}
+	if to == admins && !r.caller.Admin {
+		return session.Errorf(session.CodeForbidden, `the credential lacks the scope "admin"`)
+	}
+	if wait := gate.WaitCaller(&r.caller); wait > 0 {
+		return tooMany(wait)
+	}
+	return nil
+}
+
+// asRefusal is what of err is meant for callers, if anything is.
+func asRefusal(err error) (*session.Error, bool) { return errors.AsType[*session.Error](err) }
+
+func tooMany(wait time.Duration) error {
+	return &session.Error{Code: session.CodeRateLimited, Message: "too many requests; see Retry-After", RetryAfter: wait}
+}
+
+// bearer is the credential in a request's Authorization header, or nothing.
+func bearer(r *http.Request) string {
+	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(credential)
 }
 
 // problem is the body of a refusal.
@@ -193,12 +291,21 @@ type problem struct {
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var ended *session.EndedError
 	var refused *session.Error
+	var partly *partialError
 	switch {
 	case errors.As(err, &ended):
 		a.write(w, http.StatusGone, problem{ended.Error(), session.CodeUnknownSession, http.StatusGone})
 	case errors.As(err, &refused):
 		status := protocol.StatusForError(refused.Code)
+		if refused.RetryAfter > 0 { // in whole seconds, and not too early
+			w.Header().Set("Retry-After", strconv.FormatInt(int64((refused.RetryAfter+time.Second-1)/time.Second), 10))
+		}
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
+	case errors.As(err, &partly):
+		a.write(w, http.StatusServiceUnavailable, partly)
 	default:
 		a.config.Logger.Error("request failed", "error", err)
 		a.write(w, http.StatusInternalServerError, problem{"the server failed; try again", session.CodeInternal, http.StatusInternalServerError})

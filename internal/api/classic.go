@@ -15,15 +15,15 @@ import (
 // CauseClassic is the cause of tokens that the classic endpoints hand out.
 const CauseClassic session.Cause = "classic"
 
-func ping(*http.Request, []string) (any, error) {
+func ping(*request) (any, error) {
 	return struct {
 		Message string `json:"message"`
 	}{"pong"}, nil
 }
 
 // rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
-func (a *API) rtc(r *http.Request, args []string) (any, error) {
-	rtc, err := rtcFromPath(args)
+func (a *API) rtc(r *request) (any, error) {
+	rtc, err := rtcFromPath(r.args)
 	if err != nil {
 		return nil, err
 	}
@@ -34,8 +34,8 @@ func (a *API) rtc(r *http.Request, args []string) (any, error) {
 }
 
 // rtm answers /rtm/{uid}.
-func (a *API) rtm(r *http.Request, args []string) (any, error) {
-	rtm, err := rtmUser("uid", args[0])
+func (a *API) rtm(r *request) (any, error) {
+	rtm, err := rtmUser("uid", r.args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,12 @@ func (a *API) rtm(r *http.Request, args []string) (any, error) {
 
 // rte answers /rte/{channel}/{role}/{tokentype}/{uid}[/{rtmuid}]: both tokens.
 // Without rtmuid the RTM user has the RTC user's name.
-func (a *API) rte(r *http.Request, args []string) (any, error) {
-	rtc, err := rtcFromPath(args[:4])
+func (a *API) rte(r *request) (any, error) {
+	rtc, err := rtcFromPath(r.args[:4])
 	if err != nil {
 		return nil, err
 	}
-	rtm, err := rtmUser("rtmuid", args[len(args)-1])
+	rtm, err := rtmUser("rtmuid", r.args[len(r.args)-1])
 	if err != nil {
 		return nil, err
 	}
@@ -69,18 +69,18 @@ type chatToken struct {
 }
 
 // chatApp answers /chat/app: the application's own Chat token.
-func (a *API) chatApp(r *http.Request, _ []string) (any, error) {
+func (a *API) chatApp(r *request) (any, error) {
 	ttl, err := a.expiry(r)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.mintChatApp(ttl)
+	token, err := a.mintChatApp(r, ttl)
 	return chatToken{token}, err
 }
 
 // chatAccount answers /chat/account/{id}.
-func (a *API) chatAccount(r *http.Request, args []string) (any, error) {
-	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: args[0]}})
+func (a *API) chatAccount(r *request) (any, error) {
+	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
 	return chatToken{tokens.Chat}, err
 }
 
@@ -94,12 +94,12 @@ type tokenRequest struct {
 }
 
 // getToken answers POST /getToken: one token of the type that the body names.
-func (a *API) getToken(r *http.Request, _ []string) (any, error) {
+func (a *API) getToken(r *request) (any, error) {
 	var q tokenRequest
-	if err := decode(r, &q); err != nil {
+	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	ttl, err := a.ttl("expire", q.Expire)
+	ttl, err := a.ttl(r, "expire", q.Expire)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +122,14 @@ func (a *API) getToken(r *http.Request, _ []string) (any, error) {
 		id.RTM = &rtm
 	case "chat":
 		if q.UID == "" {
-			token, err := a.mintChatApp(ttl)
+			token, err := a.mintChatApp(r, ttl)
 			return anyToken{token}, err
 		}
 		id.Chat = &session.Chat{UserID: string(q.UID)}
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
-	tokens, err := a.mintFor(id, ttl)
+	tokens, err := a.mintFor(r, id, ttl)
 	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
 }
 
@@ -147,12 +147,12 @@ type rtcTokenRequest struct {
 }
 
 // fetchRTCToken answers POST /fetch_rtc_token, as Agora's samples call it.
-func (a *API) fetchRTCToken(r *http.Request, _ []string) (any, error) {
+func (a *API) fetchRTCToken(r *request) (any, error) {
 	var q rtcTokenRequest
-	if err := decode(r, &q); err != nil {
+	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	ttl, err := a.ttl("expire", q.Expire)
+	ttl, err := a.ttl(r, "expire", q.Expire)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (a *API) fetchRTCToken(r *http.Request, _ []string) (any, error) {
 	if rtc.UID, err = uid(string(q.UID)); err != nil {
 		return nil, err
 	}
-	tokens, err := a.mintFor(session.Identity{RTC: &rtc}, ttl)
+	tokens, err := a.mintFor(r, session.Identity{RTC: &rtc}, ttl)
 	return struct {
 		Code  string `json:"code"`
 		Token string `json:"token"`
@@ -171,46 +171,67 @@ func (a *API) fetchRTCToken(r *http.Request, _ []string) (any, error) {
 }
 
 // mint makes tokens that live as long as the request's expiry parameter says.
-func (a *API) mint(r *http.Request, id session.Identity) (session.Tokens, error) {
+func (a *API) mint(r *request, id session.Identity) (session.Tokens, error) {
 	ttl, err := a.expiry(r)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return a.mintFor(id, ttl)
+	return a.mintFor(r, id, ttl)
 }
 
 // expiry is the lifetime that the request's expiry parameter asks for.
-func (a *API) expiry(r *http.Request) (time.Duration, error) {
+func (a *API) expiry(r *request) (time.Duration, error) {
 	q := r.URL.Query()
 	if !q.Has("expiry") {
-		return a.ttl("expiry", nil)
+		return a.ttl(r, "expiry", nil)
 	}
 	seconds, err := strconv.ParseInt(q.Get("expiry"), 10, 64)
 	if err != nil {
 		return 0, session.Errorf(session.CodeBadRequest, "expiry: want a whole number of seconds")
 	}
-	return a.ttl("expiry", &seconds)
+	return a.ttl(r, "expiry", &seconds)
 }
 
-func (a *API) mintFor(id session.Identity, ttl time.Duration) (session.Tokens, error) {
+// mintFor makes tokens for a caller whose grant covers them.
+func (a *API) mintFor(r *request, id session.Identity, ttl time.Duration) (session.Tokens, error) {
+	if err := r.caller.Grant.Covers(id); err != nil {
+		return session.Tokens{}, err
+	}
+	if err := a.config.Gate.Refuse(r.Context(), &r.caller, id); err != nil {
+		return session.Tokens{}, err
+	}
 	now := time.Now().Unix()
-	return a.config.Minter.Mint(id, CauseClassic, now, now+int64(ttl/time.Second))
+	return a.config.Minter.Mint(r.caller.App, id, CauseClassic, now, r.expiresAt(now, ttl))
 }
 
-func (a *API) mintChatApp(ttl time.Duration) (string, error) {
+// mintChatApp makes the application's own token, which is not any user's.
+func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
+	if !r.caller.Admin && !r.caller.Grant.All {
+		return "", session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
+	}
 	now := time.Now().Unix()
-	return a.config.Minter.MintChatApp(CauseClassic, now, now+int64(ttl/time.Second))
+	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, r.expiresAt(now, ttl))
+}
+
+// expiresAt is when tokens end that are to live for ttl, in Unix seconds.
+func (r *request) expiresAt(now int64, ttl time.Duration) int64 {
+	at := now + int64(ttl/time.Second)
+	if until := r.caller.Grant.Until; until != 0 {
+		at = min(at, until)
+	}
+	return at
 }
 
 // ttl is the lifetime asked for, nil for none.
-func (a *API) ttl(field string, seconds *int64) (time.Duration, error) {
+func (a *API) ttl(r *request, field string, seconds *int64) (time.Duration, error) {
+	policy := &a.config.Policy
 	if seconds == nil {
-		return a.config.TTL, nil
+		return r.caller.Grant.Lifetime(0, policy, time.Now().Unix())
 	}
-	if most := int64(a.config.MaxTTL / time.Second); *seconds <= 0 || *seconds > most {
+	if most := int64(policy.MaxTTL / time.Second); *seconds <= 0 || *seconds > most {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
 	}
-	return time.Duration(*seconds) * time.Second, nil
+	return r.caller.Grant.Lifetime(time.Duration(*seconds)*time.Second, policy, time.Now().Unix())
 }
 
 // rtcFromPath reads channel, role, token type and user.

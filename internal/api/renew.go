@@ -2,8 +2,6 @@ package api
 
 import (
 	"errors"
-	"net/http"
-	"strings"
 
 	"refresher/internal/protocol"
 	"refresher/internal/session"
@@ -17,16 +15,16 @@ type renewRequest struct {
 }
 
 // renew answers POST /v1/sessions/{id}/renew with Authorization: Bearer {key}.
-func (a *API) renew(r *http.Request, args []string) (any, error) {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || key == "" {
+func (a *API) renew(r *request) (any, error) {
+	key := bearer(r.Request)
+	if key == "" {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
 	var q renewRequest
-	if err := decode(r, &q); err != nil && !errors.Is(err, errNoBody) {
+	if err := decode(r.Request, &q); err != nil && !errors.Is(err, errNoBody) {
 		return nil, err
 	}
-	resume := session.Resume{Session: args[0], Key: key, ExpiresAt: q.ExpiresAt, SeqUnknown: q.Seq == nil}
+	resume := session.Resume{Session: r.args[0], Key: key, ExpiresAt: q.ExpiresAt, SeqUnknown: q.Seq == nil}
 	if q.Seq != nil {
 		resume.Seq = *q.Seq
 	}

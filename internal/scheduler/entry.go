@@ -17,6 +17,7 @@ type entry struct {
 	reason  session.EndReason // guarded by mu; set once ended
 	lost    bool              // guarded by mu; another node has it: it ended here only
 	id      string            // fixed
+	key     session.Key       // fixed: whose it is, not its epoch or role
 	foreign atomic.Bool       // that its record is a newer release's was logged
 
 	rev       uint64     // guarded by mu; of the newest record
@@ -32,6 +33,10 @@ type entry struct {
 	position      // guarded by Scheduler.mu
 	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
 	adopted  bool // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
+}
+
+func newEntry(s *session.Session) *entry {
+	return &entry{id: s.ID, key: s.Key(), session: s}
 }
 
 // endedOnPurpose reports that the session is over for good: its keys are dead.

@@ -232,6 +232,8 @@ func TestWritesPerRenewal(t *testing.T) {
 		if writes, renewals := counted.n.Load()-before, len(p.got().pushes); writes > int64(renewals)+1 || renewals < 100 {
 			t.Errorf("%d writes for %d renewals", writes, renewals)
 		}
+		p.hands().Leave()
+		wait(time.Second) // for an answer that is under way
 	})
 }
 

@@ -25,7 +25,7 @@ func testConfig(t testing.TB) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		App: "app", Minter: plainMinter{}, Sealer: sealer,
+		Serves: func(app string) bool { return app == "app" }, Minter: plainMinter{}, Sealer: sealer,
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 30 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -38,7 +38,7 @@ func testConfig(t testing.TB) Config {
 // plainMinter mints tokens that say nothing.
 type plainMinter struct{}
 
-func (plainMinter) Mint(_ session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (plainMinter) Mint(_ string, _ session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 
@@ -105,7 +105,7 @@ func (p *phone) got() record {
 // join opens a session.
 func (p *phone) join(ttl time.Duration) {
 	p.t.Helper()
-	a, err := p.scheduler.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl}, p)
+	a, err := p.scheduler.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl, Caller: anybody}, p)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -255,3 +255,6 @@ func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	t.Fatal("no such metric")
 	return 0, 0
 }
+
+// anybody may have everything.
+var anybody = session.Caller{App: "app", Grant: session.Grant{All: true}}

@@ -13,6 +13,7 @@ type written struct {
 	epoch, proven, seq, held uint64
 	expiresAt                int64
 	state                    session.State
+	role                     session.Role
 	missed, ranOut, reported bool
 	told                     store.Told
 	any                      bool // it was told anything
@@ -25,6 +26,9 @@ func (e *entry) summary(r *session.Record) written {
 	w := written{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt,
 		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, told: e.told, any: true,
+	}
+	if rtc := r.Identity.RTC; rtc != nil {
+		w.role = rtc.Role
 	}
 	if r.State == session.Attached && e.session.Unconfirmed() {
 		w.seq, w.expiresAt = w.held, r.HeldExpiresAt
@@ -68,7 +72,7 @@ func (s *Scheduler) adopt(r *store.Record) {
 	if e == nil {
 		e = s.ended[r.Session]
 	}
-	if e != nil || r.App != s.config.App {
+	if e != nil || !s.config.Serves(r.App) {
 		s.mu.Unlock()
 		if e != nil {
 			s.compare(e, r.Epoch, r.Rev)
@@ -83,6 +87,10 @@ func (s *Scheduler) adopt(r *store.Record) {
 	s.mu.Unlock()
 	s.metrics.adopted.Inc()
 	s.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", r.Epoch)
+	s.assume(e)
+	if key := e.session.Key(); e.session.State() != session.Ended && s.config.Orders.Revoked(&key) {
+		s.end(e, session.EndRevoked)
+	}
 	s.commit(e)
 }
 
@@ -103,11 +111,10 @@ func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
 		r.Told &^= store.ToldEnd
 	}
-	return &entry{
-		id: r.Session, session: session.Restore(r.Record, &s.config.Policy, now),
-		reason: r.Reason, told: r.Told,
-		rev: r.Rev, // what this node writes comes after it
-	}
+	e := newEntry(session.Restore(r.Record, &s.config.Policy, now))
+	e.reason, e.told = r.Reason, r.Told
+	e.rev = r.Rev // what this node writes comes after it
+	return e
 }
 
 // tellAgain has a session's record written, whether or not it has changed.

@@ -16,16 +16,19 @@ import (
 
 // Minter makes the tokens. It is safe for concurrent use.
 type Minter interface {
-	// Mint makes one bundle: a token for each service of id, all valid from
-	// issuedAt to expiresAt (Unix seconds). A *session.Error says that id
-	// breaks one of Agora's rules. cause is for the books only.
-	Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	// Mint makes one bundle: a token of the project app for each service of
+	// id, all valid from issuedAt to expiresAt (Unix seconds). A
+	// *session.Error says that id breaks one of Agora's rules. cause is for
+	// the books only.
+	Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
 }
 
 // Config is what a Scheduler needs. All fields are required unless they say
 // otherwise.
 type Config struct {
-	App    string // the App ID that tokens are minted for
+	// Serves reports whether this node mints tokens for a project, by its
+	// App ID.
+	Serves func(app string) bool
 	Minter Minter
 	Sealer *session.Sealer
 	Policy session.Policy
@@ -37,6 +40,17 @@ type Config struct {
 	// returns at once, and calls settled from another goroutine when that
 	// is done, or given up for good. Nil: nobody wants to know.
 	Announce func(a Announcement, settled func(delivered bool))
+	// Orders are what operators have ordered for sessions on all nodes. Nil:
+	// nothing, ever.
+	Orders Orders
+	// Consent asks the customer's back end whether a session may go on. It
+	// takes less than Policy.AskAhead; an error says that it could not be
+	// asked. Nil, with a zero Policy.AskAhead: it is not asked.
+	Consent func(ctx context.Context, action Action, k session.Key) (Answer, error)
+	// Certificate names the certificate that a project's tokens are signed
+	// with, and says since when they are, in Unix milliseconds. Nil: it never
+	// changes.
+	Certificate func(app string) (name string, since int64)
 	// MaxSessions is how many sessions the node takes on by join; resumes
 	// are always taken. Zero is no limit.
 	MaxSessions int
@@ -88,11 +102,20 @@ const retryAfterError = time.Second
 
 // New makes a Scheduler. Nothing is renewed until Run is called.
 func New(c Config) (*Scheduler, error) {
-	if c.App == "" || c.Minter == nil || c.Sealer == nil || c.Store == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("scheduler: App, Minter, Sealer, Store, Node, Logger and Registerer are required")
+	if c.Serves == nil || c.Minter == nil || c.Sealer == nil || c.Store == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("scheduler: Serves, Minter, Sealer, Store, Node, Logger and Registerer are required")
 	}
 	if err := c.Policy.Check(); err != nil {
 		return nil, err
+	}
+	if (c.Consent != nil) != (c.Policy.AskAhead > 0) {
+		return nil, errors.New("scheduler: Consent and Policy.AskAhead go together")
+	}
+	if c.Orders == nil {
+		c.Orders = noOrders{}
+	}
+	if c.Certificate == nil {
+		c.Certificate = func(string) (string, int64) { return "", 0 }
 	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 1024
@@ -193,6 +216,11 @@ func (s *Scheduler) fire(e *entry) {
 		s.ranOut(e, "tokens ran out while nobody was connected")
 	case session.Expire:
 		s.end(e, session.EndExpired)
+	case session.Ask:
+		s.ask(e, now)
+	case session.Deny:
+		s.log(e, slog.LevelWarn, "the back end could not be asked for longer than authorize-grace")
+		s.end(e, session.EndDenied)
 	case session.Wait:
 	}
 }
@@ -233,12 +261,17 @@ func (s *Scheduler) ranOut(e *entry, message string) {
 	}
 }
 
+// mint makes a session's next tokens. The error is an EndedError when it may have
+// none any more.
 func (s *Scheduler) mint(ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
+	if key := ses.Key(); s.config.Orders.Revoked(&key) {
+		return session.Tokens{}, &session.EndedError{Ending: ses.Ending(session.EndRevoked)}
+	}
 	issuedAt, expiresAt, err := ses.Lifetime(now)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return s.config.Minter.Mint(ses.Identity, cause, issuedAt, expiresAt)
+	return s.config.Minter.Mint(ses.App, ses.Identity, cause, issuedAt, expiresAt)
 }
 
 // send writes push to the client; one that cannot take it is not connected any

@@ -253,7 +253,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 		if len(back.got().pushes) < 5 {
 			t.Fatalf("%d renewals by the other node", len(back.got().pushes))
 		}
-		c.App = "another project"
+		c.Serves = func(app string) bool { return app == "another app" }
 		c.Registerer = prometheus.NewRegistry()
 		stranger := start(t, c)
 		if _, err := stranger.Resume(p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
@@ -356,7 +356,7 @@ func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := &phone{t: t, scheduler: s, refuse: true}
-		if _, err := s.Join(session.Join{}, p); !errors.Is(err, errGone) {
+		if _, err := s.Join(session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
 		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended) != 0 {
@@ -422,12 +422,12 @@ type failingMinter struct {
 	tries  atomic.Int64
 }
 
-func (m *failingMinter) Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *failingMinter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
 	m.tries.Add(1)
 	if m.broken.Load() {
 		return session.Tokens{}, errGone
 	}
-	return plainMinter{}.Mint(id, cause, issuedAt, expiresAt)
+	return plainMinter{}.Mint(app, id, cause, issuedAt, expiresAt)
 }
 
 func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
@@ -457,7 +457,7 @@ func TestRoomForSessions(t *testing.T) {
 		a.join(0)
 		b.join(0)
 		var refused *session.Error
-		if _, err := s.Join(session.Join{}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable {
+		if _, err := s.Join(session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable {
 			t.Fatalf("a third session: %v", err)
 		}
 		if err := b.again().resume(b); err != nil {

@@ -16,14 +16,27 @@ var errFull = session.Errorf(session.CodeUnavailable, "this node has no room for
 // *session.Error where the request is at fault or the node is full.
 func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachment, error) {
 	now := s.clock.now()
-	terms, err := s.config.Policy.Terms(j.TTL, now)
+	if !s.config.Orders.Loaded() {
+		return nil, errNotLoaded
+	}
+	caller := &j.Caller
+	if err := caller.Grant.Covers(j.Identity); err != nil {
+		return nil, err
+	}
+	terms, err := s.config.Policy.Terms(j.TTL, &caller.Grant, now)
 	if err != nil {
 		return nil, err
 	}
-	key := session.Key{Session: rand.Text(), App: s.config.App, Identity: j.Identity, Terms: terms}
-	e := &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
+	key := session.Key{Session: rand.Text(), App: caller.App, Subject: caller.Subject, Identity: j.Identity, Terms: terms}
+	until, err := s.mayJoin(&key)
+	if err != nil {
+		return nil, err
+	}
+	now = s.clock.now() // that may have taken a moment
+	e := newEntry(session.New(key, &s.config.Policy, now))
 	e.mu.Lock()
 	defer e.unlock()
+	e.session.Approve(until, now)
 	tokens, err := s.mint(e.session, session.CauseJoin, now)
 	if err != nil {
 		return nil, err
@@ -32,6 +45,10 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 		return nil, errFull
 	}
 	defer s.commit(e)
+	if s.config.Orders.Revoked(&e.key) { // an order that came before it was in the table
+		s.discard(e)
+		return nil, errRevoked
+	}
 	return s.attach(e, tokens, client, now)
 }
 
@@ -111,13 +128,21 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 	if err != nil {
 		return fail(err)
 	}
-	if key.App != s.config.App {
+	if !s.config.Serves(key.App) {
 		return fail(session.ErrUnknown)
+	}
+	if err := s.mayReturn(&key, &r); err != nil {
+		return fail(err)
 	}
 	connected, err := s.peek(key)
 	if err != nil {
 		return fail(err)
 	}
+	action := ActionRenew
+	if attach {
+		action = ActionResume
+	}
+	answer, unasked := s.consent(action, &key)
 	var held store.Held
 	if attach || !connected {
 		if held, err = s.grip(key, attach); err != nil {
@@ -135,6 +160,11 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 		e.unlock()
 		return fail(err)
 	}
+	if err := s.answered(e, answer, unasked == nil, now); err != nil {
+		e.unlock()
+		return fail(err)
+	}
+	s.assume(e)
 	fence := held.Epoch
 	if attach && fence > 0 {
 		fence-- // attaching raises it
@@ -238,7 +268,7 @@ func (s *Scheduler) endAgain(e *entry, held store.Held) error {
 // reborn makes an entry for a session that is not here.
 func (s *Scheduler) reborn(key session.Key, held store.Held, now session.Instant) *entry {
 	if !held.Known {
-		return &entry{id: key.Session, session: session.New(key, &s.config.Policy, now)}
+		return newEntry(session.New(key, &s.config.Policy, now))
 	}
 	r := held.Record
 	if r.State == session.Ended { // nobody came back to it, until now

@@ -46,7 +46,7 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		return nil, err
 	}
 	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
-	c = newConn(h, socket, lean.guarded)
+	c = newConn(h, socket, lean.guarded, h.config.Gate.Address(r))
 	return c, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type conn struct {
 	hub     *Hub
 	socket  *websocket.Conn
 	net     *guardedConn  // what the socket is made of
+	address netip.Addr    // the client's
 	gone    chan struct{} // closed when the reader has ended
 	handled chan error    // what came of a message
 
@@ -35,9 +37,9 @@ type conn struct {
 	messages   *rate.Limiter
 }
 
-func newConn(h *Hub, socket *websocket.Conn, n *guardedConn) *conn {
+func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *conn {
 	c := &conn{
-		hub: h, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error),
+		hub: h, address: from, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error),
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
 	}
 	c.sayBy.Store(int64(h.now() + h.config.JoinTimeout))

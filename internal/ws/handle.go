@@ -93,10 +93,20 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	if after, draining := c.hub.drainLeft(); draining {
 		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
+	// The fair share of one client before what the node can do for all.
+	if wait := c.hub.config.Gate.Wait(c.address); wait > 0 {
+		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+	}
 	if wait := c.hub.admission(); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
+		if join.Caller, err = c.hub.config.Gate.Identify(m.Auth); err != nil {
+			return outcomeOf(err), c.refuse(err)
+		}
+		if wait := c.hub.config.Gate.WaitCaller(&join.Caller); wait > 0 {
+			return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+		}
 		outcome = "joined"
 		c.attachment, err = c.hub.config.Sessions.Join(join, c)
 	} else {
@@ -148,6 +158,12 @@ func (c *conn) refuse(err error) error {
 	refused := public(err)
 	if refused.Code == session.CodeInternal {
 		c.hub.config.Logger.Error("request failed", "error", err)
+	}
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // it is told what is wrong, and when to come back
+		if c.write(protocol.FromError(refused)) != nil {
+			return errClosing
+		}
+		return c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 	}
 	return c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }

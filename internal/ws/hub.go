@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,10 +27,26 @@ type Sessions interface {
 	Resume(session.Resume, session.Client) (session.Attachment, error)
 }
 
+// Gate knows who may ask for a session. It is safe for concurrent use.
+type Gate interface {
+	// Identify says who shows a credential; empty is none. The error is a
+	// *session.Error.
+	Identify(credential string) (session.Caller, error)
+	// Wait is how long a client at an address must wait before it may join
+	// or resume: zero for not at all.
+	Wait(from netip.Addr) time.Duration
+	// WaitCaller is the same for who has shown a credential.
+	WaitCaller(c *session.Caller) time.Duration
+	// Address is that of the client who made a request, behind the proxies
+	// that are trusted.
+	Address(r *http.Request) netip.Addr
+}
+
 // Config is what a Hub needs. All fields are required unless they say
 // otherwise.
 type Config struct {
 	Sessions Sessions
+	Gate     Gate
 	// Heartbeat is how often clients are told to send a ping, in whole
 	// seconds. A connection that says nothing for twice as long is dead.
 	Heartbeat time.Duration
@@ -84,8 +101,8 @@ type shard struct {
 
 // New makes a Hub.
 func New(c Config) (*Hub, error) {
-	if c.Sessions == nil || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("ws: Sessions, Logger and Registerer are required")
+	if c.Sessions == nil || c.Gate == nil || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("ws: Sessions, Gate, Logger and Registerer are required")
 	}
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")

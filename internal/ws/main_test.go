@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	t.Helper()
 	s := &stage{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
 	c := Config{
-		Sessions: s.sessions, Heartbeat: 25 * time.Second,
+		Sessions: s.sessions, Gate: openGate{}, Heartbeat: 25 * time.Second,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if change != nil {
@@ -250,3 +251,13 @@ func wait(d time.Duration) {
 	time.Sleep(d) // bubble
 	synctest.Wait()
 }
+
+// openGate lets anybody have anything.
+type openGate struct{}
+
+func (openGate) Identify(string) (session.Caller, error) {
+	return session.Caller{Grant: session.Grant{All: true}}, nil
+}
+func (openGate) Wait(netip.Addr) time.Duration            { return 0 }
+func (openGate) WaitCaller(*session.Caller) time.Duration { return 0 }
+func (openGate) Address(*http.Request) netip.Addr         { return netip.Addr{} }

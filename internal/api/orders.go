@@ -1,0 +1,340 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Orders are what operators have done to sessions on every node. It is safe for
+// concurrent use. Errors are *session.Errors, or wrap store.ErrNotDurable.
+type Orders interface {
+	// Give gives an order, and waits a little for what all nodes have done.
+	Give(ctx context.Context, o store.Order) (store.Tally, error)
+	// Lift takes one back. It is false when there is none such.
+	Lift(ctx context.Context, app, id string) (bool, error)
+	// Find is an order that stands, with what was done about it.
+	Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool)
+	// Standing are the orders of a kind that stand, by id, after one id.
+	Standing(app string, kind store.OrderKind, after string, limit int) []store.Order
+	// Certificate names the certificate that a project's tokens are signed
+	// with now, without giving it away.
+	Certificate(app string) string
+}
+
+// selection says which sessions an operator means.
+type selection struct {
+	Channel string  `json:"channel"`
+	UID     *uint32 `json:"uid"`
+	Account string  `json:"account"`
+	Subject string  `json:"subject"`
+}
+
+// order is what the selection fits.
+func (s *selection) order(app string) (store.Order, error) {
+	o := store.Order{App: app, Channel: s.Channel, User: s.Account, Subject: s.Subject}
+	if s.UID != nil {
+		if s.Account != "" {
+			return o, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
+		}
+		o.User = strconv.FormatUint(uint64(*s.UID), 10)
+	}
+	for _, name := range []struct{ field, value string }{{"channel", s.Channel}, {"account", s.Account}, {"subject", s.Subject}} {
+		if len(name.value) > maxName {
+			return o, session.Errorf(session.CodeBadRequest, "%s: want at most %d bytes", name.field, maxName)
+		}
+	}
+	return o, nil
+}
+
+// maxName bounds what an order may name, in bytes.
+const maxName = 255
+
+// revocationRequest is the body of POST /v1/revocations.
+type revocationRequest struct {
+	selection
+	For *int64 `json:"for"` // seconds
+}
+
+// revocationView is a revocation and what came of it. Times are Unix seconds.
+type revocationView struct {
+	ID      string `json:"id"`
+	Session string `json:"session,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	User    string `json:"user,omitempty"` // a uid or an account
+	Subject string `json:"subject,omitempty"`
+	At      int64  `json:"at"`
+	Until   int64  `json:"until"`
+
+	Ended int `json:"ended"`
+	// AccessEndsAt is when the last of their tokens stops to work: Agora
+	// cannot revoke one. 0: there is none.
+	AccessEndsAt int64    `json:"accessEndsAt"`
+	Silent       []string `json:"silent,omitempty"` // nodes that have not answered yet
+}
+
+func revocationOf(o *store.Order, t *store.Tally) revocationView {
+	return revocationView{
+		ID: o.ID, Session: o.Session, Channel: o.Channel, User: o.User, Subject: o.Subject,
+		At: o.At / 1000, Until: o.Until, Ended: t.Done, AccessEndsAt: t.AccessEndsAt, Silent: t.Silent,
+	}
+}
+
+// partialError is the answer when an order counts here, but could not be made
+// durable.
+type partialError struct {
+	problem
+	Done any `json:"done"`
+}
+
+func (*partialError) Error() string { return store.ErrNotDurable.Error() }
+
+// notDurable says what was done, and what was not.
+func notDurable(done any) error {
+	return &partialError{problem{
+		"the store cannot be reached: this was done on the node that answers, and is kept there for the others until the store is back. " +
+			"If that node stops before, it is lost: do it again then",
+		session.CodeUnavailable, 503,
+	}, done}
+}
+
+// outcome answers for an order: done, or done in part.
+func outcome(done any, err error) (any, error) {
+	if errors.Is(err, store.ErrNotDurable) {
+		return nil, notDurable(done)
+	}
+	return done, err
+}
+
+// newOrder is an order that is given now.
+func newOrder(o store.Order, kind store.OrderKind, lasts time.Duration) store.Order {
+	now := time.Now()
+	o.ID, o.Kind, o.At, o.Until, o.Format = rand.Text(), kind, now.UnixMilli(), now.Add(lasts).Unix()+1, store.Format
+	return o
+}
+
+// revoke answers POST /v1/revocations.
+func (a *API) revoke(r *request) (any, error) {
+	var q revocationRequest
+	if err := decode(r.Request, &q); err != nil {
+		return nil, err
+	}
+	o, err := q.order(r.caller.App)
+	if err != nil {
+		return nil, err
+	}
+	if o.Channel == "" && o.User == "" && o.Subject == "" {
+		return nil, session.Errorf(session.CodeBadRequest, "names nobody; give channel, uid, account or subject")
+	}
+	lasts := a.config.Policy.MaxSession
+	if q.For != nil {
+		if most := int64(maxRevocation / time.Second); *q.For < 1 || *q.For > most {
+			return nil, session.Errorf(session.CodeBadRequest, "for: want 1 to %d seconds", most)
+		}
+		lasts = time.Duration(*q.For) * time.Second
+	}
+	o = newOrder(o, store.OrderRevoke, lasts)
+	tally, err := a.config.Orders.Give(r.Context(), o)
+	return outcome(revocationOf(&o, &tally), err)
+}
+
+// maxRevocation is the longest that a revocation may stand.
+const maxRevocation = 365 * 24 * time.Hour
+
+// listRevocations answers GET /v1/revocations?limit=&cursor=.
+func (a *API) listRevocations(r *request) (any, error) {
+	query := r.URL.Query()
+	page := struct {
+		Revocations []revocationView `json:"revocations"`
+		Cursor      string           `json:"cursor,omitempty"`
+	}{Revocations: []revocationView{}}
+	standing := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
+	for i := range standing {
+		page.Revocations = append(page.Revocations, revocationOf(&standing[i], &store.Tally{}))
+	}
+	if len(standing) == maxPage {
+		page.Cursor = standing[maxPage-1].ID
+	}
+	return page, nil
+}
+
+var errNoOrder = session.Errorf(session.CodeUnknownSession, "no such order stands; it may be over")
+
+// standing is an order of one kind.
+func (a *API) standing(r *request, kind store.OrderKind) (store.Order, store.Tally, error) {
+	o, tally, ok := a.config.Orders.Find(r.Context(), r.caller.App, r.args[0])
+	if !ok || o.Kind != kind {
+		return o, tally, errNoOrder
+	}
+	return o, tally, nil
+}
+
+// showRevocation answers GET /v1/revocations/{id}.
+func (a *API) showRevocation(r *request) (any, error) {
+	o, tally, err := a.standing(r, store.OrderRevoke)
+	return revocationOf(&o, &tally), err
+}
+
+// liftRevocation answers DELETE /v1/revocations/{id}.
+func (a *API) liftRevocation(r *request) (any, error) {
+	o, tally, err := a.standing(r, store.OrderRevoke)
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.config.Orders.Lift(r.Context(), o.App, o.ID)
+	return outcome(revocationOf(&o, &tally), err)
+}
+
+// endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
+// and its keys are dead.
+func (a *API) endSession(r *request) (any, error) {
+	o := store.Order{App: r.caller.App, Session: r.args[0]}
+	lasts := a.config.Policy.MaxSession
+	if len(o.Session) > maxName {
+		return nil, errNoSession
+	}
+	// While the store is away, whether there is one cannot be told: it is
+	// ended on trust.
+	record, err := a.find(r.Context(), o.App, o.Session)
+	switch {
+	case errors.Is(err, errNoSession):
+		return nil, err
+	case err == nil:
+		lasts = min(lasts, time.Until(time.Unix(record.Terms.Until, 0)))
+	}
+	o = newOrder(o, store.OrderRevoke, lasts)
+	tally, err := a.config.Orders.Give(r.Context(), o)
+	if tally.Done == 0 && record.ExpiresAt != 0 { // nobody has it in memory: it is refused when it comes
+		tally.AccessEndsAt = max(tally.AccessEndsAt, record.ExpiresAt)
+	}
+	return outcome(revocationOf(&o, &tally), err)
+}
+
+// changeRequest is the body of PATCH /v1/sessions/{id}.
+type changeRequest struct {
+	RTC *struct {
+		Role *session.Role `json:"role"`
+	} `json:"rtc"`
+	Renew bool `json:"renew"`
+}
+
+// changeView says what came of a change.
+type changeView struct {
+	ID string `json:"id"`
+	// Pushed: a client is connected, and new tokens are on their way to it.
+	Pushed bool     `json:"pushed"`
+	Note   string   `json:"note,omitempty"`
+	Silent []string `json:"silent,omitempty"`
+}
+
+// changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new
+// tokens with another role, {"renew": true} with the same.
+func (a *API) changeSession(r *request) (any, error) {
+	var q changeRequest
+	if err := decode(r.Request, &q); err != nil {
+		return nil, err
+	}
+	record, err := a.find(r.Context(), r.caller.App, r.args[0])
+	if err != nil {
+		return nil, err
+	}
+	o := store.Order{App: r.caller.App, Session: record.Session}
+	lasts := time.Until(time.Unix(record.Terms.Until, 0))
+	switch {
+	case q.RTC != nil && q.RTC.Role != nil && !q.Renew:
+		switch role := *q.RTC.Role; {
+		case record.Identity.RTC == nil:
+			return nil, session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
+		case role == session.Publisher && !record.Terms.MayPublish:
+			return nil, session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
+		default:
+			o.Role = role
+		}
+		o = newOrder(o, store.OrderRole, lasts)
+	case q.Renew && q.RTC == nil:
+		o = newOrder(o, store.OrderRenew, time.Minute)
+	default:
+		return nil, session.Errorf(session.CodeBadRequest, `want {"rtc": {"role": "publisher" or "subscriber"}} or {"renew": true}`)
+	}
+	tally, err := a.config.Orders.Give(r.Context(), o)
+	view := changeView{ID: record.Session, Pushed: tally.Done > 0, Silent: tally.Silent}
+	for _, report := range tally.Nodes {
+		if report.Note != "" {
+			view.Note = report.Note
+		}
+	}
+	return outcome(view, err)
+}
+
+// rotationRequest is the body of POST /v1/rotations.
+type rotationRequest struct {
+	Over *int64 `json:"over"` // seconds
+}
+
+// rotationView is how far a roll-over is. Times are Unix seconds.
+type rotationView struct {
+	ID          string `json:"id"`
+	Certificate string `json:"certificate"` // its fingerprint
+	At          int64  `json:"at"`
+	Over        int64  `json:"over"` // seconds
+	// Sessions are those that are connected, Renewed those whose client has
+	// confirmed tokens under the certificate. Whoever is not connected gets
+	// such tokens when it comes back.
+	Sessions int            `json:"sessions"`
+	Renewed  int            `json:"renewed"`
+	Pending  int            `json:"pending"`
+	Done     bool           `json:"done"`
+	Nodes    []store.Report `json:"nodes"`
+	Silent   []string       `json:"silent,omitempty"`
+}
+
+func rotationOf(o *store.Order, t *store.Tally) rotationView {
+	v := rotationView{
+		ID: o.ID, Certificate: o.Certificate, At: o.At / 1000, Over: o.OverMs / 1000,
+		Sessions: t.Sessions, Renewed: t.Done, Pending: t.Sessions - t.Done,
+		Done:  t.Sessions == t.Done && len(t.Silent) == 0,
+		Nodes: t.Nodes, Silent: t.Silent,
+	}
+	for _, node := range t.Nodes {
+		v.Done = v.Done && node.Note == ""
+	}
+	return v
+}
+
+// Bounds of the span of a rotation, and how long its progress can be asked for
+// after that.
+const (
+	maxRotation  = 24 * time.Hour
+	keepRotation = 24 * time.Hour
+)
+
+// rotate answers POST /v1/rotations.
+func (a *API) rotate(r *request) (any, error) {
+	var q rotationRequest
+	if err := decode(r.Request, &q); err != nil && !errors.Is(err, errNoBody) {
+		return nil, err
+	}
+	over := time.Minute
+	if q.Over != nil {
+		if most := int64(maxRotation / time.Second); *q.Over < 0 || *q.Over > most {
+			return nil, session.Errorf(session.CodeBadRequest, "over: want 0 to %d seconds", most)
+		}
+		over = time.Duration(*q.Over) * time.Second
+	}
+	app := r.caller.App
+	o := store.Order{App: app, OverMs: over.Milliseconds(), Certificate: a.config.Orders.Certificate(app)}
+	o = newOrder(o, store.OrderRotate, over+keepRotation)
+	tally, err := a.config.Orders.Give(r.Context(), o)
+	return outcome(rotationOf(&o, &tally), err)
+}
+
+// showRotation answers GET /v1/rotations/{id}.
+func (a *API) showRotation(r *request) (any, error) {
+	o, tally, err := a.standing(r, store.OrderRotate)
+	return rotationOf(&o, &tally), err
+}

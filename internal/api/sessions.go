@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Sessions shows what is open anywhere in the cluster. It is safe for concurrent
+// use. An error that is no *session.Error says that the store cannot be reached.
+type Sessions interface {
+	store.Lister
+}
+
+// Bounds of a page of sessions.
+const (
+	defaultPage = 50
+	maxPage     = 200
+	// maxLook is how many sessions one request looks at, whether or not they
+	// fit its filter; maxSteps in how many parts.
+	maxLook  = 2000
+	maxSteps = 20
+)
+
+// sessionView is a session as operators see it. Times are Unix seconds.
+type sessionView struct {
+	ID       string    `json:"id"`
+	App      string    `json:"app"`
+	Subject  string    `json:"subject,omitempty"`
+	State    string    `json:"state"` // attached or detached
+	Node     string    `json:"node"`
+	RTC      *rtcView  `json:"rtc,omitempty"`
+	RTM      *userView `json:"rtm,omitempty"`
+	Chat     *userView `json:"chat,omitempty"`
+	TTL      int64     `json:"ttl"` // seconds
+	Until    int64     `json:"until"`
+	Seq      uint64    `json:"seq"`
+	IssuedAt int64     `json:"issuedAt,omitempty"`
+	// ExpiresAt is of the newest tokens; Confirmed says whether the client
+	// has confirmed those.
+	ExpiresAt     int64 `json:"expiresAt"`
+	Confirmed     bool  `json:"confirmed"`
+	LastAckAt     int64 `json:"lastAckAt,omitempty"`
+	NextRenewalAt int64 `json:"nextRenewalAt,omitempty"` // while attached
+	DetachedAt    int64 `json:"detachedAt,omitempty"`
+}
+
+type rtcView struct {
+	Channel string       `json:"channel"`
+	UID     *uint32      `json:"uid,omitempty"`
+	Account string       `json:"account,omitempty"`
+	Role    session.Role `json:"role"`
+}
+
+type userView struct {
+	UserID string `json:"userId"`
+}
+
+func viewOf(r *store.Record) sessionView {
+	v := sessionView{
+		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node,
+		TTL: int64(r.Terms.TTL / time.Second), Until: r.Terms.Until, Seq: r.Seq,
+		IssuedAt: r.IssuedAt / 1000, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
+		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt / 1000,
+	}
+	if r.State == session.Attached {
+		v.State, v.NextRenewalAt = "attached", r.DueMs/1000
+	}
+	if rtc := r.Identity.RTC; rtc != nil {
+		v.RTC = &rtcView{Channel: rtc.Channel, Account: rtc.Account, Role: rtc.Role}
+		if rtc.Account == "" {
+			v.RTC.UID = &rtc.UID
+		}
+	}
+	if rtm := r.Identity.RTM; rtm != nil {
+		v.RTM = &userView{rtm.UserID}
+	}
+	if chat := r.Identity.Chat; chat != nil {
+		v.Chat = &userView{chat.UserID}
+	}
+	return v
+}
+
+// sessionPage is the answer of GET /v1/sessions. A page may be empty and not the
+// last: one request looks at a bounded number of sessions.
+type sessionPage struct {
+	Sessions []sessionView `json:"sessions"`
+	Cursor   string        `json:"cursor,omitempty"` // for the next page; none at the end
+}
+
+// listSessions answers GET /v1/sessions?channel=&uid=&account=&subject=&limit=&cursor=.
+func (a *API) listSessions(r *request) (any, error) {
+	query := r.URL.Query()
+	limit := defaultPage
+	if query.Has("limit") {
+		var err error
+		if limit, err = strconv.Atoi(query.Get("limit")); err != nil || limit < 1 || limit > maxPage {
+			return nil, session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", maxPage)
+		}
+	}
+	filter := selection{
+		Channel: query.Get("channel"), Account: query.Get("account"), Subject: query.Get("subject"),
+	}
+	if query.Has("uid") {
+		n, err := uid(query.Get("uid"))
+		if err != nil {
+			return nil, err
+		}
+		filter.UID = &n
+	}
+	fits, err := filter.order(r.caller.App)
+	if err != nil {
+		return nil, err
+	}
+	page := sessionPage{Sessions: []sessionView{}, Cursor: query.Get("cursor")}
+	for range maxSteps {
+		ask := limit - len(page.Sessions)
+		if fits.Channel != "" || fits.User != "" || fits.Subject != "" { // few will fit
+			ask = min(ask, maxLook/maxSteps)
+		}
+		records, next, err := a.config.Sessions.List(r.Context(), store.ListQuery{After: page.Cursor, Limit: ask})
+		if err != nil {
+			return nil, storeAway(err)
+		}
+		for i := range records {
+			if fits.Matches(&records[i].Key) {
+				page.Sessions = append(page.Sessions, viewOf(&records[i]))
+			}
+		}
+		page.Cursor = next
+		if next == "" || len(page.Sessions) >= limit {
+			break
+		}
+	}
+	return page, nil
+}
+
+// showSession answers GET /v1/sessions/{id}.
+func (a *API) showSession(r *request) (any, error) {
+	record, err := a.find(r.Context(), r.caller.App, r.args[0])
+	if err != nil {
+		return nil, err
+	}
+	return viewOf(&record), nil
+}
+
+var errNoSession = session.Errorf(session.CodeUnknownSession, "no such session is open; see GET /v1/sessions")
+
+// find is a session of a project.
+func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
+	record, ok, err := a.config.Sessions.Get(ctx, id)
+	switch {
+	case err != nil:
+		return record, storeAway(err)
+	case !ok || record.App != app: // another project's is none
+		return record, errNoSession
+	}
+	return record, nil
+}
+
+// storeAway makes of an error that is not for callers one that tells them when to
+// come back.
+func storeAway(err error) error {
+	if _, ok := asRefusal(err); ok {
+		return err
+	}
+	return &session.Error{Code: session.CodeUnavailable, Message: "the store cannot be reached; calls go on, try again", RetryAfter: 5 * time.Second}
+}

@@ -1,0 +1,109 @@
+package scheduler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Action is what the customer's back end is asked about.
+type Action string
+
+const (
+	ActionJoin   Action = "join"
+	ActionResume Action = "resume"
+	ActionRenew  Action = "renew"
+)
+
+// Answer is the back end's.
+type Answer struct {
+	Agreed bool
+	// Until is the Unix second after which the session must not go on; 0: it
+	// says nothing of that.
+	Until int64
+}
+
+// askTimeout bounds every question; Consent has a closer bound of its own.
+const askTimeout = 10 * time.Second
+
+// askAgain is when a question is put again that could not be answered.
+const askAgain = 2 * time.Second
+
+var (
+	errDenied    = session.Errorf(session.CodeForbidden, "the application does not allow this")
+	errUnasked   = &session.Error{Code: session.CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: askAgain}
+	errNotLoaded = &session.Error{Code: session.CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second}
+)
+
+// consent asks the back end, if it is to be asked, and waits for its word.
+func (s *Scheduler) consent(action Action, k *session.Key) (Answer, error) {
+	if s.config.Consent == nil {
+		return Answer{Agreed: true}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	return s.config.Consent(ctx, action, *k)
+}
+
+// mayJoin says until when a session may go on that is about to be joined, or
+// refuses it, with a *session.Error.
+func (s *Scheduler) mayJoin(k *session.Key) (until int64, err error) {
+	if s.config.Orders.Revoked(k) {
+		return 0, errRevoked
+	}
+	answer, err := s.consent(ActionJoin, k)
+	switch {
+	case err != nil:
+		s.config.Logger.Debug("a join could not be authorized", "error", err)
+		return 0, errUnasked
+	case !answer.Agreed:
+		return 0, errDenied
+	}
+	return answer.Until, nil
+}
+
+// answered takes what the back end said about a client that is back. The error is
+// what to tell the client; the session is ended then, or let go. asked: it said
+// something. e.mu is held.
+func (s *Scheduler) answered(e *entry, answer Answer, asked bool, now session.Instant) error {
+	switch {
+	case !asked && !e.session.Agreed(now):
+		s.abandon(e)
+		return errUnasked
+	case !asked: // it is within its grace
+	case !answer.Agreed:
+		ending := e.session.Ending(session.EndDenied)
+		s.end(e, session.EndDenied)
+		s.commit(e)
+		return &session.EndedError{Ending: ending}
+	default:
+		e.session.Approve(answer.Until, now)
+	}
+	return nil
+}
+
+// ask puts the question of a renewal that is coming, and does not wait. e.mu is
+// held.
+func (s *Scheduler) ask(e *entry, now session.Instant) {
+	e.session.Asking(now)
+	key := e.session.Key()
+	s.aside.Go(func() {
+		answer, err := s.consent(ActionRenew, &key)
+		e.do(func() {
+			now := s.clock.now()
+			switch {
+			case e.session.State() == session.Ended || !e.session.MustAsk():
+			case err != nil:
+				s.log(e, slog.LevelDebug, "a renewal could not be authorized", "error", err)
+				e.session.Unanswered(askAgain, now)
+			case !answer.Agreed:
+				s.end(e, session.EndDenied)
+			default:
+				e.session.Approve(answer.Until, now)
+			}
+			s.commit(e)
+		})
+	})
+}

@@ -1,0 +1,262 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// backEnd answers questions as told, and remembers when they came.
+type backEnd struct {
+	mu     sync.Mutex
+	agrees bool          // guarded by mu
+	down   error         // guarded by mu
+	until  int64         // guarded by mu
+	takes  time.Duration // guarded by mu
+	asked  []Action      // guarded by mu
+	at     []time.Time   // guarded by mu
+}
+
+func (b *backEnd) consent(ctx context.Context, action Action, _ session.Key) (Answer, error) {
+	b.mu.Lock()
+	b.asked, b.at = append(b.asked, action), append(b.at, time.Now())
+	takes := b.takes
+	b.mu.Unlock()
+	if err := pause(ctx, takes); err != nil {
+		return Answer{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return Answer{Agreed: b.agrees, Until: b.until}, b.down
+}
+
+// set changes what it answers.
+func (b *backEnd) set(agrees bool, down error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.agrees, b.down = agrees, down
+}
+
+func (b *backEnd) questions() (asked []Action, at []time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked, b.at
+}
+
+var errDown = errors.New("no answer")
+
+func startAsking(t *testing.T) (*Scheduler, *backEnd, Config) {
+	t.Helper()
+	b := &backEnd{agrees: true}
+	c := testConfig(t)
+	c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 90*time.Minute
+	return start(t, c), b, c
+}
+
+func code(err error) session.Code {
+	refused, ok := errors.AsType[*session.Error](err)
+	if !ok {
+		return ""
+	}
+	return refused.Code
+}
+
+func TestJoinsWantConsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		for _, c := range []struct {
+			agrees bool
+			down   error
+			want   session.Code
+		}{{false, nil, session.CodeForbidden}, {true, errDown, session.CodeUnavailable}} {
+			b.set(c.agrees, c.down)
+			_, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
+			if code(err) != c.want {
+				t.Errorf("%v: %v", c, err)
+			}
+		}
+		if len(s.entries) != 0 {
+			t.Error("a session is open all the same")
+		}
+	})
+}
+
+func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
+			s, b, _ := startAsking(t)
+			p := &phone{t: t, scheduler: s}
+			p.join(ttl)
+			wait(10 * ttl)
+			got := p.got()
+			asked, at := b.questions()
+			if len(got.pushes) < 10 || len(asked) < len(got.pushes) || len(asked) > len(got.pushes)+2 {
+				t.Fatalf("%s: asked %d times for %d renewals", ttl, len(asked), len(got.pushes))
+			}
+			if asked[0] != ActionJoin || asked[1] != ActionRenew {
+				t.Fatalf("asked about %v", asked)
+			}
+			for i, pushed := range got.at[:min(len(got.at), len(at)-1)] {
+				if ahead := pushed.Sub(at[i+1]); ahead < min(ttl/20, 15*time.Second) || ahead > 15*time.Second {
+					t.Errorf("%s: asked %s ahead of renewal %d", ttl, ahead, i)
+				}
+			}
+		}
+	})
+}
+
+func TestDenialEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Minute)
+		b.set(false, nil)
+		wait(2 * time.Minute)
+		got := p.got()
+		if len(got.pushes) != 0 || got.ended == nil || got.ended.Reason != session.EndDenied || got.ended.AccessEndsAt != p.got().joined.Tokens.ExpiresAt {
+			t.Fatalf("%d pushes, ended %+v", len(got.pushes), got.ended)
+		}
+		b.set(true, nil)
+		_, err := s.Resume(p.ticket(), p.again())
+		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
+			t.Fatalf("came back: %v", err)
+		}
+	})
+}
+
+func TestRenewalsGoOnForTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, c := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Minute)
+		began := time.Now()
+		b.set(true, errDown)
+		wait(3 * time.Hour)
+		got := p.got()
+		last := got.at[len(got.at)-1]
+		if since := last.Sub(began); since > c.Policy.AskGrace || since < c.Policy.AskGrace-10*time.Minute {
+			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, c.Policy.AskGrace)
+		}
+		if got.ended == nil || got.ended.Reason != session.EndDenied {
+			t.Fatalf("ended %+v", got.ended)
+		}
+		asked, _ := b.questions()
+		if tries := len(asked) - len(got.pushes); tries < 10 {
+			t.Errorf("asked %d times more than needed: nothing was tried again", tries)
+		}
+	})
+}
+
+func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Minute)
+		b.mu.Lock()
+		b.takes = 9 * time.Second
+		b.mu.Unlock()
+		wait(time.Hour)
+		for i, push := range p.got().pushes {
+			if left := push.PreviousExpiresAt - p.got().at[i].Unix(); left < 55 {
+				t.Errorf("renewal %d with %d s left", i, left)
+			}
+		}
+	})
+}
+
+func TestClientsWishIsAskedForFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		p.attachment.Renew()
+		wait(time.Second)
+		if asked, _ := b.questions(); len(asked) != 2 || len(p.got().pushes) != 1 || p.got().pushes[0].Cause != session.CauseRenew {
+			t.Fatalf("asked %v, pushed %+v", asked, p.got().pushes)
+		}
+		b.set(false, nil)
+		p.attachment.Renew()
+		wait(time.Second)
+		if len(p.got().pushes) != 1 || p.got().ended == nil {
+			t.Fatal("got tokens after a denial")
+		}
+	})
+}
+
+func TestReturnsWantConsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, c := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		ticket := p.ticket()
+		p.attachment.Detach()
+
+		b.set(true, errDown)
+		if _, err := s.RenewByKey(ticket); err != nil {
+			t.Fatalf("within the grace: %v", err)
+		}
+		wait(c.Policy.AskGrace + time.Second)
+		ticket.ExpiresAt = time.Now().Add(time.Minute).Unix()
+		if _, err := s.RenewByKey(ticket); code(err) != session.CodeUnavailable {
+			t.Fatalf("after it: %v", err)
+		}
+		if _, err := s.Resume(ticket, p.again()); code(err) != session.CodeUnavailable {
+			t.Fatalf("after it: %v", err)
+		}
+		b.set(true, nil)
+		back := p.again()
+		if _, err := s.Resume(ticket, back); err != nil {
+			t.Fatal(err)
+		}
+		b.set(false, nil)
+		_, err := s.RenewByKey(back.ticket())
+		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
+			t.Fatalf("denied: %v", err)
+		}
+		if got := back.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
+			t.Fatalf("its connection was told %+v", got.ended)
+		}
+	})
+}
+
+// A question that is still out when the grace is over holds the renewal up, to the
+// end of the tokens.
+func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backEnd{agrees: true}
+		c := testConfig(t)
+		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Second
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Second)
+		b.mu.Lock()
+		b.takes = time.Minute
+		b.mu.Unlock()
+		wait(time.Minute)
+		if got := p.got(); len(got.pushes) != 0 || got.ended == nil || got.ended.Reason != session.EndDenied {
+			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
+		}
+	})
+}
+
+func TestBackEndSaysUntilWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		b.until = time.Now().Add(10 * time.Minute).Unix()
+		p := &phone{t: t, scheduler: s}
+		p.join(5 * time.Minute)
+		b.mu.Lock()
+		b.until -= 60
+		b.mu.Unlock()
+		wait(time.Hour)
+		got := p.got()
+		if got.ended == nil || got.ended.Reason != session.EndExpired || got.expiresAt != b.until {
+			t.Errorf("ended %+v, tokens to %d, want %d", got.ended, got.expiresAt, b.until)
+		}
+	})
+}

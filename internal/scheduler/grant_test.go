@@ -1,0 +1,204 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// TestNoTokenExceedsItsGrant has clients with arbitrary grants do arbitrary things
+// in any order, with two nodes, of which one knows no more than the keys, and has
+// operators change their roles. Whatever is minted is held against the grant of the
+// caller who opened the session, by rules written anew.
+func TestNoTokenExceedsItsGrant(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := drawWish(rt)
+		synctest.Test(t, func(t *testing.T) { w.play(t) })
+		if t.Failed() {
+			rt.Fatalf("the script was %+v", w)
+		}
+	})
+}
+
+// wish is one caller and what it tries.
+type wish struct {
+	grant session.Grant
+	until time.Duration // of the grant, from the start; 0 = without end
+	joins []session.Join
+	turns []turn
+}
+
+var someNames = []string{"a", "ab", "b", "1", "2", "10", ""}
+
+func drawPatterns(rt *rapid.T, label string) []string {
+	if rapid.Bool().Draw(rt, "all "+label) {
+		return []string{"*"}
+	}
+	return rapid.SliceOfN(rapid.SampledFrom([]string{"a", "a*", "b", "*", "1", "1*", "10"}), 0, 2).Draw(rt, label)
+}
+
+func drawWish(rt *rapid.T) wish {
+	name := rapid.SampledFrom(someNames)
+	role := rapid.SampledFrom([]session.Role{session.Publisher, session.Subscriber})
+	w := wish{
+		grant: session.Grant{
+			Channels: drawPatterns(rt, "channels"), UIDs: drawPatterns(rt, "uids"), Accounts: drawPatterns(rt, "accounts"),
+			Roles: rapid.SliceOfN(role, 1, 2).Draw(rt, "roles"), RTMUsers: drawPatterns(rt, "rtm"), Chat: drawPatterns(rt, "chat"),
+			MaxTTL: time.Duration(rapid.SampledFrom([]int{0, 5, 30, 600, 7200}).Draw(rt, "maxTtl")) * time.Second,
+		},
+		until: time.Duration(rapid.SampledFrom([]int{0, 60, 1800, 90_000}).Draw(rt, "until")) * time.Second,
+	}
+	for range rapid.IntRange(1, 4).Draw(rt, "joins") {
+		j := session.Join{TTL: time.Duration(rapid.SampledFrom([]int{0, 10, 30, 600, 86400}).Draw(rt, "ttl")) * time.Second}
+		if rapid.IntRange(0, 3).Draw(rt, "has rtc") > 0 {
+			rtc := session.RTC{Channel: name.Draw(rt, "channel"), Role: w.grant.Roles[0]}
+			if rapid.IntRange(0, 3).Draw(rt, "any role") == 0 {
+				rtc.Role = role.Draw(rt, "role")
+			}
+			if rapid.Bool().Draw(rt, "by account") {
+				rtc.Account = name.Draw(rt, "account")
+			} else {
+				rtc.UID = rapid.SampledFrom([]uint32{0, 1, 2, 10, 19}).Draw(rt, "uid")
+			}
+			j.Identity.RTC = &rtc
+		}
+		if rapid.Bool().Draw(rt, "has rtm") {
+			j.Identity.RTM = &session.RTM{UserID: name.Draw(rt, "rtm user")}
+		}
+		if rapid.Bool().Draw(rt, "has chat") {
+			j.Identity.Chat = &session.Chat{UserID: name.Draw(rt, "chat user")}
+		}
+		w.joins = append(w.joins, j)
+	}
+	for range rapid.IntRange(0, 15).Draw(rt, "turns") {
+		w.turns = append(w.turns, turn{
+			after: time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(rt, "after")),
+			what: rapid.SampledFrom([]string{
+				"ack", "nack", "renew", "resume", "resume elsewhere", "renew by key", "renew elsewhere", "promote", "promote", "demote", "rotate",
+			}).Draw(rt, "what"),
+		})
+	}
+	return w
+}
+
+// strictMinter refuses nothing, and remembers what was beyond the grant.
+type strictMinter struct {
+	grant *session.Grant
+	mu    sync.Mutex
+	mints int      // guarded by mu
+	wrong []string // guarded by mu
+}
+
+func (m *strictMinter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mints++
+	g := m.grant
+	granted := func(patterns []string, name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			return p == name || strings.HasSuffix(p, "*") && strings.HasPrefix(name, strings.TrimSuffix(p, "*"))
+		})
+	}
+	good := app == "app" && expiresAt > issuedAt && expiresAt-issuedAt <= 86400
+	if r := id.RTC; r != nil {
+		// What a subscriber may is part of what a publisher may: an operator
+		// can take that much away from anybody.
+		good = good && granted(g.Channels, r.Channel) && (r.Role == session.Subscriber && len(g.Roles) > 0 || slices.Contains(g.Roles, r.Role))
+		if r.Account != "" {
+			good = good && granted(g.Accounts, r.Account)
+		} else {
+			good = good && granted(g.UIDs, fmt.Sprint(r.UID))
+		}
+	}
+	good = good && (id.RTM == nil || granted(g.RTMUsers, id.RTM.UserID))
+	good = good && (id.Chat == nil || granted(g.Chat, id.Chat.UserID) && id.Chat.UserID != "")
+	good = good && (g.MaxTTL == 0 || expiresAt-issuedAt <= int64(g.MaxTTL/time.Second))
+	good = good && (g.Until == 0 || expiresAt <= g.Until)
+	if !good {
+		m.wrong = append(m.wrong, fmt.Sprintf("%s: %+v %+v %+v for %d s, %d s past the grant", cause, id.RTC, id.RTM, id.Chat, expiresAt-issuedAt, expiresAt-g.Until))
+	}
+	return session.Tokens{RTC: "t", ExpiresAt: expiresAt}, nil
+}
+
+func (w wish) play(t *testing.T) {
+	if w.until != 0 {
+		w.grant.Until = time.Now().Add(w.until).Unix()
+	}
+	minter := &strictMinter{grant: &w.grant}
+	orders := &ordered{}
+	config := func() Config {
+		c := testConfig(t)
+		c.Minter, c.Orders = minter, orders
+		c.Certificate = func(string) (string, int64) { return "", 0 }
+		return c
+	}
+	here, elsewhere := start(t, config()), start(t, config())
+	for _, join := range w.joins {
+		join.Caller = session.Caller{App: "app", Subject: "s", Grant: w.grant}
+		p := &phone{t: t, scheduler: here, answer: silent}
+		a, err := here.Join(join, p)
+		if err != nil {
+			continue
+		}
+		p.hold(a)
+		for _, turn := range w.turns {
+			pass(turn.after)
+			p = w.do(p, turn.what, here, elsewhere, orders)
+		}
+	}
+	wait(time.Minute)
+	minter.mu.Lock()
+	defer minter.mu.Unlock()
+	for _, wrong := range minter.wrong {
+		t.Errorf("minted %s", wrong)
+	}
+}
+
+// do has a client, or an operator, do one thing; what is refused is refused.
+func (w wish) do(p *phone, what string, here, elsewhere *Scheduler, orders *ordered) *phone {
+	order := store.Order{App: "app", Session: p.got().joined.Session, At: time.Now().UnixMilli()}
+	newest := p.got().joined.Seq
+	if pushes := p.got().pushes; len(pushes) > 0 {
+		newest = pushes[len(pushes)-1].Seq
+	}
+	switch what {
+	case "ack":
+		_ = p.hands().Ack(newest)
+	case "nack":
+		_ = p.hands().Nack(newest, "1", "")
+	case "renew":
+		p.hands().Renew()
+	case "resume", "resume elsewhere":
+		next := p.again()
+		if next.scheduler = here; what != "resume" {
+			next.scheduler = elsewhere
+		}
+		if next.resume(p) == nil {
+			return next
+		}
+	case "renew by key":
+		_, _ = here.RenewByKey(p.ticket())
+	case "renew elsewhere":
+		_, _ = elsewhere.RenewByKey(p.ticket())
+	case "promote", "demote":
+		order.Kind, order.Role = store.OrderRole, session.Publisher
+		if what == "demote" {
+			order.Role = session.Subscriber
+		}
+		orders.give(order)
+		here.Apply(order)
+	case "rotate":
+		order.Kind, order.Session, order.OverMs = store.OrderRotate, "", 1000
+		here.Apply(order)
+	}
+	return p
+}

@@ -1,0 +1,364 @@
+package scheduler
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// ordered are the orders that stand, kept as simply as can be.
+type ordered struct {
+	mu     sync.Mutex
+	orders []store.Order // guarded by mu
+	unread bool          // guarded by mu
+}
+
+func (o *ordered) give(orders ...store.Order) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.orders = append(o.orders, orders...)
+}
+
+func (o *ordered) lift() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.orders = nil
+}
+
+func (o *ordered) Loaded() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.unread
+}
+
+func (o *ordered) Revoked(k *session.Key) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.orders {
+		if o.orders[i].Kind == store.OrderRevoke && o.orders[i].Matches(k) {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *ordered) Role(k *session.Key) (role session.Role, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.orders {
+		if o.orders[i].Kind == store.OrderRole && o.orders[i].Matches(k) {
+			role, ok = o.orders[i].Role, true
+		}
+	}
+	return role, ok
+}
+
+// joinAs opens a session of a channel and a uid.
+func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *phone {
+	t.Helper()
+	p := &phone{t: t, scheduler: s}
+	caller := anybody
+	caller.Subject = subject
+	a, err := s.Join(session.Join{
+		Identity: session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}, TTL: 10 * time.Minute, Caller: caller,
+	}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.hold(a)
+	return p
+}
+
+func startOrdered(t *testing.T, change func(*Config)) (*Scheduler, *ordered, Config) {
+	t.Helper()
+	o := &ordered{}
+	c := testConfig(t)
+	c.Orders = o
+	if change != nil {
+		change(&c)
+	}
+	return start(t, c), o, c
+}
+
+func TestRevocationEndsWhatItNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, orders, c := startOrdered(t, nil)
+		ana, bob, eve := joinAs(t, s, "a", 1, "ana"), joinAs(t, s, "a", 2, "bob"), joinAs(t, s, "b", 1, "eve")
+		away := joinAs(t, s, "a", 3, "away")
+		away.attachment.Detach()
+		wait(time.Second)
+
+		revoke := store.Order{App: "app", Kind: store.OrderRevoke, Channel: "a", User: "1"}
+		orders.give(revoke)
+		report := s.Apply(revoke)
+		if report.Sessions != 1 || report.Done != 1 || report.AccessEndsAt != ana.got().joined.Tokens.ExpiresAt {
+			t.Errorf("report %+v", report)
+		}
+		if e := ana.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != report.AccessEndsAt {
+			t.Errorf("ended %+v", e)
+		}
+		if bob.got().ended != nil || eve.got().ended != nil {
+			t.Error("others were ended too")
+		}
+		all := store.Order{App: "app", Kind: store.OrderRevoke, Channel: "a"}
+		orders.give(all)
+		if report := s.Apply(all); report.Done != 2 || bob.got().ended == nil || eve.got().ended != nil {
+			t.Errorf("report %+v", report)
+		}
+		if report := s.Apply(store.Order{App: "another", Kind: store.OrderRevoke, Channel: "b"}); report.Sessions != 0 || eve.got().ended != nil {
+			t.Errorf("another project's order ended a session: %+v", report)
+		}
+
+		// Nobody comes back, here or on a node that knows no more than the key.
+		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "other", store.NewMemory(time.Now)
+		for _, node := range []*Scheduler{s, start(t, c)} {
+			for _, p := range []*phone{ana, bob, away} {
+				for range 5 {
+					_, err := node.Resume(p.ticket(), p.again())
+					wantEnded(t, err, session.EndRevoked)
+					_, err = node.RenewByKey(p.ticket())
+					wantEnded(t, err, session.EndRevoked)
+				}
+			}
+			_, err := node.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &phone{t: t})
+			if code(err) != session.CodeForbidden {
+				t.Errorf("joined again: %v", err)
+			}
+		}
+		orders.lift()
+		joinAs(t, s, "a", 1, "ana")
+	})
+}
+
+func wantEnded(t *testing.T, err error, reason session.EndReason) {
+	t.Helper()
+	if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != reason {
+		t.Errorf("came back: %v", err)
+	}
+}
+
+// A session that changes hands after the order was given is ended by whoever gets
+// it.
+func TestRevokedSessionOfADeadNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.start("a")
+		p := joinAs(t, m.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		m.kill()
+		orders := &ordered{orders: []store.Order{{App: "app", Kind: store.OrderRevoke, Subject: "ana"}}}
+		c.config.Orders = orders
+		heir := c.start("b").Scheduler
+		wait(15 * time.Minute)
+		if open, graves := c.store.Len(); open != 0 || graves != 1 {
+			t.Errorf("%d open, %d graves", open, graves)
+		}
+		orders.lift()
+		_, err := heir.Resume(p.ticket(), p.again())
+		wantEnded(t, err, session.EndRevoked)
+	})
+}
+
+func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, orders, _ := startOrdered(t, nil)
+		p := joinAs(t, s, "a", 1, "ana")
+		orders.mu.Lock()
+		orders.unread = true
+		orders.mu.Unlock()
+		_, err := s.Resume(p.ticket(), p.again())
+		if code(err) != session.CodeUnavailable {
+			t.Errorf("resumed: %v", err)
+		}
+		_, err = s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p.again())
+		if code(err) != session.CodeUnavailable {
+			t.Errorf("joined: %v", err)
+		}
+		if _, err = s.RenewByKey(p.ticket()); code(err) != session.CodeUnavailable {
+			t.Errorf("renewed: %v", err)
+		}
+	})
+}
+
+// roleMinter says in its tokens which role they are for.
+type roleMinter struct{}
+
+func (roleMinter) Mint(_ string, id session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+	return session.Tokens{RTC: id.RTC.Role.String(), ExpiresAt: expiresAt}, nil
+}
+
+func TestRoleOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := store.NewMemory(time.Now)
+		s, orders, c := startOrdered(t, func(c *Config) { c.Minter, c.Store = roleMinter{}, shared })
+		p := joinAs(t, s, "a", 1, "ana")
+		id := p.got().joined.Session
+		promote := store.Order{App: "app", Kind: store.OrderRole, Session: id, Role: session.Publisher}
+		orders.give(promote)
+		if report := s.Apply(promote); report.Done != 1 {
+			t.Fatalf("report %+v", report)
+		}
+		wait(time.Second)
+		push := p.got().pushes[0]
+		if push.Cause != session.CauseRole || push.Tokens.RTC != "publisher" {
+			t.Fatalf("pushed %+v", push)
+		}
+		// The change is the session's, wherever it goes, and whatever its old
+		// key says.
+		c.Registerer, c.Node = prometheus.NewRegistry(), "other"
+		back := p.again()
+		if _, err := start(t, c).Resume(p.ticket(), back); err != nil {
+			t.Fatal(err)
+		}
+		if got := back.got().joined.Tokens.RTC; got != "publisher" {
+			t.Errorf("resumed as %s", got)
+		}
+		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "third", store.NewMemory(time.Now)
+		demote := promote
+		demote.Role = session.Subscriber
+		orders.give(demote)
+		byKey := back.again()
+		if _, err := start(t, c).Resume(back.ticket(), byKey); err != nil {
+			t.Fatal(err)
+		}
+		if got := byKey.got().joined.Tokens.RTC; got != "subscriber" {
+			t.Errorf("resumed as %s by the key alone", got)
+		}
+	})
+}
+
+func TestRoleIsBoundByTheGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, orders, _ := startOrdered(t, func(c *Config) { c.Minter = roleMinter{} })
+		p := &phone{t: t, scheduler: s}
+		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber}}}
+		a, err := s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, Caller: listener}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.hold(a)
+		promote := store.Order{App: "app", Kind: store.OrderRole, Session: p.got().joined.Session, Role: session.Publisher}
+		orders.give(promote)
+		if report := s.Apply(promote); report.Failed != 1 || report.Note == "" {
+			t.Errorf("report %+v", report)
+		}
+		back := p.again()
+		if _, err := s.Resume(p.ticket(), back); err != nil {
+			t.Fatal(err)
+		}
+		if got := back.got().joined.Tokens.RTC; got != "subscriber" {
+			t.Errorf("resumed as %s", got)
+		}
+	})
+}
+
+func TestRenewOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := startOrdered(t, nil)
+		p := joinAs(t, s, "a", 1, "ana")
+		renew := store.Order{App: "app", Kind: store.OrderRenew, Session: p.got().joined.Session}
+		if report := s.Apply(renew); report.Done != 1 || len(p.got().pushes) != 1 {
+			t.Errorf("report %+v", report)
+		}
+		p.attachment.Detach()
+		if report := s.Apply(renew); report.Done != 0 || report.Note == "" {
+			t.Errorf("nobody is there: %+v", report)
+		}
+	})
+}
+
+func TestRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		name := "old"
+		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, int64) { return name, 0 } })
+		var phones []*phone
+		for i := range uint32(60) {
+			phones = append(phones, joinAs(t, s, "a", i, "ana"))
+		}
+		phones[0].attachment.Detach()
+		wait(time.Minute)
+		rotate := store.Order{App: "app", Kind: store.OrderRotate, At: time.Now().UnixMilli(), OverMs: 60_000, Certificate: "new"}
+		if report := s.Apply(rotate); report.Sessions != 59 || report.Done != 0 || report.Note == "" {
+			t.Fatalf("with another certificate: %+v", report)
+		}
+		name = "new"
+		var report store.Report
+		began := time.Now()
+		for time.Since(began) < 62*time.Second {
+			report = s.Apply(rotate)
+			if left := 59 - report.Done; time.Since(began) < 50*time.Second && left == 0 {
+				t.Fatalf("all done after %s: not spread", time.Since(began))
+			}
+			wait(time.Second)
+		}
+		if report.Done != 59 || report.Sessions != 59 || report.Note != "" {
+			t.Errorf("report %+v", report)
+		}
+		seconds := make(map[int64]int)
+		for _, p := range phones[1:] {
+			got := p.got()
+			if len(got.pushes) != 1 || got.pushes[0].Cause != session.CauseCertificate {
+				t.Fatalf("pushed %+v", got.pushes)
+			}
+			seconds[got.at[0].Unix()]++
+		}
+		for at, n := range seconds {
+			if n > 10 {
+				t.Errorf("%d at once, at second %d", n, at-began.Unix())
+			}
+		}
+	})
+}
+
+func TestRotationReachesTheLastTokensToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, int64) { return "new", 0 } })
+		p := &phone{t: t, scheduler: s}
+		caller := anybody
+		caller.Grant.Until = time.Now().Add(5 * time.Minute).Unix()
+		a, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.hold(a)
+		wait(time.Minute)
+		s.Apply(store.Order{App: "app", Kind: store.OrderRotate, At: time.Now().UnixMilli(), OverMs: 1000, Certificate: "new"})
+		wait(2 * time.Second)
+		if got := p.got(); len(got.pushes) != 1 || got.pushes[0].Tokens.ExpiresAt != caller.Grant.Until {
+			t.Errorf("pushed %+v", got.pushes)
+		}
+	})
+}
+
+// A client that is being written to holds its session; an order does not wait for
+// it, and reaches it all the same.
+func TestRevocationOfABusySession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, orders, _ := startOrdered(t, nil)
+		p := joinAs(t, s, "a", 1, "ana")
+		p.take = func() error {
+			pass(4 * time.Second)
+			return nil
+		}
+		go p.attachment.Renew()
+		wait(time.Second)
+		revoke := store.Order{App: "app", Kind: store.OrderRevoke, Subject: "ana"}
+		orders.give(revoke)
+		began := time.Now()
+		report := s.Apply(revoke)
+		if took := time.Since(began); took > time.Second || report.Done != 0 {
+			t.Errorf("took %s: %+v", took, report)
+		}
+		wait(5 * time.Second)
+		if p.got().ended == nil {
+			t.Error("not ended")
+		}
+	})
+}

@@ -51,7 +51,7 @@ func (c *demoCommand) Run() error {
 App ID %s, made up for this run unless you set one. Stop with Ctrl-C.
 
 `, c.TokenTTL, a.Addr(), a.Addr(), a.OpsAddr(), a.Addr(), c.AppID)
-	return a.Run(stop.first, stop.second)
+	return a.Run(stop.first, stop.second, nil)
 }
 
 // randomID has the form of an App ID or certificate.

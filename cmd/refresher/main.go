@@ -17,11 +17,12 @@ import (
 // cli is the command line. Settings come from flags, then from the
 // environment, then from a .env file in the working directory.
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run the service."`
-	Demo    demoCommand    `cmd:"" help:"Run it on this machine with throw-away credentials, short tokens and the demo page."`
-	Call    callCommand    `cmd:"" help:"Keep a call's tokens fresh, and show each renewal."`
-	Token   tokenCommand   `cmd:"" help:"Make or explain a token."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the service."`
+	Demo     demoCommand     `cmd:"" help:"Run it on this machine with throw-away credentials, short tokens and the demo page."`
+	Call     callCommand     `cmd:"" help:"Keep a call's tokens fresh, and show each renewal."`
+	Token    tokenCommand    `cmd:"" help:"Make or explain a token."`
+	Sessions sessionsCommand `cmd:"" help:"See and change the sessions of a running service."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 func main() {

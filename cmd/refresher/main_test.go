@@ -78,7 +78,7 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 		"no certificate":       {[]string{"APP_ID=" + appID}, []string{"serve", "--auth=none"}, "--app-certificate-file (or AGORA_APP_CERTIFICATE) is missing"},
 		"bad app id":           {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "app-id: "},
 		"bad certificate":      {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"serve", "--auth=none", "--listen=127.0.0.1:0"}, "app-certificate: "},
-		"auth not said":        {credentialsEnv, []string{"serve", "--listen=127.0.0.1:0"}, "auth: "},
+		"auth not said":        {credentialsEnv, []string{"serve", "--listen=127.0.0.1:0"}, "jwt-secret"},
 		"open to the network":  {credentialsEnv, []string{"serve", "--auth=none"}, "--insecure"},
 		"demo to the network":  {nil, []string{"demo", "--listen=0.0.0.0:0"}, "--insecure"},
 		"not a duration":       {credentialsEnv, []string{"serve", "--token-ttl=soon"}, "--token-ttl"},

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"refresher/internal/app"
+	"refresher/internal/auth"
 )
 
 type serveCommand struct {
@@ -15,26 +20,65 @@ type serveCommand struct {
 	RedisCAFile string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
 	RedisPrefix string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
 
-	Auth     string `env:"REFRESHER_AUTH" default:"jwt" help:"How callers prove who they are. This version has none only, which lets anybody have any token."`
-	Insecure bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
+	Auth         string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" help:"How callers prove who they are: jwt, or none, which lets anybody have any token."`
+	Insecure     bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
+	keySettings  `embed:""`
+	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/security.md."`
+	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" help:"Requests a second that the holder of a credential may make; 0 is unlimited."`
+
+	AuthorizeURL     string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
+	AuthorizeSecret  string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
+	AuthorizeTimeout time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
+	AuthorizeGrace   time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long after its last yes renewals go on while it cannot be asked."`
+}
+
+// keySettings are the keys that credentials are checked with.
+type keySettings struct {
+	JWTSecret         string `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials by HS256, HS384 or HS512, 32 bytes or more."`
+	JWTPreviousSecret string `name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
+	JWTPublicKeyFile  string `name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519)."`
+	JWKSURL           string `name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
+	JWTAudience       string `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
+}
+
+// keys reads what the settings name.
+func (s *keySettings) keys() (auth.Keys, error) {
+	k := auth.Keys{JWKSURL: s.JWKSURL}
+	for _, secret := range []string{s.JWTSecret, s.JWTPreviousSecret} {
+		if secret != "" {
+			k.Secrets = append(k.Secrets, secret)
+		}
+	}
+	if s.JWTPublicKeyFile != "" {
+		text, err := os.ReadFile(s.JWTPublicKeyFile)
+		if err != nil {
+			return k, fmt.Errorf("jwt-public-key-file: %w", err)
+		}
+		k.PublicKeyPEMs = []string{string(text)}
+	}
+	return k, nil
 }
 
 // Run serves until a signal.
 func (c *serveCommand) Run() error {
 	stop := onSignals()
 	defer stop.release()
-	if err := c.resolve(); err != nil {
-		return err
-	}
-	if err := c.require(); err != nil {
+	projects, err := c.projects()
+	if err != nil {
 		return err
 	}
 	config := c.config(c.Listen, c.TokenTTL)
+	config.Projects, config.SubjectRate = projects, c.SubjectRate
+	config.AuthorizeURL, config.AuthorizeSecret = c.AuthorizeURL, c.AuthorizeSecret
+	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
 	config.Auth, config.Insecure = c.Auth, c.Insecure
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
 	a, err := app.New(config, c.logger())
 	if err != nil {
 		return err
 	}
-	return a.Run(stop.first, stop.second)
+	reloads := make(chan os.Signal, 1)
+	signal.Notify(reloads, syscall.SIGHUP)
+	defer signal.Stop(reloads)
+	return a.Run(stop.first, stop.second, reloads)
 }

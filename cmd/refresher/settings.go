@@ -29,7 +29,7 @@ func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the int
 type credentials struct {
 	AppID              string `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the Agora project, 32 hex digits."`
 	AppCertificate     string `env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" help:"Its App Certificate, 32 hex digits. Better given by environment or file: flags show in process lists."`
-	AppCertificateFile string `type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" help:"File with the App Certificate."`
+	AppCertificateFile string `type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" help:"File with the App Certificate; further ones, each on a line of its own, are recognised but do not sign. Read again when it changes."`
 }
 
 // resolve reads the certificate file, if one is set.
@@ -47,6 +47,9 @@ func (c *credentials) resolve() error {
 	c.AppCertificate = strings.TrimSpace(string(text))
 	return nil
 }
+
+// certificates are the App Certificates, the one that signs first.
+func (c *credentials) certificates() []string { return strings.Fields(c.AppCertificate) }
 
 // require reports which of the two is missing.
 func (c *credentials) require() error {
@@ -81,6 +84,11 @@ type settings struct {
 	EventsURL    string `name:"events-url" env:"REFRESHER_EVENTS_URL" placeholder:"URL" help:"Told of what happens to sessions, by signed POST requests. Default: nobody is."`
 	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
 
+	AddressRate    float64  `env:"REFRESHER_ADDRESS_RATE" default:"0" help:"Requests a second that one client address may make; 0 is unlimited. Behind a proxy, set --trusted-proxies too, or all clients count as one."`
+	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies before this service, whose X-Forwarded-For or Forwarded counts. Default: none."`
+	TLSCertFile    string   `name:"tls-cert-file" type:"existingfile" env:"REFRESHER_TLS_CERT_FILE" placeholder:"FILE" help:"Certificate chain, in PEM, to serve the public port by TLS. Read again when it changes."`
+	TLSKeyFile     string   `name:"tls-key-file" type:"existingfile" env:"REFRESHER_TLS_KEY_FILE" placeholder:"FILE" help:"Its private key."`
+
 	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." help:"Web origins that may connect, such as https://app.example.com, *.example.com or *. Default: same origin."`
 	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" help:"Sessions that this node takes; 0 is unlimited."`
 	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" help:"Joins and resumes a second that it takes; 0 is unlimited."`
@@ -92,7 +100,8 @@ type settings struct {
 func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	return app.Config{
 		Listen: string(listen), OpsListen: string(s.OpsListen),
-		AppID: s.AppID, AppCertificate: s.AppCertificate, TokenVersion: s.TokenVersion,
+		Projects:     []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
+		TokenVersion: s.TokenVersion,
 		Policy: session.Policy{
 			TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
@@ -100,6 +109,8 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
 		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret,
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
+		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies,
+		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile,
 		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
 	}
 }

@@ -2,14 +2,13 @@ package app
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -17,9 +16,9 @@ import (
 
 	"refresher/internal/api"
 	"refresher/internal/events"
+	"refresher/internal/files"
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
-	"refresher/internal/session"
 	"refresher/internal/ws"
 	"refresher/web/demo"
 )
@@ -32,6 +31,9 @@ const (
 	opsWriteTimeout   = 2 * time.Minute // profiles take their time
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
+	// informTimeout is how long a node that starts waits for the store before
+	// it answers that it cannot take anybody yet.
+	informTimeout = 3 * time.Second
 	// stopTimeout bounds what is still to be done once the drain window is
 	// over.
 	stopTimeout = 10 * time.Second
@@ -45,7 +47,11 @@ type App struct {
 	scheduler *scheduler.Scheduler
 	hub       *ws.Hub
 	events    *events.Sender // nil: nobody is told
-	store     scheduler.Store
+	store     sharedStore
+	gate      *gate
+	orders    *orderBook
+	projects  *projects
+	files     *files.Watcher
 	public    *http.Server
 	ops       *http.Server
 	health    *health
@@ -63,7 +69,7 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 // own.
 type outside struct {
 	listen func(network, address string) (net.Listener, error)
-	store  func(Config, *slog.Logger, prometheus.Registerer) (scheduler.Store, error)
+	store  func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error)
 }
 
 // build is New, in some world.
@@ -77,7 +83,18 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := newSealer(c)
+	projects, err := newProjects(c, mint)
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := files.New(files.Config{Logger: logger.With("component", "files"), Registerer: registry})
+	if err != nil {
+		return nil, err
+	}
+	if err := projects.follow(watcher, c.PreviousSessionSecret, logger); err != nil {
+		return nil, err
+	}
+	gate, err := newGate(c, logger, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +111,26 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	sched, err := scheduler.New(scheduler.Config{
-		App: c.AppID, Minter: mint, Sealer: sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Node: node, Announce: announce(sender),
-		Logger: logger.With("component", "scheduler"), Registerer: registry,
-	})
+	book, err := newOrderBook(shared, node, projects, logger, registry)
 	if err != nil {
 		return nil, err
 	}
+	gate.orders = book
+	schedule := scheduler.Config{
+		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
+		Store: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
+		Logger: logger.With("component", "scheduler"), Registerer: registry,
+	}
+	if gate.asker != nil {
+		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = gate.consent, askAhead, c.AuthorizeGrace
+	}
+	sched, err := scheduler.New(schedule)
+	if err != nil {
+		return nil, err
+	}
+	book.book.SetSessions(sched.Apply)
 	hub, err := ws.New(ws.Config{
-		Sessions: sched, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
+		Sessions: sched, Gate: gate, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
 		Logger: logger.With("component", "ws"), Registerer: registry,
 	})
 	if err != nil {
@@ -114,8 +141,8 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 		page = demo.Handler()
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, TTL: c.Policy.TTL, MaxTTL: c.Policy.MaxTTL,
-		Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
+		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Policy: c.Policy,
+		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), WebSocket: hub, Page: page,
 	})
 	if err != nil {
@@ -123,10 +150,16 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	}
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
-		health: &health{degraded: sched.Degraded},
+		gate: gate, orders: book, projects: projects, files: watcher,
+		health: &health{degraded: sched.Degraded, informed: book.Loaded},
 	}
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
 	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
+	if c.TLSCertFile != "" {
+		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
+			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
+		}
+	}
 	if a.publicListener, err = world.listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -147,12 +180,16 @@ func (a *App) OpsAddr() net.Addr { return a.opsListener.Addr() }
 // and then everything stops. A second signal, which cancels force, cuts the
 // drain short. Run returns nil after a drain, and only when all that it started
 // is gone.
-func (a *App) Run(ctx, force context.Context) error {
+func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	var parts sync.WaitGroup
 	failed := make(chan error, 2)
 	serve := func(name string, s *http.Server, l net.Listener) {
 		parts.Go(func() {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.Serve
+			if s.TLSConfig != nil {
+				serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", name, err)
 			}
 		})
@@ -165,12 +202,22 @@ func (a *App) Run(ctx, force context.Context) error {
 	if a.events != nil {
 		sending.Go(func() { _ = a.events.Run(send) }) // returns nil
 	}
-	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
-	parts.Go(func() { _ = a.hub.Run(keep) })       // returns nil
+	a.gate.run(keep, &parts)
+	parts.Go(func() { _ = a.files.Run(keep) }) // returns nil
+	parts.Go(func() { a.reload(keep, reloads) })
+	parts.Go(func() { _ = a.orders.book.Run(keep) }) // returns nil
+	parts.Go(func() { _ = a.scheduler.Run(keep) })   // returns nil
+	parts.Go(func() { _ = a.hub.Run(keep) })         // returns nil
 	serve("ops port", a.ops, a.opsListener)
+	select { // the first client is to find a node that knows what was revoked
+	case <-a.orders.book.Known():
+	case <-ctx.Done():
+	case <-time.After(informTimeout):
+		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
+	}
 	serve("public port", a.public, a.publicListener)
 	a.health.ready.Store(true)
-	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.AppID,
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.Projects[0].AppID,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
 
 	var err error
@@ -194,6 +241,19 @@ func (a *App) Run(ctx, force context.Context) error {
 	}
 	a.logger.Info("stopped")
 	return err
+}
+
+// reload reads the files again that the settings name, whenever it is told to.
+func (a *App) reload(ctx context.Context, reloads <-chan os.Signal) {
+	for {
+		select {
+		case <-reloads:
+			a.logger.Info("reading the files again")
+			a.files.Reload()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // shutdown lets a server finish the requests that it has, for a while.
@@ -224,21 +284,4 @@ func newServer(h http.Handler, write time.Duration, logger *slog.Logger) *http.S
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-}
-
-// newSealer seals resume keys under the configured secret, or one derived from
-// the App Certificate, which all nodes of a service share anyhow.
-func newSealer(c Config) (*session.Sealer, error) {
-	secret := []byte(c.SessionSecret)
-	if c.SessionSecret == "" {
-		var err error
-		if secret, err = hkdf.Key(sha256.New, []byte(c.AppCertificate), nil, "refresher session secret 1", 32); err != nil {
-			return nil, fmt.Errorf("derive session secret: %w", err)
-		}
-	}
-	secrets := [][]byte{secret}
-	if c.PreviousSessionSecret != "" {
-		secrets = append(secrets, []byte(c.PreviousSessionSecret))
-	}
-	return session.NewSealer(secrets...)
 }

@@ -384,21 +384,29 @@ func TestSlowRequestDoesNotHoldUpTheStop(t *testing.T) {
 
 func TestRefusedSettings(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"auth: \"jwt\"":     func(c *Config) { c.Auth = "jwt" },
-		"auth: none on":     func(c *Config) { c.Listen = "0.0.0.0:0" },
-		"auth: none on :":   func(c *Config) { c.Listen = ":0" },
-		"listen: ":          func(c *Config) { c.Listen = "nonsense" },
-		"ops-listen: ":      func(c *Config) { c.OpsListen = "256.0.0.1:0" },
-		"app-id: ":          func(c *Config) { c.AppID = "x" },
-		"app-certificate: ": func(c *Config) { c.AppCertificate = "x" },
-		"token-version: ":   func(c *Config) { c.TokenVersion = "008" },
-		"token-ttl: ":       func(c *Config) { c.Policy.TTL = time.Second },
-		"session secret: ":  func(c *Config) { c.SessionSecret = "short" },
-		"heartbeat: ":       func(c *Config) { c.Heartbeat = 0 },
-		"drain-window: ":    func(c *Config) { c.DrainWindow = -1 },
-		"max-sessions: ":    func(c *Config) { c.MaxSessions = -1 },
-		"join-rate: ":       func(c *Config) { c.JoinRate = math.NaN() },
-		"allowed origin":    func(c *Config) { c.AllowedOrigins = []string{"ftp://x"} },
+		"want one of jwt-s":  func(c *Config) { c.Auth = "jwt" },
+		"auth: want":         func(c *Config) { c.Auth = "ldap" },
+		"auth: none does":    func(c *Config) { c.Projects = append(c.Projects, c.Projects[0]) },
+		"tls-cert-file, ":    func(c *Config) { c.TLSCertFile = "cert.pem" },
+		"trusted-proxies: ":  func(c *Config) { c.TrustedProxies = []string{"everybody"} },
+		"address-rate: ":     func(c *Config) { c.AddressRate = -1 },
+		"subject-rate: ":     func(c *Config) { c.SubjectRate = math.Inf(1) },
+		"authorize-url: ":    func(c *Config) { c.AuthorizeURL, c.AuthorizeSecret = "nowhere", "a secret of 16 bytes" },
+		"authorize-secret: ": func(c *Config) { c.AuthorizeURL = "http://127.0.0.1:1" },
+		"auth: none on":      func(c *Config) { c.Listen = "0.0.0.0:0" },
+		"auth: none on :":    func(c *Config) { c.Listen = ":0" },
+		"listen: ":           func(c *Config) { c.Listen = "nonsense" },
+		"ops-listen: ":       func(c *Config) { c.OpsListen = "256.0.0.1:0" },
+		"app-id: ":           func(c *Config) { c.Projects[0].AppID = "x" },
+		"app-certificate: ":  func(c *Config) { c.Projects[0].Certificates[0] = "x" },
+		"token-version: ":    func(c *Config) { c.TokenVersion = "008" },
+		"token-ttl: ":        func(c *Config) { c.Policy.TTL = time.Second },
+		"session secret: ":   func(c *Config) { c.SessionSecret = "short" },
+		"heartbeat: ":        func(c *Config) { c.Heartbeat = 0 },
+		"drain-window: ":     func(c *Config) { c.DrainWindow = -1 },
+		"max-sessions: ":     func(c *Config) { c.MaxSessions = -1 },
+		"join-rate: ":        func(c *Config) { c.JoinRate = math.NaN() },
+		"allowed origin":     func(c *Config) { c.AllowedOrigins = []string{"ftp://x"} },
 	} {
 		c := testConfig()
 		change(&c)
@@ -407,7 +415,7 @@ func TestRefusedSettings(t *testing.T) {
 			t.Errorf("%s accepted", want)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			_ = a.Run(ctx, ctx)
+			_ = a.Run(ctx, ctx, nil)
 			continue
 		}
 		if !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), testCertificate) {

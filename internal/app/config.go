@@ -17,9 +17,9 @@ type Config struct {
 	Listen    string // address of the public port
 	OpsListen string // address of the operations port
 
-	AppID          string
-	AppCertificate string
-	TokenVersion   string
+	// Projects are those that tokens are made for, one at least.
+	Projects     []Project
+	TokenVersion string
 
 	Policy session.Policy
 	// SessionSecret seals resume keys; empty derives it from the App
@@ -39,11 +39,28 @@ type Config struct {
 	// signed with EventsSecret; empty: nobody is.
 	EventsURL, EventsSecret string
 
-	// Auth is how callers prove who they are; "none" lets anybody have any
+	// Auth is how callers prove who they are: "jwt", by credentials that the
+	// projects' keys have signed, or "none", which lets anybody have any
 	// token, and is refused on an address that others can reach, unless
 	// Insecure.
 	Auth     string
 	Insecure bool
+	// AuthorizeURL is asked whether a session may be joined and go on, in
+	// requests that are signed with AuthorizeSecret and may take
+	// AuthorizeTimeout; renewals go on without its word for AuthorizeGrace.
+	// Empty: nobody is asked.
+	AuthorizeURL, AuthorizeSecret    string
+	AuthorizeTimeout, AuthorizeGrace time.Duration
+
+	// AddressRate and SubjectRate are how many requests a second a client's
+	// address and the holder of a credential may make, 0 = unlimited.
+	// TrustedProxies are the networks whose word counts for that address.
+	AddressRate, SubjectRate float64
+	TrustedProxies           []string
+
+	// TLSCertFile and TLSKeyFile serve the public port by TLS; empty: in the
+	// clear, as behind a proxy.
+	TLSCertFile, TLSKeyFile string
 	// Page turns the demo page on.
 	Page bool
 }
@@ -51,15 +68,31 @@ type Config struct {
 // check refuses settings that are wrong together or on their own. What a part
 // checks by itself is left to it.
 func (c *Config) check() error {
-	if c.Auth != "none" {
-		return fmt.Errorf(`auth: %q is not available in this version; only "none" is, which lets anybody have any token: say --auth=none to accept that on a loopback address`, c.Auth)
+	if len(c.Projects) == 0 {
+		return errors.New("app-id: missing")
+	}
+	for _, p := range c.Projects {
+		if len(p.Certificates) == 0 {
+			return errors.New("app-certificate: missing")
+		}
 	}
 	loopback, err := isLoopback(c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if !loopback && !c.Insecure {
-		return fmt.Errorf("auth: none on %s would give anybody on the network any token; listen on 127.0.0.1, or accept it with --insecure", c.Listen)
+	switch {
+	case c.Auth != "none" && c.Auth != "jwt":
+		return fmt.Errorf(`auth: want "jwt" or "none"; have %q`, c.Auth)
+	case c.Auth == "none" && len(c.Projects) > 1:
+		return errors.New("auth: none does for one project only: credentials say which one is meant")
+	case c.Auth == "none" && !loopback && !c.Insecure:
+		return fmt.Errorf("auth: none on %s would give anybody on the network any token; check credentials with --auth=jwt, listen on 127.0.0.1, or accept it with --insecure", c.Listen)
+	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
+		return errors.New("tls-cert-file, tls-key-file: want both or none")
+	case c.AuthorizeURL == "" && c.AuthorizeSecret != "":
+		return errors.New("authorize-secret: set without authorize-url, which says whom to ask")
+	case c.AuthorizeGrace < 0:
+		return errors.New("authorize-grace: want 0 or more")
 	}
 	if c.DrainWindow < 0 {
 		return errors.New("drain-window: want 0 or more")

@@ -42,7 +42,8 @@ const (
 func testConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
-		AppID: testAppID, AppCertificate: testCertificate, TokenVersion: "007",
+		Projects:     []Project{{AppID: testAppID, Certificates: []string{testCertificate}}},
+		TokenVersion: "007",
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -78,7 +79,7 @@ func start(t *testing.T, change func(*Config), world outside) *node {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := a.Run(ctx, context.Background()); err != nil {
+		if err := a.Run(ctx, context.Background(), nil); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	}()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -9,11 +10,12 @@ import (
 	"refresher/internal/session"
 )
 
-// minter counts what an agora.Minter makes: every token of the service goes
-// through it.
+// minter makes and counts tokens, each with the newest certificate of its
+// project: every token of the service goes through it.
 type minter struct {
-	agora  *agora.Minter
-	issued *prometheus.CounterVec
+	version  agora.Version
+	projects map[string]*atomic.Pointer[agora.Minter] // by App ID; fixed
+	issued   *prometheus.CounterVec
 }
 
 func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
@@ -21,21 +23,37 @@ func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token-version: %w", err)
 	}
-	m, err := agora.NewMinter(c.AppID, c.AppCertificate, version)
-	if err != nil {
-		return nil, err
+	m := &minter{version: version, projects: make(map[string]*atomic.Pointer[agora.Minter])}
+	for _, p := range c.Projects {
+		m.projects[p.AppID] = new(atomic.Pointer[agora.Minter])
+		if err := m.sign(p.AppID, p.Certificates[0]); err != nil {
+			return nil, err
+		}
 	}
-	issued := prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.issued = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_tokens_issued_total",
 		Help: "Tokens minted, by Agora service, token version, and what they were minted for.",
 	}, []string{"service", "version", "cause"})
-	r.MustRegister(issued)
-	return &minter{agora: m, issued: issued}, nil
+	r.MustRegister(m.issued)
+	return m, nil
 }
 
+// sign has a project's tokens signed with certificate from now on.
+func (m *minter) sign(app, certificate string) error {
+	signer, err := agora.NewMinter(app, certificate, m.version)
+	if err != nil {
+		return err
+	}
+	m.projects[app].Store(signer)
+	return nil
+}
+
+// serves reports whether there is such a project.
+func (m *minter) serves(app string) bool { return m.projects[app] != nil }
+
 // Mint implements scheduler.Minter and api.Minter.
-func (m *minter) Mint(id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
-	tokens, err := m.agora.Mint(id, issuedAt, expiresAt)
+func (m *minter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	tokens, err := m.projects[app].Load().Mint(id, issuedAt, expiresAt)
 	if err != nil {
 		return tokens, err
 	}
@@ -52,8 +70,8 @@ func (m *minter) count(service, token string, cause session.Cause) {
 }
 
 // MintChatApp implements api.Minter.
-func (m *minter) MintChatApp(cause session.Cause, issuedAt, expiresAt int64) (string, error) {
-	token, err := m.agora.MintChat(session.Chat{}, issuedAt, expiresAt)
+func (m *minter) MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
+	token, err := m.projects[app].Load().MintChat(session.Chat{}, issuedAt, expiresAt)
 	if err == nil {
 		m.count("chat", token, cause)
 	}

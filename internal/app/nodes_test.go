@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"refresher/internal/scheduler"
 	"refresher/internal/store"
 )
 
@@ -46,6 +45,34 @@ func (s shared) Save(ctx context.Context, records []store.Record) ([]store.Outco
 		return make([]store.Outcome, len(records)), err
 	}
 	return s.Memory.Save(ctx, records)
+}
+
+func (s shared) Give(ctx context.Context, orders ...store.Order) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.Give(ctx, orders...)
+}
+
+func (s shared) Orders(ctx context.Context, known string) ([]store.Order, string, error) {
+	if err := s.broken(); err != nil {
+		return nil, "", err
+	}
+	return s.Memory.Orders(ctx, known)
+}
+
+func (s shared) Report(ctx context.Context, order string, r store.Report) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.Report(ctx, order, r)
+}
+
+func (s shared) Reports(ctx context.Context, order string) ([]store.Report, []string, error) {
+	if err := s.broken(); err != nil {
+		return nil, nil, err
+	}
+	return s.Memory.Reports(ctx, order)
 }
 
 func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept) {
@@ -85,7 +112,7 @@ func (s *service) startOne(i int) *serviceNode {
 	n.node = start(s.t, func(c *Config) {
 		c.Listen, c.OpsListen = n.address, fmt.Sprintf("10.1.0.%d:9090", i+1)
 		c.Insecure, c.DrainWindow = true, 5*time.Second
-	}, outside{listen: s.network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (scheduler.Store, error) {
+	}, outside{listen: s.network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
 		return shared{s.memory, &s.away, n.dead}, nil
 	}})
 	return n

@@ -14,6 +14,7 @@ import (
 // health is what the probes report.
 type health struct {
 	ready    atomic.Bool
+	informed func() bool // it is known what was revoked
 	degraded func() bool // the store cannot be reached
 }
 
@@ -40,6 +41,8 @@ func newOps(r *prometheus.Registry, h *health) http.Handler {
 		switch {
 		case !h.ready.Load():
 			say(w, http.StatusServiceUnavailable, "draining")
+		case !h.informed():
+			say(w, http.StatusServiceUnavailable, "starting: what was revoked has not been read from the store yet")
 		case h.degraded(): // a node without its store serves better than no node
 			say(w, http.StatusOK, "ready, degraded: the store cannot be reached")
 		default:

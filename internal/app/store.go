@@ -14,18 +14,27 @@ import (
 	"refresher/internal/store"
 )
 
+// sharedStore is all that a store is used for.
+type sharedStore interface {
+	scheduler.Store
+	store.Lister
+	store.Board
+}
+
 // openStore is where the sessions are kept: in Redis, or in this process.
-func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (scheduler.Store, error) {
+func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedStore, error) {
 	if c.RedisURL == "" {
 		if c.RedisCAFile != "" {
 			return nil, errors.New("redis-ca-file: set without redis-url")
 		}
 		return store.NewMemory(time.Now), nil
 	}
-	return redis.New(redis.Config{
-		App: c.AppID, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
+	rs, err := redis.New(redis.Config{
+		App: c.Projects[0].AppID, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
 		Logger: logger.With("component", "redis"), Registerer: r,
 	})
+	full, _ := any(rs).(sharedStore)
+	return full, err
 }
 
 // maxHostName keeps records in Redis small.

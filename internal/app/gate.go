@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/auth"
+	"refresher/internal/authorize"
+	"refresher/internal/limit"
+	"refresher/internal/scheduler"
+	"refresher/internal/session"
+)
+
+// gate decides who may ask for what, and how often. It implements ws.Gate and
+// api.Gate, and is safe for concurrent use.
+type gate struct {
+	verifier  *auth.Verifier // nil: anybody may have anything of the one project
+	anybody   session.Caller
+	proxies   limit.Proxies
+	addresses *limit.Limiter
+	subjects  *limit.Limiter
+	orders    *orderBook
+	asker     *authorize.Asker // nil: nobody is asked
+}
+
+func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
+	g := &gate{}
+	var err error
+	if c.Auth == "none" {
+		// Who may change others' calls must at least be on this machine.
+		g.anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
+	} else {
+		config := auth.Config{Logger: logger.With("component", "auth"), Registerer: r}
+		for _, p := range c.Projects {
+			config.Projects = append(config.Projects, auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience})
+		}
+		if g.verifier, err = auth.New(config); err != nil {
+			return nil, err
+		}
+	}
+	if g.proxies, err = limit.NewProxies(c.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted-proxies: %w", err)
+	}
+	if g.addresses, err = limit.New(limit.Config{Rate: c.AddressRate}); err != nil {
+		return nil, fmt.Errorf("address-rate: %w", err)
+	}
+	if g.subjects, err = limit.New(limit.Config{Rate: c.SubjectRate}); err != nil {
+		return nil, fmt.Errorf("subject-rate: %w", err)
+	}
+	if c.AuthorizeURL != "" {
+		g.asker, err = authorize.New(authorize.Config{
+			URL: c.AuthorizeURL, Secret: []byte(c.AuthorizeSecret), Timeout: c.AuthorizeTimeout, Patience: askPatience,
+			Logger: logger.With("component", "authorize"), Registerer: r,
+		})
+	}
+	return g, err
+}
+
+// How long before a renewal the back end is asked, and how long the question may
+// take in all.
+const (
+	askAhead    = 15 * time.Second
+	askPatience = 8 * time.Second
+)
+
+// run keeps what the gate knows fresh, until ctx is done.
+func (g *gate) run(ctx context.Context, parts interface{ Go(f func()) }) {
+	if g.verifier != nil {
+		parts.Go(func() { _ = g.verifier.Run(ctx) }) // returns nil
+	}
+	if g.asker != nil {
+		parts.Go(func() { _ = g.asker.Run(ctx) }) // returns nil
+	}
+}
+
+// Identify implements ws.Gate and api.Gate.
+func (g *gate) Identify(credential string) (session.Caller, error) {
+	if g.verifier == nil {
+		return g.anybody, nil
+	}
+	return g.verifier.Verify(credential)
+}
+
+// Wait implements ws.Gate and api.Gate.
+func (g *gate) Wait(from netip.Addr) time.Duration {
+	_, wait := g.addresses.AllowAddr(from)
+	return wait
+}
+
+// WaitCaller implements ws.Gate and api.Gate. Callers without a name count as
+// one, but where nobody has any.
+func (g *gate) WaitCaller(c *session.Caller) time.Duration {
+	if g.verifier == nil {
+		return 0
+	}
+	_, wait := g.subjects.Allow(c.App + " " + c.Subject)
+	return wait
+}
+
+// Address implements ws.Gate and api.Gate.
+func (g *gate) Address(r *http.Request) netip.Addr { return g.proxies.ClientAddr(r) }
+
+var (
+	errRevoked = session.Errorf(session.CodeForbidden, "access was revoked")
+	errDenied  = session.Errorf(session.CodeForbidden, "the application does not allow this")
+	errUnasked = &session.Error{Code: session.CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: 2 * time.Second}
+	errUnread  = &session.Error{Code: session.CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second}
+)
+
+// Refuse implements api.Gate: tokens without a session are asked for as a join is.
+func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identity) error {
+	key := session.Key{App: c.App, Subject: c.Subject, Identity: id}
+	switch {
+	case !g.orders.Loaded():
+		return errUnread
+	case g.orders.Revoked(&key):
+		return errRevoked
+	case g.asker == nil:
+		return nil
+	}
+	answer, err := g.consent(ctx, scheduler.ActionJoin, key)
+	switch {
+	case err != nil:
+		return errUnasked
+	case !answer.Agreed:
+		return errDenied
+	}
+	return nil
+}
+
+// consent asks the customer's back end.
+func (g *gate) consent(ctx context.Context, action scheduler.Action, k session.Key) (scheduler.Answer, error) {
+	answer, err := g.asker.Ask(ctx, authorize.Question{
+		Action: authorize.Action(action), App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
+	})
+	return scheduler.Answer{Agreed: answer.Allow, Until: answer.Until}, err
+}

@@ -1,0 +1,88 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/orders"
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// orderBook is what the scheduler, the gate and the API see of the orders.
+type orderBook struct {
+	book     *orders.Book
+	projects *projects
+}
+
+func newOrderBook(board store.Board, node string, p *projects, logger *slog.Logger, r prometheus.Registerer) (*orderBook, error) {
+	book, err := orders.New(orders.Config{
+		Board: board, Node: node, Logger: logger.With("component", "orders"), Registerer: r,
+		Certificate: func(app string) string {
+			name, _ := p.certificate(app)
+			return name
+		},
+	})
+	return &orderBook{book, p}, err
+}
+
+// Loaded implements scheduler.Orders.
+func (b *orderBook) Loaded() bool { return b.book.Loaded() }
+
+// Revoked implements scheduler.Orders.
+func (b *orderBook) Revoked(k *session.Key) bool {
+	_, revoked := b.book.Revoked(k.App, k.Session, k.Subject, k.Identity)
+	return revoked
+}
+
+// Role implements scheduler.Orders.
+func (b *orderBook) Role(k *session.Key) (session.Role, bool) { return b.book.Role(k.App, k.Session) }
+
+// Certificate implements api.Orders.
+func (b *orderBook) Certificate(app string) string {
+	name, _ := b.projects.certificate(app)
+	return name
+}
+
+// Give implements api.Orders.
+func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Tally, error) {
+	r, err := b.book.Give(ctx, o)
+	return tally(&r), durable(err)
+}
+
+// Lift implements api.Orders.
+func (b *orderBook) Lift(ctx context.Context, app, id string) (bool, error) {
+	err := b.book.Lift(ctx, app, id)
+	if errors.Is(err, orders.ErrUnknown) {
+		return false, nil
+	}
+	return true, durable(err)
+}
+
+// Find implements api.Orders.
+func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool) {
+	o, r, err := b.book.Get(ctx, app, id)
+	return o, tally(&r), err == nil && !o.Lifted
+}
+
+// Standing implements api.Orders.
+func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) []store.Order {
+	standing, _ := b.book.List(app, kind, after, limit)
+	return standing
+}
+
+func tally(r *orders.Result) store.Tally {
+	return store.Tally{
+		Sessions: r.Sessions, Done: r.Done, Failed: r.Failed, AccessEndsAt: r.AccessEndsAt, Nodes: r.Nodes, Silent: r.Silent,
+	}
+}
+
+func durable(err error) error {
+	if errors.Is(err, orders.ErrNotDurable) {
+		return errors.Join(store.ErrNotDurable, err)
+	}
+	return err
+}

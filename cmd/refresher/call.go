@@ -16,18 +16,19 @@ import (
 )
 
 type callCommand struct {
-	URL      string `env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket."`
-	Channel  string `default:"demo" help:"RTC channel; empty for none."`
-	UID      uint32 `default:"1" help:"RTC uid."`
-	Account  string `help:"RTC user account, in place of the uid."`
-	Role     string `enum:"publisher,subscriber" default:"publisher" help:"publisher or subscriber."`
-	RTMUser  string `name:"rtm-user" placeholder:"USER" help:"RTM user id. Default: the RTC user; - for none."`
-	ChatUser string `placeholder:"USER" help:"Chat user id. Default: none."`
-	TTL      int64  `placeholder:"SECONDS" help:"Token lifetime to ask for. Default: the service's."`
-	Renewals int    `placeholder:"N" help:"Leave after so many confirmed renewals. Default: stay until Ctrl-C."`
-	Edge     string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (test/edge), which admits and drops by the real token."`
-	Mute     bool   `help:"Never confirm a renewal, to see what the service does about it."`
-	Refuse   bool   `help:"Refuse every renewal, as an SDK may."`
+	URL        string `env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket."`
+	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential, where the service wants one; see token grant. Better given by environment: flags show in process lists."`
+	Channel    string `default:"demo" help:"RTC channel; empty for none."`
+	UID        uint32 `default:"1" help:"RTC uid."`
+	Account    string `help:"RTC user account, in place of the uid."`
+	Role       string `enum:"publisher,subscriber" default:"publisher" help:"publisher or subscriber."`
+	RTMUser    string `name:"rtm-user" placeholder:"USER" help:"RTM user id. Default: the RTC user; - for none."`
+	ChatUser   string `placeholder:"USER" help:"Chat user id. Default: none."`
+	TTL        int64  `placeholder:"SECONDS" help:"Token lifetime to ask for. Default: the service's."`
+	Renewals   int    `placeholder:"N" help:"Leave after so many confirmed renewals. Default: stay until Ctrl-C."`
+	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (test/edge), which admits and drops by the real token."`
+	Mute       bool   `help:"Never confirm a renewal, to see what the service does about it."`
+	Refuse     bool   `help:"Refuse every renewal, as an SDK may."`
 }
 
 // Run keeps one call until Ctrl-C.
@@ -95,6 +96,7 @@ func (c *callCommand) join() (protocol.ClientMessage, error) {
 	if c.TTL != 0 {
 		m.TTL = &c.TTL
 	}
+	m.Auth = c.Credential
 	return m, nil
 }
 

@@ -156,6 +156,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
+	if from := r.Header.Get("Origin"); a.config.LocalOnly && from != "" && !safe(r.Method) && !a.config.Origins.Allows(from, r.Host) {
+		// Where no credential is needed, any page that somebody here looks at
+		// could change calls without reading the answer.
+		a.fail(w, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
+		return
+	}
 	parts, err := split(r.URL)
 	if err != nil {
 		a.fail(w, err)
@@ -188,6 +194,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.write(w, http.StatusNotFound, problem{"no such endpoint", session.CodeBadRequest, http.StatusNotFound})
 	}
+}
+
+// safe reports whether requests by a method change nothing.
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 // split cuts a path into its parts, each unescaped by itself, so that an

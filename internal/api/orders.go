@@ -74,14 +74,18 @@ type revocationView struct {
 	Ended int `json:"ended"`
 	// AccessEndsAt is when the last of their tokens stops to work: Agora
 	// cannot revoke one. 0: there is none.
-	AccessEndsAt int64    `json:"accessEndsAt"`
-	Silent       []string `json:"silent,omitempty"` // nodes that have not answered yet
+	AccessEndsAt int64 `json:"accessEndsAt"`
+	// ClassicEndsAt is when the last token stops to work that the classic
+	// endpoints can have handed out before: nobody keeps count of those.
+	ClassicEndsAt int64    `json:"classicEndsAt"`
+	Silent        []string `json:"silent,omitempty"` // nodes that have not answered yet
 }
 
-func revocationOf(o *store.Order, t *store.Tally) revocationView {
+func (a *API) revocationOf(o *store.Order, t *store.Tally) revocationView {
 	return revocationView{
 		ID: o.ID, Session: o.Session, Channel: o.Channel, User: o.User, Subject: o.Subject,
 		At: o.At / 1000, Until: o.Until, Ended: t.Done, AccessEndsAt: t.AccessEndsAt, Silent: t.Silent,
+		ClassicEndsAt: o.At/1000 + int64(a.config.Policy.MaxTTL/time.Second),
 	}
 }
 
@@ -140,7 +144,7 @@ func (a *API) revoke(r *request) (any, error) {
 	}
 	o = newOrder(o, store.OrderRevoke, lasts)
 	tally, err := a.config.Orders.Give(r.Context(), o)
-	return outcome(revocationOf(&o, &tally), err)
+	return outcome(a.revocationOf(&o, &tally), err)
 }
 
 // maxRevocation is the longest that a revocation may stand.
@@ -155,7 +159,7 @@ func (a *API) listRevocations(r *request) (any, error) {
 	}{Revocations: []revocationView{}}
 	standing := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
 	for i := range standing {
-		page.Revocations = append(page.Revocations, revocationOf(&standing[i], &store.Tally{}))
+		page.Revocations = append(page.Revocations, a.revocationOf(&standing[i], &store.Tally{}))
 	}
 	if len(standing) == maxPage {
 		page.Cursor = standing[maxPage-1].ID
@@ -177,7 +181,7 @@ func (a *API) standing(r *request, kind store.OrderKind) (store.Order, store.Tal
 // showRevocation answers GET /v1/revocations/{id}.
 func (a *API) showRevocation(r *request) (any, error) {
 	o, tally, err := a.standing(r, store.OrderRevoke)
-	return revocationOf(&o, &tally), err
+	return a.revocationOf(&o, &tally), err
 }
 
 // liftRevocation answers DELETE /v1/revocations/{id}.
@@ -187,7 +191,7 @@ func (a *API) liftRevocation(r *request) (any, error) {
 		return nil, err
 	}
 	_, err = a.config.Orders.Lift(r.Context(), o.App, o.ID)
-	return outcome(revocationOf(&o, &tally), err)
+	return outcome(a.revocationOf(&o, &tally), err)
 }
 
 // endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
@@ -212,7 +216,7 @@ func (a *API) endSession(r *request) (any, error) {
 	if tally.Done == 0 && record.ExpiresAt != 0 { // nobody has it in memory: it is refused when it comes
 		tally.AccessEndsAt = max(tally.AccessEndsAt, record.ExpiresAt)
 	}
-	return outcome(revocationOf(&o, &tally), err)
+	return outcome(a.revocationOf(&o, &tally), err)
 }
 
 // changeRequest is the body of PATCH /v1/sessions/{id}.

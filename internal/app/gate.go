@@ -106,30 +106,23 @@ func (g *gate) WaitCaller(c *session.Caller) time.Duration {
 // Address implements ws.Gate and api.Gate.
 func (g *gate) Address(r *http.Request) netip.Addr { return g.proxies.ClientAddr(r) }
 
-var (
-	errRevoked = session.Errorf(session.CodeForbidden, "access was revoked")
-	errDenied  = session.Errorf(session.CodeForbidden, "the application does not allow this")
-	errUnasked = &session.Error{Code: session.CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: 2 * time.Second}
-	errUnread  = &session.Error{Code: session.CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second}
-)
-
 // Refuse implements api.Gate: tokens without a session are asked for as a join is.
 func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identity) error {
 	key := session.Key{App: c.App, Subject: c.Subject, Identity: id}
 	switch {
 	case !g.orders.Loaded():
-		return errUnread
+		return session.ErrUninformed
 	case g.orders.Revoked(&key):
-		return errRevoked
+		return session.ErrRevoked
 	case g.asker == nil:
 		return nil
 	}
 	answer, err := g.consent(ctx, scheduler.ActionJoin, key)
 	switch {
 	case err != nil:
-		return errUnasked
+		return session.ErrUnasked
 	case !answer.Agreed:
-		return errDenied
+		return session.ErrDenied
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (b *orderBook) Certificate(app string) string {
 // Give implements api.Orders.
 func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Tally, error) {
 	r, err := b.book.Give(ctx, o)
-	return tally(&r), durable(err)
+	return r.Tally, err
 }
 
 // Lift implements api.Orders.
@@ -59,30 +59,17 @@ func (b *orderBook) Lift(ctx context.Context, app, id string) (bool, error) {
 	if errors.Is(err, orders.ErrUnknown) {
 		return false, nil
 	}
-	return true, durable(err)
+	return true, err
 }
 
 // Find implements api.Orders.
 func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool) {
 	o, r, err := b.book.Get(ctx, app, id)
-	return o, tally(&r), err == nil && !o.Lifted
+	return o, r.Tally, err == nil && !o.Lifted
 }
 
 // Standing implements api.Orders.
 func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) []store.Order {
 	standing, _ := b.book.List(app, kind, after, limit)
 	return standing
-}
-
-func tally(r *orders.Result) store.Tally {
-	return store.Tally{
-		Sessions: r.Sessions, Done: r.Done, Failed: r.Failed, AccessEndsAt: r.AccessEndsAt, Nodes: r.Nodes, Silent: r.Silent,
-	}
-}
-
-func durable(err error) error {
-	if errors.Is(err, orders.ErrNotDurable) {
-		return errors.Join(store.ErrNotDurable, err)
-	}
-	return err
 }

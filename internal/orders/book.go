@@ -12,13 +12,8 @@ import (
 	"refresher/internal/store"
 )
 
-var (
-	// ErrNotDurable says that the board could not be reached: the order counts
-	// on this node, and is given to the board as soon as that is back.
-	ErrNotDurable = errors.New("the order counts on this node only, until the board can be reached")
-	// ErrUnknown says that the project has no such order.
-	ErrUnknown = errors.New("there is no such order")
-)
+// ErrUnknown says that the project has no such order.
+var ErrUnknown = errors.New("there is no such order")
 
 // Config is what a Book needs. All fields are required unless they say otherwise.
 type Config struct {

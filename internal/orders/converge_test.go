@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"refresher/internal/store"
 )
 
 // TestConverges: whatever is cut off, lost and started anew, in the end all nodes
@@ -49,7 +51,7 @@ func converge(t *testing.T, story []step) {
 		switch s.what {
 		case "give":
 			r, err := n.Give(t.Context(), revocation(i))
-			if err != nil && !errors.Is(err, ErrNotDurable) {
+			if err != nil && !errors.Is(err, store.ErrNotDurable) {
 				t.Fatal(err)
 			}
 			given = append(given, r.Order.ID)
@@ -58,7 +60,7 @@ func converge(t *testing.T, story []step) {
 			if len(orders) == 0 {
 				break
 			}
-			if err := n.Lift(t.Context(), "app", orders[0].ID); err != nil && !errors.Is(err, ErrNotDurable) {
+			if err := n.Lift(t.Context(), "app", orders[0].ID); err != nil && !errors.Is(err, store.ErrNotDurable) {
 				t.Fatal(err)
 			}
 			lifted = append(lifted, orders[0].ID)

@@ -52,7 +52,7 @@
 //
 // # Guarantees
 //
-//   - Give and Lift count on this node before they return. With ErrNotDurable
+//   - Give and Lift count on this node before they return. With store.ErrNotDurable
 //     they may count here only: until the board is back, or this node stops.
 //   - An order is carried out on a node at least once: once by each process that
 //     learns of it, and a roll-over again every second, for its progress, until

@@ -26,7 +26,7 @@ const (
 // then it is put on the board, and Give waits until all nodes that are alive have
 // reported, but no more than 900 ms in all, beyond what its own sessions take.
 //
-// With ErrNotDurable the order was given all the same, and the Result is this
+// With store.ErrNotDurable the order was given all the same, and the Result is this
 // node's. A *session.Error refuses it. ctx only ends the waiting for reports: what
 // was begun is not left half done.
 func (b *Book) Give(ctx context.Context, o store.Order) (Result, error) {
@@ -44,7 +44,7 @@ func (b *Book) Give(ctx context.Context, o store.Order) (Result, error) {
 		b.metrics.count(o.Kind, unsaved)
 		r := b.local(e)
 		r.Partial = true
-		return r, fmt.Errorf("%w: %w", ErrNotDurable, err)
+		return r, fmt.Errorf("%w: %w", store.ErrNotDurable, err)
 	}
 	b.metrics.count(o.Kind, saved)
 	if soon := time.Now().Add(2 * lookEvery); until.Before(soon) {
@@ -55,7 +55,7 @@ func (b *Book) Give(ctx context.Context, o store.Order) (Result, error) {
 
 // Lift has an order count no more, on this node at once, and on the others when
 // they learn of it. To lift it twice is no error. The error is ErrUnknown,
-// ErrNotDurable, or a *session.Error while the board was not read yet.
+// store.ErrNotDurable, or a *session.Error while the board was not read yet.
 func (b *Book) Lift(ctx context.Context, app, id string) error {
 	e := b.lookUp(app, id)
 	if e == nil {
@@ -72,7 +72,7 @@ func (b *Book) Lift(ctx context.Context, app, id string) error {
 		return nil
 	}
 	if err := b.save(ctx, e, time.Now().Add(patience)); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+		return fmt.Errorf("%w: %w", store.ErrNotDurable, err)
 	}
 	return nil
 }

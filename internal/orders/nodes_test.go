@@ -29,12 +29,12 @@ func TestGive(t *testing.T) {
 			t.Errorf("Give took %s", took)
 		}
 		want := Result{
-			Order: r.Order, Sessions: 5, Done: 3, Failed: 1, AccessEndsAt: 99,
-			Nodes: []store.Report{
+			Order: r.Order,
+			Tally: store.Tally{Sessions: 5, Done: 3, Failed: 1, AccessEndsAt: 99, Nodes: []store.Report{
 				{Node: "a", Sessions: 1, Done: 1},
 				{Node: "b", Sessions: 3, Done: 1, Failed: 1, AccessEndsAt: 99},
 				{Node: "c", Sessions: 1, Done: 1},
-			},
+			}},
 		}
 		if diff := cmp.Diff(want, r); diff != "" {
 			t.Errorf("result (-want +got):\n%s", diff)
@@ -107,8 +107,8 @@ func TestGiveWhileAway(t *testing.T) {
 				a.link.set(true, hang)
 				began := time.Now()
 				r, err := a.Give(t.Context(), revocation(7))
-				if !errors.Is(err, ErrNotDurable) || time.Since(began) > patience {
-					t.Fatalf("%v after %s, want ErrNotDurable within %s", err, time.Since(began), patience)
+				if !errors.Is(err, store.ErrNotDurable) || time.Since(began) > patience {
+					t.Fatalf("%v after %s, want store.ErrNotDurable within %s", err, time.Since(began), patience)
 				}
 				if !r.Partial || r.Done != 1 || len(r.Nodes) != 1 {
 					t.Errorf("result %+v, want this node's", r)
@@ -147,8 +147,8 @@ func TestLiftWhileAway(t *testing.T) {
 		id := a.give(revocation(7)).Order.ID
 		a.link.set(true, false)
 		for range 2 { // again, since it is not durable yet
-			if err := a.Lift(t.Context(), "app", id); !errors.Is(err, ErrNotDurable) {
-				t.Fatalf("Lift: %v, want ErrNotDurable", err)
+			if err := a.Lift(t.Context(), "app", id); !errors.Is(err, store.ErrNotDurable) {
+				t.Fatalf("Lift: %v, want store.ErrNotDurable", err)
 			}
 		}
 		time.Sleep(time.Minute) // bubble
@@ -238,7 +238,7 @@ func TestStopSaves(t *testing.T) {
 		a := start(t, b, "a")
 		a.link.set(true, false)
 		r, err := a.Give(t.Context(), revocation(7))
-		if !errors.Is(err, ErrNotDurable) {
+		if !errors.Is(err, store.ErrNotDurable) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -362,7 +362,7 @@ func TestShortOutage(t *testing.T) {
 		b := newBoard()
 		a, other := start(t, b, "a"), start(t, b, "b")
 		a.link.set(true, false)
-		if _, err := a.Give(t.Context(), revocation(7)); !errors.Is(err, ErrNotDurable) {
+		if _, err := a.Give(t.Context(), revocation(7)); !errors.Is(err, store.ErrNotDurable) {
 			t.Fatal(err)
 		}
 		time.Sleep(minRetry / 2) // bubble

@@ -109,7 +109,7 @@ func TestBoardFull(t *testing.T) {
 		b.mu.Lock()
 		b.room = 1
 		b.mu.Unlock()
-		if err := give(a, revocation(2)); !errors.Is(err, ErrNotDurable) || !errors.Is(err, store.ErrBoardFull) {
+		if err := give(a, revocation(2)); !errors.Is(err, store.ErrNotDurable) || !errors.Is(err, store.ErrBoardFull) {
 			t.Errorf("Give: %v", err)
 		}
 		if err := a.Lift(t.Context(), "app", first); err != nil {
@@ -130,11 +130,11 @@ func TestBoardFull(t *testing.T) {
 		id := a.give(o).Order.ID
 		a.link.set(true, false)
 		for i := range batch {
-			if err := give(a, revocation(4+i)); !errors.Is(err, ErrNotDurable) {
+			if err := give(a, revocation(4+i)); !errors.Is(err, store.ErrNotDurable) {
 				t.Fatal(err)
 			}
 		}
-		if err := a.Lift(t.Context(), "app", id); !errors.Is(err, ErrNotDurable) {
+		if err := a.Lift(t.Context(), "app", id); !errors.Is(err, store.ErrNotDurable) {
 			t.Fatal(err)
 		}
 		b.mu.Lock()

@@ -15,14 +15,9 @@ import (
 type Result struct {
 	Order store.Order // as it stands
 
-	// Sessions, Done and Failed are sums, AccessEndsAt the last Unix second
-	// of all, see store.Report.
-	Sessions, Done, Failed int
-	AccessEndsAt           int64
-	Nodes                  []store.Report // by name
-	// Silent are the nodes that are alive and have not reported, by name;
-	// none for an order that was lifted.
-	Silent []string
+	// The sums of the reports; in Nodes, they are by name. Nobody is Silent
+	// about an order that was lifted.
+	store.Tally
 	// Partial: the board did not say what the other nodes have done.
 	Partial bool
 }

@@ -31,12 +31,6 @@ const askTimeout = 10 * time.Second
 // askAgain is when a question is put again that could not be answered.
 const askAgain = 2 * time.Second
 
-var (
-	errDenied    = session.Errorf(session.CodeForbidden, "the application does not allow this")
-	errUnasked   = &session.Error{Code: session.CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: askAgain}
-	errNotLoaded = &session.Error{Code: session.CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second}
-)
-
 // consent asks the back end, if it is to be asked, and waits for its word.
 func (s *Scheduler) consent(action Action, k *session.Key) (Answer, error) {
 	if s.config.Consent == nil {
@@ -51,15 +45,15 @@ func (s *Scheduler) consent(action Action, k *session.Key) (Answer, error) {
 // refuses it, with a *session.Error.
 func (s *Scheduler) mayJoin(k *session.Key) (until int64, err error) {
 	if s.config.Orders.Revoked(k) {
-		return 0, errRevoked
+		return 0, session.ErrRevoked
 	}
 	answer, err := s.consent(ActionJoin, k)
 	switch {
 	case err != nil:
 		s.config.Logger.Debug("a join could not be authorized", "error", err)
-		return 0, errUnasked
+		return 0, session.ErrUnasked
 	case !answer.Agreed:
-		return 0, errDenied
+		return 0, session.ErrDenied
 	}
 	return answer.Until, nil
 }
@@ -71,7 +65,7 @@ func (s *Scheduler) answered(e *entry, answer Answer, asked bool, now session.In
 	switch {
 	case !asked && !e.session.Agreed(now):
 		s.abandon(e)
-		return errUnasked
+		return session.ErrUnasked
 	case !asked: // it is within its grace
 	case !answer.Agreed:
 		ending := e.session.Ending(session.EndDenied)

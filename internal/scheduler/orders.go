@@ -25,9 +25,6 @@ func (noOrders) Loaded() bool                           { return true }
 func (noOrders) Revoked(*session.Key) bool              { return false }
 func (noOrders) Role(*session.Key) (session.Role, bool) { return 0, false }
 
-// errRevoked refuses a join.
-var errRevoked = session.Errorf(session.CodeForbidden, "access was revoked")
-
 // applyFor is how long Apply waits for sessions that others hold, while they write
 // to a slow client, say. The order reaches those too, later.
 const applyFor = 700 * time.Millisecond
@@ -37,7 +34,7 @@ const applyFor = 700 * time.Millisecond
 func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 	switch {
 	case !s.config.Orders.Loaded():
-		return errNotLoaded
+		return session.ErrUninformed
 	case s.config.Orders.Revoked(k):
 		// The client knows best what it has; it can only fool itself.
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: r.ExpiresAt}}

@@ -4,20 +4,22 @@ import (
 	"cmp"
 	"crypto/rand"
 	"log/slog"
+	"time"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
-// errFull refuses a join when the node has all the sessions it may have.
-var errFull = session.Errorf(session.CodeUnavailable, "this node has no room for another session; try again later")
+// errFull refuses a join when the node has all the sessions it may have. Room
+// comes when a call ends, or by a balancer that sends the client elsewhere.
+var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node has no room for another session; try again", RetryAfter: 5 * time.Second}
 
 // Join opens a session for client and sends it `joined`. The error is a
 // *session.Error where the request is at fault or the node is full.
 func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachment, error) {
 	now := s.clock.now()
 	if !s.config.Orders.Loaded() {
-		return nil, errNotLoaded
+		return nil, session.ErrUninformed
 	}
 	caller := &j.Caller
 	if err := caller.Grant.Covers(j.Identity); err != nil {
@@ -47,7 +49,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	defer s.commit(e)
 	if s.config.Orders.Revoked(&e.key) { // an order that came before it was in the table
 		s.discard(e)
-		return nil, errRevoked
+		return nil, session.ErrRevoked
 	}
 	return s.attach(e, tokens, client, now)
 }

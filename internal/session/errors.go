@@ -41,3 +41,18 @@ func Errorf(code Code, format string, args ...any) *Error {
 // ErrUnknown is the one answer to every session and key that do not fit
 // together, so that it teaches nothing about why.
 var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
+
+// Refusals of tokens that a credential grants, and that are not to be had all the
+// same: for a session as without one.
+var (
+	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
+	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")
+	// ErrUnasked: the customer's back end does not answer.
+	ErrUnasked = &Error{
+		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: 2 * time.Second,
+	}
+	// ErrUninformed: a node that has just started, while its store is away.
+	ErrUninformed = &Error{
+		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second,
+	}
+)

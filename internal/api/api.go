@@ -34,6 +34,7 @@ type Gate interface {
 	// Identify says who shows a credential; empty is none.
 	Identify(credential string) (session.Caller, error)
 	// Refuse says why a caller may not have tokens now that its grant covers.
+	// It may bring the end of the grant forward.
 	Refuse(ctx context.Context, c *session.Caller, id session.Identity) error
 	// Wait is how long a client at an address must wait before it may ask
 	// for something: zero for not at all.

@@ -123,6 +123,8 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 		return session.ErrUnasked
 	case !answer.Agreed:
 		return session.ErrDenied
+	case answer.Until > 0 && (c.Grant.Until == 0 || answer.Until < c.Grant.Until):
+		c.Grant.Until = answer.Until
 	}
 	return nil
 }

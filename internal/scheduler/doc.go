@@ -22,7 +22,7 @@
 //	                       │              │ ready:   by expiry, when due has come
 //	                       └──────┬───────┘
 //	                 Run: pop, most urgent first
-//	                              ▼
+//	                              ▼                Ask     may it go on?
 //	                       ┌──────────────┐  Renew   mint, push
 //	                       │     fire     │  Repeat  push the same again
 //	                       │ (many at a   │  GiveUp  close the connection
@@ -75,6 +75,19 @@
 //   - what the customer's back end is told (Announcement) counts as told when
 //     it was delivered; a session that is over stays in the store until then, so
 //     that another node tells it if this one dies.
+//
+// # Who has a say
+//
+//   - The grant: Join opens nothing that its caller's grant does not cover, and
+//     the session's terms keep to it from then on.
+//   - The customer's back end, where it is asked (Consent): at a join and when a
+//     client comes back, who wait for its word; and ahead of each renewal, off the
+//     push path (ask). When each question is due, and what holds while there is no
+//     answer, is the session's to say.
+//   - Operators: Apply brings the sessions that are here in line with an order.
+//     Those that come later meet it in Orders: before a client gets in, again once
+//     the session is in the table, where Apply would find it, and with each token
+//     that is minted.
 //
 // # What is guaranteed
 //

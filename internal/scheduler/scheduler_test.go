@@ -457,7 +457,7 @@ func TestRoomForSessions(t *testing.T) {
 		a.join(0)
 		b.join(0)
 		var refused *session.Error
-		if _, err := s.Join(session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable {
+		if _, err := s.Join(session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 {
 			t.Fatalf("a third session: %v", err)
 		}
 		if err := b.again().resume(b); err != nil {

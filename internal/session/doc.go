@@ -47,6 +47,11 @@
 //   - epoch rises with each attachment. A message or a loss of an older
 //     attachment changes nothing.
 //
+//   - A bundle is minted only with the consent of the customer's back end, where
+//     it is asked: given for this bundle, or within Policy.AskGrace of the last
+//     time. It is asked ahead, so that it holds nothing up.
+//   - A role is never more than was granted.
+//
 // # Time and units
 //
 // Deadlines are monotonic (Instant.Mono), expiries are Unix seconds as Agora

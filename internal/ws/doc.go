@@ -33,6 +33,9 @@
 // connection keeps the moment by which it must say something, and a sweep
 // looks at all of them about once a second.
 //
+// Who may join, and how often somebody may knock, is for the Gate to say: first by
+// the client's address, then, for a join, by its credential. A resume has its key.
+//
 // # What is guaranteed
 //
 // Messages of one session are written in the order in which the session made

@@ -21,7 +21,7 @@ type Orders interface {
 	// Find is an order that stands, with what was done about it.
 	Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool)
 	// Standing are the orders of a kind that stand, by id, after one id.
-	Standing(app string, kind store.OrderKind, after string, limit int) []store.Order
+	Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error)
 	// Certificate names the certificate that a project's tokens are signed
 	// with now, without giving it away.
 	Certificate(app string) string
@@ -150,14 +150,17 @@ func (a *API) revoke(r *request) (any, error) {
 // maxRevocation is the longest that a revocation may stand.
 const maxRevocation = 365 * 24 * time.Hour
 
-// listRevocations answers GET /v1/revocations?limit=&cursor=.
+// listRevocations answers GET /v1/revocations?cursor=.
 func (a *API) listRevocations(r *request) (any, error) {
 	query := r.URL.Query()
 	page := struct {
 		Revocations []revocationView `json:"revocations"`
 		Cursor      string           `json:"cursor,omitempty"`
 	}{Revocations: []revocationView{}}
-	standing := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
+	standing, err := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
+	if err != nil {
+		return nil, err
+	}
 	for i := range standing {
 		page.Revocations = append(page.Revocations, a.revocationOf(&standing[i], &store.Tally{}))
 	}

@@ -216,7 +216,6 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
 	serve("public port", a.public, a.publicListener)
-	a.health.ready.Store(true)
 	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.Projects[0].AppID,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
 
@@ -225,7 +224,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-ctx.Done():
 		a.drain(force)
 	case err = <-failed:
-		a.health.ready.Store(false)
+		a.health.draining.Store(true)
 	}
 
 	// What was started last stops first.
@@ -268,7 +267,7 @@ func (a *App) shutdown(s *http.Server) {
 
 // drain sends the clients away.
 func (a *App) drain(force context.Context) {
-	a.health.ready.Store(false)
+	a.health.draining.Store(true)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
 	// The clients' last answers may take a little longer than the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+stopTimeout)

@@ -13,7 +13,7 @@ import (
 
 // health is what the probes report.
 type health struct {
-	ready    atomic.Bool
+	draining atomic.Bool
 	informed func() bool // it is known what was revoked
 	degraded func() bool // the store cannot be reached
 }
@@ -39,7 +39,7 @@ func newOps(r *prometheus.Registry, h *health) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		switch {
-		case !h.ready.Load():
+		case h.draining.Load():
 			say(w, http.StatusServiceUnavailable, "draining")
 		case !h.informed():
 			say(w, http.StatusServiceUnavailable, "starting: what was revoked has not been read from the store yet")

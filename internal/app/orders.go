@@ -69,7 +69,10 @@ func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, stor
 }
 
 // Standing implements api.Orders.
-func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) []store.Order {
+func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error) {
+	if !b.Loaded() {
+		return nil, session.ErrUninformed
+	}
 	standing, _ := b.book.List(app, kind, after, limit)
-	return standing
+	return standing, nil
 }

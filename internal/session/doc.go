@@ -39,17 +39,21 @@
 //
 //   - Deadline follows from the state alone: a session that has not ended has
 //     exactly one, and nothing has to be kept in step with it.
+//
 //   - Only an ack moves the due time. A bundle that is not confirmed is pushed
 //     again, under the same seq, or replaced by one with a higher seq.
+//
 //   - seq rises by one with each bundle and never falls. A bundle never expires
 //     before the one before it, never after the session's terms, and never
 //     lives longer than MaxLifetime.
+//
 //   - epoch rises with each attachment. A message or a loss of an older
 //     attachment changes nothing.
 //
 //   - A bundle is minted only with the consent of the customer's back end, where
 //     it is asked: given for this bundle, or within Policy.AskGrace of the last
 //     time. It is asked ahead, so that it holds nothing up.
+//
 //   - A role is never more than was granted.
 //
 // # Time and units

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/app"
+	"refresher/internal/auth"
 	"refresher/internal/session"
 )
 
@@ -27,7 +29,16 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	if scratch, err = os.MkdirTemp("", "docs"); err != nil {
+		panic(err)
+	}
+	// Of a Redis that is not there, as in internal/redis.
+	late := goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
+	goleak.VerifyTestMain(m, late, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(scratch)
+		os.Exit(code)
+	}))
 }
 
 // patience is how long anything may take to happen that the tests wait for.
@@ -46,8 +57,12 @@ func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	c := app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
-		AppID: "970CA35de60c44645bbae8a215061b33", AppCertificate: "5CFd2fd1755d40ecb72977518be15d3b",
+		Projects: []app.Project{{
+			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{"5CFd2fd1755d40ecb72977518be15d3b"},
+			Keys: auth.Keys{Secrets: []string{jwtSecret}},
+		}},
 		TokenVersion: "007", Auth: "none", Heartbeat: 25 * time.Second,
+		AuthorizeTimeout: 2 * time.Second,
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -66,7 +81,7 @@ func startNode(t *testing.T, settings string) *node {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := a.Run(ctx, context.Background()); err != nil {
+		if err := a.Run(ctx, context.Background(), nil); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	}()
@@ -97,6 +112,20 @@ func set(c *app.Config, setting string) (err error) {
 		c.JoinRate, err = strconv.ParseFloat(value, 64)
 	case "max-sessions":
 		c.MaxSessions, err = strconv.Atoi(value)
+	case "insecure":
+		c.Insecure = true
+	case "auth":
+		c.Auth = value
+	case "address-rate":
+		c.AddressRate, err = strconv.ParseFloat(value, 64)
+	case "subject-rate":
+		c.SubjectRate, err = strconv.ParseFloat(value, 64)
+	case "jwks-url":
+		c.Projects[0].Keys = auth.Keys{JWKSURL: value}
+	case "authorize-url":
+		c.AuthorizeURL, c.AuthorizeSecret = value, "a secret of the tests"
+	case "redis-url":
+		c.RedisURL, c.RedisPrefix = value, "docs"
 	default:
 		err = strconv.ErrSyntax
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,168 +19,13 @@ func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }
 
-// scenarios provoke everything that the service can be made to say.
-var scenarios = map[string]func(t *testing.T, seen *record){
-	"renewals, and a leave": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=3s").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {
-			t.Errorf("got %v", m)
-		}
-		s.send(`{"type":"ack","seq":2}`)
-		s.send(`{"type":"ping"}`)
-		s.expect("pong")
-		s.send(`{"type":"renew"}`)
-		s.expect("token-privilege-will-expire")
-		s.send(`{"type":"nack","seq":3}`)
-		s.expect("token-privilege-will-expire")
-		s.send(`{"type":"leave"}`)
-		s.expect("ended")
-		s.closed(protocol.CloseLeft)
-	},
-	"a resume, and one from an older key": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		joined := a.expect("joined")
-		b.send(resumeOf(joined, `,"seq":1`))
-		if m := b.expect("joined"); m["action"] != "renew" {
-			t.Errorf("got %v", m)
-		}
-		a.expect("ended")
-		a.closed(protocol.CloseSuperseded)
-	},
-	"a resume after the end": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		joined := a.expect("joined")
-		a.send(`{"type":"leave"}`)
-		a.expect("ended")
-		b.send(resumeOf(joined, ""))
-		b.expect("ended")
-		b.closed(protocol.CloseEnded)
-	},
-	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
-		a := startNode(t, "").dial(t, seen)
-		a.send(join)
-		joined := a.expect("joined")
-
-		// The client says that its tokens have run out.
-		b := startNode(t, "ack-timeout=200ms").dial(t, seen)
-		b.send(resumeOf(joined, fmt.Sprintf(`,"seq":41,"expiresAt":%d`, time.Now().Unix()-10)))
-		if m := b.expect("joined"); m["action"] != "rejoin" || fmt.Sprint(m["seq"]) != "42" {
-			t.Errorf("got %v", m)
-		}
-		if m := b.expect("token-privilege-did-expire"); m["cause"] != "renew" || fmt.Sprint(m["attempt"]) != "2" {
-			t.Errorf("got %v", m)
-		}
-
-		// It says nothing, and its SDK refuses.
-		c := startNode(t, "").dial(t, seen)
-		c.send(resumeOf(joined, ""))
-		if m := c.expect("joined"); m["action"] != "renew" || fmt.Sprint(m["seq"]) != "1" {
-			t.Errorf("got %v", m)
-		}
-		c.send(`{"type":"nack","seq":1,"code":"INVALID_OPERATION"}`)
-		if m := c.expect("token-privilege-did-expire"); fmt.Sprint(m["previousExpiresAt"]) != "0" {
-			t.Errorf("got %v", m)
-		}
-	},
-	"tokens that run out": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=3s ack-timeout=1m").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		s.expect("token-privilege-will-expire")
-		if m := s.expect("token-privilege-did-expire"); m["cause"] != "schedule" {
-			t.Errorf("got %v", m)
-		}
-	},
-	"the end of what a session may have": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=3s max-session=3s").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		if m := s.expect("ended"); m["reason"] != "expired" {
-			t.Errorf("got %v", m)
-		}
-		s.closed(protocol.CloseEnded)
-	},
-	"no heartbeat": func(t *testing.T, seen *record) {
-		s := startNode(t, "heartbeat=1s").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		s.closed(protocol.CloseLost)
-	},
-	"drain": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		s := n.dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		go n.stop()
-		s.expect("reconnect")
-		s.closed(protocol.CloseDrain)
-	},
-	"overload": func(t *testing.T, seen *record) {
-		n := startNode(t, "join-rate=0.001")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		a.expect("joined")
-		b.send(join)
-		b.expect("reconnect")
-		b.closed(protocol.CloseOverload)
-	},
-	"no room": func(t *testing.T, seen *record) {
-		n := startNode(t, "max-sessions=1")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		a.expect("joined")
-		b.send(join)
-		b.expect("error")
-		b.closed(protocol.CloseOverload)
-	},
-	"mistakes": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		for text, closes := range map[string]protocol.CloseCode{
-			`{"type":"ping"}`: protocol.CloseMalformed,
-			// A field of another message, and of another type than there.
-			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
-			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
-			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
-		} {
-			s := n.dial(t, seen)
-			s.send(text)
-			s.expect("error")
-			s.closed(closes)
-		}
-		s := n.dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		s.send(`{"type":"mute"}`)
-		s.expect("error")
-		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
-		s.expect("pong")
-		for range 120 { // more than may come at once
-			s.send(`{"type":"renew"}`)
-		}
-		m, _ := s.hear()
-		for m["type"] == "token-privilege-will-expire" {
-			m, _ = s.hear()
-		}
-		if m["code"] != "rate_limited" {
-			t.Errorf("got %v", m)
-		}
-		s.closed(protocol.CloseRateLimited)
-	},
-}
-
 // unheard are values that the documents have and these tests cannot provoke.
 var unheard = map[string][]string{
-	// Sent when the service fails, or once credentials are there.
-	"error.code": {"forbidden", "internal", "unauthenticated"},
-	// Sent by nobody or not as a frame; with a failure; with credentials; and
-	// after 10 s, which the tests of internal/ws wait for on a fake clock.
-	"close": {"1001", "1006", "1011", "4002", "4401", "4403", "4408"},
+	// Sent when the service fails.
+	"error.code": {"internal"},
+	// Sent by nobody or not as a frame; with a failure; and after 10 s, which
+	// the tests of internal/ws wait for on a fake clock.
+	"close": {"1001", "1006", "1011", "4002", "4408"},
 }
 
 // Everything that the service says is in asyncapi.yaml (which the sockets look

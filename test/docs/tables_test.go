@@ -88,7 +88,7 @@ func tableOf(t *testing.T, text string, head ...string) map[string][]string {
 		}
 		return rows
 	}
-	t.Fatalf("protocol.md has no table %q", head)
+	t.Fatalf("there is no table %q", head)
 	return nil
 }
 
@@ -265,13 +265,20 @@ func TestLimitTable(t *testing.T) {
 	}
 }
 
-// The settings' defaults are those of the command.
-func TestSettingTable(t *testing.T) {
-	defaults := make(map[string]string)
+// setting is one of the command's.
+type setting struct {
+	value string   // its default
+	env   []string // the variables that set it, the better one first
+}
+
+// settings are the flags of serve.
+func settings(t *testing.T) map[string]setting {
+	t.Helper()
+	found := make(map[string]setting)
 	for _, file := range sources(t, "cmd/refresher") {
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
-			if !ok || spec.Name.Name != "settings" && spec.Name.Name != "serveCommand" {
+			if !ok || !slices.Contains([]string{"credentials", "settings", "keySettings", "serveCommand"}, spec.Name.Name) {
 				return true
 			}
 			for _, f := range spec.Type.(*ast.StructType).Fields.List {
@@ -287,14 +294,20 @@ func TestSettingTable(t *testing.T) {
 				if name == "" {
 					name = strings.ToLower(regexp.MustCompile("([a-z])([A-Z])").ReplaceAllString(f.Names[0].Name, "$1-$2"))
 				}
-				defaults["--"+name] = tag.Get("default")
+				found["--"+name] = setting{tag.Get("default"), strings.Split(tag.Get("env"), ",")}
 			}
 			return false
 		})
 	}
+	return found
+}
+
+// The settings' defaults are those of the command.
+func TestSettingTable(t *testing.T) {
+	known := settings(t)
 	for name, row := range tableOf(t, section(readProtocol(t), "The connection"), "setting", "default", "meaning") {
-		if value, ok := defaults[name]; !ok || "`"+value+"`" != row[1] {
-			t.Errorf("%s: default %s, in the command %q", name, row[1], value)
+		if s, ok := known[name]; !ok || "`"+s.value+"`" != row[1] {
+			t.Errorf("%s: default %s, in the command %q", name, row[1], s.value)
 		}
 	}
 }
@@ -327,6 +340,19 @@ func TestClassicTable(t *testing.T) {
 	}
 }
 
+func TestOperatorTable(t *testing.T) {
+	rows := tableOf(t, section(readProtocol(t), "For operators and back ends"), "request", "what it does")
+	var documented []string
+	for _, o := range operations() {
+		if o.tag() == "operators" {
+			documented = append(documented, o.String())
+		}
+	}
+	if diff := cmp.Diff(documented, names(rows)); diff != "" {
+		t.Errorf("openapi.yaml (-), protocol.md (+):\n%s", diff)
+	}
+}
+
 func TestRenewalTable(t *testing.T) {
 	rows := tableOf(t, section(readProtocol(t), "Renewal over HTTP"), "status", "code", "meaning")
 	for _, o := range operations() {
@@ -339,24 +365,4 @@ func TestRenewalTable(t *testing.T) {
 		return
 	}
 	t.Error("openapi.yaml has no renewSession")
-}
-
-// The links within protocol.md, and to the documents beside it, lead somewhere.
-func TestLinks(t *testing.T) {
-	text := readProtocol(t)
-	anchors := make(map[string]bool)
-	for heading := range sections(text) {
-		anchors["#"+strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "").Replace(heading)), " ", "-")] = true
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
-		if strings.HasPrefix(m[1], "#") {
-			if !anchors[m[1]] {
-				t.Errorf("%s leads nowhere", m[1])
-			}
-			continue
-		}
-		if _, err := os.Stat("../../docs/" + m[1]); err != nil {
-			t.Error(err)
-		}
-	}
 }

@@ -1,0 +1,319 @@
+package docs
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/protocol"
+)
+
+// player makes requests of a service, and holds them and their answers against
+// openapi.yaml.
+type player struct {
+	t    *testing.T
+	node *node
+	seen map[string]bool // operations and the statuses that they answered
+}
+
+func (p *player) play(q request) reply {
+	p.t.Helper()
+	var header []string
+	if q.auth != "" {
+		header = []string{"Authorization", q.auth}
+	}
+	address, err := url.Parse(q.path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	o, args := find(q.method, address.EscapedPath())
+	if o.spec == nil {
+		p.t.Fatalf("%s %s is not documented", q.method, q.path)
+	}
+	base := p.node.public()
+	if o.private() {
+		base = p.node.operations()
+	}
+	r := p.node.request(p.t, q.method, base+q.path, q.body, header...)
+	if r.status != q.status {
+		p.t.Errorf("%s %s %s: %d, want %d: %s", q.method, q.path, q.body, r.status, q.status, r.body)
+	}
+	o.answered(p.t, r)
+	refused := o.valid(p.t, args, address.Query(), q.body)
+	if (r.status == 400) != (refused != nil) && !q.beyond {
+		p.t.Errorf("%s %s %s: %d %s; the schema: %v", q.method, q.path, q.body, r.status, r.body, refused)
+	}
+	p.seen[fmt.Sprint(o, " ", r.status)] = true
+	return r
+}
+
+// What openapi.yaml says of requests and answers is what the service does: a
+// request that a schema refuses is refused, any other is not, and each answer
+// has a documented status and form. Each documented status is seen.
+func TestRequestsAndAnswers(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "")
+	p := &player{t, n, make(map[string]bool)}
+	s := n.dial(t, nil)
+	s.send(join)
+	joined := s.expect("joined")
+	key := fmt.Sprintf("Bearer %s", joined["key"])
+	for _, q := range classicRequests() {
+		p.play(q)
+	}
+	for _, q := range renewRequests(joined) {
+		p.play(q)
+	}
+	p.listed(joined)
+	for _, q := range operatorRequests(joined) {
+		p.play(q)
+	}
+	p.orders(joined)
+	m, _ := s.hear()
+	for m["type"] != "ended" { // pushes of what was asked for over HTTP
+		m, _ = s.hear()
+	}
+	s.closed(protocol.CloseEnded)
+	p.play(request{method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key, status: 410})
+
+	// A node that knows no more than the key, told that the tokens ran out.
+	p.node = startNode(t, "")
+	r := p.play(request{
+		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key,
+		body: `{"seq":7,"expiresAt":1}`, status: 200,
+	})
+	if m = parse(r.body).(object); m["type"] != "token-privilege-did-expire" || fmt.Sprint(m["seq"]) != "8" {
+		t.Errorf("got %s", r.body)
+	}
+	p.refusals(joined)
+
+	p.node = n
+	for _, path := range []string{"/metrics", "/healthz", "/readyz"} {
+		p.play(request{method: "GET", path: path, status: 200})
+	}
+	last := n.dial(t, nil) // keeps the node draining until it answers
+	last.send(join)
+	last.expect("joined")
+	go n.stop()
+	last.expect("reconnect")
+	p.play(request{method: "GET", path: "/readyz", status: 503})
+	last.closed(protocol.CloseDrain)
+
+	var documented []string
+	for _, o := range operations() {
+		for status := range o.spec["responses"].(object) {
+			if status != "500" { // when the service fails
+				documented = append(documented, fmt.Sprint(o, " ", status))
+			}
+		}
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(documented, names(p.seen)); diff != "" {
+		t.Errorf("documented (-), seen (+):\n%s", diff)
+	}
+}
+
+// listed waits until the store shows a session, which is behind by a moment.
+func (p *player) listed(joined object) {
+	p.t.Helper()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	late := time.After(patience)
+	for {
+		r := p.node.request(p.t, "GET", fmt.Sprintf("%s/v1/sessions/%s", p.node.public(), joined["session"]), "")
+		if r.status == 200 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			p.t.Fatalf("the session is never shown: %d %s", r.status, r.body)
+		}
+	}
+}
+
+// operatorRequests are for the session of a joined message. It is there after
+// them.
+func operatorRequests(joined object) []request {
+	long := strings.Repeat("x", 256)
+	one := fmt.Sprintf("/v1/sessions/%s", joined["session"])
+	all := []request{
+		{method: "GET", path: "/v1/sessions", status: 200},
+		{method: "GET", path: "/v1/sessions?channel=daily&uid=1001&limit=1", status: 200},
+		{method: "GET", path: "/v1/sessions?account=ana&subject=x&limit=200", status: 200},
+		{method: "GET", path: "/v1/sessions?limit=0", status: 400},
+		{method: "GET", path: "/v1/sessions?limit=201", status: 400},
+		{method: "GET", path: "/v1/sessions?limit=x", status: 400},
+		{method: "GET", path: "/v1/sessions?uid=x", status: 400},
+		{method: "GET", path: "/v1/sessions?uid=4294967296", status: 400},
+		{method: "GET", path: "/v1/sessions?uid=1&account=a", status: 400, beyond: true},
+		{method: "GET", path: "/v1/sessions?cursor=nonsense", status: 400, beyond: true},
+		{method: "GET", path: "/v1/sessions?channel=" + long, status: 400},
+		{method: "GET", path: "/v1/sessions?subject=" + long, status: 400},
+		{method: "GET", path: one, status: 200},
+		{method: "GET", path: "/v1/sessions/X", status: 404},
+		{method: "PATCH", path: one, body: `{"rtc":{"role":"publisher"}}`, status: 200},
+		{method: "PATCH", path: one, body: `{"rtc":{"role":"subscriber"},"renew":false}`, status: 200},
+		{method: "PATCH", path: one, body: `{"renew":true}`, status: 200},
+		{method: "PATCH", path: one, body: `{"renew":true,"rtc":{"role":"publisher"}}`, status: 400},
+		{method: "PATCH", path: one, body: `{"renew":false}`, status: 400},
+		{method: "PATCH", path: one, body: `{"rtc":{"role":"host"}}`, status: 400},
+		{method: "PATCH", path: one, body: `{"rtc":{}}`, status: 400},
+		{method: "PATCH", path: one, body: `{}`, status: 400},
+		{method: "PATCH", path: one, body: ``, status: 400},
+		{method: "PATCH", path: "/v1/sessions/X", body: `{"renew":true}`, status: 404},
+		{method: "DELETE", path: "/v1/sessions/X", status: 404},
+		{method: "POST", path: "/v1/revocations", body: `{"channel":"c","account":"ana","subject":"s"}`, status: 200},
+		{method: "POST", path: "/v1/revocations", body: `{"uid":0}`, status: 200},
+		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":31536000}`, status: 200},
+		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":31536001}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":0}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":"1"}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"for":1}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"uid":1,"account":"a"}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"uid":-1}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"uid":4294967296}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"channel":"` + long + `"}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: `{"channel":7}`, status: 400},
+		{method: "POST", path: "/v1/revocations", body: ``, status: 400},
+		{method: "GET", path: "/v1/revocations", status: 200},
+		{method: "GET", path: "/v1/revocations?cursor=zz", status: 200},
+		{method: "GET", path: "/v1/revocations/X", status: 404},
+		{method: "DELETE", path: "/v1/revocations/X", status: 404},
+		{method: "POST", path: "/v1/rotations", body: ``, status: 200},
+		{method: "POST", path: "/v1/rotations", body: `{"over":86400}`, status: 200},
+		{method: "POST", path: "/v1/rotations", body: `{"over":86401}`, status: 400},
+		{method: "POST", path: "/v1/rotations", body: `{"over":-1}`, status: 400},
+		{method: "POST", path: "/v1/rotations", body: `[]`, status: 400},
+		{method: "GET", path: "/v1/rotations/X", status: 404},
+		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"no","account":"ana"}`, status: 200},
+		{method: "POST", path: "/v1/tokens/inspect", body: `{}`, status: 200},
+		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":7}`, status: 400},
+		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"x","uid":1,"account":"a"}`, status: 400},
+		{method: "POST", path: "/v1/tokens/inspect", body: ``, status: 400},
+	}
+	for _, m := range joined["tokens"].(object) {
+		all = append(all, request{method: "POST", path: "/v1/tokens/inspect", body: fmt.Sprintf(`{"token":%q}`, m.(object)["token"]), status: 200})
+	}
+	for _, o := range operations() {
+		for _, body := range o.examples() {
+			if path, _ := o.sample(); o.tag() == "operators" && o.method == "POST" && !strings.Contains(body, "1001") { // not this user
+				all = append(all, request{method: o.method, path: path, body: body, status: 200})
+			}
+		}
+	}
+	return all
+}
+
+// orders gives orders and looks at them, and ends the session in the end.
+func (p *player) orders(joined object) {
+	p.t.Helper()
+	id := func(r reply) string { return fmt.Sprint(parse(r.body).(object)["id"]) }
+	order := id(p.play(request{method: "POST", path: "/v1/revocations", body: `{"subject":"nobody","for":60}`, status: 200}))
+	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 200})
+	p.play(request{method: "GET", path: "/v1/rotations/" + order, status: 404})
+	p.play(request{method: "DELETE", path: "/v1/revocations/" + order, status: 200})
+	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 404})
+	named := parse(p.play(request{method: "POST", path: "/v1/revocations", body: `{"channel":"c","uid":7,"subject":"s","for":60}`, status: 200}).body).(object)
+	if named["channel"] != "c" || named["user"] != "7" || named["subject"] != "s" || named["session"] != nil {
+		p.t.Errorf("got %v", named)
+	}
+	order = id(p.play(request{method: "POST", path: "/v1/rotations", body: `{"over":3600}`, status: 200}))
+	p.play(request{method: "GET", path: "/v1/rotations/" + order, status: 200})
+	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 404})
+	p.play(request{method: "DELETE", path: fmt.Sprintf("/v1/sessions/%s", joined["session"]), status: 200})
+}
+
+// refusals makes each request that there is where it is refused, for who asks and
+// not for what.
+func (p *player) refusals(joined object) {
+	p.t.Helper()
+	everything := func(settings, auth string, status int, may func(operation) bool) {
+		p.t.Helper()
+		p.node = startNode(p.t, settings)
+		p.node.request(p.t, "GET", p.node.public()+"/ping", "") // the one that --address-rate allows
+		for _, o := range operations() {
+			if path, body := o.sample(); may(o) {
+				p.play(request{method: o.method, path: path, body: body, auth: auth, status: status, beyond: true})
+			}
+		}
+	}
+	private := func(o operation) bool { return o.access() == "credential" }
+	everything("auth=jwt", "", 401, private)
+	everything("auth=jwt", "Bearer x", 401, private)
+	everything("auth=jwt", "Bearer "+refresher(p.t, "token", "grant", "--subject", "ana"), 403, private)
+	everything("address-rate=0.001", "Bearer x", 429, func(o operation) bool { return !o.private() })
+
+	nowhere := closedPort(p.t)
+	part := base64.RawURLEncoding.EncodeToString
+	signed := part([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + part([]byte(`{}`)) + "." + part(make([]byte, 256))
+	everything("auth=jwt jwks-url=http://"+nowhere+"/keys", "Bearer "+signed, 503, private)
+
+	// A node that has not read the orders yet, and cannot: it takes nobody, but
+	// takes orders.
+	p.node = startNode(p.t, "redis-url=redis://"+nowhere)
+	p.play(request{
+		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
+		auth: fmt.Sprintf("Bearer %s", joined["key"]), status: 503,
+	})
+	for _, q := range []struct{ method, path, body, form string }{
+		{"POST", "/v1/revocations", `{"subject":"ana"}`, "Revocation"},
+		{"DELETE", "/v1/sessions/X", "", "Revocation"},
+		{"POST", "/v1/rotations", "", "Rotation"},
+	} {
+		r := p.play(request{method: q.method, path: q.path, body: q.body, status: 503})
+		if err := openAPI().check("/components/schemas/"+q.form, parse(r.body).(object)["done"]); err != nil {
+			p.t.Errorf("%s %s: %s: %v", q.method, q.path, r.body, err)
+		}
+	}
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	var l net.ListenConfig
+	s, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	return s.Addr().String()
+}
+
+// One who asks too often with one credential is told when to come back, and
+// others are not.
+func TestSubjectRate(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "auth=jwt subject-rate=0.001")
+	ask := func(subject string) reply {
+		credential := refresher(t, "token", "grant", "--subject", subject, "--rtm-users", subject)
+		return n.request(t, "GET", n.public()+"/rtm/"+subject, "", "Authorization", "Bearer "+credential)
+	}
+	if r := ask("ana"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := ask("ana"); r.status != 429 || r.header.Get("Retry-After") == "" {
+		t.Errorf("%d %s, Retry-After %q", r.status, r.body, r.header.Get("Retry-After"))
+	}
+	if r := ask("bob"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+// Without credentials, on an address that others may reach, nobody is an operator.
+func TestNobodyIsAnOperatorWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "insecure")
+	for _, o := range operations() {
+		if path, body := o.sample(); o.tag() == "operators" {
+			refusal(t, n.request(t, o.method, n.public()+path, body), 403)
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package docs
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"go/ast"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// readFile reads one of the repository.
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// anchor is what a heading is linked by.
+func anchor(heading string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "", ":", "", ".", "").Replace(heading)), " ", "-")
+}
+
+// The links of the documents lead somewhere, those to a heading too.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]+))?\)`)
+	documents, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(documents) < 4 {
+		t.Fatal(documents, err)
+	}
+	records, err := filepath.Glob("../../docs/adr/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range slices.Concat([]string{"../../README.md", "../../CONTRIBUTING.md"}, documents, records) {
+		text := readFile(t, path[6:])
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			to, heading := filepath.Join(filepath.Dir(path), m[1]), m[2]
+			if m[1] == "" {
+				to = path
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", path[6:], err)
+				continue
+			}
+			if heading == "" {
+				continue
+			}
+			if !slices.ContainsFunc(names(sections(readFile(t, to[6:]))), func(h string) bool { return anchor(h) == heading }) {
+				t.Errorf("%s: %s has no heading #%s", path[6:], to[6:], heading)
+			}
+		}
+	}
+}
+
+// Each decision is in the list of them.
+func TestDecisionList(t *testing.T) {
+	records, err := filepath.Glob("../../docs/adr/0*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := readFile(t, "docs/adr/README.md")
+	for _, path := range records {
+		name := filepath.Base(path)
+		title, _, _ := strings.Cut(readFile(t, "docs/adr/"+name), "\n")
+		number, err := strconv.Atoi(name[:4])
+		if err != nil || !strings.HasPrefix(title, fmt.Sprintf("# %d. ", number)) {
+			t.Errorf("%s begins with %q", name, title)
+		}
+		if !strings.Contains(list, fmt.Sprintf("| [%d](%s) |", number, name)) {
+			t.Errorf("%s is not in the list", name)
+		}
+	}
+}
+
+// The README has all settings of serve and no others, each with a variable that
+// sets it.
+func TestReadmeSettings(t *testing.T) {
+	known := settings(t)
+	var listed []string
+	flag, variable := regexp.MustCompile("`(--[a-z-]+)`"), regexp.MustCompile("`([A-Z_]+)`")
+	for name, row := range tableOf(t, section(readFile(t, "README.md"), "Settings"), "flag", "environment", "default", "") {
+		var variables []string
+		for _, m := range variable.FindAllStringSubmatch(row[1], -1) {
+			variables = append(variables, m[1])
+		}
+		var flags []string
+		for _, m := range flag.FindAllStringSubmatch(row[0], -1) {
+			flags = append(flags, m[1])
+			variables = without(variables, known[m[1]].env)
+		}
+		if len(flags) == 0 || len(variables) > 0 {
+			t.Errorf("%s: %v set nothing that stands there", name, variables)
+		}
+		if first := known[flags[0]]; !strings.Contains(row[1], "`"+first.env[0]+"`") {
+			t.Errorf("%s: %v is not named", name, first.env[0])
+		}
+		listed = append(listed, flags...)
+	}
+	slices.Sort(listed)
+	if diff := cmp.Diff(names(known), listed); diff != "" {
+		t.Errorf("in the command (-), in the README (+):\n%s", diff)
+	}
+}
+
+// quotations are the blocks of one language in a text.
+func quotations(text, language string) (blocks []string) {
+	for _, m := range regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		blocks = append(blocks, m[1])
+	}
+	return blocks
+}
+
+// The commands in security.md that make credentials do, and the claims that are
+// written out there are taken by the service.
+func TestCredentialExamples(t *testing.T) {
+	t.Parallel()
+	text := readFile(t, "docs/security.md")
+	n := startNode(t, "auth=jwt")
+	ask := func(credential string) {
+		t.Helper()
+		// Signed and well formed, or it would be 401.
+		if r := n.request(t, "GET", n.public()+"/rtm/nobody-is-granted-this", "", "Authorization", "Bearer "+credential); r.status != 403 {
+			t.Errorf("%s: %d %s", credential, r.status, r.body)
+		}
+	}
+	commands := 0
+	for _, block := range quotations(text, "sh") {
+		for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
+			if args, ok := strings.CutPrefix(strings.TrimSpace(line), "refresher token grant"); ok {
+				commands++
+				ask(refresher(t, append([]string{"token", "grant"}, words(args, func(s string) string { return s })...)...))
+			}
+		}
+	}
+	if commands < 3 {
+		t.Errorf("only %d commands", commands)
+	}
+	claims := 0
+	for _, block := range quotations(text, "json") {
+		if !strings.Contains(block, `"grants"`) {
+			continue
+		}
+		claims++
+		block = regexp.MustCompile(`"(exp|until)": \d+`).ReplaceAllString(block, fmt.Sprintf(`"$1": %d`, time.Now().Unix()+60))
+		ask(sign(regexp.MustCompile(`"(iat|nbf)": \d+`).ReplaceAllString(block, `"$1": 1`)))
+	}
+	if claims == 0 {
+		t.Error("no claims")
+	}
+}
+
+// sign makes a credential of claims, as any JWT library would.
+func sign(claims string) string {
+	part := base64.RawURLEncoding.EncodeToString
+	text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(claims))
+	mac := hmac.New(sha256.New, []byte(jwtSecret))
+	mac.Write([]byte(text))
+	return text + "." + part(mac.Sum(nil))
+}
+
+// The table of the projects file has the fields that the command reads.
+func TestProjectFields(t *testing.T) {
+	var fields []string
+	for _, file := range sources(t, "cmd/refresher") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || spec.Name.Name != "projectSettings" {
+				return true
+			}
+			for _, f := range spec.Type.(*ast.StructType).Fields.List {
+				text, err := strconv.Unquote(f.Tag.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				fields = append(fields, reflect.StructTag(text).Get("yaml"))
+			}
+			return false
+		})
+	}
+	slices.Sort(fields)
+	var listed []string
+	for _, row := range tableOf(t, section(readFile(t, "docs/security.md"), "Several projects"), "field", "meaning") {
+		for _, m := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[0], -1) {
+			listed = append(listed, m[1])
+		}
+	}
+	slices.Sort(listed)
+	if diff := cmp.Diff(fields, listed); diff != "" {
+		t.Errorf("in the command (-), in security.md (+):\n%s", diff)
+	}
+}
+
+// The tests that security.md leans on are there.
+func TestPromisesAreTested(t *testing.T) {
+	there := make(map[string]bool)
+	for _, root := range []string{"internal", "cmd", "test"} {
+		maps.Copy(there, testsBelow(t, root))
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`((?:internal|cmd|test)[a-z/]*)` ((?:`(?:Test|Fuzz)\\w+`(?:, )?)+)").FindAllStringSubmatch(readFile(t, "docs/security.md"), -1) {
+		for name := range strings.SplitSeq(strings.TrimSuffix(m[2], ", "), ", ") {
+			named++
+			if test := m[1] + " " + strings.Trim(name, "`"); !there[test] {
+				t.Errorf("there is no test %s", test)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("only %d tests are named", named)
+	}
+}
+
+// testsBelow are the tests in the folders below one, each as its folder and its
+// name.
+func testsBelow(t *testing.T, root string) map[string]bool {
+	t.Helper()
+	found := make(map[string]bool)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir("../../"+root, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, m := range function.FindAllStringSubmatch(readFile(t, path[6:]), -1) {
+			found[filepath.Dir(path)[6:]+" "+m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

@@ -1,0 +1,273 @@
+package docs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/internal/protocol"
+)
+
+// scenarios provoke everything that the service can be made to say.
+var scenarios = map[string]func(t *testing.T, seen *record){
+	"renewals, and a leave": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=3s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {
+			t.Errorf("got %v", m)
+		}
+		s.send(`{"type":"ack","seq":2}`)
+		s.send(`{"type":"ping"}`)
+		s.expect("pong")
+		s.send(`{"type":"renew"}`)
+		s.expect("token-privilege-will-expire")
+		s.send(`{"type":"nack","seq":3}`)
+		s.expect("token-privilege-will-expire")
+		s.send(`{"type":"leave"}`)
+		s.expect("ended")
+		s.closed(protocol.CloseLeft)
+	},
+	"a resume, and one from an older key": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+		b.send(resumeOf(joined, `,"seq":1`))
+		if m := b.expect("joined"); m["action"] != "renew" {
+			t.Errorf("got %v", m)
+		}
+		a.expect("ended")
+		a.closed(protocol.CloseSuperseded)
+	},
+	"a resume after the end": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+		a.send(`{"type":"leave"}`)
+		a.expect("ended")
+		b.send(resumeOf(joined, ""))
+		b.expect("ended")
+		b.closed(protocol.CloseEnded)
+	},
+	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
+		a := startNode(t, "").dial(t, seen)
+		a.send(join)
+		joined := a.expect("joined")
+
+		// The client says that its tokens have run out.
+		b := startNode(t, "ack-timeout=200ms").dial(t, seen)
+		b.send(resumeOf(joined, fmt.Sprintf(`,"seq":41,"expiresAt":%d`, time.Now().Unix()-10)))
+		if m := b.expect("joined"); m["action"] != "rejoin" || fmt.Sprint(m["seq"]) != "42" {
+			t.Errorf("got %v", m)
+		}
+		if m := b.expect("token-privilege-did-expire"); m["cause"] != "renew" || fmt.Sprint(m["attempt"]) != "2" {
+			t.Errorf("got %v", m)
+		}
+
+		// It says nothing, and its SDK refuses.
+		c := startNode(t, "").dial(t, seen)
+		c.send(resumeOf(joined, ""))
+		if m := c.expect("joined"); m["action"] != "renew" || fmt.Sprint(m["seq"]) != "1" {
+			t.Errorf("got %v", m)
+		}
+		c.send(`{"type":"nack","seq":1,"code":"INVALID_OPERATION"}`)
+		if m := c.expect("token-privilege-did-expire"); fmt.Sprint(m["previousExpiresAt"]) != "0" {
+			t.Errorf("got %v", m)
+		}
+	},
+	"tokens that run out": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=3s ack-timeout=1m").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.expect("token-privilege-will-expire")
+		if m := s.expect("token-privilege-did-expire"); m["cause"] != "schedule" {
+			t.Errorf("got %v", m)
+		}
+	},
+	"the end of what a session may have": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=3s max-session=3s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		if m := s.expect("ended"); m["reason"] != "expired" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseEnded)
+	},
+	"no heartbeat": func(t *testing.T, seen *record) {
+		s := startNode(t, "heartbeat=1s").dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.closed(protocol.CloseLost)
+	},
+	"drain": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		s := n.dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		go n.stop()
+		s.expect("reconnect")
+		s.closed(protocol.CloseDrain)
+	},
+	"overload": func(t *testing.T, seen *record) {
+		n := startNode(t, "join-rate=0.001")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		a.expect("joined")
+		b.send(join)
+		b.expect("reconnect")
+		b.closed(protocol.CloseOverload)
+	},
+	"no room": func(t *testing.T, seen *record) {
+		n := startNode(t, "max-sessions=1")
+		a, b := n.dial(t, seen), n.dial(t, seen)
+		a.send(join)
+		a.expect("joined")
+		b.send(join)
+		b.expect("error")
+		b.expect("reconnect")
+		b.closed(protocol.CloseOverload)
+	},
+	"mistakes": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		for text, closes := range map[string]protocol.CloseCode{
+			`{"type":"ping"}`: protocol.CloseMalformed,
+			// A field of another message, and of another type than there.
+			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
+			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
+			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
+		} {
+			s := n.dial(t, seen)
+			s.send(text)
+			s.expect("error")
+			s.closed(closes)
+		}
+		s := n.dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.send(`{"type":"mute"}`)
+		s.expect("error")
+		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
+		s.expect("pong")
+		for range 120 { // more than may come at once
+			s.send(`{"type":"renew"}`)
+		}
+		m, _ := s.hear()
+		for m["type"] == "token-privilege-will-expire" {
+			m, _ = s.hear()
+		}
+		if m["code"] != "rate_limited" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseRateLimited)
+	},
+	"orders": func(t *testing.T, seen *record) {
+		n := startNode(t, "")
+		s := n.dial(t, seen)
+		s.send(join)
+		joined := s.expect("joined")
+		s.send(`{"type":"ack","seq":1}`)
+		(&player{t: t, node: n}).listed(joined)
+		one := fmt.Sprintf("%s/v1/sessions/%s", n.public(), joined["session"])
+		for i, order := range []struct{ method, address, body, cause string }{
+			{"PATCH", one, `{"rtc":{"role":"publisher"}}`, "role"},
+			{"PATCH", one, `{"renew":true}`, "renew"},
+			{"POST", n.public() + "/v1/rotations", `{"over":0}`, "certificate"},
+		} {
+			n.request(t, order.method, order.address, order.body)
+			if m := s.expect("token-privilege-will-expire"); m["cause"] != order.cause {
+				t.Errorf("got %v", m)
+			}
+			s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, i+2))
+		}
+		n.request(t, "POST", n.public()+"/v1/revocations", `{"channel":"daily"}`)
+		m, _ := s.hear()
+		for m["cause"] == "certificate" { // once more, for what was minted in the order's own second
+			m, _ = s.hear()
+		}
+		if m["reason"] != "revoked" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseEnded)
+		b := n.dial(t, seen)
+		b.send(join)
+		b.expect("error")
+		b.closed(protocol.CloseForbidden)
+	},
+	"orders, to a client that does not answer": func(t *testing.T, seen *record) {
+		n := startNode(t, "ttl=3s ack-timeout=1m")
+		for cause, give := range map[string]func(joined object){
+			"role": func(joined object) {
+				(&player{t: t, node: n}).listed(joined)
+				n.request(t, "PATCH", fmt.Sprintf("%s/v1/sessions/%s", n.public(), joined["session"]), `{"rtc":{"role":"publisher"}}`)
+			},
+			"certificate": func(object) { n.request(t, "POST", n.public()+"/v1/rotations", `{"over":0}`) },
+		} {
+			s := n.dial(t, seen)
+			s.send(join)
+			give(s.expect("joined"))
+			s.expect("token-privilege-will-expire")
+			if m := s.expect("token-privilege-did-expire"); m["cause"] != cause {
+				t.Errorf("got %v", m)
+			}
+			s.lose()
+		}
+	},
+	"credentials": func(t *testing.T, seen *record) {
+		n := startNode(t, "auth=jwt")
+		for text, closes := range map[string]protocol.CloseCode{
+			join: protocol.CloseUnauthenticated,
+			fmt.Sprintf(`{"type":"join","auth":%q,"chat":{"userId":"ana"}}`, refresher(t, "token", "grant", "--admin")): protocol.CloseForbidden,
+		} {
+			s := n.dial(t, seen)
+			s.send(text)
+			s.expect("error")
+			s.closed(closes)
+		}
+	},
+	"a back end that says no": func(t *testing.T, seen *record) {
+		s := startNode(t, "ttl=3s authorize-url="+backEnd(t)).dial(t, seen)
+		s.send(join)
+		s.expect("joined")
+		s.send(`{"type":"ack","seq":1}`)
+		if m := s.expect("ended"); m["reason"] != "denied" {
+			t.Errorf("got %v", m)
+		}
+		s.closed(protocol.CloseEnded)
+	},
+	"a back end that is away": func(t *testing.T, seen *record) {
+		s := startNode(t, "authorize-url=http://"+closedPort(t)).dial(t, seen)
+		s.send(join)
+		if m := s.expect("error"); m["code"] != "unavailable" {
+			t.Errorf("got %v", m)
+		}
+		s.expect("reconnect")
+		s.closed(protocol.CloseOverload)
+	},
+}
+
+// backEnd is one that lets anybody join and nobody go on. It returns its address.
+func backEnd(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			Requests []struct{ ID, Action string }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		decisions := []object{}
+		for _, q := range asked.Requests {
+			decisions = append(decisions, object{"id": q.ID, "allow": q.Action == "join"})
+		}
+		_, _ = io.WriteString(w, asJSON(object{"decisions": decisions}))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}

@@ -29,12 +29,10 @@ func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedSt
 		}
 		return store.NewMemory(time.Now), nil
 	}
-	rs, err := redis.New(redis.Config{
+	return redis.New(redis.Config{
 		App: c.Projects[0].AppID, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
 		Logger: logger.With("component", "redis"), Registerer: r,
 	})
-	full, _ := any(rs).(sharedStore)
-	return full, err
 }
 
 // maxHostName keeps records in Redis small.

@@ -85,7 +85,9 @@ func (b *Book) result(ctx context.Context, e *entry) Result {
 	}
 	own := len(r.Nodes) > 0 // of itself this node knows best
 	for _, report := range reports {
-		if report.Node != b.config.Node || !own {
+		// The calls of a node that is gone are others' to renew now.
+		gone := r.Order.Kind == store.OrderRotate && !slices.Contains(alive, report.Node)
+		if (report.Node != b.config.Node || !own) && !gone {
 			r.Nodes = append(r.Nodes, report)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
@@ -19,9 +21,9 @@ import (
 // no more to it than this test finds to be used; docs/operations.md quotes it.
 const (
 	aclKeys     = "~{refresher:*"
-	aclChannels = "&refresher:node:*"
-	aclCommands = "+eval +evalsha +del +exists +expire +hget +hgetall +hmget +hset +hsetnx +info +ping " +
-		"+publish +subscribe +time +zadd +zrangebyscore +zrem +zremrangebyscore +zscore"
+	aclChannels = "&refresher:node:* &refresher:orders"
+	aclCommands = "+eval +evalsha +del +exists +expire +hdel +hget +hgetall +hincrby +hlen +hmget +hset +hsetnx +hvals " +
+		"+info +ping +publish +subscribe +time +zadd +zcard +zrangebylex +zrangebyscore +zrem +zremrangebyscore +zscore"
 	// aclCluster comes with it on a cluster.
 	aclCluster = "+cluster|slots +command"
 )
@@ -31,8 +33,10 @@ const acl = aclKeys + " " + aclChannels + " " + aclCommands
 // TestACLOfScripts finds the commands of the scripts in their text.
 func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
-	used := []string{"+eval", "+evalsha", "+ping", "+subscribe"}
-	for _, source := range []string{saveSource, gripSource, sweepSource, claimSource} {
+	used := []string{"+eval", "+evalsha", "+ping", "+subscribe", "+zcard", "+zrangebylex"}
+	for _, source := range []string{
+		saveSource, gripSource, sweepSource, claimSource, giveSource, versionSource, reportSource, aliveSource,
+	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))
 		}
@@ -97,7 +101,7 @@ func TestACLIsMinimal(t *testing.T) {
 			if err != nil {
 				t.Errorf("without %s: %v", one, err)
 			}
-		case one == "+publish":
+		case one == "+publish": // see TestUnpublished
 			if !errors.Is(err, errUnnoticed) {
 				t.Errorf("without %s: %v", one, err)
 			}
@@ -167,8 +171,42 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 		return errUnnoticed
 	}
 	server.Do("DEL", s.hash(lone.Session))
-	_, swept := s.sweep(ctx, "c")
-	return swept
+	if _, err := s.sweep(ctx, "c"); err != nil {
+		return err
+	}
+	return s.rareOrders(ctx)
+}
+
+// rareOrders follows the board, and has it forget an order whose time is over.
+func (s *stage) rareOrders(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var err error
+	changed, followed := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(followed)
+		err = s.Follow(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	defer func() {
+		cancel()
+		<-followed
+	}()
+	select {
+	case <-changed:
+	case <-followed:
+		return err
+	}
+	if err := s.Give(ctx, order("over")); err != nil {
+		return err
+	}
+	if err := s.client.ZAdd(ctx, s.keys.board.until, goredis.Z{Score: 1, Member: "over"}).Err(); err != nil {
+		return err
+	}
+	return s.Give(ctx, order("another"))
 }
 
 // generation is the name of the first shard's life.

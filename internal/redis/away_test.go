@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,9 +49,37 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			}
 			return errors.Join(errs...)
 		},
+		"list": func(ctx context.Context) error {
+			listed, next, err := s.List(ctx, store.ListQuery{Limit: 1})
+			if len(listed) > 0 || next != "" {
+				t.Errorf("%s: listed %d, and then %q", what, len(listed), next)
+			}
+			return err
+		},
+		"list, get": func(ctx context.Context) error {
+			_, there, err := s.Get(ctx, records[0].Session)
+			if there {
+				t.Errorf("%s: got a session", what)
+			}
+			return err
+		},
+		"board, give": func(ctx context.Context) error { return s.Give(ctx, order("O"), order("P")) },
+		"board, orders": func(ctx context.Context) error {
+			orders, version, err := s.Orders(ctx, "")
+			if len(orders) > 0 || version != "" {
+				t.Errorf("%s: %d orders of version %q", what, len(orders), version)
+			}
+			return err
+		},
+		"board, report": func(ctx context.Context) error { return s.Report(ctx, "O", store.Report{Node: "a"}) },
+		"board, reports": func(ctx context.Context) error {
+			_, _, err := s.Reports(ctx, "O")
+			return err
+		},
 	} {
+		label, _, _ := strings.Cut(name, ",")
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		before := testutil.ToFloat64(s.metrics.failed.WithLabelValues(name))
+		before := testutil.ToFloat64(s.metrics.failed.WithLabelValues(label))
 		began := time.Now()
 		err := operation(ctx)
 		if err == nil {
@@ -60,7 +89,7 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 		if took := time.Since(began); took > limit+max(limit, time.Second) {
 			t.Errorf("%s: %s took %s, want %s", what, name, took, limit)
 		}
-		if after := testutil.ToFloat64(s.metrics.failed.WithLabelValues(name)); after != before+1 {
+		if after := testutil.ToFloat64(s.metrics.failed.WithLabelValues(label)); after != before+1 {
 			t.Errorf("%s: %s: %v errors are counted, want %v", what, name, after, before+1)
 		}
 		cancel()
@@ -124,6 +153,17 @@ func TestCancelled(t *testing.T) {
 	}
 	if err := s.Watch(ctx, "a", func() {}, func(string) {}); err != nil {
 		t.Errorf("watch: %v", err)
+	}
+	if err := s.Follow(ctx, func() {}); err != nil {
+		t.Errorf("follow: %v", err)
+	}
+	for name, err := range map[string]error{
+		"list": func() error { _, _, err := s.List(ctx, store.ListQuery{Limit: 1}); return err }(),
+		"give": s.Give(ctx, order("O")),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	s.allWork(t)
 }

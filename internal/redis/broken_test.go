@@ -45,7 +45,6 @@ var manyBroken = []broken{
 	{"bad state", set("state", "1 2 3"), store.Saved, "held", true},
 	{"bad ttl", set("ttl", "long"), store.Saved, "held", true},
 	{"no until", unset("until"), store.Saved, "held", true},
-	{"bad role", set("role", "king"), store.Saved, "held", true},
 	{"bad uid", set("uid", "-7"), store.Saved, "held", true},
 }
 
@@ -125,7 +124,7 @@ func TestSaveOverBrokenEnd(t *testing.T) {
 	s := openAt(t, server.UnixURL())
 	for _, spoil := range []func(*redistest.Server, string){set("state", "gone"), unset("state")} {
 		server.Do("FLUSHALL")
-		server.Do("HSET", s.hash("S"), "fence", "1 5 5 e b 1", "state", "1 1 1 1 0 0 0 left")
+		server.Do("HSET", s.hash("S"), "fence", "1 5 5 e b 1", "state", "1 1 1 1 0 0 0 - - - left")
 		spoil(server, s.hash("S"))
 		s.saved(t, store.Foreign, record("S"))
 		_, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 9, Node: "a"})

@@ -24,8 +24,11 @@ const (
 	// when the session next needs attention, in Unix milliseconds.
 	fieldDue = "due"
 	// fieldState is what changes with each renewal: "seq expiresAt heldSeq
-	// heldExpiresAt detachedAtMs flags told reason", times in Unix seconds
-	// but for the one. One short field costs Redis half of what eight do.
+	// heldBefore detachedAtMs flags told issuedBefore ackedBefore approvedBefore
+	// reason". One short field costs Redis half of what eight do; and one of
+	// over 64 bytes would double what a session takes, so that all times but
+	// detachedAt are told by how many seconds before expiresAt, in Unix
+	// seconds, they are, or "-" when they are not known.
 	fieldState = "state"
 	// A grave has these two, and "forget": when it may go, in Unix seconds.
 	// Only the scripts look at that.
@@ -37,9 +40,10 @@ const (
 	fieldChannel = "channel"
 	fieldUID     = "uid"
 	fieldAccount = "account"
-	fieldRole    = "role"
 	fieldRTM     = "rtm"
 	fieldChat    = "chat"
+	fieldSubject = "subject" // none if that is empty
+	fieldPublish = "publish" // "1": the role may become publisher; or none
 )
 
 // Letters of the fence: what the scripts must know of a session's state.
@@ -58,6 +62,7 @@ const (
 	flagRanOut
 	flagReported
 	flagFetched
+	flagPublisher // the RTC role
 )
 
 // letter is r's state in the fence.
@@ -92,48 +97,93 @@ func packFence(r *store.Record) string {
 
 // packState is r's fieldState.
 func packState(r *store.Record) string {
-	var flags int64
-	if r.Missed {
-		flags |= flagMissed
-	}
-	if r.RanOut {
-		flags |= flagRanOut
-	}
-	if r.Reported {
-		flags |= flagReported
-	}
-	if r.Fetched {
-		flags |= flagFetched
+	flags := int64(0)
+	// In the order of the flags.
+	for i, set := range [...]bool{r.Missed, r.RanOut, r.Reported, r.Fetched, publishes(r)} {
+		if set {
+			flags |= 1 << i
+		}
 	}
 	b := make([]byte, 0, 64)
-	for _, n := range [...]int64{int64(r.Seq), r.ExpiresAt, int64(r.HeldSeq), r.HeldExpiresAt, r.DetachedAt, flags, int64(r.Told)} {
-		b = strconv.AppendInt(b, n, 10)
-		b = append(b, ' ')
+	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }
+	before := func(at int64) {
+		if at == 0 {
+			b = append(b, unknown+" "...)
+		} else {
+			number(r.ExpiresAt - at)
+		}
 	}
+	number(int64(r.Seq))
+	number(r.ExpiresAt)
+	number(int64(r.HeldSeq))
+	before(r.HeldExpiresAt)
+	number(r.DetachedAt)
+	number(flags)
+	number(int64(r.Told))
+	before(r.IssuedAt)
+	before(r.AckedAt)
+	before(r.ApprovedAt)
 	return string(append(b, r.Reason...))
 }
 
-// unpackState reads a fieldState into r.
-func unpackState(text string, r *store.Record) error {
-	parts := strings.SplitN(text, " ", 8)
-	if len(parts) < 8 {
-		return fmt.Errorf("state %q: want 8 words", text)
+// unknown stands for a time that is not known.
+const unknown = "-"
+
+// publishes reports whether r's RTC role is publisher.
+func publishes(r *store.Record) bool {
+	return r.Identity.RTC != nil && r.Identity.RTC.Role == session.Publisher
+}
+
+// stateWords is how many words there are in a fieldState.
+const stateWords = 11
+
+// unpackState reads a fieldState into r. The role is for the caller to put where
+// it belongs.
+func unpackState(text string, r *store.Record) (session.Role, error) {
+	words := strings.SplitN(text, " ", stateWords)
+	if len(words) < stateWords {
+		return 0, fmt.Errorf("state %q: want %d words", text, stateWords)
 	}
-	var n [7]int64
-	for i := range n {
-		var err error
-		if n[i], err = strconv.ParseInt(parts[i], 10, 64); err != nil || n[i] < 0 {
-			return fmt.Errorf("state %q: word %d is no number", text, i+1)
+	var flags, told int64
+	seq, held := int64(0), int64(0)
+	for _, word := range []struct {
+		at     int
+		n      *int64
+		before bool
+	}{
+		{0, &seq, false},
+		{1, &r.ExpiresAt, false},
+		{2, &held, false},
+		{3, &r.HeldExpiresAt, true},
+		{4, &r.DetachedAt, false},
+		{5, &flags, false},
+		{6, &told, false},
+		{7, &r.IssuedAt, true},
+		{8, &r.AckedAt, true},
+		{9, &r.ApprovedAt, true},
+	} {
+		if word.before && words[word.at] == unknown {
+			continue
 		}
+		n, err := strconv.ParseInt(words[word.at], 10, 64)
+		if word.before {
+			n = r.ExpiresAt - n
+		}
+		if err != nil || n < 0 {
+			return 0, fmt.Errorf("state %q: word %d is no number", text, word.at+1)
+		}
+		*word.n = n
 	}
-	if n[6] > math.MaxUint8 {
-		return fmt.Errorf("state %q: word 7 is too high", text)
+	if told > math.MaxUint8 {
+		return 0, fmt.Errorf("state %q: word 7 is too high", text)
 	}
-	r.Seq, r.ExpiresAt, r.HeldSeq, r.HeldExpiresAt, r.DetachedAt = uint64(n[0]), n[1], uint64(n[2]), n[3], n[4]
-	r.Missed, r.RanOut, r.Reported = n[5]&flagMissed != 0, n[5]&flagRanOut != 0, n[5]&flagReported != 0
-	r.Fetched = n[5]&flagFetched != 0
-	r.Told, r.Reason = store.Told(n[6]), session.EndReason(parts[7])
-	return nil
+	r.Seq, r.HeldSeq, r.Told, r.Reason = uint64(seq), uint64(held), store.Told(told), session.EndReason(words[10])
+	r.Missed, r.RanOut, r.Reported = flags&flagMissed != 0, flags&flagRanOut != 0, flags&flagReported != 0
+	r.Fetched = flags&flagFetched != 0
+	if flags&flagPublisher != 0 {
+		return session.Publisher, nil
+	}
+	return session.Subscriber, nil
 }
 
 // unpackFence reads a fieldFence into r. Its format is the scripts' to look at.
@@ -171,7 +221,7 @@ func unpackFence(text string, r *store.Record) error {
 func grant(r *store.Record) []any {
 	fields := []any{fieldApp, r.App, fieldTTL, int64(r.Terms.TTL / time.Second), fieldUntil, r.Terms.Until}
 	if rtc := r.Identity.RTC; rtc != nil {
-		fields = append(fields, fieldChannel, rtc.Channel, fieldRole, rtc.Role.String())
+		fields = append(fields, fieldChannel, rtc.Channel)
 		if rtc.Account != "" {
 			fields = append(fields, fieldAccount, rtc.Account)
 		} else {
@@ -184,6 +234,12 @@ func grant(r *store.Record) []any {
 	if chat := r.Identity.Chat; chat != nil {
 		fields = append(fields, fieldChat, chat.UserID)
 	}
+	if r.Subject != "" {
+		fields = append(fields, fieldSubject, r.Subject)
+	}
+	if r.Terms.MayPublish {
+		fields = append(fields, fieldPublish, "1")
+	}
 	return fields
 }
 
@@ -191,17 +247,17 @@ func grant(r *store.Record) []any {
 func unpack(id string, fields map[string]string) (store.Record, error) {
 	var r store.Record
 	r.Session = id
-	r.App = fields[fieldApp]
+	r.App, r.Subject, r.Terms.MayPublish = fields[fieldApp], fields[fieldSubject], fields[fieldPublish] == "1"
 	if err := unpackFence(fields[fieldFence], &r); err != nil {
 		return r, err
 	}
-	if err := unpackState(fields[fieldState], &r); err != nil {
+	role, err := unpackState(fields[fieldState], &r)
+	if err != nil {
 		return r, err
 	}
 	if r.State != session.Ended {
 		r.Reason = "" // it had expired, and its client came back
 	}
-	var err error
 	if r.DueMs, err = strconv.ParseInt(fields[fieldDue], 10, 64); err != nil {
 		return r, fmt.Errorf("due %q: want Unix milliseconds", fields[fieldDue])
 	}
@@ -214,10 +270,7 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 		return r, fmt.Errorf("until %q: want Unix seconds", fields[fieldUntil])
 	}
 	if channel, ok := fields[fieldChannel]; ok {
-		rtc := &session.RTC{Channel: channel, Account: fields[fieldAccount]}
-		if err := rtc.Role.UnmarshalText([]byte(fields[fieldRole])); err != nil {
-			return r, err
-		}
+		rtc := &session.RTC{Channel: channel, Account: fields[fieldAccount], Role: role}
 		if rtc.Account == "" {
 			uid, err := strconv.ParseUint(fields[fieldUID], 10, 32)
 			if err != nil {

@@ -33,27 +33,29 @@ func TestStoredForm(t *testing.T) {
 	r := record("S")
 	r.Epoch, r.Proven, r.Rev, r.Node = 3, 2, 17, "host of mine-ABC"
 	r.Seq, r.HeldSeq, r.Told = 9, 8, store.ToldJoined|store.ToldUnreachable
-	r.ExpiresAt, r.HeldExpiresAt = 1_800_003_600, 1_800_001_800
-	r.RanOut = true
+	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
+	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
 	grants := map[string]string{
 		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4102531200",
-		"channel": "consultation-58213", "uid": "2882341273", "role": "publisher", "rtm": "doctor-17",
+		"channel": "consultation-58213", "uid": "2882341273", "rtm": "doctor-17",
+		"subject": "ana", "publish": "1",
 	}
 	for _, form := range []struct {
 		change       func()
 		fence, state string
 	}{
-		{func() {}, "1 3 2 a host of mine-ABC 17", "9 1800003600 8 1800001800 0 2 3 "},
+		{func() {}, "1 3 2 a host of mine-ABC 17", "9 1800003600 8 1800 0 18 3 3600 5397 - "},
 		{func() {
-			r.State, r.DetachedAt = session.Detached, 1_800_000_000_123
+			r.State, r.DetachedAt, r.ApprovedAt = session.Detached, 1_800_000_000_123, 1_799_999_900
 			r.Missed, r.RanOut, r.Reported = true, false, true
-		}, "1 3 2 d host of mine-ABC 17", "9 1800003600 8 1800001800 1800000000123 5 3 "},
+		}, "1 3 2 d host of mine-ABC 17", "9 1800003600 8 1800 1800000000123 21 3 3600 5397 3700 "},
 		{func() {
-			r.State, r.Reason, r.DetachedAt = session.Ended, session.EndExpired, 0
-		}, "1 3 2 x host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 3 expired"},
-		{func() { r.Told |= store.ToldEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 7 expired"},
-		{func() { r.Reason = session.EndLeft }, "1 3 2 b host of mine-ABC 17", "9 1800003600 8 1800001800 0 5 7 left"},
-		{func() { r.Told, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 1800001800 0 13 0 left"},
+			r.State, r.Reason, r.DetachedAt, r.ApprovedAt = session.Ended, session.EndExpired, 0, r.ExpiresAt+7
+			r.Identity.RTC.Role, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = session.Subscriber, r.ExpiresAt, 0, 0
+		}, "1 3 2 x host of mine-ABC 17", "9 1800003600 8 0 0 5 3 - - -7 expired"},
+		{func() { r.Told |= store.ToldEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 expired"},
+		{func() { r.Reason = session.EndLeft }, "1 3 2 b host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 left"},
+		{func() { r.Told, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 0 0 13 0 - - -7 left"},
 	} {
 		form.change()
 		want := map[string]string{"fence": form.fence, "state": form.state, "due": "4102447800000"}
@@ -63,7 +65,8 @@ func TestStoredForm(t *testing.T) {
 		}
 	}
 	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
-	want := []any{"app", r.App, "ttl", int64(3600), "until", r.Terms.Until, "channel", "c", "role", "subscriber", "account", "ana", "chat", "ana"}
+	want := []any{"app", r.App, "ttl", int64(3600), "until", r.Terms.Until, "channel", "c", "account", "ana", "chat", "ana"}
+	r.Subject, r.Terms.MayPublish = "", false
 	if diff := cmp.Diff(want, grant(&r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -89,13 +92,15 @@ func drawRecord(t *rapid.T) store.Record {
 	counter := rapid.Uint64()
 	var r store.Record
 	r.Session, r.App, r.Node = rapid.String().Draw(t, "session"), rapid.String().Draw(t, "app"), rapid.String().Draw(t, "node")
+	r.Subject = rapid.String().Draw(t, "subject")
 	r.Epoch, r.Proven, r.Rev = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "rev")
 	r.Terms = session.Terms{
 		TTL:   time.Duration(rapid.Int64Range(0, math.MaxInt32).Draw(t, "ttl")) * time.Second,
-		Until: number.Draw(t, "until"),
+		Until: number.Draw(t, "until"), MayPublish: rapid.Bool().Draw(t, "may publish"),
 	}
 	r.Seq, r.HeldSeq = uint64(number.Draw(t, "seq")), uint64(number.Draw(t, "held"))
 	r.ExpiresAt, r.HeldExpiresAt = number.Draw(t, "expires"), number.Draw(t, "held expires")
+	r.IssuedAt, r.AckedAt, r.ApprovedAt = number.Draw(t, "issued"), number.Draw(t, "acked"), number.Draw(t, "approved")
 	r.DetachedAt, r.DueMs = number.Draw(t, "detached"), number.Draw(t, "due")
 	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
@@ -134,14 +139,16 @@ func TestUnreadable(t *testing.T) {
 		{"fence", "1 x 1 a node 1", `fence "1 x 1 a node 1": "x" is no number`},
 		{"fence", "1 1 1 a node x", `fence "1 1 1 a node x": "x" is no number`},
 		{"fence", "1 1 1 g node 1", `fence "1 1 1 g node 1": unknown letter`},
-		{"state", "", `state "": want 8 words`},
-		{"state", "1 1 1 1 1 1 1", `state "1 1 1 1 1 1 1": want 8 words`},
-		{"state", "1 1 -1 1 1 1 1 ", `state "1 1 -1 1 1 1 1 ": word 3 is no number`},
-		{"state", "1 1 1 1 1 1 256 ", `state "1 1 1 1 1 1 256 ": word 7 is too high`},
+		{"state", "", `state "": want 11 words`},
+		{"state", "1 1 1 1 1 1 1 1 1 1", `state "1 1 1 1 1 1 1 1 1 1": want 11 words`},
+		{"state", "1 1 -1 1 1 1 1 1 1 1 ", `state "1 1 -1 1 1 1 1 1 1 1 ": word 3 is no number`},
+		{"state", "1 - 1 1 1 1 1 1 1 1 ", `state "1 - 1 1 1 1 1 1 1 1 ": word 2 is no number`},
+		{"state", "1 1 1 1 1 1 1 1 2 1 ", `state "1 1 1 1 1 1 1 1 2 1 ": word 9 is no number`},
+		{"state", "1 9 1 -9223372036854775807 1 1 1 1 1 1 ", `state "1 9 1 -9223372036854775807 1 1 1 1 1 1 ": word 4 is no number`},
+		{"state", "1 1 1 1 1 1 256 1 1 1 ", `state "1 1 1 1 1 1 256 1 1 1 ": word 7 is too high`},
 		{"due", "soon", `due "soon": want Unix milliseconds`},
 		{"ttl", "3600.5", `ttl "3600.5": want seconds`},
 		{"until", "", `until "": want Unix seconds`},
-		{"role", "admin", `bad_request: rtc.role: want "publisher" or "subscriber"`},
 		{"uid", "-1", `uid "-1": want a number`},
 		{"uid", "4294967296", `uid "4294967296": want a number`},
 	} {
@@ -150,6 +157,29 @@ func TestUnreadable(t *testing.T) {
 		fields[bad.field] = bad.value
 		if _, err := unpack("S", fields); err == nil || err.Error() != bad.want {
 			t.Errorf("%s %q: %v, want %s", bad.field, bad.value, err, bad.want)
+		}
+	}
+}
+
+// TestStateIsShort: Redis keeps a hash small only while no field of it has more
+// than 64 bytes.
+func TestStateIsShort(t *testing.T) {
+	t.Parallel()
+	const now = 1_800_000_000
+	for _, call := range []struct {
+		seq      uint64 // after a week
+		lifetime int64
+	}{{60_480, 10}, {168, 3600}, {8, 86_400}} {
+		r := record("S")
+		r.Seq, r.HeldSeq = call.seq, call.seq-1
+		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+call.lifetime, now, now
+		r.AckedAt, r.ApprovedAt = now-call.lifetime, now-call.lifetime
+		r.Missed, r.RanOut, r.Reported, r.Fetched, r.Told = true, true, true, true, 7
+		for range 2 {
+			if state := packState(&r); len(state) > 64 {
+				t.Errorf("%q has %d bytes", state, len(state))
+			}
+			r.State, r.DetachedAt = session.Detached, now*1000
 		}
 	}
 }

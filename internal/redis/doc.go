@@ -1,7 +1,8 @@
 // Package redis keeps the sessions in Redis, so that any number of nodes share
-// one schedule. It implements what package store describes, in Lua scripts that
-// Redis runs atomically, one for each operation. It is the only package that
-// knows go-redis, and knows nothing of how a session is renewed.
+// one schedule, and the orders of operators about them. It implements what package
+// store describes, in Lua scripts that Redis runs atomically, one for each
+// operation. It is the only package that knows go-redis, and knows nothing of how a
+// session is renewed, or what an order means.
 //
 // # Keys
 //
@@ -10,15 +11,28 @@
 //
 //	{refresher:07}:due       sorted set: session id by when it next needs
 //	                         attention, in Unix milliseconds
+//	{refresher:07}:ids       sorted set: the same ids, all with score 0, so that
+//	                         they can be listed in an order that does not change
 //	{refresher:07}:leases    sorted set: node by when its lease runs out, in Unix
 //	                         milliseconds
 //	{refresher:07}:meta      hash: generation, a random name for the shard's life
 //	{refresher:07}:s:<id>    hash: the session, see codec.go
 //	refresher:node:<node>    channel: ids of sessions that others took from node
 //
-// A session stands in due for as long as it is open. The hash of one that was
-// ended on purpose stays for a while, as its grave, with a time to live; no
-// other key has one.
+// A session stands in due and ids for as long as it is open. The hash of one that
+// was ended on purpose stays for a while, as its grave, with a time to live; of
+// the other keys only the reports on orders have one. A session enters ids when it
+// is written whole, with its grant, so that a renewal costs nothing for it.
+//
+// All orders are in one slot, since each node reads all of them:
+//
+//	{refresher:orders}:all     hash: order, in JSON, by id
+//	{refresher:orders}:until   sorted set: id by when its time is over, in Unix
+//	                           seconds
+//	{refresher:orders}:meta    hash: generation, as of a shard, and changes, how
+//	                           many there were
+//	{refresher:orders}:r:<id>  hash: report on the order, in JSON, by node
+//	refresher:orders           channel: says that something has changed
 //
 // # Time
 //

@@ -133,6 +133,42 @@ func TestBehindNewerRecords(t *testing.T) {
 	}
 }
 
+// TestBehindManyNewerRecords has what comes behind more of them than one sweep
+// looks past get its turn, and what comes before them, too.
+func TestBehindManyNewerRecords(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, redistest.Start(t).UnixURL())
+	const sweeps = 3
+	const many = sweeps * (sweepPages + 1) * store.SweepLimit
+	s.newer(t, 0, many)
+	behind := overdue(idIn(0, many))
+	s.saved(t, store.Saved, behind)
+	claimedWithin := func(id string, sweeps int) {
+		t.Helper()
+		for range sweeps {
+			if _, ok := s.swept(t, "b")[id]; ok {
+				return
+			}
+			s.pass(store.SweepEvery)
+		}
+		t.Errorf("%s is not claimed in %d sweeps", id, sweeps)
+	}
+	claimedWithin(behind.Session, sweeps+1)
+	// Those that only renew their lease have no part in it.
+	s.swept(t, "b")
+	s.Sweep(within(t), "c", store.Renew)
+	before := overdue(idIn(0, many+1))
+	before.DueMs = 0
+	s.saved(t, store.Saved, before)
+	claimedWithin(before.Session, sweeps+1)
+	for range sweeps {
+		s.swept(t, "b")
+	}
+	last := overdue(idIn(0, many+2))
+	s.saved(t, store.Saved, last)
+	claimedWithin(last.Session, sweeps+1)
+}
+
 // TestAddedFields has what a later release may add to a record of this format
 // outlive all operations, and read by none.
 func TestAddedFields(t *testing.T) {
@@ -141,7 +177,7 @@ func TestAddedFields(t *testing.T) {
 	s := openAt(t, server.UnixURL())
 	r := overdue("S")
 	s.saved(t, store.Saved, r)
-	server.Do("HSET", s.hash("S"), "subject", "ana")
+	server.Do("HSET", s.hash("S"), "mood", "good")
 	r.Rev = 2
 	s.saved(t, store.Saved, r)
 	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Rev != 2 || got.App != r.App {
@@ -152,7 +188,7 @@ func TestAddedFields(t *testing.T) {
 	}
 	r.Epoch, r.Rev, r.Node = 2, 1, "c" // the grant too
 	s.saved(t, store.Saved, r)
-	if got := server.Do("HGET", s.hash("S"), "subject"); got != "ana" {
+	if got := server.Do("HGET", s.hash("S"), "mood"); got != "good" {
 		t.Errorf("it is %q now", got)
 	}
 }

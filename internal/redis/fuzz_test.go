@@ -13,15 +13,21 @@ import (
 // out: zeros in front of a number, and what a later release may have added.
 
 func FuzzUnpackState(f *testing.F) {
-	for _, text := range []string{"9 1800003600 8 1800001800 1800000000123 5 3 ", "1 2 3 4 5 7 255 left", "", "1 1 1 1 1 1 1", "0 0 0 0 0 8 0 a b"} {
+	for _, text := range []string{
+		"9 1800003600 8 1800 1800000000123 21 3 3600 5397 3700 ", "9 1800003600 8 - 0 5 3 - - -7 expired", "1 2 3 4 5 7 255 0 -1 1 left", "",
+		"1 1 1 1 1 1 1 1 1 1", "0 0 0 0 0 8 0 0 0 0 a b", "1 0 1 -9223372036854775808 0 0 0 - - - ",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var r, again store.Record
-		if unpackState(text, &r) != nil {
+		role, err := unpackState(text, &r)
+		if err != nil {
 			return
 		}
-		if err := unpackState(packState(&r), &again); err != nil {
+		r.Identity.RTC = &session.RTC{Role: role}
+		again.Identity.RTC = &session.RTC{}
+		if again.Identity.RTC.Role, err = unpackState(packState(&r), &again); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(r, again); diff != "" {
@@ -51,17 +57,18 @@ func FuzzUnpackFence(f *testing.F) {
 func FuzzUnpack(f *testing.F) {
 	add := func(r store.Record) {
 		p := packed(&r)
-		f.Add(p["fence"], p["state"], p["due"], p["app"], p["ttl"], p["until"], p["channel"], p["uid"], p["account"], p["role"], p["rtm"], p["chat"], byte(0xff))
+		f.Add(p["fence"], p["state"], p["due"], p["app"], p["ttl"], p["until"], p["channel"], p["uid"], p["account"], p["subject"], p["publish"], p["rtm"], p["chat"], byte(0xff))
 	}
 	add(record("S"))
 	other := overdue("S")
 	other.State, other.Reason = session.Ended, session.EndLeft
+	other.Subject, other.Terms.MayPublish = "ana", true
 	other.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
 	add(other)
-	f.Fuzz(func(t *testing.T, fence, state, due, app, ttl, until, channel, uid, account, role, rtm, chat string, has byte) {
+	f.Fuzz(func(t *testing.T, fence, state, due, app, ttl, until, channel, uid, account, subject, publish, rtm, chat string, has byte) {
 		fields := map[string]string{fieldFence: fence, fieldState: state, fieldDue: due, fieldApp: app, fieldTTL: ttl, fieldUntil: until}
 		for i, field := range []struct{ name, value string }{
-			{fieldChannel, channel}, {fieldUID, uid}, {fieldAccount, account}, {fieldRole, role}, {fieldRTM, rtm}, {fieldChat, chat},
+			{fieldChannel, channel}, {fieldUID, uid}, {fieldAccount, account}, {fieldSubject, subject}, {fieldPublish, publish}, {fieldRTM, rtm}, {fieldChat, chat},
 		} {
 			if has&(1<<i) != 0 {
 				fields[field.name] = field.value

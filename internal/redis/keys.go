@@ -9,9 +9,17 @@ import (
 // keys are the names of all that is kept in Redis. Prefix keeps services that
 // share a server apart.
 type keys struct {
-	due, leases, meta [store.Shards]string
-	sessions          [store.Shards]string // to be followed by the id
-	channel           string               // to be followed by the node
+	due, ids, leases, meta [store.Shards]string
+	sessions               [store.Shards]string // to be followed by the id
+	channel                string               // to be followed by the node
+	board                  boardKeys
+}
+
+// boardKeys are those of the orders.
+type boardKeys struct {
+	all, until, meta string
+	reports          string // to be followed by the order's id
+	channel          string
 }
 
 func newKeys(prefix string) *keys {
@@ -19,9 +27,15 @@ func newKeys(prefix string) *keys {
 	for shard := range store.Shards {
 		tag := fmt.Sprintf("{%s:%02d}", prefix, shard)
 		k.due[shard] = tag + ":due"
+		k.ids[shard] = tag + ":ids"
 		k.leases[shard] = tag + ":leases"
 		k.meta[shard] = tag + ":meta"
 		k.sessions[shard] = tag + ":s:"
+	}
+	tag := fmt.Sprintf("{%s:orders}", prefix)
+	k.board = boardKeys{
+		all: tag + ":all", until: tag + ":until", meta: tag + ":meta", reports: tag + ":r:",
+		channel: prefix + ":orders",
 	}
 	return k
 }

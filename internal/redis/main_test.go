@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,7 +187,31 @@ func (s *stage) tryAll(ctx context.Context) error {
 			return fmt.Errorf("grip: %+v", held)
 		}
 	}
+	if listed, _, err := s.List(ctx, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {
+		return fmt.Errorf("list: %d sessions, %w", len(listed), err)
+	}
+	if err := s.tryBoard(ctx); err != nil {
+		return err
+	}
 	return save(last)
+}
+
+// tryBoard does one of each operation on orders.
+func (s *stage) tryBoard(ctx context.Context) error {
+	if err := s.Give(ctx, order("tried")); err != nil {
+		return err
+	}
+	if orders, _, err := s.Orders(ctx, ""); err != nil || len(orders) == 0 {
+		return fmt.Errorf("orders: %d, %w", len(orders), err)
+	}
+	if err := s.Report(ctx, "tried", store.Report{Node: "b", Done: 1}); err != nil {
+		return err
+	}
+	reports, alive, err := s.Reports(ctx, "tried")
+	if err != nil || len(reports) != 1 || !slices.Contains(alive, "b") {
+		return fmt.Errorf("reports: %d, alive %q, %w", len(reports), alive, err)
+	}
+	return nil
 }
 
 // within is the test's context, with a limit that only a failure reaches.
@@ -241,10 +266,11 @@ func record(id string) store.Record {
 					RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
 					RTM: &session.RTM{UserID: "doctor-17"},
 				},
-				Terms: session.Terms{TTL: time.Hour, Until: begin.Unix() + 86_400},
+				Terms: session.Terms{TTL: time.Hour, Until: begin.Unix() + 86_400, MayPublish: true},
 			},
 			Proven: 1, State: session.Attached,
 			Seq: 1, HeldSeq: 1, ExpiresAt: begin.Unix() + 3600, HeldExpiresAt: begin.Unix() + 3600,
+			IssuedAt: begin.Unix(), AckedAt: begin.Unix() + 1,
 		},
 		Node: "a", Rev: 1, DueMs: begin.UnixMilli() + 3_000_000, Told: store.ToldJoined,
 	}
@@ -255,6 +281,14 @@ func overdue(id string) store.Record {
 	r := record(id)
 	r.DueMs = 1_000_000_000_000
 	return r
+}
+
+// order is one that stands, by any clock.
+func order(id string) store.Order {
+	return store.Order{
+		ID: id, App: record("").App, Kind: store.OrderRevoke, Channel: "consultation-58213",
+		At: begin.UnixMilli(), Until: begin.Unix() + 3600, By: "a", Format: store.Format,
+	}
 }
 
 // logBuffer keeps what is logged.

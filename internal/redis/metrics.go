@@ -19,7 +19,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "refresher_store_operation_seconds",
-			Help:    "How long the store took to answer: grip (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions).",
+			Help:    "How long the store took to answer: grip (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), board (orders).",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}, []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Operations that the store did not answer, or answered with an error.",
 		}, []string{"operation"}),
 	}
-	for _, operation := range []string{"grip", "save", "sweep", "claim"} {
+	for _, operation := range []string{"grip", "save", "sweep", "claim", "list", "board"} {
 		m.took.WithLabelValues(operation)
 		m.failed.WithLabelValues(operation)
 	}
@@ -36,10 +36,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 // observe notes that an operation is over which began then. That a session was
-// ended is an answer, not a failure.
+// ended, or the board is full, is an answer, not a failure.
 func (m *metrics) observe(operation string, began time.Time, err *error) {
 	m.took.WithLabelValues(operation).Observe(time.Since(began).Seconds())
-	if *err == nil || errors.Is(*err, store.ErrForeign) {
+	if *err == nil || errors.Is(*err, store.ErrForeign) || errors.Is(*err, store.ErrBoardFull) {
 		return
 	}
 	if _, ended := errors.AsType[*session.EndedError](*err); !ended {

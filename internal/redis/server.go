@@ -38,17 +38,24 @@ func (s *Store) changed(swept *[store.Shards]store.Swept) (changed bool) {
 	return changed
 }
 
-// lookAt warns of a server that may throw sessions away when its memory is full.
+// lookAt warns of a server that may throw sessions away when its memory is full,
+// and of one that does not let this user send notices. In scripts that goes
+// unnoticed: what they have to say is not worth to fail for.
 func (s *Store) lookAt(ctx context.Context, c goredis.Cmdable) error {
 	info, err := c.Info(ctx, "memory").Result()
-	if err != nil {
-		return err
-	}
 	for line := range strings.Lines(info) {
 		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
 		if found && policy != "noeviction" {
 			s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 		}
 	}
-	return nil
+	// The one is nobody's, and whoever follows the other looks once too often.
+	for _, channel := range []string{s.keys.channel, s.keys.board.channel} {
+		refused := c.Publish(ctx, channel, "").Err()
+		if goredis.HasErrorPrefix(refused, "NOPERM") {
+			s.logger.Warn("the Redis user may not publish; other nodes learn of what they lost to this one, and of orders, later than they could",
+				"channel", channel, "error", refused)
+		}
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,5 +52,33 @@ func TestEvictionOfNewServer(t *testing.T) {
 	}
 	if lines := s.log.lines("maxmemory_policy=allkeys-random"); len(lines) != 1 {
 		t.Error(lines)
+	}
+}
+
+// TestUnpublished has a user who may not publish be told of once for each life of
+// the data, and for each channel.
+func TestUnpublished(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "user default off")
+	for without, want := range map[string][]string{
+		"+publish ":          {"refresher:node:", "refresher:orders"},
+		"&refresher:node:* ": {"refresher:node:"},
+		"&refresher:orders ": {"refresher:orders"},
+		"+subscribe ":        nil,
+	} {
+		s := limited(t, server, strings.Replace(acl+" ", without, "", 1))
+		for round := 1; round <= 2; round++ {
+			server.Do("FLUSHALL")
+			for range 3 {
+				s.swept(t, "a")
+			}
+			for _, channel := range []string{"refresher:node:", "refresher:orders"} {
+				lines := s.log.lines("may not publish")
+				lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, "channel="+channel+" ") })
+				if wanted := slices.Contains(want, channel); len(lines) != round && wanted || len(lines) > 0 && !wanted {
+					t.Errorf("without %s: warned of %s %d times after %d", without, channel, len(lines), round)
+				}
+			}
+		}
 	}
 }

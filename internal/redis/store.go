@@ -40,7 +40,7 @@ type Config struct {
 	now func() time.Time
 }
 
-// Store keeps sessions in Redis. It is safe for concurrent use.
+// Store keeps sessions and orders in Redis. It is safe for concurrent use.
 type Store struct {
 	app     string
 	client  goredis.UniversalClient
@@ -52,6 +52,7 @@ type Store struct {
 
 	mu          sync.Mutex
 	generations [store.Shards]string // as the last sweep found them; guarded by mu
+	past        [store.Shards]int    // where the next sweep begins, see sweeping; guarded by mu
 }
 
 // saveBatch is how many records one script call writes: a millisecond or two of
@@ -67,11 +68,23 @@ var (
 	sweepSource string
 	//go:embed scripts/claim.lua
 	claimSource string
+	//go:embed scripts/give.lua
+	giveSource string
+	//go:embed scripts/version.lua
+	versionSource string
+	//go:embed scripts/report.lua
+	reportSource string
+	//go:embed scripts/alive.lua
+	aliveSource string
 
-	saveScript  = goredis.NewScript(saveSource)
-	gripScript  = goredis.NewScript(gripSource)
-	sweepScript = goredis.NewScript(sweepSource)
-	claimScript = goredis.NewScript(claimSource)
+	saveScript    = goredis.NewScript(saveSource)
+	gripScript    = goredis.NewScript(gripSource)
+	sweepScript   = goredis.NewScript(sweepSource)
+	claimScript   = goredis.NewScript(claimSource)
+	giveScript    = goredis.NewScript(giveSource)
+	versionScript = goredis.NewScript(versionSource)
+	reportScript  = goredis.NewScript(reportSource)
+	aliveScript   = goredis.NewScript(aliveSource)
 )
 
 // New makes a Store. It does not wait for Redis to be there.
@@ -131,7 +144,7 @@ func (s *Store) Grip(ctx context.Context, g store.Grip) (held store.Held, err er
 		return held, store.ErrForeign
 	case "ended", "superseded":
 		var r store.Record
-		if err := unpackState(word(reply, 1), &r); err != nil {
+		if _, err := unpackState(word(reply, 1), &r); err != nil {
 			s.unreadable(g.Session, err)
 			return held, store.ErrForeign
 		}
@@ -224,8 +237,8 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 
 // saveCall is one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
-	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 5, 5+len(indices)*3)}
-	c.keys[0] = s.keys.due[shard]
+	c := call{indices: indices, keys: make([]string, 2, len(indices)+2), args: make([]any, 5, 5+len(indices)*3)}
+	c.keys[0], c.keys[1] = s.keys.due[shard], s.keys.ids[shard]
 	c.args[0], c.args[1], c.args[2] = store.Format, s.keys.channel, s.clock()
 	c.args[3], c.args[4] = len(s.keys.sessions[shard])+1, 0
 	if whole {
@@ -265,7 +278,7 @@ func outcome(text string) store.Outcome {
 		}
 	case "dead":
 		var r store.Record
-		if unpackState(state, &r) != nil {
+		if _, err := unpackState(state, &r); err != nil {
 			return store.Outcome{Verdict: store.Foreign} // it must be left alone all the same
 		}
 		return store.Outcome{Verdict: store.Dead, Ending: r.Ending()}

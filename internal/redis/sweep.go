@@ -11,7 +11,7 @@ import (
 )
 
 // sweepPages bounds how many batches of records that only a newer release can
-// read a sweep looks past.
+// read a sweep looks past. The next one goes on from there.
 const sweepPages = 8
 
 var errNoRecord = errors.New("what stands there is not a record")
@@ -30,6 +30,9 @@ type sweeping struct {
 // whose owner is gone; or only some of that, see store.Doing.
 func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept {
 	w := &sweeping{Store: s, node: node, do: do, life: rand.Text()}
+	s.mu.Lock()
+	w.past = s.past
+	s.mu.Unlock()
 	shards := make([]int, store.Shards)
 	for shard := range shards {
 		shards[shard] = shard
@@ -41,8 +44,23 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) [store.S
 	for page := 0; len(shards) > 0 && page <= sweepPages; page++ {
 		shards = w.claim(ctx, w.look(ctx, shards, lease))
 	}
+	if do == store.Claim {
+		s.goOn(w, shards)
+	}
 	s.lookAtServers(ctx, &w.swept)
 	return w.swept
+}
+
+// goOn has the next sweep begin, in the shards where this one has not come to the
+// end of such records, where it stopped, and in the others at the front again: so
+// that whatever stands anywhere among them gets its turn.
+func (s *Store) goOn(w *sweeping, unfinished []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past = [store.Shards]int{}
+	for _, shard := range unfinished {
+		s.past[shard] = w.past[shard]
+	}
 }
 
 // room is how many more sessions of a shard the sweep may hand over.
@@ -100,7 +118,7 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 	calls := make([]call, 0, len(overdue))
 	for shard, ids := range overdue {
 		c := call{
-			keys: []string{w.keys.leases[shard], w.keys.due[shard]},
+			keys: []string{w.keys.leases[shard], w.keys.due[shard], w.keys.ids[shard]},
 			args: []any{
 				store.Format, w.node, w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
 				store.SweepEvery.Milliseconds(), w.keys.channel, w.app,

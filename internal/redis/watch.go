@@ -14,7 +14,7 @@ import (
 const watchSilence = 10 * time.Second
 
 // handle passes one message of a subscription on.
-func handle(message any, connected func(), notice func(id string)) {
+func handle(message any, connected func(), notice func(payload string)) {
 	switch m := message.(type) {
 	case *goredis.Subscription:
 		connected()
@@ -26,7 +26,24 @@ func handle(message any, connected func(), notice func(id string)) {
 // Watch reports the sessions that other nodes take from this one, until ctx is
 // done or the connection breaks. connected is called when notices can arrive.
 func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
-	subscription := s.client.Subscribe(ctx, s.keys.channel+node)
+	if err := s.listen(ctx, s.keys.channel+node, connected, notice); err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	return nil
+}
+
+// Follow calls changed when the board of orders may have changed. See store.Board.
+func (s *Store) Follow(ctx context.Context, changed func()) error {
+	if err := s.listen(ctx, s.keys.board.channel, changed, func(string) { changed() }); err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	return nil
+}
+
+// listen passes on what comes over a channel, until ctx is done or the connection
+// breaks.
+func (s *Store) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {
+	subscription := s.client.Subscribe(ctx, channel)
 	defer subscription.Close()
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() })
 	defer stop()
@@ -38,11 +55,11 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 		case isTimeout(err) && !silent:
 			silent = true // an answer to this shows that the connection lives
 			if err := subscription.Ping(ctx); err != nil {
-				return fmt.Errorf("watch: %w", err)
+				return err
 			}
 			continue
 		case err != nil:
-			return fmt.Errorf("watch: %w", err)
+			return err
 		}
 		silent = false
 		handle(message, connected, notice)

@@ -2,10 +2,12 @@
 // next needs attention, and which node sees to that. It holds the words that
 // the scheduler and the stores share, the rules by which one record may replace
 // another, and the store that is embedded in a node that has no Redis. Package
-// redis holds the other one. Package storetest is what both must pass.
+// redis holds the other one. Package storetest is what both must pass. A store is
+// also a Lister of its sessions, and a Board: where the orders stand that all
+// nodes follow.
 //
-// It knows sessions as plain records. It knows no tokens, no connections and no
-// network.
+// It knows sessions as plain records, and of orders what they are about. It knows
+// no tokens, no connections and no network.
 //
 // # Shards
 //

@@ -107,6 +107,38 @@ func TestMemoryLose(t *testing.T) {
 	}
 }
 
+// TestMemoryLosesOrders: nobody is told, and the version shows it.
+func TestMemoryLosesOrders(t *testing.T) {
+	m := newMemory(t)
+	give := func() string {
+		o := store.Order{ID: "O", Until: m.now.Unix() + 60, Format: store.Format}
+		if err := m.Give(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Report(t.Context(), "O", store.Report{Node: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		_, version, err := m.Orders(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return version
+	}
+	before := give()
+	m.Lose()
+	orders, lost, err := m.Orders(t.Context(), before)
+	if err != nil || len(orders) > 0 || lost == before {
+		t.Errorf("orders %+v, version %q after %q, %v", orders, lost, before, err)
+	}
+	if after := give(); after == before || after == lost {
+		t.Errorf("version %q after %q and %q", after, before, lost)
+	}
+	m.Lose()
+	if reports, _, err := m.Reports(t.Context(), "O"); err != nil || len(reports) > 0 {
+		t.Errorf("reports %+v, %v", reports, err)
+	}
+}
+
 // TestMemoryBoundsGraves: a loop of joins and leaves does not fill the memory.
 func TestMemoryBoundsGraves(t *testing.T) {
 	const bound = 1_000_000 / store.Shards

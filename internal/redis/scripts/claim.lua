@@ -3,7 +3,8 @@
 --
 -- KEYS[1]    leases: sorted set of nodes, scores in Unix ms
 -- KEYS[2]    due: sorted set of session ids, scores in Unix ms
--- KEYS[2+i]  hash of the i-th session
+-- KEYS[3]    ids: sorted set of the ids of all sessions, scores 0
+-- KEYS[3+i]  hash of the i-th session
 -- ARGV[1]    highest record format that the caller understands
 -- ARGV[2]    node
 -- ARGV[3]    now in Unix ms, or nothing: by the server's clock
@@ -47,6 +48,7 @@ local function claim(key, id)
   local fence = redis.pcall('HGET', key, 'fence')
   if not fence and redis.call('EXISTS', key) == 0 then -- removed by hand
     redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', KEYS[3], id)
     return 0
   end
   local theirs, rest, letter, owner, rev
@@ -73,5 +75,5 @@ local function claim(key, id)
 end
 
 local out = {}
-for i = 3, #KEYS do out[i - 2] = claim(KEYS[i], ARGV[i + 6]) end
+for i = 4, #KEYS do out[i - 3] = claim(KEYS[i], ARGV[i + 5]) end
 return out

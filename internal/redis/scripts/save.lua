@@ -2,7 +2,8 @@
 -- store.Judge.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
--- KEYS[1+i]    hash of the i-th session
+-- KEYS[2]      ids: sorted set of the ids of all sessions, scores 0
+-- KEYS[2+i]    hash of the i-th session
 -- ARGV[1]      highest record format that the caller understands
 -- ARGV[2]      prefix of the nodes' notice channels
 -- ARGV[3]      now in Unix ms, or nothing: by the server's clock
@@ -96,8 +97,11 @@ local function save(key, old, a, n)
   if stays then
     call('HSET', key, 'fence', fence, 'state', state, unpack(ARGV, a + 4, a + 3 + n))
     call('ZADD', due, at, id)
+    -- It may be there. It is not looked for where only something changes.
+    if n > 0 then call('ZADD', KEYS[2], 0, id) end
   else
     call('ZREM', due, id)
+    call('ZREM', KEYS[2], id)
   end
   if letter == 'b' then
     call('HSET', key, 'fence', fence, 'state', state, 'forget', at)
@@ -111,7 +115,7 @@ local due, first, grants = KEYS[1], tonumber(ARGV[4]), ARGV[5] == '1'
 local words -- there are none as long as all is well: an array is dear to answer
 local moved = {} -- scores and ids, for one command
 local a = 6
-for i = 2, #KEYS do
+for i = 3, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
   if grants then n = tonumber(ARGV[a + 3]) end
   local old = redis.pcall('HGET', key, 'fence')
@@ -133,12 +137,12 @@ for i = 2, #KEYS do
   end
   if word and word ~= 'ok' then
     words = words or {}
-    words[i - 1] = word
+    words[i - 2] = word
   end
   a = a + 3
   if grants then a = a + 1 + n end
 end
 if #moved > 0 then call('ZADD', due, unpack(moved)) end
 if not words then return 'ok' end
-for i = 1, #KEYS - 1 do words[i] = words[i] or 'ok' end
+for i = 1, #KEYS - 2 do words[i] = words[i] or 'ok' end
 return words

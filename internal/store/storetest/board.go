@@ -170,8 +170,12 @@ func boardLifts(w *world) {
 	lifted.Lifted, lifted.By = true, nodeB
 	w.give(lifted)
 	w.standing(one, lifted)
-	w.give(two)
 	version := w.standing(one, lifted)
+	w.give(two)
+	w.give(lifted)
+	if again := w.standing(one, lifted); again != version {
+		w.Errorf("nothing has changed, and the version was %q and is %q", version, again)
+	}
 	// Nor does one stand that was lifted before the board heard of it.
 	liftedThree := three
 	liftedThree.Lifted = true
@@ -196,12 +200,18 @@ func boardForgets(w *world) {
 	}
 	w.pass(time.Millisecond)
 	w.standing(hour)
-	w.report(minute.ID, store.Report{Node: nodeB, Done: 1})
-	if reports := w.reports(minute.ID); len(reports) > 0 {
-		w.Errorf("reports on an order whose time is over: %+v", reports)
+	for range 2 {
+		if reports := w.reports(minute.ID); len(reports) > 0 {
+			w.Errorf("reports on an order whose time is over: %+v", reports)
+		}
+		w.report(minute.ID, store.Report{Node: nodeB, Done: 1})
 	}
+	w.give(hour)
+	version := w.standing(hour)
 	w.give(minute, lifted)
-	w.standing(hour)
+	if again := w.standing(hour); again != version {
+		w.Errorf("nothing was given that stands, and the version was %q and is %q", version, again)
+	}
 	// The name can be had again, and not what was said of the one before.
 	again := w.order(minute.ID)
 	w.give(again)
@@ -370,7 +380,7 @@ func boardFull(w *world) {
 	}
 	orders[0] = lifted
 	w.give(orders[:2]...) // there is nothing new in these
-	version := w.standing(orders...)
+	_, version := w.orders("")
 	// What is over makes room.
 	w.pass(time.Minute)
 	w.give(more[0])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"refresher/internal/session"
@@ -267,7 +268,7 @@ func (h *history) board(t *rapid.T) {
 		if err != nil {
 			t.Fatalf("Reports: %v", err)
 		}
-		if diff := gocmp.Diff(want, got) + gocmp.Diff(wantAlive, gotAlive); diff != "" {
+		if diff := gocmp.Diff(want, got) + gocmp.Diff(wantAlive, gotAlive, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("Reports on %s (-want +got):\n%s", id, diff)
 		}
 	}

@@ -137,6 +137,9 @@ func checkName(field, name string, limit int, set *byteSet) error {
 	return nil
 }
 
+// CheckCertificate refuses what is no App Certificate, without repeating it.
+func CheckCertificate(value string) error { return checkHex("app-certificate", value) }
+
 // checkHex checks an App ID or App Certificate. The error tells nothing of
 // the value but its length.
 func checkHex(what, value string) error {

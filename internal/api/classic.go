@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"refresher/internal/session"
@@ -209,6 +211,9 @@ func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	if !r.caller.Admin && !r.caller.Grant.All {
 		return "", session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
 	}
+	if err := a.config.Gate.Refuse(r.Context(), &r.caller, session.Identity{}); err != nil {
+		return "", err
+	}
 	now := time.Now().Unix()
 	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, r.expiresAt(now, ttl))
 }
@@ -323,6 +328,28 @@ func (t *text) UnmarshalJSON(b []byte) error {
 // errNoBody refuses an empty body where one is needed.
 var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
 
+// decodeAll is decode for a body in which each field counts: it refuses others
+// than those, and any that is there but says nothing.
+func decodeAll(r *http.Request, into any, fields ...string) error {
+	var all map[string]json.RawMessage
+	if err := decode(r, &all); err != nil {
+		return err
+	}
+	for name, value := range all {
+		if !slices.Contains(fields, name) {
+			return session.Errorf(session.CodeBadRequest, "%.32q: there is no such field; want %s", name, strings.Join(fields, ", "))
+		}
+		if text := string(value); text == "null" || text == `""` {
+			return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
+		}
+	}
+	whole, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return parse(whole, into)
+}
+
 // decode reads the request's body, one JSON object.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(r.Body)
@@ -335,6 +362,11 @@ func decode(r *http.Request, into any) error {
 	case len(bytes.TrimSpace(body)) == 0:
 		return errNoBody
 	}
+	return parse(body, into)
+}
+
+// parse reads one JSON object.
+func parse(body []byte, into any) error {
 	var refused *session.Error
 	var typed *json.UnmarshalTypeError
 	switch err := json.Unmarshal(body, into); {

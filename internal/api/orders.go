@@ -18,8 +18,9 @@ type Orders interface {
 	Give(ctx context.Context, o store.Order) (store.Tally, error)
 	// Lift takes one back. It is false when there is none such.
 	Lift(ctx context.Context, app, id string) (bool, error)
-	// Find is an order that stands, with what was done about it.
-	Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool)
+	// Find is an order that stands, with what was done about it. It is false
+	// when there is none such.
+	Find(ctx context.Context, app, id string) (o store.Order, t store.Tally, stands bool, err error)
 	// Standing are the orders of a kind that stand, by id, after one id.
 	Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error)
 	// Certificate names the certificate that a project's tokens are signed
@@ -125,7 +126,8 @@ func newOrder(o store.Order, kind store.OrderKind, lasts time.Duration) store.Or
 // revoke answers POST /v1/revocations.
 func (a *API) revoke(r *request) (any, error) {
 	var q revocationRequest
-	if err := decode(r.Request, &q); err != nil {
+	// A name that is misspelt, or left empty, would widen what is revoked.
+	if err := decodeAll(r.Request, &q, "channel", "uid", "account", "subject", "for"); err != nil {
 		return nil, err
 	}
 	o, err := q.order(r.caller.App)
@@ -174,7 +176,10 @@ var errNoOrder = session.Errorf(session.CodeUnknownSession, "no such order stand
 
 // standing is an order of one kind.
 func (a *API) standing(r *request, kind store.OrderKind) (store.Order, store.Tally, error) {
-	o, tally, ok := a.config.Orders.Find(r.Context(), r.caller.App, r.args[0])
+	o, tally, ok, err := a.config.Orders.Find(r.Context(), r.caller.App, r.args[0])
+	if err != nil {
+		return o, tally, err
+	}
 	if !ok || o.Kind != kind {
 		return o, tally, errNoOrder
 	}
@@ -212,7 +217,7 @@ func (a *API) endSession(r *request) (any, error) {
 	case errors.Is(err, errNoSession):
 		return nil, err
 	case err == nil:
-		lasts = min(lasts, time.Until(time.Unix(record.Terms.Until, 0)))
+		lasts = lifeOf(&record)
 	}
 	o = newOrder(o, store.OrderRevoke, lasts)
 	tally, err := a.config.Orders.Give(r.Context(), o)
@@ -220,6 +225,12 @@ func (a *API) endSession(r *request) (any, error) {
 		tally.AccessEndsAt = max(tally.AccessEndsAt, record.ExpiresAt)
 	}
 	return outcome(a.revocationOf(&o, &tally), err)
+}
+
+// lifeOf is how long an order about one session is to stand: for as long as its
+// keys may open it, or its tokens work.
+func lifeOf(r *store.Record) time.Duration {
+	return max(time.Minute, time.Until(time.Unix(max(r.Terms.Until, r.ExpiresAt), 0)))
 }
 
 // changeRequest is the body of PATCH /v1/sessions/{id}.
@@ -251,7 +262,7 @@ func (a *API) changeSession(r *request) (any, error) {
 		return nil, err
 	}
 	o := store.Order{App: r.caller.App, Session: record.Session}
-	lasts := time.Until(time.Unix(record.Terms.Until, 0))
+	lasts := lifeOf(&record)
 	switch {
 	case q.RTC != nil && q.RTC.Role != nil && !q.Renew:
 		switch role := *q.RTC.Role; {

@@ -119,18 +119,24 @@ func (a *API) listSessions(r *request) (any, error) {
 	for range maxSteps {
 		ask := limit - len(page.Sessions)
 		if fits.Channel != "" || fits.User != "" || fits.Subject != "" { // few will fit
-			ask = min(ask, maxLook/maxSteps)
+			ask = maxLook / maxSteps
 		}
 		records, next, err := a.config.Sessions.List(r.Context(), store.ListQuery{After: page.Cursor, Limit: ask})
 		if err != nil {
 			return nil, storeAway(err)
 		}
+		page.Cursor = next
 		for i := range records {
-			if fits.Matches(&records[i].Key) {
-				page.Sessions = append(page.Sessions, viewOf(&records[i]))
+			if !fits.Matches(&records[i].Key) {
+				continue
+			}
+			page.Sessions = append(page.Sessions, viewOf(&records[i]))
+			if len(page.Sessions) == limit && i < len(records)-1 { // the next page begins amid these
+				id := records[i].Session
+				page.Cursor = store.Place{Shard: store.ShardOf(id), After: id}.Cursor()
+				return page, nil
 			}
 		}
-		page.Cursor = next
 		if next == "" || len(page.Sessions) >= limit {
 			break
 		}

@@ -84,7 +84,11 @@ func (g *gate) Identify(credential string) (session.Caller, error) {
 	if g.verifier == nil {
 		return g.anybody, nil
 	}
-	return g.verifier.Verify(credential)
+	c, err := g.verifier.Verify(credential)
+	if err == nil && g.orders.Revoked(&session.Key{App: c.App, Subject: c.Subject}) {
+		return session.Caller{}, session.ErrRevoked
+	}
+	return c, err
 }
 
 // Wait implements ws.Gate and api.Gate.
@@ -114,7 +118,7 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 		return session.ErrUninformed
 	case g.orders.Revoked(&key):
 		return session.ErrRevoked
-	case g.asker == nil:
+	case g.asker == nil || id == (session.Identity{}):
 		return nil
 	}
 	answer, err := g.consent(ctx, scheduler.ActionJoin, key)
@@ -123,6 +127,8 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 		return session.ErrUnasked
 	case !answer.Agreed:
 		return session.ErrDenied
+	case g.orders.Revoked(&key): // while it was asked
+		return session.ErrRevoked
 	case answer.Until > 0 && (c.Grant.Until == 0 || answer.Until < c.Grant.Until):
 		c.Grant.Until = answer.Until
 	}

@@ -63,9 +63,12 @@ func (b *orderBook) Lift(ctx context.Context, app, id string) (bool, error) {
 }
 
 // Find implements api.Orders.
-func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool) {
+func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, store.Tally, bool, error) {
+	if !b.Loaded() {
+		return store.Order{}, store.Tally{}, false, session.ErrUninformed
+	}
 	o, r, err := b.book.Get(ctx, app, id)
-	return o, r.Tally, err == nil && !o.Lifted
+	return o, r.Tally, err == nil && !o.Lifted, nil
 }
 
 // Standing implements api.Orders.

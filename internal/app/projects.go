@@ -43,11 +43,15 @@ func ParseCertificates(text string) ([]string, error) {
 	if len(certificates) > maxCertificates {
 		return nil, fmt.Errorf("has %d words; want at most %d App Certificates, one a line", len(certificates), maxCertificates)
 	}
+	for _, c := range certificates {
+		if err := agora.CheckCertificate(c); err != nil {
+			return nil, err
+		}
+	}
 	return certificates, nil
 }
 
-// maxCertificates bounds those of one project, and those that a node remembers of
-// it.
+// maxCertificates bounds those of one project.
 const maxCertificates = 8
 
 // projects is what a node knows of its projects. It is safe for concurrent use.
@@ -63,7 +67,6 @@ type projects struct {
 // project is one of them as it is now.
 type project struct {
 	Project
-	known []string  // all certificates since the node started, the present ones first
 	since time.Time // since when the first one signs
 }
 
@@ -74,7 +77,12 @@ func newProjects(c Config, m *minter) (*projects, error) {
 		if p.byID[one.AppID] != nil {
 			return nil, fmt.Errorf("app-id: %s is there twice", one.AppID)
 		}
-		p.byID[one.AppID] = &project{Project: one, known: one.Certificates}
+		for _, certificate := range one.Certificates {
+			if err := agora.CheckCertificate(certificate); err != nil {
+				return nil, err
+			}
+		}
+		p.byID[one.AppID] = &project{Project: one}
 	}
 	secrets := [][]byte{[]byte(c.SessionSecret)}
 	if c.SessionSecret == "" {
@@ -128,15 +136,9 @@ func (p *projects) reload(app, text string, previousSecret string) (changed bool
 		}
 		one.since = time.Now()
 	}
-	known := slices.Clone(certificates)
-	for _, c := range one.known { // clients still have keys sealed under those
-		if !slices.Contains(known, c) {
-			known = append(known, c)
-		}
-	}
-	known = known[:min(len(known), maxCertificates)]
+	// What is not there any more opens no keys: it may have leaked.
 	if !p.secret {
-		secrets, err := derived(known)
+		secrets, err := derived(certificates)
 		if err != nil {
 			return changed, err
 		}
@@ -147,7 +149,7 @@ func (p *projects) reload(app, text string, previousSecret string) (changed bool
 			return changed, err
 		}
 	}
-	one.Certificates, one.known = certificates, known
+	one.Certificates = certificates
 	return changed, nil
 }
 

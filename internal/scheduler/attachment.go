@@ -56,13 +56,10 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 // Renew implements session.Attachment.
 func (a *attachment) Renew() {
 	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
-		switch {
-		case e.session.Asked(now) == session.Repeat:
+		if e.session.Asked(now) == session.Repeat {
 			a.scheduler.send(e, e.session.Repeat(now))
-		case !e.session.Unconfirmed() && e.session.MustAsk():
-			e.session.Hasten(now.Wall.Milliseconds(), 0, session.CauseRenew, now) // once the back end has been asked
-		default:
-			a.scheduler.renew(e, session.CauseRenew, now)
+		} else {
+			a.scheduler.want(e, session.CauseRenew, now)
 		}
 		return nil
 	})

@@ -69,7 +69,11 @@ func (s *Scheduler) answered(e *entry, answer Answer, asked bool, now session.In
 	case !asked: // it is within its grace
 	case !answer.Agreed:
 		ending := e.session.Ending(session.EndDenied)
-		s.end(e, session.EndDenied)
+		if e.session.Issued() {
+			s.end(e, session.EndDenied)
+		} else { // nothing is known of it but its key: nobody remembers that it was denied
+			s.discard(e)
+		}
 		s.commit(e)
 		return &session.EndedError{Ending: ending}
 	default:
@@ -81,23 +85,44 @@ func (s *Scheduler) answered(e *entry, answer Answer, asked bool, now session.In
 // ask puts the question of a renewal that is coming, and does not wait. e.mu is
 // held.
 func (s *Scheduler) ask(e *entry, now session.Instant) {
-	e.session.Asking(now)
-	key := e.session.Key()
+	seq := e.session.Asking(now)
+	key, asked := e.session.Key(), e.session
 	s.aside.Go(func() {
 		answer, err := s.consent(ActionRenew, &key)
 		e.do(func() {
 			now := s.clock.now()
 			switch {
-			case e.session.State() == session.Ended || !e.session.MustAsk():
+			case e.session.State() == session.Ended:
+			case err == nil && !answer.Agreed: // also where it is late
+				s.end(e, session.EndDenied)
+			case e.session != asked || !e.session.Awaits(seq): // tokens were minted meanwhile
 			case err != nil:
 				s.log(e, slog.LevelDebug, "a renewal could not be authorized", "error", err)
 				e.session.Unanswered(askAgain, now)
-			case !answer.Agreed:
-				s.end(e, session.EndDenied)
 			default:
 				e.session.Approve(answer.Until, now)
 			}
 			s.commit(e)
 		})
 	})
+}
+
+// want renews a session for a cause: at once, or as soon as the back end has
+// agreed. e.mu is held.
+func (s *Scheduler) want(e *entry, cause session.Cause, now session.Instant) {
+	if e.session.MustAsk() {
+		e.session.Want(cause, now)
+		return
+	}
+	s.renew(e, cause, now)
+}
+
+// inRole is a key as the session is going to be: with the role that it was given.
+func (s *Scheduler) inRole(k session.Key) session.Key {
+	if role, ok := s.config.Orders.Role(&k); ok && k.Identity.RTC != nil && (role == session.Subscriber || k.Terms.MayPublish) {
+		rtc := *k.Identity.RTC
+		rtc.Role = role
+		k.Identity.RTC = &rtc
+	}
+	return k
 }

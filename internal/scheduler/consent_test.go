@@ -139,8 +139,10 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		wait(3 * time.Hour)
 		got := p.got()
 		last := got.at[len(got.at)-1]
-		if since := last.Sub(began); since > c.Policy.AskGrace || since < c.Policy.AskGrace-10*time.Minute {
-			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, c.Policy.AskGrace)
+		// A yes is good for the tokens that it was about, for as long as those live.
+		most := c.Policy.AskGrace + 10*time.Minute
+		if since := last.Sub(began); since > most || since < most-10*time.Minute {
+			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, most)
 		}
 		if got.ended == nil || got.ended.Reason != session.EndDenied {
 			t.Fatalf("ended %+v", got.ended)
@@ -200,7 +202,7 @@ func TestReturnsWantConsent(t *testing.T) {
 		if _, err := s.RenewByKey(ticket); err != nil {
 			t.Fatalf("within the grace: %v", err)
 		}
-		wait(c.Policy.AskGrace + time.Second)
+		wait(time.Hour + c.Policy.AskGrace + time.Second)
 		ticket.ExpiresAt = time.Now().Add(time.Minute).Unix()
 		if _, err := s.RenewByKey(ticket); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
@@ -234,11 +236,18 @@ func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 		s := start(t, c)
 		p := &phone{t: t, scheduler: s}
 		p.join(10 * time.Second)
+		began := time.Now()
 		b.mu.Lock()
 		b.takes = time.Minute
 		b.mu.Unlock()
 		wait(time.Minute)
-		if got := p.got(); len(got.pushes) != 0 || got.ended == nil || got.ended.Reason != session.EndDenied {
+		got := p.got()
+		for _, at := range got.at {
+			if since := at.Sub(began); since > 11*time.Second {
+				t.Errorf("renewed %s after the last yes", since)
+			}
+		}
+		if got.ended == nil || got.ended.Reason != session.EndDenied {
 			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
 		}
 	})
@@ -257,6 +266,119 @@ func TestBackEndSaysUntilWhen(t *testing.T) {
 		got := p.got()
 		if got.ended == nil || got.ended.Reason != session.EndExpired || got.expiresAt != b.until {
 			t.Errorf("ended %+v, tokens to %d, want %d", got.ended, got.expiresAt, b.until)
+		}
+	})
+}
+
+// Whatever tokens are minted for: the back end is asked about each bundle.
+func TestEveryBundleIsAskedAbout(t *testing.T) {
+	for name, answer := range map[string]func(p *phone, push session.Push){
+		"refused": func(p *phone, push session.Push) { _ = p.hands().Nack(push.Seq, "1", "") },
+		"wanted again": func(p *phone, push session.Push) {
+			_ = p.hands().Ack(push.Seq)
+			pass(6 * time.Second)
+			p.hands().Renew()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, b, _ := startAsking(t)
+				p := &phone{t: t, scheduler: s, answer: answer}
+				p.join(time.Minute)
+				wait(5 * time.Minute)
+				bundles := make(map[uint64]bool)
+				for _, push := range p.got().pushes {
+					bundles[push.Seq] = true
+				}
+				if asked, _ := b.questions(); len(asked) < len(bundles) || len(bundles) < 10 {
+					t.Errorf("asked %d times about %d bundles", len(asked), len(bundles))
+				}
+				b.set(false, nil)
+				before := len(p.got().pushes)
+				wait(2 * time.Minute)
+				if got := p.got(); len(got.pushes) > before+1 || got.ended == nil || got.ended.Reason != session.EndDenied {
+					t.Errorf("%d pushes after the denial, ended %+v", len(got.pushes)-before, got.ended)
+				}
+				wait(10 * time.Second) // for answers that are under way
+			})
+		})
+	}
+}
+
+// The default grace is shorter than the life of a token; an outage that is shorter
+// than it loses no call, and refuses no client that comes back.
+func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backEnd{agrees: true}
+		c := testConfig(t)
+		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 10*time.Minute
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		for range 40 {
+			b.set(true, errDown)
+			wait(9 * time.Minute)
+			next := p.again()
+			if err := next.resume(p); err != nil {
+				t.Fatal(err)
+			}
+			if err := next.hands().Ack(next.got().joined.Seq); err != nil {
+				t.Fatal(err)
+			}
+			p = next
+			b.set(true, nil)
+			wait(50 * time.Minute)
+		}
+		if got := p.got(); got.ended != nil || got.lost {
+			t.Errorf("ended %+v", got.ended)
+		}
+	})
+}
+
+// An answer counts for the bundle that was asked about, and no other.
+func TestLateAnswerDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		b.mu.Lock()
+		b.takes = 5 * time.Second
+		b.mu.Unlock()
+		p.hands().Renew() // asks
+		wait(time.Second)
+		b.mu.Lock()
+		b.takes = 0
+		b.mu.Unlock()
+		next := p.again()
+		if err := next.resume(p); err != nil { // has tokens minted meanwhile
+			t.Fatal(err)
+		}
+		_ = next.hands().Ack(next.got().joined.Seq)
+		wait(10 * time.Second) // the first answer is in
+		b.set(false, nil)
+		wait(2 * time.Hour)
+		if got := next.got(); len(got.pushes) != 0 || got.ended == nil {
+			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
+		}
+	})
+}
+
+func TestRepeatSpendsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		for range 2 { // the second is answered with the tokens of the first
+			if _, err := s.RenewByKey(p.ticket()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.set(false, nil)
+		wait(10 * time.Second)
+		_ = p.hands().Ack(2)
+		wait(2 * time.Hour)
+		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndDenied {
+			t.Errorf("%d pushes, ended %+v", len(got.pushes), got.ended)
 		}
 	})
 }

@@ -154,7 +154,7 @@ func (s *Scheduler) change(o *store.Order, report *store.Report) {
 		if e.client == nil {
 			return store.Report{Sessions: 1, Note: "nobody is connected; the client gets new tokens when it is back"}
 		}
-		s.renew(e, cause, s.clock.now())
+		s.want(e, cause, s.clock.now())
 		return store.Report{Sessions: 1, Done: 1}
 	})
 }

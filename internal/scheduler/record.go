@@ -11,7 +11,7 @@ import (
 // much as it takes to see whether it must be told again.
 type written struct {
 	epoch, proven, seq, held uint64
-	expiresAt                int64
+	expiresAt, until         int64
 	state                    session.State
 	role                     session.Role
 	missed, ranOut, reported bool
@@ -24,7 +24,7 @@ type written struct {
 // second write. e.mu is held.
 func (e *entry) summary(r *session.Record) written {
 	w := written{
-		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt,
+		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until,
 		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, told: e.told, any: true,
 	}
 	if rtc := r.Identity.RTC; rtc != nil {

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -40,6 +41,12 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	defer e.unlock()
 	e.session.Approve(until, now)
 	tokens, err := s.mint(e.session, session.CauseJoin, now)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
+		if ended.Reason == session.EndRevoked {
+			return nil, session.ErrRevoked
+		}
+		return nil, session.ErrDenied
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +110,7 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 	}
 	if e.session.Asked(now) == session.Repeat {
 		defer s.commit(e)
+		e.session.Unspent()
 		return e.session.Repeat(now), nil
 	}
 	push, err := s.issue(e, session.CauseRenew, now)
@@ -144,7 +152,8 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 	if attach {
 		action = ActionResume
 	}
-	answer, unasked := s.consent(action, &key)
+	asked := s.inRole(key)
+	answer, unasked := s.consent(action, &asked)
 	var held store.Held
 	if attach || !connected {
 		if held, err = s.grip(key, attach); err != nil {

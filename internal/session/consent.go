@@ -4,10 +4,12 @@ import "time"
 
 // consent is what is known of whether the customer's back end agrees to the next
 // bundle, where it is asked (Policy.AskAhead). It is asked once for each renewal,
-// ahead of it. While it cannot be asked, renewals go on for Policy.AskGrace after
-// it last agreed; when that is over too, the tokens are left to run out.
+// ahead of it, whatever it is for. What it agrees to is good for one bundle, and so
+// for its lifetime. While it cannot be asked after that, renewals go on for
+// Policy.AskGrace; when that is over too, the tokens are left to run out.
 type consent struct {
 	given     bool          // since the newest bundle was minted
+	owed      bool          // the newest bundle was minted without
 	asking    bool          // the question is out
 	askedAt   time.Duration // when it went out
 	notBefore time.Duration // it could not be asked, and is not again before this
@@ -26,12 +28,12 @@ func (s *Session) graceEnds() time.Duration {
 	if s.approvedAt == 0 {
 		return -1
 	}
-	return s.approved + s.policy.AskGrace
+	return s.approved + s.Terms.TTL + s.policy.AskGrace
 }
 
-// next is what comes next of a session whose tokens are confirmed, and when.
-func (s *Session) next() (Task, time.Duration) {
-	due, c := s.due(), &s.consent
+// agreed is what comes next where a bundle is to be minted at due, and when.
+func (s *Session) agreed(due time.Duration) (Task, time.Duration) {
+	c := &s.consent
 	if !s.policy.asked() || c.given {
 		return Renew, due
 	}
@@ -47,11 +49,24 @@ func (s *Session) next() (Task, time.Duration) {
 	case s.issued.expires <= c.notBefore:
 		return Deny, s.issued.expires
 	}
+	if c.owed { // the grace is to begin anew, should this happen again
+		return Ask, c.notBefore
+	}
 	return Ask, max(due-s.askAhead(), c.notBefore)
 }
 
-// Asking notes that the back end is being asked whether to go on.
-func (s *Session) Asking(now Instant) { s.consent.asking, s.consent.askedAt = true, now.Mono }
+// Asking notes that the back end is being asked about the bundle that comes after
+// this seq.
+func (s *Session) Asking(now Instant) (seq uint64) {
+	s.consent.asking, s.consent.askedAt = true, now.Mono
+	return s.issued.seq
+}
+
+// Awaits reports that the answer to the question of after this seq still counts.
+func (s *Session) Awaits(seq uint64) bool { return s.consent.asking && s.issued.seq == seq }
+
+// Unspent forgets what the back end agreed to: no bundle was minted for it.
+func (s *Session) Unspent() { s.consent = consent{owed: s.consent.owed} }
 
 // Approve notes that the back end agrees to the next bundle, and that the session
 // is not to go on for longer than until, in Unix seconds; 0: as long as it may.
@@ -59,14 +74,22 @@ func (s *Session) Approve(until int64, now Instant) {
 	if until > 0 {
 		s.Terms.Until = min(s.Terms.Until, until)
 	}
-	s.consent = consent{given: true}
+	// An answer that was owed is about the bundle that is out already.
+	s.consent = consent{given: !s.consent.owed || !s.consent.asking}
 	s.approvedAt, s.approved = now.Unix(), now.Mono
 }
+
+// owedEvery is how often at most the back end is asked afterwards about a bundle
+// that was minted without its word.
+const owedEvery = 30 * time.Second
 
 // Unanswered notes that the back end could not be asked. It is asked again after
 // retry.
 func (s *Session) Unanswered(retry time.Duration, now Instant) {
-	s.consent = consent{notBefore: now.Mono + retry}
+	if s.consent.owed {
+		retry = max(retry, owedEvery)
+	}
+	s.consent = consent{owed: s.consent.owed, notBefore: now.Mono + retry}
 }
 
 // Agreed reports that the next bundle may be minted now: nobody is asked, or the
@@ -78,6 +101,15 @@ func (s *Session) Agreed(now Instant) bool {
 
 // MustAsk reports that the back end has to be asked before the next bundle.
 func (s *Session) MustAsk() bool { return s.policy.asked() && !s.consent.given }
+
+// Want has a new bundle minted for a cause, as soon as the back end has agreed.
+func (s *Session) Want(cause Cause, now Instant) {
+	if p := s.pending; p != nil {
+		p.refused, p.cause, p.retry = true, cause, now.Mono
+		return
+	}
+	s.Hasten(now.Wall.Milliseconds(), 0, cause, now)
+}
 
 // SetRole gives the session another RTC role from its next bundle on. It reports
 // false, and changes nothing, where there is none to change, it is the same, or

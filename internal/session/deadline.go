@@ -58,12 +58,15 @@ func (s *Session) Deadline() time.Duration {
 	case Attached:
 		d := never
 		if p := s.pending; p != nil {
-			d = p.retry
+			if d = p.retry; p.refused {
+				_, d = s.agreed(p.retry)
+			}
 			if !p.rejoin && s.held.known() {
-				d = min(d, s.held.expires)
+				_, turns := s.agreed(s.held.expires)
+				d = min(d, max(turns, s.held.expires))
 			}
 		} else if s.renews() {
-			_, d = s.next()
+			_, d = s.agreed(s.due())
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -116,20 +119,35 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 		return Expire, ""
 	}
 	p := s.pending
-	switch {
-	case p == nil:
-		task, at := s.next()
-		if now.Mono < at {
-			return Wait, ""
-		}
-		return task, cmp.Or(s.renewCause, CauseSchedule)
-	case p.refused && p.retry <= now.Mono:
-		return Renew, CauseNack
-	case p.retry <= now.Mono && s.silent >= SilentTries:
-		return GiveUp, ""
-	case s.turned(now):
-		return Renew, p.cause
-	default:
-		return Repeat, ""
+	if p == nil {
+		return s.mint(s.due(), cmp.Or(s.renewCause, CauseSchedule), now)
 	}
+	if p.refused {
+		if task, cause := s.mint(p.retry, p.cause, now); task != Wait {
+			return task, cause
+		}
+	} else if p.retry <= now.Mono && s.silent >= SilentTries {
+		return GiveUp, ""
+	}
+	if s.turned(now) {
+		if task, cause := s.mint(s.held.expires, p.cause, now); task != Wait {
+			return task, cause
+		}
+	}
+	if p.refused || p.retry > now.Mono {
+		return Wait, ""
+	}
+	return Repeat, ""
+}
+
+// mint is what to do now about a bundle that is to be minted at due.
+func (s *Session) mint(due time.Duration, cause Cause, now Instant) (Task, Cause) {
+	task, at := s.agreed(due)
+	switch {
+	case now.Mono < at:
+		return Wait, ""
+	case task == Renew && !s.Agreed(now): // it was to be by now, and the node was late
+		return Deny, cause
+	}
+	return task, cause
 }

@@ -294,7 +294,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
 	s.issuedAt = now.Wall.Milliseconds()
-	s.renewCause, s.consent = "", consent{}
+	s.renewCause, s.consent = "", consent{owed: s.MustAsk()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	return s.Repeat(now)

@@ -29,7 +29,7 @@ type serveCommand struct {
 	AuthorizeURL     string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
 	AuthorizeSecret  string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
 	AuthorizeTimeout time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
-	AuthorizeGrace   time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long after its last yes renewals go on while it cannot be asked."`
+	AuthorizeGrace   time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long renewals go on while it cannot be asked, after one lifetime of the tokens that it last agreed to."`
 }
 
 // keySettings are the keys that credentials are checked with.

@@ -90,23 +90,27 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	if refused != nil {
 		return string(refused.Code), c.refuse(refused)
 	}
-	if after, draining := c.hub.drainLeft(); draining {
+	if after, draining := c.hub.drainLeft(resume.ExpiresAt); draining {
 		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
-	// The fair share of one client before what the node can do for all.
+	// The fair share of one client, or caller, before what the node can do for
+	// all.
 	if wait := c.hub.config.Gate.Wait(c.address); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
-	if wait := c.hub.admission(); wait > 0 {
-		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
-	}
 	if m.Type == protocol.TypeJoin {
+		// Strangers take no turn from those who may join.
 		if join.Caller, err = c.hub.config.Gate.Identify(m.Auth); err != nil {
 			return outcomeOf(err), c.refuse(err)
 		}
 		if wait := c.hub.config.Gate.WaitCaller(&join.Caller); wait > 0 {
 			return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 		}
+	}
+	if wait := c.hub.admission(); wait > 0 {
+		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+	}
+	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
 		c.attachment, err = c.hub.config.Sessions.Join(join, c)
 	} else {

@@ -211,3 +211,46 @@ func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
 		}
 	})
 }
+
+// knownGate lets those in who show the right word, as often as they like but for
+// one.
+type knownGate struct{ openGate }
+
+func (knownGate) Identify(credential string) (session.Caller, error) {
+	if credential == "stranger" {
+		return session.Caller{}, session.Errorf(session.CodeUnauthenticated, "auth: no")
+	}
+	return session.Caller{Subject: credential, Grant: session.Grant{All: true}}, nil
+}
+
+func (knownGate) WaitCaller(c *session.Caller) time.Duration {
+	if c.Subject == "busy" {
+		return time.Second
+	}
+	return 0
+}
+
+func TestStrangersUseUpNobodysTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(c *Config) { c.Gate, c.JoinRate = knownGate{}, 1 })
+		join := func(credential string) *peer {
+			p := s.dial()
+			p.send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"c","uid":1}}`)
+			return p
+		}
+		for range 100 {
+			if before := join("stranger").closed(protocol.CloseUnauthenticated); len(before) != 1 || before[0]["code"] != "unauthenticated" {
+				t.Fatalf("a stranger was told %v", before)
+			}
+			if before := join("busy").closed(protocol.CloseOverload); len(before) != 1 || before[0]["afterMs"] != float64(1000) {
+				t.Fatalf("a busy caller was told %v", before)
+			}
+		}
+		if m := join("ana").read(); m["type"] != protocol.TypeJoined {
+			t.Fatalf("the first to be let in was told %v", m)
+		}
+		if before := join("ana").closed(protocol.CloseOverload); len(before) != 1 || before[0]["type"] != protocol.TypeReconnect {
+			t.Errorf("one more than the node takes was told %v", before)
+		}
+	})
+}

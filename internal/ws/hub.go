@@ -224,14 +224,27 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 }
 
+// A client is sent away by a draining node for so much of what is left of its
+// tokens, at most; but not to come back at once.
+const (
+	drainPatience = 6
+	minReturn     = 200 * time.Millisecond
+)
+
 // drainLeft reports whether the hub is draining, and a moment in what is left of
-// the window for a client that comes now.
-func (h *Hub) drainLeft() (time.Duration, bool) {
+// the window for a client that comes now, with tokens that it says run out at
+// expiresAt, in Unix seconds; 0: it does not say. One whose tokens have not long to
+// go comes back the sooner: several nodes may be drained one after the other, and
+// it may meet each of them.
+func (h *Hub) drainLeft(expiresAt int64) (time.Duration, bool) {
 	by := h.drainsBy.Load()
 	if by == 0 {
 		return 0, false
 	}
 	left := max(time.Second, time.Duration(by)-h.now())
+	if expiresAt != 0 {
+		left = min(left, max(minReturn, time.Until(time.Unix(expiresAt, 0))/drainPatience))
+	}
 	return rand.N(left), true //nolint:gosec // a spread, not a secret
 }
 

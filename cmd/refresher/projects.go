@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -71,7 +72,7 @@ func readProjects(file string) ([]app.Project, error) {
 	var f projectsFile
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
-	if decoder.Decode(&f) != nil || len(f.Projects) == 0 || len(f.Projects) > maxProjects {
+	if decoder.Decode(&f) != nil || !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) || len(f.Projects) == 0 || len(f.Projects) > maxProjects {
 		return nil, fmt.Errorf("projects-file: want YAML of the form projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …], 1 to %d of them, with the fields of docs/security.md and no others", maxProjects)
 	}
 	var projects []app.Project
@@ -94,7 +95,10 @@ func (s *projectSettings) project() (app.Project, error) {
 		JWTSecret: s.JWTSecret, JWTPreviousSecret: s.JWTPreviousSecret,
 		JWTPublicKeyFile: s.JWTPublicKeyFile, JWKSURL: s.JWKSURL,
 	}
-	if s.JWTSecretFile != "" {
+	switch {
+	case s.JWTSecretFile != "" && s.JWTSecret != "":
+		return app.Project{}, errors.New("jwtSecret and jwtSecretFile are both set; want one")
+	case s.JWTSecretFile != "":
 		text, err := os.ReadFile(s.JWTSecretFile)
 		if err != nil {
 			return app.Project{}, fmt.Errorf("jwtSecretFile: %w", err)

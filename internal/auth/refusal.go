@@ -1,6 +1,10 @@
 package auth
 
-import "refresher/internal/session"
+import (
+	"time"
+
+	"refresher/internal/session"
+)
 
 // Reason is why a credential was refused: a word for the log and a label. The set
 // is fixed.
@@ -46,11 +50,14 @@ var reasons = []Reason{
 	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience,
 }
 
+// awayRetry is when to come back while a key cannot be fetched.
+const awayRetry = 2 * time.Second
+
 // What callers are told.
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
-	errAway    = session.Errorf(session.CodeUnavailable, "credentials cannot be checked just now; try again")
+	errAway    = &session.Error{Code: session.CodeUnavailable, Message: "credentials cannot be checked just now; try again", RetryAfter: awayRetry}
 )
 
 // RefusedError is why a credential was not taken. It wraps the *session.Error that the

@@ -44,16 +44,20 @@ type Book struct {
 	loaded  atomic.Bool
 	known   chan struct{} // closed once it is loaded
 
-	wakeKeep, wakeApply, wakeTell chan struct{} // there is something to do
-	turn                          chan struct{} // held while an order is carried out
+	// There is something to do.
+	wakeKeep, wakeApply, wakeRoll, wakeTell chan struct{}
+
+	turn turn // held while an order is carried out
+	apps apps // that were seen
 
 	mu       sync.RWMutex
 	entries  map[string]*entry       // guarded by mu; by id
 	projects map[string]*project     // guarded by mu; what stands, by App ID
 	standing map[store.OrderKind]int // guarded by mu; how many stand
+	held     held                    // guarded by mu; how many there are
 	earliest int64                   // guarded by mu; Unix second, before which no order's time is over
 	unsaved  map[*entry]struct{}     // guarded by mu; the board does not have them as they are
-	news     []*entry                // guarded by mu; to be carried out
+	news     []*entry                // guarded by mu; to be carried out, but for roll-overs
 	rolling  map[*entry]time.Time    // guarded by mu; roll-overs, and when to ask for their progress
 	untold   []*entry                // guarded by mu; whose report is to be written
 }
@@ -64,10 +68,16 @@ type entry struct {
 	order store.Order // never changes but for Lifted
 	// givenAt is when the board was last told of it from here; zero is never.
 	givenAt time.Time
-	report  store.Report // this node's newest
-	applied bool         // there is a report
-	told    bool         // the board has it
-	queued  bool         // it stands in Book.untold
+	// giving: Give puts it on the board, and is to learn first whether there
+	// is room.
+	giving bool
+	// tryAfter is when the board is asked again whether it has room; zero is
+	// any time.
+	tryAfter time.Time
+	report   store.Report // this node's newest
+	applied  bool         // there is a report
+	told     bool         // the board has it
+	queued   bool         // it stands in Book.untold
 	// seen is the reading of the board that it was last found in; the keeping
 	// loop's own.
 	seen uint64
@@ -84,10 +94,10 @@ func New(c Config) (*Book, error) {
 	b := &Book{
 		config:   c,
 		known:    make(chan struct{}),
-		wakeKeep: make(chan struct{}, 1), wakeApply: make(chan struct{}, 1), wakeTell: make(chan struct{}, 1),
-		turn:    make(chan struct{}, 1),
+		wakeKeep: make(chan struct{}, 1), wakeApply: make(chan struct{}, 1),
+		wakeRoll: make(chan struct{}, 1), wakeTell: make(chan struct{}, 1),
 		entries: make(map[string]*entry), projects: make(map[string]*project),
-		standing: make(map[store.OrderKind]int), earliest: never,
+		standing: make(map[store.OrderKind]int), held: held{projects: make(map[string]int)}, earliest: never,
 		unsaved: make(map[*entry]struct{}), rolling: make(map[*entry]time.Time),
 	}
 	b.metrics = newMetrics(b, c.Registerer)

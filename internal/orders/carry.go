@@ -8,41 +8,67 @@ import (
 )
 
 const (
-	// progressEvery is how often the progress of a roll-over is looked at.
+	// progressEvery is how often the progress of a roll-over is looked at, at
+	// most.
 	progressEvery = time.Second
+	// progressShare bounds what looking takes: of so many spans, one.
+	progressShare = 20
 	// progressBeyond is for how long it is looked at beyond its span.
 	progressBeyond = time.Minute
+	// overtaken is the note on a roll-over that is not carried out any more.
+	overtaken = "overtaken by a newer one"
 )
 
 // carryOut has the sessions brought in line with the orders that this node learns
-// of, and asks for the progress of roll-overs.
+// of, but for roll-overs.
 func (b *Book) carryOut(ctx context.Context) {
 	for ctx.Err() == nil {
-		e, wait := b.nextToApply(time.Now())
-		if e != nil {
+		if e := b.nextToApply(); e != nil {
 			b.apply(e)
 			continue
 		}
 		select {
 		case <-ctx.Done():
 		case <-b.wakeApply:
+		}
+	}
+}
+
+// nextToApply is what is to be carried out now; nil is nothing.
+func (b *Book) nextToApply() *entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.news) == 0 {
+		return nil
+	}
+	e := b.news[0]
+	if b.news = b.news[1:]; len(b.news) == 0 {
+		b.news = nil
+	}
+	return e
+}
+
+// rollOver carries out the roll-overs that this node learns of, and asks for the
+// progress of all.
+func (b *Book) rollOver(ctx context.Context) {
+	for ctx.Err() == nil {
+		e, wait := b.nextToRoll(time.Now())
+		if e != nil {
+			b.apply(e)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-b.wakeRoll:
 		case <-time.After(wait):
 		}
 	}
 }
 
-// nextToApply is what is to be carried out now; if nil, there is nothing for the
-// span.
-func (b *Book) nextToApply(now time.Time) (*entry, time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.news) > 0 {
-		e := b.news[0]
-		if b.news = b.news[1:]; len(b.news) == 0 {
-			b.news = nil
-		}
-		return e, 0
-	}
+// nextToRoll is a roll-over that is due; if nil, none is for the span.
+func (b *Book) nextToRoll(now time.Time) (*entry, time.Duration) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
 	wait := time.Hour
 	for e, at := range b.rolling {
 		left := at.Sub(now)
@@ -54,27 +80,39 @@ func (b *Book) nextToApply(now time.Time) (*entry, time.Duration) {
 	return nil, wait
 }
 
+// resume has a project's newest roll-over carried out, if it was overtaken by one
+// that does not count any more. Book.mu is held.
+func (b *Book) resume(app string) {
+	if e := b.newestRotation(app); e != nil && e.report.Note == overtaken {
+		b.rolling[e] = time.Time{}
+		signal(b.wakeRoll)
+	}
+}
+
 // apply carries an order out, once more for a roll-over, and notes what was done.
 func (b *Book) apply(e *entry) {
-	b.turn <- struct{}{}
-	defer func() { <-b.turn }()
+	b.turn.take(e.order.Kind == store.OrderRotate)
+	defer b.turn.pass()
 
-	b.mu.RLock()
-	o := e.order
-	newest := b.newestRole(o.App, o.Session)
-	b.mu.RUnlock()
-	if !stands(&o, b.unix()) {
-		b.mu.Lock() // it was lifted, or its time ended
-		delete(b.rolling, e)
+	b.mu.Lock()
+	o, r := e.order, e.report
+	newest := b.newest(&o)
+	if b.entries[o.ID] != e || !stands(&o, b.unix()) || newest != nil && newest != e && complete(e) {
+		delete(b.rolling, e) // nothing is left to be done
 		b.mu.Unlock()
 		return
 	}
-	var r store.Report
-	if o.Kind == store.OrderRole && newest != e {
-		r.Note = "a newer order gives this session its role"
-	} else {
+	b.mu.Unlock()
+	began := time.Now()
+	switch {
+	case newest == nil || newest == e:
 		r = b.config.Sessions(o)
+	case o.Kind == store.OrderRole:
+		r.Note = "a newer order gives this session its role"
+	default:
+		r.Note = overtaken // of what was done it still tells
 	}
+	took := time.Since(began)
 	r.Node = b.config.Node
 	if r.Note == "" && o.Kind == store.OrderRotate && o.Certificate != "" && b.config.Certificate != nil &&
 		b.config.Certificate(o.App) != o.Certificate {
@@ -90,21 +128,27 @@ func (b *Book) apply(e *entry) {
 		b.tell(e)
 	}
 	if o.Kind == store.OrderRotate {
-		b.roll(e, changed)
+		b.roll(e, changed, took)
 	}
 }
 
-// roll decides whether to look at the progress of a roll-over again. Book.mu is
-// held.
-func (b *Book) roll(e *entry, changed bool) {
+// complete reports whether a roll-over has nothing left to do. Book.mu is held.
+func complete(e *entry) bool {
+	r := &e.report
+	return e.order.Kind == store.OrderRotate && e.applied && r.Done+r.Failed >= r.Sessions
+}
+
+// roll decides whether to look at the progress of a roll-over again, and when, by
+// what looking took. Book.mu is held.
+func (b *Book) roll(e *entry, changed bool, took time.Duration) {
 	over := time.UnixMilli(e.order.At + e.order.OverMs).Add(progressBeyond)
-	complete := e.report.Done+e.report.Failed >= e.report.Sessions
-	if complete && !changed || !b.config.Now().Before(over) {
+	done := e.report.Note == overtaken || complete(e) && !changed
+	if done || b.entries[e.order.ID] != e || !b.config.Now().Before(over) {
 		delete(b.rolling, e)
 		return
 	}
-	b.rolling[e] = time.Now().Add(progressEvery)
-	signal(b.wakeApply)
+	b.rolling[e] = time.Now().Add(max(progressEvery, progressShare*took))
+	signal(b.wakeRoll)
 }
 
 // tell has the board told what was done, once it knows of the order. Book.mu is

@@ -14,7 +14,7 @@
 //	│  Book  │────────────────────────────────►│  Board  │
 //	│        │◄────────────────────────────────│         │
 //	└──┬──┬──┘  notices, and asked every 2 s   └─────────┘
-//	   │  │ each new order, oldest first            ▲
+//	   │  │ each new order, roll-overs last         ▲
 //	   │  └────────► Sessions ──── report ──────────┘
 //	   ▼
 //	Revoked, Role, Rotations: asked for every join, resume, renewal and
@@ -33,7 +33,9 @@
 // channel. Its user is, with a channel, the RTC user in it; without one, the RTC,
 // RTM or Chat user. A uid is named in decimal, and is the same as the account of
 // that name, as it is for Agora; the wildcard uid is "0". Of several role orders
-// for a session, the one that was given last counts (Order.At, then the id).
+// for a session, and of several roll-overs of a project, the one that was given
+// last counts (Order.At, then the id). A roll-over that was overtaken before it was
+// complete says so in its report; it goes on once the newer one does not count.
 //
 // Until the board was read for the first time (Loaded), a node knows nothing of
 // the orders that stand, and must not hand out tokens.
@@ -55,12 +57,28 @@
 //   - Give and Lift count on this node before they return. With store.ErrNotDurable
 //     they may count here only: until the board is back, or this node stops.
 //   - An order is carried out on a node at least once: once by each process that
-//     learns of it, and a roll-over again every second, for its progress, until
-//     it is complete or a minute past its span.
-//   - Sessions is called for one order at a time. An older role order is not
-//     carried out over a newer one.
-//   - Memory is bounded: Give refuses more than store.MaxOrders, those that were
-//     lifted included. What the board has is taken over all the same.
+//     learns of it, and a roll-over again and again, for its progress, until it
+//     is complete or a minute past its span: every second, or less often, so
+//     that it takes a twentieth of the time.
+//   - Sessions is called for one order at a time. Roll-overs, which take long,
+//     let all others go first. An older role order is not carried out over a
+//     newer one.
+//   - A wall clock that goes ahead and back loses no order that the board has:
+//     it is read in full again, once an end is ahead that was over.
+//   - Memory is bounded, and no sort of order takes it all: see below.
+//
+// # How many
+//
+// Give refuses more than store.MaxOrders in all, those that were lifted included,
+// as they are on the board. Changes of role and renewals may be a quarter of that,
+// revocations by session alone a half, and the orders of one project a half, once
+// this node has seen another project, in an order or a look-up. So busy clients of
+// the API, or one project, leave room for revocations that keep somebody out. What
+// the board has is taken over and counted all the same.
+//
+// A board that is full, though the book was not, refuses an order for good: Give
+// takes it back. What was given while the board was away, and was answered so,
+// counts here to its end; the board is asked once a minute whether there is room.
 //
 // # When the board is away
 //
@@ -72,5 +90,6 @@
 // Book.mu guards the orders and what is to be done about them. It is a leaf:
 // nothing is called under it, neither the board nor Sessions. A look-up holds it
 // shared, for a few map look-ups, however many orders there are. Orders are
-// carried out in turn (Book.turn), which nobody waits for who holds Book.mu.
+// carried out in turn (Book.turn), which nobody waits for who holds Book.mu; the
+// turn's own mutex is a leaf, too.
 package orders

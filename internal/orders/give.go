@@ -3,6 +3,7 @@ package orders
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,7 +28,8 @@ const (
 // reported, but no more than 900 ms in all, beyond what its own sessions take.
 //
 // With store.ErrNotDurable the order was given all the same, and the Result is this
-// node's. A *session.Error refuses it. ctx only ends the waiting for reports: what
+// node's. A *session.Error refuses it: nothing was done, but where the board had no
+// room for it after all; then what was done to sessions here stays done. ctx only ends the waiting for reports: what
 // was begun is not left half done.
 func (b *Book) Give(ctx context.Context, o store.Order) (Result, error) {
 	until := time.Now().Add(patience)
@@ -40,7 +42,13 @@ func (b *Book) Give(ctx context.Context, o store.Order) (Result, error) {
 	put := make(chan error, 1)
 	go func() { put <- b.save(ctx, e, until) }()
 	b.apply(e)
-	if err := <-put; err != nil {
+	err = <-put
+	if errors.Is(err, store.ErrBoardFull) {
+		b.takeBack(e)
+		b.metrics.count(o.Kind, refused)
+		return Result{}, noRoom("orders")
+	}
+	if err != nil {
 		b.metrics.count(o.Kind, unsaved)
 		r := b.local(e)
 		r.Partial = true
@@ -121,36 +129,41 @@ func (b *Book) take(o store.Order) (*entry, error) {
 	if _, taken := b.entries[o.ID]; taken {
 		return nil, session.Errorf(session.CodeBadRequest, "id: there is an order of that name")
 	}
-	if err := b.full(); err != nil {
+	b.apps.saw(o.App)
+	if err := b.room(&o); err != nil {
 		return nil, err
 	}
 	if o.At == 0 {
 		o.At = now.UnixMilli()
-		if newest := b.newestRole(o.App, o.Session); o.Kind == store.OrderRole && newest != nil {
+		if newest := b.newest(&o); newest != nil {
 			// What is said later counts, though it be in the same
 			// millisecond, or the other node's clock ahead.
 			o.At = max(o.At, newest.order.At+1)
 		}
 	}
 	e := b.add(o)
+	e.giving = true
 	b.unsaved[e] = struct{}{}
 	return e, nil
 }
 
-// full refuses more orders than the board holds. Lifting makes no room: those that
-// were lifted are kept, too. Book.mu is held.
-func (b *Book) full() error {
-	if len(b.entries) >= store.MaxOrders {
-		return session.Errorf(session.CodeUnavailable,
-			"too many orders stand, or were lifted; wait until the time of some is over, and give shorter ones")
-	}
-	return nil
+// takeBack forgets an order that was just given here, and that no other node knows
+// of.
+func (b *Book) takeBack(e *entry) {
+	b.mu.Lock()
+	b.lift(e) // for those who have hold of it
+	b.forget(e)
+	o := e.order
+	b.mu.Unlock()
+	b.log("taken back, since the board is full", o)
 }
 
 // add enters an order. Book.mu is held.
 func (b *Book) add(o store.Order) *entry {
 	e := &entry{order: o}
+	b.apps.saw(o.App)
 	b.entries[o.ID] = e
+	b.held.change(&o, 1)
 	b.earliest = min(b.earliest, o.Until)
 	if !o.Lifted {
 		b.index(e)
@@ -166,7 +179,22 @@ func (b *Book) lift(e *entry) bool {
 	}
 	b.unindex(e)
 	e.order.Lifted = true
+	e.tryAfter = time.Time{} // the board may know it, and lifts it then
 	return true
+}
+
+// forget undoes add. Book.mu is held.
+func (b *Book) forget(e *entry) {
+	if b.entries[e.order.ID] != e {
+		return
+	}
+	if !e.order.Lifted {
+		b.unindex(e)
+	}
+	delete(b.entries, e.order.ID)
+	delete(b.unsaved, e)
+	delete(b.rolling, e)
+	b.held.change(&e.order, -1)
 }
 
 // save puts an entry on the board as it stands, until the time of that name at
@@ -193,10 +221,17 @@ func (b *Book) put(ctx context.Context, entries []*entry) error {
 	err := b.config.Board.Give(ctx, orders...)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err != nil {
-		for _, e := range entries {
+	full := errors.Is(err, store.ErrBoardFull)
+	for _, e := range entries {
+		e.giving = e.giving && full
+		if err != nil {
 			e.givenAt = time.Time{} // for all that is known
 		}
+		if full {
+			e.tryAfter = time.Now().Add(roomAfter)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for i, e := range entries {

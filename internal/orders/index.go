@@ -124,6 +124,7 @@ func (b *Book) index(e *entry) {
 func (b *Book) unindex(e *entry) {
 	o := &e.order
 	p := b.projects[o.App]
+	last := len(p.rotations) > 0 && p.rotations[len(p.rotations)-1] == e
 	switch o.Kind {
 	case store.OrderRevoke:
 		t := targetOf(o)
@@ -139,11 +140,15 @@ func (b *Book) unindex(e *entry) {
 		delete(b.projects, o.App)
 	}
 	b.standing[o.Kind]--
+	if last {
+		b.resume(o.App)
+	}
 }
 
 // Revoked is a revocation that stands for this session, if there is one.
 // sessionID and subject may be empty: there is none.
 func (b *Book) Revoked(app, sessionID, subject string, id session.Identity) (store.Order, bool) {
+	b.apps.saw(app)
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	p := b.projects[app]
@@ -216,6 +221,7 @@ func usersOf(id session.Identity, inChannel bool) (users [3]string) {
 
 // Role is the role that the newest order gives a session, if there is one.
 func (b *Book) Role(app, sessionID string) (role session.Role, ok bool) {
+	b.apps.saw(app)
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if e := b.newestRole(app, sessionID); e != nil {
@@ -237,6 +243,36 @@ func (b *Book) newestRole(app, sessionID string) *entry {
 	}
 	now := b.unix()
 	for _, e := range list {
+		if stands(&e.order, now) {
+			return e
+		}
+	}
+	return nil
+}
+
+// newest is the order that counts in place of o, or does until o is given: the
+// newest role order for its session, or the newest roll-over of its project; nil is
+// none. Book.mu is held.
+func (b *Book) newest(o *store.Order) *entry {
+	switch o.Kind {
+	case store.OrderRole:
+		return b.newestRole(o.App, o.Session)
+	case store.OrderRotate:
+		return b.newestRotation(o.App)
+	case store.OrderRevoke, store.OrderRenew: // all of them count
+	}
+	return nil
+}
+
+// newestRotation is the roll-over that counts for a project; nil is none. Book.mu
+// is held.
+func (b *Book) newestRotation(app string) *entry {
+	p := b.projects[app]
+	if p == nil {
+		return nil
+	}
+	now := b.unix()
+	for _, e := range slices.Backward(p.rotations) {
 		if stands(&e.order, now) {
 			return e
 		}

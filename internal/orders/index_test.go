@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
@@ -94,6 +95,13 @@ func TestMatches(t *testing.T) {
 				}
 			},
 			"": func(rt *rapid.T) {
+				counted := held{projects: make(map[string]int)}
+				for _, e := range b.entries {
+					counted.change(&e.order, 1)
+				}
+				if diff := cmp.Diff(counted, b.held, cmp.AllowUnexported(held{})); diff != "" {
+					rt.Fatalf("what is held (-want +got):\n%s", diff)
+				}
 				for app, p := range b.projects {
 					var shapes [1 << 4]int
 					for target, list := range p.revoked {

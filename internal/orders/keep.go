@@ -44,6 +44,7 @@ func (b *Book) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { b.follow(ctx) })
 	parts.Go(func() { b.carryOut(ctx) })
+	parts.Go(func() { b.rollOver(ctx) })
 	parts.Go(func() { b.report(ctx) })
 	parts.Go(func() { b.keep(ctx) })
 	parts.Wait()
@@ -77,7 +78,11 @@ func (b *Book) keep(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		b.expire()
+		k.over = max(k.over, b.expire())
+		if errors.Is(err, store.ErrBoardFull) {
+			b.config.Logger.Warn("the board is full; some orders, given while it was away, count on this node only", "error", err)
+			err = nil // it is there
+		}
 		wait := k.answered(err)
 		if err == nil && b.lacking() {
 			wait = putAgain
@@ -97,8 +102,11 @@ func (b *Book) keep(ctx context.Context) {
 
 // keeper is what the keeping loop remembers.
 type keeper struct {
-	book     *Book
-	version  string // of the board, as it was last taken over; empty at first
+	book    *Book
+	version string // of the board, as it was last taken over; empty at first
+	// over is the last end, in Unix seconds, of the orders that the board may
+	// have and the book has not, since their time was over.
+	over     int64
 	readings uint64
 	failures int // in a row
 	away     time.Time
@@ -109,6 +117,9 @@ func (k *keeper) step(ctx context.Context) error {
 	read, cancel := context.WithTimeout(ctx, boardTimeout)
 	defer cancel()
 	asked := time.Now()
+	if k.book.unix() < k.over { // the clock was set back: they stand again
+		k.version, k.over = "", 0
+	}
 	orders, version, err := k.book.config.Board.Orders(read, k.version)
 	if err != nil {
 		return err
@@ -154,8 +165,12 @@ func (k *keeper) merge(orders []store.Order, asked time.Time) {
 		if e == nil {
 			// What a newer release means by its orders, this one cannot
 			// know.
-			if now < o.Until && known(o.Kind) && o.Format <= store.Format {
+			switch {
+			case !known(o.Kind) || o.Format > store.Format:
+			case now < o.Until:
 				news = append(news, o)
+			default:
+				k.over = max(k.over, o.Until)
 			}
 			continue
 		}
@@ -182,7 +197,12 @@ func (k *keeper) merge(orders []store.Order, asked time.Time) {
 		e := b.add(o)
 		e.seen = k.readings
 		learned = append(learned, o)
-		if !o.Lifted {
+		if o.Lifted {
+			continue
+		}
+		if o.Kind == store.OrderRotate {
+			b.rolling[e] = time.Time{}
+		} else {
 			b.news = append(b.news, e)
 		}
 	}
@@ -202,6 +222,7 @@ func (k *keeper) merge(orders []store.Order, asked time.Time) {
 	}
 	b.mu.Unlock()
 	signal(b.wakeApply)
+	signal(b.wakeRoll)
 
 	if b.loaded.Swap(true) {
 		for i := range learned {
@@ -224,7 +245,7 @@ func (b *Book) miss(e *entry) {
 }
 
 // flush puts on the board what it lacks, but for what it was told of a moment ago,
-// unless all is asked for.
+// or had no room for, unless all is asked for.
 func (b *Book) flush(ctx context.Context, all bool) error {
 	ctx, cancel := context.WithTimeout(ctx, boardTimeout)
 	defer cancel()
@@ -232,7 +253,8 @@ func (b *Book) flush(ctx context.Context, all bool) error {
 	b.mu.RLock()
 	now := b.unix()
 	for e := range b.unsaved {
-		if now < e.order.Until && (all || time.Since(e.givenAt) >= putAgain) {
+		ready := !e.giving && time.Since(e.givenAt) >= putAgain && !time.Now().Before(e.tryAfter)
+		if now < e.order.Until && (all || ready) {
 			due = append(due, e)
 		}
 	}
@@ -259,26 +281,25 @@ func (b *Book) lacking() bool {
 	return len(b.unsaved) > 0
 }
 
-// expire forgets the orders whose time is over.
-func (b *Book) expire() {
+// expire forgets the orders whose time is over, and returns the last end of these,
+// in Unix seconds; zero is none.
+func (b *Book) expire() (last int64) {
 	now := b.unix()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now < b.earliest {
-		return
+		return 0
 	}
 	b.earliest = never
-	for id, e := range b.entries {
+	for _, e := range b.entries {
 		if now < e.order.Until {
 			b.earliest = min(b.earliest, e.order.Until)
 			continue
 		}
-		if !e.order.Lifted {
-			b.unindex(e)
-		}
-		delete(b.entries, id)
-		delete(b.unsaved, e)
+		last = max(last, e.order.Until)
+		b.forget(e)
 	}
+	return last
 }
 
 // pause waits for d, and reports whether ctx is not done.

@@ -36,6 +36,7 @@ type board struct {
 	leaky     bool // nothing stays on it
 	room      int  // for orders; zero is without end
 	readings  int
+	full      int // of these, in full
 }
 
 func newBoard() *board {
@@ -143,6 +144,7 @@ func (l *link) Orders(ctx context.Context, known string) ([]store.Order, string,
 	if version == known {
 		return nil, version, nil
 	}
+	l.full++
 	return slices.Collect(maps.Values(l.orders)), version, nil
 }
 

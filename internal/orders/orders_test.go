@@ -3,7 +3,6 @@ package orders
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,82 +67,6 @@ func TestRefused(t *testing.T) {
 func give(n *node, o store.Order) error {
 	_, err := n.Give(n.t.Context(), o)
 	return err
-}
-
-// TestFull: there is an end to what is kept, and time makes room.
-func TestFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := newNode(t, newBoard(), "a")
-		for i := range store.MaxOrders - 1 {
-			o := revocation(i)
-			o.ID = strconv.Itoa(i)
-			a.mu.Lock()
-			a.add(o)
-			a.mu.Unlock()
-		}
-		if err := give(a, revocation(-1)); err != nil {
-			t.Errorf("the last that there is room for: %v", err)
-		}
-		if err := a.Lift(t.Context(), "app", "0"); err != nil {
-			t.Fatal(err)
-		}
-		refusal, ok := errors.AsType[*session.Error](give(a, revocation(-1)))
-		if !ok || refusal.Code != session.CodeUnavailable {
-			t.Errorf("one more: %v", refusal)
-		}
-		time.Sleep(time.Hour) // bubble
-		a.expire()
-		if err := give(a, revocation(-1)); err != nil {
-			t.Errorf("when the others are over: %v", err)
-		}
-	})
-}
-
-// TestBoardFull: what the board has no room for counts here, and holds up nothing
-// else.
-func TestBoardFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBoard()
-		a, other := start(t, b, "a"), start(t, b, "b")
-		first := a.give(revocation(1)).Order.ID
-		b.mu.Lock()
-		b.room = 1
-		b.mu.Unlock()
-		if err := give(a, revocation(2)); !errors.Is(err, store.ErrNotDurable) || !errors.Is(err, store.ErrBoardFull) {
-			t.Errorf("Give: %v", err)
-		}
-		if err := a.Lift(t.Context(), "app", first); err != nil {
-			t.Errorf("Lift: %v", err)
-		}
-		time.Sleep(time.Minute) // bubble
-		a.wantRevokes(2, true)
-		other.wantRevokes(2, false)
-		b.mu.Lock()
-		b.room = 0
-		b.mu.Unlock()
-		time.Sleep(maxRetry) // bubble
-		other.wantRevokes(2, true)
-
-		// What it has no room for does not keep the lifting of others from it.
-		o := revocation(3)
-		o.At = time.Now().Add(time.Minute).UnixMilli() // the last to be put there
-		id := a.give(o).Order.ID
-		a.link.set(true, false)
-		for i := range batch {
-			if err := give(a, revocation(4+i)); !errors.Is(err, store.ErrNotDurable) {
-				t.Fatal(err)
-			}
-		}
-		if err := a.Lift(t.Context(), "app", id); !errors.Is(err, store.ErrNotDurable) {
-			t.Fatal(err)
-		}
-		b.mu.Lock()
-		b.room = 1
-		b.mu.Unlock()
-		a.link.set(false, false)
-		time.Sleep(2 * maxRetry) // bubble
-		other.wantRevokes(3, false)
-	})
 }
 
 // TestRole: of several roles the one that was given last counts, though it be

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -182,10 +183,14 @@ func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	return *m.Seq, nil
 }
 
-// SDKError is the SDK's own word in a nack, bounded for a log line.
+// SDKError is the SDK's own word in a nack, fit for a log line: bounded, and
+// without the token that it may quote.
 func (m *ClientMessage) SDKError() (code, message string) {
-	return clip(string(m.Code), 64), clip(m.Message, 256)
+	return clip(opaque.ReplaceAllString(string(m.Code), "…"), 64), clip(opaque.ReplaceAllString(m.Message, "…"), 256)
 }
+
+// opaque is a word too long for any language, as tokens and keys are.
+var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_.%-]{40,}`)
 
 func clip(s string, most int) string {
 	if len(s) > most {

@@ -42,6 +42,21 @@ func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 	return nil
 }
 
+// revokedMeanwhile ends a session whose client is on its way back, if an order came
+// after the client was let through and before the session was where the order would
+// have found it. The error is what to tell the client. e.mu is held.
+func (s *Scheduler) revokedMeanwhile(e *entry, held store.Held) error {
+	key := e.session.Key()
+	if !s.config.Orders.Revoked(&key) {
+		return nil
+	}
+	ending := e.session.Ending(session.EndRevoked)
+	e.session.Fence(held.Epoch) // the store takes it for that
+	s.end(e, session.EndRevoked)
+	s.commit(e)
+	return &session.EndedError{Ending: ending}
+}
+
 // assume brings a session in line with orders that were given while it was not
 // here. e.mu is held.
 func (s *Scheduler) assume(e *entry) {

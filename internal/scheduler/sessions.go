@@ -165,6 +165,10 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 	if err != nil {
 		return fail(err)
 	}
+	if err := s.revokedMeanwhile(e, held); err != nil {
+		e.unlock()
+		return fail(err)
+	}
 	if err := s.takeUp(e, key, r, now); err != nil {
 		e.session.Fence(held.Epoch) // the store takes it for that
 		s.abandon(e)

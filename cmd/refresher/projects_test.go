@@ -1,0 +1,233 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/app"
+	"refresher/internal/auth"
+)
+
+const (
+	otherAppID       = "01234567890123456789012345678901" // which YAML may take for a number
+	otherCertificate = "fedcba9876543210fedcba9876543210"
+	firstSecret      = "hush-hush, of the first project, 32 bytes"
+	otherSecret      = "hush-hush, of the other project, 32 bytes"
+)
+
+// write puts a file into a folder, and names it.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestProjectsFile(t *testing.T) {
+	dir := t.TempDir()
+	certificateFile := write(t, dir, "certificate", certificate+"\n"+otherCertificate+"\n")
+	secretFile := write(t, dir, "secret", firstSecret+"\n")
+	keyFile := write(t, dir, "key.pem", "-----BEGIN PUBLIC KEY-----\n")
+	file := write(t, dir, "projects.yaml", fmt.Sprintf(`
+# One with its secrets in files of their own, one with them here.
+projects:
+  - appId: %s
+    appCertificateFile: %s
+    jwtSecretFile: %s
+    jwtPreviousSecret: %q
+    jwtAudience: calls
+  - {appId: %s, appCertificate: %s, jwtSecret: %q, jwtPublicKeyFile: %s, jwksUrl: "https://example.com/jwks"}
+`, appID, certificateFile, secretFile, otherSecret, otherAppID, otherCertificate, otherSecret, keyFile))
+	got, err := readProjects(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []app.Project{
+		{
+			AppID: appID, Certificates: []string{certificate, otherCertificate}, CertificateFile: certificateFile,
+			Keys: auth.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls",
+		},
+		{
+			AppID: otherAppID, Certificates: []string{otherCertificate},
+			Keys: auth.Keys{
+				Secrets: []string{otherSecret}, PublicKeyPEMs: []string{"-----BEGIN PUBLIC KEY-----\n"}, JWKSURL: "https://example.com/jwks",
+			},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBadProjectsFiles(t *testing.T) {
+	dir := t.TempDir()
+	secretFile := write(t, dir, "secret", firstSecret)
+	emptyFile := write(t, dir, "empty", "")
+	nine := write(t, dir, "nine", strings.Repeat(certificate+"\n", 9))
+	good := fmt.Sprintf("appId: %s, appCertificate: %s, jwtSecret: %q", appID, certificate, firstSecret)
+	with := func(fields string) string { return "projects: [{" + fields + "}]\n" }
+	const form = "projects-file: want YAML"
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":                      {"", form},
+		"no YAML":                    {"projects: [{" + good, form},
+		"a list":                     {"- {" + good + "}", form},
+		"no projects":                {"projects: []", form},
+		"projects: a text":           {"projects: " + firstSecret, form},
+		"an unknown field":           {with(good + ", jwtsecret: " + firstSecret), form},
+		"an unknown field outside":   {with(good) + "jwtSecret: " + firstSecret, form},
+		"a field twice":              {with(good + fmt.Sprintf(", jwtSecret: %q", otherSecret)), form},
+		"a list for a text":          {with(good + ", jwtAudience: [" + firstSecret + "]"), form},
+		"more than one document":     {with(good) + "---\n" + with(good), form},
+		"too many":                   {"projects: [" + strings.Repeat("{"+good+"},", 1001) + "]", form},
+		"no app id":                  {with("appCertificate: " + certificate + ", jwtSecret: x"), "project 1: --app-id"},
+		"no certificate":             {with("appId: " + appID + ", jwtSecret: x"), "project 1: --app-certificate-file"},
+		"no keys":                    {with("appId: " + appID + ", appCertificate: " + certificate), "project 1: has no keys"},
+		"an audience, but no keys":   {with("appId: " + appID + ", appCertificate: " + certificate + ", jwtAudience: x"), "project 1: has no keys"},
+		"the second has no keys":     {"projects: [{" + good + "}, {appId: " + otherAppID + ", appCertificate: " + otherCertificate + "}]", "project 2: has no keys"},
+		"two certificates":           {with(good + ", appCertificateFile: " + secretFile), "project 1: --app-certificate and"},
+		"two secrets":                {with(good + ", jwtSecretFile: " + secretFile), "project 1: jwtSecret and jwtSecretFile are both set"},
+		"a certificate not there":    {with("appId: x, jwtSecret: x, appCertificateFile: /nowhere/certificate"), "/nowhere/certificate"},
+		"a certificate file empty":   {with("appId: x, jwtSecret: x, appCertificateFile: " + emptyFile), "project 1: --app-certificate-file"},
+		"too many certificates":      {with("appId: x, jwtSecret: x, appCertificateFile: " + nine), "project 1: appCertificate: has 9 words"},
+		"a secret file not there":    {with("appId: x, appCertificate: x, jwtSecretFile: /nowhere/secret"), "project 1: jwtSecretFile: open /nowhere/secret"},
+		"a secret file empty":        {with("appId: x, appCertificate: x, jwtSecretFile: " + emptyFile), "project 1: has no keys"},
+		"a public key not there":     {with("appId: x, appCertificate: x, jwtPublicKeyFile: /nowhere/key"), "project 1: jwt-public-key-file: open /nowhere/key"},
+		"an anchor without an end":   {"projects: &a [*a]", form},
+		"a tag of somebody's making": {"projects: [!secret {" + good + "}]\nx: !!binary " + firstSecret, form},
+	} {
+		_, err := readProjects(write(t, dir, "projects.yaml", c.text))
+		if err == nil || !strings.HasPrefix(err.Error(), "projects-file: ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+			continue
+		}
+		for _, secret := range []string{certificate, otherCertificate, "hush-hush"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("%s: quotes a secret: %v", name, err)
+			}
+		}
+	}
+	if _, err := readProjects(filepath.Join(dir, "nowhere")); err == nil || !strings.HasPrefix(err.Error(), "projects-file: open ") {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := readProjects(write(t, dir, "projects.yaml", with(good))); err != nil {
+		t.Errorf("the good one that they are made of: %v", err)
+	}
+}
+
+// What is wrong with the projects together is said by the command, by the name of the
+// setting and without the secrets.
+func TestServeRefusesProjects(t *testing.T) {
+	dir := t.TempDir()
+	project := func(id, certificate, secret string) string {
+		return fmt.Sprintf("  - {appId: %s, appCertificate: %s, jwtSecret: %q}\n", id, certificate, secret)
+	}
+	one, other := project(appID, certificate, firstSecret), project(otherAppID, otherCertificate, otherSecret)
+	sealed := "REFRESHER_SESSION_SECRET=hush-hush, it seals keys"
+	for name, c := range map[string]struct {
+		text string
+		env  []string
+		want string
+	}{
+		"twice the same":              {one + one, []string{sealed}, "app-id: " + appID},
+		"no session secret":           {one + other, nil, "session-secret: "},
+		"a short secret":              {one + project(otherAppID, otherCertificate, "hush-hush"), []string{sealed}, "jwt-secret: want at least 32 bytes"},
+		"a wrong certificate":         {one + project(otherAppID, "hush-hush", otherSecret), []string{sealed}, "app-certificate: "},
+		"a wrong app id":              {one + project("xyz", otherCertificate, otherSecret), []string{sealed}, "app-id: "},
+		"a single project, too":       {one, credentialsEnv, "want one"},
+		"keys of a single one, too":   {one, []string{"REFRESHER_JWT_SECRET=" + firstSecret}, "want one"},
+		"an audience of one, too":     {one, []string{"REFRESHER_JWT_AUDIENCE=calls"}, "want one"},
+		"several without credentials": {one + other, []string{sealed, "REFRESHER_AUTH=none"}, "auth: none does for one project"},
+		"a broken one":                {"  - {appId: [" + firstSecret + "\n", nil, "projects-file: want YAML"},
+	} {
+		file := write(t, dir, "projects.yaml", "projects:\n"+c.text)
+		stdout, stderr, code := run(t, c.env, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--projects-file="+file)
+		if code == 0 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, said %q; want %q", name, code, stderr, c.want)
+		}
+		if said := stdout + stderr; strings.Contains(said, "hush-hush") || strings.Contains(said, certificate) || strings.Contains(said, otherCertificate) {
+			t.Errorf("%s: a secret was shown: %s", name, said)
+		}
+	}
+}
+
+// get requests a path with a credential.
+func (s *service) get(path, credential string) (status int, text string) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+credential)
+	r.Close = true
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+// grantBy has the command make a credential.
+func grantBy(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := run(t, env, append([]string{"token", "grant"}, args...)...)
+	if code != 0 || strings.Count(stdout, "\n") != 1 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	return strings.TrimSpace(stdout)
+}
+
+// Two projects in one service, from the file to the tokens.
+func TestServeTwoProjects(t *testing.T) {
+	c := command(t, []string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys"}, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
+		"--projects-file=projects.yaml")
+	write(t, c.Dir, "certificate", certificate+"\n")
+	write(t, c.Dir, "secret", firstSecret+"\n")
+	write(t, c.Dir, "projects.yaml", fmt.Sprintf(`projects:
+  - {appId: %s, appCertificateFile: certificate, jwtSecretFile: secret}
+  - {appId: %s, appCertificate: %s, jwtSecret: %q, jwtAudience: calls}
+`, appID, otherAppID, otherCertificate, otherSecret))
+	s := serve(t, c)
+	for _, p := range []struct {
+		app, certificate string
+		env              []string
+	}{
+		{appID, certificate, []string{"REFRESHER_JWT_SECRET=" + firstSecret}},
+		{otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + otherSecret, "REFRESHER_JWT_AUDIENCE=calls"}},
+	} {
+		status, text := s.get("/rtm/ana", grantBy(t, p.env, "--app-id="+p.app, "--rtm-users=ana"))
+		if status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		token := strings.Split(text, `"`)[3]
+		said, stderr, code := run(t, []string{"APP_ID=" + p.app, "APP_CERTIFICATE=" + p.certificate}, "token", "inspect", token)
+		if code != 0 || !strings.Contains(said, "signature  good") {
+			t.Errorf("its token: exit %d: %s%s", code, said, stderr)
+		}
+		env := append([]string{"REFRESHER_API_URL=http://" + s.addr, "REFRESHER_CREDENTIAL=" + grantBy(t, p.env, "--app-id="+p.app, "--admin")}, p.env...)
+		if stdout, stderr, code := run(t, env, "sessions", "list"); code != 0 || !strings.HasPrefix(stdout, "SESSION") {
+			t.Errorf("sessions list: exit %d: %s%s", code, stdout, stderr)
+		}
+	}
+	// Which one is meant has to be said.
+	if status, _ := s.get("/rtm/ana", grantBy(t, []string{"REFRESHER_JWT_SECRET=" + firstSecret}, "--rtm-users=ana")); status != http.StatusUnauthorized {
+		t.Errorf("without a project: %d", status)
+	}
+	if rest := s.stop(syscall.SIGTERM); strings.Contains(rest, "hush-hush") || strings.Contains(rest, certificate) {
+		t.Errorf("the log shows a secret: %s", rest)
+	}
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+)
+
+const officeSecret = "what signs the credentials, of 32 bytes or more"
+
+// officeGrant makes a credential by the command for it.
+func officeGrant(t *testing.T, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := run(t, []string{"REFRESHER_JWT_SECRET=" + officeSecret}, append([]string{"token", "grant"}, args...)...)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	return strings.TrimSpace(stdout)
+}
+
+// offices is a service with two calls, and its operator.
+type offices struct {
+	*service
+	t     *testing.T
+	admin string
+	calls map[string]*officeCall // by subject
+}
+
+// officeCall is a call and what it has been told.
+type officeCall struct {
+	causes chan string // of each renewal
+	ended  chan error
+}
+
+// openOffices starts them.
+func openOffices(t *testing.T) *offices {
+	t.Helper()
+	c := command(t, append([]string{"REFRESHER_JWT_SECRET=" + officeSecret}, credentialsEnv...),
+		"serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=4s", "--drain-window=0")
+	o := &offices{service: serve(t, c), t: t, admin: officeGrant(t, "--admin", "--subject=boss"), calls: make(map[string]*officeCall)}
+	uid := uint32(7)
+	o.call("ana", protocol.ClientMessage{RTC: &protocol.RTC{Channel: "daily", UID: &uid, Role: 1}})
+	o.call("ben", protocol.ClientMessage{RTM: &protocol.User{UserID: "seven"}, Chat: &protocol.User{UserID: "sev"}})
+	for _, one := range o.calls { // when it is renewed it has long been in the store
+		<-one.causes
+	}
+	return o
+}
+
+// call begins one.
+func (o *offices) call(subject string, join protocol.ClientMessage) {
+	o.t.Helper()
+	join.Auth = officeGrant(o.t, "--subject="+subject, "--channels=*", "--uids=*", "--roles=publisher", "--roles=subscriber", "--rtm-users=*", "--chat-users=*")
+	ttl := int64(4)
+	join.TTL = &ttl
+	one := &officeCall{causes: make(chan string, 1000), ended: make(chan error, 1)}
+	o.calls[subject] = one
+	caller := client.New(client.Config{
+		URL: "ws://" + o.addr + "/v1/ws", Join: join,
+		Apply: func(_ context.Context, b client.Bundle) error {
+			if !b.First {
+				one.causes <- b.Cause
+			}
+			return nil
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { one.ended <- caller.Run(ctx) }()
+	o.t.Cleanup(cancel)
+}
+
+// sessions runs `refresher sessions args...` as the operator.
+func (o *offices) sessions(args ...string) (stdout, stderr string, code int) {
+	o.t.Helper()
+	return run(o.t, []string{"REFRESHER_API_URL=http://" + o.addr, "REFRESHER_CREDENTIAL=" + o.admin}, append([]string{"sessions"}, args...)...)
+}
+
+// good runs one that is to work.
+func (o *offices) good(args ...string) string {
+	o.t.Helper()
+	stdout, stderr, code := o.sessions(args...)
+	if code != 0 || stderr != "" {
+		o.t.Fatalf("%v: exit %d: %s%s", args, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// ids are those of all sessions, by subject.
+func (o *offices) ids() map[string]string {
+	o.t.Helper()
+	found := make(map[string]string)
+	for line := range strings.Lines(o.good("list", "--json")) {
+		var s struct{ ID, Subject string }
+		if err := json.Unmarshal([]byte(line), &s); err != nil {
+			o.t.Fatalf("%q: %v", line, err)
+		}
+		found[s.Subject] = s.ID
+	}
+	return found
+}
+
+// matches demands that text fits an expression, in which spaces are any.
+func matches(t *testing.T, text, expression string) {
+	t.Helper()
+	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {
+		t.Errorf("%s\nhas no line %s", text, expression)
+	}
+}
+
+func TestSessionsCommands(t *testing.T) {
+	o := openOffices(t)
+	defer o.stop(syscall.SIGTERM)
+	ids := o.ids()
+	if len(ids) != 2 || ids["ana"] == "" || ids["ben"] == "" {
+		t.Fatalf("listed %v", ids)
+	}
+
+	table := o.good("list")
+	matches(t, table, `SESSION STATE WHO SUBJECT NODE EXPIRES NEXT RENEWAL`)
+	matches(t, table, ids["ana"]+` attached rtc:"daily"/7\(publisher\) "ana" \S+ -?[0-9]s -?[0-9]s`)
+	matches(t, table, ids["ben"]+` attached rtm:"seven" chat:"sev" "ben" \S+ -?[0-9]s -?[0-9]s`)
+	if n := strings.Count(table, "\n"); n != 3 {
+		t.Errorf("%d lines: %s", n, table)
+	}
+	for filter, want := range map[string][]string{
+		"--channel=daily": {"ana"}, "--channel=dail": nil, "--uid=7": {"ana"}, "--account=sev": {"ben"}, "--subject=ben": {"ben"}, "--max=0": {"ana", "ben"},
+	} {
+		var got []string
+		for subject, id := range ids {
+			if strings.Contains(o.good("list", filter), id) {
+				got = append(got, subject)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("list %s: %v, want %v", filter, got, want)
+		}
+	}
+	if stdout, stderr, code := o.sessions("list", "--json", "--max=1"); code != 0 || strings.Count(stdout, "\n") != 1 || !strings.Contains(stderr, "stopped after 1") {
+		t.Errorf("list --max=1: exit %d: %s%s", code, stdout, stderr)
+	}
+
+	o.shows(ids["ana"])
+	o.renews(ids)
+	o.ends(ids)
+}
+
+// shows tries show.
+func (o *offices) shows(id string) {
+	t := o.t
+	shown := o.good("show", id)
+	for _, line := range []string{
+		"session " + id, "state attached", `who rtc:"daily"/7\(publisher\)`, `subject "ana"`, `node \S+`, "seq [0-9]+",
+		"confirmed (true|false)", "last ack .*[0-9]{2}:[0-9]{2}.*", "next renewal .*[0-9]{2}:[0-9]{2}.*",
+		"tokens expire .*[0-9]{2}:[0-9]{2}.*", "renewed until .*[0-9]{2}:[0-9]{2}.*",
+	} {
+		matches(t, shown, line)
+	}
+	var s struct {
+		ID, Node string
+		RTC      struct{ UID uint32 }
+	}
+	if err := json.Unmarshal([]byte(o.good("show", "--json", id)), &s); err != nil || s.ID != id || s.Node == "" || s.RTC.UID != 7 {
+		t.Errorf("show --json: %+v, %v", s, err)
+	}
+	for _, id := range []string{"none", "a/b?c", ".."} {
+		if _, stderr, code := o.sessions("show", id); code == 0 || !strings.Contains(stderr, "404") {
+			t.Errorf("show %s: exit %d: %s", id, code, stderr)
+		}
+	}
+}
+
+// renews tries renew.
+func (o *offices) renews(ids map[string]string) {
+	t := o.t
+	if said := o.good("renew", ids["ana"]); !strings.Contains(said, "on their way") {
+		t.Errorf("renew: %s", said)
+	}
+	var done struct{ Pushed bool }
+	if err := json.Unmarshal([]byte(o.good("renew", "--json", ids["ben"])), &done); err != nil || !done.Pushed {
+		t.Errorf("renew --json: %+v, %v", done, err)
+	}
+	for _, one := range o.calls {
+		for cause := ""; cause != "renew"; {
+			cause = <-one.causes
+		}
+	}
+	if _, stderr, code := o.sessions("renew", "none"); code == 0 || !strings.Contains(stderr, "404") {
+		t.Errorf("renew none: exit %d: %s", code, stderr)
+	}
+}
+
+// ends tries end.
+func (o *offices) ends(ids map[string]string) {
+	t := o.t
+	matches(t, o.good("end", ids["ana"]), `ended; Agora lets its newest tokens in until .*[0-9]{2}:[0-9]{2}.*`)
+	var done struct {
+		Ended        int
+		AccessEndsAt int64
+	}
+	if err := json.Unmarshal([]byte(o.good("end", "--json", ids["ben"])), &done); err != nil || done.Ended != 1 || done.AccessEndsAt == 0 {
+		t.Errorf("end --json: %+v, %v", done, err)
+	}
+	for subject, one := range o.calls {
+		var ended *client.EndedError
+		if err := <-one.ended; !errors.As(err, &ended) || ended.Reason != "revoked" {
+			t.Errorf("%s's call: %v", subject, err)
+		}
+	}
+	if _, stderr, code := o.sessions("end", "none"); code == 0 || !strings.Contains(stderr, "404") {
+		t.Errorf("end none: exit %d: %s", code, stderr)
+	}
+}
+
+// What goes wrong is said, without the credential.
+func TestSessionsCommandsThatFail(t *testing.T) {
+	o := openOffices(t)
+	defer o.stop(syscall.SIGTERM)
+	nobody := officeGrant(t, "--subject=ana", "--channels=*")
+	for name, c := range map[string]struct{ url, credential, want string }{
+		"no credential":     {"http://" + o.addr, "", "401"},
+		"no good one":       {"http://" + o.addr, "hush-hush", "401"},
+		"one for calls":     {"http://" + o.addr, nobody, "403"},
+		"nobody there":      {"http://127.0.0.1:1", o.admin, "connect"},
+		"not an address":    {"hush", o.admin, "--url: want"},
+		"another scheme":    {"ws://" + o.addr, o.admin, "--url: want"},
+		"no host":           {"http://", o.admin, "--url: want"},
+		"a password in it":  {"http://scott:hush-hush@127.0.0.1:1", o.admin, "connect"},
+		"not even an url":   {"http://[hush-hush", o.admin, "--url: want"},
+		"something else":    {elsewhere(t, http.StatusOK, "<html>"), o.admin, "makes no sense"},
+		"nothing, and says": {elsewhere(t, http.StatusTeapot, "<html>"), o.admin, "418"},
+	} {
+		for _, args := range [][]string{{"list"}, {"list", "--json"}, {"show", "x"}, {"renew", "x"}, {"end", "x"}} {
+			env := []string{"REFRESHER_API_URL=" + c.url}
+			if c.credential != "" {
+				env = append(env, "REFRESHER_CREDENTIAL="+c.credential)
+			}
+			stdout, stderr, code := run(t, env, append([]string{"sessions"}, args...)...)
+			if code == 0 || !strings.Contains(stderr, c.want) {
+				t.Errorf("%s, %v: exit %d: %s%s; want %q", name, args, code, stdout, stderr, c.want)
+			}
+			for _, secret := range []string{"hush-hush", o.admin, nobody} {
+				if strings.Contains(stdout+stderr, secret) {
+					t.Errorf("%s, %v: a secret was shown: %s%s", name, args, stdout, stderr)
+				}
+			}
+		}
+	}
+	if _, stderr, code := run(t, nil, "sessions", "show"); code == 0 || !strings.Contains(stderr, "session") {
+		t.Errorf("show without an id: exit %d: %s", code, stderr)
+	}
+	if help, _, code := run(t, []string{"REFRESHER_CREDENTIAL=hush-hush"}, "sessions", "list", "--help"); code != 0 || strings.Contains(help, "hush-hush") {
+		t.Errorf("help: exit %d: %s", code, help)
+	}
+}
+
+// elsewhere is the address of something that is no such service.
+func elsewhere(t *testing.T, status int, text string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, text)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}

@@ -1,0 +1,220 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/auth"
+	"refresher/internal/session"
+	"refresher/test/edge"
+)
+
+// changed is the answer to a change of a session.
+type changed struct {
+	ID     string
+	Pushed bool
+	Note   string
+	Silent []string
+}
+
+// publishes reports whether an RTC token lets its holder publish.
+func publishes(t *testing.T, token string) bool {
+	t.Helper()
+	read, err := agora.Parse(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(read.Services[0].Privileges) == 4
+}
+
+func (s *operated) setRole(node int, session, role string) (answer changed) {
+	s.t.Helper()
+	s.order(node, http.MethodPatch, "/v1/sessions/"+session, fmt.Sprintf(`{"rtc":{"role":%q}}`, role), &answer)
+	return answer
+}
+
+const publisherWants = `"rtc":{"channel":"c","uid":7,"role":"publisher"}`
+
+// A role is changed on whatever node the call is, and its client can do with its
+// tokens at once what the role says.
+func TestRoleIsChangedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 3, nil)
+		l := s.open(s.nodes[1].address, joinMessage(s.user, publisherWants))
+		joined := l.joined()
+		call, err := s.edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: "7", Token: joined.Tokens.RTC.Token})
+		if err != nil || !call.Publishing() {
+			t.Fatalf("publishing: %v, %v", call.Publishing(), err)
+		}
+		time.Sleep(time.Second) // bubble
+		seq := l.seq.Load()
+		for node, role := range []string{"subscriber", "publisher", "subscriber"} {
+			began := time.Now()
+			if answer := s.setRole(node, l.session, role); !answer.Pushed || answer.ID != l.session || answer.Note != "" || len(answer.Silent) != 0 {
+				t.Errorf("answered %+v", answer)
+			}
+			push := l.await("token-privilege-will-expire")
+			seq++
+			if push.Cause != "role" || push.Seq != seq || push.Attempt != 1 || push.at.Sub(began) > time.Second {
+				t.Errorf("pushed %+v after %v, want seq %d", push, push.at.Sub(began), seq)
+			}
+			if err := call.Renew(push.Tokens.RTC.Token); err != nil || call.Publishing() != (role == "publisher") {
+				t.Errorf("as %s: publishing is %v, %v", role, call.Publishing(), err)
+			}
+			time.Sleep(time.Second) // bubble
+			var view struct {
+				RTC       struct{ Role string }
+				Confirmed bool
+			}
+			s.order(2, http.MethodGet, "/v1/sessions/"+l.session, "", &view)
+			if view.RTC.Role != role || !view.Confirmed {
+				t.Errorf("shown as %+v, want %s", view, role)
+			}
+		}
+		// The renewals that follow keep it.
+		if push := l.await("token-privilege-will-expire"); push.Cause != "schedule" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("the next renewal: %+v", push)
+		}
+	})
+}
+
+// A client that was demoted cannot get the role back with the key that it was
+// given before, on any node, though the store be away or all nodes be new.
+func TestDemotionOutlivesTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 3, nil)
+		l := s.join(1, s.user, publisherWants)
+		time.Sleep(time.Second) // bubble
+		s.setRole(0, l.session, "subscriber")
+		l.await("token-privilege-will-expire")
+		time.Sleep(3 * time.Second) // bubble
+		l.hangUp()
+		s.kill(1)
+
+		s.away.Store(true) // the key is all that node 2 has to go by
+		again := s.open(s.nodes[2].address, l.resumeMessage())
+		if joined := again.joined(); publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("resumed as a publisher by the key alone")
+		}
+		_, text := s.ask(0, again.key, http.MethodPost, "/v1/sessions/"+l.session+"/renew", "")
+		s.subscribes(text)
+		again.hangUp()
+		s.away.Store(false)
+		time.Sleep(5 * time.Second) // bubble
+
+		s.nodes[1] = s.startOne(1)
+		s.restartAll()
+		for i := range s.nodes {
+			_, text := s.ask(i, again.key, http.MethodPost, "/v1/sessions/"+l.session+"/renew", "")
+			s.subscribes(text)
+			back := s.open(s.nodes[i].address, again.resumeMessage())
+			if joined := back.joined(); publishes(t, joined.Tokens.RTC.Token) {
+				t.Errorf("resumed as a publisher on node %d", i)
+			}
+			again.key = back.key
+			again.seq.Store(back.seq.Load())
+		}
+	})
+}
+
+// subscribes demands that the answer to a renewal has a subscriber's token.
+func (s *operated) subscribes(text string) {
+	s.t.Helper()
+	got := decodeMessage(s.t, text)
+	if got.Tokens.RTC == nil || publishes(s.t, got.Tokens.RTC.Token) {
+		s.t.Errorf("renewed as a publisher, or not at all: %s", text)
+	}
+}
+
+func TestChangesOfThoseWhoAreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		l := s.join(1, s.user, publisherWants)
+		l.hangUp()
+		time.Sleep(time.Second) // bubble
+		if answer := s.setRole(0, l.session, "subscriber"); answer.Pushed || answer.Note == "" {
+			t.Errorf("answered %+v", answer)
+		}
+		back := s.open(s.nodes[0].address, l.resumeMessage())
+		if joined := back.joined(); publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("came back as a publisher")
+		}
+	})
+}
+
+func TestOperatorsRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		l := s.join(1, s.user, `"rtm":{"userId":"u"}`)
+		time.Sleep(10 * time.Minute) // bubble
+		began := time.Now()
+		before := l.expires.Load()
+		var answer changed
+		s.order(0, http.MethodPatch, "/v1/sessions/"+l.session, `{"renew":true}`, &answer)
+		push := l.await("token-privilege-will-expire")
+		if !answer.Pushed || push.Cause != "renew" || push.at.Sub(began) > time.Second || expiry(push.message) < before+590 {
+			t.Errorf("answered %+v, pushed %+v after %v", answer, push, push.at.Sub(began))
+		}
+		time.Sleep(time.Minute) // bubble
+		s.nodes[0].stop()
+		s.nodes[0] = s.startOne(0)
+		time.Sleep(time.Minute) // bubble
+		l.quiet()               // it is renewed once for each asking
+	})
+}
+
+func TestChangeRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		listener, err := auth.Grant(auth.GrantConfig{Secret: operatorSecret, Caller: session.Caller{Grant: session.Grant{
+			Channels: []string{"c"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		limited := s.join(0, listener, `"rtc":{"channel":"c","uid":1}`)
+		free, texts := s.join(1, s.user, publisherWants), s.join(1, s.user, `"rtm":{"userId":"u"}`)
+		time.Sleep(time.Second) // bubble
+		for _, c := range []struct {
+			credential, session, body string
+			status                    int
+		}{
+			{s.admin, limited.session, `{"rtc":{"role":"publisher"}}`, 403},
+			{s.admin, texts.session, `{"rtc":{"role":"publisher"}}`, 400},
+			{s.admin, "none", `{"rtc":{"role":"publisher"}}`, 404},
+			{s.admin, "none", `{"renew":true}`, 404},
+			{s.admin, free.session, `{}`, 400},
+			{s.admin, free.session, ``, 400},
+			{s.admin, free.session, `[`, 400},
+			{s.admin, free.session, `{"rtc":{}}`, 400},
+			{s.admin, free.session, `{"rtc":null}`, 400},
+			{s.admin, free.session, `{"rtc":{"role":null}}`, 400},
+			{s.admin, free.session, `{"rtc":{"role":"admin"}}`, 400},
+			{s.admin, free.session, `{"rtc":{"role":1}}`, 400},
+			{s.admin, free.session, `{"rtc":{"role":"subscriber"},"renew":true}`, 400},
+			{s.admin, free.session, `{"rtc":{"channel":"d"}}`, 400},
+			{s.admin, free.session, `{"renew":false}`, 400},
+			{s.admin, free.session, `{"renew":"yes"}`, 400},
+			{s.user, free.session, `{"renew":true}`, 403},
+			{free.key, free.session, `{"renew":true}`, 401},
+			{"", free.session, `{"renew":true}`, 401},
+		} {
+			for i := range s.nodes {
+				if answer, text := s.ask(i, c.credential, http.MethodPatch, "/v1/sessions/"+c.session, c.body); answer.StatusCode != c.status {
+					t.Errorf("%s of %s: %d %s, want %d", c.body, c.session, answer.StatusCode, text, c.status)
+				}
+			}
+		}
+		for _, l := range []*line{limited, free, texts} {
+			l.quiet()
+		}
+		s.away.Store(true)
+		if answer, _ := s.ask(0, s.admin, http.MethodPatch, "/v1/sessions/"+free.session, `{"renew":true}`); httpOutcome(answer) != "503, later" {
+			t.Errorf("without the store: %d", answer.StatusCode)
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/session"
+)
+
+// inspected is the answer about a token.
+type inspected struct {
+	AppID    string
+	Services []struct{ Type, Channel, User string }
+	Findings []struct{ Code, Severity, Text string }
+}
+
+// has reports whether a finding is among those.
+func (i *inspected) has(code, severity string) bool {
+	for _, f := range i.Findings {
+		if f.Code == code && f.Severity == severity && f.Text != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// mintWith makes an RTC token for user 7 in channel c.
+func mintWith(t *testing.T, app, certificate string, issuedAt, expiresAt int64) string {
+	t.Helper()
+	m, err := agora.NewMinter(app, certificate, agora.V007)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := m.Mint(session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Role: session.Publisher}}, issuedAt, expiresAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens.RTC
+}
+
+func TestInspect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, func(_ int, c *Config) {
+			c.Projects[0].Certificates = []string{testCertificate, nextCertificate}
+		})
+		l := s.open(s.nodes[1].address, joinMessage(s.user, publisherWants))
+		good := l.joined().Tokens.RTC.Token
+		now := time.Now().Unix()
+		foreign := strings.Repeat("ab", 16)
+		for name, c := range map[string]struct {
+			token, use     string
+			code, severity string
+		}{
+			"good":              {good, `,"channel":"c","uid":7`, "signed", "info"},
+			"good, no use":      {good, ``, "signed", "info"},
+			"good, as account":  {good, `,"channel":"c","account":"7"`, "signed", "info"},
+			"next certificate":  {mintWith(t, testAppID, nextCertificate, now, now+60), `,"channel":"c","uid":7`, "signed", "info"},
+			"foreign":           {mintWith(t, testAppID, foreign, now, now+60), `,"channel":"c","uid":7`, "signature", "error"},
+			"another project":   {mintWith(t, foreign, testCertificate, now, now+60), ``, "app_id", "error"},
+			"expired":           {mintWith(t, testAppID, testCertificate, now-120, now-60), `,"channel":"c","uid":7`, "expired", "error"},
+			"wrong channel":     {good, `,"channel":"d","uid":7`, "channel", "error"},
+			"wrong uid":         {good, `,"channel":"c","uid":8`, "user", "error"},
+			"cut":               {good[:len(good)/2], ``, "not_a_token", "error"},
+			"garbage":           {"?", ``, "not_a_token", "error"},
+			"nothing":           {"", ``, "static_key", "error"},
+			"the App ID":        {testAppID, ``, "static_key", "error"},
+			"the certificate":   {testCertificate, ``, "certificate", "error"},
+			"another's secrets": {foreign, ``, "static_key", "error"},
+		} {
+			var got inspected
+			answer, text := s.ask(0, s.admin, http.MethodPost, "/v1/tokens/inspect", fmt.Sprintf(`{"token":%q%s}`, c.token, c.use))
+			if err := json.Unmarshal([]byte(text), &got); err != nil || answer.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %d %s: %v", name, answer.StatusCode, text, err)
+			}
+			if !got.has(c.code, c.severity) {
+				t.Errorf("%s: %+v, want %s", name, got.Findings, c.code)
+			}
+			errors := slices.ContainsFunc(got.Findings, func(f struct{ Code, Severity, Text string }) bool { return f.Severity == "error" })
+			if errors != (c.severity == "error") {
+				t.Errorf("%s: %+v", name, got.Findings)
+			}
+			if strings.Contains(text, testCertificate) || strings.Contains(text, nextCertificate) {
+				t.Errorf("%s: the answer shows a certificate", name)
+			}
+			if c.severity == "info" && (got.AppID != testAppID || len(got.Services) != 1 || got.Services[0].Channel != "c" || got.Services[0].User != "7") {
+				t.Errorf("%s: %+v", name, got)
+			}
+		}
+
+		// What was good is over when its time is.
+		time.Sleep(2 * time.Hour) // bubble
+		var got inspected
+		s.order(1, http.MethodPost, "/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, good), &got)
+		if !got.has("expired", "error") {
+			t.Errorf("two hours later: %+v", got.Findings)
+		}
+	})
+}
+
+func TestInspectRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 1, nil)
+		for _, c := range []struct {
+			credential, body string
+			status           int
+		}{
+			{s.admin, `{"token":"x","uid":1,"account":"a"}`, 400},
+			{s.admin, `{"token":5}`, 400},
+			{s.admin, `{"token":"x","uid":-1}`, 400},
+			{s.admin, `[`, 400},
+			{s.admin, ``, 400},
+			{s.admin, `{"token":"` + strings.Repeat("x", 9<<10) + `"}`, 400},
+			{s.user, `{"token":"x"}`, 403},
+			{"", `{"token":"x"}`, 401},
+		} {
+			if answer, text := s.ask(0, c.credential, http.MethodPost, "/v1/tokens/inspect", c.body); answer.StatusCode != c.status {
+				t.Errorf("%.40s: %d %s, want %d", c.body, answer.StatusCode, text, c.status)
+			}
+		}
+	})
+}

@@ -205,7 +205,9 @@ func (r *rotated) roll(killed bool) {
 		if view.Renewed == 0 || view.Done || !killed && view.Renewed+view.Pending != calls {
 			t.Errorf("by node %d, halfway: %+v", i, view)
 		}
-		if seen != 0 && view.Renewed != seen {
+		// Of itself a node knows best; what it says of others is a second or
+		// two old, in which three calls or so are renewed.
+		if lag := view.Renewed - seen; seen != 0 && max(lag, -lag) > 6 {
 			t.Errorf("node %d says %d, another %d", i, view.Renewed, seen)
 		}
 		seen = view.Renewed

@@ -60,7 +60,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 	})
 	b.Run("hub", func(b *testing.B) {
 		hub, err := ws.New(ws.Config{
-			Sessions: noSessions{}, Heartbeat: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			Sessions: noSessions{}, Gate: &gate{}, Heartbeat: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -76,8 +76,23 @@ func BenchmarkIdleConnection(b *testing.B) {
 		defer a.hub.Close()
 		defer a.publicListener.Close()
 		defer a.opsListener.Close()
+		readOrders(b, a)
 		measureIdle(b, a.public.Handler)
 	})
+}
+
+// readOrders has a node that is not run know that nothing was revoked.
+func readOrders(b *testing.B, a *App) {
+	b.Helper()
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = a.orders.book.Run(ctx) // returns nil
+	}()
+	<-a.orders.book.Known()
+	stop()
+	<-done
 }
 
 // noSessions takes every client and remembers none.
@@ -141,6 +156,7 @@ func BenchmarkRenewal(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	readOrders(b, a)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -1,0 +1,205 @@
+// One connection to the service, for as long as the call lasts. It knows when to
+// open a socket, when to distrust it, and how long to wait; of tokens and
+// sessions it knows nothing.
+
+/** @import { Platform, WebSocketLike } from "./platform.js" */
+/** @import { Alarms, Clock } from "./time.js" */
+/** @import { ServerMessage } from "./protocol.js" */
+
+import { subprotocol } from "./protocol.js";
+import { backoff } from "./time.js";
+
+const answerTimeout = 10_000; // for the socket to open, for the first answer, and for a pong
+const probeTimeout = 5_000; // for a pong, when there is reason for doubt
+const stableAfter = 5_000; // of being joined, until failures count from 1 again
+const overslept = 2_000; // a deadline that rings so late says nothing about the other side
+const resumable = 4000; // close code: the session goes on
+
+/**
+ * @typedef {object} Handlers
+ * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
+ * @property {(message: ServerMessage) => void} message
+ * @property {(code: number) => boolean} closed whether to come back after that close code
+ * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
+ * @property {(error: unknown) => void} error
+ */
+
+/** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
+
+export class Connection {
+  #platform;
+  #clock;
+  #alarms;
+  #url;
+  #on;
+  #over = false;
+  #failures = 0;
+  #joinedAt = -1; // by the clock; below 0: not joined
+  #heartbeat = 0; // milliseconds
+  #mayHurry = false; // an attempt waits for nothing but its backoff
+  /** Stands for the current attempt: what belongs to an older one is ignored.
+   * @type {Attempt | null} */
+  #attempt = null;
+
+  /**
+   * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, on: Handlers}} parts
+   */
+  constructor({ url, platform, clock, alarms, on }) {
+    this.#url = url;
+    this.#platform = platform;
+    this.#clock = clock;
+    this.#alarms = alarms;
+    this.#on = on;
+  }
+
+  /** Whether the service has answered join or resume on this connection. */
+  get live() {
+    return this.#joinedAt >= 0;
+  }
+
+  /** Opens a socket now, in place of the one that there is. */
+  async open() {
+    if (this.#over) return;
+    this.#discard();
+    /** @type {Attempt} */
+    const attempt = {};
+    this.#attempt = attempt;
+    let hello;
+    try {
+      hello = await this.#on.prepare();
+      if (this.#attempt !== attempt) return;
+      attempt.socket = new this.#platform.WebSocket(this.#url, subprotocol);
+    } catch (error) {
+      if (this.#attempt !== attempt) return;
+      this.#on.error(error);
+      return this.#lost("not connected");
+    }
+    this.#expectAnswer(answerTimeout);
+    const { socket } = attempt;
+    socket.onopen = () => {
+      if (this.#attempt !== attempt) return;
+      attempt.open = true;
+      this.send(hello());
+      this.#alarms.clear("answer");
+      this.#expectAnswer(answerTimeout);
+    };
+    socket.onmessage = ({ data }) => {
+      if (this.#attempt === attempt) this.#receive(data);
+    };
+    socket.onerror = () => {}; // onclose follows
+    socket.onclose = ({ code }) => {
+      if (this.#attempt !== attempt) return;
+      if (this.#on.closed(code)) this.#lost(`closed with ${code}`);
+      else this.close();
+    };
+  }
+
+  /** @param {object} message is lost if no socket is open: the other side will ask again */
+  send(message) {
+    if (this.#attempt?.open) this.#attempt.socket?.send(JSON.stringify(message));
+  }
+
+  /**
+   * Says that join or resume succeeded.
+   * @param {number} heartbeatMs
+   */
+  joined(heartbeatMs) {
+    this.#joinedAt = this.#clock.now();
+    this.#heartbeat = heartbeatMs;
+    this.#beat();
+  }
+
+  /**
+   * Obeys the service's wish to connect anew after a span; the socket goes on
+   * until then, if the service does not close it.
+   * @param {number} afterMs
+   * @param {string} reason
+   */
+  move(afterMs, reason) {
+    this.#alarms.set("move", afterMs, () => {
+      if (this.#attempt) this.#lost(reason, 0);
+      else void this.open();
+    });
+  }
+
+  /** Looks whether anybody is still there, or tries again at once. */
+  wake() {
+    if (this.#mayHurry) void this.open();
+    else if (this.live) this.#probe();
+  }
+
+  /** Stops for good. */
+  close() {
+    this.#over = true;
+    this.#discard();
+    this.#alarms.clear("move");
+  }
+
+  /** @param {unknown} data */
+  #receive(data) {
+    this.#alarms.clear("answer");
+    let message;
+    try {
+      message = JSON.parse(String(data));
+    } catch {
+      return this.#on.error(new Error("what the service sent is not JSON"));
+    }
+    this.#clock.sync(message?.now);
+    if (typeof message?.type === "string") this.#on.message(message);
+    this.#alarms.check(); // a page in the background hears messages sooner than timers
+  }
+
+  #beat() {
+    this.#alarms.set("ping", this.#heartbeat, () => {
+      this.send({ type: "ping" });
+      this.#expectAnswer(answerTimeout);
+      this.#beat();
+    });
+  }
+
+  #probe() {
+    this.send({ type: "ping" });
+    this.#expectAnswer(probeTimeout);
+  }
+
+  /** @param {number} ms does not put off the end of a shorter wait */
+  #expectAnswer(ms) {
+    if (this.#alarms.left("answer") <= ms) return;
+    this.#alarms.set("answer", ms, (lateMs) => {
+      if (this.live && lateMs > overslept) this.#probe(); // the answer may lie in wait
+      else this.#lost("no answer");
+    });
+  }
+
+  /**
+   * Lets go of the connection, and comes back.
+   * @param {string} reason
+   * @param {number} [afterMs] by the backoff if absent, or as the service has said
+   */
+  #lost(reason, afterMs) {
+    if (this.live && this.#clock.now() - this.#joinedAt >= stableAfter) this.#failures = 0;
+    this.#discard();
+    const move = this.#alarms.left("move");
+    if (afterMs === undefined && move === Infinity) {
+      afterMs = backoff(++this.#failures, this.#platform.random);
+      this.#mayHurry = true;
+    }
+    if (afterMs !== undefined) this.#alarms.set("retry", afterMs, () => void this.open());
+    this.#on.lost({ reason, retryInMs: afterMs ?? move });
+  }
+
+  /** Forgets the current attempt. */
+  #discard() {
+    const socket = this.#attempt?.socket;
+    this.#attempt = null;
+    this.#joinedAt = -1;
+    this.#mayHurry = false;
+    this.#alarms.clear("answer", "ping", "retry");
+    // Its onclose is not waited for: a half-open socket takes minutes to end.
+    try {
+      socket?.close(resumable);
+    } catch {
+      // A socket that is not open yet may refuse a close code.
+    }
+  }
+}

@@ -1,0 +1,97 @@
+// Hands bundles of tokens to the SDKs: the newest only, one after the other, and
+// answers for each.
+
+/** @import { Service, Tokens } from "./protocol.js" */
+
+import { refusal } from "./binding.js";
+
+/**
+ * @typedef {object} Bundle
+ * @property {number} seq
+ * @property {Tokens} tokens
+ * @property {boolean} rejoin the tokens before it ran out
+ */
+
+/** @typedef {{ok: true} | {ok: false, service: Service, code: string, message: string}} Verdict */
+
+/** @template {Bundle} B */
+export class Delivery {
+  #apply;
+  #answer;
+  #busy = false;
+  /** @type {B | null} */
+  #next = null;
+  /** @type {{bundle: B, verdict: Verdict} | null} */
+  #last = null;
+  /** The newest that was offered. @type {B | null} */
+  newest = null;
+
+  /**
+   * @param {(service: Service, token: string, rejoin: boolean) => Promise<unknown>} apply
+   * @param {(bundle: B, verdict: Verdict) => void} answer
+   */
+  constructor(apply, answer) {
+    this.#apply = apply;
+    this.#answer = answer;
+  }
+
+  /**
+   * Takes a bundle that arrived, perhaps again, perhaps too late.
+   * @param {B} bundle
+   * @returns {boolean} whether it is new
+   */
+  offer(bundle) {
+    const newest = this.newest?.seq ?? 0;
+    if (bundle.seq > newest) {
+      this.newest = this.#next = bundle;
+      void this.#run();
+      return true;
+    }
+    // The same one once more: its answer was lost, or is still to come.
+    if (bundle.seq === newest && this.#last?.bundle.seq === newest) this.#answer(this.#last.bundle, this.#last.verdict);
+    return false;
+  }
+
+  /** Hands over the newest bundle again, if no newer one is on its way. */
+  repeat() {
+    this.#next ??= this.newest;
+    void this.#run();
+  }
+
+  /** Forgets all, since another session counts its bundles from 1. */
+  reset() {
+    this.newest = this.#next = this.#last = null;
+  }
+
+  async #run() {
+    if (this.#busy) return;
+    this.#busy = true;
+    while (this.#next) {
+      const bundle = this.#next;
+      this.#next = null;
+      const verdict = await this.#hand(bundle);
+      if (!this.newest || bundle.seq > this.newest.seq) continue; // of a session that is no more
+      this.#last = { bundle, verdict };
+      this.#answer(bundle, verdict);
+    }
+    this.#busy = false;
+  }
+
+  /**
+   * @param {B} bundle
+   * @returns {Promise<Verdict>}
+   */
+  async #hand({ tokens, rejoin }) {
+    /** @type {Verdict} */
+    let verdict = { ok: true };
+    const services = /** @type {Service[]} */ (Object.keys(tokens));
+    await Promise.all(services.map(async (service) => {
+      try {
+        await this.#apply(service, /** @type {any} */ (tokens[service]).token, rejoin);
+      } catch (error) {
+        verdict = { ok: false, service, ...refusal(error) };
+      }
+    }));
+    return verdict;
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Named events. A listener that throws stops neither the others nor the library.
+ * @template {object} Events
+ */
+export class Emitter {
+  /** @type {Map<keyof Events, Set<(detail: any) => void>>} */
+  #listeners = new Map();
+
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {(detail: Events[E]) => void} listener
+   * @returns {() => void} takes the listener away again
+   */
+  on(event, listener) {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {Events[E]} detail
+   */
+  emit(event, detail) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        listener(detail);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error; // for the page's own reporting of errors
+        });
+      }
+    }
+  }
+}

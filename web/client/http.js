@@ -1,0 +1,41 @@
+// The way out for a client whose WebSocket is blocked: a renewal is one request.
+
+/** @import { Platform } from "./platform.js" */
+/** @import { Push } from "./protocol.js" */
+/** @import { Value } from "./ticket.js" */
+
+/**
+ * The service's answer: tokens, or that there are none any more, or that it can't
+ * say now; retryInMs is 0 where it did not say when to come back.
+ * @typedef {{push: Push} | {over: {status: number, reason: string, message: string, accessEndsAt: number}} | {retryInMs: number}} Answer
+ */
+
+/**
+ * Asks for fresh tokens. Rejects if there was no answer.
+ * @param {Platform} platform
+ * @param {string} url of the sessions
+ * @param {Value} ticket
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export async function renewByHttp(platform, url, { session, key, seq, expiresAt }, signal) {
+  const response = await platform.fetch(`${url}/${encodeURIComponent(session)}/renew`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ seq, expiresAt }),
+    signal,
+  });
+  if (response.status === 200) return { push: await response.json() };
+  if (response.status === 429 || response.status >= 500) {
+    return { retryInMs: Number(response.headers.get("retry-after")) * 1000 || 0 };
+  }
+  const problem = await response.json().catch(() => ({}));
+  return {
+    over: {
+      status: response.status,
+      reason: String(problem.reason ?? problem.code ?? `status ${response.status}`),
+      message: String(problem.error ?? ""),
+      accessEndsAt: Number(problem.accessEndsAt) || 0,
+    },
+  };
+}

@@ -1,0 +1,11 @@
+export { EndedError, Refresher } from "./refresher.js";
+
+/** @typedef {import("./refresher.js").Options} Options */
+/** @typedef {import("./refresher.js").Events} Events */
+/** @typedef {import("./refresher.js").State} State */
+/** @typedef {import("./binding.js").Sdk} Sdk */
+/** @typedef {import("./binding.js").RtcClient} RtcClient */
+/** @typedef {import("./binding.js").RtmClient} RtmClient */
+/** @typedef {import("./platform.js").Platform} Platform */
+/** @typedef {import("./protocol.js").Identity} Identity */
+/** @typedef {import("./protocol.js").Service} Service */

@@ -1,0 +1,76 @@
+// A network between a client and the service, which can be broken.
+
+import { connect, createServer } from "node:net";
+
+/**
+ * Forwards TCP connections to a service.
+ *
+ * - "up" forwards;
+ * - "down" resets what there is and refuses what comes;
+ * - "silent" swallows every byte and keeps connections open, as a network does
+ *   whose far end is gone;
+ * - "no-upgrade" answers WebSocket handshakes with 403, as some proxies do, and
+ *   lets HTTP through.
+ */
+export class Network {
+  address = "";
+  #state = "up";
+  #server;
+  #pairs = new Set();
+
+  /** @param {() => string} to the address of the service, asked for each connection */
+  constructor(to) {
+    this.#server = createServer((client) => this.#accept(client, to()));
+  }
+
+  get url() {
+    return `http://${this.address}`;
+  }
+
+  async open() {
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    this.address = `127.0.0.1:${this.#server.address().port}`;
+    return this;
+  }
+
+  /** @param {"up" | "down" | "silent" | "no-upgrade"} state */
+  set(state) {
+    const silent = this.#state === "silent";
+    this.#state = state;
+    // What was swallowed cannot be given back, so those connections end.
+    if (state === "down" || state === "no-upgrade" || silent) this.cut();
+  }
+
+  /** Resets every connection. */
+  cut() {
+    for (const pair of this.#pairs) pair.forEach((socket) => socket.resetAndDestroy());
+  }
+
+  close() {
+    this.cut();
+    return new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #accept(client, to) {
+    client.on("error", () => {}); // a reset is what this is for
+    if (this.#state === "down") return client.resetAndDestroy();
+    const [host, port] = to.split(":");
+    const service = connect(Number(port), host);
+    service.on("error", () => client.resetAndDestroy());
+    const pair = [client, service];
+    this.#pairs.add(pair);
+    client.on("close", () => {
+      this.#pairs.delete(pair);
+      service.destroy();
+    });
+    service.on("close", () => this.#state !== "silent" && client.destroy());
+    client.on("data", (data) => {
+      if (this.#state === "silent") return;
+      if (this.#state === "no-upgrade" && /^upgrade: websocket/im.test(data.toString("latin1"))) {
+        return client.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      }
+      service.write(data);
+    });
+    service.on("data", (data) => this.#state !== "silent" && client.write(data));
+  }
+}

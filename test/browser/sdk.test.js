@@ -1,0 +1,158 @@
+// The library in Chromium, bound to the real objects of Agora's Web SDKs, against
+// the real service. Agora's edge cannot be reached here, so the SDKs never join:
+// what they say then is what is tested. Calls that go on are in demo.test.js.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { after, before, describe, test } from "node:test";
+
+import { open } from "./chromium.js";
+import { Service } from "./service.js";
+
+const files = {
+  "/agora-rtc.js": new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url),
+  "/agora-rtm.js": new URL("node_modules/agora-rtm/agora-rtm.js", import.meta.url),
+};
+const site = createServer(async (request, response) => {
+  const path = new URL(request.url ?? "", "http://x").pathname;
+  if (path === "/") {
+    response.setHeader("content-type", "text/html");
+    return response.end("<!doctype html><title>An app</title><link rel=icon href=data:,>");
+  }
+  response.setHeader("content-type", "text/javascript");
+  response.end(await readFile(files[path] ?? new URL(`../../web${path}`, import.meta.url)));
+});
+
+/** @type {Service} */
+let service;
+before(async () => {
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+  service = new Service("serve", ["--min-ttl=3s", `--allowed-origins=${origin()}`]);
+  await service.start();
+});
+after(async () => {
+  await service.stop();
+  site.close();
+});
+
+const origin = () => `http://127.0.0.1:${site.address().port}`;
+
+/** Opens the app, with what it needs to make a call. */
+async function app(t, uid) {
+  const opened = await open(t);
+  // The SDKs send statistics to their maker, who takes them.
+  await opened.context.route(/\.(agora\.io|sd-rtn\.com)\//, (route) => route.fulfill({ status: 200, body: "" }));
+  await opened.page.goto(origin());
+  const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana");
+  return { ...opened, options: { url: service.url, credential, ttl: 6, rtc: { channel: "daily", uid, role: "publisher" }, rtm: { userId: "ana" } } };
+}
+
+describe("the library in Chromium", { concurrency: true }, () => {
+  test("the real RTC client refuses a renewal before it has joined, and the service hears why", async (t) => {
+    const { page, options, complaints } = await app(t, 1);
+    await page.addScriptTag({ url: "/agora-rtc.js" });
+    const { token, refused, session } = await page.evaluate(async ({ rtm: _, ...options }) => {
+      const { Refresher } = await import("/client/index.js");
+      AgoraRTC.setLogLevel(4);
+      const client = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });
+      const refresher = new Refresher(options);
+      refresher.bindRtc(client);
+      const token = await refresher.token("rtc"); // the app is about to join
+      const refused = await new Promise((resolve) => refresher.on("refused", resolve));
+      const { session } = refresher;
+      await new Promise((resolve) => refresher.on("tokens", resolve)); // made in place of the refused ones
+      refresher.leave();
+      return { token, refused, session };
+    }, options);
+    assert.match(token, /^007/);
+    assert.equal(refused.service, "rtc");
+    assert.equal(refused.code, "INVALID_OPERATION");
+    const heard = service.log.find((line) => line.session === session && line.sdk_code);
+    assert.equal(heard?.sdk_code, "INVALID_OPERATION");
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a client that has not taken a token yet is left alone, and the session stays fresh", async (t) => {
+    const { page, options, complaints } = await app(t, 2);
+    await page.addScriptTag({ url: "/agora-rtc.js" });
+    const seen = await page.evaluate(async ({ rtm: _, ...options }) => {
+      const { Refresher } = await import("/client/index.js");
+      AgoraRTC.setLogLevel(4);
+      const refresher = new Refresher(options);
+      refresher.bindRtc(AgoraRTC.createClient({ mode: "rtc", codec: "vp8" }));
+      const seen = [];
+      refresher.on("refused", (refused) => seen.push(refused));
+      await new Promise((resolve) => refresher.on("renewed", (renewed) => {
+        seen.push(renewed.seq);
+        if (renewed.seq === 3) resolve();
+      }));
+      refresher.leave();
+      return seen;
+    }, options);
+    assert.deepEqual(seen, [1, 2, 3]);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("the real RTM client is bound, and its refusal is heard", async (t) => {
+    const { page, options, complaints } = await app(t, 3);
+    await page.addScriptTag({ url: "/agora-rtm.js" });
+    const refused = await page.evaluate(async ({ rtc: _, ...options }) => {
+      const { Refresher } = await import("/client/index.js");
+      const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
+      const refresher = new Refresher(options);
+      refresher.bindRtm(rtm);
+      await refresher.token("rtm");
+      const refused = await new Promise((resolve) => refresher.on("refused", resolve));
+      refresher.leave();
+      return refused;
+    }, options);
+    assert.equal(refused.service, "rtm");
+    assert.notEqual(refused.code, "UNKNOWN");
+    assert.notEqual(refused.code, "TIMEOUT");
+    assert.deepEqual(complaints, []);
+    t.diagnostic(`RTM says ${refused.code}: ${refused.message}`);
+  });
+
+  test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {
+    const { page, options, complaints } = await app(t, 4);
+    const visit = (storage) => page.evaluate(async ({ options, storage }) => {
+      const { Refresher } = await import("/client/index.js");
+      const refresher = new Refresher({ ...options, ...storage });
+      const { cause } = await new Promise((resolve) => refresher.on("renewed", resolve));
+      return { session: refresher.session, cause };
+    }, { options, storage });
+    const first = await visit();
+    assert.equal(first.cause, "join");
+    await page.reload();
+    assert.deepEqual(await visit(), { session: first.session, cause: "resume" });
+    await page.reload();
+    assert.equal((await visit({ storage: null })).cause, "join");
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a browser that comes online connects at once, without its backoff", async (t) => {
+    const { page, context, options } = await app(t, 5);
+    await page.evaluate(async (options) => {
+      const { Refresher } = await import("/client/index.js");
+      // The longest backoff, so that only the event can be the cause.
+      window.refresher = new Refresher({ ...options, ttl: 60, platform: { random: () => 1 } });
+      window.count = { lost: 0 };
+      refresher.on("lost", () => window.count.lost++);
+      await new Promise((resolve) => refresher.on("renewed", resolve));
+    }, options);
+    await context.setOffline(true);
+    // The last of these losses asks for a wait of 8 s.
+    await page.evaluate(() => new Promise((resolve) => {
+      refresher.on("lost", ({ retryInMs }) => retryInMs >= 8000 && resolve());
+      refresher.wake();
+    }));
+    const back = page.evaluate(() => new Promise((resolve) => {
+      const from = performance.now();
+      refresher.on("state", ({ state }) => state === "live" && resolve(performance.now() - from));
+    }));
+    await context.setOffline(false);
+    const ms = await back;
+    assert.ok(ms < 4000, `${ms} ms`);
+  });
+});

@@ -1,0 +1,138 @@
+// The real service as a process of its own: started, killed and started again.
+
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+
+const root = new URL("../..", import.meta.url).pathname;
+const run = promisify(execFile);
+
+/** @type {Promise<string> | undefined} */
+let built;
+
+/** Builds the command once, and resolves with its path. */
+function binary() {
+  built ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), "refresher-"));
+    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    const path = join(folder, "refresher");
+    await run("go", ["build", "-o", path, "./cmd/refresher"], { cwd: root });
+    return path;
+  })();
+  return built;
+}
+
+/** One node, on ports of its own that it keeps when it is started again. */
+export class Service {
+  /** Where it listens: 127.0.0.1:PORT, after start. */
+  address = "127.0.0.1:0";
+  ops = "127.0.0.1:0";
+  #args;
+  #command;
+  #environment;
+  #child;
+  #log = [];
+
+  /**
+   * @param {"serve" | "demo"} command
+   * @param {string[]} [args]
+   */
+  constructor(command, args = []) {
+    this.#command = command;
+    this.#args = args;
+    // Nothing of this machine's settings, and the same secrets after a restart.
+    this.#environment = {
+      PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: tmpdir(),
+      REFRESHER_LOG_FORMAT: "json",
+      REFRESHER_JWT_SECRET: randomBytes(32).toString("hex"),
+      ...(command === "serve" && {
+        AGORA_APP_ID: randomBytes(16).toString("hex"),
+        AGORA_APP_CERTIFICATE: randomBytes(16).toString("hex"),
+      }),
+    };
+  }
+
+  get url() {
+    return `http://${this.address}`;
+  }
+
+  /** Adds to the environment; for a demo that is to keep its certificate over a restart. */
+  set(environment) {
+    Object.assign(this.#environment, environment);
+    return this;
+  }
+
+  /** Starts it, and resolves when it takes calls. */
+  async start() {
+    const path = await binary();
+    const child = spawn(path, [this.#command, "--listen", this.address, "--ops-listen", this.ops, ...this.#args], {
+      cwd: tmpdir(), env: this.#environment, stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.#child = child;
+    child.stdout.resume();
+    const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(`exit ${code ?? signal}`)));
+    child.ended = ended;
+    const serving = new Promise((resolve) => {
+      createInterface({ input: child.stderr }).on("line", (line) => {
+        this.#log.push(line);
+        if (line.includes('"msg":"serving"')) resolve(JSON.parse(line));
+      });
+    });
+    const first = await Promise.race([serving, ended]);
+    if (typeof first === "string") throw new Error(`the service did not start: ${first}\n${this.#log.join("\n")}`);
+    this.address = first.address;
+    this.ops = first.ops_address;
+    return this;
+  }
+
+  /** Ends it without a word, as a crash would. */
+  kill() {
+    this.#child.kill("SIGKILL");
+    return this.#child.ended;
+  }
+
+  /** Ends it as a deployment would. */
+  stop() {
+    this.#child.kill("SIGTERM");
+    return this.#child.ended;
+  }
+
+  /** What it logged, as objects. */
+  get log() {
+    return this.#log.flatMap((line) => {
+      try {
+        return [JSON.parse(line)];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  /** A credential of this service, by the flags of `refresher token grant`. */
+  async grant(...flags) {
+    const { stdout } = await run(await binary(), ["token", "grant", ...flags], { cwd: tmpdir(), env: this.#environment });
+    return stdout.trim();
+  }
+
+  /** Asks the public port as an operator; resolves with the answer's body. */
+  async ask(method, path, body) {
+    this.operator ??= await this.grant("--subject", "ops", "--admin", "--channels", "*", "--uids", "*");
+    const response = await fetch(this.url + path, {
+      method, body: body && JSON.stringify(body), headers: { authorization: `Bearer ${this.operator}` },
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${answer.error}`);
+    return answer;
+  }
+
+  /** The value of a metric, by its name and labels as they stand in /metrics; 0 if it is not there. */
+  async metric(name) {
+    const text = await (await fetch(`http://${this.ops}/metrics`)).text();
+    const line = text.split("\n").find((line) => line.startsWith(`${name} `));
+    return line ? Number(line.slice(name.length + 1)) : 0;
+  }
+}

@@ -298,6 +298,14 @@ type problem struct {
 	Status int          `json:"status"`
 }
 
+// gone is a problem with what an ended message says.
+type gone struct {
+	problem
+
+	Reason       session.EndReason `json:"reason"`
+	AccessEndsAt int64             `json:"accessEndsAt"` // Unix seconds, 0: not known
+}
+
 // fail answers err: what is meant for the client as it is, anything else as an
 // internal error whose cause stays in the log.
 func (a *API) fail(w http.ResponseWriter, err error) {
@@ -306,7 +314,9 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	var partly *partialError
 	switch {
 	case errors.As(err, &ended):
-		a.write(w, http.StatusGone, problem{ended.Error(), session.CodeUnknownSession, http.StatusGone})
+		a.write(w, http.StatusGone, gone{
+			problem{ended.Error(), session.CodeUnknownSession, http.StatusGone}, ended.Reason, ended.AccessEndsAt,
+		})
 	case errors.As(err, &refused):
 		status := protocol.StatusForError(refused.Code)
 		if refused.RetryAfter > 0 { // in whole seconds, and not too early

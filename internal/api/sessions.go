@@ -155,9 +155,21 @@ func (a *API) showSession(r *request) (any, error) {
 
 var errNoSession = session.Errorf(session.CodeUnknownSession, "no such session is open; see GET /v1/sessions")
 
-// find is a session of a project.
+// settleTime is longer than a node takes to write a session that was joined, or
+// changed, into the store.
+const settleTime = 250 * time.Millisecond
+
+// find is a session of a project. One that is not there is looked for again: it
+// may have been joined a moment ago.
 func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
 	record, ok, err := a.config.Sessions.Get(ctx, id)
+	if err == nil && !ok {
+		select {
+		case <-time.After(settleTime):
+		case <-ctx.Done():
+		}
+		record, ok, err = a.config.Sessions.Get(ctx, id)
+	}
 	switch {
 	case err != nil:
 		return record, storeAway(err)

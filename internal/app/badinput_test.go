@@ -221,8 +221,10 @@ func TestRenewOverHTTP(t *testing.T) {
 	}
 	s.send(`{"type":"leave"}`)
 	s.expect(protocol.TypeEnded)
-	if response, _ := n.do(http.MethodPost, path, "", "Authorization", "Bearer "+joined.Key); response.StatusCode != http.StatusGone {
-		t.Errorf("after the end: %d", response.StatusCode)
+	response, text = n.do(http.MethodPost, path, "", "Authorization", "Bearer "+joined.Key)
+	end := fmt.Sprintf(`"reason":"left","accessEndsAt":%d}`, joined.Tokens.RTC.ExpiresAt)
+	if response.StatusCode != http.StatusGone || !strings.HasSuffix(text, end) {
+		t.Errorf("after the end: %d %s, want %s", response.StatusCode, text, end)
 	}
 }
 

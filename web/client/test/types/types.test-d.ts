@@ -1,0 +1,33 @@
+// What must compile, and what must not.
+import type { IAgoraRTCClient } from "agora-rtc-sdk-ng";
+import type { RTMClient } from "agora-rtm";
+import { EndedError, Refresher, type Options, type Platform, type RtcClient, type RtmClient } from "refresher-client";
+
+declare const rtc: IAgoraRTCClient;
+declare const rtm: RTMClient;
+const asRtc: RtcClient = rtc;
+const asRtm: RtmClient = rtm;
+
+const refresher = new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", account: "ana" } });
+const token: Promise<string> = refresher.token("rtc");
+refresher.on("renewed", ({ marginMs }) => marginMs.toFixed());
+refresher.on("ended", ({ accessEndsAt }) => new Date(accessEndsAt * 1000));
+refresher.bind("chat", { renew: async (token) => token.length, rejoin: () => {}, joined: () => true }).expired();
+const platform: Partial<Platform> = { WebSocket, random: () => 0.5 };
+const options: Options = { url: "wss://calls.example.com", credential: () => "x", storage: sessionStorage, platform };
+
+declare const error: unknown;
+if (error instanceof EndedError) error.reason.length;
+
+// @ts-expect-error a call has an address
+new Refresher({ rtc: { channel: "daily", uid: 1 } });
+// @ts-expect-error roles are publisher and subscriber
+new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", uid: 1, role: "host" } });
+// @ts-expect-error no such service
+refresher.token("rts");
+// @ts-expect-error no such event
+refresher.on("renew", () => {});
+// @ts-expect-error events carry no tokens
+refresher.on("tokens", ({ tokens }) => tokens);
+// @ts-expect-error an RTM client is not an RTC client
+refresher.bindRtc(rtm);

@@ -26,7 +26,7 @@ type callCommand struct {
 	ChatUser   string `placeholder:"USER" help:"Chat user id. Default: none."`
 	TTL        int64  `placeholder:"SECONDS" help:"Token lifetime to ask for. Default: the service's."`
 	Renewals   int    `placeholder:"N" help:"Leave after so many confirmed renewals. Default: stay until Ctrl-C."`
-	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (test/edge), which admits and drops by the real token."`
+	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (cmd/edge), which admits and drops by the real token."`
 	Mute       bool   `help:"Never confirm a renewal, to see what the service does about it."`
 	Refuse     bool   `help:"Refuse every renewal, as an SDK may."`
 }

@@ -3,55 +3,180 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/signal"
+	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"refresher/internal/app"
+	"refresher/internal/edge"
+	"refresher/web/demo"
 )
 
 type demoCommand struct {
 	Listen   address       `env:"REFRESHER_LISTEN,PORT" default:"127.0.0.1:8080" help:"Address of the public port. Credentials are off, so only a loopback one is taken."`
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"30s" help:"Lifetime of tokens: short, so that renewals are seen."`
+	StandIn  bool          `env:"REFRESHER_STAND_IN" help:"Hold the call at a stand-in for Agora's edge even if there is an --app-id, whose call is at Agora otherwise."`
+	Grace    time.Duration `name:"certificate-grace" env:"REFRESHER_CERTIFICATE_GRACE" default:"15s" help:"How long the stand-in still accepts a certificate that the page had replaced."`
 	settings `embed:""`
 }
 
 // Run serves until a signal.
-func (c *demoCommand) Run() error {
+func (c *demoCommand) Run() (err error) {
 	stop := onSignals()
 	defer stop.release()
+	// Its terminal was closed: nobody looks any more, and files are to be removed.
+	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
+	defer release()
 	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
 		c.Listen = "127.0.0.1" + c.Listen
+	}
+	if c.Grace < time.Second {
+		return errors.New("--certificate-grace: want 1s or more")
 	}
 	if err := c.resolve(); err != nil {
 		return err
 	}
-	if c.AppID == "" && c.AppCertificate == "" {
-		c.AppID, c.AppCertificate = randomID(), randomID()
+	signer := c.makeUp()
+	if signer != nil {
+		if err := signer.open(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, signer.close()) }()
+		c.AppCertificateFile = signer.file()
 	}
 	if err := c.require(); err != nil {
 		return err
 	}
-	config := c.config(c.Listen, c.TokenTTL)
-	config.Auth, config.Page = "none", true
-	config.DrainWindow = min(config.DrainWindow, time.Second)
-	a, err := app.New(config, c.logger())
+	if _, err := app.ParseCertificates(c.AppCertificate); err != nil {
+		return fmt.Errorf("app-certificate: %w", err)
+	}
+	logger := c.logger()
+	page, err := c.page(signer, logger)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stdout, `refresher demo: tokens live %s here, and are renewed before that.
+	defer page.close()
 
-  open       http://%s/
-  or run     refresher call --url ws://%s/v1/ws
+	config := c.config(c.Listen, c.TokenTTL)
+	config.Auth, config.Page = "none", page.demo.Handler
+	config.DrainWindow = min(config.DrainWindow, time.Second)
+	var reloads <-chan os.Signal
+	if signer != nil {
+		config.CertificateChanged, reloads = signer.changed, signer.reloads
+	}
+	a, err := app.New(config, logger)
+	if err != nil {
+		return err
+	}
+	c.greet(a, signer != nil, page.edge != nil)
+	return a.Run(ctx, stop.second, reloads)
+}
+
+// makeUp fills in credentials for this run if there are none, and gives what can
+// replace them then.
+func (c *demoCommand) makeUp() *signer {
+	if c.AppID != "" || c.AppCertificate != "" {
+		return nil
+	}
+	c.AppID, c.AppCertificate = randomID(), randomID()
+	if c.SessionSecret == "" {
+		c.SessionSecret = randomID() // else resume keys would go with their certificate
+	}
+	return newSigner(c.AppCertificate)
+}
+
+// demoPage is the page and what holds its call.
+type demoPage struct {
+	demo *demo.Demo
+	edge *edge.Edge // nil: Agora does
+}
+
+func (p *demoPage) close() {
+	p.demo.Close()
+	if p.edge != nil {
+		p.edge.Close()
+	}
+}
+
+// page makes the page. Without a signer the credentials are real ones.
+func (c *demoCommand) page(signer *signer, logger *slog.Logger) (*demoPage, error) {
+	ttl := max(c.TokenTTL, time.Second) // too short a one is for app to refuse
+	config := demo.Config{
+		AppID: c.AppID, Version: buildVersion(), TTL: ttl, WarnBefore: agoraWarning,
+		Real: signer == nil && !c.StandIn, Logger: logger.With("component", "demo"),
+	}
+	p := &demoPage{}
+	if !config.Real {
+		// With tokens as short as these Agora would warn as soon as it has them.
+		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
+		var err error
+		if p.edge, err = newEdge(c.AppID, c.certificates(), config.WarnBefore); err != nil {
+			return nil, err
+		}
+		config.Edge = p.edge
+	}
+	if signer != nil {
+		config.Certificate, config.Sign, config.Grace = c.AppCertificate, signer.sign, c.Grace
+	}
+	var err error
+	p.demo, err = demo.New(config)
+	return p, err
+}
+
+// agoraWarning is how long before the end of a token Agora's edge warns.
+const agoraWarning = 30 * time.Second
+
+func newEdge(appID string, certificates []string, warnBefore time.Duration) (*edge.Edge, error) {
+	config := edge.Config{AppID: appID, Certificate: certificates[0], WarnBefore: warnBefore}
+	if len(certificates) > 1 {
+		config.SecondaryCertificate = certificates[1]
+	}
+	e, err := edge.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("stand-in: %w", err)
+	}
+	return e, nil
+}
+
+// greet says what there is to see.
+func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
+	tls := ""
+	if c.TLSCertFile != "" {
+		tls = "s"
+	}
+	held := "made up for this run. The page's call is held by a stand-in for Agora's edge, on this machine."
+	switch {
+	case !standIn:
+		held = "of your Agora project. The page's call is held by Agora; --stand-in keeps it on this machine."
+	case !madeUp:
+		held = "of your Agora project. The page's call is held by a stand-in for Agora's edge, on this machine."
+	}
+	fmt.Fprintf(os.Stdout, `refresher demo: tokens live %[1]s here, and are renewed before that.
+
+  open       http%[2]s://%[3]s/
+  or run     refresher call --url ws%[2]s://%[3]s/v1/ws
              (go run ./cmd/refresher call, in a checkout)
-  metrics    http://%s/metrics
-  classic    curl http://%s/rtc/demo/publisher/uid/1/
+  metrics    http://%[4]s/metrics
+  classic    curl http%[2]s://%[3]s/rtc/demo/publisher/uid/1/
 
-App ID %s, made up for this run unless you set one. Stop with Ctrl-C.
+App ID %[5]s, %[6]s
+Stop with Ctrl-C.
 
-`, c.TokenTTL, a.Addr(), a.Addr(), a.OpsAddr(), a.Addr(), c.AppID)
-	return a.Run(stop.first, stop.second, nil)
+`, c.TokenTTL, tls, a.Addr(), a.OpsAddr(), c.AppID, held)
+}
+
+// buildVersion is the version that the Go toolchain built in.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
 }
 
 // randomID has the form of an App ID or certificate.

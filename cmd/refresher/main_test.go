@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"refresher/test/edge"
+	"refresher/internal/edge"
 )
 
 // runEnv makes the test binary the command itself.

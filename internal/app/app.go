@@ -20,7 +20,6 @@ import (
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
 	"refresher/internal/ws"
-	"refresher/web/demo"
 )
 
 // Limits on what an HTTP client may take its time for, and on its headers.
@@ -91,7 +90,7 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := projects.follow(watcher, c.PreviousSessionSecret, logger); err != nil {
+	if err := projects.follow(watcher, c, logger); err != nil {
 		return nil, err
 	}
 	gate, err := newGate(c, logger, registry)
@@ -136,9 +135,10 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics := newMetrics(registry)
 	var page http.Handler
-	if c.Page {
-		page = demo.Handler()
+	if c.Page != nil {
+		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
 		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Policy: c.Policy,
@@ -154,7 +154,7 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 		health: &health{degraded: sched.Degraded, informed: book.Loaded},
 	}
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
-	a.ops = newServer(newOps(registry, a.health), opsWriteTimeout, logger.With("component", "ops"))
+	a.ops = newServer(newOps(metrics, a.health), opsWriteTimeout, logger.With("component", "ops"))
 	if c.TLSCertFile != "" {
 		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
 			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)

@@ -9,8 +9,8 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/auth"
+	"refresher/internal/edge"
 	"refresher/internal/session"
-	"refresher/test/edge"
 )
 
 // changed is the answer to a change of a session.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -61,8 +62,15 @@ type Config struct {
 	// TLSCertFile and TLSKeyFile serve the public port by TLS; empty: in the
 	// clear, as behind a proxy.
 	TLSCertFile, TLSKeyFile string
-	// Page turns the demo page on.
-	Page bool
+	// Page, when set, is called once and makes what serves every path of the
+	// public port that is not an endpoint; metrics serves the text of the
+	// operations port's /metrics. It is behind the same checks of Host and Origin
+	// as the endpoints. What it hijacks it has to end itself. Nil: no page.
+	Page func(metrics http.Handler) http.Handler
+	// CertificateChanged, when set, is told the fingerprint of the certificate
+	// that signs a project's tokens from now on, each time that another one took
+	// over. It is called while files are read, and must not block.
+	CertificateChanged func(appID, fingerprint string)
 }
 
 // check refuses settings that are wrong together or on their own. What a part

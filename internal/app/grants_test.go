@@ -16,8 +16,8 @@ import (
 	"pgregory.net/rapid"
 
 	"refresher/internal/agora"
+	"refresher/internal/edge"
 	"refresher/internal/protocol"
-	"refresher/test/edge"
 )
 
 // wish is what a caller asks for.

@@ -30,10 +30,15 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
+// newMetrics serves what a registry holds.
+func newMetrics(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+}
+
 // newOps is the handler of the operations port.
-func newOps(r *prometheus.Registry, h *health) http.Handler {
+func newOps(metrics http.Handler, h *health) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}))
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		say(w, http.StatusOK, "ok")
 	})

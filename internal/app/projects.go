@@ -196,17 +196,20 @@ func (p *projects) inspect(app, token, channel, user string) any {
 }
 
 // follow has the projects' certificate files read again when they change.
-func (p *projects) follow(w *files.Watcher, previousSecret string, logger *slog.Logger) error {
+func (p *projects) follow(w *files.Watcher, c Config, logger *slog.Logger) error {
 	for app, one := range p.byID {
 		if one.CertificateFile == "" {
 			continue
 		}
 		err := w.Follow(func(contents [][]byte) error {
-			changed, err := p.reload(app, string(contents[0]), previousSecret)
+			changed, err := p.reload(app, string(contents[0]), c.PreviousSessionSecret)
 			if changed {
 				name, _ := p.certificate(app)
 				logger.Info("tokens are signed with another certificate from now on; POST /v1/rotations renews those of live calls",
 					"app_id", app, "fingerprint", name)
+				if c.CertificateChanged != nil {
+					c.CertificateChanged(app, name)
+				}
 			}
 			return err
 		}, one.CertificateFile)

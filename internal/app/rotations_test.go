@@ -17,8 +17,8 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/client"
+	"refresher/internal/edge"
 	"refresher/internal/protocol"
-	"refresher/test/edge"
 )
 
 // nextCertificate is the one that testCertificate is replaced by.

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"refresher/internal/client"
+	"refresher/internal/edge"
 	"refresher/internal/protocol"
-	"refresher/test/edge"
 )
 
 // calls are held at the judge with the tokens that the fleet gives them, as an

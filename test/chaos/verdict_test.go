@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"time"
 
-	"refresher/test/edge"
+	"refresher/internal/edge"
 )
 
 // verdict ends the calls, and demands of the judge's record and of the calls'

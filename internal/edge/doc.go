@@ -1,7 +1,11 @@
-// Package edge is the judge of the end-to-end tests: a stand-in for Agora's
-// edge, the media servers that admit calls by token and end them when the token
-// runs out. Tests put calls on it, let the service keep them in tokens, and then
-// ask one figure of it: how many call-seconds were lost.
+// Package edge is a stand-in for Agora's edge, the media servers that admit calls
+// by token and end them when the token runs out. It is two things:
+//
+//   - The judge of the end-to-end tests. They put calls on it, let the service
+//     keep them in tokens, and then ask one figure of it: how many call-seconds
+//     were lost.
+//   - What holds the call of the demo page, so that `refresher demo` shows a call
+//     that lives and dies by its real tokens, with no Agora project and no network.
 //
 // # What it knows and must not
 //
@@ -9,7 +13,8 @@
 // nothing else. It shares no code with the product and none with Agora's
 // builders: it imports the standard library alone, and a test holds it to that.
 // A judge that parsed tokens with the parser of the accused would agree with
-// every mistake in it. For the same reason nothing outside tests may import it.
+// every mistake in it. For the same reason the service does not know it: tests,
+// web/demo and the commands may import it, and no other package.
 //
 // Where Agora's behaviour is not documented it is the stricter of what is
 // plausible, so that a product which passes here need not rely on leniency.
@@ -51,6 +56,16 @@
 // To publish means to hold all of the privileges audio, video and data (2 to 4)
 // unexpired, as a publisher's token does.
 //
+// # Certificates
+//
+// Two may be valid at once, and [Edge.SetCertificates] replaces them while calls
+// go on, as an operator does in Agora's console. Tokens of one that is gone are
+// void at once: they admit nobody and renew nothing, and are refused as invalid
+// (110). Who is in a call by such a token stays in it up to the token's end, since
+// a token is looked at only when it is handed in. A renewal with one that is signed
+// with a valid certificate keeps the call; without it the call is dropped, and the
+// old tokens don't bring it back.
+//
 // # What counts
 //
 // A call is one user in one channel (RTC) or one user's login (RTM, Chat), over
@@ -81,11 +96,11 @@
 //
 // # Line protocol
 //
-// Over TCP, one JSON object a line, 8 KiB at most with its newline. A connection
-// stands for one client and holds up to three legs: rtc, rtm, chat. Requests are
-// carried out in order, and each is answered by one line with its id (1 or
-// more). Events come in between; none caused by a token precedes the answer that
-// accepted it.
+// Over TCP, one JSON object a line, 8 KiB at most with its newline; the demo's
+// WebSocket has each line in a text frame. A connection stands for one client and
+// holds up to three legs: rtc, rtm, chat. Requests are carried out in order, and
+// each is answered by one line with its id (1 or more). Events come in between;
+// none caused by a token precedes the answer that accepted it.
 //
 //	→ {"op":"join","leg":…,"channel":…,"user":…,"token":…,"id":…}   channel for rtc only
 //	→ {"op":"renew","leg":…,"token":…,"id":…}

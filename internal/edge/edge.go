@@ -63,8 +63,9 @@ func New(config Config) (*Edge, error) {
 }
 
 // SetCertificates replaces the certificates, as their rotation in Agora's
-// console does. Calls in progress go on, but from now on only tokens signed with
-// one of these join or renew. An empty secondary means that there is none.
+// console does. Calls in progress go on to the end of their tokens, but from now on
+// only tokens signed with one of these join or renew. An empty secondary means that
+// there is none.
 func (e *Edge) SetCertificates(primary, secondary string) error {
 	certificates := []string{primary}
 	if secondary != "" {

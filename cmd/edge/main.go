@@ -1,4 +1,4 @@
-// Command edge runs the judge on its own: it listens for the line protocol of
+// Command edge runs the stand-in for Agora's edge on its own: it listens for the line protocol of
 // package edge, prints one line per event (first the address it listens on),
 // and on SIGINT or SIGTERM prints the record as one line of JSON, the last, and
 // exits 0. It exits 2 on wrong flags and 1 if it cannot listen or write.
@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"refresher/test/edge"
+	"refresher/internal/edge"
 )
 
 func main() {

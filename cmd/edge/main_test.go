@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"refresher/test/edge"
+	"refresher/internal/edge"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

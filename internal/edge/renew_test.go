@@ -228,15 +228,71 @@ func TestSetCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEdge(t)
 		defer e.Close()
-		call := mustJoin(t, e, inRoom("7", rtc("7", time.Minute)))
-		if err := e.SetCertificates(secondCert, ""); err != nil {
-			t.Fatal(err)
+		signed := func(cert, user string, life time.Duration) mint {
+			m := rtc(user, life)
+			m.cert = cert
+			return m
 		}
-		if err := call.Renew(rtc("7", time.Hour).token()); codeOf(t, err) != CodeInvalidToken || !call.InCall() {
-			t.Errorf("signed with the old certificate: %v", err)
+		// use replaces the certificates, and says what is made of each one's tokens.
+		use := func(primary, secondary string, want map[string]int) {
+			t.Helper()
+			if err := e.SetCertificates(primary, secondary); err != nil {
+				t.Fatal(err)
+			}
+			for cert, code := range want {
+				got := 0
+				if call, err := e.Join(inRoom("9", signed(cert, "9", time.Minute))); err != nil {
+					got = codeOf(t, err)
+				} else if err := call.Leave(); err != nil {
+					t.Error(err)
+				}
+				if got != code {
+					t.Errorf("a join with a token of %.4s…: code %d, want %d", cert, got, code)
+				}
+			}
 		}
-		signed := rtc("7", time.Hour)
-		signed.cert = secondCert
-		mustRenew(t, call, signed)
+		kept := mustJoin(t, e, inRoom("7", rtc("7", time.Minute)))
+		lost := mustJoin(t, e, inRoom("8", rtc("8", time.Minute)))
+		events := listen(lost, time.Now())
+
+		// The new one is enabled, the old one made secondary: both are good.
+		use(secondCert, testCert, map[string]int{secondCert: 0, testCert: 0})
+		mustRenew(t, kept, signed(testCert, "7", 40*time.Second))
+
+		// The old one is deleted: its tokens are void, and calls that they opened go on.
+		use(secondCert, "", map[string]int{secondCert: 0, testCert: CodeInvalidToken})
+		for _, call := range []*Call{kept, lost} {
+			if err := call.Renew(rtc("7", time.Hour).token()); codeOf(t, err) != CodeInvalidToken || !call.InCall() {
+				t.Errorf("signed with the old certificate: %v, in call: %v", err, call.InCall())
+			}
+		}
+		mustRenew(t, kept, signed(secondCert, "7", time.Hour))
+
+		// Without a renewal that is the end of a call, and the old tokens don't help.
+		pass(time.Minute)
+		want := []timed{{30 * time.Second, WillExpire}, {time.Minute, DidExpire}}
+		if diff := cmp.Diff(want, events()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if _, err := e.Join(inRoom("8", rtc("8", time.Hour))); codeOf(t, err) != CodeInvalidToken {
+			t.Errorf("back with a token of the old certificate: %v", err)
+		}
+		mustJoin(t, e, inRoom("8", signed(secondCert, "8", time.Minute)))
+		if !kept.InCall() {
+			t.Error("a call that was renewed under the new certificate was lost")
+		}
+	})
+}
+
+func TestWrongCertificatesChangeNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEdge(t)
+		defer e.Close()
+		for _, wrong := range [][2]string{{"", ""}, {"", secondCert}, {"short", ""}, {secondCert, "short"}, {testCert + "0", ""}} {
+			if err := e.SetCertificates(wrong[0], wrong[1]); err == nil {
+				t.Errorf("%q were taken", wrong)
+			}
+		}
+		mustJoin(t, e, inRoom("7", rtc("7", time.Minute)))
 	})
 }

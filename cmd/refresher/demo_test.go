@@ -1,0 +1,426 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/agora"
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// demoService is a running `refresher demo`.
+type demoService struct {
+	*service
+	temp string // its folder for temporary files
+}
+
+func startDemo(t *testing.T, env []string, args ...string) *demoService {
+	t.Helper()
+	d := &demoService{temp: t.TempDir()}
+	args = append([]string{"demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, args...)
+	d.service = serve(t, command(t, append([]string{"TMPDIR=" + d.temp}, env...), args...))
+	return d
+}
+
+// answer is what a request was answered with.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// do sends a request, as a page of the demo's own origin would unless header says
+// otherwise.
+func (d *demoService) do(method, path, body string, header ...string) answer {
+	d.t.Helper()
+	r, err := http.NewRequestWithContext(d.t.Context(), method, "http://"+d.addr+path, strings.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	r.Close = true
+	r.Header.Set("Origin", "http://"+d.addr)
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(text)}
+}
+
+// decode reads an answer that must be a success.
+func decode[T any](t *testing.T, a answer) (value T) {
+	t.Helper()
+	if a.status != http.StatusOK {
+		t.Fatalf("%d: %s", a.status, a.text)
+	}
+	if err := json.Unmarshal([]byte(a.text), &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// rtcToken is one of the service's own.
+func (d *demoService) rtcToken(user string) string {
+	d.t.Helper()
+	return decode[map[string]string](d.t, d.do(http.MethodGet, "/rtc/room/publisher/uid/"+user+"/", ""))["rtcToken"]
+}
+
+// certificates are those that the demo has made up, the one that signs first.
+func (d *demoService) certificates() []string {
+	d.t.Helper()
+	files, err := filepath.Glob(filepath.Join(d.temp, "*", "*"))
+	if err != nil || len(files) != 1 {
+		d.t.Fatalf("temporary files %v, %v", files, err)
+	}
+	for path, want := range map[string]os.FileMode{files[0]: 0o600, filepath.Dir(files[0]): 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			d.t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.Fields(string(text))
+}
+
+// edgeLeg is a client at the demo's edge.
+type edgeLeg struct {
+	t      *testing.T
+	socket *websocket.Conn
+	lastID int64
+}
+
+func (d *demoService) edge() *edgeLeg {
+	d.t.Helper()
+	socket, _, err := websocket.Dial(d.t.Context(), "ws://"+d.addr+"/demo/edge", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Origin": {"http://" + d.addr}},
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = socket.CloseNow() })
+	return &edgeLeg{t: d.t, socket: socket}
+}
+
+// ask sends a line, and gives the code of the answer: 0 is yes.
+func (e *edgeLeg) ask(op, user, token string) int {
+	e.lastID++
+	line := edgeLine{Op: op, Leg: "rtc", User: user, Token: token, ID: e.lastID}
+	if op == "join" {
+		line.Channel = "room"
+	}
+	text, err := json.Marshal(line)
+	if err == nil {
+		err = e.socket.Write(e.t.Context(), websocket.MessageText, text)
+	}
+	for err == nil {
+		_, text, err = e.socket.Read(e.t.Context())
+		var answer edgeLine
+		if err == nil {
+			err = json.Unmarshal(text, &answer)
+		}
+		if err == nil && answer.ID == e.lastID {
+			return answer.Code
+		}
+	}
+	e.t.Errorf("%s at the edge: %v", op, err)
+	return -1
+}
+
+// signedWith reports which of some certificates has signed a token of room's user.
+func signedWith(t *testing.T, text, user string, certificates []string) int {
+	t.Helper()
+	token, err := agora.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, certificate := range certificates {
+		if token.Verify(certificate, agora.Holder{Channel: "room", User: user}) == nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestDemo is the demo with nothing set: the page, a session whose call the edge
+// holds, and the certificate replaced under it.
+func TestDemo(t *testing.T) {
+	d := startDemo(t, nil, "--certificate-grace=2s")
+	old := d.certificates()[0]
+
+	page := d.do(http.MethodGet, "/", "")
+	if page.status != http.StatusOK || !strings.Contains(page.text, "<html") || !strings.Contains(page.header.Get("Content-Security-Policy"), "connect-src 'self';") {
+		t.Fatalf("%d %v", page.status, page.header)
+	}
+	config := d.do(http.MethodGet, "/demo/config.json", "")
+	about := decode[map[string]any](t, config)
+	appID, _ := about["appId"].(string)
+	version, _ := about["version"].(string)
+	want := map[string]any{"appId": appID, "real": false, "canRoll": true, "ttl": 30.0, "warnBefore": 6.0, "version": version}
+	if diff := cmp.Diff(want, about); diff != "" || agora.CheckCertificate(appID) != nil || version == "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if metrics := d.do(http.MethodGet, "/demo/metrics", ""); !strings.Contains(metrics.text, "\nrefresher_sessions{") {
+		t.Errorf("metrics: %s", metrics.text)
+	}
+
+	// A call by a classic token, as of an app that nobody renews, and a forged one.
+	first := d.rtcToken("8")
+	forger, err := agora.NewMinter(appID, strings.Repeat("0", 32), agora.V007)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := forger.MintRTC(session.RTC{Channel: "room", UID: 9}, time.Now().Unix(), time.Now().Unix()+30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	classic := d.edge()
+	if code := d.edge().ask("join", "9", forged); code != 110 {
+		t.Errorf("a forged token: %d", code)
+	}
+	if code := classic.ask("join", "8", first); code != 0 {
+		t.Errorf("a classic token: %d", code)
+	}
+
+	// A session, whose tokens go to the edge as they come.
+	pushes := make(chan client.Bundle, 10)
+	keep, leave := context.WithCancel(t.Context())
+	held := d.edge()
+	kept := client.New(client.Config{
+		URL:  "ws://" + d.addr + "/v1/ws",
+		Join: protocol.ClientMessage{RTC: &protocol.RTC{Channel: "room", UID: new(uint32(7)), Role: session.Publisher}},
+		Apply: func(_ context.Context, b client.Bundle) error {
+			op, user := "renew", ""
+			if b.First {
+				op, user = "join", "7"
+			}
+			if code := held.ask(op, user, b.Tokens.RTC.Token); code != 0 {
+				return fmt.Errorf("the edge said %d", code)
+			}
+			pushes <- b
+			return nil
+		},
+	})
+	done := make(chan error, 1)
+	go func() { done <- kept.Run(keep) }()
+	if b := <-pushes; !b.First || signedWith(t, b.Tokens.RTC.Token, "7", []string{old}) != 0 {
+		t.Errorf("joined: %+v", b.Cause)
+	}
+
+	// The certificate is replaced: the service signs with the new one at once.
+	type rolled struct {
+		Certificate  string
+		OldRefusedAt int64
+	}
+	replaced := d.do(http.MethodPost, "/demo/certificate", "")
+	roll := decode[rolled](t, replaced)
+	now := d.certificates()
+	if len(now) != 2 || now[1] != old || signedWith(t, d.rtcToken("8"), "8", now) != 0 {
+		t.Fatalf("%d certificates", len(now))
+	}
+	if again := d.do(http.MethodPost, "/demo/certificate", ""); again.status != http.StatusConflict || again.header.Get("Retry-After") == "" {
+		t.Errorf("again: %d %s", again.status, again.text)
+	}
+	type rotation struct {
+		ID, Certificate string
+		Sessions        int
+	}
+	ordered := d.do(http.MethodPost, "/v1/rotations", `{"over": 0}`)
+	if given := decode[rotation](t, ordered); given.Certificate != roll.Certificate || given.Sessions != 1 {
+		t.Errorf("a rotation to %s of %d sessions; the demo said %s", given.Certificate, given.Sessions, roll.Certificate)
+	}
+	if b := <-pushes; b.Cause != string(session.CauseCertificate) || signedWith(t, b.Tokens.RTC.Token, "7", now) != 0 {
+		t.Errorf("pushed for %q", b.Cause)
+	}
+
+	// When the old one is refused the session has no need of it, and the other call
+	// could go on with a new token only.
+	d.find(`the old certificate is refused`)
+	if ahead := time.Until(time.Unix(roll.OldRefusedAt, 0)); ahead > 0 {
+		t.Errorf("refused %s before it was said to be", ahead)
+	}
+	if code := classic.ask("renew", "", first); code != 110 {
+		t.Errorf("the old token: %d", code)
+	}
+	if code := d.edge().ask("join", "8", first); code != 110 {
+		t.Errorf("the old token in a join: %d", code)
+	}
+	if code := classic.ask("renew", "", d.rtcToken("8")); code != 0 {
+		t.Errorf("a new token: %d", code)
+	}
+
+	// All connections are still open.
+	log := d.end(os.Interrupt)
+	leave()
+	<-done
+	for _, certificate := range now {
+		for name, said := range map[string]string{"log": log, "page": page.text, "config": config.text, "answer": replaced.text} {
+			if strings.Contains(said, certificate) {
+				t.Errorf("a certificate is in the %s", name)
+			}
+		}
+	}
+}
+
+// end stops the demo, which must be quick and leave nothing behind.
+func (d *demoService) end(signal os.Signal) (log string) {
+	d.t.Helper()
+	began := time.Now()
+	log = d.stop(signal)
+	if took := time.Since(began); took > 8*time.Second {
+		d.t.Errorf("took %s to stop", took)
+	}
+	if left, err := os.ReadDir(d.temp); err != nil || len(left) != 0 {
+		d.t.Errorf("left behind: %v, %v", left, err)
+	}
+	if !strings.Contains(log, `"stopped"`) {
+		d.t.Errorf("the log ends with %s", log)
+	}
+	return log
+}
+
+func TestDemoEndsWithItsTerminal(t *testing.T) {
+	d := startDemo(t, nil)
+	d.edge()
+	d.end(syscall.SIGHUP)
+}
+
+func TestDemoWithAnAgoraProject(t *testing.T) {
+	for _, standIn := range []bool{false, true} {
+		var args []string
+		if standIn {
+			args = []string{"--stand-in"}
+		}
+		d := startDemo(t, credentialsEnv, args...)
+		about := decode[map[string]any](t, d.do(http.MethodGet, "/demo/config.json", ""))
+		if about["appId"] != appID || about["real"] != !standIn || about["canRoll"] != false {
+			t.Errorf("stand-in %v: %v", standIn, about)
+		}
+		if policy := d.do(http.MethodGet, "/", "").header.Get("Content-Security-Policy"); strings.Contains(policy, "agora.io") == standIn {
+			t.Errorf("stand-in %v: policy %s", standIn, policy)
+		}
+		if a := d.do(http.MethodPost, "/demo/certificate", ""); a.status != http.StatusConflict || !strings.Contains(a.text, "Agora") {
+			t.Errorf("stand-in %v: %d %s", standIn, a.status, a.text)
+		}
+		if standIn {
+			if code := d.edge().ask("join", "7", d.rtcToken("7")); code != 0 {
+				t.Errorf("a token of the project at the stand-in: %d", code)
+			}
+		} else if a := d.do(http.MethodGet, "/demo/edge", ""); a.status != http.StatusNotFound {
+			t.Errorf("an edge beside Agora's: %d", a.status)
+		}
+		d.end(os.Interrupt)
+	}
+}
+
+func TestDemoIsForItsOwnPage(t *testing.T) {
+	d := startDemo(t, nil)
+	handshake := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="}
+	for _, c := range []struct {
+		method, path string
+		header       []string
+		want         int
+	}{
+		{http.MethodPost, "/demo/certificate", []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		{http.MethodPost, "/demo/certificate", []string{"Origin", "null"}, http.StatusForbidden},
+		{http.MethodPost, "/demo/certificate", []string{"Origin", "http://evil.example", "Host", "evil.example"}, http.StatusMisdirectedRequest},
+		{http.MethodGet, "/demo/config.json", []string{"Host", "evil.example"}, http.StatusMisdirectedRequest},
+		{http.MethodGet, "/demo/metrics", []string{"Host", "evil.example"}, http.StatusMisdirectedRequest},
+		{http.MethodGet, "/demo/edge", append([]string{"Origin", "https://evil.example"}, handshake...), http.StatusForbidden},
+		{http.MethodGet, "/demo/edge", append([]string{"Origin", "http://evil.example", "Host", "evil.example"}, handshake...), http.StatusMisdirectedRequest},
+	} {
+		a := d.do(c.method, c.path, "", c.header...)
+		if a.status != c.want || a.header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s %s %v: %d %s", c.method, c.path, c.header, a.status, a.text)
+		}
+	}
+	if n := len(d.certificates()); n != 1 {
+		t.Errorf("%d certificates: one was made for somebody", n)
+	}
+	d.end(os.Interrupt)
+}
+
+func TestDemoSaysWhatThereIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		env, args, want []string
+	}{
+		"made up":  {nil, nil, []string{"tokens live 30s", "made up for this run", "stand-in"}},
+		"real":     {credentialsEnv, nil, []string{"App ID " + appID, "held by Agora;", "--stand-in"}},
+		"stand-in": {credentialsEnv, []string{"--stand-in", "--token-ttl=1m"}, []string{"tokens live 1m0s", "App ID " + appID, "by a stand-in"}},
+	} {
+		cmd := command(t, c.env, append([]string{"demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, c.args...)...)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &demoService{service: serve(t, cmd), temp: t.TempDir()}
+		said, lines := "", bufio.NewReader(stdout)
+		for !strings.Contains(said, "Ctrl-C") {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%s: %v after %s", name, err, said)
+			}
+			said += line
+		}
+		for _, want := range append(c.want, "http://"+d.addr+"/\n", "ws://"+d.addr+"/v1/ws") {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: no %q in %s", name, want, said)
+			}
+		}
+		if strings.Contains(said, certificate) {
+			t.Errorf("%s: the certificate is shown", name)
+		}
+		d.end(os.Interrupt)
+	}
+}
+
+func TestDemoRefusesWrongSettings(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		want string
+	}{
+		"no grace":        {nil, []string{"--certificate-grace=0"}, "--certificate-grace"},
+		"bad certificate": {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"--stand-in"}, "app-certificate: "},
+		"bad app id":      {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"--stand-in"}, "stand-in: "},
+		"half of both":    {[]string{"APP_ID=" + appID}, nil, "--app-certificate-file"},
+		"no lifetime":     {nil, []string{"--token-ttl=0s"}, "token-ttl: "},
+		"too short a one": {nil, []string{"--token-ttl=2s"}, "token-ttl: "},
+	} {
+		temp := t.TempDir()
+		env := append([]string{"TMPDIR=" + temp}, c.env...)
+		_, stderr, code := run(t, env, append([]string{"demo", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, c.args...)...)
+		if code == 0 || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "hush-hush") {
+			t.Errorf("%s: exit %d, %s", name, code, stderr)
+		}
+		if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+			t.Errorf("%s: left behind: %v, %v", name, left, err)
+		}
+	}
+}

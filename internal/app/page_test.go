@@ -1,0 +1,104 @@
+package app
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The page has what is no endpoint, behind the service's own checks, and may show
+// the service's metrics.
+func TestPage(t *testing.T) {
+	made := 0
+	n := startNode(t, func(c *Config) {
+		c.Page = func(metrics http.Handler) http.Handler {
+			made++
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/figures" {
+					metrics.ServeHTTP(w, r)
+					return
+				}
+				_, _ = io.WriteString(w, "the page at "+r.URL.Path)
+			})
+		}
+	})
+	for _, path := range []string{"/", "/index.html", "/v1/nothing", "/demo/edge"} {
+		if r, text := n.do(http.MethodGet, path, ""); r.StatusCode != http.StatusOK || text != "the page at "+path {
+			t.Errorf("%s: %d %s", path, r.StatusCode, text)
+		}
+	}
+	if _, text := n.do(http.MethodGet, "/ping", ""); !strings.Contains(text, "pong") {
+		t.Errorf("an endpoint: %s", text)
+	}
+	_, figures := n.do(http.MethodGet, "/figures", "")
+	_, ops := n.ops("/metrics")
+	for _, name := range []string{"refresher_sessions{", "go_goroutines "} {
+		if !strings.Contains(figures, "\n"+name) || !strings.Contains(ops, "\n"+name) {
+			t.Errorf("%s is not among the metrics", name)
+		}
+	}
+	if r, _ := n.do(http.MethodGet, "/", "", "Host", "evil.example"); r.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("for another host: %d", r.StatusCode)
+	}
+	if r, _ := n.do(http.MethodPost, "/anything", "", "Origin", "https://evil.example"); r.StatusCode != http.StatusForbidden {
+		t.Errorf("a change, from another origin: %d", r.StatusCode)
+	}
+	if made != 1 {
+		t.Errorf("made %d times", made)
+	}
+}
+
+func TestNoPage(t *testing.T) {
+	if r, text := startNode(t, nil).do(http.MethodGet, "/", ""); r.StatusCode != http.StatusNotFound {
+		t.Errorf("%d %s", r.StatusCode, text)
+	}
+}
+
+// Who asks is told of another certificate when it signs, by the name that rotations
+// give it, and of nothing else that changes in the file.
+func TestCertificateChanged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "certificates")
+	write := func(certificates ...string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strings.Join(certificates, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(testCertificate)
+	type change struct{ app, fingerprint string }
+	changes := make(chan change, 10)
+	n := startNode(t, func(c *Config) {
+		c.Projects[0].CertificateFile = file
+		c.CertificateChanged = func(app, fingerprint string) { changes <- change{app, fingerprint} }
+	})
+	current := func() (certificate string) {
+		t.Helper()
+		var rotation struct{ Certificate string }
+		if _, text := n.do(http.MethodPost, "/v1/rotations", ""); json.Unmarshal([]byte(text), &rotation) != nil || rotation.Certificate == "" {
+			t.Fatalf("rotation: %s", text)
+		}
+		return rotation.Certificate
+	}
+	before := current()
+	write(testCertificate, nextCertificate)
+	n.app.files.Reload()
+	write(nextCertificate, testCertificate)
+	n.app.files.Reload()
+	select {
+	case got := <-changes:
+		if want := (change{testAppID, current()}); got != want || got.fingerprint == before {
+			t.Errorf("told of %v, want %v; before it was %s", got, want, before)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	n.stop()
+	if len(changes) > 0 {
+		t.Errorf("told again: %v", <-changes)
+	}
+}

@@ -1,0 +1,122 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/edge"
+)
+
+// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this
+// origin.
+func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
+	if !d.enterEdge() {
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, "unavailable", "the demo stops, or has all the connections to its edge that it takes; close another tab")
+		return
+	}
+	defer d.leaveEdge()
+	socket, err := websocket.Accept(w, r, nil) // checks the origin, and answers if it refuses
+	if err != nil {
+		d.config.Logger.Debug("edge: handshake refused", "error", err)
+		return
+	}
+	socket.SetReadLimit(edge.MaxLine)
+	d.config.Edge.ServeConn(d.ctx, &frames{ctx: d.ctx, socket: socket})
+}
+
+// enterEdge takes one of the places at the edge, if there is one.
+func (d *Demo) enterEdge() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.edges == d.config.MaxEdges {
+		return false
+	}
+	d.edges++
+	d.parts.Add(1)
+	return true
+}
+
+func (d *Demo) leaveEdge() {
+	d.mu.Lock()
+	d.edges--
+	d.mu.Unlock()
+	d.parts.Done()
+}
+
+// frames is a WebSocket as a connection of lines: each text frame that comes is a
+// line, and each line that is written goes as one. One goroutine may read and another
+// write, each with its own deadline.
+type frames struct {
+	ctx     context.Context
+	socket  *websocket.Conn
+	unread  []byte    // what is left of the line that came last
+	writeBy time.Time // zero: no deadline
+}
+
+// Read implements net.Conn. Of a frame that is not text an empty line is left, which
+// is answered as one that is not understood.
+func (f *frames) Read(p []byte) (int, error) {
+	if len(f.unread) == 0 {
+		kind, line, err := f.socket.Read(f.ctx)
+		if err != nil {
+			return 0, err
+		}
+		if kind != websocket.MessageText {
+			line = nil
+		}
+		f.unread = append(bytes.TrimRight(line, "\n"), '\n')
+	}
+	n := copy(p, f.unread)
+	f.unread = f.unread[n:]
+	return n, nil
+}
+
+// Write implements net.Conn; p is one line, with its newline.
+func (f *frames) Write(p []byte) (int, error) {
+	ctx := f.ctx
+	if !f.writeBy.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, f.writeBy)
+		defer cancel()
+	}
+	if err := f.socket.Write(ctx, websocket.MessageText, bytes.TrimSuffix(p, []byte("\n"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close implements net.Conn. It waits for no answer, so that the demo stops at once.
+func (f *frames) Close() error { return f.socket.CloseNow() }
+
+// SetWriteDeadline implements net.Conn. It is for the goroutine that writes.
+func (f *frames) SetWriteDeadline(t time.Time) error {
+	f.writeBy = t
+	return nil
+}
+
+// SetReadDeadline implements net.Conn: clients may be silent for as long as they like.
+func (f *frames) SetReadDeadline(time.Time) error { return nil }
+
+// SetDeadline implements net.Conn.
+func (f *frames) SetDeadline(t time.Time) error { return f.SetWriteDeadline(t) }
+
+// LocalAddr implements net.Conn.
+func (f *frames) LocalAddr() net.Addr { return address{} }
+
+// RemoteAddr implements net.Conn.
+func (f *frames) RemoteAddr() net.Addr { return address{} }
+
+// address is that of either end.
+type address struct{}
+
+// Network implements net.Addr.
+func (address) Network() string { return "websocket" }
+
+// String implements net.Addr.
+func (address) String() string { return "websocket" }

@@ -1,0 +1,86 @@
+package demo
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"refresher/internal/agora"
+	"refresher/internal/edge"
+	"refresher/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testApp  = "970CA35de60c44645bbae8a215061b33"
+	testCert = "5CFd2fd1755d40ecb72977518be15d3b"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// newEdge makes an edge that accepts the test's certificate.
+func newEdge(t *testing.T) *edge.Edge {
+	t.Helper()
+	e, err := edge.New(edge.Config{AppID: testApp, Certificate: testCert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// newDemo makes a demo with an edge, and closes it in the end.
+func newDemo(t *testing.T, change func(*Config)) *Demo {
+	t.Helper()
+	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}
+	if change != nil {
+		change(&c)
+	}
+	d, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// metrics stands for those of the service.
+var metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "refresher_sessions 2\n")
+})
+
+// ask sends a request without a network.
+func (d *Demo) ask(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(context.Background(), method, "http://127.0.0.1:8080/", strings.NewReader(""))
+	r.URL.Path = path
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	d.Handler(metrics).ServeHTTP(w, r)
+	return w
+}
+
+// token makes a publisher's token for user 7 in channel room.
+func token(t *testing.T, certificate string, life time.Duration) string {
+	t.Helper()
+	minter, err := agora.NewMinter(testApp, certificate, agora.V007)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Unix()
+	token, err := minter.MintRTC(session.RTC{Channel: "room", UID: 7, Role: session.Publisher}, now, now+int64(life/time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}

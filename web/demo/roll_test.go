@@ -1,0 +1,214 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/edge"
+)
+
+// signing is a service that signs with the first of the certificates it was given.
+type signing struct {
+	mu    sync.Mutex
+	has   []string      // guarded by mu
+	fails error         // guarded by mu
+	takes time.Duration // how long it takes to take others
+}
+
+func (s *signing) sign(ctx context.Context, certificates []string) (string, error) {
+	if s.takes > 0 && !elapse(ctx, s.takes) {
+		return "", ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails != nil {
+		return "", s.fails
+	}
+	s.has = certificates
+	return "print of " + certificates[0][:4], nil
+}
+
+func (s *signing) certificate() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.has[0]
+}
+
+func newRolling(t *testing.T, s *signing) *Demo {
+	s.has = []string{testCert}
+	return newDemo(t, func(c *Config) { c.Certificate, c.Sign = testCert, s.sign })
+}
+
+// begun is the answer to a replacement.
+type begun struct {
+	Certificate  string
+	OldRefusedAt int64
+	Error, Code  string
+}
+
+func (d *Demo) replaceNow(t *testing.T) (*httptest.ResponseRecorder, begun) {
+	t.Helper()
+	w := d.ask(t, http.MethodPost, "/demo/certificate")
+	var b begun
+	if err := json.Unmarshal(w.Body.Bytes(), &b); err != nil {
+		t.Errorf("%d %s: %v", w.Code, w.Body, err)
+	}
+	return w, b
+}
+
+// admits reports whether the edge admits with a token of a certificate.
+func (d *Demo) admits(t *testing.T, certificate string) bool {
+	t.Helper()
+	call, err := d.config.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "room", User: "7", Token: token(t, certificate, time.Minute)})
+	if err != nil {
+		return false
+	}
+	if err := call.Leave(); err != nil {
+		t.Error(err)
+	}
+	return true
+}
+
+func TestCertificateIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &signing{takes: 300 * time.Millisecond}
+		d := newRolling(t, s)
+		defer d.Close()
+		old := testCert
+		for range 3 { // one after the other
+			now := time.Now()
+			w, b := d.replaceNow(t)
+			next := s.certificate()
+			if w.Code != http.StatusOK || b.Certificate != "print of "+next[:4] || next == old || w.Header().Get("Cache-Control") != "no-store" {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			if after := time.Unix(b.OldRefusedAt, 0).Sub(now); after < defaultGrace || after > defaultGrace+2*time.Second {
+				t.Errorf("the old one is to be refused after %s", after)
+			}
+			if !d.admits(t, old) || !d.admits(t, next) {
+				t.Errorf("before that: old %v, new %v", d.admits(t, old), d.admits(t, next))
+			}
+			if has := s.has; len(has) != 2 || has[1] != old {
+				t.Errorf("the service was given %d certificates, the old one not second", len(has))
+			}
+
+			// One at a time.
+			again, refused := d.replaceNow(t)
+			wait, err := strconv.Atoi(again.Header().Get("Retry-After"))
+			if again.Code != http.StatusConflict || refused.Error == "" || err != nil || s.certificate() != next {
+				t.Errorf("a second one: %d %s", again.Code, again.Body)
+			}
+			time.Sleep(time.Until(time.Unix(b.OldRefusedAt, 0)) - time.Nanosecond) // bubble
+			synctest.Wait()
+			if !d.admits(t, old) {
+				t.Error("the old one is refused too early")
+			}
+			time.Sleep(time.Nanosecond) // bubble
+			synctest.Wait()
+			if d.admits(t, old) || !d.admits(t, next) {
+				t.Errorf("after that: old %v, new %v", d.admits(t, old), d.admits(t, next))
+			}
+			if until := now.Add(time.Duration(wait+1) * time.Second); until.Before(time.Unix(b.OldRefusedAt, 0)) {
+				t.Errorf("told to wait for %d s, which is too short", wait)
+			}
+			old = next
+		}
+	})
+}
+
+// Of many who ask at once one is served, and the rest told to wait.
+func TestReplacementsDoNotMix(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &signing{takes: time.Second}
+		d := newRolling(t, s)
+		defer d.Close()
+		codes := make(chan int, 20)
+		for range cap(codes) {
+			go func() { codes <- d.ask(t, http.MethodPost, "/demo/certificate").Code }()
+		}
+		count := make(map[int]int)
+		for range cap(codes) {
+			count[<-codes]++
+		}
+		if count[http.StatusOK] != 1 || count[http.StatusConflict] != cap(codes)-1 {
+			t.Errorf("%v", count)
+		}
+	})
+}
+
+func TestReplacementThatFailsChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &signing{fails: errors.New("disk full")}
+		d := newRolling(t, s)
+		defer d.Close()
+		if w, b := d.replaceNow(t); w.Code != http.StatusInternalServerError || b.Code != "internal" {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		synctest.Wait()
+		if !d.admits(t, testCert) {
+			t.Error("the certificate in use is refused")
+		}
+		s.fails = nil
+		if w, _ := d.replaceNow(t); w.Code != http.StatusOK || s.has[1] != testCert {
+			t.Errorf("then: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// A service that is slow to sign holds up the request for a while, and the
+// replacement goes on.
+func TestReplacementGoesOnWithoutItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &signing{takes: time.Minute}
+		d := newRolling(t, s)
+		defer d.Close()
+		began := time.Now()
+		if w, b := d.replaceNow(t); w.Code != http.StatusServiceUnavailable || b.Code != "unavailable" || time.Since(began) != signPatience {
+			t.Errorf("%d %s after %s", w.Code, w.Body, time.Since(began))
+		}
+		if w, _ := d.replaceNow(t); w.Code != http.StatusConflict {
+			t.Errorf("again: %d %s", w.Code, w.Body)
+		}
+		time.Sleep(2 * time.Minute) // bubble
+		synctest.Wait()
+		if next := s.certificate(); d.admits(t, testCert) || !d.admits(t, next) {
+			t.Error("it was not carried out")
+		}
+	})
+}
+
+func TestCloseCutsAReplacementShort(t *testing.T) {
+	for _, takes := range []time.Duration{0, time.Hour} { // waiting for the grace, and for the service
+		synctest.Test(t, func(t *testing.T) {
+			d := newRolling(t, &signing{takes: takes})
+			began := time.Now()
+			answered := make(chan int, 1)
+			go func() { answered <- d.ask(t, http.MethodPost, "/demo/certificate").Code }()
+			synctest.Wait()
+			d.Close()
+			<-answered
+			if took := time.Since(began); took != 0 {
+				t.Errorf("took %s", took)
+			}
+			if w, _ := d.replaceNow(t); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("after that: %d %s", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+func TestRealCertificateIsNotReplaced(t *testing.T) {
+	for name, change := range map[string]func(*Config){"real": func(c *Config) { c.Real, c.Edge = true, nil }, "stand-in": nil} {
+		if w, b := newDemo(t, change).replaceNow(t); w.Code != http.StatusConflict || b.Code != "forbidden" || b.Error == "" {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}

@@ -40,7 +40,7 @@ test: setup ## Runs the Go tests under the race detector, every benchmark once, 
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
 .PHONY: check
-check: format lint vet tidy generated docs locks ## Runs every check that is not a test: code, modules, documents.
+check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.
 
 .PHONY: fix
 fix: tools ## Formats the code and mends what the linters can mend.
@@ -69,6 +69,10 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 .PHONY: chaos
 chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.
 	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -timeout 1h ./test/chaos
+
+.PHONY: screenshots
+screenshots: setup ## Takes the README's pictures of the demo anew.
+	npm --prefix test/browser run screenshots
 
 .PHONY: vuln
 vuln: tools ## Looks for known vulnerabilities in what the code calls. Needs the network.
@@ -103,6 +107,10 @@ generated: ## Fails on generated files that go generate would change.
 .PHONY: docs
 docs: tools/npm/node_modules/.installed ## Validates docs/asyncapi.yaml and docs/openapi.yaml.
 	node tools/npm/validate.mjs docs/asyncapi.yaml docs/openapi.yaml
+
+.PHONY: web
+web: packages $(NPM:%=%/node_modules/.installed) ## Checks the library's and the page's types and sizes, and the page's accessibility.
+	for dir in $(NPM); do npm --prefix "$$dir" run check --if-present; done
 
 .PHONY: locks
 locks: ## Fails on an npm lock file that names the registry it was made with.

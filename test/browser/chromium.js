@@ -9,6 +9,7 @@ const browser = chromium.launch({
     "--no-sandbox", // the tests may run as root
     "--autoplay-policy=no-user-gesture-required",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // nothing leaves this machine
+    "--disable-features=WebRtcHideLocalIpsWithMdns", // names that would not be found by that
   ],
 });
 after(async () => (await browser).close());

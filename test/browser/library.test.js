@@ -50,7 +50,7 @@ async function call(t, { at = service, ttl = 6, ...options } = {}) {
 /** Stands for an SDK that takes every token, and remembers them. */
 const sdk = (taken) => ({ renew: async (token) => void taken.push(token) });
 
-describe("the library against the real service", { concurrency: true }, () => {
+describe("the library against the real service", { concurrency: true, timeout: 90_000 }, () => {
   test("a call joins with a fetched credential, and its tokens are renewed and confirmed", async (t) => {
     const { refresher, next } = await call(t);
     const taken = [];

@@ -48,7 +48,7 @@ async function app(t, uid) {
   return { ...opened, options: { url: service.url, credential, ttl: 6, rtc: { channel: "daily", uid, role: "publisher" }, rtm: { userId: "ana" } } };
 }
 
-describe("the library in Chromium", { concurrency: true }, () => {
+describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () => {
   test("the real RTC client refuses a renewal before it has joined, and the service hears why", async (t) => {
     const { page, options, complaints } = await app(t, 1);
     await page.addScriptTag({ url: "/agora-rtc.js" });

@@ -36,16 +36,20 @@ const patience = 8_000;
 export class Binding {
   #sdk;
   #alarms;
+  /** Whether the SDK still is to have tokens. */
+  wanted;
   /** The SDK has said that it is out of the call, and did not come back yet. */
   out = false;
 
   /**
    * @param {Sdk} sdk
    * @param {Alarms} alarms
+   * @param {(binding: Binding) => boolean} wanted
    */
-  constructor(sdk, alarms) {
+  constructor(sdk, alarms, wanted) {
     this.#sdk = sdk;
     this.#alarms = alarms;
+    this.wanted = () => wanted(this);
   }
 
   /**
@@ -57,7 +61,8 @@ export class Binding {
   async apply(token, rejoin, inUse) {
     const { renew, rejoin: join, joined } = this.#sdk;
     const inCall = joined?.();
-    if (!inUse && !inCall) return; // nobody has joined yet: the token waits for whoever will
+    if (inCall) this.out = false; // it came back by itself, or after our patience
+    if (!this.wanted() || !(inUse || inCall || this.out)) return; // nobody has joined yet: the token waits for whoever will
     if (!this.out && (!rejoin || inCall)) {
       try {
         return await this.#within(renew(token));
@@ -65,6 +70,7 @@ export class Binding {
         if (!rejoin && !this.out) throw error;
       }
     }
+    if (!this.wanted()) return; // the call was left meanwhile
     if (!join) throw new SdkError("NO_REJOIN", "the SDK has left the call, and was bound without a function to join it again");
     await this.#within(join(token));
     this.out = false;
@@ -93,9 +99,13 @@ class SdkError extends Error {
  * @param {any} error
  */
 export function refusal(error) {
-  const code = String(error?.code ?? error?.errorCode ?? error?.name ?? "UNKNOWN");
-  const message = String(error?.message ?? error?.reason ?? error).replace(/00[67][\w+/=]{30,}/g, "(token)");
-  return { code: code.slice(0, 64), message: message.slice(0, 256) };
+  try {
+    const code = String(error?.code ?? error?.errorCode ?? error?.name ?? "UNKNOWN");
+    const message = String(error?.message ?? error?.reason ?? error).replace(/00[67][\w+/=]{30,}/g, "(token)");
+    return { code: code.slice(0, 64), message: message.slice(0, 256) };
+  } catch {
+    return { code: "UNKNOWN", message: "" }; // what can't be made a text
+  }
 }
 
 /**

@@ -37,6 +37,7 @@ export class Connection {
   #joinedAt = -1; // by the clock; below 0: not joined
   #heartbeat = 0; // milliseconds
   #mayHurry = false; // an attempt waits for nothing but its backoff
+  #doubted = false; // a deadline rang too late to mean anything, and nothing was heard since
   /** Stands for the current attempt: what belongs to an older one is ignored.
    * @type {Attempt | null} */
   #attempt = null;
@@ -96,7 +97,12 @@ export class Connection {
 
   /** @param {object} message is lost if no socket is open: the other side will ask again */
   send(message) {
-    if (this.#attempt?.open) this.#attempt.socket?.send(JSON.stringify(message));
+    if (!this.#attempt?.open) return;
+    try {
+      this.#attempt.socket?.send(JSON.stringify(message));
+    } catch {
+      // It is closing, and some kinds of sockets object to that.
+    }
   }
 
   /**
@@ -106,6 +112,7 @@ export class Connection {
   joined(heartbeatMs) {
     this.#joinedAt = this.#clock.now();
     this.#heartbeat = heartbeatMs;
+    this.#alarms.clear("answer");
     this.#beat();
   }
 
@@ -128,6 +135,11 @@ export class Connection {
     else if (this.live) this.#probe();
   }
 
+  /** Begins the attempt that is under way again, since what it was prepared for is no more. */
+  restart() {
+    if (this.#attempt) void this.open();
+  }
+
   /** Stops for good. */
   close() {
     this.#over = true;
@@ -137,7 +149,8 @@ export class Connection {
 
   /** @param {unknown} data */
   #receive(data) {
-    this.#alarms.clear("answer");
+    this.#doubted = false;
+    if (this.live) this.#alarms.clear("answer"); // to join and resume, no other than joined is one
     let message;
     try {
       message = JSON.parse(String(data));
@@ -166,8 +179,9 @@ export class Connection {
   #expectAnswer(ms) {
     if (this.#alarms.left("answer") <= ms) return;
     this.#alarms.set("answer", ms, (lateMs) => {
-      if (this.live && lateMs > overslept) this.#probe(); // the answer may lie in wait
-      else this.#lost("no answer");
+      if (!this.live || this.#doubted || lateMs <= overslept) return this.#lost("no answer");
+      this.#doubted = true; // the answer may lie in wait; but a page in the background always rings late
+      this.#probe();
     });
   }
 
@@ -177,6 +191,7 @@ export class Connection {
    * @param {number} [afterMs] by the backoff if absent, or as the service has said
    */
   #lost(reason, afterMs) {
+    if (this.#over) return;
     if (this.live && this.#clock.now() - this.#joinedAt >= stableAfter) this.#failures = 0;
     this.#discard();
     const move = this.#alarms.left("move");
@@ -193,7 +208,7 @@ export class Connection {
     const socket = this.#attempt?.socket;
     this.#attempt = null;
     this.#joinedAt = -1;
-    this.#mayHurry = false;
+    this.#mayHurry = this.#doubted = false;
     this.#alarms.clear("answer", "ping", "retry");
     // Its onclose is not waited for: a half-open socket takes minutes to end.
     try {

@@ -19,6 +19,7 @@ export class Delivery {
   #apply;
   #answer;
   #busy = false;
+  #era = 0; // of the session whose bundles these are
   /** @type {B | null} */
   #next = null;
   /** @type {{bundle: B, verdict: Verdict} | null} */
@@ -52,6 +53,11 @@ export class Delivery {
     return false;
   }
 
+  /** Whether an SDK has refused the newest bundle. */
+  get refused() {
+    return this.#last?.bundle === this.newest && this.#last?.verdict.ok === false;
+  }
+
   /** Hands over the newest bundle again, if no newer one is on its way. */
   repeat() {
     this.#next ??= this.newest;
@@ -61,6 +67,7 @@ export class Delivery {
   /** Forgets all, since another session counts its bundles from 1. */
   reset() {
     this.newest = this.#next = this.#last = null;
+    this.#era++;
   }
 
   async #run() {
@@ -69,8 +76,9 @@ export class Delivery {
     while (this.#next) {
       const bundle = this.#next;
       this.#next = null;
+      const era = this.#era;
       const verdict = await this.#hand(bundle);
-      if (!this.newest || bundle.seq > this.newest.seq) continue; // of a session that is no more
+      if (era !== this.#era) continue; // of a session that is no more
       this.#last = { bundle, verdict };
       this.#answer(bundle, verdict);
     }

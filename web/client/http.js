@@ -4,6 +4,8 @@
 /** @import { Push } from "./protocol.js" */
 /** @import { Value } from "./ticket.js" */
 
+import { hasBundle } from "./protocol.js";
+
 /**
  * The service's answer: tokens, or that there are none any more, or that it can't
  * say now; retryInMs is 0 where it did not say when to come back.
@@ -11,7 +13,7 @@
  */
 
 /**
- * Asks for fresh tokens. Rejects if there was no answer.
+ * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
  * @param {Platform} platform
  * @param {string} url of the sessions
  * @param {Value} ticket
@@ -25,15 +27,21 @@ export async function renewByHttp(platform, url, { session, key, seq, expiresAt 
     body: JSON.stringify({ seq, expiresAt }),
     signal,
   });
-  if (response.status === 200) return { push: await response.json() };
+  if (response.status === 200) {
+    const push = await response.json();
+    if (hasBundle(push)) return { push };
+  }
   if (response.status === 429 || response.status >= 500) {
     return { retryInMs: Number(response.headers.get("retry-after")) * 1000 || 0 };
   }
-  const problem = await response.json().catch(() => ({}));
+  // A proxy's own refusal has another form, and says nothing of the session.
+  const problem = response.status === 404 || response.status === 410 ? await response.json().catch(() => null) : null;
+  const reason = problem?.reason ?? problem?.code;
+  if (!reason) throw new Error(`not understood over HTTP: status ${response.status}`);
   return {
     over: {
       status: response.status,
-      reason: String(problem.reason ?? problem.code ?? `status ${response.status}`),
+      reason: String(reason),
       message: String(problem.error ?? ""),
       accessEndsAt: Number(problem.accessEndsAt) || 0,
     },

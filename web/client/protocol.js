@@ -48,6 +48,16 @@ export const terminal = new Set([4400, 4401, 4403, 4404, 4408, 4409, 4410, 4429]
  * @property {number} now
  */
 
+/**
+ * Whether a message has the bundle that its type promises.
+ * @param {{seq: number, tokens: Tokens}} message
+ */
+export function hasBundle({ seq, tokens }) {
+  const all = Object.values(tokens ?? {});
+  return Number.isSafeInteger(seq) && seq > 0 && all.length > 0 &&
+    all.every((token) => typeof token?.token === "string" && Number.isFinite(token.expiresAt));
+}
+
 /** @typedef {{type: "reconnect", afterMs: number, reason: string}} Reconnect */
 /** @typedef {{type: "ended", reason: string, accessEndsAt: number}} Ended */
 /** @typedef {{type: "pong", now: number}} Pong */

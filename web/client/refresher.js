@@ -12,7 +12,7 @@ import { Delivery } from "./delivery.js";
 import { Emitter } from "./emitter.js";
 import { renewByHttp } from "./http.js";
 import { platform } from "./platform.js";
-import { terminal } from "./protocol.js";
+import { hasBundle, terminal } from "./protocol.js";
 import { Ticket } from "./ticket.js";
 import { Alarms, Clock, backoff } from "./time.js";
 
@@ -68,6 +68,7 @@ const credentialTimeout = 30_000;
 /** A push that is not here when this share of renewBefore is left is overdue. */
 const overdueShare = 0.8;
 const httpTimeout = 8_000;
+const usualHeartbeat = 25; // seconds, if the service does not say
 
 /** Keeps the tokens of one call fresh, from its construction until leave or close. */
 export class Refresher {
@@ -103,7 +104,8 @@ export class Refresher {
   #wasLive = false;
   #anew = false; // the session is opened anew, after one that is no more
   #asking = false; // over HTTP
-  #failures = 0; // of that, in a row
+  #askAgainAt = 0; // by the clock: not over HTTP before
+  #failures = 0; // of that, in a row, and of what it brought
 
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: own, rtc, rtm, chat, ttl }) {
@@ -199,12 +201,12 @@ export class Refresher {
    */
   bind(service, sdk) {
     this.#known(service);
-    const binding = new Binding(sdk, this.#alarms);
     const bindings = this.#bindings.get(service) ?? new Set();
+    const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
     this.#bindings.set(service, bindings.add(binding));
     return {
       warned: () => this.#warned(),
-      expired: () => this.#expired(binding),
+      expired: () => void this.#expired(binding),
       unbind: () => void bindings.delete(binding),
     };
   }
@@ -245,7 +247,7 @@ export class Refresher {
 
   /** The call is over: ends the session. */
   leave() {
-    if (this.#connection.live) this.#connection.send({ type: "leave" });
+    this.#connection.send({ type: "leave" });
     this.#end("left");
   }
 
@@ -271,13 +273,19 @@ export class Refresher {
 
   /** @param {ServerMessage} message */
   #receive(message) {
+    this.#farewell = null; // what was said before something else was none
     switch (message.type) {
       case "joined":
+        if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#puzzled(message);
         return this.#joined(message);
       case "token-privilege-will-expire":
       case "token-privilege-did-expire":
+        if (!hasBundle(message)) return this.#puzzled(message);
         return this.#arrived(message, message.cause, message.attempt, "socket");
+      case "pong":
+        return this.#look(); // the clock may have been set right
       case "reconnect":
+        if (!Number.isSafeInteger(message.afterMs)) return this.#puzzled(message);
         return this.#connection.move(message.afterMs, message.reason);
       case "ended":
         this.#farewell = { reason: message.reason, message: "", accessEndsAt: message.accessEndsAt };
@@ -288,26 +296,30 @@ export class Refresher {
     }
   }
 
+  /** @param {ServerMessage} message */
+  #puzzled({ type }) {
+    this.#events.emit("error", new Error(`what the service sent as ${type} lacks something, and is ignored`));
+  }
+
   /** @param {Joined} joined */
   #joined(joined) {
-    this.#connection.joined(joined.heartbeat * 1000);
+    this.#connection.joined(1000 * (joined.heartbeat >= 1 ? joined.heartbeat : usualHeartbeat));
     this.#wasLive = true;
     this.#anew = false;
-    this.#farewell = null;
-    this.#failures = 0;
-    this.#renewBefore = joined.renewBefore;
+    this.#failures = this.#askAgainAt = 0;
+    this.#renewBefore = joined.renewBefore > 0 ? joined.renewBefore : 0;
     const { seq = 0, expiresAt = 0 } = this.#ticket.value ?? {};
     this.#ticket.keep({ session: joined.session, key: joined.key, seq, expiresAt });
     this.#ticket.unproven = false;
     this.#setState("live");
-    const rejoin = joined.resumed ? joined.action === "rejoin" : this.#heldUntil * 1000 <= this.now();
+    const rejoin = joined.resumed ? joined.action === "rejoin" : this.#heldUntil > 0 && this.#heldUntil * 1000 <= this.now();
     this.#arrived({ ...joined, action: rejoin ? "rejoin" : "renew" }, joined.resumed ? "resume" : "join", 1, "socket");
   }
 
   /** @param {{reason: string, retryInMs: number}} loss */
   #lost(loss) {
     this.#setState(this.#wasLive ? "away" : "connecting");
-    this.#events.emit("lost", loss);
+    if (!this.#ended) this.#events.emit("lost", loss);
     this.#guard();
   }
 
@@ -341,6 +353,8 @@ export class Refresher {
    * @param {Via} via
    */
   #arrived({ seq, tokens, action }, cause, attempt, via) {
+    if (this.#ended) return;
+    const before = this.#delivery.newest;
     const bundle = {
       seq, tokens, cause, attempt, via,
       rejoin: action === "rejoin",
@@ -348,7 +362,13 @@ export class Refresher {
       at: this.#clock.now(),
     };
     if (!this.#delivery.offer(bundle)) return;
+    // What was asked for is no better than what there was, so no other will be.
+    if (before && before.seq === this.#askedAfter && before.expiresAt >= bundle.expiresAt) this.#askedAfter = seq;
     this.#events.emit("tokens", describe(bundle));
+    this.#look();
+  }
+
+  #look() {
     for (const look of [...this.#waiting]) look();
     this.#guard();
   }
@@ -358,9 +378,10 @@ export class Refresher {
    * @param {string} token
    * @param {boolean} rejoin
    */
-  #apply(service, token, rejoin) {
+  async #apply(service, token, rejoin) {
     const bindings = [...(this.#bindings.get(service) ?? [])];
-    return Promise.all(bindings.map((binding) => binding.apply(token, rejoin, this.#inUse.has(service))));
+    const outcomes = await Promise.allSettled(bindings.map((binding) => binding.apply(token, rejoin, this.#inUse.has(service))));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   /**
@@ -373,13 +394,14 @@ export class Refresher {
     if (!verdict.ok) {
       const { service, code, message } = verdict;
       this.#say({ type: "nack", seq, code, message });
+      this.#putOff();
       this.#events.emit("refused", { seq, service, code, message });
-      if (!this.#connection.live) this.#guard(backoff(++this.#failures, this.#platform.random));
       return;
     }
     this.#say({ type: "ack", seq });
     if (bundle.confirmed) return;
     bundle.confirmed = true;
+    if (expiresAt > this.#heldUntil) this.#failures = 0;
     const marginMs = this.#heldUntil ? this.#heldUntil * 1000 - this.now() : Infinity;
     this.#heldUntil = expiresAt;
     if (this.#ticket.value) this.#ticket.keep({ ...this.#ticket.value, seq, expiresAt });
@@ -403,21 +425,23 @@ export class Refresher {
    * The SDK has left, since its token ran out.
    * @param {Binding} binding
    */
-  #expired(binding) {
+  async #expired(binding) {
     binding.out = true;
+    await null; // an SDK that says so has still to clean up
+    if (!binding.wanted()) return;
     if (this.expiresAt * 1000 > this.now() + 1000) this.#delivery.repeat();
     else this.renew();
   }
 
-  /**
-   * Sees to it that the newest tokens are not the last, when no push comes.
-   * @param {number} [leastMs] the soonest
-   */
-  #guard(leastMs = 0) {
-    const { newest } = this.#delivery;
-    if (this.#ended || !newest) return;
+  /** Sees to it that the newest tokens are not the last, when no push comes. */
+  #guard() {
+    const { newest, refused } = this.#delivery;
+    if (!newest) return;
+    const { live } = this.#connection;
     const dueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.now();
-    this.#alarms.set("guard", Math.max(leastMs, dueMs), () => {
+    // Of a refusal while away the service does not know: others are to be asked for.
+    const soonest = live ? dueMs : Math.max(refused ? 0 : dueMs, this.#askAgainAt - this.#clock.now());
+    this.#alarms.set("guard", soonest, () => {
       if (!this.#connection.live) void this.#renewByHttp();
       else if (this.#askedAfter !== newest.seq) {
         this.#askedAfter = newest.seq;
@@ -426,34 +450,49 @@ export class Refresher {
     });
   }
 
+  /**
+   * Does not ask over HTTP again for a while.
+   * @param {number} [leastMs]
+   */
+  #putOff(leastMs = 0) {
+    this.#askAgainAt = this.#clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#platform.random));
+    this.#guard();
+  }
+
   async #renewByHttp() {
     const ticket = this.#ticket.value;
     if (!ticket || this.#asking) return;
     this.#asking = true;
     const abort = new AbortController();
+    const stop = () => abort.abort();
+    this.#undo.add(stop);
     let retryInMs = 0;
     try {
       const request = renewByHttp(this.#platform, this.#sessions, ticket, abort.signal);
       const answer = await this.#alarms.within(httpTimeout, request, () => new Error("no answer over HTTP"));
       if (this.#ended || this.#ticket.value?.session !== ticket.session) return;
       if ("push" in answer) {
-        this.#failures = 0;
-        return this.#arrived(answer.push, answer.push.cause, answer.push.attempt, "http");
-      }
-      if ("over" in answer) {
+        const { push } = answer;
+        const before = this.expiresAt;
+        this.#clock.sync(push.now);
+        this.#arrived(push, push.cause, push.attempt, "http");
+        if (this.expiresAt > before) return;
+      } else if ("over" in answer) {
+        if (this.#ticket.value.key !== ticket.key) return; // another key is good meanwhile
         const { status, reason, message, accessEndsAt } = answer.over;
-        if (status === 404 || reason === "expired") this.#again();
-        else this.#end(reason, status, message, accessEndsAt);
-        return;
-      }
-      retryInMs = answer.retryInMs;
+        if (status !== 404 && reason !== "expired" && !this.#ticket.unproven) return this.#end(reason, status, message, accessEndsAt);
+        this.#again();
+        return this.#connection.restart();
+      } else retryInMs = answer.retryInMs;
     } catch (error) {
+      if (this.#ended) return;
       this.#events.emit("error", error);
     } finally {
       this.#asking = false;
-      abort.abort();
+      this.#undo.delete(stop);
+      stop();
     }
-    this.#guard(Math.max(retryInMs, backoff(++this.#failures, this.#platform.random)));
+    this.#putOff(retryInMs);
   }
 
   // The rest.
@@ -469,6 +508,7 @@ export class Refresher {
    * @param {(reports: Reports) => () => void} listen
    */
   #bound(service, sdk, listen) {
+    if (this.#ended) return () => {};
     const { unbind, ...reports } = this.bind(service, sdk);
     const mute = listen(reports);
     const undo = () => {

@@ -62,6 +62,7 @@ export class Alarms {
   /** @type {Map<string, {at: number, ring: (lateMs: number) => void}>} */
   #set = new Map();
   #waits = 0;
+  #over = false;
   /** @type {unknown} */
   #timer;
 
@@ -77,11 +78,12 @@ export class Alarms {
   /**
    * Sets the alarm of that name, in place of what it was.
    * @param {string} name
-   * @param {number} inMs any span; below 0 is 0
+   * @param {number} inMs any span; what is not above 0 is 0
    * @param {(lateMs: number) => void} ring is told how much later than asked it is
    */
   set(name, inMs, ring) {
-    this.#set.set(name, { at: this.#clock.now() + Math.max(0, inMs), ring });
+    if (this.#over) return;
+    this.#set.set(name, { at: this.#clock.now() + (inMs > 0 ? inMs : 0), ring });
     this.#arm();
   }
 
@@ -100,8 +102,9 @@ export class Alarms {
     this.#arm();
   }
 
-  /** Forgets all. */
+  /** Forgets all, and takes no more. */
   stop() {
+    this.#over = true;
     this.clear(...this.#set.keys());
   }
 

@@ -1,140 +1,203 @@
-// A client of the protocol in one page: join, confirm each renewal, come back
-// after a loss with the newest key. docs/protocol.md has the rules.
+// The page: makes the call, and puts its parts together.
 
-const $ = (id) => document.getElementById(id);
-const terminal = new Set([1000, 1009, 4400, 4401, 4403, 4404, 4408, 4409, 4410, 4429]);
+/** @import { Seat } from "./seats.js" */
 
-/** @type {WebSocket | null} */
-let socket = null;
-/** @type {{session: string, key: string} | null} */
-let ticket = null;
-let seq = 0;
-let expiresAt = 0; // Unix seconds, by the server's clock
-let lifetime = 1; // seconds
-let skew = 0; // server's clock minus ours, milliseconds
-let renewals = 0;
-let attempts = 0;
-let left = false;
-let beat = 0;
-let retry = 0;
-let moveAfter = 0; // milliseconds, asked for by the server
+import { agoraSeats } from "./agora.js";
+import { tone } from "./camera.js";
+import { byId, calm, el, enable, say, usable } from "./dom.js";
+import { clock, lifetime } from "./format.js";
+import { Operators } from "./operators.js";
+import { Participant } from "./participant.js";
+import { standInSeats } from "./seats.js";
+import { View } from "./view.js";
 
-const now = () => Date.now() + skew;
+/** @typedef {{appId: string, real: boolean, ttl: number, warnBefore: number, canRoll: boolean, version: string}} Config */
 
-function say(text) {
-  const item = document.createElement("li");
-  const time = document.createElement("time");
-  time.textContent = new Date().toLocaleTimeString();
-  item.append(time, text);
-  $("log").prepend(item);
-  while ($("log").children.length > 50) $("log").lastChild.remove();
+const people = [
+  { name: "Ana", uid: 1001, hue: 330, notes: [329.6, 493.9] },
+  { name: "Ben", uid: 1002, hue: 175, notes: [220, 329.6] },
+];
+const lifetimes = [10, 30, 120]; // seconds
+const rollOverSeconds = 3;
+
+/** The lifetime that the address asks for, in seconds. */
+function askedTtl() {
+  const ttl = Number(new URLSearchParams(location.search).get("ttl"));
+  return Number.isInteger(ttl) && ttl >= 10 && ttl <= 3600 ? ttl : undefined;
 }
 
-function show(state) {
-  $("state").textContent = state;
-  const live = state === "live";
-  for (const id of ["leave", "cut", "renew"]) $(id).disabled = !live;
+/**
+ * The channel of this tab, which a reload keeps. A tab that was duplicated has
+ * the same name stored, and takes another.
+ */
+async function ownChannel() {
+  const key = "refresher demo channel";
+  const fresh = () => `demo-${crypto.getRandomValues(new Uint32Array(1))[0]?.toString(36)}`;
+  const hold = (/** @type {string} */ channel) => new Promise((resolve) => {
+    if (!navigator.locks) return resolve(true);
+    // A page that is being reloaded lets go of its lock in time.
+    navigator.locks.request(channel, { signal: AbortSignal.timeout(1000) }, () => {
+      resolve(true);
+      return new Promise(() => {}); // until the tab is closed
+    }).catch(() => resolve(false));
+  });
+  let channel = sessionStorage.getItem(key) ?? fresh();
+  if (!(await hold(channel))) {
+    channel = fresh();
+    await hold(channel);
+  }
+  sessionStorage.setItem(key, channel);
+  return channel;
 }
 
-function send(message) {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+/**
+ * @param {Config} config
+ * @param {Seat[]} seats
+ * @param {string} channel
+ */
+function makeCall(config, seats, channel) {
+  const template = /** @type {HTMLTemplateElement} */ (byId("person"));
+  const participants = people.map(({ name, uid }, i) => new Participant({ name, uid, channel, appId: config.appId, ttl: askedTtl(), seat: /** @type {Seat} */ (seats[i]) }));
+  const views = participants.map((participant, i) => new View(participant, people[1 - i]?.name ?? "", template));
+  byId("people").replaceChildren(...views.map((view) => view.section));
+  for (const participant of participants) participant.start();
+  let tick = 0;
+  setInterval(() => {
+    if (calm.matches && tick++ % 5) return;
+    for (const view of views) view.render();
+  }, 200);
+  return { participants, views };
 }
 
-function connect() {
-  const address = new URL("v1/ws", location.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  socket = new WebSocket(address, "refresher.v1");
-  show("connecting");
-  const opened = Date.now();
-  socket.onopen = () => {
-    if (ticket) return send({ type: "resume", ...ticket, seq, expiresAt });
-    const form = new FormData($("join"));
-    const uid = Number(form.get("uid"));
-    send({ type: "join", rtc: { channel: form.get("channel"), uid, role: "publisher" }, rtm: { userId: `user-${uid}` } });
-  };
-  socket.onmessage = (event) => handle(JSON.parse(event.data));
-  socket.onclose = (event) => {
-    clearInterval(beat);
-    if (event.code === 4404 && ticket) { // unknown session: join afresh
-      ticket = null;
-      seq = 0;
-    } else if (left || terminal.has(event.code)) {
-      ticket = null;
-      return show(`ended (${event.code})`);
+/**
+ * @param {Config} config
+ * @param {Participant[]} participants
+ */
+function chooseTtl(config, participants) {
+  const select = /** @type {HTMLSelectElement} */ (byId("ttl"));
+  const now = askedTtl() ?? config.ttl;
+  const choices = [...new Set([...lifetimes, now])].sort((a, b) => a - b);
+  select.append(...choices.map((s) => el("option", { value: String(s) }, lifetime(s))));
+  select.value = String(now);
+  select.addEventListener("change", () => {
+    const url = new URL(location.href);
+    url.searchParams.set("ttl", select.value);
+    history.replaceState(null, "", url);
+    for (const participant of participants) participant.restart(Number(select.value));
+  });
+}
+
+/**
+ * @param {Seat[]} seats
+ * @param {View[]} views
+ */
+function offerSound(seats, views) {
+  const input = /** @type {HTMLInputElement} */ (byId("sound"));
+  /** @type {AudioContext | null} */
+  let audio = null;
+  if (!seats[0]?.setAudio) {
+    enable(input, false);
+    say(byId("sound-hint"), "Only the stand-in carries a tone.");
+  }
+  input.addEventListener("click", (event) => {
+    if (!usable(input)) return event.preventDefault();
+    const on = input.checked;
+    if (on && !audio) {
+      const made = new AudioContext(); // browsers want a click before
+      audio = made;
+      for (const [i, seat] of seats.entries()) seat.setAudio?.(tone(made, people[i]?.notes ?? []));
     }
-    if (Date.now() - opened > 5000) attempts = 0;
-    const wait = moveAfter || Math.random() * Math.min(20000, 500 * 2 ** attempts++);
-    moveAfter = 0;
-    say(`Connection lost (${event.code}). Trying again in ${(wait / 1000).toFixed(1)} s; the tokens go on working.`);
-    show("away");
-    retry = setTimeout(connect, wait);
-  };
+    void (on ? audio?.resume() : audio?.suspend());
+    for (const view of views) view.sound(on);
+  });
 }
 
-function handle(message) {
-  if (message.now) skew = message.now - Date.now();
-  switch (message.type) {
-    case "joined":
-      ticket = { session: message.session, key: message.key };
-      clearInterval(beat);
-      beat = setInterval(() => send({ type: "ping" }), message.heartbeat * 1000);
-      show("live");
-      say(message.resumed ? `Resumed: ${message.action} with fresh tokens.` : `Joined. Tokens are renewed ${message.renewBefore} s before they run out.`);
-      return apply(message);
-    case "token-privilege-will-expire":
-    case "token-privilege-did-expire":
-      return apply(message);
-    case "reconnect":
-      moveAfter = Math.max(1, message.afterMs);
-      say(`The service asks to connect again in ${message.afterMs} ms (${message.reason}).`);
-      return socket?.close(4000, "reconnect");
-    case "ended":
-      return say(`Ended: ${message.reason}. The last tokens work until ${new Date(message.accessEndsAt * 1000).toLocaleTimeString()}.`);
-    case "error":
-      return say(`Refused: ${message.message}`);
+/** @param {Config} config */
+function offerRoll(config) {
+  const button = byId("roll");
+  const hint = byId("roll-hint");
+  if (!config.canRoll) {
+    enable(button, false);
+    hint.textContent = "Not with the certificate of your own project: Agora’s console replaces that one.";
+  }
+  button.addEventListener("click", async () => {
+    if (!usable(button)) return;
+    enable(button, false);
+    try {
+      await roll((text) => say(hint, text));
+    } catch (error) {
+      say(hint, `The certificate was not rolled: ${error instanceof Error ? error.message : error}.`);
+    }
+    enable(button, true);
+  });
+}
+
+/** @param {(text: string) => void} tell */
+async function roll(tell) {
+  const { certificate, oldRefusedAt } = await post("demo/certificate", {});
+  const refused = clock(oldRefusedAt * 1000);
+  let order = await post("v1/rotations", { over: rollOverSeconds });
+  for (;;) {
+    tell(`${certificate} signs now: ${order.renewed} of ${order.sessions} have tokens of it. The old one is refused from ${refused} on.`);
+    if (order.done || Date.now() > oldRefusedAt * 1000) break;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    order = await answerOf(await fetch(`v1/rotations/${order.id}`));
+  }
+  await new Promise((resolve) => setTimeout(resolve, oldRefusedAt * 1000 - Date.now()));
+  tell(`${certificate} signs, and the old certificate is refused since ${refused}. ${order.renewed} of ${order.sessions} moved in time.`);
+}
+
+/**
+ * @param {string} path
+ * @param {object} body
+ */
+async function post(path, body) {
+  return answerOf(await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }));
+}
+
+/** @param {Response} response */
+async function answerOf(response) {
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+/** Shows the view that the address names. */
+function navigate() {
+  const operators = location.hash === "#operators";
+  byId("call-view").hidden = operators;
+  byId("operators-view").hidden = !operators;
+  document.title = operators ? "refresher: operators" : "refresher: a call that outlives its tokens";
+  for (const link of document.querySelectorAll("[data-view]")) {
+    const here = link.getAttribute("data-view") === (operators ? "operators" : "call");
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
 }
 
-// apply is where an app hands the tokens to Agora's SDK: renewToken(), or join
-// again when the action is "rejoin".
-function apply(message) {
-  if (message.seq < seq) return;
-  const renewal = message.type !== "joined";
-  if (renewal && $("mute").checked) return say(`Push #${message.seq}, attempt ${message.attempt}: not confirmed.`);
-  if (renewal && $("refuse").checked) {
-    say(`Push #${message.seq}: refused.`);
-    return send({ type: "nack", seq: message.seq, code: "DEMO", message: "refused in the demo" });
+async function main() {
+  const operators = new Operators(byId("operators-view"));
+  addEventListener("hashchange", navigate);
+  navigate();
+  try {
+    /** @type {Config} */
+    const config = await answerOf(await fetch("demo/config.json"));
+    say(byId("app-id"), config.appId);
+    say(byId("version"), config.version);
+    if (config.real) {
+      say(byId("edge-words"), "Agora");
+      say(byId("but-agora"), ", but to Agora, which holds the call");
+    }
+    void operators.run();
+    const channel = await ownChannel();
+    const seats = await (config.real ? agoraSeats(people) : standInSeats(people));
+    const { participants, views } = makeCall(config, seats, channel);
+    chooseTtl(config, participants);
+    offerSound(seats, views);
+    offerRoll(config);
+  } catch (error) {
+    say(byId("trouble"), `The call cannot be made: ${error instanceof Error ? error.message : error}.`);
   }
-  const margin = expiresAt - now() / 1000;
-  seq = message.seq;
-  expiresAt = message.tokens.rtc.expiresAt;
-  lifetime = expiresAt - now() / 1000;
-  $("token").textContent = message.tokens.rtc.token;
-  send({ type: "ack", seq });
-  if (!renewal) return;
-  $("renewals").textContent = String(++renewals);
-  say(`Renewed #${seq} (${message.cause}${message.attempt > 1 ? `, attempt ${message.attempt}` : ""}) with ${margin.toFixed(1)} s left.`);
 }
 
-setInterval(() => {
-  const seconds = Math.max(0, expiresAt - now() / 1000);
-  $("left").textContent = expiresAt ? `${seconds.toFixed(1)} s` : "–";
-  $("meter").value = expiresAt ? seconds / lifetime : 0;
-}, 200);
-
-$("join").onsubmit = (event) => {
-  event.preventDefault();
-  if (socket && socket.readyState <= WebSocket.OPEN) return say("This page holds a call already; leave it first.");
-  clearTimeout(retry);
-  left = false;
-  ticket = null;
-  seq = renewals = attempts = moveAfter = 0;
-  $("renewals").textContent = "0";
-  connect();
-};
-$("leave").onclick = () => {
-  left = true;
-  send({ type: "leave" });
-};
-$("cut").onclick = () => socket?.close(4000, "cut in the demo");
-$("renew").onclick = () => send({ type: "renew" });
+void main();

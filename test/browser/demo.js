@@ -1,0 +1,113 @@
+// The demo page as a visitor finds it: opened, driven and read by what it says to
+// screen readers.
+
+import { open } from "./chromium.js";
+
+/**
+ * Opens the demo's page, and records from the first moment what became of each
+ * call and each refresher.
+ * @param {import("node:test").TestContext} t
+ * @param {string} url
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+export async function visit(t, url, options) {
+  const opened = await open(t, { reducedMotion: "reduce", ...options }); // pictures that move take most of the processor
+  const { page } = opened;
+  await page.addInitScript(watch);
+  await page.goto(url);
+  const people = { ana: new Person(page, "Ana"), ben: new Person(page, "Ben") };
+  return { ...opened, ...people };
+}
+
+/** Runs in the page, before its own scripts. */
+function watch() {
+  /** @type {Record<string, string[]>} */
+  const histories = {};
+  const listeners = new Set();
+  const note = (/** @type {HTMLElement} */ section) => {
+    const { call, refresher, renewals } = section.dataset;
+    const name = section.getAttribute("aria-label") ?? section.querySelector("h2, h3")?.textContent?.trim() ?? "";
+    const history = (histories[name] ??= []);
+    const state = `${call} ${refresher} ${renewals}`;
+    if (history.at(-1) === state) return;
+    history.push(state);
+    for (const listener of [...listeners]) listener();
+  };
+  new MutationObserver((mutations) => {
+    for (const { target } of mutations) {
+      if (target instanceof HTMLElement && target.dataset.call !== undefined) note(target);
+    }
+    for (const section of document.querySelectorAll("[data-call]")) note(/** @type {HTMLElement} */ (section));
+  }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-call", "data-refresher", "data-renewals"] });
+  Object.assign(window, {
+    /** The states that a person went through, each as "call refresher renewals". */
+    histories,
+    /** Resolves when a person's state fits: call, refresher (RegExp sources), renewals (at least). */
+    reached: (/** @type {string} */ name, /** @type {{call?: string, refresher?: string, renewals?: number}} */ want) => new Promise((resolve) => {
+      const look = () => {
+        const [call = "", refresher = "", renewals = "0"] = histories[name]?.at(-1)?.split(" ") ?? [];
+        if (!new RegExp(`^(${want.call ?? ".*"})$`).test(call) || !new RegExp(`^(${want.refresher ?? ".*"})$`).test(refresher)) return;
+        if (Number(renewals) < (want.renewals ?? 0)) return;
+        listeners.delete(look);
+        resolve(undefined);
+      };
+      listeners.add(look);
+      look();
+    }),
+  });
+}
+
+/** One of the two who are in the call. */
+export class Person {
+  #page;
+  #name;
+
+  /**
+   * @param {import("playwright-core").Page} page
+   * @param {string} name
+   */
+  constructor(page, name) {
+    this.#page = page;
+    this.#name = name;
+    this.section = page.getByRole("region", { name, exact: true });
+  }
+
+  /** Resolves when the page shows that state. */
+  reached(want) {
+    return this.#page.evaluate(([name, want]) => window.reached(name, want), [this.#name, want]);
+  }
+
+  /** The calls' states in the order in which they came: "in", "out", "reconnecting". */
+  async calls() {
+    const history = await this.#page.evaluate((name) => window.histories[name], this.#name);
+    return history.map((state) => state.split(" ")[0]).filter((call, n, all) => call !== all[n - 1]);
+  }
+
+  /** How many renewals are shown. */
+  async renewals() {
+    return Number(await this.section.getAttribute("data-renewals"));
+  }
+
+  switch(name) {
+    return this.section.getByRole("switch", { name });
+  }
+
+  press(name) {
+    return this.section.getByRole("button", { name }).click();
+  }
+
+  /** The sentence that says how the call is. */
+  story() {
+    return this.section.locator("[aria-live=polite]").innerText();
+  }
+
+  /** What the timeline says, the newest first. */
+  timeline() {
+    return this.section.getByRole("list", { name: "Timeline" }).getByRole("listitem").allInnerTexts();
+  }
+
+  /** Resolves when a new picture of this person arrived at the other side. */
+  picture() {
+    return this.section.locator("video").evaluate((video) => new Promise((resolve) => video.requestVideoFrameCallback(resolve)));
+  }
+}

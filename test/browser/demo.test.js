@@ -1,0 +1,181 @@
+// The demo in Chromium: two people in a call by WebRTC, held by the stand-in for
+// Agora's edge, which admits and drops by the real token, and kept in tokens by
+// the real library and the real service.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as span } from "node:timers/promises";
+
+import { visit } from "./demo.js";
+import { Network } from "./network.js";
+import { Service } from "./service.js";
+
+const service = new Service("demo");
+before(() => service.start());
+after(() => service.stop());
+
+/** Both are in the call, and their pictures arrive. */
+async function inCall({ ana, ben }) {
+  await Promise.all([ana.reached({ call: "in", refresher: "live" }), ben.reached({ call: "in", refresher: "live" })]);
+  await Promise.all([ana.picture(), ben.picture()]);
+}
+
+/** Neither of them was out of the call since it began. */
+async function neverOut(...people) {
+  for (const person of people) {
+    const calls = await person.calls();
+    assert.ok(!calls.slice(calls.indexOf("in")).includes("out"), `${calls}`);
+  }
+}
+
+describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
+  test("the call goes on through five renewals of both, without a word in the console or to another host", async (t) => {
+    const { ana, ben, complaints, hosts, page } = await visit(t, `${service.url}/?ttl=10`, { reducedMotion: "no-preference" });
+    await inCall({ ana, ben });
+    await Promise.all([ana.reached({ renewals: 5 }), ben.reached({ renewals: 5 })]);
+    await Promise.all([ana.picture(), ben.picture()]);
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /schedule/i);
+    const shift = await page.evaluate(() => new Promise((resolve) => {
+      let sum = 0;
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) sum += entry.value;
+      }).observe({ type: "layout-shift", buffered: true });
+      setTimeout(() => resolve(sum), 100);
+    }));
+    assert.equal(shift, 0);
+    assert.deepEqual([...hosts], ["127.0.0.1"]);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("the call survives 20 s without any network", async (t) => {
+    const network = await new Network(() => service.address).open();
+    t.after(() => network.close());
+    const { ana, ben, complaints } = await visit(t, `${network.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    network.set("down");
+    await Promise.all([ana.reached({ refresher: "away|connecting" }), ben.reached({ refresher: "away|connecting" })]);
+    await span(20_000);
+    network.set("up");
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    // A connection that was refused is the browser's own word.
+    assert.deepEqual(complaints.filter((text) => !/Failed to load resource: net::|WebSocket connection to/.test(text)), []);
+  });
+
+  test("the call survives a service that is killed and comes back", async (t) => {
+    const own = new Service("demo", ["--stand-in"]).set({
+      AGORA_APP_ID: "0123456789abcdef0123456789abcdef", AGORA_APP_CERTIFICATE: "fedcba9876543210fedcba9876543210",
+    });
+    await own.start();
+    t.after(() => own.stop());
+    const { ana, ben } = await visit(t, `${own.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await own.kill();
+    await Promise.all([ana.reached({ refresher: "away|connecting" }), ben.reached({ refresher: "away|connecting" })]);
+    await own.start();
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /resume/i);
+  });
+
+  test("the call survives a new App Certificate, and the end of the old one", async (t) => {
+    const own = await new Service("demo").start();
+    t.after(() => own.stop());
+    const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=120`);
+    await inCall({ ana, ben });
+    const answer = page.waitForResponse(/\/demo\/certificate$/);
+    await page.getByRole("button", { name: "Roll the certificate" }).click();
+    const { oldRefusedAt } = await (await answer).json();
+    await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
+    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // who still has an old token is out by then
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /certificate/i);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("without the refresher the call drops when its token runs out, and with it again it is back", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    await ben.switch("Refresher").click();
+    await ben.reached({ call: "out", refresher: "off" });
+    assert.match(await ben.story(), /ran out/i);
+    assert.deepEqual((await ana.calls()).at(-1), "in");
+    await ben.switch("Refresher").click();
+    await inCall({ ana, ben });
+    await neverOut(ana);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a socket that is killed is resumed, and a network that fails for one is survived", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await ana.press("Kill the socket");
+    await ana.reached({ refresher: "away|connecting" });
+    await ana.reached({ refresher: "live", renewals: 1 });
+    await ben.switch("Network").click();
+    await ben.reached({ call: "reconnecting", refresher: "away|connecting" });
+    await ben.switch("Network").click();
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("what the SDK refuses is made anew, until it takes it", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=30`);
+    await inCall({ ana, ben });
+    await ana.switch("SDK refuses").click();
+    await ana.section.getByRole("listitem").filter({ hasText: /refused/i }).first().waitFor();
+    await ana.switch("SDK refuses").click();
+    const before = await ana.renewals();
+    await ana.reached({ renewals: before + 1 });
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /nack/i);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a promotion and a demotion reach the call at once", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await ben.press("Make audience");
+    await ben.reached({ renewals: 1 });
+    await ben.section.getByRole("button", { name: "Promote to publisher" }).waitFor();
+    await ben.press("Promote to publisher");
+    await ben.reached({ renewals: 2 });
+    await ben.picture();
+    await neverOut(ana, ben);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a revocation ends one call and leaves the other, and after it one may join again", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await ben.press("Revoke");
+    await ben.reached({ call: "out", refresher: "ended" });
+    assert.match(await ben.story(), /revoked|operator/i);
+    await ana.picture();
+    await neverOut(ana);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a reload keeps the sessions", async (t) => {
+    const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await page.reload();
+    await inCall({ ana, ben });
+    assert.match((await ana.timeline()).join("\n"), /resume/i);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("operators see what the service counts", async (t) => {
+    const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    await ana.reached({ renewals: 1 });
+    await page.getByRole("link", { name: "Operators" }).or(page.getByRole("tab", { name: "Operators" })).click();
+    const view = page.getByRole("main");
+    await view.getByText(/at risk/i).first().waitFor();
+    await view.getByText(/schedule/i).first().waitFor();
+    assert.deepEqual(complaints, []);
+  });
+});

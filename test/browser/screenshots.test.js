@@ -1,0 +1,54 @@
+// Takes the pictures of the README, into the folder SCREENSHOTS if that is set.
+
+import assert from "node:assert/strict";
+import { mkdtemp, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { visit } from "./demo.js";
+import { Service } from "./service.js";
+
+const service = new Service("demo");
+before(() => service.start());
+after(() => service.stop());
+
+const folder = process.env.SCREENSHOTS ?? (await mkdtemp(join(tmpdir(), "screenshots-")));
+const desktop = { viewport: { width: 1280, height: 860 } };
+
+/** The page with a call that has gone on for a while. */
+async function going(t, options) {
+  const opened = await visit(t, `${service.url}/?ttl=10`, options);
+  await Promise.all([opened.ana.reached({ call: "in", renewals: 3 }), opened.ben.reached({ call: "in", renewals: 3 })]);
+  return opened;
+}
+
+async function take(page, name, options) {
+  const path = join(folder, `${name}.png`);
+  await page.screenshot({ path, ...options });
+  assert.ok((await stat(path)).size > 20_000, `${name} shows nothing`);
+}
+
+describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, () => {
+  for (const colorScheme of ["light", "dark"]) {
+    test(`the call, ${colorScheme}`, async (t) => {
+      const { page } = await going(t, { ...desktop, colorScheme });
+      await take(page, colorScheme);
+    });
+  }
+
+  test("the call on a phone", async (t) => {
+    const { page } = await going(t, { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 1.5 });
+    await take(page, "phone");
+  });
+
+  test("a dropped call beside a kept one, and what operators see", async (t) => {
+    const { page, ben } = await going(t, { ...desktop, colorScheme: "light" });
+    await ben.switch("Refresher").click();
+    await ben.reached({ call: "out", refresher: "off" });
+    await take(page, "dropped");
+    await page.getByRole("link", { name: "Operators" }).click();
+    await page.getByRole("main").getByText(/at risk/i).first().waitFor();
+    await take(page, "operators");
+  });
+});

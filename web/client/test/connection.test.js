@@ -1,0 +1,547 @@
+// When a socket is opened, distrusted and left, and what close codes mean.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { World, hour, minute, second, settle } from "./world.js";
+
+/** Lets attempts fail one after the other, and lists how long each wait was. */
+async function waits(world, failures) {
+  const found = [];
+  for (let n = 0; n < failures; n++) {
+    const began = world.time;
+    await world.nextSocket();
+    found.push(world.time - began);
+    await world.socket.closes(1006);
+  }
+  return found;
+}
+
+// Backoff.
+
+test("backs off by up to min(20 s, 0.5 s * 2^(n-1)) after the n-th failure", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.closes(1006);
+  await waits(world, 9);
+  assert.deepEqual(world.saw("lost").map(({ retryInMs }) => retryInMs), [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000, 20_000, 20_000]);
+});
+
+test("with full jitter: the wait is any part of that", async (t) => {
+  for (const random of [0, 0.001, 0.25, 0.999]) {
+    const world = new World(t);
+    world.random = random;
+    world.refresher();
+    await settle();
+    await world.socket.closes(1006);
+    await waits(world, 6);
+    assert.deepEqual(world.saw("lost").map(({ retryInMs }) => retryInMs), [500, 1000, 2000, 4000, 8000, 16_000, 20_000].map((ms) => ms * random));
+  }
+});
+
+test("waits as long as it says in `lost`", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.closes(1006);
+  assert.deepEqual(await waits(world, 5), [500, 1000, 2000, 4000, 8000]);
+});
+
+test("counts failures from 1 again only after 5 s of being joined", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.closes(1006);
+  await waits(world, 3);
+  await world.nextSocket();
+  await world.join();
+  await world.pass(5 * second - 1);
+  await world.socket.closes(1006);
+  assert.equal(world.saw("lost").at(-1).retryInMs, 8000);
+  await world.nextSocket();
+  await world.join();
+  await world.pass(5 * second);
+  await world.socket.closes(1006);
+  assert.equal(world.saw("lost").at(-1).retryInMs, 500);
+});
+
+test("a socket that is open for long, but not joined, resets nothing", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  for (const retryInMs of [500, 1000, 2000]) {
+    await world.socket.opens();
+    await world.pass(9 * second);
+    await world.socket.closes(1006);
+    assert.equal(world.saw("lost").at(-1).retryInMs, retryInMs);
+    await world.nextSocket();
+  }
+});
+
+test("a WebSocket that can't even be made is tried again", async (t) => {
+  const world = new World(t);
+  const { WebSocket } = world.platform;
+  const blocked = new Error("SecurityError");
+  const refresher = world.refresher({ platform: { ...world.platform, WebSocket: class { constructor() { throw blocked; } } } });
+  await world.pass(10 * second);
+  assert.deepEqual(new Set(world.saw("error")), new Set([blocked]));
+  assert.ok(world.saw("lost").length >= 4);
+  refresher.leave();
+  world.assertEmpty();
+  assert.ok(WebSocket);
+});
+
+test("there is one socket at a time", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  for (let n = 0; n < 6; n++) {
+    await world.pass(40 * second);
+    await world.wake();
+    assert.ok(world.sockets.filter(({ readyState }) => readyState < 2).length <= 1);
+  }
+  assert.ok(world.sockets.length > 3);
+});
+
+// Wake.
+
+test("tries again at once when the page wakes or the device is online", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.closes(1006);
+  await waits(world, 6);
+  assert.equal(world.saw("lost").at(-1).retryInMs, 20_000);
+  const before = world.sockets.length;
+  await world.wake();
+  assert.equal(world.sockets.length, before + 1);
+});
+
+test("and by wake(), where no page event tells", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.closes(1006);
+  refresher.wake();
+  await settle();
+  assert.equal(world.sockets.length, 2);
+});
+
+test("waking twice opens one socket", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.closes(1006);
+  await world.wake();
+  await world.wake();
+  await world.wake();
+  assert.equal(world.sockets.length, 2);
+});
+
+test("waking does not disturb an attempt that is under way, nor ask for its credential twice", async (t) => {
+  const world = new World(t);
+  const credential = t.mock.fn(() => new Promise(() => {}));
+  world.refresher({ credential });
+  await world.wake();
+  await world.wake();
+  assert.equal(credential.mock.callCount(), 1);
+});
+
+test("waking does not shorten what the service asked for", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.says({ type: "reconnect", afterMs: 9000, reason: "overload" });
+  await socket.closes(1013);
+  await world.pass(1 * second);
+  await world.wake();
+  assert.equal(world.sockets.length, 1);
+  await world.pass(8 * second - 1);
+  await world.wake();
+  assert.equal(world.sockets.length, 1);
+  await world.pass(1);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("waking with a live connection looks whether it is", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await world.wake();
+  assert.equal(socket.pings.length, 1);
+  await world.pass(10 * second);
+  assert.equal(world.sockets.length, 1);
+});
+
+test("and drops it when there is no answer in 5 s", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.answersPings = false;
+  await world.wake();
+  await world.pass(5 * second - 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(refresher.state, "away");
+  assert.equal(world.saw("lost")[0].reason, "no answer");
+});
+
+// reconnect.
+
+test("`reconnect`: goes on with acks and pings until the span is over, and then moves", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { heartbeat: 2 });
+  refresher.bind("rtc", { renew: async () => {} });
+  await refresher.token("rtc");
+  await socket.says({ type: "reconnect", afterMs: 7400, reason: "drain" });
+  await world.pass(7000);
+  assert.equal(socket.pings.length, 3);
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  await world.pass(399);
+  assert.equal(world.sockets.length, 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(world.sockets.length, 2);
+  assert.equal(socket.closedWith, 4000);
+  assert.deepEqual(world.saw("lost"), [{ reason: "drain", retryInMs: 0 }]);
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].type, "resume");
+  assert.equal(world.socket.sent[0].seq, 2);
+});
+
+test("`reconnect`: closed by the server before that, it waits the rest", async (t) => {
+  for (const code of [1012, 1013, 1006]) {
+    const world = new World(t);
+    const { socket } = await world.live();
+    await socket.says({ type: "reconnect", afterMs: 7000, reason: "drain" });
+    await world.pass(3000);
+    await socket.closes(code);
+    assert.deepEqual(world.saw("lost"), [{ reason: `closed with ${code}`, retryInMs: 4000 }]);
+    await world.pass(3999);
+    assert.equal(world.sockets.length, 1);
+    await world.pass(1);
+    assert.equal(world.sockets.length, 2);
+  }
+});
+
+test("`reconnect` in answer to a join: waits, and joins", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.opens();
+  await world.socket.says({ type: "error", code: "unavailable", message: "not now" });
+  await world.socket.says({ type: "reconnect", afterMs: 1250, reason: "overload" });
+  await world.socket.closes(1013);
+  assert.equal(world.saw("lost").at(-1).retryInMs, 1250);
+  await world.pass(1250);
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].type, "join");
+});
+
+test("`reconnect`: backs off only if the attempt after it fails", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.says({ type: "reconnect", afterMs: 0, reason: "drain" });
+  await world.pass(0);
+  assert.equal(world.sockets.length, 2);
+  await world.socket.closes(1006);
+  assert.equal(world.saw("lost").at(-1).retryInMs, 500);
+});
+
+test("`reconnect` once more replaces the span", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.says({ type: "reconnect", afterMs: 20_000, reason: "drain" });
+  await socket.says({ type: "reconnect", afterMs: 1000, reason: "drain" });
+  await world.pass(1000);
+  assert.equal(world.sockets.length, 2);
+  await world.join({ seq: 2 });
+  await world.pass(30 * second);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("`reconnect` while a socket waits for its close, which never comes", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.opens();
+  await world.socket.says({ type: "reconnect", afterMs: 3000, reason: "overload" });
+  await world.pass(3000);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("1013 without `reconnect` backs off", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.refuses(1013, "unavailable");
+  assert.deepEqual(world.saw("lost"), [{ reason: "closed with 1013", retryInMs: 500 }]);
+});
+
+// Heartbeat.
+
+test("pings every heartbeat", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { heartbeat: 25 });
+  const joined = world.time;
+  await world.pass(101 * second);
+  assert.deepEqual(socket.pings.map((at) => at - joined), [25_000, 50_000, 75_000, 100_000]);
+});
+
+test("pings at the pace of the newest joined", async (t) => {
+  const world = new World(t);
+  await world.live({}, { heartbeat: 25 });
+  await world.resume({ seq: 2, heartbeat: 4 });
+  await world.pass(13 * second);
+  assert.equal(world.socket.pings.length, 3);
+});
+
+test("10 s without an answer to a ping: dropped, and connected anew", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.answersPings = false;
+  await world.pass(35 * second - 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(refresher.state, "away");
+  assert.equal(socket.closedWith, 4000);
+  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
+  await world.nextSocket();
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].type, "resume");
+});
+
+test("anything that the service says is an answer", async (t) => {
+  for (const message of [{ type: "pong" }, { type: "something newer" }, "not even JSON"]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    socket.answersPings = false;
+    await world.pass(34 * second);
+    await socket.says(message);
+    await world.pass(5 * second);
+    assert.equal(refresher.state, "live");
+  }
+});
+
+test("a heartbeat shorter than the answer's deadline does not put that off", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { heartbeat: 2 });
+  socket.answersPings = false;
+  await world.pass(12 * second);
+  assert.equal(refresher.state, "away");
+});
+
+test("what an abandoned socket says later is not heard", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const { onopen, onmessage, onclose } = socket;
+  socket.answersPings = false;
+  await world.pass(36 * second);
+  await world.join({ seq: 2, expiresAt: world.seconds() + 3600 });
+  const { expiresAt } = refresher;
+  onopen({});
+  onmessage({ data: JSON.stringify(world.push({ seq: 99, ttl: 9999 })) });
+  onmessage({ data: JSON.stringify({ type: "ended", reason: "revoked", accessEndsAt: 0 }) });
+  onclose({ code: 4410 });
+  await settle();
+  assert.equal(refresher.state, "live");
+  assert.equal(refresher.expiresAt, expiresAt);
+});
+
+test("no answer to connect in 10 s: tries again", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await world.pass(10 * second - 1);
+  assert.deepEqual(world.saw("lost"), []);
+  await world.pass(1);
+  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
+  assert.equal(world.sockets[0].readyState, 2);
+});
+
+test("no answer to join or resume in 10 s, counted from the opening: tries again", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await world.pass(9 * second);
+  await world.socket.opens();
+  await world.pass(10 * second - 1);
+  assert.deepEqual(world.saw("lost"), []);
+  await world.pass(1);
+  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
+});
+
+test("nothing but joined is an answer to join", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.socket.opens();
+  await world.socket.says({ type: "something newer" });
+  await world.socket.says("not even JSON");
+  await world.pass(10 * second);
+  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
+});
+
+// Close codes.
+
+for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1009, 1005, 1015, 3000, 4321, 4999]) {
+  test(`close code ${code} resumes`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    await socket.closes(code);
+    assert.equal(refresher.state, "away");
+    assert.deepEqual(world.saw("lost"), [{ reason: `closed with ${code}`, retryInMs: 500 }]);
+    await world.nextSocket();
+    await world.socket.opens();
+    assert.equal(world.socket.sent[0].type, "resume");
+  });
+}
+
+for (const [code, error] of [
+  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4408, "bad_request"], [4429, "rate_limited"], [1009, "bad_request"],
+]) {
+  test(`close code ${code} with an error is the end, for that error`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    await socket.refuses(code, error, "what was wrong");
+    assert.equal(refresher.state, "ended");
+    assert.deepEqual(world.saw("ended"), [{ reason: error, code, message: "what was wrong", accessEndsAt: 0 }]);
+    assert.deepEqual(world.saw("error").map(({ code: name, message }) => [name, message]), [[error, "what was wrong"]]);
+    await world.pass(hour);
+    assert.equal(world.sockets.length, 1);
+    world.assertEmpty();
+  });
+}
+
+for (const [code, reason] of [[4410, "revoked"], [4410, "denied"], [4410, "left"], [4409, "superseded"], [1000, "left"]]) {
+  test(`close code ${code} after ended "${reason}" is the end, with its accessEndsAt`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    await socket.endsWith(reason, code, 1_796_043_600);
+    assert.equal(refresher.state, "ended");
+    assert.deepEqual(world.saw("ended"), [{ reason, code, message: "", accessEndsAt: 1_796_043_600 }]);
+    world.assertEmpty();
+  });
+}
+
+test("a terminal code without a word before it names itself", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.closes(4410);
+  assert.deepEqual(world.saw("ended"), [{ reason: "closed with 4410", code: 4410, message: "", accessEndsAt: refresher.expiresAt }]);
+});
+
+test("an error that left the connection open is no reason for an end that comes later", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
+  assert.equal(refresher.state, "live");
+  await world.pass(30 * second); // with a pong
+  await socket.closes(1000);
+  assert.equal(refresher.state, "away");
+});
+
+test("nor is one on the connection before", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.refuses(1013, "unavailable");
+  await world.nextSocket();
+  await world.socket.closes(1000);
+  assert.equal(refresher.state, "away");
+});
+
+for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_session")], [`4410 "expired"`, (socket) => socket.endsWith("expired")]]) {
+  test(`${what} joins afresh, once`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    await how(socket);
+    assert.equal(refresher.state, "away");
+    assert.equal(refresher.session, null);
+    await world.nextSocket();
+    await world.socket.opens();
+    assert.equal(world.socket.sent[0].type, "join");
+    await how(world.socket);
+    assert.equal(refresher.state, "ended");
+    world.assertEmpty();
+  });
+
+  test(`${what} may come again after that session was joined`, async (t) => {
+    const world = new World(t);
+    const { refresher } = await world.live();
+    for (let n = 2; n < 5; n++) {
+      await how(world.socket);
+      await world.nextSocket();
+      await world.join({ session: `session-${n}` });
+      assert.equal(refresher.session, `session-${n}`);
+    }
+    assert.equal(refresher.state, "live");
+  });
+}
+
+test("4404 before any session is the end", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  await settle();
+  await world.socket.opens();
+  await world.socket.refuses(4404, "unknown_session");
+  assert.equal(refresher.state, "ended");
+});
+
+test("4401 joins once more, with a new credential, where a function fetches one", async (t) => {
+  const world = new World(t);
+  let calls = 0;
+  const refresher = world.refresher({ credential: () => `credential ${++calls}` });
+  await settle();
+  await world.socket.opens();
+  await world.socket.refuses(4401, "unauthenticated");
+  assert.equal(refresher.state, "connecting");
+  await world.nextSocket();
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].auth, "credential 2");
+  await world.socket.refuses(4401, "unauthenticated");
+  assert.equal(refresher.state, "ended");
+  assert.deepEqual(world.saw("ended").map(({ reason, code }) => [reason, code]), [["unauthenticated", 4401]]);
+});
+
+test("4401 is the end for a credential that can't change", async (t) => {
+  for (const credential of ["a string", undefined]) {
+    const world = new World(t);
+    const refresher = world.refresher({ credential });
+    await settle();
+    await world.socket.opens();
+    await world.socket.refuses(4401, "unauthenticated");
+    assert.equal(refresher.state, "ended");
+  }
+});
+
+test("4403 is not tried again, even with a function for credentials", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher({ credential: () => "c" });
+  await settle();
+  await world.socket.opens();
+  await world.socket.refuses(4403, "forbidden");
+  assert.equal(refresher.state, "ended");
+});
+
+test("a socket that throws when it is used does not stop the heart", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.send = () => {
+    throw new Error("InvalidStateError");
+  };
+  refresher.renew();
+  await world.pass(25 * second);
+  await world.pass(10 * second);
+  assert.equal(refresher.state, "away");
+  await world.nextSocket();
+  await world.join({ seq: 2 });
+  await world.pass(minute);
+  assert.equal(refresher.state, "live");
+});
+
+test("a socket that throws when it is closed is let go all the same", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.close = () => {
+    throw new Error("InvalidAccessError");
+  };
+  socket.answersPings = false;
+  await world.pass(36 * second);
+  assert.equal(world.sockets.length, 2);
+  refresher.leave();
+  assert.equal(refresher.state, "ended");
+});

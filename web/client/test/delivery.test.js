@@ -1,0 +1,438 @@
+// How bundles reach the SDKs, and what the service is told of it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RtcClient, RtmClient, World, day, second, settle, token } from "./world.js";
+
+/** An SDK whose promises the test settles. */
+function manual() {
+  const calls = [];
+  return { calls, renew: (token) => new Promise((resolve, reject) => void calls.push({ token, resolve, reject })) };
+}
+
+/** A live call with SDKs that are bound to services, and in the call. */
+async function bound(world, sdks, options = {}, joined = {}) {
+  const { refresher, socket } = await world.live(options, { services: Object.keys(sdks), ...joined });
+  for (const [service, sdk] of Object.entries(sdks)) {
+    for (const one of [sdk].flat()) refresher.bind(service, one);
+    await refresher.token(service);
+  }
+  return { refresher, socket };
+}
+
+/** The same with a client of the RTC SDK. */
+async function inCall(world, bindings = {}) {
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  refresher.bindRtc(client, bindings);
+  await client.join(await refresher.token("rtc"));
+  return { refresher, socket, client };
+}
+
+test("the bundle of a first join is acked, though nothing is handed over", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  const sdk = manual();
+  refresher.bind("rtc", sdk);
+  const socket = await world.join();
+  assert.deepEqual(socket.sent.slice(1), [{ type: "ack", seq: 1 }]);
+  assert.equal(sdk.calls.length, 0);
+});
+
+test("acks once the SDK's promise has resolved, and not before", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  await world.pass(7 * second);
+  assert.deepEqual(sdk.calls.map(({ token }) => token), [push.tokens.rtc.token]);
+  assert.deepEqual(socket.take(), []);
+  sdk.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+test("acks when the SDKs of all services took theirs", async (t) => {
+  const world = new World(t);
+  const [rtc, rtm, chat] = [manual(), manual(), manual()];
+  const { socket } = await bound(world, { rtc, rtm, chat }, { rtm: { userId: "1001" }, chat: { userId: "ana" } });
+  const push = world.push({ seq: 2, services: ["rtc", "rtm", "chat"] });
+  await socket.says(push);
+  chat.calls[0].resolve();
+  rtm.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), []);
+  rtc.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  assert.equal(rtm.calls[0].token, push.tokens.rtm.token);
+  assert.equal(chat.calls[0].token, push.tokens.chat.token);
+});
+
+test("an SDK that answers nothing has accepted", async (t) => {
+  const world = new World(t);
+  const { socket } = await bound(world, { rtc: { renew: () => {} } });
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+test("nacks when one of several SDKs refused, after all of them have answered", async (t) => {
+  const world = new World(t);
+  const [one, other] = [manual(), manual()];
+  const { socket } = await bound(world, { rtc: [one, other] });
+  await socket.says(world.push({ seq: 2 }));
+  await socket.says(world.push({ seq: 3 }));
+  one.calls[0].reject(Object.assign(new Error("no"), { code: "X" }));
+  await settle();
+  assert.deepEqual(socket.take(), []);
+  assert.equal(one.calls.length, 1, "nothing side by side with what the other has");
+  other.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "X", message: "no" }]);
+  assert.equal(other.calls.length, 2);
+});
+
+for (const [what, reason, code, message] of [
+  ["a code that is a word", Object.assign(new Error("renew token failed"), { code: "UNEXPECTED_RESPONSE" }), "UNEXPECTED_RESPONSE", "renew token failed"],
+  ["a code that is a number", { code: 3, message: "invalid token" }, "3", "invalid token"],
+  ["the code 0", { code: 0, message: "odd" }, "0", "odd"],
+  ["RTM's errorCode and reason", { error: true, errorCode: -10005, reason: "Invalid token", operation: "renewToken" }, "-10005", "Invalid token"],
+  ["an error's name where it has no code", new RangeError("too far"), "RangeError", "too far"],
+  ["a text", "just no", "UNKNOWN", "just no"],
+  ["nothing at all", undefined, "UNKNOWN", "undefined"],
+  ["an object without words", {}, "UNKNOWN", "[object Object]"],
+  ["a code of endless length", { code: "C".repeat(900), message: "m" }, "C".repeat(64), "m"],
+  ["a message of endless length", { code: "C", message: "m".repeat(9000) }, "C", "m".repeat(256)],
+]) {
+  test(`nacks with what the SDK said: ${what}`, async (t) => {
+    const world = new World(t);
+    const { socket } = await bound(world, { rtc: { renew: () => Promise.reject(reason) } });
+    await socket.says(world.push({ seq: 2 }));
+    assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code, message }]);
+    assert.deepEqual(world.saw("refused"), [{ seq: 2, service: "rtc", code, message }]);
+  });
+}
+
+test("nacks when an SDK throws where it should have promised", async (t) => {
+  const world = new World(t);
+  const { socket } = await bound(world, { rtc: { renew: () => { throw Object.assign(new Error("not now"), { code: "INVALID_OPERATION" }); } } });
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "INVALID_OPERATION", message: "not now" }]);
+});
+
+test("a refusal that can't even be read is a nack, and the next bundle is handed over", async (t) => {
+  const world = new World(t);
+  const reasons = [Object.create(null), { get message() { throw new Error("no"); } }, { code: Symbol("code"), message: Symbol("m") }];
+  const { socket } = await bound(world, { rtc: { renew: () => (reasons.length ? Promise.reject(reasons.pop()) : undefined) } });
+  for (const seq of [2, 3, 4]) {
+    await socket.says(world.push({ seq }));
+    const [{ type, seq: of }] = socket.take();
+    assert.deepEqual({ type, of }, { type: "nack", of: seq });
+  }
+  await socket.says(world.push({ seq: 5 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 5 }]);
+});
+
+test("a nack holds no token, of either version, and is cut after those are out", async (t) => {
+  const world = new World(t);
+  const quoted = token("rtc", 1001, 1);
+  const old = `006${"970CA35de60c44645bbae8a215061b33"}${"IAAbc+/=".repeat(12)}`;
+  const { socket } = await bound(world, { rtc: { renew: () => Promise.reject({ code: 1, message: `${"x".repeat(230)} ${quoted} and ${old}!` }) } });
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(socket.take()[0].message, `${"x".repeat(230)} (token) and (token)!`.slice(0, 256));
+});
+
+test("an SDK that hangs for 8 s is nacked with TIMEOUT, and the next bundle goes on", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  await socket.says(world.push({ seq: 2 }));
+  await world.pass(8 * second - 1);
+  assert.deepEqual(socket.take(), []);
+  await world.pass(1);
+  const [nack] = socket.take();
+  assert.deepEqual({ ...nack, message: "" }, { type: "nack", seq: 2, code: "TIMEOUT", message: "" });
+  sdk.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [], "its late answer counts no more");
+  await socket.says(world.push({ seq: 3 }));
+  sdk.calls[1].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
+});
+
+test("hands bundles over one at a time, and of those that wait only the newest", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  const pushes = [2, 3, 4, 5].map((seq) => world.push({ seq, expiresAt: world.seconds() + 3600 + seq }));
+  for (const push of pushes) await socket.says(push);
+  assert.equal(sdk.calls.length, 1);
+  sdk.calls[0].resolve();
+  await settle();
+  assert.deepEqual(sdk.calls.map(({ token }) => token), [pushes[0].tokens.rtc.token, pushes[3].tokens.rtc.token]);
+  sdk.calls[1].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 5 }]);
+});
+
+test("ignores a bundle older than the newest", async (t) => {
+  const world = new World(t);
+  const sdk = { renew: t.mock.fn(async () => {}) };
+  const { socket } = await bound(world, { rtc: sdk });
+  await socket.says(world.push({ seq: 4 }));
+  socket.take();
+  for (const seq of [3, 2, 1]) await socket.says(world.push({ seq }));
+  assert.deepEqual(socket.take(), []);
+  assert.equal(sdk.renew.mock.callCount(), 1);
+});
+
+test("acks the same seq again without handing it over again", async (t) => {
+  const world = new World(t);
+  const sdk = { renew: t.mock.fn(async () => {}) };
+  const { socket } = await bound(world, { rtc: sdk });
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  await socket.says({ ...push, attempt: 2 });
+  await socket.says({ ...push, attempt: 3 });
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 2 }, { type: "ack", seq: 2 }]);
+  assert.equal(sdk.renew.mock.callCount(), 1);
+  assert.equal(world.saw("renewed").filter(({ seq }) => seq === 2).length, 1);
+  assert.equal(world.saw("tokens").filter(({ seq }) => seq === 2).length, 1);
+});
+
+test("answers the same seq once, if it comes again while the SDK has it", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  await socket.says({ ...push, attempt: 2 });
+  sdk.calls[0].resolve();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  assert.equal(sdk.calls.length, 1);
+});
+
+test("nacks the same seq again, if it is the nack that was lost", async (t) => {
+  const world = new World(t);
+  const sdk = { renew: t.mock.fn(() => Promise.reject({ code: 1, message: "no" })) };
+  const { socket } = await bound(world, { rtc: sdk });
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  await socket.says({ ...push, attempt: 2 });
+  assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 2], ["nack", 2]]);
+  assert.equal(sdk.renew.mock.callCount(), 1);
+});
+
+test("an ack that finds no connection is carried by the next resume", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  await socket.says(world.push({ seq: 2 }));
+  await socket.closes(1006);
+  sdk.calls[0].resolve();
+  await world.pass(1 * second);
+  await world.socket.opens();
+  assert.deepEqual(world.socket.sent.map(({ type, seq }) => [type, seq]), [["resume", 2]]);
+});
+
+test("a session opened anew counts from 1 again", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { refresher, socket } = await bound(world, { rtc: sdk }, {}, { seq: 7 });
+  await socket.refuses(4404, "unknown_session");
+  await world.pass(1 * second);
+  const joined = world.joined({ session: "session-2", seq: 1, expiresAt: world.seconds() + 4000 });
+  await world.socket.opens();
+  await world.socket.says(joined);
+  assert.equal(refresher.expiresAt, world.seconds() + 4000);
+  assert.deepEqual(sdk.calls.map(({ token }) => token), [joined.tokens.rtc.token]);
+  sdk.calls[0].resolve();
+  await settle();
+  assert.deepEqual(world.socket.take().slice(1), [{ type: "ack", seq: 1 }]);
+  await world.resume({ session: "session-2", seq: 2 });
+  assert.deepEqual(world.socket.sent[0], { type: "resume", session: "session-2", key: joined.key, seq: 1, expiresAt: joined.tokens.rtc.expiresAt });
+});
+
+test("a bundle of the session before answers for none of the new one's", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { socket } = await bound(world, { rtc: sdk });
+  await socket.says(world.push({ seq: 2 }));
+  await socket.refuses(4404, "unknown_session");
+  await world.pass(1 * second);
+  const joined = world.joined({ session: "session-2", seq: 3 });
+  await world.socket.opens();
+  await world.socket.says(joined);
+  world.socket.take();
+  sdk.calls[0].resolve(); // the old one's
+  await settle();
+  assert.deepEqual(world.socket.take(), []);
+  assert.equal(sdk.calls[1].token, joined.tokens.rtc.token);
+  sdk.calls[1].reject({ code: 1, message: "no" });
+  await settle();
+  assert.deepEqual(world.socket.take(), [{ type: "nack", seq: 3, code: "1", message: "no" }]);
+});
+
+test("hands nothing to an SDK that took no token and is in no call, and acks", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  const sdk = manual();
+  refresher.bindRtc(client);
+  refresher.bind("rtc", sdk);
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  assert.equal(sdk.calls.length, 0);
+  assert.deepEqual(client.taken, []);
+});
+
+test("hands renewals over from token() on, and an SDK that is not joined yet refuses them", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  refresher.bindRtc(client);
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "INVALID_OPERATION"]]);
+});
+
+test("token() of one service says nothing of the others", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const [rtc, rtm] = [{ renew: t.mock.fn() }, { renew: t.mock.fn() }];
+  refresher.bind("rtc", rtc);
+  refresher.bind("rtm", rtm);
+  await refresher.token("rtm");
+  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  assert.deepEqual([rtc.renew.mock.callCount(), rtm.renew.mock.callCount()], [0, 1]);
+});
+
+test("hands renewals to a client that is in the call with a token from elsewhere", async (t) => {
+  for (const state of ["CONNECTED", "RECONNECTING"]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    const client = new RtcClient(world);
+    client.connectionState = state;
+    refresher.bindRtc(client);
+    await socket.says(world.push({ seq: 2 }));
+    assert.equal(client.taken.length, 1, state);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  }
+});
+
+test("an app that is in the call before the first bundle has it renewed, not joined again", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  const client = new RtcClient(world);
+  client.connectionState = "CONNECTED";
+  client.refusal = { code: "UNEXPECTED_RESPONSE", message: "110" };
+  const rejoin = t.mock.fn();
+  refresher.bindRtc(client, { rejoin });
+  const socket = await world.join();
+  assert.deepEqual(socket.sent.at(-1), { type: "nack", seq: 1, code: "UNEXPECTED_RESPONSE", message: "110" });
+  assert.equal(rejoin.mock.callCount(), 0);
+  assert.deepEqual(world.saw("tokens").map(({ rejoin }) => rejoin), [false]);
+});
+
+test("both real SDKs' clients get what is theirs", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
+  refresher.bindRtc(client);
+  refresher.bindRtm(rtm);
+  await client.join(await refresher.token("rtc"));
+  await rtm.login(await refresher.token("rtm"));
+  const push = world.push({ seq: 2, services: ["rtc", "rtm"] });
+  await socket.says(push);
+  assert.equal(client.token, push.tokens.rtc.token);
+  assert.equal(rtm.token, push.tokens.rtm.token);
+  await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"], uid: 7 }));
+  assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "nack"]);
+});
+
+test("says how long the SDK took, and what was left of the tokens before", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  const first = { seq: 1, cause: "join", attempt: 1, rejoin: false, expiresAt: world.seconds() + 3600, via: "socket" };
+  assert.deepEqual(world.saw("tokens"), [first]);
+  assert.deepEqual(world.saw("renewed"), [{ ...first, marginMs: Infinity, tookMs: 0 }]);
+  await world.pass(3300 * second);
+  client.latency = 400;
+  const push = world.push({ seq: 2, cause: "role", attempt: 2 });
+  await socket.says(push);
+  await world.pass(1 * second);
+  const second_ = { seq: 2, cause: "role", attempt: 2, rejoin: false, expiresAt: push.tokens.rtc.expiresAt, via: "socket" };
+  assert.deepEqual(world.saw("tokens")[1], second_);
+  assert.deepEqual(world.saw("renewed")[1], { ...second_, marginMs: 300 * second - 400, tookMs: 400 });
+  await world.resume({ seq: 3 });
+  assert.equal(world.saw("tokens")[2].cause, "resume");
+});
+
+test("the margin of tokens that had run out is below 0", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live({}, { ttl: 60, renewBefore: 30 });
+  await world.socket.closes(1006);
+  await world.sleep(90 * second);
+  await world.wake();
+  await world.join({ seq: 2, action: "rejoin" });
+  assert.equal(world.saw("renewed")[1].marginMs, -30 * second);
+  assert.equal(refresher.state, "live");
+});
+
+test("the expiry of a bundle is that of its first token to end", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const early = world.seconds() + 100;
+  await socket.says({ ...world.push({ seq: 2 }), tokens: { ...world.tokens(), ...world.tokens({ services: ["rtm"], expiresAt: early }) } });
+  assert.equal(refresher.expiresAt, early);
+});
+
+test("an SDK that was unbound gets no more, not even what waited for it", async (t) => {
+  const world = new World(t);
+  const sdk = manual();
+  const { refresher, socket } = await world.live();
+  const { unbind } = refresher.bind("rtc", sdk);
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  await socket.says(world.push({ seq: 3 }));
+  unbind();
+  sdk.calls[0].resolve();
+  await settle();
+  assert.equal(sdk.calls.length, 1);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
+});
+
+test("unbinding a client takes its listeners away, once and for all", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
+  const unbinds = [refresher.bindRtc(client), refresher.bindRtm(rtm)];
+  assert.deepEqual([client.listeners, rtm.listeners], [2, 2]);
+  await client.join(await refresher.token("rtc"));
+  for (const unbind of [...unbinds, ...unbinds]) unbind();
+  assert.deepEqual([client.listeners, rtm.listeners], [0, 0]);
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(client.taken.length, 1);
+  refresher.leave();
+});
+
+test("a service that the call does not have can't be bound", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live();
+  assert.throws(() => refresher.bind("rtm", { renew: () => {} }), TypeError);
+  assert.throws(() => refresher.bindRtm(new RtmClient(world)), TypeError);
+  assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
+});
+
+test("a token of 24 h is guarded like any other", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: day / second });
+  await world.pass(day - 241 * second);
+  assert.deepEqual(socket.take(), []);
+  await world.pass(2 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});

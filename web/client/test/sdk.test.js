@@ -1,0 +1,453 @@
+// What the SDKs say of their tokens, joining the call again, and token().
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { EndedError } from "../index.js";
+import { RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
+
+/** A live call whose RTC client has joined it; its rejoin joins again. */
+async function inCall(world, joined = {}, { rejoins = true } = {}) {
+  const { refresher, socket } = await world.live({}, joined);
+  const client = new RtcClient(world);
+  const rejoin = rejoins ? (token) => client.join(token) : undefined;
+  const unbind = refresher.bindRtc(client, { rejoin });
+  await client.join(await refresher.token("rtc"));
+  return { refresher, socket, client, unbind };
+}
+
+// The warning.
+
+test("the SDK's warning sends a renew when the push is late", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 600, renewBefore: 20 });
+  await world.pass(580 * second); // 20 s are left, and the SDK has warned at 30 s
+  assert.deepEqual(socket.take(), []);
+  client.warns();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("the SDK's warning does nothing when no push is late yet", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 600, renewBefore: 20 });
+  await world.pass(580 * second - 1);
+  client.warns();
+  assert.deepEqual(socket.take(), []);
+});
+
+test("it asks once for each bundle", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 40, renewBefore: 20 });
+  await world.pass(21 * second);
+  client.warns();
+  client.warns();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  await socket.says(world.push({ seq: 2, ttl: 40 }));
+  client.warns();
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  await world.pass(21 * second);
+  client.warns();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("tokens that live under the SDK's warning do not go round in a circle", async (t) => {
+  const world = new World(t);
+  const { socket } = await inCall(world, { ttl: 20, renewBefore: 10 });
+  for (let seq = 2; seq < 20; seq++) {
+    await socket.says(world.push({ seq, ttl: 20 })); // the SDK warns at once
+    await world.pass(9 * second);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq }]);
+  }
+});
+
+test("the warning goes by the tokens that were applied, not by those that are still on the way into the SDK", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 600, renewBefore: 60 });
+  await world.pass(545 * second);
+  client.hangs = true;
+  await socket.says(world.push({ seq: 2 }));
+  client.warns();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("RTM's warning counts for its own token, not for a stream channel's", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"], ttl: 600, renewBefore: 60 });
+  const rtm = new RtmClient(world);
+  refresher.bindRtm(rtm);
+  await world.pass(541 * second);
+  rtm.warns("a stream channel");
+  assert.deepEqual(socket.take(), []);
+  rtm.warns();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("while away, the warning renews over HTTP", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 600, renewBefore: 20 });
+  await world.pass(582 * second);
+  await socket.closes(1006);
+  client.warns();
+  assert.equal(world.fetches.length, 1);
+});
+
+test("what is bound by hand reports the same", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
+  const rejoin = t.mock.fn();
+  const { warned, expired } = refresher.bind("rtc", { renew: () => {}, rejoin });
+  await world.pass(541 * second);
+  warned();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  await socket.says(world.push({ seq: 2 }));
+  expired();
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 1);
+});
+
+// The end of a token.
+
+test("after did-expire the call is joined again with the newest tokens, if they are good", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  await world.pass(3300 * second);
+  const push = world.push({ seq: 2 });
+  client.refusal = { code: "TIMEOUT", message: "too late" };
+  await socket.says(push);
+  client.refusal = null;
+  client.expires();
+  await settle();
+  assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt });
+  assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 2], ["ack", 2]]);
+});
+
+test("it is joined again only when the SDK has finished with leaving", async (t) => {
+  const world = new World(t);
+  const { client } = await inCall(world);
+  client.expires();
+  await settle();
+  assert.deepEqual(client.taken.map(({ by }) => by), ["join", "join"]);
+  assert.equal(world.saw("refused").length, 0);
+});
+
+test("after did-expire without good tokens, it asks, and joins with the answer whatever its action says", async (t) => {
+  for (const action of ["renew", "rejoin"]) {
+    const world = new World(t);
+    const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
+    socket.take();
+    await world.pass(60 * second);
+    assert.equal(client.connectionState, "DISCONNECTED");
+    assert.ok(socket.take().some(({ type }) => type === "renew"));
+    const push = world.push({ seq: 2, action });
+    await socket.says(push);
+    assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt }, action);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  }
+});
+
+test("tokens in their last second are not good enough to join with", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
+  await world.pass(59 * second);
+  client.expires();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  assert.equal(client.taken.length, 1);
+});
+
+test("did-expire while away: it asks over HTTP, and joins with the answer", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
+  await world.pass(59.9 * second);
+  await socket.closes(1006);
+  await world.pass(0.1 * second);
+  const push = world.push({ seq: 2 });
+  await world.fetches[0].answers(200, push);
+  assert.deepEqual(client.taken.at(-1).by, "join");
+  assert.equal(client.token, push.tokens.rtc.token);
+});
+
+test("did-expire while a renewal is in the SDK: joins with it", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  client.latency = 2 * second;
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  client.expires();
+  await world.pass(5 * second);
+  assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt });
+  assert.equal(client.connectionState, "CONNECTED");
+  assert.deepEqual([...new Set(socket.take().map(({ type }) => type))], ["ack"]);
+});
+
+test("a client that had joined with a token from elsewhere is joined again too", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  await client.join(world.tokens({ ttl: 120 }).rtc.token);
+  await world.pass(120 * second);
+  assert.equal(client.connectionState, "CONNECTED");
+  assert.deepEqual(client.taken.map(({ by }) => by), ["join", "join"]);
+  assert.ok(client.expiresAt > world.seconds());
+  socket.take();
+});
+
+test("RTM is logged in again after FAILED and TOKEN_EXPIRED, and after nothing else", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const rtm = new RtmClient(world);
+  refresher.bindRtm(rtm, { rejoin: (token) => rtm.login(token) });
+  await rtm.login(await refresher.token("rtm"));
+  rtm.expires("SAME_UID_LOGIN");
+  rtm.says("linkState", { currentState: "CONNECTED", reasonCode: "TOKEN_EXPIRED" });
+  await settle();
+  assert.deepEqual(rtm.taken.map(({ by }) => by), ["join"]);
+  rtm.expires();
+  await settle();
+  assert.deepEqual(rtm.taken.map(({ by }) => by), ["join", "join"]);
+});
+
+test("other SDKs only renew when one of them has to join again", async (t) => {
+  const world = new World(t);
+  const { refresher, client } = await inCall(world);
+  const other = { renew: t.mock.fn(), rejoin: t.mock.fn() };
+  refresher.bind("rtc", other);
+  client.expires();
+  await settle();
+  assert.deepEqual([other.renew.mock.callCount(), other.rejoin.mock.callCount()], [1, 0]);
+  assert.equal(client.taken.at(-1).by, "join");
+});
+
+test("a rejoin that failed is a nack, and the next bundle is joined with", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  client.refusal = { code: "NETWORK_ERROR", message: "no network" };
+  client.expires();
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "nack", seq: 1, code: "NETWORK_ERROR", message: "no network" }]);
+  client.refusal = null;
+  await socket.says(world.push({ seq: 2, cause: "nack" }));
+  assert.equal(client.taken.at(-1).by, "join");
+  await socket.says(world.push({ seq: 3 }));
+  assert.equal(client.taken.at(-1).by, "renew");
+});
+
+test("a rejoin that came through after our patience is believed: what follows renews", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  client.latency = 10 * second;
+  client.expires();
+  await world.pass(8 * second);
+  assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "TIMEOUT"]]);
+  await world.pass(2 * second);
+  assert.equal(client.connectionState, "CONNECTED");
+  client.latency = 0;
+  await socket.says(world.push({ seq: 2, cause: "nack" }));
+  assert.equal(client.taken.at(-1).by, "renew");
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+// The service's word.
+
+test("a rejoin from the service calls the app's rejoin", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  client.leave();
+  const push = world.push({ seq: 2, action: "rejoin" });
+  await socket.says(push);
+  assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt });
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  assert.equal(world.saw("tokens").at(-1).rejoin, true);
+});
+
+test("so does a resume with that action", async (t) => {
+  const world = new World(t);
+  const { client } = await inCall(world);
+  client.leave();
+  await world.resume({ seq: 2, action: "rejoin" });
+  assert.equal(client.taken.at(-1).by, "join");
+});
+
+test("and a session opened anew after the tokens ran out", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
+  await socket.closes(1006);
+  await world.sleep(2 * minute);
+  client.leave();
+  await world.wake();
+  await world.socket.opens();
+  await world.socket.refuses(4404, "unknown_session");
+  await world.nextSocket();
+  await world.join({ session: "session-2" });
+  assert.equal(client.taken.at(-1).by, "join");
+  assert.equal(world.saw("tokens").at(-1).rejoin, true);
+});
+
+test("a client that says it is still in the call renews instead", async (t) => {
+  for (const state of ["CONNECTED", "RECONNECTING"]) {
+    const world = new World(t);
+    const { socket, client } = await inCall(world);
+    client.connectionState = state;
+    await socket.says(world.push({ seq: 2, action: "rejoin" }));
+    assert.equal(client.taken.at(-1).by, "renew", state);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  }
+});
+
+test("and is joined again all the same, if it then refuses", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const calls = [];
+  refresher.bind("rtc", { renew: () => (calls.push("renew"), Promise.reject({ code: 1 })), rejoin: () => void calls.push("rejoin"), joined: () => true });
+  await socket.says(world.push({ seq: 2, action: "rejoin" }));
+  assert.deepEqual(calls, ["renew", "rejoin"]);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+test("without a function to rejoin, the answer is NO_REJOIN", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world, {}, { rejoins: false });
+  client.leave();
+  await socket.says(world.push({ seq: 2, action: "rejoin" }));
+  assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "NO_REJOIN"]]);
+  client.expires();
+  await settle();
+  assert.deepEqual(socket.take().map(({ code }) => code), ["NO_REJOIN"]);
+});
+
+test("a renewal that the service did not call rejoin is never one", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const rejoin = t.mock.fn();
+  refresher.bind("rtc", { renew: () => Promise.reject({ code: "INVALID_OPERATION" }), rejoin });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  await socket.says(world.push({ seq: 3, action: "something newer" }));
+  assert.equal(rejoin.mock.callCount(), 0);
+  assert.deepEqual(socket.take().map(({ type }) => type), ["nack", "nack"]);
+});
+
+test("nobody is joined again who was not in the call", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  await socket.says(world.push({ seq: 2, action: "rejoin" }));
+  assert.deepEqual(client.taken, []);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+test("nobody is joined again who has left the call meanwhile", async (t) => {
+  for (const goes of [(refresher) => refresher.leave(), (refresher) => refresher.close(), (refresher, unbind) => unbind()]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    let refuse;
+    const rejoin = t.mock.fn();
+    const { unbind, expired } = refresher.bind("rtc", { renew: () => new Promise((resolve, reject) => (refuse = reject)), rejoin, joined: () => true });
+    await socket.says(world.push({ seq: 2, action: "rejoin" }));
+    goes(refresher, unbind);
+    refuse({ code: "OPERATION_ABORTED" });
+    expired();
+    await settle();
+    assert.equal(rejoin.mock.callCount(), 0);
+    refresher.leave();
+    world.assertEmpty();
+  }
+});
+
+// token().
+
+test("token() waits for the first", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  let token;
+  void refresher.token("rtc").then((first) => (token = first));
+  await settle();
+  assert.equal(token, undefined);
+  const joined = world.joined();
+  await world.socket.opens();
+  await world.socket.says(joined);
+  assert.equal(token, joined.tokens.rtc.token);
+});
+
+test("token() is the newest, also one that no SDK has taken yet", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  refresher.bind("rtc", { renew: () => new Promise(() => {}) });
+  const push = world.push({ seq: 2 });
+  await refresher.token("rtc");
+  await socket.says(push);
+  assert.equal(await refresher.token("rtc"), push.tokens.rtc.token);
+});
+
+test("token() is never one that has run out: it waits for the next", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 60, renewBefore: 0 });
+  await world.pass(60 * second - 1);
+  assert.ok(await refresher.token("rtc"));
+  await world.pass(1);
+  let token;
+  void refresher.token("rtc").then((next) => (token = next));
+  await settle();
+  assert.equal(token, undefined);
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  assert.equal(token, push.tokens.rtc.token);
+});
+
+test("token() goes by the service's clock, not by the device's", async (t) => {
+  for (const error of [-9 * hour, 9 * hour]) {
+    const world = new World(t);
+    world.wallError = error;
+    const { refresher, socket } = await world.live({}, { ttl: 60, renewBefore: 0 });
+    await world.pass(59 * second);
+    assert.ok(await refresher.token("rtc"));
+    await world.pass(2 * second);
+    let token;
+    void refresher.token("rtc").then((next) => (token = next));
+    await settle();
+    assert.equal(token, undefined);
+    await socket.says(world.push({ seq: 2 }));
+    assert.ok(token);
+  }
+});
+
+test("token() rejects with an EndedError after the end, and when the end comes while it waits", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  const waits = refresher.token("rtc").catch((error) => error);
+  await settle();
+  await world.socket.opens();
+  await world.socket.refuses(4403, "forbidden", "rtc.channel: the credential does not grant this");
+  for (const error of [await waits, await refresher.token("rtc").catch((late) => late)]) {
+    assert.ok(error instanceof EndedError);
+    assert.ok(error instanceof Error);
+    assert.equal(error.name, "EndedError");
+    assert.equal(error.reason, "forbidden");
+    assert.equal(error.message, "the session has ended: forbidden (rtc.channel: the credential does not grant this)");
+    assert.deepEqual(error.ended, world.saw("ended")[0]);
+  }
+});
+
+test("token() after leave rejects, though the tokens would still be good", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live();
+  refresher.leave();
+  await assert.rejects(refresher.token("rtc"), EndedError);
+});
+
+test("token() of a service that the call has not is a TypeError", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live();
+  await assert.rejects(refresher.token("rtm"), TypeError);
+  await assert.rejects(refresher.token("rtx"), TypeError);
+});
+
+test("many who wait for a token all get it", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  const all = Promise.all(Array.from({ length: 50 }, () => refresher.token("rtc")));
+  await world.join();
+  assert.equal(new Set(await all).size, 1);
+});

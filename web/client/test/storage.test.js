@@ -1,0 +1,270 @@
+// A session that outlives a reload of the page.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RtcClient, World, minute, second, settle } from "./world.js";
+
+/** A tab's storage; it lives longer than a page. */
+function tab(content = {}) {
+  return {
+    content,
+    getItem: (name) => content[name] ?? null,
+    setItem: (name, value) => void (content[name] = String(value)),
+    removeItem: (name) => void delete content[name],
+  };
+}
+
+const only = (storage) => {
+  const names = Object.keys(storage.content);
+  assert.equal(names.length, 1);
+  return names[0];
+};
+
+/** The page is gone, and what it had open with it; the next is in the same tab. */
+async function reload(world) {
+  if (world.socket.readyState < 2) world.socket.readyState = 3;
+  const next = new World();
+  Object.assign(next, { time: world.time, keys: world.keys });
+  return next;
+}
+
+test("a reload resumes the session, with what the page before had applied", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const credential = t.mock.fn(() => "c");
+  const { socket } = await world.live({ storage, credential });
+  await world.pass(minute);
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+
+  const next = await reload(world);
+  const refresher = next.refresher({ storage, credential });
+  assert.equal(refresher.session, "session-1");
+  assert.equal(refresher.state, "connecting");
+  const resumed = await next.join({ seq: 3 });
+  assert.deepEqual(resumed.sent[0], { type: "resume", session: "session-1", key: "key-1", seq: 2, expiresAt: push.tokens.rtc.expiresAt });
+  assert.equal(credential.mock.callCount(), 1);
+  assert.ok(await refresher.token("rtc"));
+});
+
+test("each joined replaces what is kept", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  await world.resume({ seq: 2, key: "newest" });
+  assert.deepEqual(JSON.parse(storage.content[only(storage)]), { session: "session-1", key: "newest", seq: 2, expiresAt: world.seconds() + 3600 });
+});
+
+test("no token is kept, nor a credential", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { refresher } = await world.live({ storage, credential: "the-credential" });
+  const kept = JSON.stringify(storage.content);
+  assert.ok(!kept.includes(await refresher.token("rtc")));
+  assert.ok(!kept.includes("the-credential"));
+});
+
+test("another call in the same tab has its own", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  for (const options of [
+    { rtc: { channel: "weekly", uid: 1001 } }, { rtm: { userId: "1001" } }, { ttl: 60 }, { url: "https://other.example.com" }, { rtc: { channel: "daily", uid: 1001, role: "subscriber" } },
+  ]) {
+    const next = await reload(world);
+    next.refresher({ storage, ...options });
+    await settle();
+    await next.socket.opens();
+    assert.equal(next.socket.sent[0].type, "join", JSON.stringify(options));
+  }
+});
+
+test("null keeps nothing", async (t) => {
+  const storage = tab();
+  t.after(() => delete globalThis.sessionStorage);
+  globalThis.sessionStorage = storage;
+  const world = new World(t);
+  await world.live({ storage: null });
+  assert.deepEqual(storage.content, {});
+});
+
+test("without an option it is sessionStorage", async (t) => {
+  const storage = tab();
+  t.after(() => delete globalThis.sessionStorage);
+  globalThis.sessionStorage = storage;
+  const world = new World(t);
+  await world.live({ storage: undefined });
+  only(storage);
+});
+
+test("where even the look at sessionStorage throws, there is none", async (t) => {
+  Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get: () => { throw new Error("SecurityError"); } });
+  t.after(() => delete globalThis.sessionStorage);
+  const world = new World(t);
+  const { refresher } = await world.live({ storage: undefined });
+  assert.equal(refresher.state, "live");
+});
+
+test("a storage that throws at everything does no harm", async (t) => {
+  const no = () => {
+    throw new Error("QuotaExceededError");
+  };
+  const world = new World(t);
+  const { refresher } = await world.live({ storage: { getItem: no, setItem: no, removeItem: no } });
+  await world.resume({ seq: 2 });
+  assert.equal(world.socket.sent[0].key, "key-1");
+  refresher.leave();
+  world.assertEmpty();
+});
+
+for (const garbage of [
+  "", "{", "null", "[]", "17", `"text"`, "{}", `{"session":"s"}`, `{"key":"k"}`, `{"session":1,"key":2}`, `{"session":null,"key":null}`,
+]) {
+  test(`garbage in it is not resumed with: ${garbage || "nothing"}`, async (t) => {
+    const storage = tab();
+    const world = new World(t);
+    await world.live({ storage });
+    storage.content[only(storage)] = garbage;
+    const next = await reload(world);
+    next.refresher({ storage });
+    await settle();
+    await next.socket.opens();
+    assert.equal(next.socket.sent[0].type, "join");
+  });
+}
+
+test("numbers in it that are none count as 0", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  storage.content[only(storage)] = `{"session":"s","key":"k","seq":"many","expiresAt":null,"more":1}`;
+  const next = await reload(world);
+  next.refresher({ storage });
+  await settle();
+  await next.socket.opens();
+  assert.deepEqual(next.socket.sent[0], { type: "resume", session: "s", key: "k", seq: 0, expiresAt: 0 });
+});
+
+for (const [what, refuse] of [
+  ["4404", (socket) => socket.refuses(4404, "unknown_session")],
+  ["4410", (socket) => socket.endsWith("left")],
+  ["4409", (socket) => socket.endsWith("superseded", 4409)],
+  ["4400", (socket) => socket.refuses(4400, "bad_request")],
+]) {
+  test(`a stored session that is refused with ${what} is let go, and another joined, once`, async (t) => {
+    const storage = tab();
+    const world = new World(t);
+    await world.live({ storage });
+    const next = await reload(world);
+    const refresher = next.refresher({ storage });
+    await settle();
+    await next.socket.opens();
+    await refuse(next.socket);
+    assert.deepEqual(storage.content, {});
+    await next.nextSocket();
+    await next.socket.opens();
+    assert.equal(next.socket.sent[0].type, "join");
+    await refuse(next.socket);
+    assert.equal(refresher.state, "ended");
+  });
+}
+
+test("a stored session that was resumed is no longer on probation", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  const next = await reload(world);
+  const refresher = next.refresher({ storage });
+  await next.join({ seq: 2 });
+  await next.socket.endsWith("superseded", 4409);
+  assert.equal(refresher.state, "ended");
+});
+
+test("a stored session that HTTP refuses joins afresh too", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  const next = await reload(world);
+  const refresher = next.refresher({ storage });
+  await settle();
+  await next.socket.closes(1006);
+  refresher.renew();
+  await next.fetches[0].answers(410, { error: "ended", code: "unknown_session", status: 410, reason: "left" });
+  assert.equal(refresher.state, "connecting");
+  await next.nextSocket();
+  await next.socket.opens();
+  assert.equal(next.socket.sent[0].type, "join");
+});
+
+test("after a reload the SDK of the new page is not handed what it did not ask for", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage }, { ttl: 60 });
+  await world.pass(2 * minute);
+  const next = await reload(world);
+  const refresher = next.refresher({ storage });
+  const client = new RtcClient(next);
+  const rejoin = t.mock.fn();
+  refresher.bindRtc(client, { rejoin });
+  const socket = await next.join({ seq: 2, action: "rejoin" });
+  assert.equal(rejoin.mock.callCount(), 0);
+  assert.deepEqual(socket.sent.at(-1), { type: "ack", seq: 2 });
+});
+
+test("leave() clears it", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { refresher } = await world.live({ storage });
+  only(storage);
+  refresher.leave();
+  assert.deepEqual(storage.content, {});
+});
+
+test("so does any other end", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { socket } = await world.live({ storage });
+  await socket.endsWith("revoked");
+  assert.deepEqual(storage.content, {});
+});
+
+test("close() keeps it: the next page resumes, and this one says nothing to the service", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ storage });
+  refresher.close();
+  assert.equal(refresher.state, "ended");
+  assert.deepEqual(socket.take(), []);
+  world.assertEmpty();
+  await world.pass(1 * second);
+  const next = await reload(world);
+  next.refresher({ storage });
+  await settle();
+  await next.socket.opens();
+  assert.deepEqual([next.socket.sent[0].type, next.socket.sent[0].key], ["resume", "key-1"]);
+});
+
+test("close() after leave() or another end keeps nothing", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { refresher } = await world.live({ storage });
+  refresher.leave();
+  refresher.close();
+  assert.deepEqual(storage.content, {});
+});
+
+test("what an SDK takes after close() is not written over what another page has", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ storage });
+  let accept;
+  refresher.bind("rtc", { renew: () => new Promise((resolve) => (accept = resolve)) });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  refresher.close();
+  storage.content[only(storage)] = "the next page's";
+  accept();
+  await settle();
+  assert.equal(storage.content[only(storage)], "the next page's");
+});

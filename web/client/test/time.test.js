@@ -1,0 +1,261 @@
+// Clocks that are wrong, jump or stand still, and timers that come late or not at all.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { World, day, hour, minute, second, settle } from "./world.js";
+
+test("deadlines pass while the device sleeps, and are seen when it wakes", async (t) => {
+  for (const steady of [false, true]) {
+    const world = new World(t);
+    const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+    await world.sleep(570 * second, { steady });
+    await world.wake();
+    assert.ok(socket.take().some(({ type }) => type === "renew"), `steady: ${steady}`);
+  }
+});
+
+test("they are seen when a message comes, though no timer rang", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  await world.sleep(570 * second);
+  await socket.says({ type: "something newer" });
+  assert.ok(socket.take().some(({ type }) => type === "renew"));
+});
+
+test("and when a late timer rings", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  await world.sleep(570 * second);
+  await world.pass(25 * second);
+  assert.ok(socket.take().some(({ type }) => type === "renew"));
+});
+
+test("a token that ran out during sleep is not handed out", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  await world.sleep(601 * second);
+  let token;
+  void refresher.token("rtc").then((found) => (token = found));
+  await settle();
+  assert.equal(token, undefined);
+});
+
+test("a deadline for an answer that rings late is no verdict: the other side has 5 s more", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.answersPings = false;
+  await world.pass(25 * second);
+  assert.equal(socket.pings.length, 1);
+  await world.sleep(hour); // the pong lies in wait
+  await world.pass(10 * second - 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(refresher.state, "live");
+  assert.equal(socket.pings.length, 3, "the heartbeat's, and the probe's");
+  await socket.says({ type: "pong", now: world.time });
+  await world.pass(10 * second);
+  assert.equal(refresher.state, "live");
+});
+
+test("and if that passes in time, it is one", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.answersPings = false;
+  await world.pass(25 * second);
+  await world.sleep(hour);
+  await world.wake();
+  await world.pass(5 * second - 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(refresher.state, "away");
+});
+
+test("a deadline that rings no more than 2 s late is one", async (t) => {
+  for (const [late, state] of [[2000, "away"], [2001, "live"]]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    socket.answersPings = false;
+    await world.pass(34 * second);
+    await world.sleep(1000 + late);
+    await world.wake();
+    assert.equal(refresher.state, state, `${late} ms`);
+  }
+});
+
+test("an attempt that was under way when the device slept is given up", async (t) => {
+  const world = new World(t);
+  world.refresher();
+  await settle();
+  await world.sleep(hour);
+  await world.wake();
+  assert.equal(world.saw("lost")[0].reason, "no answer");
+  assert.equal(world.sockets.length, 2, "and another begun, since the device woke");
+});
+
+test("backoff that was slept through is over", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.says({ type: "reconnect", afterMs: 20_000, reason: "drain" });
+  await socket.closes(1012);
+  await world.sleep(21 * second);
+  await world.wake();
+  assert.equal(world.sockets.length, 2);
+});
+
+test("throttled timers: a live call in the background stays live, and pings once a minute", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  world.throttle = minute;
+  await world.pass(hour);
+  assert.equal(refresher.state, "live");
+  assert.ok(socket.pings.length >= 59);
+});
+
+test("throttled timers: a half-open connection in the background is found", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  world.throttle = minute;
+  await world.pass(10 * minute);
+  socket.answersPings = false;
+  await world.pass(4 * minute);
+  assert.equal(socket.closedWith, 4000);
+  assert.notEqual(world.socket, socket);
+  assert.equal(refresher.state, "away");
+});
+
+test("throttled timers: pushes in the background are acked when they come", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  refresher.bind("rtc", { renew: async () => {} });
+  await refresher.token("rtc");
+  world.throttle = minute;
+  await world.pass(54 * minute + 7 * second);
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+});
+
+test("a span beyond setTimeout's longest does not ring at once", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: (90 * day) / second, heartbeat: 10_000_000 });
+  await socket.says({ type: "reconnect", afterMs: 60 * day, reason: "drain" });
+  await world.pass(59 * day);
+  assert.equal(world.sockets.length, 1);
+  await socket.closes(1012);
+  assert.equal(world.saw("lost")[0].retryInMs, day);
+  await world.pass(day - 1);
+  assert.equal(world.sockets.length, 1);
+  await world.pass(1);
+  assert.equal(world.sockets.length, 2);
+});
+
+test("tokens that end in 100 days are guarded in 100 days", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: (100 * day) / second, heartbeat: 100_000 });
+  await world.pass(100 * day - 241 * second);
+  assert.deepEqual(socket.take(), []);
+  await world.pass(1 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+for (const error of [-30 * day, -3 * hour, -40 * second, 40 * second, 3 * hour, 30 * day]) {
+  test(`a device's clock that is wrong by ${error / hour} hours changes nothing`, async (t) => {
+    const world = new World(t);
+    world.wallError = error;
+    const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+    assert.equal(refresher.now(), world.time);
+    await world.pass(560 * second - 1);
+    assert.deepEqual(socket.take(), []);
+    assert.ok(await refresher.token("rtc"));
+    await world.pass(1);
+    assert.deepEqual(socket.take(), [{ type: "renew" }]);
+    assert.equal(world.sockets.length, 1);
+  });
+}
+
+test("a clock that is set back in mid-call changes nothing", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  await world.pass(100 * second);
+  world.wallError = -5 * hour;
+  await world.wake();
+  await world.pass(460 * second - 1);
+  assert.deepEqual(socket.take(), []);
+  assert.equal(refresher.now(), world.time);
+  await world.pass(1);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  assert.equal(world.sockets.length, 1);
+});
+
+test("a clock that is set back, and a sleep after that: the sleep counts", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  world.wallError = -5 * hour;
+  await world.pass(30 * second);
+  await world.sleep(540 * second);
+  await world.wake();
+  assert.ok(socket.take().some(({ type }) => type === "renew"));
+});
+
+test("a clock that is set forward in mid-call costs a ping and a renewal at most, and is right after the next message", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  await world.pass(100 * second);
+  world.wallError = 5 * hour;
+  await world.wake();
+  await world.pass(1 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  assert.equal(refresher.state, "live");
+  assert.equal(refresher.now(), world.time);
+  await socket.says(world.push({ seq: 2, ttl: 600 }));
+  await world.pass(560 * second - 1);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  await world.pass(1);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  assert.equal(world.sockets.length, 1);
+});
+
+test("after such a jump, whoever waits for a token has it with the next pong", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  socket.answersPings = false;
+  world.wallError = 5 * hour;
+  let token;
+  void refresher.token("rtc").then((found) => (token = found));
+  await settle();
+  assert.equal(token, undefined);
+  await socket.says({ type: "pong", now: world.time });
+  assert.ok(token);
+});
+
+test("deadlines are set again by a message with a better clock", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50, now: world.time - 300 * second }); // it had lain in wait
+  await world.pass(560 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("a `now` that is no number leaves the clock alone", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  for (const now of [null, "0", "1796040000412", {}, [], true, undefined]) {
+    await socket.says({ type: "pong", now });
+    assert.equal(refresher.now(), world.time);
+  }
+});
+
+test("random(), clocks and timers are the platform's alone", async (t) => {
+  for (const [object, name] of [[Math, "random"], [Date, "now"], [performance, "now"], [globalThis, "setTimeout"], [globalThis, "fetch"]]) {
+    t.mock.method(object, name, () => assert.fail(`${name} was called`));
+  }
+  const world = new World(t);
+  const { refresher } = await world.live();
+  await world.resume({ seq: 2 });
+  world.blocked = true;
+  await world.socket.closes(1006);
+  refresher.renew();
+  await world.fetches[0].fails();
+  await world.pass(minute);
+  refresher.leave();
+  world.assertEmpty();
+});

@@ -1,0 +1,181 @@
+// What operators see: the service's own metrics, every second.
+
+import { columns, history } from "./chart.js";
+import { el, say } from "./dom.js";
+import { clock, counted } from "./format.js";
+import { Metrics } from "./metrics.js";
+
+const everyMs = 1_000;
+const pauseMs = 5_000; // after a failure
+const span = 180; // seconds of history
+
+export class Operators {
+  #host;
+  /** @type {Record<string, HTMLElement>} */
+  #parts = {};
+  #status = el("p", { class: "soft", role: "status" });
+  /** @type {{at: number, acked: number} | null} */
+  #last = null;
+  /** @type {number[]} confirmed in each second */
+  #acked = [];
+  #silentSince = 0;
+
+  /** @param {HTMLElement} host */
+  constructor(host) {
+    this.#host = host;
+    host.append(
+      el("h1", {}, "What operators see"),
+      el("p", { class: "lead" }, "The metrics of this service, read every second. They are Prometheus’s, at /metrics of the operations port; none has a channel, a user or a session for a label."),
+      this.#status,
+      el("div", { class: "stats" },
+        this.#card("At risk", "risk", "Renewal unconfirmed, and under 30 s of life left."),
+        this.#card("Sessions", "sessions", "Attached to a connection, or waiting for their client."),
+        this.#card("Store", "store", "Where sessions are kept that nodes share."),
+      ),
+      el("div", { class: "charts" },
+        this.#card("Renewals", "renewals", "Confirmed by clients, in each second."),
+        this.#card("Margin", "margin", "Life left in the old token when the new one was confirmed: how often, up to that many seconds."),
+        this.#card("Falls due", "due", "Sessions to be renewed within that time."),
+        this.#card("Push lag", "lag", "From when a push was due to when it was written: how often, up to that long."),
+        this.#card("Ack time", "ack", "From a push to its ack, SDK included: how often, up to that long."),
+        this.#card("Tokens issued", "issued", "By service and cause."),
+      ),
+    );
+    const table = this.#parts["issued-more"];
+    table?.setAttribute("tabindex", "0"); // it scrolls
+    table?.setAttribute("role", "group");
+    table?.setAttribute("aria-label", "Tokens by service and cause");
+  }
+
+  /**
+   * @param {string} title
+   * @param {string} name
+   * @param {string} hint
+   */
+  #card(title, name, hint) {
+    const figure = el("p", { class: "figure" }, "–");
+    const rest = el("div", { class: "rest" });
+    this.#parts[name] = figure;
+    this.#parts[`${name}-more`] = rest;
+    const id = `metric-${name}`;
+    return el("section", { class: `card metric ${name}`, "aria-labelledby": id },
+      el("h2", { id }, title), figure, rest, el("p", { class: "hint" }, hint));
+  }
+
+  /** Goes on for as long as the page is there. */
+  async run() {
+    for (;;) {
+      const read = await this.#read();
+      await new Promise((resolve) => setTimeout(resolve, read ? everyMs : pauseMs));
+    }
+  }
+
+  async #read() {
+    try {
+      const response = await fetch("demo/metrics", { signal: AbortSignal.timeout(pauseMs) });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      this.#take(new Metrics(await response.text()));
+      this.#silentSince = 0;
+      say(this.#status, "Live.");
+      return true;
+    } catch {
+      this.#silentSince ||= Date.now();
+      say(this.#status, `The service does not answer since ${clock(this.#silentSince)}; what is shown is from before.`);
+      return false;
+    }
+  }
+
+  /** @param {Metrics} m */
+  #take(m) {
+    const acked = m.sum("refresher_renewals_total", { outcome: "acked" });
+    const at = performance.now();
+    if (this.#last) {
+      const seconds = Math.max(1, Math.round((at - this.#last.at) / 1000));
+      // A page in the background reads less often: what came meanwhile counts for the last second.
+      for (let i = 1; i < Math.min(seconds, span); i++) this.#acked.push(0);
+      this.#acked.push(Math.max(0, acked - this.#last.acked));
+      this.#acked.splice(0, this.#acked.length - span);
+    }
+    this.#last = { at, acked };
+    if (!this.#host.hidden) this.show(m);
+  }
+
+  /** @param {Metrics} m */
+  show(m) {
+    const risk = m.sum("refresher_sessions_at_risk");
+    this.#say("risk", String(risk));
+    this.#parts.risk?.setAttribute("data-level", risk ? "low" : "fine");
+    this.#say("risk-more", risk ? `${counted(risk, "call")} may lose its token.` : "No call is in danger.");
+
+    const [attached, detached] = ["attached", "detached"].map((state) => m.sum("refresher_sessions", { state }));
+    this.#say("sessions", String(attached));
+    this.#say("sessions-more", `attached, ${detached} detached`);
+
+    const minute = this.#acked.slice(-60).reduce((sum, n) => sum + n, 0);
+    const lost = ["nacked", "expired"].map((outcome) => `${m.sum("refresher_renewals_total", { outcome })} ${outcome}`).join(", ");
+    this.#say("renewals", `${minute} in the last minute`);
+    this.#draw("renewals", (host) => history(host, `Renewals confirmed: ${minute} in the last minute, ${(minute / 60).toFixed(2)} a second. Since the start: ${lost}.`, this.#acked, span));
+
+    this.#histogram("margin", "Margin in seconds", m.histogram("refresher_renewal_margin_seconds"), (s) => `${s}`, false);
+    this.#histogram("lag", "Push lag", m.histogram("refresher_push_lag_seconds"), short, true);
+    this.#histogram("ack", "Ack time", m.histogram("refresher_ack_seconds"), short, true);
+
+    const due = m.histogram("refresher_schedule_due_seconds");
+    let sum = 0;
+    const within = due.filter(({ upTo }) => Number.isFinite(upTo)).map(({ upTo, count }) => ({ name: `${upTo / 60} min`, value: (sum += count) }));
+    this.#say("due", `${within[0]?.value ?? 0} within a minute`);
+    this.#draw("due", (host) => columns(host, "Sessions that fall due", within));
+
+    const issued = m.samples("refresher_tokens_issued_total");
+    this.#say("issued", `${issued.reduce((total, { value }) => total + value, 0)} in all`);
+    this.#parts["issued-more"]?.replaceChildren(el("table", {},
+      el("thead", {}, el("tr", {}, ...["Service", "Cause", "Tokens"].map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, ...issued.map(({ labels, value }) => el("tr", {}, ...[labels.service ?? "", labels.cause ?? "", String(value)].map((cell) => el("td", {}, cell)))))));
+
+    const up = m.sum("refresher_store_up") === 1;
+    this.#say("store", up ? "Up" : "Away");
+    this.#parts.store?.setAttribute("data-level", up ? "fine" : "low");
+    this.#say("store-more", `${counted(m.sum("refresher_store_unwritten"), "session")} unwritten`);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} title
+   * @param {{upTo: number, count: number}[]} buckets
+   * @param {(seconds: number) => string} format
+   * @param {boolean} quantiles the figure is what most stay within; else where the least is
+   */
+  #histogram(name, title, buckets, format, quantiles) {
+    const count = buckets.reduce((sum, bucket) => sum + bucket.count, 0);
+    const bound = (/** @type {number} */ upTo) => (Number.isFinite(upTo) ? format(upTo) : "more");
+    const within = (/** @type {number} */ share) => {
+      let left = count * share;
+      return bound(buckets.find((bucket) => (left -= bucket.count) <= 0)?.upTo ?? Infinity);
+    };
+    const least = buckets.findIndex((bucket) => bucket.count > 0);
+    const atLeast = least > 0 ? `at least ${buckets[least - 1]?.upTo} s` : "some ran out";
+    this.#say(name, count === 0 ? "none yet" : quantiles ? `99 % within ${within(0.99)}` : atLeast);
+    this.#draw(name, (host) => columns(host, title, buckets.map(({ upTo, count: value }) => ({ name: bound(upTo), value }))));
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} text
+   */
+  #say(name, text) {
+    const part = this.#parts[name];
+    if (part) say(part, text);
+  }
+
+  /**
+   * @param {string} name
+   * @param {(host: HTMLElement) => void} draw
+   */
+  #draw(name, draw) {
+    const host = this.#parts[`${name}-more`];
+    if (host) draw(host);
+  }
+}
+
+/** @param {number} s */
+const short = (s) => (s < 1 ? `${s * 1000} ms` : `${s} s`);

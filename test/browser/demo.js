@@ -57,6 +57,18 @@ function watch() {
   });
 }
 
+/**
+ * Resolves when the page has read the service's metrics that often.
+ * @param {import("playwright-core").Page} page
+ * @param {number} times
+ */
+export async function metricsRead(page, times) {
+  for (let n = 0; n < times; n++) {
+    const response = await page.waitForResponse(/\/demo\/metrics$/);
+    await response.finished();
+  }
+}
+
 /** One of the two who are in the call. */
 export class Person {
   #page;

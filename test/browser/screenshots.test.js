@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { visit } from "./demo.js";
+import { metricsRead, visit } from "./demo.js";
 import { Service } from "./service.js";
 
 const service = new Service("demo");
@@ -46,9 +46,10 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" });
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
+    await page.evaluate(() => document.querySelector("[data-call]")?.scrollIntoView());
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
-    await page.getByRole("main").getByText(/at risk/i).first().waitFor();
+    await metricsRead(page, 12);
     await take(page, "operators");
   });
 });

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { readFile } from "node:fs/promises";
-import { visit } from "../demo.js";
+import { metricsRead, visit } from "../demo.js";
 import { Service } from "../service.js";
 
 const service = new Service("demo");
@@ -28,7 +28,8 @@ describe("the demo page", () => {
       test(`has no violations by axe and no sideways scrolling: ${name}, ${view || "the call"}`, async (t) => {
         // The policy forbids scripts that are not the page's own, such as axe.
         const { page, ana, ben } = await visit(t, `${service.url}/${view}`, { ...options, bypassCSP: true });
-        if (!view) {
+        if (view) await metricsRead(page, 2);
+        else {
           await Promise.all([ana.reached({ call: "in", refresher: "live" }), ben.reached({ call: "in", refresher: "live" })]);
           await ben.press("Revoke"); // so that an ended one is looked at, too
           await ben.reached({ refresher: "ended" });
@@ -42,7 +43,7 @@ describe("the demo page", () => {
         assert.ok(passes.length > 10, "axe looked at next to nothing");
         t.diagnostic(`axe: ${passes.length} rules passed, undecided: ${incomplete.map(({ id }) => id).join(", ") || "none"}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.equal(wide, 0);
+        assert.ok(wide <= 0, `${wide} px`); // below 0: room for a scrollbar
       });
     }
   }
@@ -51,6 +52,7 @@ describe("the demo page", () => {
     const { page, ana } = await visit(t, `${service.url}/`);
     await ana.reached({ call: "in" });
     await page.getByRole("link", { name: "Operators" }).click();
+    await metricsRead(page, 1);
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
       .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // data, not the page
       .map((entry) => [entry.name, /** @type {any} */ (entry).decodedBodySize]));
@@ -66,6 +68,6 @@ describe("the demo page", () => {
     assert.match(policy, /default-src 'none'/);
     assert.match(policy, /script-src 'self'/);
     assert.match(policy, /frame-ancestors 'none'/);
-    assert.doesNotMatch(policy, /unsafe|https?:|\*|data:.*script/);
+    assert.doesNotMatch(policy, /unsafe|https?:|\*|(script|connect|default)-src[^;]*data:/);
   });
 });

@@ -9,10 +9,12 @@ import { open } from "./chromium.js";
  * @param {import("node:test").TestContext} t
  * @param {string} url
  * @param {import("playwright-core").BrowserContextOptions} [options]
+ * @param {(context: import("playwright-core").BrowserContext) => Promise<unknown>} [prepare] before the page is opened
  */
-export async function visit(t, url, options) {
+export async function visit(t, url, options, prepare) {
   const opened = await open(t, { reducedMotion: "reduce", ...options }); // pictures that move take most of the processor
   const { page } = opened;
+  await prepare?.(opened.context);
   await page.addInitScript(watch);
   await page.goto(url);
   const people = { ana: new Person(page, "Ana"), ben: new Person(page, "Ben") };

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as span } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 
 import { metricsRead, visit } from "./demo.js";
 import { Network } from "./network.js";
@@ -178,5 +179,26 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     assert.match(words, /At risk\s+0/);
     assert.match(words, /schedule/i);
     assert.deepEqual(complaints, []);
+  });
+
+  test("with a real App ID the call is Agora's: its SDK from its CDN, and under the page's policy", async (t) => {
+    const own = new Service("demo").set({
+      AGORA_APP_ID: "0123456789abcdef0123456789abcdef", AGORA_APP_CERTIFICATE: "fedcba9876543210fedcba9876543210",
+    });
+    await own.start();
+    t.after(() => own.stop());
+    const sdk = fileURLToPath(new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url));
+    // Agora is not to be had here: its CDN is the package, and its servers don't answer.
+    const { ana, page, complaints, hosts } = await visit(t, own.url, {}, async (context) => {
+      await context.route(/^https:/, (route) => route.abort());
+      await context.route("https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js", (route) => route.fulfill({ path: sdk, contentType: "text/javascript" }));
+    });
+    await ana.reached({ refresher: "live" });
+    const joins = page.waitForRequest(/^https:\/\/[^/]*\.(agora\.io|sd-rtn\.com)\/api\/v\d\/transpond/);
+    assert.equal(await page.evaluate(() => AgoraRTC.VERSION), "4.24.8");
+    const asked = (await joins).postData() ?? "";
+    assert.match(asked, /0123456789abcdef0123456789abcdef/);
+    for (const host of hosts) assert.match(host, /^127\.0\.0\.1$|\.(agora\.io|sd-rtn\.com)$/);
+    assert.deepEqual(complaints.filter((text) => /policy|violat|uncaught/i.test(text)), []);
   });
 });

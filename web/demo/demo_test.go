@@ -128,7 +128,7 @@ func TestPolicy(t *testing.T) {
 		}},
 		"real": {atAgora, map[string]string{
 			"default-src": "'none'", "script-src": "'self' https://download.agora.io 'wasm-unsafe-eval'",
-			"worker-src": "'self' blob:", "style-src": "'self'", "img-src": "'self' data:",
+			"worker-src": "'self' blob:", "style-src-attr": "'unsafe-inline'", "style-src": "'self'", "img-src": "'self' data:",
 			"connect-src": "'self' https://*.agora.io:* wss://*.agora.io:* https://*.sd-rtn.com:* wss://*.sd-rtn.com:* " +
 				"https://*.rtnsvc.com:* wss://*.rtnsvc.com:* https://*.rtesvc.com:* wss://*.rtesvc.com:*",
 			"base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'",

@@ -24,13 +24,14 @@ var policy = strings.Join(append(shared,
 // a wildcard stands for subdomains of any depth, such as x.edge.agora.io, and :* for
 // the ports beside 443 (3433, 4700 to 5000, …) on which the SDK finds its media
 // servers. It starts a worker from a blob of its own; its extensions bring
-// WebAssembly, which 'wasm-unsafe-eval' lets compile without allowing eval. Media
-// goes by WebRTC, which no directive restricts. There is no
+// WebAssembly, which 'wasm-unsafe-eval' lets compile without allowing eval. It sets
+// style attributes. Media goes by WebRTC, which no directive restricts. There is no
 // require-trusted-types-for: the SDK writes to innerHTML and starts its worker by a
 // plain address.
 var realPolicy = strings.Join(append(shared,
 	"script-src 'self' https://download.agora.io 'wasm-unsafe-eval'",
 	"worker-src 'self' blob:",
+	"style-src-attr 'unsafe-inline'",
 	"connect-src 'self' "+agoraHosts("agora.io", "sd-rtn.com", "rtnsvc.com", "rtesvc.com"),
 ), "; ")
 

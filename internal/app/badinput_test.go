@@ -430,3 +430,14 @@ func TestRefusedSettings(t *testing.T) {
 		t.Errorf("open to the network, with --insecure: %v", err)
 	}
 }
+
+func TestSessionIsFoundAsSoonAsItIsJoined(t *testing.T) {
+	n := startNode(t, nil)
+	s := n.dial()
+	s.send(join)
+	joined := s.expect(protocol.TypeJoined) // its record is written a moment later
+	if response, text := n.do(http.MethodDelete, "/v1/sessions/"+joined.Session, ""); response.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", response.StatusCode, text)
+	}
+	s.expect(protocol.TypeEnded)
+}

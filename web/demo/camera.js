@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 
 const width = 480;
 const height = 270;
-const frameMs = 80;
+const frameMs = 100;
 
 /**
  * @param {string} name

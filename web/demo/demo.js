@@ -177,7 +177,10 @@ function navigate() {
 
 async function main() {
   const operators = new Operators(byId("operators-view"));
-  addEventListener("hashchange", navigate);
+  addEventListener("hashchange", () => {
+    navigate();
+    scrollTo(0, 0);
+  });
   navigate();
   try {
     /** @type {Config} */

@@ -7,13 +7,13 @@ import { Metrics } from "./metrics.js";
 
 const everyMs = 1_000;
 const pauseMs = 5_000; // after a failure
-const span = 180; // seconds of history
+const span = 120; // seconds of history
 
 export class Operators {
   #host;
   /** @type {Record<string, HTMLElement>} */
   #parts = {};
-  #status = el("p", { class: "soft", role: "status" });
+  #status = el("p", { class: "status soft", role: "status" });
   /** @type {{at: number, acked: number} | null} */
   #last = null;
   /** @type {number[]} confirmed in each second */
@@ -76,10 +76,12 @@ export class Operators {
       if (!response.ok) throw new Error(`status ${response.status}`);
       this.#take(new Metrics(await response.text()));
       this.#silentSince = 0;
-      say(this.#status, "Live.");
+      this.#status.classList.remove("silent");
+      say(this.#status, "Live");
       return true;
     } catch {
       this.#silentSince ||= Date.now();
+      this.#status.classList.add("silent");
       say(this.#status, `The service does not answer since ${clock(this.#silentSince)}; what is shown is from before.`);
       return false;
     }

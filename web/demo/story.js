@@ -10,7 +10,7 @@ export function story(p) {
   const ends = clock(p.expiresAt * 1000);
   if (p.call === "reconnecting") {
     return p.leftMs() > 0
-      ? `Cut off at ${clock(p.outSince)}: ${p.why}. If it is back before ${ends}, the call goes on with the token that it has.`
+      ? `Cut off at ${clock(p.outSince)}: ${p.why}. The call goes on if it is back before ${ends}.`
       : `Cut off at ${clock(p.outSince)}: ${p.why}, and the token ran out at ${ends}. Once back, it needs a fresh one.`;
   }
   return p.call === "in" ? inCall(p, ends) : outOfCall(p);
@@ -23,7 +23,7 @@ export function story(p) {
 function inCall(p, ends) {
   if (!p.refresher) return `In the call, but nobody renews its token now: it is dropped at ${ends}.`;
   if (p.ended) return `The session is over (${p.ended.reason}). The call goes on until its token ends at ${ends}.`;
-  if (p.refusing) return `In the call, but the SDK refuses each new token: it is dropped at ${ends}, and joins again at once.`;
+  if (p.refusing) return `In the call, but the SDK refuses each token: it is dropped at ${ends}, and then joins again.`;
   if (p.state !== "live") return `In the call. The service is out of reach; the token in use lasts until ${ends}.`;
   const since = `since ${clock(p.inSince)}`;
   if (!p.sending && p.role !== "publisher") return `In the call ${since}, as audience: the token does not allow to send.`;
@@ -35,7 +35,7 @@ function inCall(p, ends) {
 function outOfCall(p) {
   const { ended } = p;
   if (ended?.reason === "revoked" && p.inSince) {
-    const works = ended.accessEndsAt * 1000 > p.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}, so the page has left by itself` : "";
+    const works = ended.accessEndsAt * 1000 > p.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}` : "";
     return `Ended by an operator at ${clock(p.outSince)}. Agora cannot take a token back${works}.`;
   }
   if (ended) {

@@ -48,6 +48,8 @@ export class View {
     this.section.setAttribute("aria-labelledby", title.id);
     const video = /** @type {HTMLVideoElement} */ (this.part("video"));
     video.srcObject = p.seat.received;
+    video.muted = true; // else it may not begin by itself
+    video.play().catch(() => {}); // and not by autoplay, which stops whenever it is scrolled out of sight
     video.setAttribute("aria-label", `What ${other} receives of ${name}`);
     this.part("caption").textContent = `What ${other} receives of ${name}`;
     const meter = this.part("ring");
@@ -110,8 +112,7 @@ export class View {
     if (p.sending) return;
     const audience = p.call === "in";
     say(this.part("gone-title"), audience ? `${p.name} sends nothing` : p.outSince ? `${p.name} is gone` : `${p.name} is on the way`);
-    const since = audience ? p.inSince : p.outSince;
-    say(this.part("gone-since"), since && !audience ? `since ${clock(since)}` : "");
+    say(this.part("gone-since"), audience ? "in the call, as audience" : p.outSince ? `since ${clock(p.outSince)}` : "");
     say(this.part("gone-why"), audience ? "the token does not allow to publish" : p.why);
   }
 

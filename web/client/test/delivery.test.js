@@ -430,7 +430,7 @@ test("a service that the call does not have can't be bound", async (t) => {
 
 test("a token of 24 h is guarded like any other", async (t) => {
   const world = new World(t);
-  const { socket } = await world.live({}, { ttl: day / second });
+  const { socket } = await world.live({}, { ttl: day / second, heartbeat: 1000 });
   await world.pass(day - 241 * second);
   assert.deepEqual(socket.take(), []);
   await world.pass(2 * second);

@@ -44,7 +44,7 @@ for (const message of messages) {
     await socket.says(push);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
     assert.equal(await refresher.token("rtc"), push.tokens.rtc.token);
-    await world.resume({ seq: 3 });
+    await world.resume({ seq: 3, heartbeat: 1000 });
     assert.equal(world.socket.sent[0].key, "key-1");
     await world.pass(3400 * second);
     assert.equal(refresher.state, "live");

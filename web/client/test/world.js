@@ -31,6 +31,8 @@ export class World {
   throttle = 0;
   /** Nothing lets a WebSocket through. */
   blocked = false;
+  /** Who answers sockets and requests, where the test does not do it by hand. @type {{connects(socket: object): void, asks(request: object): void} | null} */
+  service = null;
   sockets = [];
   fetches = [];
   wakes = new Set();
@@ -53,7 +55,10 @@ export class World {
           super(world, url, protocols);
         }
       },
-      fetch: (url, init) => new Promise((resolve, reject) => void world.fetches.push(new Fetch(url, init, resolve, reject))),
+      fetch: (url, init) => new Promise((resolve, reject) => {
+        world.fetches.push(new Fetch(url, init, resolve, reject));
+        world.service?.asks(world.fetches.at(-1));
+      }),
       setTimeout: (run, ms) => {
         const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // real ones ring at once beyond that
         let at = world.steady + delay;
@@ -169,8 +174,16 @@ export class World {
   /** The device sleeps: nothing happens on it, and its steady clock may stand still. */
   async sleep(ms, { steady = false } = {}) {
     await settle();
-    this.time += ms;
+    const end = this.time + ms;
     if (steady) this.steady += ms;
+    for (;;) {
+      const next = this.#outside.filter((event) => event.elsewhere && event.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.time = Math.max(this.time, next.at);
+      this.#outside.splice(this.#outside.indexOf(next), 1);
+      next.run();
+    }
+    this.time = end;
   }
 
   /** The page is told that it may have slept, or has another network. */
@@ -179,9 +192,14 @@ export class World {
     await settle();
   }
 
-  /** Something happens outside of the page at that time. */
-  at(time, run) {
-    this.#outside.push({ at: time, run });
+  /**
+   * Something happens outside of the page at that time.
+   * @param {number} time
+   * @param {() => void} run
+   * @param {boolean} [elsewhere] and not on this device, so that it does not wait while that sleeps
+   */
+  at(time, run, elsewhere = false) {
+    this.#outside.push({ at: time, run, elsewhere });
   }
 
   /** What a browser calls: its errors end in the console. */
@@ -242,6 +260,7 @@ class Socket {
     Object.assign(this, { url, protocols });
     this.#world = world;
     world.sockets.push(this);
+    world.service?.connects(this);
     if (world.blocked) world.at(world.time, () => this.readyState === 0 && void this.closes(1006));
   }
 
@@ -249,6 +268,7 @@ class Socket {
     if (this.readyState === 0) throw new Error("InvalidStateError: it is not open yet");
     if (this.readyState !== 1) return;
     const message = JSON.parse(data);
+    this.heard?.(message);
     if (message.type !== "ping") return void this.sent.push(message);
     this.pings.push(this.#world.time);
     if (this.answersPings) this.#world.at(this.#world.time, () => this.readyState === 1 && void this.says({ type: "pong", now: this.#world.time }));
@@ -339,8 +359,8 @@ class Fetch {
 }
 
 /** A token whose holder and expiry the fake SDKs can read. */
-export function token(service, uid, expiresAt) {
-  return `007${btoa(JSON.stringify({ service, uid, expiresAt, more: "0123456789".repeat(3) }))}`;
+export function token(service, uid, expiresAt, more = "0123456789") {
+  return `007${btoa(JSON.stringify({ service, uid, expiresAt, more }))}`;
 }
 
 const read = (token) => JSON.parse(atob(token.slice(3)));

@@ -1,0 +1,427 @@
+// The library against a small model of the service, for hours of bad luck: cuts,
+// half-open connections, blocked WebSockets, sleep, throttled timers, clocks that
+// are set, SDKs that refuse. Each run is made from its seed alone.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RtcClient, World, hour, minute, second, settle, token } from "./world.js";
+
+const runs = 250;
+const ackTimeout = 5 * second;
+const patience = 8 * second; // of the library with an SDK: after that it counts as hanging
+
+/** A generator of chance (mulberry32): from 0 to 1. */
+function chances(seed) {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let n = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    n = (n + Math.imul(n ^ (n >>> 7), 61 | n)) ^ n;
+    return ((n ^ (n >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The service: sessions, bundles, keys and deadlines as docs/protocol.md has them. */
+class Service {
+  socketsWork = true;
+  requestsWork = true;
+  /** What does not work is silent, rather than refused. */
+  silent = false;
+  /** The next join or resume is sent away. */
+  overloaded = false;
+  sessions = new Map();
+  latency;
+  #world;
+  #lifetime;
+  #took;
+  #links = new Set();
+
+  /**
+   * @param {World} world
+   * @param {{ttl: number, renewBefore: number, latency: number}} settings seconds, and milliseconds
+   * @param {(token: string) => boolean} took whether the page may say that it has applied a token
+   */
+  constructor(world, { latency, ...lifetime }, took) {
+    this.#world = world;
+    this.#lifetime = lifetime;
+    this.#took = took;
+    this.latency = latency;
+    world.service = this;
+  }
+
+  /** The page opens a socket. */
+  connects(socket) {
+    const link = { socket, dead: false, messages: 50, countedAt: this.#world.time };
+    socket.answersPings = false;
+    this.#later(() => {
+      if (socket.readyState !== 0) return;
+      if (!this.socketsWork) return this.silent ? undefined : void socket.closes(1006);
+      this.#links.add(link);
+      socket.heard = (message) => this.#later(() => this.#hears(link, message), true);
+      void socket.opens();
+    });
+  }
+
+  /** The page asks over HTTP. */
+  asks(request) {
+    this.#later(() => {
+      if (!this.requestsWork) return this.silent ? undefined : void request.fails();
+      const session = this.sessions.get(/sessions\/([^/]+)\/renew$/.exec(request.url)[1]);
+      const epoch = Number(request.headers.authorization.split("-").at(-1));
+      const answer = (status, body) => this.#later(() => request.pending && void request.answers(status, body));
+      if (!session) return answer(404, { error: "join afresh", code: "unknown_session", status: 404 });
+      if (epoch < session.proven) return answer(410, { error: "superseded", code: "unknown_session", status: 410, reason: "superseded" });
+      session.proven = epoch;
+      this.#confirm(session, request.body.seq);
+      if (!this.#isFresh(session)) this.#mint(session, "renew");
+      return answer(200, this.#push(session));
+    }, true);
+  }
+
+  /** Existing connections are lost, noticed by this page or not. */
+  cut({ noticed }) {
+    for (const link of this.#links) {
+      link.dead = true;
+      if (noticed && link.socket.readyState < 2) void link.socket.closes(1006);
+    }
+    this.#links.clear();
+  }
+
+  /** The node stops: its clients are to come again after a span, and it goes before or after that. */
+  drain(afterMs, goesAfter) {
+    for (const link of this.#links) {
+      this.#say(link, { type: "reconnect", afterMs, reason: "drain" });
+      this.#world.at(this.#world.time + goesAfter, () => this.#close(link, 1012), true);
+    }
+  }
+
+  /** Nobody knows any session any more. */
+  forget() {
+    this.sessions.clear();
+    for (const link of this.#links) this.#close(link, 1012);
+  }
+
+  #later(run, elsewhere = false) {
+    this.#world.at(this.#world.time + this.latency, run, elsewhere);
+  }
+
+  #say(link, message) {
+    if (!link.dead) this.#later(() => !link.dead && link.socket.readyState === 1 && void link.socket.says({ ...message, now: message.now }));
+  }
+
+  #close(link, code) {
+    if (!this.#links.delete(link)) return;
+    this.#later(() => link.socket.readyState < 2 && !link.dead && void link.socket.closes(code));
+    if (link.session?.link === link) link.session.link = null;
+  }
+
+  #hears(link, message) {
+    if (link.dead || !this.#links.has(link)) return;
+    link.messages = Math.min(50, link.messages + ((this.#world.time - link.countedAt) / second) * 10) - 1;
+    link.countedAt = this.#world.time;
+    assert.ok(link.messages >= 0, "not too many messages");
+    const { session } = link;
+    if (!session) return this.#greets(link, message);
+    session.silent = 0;
+    switch (message.type) {
+      case "ping":
+        return this.#say(link, { type: "pong", now: this.#world.time });
+      case "ack":
+        assert.ok(message.seq <= session.seq, "an ack of what was sent");
+        assert.ok(this.#took(session.bundles.get(message.seq)), `the SDK took ${message.seq}, which is acked`);
+        if (message.seq >= link.firstSeq) session.proven = link.epoch;
+        if (message.seq === session.seq) this.#settle(session);
+        return this.#schedule(session);
+      case "nack":
+        assert.ok(message.seq <= session.seq, "a nack of what was sent");
+        if (message.seq < session.seq || session.pending?.refused) return undefined;
+        session.pending = { ...session.pending, refused: true, retryAt: this.#world.time + (session.nacks++ ? ackTimeout : 0) };
+        return this.#schedule(session);
+      case "renew":
+        if (!this.#isFresh(session)) this.#mint(session, "renew");
+        this.#say(link, this.#push(session));
+        return this.#schedule(session);
+      case "leave":
+        this.sessions.delete(session.id);
+        return this.#close(link, 1000);
+      default:
+        return assert.fail(`${message.type} is no message for a session`);
+    }
+  }
+
+  #greets(link, message) {
+    assert.ok(message.type === "join" || message.type === "resume", `${message.type} is no first message`);
+    if (this.overloaded) {
+      this.overloaded = false;
+      this.#say(link, { type: "reconnect", afterMs: 3000, reason: "overload" });
+      return this.#close(link, 1013);
+    }
+    const resumed = message.type === "resume";
+    let session = resumed ? this.sessions.get(message.session) : null;
+    if (resumed && !session) {
+      this.#say(link, { type: "error", code: "unknown_session", message: "join afresh" });
+      return this.#close(link, 4404);
+    }
+    if (!session) {
+      session = { id: `s${this.#world.time}x${this.sessions.size}`, seq: 0, epoch: 0, proven: 0, bundles: new Map(), nacks: 0, silent: 0, held: 0 };
+      this.sessions.set(session.id, session);
+    } else {
+      const epoch = Number(message.key.split("-").at(-1));
+      assert.ok(epoch >= session.proven, "it resumes with a key that is good");
+      session.proven = epoch;
+      this.#confirm(session, message.seq);
+      if (session.link) this.#close(session.link, 4409);
+    }
+    Object.assign(link, { session, epoch: ++session.epoch, firstSeq: session.seq + 1 });
+    session.link = link;
+    this.#mint(session, "resume");
+    if (!resumed) this.#settle(session);
+    const { type, ...bundle } = this.#push(session);
+    this.#say(link, { type: "joined", session: session.id, key: `key-${session.id}-${session.epoch}`, resumed, heartbeat: 25, ...this.#lifetime, ...bundle });
+    return this.#schedule(session);
+  }
+
+  /** The page says, while it comes back, what it has applied. */
+  #confirm(session, seq) {
+    if (seq) assert.ok(this.#took(session.bundles.get(seq)), `the SDK took ${seq}, which is said to be applied`);
+    if (session.pending && seq >= session.seq) this.#settle(session);
+  }
+
+  #settle(session) {
+    session.held = session.expiresAt;
+    session.pending = null;
+    session.nacks = 0;
+  }
+
+  #isFresh({ pending }) {
+    return pending && !pending.refused && this.#world.time - pending.sentAt < ackTimeout;
+  }
+
+  #mint(session, cause) {
+    const expiresAt = Math.max(this.#world.seconds() + this.#lifetime.ttl, session.expiresAt ?? 0);
+    Object.assign(session, { seq: session.seq + 1, expiresAt });
+    session.bundles.set(session.seq, token("rtc", 1001, expiresAt, `${session.id}:${session.seq}`));
+    session.pending = { cause, rejoin: session.held > 0 && session.held * second <= this.#world.time, attempt: 0, refused: false };
+  }
+
+  /** The newest bundle as a push, which wants an answer. */
+  #push(session) {
+    const { pending } = session;
+    if (pending) Object.assign(pending, { attempt: pending.attempt + 1, sentAt: this.#world.time, retryAt: this.#world.time + ackTimeout });
+    session.silent++;
+    const rejoin = pending?.rejoin ?? false;
+    return {
+      type: `token-privilege-${rejoin ? "did" : "will"}-expire`, seq: session.seq, previousExpiresAt: session.held, action: rejoin ? "rejoin" : "renew",
+      tokens: { rtc: { token: session.bundles.get(session.seq), expiresAt: session.expiresAt } },
+      attempt: pending?.attempt ?? 1, cause: pending?.cause ?? "join", now: this.#world.time,
+    };
+  }
+
+  /** Looks at a session again when it is time. */
+  #schedule(session) {
+    const { pending } = session;
+    const due = pending ? pending.retryAt : (session.expiresAt - 1.3 * this.#lifetime.renewBefore) * second;
+    const turns = pending && !pending.rejoin ? session.held * second : Infinity;
+    const turn = (session.turn = {});
+    this.#world.at(Math.max(this.#world.time, Math.min(due, turns)), () => session.turn === turn && this.#acts(session), true);
+  }
+
+  #acts(session) {
+    const { link, pending } = session;
+    if (!link || !this.#links.has(link)) return;
+    if (!pending) this.#mint(session, "schedule");
+    else if (pending.refused) this.#mint(session, "nack");
+    else if (!pending.rejoin && session.held * second <= this.#world.time) this.#mint(session, pending.cause);
+    else if (session.silent >= 2) return this.#close(link, 4001);
+    this.#say(link, this.#push(session));
+    this.#schedule(session);
+  }
+}
+
+/** An SDK's client that watches over what it is given. */
+class Sdk extends RtcClient {
+  #began = [];
+
+  /**
+   * @param {World} world
+   * @param {(token: string) => void} took is told of each token that it has accepted
+   * @param {() => void} lost is told when it is without
+   */
+  constructor(world, took, lost) {
+    super(world);
+    Object.assign(this, { took, lost });
+  }
+
+  async consider(token, by, error) {
+    const { time } = this.world;
+    this.#began = this.#began.filter((began) => began !== null && time - began < patience);
+    assert.deepEqual(this.#began, [], "never two bundles side by side");
+    this.#began.push(time);
+    try {
+      await super.consider(token, by, error);
+      this.took(token);
+    } finally {
+      this.#began = this.#began.filter((began) => began !== time);
+    }
+  }
+
+  /** Whether it is in the call, with a token that is good. */
+  get well() {
+    return this.inCall() && this.expiresAt * second > this.world.time;
+  }
+
+  expires() {
+    this.lost();
+    super.expires();
+  }
+}
+
+/** One call. */
+async function call(seed) {
+  const chance = chances(seed);
+  const pick = (...options) => options[Math.floor(chance() * options.length)];
+  const between = (low, high) => low + Math.floor(chance() * (high - low));
+  const world = new World();
+  world.random = chance;
+  world.wallError = pick(0, 0, between(-5 * hour, 5 * hour));
+  const [ttl, renewBefore] = pick([300, 45], [600, 60], [1200, 120]);
+
+  const taken = new Set();
+  const service = new Service(world, { ttl, renewBefore, latency: between(5, 400) }, (bundle) => taken.has(bundle));
+  const refresher = world.refresher({ credential: () => pick("c", Promise.resolve("c")) });
+  const client = new Sdk(world, (token) => taken.add(token), () => check("lost its token"));
+  const join = async (token) => {
+    await client.join(token);
+  };
+  refresher.bindRtc(client, { rejoin: join });
+  refresher.on("tokens", () => {}); // somebody listens
+  const first = refresher.token("rtc");
+  void first.then((token) => {
+    taken.add(token); // what an app is joining with needs no other word
+    return join(token);
+  });
+
+  // For how long all has been well enough for tokens to come through.
+  let goodSince = world.time;
+  let throttled = false;
+  const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));
+  const disturbed = () => void (goodSince = world.time);
+  const throttle = (on) => {
+    if (on !== throttled) disturbed();
+    throttled = on;
+    world.throttle = on ? minute : 0;
+  };
+  const look = () => isGood() || disturbed();
+  function check(what) {
+    look();
+    const forMs = world.time - goodSince;
+    assert.ok(forMs < (throttled ? 300 : 90) * second, `${what}, though all was well for ${forMs / second} s`);
+  }
+  const pass = async (ms) => {
+    for (let left = ms; left > 0; left -= 4 * second) {
+      await world.pass(Math.min(left, 4 * second));
+      look();
+      if (!client.well) check("has no good token");
+      if (world.uncaught.length > 0) throw world.uncaught[0];
+    }
+  };
+
+  await pass(minute);
+  assert.ok(client.well, "it has joined");
+  for (const end = world.time + 25 * minute; world.time < end; ) {
+    switch (pick("up", "up", "cut", "half-open", "blocked", "no http", "dark", "sleep", "throttle", "clock", "refuse", "drain", "overload", "forget", "renew", "online")) {
+      case "up":
+        Object.assign(service, { socketsWork: true, requestsWork: true });
+        throttle(false);
+        client.refusal = null;
+        break;
+      case "cut":
+        service.cut({ noticed: true });
+        break;
+      case "half-open":
+        service.cut({ noticed: false });
+        disturbed();
+        break;
+      case "blocked":
+        Object.assign(service, { socketsWork: false, requestsWork: true, silent: pick(true, false) });
+        service.cut({ noticed: pick(true, false) });
+        disturbed();
+        break;
+      case "no http":
+        Object.assign(service, { socketsWork: true, requestsWork: false, silent: pick(true, false) });
+        break;
+      case "dark":
+        Object.assign(service, { socketsWork: false, requestsWork: false, silent: pick(true, false) });
+        service.cut({ noticed: pick(true, false) });
+        break;
+      case "sleep":
+        await world.sleep(between(second, pick(minute, 30 * minute)), { steady: pick(true, false) });
+        if (chance() < 0.3) service.cut({ noticed: pick(true, false) });
+        if (chance() < 0.6) await world.wake();
+        disturbed();
+        break;
+      case "throttle":
+        throttle(pick(true, false));
+        break;
+      case "clock":
+        world.wallError = pick(0, between(-5 * hour, 5 * hour));
+        break;
+      case "refuse":
+        client.refusal = pick(null, { code: "UNEXPECTED_RESPONSE", message: "no" });
+        break;
+      case "drain": {
+        const afterMs = between(0, 20 * second);
+        service.drain(afterMs, pick(afterMs, between(0, afterMs + 1)));
+        disturbed();
+        break;
+      }
+      case "overload":
+        service.overloaded = true;
+        break;
+      case "forget":
+        if (chance() < 0.3) service.forget();
+        disturbed();
+        break;
+      case "renew":
+        refresher.renew();
+        break;
+      case "online":
+        await world.wake();
+        break;
+    }
+    client.latency = pick(0, between(1, 3 * second));
+    look();
+    await pass(between(second, pick(20 * second, 3 * minute)));
+  }
+
+  // When all is well again, so is the call.
+  Object.assign(service, { socketsWork: true, requestsWork: true });
+  client.refusal = null;
+  throttle(false);
+  disturbed();
+  await pass(100 * second);
+  assert.ok(client.well && refresher.state === "live", "it has recovered");
+
+  // And after the end nothing is left.
+  const { length } = world.sockets;
+  if (chance() < 0.5) service.cut({ noticed: true });
+  refresher[pick("leave", "close")]();
+  await settle();
+  world.assertEmpty();
+  client.leave();
+  await world.pass(hour);
+  assert.equal(world.sockets.length, length);
+  assert.equal(client.listeners, 0);
+  return { sockets: world.sockets.length, requests: world.fetches.length, bundles: taken.size };
+}
+
+test(`${runs} calls under bad luck: no token runs out that could have been renewed`, async () => {
+  const sum = { sockets: 0, requests: 0, bundles: 0 };
+  for (let seed = 1; seed <= runs; seed++) {
+    const done = await call(seed).catch((error) => {
+      throw new Error(`seed ${seed}: ${error.message}`, { cause: error });
+    });
+    for (const key of Object.keys(sum)) sum[key] += done[key];
+  }
+  assert.ok(sum.sockets > 4 * runs && sum.requests > runs && sum.bundles > 4 * runs, `enough has happened: ${JSON.stringify(sum)}`);
+});

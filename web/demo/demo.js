@@ -19,6 +19,7 @@ const people = [
 ];
 const lifetimes = [10, 30, 120]; // seconds
 const rollOverSeconds = 3;
+const dark = "No picture comes through: this browser lets WebRTC reach nothing, not even this page. Tokens are renewed all the same.";
 
 /** The lifetime that the address asks for, in seconds. */
 function askedTtl() {
@@ -193,7 +194,7 @@ async function main() {
     }
     void operators.run();
     const channel = await ownChannel();
-    const seats = await (config.real ? agoraSeats(people) : standInSeats(people));
+    const seats = await (config.real ? agoraSeats(people) : standInSeats(people, () => say(byId("trouble"), dark)));
     const { participants, views } = makeCall(config, seats, channel);
     chooseTtl(config, participants);
     offerSound(seats, views);

@@ -28,12 +28,13 @@ import { End, connect } from "./wire.js";
 
 /**
  * @param {Face[]} faces two
+ * @param {() => void} dark is called if no picture comes through
  * @returns {Promise<Seat[]>}
  */
-export async function standInSeats(faces) {
+export async function standInSeats(faces, dark) {
   const ends = faces.map(({ name, hue }) => new End(camera(name, hue)));
   const [one, other] = ends;
-  if (one && other) await connect(one, other);
+  if (one && other) await connect(one, other, dark);
   return ends.map((end) => {
     const network = new Network();
     const url = new URL("demo/edge", document.baseURI);

@@ -22,7 +22,7 @@ import { Timeline } from "./timeline.js";
 /** @typedef {{control: Control, input: HTMLElement, label: HTMLElement, hint: HTMLElement}} Shown */
 
 const words = {
-  call: { in: "in the call", out: "out of the call", reconnecting: "reconnecting" },
+  call: { in: "in the call", out: "out", reconnecting: "reconnecting" },
   refresher: { connecting: "connecting", live: "live", away: "away", ended: "ended", off: "off" },
 };
 

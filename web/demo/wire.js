@@ -42,9 +42,11 @@ export class End {
  * Connects two ends.
  * @param {End} one
  * @param {End} other
+ * @param {() => void} failed is called if nothing comes through
  */
-export async function connect(one, other) {
+export async function connect(one, other, failed) {
   const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  a.onconnectionstatechange = () => a.connectionState === "failed" && failed();
   a.ontrack = ({ track }) => other.received.addTrack(track);
   b.ontrack = ({ track }) => one.received.addTrack(track);
   /** @type {() => void} */

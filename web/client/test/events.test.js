@@ -353,7 +353,11 @@ for (const [when, begin] of Object.entries(middles)) {
     assert.deepEqual(world.socket?.take().filter(({ type }) => type === "leave") ?? [], []);
     await settle();
     world.assertEmpty();
+    const requests = world.fetches.length;
     await world.pass(2 * hour);
+    refresher.renew();
+    refresher.wake();
+    assert.equal(world.fetches.length, requests);
     world.assertEmpty();
   });
 }

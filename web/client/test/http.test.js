@@ -70,7 +70,7 @@ test("joins again with an answer that says so", async (t) => {
   await block(world, socket);
   await world.pass(560 * second);
   await world.fetches[0].answers(200, world.push({ seq: 2, action: "rejoin" }));
-  assert.equal(client.taken.at(-1).by, "join");
+  assert.deepEqual(client.taken.map(({ by }) => by), ["join", "join"]);
 });
 
 test("keeps trying the WebSocket meanwhile", async (t) => {
@@ -172,6 +172,23 @@ test("backs off like the connection while there is no answer", async (t) => {
     waits.push(world.time - failed);
   }
   assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]);
+});
+
+test("counts failures from 1 again after tokens that were applied", async (t) => {
+  const world = new World(t);
+  await away(world, { ttl: 3600, renewBefore: 300 });
+  await world.pass(3360 * second);
+  for (let n = 0; n < 4; n++) {
+    const before = world.fetches.length;
+    await world.fetches.at(-1).fails();
+    while (world.fetches.length === before) await world.pass(100);
+  }
+  await world.fetches.at(-1).answers(200, world.push({ seq: 2, ttl: 3600 }));
+  await world.pass(3360 * second);
+  await world.fetches.at(-1).fails();
+  const before = world.fetches.length;
+  await world.pass(500);
+  assert.equal(world.fetches.length, before + 1);
 });
 
 test("answers of 429 and 503 are obeyed: not before Retry-After, whatever else happens", async (t) => {
@@ -282,18 +299,24 @@ test("a refusal of a key that a newer one has replaced says nothing", async (t) 
 });
 
 test("tokens for a session that was let go meanwhile are not taken", async (t) => {
-  const world = new World(t);
-  const { refresher } = await away(world);
-  refresher.renew();
-  world.blocked = false;
-  await world.nextSocket();
-  await world.socket.opens();
-  await world.socket.refuses(4404, "unknown_session");
-  await world.nextSocket();
-  await world.join({ session: "session-2" });
-  const { expiresAt } = refresher;
-  await world.fetches[0].answers(200, world.push({ seq: 9, ttl: 9000 }));
-  assert.equal(refresher.expiresAt, expiresAt);
+  for (const joinsFirst of [true, false]) {
+    const world = new World(t);
+    const { refresher } = await away(world);
+    refresher.renew();
+    world.blocked = false;
+    await world.nextSocket();
+    await world.socket.opens();
+    await world.socket.refuses(4404, "unknown_session");
+    const errors = world.saw("error").length;
+    if (joinsFirst) {
+      await world.nextSocket();
+      await world.join({ session: "session-2" });
+    }
+    const { expiresAt } = refresher;
+    await world.fetches[0].answers(200, world.push({ seq: 9, ttl: 9000 }));
+    assert.equal(refresher.expiresAt, expiresAt);
+    assert.equal(world.saw("error").length, errors);
+  }
 });
 
 test("what is not the service's answer ends nothing: it is an error, and tried again", async (t) => {

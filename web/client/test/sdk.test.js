@@ -6,6 +6,9 @@ import { test } from "node:test";
 import { EndedError } from "../index.js";
 import { RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
 
+/** How the client came to its tokens. */
+const how = (client) => client.taken.map(({ by }) => by).join(" ");
+
 /** A live call whose RTC client has joined it; its rejoin joins again. */
 async function inCall(world, joined = {}, { rejoins = true } = {}) {
   const { refresher, socket } = await world.live({}, joined);
@@ -48,6 +51,19 @@ test("it asks once for each bundle", async (t) => {
   await world.pass(21 * second);
   client.warns();
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("a session opened anew is asked of anew", async (t) => {
+  const world = new World(t);
+  const { socket } = await inCall(world, { ttl: 600, renewBefore: 50 });
+  await world.pass(560 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  await socket.refuses(4404, "unknown_session");
+  await world.nextSocket();
+  const next = await world.join({ session: "session-2", seq: 1, ttl: 600, renewBefore: 50 });
+  next.take();
+  await world.pass(560 * second);
+  assert.deepEqual(next.take(), [{ type: "renew" }]);
 });
 
 test("tokens that live under the SDK's warning do not go round in a circle", async (t) => {
@@ -146,13 +162,15 @@ test("after did-expire without good tokens, it asks, and joins with the answer w
 });
 
 test("tokens in their last second are not good enough to join with", async (t) => {
-  const world = new World(t);
-  const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
-  await world.pass(59 * second);
-  client.expires();
-  await settle();
-  assert.deepEqual(socket.take(), [{ type: "renew" }]);
-  assert.equal(client.taken.length, 1);
+  for (const [left, taken, sent] of [[1000, "join", [{ type: "renew" }]], [1001, "join join", [{ type: "ack", seq: 1 }]]]) {
+    const world = new World(t);
+    const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
+    await world.pass(60 * second - left);
+    client.expires();
+    await settle();
+    assert.deepEqual(socket.take(), sent);
+    assert.equal(how(client), taken);
+  }
 });
 
 test("did-expire while away: it asks over HTTP, and joins with the answer", async (t) => {
@@ -163,7 +181,7 @@ test("did-expire while away: it asks over HTTP, and joins with the answer", asyn
   await world.pass(0.1 * second);
   const push = world.push({ seq: 2 });
   await world.fetches[0].answers(200, push);
-  assert.deepEqual(client.taken.at(-1).by, "join");
+  assert.equal(how(client), "join join");
   assert.equal(client.token, push.tokens.rtc.token);
 });
 
@@ -216,7 +234,7 @@ test("other SDKs only renew when one of them has to join again", async (t) => {
   client.expires();
   await settle();
   assert.deepEqual([other.renew.mock.callCount(), other.rejoin.mock.callCount()], [1, 0]);
-  assert.equal(client.taken.at(-1).by, "join");
+  assert.equal(how(client), "join join");
 });
 
 test("a rejoin that failed is a nack, and the next bundle is joined with", async (t) => {
@@ -228,9 +246,9 @@ test("a rejoin that failed is a nack, and the next bundle is joined with", async
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 1, code: "NETWORK_ERROR", message: "no network" }]);
   client.refusal = null;
   await socket.says(world.push({ seq: 2, cause: "nack" }));
-  assert.equal(client.taken.at(-1).by, "join");
+  assert.equal(how(client), "join join");
   await socket.says(world.push({ seq: 3 }));
-  assert.equal(client.taken.at(-1).by, "renew");
+  assert.equal(how(client), "join join renew");
 });
 
 test("a rejoin that came through after our patience is believed: what follows renews", async (t) => {
@@ -244,7 +262,7 @@ test("a rejoin that came through after our patience is believed: what follows re
   assert.equal(client.connectionState, "CONNECTED");
   client.latency = 0;
   await socket.says(world.push({ seq: 2, cause: "nack" }));
-  assert.equal(client.taken.at(-1).by, "renew");
+  assert.equal(how(client), "join join renew");
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
@@ -266,7 +284,19 @@ test("so does a resume with that action", async (t) => {
   const { client } = await inCall(world);
   client.leave();
   await world.resume({ seq: 2, action: "rejoin" });
-  assert.equal(client.taken.at(-1).by, "join");
+  assert.equal(how(client), "join join");
+  assert.equal(world.saw("tokens").at(-1).rejoin, true);
+});
+
+test("a resume with the action renew renews", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live();
+  const sdk = { renew: t.mock.fn(), rejoin: t.mock.fn() };
+  refresher.bind("rtc", sdk);
+  await refresher.token("rtc");
+  await world.resume({ seq: 2, action: "renew" });
+  assert.deepEqual([sdk.renew.mock.callCount(), sdk.rejoin.mock.callCount()], [1, 0]);
+  assert.equal(world.saw("tokens").at(-1).rejoin, false);
 });
 
 test("and a session opened anew after the tokens ran out", async (t) => {
@@ -280,7 +310,7 @@ test("and a session opened anew after the tokens ran out", async (t) => {
   await world.socket.refuses(4404, "unknown_session");
   await world.nextSocket();
   await world.join({ session: "session-2" });
-  assert.equal(client.taken.at(-1).by, "join");
+  assert.equal(how(client), "join join");
   assert.equal(world.saw("tokens").at(-1).rejoin, true);
 });
 
@@ -290,7 +320,7 @@ test("a client that says it is still in the call renews instead", async (t) => {
     const { socket, client } = await inCall(world);
     client.connectionState = state;
     await socket.says(world.push({ seq: 2, action: "rejoin" }));
-    assert.equal(client.taken.at(-1).by, "renew", state);
+    assert.equal(how(client), "join renew", state);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
   }
 });

@@ -63,11 +63,12 @@ export class Binding {
     const inCall = joined?.();
     if (inCall) this.out = false; // it came back by itself, or after our patience
     if (!this.wanted() || !(inUse || inCall || this.out)) return; // nobody has joined yet: the token waits for whoever will
-    if (!this.out && (!rejoin || inCall)) {
+    const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
+    if (!this.out && (!rejoin || inCall || unsure)) {
       try {
         return await this.#within(renew(token));
       } catch (error) {
-        if (!rejoin && !this.out) throw error;
+        if (unsure || (!rejoin && !this.out)) throw error;
       }
     }
     if (!this.wanted()) return; // the call was left meanwhile
@@ -100,8 +101,9 @@ class SdkError extends Error {
  */
 export function refusal(error) {
   try {
-    const code = String(error?.code ?? error?.errorCode ?? error?.name ?? "UNKNOWN");
-    const message = String(error?.message ?? error?.reason ?? error).replace(/00[67][\w+/=]{30,}/g, "(token)");
+    const text = (/** @type {unknown} */ value) => String(value).replace(/00[67][\w+/=%-]{12,}/g, "(token)");
+    const code = text(error?.code ?? error?.errorCode ?? error?.name ?? "UNKNOWN");
+    const message = text(error?.message ?? error?.reason ?? error);
     return { code: code.slice(0, 64), message: message.slice(0, 256) };
   } catch {
     return { code: "UNKNOWN", message: "" }; // what can't be made a text

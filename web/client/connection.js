@@ -13,6 +13,7 @@ const answerTimeout = 10_000; // for the socket to open, for the first answer, a
 const probeTimeout = 5_000; // for a pong, when there is reason for doubt
 const stableAfter = 5_000; // of being joined, until failures count from 1 again
 const overslept = 2_000; // a deadline that rings so late says nothing about the other side
+const hung = 1_000; // an attempt that takes longer begins again when something has changed
 const resumable = 4000; // close code: the session goes on
 
 /**
@@ -35,6 +36,7 @@ export class Connection {
   #over = false;
   #failures = 0;
   #joinedAt = -1; // by the clock; below 0: not joined
+  #begunAt = 0; // the current attempt, by the clock
   #heartbeat = 0; // milliseconds
   #mayHurry = false; // an attempt waits for nothing but its backoff
   #doubted = false; // a deadline rang too late to mean anything, and nothing was heard since
@@ -65,6 +67,7 @@ export class Connection {
     /** @type {Attempt} */
     const attempt = {};
     this.#attempt = attempt;
+    this.#begunAt = this.#clock.now();
     let hello;
     try {
       hello = await this.#on.prepare();
@@ -131,8 +134,8 @@ export class Connection {
 
   /** Looks whether anybody is still there, or tries again at once. */
   wake() {
-    if (this.#mayHurry) void this.open();
-    else if (this.live) this.#probe();
+    if (this.live) this.#probe();
+    else if (this.#mayHurry || (this.#attempt && this.#clock.now() - this.#begunAt > hung)) void this.open();
   }
 
   /** Begins the attempt that is under way again, since what it was prepared for is no more. */

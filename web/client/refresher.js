@@ -86,8 +86,8 @@ export class Refresher {
   #delivery;
   /** @type {Map<Service, Set<Binding>>} */
   #bindings = new Map();
-  /** @type {Set<Service>} somebody took a token of these to join with */
-  #inUse = new Set();
+  /** @type {Map<Service, number>} somebody took a token of these to join with, of that bundle */
+  #inUse = new Map();
   /** @type {Set<() => void>} of those who wait for a token: looks whether there is one */
   #waiting = new Set();
   /** @type {Set<() => void>} what is to be undone in the end */
@@ -96,7 +96,7 @@ export class Refresher {
   #state = "connecting";
   /** @type {Events["ended"] | null} */
   #ended = null;
-  /** @type {{reason: string, message: string, accessEndsAt: number} | null} what the service said last before it closed */
+  /** @type {{reason: string, message: string, accessEndsAt: number, final: boolean} | null} what the service said last before it closed */
   #farewell = null;
   #renewBefore = 0; // seconds
   #heldUntil = 0; // Unix seconds: when the tokens end that were applied
@@ -175,7 +175,7 @@ export class Refresher {
         if (this.#ended) reject(new EndedError(this.#ended));
         else if (token && this.now() < token.expiresAt * 1000) resolve(token.token);
         else return;
-        this.#inUse.add(service);
+        this.#inUse.set(service, this.#delivery.newest?.seq ?? 0);
         this.#waiting.delete(look);
       };
       this.#waiting.add(look);
@@ -204,6 +204,8 @@ export class Refresher {
     const bindings = this.#bindings.get(service) ?? new Set();
     const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
     this.#bindings.set(service, bindings.add(binding));
+    // Bound after newer tokens came than the one to join with: nobody has handed them over.
+    if ((this.#delivery.newest?.seq ?? 0) > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
     return {
       warned: () => this.#warned(),
       expired: () => void this.#expired(binding),
@@ -264,8 +266,9 @@ export class Refresher {
     this.#farewell = null;
     if (!this.#ticket.value) {
       const credential = this.#credential;
-      const auth = typeof credential !== "function" ? credential :
-        await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential was not fetched in time"));
+      if (typeof credential !== "function") return () => ({ type: "join", auth: credential, ...this.#identity });
+      const auth = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential was not fetched in time"));
+      if (!/^\S+$/.test(auth)) throw new Error("what was fetched is no credential"); // an error page, most likely
       return () => ({ type: "join", auth, ...this.#identity });
     }
     return () => ({ type: "resume", ...this.#ticket.value });
@@ -288,10 +291,10 @@ export class Refresher {
         if (!Number.isSafeInteger(message.afterMs)) return this.#puzzled(message);
         return this.#connection.move(message.afterMs, message.reason);
       case "ended":
-        this.#farewell = { reason: message.reason, message: "", accessEndsAt: message.accessEndsAt };
+        this.#farewell = { reason: message.reason, message: "", accessEndsAt: message.accessEndsAt, final: true };
         return;
       case "error":
-        this.#farewell = { reason: message.code, message: message.message, accessEndsAt: 0 };
+        this.#farewell = { reason: message.code, message: message.message, accessEndsAt: 0, final: false };
         this.#events.emit("error", Object.assign(new Error(message.message), { code: message.code }));
     }
   }
@@ -326,7 +329,7 @@ export class Refresher {
   /** @param {number} code */
   #closed(code) {
     const farewell = this.#farewell;
-    if (!terminal.has(code) && !(farewell && (code === 1000 || code === 1009))) return true;
+    if (!terminal.has(code) && !(code === 1000 ? farewell?.final : code === 1009 && farewell)) return true;
     const reason = farewell?.reason ?? `closed with ${code}`;
     const { value, unproven } = this.#ticket;
     const another = value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function";
@@ -538,7 +541,8 @@ export class Refresher {
     this.#ended = { reason, code, message, accessEndsAt };
     this.#connection.close();
     this.#alarms.stop();
-    this.#ticket.drop();
+    // Left before anybody was asked: the session goes on, and is the next one's (React's StrictMode).
+    if (reason !== "left" || !this.#ticket.unproven) this.#ticket.drop();
     for (const undo of [...this.#undo]) undo();
     this.#setState("ended");
     for (const look of [...this.#waiting]) look();

@@ -41,10 +41,13 @@ export class Ticket {
     }
   }
 
+  /** Forgets it, here and in the storage, if that has no other's by now. */
   drop() {
+    const own = this.value;
     this.value = null;
     try {
-      this.#store?.removeItem(this.#name);
+      const stored = JSON.parse(this.#store?.getItem(this.#name) ?? "null");
+      if (own && stored?.session === own.session) this.#store?.removeItem(this.#name);
     } catch {
       // Not allowed, so nothing was kept.
     }

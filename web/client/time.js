@@ -9,8 +9,8 @@ const longestTimeout = 2 ** 31 - 1;
 /**
  * A clock that never goes back. performance.now() stands still while some
  * machines sleep, and Date.now() jumps when somebody sets it; each reading goes
- * forward by the larger step of the two, so sleep counts, and a clock that is
- * set back does not. One that is set forward makes deadlines come early, until
+ * forward by the step of the first, or that of the second where it is larger by
+ * more than their rounding. So sleep counts, and a clock that is set back does not. One that is set forward makes deadlines come early, until
  * the server's next message.
  */
 export class Clock {
@@ -32,7 +32,9 @@ export class Clock {
   now() {
     const wall = this.#platform.wallNow();
     const steady = this.#platform.steadyNow();
-    this.#now += Math.max(0, wall - this.#wall, steady - this.#steady);
+    const step = steady - this.#steady;
+    const byWall = wall - this.#wall;
+    this.#now += Math.max(0, byWall - step > 1000 ? byWall : step);
     this.#wall = wall;
     this.#steady = steady;
     return this.#now;

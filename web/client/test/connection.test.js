@@ -486,14 +486,14 @@ test("4404 before any session is the end", async (t) => {
 test("4401 joins once more, with a new credential, where a function fetches one", async (t) => {
   const world = new World(t);
   let calls = 0;
-  const refresher = world.refresher({ credential: () => `credential ${++calls}` });
+  const refresher = world.refresher({ credential: () => `credential${++calls}` });
   await settle();
   await world.socket.opens();
   await world.socket.refuses(4401, "unauthenticated");
   assert.equal(refresher.state, "connecting");
   await world.nextSocket();
   await world.socket.opens();
-  assert.equal(world.socket.sent[0].auth, "credential 2");
+  assert.equal(world.socket.sent[0].auth, "credential2");
   await world.socket.refuses(4401, "unauthenticated");
   assert.equal(refresher.state, "ended");
   assert.deepEqual(world.saw("ended").map(({ reason, code }) => [reason, code]), [["unauthenticated", 4401]]);
@@ -546,4 +546,36 @@ test("a socket that throws when it is closed is let go all the same", async (t) 
   assert.equal(world.sockets.length, 2);
   refresher.leave();
   assert.equal(refresher.state, "ended");
+});
+
+test("an error that the session survives does not make a later 1000 its end", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.says({ type: "error", code: "bad_request", message: "that seq was not sent yet" });
+  await socket.closes(1000);
+  assert.equal(refresher.state, "away");
+});
+
+test("a wake begins an attempt again that hangs, but not one that has just begun", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.closes(1006);
+  await world.nextSocket(); // and it never opens
+  const attempts = world.sockets.length;
+  await world.wake();
+  assert.equal(world.sockets.length, attempts);
+  await world.pass(3 * second);
+  await world.wake();
+  assert.equal(world.sockets.length, attempts + 1);
+});
+
+test("what is fetched in place of a credential, an error page, is not sent, and is fetched again", async (t) => {
+  const world = new World(t);
+  const answers = ["<h1>502 Bad Gateway</h1>", "", "good"];
+  const refresher = world.refresher({ credential: () => answers.shift() });
+  await world.pass(3 * second);
+  assert.equal(world.saw("error").length, 2);
+  assert.equal(refresher.state, "connecting");
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].auth, "good");
 });

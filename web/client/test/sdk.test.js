@@ -481,3 +481,38 @@ test("many who wait for a token all get it", async (t) => {
   await world.join();
   assert.equal(new Set(await all).size, 1);
 });
+
+test("an SDK that can't say whether it is in the call, and has no way to rejoin, is handed what others rejoin with", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const renew = t.mock.fn();
+  refresher.bind("rtc", { renew });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2, action: "rejoin" }));
+  assert.equal(renew.mock.callCount(), 1);
+  assert.deepEqual(socket.take().at(-1), { type: "ack", seq: 2 });
+});
+
+test("an SDK that is bound after a newer bundle came than the one it joined with gets that", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await refresher.token("rtc");
+  const push = world.push({ seq: 2 });
+  await socket.says(push); // nobody is bound
+  const renew = t.mock.fn();
+  refresher.bind("rtc", { renew });
+  await settle();
+  assert.deepEqual(renew.mock.calls.map((call) => call.arguments), [[push.tokens.rtc.token]]);
+});
+
+test("a token that the SDK quotes is told to nobody, neither in a URL nor as a code", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const quoted = "007eJxTYBBb%2F8vbSECRETSECRETSECRET";
+  refresher.bind("rtc", { renew: () => Promise.reject({ code: quoted, message: `GET https://x/?token=${quoted} failed` }) });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  const told = JSON.stringify([socket.take(), world.saw("refused")]);
+  assert.match(told, /\(token\)/);
+  assert.doesNotMatch(told, /SECRET/);
+});

@@ -268,3 +268,27 @@ test("what an SDK takes after close() is not written over what another page has"
   await settle();
   assert.equal(storage.content[only(storage)], "the next page's");
 });
+
+test("who leaves before it was connected leaves the stored session to the next", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  const next = await reload(world);
+  next.refresher({ storage }).leave(); // React's StrictMode makes everything twice
+  const refresher = next.refresher({ storage });
+  await settle();
+  await next.socket.opens();
+  assert.equal(next.socket.sent[0].type, "resume");
+  refresher.leave();
+});
+
+test("one that was superseded by another of the same page leaves the other's key alone", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  const { socket } = await world.live({ storage });
+  const name = only(storage);
+  storage.content[name] = JSON.stringify({ session: "ANOTHER", key: "k", seq: 1, expiresAt: 1 });
+  await socket.says({ type: "ended", reason: "superseded", accessEndsAt: 0 });
+  await socket.closes(4409);
+  assert.match(storage.content[name], /ANOTHER/);
+});

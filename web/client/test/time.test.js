@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Clock } from "../time.js";
 import { World, day, hour, minute, second, settle } from "./world.js";
 
 test("deadlines pass while the device sleeps, and are seen when it wakes", async (t) => {
@@ -258,4 +259,11 @@ test("random(), clocks and timers are the platform's alone", async (t) => {
   await world.pass(minute);
   refresher.leave();
   world.assertEmpty();
+});
+
+test("a clock that is read often is no faster than one that is not, by however much the two sources are rounded", () => {
+  let ms = 0;
+  const clock = new Clock({ wallNow: () => Math.floor(ms + 0.5), steadyNow: () => Math.floor(ms * 10) / 10 });
+  for (; ms < 10_000; ms += 0.7) clock.now();
+  assert.ok(Math.abs(clock.now() - ms) < 2, `${clock.now() - ms} ms off`);
 });

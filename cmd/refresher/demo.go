@@ -30,8 +30,8 @@ type demoCommand struct {
 func (c *demoCommand) Run() (err error) {
 	stop := onSignals()
 	defer stop.release()
-	// Its terminal was closed: nobody looks any more, and files are to be removed.
-	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
+	// Its terminal was closed, or what it was piped into: nobody looks any more, and files are to be removed.
+	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP, syscall.SIGPIPE)
 	defer release()
 	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
 		c.Listen = "127.0.0.1" + c.Listen
@@ -108,7 +108,8 @@ func (p *demoPage) close() {
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (*demoPage, error) {
 	ttl := max(c.TokenTTL, time.Second) // too short a one is for app to refuse
 	config := demo.Config{
-		AppID: c.AppID, Version: buildVersion(), TTL: ttl, WarnBefore: agoraWarning,
+		AppID: c.AppID, Version: buildVersion(), WarnBefore: agoraWarning,
+		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn, Logger: logger.With("component", "demo"),
 	}
 	p := &demoPage{}

@@ -182,7 +182,7 @@ func TestDemo(t *testing.T) {
 	about := decode[map[string]any](t, config)
 	appID, _ := about["appId"].(string)
 	version, _ := about["version"].(string)
-	want := map[string]any{"appId": appID, "real": false, "canRoll": true, "ttl": 30.0, "warnBefore": 6.0, "version": version}
+	want := map[string]any{"appId": appID, "real": false, "canRoll": true, "ttl": 30.0, "minTtl": 10.0, "maxTtl": 86400.0, "warnBefore": 6.0, "version": version}
 	if diff := cmp.Diff(want, about); diff != "" || agora.CheckCertificate(appID) != nil || version == "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

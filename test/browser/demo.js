@@ -97,6 +97,12 @@ export class Person {
     return history.map((state) => state.split(" ")[0]).filter((call, n, all) => call !== all[n - 1]);
   }
 
+  /** The refresher's states in the order in which they came: "live", "away", … */
+  async refreshers() {
+    const history = await this.#page.evaluate((name) => window.histories[name], this.#name);
+    return history.map((state) => state.split(" ")[1]);
+  }
+
   /** How many renewals are shown. */
   async renewals() {
     return Number(await this.section.getAttribute("data-renewals"));

@@ -113,8 +113,8 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
     await inCall({ ana, ben });
     await ana.press("Kill the socket");
-    await ana.reached({ refresher: "away|connecting" });
     await ana.reached({ refresher: "live", renewals: 1 });
+    assert.ok((await ana.refreshers()).includes("away"));
     await ben.switch("Network").click();
     await ben.reached({ call: "reconnecting", refresher: "away|connecting" });
     await ben.switch("Network").click();

@@ -18,7 +18,7 @@ const (
 	defaultGrace    = 15 * time.Second
 )
 
-// Config is what a Demo needs. AppID, TTL, WarnBefore and Logger are required.
+// Config is what a Demo needs. AppID, the lifetimes, WarnBefore and Logger are required.
 type Config struct {
 	// AppID is that of the Agora project, or one made up.
 	AppID string
@@ -26,6 +26,8 @@ type Config struct {
 	Version string
 	// TTL is how long tokens live if nobody asks for anything else.
 	TTL time.Duration
+	// MinTTL and MaxTTL are what the service lets them live.
+	MinTTL, MaxTTL time.Duration
 	// WarnBefore is how long before the end of a token its holder is warned, by
 	// Edge or by Agora.
 	WarnBefore time.Duration
@@ -90,7 +92,7 @@ func New(c Config) (*Demo, error) {
 	}
 	d.about, err = json.Marshal(map[string]any{
 		"appId": c.AppID, "real": c.Real, "version": c.Version, "canRoll": c.Sign != nil,
-		"ttl": int64(c.TTL / time.Second), "warnBefore": int64(c.WarnBefore / time.Second),
+		"ttl": int64(c.TTL / time.Second), "minTtl": int64(c.MinTTL / time.Second), "maxTtl": int64(c.MaxTTL / time.Second), "warnBefore": int64(c.WarnBefore / time.Second),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("demo: encode config.json: %w", err)
@@ -105,6 +107,8 @@ func (c *Config) check() error {
 		return errors.New("AppID and Logger are required")
 	case c.TTL < time.Second || c.WarnBefore < time.Second:
 		return errors.New("TTL, WarnBefore: want 1s or more")
+	case c.MinTTL > c.TTL || c.MaxTTL < c.TTL:
+		return errors.New("MinTTL, TTL, MaxTTL: want them in this order")
 	case c.MaxEdges < 0 || c.Grace < 0:
 		return errors.New("MaxEdges, Grace: want 0 (the default) or more")
 	case c.Real != (c.Edge == nil):

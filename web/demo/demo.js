@@ -11,7 +11,7 @@ import { Participant } from "./participant.js";
 import { standInSeats } from "./seats.js";
 import { View } from "./view.js";
 
-/** @typedef {{appId: string, real: boolean, ttl: number, warnBefore: number, canRoll: boolean, version: string}} Config */
+/** @typedef {{appId: string, real: boolean, ttl: number, minTtl: number, maxTtl: number, warnBefore: number, canRoll: boolean, version: string}} Config */
 
 const people = [
   { name: "Ana", uid: 1001, hue: 330, notes: [329.6, 493.9] },
@@ -21,10 +21,21 @@ const lifetimes = [10, 30, 120]; // seconds
 const rollOverSeconds = 3;
 const dark = "No picture comes through: this browser lets WebRTC reach nothing, not even this page. Tokens are renewed all the same.";
 
-/** The lifetime that the address asks for, in seconds. */
-function askedTtl() {
+/**
+ * The lifetime that the address asks for, in seconds, if the service takes it.
+ * @param {Config} config
+ */
+function askedTtl(config) {
   const ttl = Number(new URLSearchParams(location.search).get("ttl"));
-  return Number.isInteger(ttl) && ttl >= 10 && ttl <= 3600 ? ttl : undefined;
+  return Number.isInteger(ttl) && taken(config, ttl) ? ttl : undefined;
+}
+
+/**
+ * @param {Config} config
+ * @param {number} ttl seconds
+ */
+function taken({ minTtl, maxTtl }, ttl) {
+  return ttl >= minTtl && ttl <= maxTtl;
 }
 
 /**
@@ -58,7 +69,7 @@ async function ownChannel() {
  */
 function makeCall(config, seats, channel) {
   const template = /** @type {HTMLTemplateElement} */ (byId("person"));
-  const participants = people.map(({ name, uid }, i) => new Participant({ name, uid, channel, appId: config.appId, ttl: askedTtl(), seat: /** @type {Seat} */ (seats[i]) }));
+  const participants = people.map(({ name, uid }, i) => new Participant({ name, uid, channel, appId: config.appId, ttl: askedTtl(config), seat: /** @type {Seat} */ (seats[i]) }));
   const views = participants.map((participant, i) => new View(participant, people[1 - i]?.name ?? "", template));
   byId("people").replaceChildren(...views.map((view) => view.section));
   for (const participant of participants) participant.start();
@@ -76,8 +87,8 @@ function makeCall(config, seats, channel) {
  */
 function chooseTtl(config, participants) {
   const select = /** @type {HTMLSelectElement} */ (byId("ttl"));
-  const now = askedTtl() ?? config.ttl;
-  const choices = [...new Set([...lifetimes, now])].sort((a, b) => a - b);
+  const now = askedTtl(config) ?? config.ttl;
+  const choices = [...new Set([...lifetimes.filter((s) => taken(config, s)), now])].sort((a, b) => a - b);
   select.append(...choices.map((s) => el("option", { value: String(s) }, lifetime(s))));
   select.value = String(now);
   select.addEventListener("change", () => {

@@ -165,7 +165,8 @@ func TestConfigForThePage(t *testing.T) {
 		if strings.Contains(strings.ToLower(w.Body.String()), strings.ToLower(testCert)) {
 			t.Errorf("%s: the certificate is in it", name)
 		}
-		c.want["appId"], c.want["version"], c.want["ttl"], c.want["warnBefore"] = testApp, "v1.2.3", 30.0, 6.0
+		c.want["appId"], c.want["version"], c.want["warnBefore"] = testApp, "v1.2.3", 6.0
+		c.want["ttl"], c.want["minTtl"], c.want["maxTtl"] = 30.0, 10.0, 3600.0
 		var got map[string]any
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
@@ -204,7 +205,7 @@ func TestWrongConfig(t *testing.T) {
 		"nobody to sign":             func(c *Config) { c.Certificate = testCert },
 		"replaced, and held by them": func(c *Config) { c.Certificate, c.Sign, c.Real, c.Edge = testCert, sign, true, nil },
 	} {
-		c := Config{AppID: testApp, TTL: time.Minute, WarnBefore: time.Second, Edge: newEdge(t), Logger: quiet}
+		c := Config{AppID: testApp, TTL: time.Minute, MinTTL: time.Second, MaxTTL: time.Hour, WarnBefore: time.Second, Edge: newEdge(t), Logger: quiet}
 		wrong(&c)
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: taken", name)

@@ -40,7 +40,7 @@ func newEdge(t *testing.T) *edge.Edge {
 // newDemo makes a demo with an edge, and closes it in the end.
 func newDemo(t *testing.T, change func(*Config)) *Demo {
 	t.Helper()
-	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}
+	c := Config{AppID: testApp, Version: "v1.2.3", TTL: 30 * time.Second, MinTTL: 10 * time.Second, MaxTTL: time.Hour, WarnBefore: 6 * time.Second, Edge: newEdge(t), Logger: quiet}
 	if change != nil {
 		change(&c)
 	}

@@ -99,7 +99,7 @@ export class Operators {
       this.#acked.splice(0, this.#acked.length - span);
     }
     this.#last = { at, acked };
-    if (!this.#host.hidden) this.show(m);
+    this.show(m); // hidden, too: the service may not answer when somebody looks
   }
 
   /** @param {Metrics} m */

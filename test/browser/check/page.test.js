@@ -18,7 +18,7 @@ const limit = 150 * 1024;
 const looks = [
   { name: "light", options: { colorScheme: "light", viewport: { width: 1280, height: 900 } } },
   { name: "dark", options: { colorScheme: "dark", viewport: { width: 1280, height: 900 } } },
-  { name: "a phone", options: { colorScheme: "light", viewport: { width: 360, height: 740 } } },
+  { name: "a phone", options: { colorScheme: "light", viewport: { width: 320, height: 640 } } },
   { name: "a phone in the dark", options: { colorScheme: "dark", viewport: { width: 360, height: 740 } } },
 ];
 

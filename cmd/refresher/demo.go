@@ -30,8 +30,8 @@ type demoCommand struct {
 func (c *demoCommand) Run() (err error) {
 	stop := onSignals()
 	defer stop.release()
-	// Its terminal was closed, or what it was piped into: nobody looks any more, and files are to be removed.
-	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP, syscall.SIGPIPE)
+	// Its terminal was closed: nobody looks any more, and files are to be removed.
+	ctx, release := signal.NotifyContext(stop.first, syscall.SIGHUP)
 	defer release()
 	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
 		c.Listen = "127.0.0.1" + c.Listen

@@ -20,7 +20,7 @@ const resumable = 4000; // close code: the session goes on
  * @typedef {object} Handlers
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
  * @property {(message: ServerMessage) => void} message
- * @property {(code: number) => boolean} closed whether to come back after that close code
+ * @property {(code: number) => void} closed the other side has closed, with that code; it is come back to, unless this calls close
  * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
  * @property {(error: unknown) => void} error
  */
@@ -93,8 +93,8 @@ export class Connection {
     socket.onerror = () => {}; // onclose follows
     socket.onclose = ({ code }) => {
       if (this.#attempt !== attempt) return;
-      if (this.#on.closed(code)) this.#lost(`closed with ${code}`);
-      else this.close();
+      this.#on.closed(code);
+      this.#lost(`closed with ${code}`);
     };
   }
 

@@ -55,7 +55,7 @@ export class Delivery {
 
   /** Whether an SDK has refused the newest bundle. */
   get refused() {
-    return this.#last?.bundle === this.newest && this.#last?.verdict.ok === false;
+    return this.#last?.bundle === this.newest && !this.#last?.verdict.ok;
   }
 
   /** Hands over the newest bundle again, if no newer one is on its way. */

@@ -242,7 +242,6 @@ export class Refresher {
 
   /** Looks at the clock and the connection now: call it when the device woke up, where no page event tells. */
   wake() {
-    if (this.#ended) return;
     this.#alarms.check();
     this.#connection.wake();
   }
@@ -329,13 +328,12 @@ export class Refresher {
   /** @param {number} code */
   #closed(code) {
     const farewell = this.#farewell;
-    if (!terminal.has(code) && !(code === 1000 ? farewell?.final : code === 1009 && farewell)) return true;
+    if (!terminal.has(code) && !(code === 1000 ? farewell?.final : code === 1009 && farewell)) return;
     const reason = farewell?.reason ?? `closed with ${code}`;
     const { value, unproven } = this.#ticket;
     const another = value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function";
-    if (another && !this.#anew) return this.#again();
-    this.#end(reason, code, farewell?.message, farewell?.accessEndsAt);
-    return false;
+    if (another && !this.#anew) this.#again();
+    else this.#end(reason, code, farewell?.message, farewell?.accessEndsAt);
   }
 
   /** Lets a session go that is no more; the next connection opens another. */
@@ -344,7 +342,6 @@ export class Refresher {
     this.#ticket.drop();
     this.#delivery.reset();
     this.#askedAfter = 0;
-    return true;
   }
 
   // The tokens.

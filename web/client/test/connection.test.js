@@ -332,18 +332,21 @@ test("a heartbeat shorter than the answer's deadline does not put that off", asy
 test("what an abandoned socket says later is not heard", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
-  const { onopen, onmessage, onclose } = socket;
+  const { onopen, onmessage, onclose, onerror } = socket;
   socket.answersPings = false;
   await world.pass(36 * second);
   await world.join({ seq: 2, expiresAt: world.seconds() + 3600 });
   const { expiresAt } = refresher;
+  world.socket.take();
   onopen({});
+  onerror({});
   onmessage({ data: JSON.stringify(world.push({ seq: 99, ttl: 9999 })) });
   onmessage({ data: JSON.stringify({ type: "ended", reason: "revoked", accessEndsAt: 0 }) });
   onclose({ code: 4410 });
   await settle();
   assert.equal(refresher.state, "live");
   assert.equal(refresher.expiresAt, expiresAt);
+  assert.deepEqual(world.socket.take(), []);
 });
 
 test("no answer to connect in 10 s: tries again", async (t) => {

@@ -128,8 +128,9 @@ test("a refusal that can't even be read is a nack, and the next bundle is handed
   const { socket } = await bound(world, { rtc: { renew: () => (reasons.length ? Promise.reject(reasons.pop()) : undefined) } });
   for (const seq of [2, 3, 4]) {
     await socket.says(world.push({ seq }));
-    const [{ type, seq: of }] = socket.take();
-    assert.deepEqual({ type, of }, { type: "nack", of: seq });
+    const [{ type, seq: of, code }] = socket.take();
+    assert.deepEqual([type, of, typeof code], ["nack", seq, "string"]);
+    assert.equal(typeof world.saw("refused").at(-1).message, "string");
   }
   await socket.says(world.push({ seq: 5 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 5 }]);
@@ -214,6 +215,24 @@ test("answers the same seq once, if it comes again while the SDK has it", async 
   await settle();
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
   assert.equal(sdk.calls.length, 1);
+});
+
+test("the very first bundle once more, while the SDK has it", async (t) => {
+  const world = new World(t);
+  const refresher = world.refresher();
+  const client = new RtcClient(world);
+  client.connectionState = "CONNECTED"; // with a token of its own
+  client.latency = 2 * second;
+  refresher.bindRtc(client);
+  const joined = world.joined();
+  await settle();
+  await world.socket.opens();
+  await world.socket.says(joined);
+  await world.socket.says(world.push({ seq: 1, expiresAt: joined.tokens.rtc.expiresAt, attempt: 2 }));
+  assert.deepEqual(world.socket.take().slice(1), []);
+  await world.pass(2 * second);
+  assert.deepEqual(world.socket.take(), [{ type: "ack", seq: 1 }]);
+  assert.equal(client.taken.length, 1);
 });
 
 test("nacks the same seq again, if it is the nack that was lost", async (t) => {

@@ -459,12 +459,21 @@ test("in a page, online, pageshow and a page that becomes visible wake it, and a
   assert.equal(heard.size, 0);
 });
 
-test("without a page, nothing wakes it but wake()", async (t) => {
-  const world = new World(t);
-  delete world.platform.onWake;
-  const { refresher, socket } = await world.live();
-  refresher.wake();
-  assert.equal(socket.pings.length, 1);
-  refresher.leave();
-  world.assertEmpty();
+test("without a page, or with half of one, nothing wakes it but wake()", async (t) => {
+  t.after(() => {
+    delete globalThis.window;
+    delete globalThis.document;
+  });
+  for (const surroundings of [{}, { window: {} }, { window: { addEventListener: () => {} } }, { document: {} }, { window: {}, document: {} }]) {
+    delete globalThis.window;
+    delete globalThis.document;
+    Object.assign(globalThis, surroundings);
+    const world = new World(t);
+    delete world.platform.onWake;
+    const { refresher, socket } = await world.live();
+    refresher.wake();
+    assert.equal(socket.pings.length, 1);
+    refresher.leave();
+    world.assertEmpty();
+  }
 });

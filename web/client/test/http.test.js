@@ -212,6 +212,7 @@ test("a Retry-After that says nothing is the backoff", async (t) => {
     await away(world);
     await world.pass(560 * second);
     await world.fetches[0].answers(status, "<html>", headers);
+    assert.deepEqual(world.saw("error"), []);
     await world.pass(499);
     assert.equal(world.fetches.length, 1);
     await world.pass(1);

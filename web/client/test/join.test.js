@@ -123,6 +123,41 @@ test("a credential that can't be fetched is an error event, and is tried again a
   assert.equal((await world.join()).sent[0].auth, credential);
 });
 
+test("a credential that comes for an attempt that was given up counts no more, nor does its failure", async (t) => {
+  for (const late of ["resolve", "reject"]) {
+    const world = new World(t);
+    const asked = [];
+    const refresher = world.refresher({ credential: () => new Promise((resolve, reject) => void asked.push({ resolve, reject })) });
+    await world.pass(2 * second);
+    await world.wake();
+    assert.equal(asked.length, 2);
+    asked[0][late]("late");
+    await settle();
+    assert.equal(world.sockets.length, 0);
+    assert.deepEqual(world.events, []);
+    asked[1].resolve("new");
+    await settle();
+    await world.socket.opens();
+    assert.equal(world.socket.sent[0].auth, "new");
+    refresher.leave();
+  }
+});
+
+test("and none is used after the end", async (t) => {
+  for (const late of ["resolve", "reject"]) {
+    const world = new World(t);
+    let asked;
+    const refresher = world.refresher({ credential: () => new Promise((resolve, reject) => (asked = { resolve, reject })) });
+    await settle();
+    refresher.leave();
+    asked[late]("late");
+    await settle();
+    world.assertEmpty();
+    assert.equal(world.sockets.length, 0);
+    assert.equal(world.events.at(-1).event, "ended");
+  }
+});
+
 test("a credential that takes over 30 s counts as not fetched", async (t) => {
   const world = new World(t);
   let calls = 0;
@@ -199,6 +234,7 @@ test("tells the session and its expiry, and the service's time", async (t) => {
   assert.equal(refresher.session, null);
   assert.equal(refresher.expiresAt, 0);
   assert.equal(refresher.state, "connecting");
+  assert.equal(refresher.now(), world.time + world.wallError, "the device's, until the service says");
   await world.join({ ttl: 1200 });
   assert.equal(refresher.session, "session-1");
   assert.equal(refresher.expiresAt, world.seconds() + 1200);

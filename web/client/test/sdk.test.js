@@ -251,6 +251,19 @@ test("a rejoin that failed is a nack, and the next bundle is joined with", async
   assert.equal(how(client), "join join renew");
 });
 
+test("an SDK that can't say whether it is in the call has its next tokens renewed, once it was joined again", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const calls = [];
+  const { expired } = refresher.bind("rtc", { renew: () => void calls.push("renew"), rejoin: () => void calls.push("rejoin") });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  expired();
+  await settle();
+  await socket.says(world.push({ seq: 3 }));
+  assert.deepEqual(calls, ["renew", "rejoin", "renew"]);
+});
+
 test("a rejoin that came through after our patience is believed: what follows renews", async (t) => {
   const world = new World(t);
   const { socket, client } = await inCall(world);

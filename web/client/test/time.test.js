@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Clock } from "../time.js";
+import { Alarms, Clock } from "../time.js";
 import { World, day, hour, minute, second, settle } from "./world.js";
 
 test("deadlines pass while the device sleeps, and are seen when it wakes", async (t) => {
@@ -70,6 +70,46 @@ test("and if that passes in time, it is one", async (t) => {
   assert.equal(refresher.state, "live");
   await world.pass(1);
   assert.equal(refresher.state, "away");
+});
+
+test("each late deadline has its second look, if something was heard since the one before", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  socket.answersPings = false;
+  for (let n = 0; n < 3; n++) {
+    await world.pass(25 * second);
+    await world.sleep(hour);
+    await world.wake();
+    assert.equal(refresher.state, "live");
+    await socket.says({ type: "pong", now: world.time });
+  }
+});
+
+test("deadlines that were slept through are seen in their order", async (t) => {
+  const world = new World(t);
+  const alarms = new Alarms(world.platform, new Clock(world.platform));
+  const rang = [];
+  for (const name of ["3", "1", "4", "2"]) alarms.set(name, Number(name) * second, (late) => void rang.push([name, late]));
+  await world.sleep(10 * second);
+  alarms.check();
+  assert.deepEqual(rang, [["1", 9000], ["2", 8000], ["3", 7000], ["4", 6000]]);
+});
+
+test("a deadline that one before it has put off does not ring", async (t) => {
+  const world = new World(t);
+  const alarms = new Alarms(world.platform, new Clock(world.platform));
+  const rang = [];
+  alarms.set("first", 1 * second, () => {
+    alarms.set("second", 60 * second, () => rang.push("second"));
+    alarms.clear("third");
+  });
+  alarms.set("second", 2 * second, () => rang.push("too early"));
+  alarms.set("third", 3 * second, () => rang.push("cleared"));
+  await world.sleep(10 * second);
+  alarms.check();
+  assert.deepEqual(rang, []);
+  await world.pass(60 * second);
+  assert.deepEqual(rang, ["second"]);
 });
 
 test("a deadline that rings no more than 2 s late is one", async (t) => {

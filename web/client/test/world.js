@@ -304,7 +304,7 @@ class Socket {
   async closes(code = 1006) {
     assert.ok(this.readyState < 2, "it is not closed yet");
     this.readyState = 3;
-    if (code === 1006) this.#world.run(() => this.onerror?.({}));
+    if (code === 1006) this.#world.run(() => this.onerror({})); // in Node.js, an error that nobody hears is thrown
     this.#ends(code);
     await settle();
   }

@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { RtcClient, World, hour, minute, second, settle, token } from "./world.js";
 
-const runs = 250;
+const runs = 200;
 const ackTimeout = 5 * second;
 const patience = 8 * second; // of the library with an SDK: after that it counts as hanging
 

@@ -301,6 +301,18 @@ test("random(), clocks and timers are the platform's alone", async (t) => {
   world.assertEmpty();
 });
 
+test("the clock goes by the steady one, unless that stood still for over a second", () => {
+  for (const [wallMs, steadyMs, want] of [
+    [30_000, 30_000, 30_000], [20_000, 30_000, 30_000], [-9_000, 30_000, 30_000], [31_000, 30_000, 30_000], [31_001, 30_000, 31_001], [1_001, 0, 1_001], [1_000, 0, 0], [-5, -5, 0],
+  ]) {
+    let [wall, steady] = [1_796_040_000_000, 5_000];
+    const clock = new Clock({ wallNow: () => wall, steadyNow: () => steady });
+    wall += wallMs;
+    steady += steadyMs;
+    assert.equal(clock.now(), want, `${wallMs} and ${steadyMs}`);
+  }
+});
+
 test("a clock that is read often is no faster than one that is not, by however much the two sources are rounded", () => {
   let ms = 0;
   const clock = new Clock({ wallNow: () => Math.floor(ms + 0.5), steadyNow: () => Math.floor(ms * 10) / 10 });

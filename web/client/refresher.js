@@ -266,7 +266,8 @@ export class Refresher {
     if (!this.#ticket.value) {
       const credential = this.#credential;
       if (typeof credential !== "function") return () => ({ type: "join", auth: credential, ...this.#identity });
-      const auth = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential was not fetched in time"));
+      const fetched = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential was not fetched in time"));
+      const auth = fetched.trim();
       if (!/^\S+$/.test(auth)) throw new Error("what was fetched is no credential"); // an error page, most likely
       return () => ({ type: "join", auth, ...this.#identity });
     }

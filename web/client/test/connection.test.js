@@ -579,7 +579,7 @@ test("a wake begins an attempt again that hangs, but not one that has just begun
 
 test("what is fetched in place of a credential, an error page, is not sent, and is fetched again", async (t) => {
   const world = new World(t);
-  const answers = ["<h1>502 Bad Gateway</h1>", "", "good"];
+  const answers = ["<h1>502 Bad Gateway</h1>", "", "good\n"];
   const refresher = world.refresher({ credential: () => answers.shift() });
   await world.pass(3 * second);
   assert.equal(world.saw("error").length, 2);

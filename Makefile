@@ -33,7 +33,7 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 
 .PHONY: test
 test: setup ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	go test -race -shuffle=on -timeout 5m $$(go list ./... | grep -v -e /test/chaos -e /internal/app)
+	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /internal/app)
 	scripts/parts.sh ./internal/app
 	go test -timeout 5m ./test/chaos
 	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"refresher/internal/origin"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
@@ -68,8 +70,9 @@ type Config struct {
 	Origins origin.Policy
 	// LocalOnly takes only requests addressed to this machine by a name of
 	// its own; others, from web pages that found their way here, get 421.
-	LocalOnly bool
-	Logger    *slog.Logger
+	LocalOnly  bool
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 	// WebSocket serves /v1/ws.
 	WebSocket http.Handler
 	// Page serves everything that is not an endpoint. May be nil.
@@ -78,8 +81,9 @@ type Config struct {
 
 // API is the public HTTP handler. It is safe for concurrent use.
 type API struct {
-	config Config
-	routes []route
+	config  Config
+	routes  []route
+	metrics *metrics
 }
 
 // maxBody is the longest request body that is read, in bytes.
@@ -87,10 +91,10 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.WebSocket == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger and WebSocket are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger, Registerer and WebSocket are required")
 	}
-	a := &API{config: c}
+	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	a.routes = []route{
 		{anybody, http.MethodGet, []string{"ping"}, ping},
 		{callers, http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
@@ -150,8 +154,10 @@ type route struct {
 // http.ServeMux would redirect what it thinks unclean, and a channel may be
 // named "." or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
+	defer func() { a.metrics.answered(c, time.Since(began)) }()
 	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
-		a.write(w, http.StatusMisdirectedRequest, problem{
+		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",
 			session.CodeForbidden, http.StatusMisdirectedRequest,
 		})
@@ -160,12 +166,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if from := r.Header.Get("Origin"); a.config.LocalOnly && from != "" && !safe(r.Method) && !a.config.Origins.Allows(from, r.Host) {
 		// Where no credential is needed, any page that somebody here looks at
 		// could change calls without reading the answer.
-		a.fail(w, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
+		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
 	}
 	parts, err := split(r.URL)
 	if err != nil {
-		a.fail(w, err)
+		a.fail(c, err)
 		return
 	}
 	if len(parts) == 2 && parts[0] == "v1" && parts[1] == "ws" {
@@ -180,20 +186,21 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		allowed = append(allowed, route.method)
 		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
-			a.answer(w, r, &route, args)
+			c.route = route.label()
+			a.answer(c, r, &route, args)
 			return
 		}
 	}
 	switch {
 	case allowed != nil && r.Method == http.MethodOptions:
-		a.preflight(w, r, allowed)
+		a.preflight(c, r, allowed)
 	case allowed != nil:
-		w.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
-		a.write(w, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(allowed, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
+		c.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
+		a.write(c, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(allowed, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
 	case a.config.Page != nil:
 		a.config.Page.ServeHTTP(w, r)
 	default:
-		a.write(w, http.StatusNotFound, problem{"no such endpoint", session.CodeBadRequest, http.StatusNotFound})
+		a.write(c, http.StatusNotFound, problem{"no such endpoint", session.CodeBadRequest, http.StatusNotFound})
 	}
 }
 

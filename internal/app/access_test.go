@@ -95,7 +95,7 @@ func startGuarded(t *testing.T, change func(*Config), world outside, dial func(c
 	c := testConfig()
 	change(&c)
 	g := &guarded{log: newLogText(), dial: dial, reloads: make(chan os.Signal, 1)}
-	a, err := build(c, slog.New(slog.NewTextHandler(g.log, nil)), world)
+	a, err := assemble(c, slog.New(slog.NewTextHandler(g.log, nil)), world)
 	if err != nil {
 		t.Fatal(err)
 	}

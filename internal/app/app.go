@@ -15,10 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/api"
+	"refresher/internal/build"
 	"refresher/internal/events"
 	"refresher/internal/files"
 	"refresher/internal/origin"
 	"refresher/internal/scheduler"
+	"refresher/internal/tracing"
 	"refresher/internal/ws"
 )
 
@@ -36,6 +38,8 @@ const (
 	// stopTimeout bounds what is still to be done once the drain window is
 	// over.
 	stopTimeout = 10 * time.Second
+	// traceTimeout bounds the sending of the last traces.
+	traceTimeout = 2 * time.Second
 )
 
 // App is the service on one node.
@@ -54,6 +58,7 @@ type App struct {
 	public    *http.Server
 	ops       *http.Server
 	health    *health
+	traces    *tracing.Provider // nil: nothing is traced
 
 	publicListener, opsListener net.Listener
 }
@@ -61,7 +66,7 @@ type App struct {
 // New makes the service and opens its ports; nothing is served until Run. On
 // an error nothing is left open.
 func New(c Config, logger *slog.Logger) (*App, error) {
-	return build(c, logger, outside{listen: net.Listen, store: openStore})
+	return assemble(c, logger, outside{listen: net.Listen, store: openStore})
 }
 
 // outside is what a node meets the world through; tests have a world of their
@@ -71,13 +76,24 @@ type outside struct {
 	store  func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error)
 }
 
-// build is New, in some world.
-func build(c Config, logger *slog.Logger, world outside) (*App, error) {
+// assemble is New, in some world.
+func assemble(c Config, logger *slog.Logger, world outside) (made *App, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	registry := newRegistry()
-
+	node := nodeName()
+	traces, err := tracing.New(context.Background(), tracing.Config{
+		Version: build.Info().Version, Node: node, Logger: logger.With("component", "tracing"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if made == nil {
+			_ = traces.Close(context.Background()) // of nothing yet
+		}
+	}()
 	mint, err := newMinter(c, registry)
 	if err != nil {
 		return nil, err
@@ -105,7 +121,6 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	node := nodeName()
 	shared, err := world.store(c, logger, registry)
 	if err != nil {
 		return nil, err
@@ -118,7 +133,7 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	schedule := scheduler.Config{
 		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
 		Store: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
-		Logger: logger.With("component", "scheduler"), Registerer: registry,
+		Tracer: traces.Tracer(), Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
 		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = gate.consent, askAhead, c.AuthorizeGrace
@@ -143,7 +158,7 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	handler, err := api.New(api.Config{
 		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Policy: c.Policy,
 		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
-		Logger: logger.With("component", "api"), WebSocket: hub, Page: page,
+		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 	})
 	if err != nil {
 		return nil, err
@@ -151,8 +166,9 @@ func build(c Config, logger *slog.Logger, world outside) (*App, error) {
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
 		gate: gate, orders: book, projects: projects, files: watcher,
-		health: &health{degraded: sched.Degraded, informed: book.Loaded},
+		traces: traces, health: &health{degraded: sched.Degraded, informed: book.Loaded, works: sched.Health},
 	}
+	registerNode(registry, c, a.health)
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
 	a.ops = newServer(newOps(metrics, a.health), opsWriteTimeout, logger.With("component", "ops"))
 	if c.TLSCertFile != "" {
@@ -238,8 +254,18 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	if c, ok := a.store.(io.Closer); ok {
 		_ = c.Close() // connections that nobody uses any more
 	}
+	a.endTraces()
 	a.logger.Info("stopped")
 	return err
+}
+
+// endTraces sends the traces that are left.
+func (a *App) endTraces() {
+	ctx, cancel := context.WithTimeout(context.Background(), traceTimeout)
+	defer cancel()
+	if err := a.traces.Close(ctx); err != nil {
+		a.logger.Warn("the last traces are lost", "error", err)
+	}
 }
 
 // reload reads the files again that the settings name, whenever it is told to.

@@ -73,7 +73,7 @@ func start(t *testing.T, change func(*Config), world outside) *node {
 	if change != nil {
 		change(&c)
 	}
-	a, err := build(c, quiet, world)
+	a, err := assemble(c, quiet, world)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,32 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"refresher/internal/build"
 )
 
 // health is what the probes report.
 type health struct {
 	draining atomic.Bool
-	informed func() bool // it is known what was revoked
-	degraded func() bool // the store cannot be reached
+	informed func() bool  // it is known what was revoked
+	degraded func() bool  // the store cannot be reached
+	works    func() error // nil, or why the node could not renew in time
+}
+
+// ready is whether the node takes calls, and what there is to say of it.
+func (h *health) ready() (bool, string) {
+	switch err := h.works(); {
+	case h.draining.Load():
+		return false, "draining"
+	case !h.informed():
+		return false, "starting: what was revoked has not been read from the store yet"
+	case err != nil: // another node would serve better
+		return false, err.Error()
+	case h.degraded(): // a node without its store serves better than no node
+		return true, "ready, degraded: the store cannot be reached"
+	default:
+		return true, "ready"
+	}
 }
 
 // newRegistry is a registry with the collectors of the runtime and the process.
@@ -30,9 +49,37 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// newMetrics serves what a registry holds.
+// newMetrics serves what a registry holds; exemplars to those who ask for
+// OpenMetrics, native histograms to those who ask for protocol buffers.
 func newMetrics(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// registerNode registers what the node says of itself.
+func registerNode(r prometheus.Registerer, c Config, h *health) {
+	version := build.Info()
+	about := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_build_info",
+		Help: "Always 1; the labels say which build this is.",
+		ConstLabels: prometheus.Labels{
+			"version": version.Version, "revision": version.Revision, "go_version": version.GoVersion,
+		},
+	})
+	about.Set(1)
+	limit := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_session_limit",
+		Help: "How many sessions the node takes, by --max-sessions. 0: as many as come.",
+	})
+	limit.Set(float64(c.MaxSessions))
+	r.MustRegister(about, limit, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_ready",
+		Help: "1 while the node takes calls, as /readyz says it, else 0.",
+	}, func() float64 {
+		if ready, _ := h.ready(); ready {
+			return 1
+		}
+		return 0
+	}))
 }
 
 // newOps is the handler of the operations port.
@@ -43,16 +90,12 @@ func newOps(metrics http.Handler, h *health) http.Handler {
 		say(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		switch {
-		case h.draining.Load():
-			say(w, http.StatusServiceUnavailable, "draining")
-		case !h.informed():
-			say(w, http.StatusServiceUnavailable, "starting: what was revoked has not been read from the store yet")
-		case h.degraded(): // a node without its store serves better than no node
-			say(w, http.StatusOK, "ready, degraded: the store cannot be reached")
-		default:
-			say(w, http.StatusOK, "ready")
+		status := http.StatusOK
+		ready, text := h.ready()
+		if !ready {
+			status = http.StatusServiceUnavailable
 		}
+		say(w, status, text)
 	})
 	// No /debug/pprof/cmdline: a certificate may have been given as a flag.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

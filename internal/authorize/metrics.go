@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/histogram"
 )
 
 // outcome is what came of a request, as its metric has it.
@@ -24,11 +26,11 @@ type metrics struct {
 // newMetrics registers the metrics. waiting tells how many calls of Ask there
 // are, and open whether the endpoint counts as failing.
 func newMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *metrics {
-	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	seconds := prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 		Name:    "refresher_authorize_seconds",
 		Help:    "Time from a question whether a session may go on to its answer, by outcome: allowed, denied, or failed without an answer.",
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
-	}, []string{"outcome"})
+	}), []string{"outcome"})
 	m := &metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_authorize_requests_total",
 		Help: "Requests to the authorization endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without one.",

@@ -1,6 +1,10 @@
 package authorize
 
-import "time"
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
 
 const (
 	// batchSize is how many questions a request holds at most.
@@ -17,6 +21,7 @@ type entry struct {
 	shared bool   // others that ask the same may join it
 	person bool   // somebody waits for the answer
 	asked  time.Time
+	span   trace.Span // what the first to ask it traces; may record nothing
 
 	waiters    int    // guarded by Asker.mu
 	list       *list  // guarded by Asker.mu; where it waits, nil once it does not

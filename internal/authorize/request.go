@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"refresher/internal/webhook"
 )
 
@@ -35,7 +37,7 @@ type result struct {
 // request asks for a batch and tells those who wait.
 func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 	ids := a.newIDs(len(batch))
-	r := a.post(ctx, assemble(ids, batch))
+	r := a.post(inTrace(ctx, batch), assemble(ids, batch))
 	if r.outcome == ok && !answersAny(r.answers, ids) {
 		r = result{outcome: malformed, err: errors.New("the answer decides none of the questions")}
 	}
@@ -55,6 +57,17 @@ func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 			e.settle(*answer, nil)
 		}
 	}
+}
+
+// inTrace has a request belong to the trace of the first of its questions that is
+// traced. The others' are not told of it.
+func inTrace(ctx context.Context, batch []*entry) context.Context {
+	for _, e := range batch {
+		if e.span.IsRecording() {
+			return trace.ContextWithSpan(ctx, e.span)
+		}
+	}
+	return ctx
 }
 
 // newIDs returns n ids that were never given before.

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/histogram"
 )
 
 type metrics struct {
@@ -24,11 +26,11 @@ func newMetrics(r prometheus.Registerer, queued func() float64) *metrics {
 			Name: "refresher_events_total",
 			Help: "Events for the customer's back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
 		}, []string{"type", "outcome"}),
-		delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
+		delivery: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_events_delivery_seconds",
 			Help:    "Time from an event to its delivery.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
-		}),
+		})),
 	}
 	m.attempts.ok = attempts.WithLabelValues("ok")
 	m.attempts.refused = attempts.WithLabelValues("refused")

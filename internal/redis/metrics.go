@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/histogram"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -13,25 +14,30 @@ import (
 type metrics struct {
 	took   *prometheus.HistogramVec
 	failed *prometheus.CounterVec
+	offset prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		took: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_store_operation_seconds",
 			Help:    "How long the store took to answer: grip (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), board (orders).",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
-		}, []string{"operation"}),
+		}), []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_store_errors_total",
 			Help: "Operations that the store did not answer, or answered with an error.",
 		}, []string{"operation"}),
+		offset: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "refresher_store_clock_offset_seconds",
+			Help: "How far the store's clock is ahead of this node's, as the last sweep saw it, to within the time that it took.",
+		}),
 	}
 	for _, operation := range []string{"grip", "save", "sweep", "claim", "list", "board"} {
 		m.took.WithLabelValues(operation)
 		m.failed.WithLabelValues(operation)
 	}
-	r.MustRegister(m.took, m.failed)
+	r.MustRegister(m.took, m.failed, m.offset)
 	return m
 }
 

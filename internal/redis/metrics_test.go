@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -22,6 +24,9 @@ func (s *stage) operations(t *testing.T) map[string][2]uint64 {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
+			if len(m.GetLabel()) == 0 {
+				continue
+			}
 			name := m.GetLabel()[0].GetValue()
 			count := counts[name]
 			if family.GetName() == "refresher_store_operation_seconds" {
@@ -76,5 +81,20 @@ func TestMetrics(t *testing.T) {
 	}
 	if len(s.log.lines("level=WARN")) > 0 || strings.Contains(s.log.text.String(), "level=ERROR") {
 		t.Error(s.log.text.String())
+	}
+}
+
+func TestClockOffset(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.URL(), nil)
+	s.swept(t, "a")
+	if offset := testutil.ToFloat64(s.metrics.offset); math.Abs(offset) > 5 {
+		t.Errorf("on one machine: %f s", offset)
+	}
+	ahead := open(t, server.URL(), func(c *Config) { c.now = func() time.Time { return time.Now().Add(time.Hour) } })
+	ahead.swept(t, "a")
+	if offset := testutil.ToFloat64(ahead.metrics.offset); math.Abs(offset-time.Hour.Seconds()) > 5 {
+		t.Errorf("an hour ahead: %f s", offset)
 	}
 }

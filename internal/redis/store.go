@@ -102,6 +102,7 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.AddHook(tracing{})
 	return &Store{
 		app:    c.App,
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),

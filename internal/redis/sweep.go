@@ -85,11 +85,13 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 			},
 		}
 	}
+	began := time.Now()
 	err = w.run(ctx, sweepScript, calls)
+	took := time.Since(began)
 	overdue := make(map[int][]string)
 	for i, shard := range shards {
 		reply, err := calls[i].result.Slice()
-		if err == nil && len(reply) < 2 {
+		if err == nil && len(reply) < 3 {
 			err = fmt.Errorf("unexpected answer %q", reply)
 		}
 		if err != nil {
@@ -97,6 +99,9 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 			continue
 		}
 		w.swept[shard].Generation = word(reply, 0)
+		if nowMs, ok := reply[2].(int64); ok {
+			w.metrics.offset.Set(time.UnixMilli(nowMs).Sub(began.Add(took / 2)).Seconds())
+		}
 		ids, _ := reply[1].([]any)
 		for at := range ids {
 			overdue[shard] = append(overdue[shard], word(ids, at))

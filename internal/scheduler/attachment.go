@@ -33,8 +33,9 @@ func (a *attachment) Ack(seq uint64) error {
 	return a.with(func(e *entry, now session.Instant) error {
 		acked, err := e.session.Ack(seq, now)
 		if acked.Settled {
-			a.scheduler.metrics.acked(acked)
-			a.scheduler.metrics.ack.Observe(acked.After.Seconds())
+			a.scheduler.metrics.acked(acked, e.trail)
+			e.trail.observe(a.scheduler.metrics.ack, acked.After.Seconds())
+			e.trail.acked(acked.Margin)
 			a.scheduler.log(e, slog.LevelDebug, "renewal acked", "seq", seq, "margin_seconds", acked.Margin.Seconds())
 		}
 		return err
@@ -47,6 +48,7 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 		news, err := e.session.Nack(seq, now)
 		if news {
 			a.scheduler.metrics.renewals.nacked.Inc()
+			e.trail.answered("nacked")
 			a.scheduler.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", seq, "sdk_code", code, "sdk_message", message)
 		}
 		return err

@@ -32,22 +32,25 @@ const askTimeout = 10 * time.Second
 const askAgain = 2 * time.Second
 
 // consent asks the back end, if it is to be asked, and waits for its word.
-func (s *Scheduler) consent(action Action, k *session.Key) (Answer, error) {
+func (s *Scheduler) consent(ctx context.Context, action Action, k *session.Key) (Answer, error) {
 	if s.config.Consent == nil {
 		return Answer{Agreed: true}, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	ctx, span := s.span(ctx, "authorize")
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return s.config.Consent(ctx, action, *k)
+	answer, err := s.config.Consent(ctx, action, *k)
+	endSpan(span, err)
+	return answer, err
 }
 
 // mayJoin says until when a session may go on that is about to be joined, or
 // refuses it, with a *session.Error.
-func (s *Scheduler) mayJoin(k *session.Key) (until int64, err error) {
+func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until int64, err error) {
 	if s.config.Orders.Revoked(k) {
 		return 0, session.ErrRevoked
 	}
-	answer, err := s.consent(ActionJoin, k)
+	answer, err := s.consent(ctx, ActionJoin, k)
 	switch {
 	case err != nil:
 		s.config.Logger.Debug("a join could not be authorized", "error", err)
@@ -87,8 +90,10 @@ func (s *Scheduler) answered(e *entry, answer Answer, asked bool, now session.In
 func (s *Scheduler) ask(e *entry, now session.Instant) {
 	seq := e.session.Asking(now)
 	key, asked := e.session.Key(), e.session
+	s.follow(e, now.Wall)
+	ctx := e.trail.context()
 	s.aside.Go(func() {
-		answer, err := s.consent(ActionRenew, &key)
+		answer, err := s.consent(ctx, ActionRenew, &key)
 		e.do(func() {
 			now := s.clock.now()
 			switch {

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -20,12 +22,15 @@ type entry struct {
 	key     session.Key       // fixed: whose it is, not its epoch or role
 	foreign atomic.Bool       // that its record is a newer release's was logged
 
+	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
+
 	rev       uint64     // guarded by mu; of the newest record
 	written   written    // guarded by mu; what the newest record says
 	told      store.Told // guarded by mu; announcements that are settled
 	announced store.Told // guarded by mu; announcements that were made
 
-	unsaved *store.Record // guarded by outbox.mu; on its way to the store
+	unsaved   *store.Record // guarded by outbox.mu; on its way to the store
+	recording trace.Span    // guarded by outbox.mu; of that record; nil: it is not traced
 
 	laterMu sync.Mutex
 	later   []func() // guarded by laterMu; to be done by whoever holds mu

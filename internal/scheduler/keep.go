@@ -135,7 +135,9 @@ func (s *Scheduler) flush() bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // a batch that is cut off would be written twice
 	defer cancel()
+	ctx, span := s.traceBatch(ctx, letters)
 	outcomes, err := s.config.Store.Save(ctx, records)
+	endSpan(span, err)
 	var reached, failed shards
 	for i, l := range letters {
 		shard := store.ShardOf(l.entry.id)
@@ -154,6 +156,7 @@ func (s *Scheduler) flush() bool {
 
 // settle does what the store's answer to one record asks for.
 func (s *Scheduler) settle(l letter, o store.Outcome) {
+	l.recorded()
 	switch o.Verdict {
 	case store.Saved:
 		if l.record.Over() && l.record.Told.Has(store.ToldEnd) {
@@ -301,7 +304,7 @@ func (s *Scheduler) Degraded() bool { return s.storeError.Load() != "" }
 // grip asks the store for a session that a client has shown a key to. It is not
 // asked when it is away or did not answer a moment ago: the key says enough to go
 // on, as if the store knew nothing.
-func (s *Scheduler) grip(key session.Key, attach bool) (store.Held, error) {
+func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (store.Held, error) {
 	byKey := store.Held{Epoch: key.Epoch + 1}
 	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueForGrip() {
 		return byKey, nil
@@ -312,7 +315,7 @@ func (s *Scheduler) grip(key session.Key, attach bool) (store.Held, error) {
 	if time.Duration(before) > now {
 		return byKey, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), gripTimeout)
+	ctx, cancel := context.WithTimeout(ctx, gripTimeout)
 	defer cancel()
 	held, err := s.config.Store.Grip(ctx, store.Grip{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/histogram"
 	"refresher/internal/session"
 )
 
@@ -20,6 +21,8 @@ var lookAhead = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
 type metrics struct {
 	sessions map[session.State]prometheus.Gauge
 	renewals struct{ acked, nacked, expired, ended prometheus.Counter }
+	errors   prometheus.Counter
+	pushes   struct{ first, repeated prometheus.Counter }
 	lag      prometheus.Histogram
 	ack      prometheus.Histogram
 	margin   prometheus.Histogram
@@ -41,21 +44,25 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			session.Attached: sessions.WithLabelValues("attached"),
 			session.Detached: sessions.WithLabelValues("detached"),
 		},
-		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+		errors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "refresher_renewal_errors_total",
+			Help: "Renewals whose tokens could not be minted. Each is tried again after a second.",
+		}),
+		lag: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_push_lag_seconds",
 			Help:    "How long after its due time a push was written.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
-		ack: prometheus.NewHistogram(prometheus.HistogramOpts{
+		})),
+		ack: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_ack_seconds",
 			Help:    "Time from the last push of a bundle to its ack.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}),
-		margin: prometheus.NewHistogram(prometheus.HistogramOpts{
+		})),
+		margin: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_renewal_margin_seconds",
 			Help:    "Life left in the client's old tokens when it confirmed the new ones.",
 			Buckets: []float64{0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600},
-		}),
+		})),
 	}
 	moves := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_sessions_moved_total",
@@ -66,7 +73,12 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 	m.renewals.nacked = renewals.WithLabelValues("nacked")
 	m.renewals.expired = renewals.WithLabelValues("expired")
 	m.renewals.ended = renewals.WithLabelValues("ended")
-	r.MustRegister(sessions, renewals, moves, m.lag, m.ack, m.margin, &storeState{
+	pushes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_pushes_total",
+		Help: "Bundles written to their clients: the first time, or repeated because the client did not answer.",
+	}, []string{"attempt"})
+	m.pushes.first, m.pushes.repeated = pushes.WithLabelValues("first"), pushes.WithLabelValues("repeated")
+	r.MustRegister(sessions, renewals, moves, pushes, m.errors, m.lag, m.ack, m.margin, &storeState{
 		outbox: &s.outbox,
 		up: prometheus.NewDesc("refresher_store_up",
 			"1 while all of the store can be reached, else 0.", nil, nil),
@@ -80,6 +92,8 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil),
 		due: prometheus.NewDesc("refresher_schedule_due_seconds",
 			"The schedule as it stands: in how many seconds the sessions next fall due.", nil, nil),
+		behind: prometheus.NewDesc("refresher_schedule_behind_seconds",
+			"How late the most overdue session is. 0: none is.", nil, nil),
 	})
 	return m
 }
@@ -96,21 +110,31 @@ func (m *metrics) moved(from, to session.State) {
 }
 
 // acked counts a confirmed renewal.
-func (m *metrics) acked(a session.Acked) {
+func (m *metrics) acked(a session.Acked, t *trail) {
 	m.renewals.acked.Inc()
-	m.margin.Observe(a.Margin.Seconds())
+	t.observe(m.margin, a.Margin.Seconds())
+}
+
+// pushed counts a bundle that is written to its client.
+func (m *metrics) pushed(attempt int) {
+	if attempt > 1 {
+		m.pushes.repeated.Inc()
+	} else {
+		m.pushes.first.Inc()
+	}
 }
 
 // outlook reads from the queue, at each scrape, what lies ahead.
 type outlook struct {
-	scheduler   *Scheduler
-	atRisk, due *prometheus.Desc
+	scheduler           *Scheduler
+	atRisk, due, behind *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (o *outlook) Describe(ch chan<- *prometheus.Desc) {
 	ch <- o.atRisk
 	ch <- o.due
+	ch <- o.behind
 }
 
 // Collect implements prometheus.Collector.
@@ -122,12 +146,14 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	}
 	var atRisk, count uint64
 	var sum float64
+	var behind time.Duration
 	s.mu.Lock()
 	now := s.clock.now().Mono
 	s.queue.Each(func(e *entry, due, expires time.Duration) {
 		if e.atRisk && expires-now < atRiskUnder {
 			atRisk++
 		}
+		behind = max(behind, now-due)
 		wait := max(0, due-now)
 		count++
 		sum += wait.Seconds()
@@ -140,6 +166,7 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(o.atRisk, prometheus.GaugeValue, float64(atRisk))
 	ch <- prometheus.MustNewConstHistogram(o.due, count, sum, buckets)
+	ch <- prometheus.MustNewConstMetric(o.behind, prometheus.GaugeValue, behind.Seconds())
 }
 
 // storeState reads from the outbox, at each scrape, how the store is.

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"refresher/internal/store"
 )
 
@@ -38,11 +40,12 @@ type lane struct {
 	downFrom time.Duration // since when it is away, 0 = it is not
 }
 
-// put has r written for e, in place of one that is still to be written.
-func (o *outbox) put(e *entry, r *store.Record) {
+// put has r written for e, in place of one that is still to be written. recording
+// ends when it is; nil if nobody wants to know.
+func (o *outbox) put(e *entry, r *store.Record, recording trace.Span) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.queue(e, r)
+	o.queue(e, r, recording)
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -50,7 +53,11 @@ func (o *outbox) put(e *entry, r *store.Record) {
 }
 
 // queue is put without the lock, which is held.
-func (o *outbox) queue(e *entry, r *store.Record) {
+func (o *outbox) queue(e *entry, r *store.Record, recording trace.Span) {
+	if e.recording != nil { // of a record that is never written: this one says it all
+		e.recording.End()
+	}
+	e.recording = recording
 	if e.unsaved != nil {
 		o.discount(e.unsaved)
 	} else {
@@ -85,8 +92,16 @@ func (o *outbox) full() bool {
 
 // letter is a record on its way to the store.
 type letter struct {
-	entry  *entry
-	record *store.Record
+	entry     *entry
+	record    *store.Record
+	recording trace.Span // nil: it is not traced
+}
+
+// recorded notes that the store has it.
+func (l *letter) recorded() {
+	if l.recording != nil {
+		l.recording.End()
+	}
 }
 
 // take hands out records of all shards that are not to be waited for, a batch
@@ -101,9 +116,9 @@ func (o *outbox) take(now time.Duration) (letters []letter, more bool) {
 		}
 		n := min(len(l.entries), laneBatch)
 		for _, e := range l.entries[:n] {
-			letters = append(letters, letter{e, e.unsaved})
+			letters = append(letters, letter{e, e.unsaved, e.recording})
 			o.discount(e.unsaved)
-			e.unsaved = nil
+			e.unsaved, e.recording = nil, nil
 		}
 		rest := copy(l.entries, l.entries[n:])
 		clear(l.entries[rest:])
@@ -120,7 +135,9 @@ func (o *outbox) giveBack(l letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if l.entry.unsaved == nil {
-		o.queue(l.entry, l.record)
+		o.queue(l.entry, l.record, l.recording)
+	} else {
+		l.recorded()
 	}
 }
 

@@ -75,6 +75,19 @@ func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
 	return nil, never
 }
 
+// Behind is how long ago the time came of the one that has waited longest for it
+// to be seen to. It takes O(n) of those whose time has come.
+func (q *queue) Behind(now time.Duration) time.Duration {
+	var behind time.Duration
+	for _, it := range q.ready.items {
+		behind = max(behind, now-it.due)
+	}
+	if len(q.waiting.items) > 0 {
+		behind = max(behind, now-q.waiting.items[0].due)
+	}
+	return behind
+}
+
 // Len is the number of entries in the queue.
 func (q *queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
 

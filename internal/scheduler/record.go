@@ -55,7 +55,7 @@ func (s *Scheduler) tell(e *entry) {
 	}
 	e.written = w
 	e.rev++
-	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Rev: e.rev, Told: e.told, DueMs: now.WallMs(due)})
+	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Rev: e.rev, Told: e.told, DueMs: now.WallMs(due)}, s.traceRecord(e))
 }
 
 // known notes that the store knows of the attachment that was just made: it was

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -58,8 +59,10 @@ type Config struct {
 	// that does not read holds one of them for a write deadline. Zero means
 	// 1024.
 	Concurrency int
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
+	Tracer     trace.Tracer
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Scheduler keeps the sessions of one node and renews their tokens on time.
@@ -82,6 +85,9 @@ type Scheduler struct {
 	storeError atomic.Value  // the kind of error for which a part of the store is away, a string; empty: it is not
 	grips      chan struct{} // one for each grip under way
 	gripAfter  atomic.Int64  // the store is not asked before this, on the monotonic clock
+	pulse      pulse
+
+	failures throttle // of renewals, in the log
 
 	mu      sync.Mutex
 	entries map[string]*entry // open sessions by id; guarded by mu
@@ -153,6 +159,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		s.pulse.beat(s.clock.now().Mono)
 		e, next := s.pop()
 		if e != nil {
 			select {
@@ -200,11 +207,14 @@ func (s *Scheduler) fire(e *entry) {
 	task, cause := e.session.Due(now)
 	switch task {
 	case session.Renew:
+		was := session.Instant{Mono: due, Wall: now.Wall - (now.Mono - due)}
+		s.follow(e, was.Wall)
+		e.trail.due(was, now)
 		s.renew(e, cause, now)
-		s.metrics.lag.Observe((s.clock.now().Mono - due).Seconds())
+		e.trail.observe(s.metrics.lag, (s.clock.now().Mono - due).Seconds())
 	case session.Repeat:
 		s.send(e, e.session.Repeat(now))
-		s.metrics.lag.Observe((s.clock.now().Mono - due).Seconds())
+		e.trail.observe(s.metrics.lag, (s.clock.now().Mono - due).Seconds())
 	case session.GiveUp:
 		s.log(e, slog.LevelWarn, "client is silent, closing its connection")
 		client := e.client
@@ -227,13 +237,18 @@ func (s *Scheduler) fire(e *entry) {
 
 // renew mints a new bundle and sends it. e.mu is held.
 func (s *Scheduler) renew(e *entry, cause session.Cause, now session.Instant) {
+	s.follow(e, now.Wall)
 	push, err := s.issue(e, cause, now)
 	var ended *session.EndedError
 	switch {
 	case errors.As(err, &ended):
 		s.end(e, ended.Reason)
 	case err != nil:
-		s.config.Logger.Error("renewal failed, trying again", "session", e.id, "error", err, "retry_seconds", retryAfterError.Seconds())
+		s.metrics.errors.Inc()
+		e.trail.failed(err)
+		if ok, more := s.failures.allow(s.clock.now().Mono); ok {
+			s.log(e, slog.LevelError, "renewal failed, trying again", "error", err, "retry_seconds", retryAfterError.Seconds(), "more", more)
+		}
 		e.session.Defer(retryAfterError, now)
 	default:
 		s.send(e, push)
@@ -242,11 +257,12 @@ func (s *Scheduler) renew(e *entry, cause session.Cause, now session.Instant) {
 
 // issue mints the session's next bundle. e.mu is held.
 func (s *Scheduler) issue(e *entry, cause session.Cause, now session.Instant) (session.Push, error) {
-	tokens, err := s.mint(e.session, cause, now)
+	tokens, err := s.mint(e.trail.context(), e.session, cause, now)
 	if err != nil {
 		return session.Push{}, err
 	}
 	push := e.session.Issue(tokens, cause, now)
+	e.trail.issued(&push)
 	if push.Rejoin {
 		s.ranOut(e, "tokens ran out unconfirmed, telling the client to join again")
 	}
@@ -257,13 +273,14 @@ func (s *Scheduler) issue(e *entry, cause session.Cause, now session.Instant) (s
 func (s *Scheduler) ranOut(e *entry, message string) {
 	if e.session.ReportRunOut() {
 		s.metrics.renewals.expired.Inc()
+		e.trail.ranOut()
 		s.log(e, slog.LevelWarn, message)
 	}
 }
 
 // mint makes a session's next tokens. The error is an EndedError when it may have
 // none any more.
-func (s *Scheduler) mint(ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
+func (s *Scheduler) mint(ctx context.Context, ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
 	if key := ses.Key(); s.config.Orders.Revoked(&key) {
 		return session.Tokens{}, &session.EndedError{Ending: ses.Ending(session.EndRevoked)}
 	}
@@ -271,7 +288,11 @@ func (s *Scheduler) mint(ses *session.Session, cause session.Cause, now session.
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return s.config.Minter.Mint(ses.App, ses.Identity, cause, issuedAt, expiresAt)
+	_, span := s.span(ctx, "mint")
+	tokens, err := s.config.Minter.Mint(ses.App, ses.Identity, cause, issuedAt, expiresAt)
+	endSpan(span, err)
+	s.pulse.minted(err, now.Mono)
+	return tokens, err
 }
 
 // send writes push to the client; one that cannot take it is not connected any
@@ -281,7 +302,13 @@ func (s *Scheduler) send(e *entry, push session.Push) {
 		return
 	}
 	e.session.Sent()
-	if err := e.client.Push(push); err != nil {
+	s.metrics.pushed(push.Attempt)
+	_, span := s.span(e.trail.context(), "push")
+	err := e.client.Push(push)
+	endSpan(span, err)
+	if err == nil {
+		s.sent(e.trail, push.Attempt)
+	} else {
 		s.log(e, slog.LevelInfo, "push failed", "error", err)
 		s.detach(e, e.session.Attachment(), s.clock.now())
 	}
@@ -293,6 +320,7 @@ func (s *Scheduler) detach(e *entry, epoch uint64, now session.Instant) {
 		return
 	}
 	e.client = nil
+	e.trail.conclude("detached")
 	s.log(e, slog.LevelInfo, "session detached", "epoch", epoch)
 }
 
@@ -305,6 +333,7 @@ func (s *Scheduler) end(e *entry, reason session.EndReason) {
 	s.log(e, slog.LevelInfo, "session ended", "reason", string(reason), "access_ends_at", ending.AccessEndsAt)
 	e.reason = reason
 	e.session.End()
+	e.trail.conclude(string(reason))
 	if e.client != nil {
 		e.client.End(ending)
 		e.client = nil
@@ -318,7 +347,9 @@ func (s *Scheduler) commit(e *entry) {
 	state := e.session.State()
 	s.metrics.moved(e.counted, state)
 	e.counted = state
+	defer e.closeTrail()
 	if e.lost {
+		e.trail.conclude("lost")
 		s.bury(e)
 		return
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -17,7 +18,7 @@ var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node 
 
 // Join opens a session for client and sends it `joined`. The error is a
 // *session.Error where the request is at fault or the node is full.
-func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachment, error) {
+func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attachment, err error) {
 	now := s.clock.now()
 	if !s.config.Orders.Loaded() {
 		return nil, session.ErrUninformed
@@ -30,8 +31,11 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	if err != nil {
 		return nil, err
 	}
-	key := session.Key{Session: rand.Text(), App: caller.App, Subject: caller.Subject, Identity: j.Identity, Terms: terms}
-	until, err := s.mayJoin(&key)
+	id := rand.Text()
+	trail := s.newTrail("join", id, time.Unix(0, int64(now.Wall)))
+	defer func() { trail.refused(err) }()
+	key := session.Key{Session: id, App: caller.App, Subject: caller.Subject, Identity: j.Identity, Terms: terms}
+	until, err := s.mayJoin(trail.context(), &key)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +44,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 	e.mu.Lock()
 	defer e.unlock()
 	e.session.Approve(until, now)
-	tokens, err := s.mint(e.session, session.CauseJoin, now)
+	tokens, err := s.mint(trail.context(), e.session, session.CauseJoin, now)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
 		if ended.Reason == session.EndRevoked {
 			return nil, session.ErrRevoked
@@ -58,7 +62,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 		s.discard(e)
 		return nil, session.ErrRevoked
 	}
-	return s.attach(e, tokens, client, now)
+	return s.attach(e, trail, tokens, client, now)
 }
 
 // Resume gives a session that is open, here or only in its key, a new
@@ -66,19 +70,21 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (session.Attachm
 // still there is told that it was superseded. The error is session.ErrUnknown
 // when the key is no good, and a *session.EndedError when the session is over
 // or the key is not its newest.
-func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Attachment, error) {
-	e, held, now, err := s.reopen(r, true)
+func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.Attachment, err error) {
+	trail := s.newTrail("resume", r.Session, s.clock.wall())
+	defer func() { trail.refused(err) }()
+	e, held, now, err := s.reopen(trail.context(), r, true)
 	if err != nil {
 		return nil, err
 	}
 	defer e.unlock()
-	tokens, err := s.mint(e.session, session.CauseResume, now)
+	tokens, err := s.mint(trail.context(), e.session, session.CauseResume, now)
 	if err != nil {
 		s.abandon(e)
 		return nil, err
 	}
 	old := e.client
-	a, err := s.attach(e, tokens, client, now)
+	a, err = s.attach(e, trail, tokens, client, now)
 	if err == nil && held.Known && held.Epoch == e.session.Epoch() {
 		s.known(e)
 	}
@@ -96,8 +102,10 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (session.Att
 // RenewByKey is the way out for a client whose WebSocket is blocked: fresh
 // tokens against its resume key. A connection that the session has stays.
 // Errors are as for Resume.
-func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
-	e, held, now, err := s.reopen(r, false)
+func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) {
+	trail := s.newTrail("renewal over HTTP", r.Session, s.clock.wall())
+	defer func() { trail.refused(err) }()
+	e, held, now, err := s.reopen(trail.context(), r, false)
 	if err != nil {
 		return session.Push{}, err
 	}
@@ -108,16 +116,19 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 	if r.SeqUnknown && e.session.Asked(now) == session.Renew {
 		s.confirmed(e.session.AssumeTaken(now))
 	}
+	e.replaceTrail(trail)
 	if e.session.Asked(now) == session.Repeat {
 		defer s.commit(e)
+		trail.conclude("repeated")
 		e.session.Unspent()
 		return e.session.Repeat(now), nil
 	}
-	push, err := s.issue(e, session.CauseRenew, now)
+	push, err = s.issue(e, session.CauseRenew, now)
 	if err != nil {
 		s.abandon(e)
 		return session.Push{}, err
 	}
+	trail.conclude("answered")
 	s.log(e, slog.LevelInfo, "session renewed over HTTP", "seq", push.Seq)
 	s.commit(e)
 	return push, nil
@@ -127,7 +138,7 @@ func (s *Scheduler) RenewByKey(r session.Resume) (session.Push, error) {
 // store's record or the key, and takes note of what r says that the client has.
 // attach says whether it is to have the caller's connection. On success e.mu is
 // held, and the caller must commit or abandon.
-func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, session.Instant, error) {
+func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (*entry, store.Held, session.Instant, error) {
 	fail := func(err error) (*entry, store.Held, session.Instant, error) {
 		return nil, store.Held{}, session.Instant{}, err
 	}
@@ -153,10 +164,10 @@ func (s *Scheduler) reopen(r session.Resume, attach bool) (*entry, store.Held, s
 		action = ActionResume
 	}
 	asked := s.inRole(key)
-	answer, unasked := s.consent(action, &asked)
+	answer, unasked := s.consent(ctx, action, &asked)
 	var held store.Held
 	if attach || !connected {
-		if held, err = s.grip(key, attach); err != nil {
+		if held, err = s.grip(ctx, key, attach); err != nil {
 			return fail(err)
 		}
 	}
@@ -232,7 +243,7 @@ func (s *Scheduler) supersede(e *entry, now session.Instant) {
 // confirmed counts a renewal that the client confirmed in passing.
 func (s *Scheduler) confirmed(a session.Acked) {
 	if a.Settled {
-		s.metrics.acked(a)
+		s.metrics.acked(a, nil)
 	}
 }
 
@@ -333,20 +344,24 @@ func (s *Scheduler) insert(e *entry) {
 
 // attach gives the session the connection client and tells it so. The caller
 // commits. e.mu is held.
-func (s *Scheduler) attach(e *entry, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
+func (s *Scheduler) attach(e *entry, t *trail, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	epoch := e.session.Epoch()
 	e.client = client
+	e.replaceTrail(t)
+	t.issued(&push)
 	s.mu.Lock()
 	s.host(e)
 	s.mu.Unlock()
 	sealed, err := s.config.Sealer.Seal(e.session.Key())
 	if err == nil {
+		_, span := s.span(t.context(), "push")
 		err = client.Joined(session.Joined{
 			Push: push, Session: e.id, Key: sealed, Resumed: resumed,
 			RenewBefore: int64(e.session.RenewBefore().Seconds()),
 		})
+		endSpan(span, err)
 	}
 	switch {
 	case err != nil && resumed:
@@ -357,8 +372,10 @@ func (s *Scheduler) attach(e *entry, tokens session.Tokens, client session.Clien
 		return nil, err
 	}
 	if resumed {
+		s.sent(t, push.Attempt)
 		s.log(e, slog.LevelInfo, "session resumed", "epoch", epoch, "seq", push.Seq)
-	} else {
+	} else { // a first join needs no ack
+		t.conclude("joined")
 		s.log(e, slog.LevelInfo, "session joined", "ttl_seconds", int64(e.session.Terms.TTL.Seconds()))
 	}
 	return &attachment{scheduler: s, entry: e, epoch: epoch}, nil

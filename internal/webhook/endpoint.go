@@ -11,6 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config is what an Endpoint needs. All but Client is required.
@@ -76,6 +81,7 @@ func (e *Endpoint) Post(ctx context.Context, body []byte, header http.Header) (*
 	if err != nil {
 		return nil, e.Discreet(err)
 	}
+	span := e.trace(r)
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	maps.Copy(r.Header, header)
 	r.Header.Set("Content-Type", "application/json")
@@ -84,9 +90,30 @@ func (e *Endpoint) Post(ctx context.Context, body []byte, header http.Header) (*
 	r.Header.Set(HeaderSignature, sign(e.secret, timestamp, body))
 	response, err := e.client.Do(r)
 	if err != nil {
-		return nil, e.Discreet(err)
+		err = e.Discreet(err)
+		span.SetStatus(codes.Error, err.Error())
+		span.End()
+		return nil, err
 	}
+	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
+	span.End()
 	return response, nil
+}
+
+// trace begins a span for a request whose context belongs to a trace, and says in
+// its headers which, as W3C Trace Context has it. The span ends with the answer's
+// headers.
+func (e *Endpoint) trace(r *http.Request) trace.Span {
+	parent := trace.SpanFromContext(r.Context())
+	if !parent.IsRecording() {
+		return parent
+	}
+	ctx, span := parent.TracerProvider().Tracer("refresher/internal/webhook").Start(r.Context(), r.Method,
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			attribute.String("http.request.method", r.Method), attribute.String("server.address", e.url.Hostname()),
+			attribute.String("url.path", e.url.Path)))
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
+	return span
 }
 
 // Close lets go of idle connections.

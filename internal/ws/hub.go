@@ -116,7 +116,8 @@ func New(c Config) (*Hub, error) {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = 5 * time.Second
 	}
-	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers(), metrics: newMetrics(c.Registerer)}
+	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
+	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
 		h.admit = rate.NewLimiter(rate.Limit(c.JoinRate), max(1, int(c.JoinRate)))
 		h.slots = rate.NewLimiter(rate.Limit(c.JoinRate), 1)
@@ -277,6 +278,18 @@ func (h *Hub) all() []*conn {
 		s.mu.Unlock()
 	}
 	return conns
+}
+
+// open is how many connections there are.
+func (h *Hub) open() float64 {
+	n := 0
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		n += len(s.conns)
+		s.mu.Unlock()
+	}
+	return float64(n)
 }
 
 func (h *Hub) shard(c *conn) *shard {

@@ -13,7 +13,7 @@ type metrics struct {
 	closes *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer) *metrics {
+func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 	m := &metrics{
 		joins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_joins_total",
@@ -24,7 +24,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Closed WebSocket connections by close code; 1006 stands for those that broke, other for codes that the protocol does not name.",
 		}, []string{"code"}),
 	}
-	r.MustRegister(m.joins, m.closes)
+	r.MustRegister(m.joins, m.closes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_connections",
+		Help: "Open WebSocket connections, attached to a session or not yet.",
+	}, open))
 	for _, outcome := range []string{"joined", "resumed"} {
 		m.joins.WithLabelValues(outcome)
 	}

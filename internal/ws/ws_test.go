@@ -404,7 +404,7 @@ func TestDrainIsOverWhenEverybodyHasMoved(t *testing.T) {
 
 func TestMetricsAreWellNamed(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	m := newMetrics(registry)
+	m := newMetrics(registry, func() float64 { return 0 })
 	m.closed(protocol.CloseLeft)
 	m.closed(4999) // whatever a client makes up
 	problems, err := testutil.GatherAndLint(registry)

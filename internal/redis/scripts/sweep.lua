@@ -11,8 +11,8 @@
 -- ARGV[6]  how many to look at then, at most
 -- ARGV[7]  a name for the shard's life, should it have none yet
 --
--- Returns {generation, ids of overdue sessions, the longest overdue first}. The
--- generation changes when the shard has lost its data, or lives on a server that
+-- Returns {generation, ids of overdue sessions, the longest overdue first, now in
+-- Unix ms}. The generation changes when the shard has lost its data, or lives on a server that
 -- was restarted or replaced.
 -- Costs O(log S + limit) with S sessions in the shard.
 
@@ -42,4 +42,4 @@ if lease > 0 then
   overdue = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - tonumber(ARGV[4])),
     'LIMIT', ARGV[5], ARGV[6])
 end
-return {generation, overdue}
+return {generation, overdue, now}

@@ -1,0 +1,74 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// tracing makes a span of each exchange with a server that belongs to a trace.
+// What belongs to none, such as sweeps, makes none. Neither keys nor values are
+// in it.
+type tracing struct{}
+
+// DialHook implements goredis.Hook.
+func (tracing) DialHook(next goredis.DialHook) goredis.DialHook {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, span := beginSpan(ctx, "redis dial", 0)
+		conn, err := next(ctx, network, address)
+		endSpan(span, err)
+		return conn, err
+	}
+}
+
+// ProcessHook implements goredis.Hook.
+func (tracing) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		ctx, span := beginSpan(ctx, "redis "+cmd.Name(), 1)
+		err := next(ctx, cmd)
+		endSpan(span, err)
+		return err
+	}
+}
+
+// ProcessPipelineHook implements goredis.Hook.
+func (tracing) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		ctx, span := beginSpan(ctx, "redis pipeline", len(cmds))
+		err := next(ctx, cmds)
+		endSpan(span, err)
+		return err
+	}
+}
+
+// beginSpan begins a span under that of ctx, if somebody is going to see that.
+func beginSpan(ctx context.Context, name string, commands int) (context.Context, trace.Span) {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return ctx, nil
+	}
+	return parent.TracerProvider().Tracer("refresher/internal/redis").Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.Int("db.operation.batch.size", commands)))
+}
+
+// endSpan ends a span that beginSpan began, if it did. The server's word is kept to its
+// first, such as OOM: the rest may quote an argument.
+func endSpan(span trace.Span, err error) {
+	if span == nil {
+		return
+	}
+	if err != nil && !errors.Is(err, goredis.Nil) {
+		kind := "no answer"
+		if answer, ok := errors.AsType[goredis.Error](err); ok {
+			kind, _, _ = strings.Cut(answer.Error(), " ")
+		}
+		span.SetStatus(codes.Error, kind)
+	}
+	span.End()
+}

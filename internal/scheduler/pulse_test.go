@@ -1,0 +1,143 @@
+package scheduler
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+)
+
+// healthy checks what Health says: nothing, or a part of its error.
+func healthy(t *testing.T, s *Scheduler, want string) {
+	t.Helper()
+	err := s.Health()
+	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(testConfig(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		healthy(t, s, "have not begun")
+	})
+	t.Run("idle", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := start(t, testConfig(t))
+			for range 100 {
+				wait(time.Minute + 1700*time.Millisecond)
+				healthy(t, s, "")
+			}
+		})
+	})
+}
+
+func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &failingMinter{}
+		log := &strings.Builder{}
+		c := testConfig(t)
+		registry := prometheus.NewRegistry()
+		c.Minter, c.Registerer, c.Logger = m, registry, slog.New(slog.NewTextHandler(log, nil))
+		s := start(t, c)
+		for range 20 {
+			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
+		}
+		m.broken.Store(true)
+		wait(9*time.Minute + 5*time.Second)
+		healthy(t, s, "cannot be minted")
+		m.broken.Store(false)
+		wait(2 * time.Second)
+		healthy(t, s, "")
+		failed := testutil.ToFloat64(s.metrics.errors)
+		lines := strings.Count(log.String(), "renewal failed, trying again")
+		// The renewals are due over some 30 s, each is tried every second, and one
+		// failure in ten seconds is told of.
+		if failed < 40 || lines < 2 || lines > 8 {
+			t.Errorf("%v failures, %d lines", failed, lines)
+		}
+		if n := testutil.ToFloat64(s.metrics.renewals.acked); n != 20 {
+			t.Errorf("%v renewals", n)
+		}
+		m.broken.Store(true)
+		if _, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t}); err == nil {
+			t.Error("joined without tokens")
+		}
+		healthy(t, s, "cannot be minted")
+		wait(failureHolds) // nobody has asked since
+		healthy(t, s, "")
+	})
+}
+
+// A node whose pushes all hang renews nobody else.
+func TestHealthWhileRenewalsAreLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Concurrency = 1
+		s := start(t, c)
+		let := make(chan struct{})
+		p := &phone{t: t, scheduler: s, take: func() error { <-let; return nil }}
+		p.join(10 * time.Minute)
+		wait(time.Minute)
+		for range 3 {
+			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
+		}
+		wait(8*time.Minute + 30*time.Second)
+		healthy(t, s, "")
+		wait(2 * time.Minute)
+		healthy(t, s, "stand still")
+		behind := func() float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.queue.Behind(s.clock.now().Mono).Seconds()
+		}
+		if b := behind(); b < 30 || b > 120 {
+			t.Errorf("%v s behind", b)
+		}
+		close(let)
+		wait(time.Second)
+		healthy(t, s, "")
+		if b := behind(); b != 0 {
+			t.Errorf("%v s behind", b)
+		}
+	})
+}
+
+// One whose pushes take long falls behind.
+func TestHealthWhileRenewalsAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Concurrency = 1
+		s := start(t, c)
+		for range 40 {
+			(&phone{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
+		}
+		wait(9*time.Minute + 15*time.Second) // due for up to half a minute, with 80 s of work
+		healthy(t, s, "s late")
+		wait(5 * time.Minute)
+		healthy(t, s, "")
+	})
+}
+
+func TestThrottle(t *testing.T) {
+	var l throttle
+	allowed, skipped := 0, int64(0)
+	for at := time.Second; at <= time.Minute; at += 100 * time.Millisecond {
+		if ok, more := l.allow(at); ok {
+			allowed++
+			skipped += more
+		}
+	}
+	if allowed != 6 || skipped != 5*99 {
+		t.Errorf("%d lines, %d skipped", allowed, skipped)
+	}
+}

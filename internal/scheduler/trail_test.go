@@ -1,0 +1,344 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// traced has a scheduler trace what a sampler chooses.
+func traced(t testing.TB, c *Config, sampler sdk.Sampler) *tracetest.SpanRecorder {
+	t.Helper()
+	recorder := tracetest.NewSpanRecorder()
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder), sdk.WithSampler(sampler))
+	c.Tracer = provider.Tracer("test")
+	return recorder
+}
+
+// outlines are the traces of ended spans: the root's name and outcome, and in
+// brackets the parts, in the order in which they began.
+func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
+	t.Helper()
+	spans := r.Ended()
+	if n := len(r.Started()); n != len(spans) {
+		t.Errorf("%d spans began, %d ended", n, len(spans))
+	}
+	slices.SortStableFunc(spans, func(a, b sdk.ReadOnlySpan) int { return a.StartTime().Compare(b.StartTime()) })
+	children := make(map[trace.SpanID][]sdk.ReadOnlySpan)
+	var roots []sdk.ReadOnlySpan
+	for _, s := range spans {
+		if s.Parent().IsValid() {
+			children[s.Parent().SpanID()] = append(children[s.Parent().SpanID()], s)
+		} else {
+			roots = append(roots, s)
+		}
+	}
+	var outline func(s sdk.ReadOnlySpan) string
+	outline = func(s sdk.ReadOnlySpan) string {
+		text := s.Name()
+		if outcome := attributeOf(s, "refresher.outcome"); outcome != "" {
+			text += " (" + outcome + ")"
+		}
+		var parts []string
+		for _, c := range children[s.SpanContext().SpanID()] {
+			parts = append(parts, outline(c))
+		}
+		slices.Sort(parts)
+		if len(parts) > 0 {
+			text += " [" + strings.Join(parts, ", ") + "]"
+		}
+		return text
+	}
+	var all []string
+	for _, s := range roots {
+		all = append(all, outline(s))
+	}
+	return all
+}
+
+func attributeOf(s sdk.ReadOnlySpan, key string) string {
+	for _, a := range s.Attributes() {
+		if string(a.Key) == key {
+			return a.Value.String()
+		}
+	}
+	return ""
+}
+
+func TestARenewalIsOneTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backEnd{agrees: true}
+		c := testConfig(t)
+		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Hour
+		r := traced(t, &c, sdk.AlwaysSample())
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Minute)
+		wait(9*time.Minute + 30*time.Second)
+		p.hands().Leave()
+		wait(time.Second)
+		want := []string{
+			"join (joined) [authorize, mint, push, record [save]]",
+			"renewal (acked) [ack (acked), authorize, mint, push, record [save]]",
+		}
+		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
+			t.Error(diff)
+		}
+		for _, span := range r.Ended() {
+			if span.Name() == "renewal" {
+				for key, want := range map[string]string{"refresher.session": p.got().joined.Session, "refresher.cause": "schedule", "refresher.seq": "2"} {
+					if got := attributeOf(span, key); got != want {
+						t.Errorf("%s: %q, want %q", key, got, want)
+					}
+				}
+				// It falls due 45 s to 90 s before the end, of which up to half is
+				// jitter; it begins with the question, 15 s before that.
+				due := span.Events()[0]
+				if due.Name != "due" || due.Time.Sub(span.StartTime()) != 15*time.Second {
+					t.Errorf("%s %s after the beginning", due.Name, due.Time.Sub(span.StartTime()))
+				}
+			}
+		}
+	})
+}
+
+func TestTracesOfWhatGoesWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		r := traced(t, &c, sdk.AlwaysSample())
+		s := start(t, c)
+		nacked := false
+		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+			switch {
+			case push.Seq == 2 && !nacked: // refused, then silent, then confirmed
+				nacked = true
+				if err := p.hands().Nack(push.Seq, "E", "no"); err != nil {
+					t.Error(err)
+				}
+			case push.Attempt == 1:
+			default:
+				if err := p.hands().Ack(push.Seq); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+		p.join(10 * time.Minute)
+		wait(9*time.Minute + 30*time.Second)
+		p.answer = silent
+		again := p.again()
+		again.answer = nil
+		if err := again.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.hands().Ack(again.got().joined.Seq); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		again.answer = silent
+		if _, err := s.RenewByKey(again.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Resume(session.Resume{Session: "S", Key: "no key"}, &phone{t: t}); !errors.Is(err, session.ErrUnknown) {
+			t.Fatal(err)
+		}
+		again.hands().Leave()
+		wait(time.Second)
+		want := []string{
+			"join (joined) [mint, push, record [save]]",
+			"renewal (acked) [ack (acked), ack (nacked), ack (no answer), mint, mint, push, push, push, record [save]]",
+			"resume (acked) [ack (acked), mint, push, record [save]]",
+			"renewal over HTTP (answered) [mint]",
+			"resume (refused)",
+		}
+		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// Whatever happens, each span ends.
+func TestTracesEnd(t *testing.T) {
+	for name, ending := range map[string]func(s *Scheduler, p *phone){
+		"left":        func(_ *Scheduler, p *phone) { p.hands().Leave() },
+		"detached":    func(_ *Scheduler, p *phone) { p.hands().Detach() },
+		"silent":      func(*Scheduler, *phone) { pass(time.Minute) },
+		"taken again": func(s *Scheduler, p *phone) { _ = p.again().resume(p) },
+		"revoked": func(s *Scheduler, _ *phone) {
+			s.Apply(store.Order{ID: "o", Kind: store.OrderRevoke, App: "app", Channel: "c", Until: time.Now().Add(time.Hour).Unix()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := testConfig(t)
+				r := traced(t, &c, sdk.AlwaysSample())
+				s := start(t, c)
+				p := &phone{t: t, scheduler: s, answer: silent}
+				p.join(10 * time.Minute)
+				wait(9*time.Minute + 16*time.Second) // it is on its way, or soon is
+				ending(s, p)
+				wait(30 * time.Minute)
+				outlines(t, r)
+			})
+		})
+	}
+}
+
+// Records that are written together share the exchange with the store: it belongs
+// to one trace, and the others refer to it.
+func TestTracesOfABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		r := traced(t, &c, sdk.AlwaysSample())
+		s := start(t, c)
+		for range 3 {
+			(&phone{t: t, scheduler: s}).join(time.Hour)
+		}
+		wait(time.Second)
+		saves, linked := 0, 0
+		for _, span := range r.Ended() {
+			switch {
+			case span.Name() == "save":
+				saves++
+			case span.Name() == "record" && len(span.Links()) == 1:
+				linked++
+			}
+		}
+		if saves != 1 || linked != 2 {
+			t.Errorf("%d exchanges, %d referred to", saves, linked)
+		}
+	})
+}
+
+// Where the sampler says no, nothing is recorded, and nothing has an exemplar.
+func TestUnsampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			sampler   sdk.Sampler
+			spans     bool
+			exemplars int
+		}{{sdk.NeverSample(), false, 0}, {sdk.AlwaysSample(), true, 3}} {
+			config := testConfig(t)
+			registry := prometheus.NewRegistry()
+			config.Registerer = registry
+			r := traced(t, &config, c.sampler)
+			s := start(t, config)
+			p := &phone{t: t, scheduler: s}
+			p.join(10 * time.Minute)
+			wait(10 * time.Minute)
+			p.hands().Leave()
+			wait(time.Second)
+			if spans := len(r.Ended()) > 0; spans != c.spans {
+				t.Errorf("spans: %v, want %v", spans, c.spans)
+			}
+			traces := make(map[string]bool)
+			for _, span := range r.Ended() {
+				traces[span.SpanContext().TraceID().String()] = true
+			}
+			found := exemplars(t, registry)
+			if len(found) != c.exemplars {
+				t.Errorf("exemplars: %v, want %d", found, c.exemplars)
+			}
+			for name, id := range found {
+				if !traces[id] {
+					t.Errorf("%s: there is no trace %s", name, id)
+				}
+			}
+		}
+	})
+}
+
+// exemplars are the trace ids that histograms have, by name.
+func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]string)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, b := range slices.Concat(m.GetHistogram().GetBucket(), []*dto.Bucket{{Exemplar: first(m.GetHistogram().GetExemplars())}}) {
+				for _, l := range b.GetExemplar().GetLabel() {
+					found[f.GetName()+" "+l.GetName()] = l.GetValue()
+				}
+			}
+		}
+	}
+	return found
+}
+
+func first(all []*dto.Exemplar) *dto.Exemplar {
+	if len(all) == 0 {
+		return nil
+	}
+	return all[0]
+}
+
+// The trace of a renewal goes on into what the back end and the store are asked.
+func TestTracesGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		inside := make(map[string]int)
+		note := func(what string, ctx context.Context) {
+			mu.Lock()
+			defer mu.Unlock()
+			if trace.SpanContextFromContext(ctx).IsSampled() {
+				inside[what]++
+			}
+		}
+		c := testConfig(t)
+		c.Policy.AskAhead, c.Policy.AskGrace = 15*time.Second, time.Hour
+		c.Consent = func(ctx context.Context, action Action, _ session.Key) (Answer, error) {
+			note(fmt.Sprint("ask ", action), ctx)
+			return Answer{Agreed: true}, nil
+		}
+		c.Store = &notingStore{Store: c.Store, note: note}
+		traced(t, &c, sdk.AlwaysSample())
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Minute)
+		wait(9*time.Minute + 30*time.Second)
+		again := p.again()
+		if err := again.resume(p); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		want := []string{"ask join", "ask renew", "ask resume", "grip", "save"}
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside))); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+type notingStore struct {
+	Store
+
+	note func(what string, ctx context.Context)
+}
+
+func (s *notingStore) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
+	s.note("grip", ctx)
+	return s.Store.Grip(ctx, g)
+}
+
+func (s *notingStore) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	s.note("save", ctx)
+	return s.Store.Save(ctx, records)
+}

@@ -54,10 +54,12 @@ func (o *outbox) put(e *entry, r *store.Record, recording trace.Span) {
 
 // queue is put without the lock, which is held.
 func (o *outbox) queue(e *entry, r *store.Record, recording trace.Span) {
-	if e.recording != nil { // of a record that is never written: this one says it all
-		e.recording.End()
+	if recording != nil {
+		if e.recording != nil { // one is told of; the newer record says all of both
+			e.recording.End()
+		}
+		e.recording = recording
 	}
-	e.recording = recording
 	if e.unsaved != nil {
 		o.discount(e.unsaved)
 	} else {
@@ -136,8 +138,8 @@ func (o *outbox) giveBack(l letter) {
 	defer o.mu.Unlock()
 	if l.entry.unsaved == nil {
 		o.queue(l.entry, l.record, l.recording)
-	} else {
-		l.recorded()
+	} else if l.recording != nil {
+		l.recording.End()
 	}
 }
 

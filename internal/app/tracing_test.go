@@ -1,0 +1,131 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/protocol"
+	"refresher/test/collector"
+	"refresher/test/redistest"
+)
+
+// TestARenewalIsOneTrace follows renewals into the customer's back end and Redis,
+// and to a collector.
+func TestARenewalIsOneTrace(t *testing.T) {
+	c := collector.Start(t)
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
+	b := newBackEnd(t)
+	parents := make(chan string, 100)
+	handler := b.Config.Handler
+	b.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		parents <- r.Header.Get("Traceparent")
+		handler.ServeHTTP(w, r)
+	})
+	redis := redistest.Start(t)
+	n := startNode(t, func(c *Config) {
+		c.RedisURL = redis.URL()
+		c.AuthorizeURL, c.AuthorizeSecret = b.URL+"/may", hookSecret
+		c.AuthorizeTimeout, c.AuthorizeGrace = 2*time.Second, time.Minute
+	})
+	s := n.dial()
+	s.send(join)
+	joined := s.expect(protocol.TypeJoined)
+	s.send(`{"type":"renew"}`)
+	m := s.expect(protocol.TypeWillExpire)
+	s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
+	s.send(`{"type":"ping"}`)
+	s.expect(protocol.TypePong)
+	if err := s.CloseNow(); err != nil {
+		t.Fatal(err)
+	}
+	again := n.dial()
+	again.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, joined.Session, joined.Key, m.Seq))
+	m = again.expect(protocol.TypeJoined)
+	again.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
+	again.send(`{"type":"leave"}`)
+	again.expect(protocol.TypeEnded)
+
+	// Exemplars are for those who ask for OpenMetrics.
+	metrics := n.scrape("application/openmetrics-text; version=1.0.0")
+	n.stop() // which sends what is left
+
+	var got []string
+	saved := false
+	for _, span := range c.Spans() {
+		saved = saved || span.Name == "save" && slices.Contains(under(c.Spans(), span.ID), "redis pipeline")
+		if span.Parent == "" {
+			got = append(got, span.Name+" "+fmt.Sprint(under(c.Spans(), span.ID)))
+			if span.Attributes["refresher.session"] != joined.Session {
+				t.Errorf("%s: session %q", span.Name, span.Attributes["refresher.session"])
+			}
+		}
+	}
+	slices.Sort(got)
+	want := []string{
+		"join [authorize[POST] mint push record]",
+		"renewal [ack authorize[POST] mint push record]",
+		"resume [ack authorize[POST] mint push record redis eval redis evalsha]",
+	}
+	if !saved {
+		t.Error("no record's trace goes on to Redis")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	asked := make(map[string]bool) // the back end is told which span asks
+	for close(parents); len(parents) > 0; {
+		if parts := strings.Split(<-parents, "-"); len(parts) == 4 {
+			asked[parts[1]+" "+parts[2]] = true
+		}
+	}
+	for _, span := range c.Spans() {
+		if span.Name == "POST" && !asked[span.Trace+" "+span.ID] {
+			t.Errorf("the back end was not told of %v", span)
+		}
+	}
+	for _, name := range []string{"push_lag", "ack", "renewal_margin"} {
+		exemplar := regexp.MustCompile(`(?m)^refresher_` + name + `_seconds_bucket\{le="[^"]+"\} [0-9]+ # \{trace_id="([0-9a-f]{32})"\}`)
+		found := exemplar.FindStringSubmatch(metrics)
+		switch {
+		case found == nil && name != "push_lag": // nothing was pushed on schedule
+			t.Errorf("%s has no exemplar:\n%s", name, metrics)
+		case found != nil && !slices.ContainsFunc(c.Spans(), func(s collector.Span) bool { return s.Trace == found[1] }):
+			t.Errorf("%s: there is no trace %s", name, found[1])
+		}
+	}
+}
+
+// under are the parts of a span, by name, each once, with theirs in brackets. What
+// is below a record is left out: it depends on what else was written with it.
+func under(spans []collector.Span, parent string) []string {
+	var all []string
+	for _, s := range spans {
+		if s.Parent == parent {
+			name := s.Name
+			if parts := under(spans, s.ID); len(parts) > 0 && name != "record" {
+				name += fmt.Sprint(parts)
+			}
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// scrape requests the metrics in a format.
+func (n *node) scrape(format string) string {
+	n.t.Helper()
+	_, text := n.request(http.MethodGet, "http://"+n.app.OpsAddr().String()+"/metrics", "", "Accept", format)
+	if !strings.Contains(text, "refresher_") {
+		n.t.Fatal(text)
+	}
+	return text
+}

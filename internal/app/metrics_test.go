@@ -1,11 +1,17 @@
 package app
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"refresher/internal/protocol"
 )
@@ -49,5 +55,86 @@ func TestMetricsAreThereAndWellFormed(t *testing.T) {
 	}
 	if response, text := n.ops("/healthz"); response.StatusCode != http.StatusOK || text != "ok\n" {
 		t.Errorf("healthz: %d %q", response.StatusCode, text)
+	}
+}
+
+func TestRequestsAreCountedByRoute(t *testing.T) {
+	n := startNode(t, nil)
+	for _, r := range [][2]string{
+		{http.MethodGet, "/ping"},
+		{http.MethodGet, "/rtc/secret-channel/publisher/uid/1001/"},
+		{http.MethodGet, "/rtc/secret-channel/nobody/uid/1001/"},
+		{http.MethodGet, "/v1/sessions"},
+		{http.MethodGet, "/v1/sessions/secret-session"},
+		{http.MethodDelete, "/v1/sessions/secret-session"},
+		{http.MethodPost, "/ping"},
+		{http.MethodGet, "/secret"},
+	} {
+		n.do(r[0], r[1], "")
+	}
+	s := n.dial() // counted as a connection, not as a request
+	s.send(join)
+	s.expect(protocol.TypeJoined)
+	_, metrics := n.ops("/metrics")
+	var got []string
+	for line := range strings.Lines(metrics) {
+		if strings.HasPrefix(line, "refresher_http_requests_total") || strings.HasPrefix(line, "refresher_http_request_seconds_count") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	want := []string{
+		`refresher_http_request_seconds_count{route="DELETE /v1/sessions/*"} 1`,
+		`refresher_http_request_seconds_count{route="GET /ping"} 1`,
+		`refresher_http_request_seconds_count{route="GET /rtc/*/*/*/*"} 2`,
+		`refresher_http_request_seconds_count{route="GET /v1/sessions"} 1`,
+		`refresher_http_request_seconds_count{route="GET /v1/sessions/*"} 1`,
+		`refresher_http_request_seconds_count{route="other"} 2`,
+		`refresher_http_requests_total{code="200",route="GET /ping"} 1`,
+		`refresher_http_requests_total{code="200",route="GET /rtc/*/*/*/*"} 1`,
+		`refresher_http_requests_total{code="200",route="GET /v1/sessions"} 1`,
+		`refresher_http_requests_total{code="400",route="GET /rtc/*/*/*/*"} 1`,
+		`refresher_http_requests_total{code="404",route="DELETE /v1/sessions/*"} 1`,
+		`refresher_http_requests_total{code="404",route="GET /v1/sessions/*"} 1`,
+		`refresher_http_requests_total{code="404",route="other"} 1`,
+		`refresher_http_requests_total{code="405",route="other"} 1`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if strings.Contains(metrics, "secret") {
+		t.Error("the metrics show what was asked for")
+	}
+}
+
+// Each format has what is meant for it.
+func TestFormatsOfMetrics(t *testing.T) {
+	n := startNode(t, nil)
+	s := n.dial()
+	s.send(join)
+	s.expect(protocol.TypeJoined)
+	s.send(`{"type":"renew"}`)
+	m := s.expect(protocol.TypeWillExpire)
+	s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
+	s.send(`{"type":"ping"}`)
+	s.expect(protocol.TypePong)
+	if text := n.scrape("application/openmetrics-text; version=1.0.0"); !strings.HasSuffix(text, "# EOF\n") {
+		t.Error("that is no OpenMetrics")
+	}
+	format := expfmt.NewFormat(expfmt.TypeProtoDelim)
+	families := make(map[string]*dto.MetricFamily)
+	for decoder := expfmt.NewDecoder(strings.NewReader(n.scrape(string(format))), format); ; {
+		family := &dto.MetricFamily{}
+		if err := decoder.Decode(family); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		families[family.GetName()] = family
+	}
+	for _, name := range []string{"refresher_ack_seconds", "refresher_renewal_margin_seconds"} {
+		h := families[name].GetMetric()[0].GetHistogram()
+		if h.GetSampleCount() != 1 || len(h.GetBucket()) < 10 || len(h.GetPositiveSpan())+int(h.GetZeroCount()) == 0 {
+			t.Errorf("%s is not both classic and native: %v", name, h)
+		}
 	}
 }

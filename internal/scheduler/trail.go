@@ -113,8 +113,8 @@ func (t *trail) answered(how string) {
 func (t *trail) acked(margin time.Duration) {
 	if t.recording() && !t.over {
 		t.span.SetAttributes(attrMargin.Float64(margin.Seconds()))
-		t.conclude("acked")
 	}
+	t.conclude("acked")
 }
 
 // conclude says how it ended; what comes after is the record alone.

@@ -28,8 +28,14 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 		Name: "refresher_connections",
 		Help: "Open WebSocket connections, attached to a session or not yet.",
 	}, open))
+	// A rate of what was never counted is missing, not zero.
 	for _, outcome := range []string{"joined", "resumed"} {
 		m.joins.WithLabelValues(outcome)
+	}
+	for code := protocol.CloseLeft; code <= protocol.CloseRateLimited; code++ {
+		if code.Known() {
+			m.closes.WithLabelValues(strconv.Itoa(int(code)))
+		}
 	}
 	return m
 }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// healthCommand is for probes that can run a command and not make a request, such
+// as a container's HEALTHCHECK: an image with nothing but this program has no curl.
+type healthCommand struct {
+	OpsListen address       `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address of the operations port, as serve has it."`
+	Ready     bool          `help:"Ask whether it takes calls (/readyz), not just whether it works (/healthz). A node that is draining works, and takes none."`
+	Timeout   time.Duration `default:"2s" help:"How long the answer may take."`
+}
+
+// maxHealth is how much of an answer is shown, in bytes.
+const maxHealth = 1 << 10
+
+// Run asks, and prints the answer. An error, which exits with a code other than 0,
+// says that the answer is no.
+func (c *healthCommand) Run() error {
+	path := "/healthz"
+	if c.Ready {
+		path = "/readyz"
+	}
+	target, err := local(string(c.OpsListen))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+target+path, nil)
+	if err != nil {
+		return fmt.Errorf("ops-listen: %w", err)
+	}
+	// Not by the proxy that the environment may name: it asks its own machine.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("the service does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxHealth))
+	if err != nil {
+		return fmt.Errorf("read the service's answer: %w", err)
+	}
+	answer := strings.TrimSpace(string(text))
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %d: %s", path, response.StatusCode, answer)
+	}
+	_, err = fmt.Println(answer)
+	return err
+}
+
+// local is where a service that listens at an address can be reached on its own
+// machine.
+func local(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", fmt.Errorf("ops-listen: want host:port, such as 127.0.0.1:9090; have %q", listen)
+	}
+	if ip := net.ParseIP(host); host == "" || ip.Equal(net.IPv4zero) {
+		host = "127.0.0.1"
+	} else if ip.Equal(net.IPv6unspecified) {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port), nil
+}

@@ -1,0 +1,42 @@
+{{- define "refresher.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end -}}
+{{- end }}
+
+{{- define "refresher.selector" -}}
+app.kubernetes.io/name: refresher
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "refresher.labels" -}}
+{{ include "refresher.selector" . }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "refresher.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "refresher.name" .) }}
+{{- end }}
+
+{{- /* An environment variable that is in a Secret. */ -}}
+{{- define "refresher.secretEnv" -}}
+- name: {{ .name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+{{- end }}
+
+{{- /* Values that would not work together, or not do what they seem to. */ -}}
+{{- define "refresher.check" -}}
+{{- $v := .Values -}}
+{{- if and $v.agora.existingSecret $v.projects.existingSecret }}{{ fail "agora.existingSecret and projects.existingSecret are both set: want the Secret of one project, or that of several" }}{{ end -}}
+{{- if not (or $v.agora.existingSecret $v.projects.existingSecret) }}{{ fail "agora.existingSecret is missing: name the Secret that has the App ID and the App Certificate (kubectl create secret generic agora --from-literal=app-id=… --from-literal=app-certificate=…)" }}{{ end -}}
+{{- if and $v.agora.existingSecret (not (or $v.auth.existingSecret $v.auth.jwksURL $v.auth.publicKeyConfigMap)) }}{{ fail "auth: want existingSecret, jwksURL or publicKeyConfigMap: credentials must be checked with something" }}{{ end -}}
+{{- if and $v.projects.existingSecret (or $v.auth.existingSecret $v.auth.jwksURL $v.auth.publicKeyConfigMap) }}{{ fail "auth is set beside projects.existingSecret, where each project has keys of its own: want one of the two" }}{{ end -}}
+{{- if and (not $v.redis.existingSecret) (or $v.autoscaling.enabled (gt (int $v.replicas) 1)) }}{{ fail "redis.existingSecret is missing: more than one pod needs a Redis to share sessions in (or set replicas=1)" }}{{ end -}}
+{{- if and $v.authorize.url (not $v.authorize.existingSecret) }}{{ fail "authorize.existingSecret is missing: name the Secret that has what signs the questions" }}{{ end -}}
+{{- if and $v.events.url (not $v.events.existingSecret) }}{{ fail "events.existingSecret is missing: name the Secret that has what signs the events" }}{{ end -}}
+{{- if and $v.autoscaling.enabled (not (or $v.autoscaling.sessionsPerPod $v.autoscaling.cpuPercent)) }}{{ fail "autoscaling: want sessionsPerPod, cpuPercent or both" }}{{ end -}}
+{{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ fail "ingress.hosts is empty: want the host that clients connect to" }}{{ end -}}
+{{- end }}

@@ -1,0 +1,495 @@
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
+	yamlreader "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+const chartDir = "../../deploy/helm/refresher"
+
+// The values that each set adds to the chart's own.
+var valueSets = map[string]string{
+	"minimal": `
+replicas: 1
+agora: {existingSecret: agora}
+auth: {existingSecret: keys}
+`,
+	"several pods": `
+agora: {existingSecret: agora}
+auth: {existingSecret: keys}
+redis: {existingSecret: redis}
+`,
+	"everything": `
+image: {repository: registry.example.com/refresher, tag: v1.2.3, pullSecrets: [{name: pull}]}
+agora: {existingSecret: agora}
+auth: {existingSecret: keys, jwtPreviousSecretKey: jwt-previous, jwksURL: "https://id.example.com/jwks", publicKeyConfigMap: public-keys, audience: calls}
+sessionSecret: {existingSecret: sealing, previousKey: before}
+redis: {existingSecret: redis, caConfigMap: redis-ca}
+authorize: {url: "https://api.example.com/may", existingSecret: hooks}
+events: {url: "https://api.example.com/events", existingSecret: hooks}
+tls: {existingSecret: calls-tls}
+settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
+drainSeconds: 120
+service: {type: LoadBalancer, annotations: {a: b}}
+ingress: {enabled: true, className: nginx, hosts: [{host: calls.example.com}], tls: [{secretName: calls, hosts: [calls.example.com]}]}
+autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 30}
+networkPolicy: {publicFrom: [{namespaceSelector: {}}], egress: [{}]}
+monitoring: {serviceMonitor: {enabled: true, labels: {release: prometheus}}, rules: {enabled: true}, dashboard: {enabled: true}}
+serviceAccount: {annotations: {a: b}}
+podAnnotations: {a: b}
+podLabels: {a: b}
+nodeSelector: {a: b}
+tolerations: [{key: calls, operator: Exists}]
+affinity: {nodeAffinity: {}}
+priorityClassName: calls
+`,
+	"several projects": `
+projects: {existingSecret: projects}
+redis: {existingSecret: redis}
+serviceAccount: {name: mine}
+networkPolicy: {enabled: false}
+podDisruptionBudget: {enabled: false}
+`,
+	"key set, by processor time": `
+agora: {existingSecret: agora}
+auth: {jwksURL: "https://id.example.com/jwks"}
+redis: {existingSecret: redis}
+autoscaling: {enabled: true, sessionsPerPod: 0}
+`,
+}
+
+// render is helm template: the objects by file.
+func render(t *testing.T, values string) (map[string]string, error) {
+	t.Helper()
+	c, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := chartutil.ReadValues([]byte(values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := chartutil.ToRenderValues(c, given, chartutil.ReleaseOptions{Name: "calls", Namespace: "rtc", Revision: 1, IsInstall: true}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(c, all)
+}
+
+// objects are what the chart makes, by kind.
+type objects struct {
+	deployment  *apps.Deployment
+	services    []*core.Service
+	accounts    []*core.ServiceAccount
+	configMaps  []*core.ConfigMap
+	ingress     *networking.Ingress
+	policy      *networking.NetworkPolicy
+	budget      *policy.PodDisruptionBudget
+	scaler      *autoscaling.HorizontalPodAutoscaler
+	monitor     *monitoring.ServiceMonitor
+	rules       *monitoring.PrometheusRule
+	text, notes string
+}
+
+// decode reads the rendered files into Kubernetes' types; a field that a type does
+// not have fails the test.
+func decode(t *testing.T, files map[string]string) *objects {
+	t.Helper()
+	o := &objects{}
+	for name, text := range files {
+		if strings.HasSuffix(name, "NOTES.txt") {
+			o.notes = text
+			continue
+		}
+		if !strings.HasSuffix(name, ".yaml") {
+			continue
+		}
+		o.text += text
+		reader := yamlreader.NewYAMLReader(newBuffer(text))
+		for {
+			document, err := reader.Read()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(bytes.TrimSpace(withoutComments(document))) > 0 {
+				o.add(t, name, document)
+			}
+		}
+	}
+	return o
+}
+
+func (o *objects) add(t *testing.T, name string, document []byte) {
+	t.Helper()
+	var kind struct{ APIVersion, Kind string }
+	if err := yaml.Unmarshal(document, &kind); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, document)
+	}
+	var into any
+	switch kind.APIVersion + " " + kind.Kind {
+	case "apps/v1 Deployment":
+		o.deployment = &apps.Deployment{}
+		into = o.deployment
+	case "v1 Service":
+		o.services = append(o.services, &core.Service{})
+		into = o.services[len(o.services)-1]
+	case "v1 ServiceAccount":
+		o.accounts = append(o.accounts, &core.ServiceAccount{})
+		into = o.accounts[len(o.accounts)-1]
+	case "v1 ConfigMap":
+		o.configMaps = append(o.configMaps, &core.ConfigMap{})
+		into = o.configMaps[len(o.configMaps)-1]
+	case "networking.k8s.io/v1 Ingress":
+		o.ingress = &networking.Ingress{}
+		into = o.ingress
+	case "networking.k8s.io/v1 NetworkPolicy":
+		o.policy = &networking.NetworkPolicy{}
+		into = o.policy
+	case "policy/v1 PodDisruptionBudget":
+		o.budget = &policy.PodDisruptionBudget{}
+		into = o.budget
+	case "autoscaling/v2 HorizontalPodAutoscaler":
+		o.scaler = &autoscaling.HorizontalPodAutoscaler{}
+		into = o.scaler
+	case "monitoring.coreos.com/v1 ServiceMonitor":
+		o.monitor = &monitoring.ServiceMonitor{}
+		into = o.monitor
+	case "monitoring.coreos.com/v1 PrometheusRule":
+		o.rules = &monitoring.PrometheusRule{}
+		into = o.rules
+	default:
+		t.Fatalf("%s: unexpected %s %s", name, kind.APIVersion, kind.Kind)
+	}
+	if err := yaml.UnmarshalStrict(document, into); err != nil {
+		t.Errorf("%s: %v\n%s", name, err, document)
+	}
+}
+
+func newBuffer(text string) *bufferedReader { return newBufferedReader(text) }
+
+func withoutComments(document []byte) []byte {
+	return regexp.MustCompile(`(?m)^\s*#.*$`).ReplaceAll(document, nil)
+}
+
+func TestLint(t *testing.T) {
+	values, err := chartutil.ReadValues([]byte(valueSets["several pods"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := lint.All(chartDir, values, "rtc", true)
+	for _, m := range result.Messages {
+		if m.Severity > support.InfoSev {
+			t.Error(m)
+		}
+	}
+}
+
+func TestChart(t *testing.T) {
+	known := serveEnvironment(t)
+	for name, values := range valueSets {
+		t.Run(name, func(t *testing.T) {
+			files, err := render(t, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := decode(t, files)
+			checkDeployment(t, o, known)
+			checkServices(t, o)
+			if strings.Contains(o.notes, "<no value>") || strings.Contains(o.text, "<no value>") {
+				t.Error("a value is missing")
+			}
+		})
+	}
+}
+
+func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
+	t.Helper()
+	spec := o.deployment.Spec
+	pod := spec.Template.Spec
+	for key, want := range spec.Selector.MatchLabels {
+		if spec.Template.Labels[key] != want {
+			t.Errorf("the selector asks for %s=%s, which no pod has", key, want)
+		}
+	}
+	if (o.scaler != nil) == (spec.Replicas != nil) {
+		t.Error("want replicas or a scaler")
+	}
+	c := pod.Containers[0]
+	environment := make(map[string]core.EnvVar)
+	for _, e := range c.Env {
+		if _, twice := environment[e.Name]; twice {
+			t.Errorf("%s is set twice", e.Name)
+		}
+		environment[e.Name] = e
+		ours := strings.HasPrefix(e.Name, "REFRESHER_") || strings.HasPrefix(e.Name, "AGORA_")
+		if ours && !known[e.Name] {
+			t.Errorf("refresher serve knows no %s", e.Name)
+		}
+		secret := regexp.MustCompile(`_SECRET$|_REDIS_URL$|CERTIFICATE$`).MatchString(e.Name)
+		if secret && (e.Value != "" || e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil || e.ValueFrom.SecretKeyRef.Name == "" || e.ValueFrom.SecretKeyRef.Key == "") {
+			t.Errorf("%s is not from a Secret", e.Name)
+		}
+	}
+	drain := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value)
+	stop := c.Lifecycle.PreStop.Sleep.Seconds
+	// As docs/operations.md has it: the window, and 15 s more.
+	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
+		t.Errorf("%d s to stop in, with %d s before and %d s of draining", grace, stop, drain)
+	}
+	mounted := make(map[string]string) // path to volume
+	for _, m := range c.VolumeMounts {
+		mounted[m.MountPath] = m.Name
+		if !m.ReadOnly || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
+			t.Errorf("%s: not a volume, or not only to be read", m.Name)
+		}
+	}
+	if len(mounted) != len(pod.Volumes) {
+		t.Errorf("%d volumes, %d mounted", len(pod.Volumes), len(mounted))
+	}
+	for _, e := range c.Env {
+		if strings.HasSuffix(e.Name, "_FILE") && !holds(pod.Volumes, mounted, e.Value) {
+			t.Errorf("%s: there is no %s", e.Name, e.Value)
+		}
+	}
+	ports := make(map[string]int32)
+	for _, p := range c.Ports {
+		ports[p.Name] = p.ContainerPort
+	}
+	for name, variable := range map[string]string{"http": "REFRESHER_LISTEN", "ops": "REFRESHER_OPS_LISTEN"} {
+		if environment[variable].Value != fmt.Sprintf(":%d", ports[name]) {
+			t.Errorf("port %s is %d, and %s is %q", name, ports[name], variable, environment[variable].Value)
+		}
+	}
+	for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
+		if probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "ops" {
+			t.Errorf("%s: %v", path, probe.HTTPGet)
+		}
+	}
+	if c.StartupProbe == nil {
+		t.Error("no startup probe")
+	}
+	s := c.SecurityContext
+	if !*pod.SecurityContext.RunAsNonRoot || *pod.SecurityContext.RunAsUser == 0 || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation ||
+		len(s.Capabilities.Drop) != 1 || *pod.AutomountServiceAccountToken || pod.SecurityContext.SeccompProfile == nil {
+		t.Error("the pod may do more than it has to")
+	}
+	limit := c.Resources.Limits.Memory().Value()
+	if soft := memory(t, environment["GOMEMLIMIT"].Value); soft >= limit || soft < limit*3/4 {
+		t.Errorf("GOMEMLIMIT is %d of %d", soft, limit)
+	}
+	if len(o.accounts) == 1 && o.accounts[0].Name != pod.ServiceAccountName || len(o.accounts) == 0 && pod.ServiceAccountName != "mine" {
+		t.Errorf("service account %q", pod.ServiceAccountName)
+	}
+}
+
+// holds reports whether a file is in a volume that is mounted.
+func holds(volumes []core.Volume, mounted map[string]string, file string) bool {
+	for _, v := range volumes {
+		if mounted[filepath.Dir(file)] != v.Name {
+			continue
+		}
+		var items []core.KeyToPath
+		switch {
+		case v.Secret != nil:
+			items = v.Secret.Items
+		case v.ConfigMap != nil:
+			items = v.ConfigMap.Items
+		}
+		if items == nil { // all of its keys; those of a TLS Secret are fixed
+			return slices.Contains([]string{"tls.crt", "tls.key"}, filepath.Base(file))
+		}
+		return slices.ContainsFunc(items, func(i core.KeyToPath) bool { return i.Path == filepath.Base(file) && i.Key != "" })
+	}
+	return false
+}
+
+func checkServices(t *testing.T, o *objects) {
+	t.Helper()
+	labels := o.deployment.Spec.Template.Labels
+	chosen := func(what string, selector map[string]string) {
+		t.Helper()
+		if len(selector) == 0 {
+			t.Errorf("%s chooses everything", what)
+		}
+		for key, want := range selector {
+			if labels[key] != want {
+				t.Errorf("%s asks for %s=%s, which no pod has", what, key, want)
+			}
+		}
+	}
+	named := make(map[string]bool)
+	for _, p := range o.deployment.Spec.Template.Spec.Containers[0].Ports {
+		named[p.Name] = true
+	}
+	var public, ops *core.Service
+	for _, s := range o.services {
+		chosen("service "+s.Name, s.Spec.Selector)
+		for _, p := range s.Spec.Ports {
+			if !named[p.TargetPort.StrVal] {
+				t.Errorf("service %s: no port %v", s.Name, p.TargetPort)
+			}
+			switch p.TargetPort.StrVal {
+			case "http":
+				public = s
+			case "ops":
+				ops = s
+			}
+		}
+	}
+	if public == nil || ops == nil || public == ops || ops.Spec.Type != "" || ops.Spec.ClusterIP != core.ClusterIPNone {
+		t.Fatal("want one service for clients, and one of its own for Prometheus, that is not shown to the outside")
+	}
+	if i := o.ingress; i != nil {
+		b := i.Spec.Rules[0].HTTP.Paths[0].Backend.Service
+		if b.Name != public.Name || b.Port.Name != public.Spec.Ports[0].Name {
+			t.Errorf("the ingress leads to %v", b)
+		}
+	}
+	if p := o.policy; p != nil {
+		chosen("network policy", p.Spec.PodSelector.MatchLabels)
+		for _, rule := range p.Spec.Ingress {
+			if rule.Ports[0].Port.StrVal == "ops" && len(rule.From) == 0 {
+				t.Error("anybody may reach the operations port")
+			}
+		}
+	}
+	if b := o.budget; b != nil {
+		chosen("disruption budget", b.Spec.Selector.MatchLabels)
+		if b.Spec.MaxUnavailable.IntValue() != 1 {
+			t.Errorf("%v may be gone", b.Spec.MaxUnavailable)
+		}
+	}
+	if s := o.scaler; s != nil {
+		if s.Spec.ScaleTargetRef.Name != o.deployment.Name || s.Spec.ScaleTargetRef.Kind != "Deployment" || len(s.Spec.Metrics) == 0 {
+			t.Errorf("it scales %v", s.Spec)
+		}
+	}
+	if m := o.monitor; m != nil {
+		for key, want := range m.Spec.Selector.MatchLabels {
+			if ops.Labels[key] != want {
+				t.Errorf("the monitor asks for %s=%s", key, want)
+			}
+			if public.Labels["app.kubernetes.io/component"] == "ops" {
+				t.Error("the monitor finds the public service too")
+			}
+		}
+		if m.Spec.Endpoints[0].Port != ops.Spec.Ports[0].Name || !strings.Contains(ops.Labels[m.Spec.JobLabel], "refresher") {
+			t.Errorf("it scrapes %v as %q", m.Spec.Endpoints, ops.Labels[m.Spec.JobLabel])
+		}
+	}
+}
+
+// The chart has copies of the rules and the dashboard, since Helm reads nothing
+// beside the chart.
+func TestCopies(t *testing.T) {
+	for copied, original := range map[string]string{
+		"refresher.rules.yml": "../../deploy/prometheus/refresher.rules.yml",
+		"refresher.json":      "../../deploy/grafana/dashboards/refresher.json",
+	} {
+		a, err := os.ReadFile(filepath.Join(chartDir, "files", copied))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(original)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			t.Errorf("files/%s is not %s: run go generate ./test/deploy, or copy it", copied, original)
+		}
+	}
+	files, err := render(t, valueSets["everything"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := decode(t, files)
+	if len(o.rules.Spec.Groups) == 0 || len(o.configMaps) != 1 {
+		t.Fatal("no rules, or no dashboard")
+	}
+	dashboard, err := os.ReadFile("../../deploy/grafana/dashboards/refresher.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := o.configMaps[0].Data["refresher.json"]; strings.TrimSpace(got) != strings.TrimSpace(string(dashboard)) {
+		t.Error("the dashboard was changed on the way")
+	}
+}
+
+// What would not work, or not do what it seems to, is refused, and the message says
+// what to do.
+func TestMistakes(t *testing.T) {
+	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
+	for values, want := range map[string]string{
+		"":                               "agora.existingSecret is missing",
+		"agora: {existingSecret: agora}": "credentials must be checked with something",
+		"agora: {existingSecret: agora}\nauth: {existingSecret: keys}":                                     "more than one pod needs a Redis",
+		"replicas: 1\nautoscaling: {enabled: true}\nagora: {existingSecret: a}\nauth: {existingSecret: b}": "more than one pod needs a Redis",
+		fine + "projects: {existingSecret: p}":                                                             "both set",
+		"projects: {existingSecret: p}\nauth: {existingSecret: k}\nreplicas: 1":                            "each project has keys of its own",
+		fine + "authorize: {url: 'https://x'}":                                                             "authorize.existingSecret is missing",
+		fine + "events: {url: 'https://x'}":                                                                "events.existingSecret is missing",
+		fine + "ingress: {enabled: true}":                                                                  "ingress.hosts is empty",
+		fine + "autoscaling: {enabled: true, sessionsPerPod: 0, cpuPercent: 0}":                            "want sessionsPerPod, cpuPercent or both",
+		fine + "settings: {REFRESHER_AUTH: none}":                                                          "REFRESHER_AUTH",
+		fine + "settings: {REFRESHER_JWT_SECRET: abc}":                                                     "REFRESHER_JWT_SECRET",
+		fine + "settings: {PATH: /}":                                                                       "PATH",
+		fine + "replica: 3":                                                                                "replica",
+		fine + "replicas: 0":                                                                               "replicas",
+		fine + "endSeconds: 3":                                                                             "endSeconds",
+		fine + "redis: {existingSecret: 'Not a name'}":                                                     "existingSecret",
+	} {
+		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", values, err, want)
+		}
+	}
+}
+
+// README.md has every value.
+func TestValuesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(chartDir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := chartutil.ReadValuesFile(filepath.Join(chartDir, "values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllSubmatch(text, -1) {
+		documented[string(m[1])] = true
+	}
+	for name := range values {
+		if !documented[name] {
+			t.Errorf("%s is not in the chart's README", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("the chart's README has %s, which is no value", name)
+	}
+}

@@ -1,0 +1,185 @@
+package deploy
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"sigs.k8s.io/yaml"
+)
+
+// compose loads the compose file as docker compose does.
+func compose(t *testing.T, env map[string]string) (*types.Project, error) {
+	t.Helper()
+	file, err := filepath.Abs("../../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loader.LoadWithContext(t.Context(), types.ConfigDetails{
+		WorkingDir: filepath.Dir(file), ConfigFiles: []types.ConfigFile{{Filename: file}}, Environment: env,
+	}, func(o *loader.Options) { o.SetProjectName("refresher", true) })
+}
+
+var composeEnvironment = map[string]string{
+	"AGORA_APP_ID": "970CA35de60c44645bbae8a215061b33", "AGORA_APP_CERTIFICATE": "5CFd2fd1755d40ecb72977518be15d3b",
+	"REFRESHER_JWT_SECRET": "what signs credentials, 32 bytes or more", "REDIS_PASSWORD": "a password", "GRAFANA_PASSWORD": "another",
+}
+
+func TestCompose(t *testing.T) {
+	known := serveEnvironment(t)
+	p, err := compose(t, maps.Clone(composeEnvironment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"node1", "node2", "proxy", "redis", "prometheus", "grafana"} {
+		if _, err := p.GetService(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, s := range p.Services {
+		if !s.ReadOnly || !slices.Contains(s.CapDrop, "ALL") || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+			t.Errorf("%s may do more than it has to", name)
+		}
+		if s.HealthCheck == nil && name != "node1" && name != "node2" { // those have it in their image
+			t.Errorf("%s has no health check", name)
+		}
+		for _, v := range s.Volumes {
+			if v.Type != types.VolumeTypeBind {
+				continue
+			}
+			if _, err := os.Stat(v.Source); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !v.ReadOnly {
+				t.Errorf("%s may write to %s", name, v.Source)
+			}
+		}
+		for _, port := range s.Ports {
+			if name != "proxy" && port.HostIP != "127.0.0.1" {
+				t.Errorf("%s shows %s to everybody", name, port.Published)
+			}
+		}
+		if !strings.HasPrefix(name, "node") {
+			continue
+		}
+		if len(s.Ports) > 0 {
+			t.Errorf("%s is reached beside the proxy", name)
+		}
+		for variable, value := range s.Environment {
+			if (strings.HasPrefix(variable, "REFRESHER_") || strings.HasPrefix(variable, "AGORA_")) && !known[variable] {
+				t.Errorf("refresher serve knows no %s", variable)
+			}
+			if variable == "REFRESHER_DRAIN_WINDOW" {
+				window, err := time.ParseDuration(*value)
+				if err != nil || time.Duration(*s.StopGracePeriod) < window+15*time.Second {
+					t.Errorf("%s has %v to stop in, and drains for %v", name, s.StopGracePeriod, *value)
+				}
+			}
+		}
+	}
+	for missing := range composeEnvironment {
+		some := make(map[string]string)
+		for name, value := range composeEnvironment {
+			if name != missing {
+				some[name] = value
+			}
+		}
+		if _, err := compose(t, some); err == nil || !strings.Contains(err.Error(), missing) {
+			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+}
+
+// TestComposeFile finds misspelt keys, which Compose's own loader lets pass as
+// extensions only with x-.
+func TestComposeMistake(t *testing.T) {
+	text := strings.Replace(read(t, "../../deploy/compose.yaml"), "stop_grace_period", "stop_grace", 1)
+	_, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
+		WorkingDir: t.TempDir(), ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml", Content: []byte(text)}}, Environment: maps.Clone(composeEnvironment),
+	}, func(o *loader.Options) { o.SetProjectName("refresher", true) })
+	if err == nil || !strings.Contains(err.Error(), "stop_grace") {
+		t.Errorf("a misspelt key was taken: %v", err)
+	}
+}
+
+func TestUnit(t *testing.T) {
+	const source = "../../deploy/systemd/refresher.service"
+	text := read(t, source)
+	// Verify looks for the program: it is given one.
+	unit := filepath.Join(t.TempDir(), "refresher.service")
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(text, "/usr/local/bin/refresher", built(t))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), "systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(said) > 0 {
+		t.Errorf("%v\n%s", err, said)
+	}
+	said, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--threshold=15", unit).CombinedOutput()
+	if err != nil {
+		t.Errorf("more exposed than 1.5 of 10: %v\n%s", err, said)
+	}
+	known := serveEnvironment(t)
+	for _, m := range regexp.MustCompile(`\b((?:REFRESHER|AGORA)_[A-Z_]+)=`).FindAllStringSubmatch(text+read(t, "../../deploy/systemd/refresher.env"), -1) {
+		if !known[m[1]] {
+			t.Errorf("refresher serve knows no %s", m[1])
+		}
+	}
+	window := regexp.MustCompile(`REFRESHER_DRAIN_WINDOW=(\d+)s`).FindStringSubmatch(text)
+	stop := regexp.MustCompile(`TimeoutStopSec=(\d+)s`).FindStringSubmatch(text)
+	if a, _ := strconv.Atoi(stop[1]); a < 15 {
+		t.Error(stop)
+	} else if b, _ := strconv.Atoi(window[1]); a < b+15 {
+		t.Errorf("%d s to stop in, and %d s of draining", a, b)
+	}
+}
+
+func TestRender(t *testing.T) {
+	known := serveEnvironment(t)
+	var file struct {
+		Services []struct {
+			Type                    string
+			Name                    string
+			Runtime                 string
+			DockerfilePath          string
+			DockerContext           string
+			Plan                    string
+			HealthCheckPath         string
+			MaxShutdownDelaySeconds int
+			MaxmemoryPolicy         string
+			IPAllowList             []any
+			EnvVars                 []struct {
+				Key           string
+				Value         string
+				Sync          *bool
+				GenerateValue bool
+				FromService   *struct{ Type, Name, Property string }
+			}
+		}
+	}
+	if err := yaml.UnmarshalStrict([]byte(read(t, "../../render.yaml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	web, redis := file.Services[0], file.Services[1]
+	if _, err := os.Stat(filepath.Join("../..", web.DockerfilePath)); err != nil || redis.MaxmemoryPolicy != "noeviction" {
+		t.Error(err, redis)
+	}
+	for _, e := range web.EnvVars {
+		if !known[e.Key] {
+			t.Errorf("refresher serve knows no %s", e.Key)
+		}
+		if strings.HasSuffix(e.Key, "SECRET") && !e.GenerateValue || strings.HasSuffix(e.Key, "CERTIFICATE") && (e.Sync == nil || *e.Sync) {
+			t.Errorf("%s is in the file", e.Key)
+		}
+		if e.FromService != nil && e.FromService.Name != redis.Name {
+			t.Errorf("%s is of %s", e.Key, e.FromService.Name)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package deploy
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+type bufferedReader = bufio.Reader
+
+func newBufferedReader(text string) *bufferedReader { return bufio.NewReader(strings.NewReader(text)) }
+
+// program is the binary, built as the Dockerfile builds it; scratch is where it is.
+var (
+	scratch string
+	program = sync.OnceValues(build)
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "deploy"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(scratch)
+	os.Exit(code)
+}
+
+// built is the path of the binary.
+func built(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// serveEnvironment are the names of the environment variables of refresher serve.
+func serveEnvironment(t *testing.T) map[string]bool {
+	t.Helper()
+	help, err := exec.CommandContext(t.Context(), built(t), "serve", "--help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, help)
+	}
+	names := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`\$([A-Z_]+)`).FindAllStringSubmatch(string(help), -1) {
+		names[m[1]] = true
+	}
+	if len(names) < 30 {
+		t.Fatalf("only %d settings in:\n%s", len(names), help)
+	}
+	return names
+}
+
+func seconds(t *testing.T, text string) int64 {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(d / time.Second)
+}
+
+// memory is an amount as GOMEMLIMIT has it, in bytes.
+func memory(t *testing.T, text string) int64 {
+	t.Helper()
+	q, err := resource.ParseQuantity(strings.TrimSuffix(text, "B"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q.Value()
+}
+
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

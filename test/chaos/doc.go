@@ -10,11 +10,11 @@
 // a scenario is the promise of the service: no call-second lost, no call
 // dropped, none joined twice, and each renewed as often as the time that passed
 // asks for. Besides the judge's record each call keeps its own, from what the
-// service told it: see tally.
+// service told it: see calls.Tally.
 //
 // # How the nodes are reached
 //
-// A fleet stands for nodes behind a load balancer: each connection goes to one
+// A nodetest.Fleet stands for nodes behind a load balancer: each connection goes to one
 // of them at random, to the next one at once if that refuses, and never to one
 // that hangs, which the balancer's health checks would have taken out. A node
 // keeps its port when it is started again.

@@ -16,9 +16,9 @@ func TestSentinelFailover(t *testing.T) {
 	group.KillMaster()
 	over := time.Now()
 	w.say("the replica is master")
-	w.fleet.await(storeRewritten)
+	w.fleet.Await(storeRewritten)
 	w.demandSoon(over)
-	w.calls.awaitRenewals(mark, 2)
+	w.calls.AwaitRenewals(mark, 2)
 	w.pass(0.4)
 	w.demandStoreUp(true)
 	w.demandConnected(mark)
@@ -37,9 +37,9 @@ func TestClusterFailover(t *testing.T) {
 	cluster.AwaitFailover(master)
 	over := time.Now()
 	w.say("its replica is master")
-	w.fleet.await(storeBack) // none misses that a master is gone: no shard is served then
+	w.fleet.Await(storeBack) // none misses that a master is gone: no shard is served then
 	w.demandSoon(over)
-	w.calls.awaitRenewals(mark, 2)
+	w.calls.AwaitRenewals(mark, 2)
 	w.pass(0.4)
 	w.demandStoreUp(true)
 	w.demandConnected(mark)

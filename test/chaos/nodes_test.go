@@ -14,14 +14,14 @@ func TestNodesAreKilled(t *testing.T) {
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	for _, n := range w.fleet[:2] {
 		w.pass(0.2)
-		mark := w.fault("%s is killed", n.name)
-		n.kill()
-		w.calls.awaitReturn(mark, n)
+		mark := w.fault("%s is killed", n.Name())
+		n.Kill()
+		w.calls.AwaitReturn(mark, n)
 		w.pass(0.2)
-		n.start()
-		w.say("%s is back", n.name)
+		n.Start()
+		w.say("%s is back", n.Name())
 	}
-	w.calls.awaitRenewals(w.calls.mark(), 1)
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
 	w.demandStored(on(redis))
 	w.verdict()
 }
@@ -32,13 +32,13 @@ func TestRollingRestart(t *testing.T) {
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	for _, n := range w.fleet {
 		w.pass(0.25)
-		mark := w.fault("%s is sent away", n.name)
-		n.stop()
-		w.say("%s has stopped", n.name)
-		n.start()
-		w.calls.awaitReturn(mark, n)
+		mark := w.fault("%s is sent away", n.Name())
+		n.Stop()
+		w.say("%s has stopped", n.Name())
+		n.Start()
+		w.calls.AwaitReturn(mark, n)
 	}
-	w.calls.awaitRenewals(w.calls.mark(), 1)
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
 	w.demandStored(on(redis))
 	w.verdict()
 }
@@ -58,33 +58,33 @@ func TestPausedNode(t *testing.T) {
 	w := newWorld(t, 3, pausedTTL, "--redis-url="+redis.URL(), "--heartbeat=2s")
 	w.pass(0.2)
 	paused := w.fleet[0]
-	mark := w.fault("%s is paused", paused.name)
-	paused.pause()
+	mark := w.fault("%s is paused", paused.Name())
+	paused.Pause()
 	w.wait(pastLease)
-	w.calls.awaitReturn(mark, paused)
+	w.calls.AwaitReturn(mark, paused)
 
-	awake := w.calls.mark()
-	w.say("%s goes on", paused.name)
-	paused.resume()
+	awake := w.calls.Mark()
+	w.say("%s goes on", paused.Name())
+	paused.Resume()
 	moved := 0
 	for i := range mark {
-		if mark[i].node == paused {
+		if mark[i].Node == paused {
 			moved++
 		}
 	}
-	paused.await(moved, "session lost to another node")
-	w.say("%s has let go of %d calls", paused.name, moved)
-	w.calls.awaitRenewals(awake, 1)
+	paused.Await(moved, "session lost to another node")
+	w.say("%s has let go of %d calls", paused.Name(), moved)
+	w.calls.AwaitRenewals(awake, 1)
 	w.pass(0.5)
-	for i, now := range w.calls.mark() {
-		if mark[i].node == paused && now.connected != awake[i].connected {
-			t.Errorf("call %d had to connect again: %v", i+1, now.lastLoss)
+	for i, now := range w.calls.Mark() {
+		if mark[i].Node == paused && now.Connected != awake[i].Connected {
+			t.Errorf("call %d had to connect again: %v", i+1, now.LastLoss)
 		}
 	}
-	if attached := w.fleet.sum(`refresher_sessions{state="attached"}`); attached != float64(callers) {
+	if attached := w.fleet.Sum(`refresher_sessions{state="attached"}`); attached != float64(callers) {
 		t.Errorf("%v sessions are attached to all nodes together; want %d", attached, callers)
 	}
-	if detached := w.fleet.sum(`refresher_sessions{state="detached"}`); detached != 0 {
+	if detached := w.fleet.Sum(`refresher_sessions{state="detached"}`); detached != 0 {
 		t.Errorf("%v sessions are detached; want none", detached)
 	}
 	w.demandStored(on(redis))

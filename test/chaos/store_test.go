@@ -27,14 +27,14 @@ func (w *world) demandStoreUp(up bool) {
 		want = 1
 	}
 	for _, n := range w.fleet {
-		status, text := n.get("/readyz")
+		status, text := n.Get("/readyz")
 		// One that started without its store cannot know what was revoked.
 		starting := !up && status == http.StatusServiceUnavailable && strings.Contains(text, "starting")
 		if !starting && (status != http.StatusOK || strings.Contains(text, "degraded") == up) {
-			w.t.Errorf("%s: /readyz answers %d, %q; the store is up: %v", n.name, status, text, up)
+			w.t.Errorf("%s: /readyz answers %d, %q; the store is up: %v", n.Name(), status, text, up)
 		}
-		if value := n.metric("refresher_store_up"); value != want {
-			w.t.Errorf("%s: refresher_store_up is %v; want %v", n.name, value, want)
+		if value := n.Metric("refresher_store_up"); value != want {
+			w.t.Errorf("%s: refresher_store_up is %v; want %v", n.Name(), value, want)
 		}
 	}
 }

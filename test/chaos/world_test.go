@@ -4,7 +4,14 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/nodetest/calls"
 )
+
+// serviceURL is where the calls find the service. The name is never looked up:
+// each connection goes where the fleet sends it.
+const serviceURL = "ws://localhost/v1/ws"
 
 // ttl is how long tokens live where a scenario does not say otherwise. Renewals
 // come after 3 to 6 s then, and 6 s are left for whatever goes wrong.
@@ -13,8 +20,8 @@ const ttl = 12 * time.Second
 // world is a fleet, and calls that go on while it is broken.
 type world struct {
 	t     *testing.T
-	fleet fleet
-	calls *calls
+	fleet nodetest.Fleet
+	calls *calls.Calls
 
 	began  time.Time
 	faults int
@@ -23,8 +30,8 @@ type world struct {
 // newWorld starts nodes and calls, and returns when all calls are in.
 func newWorld(t *testing.T, nodes int, ttl time.Duration, flags ...string) *world {
 	t.Helper()
-	w := &world{t: t, began: time.Now(), fleet: startFleet(t, nodes, flags...)}
-	w.calls = holdCalls(t, w.fleet, callers, ttl)
+	w := &world{t: t, began: time.Now(), fleet: nodetest.StartFleet(t, nodes, flags...)}
+	w.calls = calls.Hold(t, calls.Config{Count: callers, TTL: ttl, URL: serviceURL, Transport: w.fleet.Transport})
 	return w
 }
 
@@ -36,12 +43,12 @@ func (w *world) say(format string, args ...any) {
 
 // fault announces what is about to break. It returns how the calls stand, and
 // has the nodes' await look from here on.
-func (w *world) fault(format string, args ...any) []tally {
+func (w *world) fault(format string, args ...any) []calls.Tally {
 	w.t.Helper()
 	w.say(format, args...)
 	w.faults++
-	w.fleet.marked()
-	return w.calls.mark()
+	w.fleet.Mark()
+	return w.calls.Mark()
 }
 
 // pass lets a part of the scenario's length go by.

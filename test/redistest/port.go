@@ -1,14 +1,14 @@
 package redistest
 
 import (
-	"math/rand/v2"
 	"net"
-	"strconv"
 	"testing"
+
+	"refresher/test/program"
 )
 
 // loopback is the one address that anything here listens on.
-const loopback = "127.0.0.1"
+const loopback = program.Loopback
 
 // Ports are drawn below those that the system hands out by itself (32768 and up
 // on Linux). A server that is killed wants its port back; with one of the
@@ -24,28 +24,13 @@ const (
 // another.
 func freePort(t testing.TB) int {
 	t.Helper()
-	const tries = 1000
-	for range tries {
-		port := firstPort + rand.IntN(busOffset) //nolint:gosec // to avoid others, not to be unpredictable.
-		if isFree(t, port) && isFree(t, port+busOffset) {
-			return port
-		}
-	}
-	t.Fatalf("redistest: none of %d ports between %d and %d is free", tries, firstPort, firstPort+busOffset)
-	return 0
-}
-
-func isFree(t testing.TB, port int) bool {
-	listener, err := listen(t, address(port))
-	if err != nil {
-		return false
-	}
-	listener.Close()
-	return true
+	return program.PortIn(t, firstPort, firstPort+busOffset, func(t testing.TB, port int) bool {
+		return program.Free(t, port) && program.Free(t, port+busOffset)
+	})
 }
 
 func listen(t testing.TB, addr string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(lasting(t), "tcp", addr)
 }
 
-func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+func address(port int) string { return program.At(port) }

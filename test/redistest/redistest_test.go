@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -492,44 +491,6 @@ func TestMissingServerFails(t *testing.T) {
 	if !strings.Contains(said, "make setup") {
 		t.Errorf("it does not say what to do: %s", said)
 	}
-}
-
-func TestJournal(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var j journal
-		running := make(chan struct{})
-		began := time.Now()
-		if err := j.await(began, running, "never"); err == nil || time.Since(began) != patience {
-			t.Errorf("await: %v after %v", err, time.Since(began))
-		}
-
-		j.add("1 ready")
-		time.Sleep(time.Second) // bubble
-		since := time.Now()
-		result := make(chan error)
-		go func() { result <- j.await(since, running, "ready", "ok") }()
-		for _, line := range []string{"2 ok", "3 ready", "4 busy"} {
-			j.add(line)
-			synctest.Wait()
-			select {
-			case err := <-result:
-				t.Fatalf("await returned at %q: %v", line, err)
-			default:
-			}
-		}
-		j.add("5 ok")
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-
-		go func() { result <- j.await(since, running, "never") }()
-		synctest.Wait()
-		close(running)
-		if err := <-result; !errors.Is(err, errEnded) {
-			t.Errorf("await of a server that ends: %v", err)
-		}
-	})
 }
 
 // asChild names the variable that makes the test binary the one to be killed.

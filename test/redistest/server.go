@@ -11,9 +11,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"refresher/test/program"
 )
 
 // Server is a redis-server of a test's own.
@@ -23,11 +24,11 @@ type Server struct {
 	dir    string
 	port   int
 	config []string
-	log    journal
+	log    program.Journal
 	own    atomic.Int64 // commands of this run that are this package's, not the test's
 
 	mu      sync.Mutex
-	process *process
+	process *program.Process
 	paused  bool
 	began   time.Time // when it was last started
 	gone    time.Time // when it was last killed or paused
@@ -67,7 +68,7 @@ func newServer(t testing.TB, kind kind) *Server {
 	s := &Server{t: t, kind: kind, dir: dir}
 	t.Cleanup(func() {
 		if s.process != nil {
-			s.process.kill()
+			s.process.Kill()
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("redistest: %v", err)
@@ -94,7 +95,7 @@ func (s *Server) start(config ...string) {
 			return
 		}
 		if !taken || try == tries {
-			s.t.Fatalf("redistest: start redis-server: %v\n%s", err, s.log.tail())
+			s.t.Fatalf("redistest: start redis-server: %v\n%s", err, s.log.Tail(tailLines))
 		}
 	}
 }
@@ -124,12 +125,14 @@ func (s *Server) configure() {
 // run starts the process and returns when it takes connections, or else says
 // whether somebody else had its port.
 func (s *Server) run() (taken bool, err error) {
-	program, err := exec.LookPath("redis-server")
+	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return false, fmt.Errorf("%w: make setup installs it", err)
 	}
 	began := time.Now()
-	p, err := startProcess(lasting(s.t), &s.log, s.dir, program, append([]string{s.configFile()}, s.kind.args...)...)
+	p, err := program.Start(&s.log, program.Command{
+		Path: path, Args: append([]string{s.configFile()}, s.kind.args...), Dir: s.dir,
+	})
 	if err != nil {
 		return false, err
 	}
@@ -137,9 +140,9 @@ func (s *Server) run() (taken bool, err error) {
 	s.process, s.paused, s.began = p, false, began
 	s.mu.Unlock()
 	s.own.Store(0)
-	err = s.log.await(began, p.done, s.kind.ready)
-	if errors.Is(err, errEnded) {
-		taken = s.log.await(began, p.done, "Address already in use") == nil
+	err = awaitLines(&s.log, began, p.Done(), s.kind.ready)
+	if errors.Is(err, program.ErrEnded) {
+		taken = awaitLines(&s.log, began, p.Done(), "Address already in use") == nil
 	}
 	return taken, err
 }
@@ -147,7 +150,7 @@ func (s *Server) run() (taken bool, err error) {
 // Kill ends the server with SIGKILL, as a crash would, and returns when it is
 // gone. Killing one that is gone does nothing.
 func (s *Server) Kill() {
-	s.leave(false).kill()
+	s.leave(false).Kill()
 }
 
 // Restart runs a server again that was killed, with the same port, folder and
@@ -155,11 +158,11 @@ func (s *Server) Kill() {
 // the configuration made it keep them.
 func (s *Server) Restart() {
 	s.t.Helper()
-	if !s.process.ended() {
+	if !s.process.Ended() {
 		s.t.Fatalf("redistest: restart %s: it runs: kill it first", s.Addr())
 	}
 	if _, err := s.run(); err != nil {
-		s.t.Fatalf("redistest: restart %s: %v\n%s", s.Addr(), err, s.log.tail())
+		s.t.Fatalf("redistest: restart %s: %v\n%s", s.Addr(), err, s.log.Tail(tailLines))
 	}
 }
 
@@ -170,7 +173,7 @@ func (s *Server) Pause() {
 	if !s.answers() {
 		s.t.Fatalf("redistest: pause %s: it is killed or paused already", s.Addr())
 	}
-	if err := s.leave(true).stop(); err != nil {
+	if err := s.leave(true).Pause(); err != nil {
 		s.t.Fatalf("redistest: pause %s: %v", s.Addr(), err)
 	}
 }
@@ -180,17 +183,17 @@ func (s *Server) Continue() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.process.signal(syscall.SIGCONT); err != nil {
+	if err := s.process.Resume(); err != nil {
 		s.t.Fatalf("redistest: continue %s: %v", s.Addr(), err)
 	}
 	s.paused = false
 }
 
 // leave notes when the server stopped answering.
-func (s *Server) leave(paused bool) *process {
+func (s *Server) leave(paused bool) *program.Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.paused && !s.process.ended() {
+	if !s.paused && !s.process.Ended() {
 		s.gone = time.Now()
 	}
 	s.paused = paused
@@ -201,14 +204,14 @@ func (s *Server) leave(paused bool) *process {
 func (s *Server) answers() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.paused && !s.process.ended()
+	return !s.paused && !s.process.Ended()
 }
 
 // await waits for lines of the server's log.
 func (s *Server) await(since time.Time, patterns ...string) {
 	s.t.Helper()
-	if err := s.log.await(since, s.process.done, patterns...); err != nil {
-		s.t.Fatalf("redistest: %s: %v\n%s", s.Addr(), err, s.log.tail())
+	if err := awaitLines(&s.log, since, s.process.Done(), patterns...); err != nil {
+		s.t.Fatalf("redistest: %s: %v\n%s", s.Addr(), err, s.log.Tail(tailLines))
 	}
 }
 

@@ -1,4 +1,4 @@
-package chaos
+package nodetest
 
 import (
 	"io"
@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// metric reads one value from the node's metrics, named as it stands there:
+// Metric reads one value from the node's metrics, named as it stands there:
 // refresher_sessions{state="attached"}.
-func (n *node) metric(name string) float64 {
+func (n *Node) Metric(name string) float64 {
 	n.t.Helper()
-	return n.metrics(name)[0]
+	return n.Metrics(name)[0]
 }
 
-// metrics reads several values, all of the same moment.
-func (n *node) metrics(names ...string) []float64 {
+// Metrics reads several values, all of the same moment.
+func (n *Node) Metrics(names ...string) []float64 {
 	n.t.Helper()
-	_, text := n.get("/metrics")
+	_, text := n.Get("/metrics")
 	found := make(map[string]string)
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
@@ -34,15 +34,15 @@ func (n *node) metrics(names ...string) []float64 {
 	return values
 }
 
-// get requests a path of the operations port.
-func (n *node) get(path string) (status int, text string) {
+// Get requests a path of the operations port.
+func (n *Node) Get(path string) (status int, text string) {
 	n.t.Helper()
 	request, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, "http://"+n.ops+path, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	request.Close = true // or its connection would outlive the test
-	client := &http.Client{Timeout: patience}
+	client := &http.Client{Timeout: Patience}
 	response, err := client.Do(request)
 	if err != nil {
 		n.t.Fatalf("%s: %v", n.name, err)

@@ -1,4 +1,4 @@
-package chaos
+package calls
 
 import (
 	"cmp"
@@ -13,53 +13,66 @@ import (
 	"refresher/internal/client"
 	"refresher/internal/edge"
 	"refresher/internal/protocol"
+	"refresher/test/nodetest"
 )
 
-// calls are held at the judge with the tokens that the fleet gives them, as an
-// SDK and an app would.
-type calls struct {
+// Config says what calls to hold.
+type Config struct {
+	Count int
+	// TTL is how long their tokens live.
+	TTL time.Duration
+	// URL is the service's WebSocket.
+	URL string
+	// Transport connects one call, and may report which node it reached.
+	Transport func(reached func(*nodetest.Node)) *http.Transport
+}
+
+// Calls are held until their test ends, or HangUp. Their methods are for the
+// test's goroutine.
+type Calls struct {
 	t       *testing.T
-	fleet   fleet
+	config  Config
 	edge    *edge.Edge
-	ttl     time.Duration
 	ctx     context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	tallies []tally       // guarded by mu
+	tallies []Tally       // guarded by mu
 	changed chan struct{} // guarded by mu; closed by the next change
 }
 
-// holdCalls begins some calls and returns when all are in.
-func holdCalls(t *testing.T, f fleet, count int, ttl time.Duration) *calls {
+// Hold begins calls, each in voice and in messages, and returns when all are in.
+func Hold(t *testing.T, config Config) *Calls {
 	t.Helper()
-	judge, err := edge.New(edge.Config{AppID: appID, Certificate: certificate})
+	judge, err := edge.New(edge.Config{AppID: nodetest.AppID, Certificate: nodetest.Certificate})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &calls{t: t, fleet: f, edge: judge, ttl: ttl, tallies: make([]tally, count)}
+	c := &Calls{t: t, config: config, edge: judge, tallies: make([]Tally, config.Count)}
 	c.ctx, c.end = context.WithCancel(context.WithoutCancel(t.Context()))
 	t.Cleanup(func() {
-		c.hangUp()
+		c.HangUp()
 		judge.Close()
 	})
-	for i := range count {
+	for i := range config.Count {
 		c.hold(i)
 	}
-	c.await("joined", c.mark(), func(_, now tally) bool { return now.sessions > 0 })
+	c.Await("joined", c.Mark(), func(_, now Tally) bool { return now.Sessions > 0 })
 	return c
 }
 
-// hangUp ends all calls.
-func (c *calls) hangUp() {
+// HangUp ends all calls.
+func (c *Calls) HangUp() {
 	c.end()
 	c.running.Wait()
 }
 
-// hold begins one call, in voice and in messages.
-func (c *calls) hold(i int) {
-	uid, ttl := uint32(i+1), int64(c.ttl/time.Second)
+// Record is the judge's.
+func (c *Calls) Record() edge.Record { return c.edge.Record() }
+
+func (c *Calls) hold(i int) {
+	uid, ttl := uint32(i+1), int64(c.config.TTL/time.Second)
 	user := strconv.Itoa(i + 1)
 	var voice, messages *edge.Call
 	join := func(b client.Bundle) error {
@@ -70,9 +83,9 @@ func (c *calls) hold(i int) {
 		messages, err = c.edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.Tokens.RTM.Token})
 		return err
 	}
-	transport := c.fleet.transport(func(n *node) { c.change(i, func(t *tally) { t.node = n }) })
+	transport := c.config.Transport(func(n *nodetest.Node) { c.change(i, func(t *Tally) { t.Node = n }) })
 	caller := client.New(client.Config{
-		URL:        serviceURL,
+		URL:        c.config.URL,
 		HTTPClient: &http.Client{Transport: transport},
 		Join: protocol.ClientMessage{
 			RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: user}, TTL: &ttl,
@@ -85,11 +98,11 @@ func (c *calls) hold(i int) {
 				err = errors.Join(voice.Renew(b.Tokens.RTC.Token), messages.Renew(b.Tokens.RTM.Token))
 			}
 			if err == nil {
-				c.change(i, func(t *tally) { t.applied(b) })
+				c.change(i, func(t *Tally) { t.applied(b) })
 			}
 			return err
 		},
-		Notice: func(n client.Notice) { c.change(i, func(t *tally) { t.noticed(n) }) },
+		Notice: func(n client.Notice) { c.change(i, func(t *Tally) { t.noticed(n) }) },
 	})
 	c.running.Go(func() {
 		if err := caller.Run(c.ctx); !errors.Is(err, context.Canceled) {
@@ -99,7 +112,7 @@ func (c *calls) hold(i int) {
 }
 
 // change notes what happened to a call, and wakes those who wait for it.
-func (c *calls) change(i int, note func(*tally)) {
+func (c *Calls) change(i int, note func(*Tally)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	note(&c.tallies[i])
@@ -109,26 +122,26 @@ func (c *calls) change(i int, note func(*tally)) {
 	}
 }
 
-// mark is how the calls stand.
-func (c *calls) mark() []tally {
+// Mark is how the calls stand.
+func (c *Calls) Mark() []Tally {
 	now, _ := c.watch()
 	return now
 }
 
 // watch is how the calls stand, and what the next change closes.
-func (c *calls) watch() ([]tally, <-chan struct{}) {
+func (c *Calls) watch() ([]Tally, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changed == nil {
 		c.changed = make(chan struct{})
 	}
-	return append([]tally(nil), c.tallies...), c.changed
+	return append([]Tally(nil), c.tallies...), c.changed
 }
 
-// await waits until something holds for each call, that was so at a mark.
-func (c *calls) await(what string, mark []tally, holds func(then, now tally) bool) {
+// Await waits until something holds for each call, that was so at a mark.
+func (c *Calls) Await(what string, mark []Tally, holds func(then, now Tally) bool) {
 	c.t.Helper()
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(nodetest.Patience)
 	defer timeout.Stop()
 	for {
 		tallies, changed := c.watch()
@@ -137,7 +150,7 @@ func (c *calls) await(what string, mark []tally, holds func(then, now tally) boo
 		for i, now := range tallies {
 			if !holds(mark[i], now) {
 				waiting++
-				loss = cmp.Or(loss, now.lastLoss)
+				loss = cmp.Or(loss, now.LastLoss)
 			}
 		}
 		if waiting == 0 {
@@ -147,23 +160,23 @@ func (c *calls) await(what string, mark []tally, holds func(then, now tally) boo
 		case <-changed:
 		case <-timeout.C:
 			c.t.Fatalf("after %v %d of %d calls still had not %s; one of them last lost its connection by: %v",
-				patience, waiting, len(tallies), what, loss)
+				nodetest.Patience, waiting, len(tallies), what, loss)
 		}
 	}
 }
 
-// awaitRenewals waits until each call has been renewed so many times since a
+// AwaitRenewals waits until each call has been renewed so many times since a
 // mark.
-func (c *calls) awaitRenewals(mark []tally, times int) {
+func (c *Calls) AwaitRenewals(mark []Tally, times int) {
 	c.t.Helper()
-	c.await("been renewed", mark, func(then, now tally) bool { return now.renewals-then.renewals >= times })
+	c.Await("been renewed", mark, func(then, now Tally) bool { return now.Renewals-then.Renewals >= times })
 }
 
-// awaitReturn waits until the calls that were on a node at a mark have connected
+// AwaitReturn waits until the calls that were on a node at a mark have connected
 // again, and have been renewed since.
-func (c *calls) awaitReturn(mark []tally, from *node) {
+func (c *Calls) AwaitReturn(mark []Tally, from *nodetest.Node) {
 	c.t.Helper()
-	c.await("come back", mark, func(then, now tally) bool {
-		return then.node != from || now.connected > then.connected && now.renewals > then.renewals
+	c.Await("come back", mark, func(then, now Tally) bool {
+		return then.Node != from || now.Connected > then.Connected && now.Renewals > then.Renewals
 	})
 }

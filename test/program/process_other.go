@@ -1,10 +1,10 @@
 //go:build unix && !linux
 
-package redistest
+package program
 
 import "syscall"
 
-// attributes makes a process lead its group. It does not die with a test binary
+// attributes gives a process a group of its own. It does not die with a test binary
 // that is killed: only Linux knows that.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}

@@ -1,9 +1,8 @@
-package chaos
+package program
 
 import "syscall"
 
-// attributes makes a process lead a group of its own, so that a Ctrl-C is for
-// the tests alone, and die with them.
+// attributes gives a process a group of its own, and die with the tests.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

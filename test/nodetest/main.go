@@ -1,0 +1,94 @@
+package nodetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	// The service is run, not imported. This import, and the look at the
+	// command's folder below, tell go test's cache that the tests depend on it.
+	_ "refresher/internal/app"
+)
+
+// The Agora project that nodes serve: made up.
+const (
+	AppID       = "970CA35de60c44645bbae8a215061b33"
+	Certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+)
+
+// folder is where the program is built; empty until then.
+var folder string
+
+// Main runs the tests of a package that uses nodes, demands that they leave no
+// goroutine behind, and exits.
+func Main(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := os.RemoveAll(folder); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}))
+}
+
+// Program returns the path of the service's program, and builds it first if
+// nobody has. What is raced for lies between processes, so it is built without
+// the race detector.
+func Program(t testing.TB) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatalf("build the service: %v", err)
+	}
+	return program
+}
+
+var build = sync.OnceValues(func() (program string, err error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.ReadDir(filepath.Join(root, "cmd", "refresher")); err != nil {
+		return "", err
+	}
+	if folder, err = os.MkdirTemp("", "nodetest-"); err != nil {
+		return "", err
+	}
+	program = filepath.Join(folder, "refresher")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", program, "./cmd/refresher") //nolint:gosec // the folder is ours.
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, output)
+	}
+	return program, nil
+})
+
+// moduleRoot is the service's folder, above that of the tests, which may be of a
+// module within it.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(text), "module refresher\n") {
+			return dir, nil
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return "", errors.New("no go.mod of the service above the tests' folder")
+		}
+		dir = above
+	}
+}

@@ -1,0 +1,28 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"syscall"
+)
+
+// guard starts a process group, for a program to join, that is killed when the
+// test binary dies before release: its first member waits for a line that the
+// binary's death makes impossible.
+func guard() (group int, release func(), err error) {
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", "read line || kill -9 -$$")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	line, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("start a guarded process group: %w", err)
+	}
+	return cmd.Process.Pid, func() {
+		_, _ = line.Write([]byte("\n"))
+		_ = line.Close()
+		_ = cmd.Wait() // it was killed, or read the line
+	}, nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"refresher/internal/auth"
+	"refresher/internal/load"
+	"refresher/internal/session"
+)
+
+type loadCommand struct {
+	URL        []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket, or those of several nodes."`
+	Remote     bool          `help:"Allow a target that is not this machine. It must be yours, and meant to bear it."`
+	Calls      int           `default:"1000" help:"How many calls, up to 200000."`
+	JoinRate   float64       `default:"100" help:"How many of them begin in a second."`
+	Duration   time.Duration `default:"1m" help:"How long it lasts, from the first join, up to 24h."`
+	TTL        time.Duration `name:"ttl" help:"Token lifetime to ask for. Default: the service's."`
+	Services   []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
+	Channels   string        `default:"load-*" help:"Names of the channels; * stands for the call's number."`
+	Credential string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, where the service wants one; mind its --subject-rate. Better given by environment: flags show in process lists."`
+	JWTSecret  string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Makes credentials, one for every fifty calls, as token grant does."`
+	AckDelay   time.Duration `help:"How long a call takes to confirm tokens, as a slow SDK."`
+	DropRate   float64       `help:"Connections that are broken in a second; their calls come back."`
+	JSON       bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
+}
+
+// callsPerSubject is how many calls share a credential that is made here: few
+// enough for the service's --subject-rate.
+const callsPerSubject = 50
+
+// Run makes the calls. It fails when one lost its tokens, or never had any.
+func (c *loadCommand) Run() error {
+	stop := onSignals()
+	defer stop.release()
+	g, err := load.New(load.Config{
+		URLs: c.URL, Remote: c.Remote, Calls: c.Calls, JoinRate: c.JoinRate, Duration: c.Duration, TTL: c.TTL,
+		Services: c.Services, Channels: c.Channels, Credential: c.credentials(),
+		AckDelay: c.AckDelay, DropRate: c.DropRate, Tick: c.ticks(os.Stdout),
+	})
+	if err != nil {
+		return err
+	}
+	r := g.Run(stop.first)
+	c.print(os.Stdout, r)
+	return verdict(r)
+}
+
+// verdict is what was wrong.
+func verdict(r load.Report) error {
+	switch {
+	case r.RanOut > 0:
+		return fmt.Errorf("calls lost their tokens %d times, for %.1f call-seconds", r.RanOut, r.LostSeconds)
+	case r.SeqFell > 0:
+		return fmt.Errorf("seq fell %d times", r.SeqFell)
+	case r.Refused > 0:
+		return fmt.Errorf("the service ended or refused %d calls: %s", r.Refused, errorsByName(r))
+	case r.Joins == 0:
+		return errors.New("no call was ever joined: " + errorsByName(r))
+	}
+	return nil
+}
+
+// credentials makes what calls show, or shows what was given.
+func (c *loadCommand) credentials() func(n int) (string, error) {
+	switch {
+	case c.Credential != "":
+		return func(int) (string, error) { return c.Credential, nil }
+	case c.JWTSecret == "":
+		return nil
+	}
+	whatever := []string{"*"}
+	return func(n int) (string, error) {
+		return auth.Grant(auth.GrantConfig{Secret: c.JWTSecret, Caller: session.Caller{
+			Subject: fmt.Sprintf("load-%d", n/callsPerSubject),
+			Grant:   session.Grant{Channels: whatever, UIDs: whatever, RTMUsers: whatever, Chat: whatever, Roles: []session.Role{session.Publisher}},
+		}})
+	}
+}
+
+// ticks prints what happened in each second.
+func (c *loadCommand) ticks(out io.Writer) func(load.Report) {
+	var before load.Report
+	return func(r load.Report) {
+		if c.JSON {
+			printReport(out, r, false)
+			return
+		}
+		span := r.Seconds - before.Seconds
+		fmt.Fprintf(out, "%6.0fs  calls %d, holding tokens %d  joins/s %.0f  resumes/s %.0f  renewals/s %.0f  margin p1 %.1fs p50 %.1fs  lag p99 %.2fs%s\n",
+			r.Seconds, r.Calls, r.Holding,
+			float64(r.Joins-before.Joins)/span, float64(r.Resumes-before.Resumes)/span, float64(r.Renewals-before.Renewals)/span,
+			r.Margin.P1, r.Margin.P50, r.Lag.P99, trouble(r))
+		before = r
+	}
+}
+
+// trouble is what a line ends with when there is something to say.
+func trouble(r load.Report) string {
+	var parts []string
+	if r.RanOut > 0 {
+		parts = append(parts, fmt.Sprintf("LOST TOKENS %d times, %.1f call-seconds", r.RanOut, r.LostSeconds))
+	}
+	if len(r.Errors) > 0 {
+		parts = append(parts, errorsByName(r))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "  " + strings.Join(parts, "; ")
+}
+
+func errorsByName(r load.Report) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.Errors)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, r.Errors[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func printReport(out io.Writer, r load.Report, end bool) {
+	_ = json.NewEncoder(out).Encode(struct {
+		End bool `json:"end"`
+		load.Report
+	}{end, r})
+}
+
+// print is the summary.
+func (c *loadCommand) print(out io.Writer, r load.Report) {
+	if c.JSON {
+		printReport(out, r, true)
+		return
+	}
+	spread := func(name string, s load.Spread) {
+		if s.Count > 0 {
+			fmt.Fprintf(out, "%-22s least %.2f  p1 %.2f  p50 %.2f  p99 %.2f  most %.2f  (%d)\n", name, s.Least, s.P1, s.P50, s.P99, s.Most, s.Count)
+		}
+	}
+	fmt.Fprintf(out, "\nin %.0f s: %d calls, %d joins, %d resumes, %d renewals, %d repeated pushes, %d heartbeats\n",
+		r.Seconds, r.Calls, r.Joins, r.Resumes, r.Renewals, r.Repeats, r.Pings)
+	fmt.Fprintf(out, "connections: %d dropped by --drop-rate, %d lost, %d moved by the service\n", r.Drops, r.Lost, r.Moves)
+	spread("life left at renewal", r.Margin)
+	spread("life left on return", r.Back)
+	spread("lag of pushes", r.Lag)
+	spread("away", r.Away)
+	fmt.Fprintf(out, "bytes: %d in, %d out\n", r.BytesIn, r.BytesOut)
+	if len(r.Errors) > 0 {
+		fmt.Fprintf(out, "errors: %s\n", errorsByName(r))
+	}
+	fmt.Fprintf(out, "tokens ran out %d times, %.1f call-seconds lost; seq fell %d times\n", r.RanOut, r.LostSeconds, r.SeqFell)
+}

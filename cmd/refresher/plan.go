@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"refresher/internal/plan"
+)
+
+// planCommand's numbers come from internal/plan/costs.go.
+type planCommand struct {
+	Sessions     int64         `required:"" help:"Calls that are open at the same time."`
+	TTL          time.Duration `name:"ttl" default:"1h" help:"Lifetime of tokens."`
+	RenewBefore  time.Duration `default:"0s" help:"Head start of renewals, as serve has it."`
+	Heartbeat    time.Duration `default:"25s" help:"How often clients send a ping."`
+	CallLength   time.Duration `default:"1h" help:"How long a call lasts on average."`
+	DrainWindow  time.Duration `default:"20s" help:"As serve has it."`
+	Services     []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
+	Nodes        int           `help:"How many nodes there are; 0 is as many as it takes."`
+	NodeMemory   size          `default:"8GiB" help:"Memory of a node, such as 512MiB or 16GiB."`
+	NodeCores    float64       `default:"4" help:"Cores of a node."`
+	RedisMasters int           `name:"redis-masters" aliases:"redis-cores" help:"Redis servers that there may be, of one core each; 0 is as many as it takes."`
+	Storm        float64       `default:"1" help:"Share of the clients that comes back at once, 0 to 1."`
+	JoinRate     float64       `help:"Each node's --join-rate; 0 is what its cores bear."`
+	JSON         bool          `name:"json" help:"Print JSON."`
+}
+
+// Run prints a plan.
+func (c *planCommand) Run() error {
+	p, err := plan.Make(plan.Input{
+		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
+		DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
+		RedisMasters: c.RedisMasters, StormShare: c.Storm, JoinRate: c.JoinRate,
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		return out.Encode(p)
+	}
+	_, err = fmt.Print(p.Text())
+	return err
+}
+
+// size is a number of bytes.
+type size int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *size) UnmarshalText(text []byte) error {
+	for unit, factor := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
+		number, ok := strings.CutSuffix(string(text), unit)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.ParseInt(number, 10, 32); err == nil && n > 0 {
+			*s = size(n * factor)
+			return nil
+		}
+	}
+	return fmt.Errorf("want a whole number of MiB, GiB or TiB, such as 8GiB; have %q", text)
+}

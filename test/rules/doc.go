@@ -1,0 +1,3 @@
+// Package rules holds the alerts in deploy/prometheus against Prometheus's own
+// tool, docs/metrics.md and the runbook in docs/operations.md.
+package rules

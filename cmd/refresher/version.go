@@ -1,24 +1,65 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
-	"runtime/debug"
+	"strings"
+	"time"
+
+	"refresher/internal/build"
 )
 
-type versionCommand struct{}
+type versionCommand struct {
+	JSON bool `help:"As JSON." name:"json"`
+}
 
-// Run prints the version that the Go toolchain built in: a tag, or a commit.
-func (versionCommand) Run() error {
-	version, revision := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value
-			}
-		}
+// Run prints what the Go toolchain recorded of this build.
+func (c versionCommand) Run() error {
+	return printVersion(os.Stdout, build.Info(), c.JSON)
+}
+
+// versionReport is the answer in JSON. What the build did not record is absent.
+type versionReport struct {
+	Version   string     `json:"version"`
+	Revision  string     `json:"revision,omitempty"`
+	Time      *time.Time `json:"time,omitempty"`
+	Modified  *bool      `json:"modified,omitempty"`
+	GoVersion string     `json:"goVersion"`
+	OS        string     `json:"os"`
+	Arch      string     `json:"arch"`
+}
+
+func printVersion(w io.Writer, v build.Version, asJSON bool) error {
+	r := versionReport{Version: v.Version, Revision: v.Revision, GoVersion: v.GoVersion, OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if v.Revision != "" {
+		r.Modified = &v.Modified
 	}
-	_, err := fmt.Printf("refresher %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if !v.Time.IsZero() {
+		r.Time = &v.Time
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	_, err := fmt.Fprintf(w, "refresher %s, %s, %s %s/%s\n", r.Version, commitText(v), r.GoVersion, r.OS, r.Arch)
 	return err
+}
+
+// commitText says what the program was made of, or that nobody knows: go run
+// and a build outside a repository record no commit.
+func commitText(v build.Version) string {
+	if v.Revision == "" {
+		return "commit unknown"
+	}
+	var text strings.Builder
+	text.WriteString("commit " + v.Revision)
+	if !v.Time.IsZero() {
+		text.WriteString(" of " + v.Time.Format(time.RFC3339))
+	}
+	if v.Modified {
+		text.WriteString(" and changes that are in no commit")
+	}
+	return text.String()
 }

@@ -3,36 +3,46 @@
 package build
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
+
+// Unknown stands for a version that was not recorded.
+const Unknown = "unknown"
 
 // Version is what is known of a build.
 type Version struct {
-	Version   string // a tag such as v1.2.3, a pseudo-version, or "(devel)"
-	Revision  string // the commit; empty if the build did not know it
-	Modified  bool   // there were changes that are in no commit
-	GoVersion string // such as go1.26.8
+	Version   string    // a tag such as v1.2.3, a pseudo-version, or "(devel)"; all but the last end in +dirty if Modified
+	Revision  string    // the commit; empty if the build did not record it
+	Time      time.Time // of the commit, in UTC; zero if the build did not record it
+	Modified  bool      // there were changes that are in no commit; means nothing without a Revision
+	GoVersion string    // such as go1.26.8
 }
 
 // Info reads the running program's own.
 func Info() Version {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return Version{Version: "unknown", GoVersion: runtime.Version()}
+		return Version{Version: Unknown, GoVersion: runtime.Version()}
 	}
 	return read(info)
 }
 
 func read(info *debug.BuildInfo) Version {
-	v := Version{Version: info.Main.Version, GoVersion: info.GoVersion}
-	if v.Version == "" {
-		v.Version = "unknown"
+	v := Version{
+		Version:   cmp.Or(info.Main.Version, Unknown),
+		GoVersion: cmp.Or(info.GoVersion, runtime.Version()),
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
 			v.Revision = s.Value
+		case "vcs.time":
+			if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
+				v.Time = t.UTC()
+			}
 		case "vcs.modified":
 			v.Modified = s.Value == "true"
 		}

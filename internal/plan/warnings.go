@@ -7,7 +7,10 @@ import (
 
 // Points from which on something is worth a warning.
 const (
-	leastLife      = 30.0 // seconds that tokens should have left after a storm
+	// leastLife is what tokens should have left after a storm, in seconds: so much
+	// longer it may last if a balancer finds the nodes one after the other; see
+	// docs/scaling.md.
+	leastLife      = 30.0
 	manySweeps     = 0.25 // of one Redis server's core
 	slowOrders     = 1.0  // seconds of one Redis server
 	manyMessages   = 20_000.0

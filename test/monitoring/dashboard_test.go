@@ -1,0 +1,141 @@
+package monitoring
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const dashboardFile = "../../deploy/grafana/dashboards/refresher.json"
+
+// dashboard is as much of Grafana's as the tests look at.
+type dashboard struct {
+	UID        string
+	Panels     []panel
+	Templating struct {
+		List []struct {
+			Name  string
+			Type  string
+			Query any
+		}
+	}
+	Annotations struct{ List []struct{ Name, Expr string } }
+}
+
+type panel struct {
+	ID          int
+	Type        string
+	Title       string
+	Description string
+	GridPos     struct{ X, Y, W, H int }
+	Targets     []struct {
+		RefID        string
+		Expr         string
+		LegendFormat string
+		Instant      bool
+	}
+	FieldConfig struct {
+		Defaults struct {
+			Unit    string
+			NoValue string
+		}
+		Overrides []struct {
+			Matcher    struct{ Options string }
+			Properties []struct {
+				ID    string
+				Value any
+			}
+		}
+	}
+	Links []struct{ Title, URL string }
+}
+
+// unit is that of a query's values.
+func (p *panel) unit(query string) string {
+	for _, o := range p.FieldConfig.Overrides {
+		if o.Matcher.Options == query && o.Properties[0].ID == "unit" {
+			unit, _ := o.Properties[0].Value.(string)
+			return unit
+		}
+	}
+	return p.FieldConfig.Defaults.Unit
+}
+
+func readDashboard(t *testing.T) dashboard {
+	t.Helper()
+	text, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d dashboard
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// anchors are those of the headings of a page, as a browser of it makes them.
+func anchors(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		name := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		found[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return found
+}
+
+func TestLayout(t *testing.T) {
+	d := readDashboard(t)
+	known := anchors(t, "../../docs/operations.md")
+	ids, titles := make(map[int]bool), make(map[string]bool)
+	taken := make(map[[2]int]string)
+	for _, p := range d.Panels {
+		if ids[p.ID] || titles[p.Title] {
+			t.Errorf("%q: another panel has this id or title", p.Title)
+		}
+		ids[p.ID], titles[p.Title] = true, true
+		g := p.GridPos
+		if g.W <= 0 || g.H <= 0 || g.X < 0 || g.X+g.W > 24 {
+			t.Errorf("%q is off the grid: %+v", p.Title, g)
+		}
+		for x := g.X; x < g.X+g.W; x++ {
+			for y := g.Y; y < g.Y+g.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" {
+					t.Fatalf("%q lies on %q", p.Title, other)
+				}
+				taken[[2]int{x, y}] = p.Title
+			}
+		}
+		if p.Type == "row" {
+			continue
+		}
+		if p.Description == "" || p.FieldConfig.Defaults.Unit == "" || len(p.Targets) == 0 {
+			t.Errorf("%q lacks a description, a unit or a query", p.Title)
+		}
+		if len(p.Links) != 1 {
+			t.Errorf("%q has %d links", p.Title, len(p.Links))
+			continue
+		}
+		page, anchor, _ := strings.Cut(p.Links[0].URL, "#")
+		if page != "${runbook}" || !known[anchor] {
+			t.Errorf("%q leads to %s, and docs/operations.md has no such heading", p.Title, p.Links[0].URL)
+		}
+		for _, target := range p.Targets {
+			if !strings.Contains(target.Expr, `job=~"$job",instance=~"$node"`) {
+				t.Errorf("%q is not narrowed to what was chosen: %s", p.Title, target.Expr)
+			}
+		}
+	}
+	for i, p := range d.Panels[:6] {
+		if p.Type != "stat" || p.GridPos.Y != 0 {
+			t.Errorf("panel %d of the first row is a %s", i+1, p.Type)
+		}
+	}
+}

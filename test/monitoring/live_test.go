@@ -1,0 +1,360 @@
+package monitoring
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"refresher/test/collector"
+	"refresher/test/nodetest"
+	"refresher/test/nodetest/calls"
+	"refresher/test/program"
+	"refresher/test/redistest"
+)
+
+var panels = flag.Bool("panels", false, "print what each panel of the dashboard shows")
+
+func TestMain(m *testing.M) { nodetest.Main(m) }
+
+// tokens live so long in the tests, and are renewed after half of it.
+const tokens = 12 * time.Second
+
+// secret signs what is asked of the back end.
+const secret = "what signs questions and events"
+
+// stack is what an operator has: nodes, Redis, a back end, a collector, calls.
+type stack struct {
+	t         *testing.T
+	redis     *redistest.Server
+	fleet     nodetest.Fleet
+	calls     *calls.Calls
+	collector *collector.Collector
+}
+
+func startStack(t *testing.T) *stack {
+	t.Helper()
+	s := &stack{t: t, redis: redistest.Start(t), collector: collector.Start(t)}
+	backEnd := httptest.NewServer(http.HandlerFunc(decide))
+	t.Cleanup(backEnd.Close)
+	for i := range 3 {
+		n := nodetest.New(t, fmt.Sprintf("node %d", i), "--redis-url="+s.redis.URL(), "--ops-listen="+program.Address(t),
+			"--authorize-url="+backEnd.URL+"/may", "--authorize-secret="+secret,
+			"--events-url="+backEnd.URL+"/events", "--events-secret="+secret, "--max-sessions=1000")
+		n.Setenv("OTEL_TRACES_EXPORTER=otlp")
+		n.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT=" + s.collector.URL)
+		n.Start()
+		s.fleet = append(s.fleet, n)
+	}
+	s.calls = calls.Hold(t, calls.Config{Count: 30, TTL: tokens, URL: "ws://localhost/v1/ws", Transport: s.fleet.Transport})
+	return s
+}
+
+// decide is the customer's back end: it agrees to everything, and takes all events.
+func decide(w http.ResponseWriter, r *http.Request) {
+	var request struct{ Requests []struct{ ID string } }
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil || r.URL.Path != "/may" {
+		return
+	}
+	type decision struct {
+		ID    string `json:"id"`
+		Allow bool   `json:"allow"`
+	}
+	var decisions []decision
+	for _, q := range request.Requests {
+		decisions = append(decisions, decision{q.ID, true})
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
+}
+
+func (s *stack) targets() []string {
+	var all []string
+	for _, n := range s.fleet {
+		all = append(all, n.OpsAddr())
+	}
+	return all
+}
+
+// use makes requests as other clients and operators do.
+func (s *stack) use() {
+	for _, n := range s.fleet {
+		for _, path := range []string{"/ping", "/rtc/daily/publisher/uid/1/", "/v1/sessions?limit=5", "/nothing"} {
+			ctx, cancel := context.WithTimeout(s.t.Context(), nodetest.Patience)
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Addr()+path, nil)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			request.Close = true
+			if response, err := http.DefaultClient.Do(request); err == nil {
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+			}
+			cancel()
+		}
+	}
+}
+
+// shown is a dashboard's expression as Grafana asks for it, with everything chosen.
+func shown(expr string) string {
+	return strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$node", ".*").Replace(expr)
+}
+
+// empty are the panels that show nothing here, and why.
+var empty = map[string]string{
+	"Credentials": "the nodes ask for none",
+}
+
+func TestLive(t *testing.T) {
+	s := startStack(t)
+	p := startPrometheus(t, s.targets(), "--enable-feature=exemplar-storage")
+	native := startPrometheus(t, s.targets(), "--enable-feature=native-histograms")
+	p.eventually("renewals are seen", func() (bool, string) {
+		s.use()
+		got, err := p.query(`sum(rate(refresher_renewals_total{outcome="acked"}[1m]))`)
+		return err == nil && len(got) == 1 && got[0].value > 1, fmt.Sprint(got, err)
+	})
+	s.calls.AwaitRenewals(s.calls.Mark(), 1) // the samples of all are there, and newer ones
+
+	t.Run("every metric and label of the queries is there", func(t *testing.T) { s.selectors(t, p) })
+	t.Run("every panel shows something", func(t *testing.T) { s.panels(t, p) })
+	t.Run("every rule is evaluated", func(t *testing.T) { rules(t, p) })
+	t.Run("nothing is wrong", func(t *testing.T) {
+		if all, err := p.alerts(); err != nil || len(urgent(all)) > 0 {
+			t.Errorf("%v %v", urgent(all), err)
+		}
+	})
+	t.Run("native histograms", func(t *testing.T) {
+		for _, name := range []string{"refresher_push_lag_seconds", "refresher_ack_seconds", "refresher_renewal_margin_seconds"} {
+			expr := `histogram_quantile(0.5, sum(rate(` + name + `[1m])))`
+			got, err := native.query(expr)
+			if err != nil || len(got) != 1 || math.IsNaN(got[0].value) {
+				t.Errorf("%s: %v %v", expr, got, err)
+			}
+		}
+	})
+	t.Run("exemplars lead to traces", func(t *testing.T) {
+		ids, err := p.exemplars(`refresher_renewal_margin_seconds_bucket`)
+		if err != nil || len(ids) == 0 {
+			t.Fatalf("no exemplars: %v", err)
+		}
+		p.eventually("a trace of an exemplar has arrived", func() (bool, string) {
+			for _, span := range s.collector.Spans() {
+				if slices.Contains(ids, span.Trace) {
+					return true, ""
+				}
+			}
+			return false, fmt.Sprint(len(s.collector.Spans()), " spans")
+		})
+	})
+	t.Run("Redis is away, and back", func(t *testing.T) {
+		s.redis.Kill()
+		p.is("RefresherStoreAway", true)
+		s.redis.Restart()
+		p.is("RefresherStoreAway", false)
+	})
+	t.Run("a node is killed, and started again", func(t *testing.T) {
+		s.fleet[0].Kill()
+		p.is("RefresherNodeDown", true)
+		s.fleet[0].Start()
+		p.is("RefresherNodeDown", false)
+	})
+	// One call in three was on that node.
+	t.Log(s.calls.Verdict(1))
+}
+
+// is waits until an alert is pending, or is not.
+func (p *prometheus) is(name string, pending bool) {
+	p.t.Helper()
+	p.eventually(fmt.Sprintf("%s: pending %v", name, pending), func() (bool, string) {
+		all, err := p.alerts()
+		found := slices.ContainsFunc(all, func(a alert) bool { return a.Labels["alertname"] == name })
+		return err == nil && found == pending, fmt.Sprint(all, err)
+	})
+}
+
+// urgent are the alerts that somebody would have to do something about. Tokens of
+// 12 s cannot be renewed 30 s before their end, so what speaks of that speaks here.
+func urgent(all []alert) []alert {
+	return slices.DeleteFunc(all, func(a alert) bool {
+		short := []string{"RefresherSessionsAtRisk", "RefresherAtRiskLingers", "RefresherBudgetBurnsFast", "RefresherBudgetBurnsSlowly", "RefresherPeakAhead"}
+		return a.Labels["severity"] == "info" || slices.Contains(short, a.Labels["alertname"])
+	})
+}
+
+// selectors checks each selector of the dashboard and the rules by itself: a name
+// that is misspelt, and a label that is not there, finds nothing.
+func (s *stack) selectors(t *testing.T, p *prometheus) {
+	seen := make(map[string]bool)
+	check := func(where, expr string) {
+		for _, selector := range selectorsIn(shown(expr)) {
+			if seen[selector] {
+				continue
+			}
+			seen[selector] = true
+			if why := absent[strings.SplitN(selector, "{", 2)[0]]; why != "" {
+				continue
+			}
+			got, err := p.query("count(" + selector + ")")
+			if err != nil || len(got) == 0 && !rightlyEmpty(selector) {
+				t.Errorf("%s: nothing is found by %s: %v", where, selector, err)
+			}
+		}
+	}
+	d := readDashboard(t)
+	for _, panel := range d.Panels {
+		for _, target := range panel.Targets {
+			check(panel.Title, target.Expr)
+		}
+	}
+	for _, a := range d.Annotations.List {
+		check(a.Name, a.Expr)
+	}
+	text, err := os.ReadFile("../../deploy/prometheus/refresher.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`\b(?:refresher|go|process)_[a-z0-9_]+\b`).FindAllString(withoutRecords(string(text)), -1) {
+		check("refresher.rules.yml", name)
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d selectors were found", len(seen))
+	}
+}
+
+// absent are metrics that need what is not here.
+var absent = map[string]string{
+	"refresher_credentials_total":               "the nodes ask for none",
+	"refresher_jwks_age_seconds":                "there is no key set",
+	"refresher_jwks_fetches_total":              "there is no key set",
+	"refresher_tls_certificate_expires_seconds": "there is no TLS",
+	"refresher_events_delivery_seconds_bucket":  "no event was delivered yet",
+	"ALERTS": "nothing is wrong",
+}
+
+// rightlyEmpty reports that a selector asks for what has not happened: its metric
+// and labels are there all the same.
+func rightlyEmpty(selector string) bool {
+	return strings.Contains(selector, `outcome=`) || strings.Contains(selector, `code=`)
+}
+
+// withoutRecords is a rule file without comments, and without the names of recorded
+// series and alerts, which hold those of metrics.
+func withoutRecords(text string) string {
+	text = regexp.MustCompile(`(?m)#.*$|^\s*- (alert|record):.*$|^\s*- name:.*$|^\s*(summary|description|runbook):.*$`).ReplaceAllString(text, "")
+	return regexp.MustCompile(`\b(?:job|instance)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+`).ReplaceAllString(text, "")
+}
+
+// selectorsIn are the selectors of an expression: a metric's name with its braces.
+func selectorsIn(expr string) []string {
+	expr = regexp.MustCompile(`\b(?:by|without|on|ignoring) *\([^)]*\)`).ReplaceAllString(expr, "") // those are labels
+	return regexp.MustCompile(`\b(?:refresher_|go_|process_|up\b|ALERTS\b)[a-z0-9_]*(?:\{(?:[^"{}]|"[^"]*")*\})?`).FindAllString(expr, -1)
+}
+
+// panels evaluates each query as its panel does, and prints what is shown.
+func (s *stack) panels(t *testing.T, p *prometheus) {
+	out := tabwriter.NewWriter(io.Discard, 0, 0, 2, ' ', 0)
+	if *panels {
+		out = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	}
+	for _, panel := range readDashboard(t).Panels {
+		if panel.Type == "row" {
+			fmt.Fprintf(out, "\n== %s\n", panel.Title)
+			continue
+		}
+		shownAny := false
+		for _, target := range panel.Targets {
+			ask := p.queryRange
+			if target.Instant {
+				ask = p.query
+			}
+			got, err := ask(shown(target.Expr))
+			if err != nil {
+				t.Errorf("%q: %v", panel.Title, err)
+			}
+			for _, v := range got {
+				if math.IsNaN(v.value) {
+					continue
+				}
+				shownAny = true
+				fmt.Fprintf(out, "%s\t%s\t%s\n", panel.Title, s.legend(target.LegendFormat, v.labels), inUnit(v.value, panel.unit(target.RefID)))
+			}
+		}
+		if why := empty[panel.Title]; shownAny == (why != "") {
+			t.Errorf("%q shows something: %v; it should not, because %q", panel.Title, shownAny, why)
+		} else if why != "" {
+			fmt.Fprintf(out, "%s\t\t%s (%s)\n", panel.Title, panel.FieldConfig.Defaults.NoValue, why)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
+// legend is a series' name. Nodes have names here in place of their addresses.
+func (s *stack) legend(format string, labels map[string]string) string {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		value := labels[key]
+		for _, n := range s.fleet {
+			if n.OpsAddr() == value {
+				value = n.Name()
+			}
+		}
+		format = strings.ReplaceAll(format, "{{"+key+"}}", value)
+	}
+	return regexp.MustCompile(`\{\{\w+\}\}`).ReplaceAllString(format, "")
+}
+
+// inUnit is a value as a panel shows it, roughly.
+func inUnit(v float64, unit string) string {
+	switch unit {
+	case "s":
+		return fmt.Sprintf("%.3g s", v)
+	case "ops", "reqps":
+		return fmt.Sprintf("%.2f/s", v)
+	case "percentunit":
+		return fmt.Sprintf("%.1f%%", v*100)
+	case "bytes":
+		return fmt.Sprintf("%.1f MiB", v/(1<<20))
+	case "bool_on_off":
+		return map[bool]string{true: "On", false: "Off"}[v != 0]
+	case "bool_yes_no":
+		return map[bool]string{true: "Yes", false: "No"}[v != 0]
+	}
+	return fmt.Sprintf("%.4g", v)
+}
+
+// rules checks that Prometheus evaluates every rule without an error.
+func rules(t *testing.T, p *prometheus) {
+	var data struct {
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError string }
+		}
+	}
+	if err := p.get("/api/v1/rules", nil, &data); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			n++
+			if r.Health != "ok" {
+				t.Errorf("%s: %s %s", r.Name, r.Health, r.LastError)
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d rules", n)
+	}
+}

@@ -1,0 +1,82 @@
+package proxies
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/nodetest/calls"
+	"refresher/test/redistest"
+)
+
+// Tokens live so long: half of it is left when a renewal comes.
+const (
+	ttl     = 12 * time.Second
+	callers = 20
+)
+
+// Calls go on through a proxy that is reloaded under them, a node that is deployed
+// anew and one that is killed, and no call-second is lost.
+func TestCalls(t *testing.T) {
+	each(t, func(t *testing.T, k *kind) {
+		redis := redistest.Start(t)
+		nodes := nodetest.StartFleet(t, 2, "--redis-url="+redis.URL())
+		p := start(t, k, nodes)
+		held := calls.Hold(t, calls.Config{
+			Count: callers, TTL: ttl, URL: p.url("wss", "/v1/ws"),
+			Transport: func(func(*nodetest.Node)) *http.Transport { return p.transport("127.0.0.2") },
+		})
+		const name = `refresher_sessions{state="attached"}`
+		if a, b := nodes[0].Metric(name), nodes[1].Metric(name); a+b != callers || a < callers/4 || b < callers/4 {
+			t.Errorf("the nodes have %v and %v calls; want %d, about half each", a, b, callers)
+		}
+
+		mark := held.Mark()
+		for range 2 {
+			again := held.Mark()
+			p.reloaded()
+			held.AwaitRenewals(again, 1)
+		}
+		reconnected := 0
+		for i, now := range held.Mark() {
+			if now.Connected != mark[i].Connected {
+				reconnected++
+			}
+		}
+		// Caddy 2.6 ends WebSockets when it reads its file; see docs/proxies.md.
+		if reconnected > 0 && k != &caddy {
+			t.Errorf("%d calls had to connect again when the proxy was reloaded; want none", reconnected)
+		}
+		t.Logf("reloaded twice: %d of %d calls connected again", reconnected, callers)
+
+		// A node with half of the calls is deployed anew. While it drains it has the
+		// fewest connections, so calls may come back to it and be sent on.
+		mark = held.Mark()
+		dials := p.dials.Load()
+		nodes[0].Stop()
+		held.AwaitRenewals(mark, 1)
+		dials = p.dials.Load() - dials
+		if b := nodes[1].Metric(name); b != callers {
+			t.Errorf("the node that is left has %v calls; want %d", b, callers)
+		}
+		t.Logf("a node with half of %d calls drained: they connected %d times", callers, dials)
+		nodes[0].Start()
+
+		// The other one, which has all calls, dies. The new one takes them at once.
+		mark = held.Mark()
+		nodes[1].Kill()
+		held.AwaitRenewals(mark, 1)
+		if a := nodes[0].Metric(name); a != callers {
+			t.Errorf("the node that is left has %v calls; want %d", a, callers)
+		}
+
+		t.Log(held.Verdict(4))
+		nodes[0].Stop()
+		for _, n := range nodes {
+			for _, line := range n.Errors() {
+				t.Errorf("%s logged: %s", n.Name(), line)
+			}
+		}
+	})
+}

@@ -1,0 +1,161 @@
+package proxies
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"refresher/test/nodetest"
+	"refresher/test/program"
+)
+
+// What must not be in a log.
+const secret = "SECRETSECRETSECRET"
+
+// Token endpoints of classic servers pass with their bodies, what is too large
+// gets a clear answer, and the log keeps nothing that it should not.
+func TestHTTP(t *testing.T) {
+	each(t, func(t *testing.T, k *kind) {
+		nodes := nodetest.StartFleet(t, 2)
+		p := start(t, k, nodes)
+		client := &http.Client{Transport: p.transport("127.0.0.2")}
+		type answer struct {
+			Token, RTCToken, Message, Error string
+		}
+		ask := func(method, path, body string, header ...string) (int, answer) {
+			t.Helper()
+			request, err := http.NewRequestWithContext(t.Context(), method, p.url("https", path), strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 0; i < len(header); i += 2 {
+				request.Header.Set(header[i], header[i+1])
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatalf("%s %s: %v", method, path, err)
+			}
+			defer response.Body.Close()
+			text, err := io.ReadAll(response.Body)
+			if err != nil {
+				t.Fatalf("%s %s: %v", method, path, err)
+			}
+			var a answer
+			_ = json.Unmarshal(text, &a) // what the proxy says itself is no JSON
+			return response.StatusCode, a
+		}
+
+		if status, a := ask("GET", "/ping", ""); status != 200 || a.Message != "pong" {
+			t.Errorf("GET /ping: %d, %v", status, a)
+		}
+		status, a := ask("GET", "/rtc/c/publisher/uid/1/?expiry=3600&credential="+secret, "", "Authorization", "Bearer "+secret)
+		if status != 200 || !strings.HasPrefix(a.RTCToken, "007") {
+			t.Errorf("GET /rtc: %d, %v", status, a)
+		}
+		// The node reads paths itself, and this is a channel.
+		if status, a := ask("GET", "/rtc/a%2Fb%20c/publisher/uid/1/", ""); status != 400 || a.Error == "" {
+			t.Errorf("GET /rtc of a channel with a slash: %d, %v; want the node's own refusal", status, a)
+		}
+		status, a = ask("POST", "/getToken", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"1","expire":3600}`)
+		if status != 200 || !strings.HasPrefix(a.Token, "007") {
+			t.Errorf("POST /getToken: %d, %v", status, a)
+		}
+		if status, _ := ask("POST", "/getToken", strings.Repeat("x", 9000)); status != k.bodyTooLarge {
+			t.Errorf("POST of 9,000 bytes: %d; want %d", status, k.bodyTooLarge)
+		}
+		if status, _ := ask("GET", "/ping", "", "Authorization", "Bearer "+strings.Repeat("x", 30_000)); status != k.headerTooLarge {
+			t.Errorf("a header of 30,000 bytes: %d; want %d", status, k.headerTooLarge)
+		}
+		if status, _ := ask("GET", "/metrics", ""); status != 404 {
+			t.Errorf("GET /metrics: %d; want 404", status)
+		}
+
+		// With no node, what went wrong is logged too.
+		for _, n := range nodes {
+			n.Kill()
+		}
+		if status, _ := ask("GET", "/rtc/gone/publisher/uid/1/?credential="+secret, "", "Authorization", "Bearer "+secret); status != 502 && status != 503 {
+			t.Errorf("GET /rtc without nodes: %d; want 502 or 503", status)
+		}
+
+		// The log, which comes after the answer.
+		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool { return accessLine(l.Text, "/rtc/gone/") })
+		if err != nil {
+			t.Errorf("no line of the access log for the last request: %v", err)
+		}
+		logged := p.logged()
+		if !strings.Contains(logged, "/rtc/c/publisher/uid/1") || !strings.Contains(logged, "127.0.0.2") {
+			t.Errorf("the access log does not have the request's path and its client")
+		}
+		if strings.Contains(logged, secret) {
+			t.Errorf("a query string or a credential is in the log")
+		}
+	})
+}
+
+// Limits are those of the client's address, whatever it claims to be.
+func TestClientAddress(t *testing.T) {
+	each(t, func(t *testing.T, k *kind) {
+		nodes := nodetest.StartFleet(t, 1, "--trusted-proxies=127.0.0.1", "--address-rate=3", "--log-level=debug")
+		p := start(t, k, nodes)
+		// get asks for a token, and claims to be another client each time.
+		get := func(from string, i int) int {
+			t.Helper()
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url("https", "/rtc/c/publisher/uid/1/"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			claim := "203.0.113." + string(rune('0'+i%10))
+			request.Header.Set("X-Forwarded-For", claim)
+			request.Header.Add("X-Forwarded-For", claim)
+			request.Header.Set("Forwarded", "for="+claim)
+			client := &http.Client{Transport: p.transport(from)}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			return response.StatusCode
+		}
+		refused := false
+		for i := range 300 {
+			if refused = get("127.0.0.2", i) == http.StatusTooManyRequests; refused {
+				break
+			}
+		}
+		if !refused {
+			t.Error("a client that claims other addresses was never refused")
+		}
+		if status := get("127.0.0.3", 0); status != http.StatusOK {
+			t.Errorf("another client is answered with %d; want 200: the limit was the proxy's", status)
+		}
+	})
+}
+
+// accessLine tells whether a line is of the access log and has a path.
+func accessLine(line, path string) bool {
+	return strings.Contains(line, path) && !strings.Contains(line, " [error] ") && !strings.Contains(line, "http.log.error")
+}
+
+// logged is all that the proxy logs as its file says. What nginx says on its
+// error output is the tests' own second log.
+func (p *proxy) logged() string {
+	p.t.Helper()
+	if p.kind != &nginx {
+		return p.log.Tail(p.log.Len())
+	}
+	text, err := os.ReadFile(p.path("error.log"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	logged := []string{string(text)}
+	for _, line := range p.log.Lines(0) {
+		if !strings.Contains(line.Text, "#") { // process and thread, in every line of an error log
+			logged = append(logged, line.Text)
+		}
+	}
+	return strings.Join(logged, "\n")
+}

@@ -1,0 +1,81 @@
+package proxies
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	"refresher/test/nodetest"
+)
+
+// A call with nothing to say but its heartbeats lives as long as the proxy's
+// time-out is longer than they are apart, and no longer. Both are scaled down:
+// a heartbeat of a second for 25, and three for the 75 of the files.
+func TestIdle(t *testing.T) {
+	each(t, func(t *testing.T, k *kind) {
+		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")
+		if k == &caddy { // it has no such time-out; its idle one is for HTTP
+			p := start(t, k, nodes, "idle 30s", "idle 2s")
+			if err := p.idle(t, 4); err != nil {
+				t.Errorf("an idle call ended before its fourth heartbeat: %v", err)
+			}
+			return
+		}
+		t.Run("time-out of three heartbeats", func(t *testing.T) {
+			t.Parallel()
+			p := start(t, k, nodes, "75s", "3s")
+			if err := p.idle(t, 5); err != nil {
+				t.Errorf("an idle call ended before its fifth heartbeat: %v", err)
+			}
+		})
+		t.Run("time-out of half a heartbeat", func(t *testing.T) {
+			t.Parallel()
+			p := start(t, k, nodes, "75s", "500ms")
+			if err := p.idle(t, 2); err == nil {
+				t.Error("an idle call outlived a time-out that is shorter than a heartbeat")
+			}
+		})
+	})
+}
+
+// idle joins a call and sends so many heartbeats. It returns how the connection
+// ended, if it did.
+func (p *proxy) idle(t *testing.T, heartbeats int) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), nodetest.Patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, p.url("wss", "/v1/ws"), &websocket.DialOptions{HTTPClient: &http.Client{Transport: p.transport("127.0.0.2")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.CloseNow() }()
+	say := func(message map[string]any) (map[string]any, error) {
+		if err := wsjson.Write(ctx, conn, message); err != nil {
+			return nil, err
+		}
+		var answer map[string]any
+		return answer, wsjson.Read(ctx, conn, &answer)
+	}
+	joined, err := say(map[string]any{"type": "join", "rtc": map[string]any{"channel": "c", "uid": 1}})
+	if err != nil || joined["type"] != "joined" {
+		t.Fatalf("join: %v, %v", joined, err)
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for i := range heartbeats {
+		<-ticker.C
+		pong, err := say(map[string]any{"type": "ping"})
+		if err != nil {
+			return fmt.Errorf("heartbeat %d: %w", i+1, err)
+		}
+		if pong["type"] != "pong" {
+			t.Fatalf("heartbeat %d was answered with %v", i+1, pong)
+		}
+	}
+	return nil
+}

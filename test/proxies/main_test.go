@@ -1,0 +1,9 @@
+package proxies
+
+import (
+	"testing"
+
+	"refresher/test/nodetest"
+)
+
+func TestMain(m *testing.M) { nodetest.Main(m) }

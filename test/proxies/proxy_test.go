@@ -1,0 +1,260 @@
+package proxies
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/program"
+)
+
+// Where the files have the nodes, and the name that they serve.
+const (
+	nodeA = "10.0.0.11:8080"
+	nodeB = "10.0.0.12:8080"
+)
+
+// kind is a program that proxies.
+type kind struct {
+	name string
+	file string // in deploy/proxies
+	// places are the addresses and paths in the file, with what takes their place.
+	places func(p *proxy) map[string]string
+	// command runs it with a file.
+	command func(p *proxy) program.Command
+	// check has the program look at the file.
+	check func(p *proxy) []string
+	// ready is part of what it says when it serves, and when it serves anew.
+	ready string
+	// What it answers to bodies and headers that are too large.
+	bodyTooLarge, headerTooLarge int
+	// reload has it read its file again.
+	reload func(p *proxy)
+}
+
+var nginx = kind{
+	name: "nginx", file: "nginx.conf", ready: "start worker process ", bodyTooLarge: 413, headerTooLarge: 400,
+	places: func(p *proxy) map[string]string {
+		return map[string]string{
+			"listen 443 ": "listen " + p.address + " ", "server_name calls.example.com": "server_name localhost",
+			"/etc/refresher/tls/fullchain.pem": p.path("fullchain.pem"), "/etc/refresher/tls/privkey.pem": p.path("privkey.pem"),
+			"/run/nginx.pid": p.path("nginx.pid"), "/var/log/nginx/refresher.log": "/dev/stdout",
+			"/var/log/nginx/refresher-error.log": p.path("error.log"),
+		}
+	},
+	command: func(p *proxy) program.Command {
+		return program.Command{
+			Path: "nginx",
+			// The second log is for the lines that tests wait for.
+			Args: []string{"-c", p.config, "-g", "daemon off; error_log stderr notice;"},
+		}
+	},
+	check:  func(p *proxy) []string { return []string{"nginx", "-t", "-c", p.config} },
+	reload: func(p *proxy) { p.signal(syscall.SIGHUP) },
+}
+
+var haproxy = kind{
+	name: "haproxy", file: "haproxy.cfg", ready: "Loading success", bodyTooLarge: 413, headerTooLarge: 400,
+	places: func(p *proxy) map[string]string {
+		return map[string]string{
+			"bind :443 ": "bind " + p.address + " ", "/etc/refresher/tls/site.pem": p.path("site.pem"),
+			"/run/haproxy/admin.sock": p.socket,
+		}
+	},
+	command: func(p *proxy) program.Command {
+		return program.Command{Path: "haproxy", Args: []string{"-W", "-db", "-f", p.config}}
+	},
+	check:  func(p *proxy) []string { return []string{"haproxy", "-c", "-f", p.config} },
+	reload: func(p *proxy) { p.signal(syscall.SIGUSR2) },
+}
+
+var caddy = kind{
+	name: "caddy", file: "Caddyfile", ready: "serving initial configuration", bodyTooLarge: 400, headerTooLarge: 431,
+	places: func(p *proxy) map[string]string {
+		return map[string]string{
+			"calls.example.com:443": "https://localhost:" + port(p.address), "admin localhost:2019": "admin " + p.admin,
+			"/etc/refresher/tls/fullchain.pem": p.path("fullchain.pem"), "/etc/refresher/tls/privkey.pem": p.path("privkey.pem"),
+		}
+	},
+	command: func(p *proxy) program.Command {
+		return program.Command{Path: "caddy", Args: []string{"run", "--config", p.config, "--adapter", "caddyfile"}, Env: []string{"HOME=" + p.dir}}
+	},
+	check: func(p *proxy) []string {
+		return []string{"caddy", "validate", "--config", p.config, "--adapter", "caddyfile"}
+	},
+	reload: func(p *proxy) {
+		p.run("caddy", "reload", "--config", p.config, "--adapter", "caddyfile", "--address", p.admin, "--force")
+	},
+}
+
+var kinds = []*kind{&nginx, &haproxy, &caddy}
+
+// each runs a test with each proxy.
+func each(t *testing.T, test func(t *testing.T, k *kind)) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, k)
+		})
+	}
+}
+
+// proxy is one that runs. Its methods fail the test.
+type proxy struct {
+	t       *testing.T
+	kind    *kind
+	dir     string
+	config  string // the file, in dir
+	address string // of the port that calls come to
+	admin   string // of caddy's own port
+	socket  string // of haproxy's commands
+	log     program.Journal
+	process *program.Process
+	roots   *tls.Config
+	dials   atomic.Int64 // connections that were begun
+}
+
+// prepare writes the shipped file, with addresses and paths of the test's own,
+// and other texts replaced besides.
+func prepare(t *testing.T, k *kind, a, b string, others ...string) *proxy {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "proxy-") //nolint:usetesting // t.TempDir's name is too long for a Unix socket.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	p := &proxy{
+		t: t, kind: k, dir: dir, config: filepath.Join(dir, k.file), address: program.Address(t), admin: program.Address(t),
+		socket: filepath.Join(dir, "admin.sock"), roots: writeCertificate(t, dir),
+	}
+	text := shipped(t, k.file)
+	replace := func(old, with string) {
+		if !strings.Contains(text, old) {
+			t.Fatalf("%s has no %q", k.file, old)
+		}
+		text = strings.ReplaceAll(text, old, with)
+	}
+	replace(nodeA, a)
+	replace(nodeB, b)
+	for old, with := range k.places(p) {
+		replace(old, with)
+	}
+	for i := 0; i < len(others); i += 2 {
+		replace(others[i], others[i+1])
+	}
+	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// start runs a proxy before two nodes, and returns when it serves.
+func start(t *testing.T, k *kind, nodes nodetest.Fleet, others ...string) *proxy {
+	t.Helper()
+	p := prepare(t, k, nodes[0].Addr(), nodes[len(nodes)-1].Addr(), others...)
+	p.start()
+	return p
+}
+
+// start runs the proxy, and returns when it serves.
+func (p *proxy) start() {
+	p.t.Helper()
+	command := p.kind.command(p)
+	command.Dir, command.Guarded = p.dir, true
+	process, err := program.Start(&p.log, command)
+	if err != nil {
+		p.t.Fatalf("start %s (make setup installs it): %v", p.kind.name, err)
+	}
+	p.process = process
+	p.t.Cleanup(func() {
+		process.Kill()
+		if p.t.Failed() {
+			p.t.Logf("%s said:\n%s", p.kind.name, p.log.Tail(40))
+		}
+	})
+	p.await(0, p.kind.ready)
+}
+
+// await waits for a line with a text, from a line on.
+func (p *proxy) await(from int, text string) {
+	p.t.Helper()
+	err := p.log.Await(from, p.process.Done(), nodetest.Patience, func(line program.Line) bool { return strings.Contains(line.Text, text) })
+	if err != nil {
+		p.t.Fatalf("%s: wait for %q: %v", p.kind.name, text, err)
+	}
+}
+
+// reloaded has the proxy read its file again, and returns when it serves anew.
+func (p *proxy) reloaded() {
+	p.t.Helper()
+	from := p.log.Len()
+	p.kind.reload(p)
+	if p.kind != &caddy { // its command waits by itself
+		p.await(from, p.kind.ready)
+	}
+}
+
+func (p *proxy) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// run runs a command of the proxy's to its end.
+func (p *proxy) run(name string, args ...string) {
+	p.t.Helper()
+	cmd := exec.CommandContext(p.t.Context(), name, args...)
+	cmd.Dir, cmd.Env = p.dir, append(os.Environ(), "HOME="+p.dir)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, output)
+	}
+}
+
+func (p *proxy) path(name string) string { return filepath.Join(p.dir, name) }
+
+// url is an address of the service as clients have it.
+func (p *proxy) url(scheme, path string) string {
+	return scheme + "://localhost:" + port(p.address) + path
+}
+
+// transport connects to the proxy from an address of this machine, anew for each
+// request.
+func (p *proxy) transport(from string) *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		p.dials.Add(1)
+		return dialer.DialContext(ctx, network, address)
+	}
+	return &http.Transport{DialContext: dial, TLSClientConfig: p.roots.Clone(), DisableKeepAlives: true}
+}
+
+func port(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
+}
+
+// shipped reads a file of deploy/proxies.
+func shipped(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../deploy/proxies", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -8,8 +8,11 @@ MAKEFLAGS     += --no-print-directory
 
 BIN := $(CURDIR)/.bin
 
+# Where Debian has nginx and haproxy; not every user's path does.
+export PATH := $(PATH):/usr/sbin
+
 # Every Go module of the repository, and every folder that npm installs into.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 
 # What the settings below mean is in the help of the targets that use them.
@@ -32,12 +35,19 @@ help: ## Lists the targets.
 setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests and checks need and is missing.
 
 .PHONY: test
-test: setup ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
+test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
 	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /internal/app)
 	scripts/parts.sh ./internal/app
-	go test -timeout 5m ./test/chaos
+	$(MAKE) -j2 --output-sync test-chaos test-deploy
 	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
+
+# One waits most of the time, the other has much to compile.
+.PHONY: test-chaos test-deploy
+test-chaos:
+	go test -timeout 5m ./test/chaos
+test-deploy:
+	nice go -C test/deploy test -timeout 10m ./...
 
 .PHONY: check
 check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.
@@ -69,6 +79,18 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 .PHONY: chaos
 chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.
 	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -timeout 1h ./test/chaos
+
+.PHONY: panels
+panels: setup ## Prints what each panel of the Grafana dashboard shows, from three nodes with calls, as in docs/dashboard.md.
+	go -C test/monitoring test -count 1 -timeout 5m -run TestLive -panels
+
+.PHONY: sbom
+sbom: build tools ## Writes the bill of materials of .bin/refresher.
+	scripts/sbom.sh $(BIN)/refresher $(BIN)/refresher.cdx.json
+
+.PHONY: reproduce
+reproduce: ## Builds the last commit in a folder of its own, and prints the sum of the binary.
+	scripts/reproduce.sh HEAD "$$(go env GOOS)" "$$(go env GOARCH)"
 
 .PHONY: screenshots
 screenshots: setup ## Takes the README's pictures of the demo anew.

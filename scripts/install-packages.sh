@@ -14,6 +14,11 @@ need() { # command package [service]
 }
 need redis-server redis-server redis-server
 need promtool prometheus prometheus
+need nginx nginx nginx
+need haproxy haproxy haproxy
+need caddy caddy caddy
+need systemd-analyze systemd
+need git git
 need chromium chromium
 need node nodejs
 need npm npm

@@ -99,7 +99,7 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestComposeFile finds misspelt keys, which Compose's own loader lets pass as
+// TestComposeMistake finds misspelt keys, which Compose's own loader lets pass as
 // extensions only with x-.
 func TestComposeMistake(t *testing.T) {
 	text := strings.Replace(read(t, "../../deploy/compose.yaml"), "stop_grace_period", "stop_grace", 1)
@@ -109,6 +109,32 @@ func TestComposeMistake(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "stop_grace") {
 		t.Errorf("a misspelt key was taken: %v", err)
 	}
+}
+
+// The programs themselves read what the Compose file mounts.
+func TestComposeMounts(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "prometheus.yml")
+	text := strings.ReplaceAll(read(t, "../../deploy/compose/prometheus.yml"), "refresher.rules.yml", absolute(t, "../../deploy/prometheus/refresher.rules.yml"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{
+		{"haproxy", "-c", "-f", "../../deploy/compose/haproxy.cfg"},
+		{"promtool", "check", "config", config},
+	} {
+		if said, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", command, err, said)
+		}
+	}
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestUnit(t *testing.T) {

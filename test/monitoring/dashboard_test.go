@@ -95,12 +95,19 @@ func TestLayout(t *testing.T) {
 	d := readDashboard(t)
 	known := anchors(t, "../../docs/operations.md")
 	ids, titles := make(map[int]bool), make(map[string]bool)
+	page, err := os.ReadFile("../../docs/dashboard.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	taken := make(map[[2]int]string)
 	for _, p := range d.Panels {
 		if ids[p.ID] || titles[p.Title] {
 			t.Errorf("%q: another panel has this id or title", p.Title)
 		}
 		ids[p.ID], titles[p.Title] = true, true
+		if !strings.Contains(string(page), "\n"+p.Title+"  ") && !strings.Contains(string(page), "== "+p.Title) {
+			t.Errorf("docs/dashboard.md does not show %q", p.Title)
+		}
 		g := p.GridPos
 		if g.W <= 0 || g.H <= 0 || g.X < 0 || g.X+g.W > 24 {
 			t.Errorf("%q is off the grid: %+v", p.Title, g)
@@ -123,8 +130,8 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%q has %d links", p.Title, len(p.Links))
 			continue
 		}
-		page, anchor, _ := strings.Cut(p.Links[0].URL, "#")
-		if page != "${runbook}" || !known[anchor] {
+		target, anchor, _ := strings.Cut(p.Links[0].URL, "#")
+		if target != "${runbook}" || !known[anchor] {
 			t.Errorf("%q leads to %s, and docs/operations.md has no such heading", p.Title, p.Links[0].URL)
 		}
 		for _, target := range p.Targets {

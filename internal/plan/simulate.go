@@ -46,6 +46,8 @@ type Scenario struct {
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration
+	// OneByOne is how long after one of them the balancer finds the next.
+	OneByOne time.Duration
 	// Notice is how long clients may take to see it, each its own part of it.
 	Notice time.Duration
 }
@@ -102,7 +104,7 @@ func (s *Scenario) check() error {
 		return fmt.Errorf("length: want at most %s, and what happens within it", maxSpan)
 	case s.Lost < 0 || s.Lost > s.Nodes || s.Lost == s.Nodes && s.Back == 0 && s.BreakAt > 0:
 		return errors.New("lost: want no more nodes than there are, and one that takes calls afterwards")
-	case !(s.JoinRate >= 0) || s.RenewBefore < 0 || s.Notice < 0 || s.Back < 0 || s.BreakAt < 0:
+	case !(s.JoinRate >= 0) || s.RenewBefore < 0 || s.Notice < 0 || s.Back < 0 || s.OneByOne < 0 || s.BreakAt < 0:
 		return errors.New("want no negative rate or span")
 	}
 	return nil
@@ -125,7 +127,7 @@ func Simulate(s Scenario) (Outcome, error) {
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime
 	for i := range w.gates {
-		w.gates[i] = gate{rate: s.JoinRate, tokens: max(1, float64(int(s.JoinRate)))}
+		w.gates[i] = newGate(s.JoinRate)
 	}
 	for i := range w.clients {
 		w.clients[i].node = i % s.Nodes
@@ -297,16 +299,12 @@ func (w *world) retry(i int, now time.Duration) {
 func (w *world) attempt(i int, now time.Duration) {
 	c := &w.clients[i]
 	w.outcome.Attempts[(now-w.BreakAt)/time.Second]++
-	first := 0 // of the nodes that take calls
-	if w.Back == 0 || now < w.BreakAt+w.Back {
-		first = w.Lost
-	}
-	if first == w.Nodes { // nobody does
+	node, ok := w.balance(now)
+	if !ok {
 		w.retry(i, now)
 		return
 	}
-	node := first + w.rand.IntN(w.Nodes-first)
-	if wait := w.gates[node].admission(now, w.part); wait > 0 {
+	if wait := w.gates[node].admission(now, c.expires-now, w.part); wait > 0 {
 		w.outcome.Refused++
 		w.at(now+wait, i, attempt)
 		return
@@ -314,6 +312,25 @@ func (w *world) attempt(i int, now time.Duration) {
 	c.node, c.failures = node, 0
 	w.back(c, now)
 	w.attach(i, now)
+}
+
+// balance chooses any of the nodes that take calls, if one does.
+func (w *world) balance(now time.Duration) (node int, ok bool) {
+	back := 0 // how many of those that were lost
+	if since := now - w.BreakAt - w.Back; w.Back > 0 && since >= 0 {
+		back = w.Lost
+		if w.OneByOne > 0 {
+			back = min(w.Lost, 1+int(since/w.OneByOne))
+		}
+	}
+	up := back + w.Nodes - w.Lost
+	if up == 0 {
+		return 0, false
+	}
+	if node = w.rand.IntN(up); node >= back {
+		node += w.Lost - back
+	}
+	return node, true
 }
 
 // back counts a client that has waited until now.
@@ -334,35 +351,62 @@ func (w *world) back(c *client, now time.Duration) {
 	}
 }
 
-// longestWait is what package ws tells a client to wait at most.
-const longestWait = 30 * time.Second
+// As package ws has them: what it tells a client to wait at most, and what part of
+// its tokens' life.
+const (
+	longestWait = 30 * time.Second
+	minWait     = time.Second
+	patience    = 3
+)
 
 // gate is a node's --join-rate, by the rules of package ws.
 type gate struct {
-	rate   float64
-	tokens float64
-	last   time.Duration
-	slot   time.Duration // the next that is free
+	rate    float64
+	admits  bucket
+	hurries bucket
+	slot    time.Duration // the next that is free
 }
 
-// admission is how long a client must wait, zero for not at all.
-func (g *gate) admission(now time.Duration, part func(time.Duration) time.Duration) time.Duration {
-	if g.rate == 0 {
+func newGate(rate float64) gate {
+	full := max(1, float64(int(rate)))
+	return gate{rate: rate, admits: bucket{tokens: full}, hurries: bucket{tokens: full}}
+}
+
+// admission is how long a client must wait whose tokens have so much life left, zero
+// for not at all.
+func (g *gate) admission(now, left time.Duration, part func(time.Duration) time.Duration) time.Duration {
+	if g.rate == 0 || g.admits.take(now, g.rate) {
 		return 0
 	}
-	most := max(1, float64(int(g.rate)))
-	g.tokens = min(most, g.tokens+(now-g.last).Seconds()*g.rate)
-	g.last = now
-	if g.tokens >= 1 {
-		g.tokens--
-		return 0
-	}
-	wait := max(0, g.slot-now)
+	wait := max(time.Millisecond, g.slot-now)
 	if wait > longestWait {
-		return max(time.Millisecond, part(longestWait))
+		wait = max(time.Millisecond, part(longestWait))
+	} else {
+		g.slot = max(g.slot, now) + time.Duration(float64(time.Second)/g.rate)
 	}
-	g.slot = max(g.slot, now) + time.Duration(float64(time.Second)/g.rate)
-	return max(time.Millisecond, wait)
+	if left > 0 {
+		return min(wait, max(minWait, left/patience))
+	}
+	if g.hurries.take(now, g.rate) {
+		return min(wait, minWait)
+	}
+	return wait
+}
+
+// bucket is a token bucket that holds a second's worth, and one at least.
+type bucket struct {
+	tokens float64
+	last   time.Duration
+}
+
+func (b *bucket) take(now time.Duration, rate float64) bool {
+	b.tokens = min(max(1, float64(int(rate))), b.tokens+(now-b.last).Seconds()*rate)
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
 }
 
 // events is a heap.

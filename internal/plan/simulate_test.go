@@ -95,13 +95,14 @@ func TestStorms(t *testing.T) {
 				t.Errorf("all back after %.1f s, formula %.1f s; %d away", have, want, o.Away)
 			}
 			least := p.headStart - want
-			if left := o.LeastLeft.Seconds(); left < least-2 || left > least+p.headStart/3 {
+			tooSlow := name == "too slow for the head start" // those in a hurry come first
+			if left := o.LeastLeft.Seconds(); left < least-2 || !tooSlow && left > least+p.headStart/3 {
 				t.Errorf("least life left %.1f s, formula %.1f s", left, least)
 			}
 			if have := float64(o.Refused) / float64(o.Broken); s.Notice == 0 && (have > 1.1*f.Refusals || have < 0.6*f.Refusals) {
 				t.Errorf("%.2f refusals for each client, formula %.2f", have, f.Refusals)
 			}
-			if lost := o.RanOut > 0; lost != (name == "too slow for the head start") {
+			if lost := o.RanOut > 0; lost != tooSlow || o.RanOut > o.Broken/1000 {
 				t.Errorf("%d ran out", o.RanOut)
 			}
 			// One lifetime later those who came back are renewed together.

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"refresher/internal/protocol"
@@ -107,7 +106,7 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 			return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 		}
 	}
-	if wait := c.hub.admission(); wait > 0 {
+	if wait := c.hub.admit.wait(resume.ExpiresAt); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
@@ -125,27 +124,6 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	}
 	c.attached.Store(true)
 	return outcome, nil
-}
-
-// longestWait bounds what a client is told to wait. One that held tokens would
-// lose them over a longer one.
-const longestWait = 30 * time.Second
-
-// admission returns how long the client must wait before it may join, zero for
-// now.
-func (h *Hub) admission() time.Duration {
-	if h.admit == nil || h.admit.Allow() {
-		return 0
-	}
-	// Those who are turned away get a time slot each, at the rate at which
-	// they can be served, so that they do not all come back together; those
-	// for whom there is none soon get any moment.
-	slot := h.slots.Reserve()
-	if slot.Delay() > longestWait {
-		slot.Cancel()
-		return rand.N(longestWait) //nolint:gosec // a spread, not a secret
-	}
-	return max(time.Millisecond, slot.Delay())
 }
 
 // sendAway tells the client to connect again after a span.

@@ -3,6 +3,7 @@ package ws
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -149,6 +150,44 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(longestWait.Milliseconds()) {
 				t.Fatalf("told to wait %v ms", m["afterMs"])
 			}
+		}
+	})
+}
+
+// Nobody is told to wait for more than a third of what its tokens have left. Those
+// whose tokens have run out come soon, as many in a second as the node takes.
+func TestOverloadMindsTheTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 10
+		s := newStage(t, func(c *Config) { c.JoinRate = rate })
+		told := func(life time.Duration) time.Duration {
+			p := s.dial()
+			p.send(fmt.Sprintf(`{"type":"resume","session":"S","key":"K","expiresAt":%d}`, time.Now().Add(life).Unix()))
+			m := p.closed(protocol.CloseOverload)[0]
+			return time.Duration(m["afterMs"].(float64) * float64(time.Millisecond))
+		}
+		for range rate {
+			s.join()
+		}
+		for range 28 * rate {
+			told(time.Hour) // until no slot is left before 28 s
+		}
+		for range 100 {
+			if after := told(12 * time.Second); after > 4*time.Second {
+				t.Errorf("with 12 s left, told to wait %v", after)
+			}
+			if after := told(2 * time.Second); after > time.Second {
+				t.Errorf("with 2 s left, told to wait %v", after)
+			}
+		}
+		soon := 0
+		for range 100 {
+			if told(-time.Minute) <= time.Second {
+				soon++
+			}
+		}
+		if soon < rate || soon > 2*rate {
+			t.Errorf("%d of 100 without tokens are back within a second; want about %d", soon, rate)
 		}
 	})
 }

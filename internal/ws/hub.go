@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"refresher/internal/origin"
 	"refresher/internal/protocol"
@@ -82,9 +81,8 @@ const sweepEvery = time.Second
 type Hub struct {
 	config  Config
 	metrics *metrics
-	origin  time.Time // where the connections' clock begins
-	admit   *rate.Limiter
-	slots   *rate.Limiter // hands out times to come back at
+	origin  time.Time  // where the connections' clock begins
+	admit   *admission // nil: everybody
 	seed    maphash.Seed
 	workers *workers
 
@@ -119,8 +117,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
-		h.admit = rate.NewLimiter(rate.Limit(c.JoinRate), max(1, int(c.JoinRate)))
-		h.slots = rate.NewLimiter(rate.Limit(c.JoinRate), 1)
+		h.admit = newAdmission(c.JoinRate)
 	}
 	for i := range h.shards {
 		h.shards[i].conns = make(map[*conn]struct{})
@@ -244,7 +241,7 @@ func (h *Hub) drainLeft(expiresAt int64) (time.Duration, bool) {
 	}
 	left := max(time.Second, time.Duration(by)-h.now())
 	if expiresAt != 0 {
-		left = min(left, max(minReturn, time.Until(time.Unix(expiresAt, 0))/drainPatience))
+		left = min(left, max(minReturn, lifeLeft(expiresAt)/drainPatience))
 	}
 	return rand.N(left), true //nolint:gosec // a spread, not a secret
 }

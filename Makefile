@@ -36,18 +36,20 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 
 .PHONY: test
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /internal/app)
+	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /test/release -e /test/rules -e /internal/app)
 	scripts/parts.sh ./internal/app
 	$(MAKE) -j2 --output-sync test-chaos test-deploy
 	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
-# One waits most of the time, the other has much to compile.
+# One waits most of the time, the other has much to compile. What is tested here are
+# other programs, so the race detector would see nothing.
 .PHONY: test-chaos test-deploy
 test-chaos:
 	go test -timeout 5m ./test/chaos
 test-deploy:
 	nice go -C test/deploy test -timeout 10m ./...
+	nice go test -timeout 5m ./test/release ./test/rules
 
 .PHONY: check
 check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.

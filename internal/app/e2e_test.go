@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -88,19 +89,25 @@ func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := &cable{Conn: ours, to: p.address, unplugged: make(chan struct{}), closed: make(chan struct{})}
+	c := newCable(ours, p.address)
 	n.conns = append(n.conns, c)
 	return c, nil
 }
 
 // cable is a client's end of a connection. Unplugged, it is half open: nothing
-// arrives, nothing fails.
+// arrives, nothing fails. Like TCP, and unlike the pipe under it, it takes what
+// is written to an end that has closed: an answer that came before the request
+// was all written is read, as it is from a real server.
 type cable struct {
 	net.Conn
 	to        addr // of the node
 	unplugged chan struct{}
 	closed    chan struct{}
 	once      sync.Once
+}
+
+func newCable(c net.Conn, to addr) *cable {
+	return &cable{Conn: c, to: to, unplugged: make(chan struct{}), closed: make(chan struct{})}
 }
 
 func (c *cable) Read(p []byte) (int, error) {
@@ -119,8 +126,17 @@ func (c *cable) Write(p []byte) (int, error) {
 	case <-c.unplugged:
 		return len(p), nil
 	default:
-		return c.Conn.Write(p)
 	}
+	n, err := c.Conn.Write(p)
+	select {
+	case <-c.closed:
+		return n, err
+	default:
+	}
+	if errors.Is(err, io.ErrClosedPipe) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 func (c *cable) Close() error {

@@ -49,7 +49,7 @@ func (g *guarded) from(address string) *guarded {
 		ours, theirs := net.Pipe()
 		select {
 		case p.accepted <- addressed{theirs, addr(address)}:
-			return ours, nil
+			return newCable(ours, p.address), nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

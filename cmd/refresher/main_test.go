@@ -43,7 +43,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)
 	c.Dir = t.TempDir()
-	c.Env = append([]string{runEnv + "=1", "PATH=" + os.Getenv("PATH")}, env...)
+	c.Env = append([]string{runEnv + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}, env...)
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
 		c.Env = append(c.Env, "GOCOVERDIR="+dir)
 	}

@@ -80,33 +80,55 @@ func (c *Cluster) URL() string {
 	return manyURL("redis+cluster", c.Servers[:masters], nil)
 }
 
-// MasterOf is the master that has the key, according to a node that runs.
+// MasterOf is the master that has the key, according to the newest that any node
+// knows: one that comes back takes itself for the master until others tell it.
 func (c *Cluster) MasterOf(key string) *Server {
 	c.t.Helper()
-	witness := anyAnswering(c.t, c.Servers)
-	slot, err := strconv.Atoi(witness.Do("CLUSTER", "KEYSLOT", key))
-	if err != nil {
-		c.t.Fatalf("redistest: CLUSTER KEYSLOT: %v", err)
+	var newest int64 = -1
+	var master *Server
+	for _, witness := range c.Servers {
+		if !witness.answers() {
+			continue
+		}
+		slot, err := strconv.Atoi(witness.Do("CLUSTER", "KEYSLOT", key))
+		if err != nil {
+			c.t.Fatalf("redistest: CLUSTER KEYSLOT: %v", err)
+		}
+		if s, epoch := c.ownerOf(slot, witness); epoch > newest {
+			newest, master = epoch, s
+		}
 	}
-	// One node a line: id, address, flags, master, three numbers, state of the
-	// link, and then the ranges of slots, which only a master has.
-	const slotsField = 8
-	nodes := witness.Do("CLUSTER", "NODES")
-	for line := range strings.Lines(nodes) {
+	if master == nil {
+		c.t.Fatalf("redistest: no node that runs knows a master of %q", key)
+	}
+	return master
+}
+
+// ownerOf is the master of a slot that a witness knows, and in which epoch it became
+// that; -1 where it knows none.
+func (c *Cluster) ownerOf(slot int, witness *Server) (*Server, int64) {
+	c.t.Helper()
+	// One node a line: id, address, flags, master, two times, epoch, state of the link,
+	// and then the ranges of slots, which only a master has.
+	const epochField, slotsField = 6, 8
+	for line := range strings.Lines(witness.Do("CLUSTER", "NODES")) {
 		fields := strings.Fields(line)
 		for _, slots := range fields[min(slotsField, len(fields)):] {
 			if !inRange(slot, slots) {
 				continue
 			}
+			epoch, err := strconv.ParseInt(fields[epochField], 10, 64)
+			if err != nil {
+				c.t.Fatalf("redistest: CLUSTER NODES: %v in %s", err, line)
+			}
 			for s, id := range c.ids {
 				if id == fields[0] {
-					return s
+					return s, epoch
 				}
 			}
 		}
 	}
-	c.t.Fatalf("redistest: no master has slot %d of %q:\n%s", slot, key, nodes)
-	return nil
+	return nil, -1
 }
 
 // inRange tells whether a range such as 0-5460, or a single slot, has the slot.

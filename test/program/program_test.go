@@ -64,7 +64,8 @@ func TestProcess(t *testing.T) {
 	var log Journal
 	p, err := Start(&log, Command{
 		Path: "/bin/sh", Env: []string{"WORD=ready"}, Dir: t.TempDir(),
-		Args: []string{"-c", `trap 'echo asked; kill $!; exit 3' TERM; sleep 600 & echo $WORD >&2; wait`},
+		// By -9, since a child that is not yet sleep would take another signal for the shell's.
+		Args: []string{"-c", `trap 'echo asked; kill -9 $!; exit 3' TERM; sleep 600 & echo $WORD >&2; wait`},
 	})
 	if err != nil {
 		t.Fatal(err)

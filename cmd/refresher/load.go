@@ -62,6 +62,8 @@ func verdict(r load.Report) error {
 		return fmt.Errorf("seq fell %d times", r.SeqFell)
 	case r.Refused > 0:
 		return fmt.Errorf("the service ended or refused %d calls: %s", r.Refused, errorsByName(r))
+	case r.BytesIn == 0 && r.Dial != "":
+		return errors.New("no connection was ever made: " + r.Dial)
 	case r.Joins == 0:
 		return errors.New("no call was ever joined: " + errorsByName(r))
 	}

@@ -52,6 +52,15 @@ func TestLoad(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
+// Where nothing listens it says so.
+func TestLoadOfNobody(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, code := run(t, nil, "load", "--url=ws://127.0.0.1:1/v1/ws", "--calls=3", "--duration=1s")
+	if code == 0 || !strings.Contains(stderr, "no connection was ever made") || !strings.Contains(stderr, "127.0.0.1:1: connect: connection refused") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
 // A service that stops, and does not come back, loses the calls their tokens.
 func TestLoadFailsWhenTokensRunOut(t *testing.T) {
 	t.Parallel()

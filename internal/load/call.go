@@ -105,7 +105,7 @@ func (c *call) connect() (moveAt time.Time, err error) {
 	c.tried = true
 	raw, err := g.config.dial(c.n, target)
 	if err != nil {
-		g.stats.failed("connect")
+		g.stats.notConnected(err)
 		return moveAt, err
 	}
 	defer raw.Close()

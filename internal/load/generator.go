@@ -53,12 +53,15 @@ const (
 	tickEvery = time.Second
 	// leaveTimeout is how long calls may take to leave.
 	leaveTimeout = 5 * time.Second
+	// nobodyAfter is after how long without any connection there will be none.
+	nobodyAfter = 10 * time.Second
 	// minLead is below what any clock is.
 	minLead = -1 << 62
 )
 
 // Run makes the calls, and reports when all of them are over: after the
-// duration, or when ctx is done.
+// duration, when ctx is done, or after 10 s in which nothing but refused
+// connections came of it.
 func (g *Generator) Run(ctx context.Context) Report {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, g.config.Duration)
@@ -83,6 +86,9 @@ func (g *Generator) Run(ctx context.Context) Report {
 		case <-tick.C:
 			if g.config.Tick != nil {
 				g.config.Tick(g.report(began))
+			}
+			if time.Since(began) > nobodyAfter && g.stats.nobody() {
+				working = false
 			}
 		case <-ctx.Done():
 			working = false

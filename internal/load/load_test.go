@@ -166,6 +166,15 @@ func joined(seq, life, now string) string {
 		`,"seq":` + seq + `,"tokens":{"rtc":{"token":"t","expiresAt":` + life + `}},"heartbeat":25,"renewBefore":10,"now":` + now + `}`
 }
 
+// Where nobody answers, it does not go on to its end.
+func TestNobodyAnswers(t *testing.T) {
+	c := valid()
+	c.Duration = time.Hour
+	if r := play(t, c); r.Seconds < 10 || r.Seconds > 12 || r.Dial != "nobody is there" || r.Errors["connect"] == 0 {
+		t.Errorf("after %v s: %q, %v", r.Seconds, r.Dial, r.Errors)
+	}
+}
+
 func TestACallIsRenewedAndKept(t *testing.T) {
 	c := valid()
 	c.Duration, c.AckDelay = 60*time.Second, 500*time.Millisecond

@@ -33,6 +33,7 @@ type Report struct {
 	BytesOut uint64 `json:"bytes_out"`
 
 	Errors map[string]uint64 `json:"errors"`
+	Dial   string            `json:"dial,omitempty"` // why the first connection that failed did
 
 	RanOut      uint64  `json:"ran_out"` // times that a call lost its tokens
 	LostSeconds float64 `json:"call_seconds_lost"`
@@ -60,6 +61,7 @@ type stats struct {
 
 	mu     sync.Mutex
 	errors map[string]uint64 // guarded by mu
+	dial   string            // guarded by mu; why the first connection that failed did
 }
 
 // maxNames bounds the names of errors, which a broken service might make up.
@@ -74,16 +76,33 @@ func (s *stats) failed(name string) {
 	s.errors[name]++
 }
 
+// notConnected counts a connection that was not made.
+func (s *stats) notConnected(err error) {
+	s.failed("connect")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dial == "" {
+		s.dial = err.Error()
+	}
+}
+
+// nobody reports whether no connection was made, of those that were tried.
+func (s *stats) nobody() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dial != "" && s.in.Load() == 0
+}
+
 func (s *stats) report() Report {
 	s.mu.Lock()
-	errors := maps.Clone(s.errors)
+	errors, dial := maps.Clone(s.errors), s.dial
 	s.mu.Unlock()
 	return Report{
 		Connected: s.connected.Load(),
 		Joins:     s.joins.Load(), Resumes: s.resumes.Load(), Renewals: s.renewals.Load(), Repeats: s.repeats.Load(),
 		Pings: s.pings.Load(), Drops: s.drops.Load(), Lost: s.lost.Load(), Moves: s.moves.Load(),
 		Margin: s.margin.read(), Back: s.backWith.read(), Lag: s.lag.read(), Away: s.away.read(),
-		BytesIn: s.in.Load(), BytesOut: s.out.Load(), Errors: errors,
+		BytesIn: s.in.Load(), BytesOut: s.out.Load(), Errors: errors, Dial: dial,
 		RanOut: s.ranOut.Load(), LostSeconds: float64(s.lostMs.Load()) / 1000, SeqFell: s.seqFell.Load(), Refused: s.refused.Load(),
 	}
 }

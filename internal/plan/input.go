@@ -30,7 +30,8 @@ type Input struct {
 	RedisMasters int
 	// StormShare is the part of all clients that comes back at once.
 	StormShare float64
-	// JoinRate is each node's --join-rate; zero: what the plan recommends.
+	// JoinRate is each node's --join-rate, minJoinRate or more; zero: what the plan
+	// recommends.
 	JoinRate float64
 }
 
@@ -41,6 +42,7 @@ const (
 	maxNodes    = 1_000_000
 	minMemory   = 256 << 20
 	maxMemory   = 64 << 40
+	minJoinRate = 0.1
 	// maxMasters is how many servers of a Redis Cluster the 64 shards can use.
 	maxMasters = 64
 )
@@ -70,8 +72,8 @@ func (in *Input) Check() error {
 		return fmt.Errorf("redis-masters: want 1 to %d, as many as there are shards, or 0 for what it takes; have %d", maxMasters, in.RedisMasters)
 	case !(in.StormShare > 0 && in.StormShare <= 1):
 		return fmt.Errorf("storm: want more than 0, and at most 1; have %v", in.StormShare)
-	case !(in.JoinRate >= 0 && in.JoinRate <= 1_000_000):
-		return fmt.Errorf("join-rate: want 0 (what the plan recommends) to 1000000; have %v", in.JoinRate)
+	case in.JoinRate != 0 && !(in.JoinRate >= minJoinRate && in.JoinRate <= 1_000_000):
+		return fmt.Errorf("join-rate: want %v to 1000000, or 0 for what the plan recommends; have %v", minJoinRate, in.JoinRate)
 	case len(in.Services) == 0:
 		return errors.New("services: want one at least of rtc, rtm, chat")
 	}

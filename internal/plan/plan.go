@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -123,6 +124,9 @@ func Make(in Input) (Plan, error) {
 		p.joinRate = math.Max(1, math.Floor(in.NodeCores*1e6*(stormCPUShare-cpuShare)/(sharedResumeMicros+nodeRefusalMicros)))
 	}
 	out.Nodes = p.nodes()
+	if out.Nodes.Count > maxNodes {
+		return Plan{}, fmt.Errorf("it would take %d nodes, more than %d: want larger nodes (node-cores, node-memory), a higher join-rate, or fewer sessions", out.Nodes.Count, maxNodes)
+	}
 	if in.JoinRate == 0 {
 		p.joinRate = p.gentle(out.Nodes.Count)
 	}

@@ -39,6 +39,8 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 		"redis-masters: ":  func(in *Input) { in.RedisMasters = 65 },
 		"storm: ":          func(in *Input) { in.StormShare = 1.5 },
 		"join-rate: ":      func(in *Input) { in.JoinRate = -1 },
+		"join-rate: want":  func(in *Input) { in.JoinRate = 1e-300 },
+		"more than 100000": func(in *Input) { in.Sessions, in.JoinRate = maxSessions, 0.1 },
 		"nodes: ":          func(in *Input) { in.Nodes = -1 },
 		"services: want o": func(in *Input) { in.Services = nil },
 		"services: want e": func(in *Input) { in.Services = []string{"rtc", "rtc"} },

@@ -11,6 +11,10 @@ BIN := $(CURDIR)/.bin
 # Where Debian has nginx and haproxy; not every user's path does.
 export PATH := $(PATH):/usr/sbin
 
+# The race detector waits for a second at the end of each process, for races that are
+# still to come; tests, and the programs that they run by the dozen, have ended by then.
+export GORACE ?= atexit_sleep_ms=20
+
 # Every Go module of the repository, and every folder that npm installs into.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))

@@ -8,10 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The detector waits for a second at the end of each process, for races that are
-# still to come; a test's goroutines are gone by then.
-export GORACE="${GORACE:-atexit_sleep_ms=20}"
-
 package=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

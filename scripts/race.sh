@@ -6,10 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The detector waits for a second at the end of each process, for races that are
-# still to come; the programs that tests run by the dozen have ended theirs by then.
-export GORACE="${GORACE:-atexit_sleep_ms=20}"
-
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 

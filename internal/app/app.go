@@ -166,7 +166,10 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
 		gate: gate, orders: book, projects: projects, files: watcher,
-		traces: traces, health: &health{degraded: sched.Degraded, informed: book.Loaded, works: sched.Health},
+		traces: traces, health: &health{
+			degraded: sched.Degraded, informed: book.Loaded, works: sched.Health,
+			hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
+		},
 	}
 	registerNode(registry, c, a.health)
 	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))

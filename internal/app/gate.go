@@ -69,6 +69,9 @@ const (
 	askPatience = 8 * time.Second
 )
 
+// hasKeys reports whether credentials can be checked.
+func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys() }
+
 // run keeps what the gate knows fresh, until ctx is done.
 func (g *gate) run(ctx context.Context, parts interface{ Go(f func()) }) {
 	if g.verifier != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -17,9 +18,16 @@ import (
 type health struct {
 	draining atomic.Bool
 	informed func() bool  // it is known what was revoked
+	hasKeys  func() bool  // credentials can be checked
+	keysBy   time.Time    // when it does without
 	degraded func() bool  // the store cannot be reached
 	works    func() error // nil, or why the node could not renew in time
 }
+
+// keysPatience is how long a node that starts waits for its first key set, so that
+// nobody is sent to it too early. When no node can fetch one, those who come back to
+// their calls must be let in all the same, and they need no keys.
+const keysPatience = 30 * time.Second
 
 // ready is whether the node takes calls, and what there is to say of it.
 func (h *health) ready() (bool, string) {
@@ -28,10 +36,14 @@ func (h *health) ready() (bool, string) {
 		return false, "draining"
 	case !h.informed():
 		return false, "starting: what was revoked has not been read from the store yet"
+	case !h.hasKeys() && time.Now().Before(h.keysBy):
+		return false, "starting: no key set has been fetched yet"
 	case err != nil: // another node would serve better
 		return false, err.Error()
 	case h.degraded(): // a node without its store serves better than no node
 		return true, "ready, degraded: the store cannot be reached"
+	case !h.hasKeys():
+		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"
 	default:
 		return true, "ready"
 	}

@@ -78,6 +78,28 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+func TestHasKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{}
+		s := newStand(t, withSet(e))
+		s.run(t)
+		wait(0)
+		if s.HasKeys() {
+			t.Error("before the first set")
+		}
+		e.set(setOf("one"))
+		wait(time.Minute)
+		if !s.HasKeys() {
+			t.Error("after it")
+		}
+		e.set("")
+		wait(time.Hour)
+		if !s.HasKeys() {
+			t.Error("the last set stays in use")
+		}
+	})
+}
+
 // However many ids are made up, the endpoint is asked once in cooldown.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -105,6 +105,16 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	return nil
 }
 
+// HasKeys reports whether each project has keys, or a key set that was fetched once.
+func (v *Verifier) HasKeys() bool {
+	for _, p := range v.projects {
+		if len(p.ring.fixed) == 0 && p.ring.remote.set.Load() == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // Run keeps key sets fresh until ctx is done. Without any it only waits for that.
 func (v *Verifier) Run(ctx context.Context) error {
 	var running sync.WaitGroup

@@ -16,9 +16,10 @@ type dashboard struct {
 	Panels     []panel
 	Templating struct {
 		List []struct {
-			Name  string
-			Type  string
-			Query any
+			Name     string
+			Type     string
+			Query    any
+			AllValue string
 		}
 	}
 	Annotations struct{ List []struct{ Name, Expr string } }

@@ -106,9 +106,34 @@ func (s *stack) use() {
 	}
 }
 
-// shown is a dashboard's expression as Grafana asks for it, with everything chosen.
-func shown(expr string) string {
-	return strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$node", ".*").Replace(expr)
+// labelValues is the query of one of the dashboard's variables.
+var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
+
+// shown is a dashboard's expression as Grafana asks for it, with everything chosen:
+// each variable stands for all values that its query finds.
+func (p *prometheus) shown(t *testing.T, d *dashboard, expr string) string {
+	t.Helper()
+	expr = strings.ReplaceAll(expr, "$__rate_interval", "1m")
+	for _, v := range slices.Backward(d.Templating.List) { // the later ones use the earlier ones
+		if v.Type != "query" || !strings.Contains(expr, "$"+v.Name) {
+			continue
+		}
+		query, _ := v.Query.(map[string]any)["query"].(string)
+		m := labelValues.FindStringSubmatch(query)
+		if m == nil || v.AllValue != "" {
+			t.Fatalf("variable %s: query %q, all %q", v.Name, query, v.AllValue)
+		}
+		found, err := p.query("group by (" + m[2] + ") (" + p.shown(t, d, m[1]) + ")")
+		if err != nil || len(found) == 0 {
+			t.Fatalf("variable %s: %v %v", v.Name, found, err)
+		}
+		var values []string
+		for _, f := range found {
+			values = append(values, regexp.QuoteMeta(f.labels[m[2]]))
+		}
+		expr = strings.ReplaceAll(expr, "$"+v.Name, strings.ReplaceAll("("+strings.Join(values, "|")+")", `\`, `\\`))
+	}
+	return expr
 }
 
 // empty are the panels that show nothing here, and why.
@@ -198,9 +223,10 @@ func urgent(all []alert) []alert {
 // selectors checks each selector of the dashboard and the rules by itself: a name
 // that is misspelt, and a label that is not there, finds nothing.
 func (s *stack) selectors(t *testing.T, p *prometheus) {
+	d := readDashboard(t)
 	seen := make(map[string]bool)
 	check := func(where, expr string) {
-		for _, selector := range selectorsIn(shown(expr)) {
+		for _, selector := range selectorsIn(p.shown(t, &d, expr)) {
 			if seen[selector] {
 				continue
 			}
@@ -214,7 +240,6 @@ func (s *stack) selectors(t *testing.T, p *prometheus) {
 			}
 		}
 	}
-	d := readDashboard(t)
 	for _, panel := range d.Panels {
 		for _, target := range panel.Targets {
 			check(panel.Title, target.Expr)
@@ -270,7 +295,8 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 	if *panels {
 		out = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	}
-	for _, panel := range readDashboard(t).Panels {
+	d, nodes := readDashboard(t), s.targets()
+	for _, panel := range d.Panels {
 		if panel.Type == "row" {
 			fmt.Fprintf(out, "\n== %s\n", panel.Title)
 			continue
@@ -281,7 +307,7 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 			if target.Instant {
 				ask = p.query
 			}
-			got, err := ask(shown(target.Expr))
+			got, err := ask(p.shown(t, &d, target.Expr))
 			if err != nil {
 				t.Errorf("%q: %v", panel.Title, err)
 			}
@@ -289,6 +315,9 @@ func (s *stack) panels(t *testing.T, p *prometheus) {
 				return strings.Compare(s.legend(target.LegendFormat, a.labels), s.legend(target.LegendFormat, b.labels))
 			})
 			for _, v := range got {
+				if node := v.labels["instance"]; node != "" && !slices.Contains(nodes, node) {
+					t.Errorf("%q shows %s, which is no node", panel.Title, node)
+				}
 				if math.IsNaN(v.value) {
 					continue
 				}

@@ -29,8 +29,8 @@ type prometheus struct {
 	url string
 }
 
-// startPrometheus scrapes some addresses as the job "refresher", with the rules that
-// are shipped.
+// startPrometheus scrapes some addresses as the job "refresher", and itself as another
+// service, with the rules that are shipped.
 func startPrometheus(t *testing.T, targets []string, flags ...string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -42,13 +42,16 @@ func startPrometheus(t *testing.T, targets []string, flags ...string) *prometheu
 	if err != nil {
 		t.Fatal(err)
 	}
+	address := program.Address(t)
 	config := fmt.Sprintf(`
 global: {scrape_interval: %[1]s, scrape_timeout: %[1]s, evaluation_interval: %[1]s}
 rule_files: [%[2]s]
 scrape_configs:
   - job_name: refresher
     static_configs: [{targets: %[3]s}]
-`, scrapeEvery, rules, quoted)
+  - job_name: other
+    static_configs: [{targets: [%[4]q]}]
+`, scrapeEvery, rules, quoted, address)
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -57,7 +60,6 @@ scrape_configs:
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := program.Address(t)
 	var log program.Journal
 	p, err := program.Start(&log, program.Command{
 		Path: path, Dir: dir, Env: []string{"HOME=" + dir},

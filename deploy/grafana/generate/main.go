@@ -171,11 +171,13 @@ func (p *panel) render(id, x, y int) object {
 
 // variables choose the data source, the services and the nodes.
 func variables() []object {
+	// "All" has no value of its own, ".*" say: it is all that was found, or panels
+	// would count the processes of other services too.
 	choice := func(name, label, expr string) object {
 		return object{
 			"name": name, "label": label, "type": "query", "datasource": source, "refresh": 2, "sort": 1,
 			"query": object{"query": expr, "refId": name}, "definition": expr,
-			"multi": true, "includeAll": true, "allValue": ".*", "current": object{"text": "All", "value": "$__all"},
+			"multi": true, "includeAll": true, "current": object{"text": "All", "value": "$__all"},
 		}
 	}
 	return []object{

@@ -50,7 +50,7 @@ redis: {existingSecret: redis, caConfigMap: redis-ca}
 authorize: {url: "https://api.example.com/may", existingSecret: hooks}
 events: {url: "https://api.example.com/events", existingSecret: hooks}
 tls: {existingSecret: calls-tls}
-settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
+settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500.5, REFRESHER_MAX_SESSIONS: 2000000, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
 drainSeconds: 120
 service: {type: LoadBalancer, annotations: {a: b}}
 ingress: {enabled: true, className: nginx, hosts: [{host: calls.example.com}], tls: [{secretName: calls, hosts: [calls.example.com]}]}
@@ -227,6 +227,23 @@ func TestChart(t *testing.T) {
 	}
 }
 
+// What is given as a number arrives as it was written.
+func TestSettings(t *testing.T) {
+	files, err := render(t, valueSets["everything"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	for _, e := range decode(t, files).deployment.Spec.Template.Spec.Containers[0].Env {
+		got[e.Name] = e.Value
+	}
+	for name, want := range map[string]string{"REFRESHER_JOIN_RATE": "500.5", "REFRESHER_MAX_SESSIONS": "2000000"} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %q", name, got[name], want)
+		}
+	}
+}
+
 func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	t.Helper()
 	spec := o.deployment.Spec
@@ -398,8 +415,12 @@ func checkServices(t *testing.T, o *objects) {
 				t.Error("the monitor finds the public service too")
 			}
 		}
-		if m.Spec.Endpoints[0].Port != ops.Spec.Ports[0].Name || !strings.Contains(ops.Labels[m.Spec.JobLabel], "refresher") {
-			t.Errorf("it scrapes %v as %q", m.Spec.Endpoints, ops.Labels[m.Spec.JobLabel])
+		if m.Spec.Endpoints[0].Port != ops.Spec.Ports[0].Name {
+			t.Errorf("it scrapes %v", m.Spec.Endpoints)
+		}
+		// The job is the service's name then; with a label that releases share, they would be one.
+		if m.Spec.JobLabel != "" {
+			t.Errorf("its job is named by the label %s", m.Spec.JobLabel)
 		}
 	}
 }

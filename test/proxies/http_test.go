@@ -1,6 +1,8 @@
 package proxies
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -63,10 +65,12 @@ func TestHTTP(t *testing.T) {
 		if status != 200 || !strings.HasPrefix(a.Token, "007") {
 			t.Errorf("POST /getToken: %d, %v", status, a)
 		}
-		if status, _ := ask("POST", "/getToken", strings.Repeat("x", 9000)); status != k.bodyTooLarge {
+		large := strings.Repeat("x", 9000)
+		if status := p.sendRaw("POST /getToken HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n" + large); status != k.bodyTooLarge {
 			t.Errorf("POST of 9,000 bytes: %d; want %d", status, k.bodyTooLarge)
 		}
-		if status, _ := ask("GET", "/ping", "", "Authorization", "Bearer "+strings.Repeat("x", 30_000)); status != k.headerTooLarge {
+		large = strings.Repeat("x", 30_000)
+		if status := p.sendRaw("GET /ping HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + large + "\r\n\r\n"); status != k.headerTooLarge {
 			t.Errorf("a header of 30,000 bytes: %d; want %d", status, k.headerTooLarge)
 		}
 		if status, _ := ask("GET", "/metrics", ""); status != 404 {
@@ -94,6 +98,16 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("a query string or a credential is in the log")
 		}
 	})
+}
+
+// A body that does not come is waited for by HAProxy, and not by a node; for so long.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.StartFleet(t, 1)
+	p := start(t, &haproxy, nodes, "timeout http-request    10s", "timeout http-request    300ms")
+	if status := p.sendRaw("POST /getToken HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\n{"); status != http.StatusRequestTimeout {
+		t.Errorf("it is answered with %d; want 408", status)
+	}
 }
 
 // Limits are those of the client's address, whatever it claims to be.
@@ -133,6 +147,32 @@ func TestClientAddress(t *testing.T) {
 			t.Errorf("another client is answered with %d; want 200: the limit was the proxy's", status)
 		}
 	})
+}
+
+// sendRaw sends a request as it is, and returns the status of its answer. That may come,
+// and the connection be closed, before all is sent, which net/http's client takes for
+// an error.
+func (p *proxy) sendRaw(request string) int {
+	p.t.Helper()
+	conn, err := p.transport("127.0.0.2").DialContext(p.t.Context(), "tcp", p.address)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	roots := p.roots.Clone()
+	roots.ServerName = "localhost"
+	secured := tls.Client(conn, roots)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(secured, request)
+		sent <- err
+	}()
+	response, err := http.ReadResponse(bufio.NewReader(secured), nil)
+	conn.Close()
+	if cut := <-sent; err != nil {
+		p.t.Fatalf("no answer: %v; sending: %v", err, cut)
+	}
+	response.Body.Close()
+	return response.StatusCode
 }
 
 // accessLine tells whether a line is of the access log and has a path.

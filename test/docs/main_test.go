@@ -100,6 +100,8 @@ func set(c *app.Config, setting string) (err error) {
 	case "ttl": // also the shortest that a client may ask for; of 3s, renewals are due after 0.5 to 2 s
 		c.Policy.TTL, err = time.ParseDuration(value)
 		c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL)
+	case "renew-before":
+		c.Policy.RenewBefore, err = time.ParseDuration(value)
 	case "max-session":
 		c.Policy.MaxSession, err = time.ParseDuration(value)
 	case "ack-timeout":

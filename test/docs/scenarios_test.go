@@ -16,7 +16,7 @@ import (
 // scenarios provoke everything that the service can be made to say.
 var scenarios = map[string]func(t *testing.T, seen *record){
 	"renewals, and a leave": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=3s").dial(t, seen)
+		s := startNode(t, "ttl=10s").dial(t, seen)
 		s.send(join)
 		s.expect("joined")
 		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {
@@ -201,7 +201,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		b.closed(protocol.CloseForbidden)
 	},
 	"orders, to a client that does not answer": func(t *testing.T, seen *record) {
-		n := startNode(t, "ttl=3s ack-timeout=1m")
+		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the order comes before the schedule
 		for cause, give := range map[string]func(joined object){
 			"role": func(joined object) {
 				(&player{t: t, node: n}).listed(joined)

@@ -44,6 +44,7 @@ test: setup tools ## Runs the Go tests under the race detector, every benchmark 
 	scripts/parts.sh ./internal/app
 	$(MAKE) -j2 --output-sync test-chaos test-deploy
 	go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
+	go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
 # One waits most of the time, the other has much to compile. What is tested here are

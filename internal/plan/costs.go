@@ -14,7 +14,7 @@ const (
 
 	// residentBytes is for each call, with what the collector has not freed yet;
 	// 8,589 of it are heap and stacks that are in use
-	// (go test -run '^$' -bench IdleConnection -benchtime 1x ./internal/app).
+	// (go -C bench test -run '^$' -bench IdleConnection -benchtime 1x).
 	residentBytes = 15_800.0 // rss-B/call
 	kernelBytes   = 4_400.0  // kernel-B/call: one end of a connection
 

@@ -97,7 +97,8 @@
 //     same seq, or replaced by one with a higher seq.
 //   - Pushes of one session are written in the order of their seq.
 //   - A client that does not read holds up no other: its push occupies one of
-//     Config.Concurrency slots for at most a write deadline.
+//     Config.Concurrency slots for slotPatience at most, and goes on without one
+//     until its write deadline.
 //
 // # Time and units
 //
@@ -110,9 +111,9 @@
 //
 // entry.mu before Scheduler.mu and outbox.mu, which are leaves. An entry's lock is
 // held while its session is changed, its tokens are minted and its push is
-// written: what happens to one session happens one after the other. Who has other
-// things to do than to wait for a slow client's push hands its work to whoever
-// holds the lock (entry.do). Scheduler.mu guards the table and the queue, and is
+// written: what happens to one session happens one after the other. Callers that must
+// not wait for a slow client's push queue their work (entry.do), and whoever holds the
+// lock does it before letting go. Scheduler.mu guards the table and the queue, and is
 // never held across anything that can block; nothing is held across a call of the
 // store.
 package scheduler

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -78,19 +79,16 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 	})
 }
 
-// A node whose pushes all hang renews nobody else.
+// A node that gets no further renews nobody.
 func TestHealthWhileRenewalsAreLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.Concurrency = 1
 		s := start(t, c)
-		let := make(chan struct{})
-		p := &phone{t: t, scheduler: s, take: func() error { <-let; return nil }}
-		p.join(10 * time.Minute)
-		wait(time.Minute)
 		for range 3 {
 			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
 		}
+		s.slots <- struct{}{} // which is not given back
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)
@@ -103,7 +101,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		if b := behind(); b < 30 || b > 120 {
 			t.Errorf("%v s behind", b)
 		}
-		close(let)
+		<-s.slots
 		wait(time.Second)
 		healthy(t, s, "")
 		if b := behind(); b != 0 {
@@ -118,10 +116,10 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 		c := testConfig(t)
 		c.Concurrency = 1
 		s := start(t, c)
-		for range 40 {
+		for range 800 {
 			(&phone{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
 		}
-		wait(9*time.Minute + 15*time.Second) // due for up to half a minute, with 80 s of work
+		wait(9*time.Minute + 15*time.Second) // due for up to half a minute, and their slots are taken for 80 s
 		healthy(t, s, "s late")
 		wait(5 * time.Minute)
 		healthy(t, s, "")
@@ -140,4 +138,26 @@ func TestThrottle(t *testing.T) {
 	if allowed != 6 || skipped != 5*99 {
 		t.Errorf("%d lines, %d skipped", allowed, skipped)
 	}
+}
+
+// What a client asks for in vain says nothing of the node.
+func TestHealthDespiteBadNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.Minter = refusingMinter{}
+		s := start(t, c)
+		wait(time.Second)
+		_, err := s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a/b", UID: 1}}, Caller: anybody}, &phone{t: t, scheduler: s})
+		if _, refused := errors.AsType[*session.Error](err); !refused {
+			t.Errorf("got %v", err)
+		}
+		healthy(t, s, "")
+	})
+}
+
+// refusingMinter takes no name.
+type refusingMinter struct{}
+
+func (refusingMinter) Mint(string, session.Identity, session.Cause, int64, int64) (session.Tokens, error) {
+	return session.Tokens{}, session.Errorf(session.CodeBadRequest, "rtc.channel: no")
 }

@@ -55,9 +55,9 @@ type Config struct {
 	// MaxSessions is how many sessions the node takes on by join; resumes
 	// are always taken. Zero is no limit.
 	MaxSessions int
-	// Concurrency is how many pushes may be in the making at once. A client
-	// that does not read holds one of them for a write deadline. Zero means
-	// 1024.
+	// Concurrency is how many pushes may be in the making at once. One that
+	// waits for a client that does not read counts for slotPatience only. Zero
+	// means 1024.
 	Concurrency int
 	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
 	Tracer     trace.Tracer
@@ -102,6 +102,10 @@ const clockCheckEvery = 5 * time.Second
 // stepWindow is the span over which renewals are spread that a step of the
 // wall clock made due.
 const stepWindow = 30 * time.Second
+
+// slotPatience is for how long a push counts as being in the making. Making one takes
+// microseconds; what takes longer waits for a client, which must not hold up others.
+const slotPatience = 100 * time.Millisecond
 
 // retryAfterError is when a renewal is tried again that failed in the making.
 const retryAfterError = time.Second
@@ -160,6 +164,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		s.pulse.beat(s.clock.now().Mono)
+		select { // also while there is always more to do
+		case <-check.C:
+			s.checkClock()
+		default:
+		}
 		e, next := s.pop()
 		if e != nil {
 			select {
@@ -168,8 +177,12 @@ func (s *Scheduler) Run(ctx context.Context) error {
 				return nil
 			}
 			s.pushes.Go(func() {
-				defer func() { <-s.slots }()
+				free := func() { <-s.slots }
+				patience := time.AfterFunc(slotPatience, free)
 				s.fire(e)
+				if patience.Stop() {
+					free()
+				}
 			})
 			continue
 		}
@@ -291,7 +304,9 @@ func (s *Scheduler) mint(ctx context.Context, ses *session.Session, cause sessio
 	_, span := s.span(ctx, "mint")
 	tokens, err := s.config.Minter.Mint(ses.App, ses.Identity, cause, issuedAt, expiresAt)
 	endSpan(span, err)
-	s.pulse.minted(err, now.Mono)
+	if _, refused := errors.AsType[*session.Error](err); !refused { // a client's bad name says nothing of the node
+		s.pulse.minted(err, now.Mono)
+	}
 	return tokens, err
 }
 

@@ -175,3 +175,46 @@ func (c *tab) Lost() {
 	}
 	c.lost = true
 }
+
+// Clients that do not read, and come back each time that they were cut off, with
+// tokens that live short, do not keep a call from its renewal, however few slots
+// there are.
+func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stalled = 40
+		c := testConfig(t)
+		c.Concurrency = 4
+		s := start(t, c)
+		until := time.Now().Add(3 * time.Minute)
+		var stall func(p *phone)
+		stall = func(p *phone) {
+			p.take = func() error {
+				pass(5 * time.Second) // the write deadline
+				go func() {
+					if next := p.again(); time.Now().Before(until) && next.resume(p) == nil {
+						stall(next)
+					}
+				}()
+				return errGone
+			}
+		}
+		for range stalled {
+			p := &phone{t: t, scheduler: s, answer: silent}
+			stall(p)
+			p.join(10 * time.Second)
+		}
+		good := &phone{t: t, scheduler: s}
+		good.join(2 * time.Minute)
+		expires := good.got().expiresAt
+		wait(2 * time.Minute)
+		g := good.got()
+		if len(g.at) == 0 {
+			t.Fatal("it was not renewed while its tokens lived")
+		}
+		// Renewed 45 s before their end, and a jitter earlier.
+		if left := time.Unix(expires, 0).Sub(g.at[0]); left < 44*time.Second {
+			t.Errorf("its tokens had %s left when they were renewed; want 45 s and more", left)
+		}
+		wait(time.Hour)
+	})
+}

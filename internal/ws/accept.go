@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -79,16 +80,27 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return guarded, bufio.NewReadWriter(reader, bufio.NewWriterSize(guarded, writeBuffer)), nil
 }
 
-// guardedConn gives each write a deadline, also those that the WebSocket
-// library makes by itself.
+// guardedConn gives each message a deadline, however many writes it takes, and each
+// write that the WebSocket library makes by itself.
 type guardedConn struct {
 	net.Conn
 	writeTimeout time.Duration
+	message      atomic.Bool // one is being written: its deadline is set
 }
 
+// begin is called before a message is written, one at a time, and end after it.
+func (c *guardedConn) begin(by time.Time) {
+	c.message.Store(true)
+	_ = c.SetWriteDeadline(by) // fails when the connection is closed, as the write will
+}
+
+func (c *guardedConn) end() { c.message.Store(false) }
+
 func (c *guardedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
-		return 0, err
+	if !c.message.Load() {
+		if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Write(p)
 }

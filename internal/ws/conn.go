@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"sync"
@@ -29,8 +30,12 @@ type conn struct {
 	handled chan error    // what came of a message
 
 	sayBy    atomic.Int64 // by when the client must have said something, on the hub's clock
+	heard    atomic.Int64 // when it last did, or what it said had been handled
+	probing  atomic.Bool  // it was sent a ping, and has time to answer
 	attached atomic.Bool
 	closing  atomic.Int32 // the code that this side closed with, 0 = it did not
+
+	writing sync.Mutex // held while a message is written
 
 	// The reader's own.
 	attachment session.Attachment
@@ -78,11 +83,54 @@ func (c *conn) readAll() error {
 		if err != nil {
 			return err
 		}
+		c.sayBy.Store(math.MaxInt64) // it is on us to say something
 		err = c.hub.workers.handle(c, data)
 		release()
 		if err != nil {
 			return err
 		}
+		now := c.hub.now()
+		c.heard.Store(int64(now))
+		c.sayBy.Store(int64(now + silence*c.hub.config.Heartbeat))
+	}
+}
+
+// How many heartbeats a client may say nothing: without a sign of life, and when it
+// answers pings. Browsers answer those for a page whose timers they let run once a
+// minute only.
+const (
+	silence        = 2
+	answeredSilent = 4
+)
+
+// look closes the connection if the client should have said something by now. One
+// that has said nothing for a while is asked first whether it is there.
+func (c *conn) look(now time.Duration) {
+	heartbeat, by := c.hub.config.Heartbeat, time.Duration(c.sayBy.Load())
+	switch {
+	case now >= by && c.attached.Load():
+		_ = c.close(protocol.CloseLost, "no heartbeat", nil)
+	case now >= by:
+		_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
+			"no join or resume within %s of connecting", c.hub.config.JoinTimeout)))
+	case now >= by-heartbeat*3/4 && c.attached.Load() && c.probing.CompareAndSwap(false, true):
+		c.hub.running.Go(func() { c.probe(by - now) })
+	}
+}
+
+// probe pings the client and waits for the answer for so long. That keeps the
+// connection for a while without a message.
+func (c *conn) probe(patience time.Duration) {
+	defer c.probing.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if c.socket.Ping(ctx) != nil {
+		return
+	}
+	heartbeat, by := c.hub.config.Heartbeat, c.sayBy.Load()
+	longer := min(c.hub.now()+silence*heartbeat, time.Duration(c.heard.Load())+answeredSilent*heartbeat)
+	if by < int64(longer) {
+		c.sayBy.CompareAndSwap(by, int64(longer)) // unless it has said something meanwhile
 	}
 }
 
@@ -111,7 +159,6 @@ func (c *conn) read() (data []byte, release func(), err error) {
 	case kind != websocket.MessageText:
 		err = c.close(protocol.CloseMalformed, "binary", protocol.FromError(errBinary))
 	default:
-		c.sayBy.Store(int64(c.hub.now() + 2*c.hub.config.Heartbeat))
 		return buffer[:n], release, nil
 	}
 	release()
@@ -119,13 +166,20 @@ func (c *conn) read() (data []byte, release func(), err error) {
 }
 
 // write sends one message. It may be called by anybody; a client that does not
-// take it within the write timeout is cut off.
+// take it within the write timeout is cut off. What waited for another message to be
+// written has waited for the client, too.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	if err := c.socket.Write(context.Background(), websocket.MessageText, data); err != nil {
+	by := time.Now().Add(c.hub.config.WriteTimeout)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.net.begin(by)
+	err = c.socket.Write(context.Background(), websocket.MessageText, data)
+	c.net.end()
+	if err != nil {
 		code := protocol.CloseAbnormal
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			code = protocol.CloseTooSlow

@@ -26,12 +26,14 @@
 // Whoever has something to say writes it, under a write deadline that
 // the connection sets itself; the WebSocket library serialises frames. A client
 // that does not read costs its writer one deadline, once: its connection is
-// closed with 4002. Closing runs beside the reader, for as long as the closing
-// handshake takes.
+// closed with 4002. The deadline is the message's, however many writes it takes.
+// Closing runs beside the reader, for as long as the closing handshake takes.
 //
 // Deadlines for the first message and for heartbeats are not timers: each
 // connection keeps the moment by which it must say something, and a sweep
-// looks at all of them about once a second.
+// looks at all of them about once a second. While a message is handled the client
+// has nothing to say. One that is late is sent a ping: a browser answers for a page
+// whose timers it has slowed down.
 //
 // Who may join, and how often somebody may knock, is for the Gate to say: first by
 // the client's address, then, for a join, by its credential. A resume has its key.

@@ -47,7 +47,8 @@ type Config struct {
 	Sessions Sessions
 	Gate     Gate
 	// Heartbeat is how often clients are told to send a ping, in whole
-	// seconds. A connection that says nothing for twice as long is dead.
+	// seconds. A connection that says nothing for twice as long is dead, or for
+	// four times as long if it answers pings.
 	Heartbeat time.Duration
 	// JoinTimeout is how long a new connection has for its first message.
 	// Zero means 10 s.
@@ -157,22 +158,13 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// sweep closes the connections of one shard that should have said something by
-// now.
+// sweep looks at each connection of one shard.
 func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if now < time.Duration(c.sayBy.Load()) {
-			continue
-		}
-		if c.attached.Load() {
-			_ = c.close(protocol.CloseLost, "no heartbeat", nil)
-		} else {
-			_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
-				"no join or resume within %s of connecting", h.config.JoinTimeout)))
-		}
+		c.look(now)
 	}
 }
 
@@ -185,29 +177,23 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	conns := h.all()
 	start := time.Now()
 	step := window / time.Duration(max(1, len(conns)))
-	var telling sync.WaitGroup
-	limit := make(chan struct{}, 64) // slow clients must not hold up the rest
-	for i, c := range conns {
-		after := time.Duration(i) * step
-		select {
-		case limit <- struct{}{}:
-		case <-ctx.Done():
-			telling.Wait()
-			return
+	// A connection is closed once its client was told and its time has come.
+	met := make([]atomic.Int32, len(conns))
+	meet := func(i int) {
+		if met[i].Add(1) == 2 {
+			_ = conns[i].close(protocol.CloseDrain, "drain", nil)
 		}
-		telling.Go(func() {
-			defer func() { <-limit }()
-			_ = c.write(protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: protocol.ReasonDrain})
-		})
 	}
-	telling.Wait()
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	telling.Go(func() { tell(ctx, conns, step, meet) }) // those who do not read keep nobody here
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {
 		timer.Reset(time.Until(start.Add(time.Duration(i) * step)))
 		select {
 		case <-timer.C:
-			_ = c.close(protocol.CloseDrain, "drain", nil)
+			meet(i)
 		case <-c.gone:
 		case <-ctx.Done():
 			return
@@ -219,6 +205,31 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// tellAtOnce is how many clients are told at a time where to go: most take
+// microseconds, and one that does not read a write deadline.
+const tellAtOnce = 1024
+
+// tell tells clients when to connect again, one each step from now on, and calls
+// told for each.
+func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	slots := make(chan struct{}, tellAtOnce)
+	for i, c := range conns {
+		after := time.Duration(i) * step
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		telling.Go(func() {
+			defer func() { <-slots }()
+			_ = c.write(protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: protocol.ReasonDrain})
+			told(i)
+		})
 	}
 }
 

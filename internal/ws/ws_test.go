@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -91,7 +93,7 @@ func TestConnectionThatNeverJoins(t *testing.T) {
 func TestHeartbeatIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
-		quiet, alive := s.join(), s.join()
+		quiet, alive := s.join(), s.join() // the library answers pings of those who read
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -103,13 +105,85 @@ func TestHeartbeatIsSwept(t *testing.T) {
 		}()
 		began := time.Now()
 		quiet.closed(protocol.CloseLost)
-		if took := time.Since(began); took < 50*time.Second || took > 52*time.Second {
-			t.Errorf("a silent connection was closed after %s", took)
+		if took := time.Since(began); took < 100*time.Second || took > 102*time.Second {
+			t.Errorf("a connection that only answered pings was closed after %s", took)
 		}
 		<-done
 		if got := testutil.ToFloat64(s.hub.metrics.closes.WithLabelValues("4001")); got != 1 {
 			t.Errorf("%v connections counted as lost", got)
 		}
+	})
+}
+
+// A browser runs the timers of a page that was hidden for long once a minute.
+func TestThrottledPageStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		pongs := make(chan map[string]any)
+		go func() { // a browser reads all the time
+			defer close(pongs)
+			for range 20 {
+				pongs <- p.read()
+			}
+		}()
+		for range 20 {
+			wait(time.Minute)
+			p.send(`{"type":"ping"}`)
+			if m := <-pongs; m["type"] != "pong" {
+				t.Fatalf("got %v", m)
+			}
+		}
+	})
+}
+
+// While a join waits for somebody else, its client has nothing to say.
+func TestSlowAnswerIsNotTheClientsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, func(c *Config) { c.Heartbeat = time.Second })
+		s.sessions.beforeJoined = func() { wait(8 * time.Second) }
+		s.join()
+	})
+}
+
+// A reader that takes a part of a message just before each deadline has one deadline
+// all the same.
+func TestSlowReaderHasOneDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		var raw net.Conn
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+			raw, err = s.pipes.dial(ctx, network, address)
+			return raw, err
+		}}
+		defer transport.CloseIdleConnections()
+		socket, _, err := websocket.Dial(t.Context(), "ws://refresher.test/v1/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer socket.CloseNow() //nolint:errcheck // it was cut off
+		p := &peer{t: t, socket: socket}
+		p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+		p.read()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			for part := make([]byte, writeBuffer); ; {
+				time.Sleep(4900 * time.Millisecond) // bubble
+				if _, err := raw.Read(part); err != nil {
+					return
+				}
+			}
+		}()
+		began := time.Now()
+		token := strings.Repeat("t", 1000)
+		if err := s.sessions.last().client.Push(session.Push{Seq: 2, Tokens: session.Tokens{RTC: token, RTM: token, Chat: token}}); err == nil {
+			t.Error("it took everything")
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("it was cut off after %s", took)
+		}
+		<-gone
 	})
 }
 
@@ -380,6 +454,38 @@ func TestDrainSpreadsTheClients(t *testing.T) {
 		late.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
 		if before := late.closed(protocol.CloseDrain); len(before) != 1 || before[0]["type"] != "reconnect" {
 			t.Errorf("a late joiner was told %v", before)
+		}
+	})
+}
+
+// Clients that do not read keep no others from being told, nor the drain from its end.
+func TestDrainDespiteClientsThatDoNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		for range 640 {
+			s.join() // and does not read from here on
+		}
+		const good = 50
+		told := make(chan bool, good)
+		for range good {
+			p := s.join()
+			go func() {
+				m := p.read()
+				p.closed(protocol.CloseDrain)
+				told <- m["type"] == "reconnect"
+			}()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		s.hub.Drain(ctx, 20*time.Second)
+		if took := time.Since(began); took > 25*time.Second {
+			t.Errorf("drained in %s", took)
+		}
+		for range good {
+			if !<-told {
+				t.Error("one was closed without a word")
+			}
 		}
 	})
 }

@@ -73,10 +73,12 @@ func (p *Policy) Check() error {
 		return fmt.Errorf("max-ttl: want min-ttl (%s) to %s, Agora's limit; have %s", p.MinTTL, MaxLifetime, p.MaxTTL)
 	case p.TTL < p.MinTTL || p.TTL > p.MaxTTL:
 		return fmt.Errorf("token-ttl: want min-ttl to max-ttl (%s to %s); have %s", p.MinTTL, p.MaxTTL, p.TTL)
+	case p.TTL%time.Second != 0 || p.MinTTL%time.Second != 0 || p.MaxTTL%time.Second != 0:
+		return fmt.Errorf("token-ttl, min-ttl, max-ttl: want whole seconds, as Agora counts; have %s, %s, %s", p.TTL, p.MinTTL, p.MaxTTL)
 	case p.MaxSession < p.MinTTL:
 		return fmt.Errorf("max-session: want at least min-ttl (%s); have %s", p.MinTTL, p.MaxSession)
-	case p.RenewBefore < 0:
-		return fmt.Errorf("renew-before: want 0 (a tenth of the ttl) or more; have %s", p.RenewBefore)
+	case p.RenewBefore < 0 || p.RenewBefore%time.Second != 0:
+		return fmt.Errorf("renew-before: want whole seconds, or 0 for a tenth of the ttl; have %s", p.RenewBefore)
 	case p.AckTimeout < 100*time.Millisecond:
 		return fmt.Errorf("ack-timeout: want at least 100ms; have %s", p.AckTimeout)
 	case p.ResumeWindow < 0:

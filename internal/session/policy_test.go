@@ -37,17 +37,20 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*Policy){
-		"min-ttl":       func(p *Policy) { p.MinTTL = time.Second },
-		"max-ttl":       func(p *Policy) { p.MaxTTL = 25 * time.Hour },
-		"token-ttl":     func(p *Policy) { p.TTL = time.Second },
-		"max-session":   func(p *Policy) { p.MaxSession = 0 },
-		"renew-before":  func(p *Policy) { p.RenewBefore = -1 },
-		"ack-timeout":   func(p *Policy) { p.AckTimeout = 0 },
-		"resume-window": func(p *Policy) { p.ResumeWindow = -1 },
+		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
+		// Half a second would be cut to none, and renewals would be due as tokens end.
+		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
+		"min-ttl":                          func(p *Policy) { p.MinTTL = time.Second },
+		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
+		"token-ttl":                        func(p *Policy) { p.TTL = time.Second },
+		"max-session":                      func(p *Policy) { p.MaxSession = 0 },
+		"renew-before":                     func(p *Policy) { p.RenewBefore = -1 },
+		"ack-timeout":                      func(p *Policy) { p.AckTimeout = 0 },
+		"resume-window":                    func(p *Policy) { p.ResumeWindow = -1 },
 	} {
 		p := testPolicy()
 		spoil(&p)
-		if err := p.Check(); err == nil || !strings.HasPrefix(err.Error(), name+": want ") {
+		if err := p.Check(); err == nil || !strings.HasPrefix(err.Error(), name) || !strings.Contains(err.Error(), ": want ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

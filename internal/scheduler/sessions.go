@@ -181,7 +181,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 		return fail(err)
 	}
 	if err := s.takeUp(e, key, r, now); err != nil {
-		e.session.Fence(held.Epoch) // the store takes it for that
+		e.session.Fence(held.Epoch) // the store has this epoch already
 		s.abandon(e)
 		e.unlock()
 		return fail(err)

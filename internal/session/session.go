@@ -187,8 +187,8 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Fence raises the epoch to at least this one: what is of an older one counts
-// as outdated elsewhere. The attachment and its key stay good.
+// Fence raises the epoch to at least this one: other nodes refuse what is of an older
+// one. The attachment and its key stay good.
 func (s *Session) Fence(epoch uint64) { s.epoch = max(s.epoch, epoch) }
 
 // Skip leaves one seq out: another node may have used it for a bundle that is on

@@ -66,6 +66,8 @@ func verdict(r load.Report) error {
 		return errors.New("no connection was ever made: " + r.Dial)
 	case r.Joins == 0:
 		return errors.New("no call was ever joined: " + errorsByName(r))
+	case r.Without > 0:
+		return fmt.Errorf("%d of %d calls never had tokens: %s", r.Without, r.Calls, errorsByName(r))
 	}
 	return nil
 }
@@ -109,6 +111,9 @@ func trouble(r load.Report) string {
 	var parts []string
 	if r.RanOut > 0 {
 		parts = append(parts, fmt.Sprintf("LOST TOKENS %d times, %.1f call-seconds", r.RanOut, r.LostSeconds))
+	}
+	if r.Without > 0 {
+		parts = append(parts, fmt.Sprintf("%d NEVER HAD TOKENS", r.Without))
 	}
 	if len(r.Errors) > 0 {
 		parts = append(parts, errorsByName(r))
@@ -156,5 +161,5 @@ func (c *loadCommand) print(out io.Writer, r load.Report) {
 	if len(r.Errors) > 0 {
 		fmt.Fprintf(out, "errors: %s\n", errorsByName(r))
 	}
-	fmt.Fprintf(out, "tokens ran out %d times, %.1f call-seconds lost; seq fell %d times\n", r.RanOut, r.LostSeconds, r.SeqFell)
+	fmt.Fprintf(out, "tokens ran out %d times, %.1f call-seconds lost; %d calls never had any; seq fell %d times\n", r.RanOut, r.LostSeconds, r.Without, r.SeqFell)
 }

@@ -52,6 +52,17 @@ func TestLoad(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
+// A node that is full refuses the others, and most of the calls are not all of them.
+func TestLoadFailsWhenCallsHaveNoTokens(t *testing.T) {
+	t.Parallel()
+	s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--max-sessions=4"))
+	stdout, stderr, code := run(t, nil, "load", "--url=ws://"+s.addr+"/v1/ws", "--calls=6", "--duration=1s")
+	if code == 0 || !strings.Contains(stderr, "2 of 6 calls never had tokens") || !strings.Contains(stdout, "2 calls never had any") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	s.stop(syscall.SIGTERM)
+}
+
 // Where nothing listens it says so.
 func TestLoadOfNobody(t *testing.T) {
 	t.Parallel()

@@ -24,11 +24,18 @@ const (
 	answerTimeout = 10 * time.Second
 )
 
+// graceOfBeginning is how long a call may be on its way to its first tokens before
+// it counts as one without.
+const graceOfBeginning = 2 * time.Second
+
 // call is one call.
 type call struct {
 	generator *Generator
 	n         int
 	expiresMs atomic.Int64 // by this machine's clock, of the tokens in use; 0: there are none
+	began     time.Time    // set before run
+	had       atomic.Bool  // tokens, once at least
+	sentAway  atomic.Bool  // by the service, or by its absence, once at least
 
 	mu   sync.Mutex
 	conn net.Conn // guarded by mu; nil: not connected
@@ -39,6 +46,8 @@ type call struct {
 	expiresAt    int64 // Unix seconds, by the service's clock
 	headStart    time.Duration
 	lostAt       time.Time // when the connection was lost; zero: it was not
+	joinedAt     time.Time // on the present connection, or the last; zero: never on that one
+	broke        bool      // the last connection was broken by drop
 	tried        bool      // once, at least
 }
 
@@ -46,8 +55,13 @@ type call struct {
 func (c *call) run() {
 	defer c.end()
 	for attempts := 0; !c.generator.isOver(); {
-		began := time.Now()
 		moveAt, err := c.connect()
+		if !c.joinedAt.IsZero() && time.Since(c.joinedAt) > stableFor {
+			attempts = 0
+		}
+		if !c.broke && !c.generator.isOver() {
+			c.sentAway.Store(true)
+		}
 		switch over, ok := errors.AsType[*overError](err); {
 		case c.generator.isOver():
 			return
@@ -62,13 +76,15 @@ func (c *call) run() {
 		case errors.Is(err, errForgotten):
 			c.session, c.key, c.seq = "", "", 0 // join afresh; the tokens go on working
 		}
-		if time.Since(began) > stableFor {
-			attempts = 0
-		}
-		bound := min(maxBackoff, minBackoff<<min(attempts, 16))
+		c.pause(backoff(attempts))
 		attempts++
-		c.pause(rand.N(bound)) //nolint:gosec // a spread, not a secret
 	}
+}
+
+// backoff is the wait after so many failures in a row.
+func backoff(attempts int) time.Duration {
+	bound := min(maxBackoff, minBackoff<<min(attempts, 16))
+	return rand.N(bound) //nolint:gosec // a spread, not a secret
 }
 
 // end counts tokens that ran out with nobody to replace them.
@@ -102,7 +118,7 @@ func (c *call) connect() (moveAt time.Time, err error) {
 	if c.tried { // as a balancer would that knows nothing of a node's health
 		target = g.targets[rand.IntN(len(g.targets))] //nolint:gosec // a spread, not a secret
 	}
-	c.tried = true
+	c.tried, c.broke, c.joinedAt = true, false, time.Time{}
 	raw, err := g.config.dial(c.n, target)
 	if err != nil {
 		g.stats.notConnected(err)
@@ -124,7 +140,7 @@ func (c *call) connect() (moveAt time.Time, err error) {
 	l := link{call: c, wire: w, pushed: c.seq}
 	err = l.run()
 	c.mu.Lock()
-	broken := c.conn == nil // by drop
+	c.broke = c.conn == nil
 	c.conn = nil
 	c.mu.Unlock()
 	if l.attached {
@@ -142,7 +158,7 @@ func (c *call) connect() (moveAt time.Time, err error) {
 		return moveAt, &overError{"close_" + strconv.Itoa(int(code))}
 	case !l.moveAt.IsZero():
 		return l.moveAt, nil
-	case broken, g.isOver():
+	case c.broke, g.isOver():
 		return moveAt, err
 	case code != 0:
 		g.stats.failed("close_" + strconv.Itoa(int(code)))
@@ -180,6 +196,18 @@ func (c *call) wake() {
 func (c *call) left(now time.Time) (time.Duration, bool) {
 	ms := c.expiresMs.Load()
 	return time.UnixMilli(ms).Sub(now), ms != 0
+}
+
+// without reports whether the call never had tokens, and is to be missed: it was
+// sent away, or has waited for longer than one that has just begun.
+func (c *call) without(now time.Time) bool {
+	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
+}
+
+// holds notes the tokens that the call has from now on.
+func (c *call) holds(expiresMs int64) {
+	c.had.Store(true)
+	c.expiresMs.Store(expiresMs)
 }
 
 // runsOut counts tokens that have run out, and returns how much life they had

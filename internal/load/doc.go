@@ -3,7 +3,8 @@
 // at each renewal.
 //
 // A call here is one goroutine, one connection and a buffer of 2 KiB; it has no
-// SDK, and takes every bundle after Config.AckDelay. It speaks the protocol as
+// SDK. It uses its first tokens from when they came, and any others when
+// Config.AckDelay is over; it takes one bundle after the other. It speaks the protocol as
 // package client does, with the same backoff, but frames its messages itself: a
 // connection of a WebSocket library holds two goroutines more and 8 KiB of
 // buffers, which is what counts when there are a hundred thousand.

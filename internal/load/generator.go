@@ -77,6 +77,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 			since := time.Since(began).Seconds()
 			due := min(len(g.calls), int(since*g.config.JoinRate)+1)
 			for n := int(g.begun.Load()); n < due; n++ {
+				g.calls[n].began = time.Now()
 				running.Go(g.calls[n].run)
 				g.begun.Store(int64(n + 1))
 			}
@@ -108,7 +109,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 	running.Wait()
 	cut.Stop()
 	end := g.report(began)
-	end.Seconds, end.Connected, end.Holding = last.Seconds, last.Connected, last.Holding
+	end.Seconds, end.Connected, end.Holding, end.Without = last.Seconds, last.Connected, last.Holding, last.Without
 	return end
 }
 
@@ -133,6 +134,8 @@ func (g *Generator) report(began time.Time) Report {
 		case holds: // and has not come back yet
 			r.RanOut++
 			r.LostSeconds -= left.Seconds()
+		case begun[i].without(now):
+			r.Without++
 		}
 	}
 	return r

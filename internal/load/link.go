@@ -24,7 +24,8 @@ type link struct {
 	heartbeat time.Duration
 	taking    *incoming // what the SDK is taking
 	takeAt    time.Time
-	pushed    uint64 // the highest seq that came
+	waiting   *incoming // what it takes after that
+	pushed    uint64    // the highest seq that came
 	leaving   bool
 }
 
@@ -47,7 +48,8 @@ type incoming struct {
 	Reason            string          `json:"reason"`
 	Code              string          `json:"code"`
 
-	at time.Time // when it came
+	at    time.Time // when it came
+	first bool      // the call has no other tokens, and uses them from when they came
 }
 
 // expiresAt is when the tokens run out, which they do together.
@@ -59,6 +61,9 @@ func (m *incoming) expiresAt() int64 {
 	}
 	return 0
 }
+
+// expiresMs is the same in milliseconds, by this machine's clock.
+func (m *incoming) expiresMs() int64 { return m.expiresAt()*1000 - m.Now + m.at.UnixMilli() }
 
 var errSilent = errors.New("the service does not answer")
 
@@ -101,7 +106,7 @@ func (l *link) run() error {
 func (l *link) leave() error {
 	l.end() // what becomes of its tokens from now on is nobody's affair
 	l.silentBy = time.Now().Add(leaveTimeout)
-	l.pingAt, l.taking, l.moveAt = time.Time{}, nil, time.Time{}
+	l.pingAt, l.taking, l.waiting, l.moveAt = time.Time{}, nil, nil, time.Time{}
 	if !l.attached {
 		return errSilent
 	}
@@ -183,6 +188,7 @@ func (l *link) handle(data []byte) error {
 // joined notes the session.
 func (l *link) joined(m *incoming) {
 	now, s := time.Now(), &l.generator.stats
+	l.joinedAt = now
 	if !l.attached {
 		l.attached = true
 		s.connected.Add(1)
@@ -222,13 +228,29 @@ func (l *link) lagged(m *incoming) {
 	g.stats.lag.add(time.UnixMilli(m.Now).Sub(due) + onItsWay)
 }
 
-// offer hands a bundle to the SDK, as it were.
+// offer hands a bundle to the SDK, as it were, which takes one after the other: the
+// newest waits for the one that it is at.
 func (l *link) offer(m *incoming) error {
 	if m.Seq < l.pushed || m.Seq < l.seq {
 		l.generator.stats.seqFell.Add(1)
 		return nil
 	}
 	l.pushed = m.Seq
+	if l.expiresMs.Load() == 0 && !l.leaving {
+		m.first = true
+		l.holds(m.expiresMs())
+	}
+	switch {
+	case l.taking == nil:
+		return l.begin(m)
+	case m.Seq > l.taking.Seq:
+		l.waiting = m
+	}
+	return nil // a repetition of what it is at
+}
+
+// begin has the SDK take a bundle.
+func (l *link) begin(m *incoming) error {
 	l.taking, l.takeAt = m, time.Now().Add(l.generator.config.AckDelay)
 	if l.generator.config.AckDelay == 0 {
 		return l.take()
@@ -244,18 +266,37 @@ func (l *link) take() error {
 		return nil
 	}
 	if m.Seq > l.seq {
-		s := &l.generator.stats
-		held := l.expiresMs.Load() != 0
-		switch left := l.runsOut(time.Now()); {
-		case !held || left <= 0:
-		case m.Type == protocol.TypeWillExpire:
-			s.renewals.Add(1)
-			s.margin.add(left)
-		default:
-			s.backWith.add(left)
-		}
 		l.seq, l.expiresAt = m.Seq, m.expiresAt()
-		l.expiresMs.Store(l.expiresAt*1000 - m.Now + m.at.UnixMilli())
+		if !m.first {
+			l.replace(m)
+		}
 	}
-	return l.wire.writeMessage(protocol.ClientMessage{Type: protocol.TypeAck, Seq: &m.Seq})
+	if err := l.wire.writeMessage(protocol.ClientMessage{Type: protocol.TypeAck, Seq: &m.Seq}); err != nil {
+		return err
+	}
+	if next := l.waiting; next != nil {
+		l.waiting = nil
+		return l.begin(next)
+	}
+	return nil
+}
+
+// replace has the call use other tokens than before. Those that ran out while the
+// SDK was taking them help nobody.
+func (l *link) replace(m *incoming) {
+	now := time.Now()
+	if m.expiresMs() <= now.UnixMilli() {
+		return
+	}
+	s := &l.generator.stats
+	held := l.expiresMs.Load() != 0
+	switch left := l.runsOut(now); {
+	case !held || left <= 0:
+	case m.Type == protocol.TypeWillExpire:
+		s.renewals.Add(1)
+		s.margin.add(left)
+	default:
+		s.backWith.add(left)
+	}
+	l.holds(m.expiresMs())
 }

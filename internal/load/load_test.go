@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -126,15 +127,18 @@ func (s *service) accept() {
 	_, _ = s.conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
 }
 
-// play has one call talk to a script for each of its connections, in order.
+// play has calls talk to a script for each of their connections, in order.
 func play(t *testing.T, c Config, scripts ...func(*service)) Report {
 	t.Helper()
 	var report Report
 	synctest.Test(t, func(t *testing.T) {
 		next := 0
+		var mu sync.Mutex // guards next
 		var playing sync.WaitGroup
 		defer playing.Wait()
 		c.dial = func(int, *url.URL) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if next == len(scripts) {
 				return nil, errors.New("nobody is there")
 			}
@@ -255,6 +259,95 @@ func TestALostCallComesBackByItsKey(t *testing.T) {
 	if r.Away.Count != 1 || r.Away.Most < 2 || r.Away.Most > 3 {
 		t.Errorf("away %+v", r.Away)
 	}
+}
+
+// An SDK that takes longer over tokens than they live loses them, though each is
+// confirmed in the end; what comes meanwhile waits, and a repetition changes nothing.
+func TestASlowSDKLosesItsTokens(t *testing.T) {
+	c := valid()
+	c.Duration, c.AckDelay = 20*time.Second, 9*time.Second
+	push := func(seq, attempt, expiresAt string) string {
+		return `{"type":"token-privilege-will-expire","seq":` + seq + `,"attempt":` + attempt + `,"cause":"schedule","previousExpiresAt":946684812,"now":946684806000,"tokens":{"rtc":{"token":"t","expiresAt":` + expiresAt + `}}}`
+	}
+	r := play(t, c, func(s *service) {
+		s.accept()
+		s.expect(`"type":"join"`)
+		s.text(joined("1", "946684812", "946684800000"))
+		time.Sleep(6 * time.Second) // bubble
+		s.text(push("2", "1", "946684818"))
+		s.text(push("2", "2", "946684818"))
+		s.expect(`"ack","seq":1`)
+		s.expect(`"ack","seq":2`)
+		s.expect(`"leave"`)
+	})
+	// The first tokens end after 12 s, the next ones as they are taken, after 18 s.
+	if r.RanOut != 1 || r.LostSeconds < 7.9 || r.LostSeconds > 8.1 || r.Renewals != 0 || r.Repeats != 1 || r.Without != 0 {
+		t.Errorf("ran out %d, lost %.2f s, renewals %d, repeats %d, without %d", r.RanOut, r.LostSeconds, r.Renewals, r.Repeats, r.Without)
+	}
+}
+
+// One call is joined, and the other sent away for as long as it lasts; a third has
+// just begun, which says nothing.
+func TestCallsThatNeverHadTokensAreCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		rate    float64
+		away    bool // or left without an answer
+		without int
+	}{
+		"sent away":     {rate: 0.9, away: true, without: 1},
+		"not answered":  {rate: 0.5, without: 1},
+		"on their way":  {rate: 0.3, without: 0},
+		"and sent away": {rate: 0.3, away: true, without: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := valid()
+			config.Calls, config.JoinRate, config.Duration = 2, c.rate, 5*time.Second
+			r := play(t, config, func(s *service) {
+				s.accept()
+				s.expect(`"type":"join"`)
+				s.text(joined("1", "946685800", "946684800000"))
+				s.expect(`"ack","seq":1`)
+				s.expect(`"leave"`)
+			}, func(s *service) {
+				s.accept()
+				s.expect(`"type":"join"`)
+				if c.away {
+					s.text(`{"type":"reconnect","afterMs":60000,"reason":"overload"}`)
+					_, _ = s.conn.Write([]byte{0x88, 2, byte(protocol.CloseOverload >> 8), byte(protocol.CloseOverload & 0xff)})
+				}
+				_, _ = s.conn.Read(make([]byte, 64))
+			})
+			if r.Without != c.without || r.Holding != 1 || r.Joins != 1 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// A network that swallows everything costs each attempt its whole time; the waits
+// between them grow all the same.
+func TestWaitsGrowWhileNothingAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tried := 0
+		c := valid()
+		c.Duration = time.Hour
+		c.dial = func(int, *url.URL) (net.Conn, error) {
+			tried++
+			client, server := net.Pipe()
+			t.Cleanup(func() { _ = server.Close() })
+			go func() { _, _ = io.Copy(io.Discard, server) }()
+			return client, nil
+		}
+		g, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 10 s of silence and 10 s of waiting on average; without growth it would be
+		// 350 in the hour.
+		if g.Run(t.Context()); tried < 120 || tried > 240 {
+			t.Errorf("%d attempts in an hour", tried)
+		}
+	})
 }
 
 func TestARefusalEndsTheCall(t *testing.T) {

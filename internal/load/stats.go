@@ -14,6 +14,7 @@ type Report struct {
 	Calls     int     `json:"calls"`     // begun so far
 	Connected int64   `json:"connected"` // now
 	Holding   int     `json:"holding"`   // with tokens that are good, now
+	Without   int     `json:"without"`   // that never had any, though they were sent away or have waited
 
 	Joins    uint64 `json:"joins"`
 	Resumes  uint64 `json:"resumes"`

@@ -17,7 +17,7 @@ import (
 // Bundle is a set of new tokens, with what to do with them.
 type Bundle struct {
 	protocol.TokenPrivilege
-	// First is true for the first tokens of all: there is no call yet.
+	// First is true until Apply has taken tokens: there is no call yet.
 	First bool
 }
 
@@ -114,6 +114,7 @@ type Client struct {
 	expiresAt    int64  // of the tokens applied, Unix seconds
 	renewBefore  time.Duration
 	lead         time.Duration // of the server's clock over ours
+	joinedAt     time.Time     // on the present connection, or the last; zero: never on that one
 }
 
 // New makes a Client.
@@ -145,8 +146,12 @@ func nudge(ch chan struct{}) {
 // Leave, the context's error, an *EndedError or a *ClosedError.
 func (c *Client) Run(ctx context.Context) error {
 	for attempts := 0; ; {
-		began := time.Now()
 		moveAt, err := c.connect(ctx)
+		// From joined on: an attempt that nobody answers takes as long as a
+		// connection that held, and is none.
+		if !c.joinedAt.IsZero() && time.Since(c.joinedAt) > stableFor {
+			attempts = 0
+		}
 		var ended *EndedError
 		var closed *ClosedError
 		switch {
@@ -165,9 +170,6 @@ func (c *Client) Run(ctx context.Context) error {
 			c.config.Notice(Notice{Kind: Moved, After: after})
 			err = sleep(ctx, after)
 		default:
-			if time.Since(began) > stableFor {
-				attempts = 0
-			}
 			after := backoff(attempts)
 			attempts++
 			c.config.Notice(Notice{Kind: Lost, Err: err, After: after})
@@ -206,6 +208,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // connect makes one connection and stays on it to its end. With errMove comes
 // the moment for the next one.
 func (c *Client) connect(ctx context.Context) (moveAt time.Time, err error) {
+	c.joinedAt = time.Time{}
 	dialing, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	socket, response, err := websocket.Dial(dialing, c.config.URL, &websocket.DialOptions{

@@ -1,6 +1,7 @@
 // Package client is a client of the service in Go: it joins, keeps the newest
 // tokens, confirms them, and comes back by itself after every loss. The
-// terminal command, the load generator and the end-to-end tests are made of it.
+// terminal command and the end-to-end tests are made of it; the load generator
+// speaks the protocol by itself, see package load.
 //
 // It knows the protocol and what a good client owes it: full-jitter backoff,
 // heartbeats, resuming with the newest key, obeying reconnect and the terminal

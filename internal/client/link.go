@@ -185,7 +185,7 @@ func (l *link) handle(ctx context.Context, data []byte) error {
 // joined takes note of the session and applies its tokens.
 func (l *link) joined(ctx context.Context, m protocol.Joined) error {
 	c := l.client
-	c.session, c.key = m.Session, m.Key
+	c.session, c.key, c.joinedAt = m.Session, m.Key, time.Now()
 	c.renewBefore = time.Duration(m.RenewBefore) * time.Second
 	c.lead = time.Until(time.UnixMilli(m.Now))
 	if m.Heartbeat > 0 {
@@ -198,7 +198,7 @@ func (l *link) joined(ctx context.Context, m protocol.Joined) error {
 			action = protocol.ActionRejoin
 		}
 	}
-	return l.apply(ctx, Bundle{First: c.expiresAt == 0, TokenPrivilege: protocol.TokenPrivilege{
+	return l.apply(ctx, Bundle{TokenPrivilege: protocol.TokenPrivilege{
 		Type: m.Type, Seq: m.Seq, Tokens: m.Tokens, PreviousExpiresAt: c.expiresAt,
 		Action: action, Attempt: 1, Now: m.Now,
 	}})
@@ -213,6 +213,7 @@ func (l *link) apply(ctx context.Context, b Bundle) error {
 	if b.Seq == c.seq { // the ack was lost
 		return l.send(ctx, protocol.ClientMessage{Type: protocol.TypeAck, Seq: &b.Seq})
 	}
+	b.First = c.expiresAt == 0 // also in a push, if the tokens of joined were not taken
 	if err := c.config.Apply(ctx, b); err != nil {
 		if errors.Is(err, ErrSilent) {
 			return nil

@@ -1,0 +1,176 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/protocol"
+)
+
+// peer is the service's side of one connection, in a bubble.
+type peer struct {
+	t      *testing.T
+	socket *websocket.Conn
+}
+
+func (p *peer) send(text string) {
+	p.t.Helper()
+	if err := p.socket.Write(p.t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		p.t.Errorf("send: %v", err)
+	}
+}
+
+// expect reads a message, and wants it to hold something.
+func (p *peer) expect(want string) {
+	p.t.Helper()
+	if _, data, err := p.socket.Read(p.t.Context()); err != nil || !strings.Contains(string(data), want) {
+		p.t.Errorf("have %s, want %s; %v", data, want, err)
+	}
+}
+
+// end has the client leave.
+func (p *peer) end() {
+	p.send(`{"type":"ended","reason":"left","accessEndsAt":0}`)
+	_ = p.socket.Close(websocket.StatusNormalClosure, "")
+}
+
+// run keeps a client at a service that handles its nth connection by serve, until
+// Run returns.
+func run(t *testing.T, c Config, serve func(n int, p *peer)) error {
+	t.Helper()
+	connections := make(chan net.Conn)
+	n := 0
+	server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol.Subprotocol}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer socket.CloseNow() //nolint:errcheck // it may be closed already
+		n++
+		serve(n, &peer{t: t, socket: socket})
+	})}
+	l := pipes{connections, make(chan struct{})}
+	go func() { _ = server.Serve(l) }()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		connections <- theirs
+		return ours, nil
+	}}
+	defer func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+	}()
+	c.URL, c.HTTPClient = "ws://refresher.test/v1/ws", &http.Client{Transport: transport}
+	return New(c).Run(t.Context())
+}
+
+// pipes is a listener whose connections are made in memory.
+type pipes struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.accepted:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A bubble's clock begins at 946684800, the year 2000.
+const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":946685800}},"heartbeat":25,"renewBefore":10,"now":946684800000}`
+
+// An SDK that refuses the first tokens has no call yet: what is pushed then is for
+// its join.
+func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first []bool
+		apply := func(_ context.Context, b Bundle) error {
+			if first = append(first, b.First); b.Seq == 1 {
+				return errors.New("not today")
+			}
+			return nil
+		}
+		push := func(seq string) string {
+			return `{"type":"token-privilege-will-expire","seq":` + seq + `,"action":"renew","cause":"nack","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946685900}},"now":946684801000}`
+		}
+		if err := run(t, Config{Apply: apply}, func(_ int, p *peer) {
+			p.expect(`"join"`)
+			p.send(joined)
+			p.expect(`"nack","seq":1`)
+			p.send(push("2"))
+			p.expect(`"ack","seq":2`)
+			p.send(push("3"))
+			p.expect(`"ack","seq":3`)
+			p.end()
+		}); err != nil {
+			t.Error(err)
+		}
+		if len(first) != 3 || !first[0] || !first[1] || first[2] {
+			t.Errorf("first: %v", first)
+		}
+	})
+}
+
+// However long a service takes to say nothing, the waits between the attempts grow;
+// a connection that held begins them anew.
+func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const silent = 12 // attempts
+		attempts := 0
+		var waits []time.Duration
+		notice := func(n Notice) {
+			if n.Kind == Lost {
+				waits = append(waits, n.After)
+			}
+		}
+		apply := func(context.Context, Bundle) error { return nil }
+		if err := run(t, Config{Apply: apply, Notice: notice}, func(n int, p *peer) {
+			attempts = n
+			switch n {
+			case silent + 1:
+				p.expect(`"join"`)
+				p.send(joined)
+				p.expect(`"ack"`)
+				time.Sleep(stableFor + time.Second) // bubble
+			case silent + 2:
+				p.expect(`"resume"`)
+				p.end()
+			default:
+				p.expect(`"join"`)
+				_, _, _ = p.socket.Read(t.Context()) // until the client gives it up
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		if attempts != silent+2 || len(waits) != silent+1 {
+			t.Fatalf("%d attempts, waits %v", attempts, waits)
+		}
+		sum := time.Duration(0)
+		for _, w := range waits[:silent] {
+			sum += w
+		}
+		// 76 s on average; 3 s if they did not grow, and 6 s at most.
+		if sum < 2*silent*minBackoff || waits[silent] > minBackoff {
+			t.Errorf("waits %v", waits)
+		}
+	})
+}

@@ -45,14 +45,22 @@ func main() {
 
 // loadEnv reads .env, if there is one, and drops variables that are set to
 // nothing, as Compose sets those that it was given no value for: they would
-// hide a default or an alternative.
+// hide a default, an alternative, or a line of .env, which may be empty itself.
 func loadEnv() error {
+	if err := dropEmpty(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(".env"); err == nil {
 		if err := godotenv.Load(); err != nil {
 			// The library's error quotes the file, and with it secrets.
 			return errors.New(".env: want lines of the form KEY=value; a value with spaces or quotes stands in quotes")
 		}
 	}
+	return dropEmpty()
+}
+
+// dropEmpty unsets those of our variables that are set to nothing.
+func dropEmpty() error {
 	for _, setting := range os.Environ() {
 		if name, value, _ := strings.Cut(setting, "="); value == "" && isOurs(name) {
 			if err := os.Unsetenv(name); err != nil {
@@ -63,13 +71,14 @@ func loadEnv() error {
 	return nil
 }
 
-// isOurs reports whether an environment variable is one of our settings.
+// isOurs reports whether an environment variable is one of our settings, or of
+// OpenTelemetry, whose specification takes nothing for not set.
 func isOurs(name string) bool {
 	switch name {
 	case "PORT", "REDIS_URL", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
 		return true
 	}
-	return strings.HasPrefix(name, "REFRESHER_")
+	return strings.HasPrefix(name, "REFRESHER_") || strings.HasPrefix(name, "OTEL_")
 }
 
 // signals are the interrupts that the process has had: the first asks it to

@@ -265,6 +265,14 @@ func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
 		"REFRESHER_LISTEN=", "PORT=0", "REFRESHER_TOKEN_TTL=", "REFRESHER_INSECURE=true",
 	}
 	serve(t, command(t, env, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
+
+	// Nor those of a .env, whose own empty ones hide nothing either.
+	c := command(t, []string{"AGORA_APP_ID=", "APP_ID=", "APP_CERTIFICATE=", "PORT="}, "serve", "--auth=none", "--ops-listen=127.0.0.1:0")
+	file := "AGORA_APP_ID=\nAPP_ID=" + appID + "\nAPP_CERTIFICATE=" + certificate + "\nPORT=0\nREFRESHER_TOKEN_TTL=\nREFRESHER_INSECURE=true\n"
+	if err := os.WriteFile(filepath.Join(c.Dir, ".env"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, c).stop(syscall.SIGTERM)
 }
 
 func TestDemoTakesAPortForOneOfThisMachine(t *testing.T) {

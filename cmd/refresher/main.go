@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -29,18 +30,55 @@ type cli struct {
 }
 
 func main() {
+	args := os.Args[1:]
 	if err := loadEnv(); err != nil {
-		fmt.Fprintln(os.Stderr, "refresher:", err)
+		if !logFatal(args, err) {
+			fmt.Fprintln(os.Stderr, "refresher:", err)
+		}
 		os.Exit(2)
 	}
 	var c cli
-	parsed := kong.Parse(&c,
+	parser := kong.Must(&c,
 		kong.Name("refresher"),
 		kong.Description("Keeps long Agora calls alive: pushes renewed RTC, RTM and Chat tokens before the old ones expire, until the client confirms."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
-	parsed.FatalIfErrorf(parsed.Run())
+	parsed, err := parser.Parse(args)
+	if err == nil {
+		err = parsed.Run()
+	}
+	if err != nil && logFatal(args, err) {
+		code := 1
+		if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+			code = wrong.ExitCode()
+		}
+		os.Exit(code)
+	}
+	parser.FatalIfErrorf(err)
+}
+
+// logFatal logs what ends a service whose log is JSON: a line of text would be
+// passed over by whatever reads it. It reports whether it did. It goes by the
+// arguments themselves, for they may be what is wrong.
+func logFatal(args []string, err error) bool {
+	if len(args) == 0 || args[0] != "serve" {
+		return false
+	}
+	format := os.Getenv("REFRESHER_LOG_FORMAT")
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--log-format="); ok {
+			format = value
+		} else if arg == "--log-format" && i+1 < len(args) {
+			format = args[i+1]
+		}
+	}
+	if asText(format) {
+		return false
+	}
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	logger.Error("the service cannot start, or go on", "error", err)
+	return true
 }
 
 // loadEnv reads .env, if there is one, and drops variables that are set to

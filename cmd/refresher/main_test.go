@@ -101,6 +101,50 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 	}
 }
 
+// What ends a service is in its log, in the log's own form, whatever was wrong.
+func TestWhatEndsAServiceIsInItsLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		env        []string
+		args       []string
+		file, want string
+		code       int
+		text       bool
+	}{
+		"a setting":           {nil, []string{"serve"}, "", "--app-id (or AGORA_APP_ID) is missing", 1, false},
+		"a flag":              {nil, []string{"serve", "--token-ttl=soon"}, "", "--token-ttl", 80, false},
+		"a variable":          {[]string{"REFRESHER_TOKEN_TTL=soon"}, []string{"serve"}, "", "--token-ttl", 1, false},
+		"a file":              {nil, []string{"serve"}, "FOO BAR\n", ".env", 2, false},
+		"json by environment": {[]string{"REFRESHER_LOG_FORMAT=json"}, []string{"serve"}, "", "--app-id", 1, false},
+		"text by environment": {[]string{"REFRESHER_LOG_FORMAT=text"}, []string{"serve"}, "", "--app-id", 1, true},
+		"text by flag":        {nil, []string{"serve", "--log-format=text"}, "", "--app-id", 1, true},
+		"text by two words":   {nil, []string{"serve", "--log-format", "text"}, "", "--app-id", 1, true},
+		"no service":          {nil, []string{"token", "mint"}, "", "--app-id", 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command(t, c.env, c.args...)
+			if c.file != "" {
+				if err := os.WriteFile(filepath.Join(cmd.Dir, ".env"), []byte(c.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stdout, stderr, code := finish(t, cmd)
+			if code != c.code {
+				t.Errorf("exit %d, want %d", code, c.code)
+			}
+			var line struct{ Time, Level, Msg, Error string }
+			err := json.Unmarshal([]byte(stderr), &line)
+			switch {
+			case c.text:
+				if err == nil || !strings.HasPrefix(stderr, "refresher: error: ") || !strings.Contains(stderr, c.want) {
+					t.Errorf("%q", stderr)
+				}
+			case err != nil, stdout != "", line.Time == "", line.Level != "ERROR", line.Msg != "the service cannot start, or go on", !strings.Contains(line.Error, c.want):
+				t.Errorf("%q and %q, %v", stdout, stderr, err)
+			}
+		})
+	}
+}
+
 // busyPort is an address that somebody listens on.
 func busyPort(t *testing.T) string {
 	t.Helper()

@@ -119,10 +119,15 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 // machine.
 func (s *settings) logger() *slog.Logger {
 	options := &slog.HandlerOptions{Level: s.LogLevel}
-	info, err := os.Stderr.Stat()
-	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	if s.LogFormat == "text" || s.LogFormat == "auto" && terminal {
+	if asText(s.LogFormat) {
 		return slog.New(slog.NewTextHandler(os.Stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, options))
+}
+
+// asText reports whether a --log-format means text. Any but text and json is auto.
+func asText(format string) bool {
+	info, err := os.Stderr.Stat()
+	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
+	return format == "text" || format != "json" && terminal
 }

@@ -1,14 +1,16 @@
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -31,14 +33,16 @@ type Provider struct{ sdk *sdk.TracerProvider }
 // New makes a Provider as the environment has it, or nil if that asks for none:
 // tracing is on where OTEL_TRACES_EXPORTER is "otlp", or where it is not set but
 // an endpoint is. Everything else (endpoint, headers, TLS, sampler, batches,
-// resource) is read by the SDK, see the OpenTelemetry specification.
+// resource) is read by the SDK, see the OpenTelemetry specification; but an endpoint
+// or a sampler that it would replace by another is refused.
 func New(ctx context.Context, c Config) (*Provider, error) {
 	exporter, err := wanted(os.Getenv)
 	if err != nil || exporter == "" {
 		return nil, err
 	}
-	// The SDK has one handler of errors for the whole process.
+	// The SDK has one of each for the whole process.
 	otel.SetErrorHandler(&complaints{logger: c.Logger})
+	otel.SetLogger(logr.New(misread{logger: c.Logger}))
 	var out sdk.SpanExporter
 	switch exporter {
 	case "grpc":
@@ -84,14 +88,44 @@ func wanted(env func(string) string) (string, error) {
 	case exporter != "" && exporter != "otlp":
 		return "", fmt.Errorf(`OTEL_TRACES_EXPORTER: want "otlp" or "none"; have %q`, exporter)
 	}
-	switch protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol {
-	case "", "http/protobuf":
-		return "http/protobuf", nil
-	case "grpc":
-		return protocol, nil
-	default:
+	protocol := cmp.Or(first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
+	if protocol != "http/protobuf" && protocol != "grpc" {
 		return "", fmt.Errorf(`OTEL_EXPORTER_OTLP_PROTOCOL: want "http/protobuf" or "grpc"; have %q`, protocol)
 	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if endpoint := first(name); endpoint != "" && !reachable(endpoint, protocol) {
+			// Without what it is: it may have a password in it.
+			return "", fmt.Errorf("%s: want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318", name)
+		}
+	}
+	return protocol, checkSampler(first("OTEL_TRACES_SAMPLER"), first("OTEL_TRACES_SAMPLER_ARG"))
+}
+
+// reachable reports whether the SDK can make something of an endpoint. gRPC has
+// forms of its own besides, such as unix:///run/collector.sock.
+func reachable(endpoint, protocol string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	if scheme := strings.ToLower(u.Scheme); protocol == "grpc" && scheme != "http" && scheme != "https" {
+		return scheme != ""
+	}
+	return (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
+}
+
+// checkSampler refuses what the SDK would take for all traces.
+func checkSampler(name, arg string) error {
+	switch strings.ToLower(name) {
+	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
+		return nil
+	case "traceidratio", "parentbased_traceidratio":
+		if ratio, err := strconv.ParseFloat(arg, 64); arg != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
+			return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have %q", arg)
+		}
+		return nil
+	}
+	return fmt.Errorf("OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have %q", name)
 }
 
 // Tracer is what makes the spans; nil if there are to be none.
@@ -111,20 +145,4 @@ func (p *Provider) Close(ctx context.Context) error {
 		return fmt.Errorf("tracing: %w", err)
 	}
 	return nil
-}
-
-// complaints logs what the SDK complains of, once a minute at most: a collector
-// that is away is complained of with every batch.
-type complaints struct {
-	logger *slog.Logger
-	next   atomic.Int64 // Unix ns
-}
-
-// Handle implements otel.ErrorHandler.
-func (c *complaints) Handle(err error) {
-	now := time.Now()
-	next := c.next.Load()
-	if now.UnixNano() >= next && c.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano()) {
-		c.logger.Warn("traces are lost; calls are not touched", "error", err)
-	}
 }

@@ -20,6 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+const wantURL = "want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318"
+
 func TestWanted(t *testing.T) {
 	for _, c := range []struct {
 		env  map[string]string
@@ -34,11 +36,23 @@ func TestWanted(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, "http/protobuf", ""},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, "http/protobuf", ""},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "unix:///run/c.sock", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc", ""},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "TraceIDRatio", "OTEL_TRACES_SAMPLER_ARG": " 0.1 "}, "http/protobuf", ""},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always_off", "OTEL_TRACES_SAMPLER_ARG": "whatever"}, "http/protobuf", ""},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_TRACES_SAMPLER": "always"}, "", ""},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always"}, "", `OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have "always"`},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10%"}, "", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10%"`},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10"}, "", `OTEL_TRACES_SAMPLER_ARG: want a share of the traces, 0 to 1; have "10"`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4318"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https:///v1/traces"}, "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: " + wantURL},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "", "OTEL_EXPORTER_OTLP_ENDPOINT: " + wantURL},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "jaeger"}, "", `OTEL_TRACES_EXPORTER: want "otlp" or "none"; have "jaeger"`},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "", `OTEL_EXPORTER_OTLP_PROTOCOL: want "http/protobuf" or "grpc"; have "http/json"`},
 	} {
 		got, err := wanted(func(name string) string { return c.env[name] })
-		if got != c.want || (err == nil) != (c.fail == "") || err != nil && err.Error() != c.fail {
+		if c.fail == "" && got != c.want || (err == nil) != (c.fail == "") || err != nil && err.Error() != c.fail {
 			t.Errorf("%v: %q, %v", c.env, got, err)
 		}
 	}
@@ -151,6 +165,23 @@ func TestComplaintsOfTheSDK(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "connection refused") {
 		t.Error(log.String())
+	}
+}
+
+// What the SDK leaves out of its settings is said in the log, without its value.
+func TestSettingsThatTheSDKLeavesOut(t *testing.T) {
+	var log bytes.Buffer
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "hush-hush")
+	p, err := New(t.Context(), Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "a setting of OpenTelemetry is left out") || !strings.Contains(text, "parse headers") || strings.Contains(text, "hush-hush") {
+		t.Error(text)
 	}
 }
 

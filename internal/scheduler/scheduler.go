@@ -83,6 +83,7 @@ type Scheduler struct {
 
 	outbox     outbox
 	storeError atomic.Value  // the kind of error for which a part of the store is away, a string; empty: it is not
+	outage     outage        // what was said of that
 	grips      chan struct{} // one for each grip under way
 	gripAfter  atomic.Int64  // the store is not asked before this, on the monotonic clock
 	pulse      pulse

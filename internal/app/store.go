@@ -29,8 +29,12 @@ func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedSt
 		}
 		return store.NewMemory(time.Now), nil
 	}
+	apps := make([]string, len(c.Projects))
+	for i := range c.Projects {
+		apps[i] = c.Projects[i].AppID
+	}
 	return redis.New(redis.Config{
-		App: c.Projects[0].AppID, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
+		Apps: apps, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
 		Logger: logger.With("component", "redis"), Registerer: r,
 	})
 }

@@ -193,18 +193,55 @@ func TestAddedFields(t *testing.T) {
 	}
 }
 
-// Sessions of another App ID, under the same prefix, are none of this service's
-// business.
-func TestAnotherAppIsLeftAlone(t *testing.T) {
+// A node claims the sessions of all projects that it serves, and of no other: those
+// stay as they are until a node comes that does.
+func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	s := open(t, server.URL(), func(c *Config) { c.App = "another" })
-	s.saved(t, store.Saved, overdue("S"))
-	if claimed := s.swept(t, "b"); len(claimed) != 0 {
-		t.Errorf("claimed %v", claimed)
+	s := open(t, server.URL(), nil)
+	var all []store.Record
+	for n, app := range []string{"first", "second", "third", "rst sec", "", "second"} {
+		r := overdue(idIn(0, n))
+		r.App, r.DueMs = app, r.DueMs+int64(n)
+		all = append(all, r)
 	}
-	own := open(t, server.URL(), func(c *Config) { c.App = overdue("S").App })
-	if claimed := own.swept(t, "b"); len(claimed) != 1 {
-		t.Errorf("claimed %v", claimed)
+	s.saved(t, store.Saved, all...)
+	claims := func(node string, apps []string, want ...int) {
+		t.Helper()
+		claimed := open(t, server.URL(), func(c *Config) { c.Apps = apps }).swept(t, node)
+		for _, n := range want {
+			if r := claimed[all[n].Session]; r.App != all[n].App || r.Node != node || r.DueMs != all[n].DueMs {
+				t.Errorf("a node of %q claimed %+v, want that of %q", apps, r, all[n].App)
+			}
+		}
+		if len(claimed) != len(want) {
+			t.Errorf("a node of %q claimed %d sessions, want %d", apps, len(claimed), len(want))
+		}
+	}
+	claims("x", []string{"fourth", "thi"})
+	claims("b", []string{"first", "second"}, 0, 1, 5)
+	claims("b", []string{"first", "second"}) // they have its attention
+	claims("c", []string{"third"}, 2)
+	claims("d", nil, 3, 4)
+}
+
+// However many sessions of other nodes' projects are overdue, those behind them get
+// their turn.
+func TestBehindOthersApps(t *testing.T) {
+	t.Parallel()
+	s := open(t, redistest.Start(t).UnixURL(), func(c *Config) { c.Apps = []string{"first", "second"} })
+	var others []store.Record
+	next := idsIn(0)
+	for range 2*store.SweepLimit + 1 {
+		r := overdue(next())
+		r.App, r.DueMs = "third", r.DueMs-1
+		others = append(others, r)
+	}
+	own := overdue(next())
+	own.App = "second"
+	s.saved(t, store.Saved, append(others, own)...)
+	claimed := s.swept(t, "b")
+	if _, ok := claimed[own.Session]; !ok || len(claimed) != 1 {
+		t.Errorf("claimed %d sessions, its own: %t", len(claimed), ok)
 	}
 }

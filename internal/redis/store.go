@@ -21,9 +21,10 @@ import (
 // Config is what a Store needs. All fields are required unless they say
 // otherwise.
 type Config struct {
-	// App is the App ID of this service's sessions. Those of another that
-	// are overdue under the same prefix are left alone. Empty: there is none.
-	App string
+	// Apps are the App IDs whose sessions this node sees to. Those of others
+	// that are overdue under the same prefix are left to nodes that serve
+	// them: claimed here, they would be nobody's. Empty: all are.
+	Apps []string
 	// URL says where Redis is, see Dial.
 	URL string
 	// CAFile holds the certificates, in PEM, that a TLS server's must be
@@ -42,7 +43,7 @@ type Config struct {
 
 // Store keeps sessions and orders in Redis. It is safe for concurrent use.
 type Store struct {
-	app     string
+	apps    string // as the claim script wants them
 	client  goredis.UniversalClient
 	keys    *keys
 	logger  *slog.Logger
@@ -104,10 +105,18 @@ func New(c Config) (*Store, error) {
 	}
 	client.AddHook(tracing{})
 	return &Store{
-		app:    c.App,
+		apps:   appList(c.Apps),
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
 		now: c.now, silence: watchSilence,
 	}, nil
+}
+
+// appList is the claim script's argument of App IDs, which have no spaces.
+func appList(apps []string) string {
+	if len(apps) == 0 {
+		return ""
+	}
+	return " " + strings.Join(apps, " ") + " "
 }
 
 // Close lets go of the connections.

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/store"
 )
 
-// sweepPages bounds how many batches of records that only a newer release can
-// read a sweep looks past. The next one goes on from there.
+// sweepPages bounds how many batches of records that are not for this node to see
+// to, such as those that only a newer release can read, a sweep looks past. The next one goes on from there.
 const sweepPages = 8
 
 var errNoRecord = errors.New("what stands there is not a record")
@@ -112,7 +112,7 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 
 // claim claims overdue sessions. It returns the shards in which there may be
 // more of them: those where some were passed over, because a newer release wrote
-// them. They stay the first, and would hide the others for ever.
+// them or other nodes serve their projects. They stay the first, and would hide the others for ever.
 func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []int) {
 	if len(overdue) == 0 {
 		return nil
@@ -126,7 +126,7 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 			keys: []string{w.keys.leases[shard], w.keys.due[shard], w.keys.ids[shard]},
 			args: []any{
 				store.Format, w.node, w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
-				store.SweepEvery.Milliseconds(), w.keys.channel, w.app,
+				store.SweepEvery.Milliseconds(), w.keys.channel, w.apps,
 			},
 		}
 		for _, id := range ids {
@@ -143,8 +143,8 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 			continue
 		}
 		full := len(found) == w.room(shard)
-		if newer := w.take(shard, overdue[shard], found); newer > 0 && full && w.room(shard) > 0 {
-			w.past[shard] += newer
+		if others := w.take(shard, overdue[shard], found); others > 0 && full && w.room(shard) > 0 {
+			w.past[shard] += others
 			more = append(more, shard)
 		}
 	}
@@ -152,8 +152,8 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 }
 
 // take takes what the claim script found of some sessions, and returns how many
-// of them a newer release wrote.
-func (w *sweeping) take(shard int, ids []string, found []any) (newer int) {
+// of them are not for this node to see to.
+func (w *sweeping) take(shard int, ids []string, found []any) (others int) {
 	for at, found := range found {
 		var r store.Record
 		var err error
@@ -162,7 +162,7 @@ func (w *sweeping) take(shard int, ids []string, found []any) (newer int) {
 			r, err = unpack(ids[at], pairs(found))
 		case int64:
 			if found == 2 {
-				newer++
+				others++
 			}
 			if found != 3 {
 				continue
@@ -175,5 +175,5 @@ func (w *sweeping) take(shard int, ids []string, found []any) (newer int) {
 		}
 		w.swept[shard].Overdue = append(w.swept[shard].Overdue, r)
 	}
-	return newer
+	return others
 }

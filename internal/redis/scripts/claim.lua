@@ -14,11 +14,12 @@
 -- ARGV[5]    slack in ms
 -- ARGV[6]    interval of sweeps in ms
 -- ARGV[7]    prefix of the nodes' notice channels
--- ARGV[8]    App ID of the caller's sessions; nothing: all are
+-- ARGV[8]    App IDs whose sessions the caller sees to, with a space before and
+--            after each; nothing: all
 -- ARGV[8+i]  id of the i-th session
 --
 -- Returns an array with, for each session: 0 not overdue any more, 1 left to its
--- owner, 2 written by a newer release, or of another App ID, and not touched, 3 no
+-- owner, 2 written by a newer release, or not of these App IDs, and not touched, 3 no
 -- record at all and not touched, or the fields and values of its hash, with due,
 -- its score before, as one more: it is the node's now, and detached, if its owner
 -- was another.
@@ -42,6 +43,15 @@ local function lives(owner)
   return leases[owner]
 end
 
+local served = {} -- whether an App ID is among the caller's, by App ID
+local function serves(app)
+  if not app then return false end
+  if served[app] == nil then
+    served[app] = string.find(ARGV[8], ' ' .. app .. ' ', 1, true) ~= nil
+  end
+  return served[app]
+end
+
 local function claim(key, id)
   local score = redis.call('ZSCORE', KEYS[2], id)
   if not score or tonumber(score) > late then return 0 end
@@ -59,7 +69,7 @@ local function claim(key, id)
     rest, letter, owner, rev = string.match(fence, '^(%d+ %d+ %d+) (%l) (.*) (%d+)$')
   end
   if theirs and theirs > format then return 2 end
-  if theirs and ARGV[8] ~= '' and redis.call('HGET', key, 'app') ~= ARGV[8] then return 2 end
+  if theirs and ARGV[8] ~= '' and not serves(redis.call('HGET', key, 'app')) then return 2 end
   redis.call('ZADD', KEYS[2], later, id)
   if not rest then return 3 end
   if owner ~= node and lives(owner) then return 1 end

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"strconv"
 	"time"
@@ -15,7 +14,9 @@ import (
 // concurrent use. Errors are *session.Errors, or wrap store.ErrNotDurable.
 type Orders interface {
 	// Give gives an order, and waits a little for what all nodes have done.
-	Give(ctx context.Context, o store.Order) (store.Tally, error)
+	// What o leaves empty is filled in: its id, when it was given, and of a
+	// roll-over the certificate that tokens are signed with now.
+	Give(ctx context.Context, o store.Order) (given store.Order, t store.Tally, err error)
 	// Lift takes one back. It is false when there is none such.
 	Lift(ctx context.Context, app, id string) (bool, error)
 	// Find is an order that stands, with what was done about it. It is false
@@ -23,9 +24,6 @@ type Orders interface {
 	Find(ctx context.Context, app, id string) (o store.Order, t store.Tally, stands bool, err error)
 	// Standing are the orders of a kind that stand, by id, after one id.
 	Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error)
-	// Certificate names the certificate that a project's tokens are signed
-	// with now, without giving it away.
-	Certificate(app string) string
 }
 
 // selection says which sessions an operator means.
@@ -116,10 +114,9 @@ func outcome(done any, err error) (any, error) {
 	return done, err
 }
 
-// newOrder is an order that is given now.
+// newOrder is an order to be given now.
 func newOrder(o store.Order, kind store.OrderKind, lasts time.Duration) store.Order {
-	now := time.Now()
-	o.ID, o.Kind, o.At, o.Until, o.Format = rand.Text(), kind, now.UnixMilli(), now.Add(lasts).Unix()+1, store.Format
+	o.Kind, o.Until = kind, time.Now().Add(lasts).Unix()+1
 	return o
 }
 
@@ -144,8 +141,7 @@ func (a *API) revoke(r *request) (any, error) {
 		}
 		lasts = time.Duration(*q.For) * time.Second
 	}
-	o = newOrder(o, store.OrderRevoke, lasts)
-	tally, err := a.config.Orders.Give(r.Context(), o)
+	o, tally, err := a.config.Orders.Give(r.Context(), newOrder(o, store.OrderRevoke, lasts))
 	return outcome(a.revocationOf(&o, &tally), err)
 }
 
@@ -219,8 +215,7 @@ func (a *API) endSession(r *request) (any, error) {
 	case err == nil:
 		lasts = lifeOf(&record)
 	}
-	o = newOrder(o, store.OrderRevoke, lasts)
-	tally, err := a.config.Orders.Give(r.Context(), o)
+	o, tally, err := a.config.Orders.Give(r.Context(), newOrder(o, store.OrderRevoke, lasts))
 	if tally.Done == 0 && record.ExpiresAt != 0 { // nobody has it in memory: it is refused when it comes
 		tally.AccessEndsAt = max(tally.AccessEndsAt, record.ExpiresAt)
 	}
@@ -279,7 +274,7 @@ func (a *API) changeSession(r *request) (any, error) {
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `want {"rtc": {"role": "publisher" or "subscriber"}} or {"renew": true}`)
 	}
-	tally, err := a.config.Orders.Give(r.Context(), o)
+	_, tally, err := a.config.Orders.Give(r.Context(), o)
 	view := changeView{ID: record.Session, Pushed: tally.Done > 0, Silent: tally.Silent}
 	for _, report := range tally.Nodes {
 		if report.Note != "" {
@@ -344,10 +339,8 @@ func (a *API) rotate(r *request) (any, error) {
 		}
 		over = time.Duration(*q.Over) * time.Second
 	}
-	app := r.caller.App
-	o := store.Order{App: app, OverMs: over.Milliseconds(), Certificate: a.config.Orders.Certificate(app)}
-	o = newOrder(o, store.OrderRotate, over+keepRotation)
-	tally, err := a.config.Orders.Give(r.Context(), o)
+	o := store.Order{App: r.caller.App, OverMs: over.Milliseconds()}
+	o, tally, err := a.config.Orders.Give(r.Context(), newOrder(o, store.OrderRotate, over+keepRotation))
 	return outcome(rotationOf(&o, &tally), err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"refresher/internal/auth"
 	"refresher/internal/edge"
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // changed is the answer to a change of a session.
@@ -78,6 +79,42 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 		// The renewals that follow keep it.
 		if push := l.await("token-privilege-will-expire"); push.Cause != "schedule" || publishes(t, push.Tokens.RTC.Token) {
 			t.Errorf("the next renewal: %+v", push)
+		}
+	})
+}
+
+// What an operator says last counts, though the clock of the node that took the
+// order before be ahead of this one's by as much as nodes' clocks may.
+func TestLastRoleOrderCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		l := s.join(1, s.user, publisherWants)
+		time.Sleep(time.Second) // bubble
+		for _, role := range []session.Role{session.Subscriber, session.Publisher} {
+			ahead := time.Now().Add(2 * time.Second)
+			err := s.memory.Give(t.Context(), store.Order{
+				ID: "ahead, " + role.String(), App: testAppID, Kind: store.OrderRole, Session: l.session, Role: role,
+				At: ahead.UnixMilli(), Until: ahead.Unix() + 3600, By: "ahead", Format: store.Format,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if push := l.await("token-privilege-will-expire"); publishes(t, push.Tokens.RTC.Token) != (role == session.Publisher) {
+				t.Errorf("by the other node: %+v", push)
+			}
+			time.Sleep(300 * time.Millisecond) // bubble
+			other := session.Publisher
+			if role == other {
+				other = session.Subscriber
+			}
+			if answer := s.setRole(0, l.session, other.String()); !answer.Pushed || answer.Note != "" {
+				t.Errorf("answered %+v", answer)
+			}
+			push := l.await("token-privilege-will-expire")
+			if push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) != (other == session.Publisher) {
+				t.Errorf("pushed %+v, want tokens of a %s", push, other)
+			}
+			time.Sleep(3 * time.Second) // bubble
 		}
 	})
 }

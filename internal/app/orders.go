@@ -14,8 +14,7 @@ import (
 
 // orderBook is what the scheduler, the gate and the API see of the orders.
 type orderBook struct {
-	book     *orders.Book
-	projects *projects
+	book *orders.Book
 }
 
 func newOrderBook(board store.Board, node string, p *projects, logger *slog.Logger, r prometheus.Registerer) (*orderBook, error) {
@@ -26,7 +25,7 @@ func newOrderBook(board store.Board, node string, p *projects, logger *slog.Logg
 			return name
 		},
 	})
-	return &orderBook{book, p}, err
+	return &orderBook{book}, err
 }
 
 // Loaded implements scheduler.Orders.
@@ -41,16 +40,10 @@ func (b *orderBook) Revoked(k *session.Key) bool {
 // Role implements scheduler.Orders.
 func (b *orderBook) Role(k *session.Key) (session.Role, bool) { return b.book.Role(k.App, k.Session) }
 
-// Certificate implements api.Orders.
-func (b *orderBook) Certificate(app string) string {
-	name, _ := b.projects.certificate(app)
-	return name
-}
-
 // Give implements api.Orders.
-func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Tally, error) {
+func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Order, store.Tally, error) {
 	r, err := b.book.Give(ctx, o)
-	return r.Tally, err
+	return r.Order, r.Tally, err
 }
 
 // Lift implements api.Orders.

@@ -241,8 +241,11 @@ func match(pattern, parts []string) (args []string, ok bool) {
 }
 
 func (a *API) answer(w http.ResponseWriter, r *http.Request, route *route, args []string) {
-	a.cors(w, r)
-	h := w.Header() // as the classic servers do: tokens must not be cached
+	h := w.Header()
+	if a.cors(w, r) {
+		h.Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
+	}
+	// As the classic servers do: tokens must not be cached.
 	h.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
 	h.Set("Expires", "-1")
 	h.Set("Pragma", "no-cache")

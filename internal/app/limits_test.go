@@ -377,6 +377,9 @@ func TestOrigins(t *testing.T) {
 					if got := r.Header.Get("Access-Control-Allow-Origin"); (got == origin) != want || !want && got != "" || !slices.Contains(r.Header.Values("Vary"), "Origin") {
 						t.Errorf("%q from %q: %s allows %q", c.allowed, origin, e, got)
 					}
+					if got := r.Header.Get("Access-Control-Expose-Headers"); (got == "Retry-After") != want || !want && got != "" {
+						t.Errorf("%q from %q: %s shows the headers %q", c.allowed, origin, e, got)
+					}
 					r, _ = g.visit("OPTIONS", e.path, "", "Origin", origin, "Access-Control-Request-Method", e.method, "Access-Control-Request-Headers", "authorization")
 					methods, headers := r.Header.Get("Access-Control-Allow-Methods"), r.Header.Get("Access-Control-Allow-Headers")
 					asked := e.method != http.MethodHead // which needs no leave

@@ -202,8 +202,11 @@ func (a *API) mintFor(r *request, id session.Identity, ttl time.Duration) (sessi
 	if err := a.config.Gate.Refuse(r.Context(), &r.caller, id); err != nil {
 		return session.Tokens{}, err
 	}
-	now := time.Now().Unix()
-	return a.config.Minter.Mint(r.caller.App, id, CauseClassic, now, r.expiresAt(now, ttl))
+	now, at, err := r.lifetime(ttl)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	return a.config.Minter.Mint(r.caller.App, id, CauseClassic, now, at)
 }
 
 // mintChatApp makes the application's own token, which is not any user's.
@@ -214,17 +217,26 @@ func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	if err := a.config.Gate.Refuse(r.Context(), &r.caller, session.Identity{}); err != nil {
 		return "", err
 	}
-	now := time.Now().Unix()
-	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, r.expiresAt(now, ttl))
+	now, at, err := r.lifetime(ttl)
+	if err != nil {
+		return "", err
+	}
+	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
-// expiresAt is when tokens end that are to live for ttl, in Unix seconds.
-func (r *request) expiresAt(now int64, ttl time.Duration) int64 {
-	at := now + int64(ttl/time.Second)
+// lifetime is from when to when tokens are good that are made now and are to live
+// for ttl, in Unix seconds. Where the grant has ended meanwhile, by the back end's
+// word say, there are none, as at a join.
+func (r *request) lifetime(ttl time.Duration) (now, at int64, err error) {
+	now = time.Now().Unix()
+	at = now + int64(ttl/time.Second)
 	if until := r.caller.Grant.Until; until != 0 {
 		at = min(at, until)
 	}
-	return at
+	if at <= now {
+		return now, at, session.ErrDenied
+	}
+	return now, at, nil
 }
 
 // ttl is the lifetime asked for, nil for none.

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"refresher/internal/auth"
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 	"refresher/internal/webhook"
 )
 
@@ -303,6 +305,27 @@ func TestAuthorizeUntil(t *testing.T) {
 	}
 	if ended := s.expect("ended"); ended.Reason != "expired" || time.Now().Unix() < until {
 		t.Errorf("ended %+v at %d", ended, time.Now().Unix())
+	}
+}
+
+// What is allowed to a time that is over is denied: as at a join, so without a
+// session.
+func TestAuthorizeUntilThePast(t *testing.T) {
+	n, b, ana := supervised(t, time.Minute)
+	for _, ago := range []int64{0, 1, 3600} {
+		b.decideBy(func(question) (bool, int64) { return true, time.Now().Unix() - ago })
+		s := n.dial()
+		s.send(joinMessage(ana, `"rtm":{"userId":"u"}`))
+		if refused := s.expect("error"); refused.Code != "forbidden" {
+			t.Errorf("a join, to %d s ago: %+v", ago, refused)
+		}
+		for _, request := range all(classic("c", "7", "uid"), named("u"), []string{fetchRTC("c", 7)}) {
+			method, path, body := splitRequest(request)
+			answer, text := n.do(method, path, body, "Authorization", "Bearer "+ana)
+			if answer.StatusCode != http.StatusForbidden || !strings.Contains(text, session.ErrDenied.Message) {
+				t.Errorf("%s, to %d s ago: %d %s", request, ago, answer.StatusCode, text)
+			}
+		}
 	}
 }
 

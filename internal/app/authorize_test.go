@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -36,6 +37,7 @@ type backEnd struct {
 	*httptest.Server
 	mu     sync.Mutex
 	decide func(q question) (allow bool, until int64) // guarded by mu; nil: it is down
+	reason string                                     // guarded by mu; for denials
 	asked  []question                                 // guarded by mu
 	counts []int                                      // guarded by mu; questions in each request
 }
@@ -77,11 +79,17 @@ func (b *backEnd) answer(w http.ResponseWriter, questions []question) {
 		ID    string `json:"id"`
 		Allow bool   `json:"allow"`
 		Until int64  `json:"until,omitempty"`
+
+		Reason string `json:"reason,omitempty"`
 	}
 	decisions := []decision{}
 	for _, q := range questions {
 		allow, until := b.decide(q)
-		decisions = append(decisions, decision{q.ID, allow, until})
+		d := decision{ID: q.ID, Allow: allow, Until: until}
+		if !allow {
+			d.Reason = b.reason
+		}
+		decisions = append(decisions, d)
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
 }
@@ -142,6 +150,60 @@ func TestAuthorizeIsAskedAtJoin(t *testing.T) {
 	if asked[0].RTC.Role != "publisher" || asked[1].RTC.Role != "subscriber" || asked[1].Session != joined.Session {
 		t.Errorf("asked %+v", asked)
 	}
+}
+
+// The back end's own word for a denial is in the log, once, and short; the client
+// does not get it.
+func TestAuthorizeReasonIsLogged(t *testing.T) {
+	b := newBackEnd(t)
+	b.reason = "no credit\n" + strings.Repeat("x", 200)
+	g := startGuarded(t, func(c *Config) {
+		guard(c)
+		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeGrace = b.URL, hookSecret, time.Minute
+	}, outside{listen: net.Listen, store: openStore}, (&net.Dialer{}).DialContext)
+	denials := func() (lines []string) {
+		for line := range strings.Lines(g.log.take()) {
+			if strings.Contains(line, "the back end denied") {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	logged := func(action, session string) {
+		t.Helper()
+		want := `action=` + action + ` app_id=` + testAppID + ` session=` + session + ` reason="no credit ` + strings.Repeat("x", 190) + `"` + "\n"
+		if lines := denials(); len(lines) != 1 || !strings.HasSuffix(lines[0], want) || !strings.Contains(lines[0], "component=authorize") {
+			t.Errorf("logged %q, want one line with %q", lines, want)
+		}
+	}
+	ana := pass(nil)
+
+	s := g.knock()
+	s.send(joinMessage(ana, `"rtm":{"userId":"7"}`))
+	joined := s.expect("joined")
+	_ = s.CloseNow()
+	if lines := denials(); len(lines) != 0 {
+		t.Errorf("logged %q of what was allowed", lines)
+	}
+
+	b.decideBy(func(question) (bool, int64) { return false, 0 })
+	s = g.knock()
+	s.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
+	if ended := s.expect("ended"); ended.Reason != "denied" {
+		t.Errorf("ended %+v", ended)
+	}
+	logged("resume", joined.Session)
+	s = g.knock()
+	s.send(joinMessage(ana, `"rtm":{"userId":"7"}`))
+	if refused := s.expect("error"); strings.Contains(refused.Message, "credit") {
+		t.Errorf("refused with %+v", refused)
+	}
+	asked := b.all()
+	logged("join", asked[len(asked)-1].Session)
+	if answer, text := g.visit(http.MethodGet, "/rtm/7", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden || strings.Contains(text, "credit") {
+		t.Errorf("a classic request: %d %s", answer.StatusCode, text)
+	}
+	logged("join", `""`)
 }
 
 func TestAuthorizeDeniesARenewal(t *testing.T) {

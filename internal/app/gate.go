@@ -27,6 +27,7 @@ type gate struct {
 	subjects  *limit.Limiter
 	orders    *orderBook
 	asker     *authorize.Asker // nil: nobody is asked
+	logger    *slog.Logger     // of what it answers
 }
 
 func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
@@ -54,9 +55,10 @@ func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, err
 		return nil, fmt.Errorf("subject-rate: %w", err)
 	}
 	if c.AuthorizeURL != "" {
+		g.logger = logger.With("component", "authorize")
 		g.asker, err = authorize.New(authorize.Config{
 			URL: c.AuthorizeURL, Secret: []byte(c.AuthorizeSecret), Timeout: c.AuthorizeTimeout, Patience: askPatience,
-			Logger: logger.With("component", "authorize"), Registerer: r,
+			Logger: g.logger, Registerer: r,
 		})
 	}
 	return g, err
@@ -143,5 +145,8 @@ func (g *gate) consent(ctx context.Context, action scheduler.Action, k session.K
 	answer, err := g.asker.Ask(ctx, authorize.Question{
 		Action: authorize.Action(action), App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})
+	if err == nil && !answer.Allow {
+		g.logger.Info("the back end denied", "action", string(action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)
+	}
 	return scheduler.Answer{Agreed: answer.Allow, Until: answer.Until}, err
 }

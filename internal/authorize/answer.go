@@ -61,7 +61,7 @@ func decode(text []byte) (map[string]*Answer, error) {
 	return answers, nil
 }
 
-// clip makes text short and printable, for logs and clients.
+// clip makes text short and printable, for logs.
 func clip(text string) string {
 	if len(text) > maxReason {
 		cut := maxReason

@@ -11,7 +11,7 @@ import (
 	"refresher/internal/webhook"
 )
 
-// Config is what an Asker needs. URL, Secret, Logger and Registerer are
+// Config is what an Asker needs. URL, Secret, Patience, Logger and Registerer are
 // required. The names in its errors are those of the flags.
 type Config struct {
 	// URL is where questions go: absolute, http or https, without a fragment.
@@ -30,8 +30,7 @@ type Config struct {
 	// Timeout bounds one request, from dialling to the end of the answer. Zero
 	// means 2 s.
 	Timeout time.Duration
-	// Patience bounds an Ask as a whole, its wait for a turn included. Zero
-	// means 30 s: at the default rate, a full queue takes 20 s.
+	// Patience bounds an Ask as a whole, its wait for a turn included.
 	Patience   time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -46,8 +45,11 @@ func (c *Config) complete() (*webhook.Endpoint, error) {
 	if c.Logger == nil || c.Registerer == nil {
 		return nil, errors.New("authorize: Logger and Registerer are required")
 	}
-	if c.QueueSize < 0 || c.Concurrency < 0 || c.Rate < 0 || c.Timeout < 0 || c.Patience < 0 {
-		return nil, errors.New("authorize: QueueSize, Concurrency, Rate, Timeout and Patience: want 0 (the default) or more")
+	if c.QueueSize < 0 || c.Concurrency < 0 || c.Rate < 0 || c.Timeout < 0 {
+		return nil, errors.New("authorize: QueueSize, Concurrency, Rate and Timeout: want 0 (the default) or more")
+	}
+	if c.Patience <= 0 {
+		return nil, errors.New("authorize: Patience: want more than 0")
 	}
 	if c.QueueSize == 0 {
 		c.QueueSize = 100_000
@@ -60,9 +62,6 @@ func (c *Config) complete() (*webhook.Endpoint, error) {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 2 * time.Second
-	}
-	if c.Patience == 0 {
-		c.Patience = 30 * time.Second
 	}
 	return webhook.New(webhook.Config{
 		Name: "authorize", URL: c.URL, Secret: c.Secret, Client: c.Client, Connections: c.Concurrency,

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -22,11 +23,11 @@ func TestConfigErrors(t *testing.T) {
 		"concurrency":   {func(c *Config) { c.Concurrency = -1 }, "authorize: "},
 		"rate":          {func(c *Config) { c.Rate = -1 }, "authorize: "},
 		"timeout":       {func(c *Config) { c.Timeout = -1 }, "authorize: "},
-		"patience":      {func(c *Config) { c.Patience = -1 }, "authorize: "},
+		"patience":      {func(c *Config) { c.Patience = 0 }, "authorize: "},
 		"no logger":     {func(c *Config) { c.Logger = nil }, "authorize: "},
 		"no registerer": {func(c *Config) { c.Registerer = nil }, "authorize: "},
 	} {
-		config := Config{URL: "https://app.test/", Secret: testSecret, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+		config := Config{URL: "https://app.test/", Secret: testSecret, Patience: time.Second, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
 		c.change(&config)
 		_, err := New(config)
 		if err == nil {

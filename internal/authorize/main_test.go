@@ -48,7 +48,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		returned: make(chan struct{}), began: time.Now(),
 	}
 	c := Config{
-		URL: "https://scott:lion@app.test/ask?t=tiger", Secret: testSecret, Client: &http.Client{Transport: s.backEnd},
+		URL: "https://scott:lion@app.test/ask?t=tiger", Secret: testSecret, Patience: 30 * time.Second, Client: &http.Client{Transport: s.backEnd},
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry,
 	}
 	if change != nil {

@@ -25,7 +25,7 @@ func onNetwork(t *testing.T, url string, change func(*Config)) (*Asker, *logBuff
 	t.Helper()
 	log := &logBuffer{}
 	c := Config{
-		URL: url, Secret: testSecret, Timeout: time.Minute,
+		URL: url, Secret: testSecret, Timeout: time.Minute, Patience: 30 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: prometheus.NewRegistry(),
 	}
 	if change != nil {

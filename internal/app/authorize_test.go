@@ -16,7 +16,7 @@ import (
 	"refresher/internal/auth"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
-	"refresher/internal/webhook"
+	"refresher/internal/webhook/webhooktest"
 )
 
 const hookSecret = "what signs questions to the back end"
@@ -49,7 +49,7 @@ func newBackEnd(t *testing.T) *backEnd {
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = webhook.Verify([]byte(hookSecret), r.Header, body, time.Now(), time.Minute)
+			err = webhooktest.Verify([]byte(hookSecret), r.Header, body, time.Now(), time.Minute)
 		}
 		var request struct{ Requests []question }
 		if err == nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"refresher/internal/events"
+	"refresher/internal/webhook/webhooktest"
 )
 
 // The back end is told of a call from its beginning to its end, in requests that
@@ -23,7 +23,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	backEnd := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = events.Verify([]byte(secret), r.Header, body, time.Now(), time.Minute)
+			err = webhooktest.Verify([]byte(secret), r.Header, body, time.Now(), time.Minute)
 		}
 		var e told
 		if err == nil {

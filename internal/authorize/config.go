@@ -17,7 +17,7 @@ type Config struct {
 	// URL is where questions go: absolute, http or https, without a fragment.
 	// A user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs requests, see webhook.Verify; at least 16 bytes.
+	// Secret signs requests, see package webhook; at least 16 bytes.
 	Secret []byte
 	// QueueSize is how many questions may wait at once for their turn. Zero
 	// means 100,000.

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
-	"refresher/internal/webhook"
+	"refresher/internal/webhook/webhooktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -226,7 +226,7 @@ func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := webhook.Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
+	if err := webhooktest.Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
 		b.t.Error(err)
 	}
 	var body struct{ Requests []asks }

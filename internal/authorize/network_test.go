@@ -16,7 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"refresher/internal/webhook"
+	"refresher/internal/webhook/webhooktest"
 )
 
 // onNetwork runs an Asker on real sockets until the test ends, and returns what
@@ -56,7 +56,7 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if err := webhook.Verify(testSecret, r.Header, text, time.Now(), time.Minute); err != nil {
+		if err := webhooktest.Verify(testSecret, r.Header, text, time.Now(), time.Minute); err != nil {
 			t.Error(err)
 		}
 		if r.Method != http.MethodPost || r.URL.Path != "/ask" || r.URL.RawQuery != "t=tiger" || r.ContentLength != int64(len(text)) {

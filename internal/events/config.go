@@ -17,7 +17,7 @@ type Config struct {
 	// URL is where events go: absolute, http or https, without a fragment. A
 	// user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs deliveries, see Verify; at least 16 bytes.
+	// Secret signs deliveries, see package webhook; at least 16 bytes.
 	Secret []byte
 	// QueueSize is how many events may be unsettled at once. Each takes about
 	// 0.6 KiB. Zero means 100,000.

@@ -72,21 +72,8 @@
 // at is Unix milliseconds, expiresAt Unix seconds, and the timestamp Unix
 // seconds of this attempt. The id in the body is the signed one. The signature
 // header is a list, separated by spaces, so that a later release can sign under
-// two secrets or in another way; a receiver accepts any v1 that fits. Go
-// receivers call Verify. In Node, with the body as it came, before JSON.parse:
-//
-//	import { createHmac, timingSafeEqual } from "node:crypto";
-//
-//	function verify(secret, headers, body) {
-//	  const stamp = headers["refresher-timestamp"];
-//	  if (!(Math.abs(Date.now() / 1000 - Number(stamp)) <= 300)) return false;
-//	  const hmac = createHmac("sha256", secret).update(`${stamp}.`).update(body);
-//	  const want = Buffer.from(`v1=${hmac.digest("hex")}`);
-//	  return (headers["refresher-signature"] ?? "").split(" ").some((s) => {
-//	    const got = Buffer.from(s);
-//	    return got.length === want.length && timingSafeEqual(got, want);
-//	  });
-//	}
+// two secrets or in another way; a receiver accepts any v1 that fits.
+// docs/events.md shows how.
 //
 // # Secrets
 //

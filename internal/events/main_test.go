@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
+	"refresher/internal/webhook/webhooktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -155,7 +156,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
+	if err := webhooktest.Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
 		r.t.Error(err)
 	}
 	var b body
@@ -163,8 +164,8 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 		r.t.Error(err)
 	}
 	d := delivery{id: b.ID, session: b.Session, at: time.Now(), header: q.Header}
-	if q.Header.Get(HeaderEventID) != b.ID {
-		r.t.Errorf("header names event %s, body %s", q.Header.Get(HeaderEventID), b.ID)
+	if q.Header.Get(headerEventID) != b.ID {
+		r.t.Errorf("header names event %s, body %s", q.Header.Get(headerEventID), b.ID)
 	}
 	n := r.begin(&d)
 	said, err := reply{status: 204}, error(nil)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/webhook/webhooktest"
 )
 
 // onNetwork sends one event to url, with a Sender on real sockets, calls until,
@@ -62,7 +64,7 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if err := Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil {
+		if err := webhooktest.Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil {
 			t.Error(err)
 		}
 		if r.Method != http.MethodPost || r.URL.Path != "/hooks" || r.URL.RawQuery != "t=tiger&x=1" || r.ContentLength != int64(len(body)) {
@@ -88,7 +90,7 @@ func TestServerTLS(t *testing.T) {
 // is settled once.
 func TestManySenders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.Header.Get(HeaderEventID), "7.ended") {
+		if strings.HasSuffix(r.Header.Get(headerEventID), "7.ended") {
 			w.WriteHeader(http.StatusGone)
 		}
 	}))

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/webhook"
 )
 
 func TestDelivery(t *testing.T) {
@@ -26,7 +28,7 @@ func TestDelivery(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("delivered %d times", len(got))
 		}
-		got[0].header.Del(HeaderSignature) // the receiver has checked it
+		got[0].header.Del(webhook.HeaderSignature) // the receiver has checked it
 		want := http.Header{
 			"Content-Type": {"application/json"}, "User-Agent": {"refresher"},
 			"Refresher-Event-Id": {"s.joined"}, "Refresher-Timestamp": {fmt.Sprint(got[0].at.Unix())},

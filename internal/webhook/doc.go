@@ -11,8 +11,8 @@
 //
 // The timestamp is in Unix seconds, of this attempt. The signature header is a
 // list, separated by spaces, so that a later release can sign under two secrets
-// or in another way; a receiver accepts any v1 that fits. Go receivers call
-// Verify; docs/events.md has the same in Node.
+// or in another way; a receiver accepts any v1 that fits. docs/events.md
+// tells receivers how; package webhooktest does it in tests.
 //
 // # When it fails
 //

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"refresher/internal/session"
+	"refresher/internal/webhook/webhooktest"
 )
 
 // roundTrip is a transport.
@@ -31,7 +32,7 @@ func TestPost(t *testing.T) {
 				return nil, err
 			}
 			got = r.Header
-			if err := Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil || string(body) != "{}" {
+			if err := webhooktest.Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil || string(body) != "{}" {
 				t.Errorf("%q: %v", body, err)
 			}
 			return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"https://elsewhere.test/"}}, Body: http.NoBody}, nil

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +33,7 @@ func compose(t *testing.T, env map[string]string) (*types.Project, error) {
 
 var composeEnvironment = map[string]string{
 	"AGORA_APP_ID": "970CA35de60c44645bbae8a215061b33", "AGORA_APP_CERTIFICATE": "5CFd2fd1755d40ecb72977518be15d3b",
-	"REFRESHER_JWT_SECRET": "what signs credentials, 32 bytes or more", "REDIS_PASSWORD": "a password", "GRAFANA_PASSWORD": "another",
+	"REFRESHER_JWT_SECRET": "what signs credentials, 32 bytes or more", "REDIS_PASSWORD": "0123456789abcdef", "GRAFANA_PASSWORD": "another",
 }
 
 func TestCompose(t *testing.T) {
@@ -61,6 +63,18 @@ func TestCompose(t *testing.T) {
 			}
 			if !v.ReadOnly {
 				t.Errorf("%s may write to %s", name, v.Source)
+			}
+		}
+		// Compose copies what is no file into the container, which is refused where
+		// nothing can be written.
+		for _, c := range s.Configs {
+			if p.Configs[c.Source].File == "" {
+				t.Errorf("%s cannot be given %s, which is not a file", name, c.Source)
+			}
+		}
+		for _, c := range s.Secrets {
+			if p.Secrets[c.Source].File == "" {
+				t.Errorf("%s cannot be given %s, which is not a file", name, c.Source)
 			}
 		}
 		for _, port := range s.Ports {
@@ -125,6 +139,66 @@ func TestComposeMounts(t *testing.T) {
 		if said, err := exec.CommandContext(t.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", command, err, said)
 		}
+	}
+}
+
+// Redis is started by the Compose file's own command, and knows its password.
+func TestComposeRedis(t *testing.T) {
+	p, err := compose(t, maps.Clone(composeEnvironment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.GetService("redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "socket")
+	config := filepath.Join(dir, "redis.conf")
+	const more = "\nport 0\nunixsocket %s\ndir %s\nlogfile %s/log\n"
+	if err := os.WriteFile(config, fmt.Appendf([]byte(read(t, "../../deploy/compose/redis.conf")), more, socket, dir, dir), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var args []string
+	for _, a := range s.Command {
+		args = append(args, strings.ReplaceAll(strings.ReplaceAll(a, "/etc/redis.conf", config), "$$", "$"))
+	}
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	for name, value := range s.Environment {
+		cmd.Env = append(cmd.Env, name+"="+*value)
+	}
+	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill() //nolint:errcheck // it has ended, most likely
+	ask := func(args ...string) string {
+		said, _ := exec.CommandContext(t.Context(), "redis-cli", append([]string{"-s", socket}, args...)...).CombinedOutput()
+		return strings.TrimSpace(string(said))
+	}
+	for end := time.Now().Add(20 * time.Second); !strings.HasPrefix(ask("ping"), "NOAUTH"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it says %q without a password", ask("ping"))
+		}
+	}
+	password := composeEnvironment["REDIS_PASSWORD"]
+	for want, args := range map[string][]string{
+		"PONG":                         {"ping"},
+		"maxmemory-policy\nnoeviction": {"config", "get", "maxmemory-policy"},
+		"appendonly\nyes":              {"config", "get", "appendonly"},
+		"requirepass\n" + password:     {"config", "get", "requirepass"},
+		"maxmemory\n419430400":         {"config", "get", "maxmemory"},
+	} {
+		if got := ask(append([]string{"--no-auth-warning", "-a", password}, args...)...); got != want {
+			t.Errorf("%v: %q, want %q", args, got, want)
+		}
+	}
+	// A signal to the command reaches Redis, which saves and ends.
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v:\n%s", err, read(t, dir, "log"))
 	}
 }
 

@@ -39,6 +39,7 @@ func TestMetricsAreThereAndWellFormed(t *testing.T) {
 		`refresher_tokens_issued_total{cause="join",service="rtm",version="007"} 1`,
 		`refresher_renewals_total{outcome="acked"} 0`, `refresher_renewals_total{outcome="nacked"} 0`,
 		`refresher_renewals_total{outcome="expired"} 0`, `refresher_renewals_total{outcome="ended"} 0`,
+		`refresher_tokens_ran_out_total{client="attached"} 0`, `refresher_tokens_ran_out_total{client="detached"} 0`,
 		`refresher_push_lag_seconds_count 0`, `refresher_ack_seconds_count 0`, `refresher_renewal_margin_seconds_count 0`,
 		`refresher_sessions_at_risk 0`, `refresher_schedule_due_seconds_bucket{le="900"} 0`, `refresher_schedule_due_seconds_count 1`,
 		`refresher_joins_total{outcome="joined"} 1`,

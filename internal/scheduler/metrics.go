@@ -21,6 +21,7 @@ var lookAhead = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
 type metrics struct {
 	sessions map[session.State]prometheus.Gauge
 	renewals struct{ acked, nacked, expired, ended prometheus.Counter }
+	ranOut   struct{ attached, detached prometheus.Counter }
 	errors   prometheus.Counter
 	pushes   struct{ first, repeated prometheus.Counter }
 	lag      prometheus.Histogram
@@ -73,12 +74,17 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 	m.renewals.nacked = renewals.WithLabelValues("nacked")
 	m.renewals.expired = renewals.WithLabelValues("expired")
 	m.renewals.ended = renewals.WithLabelValues("ended")
+	ranOut := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_tokens_ran_out_total",
+		Help: "Clients whose tokens ran out before they confirmed new ones: attached to a connection all the same, or detached.",
+	}, []string{"client"})
+	m.ranOut.attached, m.ranOut.detached = ranOut.WithLabelValues("attached"), ranOut.WithLabelValues("detached")
 	pushes := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_pushes_total",
 		Help: "Bundles written to their clients: the first time, or repeated because the client did not answer.",
 	}, []string{"attempt"})
 	m.pushes.first, m.pushes.repeated = pushes.WithLabelValues("first"), pushes.WithLabelValues("repeated")
-	r.MustRegister(sessions, renewals, moves, pushes, m.errors, m.lag, m.ack, m.margin, &storeState{
+	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.errors, m.lag, m.ack, m.margin, &storeState{
 		outbox: &s.outbox,
 		up: prometheus.NewDesc("refresher_store_up",
 			"1 while all of the store can be reached, else 0.", nil, nil),

@@ -287,6 +287,11 @@ func (s *Scheduler) issue(e *entry, cause session.Cause, now session.Instant) (s
 func (s *Scheduler) ranOut(e *entry, message string) {
 	if e.session.ReportRunOut() {
 		s.metrics.renewals.expired.Inc()
+		if e.client != nil {
+			s.metrics.ranOut.attached.Inc() // the service's own failure, most likely
+		} else {
+			s.metrics.ranOut.detached.Inc()
+		}
 		e.trail.ranOut()
 		s.log(e, slog.LevelWarn, message)
 	}

@@ -104,6 +104,14 @@ func TestClientThatStopsAcking(t *testing.T) {
 	})
 }
 
+// checkRanOut compares how many clients are counted whose tokens ran out.
+func checkRanOut(t *testing.T, s *Scheduler, attached, detached float64) {
+	t.Helper()
+	if a, d := testutil.ToFloat64(s.metrics.ranOut.attached), testutil.ToFloat64(s.metrics.ranOut.detached); a != attached || d != detached {
+		t.Errorf("tokens of %v attached and %v detached clients ran out; want %v and %v", a, d, attached, detached)
+	}
+}
+
 func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -125,10 +133,42 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
 			t.Errorf("%v expired renewals counted", got)
 		}
+		checkRanOut(t, s, 1, 0)
 		if testutil.ToFloat64(s.metrics.renewals.nacked) == 0 {
 			t.Error("no nack counted")
 		}
 		p.hands().Leave()
+	})
+}
+
+// Who comes back to dead tokens, on a node that knows nothing of them, was away when
+// they ended, whatever it asks for then.
+func TestTokensThatRanOutBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(10 * time.Second)
+		p.hands().Detach()
+		wait(5 * time.Minute)
+		if n := len(s.entries); n != 0 {
+			t.Fatalf("%d sessions are kept", n)
+		}
+		checkRanOut(t, s, 0, 1)
+		back, ticket := p.again(), p.ticket()
+		ticket.ExpiresAt = p.got().expiresAt
+		a, err := s.Resume(ticket, back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back.hold(a)
+		if !back.got().joined.Push.Rejoin {
+			t.Fatal("its tokens live")
+		}
+		if err := back.hands().Nack(back.got().joined.Push.Seq, "X", "no"); err != nil {
+			t.Fatal(err)
+		}
+		wait(5 * time.Second)
+		checkRanOut(t, s, 0, 1)
 	})
 }
 
@@ -142,6 +182,7 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
 			t.Errorf("%v expired renewals counted after the tokens ran out", got)
 		}
+		checkRanOut(t, s, 0, 1)
 		wait(2 * time.Minute)
 		s.whole(t)
 		if n := len(s.entries); n != 0 {

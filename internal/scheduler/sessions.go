@@ -347,6 +347,9 @@ func (s *Scheduler) insert(e *entry) {
 func (s *Scheduler) attach(e *entry, t *trail, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
+	if push.Rejoin {
+		e.session.ReportRunOut() // before it came back: no news when it asks again
+	}
 	epoch := e.session.Epoch()
 	e.client = client
 	e.replaceTrail(t)

@@ -136,8 +136,16 @@ func TestLayout(t *testing.T) {
 			t.Errorf("%q leads to %s, and docs/operations.md has no such heading", p.Title, p.Links[0].URL)
 		}
 		for _, target := range p.Targets {
-			if !strings.Contains(target.Expr, `job=~"$job",instance=~"$node"`) {
+			narrowed := `job=~"$job",instance=~"$node"`
+			if strings.Contains(target.Expr, "job:") { // recorded by service
+				narrowed = `{job=~"$job"}`
+			}
+			if !strings.Contains(target.Expr, narrowed) {
 				t.Errorf("%q is not narrowed to what was chosen: %s", p.Title, target.Expr)
+			}
+			// A number of things is no rate of them.
+			if unit := p.unit(target.RefID); (unit == "ops" || unit == "reqps") && !strings.Contains(target.Expr, "rate(") {
+				t.Errorf("%q shows as a rate what is none: %s", p.Title, target.Expr)
 			}
 		}
 	}
@@ -145,5 +153,36 @@ func TestLayout(t *testing.T) {
 		if p.Type != "stat" || p.GridPos.Y != 0 {
 			t.Errorf("panel %d of the first row is a %s", i+1, p.Type)
 		}
+	}
+}
+
+// The first row is green where nothing is wrong: what is not there says why, and what
+// ran out is of clients that were connected, not of closed tabs.
+func TestFirstRowIsCalm(t *testing.T) {
+	for _, p := range readDashboard(t).Panels[:6] {
+		expr := p.Targets[0].Expr
+		conditional := strings.Contains(expr, "histogram_quantile") || strings.Contains(expr, "refresher_store_up")
+		if conditional && p.FieldConfig.Defaults.NoValue == "" {
+			t.Errorf("%q does not say why there may be no data", p.Title)
+		}
+		if strings.Contains(expr, `outcome="expired"`) {
+			t.Errorf("%q counts closed tabs", p.Title)
+		}
+	}
+}
+
+// One command sets where the runbook is read, in the rules and in the dashboard.
+func TestRunbookAddress(t *testing.T) {
+	const address = "https://docs.example.com/refresher/operations.md"
+	found := false
+	for _, v := range readDashboard(t).Templating.List {
+		found = found || v.Name == "runbook" && v.Query == address
+	}
+	rules, err := os.ReadFile("../../deploy/prometheus/refresher.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !found || !strings.Contains(string(rules), "runbook_url: '"+address+"#") {
+		t.Errorf("the dashboard or the rules do not have %s", address)
 	}
 }

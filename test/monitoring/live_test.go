@@ -170,6 +170,8 @@ func TestLive(t *testing.T) {
 				t.Errorf("%s: %v %v", expr, got, err)
 			}
 		}
+		native.is("RefresherNoBuckets", true) // it was not told to keep classic ones too
+		p.is("RefresherNoBuckets", false)
 	})
 	t.Run("exemplars lead to traces", func(t *testing.T) {
 		ids, err := p.exemplars(`refresher_renewal_margin_seconds_bucket`)
@@ -279,13 +281,17 @@ func rightlyEmpty(selector string) bool {
 // withoutRecords is a rule file without comments, and without the names of recorded
 // series and alerts, which hold those of metrics.
 func withoutRecords(text string) string {
-	text = regexp.MustCompile(`(?m)#.*$|^\s*- (alert|record):.*$|^\s*- name:.*$|^\s*(summary|description|runbook):.*$`).ReplaceAllString(text, "")
-	return regexp.MustCompile(`\b(?:job|instance)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`(?m)#.*$|^\s*- (alert|record):.*$|^\s*- name:.*$|^\s*(summary|description|runbook_url):.*$`).ReplaceAllString(text, "")
+	return recorded.ReplaceAllString(text, "")
 }
+
+// recorded are the names of series that the rules record.
+var recorded = regexp.MustCompile(`\b(?:job|instance)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+`)
 
 // selectorsIn are the selectors of an expression: a metric's name with its braces.
 func selectorsIn(expr string) []string {
 	expr = regexp.MustCompile(`\b(?:by|without|on|ignoring) *\([^)]*\)`).ReplaceAllString(expr, "") // those are labels
+	expr = recorded.ReplaceAllString(expr, "")
 	return regexp.MustCompile(`\b(?:refresher_|go_|process_|up\b|ALERTS\b)[a-z0-9_]*(?:\{(?:[^"{}]|"[^"]*")*\})?`).FindAllString(expr, -1)
 }
 

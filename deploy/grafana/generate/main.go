@@ -191,7 +191,8 @@ func variables() []object {
 	}
 }
 
-// defaultRunbook is to be replaced by where docs/operations.md is read.
+// defaultRunbook is to be replaced by where docs/operations.md is read, in the variable
+// or in the file itself. The alerts' annotations have the same.
 const defaultRunbook = "https://docs.example.com/refresher/operations.md"
 
 // annotations are marks on all graphs.

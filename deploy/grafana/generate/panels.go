@@ -35,10 +35,12 @@ func of(name string) string { return name + `{` + chosen + `}` }
 const connected = `(sum by (le) (rate(refresher_renewal_margin_seconds_bucket{` + chosen + `}[$__rate_interval]))` +
 	` - ignoring (le) group_left sum(rate(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[$__rate_interval])))`
 
-// late and good are renewals within the last days, as docs/operations.md counts them.
+// bad and good are renewals of the last 30 days, as docs/operations.md counts them. They
+// are recorded by service, and not by node: raw series of so many days would be too many.
+// Both have a sample for each evaluation of the rules, so that their sums compare.
 const (
-	late = `(sum(increase(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"30|30[.]0"}[30d])) - sum(increase(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[30d])))`
-	all  = `(sum(increase(refresher_renewal_margin_seconds_count{` + chosen + `}[30d])) - sum(increase(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[30d])))`
+	bad  = `sum(sum_over_time(job:refresher_renewals_bad:rate5m{job=~"$job"}[30d]))`
+	good = `sum(sum_over_time(job:refresher_renewals_good:rate5m{job=~"$job"}[30d]))`
 )
 
 var (
@@ -69,11 +71,11 @@ var rows = []row{
 		{
 			kind: "stat", title: "Ran out, last hour", unit: "short", anchor: "refreshertokensranout", w: 4, h: 4,
 			thresholds:  []threshold{{color: "green"}, {1, "orange"}},
-			description: "Clients whose tokens ran out before they confirmed new ones. Phones asleep and tabs closed are among them: see it beside the first figure.",
-			queries:     []query{{`sum(increase(refresher_renewals_total{` + chosen + `,outcome="expired"}[1h]))`, "expired"}},
+			description: "Connected clients whose tokens ran out before they confirmed new ones. Phones asleep and tabs closed are not among them: those are in Renewals by outcome.",
+			queries:     []query{{`sum(increase(refresher_tokens_ran_out_total{` + chosen + `,client="attached"}[1h]))`, "attached"}},
 		},
 		{
-			kind: "stat", title: "Store", unit: "bool_on_off", anchor: "refresherstoreaway", w: 4, h: 4, thresholds: isUp,
+			kind: "stat", title: "Store", unit: "bool_on_off", anchor: "refresherstoreaway", w: 4, h: 4, thresholds: isUp, calm: "no Redis",
 			description: "Whether every node reaches all of the store. Calls go on without it.",
 			queries:     []query{{`min(` + of("refresher_store_up") + `)`, "up"}},
 		},
@@ -99,8 +101,8 @@ var rows = []row{
 		{
 			kind: "stat", title: "Error budget left, 30 days", unit: "percentunit", anchor: "the-objective",
 			thresholds: []threshold{{color: "red"}, {.25, "orange"}, {.5, "green"}}, calm: "no renewals",
-			description: "Of the one renewal in 10,000 that may come late, how much is left. Below 0 the objective is missed.",
-			queries:     []query{{`1 - (` + late + ` / (` + all + ` > 0)) / 0.0001`, "left"}},
+			description: "Of the one renewal in 10,000 that may come late, how much is left. Below 0 the objective is missed. It is the service's, whatever nodes are chosen, and knows as many days as Prometheus keeps.",
+			queries:     []query{{`1 - (` + bad + ` / (` + bad + ` + ` + good + ` > 0)) / 0.0001`, "left"}},
 		},
 		{
 			kind: "timeseries", title: "Renewals by outcome", unit: "ops", anchor: "refreshertokensranout", stacked: true,
@@ -233,7 +235,7 @@ var rows = []row{
 			queries:     []query{{quantile("0.99", "refresher_authorize_seconds", ""), "p99"}, {`max(` + of("refresher_authorize_circuit_open") + `)`, "failing"}},
 		},
 		{
-			kind: "timeseries", title: "Events", unit: "ops", anchor: "refreshereventswait", calm: "no --events-url",
+			kind: "timeseries", title: "Events", unit: "ops", units: map[string]string{"waiting": "short"}, anchor: "refreshereventswait", calm: "no --events-url",
 			description: "Delivered and dropped, and how many wait.",
 			queries:     []query{{rate("refresher_events_total", "", "outcome"), "{{outcome}}"}, {`sum(` + of("refresher_events_queued") + `)`, "waiting"}},
 		},

@@ -167,7 +167,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
 		gate: gate, orders: book, projects: projects, files: watcher,
 		traces: traces, health: &health{
-			degraded: sched.Degraded, informed: book.Loaded, works: sched.Health,
+			degraded: sched.Degraded, informed: book.Loaded, works: sched.Health, still: sched.Still,
 			hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
 		},
 	}

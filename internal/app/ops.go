@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -17,11 +18,26 @@ import (
 // health is what the probes report.
 type health struct {
 	draining atomic.Bool
-	informed func() bool  // it is known what was revoked
-	hasKeys  func() bool  // credentials can be checked
-	keysBy   time.Time    // when it does without
-	degraded func() bool  // the store cannot be reached
-	works    func() error // nil, or why the node could not renew in time
+	informed func() bool          // it is known what was revoked
+	hasKeys  func() bool          // credentials can be checked
+	keysBy   time.Time            // when it does without
+	degraded func() bool          // the store cannot be reached
+	works    func() error         // nil, or why the node could not renew in time
+	still    func() time.Duration // for how long renewals stand still
+}
+
+// deadAfter is for how long renewals may stand still before the node counts as one that
+// does not work, and is to be restarted. It is not ready long before; what lasts minutes
+// does not end by itself. Tokens that cannot be minted, or a store that is away, are
+// mended by no restart.
+const deadAfter = 2 * time.Minute
+
+// alive is whether the process works, and what there is to say of it.
+func (h *health) alive() (bool, string) {
+	if still := h.still(); still > deadAfter {
+		return false, fmt.Sprintf("renewals stand still, for %.0f s", still.Seconds())
+	}
+	return true, "ok"
 }
 
 // keysPatience is how long a node that starts waits for its first key set, so that
@@ -99,15 +115,10 @@ func newOps(metrics http.Handler, h *health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "ok")
+		report(w, h.alive, http.StatusInternalServerError)
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status := http.StatusOK
-		ready, text := h.ready()
-		if !ready {
-			status = http.StatusServiceUnavailable
-		}
-		say(w, status, text)
+		report(w, h.ready, http.StatusServiceUnavailable)
 	})
 	// No /debug/pprof/cmdline: a certificate may have been given as a flag.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -115,6 +126,16 @@ func newOps(metrics http.Handler, h *health) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// report answers a probe; otherwise is the status where it is not well.
+func report(w http.ResponseWriter, check func() (bool, string), otherwise int) {
+	status := http.StatusOK
+	well, text := check()
+	if !well {
+		status = otherwise
+	}
+	say(w, status, text)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

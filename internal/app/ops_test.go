@@ -1,6 +1,9 @@
 package app
 
 import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,5 +33,35 @@ func TestReadyWithoutKeys(t *testing.T) {
 		want(false, "starting: no key set")
 		time.Sleep(time.Nanosecond) // bubble
 		want(true, "ready, degraded: no key set")
+	})
+}
+
+// A node whose renewals have stood still for minutes is to be restarted. One that
+// drains, cannot mint, or has no store is not.
+func TestAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		beaten := time.Now()
+		h := &health{
+			degraded: func() bool { return true }, informed: func() bool { return false }, hasKeys: func() bool { return false },
+			works: func() error { return errors.New("tokens cannot be minted") },
+			still: func() time.Duration { return time.Since(beaten) },
+		}
+		h.draining.Store(true)
+		ops := newOps(http.NotFoundHandler(), h)
+		want := func(status int, text string) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			ops.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", http.NoBody))
+			if w.Code != status || w.Body.String() != text {
+				t.Errorf("after %v: %d %q, want %d %q", time.Since(beaten), w.Code, w.Body, status, text)
+			}
+		}
+		want(http.StatusOK, "ok\n")
+		time.Sleep(deadAfter) // bubble
+		want(http.StatusOK, "ok\n")
+		time.Sleep(time.Second) // bubble
+		want(http.StatusInternalServerError, "renewals stand still, for 121 s\n")
+		beaten = time.Now()
+		want(http.StatusOK, "ok\n")
 	})
 }

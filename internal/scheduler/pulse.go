@@ -42,9 +42,9 @@ func (p *pulse) minted(err error, now time.Duration) {
 // are better off on another node then.
 func (s *Scheduler) Health() error {
 	now := s.clock.now().Mono
-	if beaten := time.Duration(s.pulse.beaten.Load()); beaten == 0 {
+	if s.pulse.beaten.Load() == 0 {
 		return fmt.Errorf("renewals have not begun")
-	} else if still := now - beaten; still > stillLimit {
+	} else if still := s.Still(); still > stillLimit {
 		return fmt.Errorf("renewals stand still, for %.0f s", still.Seconds())
 	}
 	if failed := time.Duration(s.pulse.failed.Load()); failed != 0 && now-failed < failureHolds {
@@ -57,6 +57,16 @@ func (s *Scheduler) Health() error {
 		return fmt.Errorf("renewals are %.0f s late", behind.Seconds())
 	}
 	return nil
+}
+
+// Still is for how long Run has not gone round; 0 until it first does. It takes no
+// lock, so that it answers whatever Run waits for.
+func (s *Scheduler) Still() time.Duration {
+	beaten := time.Duration(s.pulse.beaten.Load())
+	if beaten == 0 {
+		return 0
+	}
+	return s.clock.now().Mono - beaten
 }
 
 // throttle lets a log line through at most once in throttleEvery, and counts the

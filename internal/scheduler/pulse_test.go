@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -30,6 +31,20 @@ func TestHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		healthy(t, s, "have not begun")
+		wait(time.Hour)
+		if still := s.Still(); still != 0 {
+			t.Errorf("it has stood still for %v before it began", still)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := s.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Hour)
+		healthy(t, s, "stand still, for 3600 s")
+		if still := s.Still(); still != time.Hour {
+			t.Errorf("it has stood still for %v, want an hour", still)
+		}
 	})
 	t.Run("idle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -37,6 +52,9 @@ func TestHealth(t *testing.T) {
 			for range 100 {
 				wait(time.Minute + 1700*time.Millisecond)
 				healthy(t, s, "")
+				if still := s.Still(); still > stillLimit {
+					t.Errorf("it has stood still for %v", still)
+				}
 			}
 		})
 	})

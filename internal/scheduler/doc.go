@@ -34,6 +34,9 @@
 //	             ▲                │                         │
 //	             └── rewrite ◄────┴──► lose                 └──► adopt
 //
+// Each of these words is a file, or a function of ownership.go (adopt, lose) and
+// record.go (rewrite).
+//
 // After every change to a session, commit asks it for its Deadline and puts it
 // there in the queue. A deadline is thus never set, moved or cancelled by hand,
 // and a session that is open stands in the queue exactly once, but for the

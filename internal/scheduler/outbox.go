@@ -15,6 +15,9 @@ const (
 	maxRetry = 2 * time.Second
 )
 
+// laneBatch is how many records of one shard are written at once.
+const laneBatch = 64
+
 // maxUnsaved bounds how many records of sessions that are over wait for a store
 // that is away: some 600 MB. Those of open sessions are bounded by the sessions.
 const maxUnsaved = 1_000_000

@@ -1,0 +1,106 @@
+package scheduler
+
+import (
+	"log/slog"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// adopt takes over a session whose owner is gone.
+func (s *Scheduler) adopt(r *store.Record) {
+	s.mu.Lock()
+	e := s.entries[r.Session]
+	if e == nil {
+		e = s.ended[r.Session]
+	}
+	if e != nil || !s.config.Serves(r.App) {
+		s.mu.Unlock()
+		if e != nil {
+			s.compare(e, r.Epoch, r.Rev)
+		}
+		return
+	}
+	e = s.restore(r, s.clock.now())
+	e.adopted = true
+	e.mu.Lock() // free: nobody else has it
+	defer e.unlock()
+	s.insert(e)
+	s.mu.Unlock()
+	s.metrics.adopted.Inc()
+	s.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", r.Epoch)
+	s.assume(e)
+	if key := e.session.Key(); e.session.State() != session.Ended && s.config.Orders.Revoked(&key) {
+		s.end(e, session.EndRevoked)
+	}
+	s.commit(e)
+}
+
+// compare looks into a session that the store has as overdue and as this node's,
+// which it is: if the store is not up to date, it is told again.
+func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
+	e.do(func() {
+		if e.session.Epoch() != epoch || e.rev != rev {
+			e.session.Fence(epoch)
+			e.written = written{}
+			s.commit(e)
+		}
+	})
+}
+
+// restore makes an entry from a record.
+func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
+	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
+		r.Told &^= store.ToldEnd
+	}
+	e := newEntry(session.Restore(r.Record, &s.config.Policy, now))
+	e.reason, e.told = r.Reason, r.Told
+	e.rev = r.Rev // what this node writes comes after it
+	return e
+}
+
+// lose lets go of a session that another node has, or that was ended elsewhere.
+// e.mu is held.
+func (s *Scheduler) lose(l letter, o store.Outcome) {
+	e := l.entry
+	if e.session.Epoch() != l.record.Epoch || e.lost {
+		return // it came back here since
+	}
+	if e.session.State() == session.Ended {
+		s.forgetEnding(e)
+		return
+	}
+	s.metrics.lost.Inc()
+	s.log(e, slog.LevelInfo, "session lost to another node", "epoch", l.record.Epoch)
+	if client := e.client; client != nil {
+		switch o.Verdict {
+		case store.Superseded:
+			client.End(e.session.Ending(session.EndSuperseded))
+		case store.Dead:
+			client.End(o.Ending)
+		default:
+			client.Lost() // if it is there, it comes again, with a key that decides
+		}
+	}
+	s.discard(e)
+	s.commit(e)
+}
+
+// behind has a session written under an epoch that the store gave this node, in
+// an answer that never came.
+func (s *Scheduler) behind(e *entry, epoch uint64) {
+	s.mu.Lock()
+	current := s.entries[e.id] == e || s.ended[e.id] == e && s.entries[e.id] == nil
+	s.mu.Unlock()
+	e.do(func() {
+		switch {
+		case e.lost || e.session.Epoch() >= epoch: // it knows by now
+		case current:
+			e.session.Fence(epoch)
+			e.written = written{}
+			s.commit(e)
+		default:
+			s.forgetEnding(e) // there is a newer one of it
+		}
+	})
+}

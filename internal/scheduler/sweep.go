@@ -1,0 +1,63 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"refresher/internal/store"
+)
+
+// sweep renews the node's leases and takes over what is overdue.
+func (s *Scheduler) sweep(ctx context.Context) {
+	tick := time.NewTicker(s.sweepEvery)
+	defer tick.Stop()
+	var generations [store.Shards]string
+	// Where the store was away, it may have been for all: nobody's lease
+	// holds then, and everything is overdue. The others are given the time
+	// to come back.
+	var claimFrom time.Duration
+	for {
+		s.sweepOnce(&generations, &claimFrom)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if s.Degraded() {
+		*claimFrom = s.clock.now().Mono + store.Lease
+	}
+	do := store.Claim
+	if s.clock.now().Mono < *claimFrom {
+		do = store.Renew
+	}
+	swept := s.config.Store.Sweep(ctx, s.config.Node, do)
+	var reached, failed shards
+	var err error
+	for shard := range swept {
+		reached[shard] = swept[shard].Err == nil
+		failed[shard] = !reached[shard]
+		err = cmp.Or(err, swept[shard].Err)
+	}
+	again := s.storeAnswered(&reached, &failed, err)
+	for shard := range swept {
+		found := &swept[shard]
+		if found.Err != nil {
+			continue
+		}
+		if was := generations[shard]; was != found.Generation {
+			generations[shard] = found.Generation
+			again[shard] = again[shard] || was != ""
+		}
+		for i := range found.Overdue {
+			s.adopt(&found.Overdue[i])
+		}
+	}
+	s.rewrite(&again)
+}

@@ -51,6 +51,7 @@ authorize: {url: "https://api.example.com/may", existingSecret: hooks}
 events: {url: "https://api.example.com/events", existingSecret: hooks}
 tls: {existingSecret: calls-tls}
 settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500.5, REFRESHER_MAX_SESSIONS: 2000000, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
+extraEnv: [{name: HTTPS_PROXY, value: "http://proxy:3128"}, {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: hooks, key: collector}}}]
 drainSeconds: 120
 service: {type: LoadBalancer, annotations: {a: b}}
 ingress: {enabled: true, className: nginx, hosts: [{host: calls.example.com}], tls: [{secretName: calls, hosts: [calls.example.com]}]}
@@ -315,6 +316,9 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 		len(s.Capabilities.Drop) != 1 || *pod.AutomountServiceAccountToken || pod.SecurityContext.SeccompProfile == nil {
 		t.Error("the pod may do more than it has to")
 	}
+	if o.ingress != nil && environment["REFRESHER_TLS_CERT_FILE"].Value != "" && o.ingress.Annotations["nginx.ingress.kubernetes.io/backend-protocol"] != "HTTPS" {
+		t.Error("the ingress speaks no TLS to the pods, which speak nothing else")
+	}
 	limit := c.Resources.Limits.Memory().Value()
 	if soft := memory(t, environment["GOMEMLIMIT"].Value); soft >= limit || soft < limit*3/4 {
 		t.Errorf("GOMEMLIMIT is %d of %d", soft, limit)
@@ -418,9 +422,18 @@ func checkServices(t *testing.T, o *objects) {
 		if m.Spec.Endpoints[0].Port != ops.Spec.Ports[0].Name {
 			t.Errorf("it scrapes %v", m.Spec.Endpoints)
 		}
-		// The job is the service's name then; with a label that releases share, they would be one.
-		if m.Spec.JobLabel != "" {
-			t.Errorf("its job is named by the label %s", m.Spec.JobLabel)
+		// Releases share labels, and those of two namespaces may share the service's name.
+		var sources []monitoring.LabelName
+		for _, r := range m.Spec.Endpoints[0].RelabelConfigs {
+			if r.TargetLabel == "job" && (r.Action == "" || r.Action == "replace") && r.Regex == "" {
+				sources = r.SourceLabels
+			}
+		}
+		if want := []monitoring.LabelName{"__meta_kubernetes_namespace", "__meta_kubernetes_service_name"}; !slices.Equal(sources, want) {
+			t.Errorf("its job is named by %v, want %v", sources, want)
+		}
+		if keep := m.Spec.ScrapeClassicHistograms; keep == nil || !*keep {
+			t.Error("where native histograms are taken, the rules find nothing")
 		}
 	}
 }
@@ -483,9 +496,98 @@ func TestMistakes(t *testing.T) {
 		fine + "replicas: 0":                                                                               "replicas",
 		fine + "endSeconds: 3":                                                                             "endSeconds",
 		fine + "redis: {existingSecret: 'Not a name'}":                                                     "existingSecret",
+		fine + "goMemLimit: 1GiB":                                                                          "goMemLimit is 1GiB, and resources.limits.memory 1Gi",
+		fine + "goMemLimit: 512MiB\nresources: {limits: {memory: 500Mi}}":                                  "want less",
+		fine + "goMemLimit: 512MiB\nresources: {limits: {memory: 5.e8}}":                                   "want less",
+		fine + "resources: {limits: {memory: 1 GB}}":                                                       "resources.limits.memory is 1 GB",
+		fine + "podDisruptionBudget: {maxUnavailable: banana}":                                             "maxUnavailable",
+		fine + "podDisruptionBudget: {maxUnavailable: 0}":                                                  "maxUnavailable",
+		fine + "podLabels: {app.kubernetes.io/name: mine}":                                                 "podLabels has app.kubernetes.io/name, which is the chart's own",
+		fine + "monitoring: {rules: {labels: {helm.sh/chart: mine}}}":                                      "monitoring.rules.labels has helm.sh/chart",
+		fine + "monitoring: {runbookURL: wiki}":                                                            "runbookURL",
+		fine + "extraEnv: [{name: REFRESHER_REDIS_URL, value: 'redis://x'}]":                               "extraEnv",
+		fine + "extraEnv: [{name: GOMEMLIMIT, value: 1GiB}]":                                               "extraEnv",
+		fine + "extraEnv: [{name: OTEL_X, value: a}]\nsettings: {OTEL_X: b}":                               "OTEL_X is in settings and in extraEnv",
+		"agora: {existingSecret: a, certificateKey: ''}\nreplicas: 1":                                      "certificateKey",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", values, err, want)
+		}
+	}
+}
+
+// What Go collects garbage by follows the pod's memory.
+func TestMemory(t *testing.T) {
+	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
+	for values, want := range map[string]string{
+		"":                                          "921MiB",
+		"resources: {limits: {memory: 4Gi}}":        "3686MiB",
+		"resources: {limits: {memory: 1.5Gi}}":      "1382MiB",
+		"resources: {limits: {memory: 2G}}":         "1716MiB",
+		"resources: {limits: {memory: 2147483648}}": "1843MiB",
+		"resources: {limits: {memory: 4Gi}}\ngoMemLimit: 3GiB":         "3GiB",
+		"resources: {limits: {memory: null}}":                          "",
+		"resources: {limits: {memory: null}}\ngoMemLimit: 2147483648B": "2147483648B",
+	} {
+		files, err := render(t, fine+values)
+		if err != nil {
+			t.Errorf("%q: %v", values, err)
+			continue
+		}
+		got := ""
+		for _, e := range decode(t, files).deployment.Spec.Template.Spec.Containers[0].Env {
+			if e.Name == "GOMEMLIMIT" {
+				got = e.Value
+			}
+		}
+		if got != want {
+			t.Errorf("%q: GOMEMLIMIT is %q, want %q", values, got, want)
+		}
+	}
+}
+
+// One value says where alerts and panels lead.
+func TestRunbookURL(t *testing.T) {
+	const place = "https://docs.example.com/refresher/operations.md"
+	for _, at := range []string{place, "https://wiki.example.com/calls"} {
+		values := valueSets["everything"]
+		if at != place {
+			values = strings.Replace(values, "monitoring: {", "monitoring: {runbookURL: '"+at+"', ", 1)
+		}
+		files, err := render(t, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := decode(t, files)
+		for _, g := range o.rules.Spec.Groups {
+			for _, r := range g.Rules {
+				if r.Alert != "" && r.Annotations["runbook_url"] != at+"#"+strings.ToLower(r.Alert) {
+					t.Errorf("%s leads to %q", r.Alert, r.Annotations["runbook_url"])
+				}
+			}
+		}
+		if dashboard := o.configMaps[0].Data["refresher.json"]; !strings.Contains(dashboard, `"query": "`+at+`"`) || at != place && strings.Contains(dashboard, place) {
+			t.Errorf("the dashboard does not lead to %s", at)
+		}
+		if said := strings.Contains(o.notes, "monitoring.runbookURL"); said != (at == place) {
+			t.Errorf("%s: the notes say that it is missing: %v", at, said)
+		}
+	}
+}
+
+// Clients are told of TLS where the pods speak it.
+func TestNotes(t *testing.T) {
+	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
+	for values, want := range map[string]string{
+		"":                             "connect to ws://calls-refresher.rtc:80/v1/ws",
+		"tls: {existingSecret: calls}": "connect to wss://calls-refresher.rtc:80/v1/ws",
+	} {
+		files, err := render(t, fine+values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := decode(t, files); !strings.Contains(o.notes, want) {
+			t.Errorf("%q: no %q in:\n%s", values, want, o.notes)
 		}
 	}
 }

@@ -27,6 +27,30 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
       key: {{ .key }}
 {{- end }}
 
+{{- /* An amount of memory in bytes, whether it was written as a number or with a unit. */ -}}
+{{- define "refresher.bytes" -}}
+{{- $text := .value -}}
+{{- if kindIs "float64" $text }}{{ $text = $text | int64 | toString }}{{ end -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $number := regexFind "^[0-9]+([.][0-9]+)?" ($text | toString) -}}
+{{- $unit := trimPrefix $number ($text | toString) -}}
+{{- if or (not $number) (not (hasKey $units $unit)) }}{{ fail (printf "%s is %v: want a number with Ki, Mi, Gi or Ti" .name .value) }}{{ end -}}
+{{- mulf (float64 $number) (float64 (get $units $unit)) | int64 -}}
+{{- end }}
+
+{{- /* What Go collects garbage by: given, or nine tenths of the pod's memory. */ -}}
+{{- define "refresher.goMemLimit" -}}
+{{- $given := .Values.goMemLimit -}}
+{{- $limit := dig "limits" "memory" "" .Values.resources -}}
+{{- if not $limit }}{{ $given }}{{ else -}}
+{{- $bytes := include "refresher.bytes" (dict "name" "resources.limits.memory" "value" $limit) | int64 -}}
+{{- if not $given }}{{ div (mul $bytes 9) 10485760 }}MiB{{ else -}}
+{{- if ge (include "refresher.bytes" (dict "name" "goMemLimit" "value" (trimSuffix "B" $given)) | int64) $bytes }}{{ fail (printf "goMemLimit is %s, and resources.limits.memory %v: want less, or the pod is killed before memory is collected (or leave it empty)" $given $limit) }}{{ end -}}
+{{- $given -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- /* Values that would not work together, or not do what they seem to. */ -}}
 {{- define "refresher.check" -}}
 {{- $v := .Values -}}
@@ -38,5 +62,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and $v.authorize.url (not $v.authorize.existingSecret) }}{{ fail "authorize.existingSecret is missing: name the Secret that has what signs the questions" }}{{ end -}}
 {{- if and $v.events.url (not $v.events.existingSecret) }}{{ fail "events.existingSecret is missing: name the Secret that has what signs the events" }}{{ end -}}
 {{- if and $v.autoscaling.enabled (not (or $v.autoscaling.sessionsPerPod $v.autoscaling.cpuPercent)) }}{{ fail "autoscaling: want sessionsPerPod, cpuPercent or both" }}{{ end -}}
+{{- range $where, $labels := dict "podLabels" $v.podLabels "monitoring.serviceMonitor.labels" $v.monitoring.serviceMonitor.labels "monitoring.rules.labels" $v.monitoring.rules.labels "monitoring.dashboard.labels" $v.monitoring.dashboard.labels -}}
+{{- range $own, $_ := include "refresher.labels" $ | fromYaml }}{{ if hasKey $labels $own }}{{ fail (printf "%s has %s, which is the chart's own: selectors find by it" $where $own) }}{{ end }}{{ end -}}
+{{- end -}}
+{{- range $v.extraEnv }}{{ if hasKey $v.settings .name }}{{ fail (printf "%s is in settings and in extraEnv: want one of the two" .name) }}{{ end }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ fail "ingress.hosts is empty: want the host that clients connect to" }}{{ end -}}
 {{- end }}

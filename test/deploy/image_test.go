@@ -21,6 +21,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 )
 
 const dockerfile = "../../deploy/Dockerfile"
@@ -117,16 +119,48 @@ func TestIgnoredFilesAreInNoCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pattern := range strings.Lines(read(t, "../../deploy/Dockerfile.dockerignore")) {
-		pattern = strings.TrimSpace(pattern)
-		if pattern == "" || strings.HasPrefix(pattern, "#") {
-			continue
+	ignored := ignored(t)
+	for path := range strings.Lines(string(listed)) {
+		if path = strings.TrimSpace(path); ignored(path) {
+			t.Errorf("%s is left out", path)
 		}
-		quoted := regexp.QuoteMeta(strings.TrimPrefix(pattern, "**/"))
-		match := regexp.MustCompile(`(?m)^(.*/)?` + strings.ReplaceAll(quoted, `\*`, `[^/]*`) + `(/.*)?$`)
-		if found := match.Find(listed); found != nil {
-			t.Errorf("%s leaves out %s", pattern, found)
+	}
+}
+
+// What holds secrets, or is made here, goes to no builder.
+func TestSecretsStayOutOfTheContext(t *testing.T) {
+	ignored := ignored(t)
+	for _, path := range []string{
+		".env", ".env.local", "deploy/.env", "deploy/.env.production", "web/demo/.env", ".bin/refresher", "web/client/node_modules/x/index.js", "dist/refresher",
+	} {
+		if !ignored(path) {
+			t.Errorf("%s is sent to the builder", path)
 		}
+	}
+	for _, path := range []string{"deploy/systemd/refresher.env", "go.mod", ".git/HEAD"} {
+		if ignored(path) {
+			t.Errorf("%s is left out", path)
+		}
+	}
+}
+
+// ignored tells, by BuildKit's own rules, what is left out of the build context.
+func ignored(t *testing.T) func(path string) bool {
+	t.Helper()
+	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, "../../deploy/Dockerfile.dockerignore")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := patternmatcher.New(patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(path string) bool {
+		match, err := m.MatchesOrParentMatches(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return match
 	}
 }
 

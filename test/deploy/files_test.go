@@ -232,12 +232,24 @@ func TestUnit(t *testing.T) {
 			t.Errorf("refresher serve knows no %s", m[1])
 		}
 	}
+	if restarted := strings.Contains(text, "\nRestart=on-failure\n"); !restarted || !strings.Contains(text, "\nStartLimitIntervalSec=0\n") {
+		t.Error("it is given up after five starts")
+	}
 	window := regexp.MustCompile(`REFRESHER_DRAIN_WINDOW=(\d+)s`).FindStringSubmatch(text)
 	stop := regexp.MustCompile(`TimeoutStopSec=(\d+)s`).FindStringSubmatch(text)
 	if a, _ := strconv.Atoi(stop[1]); a < 15 {
 		t.Error(stop)
 	} else if b, _ := strconv.Atoi(window[1]); a < b+15 {
 		t.Errorf("%d s to stop in, and %d s of draining", a, b)
+	}
+}
+
+// docs/scaling.md: every node is given a rate at which clients come back.
+func TestJoinRate(t *testing.T) {
+	for _, path := range []string{"compose.yaml", "helm/refresher/values.yaml", "systemd/refresher.env"} {
+		if !regexp.MustCompile(`REFRESHER_JOIN_RATE[=:] ?\S`).MatchString(read(t, "../../deploy", path)) {
+			t.Errorf("%s says nothing of REFRESHER_JOIN_RATE", path)
+		}
 	}
 }
 

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
 	"refresher/internal/app"
+	"refresher/internal/build"
 	"refresher/internal/edge"
 	"refresher/web/demo"
 )
@@ -108,7 +108,7 @@ func (p *demoPage) close() {
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (*demoPage, error) {
 	ttl := max(c.TokenTTL, time.Second) // too short a one is for app to refuse
 	config := demo.Config{
-		AppID: c.AppID, Version: buildVersion(), WarnBefore: agoraWarning,
+		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn, Logger: logger.With("component", "demo"),
 	}
@@ -170,14 +170,6 @@ App ID %[5]s, %[6]s
 Stop with Ctrl-C.
 
 `, c.TokenTTL, tls, a.Addr(), a.OpsAddr(), c.AppID, held)
-}
-
-// buildVersion is the version that the Go toolchain built in.
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }
 
 // randomID has the form of an App ID or certificate.

@@ -36,7 +36,7 @@ const operatorTimeout = 30 * time.Second
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 8 << 20
 
-// session is what the service says of one. Times are Unix seconds.
+// sessionInfo is what the service says of a session. Times are Unix seconds.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`

@@ -235,7 +235,11 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
 	serve("public port", a.public, a.publicListener)
-	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_id", a.config.Projects[0].AppID,
+	var apps []string
+	for i := range a.config.Projects {
+		apps = append(apps, a.config.Projects[i].AppID)
+	}
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", apps,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
 
 	var err error

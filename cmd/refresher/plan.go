@@ -18,6 +18,7 @@ type planCommand struct {
 	RenewBefore  time.Duration `default:"0s" help:"Head start of renewals, as serve has it."`
 	Heartbeat    time.Duration `default:"25s" help:"How often clients send a ping."`
 	CallLength   time.Duration `default:"1h" help:"How long a call lasts on average."`
+	WithoutLeave float64       `default:"0.25" help:"Share of the calls that end without leave, as by a closed tab, 0 to 1: their sessions stay until their tokens end, and count for --max-sessions."`
 	DrainWindow  time.Duration `default:"20s" help:"As serve has it."`
 	Services     []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
 	Nodes        int           `help:"How many nodes there are; 0 is as many as it takes."`
@@ -33,7 +34,7 @@ type planCommand struct {
 func (c *planCommand) Run() error {
 	p, err := plan.Make(plan.Input{
 		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
-		DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
+		WithoutLeave: c.WithoutLeave, DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
 		RedisMasters: c.RedisMasters, StormShare: c.Storm, JoinRate: c.JoinRate,
 	})
 	if err != nil {

@@ -1,5 +1,7 @@
 package plan
 
+import "time"
+
 // Unit costs, as measured on two cores of an AMD EPYC with Go 1.26 and Redis 7.0.
 // Processor time is of a loopback with the kernel's part of it. Each group names the
 // command that measures it; measure anew on your machine before you buy others.
@@ -17,6 +19,12 @@ const (
 	// (go -C bench test -run '^$' -bench IdleConnection -benchtime 1x).
 	residentBytes = 15_800.0 // rss-B/call
 	kernelBytes   = 4_400.0  // kernel-B/call: one end of a connection
+
+	// detachedBytes is for each session whose client has gone without leave: 1,326
+	// of it are heap that is in use
+	// (go test -run '^$' -bench Detached -benchtime 1x ./internal/scheduler),
+	// and the rest not freed yet, in the proportion that a call has.
+	detachedBytes = 2_440.0
 
 	renewalInBytes    = 28.0    // out-B/renewal: what the node receives
 	renewalOutBytes   = 581.0   // in-B/renewal: what it sends
@@ -76,6 +84,10 @@ const (
 const (
 	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
 	sweepsASecond  = 0.5    // store.SweepEvery is 2 s
+
+	// What serve does without flags.
+	defaultHeartbeat = 25 * time.Second
+	resumeWindow     = 2 * time.Minute
 )
 
 // Shares of what there is that a plan fills.

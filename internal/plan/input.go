@@ -17,8 +17,11 @@ type Input struct {
 	TTL, RenewBefore time.Duration
 	Heartbeat        time.Duration
 	// CallLength is how long a call lasts on average: it sets how many begin.
-	CallLength  time.Duration
-	DrainWindow time.Duration
+	CallLength time.Duration
+	// WithoutLeave is the part of the calls whose client goes without a word, as of
+	// a closed tab: the session waits for it for as long as its tokens live.
+	WithoutLeave float64
+	DrainWindow  time.Duration
 	// Services are those of each call: rtc, rtm, chat.
 	Services []string
 	// Nodes is how many there are; zero: as many as it takes.
@@ -60,6 +63,8 @@ func (in *Input) Check() error {
 		return fmt.Errorf("heartbeat: want 1s to 1h; have %s", in.Heartbeat)
 	case in.CallLength < time.Second || in.CallLength > 168*time.Hour:
 		return fmt.Errorf("call-length: want 1s to 168h; have %s", in.CallLength)
+	case !(in.WithoutLeave >= 0 && in.WithoutLeave <= 1):
+		return fmt.Errorf("without-leave: want 0 to 1; have %v", in.WithoutLeave)
 	case in.DrainWindow < 0 || in.DrainWindow > time.Hour:
 		return fmt.Errorf("drain-window: want 0 to 1h; have %s", in.DrainWindow)
 	case in.Nodes < 0 || in.Nodes > maxNodes:

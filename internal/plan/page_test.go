@@ -85,6 +85,7 @@ func sizes(t *testing.T) string {
 	line("renewals a second", func(p *Plan) string { return Number(p.Renewals) })
 	line("the same, if all calls began in one minute", func(p *Plan) string { return Number(p.Peak) })
 	line("joins a second; heartbeats a second", func(p *Plan) string { return Number(p.Joins) + "; " + Number(p.Heartbeats) })
+	line("sessions besides, whose client went without `leave`", func(p *Plan) string { return Number(p.Detached) })
 	line("nodes of 4 cores and 8 GiB, a third of them in reserve", func(p *Plan) string { return fmt.Sprint(p.Nodes.Count) })
 	line("what sets that number", func(p *Plan) string { return p.Nodes.Bound })
 	line("cores busy in all", func(p *Plan) string { return Number(p.Nodes.AllCores) })
@@ -95,6 +96,7 @@ func sizes(t *testing.T) string {
 	line("of them by the nodes' leases", func(p *Plan) string { return Number(p.Redis.Sweeps) })
 	line("Redis network, in and out", func(p *Plan) string { return Bits(p.Redis.In) + ", " + Bits(p.Redis.Out) })
 	line("clients' network, in and out, with TLS", func(p *Plan) string { return Bits(p.Network.In) + ", " + Bits(p.Network.Out) })
+	line("`--max-sessions` of each node", func(p *Plan) string { return fmt.Sprint(p.Settings.MaxSessions) })
 	line("`--join-rate` of each node", func(p *Plan) string { return fmt.Sprintf("%.0f", p.Settings.JoinRate) })
 	line("all clients come back at once: all are back after", func(p *Plan) string { return span(p.Storm.Seconds).String() })
 	line("least life left in that", func(p *Plan) string { return span(p.Storm.Least).String() })
@@ -130,6 +132,7 @@ func costs(*testing.T) string {
 	memory := table("memory of a call", "bytes", "measured by `-bench`")
 	row(memory, "resident in the node", no(residentBytes), load)
 	row(memory, "in the kernel, for the node's end of its connection", no(kernelBytes), load)
+	row(memory, "of one whose client went without `leave`, in the node", no(detachedBytes), "`Detached`, in ./internal/scheduler")
 	row(memory, "in Redis", no(redisSessionBytes), "`Renewal`, in ./internal/redis")
 	return b.String() + "\n" + bytes.String() + "\n" + memory.String()
 }

@@ -19,6 +19,7 @@ type Plan struct {
 	Echo        float64  `json:"renewals_per_second_after_storm"`      // one lifetime after it
 	Joins       float64  `json:"joins_per_second"`
 	Heartbeats  float64  `json:"heartbeats_per_second"`
+	Detached    float64  `json:"detached_sessions"` // whose client went without leave, besides the calls
 	Nodes       Nodes    `json:"nodes"`
 	Redis       Redis    `json:"redis"`
 	Network     Network  `json:"network"`
@@ -37,6 +38,7 @@ type Nodes struct {
 	Bound        string  `json:"bound"` // what sets the number
 	Sessions     int64   `json:"sessions_each"`
 	SessionsWorn int64   `json:"sessions_each_without_reserve"` // when the reserve is gone
+	Detached     float64 `json:"detached_sessions_each"`
 	Memory       float64 `json:"memory_bytes_each"`
 	Cores        float64 `json:"cores_busy_each"`
 	AllCores     float64 `json:"cores_busy"`
@@ -93,6 +95,8 @@ type Setting struct {
 	TokenTTL    float64 `json:"token_ttl_seconds"`
 	MemoryLimit float64 `json:"gomemlimit_bytes"`
 	DrainWindow float64 `json:"drain_window_seconds"`
+	Heartbeat   float64 `json:"heartbeat_seconds"`    // as given
+	RenewBefore float64 `json:"renew_before_seconds"` // as given; 0 is the service's own
 }
 
 // planner is a plan that is being made.
@@ -102,6 +106,7 @@ type planner struct {
 	jitter    float64
 	steady    float64 // µs of a node's cores a second, for each session
 	joinRate  float64
+	detached  float64 // sessions whose client went without leave
 }
 
 // Make computes a plan.
@@ -118,6 +123,8 @@ func Make(in Input) (Plan, error) {
 		Renewals: n * renewalRate(in.TTL.Seconds(), p.headStart), Joins: n / in.CallLength.Seconds(), Heartbeats: n / in.Heartbeat.Seconds(),
 		Peak: crest(n, 60, p.jitter),
 	}
+	p.detached = p.unleft(in.TTL.Seconds())
+	out.Detached = p.detached
 	p.steady = (out.Renewals*sharedRenewalMicros*p.services() + out.Joins*sharedJoinMicros + out.Heartbeats*nodeHeartbeatMicros) / n
 	p.joinRate = in.JoinRate
 	if p.joinRate == 0 {
@@ -137,13 +144,22 @@ func Make(in Input) (Plan, error) {
 	out.Redis = p.redis(&out)
 	out.Network = p.network(&out)
 	out.Proxy = p.proxy(&out)
+	ttl := p.lifetime(&out)
 	out.Settings = Setting{
-		JoinRate: p.joinRate, MaxSessions: int64(math.Ceil(float64(out.Nodes.SessionsWorn) * 1.1)),
-		TokenTTL: p.lifetime(&out), MemoryLimit: float64(in.NodeMemory) * 0.85, DrainWindow: p.drainWindow(&out),
+		JoinRate: p.joinRate, MaxSessions: int64(math.Ceil((float64(out.Nodes.SessionsWorn) + p.unleft(ttl)/float64(out.Nodes.Needed)) * 1.1)),
+		TokenTTL: ttl, MemoryLimit: float64(in.NodeMemory) * 0.85, DrainWindow: p.drainWindow(&out),
+		Heartbeat: in.Heartbeat.Seconds(), RenewBefore: in.RenewBefore.Seconds(),
 	}
 	out.Cells = p.cells(&out)
 	out.Warnings = p.warnings(&out)
 	return out, nil
+}
+
+// unleft is how many sessions there are whose client went without leave: each waits
+// until its tokens end. They have their whole life left when the call was short;
+// longer calls are counted as if theirs had, too.
+func (p *planner) unleft(ttl float64) float64 {
+	return p.in.WithoutLeave * float64(p.in.Sessions) / p.in.CallLength.Seconds() * max(ttl, resumeWindow.Seconds())
 }
 
 // renewalRate is how often a session is renewed in a second, on average over the
@@ -175,7 +191,7 @@ func (p *planner) services() float64 {
 // nodes finds how many there must be.
 func (p *planner) nodes() Nodes {
 	n := float64(p.in.Sessions)
-	perSession := residentBytes + kernelBytes
+	perSession := residentBytes + kernelBytes + detachedBytes*p.detached/n
 	wants := []struct {
 		bound string
 		most  float64 // sessions that one node can have
@@ -200,7 +216,8 @@ func (p *planner) nodes() Nodes {
 	return Nodes{
 		Needed: needed, Count: count, Bound: best.bound,
 		Sessions: int64(each), SessionsWorn: int64(math.Ceil(n / float64(needed))),
-		Memory: each * perSession, Cores: (each*p.steady + nodeIdleMicros) / 1e6,
+		Detached: p.detached / float64(count),
+		Memory:   each * perSession, Cores: (each*p.steady + nodeIdleMicros) / 1e6,
 		AllCores: (n*p.steady + float64(count)*nodeIdleMicros) / 1e6, AllMemory: n * perSession,
 		Files: int64(math.Ceil(n/float64(needed))) + 1024,
 	}
@@ -255,14 +272,15 @@ func (p *planner) lifetime(out *Plan) float64 {
 func (p *planner) redis(out *Plan) Redis {
 	n := float64(p.in.Sessions)
 	r := Redis{
-		Memory: n * redisSessionBytes, Writes: out.Renewals + 2*out.Joins,
+		// Who goes without leave is written down twice: that it is away, and that it is over.
+		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
 		Scripts: float64(out.Nodes.Count) * 65 * sweepsASecond,
 		Sweeps:  float64(out.Nodes.Count) * redisIdleMicros / 1e6,
 		Orders:  float64(out.Nodes.Count) * 1000 * redisOrderMicros / 1e6,
 		In:      8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
 		Out:     8 * (out.Renewals*redisRenewalOutBytes + out.Joins*redisResumeOutBytes + float64(out.Nodes.Count)*redisIdleOutBytes),
 	}
-	r.Cores = (out.Renewals*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
+	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
 	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6
 	// A master has 0.7 of 32 GB, half a core in ordinary times, and most of it in a
 	// storm.

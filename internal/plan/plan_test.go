@@ -11,7 +11,7 @@ import (
 // usual is the input of a plan without any flag but --sessions.
 func usual(sessions int64) Input {
 	return Input{
-		Sessions: sessions, TTL: time.Hour, Heartbeat: 25 * time.Second, CallLength: time.Hour, DrainWindow: 20 * time.Second,
+		Sessions: sessions, TTL: time.Hour, Heartbeat: 25 * time.Second, CallLength: time.Hour, WithoutLeave: 0.25, DrainWindow: 20 * time.Second,
 		Services: []string{"rtc", "rtm"}, NodeMemory: 8 << 30, NodeCores: 4, StormShare: 1,
 	}
 }
@@ -33,6 +33,7 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 		"renew-before: ":   func(in *Input) { in.RenewBefore = -1 },
 		"heartbeat: ":      func(in *Input) { in.Heartbeat = time.Millisecond },
 		"call-length: ":    func(in *Input) { in.CallLength = 0 },
+		"without-leave: ":  func(in *Input) { in.WithoutLeave = math.NaN() },
 		"drain-window: ":   func(in *Input) { in.DrainWindow = -1 },
 		"node-memory: ":    func(in *Input) { in.NodeMemory = 1 << 20 },
 		"node-cores: ":     func(in *Input) { in.NodeCores = math.NaN() },
@@ -122,6 +123,51 @@ func TestWarnings(t *testing.T) {
 	}
 	if all := made(t, usual(10_000)).Warnings; len(all) > 0 {
 		t.Errorf("ten thousand calls: %q", all)
+	}
+}
+
+// Short calls with long tokens leave more sessions behind than are calls, and the
+// limit that is recommended has room for them.
+func TestSessionsThatNobodyLeft(t *testing.T) {
+	in := usual(10_000)
+	in.CallLength, in.WithoutLeave = 10*time.Minute, 0
+	without := made(t, in)
+	in.WithoutLeave = 0.5
+	p := made(t, in)
+	// 16.7 calls begin in a second; the half of those of an hour is still there.
+	if p.Detached < 29_999 || p.Detached > 30_001 || without.Detached != 0 {
+		t.Errorf("%v detached, %v without", p.Detached, without.Detached)
+	}
+	if room := float64(p.Settings.MaxSessions * int64(p.Nodes.Needed)); room < 1.1*40_000 || p.Settings.MaxSessions < 3*without.Settings.MaxSessions {
+		t.Errorf("room for %v, --max-sessions %d and %d", room, p.Settings.MaxSessions, without.Settings.MaxSessions)
+	}
+	if more := p.Nodes.AllMemory - without.Nodes.AllMemory; more < 30_000*detachedBytes*0.99 || more > 30_000*detachedBytes*1.01 {
+		t.Errorf("%s more memory", Bytes(more))
+	}
+	if p.Redis.Memory < 3.99*without.Redis.Memory || p.Redis.Writes <= without.Redis.Writes || p.Nodes.Cores != without.Nodes.Cores {
+		t.Errorf("%+v, without %+v", p.Redis, without.Redis)
+	}
+	// Tokens that are shorter than the resume window do not shorten that.
+	in.TTL = time.Minute
+	if have := made(t, in).Detached; have < 999 || have > 1001 {
+		t.Errorf("%v detached", have)
+	}
+}
+
+// What a plan was made with is among its settings, unless the service does it anyway.
+func TestSettingsAreThoseOfThePlan(t *testing.T) {
+	in := usual(10_000)
+	p := made(t, in)
+	if text := p.Text(); strings.Contains(text, "--heartbeat=") || strings.Contains(text, "--renew-before=") {
+		t.Error(text)
+	}
+	in.Nodes, in.JoinRate, in.Heartbeat, in.RenewBefore = 10, 0.3, 1500*time.Millisecond, 12*time.Minute
+	p = made(t, in)
+	text := p.Text()
+	for _, want := range []string{" --join-rate=0.3 ", " --heartbeat=1.5s ", " --renew-before=12m0s "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %s", want, text)
+		}
 	}
 }
 

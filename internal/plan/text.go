@@ -3,8 +3,10 @@ package plan
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // Text is the plan as a table.
@@ -16,6 +18,7 @@ func (out *Plan) Text() string {
 	line("calls", "%s, renewed %s before the end and up to %s earlier", Number(float64(out.Sessions)), span(out.HeadStart), span(out.Jitter))
 	line("renewals", "%s/s; %s/s if all calls begin in one minute; %s/s one lifetime after the storm", Number(out.Renewals), Number(out.Peak), Number(out.Echo))
 	line("joins, heartbeats", "%s/s, %s/s", Number(out.Joins), Number(out.Heartbeats))
+	line("detached", "%s besides: sessions that nobody left, whose tokens live on", Number(out.Detached))
 	line("nodes", "%d: %d needed for the %s, and %d in reserve", n.Count, n.Needed, n.Bound, n.Count-n.Needed)
 	line("  each", "%s calls, %s, %s cores busy; %s file descriptors", Number(float64(n.Sessions)), Bytes(n.Memory), Number(n.Cores), Number(float64(n.Files)))
 	line("  all", "%s, %s cores busy", Bytes(n.AllMemory), Number(n.AllCores))
@@ -31,7 +34,7 @@ func (out *Plan) Text() string {
 		line(x.name, "%s clients come back to %s in %s, at %s/s; least life left %s", Number(float64(x.s.Clients)), count(x.s.Nodes, "node"), span(x.s.Seconds), Number(x.s.Rate), span(x.s.Least))
 	}
 	set := &out.Settings
-	line("settings", "--token-ttl=%s --join-rate=%.0f --max-sessions=%d --drain-window=%.0fs GOMEMLIMIT=%.0fMiB", span(set.TokenTTL), set.JoinRate, set.MaxSessions, set.DrainWindow, math.Floor(set.MemoryLimit/(1<<20)))
+	line("settings", "%s", set.text())
 	line("cells", "%d", out.Cells)
 	_ = w.Flush() // into memory
 	for _, warning := range out.Warnings {
@@ -39,6 +42,23 @@ func (out *Plan) Text() string {
 	}
 	return b.String()
 }
+
+// text is the settings as flags: those that a plan recommends, and those that it was
+// made with and that serve would have otherwise.
+func (s *Setting) text() string {
+	seconds := func(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
+	flags := fmt.Sprintf("--token-ttl=%s --join-rate=%s --max-sessions=%d --drain-window=%.0fs", span(s.TokenTTL), rate(s.JoinRate), s.MaxSessions, math.Ceil(s.DrainWindow))
+	if h := seconds(s.Heartbeat); h != defaultHeartbeat {
+		flags += " --heartbeat=" + h.String()
+	}
+	if s.RenewBefore != 0 {
+		flags += " --renew-before=" + seconds(s.RenewBefore).String()
+	}
+	return fmt.Sprintf("%s GOMEMLIMIT=%.0fMiB", flags, math.Floor(s.MemoryLimit/(1<<20)))
+}
+
+// rate is a --join-rate, which may be under one: rounded, it would be none.
+func rate(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 // count is a number of things.
 func count(n int, thing string) string {

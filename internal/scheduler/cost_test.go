@@ -2,6 +2,9 @@ package scheduler
 
 import (
 	"log/slog"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +47,53 @@ func BenchmarkRenewal(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkDetached reports the memory of a session whose client has gone without a
+// word: heap after a collection, with its record in the store of this process.
+func BenchmarkDetached(b *testing.B) {
+	count := 100_000
+	if testing.Short() {
+		count = 100
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	for b.Loop() {
+		c := testConfig(b)
+		c.Minter = longMinter{}
+		s, err := New(c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		before := heap()
+		for n := range count {
+			user := strconv.Itoa(n)
+			a, err := s.Join(session.Join{
+				Identity: session.Identity{RTC: &session.RTC{Channel: "load-" + user, UID: uint32(n)}, RTM: &session.RTM{UserID: user}},
+				TTL:      time.Hour, Caller: anybody,
+			}, &deaf{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			a.Detach()
+		}
+		for s.flush() {
+		}
+		b.ReportMetric(float64(heap()-before)/float64(count), "B/session")
+		runtime.KeepAlive(s)
+	}
+}
+
+// longMinter mints tokens that say nothing, at length: 007 has some 140 bytes.
+type longMinter struct{}
+
+func (longMinter) Mint(_ string, _ session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+	return session.Tokens{RTC: strings.Repeat("c", 140), RTM: strings.Repeat("m", 140), ExpiresAt: expiresAt}, nil
 }
 
 // deaf is a client that takes everything.

@@ -128,6 +128,10 @@ func TestPlan(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &p); err != nil || code != 0 || p.Sessions != 1_000_000 || p.Nodes.Count < 2 {
 		t.Errorf("exit %d, %v: %s%s", code, err, stdout, stderr)
 	}
+	stdout, stderr, code = run(t, nil, "plan", "--sessions=3000", "--simulate", "--call-length=10m", "--without-leave=0.5")
+	if code != 0 || !strings.Contains(stdout, "\nsimulated  ") || !strings.Contains(stdout, "9k besides") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
 	for want, args := range map[string][]string{
 		"--sessions":     {},
 		"sessions: ":     {"--sessions=-1"},

@@ -27,18 +27,25 @@ type planCommand struct {
 	RedisMasters int           `name:"redis-masters" aliases:"redis-cores" help:"Redis servers that there may be, of one core each; 0 is as many as it takes."`
 	Storm        float64       `default:"1" help:"Share of the clients that comes back at once, 0 to 1."`
 	JoinRate     float64       `help:"Each node's --join-rate; 0 is what its cores bear."`
+	Simulate     bool          `help:"Play the storm too, call by call, and say how far that is from the formulas."`
 	JSON         bool          `name:"json" help:"Print JSON."`
 }
 
 // Run prints a plan.
 func (c *planCommand) Run() error {
-	p, err := plan.Make(plan.Input{
+	in := plan.Input{
 		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
 		WithoutLeave: c.WithoutLeave, DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
 		RedisMasters: c.RedisMasters, StormShare: c.Storm, JoinRate: c.JoinRate,
-	})
+	}
+	p, err := plan.Make(in)
 	if err != nil {
 		return err
+	}
+	if c.Simulate {
+		if err := p.Rehearse(in); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		out := json.NewEncoder(os.Stdout)

@@ -4,7 +4,8 @@
 // and nowhere else.
 //
 // The formulas are checked against Simulate, which plays the calls one by one with
-// the session's own rules; the tests state how far the two may differ.
+// the session's own rules; the tests state how far the two may differ. Plan.Rehearse
+// sets the one beside the other for any plan.
 //
 // The package is pure: no I/O, no clock, nothing but the standard library and
 // package session.

@@ -29,6 +29,8 @@ type Plan struct {
 	Settings    Setting  `json:"settings"`
 	Cells       int      `json:"cells"` // services that it is best split into
 	Warnings    []string `json:"warnings"`
+	// Rehearsal is nil until Rehearse is called.
+	Rehearsal *Rehearsal `json:"simulation,omitempty"`
 }
 
 // Nodes are the service's processes. Cores are those that are busy.

@@ -33,10 +33,19 @@ func (out *Plan) Text() string {
 	}{{"storm", s}, {"a node dies", &out.NodeFailure}} {
 		line(x.name, "%s clients come back to %s in %s, at %s/s; least life left %s", Number(float64(x.s.Clients)), count(x.s.Nodes, "node"), span(x.s.Seconds), Number(x.s.Rate), span(x.s.Least))
 	}
+	if x := out.Rehearsal; x != nil {
+		line("simulated", "%s calls on %s, of which %s come back at once", Number(float64(x.Calls)), count(x.Nodes, "node"), Number(float64(x.Clients)))
+		line("  all are back", "after %s, by the formula %s; least life left %s, at least %s", span(x.Seconds.Simulated), span(x.Seconds.Formula), span(x.Least.Simulated), span(x.Least.Formula))
+		line("  refusals", "%.1f of each client, by the formula %.1f", x.Refusals.Simulated, x.Refusals.Formula)
+		line("  renewals", "%s/s one lifetime later, by the formula %s/s at most", Number(x.Echo.Simulated), Number(x.Echo.Formula))
+	}
 	set := &out.Settings
 	line("settings", "%s", set.text())
 	line("cells", "%d", out.Cells)
 	_ = w.Flush() // into memory
+	if x := out.Rehearsal; x != nil && x.RanOut+x.Away > 0 {
+		fmt.Fprintf(&b, "! in the simulation %d of %d calls lost their tokens, and %d were not back in time\n", x.RanOut, x.Clients, x.Away)
+	}
 	for _, warning := range out.Warnings {
 		fmt.Fprintf(&b, "! %s\n", warning)
 	}

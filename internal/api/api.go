@@ -17,6 +17,7 @@ import (
 	"refresher/internal/origin"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // Minter makes the tokens of the classic endpoints. It is safe for concurrent
@@ -59,8 +60,10 @@ type Config struct {
 	Minter  Minter
 	Renewer Renewer
 	Gate    Gate
-	// Sessions and Orders are what operators see and change.
-	Sessions Sessions
+	// Sessions and Orders are what operators see and change. An error of
+	// Sessions that is no *session.Error says that the store cannot be
+	// reached.
+	Sessions store.Lister
 	Orders   Orders
 	// Inspect says what is in a token of a project, and what is wrong with
 	// it for a channel and a user, where they are given.

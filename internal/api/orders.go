@@ -17,13 +17,14 @@ type Orders interface {
 	// What o leaves empty is filled in: its id, when it was given, and of a
 	// roll-over the certificate that tokens are signed with now.
 	Give(ctx context.Context, o store.Order) (given store.Order, t store.Tally, err error)
-	// Lift takes one back. It is false when there is none such.
-	Lift(ctx context.Context, app, id string) (bool, error)
+	// Lift takes one back. That there is none such any more is no error.
+	Lift(ctx context.Context, app, id string) error
 	// Find is an order that stands, with what was done about it. It is false
 	// when there is none such.
 	Find(ctx context.Context, app, id string) (o store.Order, t store.Tally, stands bool, err error)
-	// Standing are the orders of a kind that stand, by id, after one id.
-	Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error)
+	// Standing are some of the orders of a kind that stand, by id: those after
+	// a cursor, and the cursor to go on from, empty at the end.
+	Standing(app string, kind store.OrderKind, after string, limit int) (orders []store.Order, next string, err error)
 }
 
 // selection says which sessions an operator means.
@@ -44,15 +45,12 @@ func (s *selection) order(app string) (store.Order, error) {
 		o.User = strconv.FormatUint(uint64(*s.UID), 10)
 	}
 	for _, name := range []struct{ field, value string }{{"channel", s.Channel}, {"account", s.Account}, {"subject", s.Subject}} {
-		if len(name.value) > maxName {
-			return o, session.Errorf(session.CodeBadRequest, "%s: want at most %d bytes", name.field, maxName)
+		if len(name.value) > store.MaxName {
+			return o, session.Errorf(session.CodeBadRequest, "%s: want at most %d bytes", name.field, store.MaxName)
 		}
 	}
 	return o, nil
 }
-
-// maxName bounds what an order may name, in bytes.
-const maxName = 255
 
 // revocationRequest is the body of POST /v1/revocations.
 type revocationRequest struct {
@@ -155,16 +153,14 @@ func (a *API) listRevocations(r *request) (any, error) {
 		Revocations []revocationView `json:"revocations"`
 		Cursor      string           `json:"cursor,omitempty"`
 	}{Revocations: []revocationView{}}
-	standing, err := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
+	standing, next, err := a.config.Orders.Standing(r.caller.App, store.OrderRevoke, query.Get("cursor"), maxPage)
 	if err != nil {
 		return nil, err
 	}
 	for i := range standing {
 		page.Revocations = append(page.Revocations, a.revocationOf(&standing[i], &store.Tally{}))
 	}
-	if len(standing) == maxPage {
-		page.Cursor = standing[maxPage-1].ID
-	}
+	page.Cursor = next
 	return page, nil
 }
 
@@ -194,7 +190,7 @@ func (a *API) liftRevocation(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.config.Orders.Lift(r.Context(), o.App, o.ID)
+	err = a.config.Orders.Lift(r.Context(), o.App, o.ID)
 	return outcome(a.revocationOf(&o, &tally), err)
 }
 
@@ -203,7 +199,7 @@ func (a *API) liftRevocation(r *request) (any, error) {
 func (a *API) endSession(r *request) (any, error) {
 	o := store.Order{App: r.caller.App, Session: r.args[0]}
 	lasts := a.config.Policy.MaxSession
-	if len(o.Session) > maxName {
+	if len(o.Session) > store.MaxName {
 		return nil, errNoSession
 	}
 	// While the store is away, whether there is one cannot be told: it is

@@ -9,12 +9,6 @@ import (
 	"refresher/internal/store"
 )
 
-// Sessions shows what is open anywhere in the cluster. It is safe for concurrent
-// use. An error that is no *session.Error says that the store cannot be reached.
-type Sessions interface {
-	store.Lister
-}
-
 // Bounds of a page of sessions.
 const (
 	defaultPage = 50

@@ -47,12 +47,11 @@ func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Order, store
 }
 
 // Lift implements api.Orders.
-func (b *orderBook) Lift(ctx context.Context, app, id string) (bool, error) {
-	err := b.book.Lift(ctx, app, id)
-	if errors.Is(err, orders.ErrUnknown) {
-		return false, nil
+func (b *orderBook) Lift(ctx context.Context, app, id string) error {
+	if err := b.book.Lift(ctx, app, id); !errors.Is(err, orders.ErrUnknown) {
+		return err
 	}
-	return true, err
+	return nil // its time was just over
 }
 
 // Find implements api.Orders.
@@ -60,15 +59,15 @@ func (b *orderBook) Find(ctx context.Context, app, id string) (store.Order, stor
 	if !b.Loaded() {
 		return store.Order{}, store.Tally{}, false, session.ErrUninformed
 	}
-	o, r, err := b.book.Get(ctx, app, id)
-	return o, r.Tally, err == nil && !o.Lifted, nil
+	r, err := b.book.Get(ctx, app, id)
+	return r.Order, r.Tally, err == nil && !r.Order.Lifted, nil
 }
 
 // Standing implements api.Orders.
-func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, error) {
+func (b *orderBook) Standing(app string, kind store.OrderKind, after string, limit int) ([]store.Order, string, error) {
 	if !b.Loaded() {
-		return nil, session.ErrUninformed
+		return nil, "", session.ErrUninformed
 	}
-	standing, _ := b.book.List(app, kind, after, limit)
-	return standing, nil
+	standing, next := b.book.List(app, kind, after, limit)
+	return standing, next, nil
 }

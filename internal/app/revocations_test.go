@@ -482,3 +482,34 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 	s.send(join)
 	s.expect("joined")
 }
+
+// Pages of revocations end where there are no more, and not a page later.
+func TestRevocationsByPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 1, nil)
+		const page = 200
+		for n := range page + 1 {
+			s.order(0, http.MethodPost, "/v1/revocations", fmt.Sprintf(`{"subject":"u%d","for":3600}`, n), &struct{}{})
+			var list struct {
+				Revocations []struct{ ID string }
+				Cursor      string
+			}
+			if n < page-1 {
+				continue
+			}
+			s.order(0, http.MethodGet, "/v1/revocations", "", &list)
+			if len(list.Revocations) != page || (list.Cursor != "") != (n >= page) {
+				t.Errorf("of %d: %d, cursor %q", n+1, len(list.Revocations), list.Cursor)
+			}
+			if list.Cursor == "" {
+				continue
+			}
+			last := list.Revocations[page-1].ID
+			list.Revocations, list.Cursor = nil, ""
+			s.order(0, http.MethodGet, "/v1/revocations?cursor="+last, "", &list)
+			if len(list.Revocations) != 1 || list.Cursor != "" || list.Revocations[0].ID <= last {
+				t.Errorf("the last page: %+v", list)
+			}
+		}
+	})
+}

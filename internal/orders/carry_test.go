@@ -128,7 +128,7 @@ func TestOvertakenGoesOn(t *testing.T) {
 				if got := a.carried(id) - before; got < 4 || got > 6 {
 					t.Errorf("looked at %d times in 5 s", got)
 				}
-				if _, r, err := a.Get(t.Context(), "app", id); err != nil || r.Nodes[0].Note != "" {
+				if r, err := a.Get(t.Context(), "app", id); err != nil || r.Nodes[0].Note != "" {
 					t.Errorf("%+v, %v", r, err)
 				}
 			})

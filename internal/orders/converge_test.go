@@ -90,8 +90,8 @@ func converge(t *testing.T, story []step) {
 			t.Errorf("order %s on the board: %+v; want lifted %v", id, o, want)
 		}
 		for _, n := range nodes {
-			if o, _, err := n.Get(t.Context(), "app", id); err != nil || o.Lifted != want {
-				t.Errorf("order %s at %s: %+v, %v; want lifted %v", id, n.name, o, err, want)
+			if r, err := n.Get(t.Context(), "app", id); err != nil || r.Order.Lifted != want {
+				t.Errorf("order %s at %s: %+v, %v; want lifted %v", id, n.name, r.Order, err, want)
 			}
 		}
 	}

@@ -17,8 +17,7 @@
 //	   │  │ each new order, roll-overs last         ▲
 //	   │  └────────► Sessions ──── report ──────────┘
 //	   ▼
-//	Revoked, Role, Rotations: asked for every join, resume, renewal and
-//	classic request
+//	Revoked, Role: asked for every join, resume, renewal and classic request
 //
 // # What counts
 //

@@ -18,8 +18,6 @@ const (
 	patience = 900 * time.Millisecond
 	// lookEvery is how often it looks for reports meanwhile.
 	lookEvery = 50 * time.Millisecond
-	// maxName is how long a name in an order may be, in bytes.
-	maxName = 1024
 )
 
 // Give gives an order. Of o, ID, At and Certificate may be left empty; By and
@@ -88,12 +86,12 @@ func (b *Book) Lift(ctx context.Context, app, id string) error {
 // check refuses, with a *session.Error, an order that cannot be meant.
 func check(o *store.Order, now int64) error {
 	names := []string{o.Session, o.Channel, o.User, o.Subject}
-	long := func(name string) bool { return len(name) > maxName }
+	long := func(name string) bool { return len(name) > store.MaxName }
 	switch {
 	case !known(o.Kind):
 		return session.Errorf(session.CodeBadRequest, "kind: there is no such order")
 	case o.App == "" || long(o.App) || long(o.ID) || slices.ContainsFunc(names, long):
-		return session.Errorf(session.CodeBadRequest, "want an app, and names of %d bytes at most", maxName)
+		return session.Errorf(session.CodeBadRequest, "want an app, and names of %d bytes at most", store.MaxName)
 	case o.Until <= now:
 		return session.Errorf(session.CodeBadRequest, "the time for which the order is to stand is over already")
 	case o.Kind == store.OrderRevoke && targetOf(o) == target{}:

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -179,7 +178,7 @@ func (b *Book) Revoked(app, sessionID, subject string, id session.Identity) (sto
 			}
 			continue
 		}
-		for _, user := range usersOf(id, shape&byChannel != 0) {
+		for _, user := range store.UsersOf(&id, shape&byChannel != 0) {
 			if t.user = user; user == "" {
 				continue
 			}
@@ -197,26 +196,6 @@ func (p *project) find(t target, now int64) *entry {
 		return list[0]
 	}
 	return nil
-}
-
-// usersOf are the names that an order can mean a session's user by; empty is
-// none.
-func usersOf(id session.Identity, inChannel bool) (users [3]string) {
-	if r := id.RTC; r != nil {
-		if users[0] = r.Account; r.Account == "" {
-			users[0] = strconv.FormatUint(uint64(r.UID), 10)
-		}
-	}
-	if inChannel {
-		return users
-	}
-	if id.RTM != nil {
-		users[1] = id.RTM.UserID
-	}
-	if id.Chat != nil {
-		users[2] = id.Chat.UserID
-	}
-	return users
 }
 
 // Role is the role that the newest order gives a session, if there is one.
@@ -278,24 +257,6 @@ func (b *Book) newestRotation(app string) *entry {
 		}
 	}
 	return nil
-}
-
-// Rotations are the roll-overs of a project that stand, the oldest first.
-func (b *Book) Rotations(app string) []store.Order {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	p := b.projects[app]
-	if p == nil {
-		return nil
-	}
-	now := b.unix()
-	var rotations []store.Order
-	for _, e := range p.rotations {
-		if stands(&e.order, now) {
-			rotations = append(rotations, e.order)
-		}
-	}
-	return rotations
 }
 
 // List is a part of a project's orders that stand, by id: those of one kind, or of

@@ -210,7 +210,6 @@ func TestNothingToAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		b.Revoked("app", "S", "ana", id)
 		b.Role("app", "S")
-		b.Rotations("app")
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

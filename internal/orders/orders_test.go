@@ -39,13 +39,13 @@ func TestRefused(t *testing.T) {
 			"another kind":           func(o *store.Order) { o.Kind = "praise" },
 			"over":                   func(o *store.Order) { o.Until = time.Now().Unix() },
 			"everybody":              func(o *store.Order) { o.User = "" },
-			"a long name":            func(o *store.Order) { o.Channel = strings.Repeat("x", maxName+1) },
+			"a long name":            func(o *store.Order) { o.Channel = strings.Repeat("x", store.MaxName+1) },
 			"a role for no session":  func(o *store.Order) { o.Kind = store.OrderRole },
 			"renew no session":       func(o *store.Order) { o.Kind = store.OrderRenew },
 			"a span that goes back":  func(o *store.Order) { o.Kind, o.OverMs = store.OrderRotate, -1 },
 			"lifted":                 func(o *store.Order) { o.Lifted = true },
 			"an id that is in use":   func(o *store.Order) { o.ID = taken },
-			"an id that is too long": func(o *store.Order) { o.ID = strings.Repeat("x", maxName+1) },
+			"an id that is too long": func(o *store.Order) { o.ID = strings.Repeat("x", store.MaxName+1) },
 		}
 		for name, spoil := range tests {
 			o := revocation(8)
@@ -139,7 +139,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("at first: %+v", r)
 		}
 		time.Sleep(4500 * time.Millisecond) // bubble
-		if _, r, _ := other.Get(t.Context(), "app", r.Order.ID); r.Done != 6 {
+		if r, _ := other.Get(t.Context(), "app", r.Order.ID); r.Done != 6 {
 			t.Errorf("after 4 s: %+v", r)
 		}
 		time.Sleep(10 * time.Minute) // bubble
@@ -153,8 +153,8 @@ func TestRotation(t *testing.T) {
 		if stuck != 121 || other.link.said != 1 {
 			t.Errorf("one that goes on was looked at %d times, and reported %d times", stuck, other.link.said)
 		}
-		if got := other.Rotations("app"); len(got) != 1 || got[0] != r.Order || other.Rotations("else") != nil {
-			t.Errorf("Rotations: %+v", got)
+		if got, _ := other.List("app", store.OrderRotate, "", 0); len(got) != 1 || got[0] != r.Order {
+			t.Errorf("roll-overs: %+v", got)
 		}
 		// A lifted one is left alone, and so is one whose time is over.
 		stuck = 0
@@ -169,8 +169,8 @@ func TestRotation(t *testing.T) {
 		if stuck > 4 || len(other.rolling) != 0 {
 			t.Errorf("looked at %d times", stuck)
 		}
-		if got := other.Rotations("app"); len(got) != 1 {
-			t.Errorf("Rotations: %+v", got)
+		if got, _ := other.List("app", store.OrderRotate, "", 0); len(got) != 1 {
+			t.Errorf("roll-overs: %+v", got)
 		}
 	})
 }
@@ -199,7 +199,7 @@ func TestOnlyTheProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newBoard(), "a")
 		id := a.give(revocation(7)).Order.ID
-		if _, _, err := a.Get(t.Context(), "else", id); !errors.Is(err, ErrUnknown) {
+		if _, err := a.Get(t.Context(), "else", id); !errors.Is(err, ErrUnknown) {
 			t.Errorf("Get: %v", err)
 		}
 		if err := a.Lift(t.Context(), "else", id); !errors.Is(err, ErrUnknown) {

@@ -25,15 +25,14 @@ type Result struct {
 // Get is one of a project's orders, also if it was lifted, and what has become of
 // it. The error is ErrUnknown, or a *session.Error while the board was not read
 // yet.
-func (b *Book) Get(ctx context.Context, app, id string) (store.Order, Result, error) {
+func (b *Book) Get(ctx context.Context, app, id string) (Result, error) {
 	e := b.lookUp(app, id)
 	if e == nil {
-		return store.Order{}, Result{}, b.unknown()
+		return Result{}, b.unknown()
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r := b.result(ctx, e)
-	return r.Order, r, nil
+	return b.result(ctx, e), nil
 }
 
 // lookUp is the entry of a project's order; nil is none.

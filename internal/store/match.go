@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"slices"
 
 	"refresher/internal/session"
 )
@@ -17,12 +18,27 @@ func (o *Order) Matches(k *session.Key) bool {
 	if o.Channel != "" && (rtc == nil || rtc.Channel != o.Channel) {
 		return false
 	}
-	if o.User == "" || rtc != nil && userOf(rtc) == o.User {
+	if o.User == "" {
 		return true
 	}
-	rtm, chat := k.Identity.RTM, k.Identity.Chat
-	return o.Channel == "" && (rtm != nil && rtm.UserID == o.User || chat != nil && chat.UserID == o.User)
+	users := UsersOf(&k.Identity, o.Channel != "")
+	return slices.Contains(users[:], o.User)
 }
 
-// userOf is an RTC user's name in orders, 0 for the uid that stands for all.
-func userOf(r *session.RTC) string { return cmp.Or(r.User(), "0") }
+// UsersOf are the names by which an order can mean the user of a session, 0 for the
+// uid that stands for all; empty is none. In a channel only the RTC user counts.
+func UsersOf(id *session.Identity, inChannel bool) (users [3]string) {
+	if id.RTC != nil {
+		users[0] = cmp.Or(id.RTC.User(), "0")
+	}
+	if inChannel {
+		return users
+	}
+	if id.RTM != nil {
+		users[1] = id.RTM.UserID
+	}
+	if id.Chat != nil {
+		users[2] = id.Chat.UserID
+	}
+	return users
+}

@@ -69,6 +69,10 @@ type Report struct {
 	Note string `json:"note,omitempty"`
 }
 
+// MaxName is how long a name in an order may be, in bytes: Agora's longest are of
+// 255, and so are subjects.
+const MaxName = 255
+
 // MaxOrders is how many orders a board holds, those that were lifted included.
 const MaxOrders = 100_000
 

@@ -196,12 +196,12 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := forger.MintRTC(session.RTC{Channel: "room", UID: 9}, time.Now().Unix(), time.Now().Unix()+30)
+	forged, err := forger.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 9}}, time.Now().Unix(), time.Now().Unix()+30)
 	if err != nil {
 		t.Fatal(err)
 	}
 	classic := d.edge()
-	if code := d.edge().ask("join", "9", forged); code != 110 {
+	if code := d.edge().ask("join", "9", forged.RTC); code != 110 {
 		t.Errorf("a forged token: %d", code)
 	}
 	if code := classic.ask("join", "8", first); code != 0 {

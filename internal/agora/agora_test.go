@@ -32,6 +32,18 @@ func newMinter(t testing.TB, v Version) *Minter {
 	return m
 }
 
+// mintRTC is Mint, for one service.
+func (m *Minter) mintRTC(r session.RTC, issuedAt, expiresAt int64) (string, error) {
+	tokens, err := m.Mint(session.Identity{RTC: &r}, issuedAt, expiresAt)
+	return tokens.RTC, err
+}
+
+// mintRTM is Mint, for the other one that has both formats.
+func (m *Minter) mintRTM(r session.RTM, issuedAt, expiresAt int64) (string, error) {
+	tokens, err := m.Mint(session.Identity{RTM: &r}, issuedAt, expiresAt)
+	return tokens.RTM, err
+}
+
 // must takes the results of a call that has to succeed.
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {

@@ -36,9 +36,6 @@ func NewMinter(appID, certificate string, v Version) (*Minter, error) {
 	return &Minter{appID: appID, version: v, certificate: &certificate}, nil
 }
 
-// AppID is the App ID that the tokens are for.
-func (m *Minter) AppID() string { return m.appID }
-
 // Format prints the App ID and the format under every verb, so that no log
 // line or message can carry the certificate.
 func (m Minter) Format(f fmt.State, _ rune) {
@@ -72,30 +69,6 @@ func (m *Minter) Mint(id session.Identity, issuedAt, expiresAt int64) (session.T
 		tokens.Chat = b.chat(*id.Chat)
 	}
 	return tokens, nil
-}
-
-// MintRTC returns a token to a channel; times and errors are Mint's.
-func (m *Minter) MintRTC(r session.RTC, issuedAt, expiresAt int64) (string, error) {
-	if err := ValidateRTC(r); err != nil {
-		return "", err
-	}
-	b, err := m.bundle(issuedAt, expiresAt)
-	if err != nil {
-		return "", err
-	}
-	return b.rtc(r)
-}
-
-// MintRTM returns a Signaling token; times and errors are Mint's.
-func (m *Minter) MintRTM(r session.RTM, issuedAt, expiresAt int64) (string, error) {
-	if err := ValidateRTM(r); err != nil {
-		return "", err
-	}
-	b, err := m.bundle(issuedAt, expiresAt)
-	if err != nil {
-		return "", err
-	}
-	return b.rtm(r)
 }
 
 // MintChat returns a Chat token of one user or, for an empty user id, the

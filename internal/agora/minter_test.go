@@ -56,7 +56,7 @@ func TestMintBundle(t *testing.T) {
 				rtm:  {v, Holder{User: "ana"}},
 				chat: {V007, Holder{User: "ana-chat"}}, // Chat has no 006
 			} {
-				if token.Version != want.version || token.AppID != m.AppID() || token.IssuedAt != now {
+				if token.Version != want.version || token.AppID != appID || token.IssuedAt != now {
 					t.Errorf("got %+v", token)
 				}
 				if token.ExpiresAt != now+600 {
@@ -70,7 +70,7 @@ func TestMintBundle(t *testing.T) {
 				if token.Salt < 1 || token.Salt > maxSalt {
 					t.Errorf("salt %d", token.Salt)
 				}
-				if err := m.Verify(token, want.holder); err != nil {
+				if err := token.Verify(certificate, want.holder); err != nil {
 					t.Errorf("%s: %v", token.Services[0].Type, err)
 				}
 			}
@@ -106,7 +106,7 @@ func TestMintSaltDiffers(t *testing.T) {
 	m := newMinter(t, V007)
 	seen := map[string]bool{}
 	for range 100 {
-		seen[must(m.MintRTC(session.RTC{Channel: "c"}, now, now+60))(t)] = true
+		seen[must(m.mintRTC(session.RTC{Channel: "c"}, now, now+60))(t)] = true
 	}
 	if len(seen) < 99 { // two equal ones in a hundred: once in 20,000 runs
 		t.Errorf("%d different tokens of 100", len(seen))
@@ -122,14 +122,14 @@ func TestMintConcurrently(t *testing.T) {
 				s := newSource(seed)
 				for range 50 {
 					r := s.rtc()
-					text, err := m.MintRTC(r, now, now+60)
+					text, err := m.mintRTC(r, now, now+60)
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					token, err := Parse(text)
 					if err == nil {
-						err = m.Verify(token, Holder{Channel: r.Channel, User: r.User()})
+						err = token.Verify(certificate, Holder{Channel: r.Channel, User: r.User()})
 					}
 					if err != nil {
 						t.Errorf("%+v: %v", r, err)
@@ -151,11 +151,11 @@ func TestMintAllocations(t *testing.T) {
 		mint func() error
 	}{
 		{"rtc uid", 1, func() error {
-			_, err := m.MintRTC(session.RTC{Channel: "c", UID: 2882341273, Role: session.Publisher}, now, now+60)
+			_, err := m.mintRTC(session.RTC{Channel: "c", UID: 2882341273, Role: session.Publisher}, now, now+60)
 			return err
 		}},
-		{"longest rtc", 1, func() error { _, err := m.MintRTC(account, now, now+60); return err }},
-		{"rtm", 1, func() error { _, err := m.MintRTM(*id.RTM, now, now+60); return err }},
+		{"longest rtc", 1, func() error { _, err := m.mintRTC(account, now, now+60); return err }},
+		{"rtm", 1, func() error { _, err := m.mintRTM(*id.RTM, now, now+60); return err }},
 		{"chat", 1, func() error { _, err := m.MintChat(*id.Chat, now, now+60); return err }},
 		{"bundle of three", 3, func() error { _, err := m.Mint(id, now, now+60); return err }},
 	} {
@@ -173,7 +173,7 @@ func TestMintAllocations(t *testing.T) {
 func TestLongestTokenFitsTheSDK(t *testing.T) {
 	r := session.RTC{Channel: strings.Repeat("c", 64), Account: strings.Repeat("a", 255), Role: session.Publisher}
 	for _, v := range []Version{V006, V007} {
-		if n := len(must(newMinter(t, v).MintRTC(r, now, now+60))(t)); n > maxTokenLength {
+		if n := len(must(newMinter(t, v).mintRTC(r, now, now+60))(t)); n > maxTokenLength {
 			t.Errorf("%s: %d characters, want %d at most", v, n, maxTokenLength)
 		} else if v == V007 && n != maxText {
 			t.Errorf("007: %d characters, want maxText, %d", n, maxText)
@@ -222,12 +222,12 @@ func TestCertificateStaysInside(t *testing.T) {
 	fail(err)
 	_, err = m.Mint(session.Identity{}, now, now+60)
 	fail(err)
-	_, err = m.MintRTM(session.RTM{UserID: "u"}, 0, 60)
+	_, err = m.mintRTM(session.RTM{UserID: "u"}, 0, 60)
 	fail(err)
 	for _, v := range []Version{V006, V007} {
-		text := must(newMinter(t, v).MintRTC(session.RTC{Channel: "c"}, now, now+60))(t)
+		text := must(newMinter(t, v).mintRTC(session.RTC{Channel: "c"}, now, now+60))(t)
 		token := must(Parse(text))(t)
-		fail(m.Verify(token, Holder{Channel: "d"}))
+		fail(token.Verify(certificate, Holder{Channel: "d"}))
 		fail(token.Verify(certificate[1:]+"0", Holder{Channel: "c"}))
 	}
 

@@ -119,7 +119,7 @@ func TestParseRefusals(t *testing.T) {
 // paddedToken is a token of ours that ends with base64 padding.
 func paddedToken(t *testing.T) string {
 	t.Helper()
-	text := must(newMinter(t, V007).MintRTM(session.RTM{UserID: "ana b"}, now, now+60))(t)
+	text := must(newMinter(t, V007).mintRTM(session.RTM{UserID: "ana b"}, now, now+60))(t)
 	if !strings.HasSuffix(text, "=") {
 		t.Fatalf("want a padded token, got %s", text)
 	}

@@ -24,11 +24,11 @@ func TestAgoraReads006(t *testing.T) {
 			rtc.AddPrivilege(accesstoken.KPublishVideoStream, uint32(to))
 			rtc.AddPrivilege(accesstoken.KPublishDataStream, uint32(to))
 		}
-		want006(t, must(m.MintRTC(r, from, to))(t), rtc, from, to, Holder{Channel: r.Channel, User: r.User()})
+		want006(t, must(m.mintRTC(r, from, to))(t), rtc, from, to, Holder{Channel: r.Channel, User: r.User()})
 
 		rtm := accesstoken.CreateAccessToken2(appID, certificate, u.UserID, "")
 		rtm.AddPrivilege(accesstoken.KLoginRtm, uint32(to))
-		want006(t, must(m.MintRTM(u, from, to))(t), rtm, from, to, Holder{User: u.UserID})
+		want006(t, must(m.mintRTM(u, from, to))(t), rtm, from, to, Holder{User: u.UserID})
 	}
 }
 

@@ -61,12 +61,12 @@ func TestAgoraParsesOurs(t *testing.T) {
 			rtc.AddPrivilege(accesstoken2.PrivilegePublishVideoStream, lifetime)
 			rtc.AddPrivilege(accesstoken2.PrivilegePublishDataStream, lifetime)
 		}
-		wantAgora(t, must(m.MintRTC(r, from, to))(t), from, to, accesstoken2.ServiceTypeRtc, rtc,
+		wantAgora(t, must(m.mintRTC(r, from, to))(t), from, to, accesstoken2.ServiceTypeRtc, rtc,
 			Holder{Channel: r.Channel, User: r.User()})
 
 		rtm := accesstoken2.NewServiceRtm(s.rtm().UserID)
 		rtm.AddPrivilege(accesstoken2.PrivilegeLogin, lifetime)
-		wantAgora(t, must(m.MintRTM(session.RTM{UserID: rtm.UserId}, from, to))(t), from, to,
+		wantAgora(t, must(m.mintRTM(session.RTM{UserID: rtm.UserId}, from, to))(t), from, to,
 			accesstoken2.ServiceTypeRtm, rtm, Holder{User: rtm.UserId})
 
 		chat := accesstoken2.NewServiceChat(s.chat().UserID)

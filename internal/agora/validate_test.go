@@ -122,8 +122,8 @@ func TestLifetime(t *testing.T) {
 			_, err := m.Mint(session.Identity{RTM: &session.RTM{UserID: "u"}}, from, to)
 			return err
 		},
-		"MintRTC":  func(from, to int64) error { _, err := m.MintRTC(session.RTC{Channel: "c"}, from, to); return err },
-		"MintRTM":  func(from, to int64) error { _, err := m.MintRTM(session.RTM{UserID: "u"}, from, to); return err },
+		"RTC":      func(from, to int64) error { _, err := m.mintRTC(session.RTC{Channel: "c"}, from, to); return err },
+		"RTM":      func(from, to int64) error { _, err := m.mintRTM(session.RTM{UserID: "u"}, from, to); return err },
 		"MintChat": func(from, to int64) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
 	}
 	const latest = math.MaxUint32 - 86400

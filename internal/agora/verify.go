@@ -39,11 +39,6 @@ func (t *Token) Verify(certificate string, h Holder) error {
 	return t.verify007(certificate, h)
 }
 
-// Verify checks t as [Token.Verify] does, with the Minter's own certificate.
-func (m *Minter) Verify(t *Token, h Holder) error {
-	return t.Verify(*m.certificate, h)
-}
-
 func (t *Token) verify007(certificate string, h Holder) error {
 	key := signingKey(certificate, uint32(t.IssuedAt), t.Salt)
 	signature := hmacSHA256(key[:], t.signed)

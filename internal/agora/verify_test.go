@@ -56,11 +56,11 @@ func TestVerify(t *testing.T) {
 }
 
 func rtcToken(r session.RTC) func(*Minter) (string, error) {
-	return func(m *Minter) (string, error) { return m.MintRTC(r, now, now+60) }
+	return func(m *Minter) (string, error) { return m.mintRTC(r, now, now+60) }
 }
 
 func rtmToken(user string) func(*Minter) (string, error) {
-	return func(m *Minter) (string, error) { return m.MintRTM(session.RTM{UserID: user}, now, now+60) }
+	return func(m *Minter) (string, error) { return m.mintRTM(session.RTM{UserID: user}, now, now+60) }
 }
 
 func chatToken(user string) func(*Minter) (string, error) {

@@ -91,13 +91,6 @@ func (c *Call) Publishing() bool {
 	return c.publishing(now)
 }
 
-// EndsAt is the moment at which the token in use runs out, or ran out.
-func (c *Call) EndsAt() time.Time {
-	c.edge.mu.Lock()
-	defer c.edge.mu.Unlock()
-	return c.granted.ends()
-}
-
 // renew does the work of Renew. accepted is called under edge.mu, before any
 // event that the new token brings about.
 func (c *Call) renew(token string, accepted func(publish bool)) *Error {

@@ -41,8 +41,8 @@ func TestRenewSetsDeadlines(t *testing.T) {
 		events := listen(call, start)
 		pass(80 * s) // warned at 70
 		mustRenew(t, call, rtc("7", 100*s))
-		if !call.EndsAt().Equal(start.Add(180 * s)) {
-			t.Errorf("ends at %s", call.EndsAt())
+		if ends := call.granted.ends(); !ends.Equal(start.Add(180 * s)) {
+			t.Errorf("ends at %s", ends)
 		}
 		pass(10 * s)
 		mustRenew(t, call, rtc("7", 40*s)) // sooner than before: at 130

@@ -85,18 +85,6 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 	return l.take(maphash.Bytes(l.seed, b[:]))
 }
 
-// Len is how many keys are remembered.
-func (l *Limiter) Len() int {
-	if l == nil {
-		return 0
-	}
-	n := 0
-	for i := range l.shards {
-		n += l.shards[i].len()
-	}
-	return n
-}
-
 // block is the part of the network that counts as one client.
 func block(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
@@ -147,12 +135,6 @@ type entry struct {
 func (s *shard) init(bound int) {
 	s.max, s.keys = bound, make(map[uint64]*entry)
 	s.ring.previous, s.ring.next = &s.ring, &s.ring
-}
-
-func (s *shard) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.keys)
 }
 
 // bucket finds or makes the bucket of a key.

@@ -50,15 +50,6 @@ func (n *Node) await(from, times int, message string) (found entry, err error) {
 	return found, nil
 }
 
-// Logged is all that the node has logged, line by line.
-func (n *Node) Logged() []string {
-	var lines []string
-	for _, line := range n.log.Lines(0) {
-		lines = append(lines, line.Text)
-	}
-	return lines
-}
-
 // Errors are the lines of the log that report a failure of the service's own, and
 // those that are no log at all, such as a panic's.
 func (n *Node) Errors() []string {

@@ -165,21 +165,21 @@ func (s sample) mint(t *testing.T, issuedAt int64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text string
+	var tokens session.Tokens
 	switch s.service {
 	case agora.ServiceRTC:
-		text, err = m.MintRTC(s.rtc, issuedAt, issuedAt+s.lifetime)
+		tokens, err = m.Mint(session.Identity{RTC: &s.rtc}, issuedAt, issuedAt+s.lifetime)
 	case agora.ServiceRTM:
-		text, err = m.MintRTM(session.RTM{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
+		tokens, err = m.Mint(session.Identity{RTM: &session.RTM{UserID: s.user}}, issuedAt, issuedAt+s.lifetime)
 	case agora.ServiceChat:
-		text, err = m.MintChat(session.Chat{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
+		tokens.Chat, err = m.MintChat(session.Chat{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
 	default:
 		t.Fatalf("no minter of %s tokens", s.service)
 	}
 	if err != nil {
 		t.Fatalf("%+v: %v", s, err)
 	}
-	return text
+	return tokens.RTC + tokens.RTM + tokens.Chat // there is one
 }
 
 // TestNodeReadsOurs has Node parse our tokens and check their signatures.

@@ -78,9 +78,9 @@ func token(t *testing.T, certificate string, life time.Duration) string {
 		t.Fatal(err)
 	}
 	now := time.Now().Unix()
-	token, err := minter.MintRTC(session.RTC{Channel: "room", UID: 7, Role: session.Publisher}, now, now+int64(life/time.Second))
+	tokens, err := minter.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 7, Role: session.Publisher}}, now, now+int64(life/time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token
+	return tokens.RTC
 }

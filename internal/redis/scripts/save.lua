@@ -23,7 +23,8 @@
 -- Returns ok if that goes for all sessions, or else an array with a word for
 -- each: ok, missing (the hash is not there, and neither was the grant),
 -- superseded, moved, foreign (written by a newer release, or no record at all; not
--- touched), or dead and the packed state.
+-- touched), behind and the epoch that the node has the session under, or dead and
+-- the packed state.
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local call, find, match, sub = redis.call, string.find, string.match, string.sub

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"refresher/internal/origin"
 )
 
 const (
@@ -40,19 +41,10 @@ func parseURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(text, "#"):
 		return nil, errors.New("jwks-url: want a form like https://login.example.com/.well-known/jwks.json, without a user")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()):
 		return nil, errors.New("jwks-url: want https; over http anybody on the way could put in keys")
 	}
 	return u, nil
-}
-
-// isLoopback reports whether host is this machine to itself.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // fetch asks for a key set once. Its errors do not repeat the address.

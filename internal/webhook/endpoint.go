@@ -16,6 +16,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"refresher/internal/origin"
 )
 
 // Config is what an Endpoint needs. All but Client is required.
@@ -26,7 +28,7 @@ type Config struct {
 	// URL is where requests go: absolute, http or https, without a fragment. A
 	// user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs requests, see Verify; at least 16 bytes.
+	// Secret signs requests; at least 16 bytes.
 	Secret []byte
 	// Connections is how many there are at once, at most.
 	Connections int
@@ -132,7 +134,7 @@ func (e *Endpoint) Origin() string {
 
 // Exposed reports whether requests leave this machine unencrypted.
 func (e *Endpoint) Exposed() bool {
-	return e.url.Scheme == "http" && !isLoopback(e.url.Hostname())
+	return e.url.Scheme == "http" && !origin.IsLoopback(e.url.Hostname())
 }
 
 // Discreet is err without the URL that net/http puts around it. What is left

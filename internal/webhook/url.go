@@ -3,7 +3,6 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,13 +25,4 @@ func parseURL(flag, text string) (*url.URL, error) {
 		}
 	}
 	return u, nil
-}
-
-// isLoopback reports whether host is this machine to itself.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }

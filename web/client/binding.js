@@ -27,19 +27,33 @@
  * @property {(event: any, listener: any) => void} removeEventListener
  */
 
-/** @typedef {{warned: () => void, expired: () => void}} Reports the SDK has said that its token will soon run out; that it ran out, and the SDK has left */
+/**
+ * What an SDK says, or who bound it by hand.
+ * @typedef {object} Reports
+ * @property {() => void} warned its token will soon run out
+ * @property {() => void} expired it ran out, and the SDK has left
+ * @property {() => void} left the SDK has left for another reason: somebody hung up, or it was thrown out. It gets no tokens, and is not joined again
+ * @property {() => void} back the app has joined again after that
+ */
 
 /** Longer than an SDK takes, shorter than the service waits for an answer to two pushes. */
 const patience = 8_000;
+/** For a rejoin that took longer than that: how long the next bundle waits for it, and when it is given up. */
+const rejoinWait = 1_000;
+const rejoinLimit = 60_000;
 
 /** One SDK that takes the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;
+  /** @type {Promise<unknown> | null} a rejoin that goes on; never rejects */
+  #joining = null;
   /** Whether the SDK still is to have tokens. */
   wanted;
-  /** The SDK has said that it is out of the call, and did not come back yet. */
+  /** The SDK has said that its token took it out of the call, and did not come back yet. */
   out = false;
+  /** It is out for another reason, and it is the app's to come back. */
+  parked = false;
 
   /**
    * @param {Sdk} sdk
@@ -49,7 +63,13 @@ export class Binding {
   constructor(sdk, alarms, wanted) {
     this.#sdk = sdk;
     this.#alarms = alarms;
-    this.wanted = () => wanted(this);
+    this.wanted = () => !this.parked && wanted(this);
+  }
+
+  /** The SDK has left for another reason than its token. */
+  left() {
+    // Logging in again begins with logging out; but who hangs up while an RTC client joins means it.
+    this.parked = !this.#joining || !!this.#sdk.joined;
   }
 
   /**
@@ -59,9 +79,23 @@ export class Binding {
    * @param {boolean} inUse somebody has taken a token of this service to join with
    */
   async apply(token, rejoin, inUse) {
+    try {
+      await this.#hand(token, rejoin, inUse);
+    } catch (error) {
+      if (this.wanted()) throw error; // else it says no more than that the call was left
+    }
+  }
+
+  /**
+   * @param {string} token
+   * @param {boolean} rejoin
+   * @param {boolean} inUse
+   */
+  async #hand(token, rejoin, inUse) {
     const { renew, rejoin: join, joined } = this.#sdk;
+    if (this.#joining) await this.#within(this.#joining, rejoinWait);
     const inCall = joined?.();
-    if (inCall) this.out = false; // it came back by itself, or after our patience
+    if (inCall) this.out = this.parked = false; // it came back by itself
     if (!this.wanted() || !(inUse || inCall || this.out)) return; // nobody has joined yet: the token waits for whoever will
     const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
     if (!this.out && (!rejoin || inCall || unsure)) {
@@ -72,14 +106,22 @@ export class Binding {
       }
     }
     if (!this.wanted()) return; // the call was left meanwhile
-    if (!join) throw new SdkError("NO_REJOIN", "the SDK has left the call, and was bound without a function to join it again");
-    await this.#within(join(token));
-    this.out = false;
+    if (!join) throw new SdkError("NO_REJOIN", "bound without rejoin");
+    const joins = Promise.resolve(token).then(join).then(() => {
+      this.out = false;
+    });
+    this.#joining = this.#within(joins, rejoinLimit).catch(() => {}).then(() => {
+      this.#joining = null;
+    });
+    await this.#within(joins);
   }
 
-  /** @param {unknown} answer */
-  #within(answer) {
-    return this.#alarms.within(patience, answer, () => new SdkError("TIMEOUT", `the SDK did not answer for ${patience / 1000} s`));
+  /**
+   * @param {unknown} answer
+   * @param {number} [ms]
+   */
+  #within(answer, ms = patience) {
+    return this.#alarms.within(ms, answer, () => new SdkError("TIMEOUT", "no answer"));
   }
 }
 
@@ -127,10 +169,22 @@ export function rtcSdk(client, rejoin) {
  * @param {RtcClient} client
  * @param {Reports} reports
  */
-export function listenRtc(client, { warned, expired }) {
+export function listenRtc(client, { warned, expired, left, back }) {
+  /**
+   * @param {string} now
+   * @param {string} before
+   * @param {string} [reason] of the SDK's ConnectionDisconnectedReason
+   */
+  const onState = (now, before, reason) => {
+    if (now === "CONNECTED") back();
+    // A join that failed has not been in the call.
+    else if (now === "DISCONNECTED" && before !== "CONNECTING" && reason !== "TOKEN_EXPIRE") left();
+  };
+  client.on("connection-state-change", onState);
   client.on("token-privilege-will-expire", warned);
   client.on("token-privilege-did-expire", expired);
   return () => {
+    client.off("connection-state-change", onState);
     client.off("token-privilege-will-expire", warned);
     client.off("token-privilege-did-expire", expired);
   };
@@ -149,14 +203,16 @@ export function rtmSdk(rtm, rejoin) {
  * @param {RtmClient} rtm
  * @param {Reports} reports
  */
-export function listenRtm(rtm, { warned, expired }) {
+export function listenRtm(rtm, { warned, expired, left, back }) {
   /** @param {string} channelName of a stream channel, which has an RTC token; else empty */
   const onWarning = (channelName) => {
     if (!channelName) warned();
   };
   /** @param {{currentState: string, reasonCode: string}} link */
   const onLink = ({ currentState, reasonCode }) => {
-    if (currentState === "FAILED" && reasonCode === "TOKEN_EXPIRED") expired();
+    if (currentState === "CONNECTED") back();
+    else if (currentState === "FAILED" && reasonCode === "TOKEN_EXPIRED") expired();
+    else if (currentState === "FAILED" || currentState === "IDLE") left();
   };
   rtm.addEventListener("tokenPrivilegeWillExpire", onWarning);
   rtm.addEventListener("linkState", onLink);

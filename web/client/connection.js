@@ -158,7 +158,7 @@ export class Connection {
     try {
       message = JSON.parse(String(data));
     } catch {
-      return this.#on.error(new Error("what the service sent is not JSON"));
+      return this.#on.error(new Error("not JSON"));
     }
     this.#clock.sync(message?.now);
     if (typeof message?.type === "string") this.#on.message(message);

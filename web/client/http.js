@@ -37,7 +37,7 @@ export async function renewByHttp(platform, url, { session, key, seq, expiresAt 
   // A proxy's own refusal has another form, and says nothing of the session.
   const problem = response.status === 404 || response.status === 410 ? await response.json().catch(() => null) : null;
   const reason = problem?.reason ?? problem?.code;
-  if (!reason) throw new Error(`not understood over HTTP: status ${response.status}`);
+  if (!reason) throw new Error(`HTTP status ${response.status}`);
   return {
     over: {
       status: response.status,

@@ -109,14 +109,14 @@ export class Refresher {
 
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: own, rtc, rtm, chat, ttl }) {
-    if (!rtc && !rtm && !chat) throw new TypeError("name who takes part in the call: rtc, rtm or chat");
+    if (!rtc && !rtm && !chat) throw new TypeError("rtc, rtm or chat is needed");
     const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
-    if (!address) throw new TypeError("url: want the service's address, such as https://calls.example.com");
+    if (!address) throw new TypeError("url is no address of a service");
     this.#identity = { rtc, rtm, chat, ttl };
     this.#credential = credential;
     this.#sessions = `http${address}/v1/sessions`;
     this.#platform = platform(own);
-    if (!this.#platform.WebSocket) throw new TypeError("there is no WebSocket here: give one as platform.WebSocket");
+    if (!this.#platform.WebSocket) throw new TypeError("platform.WebSocket is needed here");
     this.#ticket = new Ticket(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`);
     this.#clock = new Clock(this.#platform);
     this.#alarms = new Alarms(this.#platform, this.#clock);
@@ -200,17 +200,7 @@ export class Refresher {
    * @returns {Reports & {unbind: () => void}} what to call when the SDK says something of its token
    */
   bind(service, sdk) {
-    this.#known(service);
-    const bindings = this.#bindings.get(service) ?? new Set();
-    const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
-    this.#bindings.set(service, bindings.add(binding));
-    // Bound after newer tokens came than the one to join with: nobody has handed them over.
-    if ((this.#delivery.newest?.seq ?? 0) > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
-    return {
-      warned: () => this.#warned(),
-      expired: () => void this.#expired(binding),
-      unbind: () => void bindings.delete(binding),
-    };
+    return this.#bind(service, sdk, () => () => {});
   }
 
   /**
@@ -220,7 +210,7 @@ export class Refresher {
    * @returns {() => void} unbinds
    */
   bindRtc(client, { rejoin } = {}) {
-    return this.#bound("rtc", rtcSdk(client, rejoin), (reports) => listenRtc(client, reports));
+    return this.#bind("rtc", rtcSdk(client, rejoin), (reports) => listenRtc(client, reports)).unbind;
   }
 
   /**
@@ -230,7 +220,7 @@ export class Refresher {
    * @returns {() => void} unbinds
    */
   bindRtm(client, { rejoin } = {}) {
-    return this.#bound("rtm", rtmSdk(client, rejoin), (reports) => listenRtm(client, reports));
+    return this.#bind("rtm", rtmSdk(client, rejoin), (reports) => listenRtm(client, reports)).unbind;
   }
 
   /** Asks for fresh tokens now, by whatever way there is. */
@@ -266,9 +256,9 @@ export class Refresher {
     if (!this.#ticket.value) {
       const credential = this.#credential;
       if (typeof credential !== "function") return () => ({ type: "join", auth: credential, ...this.#identity });
-      const fetched = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential was not fetched in time"));
+      const fetched = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential came too late"));
       const auth = fetched.trim();
-      if (!/^\S+$/.test(auth)) throw new Error("what was fetched is no credential"); // an error page, most likely
+      if (!/^\S+$/.test(auth)) throw new Error("no credential was fetched"); // an error page, most likely
       return () => ({ type: "join", auth, ...this.#identity });
     }
     return () => ({ type: "resume", ...this.#ticket.value });
@@ -301,7 +291,7 @@ export class Refresher {
 
   /** @param {ServerMessage} message */
   #puzzled({ type }) {
-    this.#events.emit("error", new Error(`what the service sent as ${type} lacks something, and is ignored`));
+    this.#events.emit("error", new Error(`${type} lacks something`));
   }
 
   /** @param {Joined} joined */
@@ -428,6 +418,7 @@ export class Refresher {
    */
   async #expired(binding) {
     binding.out = true;
+    binding.parked = false;
     await null; // an SDK that says so has still to clean up
     if (!binding.wanted()) return;
     if (this.expiresAt * 1000 > this.now() + 1000) this.#delivery.repeat();
@@ -500,7 +491,7 @@ export class Refresher {
 
   /** @param {Service} service */
   #known(service) {
-    if (!this.#identity[service]) throw new TypeError(`this call has no ${service}: name it when the Refresher is made`);
+    if (!this.#identity[service]) throw new TypeError(`this call has no ${service}`);
   }
 
   /**
@@ -508,17 +499,39 @@ export class Refresher {
    * @param {Sdk} sdk
    * @param {(reports: Reports) => () => void} listen
    */
-  #bound(service, sdk, listen) {
-    if (this.#ended) return () => {};
-    const { unbind, ...reports } = this.bind(service, sdk);
-    const mute = listen(reports);
-    const undo = () => {
-      this.#undo.delete(undo);
-      mute();
-      unbind();
+  #bind(service, sdk, listen) {
+    this.#known(service);
+    const bindings = this.#bindings.get(service) ?? new Set();
+    const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
+    /** @type {Reports} */
+    const reports = {
+      warned: () => this.#warned(),
+      expired: () => void this.#expired(binding),
+      left: () => binding.left(),
+      back: () => {
+        if (!binding.parked) return;
+        binding.parked = false;
+        this.#catchUp(service);
+      },
     };
-    this.#undo.add(undo);
-    return undo;
+    const mute = this.#ended ? () => {} : listen(reports); // which may throw, and then nothing is bound
+    this.#bindings.set(service, bindings.add(binding));
+    this.#catchUp(service);
+    const unbind = () => {
+      this.#undo.delete(unbind);
+      mute();
+      bindings.delete(binding);
+    };
+    if (!this.#ended) this.#undo.add(unbind);
+    return { ...reports, unbind };
+  }
+
+  /**
+   * Newer tokens may have come than the one to join with, when nobody could hand them over.
+   * @param {Service} service
+   */
+  #catchUp(service) {
+    if ((this.#delivery.newest?.seq ?? 0) > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
   }
 
   /** @param {State} state */
@@ -548,7 +561,11 @@ export class Refresher {
   }
 }
 
-/** @param {Arrival} bundle without its tokens */
-function describe({ seq, cause, attempt, rejoin, expiresAt, via }) {
-  return { seq, cause, attempt, rejoin, expiresAt, via };
+/**
+ * A bundle without its tokens.
+ * @param {Arrival} bundle
+ * @returns {Origin}
+ */
+function describe({ tokens, at, confirmed, ...origin }) {
+  return origin;
 }

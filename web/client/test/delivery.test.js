@@ -430,7 +430,7 @@ test("unbinding a client takes its listeners away, once and for all", async (t) 
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
   const unbinds = [refresher.bindRtc(client), refresher.bindRtm(rtm)];
-  assert.deepEqual([client.listeners, rtm.listeners], [2, 2]);
+  assert.deepEqual([client.listeners, rtm.listeners], [3, 2]);
   await client.join(await refresher.token("rtc"));
   for (const unbind of [...unbinds, ...unbinds]) unbind();
   assert.deepEqual([client.listeners, rtm.listeners], [0, 0]);

@@ -66,7 +66,7 @@ test("joins again with an answer that says so", async (t) => {
   const client = new RtcClient(world);
   refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
   await client.join(await refresher.token("rtc"));
-  client.leave();
+  client.connectionState = "DISCONNECTED"; // and its word of that did not come
   await block(world, socket);
   await world.pass(560 * second);
   await world.fetches[0].answers(200, world.push({ seq: 2, action: "rejoin" }));

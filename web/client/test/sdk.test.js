@@ -284,7 +284,7 @@ test("a rejoin that came through after our patience is believed: what follows re
 test("a rejoin from the service calls the app's rejoin", async (t) => {
   const world = new World(t);
   const { socket, client } = await inCall(world);
-  client.leave();
+  client.connectionState = "DISCONNECTED"; // and its word of that did not come
   const push = world.push({ seq: 2, action: "rejoin" });
   await socket.says(push);
   assert.deepEqual(client.taken.at(-1), { by: "join", token: push.tokens.rtc.token, expiresAt: push.tokens.rtc.expiresAt });
@@ -295,7 +295,7 @@ test("a rejoin from the service calls the app's rejoin", async (t) => {
 test("so does a resume with that action", async (t) => {
   const world = new World(t);
   const { client } = await inCall(world);
-  client.leave();
+  client.connectionState = "DISCONNECTED"; // and its word of that did not come
   await world.resume({ seq: 2, action: "rejoin" });
   assert.equal(how(client), "join join");
   assert.equal(world.saw("tokens").at(-1).rejoin, true);
@@ -317,7 +317,7 @@ test("and a session opened anew after the tokens ran out", async (t) => {
   const { socket, client } = await inCall(world, { ttl: 60, renewBefore: 0 });
   await socket.closes(1006);
   await world.sleep(2 * minute);
-  client.leave();
+  client.connectionState = "DISCONNECTED"; // and its word of that did not come
   await world.wake();
   await world.socket.opens();
   await world.socket.refuses(4404, "unknown_session");
@@ -351,7 +351,7 @@ test("and is joined again all the same, if it then refuses", async (t) => {
 test("without a function to rejoin, the answer is NO_REJOIN", async (t) => {
   const world = new World(t);
   const { socket, client } = await inCall(world, {}, { rejoins: false });
-  client.leave();
+  client.connectionState = "DISCONNECTED"; // and its word of that did not come
   await socket.says(world.push({ seq: 2, action: "rejoin" }));
   assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "NO_REJOIN"]]);
   client.expires();
@@ -397,6 +397,179 @@ test("nobody is joined again who has left the call meanwhile", async (t) => {
     refresher.leave();
     world.assertEmpty();
   }
+});
+
+// Hanging up.
+
+for (const reason of ["LEAVE", "UID_BANNED", "SERVER_ERROR", "NETWORK_ERROR", undefined]) {
+  test(`who left the call for ${reason} is neither renewed nor joined again, and the bundle is acked`, async (t) => {
+    const world = new World(t);
+    const { socket, client } = await inCall(world);
+    const renews = t.mock.method(client, "renewToken");
+    client.leave(reason);
+    client.leave(reason);
+    for (const [seq, action] of [[2, "renew"], [3, "rejoin"], [4, "rejoin"]]) await socket.says(world.push({ seq, action }));
+    assert.equal(how(client), "join");
+    assert.equal(renews.mock.callCount(), 0);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }, { type: "ack", seq: 4 }]);
+    assert.equal(world.saw("refused").length, 0);
+  });
+}
+
+test("others get their tokens meanwhile, and their refusals count", async (t) => {
+  const world = new World(t);
+  const { refresher, socket, client } = await inCall(world);
+  const renew = t.mock.fn();
+  refresher.bind("rtc", { renew });
+  client.leave();
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(renew.mock.callCount(), 1);
+  renew.mock.mockImplementation(() => Promise.reject({ code: "X" }));
+  await socket.says(world.push({ seq: 3 }));
+  assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["ack", 2], ["nack", 3]]);
+});
+
+test("who joins again is kept in tokens again, also in those that came meanwhile", async (t) => {
+  const world = new World(t);
+  const { refresher, socket, client } = await inCall(world);
+  client.leave();
+  const token = await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2 }));
+  await client.join(token);
+  await settle();
+  assert.equal(how(client), "join join renew");
+  await socket.says(world.push({ seq: 3 }));
+  assert.equal(how(client), "join join renew renew");
+  client.expires();
+  await settle();
+  assert.equal(how(client), "join join renew renew join");
+  client.leave();
+  await client.join(await refresher.token("rtc"));
+  await settle();
+  assert.equal(how(client), "join join renew renew join join", "with the newest there is nothing to be made up for");
+});
+
+test("hanging up while a renewal is in the SDK, or while it joins again, is no refusal, and final", async (t) => {
+  for (const action of ["renew", "rejoin"]) {
+    const world = new World(t);
+    const { socket, client } = await inCall(world);
+    if (action === "rejoin") client.connectionState = "DISCONNECTED";
+    client.latency = 1 * second;
+    await socket.says(world.push({ seq: 2, action }));
+    await world.pass(0.5 * second);
+    client.leave();
+    client.refusal = { code: "OPERATION_ABORTED" };
+    await world.pass(1 * second);
+    client.refusal = null;
+    await socket.says(world.push({ seq: 3, action: "rejoin" }));
+    await world.pass(5 * second);
+    assert.equal(how(client), "join", action);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
+  }
+});
+
+test("a token's end is no hanging up, nor is a rejoin that failed", async (t) => {
+  const world = new World(t);
+  const { socket, client } = await inCall(world);
+  client.refusal = { code: "NETWORK_ERROR" };
+  client.expires();
+  await settle();
+  client.refusal = null;
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(how(client), "join join");
+});
+
+test("who logged out of RTM, or was thrown out, is left alone until logged in again", async (t) => {
+  for (const goes of [(rtm) => rtm.logout(), (rtm) => rtm.expires("SAME_UID_LOGIN")]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+    const rtm = new RtmClient(world);
+    refresher.bindRtm(rtm, { rejoin: (token) => rtm.login(token) });
+    await rtm.login(await refresher.token("rtm"));
+    await goes(rtm);
+    for (const [seq, action] of [[2, "renew"], [3, "rejoin"]]) await socket.says(world.push({ seq, action, services: ["rtc", "rtm"] }));
+    assert.equal(how(rtm), "join");
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
+    await rtm.login(await refresher.token("rtm"));
+    await socket.says(world.push({ seq: 4, services: ["rtc", "rtm"] }));
+    assert.equal(how(rtm), "join join renew");
+  }
+});
+
+test("a rejoin of RTM logs out first, which is no wish to be out", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const rtm = new RtmClient(world);
+  refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
+  await rtm.login(await refresher.token("rtm"));
+  rtm.refusal = { errorCode: -10005, reason: "no" };
+  rtm.expires();
+  await settle();
+  rtm.refusal = null;
+  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  assert.equal(how(rtm), "join join");
+  await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"] }));
+  assert.equal(how(rtm), "join join renew");
+});
+
+test("what is bound by hand can say the same", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const renew = t.mock.fn();
+  const { left, back } = refresher.bind("rtc", { renew });
+  await refresher.token("rtc");
+  left();
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(renew.mock.callCount(), 0);
+  back();
+  back();
+  await settle();
+  assert.equal(renew.mock.callCount(), 1);
+});
+
+// A rejoin that takes its time.
+
+test("no second rejoin begins while one goes on; what came meanwhile is renewed after it", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const calls = [];
+  const { expired } = refresher.bind("rtm", {
+    renew: () => void calls.push("renew"),
+    rejoin: () => (calls.push("rejoin"), new Promise((resolve) => world.at(world.time + 20.5 * second, resolve))),
+  });
+  await refresher.token("rtm");
+  expired();
+  for (let seq = 2; seq < 6; seq++) {
+    await world.pass(5 * second);
+    await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+  }
+  assert.deepEqual(calls, ["rejoin"]);
+  await world.pass(1 * second);
+  assert.deepEqual(calls, ["rejoin", "renew"]);
+  assert.deepEqual(socket.take().at(-1), { type: "ack", seq: 5 });
+});
+
+test("a rejoin that never ends is given up after a minute", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const rejoin = t.mock.fn(() => new Promise(() => {}));
+  refresher.bind("rtc", { renew: () => {}, rejoin }).expired();
+  await refresher.token("rtc");
+  await world.pass(59.5 * second);
+  await socket.says(world.push({ seq: 2 }));
+  assert.equal(rejoin.mock.callCount(), 1);
+  await world.pass(1 * second);
+  assert.equal(rejoin.mock.callCount(), 2);
+});
+
+test("what can't be bound throws, and leaves nothing bound", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await refresher.token("rtc");
+  assert.throws(() => refresher.bindRtc(undefined), TypeError);
+  assert.throws(() => refresher.bindRtc({ renewToken: () => {} }), TypeError);
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
 // token().

@@ -401,8 +401,8 @@ class SdkClient {
   }
 
   /** Calls the listeners, whose errors it only logs. */
-  says(event, detail) {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) this.world.run(() => listener(detail));
+  says(event, ...details) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) this.world.run(() => listener(...details));
   }
 
   /** When its token ends, in Unix seconds. */
@@ -438,6 +438,7 @@ export class RtcClient extends SdkClient {
   on = this.listen;
   off = this.unlisten;
   #leaving = false;
+  #joins = 0;
 
   inCall() {
     return this.connectionState === "CONNECTED" || this.connectionState === "RECONNECTING";
@@ -446,14 +447,16 @@ export class RtcClient extends SdkClient {
   async join(token) {
     if (this.#leaving) throw error("OPERATION_ABORTED", "it is still leaving: what was begun now is undone");
     if (this.connectionState !== "DISCONNECTED") throw error("INVALID_OPERATION", "Client already in connecting/connected state");
-    this.connectionState = "CONNECTING";
+    const mine = ++this.#joins;
+    this.#becomes("CONNECTING");
     try {
       await this.consider(token, "join", error);
-      this.connectionState = "CONNECTED";
     } catch (reason) {
-      this.connectionState = "DISCONNECTED";
+      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // it says so of a join that failed, too
       throw reason;
     }
+    if (mine !== this.#joins) throw error("OPERATION_ABORTED", "it was left meanwhile");
+    this.#becomes("CONNECTED");
   }
 
   async renewToken(token) {
@@ -461,8 +464,18 @@ export class RtcClient extends SdkClient {
     await this.consider(token, "renew", error);
   }
 
-  leave() {
-    this.connectionState = "DISCONNECTED";
+  /** The user hangs up, or, for another reason, the SDK was thrown out or gave up. */
+  leave(reason = "LEAVE") {
+    if (this.connectionState === "DISCONNECTED") return;
+    this.#joins++;
+    this.#becomes("DISCONNECTING");
+    this.#becomes("DISCONNECTED", reason);
+  }
+
+  #becomes(state, reason) {
+    const before = this.connectionState;
+    this.connectionState = state;
+    this.says("connection-state-change", state, before, reason);
   }
 
   warns() {
@@ -471,8 +484,8 @@ export class RtcClient extends SdkClient {
 
   /** It leaves, says so, and cleans up after that. */
   expires() {
-    this.connectionState = "DISCONNECTED";
     this.#leaving = true;
+    this.leave("TOKEN_EXPIRE");
     this.says("token-privilege-did-expire");
     this.#leaving = false;
   }
@@ -493,8 +506,17 @@ export class RtmClient extends SdkClient {
   }
 
   async login(token) {
-    this.state = "CONNECTED";
     await this.consider(token, "join", RtmClient.#error);
+    this.#becomes("CONNECTED", "LOGIN_SUCCESS");
+  }
+
+  async logout() {
+    this.#becomes("IDLE", "LOGOUT");
+  }
+
+  #becomes(currentState, reasonCode) {
+    this.state = currentState;
+    this.says("linkState", { currentState, reasonCode });
   }
 
   async renewToken(token) {
@@ -507,7 +529,6 @@ export class RtmClient extends SdkClient {
   }
 
   expires(reasonCode = "TOKEN_EXPIRED") {
-    this.state = "FAILED";
-    this.says("linkState", { currentState: "FAILED", reasonCode });
+    this.#becomes("FAILED", reasonCode);
   }
 }

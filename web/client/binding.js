@@ -2,6 +2,8 @@
 
 /** @import { Alarms } from "./time.js" */
 
+import { failure } from "./time.js";
+
 /**
  * How tokens reach an SDK.
  * @typedef {object} Sdk
@@ -38,20 +40,18 @@
 
 /** Longer than an SDK takes, shorter than the service waits for an answer to two pushes. */
 const patience = 8_000;
-/** For a rejoin that took longer than that: how long the next bundle waits for it, and when it is given up. */
-const rejoinWait = 1_000;
-const rejoinLimit = 60_000;
 
 /** One SDK that takes the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;
-  /** @type {Promise<unknown> | null} a rejoin that goes on; never rejects */
-  #joining = null;
+  #joining = false; // again, perhaps for longer than our patience
   /** Whether the SDK still is to have tokens. */
   wanted;
   /** The SDK has said that its token took it out of the call, and did not come back yet. */
   out = false;
+  /** How often in a row it has refused. */
+  refusals = 0;
   /** It is out for another reason, and it is the app's to come back. */
   parked = false;
 
@@ -77,62 +77,37 @@ export class Binding {
    * @param {string} token
    * @param {boolean} rejoin the tokens that the SDK was known to have ran out
    * @param {boolean} inUse somebody has taken a token of this service to join with
+   * @returns {Promise<boolean>} whether the SDK took it; else it had no use for it
    */
   async apply(token, rejoin, inUse) {
-    try {
-      await this.#hand(token, rejoin, inUse);
-    } catch (error) {
-      if (this.wanted()) throw error; // else it says no more than that the call was left
-    }
-  }
-
-  /**
-   * @param {string} token
-   * @param {boolean} rejoin
-   * @param {boolean} inUse
-   */
-  async #hand(token, rejoin, inUse) {
     const { renew, rejoin: join, joined } = this.#sdk;
-    if (this.#joining) await this.#within(this.#joining, rejoinWait);
     const inCall = joined?.();
     if (inCall) this.out = this.parked = false; // it came back by itself
-    if (!this.wanted() || !(inUse || inCall || this.out)) return; // nobody has joined yet: the token waits for whoever will
+    if (!this.wanted() || !(inUse || inCall || this.out)) return false; // nobody has joined yet: the token waits for whoever will
     const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
     if (!this.out && (!rejoin || inCall || unsure)) {
       try {
-        return await this.#within(renew(token));
+        await this.#within(renew(token));
+        return true;
       } catch (error) {
         if (unsure || (!rejoin && !this.out)) throw error;
       }
     }
-    if (!this.wanted()) return; // the call was left meanwhile
-    if (!join) throw new SdkError("NO_REJOIN", "bound without rejoin");
-    const joins = Promise.resolve(token).then(join).then(() => {
+    if (!this.wanted()) return false; // the call was left meanwhile
+    if (!join) throw failure("NO_REJOIN", "no rejoin");
+    if (this.#joining) throw failure("TIMEOUT", "it still joins");
+    this.#joining = true;
+    await this.#within(Promise.resolve(token).then(join).then(() => {
       this.out = false;
-    });
-    this.#joining = this.#within(joins, rejoinLimit).catch(() => {}).then(() => {
-      this.#joining = null;
-    });
-    await this.#within(joins);
+    }).finally(() => {
+      this.#joining = false;
+    }));
+    return true;
   }
 
-  /**
-   * @param {unknown} answer
-   * @param {number} [ms]
-   */
-  #within(answer, ms = patience) {
-    return this.#alarms.within(ms, answer, () => new SdkError("TIMEOUT", "no answer"));
-  }
-}
-
-class SdkError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} message
-   */
-  constructor(code, message) {
-    super(message);
-    this.code = code;
+  /** @param {unknown} answer */
+  #within(answer) {
+    return this.#alarms.within(patience, answer, "SDK");
   }
 }
 
@@ -178,7 +153,7 @@ export function listenRtc(client, { warned, expired, left, back }) {
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") back();
     // A join that failed has not been in the call.
-    else if (now === "DISCONNECTED" && before !== "CONNECTING" && reason !== "TOKEN_EXPIRE") left();
+    if (now === "DISCONNECTED" && before !== "CONNECTING" && reason !== "TOKEN_EXPIRE") left();
   };
   client.on("connection-state-change", onState);
   client.on("token-privilege-will-expire", warned);
@@ -211,8 +186,7 @@ export function listenRtm(rtm, { warned, expired, left, back }) {
   /** @param {{currentState: string, reasonCode: string}} link */
   const onLink = ({ currentState, reasonCode }) => {
     if (currentState === "CONNECTED") back();
-    else if (currentState === "FAILED" && reasonCode === "TOKEN_EXPIRED") expired();
-    else if (currentState === "FAILED" || currentState === "IDLE") left();
+    if (currentState === "IDLE" || currentState === "FAILED") (reasonCode === "TOKEN_EXPIRED" ? expired : left)();
   };
   rtm.addEventListener("tokenPrivilegeWillExpire", onWarning);
   rtm.addEventListener("linkState", onLink);

@@ -20,7 +20,7 @@ const resumable = 4000; // close code: the session goes on
  * @typedef {object} Handlers
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
  * @property {(message: ServerMessage) => void} message
- * @property {(code: number) => void} closed the other side has closed, with that code; it is come back to, unless this calls close
+ * @property {(code: number) => number | undefined} closed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
  * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
  * @property {(error: unknown) => void} error
  */
@@ -93,8 +93,7 @@ export class Connection {
     socket.onerror = () => {}; // onclose follows
     socket.onclose = ({ code }) => {
       if (this.#attempt !== attempt) return;
-      this.#on.closed(code);
-      this.#lost(`closed with ${code}`);
+      this.#lost(`closed with ${code}`, this.#on.closed(code));
     };
   }
 
@@ -152,6 +151,8 @@ export class Connection {
 
   /** @param {unknown} data */
   #receive(data) {
+    const left = this.#alarms.left("answer");
+    const prompt = !this.#doubted && left > 0 && left < Infinity; // it is asked for, and not overdue
     this.#doubted = false;
     if (this.live) this.#alarms.clear("answer"); // to join and resume, no other than joined is one
     let message;
@@ -160,7 +161,7 @@ export class Connection {
     } catch {
       return this.#on.error(new Error("not JSON"));
     }
-    this.#clock.sync(message?.now);
+    this.#clock.sync(message?.now, prompt);
     if (typeof message?.type === "string") this.#on.message(message);
     this.#alarms.check(); // a page in the background hears messages sooner than timers
   }

@@ -3,8 +3,6 @@
 
 /** @import { Service, Tokens } from "./protocol.js" */
 
-import { refusal } from "./binding.js";
-
 /**
  * @typedef {object} Bundle
  * @property {number} seq
@@ -12,11 +10,12 @@ import { refusal } from "./binding.js";
  * @property {boolean} rejoin the tokens before it ran out
  */
 
-/** @typedef {{ok: true} | {ok: false, service: Service, code: string, message: string}} Verdict */
+/** @typedef {{service: Service, code: string, message: string}} Refused by one SDK */
+/** @typedef {{ok: true, refused?: Refused | null} | {ok: false, refused: Refused}} Verdict a bundle may be good in spite of an SDK that always refuses */
 
 /** @template {Bundle} B */
 export class Delivery {
-  #apply;
+  #hand;
   #answer;
   #busy = false;
   #era = 0; // of the session whose bundles these are
@@ -28,11 +27,11 @@ export class Delivery {
   newest = null;
 
   /**
-   * @param {(service: Service, token: string, rejoin: boolean) => Promise<unknown>} apply
+   * @param {(bundle: B) => Promise<Verdict>} hand
    * @param {(bundle: B, verdict: Verdict) => void} answer
    */
-  constructor(apply, answer) {
-    this.#apply = apply;
+  constructor(hand, answer) {
+    this.#hand = hand;
     this.#answer = answer;
   }
 
@@ -42,7 +41,7 @@ export class Delivery {
    * @returns {boolean} whether it is new
    */
   offer(bundle) {
-    const newest = this.newest?.seq ?? 0;
+    const newest = this.seq;
     if (bundle.seq > newest) {
       this.newest = this.#next = bundle;
       void this.#run();
@@ -51,6 +50,11 @@ export class Delivery {
     // The same one once more: its answer was lost, or is still to come.
     if (bundle.seq === newest && this.#last?.bundle.seq === newest) this.#answer(this.#last.bundle, this.#last.verdict);
     return false;
+  }
+
+  /** The newest one's number; 0 before the first. */
+  get seq() {
+    return this.newest?.seq ?? 0;
   }
 
   /** Whether an SDK has refused the newest bundle. */
@@ -83,23 +87,5 @@ export class Delivery {
       this.#answer(bundle, verdict);
     }
     this.#busy = false;
-  }
-
-  /**
-   * @param {B} bundle
-   * @returns {Promise<Verdict>}
-   */
-  async #hand({ tokens, rejoin }) {
-    /** @type {Verdict} */
-    let verdict = { ok: true };
-    const services = /** @type {Service[]} */ (Object.keys(tokens));
-    await Promise.all(services.map(async (service) => {
-      try {
-        await this.#apply(service, /** @type {any} */ (tokens[service]).token, rejoin);
-      } catch (error) {
-        verdict = { ok: false, service, ...refusal(error) };
-      }
-    }));
-    return verdict;
   }
 }

@@ -9,7 +9,7 @@ import { hasBundle } from "./protocol.js";
 /**
  * The service's answer: tokens, or that there are none any more, or that it can't
  * say now; retryInMs is 0 where it did not say when to come back.
- * @typedef {{push: Push} | {over: {status: number, reason: string, message: string, accessEndsAt: number}} | {retryInMs: number}} Answer
+ * @typedef {{push?: Push, over?: {status: number, reason: string, message: string, accessEndsAt: number}, retryInMs?: number}} Answer
  */
 
 /**
@@ -41,8 +41,8 @@ export async function renewByHttp(platform, url, { session, key, seq, expiresAt 
   return {
     over: {
       status: response.status,
-      reason: String(reason),
-      message: String(problem.error ?? ""),
+      reason: `${reason}`,
+      message: `${problem.error ?? ""}`,
       accessEndsAt: Number(problem.accessEndsAt) || 0,
     },
   };

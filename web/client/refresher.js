@@ -3,10 +3,10 @@
 
 /** @import { Reports, RtcClient, RtmClient, Sdk } from "./binding.js" */
 /** @import { Platform } from "./platform.js" */
-/** @import { Identity, Joined, Push, ServerMessage, Service } from "./protocol.js" */
-/** @import { Bundle, Verdict } from "./delivery.js" */
+/** @import { Ended, Identity, Joined, Push, Refusal, ServerMessage, Service, Token } from "./protocol.js" */
+/** @import { Bundle, Refused, Verdict } from "./delivery.js" */
 
-import { Binding, listenRtc, listenRtm, rtcSdk, rtmSdk } from "./binding.js";
+import { Binding, listenRtc, listenRtm, refusal, rtcSdk, rtmSdk } from "./binding.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Emitter } from "./emitter.js";
@@ -14,12 +14,12 @@ import { renewByHttp } from "./http.js";
 import { platform } from "./platform.js";
 import { hasBundle, terminal } from "./protocol.js";
 import { Ticket } from "./ticket.js";
-import { Alarms, Clock, backoff } from "./time.js";
+import { Alarms, Clock, backoff, failure } from "./time.js";
 
 /**
  * @typedef {object} Options
  * @property {string} url the service's address: https://calls.example.com
- * @property {string | (() => string | Promise<string>)} [credential] from your back end, or what fetches one; asked anew whenever a session is opened. A service with --auth=none wants none
+ * @property {string | (() => string | Promise<string>)} [credential] from your back end, or what fetches one; asked anew for each session that is opened, and after a refusal. A service with --auth=none wants none
  * @property {Pick<Storage, "getItem" | "setItem" | "removeItem"> | null} [storage] where a session outlives a reload of the page: sessionStorage where there is one; null: nowhere
  * @property {Partial<Platform>} [platform] replaces what a browser would have
  */
@@ -46,7 +46,7 @@ import { Alarms, Clock, backoff } from "./time.js";
  * @property {{state: State, previous: State}} state
  * @property {Origin} tokens a new bundle arrived, and goes to the SDKs
  * @property {Origin & {tookMs: number, marginMs: number}} renewed the SDKs took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none)
- * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK did not, and the service makes another
+ * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK did not; the service makes another, unless this one refuses always and others took theirs
  * @property {{reason: string, retryInMs: number}} lost there is no connection; the next attempt follows. The tokens go on working
  * @property {{reason: string, code: number, message: string, accessEndsAt: number}} ended why, and until when tokens may still work (Unix seconds, 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden"
  * @property {unknown} error something went wrong that is tried again: fetching a credential, most likely
@@ -65,9 +65,12 @@ export class EndedError extends Error {
 
 /** How long a credential may take to be fetched, in milliseconds. */
 const credentialTimeout = 30_000;
+/** So often in a row an SDK's refusal counts for a bundle that others took. */
+const mostRefusals = 3;
 /** A push that is not here when this share of renewBefore is left is overdue. */
 const overdueShare = 0.8;
-const httpTimeout = 8_000;
+/** How long an answer may take, over HTTP or to a renewal that was asked for on the connection. */
+const answerTimeout = 8_000;
 const usualHeartbeat = 25; // seconds, if the service does not say
 
 /** Keeps the tokens of one call fresh, from its construction until leave or close. */
@@ -96,32 +99,33 @@ export class Refresher {
   #state = "connecting";
   /** @type {Events["ended"] | null} */
   #ended = null;
-  /** @type {{reason: string, message: string, accessEndsAt: number, final: boolean} | null} what the service said last before it closed */
+  /** @type {Ended | Refusal | null} what the service said last before it closed */
   #farewell = null;
   #renewBefore = 0; // seconds
   #heldUntil = 0; // Unix seconds: when the tokens end that were applied
   #askedAfter = 0; // the bundle after which a renewal was asked for
-  #wasLive = false;
-  #anew = false; // the session is opened anew, after one that is no more
-  #asking = false; // over HTTP
+  /** @type {Promise<string> | null} what is fetched for the session that is to be opened */
+  #auth = null;
+  #distrusted = false; // the credential was refused, and another is tried
+  /** @type {AbortController | null} ends the request for tokens that is under way */
+  #asking = null;
   #askAgainAt = 0; // by the clock: not over HTTP before
   #failures = 0; // of that, in a row, and of what it brought
 
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: own, rtc, rtm, chat, ttl }) {
-    if (!rtc && !rtm && !chat) throw new TypeError("rtc, rtm or chat is needed");
     const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
-    if (!address) throw new TypeError("url is no address of a service");
+    if (!address || !(rtc || rtm || chat)) throw new TypeError("url, and rtc, rtm or chat, are needed");
     this.#identity = { rtc, rtm, chat, ttl };
     this.#credential = credential;
     this.#sessions = `http${address}/v1/sessions`;
     this.#platform = platform(own);
-    if (!this.#platform.WebSocket) throw new TypeError("platform.WebSocket is needed here");
+    if (!this.#platform.WebSocket) throw new TypeError("no platform.WebSocket");
     this.#ticket = new Ticket(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`);
     this.#clock = new Clock(this.#platform);
     this.#alarms = new Alarms(this.#platform, this.#clock);
     this.#delivery = new Delivery(
-      (service, token, rejoin) => this.#apply(service, token, rejoin),
+      (bundle) => this.#hand(bundle),
       (bundle, verdict) => this.#answer(bundle, verdict),
     );
     this.#connection = new Connection({
@@ -175,7 +179,7 @@ export class Refresher {
         if (this.#ended) reject(new EndedError(this.#ended));
         else if (token && this.now() < token.expiresAt * 1000) resolve(token.token);
         else return;
-        this.#inUse.set(service, this.#delivery.newest?.seq ?? 0);
+        this.#inUse.set(service, this.#delivery.seq);
         this.#waiting.delete(look);
       };
       this.#waiting.add(look);
@@ -200,7 +204,7 @@ export class Refresher {
    * @returns {Reports & {unbind: () => void}} what to call when the SDK says something of its token
    */
   bind(service, sdk) {
-    return this.#bind(service, sdk, () => () => {});
+    return this.#bind(service, sdk);
   }
 
   /**
@@ -253,15 +257,28 @@ export class Refresher {
 
   async #hello() {
     this.#farewell = null;
-    if (!this.#ticket.value) {
-      const credential = this.#credential;
-      if (typeof credential !== "function") return () => ({ type: "join", auth: credential, ...this.#identity });
-      const fetched = await this.#alarms.within(credentialTimeout, credential(), () => new Error("the credential came too late"));
-      const auth = fetched.trim();
-      if (!/^\S+$/.test(auth)) throw new Error("no credential was fetched"); // an error page, most likely
-      return () => ({ type: "join", auth, ...this.#identity });
+    if (this.#ticket.value) return () => ({ type: "resume", ...this.#ticket.value });
+    const auth = typeof this.#credential === "function" ? await this.#fetched(this.#credential) : this.#credential;
+    return () => ({ type: "join", auth, ...this.#identity });
+  }
+
+  /**
+   * A credential: one fetch for all attempts, so that an outage of the service is
+   * none of the app's back end. What has expired meanwhile is refused with 4401.
+   * @param {() => string | Promise<string>} fetch
+   */
+  #fetched(fetch) {
+    if (!this.#auth) {
+      this.#auth = this.#alarms.within(credentialTimeout, Promise.resolve().then(fetch), "credential").then((text) => {
+        const auth = text.trim();
+        if (!/^\S+$/.test(auth)) throw new Error("no credential"); // an error page, most likely
+        return auth;
+      });
+      this.#auth.catch(() => {
+        this.#auth = null;
+      });
     }
-    return () => ({ type: "resume", ...this.#ticket.value });
+    return this.#auth;
   }
 
   /** @param {ServerMessage} message */
@@ -280,29 +297,27 @@ export class Refresher {
       case "reconnect":
         if (!Number.isSafeInteger(message.afterMs)) return this.#puzzled(message);
         return this.#connection.move(message.afterMs, message.reason);
-      case "ended":
-        this.#farewell = { reason: message.reason, message: "", accessEndsAt: message.accessEndsAt, final: true };
-        return;
       case "error":
-        this.#farewell = { reason: message.code, message: message.message, accessEndsAt: 0, final: false };
-        this.#events.emit("error", Object.assign(new Error(message.message), { code: message.code }));
+        this.#events.emit("error", failure(message.code, message.message));
+      // falls through
+      case "ended":
+        this.#farewell = message;
     }
   }
 
   /** @param {ServerMessage} message */
   #puzzled({ type }) {
-    this.#events.emit("error", new Error(`${type} lacks something`));
+    this.#events.emit("error", new Error(`incomplete ${type}`));
   }
 
   /** @param {Joined} joined */
   #joined(joined) {
     this.#connection.joined(1000 * (joined.heartbeat >= 1 ? joined.heartbeat : usualHeartbeat));
-    this.#wasLive = true;
-    this.#anew = false;
+    this.#distrusted = false;
+    this.#auth = null;
     this.#failures = this.#askAgainAt = 0;
     this.#renewBefore = joined.renewBefore > 0 ? joined.renewBefore : 0;
-    const { seq = 0, expiresAt = 0 } = this.#ticket.value ?? {};
-    this.#ticket.keep({ session: joined.session, key: joined.key, seq, expiresAt });
+    this.#ticket.keep({ seq: 0, expiresAt: 0, ...this.#ticket.value, session: joined.session, key: joined.key });
     this.#ticket.unproven = false;
     this.#setState("live");
     const rejoin = joined.resumed ? joined.action === "rejoin" : this.#heldUntil > 0 && this.#heldUntil * 1000 <= this.now();
@@ -311,25 +326,32 @@ export class Refresher {
 
   /** @param {{reason: string, retryInMs: number}} loss */
   #lost(loss) {
-    this.#setState(this.#wasLive ? "away" : "connecting");
+    if (this.#state === "live") this.#setState("away");
     if (!this.#ended) this.#events.emit("lost", loss);
     this.#guard();
   }
 
-  /** @param {number} code */
+  /**
+   * @param {number} code
+   * @returns {number | undefined} when to come back, if not by the backoff
+   */
   #closed(code) {
     const farewell = this.#farewell;
-    if (!terminal.has(code) && !(code === 1000 ? farewell?.final : code === 1009 && farewell)) return;
-    const reason = farewell?.reason ?? `closed with ${code}`;
+    const refused = farewell?.type === "error";
+    if (!terminal.has(code) && !(farewell && code === (refused ? 1009 : 1000))) return;
+    const reason = (refused ? farewell.code : farewell?.reason) ?? `closed with ${code}`;
     const { value, unproven } = this.#ticket;
-    const another = value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function";
-    if (another && !this.#anew) this.#again();
-    else this.#end(reason, code, farewell?.message, farewell?.accessEndsAt);
+    if (value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function" && !this.#distrusted) {
+      this.#distrusted = !value;
+      this.#again();
+      return 0;
+    }
+    this.#end(reason, code, refused ? farewell.message : "", refused ? 0 : farewell?.accessEndsAt);
   }
 
   /** Lets a session go that is no more; the next connection opens another. */
   #again() {
-    this.#anew = true;
+    this.#auth = null;
     this.#ticket.drop();
     this.#delivery.reset();
     this.#askedAfter = 0;
@@ -354,7 +376,10 @@ export class Refresher {
     };
     if (!this.#delivery.offer(bundle)) return;
     // What was asked for is no better than what there was, so no other will be.
-    if (before && before.seq === this.#askedAfter && before.expiresAt >= bundle.expiresAt) this.#askedAfter = seq;
+    if (before && before.seq === this.#askedAfter && before.expiresAt >= bundle.expiresAt) {
+      this.#askedAfter = seq;
+      this.#askAgainAt = Infinity;
+    }
     this.#events.emit("tokens", describe(bundle));
     this.#look();
   }
@@ -365,14 +390,28 @@ export class Refresher {
   }
 
   /**
-   * @param {Service} service
-   * @param {string} token
-   * @param {boolean} rejoin
+   * Hands a bundle to all SDKs at once.
+   * @param {Arrival} bundle
+   * @returns {Promise<Verdict>}
    */
-  async #apply(service, token, rejoin) {
-    const bindings = [...(this.#bindings.get(service) ?? [])];
-    const outcomes = await Promise.allSettled(bindings.map((binding) => binding.apply(token, rejoin, this.#inUse.has(service))));
-    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  async #hand({ tokens, rejoin }) {
+    let took = false;
+    /** @type {Refused | null} of the SDK that has refused least often */
+    let refused = null;
+    let times = Infinity;
+    const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
+    await Promise.all(services.flatMap(([service, { token }]) => [...(this.#bindings.get(service) ?? [])].map(async (binding) => {
+      try {
+        if (await binding.apply(token, rejoin, this.#inUse.has(service))) took = true;
+        binding.refusals = 0;
+      } catch (error) {
+        if (!binding.wanted() || ++binding.refusals > times) return; // it was left, or unbound, meanwhile
+        times = binding.refusals;
+        refused = { service, ...refusal(error) };
+      }
+    })));
+    // One that always refuses is not to keep the others in new tokens without end.
+    return { ok: !refused || (took && times > mostRefusals), refused: /** @type {any} */ (refused) };
   }
 
   /**
@@ -382,15 +421,14 @@ export class Refresher {
   #answer(bundle, verdict) {
     if (this.#ended) return;
     const { seq, expiresAt } = bundle;
+    if (verdict.refused) this.#events.emit("refused", { seq, ...verdict.refused });
     if (!verdict.ok) {
-      const { service, code, message } = verdict;
+      const { code, message } = verdict.refused;
       this.#say({ type: "nack", seq, code, message });
-      this.#putOff();
-      this.#events.emit("refused", { seq, service, code, message });
-      return;
+      return this.#putOff();
     }
     this.#say({ type: "ack", seq });
-    if (bundle.confirmed) return;
+    if (this.#ended || bundle.confirmed) return;
     bundle.confirmed = true;
     if (expiresAt > this.#heldUntil) this.#failures = 0;
     const marginMs = this.#heldUntil ? this.#heldUntil * 1000 - this.now() : Infinity;
@@ -406,10 +444,9 @@ export class Refresher {
 
   /** The SDK has warned that its token will run out. */
   #warned() {
-    const seq = this.#delivery.newest?.seq ?? 0;
+    const { seq } = this.#delivery;
     if (seq === this.#askedAfter || this.now() < (this.#heldUntil - this.#renewBefore) * 1000) return; // nothing is late
-    this.#askedAfter = seq;
-    this.renew();
+    this.#ask();
   }
 
   /**
@@ -432,14 +469,19 @@ export class Refresher {
     const { live } = this.#connection;
     const dueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.now();
     // Of a refusal while away the service does not know: others are to be asked for.
-    const soonest = live ? dueMs : Math.max(refused ? 0 : dueMs, this.#askAgainAt - this.#clock.now());
+    const ask = live && this.#askedAfter !== newest.seq;
+    const soonest = ask ? dueMs : Math.max(refused && !live ? 0 : dueMs, this.#askAgainAt - this.#clock.now());
     this.#alarms.set("guard", soonest, () => {
-      if (!this.#connection.live) void this.#renewByHttp();
-      else if (this.#askedAfter !== newest.seq) {
-        this.#askedAfter = newest.seq;
-        this.renew();
-      }
+      if (!ask) return void this.#renewByHttp(); // there is no connection, or nobody there who listens
+      this.#ask();
     });
+  }
+
+  /** Asks for tokens on the connection, once for each bundle. */
+  #ask() {
+    this.#askedAfter = this.#delivery.seq;
+    this.renew();
+    this.#putOff(answerTimeout);
   }
 
   /**
@@ -454,37 +496,33 @@ export class Refresher {
   async #renewByHttp() {
     const ticket = this.#ticket.value;
     if (!ticket || this.#asking) return;
-    this.#asking = true;
-    const abort = new AbortController();
-    const stop = () => abort.abort();
-    this.#undo.add(stop);
-    let retryInMs = 0;
+    const askedAt = this.#clock.now();
+    const asking = (this.#asking = new AbortController());
+    let later;
     try {
-      const request = renewByHttp(this.#platform, this.#sessions, ticket, abort.signal);
-      const answer = await this.#alarms.within(httpTimeout, request, () => new Error("no answer over HTTP"));
+      const request = renewByHttp(this.#platform, this.#sessions, ticket, asking.signal);
+      const { push, over, retryInMs } = await this.#alarms.within(answerTimeout, request, "HTTP");
       if (this.#ended || this.#ticket.value?.session !== ticket.session) return;
-      if ("push" in answer) {
-        const { push } = answer;
+      if (push) {
         const before = this.expiresAt;
-        this.#clock.sync(push.now);
+        this.#clock.sync(push.now, this.#clock.now() - askedAt < answerTimeout);
         this.#arrived(push, push.cause, push.attempt, "http");
         if (this.expiresAt > before) return;
-      } else if ("over" in answer) {
+      } else if (over) {
         if (this.#ticket.value.key !== ticket.key) return; // another key is good meanwhile
-        const { status, reason, message, accessEndsAt } = answer.over;
+        const { status, reason, message, accessEndsAt } = over;
         if (status !== 404 && reason !== "expired" && !this.#ticket.unproven) return this.#end(reason, status, message, accessEndsAt);
         this.#again();
         return this.#connection.restart();
-      } else retryInMs = answer.retryInMs;
+      } else later = retryInMs;
     } catch (error) {
       if (this.#ended) return;
       this.#events.emit("error", error);
     } finally {
-      this.#asking = false;
-      this.#undo.delete(stop);
-      stop();
+      this.#asking = null;
+      asking.abort();
     }
-    this.#putOff(retryInMs);
+    this.#putOff(later);
   }
 
   // The rest.
@@ -497,7 +535,7 @@ export class Refresher {
   /**
    * @param {Service} service
    * @param {Sdk} sdk
-   * @param {(reports: Reports) => () => void} listen
+   * @param {(reports: Reports) => () => void} [listen]
    */
   #bind(service, sdk, listen) {
     this.#known(service);
@@ -514,13 +552,14 @@ export class Refresher {
         this.#catchUp(service);
       },
     };
-    const mute = this.#ended ? () => {} : listen(reports); // which may throw, and then nothing is bound
+    const mute = this.#ended ? null : listen?.(reports); // which may throw, and then nothing is bound
     this.#bindings.set(service, bindings.add(binding));
     this.#catchUp(service);
     const unbind = () => {
       this.#undo.delete(unbind);
-      mute();
-      bindings.delete(binding);
+      mute?.();
+      // Whoever took a token to join with may be gone with it: the next one says so anew.
+      if (bindings.delete(binding) && !bindings.size) this.#inUse.delete(service);
     };
     if (!this.#ended) this.#undo.add(unbind);
     return { ...reports, unbind };
@@ -531,7 +570,7 @@ export class Refresher {
    * @param {Service} service
    */
   #catchUp(service) {
-    if ((this.#delivery.newest?.seq ?? 0) > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
+    if (this.#delivery.seq > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
   }
 
   /** @param {State} state */
@@ -554,6 +593,7 @@ export class Refresher {
     this.#alarms.stop();
     // Left before anybody was asked: the session goes on, and is the next one's (React's StrictMode).
     if (reason !== "left" || !this.#ticket.unproven) this.#ticket.drop();
+    this.#asking?.abort();
     for (const undo of [...this.#undo]) undo();
     this.#setState("ended");
     for (const look of [...this.#waiting]) look();

@@ -10,8 +10,9 @@ const longestTimeout = 2 ** 31 - 1;
  * A clock that never goes back. performance.now() stands still while some
  * machines sleep, and Date.now() jumps when somebody sets it; each reading goes
  * forward by the step of the first, or that of the second where it is larger by
- * more than their rounding. So sleep counts, and a clock that is set back does not. One that is set forward makes deadlines come early, until
- * the server's next message.
+ * more than their rounding. So sleep counts, and a clock that is set back does
+ * not. One that is set forward makes deadlines come early, until the server's
+ * next answer.
  */
 export class Clock {
   #platform;
@@ -46,11 +47,16 @@ export class Clock {
   }
 
   /**
-   * Sets the server's clock.
+   * Sets the server's clock: forward by any message, back by a prompt answer only.
+   * Any other may have lain in wait while the device slept, and would make tokens
+   * that have run out look good.
    * @param {unknown} serverNow Unix milliseconds, from a message that just came
+   * @param {boolean} prompt
    */
-  sync(serverNow) {
-    if (Number.isFinite(serverNow)) this.#offset = Number(serverNow) - this.now();
+  sync(serverNow, prompt) {
+    if (!Number.isFinite(serverNow)) return;
+    const offset = Number(serverNow) - this.now();
+    if (prompt || offset > this.#offset) this.#offset = offset;
   }
 }
 
@@ -127,25 +133,32 @@ export class Alarms {
    * @template T
    * @param {number} ms
    * @param {T | PromiseLike<T>} promise
-   * @param {() => Error} late makes the reason
+   * @param {string} who is to keep it
    * @returns {Promise<T>}
    */
-  within(ms, promise, late) {
+  within(ms, promise, who) {
     return new Promise((resolve, reject) => {
       const name = `within ${++this.#waits}`;
-      this.set(name, ms, () => reject(late()));
+      this.set(name, ms, () => reject(failure("TIMEOUT", `no answer in time: ${who}`)));
       Promise.resolve(promise).then(resolve, reject).finally(() => this.clear(name));
     });
   }
 
   #arm() {
     this.#platform.clearTimeout(this.#timer);
-    this.#timer = undefined;
     if (this.#set.size === 0) return;
     const next = Math.min(...[...this.#set.values()].map((alarm) => alarm.at));
-    const delay = Math.max(0, Math.ceil(next - this.#clock.now()));
+    const delay = Math.ceil(next - this.#clock.now()); // below 0 is 0 to setTimeout
     this.#timer = this.#platform.setTimeout(() => this.check(), Math.min(delay, longestTimeout));
   }
+}
+
+/**
+ * @param {string} code
+ * @param {string} message
+ */
+export function failure(code, message) {
+  return Object.assign(new Error(message), { code });
 }
 
 /**

@@ -397,7 +397,7 @@ for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1009, 1005, 
 }
 
 for (const [code, error] of [
-  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4408, "bad_request"], [4429, "rate_limited"], [1009, "bad_request"],
+  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4429, "rate_limited"], [1009, "bad_request"],
 ]) {
   test(`close code ${code} with an error is the end, for that error`, async (t) => {
     const world = new World(t);
@@ -480,6 +480,57 @@ for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_se
     assert.equal(refresher.state, "live");
   });
 }
+
+test("after 4404 it joins at once, whatever failures came before", async (t) => {
+  const world = new World(t);
+  await world.live();
+  for (let failures = 0; failures < 6; failures++) {
+    await world.socket.closes(1006);
+    await world.nextSocket();
+  }
+  await world.socket.opens();
+  await world.socket.refuses(4404, "unknown_session");
+  await world.pass(0);
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].type, "join");
+  assert.equal(world.saw("lost").at(-1).retryInMs, 0);
+});
+
+test("4404 does not use up the other credential that a 4401 may have", async (t) => {
+  const world = new World(t);
+  let calls = 0;
+  const { refresher, socket } = await world.live({ credential: () => `credential${++calls}` });
+  await socket.refuses(4404, "unknown_session");
+  for (const auth of ["credential2", "credential3"]) {
+    await world.nextSocket();
+    await world.socket.opens();
+    assert.equal(world.socket.sent[0].auth, auth);
+    await world.socket.refuses(4401, "unauthenticated");
+  }
+  assert.equal(refresher.state, "ended");
+});
+
+test("4408, after a freeze between opening and first message, is no end: it backs off, and resumes or joins", async (t) => {
+  for (const type of ["resume", "join"]) {
+    const world = new World(t);
+    const refresher = world.refresher();
+    await settle();
+    if (type === "resume") {
+      await world.join();
+      await world.socket.closes(1006);
+      await world.nextSocket();
+    }
+    for (let times = 0; times < 3; times++) {
+      await world.socket.opens();
+      assert.equal(world.socket.sent[0].type, type);
+      await world.socket.refuses(4408, "bad_request", "the first message did not come in time");
+      assert.ok(world.saw("lost").at(-1).retryInMs >= 500);
+      await world.nextSocket();
+    }
+    await world.join();
+    assert.equal(refresher.state, "live");
+  }
+});
 
 test("4404 before any session is the end", async (t) => {
   const world = new World(t);

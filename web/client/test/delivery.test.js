@@ -439,6 +439,46 @@ test("unbinding a client takes its listeners away, once and for all", async (t) 
   refresher.leave();
 });
 
+test("a client that is made anew after hanging up is handed nothing until it has a token", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const one = new RtcClient(world);
+  const unbind = refresher.bindRtc(one);
+  await one.join(await refresher.token("rtc"));
+  await socket.says(world.push({ seq: 2 }));
+  unbind();
+  one.leave();
+  socket.take();
+  const two = new RtcClient(world);
+  refresher.bindRtc(two);
+  await socket.says(world.push({ seq: 3 }));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
+  assert.equal(world.saw("refused").length, 0);
+  await two.join(await refresher.token("rtc"));
+  unbind(); // once more, which says nothing of the new one
+  await socket.says(world.push({ seq: 4 }));
+  assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
+});
+
+test("an SDK that always refuses does not keep those that took theirs in new tokens without end", async (t) => {
+  const world = new World(t);
+  const refuses = { renew: t.mock.fn(() => Promise.reject({ code: -10002, message: "not logged in" })) };
+  const { socket } = await bound(world, { rtc: { renew: () => {} }, rtm: refuses }, { rtm: { userId: "1001" } });
+  for (let seq = 2; seq < 7; seq++) await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+  assert.deepEqual(socket.take().map(({ type, seq }) => `${type} ${seq}`), ["nack 2", "nack 3", "nack 4", "ack 5", "ack 6"]);
+  assert.deepEqual(world.saw("refused").map(({ seq }) => seq), [2, 3, 4, 5, 6], "the app hears of each");
+  refuses.renew.mock.mockImplementationOnce(() => {});
+  for (const seq of [7, 8]) await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+  assert.deepEqual(socket.take().map(({ type, seq }) => `${type} ${seq}`), ["ack 7", "nack 8"], "it is given a chance again");
+});
+
+test("alone, an SDK that always refuses is nacked without end", async (t) => {
+  const world = new World(t);
+  const { socket } = await bound(world, { rtc: { renew: () => Promise.reject({ code: 1 }) } });
+  for (let seq = 2; seq < 12; seq++) await socket.says(world.push({ seq }));
+  assert.ok(socket.take().every(({ type }) => type === "nack"));
+});
+
 test("a service that the call does not have can't be bound", async (t) => {
   const world = new World(t);
   const { refresher } = await world.live();

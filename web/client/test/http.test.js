@@ -83,13 +83,23 @@ test("keeps trying the WebSocket meanwhile", async (t) => {
   assert.ok(world.sockets.length > before + 10);
 });
 
-test("makes no request while live, however late the push is", async (t) => {
+test("a service that answers pings, but no renew, is asked over HTTP after 8 s, and again", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  refresher.renew();
-  await world.pass(650 * second);
+  await world.pass(568 * second - 1);
   assert.equal(world.fetches.length, 0);
-  assert.deepEqual(socket.take(), [{ type: "renew" }, { type: "renew" }]);
+  await world.pass(1);
+  assert.equal(world.fetches.length, 1);
+  await world.fetches[0].fails();
+  await world.pass(1 * second);
+  assert.equal(world.fetches.length, 2);
+  const push = world.push({ seq: 2, ttl: 600 });
+  await world.fetches[1].answers(200, push);
+  assert.equal(refresher.expiresAt, push.tokens.rtc.expiresAt);
+  assert.deepEqual(socket.take(), [{ type: "renew" }, { type: "ack", seq: 2 }]);
+  await world.pass(560 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  assert.equal(world.fetches.length, 2);
 });
 
 test("asks once by the connection when a push is overdue there", async (t) => {
@@ -99,7 +109,7 @@ test("asks once by the connection when a push is overdue there", async (t) => {
   assert.deepEqual(socket.take(), []);
   await world.pass(1);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
-  await world.pass(39 * second);
+  await world.pass(7 * second);
   assert.deepEqual(socket.take(), []);
   await socket.says(world.push({ seq: 2, ttl: 600 }));
   await world.pass(560 * second);
@@ -365,6 +375,7 @@ test("nor on the connection", async (t) => {
     await world.pass(10 * second);
   }
   assert.equal(socket.take().filter(({ type }) => type === "renew").length, 1);
+  assert.equal(world.fetches.length, 0);
 });
 
 test("tokens that the SDK refused while away are replaced, with growing patience", async (t) => {

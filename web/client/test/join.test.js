@@ -80,23 +80,35 @@ test("opens no socket before the credential is there", async (t) => {
   assert.equal(world.sockets.length, 1);
 });
 
-test("asks for a credential anew for each join, and for none to resume", async (t) => {
+test("asks for a credential anew for each session, and for none to resume", async (t) => {
   const world = new World(t);
   let calls = 0;
   world.refresher({ credential: async () => `${credential}-${++calls}` });
-  await settle();
-  await world.socket.closes(1006);
-  await world.pass(1 * second);
-  await world.socket.opens();
-  assert.equal(world.socket.sent[0].auth, `${credential}-2`);
-  await world.socket.says(world.joined());
+  await world.join();
   await world.resume();
   await world.resume();
-  assert.equal(calls, 2);
+  assert.equal(calls, 1);
   await world.socket.refuses(4404, "unknown_session");
   await world.nextSocket();
   await world.socket.opens();
-  assert.equal(world.socket.sent[0].auth, `${credential}-3`);
+  assert.equal(world.socket.sent[0].auth, `${credential}-2`);
+});
+
+test("an outage of the service is none of the app's back end: one credential serves until it is refused", async (t) => {
+  const world = new World(t);
+  let calls = 0;
+  world.blocked = true;
+  world.refresher({ credential: () => `${credential}-${++calls}` });
+  await world.pass(hour);
+  assert.ok(world.sockets.length > 100);
+  assert.equal(calls, 1);
+  world.blocked = false;
+  await world.nextSocket();
+  await world.socket.opens();
+  await world.socket.refuses(4401, "unauthenticated", "it has expired");
+  await world.nextSocket();
+  await world.join();
+  assert.equal(world.socket.sent[0].auth, `${credential}-2`);
 });
 
 test("a credential that can't be fetched is an error event, and is tried again after the backoff", async (t) => {
@@ -123,22 +135,28 @@ test("a credential that can't be fetched is an error event, and is tried again a
   assert.equal((await world.join()).sent[0].auth, credential);
 });
 
-test("a credential that comes for an attempt that was given up counts no more, nor does its failure", async (t) => {
+test("a credential that is being fetched is not fetched again by a wake, and serves the attempt that is there when it comes", async (t) => {
   for (const late of ["resolve", "reject"]) {
     const world = new World(t);
     const asked = [];
     const refresher = world.refresher({ credential: () => new Promise((resolve, reject) => void asked.push({ resolve, reject })) });
-    await world.pass(2 * second);
-    await world.wake();
-    assert.equal(asked.length, 2);
-    asked[0][late]("late");
-    await settle();
-    assert.equal(world.sockets.length, 0);
+    for (let n = 0; n < 5; n++) {
+      await world.pass(2 * second);
+      await world.wake();
+    }
+    assert.equal(asked.length, 1);
     assert.deepEqual(world.events, []);
-    asked[1].resolve("new");
+    asked[0][late](credential);
     await settle();
-    await world.socket.opens();
-    assert.equal(world.socket.sent[0].auth, "new");
+    if (late === "reject") {
+      assert.equal(world.saw("error").length, 1);
+      await world.pass(0.5 * second);
+      assert.equal(asked.length, 2);
+    } else {
+      assert.equal(world.sockets.length, 1);
+      await world.socket.opens();
+      assert.equal(world.socket.sent[0].auth, credential);
+    }
     refresher.leave();
   }
 });

@@ -265,8 +265,31 @@ test("after such a jump, whoever waits for a token has it with the next pong", a
   void refresher.token("rtc").then((found) => (token = found));
   await settle();
   assert.equal(token, undefined);
-  await socket.says({ type: "pong", now: world.time });
+  socket.answersPings = true;
+  await world.pass(25 * second);
   assert.ok(token);
+  assert.equal(refresher.now(), world.time);
+});
+
+test("a message that lay in wait while the device slept does not set the clock back, and no dead token is given out", async (t) => {
+  for (const wakes of [false, true]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live();
+    socket.answersPings = false;
+    await world.pass(26 * second);
+    const late = { type: "pong", now: world.time };
+    await world.sleep(2 * hour);
+    if (wakes) await world.wake();
+    await socket.says(late);
+    assert.equal(refresher.now(), world.time);
+    let token;
+    void refresher.token("rtc").then((found) => (token = found), () => {});
+    await settle();
+    assert.equal(token, undefined);
+    await socket.says({ type: "pong", now: world.time + 500 });
+    assert.equal(refresher.now(), world.time + 500, "forward it may go");
+    refresher.leave();
+  }
 });
 
 test("deadlines are set again by a message with a better clock", async (t) => {

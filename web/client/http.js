@@ -17,7 +17,7 @@ import { hasBundle } from "./protocol.js";
  * @param {Platform} platform
  * @param {string} url of the sessions
  * @param {Value} ticket
- * @param {AbortSignal} signal
+ * @param {any} signal an AbortSignal
  * @returns {Promise<Answer>}
  */
 export async function renewByHttp(platform, url, { session, key, seq, expiresAt }, signal) {

@@ -3,6 +3,8 @@ export { EndedError, Refresher } from "./refresher.js";
 /** @typedef {import("./refresher.js").Options} Options */
 /** @typedef {import("./refresher.js").Events} Events */
 /** @typedef {import("./refresher.js").State} State */
+/** @typedef {import("./refresher.js").Reason} Reason */
+/** @typedef {import("./refresher.js").Cause} Cause */
 /** @typedef {import("./binding.js").Sdk} Sdk */
 /** @typedef {import("./binding.js").RtcClient} RtcClient */
 /** @typedef {import("./binding.js").RtmClient} RtmClient */

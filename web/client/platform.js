@@ -5,7 +5,7 @@
 /**
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket
- * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: AbortSignal}) => Promise<ResponseLike>} fetch
+ * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it; the signal is an AbortSignal, which has no type where there are none of a DOM
  * @property {(run: () => void, ms: number) => unknown} setTimeout
  * @property {(timer: any) => void} clearTimeout
  * @property {() => number} wallNow Unix milliseconds, by the device's clock

@@ -5,6 +5,7 @@
 /** @import { Platform } from "./platform.js" */
 /** @import { Ended, Identity, Joined, Push, Refusal, ServerMessage, Service, Token } from "./protocol.js" */
 /** @import { Bundle, Refused, Verdict } from "./delivery.js" */
+/** @import { Store } from "./ticket.js" */
 
 import { Binding, listenRtc, listenRtm, refusal, rtcSdk, rtmSdk } from "./binding.js";
 import { Connection } from "./connection.js";
@@ -20,8 +21,16 @@ import { Alarms, Clock, backoff, failure } from "./time.js";
  * @typedef {object} Options
  * @property {string} url the service's address: https://calls.example.com
  * @property {string | (() => string | Promise<string>)} [credential] from your back end, or what fetches one; asked anew for each session that is opened, and after a refusal. A service with --auth=none wants none
- * @property {Pick<Storage, "getItem" | "setItem" | "removeItem"> | null} [storage] where a session outlives a reload of the page: sessionStorage where there is one; null: nowhere
+ * @property {Store | null} [storage] where a session outlives a reload of the page: sessionStorage where there is one; null: nowhere
  * @property {Partial<Platform>} [platform] replaces what a browser would have
+ */
+
+/** @typedef {"join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {})} Cause of a bundle; the first two are the library's, and a newer service may have others */
+
+/**
+ * Why a session is over. "closed" is this library's, and so is "closed with …"
+ * where the service gave no reason; from "unauthenticated" on they are errors.
+ * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
  */
 
 /** @typedef {"connecting" | "live" | "away" | "ended"} State */
@@ -31,7 +40,7 @@ import { Alarms, Clock, backoff, failure } from "./time.js";
  * How a bundle came.
  * @typedef {object} Origin
  * @property {number} seq
- * @property {string} cause "join", "resume", or the service's: schedule, renew, nack, role, certificate
+ * @property {Cause} cause
  * @property {number} attempt
  * @property {boolean} rejoin the tokens before it ran out
  * @property {number} expiresAt Unix seconds
@@ -48,7 +57,7 @@ import { Alarms, Clock, backoff, failure } from "./time.js";
  * @property {Origin & {tookMs: number, marginMs: number}} renewed the SDKs took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none)
  * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK did not; the service makes another, unless this one refuses always and others took theirs
  * @property {{reason: string, retryInMs: number}} lost there is no connection; the next attempt follows. The tokens go on working
- * @property {{reason: string, code: number, message: string, accessEndsAt: number}} ended why, and until when tokens may still work (Unix seconds, 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden"
+ * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended why, and until when tokens may still work (Unix seconds, 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and if it is "superseded": another page has it now
  * @property {unknown} error something went wrong that is tried again: fetching a credential, most likely
  */
 

@@ -3,7 +3,7 @@
 // page; a sessionStorage is open to this origin and this tab only.
 
 /** @typedef {{session: string, key: string, seq: number, expiresAt: number}} Value seq and expiresAt (Unix seconds) of the newest bundle that was applied */
-/** @typedef {Pick<Storage, "getItem" | "setItem" | "removeItem">} Store */
+/** @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store the part of a Storage that is used */
 
 export class Ticket {
   #store;

@@ -61,7 +61,7 @@ test("the examples of the README and the types hold, by tsc --strict and the SDK
     const template = compileTemplate({ source: descriptor.template?.content ?? "", filename: "example.vue", id: "example" });
     assert.deepEqual(template.errors, []);
   }
-  await cp(join(here, "test/types"), app, { recursive: true });
+  await cp(join(here, "test/types"), app, { recursive: true, filter: (name) => !name.endsWith("no-dom.test-d.ts") });
   await writeFile(join(app, "package.json"), `{"type": "module"}`);
   await writeFile(join(app, "tsconfig.json"), JSON.stringify({
     compilerOptions: {
@@ -71,5 +71,19 @@ test("the examples of the README and the types hold, by tsc --strict and the SDK
     include: ["*.ts", "*.tsx", "*.js"],
   }));
   const { stdout } = await run(join(installed, ".bin/tsc"), ["-p", app], { cwd: app }).catch((error) => error);
+  assert.equal(stdout, "");
+});
+
+test("the types hold without those of a DOM, and with those of libraries checked", async () => {
+  const bare = join(app, "bare");
+  await mkdir(join(bare, "node_modules"), { recursive: true });
+  await symlink(own, join(bare, "node_modules", "refresher-client"));
+  await cp(join(here, "test/types/no-dom.test-d.ts"), join(bare, "app.ts"));
+  await writeFile(join(bare, "package.json"), `{"type": "module"}`);
+  await writeFile(join(bare, "tsconfig.json"), JSON.stringify({
+    compilerOptions: { strict: true, noEmit: true, target: "es2022", module: "nodenext", lib: ["es2023"], types: [], skipLibCheck: false },
+    include: ["app.ts"],
+  }));
+  const { stdout } = await run(join(installed, ".bin/tsc"), ["-p", bare], { cwd: bare }).catch((error) => error);
   assert.equal(stdout, "");
 });

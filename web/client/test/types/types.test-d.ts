@@ -16,6 +16,9 @@ refresher.bind("chat", { renew: async (token) => token.length, rejoin: () => {},
 const platform: Partial<Platform> = { WebSocket, random: () => 0.5 };
 const options: Options = { url: "wss://calls.example.com", credential: () => "x", storage: sessionStorage, platform };
 
+const fetching: Partial<Platform> = { fetch };
+refresher.on("tokens", ({ cause }) => cause === "role");
+
 declare const error: unknown;
 if (error instanceof EndedError) error.reason.length;
 

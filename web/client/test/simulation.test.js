@@ -9,6 +9,7 @@ import { RtcClient, World, hour, minute, second, settle, token } from "./world.j
 
 const runs = 200;
 const ackTimeout = 5 * second;
+const heartbeat = 25 * second;
 const patience = 8 * second; // of the library with an SDK: after that it counts as hanging
 
 /** A generator of chance (mulberry32): from 0 to 1. */
@@ -30,6 +31,8 @@ class Service {
   /** The next join or resume is sent away. */
   overloaded = false;
   sessions = new Map();
+  /** How many it has closed that answered nothing. */
+  silences = 0;
   latency;
   #world;
   #lifetime;
@@ -57,6 +60,7 @@ class Service {
       if (socket.readyState !== 0) return;
       if (!this.socketsWork) return this.silent ? undefined : void socket.closes(1006);
       this.#links.add(link);
+      this.#watch(link, this.#world.time);
       socket.heard = (message) => this.#later(() => this.#hears(link, message), true);
       void socket.opens();
     });
@@ -99,6 +103,17 @@ class Service {
   forget() {
     this.sessions.clear();
     for (const link of this.#links) this.#close(link, 1012);
+  }
+
+  /** Pings a client that is silent, which its browser answers for it unless it sleeps; who answers nothing for two heartbeats is closed. */
+  #watch(link, heardAt) {
+    this.#world.at(this.#world.time + heartbeat, () => {
+      if (!this.#links.has(link)) return;
+      if (!link.dead && !this.#world.asleep) heardAt = this.#world.time;
+      if (this.#world.time - heardAt < 2 * heartbeat) return this.#watch(link, heardAt);
+      this.silences++;
+      this.#close(link, 4001);
+    }, true);
   }
 
   #later(run, elsewhere = false) {
@@ -177,7 +192,7 @@ class Service {
     this.#mint(session, "resume");
     if (!resumed) this.#settle(session);
     const { type, ...bundle } = this.#push(session);
-    this.#say(link, { type: "joined", session: session.id, key: `key-${session.id}-${session.epoch}`, resumed, heartbeat: 25, ...this.#lifetime, ...bundle });
+    this.#say(link, { type: "joined", session: session.id, key: `key-${session.id}-${session.epoch}`, resumed, heartbeat: heartbeat / second, ...this.#lifetime, ...bundle });
     return this.#schedule(session);
   }
 
@@ -412,16 +427,16 @@ async function call(seed) {
   await world.pass(hour);
   assert.equal(world.sockets.length, length);
   assert.equal(client.listeners, 0);
-  return { sockets: world.sockets.length, requests: world.fetches.length, bundles: taken.size };
+  return { sockets: world.sockets.length, requests: world.fetches.length, bundles: taken.size, silences: service.silences };
 }
 
 test(`${runs} calls under bad luck: no token runs out that could have been renewed`, async () => {
-  const sum = { sockets: 0, requests: 0, bundles: 0 };
+  const sum = { sockets: 0, requests: 0, bundles: 0, silences: 0 };
   for (let seed = 1; seed <= runs; seed++) {
     const done = await call(seed).catch((error) => {
       throw new Error(`seed ${seed}: ${error.message}`, { cause: error });
     });
     for (const key of Object.keys(sum)) sum[key] += done[key];
   }
-  assert.ok(sum.sockets > 4 * runs && sum.requests > runs && sum.bundles > 4 * runs, `enough has happened: ${JSON.stringify(sum)}`);
+  assert.ok(sum.sockets > 4 * runs && sum.requests > runs && sum.bundles > 4 * runs && sum.silences > runs / 4, `enough has happened: ${JSON.stringify(sum)}`);
 });

@@ -27,7 +27,9 @@ test("they are seen when a message comes, though no timer rang", async (t) => {
 test("and when a late timer rings", async (t) => {
   const world = new World(t);
   const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.sleep(570 * second);
+  await world.pass(530 * second);
+  socket.take();
+  await world.sleep(40 * second); // short enough for the service to keep the connection
   await world.pass(25 * second);
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
@@ -142,6 +144,20 @@ test("backoff that was slept through is over", async (t) => {
   await world.sleep(21 * second);
   await world.wake();
   assert.equal(world.sockets.length, 2);
+});
+
+test("a page that was frozen for longer than the service listens comes back by its own clock", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await world.sleep(49 * second);
+  await world.pass(10 * second);
+  assert.equal(refresher.state, "live");
+  await world.sleep(51 * second);
+  await world.pass(1 * second);
+  assert.equal(socket.readyState, 3);
+  assert.deepEqual(world.saw("lost").map(({ reason }) => reason), ["closed with 4001"]);
+  await world.join();
+  assert.equal(refresher.state, "live");
 });
 
 test("throttled timers: a live call in the background stays live, and pings once a minute", async (t) => {

@@ -29,6 +29,8 @@ export class World {
   random = 1;
   /** Timers ring at whole multiples of this only, as in a background page. */
   throttle = 0;
+  /** Nothing runs on the device, or in the page. */
+  asleep = false;
   /** Nothing lets a WebSocket through. */
   blocked = false;
   /** Who answers sockets and requests, where the test does not do it by hand. @type {{connects(socket: object): void, asks(request: object): void} | null} */
@@ -171,10 +173,20 @@ export class World {
     this.#advance(end - this.time);
   }
 
-  /** The device sleeps: nothing happens on it, and its steady clock may stand still. */
+  /**
+   * The device sleeps, or the page is frozen: nothing happens on it, and its
+   * steady clock may stand still. The service hears nothing either, not even an
+   * answer to a WebSocket's own pings, and closes for that (docs/protocol.md);
+   * a page with throttled timers has its pings answered by the browser.
+   */
   async sleep(ms, { steady = false } = {}) {
     await settle();
     const end = this.time + ms;
+    this.asleep = true;
+    for (const socket of this.sockets) {
+      const silent = ms > 2 * socket.heartbeat * second && !this.service && socket.answersPings;
+      if (silent) this.at(end + 20, () => socket.readyState === 1 && void socket.closes(4001)); // which lies in wait
+    }
     if (steady) this.steady += ms;
     for (;;) {
       const next = this.#outside.filter((event) => event.elsewhere && event.at <= end).sort((a, b) => a.at - b.at)[0];
@@ -184,6 +196,7 @@ export class World {
       next.run();
     }
     this.time = end;
+    this.asleep = false;
   }
 
   /** The page is told that it may have slept, or has another network. */
@@ -253,6 +266,8 @@ class Socket {
   /** When those were sent. */
   pings = [];
   answersPings = true;
+  /** What joined said, in seconds; before that, the service waits for a first message. */
+  heartbeat = Infinity;
   closedWith = null;
   #world;
 
@@ -297,6 +312,7 @@ class Socket {
   /** @param {unknown} message text as it is, anything else as JSON */
   async says(message) {
     assert.equal(this.readyState, 1, "it is open");
+    if (message.type === "joined") this.heartbeat = message.heartbeat;
     this.#world.run(() => this.onmessage?.({ data: typeof message === "string" ? message : JSON.stringify(message) }));
     await settle();
   }

@@ -34,3 +34,11 @@ refresher.on("renew", () => {});
 refresher.on("tokens", ({ tokens }) => tokens);
 // @ts-expect-error an RTM client is not an RTC client
 refresher.bindRtc(rtm);
+
+// The words of the SDKs by which the library knows that a client has left.
+import type { ConnectionDisconnectedReason, ConnectionState } from "agora-rtc-sdk-ng";
+type Link = Parameters<import("agora-rtm").RTMEvents.RTMClientEventMap["linkState"]>[0];
+const expired: `${ConnectionDisconnectedReason}` = "TOKEN_EXPIRE";
+const states: ConnectionState[] = ["CONNECTED", "CONNECTING", "DISCONNECTED"];
+const links: Link["currentState"][] = ["CONNECTED", "IDLE", "FAILED"];
+const code: Link["reasonCode"] = "TOKEN_EXPIRED";

@@ -71,6 +71,23 @@ export async function metricsRead(page, times) {
   }
 }
 
+/**
+ * How far what stands on the page has moved since it was opened, without anybody's scrolling.
+ * @param {import("playwright-core").Page} page
+ */
+export function shifted(page) {
+  return page.evaluate(() => new Promise((resolve) => {
+    /** @type {string[]} */
+    const shifts = [];
+    new PerformanceObserver((list) => {
+      for (const { value, sources } of list.getEntries()) {
+        shifts.push(`${value}: ${sources.map(({ node }) => node?.outerHTML?.slice(0, 60) ?? node?.nodeName)}`);
+      }
+    }).observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => resolve(shifts), 100);
+  }));
+}
+
 /** One of the two who are in the call. */
 export class Person {
   #page;
@@ -108,6 +125,16 @@ export class Person {
     return Number(await this.section.getAttribute("data-renewals"));
   }
 
+  /** The picture, and what stands in its place. */
+  get tile() {
+    return this.section.getByRole("figure");
+  }
+
+  /** The life that the token has left. */
+  get ring() {
+    return this.section.getByRole("meter");
+  }
+
   switch(name) {
     return this.section.getByRole("switch", { name });
   }
@@ -121,9 +148,14 @@ export class Person {
     return this.section.locator("[aria-live=polite]").innerText();
   }
 
+  /** Entries of the timeline, the newest first: also of one that is folded. */
+  entries(text) {
+    return this.section.locator(".timeline li").filter({ hasText: text });
+  }
+
   /** What the timeline says, the newest first. */
   timeline() {
-    return this.section.getByRole("list", { name: "Timeline" }).getByRole("listitem").allInnerTexts();
+    return this.entries(/./).allTextContents();
   }
 
   /** Resolves when a new picture of this person arrived at the other side. */

@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as span } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-import { metricsRead, visit } from "./demo.js";
+import { metricsRead, shifted, visit } from "./demo.js";
 import { Network } from "./network.js";
 import { Service } from "./service.js";
 
@@ -37,14 +37,7 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     await Promise.all([ana.picture(), ben.picture()]);
     await neverOut(ana, ben);
     assert.match((await ana.timeline()).join("\n"), /schedule/i);
-    const shift = await page.evaluate(() => new Promise((resolve) => {
-      let sum = 0;
-      new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) sum += entry.value;
-      }).observe({ type: "layout-shift", buffered: true });
-      setTimeout(() => resolve(sum), 100);
-    }));
-    assert.equal(shift, 0);
+    assert.deepEqual(await shifted(page), []);
     assert.deepEqual([...hosts], ["127.0.0.1"]);
     assert.deepEqual(complaints, []);
   });
@@ -85,6 +78,8 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     t.after(() => own.stop());
     const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=120`);
     await inCall({ ana, ben });
+    await page.setViewportSize({ width: 360, height: 740 }); // where words have the least room
+    const before = (await shifted(page)).length;
     const answer = page.waitForResponse(/\/demo\/certificate$/);
     await page.getByRole("button", { name: "Roll the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
@@ -93,6 +88,7 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     await inCall({ ana, ben });
     await neverOut(ana, ben);
     assert.match((await ana.timeline()).join("\n"), /certificate/i);
+    assert.deepEqual((await shifted(page)).slice(before), []);
     assert.deepEqual(complaints, []);
   });
 
@@ -102,11 +98,42 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
     assert.match(await ben.story(), /ran out/i);
+    assert.match(await ben.tile.innerText(), /Call lost[^]*0:0\d[^]*Without refresher/);
+    assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
+    await ben.tile.getByText(/^0:0[3-9]$/).waitFor(); // seconds that are lost are counted
     assert.deepEqual((await ana.calls()).at(-1), "in");
     await ben.switch("Refresher").click();
     await inCall({ ana, ben });
     await neverOut(ana);
     assert.deepEqual(complaints, []);
+  });
+
+  test("nothing else on the page moves, whatever becomes of a call", async (t) => {
+    await Promise.all([360, 768, 1280].map(async (width) => {
+      const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`, { viewport: { width, height: 800 } });
+      await inCall({ ana, ben });
+      await ben.switch("Refresher").click();
+      await ben.reached({ call: "out", refresher: "off" });
+      await ben.switch("Refresher").click();
+      await inCall({ ana, ben });
+      await ana.switch("Network").click();
+      await ana.reached({ call: "reconnecting" });
+      await ana.switch("Network").click();
+      await inCall({ ana, ben });
+      await ben.press("Revoke");
+      await ben.reached({ call: "out", refresher: "ended" });
+      assert.deepEqual(await shifted(page), [], `${width} px`);
+    }));
+  });
+
+  test("another lifetime is taken by who has no refresher, too", async (t) => {
+    const { ana, ben, page } = await visit(t, `${service.url}/?ttl=30`);
+    await inCall({ ana, ben });
+    await ben.switch("Refresher").click();
+    await ben.reached({ refresher: "off" });
+    await page.getByLabel("Tokens last").selectOption("120");
+    await inCall({ ana, ben });
+    for (const { ring } of [ana, ben]) assert.match((await ring.getAttribute("aria-valuetext")) ?? "", /^1:/);
   });
 
   test("a socket that is killed is resumed, and a network that fails for one is survived", async (t) => {
@@ -127,7 +154,7 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=30`);
     await inCall({ ana, ben });
     await ana.switch("SDK refuses").click();
-    await ana.section.getByRole("listitem").filter({ hasText: /refused/i }).first().waitFor();
+    await ana.entries(/refused/i).first().waitFor({ state: "attached" });
     await ana.switch("SDK refuses").click();
     const before = await ana.renewals();
     await ana.reached({ renewals: before + 1 });
@@ -150,12 +177,24 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
   });
 
   test("a revocation ends one call and leaves the other, and after it one may join again", async (t) => {
-    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=60`);
     await inCall({ ana, ben });
+    // As the page does it, but for a time that a test can wait.
+    await page.route("**/v1/revocations", (route) => route.continue({ postData: { ...route.request().postDataJSON(), for: 6 } }));
+    const answer = page.waitForResponse("**/v1/revocations");
     await ben.press("Revoke");
+    const { until } = await (await answer).json();
     await ben.reached({ call: "out", refresher: "ended" });
     assert.match(await ben.story(), /revoked|operator/i);
-    await ana.picture();
+    // The token still works, but he who is out uses none.
+    await ben.tile.getByText("Call ended", { exact: true }).waitFor();
+    assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
+    await ben.press("Join again");
+    await ben.section.getByText(/^The service refuses Ben until/).waitFor();
+    await ben.reached({ call: "out", refresher: "ended" });
+    await span(until * 1000 + 500 - Date.now());
+    await ben.press("Join again");
+    await inCall({ ana, ben });
     await neverOut(ana);
     assert.deepEqual(complaints, []);
   });

@@ -46,7 +46,7 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" });
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    await page.evaluate(() => document.querySelector("[data-call]")?.scrollIntoView());
+    await page.waitForTimeout(3000); // some seconds are lost by then
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 12);

@@ -9,7 +9,7 @@ import { clock, lifetime } from "./format.js";
 import { Operators } from "./operators.js";
 import { Participant } from "./participant.js";
 import { standInSeats } from "./seats.js";
-import { View } from "./view.js";
+import { View, offerCopy } from "./view.js";
 
 /** @typedef {{appId: string, real: boolean, ttl: number, minTtl: number, maxTtl: number, warnBefore: number, canRoll: boolean, version: string}} Config */
 
@@ -73,6 +73,9 @@ function makeCall(config, seats, channel) {
   const views = participants.map((participant, i) => new View(participant, people[1 - i]?.name ?? "", template));
   byId("people").replaceChildren(...views.map((view) => view.section));
   for (const participant of participants) participant.start();
+  // One is compared with the other: both are folded, or neither.
+  const folds = document.querySelectorAll("details");
+  for (const fold of folds) fold.addEventListener("toggle", () => folds.forEach((other) => (other.open = fold.open)));
   let tick = 0;
   setInterval(() => {
     if (calm.matches && tick++ % 5) return;
@@ -150,13 +153,13 @@ async function roll(tell) {
   const refused = clock(oldRefusedAt * 1000);
   let order = await post("v1/rotations", { over: rollOverSeconds });
   for (;;) {
-    tell(`${certificate} signs now: ${order.renewed} of ${order.sessions} have tokens of it. The old one is refused from ${refused} on.`);
+    tell(`Certificate ${certificate} signs now. Moved: ${order.renewed} of ${order.sessions}. The old one is refused from ${refused} on.`);
     if (order.done || Date.now() > oldRefusedAt * 1000) break;
     await new Promise((resolve) => setTimeout(resolve, 500));
     order = await answerOf(await fetch(`v1/rotations/${order.id}`));
   }
   await new Promise((resolve) => setTimeout(resolve, oldRefusedAt * 1000 - Date.now()));
-  tell(`${certificate} signs, and the old certificate is refused since ${refused}. ${order.renewed} of ${order.sessions} moved in time.`);
+  tell(`Certificate ${certificate} signs, and the old one is refused since ${refused}. Moved in time: ${order.renewed} of ${order.sessions}.`);
 }
 
 /**
@@ -179,7 +182,7 @@ function navigate() {
   const operators = location.hash === "#operators";
   byId("call-view").hidden = operators;
   byId("operators-view").hidden = !operators;
-  document.title = operators ? "refresher: operators" : "refresher: a call that outlives its tokens";
+  document.title = operators ? "refresher: operators" : "refresher keeps long Agora calls alive";
   for (const link of document.querySelectorAll("[data-view]")) {
     const here = link.getAttribute("data-view") === (operators ? "operators" : "call");
     if (here) link.setAttribute("aria-current", "page");
@@ -194,6 +197,7 @@ async function main() {
     scrollTo(0, 0);
   });
   navigate();
+  offerCopy(byId("copy-lines"), "the five lines", () => byId("snippet").textContent ?? "");
   try {
     /** @type {Config} */
     const config = await answerOf(await fetch("demo/config.json"));
@@ -211,6 +215,7 @@ async function main() {
     offerSound(seats, views);
     offerRoll(config);
   } catch (error) {
+    byId("people").hidden = true;
     say(byId("trouble"), `The call cannot be made: ${error instanceof Error ? error.message : error}.`);
   }
 }

@@ -39,6 +39,12 @@ export const brief = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms));
 export const lasted = (ms) => (ms < 10_000 ? brief(ms) : span(ms));
 
 /**
+ * 9 s, or 1:52: what is left of a countdown
+ * @param {number} ms
+ */
+export const lasting = (ms) => (ms > 99_000 ? span(ms + 999) : `${Math.ceil(ms / 1000)} s`);
+
+/**
  * 10 s, 2 min, 1 h
  * @param {number} s
  */

@@ -27,6 +27,8 @@ export class Participant {
   outSince = 0;
   /** Why the person is not in the call, as the end of a sentence. */
   why = "";
+  /** What became of the call of who is out. @type {"" | "lost" | "over"} by a token that was not renewed, or by somebody's will */
+  fate = "";
   role = "publisher";
   sending = false;
   refusing = false;
@@ -95,8 +97,7 @@ export class Participant {
    */
   restart(ttl) {
     this.ttl = ttl;
-    if (!this.refresher) return;
-    this.#tell("act", `Tokens live ${lifetime(ttl)} from now on`, "leaves, and joins anew");
+    this.#tell("act", `Tokens last ${lifetime(ttl)} from now on`, "leaves, and joins again with refresher on");
     this.leave();
     this.#wanted = "publisher";
     this.start();
@@ -265,6 +266,7 @@ export class Participant {
   #entered(now) {
     const out = this.outSince ? now - this.outSince : 0;
     this.#settle();
+    this.fate = "";
     this.inSince = now;
     this.#tell("good", out ? "Rejoined the call" : "Joined the call", out ? `after ${lasted(out)}` : "");
   }
@@ -277,6 +279,7 @@ export class Participant {
     const cutOff = this.call === "reconnecting";
     this.call = "out";
     if (!cutOff) this.outSince = now;
+    this.fate = reason !== "LEAVE" ? "lost" : this.ended ? "over" : "";
     if (reason === "TOKEN_EXPIRE") {
       this.drops++;
       this.#dropped = true;
@@ -344,7 +347,10 @@ export class Participant {
       this.ended = ended;
       const until = ended.accessEndsAt ? `; tokens work until ${clock(ended.accessEndsAt * 1000)}` : "";
       this.#tell("bad", "Session ended", `${ended.reason}${until}`);
-      if (this.call === "out") this.why = whyEnded(ended.reason);
+      if (this.call === "out") {
+        this.why = whyEnded(ended.reason);
+        this.fate ||= "over";
+      }
       this.#settle();
       this.onchange();
     });
@@ -362,11 +368,11 @@ export class Participant {
       this.renewals++;
       this.tightestMs = Math.min(this.tightestMs, leadMs);
     }
-    const first = cause === "join" ? "of a new session" : "the first here";
-    const lead = inTime ? `lead ${seconds(leadMs)}` : this.expiresAt && cause !== "join" ? "to join again with" : first;
+    const first = cause === "join" ? "The first token" : "A first token";
+    const what = inTime ? `Renewed on time, ${seconds(leadMs)} to spare` : this.expiresAt && cause !== "join" ? "A token to join again with" : first;
     this.expiresAt = expiresAt;
     this.livedMs = this.leftMs();
-    this.#tell("good", `${inTime ? "Renewed" : "Token"} (${cause})`, `${lead}, ack ${brief(tookMs)}${via === "http" ? ", over http" : ""}`);
+    this.#tell("good", what, `${causes[cause] ?? cause}; confirmed in ${brief(tookMs)}${via === "http" ? ", over HTTP" : ""}`);
     refresher.token("rtc").then((token) => {
       this.token = token;
       this.onchange();
@@ -385,6 +391,17 @@ export class Participant {
     this.ontell({ at: Date.now(), kind, text, detail, again });
   }
 }
+
+/** Why there was a new token. @type {Record<string, string>} */
+const causes = {
+  join: "for a new session",
+  resume: "the session was resumed",
+  schedule: "on schedule",
+  renew: "asked for",
+  nack: "another, after a refusal (nack)",
+  role: "for another role",
+  certificate: "signed with the new certificate",
+};
 
 /** @param {string} reason why a session is over, for the end of a sentence */
 function whyEnded(reason) {

@@ -1,6 +1,7 @@
 // The life that a token has left: a ring that drains, and fills with the next.
 
 import { svg } from "./dom.js";
+import { lasting } from "./format.js";
 
 const radius = 42;
 const around = 2 * Math.PI * radius;
@@ -23,13 +24,12 @@ export class Ring {
    */
   show(leftMs, wholeMs) {
     const share = wholeMs > 0 ? Math.min(1, leftMs / wholeMs) : 0;
-    const left = Math.ceil(leftMs / 1000);
     this.#arc.setAttribute("stroke-dashoffset", (around * (1 - share)).toFixed(1));
-    this.#host.dataset.level = leftMs < Math.min(10_000, wholeMs / 8) ? "low" : leftMs < Math.min(30_000, wholeMs / 3) ? "late" : "fine";
-    const text = left < 100 ? String(left) : `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    this.#host.dataset.level = leftMs <= 0 ? "none" : leftMs < Math.min(10_000, wholeMs / 8) ? "low" : leftMs < Math.min(30_000, wholeMs / 3) ? "late" : "fine";
+    const text = leftMs > 0 ? lasting(leftMs) : "–";
     if (this.#text.textContent === text) return;
     this.#text.textContent = text;
     this.#host.setAttribute("aria-valuenow", String(Math.round(share * 100)));
-    this.#host.setAttribute("aria-valuetext", `${left} seconds`);
+    this.#host.setAttribute("aria-valuetext", leftMs > 0 ? text : "none");
   }
 }

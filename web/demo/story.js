@@ -21,7 +21,7 @@ export function story(p) {
  * @param {string} ends
  */
 function inCall(p, ends) {
-  if (!p.refresher) return `In the call, but nobody renews its token now: it is dropped at ${ends}.`;
+  if (!p.refresher) return `Nobody renews this token now: the call drops at ${ends}.`;
   if (p.ended) return `The session is over (${p.ended.reason}). The call goes on until its token ends at ${ends}.`;
   if (p.refusing) return `In the call, but the SDK refuses each token: it is dropped at ${ends}, and then joins again.`;
   if (p.state !== "live") return `In the call. The service is out of reach; the token in use lasts until ${ends}.`;
@@ -34,7 +34,7 @@ function inCall(p, ends) {
 /** @param {Participant} p */
 function outOfCall(p) {
   const { ended } = p;
-  if (ended?.reason === "revoked" && p.inSince) {
+  if (ended?.reason === "revoked" && ended.accessEndsAt && p.inSince) { // else it is a return that was refused
     const works = ended.accessEndsAt * 1000 > p.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}` : "";
     return `Ended by an operator at ${clock(p.outSince)}. Agora cannot take a token back${works}.`;
   }

@@ -2,8 +2,8 @@
 
 /** @import { Participant } from "./participant.js" */
 
-import { el, enable, say, usable } from "./dom.js";
-import { clock, counted, lasted, seconds, span } from "./format.js";
+import { byId, el, enable, say, usable } from "./dom.js";
+import { counted, lasted, lasting, seconds, span } from "./format.js";
 import { Ring } from "./ring.js";
 import { story } from "./story.js";
 import { Timeline } from "./timeline.js";
@@ -12,6 +12,7 @@ import { Timeline } from "./timeline.js";
  * A control, and the line that says what to expect of it.
  * @typedef {object} Control
  * @property {string | (() => string)} name
+ * @property {boolean} [first] one that stands under the picture, before the rest
  * @property {string | (() => string)} hint
  * @property {() => void} [press] of a button
  * @property {(on: boolean) => void} [flip] of a switch
@@ -23,7 +24,7 @@ import { Timeline } from "./timeline.js";
 
 const words = {
   call: { in: "in the call", out: "out", reconnecting: "reconnecting" },
-  refresher: { connecting: "connecting", live: "live", away: "away", ended: "ended", off: "off" },
+  refresher: { connecting: "connecting", live: "connected", away: "out of reach", ended: "session over", off: "not used" },
 };
 
 export class View {
@@ -51,17 +52,19 @@ export class View {
     video.muted = true; // else it may not begin by itself
     video.play().catch(() => {}); // and not by autoplay, which stops whenever it is scrolled out of sight
     video.setAttribute("aria-label", `What ${other} receives of ${name}`);
-    this.part("caption").textContent = `What ${other} receives of ${name}`;
+    this.part("caption").textContent = `Seen by ${other}`;
+    this.part("more").textContent = `More to try on ${name}`;
+    this.part("summary").textContent = `Token and timeline of ${name}`;
+    this.part("timeline").setAttribute("aria-label", `Timeline of ${name}`);
     const meter = this.part("ring");
     meter.setAttribute("aria-label", `Life left in the token of ${name}`);
     this.#ring = new Ring(meter);
     const timeline = new Timeline(this.part("timeline"));
     p.ontell = (entry) => timeline.add(entry);
     p.onchange = () => this.render();
-    this.part("copy").addEventListener("click", () => void this.#copy());
-    this.#controls = controls(p).map((control, i) => show(control, `${name}-hint-${i}`));
-    this.part("switches").append(...this.#controls.filter(({ control }) => control.flip).map(row));
-    this.part("buttons").append(...this.#controls.filter(({ control }) => control.press).map(row));
+    offerCopy(this.part("copy"), `the token of ${name}`, () => p.token);
+    this.#controls = controls(p).map((control, i) => show(control, `${name}-${i}`, title.id));
+    for (const shown of this.#controls) this.part(shown.control.first ? "first" : "buttons").append(row(shown));
     this.render();
   }
 
@@ -87,16 +90,20 @@ export class View {
     dataset.call = p.call;
     dataset.refresher = p.state;
     dataset.renewals = String(p.renewals);
+    dataset.fate = p.fate;
     say(this.part("call"), words.call[p.call]);
+    say(this.part("badge"), p.ended ? "Session over" : p.refresher ? "With refresher" : "Without refresher");
     say(this.part("refresher"), words.refresher[p.state]);
     say(this.part("span"), p.call === "in" ? span(p.now() - p.inSince) : "–");
     say(this.part("renewals"), String(p.renewals));
-    say(this.part("tightest"), p.renewals ? seconds(p.tightestMs) : "–");
+    say(this.part("tightest"), p.renewals ? `${seconds(p.tightestMs)} to spare` : "–");
     say(this.part("lost"), p.drops ? `${lasted(p.lostMs())}, ${counted(p.drops, "drop")}` : "none");
     say(this.part("token"), p.token ? `${p.token.slice(0, 10)}…${p.token.slice(-6)}` : "none yet");
     enable(this.part("copy"), p.token !== "");
     say(this.part("story"), story(p));
-    this.#ring.show(p.leftMs(), p.livedMs);
+    // Whoever is out uses no token, also where one would still work.
+    this.#ring.show(p.call === "out" ? 0 : p.leftMs(), p.livedMs);
+    say(this.part("left"), left(p));
     this.#renderGone();
     for (const { control, input, label, hint } of this.#controls) {
       say(label, read(control.name));
@@ -111,22 +118,43 @@ export class View {
     this.part("gone").hidden = p.sending;
     if (p.sending) return;
     const audience = p.call === "in";
-    say(this.part("gone-title"), audience ? `${p.name} sends nothing` : p.outSince ? `${p.name} is gone` : `${p.name} is on the way`);
-    say(this.part("gone-since"), audience ? "in the call, as audience" : p.outSince ? `since ${clock(p.outSince)}` : "");
-    say(this.part("gone-why"), audience ? "the token does not allow to publish" : p.why);
+    say(this.part("gone-title"), audience ? "Audience" : p.call === "reconnecting" ? "Cut off" : fates[p.fate]);
+    say(this.part("gone-since"), audience || !p.outSince ? "" : span(p.now() - p.outSince));
+    say(this.part("gone-why"), audience ? "This token does not let its holder send." : p.why && `${p.why.charAt(0).toUpperCase()}${p.why.slice(1)}.`);
   }
+}
 
-  async #copy() {
-    const button = this.part("copy");
+const fates = { "": "Joining", lost: "Call lost", over: "Call ended" };
+
+/** @param {Participant} p */
+function left(p) {
+  const ms = p.leftMs();
+  if (p.call === "out") return !p.fate ? "Waiting for a token" : p.fate === "lost" && !ms ? "Token ran out" : "No token in use";
+  return ms > 0 ? `Token ends in ${lasting(ms)}` : "Token ran out";
+}
+
+/**
+ * Copies a text, and says whether it did: on the button, and to who does not see it.
+ * @param {HTMLElement} button
+ * @param {string} what
+ * @param {() => string} text
+ */
+export function offerCopy(button, what, text) {
+  button.setAttribute("aria-label", `Copy ${what}`);
+  const tell = (/** @type {string} */ word, /** @type {string} */ words) => {
+    button.textContent = word;
+    byId("told").textContent = words;
+  };
+  button.addEventListener("click", async () => {
     if (!usable(button)) return;
     try {
-      await navigator.clipboard.writeText(this.#p.token);
-      button.textContent = "Copied";
+      await navigator.clipboard.writeText(text());
+      tell("Copied", `Copied ${what}.`);
     } catch {
-      button.textContent = "Not allowed";
+      tell("Not allowed", "The browser does not allow to copy.");
     }
-    setTimeout(() => (button.textContent = "Copy"), 2000);
-  }
+    setTimeout(() => tell("Copy", ""), 2000);
+  });
 }
 
 /**
@@ -140,28 +168,30 @@ function controls(p) {
   return [
     {
       name: "Refresher",
-      hint: "Off: nobody renews, and the call drops when the ring is empty.",
+      first: true,
+      hint: "Off: nobody renews the token, and the call drops when it ends.",
       on: () => p.refresher !== null,
       flip: (on) => p.switchRefresher(on),
       usable: () => true,
     },
     {
       name: "Network",
-      hint: real ? elsewhere : "Off: neither service nor edge. Back on, the call returns by itself.",
+      first: true,
+      hint: real ? elsewhere : "Off: nothing comes through. On again, the call returns by itself.",
       on: () => p.seat.network.up,
       flip: (on) => p.switchNetwork(on),
       usable: () => !real,
     },
     {
       name: "SDK refuses",
-      hint: real ? elsewhere : "Each new token is refused, and the service makes others.",
+      hint: real ? elsewhere : "The app’s SDK turns each new token down; the service makes others.",
       on: () => p.refusing,
       flip: (on) => p.switchRefusal(on),
       usable: () => !real,
     },
     {
       name: "Kill the socket",
-      hint: "The WebSocket breaks. It resumes with its key.",
+      hint: "The connection to the service breaks, and is taken up again.",
       press: () => p.killSocket(),
       usable: () => p.state === "live",
     },
@@ -173,13 +203,13 @@ function controls(p) {
     },
     {
       name: "Revoke",
-      hint: "An operator ends it, and refuses its return for 60 s.",
+      hint: "An operator ends this call, and refuses a return for 60 s.",
       press: () => void p.revoke(),
       usable: () => p.state !== "ended" && p.revokedUntil * 1000 < p.now(),
     },
     {
       name: "Join again",
-      hint: "Opens another session, once this one is over.",
+      hint: "For who was refused, or has ended.",
       press: () => p.joinAgain(),
       usable: () => p.state === "ended" || (p.state === "live" && p.call === "out" && client.connectionState === "DISCONNECTED"),
     },
@@ -189,21 +219,23 @@ function controls(p) {
 /**
  * @param {Control} control
  * @param {string} id
+ * @param {string} person the id of who is named, so that no two controls have one name
  * @returns {Shown}
  */
-function show(control, id) {
-  const hint = el("span", { class: "hint", id }, read(control.hint));
+function show(control, id, person) {
+  const hint = el("span", { class: "hint", id: `${id}-hint` }, read(control.hint));
+  const names = { "aria-labelledby": `${id} ${person}`, "aria-describedby": `${id}-hint` };
   if (control.press) {
-    const button = el("button", { type: "button", "aria-describedby": id });
+    const button = el("button", { type: "button", id, ...names });
     button.addEventListener("click", () => usable(button) && control.press?.());
     return { control, input: button, label: button, hint };
   }
-  const input = el("input", { type: "checkbox", role: "switch", "aria-describedby": id });
+  const input = el("input", { type: "checkbox", role: "switch", ...names });
   input.addEventListener("click", (event) => {
     if (usable(input)) control.flip?.(input.checked);
     else event.preventDefault();
   });
-  return { control, input, label: el("span"), hint };
+  return { control, input, label: el("span", { id }), hint };
 }
 
 /** @param {Shown} shown */

@@ -12,6 +12,12 @@ const service = new Service("demo");
 before(() => service.start());
 after(() => service.stop());
 
+test("the page's five lines are the README's", async () => {
+  const [readme, page] = await Promise.all(["README.md", "web/demo/index.html"].map((path) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8")));
+  const lines = /<code id="snippet">([^]*?)<\/code>/.exec(page)?.[1]?.replaceAll("&gt;", ">");
+  assert.ok(lines && readme.includes(`\n${lines}\n`), lines);
+});
+
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const limit = 150 * 1024;
 
@@ -33,6 +39,8 @@ describe("the demo page", () => {
           await Promise.all([ana.reached({ call: "in", refresher: "live" }), ben.reached({ call: "in", refresher: "live" })]);
           await ben.press("Revoke"); // so that an ended one is looked at, too
           await ben.reached({ refresher: "ended" });
+          await ana.section.locator("summary").click(); // and what is folded
+          await ben.section.getByRole("list", { name: "Timeline of Ben" }).waitFor();
         }
         const { violations, incomplete, passes } = await page.evaluate(async (axe) => {
           new Function(axe)();
@@ -47,6 +55,47 @@ describe("the demo page", () => {
       });
     }
   }
+
+  test("can be used where the system has the colours", async (t) => {
+    const { page, context, ana, ben } = await visit(t, `${service.url}/`, { forcedColors: "active", colorScheme: "dark", viewport: { width: 1280, height: 900 } });
+    await Promise.all([ana.reached({ call: "in" }), ben.reached({ call: "in" })]);
+    await ben.press("Revoke");
+    await ben.reached({ refresher: "ended" });
+    const blank = await context.newPage();
+    /** What is seen of a place on the page: each colour, and the share of it. */
+    const seen = async (locator, width) => {
+      await locator.scrollIntoViewIfNeeded();
+      const box = await locator.boundingBox();
+      const png = await page.screenshot({ clip: { ...box, width: width ?? box.width } });
+      return blank.evaluate(async (png) => {
+        const picture = await createImageBitmap(await (await fetch(`data:image/png;base64,${png}`)).blob());
+        const context = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
+        context.drawImage(picture, 0, 0);
+        const pixels = new Uint32Array(context.getImageData(0, 0, picture.width, picture.height).data.buffer);
+        const shares = {};
+        for (const pixel of pixels) shares[pixel] = (shares[pixel] ?? 0) + 1 / pixels.length;
+        return Object.entries(shares).sort(([, one], [, other]) => other - one);
+      }, png.toString("base64"));
+    };
+    const [[ground]] = await seen(page.getByRole("heading", { level: 1 }));
+    const drawn = (shares) => shares.reduce((sum, [colour, share]) => sum + (colour === ground ? 0 : share), 0);
+    const switches = await page.getByRole("switch").all();
+    assert.equal(switches.length, 7);
+    for (const one of switches) {
+      const share = drawn(await seen(one));
+      assert.ok(await one.isChecked() ? share > 0.6 : share > 0.2 && share < 0.6, `a switch: ${share}`);
+    }
+    await ana.section.locator("summary").click(); // both unfold
+    for (const { section } of [ana, ben]) {
+      for (const name of [".call", ".refresher", ".timeline li"]) {
+        const share = drawn(await seen(section.locator(name).first(), name === ".timeline li" ? 24 : 8));
+        assert.ok(share > 0.03, `the dot of ${name}: ${share}`);
+      }
+      assert.ok(drawn(await seen(section.getByRole("meter"))) > 0.05, "the ring");
+    }
+    const [[[here]], [[elsewhere]]] = await Promise.all(["Call", "Operators"].map((name) => seen(page.getByRole("link", { name }))));
+    assert.notEqual(here, elsewhere, "the current view looks like the other");
+  });
 
   test(`weighs less than ${limit} bytes, all that it loads`, async (t) => {
     const { page, ana } = await visit(t, `${service.url}/`);

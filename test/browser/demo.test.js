@@ -219,7 +219,17 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     await metricsRead(page, 3);
     // A session is at risk from a push to its ack too, with tokens as short as these.
     await page.getByRole("main").filter({ hasText: /At risk\s*0/ }).waitFor();
-    assert.match(await page.getByRole("main").innerText(), /schedule/i);
+    const main = page.getByRole("main");
+    assert.match(await main.innerText(), /schedule/i);
+    assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
+    assert.match(await main.innerText(), /Margin\s+at least 5 s/);
+    // A call that is being lost is not one that all is well with.
+    await page.getByRole("link", { name: "Call" }).click();
+    await ben.switch("Refresher").click();
+    await ben.reached({ call: "out" });
+    await page.getByRole("link", { name: "Operators" }).click();
+    await main.filter({ hasText: /Sessions\s*1\s*connected, 1 away/ }).waitFor();
+    await main.filter({ hasText: /, 1 ran out unconfirmed/ }).waitFor();
     assert.deepEqual(complaints, []);
   });
 

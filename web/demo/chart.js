@@ -38,18 +38,17 @@ export function columns(host, title, columns) {
  * @param {HTMLElement} host
  * @param {string} words
  * @param {number[]} values
- * @param {number} span how many there may be
  */
-export function history(host, words, values, span) {
+export function history(host, words, values) {
   const { width, chart } = canvas(host, words);
   const most = Math.max(1, ...values);
-  const step = width / span;
+  const step = width / values.length;
   for (const [i, value] of values.entries()) {
-    if (value > 0) chart.append(column((span - values.length + i) * step, Math.max(1.5, step - 1), value / most));
+    if (value > 0) chart.append(column(i * step, Math.max(1.5, step - 1), value / most));
   }
   chart.append(
     text(0, 11, `${most} a second`, "start"),
-    text(0, height - 4, `${span / 60} min ago`, "start"),
+    text(0, height - 4, `${values.length / 60} min ago`, "start"),
     text(width, height - 4, "now", "end"),
   );
 }

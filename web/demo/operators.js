@@ -8,16 +8,18 @@ import { Metrics } from "./metrics.js";
 const everyMs = 1_000;
 const pauseMs = 5_000; // after a failure
 const span = 120; // seconds of history
+const recently = `in the last ${span / 60} min`;
+const often = `, ${recently}: how often, up to that`;
+
+/** @typedef {{at: number, m: Metrics}} Reading */
 
 export class Operators {
   #host;
   /** @type {Record<string, HTMLElement>} */
   #parts = {};
   #status = el("p", { class: "status soft", role: "status" });
-  /** @type {{at: number, acked: number} | null} */
-  #last = null;
-  /** @type {number[]} confirmed in each second */
-  #acked = [];
+  /** What was read of late, the oldest first. @type {Reading[]} */
+  #past = [];
   #silentSince = 0;
 
   /** @param {HTMLElement} host */
@@ -25,20 +27,20 @@ export class Operators {
     this.#host = host;
     host.append(
       el("h1", {}, "What operators see"),
-      el("p", { class: "lead" }, "The metrics of this service, read every second. They are Prometheus’s, at /metrics of the operations port; none has a channel, a user or a session for a label."),
+      el("p", { class: "lead" }, "The metrics of this service, read every second, for Prometheus at /metrics of the operations port. None has a channel, a user or a session for a label."),
       this.#status,
       el("div", { class: "stats" },
-        this.#card("At risk", "risk", "Renewal unconfirmed, and under 30 s of life left."),
-        this.#card("Sessions", "sessions", "Attached to a connection, or waiting for their client."),
+        this.#card("At risk", "risk", "Connected, renewal unconfirmed, and under 30 s of life left. Who is away is not among them."),
+        this.#card("Sessions", "sessions", "Away: nobody to push to. Such a call lasts as long as its token."),
         this.#card("Store", "store", "Where sessions are kept that nodes share."),
       ),
       el("div", { class: "charts" },
-        this.#card("Renewals", "renewals", "Confirmed by clients, in each second."),
-        this.#card("Margin", "margin", "Life left in the old token when the new one was confirmed: how often, up to that many seconds."),
+        this.#card("Renewals", "renewals", ""),
+        this.#card("Margin", "margin", `Life left in the old token when the new one was confirmed${often} many seconds.`),
         this.#card("Falls due", "due", "Sessions to be renewed within that time."),
-        this.#card("Push lag", "lag", "From when a push was due to when it was written: how often, up to that long."),
-        this.#card("Ack time", "ack", "From a push to its ack, SDK included: how often, up to that long."),
-        this.#card("Tokens issued", "issued", "By service and cause."),
+        this.#card("Push lag", "lag", `From when a push was due to when it was written${often} long.`),
+        this.#card("Ack time", "ack", `From a push to its ack, SDK included${often} long.`),
+        this.#card("Tokens issued", "issued", "By service and cause, since the start of the service."),
       ),
     );
     const table = this.#parts["issued-more"];
@@ -57,9 +59,10 @@ export class Operators {
     const rest = el("div", { class: "rest" });
     this.#parts[name] = figure;
     this.#parts[`${name}-more`] = rest;
+    this.#parts[`${name}-hint`] = el("p", { class: "hint" }, hint);
     const id = `metric-${name}`;
     return el("section", { class: `card metric ${name}`, "aria-labelledby": id },
-      el("h2", { id }, title), figure, rest, el("p", { class: "hint" }, hint));
+      el("h2", { id }, title), figure, rest, this.#parts[`${name}-hint`] ?? "");
   }
 
   /** Goes on for as long as the page is there. */
@@ -89,38 +92,52 @@ export class Operators {
 
   /** @param {Metrics} m */
   #take(m) {
-    const acked = m.sum("refresher_renewals_total", { outcome: "acked" });
     const at = performance.now();
-    if (this.#last) {
-      const seconds = Math.max(1, Math.round((at - this.#last.at) / 1000));
-      // A page in the background reads less often: what came meanwhile counts for the last second.
-      for (let i = 1; i < Math.min(seconds, span); i++) this.#acked.push(0);
-      this.#acked.push(Math.max(0, acked - this.#last.acked));
-      this.#acked.splice(0, this.#acked.length - span);
-    }
-    this.#last = { at, acked };
-    this.show(m); // hidden, too: the service may not answer when somebody looks
+    if (count(m, "acked") < count(this.#past.at(-1)?.m ?? m, "acked")) this.#past = []; // the service was started again, and counts anew
+    this.#past = [...this.#past.filter((past) => past.at > at - span * 1000), { at, m }];
+    this.show(m, this.#past[0] ?? { at, m }, at); // hidden, too: the service may not answer when somebody looks
   }
 
-  /** @param {Metrics} m */
-  show(m) {
+  /** How many were confirmed in each second. */
+  #history() {
+    const seconds = Array(span).fill(0);
+    const now = this.#past.at(-1)?.at ?? 0;
+    for (const [i, { at, m }] of this.#past.entries()) {
+      const before = this.#past[i - 1];
+      if (before) seconds[Math.max(0, span - 1 - Math.floor((now - at) / 1000))] += count(m, "acked") - count(before.m, "acked");
+    }
+    return seconds;
+  }
+
+  /**
+   * @param {Metrics} m
+   * @param {Reading} before the first of those that are recent
+   * @param {number} at
+   */
+  show(m, before, at) {
     const risk = m.sum("refresher_sessions_at_risk");
     this.#say("risk", String(risk));
-    this.#parts.risk?.setAttribute("data-level", risk ? "low" : "fine");
-    this.#say("risk-more", risk ? `${counted(risk, "call")} may lose its token.` : "No call is in danger.");
-
     const [attached, detached] = ["attached", "detached"].map((state) => m.sum("refresher_sessions", { state }));
+    const [acked = 0, nacked, expired] = ["acked", "nacked", "expired"].map((outcome) => count(m, outcome) - count(before.m, outcome));
+    // Green only where nobody can be losing a call: who is away may be.
+    this.#parts.risk?.setAttribute("data-level", risk ? "low" : detached || expired ? "" : "fine");
+    this.#say("risk-more", risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");
     this.#say("sessions", String(attached));
-    this.#say("sessions-more", `attached, ${detached} detached`);
+    this.#say("sessions-more", `connected, ${detached} away`);
 
-    const minute = this.#acked.slice(-60).reduce((sum, n) => sum + n, 0);
-    const lost = ["nacked", "expired"].map((outcome) => `${m.sum("refresher_renewals_total", { outcome })} ${outcome}`).join(", ");
-    this.#say("renewals", `${minute} in the last minute`);
-    this.#draw("renewals", (host) => history(host, `Renewals confirmed: ${minute} in the last minute, ${(minute / 60).toFixed(2)} a second. Since the start: ${lost}.`, this.#acked, span));
+    const rate = `${(acked / Math.max(1, (at - before.at) / 1000)).toFixed(2)} a second`;
+    const outcomes = `${acked} confirmed, ${nacked} refused by an SDK, ${expired} ran out unconfirmed`;
+    this.#say("renewals", rate);
+    this.#say("renewals-hint", `${recently.replace("i", "I")}: ${outcomes}.`);
+    this.#draw("renewals", (host) => history(host, `Renewals ${recently}: ${rate}; ${outcomes}.`, this.#history()));
 
-    this.#histogram("margin", "Margin in seconds", m.histogram("refresher_renewal_margin_seconds"), (s) => `${s}`, false);
-    this.#histogram("lag", "Push lag", m.histogram("refresher_push_lag_seconds"), short, true);
-    this.#histogram("ack", "Ack time", m.histogram("refresher_ack_seconds"), short, true);
+    const recent = (/** @type {string} */ name) => {
+      const then = before.m.histogram(name);
+      return m.histogram(name).map(({ upTo, count }, i) => ({ upTo, count: count - (then[i]?.count ?? 0) }));
+    };
+    this.#histogram("margin", "Margin in seconds", recent("refresher_renewal_margin_seconds"), (s) => `${s}`, false);
+    this.#histogram("lag", "Push lag", recent("refresher_push_lag_seconds"), short, true);
+    this.#histogram("ack", "Ack time", recent("refresher_ack_seconds"), short, true);
 
     const due = m.histogram("refresher_schedule_due_seconds");
     let sum = 0;
@@ -155,8 +172,8 @@ export class Operators {
       return bound(buckets.find((bucket) => (left -= bucket.count) <= 0)?.upTo ?? Infinity);
     };
     const least = buckets.findIndex((bucket) => bucket.count > 0);
-    const atLeast = least > 0 ? `at least ${buckets[least - 1]?.upTo} s` : "some ran out";
-    this.#say(name, count === 0 ? "none yet" : quantiles ? `99 % within ${within(0.99)}` : atLeast);
+    const atLeast = least > 0 ? `at least ${buckets[least - 1]?.upTo} s` : "some too late";
+    this.#say(name, count === 0 ? "none" : quantiles ? `99 % within ${within(0.99)}` : atLeast);
     this.#draw(name, (host) => columns(host, title, buckets.map(({ upTo, count: value }) => ({ name: bound(upTo), value }))));
   }
 
@@ -178,6 +195,12 @@ export class Operators {
     if (host) draw(host);
   }
 }
+
+/**
+ * @param {Metrics} m
+ * @param {string} outcome of renewals
+ */
+const count = (m, outcome) => m.sum("refresher_renewals_total", { outcome });
 
 /** @param {number} s */
 const short = (s) => (s < 1 ? `${s * 1000} ms` : `${s} s`);

@@ -119,7 +119,7 @@ export class View {
     if (p.sending) return;
     const audience = p.call === "in";
     say(this.part("gone-title"), audience ? "Audience" : p.call === "reconnecting" ? "Cut off" : fates[p.fate]);
-    say(this.part("gone-since"), audience || !p.outSince ? "" : span(p.now() - p.outSince));
+    say(this.part("gone-since"), p.fate === "lost" || p.call === "reconnecting" ? span(p.now() - p.outSince) : "");
     say(this.part("gone-why"), audience ? "This token does not let its holder send." : p.why && `${p.why.charAt(0).toUpperCase()}${p.why.slice(1)}.`);
   }
 }
@@ -209,7 +209,7 @@ function controls(p) {
     },
     {
       name: "Join again",
-      hint: "For who was refused, or has ended.",
+      hint: "Once the session is over.",
       press: () => p.joinAgain(),
       usable: () => p.state === "ended" || (p.state === "live" && p.call === "out" && client.connectionState === "DISCONNECTED"),
     },

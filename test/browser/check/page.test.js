@@ -97,6 +97,39 @@ describe("the demo page", () => {
     assert.notEqual(here, elsewhere, "the current view looks like the other");
   });
 
+  for (const [width, height] of [[360, 740], [768, 1024], [1280, 860], [1920, 1080]]) {
+    test(`has the experiment on the first screen, side by side: ${width} by ${height}`, async (t) => {
+      const { page, ana, ben } = await visit(t, `${service.url}/`, { viewport: { width, height } });
+      await ana.reached({ call: "in" });
+      const [one, other] = await Promise.all([ana, ben].map(async (person) => {
+        const parts = [person.tile, person.switch("Refresher"), person.switch("Network"), person.ring];
+        return Promise.all(parts.map((part) => part.boundingBox()));
+      }));
+      for (const [i, { x, y, height: tall }] of one.entries()) {
+        assert.ok(y + tall <= height, `part ${i} ends at ${y + tall}`);
+        assert.ok(Math.abs(other[i].y - y) < 1 && other[i].x > x, `part ${i} of the other`);
+      }
+      if (width > 640) return;
+      await page.getByRole("button", { name: "Join again Ben" }).scrollIntoViewIfNeeded();
+      const { y } = await ben.tile.boundingBox();
+      assert.ok(y >= 0 && y < 100, `the picture is at ${y} when the last of the controls is in sight`);
+    });
+  }
+
+  test("tells whoever listens whose a control is, and what was copied", async (t) => {
+    const { page, context, ana, ben } = await visit(t, `${service.url}/`);
+    await Promise.all([ana.reached({ call: "in" }), ben.reached({ call: "in" })]);
+    await ana.section.locator("summary").click();
+    await ben.section.getByRole("button", { name: "Copy the token of Ben" }).waitFor();
+    const names = [...(await page.locator("body").ariaSnapshot()).matchAll(/- ((?:button|switch|list|meter|region) "[^"]+")/g)].map(([, name]) => name);
+    assert.ok(names.length > 20 && names.includes('button "Revoke Ben"'), `${names}`);
+    assert.deepEqual(names.filter((name, i) => names.indexOf(name) !== i), []);
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByRole("button", { name: "Copy the five lines" }).click();
+    await page.getByRole("status").filter({ hasText: "Copied the five lines." }).waitFor({ state: "attached" });
+    assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^import \{ Refresher \}[^]*\("rtc"\)\);$/);
+  });
+
   test(`weighs less than ${limit} bytes, all that it loads`, async (t) => {
     const { page, ana } = await visit(t, `${service.url}/`);
     await ana.reached({ call: "in" });

@@ -176,8 +176,12 @@ func TestComposeRedis(t *testing.T) {
 		said, _ := exec.CommandContext(t.Context(), "redis-cli", append([]string{"-s", socket}, args...)...).CombinedOutput()
 		return strings.TrimSpace(string(said))
 	}
-	for end := time.Now().Add(20 * time.Second); !strings.HasPrefix(ask("ping"), "NOAUTH"); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	tick, late := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !strings.HasPrefix(ask("ping"), "NOAUTH") {
+		select {
+		case <-tick.C:
+		case <-late:
 			t.Fatalf("it says %q without a password", ask("ping"))
 		}
 	}

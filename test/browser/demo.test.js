@@ -222,7 +222,7 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     const main = page.getByRole("main");
     assert.match(await main.innerText(), /schedule/i);
     assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
-    assert.match(await main.innerText(), /Margin\s+at least 5 s/);
+    assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
     // A call that is being lost is not one that all is well with.
     await page.getByRole("link", { name: "Call" }).click();
     await ben.switch("Refresher").click();

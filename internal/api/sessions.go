@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -21,18 +22,16 @@ const (
 
 // sessionView is a session as operators see it. Times are Unix seconds.
 type sessionView struct {
-	ID       string    `json:"id"`
-	App      string    `json:"app"`
-	Subject  string    `json:"subject,omitempty"`
-	State    string    `json:"state"` // attached or detached
-	Node     string    `json:"node"`
-	RTC      *rtcView  `json:"rtc,omitempty"`
-	RTM      *userView `json:"rtm,omitempty"`
-	Chat     *userView `json:"chat,omitempty"`
-	TTL      int64     `json:"ttl"` // seconds
-	Until    int64     `json:"until"`
-	Seq      uint64    `json:"seq"`
-	IssuedAt int64     `json:"issuedAt,omitempty"`
+	ID      string `json:"id"`
+	App     string `json:"app"`
+	Subject string `json:"subject,omitempty"`
+	State   string `json:"state"` // attached or detached
+	Node    string `json:"node"`
+	protocol.Identity
+	TTL      int64  `json:"ttl"` // seconds
+	Until    int64  `json:"until"`
+	Seq      uint64 `json:"seq"`
+	IssuedAt int64  `json:"issuedAt,omitempty"`
 	// ExpiresAt is of the newest tokens; Confirmed says whether the client
 	// has confirmed those.
 	ExpiresAt     int64 `json:"expiresAt"`
@@ -42,38 +41,15 @@ type sessionView struct {
 	DetachedAt    int64 `json:"detachedAt,omitempty"`
 }
 
-type rtcView struct {
-	Channel string       `json:"channel"`
-	UID     *uint32      `json:"uid,omitempty"`
-	Account string       `json:"account,omitempty"`
-	Role    session.Role `json:"role"`
-}
-
-type userView struct {
-	UserID string `json:"userId"`
-}
-
 func viewOf(r *store.Record) sessionView {
 	v := sessionView{
-		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node,
+		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node, Identity: protocol.IdentityOf(r.Identity),
 		TTL: int64(r.Terms.TTL / time.Second), Until: r.Terms.Until, Seq: r.Seq,
 		IssuedAt: r.IssuedAt / 1000, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
 		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt / 1000,
 	}
 	if r.State == session.Attached {
 		v.State, v.NextRenewalAt = "attached", r.DueMs/1000
-	}
-	if rtc := r.Identity.RTC; rtc != nil {
-		v.RTC = &rtcView{Channel: rtc.Channel, Account: rtc.Account, Role: rtc.Role}
-		if rtc.Account == "" {
-			v.RTC.UID = &rtc.UID
-		}
-	}
-	if rtm := r.Identity.RTM; rtm != nil {
-		v.RTM = &userView{rtm.UserID}
-	}
-	if chat := r.Identity.Chat; chat != nil {
-		v.Chat = &userView{chat.UserID}
 	}
 	return v
 }

@@ -126,7 +126,7 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 	case g.asker == nil || id == (session.Identity{}):
 		return nil
 	}
-	answer, err := g.consent(ctx, scheduler.ActionJoin, key)
+	answer, err := g.consent(ctx, session.ActionJoin, key)
 	switch {
 	case err != nil:
 		return session.ErrUnasked
@@ -141,9 +141,9 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 }
 
 // consent asks the customer's back end.
-func (g *gate) consent(ctx context.Context, action scheduler.Action, k session.Key) (scheduler.Answer, error) {
+func (g *gate) consent(ctx context.Context, action session.Action, k session.Key) (scheduler.Answer, error) {
 	answer, err := g.asker.Ask(ctx, authorize.Question{
-		Action: authorize.Action(action), App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
+		Action: action, App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})
 	if err == nil && !answer.Allow {
 		g.logger.Info("the back end denied", "action", string(action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)

@@ -10,15 +10,17 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"refresher/internal/session"
 )
 
 // move is one step of a random run.
 type move struct {
-	After  time.Duration // since the one before
-	Mood   string        // what the back end does from now on; empty for no change
-	Action Action        // what is asked, if there is no Mood
-	Name   int           // about which session
-	Within time.Duration // the caller's own deadline; zero for none
+	After  time.Duration  // since the one before
+	Mood   string         // what the back end does from now on; empty for no change
+	Action session.Action // what is asked, if there is no Mood
+	Name   int            // about which session
+	Within time.Duration  // the caller's own deadline; zero for none
 }
 
 func drawMove(t *rapid.T) move {
@@ -27,7 +29,7 @@ func drawMove(t *rapid.T) move {
 		m.Mood = rapid.SampledFrom([]string{"good", "good", "slow", "hang", "down", "500", "busy", "forgetful"}).Draw(t, "mood")
 		return m
 	}
-	m.Action = rapid.SampledFrom([]Action{Join, Renew, Resume}).Draw(t, "action")
+	m.Action = rapid.SampledFrom([]session.Action{session.ActionJoin, session.ActionRenew, session.ActionResume}).Draw(t, "action")
 	m.Name = rapid.IntRange(0, 6).Draw(t, "session")
 	if rapid.Bool().Draw(t, "deadline") {
 		m.Within = time.Duration(rapid.IntRange(1, 1000).Draw(t, "within")) * time.Millisecond
@@ -156,7 +158,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 		switch {
 		case p.err != nil && p.answer != Answer{}:
 			complain("%+v: an answer besides %v", *p.move, p.err)
-		case errors.Is(p.err, errMissing) && p.Action != Renew:
+		case errors.Is(p.err, errMissing) && p.Action != session.ActionRenew:
 			complain("%+v: %v", *p.move, p.err)
 		case p.err != nil:
 		case !known || d.allow != p.answer.Allow || d.question.Session != p.name() || d.question.Action != string(p.Action):
@@ -179,7 +181,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 	// Once the back end is well and everybody has calmed down, it is asked again.
 	b.set("good")
 	time.Sleep(time.Minute) // bubble
-	if a := s.ask(question1(Join, "last")); failures([]*asked{a}) != 0 {
+	if a := s.ask(question1(session.ActionJoin, "last")); failures([]*asked{a}) != 0 {
 		complain("after all: %v", a.err)
 	}
 	s.stop()

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
+	"refresher/internal/session"
 	"refresher/internal/webhook"
 )
 
@@ -93,7 +94,7 @@ func (a *Asker) ask(ctx context.Context, q Question, now time.Time) (Answer, err
 	}
 	// Encoded here and now: the session may change q.Identity's role later.
 	e, err := a.enqueue(&entry{
-		text: encode(q), shared: q.Session != "", person: q.Action != Renew,
+		text: encode(q), shared: q.Session != "", person: q.Action != session.ActionRenew,
 		asked: now, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
 	})
 	if err != nil {

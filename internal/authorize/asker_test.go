@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
 )
 
 func TestAsk(t *testing.T) {
@@ -24,7 +26,7 @@ func TestAsk(t *testing.T) {
 				return `"allow":true,"reason":"paid","until":1800000000`
 			}), nil
 		})
-		allowed, denied := s.ask(question1(Renew, "paid")), s.ask(question1(Join, "broke"))
+		allowed, denied := s.ask(question1(session.ActionRenew, "paid")), s.ask(question1(session.ActionJoin, "broke"))
 		wait(24 * time.Millisecond)
 		if allowed.over() || denied.over() || s.gauge("refresher_authorize_waiting") != 2 {
 			t.Errorf("answered too soon, or %v wait", s.gauge("refresher_authorize_waiting"))
@@ -78,16 +80,16 @@ refresher_authorize_waiting 0
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
-		s.ask(question1(Renew, "a"))
+		s.ask(question1(session.ActionRenew, "a"))
 		wait(4 * time.Millisecond)
-		s.ask(question1(Join, "b"))
+		s.ask(question1(session.ActionJoin, "b"))
 		wait(2 * time.Millisecond)
-		s.ask(question1(Join, "c"))
+		s.ask(question1(session.ActionJoin, "c"))
 		wait(time.Second)
-		s.askMany(Join, 99)
-		s.ask(question1(Renew, "d"))
+		s.askMany(session.ActionJoin, 99)
+		s.ask(question1(session.ActionRenew, "d"))
 		wait(time.Second)
-		s.askMany(Join, 250)
+		s.askMany(session.ActionJoin, 250)
 		wait(time.Second)
 		var at []time.Duration
 		for _, r := range s.backEnd.requests() {
@@ -110,8 +112,8 @@ func TestShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.backEnd.answer = after(time.Second, allow)
-		same := question1(Renew, "a")
-		anew, other, nameless := question1(Join, "a"), question1(Renew, "a"), question1(Join, "")
+		same := question1(session.ActionRenew, "a")
+		anew, other, nameless := question1(session.ActionJoin, "a"), question1(session.ActionRenew, "a"), question1(session.ActionJoin, "")
 		other.Identity.RTC.Channel = "d"
 		var all []*asked
 		for range 10 {
@@ -138,12 +140,12 @@ func TestPriority(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Concurrency = 1 })
 		var all []*asked
 		for i := range 450 {
-			action := Join
+			action := session.ActionJoin
 			switch {
 			case i < 200:
-				action = Renew
+				action = session.ActionRenew
 			case i >= 400:
-				action = Resume
+				action = session.ActionResume
 			}
 			all = append(all, s.ask(question1(action, fmt.Sprintf("%05d", i))))
 			synctest.Wait() // they stand in this order
@@ -182,7 +184,7 @@ func TestStorm(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, nil).run()
 			s.backEnd.answer = after(50*time.Millisecond, allow)
-			all := s.askMany(Join, n)
+			all := s.askMany(session.ActionJoin, n)
 			if got := s.gauge("refresher_authorize_waiting"); got != float64(n) {
 				t.Errorf("%v wait, want %d", got, n)
 			}
@@ -218,7 +220,7 @@ func TestConcurrency(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Concurrency = 2 }).run()
 		s.backEnd.answer = after(time.Second, allow)
 		for range 40 {
-			s.askMany(Renew, 10)
+			s.askMany(session.ActionRenew, 10)
 			wait(100 * time.Millisecond)
 		}
 		wait(3 * time.Second)
@@ -237,8 +239,8 @@ func TestConcurrency(t *testing.T) {
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.QueueSize = 3 })
-		all := s.askMany(Join, 3)
-		full, same := s.ask(question1(Renew, "x")), s.ask(question1(Join, "join00001"))
+		all := s.askMany(session.ActionJoin, 3)
+		full, same := s.ask(question1(session.ActionRenew, "x")), s.ask(question1(session.ActionJoin, "join00001"))
 		synctest.Wait()
 		if !full.over() || full.after != 0 || !errors.Is(full.err, errFull) {
 			t.Errorf("after %s: %v", full.after, full.err)
@@ -314,9 +316,9 @@ func TestFailures(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, nil).run()
 			s.backEnd.answer = c.answer
-			a := s.ask(question1(Renew, "a"))
+			a := s.ask(question1(session.ActionRenew, "a"))
 			synctest.Wait()
-			b := s.ask(question1(Renew, "b"))
+			b := s.ask(question1(session.ActionRenew, "b"))
 			if n := failures([]*asked{a, b}); n != c.failed {
 				t.Errorf("%s: %d failed: %v, %v", name, n, a.err, b.err)
 			}
@@ -358,9 +360,9 @@ func TestGivingUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		late, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
-		gone, joined := s.askWith(ctx, question1(Join, "a")), s.askWith(ctx, question1(Join, "b"))
-		stays := s.ask(question1(Join, "b"))
-		short := s.askWith(late, question1(Renew, "c"))
+		gone, joined := s.askWith(ctx, question1(session.ActionJoin, "a")), s.askWith(ctx, question1(session.ActionJoin, "b"))
+		stays := s.ask(question1(session.ActionJoin, "b"))
+		short := s.askWith(late, question1(session.ActionRenew, "c"))
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -374,7 +376,7 @@ func TestGivingUp(t *testing.T) {
 		if n := s.asker.queue.len(); n != 1 {
 			t.Errorf("%d wait", n)
 		}
-		never := s.askWith(ctx, question1(Join, "d"))
+		never := s.askWith(ctx, question1(session.ActionJoin, "d"))
 		s.run()
 		if n := failures([]*asked{stays}); n != 0 {
 			t.Error(stays.err)
@@ -388,7 +390,7 @@ func TestGivingUp(t *testing.T) {
 		// One that has left while it was asked leaves the others alone.
 		s.backEnd.answer = after(time.Second, allow)
 		ctx, cancel = context.WithCancel(t.Context())
-		gone, stays = s.askWith(ctx, question1(Join, "e")), s.ask(question1(Join, "e"))
+		gone, stays = s.askWith(ctx, question1(session.ActionJoin, "e")), s.ask(question1(session.ActionJoin, "e"))
 		wait(500 * time.Millisecond)
 		cancel()
 		if n := failures([]*asked{gone, stays}); n != 1 || stays.err != nil {
@@ -407,7 +409,7 @@ func TestGivingUp(t *testing.T) {
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Patience = 3 * time.Second })
-		a := s.ask(question1(Join, "a"))
+		a := s.ask(question1(session.ActionJoin, "a"))
 		<-a.done
 		if a.after != 3*time.Second || !errors.Is(a.err, errSlow) {
 			t.Errorf("after %s: %v", a.after, a.err)
@@ -423,7 +425,7 @@ func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.backEnd.answer = hang
-		all := s.askMany(Join, 1000) // 8 requests under way, 2 to come
+		all := s.askMany(session.ActionJoin, 1000) // 8 requests under way, 2 to come
 		wait(time.Millisecond)
 		s.stop()
 		took := time.Since(s.began)
@@ -435,7 +437,7 @@ func TestStop(t *testing.T) {
 				t.Fatal(a.err)
 			}
 		}
-		if _, err := s.asker.Ask(t.Context(), question1(Join, "late")); !errors.Is(err, errStopped) {
+		if _, err := s.asker.Ask(t.Context(), question1(session.ActionJoin, "late")); !errors.Is(err, errStopped) {
 			t.Error(err)
 		}
 		if s.log.String() != "" || s.gauge("refresher_authorize_circuit_open") != 0 {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
 )
 
 // value is a counter's.
@@ -26,7 +28,7 @@ func TestDown(t *testing.T) {
 			if open := s.gauge("refresher_authorize_circuit_open"); open != 0 {
 				t.Errorf("open after %d failures", i)
 			}
-			if n := failures(s.askMany(Join, 1)); n != 1 {
+			if n := failures(s.askMany(session.ActionJoin, 1)); n != 1 {
 				t.Error("answered")
 			}
 		}
@@ -35,7 +37,7 @@ func TestDown(t *testing.T) {
 		}
 		// An hour of questions: ten a second.
 		for range 36_000 {
-			a := s.ask(question1(Renew, "a"))
+			a := s.ask(question1(session.ActionRenew, "a"))
 			if <-a.done; a.err == nil || a.after > gatherFor {
 				t.Fatalf("after %s: %v", a.after, a.err)
 			}
@@ -55,10 +57,10 @@ func TestDown(t *testing.T) {
 		}
 		s.backEnd.answer = after(time.Second, allow)
 		wait(31 * time.Second)
-		if n := failures(s.askMany(Join, 1000)); n != 900 {
+		if n := failures(s.askMany(session.ActionJoin, 1000)); n != 900 {
 			t.Errorf("%d failed, want all but the probe", n)
 		}
-		if n := failures(s.askMany(Join, 1000)); n != 0 {
+		if n := failures(s.askMany(session.ActionJoin, 1000)); n != 0 {
 			t.Errorf("%d failed after the probe", n)
 		}
 		if open := s.gauge("refresher_authorize_circuit_open"); open != 0 {
@@ -83,7 +85,7 @@ func TestOpening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.backEnd.answer = hang
-		all := s.askMany(Renew, 5000)
+		all := s.askMany(session.ActionRenew, 5000)
 		if n := failures(all); n != 5000 {
 			t.Errorf("%d failed", n)
 		}
@@ -106,17 +108,17 @@ func TestOneProbe(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.backEnd.answer = status(500)
 		for range 5 {
-			failures(s.askMany(Join, 1))
+			failures(s.askMany(session.ActionJoin, 1))
 		}
 		wait(2 * time.Second) // the first wait is at most so long
 		s.backEnd.answer = after(time.Second, allow)
-		probe := s.askMany(Renew, 1)
+		probe := s.askMany(session.ActionRenew, 1)
 		wait(10 * time.Millisecond)
-		other := s.askMany(Join, 1)
+		other := s.askMany(session.ActionJoin, 1)
 		if !other[0].over() || other[0].err == nil {
 			t.Error("waits for the probe")
 		}
-		if failures(probe) != 0 || failures(s.askMany(Join, 1)) != 0 {
+		if failures(probe) != 0 || failures(s.askMany(session.ActionJoin, 1)) != 0 {
 			t.Error("not closed by the probe")
 		}
 		if n := len(s.backEnd.requests()); n != 7 {
@@ -131,13 +133,13 @@ func TestNewCause(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.backEnd.answer = status(500)
 		for range 5 {
-			failures(s.askMany(Join, 1))
+			failures(s.askMany(session.ActionJoin, 1))
 		}
 		wait(2 * time.Second)
 		s.backEnd.answer = down
-		failures(s.askMany(Join, 1)) // the probe
+		failures(s.askMany(session.ActionJoin, 1)) // the probe
 		for range 2 {
-			if a := s.askMany(Join, 1)[0]; failures([]*asked{a}) != 1 || !strings.Contains(a.err.Error(), "connection refused") {
+			if a := s.askMany(session.ActionJoin, 1)[0]; failures([]*asked{a}) != 1 || !strings.Contains(a.err.Error(), "connection refused") {
 				t.Error(a.err)
 			}
 		}
@@ -156,7 +158,7 @@ func TestFullProbe(t *testing.T) {
 			s.asker.finish(s.asker.circuit.Begin(), result{outcome: failed, err: errRefused})
 		}
 		wait(2 * time.Second)
-		all := s.askMany(Join, 150)
+		all := s.askMany(session.ActionJoin, 150)
 		s.run()
 		if n := failures(all); n != 50 {
 			t.Errorf("%d failed, want 50", n)
@@ -179,7 +181,7 @@ func TestLateRetryAfter(t *testing.T) {
 			s.asker.finish(s.asker.circuit.Begin(), result{outcome: failed, err: errRefused})
 		}
 		wait(2 * time.Second)
-		a := s.askMany(Join, 1)[0]
+		a := s.askMany(session.ActionJoin, 1)[0]
 		if a.over() {
 			t.Fatal(a.err)
 		}
@@ -197,12 +199,12 @@ func TestRetryAfter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, nil).run()
 			s.backEnd.answer = func(context.Context, request) (reply, error) { return reply{status: 503, retryAfter: text}, nil }
-			failures(s.askMany(Join, 1))
+			failures(s.askMany(session.ActionJoin, 1))
 			opened := time.Now()
 			s.backEnd.answer = nil
 			for s.gauge("refresher_authorize_circuit_open") == 1 {
 				wait(100 * time.Millisecond)
-				failures(s.askMany(Renew, 1))
+				failures(s.askMany(session.ActionRenew, 1))
 			}
 			// At most 2 s, at random, if that is more.
 			if took := time.Since(opened); took < want || took > max(want, 2*time.Second)+200*time.Millisecond {
@@ -219,10 +221,10 @@ func TestUnsteady(t *testing.T) {
 		for range 20 {
 			s.backEnd.answer = status(500)
 			for range 4 {
-				failures(s.askMany(Join, 1))
+				failures(s.askMany(session.ActionJoin, 1))
 			}
 			s.backEnd.answer = nil
-			if failures(s.askMany(Join, 1)) != 0 {
+			if failures(s.askMany(session.ActionJoin, 1)) != 0 {
 				t.Fatal("not asked")
 			}
 		}

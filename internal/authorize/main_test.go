@@ -115,7 +115,7 @@ func (s *stage) askWith(ctx context.Context, q Question) *asked {
 
 // askMany asks n different questions, and returns when all of them wait, or are
 // answered.
-func (s *stage) askMany(action Action, n int) []*asked {
+func (s *stage) askMany(action session.Action, n int) []*asked {
 	var all []*asked
 	for i := range n {
 		all = append(all, s.ask(question1(action, fmt.Sprintf("%s%05d", action, i))))
@@ -137,7 +137,7 @@ func failures(all []*asked) int {
 }
 
 // question1 is about the session of that name, a user's in channel c.
-func question1(action Action, name string) Question {
+func question1(action session.Action, name string) Question {
 	return Question{
 		Action: action, App: "app", Session: name, Subject: "ana",
 		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/session"
 	"refresher/internal/webhook/webhooktest"
 )
 
@@ -81,7 +82,7 @@ func TestServer(t *testing.T) {
 		hands.Go(func() {
 			for i := range 20 {
 				name := fmt.Sprintf("s%d-%d", hand, i)
-				answer, err := a.Ask(t.Context(), question1(Join, name))
+				answer, err := a.Ask(t.Context(), question1(session.ActionJoin, name))
 				if want := (Answer{Allow: !strings.HasSuffix(name, "3"), Reason: name}); err != nil || answer != want {
 					t.Errorf("%s: %+v, %v", name, answer, err)
 				}
@@ -108,11 +109,11 @@ func TestTLS(t *testing.T) {
 	defer server.Close()
 	defer server.Client().CloseIdleConnections()
 	known, _ := onNetwork(t, server.URL, func(c *Config) { c.Client = server.Client() })
-	if answer, err := known.Ask(t.Context(), question1(Join, "a")); err != nil || !answer.Allow {
+	if answer, err := known.Ask(t.Context(), question1(session.ActionJoin, "a")); err != nil || !answer.Allow {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	stranger, _ := onNetwork(t, server.URL, nil)
-	if _, err := stranger.Ask(t.Context(), question1(Join, "a")); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := stranger.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a stranger's answer: %v", err)
 	}
 }
@@ -126,7 +127,7 @@ func TestRedirect(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, code))
 		a, _ := onNetwork(t, server.URL, nil)
-		if _, err := a.Ask(t.Context(), question1(Join, "a")); err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
+		if _, err := a.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
 			t.Errorf("%d: %v", code, err)
 		}
 		server.Close()
@@ -174,7 +175,7 @@ func TestSecrets(t *testing.T) {
 		a, log := onNetwork(t, url, nil)
 		var said strings.Builder
 		for range tripAfter + 1 { // the last one is not asked any more
-			_, err := a.Ask(t.Context(), question1(Join, "a"))
+			_, err := a.Ask(t.Context(), question1(session.ActionJoin, "a"))
 			if err == nil || !strings.Contains(err.Error(), why) {
 				t.Fatalf("%s: %v", base, err)
 			}
@@ -206,7 +207,7 @@ func (b brokenBody) RoundTrip(*http.Request) (*http.Response, error) {
 func TestBrokenBody(t *testing.T) {
 	for text, want := range map[string]string{"reset by peer": "reset by peer", "bad chunk: lion": "not shown"} {
 		a, _ := onNetwork(t, "https://scott:lion@app.test", func(c *Config) { c.Client = &http.Client{Transport: brokenBody(text)} })
-		if _, err := a.Ask(t.Context(), question1(Join, "a")); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "lion") {
+		if _, err := a.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "lion") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

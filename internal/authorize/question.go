@@ -3,23 +3,14 @@ package authorize
 import (
 	"encoding/json"
 
+	"refresher/internal/protocol"
 	"refresher/internal/session"
-	"refresher/internal/webhook"
-)
-
-// Action is what the client, or the server for it, is about to do.
-type Action string
-
-const (
-	Join   Action = "join"   // open a session
-	Renew  Action = "renew"  // go on with it, with new tokens
-	Resume Action = "resume" // come back to it
 )
 
 // Question asks whether a session may do something. Fields that are empty are
 // left out of what the back end reads, but for Action and App.
 type Question struct {
-	Action Action
+	Action session.Action
 	App    string // the App ID
 	// Session is the session's id; empty if it has none yet. Questions without
 	// one are never shared.
@@ -30,17 +21,17 @@ type Question struct {
 
 // question is a Question on the wire, but for the id, which begins it.
 type question struct {
-	Action  Action `json:"action"`
-	App     string `json:"app"`
-	Session string `json:"session,omitempty"`
-	Subject string `json:"subject,omitempty"`
-	webhook.Identity
+	Action  session.Action `json:"action"`
+	App     string         `json:"app"`
+	Session string         `json:"session,omitempty"`
+	Subject string         `json:"subject,omitempty"`
+	protocol.Identity
 }
 
 // encode writes q as the back end reads it, without an id.
 func encode(q Question) string {
 	text, err := json.Marshal(question{
-		Action: q.Action, App: q.App, Session: q.Session, Subject: q.Subject, Identity: webhook.IdentityOf(q.Identity),
+		Action: q.Action, App: q.App, Session: q.Session, Subject: q.Subject, Identity: protocol.IdentityOf(q.Identity),
 	})
 	if err != nil {
 		panic(err) // strings and numbers: no value of them leads here

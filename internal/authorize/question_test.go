@@ -21,18 +21,18 @@ func TestRequest(t *testing.T) {
 	var batch []*entry
 	for _, q := range []Question{
 		{
-			Action: Join, App: "app", Subject: `ana "the <first>"`,
+			Action: session.ActionJoin, App: "app", Subject: `ana "the <first>"`,
 			Identity: session.Identity{
 				RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher},
 				RTM: &session.RTM{UserID: "ana"}, Chat: &session.Chat{UserID: "ana"},
 			},
 		},
 		{
-			Action: Renew, App: "app", Session: "S", Subject: "ana",
+			Action: session.ActionRenew, App: "app", Session: "S", Subject: "ana",
 			Identity: session.Identity{RTC: &session.RTC{Channel: "daily", Account: "ana"}},
 		},
 		{
-			Action: Resume, App: "app", Session: "T",
+			Action: session.ActionResume, App: "app", Session: "T",
 			Identity: session.Identity{RTC: &session.RTC{Channel: "daily"}}, // any uid
 		},
 	} {

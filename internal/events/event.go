@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"refresher/internal/protocol"
 	"refresher/internal/session"
-	"refresher/internal/webhook"
 )
 
 // Type is what happened, as the receiver reads it.
@@ -51,7 +51,7 @@ type body struct {
 	At      int64  `json:"at"` // Unix milliseconds
 	Session string `json:"session"`
 	Node    string `json:"node,omitempty"`
-	webhook.Identity
+	protocol.Identity
 	Seq       uint64            `json:"seq,omitempty"`
 	ExpiresAt int64             `json:"expiresAt,omitempty"` // Unix seconds
 	Reason    session.EndReason `json:"reason,omitempty"`
@@ -61,7 +61,7 @@ type body struct {
 func encode(e Event) []byte {
 	b := body{
 		ID: e.ID, Type: e.Type, At: e.At.UnixMilli(), Session: e.Session, Node: e.Node,
-		Identity: webhook.IdentityOf(e.Identity), Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
+		Identity: protocol.IdentityOf(e.Identity), Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
 	}
 	text, err := json.Marshal(b)
 	if err != nil {

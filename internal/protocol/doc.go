@@ -1,5 +1,6 @@
 // Package protocol holds the words of the wire: every message of the
-// WebSocket protocol refresher.v1, its close codes, and the form of an error.
+// WebSocket protocol refresher.v1, its close codes, the form of an error, and of a
+// session's identity wherever the service says it.
 // The meaning of each is in docs/protocol.md; docs/asyncapi.yaml describes the
 // same messages to machines.
 //

@@ -8,15 +8,6 @@ import (
 	"refresher/internal/session"
 )
 
-// Action is what the customer's back end is asked about.
-type Action string
-
-const (
-	ActionJoin   Action = "join"
-	ActionResume Action = "resume"
-	ActionRenew  Action = "renew"
-)
-
 // Answer is the back end's.
 type Answer struct {
 	Agreed bool
@@ -32,7 +23,7 @@ const askTimeout = 10 * time.Second
 const askAgain = 2 * time.Second
 
 // consent asks the back end, if it is to be asked, and waits for its word.
-func (s *Scheduler) consent(ctx context.Context, action Action, k *session.Key) (Answer, error) {
+func (s *Scheduler) consent(ctx context.Context, action session.Action, k *session.Key) (Answer, error) {
 	if s.config.Consent == nil {
 		return Answer{Agreed: true}, nil
 	}
@@ -50,7 +41,7 @@ func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until int64, e
 	if s.config.Orders.Revoked(k) {
 		return 0, session.ErrRevoked
 	}
-	answer, err := s.consent(ctx, ActionJoin, k)
+	answer, err := s.consent(ctx, session.ActionJoin, k)
 	switch {
 	case err != nil:
 		s.config.Logger.Debug("a join could not be authorized", "error", err)
@@ -93,7 +84,7 @@ func (s *Scheduler) ask(e *entry, now session.Instant) {
 	s.follow(e, now.Wall)
 	ctx := e.trail.context()
 	s.aside.Go(func() {
-		answer, err := s.consent(ctx, ActionRenew, &key)
+		answer, err := s.consent(ctx, session.ActionRenew, &key)
 		e.do(func() {
 			now := s.clock.now()
 			switch {

@@ -14,15 +14,15 @@ import (
 // backEnd answers questions as told, and remembers when they came.
 type backEnd struct {
 	mu     sync.Mutex
-	agrees bool          // guarded by mu
-	down   error         // guarded by mu
-	until  int64         // guarded by mu
-	takes  time.Duration // guarded by mu
-	asked  []Action      // guarded by mu
-	at     []time.Time   // guarded by mu
+	agrees bool             // guarded by mu
+	down   error            // guarded by mu
+	until  int64            // guarded by mu
+	takes  time.Duration    // guarded by mu
+	asked  []session.Action // guarded by mu
+	at     []time.Time      // guarded by mu
 }
 
-func (b *backEnd) consent(ctx context.Context, action Action, _ session.Key) (Answer, error) {
+func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.Key) (Answer, error) {
 	b.mu.Lock()
 	b.asked, b.at = append(b.asked, action), append(b.at, time.Now())
 	takes := b.takes
@@ -42,7 +42,7 @@ func (b *backEnd) set(agrees bool, down error) {
 	b.agrees, b.down = agrees, down
 }
 
-func (b *backEnd) questions() (asked []Action, at []time.Time) {
+func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked, b.at
@@ -98,7 +98,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 			if len(got.pushes) < 10 || len(asked) < len(got.pushes) || len(asked) > len(got.pushes)+2 {
 				t.Fatalf("%s: asked %d times for %d renewals", ttl, len(asked), len(got.pushes))
 			}
-			if asked[0] != ActionJoin || asked[1] != ActionRenew {
+			if asked[0] != session.ActionJoin || asked[1] != session.ActionRenew {
 				t.Fatalf("asked about %v", asked)
 			}
 			for i, pushed := range got.at[:min(len(got.at), len(at)-1)] {

@@ -47,7 +47,7 @@ type Config struct {
 	// Consent asks the customer's back end whether a session may go on. It
 	// takes less than Policy.AskAhead; an error says that it could not be
 	// asked. Nil, with a zero Policy.AskAhead: it is not asked.
-	Consent func(ctx context.Context, action Action, k session.Key) (Answer, error)
+	Consent func(ctx context.Context, action session.Action, k session.Key) (Answer, error)
 	// Certificate names the certificate that a project's tokens are signed
 	// with, and says since when they are, in Unix milliseconds. Nil: it never
 	// changes.

@@ -159,9 +159,9 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	if err != nil {
 		return fail(err)
 	}
-	action := ActionRenew
+	action := session.ActionRenew
 	if attach {
-		action = ActionResume
+		action = session.ActionResume
 	}
 	asked := s.inRole(key)
 	answer, unasked := s.consent(ctx, action, &asked)

@@ -305,7 +305,7 @@ func TestTracesGoOn(t *testing.T) {
 		}
 		c := testConfig(t)
 		c.Policy.AskAhead, c.Policy.AskGrace = 15*time.Second, time.Hour
-		c.Consent = func(ctx context.Context, action Action, _ session.Key) (Answer, error) {
+		c.Consent = func(ctx context.Context, action session.Action, _ session.Key) (Answer, error) {
 			note(fmt.Sprint("ask ", action), ctx)
 			return Answer{Agreed: true}, nil
 		}

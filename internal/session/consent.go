@@ -2,6 +2,16 @@ package session
 
 import "time"
 
+// Action is what a client, or the node for it, is about to do, and what the customer's
+// back end is asked about.
+type Action string
+
+const (
+	ActionJoin   Action = "join"   // open a session
+	ActionResume Action = "resume" // come back to it
+	ActionRenew  Action = "renew"  // go on with it, with new tokens
+)
+
 // consent is what is known of whether the customer's back end agrees to the next
 // bundle, where it is asked (Policy.AskAhead). It is asked once for each renewal,
 // ahead of it, whatever it is for. What it agrees to is good for one bundle, and so

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"refresher/internal/session"
 	"refresher/internal/webhook/webhooktest"
 )
 
@@ -102,20 +101,5 @@ func TestDiscreet(t *testing.T) {
 	}
 	if _, err := New(Config{Name: "x", URL: "https://app.test", Secret: testSecret[:15]}); err == nil || !strings.HasPrefix(err.Error(), "x-secret: ") {
 		t.Error(err)
-	}
-}
-
-// TestIdentityOf: nothing of the session's is shared, since its role may change.
-func TestIdentityOf(t *testing.T) {
-	id := session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}, RTM: &session.RTM{UserID: "ana"}}
-	uid := uint32(7)
-	want := Identity{RTC: &RTC{Channel: "c", UID: &uid}, RTM: &User{"ana"}}
-	got := IdentityOf(id)
-	id.RTC.UID, id.RTC.Role = 8, session.Publisher
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got := IdentityOf(session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Account: "ana"}}); got.RTC.UID != nil {
-		t.Error("a uid besides an account")
 	}
 }

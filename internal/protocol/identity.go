@@ -1,0 +1,31 @@
+package protocol
+
+import "refresher/internal/session"
+
+// Identity is a session's identity as back ends and operators read it: the services
+// that it has. It is for embedding.
+type Identity struct {
+	RTC  *RTC  `json:"rtc,omitempty"` // with a uid, which may be 0, or an account, never both
+	RTM  *User `json:"rtm,omitempty"`
+	Chat *User `json:"chat,omitempty"`
+}
+
+// IdentityOf is id in words. It shares nothing with id, whose role may change.
+func IdentityOf(id session.Identity) Identity {
+	var w Identity
+	if r := id.RTC; r != nil {
+		w.RTC = &RTC{Channel: r.Channel, Role: r.Role}
+		if account, uid := r.Account, r.UID; account != "" {
+			w.RTC.Account = &account
+		} else {
+			w.RTC.UID = &uid
+		}
+	}
+	if r := id.RTM; r != nil {
+		w.RTM = &User{r.UserID}
+	}
+	if r := id.Chat; r != nil {
+		w.Chat = &User{r.UserID}
+	}
+	return w
+}

@@ -17,8 +17,8 @@ const folder = process.env.SCREENSHOTS ?? (await mkdtemp(join(tmpdir(), "screens
 const desktop = { viewport: { width: 1280, height: 860 } };
 
 /** The page with a call that has gone on for a while. */
-async function going(t, options) {
-  const opened = await visit(t, `${service.url}/?ttl=10`, options);
+async function going(t, options, { url } = service) {
+  const opened = await visit(t, `${url}/?ttl=10`, options);
   await Promise.all([opened.ana.reached({ call: "in", renewals: 3 }), opened.ben.reached({ call: "in", renewals: 3 })]);
   return opened;
 }
@@ -43,7 +43,9 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
   });
 
   test("a dropped call beside a kept one, and what operators see", async (t) => {
-    const { page, ben } = await going(t, { ...desktop, colorScheme: "light" });
+    const own = await new Service("demo").start(); // which counts no calls but these two
+    t.after(() => own.stop());
+    const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
     await page.waitForTimeout(3000); // some seconds are lost by then

@@ -1,8 +1,10 @@
 package demo
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -86,6 +88,33 @@ func TestFilesAreAskedForAgainAndNotSentAgain(t *testing.T) {
 	}
 	if w := d.ask(t, http.MethodHead, "/"); w.Code != http.StatusOK || w.Body.Len() != 0 || w.Header().Get("ETag") != tag {
 		t.Errorf("HEAD: %d, %d bytes", w.Code, w.Body.Len())
+	}
+}
+
+func TestFilesAreCompressedForWhoTakesThat(t *testing.T) {
+	d := newDemo(t, nil)
+	plain := d.ask(t, http.MethodGet, "/demo.css")
+	for accepted, zipped := range map[string]bool{
+		"gzip, deflate, br": true, "br;q=1.0, GZIP;q=0.5": true,
+		"": false, "br": false, "gzip;q=0": false, "gzip; q=0.0, br": false, "gzip;q=x": false,
+	} {
+		w := d.ask(t, http.MethodGet, "/demo.css", "Accept-Encoding", accepted)
+		h, body := w.Header(), io.Reader(w.Body)
+		if (h.Get("Content-Encoding") == "gzip") != zipped || (h.Get("ETag") != plain.Header().Get("ETag")) != zipped || h.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: %v", accepted, h)
+		}
+		if zipped {
+			if w.Body.Len() > plain.Body.Len()/2 {
+				t.Errorf("%d bytes of %d", w.Body.Len(), plain.Body.Len())
+			}
+			var err error
+			if body, err = gzip.NewReader(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if text, err := io.ReadAll(body); err != nil || string(text) != plain.Body.String() {
+			t.Errorf("%q: %d bytes, %v", accepted, len(text), err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,9 +33,14 @@ var contentTypes = map[string]string{
 
 // file is one that is served.
 type file struct {
-	content     []byte
-	contentType string
-	etag        string
+	contentType   string
+	plain, zipped content
+}
+
+// content is a file's bytes in one encoding.
+type content struct {
+	bytes []byte
+	etag  string
 }
 
 // loadFiles gives the files by the paths that they are served at.
@@ -62,21 +69,59 @@ func loadFolder(files map[string]*file, prefix string, folder fs.FS) error {
 		if !ok || strings.HasSuffix(name, ".test.js") {
 			continue
 		}
-		content, err := fs.ReadFile(folder, name)
+		text, err := fs.ReadFile(folder, name)
 		if err != nil {
 			return fmt.Errorf("read %s%s: %w", prefix, name, err)
 		}
-		sum := sha256.Sum256(content)
-		files[prefix+name] = &file{content: content, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
+		zipped, err := zip(text)
+		if err != nil {
+			return fmt.Errorf("compress %s%s: %w", prefix, name, err)
+		}
+		files[prefix+name] = &file{contentType: contentType, plain: contentOf(text), zipped: contentOf(zipped)}
 	}
 	return nil
 }
 
+func contentOf(b []byte) content {
+	sum := sha256.Sum256(b)
+	return content{bytes: b, etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
+}
+
+func zip(text []byte) ([]byte, error) {
+	var zipped bytes.Buffer
+	w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(text); err != nil {
+		return nil, err
+	}
+	err = w.Close() // writes what is left
+	return zipped.Bytes(), err
+}
+
 // serve lets browsers keep the file, and ask each time whether it is still that one.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+	h, c := w.Header(), f.plain
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", f.etag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.content))
+	h.Set("Vary", "Accept-Encoding")
+	if takesGzip(r.Header.Get("Accept-Encoding")) {
+		h.Set("Content-Encoding", "gzip")
+		c = f.zipped
+	}
+	h.Set("ETag", c.etag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.bytes))
+}
+
+// takesGzip reports whether gzip is among the encodings that a client takes.
+func takesGzip(accepted string) bool {
+	for encoding := range strings.SplitSeq(accepted, ",") {
+		name, quality, _ := strings.Cut(strings.ReplaceAll(encoding, " ", ""), ";")
+		if strings.EqualFold(name, "gzip") {
+			weight, err := strconv.ParseFloat(strings.TrimPrefix(quality, "q="), 64)
+			return quality == "" || err == nil && weight > 0
+		}
+	}
+	return false
 }

@@ -204,6 +204,14 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 		t.Errorf("a classic request: %d %s", answer.StatusCode, text)
 	}
 	logged("join", `""`)
+	for range 3 * deniedBurst { // who asks on and on does not fill the log
+		if answer, text := g.visit(http.MethodGet, "/rtm/7", "", "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("a classic request: %d %s", answer.StatusCode, text)
+		}
+	}
+	if lines := denials(); len(lines) == 0 || len(lines) > 2*deniedBurst {
+		t.Errorf("%d lines of %d denials", len(lines), 3*deniedBurst)
+	}
 }
 
 func TestAuthorizeDeniesARenewal(t *testing.T) {

@@ -28,6 +28,7 @@ type gate struct {
 	orders    *orderBook
 	asker     *authorize.Asker // nil: nobody is asked
 	logger    *slog.Logger     // of what it answers
+	denials   *limit.Limiter   // of lines of the log
 }
 
 func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
@@ -54,6 +55,9 @@ func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, err
 	if g.subjects, err = limit.New(limit.Config{Rate: c.SubjectRate}); err != nil {
 		return nil, fmt.Errorf("subject-rate: %w", err)
 	}
+	if g.denials, err = limit.New(limit.Config{Rate: deniedPerSecond, Burst: deniedBurst}); err != nil {
+		return nil, err
+	}
 	if c.AuthorizeURL != "" {
 		g.logger = logger.With("component", "authorize")
 		g.asker, err = authorize.New(authorize.Config{
@@ -71,7 +75,7 @@ const (
 	askPatience = 8 * time.Second
 )
 
-// hasKeys reports whether credentials can be checked.
+// hasKeys reports whether credentials can be checked, of one project at least.
 func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys() }
 
 // run keeps what the gate knows fresh, until ctx is done.
@@ -140,12 +144,29 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 	return nil
 }
 
+// Of one holder of a credential whom the back end turns away the log has so many lines a
+// second, after so many at once. refresher_authorize_seconds counts all.
+const (
+	deniedPerSecond = 1
+	deniedBurst     = 10
+)
+
+// mayLogDenial reports whether the log may have a line of a denial. One that ends a
+// session always has one.
+func (g *gate) mayLogDenial(action session.Action, k *session.Key) bool {
+	if action == session.ActionRenew {
+		return true
+	}
+	ok, _ := g.denials.Allow(k.App + " " + k.Subject)
+	return ok
+}
+
 // consent asks the customer's back end.
 func (g *gate) consent(ctx context.Context, action session.Action, k session.Key) (scheduler.Answer, error) {
 	answer, err := g.asker.Ask(ctx, authorize.Question{
 		Action: action, App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})
-	if err == nil && !answer.Allow {
+	if err == nil && !answer.Allow && g.mayLogDenial(action, &k) {
 		g.logger.Info("the back end denied", "action", string(action), "app_id", k.App, "session", k.Session, "reason", answer.Reason)
 	}
 	return scheduler.Answer{Agreed: answer.Allow, Until: answer.Until}, err

@@ -105,14 +105,14 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	return nil
 }
 
-// HasKeys reports whether each project has keys, or a key set that was fetched once.
+// HasKeys reports whether any project has keys, or a key set that was fetched once.
 func (v *Verifier) HasKeys() bool {
 	for _, p := range v.projects {
-		if len(p.ring.fixed) == 0 && p.ring.remote.set.Load() == nil {
-			return false
+		if len(p.ring.fixed) > 0 || p.ring.remote.set.Load() != nil {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // Run keeps key sets fresh until ctx is done. Without any it only waits for that.

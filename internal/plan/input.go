@@ -59,6 +59,8 @@ func (in *Input) Check() error {
 		return fmt.Errorf("ttl: want whole seconds, %s to %s; have %s", minTTL, session.MaxLifetime, in.TTL)
 	case in.RenewBefore < 0:
 		return fmt.Errorf("renew-before: want 0 (a tenth of the ttl) or more; have %s", in.RenewBefore)
+	case in.RenewBefore%time.Second != 0:
+		return fmt.Errorf("renew-before: want whole seconds, as serve does; have %s", in.RenewBefore)
 	case in.Heartbeat < time.Second || in.Heartbeat > time.Hour:
 		return fmt.Errorf("heartbeat: want 1s to 1h; have %s", in.Heartbeat)
 	case in.CallLength < time.Second || in.CallLength > 168*time.Hour:

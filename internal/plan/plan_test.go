@@ -37,6 +37,7 @@ func TestWrongInputsNameThemselves(t *testing.T) {
 		"drain-window: ":   func(in *Input) { in.DrainWindow = -1 },
 		"node-memory: ":    func(in *Input) { in.NodeMemory = 1 << 20 },
 		"node-cores: ":     func(in *Input) { in.NodeCores = math.NaN() },
+		"renew-before: w":  func(in *Input) { in.RenewBefore = 1500 * time.Millisecond },
 		"redis-masters: ":  func(in *Input) { in.RedisMasters = 65 },
 		"storm: ":          func(in *Input) { in.StormShare = 1.5 },
 		"join-rate: ":      func(in *Input) { in.JoinRate = -1 },

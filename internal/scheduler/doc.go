@@ -34,8 +34,8 @@
 //	             ▲                │                         │
 //	             └── rewrite ◄────┴──► lose                 └──► adopt
 //
-// Each of these words is a file, or a function of ownership.go (adopt, lose) and
-// record.go (rewrite).
+// What is kept in the store has a file each: outbox, write, sweep, watch, grip, and
+// ownership for what is adopted and lost.
 //
 // After every change to a session, commit asks it for its Deadline and puts it
 // there in the queue. A deadline is thus never set, moved or cancelled by hand,

@@ -250,9 +250,9 @@ func TestUnit(t *testing.T) {
 
 // docs/scaling.md: every node is given a rate at which clients come back.
 func TestJoinRate(t *testing.T) {
-	for _, path := range []string{"compose.yaml", "helm/refresher/values.yaml", "systemd/refresher.env"} {
-		if !regexp.MustCompile(`REFRESHER_JOIN_RATE[=:] ?\S`).MatchString(read(t, "../../deploy", path)) {
-			t.Errorf("%s says nothing of REFRESHER_JOIN_RATE", path)
+	for _, path := range []string{"deploy/compose.yaml", "deploy/helm/refresher/values.yaml", "deploy/systemd/refresher.env", "render.yaml"} {
+		if !regexp.MustCompile(`(?m)^[^#\n]*\bREFRESHER_JOIN_RATE\b`).MatchString(read(t, "../..", path)) {
+			t.Errorf("%s sets no REFRESHER_JOIN_RATE", path)
 		}
 	}
 }

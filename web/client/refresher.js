@@ -567,8 +567,8 @@ export class Refresher {
     const unbind = () => {
       this.#undo.delete(unbind);
       mute?.();
-      // Whoever took a token to join with may be gone with it: the next one says so anew.
-      if (bindings.delete(binding) && !bindings.size) this.#inUse.delete(service);
+      // Whoever took a token to join with may be gone with it: the next one says so anew, if it can.
+      if (bindings.delete(binding) && !bindings.size && sdk.joined) this.#inUse.delete(service);
     };
     if (!this.#ended) this.#undo.add(unbind);
     return { ...reports, unbind };

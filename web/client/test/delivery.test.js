@@ -460,6 +460,24 @@ test("a client that is made anew after hanging up is handed nothing until it has
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
 
+test("an SDK that can't say whether it is in the call, unbound and bound again, gets all that follows", async (t) => {
+  const services = ["rtc", "rtm"];
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services });
+  const [rtm, sdk] = [new RtmClient(world), { renew: t.mock.fn() }];
+  const unbinds = [refresher.bindRtm(rtm), refresher.bind("rtc", sdk).unbind];
+  await rtm.login(await refresher.token("rtm"));
+  await refresher.token("rtc");
+  for (const unbind of unbinds) unbind(); // as React's StrictMode does it
+  refresher.bindRtm(rtm);
+  refresher.bind("rtc", sdk);
+  const pushes = [2, 3].map((seq) => world.push({ seq, services, ttl: 3600 + seq }));
+  for (const push of pushes) await socket.says(push);
+  assert.deepEqual(rtm.taken.slice(1).map(({ by, token }) => [by, token]), pushes.map(({ tokens }) => ["renew", tokens.rtm.token]));
+  assert.deepEqual(sdk.renew.mock.calls.map((call) => call.arguments), pushes.map(({ tokens }) => [tokens.rtc.token]));
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
+});
+
 test("an SDK that always refuses does not keep those that took theirs in new tokens without end", async (t) => {
   const world = new World(t);
   const refuses = { renew: t.mock.fn(() => Promise.reject({ code: -10002, message: "not logged in" })) };

@@ -376,7 +376,8 @@ export class Refresher {
    */
   #arrived({ seq, tokens, action }, cause, attempt, via) {
     if (this.#ended) return;
-    const before = this.#delivery.newest;
+    const { expiresAt } = this;
+    const before = this.#delivery.seq;
     const bundle = {
       seq, tokens, cause, attempt, via,
       rejoin: action === "rejoin",
@@ -384,8 +385,9 @@ export class Refresher {
       at: this.#clock.now(),
     };
     if (!this.#delivery.offer(bundle)) return;
+    if (bundle.expiresAt > expiresAt) this.#askAgainAt = 0;
     // What was asked for is no better than what there was, so no other will be.
-    if (before && before.seq === this.#askedAfter && before.expiresAt >= bundle.expiresAt) {
+    else if (before === this.#askedAfter) {
       this.#askedAfter = seq;
       this.#askAgainAt = Infinity;
     }

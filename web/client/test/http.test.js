@@ -378,6 +378,23 @@ test("nor on the connection", async (t) => {
   assert.equal(world.fetches.length, 0);
 });
 
+test("until there is a better one: what follows it is asked for again", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  const { expiresAt } = refresher;
+  await world.pass(560 * second);
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+  await socket.says(world.push({ seq: 2, cause: "renew", expiresAt }));
+  await socket.says(world.push({ seq: 3, ttl: 600 }));
+  await block(world, socket);
+  await world.pass(560 * second - 1);
+  assert.equal(world.fetches.length, 0);
+  await world.pass(1);
+  assert.equal(world.fetches.length, 1);
+  await world.fetches[0].answers(200, world.push({ seq: 4, ttl: 600 }));
+  assert.equal(refresher.expiresAt, world.seconds() + 600);
+});
+
 test("tokens that the SDK refused while away are replaced, with growing patience", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 3600, renewBefore: 300 });

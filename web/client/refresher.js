@@ -550,7 +550,8 @@ export class Refresher {
    */
   #bind(service, sdk, listen) {
     this.#known(service);
-    const bindings = this.#bindings.get(service) ?? new Set();
+    const before = this.#bindings.get(service);
+    const bindings = before ?? new Set();
     const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
     /** @type {Reports} */
     const reports = {
@@ -564,13 +565,14 @@ export class Refresher {
       },
     };
     const mute = this.#ended ? null : listen?.(reports); // which may throw, and then nothing is bound
+    // After another that is unbound: whoever took a token to join with may be gone with it.
+    if (before?.size === 0 && sdk.joined?.() === false) this.#inUse.delete(service);
     this.#bindings.set(service, bindings.add(binding));
     this.#catchUp(service);
     const unbind = () => {
       this.#undo.delete(unbind);
       mute?.();
-      // Whoever took a token to join with may be gone with it: the next one says so anew, if it can.
-      if (bindings.delete(binding) && !bindings.size && sdk.joined) this.#inUse.delete(service);
+      bindings.delete(binding);
     };
     if (!this.#ended) this.#undo.add(unbind);
     return { ...reports, unbind };

@@ -460,6 +460,21 @@ test("a client that is made anew after hanging up is handed nothing until it has
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
 
+test("a client in the call that is bound again gets what came meanwhile", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const client = new RtcClient(world);
+  const unbind = refresher.bindRtc(client);
+  await client.join(await refresher.token("rtc"));
+  unbind();
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  assert.equal(client.taken.length, 1);
+  refresher.bindRtc(client);
+  await settle();
+  assert.deepEqual(client.taken.slice(1).map(({ by, token }) => [by, token]), [["renew", push.tokens.rtc.token]]);
+});
+
 test("an SDK that can't say whether it is in the call, unbound and bound again, gets all that follows", async (t) => {
   const services = ["rtc", "rtm"];
   const world = new World(t);

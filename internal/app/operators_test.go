@@ -272,7 +272,10 @@ func (l *line) listen(ctx context.Context) {
 		if got.Seq > 0 {
 			l.seq.Store(got.Seq)
 			l.expires.Store(expiry(got.message))
-			_ = l.socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
+			// Beside the reader: the pipe under it holds nothing, and the node may be writing, too.
+			l.done.Go(func() {
+				_ = l.socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
+			})
 		}
 		l.inbox <- got
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // sweepPages bounds how many batches of records that are not for this node to see
-// to, such as those that only a newer release can read, a sweep looks past. The next one goes on from there.
+// to, such as those that only a newer release can read, a sweep looks past. The next
+// one goes on from there.
 const sweepPages = 8
 
 var errNoRecord = errors.New("what stands there is not a record")
@@ -112,7 +113,8 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 
 // claim claims overdue sessions. It returns the shards in which there may be
 // more of them: those where some were passed over, because a newer release wrote
-// them or other nodes serve their projects. They stay the first, and would hide the others for ever.
+// them or other nodes serve their projects. They stay the first, and would hide the
+// others for ever.
 func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []int) {
 	if len(overdue) == 0 {
 		return nil

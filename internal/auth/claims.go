@@ -174,9 +174,13 @@ func readGrants(f fields) (session.Grant, error) {
 		g.MaxTTL = time.Duration(seconds) * time.Second
 	}
 	if raw, there := grants["until"]; there {
-		g.Until, err = readInteger(raw)
-		if err != nil || g.Until < 1 || g.Until > maxSeconds {
-			return session.Grant{}, fmt.Errorf("grants.until: want whole Unix seconds, 1 to %d", maxSeconds)
+		if g.Until, err = readInteger(raw); err != nil || g.Until == 0 {
+			err = errUntil
+		} else {
+			err = session.CheckUnix(g.Until)
+		}
+		if err != nil {
+			return session.Grant{}, in("grants.until", err)
 		}
 	}
 	return g, nil

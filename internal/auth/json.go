@@ -9,11 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-)
 
-// maxSeconds is the end of the year 9999, which every moment here has to be
-// before: what is greater is in milliseconds, by mistake.
-const maxSeconds = 253402300799
+	"refresher/internal/session"
+)
 
 // The errors of these readers say what they want, and repeat nothing of what there
 // is.
@@ -25,6 +23,7 @@ var (
 	errList    = errors.New("want a list")
 	errInteger = errors.New("want a whole number")
 	errMoment  = errors.New("want Unix seconds")
+	errUntil   = errors.New("want whole Unix seconds, not 0")
 )
 
 // fields are the members of a JSON object.
@@ -163,8 +162,9 @@ func readMoment(raw json.RawMessage) (int64, error) {
 		return 0, errMoment
 	}
 	x, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil || !(x >= 0 && x <= maxSeconds) {
+	if err != nil || !(x >= 0) {
 		return 0, errMoment
 	}
-	return int64(math.Floor(x)), nil
+	seconds := int64(math.Floor(min(x, 2*session.MaxUnix))) // not beyond what fits
+	return seconds, session.CheckUnix(seconds)
 }

@@ -3,9 +3,12 @@ package authorize
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"refresher/internal/session"
 )
 
 // maxReason is how many bytes of a reason are kept.
@@ -30,35 +33,47 @@ type decision struct {
 	Until  int64  `json:"until"`
 }
 
-var errNoDecisions = errors.New(`the answer is not of the form {"decisions":[…]}`)
+// verdict is what an answer says about one question: the back end's decision, or, in
+// err, why there is none that counts.
+type verdict struct {
+	Answer
+	err error
+}
 
-// decode reads the decisions of an answer by their ids. One that cannot be read
-// is left out; one that is there more than once is nil, since which one counts
-// is a guess, and a denial must not be one. The error does not repeat the text.
-func decode(text []byte) (map[string]*Answer, error) {
+var (
+	errNoDecisions = errors.New(`the answer is not of the form {"decisions":[…]}`)
+	errMissing     = errors.New("the answer holds no decision on this question")
+	errTwice       = errors.New("the answer holds more than one decision on this question")
+	errForm        = errors.New(`the decision is not of the form {"id":"…","allow":true,"until":1800000000}`)
+)
+
+// decode reads the decisions of an answer by their ids. One that cannot be read, or
+// that is there more than once, is an error for its question: which of two counts is
+// a guess, and a denial must not be one. Errors do not repeat the text.
+func decode(text []byte) (map[string]verdict, error) {
 	var body struct {
 		Decisions []json.RawMessage `json:"decisions"`
 	}
 	if json.Unmarshal(text, &body) != nil || body.Decisions == nil {
 		return nil, errNoDecisions
 	}
-	answers := make(map[string]*Answer, min(len(body.Decisions), batchSize))
+	verdicts := make(map[string]verdict, min(len(body.Decisions), batchSize))
 	for _, text := range body.Decisions {
 		var d decision
-		if json.Unmarshal(text, &d) != nil || d.Allow == nil || d.Until < 0 {
-			continue
+		// A member of the wrong type leaves the others, so the id is known.
+		v := verdict{err: json.Unmarshal(text, &d)}
+		if _, twice := verdicts[d.ID]; twice {
+			v.err = errTwice
+		} else if v.err != nil || d.Allow == nil {
+			v.err = errForm
+		} else if err := session.CheckUnix(d.Until); err != nil {
+			v.err = fmt.Errorf("the decision's until: %w", err)
+		} else if v.Allow, v.Reason = *d.Allow, clip(d.Reason); v.Allow {
+			v.Until = d.Until
 		}
-		if _, twice := answers[d.ID]; twice {
-			answers[d.ID] = nil
-			continue
-		}
-		a := Answer{Allow: *d.Allow, Reason: clip(d.Reason)}
-		if a.Allow {
-			a.Until = d.Until
-		}
-		answers[d.ID] = &a
+		verdicts[d.ID] = v
 	}
-	return answers, nil
+	return verdicts, nil
 }
 
 // clip makes text short and printable, for logs.

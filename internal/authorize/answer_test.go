@@ -1,6 +1,8 @@
 package authorize
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode"
@@ -10,36 +12,43 @@ import (
 )
 
 func TestDecode(t *testing.T) {
+	allowed := verdict{Answer: Answer{Allow: true}}
+	errMs := errors.New("the decision's until: want Unix seconds; this looks like milliseconds")
 	for name, c := range map[string]struct {
 		text string
-		want map[string]*Answer // nil: an error
+		want map[string]verdict // nil: an error
 	}{
-		"good": {`{"decisions":[{"id":"1","allow":true,"until":1800000000},{"id":"2","allow":false,"reason":"no credit"}],"more":1}`, map[string]*Answer{
-			"1": {Allow: true, Until: 1800000000}, "2": {Reason: "no credit"},
+		"good": {`{"decisions":[{"id":"1","allow":true,"until":1800000000},{"id":"2","allow":false,"reason":"no credit"}],"more":1}`, map[string]verdict{
+			"1": {Answer: Answer{Allow: true, Until: 1800000000}}, "2": {Answer: Answer{Reason: "no credit"}},
 		}},
-		"none":                  {`{"decisions":[]}`, map[string]*Answer{}},
-		"a denial has no until": {`{"decisions":[{"id":"1","allow":false,"until":5}]}`, map[string]*Answer{"1": {}}},
-		"twice":                 {`{"decisions":[{"id":"1","allow":false},{"id":"1","allow":true},{"id":"1","allow":true}]}`, map[string]*Answer{"1": nil}},
-		"without allow":         {`{"decisions":[{"id":"1"},{"id":"2","allow":null},{"id":"3","allow":true}]}`, map[string]*Answer{"3": {Allow: true}}},
-		"not a bool":            {`{"decisions":[{"id":"1","allow":"false"},{"id":"2","allow":0},{"id":"3","allow":false}]}`, map[string]*Answer{"3": {}}},
-		"not an object":         {`{"decisions":[null,7,"x",{"id":"3","allow":true}]}`, map[string]*Answer{"3": {Allow: true}}},
-		"bad until":             {`{"decisions":[{"id":"1","allow":true,"until":-1},{"id":"2","allow":true,"until":"soon"},{"id":"3","allow":true,"until":1.5}]}`, map[string]*Answer{}},
-		"bad reason":            {`{"decisions":[{"id":"1","allow":false,"reason":{}}]}`, map[string]*Answer{}},
-		"no list":               {`{}`, nil},
-		"null":                  {`{"decisions":null}`, nil},
-		"another form":          {`{"decisions":{"1":true}}`, nil},
-		"a list":                {`[{"id":"1","allow":true}]`, nil},
-		"bare":                  {`true`, nil},
-		"more behind":           {`{"decisions":[]} x`, nil},
-		"not JSON":              {`<html>scott</html>`, nil},
-		"cut off":               {`{"decisions":[{"id":"1","allow":true}`, nil},
-		"empty":                 {``, nil},
+		"none":                  {`{"decisions":[]}`, map[string]verdict{}},
+		"a denial has no until": {`{"decisions":[{"id":"1","allow":false,"until":5}]}`, map[string]verdict{"1": {}}},
+		"twice":                 {`{"decisions":[{"id":"1","allow":false},{"id":"1","allow":true},{"id":"1","allow":true}]}`, map[string]verdict{"1": {err: errTwice}}},
+		"broken, and once more": {`{"decisions":[{"id":"1","allow":0},{"id":"1","allow":true}]}`, map[string]verdict{"1": {err: errTwice}}},
+		"without allow":         {`{"decisions":[{"id":"1"},{"id":"2","allow":null},{"id":"3","allow":true}]}`, map[string]verdict{"1": {err: errForm}, "2": {err: errForm}, "3": allowed}},
+		"not a bool":            {`{"decisions":[{"id":"1","allow":"false"},{"id":"2","allow":0},{"id":"3","allow":false}]}`, map[string]verdict{"1": {err: errForm}, "2": {err: errForm}, "3": {}}},
+		"not an object":         {`{"decisions":[null,7,"x",{"id":"3","allow":true}]}`, map[string]verdict{"": {err: errTwice}, "3": allowed}},
+		"bad until":             {`{"decisions":[{"id":"1","allow":true,"until":-1},{"id":"2","allow":true,"until":"soon"},{"id":"3","allow":true,"until":1.5}]}`, map[string]verdict{"1": {err: errors.New("the decision's until: want Unix seconds")}, "2": {err: errForm}, "3": {err: errForm}}},
+		"until in milliseconds": {`{"decisions":[{"id":"1","allow":true,"until":1800000000000},{"id":"2","allow":false,"until":1800000000000},{"id":"3","allow":true,"until":253402300799}]}`, map[string]verdict{
+			"1": {err: errMs}, "2": {err: errMs}, "3": {Answer: Answer{Allow: true, Until: 253402300799}},
+		}},
+		"bad reason":   {`{"decisions":[{"id":"1","allow":false,"reason":{}}]}`, map[string]verdict{"1": {err: errForm}}},
+		"no list":      {`{}`, nil},
+		"null":         {`{"decisions":null}`, nil},
+		"another form": {`{"decisions":{"1":true}}`, nil},
+		"a list":       {`[{"id":"1","allow":true}]`, nil},
+		"bare":         {`true`, nil},
+		"more behind":  {`{"decisions":[]} x`, nil},
+		"not JSON":     {`<html>scott</html>`, nil},
+		"cut off":      {`{"decisions":[{"id":"1","allow":true}`, nil},
+		"empty":        {``, nil},
 	} {
 		got, err := decode([]byte(c.text))
 		if (err != nil) != (c.want == nil) {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
+		byText := cmp.Comparer(func(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
+		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(verdict{}), byText); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
@@ -75,7 +84,10 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("error %v, answers %v", err, answers)
 		}
 		for id, a := range answers {
-			if a == nil {
+			if a.err != nil {
+				if a.Answer != (Answer{}) {
+					t.Errorf("%s: an answer beside %v", id, a.err)
+				}
 				continue
 			}
 			if len(a.Reason) > maxReason || !utf8.ValidString(a.Reason) || strings.ContainsFunc(a.Reason, func(r rune) bool { return !unicode.IsPrint(r) }) {

@@ -42,7 +42,6 @@ var (
 	errFull    = errors.New("too many questions wait already")
 	errSlow    = errors.New("no turn or no answer in time")
 	errStopped = errors.New("the node is stopping")
-	errMissing = errors.New("the answer holds no decision, or more than one, on this question")
 )
 
 // New makes an Asker. Nothing is asked until Run is called.

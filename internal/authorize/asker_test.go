@@ -307,7 +307,18 @@ func TestFailures(t *testing.T) {
 				}
 				return `"reason":"x"`
 			}), nil
-		}, 1, "ok", "no decision", 0},
+		}, 1, "ok", "not of the form", 0},
+		"one until in milliseconds": {func(_ context.Context, r request) (reply, error) {
+			return decide(r, func(q asks) string {
+				if q.Session == "a" {
+					return `"allow":true`
+				}
+				return `"allow":true,"until":1800000000000`
+			}), nil
+		}, 1, "ok", "looks like milliseconds", 0},
+		"each until in milliseconds": {func(_ context.Context, r request) (reply, error) {
+			return decide(r, func(asks) string { return `"allow":true,"until":1800000000000` }), nil
+		}, 2, "malformed", "none of the questions: the decision's until: want Unix seconds; this looks like milliseconds", 0},
 		"one twice": {func(_ context.Context, r request) (reply, error) {
 			r.questions = append(r.questions, r.questions[1])
 			return decide(r, func(q asks) string { return `"allow":true` }), nil
@@ -333,6 +344,11 @@ func TestFailures(t *testing.T) {
 			}
 			if b.after != c.after+gatherFor {
 				t.Errorf("%s: after %s", name, b.after)
+			}
+			// What an operator has to mend is in the log, also where the request went well.
+			mistake := c.outcome == "ok" && c.want != "" && name != "one missing"
+			if logged := strings.Contains(s.log.String(), "a decision cannot be read and counts as no answer"); logged != mistake {
+				t.Errorf("%s: logged: %t", name, logged)
 			}
 			s.stop()
 			for _, o := range []string{"ok", "refused", "malformed", "failed"} {

@@ -13,7 +13,14 @@ import (
 type logs struct {
 	logger *slog.Logger // names the endpoint
 
-	openings, closings webhook.Throttle
+	openings, closings, mistakes webhook.Throttle
+}
+
+// unread: a decision cannot be read, so its question has no answer.
+func (l *logs) unread(now time.Time, err error) {
+	if unlogged, ok := l.mistakes.Pass(now); ok {
+		l.logger.Warn("a decision cannot be read and counts as no answer", "error", err, "unlogged", unlogged)
+	}
 }
 
 // failing: the endpoint is now asked once in a while only.

@@ -27,7 +27,7 @@ const (
 // result is what came of one request.
 type result struct {
 	outcome outcome
-	answers map[string]*Answer // by id, see decode; if ok
+	answers map[string]verdict // by id, see decode; if ok
 	err     error              // why not ok; repeats no secret
 	// retryAfter is how long the endpoint wants to be left alone; 0 if it
 	// did not say.
@@ -38,8 +38,9 @@ type result struct {
 func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 	ids := a.newIDs(len(batch))
 	r := a.post(inTrace(ctx, batch), assemble(ids, batch))
-	if r.outcome == ok && !answersAny(r.answers, ids) {
-		r = result{outcome: malformed, err: errors.New("the answer decides none of the questions")}
+	decided, unread := tally(r.answers, ids)
+	if r.outcome == ok && decided == 0 {
+		r = result{outcome: malformed, err: fmt.Errorf("the answer decides none of the questions: %w", unread)}
 	}
 	if r.outcome != ok && ctx.Err() != nil {
 		r.err = errStopped // cut off by the end of Run; that says nothing of the endpoint
@@ -47,16 +48,39 @@ func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 		a.metrics.requested(r.outcome)
 		a.finish(t, r)
 	}
+	if r.outcome == ok && unread != nil && !errors.Is(unread, errMissing) {
+		a.log.unread(time.Now(), unread)
+	}
 	for i, e := range batch {
-		switch answer := r.answers[ids[i]]; {
-		case r.err != nil:
+		if r.err != nil {
 			e.settle(Answer{}, r.err)
-		case answer == nil:
-			e.settle(Answer{}, errMissing)
-		default:
-			e.settle(*answer, nil)
+			continue
+		}
+		v := verdictOn(r.answers, ids[i])
+		e.settle(v.Answer, v.err)
+	}
+}
+
+// verdictOn is what an answer says about the question with that id.
+func verdictOn(answers map[string]verdict, id string) verdict {
+	if v, there := answers[id]; there {
+		return v
+	}
+	return verdict{err: errMissing}
+}
+
+// tally counts the questions that an answer decides. unread is why one of the others
+// has no decision, a decision that is missing being the last thing to say.
+func tally(answers map[string]verdict, ids []string) (decided int, unread error) {
+	for _, id := range ids {
+		switch v := verdictOn(answers, id); {
+		case v.err == nil:
+			decided++
+		case unread == nil || errors.Is(unread, errMissing):
+			unread = v.err
 		}
 	}
+	return decided, unread
 }
 
 // inTrace has a request belong to the trace of the first of its questions that is
@@ -78,15 +102,6 @@ func (a *Asker) newIDs(n int) []string {
 		ids[i] = a.prefix + strconv.FormatUint(last-uint64(n-1-i), 10)
 	}
 	return ids
-}
-
-func answersAny(answers map[string]*Answer, ids []string) bool {
-	for _, id := range ids {
-		if answers[id] != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // finish tells the circuit what came of a request, and, if that opened it,

@@ -31,6 +31,9 @@ func (r Resume) Check() error {
 	if r.Seq > MaxSeq {
 		return Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
 	}
+	if err := CheckUnix(r.ExpiresAt); err != nil {
+		return Errorf(CodeBadRequest, "expiresAt: %s", err)
+	}
 	return nil
 }
 

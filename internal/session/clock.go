@@ -1,6 +1,31 @@
 package session
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// MaxUnix is the last Unix second of the year 9999.
+const MaxUnix = 253402300799
+
+var (
+	errNotUnix      = errors.New("want Unix seconds")
+	errMilliseconds = errors.New("want Unix seconds; this looks like milliseconds")
+)
+
+// CheckUnix refuses a number from outside that cannot be a moment in Unix seconds. One
+// above MaxUnix is taken for milliseconds: as seconds it would mean "never", and an end
+// that was set by mistake in milliseconds would be none. The error does not repeat the
+// number.
+func CheckUnix(seconds int64) error {
+	switch {
+	case seconds < 0:
+		return errNotUnix
+	case seconds > MaxUnix:
+		return errMilliseconds
+	}
+	return nil
+}
 
 // Instant is one reading of both of a node's clocks. The two are never mixed
 // up, because they answer different questions: Mono says when to act, and

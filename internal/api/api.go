@@ -130,6 +130,7 @@ func New(c Config) (*API, error) {
 type request struct {
 	*http.Request
 	args   []string       // the variable parts of its path
+	query  url.Values     // each parameter once
 	caller session.Caller // nobody, where anybody may come
 }
 
@@ -227,6 +228,22 @@ func split(u *url.URL) ([]string, error) {
 	return parts, nil
 }
 
+// parseQuery reads the parameters of a query. It refuses what url.URL.Query drops in
+// silence, and a parameter that is given twice: the request would be answered as if it
+// asked for something else.
+func parseQuery(raw string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, session.Errorf(session.CodeBadRequest, "query: not well formed; join name=value pairs with &, and write a percent sign as %%25 and a semicolon as %%3B")
+	}
+	for name, values := range query {
+		if len(values) > 1 {
+			return nil, session.Errorf(session.CodeBadRequest, "query: has %.32q %d times; give it once", name, len(values))
+		}
+	}
+	return query, nil
+}
+
 // match reports whether parts fit pattern, and what stands for its stars.
 func match(pattern, parts []string) (args []string, ok bool) {
 	if len(pattern) != len(parts) {
@@ -256,6 +273,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, route *route, args 
 	q := request{Request: r, args: args}
 	err := a.admit(&q, route.access)
 	var value any
+	if err == nil {
+		q.query, err = parseQuery(r.URL.RawQuery)
+	}
 	if err == nil {
 		value, err = route.respond(&q)
 	}

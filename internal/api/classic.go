@@ -183,7 +183,7 @@ func (a *API) mint(r *request, id session.Identity) (session.Tokens, error) {
 
 // expiry is the lifetime that the request's expiry parameter asks for.
 func (a *API) expiry(r *request) (time.Duration, error) {
-	q := r.URL.Query()
+	q := r.query
 	if !q.Has("expiry") {
 		return a.ttl(r, "expiry", nil)
 	}

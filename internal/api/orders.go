@@ -148,7 +148,7 @@ const maxRevocation = 365 * 24 * time.Hour
 
 // listRevocations answers GET /v1/revocations?cursor=.
 func (a *API) listRevocations(r *request) (any, error) {
-	query := r.URL.Query()
+	query := r.query
 	page := struct {
 		Revocations []revocationView `json:"revocations"`
 		Cursor      string           `json:"cursor,omitempty"`

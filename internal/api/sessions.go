@@ -63,7 +63,7 @@ type sessionPage struct {
 
 // listSessions answers GET /v1/sessions?channel=&uid=&account=&subject=&limit=&cursor=.
 func (a *API) listSessions(r *request) (any, error) {
-	query := r.URL.Query()
+	query := r.query
 	limit := defaultPage
 	if query.Has("limit") {
 		var err error

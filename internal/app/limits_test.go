@@ -293,6 +293,26 @@ func TestOverload(t *testing.T) {
 	})
 }
 
+// Three times as many made-up resumes as the node takes keep nobody out.
+func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 20
+		g := newGuarded(t, func(c *Config) { guard(c); c.JoinRate = rate })
+		for range 28 {
+			for range 3 * rate / 7 {
+				s, _ := g.knockWith()
+				s.send(`{"type":"resume","session":"x","key":"x","expiresAt":1}`)
+				s.expect(protocol.TypeError)
+				s.closed(protocol.CloseUnknownSession)
+			}
+			if taken, after := g.tryJoin(pass(nil)); !taken {
+				t.Fatalf("told to wait for %s", after)
+			}
+			time.Sleep(time.Second / 7) // bubble
+		}
+	})
+}
+
 // A node without room says so, and when to come back; who has a session is let in.
 func TestNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +87,107 @@ func startOrdered(t *testing.T, change func(*Config)) (*Scheduler, *ordered, Con
 		change(&c)
 	}
 	return start(t, c), o, c
+}
+
+// gripped counts how often the store is asked for a session.
+type gripped struct {
+	Store
+	times atomic.Int32
+}
+
+func (g *gripped) Grip(ctx context.Context, wish store.Grip) (store.Held, error) {
+	g.times.Add(1)
+	return g.Store.Grip(ctx, wish)
+}
+
+// A key that is no good is refused before anybody is asked.
+func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := &gripped{}
+		s, orders, c := startOrdered(t, func(c *Config) {
+			asked.Store = c.Store
+			c.Store = asked
+			c.Policy.AskAhead, c.Policy.AskGrace = time.Second, time.Hour
+			c.Consent = func(_ context.Context, action session.Action, _ session.Key) (Answer, error) {
+				if action != session.ActionJoin {
+					asked.times.Add(1)
+				}
+				return Answer{Agreed: true}, nil
+			}
+		})
+		seal := func(change func(*session.Key)) session.Resume {
+			k := session.Key{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: time.Now().Unix() + 3600}}
+			change(&k)
+			sealed, err := c.Sealer.Seal(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return session.Resume{Session: k.Session, Key: sealed, ExpiresAt: time.Now().Unix() + 60}
+		}
+		good := seal(func(*session.Key) {})
+		altered, foreign := good, good
+		altered.Key = altered.Key[:40] + map[bool]string{true: "B", false: "A"}[altered.Key[40] == 'A'] + altered.Key[41:]
+		foreign.Session = "T"
+		left, newer := joinAs(t, s, "c", 1, ""), joinAs(t, s, "c", 2, "")
+		old := newer.ticket()
+		if err := newer.again().resume(newer); err != nil {
+			t.Fatal(err)
+		}
+		again := newer.again()
+		if err := again.resume(newer); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.hands().Ack(again.got().joined.Seq); err != nil {
+			t.Fatal(err)
+		}
+		orders.give(store.Order{App: "app", Kind: store.OrderRevoke, Subject: "eve"})
+		wait(time.Second)
+		left.hands().Leave() // the store answers for it in a moment
+		asked.times.Store(0)
+		for name, test := range map[string]struct {
+			shown session.Resume
+			want  session.EndReason // empty: the key is unknown
+		}{
+			"made up":                 {session.Resume{Session: "S", Key: "x", ExpiresAt: 1}, ""},
+			"altered":                 {altered, ""},
+			"of another session":      {foreign, ""},
+			"of another project":      {seal(func(k *session.Key) { k.App = "other" }), ""},
+			"of one that was revoked": {seal(func(k *session.Key) { k.Subject = "eve" }), session.EndRevoked},
+			"of one that ended":       {left.ticket(), session.EndLeft},
+			"older than one in use":   {old, session.EndSuperseded},
+			"past the session's end":  {seal(func(k *session.Key) { k.Terms.Until = time.Now().Unix() }), session.EndExpired},
+			"with a seq out of range": {session.Resume{Session: good.Session, Key: good.Key, Seq: session.MaxSeq + 1}, "bad"},
+			"good":                    {good, "good"},
+		} {
+			shown := test.shown
+			err := s.Open(&shown)
+			ended, _ := errors.AsType[*session.EndedError](err)
+			switch {
+			case test.want == "good":
+				if err != nil || shown.Claims == nil || shown.Claims.Session != "S" {
+					t.Errorf("%s: %v", name, err)
+				}
+				continue
+			case test.want == "bad":
+				if refused, ok := errors.AsType[*session.Error](err); !ok || refused.Code != session.CodeBadRequest {
+					t.Errorf("%s: %v", name, err)
+				}
+			case test.want == "" && !errors.Is(err, session.ErrUnknown):
+				t.Errorf("%s: %v", name, err)
+			case test.want != "" && (ended == nil || ended.Reason != test.want):
+				t.Errorf("%s: %v", name, err)
+			}
+			if shown.Claims != nil {
+				t.Errorf("%s: it was opened", name)
+			}
+			if _, same := s.Resume(test.shown, &phone{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
+				t.Errorf("%s: opened with %v, resumed with %v", name, err, same)
+			}
+		}
+		if n := asked.times.Load(); n != 0 {
+			t.Errorf("somebody was asked %d times", n)
+		}
+	})
 }
 
 func TestRevocationEndsWhatItNames(t *testing.T) {

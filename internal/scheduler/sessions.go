@@ -134,6 +134,34 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 	return push, nil
 }
 
+// Open opens the key that r shows, and refuses every key of which this node knows
+// by itself that it is no good: one that was made up, or whose session was revoked,
+// has ended, has a newer key, or is past its end. It asks neither the store nor the
+// back end, so that such a key costs nobody else anything. Errors are as for Resume.
+func (s *Scheduler) Open(r *session.Resume) error {
+	if err := r.Check(); err != nil {
+		return err
+	}
+	key, err := s.config.Sealer.Open(r.Session, r.Key)
+	if err != nil {
+		return err
+	}
+	if !s.config.Serves(key.App) {
+		return session.ErrUnknown
+	}
+	if err := s.mayReturn(&key, r); err != nil {
+		return err
+	}
+	if _, err := s.peek(key); err != nil {
+		return err
+	}
+	if key.Terms.Until <= s.clock.now().Unix() {
+		return &session.EndedError{Ending: session.Ending{Reason: session.EndExpired, AccessEndsAt: min(r.ExpiresAt, key.Terms.Until)}}
+	}
+	r.Claims = &key
+	return nil
+}
+
 // reopen finds the session that r has the key to, or makes it anew from the
 // store's record or the key, and takes note of what r says that the client has.
 // attach says whether it is to have the caller's connection. On success e.mu is
@@ -142,19 +170,12 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	fail := func(err error) (*entry, store.Held, session.Instant, error) {
 		return nil, store.Held{}, session.Instant{}, err
 	}
-	if err := r.Check(); err != nil {
-		return fail(err)
+	if r.Claims == nil {
+		if err := s.Open(&r); err != nil {
+			return fail(err)
+		}
 	}
-	key, err := s.config.Sealer.Open(r.Session, r.Key)
-	if err != nil {
-		return fail(err)
-	}
-	if !s.config.Serves(key.App) {
-		return fail(session.ErrUnknown)
-	}
-	if err := s.mayReturn(&key, &r); err != nil {
-		return fail(err)
-	}
+	key := *r.Claims
 	connected, err := s.peek(key)
 	if err != nil {
 		return fail(err)

@@ -16,6 +16,8 @@ type Join struct {
 type Resume struct {
 	Session string
 	Key     string // sealed, see Sealer
+	// Claims is what Key says; nil until it was opened.
+	Claims *Key
 	// Seq is the newest bundle that the client applied. SeqUnknown: it does
 	// not say.
 	Seq        uint64

@@ -36,7 +36,8 @@
 // whose timers it has slowed down.
 //
 // Who may join, and how often somebody may knock, is for the Gate to say: first by
-// the client's address, then, for a join, by its credential. A resume has its key.
+// the client's address, then, for a join, by its credential. The key of a resume is
+// opened by Sessions. Only then does either take a turn of Config.JoinRate.
 //
 // # What is guaranteed
 //

@@ -97,11 +97,16 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	if wait := c.hub.config.Gate.Wait(c.address); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
+	// Strangers take no turn from those who may join or resume.
 	if m.Type == protocol.TypeJoin {
-		// Strangers take no turn from those who may join.
-		if join.Caller, err = c.hub.config.Gate.Identify(m.Auth); err != nil {
-			return outcomeOf(err), c.refuse(err)
-		}
+		join.Caller, err = c.hub.config.Gate.Identify(m.Auth)
+	} else {
+		err = c.hub.config.Sessions.Open(&resume)
+	}
+	if err != nil {
+		return outcomeOf(err), c.refuse(err)
+	}
+	if m.Type == protocol.TypeJoin {
 		if wait := c.hub.config.Gate.WaitCaller(&join.Caller); wait > 0 {
 			return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 		}

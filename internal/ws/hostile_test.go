@@ -284,11 +284,16 @@ func TestStrangersUseUpNobodysTurn(t *testing.T) {
 			if before := join("busy").closed(protocol.CloseOverload); len(before) != 1 || before[0]["afterMs"] != float64(1000) {
 				t.Fatalf("a busy caller was told %v", before)
 			}
+			p := s.dial()
+			p.send(`{"type":"resume","session":"x","key":"made up","expiresAt":1}`)
+			if before := p.closed(protocol.CloseUnknownSession); len(before) != 1 || before[0]["code"] != "unknown_session" {
+				t.Fatalf("who made a key up was told %v", before)
+			}
 		}
 		if m := join("ana").read(); m["type"] != protocol.TypeJoined {
 			t.Fatalf("the first to be let in was told %v", m)
 		}
-		if before := join("ana").closed(protocol.CloseOverload); len(before) != 1 || before[0]["type"] != protocol.TypeReconnect {
+		if before := join("ana").closed(protocol.CloseOverload); len(before) != 1 || before[0]["type"] != protocol.TypeReconnect || before[0]["afterMs"].(float64) > 1000 {
 			t.Errorf("one more than the node takes was told %v", before)
 		}
 	})

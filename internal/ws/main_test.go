@@ -189,6 +189,14 @@ func (s *sessions) Join(_ session.Join, c session.Client) (session.Attachment, e
 	return s.attach(c, false)
 }
 
+// Open takes every key but one that was made up.
+func (s *sessions) Open(r *session.Resume) error {
+	if r.Key == "made up" {
+		return session.ErrUnknown
+	}
+	return nil
+}
+
 func (s *sessions) Resume(_ session.Resume, c session.Client) (session.Attachment, error) {
 	return s.attach(c, true)
 }

@@ -30,7 +30,7 @@ const (
 // settings are those of a node for anybody on this machine.
 func settings() app.Config {
 	return app.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
 		Projects:     []app.Project{{AppID: appID, Certificates: []string{certificate}}},
 		TokenVersion: "007",
 		Policy: session.Policy{

@@ -158,6 +158,7 @@ func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
 	case !madeUp:
 		held = "of your Agora project. The page's call is held by a stand-in for Agora's edge, on this machine."
 	}
+	at := a.Addr().String() + strings.TrimSuffix(c.BasePath, "/")
 	fmt.Fprintf(os.Stdout, `refresher demo: tokens live %[1]s here, and are renewed before that.
 
   open       http%[2]s://%[3]s/
@@ -169,7 +170,7 @@ func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
 App ID %[5]s, %[6]s
 Stop with Ctrl-C.
 
-`, c.TokenTTL, tls, a.Addr(), a.OpsAddr(), c.AppID, held)
+`, c.TokenTTL, tls, at, a.OpsAddr(), c.AppID, held)
 }
 
 // randomID has the form of an App ID or certificate.

@@ -67,6 +67,9 @@ type settings struct {
 	credentials `embed:""`
 
 	OpsListen address `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address for /metrics, /healthz, /readyz and pprof."`
+	BasePath  string  `env:"REFRESHER_BASE_PATH" placeholder:"PATH" help:"Path that everything on the public port is under, such as /refresher. Default: none."`
+
+	IdleTimeout time.Duration `env:"REFRESHER_IDLE_TIMEOUT" default:"650s" help:"How long the public port keeps an idle HTTP connection open: longer than the load balancer does."`
 
 	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format: 007, or 006 for old SDKs."`
 	MaxTTL       time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" help:"Longest token lifetime that a client may ask for."`
@@ -99,7 +102,7 @@ type settings struct {
 
 func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	return app.Config{
-		Listen: string(listen), OpsListen: string(s.OpsListen),
+		Listen: string(listen), OpsListen: string(s.OpsListen), BasePath: s.BasePath, IdleTimeout: s.IdleTimeout,
 		Projects:     []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
 		TokenVersion: s.TokenVersion,
 		Policy: session.Policy{

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,13 +79,20 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// WebSocket serves /v1/ws.
 	WebSocket http.Handler
-	// Page serves everything that is not an endpoint. May be nil.
+	// Ready reports whether the node takes calls, for the health checks of load
+	// balancers.
+	Ready func() bool
+	// BasePath is the path that every endpoint is under, such as "/refresher":
+	// with a slash before and none at the end. Empty: they are at the root.
+	BasePath string
+	// Page serves everything under BasePath that is not an endpoint. May be nil.
 	Page http.Handler
 }
 
 // API is the public HTTP handler. It is safe for concurrent use.
 type API struct {
 	config  Config
+	base    []string // the parts of BasePath
 	routes  []route
 	metrics *metrics
 }
@@ -94,12 +102,19 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger, Registerer and WebSocket are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger, Registerer, WebSocket and Ready are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
+	if c.BasePath != "" {
+		a.base = strings.Split(strings.TrimPrefix(c.BasePath, "/"), "/")
+		if c.Page != nil {
+			a.config.Page = http.StripPrefix(c.BasePath, c.Page)
+		}
+	}
 	a.routes = []route{
-		{anybody, http.MethodGet, []string{"ping"}, ping},
+		{probes, http.MethodGet, []string{""}, a.ready},
+		{probes, http.MethodGet, []string{"ping"}, ping},
 		{callers, http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
 		{callers, http.MethodGet, []string{"rtm", "*"}, a.rtm},
 		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*"}, a.rte},
@@ -123,6 +138,9 @@ func New(c Config) (*API, error) {
 		{admins, http.MethodGet, []string{"v1", "rotations", "*"}, a.showRotation},
 		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, a.inspect},
 	}
+	if c.Page != nil {
+		a.routes = a.routes[1:] // the page is at the root
+	}
 	return a, nil
 }
 
@@ -141,8 +159,11 @@ type endpoint func(r *request) (any, error)
 type access uint8
 
 const (
-	anybody access = iota
-	callers        // those with a credential, each for what it grants
+	// probes are load balancers that check the node. They are under no limit of
+	// rate, and find the endpoint at the root too where there is a BasePath.
+	probes access = iota
+	anybody
+	callers // those with a credential, each for what it grants
 	admins
 )
 
@@ -178,14 +199,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.fail(c, err)
 		return
 	}
-	if len(parts) == 2 && parts[0] == "v1" && parts[1] == "ws" {
+	path, inside := a.underBase(parts)
+	if inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws" {
 		a.config.WebSocket.ServeHTTP(w, r)
 		return
 	}
 	var allowed []string
 	for _, route := range a.routes {
-		args, ok := match(route.path, parts)
-		if !ok {
+		args, ok := match(route.path, path)
+		if !ok || !inside && route.access != probes {
 			continue
 		}
 		allowed = append(allowed, route.method)
@@ -201,10 +223,30 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case allowed != nil:
 		c.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
 		a.write(c, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(allowed, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
+	case !inside:
+		a.write(c, http.StatusNotFound, problem{
+			"no such endpoint; by --base-path this service is under " + a.config.BasePath + "/", session.CodeBadRequest, http.StatusNotFound,
+		})
+	case a.config.Page != nil && r.URL.Path == a.config.BasePath && a.base != nil:
+		http.Redirect(w, r, a.config.BasePath+"/", http.StatusPermanentRedirect) // the page's links are relative
 	case a.config.Page != nil:
 		a.config.Page.ServeHTTP(w, r)
 	default:
 		a.write(c, http.StatusNotFound, problem{"no such endpoint", session.CodeBadRequest, http.StatusNotFound})
+	}
+}
+
+// underBase cuts BasePath off the parts of a path. Paths that are not under it are
+// left as they are.
+func (a *API) underBase(parts []string) (rest []string, inside bool) {
+	n := len(a.base)
+	switch {
+	case len(parts) < n || !slices.Equal(parts[:n], a.base):
+		return parts, false
+	case len(parts) == n: // BasePath itself is its own root
+		return []string{""}, true
+	default:
+		return parts[n:], true
 	}
 }
 
@@ -288,6 +330,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, route *route, args 
 
 // admit lets a request in, or says why not.
 func (a *API) admit(r *request, to access) error {
+	if to == probes {
+		return nil
+	}
 	gate := a.config.Gate
 	if wait := gate.Wait(gate.Address(r.Request)); wait > 0 {
 		return tooMany(wait)

@@ -17,12 +17,6 @@ import (
 // CauseClassic is the cause of tokens that the classic endpoints hand out.
 const CauseClassic session.Cause = "classic"
 
-func ping(*request) (any, error) {
-	return struct {
-		Message string `json:"message"`
-	}{"pong"}, nil
-}
-
 // rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
 func (a *API) rtc(r *request) (any, error) {
 	rtc, err := rtcFromPath(r.args)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ const (
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 30 * time.Second
 	opsWriteTimeout   = 2 * time.Minute // profiles take their time
-	idleTimeout       = 2 * time.Minute
+	opsIdleTimeout    = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
 	// informTimeout is how long a node that starts waits for the store before
 	// it answers that it cannot take anybody yet.
@@ -81,6 +82,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
 	registry := newRegistry()
 	node := nodeName()
 	traces, err := tracing.New(context.Background(), tracing.Config{
@@ -150,6 +152,10 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
+	health := &health{
+		degraded: sched.Degraded, informed: book.Loaded, works: sched.Health, still: sched.Still,
+		hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
+	}
 	metrics := newMetrics(registry)
 	var page http.Handler
 	if c.Page != nil {
@@ -159,21 +165,20 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Policy: c.Policy,
 		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
+		Ready: health.takesCalls, BasePath: c.BasePath,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
-		gate: gate, orders: book, projects: projects, files: watcher,
-		traces: traces, health: &health{
-			degraded: sched.Degraded, informed: book.Loaded, works: sched.Health, still: sched.Still,
-			hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
-		},
+		gate: gate, orders: book, projects: projects, files: watcher, traces: traces, health: health,
 	}
 	registerNode(registry, c, a.health)
-	a.public = newServer(handler, writeTimeout, logger.With("component", "http"))
-	a.ops = newServer(newOps(metrics, a.health), opsWriteTimeout, logger.With("component", "ops"))
+	a.public = newServer(handler, logger.With("component", "http"))
+	a.public.WriteTimeout, a.public.IdleTimeout = writeTimeout, c.IdleTimeout
+	a.ops = newServer(newOps(metrics, a.health), logger.With("component", "ops"))
+	a.ops.WriteTimeout, a.ops.IdleTimeout = opsWriteTimeout, opsIdleTimeout
 	if c.TLSCertFile != "" {
 		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
 			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
@@ -308,12 +313,12 @@ func (a *App) drain(force context.Context) {
 	a.hub.Drain(ctx, a.config.DrainWindow)
 }
 
-// newServer is an HTTP server with limits on everything a client can stretch. A
-// WebSocket leaves them behind with its upgrade, and has its own.
-func newServer(h http.Handler, write time.Duration, logger *slog.Logger) *http.Server {
+// newServer is an HTTP server with limits on what a client sends. The caller sets
+// those on answers and on idle connections. A WebSocket leaves all of them behind
+// with its upgrade, and has its own.
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: write,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }

@@ -230,7 +230,8 @@ func TestPing(t *testing.T) {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	n := startNode(t, nil)
 	for request, status := range map[string]int{
-		"GET /":                       http.StatusNotFound,
+		"GET /":                       http.StatusOK,
+		"POST /":                      http.StatusMethodNotAllowed,
 		"GET /rtc":                    http.StatusNotFound,
 		"GET /rtc/c/publisher/uid":    http.StatusNotFound,
 		"POST /rtc/c/publisher/uid/7": http.StatusMethodNotAllowed,

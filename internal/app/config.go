@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -17,6 +18,13 @@ import (
 type Config struct {
 	Listen    string // address of the public port
 	OpsListen string // address of the operations port
+	// BasePath is the path that everything on the public port is under, such as
+	// "/refresher"; empty or "/": the root.
+	BasePath string
+	// IdleTimeout is how long the public port keeps an HTTP connection open that
+	// carries no request. A balancer that keeps connections longer than that
+	// sends requests on connections that are just being closed.
+	IdleTimeout time.Duration
 
 	// Projects are those that tokens are made for, one at least.
 	Projects     []Project
@@ -73,6 +81,10 @@ type Config struct {
 	CertificateChanged func(appID, fingerprint string)
 }
 
+// basePath is what proxies pass on as it is, and no client resolves: no escapes, no
+// empty parts, none that begin with a dot.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
+
 // check refuses settings that are wrong together or on their own. What a part
 // checks by itself is left to it.
 func (c *Config) check() error {
@@ -83,6 +95,9 @@ func (c *Config) check() error {
 		if len(p.Certificates) == 0 {
 			return errors.New("app-certificate: missing")
 		}
+	}
+	if !basePath.MatchString(c.BasePath) {
+		return fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
 	}
 	loopback, err := isLoopback(c.Listen)
 	if err != nil {
@@ -104,6 +119,9 @@ func (c *Config) check() error {
 	}
 	if c.DrainWindow < 0 {
 		return errors.New("drain-window: want 0 or more")
+	}
+	if c.IdleTimeout < time.Second {
+		return errors.New("idle-timeout: want 1s or more")
 	}
 	if c.MaxSessions < 0 {
 		return errors.New("max-sessions: want 0 (unlimited) or more")

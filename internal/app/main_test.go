@@ -34,7 +34,7 @@ const (
 
 func testConfig() Config {
 	return Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
 		Projects:     []Project{{AppID: testAppID, Certificates: []string{testCertificate}}},
 		TokenVersion: "007",
 		Policy: session.Policy{

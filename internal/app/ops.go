@@ -65,6 +65,12 @@ func (h *health) ready() (bool, string) {
 	}
 }
 
+// takesCalls is whether the node is ready, for those who are not told why.
+func (h *health) takesCalls() bool {
+	ready, _ := h.ready()
+	return ready
+}
+
 // newRegistry is a registry with the collectors of the runtime and the process.
 // The default registry of client_golang stays unused.
 func newRegistry() *prometheus.Registry {
@@ -103,7 +109,7 @@ func registerNode(r prometheus.Registerer, c Config, h *health) {
 		Name: "refresher_ready",
 		Help: "1 while the node takes calls, as /readyz says it, else 0.",
 	}, func() float64 {
-		if ready, _ := h.ready(); ready {
+		if h.takesCalls() {
 			return 1
 		}
 		return 0

@@ -54,7 +54,7 @@ func TestPage(t *testing.T) {
 }
 
 func TestNoPage(t *testing.T) {
-	if r, text := startNode(t, nil).do(http.MethodGet, "/", ""); r.StatusCode != http.StatusNotFound {
+	if r, text := startNode(t, nil).do(http.MethodGet, "/index.html", ""); r.StatusCode != http.StatusNotFound {
 		t.Errorf("%d %s", r.StatusCode, text)
 	}
 }

@@ -107,6 +107,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	go n.stop()
 	last.expect("reconnect")
 	p.play(request{method: "GET", path: "/readyz", status: 503})
+	p.play(request{method: "GET", path: "/", status: 503})
 	last.closed(protocol.CloseDrain)
 
 	var documented []string
@@ -241,7 +242,7 @@ func (p *player) refusals(joined object) {
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request(p.t, "GET", p.node.public()+"/ping", "") // the one that --address-rate allows
+		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // the one that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				p.play(request{method: o.method, path: path, body: body, auth: auth, status: status, beyond: true})
@@ -252,7 +253,7 @@ func (p *player) refusals(joined object) {
 	everything("auth=jwt", "", 401, private)
 	everything("auth=jwt", "Bearer x", 401, private)
 	everything("auth=jwt", "Bearer "+refresher(p.t, "token", "grant", "--subject", "ana"), 403, private)
-	everything("address-rate=0.001", "Bearer x", 429, func(o operation) bool { return !o.private() })
+	everything("address-rate=0.001", "Bearer x", 429, func(o operation) bool { return !o.private() && o.tag() != "probes" })
 
 	nowhere := closedPort(p.t)
 	part := base64.RawURLEncoding.EncodeToString

@@ -183,6 +183,7 @@ type request struct {
 func classicRequests() []request {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	all := []request{
+		{method: "GET", path: "/", status: 200},
 		{method: "GET", path: "/ping", status: 200},
 		{method: "GET", path: "/ping/", status: 200},
 		{method: "GET", path: "/rtc/daily/publisher/uid/4294967295/?expiry=60", status: 200},
@@ -422,8 +423,11 @@ func TestRoutesAreDocumented(t *testing.T) {
 		name := o.method + " " + blank(o.path)
 		documented = append(documented, name)
 		access := map[string]string{"": "anybody", "resumeKey": "anybody", "credential": "callers"}[o.access()]
-		if o.tag() == "operators" {
+		switch o.tag() {
+		case "operators":
 			access = "admins"
+		case "probes":
+			access = "probes"
 		}
 		if !o.private() && (access != wanted[name] || access == "admins" && o.access() != "credential") {
 			t.Errorf("%s is for %s, documented as for %s", name, wanted[name], access)
@@ -502,7 +506,7 @@ func TestRoutesAnswerAsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/v1", "/v1/sessions/X/Y", "/v1/tokens", "/v1/tokens/inspect/X", "/rtc", "/token"} {
+	for _, path := range []string{"/v1", "/v1/sessions/X/Y", "/v1/tokens", "/v1/tokens/inspect/X", "/rtc", "/token"} {
 		for _, method := range []string{"GET", "POST"} {
 			if o, _ := find(method, path); o.spec == nil {
 				refusal(t, n.request(t, method, n.public()+path, ""), http.StatusNotFound)

@@ -56,7 +56,7 @@ type node struct {
 func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	c := app.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
 		Projects: []app.Project{{
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{"5CFd2fd1755d40ecb72977518be15d3b"},
 			Keys: auth.Keys{Secrets: []string{jwtSecret}},

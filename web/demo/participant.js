@@ -68,7 +68,7 @@ export class Participant {
   start() {
     const { channel, uid, ttl, seat: { client, network } } = this;
 
-    const refresher = new Refresher({ url: location.origin, rtc: { channel, uid, role: "publisher" }, ttl, platform: network.platform });
+    const refresher = new Refresher({ url: new URL(".", location.href).href, rtc: { channel, uid, role: "publisher" }, ttl, platform: network.platform });
     this.#follow(refresher);
     refresher.bindRtc(client, { rejoin: (token) => this.#join(token, refresher) });
     refresher.on("ended", ({ reason }) => barred.has(reason) && void client.leave());
@@ -202,7 +202,7 @@ export class Participant {
   async changeRole() {
     const role = this.role === "publisher" ? "subscriber" : "publisher";
     this.#tell("act", role === "publisher" ? "Operator: promote to publisher" : "Operator: make audience", "new tokens are pushed at once");
-    const answer = await this.#order("PATCH", `/v1/sessions/${this.refresher?.session}`, { rtc: { role } });
+    const answer = await this.#order("PATCH", `v1/sessions/${this.refresher?.session}`, { rtc: { role } });
     if (!answer) return;
     this.#wanted = role;
     await this.#send();
@@ -212,7 +212,7 @@ export class Participant {
   async revoke() {
     const { channel, uid } = this;
     this.#tell("act", "Operator: revoke", "for 60 s");
-    const answer = await this.#order("POST", "/v1/revocations", { channel, uid, for: 60 });
+    const answer = await this.#order("POST", "v1/revocations", { channel, uid, for: 60 });
     this.revokedUntil = answer?.until ?? 0;
     this.onchange();
   }

@@ -56,8 +56,9 @@ func (c *demoCommand) Run() (err error) {
 	if _, err := app.ParseCertificates(c.AppCertificate); err != nil {
 		return fmt.Errorf("app-certificate: %w", err)
 	}
-	logger := c.logger()
-	page, err := c.page(signer, logger)
+	log := c.openLog()
+	defer log.Close()
+	page, err := c.page(signer, log.Logger)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,8 @@ func (c *demoCommand) Run() (err error) {
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads
 	}
-	a, err := app.New(config, logger)
+	config.LogDropped = log.Dropped
+	a, err := app.New(config, log.Logger)
 	if err != nil {
 		return err
 	}

@@ -76,8 +76,9 @@ func logFatal(args []string, err error) bool {
 	if asText(format) {
 		return false
 	}
-	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	logger.Error("the service cannot start, or go on", "error", err)
+	log := newLog("json", slog.LevelInfo)
+	defer log.Close()
+	log.Logger.Error("the service cannot start, or go on", "error", err)
 	return true
 }
 

@@ -73,7 +73,10 @@ func (c *serveCommand) Run() error {
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
 	config.Auth, config.Insecure = c.Auth, c.Insecure
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
-	a, err := app.New(config, c.logger())
+	log := c.openLog()
+	defer log.Close()
+	config.LogDropped = log.Dropped
+	a, err := app.New(config, log.Logger)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
 
 	"refresher/internal/app"
+	"refresher/internal/logging"
 	"refresher/internal/session"
 )
 
@@ -118,14 +120,22 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	}
 }
 
-// logger writes to standard error, as text for a person and as JSON for a
-// machine.
-func (s *settings) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: s.LogLevel}
-	if asText(s.LogFormat) {
-		return slog.New(slog.NewTextHandler(os.Stderr, options))
-	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, options))
+// openLog starts the log of a service, on standard error. Whatever becomes of the
+// reader of that, or of the reader of standard output, the service goes on.
+func (s *settings) openLog() *logging.Log {
+	logging.IgnoreBrokenPipe()
+	return newLog(s.LogFormat, s.LogLevel)
+}
+
+// newLog writes to standard error, as text for a person and as JSON for a machine.
+func newLog(format string, level slog.Level) *logging.Log {
+	options := &slog.HandlerOptions{Level: level}
+	return logging.New(os.Stderr, func(w io.Writer) slog.Handler {
+		if asText(format) {
+			return slog.NewTextHandler(w, options)
+		}
+		return slog.NewJSONHandler(w, options)
+	})
 }
 
 // asText reports whether a --log-format means text. Any but text and json is auto.

@@ -75,6 +75,8 @@ type Config struct {
 	// operations port's /metrics. It is behind the same checks of Host and Origin
 	// as the endpoints. What it hijacks it has to end itself. Nil: no page.
 	Page func(metrics http.Handler) http.Handler
+	// LogDropped, when set, is how many lines of the log were lost since the start.
+	LogDropped func() uint64
 	// CertificateChanged, when set, is told the fingerprint of the certificate
 	// that signs a project's tokens from now on, each time that another one took
 	// over. It is called while files are read, and must not block.

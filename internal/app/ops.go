@@ -105,6 +105,12 @@ func registerNode(r prometheus.Registerer, c Config, h *health) {
 		Help: "How many sessions the node takes, by --max-sessions. 0: as many as come.",
 	})
 	limit.Set(float64(c.MaxSessions))
+	if c.LogDropped != nil {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "refresher_log_lines_dropped_total",
+			Help: "Lines of the log that were lost, since its reader was away, stopped or full.",
+		}, func() float64 { return float64(c.LogDropped()) }))
+	}
 	r.MustRegister(about, limit, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_ready",
 		Help: "1 while the node takes calls, as /readyz says it, else 0.",

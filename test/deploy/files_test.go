@@ -236,8 +236,8 @@ func TestUnit(t *testing.T) {
 			t.Errorf("refresher serve knows no %s", m[1])
 		}
 	}
-	if restarted := strings.Contains(text, "\nRestart=on-failure\n"); !restarted || !strings.Contains(text, "\nStartLimitIntervalSec=0\n") {
-		t.Error("it is given up after five starts")
+	if restarted := strings.Contains(text, "\nRestart=always\n"); !restarted || !strings.Contains(text, "\nStartLimitIntervalSec=0\n") {
+		t.Error("it is not started again after each end")
 	}
 	window := regexp.MustCompile(`REFRESHER_DRAIN_WINDOW=(\d+)s`).FindStringSubmatch(text)
 	stop := regexp.MustCompile(`TimeoutStopSec=(\d+)s`).FindStringSubmatch(text)

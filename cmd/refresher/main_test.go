@@ -217,6 +217,28 @@ func TestMintAndInspect(t *testing.T) {
 	}
 }
 
+// The names that a service refuses, and the wildcard channel, are the same here.
+func TestMintKeepsToTheRulesForNames(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string // in the refusal; empty: it mints
+	}{
+		{[]string{"--channel=*", "--uid=7"}, ""},
+		{[]string{"--channel=*", "--uid=7", "--version=006"}, "rtc.channel: "},
+		{[]string{"--channel=daily-*", "--uid=7"}, "rtc.channel: "},
+		{[]string{"--channel=c", "--account=123"}, ""},
+		{[]string{"--channel=c", "--account=0"}, "rtc.account: "},
+		{[]string{"--rtm-user=0"}, "rtm.userId: "},
+		{[]string{"--rtm-user=null"}, "rtm.userId: "},
+		{[]string{"--chat-user=0"}, ""},
+	} {
+		stdout, stderr, code := run(t, credentialsEnv, append([]string{"token", "mint"}, c.args...)...)
+		if (code == 0) != (c.want == "") || (stdout != "") != (c.want == "") || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, %q, %q", c.args, code, stdout, stderr)
+		}
+	}
+}
+
 // service is a running `refresher serve` or `demo`.
 type service struct {
 	t    *testing.T

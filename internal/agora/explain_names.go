@@ -1,13 +1,16 @@
 package agora
 
 import (
+	"errors"
 	"hash/crc32"
 	"strconv"
 	"strings"
+
+	"refresher/internal/session"
 )
 
 // leftToAgora is the user of an RTC client that lets Agora choose its uid.
-const leftToAgora = "0"
+const leftToAgora = noName
 
 // names compares whom a token is for with who has it. It returns the holder to
 // check the signature with, and whether that can be done: a 006 token signs
@@ -25,7 +28,24 @@ func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 		}
 	}
 	e.user(s)
+	e.rules(s)
 	return Holder{}, true
+}
+
+// rules warns of names that no token of this package would have.
+func (e *examination) rules(s *Service) {
+	var err error
+	switch {
+	case s.Type == ServiceRTC && s.User != leftToAgora: // literalZero speaks of that one
+		err = ValidateRTC(session.RTC{Channel: s.Channel, Account: s.User})
+	case s.Type == ServiceRTM:
+		err = ValidateRTM(session.RTM{UserID: s.User})
+	case s.Type == ServiceChat && s.User != "": // empty: the application's
+		err = ValidateChat(session.Chat{UserID: s.User})
+	}
+	if refusal, ok := errors.AsType[*session.Error](err); ok {
+		e.warn(FindingName, "against the rules for names, so that it may be refused or meant for nobody: %s", refusal.Message)
+	}
 }
 
 // user compares the users of a 007 token. An empty one is any RTC user, or the
@@ -66,6 +86,7 @@ func (e *examination) names006(t *Token, s *Service) (holder Holder, known bool)
 			e.fail(FindingUser, "110 invalid token: it is for another user than %q: the checksum in it does not fit", cut(user))
 			return Holder{}, false
 		}
+		e.rules(&Service{Type: ServiceRTM, User: user})
 		return Holder{User: user}, true
 	}
 	known = true
@@ -94,6 +115,7 @@ func (e *examination) names006(t *Token, s *Service) (holder Holder, known bool)
 		}
 		return Holder{}, false
 	}
+	e.rules(&Service{Type: ServiceRTC, Channel: channel, User: user})
 	return Holder{Channel: channel, User: user}, true
 }
 

@@ -70,6 +70,9 @@ func TestExplain(t *testing.T) {
 	zero := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "daily", User: "0", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}}})
 	zero6 := sign006("daily", "0", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 60})
 
+	nobody := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTM, User: "0", Privileges: []Privilege{{ID: 1, ExpiresAt: now + 60}}}}})
+	nobody6 := sign006("0", "", now+maxLifetime, Privilege{ID: 1000, ExpiresAt: now + 60})
+
 	daily := Use{AppID: appID, Holder: Holder{Channel: "daily", User: "7"}}
 	with := func(change func(*Use)) Use {
 		u := daily
@@ -120,6 +123,8 @@ func TestExplain(t *testing.T) {
 		{"rtm of another", new7.RTM, Use{Holder: Holder{User: "bob"}}, 0, nil, []string{"error user", "info signed"}, ""},
 		{"literal zero", zero, daily, 0, nil, []string{"error literal_zero", "info signed"}, `110 invalid token: it is for a user named "0"`},
 		{"literal zero, Agora chooses", zero, with(func(u *Use) { u.User = "0" }), 0, nil, []string{"error literal_zero", "info signed"}, ""},
+		{"rtm for nobody", nobody, Use{}, 0, nil, []string{"warning name", "info signed", "info good"}, `against the rules for names, so that it may be refused or meant for nobody: rtm.userId: is "0"`},
+		{"rtm for nobody, old format", nobody6, Use{Holder: Holder{User: "0"}}, 0, nil, []string{"warning name", "info signed", "info good"}, ""},
 		{"literal zero, nobody asked", zero, Use{}, 0, nil, []string{"warning literal_zero", "info signed", "info good"}, ""},
 		{"literal zero, old format", zero6, daily, 0, nil, []string{"error literal_zero", "info signed"}, ""},
 		{"old format, other channel", old6.RTC, with(func(u *Use) { u.Channel = "weekly" }), 0, nil, []string{"error channel"}, "the checksum in it does not fit"},

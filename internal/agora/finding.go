@@ -26,6 +26,7 @@ const (
 	FindingAnyChannel  = "any_channel"  // the channel is "*"
 	FindingUser        = "user"         // is another
 	FindingLiteralZero = "literal_zero" // the user is "0", which isn't any user
+	FindingName        = "name"         // is against Agora's rules for names
 	FindingSignature   = "signature"    // fits no certificate given
 	FindingSigned      = "signed"       // the signature fits
 	FindingUnverified  = "unverified"   // the signature can't be checked with what was given

@@ -10,6 +10,9 @@ import (
 
 // rtc006 builds an RTC token of the old format.
 func (b *bundle) rtc006(r session.RTC) (string, error) {
+	if r.Channel == session.AnyChannel {
+		return "", badRequest(`rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
+	}
 	if r.Role == session.Publisher {
 		return b.build006(r.Channel, r.User(),
 			accesstoken.KJoinChannel,

@@ -17,6 +17,9 @@ const (
 	maxRTMUser  = 64
 	maxChatUser = 64
 
+	// noName is what an app sends that does not name its user.
+	noName = "0"
+
 	// maxLifetime is in seconds.
 	maxLifetime = int64(session.MaxLifetime / time.Second)
 	// hexDigits is the length of an App ID and of an App Certificate.
@@ -77,12 +80,16 @@ func Validate(id session.Identity) error {
 	return nil
 }
 
-// ValidateRTC checks channel (1 to 64 bytes of Agora's set) and user: a uid,
-// or an account of at most 255 bytes of that set, but not both, since the
-// token could name only one of them.
+// ValidateRTC checks channel (1 to 64 bytes of Agora's set, or "*", the wildcard) and
+// user: a uid, or an account of at most 255 bytes of that set, but not both, since the
+// token could name only one of them. The account "0" is refused: apps send it for no
+// name, but a token for it is good for nobody who joins with uid 0. An account in the
+// digits of a uid is allowed: Agora's token for it is that of the uid.
 func ValidateRTC(r session.RTC) error {
-	if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {
-		return err
+	if r.Channel != session.AnyChannel {
+		if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {
+			return err
+		}
 	}
 	if r.Account != "" {
 		if r.UID != 0 {
@@ -90,6 +97,9 @@ func ValidateRTC(r session.RTC) error {
 		}
 		if err := checkName("rtc.account", r.Account, maxAccount, rtcBytes); err != nil {
 			return err
+		}
+		if r.Account == noName {
+			return badRequest(`rtc.account: is "0", which apps send for no name; want a user's account, or uid 0 for a token that any user may use`)
 		}
 	}
 	if r.Role > session.Publisher {
@@ -99,7 +109,7 @@ func ValidateRTC(r session.RTC) error {
 }
 
 // ValidateRTM checks the user id: 1 to 64 bytes of Agora's set, not beginning
-// with '_', and not the word "null".
+// with '_', and neither "null" nor "0", which apps send for no name.
 func ValidateRTM(r session.RTM) error {
 	if err := checkName("rtm.userId", r.UserID, maxRTMUser, rtcBytes); err != nil {
 		return err
@@ -107,8 +117,8 @@ func ValidateRTM(r session.RTM) error {
 	switch {
 	case r.UserID[0] == '_':
 		return badRequest("rtm.userId: begins with '_'; want any other allowed character first")
-	case r.UserID == "null":
-		return badRequest(`rtm.userId: is "null"; want a user's name`)
+	case r.UserID == "null", r.UserID == noName:
+		return badRequest(`rtm.userId: is %q, which apps send for no name; want a user's name`, r.UserID)
 	}
 	return nil
 }

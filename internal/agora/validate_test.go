@@ -3,8 +3,10 @@ package agora
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"refresher/internal/session"
 )
@@ -51,12 +53,18 @@ func TestValidate(t *testing.T) {
 		{"channel of no UTF-8", channel("a\xff"), `rtc.channel: '�' at byte 1 is not allowed; ` + wantRTCBytes},
 		{"channel very long", channel(long("/", 1<<20)), "rtc.channel: 1048576 bytes long; want 1 to 64"},
 
+		{"wildcard channel", channel("*"), ""},
+		{"channel with a star", channel("daily-*"), `rtc.channel: '*' at byte 6 is not allowed; ` + wantRTCBytes},
+		{"two stars", channel("**"), `rtc.channel: '*' at byte 0 is not allowed; ` + wantRTCBytes},
+
 		{"uid 0", rtc(session.RTC{Channel: "c"}), ""},
 		{"greatest uid", rtc(session.RTC{Channel: "c", UID: math.MaxUint32}), ""},
 		{"account of 255", account(long("a", 255)), ""},
 		{"account of 256", account(long("a", 256)), "rtc.account: 256 bytes long; want 1 to 255"},
 		{"account with quote", account(`"`), `rtc.account: '"' at byte 0 is not allowed; ` + wantRTCBytes},
 		{"account in digits", account("123"), ""},
+		{"account 0", account("0"), `rtc.account: is "0", which apps send for no name; want a user's account, or uid 0 for a token that any user may use`},
+		{"account 00", account("00"), ""},
 		{
 			"uid and account", rtc(session.RTC{Channel: "c", UID: 1, Account: "ana"}),
 			"rtc.account: given along with rtc.uid; want one of them",
@@ -69,12 +77,16 @@ func TestValidate(t *testing.T) {
 		{"RTM user empty", rtm(""), "rtm.userId: empty; want 1 to 64 bytes"},
 		{"RTM user _x", rtm("_x"), "rtm.userId: begins with '_'; want any other allowed character first"},
 		{"RTM user x_", rtm("x_"), ""},
-		{"RTM user null", rtm("null"), `rtm.userId: is "null"; want a user's name`},
+		{"RTM user null", rtm("null"), `rtm.userId: is "null", which apps send for no name; want a user's name`},
+		{"RTM user 0", rtm("0"), `rtm.userId: is "0", which apps send for no name; want a user's name`},
+		{"RTM user 00", rtm("00"), ""},
 		{"RTM user nullable", rtm("nullable"), ""},
 		{"RTM user with slash", rtm("a/b"), `rtm.userId: '/' at byte 1 is not allowed; ` + wantRTCBytes},
 
 		{"Chat user of 64", chat(long("a", 64)), ""},
 		{"Chat user of 65", chat(long("a", 65)), "chat.userId: 65 bytes long; want 1 to 64"},
+		{"Chat user 0", chat("0"), ""},
+		{"Chat user null", chat("null"), ""},
 		{"Chat user empty", chat(""), "chat.userId: empty; want 1 to 64 bytes"},
 		{"Chat user with space", chat("ana b"), `chat.userId: ' ' at byte 3 is not allowed; ` + wantChatBytes},
 	} {
@@ -160,4 +172,36 @@ func TestLifetime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What Validate refuses, Explain does not call good, and the other way round: tokens of
+// other builders are held to the same names.
+func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
+	for _, name := range []string{"ana", "123", "0", "00", "null", "_x", "a/b", "*", strings.Repeat("x", 64), strings.Repeat("x", 65)} {
+		for _, c := range []struct {
+			service Service
+			refused error
+		}{
+			{Service{Type: ServiceRTC, Channel: name, User: "7"}, ValidateRTC(session.RTC{Channel: name, UID: 7})},
+			{Service{Type: ServiceRTC, Channel: "c", User: name}, ValidateRTC(session.RTC{Channel: "c", Account: name})},
+			{Service{Type: ServiceRTM, User: name}, ValidateRTM(session.RTM{UserID: name})},
+			{Service{Type: ServiceChat, User: name}, ValidateChat(session.Chat{UserID: name})},
+		} {
+			c.service.Privileges = []Privilege{{ID: 1, ExpiresAt: now + 60}}
+			token := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{c.service}})
+			report := Explain(token, Use{}, []string{certificate}, time.Unix(now, 0))
+			warned := slices.ContainsFunc(report.Findings, func(f Finding) bool {
+				return f.Code == FindingName || f.Code == FindingLiteralZero
+			})
+			if warned != (c.refused != nil) {
+				t.Errorf("%+v: Validate says %v, Explain %+v", c.service, c.refused, report.Findings)
+			}
+		}
+	}
+}
+
+// Agora's documentation has the wildcard channel for 007 alone.
+func TestNoWildcardChannelIn006(t *testing.T) {
+	_, err := newMinter(t, V006).Mint(session.Identity{RTC: &session.RTC{Channel: "*", UID: 7}}, now, now+60)
+	wantBadRequest(t, err, `rtc.channel: is "*", which Agora knows in tokens of version 007 only`)
 }

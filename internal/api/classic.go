@@ -31,11 +31,7 @@ func (a *API) rtc(r *request) (any, error) {
 
 // rtm answers /rtm/{uid}.
 func (a *API) rtm(r *request) (any, error) {
-	rtm, err := rtmUser("uid", r.args[0])
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := a.mint(r, session.Identity{RTM: &rtm})
+	tokens, err := a.mint(r, session.Identity{RTM: &session.RTM{UserID: r.args[0]}})
 	return struct {
 		RTMToken string `json:"rtmToken"`
 	}{tokens.RTM}, err
@@ -48,10 +44,7 @@ func (a *API) rte(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rtm, err := rtmUser("rtmuid", r.args[len(r.args)-1])
-	if err != nil {
-		return nil, err
-	}
+	rtm := session.RTM{UserID: r.args[len(r.args)-1]}
 	tokens, err := a.mint(r, session.Identity{RTC: &rtc, RTM: &rtm})
 	return struct {
 		RTCToken string `json:"rtcToken"`
@@ -111,11 +104,7 @@ func (a *API) getToken(r *request) (any, error) {
 		}
 		id.RTC = &rtc
 	case "rtm":
-		rtm, err := rtmUser("uid", string(q.UID))
-		if err != nil {
-			return nil, err
-		}
-		id.RTM = &rtm
+		id.RTM = &session.RTM{UserID: string(q.UID)}
 	case "chat":
 		if q.UID == "" {
 			token, err := a.mintChatApp(r, ttl)
@@ -305,14 +294,6 @@ func anyUser(rtc *session.RTC, s string) error {
 		rtc.Account, err = account(s)
 	}
 	return err
-}
-
-// rtmUser reads an RTM user id; "0" is what a client without one sends.
-func rtmUser(field, s string) (session.RTM, error) {
-	if s == "" || s == "0" {
-		return session.RTM{}, session.Errorf(session.CodeBadRequest, `%s: want an RTM user id; "0" is none`, field)
-	}
-	return session.RTM{UserID: s}, nil
 }
 
 // text is a JSON string, or a number taken as its digits.

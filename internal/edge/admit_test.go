@@ -59,9 +59,11 @@ func TestAdmission(t *testing.T) {
 					part{kind: 3, names: []string{"room", "7"}}, part{kind: 4, privileges: []uint32{1, 3600}}, app,
 					part{kind: 6, names: []string{"room", "7"}}, part{kind: 7, names: []string{"r", "u"}, tail: put16(-1)})
 			})), 0},
+			{"wildcard channel admits to any", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].names[0] = "*" })), 0},
 			{"rtm", join(RTM, "", "ann", login(2, "ann", hour).token()), 0},
 			{"chat", join(Chat, "", "ann", login(5, "ann", hour).token()), 0},
 
+			{"channel that begins like it, and a star", join(RTC, "room", "7", with(rtc("7", hour), func(m *mint) { m.parts[0].names[0] = "ro*" })), 110},
 			{"other channel", join(RTC, "hall", "7", rtc("7", hour).token()), 110},
 			{"channel in another case", join(RTC, "Room", "7", rtc("7", hour).token()), 110},
 			{"other uid", inRoom("8", rtc("7", hour)), 110},

@@ -122,6 +122,9 @@ func (t token007) signedBy(certificate string) bool {
 	return hmac.Equal(sign(key, t.body), t.signature)
 }
 
+// anyChannel is the channel of a token that works in every channel.
+const anyChannel = "*"
+
 func (k keyring) verify007(token string, who identity) (grant, *Error) {
 	t, err := parse007(token)
 	if err != nil {
@@ -144,7 +147,7 @@ func (k keyring) verify007(token string, who identity) (grant, *Error) {
 	}
 	user := service.names[0]
 	if who.leg == RTC {
-		if channel := service.names[0]; channel != who.channel {
+		if channel := service.names[0]; channel != who.channel && channel != anyChannel {
 			return grant{}, invalid("the token is for channel %.80q, not %q", channel, who.channel)
 		}
 		user = service.names[1]

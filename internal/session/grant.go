@@ -51,7 +51,7 @@ func (g *Grant) Covers(id Identity) error {
 			user, field, granted = r.Account, "rtc.account", g.Accounts
 		}
 		switch {
-		case !covers(g.Channels, r.Channel):
+		case !coversChannel(g.Channels, r.Channel):
 			return notGranted("rtc.channel")
 		case !covers(granted, user):
 			return notGranted(field)
@@ -73,6 +73,15 @@ func (g *Grant) Allows(r Role) bool { return g.All || slices.Contains(g.Roles, r
 
 func notGranted(field string) *Error {
 	return Errorf(CodeForbidden, "%s: the credential does not grant this", field)
+}
+
+// coversChannel is covers, but for AnyChannel: only the pattern "*" grants that. Others,
+// such as "**", are for names that begin so.
+func coversChannel(patterns []string, channel string) bool {
+	if channel == AnyChannel {
+		return slices.Contains(patterns, AnyChannel)
+	}
+	return covers(patterns, channel)
 }
 
 // covers reports whether one of the patterns stands for name.

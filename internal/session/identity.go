@@ -37,9 +37,13 @@ func (r *Role) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// RTC asks for a token to one channel as one user: a numeric uid, or a string
-// user account when Account is not empty. Uid 0 is Agora's wildcard: such a
-// token works for any uid.
+// AnyChannel is Agora's wildcard channel: a token for it works in every channel of the
+// project.
+const AnyChannel = "*"
+
+// RTC asks for a token to one channel, or to [AnyChannel], as one user: a numeric uid,
+// or a string user account when Account is not empty. Uid 0 is Agora's wildcard: such
+// a token works for any uid.
 type RTC struct {
 	Channel string
 	UID     uint32

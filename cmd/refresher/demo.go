@@ -36,6 +36,9 @@ func (c *demoCommand) Run() (err error) {
 	if strings.HasPrefix(string(c.Listen), ":") { // a bare port, perhaps another service's
 		c.Listen = "127.0.0.1" + c.Listen
 	}
+	if strings.HasPrefix(string(c.Listen), "unix:") {
+		return errors.New("--listen: the demo's page is for a browser, which opens no Unix socket; want host:port")
+	}
 	if c.Grace < time.Second {
 		return errors.New("--certificate-grace: want 1s or more")
 	}

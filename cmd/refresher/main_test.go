@@ -87,6 +87,10 @@ func TestWrongSettingsNameThemselves(t *testing.T) {
 		"unknown token format": {credentialsEnv, []string{"serve", "--token-version=008"}, "--token-version"},
 		"unknown flag":         {credentialsEnv, []string{"serve", "--nonsense"}, "--nonsense"},
 		"both certificates":    {append([]string{"REFRESHER_APP_CERTIFICATE_FILE=/dev/null"}, credentialsEnv...), []string{"serve"}, "want one"},
+		"no socket's path":     {credentialsEnv, []string{"serve", "--auth=none", "--listen=unix:refresher.sock"}, "listen: want an absolute path"},
+		"demo on a socket":     {nil, []string{"demo", "--listen=unix:/tmp/refresher.sock"}, "--listen: "},
+		"not permissions":      {credentialsEnv, []string{"serve", "--socket-mode=rw"}, "want permissions in octal"},
+		"no base path":         {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--base-path=calls"}, "base-path: "},
 		"port in use":          {credentialsEnv, []string{"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=" + busyPort(t)}, "ops-listen: "},
 	} {
 		t.Run(name, func(t *testing.T) {

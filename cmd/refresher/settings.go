@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +26,19 @@ func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the int
 		s = ":" + s
 	}
 	*a = address(s)
+	return nil
+}
+
+// fileMode is the permissions of a file, in octal.
+type fileMode fs.FileMode
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *fileMode) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 8, 32)
+	if err != nil || n > 0o777 {
+		return fmt.Errorf("want permissions in octal, such as 660; have %q", text)
+	}
+	*m = fileMode(n)
 	return nil
 }
 
@@ -71,6 +86,7 @@ type settings struct {
 	OpsListen address `env:"REFRESHER_OPS_LISTEN" default:"127.0.0.1:9090" help:"Address for /metrics, /healthz, /readyz and pprof."`
 	BasePath  string  `env:"REFRESHER_BASE_PATH" placeholder:"PATH" help:"Path that everything on the public port is under, such as /refresher. Default: none."`
 
+	SocketMode  fileMode      `env:"REFRESHER_SOCKET_MODE" default:"660" help:"Permissions of the file of a Unix socket that --listen names, in octal."`
 	IdleTimeout time.Duration `env:"REFRESHER_IDLE_TIMEOUT" default:"650s" help:"How long the public port keeps an idle HTTP connection open: longer than the load balancer does."`
 
 	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format: 007, or 006 for old SDKs."`
@@ -104,7 +120,7 @@ type settings struct {
 
 func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	return app.Config{
-		Listen: string(listen), OpsListen: string(s.OpsListen), BasePath: s.BasePath, IdleTimeout: s.IdleTimeout,
+		Listen: string(listen), OpsListen: string(s.OpsListen), BasePath: s.BasePath, SocketMode: fs.FileMode(s.SocketMode), IdleTimeout: s.IdleTimeout,
 		Projects:     []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
 		TokenVersion: s.TokenVersion,
 		Policy: session.Policy{

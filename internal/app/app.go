@@ -175,16 +175,22 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		gate: gate, orders: book, projects: projects, files: watcher, traces: traces, health: health,
 	}
 	registerNode(registry, c, a.health)
+	ops := newOps(metrics, health)
+	if local, err := isLoopback(c.OpsListen); err != nil {
+		return nil, fmt.Errorf("ops-listen: %w", err)
+	} else if local {
+		ops = onlyLocalhost(ops)
+	}
 	a.public = newServer(handler, logger.With("component", "http"))
 	a.public.WriteTimeout, a.public.IdleTimeout = writeTimeout, c.IdleTimeout
-	a.ops = newServer(newOps(metrics, a.health), logger.With("component", "ops"))
+	a.ops = newServer(ops, logger.With("component", "ops"))
 	a.ops.WriteTimeout, a.ops.IdleTimeout = opsWriteTimeout, opsIdleTimeout
 	if c.TLSCertFile != "" {
 		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
 			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
 		}
 	}
-	if a.publicListener, err = world.listen("tcp", c.Listen); err != nil {
+	if a.publicListener, err = listenPublic(&c, world.listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {

@@ -3,21 +3,22 @@ package app
 import (
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"net/http"
 	"regexp"
-	"strconv"
 	"time"
 
-	"refresher/internal/origin"
 	"refresher/internal/session"
 )
 
 // Config is every setting of the service. The names in its errors are those of
 // the flags.
 type Config struct {
-	Listen    string // address of the public port
-	OpsListen string // address of the operations port
+	// Listen is the address of the public port: host:port, or unix: and the path
+	// of a socket, whose file gets SocketMode.
+	Listen     string
+	SocketMode fs.FileMode
+	OpsListen  string // address of the operations port
 	// BasePath is the path that everything on the public port is under, such as
 	// "/refresher"; empty or "/": the root.
 	BasePath string
@@ -101,7 +102,7 @@ func (c *Config) check() error {
 	if !basePath.MatchString(c.BasePath) {
 		return fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
 	}
-	loopback, err := isLoopback(c.Listen)
+	local, err := checkListen(c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -110,7 +111,7 @@ func (c *Config) check() error {
 		return fmt.Errorf(`auth: want "jwt" or "none"; have %q`, c.Auth)
 	case c.Auth == "none" && len(c.Projects) > 1:
 		return errors.New("auth: none does for one project only: credentials say which one is meant")
-	case c.Auth == "none" && !loopback && !c.Insecure:
+	case c.Auth == "none" && !local && !c.Insecure:
 		return fmt.Errorf("auth: none on %s would give anybody on the network any token; check credentials with --auth=jwt, listen on 127.0.0.1, or accept it with --insecure", c.Listen)
 	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
 		return errors.New("tls-cert-file, tls-key-file: want both or none")
@@ -129,16 +130,4 @@ func (c *Config) check() error {
 		return errors.New("max-sessions: want 0 (unlimited) or more")
 	}
 	return nil
-}
-
-// isLoopback reports whether only this machine can reach address.
-func isLoopback(address string) (bool, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return false, fmt.Errorf("want host:port, such as 127.0.0.1:8080; have %q", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return false, fmt.Errorf("want a port from 0 to 65535; have %q", port)
-	}
-	return origin.IsLoopback(host), nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"refresher/internal/build"
+	"refresher/internal/origin"
 )
 
 // health is what the probes report.
@@ -138,6 +139,19 @@ func newOps(metrics http.Handler, h *health) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// onlyLocalhost refuses requests that are addressed to anything but this machine by
+// a name of its own: they come from web pages whose host name was made to resolve
+// to it (DNS rebinding).
+func onlyLocalhost(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !origin.AddressesLoopback(r.Host) {
+			http.Error(w, "this port listens on loopback, and serves only requests addressed to localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // report answers a probe; otherwise is the status where it is not well.

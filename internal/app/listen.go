@@ -1,0 +1,94 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"refresher/internal/origin"
+)
+
+// unixPrefix marks a listen address that is the path of a Unix socket.
+const unixPrefix = "unix:"
+
+// maxSocketPath is the longest path of a Unix socket, in bytes: sun_path less its
+// final zero, where it is shortest (BSD, macOS).
+const maxSocketPath = 103
+
+// checkListen reports whether only this machine can reach an address that the
+// public port is to listen on.
+func checkListen(address string) (local bool, err error) {
+	path, ok := strings.CutPrefix(address, unixPrefix)
+	switch {
+	case !ok:
+		return isLoopback(address)
+	case !filepath.IsAbs(path):
+		return false, fmt.Errorf("want an absolute path, such as unix:/run/refresher/refresher.sock; have %q", address)
+	case len(path) > maxSocketPath:
+		return false, fmt.Errorf("a path of a Unix socket has %d bytes at most; have %d", maxSocketPath, len(path))
+	default:
+		return true, nil
+	}
+}
+
+// isLoopback reports whether only this machine can reach address.
+func isLoopback(address string) (bool, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, fmt.Errorf("want host:port, such as 127.0.0.1:8080; have %q", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false, fmt.Errorf("want a port from 0 to 65535; have %q", port)
+	}
+	return origin.IsLoopback(host), nil
+}
+
+// listenPublic opens the public port.
+func listenPublic(c *Config, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
+	path, ok := strings.CutPrefix(c.Listen, unixPrefix)
+	if !ok {
+		return listen("tcp", c.Listen)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := listen("unix", path) // closing it removes the file
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, c.SocketMode); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// removeStale removes the socket that a process left behind which was killed. It
+// touches no other file, and no socket that somebody listens on.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s is there already, and is not a socket", path)
+	}
+	c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", path)
+	switch {
+	case err == nil:
+		_ = c.Close()
+		return fmt.Errorf("%s: another process listens on it", path)
+	case errors.Is(err, syscall.ECONNREFUSED): // nobody does
+		return os.Remove(path)
+	default:
+		return fmt.Errorf("whether another process listens on it is not known: %w", err)
+	}
+}

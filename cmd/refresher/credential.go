@@ -24,6 +24,7 @@ type grantCommand struct {
 	Until     string        `placeholder:"WHEN" help:"Moment that no token outlives, such as 2030-01-02T15:04:05Z, or a span from now, such as 8h."`
 	Admin     bool          `help:"Let it see and change the sessions of the project."`
 	Audience  string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Whom it is meant for, where the service has --jwt-audience."`
+	Issuer    string        `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Who it says has made it, where the service has --jwt-issuer."`
 	App       string        `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the project; needed where the service has several."`
 }
 
@@ -36,7 +37,9 @@ func (c *grantCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	text, err := auth.Grant(auth.GrantConfig{Secret: c.JWTSecret, Caller: caller, Audience: c.Audience, TTL: c.TTL})
+	text, err := auth.Grant(auth.GrantConfig{
+		Secret: c.JWTSecret, Caller: caller, Audience: c.Audience, Issuer: c.Issuer, TTL: c.TTL,
+	})
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestGrant(t *testing.T) {
 	}{
 		{nil, 3600, object{}},
 		{[]string{"--admin", "--ttl=5m"}, 300, object{"scope": "admin"}},
-		{[]string{"--subject=ana", "--app-id=" + appID, "--jwt-audience=calls"}, 3600, object{"sub": "ana", "app": appID, "aud": "calls"}},
+		{[]string{"--subject=ana", "--app-id=" + appID, "--jwt-audience=calls", "--jwt-issuer=login"}, 3600, object{"sub": "ana", "app": appID, "aud": "calls", "iss": "login"}},
 		{
 			[]string{"--channels=daily-*,weekly", "--uids=1001,10*"},
 			3600,

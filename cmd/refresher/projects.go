@@ -34,6 +34,7 @@ type projectSettings struct {
 	JWTPublicKeyFile   string `yaml:"jwtPublicKeyFile"`
 	JWKSURL            string `yaml:"jwksUrl"`
 	JWTAudience        string `yaml:"jwtAudience"`
+	JWTIssuer          string `yaml:"jwtIssuer"`
 }
 
 // projects are those of --projects-file, or the one of the flags.
@@ -59,7 +60,7 @@ func (c *serveCommand) projects() ([]app.Project, error) {
 	}
 	return []app.Project{{
 		AppID: c.AppID, Certificates: c.certificates(), CertificateFile: c.AppCertificateFile,
-		Keys: keys, Audience: c.JWTAudience,
+		Keys: keys, Audience: c.JWTAudience, Issuer: c.JWTIssuer,
 	}}, nil
 }
 
@@ -117,6 +118,7 @@ func (s *projectSettings) project() (app.Project, error) {
 		return app.Project{}, fmt.Errorf("appCertificate: %w", err)
 	}
 	return app.Project{
-		AppID: s.AppID, Certificates: certificates, CertificateFile: s.AppCertificateFile, Keys: keys, Audience: s.JWTAudience,
+		AppID: s.AppID, Certificates: certificates, CertificateFile: s.AppCertificateFile,
+		Keys: keys, Audience: s.JWTAudience, Issuer: s.JWTIssuer,
 	}, nil
 }

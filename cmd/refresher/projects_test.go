@@ -46,6 +46,7 @@ projects:
     jwtSecretFile: %s
     jwtPreviousSecret: %q
     jwtAudience: calls
+    jwtIssuer: login
   - {appId: %s, appCertificate: %s, jwtSecret: %q, jwtPublicKeyFile: %s, jwksUrl: "https://example.com/jwks"}
 `, appID, certificateFile, secretFile, otherSecret, otherAppID, otherCertificate, otherSecret, keyFile))
 	got, err := readProjects(file)
@@ -55,7 +56,7 @@ projects:
 	want := []app.Project{
 		{
 			AppID: appID, Certificates: []string{certificate, otherCertificate}, CertificateFile: certificateFile,
-			Keys: auth.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls",
+			Keys: auth.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls", Issuer: "login",
 		},
 		{
 			AppID: otherAppID, Certificates: []string{otherCertificate},
@@ -145,6 +146,7 @@ func TestServeRefusesProjects(t *testing.T) {
 		"a wrong app id":              {one + project("xyz", otherCertificate, otherSecret), []string{sealed}, "app-id: "},
 		"a single project, too":       {one, credentialsEnv, "want one"},
 		"keys of a single one, too":   {one, []string{"REFRESHER_JWT_SECRET=" + firstSecret}, "want one"},
+		"an issuer of one, too":       {one, []string{"REFRESHER_JWT_ISSUER=login"}, "want one"},
 		"an audience of one, too":     {one, []string{"REFRESHER_JWT_AUDIENCE=calls"}, "want one"},
 		"several without credentials": {one + other, []string{sealed, "REFRESHER_AUTH=none"}, "auth: none does for one project"},
 		"a broken one":                {"  - {appId: [" + firstSecret + "\n", nil, "projects-file: want YAML"},
@@ -199,7 +201,7 @@ func TestServeTwoProjects(t *testing.T) {
 	write(t, c.Dir, "secret", firstSecret+"\n")
 	write(t, c.Dir, "projects.yaml", fmt.Sprintf(`projects:
   - {appId: %s, appCertificateFile: certificate, jwtSecretFile: secret}
-  - {appId: %s, appCertificate: %s, jwtSecret: %q, jwtAudience: calls}
+  - {appId: %s, appCertificate: %s, jwtSecret: %q, jwtAudience: calls, jwtIssuer: login}
 `, appID, otherAppID, otherCertificate, otherSecret))
 	s := serve(t, c)
 	for _, p := range []struct {
@@ -207,7 +209,7 @@ func TestServeTwoProjects(t *testing.T) {
 		env              []string
 	}{
 		{appID, certificate, []string{"REFRESHER_JWT_SECRET=" + firstSecret}},
-		{otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + otherSecret, "REFRESHER_JWT_AUDIENCE=calls"}},
+		{otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + otherSecret, "REFRESHER_JWT_AUDIENCE=calls", "REFRESHER_JWT_ISSUER=login"}},
 	} {
 		status, text := s.get("/rtm/ana", grantBy(t, p.env, "--app-id="+p.app, "--rtm-users=ana"))
 		if status != http.StatusOK {

@@ -39,6 +39,7 @@ type keySettings struct {
 	JWTPublicKeyFile  string `name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519)."`
 	JWKSURL           string `name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
 	JWTAudience       string `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
+	JWTIssuer         string `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer that credentials must name. Default: any."`
 }
 
 // keys reads what the settings name.

@@ -40,7 +40,7 @@ func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, err
 	} else {
 		config := auth.Config{Logger: logger.With("component", "auth"), Registerer: r}
 		for _, p := range c.Projects {
-			config.Projects = append(config.Projects, auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience})
+			config.Projects = append(config.Projects, auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer})
 		}
 		if g.verifier, err = auth.New(config); err != nil {
 			return nil, err

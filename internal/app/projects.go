@@ -28,10 +28,11 @@ type Project struct {
 	// CertificateFile is where they were read from, one a line, and are read
 	// again from when it changes. Empty: they do not change.
 	CertificateFile string
-	// Keys are what its credentials are signed with, for Audience where that
-	// is set.
+	// Keys are what its credentials are signed with, by Issuer and for
+	// Audience, where those are set.
 	Keys     auth.Keys
 	Audience string
+	Issuer   string
 }
 
 // ParseCertificates reads App Certificates, one a line.

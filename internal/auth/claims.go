@@ -21,6 +21,7 @@ const (
 type rules struct {
 	app      string
 	audience string // empty: any
+	issuer   string // empty: any
 	leeway   time.Duration
 	now      time.Time
 }
@@ -41,6 +42,9 @@ func (r *rules) caller(f fields) (session.Caller, error) {
 		return session.Caller{}, err
 	}
 	if err := r.judgeAudience(f); err != nil {
+		return session.Caller{}, err
+	}
+	if err := r.judgeIssuer(f); err != nil {
 		return session.Caller{}, err
 	}
 	c := session.Caller{App: r.app}
@@ -108,6 +112,25 @@ func (r *rules) judgeAudience(f fields) error {
 	}
 	if !ours {
 		return refuse(ReasonAudience, "names another")
+	}
+	return nil
+}
+
+// judgeIssuer looks at iss, where one is demanded.
+func (r *rules) judgeIssuer(f fields) error {
+	if r.issuer == "" {
+		return nil
+	}
+	raw, there := f["iss"]
+	if !there {
+		return refuse(ReasonIssuer, "has none")
+	}
+	issuer, err := readString(raw)
+	if err != nil {
+		return refuse(ReasonClaims, "iss: "+err.Error())
+	}
+	if issuer != r.issuer {
+		return refuse(ReasonIssuer, "names another")
 	}
 	return nil
 }

@@ -30,6 +30,8 @@ type Project struct {
 	Keys Keys
 	// Audience has to be among a credential's aud. Empty: any will do, or none.
 	Audience string
+	// Issuer has to be a credential's iss. Empty: iss is not looked at.
+	Issuer string
 }
 
 // Config is what a Verifier needs. Projects, Logger and Registerer are required.

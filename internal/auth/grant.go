@@ -17,8 +17,9 @@ type GrantConfig struct {
 	// Caller is who it speaks for. Its App may be empty, for a service with one
 	// project. Grant.All cannot be had, and MaxTTL is whole seconds.
 	Caller session.Caller
-	// Audience may be empty.
+	// Audience and Issuer may be empty.
 	Audience string
+	Issuer   string
 	// TTL is how long it is good, in whole seconds. Zero means 1 h.
 	TTL time.Duration
 }
@@ -45,6 +46,7 @@ func Grant(c GrantConfig) (string, error) {
 	put(claims, "app", c.Caller.App)
 	put(claims, "sub", c.Caller.Subject)
 	put(claims, "aud", c.Audience)
+	put(claims, "iss", c.Issuer)
 	if c.Caller.Admin {
 		claims["scope"] = "admin"
 	}
@@ -85,7 +87,7 @@ func try(text string, c *GrantConfig) error {
 		f, err = s.claims()
 	}
 	if err == nil {
-		r := rules{app: c.Caller.App, audience: c.Audience, now: time.Now()}
+		r := rules{app: c.Caller.App, audience: c.Audience, issuer: c.Issuer, now: time.Now()}
 		_, err = r.caller(f)
 	}
 	if r, ok := errors.AsType[*RefusedError](err); ok {

@@ -24,7 +24,8 @@ type setKey struct {
 	key any
 }
 
-// readKeySet reads a JWKS. One key that is of no use does not spoil the others.
+// readKeySet reads a JWKS. One key that is of no use does not spoil the others; a set
+// without any that is of use is no key set.
 func readKeySet(text []byte) (*keySet, error) {
 	var body struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -42,6 +43,12 @@ func readKeySet(text []byte) (*keySet, error) {
 		} else {
 			s.leftOut++
 		}
+	}
+	switch {
+	case len(body.Keys) == 0: // as an issuer's store is for a moment while it starts
+		return nil, errors.New("the key set is empty")
+	case len(s.keys) == 0:
+		return nil, errors.New("the key set has no public key for signatures that is strong enough")
 	}
 	return s, nil
 }

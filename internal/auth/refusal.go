@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"time"
 
 	"refresher/internal/session"
@@ -23,7 +24,7 @@ const (
 	ReasonAlgorithm Reason = "algorithm"
 	// ReasonUnknownKey: it names a key that the project's key set does not have.
 	ReasonUnknownKey Reason = "unknown_key"
-	// ReasonKeysUnavailable: its key cannot be looked up now.
+	// ReasonKeysUnavailable: its key cannot be looked up now, or was not yet.
 	ReasonKeysUnavailable Reason = "keys_unavailable"
 	// ReasonSignature: none of the keys has signed it.
 	ReasonSignature Reason = "signature"
@@ -41,13 +42,15 @@ const (
 	ReasonIssuedAhead Reason = "issued_ahead"
 	// ReasonAudience: it is for somebody else (aud).
 	ReasonAudience Reason = "audience"
+	// ReasonIssuer: it is from somebody else (iss).
+	ReasonIssuer Reason = "issuer"
 )
 
 // reasons are all of them.
 var reasons = []Reason{
 	ReasonMissing, ReasonTooLong, ReasonMalformed, ReasonCriticalHeader, ReasonAlgorithm, ReasonUnknownKey,
 	ReasonKeysUnavailable, ReasonSignature, ReasonApp, ReasonClaims, ReasonNoExpiry, ReasonExpired,
-	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience,
+	ReasonNotYetValid, ReasonIssuedAhead, ReasonAudience, ReasonIssuer,
 }
 
 // awayRetry is when to come back while a key cannot be fetched.
@@ -57,8 +60,10 @@ const awayRetry = 2 * time.Second
 var (
 	errMissing = session.Errorf(session.CodeUnauthenticated, "a credential is needed here")
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
-	errAway    = &session.Error{Code: session.CodeUnavailable, Message: "credentials cannot be checked just now; try again", RetryAfter: awayRetry}
 )
+
+// awayMessage goes with ReasonKeysUnavailable.
+const awayMessage = "credentials cannot be checked just now; try again"
 
 // RefusedError is why a credential was not taken. It wraps the *session.Error that the
 // caller may see, and reads like that; the rest is for the log.
@@ -68,7 +73,8 @@ type RefusedError struct {
 	// credential.
 	Detail string
 
-	kid string // the id of the key that it names, as it came; may be empty
+	kid        string        // the id of the key that it names, as it came; may be empty
+	retryAfter time.Duration // of ReasonKeysUnavailable; zero: awayRetry
 }
 
 func (r *RefusedError) Error() string { return r.answer().Error() }
@@ -81,7 +87,7 @@ func (r *RefusedError) answer() *session.Error {
 	case ReasonMissing:
 		return errMissing
 	case ReasonKeysUnavailable:
-		return errAway
+		return &session.Error{Code: session.CodeUnavailable, Message: awayMessage, RetryAfter: cmp.Or(r.retryAfter, awayRetry)}
 	default:
 		return errRefused
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -12,13 +13,16 @@ import (
 )
 
 const (
-	// cooldown is how long after a fetch a key that is not in the set causes no
-	// other one: whoever makes up ids must not make us ask for each.
+	// cooldown is the shortest time between two fetches for keys that are not in
+	// the set: whoever makes up ids must not make us ask for each.
 	cooldown = 10 * time.Second
 	// patience is how long Verify waits for a fetch.
 	patience = 2 * time.Second
 	// maxWaiting is how many do so at once.
 	maxWaiting = 64
+	// maxWanted is how many keys one fetch looks up. Whoever names another one
+	// meanwhile is told to come back, though the key may be made up.
+	maxWanted = 1000
 	// Waits between fetches that fail double from the first to the second.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
@@ -36,18 +40,32 @@ type remote struct {
 	set  atomic.Pointer[keySet] // the last good one; nil: none yet
 	wake chan struct{}          // a fetch is asked for; buffers one
 
-	mu      sync.Mutex
-	round   *round    // guarded by mu; the fetch that is asked for or under way
-	began   time.Time // guarded by mu; the last fetch
-	fetched time.Time // guarded by mu; the set
-	failing bool      // guarded by mu; the last fetch failed
-	stopped bool      // guarded by mu; there will be no other
+	mu       sync.Mutex
+	round    *round          // guarded by mu; the fetch that is asked for or under way
+	fetching bool            // guarded by mu; it is under way
+	wanted   map[wanted]bool // guarded by mu; keys that the next fetch to begin looks up
+	asked    map[wanted]bool // guarded by mu; those of the last fetch that began
+	absent   map[wanted]bool // guarded by mu; those that the last fetch did not find, if it went well
+	began    time.Time       // guarded by mu; the last fetch
+	fetched  time.Time       // guarded by mu; the set
+	failing  bool            // guarded by mu; the last fetch failed
+	stopped  bool            // guarded by mu; there will be no other
 }
 
 // round is one fetch and those who wait for it.
 type round struct {
 	done    chan struct{}
 	waiting int // guarded by remote.mu
+}
+
+// wanted stands for a key that a credential names: a hash, since the name is as long
+// as a stranger makes it.
+type wanted uint64
+
+var wantedSeed = maphash.MakeSeed()
+
+func wantedOf(kid, alg string) wanted {
+	return wanted(maphash.String(wantedSeed, alg+" "+kid))
 }
 
 // find returns the key that a credential was signed with. It may wait for a fetch.
@@ -58,9 +76,10 @@ func (r *remote) find(kid, alg string) (any, error) {
 	if err != errNotInSet {
 		return key, err
 	}
-	done, ok := r.ask()
-	if !ok {
-		return nil, r.verdict()
+	w := wantedOf(kid, alg)
+	done, err := r.want(w)
+	if err != nil {
+		return nil, err
 	}
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -72,39 +91,74 @@ func (r *remote) find(kid, alg string) (any, error) {
 	key, err = r.set.Load().pick(kid, alg)
 	//nolint:errorlint // pick returns these very values.
 	if err == errNotInSet {
-		return nil, r.verdict()
+		return nil, r.unknown(w)
 	}
 	return key, err
 }
 
-// ask asks for a fetch and returns what is closed when it is over; ok is false if
-// there will be none now, or too many wait for it.
-func (r *remote) ask() (done chan struct{}, ok bool) {
+// want has the next fetch look a key up, and returns what is closed when a fetch is
+// over that may find it. Its error is a *RefusedError: the key was looked up in vain a
+// moment ago, or the fetch is not now.
+func (r *remote) want(w wanted) (done chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.round == nil {
-		if r.stopped || !r.began.IsZero() && time.Since(r.began) < cooldown {
-			return nil, false
+	if r.lacks(w) || r.stopped {
+		return nil, r.refusal(w)
+	}
+	if len(r.wanted) < maxWanted {
+		if r.wanted == nil {
+			r.wanted = make(map[wanted]bool)
 		}
+		r.wanted[w] = true
+	}
+	r.request()
+	if !r.fetching && r.tooSoon() > patience || r.round.waiting == maxWaiting {
+		return nil, r.refusal(w)
+	}
+	r.round.waiting++
+	return r.round.done, nil
+}
+
+// request asks run for a fetch, unless that was done. mu is held.
+func (r *remote) request() {
+	if r.round == nil {
 		r.round = &round{done: make(chan struct{})}
 		r.wake <- struct{}{} // has room: begin empties it before a round ends
 	}
-	if r.round.waiting == maxWaiting {
-		return nil, false
-	}
-	r.round.waiting++
-	return r.round.done, true
 }
 
-// verdict is what a key that is not in the set means: it is wrong, unless what is
-// in the set is not known.
-func (r *remote) verdict() error {
+// tooSoon is how long it takes until there may be another fetch. mu is held.
+func (r *remote) tooSoon() time.Duration {
+	if r.began.IsZero() {
+		return 0
+	}
+	return max(0, time.Until(r.began.Add(cooldown)))
+}
+
+// lacks reports whether the last fetch, which began after a credential had named the
+// key, did not find it. After the cooldown that is too old to count. mu is held.
+func (r *remote) lacks(w wanted) bool { return r.absent[w] && r.tooSoon() > 0 }
+
+// unknown is why there is no such key.
+func (r *remote) unknown(w wanted) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.failing || r.fetched.IsZero() || r.round != nil {
+	return r.refusal(w)
+}
+
+// refusal is why there is no such key: it is not in the set, or, as long as it was not
+// looked up, nobody knows. mu is held.
+func (r *remote) refusal(w wanted) error {
+	switch {
+	case r.stopped || r.failing || r.fetched.IsZero():
 		return refuse(ReasonKeysUnavailable, "the key set cannot be fetched")
+	case r.lacks(w):
+		return errNotInSet
+	default:
+		return &RefusedError{
+			Reason: ReasonKeysUnavailable, Detail: "the key was not looked up yet", retryAfter: max(awayRetry, r.tooSoon()),
+		}
 	}
-	return errNotInSet
 }
 
 // run fetches the set now, and again and again, until ctx is done.
@@ -120,14 +174,29 @@ func (r *remote) run(ctx context.Context) {
 			retry = min(2*retry, lastRetry)
 		}
 		// Spread, so that nodes that start together do not ask together for ever.
-		timer := time.NewTimer(wait - rand.N(wait/10+1)) //nolint:gosec // jitter, no secret
+		if !r.pause(ctx, wait-rand.N(wait/10+1)) { //nolint:gosec // jitter, no secret
+			return
+		}
+	}
+}
+
+// pause waits until the next fetch: for so long, or until one is asked for and may be
+// made. It reports whether ctx is not done.
+func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
+	next := time.Now().Add(wait)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return
+			return false
 		case <-timer.C:
+			return true
 		case <-r.wake:
-			timer.Stop()
+			r.mu.Lock()
+			soon := r.tooSoon()
+			r.mu.Unlock()
+			timer.Reset(min(soon, time.Until(next)))
 		}
 	}
 }
@@ -168,19 +237,26 @@ func (r *remote) begin() {
 	case <-r.wake: // this is what it asked for
 	default:
 	}
-	r.began = time.Now()
+	r.began, r.fetching = time.Now(), true
+	r.asked, r.wanted = r.wanted, nil
 }
 
-// end closes the round, and reports whether the one before it failed.
+// end closes the round, and reports whether the one before it failed. What was wanted
+// since it began is for another: what it fetched may be older.
 func (r *remote) end(failed bool) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, r.failing = r.failing, failed
+	before, r.failing, r.fetching = r.failing, failed, false
+	r.absent = nil
 	if !failed {
 		r.fetched = time.Now()
+		r.absent = r.asked // but for those that were found; nobody asks for them
 	}
 	close(r.round.done)
 	r.round = nil
+	if len(r.wanted) > 0 {
+		r.request()
+	}
 	return before
 }
 

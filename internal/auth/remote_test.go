@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
 )
 
 // wait lets simulated time pass, and then everything settle.
@@ -58,7 +62,7 @@ func TestRotation(t *testing.T) {
 		}
 		// Too soon after the last fetch for another.
 		e.set(setOf("one", "other"))
-		s.refuses(t, other, ReasonUnknownKey)
+		s.refuses(t, other, ReasonKeysUnavailable)
 		wait(cooldown)
 		s.takes(t, other)
 		s.takes(t, one)
@@ -69,12 +73,117 @@ func TestRotation(t *testing.T) {
 		e.set(setOf("other"))
 		s.takes(t, one)
 		wait(10 * time.Minute)
-		s.refuses(t, one, ReasonUnknownKey)
 		s.takes(t, other)
-		// And all keys may go.
-		e.set(jwks())
+		s.refusesInTime(t, one)
+	})
+}
+
+// refusesInTime expects a credential under an unknown key to be refused for good, once
+// its key was looked up: at once, or when whoever shows it was told to come back.
+func (s *stand) refusesInTime(t *testing.T, credential string) {
+	t.Helper()
+	_, err := s.Verify(credential)
+	if told, ok := errors.AsType[*session.Error](err); ok && told.Code == session.CodeUnavailable {
+		if told.RetryAfter <= 0 || told.RetryAfter > cooldown {
+			t.Fatalf("told to come back in %s, want %s at most", told.RetryAfter, cooldown)
+		}
+		wait(told.RetryAfter)
+	}
+	s.refuses(t, credential, ReasonUnknownKey)
+}
+
+// TestNewKeySoonAfterAFetch: whoever shows a credential under a key that was published a
+// moment ago is never told that it is not valid, and gets in as soon as the key can have
+// been fetched.
+func TestNewKeySoonAfterAFetch(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, cooldown - patience, cooldown - time.Millisecond, cooldown} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &endpoint{body: setOf("one"), delay: 10 * time.Millisecond}
+			s := newStand(t, withSet(e))
+			s.run(t)
+			wait(10*time.Millisecond + after)
+			e.set(setOf("one", "other"))
+			other := byKid("other")
+			_, err := s.Verify(other)
+			if err != nil {
+				told, ok := errors.AsType[*session.Error](err)
+				if !ok || told.Code != session.CodeUnavailable || told.RetryAfter > cooldown {
+					t.Fatalf("%s after a fetch: %v, want to be told to come back within %s", after, told, cooldown)
+				}
+				wait(told.RetryAfter)
+				s.takes(t, other)
+			}
+			if n := e.fetched(); n != 2 {
+				t.Errorf("%s after a fetch: %d fetches, want 2", after, n)
+			}
+		})
+	}
+}
+
+// TestKeyPublishedDuringAFetch: what a fetch brings may be older than a credential that
+// came while it was under way, so it is looked up once more.
+func TestKeyPublishedDuringAFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{body: setOf("one"), delay: time.Second}
+		s := newStand(t, withSet(e))
+		s.run(t)
+		wait(500 * time.Millisecond) // the first fetch is under way
+		s.refuses(t, byKid("other"), ReasonKeysUnavailable)
+		e.set(setOf("one", "other"))
+		wait(cooldown)
+		s.takes(t, byKid("other"))
+		if n := e.fetched(); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
+
+// TestNoKeySetIsAFailedFetch: a set without a key that is of use does not replace one
+// that has some, and does not make a node ready.
+func TestNoKeySetIsAFailedFetch(t *testing.T) {
+	for _, body := range noKeySets() {
+		synctest.Test(t, func(t *testing.T) {
+			e := &endpoint{body: setOf("one")}
+			s := newStand(t, withSet(e))
+			s.run(t)
+			wait(0)
+			e.set(body)
+			wait(time.Hour)
+			s.takes(t, byKid("one"))
+			s.refuses(t, byKid("other"), ReasonKeysUnavailable)
+			if n := strings.Count(s.log.String(), `level=WARN msg="key set not fetched, the last one stays in use"`); n != 1 {
+				t.Errorf("%s: %d warnings:\n%s", body, n, s.log)
+			}
+			if age := s.remotes[0].age(time.Time{}); age < 50*time.Minute {
+				t.Errorf("%s: age %s", body, age)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			e := &endpoint{body: body}
+			s := newStand(t, withSet(e))
+			s.run(t)
+			wait(0)
+			if s.HasKeys() {
+				t.Errorf("%s: a node that starts with it has keys", body)
+			}
+			s.refuses(t, byKid("one"), ReasonKeysUnavailable)
+			e.set(setOf("one"))
+			wait(lastRetry)
+			s.takes(t, byKid("one"))
+		})
+	}
+}
+
+// TestKeyThatWasTakenOut: a key that its issuer has replaced is good for nothing.
+func TestKeyThatWasTakenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{body: setOf("one")}
+		s := newStand(t, withSet(e))
+		s.run(t)
+		wait(0)
+		e.set(setOf("other"))
 		wait(10 * time.Minute)
-		s.refuses(t, other, ReasonUnknownKey)
+		s.refusesInTime(t, byKid("one"))
 	})
 }
 
@@ -100,19 +209,49 @@ func TestHasKeys(t *testing.T) {
 	})
 }
 
-// However many ids are made up, the endpoint is asked once in cooldown.
+// However many ids are made up, the endpoint is asked once in cooldown, and what is kept
+// of them is bounded.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{body: setOf("one")}
 		s := newStand(t, withSet(e))
 		s.run(t)
 		wait(time.Second)
+		begin := time.Now()
+		for i := range 100 {
+			for j := range 20 {
+				_, err := s.Verify(byKid(fmt.Sprintf("made-up %d %d", i, j)))
+				if told := refusal(t, err); told.Reason != ReasonKeysUnavailable && told.Reason != ReasonUnknownKey {
+					t.Fatalf("have %s", told.Reason)
+				}
+			}
+			wait(time.Second)
+		}
+		if n, most := e.fetched(), 2+int(time.Since(begin)/cooldown); n > most {
+			t.Errorf("%d fetches in %s, want %d at most", n, time.Since(begin), most)
+		}
+		if n := len(s.remotes[0].wanted) + len(s.remotes[0].absent); n > 2*maxWanted {
+			t.Errorf("%d made-up ids are kept", n)
+		}
+	})
+}
+
+// One made-up id is refused for good as often as it can be.
+func TestOneUnknownKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{body: setOf("one")}
+		s := newStand(t, withSet(e))
+		s.run(t)
+		wait(time.Second)
 		for range 100 {
-			s.refuses(t, byKid("made-up"), ReasonUnknownKey)
+			_, _ = s.Verify(byKid("made-up"))
 			wait(time.Second)
 		}
 		if n := e.fetched(); n != 11 {
 			t.Errorf("%d fetches in 100 s, want 11", n)
+		}
+		if away, gone := s.count(string(ReasonKeysUnavailable)), s.count(string(ReasonUnknownKey)); away > 10 || away+gone != 100 {
+			t.Errorf("told %v times to come back, and %v times that there is no such key", away, gone)
 		}
 	})
 }
@@ -144,7 +283,7 @@ func TestLastKnownGood(t *testing.T) {
 		e.set(setOf("other"))
 		wait(lastRetry)
 		s.takes(t, other)
-		s.refuses(t, one, ReasonUnknownKey)
+		s.refusesInTime(t, one)
 		if !strings.Contains(s.log.String(), "key set fetched again") {
 			t.Error("the log does not tell that the endpoint is back")
 		}
@@ -291,7 +430,7 @@ func TestPEMBesideSet(t *testing.T) {
 		wait(0)
 		s.takes(t, byKid("other"))
 		s.takes(t, byKid("one"))
-		s.refuses(t, byKid("made-up"), ReasonUnknownKey)
+		s.refusesInTime(t, byKid("made-up"))
 		s.refuses(t, sign("ES256", "one", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), claimsWith(nil)), ReasonSignature)
 	})
 }

@@ -43,6 +43,7 @@ type Verifier struct {
 type project struct {
 	app      string
 	audience string
+	issuer   string
 	ring     ring
 }
 
@@ -78,7 +79,7 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	case v.projects[from.App] != nil:
 		return fmt.Errorf("auth: project %s stands there twice", from.App)
 	}
-	p := &project{app: from.App, audience: from.Audience}
+	p := &project{app: from.App, audience: from.Audience, issuer: from.Issuer}
 	var err error
 	if p.ring.fixed, err = readKeys(&from.Keys); err != nil {
 		return err
@@ -178,7 +179,7 @@ func (v *Verifier) judge(s *signed) (session.Caller, error) {
 			return session.Caller{}, err
 		}
 	}
-	r := rules{app: p.app, audience: p.audience, leeway: v.leeway, now: time.Now()}
+	r := rules{app: p.app, audience: p.audience, issuer: p.issuer, leeway: v.leeway, now: time.Now()}
 	return r.caller(claims)
 }
 

@@ -211,6 +211,32 @@ func TestAudience(t *testing.T) {
 	}
 }
 
+func TestIssuer(t *testing.T) {
+	c := one(Keys{Secrets: []string{secretA}})
+	open := newStand(t, c)
+	c.Projects[0].Issuer = "https://login.example.com/"
+	bound := newStand(t, c)
+	for _, c := range []struct {
+		iss   any
+		bound Reason
+	}{
+		{"https://login.example.com/", ""},
+		{nil, ReasonIssuer},
+		{"https://login.example.com", ReasonIssuer},
+		{"", ReasonIssuer},
+		{[]string{"https://login.example.com/"}, ReasonClaims},
+		{7, ReasonClaims},
+	} {
+		credential := sign("HS256", "", []byte(secretA), claimsWith(map[string]any{"iss": c.iss}))
+		open.takes(t, credential)
+		if c.bound == "" {
+			bound.takes(t, credential)
+		} else {
+			bound.refuses(t, credential, c.bound)
+		}
+	}
+}
+
 // The key of one project never speaks for another, whatever the claims say.
 func TestProjects(t *testing.T) {
 	single := newStand(t, one(Keys{Secrets: []string{secretA}}))

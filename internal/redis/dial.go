@@ -105,7 +105,16 @@ func dialSentinel(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, er
 
 // greet has a server say at once, and in so many words, if it wants another
 // password.
-func greet(ctx context.Context, c *goredis.Conn) error { return c.Ping(ctx).Err() }
+func greet(ctx context.Context, c *goredis.Conn) error { return pong(c.Ping(ctx).Err()) }
+
+// pong is the error of a PING, or nil if the server answered. One that could not
+// write its snapshot to disk answers PING with MISCONF, and can be read.
+func pong(err error) error {
+	if goredis.HasErrorPrefix(err, "MISCONF") {
+		return nil
+	}
+	return err
+}
 
 // errNotURL stands for errors that may quote a password. The rest of one with a
 // slash, a question mark or a # in it is read as what follows the host, up to the

@@ -58,7 +58,7 @@ func (s *Store) listen(ctx context.Context, channel string, connected func(), no
 				return err
 			}
 			continue
-		case err != nil:
+		case pong(err) != nil:
 			return err
 		}
 		silent = false

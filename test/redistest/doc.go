@@ -8,7 +8,7 @@
 //   - StartProxy: a TCP proxy before a server, for a network that fails.
 //
 // A server can be killed, restarted on its port, and stopped as if its machine
-// hung. It is asked for its CPU time, memory and commands, so that a test can
+// hung, and can refuse writes for each reason that Redis has (RefuseWrites). It is asked for its CPU time, memory and commands, so that a test can
 // say what a piece of work costs Redis.
 //
 // # What holds

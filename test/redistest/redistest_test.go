@@ -563,3 +563,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestRefuseWrites(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	for _, why := range Refusals {
+		s.Do("SET", "k", "v")
+		s.RefuseWrites(why)
+		if reply, err := s.Try("SET", "k", "w"); err == nil || !strings.HasPrefix(err.Error(), string(why)) {
+			t.Errorf("%s: SET: %q, %v", why, reply, err)
+		}
+		want(t, s.Do("GET", "k"), "v")
+		s.AcceptWrites(why)
+		want(t, s.Do("SET", "k", "w"), "OK")
+	}
+}

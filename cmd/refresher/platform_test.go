@@ -69,3 +69,37 @@ func TestUnixSocketOfAKilledNode(t *testing.T) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
 }
+
+// systemd is told when the node serves, and when it begins to stop.
+func TestSystemdIsNotified(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	told := func() string {
+		t.Helper()
+		text := make([]byte, 100)
+		n, err := systemd.Read(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text[:n])
+	}
+	s := serve(t, command(t, append([]string{"NOTIFY_SOCKET=" + path}, credentialsEnv...),
+		"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
+	if got := told(); got != "READY=1" {
+		t.Errorf("told %q as it serves", got)
+	}
+	s.stop(syscall.SIGTERM)
+	if got := told(); got != "STOPPING=1" {
+		t.Errorf("told %q as it stops", got)
+	}
+
+	// Without somebody to tell it serves all the same, and says so.
+	s = serve(t, command(t, append([]string{"NOTIFY_SOCKET=" + path + ".gone"}, credentialsEnv...),
+		"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
+	s.find("systemd could not be notified")
+	s.stop(syscall.SIGTERM)
+}

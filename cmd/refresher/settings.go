@@ -107,6 +107,7 @@ type settings struct {
 
 	AddressRate    float64  `env:"REFRESHER_ADDRESS_RATE" default:"0" help:"Requests a second that one client address may make; 0 is unlimited. Behind a proxy, set --trusted-proxies too, or all clients count as one."`
 	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies before this service, whose X-Forwarded-For or Forwarded counts. Default: none."`
+	ProxyProtocol  bool     `env:"REFRESHER_PROXY_PROTOCOL" help:"Connections from --trusted-proxies begin with a PROXY header (version 1 or 2), which names the client."`
 	TLSCertFile    string   `name:"tls-cert-file" type:"existingfile" env:"REFRESHER_TLS_CERT_FILE" placeholder:"FILE" help:"Certificate chain, in PEM, to serve the public port by TLS. Read again when it changes."`
 	TLSKeyFile     string   `name:"tls-key-file" type:"existingfile" env:"REFRESHER_TLS_KEY_FILE" placeholder:"FILE" help:"Its private key."`
 
@@ -130,7 +131,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
 		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret,
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
-		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies,
+		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies, ProxyProtocol: s.ProxyProtocol,
 		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile,
 		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
 	}

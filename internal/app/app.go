@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/api"
@@ -193,6 +194,9 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if a.publicListener, err = listenPublic(&c, world.listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	if c.ProxyProtocol {
+		a.publicListener = &proxyListener{Listener: a.publicListener, proxies: gate.proxies, logger: logger.With("component", "http")}
+	}
 	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
@@ -252,6 +256,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	}
 	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", apps,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
+	a.notifySystemd(daemon.SdNotifyReady)
 
 	var err error
 	select {
@@ -312,6 +317,7 @@ func (a *App) shutdown(s *http.Server) {
 // drain sends the clients away.
 func (a *App) drain(force context.Context) {
 	a.health.draining.Store(true)
+	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
 	// The clients' last answers may take a little longer than the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+stopTimeout)

@@ -390,6 +390,7 @@ func TestRefusedSettings(t *testing.T) {
 		"auth: want":         func(c *Config) { c.Auth = "ldap" },
 		"auth: none does":    func(c *Config) { c.Projects = append(c.Projects, c.Projects[0]) },
 		"tls-cert-file, ":    func(c *Config) { c.TLSCertFile = "cert.pem" },
+		"proxy-protocol: ":   func(c *Config) { c.ProxyProtocol = true },
 		"trusted-proxies: ":  func(c *Config) { c.TrustedProxies = []string{"everybody"} },
 		"address-rate: ":     func(c *Config) { c.AddressRate = -1 },
 		"subject-rate: ":     func(c *Config) { c.SubjectRate = math.Inf(1) },

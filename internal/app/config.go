@@ -67,6 +67,9 @@ type Config struct {
 	// TrustedProxies are the networks whose word counts for that address.
 	AddressRate, SubjectRate float64
 	TrustedProxies           []string
+	// ProxyProtocol has connections from TrustedProxies to the public port begin
+	// with a PROXY header, which names the client.
+	ProxyProtocol bool
 
 	// TLSCertFile and TLSKeyFile serve the public port by TLS; empty: in the
 	// clear, as behind a proxy.
@@ -113,6 +116,8 @@ func (c *Config) check() error {
 		return errors.New("auth: none does for one project only: credentials say which one is meant")
 	case c.Auth == "none" && !local && !c.Insecure:
 		return fmt.Errorf("auth: none on %s would give anybody on the network any token; check credentials with --auth=jwt, listen on 127.0.0.1, or accept it with --insecure", c.Listen)
+	case c.ProxyProtocol && len(c.TrustedProxies) == 0:
+		return errors.New("proxy-protocol: set without trusted-proxies, which say whose header counts")
 	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
 		return errors.New("tls-cert-file, tls-key-file: want both or none")
 	case c.AuthorizeURL == "" && c.AuthorizeSecret != "":

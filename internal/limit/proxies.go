@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -88,6 +89,13 @@ func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return client
+}
+
+// Trusts reports whether the peer at an address, as package net gives it, is one of
+// them.
+func (p Proxies) Trusts(peer net.Addr) bool {
+	_, trusted := p.peer(peer.String())
+	return trusted
 }
 
 // peer reads a request's RemoteAddr.

@@ -230,6 +230,9 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Errorf("more exposed than 1.5 of 10: %v\n%s", err, said)
 	}
+	if !strings.Contains(text, "\nType=notify\n") {
+		t.Error("systemd does not wait until it serves")
+	}
 	known := serveEnvironment(t)
 	for _, m := range regexp.MustCompile(`\b((?:REFRESHER|AGORA)_[A-Z_]+)=`).FindAllStringSubmatch(text+read(t, "../../deploy/systemd/refresher.env"), -1) {
 		if !known[m[1]] {
@@ -245,6 +248,29 @@ func TestUnit(t *testing.T) {
 		t.Error(stop)
 	} else if b, _ := strconv.Atoi(window[1]); a < b+15 {
 		t.Errorf("%d s to stop in, and %d s of draining", a, b)
+	}
+}
+
+// docker stop kills after 10 s by default, in the middle of the drain: 20 s by
+// default, and what is to be done after it.
+func TestDockerRunWaitsForTheDrain(t *testing.T) {
+	seen := 0
+	for _, path := range []string{"README.md", "docs/deploy.md", "deploy/Dockerfile"} {
+		for line := range strings.Lines(read(t, "../..", path)) {
+			if !strings.Contains(line, "docker run ") {
+				continue
+			}
+			seen++
+			wait := regexp.MustCompile(` --stop-timeout (\d+) `).FindStringSubmatch(line)
+			if wait == nil {
+				t.Errorf("%s: %s", path, line)
+			} else if n, _ := strconv.Atoi(wait[1]); n < 20+15 {
+				t.Errorf("%s: %s", path, line)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no docker run in the documents")
 	}
 }
 

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"refresher/internal/limit"
+	"refresher/internal/webhook"
+)
+
+// proxyListener reads the PROXY header (versions 1 and 2) that connections from
+// trusted proxies begin with. Their remote address is then the one that the header
+// names. Connections from others are left as they are: a header of theirs is not
+// HTTP.
+type proxyListener struct {
+	net.Listener
+
+	proxies limit.Proxies
+	logger  *slog.Logger
+	lines   webhook.Throttle // of connections without a header
+}
+
+// Accept implements net.Listener. It does not wait for the header, which is read by
+// the goroutine of the connection.
+func (l *proxyListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil || !l.proxies.Trusts(c.RemoteAddr()) {
+		return c, err
+	}
+	socket := &heardConn{Conn: c}
+	header := proxyproto.NewConn(socket, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(readHeaderTimeout))
+	return &proxiedConn{Conn: header, socket: socket, listener: l}, nil
+}
+
+// headerless logs that a trusted proxy did not say whom it stands for.
+func (l *proxyListener) headerless(proxy net.Addr, err error) {
+	if skipped, ok := l.lines.Pass(time.Now()); ok {
+		l.logger.Warn("no PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
+	}
+}
+
+// heardConn knows whether its peer has sent anything. A balancer that checks a port
+// by connecting to it sends nothing.
+type heardConn struct {
+	net.Conn
+
+	heard bool // only its reader uses it
+}
+
+// Read implements net.Conn.
+func (c *heardConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.heard = c.heard || n > 0
+	return n, err
+}
+
+// proxiedConn is a connection from a trusted proxy.
+type proxiedConn struct {
+	*proxyproto.Conn
+
+	socket   *heardConn
+	listener *proxyListener
+}
+
+// Read implements net.Conn.
+func (c *proxiedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, proxyproto.ErrNoProxyProtocol) && c.socket.heard {
+		c.listener.headerless(c.socket.RemoteAddr(), err)
+	}
+	return n, err
+}
+
+// NetConn is the connection to the proxy, as tls.Conn has it.
+func (c *proxiedConn) NetConn() net.Conn { return c.socket.Conn }

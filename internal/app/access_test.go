@@ -199,7 +199,7 @@ func (g *guarded) knock() *socket {
 func (g *guarded) metrics() map[string]float64 {
 	g.t.Helper()
 	w := httptest.NewRecorder()
-	g.app.ops.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	g.app.ops.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
 	sums := make(map[string]float64)
 	for line := range strings.Lines(w.Body.String()) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")

@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -113,10 +115,11 @@ func (m *strictMinter) Mint(app string, id session.Identity, cause session.Cause
 		// What a subscriber may is part of what a publisher may: an operator
 		// can take that much away from anybody.
 		good = good && granted(g.Channels, r.Channel) && (r.Role == session.Subscriber && len(g.Roles) > 0 || slices.Contains(g.Roles, r.Role))
-		if r.Account != "" {
-			good = good && granted(g.Accounts, r.Account)
-		} else {
-			good = good && granted(g.UIDs, fmt.Sprint(r.UID))
+		user := cmp.Or(r.Account, fmt.Sprint(r.UID))
+		if _, notNumber := strconv.ParseUint(user, 10, 32); notNumber != nil {
+			good = good && granted(g.Accounts, user)
+		} else { // the token for the account "1001" is that for uid 1001
+			good = good && (granted(g.UIDs, user) || slices.Contains(g.Accounts, user))
 		}
 	}
 	good = good && (id.RTM == nil || granted(g.RTMUsers, id.RTM.UserID))

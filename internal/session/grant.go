@@ -28,7 +28,7 @@ type Grant struct {
 
 	Channels []string
 	UIDs     []string // in decimal
-	Accounts []string
+	Accounts []string // a pattern does not stand for an account that is a uid
 	Roles    []Role
 	RTMUsers []string
 	Chat     []string
@@ -46,14 +46,14 @@ func (g *Grant) Covers(id Identity) error {
 		return nil
 	}
 	if r := id.RTC; r != nil {
-		user, field, granted := strconv.FormatUint(uint64(r.UID), 10), "rtc.uid", g.UIDs
+		field := "rtc.uid"
 		if r.Account != "" {
-			user, field, granted = r.Account, "rtc.account", g.Accounts
+			field = "rtc.account"
 		}
 		switch {
 		case !coversChannel(g.Channels, r.Channel):
 			return notGranted("rtc.channel")
-		case !covers(granted, user):
+		case !g.coversUser(r):
 			return notGranted(field)
 		case !g.Allows(r.Role):
 			return notGranted("rtc.role")
@@ -73,6 +73,26 @@ func (g *Grant) Allows(r Role) bool { return g.All || slices.Contains(g.Roles, r
 
 func notGranted(field string) *Error {
 	return Errorf(CodeForbidden, "%s: the credential does not grant this", field)
+}
+
+// coversUser reports whether an RTC user is granted. The token for the account "1001" is
+// that for uid 1001, so whichever of them is asked for, a uid that is granted counts, and
+// of the accounts only the name in full: no pattern of accounts stands for a uid.
+func (g *Grant) coversUser(r *RTC) bool {
+	switch {
+	case r.Account == "" && r.UID == 0: // any uid
+		return covers(g.UIDs, "0")
+	case r.Account == "" || isUID(r.Account):
+		return covers(g.UIDs, r.User()) || slices.Contains(g.Accounts, r.User())
+	}
+	return covers(g.Accounts, r.Account)
+}
+
+// isUID reports whether an account is a uid in decimal, as tokens have it. 0 is none:
+// Agora's wildcard is another name in a token.
+func isUID(account string) bool {
+	n, err := strconv.ParseUint(account, 10, 32)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == account
 }
 
 // coversChannel is covers, but for AnyChannel: only the pattern "*" grants that. Others,

@@ -1,6 +1,67 @@
 package session
 
-import "testing"
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestAccountOfDigits: the token for the account "1001" is that for uid 1001, so a grant of
+// accounts in general must not give it.
+func TestAccountOfDigits(t *testing.T) {
+	for _, c := range []struct {
+		accounts, uids []string
+		account        string
+		covered        bool
+	}{
+		{[]string{"*"}, nil, "1001", false},
+		{[]string{"1*"}, nil, "1001", false},
+		{[]string{"1001*"}, nil, "1001", false},
+		{[]string{"*"}, nil, "4294967295", false},
+		{[]string{"*"}, []string{"7"}, "1001", false},
+		{[]string{"ana", "1001"}, nil, "1001", true}, // named to the letter
+		{nil, []string{"1001"}, "1001", true},        // the same token
+		{nil, []string{"10*"}, "1001", true},
+		{[]string{"*"}, []string{"*"}, "1001", true},
+		{nil, []string{"1002"}, "1001", false},
+		// These are no uids, and their tokens are not either.
+		{[]string{"*"}, nil, "ana", true},
+		{[]string{"*"}, nil, "01001", true},
+		{[]string{"*"}, nil, "4294967296", true},
+		{[]string{"*"}, nil, "+7", true},
+		{[]string{"*"}, nil, "7a", true},
+		{[]string{"*"}, nil, "0", true}, // minted for nobody, see agora.Validate
+		{[]string{"*", "0"}, []string{"1*"}, "0", true},
+		{nil, []string{"*"}, "ana", false},
+		{nil, []string{"*"}, "01001", false},
+	} {
+		g := Grant{Channels: []string{"daily"}, UIDs: c.uids, Accounts: c.accounts, Roles: []Role{Subscriber}}
+		err := g.Covers(Identity{RTC: &RTC{Channel: "daily", Account: c.account}})
+		if (err == nil) != c.covered || err != nil && !strings.HasPrefix(err.Error(), "forbidden: rtc.account: ") {
+			t.Errorf("accounts %q, uids %q, asked for %q: %v", c.accounts, c.uids, c.account, err)
+		}
+		if n, err := strconv.ParseUint(c.account, 10, 32); err == nil && n > 0 && c.account[0] != '0' && c.account[0] != '+' {
+			if err := g.Covers(Identity{RTC: &RTC{Channel: "daily", UID: uint32(n)}}); (err == nil) != c.covered {
+				t.Errorf("accounts %q, uids %q, asked for uid %d: %v", c.accounts, c.uids, n, err)
+			}
+		}
+	}
+}
+
+// TestAnyUserWantsAGrantOfItsOwn: a token for uid 0 is for every uid.
+func TestAnyUserWantsAGrantOfItsOwn(t *testing.T) {
+	for _, c := range []struct {
+		accounts, uids []string
+		covered        bool
+	}{
+		{nil, []string{"0"}, true}, {nil, []string{"*"}, true}, {[]string{"*", "0"}, []string{"1*", "1001"}, false},
+	} {
+		g := Grant{Channels: []string{"daily"}, UIDs: c.uids, Accounts: c.accounts, Roles: []Role{Subscriber}}
+		if err := g.Covers(Identity{RTC: &RTC{Channel: "daily"}}); (err == nil) != c.covered {
+			t.Errorf("accounts %q, uids %q: %v", c.accounts, c.uids, err)
+		}
+	}
+}
 
 // Only a grant of "*" itself covers the wildcard channel, whose token works in every
 // channel.

@@ -49,7 +49,9 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 		if news {
 			a.scheduler.metrics.renewals.nacked.Inc()
 			e.trail.answered("nacked")
-			a.scheduler.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", seq, "sdk_code", code, "sdk_message", message)
+			if ok, more := e.refusals.allow(now.Mono); ok {
+				a.scheduler.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", seq, "sdk_code", code, "sdk_message", message, "more", more)
+			}
 		}
 		return err
 	})
@@ -58,10 +60,12 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 // Renew implements session.Attachment.
 func (a *attachment) Renew() {
 	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
-		if e.session.Asked(now) == session.Repeat {
-			a.scheduler.send(e, e.session.Repeat(now))
-		} else {
+		switch task := e.session.Asked(now); task {
+		case session.Repeat:
+			a.scheduler.push(e, e.session.Again(now))
+		case session.Renew:
 			a.scheduler.want(e, session.CauseRenew, now)
+		default: // tokens are on their way
 		}
 		return nil
 	})

@@ -22,6 +22,8 @@ type entry struct {
 	key     session.Key       // fixed: whose it is, not its epoch or role
 	foreign atomic.Bool       // that its record is a newer release's was logged
 
+	refusals throttle // of the client's SDK, in the log
+
 	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
 
 	rev       uint64     // guarded by mu; of the newest record

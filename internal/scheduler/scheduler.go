@@ -316,13 +316,17 @@ func (s *Scheduler) mint(ctx context.Context, ses *session.Session, cause sessio
 	return tokens, err
 }
 
-// send writes push to the client; one that cannot take it is not connected any
-// more. e.mu is held.
+// send writes push to the client, which is to answer it. e.mu is held.
 func (s *Scheduler) send(e *entry, push session.Push) {
-	if e.client == nil {
-		return
+	if e.client != nil {
+		e.session.Sent()
+		s.push(e, push)
 	}
-	e.session.Sent()
+}
+
+// push writes push to the client; one that cannot take it is not connected any
+// more. e.mu is held.
+func (s *Scheduler) push(e *entry, push session.Push) {
 	s.metrics.pushed(push.Attempt)
 	_, span := s.span(e.trail.context(), "push")
 	err := e.client.Push(push)

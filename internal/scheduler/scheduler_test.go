@@ -1,7 +1,10 @@
 package scheduler
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -702,6 +705,60 @@ func TestMetricsLookAhead(t *testing.T) {
 		q.hands().Leave()
 		if got := testutil.CollectAndCount(s.metrics.margin); got != 1 {
 			t.Errorf("%d margin histograms", got)
+		}
+	})
+}
+
+// counted is a store that counts what is written to it.
+type counted struct {
+	Store
+	records atomic.Int64
+}
+
+func (c *counted) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	c.records.Add(int64(len(records)))
+	return c.Store.Save(ctx, records)
+}
+
+// A client that confirms and refuses in turns, as fast as it may talk, costs no more
+// than one whose SDK refuses everything.
+func TestAckAndNackInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		written := &counted{Store: c.Store}
+		var log bytes.Buffer // written under the session's lock
+		c.Store, c.Logger = written, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s, answer: silent}
+		p.join(time.Hour)
+		wait(time.Second)
+		written.records.Store(0)
+		for range 31 * 5 {
+			seq := p.got().joined.Seq + uint64(len(p.got().pushes))
+			if err := p.hands().Ack(seq); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.hands().Nack(seq, "X", "no"); err != nil {
+				t.Fatal(err)
+			}
+			wait(200 * time.Millisecond)
+		}
+		p.hands().Leave()
+		wait(time.Second)
+		if n := len(p.got().pushes); n < 6 || n > 7 {
+			t.Errorf("%d bundles in 31 s", n)
+		}
+		if n := written.records.Load(); n > 9 { // one a bundle, the proof of the key, and the end
+			t.Errorf("%d writes", n)
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 4 {
+			t.Errorf("%d lines in 31 s", len(lines))
+		}
+		for i, line := range lines {
+			if more := []string{"more=0", "more=49", "more=49", "more=49"}[min(i, 3)]; !strings.Contains(line, "SDK refused the tokens") || !strings.Contains(line, more) {
+				t.Errorf("line %d, want %s: %s", i, more, line)
+			}
 		}
 	})
 }

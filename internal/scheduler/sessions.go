@@ -113,15 +113,15 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 	if held.Known && held.Record.State == session.Attached && held.Record.Node != s.config.Node {
 		e.session.Skip()
 	}
-	if r.SeqUnknown && e.session.Asked(now) == session.Renew {
+	if r.SeqUnknown && e.session.AskedOverHTTP(now) == session.Renew {
 		s.confirmed(e.session.AssumeTaken(now))
 	}
 	e.replaceTrail(trail)
-	if e.session.Asked(now) == session.Repeat {
+	if e.session.AskedOverHTTP(now) == session.Repeat {
 		defer s.commit(e)
 		trail.conclude("repeated")
 		e.session.Unspent()
-		return e.session.Repeat(now), nil
+		return e.session.Again(now), nil
 	}
 	push, err = s.issue(e, session.CauseRenew, now)
 	if err != nil {

@@ -139,7 +139,11 @@ func (s *Session) SetRole(r Role) bool {
 // wall clock, from and over in milliseconds, unless it is due before.
 func (s *Session) Hasten(fromMs, overMs int64, cause Cause, now Instant) {
 	place := time.Duration(float64(overMs) * fraction(s.ID) * float64(time.Millisecond))
-	at := max(now.Mono+time.Duration(fromMs)*time.Millisecond-now.Wall+place, now.Mono, 1)
+	s.renewAt(max(now.Mono+time.Duration(fromMs)*time.Millisecond-now.Wall+place, now.Mono, 1), cause)
+}
+
+// renewAt has the session renewed for a cause at a moment, unless it is due before.
+func (s *Session) renewAt(at time.Duration, cause Cause) {
 	if s.renewBy == 0 || at < s.renewBy {
 		if at < s.due() || s.final() {
 			s.renewBy, s.renewCause = at, cause

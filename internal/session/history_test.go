@@ -37,6 +37,36 @@ type history struct {
 	s      *Session
 	last   Push // the newest bundle sent
 	epoch  uint64
+
+	at       time.Duration // when last was sent
+	settled  time.Duration // when an ack settled a bundle
+	unheard  time.Duration // when the oldest push went out on the connection that was not answered; 0: all were
+	answered uint64        // the newest bundle that the client said anything of
+	refused  time.Duration // when the last refusal brought tokens; 0: never
+	asked    time.Duration // when the last wish on a connection did
+}
+
+// sent notes that a push went out on the connection, unasked.
+func (h *history) sent() {
+	h.s.Sent()
+	if h.unheard == 0 {
+		h.unheard = h.now.Mono
+	}
+}
+
+// heard notes a word of the client on a bundle.
+func (h *history) heard(seq uint64) {
+	if seq > h.answered && seq <= h.last.Seq {
+		h.answered, h.unheard = seq, 0
+	}
+}
+
+// paced checks that tokens which the client can ask for at will come so often at most.
+func (h *history) paced(last *time.Duration, every time.Duration) {
+	if *last != 0 && h.now.Mono-*last < every {
+		h.Fatalf("tokens at the client's will, %s after the last", h.now.Mono-*last)
+	}
+	*last = h.now.Mono
 }
 
 func (h *history) pass(d time.Duration) {
@@ -72,7 +102,7 @@ func (h *history) took(p Push) {
 	case p.Tokens.ExpiresAt < h.last.Tokens.ExpiresAt:
 		h.Fatalf("expires at %d, after %d", p.Tokens.ExpiresAt, h.last.Tokens.ExpiresAt)
 	}
-	h.last = p
+	h.last, h.at = p, h.now.Mono
 }
 
 // Wait lets the time pass to the deadline, or not so far, and does what it asks.
@@ -104,15 +134,24 @@ func (h *history) Wait(t *rapid.T) {
 			if left > before+before/2+time.Second && h.s.renewBy == 0 {
 				t.Fatalf("renewed with %s left, head start %s", left, before)
 			}
-			if left < before && h.s.issued.expires-h.s.detachedAt > 2*before {
+			if left < before && h.s.issued.expires-h.s.detachedAt > 2*before && h.settled <= h.s.due() {
 				t.Fatalf("renewed with only %s left, head start %s", left, before)
 			}
 		}
+		ranOut := h.s.hasRunOut(h.now)
+		switch {
+		case cause == CauseNack && !ranOut:
+			h.paced(&h.refused, h.policy.AckTimeout)
+		case cause == CauseNack:
+			h.refused = h.now.Mono
+		case cause == CauseRenew && !ranOut:
+			h.paced(&h.asked, askEvery)
+		}
 		h.took(h.s.Issue(h.mint(), cause, h.now))
-		h.s.Sent()
+		h.sent()
 	case Repeat:
 		h.took(h.s.Repeat(h.now))
-		h.s.Sent()
+		h.sent()
 		if h.s.silent > SilentTries {
 			t.Fatalf("%d silent tries", h.s.silent)
 		}
@@ -121,6 +160,7 @@ func (h *history) Wait(t *rapid.T) {
 			t.Fatalf("given up after %d silent tries", h.s.silent)
 		}
 		h.s.Detach(h.s.Epoch(), h.now)
+		h.unheard = 0
 	case Unreachable:
 		if attached {
 			t.Fatal("unreachable with its client there")
@@ -150,6 +190,10 @@ func (h *history) Ack(t *rapid.T) {
 	case !a.Settled && h.s.Deadline() != wasDue:
 		t.Fatal("an ack that settles nothing moved the deadline")
 	}
+	h.heard(seq)
+	if a.Settled {
+		h.unheard, h.settled = 0, h.now.Mono
+	}
 }
 
 // Nack refuses the newest bundle.
@@ -163,19 +207,48 @@ func (h *history) Nack(t *rapid.T) {
 	if h.s.Deadline() > h.now.Mono+h.policy.AckTimeout {
 		t.Fatal("a refusal that is not answered soon")
 	}
+	h.heard(h.last.Seq)
 }
 
-// Ask wants tokens now.
+// Ask wants tokens now, on the connection.
 func (h *history) Ask(t *rapid.T) {
 	if h.s.State() != Attached {
 		t.Skip("not attached")
 	}
-	if h.s.Asked(h.now) == Repeat {
-		h.took(h.s.Repeat(h.now))
+	unconfirmed := h.s.Unconfirmed()
+	switch task := h.s.Asked(h.now); {
+	case task == Repeat && unconfirmed:
+		if h.now.Mono-h.at < askEvery {
+			t.Fatalf("sent twice within %s", h.now.Mono-h.at)
+		}
+		due := h.s.Deadline()
+		h.took(h.s.Again(h.now))
+		if h.s.Deadline() != due {
+			t.Fatal("asking moved the deadline")
+		}
+	case task == Renew && !unconfirmed:
+		h.paced(&h.asked, askEvery)
+		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
+		h.sent()
+	case task == Wait:
+		if h.s.Deadline() > h.now.Mono+max(askEvery, h.policy.AckTimeout) {
+			t.Fatal("asked, and nothing comes soon")
+		}
+	default:
+		t.Fatalf("task %d, unconfirmed: %v", task, unconfirmed)
+	}
+}
+
+// Fetch wants tokens now, over HTTP.
+func (h *history) Fetch(t *rapid.T) {
+	if h.s.State() == Ended {
+		t.Skip("ended")
+	}
+	if h.s.AskedOverHTTP(h.now) == Repeat {
+		h.took(h.s.Again(h.now))
 	} else {
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
 	}
-	h.s.Sent()
 }
 
 // Lose takes the connection away.
@@ -191,6 +264,7 @@ func (h *history) Resume(t *rapid.T) {
 	}
 	h.s.Confirm(rapid.Uint64Range(0, h.last.Seq).Draw(t, "seq"), 0, h.now)
 	h.took(h.s.Attach(h.mint(), h.now))
+	h.unheard = h.now.Mono
 }
 
 // Move has another node go on with it, from nothing but its record.
@@ -201,6 +275,7 @@ func (h *history) Move(t *rapid.T) {
 	r := h.s.Record("", h.now)
 	was := h.s
 	h.s = Restore(r, was.policy, h.now)
+	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // what the other node does not know
 	if was.State() == Detached {
 		if moved := h.s.Record("", h.now); moved != r {
 			t.Fatalf("recorded as %+v, was %+v", moved, r)
@@ -218,6 +293,7 @@ func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
 	h.pass(0)
+	h.asked = 0 // what is due comes the sooner
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 
@@ -229,5 +305,9 @@ func (h *history) Check(t *rapid.T) {
 	h.epoch = h.s.Epoch()
 	if h.s.State() != Ended && h.s.Deadline() == never {
 		t.Fatal("a session without a deadline")
+	}
+	// Tokens that ran out meanwhile may have brought one more bundle.
+	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {
+		t.Fatalf("no answer for %s, and the connection stands", h.now.Mono-h.unheard)
 	}
 }

@@ -75,6 +75,13 @@ func (w *world) repeat() Push {
 	return p
 }
 
+// ask wants tokens on the connection; a bundle that waits is pushed again.
+func (w *world) ask() {
+	if w.s.Asked(w.now) == Repeat {
+		w.s.Again(w.now)
+	}
+}
+
 // due expects the deadline to have come and to ask for task.
 func (w *world) due(task Task) Cause {
 	w.t.Helper()

@@ -104,7 +104,10 @@ type Session struct {
 
 	minted     bool          // a bundle was issued, here or by the node whose record this was made from
 	silent     int           // pushes in a row without an answer
+	answered   uint64        // the newest bundle that was acked or nacked here
 	nacks      int           // refusals in a row
+	nackAfter  time.Duration // a refusal brings no other bundle before this
+	askAfter   time.Duration // the client's wish for tokens brings none before this
 	detachedAt time.Duration // while Detached
 	fetched    bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
 	missed     bool          // while Detached: that nobody is there to renew for was reported
@@ -225,7 +228,7 @@ func (s *Session) settle(now Instant) Acked {
 	if s.held.known() {
 		a.Margin = max(0, s.held.expires-now.Mono)
 	}
-	s.held, s.pending, s.nacks, s.reported = s.issued, nil, 0, false
+	s.held, s.pending, s.silent, s.nacks, s.reported = s.issued, nil, 0, 0, false
 	s.ackedAt = now.Unix()
 	return a
 }
@@ -297,14 +300,29 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.renewCause, s.consent = "", consent{owed: s.MustAsk()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
+	switch cause {
+	case CauseNack:
+		s.nackAfter = now.Mono + s.policy.AckTimeout
+	case CauseRenew:
+		s.askAfter = now.Mono + askEvery
+	default: // not what a client can have at will
+	}
 	return s.Repeat(now)
 }
 
-// Repeat is the push of the unconfirmed bundle, once more.
+// Repeat is the push of the unconfirmed bundle, once more, as the deadline asks. The
+// client has an AckTimeout from now on.
 func (s *Session) Repeat(now Instant) Push {
+	s.pending.retry = now.Mono + s.policy.AckTimeout
+	return s.Again(now)
+}
+
+// Again is the same push, as the client asks. It gains the client no time: its
+// answer is due when it was.
+func (s *Session) Again(now Instant) Push {
 	p := s.pending
 	p.attempt++
-	p.last, p.retry = now.Mono, now.Mono+s.policy.AckTimeout
+	p.last = now.Mono
 	return Push{
 		Seq: s.issued.seq, Tokens: p.tokens, PreviousExpiresAt: s.held.expiresAt,
 		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.Wall.Milliseconds(),
@@ -337,22 +355,31 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	if s.state == Attached && seq >= s.attachedSeq {
 		s.proven = s.attachedEpoch
 	}
-	s.silent = 0
+	s.heard(seq)
 	if s.pending == nil || seq < s.issued.seq {
 		return Acked{}, nil
 	}
 	return s.settle(now), nil
 }
 
+// heard notes the client's word on a bundle that was pushed. The first one on each
+// bundle shows that the client is there. It could repeat one of them, or ask for
+// tokens, without reading anything.
+func (s *Session) heard(seq uint64) {
+	if seq > s.answered {
+		s.answered, s.silent = seq, 0
+	}
+}
+
 // Nack takes the client's word that its SDK refused bundle seq, and reports
-// whether that is news. Another bundle follows: at once after the first
-// refusal, an AckTimeout after each later one, so that an SDK that refuses
-// everything is not flooded.
+// whether that is news. Another bundle follows at once, but no sooner than an
+// AckTimeout after the last one that followed a refusal, whatever was confirmed in
+// between: an SDK that refuses everything is not flooded.
 func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
 	if seq > s.issued.seq {
 		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
 	}
-	s.silent = 0
+	s.heard(seq)
 	if seq < s.issued.seq || s.pending != nil && s.pending.refused {
 		return false, nil
 	}
@@ -360,19 +387,35 @@ func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
 		s.pending = &pending{last: now.Mono}
 	}
 	s.pending.refused, s.pending.cause = true, CauseNack
-	s.pending.retry = now.Mono
-	if s.nacks > 0 {
-		s.pending.retry += s.policy.AckTimeout
-	}
+	s.pending.retry = max(now.Mono, s.nackAfter)
 	s.nacks++
 	return true, nil
 }
 
-// Asked says how to answer a client that wants fresh tokens now: by Renew, or
-// by Repeat when a bundle is already on its way: an SDK whose tokens live under
-// its 30 s warning asks as soon as it gets them.
+// askEvery is how often at most a client that asks on its connection is sent tokens.
+const askEvery = time.Second
+
+// Asked says what to do for a client that asks for fresh tokens on its connection:
+// Renew; Repeat (by Again) while a bundle waits for its word; or Wait, if another one
+// is coming anyway, or it was sent one less than askEvery ago. That it asks is no
+// answer to a push.
 func (s *Session) Asked(now Instant) Task {
-	s.silent = 0
+	switch p := s.pending; {
+	case p != nil && (p.refused || s.turned(now) || now.Mono-p.last < askEvery):
+		return Wait
+	case p != nil:
+		return Repeat
+	case now.Mono < s.askAfter:
+		s.renewAt(s.askAfter, CauseRenew)
+		return Wait
+	}
+	return Renew
+}
+
+// AskedOverHTTP says what to answer to a client that asks for fresh tokens in a
+// request of its own: by Renew, or by Repeat (by Again) when a bundle is already on
+// its way.
+func (s *Session) AskedOverHTTP(now Instant) Task {
 	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.turned(now) {
 		return Repeat
 	}
@@ -423,7 +466,7 @@ func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 // window, each at its own place, so that a step is no stampede. A step back
 // needs nothing: tokens then live longer than was thought.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
-	if step <= 0 || s.state != Attached {
+	if step <= 0 || s.state != Attached || !s.renews() {
 		return
 	}
 	place := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))

@@ -205,19 +205,129 @@ func TestFutureSeqIsRefused(t *testing.T) {
 	}
 }
 
-func TestAskingTwiceIsAnsweredOnce(t *testing.T) {
+func TestAskingOnTheConnection(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
 	if w.s.Asked(w.now) != Renew {
 		t.Fatal("a confirmed session that asks is not renewed")
 	}
+	p := w.issue(CauseRenew)
+	for range 3 {
+		w.pass(askEvery - 1)
+		if task := w.s.Asked(w.now); task != Wait {
+			t.Fatalf("asked within a second of the last push: task %d", task)
+		}
+		w.pass(1)
+		if w.s.Asked(w.now) != Repeat {
+			t.Fatal("asked a second later: want the bundle that waits for its ack")
+		}
+		if again := w.s.Again(w.now); again.Seq != p.Seq || again.Tokens != p.Tokens || again.Attempt != p.Attempt+1 {
+			t.Fatalf("again %+v, was %+v", again, p)
+		}
+		p.Attempt++
+	}
+}
+
+// Who confirms and asks in turns has a bundle a second.
+func TestAckAndAskInTurns(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	bundles := 0
+	for began := w.now.Mono; w.now.Mono < began+10*time.Second; {
+		if w.s.Asked(w.now) == Renew {
+			w.ack(w.issue(CauseRenew).Seq)
+			bundles++
+		}
+		step := min(200*time.Millisecond, w.s.Deadline()-w.now.Mono)
+		w.pass(step)
+		if task, cause := w.s.Due(w.now); task == Renew && cause == CauseRenew {
+			w.ack(w.issue(cause).Seq)
+			bundles++
+		}
+	}
+	if bundles < 9 || bundles > 11 {
+		t.Errorf("%d bundles in 10 s", bundles)
+	}
+}
+
+// A client that asks and asks, or repeats an old ack, has answered nothing.
+func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
+	for name, say := range map[string]func(w *world){
+		"nothing":           func(*world) {},
+		"renew":             func(w *world) { w.ask() },
+		"an old ack":        func(w *world) { w.ack(1) },
+		"an old nack":       func(w *world) { _, _ = w.s.Nack(1, w.now) },
+		"all of that":       func(w *world) { w.ask(); w.ack(1); _, _ = w.s.Nack(1, w.now) },
+		"a renewal by HTTP": func(w *world) { w.s.AskedOverHTTP(w.now); w.s.Again(w.now) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			w.attach()
+			w.ack(1)
+			w.passTo()
+			w.due(Renew)
+			w.issue(CauseSchedule)
+			began := w.now.Mono
+			for task := Wait; task != GiveUp; {
+				step := min(100*time.Millisecond, w.s.Deadline()-w.now.Mono)
+				w.pass(step)
+				if task, _ = w.s.Due(w.now); task == Repeat {
+					w.repeat()
+				}
+				say(w)
+				if w.now.Mono > began+time.Minute {
+					t.Fatal("was not given up")
+				}
+			}
+			if took := w.now.Mono - began; took != SilentTries*w.policy.AckTimeout {
+				t.Errorf("given up after %s", took)
+			}
+		})
+	}
+}
+
+func TestAskingOverHTTP(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.attach()
+	if w.s.AskedOverHTTP(w.now) != Renew {
+		t.Fatal("a confirmed session that asks is not renewed")
+	}
 	w.issue(CauseRenew)
-	if w.s.Asked(w.now) != Repeat {
+	if w.s.AskedOverHTTP(w.now) != Repeat {
 		t.Fatal("asked again at once: want the bundle that is on its way")
 	}
 	w.pass(w.policy.AckTimeout)
-	if w.s.Asked(w.now) != Renew {
+	if w.s.AskedOverHTTP(w.now) != Renew {
 		t.Fatal("asked again later: want a new bundle")
+	}
+}
+
+// Acks between the refusals bring no more bundles, and neither does asking.
+func TestRefusalsArePacedByTime(t *testing.T) {
+	for name, between := range map[string]func(w *world){
+		"nothing": func(*world) {},
+		"ack":     func(w *world) { w.ack(w.s.issued.seq) },
+		"renew":   func(w *world) { w.ask() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, time.Hour)
+			w.attach()
+			bundles := 0
+			for began := w.now.Mono; w.now.Mono < began+31*time.Second; {
+				between(w)
+				if _, err := w.s.Nack(w.s.issued.seq, w.now); err != nil {
+					t.Fatal(err)
+				}
+				if task, cause := w.s.Due(w.now); task == Renew && cause == CauseNack {
+					w.issue(cause)
+					bundles++
+				}
+				w.pass(100 * time.Millisecond)
+			}
+			if bundles != 7 { // at once, and then one each AckTimeout
+				t.Errorf("%d bundles in 31 s", bundles)
+			}
+		})
 	}
 }
 
@@ -338,7 +448,7 @@ func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
 	if _, err := w.s.Nack(1, w.now); err != nil {
 		t.Fatal(err)
 	}
-	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.Asked(w.now) != Renew {
+	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.AskedOverHTTP(w.now) != Renew {
 		t.Fatal("the SDK refused these tokens")
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,23 @@ const (
 	readBuffer  = 512
 	writeBuffer = 1 << 10
 )
+
+// sendBuffer is how many bytes the kernel may keep for a client that does not read.
+// It holds the longest message, and a few ordinary ones; Linux takes it twice, for
+// what it adds to each. Left alone, the buffer of one connection grows to 4 MiB
+// before a write has to wait, and so before anybody notices.
+const sendBuffer = 16 << 10
+
+// bottom is what is under TLS and the like: the kernel's part of a connection.
+func bottom(c net.Conn) net.Conn {
+	for {
+		layer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = layer.NetConn()
+	}
+}
 
 // accept upgrades a request. Nothing of the HTTP request stays referenced, so
 // that its memory goes with its handler.
@@ -65,6 +84,9 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // a pipe has none
+		_ = c.SetWriteBuffer(sendBuffer) // fails when the connection is closed, as the writes will
+	}
 	guarded := &guardedConn{Conn: netConn, writeTimeout: w.writeTimeout}
 	w.guarded = guarded
 	// What the client sent before it had the answer was read already.
@@ -86,6 +108,7 @@ type guardedConn struct {
 	net.Conn
 	writeTimeout time.Duration
 	message      atomic.Bool // one is being written: its deadline is set
+	stuck        atomic.Bool // a write has missed its deadline
 }
 
 // begin is called before a message is written, one at a time, and end after it.
@@ -102,5 +125,22 @@ func (c *guardedConn) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stuck.Store(true)
+	}
+	return n, err
+}
+
+// Close hangs up. If the client did not take what it was sent, that is dropped at
+// once: TLS would wait 5 s to say a last word, and the kernel for minutes.
+func (c *guardedConn) Close() error {
+	if !c.stuck.Load() {
+		return c.Conn.Close()
+	}
+	b := bottom(c.Conn)
+	if tcp, ok := b.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // fails when the connection is closed
+	}
+	return b.Close()
 }

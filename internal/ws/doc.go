@@ -27,6 +27,8 @@
 // the connection sets itself; the WebSocket library serialises frames. A client
 // that does not read costs its writer one deadline, once: its connection is
 // closed with 4002. The deadline is the message's, however many writes it takes.
+// The kernel takes little that is not read (sendBuffer), so that the deadline begins
+// soon, and what is left is dropped with the connection.
 // Closing runs beside the reader, for as long as the closing handshake takes.
 //
 // Deadlines for the first message and for heartbeats are not timers: each

@@ -7,8 +7,8 @@ import { failure } from "./time.js";
 /**
  * How tokens reach an SDK.
  * @typedef {object} Sdk
- * @property {(token: string) => unknown} renew hands a token to a call that is on; a promise that rejects has refused it
- * @property {(token: string) => unknown} [rejoin] joins the call again, after its tokens ran out
+ * @property {(token: string) => unknown} renew hands a token to a call that is on. A promise that rejects has refused it, and so has a negative number, which Agora's native SDKs return
+ * @property {(token: string) => unknown} [rejoin] joins the call again, after its tokens ran out; refuses in the same ways
  * @property {() => boolean} [joined] whether the SDK is in the call now, where it can tell
  */
 
@@ -22,9 +22,9 @@ import { failure } from "./time.js";
  */
 
 /**
- * The part of agora-rtm's RTMClient that is used.
+ * The part of an RTMClient that is used, of agora-rtm 2 or agora-react-native-rtm 2.
  * @typedef {object} RtmClient
- * @property {(token: string) => Promise<unknown>} renewToken
+ * @property {(token: string, options?: {channelName: string}) => Promise<unknown>} renewToken
  * @property {(event: any, listener: any) => void} addEventListener
  * @property {(event: any, listener: any) => void} removeEventListener
  */
@@ -66,6 +66,11 @@ export class Binding {
     this.wanted = () => !this.parked && wanted(this);
   }
 
+  /** Whether the app's rejoin is under way. */
+  get joining() {
+    return this.#joining;
+  }
+
   /** The SDK has left for another reason than its token. */
   left() {
     // Logging in again begins with logging out; but who hangs up while an RTC client joins means it.
@@ -87,7 +92,7 @@ export class Binding {
     const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
     if (!this.out && (!rejoin || inCall || unsure)) {
       try {
-        await this.#within(renew(token));
+        await this.#within(Promise.resolve(renew(token)).then(accepted));
         return true;
       } catch (error) {
         if (unsure || (!rejoin && !this.out)) throw error;
@@ -97,7 +102,7 @@ export class Binding {
     if (!join) throw failure("NO_REJOIN", "no rejoin");
     if (this.#joining) throw failure("TIMEOUT", "it still joins");
     this.#joining = true;
-    await this.#within(Promise.resolve(token).then(join).then(() => {
+    await this.#within(Promise.resolve(token).then(join).then(accepted).then(() => {
       this.out = false;
     }).finally(() => {
       this.#joining = false;
@@ -109,6 +114,14 @@ export class Binding {
   #within(answer) {
     return this.#alarms.within(patience, answer, "SDK");
   }
+}
+
+/**
+ * Throws if the SDK's answer is a refusal: Agora's native SDKs return a negative number.
+ * @param {unknown} answer
+ */
+function accepted(answer) {
+  if (typeof answer === "number" && answer < 0) throw failure(String(answer), `the SDK returned ${answer}`);
 }
 
 /**
@@ -167,31 +180,51 @@ export function listenRtc(client, { warned, expired, left, back }) {
 
 /**
  * @param {RtmClient} rtm
+ * @param {string} channelName of a stream channel; empty for the login
  * @param {Sdk["rejoin"]} rejoin
  * @returns {Sdk}
  */
-export function rtmSdk(rtm, rejoin) {
-  return { renew: (token) => rtm.renewToken(token), rejoin };
+export function rtmSdk(rtm, channelName, rejoin) {
+  if (!rtm?.addEventListener) throw new TypeError("not a client of agora-rtm 2 or agora-react-native-rtm 2: use bind()");
+  return { renew: (token) => (channelName ? rtm.renewToken(token, { channelName }) : rtm.renewToken(token)), rejoin };
 }
 
 /**
+ * One client has a login and any number of stream channels, and reports on all of
+ * them by the same events. Only those of the login, or of the one channel, count.
  * @param {RtmClient} rtm
+ * @param {string} channelName of a stream channel; empty for the login
  * @param {Reports} reports
  */
-export function listenRtm(rtm, { warned, expired, left, back }) {
-  /** @param {string} channelName of a stream channel, which has an RTC token; else empty */
-  const onWarning = (channelName) => {
-    if (!channelName) warned();
+export function listenRtm(rtm, channelName, { warned, expired, left, back }) {
+  let linked = false;
+  /** @param {string} [channel] of a stream channel, or empty */
+  const onWarning = (channel = "") => {
+    if (channel === channelName) warned();
   };
-  /** @param {{currentState: string, reasonCode: string}} link */
-  const onLink = ({ currentState, reasonCode }) => {
-    if (currentState === "CONNECTED") back();
-    if (currentState === "IDLE" || currentState === "FAILED") (reasonCode === "TOKEN_EXPIRED" ? expired : left)();
+  /** agora-rtm has words from 2.2 on (2.2.0 without a reasonCode), agora-react-native-rtm 2 has numbers. @param {any} link */
+  const onLink = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {
+    linked = true;
+    const own = channelName
+      ? ["STREAM", 2].includes(serviceType) && affectedChannels?.includes(channelName)
+      : ["MESSAGE", 1].includes(serviceType);
+    if (!own) return;
+    if (["CONNECTED", 2].includes(currentState)) back();
+    if (["IDLE", "FAILED", 0, 5].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)();
+  };
+  /** agora-rtm 2.1. Later versions say it in linkState too, which is clearer. @param {any} status */
+  const onStatus = ({ channelName: channel, state, reason }) => {
+    if (linked || channel || channelName) return;
+    if (state === "CONNECTED") back();
+    // PRESENCE_NOT_READY is what it says when its token ran out while it was reconnecting.
+    if (["DISCONNECTED", "FAILED"].includes(state)) (["TOKEN_EXPIRED", "PRESENCE_NOT_READY"].includes(reason) ? expired : left)();
   };
   rtm.addEventListener("tokenPrivilegeWillExpire", onWarning);
   rtm.addEventListener("linkState", onLink);
+  rtm.addEventListener("status", onStatus);
   return () => {
     rtm.removeEventListener("tokenPrivilegeWillExpire", onWarning);
     rtm.removeEventListener("linkState", onLink);
+    rtm.removeEventListener("status", onStatus);
   };
 }

@@ -11,7 +11,7 @@
  */
 
 /** @typedef {{service: Service, code: string, message: string}} Refused by one SDK */
-/** @typedef {{ok: true, refused?: Refused | null} | {ok: false, refused: Refused}} Verdict a bundle may be good in spite of an SDK that always refuses */
+/** @typedef {{took: Service[]} & ({ok: true, refused?: Refused | null} | {ok: false, refused: Refused})} Verdict of which services an SDK took it. A bundle may be good in spite of an SDK that always refuses */
 
 /** @template {Bundle} B */
 export class Delivery {

@@ -54,7 +54,7 @@ import { Alarms, Clock, backoff, failure } from "./time.js";
  * @typedef {object} Events
  * @property {{state: State, previous: State}} state
  * @property {Origin} tokens a new bundle arrived, and goes to the SDKs
- * @property {Origin & {tookMs: number, marginMs: number}} renewed the SDKs took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none)
+ * @property {Origin & {services: Service[], tookMs: number, marginMs: number}} renewed it is confirmed to the service. SDKs of these services took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none). No services: no SDK was in the call, and the tokens wait for the next to join
  * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK did not; the service makes another, unless this one refuses always and others took theirs
  * @property {{reason: string, retryInMs: number}} lost there is no connection; the next attempt follows. The tokens go on working
  * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended why, and until when tokens may still work (Unix seconds, 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and if it is "superseded": another page has it now
@@ -227,13 +227,25 @@ export class Refresher {
   }
 
   /**
-   * Keeps a client of agora-rtm 2 in tokens.
+   * Keeps the login of a client of agora-rtm 2 or agora-react-native-rtm 2 in tokens.
    * @param {RtmClient} client
    * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out, and in again
    * @returns {() => void} unbinds
    */
   bindRtm(client, { rejoin } = {}) {
-    return this.#bind("rtm", rtmSdk(client, rejoin), (reports) => listenRtm(client, reports)).unbind;
+    return this.#bind("rtm", rtmSdk(client, "", rejoin), (reports) => listenRtm(client, "", reports)).unbind;
+  }
+
+  /**
+   * Keeps a stream channel of such a client in RTC tokens, which are those of the
+   * channel and the RTM user: `rtc: { channel, account }`.
+   * @param {RtmClient} client
+   * @param {string} channel
+   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again
+   * @returns {() => void} unbinds
+   */
+  bindStreamChannel(client, channel, { rejoin } = {}) {
+    return this.#bind("rtc", rtmSdk(client, channel, rejoin), (reports) => listenRtm(client, channel, reports)).unbind;
   }
 
   /** Asks for fresh tokens now, by whatever way there is. */
@@ -406,14 +418,15 @@ export class Refresher {
    * @returns {Promise<Verdict>}
    */
   async #hand({ tokens, rejoin }) {
-    let took = false;
+    /** @type {Set<Service>} */
+    const took = new Set();
     /** @type {Refused | null} of the SDK that has refused least often */
     let refused = null;
     let times = Infinity;
     const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
     await Promise.all(services.flatMap(([service, { token }]) => [...(this.#bindings.get(service) ?? [])].map(async (binding) => {
       try {
-        if (await binding.apply(token, rejoin, this.#inUse.has(service))) took = true;
+        if (await binding.apply(token, rejoin, this.#inUse.has(service))) took.add(service);
         binding.refusals = 0;
       } catch (error) {
         if (!binding.wanted() || ++binding.refusals > times) return; // it was left, or unbound, meanwhile
@@ -422,7 +435,7 @@ export class Refresher {
       }
     })));
     // One that always refuses is not to keep the others in new tokens without end.
-    return { ok: !refused || (took && times > mostRefusals), refused: /** @type {any} */ (refused) };
+    return { ok: !refused || (took.size > 0 && times > mostRefusals), took: [...took], refused: /** @type {any} */ (refused) };
   }
 
   /**
@@ -445,7 +458,7 @@ export class Refresher {
     const marginMs = this.#heldUntil ? this.#heldUntil * 1000 - this.now() : Infinity;
     this.#heldUntil = expiresAt;
     if (this.#ticket.value) this.#ticket.keep({ ...this.#ticket.value, seq, expiresAt });
-    this.#events.emit("renewed", { ...describe(bundle), marginMs, tookMs: this.#clock.now() - bundle.at });
+    this.#events.emit("renewed", { ...describe(bundle), services: verdict.took, marginMs, tookMs: this.#clock.now() - bundle.at });
   }
 
   /** @param {object} message is for this session only, and carried by the next resume if it is lost */
@@ -468,7 +481,7 @@ export class Refresher {
     binding.out = true;
     binding.parked = false;
     await null; // an SDK that says so has still to clean up
-    if (!binding.wanted()) return;
+    if (binding.joining || !binding.wanted()) return; // what the rejoin under way comes to is told to the service
     if (this.expiresAt * 1000 > this.now() + 1000) this.#delivery.repeat();
     else this.renew();
   }
@@ -553,16 +566,18 @@ export class Refresher {
     const before = this.#bindings.get(service);
     const bindings = before ?? new Set();
     const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
+    // Some SDKs go on calling listeners that were removed.
+    const heard = (/** @type {() => void} */ act) => () => void (bindings.has(binding) && act());
     /** @type {Reports} */
     const reports = {
-      warned: () => this.#warned(),
-      expired: () => void this.#expired(binding),
-      left: () => binding.left(),
-      back: () => {
+      warned: heard(() => this.#warned()),
+      expired: heard(() => void this.#expired(binding)),
+      left: heard(() => binding.left()),
+      back: heard(() => {
         if (!binding.parked) return;
         binding.parked = false;
         this.#catchUp(service);
-      },
+      }),
     };
     const mute = this.#ended ? null : listen?.(reports); // which may throw, and then nothing is bound
     // After another that is unbound: whoever took a token to join with may be gone with it.

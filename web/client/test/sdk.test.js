@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { EndedError } from "../index.js";
-import { RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
+import { NativeRtmClient, OldRtmClient, RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
 
 /** How the client came to its tokens. */
 const how = (client) => client.taken.map(({ by }) => by).join(" ");
@@ -218,7 +218,7 @@ test("RTM is logged in again after FAILED and TOKEN_EXPIRED, and after nothing e
   refresher.bindRtm(rtm, { rejoin: (token) => rtm.login(token) });
   await rtm.login(await refresher.token("rtm"));
   rtm.expires("SAME_UID_LOGIN");
-  rtm.says("linkState", { currentState: "CONNECTED", reasonCode: "TOKEN_EXPIRED" });
+  rtm.becomes("CONNECTED", "TOKEN_EXPIRED");
   await settle();
   assert.deepEqual(rtm.taken.map(({ by }) => by), ["join"]);
   rtm.expires();
@@ -525,6 +525,248 @@ test("what is bound by hand can say the same", async (t) => {
   back();
   await settle();
   assert.equal(renew.mock.callCount(), 1);
+});
+
+// The kinds of RTM clients, and stream channels.
+
+const kinds = { "agora-rtm 2.2": RtmClient, "agora-rtm 2.1": OldRtmClient, "agora-react-native-rtm 2.2": NativeRtmClient };
+
+/** A live call with an RTM client of that kind, logged in; its rejoin logs out and in again. */
+async function loggedIn(world, Client = RtmClient) {
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const rtm = new Client(world);
+  refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
+  await rtm.login(await refresher.token("rtm"));
+  return { refresher, socket, rtm };
+}
+
+for (const [name, Client] of Object.entries(kinds)) {
+  test(`${name}: who logged out, or was thrown out, is neither renewed nor logged in again, until they log in`, async (t) => {
+    for (const goes of [(rtm) => rtm.logout(), (rtm) => rtm.expires("SAME_UID_LOGIN")]) {
+      const world = new World(t);
+      const { refresher, socket, rtm } = await loggedIn(world, Client);
+      await goes(rtm);
+      for (const [seq, action] of [[2, "renew"], [3, "rejoin"]]) await socket.says(world.push({ seq, action, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join");
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
+      await rtm.login(await refresher.token("rtm"));
+      await socket.says(world.push({ seq: 4, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join join renew");
+    }
+  });
+
+  test(`${name}: is logged in again after its token ran out`, async (t) => {
+    const world = new World(t);
+    const { rtm } = await loggedIn(world, Client);
+    rtm.expires();
+    await settle();
+    assert.equal(how(rtm), "join join");
+  });
+}
+
+test("agora-rtm 2.1: a token that ran out while it was reconnecting is told as PRESENCE_NOT_READY", async (t) => {
+  const world = new World(t);
+  const { rtm } = await loggedIn(world, OldRtmClient);
+  rtm.expires("PRESENCE_NOT_READY");
+  await settle();
+  assert.equal(how(rtm), "join join");
+});
+
+test("agora-rtm 2.2 has status events too, which count no more once a linkState came", async (t) => {
+  const world = new World(t);
+  const { socket, rtm } = await loggedIn(world);
+  rtm.says("status", { state: "DISCONNECTED", reason: "LOST" });
+  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  assert.equal(how(rtm), "join renew");
+});
+
+test("agora-rtm 2.2.0, which has no reasonCode, is understood by its reason", async (t) => {
+  const world = new World(t);
+  const { rtm } = await loggedIn(world);
+  rtm.linkState({ currentState: "FAILED", previousState: "CONNECTED", serviceType: "MESSAGE", reason: "Ticket expired." });
+  await settle();
+  assert.equal(how(rtm), "join join");
+});
+
+for (const [currentState, reasonCode] of [["IDLE", "LEAVE"], ["FAILED", "INVALID_TOKEN"], ["FAILED", "TOKEN_EXPIRED"], ["CONNECTED", "JOIN_SUCCESS"]]) {
+  for (const name of ["agora-rtm 2.2", "agora-react-native-rtm 2.2"]) {
+    test(`${name}: a stream channel that becomes ${currentState} for ${reasonCode} does nothing to the login`, async (t) => {
+      const world = new World(t);
+      const { socket, rtm } = await loggedIn(world, kinds[name]);
+      rtm.streams("room", currentState, reasonCode);
+      await settle();
+      await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join renew");
+      assert.deepEqual(world.saw("renewed").at(-1).services, ["rtm"]);
+      await rtm.logout();
+      rtm.streams("room", currentState, reasonCode);
+      await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join renew", "nor does it bring back who logged out");
+    });
+  }
+}
+
+test("agora-rtm 2.1: nor does a stream channel's status", async (t) => {
+  const world = new World(t);
+  const { socket, rtm } = await loggedIn(world, OldRtmClient);
+  rtm.says("status", { channelName: "room", state: "DISCONNECTED", reason: "LEAVE" });
+  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  assert.equal(how(rtm), "join renew");
+});
+
+/** A live call whose stream channel is bound, beside another and the login. */
+async function inStreamChannel(world, t) {
+  const { refresher, socket } = await world.live({ rtc: { channel: "room", account: "ana" } }, { ttl: 600, renewBefore: 60 });
+  const rtm = new RtmClient(world);
+  const rejoin = t.mock.fn();
+  const unbind = refresher.bindStreamChannel(rtm, "room", { rejoin });
+  await refresher.token("rtc");
+  return { refresher, socket, rtm, rejoin, unbind };
+}
+
+test("a stream channel is renewed by its name", async (t) => {
+  const world = new World(t);
+  const { socket, rtm, unbind } = await inStreamChannel(world, t);
+  const push = world.push({ seq: 2 });
+  await socket.says(push);
+  assert.deepEqual(rtm.renewedChannels, [{ channelName: "room", token: push.tokens.rtc.token }]);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  unbind();
+  assert.equal(rtm.listeners, 0);
+});
+
+test("a stream channel's own warning asks, and no other", async (t) => {
+  const world = new World(t);
+  const { socket, rtm } = await inStreamChannel(world, t);
+  await world.pass(541 * second);
+  rtm.warns();
+  rtm.warns("another");
+  assert.deepEqual(socket.take(), []);
+  rtm.warns("room");
+  assert.deepEqual(socket.take(), [{ type: "renew" }]);
+});
+
+test("a stream channel is joined again when its own token ran out, and left alone when it was left", async (t) => {
+  const world = new World(t);
+  const { socket, rtm, rejoin } = await inStreamChannel(world, t);
+  rtm.streams("another", "FAILED", "TOKEN_EXPIRED");
+  rtm.expires();
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 0);
+  rtm.streams("room", "FAILED", "TOKEN_EXPIRED");
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 1);
+  rtm.streams("room", "IDLE", "LEAVE");
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual(rtm.renewedChannels, []);
+  rtm.streams("room", "CONNECTED", "JOIN_SUCCESS");
+  await settle();
+  assert.equal(rtm.renewedChannels.length, 1, "in those that came meanwhile");
+});
+
+test("a rejoin whose own token has run out is tried once for each bundle", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const rtm = new RtmClient(world);
+  const rejoin = t.mock.fn(async () => {
+    if (rejoin.mock.callCount() > 10) return; // it goes round in a circle
+    rtm.becomes("FAILED", "TOKEN_EXPIRED");
+    throw RtmClient.error("TOKEN_EXPIRED", "its clock is wrong");
+  });
+  refresher.bindRtm(rtm, { rejoin });
+  await rtm.login(await refresher.token("rtm"));
+  rtm.expires();
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 1);
+  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  assert.equal(rejoin.mock.callCount(), 2);
+  assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 1], ["nack", 2]]);
+});
+
+test("an SDK that goes on calling listeners which were removed moves nothing", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
+  const other = t.mock.fn();
+  refresher.bind("rtc", { renew: other });
+  const { warned, expired, left, back, unbind } = refresher.bind("rtc", { renew: () => {}, rejoin: () => {} });
+  await refresher.token("rtc");
+  await socket.says(world.push({ seq: 2, ttl: 600 }));
+  unbind();
+  await world.pass(541 * second);
+  socket.take();
+  for (const report of [warned, expired, left, back]) report();
+  await settle();
+  assert.deepEqual(socket.take(), []);
+  assert.equal(other.mock.callCount(), 1);
+});
+
+test("what is no RTM client is refused in words that say what to do", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last: agora-rtm 1
+    assert.throws(() => refresher.bindRtm(client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
+  }
+});
+
+// Whose SDKs took a bundle.
+
+test("renewed says of which services an SDK took the tokens: of none in the lobby, nor after all have left", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const client = new RtcClient(world);
+  const rtm = new RtmClient(world);
+  refresher.bindRtc(client);
+  refresher.bindRtm(rtm);
+  const push = async (seq) => {
+    await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+    return world.saw("renewed").at(-1).services;
+  };
+  assert.deepEqual(world.saw("renewed")[0].services, [], "at the join");
+  assert.deepEqual(await push(2), [], "in the lobby");
+  await client.join(await refresher.token("rtc"));
+  assert.deepEqual(await push(3), ["rtc"]);
+  await rtm.login(await refresher.token("rtm"));
+  assert.deepEqual((await push(4)).sort(), ["rtc", "rtm"]);
+  await rtm.logout();
+  assert.deepEqual(await push(5), ["rtc"]);
+  client.leave();
+  assert.deepEqual(await push(6), []);
+  assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "ack", "ack", "ack", "ack"]);
+});
+
+// Negative numbers.
+
+test("a negative number that renew or rejoin returns, or resolves with, is a refusal with that number", async (t) => {
+  for (const answer of [-2, Promise.resolve(-2)]) {
+    for (const action of ["renew", "rejoin"]) {
+      const world = new World(t);
+      const { refresher, socket } = await world.live();
+      const returns = t.mock.fn(() => answer);
+      const sdk = { renew: returns, rejoin: returns, joined: () => action === "renew" };
+      refresher.bind("rtc", sdk);
+      await refresher.token("rtc");
+      await socket.says(world.push({ seq: 2, action }));
+      assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "-2", message: "the SDK returned -2" }]);
+      assert.equal(world.saw("refused").at(-1).code, "-2");
+      returns.mock.mockImplementation(() => 0);
+      await socket.says(world.push({ seq: 3, action }));
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
+      assert.equal(returns.mock.callCount(), 2);
+    }
+  }
+});
+
+test("an SDK whose rejoin returned a negative number is still out, and is joined again with the next bundle", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  const renew = t.mock.fn(() => 0);
+  const rejoin = t.mock.fn(() => -17);
+  const { expired } = refresher.bind("rtc", { renew, rejoin });
+  await refresher.token("rtc");
+  expired();
+  await settle();
+  await socket.says(world.push({ seq: 2 }));
+  assert.deepEqual([rejoin.mock.callCount(), renew.mock.callCount()], [2, 0]);
 });
 
 // A rejoin that takes its time.

@@ -4,7 +4,7 @@
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";
 
-const limit = 6 * 1024;
+const limit = 7 * 1024;
 const { outputFiles } = await build({
   entryPoints: [new URL("../index.js", import.meta.url).pathname],
   bundle: true, minify: true, format: "esm", target: "es2022", write: false,

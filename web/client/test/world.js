@@ -507,13 +507,18 @@ export class RtcClient extends SdkClient {
   }
 }
 
-/** agora-rtm's client, as far as tokens go. */
+/**
+ * agora-rtm's client, as far as tokens go: from 2.2 on, whose events its types
+ * describe (RTMEvents.LinkStateEvent). It has a login, and stream channels.
+ */
 export class RtmClient extends SdkClient {
   state = "IDLE";
   addEventListener = this.listen;
   removeEventListener = this.unlisten;
+  /** The tokens that its stream channels took. @type {{channelName: string, token: string}[]} */
+  renewedChannels = [];
 
-  static #error(code, reason) {
+  static error(code, reason) {
     return { error: true, reason, operation: "renewToken", errorCode: code === "INVALID_OPERATION" ? -10002 : -10005 };
   }
 
@@ -522,21 +527,33 @@ export class RtmClient extends SdkClient {
   }
 
   async login(token) {
-    await this.consider(token, "join", RtmClient.#error);
-    this.#becomes("CONNECTED", "LOGIN_SUCCESS");
+    await this.consider(token, "join", RtmClient.error);
+    this.becomes("CONNECTED", "LOGIN_SUCCESS");
   }
 
   async logout() {
-    this.#becomes("IDLE", "LOGOUT");
+    this.becomes("IDLE", "LOGOUT");
   }
 
-  #becomes(currentState, reasonCode) {
+  becomes(currentState, reasonCode) {
+    this.linkState({ currentState, previousState: this.state, serviceType: "MESSAGE", reasonCode });
     this.state = currentState;
-    this.says("linkState", { currentState, reasonCode });
   }
 
-  async renewToken(token) {
-    await this.consider(token, "renew", RtmClient.#error);
+  /** Something happens to a stream channel. */
+  streams(channelName, currentState, reasonCode) {
+    this.linkState({ currentState, previousState: "CONNECTED", serviceType: "STREAM", reasonCode, affectedChannels: [channelName] });
+  }
+
+  linkState(link) {
+    this.says("linkState", {
+      operation: "SERVER_REJECT", reason: "for people", affectedChannels: [], unrestoredChannels: [], isResumed: false, timestamp: this.world.time, ...link,
+    });
+  }
+
+  async renewToken(token, options) {
+    if (options?.channelName) this.renewedChannels.push({ channelName: options.channelName, token });
+    else await this.consider(token, "renew", RtmClient.error);
   }
 
   /** @param {string} [channel] of a stream channel's token, which is not a session's */
@@ -545,6 +562,30 @@ export class RtmClient extends SdkClient {
   }
 
   expires(reasonCode = "TOKEN_EXPIRED") {
-    this.#becomes("FAILED", reasonCode);
+    this.becomes("FAILED", reasonCode);
+  }
+}
+
+/** agora-rtm 2.1: its types have no linkState, and a `status` without the state before. */
+export class OldRtmClient extends RtmClient {
+  becomes(state, reason) {
+    this.state = state === "IDLE" ? "DISCONNECTED" : state;
+    this.says("status", { state: this.state, reason });
+  }
+}
+
+/** agora-react-native-rtm 2.2: by its types, a linkState has numbers (RtmLinkState, RtmServiceType, RtmLinkStateChangeReason). */
+export class NativeRtmClient extends RtmClient {
+  static #states = { IDLE: 0, CONNECTED: 2, FAILED: 5 };
+  static #reasons = { LOGIN_SUCCESS: 2, LOGOUT: 7, LEAVE: 15, INVALID_TOKEN: 16, TOKEN_EXPIRED: 17, SAME_UID_LOGIN: 27 };
+
+  linkState({ currentState, previousState, serviceType, reasonCode, ...link }) {
+    super.linkState({
+      ...link,
+      currentState: NativeRtmClient.#states[currentState],
+      previousState: NativeRtmClient.#states[previousState],
+      serviceType: serviceType === "MESSAGE" ? 1 : 2,
+      reasonCode: NativeRtmClient.#reasons[reasonCode],
+    });
   }
 }

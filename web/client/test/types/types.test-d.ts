@@ -42,3 +42,6 @@ const expired: `${ConnectionDisconnectedReason}` = "TOKEN_EXPIRE";
 const states: ConnectionState[] = ["CONNECTED", "CONNECTING", "DISCONNECTED"];
 const links: Link["currentState"][] = ["CONNECTED", "IDLE", "FAILED"];
 const code: Link["reasonCode"] = "TOKEN_EXPIRED";
+const services: Link["serviceType"][] = ["MESSAGE", "STREAM"];
+refresher.bindStreamChannel(rtm, "room", { rejoin: (token) => token.length });
+refresher.on("renewed", ({ services }) => services.includes("rtm"));

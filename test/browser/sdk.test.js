@@ -13,6 +13,7 @@ import { Service } from "./service.js";
 const files = {
   "/agora-rtc.js": new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url),
   "/agora-rtm.js": new URL("node_modules/agora-rtm/agora-rtm.js", import.meta.url),
+  "/agora-rtm-2.1.js": new URL("node_modules/agora-rtm-2.1/agora-rtm.js", import.meta.url),
 };
 const site = createServer(async (request, response) => {
   const path = new URL(request.url ?? "", "http://x").pathname;
@@ -112,6 +113,62 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.notEqual(refused.code, "TIMEOUT");
     assert.deepEqual(complaints, []);
     t.diagnostic(`RTM says ${refused.code}: ${refused.message}`);
+  });
+
+  /**
+   * Binds the real RTM client, and answers what the page's `acts` made of it: its
+   * events, and of the first bundle after that, whether the client was handed it.
+   */
+  const rtmAfter = (page, options, acts) => page.evaluate(async ({ options: { rtc: _, ...options }, acts }) => {
+    const { Refresher } = await import("/client/index.js");
+    const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
+    const events = [];
+    rtm.addEventListener("linkState", ({ serviceType, currentState, reasonCode }) => events.push(`${serviceType} ${currentState} ${reasonCode}`));
+    rtm.addEventListener("status", ({ channelName, state, reason }) => events.push(`${channelName ?? "login"} ${state} ${reason}`));
+    const refresher = new Refresher(options);
+    refresher.bindRtm(rtm, { rejoin: () => events.push("rejoin") });
+    await refresher.token("rtm");
+    await new Function("rtm", `return (async () => { ${acts} })()`)(rtm);
+    await new Promise((resolve) => refresher.on("tokens", resolve));
+    const handed = await new Promise((resolve) => {
+      refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`)); // it is not logged in, so it refuses what it is handed
+      refresher.on("renewed", ({ services }) => resolve(`services: ${services}`));
+    });
+    refresher.leave();
+    return { events, handed };
+  }, { options, acts });
+
+  test("a stream channel that the real RTM client could not join does nothing to its login", async (t) => {
+    const { page, options } = await app(t, 6);
+    await page.addScriptTag({ url: "/agora-rtc.js" }); // which this version takes from the page
+    await page.addScriptTag({ url: "/agora-rtm.js" });
+    const { events, handed } = await rtmAfter(page, options, `
+      const stream = rtm.createStreamChannel("room");
+      await stream.join({ token: "007none" }).catch(() => {});
+    `);
+    t.diagnostic(events.join(", "));
+    assert.ok(events.some((event) => event.startsWith("STREAM FAILED")), `${events}`);
+    assert.match(handed, /^rtm refused: -\d+$/);
+  });
+
+  test("a real RTM client whose login failed for another reason than its token is left alone", async (t) => {
+    const { page, options } = await app(t, 7);
+    await page.addScriptTag({ url: "/agora-rtc.js" });
+    await page.addScriptTag({ url: "/agora-rtm.js" });
+    const { events, handed } = await rtmAfter(page, options, `await rtm.login({ token: " " }).catch(() => {});`);
+    t.diagnostic(events.join(", "));
+    assert.ok(events.some((event) => /^MESSAGE FAILED (?!TOKEN_EXPIRED)/.test(event)), `${events}`);
+    assert.equal(handed, "services: ");
+  });
+
+  test("the real client of agora-rtm 2.1 is left alone after it logged out, by its status", async (t) => {
+    const { page, options } = await app(t, 8);
+    await page.addScriptTag({ url: "/agora-rtc.js" });
+    await page.addScriptTag({ url: "/agora-rtm-2.1.js" });
+    // By its own emitter, as at the end of a logout; there is no edge here to log in to.
+    const { events, handed } = await rtmAfter(page, options, `rtm.emit("status", { state: "DISCONNECTED", reason: "LOGOUT" });`);
+    assert.deepEqual(events, ["login DISCONNECTED LOGOUT"]);
+    assert.equal(handed, "services: ");
   });
 
   test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {

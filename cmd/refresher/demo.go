@@ -19,7 +19,7 @@ import (
 )
 
 type demoCommand struct {
-	Listen   address       `env:"REFRESHER_LISTEN,PORT" default:"127.0.0.1:8080" help:"Address of the public port. Credentials are off, so only a loopback one is taken."`
+	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:"127.0.0.1:8080" help:"Address of the public port. Credentials are off, so only a loopback one is taken."`
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"30s" help:"Lifetime of tokens: short, so that renewals are seen."`
 	StandIn  bool          `env:"REFRESHER_STAND_IN" help:"Hold the call at a stand-in for Agora's edge even if there is an --app-id, whose call is at Agora otherwise."`
 	Grace    time.Duration `name:"certificate-grace" env:"REFRESHER_CERTIFICATE_GRACE" default:"15s" help:"How long the stand-in still accepts a certificate that the page had replaced."`

@@ -114,7 +114,7 @@ func dropEmpty() error {
 // OpenTelemetry, whose specification takes nothing for not set.
 func isOurs(name string) bool {
 	switch name {
-	case "PORT", "REDIS_URL", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
+	case "PORT", "SERVER_PORT", "REDIS_URL", "CORS_ALLOW_ORIGIN", "AGORA_APP_ID", "APP_ID", "AGORA_APP_CERTIFICATE", "APP_CERTIFICATE":
 		return true
 	}
 	return strings.HasPrefix(name, "REFRESHER_") || strings.HasPrefix(name, "OTEL_")

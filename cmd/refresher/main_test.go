@@ -345,6 +345,19 @@ func TestVariablesSetToNothingDoNotHideOthers(t *testing.T) {
 	serve(t, c).stop(syscall.SIGTERM)
 }
 
+// SERVER_PORT is what the classic Go server calls its port; PORT, by which platforms say
+// where they send requests, counts before it.
+func TestServerPort(t *testing.T) {
+	env := []string{"REFRESHER_INSECURE=true", "SERVER_PORT=0"}
+	s := serve(t, command(t, append(env, credentialsEnv...), "serve", "--auth=none", "--ops-listen=127.0.0.1:0"))
+	if strings.HasSuffix(s.addr, ":8080") {
+		t.Errorf("listens on %s", s.addr)
+	}
+	s.stop(syscall.SIGTERM)
+	env = []string{"REFRESHER_INSECURE=true", "PORT=0", "SERVER_PORT=none"}
+	serve(t, command(t, append(env, credentialsEnv...), "serve", "--auth=none", "--ops-listen=127.0.0.1:0")).stop(syscall.SIGTERM)
+}
+
 func TestDemoTakesAPortForOneOfThisMachine(t *testing.T) {
 	demo := serve(t, command(t, []string{"PORT=0"}, "demo", "--ops-listen=127.0.0.1:0"))
 	if !strings.HasPrefix(demo.addr, "127.0.0.1:") {

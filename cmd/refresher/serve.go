@@ -12,7 +12,7 @@ import (
 )
 
 type serveCommand struct {
-	Listen   address       `env:"REFRESHER_LISTEN,PORT" default:":8080" help:"Address of the public port, just a port, or unix: and the path of a socket."`
+	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:":8080" help:"Address of the public port, just a port, or unix: and the path of a socket."`
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"1h" help:"Lifetime of tokens whose client asks for none."`
 	settings `embed:""`
 

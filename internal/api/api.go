@@ -123,6 +123,13 @@ func New(c Config) (*API, error) {
 		{callers, http.MethodGet, []string{"chat", "account", "*"}, a.chatAccount},
 		{callers, http.MethodPost, []string{"getToken"}, a.getToken},
 		{callers, http.MethodPost, []string{"fetch_rtc_token"}, a.fetchRTCToken},
+		{callers, http.MethodPost, []string{"fetch_rtc_token_string"}, a.fetchRTCToken},
+		{callers, http.MethodPost, []string{"fetch_rtm_token"}, a.fetchRTMToken},
+		{callers, http.MethodGet, []string{"access_token"}, a.accessToken},
+		{callers, http.MethodGet, []string{"rtcToken"}, a.rtcKey},
+		{callers, http.MethodGet, []string{"rtmToken"}, a.rtmKey},
+		{callers, http.MethodGet, []string{"chat", "app", "token"}, a.chatAppText},
+		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, a.chatUserText},
 
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // its key is what counts
 
@@ -200,6 +207,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path, inside := a.underBase(parts)
+	if inside {
+		path = withoutDoubledSlash(path)
+	}
 	if inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws" {
 		a.config.WebSocket.ServeHTTP(w, r)
 		return
@@ -268,6 +278,17 @@ func split(u *url.URL) ([]string, error) {
 		parts[i] = text
 	}
 	return parts, nil
+}
+
+// withoutDoubledSlash drops the empty parts at the head of a classic endpoint's path:
+// apps append /rtc/… to a base URL that ends in a slash. Paths under /v1 are taken as
+// they are, so that a proxy's rule for /v1 is not evaded.
+func withoutDoubledSlash(parts []string) []string {
+	head := slices.IndexFunc(parts, func(p string) bool { return p != "" })
+	if head < 1 || parts[head] == "v1" {
+		return parts
+	}
+	return parts[head:]
 }
 
 // parseQuery reads the parameters of a query. It refuses what url.URL.Query drops in
@@ -413,12 +434,16 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 }
 
 func (a *API) write(w http.ResponseWriter, status int, value any) {
+	kind := "application/json; charset=utf-8"
 	body, err := json.Marshal(value)
 	if err != nil {
 		a.config.Logger.Error("encode answer", "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"the server failed; try again","code":"internal","status":500}`)
 	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if text, plain := value.(plainText); plain {
+		kind, body = "text/plain; charset=utf-8", []byte(text)
+	}
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	if _, err := w.Write(body); err != nil {

@@ -79,7 +79,7 @@ type tokenRequest struct {
 	Channel   string `json:"channel"`
 	Role      text   `json:"role"`
 	UID       text   `json:"uid"`
-	Expire    *int64 `json:"expire"` // seconds
+	Expire    int64  `json:"expire"` // seconds; 0 is the default
 }
 
 // getToken answers POST /getToken: one token of the type that the body names.
@@ -123,38 +123,6 @@ type anyToken struct {
 	Token string `json:"token"`
 }
 
-// rtcTokenRequest is the body of POST /fetch_rtc_token.
-type rtcTokenRequest struct {
-	UID         text   `json:"uid"`
-	ChannelName string `json:"ChannelName"`
-	Role        text   `json:"role"`
-	Expire      *int64 `json:"expire"` // seconds
-}
-
-// fetchRTCToken answers POST /fetch_rtc_token, as Agora's samples call it.
-func (a *API) fetchRTCToken(r *request) (any, error) {
-	var q rtcTokenRequest
-	if err := decode(r.Request, &q); err != nil {
-		return nil, err
-	}
-	ttl, err := a.ttl(r, "expire", q.Expire)
-	if err != nil {
-		return nil, err
-	}
-	rtc := session.RTC{Channel: q.ChannelName}
-	if rtc.Role, err = role(string(q.Role)); err != nil {
-		return nil, err
-	}
-	if rtc.UID, err = uid(string(q.UID)); err != nil {
-		return nil, err
-	}
-	tokens, err := a.mintFor(r, session.Identity{RTC: &rtc}, ttl)
-	return struct {
-		Code  string `json:"code"`
-		Token string `json:"token"`
-	}{"200", tokens.RTC}, err
-}
-
 // mint makes tokens that live as long as the request's expiry parameter says.
 func (a *API) mint(r *request, id session.Identity) (session.Tokens, error) {
 	ttl, err := a.expiry(r)
@@ -164,17 +132,35 @@ func (a *API) mint(r *request, id session.Identity) (session.Tokens, error) {
 	return a.mintFor(r, id, ttl)
 }
 
-// expiry is the lifetime that the request's expiry parameter asks for.
+// expiry is the lifetime that the request's parameter expiry asks for, which is
+// expireTime in Agora's older tutorials.
 func (a *API) expiry(r *request) (time.Duration, error) {
-	q := r.query
-	if !q.Has("expiry") {
-		return a.ttl(r, "expiry", nil)
+	name, value, err := r.parameter("expiry", "expireTime")
+	switch {
+	case err != nil:
+		return 0, err
+	case name == "":
+		return a.ttl(r, "expiry", 0)
 	}
-	seconds, err := strconv.ParseInt(q.Get("expiry"), 10, 64)
-	if err != nil {
-		return 0, session.Errorf(session.CodeBadRequest, "expiry: want a whole number of seconds")
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || seconds == 0 {
+		return 0, session.Errorf(session.CodeBadRequest, "%s: want a whole number of seconds, 1 or more", name)
 	}
-	return a.ttl(r, "expiry", &seconds)
+	return a.ttl(r, name, seconds)
+}
+
+// parameter is the one of these query parameters that is given, and its value.
+func (r *request) parameter(names ...string) (name, value string, err error) {
+	for _, n := range names {
+		if !r.query.Has(n) {
+			continue
+		}
+		if name != "" {
+			return "", "", session.Errorf(session.CodeBadRequest, "%s: given along with %s; want one of them", n, name)
+		}
+		name, value = n, r.query.Get(n)
+	}
+	return name, value, nil
 }
 
 // mintFor makes tokens for a caller whose grant covers them.
@@ -222,16 +208,13 @@ func (r *request) lifetime(ttl time.Duration) (now, at int64, err error) {
 	return now, at, nil
 }
 
-// ttl is the lifetime asked for, nil for none.
-func (a *API) ttl(r *request, field string, seconds *int64) (time.Duration, error) {
+// ttl is the lifetime that a field asks for; 0 is the default.
+func (a *API) ttl(r *request, field string, seconds int64) (time.Duration, error) {
 	policy := &a.config.Policy
-	if seconds == nil {
-		return r.caller.Grant.Lifetime(0, policy, time.Now().Unix())
-	}
-	if most := int64(policy.MaxTTL / time.Second); *seconds <= 0 || *seconds > most {
+	if most := int64(policy.MaxTTL / time.Second); seconds < 0 || seconds > most {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
 	}
-	return r.caller.Grant.Lifetime(time.Duration(*seconds)*time.Second, policy, time.Now().Unix())
+	return r.caller.Grant.Lifetime(time.Duration(seconds)*time.Second, policy, time.Now().Unix())
 }
 
 // rtcFromPath reads channel, role, token type and user.
@@ -243,7 +226,9 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	}
 	switch args[2] {
 	case "uid":
-		rtc.UID, err = uid(args[3])
+		if args[3] != "" { // any, as in the classic server
+			rtc.UID, err = uid(args[3])
+		}
 	case "userAccount":
 		rtc.Account, err = account(args[3])
 	default:
@@ -252,16 +237,17 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	return rtc, err
 }
 
-// role reads a role by any of the names it has in the classic servers and in
-// Agora's samples.
+// role reads a role by any of the names that it has in the classic servers, in Agora's
+// builders and samples, and in its SDKs. The default is the lesser one. An unknown word
+// is refused: it may be a publisher's, misspelt, who would not be heard.
 func role(s string) (session.Role, error) {
-	switch s {
-	case "publisher", "1":
+	switch strings.ToLower(s) {
+	case "publisher", "host", "1":
 		return session.Publisher, nil
-	case "subscriber", "audience", "2":
+	case "subscriber", "audience", "attendee", "2", "0", "":
 		return session.Subscriber, nil
 	default:
-		return 0, session.Errorf(session.CodeBadRequest, `role: is incorrect; want "publisher", "subscriber" or "audience" (or 1, 2)`)
+		return 0, session.Errorf(session.CodeBadRequest, `role: is incorrect; want "publisher" (or "host", 1) or "subscriber" (or "audience", "attendee", 2, 0)`)
 	}
 }
 
@@ -296,13 +282,16 @@ func anyUser(rtc *session.RTC, s string) error {
 	return err
 }
 
-// text is a JSON string, or a number taken as its digits.
+// text is a JSON string, or a number taken as its digits. Null is empty.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *text) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, (*string)(t))
+	}
+	if string(b) == "null" {
+		return nil
 	}
 	var n int64
 	if err := json.Unmarshal(b, &n); err != nil {

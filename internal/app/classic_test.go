@@ -175,7 +175,14 @@ func TestClassicRefusals(t *testing.T) {
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1.5}`:                    "uid and role: ",
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1e3}`:                    "uid and role: ",
 		`POST /getToken {"tokenType":"rtc","channel":5}`:                                         "channel: ",
-		`POST /getToken {"tokenType":"rtm","uid":"a","expire":0}`:                                "expire: ",
+		`POST /getToken {"tokenType":"rtm","uid":"a","expire":-1}`:                               "expire: ",
+		"GET /rtc/c/publisher/userAccount//":                                                     "uid: ",
+		"GET /rtc/c/publisher/uid/7?expireTime=abc":                                              "expireTime: ",
+		"GET /rtc/c/publisher/uid/7?expiry=60&expireTime=60":                                     "expireTime: ",
+		"GET /access_token?channelName=c&expiredTs=1":                                            "expiredTs: ",
+		"GET /access_token?channelName=c&channel=c":                                              "channel: ",
+		"GET /access_token?channelName=c&role=admin":                                             "role: ",
+		"GET /rtcToken?channelName=c&uid=4294967296":                                             "uid: ",
 		`POST /fetch_rtc_token {"uid":-1.5,"ChannelName":"x","role":1}`:                          "uid and role: ",
 		`POST /fetch_rtc_token {"uid":1,"ChannelName":"","role":1}`:                              "rtc.channel: ",
 		`POST /fetch_rtc_token "` + strings.Repeat("x", 9<<10) + `"`:                             "body: ",
@@ -280,6 +287,24 @@ func TestCrossOriginRequests(t *testing.T) {
 		response, _ = n.do(http.MethodGet, "/v1/ws", "", "Origin", origin)
 		if (response.StatusCode == http.StatusForbidden) == allowed {
 			t.Errorf("%s: WebSocket %d", origin, response.StatusCode)
+		}
+	}
+}
+
+// A base URL that ends in a slash does for apps that append /rtc/…, but paths under /v1
+// are taken as they are, so that a proxy's rule for them holds.
+func TestDoubledSlash(t *testing.T) {
+	n := startNode(t, func(c *Config) { c.BasePath = "/calls" })
+	for path, status := range map[string]int{
+		"/calls//rtc/c/publisher/uid/7/": http.StatusOK,
+		"/calls///rtm/ana":               http.StatusOK,
+		"/calls//ping":                   http.StatusOK,
+		"/calls//v1/sessions":            http.StatusNotFound,
+		"/calls/v1//sessions":            http.StatusNotFound,
+		"//calls/rtm/ana":                http.StatusNotFound,
+	} {
+		if response, text := n.do(http.MethodGet, path, ""); response.StatusCode != status {
+			t.Errorf("%s: %d %s, want %d", path, response.StatusCode, text, status)
 		}
 	}
 }

@@ -328,7 +328,11 @@ func TestClassicTable(t *testing.T) {
 		if row == nil {
 			continue
 		}
-		want := names(openAPI().children(o.pointer + "/responses/200/content/application~1json/schema/properties"))
+		content := openAPI().follow(openAPI().at(o.pointer + "/responses/200"))["content"].(object)
+		var want []string // none in text
+		if answer, ok := content["application/json"].(object); ok {
+			want = names(openAPI().follow(answer["schema"].(object))["properties"].(object))
+		}
 		var have []string
 		for _, m := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(row[1], -1) {
 			have = append(have, m[1])

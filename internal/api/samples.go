@@ -1,0 +1,131 @@
+package api
+
+import "refresher/internal/session"
+
+// What Agora's older tutorials, samples and documentation ask of a token server.
+
+// rtcTokenRequest is the body of POST /fetch_rtc_token and /fetch_rtc_token_string.
+type rtcTokenRequest struct {
+	UID         text   `json:"uid"`         // empty: any
+	ChannelName string `json:"ChannelName"` // samples write channelName, too; case does not count
+	Role        text   `json:"role"`
+	Expire      int64  `json:"expire"` // seconds; 0 is the default
+}
+
+// fetched is the answer to a sample's POST.
+type fetched struct {
+	Code  string `json:"code"`
+	Token string `json:"token"`
+}
+
+// fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Samples ask
+// the first for uids and the second for user accounts; both take either.
+func (a *API) fetchRTCToken(r *request) (any, error) {
+	var q rtcTokenRequest
+	if err := decode(r.Request, &q); err != nil {
+		return nil, err
+	}
+	ttl, err := a.ttl(r, "expire", q.Expire)
+	if err != nil {
+		return nil, err
+	}
+	rtc := session.RTC{Channel: q.ChannelName}
+	if rtc.Role, err = role(string(q.Role)); err != nil {
+		return nil, err
+	}
+	if err = optionalUser(&rtc, string(q.UID)); err != nil {
+		return nil, err
+	}
+	tokens, err := a.mintFor(r, session.Identity{RTC: &rtc}, ttl)
+	return fetched{"200", tokens.RTC}, err
+}
+
+// fetchRTMToken answers POST /fetch_rtm_token.
+func (a *API) fetchRTMToken(r *request) (any, error) {
+	var q struct {
+		UID    text  `json:"uid"`
+		Expire int64 `json:"expire"` // seconds; 0 is the default
+	}
+	if err := decode(r.Request, &q); err != nil {
+		return nil, err
+	}
+	ttl, err := a.ttl(r, "expire", q.Expire)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := a.mintFor(r, session.Identity{RTM: &session.RTM{UserID: string(q.UID)}}, ttl)
+	return fetched{"200", tokens.RTM}, err
+}
+
+// accessToken answers GET /access_token?channelName=&uid=&role=&expireTime=.
+func (a *API) accessToken(r *request) (any, error) {
+	if r.query.Has("expiredTs") { // the moment of the end, in one of these servers
+		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
+	}
+	token, err := a.rtcFromQuery(r, session.Subscriber)
+	return anyToken{token}, err
+}
+
+// sampleKey is the answer of /rtcToken and /rtmToken.
+type sampleKey struct {
+	Key string `json:"key"`
+}
+
+// rtcKey answers GET /rtcToken?channelName=&uid=. The sample's server makes publishers.
+func (a *API) rtcKey(r *request) (any, error) {
+	token, err := a.rtcFromQuery(r, session.Publisher)
+	return sampleKey{token}, err
+}
+
+// rtmKey answers GET /rtmToken?account=.
+func (a *API) rtmKey(r *request) (any, error) {
+	tokens, err := a.mint(r, session.Identity{RTM: &session.RTM{UserID: r.query.Get("account")}})
+	return sampleKey{tokens.RTM}, err
+}
+
+// rtcFromQuery makes an RTC token from a query. The role is as given where the query
+// has none.
+func (a *API) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
+	_, channel, err := r.parameter("channelName", "channel")
+	if err != nil {
+		return "", err
+	}
+	rtc := session.RTC{Channel: channel, Role: otherwise}
+	if word := r.query.Get("role"); word != "" {
+		if rtc.Role, err = role(word); err != nil {
+			return "", err
+		}
+	}
+	if err := optionalUser(&rtc, r.query.Get("uid")); err != nil {
+		return "", err
+	}
+	tokens, err := a.mint(r, session.Identity{RTC: &rtc})
+	return tokens.RTC, err
+}
+
+// optionalUser is anyUser, but an empty one is uid 0: any.
+func optionalUser(rtc *session.RTC, s string) error {
+	if s == "" {
+		return nil
+	}
+	return anyUser(rtc, s)
+}
+
+// plainText is an answer that is not JSON.
+type plainText string
+
+// chatAppText answers GET /chat/app/token.
+func (a *API) chatAppText(r *request) (any, error) {
+	ttl, err := a.expiry(r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.mintChatApp(r, ttl)
+	return plainText(token), err
+}
+
+// chatUserText answers GET /chat/user/{name}/token.
+func (a *API) chatUserText(r *request) (any, error) {
+	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
+	return plainText(tokens.Chat), err
+}

@@ -31,8 +31,7 @@ const (
 func settings() app.Config {
 	return app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
-		Projects:     []app.Project{{AppID: appID, Certificates: []string{certificate}}},
-		TokenVersion: "007",
+		Projects: []app.Project{{AppID: appID, Certificates: []string{certificate}}},
 		Policy: session.Policy{
 			TTL: lifetime, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -106,7 +105,7 @@ type mint func() (rtcToken, rtmToken string, err error)
 // ours makes them as refresher does.
 func ours(b *testing.B) mint {
 	b.Helper()
-	m, err := agora.NewMinter(appID, certificate, agora.V007)
+	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -116,7 +115,7 @@ func ours(b *testing.B) mint {
 	}
 	return func() (string, string, error) {
 		now := time.Now().Unix()
-		t, err := m.Mint(id, now, now+int64(lifetime.Seconds()))
+		t, err := m.Mint(id, session.Format007, now, now+int64(lifetime.Seconds()))
 		if err != nil {
 			return "", "", err
 		}

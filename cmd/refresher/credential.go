@@ -21,6 +21,7 @@ type grantCommand struct {
 	RTMUsers  []string      `name:"rtm-users" placeholder:"USER" help:"RTM user ids."`
 	ChatUsers []string      `placeholder:"USER" help:"Chat user ids."`
 	MaxTTL    time.Duration `name:"max-ttl" help:"Longest token lifetime; 0 is what the service allows."`
+	Format    string        `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of its holder's tokens where the request names none: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM. Default: the service's."`
 	Until     string        `placeholder:"WHEN" help:"Moment that no token outlives, such as 2030-01-02T15:04:05Z, or a span from now, such as 8h."`
 	Admin     bool          `help:"Let it see and change the sessions of the project."`
 	Audience  string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Whom it is meant for, where the service has --jwt-audience."`
@@ -53,6 +54,10 @@ func (c *grantCommand) caller(now time.Time) (session.Caller, error) {
 		Channels: c.Channels, UIDs: c.UIDs, Accounts: c.Accounts,
 		RTMUsers: c.RTMUsers, Chat: c.ChatUsers, MaxTTL: c.MaxTTL,
 	}}
+	if c.Format != "" {
+		format := formatOf(c.Format)
+		caller.Grant.Format = &format
+	}
 	roles := c.Roles
 	if len(roles) == 0 && len(c.Channels) > 0 {
 		roles = []string{session.Subscriber.String()}

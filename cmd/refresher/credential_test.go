@@ -46,6 +46,7 @@ func TestGrant(t *testing.T) {
 		want object
 	}{
 		{nil, 3600, object{}},
+		{[]string{"--token-format=007-single"}, 3600, object{"grants": object{"tokenFormat": "007-single"}}},
 		{[]string{"--admin", "--ttl=5m"}, 300, object{"scope": "admin"}},
 		{[]string{"--subject=ana", "--app-id=" + appID, "--jwt-audience=calls", "--jwt-issuer=login"}, 3600, object{"sub": "ana", "app": appID, "aud": "calls", "iss": "login"}},
 		{
@@ -84,6 +85,7 @@ func TestGrantRefusals(t *testing.T) {
 		{nil, nil, "--jwt-secret (or REFRESHER_JWT_SECRET) is missing"},
 		{[]string{"REFRESHER_JWT_SECRET=hush-hush"}, nil, "want at least 32 bytes"},
 		{secretEnv, []string{"--roles=admin"}, "publisher"},
+		{secretEnv, []string{"--token-format=005"}, "007-single"},
 		{secretEnv, []string{"--uids=ana"}, "uids"},
 		{secretEnv, []string{"--uids=-1"}, "uids"},
 		{secretEnv, []string{"--uids=4294967296"}, "uids"},

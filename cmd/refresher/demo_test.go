@@ -192,11 +192,11 @@ func TestDemo(t *testing.T) {
 
 	// A call by a classic token, as of an app that nobody renews, and a forged one.
 	first := d.rtcToken("8")
-	forger, err := agora.NewMinter(appID, strings.Repeat("0", 32), agora.V007)
+	forger, err := agora.NewMinter(appID, strings.Repeat("0", 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := forger.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 9}}, time.Now().Unix(), time.Now().Unix()+30)
+	forged, err := forger.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 9}}, session.Format007, time.Now().Unix(), time.Now().Unix()+30)
 	if err != nil {
 		t.Fatal(err)
 	}

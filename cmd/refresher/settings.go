@@ -89,7 +89,7 @@ type settings struct {
 	SocketMode  fileMode      `env:"REFRESHER_SOCKET_MODE" default:"660" help:"Permissions of the file of a Unix socket that --listen names, in octal."`
 	IdleTimeout time.Duration `env:"REFRESHER_IDLE_TIMEOUT" default:"650s" help:"How long the public port keeps an idle HTTP connection open: longer than the load balancer does."`
 
-	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format: 007, or 006 for old SDKs."`
+	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format where neither request nor credential names one: 007, or 006 for old SDKs."`
 	MaxTTL       time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" help:"Longest token lifetime that a client may ask for."`
 	MinTTL       time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" help:"Shortest one."`
 	RenewBefore  time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" help:"How long before expiry tokens are renewed; 0 is a tenth of their lifetime, 45s to 5m. Never over half the lifetime."`
@@ -122,10 +122,9 @@ type settings struct {
 func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	return app.Config{
 		Listen: string(listen), OpsListen: string(s.OpsListen), BasePath: s.BasePath, SocketMode: fs.FileMode(s.SocketMode), IdleTimeout: s.IdleTimeout,
-		Projects:     []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
-		TokenVersion: s.TokenVersion,
+		Projects: []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
 		Policy: session.Policy{
-			TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
+			DefaultFormat: formatOf(s.TokenVersion), TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
 		},
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
@@ -135,6 +134,14 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile,
 		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
 	}
+}
+
+// formatOf is the token format of a flag whose words have been checked.
+func formatOf(word string) (f session.Format) {
+	if err := f.UnmarshalText([]byte(word)); err != nil {
+		panic(err)
+	}
+	return f
 }
 
 // openLog starts the log of a service, on standard error. Whatever becomes of the

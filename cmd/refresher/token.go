@@ -28,7 +28,7 @@ type mintCommand struct {
 	RTMUser     string        `name:"rtm-user" placeholder:"USER" help:"RTM user id."`
 	ChatUser    string        `placeholder:"USER" help:"Chat user id."`
 	TTL         time.Duration `name:"ttl" default:"1h" help:"Lifetime."`
-	Version     string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format."`
+	Version     string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006,007-single" default:"007" help:"Token format: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM."`
 }
 
 // Run prints a token for each service asked for.
@@ -43,7 +43,7 @@ func (c *mintCommand) Run() error {
 	if all := c.certificates(); len(all) > 0 {
 		certificate = all[0]
 	}
-	minter, err := agora.NewMinter(c.AppID, certificate, agora.Version(c.Version))
+	minter, err := agora.NewMinter(c.AppID, certificate)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *mintCommand) Run() error {
 		return errors.New("nothing to mint; give --channel, --rtm-user or --chat-user")
 	}
 	now := time.Now().Unix()
-	tokens, err := minter.Mint(id, now, now+int64(c.TTL/time.Second))
+	tokens, err := minter.Mint(id, formatOf(c.Version), now, now+int64(c.TTL/time.Second))
 	if err != nil {
 		return err
 	}
@@ -79,6 +79,7 @@ func (c *mintCommand) Run() error {
 type inspectCommand struct {
 	credentials `embed:""`
 	Token       string `arg:"" help:"The token; - reads it from standard input."`
+	Service     string `enum:",rtc,rtm,chat" default:"" help:"Service that it is to be used for: rtc, rtm or chat. Default: rtc with --channel, else the first that it opens."`
 	Channel     string `help:"RTC channel that it is to be used in; a 006 token can't be verified without."`
 	User        string `help:"Uid, account or user id that it is to be used by; likewise."`
 	Publish     bool   `help:"It is to be used for sending audio and video."`
@@ -103,6 +104,12 @@ func (c *inspectCommand) Run() error {
 		AppID:   c.AppID,
 		Holder:  agora.Holder{Channel: c.Channel, User: c.User},
 		Publish: c.Publish,
+	}
+	if c.Service != "" {
+		var err error
+		if use.Service, err = agora.ParseService(c.Service); err != nil {
+			return err
+		}
 	}
 	report := agora.Explain(strings.TrimSpace(text), use, c.certificates(), time.Now())
 	if c.JSON {

@@ -23,23 +23,38 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newMinter(t testing.TB, v Version) *Minter {
+// testMinter mints tokens of one version, one for each service.
+type testMinter struct {
+	*Minter
+
+	format session.Format
+}
+
+func newMinter(t testing.TB, v Version) testMinter {
 	t.Helper()
-	m, err := NewMinter(appID, certificate, v)
+	m, err := NewMinter(appID, certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	if v == V006 {
+		return testMinter{m, session.Format006}
+	}
+	return testMinter{m, session.Format007}
+}
+
+// Mint is Minter.Mint, in m's format.
+func (m testMinter) Mint(id session.Identity, issuedAt, expiresAt int64) (session.Tokens, error) {
+	return m.Minter.Mint(id, m.format, issuedAt, expiresAt)
 }
 
 // mintRTC is Mint, for one service.
-func (m *Minter) mintRTC(r session.RTC, issuedAt, expiresAt int64) (string, error) {
+func (m testMinter) mintRTC(r session.RTC, issuedAt, expiresAt int64) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTC: &r}, issuedAt, expiresAt)
 	return tokens.RTC, err
 }
 
 // mintRTM is Mint, for the other one that has both formats.
-func (m *Minter) mintRTM(r session.RTM, issuedAt, expiresAt int64) (string, error) {
+func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt int64) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTM: &r}, issuedAt, expiresAt)
 	return tokens.RTM, err
 }

@@ -86,7 +86,7 @@ func BenchmarkAgainstHMACs(b *testing.B) {
 	b.ReportMetric(float64(ours)/float64(hmacs), "ours/hmacs")
 }
 
-func publisherBody(b *testing.B, m *Minter) []byte {
+func publisherBody(b *testing.B, m testMinter) []byte {
 	b.Helper()
 	return must(Parse(must(m.mintRTC(publisher, now, now+3600))(b)))(b).signed
 }

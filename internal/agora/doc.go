@@ -28,7 +28,8 @@
 //
 // A 006 token has no expiry but its privileges': ts is the issue time plus 24
 // hours, whatever the lifetime, as in all of Agora's builders. Chat has no 006
-// form, so a [Minter] of [V006] mints Chat tokens as 007.
+// form, so its tokens are 007 in every [session.Format]; and a 006 token holds
+// one service, so a token for RTC and RTM together is 007.
 //
 // Agora cuts a lifetime to 24 hours without a word, and fires no SDK callback
 // when a token ends before its privileges. So a lifetime here is 1 to 86400

@@ -156,6 +156,9 @@ func (e *examination) examine(t *Token) {
 	if s == nil {
 		return
 	}
+	if s.Type == ServiceRTM && e.use.Channel != "" {
+		e.streams(t)
+	}
 	holder, known := e.names(t, s)
 	if ours && known {
 		e.signature(t, holder)
@@ -179,11 +182,27 @@ func (e *examination) service(t *Token) *Service {
 	}
 	switch {
 	case len(names) > 0:
-		e.fail(FindingService, "110 invalid token: it opens %s, not %s", strings.Join(slices.Compact(names), ", "), want)
+		number := ""
+		if want == ServiceRTC {
+			number = "110 invalid token: "
+		}
+		e.fail(FindingService, "%sit opens %s, not %s", number, strings.Join(slices.Compact(names), ", "), want)
 	default:
 		e.fail(FindingService, "110 invalid token: it opens no service at all")
 	}
 	return nil
+}
+
+// streams says whether an RTM token opens the stream channels of the channel that
+// is wanted, for which it holds RTC as well.
+func (e *examination) streams(t *Token) {
+	i := slices.IndexFunc(t.Services, func(s Service) bool { return s.Type == ServiceRTC })
+	switch {
+	case i < 0:
+		e.warn(FindingChannel, "it logs in to RTM, but opens no stream channel: it holds no RTC beside RTM")
+	case t.Services[i].Channel != e.use.Channel && t.Services[i].Channel != "*":
+		e.warn(FindingChannel, "it logs in to RTM, but opens stream channels of %q, not %q", cut(t.Services[i].Channel), cut(e.use.Channel))
+	}
 }
 
 // signature tries the certificates.

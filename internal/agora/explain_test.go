@@ -62,6 +62,7 @@ func TestExplain(t *testing.T) {
 		Chat: &session.Chat{UserID: "ana"},
 	}
 	new7, old6 := mint(V007, everything, 3600), mint(V006, everything, 3600)
+	single := must(newMinter(t, V007).Minter.Mint(everything, session.FormatSingle, now, now+3600))(t).RTC
 	anyone := mint(V007, session.Identity{RTC: &session.RTC{Channel: "daily"}}, 3600).RTC
 	anyone6 := mint(V006, session.Identity{RTC: &session.RTC{Channel: "daily"}}, 3600).RTC
 	listener := mint(V007, session.Identity{RTC: &session.RTC{Channel: "daily", UID: 7}}, 3600).RTC
@@ -134,6 +135,15 @@ func TestExplain(t *testing.T) {
 		{"old format, no user", old6.RTC, Use{Holder: Holder{Channel: "daily"}}, 0, nil, []string{"warning unverified", "info good"}, ""},
 		{"old rtm, no user", old6.RTM, Use{}, 0, nil, []string{"warning unverified", "info good"}, "give the user id"},
 		{"old rtm, other user", old6.RTM, Use{Holder: Holder{User: "bob"}}, 0, nil, []string{"error user"}, ""},
+		{"rtc, not rtm", new7.RTC, Use{Service: ServiceRTM}, 0, nil, []string{"error service"}, "it opens rtc, not rtm"},
+		{"rtc, not chat", old6.RTC, Use{Service: ServiceChat}, 0, nil, []string{"error service"}, "it opens rtc, not chat"},
+		{"both, as rtc", single, daily, 0, nil, good, ""},
+		{"both, as rtm", single, Use{Service: ServiceRTM, Holder: Holder{User: "ana"}}, 0, nil, good, ""},
+		{"both, as rtm of another", single, Use{Service: ServiceRTM, Holder: Holder{User: "7"}}, 0, nil, []string{"error user", "info signed"}, `it is for user "ana", not "7"`},
+		{"both, as chat", single, Use{Service: ServiceChat}, 0, nil, []string{"error service"}, "it opens rtc, rtm, not chat"},
+		{"stream channel", single, Use{Service: ServiceRTM, Holder: Holder{Channel: "daily"}}, 0, nil, good, ""},
+		{"other stream channel", single, Use{Service: ServiceRTM, Holder: Holder{Channel: "weekly"}}, 0, nil, []string{"warning channel", "info signed", "info good"}, `opens stream channels of "daily", not "weekly"`},
+		{"no stream channel", new7.RTM, Use{Service: ServiceRTM, Holder: Holder{Channel: "daily"}}, 0, nil, []string{"warning channel", "info signed", "info good"}, "no stream channel"},
 		{"other service", new7.RTM, daily, 0, nil, []string{"error service"}, "110 invalid token: it opens rtm, not rtc"},
 		{"other service, old format", old6.RTM, daily, 0, nil, []string{"error service"}, "it opens rtm, not rtc"},
 		{"no service", sign007(&Token{IssuedAt: now, ValidUntil: now + 60}), Use{}, 0, nil, []string{"error service"}, "no service at all"},

@@ -13,40 +13,35 @@ const maxSalt = 99_999_999
 // Minter signs tokens of one Agora project. It is immutable and safe for
 // concurrent use.
 type Minter struct {
-	appID   string
-	version Version
+	appID string
 	// certificate is a pointer so that fmt, which a Minter inside an unexported
 	// field reaches without calling Format, prints an address.
 	certificate *string
 }
 
-// NewMinter returns a Minter of RTC and RTM tokens in format v; Chat tokens
-// are always 007. The App ID and the certificate are 32 hex digits each, whose
-// case is kept since both are signed. Errors don't quote them.
-func NewMinter(appID, certificate string, v Version) (*Minter, error) {
+// NewMinter returns a Minter. The App ID and the certificate are 32 hex digits
+// each, whose case is kept since both are signed. Errors don't quote them.
+func NewMinter(appID, certificate string) (*Minter, error) {
 	if err := checkHex("app-id", appID); err != nil {
 		return nil, err
 	}
 	if err := checkHex("app-certificate", certificate); err != nil {
 		return nil, err
 	}
-	if _, err := ParseVersion(string(v)); err != nil {
-		return nil, err
-	}
-	return &Minter{appID: appID, version: v, certificate: &certificate}, nil
+	return &Minter{appID: appID, certificate: &certificate}, nil
 }
 
-// Format prints the App ID and the format under every verb, so that no log
-// line or message can carry the certificate.
+// Format prints the App ID under every verb, so that no log line or message can
+// carry the certificate.
 func (m Minter) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "agora.Minter{%s %s}", m.appID, m.version) // a failing writer is the printer's to notice
+	_, _ = fmt.Fprintf(f, "agora.Minter{%s}", m.appID) // a failing writer is the printer's to notice
 }
 
-// Mint returns one token for each service that id asks for. All of them, and
-// the privileges in them, end at expiresAt. Times are Unix seconds; expiresAt
+// Mint returns tokens in format f for each service that id asks for. All of them,
+// and the privileges in them, end at expiresAt. Times are Unix seconds; expiresAt
 // lies 1 to 86400 s after issuedAt. A refusal is a *session.Error of
 // CodeBadRequest, and then there are no tokens.
-func (m *Minter) Mint(id session.Identity, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt int64) (session.Tokens, error) {
 	if err := Validate(id); err != nil {
 		return session.Tokens{}, err
 	}
@@ -55,20 +50,37 @@ func (m *Minter) Mint(id session.Identity, issuedAt, expiresAt int64) (session.T
 		return session.Tokens{}, err
 	}
 	tokens := session.Tokens{ExpiresAt: expiresAt}
-	if id.RTC != nil {
-		if tokens.RTC, err = b.rtc(*id.RTC); err != nil {
-			return session.Tokens{}, err
-		}
+	if f == session.Format006 {
+		err = b.mint006(id, &tokens)
+	} else {
+		b.mint007(id, f, &tokens)
 	}
-	if id.RTM != nil {
-		if tokens.RTM, err = b.rtm(*id.RTM); err != nil {
-			return session.Tokens{}, err
-		}
-	}
-	if id.Chat != nil {
-		tokens.Chat = b.chat(*id.Chat)
+	if err != nil {
+		return session.Tokens{}, err
 	}
 	return tokens, nil
+}
+
+// MintStream returns an RTM token of m that also opens stream channel c.Channel,
+// or every one if that is "*": to join it and, for a publisher, to send messages
+// there. c's user is m's. Times and errors are Mint's.
+func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt int64) (string, error) {
+	if err := ValidateRTM(u); err != nil {
+		return "", err
+	}
+	if err := ValidateRTC(c); err != nil {
+		return "", err
+	}
+	b, err := m.bundle(issuedAt, expiresAt)
+	if err != nil {
+		return "", err
+	}
+	privileges := subscriberPrivileges
+	if c.Role == session.Publisher {
+		privileges = streamPrivileges
+	}
+	e := b.envelope()
+	return e.rtcAndRTM(c, privileges, u), nil
 }
 
 // MintChat returns a Chat token of one user or, for an empty user id, the
@@ -84,22 +96,23 @@ func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt int64) (string, er
 	if err != nil {
 		return "", err
 	}
-	return b.chat(c), nil
+	e := b.envelope()
+	return e.chat(c), nil
 }
 
-// bundle mints tokens that are issued together. They share a salt, and so
-// with 007 a signing key, which is more than half the work of a token.
+// bundle is what tokens have in common that are issued together. They share a
+// salt, and so with 007 a signing key, which is more than half the work of a
+// token.
 type bundle struct {
 	minter                   *Minter
 	issuedAt, lifetime, salt uint32
-	envelope                 envelope // of V007; the zero value in a bundle of V006
 }
 
 func (m *Minter) bundle(issuedAt, expiresAt int64) (bundle, error) {
 	if err := checkTimes(issuedAt, expiresAt); err != nil {
 		return bundle{}, err
 	}
-	b := bundle{
+	return bundle{
 		minter:   m,
 		issuedAt: uint32(issuedAt),
 		lifetime: uint32(expiresAt - issuedAt),
@@ -107,35 +120,49 @@ func (m *Minter) bundle(issuedAt, expiresAt int64) (bundle, error) {
 		// of one second, so the runtime's per-thread generator will do: some
 		// nanoseconds, no lock, no system call.
 		salt: 1 + rand.Uint32N(maxSalt), //nolint:gosec // G404: it is no secret.
-	}
-	if m.version == V007 {
-		b.envelope = b.newEnvelope()
-	}
-	return b, nil
+	}, nil
 }
 
-func (b *bundle) newEnvelope() envelope {
+func (b *bundle) envelope() envelope {
 	return newEnvelope(b.minter.appID, *b.minter.certificate, b.issuedAt, b.lifetime, b.salt)
 }
 
-func (b *bundle) rtc(r session.RTC) (string, error) {
-	if b.minter.version == V006 {
-		return b.rtc006(r)
+// mint007 makes the tokens of version 007: one for each service or, in
+// FormatSingle, one for RTC and RTM.
+func (b *bundle) mint007(id session.Identity, f session.Format, tokens *session.Tokens) {
+	e := b.envelope()
+	switch {
+	case f == session.FormatSingle && id.RTC != nil && id.RTM != nil:
+		tokens.RTC = e.rtcAndRTM(*id.RTC, rtcPrivileges(id.RTC.Role), *id.RTM)
+		tokens.RTM = tokens.RTC
+	default:
+		if id.RTC != nil {
+			tokens.RTC = e.rtc(*id.RTC)
+		}
+		if id.RTM != nil {
+			tokens.RTM = e.rtm(*id.RTM)
+		}
 	}
-	return b.envelope.rtc(r), nil
+	if id.Chat != nil {
+		tokens.Chat = e.chat(*id.Chat)
+	}
 }
 
-func (b *bundle) rtm(r session.RTM) (string, error) {
-	if b.minter.version == V006 {
-		return b.rtm006(r)
+// mint006 makes the tokens of version 006, and Chat's, which has none, in 007.
+func (b *bundle) mint006(id session.Identity, tokens *session.Tokens) (err error) {
+	if id.RTC != nil {
+		if tokens.RTC, err = b.rtc006(*id.RTC); err != nil {
+			return err
+		}
 	}
-	return b.envelope.rtm(r), nil
-}
-
-// chat has no 006 form.
-func (b *bundle) chat(c session.Chat) string {
-	if b.minter.version == V006 {
-		b.envelope = b.newEnvelope()
+	if id.RTM != nil {
+		if tokens.RTM, err = b.rtm006(*id.RTM); err != nil {
+			return err
+		}
 	}
-	return b.envelope.chat(c)
+	if id.Chat != nil {
+		e := b.envelope()
+		tokens.Chat = e.chat(*id.Chat)
+	}
+	return nil
 }

@@ -14,18 +14,16 @@ import (
 func TestNewMinterErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		appID, certificate string
-		version            Version
 		want               string
 	}{
-		"no app id":         {"", certificate, V007, "app-id: 0 characters long; want 32 hex digits"},
-		"long app id":       {appID + "0", certificate, V007, "app-id: 33 characters long; want 32 hex digits"},
-		"app id not hex":    {"g" + appID[1:], certificate, V007, "app-id: not hexadecimal; want 32 hex digits"},
-		"no certificate":    {appID, "", V007, "app-certificate: 0 characters long; want 32 hex digits"},
-		"short certificate": {appID, certificate[1:], V007, "app-certificate: 31 characters long; want 32 hex digits"},
-		"certificate space": {appID, certificate[:31] + " ", V007, "app-certificate: not hexadecimal; want 32 hex digits"},
-		"no version":        {appID, certificate, "", `token version "": want "007" or "006"`},
+		"no app id":         {"", certificate, "app-id: 0 characters long; want 32 hex digits"},
+		"long app id":       {appID + "0", certificate, "app-id: 33 characters long; want 32 hex digits"},
+		"app id not hex":    {"g" + appID[1:], certificate, "app-id: not hexadecimal; want 32 hex digits"},
+		"no certificate":    {appID, "", "app-certificate: 0 characters long; want 32 hex digits"},
+		"short certificate": {appID, certificate[1:], "app-certificate: 31 characters long; want 32 hex digits"},
+		"certificate space": {appID, certificate[:31] + " ", "app-certificate: not hexadecimal; want 32 hex digits"},
 	} {
-		m, err := NewMinter(c.appID, c.certificate, c.version)
+		m, err := NewMinter(c.appID, c.certificate)
 		if m != nil || err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v, %v; want the error %s", name, m, err, c.want)
 		}
@@ -172,19 +170,83 @@ func TestMintAllocations(t *testing.T) {
 
 func TestLongestTokenFitsTheSDK(t *testing.T) {
 	r := session.RTC{Channel: strings.Repeat("c", 64), Account: strings.Repeat("a", 255), Role: session.Publisher}
-	for _, v := range []Version{V006, V007} {
-		if n := len(must(newMinter(t, v).mintRTC(r, now, now+60))(t)); n > maxTokenLength {
-			t.Errorf("%s: %d characters, want %d at most", v, n, maxTokenLength)
-		} else if v == V007 && n != maxText {
-			t.Errorf("007: %d characters, want maxText, %d", n, maxText)
+	id := session.Identity{RTC: &r, RTM: &session.RTM{UserID: strings.Repeat("u", 64)}}
+	for _, f := range []session.Format{session.Format006, session.Format007, session.FormatSingle} {
+		tokens := must(newMinter(t, V007).Minter.Mint(id, f, now, now+60))(t)
+		if n := len(tokens.RTC); n > maxTokenLength {
+			t.Errorf("%s: %d characters, want %d at most", f, n, maxTokenLength)
+		} else if f == session.FormatSingle && n != maxText {
+			t.Errorf("%s: %d characters, want maxText, %d", f, n, maxText)
 		}
 	}
+}
+
+// TestMintSingle has one token for RTC and RTM, and says what is in it.
+func TestMintSingle(t *testing.T) {
+	id := session.Identity{
+		RTC:  &session.RTC{Channel: "daily", UID: 1001},
+		RTM:  &session.RTM{UserID: "ana"},
+		Chat: &session.Chat{UserID: "ana"},
+	}
+	for _, role := range []session.Role{session.Subscriber, session.Publisher} {
+		id.RTC.Role = role
+		tokens := must(newMinter(t, V007).Minter.Mint(id, session.FormatSingle, now, now+60))(t)
+		if tokens.RTC != tokens.RTM || tokens.Chat == "" || tokens.Chat == tokens.RTC {
+			t.Fatalf("got %+v, want one token for RTC and RTM, and another for Chat", tokens)
+		}
+		token := must(Parse(tokens.RTC))(t)
+		want := []Service{
+			{Type: ServiceRTC, Channel: "daily", User: "1001", Privileges: []Privilege{{1, "join", now + 60}}},
+			{Type: ServiceRTM, User: "ana", Privileges: []Privilege{{1, "login", now + 60}}},
+		}
+		if role == session.Publisher {
+			want[0].Privileges = append(want[0].Privileges,
+				Privilege{2, "publish audio", now + 60}, Privilege{3, "publish video", now + 60}, Privilege{4, "publish data", now + 60})
+		}
+		wantFields(t, token, &Token{
+			Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, ExpiresAt: now + 60, Salt: token.Salt, Services: want,
+		})
+		if err := token.Verify(certificate, Holder{Channel: "daily", User: "1001"}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, alone := range []session.Identity{{RTC: id.RTC}, {RTM: id.RTM}} {
+		tokens := must(newMinter(t, V007).Minter.Mint(alone, session.FormatSingle, now, now+60))(t)
+		if n := len(must(Parse(tokens.RTC + tokens.RTM))(t).Services); n != 1 {
+			t.Errorf("%+v alone opens %d services, want 1", alone, n)
+		}
+	}
+}
+
+// TestMintStream has the RTM token of a stream channel hold what the classic Go
+// server puts into it.
+func TestMintStream(t *testing.T) {
+	m := newMinter(t, V007).Minter
+	for role, privileges := range map[session.Role][]Privilege{
+		session.Publisher:  {{1, "join", now + 60}, {4, "publish data", now + 60}},
+		session.Subscriber: {{1, "join", now + 60}},
+	} {
+		text := must(m.MintStream(session.RTC{Channel: "room", Account: "ana", Role: role}, session.RTM{UserID: "ana"}, now, now+60))(t)
+		token := must(Parse(text))(t)
+		wantFields(t, token, &Token{
+			Version: V007, AppID: appID, IssuedAt: now, ValidUntil: now + 60, ExpiresAt: now + 60, Salt: token.Salt,
+			Services: []Service{
+				{Type: ServiceRTC, Channel: "room", User: "ana", Privileges: privileges},
+				{Type: ServiceRTM, User: "ana", Privileges: []Privilege{{1, "login", now + 60}}},
+			},
+		})
+		if err := token.Verify(certificate, Holder{Channel: "room", User: "ana"}); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := m.MintStream(session.RTC{Channel: "a/b", Account: "ana"}, session.RTM{UserID: "ana"}, now, now+60)
+	wantBadRequest(t, err, "rtc.channel: '/' at byte 1 is not allowed; "+wantRTCBytes)
 }
 
 // TestCertificateStaysInside prints and logs a Minter in all ways, and makes
 // it fail in many, looking for the certificate.
 func TestCertificateStaysInside(t *testing.T) {
-	m := newMinter(t, V006)
+	m := newMinter(t, V007).Minter
 	holder := struct {
 		Exported   *Minter
 		unexported *Minter
@@ -213,16 +275,16 @@ func TestCertificateStaysInside(t *testing.T) {
 		fmt.Fprintf(&out, "%v %+v %#v\n", err, err, err)
 	}
 	for i := range len(certificate) {
-		_, err := NewMinter(appID, certificate[:i], V007)
+		_, err := NewMinter(appID, certificate[:i])
 		fail(err)
-		_, err = NewMinter(appID, certificate[:i]+"?"+certificate[i+1:], V007)
+		_, err = NewMinter(appID, certificate[:i]+"?"+certificate[i+1:])
 		fail(err)
 	}
-	_, err := NewMinter(certificate+certificate, certificate, V007)
+	_, err := NewMinter(certificate+certificate, certificate)
 	fail(err)
-	_, err = m.Mint(session.Identity{}, now, now+60)
+	_, err = m.Mint(session.Identity{}, session.Format007, now, now+60)
 	fail(err)
-	_, err = m.mintRTM(session.RTM{UserID: "u"}, 0, 60)
+	_, err = m.Mint(session.Identity{RTM: &session.RTM{UserID: "u"}}, session.Format006, 0, 60)
 	fail(err)
 	for _, v := range []Version{V006, V007} {
 		text := must(newMinter(t, v).mintRTC(session.RTC{Channel: "c"}, now, now+60))(t)
@@ -243,7 +305,7 @@ func TestCertificateStaysInside(t *testing.T) {
 			t.Errorf("found %q in %q", secret, text[max(0, i-100):i])
 		}
 	}
-	if want := "agora.Minter{" + appID + " 006}"; fmt.Sprint(m) != want {
+	if want := "agora.Minter{" + appID + "}"; fmt.Sprint(m) != want {
 		t.Errorf("a Minter prints as %v, want %s", m, want)
 	}
 }

@@ -88,6 +88,16 @@ func (t ServiceType) String() string {
 	return strconv.Itoa(int(t))
 }
 
+// ParseService reads the word of a service that tokens are made for.
+func ParseService(word string) (ServiceType, error) {
+	for _, t := range []ServiceType{ServiceRTC, ServiceRTM, ServiceChat} {
+		if word == t.String() {
+			return t, nil
+		}
+	}
+	return 0, badRequest(`service: want "rtc", "rtm" or "chat"`)
+}
+
 // MarshalText writes the service's word.
 func (t ServiceType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 

@@ -12,12 +12,14 @@ import (
 	"refresher/internal/session"
 )
 
-// Sizes of the largest token that passes validation, an RTC publisher's with
-// a full channel and account. They size buffers on the stack; bytes.
+// Sizes of the largest token that passes validation, which opens RTC to a
+// publisher with a full channel and account, and RTM. They size buffers on the
+// stack; bytes.
 const (
-	headSize  = 2 + hexDigits + 4 + 4 + 4 + 2
-	maxTail   = 2 + maxChannel + 2 + maxAccount
-	maxBody   = headSize + 2 + 2 + 4*(2+4) + maxTail
+	headSize  = 2 + hexDigits + 4 + 4 + 4
+	maxRTC    = 2 + 2 + 4*(2+4) + 2 + maxChannel + 2 + maxAccount
+	maxRTM    = 2 + 2 + 1*(2+4) + 2 + maxRTMUser
+	maxBody   = headSize + 2 + maxRTC + maxRTM
 	maxStream = 2 + 5 + 2 + sha256.Size + maxBody + 4
 	maxText   = len(V007) + (maxStream+2)/3*4
 )
@@ -30,13 +32,19 @@ var (
 		accesstoken2.PrivilegePublishDataStream,
 	}
 	subscriberPrivileges = []uint16{accesstoken2.PrivilegeJoinChannel}
-	rtmPrivileges        = []uint16{accesstoken2.PrivilegeLogin}
-	chatUserPrivileges   = []uint16{accesstoken2.PrivilegeChatUser}
-	chatAppPrivileges    = []uint16{accesstoken2.PrivilegeChatApp}
+	// streamPrivileges are those of a stream channel's RTC service: messages go
+	// over the data stream.
+	streamPrivileges = []uint16{
+		accesstoken2.PrivilegeJoinChannel,
+		accesstoken2.PrivilegePublishDataStream,
+	}
+	rtmPrivileges      = []uint16{accesstoken2.PrivilegeLogin}
+	chatUserPrivileges = []uint16{accesstoken2.PrivilegeChatUser}
+	chatAppPrivileges  = []uint16{accesstoken2.PrivilegeChatApp}
 )
 
 // envelope is what the 007 tokens of one bundle have in common: the signing
-// key, and the body up to and with the service count, which is always one.
+// key, and the body up to the service count.
 type envelope struct {
 	key      [sha256.Size]byte
 	head     [headSize]byte
@@ -48,8 +56,7 @@ func newEnvelope(appID, certificate string, issuedAt, lifetime, salt uint32) env
 	head := appendString(e.head[:0], appID)
 	head = binary.LittleEndian.AppendUint32(head, issuedAt)
 	head = binary.LittleEndian.AppendUint32(head, lifetime)
-	head = binary.LittleEndian.AppendUint32(head, salt)
-	binary.LittleEndian.AppendUint16(head, 1)
+	binary.LittleEndian.AppendUint32(head, salt)
 	return e
 }
 
@@ -62,22 +69,34 @@ func signingKey(certificate string, issuedAt, salt uint32) [sha256.Size]byte {
 	return hmacSHA256(n[:], key[:])
 }
 
-func (e *envelope) rtc(r session.RTC) string {
-	privileges := subscriberPrivileges
-	if r.Role == session.Publisher {
-		privileges = publisherPrivileges
+// rtcPrivileges are those of an RTC token for a role.
+func rtcPrivileges(r session.Role) []uint16 {
+	if r == session.Publisher {
+		return publisherPrivileges
 	}
+	return subscriberPrivileges
+}
+
+func (e *envelope) rtc(r session.RTC) string {
 	var buf [maxBody]byte
-	body := e.open(buf[:0], accesstoken2.ServiceTypeRtc, privileges)
-	body = appendString(body, r.Channel)
-	body = appendUser(body, r)
+	body := e.open(buf[:0], 1)
+	body = e.appendRTC(body, r, rtcPrivileges(r.Role))
 	return e.seal(body)
 }
 
 func (e *envelope) rtm(r session.RTM) string {
 	var buf [maxBody]byte
-	body := e.open(buf[:0], accesstoken2.ServiceTypeRtm, rtmPrivileges)
-	body = appendString(body, r.UserID)
+	body := e.open(buf[:0], 1)
+	body = e.appendRTM(body, r)
+	return e.seal(body)
+}
+
+// rtcAndRTM makes one token of both services.
+func (e *envelope) rtcAndRTM(c session.RTC, privileges []uint16, m session.RTM) string {
+	var buf [maxBody]byte
+	body := e.open(buf[:0], 2)
+	body = e.appendRTC(body, c, privileges)
+	body = e.appendRTM(body, m)
 	return e.seal(body)
 }
 
@@ -87,15 +106,33 @@ func (e *envelope) chat(c session.Chat) string {
 		privileges = chatAppPrivileges
 	}
 	var buf [maxBody]byte
-	body := e.open(buf[:0], accesstoken2.ServiceTypeChat, privileges)
+	body := e.open(buf[:0], 1)
+	body = e.appendService(body, accesstoken2.ServiceTypeChat, privileges)
 	body = appendString(body, c.UserID)
 	return e.seal(body)
 }
 
-// open begins a body: the head, and the service up to its names. Privileges
-// are in ascending order.
-func (e *envelope) open(b []byte, service uint16, privileges []uint16) []byte {
+// open begins a body: the head, and the number of services that follow, in the
+// order of their types.
+func (e *envelope) open(b []byte, services uint16) []byte {
 	b = append(b, e.head[:]...)
+	return binary.LittleEndian.AppendUint16(b, services)
+}
+
+func (e *envelope) appendRTC(b []byte, r session.RTC, privileges []uint16) []byte {
+	b = e.appendService(b, accesstoken2.ServiceTypeRtc, privileges)
+	b = appendString(b, r.Channel)
+	return appendUser(b, r)
+}
+
+func (e *envelope) appendRTM(b []byte, r session.RTM) []byte {
+	b = e.appendService(b, accesstoken2.ServiceTypeRtm, rtmPrivileges)
+	return appendString(b, r.UserID)
+}
+
+// appendService writes a service up to its names. Privileges are in ascending
+// order.
+func (e *envelope) appendService(b []byte, service uint16, privileges []uint16) []byte {
 	b = binary.LittleEndian.AppendUint16(b, service)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(privileges)))
 	for _, p := range privileges {

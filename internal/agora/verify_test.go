@@ -17,7 +17,7 @@ func TestVerify(t *testing.T) {
 	wildcard := session.RTC{Channel: "daily"}
 	for _, c := range []struct {
 		name        string
-		token       func(m *Minter) (string, error)
+		token       func(m testMinter) (string, error)
 		certificate string
 		holder      Holder
 		want006     error
@@ -55,16 +55,16 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func rtcToken(r session.RTC) func(*Minter) (string, error) {
-	return func(m *Minter) (string, error) { return m.mintRTC(r, now, now+60) }
+func rtcToken(r session.RTC) func(testMinter) (string, error) {
+	return func(m testMinter) (string, error) { return m.mintRTC(r, now, now+60) }
 }
 
-func rtmToken(user string) func(*Minter) (string, error) {
-	return func(m *Minter) (string, error) { return m.mintRTM(session.RTM{UserID: user}, now, now+60) }
+func rtmToken(user string) func(testMinter) (string, error) {
+	return func(m testMinter) (string, error) { return m.mintRTM(session.RTM{UserID: user}, now, now+60) }
 }
 
-func chatToken(user string) func(*Minter) (string, error) {
-	return func(m *Minter) (string, error) { return m.MintChat(session.Chat{UserID: user}, now, now+60) }
+func chatToken(user string) func(testMinter) (string, error) {
+	return func(m testMinter) (string, error) { return m.MintChat(session.Chat{UserID: user}, now, now+60) }
 }
 
 func TestVerifyNoServices(t *testing.T) {
@@ -110,7 +110,7 @@ func TestTamperedContent(t *testing.T) {
 	}
 }
 
-var tamperTargets = map[string]func(*Minter) (string, error){
+var tamperTargets = map[string]func(testMinter) (string, error){
 	"rtc":  rtcToken(session.RTC{Channel: "daily", Account: "ana", Role: session.Publisher}),
 	"rtm":  rtmToken("ana"),
 	"chat": chatToken("ana"),

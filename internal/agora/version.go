@@ -1,7 +1,5 @@
 package agora
 
-import "fmt"
-
 // Version is a token format, named as the first three characters of its
 // tokens.
 type Version string
@@ -12,12 +10,3 @@ const (
 	// V007 is AccessToken2, the current format.
 	V007 Version = "007"
 )
-
-// ParseVersion reads a setting: "007" or "006".
-func ParseVersion(s string) (Version, error) {
-	switch v := Version(s); v {
-	case V006, V007:
-		return v, nil
-	}
-	return "", fmt.Errorf(`token version %.16q: want "007" or "006"`, s)
-}

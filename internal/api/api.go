@@ -27,7 +27,10 @@ type Minter interface {
 	// Mint makes a token of the project app for each service of id, valid
 	// from issuedAt to expiresAt (Unix seconds). A *session.Error says that
 	// id breaks one of Agora's rules.
-	Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	// MintStream makes an RTM token of u that also opens stream channels: c is the
+	// channel and u in it. Errors are Mint's.
+	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt int64) (string, error)
 	// MintChatApp makes the application's own Chat token, for back ends.
 	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error)
 }
@@ -66,9 +69,9 @@ type Config struct {
 	// reached.
 	Sessions store.Lister
 	Orders   Orders
-	// Inspect says what is in a token of a project, and what is wrong with
-	// it for a channel and a user, where they are given.
-	Inspect func(app, token, channel, user string) any
+	// Inspect says what is in a token of a project, and what is wrong with it for
+	// a use. A *session.Error says that there is no such service.
+	Inspect func(app, token string, u Use) (any, error)
 	// Policy says how long tokens may live.
 	Policy  session.Policy
 	Origins origin.Policy

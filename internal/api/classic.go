@@ -44,12 +44,43 @@ func (a *API) rte(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rtm := session.RTM{UserID: r.args[len(r.args)-1]}
-	tokens, err := a.mint(r, session.Identity{RTC: &rtc, RTM: &rtm})
+	tokens, err := a.rteTokens(r, rtc, session.RTM{UserID: r.args[len(r.args)-1]})
 	return struct {
 		RTCToken string `json:"rtcToken"`
 		RTMToken string `json:"rtmToken"`
 	}{tokens.RTC, tokens.RTM}, err
+}
+
+// rteTokens makes the tokens of /rte. As in the classic server, the RTM token
+// opens the stream channels of the RTC channel too; one of version 006 cannot.
+func (a *API) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
+	ttl, err := a.expiry(r)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	both := session.Identity{RTC: &rtc, RTM: &rtm}
+	format, err := a.format(r, both)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	if format != session.Format007 {
+		return a.mintFor(r, both, ttl)
+	}
+	stream := r.streamUser(rtc.Channel, rtm)
+	now, at, err := a.grant(r, both, ttl)
+	if err == nil && (stream.User() != rtc.User() || stream.Role != rtc.Role) {
+		now, at, err = a.grantStream(r, stream, rtm, ttl)
+	}
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	rtmToken, err := a.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	tokens, err := a.config.Minter.Mint(r.caller.App, session.Identity{RTC: &rtc}, format, CauseClassic, now, at)
+	tokens.RTM = rtmToken
+	return tokens, err
 }
 
 // chatToken is the answer of the chat endpoints.
@@ -104,7 +135,12 @@ func (a *API) getToken(r *request) (any, error) {
 		}
 		id.RTC = &rtc
 	case "rtm":
-		id.RTM = &session.RTM{UserID: string(q.UID)}
+		rtm := session.RTM{UserID: string(q.UID)}
+		if q.Channel != "" {
+			token, err := a.mintStream(r, q.Channel, rtm, ttl)
+			return anyToken{token}, err
+		}
+		id.RTM = &rtm
 	case "chat":
 		if q.UID == "" {
 			token, err := a.mintChatApp(r, ttl)
@@ -165,21 +201,85 @@ func (r *request) parameter(names ...string) (name, value string, err error) {
 
 // mintFor makes tokens for a caller whose grant covers them.
 func (a *API) mintFor(r *request, id session.Identity, ttl time.Duration) (session.Tokens, error) {
-	if err := r.caller.Grant.Covers(id); err != nil {
-		return session.Tokens{}, err
-	}
-	if err := a.config.Gate.Refuse(r.Context(), &r.caller, id); err != nil {
-		return session.Tokens{}, err
-	}
-	now, at, err := r.lifetime(ttl)
+	format, err := a.format(r, id)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return a.config.Minter.Mint(r.caller.App, id, CauseClassic, now, at)
+	now, at, err := a.grant(r, id, ttl)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	return a.config.Minter.Mint(r.caller.App, id, format, CauseClassic, now, at)
+}
+
+// mintStream makes an RTM token that opens stream channels of a channel too.
+func (a *API) mintStream(r *request, channel string, rtm session.RTM, ttl time.Duration) (string, error) {
+	stream := r.streamUser(channel, rtm)
+	switch format, err := a.format(r, session.Identity{RTC: &stream, RTM: &rtm}); {
+	case err != nil:
+		return "", err
+	case format == session.Format006:
+		return "", session.Errorf(session.CodeBadRequest, "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007")
+	}
+	now, at, err := a.grantStream(r, stream, rtm, ttl)
+	if err != nil {
+		return "", err
+	}
+	return a.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
+}
+
+// streamUser is an RTM user as the RTC user of stream channels, which has the same
+// name. It may send messages there if the grant has the role publisher.
+func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
+	rtc := session.RTC{Channel: channel, Account: rtm.UserID}
+	if r.caller.Grant.Allows(session.Publisher) {
+		rtc.Role = session.Publisher
+	}
+	return rtc
+}
+
+// grantStream is grant for an RTM token that opens stream channels too.
+func (a *API) grantStream(r *request, stream session.RTC, rtm session.RTM, ttl time.Duration) (now, at int64, err error) {
+	grant := &r.caller.Grant
+	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
+		return 0, 0, err
+	}
+	if refused, ok := asRefusal(grant.Covers(session.Identity{RTC: &stream})); ok {
+		return 0, 0, session.Errorf(refused.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, refused.Message)
+	}
+	return a.grant(r, session.Identity{RTC: &stream, RTM: &rtm}, ttl)
+}
+
+// format is the form of the tokens that a request asks for, for every endpoint by
+// the parameter tokenFormat.
+func (a *API) format(r *request, id session.Identity) (session.Format, error) {
+	var wanted *session.Format
+	if r.query.Has("tokenFormat") {
+		wanted = new(session.Format)
+		if err := wanted.UnmarshalText([]byte(r.query.Get("tokenFormat"))); err != nil {
+			return 0, err
+		}
+	}
+	return a.config.Policy.Format(wanted, &r.caller.Grant, id)
+}
+
+// grant says from when to when tokens for id are good that are to live for ttl, in
+// Unix seconds, if the caller may have them.
+func (a *API) grant(r *request, id session.Identity, ttl time.Duration) (now, at int64, err error) {
+	if err := r.caller.Grant.Covers(id); err != nil {
+		return 0, 0, err
+	}
+	if err := a.config.Gate.Refuse(r.Context(), &r.caller, id); err != nil {
+		return 0, 0, err
+	}
+	return r.lifetime(ttl)
 }
 
 // mintChatApp makes the application's own token, which is not any user's.
 func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
+	if _, err := a.format(r, session.Identity{}); err != nil {
+		return "", err
+	}
 	if !r.caller.Admin && !r.caller.Grant.All {
 		return "", session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
 	}

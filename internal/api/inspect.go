@@ -10,9 +10,17 @@ import (
 // to be used for.
 type inspectRequest struct {
 	Token   string  `json:"token"`
+	Service string  `json:"service"`
 	Channel string  `json:"channel"`
 	UID     *uint32 `json:"uid"`
 	Account string  `json:"account"`
+}
+
+// Use is what a token is to be used for. What is empty is not asked about.
+type Use struct {
+	Service string // rtc, rtm or chat
+	Channel string
+	User    string // a uid in decimal, a user account, or an RTM or Chat user id
 }
 
 // inspect answers POST /v1/tokens/inspect.
@@ -21,12 +29,12 @@ func (a *API) inspect(r *request) (any, error) {
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	user := q.Account
+	use := Use{Service: q.Service, Channel: q.Channel, User: q.Account}
 	if q.UID != nil {
 		if q.Account != "" {
 			return nil, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
 		}
-		user = strconv.FormatUint(uint64(*q.UID), 10)
+		use.User = strconv.FormatUint(uint64(*q.UID), 10)
 	}
-	return a.config.Inspect(r.caller.App, q.Token, q.Channel, user), nil
+	return a.config.Inspect(r.caller.App, q.Token, use)
 }

@@ -28,10 +28,12 @@ type sessionView struct {
 	State   string `json:"state"` // attached or detached
 	Node    string `json:"node"`
 	protocol.Identity
-	TTL      int64  `json:"ttl"` // seconds
-	Until    int64  `json:"until"`
-	Seq      uint64 `json:"seq"`
-	IssuedAt int64  `json:"issuedAt,omitempty"`
+	TTL int64 `json:"ttl"` // seconds
+	// TokenFormat is left out for 007.
+	TokenFormat session.Format `json:"tokenFormat,omitempty"`
+	Until       int64          `json:"until"`
+	Seq         uint64         `json:"seq"`
+	IssuedAt    int64          `json:"issuedAt,omitempty"`
 	// ExpiresAt is of the newest tokens; Confirmed says whether the client
 	// has confirmed those.
 	ExpiresAt     int64 `json:"expiresAt"`
@@ -44,7 +46,7 @@ type sessionView struct {
 func viewOf(r *store.Record) sessionView {
 	v := sessionView{
 		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node, Identity: protocol.IdentityOf(r.Identity),
-		TTL: int64(r.Terms.TTL / time.Second), Until: r.Terms.Until, Seq: r.Seq,
+		TTL: int64(r.Terms.TTL / time.Second), TokenFormat: r.Terms.Format, Until: r.Terms.Until, Seq: r.Seq,
 		IssuedAt: r.IssuedAt / 1000, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
 		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt / 1000,
 	}

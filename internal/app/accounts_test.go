@@ -30,8 +30,9 @@ func TestAccountsThatAreUids(t *testing.T) {
 			grants := usualGrants()
 			rtc := grants["rtc"].(map[string]any)
 			rtc["accounts"], rtc["uids"] = c.accounts, c.uids
+			grants["rtm"] = map[string]any{"users": list("*")}
 			w := usualWish
-			w.account, w.uid = c.user, c.user
+			w.account, w.uid, w.rtm = c.user, c.user, c.user
 			asked := 0
 			for i := range givers {
 				giver := &givers[i]

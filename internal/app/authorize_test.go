@@ -27,6 +27,7 @@ type question struct {
 	RTC                               *struct {
 		Channel string
 		UID     uint32
+		Account string
 		Role    string
 	}
 	RTM *struct{ UserID string }

@@ -52,6 +52,10 @@ func TestBadJoins(t *testing.T) {
 		`{"type":"join","rtm":{"userId":"u"},"ttl":1e30}`:                             "ttl: ",
 		`{"type":"join","rtm":{"userId":"u"},"ttl":"60"}`:                             "ttl: ",
 		`{"type":"join","rtm":{"userId":"u"},"ttl":10.5}`:                             "ttl: ",
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":"005"}`:                    "tokenFormat: ",
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":""}`:                       "tokenFormat: ",
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":7}`:                        "tokenFormat: ",
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":"007-single"}`:             "tokenFormat: ",
 		`{"type":"resume","session":"S","key":"wrong"}`:                               "",
 	} {
 		t.Run(join, func(t *testing.T) {
@@ -406,7 +410,6 @@ func TestRefusedSettings(t *testing.T) {
 		"ops-listen: ":       func(c *Config) { c.OpsListen = "256.0.0.1:0" },
 		"app-id: ":           func(c *Config) { c.Projects[0].AppID = "x" },
 		"app-certificate: ":  func(c *Config) { c.Projects[0].Certificates[0] = "x" },
-		"token-version: ":    func(c *Config) { c.TokenVersion = "008" },
 		"token-ttl: ":        func(c *Config) { c.Policy.TTL = time.Second },
 		"session secret: ":   func(c *Config) { c.SessionSecret = "short" },
 		"heartbeat: ":        func(c *Config) { c.Heartbeat = 0 },

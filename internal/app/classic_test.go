@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refresher/internal/agora"
+	"refresher/internal/session"
 )
 
 // want is what a token must hold.
@@ -31,7 +32,7 @@ func TestClassicEndpoints(t *testing.T) {
 	rte := func(user, rtmUser string) map[string]want {
 		return map[string]want{
 			"rtcToken": {agora.ServiceRTC, "c", user, 4, 3600},
-			"rtmToken": {agora.ServiceRTM, "", rtmUser, 1, 3600},
+			"rtmToken": {agora.ServiceRTC, "c", rtmUser, 2, 3600}, // and RTM: TestStreamChannels
 		}
 	}
 	chat := func(user string) map[string]want {
@@ -70,7 +71,7 @@ func TestClassicEndpoints(t *testing.T) {
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`: token(want{agora.ServiceRTC, "c", "7", 4, 90}),
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":2,"uid":7}`:                         token(want{agora.ServiceRTC, "c", "7", 1, 3600}),
 		`POST /getToken {"tokenType":"rtc","channel":"c","role":"subscriber","uid":"alice"}`:        token(want{agora.ServiceRTC, "c", "alice", 1, 3600}),
-		`POST /getToken/ {"tokenType":"rtm","uid":"alice","channel":"c"}`:                           token(want{agora.ServiceRTM, "", "alice", 1, 3600}),
+		`POST /getToken/ {"tokenType":"rtm","uid":"alice"}`:                                         token(want{agora.ServiceRTM, "", "alice", 1, 3600}),
 		`POST /getToken {"tokenType":"chat","uid":"alice"}`:                                         token(want{agora.ServiceChat, "", "alice", 1, 3600}),
 		`POST /getToken {"tokenType":"chat"}`:                                                       token(want{agora.ServiceChat, "", "", 1, 3600}),
 		`POST /fetch_rtc_token {"uid":1234,"ChannelName":"x","role":1}`:                             token(want{agora.ServiceRTC, "x", "1234", 4, 3600}),
@@ -208,7 +209,7 @@ func TestClassicRefusals(t *testing.T) {
 }
 
 func TestClassicTokensIn006(t *testing.T) {
-	n := startNode(t, func(c *Config) { c.TokenVersion = "006" })
+	n := startNode(t, func(c *Config) { c.Policy.DefaultFormat = session.Format006 })
 	_, text := n.do(http.MethodGet, "/rtc/c/publisher/uid/7/?expiry=60", "")
 	var got struct{ RTCToken string }
 	if err := json.Unmarshal([]byte(text), &got); err != nil {

@@ -28,8 +28,7 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// Projects are those that tokens are made for, one at least.
-	Projects     []Project
-	TokenVersion string
+	Projects []Project
 
 	Policy session.Policy
 	// SessionSecret seals resume keys; empty derives it from the App

@@ -34,11 +34,11 @@ func (i *inspected) has(code, severity string) bool {
 // mintWith makes an RTC token for user 7 in channel c.
 func mintWith(t *testing.T, app, certificate string, issuedAt, expiresAt int64) string {
 	t.Helper()
-	m, err := agora.NewMinter(app, certificate, agora.V007)
+	m, err := agora.NewMinter(app, certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := m.Mint(session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Role: session.Publisher}}, issuedAt, expiresAt)
+	tokens, err := m.Mint(session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Role: session.Publisher}}, session.Format007, issuedAt, expiresAt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +67,9 @@ func TestInspect(t *testing.T) {
 			"expired":           {mintWith(t, testAppID, testCertificate, now-120, now-60), `,"channel":"c","uid":7`, "expired", "error"},
 			"wrong channel":     {good, `,"channel":"d","uid":7`, "channel", "error"},
 			"wrong uid":         {good, `,"channel":"c","uid":8`, "user", "error"},
+			"for rtc":           {good, `,"service":"rtc"`, "signed", "info"},
+			"not for rtm":       {good, `,"service":"rtm"`, "service", "error"},
+			"not for chat":      {good, `,"service":"chat","channel":"c"`, "service", "error"},
 			"cut":               {good[:len(good)/2], ``, "not_a_token", "error"},
 			"garbage":           {"?", ``, "not_a_token", "error"},
 			"nothing":           {"", ``, "static_key", "error"},
@@ -113,6 +116,9 @@ func TestInspectRefusals(t *testing.T) {
 		}{
 			{s.admin, `{"token":"x","uid":1,"account":"a"}`, 400},
 			{s.admin, `{"token":5}`, 400},
+			{s.admin, `{"token":"x","service":"rtd"}`, 400},
+			{s.admin, `{"token":"x","service":"fpa"}`, 400},
+			{s.admin, `{"token":"x","service":1}`, 400},
 			{s.admin, `{"token":"x","uid":-1}`, 400},
 			{s.admin, `[`, 400},
 			{s.admin, ``, 400},

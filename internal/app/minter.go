@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,17 +12,12 @@ import (
 // minter makes and counts tokens, each with the newest certificate of its
 // project: every token of the service goes through it.
 type minter struct {
-	version  agora.Version
 	projects map[string]*atomic.Pointer[agora.Minter] // by App ID; fixed
 	issued   *prometheus.CounterVec
 }
 
 func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
-	version, err := agora.ParseVersion(c.TokenVersion)
-	if err != nil {
-		return nil, fmt.Errorf("token-version: %w", err)
-	}
-	m := &minter{version: version, projects: make(map[string]*atomic.Pointer[agora.Minter])}
+	m := &minter{projects: make(map[string]*atomic.Pointer[agora.Minter])}
 	for _, p := range c.Projects {
 		m.projects[p.AppID] = new(atomic.Pointer[agora.Minter])
 		if err := m.sign(p.AppID, p.Certificates[0]); err != nil {
@@ -40,7 +34,7 @@ func newMinter(c Config, r prometheus.Registerer) (*minter, error) {
 
 // sign has a project's tokens signed with certificate from now on.
 func (m *minter) sign(app, certificate string) error {
-	signer, err := agora.NewMinter(app, certificate, m.version)
+	signer, err := agora.NewMinter(app, certificate)
 	if err != nil {
 		return err
 	}
@@ -52,15 +46,31 @@ func (m *minter) sign(app, certificate string) error {
 func (m *minter) serves(app string) bool { return m.projects[app] != nil }
 
 // Mint implements scheduler.Minter and api.Minter.
-func (m *minter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
-	tokens, err := m.projects[app].Load().Mint(id, issuedAt, expiresAt)
+func (m *minter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	tokens, err := m.projects[app].Load().Mint(id, f, issuedAt, expiresAt)
 	if err != nil {
 		return tokens, err
 	}
-	m.count("rtc", tokens.RTC, cause)
-	m.count("rtm", tokens.RTM, cause)
+	if tokens.RTC == tokens.RTM {
+		m.count(rtcAndRTM, tokens.RTC, cause)
+	} else {
+		m.count("rtc", tokens.RTC, cause)
+		m.count("rtm", tokens.RTM, cause)
+	}
 	m.count("chat", tokens.Chat, cause)
 	return tokens, nil
+}
+
+// rtcAndRTM is the service, in metrics, of a token that opens both.
+const rtcAndRTM = "rtc+rtm"
+
+// MintStream implements api.Minter.
+func (m *minter) MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
+	token, err := m.projects[app].Load().MintStream(c, u, issuedAt, expiresAt)
+	if err == nil {
+		m.count(rtcAndRTM, token, cause)
+	}
+	return token, err
 }
 
 func (m *minter) count(service, token string, cause session.Cause) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"refresher/internal/agora"
+	"refresher/internal/api"
 	"refresher/internal/auth"
 	"refresher/internal/files"
 	"refresher/internal/session"
@@ -189,11 +190,16 @@ func fingerprint(certificate string) string {
 	return hex.EncodeToString(b)
 }
 
-// inspect says what is in a token, and why Agora would refuse it for a channel and
-// a user, where they are given.
-func (p *projects) inspect(app, token, channel, user string) any {
-	use := agora.Use{AppID: app, Holder: agora.Holder{Channel: channel, User: user}}
-	return agora.Explain(token, use, p.certificates(app), time.Now())
+// inspect says what is in a token, and why Agora would refuse it for a use.
+func (p *projects) inspect(app, token string, u api.Use) (any, error) {
+	use := agora.Use{AppID: app, Holder: agora.Holder{Channel: u.Channel, User: u.User}}
+	if u.Service != "" {
+		var err error
+		if use.Service, err = agora.ParseService(u.Service); err != nil {
+			return nil, err
+		}
+	}
+	return agora.Explain(token, use, p.certificates(app), time.Now()), nil
 }
 
 // follow has the projects' certificate files read again when they change.

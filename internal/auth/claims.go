@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -174,7 +175,7 @@ func readGrants(f fields) (session.Grant, error) {
 	}
 	grants, err := readObject(raw)
 	if err == nil {
-		err = grants.spelled("rtc", "rtm", "chat", "maxTtl", "until")
+		err = grants.spelled("rtc", "rtm", "chat", "maxTtl", "until", "tokenFormat")
 	}
 	if err != nil {
 		return g, in("grants", err)
@@ -204,6 +205,13 @@ func readGrants(f fields) (session.Grant, error) {
 		}
 		if err != nil {
 			return session.Grant{}, in("grants.until", err)
+		}
+	}
+	if raw, there := grants["tokenFormat"]; there {
+		g.Format = new(session.Format)
+		word, err := readString(raw)
+		if err != nil || g.Format.UnmarshalText([]byte(word)) != nil {
+			return session.Grant{}, errors.New(`grants.tokenFormat: want "007", "006" or "007-single"`)
 		}
 	}
 	return g, nil

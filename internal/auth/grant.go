@@ -68,6 +68,9 @@ func Grant(c GrantConfig) (string, error) {
 	if g.Until != 0 {
 		grants["until"] = g.Until
 	}
+	if g.Format != nil {
+		grants["tokenFormat"] = g.Format.String()
+	}
 	putMap(claims, "grants", grants)
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(c.Secret))
 	if err != nil {

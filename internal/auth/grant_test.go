@@ -32,6 +32,7 @@ func TestGrantRoundTrip(t *testing.T) {
 				Roles: roles.Draw(t, "roles"), RTMUsers: names.Draw(t, "rtm"), Chat: names.Draw(t, "chat"),
 				MaxTTL: time.Duration(rapid.Int64Range(0, 1<<31).Draw(t, "maxTtl")) * time.Second,
 				Until:  rapid.Int64Range(0, session.MaxUnix).Draw(t, "until"),
+				Format: rapid.Ptr(rapid.SampledFrom([]session.Format{session.Format007, session.Format006, session.FormatSingle}), true).Draw(t, "format"),
 			},
 		}
 		text, err := Grant(GrantConfig{Secret: secretA, Caller: want, Audience: "calls", TTL: time.Minute})

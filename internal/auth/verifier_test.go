@@ -280,10 +280,11 @@ func TestCaller(t *testing.T) {
 		"iss": "somebody", "sub": "ana", "exp": 9999999999, "scope": "calls admin", "other": {"a": [null]},
 		"grants": {
 			"rtc": {"channels": ["daily-*", "a*b"], "uids": [1001, "7", "10*", "*", 0, 4294967295], "accounts": ["ana"], "roles": ["publisher", "subscriber"], "more": 1},
-			"rtm": {"users": ["1001"]}, "chat": {"users": ["ana", "*"]}, "maxTtl": 3600, "until": 1700003600, "more": {}
+			"rtm": {"users": ["1001"]}, "chat": {"users": ["ana", "*"]}, "maxTtl": 3600, "until": 1700003600, "tokenFormat": "006", "more": {}
 		}}`))
+	format := session.Format006
 	want := session.Caller{App: appA, Subject: "ana", Admin: true, Grant: session.Grant{
-		Channels: []string{"daily-*", "a*b"}, UIDs: []string{"1001", "7", "10*", "*", "0", "4294967295"},
+		Format: &format, Channels: []string{"daily-*", "a*b"}, UIDs: []string{"1001", "7", "10*", "*", "0", "4294967295"},
 		Accounts: []string{"ana"}, Roles: []session.Role{session.Publisher, session.Subscriber},
 		RTMUsers: []string{"1001"}, Chat: []string{"ana", "*"}, MaxTTL: time.Hour, Until: 1700003600,
 	}}
@@ -322,6 +323,10 @@ func TestClaimTypes(t *testing.T) {
 		`"grants":"all"`:                                  "grants: want an object",
 		`"grants":{"rtc":{},"rtc":{}}`:                    "grants: a name stands there twice",
 		`"grants":{"maxTTL":60}`:                          "grants: maxTtl: stands there in other letters",
+		`"grants":{"tokenFormat":"005"}`:                  `grants.tokenFormat: want "007", "006" or "007-single"`,
+		`"grants":{"tokenFormat":7}`:                      `grants.tokenFormat: want "007", "006" or "007-single"`,
+		`"grants":{"tokenFormat":""}`:                     `grants.tokenFormat: want "007", "006" or "007-single"`,
+		`"grants":{"tokenformat":"006"}`:                  "grants: tokenFormat: stands there in other letters",
 		`"grants":{"maxTtl":0}`:                           "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":-1}`:                          "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":1.5}`:                         "grants.maxTtl: want whole seconds, 1 to 2147483648",

@@ -31,7 +31,7 @@ func runNode(order string) error {
 		return fmt.Errorf("%s: %w", nodeEnv, err)
 	}
 	c := app.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second, Auth: "none", TokenVersion: "007",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second, Auth: "none",
 		Projects: []app.Project{{AppID: strings.Repeat("a", 32), Certificates: []string{strings.Repeat("b", 32)}}},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 4 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 48 * time.Hour,

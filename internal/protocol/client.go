@@ -33,6 +33,8 @@ type ClientMessage struct {
 	RTM  *User  `json:"rtm,omitempty"`
 	Chat *User  `json:"chat,omitempty"`
 	TTL  *int64 `json:"ttl,omitempty"` // seconds
+	// TokenFormat is nil for what the credential or the operator names.
+	TokenFormat *session.Format `json:"tokenFormat,omitempty"`
 
 	// resume
 	Session   string `json:"session,omitempty"`
@@ -90,6 +92,7 @@ var wants = map[string]string{
 	"chat":        "an object with userId",
 	"chat.userId": "a string",
 	"ttl":         "a whole number of seconds",
+	"tokenFormat": "\"007\", \"006\" or \"007-single\"",
 	"seq":         "a whole number, not negative",
 	"session":     "the session of the last joined message",
 	"key":         "the key of the last joined message",
@@ -160,6 +163,7 @@ func (m *ClientMessage) Join() (session.Join, *session.Error) {
 		}
 		j.TTL = time.Duration(*m.TTL) * time.Second
 	}
+	j.Format = m.TokenFormat
 	return j, nil
 }
 

@@ -78,6 +78,8 @@ func TestServerMessages(t *testing.T) {
 func TestClientMessages(t *testing.T) {
 	for text, want := range map[string]session.Join{
 		`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`:                               {Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7, Role: session.Publisher}}},
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":"006"}`:                                       {Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Format: new(session.Format006)},
+		`{"type":"join","rtm":{"userId":"u"},"tokenFormat":null}`:                                        {Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}},
 		`{"type":"join","rtc":{"channel":"c","account":"ana"},"ttl":60}`:                                 {Identity: session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}}, TTL: time.Minute},
 		`{"type":"join","rtm":{"userId":"u"},"chat":{"userId":"v"},"rtc":null,"ttl":null,"more":[true]}`: {Identity: session.Identity{RTM: &session.RTM{UserID: "u"}, Chat: &session.Chat{UserID: "v"}}},
 	} {

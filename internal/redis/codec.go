@@ -44,6 +44,7 @@ const (
 	fieldChat    = "chat"
 	fieldSubject = "subject" // none if that is empty
 	fieldPublish = "publish" // "1": the role may become publisher; or none
+	fieldFormat  = "format"  // of the tokens, as on the wire; none for 007
 )
 
 // Letters of the fence: what the scripts must know of a session's state.
@@ -240,6 +241,9 @@ func grant(r *store.Record) []any {
 	if r.Terms.MayPublish {
 		fields = append(fields, fieldPublish, "1")
 	}
+	if r.Terms.Format != session.Format007 {
+		fields = append(fields, fieldFormat, r.Terms.Format.String())
+	}
 	return fields
 }
 
@@ -268,6 +272,11 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 	r.Terms.TTL = time.Duration(ttl) * time.Second
 	if r.Terms.Until, err = strconv.ParseInt(fields[fieldUntil], 10, 64); err != nil {
 		return r, fmt.Errorf("until %q: want Unix seconds", fields[fieldUntil])
+	}
+	if format, ok := fields[fieldFormat]; ok {
+		if err := r.Terms.Format.UnmarshalText([]byte(format)); err != nil {
+			return r, fmt.Errorf("format %q: not known", format)
+		}
 	}
 	if channel, ok := fields[fieldChannel]; ok {
 		rtc := &session.RTC{Channel: channel, Account: fields[fieldAccount], Role: role}

@@ -35,10 +35,11 @@ func TestStoredForm(t *testing.T) {
 	r.Seq, r.HeldSeq, r.Told = 9, 8, store.ToldJoined|store.ToldUnreachable
 	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
 	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
+	r.Terms.Format = session.FormatSingle
 	grants := map[string]string{
 		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4102531200",
 		"channel": "consultation-58213", "uid": "2882341273", "rtm": "doctor-17",
-		"subject": "ana", "publish": "1",
+		"subject": "ana", "publish": "1", "format": "007-single",
 	}
 	for _, form := range []struct {
 		change       func()
@@ -66,7 +67,7 @@ func TestStoredForm(t *testing.T) {
 	}
 	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
 	want := []any{"app", r.App, "ttl", int64(3600), "until", r.Terms.Until, "channel", "c", "account", "ana", "chat", "ana"}
-	r.Subject, r.Terms.MayPublish = "", false
+	r.Subject, r.Terms.MayPublish, r.Terms.Format = "", false, session.Format007
 	if diff := cmp.Diff(want, grant(&r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -97,6 +98,7 @@ func drawRecord(t *rapid.T) store.Record {
 	r.Terms = session.Terms{
 		TTL:   time.Duration(rapid.Int64Range(0, math.MaxInt32).Draw(t, "ttl")) * time.Second,
 		Until: number.Draw(t, "until"), MayPublish: rapid.Bool().Draw(t, "may publish"),
+		Format: rapid.SampledFrom([]session.Format{session.Format007, session.Format006, session.FormatSingle}).Draw(t, "format"),
 	}
 	r.Seq, r.HeldSeq = uint64(number.Draw(t, "seq")), uint64(number.Draw(t, "held"))
 	r.ExpiresAt, r.HeldExpiresAt = number.Draw(t, "expires"), number.Draw(t, "held expires")

@@ -57,18 +57,18 @@ func FuzzUnpackFence(f *testing.F) {
 func FuzzUnpack(f *testing.F) {
 	add := func(r store.Record) {
 		p := packed(&r)
-		f.Add(p["fence"], p["state"], p["due"], p["app"], p["ttl"], p["until"], p["channel"], p["uid"], p["account"], p["subject"], p["publish"], p["rtm"], p["chat"], byte(0xff))
+		f.Add(p["fence"], p["state"], p["due"], p["app"], p["ttl"], p["until"], p["channel"], p["uid"], p["account"], p["subject"], p["publish"], p["rtm"], p["chat"], p["format"], byte(0xff))
 	}
 	add(record("S"))
 	other := overdue("S")
 	other.State, other.Reason = session.Ended, session.EndLeft
-	other.Subject, other.Terms.MayPublish = "ana", true
+	other.Subject, other.Terms.MayPublish, other.Terms.Format = "ana", true, session.Format006
 	other.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
 	add(other)
-	f.Fuzz(func(t *testing.T, fence, state, due, app, ttl, until, channel, uid, account, subject, publish, rtm, chat string, has byte) {
+	f.Fuzz(func(t *testing.T, fence, state, due, app, ttl, until, channel, uid, account, subject, publish, rtm, chat, format string, has byte) {
 		fields := map[string]string{fieldFence: fence, fieldState: state, fieldDue: due, fieldApp: app, fieldTTL: ttl, fieldUntil: until}
 		for i, field := range []struct{ name, value string }{
-			{fieldChannel, channel}, {fieldUID, uid}, {fieldAccount, account}, {fieldSubject, subject}, {fieldPublish, publish}, {fieldRTM, rtm}, {fieldChat, chat},
+			{fieldChannel, channel}, {fieldUID, uid}, {fieldAccount, account}, {fieldSubject, subject}, {fieldPublish, publish}, {fieldRTM, rtm}, {fieldChat, chat}, {fieldFormat, format},
 		} {
 			if has&(1<<i) != 0 {
 				fields[field.name] = field.value

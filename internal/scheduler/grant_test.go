@@ -20,7 +20,8 @@ import (
 // TestNoTokenExceedsItsGrant has clients with arbitrary grants do arbitrary things
 // in any order, with two nodes, of which one knows no more than the keys, and has
 // operators change their roles. Whatever is minted is held against the grant of the
-// caller who opened the session, by rules written anew.
+// caller who opened the session, and its format against what was asked for there,
+// by rules written anew.
 func TestNoTokenExceedsItsGrant(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWish(rt)
@@ -37,6 +38,9 @@ type wish struct {
 	until time.Duration // of the grant, from the start; 0 = without end
 	joins []session.Join
 	turns []turn
+	// format is of all tokens: that of the joins, or else of the grant, or else
+	// the operator's.
+	format, operators session.Format
 }
 
 var someNames = []string{"a", "ab", "b", "1", "2", "10", ""}
@@ -59,8 +63,19 @@ func drawWish(rt *rapid.T) wish {
 		},
 		until: time.Duration(rapid.SampledFrom([]int{0, 60, 1800, 90_000}).Draw(rt, "until")) * time.Second,
 	}
+	formats := rapid.SampledFrom([]session.Format{session.Format007, session.Format006, session.FormatSingle})
+	wanted, granted := rapid.Ptr(formats, true).Draw(rt, "format"), rapid.Ptr(formats, true).Draw(rt, "format granted")
+	w.operators, w.grant.Format = formats.Draw(rt, "format by default"), granted
+	switch {
+	case wanted != nil:
+		w.format = *wanted
+	case granted != nil:
+		w.format = *granted
+	default:
+		w.format = w.operators
+	}
 	for range rapid.IntRange(1, 4).Draw(rt, "joins") {
-		j := session.Join{TTL: time.Duration(rapid.SampledFrom([]int{0, 10, 30, 600, 86400}).Draw(rt, "ttl")) * time.Second}
+		j := session.Join{Format: wanted, TTL: time.Duration(rapid.SampledFrom([]int{0, 10, 30, 600, 86400}).Draw(rt, "ttl")) * time.Second}
 		if rapid.IntRange(0, 3).Draw(rt, "has rtc") > 0 {
 			rtc := session.RTC{Channel: name.Draw(rt, "channel"), Role: w.grant.Roles[0]}
 			if rapid.IntRange(0, 3).Draw(rt, "any role") == 0 {
@@ -94,13 +109,14 @@ func drawWish(rt *rapid.T) wish {
 
 // strictMinter refuses nothing, and remembers what was beyond the grant.
 type strictMinter struct {
-	grant *session.Grant
-	mu    sync.Mutex
-	mints int      // guarded by mu
-	wrong []string // guarded by mu
+	grant  *session.Grant
+	format session.Format
+	mu     sync.Mutex
+	mints  int      // guarded by mu
+	wrong  []string // guarded by mu
 }
 
-func (m *strictMinter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mints++
@@ -110,7 +126,7 @@ func (m *strictMinter) Mint(app string, id session.Identity, cause session.Cause
 			return p == name || strings.HasSuffix(p, "*") && strings.HasPrefix(name, strings.TrimSuffix(p, "*"))
 		})
 	}
-	good := app == "app" && expiresAt > issuedAt && expiresAt-issuedAt <= 86400
+	good := app == "app" && f == m.format && expiresAt > issuedAt && expiresAt-issuedAt <= 86400
 	if r := id.RTC; r != nil {
 		// What a subscriber may is part of what a publisher may: an operator
 		// can take that much away from anybody.
@@ -127,7 +143,7 @@ func (m *strictMinter) Mint(app string, id session.Identity, cause session.Cause
 	good = good && (g.MaxTTL == 0 || expiresAt-issuedAt <= int64(g.MaxTTL/time.Second))
 	good = good && (g.Until == 0 || expiresAt <= g.Until)
 	if !good {
-		m.wrong = append(m.wrong, fmt.Sprintf("%s: %+v %+v %+v for %d s, %d s past the grant", cause, id.RTC, id.RTM, id.Chat, expiresAt-issuedAt, expiresAt-g.Until))
+		m.wrong = append(m.wrong, fmt.Sprintf("%s: %+v %+v %+v in %s for %d s, %d s past the grant", cause, id.RTC, id.RTM, id.Chat, f, expiresAt-issuedAt, expiresAt-g.Until))
 	}
 	return session.Tokens{RTC: "t", ExpiresAt: expiresAt}, nil
 }
@@ -136,11 +152,11 @@ func (w wish) play(t *testing.T) {
 	if w.until != 0 {
 		w.grant.Until = time.Now().Add(w.until).Unix()
 	}
-	minter := &strictMinter{grant: &w.grant}
+	minter := &strictMinter{grant: &w.grant, format: w.format}
 	orders := &ordered{}
 	config := func() Config {
 		c := testConfig(t)
-		c.Minter, c.Orders = minter, orders
+		c.Minter, c.Orders, c.Policy.DefaultFormat = minter, orders, w.operators
 		c.Certificate = func(string) (string, int64) { return "", 0 }
 		return c
 	}

@@ -38,7 +38,7 @@ func testConfig(t testing.TB) Config {
 // plainMinter mints tokens that say nothing.
 type plainMinter struct{}
 
-func (plainMinter) Mint(_ string, _ session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 

@@ -293,7 +293,7 @@ func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
 // roleMinter says in its tokens which role they are for.
 type roleMinter struct{}
 
-func (roleMinter) Mint(_ string, id session.Identity, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
 	return session.Tokens{RTC: id.RTC.Role.String(), ExpiresAt: expiresAt}, nil
 }
 

@@ -21,7 +21,7 @@ type Minter interface {
 	// id, all valid from issuedAt to expiresAt (Unix seconds). A
 	// *session.Error says that id breaks one of Agora's rules. cause is for
 	// the books only.
-	Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
 }
 
 // Config is what a Scheduler needs. All fields are required unless they say
@@ -308,7 +308,7 @@ func (s *Scheduler) mint(ctx context.Context, ses *session.Session, cause sessio
 		return session.Tokens{}, err
 	}
 	_, span := s.span(ctx, "mint")
-	tokens, err := s.config.Minter.Mint(ses.App, ses.Identity, cause, issuedAt, expiresAt)
+	tokens, err := s.config.Minter.Mint(ses.App, ses.Identity, ses.Terms.Format, cause, issuedAt, expiresAt)
 	endSpan(span, err)
 	if _, refused := errors.AsType[*session.Error](err); !refused { // a client's bad name says nothing of the node
 		s.pulse.minted(err, now.Mono)

@@ -466,12 +466,12 @@ type failingMinter struct {
 	tries  atomic.Int64
 }
 
-func (m *failingMinter) Mint(app string, id session.Identity, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *failingMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
 	m.tries.Add(1)
 	if m.broken.Load() {
 		return session.Tokens{}, errGone
 	}
-	return plainMinter{}.Mint(app, id, cause, issuedAt, expiresAt)
+	return plainMinter{}.Mint(app, id, f, cause, issuedAt, expiresAt)
 }
 
 func TestRefusedKeyLeavesNothingBehind(t *testing.T) {

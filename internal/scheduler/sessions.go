@@ -27,7 +27,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 	if err := caller.Grant.Covers(j.Identity); err != nil {
 		return nil, err
 	}
-	terms, err := s.config.Policy.Terms(j.TTL, &caller.Grant, now)
+	terms, err := s.config.Policy.Terms(&j, now)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ type Join struct {
 	// TTL is the lifetime of the tokens, in whole seconds; zero is the
 	// operator's default.
 	TTL time.Duration
+	// Format is the form of the tokens that the client asks for, nil for none.
+	Format *Format
 	// Caller is who wishes it.
 	Caller Caller
 }

@@ -37,6 +37,9 @@ type Grant struct {
 	MaxTTL time.Duration
 	// Until is the Unix second that no token outlives; zero is none.
 	Until int64
+	// Format is the form of its holder's tokens where the request names none; nil
+	// is the operator's default.
+	Format *Format
 }
 
 // Covers refuses, with an *Error, an identity that is not granted in full. It says

@@ -18,7 +18,7 @@ func TestAnyHistory(t *testing.T) {
 		}
 		h.pass(time.Hour)
 		ttl := time.Duration(rapid.Int64Range(10, 86400).Draw(rt, "ttl")) * time.Second
-		terms, err := h.policy.Terms(ttl, &Grant{All: true}, h.now)
+		terms, err := h.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, h.now)
 		if err != nil {
 			rt.Fatal(err)
 		}

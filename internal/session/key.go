@@ -45,6 +45,7 @@ type sealedKey struct {
 	Subject    string      `json:"sub,omitempty"`
 	MayPublish bool        `json:"publish,omitempty"`
 	ApprovedAt int64       `json:"approved,omitempty"`
+	Format     Format      `json:"format,omitempty"`
 }
 
 type sealedRTC struct {
@@ -113,7 +114,7 @@ func (s *Sealer) Use(secrets ...[]byte) error {
 func (s *Sealer) Seal(k Key) (string, error) {
 	plain := sealedKey{
 		App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch,
-		Subject: k.Subject, MayPublish: k.Terms.MayPublish, ApprovedAt: k.ApprovedAt,
+		Subject: k.Subject, MayPublish: k.Terms.MayPublish, ApprovedAt: k.ApprovedAt, Format: k.Terms.Format,
 	}
 	if r := k.Identity.RTC; r != nil {
 		plain.RTC = &sealedRTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}
@@ -173,7 +174,7 @@ func parseKey(session string, text []byte) (Key, error) {
 	}
 	k := Key{
 		Session: session, App: plain.App, Subject: plain.Subject, Epoch: plain.Epoch, ApprovedAt: plain.ApprovedAt,
-		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until, MayPublish: plain.MayPublish},
+		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until, MayPublish: plain.MayPublish, Format: plain.Format},
 	}
 	if r := plain.RTC; r != nil {
 		k.Identity.RTC = &RTC{Channel: r.Channel, UID: r.UID, Account: r.Account, Role: r.Role}

@@ -49,6 +49,9 @@ func TestSealedKeyOpens(t *testing.T) {
 			Terms: Terms{
 				TTL:   time.Duration(rapid.Int64Range(0, 86400).Draw(rt, "ttl")) * time.Second,
 				Until: rapid.Int64().Draw(rt, "until"),
+
+				MayPublish: rapid.Bool().Draw(rt, "may publish"),
+				Format:     rapid.SampledFrom([]Format{Format007, Format006, FormatSingle}).Draw(rt, "format"),
 			},
 			Epoch: rapid.Uint64().Draw(rt, "epoch"),
 		}

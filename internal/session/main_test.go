@@ -27,7 +27,7 @@ func testPolicy() Policy {
 func newWorld(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250 * time.Millisecond}}
-	terms, err := w.policy.Terms(ttl, &Grant{All: true}, w.now)
+	terms, err := w.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, w.now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,9 @@ type Policy struct {
 	// TTL is the lifetime of tokens whose client asks for none; MinTTL and
 	// MaxTTL bound what it may ask for. Whole seconds.
 	TTL, MinTTL, MaxTTL time.Duration
+	// DefaultFormat is the form of tokens for whom neither the request nor the
+	// credential names one.
+	DefaultFormat Format
 	// MaxSession is how long a session may go on.
 	MaxSession time.Duration
 	// RenewBefore is how long before their expiry tokens are renewed. Zero
@@ -45,10 +48,11 @@ type Policy struct {
 	AskAhead, AskGrace time.Duration
 }
 
-// Terms are those of a session that is joined now by the holder of a grant. The
-// error is an *Error.
-func (p *Policy) Terms(ttl time.Duration, g *Grant, now Instant) (Terms, error) {
-	ttl, err := g.Lifetime(ttl, p, now.Unix())
+// Terms are those of a session that is joined now by j's caller. The error is an
+// *Error.
+func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
+	g := &j.Caller.Grant
+	ttl, err := g.Lifetime(j.TTL, p, now.Unix())
 	if err != nil {
 		return Terms{}, err
 	}
@@ -56,7 +60,11 @@ func (p *Policy) Terms(ttl time.Duration, g *Grant, now Instant) (Terms, error) 
 		return Terms{}, Errorf(CodeBadRequest, "ttl: want %d to %d seconds, have %d",
 			p.MinTTL/time.Second, p.MaxTTL/time.Second, ttl/time.Second)
 	}
-	t := Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second), MayPublish: g.Allows(Publisher)}
+	format, err := p.Format(j.Format, g, j.Identity)
+	if err != nil {
+		return Terms{}, err
+	}
+	t := Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second), MayPublish: g.Allows(Publisher), Format: format}
 	if g.Until != 0 {
 		t.Until = min(t.Until, g.Until)
 	}

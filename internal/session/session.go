@@ -52,6 +52,8 @@ type Terms struct {
 	Until int64
 	// MayPublish: its role may be changed to Publisher.
 	MayPublish bool
+	// Format is the form of its tokens.
+	Format Format
 }
 
 // bundle is what is remembered of one minted bundle.

@@ -288,7 +288,7 @@ func jsonType(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[protocol.SDKCode]():
 		return "number string"
-	case t == reflect.TypeFor[session.Role]():
+	case t == reflect.TypeFor[session.Role](), t == reflect.TypeFor[session.Format]():
 		return "string"
 	}
 	switch t.Kind() {

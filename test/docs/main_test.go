@@ -61,7 +61,7 @@ func startNode(t *testing.T, settings string) *node {
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{"5CFd2fd1755d40ecb72977518be15d3b"},
 			Keys: auth.Keys{Secrets: []string{jwtSecret}},
 		}},
-		TokenVersion: "007", Auth: "none", Heartbeat: 25 * time.Second,
+		Auth: "none", Heartbeat: 25 * time.Second,
 		AuthorizeTimeout: 2 * time.Second,
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,

@@ -168,7 +168,7 @@ func checkRow(t *testing.T, field string, row []string, schema object) {
 		want = enum("/components/schemas/Action")
 	}
 	var have []string
-	for _, m := range regexp.MustCompile("`\"([a-z_]+)\"`").FindAllStringSubmatch(row[2], -1) {
+	for _, m := range regexp.MustCompile("`\"([a-z0-9_-]+)\"`").FindAllStringSubmatch(row[2], -1) {
 		have = append(have, m[1])
 	}
 	if slices.Sort(have); want != nil {

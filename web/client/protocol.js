@@ -18,6 +18,7 @@ export const terminal = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
  * @property {{userId: string}} [rtm]
  * @property {{userId: string}} [chat]
  * @property {number} [ttl] lifetime of the tokens in seconds; the operator's default if absent
+ * @property {"007" | "006" | "007-single"} [tokenFormat] of the tokens: 006 for old SDKs, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
  */
 
 /** @typedef {{token: string, expiresAt: number}} Token */

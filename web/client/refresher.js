@@ -122,10 +122,10 @@ export class Refresher {
   #failures = 0; // of that, in a row, and of what it brought
 
   /** @param {Identity & Options} options */
-  constructor({ url, credential, storage, platform: own, rtc, rtm, chat, ttl }) {
+  constructor({ url, credential, storage, platform: own, rtc, rtm, chat, ttl, tokenFormat }) {
     const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
     if (!address || !(rtc || rtm || chat)) throw new TypeError("url, and rtc, rtm or chat, are needed");
-    this.#identity = { rtc, rtm, chat, ttl };
+    this.#identity = { rtc, rtm, chat, ttl, tokenFormat };
     this.#credential = credential;
     this.#sessions = `http${address}/v1/sessions`;
     this.#platform = platform(own);

@@ -73,12 +73,12 @@ func (d *Demo) ask(t *testing.T, method, path string, header ...string) *httptes
 // token makes a publisher's token for user 7 in channel room.
 func token(t *testing.T, certificate string, life time.Duration) string {
 	t.Helper()
-	minter, err := agora.NewMinter(testApp, certificate, agora.V007)
+	minter, err := agora.NewMinter(testApp, certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().Unix()
-	tokens, err := minter.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 7, Role: session.Publisher}}, now, now+int64(life/time.Second))
+	tokens, err := minter.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 7, Role: session.Publisher}}, session.Format007, now, now+int64(life/time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

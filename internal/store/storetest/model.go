@@ -54,7 +54,7 @@ func modelSessions(c *clock) []session.Key {
 		keys[i] = session.Key{
 			Session: id, App: "app", Subject: []string{"ana", "", "{b o}"}[i%3],
 			Identity: session.Identity{RTC: &session.RTC{Channel: "room", Account: "user of " + id}, Chat: &session.Chat{UserID: id}},
-			Terms:    session.Terms{TTL: time.Hour, Until: c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2]).Unix(), MayPublish: i%2 == 0},
+			Terms:    session.Terms{TTL: time.Hour, Until: c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2]).Unix(), MayPublish: i%2 == 0, Format: session.Format(i % 3)},
 		}
 	}
 	return keys

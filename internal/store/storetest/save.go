@@ -43,7 +43,7 @@ func (w *world) samples() []store.Record {
 			r.Subject = `{subject} "of" ` + id
 		}
 		r.Identity = identities[i%len(identities)]
-		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400, MayPublish: i%2 == 1}
+		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400, MayPublish: i%2 == 1, Format: session.Format(i % 3)}
 		r.Epoch, r.Rev = uint64(7+i), uint64(i)*1_000_003
 		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
 		// The highest seq has more digits than a float is mostly written with.

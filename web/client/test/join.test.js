@@ -42,12 +42,12 @@ test("refuses what can't work at once, with a TypeError", (t) => {
 
 test("joins as soon as the socket is open, with the identity and a credential string", async (t) => {
   const world = new World(t);
-  world.refresher({ credential, rtm: { userId: "1001" }, chat: { userId: "ana" }, ttl: 600 });
+  world.refresher({ credential, rtm: { userId: "1001" }, chat: { userId: "ana" }, ttl: 600, tokenFormat: "007-single" });
   await settle();
   assert.deepEqual(world.socket.sent, []);
   await world.socket.opens();
   assert.deepEqual(world.socket.sent, [{
-    type: "join", auth: credential, rtc: { channel: "daily", uid: 1001, role: "publisher" }, rtm: { userId: "1001" }, chat: { userId: "ana" }, ttl: 600,
+    type: "join", auth: credential, rtc: { channel: "daily", uid: 1001, role: "publisher" }, rtm: { userId: "1001" }, chat: { userId: "ana" }, ttl: 600, tokenFormat: "007-single",
   }]);
 });
 

@@ -1,0 +1,255 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// servicesOf says what a token opens, such as: 007 rtc "c" "7" 1 2 3 4, rtm "7" 1.
+// A 006 token has no names.
+func servicesOf(text string) (string, error) {
+	token, err := agora.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var services []string
+	for _, s := range token.Services {
+		words := []string{s.Type.String()}
+		if s.Type == agora.ServiceRTC && token.Version == agora.V007 {
+			words = append(words, fmt.Sprintf("%q", s.Channel))
+		}
+		if token.Version == agora.V007 {
+			words = append(words, fmt.Sprintf("%q", s.User))
+		}
+		for _, p := range s.Privileges {
+			words = append(words, fmt.Sprint(p.ID))
+			if p.ExpiresAt != token.ExpiresAt {
+				return "", fmt.Errorf("privilege %d of %s ends at %d, the token at %d", p.ID, s.Type, p.ExpiresAt, token.ExpiresAt)
+			}
+		}
+		services = append(services, strings.Join(words, " "))
+	}
+	return string(token.Version) + " " + strings.Join(services, ", "), nil
+}
+
+// tokensIn says what the tokens in the answer of a classic endpoint open, by name.
+func tokensIn(t *testing.T, body string) map[string]string {
+	t.Helper()
+	var tokens map[string]string
+	if err := json.Unmarshal([]byte(body), &tokens); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	for name, text := range tokens {
+		services, err := servicesOf(text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		tokens[name] = services
+	}
+	return tokens
+}
+
+const (
+	publish7 = `007 rtc "c" "7" 1 2 3 4`
+	alone    = `007 rtm "ana" 1`
+	stream   = `007 rtc "c" "ana" 1 4, rtm "ana" 1`
+)
+
+// TestStreamChannels holds RTM tokens for a channel to those of the classic Go
+// server, which open RTC in it too, to join and to send data.
+func TestStreamChannels(t *testing.T) {
+	n := startNode(t, nil)
+	for request, want := range map[string]map[string]string{
+		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`:         {"token": stream},
+		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"*"}`:         {"token": `007 rtc "*" "ana" 1 4, rtm "ana" 1`},
+		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":""}`:          {"token": alone},
+		`POST /getToken {"tokenType":"rtm","uid":"ana"}`:                       {"token": alone},
+		`POST /getToken {"tokenType":"rtm","uid":7,"channel":"c"}`:             {"token": `007 rtc "c" "7" 1 4, rtm "7" 1`},
+		`POST /getToken {"tokenType":"rtm","uid":"007","channel":"c"}`:         {"token": `007 rtc "c" "007" 1 4, rtm "007" 1`},
+		`POST /getToken {"tokenType":"rtm","uid":"99999999999","channel":"c"}`: {"token": `007 rtc "c" "99999999999" 1 4, rtm "99999999999" 1`},
+		"GET /rtm/ana":                             {"rtmToken": alone},
+		"GET /rte/c/publisher/uid/7":               {"rtcToken": publish7, "rtmToken": `007 rtc "c" "7" 1 4, rtm "7" 1`},
+		"GET /rte/c/publisher/uid/7/ana/":          {"rtcToken": publish7, "rtmToken": stream},
+		"GET /rte/c/subscriber/uid/7/ana":          {"rtcToken": `007 rtc "c" "7" 1`, "rtmToken": stream},
+		"GET /rte/c/publisher/uid/0/ana":           {"rtcToken": `007 rtc "c" "" 1 2 3 4`, "rtmToken": stream},
+		"GET /rte/c/publisher/userAccount/bob/ana": {"rtcToken": `007 rtc "c" "bob" 1 2 3 4`, "rtmToken": stream},
+	} {
+		method, path, body := splitRequest(request)
+		response, text := n.do(method, path, body)
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", request, response.StatusCode, text)
+			continue
+		}
+		if got := tokensIn(t, text); !maps.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", request, got, want)
+		}
+	}
+}
+
+// TestStreamChannelsWantTheRole has an RTM user who is not granted to publish join
+// stream channels, and no more.
+func TestStreamChannelsWantTheRole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuarded(t, guard)
+		grants := map[string]any{
+			"rtc": map[string]any{"channels": []any{"c"}, "accounts": []any{"ana"}, "roles": []any{"subscriber"}},
+			"rtm": map[string]any{"users": []any{"ana"}},
+		}
+		credential := pass(map[string]any{"grants": grants, "scope": nil})
+		for _, request := range []string{`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`, "GET /rte/c/subscriber/userAccount/ana"} {
+			method, path, body := splitRequest(request)
+			r, text := g.visit(method, path, body, "Authorization", "Bearer "+credential)
+			if want := `007 rtc "c" "ana" 1, rtm "ana" 1`; r.StatusCode != http.StatusOK || !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
+				t.Errorf("%s: %d %v, want %s", request, r.StatusCode, tokensIn(t, text), want)
+			}
+		}
+	})
+}
+
+// TestStreamChannelsAreAskedFor has the back end be asked about the RTC user of
+// stream channels as well, once where that is the user of the call.
+func TestStreamChannelsAreAskedFor(t *testing.T) {
+	n, b, credential := supervised(t, time.Minute)
+	b.decideBy(func(q question) (bool, int64) { return q.RTC.Account != "eve", 0 })
+	for path, asked := range map[string]struct{ questions, status int }{
+		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
+		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
+		"/rte/daily/publisher/uid/7/eve":           {2, http.StatusForbidden},
+	} {
+		before := len(b.all())
+		r, text := n.request(http.MethodGet, "http://"+n.app.Addr().String()+path, "", "Authorization", "Bearer "+credential)
+		if got := len(b.all()) - before; r.StatusCode != asked.status || got != asked.questions {
+			t.Errorf("%s: %d %s after %d questions, want %+v", path, r.StatusCode, text, got, asked)
+		}
+	}
+}
+
+// TestTokenFormatOfRequests has requests choose the format of their tokens, else
+// their credentials, else the operator.
+func TestTokenFormatOfRequests(t *testing.T) {
+	const (
+		single  = `007 rtc "c" "7" 1 2 3 4, rtm "ana" 1`
+		rtc006  = "006 rtc 1 2 3 4"
+		rtm006  = "006 rtm 1000"
+		rte     = "GET /rte/c/publisher/uid/7/ana"
+		rtcPath = "GET /rtc/c/publisher/uid/7"
+	)
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuarded(t, func(c *Config) {
+			guard(c)
+			c.Policy.DefaultFormat = session.Format006
+		})
+		for _, c := range []struct {
+			request, claim string
+			want           map[string]string
+		}{
+			{rte, "", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{rte, "007", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
+			{rte, "007-single", map[string]string{"rtcToken": single, "rtmToken": single}},
+			{rte + "?tokenFormat=007", "006", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
+			{rte + "?tokenFormat=006", "007", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{rte + "?tokenFormat=007-single", "006", map[string]string{"rtcToken": single, "rtmToken": single}},
+			{rtcPath, "", map[string]string{"rtcToken": rtc006}},
+			{rtcPath, "007-single", map[string]string{"rtcToken": publish7}},
+			{rtcPath + "?tokenFormat=007", "", map[string]string{"rtcToken": publish7}},
+			{`POST /getToken?tokenFormat=007 {"tokenType":"rtc","channel":"c","role":"publisher","uid":"7"}`, "", map[string]string{"token": publish7}},
+			{`POST /getToken?tokenFormat=007 {"tokenType":"rtm","channel":"c","uid":"ana"}`, "", map[string]string{"token": stream}},
+			{`POST /getToken {"tokenType":"rtm","uid":"ana"}`, "", map[string]string{"token": rtm006}},
+			{"GET /chat/account/ana?tokenFormat=006", "006", map[string]string{"chatToken": `007 chat "ana" 1`}}, // Chat has no other
+			{"GET /chat/app?tokenFormat=006", "006", map[string]string{"chatToken": `007 chat "" 2`}},
+		} {
+			grants := allGrants()
+			if c.claim != "" {
+				grants["tokenFormat"] = c.claim
+			}
+			method, path, body := splitRequest(c.request)
+			r, text := g.visit(method, path, body, "Authorization", "Bearer "+pass(map[string]any{"grants": grants}))
+			if r.StatusCode != http.StatusOK {
+				t.Errorf("%s: %d %s", c.request, r.StatusCode, text)
+				continue
+			}
+			if got := tokensIn(t, text); !maps.Equal(got, c.want) {
+				t.Errorf("%s with %q granted: got %v, want %v", c.request, c.claim, got, c.want)
+			}
+		}
+		for request, want := range map[string]string{
+			rtcPath + "?tokenFormat=007-single":                                            "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
+			"GET /rtm/ana?tokenFormat=007-single":                                          "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
+			rte + "?tokenFormat=005":                                                       `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			rte + "?tokenFormat=":                                                          `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			"GET /chat/app?tokenFormat=005":                                                `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`:                 "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
+			`POST /getToken?tokenFormat=006 {"tokenType":"rtm","uid":"ana","channel":"c"}`: "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
+		} {
+			method, path, body := splitRequest(request)
+			r, text := g.visit(method, path, body, "Authorization", "Bearer "+pass(nil))
+			var refusal struct{ Error string }
+			if err := json.Unmarshal([]byte(text), &refusal); err != nil || r.StatusCode != http.StatusBadRequest || refusal.Error != want {
+				t.Errorf("%s: %d %s, want %s", request, r.StatusCode, text, want)
+			}
+		}
+	})
+}
+
+// TestTokenFormatOfSessions has a session keep the format that it was joined with:
+// when it is renewed, resumed on another node whose operator prefers another, and
+// renewed there over HTTP, with a store and without.
+func TestTokenFormatOfSessions(t *testing.T) {
+	const (
+		single = `007 rtc "c" "7" 1 2 3 4, rtm "ana" 1`
+		rtm006 = "006 rtm 1000"
+		rtc006 = "006 rtc 1 2 3 4"
+	)
+	for _, away := range []bool{false, true} {
+		for wanted, want := range map[string][2]string{
+			``:                            {publish7, alone},
+			`"tokenFormat":"007",`:        {publish7, alone},
+			`"tokenFormat":"006",`:        {rtc006, rtm006},
+			`"tokenFormat":"007-single",`: {single, single},
+		} {
+			t.Run(fmt.Sprintf("%s store away %t", wanted, away), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newOperated(t, 2, func(i int, c *Config) {
+						if i == 1 {
+							c.Policy.DefaultFormat = session.Format006
+						}
+					})
+					check := func(what string, tokens protocol.Tokens) {
+						t.Helper()
+						rtc, err1 := servicesOf(tokens.RTC.Token)
+						rtm, err2 := servicesOf(tokens.RTM.Token)
+						chat, err3 := servicesOf(tokens.Chat.Token)
+						if err1 != nil || err2 != nil || err3 != nil || [2]string{rtc, rtm} != want || chat != `007 chat "ana" 1` {
+							t.Errorf("%s: %s | %s | %s (%v, %v, %v), want %s", what, rtc, rtm, chat, err1, err2, err3, want)
+						}
+						if one := tokens.RTC.Token == tokens.RTM.Token; one != (want[0] == want[1]) {
+							t.Errorf("%s: one token for both: %t", what, one)
+						}
+					}
+					l := s.open(s.nodes[0].address, joinMessage(s.user, wanted+
+						`"ttl":600,"rtc":{"channel":"c","uid":7,"role":"publisher"},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}`))
+					check("joined", l.joined().Tokens)
+					check("renewed", l.await("token-privilege-will-expire").Tokens)
+					s.away.Store(away)
+					l.hangUp()
+					again := s.open(s.nodes[1].address, l.resumeMessage())
+					check("resumed", again.joined().Tokens)
+					check("renewed elsewhere", again.await("token-privilege-will-expire").Tokens)
+					_, text := s.ask(0, again.key, http.MethodPost, "/v1/sessions/"+again.session+"/renew", "")
+					check("renewed over HTTP", decodeMessage(t, text).Tokens)
+				})
+			})
+		}
+	}
+}

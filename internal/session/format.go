@@ -1,0 +1,49 @@
+package session
+
+import "cmp"
+
+// Format is the form of a session's tokens. It is chosen when the session is
+// joined and never changes, since the client's SDK takes that form.
+type Format uint8
+
+const (
+	// Format007 is one token of version 007 for each service.
+	Format007 Format = iota
+	// Format006 is version 006, for old SDKs. Chat has no 006 form, so its tokens
+	// are 007.
+	Format006
+	// FormatSingle is one token of version 007 that opens RTC and RTM together.
+	// Chat's is a token of its own, and so is that of RTC or RTM alone. 006 has
+	// no such form: its tokens hold one service.
+	FormatSingle
+)
+
+// formatWords are the formats' words on the wire.
+var formatWords = [...]string{Format007: "007", Format006: "006", FormatSingle: "007-single"}
+
+// String returns the format's word on the wire.
+func (f Format) String() string { return formatWords[f] }
+
+// MarshalText writes the format's word.
+func (f Format) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads a format's word.
+func (f *Format) UnmarshalText(text []byte) error {
+	for known, word := range formatWords {
+		if string(text) == word {
+			*f = Format(known)
+			return nil
+		}
+	}
+	return Errorf(CodeBadRequest, `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`)
+}
+
+// Format is the form of a caller's tokens: the wanted one, else the credential's,
+// else the operator's. Nil is no wish. It refuses, with an *Error, a wish for a
+// single token that would not open both services.
+func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
+	if wanted != nil && *wanted == FormatSingle && (id.RTC == nil || id.RTM == nil) {
+		return 0, Errorf(CodeBadRequest, "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out")
+	}
+	return *cmp.Or(wanted, g.Format, &p.DefaultFormat), nil
+}

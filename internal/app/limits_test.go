@@ -336,6 +336,38 @@ func TestNoRoom(t *testing.T) {
 	})
 }
 
+// Sessions that their clients have hung up on keep nobody out, and no more of them are
+// kept than there may be.
+func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room = 200
+		g := newGuarded(t, func(c *Config) { guard(c); c.MaxSessions, c.SubjectRate = room, 0 })
+		eve := pass(map[string]any{"sub": "eve"})
+		var first message
+		for i := range room + 1 {
+			s, _ := g.knockWith()
+			s.send(`{"type":"join","auth":"` + eve + `","rtm":{"userId":"u"},"ttl":86400}`)
+			joined := s.expect(protocol.TypeJoined)
+			_ = s.CloseNow()
+			synctest.Wait()
+			if i == 0 {
+				first = joined
+			}
+		}
+		if taken, after := g.tryJoin(pass(map[string]any{"sub": "ana"})); !taken {
+			t.Errorf("told to come back after %s", after)
+		}
+		if n := g.metrics()["refresher_sessions"]; n > room {
+			t.Errorf("%v sessions are kept", n)
+		}
+		s, _ := g.knockWith()
+		s.send(`{"type":"resume","session":"` + first.Session + `","key":"` + first.Key + `","seq":1}`)
+		if again := s.expect(protocol.TypeJoined); again.Session != first.Session {
+			t.Errorf("one that gave way is back as %+v", again)
+		}
+	})
+}
+
 // While the back end cannot be asked, callers are told when to come back. Over real
 // sockets, as it is asked.
 func TestBackEndThatCannotBeAsked(t *testing.T) {

@@ -57,7 +57,8 @@
 //
 // A session that was ended on purpose is remembered here until the store knows,
 // and there for as long as package store says, so that its keys stay dead; but
-// one that nobody came back to in time is forgotten, and its key opens it anew.
+// one that nobody came back to in time is forgotten, and its key opens it anew. A node
+// with too many sessions forgets those first that are detached for longest (makeRoom).
 //
 // # The store
 //

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"container/list"
 	"sync"
 	"sync/atomic"
 
@@ -37,9 +38,10 @@ type entry struct {
 	laterMu sync.Mutex
 	later   []func() // guarded by laterMu; to be done by whoever holds mu
 
-	position      // guarded by Scheduler.mu
-	atRisk   bool // guarded by Scheduler.mu; tokens pushed, not confirmed
-	adopted  bool // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
+	position               // guarded by Scheduler.mu
+	waits    *list.Element // guarded by Scheduler.mu; its place in waiting, nil: none
+	atRisk   bool          // guarded by Scheduler.mu; tokens pushed, not confirmed
+	adopted  bool          // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
 }
 
 func newEntry(s *session.Session) *entry {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
@@ -52,8 +53,9 @@ type Config struct {
 	// with, and says since when they are, in Unix milliseconds. Nil: it never
 	// changes.
 	Certificate func(app string) (name string, since int64)
-	// MaxSessions is how many sessions the node takes on by join; resumes
-	// are always taken. Zero is no limit.
+	// MaxSessions is how many sessions the node keeps. A join is refused when so
+	// many are attached; resumes are always taken; a detached session that is one
+	// too many is forgotten. Zero is no limit.
 	MaxSessions int
 	// Concurrency is how many pushes may be in the making at once. One that
 	// waits for a client that does not read counts for slotPatience only. Zero
@@ -89,11 +91,13 @@ type Scheduler struct {
 	pulse      pulse
 
 	failures throttle // of renewals, in the log
+	crowded  throttle // that sessions were forgotten for want of room, in the log
 
 	mu      sync.Mutex
 	entries map[string]*entry // open sessions by id; guarded by mu
 	queue   queue             // guarded by mu
 	guests  int               // entries that were adopted; guarded by mu
+	waiting list.List         // entries that are detached, the one for longest first, without guests; guarded by mu
 	ended   map[string]*entry // over, and the store or the back end was not told yet; guarded by mu
 }
 
@@ -387,13 +391,18 @@ func (s *Scheduler) commit(e *entry) {
 	s.tell(e)
 	due, expires := e.session.Deadline(), e.session.HeldExpires()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	e.atRisk = state == session.Attached && e.session.Unconfirmed()
+	s.setWaiting(e, state == session.Detached && !e.adopted)
 	if s.queue.Set(e, due, expires) {
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
+	}
+	crowded := s.tooMany()
+	s.mu.Unlock()
+	if crowded {
+		s.makeRoom(e)
 	}
 }
 
@@ -408,6 +417,7 @@ func (s *Scheduler) bury(e *entry) {
 	}
 	delete(s.entries, e.id)
 	s.queue.Remove(e)
+	s.setWaiting(e, false)
 	s.host(e)
 	if !e.lost {
 		s.ended[e.id] = e

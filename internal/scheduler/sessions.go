@@ -342,11 +342,12 @@ func (s *Scheduler) discard(e *entry) {
 	e.session.End()
 }
 
-// add puts a new entry into the table, unless that is full.
+// add puts a new entry into the table, unless that is full of sessions that have
+// their clients.
 func (s *Scheduler) add(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.config.MaxSessions > 0 && len(s.entries)-s.guests >= s.config.MaxSessions {
+	if s.config.MaxSessions > 0 && len(s.entries)-s.guests-s.waiting.Len() >= s.config.MaxSessions {
 		return false
 	}
 	s.insert(e)

@@ -1,0 +1,61 @@
+package scheduler
+
+import "refresher/internal/session"
+
+// A node keeps at most Config.MaxSessions sessions, of which those that are attached
+// come first: each has a client, and a connection of its own. Detached ones can be
+// made at will, by joining and hanging up, and stay for as long as their tokens; but
+// what is kept of them spares little, since their keys open them anew. So the one
+// that is detached for longest is forgotten when there are too many. What bounds all
+// of them is thus MaxSessions, and the connections that there are, if these are more.
+// Guests (see adopt) are not counted: they are overdue, and gone in minutes.
+
+// setWaiting puts an entry at the end of those that are detached, if it is not among
+// them, or takes it out. s.mu is held.
+func (s *Scheduler) setWaiting(e *entry, waits bool) {
+	switch {
+	case waits && e.waits == nil:
+		e.waits = s.waiting.PushBack(e)
+	case !waits && e.waits != nil:
+		s.waiting.Remove(e.waits)
+		e.waits = nil
+	}
+}
+
+// tooMany reports that a detached session has to give way. s.mu is held.
+func (s *Scheduler) tooMany() bool {
+	return s.config.MaxSessions > 0 && len(s.entries)-s.guests > s.config.MaxSessions && s.waiting.Len() > 0
+}
+
+// makeRoom ends detached sessions while there are more than there may be, the one for
+// longest first, as if their time had come. One whose client is coming back just now
+// is passed over. The caller holds held, and no other lock.
+func (s *Scheduler) makeRoom(held *entry) {
+	for e := s.surplus(held); e != nil; e = s.surplus(held) {
+		if ok, more := s.crowded.allow(s.clock.now().Mono); ok {
+			s.config.Logger.Warn("there are more sessions than max-sessions; those that nobody is connected to are forgotten, and their clients' keys still open them", "more", more)
+		}
+		if e.session.State() == session.Detached {
+			s.end(e, session.EndExpired)
+		}
+		s.commit(e)
+		if e != held {
+			e.unlock()
+		}
+	}
+}
+
+// surplus is a session that makeRoom is to end, locked; nil: there is none.
+func (s *Scheduler) surplus(held *entry) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tooMany() {
+		return nil
+	}
+	for place := s.waiting.Front(); place != nil; place = place.Next() {
+		if e, ok := place.Value.(*entry); ok && (e == held || e.mu.TryLock()) { // TryLock waits for nobody: the order of locks does not matter
+			return e
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package scheduler
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Who joins and hangs up, with tokens of a day, takes nobody's room.
+func TestDetachedSessionsGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		memory := store.NewMemory(time.Now)
+		c.Store, c.MaxSessions = memory, 20
+		s := start(t, c)
+		stays := &phone{t: t, scheduler: s}
+		stays.join(time.Hour)
+		first := &phone{t: t, scheduler: s}
+		for i := range 200 {
+			p := first
+			if i > 0 {
+				p = &phone{t: t, scheduler: s}
+			}
+			p.join(24 * time.Hour)
+			p.hands().Detach()
+		}
+		good := &phone{t: t, scheduler: s}
+		good.join(time.Hour)
+		wait(time.Second)
+		if n := len(s.entries); n != 20 {
+			t.Errorf("%d sessions are kept", n)
+		}
+		if open, graves := memory.Len(); open != 20 || graves != 0 {
+			t.Errorf("the store has %d sessions, and the ends of %d", open, graves)
+		}
+		if attached, detached := testutil.ToFloat64(s.metrics.sessions[session.Attached]), testutil.ToFloat64(s.metrics.sessions[session.Detached]); attached != 2 || detached != 18 {
+			t.Errorf("%v attached, %v detached are counted", attached, detached)
+		}
+		s.whole(t)
+		back := first.again()
+		if err := back.resume(first); err != nil {
+			t.Fatalf("one that gave way: %v", err)
+		}
+		if back.got().joined.Session != first.got().joined.Session || back.got().joined.Seq != 2 {
+			t.Errorf("joined %+v", back.got().joined)
+		}
+		wait(10 * time.Hour)
+		for _, p := range []*phone{stays, good, back} {
+			if p.got().ended != nil || p.got().lost {
+				t.Errorf("an attached session ended: %+v", p.got())
+			}
+		}
+	})
+}
+
+// The session that is detached for longest gives way, and one of another node's
+// customers that nobody came back to is told of as such.
+func TestLongestDetachedGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.MaxSessions = 2
+		var ended []string
+		c.Announce = func(a Announcement, settled func(bool)) {
+			if a.What == store.ToldEnd {
+				ended = append(ended, a.Record.Session+" "+string(a.Record.Reason))
+			}
+			go settled(true)
+		}
+		s := start(t, c)
+		long, short, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		short.join(time.Hour)
+		long.join(time.Hour)
+		long.hands().Detach()
+		wait(time.Second)
+		short.hands().Detach()
+		wait(time.Second)
+		next.join(time.Hour)
+		wait(time.Second)
+		if want := long.got().joined.Session + " expired"; len(ended) != 1 || ended[0] != want {
+			t.Errorf("ended %v, want %s", ended, want)
+		}
+		if s.entries[short.got().joined.Session] == nil {
+			t.Error("the one that is detached for a shorter time gave way")
+		}
+	})
+}
+
+// move is what one of many clients does.
+type move struct {
+	what    string
+	who     int // counts those who can
+	seconds int // until the next
+}
+
+// TestAnyCrowd has clients come and go on a node with little room.
+func TestAnyCrowd(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		room := rapid.IntRange(1, 4).Draw(rt, "room")
+		var moves []move
+		for range rapid.IntRange(1, 40).Draw(rt, "moves") {
+			moves = append(moves, move{
+				what:    rapid.SampledFrom([]string{"join", "hang up", "leave", "resume", "renew over HTTP"}).Draw(rt, "what"),
+				who:     rapid.IntRange(0, 40).Draw(rt, "who"),
+				seconds: rapid.SampledFrom([]int{0, 0, 0, 1, 600}).Draw(rt, "seconds"),
+			})
+		}
+		synctest.Test(t, func(t *testing.T) {
+			c := testConfig(t)
+			c.MaxSessions = room
+			w := &crowd{t: t, s: start(t, c), room: room}
+			for _, m := range moves {
+				w.step(m)
+				w.check()
+			}
+			for _, p := range w.here {
+				p.hands().Leave()
+			}
+			wait(time.Second)
+		})
+		if t.Failed() {
+			rt.Fatalf("room for %d; %+v", room, moves)
+		}
+	})
+}
+
+type crowd struct {
+	t          *testing.T
+	s          *Scheduler
+	room       int
+	here, away []*phone
+}
+
+// take takes one client out of a list.
+func take(from *[]*phone, who int) *phone {
+	if len(*from) == 0 {
+		return nil
+	}
+	i := who % len(*from)
+	p := (*from)[i]
+	*from = append((*from)[:i:i], (*from)[i+1:]...)
+	return p
+}
+
+func (w *crowd) step(m move) {
+	switch m.what {
+	case "join":
+		w.join()
+	case "hang up":
+		if p := take(&w.here, m.who); p != nil {
+			p.hands().Detach()
+			w.away = append(w.away, p)
+		}
+	case "leave":
+		if p := take(&w.here, m.who); p != nil {
+			p.hands().Leave()
+		}
+	case "resume":
+		if p := take(&w.away, m.who); p != nil {
+			next := p.again()
+			if err := next.resume(p); err != nil {
+				w.t.Error(err)
+			}
+			w.here = append(w.here, next)
+		}
+	case "renew over HTTP":
+		if len(w.away) > 0 {
+			if _, err := w.s.RenewByKey(w.away[m.who%len(w.away)].ticket()); err != nil {
+				w.t.Error(err)
+			}
+		}
+	}
+	wait(time.Duration(m.seconds) * time.Second)
+}
+
+func (w *crowd) join() {
+	p := &phone{t: w.t, scheduler: w.s}
+	full := len(w.here) >= w.room
+	a, err := w.s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
+	if errors.Is(err, errFull) != full || !full && err != nil {
+		w.t.Errorf("%d are attached, with room for %d: %v", len(w.here), w.room, err)
+	}
+	if err == nil {
+		p.hold(a)
+		w.here = append(w.here, p)
+	}
+}
+
+// check compares the node's table with who is there.
+func (w *crowd) check() {
+	w.s.whole(w.t)
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	attached, detached := 0, 0
+	for _, e := range w.s.entries {
+		switch {
+		case e.session.State() == session.Attached && e.waits == nil:
+			attached++
+		case e.session.State() == session.Detached && e.waits != nil:
+			detached++
+		default:
+			w.t.Errorf("state %d, among those who give way: %v", e.session.State(), e.waits != nil)
+		}
+	}
+	if attached != len(w.here) || detached != w.s.waiting.Len() {
+		w.t.Errorf("%d are attached and %d detached, want %d and %d", attached, detached, len(w.here), w.s.waiting.Len())
+	}
+	if detached > 0 && attached+detached > w.room {
+		w.t.Errorf("%d attached and %d detached, with room for %d", attached, detached, w.room)
+	}
+	for _, p := range w.here {
+		if got := p.got(); got.ended != nil || got.lost {
+			w.t.Errorf("one that is there was ended: %+v", got)
+		}
+	}
+}

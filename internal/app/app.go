@@ -200,6 +200,8 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
+	spare := newDescriptors(descriptorLimit(), logger, registry)
+	a.publicListener, a.opsListener = spare.forClients(a.publicListener), spare.forProbes(a.opsListener)
 	return a, nil
 }
 

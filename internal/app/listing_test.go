@@ -75,6 +75,7 @@ func TestListingFilters(t *testing.T) {
 			{"weekly 7", mallory, `"rtc":{"channel":"weekly","uid":7}`},
 			{"rtm 7", s.user, `"rtm":{"userId":"7"}`},
 			{"chat ben", mallory, `"chat":{"userId":"ben"}`},
+			{"wildcard", s.user, `"rtc":{"channel":"*","uid":9}`},
 			{"odd", s.user, `"rtc":{"channel":"a b&c=#+%","uid":0}`},
 		} {
 			ids[s.join(i%3, c.credential, c.wants).session] = c.name
@@ -84,6 +85,7 @@ func TestListingFilters(t *testing.T) {
 			"":                                    slices.Sorted(maps.Values(ids)),
 			"channel=daily":                       {"daily 7", "daily 8", "daily ben"},
 			"channel=dail":                        nil,
+			"channel=*":                           {"wildcard"},
 			"channel=a+b%26c%3D%23%2B%25":         {"odd"},
 			"uid=7":                               {"daily 7", "rtm 7", "weekly 7"},
 			"uid=0":                               {"odd"},

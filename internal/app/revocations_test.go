@@ -51,6 +51,9 @@ func classic(channel, user, kind string) []string {
 		fmt.Sprintf("GET /rte/%s/publisher/%s/%s", channel, kind, user),
 		fmt.Sprintf("GET /rte/%s/publisher/%s/%s/%s", channel, kind, user, user),
 		fmt.Sprintf(`POST /getToken {"tokenType":"rtc","channel":%q,"role":"publisher","uid":%q}`, channel, user),
+		fmt.Sprintf(`POST /fetch_rtc_token_string {"uid":%q,"ChannelName":%q}`, user, channel),
+		fmt.Sprintf("GET /access_token?channelName=%s&uid=%s", channel, user),
+		fmt.Sprintf("GET /rtcToken?channelName=%s&uid=%s", channel, user),
 	}
 }
 
@@ -59,6 +62,9 @@ func named(user string) []string {
 	return []string{
 		"GET /rtm/" + user,
 		"GET /chat/account/" + user,
+		"GET /chat/user/" + user + "/token",
+		"GET /rtmToken?account=" + user,
+		fmt.Sprintf(`POST /fetch_rtm_token {"uid":%q}`, user),
 		fmt.Sprintf(`POST /getToken {"tokenType":"rtm","uid":%q}`, user),
 		fmt.Sprintf(`POST /getToken {"tokenType":"chat","uid":%q}`, user),
 	}
@@ -85,7 +91,14 @@ var revocations = []revocation{
 		other: "ana", bystander: `"rtc":{"channel":"weekly","uid":7}`,
 		order:   `{"channel":"daily","for":600}`,
 		refused: all(classic("daily", "7", "uid"), classic("daily", "ben", "userAccount"), []string{fetchRTC("daily", 7), joinRTC("daily", 7), joinRTC("daily", 9)}),
-		allowed: all(classic("weekly", "7", "uid"), named("7"), []string{fetchRTC("weekly", 7), joinRTC("weekly", 7)}),
+		allowed: all(classic("weekly", "7", "uid"), named("7"), classic("*", "7", "uid"), []string{fetchRTC("weekly", 7), joinRTC("weekly", 7), joinRTC("*", 7)}),
+	},
+	{
+		name: "wildcard channel", who: "ana", victim: `"rtc":{"channel":"*","uid":7,"role":"publisher"},"ttl":600`,
+		other: "ana", bystander: `"rtc":{"channel":"daily","uid":7}`,
+		order:   `{"channel":"*","for":600}`,
+		refused: all(classic("*", "7", "uid"), []string{fetchRTC("*", 7), joinRTC("*", 7)}),
+		allowed: all(classic("daily", "7", "uid"), named("7"), []string{fetchRTC("daily", 7), joinRTC("daily", 7)}),
 	},
 	{
 		name: "uid", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"ttl":600`,

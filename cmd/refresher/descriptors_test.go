@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/test/program"
+	"refresher/test/redistest"
+)
+
+// More clients than file descriptors: the call that is there goes on, probes are
+// answered, Redis is found again when it comes back, and files are read.
+func TestDescriptorsAreKeptBack(t *testing.T) {
+	const limit, clients = 64, 80
+	redis := redistest.Start(t)
+	addr, ops := program.Address(t), program.Address(t)
+	certificates := filepath.Join(t.TempDir(), "certificates")
+	write := func(lines ...string) {
+		t.Helper()
+		if err := os.WriteFile(certificates, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(certificate)
+	c := command(t, []string{"AGORA_APP_ID=" + appID, "REFRESHER_APP_CERTIFICATE_FILE=" + certificates}, "serve", "--auth=none",
+		"--listen="+addr, "--ops-listen="+ops, "--redis-url="+redis.URL(), "--min-ttl=4s", "--drain-window=0", "--log-format=json")
+	limited(t, &c.Path, &c.Args, limit)
+	s := serve(t, c)
+	probe := func() {
+		t.Helper()
+		for _, args := range [][]string{{"health"}, {"health", "--ready"}} {
+			if _, stderr, code := run(t, []string{"REFRESHER_OPS_LISTEN=" + ops}, args...); code != 0 {
+				t.Errorf("%v: exit %d, %s", args, code, stderr)
+			}
+		}
+	}
+	call := holdCall(t, addr)
+	call.awaitRenewal()
+
+	held := flood(t, addr, clients)
+	if held == 0 || held > limit-30 {
+		t.Errorf("%d of %d clients got in", held, clients)
+	}
+	s.find(`"out of file descriptors for clients`)
+	probe()
+	call.awaitRenewal()
+
+	redis.Kill()
+	s.find(`"the store cannot be reached`)
+	flood(t, addr, clients) // would take what the connections to Redis had
+	probe()
+	redis.Restart()
+	s.find(`"the store is back`)
+	write(hex.EncodeToString(make([]byte, 16)), certificate)
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	s.find(`"tokens are signed with another certificate`)
+	probe()
+	call.awaitRenewal()
+	call.end()
+	s.stop(syscall.SIGTERM)
+}
+
+// limited has a command run with so many file descriptors.
+func limited(t *testing.T, path *string, args *[]string, limit int) {
+	t.Helper()
+	*args = append([]string{"/bin/sh", "-c", "ulimit -n " + strconv.Itoa(limit) + ` && exec "$0" "$@"`, *path}, (*args)[1:]...)
+	*path = "/bin/sh"
+}
+
+// flood connects so many clients, which stay to the end of the test, and returns how many
+// got in. The others were refused.
+func flood(t *testing.T, addr string, clients int) (held int) {
+	t.Helper()
+	for range clients {
+		c, answer, err := websocket.Dial(t.Context(), "ws://"+addr+"/v1/ws", nil)
+		if err != nil {
+			if answer != nil {
+				t.Errorf("answered %s", answer.Status)
+			}
+			continue
+		}
+		t.Cleanup(func() { _ = c.CloseNow() })
+		held++
+	}
+	return held
+}
+
+// heldCall is a call by the Go client.
+type heldCall struct {
+	t        *testing.T
+	renewals chan struct{}
+	end      func()
+}
+
+// holdCall joins a call whose tokens live 4 s.
+func holdCall(t *testing.T, addr string) *heldCall {
+	t.Helper()
+	h := &heldCall{t: t, renewals: make(chan struct{}, 1)}
+	uid, ttl := uint32(1), int64(4)
+	c := client.New(client.Config{
+		URL:  "ws://" + addr + "/v1/ws",
+		Join: protocol.ClientMessage{RTC: &protocol.RTC{Channel: "c", UID: &uid}, TTL: &ttl},
+		Apply: func(_ context.Context, b client.Bundle) error {
+			select {
+			case h.renewals <- struct{}{}:
+			default: // the last one was not awaited
+			}
+			return nil
+		},
+		Notice: func(n client.Notice) {
+			if n.Kind == client.Lost {
+				t.Errorf("the call was cut: %v", n.Err)
+			}
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = c.Run(ctx) // ends by cancel
+	}()
+	h.end = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+	})
+	t.Cleanup(h.end)
+	return h
+}
+
+// awaitRenewal waits for the next renewal of the call.
+func (h *heldCall) awaitRenewal() {
+	h.t.Helper()
+	select {
+	case <-h.renewals: // an earlier one
+	default:
+	}
+	<-h.renewals
+}

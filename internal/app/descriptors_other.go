@@ -1,0 +1,8 @@
+//go:build !unix
+
+package app
+
+import "math"
+
+// descriptorLimit is how many file descriptors the process may have: there is no limit.
+func descriptorLimit() uint64 { return math.MaxUint64 }

@@ -69,6 +69,7 @@ type Config struct {
 	// reached.
 	Sessions store.Lister
 	Orders   Orders
+	Cursors  Cursors
 	// Inspect says what is in a token of a project, and what is wrong with it for
 	// a use. A *session.Error says that there is no such service.
 	Inspect func(app, token string, u Use) (any, error)
@@ -105,8 +106,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Inspect, Logger, Registerer, WebSocket and Ready are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Cursors, Inspect, Logger, Registerer, WebSocket and Ready are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {

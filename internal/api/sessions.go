@@ -14,10 +14,12 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 200
-	// maxLook is how many sessions one request looks at, whether or not they
-	// fit its filter; maxSteps in how many parts.
-	maxLook  = 2000
-	maxSteps = 20
+	// maxLook is how many sessions one request looks at, or just above it,
+	// whether or not they fit its filter and are of its project; minLook how many
+	// in one step, at least. Smaller steps would tell in empty pages how many
+	// sessions other projects have.
+	maxLook = 2000
+	minLook = 100
 )
 
 // sessionView is a session as operators see it. Times are Unix seconds.
@@ -63,6 +65,13 @@ type sessionPage struct {
 	Cursor   string        `json:"cursor,omitempty"` // for the next page; none at the end
 }
 
+// Cursors makes the cursors of listings opaque: between two sessions of one project may
+// stand those of others. It is safe for concurrent use.
+type Cursors interface {
+	SealCursor(app, cursor string) (string, error)
+	OpenCursor(app, sealed string) (cursor string, ok bool)
+}
+
 // listSessions answers GET /v1/sessions?channel=&uid=&account=&subject=&limit=&cursor=.
 func (a *API) listSessions(r *request) (any, error) {
 	query := r.query
@@ -87,33 +96,63 @@ func (a *API) listSessions(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := sessionPage{Sessions: []sessionView{}, Cursor: query.Get("cursor")}
-	for range maxSteps {
-		ask := limit - len(page.Sessions)
-		if fits.Channel != "" || fits.User != "" || fits.Subject != "" { // few will fit
-			ask = maxLook / maxSteps
+	at, err := a.openCursor(r.caller.App, query.Get("cursor"))
+	if err != nil {
+		return nil, err
+	}
+	views, next, err := a.page(r.Context(), &fits, at, limit)
+	if err != nil {
+		return nil, err
+	}
+	cursor, err := a.sealCursor(r.caller.App, next)
+	return sessionPage{views, cursor}, err
+}
+
+// openCursor reads a cursor of a listing; empty is its begin.
+func (a *API) openCursor(app, sealed string) (string, error) {
+	if sealed == "" {
+		return "", nil
+	}
+	cursor, ok := a.config.Cursors.OpenCursor(app, sealed)
+	if !ok {
+		return "", session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
+	}
+	return cursor, nil
+}
+
+// sealCursor makes the cursor for the next page; empty is the end.
+func (a *API) sealCursor(app, cursor string) (string, error) {
+	if cursor == "" {
+		return "", nil
+	}
+	return a.config.Cursors.SealCursor(app, cursor)
+}
+
+// page is a part of the sessions that fit, and the store's cursor to go on from.
+func (a *API) page(ctx context.Context, fits *store.Order, at string, limit int) (views []sessionView, next string, err error) {
+	views = []sessionView{}
+	for looked := 0; looked < maxLook; {
+		ask := max(limit-len(views), minLook)
+		looked += ask
+		var records []store.Record
+		if records, at, err = a.config.Sessions.List(ctx, store.ListQuery{After: at, Limit: ask}); err != nil {
+			return nil, "", storeAway(err)
 		}
-		records, next, err := a.config.Sessions.List(r.Context(), store.ListQuery{After: page.Cursor, Limit: ask})
-		if err != nil {
-			return nil, storeAway(err)
-		}
-		page.Cursor = next
 		for i := range records {
 			if !fits.Matches(&records[i].Key) {
 				continue
 			}
-			page.Sessions = append(page.Sessions, viewOf(&records[i]))
-			if len(page.Sessions) == limit && i < len(records)-1 { // the next page begins amid these
+			views = append(views, viewOf(&records[i]))
+			if len(views) == limit && i < len(records)-1 { // the next page begins amid these
 				id := records[i].Session
-				page.Cursor = store.Place{Shard: store.ShardOf(id), After: id}.Cursor()
-				return page, nil
+				return views, store.Place{Shard: store.ShardOf(id), After: id}.Cursor(), nil
 			}
 		}
-		if next == "" || len(page.Sessions) >= limit {
+		if at == "" || len(views) >= limit {
 			break
 		}
 	}
-	return page, nil
+	return views, at, nil
 }
 
 // showSession answers GET /v1/sessions/{id}.
@@ -134,21 +173,28 @@ const settleTime = 250 * time.Millisecond
 // find is a session of a project. One that is not there is looked for again: it
 // may have been joined a moment ago.
 func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
-	record, ok, err := a.config.Sessions.Get(ctx, id)
+	record, ok, err := a.get(ctx, app, id)
 	if err == nil && !ok {
 		select {
 		case <-time.After(settleTime):
 		case <-ctx.Done():
 		}
-		record, ok, err = a.config.Sessions.Get(ctx, id)
+		record, ok, err = a.get(ctx, app, id)
 	}
 	switch {
 	case err != nil:
-		return record, storeAway(err)
-	case !ok || record.App != app: // another project's is none
-		return record, errNoSession
+		return store.Record{}, storeAway(err)
+	case !ok:
+		return store.Record{}, errNoSession
 	}
 	return record, nil
+}
+
+// get looks for a session of a project. Another project's is none, also as to the time
+// that the answer takes.
+func (a *API) get(ctx context.Context, app, id string) (record store.Record, ok bool, err error) {
+	record, ok, err = a.config.Sessions.Get(ctx, id)
+	return record, ok && record.App == app, err
 }
 
 // storeAway makes of an error that is not for callers one that tells them when to

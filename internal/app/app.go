@@ -163,7 +163,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Policy: c.Policy,
+		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
 		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.takesCalls, BasePath: c.BasePath,

@@ -60,8 +60,9 @@ type sealedUser struct {
 }
 
 const (
-	// keyFormat is the first byte of a sealed key.
-	keyFormat = 1
+	// keyFormat is the first byte of a sealed key, cursorFormat of a sealed cursor.
+	keyFormat    = 1
+	cursorFormat = 2
 	// keyInfo separates this use of the secret from any other.
 	keyInfo = "refresher resume key 1"
 	// minSecret is the fewest bytes that a secret may have.
@@ -129,41 +130,75 @@ func (s *Sealer) Seal(k Key) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("seal resume key: %w", err)
 	}
-	aead, err := sessionAEAD((*s.roots.Load())[0], k.Session)
-	if err != nil {
-		return "", fmt.Errorf("seal resume key: %w", err)
-	}
-	sealed := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+len(text)+aead.Overhead())
-	sealed[0] = keyFormat
-	rand.Read(sealed[1:])
-	sealed = aead.Seal(sealed, sealed[1:], text, sealed[:1])
-	return base64.RawURLEncoding.EncodeToString(sealed), nil
+	return s.seal(keyFormat, k.Session, text)
 }
 
 // Open reads a sealed key of the session that the client names. Its error is
 // ErrUnknown, whatever is wrong with the key.
 func (s *Sealer) Open(session, sealed string) (Key, error) {
-	if len(sealed) > maxSealed || len(session) > maxSealed {
+	if len(session) > maxSealed {
 		return Key{}, ErrUnknown
+	}
+	text, ok := s.open(keyFormat, session, sealed)
+	if !ok {
+		return Key{}, ErrUnknown
+	}
+	return parseKey(session, text)
+}
+
+// SealCursor makes the cursor of a listing of one project opaque: it may stand at a
+// session of another project, which its holder must not learn of.
+func (s *Sealer) SealCursor(app, cursor string) (string, error) {
+	return s.seal(cursorFormat, cursorName(app), []byte(cursor))
+}
+
+// OpenCursor undoes SealCursor, on any node that shares the secret. ok is false for
+// whatever was not sealed for this project.
+func (s *Sealer) OpenCursor(app, sealed string) (cursor string, ok bool) {
+	text, ok := s.open(cursorFormat, cursorName(app), sealed)
+	return string(text), ok
+}
+
+// cursorName has cursors sealed under a key that is no session's.
+func cursorName(app string) string { return "cursor " + app }
+
+// seal encrypts text under the key of a name. What is sealed in one format does not
+// open in another.
+func (s *Sealer) seal(format byte, name string, text []byte) (string, error) {
+	aead, err := newAEAD((*s.roots.Load())[0], name)
+	if err != nil {
+		return "", fmt.Errorf("seal: %w", err)
+	}
+	sealed := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+len(text)+aead.Overhead())
+	sealed[0] = format
+	rand.Read(sealed[1:])
+	sealed = aead.Seal(sealed, sealed[1:], text, sealed[:1])
+	return base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// open undoes seal, under any of the secrets.
+func (s *Sealer) open(format byte, name, sealed string) (text []byte, ok bool) {
+	if len(sealed) > maxSealed {
+		return nil, false
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil || len(raw) == 0 || raw[0] != keyFormat {
-		return Key{}, ErrUnknown
+	if err != nil || len(raw) == 0 || raw[0] != format {
+		return nil, false
 	}
 	for _, root := range *s.roots.Load() {
-		aead, err := sessionAEAD(root, session)
+		aead, err := newAEAD(root, name)
 		if err != nil {
-			return Key{}, fmt.Errorf("open resume key: %w", err)
+			return nil, false
 		}
 		n := 1 + aead.NonceSize()
 		if len(raw) < n {
-			return Key{}, ErrUnknown
+			return nil, false
 		}
 		if text, err := aead.Open(nil, raw[1:n], raw[n:], raw[:1]); err == nil {
-			return parseKey(session, text)
+			return text, true
 		}
 	}
-	return Key{}, ErrUnknown
+	return nil, false
 }
 
 // parseKey reads a plaintext that some node sealed.
@@ -188,10 +223,10 @@ func parseKey(session string, text []byte) (Key, error) {
 	return k, nil
 }
 
-// sessionAEAD is the cipher for one session's keys.
-func sessionAEAD(root []byte, session string) (cipher.AEAD, error) {
+// newAEAD is the cipher for what is sealed under a name: a session's id, for its keys.
+func newAEAD(root []byte, name string) (cipher.AEAD, error) {
 	mac := hmac.New(sha256.New, root)
-	mac.Write([]byte(session))
+	mac.Write([]byte(name))
 	block, err := aes.NewCipher(mac.Sum(nil))
 	if err != nil {
 		return nil, err

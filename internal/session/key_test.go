@@ -228,3 +228,36 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// TestCursors: what is sealed for one project opens for no other, and for nothing else.
+func TestCursors(t *testing.T) {
+	s, err := NewSealer(make([]byte, minSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := s.SealCursor("app", "at this place")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cursor, ok := s.OpenCursor("app", sealed); !ok || cursor != "at this place" {
+		t.Errorf("opens as %q, %t", cursor, ok)
+	}
+	if again, _ := s.SealCursor("app", "at this place"); again == sealed {
+		t.Error("two cursors of one place are equal")
+	}
+	key, err := s.Seal(Key{Session: cursorName("app"), App: "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string][2]string{
+		"of another project": {"else", sealed}, "a key": {"app", key}, "nothing": {"app", ""}, "cut": {"app", sealed[:8]},
+		"altered": {"app", sealed[:len(sealed)-8] + "AAAAAAAA"}, "too long": {"app", sealed + strings.Repeat("A", maxSealed)},
+	} {
+		if cursor, ok := s.OpenCursor(c[0], c[1]); ok {
+			t.Errorf("%s opens as %q", name, cursor)
+		}
+	}
+	if _, err := s.Open(cursorName("app"), sealed); !errors.Is(err, ErrUnknown) {
+		t.Errorf("as a key: %v", err)
+	}
+}

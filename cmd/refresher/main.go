@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	"github.com/joho/godotenv"
 )
 
 // cli is the command line. Settings come from flags, then from the
@@ -31,12 +31,6 @@ type cli struct {
 
 func main() {
 	args := os.Args[1:]
-	if err := loadEnv(); err != nil {
-		if !logFatal(args, err) {
-			fmt.Fprintln(os.Stderr, "refresher:", err)
-		}
-		os.Exit(2)
-	}
 	var c cli
 	parser := kong.Must(&c,
 		kong.Name("refresher"),
@@ -44,6 +38,12 @@ func main() {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
+	if err := loadEnv(parser.Model.Node, args); err != nil {
+		if !logFatal(args, err) {
+			fmt.Fprintln(os.Stderr, "refresher:", err)
+		}
+		os.Exit(2)
+	}
 	parsed, err := parser.Parse(args)
 	if err == nil {
 		err = parsed.Run()
@@ -82,20 +82,55 @@ func logFatal(args []string, err error) bool {
 	return true
 }
 
-// loadEnv reads .env, if there is one, and drops variables that are set to
-// nothing, as Compose sets those that it was given no value for: they would
-// hide a default, an alternative, or a line of .env, which may be empty itself.
-func loadEnv() error {
+// loadEnv reads .env, if there is one and the command has settings that could stand there.
+// The environment's own variables win. Variables that are set to nothing are dropped, as
+// Compose sets those that it was given no value for: they would hide a default, an
+// alternative, or a line of .env, which may be empty itself.
+func loadEnv(commands *kong.Node, args []string) error {
 	if err := dropEmpty(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(".env"); err == nil {
-		if err := godotenv.Load(); err != nil {
-			// The library's error quotes the file, and with it secrets.
-			return errors.New(".env: want lines of the form KEY=value; a value with spaces or quotes stands in quotes")
+	if !readsEnv(commands, args) {
+		return nil
+	}
+	variables, err := readEnvFile(".env")
+	if err != nil && args[0] == "health" { // a probe that fails would have a good service restarted
+		fmt.Fprintf(os.Stderr, "refresher: %v; going on without it\n", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ours := os.Environ()
+	for _, v := range variables {
+		if slices.ContainsFunc(ours, func(s string) bool { return strings.HasPrefix(s, v.name+"=") }) {
+			continue
+		}
+		if err := os.Setenv(v.name, v.value); err != nil {
+			return fmt.Errorf(".env: set %s: %w", v.name, err)
 		}
 	}
 	return dropEmpty()
+}
+
+// readsEnv reports whether the command that the arguments begin with has settings from the
+// environment. Help has none.
+func readsEnv(commands *kong.Node, args []string) bool {
+	if len(args) == 0 || slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		return false
+	}
+	for _, command := range commands.Children {
+		if command.Name == args[0] {
+			return hasVariables(command)
+		}
+	}
+	return false
+}
+
+// hasVariables reports whether a command, or one below it, has settings from the environment.
+func hasVariables(command *kong.Node) bool {
+	return slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return len(f.Envs) > 0 }) ||
+		slices.ContainsFunc(command.Children, hasVariables)
 }
 
 // dropEmpty unsets those of our variables that are set to nothing.

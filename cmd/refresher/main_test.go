@@ -318,7 +318,7 @@ func TestSettingsFromAFile(t *testing.T) {
 	serve(t, c).stop(syscall.SIGTERM)
 
 	for _, text := range []string{`APP_CERTIFICATE="hush-hush`, "FOO BAR\nAPP_CERTIFICATE=hush-hush\n"} {
-		bad := command(t, nil, "version")
+		bad := command(t, nil, "sessions", "list")
 		if err := os.WriteFile(filepath.Join(bad.Dir, ".env"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

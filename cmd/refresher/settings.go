@@ -111,7 +111,7 @@ type settings struct {
 	TLSCertFile    string   `name:"tls-cert-file" type:"existingfile" env:"REFRESHER_TLS_CERT_FILE" placeholder:"FILE" help:"Certificate chain, in PEM, to serve the public port by TLS. Read again when it changes."`
 	TLSKeyFile     string   `name:"tls-key-file" type:"existingfile" env:"REFRESHER_TLS_KEY_FILE" placeholder:"FILE" help:"Its private key."`
 
-	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." help:"Web origins that may connect, such as https://app.example.com, *.example.com or *. Default: same origin."`
+	AllowedOrigins []string `env:"REFRESHER_ALLOWED_ORIGINS,CORS_ALLOW_ORIGIN" placeholder:"ORIGIN,..." help:"Web origins that may connect, such as https://app.example.com, *.example.com, capacitor://localhost or *. Default: same origin."`
 	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" help:"Sessions that this node keeps; beyond it those without a connection give way; 0 is unlimited."`
 	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" help:"Joins and resumes a second that it takes; 0 is unlimited."`
 

@@ -75,7 +75,7 @@ type Config struct {
 	Inspect func(app, token string, u Use) (any, error)
 	// Policy says how long tokens may live.
 	Policy  session.Policy
-	Origins origin.Policy
+	Origins *origin.Checker
 	// LocalOnly takes only requests addressed to this machine by a name of
 	// its own; others, from web pages that found their way here, get 421.
 	LocalOnly  bool
@@ -106,8 +106,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Cursors, Inspect, Logger, Registerer, WebSocket and Ready are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Cursors, Inspect, Logger, Registerer, WebSocket, Ready and Origins are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {
@@ -199,7 +199,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	if from := r.Header.Get("Origin"); a.config.LocalOnly && from != "" && !safe(r.Method) && !a.config.Origins.Allows(from, r.Host) {
+	if a.config.LocalOnly && !safe(r.Method) && !a.config.Origins.Allows(r) {
 		// Where no credential is needed, any page that somebody here looks at
 		// could change calls without reading the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
@@ -459,7 +459,7 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	w.Header().Add("Vary", "Origin")
 	from := r.Header.Get("Origin")
-	if from == "" || !a.config.Origins.Allows(from, r.Host) {
+	if from == "" || !a.config.Origins.Allows(r) {
 		return false
 	}
 	w.Header().Set("Access-Control-Allow-Origin", from)

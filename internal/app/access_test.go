@@ -200,6 +200,9 @@ func (g *guarded) metrics() map[string]float64 {
 	g.t.Helper()
 	w := httptest.NewRecorder()
 	g.app.ops.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
+	if w.Code != http.StatusOK {
+		g.t.Fatalf("metrics: %d %s", w.Code, w.Body)
+	}
 	sums := make(map[string]float64)
 	for line := range strings.Lines(w.Body.String()) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")

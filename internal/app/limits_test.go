@@ -725,3 +725,37 @@ func TestTLSByFiles(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A page that is refused, by whichever way, leaves a line in the log and is counted
+// once.
+func TestRefusedOriginsAreSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuarded(t, func(c *Config) { c.AllowedOrigins = []string{"capacitor://localhost", "https://bücher.example:443"} })
+		refused := func() float64 { return g.metrics()["refresher_origins_refused_total"] }
+		for _, from := range []string{"capacitor://localhost", "https://xn--bcher-kva.example"} {
+			if s, status := g.knockWith("Origin", from); s == nil {
+				t.Errorf("%s: WebSocket %d", from, status)
+			} else {
+				_ = s.CloseNow()
+			}
+			if r, _ := g.visit("GET", "/rtm/ana", "", "Origin", from); r.Header.Get("Access-Control-Allow-Origin") != from {
+				t.Errorf("%s: HTTP %v", from, r.Header)
+			}
+		}
+		if n := refused(); n != 0 {
+			t.Errorf("%v were counted", n)
+		}
+		for i, ask := range []func(){
+			func() { g.knockWith("Origin", "https://evil.example") },
+			func() { g.visit("GET", "/rtm/ana", "", "Origin", "https://evil.example") },
+			func() { g.visit("OPTIONS", "/rtm/ana", "", "Origin", "https://evil.example") },
+			func() { g.visit("POST", "/v1/rotations", "", "Origin", "https://evil.example") },
+		} {
+			g.log.take()
+			ask()
+			if n, log := refused(), g.log.take(); n != float64(i+1) || !strings.Contains(log, "origin=https://evil.example host="+serviceAddress) {
+				t.Errorf("request %d: counted %v: %s", i, n, log)
+			}
+		}
+	})
+}

@@ -61,7 +61,7 @@ type Config struct {
 	// JoinRate is how many joins and resumes a second are taken; the rest is
 	// told when to come back. Zero is no limit.
 	JoinRate float64
-	Origins  origin.Policy
+	Origins  *origin.Checker
 	Logger   *slog.Logger
 
 	Registerer prometheus.Registerer
@@ -103,8 +103,8 @@ type shard struct {
 
 // New makes a Hub.
 func New(c Config) (*Hub, error) {
-	if c.Sessions == nil || c.Gate == nil || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("ws: Sessions, Gate, Logger and Registerer are required")
+	if c.Sessions == nil || c.Gate == nil || c.Origins == nil || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("ws: Sessions, Gate, Origins, Logger and Registerer are required")
 	}
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")
@@ -131,7 +131,7 @@ func New(c Config) (*Hub, error) {
 
 // ServeHTTP upgrades a request and returns; the connection lives on.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.config.Origins.Allows(r.Header.Get("Origin"), r.Host) {
+	if !h.config.Origins.Allows(r) {
 		http.Error(w, "pages of this origin may not connect; allow it with --allowed-origins", http.StatusForbidden)
 		return
 	}

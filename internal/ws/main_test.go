@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"refresher/internal/origin"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -36,7 +37,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	t.Helper()
 	s := &stage{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
 	c := Config{
-		Sessions: s.sessions, Gate: openGate{}, Heartbeat: 25 * time.Second,
+		Sessions: s.sessions, Gate: openGate{}, Origins: ownOrigin(t), Heartbeat: 25 * time.Second,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if change != nil {
@@ -58,6 +59,16 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 		running.Wait()
 	})
 	return s
+}
+
+// ownOrigin lets in pages of the service's own origin.
+func ownOrigin(t *testing.T) *origin.Checker {
+	t.Helper()
+	checker, err := origin.New(origin.Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checker
 }
 
 // pipes is a listener whose connections are made in memory.

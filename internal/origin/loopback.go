@@ -1,0 +1,28 @@
+package origin
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// IsLoopback reports whether host, a name or an address without a port, is this
+// machine to itself.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// AddressesLoopback reports whether host, the value of a Host header, is one of
+// this machine's names to itself. A web page whose host name was made to
+// resolve to a loopback address sends that name.
+func AddressesLoopback(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil { // no port
+		name = strings.Trim(host, "[]")
+	}
+	return IsLoopback(name)
+}

@@ -1,0 +1,104 @@
+package origin
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// address is an origin in the one form that origins are compared in.
+type address struct {
+	scheme string // in lower case
+	// host is in lower case, in ASCII, an IPv6 address in brackets. Of an origin
+	// that is neither http nor https it is all that follows the scheme, as it is.
+	host string
+	port string // that of the scheme where none is written; only of http and https
+}
+
+// defaultPorts are those that URLs leave out, by scheme. Origins of other schemes
+// have no ports that we would know of.
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+var errForm = errors.New("no origin")
+
+// parse reads an origin: the value of an Origin header, or one that a setting
+// spells out.
+func parse(s string) (address, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	scheme = strings.ToLower(scheme)
+	if !ok || !isScheme(scheme) {
+		return address{}, errForm
+	}
+	if defaultPorts[scheme] == "" {
+		if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/?#@*\`, r) }) {
+			return address{}, errForm
+		}
+		return address{scheme: scheme, host: rest}, nil
+	}
+	host, port, err := parseHost(rest)
+	if port == "" {
+		port = defaultPorts[scheme]
+	}
+	return address{scheme, host, port}, err
+}
+
+func isScheme(s string) bool {
+	for i, r := range s {
+		if (r < 'a' || r > 'z') && (i == 0 || !strings.ContainsRune("0123456789+.-", r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parseHost reads a name or an IP address, and a port if there is one. Labels of a
+// name may have stars in them.
+func parseHost(s string) (host, port string, err error) {
+	host = s
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
+		host, port = s[:i], s[i+1:]
+		if len(port) == 0 || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+			return "", "", errForm
+		}
+	}
+	if literal, ok := strings.CutPrefix(host, "["); ok {
+		ip, err := netip.ParseAddr(strings.TrimSuffix(literal, "]"))
+		if err != nil || !ip.Is6() || ip.Zone() != "" || !strings.HasSuffix(literal, "]") {
+			return "", "", errForm
+		}
+		return "[" + ip.String() + "]", port, nil
+	}
+	host, err = parseName(host)
+	return host, port, err
+}
+
+// names converts as browsers do (UTS 46): to lower case, and to ASCII.
+var names = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+
+// parseName brings a host's name into ASCII; labels with stars have to be in ASCII
+// already.
+func parseName(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", errForm
+	}
+	labels := strings.Split(s, ".")
+	for i, label := range labels {
+		if strings.Contains(label, "*") {
+			labels[i] = strings.ToLower(label)
+			continue
+		}
+		ascii, err := names.ToASCII(label)
+		if err != nil || label == "" && i < len(labels)-1 {
+			return "", errForm
+		}
+		labels[i] = ascii // with more dots in it if there were others than "."
+	}
+	name := strings.Join(labels, ".")
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._*") != "" {
+		return "", errForm
+	}
+	return name, nil
+}

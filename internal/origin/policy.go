@@ -1,0 +1,127 @@
+package origin
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// policy is a set of allowed origins. The zero value allows the service's own origin
+// only. It is immutable.
+type policy struct {
+	any     bool
+	allowed []pattern
+}
+
+// pattern is an origin that a setting allows. Stars in its host stand for any
+// letters of one label. No scheme is http and https; no port is that of the scheme.
+type pattern address
+
+// newPolicy reads settings: "https://app.example.com", "app.example.com" for http
+// and https, "*.example.com" for any one subdomain, "capacitor://localhost" and the
+// like for apps, exactly as they are spelled, and "*" for every page.
+func newPolicy(settings []string) (policy, error) {
+	var p policy
+	for _, s := range settings {
+		s = strings.TrimSpace(s)
+		if s == "*" {
+			p.any = true
+			continue
+		}
+		allowed, err := parsePattern(s)
+		if err != nil {
+			return policy{}, fmt.Errorf("allowed origin %q: %w", s, err)
+		}
+		p.allowed = append(p.allowed, allowed)
+	}
+	return p, nil
+}
+
+// parsePattern reads one setting. Its errors say what to write.
+func parsePattern(s string) (pattern, error) {
+	scheme, rest, spelled := strings.Cut(s, "://")
+	switch scheme = strings.ToLower(scheme); {
+	case strings.EqualFold(s, "null"):
+		return pattern{}, errors.New(`it is what every sandboxed frame, and many a file, sends: to allow it is to allow any page. Give the app's page an origin of its own, or write "*" if any page may`)
+	case spelled && (scheme == "ws" || scheme == "wss" || scheme == "ftp"):
+		return pattern{}, errors.New("no page has such an origin; want that of the page, such as https://app.example.com")
+	case spelled:
+		a, err := parse(scheme + "://" + strings.TrimSuffix(rest, "/"))
+		if err != nil || a.host == "*" {
+			return pattern{}, wrongForm(scheme)
+		}
+		return pattern(a), nil
+	default:
+		host, port, err := parseHost(strings.TrimSuffix(s, "/"))
+		if err != nil || host == "*" {
+			return pattern{}, wrongForm("")
+		}
+		return pattern{host: host, port: port}, nil
+	}
+}
+
+func wrongForm(scheme string) error {
+	if scheme != "" && defaultPorts[scheme] == "" {
+		return errors.New("want it spelled out as the app sends it, without a path or a star, such as capacitor://localhost")
+	}
+	return errors.New(`want a form like "https://app.example.com", "*.example.com" or "*"`)
+}
+
+// allows reports whether a page from origin, the value of an Origin header, may talk
+// to this service, which was addressed as host. An empty origin is not a page:
+// browsers always send one.
+func (p *policy) allows(origin, host string) bool {
+	if origin == "" || p.any {
+		return true
+	}
+	a, err := parse(origin)
+	if err != nil {
+		return false // among others "null"
+	}
+	if a.isOf(host) {
+		return true
+	}
+	for i := range p.allowed {
+		if p.allowed[i].matches(&a) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOf reports whether a page is of the service that was addressed as host, the
+// value of a Host header. What scheme the client used is not known behind a proxy.
+func (a *address) isOf(host string) bool {
+	name, port, err := parseHost(host)
+	if err != nil || defaultPorts[a.scheme] == "" {
+		return false
+	}
+	if port == "" {
+		port = defaultPorts[a.scheme]
+	}
+	return a.host == name && a.port == port
+}
+
+func (p *pattern) matches(a *address) bool {
+	usual := defaultPorts[a.scheme]
+	switch {
+	case p.scheme != a.scheme && (p.scheme != "" || usual == ""):
+		return false
+	case p.port != a.port && (p.port != "" || a.port != usual):
+		return false
+	case usual == "": // exactly what was spelled out
+		return p.host == a.host
+	default:
+		return matchLabels(p.host, a.host)
+	}
+}
+
+// matchLabels compares label by label, so that a star stays within one.
+func matchLabels(pattern, name string) bool {
+	if !strings.Contains(pattern, "*") {
+		return pattern == name
+	}
+	ok, err := path.Match(strings.ReplaceAll(pattern, ".", "/"), strings.ReplaceAll(name, ".", "/"))
+	return err == nil && ok
+}

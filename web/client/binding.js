@@ -30,6 +30,14 @@ import { failure } from "./time.js";
  */
 
 /**
+ * The part of agora-chat's connection that is used.
+ * @typedef {object} ChatClient
+ * @property {(token: string) => Promise<unknown>} renewToken
+ * @property {(id: string, handler: object) => void} addEventHandler
+ * @property {(id: string) => void} removeEventHandler
+ */
+
+/**
  * What an SDK says, or who bound it by hand.
  * @typedef {object} Reports
  * @property {() => void} warned its token will soon run out
@@ -54,6 +62,8 @@ export class Binding {
   refusals = 0;
   /** It is out for another reason, and it is the app's to come back. */
   parked = false;
+  /** The app has joined again, and no token was handed over since. @type {true | undefined} */
+  #returned;
 
   /**
    * @param {Sdk} sdk
@@ -71,8 +81,22 @@ export class Binding {
     return this.#joining;
   }
 
+  /** The app has joined again after the SDK had left. */
+  returned() {
+    this.parked = false;
+    this.#returned = true;
+  }
+
+  /** The SDK has left, since its token ran out. */
+  expired() {
+    this.out = true;
+    this.parked = false;
+    this.#returned = undefined;
+  }
+
   /** The SDK has left for another reason than its token. */
   left() {
+    this.#returned = undefined;
     // Logging in again begins with logging out; but who hangs up while an RTC client joins means it.
     this.parked = !this.#joining || !!this.#sdk.joined;
   }
@@ -86,7 +110,8 @@ export class Binding {
    */
   async apply(token, rejoin, inUse) {
     const { renew, rejoin: join, joined } = this.#sdk;
-    const inCall = joined?.();
+    const inCall = joined?.() ?? this.#returned;
+    this.#returned = undefined;
     if (inCall) this.out = this.parked = false; // it came back by itself
     if (!this.wanted() || !(inUse || inCall || this.out)) return false; // nobody has joined yet: the token waits for whoever will
     const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
@@ -126,13 +151,16 @@ function accepted(answer) {
 
 /**
  * What an SDK said, in the form of a nack: no longer than the service keeps, and
- * without the tokens that some SDKs quote.
+ * without the tokens that some SDKs quote. Objects without words are written as JSON.
  * @param {any} error
  */
 export function refusal(error) {
   try {
-    const text = (/** @type {unknown} */ value) => String(value).replace(/00[67][\w+/=%-]{12,}/g, "(token)");
-    const code = text(error?.code ?? error?.errorCode ?? error?.name ?? "UNKNOWN");
+    const text = (/** @type {any} */ value) => {
+      const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
+      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)");
+    };
+    const code = text(error?.code ?? error?.errorCode ?? error?.type ?? error?.name ?? "UNKNOWN");
     const message = text(error?.message ?? error?.reason ?? error);
     return { code: code.slice(0, 64), message: message.slice(0, 256) };
   } catch {
@@ -228,3 +256,49 @@ export function listenRtm(rtm, channelName, { warned, expired, left, back }) {
     rtm.removeEventListener("status", onStatus);
   };
 }
+
+/**
+ * @param {ChatClient} chat
+ * @param {Sdk["rejoin"]} rejoin
+ * @returns {Sdk}
+ */
+export function chatSdk(chat, rejoin) {
+  if (!chat?.addEventHandler) throw new TypeError("not a connection of agora-chat: use bind()");
+  return { renew: (token) => chat.renewToken(token), rejoin };
+}
+
+let chats = 0;
+
+/**
+ * @param {ChatClient} chat
+ * @param {Reports} reports
+ */
+export function listenChat(chat, { warned, expired, left, back }) {
+  const id = `refresher ${++chats}`;
+  let ranOut = false;
+  const onTokenExpired = () => {
+    ranOut = true; // it closes after that, and says so
+    expired();
+  };
+  // It takes no token while it connects again, and has the newest handed over after that.
+  const onGone = () => {
+    if (!ranOut) left();
+  };
+  chat.addEventHandler(id, {
+    onTokenWillExpire: warned,
+    onTokenExpired,
+    onError: (/** @type {{type: number} | undefined} */ error) => {
+      if (error?.type === tokenExpired) onTokenExpired();
+    },
+    onReconnecting: onGone,
+    onDisconnected: onGone,
+    onConnected: () => {
+      ranOut = false;
+      back();
+    },
+  });
+  return () => chat.removeEventHandler(id);
+}
+
+/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: the service refused to connect it again. */
+const tokenExpired = 56;

@@ -1,13 +1,13 @@
 // A call's claim to fresh tokens: it joins the service, takes the tokens that are
 // pushed, and comes back after every loss, until the call is over.
 
-/** @import { Reports, RtcClient, RtmClient, Sdk } from "./binding.js" */
+/** @import { ChatClient, Reports, RtcClient, RtmClient, Sdk } from "./binding.js" */
 /** @import { Platform } from "./platform.js" */
 /** @import { Ended, Identity, Joined, Push, Refusal, ServerMessage, Service, Token } from "./protocol.js" */
 /** @import { Bundle, Refused, Verdict } from "./delivery.js" */
 /** @import { Store } from "./ticket.js" */
 
-import { Binding, listenRtc, listenRtm, refusal, rtcSdk, rtmSdk } from "./binding.js";
+import { Binding, chatSdk, listenChat, listenRtc, listenRtm, refusal, rtcSdk, rtmSdk } from "./binding.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Emitter } from "./emitter.js";
@@ -248,6 +248,16 @@ export class Refresher {
     return this.#bind("rtc", rtmSdk(client, channel, rejoin), (reports) => listenRtm(client, channel, reports)).unbind;
   }
 
+  /**
+   * Keeps a connection of agora-chat in tokens.
+   * @param {ChatClient} client
+   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin closes the connection, and opens it again
+   * @returns {() => void} unbinds
+   */
+  bindChat(client, { rejoin } = {}) {
+    return this.#bind("chat", chatSdk(client, rejoin), (reports) => listenChat(client, reports)).unbind;
+  }
+
   /** Asks for fresh tokens now, by whatever way there is. */
   renew() {
     if (this.#ended) return;
@@ -478,8 +488,7 @@ export class Refresher {
    * @param {Binding} binding
    */
   async #expired(binding) {
-    binding.out = true;
-    binding.parked = false;
+    binding.expired();
     await null; // an SDK that says so has still to clean up
     if (binding.joining || !binding.wanted()) return; // what the rejoin under way comes to is told to the service
     if (this.expiresAt * 1000 > this.now() + 1000) this.#delivery.repeat();
@@ -575,7 +584,7 @@ export class Refresher {
       left: heard(() => binding.left()),
       back: heard(() => {
         if (!binding.parked) return;
-        binding.parked = false;
+        binding.returned();
         this.#catchUp(service);
       }),
     };

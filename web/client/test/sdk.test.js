@@ -664,6 +664,17 @@ test("a stream channel is joined again when its own token ran out, and left alon
   assert.equal(rtm.renewedChannels.length, 1, "in those that came meanwhile");
 });
 
+test("who logs in again by themselves is handed what came meanwhile by a renewal, also if that says rejoin", async (t) => {
+  const world = new World(t);
+  const { refresher, socket, rtm } = await loggedIn(world);
+  const token = await refresher.token("rtm");
+  await rtm.logout();
+  await socket.says(world.push({ seq: 2, action: "rejoin", services: ["rtc", "rtm"] }));
+  await rtm.login(token);
+  await settle();
+  assert.equal(how(rtm), "join join renew");
+});
+
 test("a rejoin whose own token has run out is tried once for each bundle", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });

@@ -1,12 +1,15 @@
 // What must compile, and what must not.
 import type { IAgoraRTCClient } from "agora-rtc-sdk-ng";
+import type { AgoraChat } from "agora-chat";
 import type { RTMClient } from "agora-rtm";
-import { EndedError, Refresher, type Options, type Platform, type RtcClient, type RtmClient } from "refresher-client";
+import { EndedError, Refresher, type ChatClient, type Options, type Platform, type RtcClient, type RtmClient } from "refresher-client";
 
 declare const rtc: IAgoraRTCClient;
 declare const rtm: RTMClient;
 const asRtc: RtcClient = rtc;
 const asRtm: RtmClient = rtm;
+declare const chat: AgoraChat.Connection;
+const asChat: ChatClient = chat;
 
 const refresher = new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", account: "ana" } });
 const token: Promise<string> = refresher.token("rtc");

@@ -1,0 +1,177 @@
+// bindChat with agora-chat's own connection, which runs in Node.js: its timers,
+// its events and its refusals are the real ones. Its socket and the service behind
+// it are not there; what they would do to it is done by hand.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { World, minute, second, settle } from "./world.js";
+
+// What the SDK looks for as it is loaded, in a browser and elsewhere.
+globalThis.window ??= globalThis;
+globalThis.self ??= globalThis;
+// Its intervals never end, and are not to keep the tests from ending.
+const { setInterval } = globalThis;
+globalThis.setInterval = (...args) => setInterval(...args).unref();
+const { default: { default: AgoraChat } } = await import("agora-chat");
+AgoraChat.logger.disableAll();
+
+const tokenExpired = AgoraChat.statusCode.WEBIM_TOKEN_EXPIRED;
+
+/** A live call with a chat connection that is bound and open. */
+async function chatting(t, { rejoins = true } = {}) {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
+  const chat = new AgoraChat.connection({ appKey: "org#app" });
+  t.after(() => chat.clearTokenTimeout());
+  /** What became of it, by its own functions. */
+  const taken = [];
+  chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
+  const renewToken = t.mock.method(chat, "renewToken");
+  /** As when its service has let it in. */
+  const opens = (token) => {
+    taken.push(token);
+    Object.assign(chat, { logOut: false, sock: { readyState: 1, close() { this.readyState = 3; } } });
+    chat.eventHandler.dispatch("onConnected");
+  };
+  const rejoin = t.mock.fn(async (token) => {
+    chat.close();
+    opens(token);
+  });
+  const unbind = refresher.bindChat(chat, rejoins ? { rejoin } : {});
+  opens(await refresher.token("chat"));
+  const push = async (fields) => {
+    const message = world.push({ services: ["rtc", "chat"], ...fields });
+    await socket.says(message);
+    return message.tokens.chat.token;
+  };
+  return { world, refresher, socket, chat, opens, rejoin, renewToken, unbind, push };
+}
+
+const hourOfTheSdk = 3_600_000;
+
+test("its tokens are renewed, and acked after its promise resolved", async (t) => {
+  const { world, socket, chat, renewToken, push } = await chatting(t);
+  const token = await push({ seq: 2 });
+  assert.deepEqual(renewToken.mock.calls.map((call) => call.arguments[0]), [token]);
+  assert.equal(chat.token, token);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  assert.deepEqual(world.saw("renewed").at(-1).services, ["chat"]);
+});
+
+test("it closes when its token ends, and is opened again with the newest", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { socket, chat, rejoin, push } = await chatting(t);
+  const token = await push({ seq: 2 });
+  t.mock.timers.tick(hourOfTheSdk); // the SDK's own timer: onTokenExpired, then close()
+  chat.eventHandler.dispatch("onDisconnected"); // when its socket has closed
+  await settle();
+  assert.deepEqual(rejoin.mock.calls.map((call) => call.arguments[0]), [token]);
+  socket.take();
+  await push({ seq: 3 });
+  assert.equal(rejoin.mock.callCount(), 1, "and renewed after that");
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
+});
+
+test("it is opened again also where the tokens at hand have run out, and others come after it has closed", async (t) => {
+  const { world, chat, rejoin, push } = await chatting(t);
+  await world.pass(60 * minute);
+  chat.closeByTokenExpired();
+  chat.eventHandler.dispatch("onDisconnected");
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 0);
+  const token = await push({ seq: 2, action: "rejoin" });
+  assert.deepEqual(rejoin.mock.calls.map((call) => call.arguments[0]), [token]);
+});
+
+test("so it is when its service refuses to connect it again, since its token has run out", async (t) => {
+  const { chat, rejoin } = await chatting(t);
+  chat.eventHandler.dispatch("onReconnecting");
+  chat.eventHandler.dispatch("onError", { type: tokenExpired, message: "Sorry, token expired" });
+  await settle();
+  assert.equal(rejoin.mock.callCount(), 1);
+});
+
+test("other errors of it move nothing", async (t) => {
+  const { chat, rejoin, renewToken, push } = await chatting(t);
+  for (const error of [{ type: AgoraChat.statusCode.WEBIM_CONNCTION_DISCONNECTED, message: "websocket has been disconnected" }, undefined]) chat.eventHandler.dispatch("onError", error);
+  await push({ seq: 2 });
+  assert.deepEqual([rejoin.mock.callCount(), renewToken.mock.callCount()], [0, 1]);
+});
+
+test("while it connects again it is handed nothing, and the newest after that", async (t) => {
+  const { world, socket, chat, renewToken, push } = await chatting(t);
+  chat.sock.readyState = 3;
+  chat.eventHandler.dispatch("onReconnecting");
+  const token = await push({ seq: 2 });
+  assert.equal(renewToken.mock.callCount(), 0);
+  assert.deepEqual(world.saw("renewed").at(-1).services, []);
+  chat.sock.readyState = 1;
+  chat.eventHandler.dispatch("onConnected");
+  await settle();
+  assert.deepEqual(renewToken.mock.calls.map((call) => call.arguments[0]), [token]);
+  assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 2 }]);
+});
+
+test("who closed it, or was thrown out, is left alone until it is open again", async (t) => {
+  const { chat, opens, rejoin, renewToken, push } = await chatting(t);
+  chat.close();
+  chat.eventHandler.dispatch("onDisconnected");
+  await push({ seq: 2 });
+  await push({ seq: 3, action: "rejoin" });
+  assert.deepEqual([rejoin.mock.callCount(), renewToken.mock.callCount()], [0, 0]);
+  opens("by the app");
+  await settle();
+  assert.deepEqual([rejoin.mock.callCount(), renewToken.mock.callCount()], [0, 1]);
+});
+
+test("its refusal of a closed connection is told as JSON", async (t) => {
+  const { world, socket, chat, push } = await chatting(t, { rejoins: false });
+  chat.close(); // and its word of that did not come
+  await push({ seq: 2 });
+  assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "UNKNOWN", message: '{"status":false}' }]);
+  assert.equal(world.saw("refused").at(-1).message, '{"status":false}');
+});
+
+test("its errors have their type for a code", async (t) => {
+  const { socket, chat, rejoin, push } = await chatting(t);
+  rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // refuses without a network
+  await push({ seq: 2, action: "rejoin" });
+  const [{ type, code, message }] = socket.take();
+  assert.deepEqual([type, code], ["nack", String(AgoraChat.statusCode.WEBIM_USER_ALREADY_LOGIN ?? "")]);
+  assert.match(message, /logged in/);
+});
+
+for (const [left, asked] of [[301, []], [299, [{ type: "renew" }]]]) {
+  test(`its warning, which comes when a fifth of its life is left, ${asked.length ? "asks when the push is late" : "does nothing when no push is late yet"}`, async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { world, socket, push } = await chatting(t);
+    await push({ seq: 2 });
+    await world.pass((3600 - left) * second);
+    socket.take();
+    t.mock.timers.tick(0.8 * hourOfTheSdk);
+    assert.deepEqual(socket.take(), asked);
+  });
+}
+
+test("unbound, it is left alone", async (t) => {
+  const { chat, renewToken, unbind, push } = await chatting(t);
+  assert.equal(Object.keys(chat.eventHandler.handlerData).length, 1);
+  unbind();
+  assert.equal(Object.keys(chat.eventHandler.handlerData).length, 0);
+  await push({ seq: 2 });
+  assert.equal(renewToken.mock.callCount(), 0);
+});
+
+test("two bindings of one connection don't take each other's listeners", async (t) => {
+  const { refresher, chat, unbind } = await chatting(t);
+  const second = refresher.bindChat(chat);
+  unbind();
+  assert.equal(Object.keys(chat.eventHandler.handlerData).length, 1);
+  second();
+});
+
+test("what is no connection of agora-chat is refused in words that say what to do", async (t) => {
+  const { refresher } = await chatting(t);
+  assert.throws(() => refresher.bindChat({ renewToken: () => {} }), (error) => error instanceof TypeError && /agora-chat.*use bind\(\)/.test(error.message));
+});

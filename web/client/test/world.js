@@ -536,8 +536,9 @@ export class RtmClient extends SdkClient {
   }
 
   becomes(currentState, reasonCode) {
-    this.linkState({ currentState, previousState: this.state, serviceType: "MESSAGE", reasonCode });
+    const previousState = this.state;
     this.state = currentState;
+    this.linkState({ currentState, previousState, serviceType: "MESSAGE", reasonCode });
   }
 
   /** Something happens to a stream channel. */

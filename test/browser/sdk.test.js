@@ -188,6 +188,43 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.deepEqual(complaints, []);
   });
 
+  for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
+    test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
+      const { page, context, options } = await app(t, uid);
+      const call = (page) => page.evaluate(async ({ rtm: _, ...options }) => {
+        const { Refresher } = await import("/client/index.js");
+        window.refresher = new Refresher({ ...options, ttl: 60 });
+        window.ended = new Promise((resolve) => refresher.on("ended", ({ reason }) => resolve(reason)));
+        const { cause } = await new Promise((resolve) => refresher.on("renewed", resolve));
+        return { session: refresher.session, cause };
+      }, options);
+      const first = await call(page);
+      assert.equal(first.cause, "join");
+      const opened = context.waitForEvent("page");
+      await page.evaluate(() => void window.open("/"));
+      const popup = await opened;
+      await popup.waitForLoadState();
+      const second = await call(popup);
+      if (!separate) {
+        assert.deepEqual(second, { session: first.session, cause: "resume" });
+        assert.equal(await page.evaluate(() => window.ended), "superseded");
+        return;
+      }
+      assert.equal(second.cause, "join");
+      assert.notEqual(second.session, first.session);
+      for (const [one, { session }] of [[page, first], [popup, second]]) {
+        assert.equal(await one.evaluate(() => refresher.state), "live");
+        await one.reload();
+        assert.deepEqual(await call(one), { session, cause: "resume" });
+      }
+      assert.equal(await page.evaluate(() => refresher.state), "live");
+      // A page that is left and gone back to.
+      await page.goto(`${origin()}/?another`);
+      await page.goBack();
+      assert.deepEqual(await call(page), { session: first.session, cause: "resume" });
+    });
+  }
+
   test("a browser that comes online connects at once, without its backoff", async (t) => {
     const { page, context, options } = await app(t, 5);
     await page.evaluate(async (options) => {

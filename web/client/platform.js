@@ -11,6 +11,7 @@
  * @property {() => number} wallNow Unix milliseconds, by the device's clock
  * @property {() => number} steadyNow milliseconds that nobody can set back
  * @property {() => number} random from 0 to 1
+ * @property {(hide: () => void) => () => void} [onHide] calls hide before the page goes away, perhaps for good; returns what stops that. Absent where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept or changed its network; returns what stops that
  */
 
@@ -43,9 +44,17 @@ export function platform(own) {
     wallNow: () => Date.now(),
     steadyNow: () => performance.now(),
     random: () => Math.random(),
+    onHide: typeof globalThis.window?.addEventListener === "function" ? onHide : undefined,
     onWake,
     ...own,
   };
+}
+
+/** @param {() => void} hide */
+function onHide(hide) {
+  const { window } = globalThis;
+  window.addEventListener("pagehide", hide);
+  return () => window.removeEventListener("pagehide", hide);
 }
 
 /** @param {() => void} wake */

@@ -130,7 +130,11 @@ export class Refresher {
     this.#sessions = `http${address}/v1/sessions`;
     this.#platform = platform(own);
     if (!this.#platform.WebSocket) throw new TypeError("no platform.WebSocket");
-    this.#ticket = new Ticket(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`);
+    // Two pages with uid 0, or with all channels, are two calls. Others of one identity are the same one twice.
+    const { onHide } = this.#platform;
+    const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
+    this.#ticket = new Ticket(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`, exclusive);
+    if (exclusive) this.#undo.add(onHide(() => this.#ticket.store()));
     this.#clock = new Clock(this.#platform);
     this.#alarms = new Alarms(this.#platform, this.#clock);
     this.#delivery = new Delivery(
@@ -267,6 +271,7 @@ export class Refresher {
 
   /** Looks at the clock and the connection now: call it when the device woke up, where no page event tells. */
   wake() {
+    this.#ticket.claim();
     this.#alarms.check();
     this.#connection.wake();
   }
@@ -281,7 +286,8 @@ export class Refresher {
   close() {
     const ticket = this.#ticket.value;
     this.#end("closed");
-    if (ticket) this.#ticket.keep(ticket);
+    this.#ticket.value = ticket;
+    this.#ticket.store();
   }
 
   // The connection.
@@ -629,7 +635,8 @@ export class Refresher {
     this.#connection.close();
     this.#alarms.stop();
     // Left before anybody was asked: the session goes on, and is the next one's (React's StrictMode).
-    if (reason !== "left" || !this.#ticket.unproven) this.#ticket.drop();
+    if (reason === "left" && this.#ticket.unproven) this.#ticket.store();
+    else this.#ticket.drop();
     this.#asking?.abort();
     for (const undo of [...this.#undo]) undo();
     this.#setState("ended");

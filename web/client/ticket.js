@@ -8,6 +8,7 @@
 export class Ticket {
   #store;
   #name;
+  #exclusive;
   /** @type {Value | null} */
   value = null;
   /** It came from the storage, and no connection has proven it yet. */
@@ -16,15 +17,18 @@ export class Ticket {
   /**
    * @param {Store | null | undefined} store undefined: sessionStorage, if there is one
    * @param {string} name tells this call from others of the page
+   * @param {boolean} exclusive it is out of the storage for as long as it is in use, so that a copy of the storage, in a duplicated tab, has none
    */
-  constructor(store, name) {
+  constructor(store, name, exclusive) {
     this.#store = store === undefined ? tabStorage() : store;
     this.#name = name;
+    this.#exclusive = exclusive;
     try {
       const value = JSON.parse(this.#store?.getItem(name) ?? "null");
       if (typeof value?.session === "string" && typeof value.key === "string") {
         this.value = { session: value.session, key: value.key, seq: Number(value.seq) || 0, expiresAt: Number(value.expiresAt) || 0 };
         this.unproven = true;
+        this.claim();
       }
     } catch {
       // Somebody else's, or a storage that may not be read: a new session will do.
@@ -34,17 +38,33 @@ export class Ticket {
   /** @param {Value} value */
   keep(value) {
     this.value = value;
+    if (!this.#exclusive) this.store();
+  }
+
+  /** Puts it into the storage, for the next page of this tab. */
+  store() {
+    if (!this.value) return;
     try {
-      this.#store?.setItem(this.#name, JSON.stringify(value));
+      this.#store?.setItem(this.#name, JSON.stringify(this.value));
     } catch {
       // Full: a reload opens a new session.
     }
   }
 
-  /** Forgets it, here and in the storage, if that has no other's by now. */
+  /** Takes it out of the storage, if it is to be out while it is in use. */
+  claim() {
+    if (this.#exclusive) this.#remove();
+  }
+
+  /** Forgets it, here and in the storage. */
   drop() {
-    const own = this.value;
+    this.#remove();
     this.value = null;
+  }
+
+  /** Removes it from the storage, if that has no other's by now. */
+  #remove() {
+    const own = this.value;
     try {
       const stored = JSON.parse(this.#store?.getItem(this.#name) ?? "null");
       if (own && stored?.session === own.session) this.#store?.removeItem(this.#name);

@@ -23,6 +23,7 @@ const only = (storage) => {
 
 /** The page is gone, and what it had open with it; the next is in the same tab. */
 async function reload(world) {
+  world.hide();
   if (world.socket.readyState < 2) world.socket.readyState = 3;
   const next = new World();
   Object.assign(next, { time: world.time, keys: world.keys });
@@ -291,4 +292,116 @@ test("one that was superseded by another of the same page leaves the other's key
   await socket.says({ type: "ended", reason: "superseded", accessEndsAt: 0 });
   await socket.closes(4409);
   assert.match(storage.content[name], /ANOTHER/);
+});
+
+// Whose session it is, of two pages of one identity.
+
+/** A tab that was duplicated, or opened by a page: with a copy of its storage, and a page of its own. */
+function duplicate(world, storage) {
+  const next = new World();
+  Object.assign(next, { time: world.time, keys: 100 });
+  return { next, copy: tab({ ...storage.content }) };
+}
+
+const anonymous = { rtc: { channel: "daily", uid: 0 } };
+
+for (const [what, options] of [["uid 0", anonymous], ["all channels", { rtc: { channel: "*", uid: 1001 } }], ["uid 0 and an RTM user", { ...anonymous, rtm: { userId: "ana" } }]]) {
+  test(`${what}: a duplicated tab opens a session of its own, and each resumes its own after a reload`, async (t) => {
+    const storage = tab();
+    const world = new World(t);
+    const { refresher } = await world.live({ storage, ...options });
+    const { next, copy } = duplicate(world, storage);
+    next.refresher({ storage: copy, ...options });
+    const socket = await next.join({ session: "session-2" });
+    assert.equal(socket.sent[0].type, "join");
+    assert.equal(refresher.state, "live");
+    for (const [before, kept, session] of [[world, storage, "session-1"], [next, copy, "session-2"]]) {
+      const after = await reload(before);
+      after.refresher({ storage: kept, ...options });
+      await settle();
+      await after.socket.opens();
+      assert.deepEqual([after.socket.sent[0].type, after.socket.sent[0].session], ["resume", session]);
+    }
+  });
+}
+
+test("uid 0: so it does while the first page still connects after a reload", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage, ...anonymous });
+  const reloaded = await reload(world);
+  reloaded.refresher({ storage, ...anonymous });
+  const { next, copy } = duplicate(reloaded, storage);
+  next.refresher({ storage: copy, ...anonymous });
+  await settle();
+  await next.socket.opens();
+  assert.equal(next.socket.sent[0].type, "join");
+});
+
+test("uid 0: a page that comes back from the browser's cache has its session to itself again", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage, ...anonymous });
+  assert.deepEqual(storage.content, {});
+  world.hide();
+  only(storage);
+  await world.wake();
+  assert.deepEqual(storage.content, {});
+  await world.resume({ seq: 2, key: "newest" });
+  world.hide();
+  assert.equal(JSON.parse(storage.content[only(storage)]).key, "newest");
+});
+
+test("uid 0: what another page has left meanwhile is not taken away", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage, ...anonymous });
+  world.hide();
+  const name = only(storage);
+  storage.content[name] = JSON.stringify({ session: "ANOTHER", key: "k", seq: 1, expiresAt: 1 });
+  await world.wake();
+  assert.match(storage.content[name], /ANOTHER/);
+});
+
+test("uid 0: leave() and any other end keep nothing; close() keeps it", async (t) => {
+  for (const [ends, kept] of [[(refresher) => refresher.leave(), 0], [(_, socket) => socket.endsWith("revoked"), 0], [(refresher) => refresher.close(), 1]]) {
+    const storage = tab();
+    const world = new World(t);
+    const { refresher, socket } = await world.live({ storage, ...anonymous });
+    await ends(refresher, socket);
+    world.hide();
+    assert.equal(Object.keys(storage.content).length, kept);
+    world.assertEmpty();
+  }
+});
+
+test("uid 0: who leaves before it was connected leaves the stored session to the next", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage, ...anonymous });
+  const next = await reload(world);
+  next.refresher({ storage, ...anonymous }).leave(); // React's StrictMode makes everything twice
+  next.refresher({ storage, ...anonymous });
+  await settle();
+  await next.socket.opens();
+  assert.equal(next.socket.sent[0].type, "resume");
+});
+
+test("uid 0: where there is no page to be duplicated, it is kept at once", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  delete world.platform.onHide;
+  await world.live({ storage, ...anonymous });
+  only(storage);
+});
+
+test("a user with a uid is one user: a duplicated tab takes the session over", async (t) => {
+  const storage = tab();
+  const world = new World(t);
+  await world.live({ storage });
+  const { next, copy } = duplicate(world, storage);
+  next.refresher({ storage: copy });
+  await settle();
+  await next.socket.opens();
+  assert.deepEqual([next.socket.sent[0].type, next.socket.sent[0].session], ["resume", "session-1"]);
 });

@@ -38,6 +38,7 @@ export class World {
   sockets = [];
   fetches = [];
   wakes = new Set();
+  hides = new Set();
   /** What the page's console would have as uncaught. */
   uncaught = [];
   events = [];
@@ -72,6 +73,10 @@ export class World {
       wallNow: () => world.time + world.wallError,
       steadyNow: () => world.steady,
       random: () => (typeof world.random === "function" ? world.random() : world.random),
+      onHide: (hide) => {
+        world.hides.add(hide);
+        return () => void world.hides.delete(hide);
+      },
       onWake: (wake) => {
         world.wakes.add(wake);
         return () => void world.wakes.delete(wake);
@@ -199,6 +204,11 @@ export class World {
     this.asleep = false;
   }
 
+  /** The page goes away, or into the browser's cache of pages. */
+  hide() {
+    for (const hide of [...this.hides]) this.run(hide);
+  }
+
   /** The page is told that it may have slept, or has another network. */
   async wake() {
     for (const wake of [...this.wakes]) this.run(wake);
@@ -228,11 +238,11 @@ export class World {
   assertEmpty() {
     assert.deepEqual(
       {
-        timers: this.#timers.size, wakes: this.wakes.size,
+        timers: this.#timers.size, wakes: this.wakes.size, hides: this.hides.size,
         sockets: this.sockets.filter((socket) => socket.readyState < 2).length,
         requests: this.fetches.filter((request) => request.pending).length,
       },
-      { timers: 0, wakes: 0, sockets: 0, requests: 0 },
+      { timers: 0, wakes: 0, hides: 0, sockets: 0, requests: 0 },
     );
   }
 

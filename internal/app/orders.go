@@ -19,7 +19,7 @@ type orderBook struct {
 
 func newOrderBook(board store.Board, node string, p *projects, logger *slog.Logger, r prometheus.Registerer) (*orderBook, error) {
 	book, err := orders.New(orders.Config{
-		Board: board, Node: node, Logger: logger.With("component", "orders"), Registerer: r,
+		Board: board, Node: node, Projects: len(p.byID), Logger: logger.With("component", "orders"), Registerer: r,
 		Certificate: func(app string) string {
 			name, _ := p.certificate(app)
 			return name

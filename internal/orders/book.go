@@ -21,6 +21,9 @@ type Config struct {
 	// Node is the name of this node on the board, which no other process has
 	// or had.
 	Node string
+	// Projects is how many projects share the room that there is for orders; zero
+	// means 1.
+	Projects int
 	// Sessions brings this node's sessions in line with an order, and returns
 	// what there was to do, and what of it is done; of the report, Node is
 	// filled in. For a roll-over it is called again, to learn of the
@@ -48,13 +51,12 @@ type Book struct {
 	wakeKeep, wakeApply, wakeRoll, wakeTell chan struct{}
 
 	turn turn // held while an order is carried out
-	apps apps // that were seen
 
 	mu       sync.RWMutex
 	entries  map[string]*entry       // guarded by mu; by id
 	projects map[string]*project     // guarded by mu; what stands, by App ID
 	standing map[store.OrderKind]int // guarded by mu; how many stand
-	held     held                    // guarded by mu; how many there are
+	quotas   quotas                  // guarded by mu; how many there are, and may be
 	earliest int64                   // guarded by mu; Unix second, before which no order's time is over
 	unsaved  map[*entry]struct{}     // guarded by mu; the board does not have them as they are
 	news     []*entry                // guarded by mu; to be carried out, but for roll-overs
@@ -97,7 +99,7 @@ func New(c Config) (*Book, error) {
 		wakeKeep: make(chan struct{}, 1), wakeApply: make(chan struct{}, 1),
 		wakeRoll: make(chan struct{}, 1), wakeTell: make(chan struct{}, 1),
 		entries: make(map[string]*entry), projects: make(map[string]*project),
-		standing: make(map[store.OrderKind]int), held: held{projects: make(map[string]int)}, earliest: never,
+		standing: make(map[store.OrderKind]int), quotas: newQuotas(max(1, c.Projects)), earliest: never,
 		unsaved: make(map[*entry]struct{}), rolling: make(map[*entry]time.Time),
 	}
 	b.metrics = newMetrics(b, c.Registerer)

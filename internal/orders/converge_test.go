@@ -56,7 +56,7 @@ func converge(t *testing.T, story []step) {
 			}
 			given = append(given, r.Order.ID)
 		case "lift":
-			orders, _ := n.List("app", "", "", 1)
+			orders, _ := n.List("app", store.OrderRevoke, "", 1)
 			if len(orders) == 0 {
 				break
 			}

@@ -70,10 +70,11 @@
 //
 // Give refuses more than store.MaxOrders in all, those that were lifted included,
 // as they are on the board. Changes of role and renewals may be a quarter of that,
-// revocations by session alone a half, and the orders of one project a half, once
-// this node has seen another project, in an order or a look-up. So busy clients of
-// the API, or one project, leave room for revocations that keep somebody out. What
-// the board has is taken over and counted all the same.
+// revocations by session alone a half. So busy clients of the API leave room for
+// revocations that keep somebody out. Of all of these limits one half is divided among
+// the projects, each of which always has its share, and the other half is for whichever
+// comes first: no project takes the room of the others. What the board has is taken over
+// and counted all the same.
 //
 // A board that is full, though the book was not, refuses an order for good: Give
 // takes it back. What was given while the board was away, and was answered so,

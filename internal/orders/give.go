@@ -127,7 +127,6 @@ func (b *Book) take(o store.Order) (*entry, error) {
 	if _, taken := b.entries[o.ID]; taken {
 		return nil, session.Errorf(session.CodeBadRequest, "id: there is an order of that name")
 	}
-	b.apps.saw(o.App)
 	if err := b.room(&o); err != nil {
 		return nil, err
 	}
@@ -159,9 +158,10 @@ func (b *Book) takeBack(e *entry) {
 // add enters an order. Book.mu is held.
 func (b *Book) add(o store.Order) *entry {
 	e := &entry{order: o}
-	b.apps.saw(o.App)
 	b.entries[o.ID] = e
-	b.held.change(&o, 1)
+	for _, q := range b.quotas.of(&o) {
+		q.add(o.App)
+	}
 	b.earliest = min(b.earliest, o.Until)
 	if !o.Lifted {
 		b.index(e)
@@ -192,7 +192,9 @@ func (b *Book) forget(e *entry) {
 	delete(b.entries, e.order.ID)
 	delete(b.unsaved, e)
 	delete(b.rolling, e)
-	b.held.change(&e.order, -1)
+	for _, q := range b.quotas.of(&e.order) {
+		q.remove(e.order.App)
+	}
 }
 
 // save puts an entry on the board as it stands, until the time of that name at

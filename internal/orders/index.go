@@ -2,9 +2,10 @@ package orders
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
+
+	"github.com/google/btree"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -26,7 +27,16 @@ type project struct {
 	roles map[string][]*entry
 	// rotations are the roll-overs, the oldest first.
 	rotations []*entry
-	orders    int // in all of these
+	// list has all of these by kind and id, as they are listed.
+	list *btree.BTreeG[*entry]
+}
+
+// listDegree is how many orders a node of project.list has at least.
+const listDegree = 32
+
+// byKind sorts as a listing goes.
+func byKind(a, b *entry) bool {
+	return cmp.Or(cmp.Compare(a.order.Kind, b.order.Kind), cmp.Compare(a.order.ID, b.order.ID)) < 0
 }
 
 // target is what a revocation names; empty is not named.
@@ -101,7 +111,7 @@ func (b *Book) index(e *entry) {
 	o := &e.order
 	p := b.projects[o.App]
 	if p == nil {
-		p = &project{revoked: make(map[target][]*entry), roles: make(map[string][]*entry)}
+		p = &project{revoked: make(map[target][]*entry), roles: make(map[string][]*entry), list: btree.NewG(listDegree, byKind)}
 		b.projects[o.App] = p
 	}
 	switch o.Kind {
@@ -115,7 +125,7 @@ func (b *Book) index(e *entry) {
 		p.rotations = insert(p.rotations, e, byAge)
 	case store.OrderRenew: // nobody looks for it later
 	}
-	p.orders++
+	p.list.ReplaceOrInsert(e)
 	b.standing[o.Kind]++
 }
 
@@ -135,7 +145,7 @@ func (b *Book) unindex(e *entry) {
 		p.rotations = remove(p.rotations, e, byAge)
 	case store.OrderRenew:
 	}
-	if p.orders--; p.orders == 0 {
+	if p.list.Delete(e); p.list.Len() == 0 {
 		delete(b.projects, o.App)
 	}
 	b.standing[o.Kind]--
@@ -147,7 +157,6 @@ func (b *Book) unindex(e *entry) {
 // Revoked is a revocation that stands for this session, if there is one.
 // sessionID and subject may be empty: there is none.
 func (b *Book) Revoked(app, sessionID, subject string, id session.Identity) (store.Order, bool) {
-	b.apps.saw(app)
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	p := b.projects[app]
@@ -200,7 +209,6 @@ func (p *project) find(t target, now int64) *entry {
 
 // Role is the role that the newest order gives a session, if there is one.
 func (b *Book) Role(app, sessionID string) (role session.Role, ok bool) {
-	b.apps.saw(app)
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if e := b.newestRole(app, sessionID); e != nil {
@@ -259,26 +267,38 @@ func (b *Book) newestRotation(app string) *entry {
 	return nil
 }
 
-// List is a part of a project's orders that stand, by id: those of one kind, or of
-// all if kind is empty, that come after the cursor of that name; limit at most, or
-// store.ListLimit if it is not between 1 and that. next is the cursor to go on
-// from, empty at the end.
+// List is a part of a project's orders of one kind that stand, by id: those that come
+// after the cursor of that name; limit at most, or store.ListLimit if it is not between 1
+// and that. There may be fewer, even none, before the end. next is the cursor to go on
+// from, empty at the end. The work is that for one page, however many orders there are.
 func (b *Book) List(app string, kind store.OrderKind, after string, limit int) (orders []store.Order, next string) {
 	if limit < 1 || limit > store.ListLimit {
 		limit = store.ListLimit
 	}
 	now := b.unix()
 	b.mu.RLock()
-	for e := range maps.Values(b.entries) {
+	defer b.mu.RUnlock()
+	p := b.projects[app]
+	if p == nil {
+		return nil, ""
+	}
+	looked, last := 0, ""
+	p.list.AscendGreaterOrEqual(&entry{order: store.Order{Kind: kind, ID: after}}, func(e *entry) bool {
 		o := &e.order
-		if o.App == app && (kind == "" || o.Kind == kind) && o.ID > after && stands(o, now) {
+		switch {
+		case o.Kind != kind:
+			return false
+		case o.ID == after:
+			return true
+		case looked == limit: // there is more
+			next = last
+			return false
+		}
+		looked, last = looked+1, o.ID
+		if stands(o, now) {
 			orders = append(orders, *o)
 		}
-	}
-	b.mu.RUnlock()
-	slices.SortFunc(orders, func(a, b store.Order) int { return cmp.Compare(a.ID, b.ID) })
-	if len(orders) > limit {
-		orders, next = orders[:limit], orders[limit-1].ID
-	}
+		return true
+	})
 	return orders, next
 }

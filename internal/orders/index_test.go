@@ -3,6 +3,7 @@ package orders
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -95,11 +96,13 @@ func TestMatches(t *testing.T) {
 				}
 			},
 			"": func(rt *rapid.T) {
-				counted := held{projects: make(map[string]int)}
+				counted := newQuotas(1)
 				for _, e := range b.entries {
-					counted.change(&e.order, 1)
+					for _, q := range counted.of(&e.order) {
+						q.add(e.order.App)
+					}
 				}
-				if diff := cmp.Diff(counted, b.held, cmp.AllowUnexported(held{})); diff != "" {
+				if diff := cmp.Diff(counted, b.quotas, cmp.AllowUnexported(quotas{}, quota{})); diff != "" {
 					rt.Fatalf("what is held (-want +got):\n%s", diff)
 				}
 				for app, p := range b.projects {
@@ -107,9 +110,33 @@ func TestMatches(t *testing.T) {
 					for target, list := range p.revoked {
 						shapes[target.shape()] += len(list)
 					}
-					if p.shapes != shapes || p.orders == 0 {
-						rt.Fatalf("%s: %d orders, shapes %v, want %v", app, p.orders, p.shapes, shapes)
+					if p.shapes != shapes || p.list.Len() == 0 {
+						rt.Fatalf("%s: %d orders, shapes %v, want %v", app, p.list.Len(), p.shapes, shapes)
 					}
+				}
+			},
+			"list": func(rt *rapid.T) {
+				app := name("app", "else").Draw(rt, "app")
+				kind := rapid.SampledFrom(kinds).Draw(rt, "kind")
+				limit := rapid.IntRange(1, 5).Draw(rt, "limit")
+				var want, got []string
+				for id, o := range model {
+					if o.App == app && o.Kind == kind && !o.Lifted && now < o.Until {
+						want = append(want, id)
+					}
+				}
+				slices.Sort(want)
+				for after, more := "", true; more; more = after != "" {
+					var part []store.Order
+					if part, after = b.List(app, kind, after, limit); len(part) > limit {
+						rt.Fatalf("%d at once, want %d at most", len(part), limit)
+					}
+					for i := range part {
+						got = append(got, part[i].ID)
+					}
+				}
+				if !slices.Equal(got, want) {
+					rt.Fatalf("listed %q, want %q", got, want)
 				}
 			},
 			"look up": func(rt *rapid.T) {

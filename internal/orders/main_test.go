@@ -208,13 +208,14 @@ type node struct {
 	answer func(store.Order) store.Report
 }
 
-// newNode makes a node that is not running yet. Its wall clock is the bubble's.
-func newNode(t *testing.T, b *board, name string) *node {
+// newNode makes a node that is not running yet, and that serves one project, or so many.
+// Its wall clock is the bubble's.
+func newNode(t *testing.T, b *board, name string, projects ...int) *node {
 	t.Helper()
 	n := &node{t: t, name: name, link: &link{board: b}, registry: prometheus.NewRegistry(), log: &logBuffer{}}
 	var err error
 	n.Book, err = New(Config{
-		Board: n.link, Node: name, Sessions: n.apply,
+		Board: n.link, Node: name, Sessions: n.apply, Projects: append(projects, 1)[0],
 		Certificate: func(string) string { return "the same" },
 		Logger:      slog.New(slog.NewTextHandler(n.log, nil)), Registerer: n.registry,
 	})

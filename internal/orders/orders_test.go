@@ -55,7 +55,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s: %v", name, refusal)
 			}
 		}
-		if got, _ := a.List("app", "", "", 0); len(got) != 1 {
+		if got, _ := a.List("app", store.OrderRevoke, "", 0); len(got) != 1 {
 			t.Errorf("%d orders stand, want the first only", len(got))
 		}
 		if got := testutil.ToFloat64(a.metrics.given.WithLabelValues("revoke", "refused")); got == 0 {
@@ -205,7 +205,7 @@ func TestOnlyTheProjects(t *testing.T) {
 		if err := a.Lift(t.Context(), "else", id); !errors.Is(err, ErrUnknown) {
 			t.Errorf("Lift: %v", err)
 		}
-		if got, _ := a.List("else", "", "", 0); len(got) != 0 {
+		if got, _ := a.List("else", store.OrderRevoke, "", 0); len(got) != 0 {
 			t.Errorf("List: %v", got)
 		}
 		if _, revoked := a.Revoked("else", "", "", rtc("daily", 7)); revoked {
@@ -244,8 +244,57 @@ func TestList(t *testing.T) {
 				t.Errorf("by %d: %v, want %v", limit, got, want)
 			}
 		}
-		if all, _ := a.List("app", "", "", 100); len(all) != 7 {
-			t.Errorf("%d of all kinds", len(all))
+		if others, _ := a.List("app", store.OrderRenew, "", 100); len(others) != 1 {
+			t.Errorf("%d of another kind", len(others))
+		}
+	})
+}
+
+// TestPageCostsWhatItHolds: a page takes no longer where there are a hundred times as
+// many orders.
+func TestPageCostsWhatItHolds(t *testing.T) {
+	const page = 200
+	fastest := func(count int) time.Duration {
+		a := newNode(t, newBoard(), "a")
+		a.fill(count, revocation)
+		best := time.Hour
+		for range 100 {
+			began := time.Now()
+			orders, next := a.List("app", store.OrderRevoke, "5", page)
+			best = min(best, time.Since(began))
+			if len(orders) != page || next == "" {
+				t.Fatalf("%d of %d orders, and then %q", len(orders), count, next)
+			}
+		}
+		return best
+	}
+	few, many := fastest(1000), fastest(store.MaxOrders)
+	t.Logf("a page of 1,000 takes %s, of %d %s", few, store.MaxOrders, many)
+	if many > 20*few {
+		t.Errorf("a page takes %s among 1,000 orders, and %s among %d", few, many, store.MaxOrders)
+	}
+}
+
+// TestPageOfWhatIsOver: orders whose time is over, and that were not forgotten yet, cost
+// no more than others: a page of them has fewer, and is not the last.
+func TestPageOfWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newNode(t, newBoard(), "a")
+		a.fill(10, revocation)
+		time.Sleep(time.Hour) // bubble
+		a.fill(3, revocation) // after the others, by id: "10", "11" and "12" are amid them
+		var got []string
+		pages := 0
+		for after, more := "", true; more; more = after != "" {
+			var part []store.Order
+			part, after = a.List("app", store.OrderRevoke, after, 4)
+			for i := range part {
+				got = append(got, part[i].ID)
+			}
+			pages++
+		}
+		if want := []string{"10", "11", "12"}; !slices.Equal(got, want) || pages != 4 {
+			t.Errorf("%d pages: %q, want 4 with %q", pages, got, want)
 		}
 	})
 }
@@ -332,7 +381,7 @@ func TestAtOnce(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				n.List("app", "", "", 0)
+				n.List("app", store.OrderRevoke, "", 0)
 				if _, err := n.registry.Gather(); err != nil {
 					t.Error(err)
 				}

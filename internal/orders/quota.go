@@ -1,7 +1,6 @@
 package orders
 
 import (
-	"sync/atomic"
 	"time"
 
 	"refresher/internal/session"
@@ -14,33 +13,69 @@ import (
 const (
 	maxAsides  = store.MaxOrders / 4 // changes of role, and renewals
 	maxSingles = store.MaxOrders / 2 // revocations by session alone
-	// maxProject is for each project, where there are several.
-	maxProject = store.MaxOrders / 2
 )
 
 // roomAfter is when to come back to a board or a book that is full. Room comes
 // with time, at no time that is known.
 const roomAfter = time.Minute
 
-// held counts what is held by sort, that which was lifted included. Book.mu guards
-// it.
-type held struct {
-	asides   int
-	singles  int
-	projects map[string]int // by App ID
+// quota bounds the orders of one sort. Half of the limit is divided among the projects,
+// each of which always has its share; the other half is for whichever comes first. So no
+// project can take all the room, whether or not others have given an order yet. Book.mu
+// guards it.
+type quota struct {
+	sort   string // as a refusal names it
+	share  int    // of each project
+	common int    // what is left of the limit
+	held   map[string]int
+	beyond int // what projects hold in excess of their shares
 }
 
-// change counts an order that comes, by 1, or goes, by -1.
-func (h *held) change(o *store.Order, by int) {
+func newQuota(sort string, limit, projects int) *quota {
+	share := limit / (2 * projects)
+	return &quota{sort: sort, share: share, common: limit - projects*share, held: make(map[string]int)}
+}
+
+// add counts an order that comes.
+func (q *quota) add(app string) {
+	if q.held[app]++; q.held[app] > q.share {
+		q.beyond++
+	}
+}
+
+// remove counts an order that goes.
+func (q *quota) remove(app string) {
+	if q.held[app] > q.share {
+		q.beyond--
+	}
+	if q.held[app]--; q.held[app] == 0 {
+		delete(q.held, app)
+	}
+}
+
+// full reports whether there is no room for another order of a project.
+func (q *quota) full(app string) bool { return q.held[app] >= q.share && q.beyond >= q.common }
+
+// quotas are those of a book.
+type quotas struct{ all, asides, singles *quota }
+
+func newQuotas(projects int) quotas {
+	return quotas{
+		all:     newQuota("orders", store.MaxOrders, projects),
+		asides:  newQuota("changes of role and renewals", maxAsides, projects),
+		singles: newQuota("revocations of one session each", maxSingles, projects),
+	}
+}
+
+// of are the quotas that an order counts for. Those that were lifted count, too.
+func (q *quotas) of(o *store.Order) []*quota {
 	switch {
 	case aside(o):
-		h.asides += by
+		return []*quota{q.all, q.asides}
 	case single(o):
-		h.singles += by
+		return []*quota{q.all, q.singles}
 	}
-	if h.projects[o.App] += by; h.projects[o.App] == 0 {
-		delete(h.projects, o.App)
-	}
+	return []*quota{q.all}
 }
 
 // aside reports whether an order keeps nobody out.
@@ -54,15 +89,13 @@ func single(o *store.Order) bool {
 // room refuses an order of which there are too many. Lifting makes no room: those
 // that were lifted are kept, too. Book.mu is held.
 func (b *Book) room(o *store.Order) error {
-	switch {
-	case len(b.entries) >= store.MaxOrders:
+	if len(b.entries) >= store.MaxOrders { // with those of projects that are not ours
 		return noRoom("orders")
-	case aside(o) && b.held.asides >= maxAsides:
-		return noRoom("changes of role and renewals")
-	case single(o) && b.held.singles >= maxSingles:
-		return noRoom("revocations of one session each")
-	case b.apps.several.Load() && b.held.projects[o.App] >= maxProject:
-		return noRoom("orders of this project")
+	}
+	for _, q := range b.quotas.of(o) {
+		if q.full(o.App) {
+			return noRoom(q.sort)
+		}
 	}
 	return nil
 }
@@ -70,32 +103,8 @@ func (b *Book) room(o *store.Order) error {
 // noRoom is the refusal of an order of some sort.
 func noRoom(sort string) *session.Error {
 	e := session.Errorf(session.CodeUnavailable,
-		"too many %s stand, or were lifted; wait until the time of some is over, and give shorter ones", sort)
+		"too many %s stand, or were lifted: this project has had its share, and there is no other room; "+
+			"wait until the time of some is over, and give shorter ones, or wider ones in their place", sort)
 	e.RetryAfter = roomAfter
 	return e
-}
-
-// apps knows whether this node has seen more than one project, in orders or in
-// look-ups. It is safe for concurrent use, and does not forget.
-type apps struct {
-	first   atomic.Pointer[string]
-	several atomic.Bool
-}
-
-// saw notes a project.
-func (a *apps) saw(app string) {
-	if a.several.Load() {
-		return
-	}
-	first := a.first.Load()
-	if first == nil {
-		name := app // so that only this one is kept
-		if a.first.CompareAndSwap(nil, &name) {
-			return
-		}
-		first = a.first.Load()
-	}
-	if *first != app {
-		a.several.Store(true)
-	}
 }

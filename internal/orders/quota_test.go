@@ -62,12 +62,37 @@ func TestFull(t *testing.T) {
 	})
 }
 
-// TestQuotas: what one sort of order, or one project, may make up leaves room for
-// others. Lifting makes none.
+// The sorts of orders that there are limits for, of one project and session each.
+func ofRole(app string) func(int) store.Order {
+	return func(i int) store.Order { return ofOne(store.OrderRole, app, i) }
+}
+
+func ofRenewal(app string) func(int) store.Order {
+	return func(i int) store.Order { return ofOne(store.OrderRenew, app, i) }
+}
+
+func ofSession(app string) func(int) store.Order {
+	return func(i int) store.Order { return ofOne(store.OrderRevoke, app, i) }
+}
+
+func ofUser(app string) func(int) store.Order {
+	return func(i int) store.Order {
+		o := revocation(i)
+		o.App = app
+		return o
+	}
+}
+
+func ofRotation(app string) func(int) store.Order {
+	return func(int) store.Order {
+		return store.Order{App: app, Kind: store.OrderRotate, Until: time.Now().Add(time.Hour).Unix()}
+	}
+}
+
+// TestQuotas: what one sort of order may make up leaves room for others. Lifting makes
+// none.
 func TestQuotas(t *testing.T) {
-	role := func(i int) store.Order { return ofOne(store.OrderRole, "app", i) }
-	renew := func(i int) store.Order { return ofOne(store.OrderRenew, "app", i) }
-	single := func(i int) store.Order { return ofOne(store.OrderRevoke, "app", i) }
+	role, renew, single, user, rotation := ofRole("app"), ofRenewal("app"), ofSession("app"), ofUser("app"), ofRotation("app")
 	here := func(i int) store.Order {
 		o := single(i)
 		o.Channel = "daily"
@@ -79,37 +104,24 @@ func TestQuotas(t *testing.T) {
 		}
 		return renew(i)
 	}
-	rotation := func(int) store.Order {
-		return store.Order{App: "app", Kind: store.OrderRotate, Until: time.Now().Add(time.Hour).Unix()}
-	}
-	elsewhere := func(i int) store.Order {
-		o := revocation(i)
-		o.App = "else"
-		return o
-	}
 	type orders []func(int) store.Order
 	for name, tt := range map[string]struct {
 		kind  func(int) store.Order
 		most  int
-		look  string // the project of a look-up
 		sort  string
 		taken orders
 		not   orders
 	}{
-		"roles":             {role, store.MaxOrders / 4, "app", "changes of role and renewals", orders{single, revocation, rotation, elsewhere}, orders{role, renew}},
-		"renewals":          {renew, store.MaxOrders / 4, "", "changes of role and renewals", orders{single, revocation, rotation, elsewhere}, orders{role, renew}},
-		"roles, renewals":   {mixed, store.MaxOrders / 4, "", "changes of role and renewals", orders{single, revocation}, orders{role, renew}},
-		"sessions":          {single, store.MaxOrders / 2, "", "revocations of one session each", orders{role, renew, here, revocation, rotation, elsewhere}, orders{single}},
-		"sessions that fit": {here, store.MaxOrders / 2, "app", "", orders{here, single}, nil},
-		"a project":         {revocation, store.MaxOrders / 2, "else", "orders of this project", orders{elsewhere}, orders{role, renew, single, here, revocation, rotation}},
-		"the only project":  {revocation, store.MaxOrders - 2, "app", "", orders{revocation, elsewhere}, nil},
+		"roles":             {role, store.MaxOrders / 4, "changes of role and renewals", orders{single, user, rotation}, orders{role, renew}},
+		"renewals":          {renew, store.MaxOrders / 4, "changes of role and renewals", orders{single, user, rotation}, orders{role, renew}},
+		"roles, renewals":   {mixed, store.MaxOrders / 4, "changes of role and renewals", orders{single, user}, orders{role, renew}},
+		"sessions":          {single, store.MaxOrders / 2, "revocations of one session each", orders{role, renew, here, user, rotation}, orders{single}},
+		"sessions that fit": {here, store.MaxOrders / 2, "", orders{here, single}, nil},
+		"all":               {user, store.MaxOrders, "orders", nil, orders{user, role, rotation}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newNode(t, newBoard(), "a")
-				if tt.look != "" {
-					a.Revoked(tt.look, "", "", session.Identity{})
-				}
 				a.fill(tt.most-1, tt.kind)
 				last, err := a.Give(t.Context(), tt.kind(-1))
 				if err != nil {
@@ -130,6 +142,54 @@ func TestQuotas(t *testing.T) {
 				a.expire()
 				for i, order := range slices.Concat(tt.not, tt.taken) {
 					if err := give(a, order(-20-i)); err != nil {
+						t.Errorf("when the others are over: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestProjectsShareTheRoom: whatever one project gives, of any sort, the others have their
+// share of each sort left, though this node has not heard of them yet.
+func TestProjectsShareTheRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		projects int
+		sort     func(app string) func(int) store.Order
+		limit    int
+		called   string
+	}{
+		"two projects, all":        {2, ofUser, store.MaxOrders, "orders"},
+		"two projects, roles":      {2, ofRole, maxAsides, "changes of role and renewals"},
+		"two projects, renewals":   {2, ofRenewal, maxAsides, "changes of role and renewals"},
+		"two projects, sessions":   {2, ofSession, maxSingles, "revocations of one session each"},
+		"ten projects, all":        {10, ofUser, store.MaxOrders, "orders"},
+		"ten projects, sessions":   {10, ofSession, maxSingles, "revocations of one session each"},
+		"thousand projects, roles": {1000, ofRole, maxAsides, "changes of role and renewals"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newNode(t, newBoard(), "a", c.projects)
+				share := c.limit / (2 * c.projects)
+				greedy, modest := c.sort("greedy"), c.sort("modest")
+				// One project takes its own share, and half of all, which is for who comes first.
+				most := share + c.limit - c.projects*share
+				a.fill(most-1, greedy)
+				if err := give(a, greedy(-1)); err != nil {
+					t.Fatalf("the last that there is room for: %v", err)
+				}
+				a.wantNoRoom(greedy(-2), c.called)
+				// The other still has its share, and no more.
+				a.fill(share-1, modest)
+				if err := give(a, modest(-1)); err != nil {
+					t.Errorf("the last of the other's share: %v", err)
+				}
+				a.wantNoRoom(modest(-2), c.called)
+				a.wantNoRoom(greedy(-3), c.called)
+				time.Sleep(2 * time.Hour) // bubble
+				a.expire()
+				for i, order := range []func(int) store.Order{greedy, modest} {
+					if err := give(a, order(-10-i)); err != nil {
 						t.Errorf("when the others are over: %v", err)
 					}
 				}

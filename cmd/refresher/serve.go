@@ -20,9 +20,12 @@ type serveCommand struct {
 	RedisCAFile string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
 	RedisPrefix string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
 
-	Auth         string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" help:"How callers prove who they are: jwt, or none, which lets anybody have any token."`
-	Insecure     bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
-	keySettings  `embed:""`
+	Auth        string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" help:"How callers prove who they are: jwt, or none, which lets anybody have any token."`
+	Insecure    bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
+	keySettings `embed:""`
+
+	CredentialInPath bool `env:"REFRESHER_CREDENTIAL_IN_PATH" help:"Take credentials that expire within an hour in the paths of classic endpoints too, /with/CREDENTIAL/rtc/..., for UIKits, which send no header."`
+
 	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/security.md."`
 	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" help:"Requests a second that the holder of a credential may make; 0 is unlimited."`
 
@@ -72,7 +75,7 @@ func (c *serveCommand) Run() error {
 	config.Projects, config.SubjectRate = projects, c.SubjectRate
 	config.AuthorizeURL, config.AuthorizeSecret = c.AuthorizeURL, c.AuthorizeSecret
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
-	config.Auth, config.Insecure = c.Auth, c.Insecure
+	config.Auth, config.Insecure, config.CredentialInPath = c.Auth, c.Insecure, c.CredentialInPath
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
 	log := c.openLog()
 	defer log.Close()

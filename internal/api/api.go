@@ -89,6 +89,9 @@ type Config struct {
 	// BasePath is the path that every endpoint is under, such as "/refresher":
 	// with a slash before and none at the end. Empty: they are at the root.
 	BasePath string
+	// CredentialInPath has the classic endpoints take a credential in the path, too:
+	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
+	CredentialInPath bool
 	// Page serves everything under BasePath that is not an endpoint. May be nil.
 	Page http.Handler
 }
@@ -158,9 +161,13 @@ func New(c Config) (*API, error) {
 // request is an HTTP request to an endpoint.
 type request struct {
 	*http.Request
-	args   []string       // the variable parts of its path
+	path   []string       // its parts, under BasePath
+	args   []string       // the variable ones of them
 	query  url.Values     // each parameter once
 	caller session.Caller // nobody, where anybody may come
+
+	credential string // of the caller; empty: none
+	inPath     bool   // it was in the path
 }
 
 // endpoint answers one kind of request. The value is sent as JSON.
@@ -218,16 +225,23 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.config.WebSocket.ServeHTTP(w, r)
 		return
 	}
+	q := &request{Request: r, path: path, credential: bearer(r)}
+	if inside && a.config.CredentialInPath {
+		if err := q.takeCredential(c.Header()); err != nil {
+			a.fail(c, err)
+			return
+		}
+	}
 	var allowed []string
 	for _, route := range a.routes {
-		args, ok := match(route.path, path)
-		if !ok || !inside && route.access != probes {
+		args, ok := match(route.path, q.path)
+		if !ok || !inside && route.access != probes || q.inPath && route.access != callers {
 			continue
 		}
 		allowed = append(allowed, route.method)
 		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
-			c.route = route.label()
-			a.answer(c, r, &route, args)
+			c.route, q.args = route.label(), args
+			a.answer(c, q, &route)
 			return
 		}
 	}
@@ -241,6 +255,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.write(c, http.StatusNotFound, problem{
 			"no such endpoint; by --base-path this service is under " + a.config.BasePath + "/", session.CodeBadRequest, http.StatusNotFound,
 		})
+	case q.inPath:
+		a.write(c, http.StatusNotFound, problem{"no endpoint that takes a credential in its path", session.CodeBadRequest, http.StatusNotFound})
 	case a.config.Page != nil && r.URL.Path == a.config.BasePath && a.base != nil:
 		http.Redirect(w, r, a.config.BasePath+"/", http.StatusPermanentRedirect) // the page's links are relative
 	case a.config.Page != nil:
@@ -327,24 +343,19 @@ func match(pattern, parts []string) (args []string, ok bool) {
 	return args, true
 }
 
-func (a *API) answer(w http.ResponseWriter, r *http.Request, route *route, args []string) {
-	h := w.Header()
-	if a.cors(w, r) {
-		h.Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
+func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
+	if a.cors(w, r.Request) {
+		w.Header().Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
 	}
-	// As the classic servers do: tokens must not be cached.
-	h.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
-	h.Set("Expires", "-1")
-	h.Set("Pragma", "no-cache")
+	notCached(w.Header())
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	q := request{Request: r, args: args}
-	err := a.admit(&q, route.access)
+	err := a.admit(r, route.access)
 	var value any
 	if err == nil {
-		q.query, err = parseQuery(r.URL.RawQuery)
+		r.query, err = parseQuery(r.URL.RawQuery)
 	}
 	if err == nil {
-		value, err = route.respond(&q)
+		value, err = route.respond(r)
 	}
 	if err != nil {
 		a.fail(w, err)
@@ -366,8 +377,13 @@ func (a *API) admit(r *request, to access) error {
 		return nil
 	}
 	var err error
-	if r.caller, err = gate.Identify(bearer(r.Request)); err != nil {
+	if r.caller, err = gate.Identify(r.credential); err != nil {
 		return err
+	}
+	if r.inPath {
+		if err := mayBeInPath(&r.caller); err != nil {
+			return err
+		}
 	}
 	if to == admins && !r.caller.Admin {
 		return session.Errorf(session.CodeForbidden, `the credential lacks the scope "admin"`)

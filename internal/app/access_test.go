@@ -74,6 +74,7 @@ func two(c *Config) {
 type guarded struct {
 	*node
 	log     *logText
+	level   *slog.LevelVar // of the log
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	network *network       // in a bubble
 	reloads chan os.Signal // asks it to read its files again
@@ -95,8 +96,8 @@ func startGuarded(t *testing.T, change func(*Config), world outside, dial func(c
 	t.Helper()
 	c := testConfig()
 	change(&c)
-	g := &guarded{log: newLogText(), dial: dial, reloads: make(chan os.Signal, 1)}
-	a, err := assemble(c, slog.New(slog.NewTextHandler(g.log, nil)), world)
+	g := &guarded{log: newLogText(), level: new(slog.LevelVar), dial: dial, reloads: make(chan os.Signal, 1)}
+	a, err := assemble(c, slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: g.level})), world)
 	if err != nil {
 		t.Fatal(err)
 	}

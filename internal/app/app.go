@@ -166,7 +166,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
 		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
-		Ready: health.takesCalls, BasePath: c.BasePath,
+		Ready: health.takesCalls, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
 	if err != nil {
 		return nil, err

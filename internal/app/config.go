@@ -54,6 +54,9 @@ type Config struct {
 	// Insecure.
 	Auth     string
 	Insecure bool
+	// CredentialInPath has the classic endpoints take credentials in their paths,
+	// too, for apps that cannot send a header.
+	CredentialInPath bool
 	// AuthorizeURL is asked whether a session may be joined and go on, in
 	// requests that are signed with AuthorizeSecret and may take
 	// AuthorizeTimeout; renewals go on without its word for AuthorizeGrace.
@@ -117,6 +120,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("auth: none on %s would give anybody on the network any token; check credentials with --auth=jwt, listen on 127.0.0.1, or accept it with --insecure", c.Listen)
 	case c.ProxyProtocol && len(c.TrustedProxies) == 0:
 		return errors.New("proxy-protocol: set without trusted-proxies, which say whose header counts")
+	case c.Auth == "none" && c.CredentialInPath:
+		return errors.New("credential-in-path: set with auth=none, where no credential is looked at")
 	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
 		return errors.New("tls-cert-file, tls-key-file: want both or none")
 	case c.AuthorizeURL == "" && c.AuthorizeSecret != "":

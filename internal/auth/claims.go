@@ -49,7 +49,10 @@ func (r *rules) caller(f fields) (session.Caller, error) {
 		return session.Caller{}, err
 	}
 	c := session.Caller{App: r.app}
-	if c.Subject, err = readSubject(f); err == nil {
+	if c.ExpiresAt, err = readMoment(f["exp"]); err == nil {
+		c.Subject, err = readSubject(f)
+	}
+	if err == nil {
 		c.Admin, err = readAdmin(f)
 	}
 	if err == nil {

@@ -43,6 +43,10 @@ func TestGrantRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if left := got.ExpiresAt - time.Now().Unix(); left < 50 || left > 60 {
+			t.Fatalf("expires in %d s, want 60", left)
+		}
+		got.ExpiresAt = 0
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatal(diff)
 		}

@@ -16,7 +16,9 @@ type Caller struct {
 	Subject string
 	// Admin: it may see and change the sessions of its project.
 	Admin bool
-	Grant Grant
+	// ExpiresAt is when its credential expires, in Unix seconds; 0 if it needs none.
+	ExpiresAt int64
+	Grant     Grant
 }
 
 // Grant is which tokens its holder may have. The zero value is none. Lists hold

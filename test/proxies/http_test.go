@@ -77,6 +77,11 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET /metrics: %d; want 404", status)
 		}
 
+		// As UIKits ask, with a credential in the path.
+		if status, _ := ask("GET", "/with/"+secret+"/rtc/c/publisher/uid/7/?credential="+secret, ""); status != 404 {
+			t.Errorf("GET /with: %d; want 404, since the nodes take no credentials in paths", status)
+		}
+
 		// With no node, what went wrong is logged too.
 		for _, n := range nodes {
 			n.Kill()
@@ -85,13 +90,17 @@ func TestHTTP(t *testing.T) {
 			t.Errorf("GET /rtc without nodes: %d; want 502 or 503", status)
 		}
 
+		if status, _ := ask("GET", "/with/"+secret+"/rtm/gone/", ""); status != 502 && status != 503 {
+			t.Errorf("GET /with without nodes: %d; want 502 or 503", status)
+		}
+
 		// The log, which comes after the answer.
-		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool { return accessLine(l.Text, "/rtc/gone/") })
+		err := p.log.Await(0, p.process.Done(), nodetest.Patience, func(l program.Line) bool { return accessLine(l.Text, "/rtm/gone/") })
 		if err != nil {
 			t.Errorf("no line of the access log for the last request: %v", err)
 		}
 		logged := p.logged()
-		if !strings.Contains(logged, "/rtc/c/publisher/uid/1") || !strings.Contains(logged, "127.0.0.2") {
+		if !strings.Contains(logged, "/rtc/c/publisher/uid/1") || !strings.Contains(logged, "/with/") || !strings.Contains(logged, "127.0.0.2") {
 			t.Errorf("the access log does not have the request's path and its client")
 		}
 		if strings.Contains(logged, secret) {

@@ -21,6 +21,7 @@ import (
 	"refresher/internal/events"
 	"refresher/internal/files"
 	"refresher/internal/origin"
+	"refresher/internal/panics"
 	"refresher/internal/scheduler"
 	"refresher/internal/tracing"
 	"refresher/internal/ws"
@@ -112,7 +113,11 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err := projects.follow(watcher, c, logger); err != nil {
 		return nil, err
 	}
-	gate, err := newGate(c, logger, registry)
+	reports, err := panics.NewReporter(logger, registry)
+	if err != nil {
+		return nil, err
+	}
+	gate, err := newGate(c, reports, logger, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	sender, err := newSender(c, logger, registry)
+	sender, err := newSender(c, reports, logger, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +141,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	schedule := scheduler.Config{
 		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
 		Store: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
-		Tracer: traces.Tracer(), Logger: logger.With("component", "scheduler"), Registerer: registry,
+		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
 		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = gate.consent, askAhead, c.AuthorizeGrace
@@ -148,7 +153,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	book.book.SetSessions(sched.Apply)
 	hub, err := ws.New(ws.Config{
 		Sessions: sched, Gate: gate, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
-		Logger: logger.With("component", "ws"), Registerer: registry,
+		Panics: reports, Logger: logger.With("component", "ws"), Registerer: registry,
 	})
 	if err != nil {
 		return nil, err
@@ -182,9 +187,9 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	} else if local {
 		ops = onlyLocalhost(ops)
 	}
-	a.public = newServer(handler, logger.With("component", "http"))
+	a.public = newServer(reports.Handler(handler), logger.With("component", "http"))
 	a.public.WriteTimeout, a.public.IdleTimeout = writeTimeout, c.IdleTimeout
-	a.ops = newServer(ops, logger.With("component", "ops"))
+	a.ops = newServer(reports.Handler(ops), logger.With("component", "ops"))
 	a.ops.WriteTimeout, a.ops.IdleTimeout = opsWriteTimeout, opsIdleTimeout
 	if c.TLSCertFile != "" {
 		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/events"
+	"refresher/internal/panics"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -16,7 +17,7 @@ import (
 
 // newSender tells the customer's back end what happens to sessions, if it wants
 // to know.
-func newSender(c Config, logger *slog.Logger, r prometheus.Registerer) (*events.Sender, error) {
+func newSender(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*events.Sender, error) {
 	if c.EventsURL == "" {
 		if c.EventsSecret != "" {
 			return nil, errors.New("events-secret: set without events-url, which says where to")
@@ -25,7 +26,7 @@ func newSender(c Config, logger *slog.Logger, r prometheus.Registerer) (*events.
 	}
 	return events.New(events.Config{
 		URL: c.EventsURL, Secret: []byte(c.EventsSecret),
-		Logger: logger.With("component", "events"), Registerer: r,
+		Panics: reports, Logger: logger.With("component", "events"), Registerer: r,
 	})
 }
 

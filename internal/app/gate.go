@@ -13,6 +13,7 @@ import (
 	"refresher/internal/auth"
 	"refresher/internal/authorize"
 	"refresher/internal/limit"
+	"refresher/internal/panics"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
 )
@@ -31,7 +32,7 @@ type gate struct {
 	denials   *limit.Limiter   // of lines of the log
 }
 
-func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
+func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
 	g := &gate{}
 	var err error
 	if c.Auth == "none" {
@@ -62,7 +63,7 @@ func newGate(c Config, logger *slog.Logger, r prometheus.Registerer) (*gate, err
 		g.logger = logger.With("component", "authorize")
 		g.asker, err = authorize.New(authorize.Config{
 			URL: c.AuthorizeURL, Secret: []byte(c.AuthorizeSecret), Timeout: c.AuthorizeTimeout, Patience: askPatience,
-			Logger: g.logger, Registerer: r,
+			Panics: reports, Logger: g.logger, Registerer: r,
 		})
 	}
 	return g, err

@@ -59,11 +59,16 @@ func startNode(t *testing.T, change func(*Config)) *node {
 
 func start(t *testing.T, change func(*Config), world outside) *node {
 	t.Helper()
+	return startWith(t, change, world, quiet)
+}
+
+func startWith(t *testing.T, change func(*Config), world outside, logger *slog.Logger) *node {
+	t.Helper()
 	c := testConfig()
 	if change != nil {
 		change(&c)
 	}
-	a, err := assemble(c, quiet, world)
+	a, err := assemble(c, logger, world)
 	if err != nil {
 		t.Fatal(err)
 	}

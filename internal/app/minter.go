@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,9 +46,24 @@ func (m *minter) sign(app, certificate string) error {
 // serves reports whether there is such a project.
 func (m *minter) serves(app string) bool { return m.projects[app] != nil }
 
+// signer makes a project's tokens.
+func (m *minter) signer(app string) (*agora.Minter, error) {
+	p := m.projects[app]
+	if p == nil {
+		return nil, errNoProject
+	}
+	return p.Load(), nil
+}
+
+var errNoProject = errors.New("this node has no certificate of the project")
+
 // Mint implements scheduler.Minter and api.Minter.
 func (m *minter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
-	tokens, err := m.projects[app].Load().Mint(id, f, issuedAt, expiresAt)
+	signer, err := m.signer(app)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	tokens, err := signer.Mint(id, f, issuedAt, expiresAt)
 	if err != nil {
 		return tokens, err
 	}
@@ -81,7 +97,11 @@ func (m *minter) count(service, token string, cause session.Cause) {
 
 // MintChatApp implements api.Minter.
 func (m *minter) MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
-	token, err := m.projects[app].Load().MintChat(session.Chat{}, issuedAt, expiresAt)
+	signer, err := m.signer(app)
+	if err != nil {
+		return "", err
+	}
+	token, err := signer.MintChat(session.Chat{}, issuedAt, expiresAt)
 	if err == nil {
 		m.count("chat", token, cause)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/panics"
 	"refresher/internal/webhook"
 )
 
@@ -31,7 +32,10 @@ type Config struct {
 	// means 2 s.
 	Timeout time.Duration
 	// Patience bounds an Ask as a whole, its wait for a turn included.
-	Patience   time.Duration
+	Patience time.Duration
+	// Panics reports what is recovered from in a request, which then counts as
+	// failed. Nil: a panic ends the process.
+	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	// Client makes the requests, in tests; it follows no redirects, whatever

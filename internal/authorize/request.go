@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"refresher/internal/panics"
 	"refresher/internal/webhook"
 )
 
@@ -137,7 +138,9 @@ func (a *Asker) finish(t webhook.Ticket, r result) {
 }
 
 // post makes one request.
-func (a *Asker) post(ctx context.Context, body []byte) result {
+func (a *Asker) post(ctx context.Context, body []byte) (r result) {
+	r.outcome = failed // if it panics
+	defer a.config.Panics.Recover(panics.Hook, &r.err)
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
 	response, err := a.endpoint.Post(ctx, body, nil)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/panics"
 	"refresher/internal/webhook"
 )
 
@@ -29,7 +30,10 @@ type Config struct {
 	// Zero means 10 s.
 	Timeout time.Duration
 	// MaxAge is how long after Send an event is given up. Zero means 24 h.
-	MaxAge     time.Duration
+	MaxAge time.Duration
+	// Panics reports what is recovered from in an attempt, which then counts as
+	// failed. Nil: a panic ends the process.
+	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	// Client makes the requests, in tests; it follows no redirects, whatever

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"refresher/internal/panics"
 	"refresher/internal/webhook"
 )
 
@@ -52,7 +53,8 @@ func (a answer) wait() time.Duration {
 }
 
 // post makes one attempt to deliver e.
-func (s *Sender) post(ctx context.Context, e *entry) answer {
+func (s *Sender) post(ctx context.Context, e *entry) (a answer) {
+	defer s.config.Panics.Recover(panics.Hook, &a.err, "session", e.session)
 	response, err := s.endpoint.Post(ctx, e.body, http.Header{headerEventID: {e.id}})
 	if err != nil {
 		return answer{err: err}

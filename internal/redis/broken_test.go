@@ -46,6 +46,14 @@ var manyBroken = []broken{
 	{"bad ttl", set("ttl", "long"), store.Saved, "held", true},
 	{"no until", unset("until"), store.Saved, "held", true},
 	{"bad uid", set("uid", "-7"), store.Saved, "held", true},
+	{"no app", unset("app"), store.Saved, "held", true},
+	{"long ttl", set("ttl", "2000000000"), store.Saved, "held", true},
+	{"expiry in milliseconds", set("state", "1 4102444800000000 1 0 0 0 3 - - - "), store.Saved, "held", true},
+	{"nobody's", func(server *redistest.Server, key string) { server.Do("HDEL", key, "channel", "rtm") }, store.Saved, "held", true},
+	{"high epoch", set("fence", "1 18446744073709551615 1 a a 1"), store.Foreign, "foreign", false},
+	{"epoch beyond all numbers", set("fence", "1 "+strings.Repeat("9", 400)+" 1 a a 1"), store.Foreign, "foreign", false},
+	{"high proven", set("fence", "1 1 9999999999999999 a a 1"), store.Foreign, "foreign", false},
+	{"high rev", set("fence", "1 1 1 a a 9999999999999999"), store.Foreign, "foreign", false},
 }
 
 // spoilt has a shard of broken records, each between two that are not.
@@ -182,7 +190,7 @@ func TestSweepOverBroken(t *testing.T) {
 		}
 		for i, b := range manyBroken {
 			lines := s.log.lines("session=" + bad[i].Session + " ")
-			if len(lines) != round || !strings.Contains(lines[0], "level=ERROR") {
+			if len(lines) != 1 || !strings.Contains(lines[0], "level=ERROR") {
 				t.Errorf("round %d: %s: logged %q", round, b.name, lines)
 			}
 			if after := server.Do("DUMP", s.hash(bad[i].Session)); !b.claims && after != before[bad[i].Session] {

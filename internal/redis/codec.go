@@ -135,6 +135,9 @@ func publishes(r *store.Record) bool {
 	return r.Identity.RTC != nil && r.Identity.RTC.Role == session.Publisher
 }
 
+// maxRev bounds revs: scripts count exactly up to there.
+const maxRev = 1e15
+
 // stateWords is how many words there are in a fieldState.
 const stateWords = 11
 
@@ -295,5 +298,8 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 	if user, ok := fields[fieldChat]; ok {
 		r.Identity.Chat = &session.Chat{UserID: user}
 	}
-	return r, nil
+	if r.Rev > maxRev {
+		return r, fmt.Errorf("fence: rev %d: too high", r.Rev)
+	}
+	return r, r.Check()
 }

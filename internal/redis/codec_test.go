@@ -3,7 +3,6 @@ package redis
 import (
 	"fmt"
 	"maps"
-	"math"
 	"testing"
 	"time"
 
@@ -89,21 +88,25 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func drawRecord(t *rapid.T) store.Record {
-	number := rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, math.MaxInt64))
-	counter := rapid.Uint64()
+	moment := func(most int64) *rapid.Generator[int64] {
+		return rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, most))
+	}
+	unix, ms, seq := moment(session.MaxUnix), moment(session.MaxUnix*1000), rapid.Uint64Range(0, session.MaxSeq)
+	counter := rapid.Uint64Range(0, maxRev)
+	name := rapid.StringMatching(`.{1,20}`)
 	var r store.Record
-	r.Session, r.App, r.Node = rapid.String().Draw(t, "session"), rapid.String().Draw(t, "app"), rapid.String().Draw(t, "node")
+	r.Session, r.App, r.Node = name.Draw(t, "session"), name.Draw(t, "app"), rapid.String().Draw(t, "node")
 	r.Subject = rapid.String().Draw(t, "subject")
 	r.Epoch, r.Proven, r.Rev = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "rev")
 	r.Terms = session.Terms{
-		TTL:   time.Duration(rapid.Int64Range(0, math.MaxInt32).Draw(t, "ttl")) * time.Second,
-		Until: number.Draw(t, "until"), MayPublish: rapid.Bool().Draw(t, "may publish"),
+		TTL:   time.Duration(rapid.Int64Range(1, 86_400).Draw(t, "ttl")) * time.Second,
+		Until: unix.Draw(t, "until"), MayPublish: rapid.Bool().Draw(t, "may publish"),
 		Format: rapid.SampledFrom([]session.Format{session.Format007, session.Format006, session.FormatSingle}).Draw(t, "format"),
 	}
-	r.Seq, r.HeldSeq = uint64(number.Draw(t, "seq")), uint64(number.Draw(t, "held"))
-	r.ExpiresAt, r.HeldExpiresAt = number.Draw(t, "expires"), number.Draw(t, "held expires")
-	r.IssuedAt, r.AckedAt, r.ApprovedAt = number.Draw(t, "issued"), number.Draw(t, "acked"), number.Draw(t, "approved")
-	r.DetachedAt, r.DueMs = number.Draw(t, "detached"), number.Draw(t, "due")
+	r.Seq, r.HeldSeq = seq.Draw(t, "seq"), seq.Draw(t, "held")
+	r.ExpiresAt, r.HeldExpiresAt = unix.Draw(t, "expires"), unix.Draw(t, "held expires")
+	r.IssuedAt, r.AckedAt, r.ApprovedAt = ms.Draw(t, "issued"), unix.Draw(t, "acked"), unix.Draw(t, "approved")
+	r.DetachedAt, r.DueMs = ms.Draw(t, "detached"), ms.Draw(t, "due")
 	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
 	r.Told = store.Told(rapid.Uint8().Draw(t, "told"))
@@ -126,7 +129,7 @@ func drawRecord(t *rapid.T) store.Record {
 	if rapid.Bool().Draw(t, "rtm") {
 		r.Identity.RTM = &session.RTM{UserID: rapid.String().Draw(t, "user")}
 	}
-	if rapid.Bool().Draw(t, "chat") {
+	if r.Identity == (session.Identity{}) || rapid.Bool().Draw(t, "chat") {
 		r.Identity.Chat = &session.Chat{UserID: rapid.String().Draw(t, "user")}
 	}
 	return r

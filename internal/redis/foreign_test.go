@@ -222,7 +222,7 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	claims("b", []string{"first", "second"}, 0, 1, 5)
 	claims("b", []string{"first", "second"}) // they have its attention
 	claims("c", []string{"third"}, 2)
-	claims("d", nil, 3, 4)
+	claims("d", nil, 3) // one without an app is nobody's
 }
 
 // However many sessions of other nodes' projects are overdue, those behind them get

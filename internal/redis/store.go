@@ -54,6 +54,7 @@ type Store struct {
 	mu          sync.Mutex
 	generations [store.Shards]string // as the last sweep found them; guarded by mu
 	past        [store.Shards]int    // where the next sweep begins, see sweeping; guarded by mu
+	named       map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
 }
 
 // saveBatch is how many records one script call writes: a millisecond or two of
@@ -107,7 +108,7 @@ func New(c Config) (*Store, error) {
 	return &Store{
 		apps:   appList(c.Apps),
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
-		now: c.now, silence: watchSilence,
+		now: c.now, silence: watchSilence, named: make(map[string]struct{}),
 	}, nil
 }
 
@@ -178,8 +179,22 @@ func (s *Store) Grip(ctx context.Context, g store.Grip) (held store.Held, err er
 	return held, nil
 }
 
-// unreadable tells of a record that this release should be able to read.
+// maxNamed bounds how many unreadable records are remembered as logged.
+const maxNamed = 10_000
+
+// unreadable logs, once for each session, a record that this release should be able
+// to read.
 func (s *Store) unreadable(id string, err error) {
+	s.mu.Lock()
+	_, known := s.named[id]
+	if len(s.named) >= maxNamed {
+		clear(s.named)
+	}
+	s.named[id] = struct{}{}
+	s.mu.Unlock()
+	if known {
+		return
+	}
 	s.logger.Error("a session's record cannot be read", "session", id, "error", err)
 }
 

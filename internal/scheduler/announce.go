@@ -41,7 +41,7 @@ func (s *Scheduler) announce(e *entry) {
 		if want.Has(what) && !e.told.Has(what) && !e.announced.Has(what) {
 			e.announced |= what
 			s.config.Announce(Announcement{what, r, s.config.Node}, func(bool) {
-				e.do(func() { s.told(e, what, r.Seq) })
+				s.do(e, func() { s.told(e, what, r.Seq) })
 			})
 		}
 	}

@@ -17,10 +17,11 @@ type attachment struct {
 
 // with calls f with the session locked, if this attachment still holds it, and
 // commits what f did.
-func (a *attachment) with(f func(e *entry, now session.Instant) error) error {
+func (a *attachment) with(f func(e *entry, now session.Instant) error) (err error) {
 	e := a.entry
 	e.mu.Lock()
 	defer e.unlock()
+	defer a.scheduler.contain(e, &err)
 	if e.session.State() != session.Attached || e.session.Attachment() != a.epoch {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"refresher/internal/panics"
 	"refresher/internal/session"
 )
 
@@ -23,14 +24,15 @@ const askTimeout = 10 * time.Second
 const askAgain = 2 * time.Second
 
 // consent asks the back end, if it is to be asked, and waits for its word.
-func (s *Scheduler) consent(ctx context.Context, action session.Action, k *session.Key) (Answer, error) {
+func (s *Scheduler) consent(ctx context.Context, action session.Action, k *session.Key) (answer Answer, err error) {
 	if s.config.Consent == nil {
 		return Answer{Agreed: true}, nil
 	}
+	defer s.config.Panics.Recover(panics.Session, &err, "session", k.Session)
 	ctx, span := s.span(ctx, "authorize")
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answer, err := s.config.Consent(ctx, action, *k)
+	answer, err = s.config.Consent(ctx, action, *k)
 	endSpan(span, err)
 	return answer, err
 }
@@ -85,7 +87,7 @@ func (s *Scheduler) ask(e *entry, now session.Instant) {
 	ctx := e.trail.context()
 	s.aside.Go(func() {
 		answer, err := s.consent(ctx, session.ActionRenew, &key)
-		e.do(func() {
+		s.do(e, func() {
 			now := s.clock.now()
 			switch {
 			case e.session.State() == session.Ended:

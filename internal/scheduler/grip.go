@@ -51,7 +51,16 @@ func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (sto
 		}
 		return byKey, nil
 	}
+	if held.Known && !held.Record.Fits(&key) {
+		s.misfit(key.Session)
+		return store.Held{Epoch: held.Epoch}, nil
+	}
 	return held, nil
+}
+
+// misfit logs that the store has a record of somebody else under a session's id.
+func (s *Scheduler) misfit(id string) {
+	s.config.Logger.Error("a session's record is of somebody else; its client's key counts", "session", id)
 }
 
 // queueForGrip waits for one of the places in which grips may be under way, for

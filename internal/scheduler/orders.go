@@ -110,19 +110,21 @@ func (s *Scheduler) each(entries []*entry, report *store.Report, f func(e *entry
 	left, late := len(entries), false // guarded by mu
 	done := make(chan struct{})
 	for _, e := range entries {
-		e.do(func() {
+		s.do(e, func() {
 			var one store.Report
+			defer func() { // also of one that panics
+				mu.Lock()
+				defer mu.Unlock()
+				if left--; !late {
+					add(report, &one)
+				}
+				if left == 0 {
+					close(done)
+				}
+			}()
 			if e.session.State() != session.Ended {
 				one = f(e)
 				s.commit(e)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if left--; !late {
-				add(report, &one)
-			}
-			if left == 0 {
-				close(done)
 			}
 		})
 	}

@@ -3,30 +3,29 @@ package scheduler
 import (
 	"log/slog"
 
+	"refresher/internal/panics"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 // adopt takes over a session whose owner is gone.
 func (s *Scheduler) adopt(r *store.Record) {
-	s.mu.Lock()
-	e := s.entries[r.Session]
-	if e == nil {
-		e = s.ended[r.Session]
-	}
-	if e != nil || !s.config.Serves(r.App) {
-		s.mu.Unlock()
-		if e != nil {
-			s.compare(e, r.Epoch, r.Rev)
-		}
+	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
+	if here := s.lookUp(r.Session); here != nil {
+		s.compare(here, r.Epoch, r.Rev)
 		return
 	}
-	e = s.restore(r, s.clock.now())
+	if !s.config.Serves(r.App) {
+		return
+	}
+	e := s.restore(r, s.clock.now())
 	e.adopted = true
 	e.mu.Lock() // free: nobody else has it
 	defer e.unlock()
-	s.insert(e)
-	s.mu.Unlock()
+	if !s.insertNew(e, nil) {
+		return // its client came here meanwhile
+	}
+	defer s.contain(e, nil)
 	s.metrics.adopted.Inc()
 	s.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", r.Epoch)
 	s.assume(e)
@@ -39,7 +38,7 @@ func (s *Scheduler) adopt(r *store.Record) {
 // compare looks into a session that the store has as overdue and as this node's,
 // which it is: if the store is not up to date, it is told again.
 func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
-	e.do(func() {
+	s.do(e, func() {
 		if e.session.Epoch() != epoch || e.rev != rev {
 			e.session.Fence(epoch)
 			e.written = written{}
@@ -92,7 +91,7 @@ func (s *Scheduler) behind(e *entry, epoch uint64) {
 	s.mu.Lock()
 	current := s.entries[e.id] == e || s.ended[e.id] == e && s.entries[e.id] == nil
 	s.mu.Unlock()
-	e.do(func() {
+	s.do(e, func() {
 		switch {
 		case e.lost || e.session.Epoch() >= epoch: // it knows by now
 		case current:

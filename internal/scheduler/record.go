@@ -65,7 +65,7 @@ func (s *Scheduler) known(e *entry) {
 
 // tellAgain has a session's record written, whether or not it has changed.
 func (s *Scheduler) tellAgain(e *entry) {
-	e.do(func() {
+	s.do(e, func() {
 		e.written = written{}
 		s.commit(e)
 	})

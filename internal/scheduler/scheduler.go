@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"refresher/internal/panics"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -62,7 +63,10 @@ type Config struct {
 	// means 1024.
 	Concurrency int
 	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
-	Tracer     trace.Tracer
+	Tracer trace.Tracer
+	// Panics reports what is recovered from in the handling of a session. Nil:
+	// a panic ends the process.
+	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -216,6 +220,7 @@ func (s *Scheduler) pop() (*entry, time.Duration) {
 func (s *Scheduler) fire(e *entry) {
 	e.mu.Lock()
 	defer e.unlock()
+	defer s.contain(e, nil)
 	defer s.commit(e)
 	if e.session.State() == session.Ended { // since it was popped
 		return
@@ -447,7 +452,7 @@ func (s *Scheduler) checkClock() {
 	}
 	s.mu.Unlock()
 	for _, e := range entries {
-		e.do(func() {
+		s.do(e, func() {
 			e.session.ClockStepped(step, stepWindow, s.clock.now())
 			s.commit(e)
 		})

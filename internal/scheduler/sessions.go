@@ -43,6 +43,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 	e := newEntry(session.New(key, &s.config.Policy, now))
 	e.mu.Lock()
 	defer e.unlock()
+	defer s.contain(e, &err)
 	e.session.Approve(until, now)
 	tokens, err := s.mint(trail.context(), e.session, session.CauseJoin, now)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
@@ -78,24 +79,27 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.A
 		return nil, err
 	}
 	defer e.unlock()
+	defer s.contain(e, &err)
 	tokens, err := s.mint(trail.context(), e.session, session.CauseResume, now)
 	if err != nil {
 		s.abandon(e)
 		return nil, err
 	}
 	old := e.client
+	defer func() {
+		switch {
+		case old == nil:
+		case a == nil: // nobody took its place: it may come back
+			old.Lost()
+		default:
+			old.End(e.session.Ending(session.EndSuperseded))
+		}
+	}()
 	a, err = s.attach(e, trail, tokens, client, now)
 	if err == nil && held.Known && held.Epoch == e.session.Epoch() {
 		s.known(e)
 	}
 	s.commit(e)
-	switch {
-	case old == nil:
-	case err != nil: // nobody took its place: it may come back
-		old.Lost()
-	default:
-		old.End(e.session.Ending(session.EndSuperseded))
-	}
 	return a, err
 }
 
@@ -110,6 +114,7 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 		return session.Push{}, err
 	}
 	defer e.unlock()
+	defer s.contain(e, &err)
 	if held.Known && held.Record.State == session.Attached && held.Record.Node != s.config.Node {
 		e.session.Skip()
 	}
@@ -193,40 +198,66 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 		}
 	}
 	now := s.clock.now()
-	e, err := s.find(key, held, now)
+	e, made, err := s.find(key, held, now)
 	if err != nil {
 		return fail(err)
 	}
-	if err := s.revokedMeanwhile(e, held); err != nil {
+	back := returning{key: key, resume: r, held: held, made: made, answer: answer, asked: unasked == nil, attach: attach}
+	if err := s.readmit(e, &back, now); err != nil {
 		e.unlock()
 		return fail(err)
 	}
-	if err := s.takeUp(e, key, r, now); err != nil {
+	return e, held, now, nil
+}
+
+// returning is a client that is back, with what the store and the customer's back
+// end said of its session.
+type returning struct {
+	key    session.Key
+	resume session.Resume
+	held   store.Held
+	made   bool // the session was not here: it was made from held, or the key
+	answer Answer
+	asked  bool // the back end has answered
+	attach bool // the client is to have a connection
+}
+
+// readmit brings a session up to date for the client that is back. On an error the
+// session is ended or abandoned. e.mu is held.
+func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err error) {
+	defer s.contain(e, &err)
+	held := &back.held
+	if !back.made && held.Known && held.Record.Node != s.config.Node && held.Record.Epoch >= e.session.Epoch() {
+		// It has been on another node since, which knows better.
+		s.supersede(e, now)
+		newer := s.reborn(back.key, *held, now)
+		e.session, e.told, e.announced = newer.session, newer.told, 0
+	}
+	if err := s.revokedMeanwhile(e, *held); err != nil {
+		return err
+	}
+	if err := s.takeUp(e, back.key, back.resume, now); err != nil {
 		e.session.Fence(held.Epoch) // the store has this epoch already
 		s.abandon(e)
-		e.unlock()
-		return fail(err)
+		return err
 	}
-	if err := s.answered(e, answer, unasked == nil, now); err != nil {
-		e.unlock()
-		return fail(err)
+	if err := s.answered(e, back.answer, back.asked, now); err != nil {
+		return err
 	}
 	s.assume(e)
 	fence := held.Epoch
-	if attach && fence > 0 {
+	if back.attach && fence > 0 {
 		fence-- // attaching raises it
 	}
 	e.session.Fence(fence)
-	return e, held, now, nil
+	return nil
 }
 
 // peek looks at what this node knows of a session, before the store is asked:
 // whether the client that key was handed to has its connection here, and whether
 // the key is good for nothing any more.
 func (s *Scheduler) peek(key session.Key) (connected bool, err error) {
-	s.mu.Lock()
-	e := cmp.Or(s.entries[key.Session], s.ended[key.Session])
-	s.mu.Unlock()
+	e := s.lookUp(key.Session)
 	if e == nil {
 		return false, nil
 	}
@@ -236,6 +267,13 @@ func (s *Scheduler) peek(key session.Key) (connected bool, err error) {
 		return false, &session.EndedError{Ending: e.session.Ending(e.reason)}
 	}
 	return e.client != nil && e.session.Epoch() >= key.Epoch, e.session.Refusal(key.Epoch)
+}
+
+// lookUp is the session's entry, open or ended, if this node has it.
+func (s *Scheduler) lookUp(id string) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.entries[id], s.ended[id])
 }
 
 // takeUp checks r against the session and takes note of what it confirms.
@@ -270,35 +308,37 @@ func (s *Scheduler) confirmed(a session.Acked) {
 
 // find returns the session's entry, locked; one that this node does not know
 // is made from what the store held, or from the key. The error is an EndedError.
-func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (*entry, error) {
+func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (e *entry, made bool, err error) {
 	for {
 		s.mu.Lock()
 		over := s.ended[key.Session]
-		e := s.entries[key.Session]
+		e = s.entries[key.Session]
 		if over != nil && e == nil && over.reason != session.EndExpired { // since it was looked at
 			s.mu.Unlock()
-			return nil, s.endAgain(over, held)
+			return nil, false, s.endAgain(over, held)
 		}
+		s.mu.Unlock()
 		if e == nil {
 			e = s.reborn(key, held, now)
 			e.mu.Lock() // free: nobody else has it
-			s.insert(e)
-			s.mu.Unlock()
-			return e, nil
+			if s.insertNew(e, over) {
+				return e, true, nil
+			}
+			continue // somebody was faster: look again
 		}
-		s.mu.Unlock()
 		e.mu.Lock()
 		if e.session.State() == session.Ended { // between the two locks: look again
 			e.unlock()
 			continue
 		}
-		if held.Known && held.Record.Node != s.config.Node && held.Record.Epoch >= e.session.Epoch() {
-			// It has been on another node since, which knows better.
-			s.supersede(e, now)
-			newer := s.reborn(key, held, now)
-			e.session, e.told, e.announced = newer.session, newer.told, 0
+		if !key.Fits(&e.key) { // it was adopted from a record that is of somebody else
+			s.misfit(e.id)
+			s.discard(e)
+			s.commit(e)
+			e.unlock()
+			continue
 		}
-		return e, nil
+		return e, false, nil
 	}
 }
 
@@ -348,6 +388,18 @@ func (s *Scheduler) add(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.config.MaxSessions > 0 && len(s.entries)-s.guests-s.waiting.Len() >= s.config.MaxSessions {
+		return false
+	}
+	s.insert(e)
+	return true
+}
+
+// insertNew puts a new entry into the table, unless its session is there by now, or
+// has come to another end here than the one that the caller knows.
+func (s *Scheduler) insertNew(e, over *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[e.id] != nil || s.ended[e.id] != over {
 		return false
 	}
 	s.insert(e)

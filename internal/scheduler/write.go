@@ -75,7 +75,7 @@ func (s *Scheduler) settle(l letter, o store.Outcome) {
 			s.forgetEnding(l.entry) // the store answers for it now
 		}
 	case store.Superseded, store.Moved, store.Dead:
-		s.aside.Go(func() { l.entry.do(func() { s.lose(l, o) }) }) // it may have to write to a client
+		s.aside.Go(func() { s.do(l.entry, func() { s.lose(l, o) }) }) // it may have to write to a client
 	case store.Behind:
 		s.behind(l.entry, o.Epoch)
 	case store.Foreign:

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
+	"refresher/internal/panics"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -77,7 +78,8 @@ func (c *conn) serve() {
 var errClosing = errors.New("closing")
 
 // readAll handles messages until there are no more.
-func (c *conn) readAll() error {
+func (c *conn) readAll() (err error) {
+	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	for {
 		data, release, err := c.read()
 		if err != nil {
@@ -114,7 +116,7 @@ func (c *conn) look(now time.Duration) {
 		_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", c.hub.config.JoinTimeout)))
 	case now >= by-heartbeat*3/4 && c.attached.Load() && c.probing.CompareAndSwap(false, true):
-		c.hub.running.Go(func() { c.probe(by - now) })
+		c.aside(func() { c.probe(by - now) })
 	}
 }
 
@@ -195,7 +197,7 @@ func (c *conn) write(message any) error {
 // errClosing, for readers to return.
 func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 	if c.closing.CompareAndSwap(0, int32(code)) {
-		c.hub.running.Go(func() {
+		c.aside(func() {
 			if last != nil && c.write(last) != nil {
 				return // it is cut off already
 			}
@@ -206,6 +208,20 @@ func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 		})
 	}
 	return errClosing
+}
+
+// aside runs f beside the reader. A panic in it ends the connection.
+func (c *conn) aside(f func()) {
+	c.hub.running.Go(func() {
+		var failed error
+		defer func() {
+			if failed != nil {
+				c.cut(protocol.CloseAbnormal)
+			}
+		}()
+		defer c.hub.config.Panics.Recover(panics.Connection, &failed)
+		f()
+	})
 }
 
 // cut ends the connection without a word.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"refresher/internal/panics"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -15,6 +16,18 @@ var (
 	errGreeting = session.Errorf(session.CodeBadRequest, "the first message must be a join or a resume")
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )
+
+// tryHandle handles one message. A panic closes the connection, as a failure of the
+// server's.
+func (c *conn) tryHandle(data []byte) (err error) {
+	defer func() {
+		if errors.Is(err, panics.ErrPanicked) {
+			err = c.close(protocol.CloseForError(session.CodeInternal), string(session.CodeInternal), protocol.FromError(public(err)))
+		}
+	}()
+	defer c.hub.config.Panics.Recover(panics.Connection, &err)
+	return c.handle(data)
+}
 
 // handle does what one message asks for. An error ends the reader.
 func (c *conn) handle(data []byte) error {

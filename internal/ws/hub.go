@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/origin"
+	"refresher/internal/panics"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -62,7 +63,10 @@ type Config struct {
 	// told when to come back. Zero is no limit.
 	JoinRate float64
 	Origins  *origin.Checker
-	Logger   *slog.Logger
+	// Panics reports what is recovered from in the handling of a connection.
+	// Nil: a panic ends the process.
+	Panics *panics.Reporter
+	Logger *slog.Logger
 
 	Registerer prometheus.Registerer
 }

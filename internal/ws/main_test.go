@@ -221,6 +221,7 @@ func (s *sessions) last() *attachment {
 
 type attachment struct {
 	client session.Client
+	broken bool // renew panics
 
 	mu    sync.Mutex
 	calls []string // guarded by mu
@@ -251,7 +252,13 @@ func (a *attachment) Nack(_ uint64, code, message string) error {
 	return nil
 }
 
-func (a *attachment) Renew()  { a.note("renew") }
+func (a *attachment) Renew() {
+	if a.broken {
+		panic("a fault")
+	}
+	a.note("renew")
+}
+
 func (a *attachment) Detach() { a.note("detach") }
 
 func (a *attachment) Leave() {

@@ -51,7 +51,7 @@ func (w *workers) handle(c *conn, data []byte) error {
 // work handles t, and then what else comes, unless enough others wait for that.
 func (w *workers) work(t task) {
 	for {
-		t.conn.handled <- t.conn.handle(t.data)
+		t.conn.handled <- t.conn.tryHandle(t.data)
 		if w.idle.Add(1) > w.most {
 			w.idle.Add(-1)
 			return

@@ -20,7 +20,7 @@
 --
 -- Returns an array with, for each session: 0 not overdue any more, 1 left to its
 -- owner, 2 written by a newer release, or not of these App IDs, and not touched, 3 no
--- record at all and not touched, or the fields and values of its hash, with due,
+-- record at all, or one without an App ID, and not touched, or the fields and values of its hash, with due,
 -- its score before, as one more: it is the node's now, and detached, if its owner
 -- was another.
 -- Costs O(log S) for each, with S sessions in the shard.
@@ -45,7 +45,6 @@ end
 
 local served = {} -- whether an App ID is among the caller's, by App ID
 local function serves(app)
-  if not app then return false end
   if served[app] == nil then
     served[app] = string.find(ARGV[8], ' ' .. app .. ' ', 1, true) ~= nil
   end
@@ -66,10 +65,16 @@ local function claim(key, id)
     if not string.find(fence.err, 'WRONGTYPE', 1, true) then error(fence.err) end
   elseif fence then
     theirs = tonumber(string.match(fence, '^(%d+) '))
-    rest, letter, owner, rev = string.match(fence, '^(%d+ %d+ %d+) (%l) (.*) (%d+)$')
+    local epoch, proven
+    rest, epoch, proven, letter, owner, rev = string.match(fence, '^(%d+ (%d+) (%d+)) (%l) (.*) (%d+)$')
+    if rest and math.max(#epoch, #proven, #rev) > 15 then rest = nil end -- cannot be counted exactly
   end
   if theirs and theirs > format then return 2 end
-  if theirs and ARGV[8] ~= '' and not serves(redis.call('HGET', key, 'app')) then return 2 end
+  if theirs and ARGV[8] ~= '' then
+    local app = redis.call('HGET', key, 'app')
+    if not app or app == '' then rest = nil
+    elseif not serves(app) then return 2 end
+  end
   redis.call('ZADD', KEYS[2], later, id)
   if not rest then return 3 end
   if owner ~= node and lives(owner) then return 1 end

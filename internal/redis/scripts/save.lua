@@ -28,6 +28,7 @@
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local call, find, match, sub = redis.call, string.find, string.match, string.sub
+local exact = 1e15 -- higher numbers than this cannot be counted exactly
 
 local function rank(letter, epoch, proven)
   if letter == 'e' or letter == 'b' then return 4 end
@@ -52,7 +53,7 @@ local function judge(old, new)
   local format = match(old, '^(%d+) ')
   if not format or tonumber(format) > tonumber(ARGV[1]) then return 'foreign' end
   local oepoch, oproven, oletter, onode, orev = parse(old)
-  if not oepoch then return 'foreign' end
+  if not oepoch or oepoch > exact or oproven > exact or orev > exact then return 'foreign' end
   local epoch, proven, letter, node, rev = parse(new)
 
   local verdict

@@ -1,0 +1,180 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"refresher/internal/protocol"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// garbage is what may stand in a field of a record that something else has written.
+// The last removes the field.
+var garbage = []string{
+	"", "x", "-1", "0", "1.5", "NaN", "inf", "9223372036854775807", "-9223372036854775808", "18446744073709551616",
+	"4102444800000", otherAppID, strings.Repeat("9", 400), strings.Repeat("long ", 1000), "\x00\xff\u202e", "one two", removed,
+}
+
+const removed = "(removed)"
+
+// spot is a place in a record: a field of its hash, or one word of a field.
+type spot struct {
+	field string
+	word  int // -1: all of it
+}
+
+func spots() (all []spot) {
+	for _, field := range []string{"fence", "state", "app", "ttl", "until", "channel", "uid", "account", "rtm", "chat", "subject", "publish"} {
+		all = append(all, spot{field, -1})
+	}
+	for word := range 6 {
+		all = append(all, spot{"fence", word})
+	}
+	for word := range 11 {
+		all = append(all, spot{"state", word})
+	}
+	return all
+}
+
+// spoil writes garbage into a session's record.
+func (s spot) spoil(redis *redistest.Server, id, value string) {
+	key := fmt.Sprintf("{refresher:%02d}:s:%s", store.ShardOf(id), id)
+	switch {
+	case s.word >= 0:
+		words := strings.Split(redis.Do("HGET", key, s.field), " ")
+		if words[s.word] = value; value == removed {
+			words = append(words[:s.word], words[s.word+1:]...)
+		}
+		redis.Do("HSET", key, s.field, strings.Join(words, " "))
+	case value == removed:
+		redis.Do("HDEL", key, s.field)
+	default:
+		redis.Do("HSET", key, s.field, value)
+	}
+}
+
+// ticket opens a session.
+type ticket struct{ session, key string }
+
+// TestGarbageInRecords has every field of records hold what no node writes: some
+// are overdue, and claimed by a node that starts. All are listed, renewed over HTTP
+// and resumed there. Each resume has a clear outcome, and nothing panics.
+func TestGarbageInRecords(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	shared := func(c *Config) { c.RedisURL = redis.URL() }
+	first := startNode(t, shared)
+	join := func() ticket {
+		ws := first.dial()
+		defer func() { _ = ws.CloseNow() }()
+		ws.send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"},"rtm":{"userId":"u"}}`)
+		m := ws.expect("joined")
+		return ticket{m.Session, m.Key}
+	}
+	type victim struct {
+		ticket
+		spot
+		value string
+	}
+	var victims []victim
+	for _, at := range spots() {
+		for _, value := range garbage {
+			victims = append(victims, victim{join(), at, value})
+		}
+	}
+	control := join() // the last that a sweep adopts
+	for store.ShardOf(control.session) != store.Shards-1 {
+		control = join()
+	}
+	first.stop()
+	for i, v := range victims {
+		if i%2 == 0 {
+			redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.ShardOf(v.session)), "1000", v.session)
+		}
+		v.spoil(redis, v.session, v.value)
+	}
+	redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.Shards-1), "2000", control.session)
+
+	log := &awaited{text: "session adopted, its node is gone component=scheduler session=" + control.session, found: make(chan struct{})}
+	second := startLogged(t, shared, log)
+	select {
+	case <-log.found:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the overdue sessions are not adopted")
+	}
+	if answer, text := second.do(http.MethodGet, "/v1/sessions?limit=200", ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("list: %d %s", answer.StatusCode, text)
+	}
+	outcomes := make(map[string]int)
+	for i, v := range victims {
+		if i%3 == 0 {
+			answer, _ := second.do(http.MethodPost, "/v1/sessions/"+v.session+"/renew", "", "Authorization", "Bearer "+v.key)
+			outcomes[fmt.Sprintf("renewal %d", answer.StatusCode)]++
+			if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusGone {
+				t.Errorf("%s %d %.40q: renewal: %d", v.field, v.word, v.value, answer.StatusCode)
+			}
+		}
+		ws := second.dial()
+		ws.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, v.session, v.key))
+		m, code := ws.read()
+		switch {
+		case m.Type == "joined" && m.Tokens.RTC != nil && m.Tokens.RTM != nil:
+		case m.Type == "ended":
+			_, code = ws.read()
+			if code != protocol.CloseEnded && code != protocol.CloseSuperseded {
+				t.Errorf("%s %d %.40q: ended with %d", v.field, v.word, v.value, code)
+			}
+		default:
+			t.Errorf("%s %d %.40q: %+v, %d", v.field, v.word, v.value, m, code)
+		}
+		outcomes[m.Type+m.Reason]++
+		_ = ws.CloseNow()
+	}
+	t.Logf("%d records: %v", len(victims), outcomes)
+	if outcomes["joined"] < len(victims)*9/10 {
+		t.Errorf("outcomes: %v", outcomes)
+	}
+	_, metrics := second.ops("/metrics")
+	for _, part := range []string{"session", "connection", "request", "hook"} {
+		if want := `refresher_panics_total{part="` + part + `"} 0`; !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if answer, text := second.ops("/readyz"); answer.StatusCode != http.StatusOK || strings.Contains(text, "degraded") {
+		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
+	}
+}
+
+// awaited is a log in which one line is waited for.
+type awaited struct {
+	text  string
+	found chan struct{} // closed once it is there
+
+	mu   sync.Mutex
+	seen bool // guarded by mu
+}
+
+func (a *awaited) Write(line []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	plain := strings.NewReplacer(`"`, "", "msg=", "").Replace(string(bytes.TrimSpace(line)))
+	if !a.seen && strings.Contains(plain, a.text) {
+		a.seen = true
+		close(a.found)
+	}
+	return len(line), nil
+}
+
+// startLogged is startNode, with a log.
+func startLogged(t *testing.T, change func(*Config), log *awaited) *node {
+	t.Helper()
+	return startWith(t, change, outside{listen: net.Listen, store: openStore}, slog.New(slog.NewTextHandler(log, nil)))
+}

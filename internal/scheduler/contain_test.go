@@ -1,0 +1,306 @@
+package scheduler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/panics"
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// fault panics in the handling of one user's session, where it is set off.
+type fault struct {
+	armed atomic.Pointer[string] // the place; nil: nowhere
+	at    atomic.Int64           // how often it went off
+}
+
+// victim is the uid of the user whose sessions fail.
+const victim = 13
+
+func (f *fault) in(place string, id *session.Identity) {
+	if armed := f.armed.Load(); armed != nil && *armed == place && id.RTC != nil && id.RTC.UID == victim {
+		f.at.Add(1)
+		var nothing *session.RTC
+		nothing.UID++
+	}
+}
+
+// Mint implements Minter.
+func (f *fault) Mint(app string, id session.Identity, form session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+	f.in("mint", &id)
+	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
+}
+
+func (f *fault) announce(a Announcement, settled func(bool)) {
+	f.in("announce", &a.Record.Identity)
+	go settled(true)
+}
+
+func (f *fault) consent(_ context.Context, _ session.Action, k session.Key) (Answer, error) {
+	f.in("consent", &k.Identity)
+	return Answer{Agreed: true}, nil
+}
+
+// failing is a client whose connection fails with a panic, where that is set off.
+type failing struct {
+	*phone
+	fault *fault
+}
+
+func (c failing) Joined(j session.Joined) error {
+	c.fault.in("joined", &session.Identity{RTC: &session.RTC{UID: victim}})
+	return c.phone.Joined(j)
+}
+
+func (c failing) Push(p session.Push) error {
+	c.fault.in("push", &session.Identity{RTC: &session.RTC{UID: victim}})
+	return c.phone.Push(p)
+}
+
+// faulty is a scheduler in which a session of the victim can be made to fail.
+type faulty struct {
+	*Scheduler
+	t     *testing.T
+	fault fault
+	log   bytes.Buffer
+}
+
+func startFaulty(t *testing.T) *faulty {
+	t.Helper()
+	s := &faulty{t: t}
+	config := testConfig(t)
+	reports, err := panics.NewReporter(slog.New(slog.NewTextHandler(&s.log, nil)), config.Registerer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Panics, config.Minter, config.Announce, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
+	config.Policy.AskAhead, config.Policy.AskGrace = 15*time.Second, 10*time.Minute
+	s.Scheduler = start(t, config)
+	return s
+}
+
+// join has the victim join.
+func (s *faulty) join() (*phone, error) {
+	p := &phone{t: s.t, scheduler: s.Scheduler}
+	join := session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: victim}}, TTL: time.Hour, Caller: anybody}
+	a, err := s.Join(join, failing{p, &s.fault})
+	if err == nil {
+		p.hold(a)
+	}
+	return p, err
+}
+
+// fails has a place panic for as long as f runs, and demands that it did.
+func (s *faulty) fails(place string, f func()) {
+	s.t.Helper()
+	s.fault.armed.Store(&place)
+	f()
+	synctest.Wait()
+	s.fault.armed.Store(nil)
+	if s.fault.at.Load() == 0 {
+		s.t.Fatal("nothing has panicked")
+	}
+}
+
+// What panics in the handling of one session takes that session off the node, and
+// nothing else. Its client comes back with its key once the fault is gone.
+func TestPanicEndsOneSessionOnly(t *testing.T) {
+	renewOverHTTP := func(s *faulty, p *phone) error { _, err := s.RenewByKey(p.ticket()); return err }
+	for _, c := range []struct {
+		name, place string
+		what        func(s *faulty, p *phone) error
+	}{
+		{"a renewal that is due", "mint", func(*faulty, *phone) error { pass(2 * time.Hour); return nil }},
+		{"a push that is due", "push", func(*faulty, *phone) error { pass(2 * time.Hour); return nil }},
+		{"a renewal that the client asks for", "mint", func(_ *faulty, p *phone) error { p.hands().Renew(); return nil }},
+		{"its push", "push", func(_ *faulty, p *phone) error { p.hands().Renew(); return nil }},
+		{"a resume", "mint", func(_ *faulty, p *phone) error { return p.again().resume(p) }},
+		{"a renewal over HTTP", "mint", renewOverHTTP},
+		{"a renewal that an operator orders", "mint", func(s *faulty, p *phone) error {
+			s.Apply(store.Order{Kind: store.OrderRenew, App: "app", Session: p.ticket().Session})
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := startFaulty(t)
+				bystander := &phone{t: t, scheduler: s.Scheduler}
+				bystander.join(time.Hour)
+				bad, err := s.join()
+				if err != nil {
+					t.Fatal(err)
+				}
+				pass(time.Second)
+				s.fails(c.place, func() { err = c.what(s, bad) })
+				if err != nil && !errors.Is(err, panics.ErrPanicked) {
+					t.Errorf("error %v", err)
+				}
+				if text := s.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "session="+bad.ticket().Session) {
+					t.Errorf("logged %s", text)
+				}
+				if !bad.got().lost {
+					t.Error("the connection stays open")
+				}
+				again := &phone{t: t, scheduler: s.Scheduler}
+				if err := again.resume(bad); err != nil {
+					t.Fatalf("resume: %v", err)
+				}
+				before := len(bystander.got().pushes)
+				pass(3 * time.Hour)
+				if after := len(bystander.got().pushes); after < before+3 || bystander.got().lost {
+					t.Errorf("another session: %d renewals, then %d", before, after)
+				}
+				if n := len(again.got().pushes); n < 3 {
+					t.Errorf("back again: %d renewals", n)
+				}
+				s.whole(t)
+				if open := len(s.entries); open != 2 {
+					t.Errorf("%d sessions are open", open)
+				}
+			})
+		})
+	}
+}
+
+// A panic on the way to the back end counts as no answer: the session goes on for
+// its grace.
+func TestPanicWhileAskingIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startFaulty(t)
+		p, err := s.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass(53 * time.Minute)
+		s.fails("consent", func() { pass(3 * time.Minute) })
+		pass(3 * time.Hour)
+		if got := p.got(); len(got.pushes) < 3 || got.lost || got.ended != nil {
+			t.Errorf("%d renewals, lost: %t, ended: %v", len(got.pushes), got.lost, got.ended)
+		}
+	})
+}
+
+// A session whose end cannot be told is over all the same.
+func TestPanicInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startFaulty(t)
+		p, err := s.join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		s.fails("announce", p.hands().Leave)
+		if len(s.entries)+len(s.ended) > 0 {
+			t.Errorf("%d open, %d ended", len(s.entries), len(s.ended))
+		}
+	})
+}
+
+// A join that panics leaves nothing behind.
+func TestPanicInJoin(t *testing.T) {
+	for _, place := range []string{"mint", "consent", "joined", "announce"} {
+		t.Run(place, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := startFaulty(t)
+				s.fails(place, func() {
+					if _, err := s.join(); err == nil {
+						t.Error("joined")
+					}
+				})
+				if _, err := s.join(); err != nil {
+					t.Errorf("a later join: %v", err)
+				}
+				s.whole(t)
+				if open := len(s.entries); open != 1 {
+					t.Errorf("%d sessions are open", open)
+				}
+			})
+		})
+	}
+}
+
+// A session that panics while it is adopted is not, and the others are.
+func TestPanicInAdoption(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startFaulty(t)
+		s.fails("announce", func() {
+			for _, uid := range []uint32{1, victim, 2} {
+				s.adopt(&store.Record{Record: session.Record{
+					Key: session.Key{
+						Session: string(rune('A' + uid)), App: "app", Epoch: 1, Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: uid}},
+						Terms: session.Terms{TTL: time.Hour, Until: time.Now().Add(time.Hour).Unix()},
+					},
+					Proven: 1, State: session.Detached, Seq: 1, ExpiresAt: time.Now().Add(time.Hour).Unix(),
+				}, Node: "gone", Rev: 1})
+			}
+		})
+		if len(s.entries) != 2 {
+			t.Errorf("%d sessions adopted", len(s.entries))
+		}
+	})
+}
+
+// foreign is a store whose record of a session is of somebody else.
+type foreign struct {
+	*store.Memory
+	spoil func(*store.Record)
+}
+
+func (f foreign) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
+	held, err := f.Memory.Grip(ctx, g)
+	if held.Known {
+		f.spoil(&held.Record)
+	}
+	return held, err
+}
+
+// The key says whose a session is. What the store has of somebody else under its id
+// is as good as nothing.
+func TestRecordOfSomebodyElseIsUnknown(t *testing.T) {
+	for name, spoil := range map[string]func(*store.Record){
+		"no app":       func(r *store.Record) { r.App = "" },
+		"another app":  func(r *store.Record) { r.App = "other" },
+		"another user": func(r *store.Record) { r.Identity.RTC = &session.RTC{Channel: "c", UID: 2} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := testConfig(t)
+				log := &bytes.Buffer{}
+				config.Logger = slog.New(slog.NewTextHandler(log, nil))
+				shared := foreign{config.Store.(*store.Memory), spoil}
+				config.Store = shared
+				first := start(t, config)
+				config.Node, config.Registerer = "second", prometheus.NewRegistry()
+				second := start(t, config)
+				p := &phone{t: t, scheduler: first}
+				p.join(time.Hour)
+				pass(time.Second)
+				moved := &phone{t: t, scheduler: second}
+				if err := moved.resume(p); err != nil {
+					t.Fatal(err)
+				}
+				pass(3 * time.Hour)
+				if n := len(moved.got().pushes); n < 3 {
+					t.Errorf("%d renewals", n)
+				}
+				e := second.entries[p.ticket().Session]
+				if e == nil || e.session.App != "app" || e.session.Identity.RTC.UID != 1 {
+					t.Errorf("it is %+v", e)
+				}
+				if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+					t.Errorf("logged %d errors: %s", n, log)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package session
+
+import "fmt"
+
+// maxEpoch bounds the epochs and versions of a record: Redis counts exactly up to
+// there.
+const maxEpoch = 1 << 52
+
+// Check refuses a record, read from outside, that no node writes: one that could
+// not be renewed, or whose times could not be counted with. The error repeats
+// numbers only.
+func (r *Record) Check() error {
+	switch {
+	case r.Session == "" || r.App == "":
+		return fmt.Errorf("record: want a session and an app")
+	case r.Identity == Identity{}:
+		return fmt.Errorf("record: want a service to make tokens for")
+	case r.Terms.TTL <= 0 || r.Terms.TTL > MaxLifetime:
+		return fmt.Errorf("record: ttl %s: want up to %s", r.Terms.TTL, MaxLifetime)
+	case r.Epoch > maxEpoch || r.Proven > maxEpoch || r.Seq > MaxSeq || r.HeldSeq > MaxSeq:
+		return fmt.Errorf("record: epoch %d, proven %d, seq %d, %d: too high", r.Epoch, r.Proven, r.Seq, r.HeldSeq)
+	}
+	for _, unix := range []int64{
+		r.Terms.Until, r.ExpiresAt, r.HeldExpiresAt, r.AckedAt, r.ApprovedAt, r.IssuedAt / 1000, r.DetachedAt / 1000,
+	} {
+		if err := CheckUnix(unix); err != nil {
+			return fmt.Errorf("record: a time of %d: %w", unix, err)
+		}
+	}
+	return nil
+}
+
+// Fits reports whether two keys are of one session: of the same project, subject
+// and users. The role may have been changed in between.
+func (k *Key) Fits(other *Key) bool {
+	return k.Session == other.Session && k.App == other.App && k.Subject == other.Subject && k.Identity.sameUsers(&other.Identity)
+}
+
+// sameUsers reports whether two identities are equal but for the RTC role.
+func (id *Identity) sameUsers(other *Identity) bool {
+	if a, b := id.RTC, other.RTC; (a == nil) != (b == nil) || a != nil && (a.Channel != b.Channel || a.UID != b.UID || a.Account != b.Account) {
+		return false
+	}
+	return sameUser(id.RTM, other.RTM) && sameUser(id.Chat, other.Chat)
+}
+
+func sameUser[U comparable](a, b *U) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}

@@ -1,0 +1,45 @@
+package ws
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/panics"
+	"refresher/internal/protocol"
+)
+
+// A panic in the handling of a message closes the connection that sent it, and no
+// other; its session is told that nobody is connected.
+func TestPanicEndsOneConnectionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reports, err := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newStage(t, func(c *Config) { c.Panics = reports })
+		bystander := s.join()
+		s.sessions.beforeJoined = func() { panic("a fault") }
+		bad := s.dial()
+		bad.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+		if said := bad.closed(protocol.CloseInternal); len(said) != 1 || said[0]["code"] != "internal" {
+			t.Errorf("told %v", said)
+		}
+		s.sessions.beforeJoined = nil
+		victim := s.join()
+		s.sessions.last().broken = true
+		victim.send(`{"type":"renew"}`)
+		victim.closed(protocol.CloseInternal)
+		wait(time.Second)
+		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+			t.Errorf("its session was told %v", said)
+		}
+		bystander.send(`{"type":"ping"}`)
+		if m := bystander.read(); m["type"] != protocol.TypePong {
+			t.Errorf("another connection: %v", m)
+		}
+	})
+}

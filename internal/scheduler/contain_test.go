@@ -181,8 +181,8 @@ func TestPanicWhileAskingIsNoAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pass(53 * time.Minute)
-		s.fails("consent", func() { pass(3 * time.Minute) })
+		pass(52 * time.Minute)
+		s.fails("consent", func() { pass(4 * time.Minute) }) // it is asked in between, wherever the renewal is
 		pass(3 * time.Hour)
 		if got := p.got(); len(got.pushes) < 3 || got.lost || got.ended != nil {
 			t.Errorf("%d renewals, lost: %t, ended: %v", len(got.pushes), got.lost, got.ended)

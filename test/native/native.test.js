@@ -1,0 +1,224 @@
+// The README's recipe for react-native-agora and agora-electron-sdk: compiled
+// against the types of both, and run with a double that is made from these types,
+// since their engines are native code. And what bindRtm takes for granted of
+// agora-react-native-rtm, held against its own enums, types and event processing.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+
+import { NativeRtmClient, World, second, settle } from "../../web/client/test/world.js";
+import { Engine } from "./engine.js";
+
+const run = promisify(execFile);
+const require = createRequire(import.meta.url);
+const here = new URL(".", import.meta.url).pathname;
+const client = new URL("../../web/client", import.meta.url).pathname;
+
+/** The SDK's own file, loaded without what it says it needs of its native part. */
+async function part(path, exported) {
+  const code = await readFile(join(here, "node_modules", path), "utf8");
+  const start = code.indexOf(`function ${exported}(`);
+  assert.ok(start > 0, `${exported} in ${path}`);
+  const end = code.indexOf("\n}\n", start) + 3;
+  return new Function(`${code.slice(start, end)}; return ${exported};`)();
+}
+
+const sdks = {
+  "react-native-agora": await part("react-native-agora/lib/commonjs/impl/IAgoraRtcEngineImpl.js", "processIRtcEngineEventHandler"),
+  "agora-electron-sdk": await part("agora-electron-sdk/js/Private/impl/IAgoraRtcEngineImpl.js", "processIRtcEngineEventHandler"),
+};
+
+let app = "";
+let bindEngine;
+
+before(async () => {
+  app = await mkdtemp(join(tmpdir(), "refresher-native-"));
+  await symlink(join(here, "node_modules"), join(app, "node_modules"));
+  await writeFile(join(app, "package.json"), `{"type": "module"}`);
+  const readme = await readFile(join(client, "README.md"), "utf8");
+  const recipe = /^```js\n([^`]*?export function bindEngine[^]*?)^```$/m.exec(readme)?.[1] ?? "";
+  const use = /^```ts\n([^`]*?bindEngine\([^]*?)^```$/m.exec(readme)?.[1] ?? "";
+  assert.ok(recipe && use);
+  for (const sdk of Object.keys(sdks)) {
+    await writeFile(join(app, `${sdk}.js`), recipe.replaceAll("react-native-agora", sdk));
+    await writeFile(join(app, `${sdk}-use.ts`), `
+      import { createAgoraRtcEngine, type IRtcEngineEx } from "${sdk}";
+      import { Refresher } from "refresher-client";
+      import { bindEngine } from "./${sdk}.js";
+      declare const refresher: Refresher;
+      const engine = createAgoraRtcEngine() as IRtcEngineEx;
+      ${use}`);
+    await writeFile(join(app, `${sdk}-engine.js`), (await readFile(join(here, "engine.js"), "utf8")).replaceAll(`"react-native-agora"`, `"${sdk}"`));
+  }
+  ({ bindEngine } = await import(join(app, "react-native-agora.js")));
+});
+after(() => rm(app, { recursive: true }));
+
+test("the recipe, its use and the double hold, by tsc --strict and the types of both SDKs; agora-react-native-rtm's client can be bound", async () => {
+  await cp(join(here, "surroundings.d.ts"), join(app, "surroundings.d.ts"));
+  await writeFile(join(app, "rtm.ts"), `
+    import type { RTMClient } from "agora-react-native-rtm";
+    import { Refresher, type RtmClient } from "refresher-client";
+    declare const rtm: RTMClient;
+    const asRtm: RtmClient = rtm;
+    declare const refresher: Refresher;
+    refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login({ token })) });
+    refresher.bindStreamChannel(rtm, "room");`);
+  await writeFile(join(app, "tsconfig.json"), JSON.stringify({
+    compilerOptions: {
+      strict: true, noEmit: true, allowJs: true, checkJs: true, target: "es2022", module: "esnext", moduleResolution: "bundler",
+      lib: ["es2023", "dom"], types: [], skipLibCheck: true, allowSyntheticDefaultImports: true,
+      paths: { "refresher-client": [join(client, "index.js")] },
+    },
+    include: ["*.ts", "*.js"],
+  }));
+  const { stdout } = await run(join(here, "node_modules/.bin/tsc"), ["-p", app], { cwd: app }).catch((error) => error);
+  assert.equal(stdout, "");
+});
+
+const main = { channelId: "daily", localUid: 1001 };
+const second_ = { channelId: "weekly", localUid: 1001 };
+const state = { disconnected: 1, connected: 3, failed: 5 };
+const reason = { joined: 1, banned: 3, left: 5, tokenExpired: 9 };
+
+/** A live call of an engine that is bound by the recipe, and in it. */
+async function inCall(t, process, { ex = false, connection = main } = {}) {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
+  const engine = new Engine(process, main);
+  const unbind = bindEngine(refresher, engine, connection, ex);
+  await refresher.token("rtc");
+  engine.becomes(ex ? second_ : main, state.connected, reason.joined);
+  const push = async (fields) => {
+    const message = world.push({ ttl: 600, ...fields });
+    await socket.says(message);
+    return message.tokens.rtc.token;
+  };
+  return { world, refresher, socket, engine, unbind, push };
+}
+
+for (const [sdk, process] of Object.entries(sdks)) {
+  describe(sdk, () => {
+    test("renewToken is acked when the network took the token", async (t) => {
+      const { socket, engine, push } = await inCall(t, process);
+      const token = await push({ seq: 2 });
+      assert.deepEqual(engine.calls, [["renewToken", token]]);
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+    });
+
+    test("a negative number that renewToken returns is a nack with that number", async (t) => {
+      const { socket, engine, push } = await inCall(t, process);
+      engine.returns = -110;
+      await push({ seq: 2 });
+      assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "-110"]]);
+      engine.returns = 0;
+      await push({ seq: 3 });
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
+    });
+
+    test("what onRenewTokenResult refuses is a nack with its code", async (t) => {
+      const { socket, engine, push } = await inCall(t, process);
+      engine.result = 4;
+      await push({ seq: 2 });
+      assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "4"]]);
+    });
+
+    test("a connection of joinChannelEx is renewed by updateChannelMediaOptionsEx, whose negative numbers are nacks", async (t) => {
+      const { socket, engine, push } = await inCall(t, process, { ex: true, connection: second_ });
+      const token = await push({ seq: 2 });
+      assert.deepEqual(engine.calls, [["updateChannelMediaOptionsEx", { token }, second_]]);
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+      engine.returns = -8;
+      await push({ seq: 3 });
+      assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 3, "-8"]]);
+    });
+
+    test("its warning asks, and that of another connection does not", async (t) => {
+      const { world, socket, engine } = await inCall(t, process);
+      await world.pass(541 * second);
+      engine.says("onTokenPrivilegeWillExpire", second_, { token: "007" });
+      assert.deepEqual(socket.take(), []);
+      engine.says("onTokenPrivilegeWillExpire", main, { token: "007" });
+      assert.deepEqual(socket.take(), [{ type: "renew" }]);
+    });
+
+    test("when its token ran out it is handed the newest, by renewToken", async (t) => {
+      const { engine, push } = await inCall(t, process);
+      const token = await push({ seq: 2 });
+      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.says("onRequestToken", second_);
+      await settle();
+      assert.equal(engine.calls.length, 1);
+      engine.says("onRequestToken", main);
+      await settle();
+      assert.deepEqual(engine.calls.at(-1), ["renewToken", token]);
+      assert.equal(engine.calls.length, 2);
+    });
+
+    for (const [what, became, why] of [["left", state.disconnected, reason.left], ["was banned", state.failed, reason.banned]]) {
+      test(`who ${what} is left alone until they have joined again; another connection's end does nothing`, async (t) => {
+        const { world, socket, engine, push } = await inCall(t, process);
+        engine.becomes(second_, became, why);
+        await push({ seq: 2 });
+        assert.equal(engine.calls.length, 1);
+        engine.becomes(main, became, why);
+        await push({ seq: 3, action: "rejoin" });
+        assert.equal(engine.calls.length, 1);
+        assert.deepEqual(world.saw("renewed").at(-1).services, []);
+        engine.becomes(main, state.connected, reason.joined);
+        await settle();
+        assert.equal(engine.calls.length, 2);
+        assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "ack", "ack"]);
+      });
+    }
+
+    test("a uid that the SDK chose, for 0, is its own", async (t) => {
+      const { world, socket, engine } = await inCall(t, process, { connection: { channelId: "daily" } });
+      await world.pass(541 * second);
+      engine.says("onTokenPrivilegeWillExpire", { channelId: "daily", localUid: 778899 }, { token: "007" });
+      assert.deepEqual(socket.take(), [{ type: "renew" }]);
+    });
+
+    test("unbound, it is left alone", async (t) => {
+      const { engine, unbind, push } = await inCall(t, process);
+      unbind();
+      assert.equal(engine.handlers.size, 0);
+      await push({ seq: 2 });
+      assert.deepEqual(engine.calls, []);
+    });
+  });
+}
+
+test("agora-react-native-rtm's numbers are those that the library and its double go by", async (t) => {
+  const { RtmLinkState, RtmServiceType, RtmLinkStateChangeReason } = require("agora-react-native-rtm/lib/commonjs/legacy/AgoraRtmBase.js");
+  const world = new World(t);
+  const rtm = new NativeRtmClient(world);
+  const seen = [];
+  rtm.addEventListener("linkState", ({ currentState, serviceType, reasonCode }) => seen.push([currentState, serviceType, reasonCode]));
+  rtm.becomes("CONNECTED", "LOGIN_SUCCESS");
+  rtm.becomes("FAILED", "TOKEN_EXPIRED");
+  rtm.becomes("IDLE", "LOGOUT");
+  rtm.streams("room", "IDLE", "LEAVE");
+  const { message, stream } = RtmServiceType;
+  assert.deepEqual(seen, [
+    [RtmLinkState.connected, message, RtmLinkStateChangeReason.loginSuccess],
+    [RtmLinkState.failed, message, RtmLinkStateChangeReason.tokenExpired],
+    [RtmLinkState.idle, message, RtmLinkStateChangeReason.logout],
+    [RtmLinkState.idle, stream, RtmLinkStateChangeReason.leave],
+  ]);
+});
+
+test("agora-react-native-rtm hands a linkState to its listeners with the numbers and names that the native part sent", () => {
+  const { processRTMClientEventMap } = require("agora-react-native-rtm/lib/commonjs/api/RTMEvents.js");
+  const event = { currentState: 5, previousState: 2, serviceType: 1, operation: 4, reasonCode: 17, reason: "", affectedChannels: ["room"], affectedChannelCount: 1 };
+  const seen = [];
+  processRTMClientEventMap({ linkState: (link) => seen.push(link) }, "linkState", { event: { ...event, reason_str: "" } });
+  processRTMClientEventMap({ tokenPrivilegeWillExpire: (channel) => seen.push(channel) }, "tokenPrivilegeWillExpire", { channelName: "room" });
+  assert.deepEqual(seen, [event, "room"]);
+});

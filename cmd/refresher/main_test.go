@@ -249,9 +249,10 @@ type service struct {
 	cmd  *exec.Cmd
 	log  *bufio.Reader
 	addr string
+	ops  string // address of the operations port
 }
 
-// serve starts it and reads its address from the log.
+// serve starts it and reads its addresses from the log.
 func serve(t *testing.T, c *exec.Cmd) *service {
 	t.Helper()
 	stderr, err := c.StderrPipe()
@@ -262,7 +263,7 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 		t.Fatal(err)
 	}
 	s := &service{t: t, cmd: c, log: bufio.NewReader(stderr)}
-	s.addr = s.find(`"address":"([^"]+)"`)
+	s.addr, s.ops, _ = strings.Cut(s.find(`"address":"([^"]+","ops_address":"[^"]+)"`), `","ops_address":"`)
 	return s
 }
 

@@ -1,16 +1,29 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"io/fs"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/coder/websocket"
 )
 
 // getUnix asks a service that listens on a Unix socket.
@@ -101,5 +114,141 @@ func TestSystemdIsNotified(t *testing.T) {
 	s = serve(t, command(t, append([]string{"NOTIFY_SOCKET=" + path + ".gone"}, credentialsEnv...),
 		"serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0"))
 	s.find("systemd could not be notified")
+	s.stop(syscall.SIGTERM)
+}
+
+// selfSigned writes a certificate and its key, and names their files.
+func selfSigned(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"calls.test"}, NotAfter: time.Now().Add(24 * time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: certificate}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+// goroutines is how many a service has.
+func goroutines(t *testing.T, ops string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ops+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close = true
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^go_goroutines (\d+)$`).FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("no go_goroutines in %s", text)
+	}
+	n, _ := strconv.Atoi(string(m[1]))
+	return n
+}
+
+// Clients without a credential, whose bodies never end, hold a handler a connection
+// and a moment each: no connection has more than one request under way, although the
+// clients offer HTTP/2, and no body is read before the key was looked at.
+func TestBodiesThatNeverEnd(t *testing.T) {
+	const connections = 60
+	certFile, keyFile := selfSigned(t)
+	s := serve(t, command(t, append([]string{"REFRESHER_JWT_SECRET=" + strings.Repeat("s", 32)}, credentialsEnv...),
+		"serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0", "--tls-cert-file="+certFile, "--tls-key-file="+keyFile))
+	before := goroutines(t, s.ops)
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}
+	requests := []string{
+		"POST /getToken HTTP/1.1\r\nHost: x\r\n",
+		"POST /v1/revocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n",
+		"POST /v1/sessions/S/renew HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n",
+		"POST /v1/ws HTTP/1.1\r\nHost: x\r\n",
+	}
+	statuses := []int{http.StatusUnauthorized, http.StatusUnauthorized, http.StatusNotFound, http.StatusUpgradeRequired}
+	began := time.Now()
+	var open []*tls.Conn
+	for i := range connections {
+		c, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		secured := c.(*tls.Conn)
+		if protocol := secured.ConnectionState().NegotiatedProtocol; protocol != "http/1.1" {
+			t.Fatalf("speaks %q", protocol)
+		}
+		if _, err := io.WriteString(c, requests[i%len(requests)]+"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, secured)
+	}
+	if held := goroutines(t, s.ops) - before; held > 2*connections {
+		t.Errorf("%d connections hold %d goroutines", connections, held)
+	}
+	for i, c := range open {
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != statuses[i%len(statuses)] || !response.Close {
+			t.Errorf("%q: %s, to be closed %t, %v", requests[i%len(requests)], response.Status, response.Close, err)
+		}
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil { // until it is closed
+			t.Errorf("%d bytes more, %v", n, err)
+		}
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("held for %v", took)
+	}
+	s.stop(syscall.SIGTERM)
+}
+
+// A client that offers HTTP/2 first gets its WebSocket over TLS all the same, and
+// who asks without an upgrade is told what is wanted.
+func TestWebSocketForAClientThatOffersHTTP2(t *testing.T) {
+	certFile, keyFile := selfSigned(t)
+	s := serve(t, command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
+		"--tls-cert-file="+certFile, "--tls-key-file="+keyFile))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	c, _, err := websocket.Dial(t.Context(), "wss://"+s.addr+"/v1/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.CloseNow()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+s.addr+"/v1/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusUpgradeRequired || response.ProtoMajor != 1 {
+		t.Errorf("%s %s", response.Proto, response.Status)
+	}
 	s.stop(syscall.SIGTERM)
 }

@@ -55,6 +55,9 @@ type Gate interface {
 
 // Renewer renews a session against its key.
 type Renewer interface {
+	// Open refuses every key of which the node knows by itself that it is no good.
+	// Its errors are those of RenewByKey.
+	Open(r *session.Resume) error
 	RenewByKey(session.Resume) (session.Push, error)
 }
 
@@ -199,6 +202,7 @@ type route struct {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
+	limitBody(w, r)
 	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
 		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",

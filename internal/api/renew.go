@@ -20,6 +20,12 @@ func (a *API) renew(r *request) (any, error) {
 	if key == "" {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
+	// Nothing is read from who has no key. From the holder of one whose session has
+	// ended it is: the answer says for how long its tokens work, by the body.
+	var ended *session.EndedError
+	if err := a.config.Renewer.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
+		return nil, err
+	}
 	var q renewRequest
 	if err := decode(r.Request, &q); err != nil && !errors.Is(err, errNoBody) {
 		return nil, err

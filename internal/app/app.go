@@ -336,8 +336,12 @@ func (a *App) drain(force context.Context) {
 // those on answers and on idle connections. A WebSocket leaves all of them behind
 // with its upgrade, and has its own.
 func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	// No HTTP/2: WebSockets need a connection of their own, and one of HTTP/2 has as
+	// many requests under way as its client likes.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: h, Protocols: protocols, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }

@@ -212,7 +212,8 @@ func TestRenewOverHTTP(t *testing.T) {
 		"a wrong key":         {path, "", "Bearer x", http.StatusNotFound},
 		"another session":     {"/v1/sessions/X/renew", "", "Bearer " + joined.Key, http.StatusNotFound},
 		"a body that is none": {path, "{", "Bearer " + joined.Key, http.StatusBadRequest},
-		"a body too long":     {path, strings.Repeat(" ", 9<<10), "Bearer x", http.StatusBadRequest},
+		"a body too long":     {path, strings.Repeat(" ", 9<<10), "Bearer " + joined.Key, http.StatusBadRequest},
+		"too long, by nobody": {path, strings.Repeat(" ", 9<<10), "Bearer x", http.StatusNotFound},
 		"an absurd seq":       {path, `{"seq":9007199254740993}`, "Bearer " + joined.Key, http.StatusBadRequest},
 	} {
 		response, text := n.do(http.MethodPost, c.path, c.body, "Authorization", c.auth)

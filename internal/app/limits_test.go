@@ -471,7 +471,7 @@ func TestSizesAreBounded(t *testing.T) {
 		}
 		before := g.metrics()
 		bodies := 0
-		for _, e := range append(slices.Clone(entrances), entrance{method: "POST", path: "/v1/sessions/S/renew", body: "{}"}) {
+		for _, e := range entrances { // and the renewal: TestRenewOverHTTP
 			if e.method != "POST" && e.method != "PATCH" {
 				continue
 			}
@@ -488,7 +488,7 @@ func TestSizesAreBounded(t *testing.T) {
 				}
 			}
 		}
-		if bodies != 11 {
+		if bodies != 12 {
 			t.Errorf("%d endpoints with bodies", bodies)
 		}
 		after := g.metrics()
@@ -503,23 +503,33 @@ func TestSizesAreBounded(t *testing.T) {
 func TestSlowClientsAreCut(t *testing.T) {
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	const endless = "Content-Length: 5000\r\n\r\n{"
 	hello := frame(join)
 	for name, c := range map[string]struct {
 		first, drip string        // sent at once; and byte by byte, again and again
 		every       time.Duration // between two bytes
 		most        time.Duration // by then it is gone
 	}{
-		"not a word":       {"", "", 0, 11 * time.Second},
-		"one byte":         {"G", "", 0, 11 * time.Second},
-		"headers":          {"GET /ping HTTP/1.1\r\nHost: x\r\n", "X: x\r\n", time.Second, 11 * time.Second},
-		"one long header":  {"GET /ping HTTP/1.1\r\nHost: x\r\nX: ", "x", time.Second / 10, 11 * time.Second},
-		"a body":           {"POST /getToken HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{", " ", time.Second, 31 * time.Second},
-		"chunks":           {"POST /getToken HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second, 31 * time.Second},
-		"nothing after":    {"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n", "", 0, 651 * time.Second},
-		"no join":          {upgrade, "", 0, 20 * time.Second},
-		"half a join":      {upgrade + string(hello[:20]), "", 0, 20 * time.Second},
-		"a join in drips":  {upgrade + string(hello[:6]), " ", time.Second, 20 * time.Second},
-		"pings and no end": {upgrade, string([]byte{0x89, 0x80, 0, 0, 0, 0}), time.Second, 20 * time.Second},
+		"not a word":      {"", "", 0, 11 * time.Second},
+		"one byte":        {"G", "", 0, 11 * time.Second},
+		"headers":         {"GET /ping HTTP/1.1\r\nHost: x\r\n", "X: x\r\n", time.Second, 11 * time.Second},
+		"one long header": {"GET /ping HTTP/1.1\r\nHost: x\r\nX: ", "x", time.Second / 10, 11 * time.Second},
+		"a body":          {"POST /getToken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $CREDENTIAL\r\n" + endless, " ", time.Second, 31 * time.Second},
+		"chunks":          {"POST /getToken HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $CREDENTIAL\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second, 31 * time.Second},
+		// Nobody's body.
+		"no credential":      {"POST /getToken HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"chunks by nobody":   {"POST /getToken HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Second / 10, 2 * time.Second},
+		"a bad credential":   {"POST /v1/revocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"no renewal's key":   {"POST /v1/sessions/S/renew HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"a made-up key":      {"POST /v1/sessions/S/renew HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"a body of a GET":    {"GET /ping HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"a body of no path":  {"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"a body of no hello": {"POST /v1/ws HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"nothing after":      {"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n", "", 0, 651 * time.Second},
+		"no join":            {upgrade, "", 0, 20 * time.Second},
+		"half a join":        {upgrade + string(hello[:20]), "", 0, 20 * time.Second},
+		"a join in drips":    {upgrade + string(hello[:6]), " ", time.Second, 20 * time.Second},
+		"pings and no end":   {upgrade, string([]byte{0x89, 0x80, 0, 0, 0, 0}), time.Second, 20 * time.Second},
 	} {
 		for _, secured := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %t", name, secured), func(t *testing.T) {
@@ -531,6 +541,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 						}
 					})
 					c := c
+					c.first = strings.Replace(c.first, "$CREDENTIAL", pass(nil), 1)
 					conn, err := g.network.dial(t.Context(), "", serviceAddress)
 					if err != nil {
 						t.Fatal(err)

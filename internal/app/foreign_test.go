@@ -3,12 +3,18 @@ package app
 import (
 	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/store"
 )
 
 // TestCursorsShowNothingOfOtherProjects: a page may end at a session of another project,
@@ -111,5 +117,45 @@ func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 		}
 		_ = theirs.socket.CloseNow()
 		theirs.reading.Wait()
+	})
+}
+
+// TestRoomForRevocationsOfEachProject: one project has given as many as it can; another,
+// of which the node has heard nothing yet, still has room.
+func TestRoomForRevocationsOfEachProject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := store.NewMemory(time.Now)
+		orders := make([]store.Order, store.MaxOrders*3/4)
+		for i := range orders {
+			orders[i] = store.Order{
+				ID: strconv.Itoa(i), App: firstTenant.app, Kind: store.OrderRevoke, Subject: strconv.Itoa(i),
+				Until: time.Now().Add(time.Hour).Unix(), Lifted: true, Format: store.Format,
+			}
+		}
+		if err := memory.Give(t.Context(), orders...); err != nil {
+			t.Fatal(err)
+		}
+		network := &network{ports: make(map[string]*port)}
+		g := startGuarded(t, func(c *Config) {
+			c.Listen, c.OpsListen = serviceAddress, "127.0.0.1:9090"
+			two(c)
+		}, outside{listen: network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
+			return memory, nil
+		}}, network.dial)
+		g.network = network
+		for _, c := range []struct {
+			who  *tenant
+			want int
+		}{{&firstTenant, http.StatusServiceUnavailable}, {&secondTenant, http.StatusOK}} {
+			var told struct{ Error string }
+			operator := c.who.pass(map[string]any{"sub": "operator"})
+			r := g.adminWith(operator, "POST", "/v1/revocations", `{"subject":"ana"}`, &told)
+			if r.StatusCode != c.want {
+				t.Errorf("of %s: %d %s", c.who.app, r.StatusCode, told.Error)
+			}
+			if c.want != http.StatusOK && (r.Header.Get("Retry-After") != "60" || !strings.Contains(told.Error, "wait until the time of some is over")) {
+				t.Errorf("of %s: Retry-After %q, %s", c.who.app, r.Header.Get("Retry-After"), told.Error)
+			}
+		}
 	})
 }

@@ -35,6 +35,9 @@ type callCommand struct {
 func (c *callCommand) Run() error {
 	stop := onSignals()
 	defer stop.release()
+	if err := resolveSecrets(flagged("--credential", &c.Credential, "")); err != nil {
+		return err
+	}
 	join, err := c.join()
 	if err != nil {
 		return err

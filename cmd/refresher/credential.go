@@ -11,26 +11,30 @@ import (
 )
 
 type grantCommand struct {
-	JWTSecret string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Signs it, by HS256; 32 bytes or more, as the service has it. Better given by environment: flags show in process lists."`
-	Subject   string        `placeholder:"NAME" help:"Whom it is for, as logs and the list of sessions name them."`
-	TTL       time.Duration `name:"ttl" default:"1h" help:"How long it is good for joining; calls may go on longer, see --until."`
-	Channels  []string      `placeholder:"NAME" help:"RTC channels; * at the end of a name stands for any rest, here and below."`
-	UIDs      []string      `name:"uids" placeholder:"UID" help:"RTC uids."`
-	Accounts  []string      `placeholder:"NAME" help:"RTC user accounts."`
-	Roles     []string      `placeholder:"ROLE" enum:"publisher,subscriber" help:"publisher, subscriber or both. Default: subscriber, if there are channels."`
-	RTMUsers  []string      `name:"rtm-users" placeholder:"USER" help:"RTM user ids."`
-	ChatUsers []string      `placeholder:"USER" help:"Chat user ids."`
-	MaxTTL    time.Duration `name:"max-ttl" help:"Longest token lifetime; 0 is what the service allows."`
-	Format    string        `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of its holder's tokens where the request names none: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM. Default: the service's."`
-	Until     string        `placeholder:"WHEN" help:"Moment that no token outlives, such as 2030-01-02T15:04:05Z, or a span from now, such as 8h."`
-	Admin     bool          `help:"Let it see and change the sessions of the project."`
-	Audience  string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Whom it is meant for, where the service has --jwt-audience."`
-	Issuer    string        `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Who it says has made it, where the service has --jwt-issuer."`
-	App       string        `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the project; needed where the service has several."`
+	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Signs it, by HS256; 32 bytes or more, as the service has it. Better given by environment: flags show in process lists."`
+	JWTSecretFile string        `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
+	Subject       string        `placeholder:"NAME" help:"Whom it is for, as logs and the list of sessions name them."`
+	TTL           time.Duration `name:"ttl" default:"1h" help:"How long it is good for joining; calls may go on longer, see --until."`
+	Channels      []string      `placeholder:"NAME" help:"RTC channels; * at the end of a name stands for any rest, here and below."`
+	UIDs          []string      `name:"uids" placeholder:"UID" help:"RTC uids."`
+	Accounts      []string      `placeholder:"NAME" help:"RTC user accounts."`
+	Roles         []string      `placeholder:"ROLE" enum:"publisher,subscriber" help:"publisher, subscriber or both. Default: subscriber, if there are channels."`
+	RTMUsers      []string      `name:"rtm-users" placeholder:"USER" help:"RTM user ids."`
+	ChatUsers     []string      `placeholder:"USER" help:"Chat user ids."`
+	MaxTTL        time.Duration `name:"max-ttl" help:"Longest token lifetime; 0 is what the service allows."`
+	Format        string        `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of its holder's tokens where the request names none: 007, 006 for old SDKs, or 007-single for one token that opens RTC and RTM. Default: the service's."`
+	Until         string        `placeholder:"WHEN" help:"Moment that no token outlives, such as 2030-01-02T15:04:05Z, or a span from now, such as 8h."`
+	Admin         bool          `help:"Let it see and change the sessions of the project."`
+	Audience      string        `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Whom it is meant for, where the service has --jwt-audience."`
+	Issuer        string        `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Who it says has made it, where the service has --jwt-issuer."`
+	App           string        `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the project; needed where the service has several."`
 }
 
 // Run prints a credential.
 func (c *grantCommand) Run() error {
+	if err := resolveSecrets(flagged("--jwt-secret", &c.JWTSecret, c.JWTSecretFile)); err != nil {
+		return err
+	}
 	if c.JWTSecret == "" {
 		return errors.New("--jwt-secret (or REFRESHER_JWT_SECRET) is missing; want the one that the service has")
 	}

@@ -45,6 +45,9 @@ func (c *demoCommand) Run() (err error) {
 	if err := c.resolve(); err != nil {
 		return err
 	}
+	if err := resolveSecrets(c.secrets()...); err != nil {
+		return err
+	}
 	signer := c.makeUp()
 	if signer != nil {
 		if err := signer.open(); err != nil {

@@ -17,19 +17,20 @@ import (
 )
 
 type loadCommand struct {
-	URL        []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket, or those of several nodes."`
-	Remote     bool          `help:"Allow a target that is not this machine. It must be yours, and meant to bear it."`
-	Calls      int           `default:"1000" help:"How many calls, up to 200000."`
-	JoinRate   float64       `default:"100" help:"How many of them begin in a second."`
-	Duration   time.Duration `default:"1m" help:"How long it lasts, from the first join, up to 24h."`
-	TTL        time.Duration `name:"ttl" help:"Token lifetime to ask for. Default: the service's."`
-	Services   []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
-	Channels   string        `default:"load-*" help:"Names of the channels; * stands for the call's number."`
-	Credential string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, where the service wants one; mind its --subject-rate. Better given by environment: flags show in process lists."`
-	JWTSecret  string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Makes credentials, one for every fifty calls, as token grant does."`
-	AckDelay   time.Duration `help:"How long a call takes to confirm tokens, as a slow SDK."`
-	DropRate   float64       `help:"Connections that are broken in a second; their calls come back."`
-	JSON       bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
+	URL           []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket, or those of several nodes."`
+	Remote        bool          `help:"Allow a target that is not this machine. It must be yours, and meant to bear it."`
+	Calls         int           `default:"1000" help:"How many calls, up to 200000."`
+	JoinRate      float64       `default:"100" help:"How many of them begin in a second."`
+	Duration      time.Duration `default:"1m" help:"How long it lasts, from the first join, up to 24h."`
+	TTL           time.Duration `name:"ttl" help:"Token lifetime to ask for. Default: the service's."`
+	Services      []string      `default:"rtc,rtm" help:"rtc, rtm, chat: what each call has tokens for."`
+	Channels      string        `default:"load-*" help:"Names of the channels; * stands for the call's number."`
+	Credential    string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, where the service wants one; mind its --subject-rate. Better given by environment: flags show in process lists."`
+	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Makes credentials, one for every fifty calls, as token grant does."`
+	JWTSecretFile string        `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
+	AckDelay      time.Duration `help:"How long a call takes to confirm tokens, as a slow SDK."`
+	DropRate      float64       `help:"Connections that are broken in a second; their calls come back."`
+	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
 }
 
 // callsPerSubject is how many calls share a credential that is made here: few
@@ -40,6 +41,9 @@ const callsPerSubject = 50
 func (c *loadCommand) Run() error {
 	stop := onSignals()
 	defer stop.release()
+	if err := resolveSecrets(flagged("--credential", &c.Credential, ""), flagged("--jwt-secret", &c.JWTSecret, c.JWTSecretFile)); err != nil {
+		return err
+	}
 	g, err := load.New(load.Config{
 		URLs: c.URL, Remote: c.Remote, Calls: c.Calls, JoinRate: c.JoinRate, Duration: c.Duration, TTL: c.TTL,
 		Services: c.Services, Channels: c.Channels, Credential: c.credentials(),

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -25,16 +24,17 @@ type projectsFile struct {
 // projectSettings are those of one project. Secrets stand in files of their own,
 // or, where the file itself is secret, in it.
 type projectSettings struct {
-	AppID              string `yaml:"appId"`
-	AppCertificate     string `yaml:"appCertificate"`
-	AppCertificateFile string `yaml:"appCertificateFile"`
-	JWTSecret          string `yaml:"jwtSecret"`
-	JWTSecretFile      string `yaml:"jwtSecretFile"`
-	JWTPreviousSecret  string `yaml:"jwtPreviousSecret"`
-	JWTPublicKeyFile   string `yaml:"jwtPublicKeyFile"`
-	JWKSURL            string `yaml:"jwksUrl"`
-	JWTAudience        string `yaml:"jwtAudience"`
-	JWTIssuer          string `yaml:"jwtIssuer"`
+	AppID                 string `yaml:"appId"`
+	AppCertificate        string `yaml:"appCertificate"`
+	AppCertificateFile    string `yaml:"appCertificateFile"`
+	JWTSecret             string `yaml:"jwtSecret"`
+	JWTSecretFile         string `yaml:"jwtSecretFile"`
+	JWTPreviousSecret     string `yaml:"jwtPreviousSecret"`
+	JWTPreviousSecretFile string `yaml:"jwtPreviousSecretFile"`
+	JWTPublicKeyFile      string `yaml:"jwtPublicKeyFile"`
+	JWKSURL               string `yaml:"jwksUrl"`
+	JWTAudience           string `yaml:"jwtAudience"`
+	JWTIssuer             string `yaml:"jwtIssuer"`
 }
 
 // projects are those of --projects-file, or the one of the flags.
@@ -60,7 +60,7 @@ func (c *serveCommand) projects() ([]app.Project, error) {
 	}
 	return []app.Project{{
 		AppID: c.AppID, Certificates: c.certificates(), CertificateFile: c.AppCertificateFile,
-		Keys: keys, Audience: c.JWTAudience, Issuer: c.JWTIssuer,
+		Keys: keys, KeyFiles: c.files(), ReadKeys: c.keySettings.keys, Audience: c.JWTAudience, Issuer: c.JWTIssuer,
 	}}, nil
 }
 
@@ -93,18 +93,10 @@ func (s *projectSettings) project() (app.Project, error) {
 		return app.Project{}, err
 	}
 	k := keySettings{
-		JWTSecret: s.JWTSecret, JWTPreviousSecret: s.JWTPreviousSecret,
+		inFile:    true,
+		JWTSecret: s.JWTSecret, JWTSecretFile: s.JWTSecretFile,
+		JWTPreviousSecret: s.JWTPreviousSecret, JWTPreviousSecretFile: s.JWTPreviousSecretFile,
 		JWTPublicKeyFile: s.JWTPublicKeyFile, JWKSURL: s.JWKSURL,
-	}
-	switch {
-	case s.JWTSecretFile != "" && s.JWTSecret != "":
-		return app.Project{}, errors.New("jwtSecret and jwtSecretFile are both set; want one")
-	case s.JWTSecretFile != "":
-		text, err := os.ReadFile(s.JWTSecretFile)
-		if err != nil {
-			return app.Project{}, fmt.Errorf("jwtSecretFile: %w", err)
-		}
-		k.JWTSecret = strings.TrimSpace(string(text))
 	}
 	keys, err := k.keys()
 	if err != nil {
@@ -119,6 +111,6 @@ func (s *projectSettings) project() (app.Project, error) {
 	}
 	return app.Project{
 		AppID: s.AppID, Certificates: certificates, CertificateFile: s.AppCertificateFile,
-		Keys: keys, Audience: s.JWTAudience, Issuer: s.JWTIssuer,
+		Keys: keys, KeyFiles: k.files(), ReadKeys: k.keys, Audience: s.JWTAudience, Issuer: s.JWTIssuer,
 	}, nil
 }

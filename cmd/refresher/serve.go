@@ -16,9 +16,10 @@ type serveCommand struct {
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"1h" help:"Lifetime of tokens whose client asks for none."`
 	settings `embed:""`
 
-	RedisURL    string `name:"redis-url" env:"REFRESHER_REDIS_URL,REDIS_URL" placeholder:"URL" help:"Where several nodes share their sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://. Default: in this process."`
-	RedisCAFile string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
-	RedisPrefix string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
+	RedisURL     string `name:"redis-url" env:"REFRESHER_REDIS_URL,REDIS_URL" placeholder:"URL" help:"Where several nodes share their sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://. Default: in this process."`
+	RedisURLFile string `name:"redis-url-file" type:"existingfile" env:"REFRESHER_REDIS_URL_FILE" placeholder:"FILE" help:"File with it, since it has a password. Read at the start."`
+	RedisCAFile  string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
+	RedisPrefix  string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
 
 	Auth        string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" help:"How callers prove who they are: jwt, or none, which lets anybody have any token."`
 	Insecure    bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
@@ -29,24 +30,56 @@ type serveCommand struct {
 	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/security.md."`
 	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" help:"Requests a second that the holder of a credential may make; 0 is unlimited."`
 
-	AuthorizeURL     string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
-	AuthorizeSecret  string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
-	AuthorizeTimeout time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
-	AuthorizeGrace   time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long renewals go on while it cannot be asked, after one lifetime of the tokens that it last agreed to."`
+	AuthorizeURL        string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
+	AuthorizeSecret     string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
+	AuthorizeSecretFile string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
+	AuthorizeTimeout    time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
+	AuthorizeGrace      time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long renewals go on while it cannot be asked, after one lifetime of the tokens that it last agreed to."`
 }
 
 // keySettings are the keys that credentials are checked with.
 type keySettings struct {
-	JWTSecret         string `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials by HS256, HS384 or HS512, 32 bytes or more."`
-	JWTPreviousSecret string `name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
-	JWTPublicKeyFile  string `name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519)."`
-	JWKSURL           string `name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
-	JWTAudience       string `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
-	JWTIssuer         string `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer that credentials must name. Default: any."`
+	JWTSecret             string `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials by HS256, HS384 or HS512, 32 bytes or more."`
+	JWTSecretFile         string `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it. Read again when it changes."`
+	JWTPreviousSecret     string `name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
+	JWTPreviousSecretFile string `name:"jwt-previous-secret-file" type:"existingfile" env:"REFRESHER_JWT_PREVIOUS_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read again when it changes."`
+	JWTPublicKeyFile      string `name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519). Read again when it changes."`
+	JWKSURL               string `name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
+	JWTAudience           string `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
+	JWTIssuer             string `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer that credentials must name. Default: any."`
+
+	inFile bool // they stand in a projects file, whose fields have other names
 }
 
-// keys reads what the settings name.
-func (s *keySettings) keys() (auth.Keys, error) {
+// jwtSecrets are those among the settings.
+func (s *keySettings) jwtSecrets() []secretSetting {
+	if s.inFile {
+		return []secretSetting{
+			{"jwtSecret", "jwtSecretFile", &s.JWTSecret, s.JWTSecretFile},
+			{"jwtPreviousSecret", "jwtPreviousSecretFile", &s.JWTPreviousSecret, s.JWTPreviousSecretFile},
+		}
+	}
+	return []secretSetting{
+		flagged("--jwt-secret", &s.JWTSecret, s.JWTSecretFile),
+		flagged("--jwt-previous-secret", &s.JWTPreviousSecret, s.JWTPreviousSecretFile),
+	}
+}
+
+// files are those that keys are read from.
+func (s *keySettings) files() (paths []string) {
+	for _, path := range []string{s.JWTSecretFile, s.JWTPreviousSecretFile, s.JWTPublicKeyFile} {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// keys reads what the settings name. It may be called again, when the files have changed.
+func (s keySettings) keys() (auth.Keys, error) {
+	if err := resolveSecrets(s.jwtSecrets()...); err != nil {
+		return auth.Keys{}, err
+	}
 	k := auth.Keys{JWKSURL: s.JWKSURL}
 	for _, secret := range []string{s.JWTSecret, s.JWTPreviousSecret} {
 		if secret != "" {
@@ -63,13 +96,17 @@ func (s *keySettings) keys() (auth.Keys, error) {
 	return k, nil
 }
 
-// Run serves until a signal.
-func (c *serveCommand) Run() error {
-	stop := onSignals()
-	defer stop.release()
+// appConfig is what the settings say.
+func (c *serveCommand) appConfig() (app.Config, error) {
 	projects, err := c.projects()
 	if err != nil {
-		return err
+		return app.Config{}, err
+	}
+	err = resolveSecrets(append(c.secrets(),
+		flagged("--redis-url", &c.RedisURL, c.RedisURLFile),
+		flagged("--authorize-secret", &c.AuthorizeSecret, c.AuthorizeSecretFile))...)
+	if err != nil {
+		return app.Config{}, err
 	}
 	config := c.config(c.Listen, c.TokenTTL)
 	config.Projects, config.SubjectRate = projects, c.SubjectRate
@@ -77,6 +114,17 @@ func (c *serveCommand) Run() error {
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
 	config.Auth, config.Insecure, config.CredentialInPath = c.Auth, c.Insecure, c.CredentialInPath
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
+	return config, nil
+}
+
+// Run serves until a signal.
+func (c *serveCommand) Run() error {
+	stop := onSignals()
+	defer stop.release()
+	config, err := c.appConfig()
+	if err != nil {
+		return err
+	}
 	log := c.openLog()
 	defer log.Close()
 	config.LogDropped = log.Dropped

@@ -64,6 +64,9 @@ func (o *operator) ask(method, path string, body, into any) error {
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return errors.New("--url: want http://host:port or https://host")
 	}
+	if err := resolveSecrets(flagged("--credential", &o.Credential, "")); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), operatorTimeout)
 	defer cancel()
 	var content io.Reader

@@ -51,6 +51,7 @@ type credentials struct {
 
 // resolve reads the certificate file, if one is set.
 func (c *credentials) resolve() error {
+	c.AppID = strings.TrimSpace(c.AppID)
 	if c.AppCertificateFile == "" {
 		return nil
 	}
@@ -61,7 +62,7 @@ func (c *credentials) resolve() error {
 	if err != nil {
 		return fmt.Errorf("--app-certificate-file: %w", err)
 	}
-	c.AppCertificate = strings.TrimSpace(string(text))
+	c.AppCertificate = strings.TrimSpace(strings.TrimPrefix(string(text), "\ufeff"))
 	return nil
 }
 
@@ -100,10 +101,15 @@ type settings struct {
 	DrainWindow  time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" help:"Span over which clients are sent away on SIGTERM."`
 
 	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" help:"Seals resume keys, 16 bytes or more. Default: derived from the App Certificate."`
+	SessionSecretFile     string `type:"existingfile" env:"REFRESHER_SESSION_SECRET_FILE" placeholder:"FILE" help:"File with it. Read at the start."`
 	PreviousSessionSecret string `env:"REFRESHER_PREVIOUS_SESSION_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
+
+	PreviousSessionSecretFile string `type:"existingfile" env:"REFRESHER_PREVIOUS_SESSION_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read at the start."`
 
 	EventsURL    string `name:"events-url" env:"REFRESHER_EVENTS_URL" placeholder:"URL" help:"Told of what happens to sessions, by signed POST requests. Default: nobody is."`
 	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
+
+	EventsSecretFile string `type:"existingfile" env:"REFRESHER_EVENTS_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
 
 	AddressRate    float64  `env:"REFRESHER_ADDRESS_RATE" default:"0" help:"Requests a second that one client address may make; 0 is unlimited. Behind a proxy, set --trusted-proxies too, or all clients count as one."`
 	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies before this service, whose X-Forwarded-For or Forwarded counts. Default: none."`
@@ -117,6 +123,16 @@ type settings struct {
 
 	LogFormat string     `env:"REFRESHER_LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
 	LogLevel  slog.Level `env:"REFRESHER_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+}
+
+// secrets are those among the settings. The App Certificate is not: its file may have
+// several.
+func (s *settings) secrets() []secretSetting {
+	return []secretSetting{
+		flagged("--session-secret", &s.SessionSecret, s.SessionSecretFile),
+		flagged("--previous-session-secret", &s.PreviousSessionSecret, s.PreviousSessionSecretFile),
+		flagged("--events-secret", &s.EventsSecret, s.EventsSecretFile),
+	}
 }
 
 func (s *settings) config(listen address, ttl time.Duration) app.Config {

@@ -121,6 +121,9 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
+	if err := gate.follow(watcher, c); err != nil {
+		return nil, err
+	}
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"refresher/internal/auth"
 	"refresher/internal/authorize"
+	"refresher/internal/files"
 	"refresher/internal/limit"
 	"refresher/internal/panics"
 	"refresher/internal/scheduler"
@@ -78,6 +79,30 @@ const (
 
 // hasKeys reports whether credentials can be checked, of one project at least.
 func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys() }
+
+// follow has the keys that credentials are checked with read again when their files
+// change. What is not there any more opens nothing: it may have leaked.
+func (g *gate) follow(w *files.Watcher, c Config) error {
+	if g.verifier == nil {
+		return nil
+	}
+	for _, p := range c.Projects {
+		if len(p.KeyFiles) == 0 {
+			continue
+		}
+		err := w.Follow(func([][]byte) error {
+			keys, err := p.ReadKeys()
+			if err != nil {
+				return err
+			}
+			return g.verifier.SetKeys(p.AppID, keys)
+		}, p.KeyFiles...)
+		if err != nil {
+			return fmt.Errorf("the files of keys: %w", err)
+		}
+	}
+	return nil
+}
 
 // run keeps what the gate knows fresh, until ctx is done.
 func (g *gate) run(ctx context.Context, parts interface{ Go(f func()) }) {

@@ -29,6 +29,10 @@ type Project struct {
 	// CertificateFile is where they were read from, one a line, and are read
 	// again from when it changes. Empty: they do not change.
 	CertificateFile string
+	// KeyFiles are where the Keys were read from; when one changes, ReadKeys reads them again.
+	// Empty: they do not change.
+	KeyFiles []string
+	ReadKeys func() (auth.Keys, error)
 	// Keys are what its credentials are signed with, by Issuer and for
 	// Audience, where those are set.
 	Keys     auth.Keys
@@ -38,7 +42,7 @@ type Project struct {
 
 // ParseCertificates reads App Certificates, one a line.
 func ParseCertificates(text string) ([]string, error) {
-	certificates := strings.Fields(text)
+	certificates := strings.Fields(strings.TrimPrefix(text, "\ufeff"))
 	if len(certificates) == 0 {
 		return nil, errors.New("is empty; want App Certificates, one a line, the one to sign with first")
 	}
@@ -46,6 +50,9 @@ func ParseCertificates(text string) ([]string, error) {
 		return nil, fmt.Errorf("has %d words; want at most %d App Certificates, one a line", len(certificates), maxCertificates)
 	}
 	for _, c := range certificates {
+		if strings.ContainsAny(c, `"'`) {
+			return nil, errors.New("is in quotes; leave them out")
+		}
 		if err := agora.CheckCertificate(c); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -66,8 +67,8 @@ func (a *algorithm) signed(s *signed, key any) bool {
 
 // ring is what one project's credentials are checked with.
 type ring struct {
-	fixed  []any   // secrets ([]byte) and public keys of the settings
-	remote *remote // nil without a key set
+	fixed  atomic.Pointer[[]any] // secrets ([]byte) and public keys of the settings; never nil
+	remote *remote               // nil without a key set
 }
 
 // verify checks who has signed s. Its error is a *RefusedError.
@@ -77,7 +78,7 @@ func (r *ring) verify(s *signed) error {
 		return refuse(ReasonAlgorithm, "none that is known")
 	}
 	tried := false
-	for _, key := range r.fixed {
+	for _, key := range *r.fixed.Load() {
 		if a.takes(key) {
 			tried = true
 			if a.signed(s, key) {

@@ -163,3 +163,29 @@ func TestPick(t *testing.T) {
 }
 
 func publicBytes(key any) []byte { return must(x509.MarshalPKIXPublicKey(key)) }
+
+func TestSetKeys(t *testing.T) {
+	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
+	claims := claimsWith(nil)
+	of := func(secret string) string { return sign("HS256", "", []byte(secret), claims) }
+	for name, c := range map[string]struct {
+		app  string
+		keys Keys
+		want string
+	}{
+		"another project": {appB, Keys{Secrets: []string{secretB}}, "there is no project"},
+		"none":            {appA, Keys{}, "want one of jwt-secret"},
+		"a short one":     {appA, Keys{Secrets: []string{"short"}}, "want at least 32 bytes"},
+	} {
+		if err := s.SetKeys(c.app, c.keys); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		s.takes(t, of(secretA))
+	}
+	if err := s.SetKeys(appA, Keys{Secrets: []string{secretB}, PublicKeyPEMs: []string{publicPEM(ecKey())}}); err != nil {
+		t.Fatal(err)
+	}
+	s.takes(t, of(secretB))
+	s.takes(t, sign("ES256", "", ecKey(), claims))
+	s.refuses(t, of(secretA), ReasonSignature)
+}

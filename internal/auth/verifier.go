@@ -71,6 +71,8 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
+var errNoKeys = errors.New("want one of jwt-secret, jwt-public-key-file and jwks-url, to check credentials with")
+
 // add takes up a project.
 func (v *Verifier) add(c *Config, from *Project) error {
 	switch {
@@ -80,10 +82,11 @@ func (v *Verifier) add(c *Config, from *Project) error {
 		return fmt.Errorf("auth: project %s stands there twice", from.App)
 	}
 	p := &project{app: from.App, audience: from.Audience, issuer: from.Issuer}
-	var err error
-	if p.ring.fixed, err = readKeys(&from.Keys); err != nil {
+	fixed, err := readKeys(&from.Keys)
+	if err != nil {
 		return err
 	}
+	p.ring.fixed.Store(&fixed)
 	if from.Keys.JWKSURL != "" {
 		u, err := parseURL(from.Keys.JWKSURL)
 		if err != nil {
@@ -95,8 +98,8 @@ func (v *Verifier) add(c *Config, from *Project) error {
 		}
 		v.remotes = append(v.remotes, p.ring.remote)
 	}
-	if len(p.ring.fixed) == 0 && p.ring.remote == nil {
-		return errors.New("want one of jwt-secret, jwt-public-key-file and jwks-url, to check credentials with")
+	if len(fixed) == 0 && p.ring.remote == nil {
+		return errNoKeys
 	}
 	v.projects[p.app] = p
 	v.only = p
@@ -106,10 +109,28 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	return nil
 }
 
+// SetKeys replaces the secrets and public keys that a project's credentials are checked
+// with. Its key set stays, and on an error the keys do too.
+func (v *Verifier) SetKeys(app string, k Keys) error {
+	p := v.projects[app]
+	if p == nil {
+		return fmt.Errorf("auth: there is no project %s", app)
+	}
+	fixed, err := readKeys(&k)
+	switch {
+	case err != nil:
+		return err
+	case len(fixed) == 0 && p.ring.remote == nil:
+		return errNoKeys
+	}
+	p.ring.fixed.Store(&fixed)
+	return nil
+}
+
 // HasKeys reports whether any project has keys, or a key set that was fetched once.
 func (v *Verifier) HasKeys() bool {
 	for _, p := range v.projects {
-		if len(p.ring.fixed) > 0 || p.ring.remote.set.Load() != nil {
+		if len(*p.ring.fixed.Load()) > 0 || p.ring.remote.set.Load() != nil {
 			return true
 		}
 	}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"refresher/internal/app"
+	"refresher/test/program"
+)
+
+// secretSettings are all secrets of a service, by their flags, with where they end up.
+var secretSettings = map[string]func(app.Config) string{
+	"jwt-secret":              func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
+	"jwt-previous-secret":     func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
+	"session-secret":          func(c app.Config) string { return c.SessionSecret },
+	"previous-session-secret": func(c app.Config) string { return c.PreviousSessionSecret },
+	"events-secret":           func(c app.Config) string { return c.EventsSecret },
+	"authorize-secret":        func(c app.Config) string { return c.AuthorizeSecret },
+	"redis-url":               func(c app.Config) string { return c.RedisURL },
+}
+
+// variableOf is the variable of a flag.
+func variableOf(flag string) string {
+	return "REFRESHER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// serveConfig is what `refresher serve` makes of its environment, and of one variable more.
+func serveConfig(t *testing.T, env map[string]string) (app.Config, error) {
+	t.Helper()
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	var c serveCommand
+	_, err := kong.Must(&c, kong.Name("serve")).Parse([]string{"--app-id=" + appID, "--app-certificate=" + certificate})
+	if err != nil {
+		return app.Config{}, err
+	}
+	return c.appConfig()
+}
+
+// Kubernetes, shells and editors leave spaces, line ends and byte order marks around
+// secrets.
+func TestSecretsAreTrimmed(t *testing.T) {
+	const secret = "hush-hush, 32 bytes or more of it"
+	dir := t.TempDir()
+	for flag, secretOf := range secretSettings {
+		for _, text := range []string{secret, secret + "\n", " " + secret + "\r\n", "\ufeff" + secret} {
+			file := write(t, dir, "secret", text)
+			for variable, value := range map[string]string{variableOf(flag): text, variableOf(flag) + "_FILE": file} {
+				t.Run(variable, func(t *testing.T) {
+					c, err := serveConfig(t, map[string]string{variable: value})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if have := secretOf(c); have != secret {
+						t.Errorf("%q is taken as %q", text, have)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestSecretsThatCannotBeMeant(t *testing.T) {
+	dir := t.TempDir()
+	for flag := range secretSettings {
+		for text, want := range map[string]string{
+			`"hush-hush, 32 bytes or more of it"`:    " is in quotes; leave them out",
+			"'hush-hush, 32 bytes or more of it'\n":  " is in quotes; leave them out",
+			"hush-hush, 32 bytes or\nmore of it":     " has several lines; want one",
+			"\xff\xfeh\x00u\x00s\x00h\x00-\x00h\x00": " is not text in UTF-8",
+			" \n":                                    " is empty",
+			"":                                       " is empty",
+		} {
+			settings := map[string]map[string]string{
+				"--" + flag + "-file": {variableOf(flag) + "_FILE": write(t, dir, "secret", text)},
+			}
+			if text != "" && !strings.Contains(text, "\x00") { // which variables cannot have
+				settings["--"+flag] = map[string]string{variableOf(flag): text}
+			}
+			for name, env := range settings {
+				t.Run(name, func(t *testing.T) {
+					_, err := serveConfig(t, env)
+					if err == nil || !strings.HasPrefix(err.Error(), name+want) || strings.Contains(err.Error(), "hush") {
+						t.Errorf("%q: %v; want %s%s", text, err, name, want)
+					}
+				})
+			}
+		}
+		t.Run(flag+" twice", func(t *testing.T) {
+			file := write(t, dir, "secret", "hush-hush")
+			_, err := serveConfig(t, map[string]string{variableOf(flag): "hush-hush", variableOf(flag) + "_FILE": file})
+			want := fmt.Sprintf("--%[1]s and --%[1]s-file are both set", flag)
+			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%v; want %s", err, want)
+			}
+		})
+	}
+}
+
+func TestSecretsOfAProjectsFile(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "secret", "\ufeff"+firstSecret+"\r\n")
+	previous := write(t, dir, "previous", otherSecret+"\n")
+	projects := fmt.Sprintf("projects: [{appId: %s, appCertificate: %s, jwtSecretFile: %s, jwtPreviousSecretFile: %s}]", appID, certificate, file, previous)
+	got, err := readProjects(write(t, dir, "projects.yaml", projects))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secrets := got[0].Keys.Secrets; len(secrets) != 2 || secrets[0] != firstSecret || secrets[1] != otherSecret {
+		t.Errorf("%q", secrets)
+	}
+	for fields, want := range map[string]string{
+		`jwtSecret: "'hush-hush'"`:                                    "project 1: jwtSecret is in quotes",
+		`jwtPreviousSecret: " "`:                                      "project 1: jwtPreviousSecret is empty",
+		"jwtSecretFile: " + write(t, dir, "quoted", `"hush"`):         "project 1: jwtSecretFile is in quotes",
+		"jwtPreviousSecretFile: " + write(t, dir, "empty", "\n"):      "project 1: jwtPreviousSecretFile is empty",
+		"jwtPreviousSecret: hush, jwtPreviousSecretFile: " + previous: "project 1: jwtPreviousSecret and jwtPreviousSecretFile are both set",
+	} {
+		text := fmt.Sprintf("projects: [{appId: %s, appCertificate: %s, %s}]", appID, certificate, fields)
+		_, err := readProjects(write(t, dir, "projects.yaml", text))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%v; want %s", err, want)
+		}
+	}
+}
+
+// A node takes a new secret without a restart, the one before where it is kept, and what it
+// had while a file cannot be meant.
+func TestJWTSecretsAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	secrets := []string{firstSecret, otherSecret, "hush-hush, of the third one, 32 bytes too"}
+	current, previous := write(t, dir, "current", secrets[0]+"\n"), write(t, dir, "previous", secrets[0])
+	addr := program.Address(t)
+	s := serve(t, command(t, credentialsEnv, "serve", "--listen="+addr, "--ops-listen=127.0.0.1:0", "--drain-window=0",
+		"--jwt-secret-file="+current, "--jwt-previous-secret-file="+previous))
+	demand := func(accepted ...bool) {
+		t.Helper()
+		for i, want := range accepted {
+			env := []string{"REFRESHER_JWT_SECRET_FILE=" + write(t, dir, "signing", secrets[i]+"\n")}
+			grant, stderr, code := run(t, env, "token", "grant", "--admin")
+			if code != 0 {
+				t.Fatal(stderr)
+			}
+			// With the line end, as a shell's variable may have it.
+			_, stderr, code = run(t, []string{"REFRESHER_CREDENTIAL=" + grant, "REFRESHER_API_URL=http://" + addr}, "sessions", "list")
+			if (code == 0) != want {
+				t.Errorf("secret %d: exit %d, %s", i, code, stderr)
+			}
+		}
+	}
+	// replace puts a new file in the place of another, and has it read.
+	replace := func(file, text, said string) {
+		t.Helper()
+		if err := os.Rename(write(t, dir, "next", text), file); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		s.find(said)
+	}
+	const again, refused = `"file has changed and was read again"`, `"file can't be used; what it held before stays in use".*%s`
+	demand(true, false, false)
+	replace(current, secrets[1]+"\n", again)
+	demand(true, true, false)
+	replace(previous, secrets[1], again)
+	demand(false, true, false)
+	replace(current, `"`+secrets[2]+`"`, fmt.Sprintf(refused, "--jwt-secret-file is in quotes"))
+	replace(current, "hush-hush", fmt.Sprintf(refused, "want at least 32 bytes"))
+	demand(false, true, false)
+	replace(current, secrets[2], again)
+	demand(false, true, true)
+	if rest := s.stop(syscall.SIGTERM); strings.Contains(rest, "hush") {
+		t.Errorf("a secret is in the log: %s", rest)
+	}
+}
+
+func TestQuotedCertificate(t *testing.T) {
+	file := write(t, t.TempDir(), "certificate", `"`+certificate+`"`)
+	_, stderr, code := run(t, []string{"APP_ID=" + appID + "\n", "REFRESHER_APP_CERTIFICATE_FILE=" + file}, "serve", "--auth=none", "--listen=127.0.0.1:0")
+	if code == 0 || !strings.Contains(stderr, "app-certificate: is in quotes") || strings.Contains(stderr, certificate) {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}

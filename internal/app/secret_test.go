@@ -1,0 +1,33 @@
+package app
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseSecret(t *testing.T) {
+	const secret = "hush-hush, 'of' \"32\" bytes or more"
+	for _, text := range []string{
+		secret, secret + "\n", secret + "\r\n", " " + secret + "\t", "\n" + secret + "\n\n", "\ufeff" + secret, "\u00a0" + secret,
+	} {
+		if have, err := ParseSecret(text); have != secret || err != nil {
+			t.Errorf("%q: %q, %v", text, have, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                      "is empty",
+		" \r\n":                 "is empty",
+		"\ufeff\n":              "is empty",
+		`"hush-hush"`:           "is in quotes",
+		"'hush-hush'\n":         "is in quotes",
+		"hush-hush\nhush-hush2": "has several lines",
+		"hush-hush\r\nmore\r\n": "has several lines",
+		"hush-hush\xff":         "is not text",
+		"h\x00u\x00s\x00h\x00":  "is not text",
+	} {
+		have, err := ParseSecret(text)
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q: %q, %v; want %q", text, have, err, want)
+		}
+	}
+}

@@ -48,7 +48,7 @@ func TestDrainFirst(t *testing.T) {
 	t.Log(held.Verdict(1))
 }
 
-// The lines for a check of /readyz, which are a comment in the file, are valid in
+// The lines for a check of readiness, which are a comment in the file, are valid in
 // place of those for /ping.
 func TestReadinessCheckIsValid(t *testing.T) {
 	t.Parallel()
@@ -56,8 +56,8 @@ func TestReadinessCheckIsValid(t *testing.T) {
 		t, &haproxy, program.Address(t), program.Address(t),
 		"    http-check send meth GET uri /ping ver HTTP/1.1 hdr Host localhost\n", "",
 		"    default-server check inter 2s fall 2 rise 2\n", "",
-		"    #   http-check send meth GET uri /readyz", "    http-check send meth GET uri /readyz",
-		"    #   default-server check port 9090", "    default-server check port 9090",
+		"    #   http-check send meth GET uri / ", "    http-check send meth GET uri / ",
+		"    #   default-server check inter 2s fall 1", "    default-server check inter 2s fall 1",
 	)
 	check := haproxy.check(p)
 	p.run(check[0], check[1:]...)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"refresher/internal/agora"
+	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -232,6 +233,18 @@ func TestTokenFormatOfSessions(t *testing.T) {
 						chat, err3 := servicesOf(tokens.Chat.Token)
 						if err1 != nil || err2 != nil || err3 != nil || [2]string{rtc, rtm} != want || chat != `007 chat "ana" 1` {
 							t.Errorf("%s: %s | %s | %s (%v, %v, %v), want %s", what, rtc, rtm, chat, err1, err2, err3, want)
+						}
+						for leg, token := range map[edge.Leg]string{edge.RTC: tokens.RTC.Token, edge.RTM: tokens.RTM.Token, edge.Chat: tokens.Chat.Token} {
+							who := edge.JoinRequest{Leg: leg, User: "ana", Token: token}
+							if leg == edge.RTC {
+								who.Channel, who.User = "c", "7"
+							}
+							call, err := s.edge.Join(who)
+							if err != nil {
+								t.Errorf("%s: the judge says %v", what, err)
+								continue
+							}
+							_ = call.Leave()
 						}
 						if one := tokens.RTC.Token == tokens.RTM.Token; one != (want[0] == want[1]) {
 							t.Errorf("%s: one token for both: %t", what, one)

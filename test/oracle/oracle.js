@@ -3,7 +3,7 @@
 // a line on stdout, in order, until stdin ends.
 //
 //   {op: "build", kind, appId, certificate, channel, uid, account, user, publisher, expire} -> {token}
-//     kind    "007 rtc", "007 rtm", "007 chat", "007 chat app", "006 rtc" or "006 rtm"
+//     kind    "007 rtc", "007 rtm", "007 rtc rtm", "007 chat", "007 chat app", "006 rtc" or "006 rtm"
 //     expire  seconds from now in 007, Unix seconds in 006
 //   {op: "read", token, certificate, channel, user} -> the token's fields, and whether it is genuine
 //     channel, user  as 006 signs them; 007 carries its own
@@ -24,6 +24,11 @@ const builders = {
       : v007.RtcTokenBuilder.buildTokenWithUid(q.appId, q.certificate, q.channel, q.uid, role, q.expire, q.expire)
   },
   '007 rtm': (q) => v007.RtmTokenBuilder.buildToken(q.appId, q.certificate, q.user, q.expire),
+  '007 rtc rtm': (q) => {
+    const role = q.publisher ? v007.RtcRole.PUBLISHER : v007.RtcRole.SUBSCRIBER
+    const { expire } = q
+    return v007.RtcTokenBuilder.buildTokenWithRtm2(q.appId, q.certificate, q.channel, q.account, role, expire, expire, expire, expire, expire, q.user, expire)
+  },
   '007 chat': (q) => v007.ChatTokenBuilder.buildUserToken(q.appId, q.certificate, q.user, q.expire),
   '007 chat app': (q) => v007.ChatTokenBuilder.buildAppToken(q.appId, q.certificate, q.expire),
   '006 rtc': (q) => {

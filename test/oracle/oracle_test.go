@@ -161,16 +161,20 @@ func (s sample) ends(end int64) map[uint16]int64 {
 
 func (s sample) mint(t *testing.T, issuedAt int64) string {
 	t.Helper()
-	m, err := agora.NewMinter(appID, certificate, agora.Version(s.kind[:3]))
+	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
 		t.Fatal(err)
+	}
+	format := session.Format007
+	if s.is006() {
+		format = session.Format006
 	}
 	var tokens session.Tokens
 	switch s.service {
 	case agora.ServiceRTC:
-		tokens, err = m.Mint(session.Identity{RTC: &s.rtc}, issuedAt, issuedAt+s.lifetime)
+		tokens, err = m.Mint(session.Identity{RTC: &s.rtc}, format, issuedAt, issuedAt+s.lifetime)
 	case agora.ServiceRTM:
-		tokens, err = m.Mint(session.Identity{RTM: &session.RTM{UserID: s.user}}, issuedAt, issuedAt+s.lifetime)
+		tokens, err = m.Mint(session.Identity{RTM: &session.RTM{UserID: s.user}}, format, issuedAt, issuedAt+s.lifetime)
 	case agora.ServiceChat:
 		tokens.Chat, err = m.MintChat(session.Chat{UserID: s.user}, issuedAt, issuedAt+s.lifetime)
 	default:
@@ -301,6 +305,54 @@ func TestOursReadsNode(t *testing.T) {
 		}
 		if err := token.Verify(appID, h); err == nil {
 			t.Fatalf("%+v: verified under a certificate that it was not signed with", s)
+		}
+	}
+}
+
+// TestTokensForRTCAndRTM compares tokens that open both with those of Node's builder of
+// such tokens, and has Node read ours.
+func TestTokensForRTCAndRTM(t *testing.T) {
+	n := startNode(t)
+	m, err := agora.NewMinter(appID, certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(3, 0))
+	for range 200 {
+		rtc, rtm := newSample(r, "007 rtc"), newSample(r, "007 rtm")
+		id := session.Identity{RTC: &rtc.rtc, RTM: &session.RTM{UserID: rtm.user}}
+		issuedAt := time.Now().Unix()
+		minted, err := m.Mint(id, session.FormatSingle, issuedAt, issuedAt+rtc.lifetime)
+		if err != nil {
+			t.Fatalf("%+v: %v", id, err)
+		}
+		built := ask[struct{ Token string }](t, n, map[string]any{
+			"op": "build", "kind": "007 rtc rtm", "appId": appID, "certificate": certificate,
+			"channel": rtc.rtc.Channel, "account": rtc.rtc.User(), "publisher": rtc.rtc.Role == session.Publisher,
+			"user": rtm.user, "expire": rtc.lifetime,
+		}).Token
+		stream, err := m.MintStream(session.RTC{Channel: rtc.rtc.Channel, Account: rtm.user, Role: session.Publisher}, *id.RTM, issuedAt, issuedAt+rtc.lifetime)
+		if err != nil {
+			t.Fatalf("%+v: %v", id, err)
+		}
+		both := []readService{
+			{uint16(agora.ServiceRTC), rtc.ends(rtc.lifetime), rtc.rtc.Channel, rtc.rtc.User()},
+			{uint16(agora.ServiceRTM), rtm.ends(rtc.lifetime), "", rtm.user},
+		}
+		inStream := []readService{
+			{uint16(agora.ServiceRTC), map[uint16]int64{1: rtc.lifetime, 4: rtc.lifetime}, rtc.rtc.Channel, rtm.user}, both[1],
+		}
+		for text, want := range map[string][]readService{minted.RTC: both, built: both, stream: inStream} {
+			token, err := agora.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := token.Verify(certificate, agora.Holder{Channel: want[0].Channel, User: want[0].User}); err != nil {
+				t.Errorf("%+v: %v", token, err)
+			}
+			same(t, rtc, ask[read007](t, n, map[string]any{"op": "read", "token": text, "certificate": certificate}), read007{
+				AppID: appID, IssuedAt: token.IssuedAt, Lifetime: rtc.lifetime, Salt: token.Salt, Services: want, Genuine: true,
+			})
 		}
 	}
 }

@@ -235,6 +235,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.fail(c, err)
 			return
 		}
+		r = q.Request
 	}
 	var allowed []string
 	for _, route := range a.routes {

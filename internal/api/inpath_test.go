@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"refresher/internal/origin"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -32,11 +33,15 @@ func (brokenGate) Identify(string) (session.Caller, error) {
 // of it, does not show the credential.
 func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	var logged bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	origins, err := origin.New(origin.Config{Logger: logger, Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, err := New(Config{
 		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Gate: brokenGate{}, Sessions: struct{ store.Lister }{},
 		Orders: struct{ Orders }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, string, Use) (any, error) { return nil, nil },
-		Logger:     slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
+		Logger: logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
 		CredentialInPath: true,
 	})
 	if err != nil {

@@ -151,6 +151,33 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.match(handed, /^rtm refused: -\d+$/);
   });
 
+  test("a stream channel of the real RTM client is renewed by its name", async (t) => {
+    const { page, options } = await app(t, 10);
+    await page.addScriptTag({ url: "/agora-rtc.js" });
+    await page.addScriptTag({ url: "/agora-rtm.js" });
+    const credential = await service.grant("--subject", "ana", "--channels", "room", "--accounts", "ana");
+    const seen = await page.evaluate(async ({ url, credential }) => {
+      const { Refresher } = await import("/client/index.js");
+      const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
+      rtm.createStreamChannel("room");
+      const refresher = new Refresher({ url, credential, ttl: 6, rtc: { channel: "room", account: "ana" } });
+      const seen = { renewals: [], rejoins: 0 };
+      const { renewToken } = rtm;
+      rtm.renewToken = (...args) => (seen.renewals.push(args), renewToken.apply(rtm, args));
+      refresher.bindStreamChannel(rtm, "room", { rejoin: () => seen.rejoins++ });
+      await refresher.token("rtc");
+      seen.refused = await new Promise((resolve) => refresher.on("refused", resolve)); // it is not joined
+      refresher.leave();
+      return seen;
+    }, { url: service.url, credential });
+    assert.match(seen.renewals[0][0], /^007/);
+    assert.deepEqual(seen.renewals[0][1], { channelName: "room" });
+    assert.equal(seen.refused.service, "rtc");
+    assert.match(seen.refused.code, /^-\d+$/);
+    assert.equal(seen.rejoins, 0);
+    t.diagnostic(`${seen.refused.code}: ${seen.refused.message}`);
+  });
+
   test("a real RTM client whose login failed for another reason than its token is left alone", async (t) => {
     const { page, options } = await app(t, 7);
     await page.addScriptTag({ url: "/agora-rtc.js" });

@@ -174,6 +174,7 @@ export function refusal(error) {
  * @returns {Sdk}
  */
 export function rtcSdk(client, rejoin) {
+  if (!client?.on) throw new TypeError("not a client of agora-rtc-sdk-ng: use bind()");
   return {
     renew: (token) => client.renewToken(token),
     rejoin,
@@ -226,9 +227,9 @@ export function rtmSdk(rtm, channelName, rejoin) {
  */
 export function listenRtm(rtm, channelName, { warned, expired, left, back }) {
   let linked = false;
-  /** @param {string} [channel] of a stream channel, or empty */
-  const onWarning = (channel = "") => {
-    if (channel === channelName) warned();
+  /** @param {string | null} [channel] of a stream channel; empty or absent for the login */
+  const onWarning = (channel) => {
+    if ((channel || "") === channelName) warned();
   };
   /** agora-rtm has words from 2.2 on (2.2.0 without a reasonCode), agora-react-native-rtm 2 has numbers. @param {any} link */
   const onLink = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {

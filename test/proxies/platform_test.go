@@ -92,7 +92,8 @@ func TestUnixSocketUnderAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nginx' workers may be another user
+	// nginx' workers may be another user.
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")

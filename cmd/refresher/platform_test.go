@@ -252,3 +252,29 @@ func TestWebSocketForAClientThatOffersHTTP2(t *testing.T) {
 	}
 	s.stop(syscall.SIGTERM)
 }
+
+// Clients behind a proxy that sends PROXY headers leave descriptors for the probes too.
+func TestDescriptorsAreKeptBackBehindProxies(t *testing.T) {
+	const limit, clients = 64, 80
+	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
+		"--proxy-protocol", "--trusted-proxies=127.0.0.1")
+	limited(t, &c.Path, &c.Args, limit)
+	s := serve(t, c)
+	var open []net.Conn
+	for range clients {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+		_, _ = io.WriteString(c, "PROXY TCP4 192.0.2.1 192.0.2.200 5000 443\r\n") // the node may have closed it
+	}
+	if _, stderr, code := run(t, []string{"REFRESHER_OPS_LISTEN=" + s.ops}, "health", "--timeout=5s"); code != 0 {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	s.find(`"out of file descriptors for clients`)
+	for _, c := range open {
+		_ = c.Close()
+	}
+	s.stop(syscall.SIGTERM)
+}

@@ -202,14 +202,14 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if a.publicListener, err = listenPublic(&c, world.listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if c.ProxyProtocol {
-		a.publicListener = &proxyListener{Listener: a.publicListener, proxies: gate.proxies, logger: logger.With("component", "http")}
-	}
 	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
 	spare := newDescriptors(descriptorLimit(), logger, registry)
 	a.publicListener, a.opsListener = spare.forClients(a.publicListener), spare.forProbes(a.opsListener)
+	if c.ProxyProtocol {
+		a.publicListener = &proxyListener{Listener: a.publicListener, proxies: gate.proxies, logger: logger.With("component", "http")}
+	}
 	return a, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 	write(certificate)
 	c := command(t, []string{"AGORA_APP_ID=" + appID, "REFRESHER_APP_CERTIFICATE_FILE=" + certificates}, "serve", "--auth=none",
 		"--listen="+addr, "--ops-listen="+ops, "--redis-url="+redis.URL(), "--min-ttl=4s", "--drain-window=0", "--log-format=json")
-	limited(t, &c.Path, &c.Args, limit)
+	limited(c, limit)
 	s := serve(t, c)
 	probe := func() {
 		t.Helper()
@@ -73,11 +74,25 @@ func TestDescriptorsAreKeptBack(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 }
 
+// The soft limit, which many systems set to 1,024, is no limit.
+func TestDescriptorsUpToTheHardLimit(t *testing.T) {
+	addr, ops := program.Address(t), program.Address(t)
+	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen="+addr, "--ops-listen="+ops, "--drain-window=0")
+	limitedBy(c, "ulimit -Sn 64 && ulimit -Hn 200")
+	s := serve(t, c)
+	if have := (&loggingService{t: t, ops: ops}).metric("process_max_fds"); have < 199 || have > 200 { // Go's runtime leaves out the last one
+		t.Errorf("may have %v descriptors, want 199 or 200", have)
+	}
+	s.stop(syscall.SIGTERM)
+}
+
 // limited has a command run with so many file descriptors.
-func limited(t *testing.T, path *string, args *[]string, limit int) {
-	t.Helper()
-	*args = append([]string{"/bin/sh", "-c", "ulimit -n " + strconv.Itoa(limit) + ` && exec "$0" "$@"`, *path}, (*args)[1:]...)
-	*path = "/bin/sh"
+func limited(c *exec.Cmd, limit int) { limitedBy(c, "ulimit -n "+strconv.Itoa(limit)) }
+
+// limitedBy has a command run under a limit that a shell sets.
+func limitedBy(c *exec.Cmd, ulimit string) {
+	c.Args = append([]string{"/bin/sh", "-c", ulimit + ` && exec "$0" "$@"`, c.Path}, c.Args[1:]...)
+	c.Path = "/bin/sh"
 }
 
 // flood connects so many clients, which stay to the end of the test, and returns how many

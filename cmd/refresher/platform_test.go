@@ -258,7 +258,7 @@ func TestDescriptorsAreKeptBackBehindProxies(t *testing.T) {
 	const limit, clients = 64, 80
 	c := command(t, credentialsEnv, "serve", "--auth=none", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
 		"--proxy-protocol", "--trusted-proxies=127.0.0.1")
-	limited(t, &c.Path, &c.Args, limit)
+	limited(c, limit)
 	s := serve(t, c)
 	var open []net.Conn
 	for range clients {

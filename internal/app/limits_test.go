@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -769,4 +770,35 @@ func TestRefusedOriginsAreSeen(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A connection that carries no request is kept for longer than Google's balancers keep
+// theirs, 600 s: they would send requests on one that is just being closed.
+func TestIdleConnectionOutlivesBalancers(t *testing.T) {
+	for _, idle := range []time.Duration{650 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGuarded(t, func(c *Config) { c.IdleTimeout = idle })
+			conn, err := g.network.dial(t.Context(), "", serviceAddress)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			reader := bufio.NewReader(conn)
+			for range 2 {
+				if _, err := io.WriteString(conn, "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				response, err := http.ReadResponse(reader, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				time.Sleep(idle - time.Second) // bubble
+			}
+			time.Sleep(time.Second) // bubble
+			if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("after %s: %v", idle, err)
+			}
+		})
+	}
 }

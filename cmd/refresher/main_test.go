@@ -263,7 +263,9 @@ func serve(t *testing.T, c *exec.Cmd) *service {
 		t.Fatal(err)
 	}
 	s := &service{t: t, cmd: c, log: bufio.NewReader(stderr)}
-	s.addr, s.ops, _ = strings.Cut(s.find(`"address":"([^"]+","ops_address":"[^"]+)"`), `","ops_address":"`)
+	line := s.find(`(.*[" ]ops_address.*)`)
+	s.addr = regexp.MustCompile(`[" ]address"?[:=]"?([^" ]+)`).FindStringSubmatch(line)[1]
+	s.ops = regexp.MustCompile(`[" ]ops_address"?[:=]"?([^" ]+)`).FindStringSubmatch(line)[1]
 	return s
 }
 

@@ -169,7 +169,7 @@ func (s *settings) openLog() *logging.Log {
 
 // newLog writes to standard error, as text for a person and as JSON for a machine.
 func newLog(format string, level slog.Level) *logging.Log {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: logging.Printable}
 	return logging.New(os.Stderr, func(w io.Writer) slog.Handler {
 		if asText(format) {
 			return slog.NewTextHandler(w, options)

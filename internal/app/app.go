@@ -345,6 +345,6 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler: h, Protocols: protocols, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(&serverLog{Handler: logger.Handler()}, slog.LevelWarn),
 	}
 }

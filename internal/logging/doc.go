@@ -8,6 +8,9 @@
 //     again. Calls never wait.
 //   - Close writes what still waits, for up to two seconds.
 //
+// What callers wrote is in some lines: Printable keeps it from harming whoever reads
+// them.
+//
 // A write to standard output or standard error whose reader has gone raises SIGPIPE,
 // which ends a Go program. IgnoreBrokenPipe is for services, which go on; commands
 // whose output is what they are for keep the default, so that `refresher … | head`

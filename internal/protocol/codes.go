@@ -26,6 +26,7 @@ const (
 // way.
 const (
 	CloseLeft            CloseCode = 1000
+	CloseNotUTF8         CloseCode = 1007
 	CloseTooLarge        CloseCode = 1009
 	CloseMalformed       CloseCode = 4400
 	CloseUnauthenticated CloseCode = 4401
@@ -52,7 +53,7 @@ func (c CloseCode) Known() bool {
 var closeCodes = map[CloseCode]bool{
 	CloseGoingAway: false, CloseAbnormal: false, CloseInternal: false, CloseDrain: false,
 	CloseOverload: false, CloseLost: false, CloseTooSlow: false,
-	CloseLeft: true, CloseTooLarge: true, CloseMalformed: true, CloseUnauthenticated: true,
+	CloseLeft: true, CloseNotUTF8: true, CloseTooLarge: true, CloseMalformed: true, CloseUnauthenticated: true,
 	CloseForbidden: true, CloseUnknownSession: true, CloseNoJoin: true, CloseSuperseded: true,
 	CloseEnded: true, CloseRateLimited: true,
 }

@@ -126,7 +126,7 @@ func TestSDKErrorIsBounded(t *testing.T) {
 func TestCloseCodes(t *testing.T) {
 	for code, terminal := range map[CloseCode]bool{
 		1001: false, 1006: false, 1011: false, 1012: false, 1013: false, 4001: false, 4002: false,
-		1000: true, 1009: true, 4400: true, 4401: true, 4403: true, 4404: true, 4408: true, 4409: true, 4410: true, 4429: true,
+		1000: true, 1007: true, 1009: true, 4400: true, 4401: true, 4403: true, 4404: true, 4408: true, 4409: true, 4410: true, 4429: true,
 		1005: false, 1015: false, 4999: false,
 	} {
 		if code.Terminal() != terminal {

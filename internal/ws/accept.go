@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -49,15 +50,10 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.config.WriteTimeout}
 	var c *conn // set before anything is read
 	socket, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings by itself; a flood of them is one of
+		// The library takes pings and pongs by itself; a flood of them is one of
 		// messages all the same.
-		OnPingReceived: func(context.Context, []byte) bool {
-			if c.messages.Allow() {
-				return true
-			}
-			_ = c.refuse(errTooMany) // the reader goes on until that has closed
-			return false
-		},
+		OnPingReceived:     func(context.Context, []byte) bool { return c.pay() },
+		OnPongReceived:     func(context.Context, []byte) { c.pay() },
 		Subprotocols:       []string{protocol.Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked, by our own rule
 		CompressionMode:    websocket.CompressionDisabled,
@@ -102,13 +98,28 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return guarded, bufio.NewReadWriter(reader, bufio.NewWriterSize(guarded, writeBuffer)), nil
 }
 
+// freeBytes is how many bytes a client may send for one message; more cost it another
+// message for each freeBytes. So what the library reads by itself, such as fragments
+// without anything in them, is no free way to keep it busy.
+const freeBytes = 1 << 10
+
 // guardedConn gives each message a deadline, however many writes it takes, and each
-// write that the WebSocket library makes by itself.
+// write that the WebSocket library makes by itself. It counts what comes in.
 type guardedConn struct {
 	net.Conn
 	writeTimeout time.Duration
-	message      atomic.Bool // one is being written: its deadline is set
-	stuck        atomic.Bool // a write has missed its deadline
+	conn         *conn        // what it is part of; set before anything is read
+	unpaid       atomic.Int64 // bytes read since the last message
+	message      atomic.Bool  // one is being written: its deadline is set
+	stuck        atomic.Bool  // a write has missed its deadline
+}
+
+func (c *guardedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for over := c.unpaid.Add(int64(n)); over > freeBytes; over = c.unpaid.Add(-freeBytes) {
+		c.conn.pay()
+	}
+	return n, err
 }
 
 // begin is called before a message is written, one at a time, and end after it.
@@ -125,11 +136,26 @@ func (c *guardedConn) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	if echoesGarbage(p) {
+		_, err := c.Conn.Write(notUTF8)
+		return len(p), err
+	}
 	n, err := c.Conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stuck.Store(true)
 	}
 	return n, err
+}
+
+// notUTF8 is a close frame with the code 1007.
+var notUTF8 = []byte{closeFrame, 2, byte(protocol.CloseNotUTF8 >> 8), byte(protocol.CloseNotUTF8 & 0xff)}
+
+const closeFrame = 0x88
+
+// echoesGarbage reports whether p is a close frame whose text is not UTF-8. The library
+// answers a client's close with what it said, where RFC 6455 wants 1007 for such a text.
+func echoesGarbage(p []byte) bool {
+	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }
 
 // Close hangs up. If the client did not take what it was sent, that is dropped at

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
@@ -48,8 +49,19 @@ func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *c
 		hub: h, address: from, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error),
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
 	}
+	n.conn = c
 	c.sayBy.Store(int64(h.now() + h.config.JoinTimeout))
 	return c
+}
+
+// pay takes one from what the client may send, in messages, and refuses it if nothing
+// is left. What the client sends meanwhile is read until the connection has closed.
+func (c *conn) pay() bool {
+	if c.messages.Allow() {
+		return true
+	}
+	_ = c.refuse(errTooMany)
+	return false
 }
 
 // serve reads until the connection ends. It is the connection's goroutine.
@@ -64,8 +76,12 @@ func (c *conn) serve() {
 	code := protocol.CloseCode(c.closing.Load())
 	if code == 0 {
 		// The client closed, or the connection broke.
-		if code = protocol.CloseCode(websocket.CloseStatus(err)); code < 0 {
+		closed, ok := errors.AsType[websocket.CloseError](err)
+		switch code = protocol.CloseCode(closed.Code); {
+		case !ok:
 			code = protocol.CloseAbnormal
+		case !utf8.ValidString(closed.Reason):
+			code = protocol.CloseNotUTF8 // so it was answered, see guardedConn
 		}
 		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
 	}
@@ -160,7 +176,10 @@ func (c *conn) read() (data []byte, release func(), err error) {
 		// the connection broke in the middle of a message
 	case kind != websocket.MessageText:
 		err = c.close(protocol.CloseMalformed, "binary", protocol.FromError(errBinary))
+	case !utf8.Valid(buffer[:n]):
+		err = c.close(protocol.CloseNotUTF8, "not UTF-8", protocol.FromError(errNotUTF8))
 	default:
+		c.net.unpaid.Store(0)
 		return buffer[:n], release, nil
 	}
 	release()

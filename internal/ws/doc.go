@@ -41,6 +41,10 @@
 // the client's address, then, for a join, by its credential. The key of a resume is
 // opened by Sessions. Only then does either take a turn of Config.JoinRate.
 //
+// What a client may say is bounded by one rate: a message, a ping or a pong each cost
+// one, and so does each KiB of what came for one message beyond the first, since the
+// library reads fragments by itself.
+//
 // # What is guaranteed
 //
 // Messages of one session are written in the order in which the session made

@@ -11,6 +11,7 @@ import (
 
 var (
 	errTooLarge = session.Errorf(session.CodeBadRequest, "message too long; want at most %d bytes", protocol.MaxMessage)
+	errNotUTF8  = session.Errorf(session.CodeBadRequest, "the message is not UTF-8")
 	errBinary   = session.Errorf(session.CodeBadRequest, "binary message; want text, one JSON object each")
 	errTooMany  = session.Errorf(session.CodeRateLimited, "too many messages; want at most %d a second", messagesPerSecond)
 	errGreeting = session.Errorf(session.CodeBadRequest, "the first message must be a join or a resume")
@@ -31,8 +32,8 @@ func (c *conn) tryHandle(data []byte) (err error) {
 
 // handle does what one message asks for. An error ends the reader.
 func (c *conn) handle(data []byte) error {
-	if !c.messages.Allow() {
-		return c.refuse(errTooMany)
+	if !c.pay() {
+		return errClosing
 	}
 	m, malformed := protocol.DecodeClient(data)
 	if malformed != nil {

@@ -109,27 +109,6 @@ func TestNoWriterWaitsForAConnectionThatIsClosing(t *testing.T) {
 	})
 }
 
-func TestFloodOfPingsIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, nil)
-		c, done := s.raw()
-		write(c, text(joinText))
-		synctest.Wait()
-		go func() {
-			for range 10_000 {
-				if _, err := c.Write([]byte{0x89, 0x80, 0, 0, 0, 0}); err != nil {
-					return
-				}
-			}
-		}()
-		<-done
-		wait(time.Minute)
-		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
-			t.Errorf("the session was told %v", said)
-		}
-	})
-}
-
 func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.JoinRate = 10 })

@@ -137,7 +137,8 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 	"mistakes": func(t *testing.T, seen *record) {
 		n := startNode(t, "")
 		for text, closes := range map[string]protocol.CloseCode{
-			`{"type":"ping"}`: protocol.CloseMalformed,
+			`{"type":"ping"}`:                    protocol.CloseMalformed,
+			"{\"type\":\"ping\",\"x\":\"\xff\"}": protocol.CloseNotUTF8,
 			// A field of another message, and of another type than there.
 			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
 			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,

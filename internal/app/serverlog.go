@@ -1,0 +1,35 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"refresher/internal/webhook"
+)
+
+// serverLog passes on the lines of net/http's server, in its own words. Anybody can
+// have it write one with each connection, by failing a TLS handshake say, so that one
+// of each kind is let through a minute.
+type serverLog struct {
+	slog.Handler
+	handshakes, panics, others webhook.Throttle
+}
+
+// Handle implements slog.Handler.
+func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
+	lines := &l.others
+	switch {
+	case strings.HasPrefix(r.Message, "http: TLS handshake error"):
+		lines = &l.handshakes
+	case strings.HasPrefix(r.Message, "http: panic"):
+		lines = &l.panics
+	}
+	skipped, ok := lines.Pass(time.Now())
+	if !ok {
+		return nil
+	}
+	r.AddAttrs(slog.Int("unlogged", skipped))
+	return l.Handler.Handle(ctx, r)
+}

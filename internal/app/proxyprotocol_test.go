@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -163,5 +164,30 @@ func TestProxyProtocolCheckByConnecting(t *testing.T) {
 	g.stop()
 	if log := g.log.take(); strings.Contains(log, "PROXY") {
 		t.Error(log)
+	}
+}
+
+// A proxy on the same machine may send the header over a Unix socket.
+func TestProxyProtocolOverUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	startProxied(t, []string{"unix"}, func(c *Config) { c.Listen, c.SocketMode = "unix:"+path, 0o600 })
+	ask := func(from string) int {
+		c, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "PROXY TCP4 "+from+" 192.0.2.200 5000 443\r\n"+get("")); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	if got := []int{ask("192.0.2.1"), ask("192.0.2.1"), ask("192.0.2.2")}; got[0] != 200 || got[1] != 429 || got[2] != 200 {
+		t.Errorf("limits by address: %v", got)
 	}
 }

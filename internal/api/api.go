@@ -180,8 +180,8 @@ type endpoint func(r *request) (any, error)
 type access uint8
 
 const (
-	// probes are load balancers that check the node. They are under no limit of
-	// rate, and find the endpoint at the root too where there is a BasePath.
+	// probes is for health checks of load balancers: without a credential, not
+	// rate-limited, and at the root even if there is a BasePath.
 	probes access = iota
 	anybody
 	callers // those with a credential, each for what it grants

@@ -6,16 +6,19 @@ import (
 	"time"
 )
 
-// How long the body of a request may take to arrive. Nothing reads it before the
-// request was let in, so what comes with a bad credential has a moment to arrive,
-// which spares an honest client a broken connection, and holds its connection no
-// longer.
 const (
-	bodyTimeout   = 30 * time.Second
+	// bodyTimeout is how long a body may take once a handler reads it. Handlers read
+	// after they have accepted the request's credential or key.
+	bodyTimeout = 30 * time.Second
+	// unreadTimeout is how long net/http waits for a body that no handler reads,
+	// such as that of a request without a credential, before it sends the answer.
+	// A client that sends its body in time keeps its connection; one that does not
+	// is answered and disconnected.
 	unreadTimeout = time.Second
 )
 
-// body is the body of a request. Who reads it gives it bodyTimeout from then on.
+// body is the body of a request. Its first Read extends the connection's read
+// deadline from unreadTimeout to bodyTimeout.
 type body struct {
 	io.ReadCloser
 
@@ -23,7 +26,7 @@ type body struct {
 	read       bool
 }
 
-// limitBody bounds how long a request's body may take. It reads none of it.
+// limitBody sets the read deadline for a request's body, and reads none of it.
 func limitBody(w http.ResponseWriter, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return

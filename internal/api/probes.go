@@ -9,7 +9,8 @@ func ping(*request) (any, error) {
 	}{"pong"}, nil
 }
 
-// errNotReady says no more than that: the reason is on the operations port.
+// errNotReady gives no reason, since anybody may ask: /readyz on the operations port
+// does.
 var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
 
 // ready answers GET /: the node takes calls. It is what GKE, ALB and others ask when

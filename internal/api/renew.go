@@ -20,8 +20,9 @@ func (a *API) renew(r *request) (any, error) {
 	if key == "" {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
-	// Nothing is read from who has no key. From the holder of one whose session has
-	// ended it is: the answer says for how long its tokens work, by the body.
+	// An invalid key is refused before the body is read, so that clients without a
+	// session cannot hold handlers. For a session that has ended the body is read:
+	// the answer says for how long the client's tokens work, which is in there.
 	var ended *session.EndedError
 	if err := a.config.Renewer.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
 		return nil, err

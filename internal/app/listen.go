@@ -69,8 +69,8 @@ func listenPublic(c *Config, listen func(network, address string) (net.Listener,
 	return l, nil
 }
 
-// removeStale removes the socket that a process left behind which was killed. It
-// touches no other file, and no socket that somebody listens on.
+// removeStale removes the socket file that a killed process left behind. A file that
+// is no socket, and a socket that a process listens on, are errors and stay.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {

@@ -13,9 +13,9 @@ import (
 )
 
 // proxyListener reads the PROXY header (versions 1 and 2) that connections from
-// trusted proxies begin with. Their remote address is then the one that the header
-// names. Connections from others are left as they are: a header of theirs is not
-// HTTP.
+// trusted proxies begin with. Their remote address is then the one in the header.
+// Other connections pass unchanged, so that a PROXY header on one of them is answered
+// as malformed HTTP.
 type proxyListener struct {
 	net.Listener
 
@@ -36,15 +36,15 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	return &proxiedConn{Conn: header, socket: socket, listener: l}, nil
 }
 
-// headerless logs that a trusted proxy did not say whom it stands for.
+// headerless logs that a trusted proxy sent no PROXY header.
 func (l *proxyListener) headerless(proxy net.Addr, err error) {
 	if skipped, ok := l.lines.Pass(time.Now()); ok {
 		l.logger.Warn("no PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
 	}
 }
 
-// heardConn knows whether its peer has sent anything. A balancer that checks a port
-// by connecting to it sends nothing.
+// heardConn records whether its peer has sent anything. A balancer that checks the
+// port by connecting to it sends nothing, which is not worth a log line.
 type heardConn struct {
 	net.Conn
 

@@ -55,8 +55,9 @@ func New(c Config) (*Checker, error) {
 	return k, c.Registerer.Register(k.refused)
 }
 
-// Allows reports whether a request may be answered to the page that makes it, if it
-// is one that does. It counts those that may not, and logs some.
+// Allows reports whether the page that sent a request may use the service. A request
+// without an Origin header is not from a page, and is allowed. Refusals are counted,
+// and logged at a limited rate.
 func (k *Checker) Allows(r *http.Request) bool {
 	from := r.Header.Get("Origin")
 	if k.policy.allows(from, r.Host) {
@@ -72,10 +73,10 @@ func (k *Checker) Allows(r *http.Request) bool {
 	return false
 }
 
-// maxShown is how much of what a client sent the log shows, in bytes.
+// maxShown bounds text of a client in a log line, in bytes.
 const maxShown = 128
 
-// shown is text of a client as the log may have it: short, and printable ASCII.
+// shown shortens text of a client for the log, and replaces all but printable ASCII.
 func shown(s string) string {
 	s = s[:min(len(s), maxShown)]
 	return strings.Map(func(r rune) rune {

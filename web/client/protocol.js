@@ -4,8 +4,8 @@
 export const subprotocol = "refresher.v1";
 
 /** After these nobody comes back by itself; after any other close code, also one
- * that is not known here, the session is resumed. 1000 and 1009 are not ours
- * alone: they end a session only where the server said why. 4408 ends none: a
+ * that is not known here, the session is resumed. 1000, 1007 and 1009 are
+ * not ours alone: they end a session only where the server said why. 4408 ends none: a
  * page that is frozen between its socket's opening and its first message is late. */
 export const terminal = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
 

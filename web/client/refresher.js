@@ -375,7 +375,7 @@ export class Refresher {
   #closed(code) {
     const farewell = this.#farewell;
     const refused = farewell?.type === "error";
-    if (!terminal.has(code) && !(farewell && code === (refused ? 1009 : 1000))) return;
+    if (!terminal.has(code) && !(farewell && (refused ? code === 1007 || code === 1009 : code === 1000))) return;
     const reason = (refused ? farewell.code : farewell?.reason) ?? `closed with ${code}`;
     const { value, unproven } = this.#ticket;
     if (value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function" && !this.#distrusted) {

@@ -383,7 +383,7 @@ test("nothing but joined is an answer to join", async (t) => {
 
 // Close codes.
 
-for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1009, 1005, 1015, 3000, 4321, 4999]) {
+for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1007, 1009, 1005, 1015, 3000, 4321, 4999]) {
   test(`close code ${code} resumes`, async (t) => {
     const world = new World(t);
     const { refresher, socket } = await world.live();
@@ -397,7 +397,7 @@ for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1009, 1005, 
 }
 
 for (const [code, error] of [
-  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4429, "rate_limited"], [1009, "bad_request"],
+  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4429, "rate_limited"], [1007, "bad_request"], [1009, "bad_request"],
 ]) {
   test(`close code ${code} with an error is the end, for that error`, async (t) => {
     const world = new World(t);
@@ -431,7 +431,7 @@ test("a terminal code without a word before it names itself", async (t) => {
 });
 
 test("an error that left the connection open is no reason for an end that comes later", async (t) => {
-  for (const code of [1000, 1009]) {
+  for (const code of [1000, 1007, 1009]) {
     const world = new World(t);
     const { refresher, socket } = await world.live();
     await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
@@ -443,7 +443,7 @@ test("an error that left the connection open is no reason for an end that comes 
 });
 
 test("nor is one on the connection before", async (t) => {
-  for (const code of [1000, 1009]) {
+  for (const code of [1000, 1007, 1009]) {
     const world = new World(t);
     const { refresher, socket } = await world.live();
     await socket.refuses(1013, "unavailable");

@@ -77,23 +77,33 @@ func (r *remote) find(kid, alg string) (any, error) {
 		return key, err
 	}
 	w := wantedOf(kid, alg)
-	done, err := r.want(w)
-	if err != nil {
-		return nil, err
+	done, refused := r.want(w)
+	if refused == nil && !within(patience, done) {
+		return nil, refuse(ReasonKeysUnavailable, "the key set is late")
 	}
-	late := time.NewTimer(patience)
+	// A fetch may have ended between the first look and want, too.
+	key, err = r.set.Load().pick(kid, alg)
+	//nolint:errorlint // pick returns these very values.
+	switch {
+	case err != errNotInSet:
+		return key, err
+	case refused != nil:
+		return nil, refused
+	default:
+		return nil, r.unknown(w)
+	}
+}
+
+// within reports whether done is closed before d is over.
+func within(d time.Duration, done <-chan struct{}) bool {
+	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-done:
+		return true
 	case <-late.C:
-		return nil, refuse(ReasonKeysUnavailable, "the key set is late")
+		return false
 	}
-	key, err = r.set.Load().pick(kid, alg)
-	//nolint:errorlint // pick returns these very values.
-	if err == errNotInSet {
-		return nil, r.unknown(w)
-	}
-	return key, err
 }
 
 // want has the next fetch look a key up, and returns what is closed when a fetch is

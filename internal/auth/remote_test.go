@@ -138,6 +138,32 @@ func TestKeyPublishedDuringAFetch(t *testing.T) {
 	})
 }
 
+// TestFetchThatEndsBetweenTwoLooks: a fetch may bring a key after the set was searched for
+// it, and before the next fetch is asked for. The credential is good then.
+func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
+	const alg = "test"
+	r := newStand(t, withSet(&endpoint{})).remotes[0]
+	algorithms[alg] = &algorithm{takes: func(key any) bool {
+		if fetched, first := key.(func()); first {
+			fetched()
+			return false
+		}
+		return true
+	}}
+	defer delete(algorithms, alg)
+	r.set.Store(&keySet{keys: []setKey{{kid: "old", key: func() {
+		r.set.Store(&keySet{keys: []setKey{{kid: "new", key: "the new key"}}})
+		r.end(false)
+	}}}})
+	if _, err := r.want(wantedOf("new", alg)); err != nil { // for another client
+		t.Fatal(err)
+	}
+	r.begin()
+	if key, err := r.find("new", alg); key != "the new key" {
+		t.Fatalf("have key %v, error %v, want the new key", key, err)
+	}
+}
+
 // TestNoKeySetIsAFailedFetch: a set without a key that is of use does not replace one
 // that has some, and does not make a node ready.
 func TestNoKeySetIsAFailedFetch(t *testing.T) {

@@ -35,14 +35,24 @@ func (s *Scheduler) makeRoom(held *entry) {
 		if ok, more := s.crowded.allow(s.clock.now().Mono); ok {
 			s.config.Logger.Warn("there are more sessions than max-sessions; those that nobody is connected to are forgotten, and their clients' keys still open them", "more", more)
 		}
-		if e.session.State() == session.Detached {
-			s.end(e, session.EndExpired)
+		if e == held {
+			s.giveWay(e)
+			continue
 		}
-		s.commit(e)
-		if e != held {
-			e.unlock()
-		}
+		func() {
+			defer e.unlock()
+			defer s.contain(e, nil)
+			s.giveWay(e)
+		}()
 	}
+}
+
+// giveWay ends a detached session. e.mu is held.
+func (s *Scheduler) giveWay(e *entry) {
+	if e.session.State() == session.Detached {
+		s.end(e, session.EndExpired)
+	}
+	s.commit(e)
 }
 
 // surplus is a session that makeRoom is to end, locked; nil: there is none.

@@ -394,8 +394,17 @@ func (s *Scheduler) commit(e *entry) {
 		return
 	}
 	s.tell(e)
+	if s.place(e, state) {
+		s.makeRoom(e)
+	}
+}
+
+// place puts an open session where it belongs in the queue, and among those that are
+// detached. It reports whether there are too many of these now. e.mu is held.
+func (s *Scheduler) place(e *entry, state session.State) (crowded bool) {
 	due, expires := e.session.Deadline(), e.session.HeldExpires()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.atRisk = state == session.Attached && e.session.Unconfirmed()
 	s.setWaiting(e, state == session.Detached && !e.adopted)
 	if s.queue.Set(e, due, expires) {
@@ -404,11 +413,7 @@ func (s *Scheduler) commit(e *entry) {
 		default:
 		}
 	}
-	crowded := s.tooMany()
-	s.mu.Unlock()
-	if crowded {
-		s.makeRoom(e)
-	}
+	return s.tooMany()
 }
 
 // bury takes an ended session out of the table. It is remembered until the store

@@ -30,7 +30,7 @@ var dialects = map[string]*dialect{
 	"refresher": {
 		path: "/v1/ws",
 		join: func(n int) []byte {
-			return frame(fmt.Sprintf(`{"type":"join","rtc":{"channel":"c","uid":%d},"rtm":{"userId":"%d"}}`, n, n))
+			return frame(fmt.Sprintf(`{"type":"join","rtc":{"channel":"c","uid":%d},"rtm":{"userId":"%d"}}`, n+1, n+1)) // 0 is no name
 		},
 		joined:  `"joined"`,
 		renew:   func(int) []byte { return frame(`{"type":"renew"}`) },

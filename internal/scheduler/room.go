@@ -2,12 +2,12 @@ package scheduler
 
 import "refresher/internal/session"
 
-// A node keeps at most Config.MaxSessions sessions, of which those that are attached
-// come first: each has a client, and a connection of its own. Detached ones can be
-// made at will, by joining and hanging up, and stay for as long as their tokens; but
-// what is kept of them spares little, since their keys open them anew. So the one
-// that is detached for longest is forgotten when there are too many. What bounds all
-// of them is thus MaxSessions, and the connections that there are, if these are more.
+// A node keeps at most Config.MaxSessions sessions. Attached ones come first, since each
+// has a client and a connection of its own. A client can make detached ones at will, by
+// joining and hanging up, and they stay for as long as their tokens are good; but their
+// keys open them anew, so that a client loses little when the node forgets one. When
+// there are too many, the session that is detached for longest is forgotten. A node
+// therefore keeps MaxSessions sessions, or one for each connection if that is more.
 // Guests (see adopt) are not counted: they are overdue, and gone in minutes.
 
 // setWaiting puts an entry at the end of those that are detached, if it is not among

@@ -13,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Who joins and hangs up, with tokens of a day, takes nobody's room.
+// A client that joins and hangs up, with tokens of a day, keeps nobody out.
 func TestDetachedSessionsGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -60,8 +60,8 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 	})
 }
 
-// The session that is detached for longest gives way, and one of another node's
-// customers that nobody came back to is told of as such.
+// The session that is detached for longest gives way, and the back end is told that it
+// expired.
 func TestLongestDetachedGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)

@@ -42,11 +42,11 @@ func TestCallsDoNotWaitForTheReaderOfTheLog(t *testing.T) {
 	closeFiles(t, writer)
 	s.demandCallsGoOn()
 	findLine(t, reader, `"session joined"`) // it was queued
-	go func() { _, _ = io.Copy(io.Discard, reader) }()
 	if dropped := s.metric("refresher_log_lines_dropped_total"); dropped != 0 {
 		t.Errorf("%v lines count as lost", dropped)
 	}
 	s.demandOrderlyStop()
+	closeFiles(t, reader)
 }
 
 func TestAStopDoesNotWaitForTheReaderOfTheLog(t *testing.T) {
@@ -57,6 +57,7 @@ func TestAStopDoesNotWaitForTheReaderOfTheLog(t *testing.T) {
 	fill(t, writer)
 	closeFiles(t, writer)
 	s.demandOrderlyStop()
+	closeFiles(t, reader) // not before, as the garbage collector would
 }
 
 func TestCallsGoOnWhileTheDiskOfTheLogIsFull(t *testing.T) {

@@ -62,18 +62,28 @@ func decode(text []byte) (map[string]verdict, error) {
 		var d decision
 		// A member of the wrong type leaves the others, so the id is known.
 		v := verdict{err: json.Unmarshal(text, &d)}
-		if _, twice := verdicts[d.ID]; twice {
+		_, twice := verdicts[d.ID]
+		switch {
+		case twice:
 			v.err = errTwice
-		} else if v.err != nil || d.Allow == nil {
+		case v.err != nil || d.Allow == nil:
 			v.err = errForm
-		} else if err := session.CheckUnix(d.Until); err != nil {
-			v.err = fmt.Errorf("the decision's until: %w", err)
-		} else if v.Allow, v.Reason = *d.Allow, clip(d.Reason); v.Allow {
-			v.Until = d.Until
+		case !*d.Allow: // its until has no meaning, so a wrong one takes nothing from the denial
+			v.Answer = Answer{Reason: clip(d.Reason)}
+		default:
+			v = allowed(&d)
 		}
 		verdicts[d.ID] = v
 	}
 	return verdicts, nil
+}
+
+// allowed is the verdict of a decision that allows something.
+func allowed(d *decision) verdict {
+	if err := session.CheckUnix(d.Until); err != nil {
+		return verdict{err: fmt.Errorf("the decision's until: %w", err)}
+	}
+	return verdict{Answer: Answer{Allow: true, Reason: clip(d.Reason), Until: d.Until}}
 }
 
 // clip makes text short and printable, for logs.

@@ -22,14 +22,14 @@ func TestDecode(t *testing.T) {
 			"1": {Answer: Answer{Allow: true, Until: 1800000000}}, "2": {Answer: Answer{Reason: "no credit"}},
 		}},
 		"none":                  {`{"decisions":[]}`, map[string]verdict{}},
-		"a denial has no until": {`{"decisions":[{"id":"1","allow":false,"until":5}]}`, map[string]verdict{"1": {}}},
+		"a denial has no until": {`{"decisions":[{"id":"1","allow":false,"until":5},{"id":"2","allow":false,"until":1800000000000},{"id":"3","allow":false,"until":-1}]}`, map[string]verdict{"1": {}, "2": {}, "3": {}}},
 		"twice":                 {`{"decisions":[{"id":"1","allow":false},{"id":"1","allow":true},{"id":"1","allow":true}]}`, map[string]verdict{"1": {err: errTwice}}},
 		"broken, and once more": {`{"decisions":[{"id":"1","allow":0},{"id":"1","allow":true}]}`, map[string]verdict{"1": {err: errTwice}}},
 		"without allow":         {`{"decisions":[{"id":"1"},{"id":"2","allow":null},{"id":"3","allow":true}]}`, map[string]verdict{"1": {err: errForm}, "2": {err: errForm}, "3": allowed}},
 		"not a bool":            {`{"decisions":[{"id":"1","allow":"false"},{"id":"2","allow":0},{"id":"3","allow":false}]}`, map[string]verdict{"1": {err: errForm}, "2": {err: errForm}, "3": {}}},
 		"not an object":         {`{"decisions":[null,7,"x",{"id":"3","allow":true}]}`, map[string]verdict{"": {err: errTwice}, "3": allowed}},
 		"bad until":             {`{"decisions":[{"id":"1","allow":true,"until":-1},{"id":"2","allow":true,"until":"soon"},{"id":"3","allow":true,"until":1.5}]}`, map[string]verdict{"1": {err: errors.New("the decision's until: want Unix seconds")}, "2": {err: errForm}, "3": {err: errForm}}},
-		"until in milliseconds": {`{"decisions":[{"id":"1","allow":true,"until":1800000000000},{"id":"2","allow":false,"until":1800000000000},{"id":"3","allow":true,"until":253402300799}]}`, map[string]verdict{
+		"until in milliseconds": {`{"decisions":[{"id":"1","allow":true,"until":1800000000000},{"id":"2","allow":true,"until":253402300800},{"id":"3","allow":true,"until":253402300799}]}`, map[string]verdict{
 			"1": {err: errMs}, "2": {err: errMs}, "3": {Answer: Answer{Allow: true, Until: 253402300799}},
 		}},
 		"bad reason":   {`{"decisions":[{"id":"1","allow":false,"reason":{}}]}`, map[string]verdict{"1": {err: errForm}}},

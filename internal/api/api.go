@@ -322,7 +322,7 @@ func withoutDoubledSlash(parts []string) []string {
 func parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, session.Errorf(session.CodeBadRequest, "query: not well formed; join name=value pairs with &, and write a percent sign as %%25 and a semicolon as %%3B")
+		return nil, session.Errorf(session.CodeBadRequest, "query: not well formed; write a percent sign as %%25 and a semicolon as %%3B")
 	}
 	for name, values := range query {
 		if len(values) > 1 {

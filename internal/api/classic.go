@@ -416,7 +416,7 @@ func decodeAll(r *http.Request, into any, fields ...string) error {
 			return session.Errorf(session.CodeBadRequest, "%.32q: there is no such field; want %s", name, strings.Join(fields, ", "))
 		}
 		if text := string(value); text == "null" || text == `""` {
-			return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
+			return isEmpty(name)
 		}
 	}
 	whole, err := json.Marshal(all)
@@ -424,6 +424,11 @@ func decodeAll(r *http.Request, into any, fields ...string) error {
 		return err
 	}
 	return parse(whole, into)
+}
+
+// isEmpty refuses a field or parameter that selects sessions by a name.
+func isEmpty(name string) error {
+	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
 }
 
 // decode reads the request's body, one JSON object.

@@ -82,6 +82,11 @@ func (a *API) listSessions(r *request) (any, error) {
 			return nil, session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", maxPage)
 		}
 	}
+	for _, name := range []string{"channel", "account", "subject"} {
+		if query.Has(name) && query.Get(name) == "" { // as of a variable that is not set; all sessions would fit
+			return nil, isEmpty(name)
+		}
+	}
 	filter := selection{
 		Channel: query.Get("channel"), Account: query.Get("account"), Subject: query.Get("subject"),
 	}

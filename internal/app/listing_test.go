@@ -132,7 +132,7 @@ func TestListingRefusals(t *testing.T) {
 			"cursor=x": 400, "cursor=%21%21": 400, "cursor=AQ": 400, "cursor=AAAA": 400, "cursor=AQECAw": 400,
 			"cursor=" + page.Cursor: 200, "cursor=" + page.Cursor + "A": 400, "cursor=" + page.Cursor[1:]: 400,
 			"cursor=" + strings.Repeat("A", 4000): 400,
-			"uid=x":                               400, "uid=4294967296": 400, "uid=-2147483649": 400, "uid=1&account=a": 400,
+			"uid=x":                               400, "uid=4294967296": 400, "uid=-2147483649": 400, "uid=1&account=a": 400, "uid=": 400, "channel=": 400, "account=": 400, "subject=": 400,
 			"channel=" + strings.Repeat("c", 256): 400, "subject=" + strings.Repeat("s", 256): 400, "account=" + strings.Repeat("s", 256): 400,
 		} {
 			if answer, text := s.ask(1, s.admin, http.MethodGet, "/v1/sessions?"+query, ""); answer.StatusCode != status {

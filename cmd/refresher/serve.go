@@ -16,10 +16,12 @@ type serveCommand struct {
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"1h" help:"Lifetime of tokens whose client asks for none."`
 	settings `embed:""`
 
-	RedisURL     string `name:"redis-url" env:"REFRESHER_REDIS_URL,REDIS_URL" placeholder:"URL" help:"Where several nodes share their sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://. Default: in this process."`
-	RedisURLFile string `name:"redis-url-file" type:"existingfile" env:"REFRESHER_REDIS_URL_FILE" placeholder:"FILE" help:"File with it, since it has a password. Read at the start."`
-	RedisCAFile  string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
-	RedisPrefix  string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
+	RedisURL      string `name:"redis-url" env:"REFRESHER_REDIS_URL,REDIS_URL" placeholder:"URL" help:"Where several nodes share their sessions: redis://, rediss://, unix://, redis+cluster:// or redis+sentinel://. Default: in this process."`
+	RedisURLFile  string `name:"redis-url-file" type:"existingfile" env:"REFRESHER_REDIS_URL_FILE" placeholder:"FILE" help:"File with it, since it has a password. Read at the start."`
+	RedisCAFile   string `name:"redis-ca-file" type:"existingfile" env:"REFRESHER_REDIS_CA_FILE" placeholder:"FILE" help:"Certificates that a TLS Redis must be signed by. Default: the system's."`
+	RedisCertFile string `name:"redis-cert-file" type:"existingfile" env:"REFRESHER_REDIS_CERT_FILE" placeholder:"FILE" help:"Certificate to show to a TLS Redis that asks for one."`
+	RedisKeyFile  string `name:"redis-key-file" type:"existingfile" env:"REFRESHER_REDIS_KEY_FILE" placeholder:"FILE" help:"Its key. Both files are read again for each new connection."`
+	RedisPrefix   string `env:"REFRESHER_REDIS_PREFIX" default:"refresher" help:"What all keys in Redis begin with; services that share a Redis need different ones."`
 
 	Auth        string `env:"REFRESHER_AUTH" enum:"jwt,none" default:"jwt" help:"How callers prove who they are: jwt, or none, which lets anybody have any token."`
 	Insecure    bool   `env:"REFRESHER_INSECURE" help:"Accept --auth=none on an address that others can reach."`
@@ -114,6 +116,7 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
 	config.Auth, config.Insecure, config.CredentialInPath = c.Auth, c.Insecure, c.CredentialInPath
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
+	config.RedisCertFile, config.RedisKeyFile = c.RedisCertFile, c.RedisKeyFile
 	return config, nil
 }
 

@@ -41,9 +41,8 @@ type Config struct {
 	AllowedOrigins                       []string
 
 	// RedisURL is where the sessions are kept that several nodes share; empty
-	// keeps them in this process. RedisCAFile and RedisPrefix as in
-	// redis.Config.
-	RedisURL, RedisCAFile, RedisPrefix string
+	// keeps them in this process. The others are as in redis.Config.
+	RedisURL, RedisCAFile, RedisCertFile, RedisKeyFile, RedisPrefix string
 	// EventsURL is told of what happens to sessions, in requests that are
 	// signed with EventsSecret; empty: nobody is.
 	EventsURL, EventsSecret string

@@ -24,8 +24,8 @@ type sharedStore interface {
 // openStore is where the sessions are kept: in Redis, or in this process.
 func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedStore, error) {
 	if c.RedisURL == "" {
-		if c.RedisCAFile != "" {
-			return nil, errors.New("redis-ca-file: set without redis-url")
+		if c.RedisCAFile != "" || c.RedisCertFile != "" || c.RedisKeyFile != "" {
+			return nil, errors.New("redis-ca-file, redis-cert-file, redis-key-file: set without redis-url")
 		}
 		return store.NewMemory(time.Now), nil
 	}
@@ -34,7 +34,7 @@ func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedSt
 		apps[i] = c.Projects[i].AppID
 	}
 	return redis.New(redis.Config{
-		Apps: apps, URL: c.RedisURL, CAFile: c.RedisCAFile, Prefix: c.RedisPrefix,
+		Apps: apps, URL: c.RedisURL, CAFile: c.RedisCAFile, CertFile: c.RedisCertFile, KeyFile: c.RedisKeyFile, Prefix: c.RedisPrefix,
 		Logger: logger.With("component", "redis"), Registerer: r,
 	})
 }

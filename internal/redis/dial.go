@@ -1,13 +1,12 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -23,6 +22,9 @@ const (
 	// poolSize is enough for a storm of clients that come back, and few
 	// enough for a Redis of many nodes.
 	poolSize = 32
+	// maxIdle is how long an idle connection is used again, unless the URL says
+	// otherwise: less than for what servers and balancers keep one.
+	maxIdle = 30 * time.Second
 )
 
 const urlForms = "want redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/redis.sock, " +
@@ -36,8 +38,8 @@ type silence struct{}
 func (silence) Printf(context.Context, string, ...any) {}
 
 // dial makes the client of a URL. It connects when it is first used.
-func dial(address, caFile string) (goredis.UniversalClient, error) {
-	u, err := url.Parse(address)
+func dial(c *Config) (goredis.UniversalClient, error) {
+	u, err := url.Parse(c.URL)
 	if err != nil || u.Fragment != "" || u.Host != "" && strings.Contains(u.Path, "@") {
 		return nil, errNotURL
 	}
@@ -46,25 +48,22 @@ func dial(address, caFile string) (goredis.UniversalClient, error) {
 	if rest != "" {
 		kind, u.Scheme = rest, scheme
 	}
-	if caFile != "" && u.Scheme != "rediss" {
-		return nil, errors.New("redis-ca-file: set, but redis-url does not ask for TLS; want rediss://")
-	}
-	roots, err := rootsFrom(caFile)
+	secure, err := newSecurity(c, u)
 	if err != nil {
 		return nil, err
 	}
 	switch kind {
 	case "":
-		return dialOne(u, roots)
+		return dialOne(u, secure)
 	case "cluster":
-		return dialCluster(u, roots)
+		return dialCluster(u, secure)
 	case "sentinel":
-		return dialSentinel(u, roots)
+		return dialSentinel(u, secure)
 	}
 	return nil, errors.New("redis-url: unknown scheme; " + urlForms)
 }
 
-func dialOne(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+func dialOne(u *url.URL, secure *tls.Config) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseURL(u.String())
 	if err != nil {
 		return nil, misread(u, err)
@@ -72,11 +71,12 @@ func dialOne(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) 
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
 	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
-	trust(o.TLSConfig, roots)
+	o.ConnMaxIdleTime = cmp.Or(o.ConnMaxIdleTime, maxIdle)
+	o.TLSConfig, o.Dialer = adopt(secure, o.TLSConfig), dialer(secure)
 	return goredis.NewClient(o), nil
 }
 
-func dialCluster(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+func dialCluster(u *url.URL, secure *tls.Config) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseClusterURL(u.String())
 	if err != nil {
 		return nil, misread(u, err)
@@ -84,11 +84,12 @@ func dialCluster(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, err
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
 	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
-	trust(o.TLSConfig, roots)
+	o.ConnMaxIdleTime = cmp.Or(o.ConnMaxIdleTime, maxIdle)
+	o.TLSConfig, o.Dialer = adopt(secure, o.TLSConfig), dialer(secure)
 	return goredis.NewClusterClient(o), nil
 }
 
-func dialSentinel(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, error) {
+func dialSentinel(u *url.URL, secure *tls.Config) (goredis.UniversalClient, error) {
 	o, err := goredis.ParseFailoverURL(u.String())
 	if err != nil {
 		return nil, misread(u, err)
@@ -99,7 +100,8 @@ func dialSentinel(u *url.URL, roots *x509.CertPool) (goredis.UniversalClient, er
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = dialTimeout, readTimeout, readTimeout, poolTimeout
 	o.ContextTimeoutEnabled, o.PoolSize, o.OnConnect = true, poolSize, greet
-	trust(o.TLSConfig, roots)
+	o.ConnMaxIdleTime = cmp.Or(o.ConnMaxIdleTime, maxIdle)
+	o.TLSConfig, o.Dialer = adopt(secure, o.TLSConfig), dialer(secure)
 	return goredis.NewFailoverClient(o), nil
 }
 
@@ -127,29 +129,6 @@ func misread(u *url.URL, err error) error {
 		return errNotURL
 	}
 	return fmt.Errorf("redis-url: %s; %s", strings.TrimPrefix(err.Error(), "redis: "), urlForms)
-}
-
-func trust(c *tls.Config, roots *x509.CertPool) {
-	if c != nil {
-		c.MinVersion = tls.VersionTLS12
-		c.RootCAs = roots
-	}
-}
-
-// rootsFrom reads certificates; nil means the system's.
-func rootsFrom(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("redis-ca-file: %w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("redis-ca-file: %s holds no certificate in PEM", file)
-	}
-	return roots, nil
 }
 
 // checkPrefix refuses prefixes that would break the hash tags, or be a nuisance

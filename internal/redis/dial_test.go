@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,7 +41,7 @@ func TestURLs(t *testing.T) {
 			Kind: "one", Network: "tcp", Address: "FailoverClient", Username: "u", Password: "p@ss",
 		},
 	} {
-		client, err := dial(url, "")
+		client, err := dial(&Config{URL: url})
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
@@ -71,6 +72,35 @@ func TestURLs(t *testing.T) {
 		}
 		if err := client.Close(); err != nil {
 			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// TestIdleTimes has a connection that was idle for half a minute not be used again,
+// or for as long as the URL says.
+func TestIdleTimes(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]time.Duration{"": 30 * time.Second, "&conn_max_idle_time=5s": 5 * time.Second} {
+		for _, scheme := range []string{"redis", "rediss", "rediss+sentinel", "redis+cluster"} {
+			address := scheme + "://h?dial_timeout=1s" + query
+			if strings.HasSuffix(scheme, "sentinel") {
+				address += "&master_name=main"
+			}
+			client, err := dial(&Config{URL: address})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got time.Duration
+			switch c := client.(type) {
+			case *goredis.Client:
+				got = c.Options().ConnMaxIdleTime
+			case *goredis.ClusterClient:
+				got = c.Options().ConnMaxIdleTime
+			}
+			if got != want {
+				t.Errorf("%s: %v, want %v", address, got, want)
+			}
+			client.Close()
 		}
 	}
 }
@@ -109,7 +139,7 @@ func TestBadURLs(t *testing.T) {
 		"redis+cluster://h?addr=:hunter2@":               notURL,
 		"redis+cluster://h?addr=u:hunter2@h:7000&addr=7": notURL,
 	} {
-		client, err := dial(url, "")
+		client, err := dial(&Config{URL: url})
 		if err == nil {
 			t.Errorf("%q: no error, want %q", url, want)
 			client.Close()
@@ -135,7 +165,7 @@ func TestCAFiles(t *testing.T) {
 		filepath.Join(dir, "absent.pem"): "redis-ca-file: open " + dir + "/absent.pem: no such file or directory",
 		none:                             "redis-ca-file: " + none + " holds no certificate in PEM",
 	} {
-		if _, err := dial("rediss://user:hunter2@host", file); err == nil || err.Error() != want {
+		if _, err := dial(&Config{URL: "rediss://user:hunter2@host", CAFile: file}); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", file, err, want)
 		}
 	}

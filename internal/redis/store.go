@@ -30,6 +30,9 @@ type Config struct {
 	// CAFile holds the certificates, in PEM, that a TLS server's must be
 	// signed by. Empty means the system's.
 	CAFile string
+	// CertFile and KeyFile hold the certificate, in PEM, that is shown to TLS
+	// servers that ask for one, and its key. Empty: none.
+	CertFile, KeyFile string
 	// Prefix is what all keys begin with. Services that share a server need
 	// different ones. Empty means "refresher".
 	Prefix string
@@ -100,7 +103,7 @@ func New(c Config) (*Store, error) {
 	if err := checkPrefix(c.Prefix); err != nil {
 		return nil, err
 	}
-	client, err := dial(c.URL, c.CAFile)
+	client, err := dial(&c)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"os/exec"
 	"strconv"
@@ -26,20 +27,36 @@ type Cluster struct {
 	// Servers are all six, the three first masters before their replicas.
 	Servers []*Server
 
-	t   testing.TB
-	ids map[*Server]string
+	t         testing.TB
+	authority *Authority // nil: without TLS
+	ids       map[*Server]string
 }
 
 // StartCluster runs a cluster, and returns when all its nodes know each other
 // and every replica is synchronised.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return startCluster(t, nil)
+}
+
+// StartClusterTLS is StartCluster with TLS. Each server has a loopback address of
+// its own, and a certificate for nothing but that; it asks clients for one.
+func StartClusterTLS(t testing.TB, a *Authority) *Cluster {
+	t.Helper()
+	return startCluster(t, a)
+}
+
+func startCluster(t testing.TB, a *Authority) *Cluster {
+	t.Helper()
 	began := time.Now()
-	c := &Cluster{t: t, ids: make(map[*Server]string)}
+	c := &Cluster{t: t, authority: a, ids: make(map[*Server]string)}
 	create := []string{"--cluster", "create"}
-	for range 2 * masters {
-		s := Start(
-			t,
+	for i := range 2 * masters {
+		s, config := newMember(t, a, plainKind, tlsKind, i)
+		if a != nil {
+			config = append(config, "tls-cluster yes", "cluster-announce-ip "+s.host)
+		}
+		s.start(append(config,
 			"cluster-enabled yes",
 			"cluster-node-timeout 1500",
 			// As it is where nobody changes it: while one shard has no master, no
@@ -49,7 +66,7 @@ func StartCluster(t testing.TB) *Cluster {
 			// Nodes list a replica to clients once its master has sent it
 			// something, were it a ping; those come every ten seconds otherwise.
 			"repl-ping-replica-period 1",
-		)
+		)...)
 		c.Servers = append(c.Servers, s)
 		c.ids[s] = s.Do("CLUSTER", "MYID")
 		create = append(create, s.Addr())
@@ -65,6 +82,10 @@ func StartCluster(t testing.TB) *Cluster {
 // cli runs redis-cli.
 func (c *Cluster) cli(args ...string) {
 	c.t.Helper()
+	if c.authority != nil {
+		certFile, keyFile := c.authority.Issue("redis-cli")
+		args = append([]string{"--tls", "--cacert", c.authority.CAFile, "--cert", certFile, "--key", keyFile}, args...)
+	}
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "redis-cli", args...) //nolint:gosec // the arguments are this package's own.
@@ -77,7 +98,7 @@ func (c *Cluster) cli(args ...string) {
 // URL is the cluster's address as a client takes it, with the three first
 // masters: redis+cluster://host:port?addr=host:port&addr=host:port.
 func (c *Cluster) URL() string {
-	return manyURL("redis+cluster", c.Servers[:masters], nil)
+	return manyURL("cluster", c.Servers[:masters], nil)
 }
 
 // MasterOf is the master that has the key, according to the newest that any node
@@ -161,6 +182,18 @@ func (c *Cluster) AwaitFailover(dead *Server) {
 	}
 }
 
+// newMember prepares the i-th server of a group, and its settings so far. With an
+// authority it has TLS, a loopback address of its own, and a certificate for that.
+func newMember(t testing.TB, a *Authority, plain, secure kind, i int) (s *Server, config []string) {
+	t.Helper()
+	if a == nil {
+		return newServer(t, plain), nil
+	}
+	s = newServer(t, secure)
+	s.host = fmt.Sprintf("127.0.0.%d", i+2)
+	return s, append(a.settings(s.host), "tls-replication yes")
+}
+
 // anyAnswering is the first server that runs.
 func anyAnswering(t testing.TB, servers []*Server) *Server {
 	t.Helper()
@@ -175,8 +208,8 @@ func anyAnswering(t testing.TB, servers []*Server) *Server {
 
 // manyURL is the address of several servers: the first as the host, the others
 // as parameters addr.
-func manyURL(scheme string, servers []*Server, query url.Values) string {
-	u := url.URL{Scheme: scheme, Host: servers[0].Addr()}
+func manyURL(kind string, servers []*Server, query url.Values) string {
+	u := url.URL{Scheme: servers[0].kind.scheme + "+" + kind, Host: servers[0].Addr()}
 	var parameters []string
 	if len(query) > 0 {
 		parameters = append(parameters, query.Encode())

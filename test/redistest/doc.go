@@ -3,6 +3,8 @@
 //
 //   - Start: one server, on a TCP port of 127.0.0.1 and a Unix socket.
 //   - StartTLS: the same with TLS, under a certificate authority of its own.
+//   - StartTLSFor, StartClusterTLS, StartSentinelTLS: with certificates of an
+//     Authority, one for each server's own address or name, and asking for one.
 //   - StartCluster: three masters with a replica each.
 //   - StartSentinel: a master, a replica, and three sentinels that watch them.
 //   - StartProxy: a TCP proxy before a server, for a network that fails.

@@ -28,9 +28,24 @@ type Sentinel struct {
 // the replica is synchronised and every sentinel knows all the others.
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
+	return startSentinel(t, nil)
+}
+
+// StartSentinelTLS is StartSentinel with TLS. Each server, and each sentinel, has a
+// loopback address of its own, and a certificate for nothing but that; it asks
+// clients for one.
+func StartSentinelTLS(t testing.TB, a *Authority) *Sentinel {
+	t.Helper()
+	return startSentinel(t, a)
+}
+
+func startSentinel(t testing.TB, a *Authority) *Sentinel {
+	t.Helper()
 	began := time.Now()
-	master := Start(t)
-	replica := Start(t, "replicaof "+loopback+" "+strconv.Itoa(master.port))
+	master, config := newMember(t, a, plainKind, tlsKind, 0)
+	master.start(append(config, "replica-announce-ip "+master.host)...)
+	replica, config := newMember(t, a, plainKind, tlsKind, 1)
+	replica.start(append(config, "replica-announce-ip "+replica.host, "replicaof "+master.host+" "+strconv.Itoa(master.port))...)
 	// A sentinel asks the master for its replicas at once, and then not again
 	// for a while.
 	replica.await(began, replicaSynced)
@@ -38,14 +53,14 @@ func StartSentinel(t testing.TB) *Sentinel {
 
 	g := &Sentinel{t: t, Servers: []*Server{master, replica}}
 	monitor := []string{
-		"sentinel monitor " + masterName + " " + loopback + " " + strconv.Itoa(master.port) + " 2",
+		"sentinel monitor " + masterName + " " + master.host + " " + strconv.Itoa(master.port) + " 2",
 		"sentinel down-after-milliseconds " + masterName + " 1000",
 		// A failover that came to nothing is tried again after twice this time.
 		"sentinel failover-timeout " + masterName + " 3000",
 	}
-	for range 3 {
-		s := newServer(t, sentinelKind)
-		s.start(monitor...)
+	for i := range 3 {
+		s, config := newMember(t, a, sentinelKind, tlsSentinel, i+2)
+		s.start(append(append(config, "sentinel announce-ip "+s.host), monitor...)...)
 		// Sentinels find each other through what they publish, every two seconds
 		// otherwise, and wait four of these periods before they make a replica of
 		// a former master. They ask for a server's state every ten seconds; here
@@ -64,7 +79,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 // URL is the address as a client takes it, with all three sentinels:
 // redis+sentinel://host:port?master_name=main&addr=host:port&addr=host:port.
 func (g *Sentinel) URL() string {
-	return manyURL("redis+sentinel", g.Sentinels, url.Values{"master_name": {masterName}})
+	return manyURL("sentinel", g.Sentinels, url.Values{"master_name": {masterName}})
 }
 
 // Master is the server that the sentinels name as the master.
@@ -161,7 +176,7 @@ func (g *Sentinel) awaitSwitch(since time.Time, former *Server) {
 	g.t.Helper()
 	for _, s := range g.Sentinels {
 		if s.answers() {
-			s.await(since, `\+switch-master `+masterName+` `+loopback+` `+strconv.Itoa(former.port)+` `)
+			s.await(since, `\+switch-master `+masterName+` `+former.host+` `+strconv.Itoa(former.port)+` `)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ type Server struct {
 	t      testing.TB
 	kind   kind
 	dir    string
+	host   string // the address that it listens on
 	port   int
 	config []string
 	log    program.Journal
@@ -46,6 +48,7 @@ var (
 	plainKind    = kind{scheme: "redis", port: "port", ready: "Ready to accept connections"}
 	tlsKind      = kind{scheme: "rediss", port: "tls-port", ready: plainKind.ready}
 	sentinelKind = kind{scheme: "redis", port: "port", args: []string{"--sentinel"}, ready: `\+monitor master`}
+	tlsSentinel  = kind{scheme: "rediss", port: "tls-port", args: sentinelKind.args, ready: sentinelKind.ready}
 )
 
 // Start runs a server that keeps nothing on disk. The lines of config are added
@@ -65,7 +68,7 @@ func newServer(t testing.TB, kind kind) *Server {
 	if err != nil {
 		t.Fatalf("redistest: %v", err)
 	}
-	s := &Server{t: t, kind: kind, dir: dir}
+	s := &Server{t: t, kind: kind, dir: dir, host: loopback}
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.process.Kill()
@@ -107,7 +110,7 @@ func (s *Server) configure() {
 	lines := append([]string{
 		"port 0", // for TLS, which has a setting of its own below
 		s.kind.port + " " + strconv.Itoa(s.port),
-		"bind " + loopback,
+		"bind " + s.host,
 		"unixsocket " + s.socket(),
 		"dir " + s.dir,
 		`logfile ""`, // the standard output
@@ -207,6 +210,13 @@ func (s *Server) answers() bool {
 	return !s.paused && !s.process.Ended()
 }
 
+// AwaitLog returns when lines that match the patterns were logged since then, in
+// their order.
+func (s *Server) AwaitLog(since time.Time, patterns ...string) {
+	s.t.Helper()
+	s.await(since, patterns...)
+}
+
 // await waits for lines of the server's log.
 func (s *Server) await(since time.Time, patterns ...string) {
 	s.t.Helper()
@@ -216,7 +226,7 @@ func (s *Server) await(since time.Time, patterns ...string) {
 }
 
 // Addr is where the server listens, as host:port.
-func (s *Server) Addr() string { return address(s.port) }
+func (s *Server) Addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // URL is the server's address as a client takes it: redis://127.0.0.1:port, or
 // rediss:// with TLS.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -20,77 +21,117 @@ import (
 // 127.0.0.1 and localhost. Clients need none.
 func StartTLS(t testing.TB, config ...string) (s *Server, ca string) {
 	t.Helper()
+	a := NewAuthority(t)
 	s = newServer(t, tlsKind)
-	ca = filepath.Join(s.dir, "ca.pem")
-	certificate, key := filepath.Join(s.dir, "server.pem"), filepath.Join(s.dir, "server.key")
-	if err := writeCertificates(ca, certificate, key); err != nil {
-		t.Fatalf("redistest: make certificates: %v", err)
-	}
-	s.start(append([]string{
-		"tls-ca-cert-file " + ca,
-		"tls-cert-file " + certificate,
-		"tls-key-file " + key,
-		"tls-auth-clients no",
-	}, config...)...)
-	return s, ca
+	s.start(append(a.settings(s.host, "localhost"), append([]string{"tls-auth-clients no"}, config...)...)...)
+	return s, a.CAFile
 }
 
-// writeCertificates makes an authority, and a server's certificate and key
-// under it. The authority's key is forgotten.
-func writeCertificates(caFile, serverFile, keyFile string) error {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	const day = 24 * time.Hour
-	now := time.Now()
-	ca := &x509.Certificate{
+// StartTLSFor is Start with TLS on the server's port, with a certificate for a name
+// or an address. The server asks clients for one of the same authority.
+func StartTLSFor(t testing.TB, a *Authority, host string, config ...string) *Server {
+	t.Helper()
+	s := newServer(t, tlsKind)
+	s.start(append(a.settings(host), config...)...)
+	return s
+}
+
+// Authority signs the certificates of servers and clients. Its methods fail the
+// test.
+type Authority struct {
+	// CAFile holds the authority's own certificate, in PEM.
+	CAFile string
+
+	t      testing.TB
+	dir    string
+	ca     *x509.Certificate
+	key    *ecdsa.PrivateKey
+	issued int64
+}
+
+const day = 24 * time.Hour
+
+// NewAuthority makes an authority of the test's own.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{t: t, dir: t.TempDir(), ca: &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "redistest authority"},
-		NotBefore:             now.Add(-day),
-		NotAfter:              now.Add(day),
+		NotBefore:             time.Now().Add(-day),
+		NotAfter:              time.Now().Add(day),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "redistest server"},
-		NotBefore:    ca.NotBefore,
-		NotAfter:     ca.NotAfter,
+	}}
+	a.CAFile = filepath.Join(a.dir, "ca.pem")
+	a.key = a.newKey()
+	a.write(a.CAFile, "CERTIFICATE", a.sign(a.ca, a.key))
+	return a
+}
+
+// Issue makes a certificate for names and addresses, for servers and clients alike,
+// and returns the files, in PEM, that hold it and its key.
+func (a *Authority) Issue(hosts ...string) (certFile, keyFile string) {
+	a.t.Helper()
+	a.issued++
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(a.issued + 1),
+		Subject:      pkix.Name{CommonName: fmt.Sprintf("redistest %d", a.issued)},
+		NotBefore:    a.ca.NotBefore,
+		NotAfter:     a.ca.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses:  []net.IP{net.ParseIP(loopback)},
-		DNSNames:     []string{"localhost"},
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	serverDER, err := x509.CreateCertificate(rand.Reader, server, ca, &serverKey.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
-		return err
-	}
-	for _, file := range []struct {
-		name, sort string
-		der        []byte
-	}{
-		{caFile, "CERTIFICATE", caDER},
-		{serverFile, "CERTIFICATE", serverDER},
-		{keyFile, "PRIVATE KEY", keyDER},
-	} {
-		text := pem.EncodeToMemory(&pem.Block{Type: file.sort, Bytes: file.der})
-		if err := os.WriteFile(file.name, text, 0o600); err != nil {
-			return err
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, host)
 		}
 	}
-	return nil
+	key := a.newKey()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatalf("redistest: %v", err)
+	}
+	certFile = filepath.Join(a.dir, fmt.Sprintf("%d.pem", a.issued))
+	keyFile = filepath.Join(a.dir, fmt.Sprintf("%d.key", a.issued))
+	a.write(certFile, "CERTIFICATE", a.sign(c, key))
+	a.write(keyFile, "PRIVATE KEY", der)
+	return certFile, keyFile
+}
+
+// settings are a server's that has a certificate for hosts, and asks clients for
+// one, as it does by default.
+func (a *Authority) settings(hosts ...string) []string {
+	a.t.Helper()
+	certFile, keyFile := a.Issue(hosts...)
+	return []string{"tls-ca-cert-file " + a.CAFile, "tls-cert-file " + certFile, "tls-key-file " + keyFile}
+}
+
+func (a *Authority) newKey() *ecdsa.PrivateKey {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatalf("redistest: %v", err)
+	}
+	return key
+}
+
+// sign returns a certificate of the key, in DER.
+func (a *Authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	a.t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, c, a.ca, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatalf("redistest: %v", err)
+	}
+	return der
+}
+
+func (a *Authority) write(file, sort string, der []byte) {
+	a.t.Helper()
+	text := pem.EncodeToMemory(&pem.Block{Type: sort, Bytes: der})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		a.t.Fatalf("redistest: %v", err)
+	}
 }

@@ -1,0 +1,171 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// serverName is the parameter of a URL that names what every server's certificate
+// must be for, in place of the name or address that was dialled.
+const serverName = "server_name"
+
+// newSecurity is the TLS configuration that a URL asks for; nil is none. It takes
+// the parameter server_name out of the URL, which the library does not know.
+func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errNotURL
+	}
+	name := query.Get(serverName)
+	if query.Has(serverName) {
+		query.Del(serverName)
+		u.RawQuery = query.Encode()
+	}
+	if u.Scheme != "rediss" {
+		for _, s := range []struct{ setting, value string }{
+			{"redis-ca-file", c.CAFile}, {"redis-cert-file", c.CertFile}, {"redis-key-file", c.KeyFile}, {"redis-url: " + serverName, name},
+		} {
+			if s.value != "" {
+				return nil, errors.New(s.setting + ": set, but redis-url does not ask for TLS; want rediss://")
+			}
+		}
+		return nil, nil
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return nil, errors.New("redis-cert-file, redis-key-file: want both or none")
+	}
+	roots, err := rootsFrom(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	// Without a ServerName each server is verified by the name or address that is
+	// dialled: its own, where Sentinel or Cluster say where the others are.
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: name}
+	if c.CertFile != "" {
+		pair := &keyPair{certFile: c.CertFile, keyFile: c.KeyFile, logger: c.Logger}
+		if err := pair.read(); err != nil {
+			return nil, err
+		}
+		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.newest(), nil }
+	}
+	return secure, nil
+}
+
+// adopt takes over what else the URL asked for, as the library has read it.
+func adopt(secure, asked *tls.Config) *tls.Config {
+	if secure != nil && asked != nil {
+		secure.InsecureSkipVerify = asked.InsecureSkipVerify
+	}
+	return secure
+}
+
+// rootsFrom reads certificates; nil means the system's.
+func rootsFrom(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("redis-ca-file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("redis-ca-file: %s holds no certificate in PEM", file)
+	}
+	return roots, nil
+}
+
+// keyPair is the certificate that this client shows to servers, with its key. The
+// files are read for each new connection, so that a renewed certificate is used
+// without a restart.
+type keyPair struct {
+	certFile, keyFile string
+	logger            *slog.Logger
+
+	mu     sync.Mutex
+	last   *tls.Certificate // guarded by mu; as the files held it when they were last good
+	failed bool             // guarded by mu; they were not, the last time
+}
+
+// read reads the files.
+func (p *keyPair) read() error {
+	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return fmt.Errorf("redis-cert-file, redis-key-file: certificate %s and key %s: %w", p.certFile, p.keyFile, err)
+	}
+	p.last = &pair
+	return nil
+}
+
+// newest is the certificate that the files hold, or held last.
+func (p *keyPair) newest() *tls.Certificate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.read()
+	if err != nil && !p.failed {
+		p.logger.Warn("the client certificate for Redis cannot be read; the last one stays in use", "error", err)
+	}
+	p.failed = err != nil
+	return p.last
+}
+
+// dialer opens connections to servers, with TLS unless secure is nil.
+func dialer(secure *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: dialTimeout}
+	if secure == nil {
+		return plain.DialContext
+	}
+	overTLS := &tls.Dialer{NetDialer: plain, Config: secure}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := overTLS.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return newIdleConn(conn), nil
+	}
+}
+
+// idleConn is a TLS connection whose socket the pool can look at before it uses the
+// connection again. It then finds out, before a command is lost, that the server or
+// a balancer has closed it. The library looks at plain connections only.
+type idleConn struct {
+	net.Conn
+	socket syscall.Conn
+}
+
+func newIdleConn(conn net.Conn) net.Conn {
+	secured, _ := conn.(*tls.Conn)
+	if secured == nil {
+		return conn
+	}
+	socket, _ := secured.NetConn().(syscall.Conn)
+	if socket == nil {
+		return conn
+	}
+	return &idleConn{conn, socket}
+}
+
+// SyscallConn implements syscall.Conn.
+func (c *idleConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
+
+// lookTimeout bounds how long the pool reads from a connection that it looks at.
+const lookTimeout = 100 * time.Millisecond
+
+// SetDeadline bounds the pool's look, for which it asks for no deadline. If the
+// socket has bytes it reads, and these may be none of a reply but TLS's own.
+func (c *idleConn) SetDeadline(at time.Time) error {
+	if at.IsZero() {
+		at = time.Now().Add(lookTimeout)
+	}
+	return c.Conn.SetDeadline(at)
+}

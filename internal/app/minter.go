@@ -82,7 +82,11 @@ const rtcAndRTM = "rtc+rtm"
 
 // MintStream implements api.Minter.
 func (m *minter) MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
-	token, err := m.projects[app].Load().MintStream(c, u, issuedAt, expiresAt)
+	signer, err := m.signer(app)
+	if err != nil {
+		return "", err
+	}
+	token, err := signer.MintStream(c, u, issuedAt, expiresAt)
 	if err == nil {
 		m.count(rtcAndRTM, token, cause)
 	}

@@ -81,6 +81,10 @@ func TestHTTP(t *testing.T) {
 		if status, _ := ask("GET", "/with/"+secret+"/rtc/c/publisher/uid/7/?credential="+secret, ""); status != 404 {
 			t.Errorf("GET /with: %d; want 404, since the nodes take no credentials in paths", status)
 		}
+		// A base URL with a slash too many.
+		if status, _ := ask("GET", "//with//"+secret+"/rtm/c/", ""); status != 404 {
+			t.Errorf("GET //with//: %d; want 404", status)
+		}
 
 		// With no node, what went wrong is logged too.
 		for _, n := range nodes {

@@ -185,7 +185,8 @@ func (a *API) expiry(r *request) (time.Duration, error) {
 	return a.ttl(r, name, seconds)
 }
 
-// parameter is the one of these query parameters that is given, and its value.
+// parameter returns the name and value of the one given parameter among several that
+// mean the same; name is empty if there is none.
 func (r *request) parameter(names ...string) (name, value string, err error) {
 	for _, n := range names {
 		if !r.query.Has(n) {
@@ -338,8 +339,8 @@ func rtcFromPath(args []string) (session.RTC, error) {
 }
 
 // role reads a role by any of the names that it has in the classic servers, in Agora's
-// builders and samples, and in its SDKs. The default is the lesser one. An unknown word
-// is refused: it may be a publisher's, misspelt, who would not be heard.
+// builders and samples, and in its SDKs. Without a word it is the subscriber. Unknown
+// words are refused: a publisher with a misspelt role would not be heard, and not know.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":

@@ -12,13 +12,14 @@ import (
 // /with/CREDENTIAL/rtc/…
 const pathWord = "with"
 
-// pathLife is how long a credential may still be good that comes in a path. Paths
-// are in the access logs of proxies and in the histories of browsers, so what is
-// found there later is to be worth nothing. 30 s are for clocks that differ.
+// pathLife is the longest remaining lifetime of a credential that is taken from a path.
+// Paths are in the access logs of proxies and in the histories of browsers, and a
+// credential that is read there later should have expired. 30 s allow for clocks that
+// differ.
 const pathLife = time.Hour + 30*time.Second
 
-// takeCredential takes the credential out of the path of a request that has one
-// there. Whatever comes after it, such as a log line, sees a request without it.
+// takeCredential moves the credential of a /with/ request from its path to r.credential.
+// Later code, including log lines and errors, gets a request without it.
 func (r *request) takeCredential(answer http.Header) error {
 	if len(r.path) < 2 || r.path[0] != pathWord {
 		return nil
@@ -29,7 +30,7 @@ func (r *request) takeCredential(answer http.Header) error {
 	scrubbed.URL = &url.URL{Path: "/", RawQuery: r.URL.RawQuery}
 	scrubbed.RequestURI = scrubbed.URL.RequestURI()
 	r.Request = scrubbed
-	// The address is a secret: browsers are to keep it to themselves.
+	// The address holds the credential: browsers must not send it as a Referer.
 	answer.Set("Referrer-Policy", "no-referrer")
 	notCached(answer)
 	if r.Header.Get("Authorization") != "" {
@@ -38,7 +39,8 @@ func (r *request) takeCredential(answer http.Header) error {
 	return nil
 }
 
-// mayBeInPath refuses a credential that is worth too much for a path.
+// mayBeInPath refuses credentials that would do too much harm if a path were logged:
+// those with the scope "admin", and those that outlive pathLife.
 func mayBeInPath(c *session.Caller) error {
 	switch left := time.Until(time.Unix(c.ExpiresAt, 0)); {
 	case c.Admin:

@@ -16,7 +16,7 @@ type inspectRequest struct {
 	Account string  `json:"account"`
 }
 
-// Use is what a token is to be used for. What is empty is not asked about.
+// Use is what a token will be used for. Empty fields are not checked.
 type Use struct {
 	Service string // rtc, rtm or chat
 	Channel string

@@ -13,8 +13,8 @@ func ping(*request) (any, error) {
 // does.
 var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
 
-// ready answers GET /: the node takes calls. It is what GKE, ALB and others ask when
-// nobody tells them otherwise.
+// ready answers GET /, the default health check of GKE, ALB and others: the node takes
+// calls.
 func (a *API) ready(*request) (any, error) {
 	if !a.config.Ready() {
 		return nil, errNotReady

@@ -83,7 +83,7 @@ func (a *API) listSessions(r *request) (any, error) {
 		}
 	}
 	for _, name := range []string{"channel", "account", "subject"} {
-		if query.Has(name) && query.Get(name) == "" { // as of a variable that is not set; all sessions would fit
+		if query.Has(name) && query.Get(name) == "" { // a shell variable that is not set, say: every session would match
 			return nil, isEmpty(name)
 		}
 	}
@@ -195,8 +195,8 @@ func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
 	return record, nil
 }
 
-// get looks for a session of a project. Another project's is none, also as to the time
-// that the answer takes.
+// get looks for a session of a project. A session of another project counts as not
+// found, so that find takes as long for it as for one that does not exist.
 func (a *API) get(ctx context.Context, app, id string) (record store.Record, ok bool, err error) {
 	record, ok, err = a.config.Sessions.Get(ctx, id)
 	return record, ok && record.App == app, err

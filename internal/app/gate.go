@@ -80,8 +80,8 @@ const (
 // hasKeys reports whether credentials can be checked, of one project at least.
 func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys() }
 
-// follow has the keys that credentials are checked with read again when their files
-// change. What is not there any more opens nothing: it may have leaked.
+// follow reads the keys that credentials are checked with again when their files change.
+// A key that was removed from its file is refused from then on: it may have leaked.
 func (g *gate) follow(w *files.Watcher, c Config) error {
 	if g.verifier == nil {
 		return nil

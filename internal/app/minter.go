@@ -46,7 +46,7 @@ func (m *minter) sign(app, certificate string) error {
 // serves reports whether there is such a project.
 func (m *minter) serves(app string) bool { return m.projects[app] != nil }
 
-// signer makes a project's tokens.
+// signer returns the minter of a project's tokens.
 func (m *minter) signer(app string) (*agora.Minter, error) {
 	p := m.projects[app]
 	if p == nil {

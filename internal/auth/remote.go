@@ -14,14 +14,14 @@ import (
 
 const (
 	// cooldown is the shortest time between two fetches for keys that are not in
-	// the set: whoever makes up ids must not make us ask for each.
+	// the set: otherwise each made-up key id would cause a fetch.
 	cooldown = 10 * time.Second
 	// patience is how long Verify waits for a fetch.
 	patience = 2 * time.Second
 	// maxWaiting is how many do so at once.
 	maxWaiting = 64
-	// maxWanted is how many keys one fetch looks up. Whoever names another one
-	// meanwhile is told to come back, though the key may be made up.
+	// maxWanted is how many unknown keys one fetch looks up. Credentials that name
+	// further ones are answered with unavailable.
 	maxWanted = 1000
 	// Waits between fetches that fail double from the first to the second.
 	firstRetry = time.Second
@@ -45,7 +45,7 @@ type remote struct {
 	fetching bool            // guarded by mu; it is under way
 	wanted   map[wanted]bool // guarded by mu; keys that the next fetch to begin looks up
 	asked    map[wanted]bool // guarded by mu; those of the last fetch that began
-	absent   map[wanted]bool // guarded by mu; those that the last fetch did not find, if it went well
+	absent   map[wanted]bool // guarded by mu; asked of the last fetch, if it went well: not to be looked up again
 	began    time.Time       // guarded by mu; the last fetch
 	fetched  time.Time       // guarded by mu; the set
 	failing  bool            // guarded by mu; the last fetch failed
@@ -58,8 +58,8 @@ type round struct {
 	waiting int // guarded by remote.mu
 }
 
-// wanted stands for a key that a credential names: a hash, since the name is as long
-// as a stranger makes it.
+// wanted is the hash of the key id and algorithm that a credential names. A hash, since
+// a client can make the id as long as a credential may be.
 type wanted uint64
 
 var wantedSeed = maphash.MakeSeed()
@@ -81,7 +81,8 @@ func (r *remote) find(kid, alg string) (any, error) {
 	if refused == nil && !within(patience, done) {
 		return nil, refuse(ReasonKeysUnavailable, "the key set is late")
 	}
-	// A fetch may have ended between the first look and want, too.
+	// Look again, also if want has refused: a fetch may have brought the key since the
+	// first look.
 	key, err = r.set.Load().pick(kid, alg)
 	//nolint:errorlint // pick returns these very values.
 	switch {
@@ -106,9 +107,10 @@ func within(d time.Duration, done <-chan struct{}) bool {
 	}
 }
 
-// want has the next fetch look a key up, and returns what is closed when a fetch is
-// over that may find it. Its error is a *RefusedError: the key was looked up in vain a
-// moment ago, or the fetch is not now.
+// want registers an unknown key for the next fetch. done is closed when the fetch that
+// is under way, else the next one, has ended. The error is a *RefusedError: the last
+// fetch did not find the key, the next one is further away than patience, or maxWaiting
+// callers wait for it.
 func (r *remote) want(w wanted) (done chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,19 +147,19 @@ func (r *remote) tooSoon() time.Duration {
 	return max(0, time.Until(r.began.Add(cooldown)))
 }
 
-// lacks reports whether the last fetch, which began after a credential had named the
-// key, did not find it. After the cooldown that is too old to count. mu is held.
+// lacks reports whether the last fetch looked for the key and did not find it. That
+// counts for the cooldown. mu is held.
 func (r *remote) lacks(w wanted) bool { return r.absent[w] && r.tooSoon() > 0 }
 
-// unknown is why there is no such key.
+// unknown is refusal for callers that do not hold mu.
 func (r *remote) unknown(w wanted) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.refusal(w)
 }
 
-// refusal is why there is no such key: it is not in the set, or, as long as it was not
-// looked up, nobody knows. mu is held.
+// refusal returns errNotInSet if the key was looked up and not found, and
+// ReasonKeysUnavailable if it was not looked up yet or the last fetch failed. mu is held.
 func (r *remote) refusal(w wanted) error {
 	switch {
 	case r.stopped || r.failing || r.fetched.IsZero():
@@ -251,8 +253,9 @@ func (r *remote) begin() {
 	r.asked, r.wanted = r.wanted, nil
 }
 
-// end closes the round, and reports whether the one before it failed. What was wanted
-// since it began is for another: what it fetched may be older.
+// end closes the round, and reports whether the one before it failed. Keys that were
+// asked for while it was under way are left to the next: they may have been published
+// after the endpoint had made its answer.
 func (r *remote) end(failed bool) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -260,7 +263,7 @@ func (r *remote) end(failed bool) (before bool) {
 	r.absent = nil
 	if !failed {
 		r.fetched = time.Now()
-		r.absent = r.asked // but for those that were found; nobody asks for them
+		r.absent = r.asked // also what was found: find looks into the new set before it refuses
 	}
 	close(r.round.done)
 	r.round = nil

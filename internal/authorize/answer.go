@@ -48,8 +48,8 @@ var (
 )
 
 // decode reads the decisions of an answer by their ids. One that cannot be read, or
-// that is there more than once, is an error for its question: which of two counts is
-// a guess, and a denial must not be one. Errors do not repeat the text.
+// that is there more than once, is an error for its question: a guess which of two
+// counts could end a call. Errors do not repeat the text.
 func decode(text []byte) (map[string]verdict, error) {
 	var body struct {
 		Decisions []json.RawMessage `json:"decisions"`
@@ -68,7 +68,7 @@ func decode(text []byte) (map[string]verdict, error) {
 			v.err = errTwice
 		case v.err != nil || d.Allow == nil:
 			v.err = errForm
-		case !*d.Allow: // its until has no meaning, so a wrong one takes nothing from the denial
+		case !*d.Allow: // until has no meaning in a denial, so it is not checked
 			v.Answer = Answer{Reason: clip(d.Reason)}
 		default:
 			v = allowed(&d)

@@ -70,8 +70,8 @@ func verdictOn(answers map[string]verdict, id string) verdict {
 	return verdict{err: errMissing}
 }
 
-// tally counts the questions that an answer decides. unread is why one of the others
-// has no decision, a decision that is missing being the last thing to say.
+// tally counts the questions that an answer decides. unread is the error of one that it
+// does not decide; errMissing only if there is no other error.
 func tally(answers map[string]verdict, ids []string) (decided int, unread error) {
 	for _, id := range ids {
 		switch v := verdictOn(answers, id); {

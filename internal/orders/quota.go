@@ -19,16 +19,15 @@ const (
 // with time, at no time that is known.
 const roomAfter = time.Minute
 
-// quota bounds the orders of one sort. Half of the limit is divided among the projects,
-// each of which always has its share; the other half is for whichever comes first. So no
-// project can take all the room, whether or not others have given an order yet. Book.mu
-// guards it.
+// quota bounds the orders of one sort. Half of the limit is divided into equal shares,
+// one reserved for each project; the other half is first come, first served. So a project
+// that gives no orders yet still has its share. Book.mu guards it.
 type quota struct {
-	sort   string // as a refusal names it
-	share  int    // of each project
-	common int    // what is left of the limit
-	held   map[string]int
-	beyond int // what projects hold in excess of their shares
+	sort   string         // as a refusal names it
+	share  int            // of each project
+	common int            // the rest of the limit, for all projects
+	held   map[string]int // orders, by App ID
+	beyond int            // orders in excess of their projects' shares
 }
 
 func newQuota(sort string, limit, projects int) *quota {

@@ -38,9 +38,9 @@ func (f *Format) UnmarshalText(text []byte) error {
 	return Errorf(CodeBadRequest, `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`)
 }
 
-// Format is the form of a caller's tokens: the wanted one, else the credential's,
-// else the operator's. Nil is no wish. It refuses, with an *Error, a wish for a
-// single token that would not open both services.
+// Format returns the form of a caller's tokens: the wanted one, else the credential's,
+// else the operator's. wanted is nil if the request names none. It refuses, with an
+// *Error, a request for FormatSingle that does not ask for both RTC and RTM.
 func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
 	if wanted != nil && *wanted == FormatSingle && (id.RTC == nil || id.RTM == nil) {
 		return 0, Errorf(CodeBadRequest, "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out")

@@ -100,8 +100,8 @@ func isUID(account string) bool {
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == account
 }
 
-// coversChannel is covers, but for AnyChannel: only the pattern "*" grants that. Others,
-// such as "**", are for names that begin so.
+// coversChannel is covers, except that only the pattern "*" grants AnyChannel: "**" does
+// not.
 func coversChannel(patterns []string, channel string) bool {
 	if channel == AnyChannel {
 		return slices.Contains(patterns, AnyChannel)

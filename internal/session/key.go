@@ -146,20 +146,21 @@ func (s *Sealer) Open(session, sealed string) (Key, error) {
 	return parseKey(session, text)
 }
 
-// SealCursor makes the cursor of a listing of one project opaque: it may stand at a
-// session of another project, which its holder must not learn of.
+// SealCursor encrypts the cursor of a listing for one project, since it may hold the id
+// of another project's session.
 func (s *Sealer) SealCursor(app, cursor string) (string, error) {
 	return s.seal(cursorFormat, cursorName(app), []byte(cursor))
 }
 
-// OpenCursor undoes SealCursor, on any node that shares the secret. ok is false for
-// whatever was not sealed for this project.
+// OpenCursor undoes SealCursor, on any node that shares the secret. ok is false if the
+// text was not sealed for this project.
 func (s *Sealer) OpenCursor(app, sealed string) (cursor string, ok bool) {
 	text, ok := s.open(cursorFormat, cursorName(app), sealed)
 	return string(text), ok
 }
 
-// cursorName has cursors sealed under a key that is no session's.
+// cursorName is the name that a project's cursors are sealed under. No session id has
+// a space.
 func cursorName(app string) string { return "cursor " + app }
 
 // seal encrypts text under the key of a name. What is sealed in one format does not

@@ -23,7 +23,9 @@ import (
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	yamlreader "k8s.io/apimachinery/pkg/util/yaml"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -42,34 +44,53 @@ auth: {existingSecret: keys}
 redis: {existingSecret: redis}
 `,
 	"everything": `
+commonLabels: {team: calls}
+commonAnnotations: {owner: calls}
 image: {repository: registry.example.com/refresher, tag: v1.2.3, pullSecrets: [{name: pull}]}
 agora: {existingSecret: agora}
-auth: {existingSecret: keys, jwtPreviousSecretKey: jwt-previous, jwksURL: "https://id.example.com/jwks", publicKeyConfigMap: public-keys, audience: calls}
+auth: {existingSecret: keys, jwtPreviousSecretKey: jwt-previous, jwksURL: "https://id.example.com/jwks", publicKeyConfigMap: public-keys, audience: calls, issuer: "https://id.example.com"}
 sessionSecret: {existingSecret: sealing, previousKey: before}
-redis: {existingSecret: redis, caConfigMap: redis-ca}
+redis: {existingSecret: redis, caConfigMap: redis-ca, clientSecret: redis-client}
+caBundle: {configMap: authorities, key: root.pem}
+basePath: /calls
 authorize: {url: "https://api.example.com/may", existingSecret: hooks}
 events: {url: "https://api.example.com/events", existingSecret: hooks}
 tls: {existingSecret: calls-tls}
 settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500.5, REFRESHER_MAX_SESSIONS: 2000000, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
 extraEnv: [{name: HTTPS_PROXY, value: "http://proxy:3128"}, {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: hooks, key: collector}}}]
 drainSeconds: 120
-service: {type: LoadBalancer, annotations: {a: b}}
+extraEnvFrom: [{secretRef: {name: more}}]
+extraVolumes: [{name: geo, emptyDir: {}}]
+extraVolumeMounts: [{name: geo, mountPath: /var/geo}]
+initContainers: [{name: fetch, image: busybox}]
+extraContainers: [{name: beside, image: busybox}]
+podSecurityContext: {fsGroup: 2000, runAsUser: 1000}
+livenessProbe: {periodSeconds: 20}
+service: {type: LoadBalancer, nodePort: 30080, annotations: {a: b}, labels: {a: b}, appProtocol: kubernetes.io/ws, loadBalancerClass: example.com/nlb, loadBalancerSourceRanges: [10.0.0.0/8], externalTrafficPolicy: Local, internalTrafficPolicy: Local, ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv6, IPv4]}
 ingress: {enabled: true, className: nginx, hosts: [{host: calls.example.com}], tls: [{secretName: calls, hosts: [calls.example.com]}]}
-autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 30}
+httpRoute: {enabled: true, annotations: {a: b}, parentRefs: [{name: public, namespace: gateways}], hostnames: [calls.example.com], timeouts: {request: 0s}}
+autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 30, metrics: [{type: External, external: {metric: {name: calls_waiting}, target: {type: AverageValue, averageValue: "1"}}}]}
 networkPolicy: {publicFrom: [{namespaceSelector: {}}], egress: [{}]}
 monitoring: {serviceMonitor: {enabled: true, labels: {release: prometheus}}, rules: {enabled: true}, dashboard: {enabled: true}}
 serviceAccount: {annotations: {a: b}}
+deploymentAnnotations: {reloader.stakater.com/auto: "true"}
 podAnnotations: {a: b}
 podLabels: {a: b}
 nodeSelector: {a: b}
 tolerations: [{key: calls, operator: Exists}]
 affinity: {nodeAffinity: {}}
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: rack, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {team: calls}}}]
 priorityClassName: calls
+runtimeClassName: gvisor
+hostAliases: [{ip: 10.0.0.1, hostnames: [redis.internal]}]
+dnsPolicy: ClusterFirst
+dnsConfig: {options: [{name: ndots, value: "1"}]}
+extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: "{{ .Release.Name }}-extra"}}]
 `,
 	"several projects": `
 projects: {existingSecret: projects}
 redis: {existingSecret: redis}
-serviceAccount: {name: mine}
+serviceAccount: {create: false, name: mine}
 networkPolicy: {enabled: false}
 podDisruptionBudget: {enabled: false}
 `,
@@ -80,6 +101,9 @@ redis: {existingSecret: redis}
 autoscaling: {enabled: true, sessionsPerPod: 0}
 `,
 }
+
+// fine is the least that several pods need.
+const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 
 // render is helm template: the objects by file.
 func render(t *testing.T, values string) (map[string]string, error) {
@@ -111,6 +135,7 @@ type objects struct {
 	scaler      *autoscaling.HorizontalPodAutoscaler
 	monitor     *monitoring.ServiceMonitor
 	rules       *monitoring.PrometheusRule
+	route       *gateway.HTTPRoute
 	text, notes string
 }
 
@@ -183,12 +208,27 @@ func (o *objects) add(t *testing.T, name string, document []byte) {
 	case "monitoring.coreos.com/v1 PrometheusRule":
 		o.rules = &monitoring.PrometheusRule{}
 		into = o.rules
+	case "gateway.networking.k8s.io/v1 HTTPRoute":
+		o.route = &gateway.HTTPRoute{}
+		into = o.route
 	default:
 		t.Fatalf("%s: unexpected %s %s", name, kind.APIVersion, kind.Kind)
 	}
 	if err := yaml.UnmarshalStrict(document, into); err != nil {
 		t.Errorf("%s: %v\n%s", name, err, document)
 	}
+}
+
+// dashboard is the text of the Grafana dashboard that the chart makes a ConfigMap of.
+func (o *objects) dashboard(t *testing.T) string {
+	t.Helper()
+	for _, m := range o.configMaps {
+		if text, ok := m.Data["refresher.json"]; ok {
+			return text
+		}
+	}
+	t.Fatal("no dashboard")
+	return ""
 }
 
 func newBuffer(text string) *bufferedReader { return newBufferedReader(text) }
@@ -225,6 +265,135 @@ func TestChart(t *testing.T) {
 				t.Error("a value is missing")
 			}
 		})
+	}
+}
+
+// OpenShift gives each namespace users of its own and refuses pods that name another;
+// what they read must not depend on the user.
+func TestNoFixedUser(t *testing.T) {
+	files, err := render(t, valueSets["several pods"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := decode(t, files).deployment.Spec.Template.Spec
+	for what, s := range map[string]any{
+		"runAsUser": pod.SecurityContext.RunAsUser, "runAsGroup": pod.SecurityContext.RunAsGroup, "fsGroup": pod.SecurityContext.FSGroup,
+		"the container's runAsUser": pod.Containers[0].SecurityContext.RunAsUser,
+	} {
+		if id := s.(*int64); id != nil {
+			t.Errorf("%s is %d", what, *id)
+		}
+	}
+	if !strings.Contains(read(t, "../../deploy/Dockerfile"), "\nUSER 65532:65532\n") {
+		t.Error("the image names no user by number, which runAsNonRoot asks for")
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret != nil && v.Secret.DefaultMode != nil {
+			t.Errorf("%s has a mode of its own; the default, 0644, is readable to any user", v.Name)
+		}
+	}
+}
+
+// Every value that is handed through arrives where Kubernetes looks for it.
+func TestHandedThrough(t *testing.T) {
+	files, err := render(t, valueSets["everything"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := decode(t, files)
+	pod := o.deployment.Spec.Template.Spec
+	c := pod.Containers[0]
+	var public *core.Service
+	for _, s := range o.services {
+		if s.Spec.Type == core.ServiceTypeLoadBalancer {
+			public = s
+		}
+	}
+	if public == nil {
+		t.Fatal("no LoadBalancer")
+	}
+	for what, ok := range map[string]bool{
+		"extraEnvFrom":              len(c.EnvFrom) == 1 && c.EnvFrom[0].SecretRef.Name == "more",
+		"extraVolumes":              slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == "geo" && v.EmptyDir != nil }),
+		"extraVolumeMounts":         slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return m.MountPath == "/var/geo" }),
+		"initContainers":            len(pod.InitContainers) == 1,
+		"extraContainers":           len(pod.Containers) == 2,
+		"podSecurityContext":        *pod.SecurityContext.FSGroup == 2000 && *pod.SecurityContext.RunAsUser == 1000,
+		"livenessProbe":             c.LivenessProbe.PeriodSeconds == 20 && c.LivenessProbe.TimeoutSeconds == 5,
+		"deploymentAnnotations":     o.deployment.Annotations["reloader.stakater.com/auto"] == "true",
+		"topologySpreadConstraints": len(pod.TopologySpreadConstraints) == 1 && pod.TopologySpreadConstraints[0].TopologyKey == "rack",
+		"runtimeClassName":          *pod.RuntimeClassName == "gvisor",
+		"hostAliases":               len(pod.HostAliases) == 1,
+		"dnsPolicy":                 pod.DNSPolicy == core.DNSClusterFirst,
+		"dnsConfig":                 len(pod.DNSConfig.Options) == 1,
+		"revisionHistoryLimit":      *o.deployment.Spec.RevisionHistoryLimit == 10,
+		"nodePort":                  public.Spec.Ports[0].NodePort == 30080,
+		"appProtocol":               *public.Spec.Ports[0].AppProtocol == "kubernetes.io/ws",
+		"service.labels":            public.Labels["a"] == "b",
+		"service.annotations":       public.Annotations["a"] == "b",
+		"loadBalancerClass":         *public.Spec.LoadBalancerClass == "example.com/nlb",
+		"loadBalancerSourceRanges":  slices.Equal(public.Spec.LoadBalancerSourceRanges, []string{"10.0.0.0/8"}),
+		"externalTrafficPolicy":     public.Spec.ExternalTrafficPolicy == "Local",
+		"internalTrafficPolicy":     *public.Spec.InternalTrafficPolicy == "Local",
+		"ipFamilyPolicy":            *public.Spec.IPFamilyPolicy == core.IPFamilyPolicyPreferDualStack,
+		"ipFamilies":                len(public.Spec.IPFamilies) == 2,
+		"httpRoute":                 o.route != nil && o.route.Annotations["a"] == "b" && *o.route.Spec.Rules[0].Timeouts.Request == "0s" && o.route.Spec.Hostnames[0] == "calls.example.com" && o.route.Spec.ParentRefs[0].Name == "public",
+		"autoscaling.metrics":       len(o.scaler.Spec.Metrics) == 3,
+		"extraObjects":              slices.ContainsFunc(o.configMaps, func(m *core.ConfigMap) bool { return m.Name == "calls-extra" }),
+	} {
+		if !ok {
+			t.Errorf("%s does not arrive", what)
+		}
+	}
+	environment := make(map[string]string)
+	for _, e := range c.Env {
+		environment[e.Name] = e.Value
+	}
+	if at := environment["SSL_CERT_DIR"]; !holds(pod.Volumes, map[string]string{at: "ca"}, at+"/ca.pem") {
+		t.Errorf("the authorities of caBundle are not in SSL_CERT_DIR, %q", at)
+	}
+	objects := map[string]metav1.ObjectMeta{
+		"deployment": o.deployment.ObjectMeta, "ingress": o.ingress.ObjectMeta, "route": o.route.ObjectMeta, "network policy": o.policy.ObjectMeta,
+		"budget": o.budget.ObjectMeta, "scaler": o.scaler.ObjectMeta, "monitor": o.monitor.ObjectMeta, "rules": o.rules.ObjectMeta,
+		"service account": o.accounts[0].ObjectMeta, "pods": o.deployment.Spec.Template.ObjectMeta,
+	}
+	for _, s := range o.services {
+		objects["service "+s.Name] = s.ObjectMeta
+	}
+	for name, meta := range objects {
+		if meta.Labels["team"] != "calls" || meta.Annotations["owner"] != "calls" {
+			t.Errorf("%s: labels %v, annotations %v: want commonLabels and commonAnnotations too", name, meta.Labels, meta.Annotations)
+		}
+	}
+}
+
+// The names of the objects follow nameOverride and fullnameOverride.
+func TestNames(t *testing.T) {
+	for values, want := range map[string]string{
+		"":                         "calls-refresher",
+		"nameOverride: tokens":     "calls-tokens",
+		"fullnameOverride: tokens": "tokens",
+	} {
+		files, err := render(t, fine+values)
+		if err != nil {
+			t.Errorf("%q: %v", values, err)
+			continue
+		}
+		if got := decode(t, files).deployment.Name; got != want {
+			t.Errorf("%q: %s, want %s", values, got, want)
+		}
+	}
+}
+
+// The image may be named by what it contains.
+func TestDigest(t *testing.T) {
+	const digest = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	files, err := render(t, fine+"image: {repository: r.example.com/refresher, digest: '"+digest+"'}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := decode(t, files).deployment.Spec.Template.Spec.Containers[0].Image, "r.example.com/refresher@"+digest; got != want {
+		t.Errorf("image is %s, want %s", got, want)
 	}
 }
 
@@ -282,7 +451,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	mounted := make(map[string]string) // path to volume
 	for _, m := range c.VolumeMounts {
 		mounted[m.MountPath] = m.Name
-		if !m.ReadOnly || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
+		if !m.ReadOnly && strings.HasPrefix(m.MountPath, "/etc/refresher/") || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
 			t.Errorf("%s: not a volume, or not only to be read", m.Name)
 		}
 	}
@@ -304,7 +473,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 		}
 	}
 	for path, probe := range map[string]*core.Probe{"/healthz": c.LivenessProbe, "/readyz": c.ReadinessProbe} {
-		if probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "ops" {
+		if probe.HTTPGet == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "ops" {
 			t.Errorf("%s: %v", path, probe.HTTPGet)
 		}
 	}
@@ -312,7 +481,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 		t.Error("no startup probe")
 	}
 	s := c.SecurityContext
-	if !*pod.SecurityContext.RunAsNonRoot || *pod.SecurityContext.RunAsUser == 0 || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation ||
+	if !*pod.SecurityContext.RunAsNonRoot || !*s.ReadOnlyRootFilesystem || *s.AllowPrivilegeEscalation ||
 		len(s.Capabilities.Drop) != 1 || *pod.AutomountServiceAccountToken || pod.SecurityContext.SeccompProfile == nil {
 		t.Error("the pod may do more than it has to")
 	}
@@ -385,8 +554,28 @@ func checkServices(t *testing.T, o *objects) {
 	if public == nil || ops == nil || public == ops || ops.Spec.Type != "" || ops.Spec.ClusterIP != core.ClusterIPNone {
 		t.Fatal("want one service for clients, and one of its own for Prometheus, that is not shown to the outside")
 	}
+	base := "/"
+	for _, e := range o.deployment.Spec.Template.Spec.Containers[0].Env {
+		if e.Name == "REFRESHER_BASE_PATH" {
+			base = e.Value
+		}
+	}
+	if r := o.route; r != nil {
+		rule := r.Spec.Rules[0]
+		b := rule.BackendRefs[0].BackendObjectReference
+		if string(b.Name) != public.Name || *b.Port != public.Spec.Ports[0].Port {
+			t.Errorf("the route leads to %v", b)
+		}
+		if at := *rule.Matches[0].Path.Value; at != base {
+			t.Errorf("the route is for %s, where the pods answer under %s", at, base)
+		}
+	}
 	if i := o.ingress; i != nil {
-		b := i.Spec.Rules[0].HTTP.Paths[0].Backend.Service
+		path := i.Spec.Rules[0].HTTP.Paths[0]
+		if path.Path != base {
+			t.Errorf("the ingress is for %s, where the pods answer under %s", path.Path, base)
+		}
+		b := path.Backend.Service
 		if b.Name != public.Name || b.Port.Name != public.Spec.Ports[0].Name {
 			t.Errorf("the ingress leads to %v", b)
 		}
@@ -462,14 +651,14 @@ func TestCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := decode(t, files)
-	if len(o.rules.Spec.Groups) == 0 || len(o.configMaps) != 1 {
-		t.Fatal("no rules, or no dashboard")
+	if len(o.rules.Spec.Groups) == 0 {
+		t.Fatal("no rules")
 	}
 	dashboard, err := os.ReadFile("../../deploy/grafana/dashboards/refresher.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := o.configMaps[0].Data["refresher.json"]; strings.TrimSpace(got) != strings.TrimSpace(string(dashboard)) {
+	if got := o.dashboard(t); strings.TrimSpace(got) != strings.TrimSpace(string(dashboard)) {
 		t.Error("the dashboard was changed on the way")
 	}
 }
@@ -477,7 +666,6 @@ func TestCopies(t *testing.T) {
 // What would not work, or not do what it seems to, is refused, and the message says
 // what to do.
 func TestMistakes(t *testing.T) {
-	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 	for values, want := range map[string]string{
 		"":                               "agora.existingSecret is missing",
 		"agora: {existingSecret: agora}": "credentials must be checked with something",
@@ -488,7 +676,7 @@ func TestMistakes(t *testing.T) {
 		fine + "authorize: {url: 'https://x'}":                                                             "authorize.existingSecret is missing",
 		fine + "events: {url: 'https://x'}":                                                                "events.existingSecret is missing",
 		fine + "ingress: {enabled: true}":                                                                  "ingress.hosts is empty",
-		fine + "autoscaling: {enabled: true, sessionsPerPod: 0, cpuPercent: 0}":                            "want sessionsPerPod, cpuPercent or both",
+		fine + "autoscaling: {enabled: true, sessionsPerPod: 0, cpuPercent: 0}":                            "want sessionsPerPod, cpuPercent, metrics",
 		fine + "settings: {REFRESHER_AUTH: none}":                                                          "REFRESHER_AUTH",
 		fine + "settings: {REFRESHER_JWT_SECRET: abc}":                                                     "REFRESHER_JWT_SECRET",
 		fine + "settings: {PATH: /}":                                                                       "PATH",
@@ -508,6 +696,18 @@ func TestMistakes(t *testing.T) {
 		fine + "extraEnv: [{name: REFRESHER_REDIS_URL, value: 'redis://x'}]":                               "extraEnv",
 		fine + "extraEnv: [{name: GOMEMLIMIT, value: 1GiB}]":                                               "extraEnv",
 		fine + "extraEnv: [{name: OTEL_X, value: a}]\nsettings: {OTEL_X: b}":                               "OTEL_X is in settings and in extraEnv",
+		fine + "ingress: {enabled: true, hosts: [{host: a.example.com, path: /calls}]}":                    "path",
+		fine + "basePath: calls":                                                                           "basePath",
+		fine + "basePath: /calls/":                                                                         "basePath",
+		fine + "settings: {REFRESHER_BASE_PATH: /calls}":                                                   "REFRESHER_BASE_PATH",
+		fine + "httpRoute: {enabled: true}":                                                                "httpRoute.parentRefs is empty",
+		fine + "service: {nodePort: 30080}":                                                                "want NodePort or LoadBalancer",
+		fine + "service: {type: NodePort, loadBalancerClass: x}":                                           "want service.type LoadBalancer",
+		fine + "service: {sessionAffinity: ClientIP}":                                                      "sessionAffinity",
+		fine + "extraVolumes: [{name: tls, emptyDir: {}}]":                                                 "extraVolumes has tls",
+		fine + "extraVolumeMounts: [{name: a, mountPath: /etc/refresher/tls}]":                             "extraVolumeMounts has /etc/refresher/tls",
+		fine + "commonLabels: {app.kubernetes.io/name: mine}":                                              "commonLabels has app.kubernetes.io/name",
+		fine + "image: {digest: abc}":                                                                      "digest",
 		"agora: {existingSecret: a, certificateKey: ''}\nreplicas: 1":                                      "certificateKey",
 	} {
 		if _, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
@@ -518,7 +718,6 @@ func TestMistakes(t *testing.T) {
 
 // What Go collects garbage by follows the pod's memory.
 func TestMemory(t *testing.T) {
-	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 	for values, want := range map[string]string{
 		"":                                          "921MiB",
 		"resources: {limits: {memory: 4Gi}}":        "3686MiB",
@@ -566,7 +765,7 @@ func TestRunbookURL(t *testing.T) {
 				}
 			}
 		}
-		if dashboard := o.configMaps[0].Data["refresher.json"]; !strings.Contains(dashboard, `"query": "`+at+`"`) || at != place && strings.Contains(dashboard, place) {
+		if dashboard := o.dashboard(t); !strings.Contains(dashboard, `"query": "`+at+`"`) || at != place && strings.Contains(dashboard, place) {
 			t.Errorf("the dashboard does not lead to %s", at)
 		}
 		if said := strings.Contains(o.notes, "monitoring.runbookURL"); said != (at == place) {
@@ -577,7 +776,6 @@ func TestRunbookURL(t *testing.T) {
 
 // Clients are told of TLS where the pods speak it.
 func TestNotes(t *testing.T) {
-	const fine = "agora: {existingSecret: agora}\nauth: {existingSecret: keys}\nredis: {existingSecret: redis}\n"
 	for values, want := range map[string]string{
 		"":                             "connect to ws://calls-refresher.rtc:80/v1/ws",
 		"tls: {existingSecret: calls}": "connect to wss://calls-refresher.rtc:80/v1/ws",
@@ -603,8 +801,10 @@ func TestValuesAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	documented := make(map[string]bool)
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllSubmatch(text, -1) {
-		documented[string(m[1])] = true
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllSubmatch(text, -1) {
+		for _, name := range strings.Split(string(row[1]), ", ") {
+			documented[strings.Trim(name, "`")] = true
+		}
 	}
 	for name := range values {
 		if !documented[name] {

@@ -1,5 +1,8 @@
 {{- define "refresher.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end -}}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}{{ else -}}
+{{- $chart := .Values.nameOverride | default .Chart.Name -}}
+{{- if contains $chart .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name $chart | trunc 50 | trimSuffix "-" }}{{ end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "refresher.selector" -}}
@@ -8,14 +11,28 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "refresher.labels" -}}
+{{- include "refresher.ownLabels" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "refresher.ownLabels" -}}
 {{ include "refresher.selector" . }}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- /* The annotations of one object, and those of all: (list . annotations). */ -}}
+{{- define "refresher.annotations" -}}
+{{- with merge (dict) (index . 1) (index . 0).Values.commonAnnotations -}}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "refresher.serviceAccount" -}}
-{{ .Values.serviceAccount.name | default (include "refresher.name" .) }}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "refresher.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end -}}
 {{- end }}
 
 {{- /* An environment variable that is in a Secret. */ -}}
@@ -61,10 +78,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and (not $v.redis.existingSecret) (or $v.autoscaling.enabled (gt (int $v.replicas) 1)) }}{{ fail "redis.existingSecret is missing: more than one pod needs a Redis to share sessions in (or set replicas=1)" }}{{ end -}}
 {{- if and $v.authorize.url (not $v.authorize.existingSecret) }}{{ fail "authorize.existingSecret is missing: name the Secret that has what signs the questions" }}{{ end -}}
 {{- if and $v.events.url (not $v.events.existingSecret) }}{{ fail "events.existingSecret is missing: name the Secret that has what signs the events" }}{{ end -}}
-{{- if and $v.autoscaling.enabled (not (or $v.autoscaling.sessionsPerPod $v.autoscaling.cpuPercent)) }}{{ fail "autoscaling: want sessionsPerPod, cpuPercent or both" }}{{ end -}}
-{{- range $where, $labels := dict "podLabels" $v.podLabels "monitoring.serviceMonitor.labels" $v.monitoring.serviceMonitor.labels "monitoring.rules.labels" $v.monitoring.rules.labels "monitoring.dashboard.labels" $v.monitoring.dashboard.labels -}}
-{{- range $own, $_ := include "refresher.labels" $ | fromYaml }}{{ if hasKey $labels $own }}{{ fail (printf "%s has %s, which is the chart's own: selectors find by it" $where $own) }}{{ end }}{{ end -}}
+{{- if and $v.autoscaling.enabled (not (or $v.autoscaling.sessionsPerPod $v.autoscaling.cpuPercent $v.autoscaling.metrics)) }}{{ fail "autoscaling: want sessionsPerPod, cpuPercent, metrics, or several of them" }}{{ end -}}
+{{- range $where, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "monitoring.serviceMonitor.labels" $v.monitoring.serviceMonitor.labels "monitoring.rules.labels" $v.monitoring.rules.labels "monitoring.dashboard.labels" $v.monitoring.dashboard.labels -}}
+{{- range $own, $_ := include "refresher.ownLabels" $ | fromYaml }}{{ if hasKey $labels $own }}{{ fail (printf "%s has %s, which is the chart's own: selectors find by it" $where $own) }}{{ end }}{{ end -}}
 {{- end -}}
 {{- range $v.extraEnv }}{{ if hasKey $v.settings .name }}{{ fail (printf "%s is in settings and in extraEnv: want one of the two" .name) }}{{ end }}{{ end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is empty: want the Gateway that clients reach, [{name: …, namespace: …}]" }}{{ end -}}
+{{- range $v.extraVolumes }}{{ if has .name (list "agora" "projects" "keys" "redis-ca" "redis-client" "ca" "tls") }}{{ fail (printf "extraVolumes has %s, which is a name of the chart's own: want another" .name) }}{{ end }}{{ end -}}
+{{- range $v.extraVolumeMounts }}{{ if hasPrefix "/etc/refresher/" .mountPath }}{{ fail (printf "extraVolumeMounts has %s: /etc/refresher is the chart's own, want another place" .mountPath) }}{{ end }}{{ end -}}
+{{- if and (eq $v.service.type "ClusterIP") (or $v.service.nodePort $v.service.loadBalancerClass $v.service.loadBalancerSourceRanges $v.service.externalTrafficPolicy) }}{{ fail "service.type is ClusterIP: nodePort, loadBalancerClass, loadBalancerSourceRanges and externalTrafficPolicy want NodePort or LoadBalancer" }}{{ end -}}
+{{- if and (ne $v.service.type "LoadBalancer") (or $v.service.loadBalancerClass $v.service.loadBalancerSourceRanges) }}{{ fail "service.loadBalancerClass and loadBalancerSourceRanges want service.type LoadBalancer" }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ fail "ingress.hosts is empty: want the host that clients connect to" }}{{ end -}}
 {{- end }}

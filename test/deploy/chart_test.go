@@ -288,7 +288,7 @@ func TestNoFixedUser(t *testing.T) {
 		t.Error("the image names no user by number, which runAsNonRoot asks for")
 	}
 	for _, v := range pod.Volumes {
-		if v.Secret != nil && v.Secret.DefaultMode != nil {
+		if v.Projected != nil && v.Projected.DefaultMode != nil {
 			t.Errorf("%s has a mode of its own; the default, 0644, is readable to any user", v.Name)
 		}
 	}
@@ -349,7 +349,7 @@ func TestHandedThrough(t *testing.T) {
 	for _, e := range c.Env {
 		environment[e.Name] = e.Value
 	}
-	if at := environment["SSL_CERT_DIR"]; !holds(pod.Volumes, map[string]string{at: "ca"}, at+"/ca.pem") {
+	if at := environment["SSL_CERT_DIR"]; !holds(pod.Volumes, map[string]string{"/etc/refresher": "config"}, at+"/ca.pem") {
 		t.Errorf("the authorities of caBundle are not in SSL_CERT_DIR, %q", at)
 	}
 	objects := map[string]metav1.ObjectMeta{
@@ -437,9 +437,11 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 		if ours && !known[e.Name] {
 			t.Errorf("refresher serve knows no %s", e.Name)
 		}
-		secret := regexp.MustCompile(`_SECRET$|_REDIS_URL$|CERTIFICATE$`).MatchString(e.Name)
-		if secret && (e.Value != "" || e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil || e.ValueFrom.SecretKeyRef.Name == "" || e.ValueFrom.SecretKeyRef.Key == "") {
-			t.Errorf("%s is not from a Secret", e.Name)
+		if e.ValueFrom != nil && e.Name != "AGORA_APP_ID" && !strings.HasPrefix(e.Name, "OTEL_") {
+			t.Errorf("%s is from %v: secrets are files, which are read again when they change", e.Name, e.ValueFrom)
+		}
+		if regexp.MustCompile(`_SECRET$|_REDIS_URL$|CERTIFICATE$`).MatchString(e.Name) {
+			t.Errorf("%s is in the environment", e.Name)
 		}
 	}
 	drain := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value)
@@ -451,7 +453,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	mounted := make(map[string]string) // path to volume
 	for _, m := range c.VolumeMounts {
 		mounted[m.MountPath] = m.Name
-		if !m.ReadOnly && strings.HasPrefix(m.MountPath, "/etc/refresher/") || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
+		if !m.ReadOnly && strings.HasPrefix(m.MountPath, "/etc/refresher") || !slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == m.Name }) {
 			t.Errorf("%s: not a volume, or not only to be read", m.Name)
 		}
 	}
@@ -500,20 +502,26 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 // holds reports whether a file is in a volume that is mounted.
 func holds(volumes []core.Volume, mounted map[string]string, file string) bool {
 	for _, v := range volumes {
-		if mounted[filepath.Dir(file)] != v.Name {
+		if v.Projected == nil {
 			continue
 		}
-		var items []core.KeyToPath
-		switch {
-		case v.Secret != nil:
-			items = v.Secret.Items
-		case v.ConfigMap != nil:
-			items = v.ConfigMap.Items
+		for _, source := range v.Projected.Sources {
+			var name string
+			var items []core.KeyToPath
+			switch {
+			case source.Secret != nil:
+				name, items = source.Secret.Name, source.Secret.Items
+			case source.ConfigMap != nil:
+				name, items = source.ConfigMap.Name, source.ConfigMap.Items
+			}
+			for _, i := range items {
+				for path, volume := range mounted {
+					if volume == v.Name && filepath.Join(path, i.Path) == file {
+						return name != "" && i.Key != ""
+					}
+				}
+			}
 		}
-		if items == nil { // all of its keys; those of a TLS Secret are fixed
-			return slices.Contains([]string{"tls.crt", "tls.key"}, filepath.Base(file))
-		}
-		return slices.ContainsFunc(items, func(i core.KeyToPath) bool { return i.Path == filepath.Base(file) && i.Key != "" })
 	}
 	return false
 }
@@ -704,7 +712,7 @@ func TestMistakes(t *testing.T) {
 		fine + "service: {nodePort: 30080}":                                                                "want NodePort or LoadBalancer",
 		fine + "service: {type: NodePort, loadBalancerClass: x}":                                           "want service.type LoadBalancer",
 		fine + "service: {sessionAffinity: ClientIP}":                                                      "sessionAffinity",
-		fine + "extraVolumes: [{name: tls, emptyDir: {}}]":                                                 "extraVolumes has tls",
+		fine + "extraVolumes: [{name: config, emptyDir: {}}]":                                              "extraVolumes has config",
 		fine + "extraVolumeMounts: [{name: a, mountPath: /etc/refresher/tls}]":                             "extraVolumeMounts has /etc/refresher/tls",
 		fine + "commonLabels: {app.kubernetes.io/name: mine}":                                              "commonLabels has app.kubernetes.io/name",
 		fine + "image: {digest: abc}":                                                                      "digest",

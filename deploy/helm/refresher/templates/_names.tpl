@@ -35,13 +35,43 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "refresher.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end -}}
 {{- end }}
 
-{{- /* An environment variable that is in a Secret. */ -}}
-{{- define "refresher.secretEnv" -}}
-- name: {{ .name }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .key }}
+{{- /* The files of a pod, in /etc/refresher: the kind of object each is from, that object's
+name and key, and the setting that names the file. */ -}}
+{{- define "refresher.files" -}}
+{{- $v := .Values -}}
+{{- $files := list -}}
+{{- if $v.agora.existingSecret -}}
+{{- $files = append $files (dict "env" "REFRESHER_APP_CERTIFICATE_FILE" "kind" "secret" "from" $v.agora.existingSecret "key" $v.agora.certificateKey "path" "app-certificate") -}}
+{{- else -}}
+{{- $files = append $files (dict "env" "REFRESHER_PROJECTS_FILE" "kind" "secret" "from" $v.projects.existingSecret "key" $v.projects.key "path" "projects.yaml") -}}
+{{- end -}}
+{{- with $v.auth -}}
+{{- if .existingSecret -}}
+{{- $files = append $files (dict "env" "REFRESHER_JWT_SECRET_FILE" "kind" "secret" "from" .existingSecret "key" .jwtSecretKey "path" "jwt-secret") -}}
+{{- if .jwtPreviousSecretKey }}{{ $files = append $files (dict "env" "REFRESHER_JWT_PREVIOUS_SECRET_FILE" "kind" "secret" "from" .existingSecret "key" .jwtPreviousSecretKey "path" "jwt-previous-secret") }}{{ end -}}
+{{- end -}}
+{{- if .publicKeyConfigMap }}{{ $files = append $files (dict "env" "REFRESHER_JWT_PUBLIC_KEY_FILE" "kind" "configMap" "from" .publicKeyConfigMap "key" .publicKeyKey "path" "jwt-public.pem") }}{{ end -}}
+{{- end -}}
+{{- with $v.sessionSecret }}{{ if .existingSecret -}}
+{{- $files = append $files (dict "env" "REFRESHER_SESSION_SECRET_FILE" "kind" "secret" "from" .existingSecret "key" .key "path" "session-secret") -}}
+{{- if .previousKey }}{{ $files = append $files (dict "env" "REFRESHER_PREVIOUS_SESSION_SECRET_FILE" "kind" "secret" "from" .existingSecret "key" .previousKey "path" "previous-session-secret") }}{{ end -}}
+{{- end }}{{ end -}}
+{{- with $v.redis -}}
+{{- if .existingSecret }}{{ $files = append $files (dict "env" "REFRESHER_REDIS_URL_FILE" "kind" "secret" "from" .existingSecret "key" .key "path" "redis-url") }}{{ end -}}
+{{- if .caConfigMap }}{{ $files = append $files (dict "env" "REFRESHER_REDIS_CA_FILE" "kind" "configMap" "from" .caConfigMap "key" .caKey "path" "redis-ca.pem") }}{{ end -}}
+{{- if .clientSecret -}}
+{{- $files = append $files (dict "env" "REFRESHER_REDIS_CERT_FILE" "kind" "secret" "from" .clientSecret "key" "tls.crt" "path" "redis-client.crt") -}}
+{{- $files = append $files (dict "env" "REFRESHER_REDIS_KEY_FILE" "kind" "secret" "from" .clientSecret "key" "tls.key" "path" "redis-client.key") -}}
+{{- end -}}
+{{- end -}}
+{{- if $v.authorize.url }}{{ $files = append $files (dict "env" "REFRESHER_AUTHORIZE_SECRET_FILE" "kind" "secret" "from" $v.authorize.existingSecret "key" $v.authorize.key "path" "authorize-secret") }}{{ end -}}
+{{- if $v.events.url }}{{ $files = append $files (dict "env" "REFRESHER_EVENTS_SECRET_FILE" "kind" "secret" "from" $v.events.existingSecret "key" $v.events.key "path" "events-secret") }}{{ end -}}
+{{- if $v.tls.existingSecret -}}
+{{- $files = append $files (dict "env" "REFRESHER_TLS_CERT_FILE" "kind" "secret" "from" $v.tls.existingSecret "key" "tls.crt" "path" "tls.crt") -}}
+{{- $files = append $files (dict "env" "REFRESHER_TLS_KEY_FILE" "kind" "secret" "from" $v.tls.existingSecret "key" "tls.key" "path" "tls.key") -}}
+{{- end -}}
+{{- if $v.caBundle.configMap }}{{ $files = append $files (dict "kind" "configMap" "from" $v.caBundle.configMap "key" $v.caBundle.key "path" "ca/ca.pem") }}{{ end -}}
+{{- toYaml $files -}}
 {{- end }}
 
 {{- /* An amount of memory in bytes, whether it was written as a number or with a unit. */ -}}
@@ -84,8 +114,8 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- range $v.extraEnv }}{{ if hasKey $v.settings .name }}{{ fail (printf "%s is in settings and in extraEnv: want one of the two" .name) }}{{ end }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is empty: want the Gateway that clients reach, [{name: …, namespace: …}]" }}{{ end -}}
-{{- range $v.extraVolumes }}{{ if has .name (list "agora" "projects" "keys" "redis-ca" "redis-client" "ca" "tls") }}{{ fail (printf "extraVolumes has %s, which is a name of the chart's own: want another" .name) }}{{ end }}{{ end -}}
-{{- range $v.extraVolumeMounts }}{{ if hasPrefix "/etc/refresher/" .mountPath }}{{ fail (printf "extraVolumeMounts has %s: /etc/refresher is the chart's own, want another place" .mountPath) }}{{ end }}{{ end -}}
+{{- range $v.extraVolumes }}{{ if eq .name "config" }}{{ fail "extraVolumes has config, which is the chart's own: want another name" }}{{ end }}{{ end -}}
+{{- range $v.extraVolumeMounts }}{{ if hasPrefix "/etc/refresher" .mountPath }}{{ fail (printf "extraVolumeMounts has %s: /etc/refresher is the chart's own, want another place" .mountPath) }}{{ end }}{{ end -}}
 {{- if and (eq $v.service.type "ClusterIP") (or $v.service.nodePort $v.service.loadBalancerClass $v.service.loadBalancerSourceRanges $v.service.externalTrafficPolicy) }}{{ fail "service.type is ClusterIP: nodePort, loadBalancerClass, loadBalancerSourceRanges and externalTrafficPolicy want NodePort or LoadBalancer" }}{{ end -}}
 {{- if and (ne $v.service.type "LoadBalancer") (or $v.service.loadBalancerClass $v.service.loadBalancerSourceRanges) }}{{ fail "service.loadBalancerClass and loadBalancerSourceRanges want service.type LoadBalancer" }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) }}{{ fail "ingress.hosts is empty: want the host that clients connect to" }}{{ end -}}

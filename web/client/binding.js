@@ -42,7 +42,7 @@ import { failure } from "./time.js";
  * @typedef {object} Reports
  * @property {() => void} warned its token will soon run out
  * @property {() => void} expired it ran out, and the SDK has left
- * @property {() => void} left the SDK has left for another reason: somebody hung up, or it was thrown out. It gets no tokens, and is not joined again
+ * @property {(failed?: boolean) => void} left the SDK has left for another reason: somebody hung up, or it was thrown out. It gets no tokens, and is not joined again. True: it may also be that it could not join, which changes nothing for an SDK that is out since its token ran out
  * @property {() => void} back the app has joined again after that
  */
 
@@ -94,8 +94,12 @@ export class Binding {
     this.#returned = undefined;
   }
 
-  /** The SDK has left for another reason than its token. */
-  left() {
+  /**
+   * The SDK has left for another reason than its token.
+   * @param {boolean} [failed] or could not join, which it may say after its rejoin was refused
+   */
+  left(failed) {
+    if (failed === true && this.out) return;
     this.#returned = undefined;
     // Logging in again begins with logging out; but who hangs up while an RTC client joins means it.
     this.parked = !this.#joining || !!this.#sdk.joined;
@@ -126,7 +130,7 @@ export class Binding {
     if (!this.wanted()) return false; // the call was left meanwhile
     if (!join) throw failure("NO_REJOIN", "no rejoin");
     if (this.#joining) throw failure("TIMEOUT", "it still joins");
-    this.#joining = true;
+    this.out = this.#joining = true;
     await this.#within(Promise.resolve(token).then(join).then(accepted).then(() => {
       this.out = false;
     }).finally(() => {
@@ -155,17 +159,19 @@ function accepted(answer) {
  * @param {any} error
  */
 export function refusal(error) {
-  try {
-    const text = (/** @type {any} */ value) => {
+  const text = (/** @type {() => any} */ get, /** @type {string} */ none, /** @type {number} */ most) => {
+    try {
+      const value = get();
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
-      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)");
-    };
-    const code = text(error?.code ?? error?.errorCode ?? error?.type ?? error?.name ?? "UNKNOWN");
-    const message = text(error?.message ?? error?.reason ?? error);
-    return { code: code.slice(0, 64), message: message.slice(0, 256) };
-  } catch {
-    return { code: "UNKNOWN", message: "" }; // what can't be made a text
-  }
+      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)").slice(0, most) || none;
+    } catch {
+      return none; // what can't be made a text
+    }
+  };
+  return {
+    code: text(() => error?.code ?? error?.errorCode ?? error?.type ?? error?.name ?? "", "UNKNOWN", 64),
+    message: text(() => error?.message ?? error?.reason ?? error, "", 256),
+  };
 }
 
 /**
@@ -238,15 +244,16 @@ export function listenRtm(rtm, channelName, { warned, expired, left, back }) {
       ? ["STREAM", 2].includes(serviceType) && affectedChannels?.includes(channelName)
       : ["MESSAGE", 1].includes(serviceType);
     if (!own) return;
+    const failed = ["FAILED", 5].includes(currentState);
     if (["CONNECTED", 2].includes(currentState)) back();
-    if (["IDLE", "FAILED", 0, 5].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)();
+    if (failed || ["IDLE", 0].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)(failed);
   };
   /** agora-rtm 2.1. Later versions say it in linkState too, which is clearer. @param {any} status */
   const onStatus = ({ channelName: channel, state, reason }) => {
     if (linked || channel || channelName) return;
     if (state === "CONNECTED") back();
     // PRESENCE_NOT_READY is what it says when its token ran out while it was reconnecting.
-    if (["DISCONNECTED", "FAILED"].includes(state)) (["TOKEN_EXPIRED", "PRESENCE_NOT_READY"].includes(reason) ? expired : left)();
+    if (["DISCONNECTED", "FAILED"].includes(state)) (["TOKEN_EXPIRED", "PRESENCE_NOT_READY"].includes(reason) ? expired : left)(reason !== "LOGOUT");
   };
   rtm.addEventListener("tokenPrivilegeWillExpire", onWarning);
   rtm.addEventListener("linkState", onLink);

@@ -249,6 +249,7 @@ export class Refresher {
    * @returns {() => void} unbinds
    */
   bindStreamChannel(client, channel, { rejoin } = {}) {
+    if (this.#identity.rtc && ![channel, "*"].includes(this.#identity.rtc.channel)) throw new TypeError("the channel is not that of rtc");
     return this.#bind("rtc", rtmSdk(client, channel, rejoin), (reports) => listenRtm(client, channel, reports)).unbind;
   }
 
@@ -582,15 +583,17 @@ export class Refresher {
     const bindings = before ?? new Set();
     const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
     // Some SDKs go on calling listeners that were removed.
-    const heard = (/** @type {() => void} */ act) => () => void (bindings.has(binding) && act());
+    const heard = (/** @type {(failed?: boolean) => void} */ act) => (failed = false) => void (bindings.has(binding) && act(failed));
     /** @type {Reports} */
     const reports = {
       warned: heard(() => this.#warned()),
       expired: heard(() => void this.#expired(binding)),
-      left: heard(() => binding.left()),
+      left: heard((failed) => binding.left(failed)),
       back: heard(() => {
-        if (!binding.parked) return;
-        binding.returned();
+        const known = sdk.joined || this.#inUse.has(service);
+        if (!known) this.#inUse.set(service, 0); // in the call with a token from elsewhere
+        if (binding.parked || (binding.out && !binding.joining)) binding.returned();
+        else if (known) return;
         this.#catchUp(service);
       }),
     };
@@ -603,6 +606,7 @@ export class Refresher {
       this.#undo.delete(unbind);
       mute?.();
       bindings.delete(binding);
+      if (binding.parked && !bindings.size) this.#inUse.delete(service); // it has left, and is not to be brought back when it is bound again
     };
     if (!this.#ended) this.#undo.add(unbind);
     return { ...reports, unbind };

@@ -94,6 +94,9 @@ test("nacks when one of several SDKs refused, after all of them have answered", 
   assert.equal(other.calls.length, 2);
 });
 
+const cycle = {};
+cycle.self = cycle;
+
 for (const [what, reason, code, message] of [
   ["a code that is a word", Object.assign(new Error("renew token failed"), { code: "UNEXPECTED_RESPONSE" }), "UNEXPECTED_RESPONSE", "renew token failed"],
   ["a code that is a number", { code: 3, message: "invalid token" }, "3", "invalid token"],
@@ -109,6 +112,9 @@ for (const [what, reason, code, message] of [
   ["a code that is an object", { code: { n: 7 }, message: "m" }, '{"n":7}', "m"],
   ["an object without a prototype", Object.assign(Object.create(null), { status: false }), "UNKNOWN", '{"status":false}'],
   ["an object of endless length", { list: Array(9000).fill("x") }, "UNKNOWN", `{"list":[${Array(9000).fill('"x"')}`.slice(0, 256)],
+  ["a reason that can't be written as JSON", { errorCode: -10002, reason: cycle }, "-10002", ""],
+  ["a code that can't be read", { get code() { throw new Error("no"); }, message: "m" }, "UNKNOWN", "m"],
+  ["an empty code", { code: "", message: "m" }, "UNKNOWN", "m"],
   ["a code of endless length", { code: "C".repeat(900), message: "m" }, "C".repeat(64), "m"],
   ["a message of endless length", { code: "C", message: "m".repeat(9000) }, "C", "m".repeat(256)],
 ]) {

@@ -664,6 +664,106 @@ test("a stream channel is joined again when its own token ran out, and left alon
   assert.equal(rtm.renewedChannels.length, 1, "in those that came meanwhile");
 });
 
+for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
+  for (const rejoin of [undefined, () => Promise.reject(new Error("no network"))]) {
+    test(`${Client.name}: an app that logs in again itself after the token ran out is renewed after that, ${rejoin ? "though its rejoin failed" : "without a rejoin"}`, async (t) => {
+      const world = new World(t);
+      const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+      const rtm = new Client(world);
+      refresher.bindRtm(rtm, { rejoin });
+      await rtm.login(await refresher.token("rtm"));
+      rtm.expires();
+      await settle();
+      assert.equal(socket.take().at(-1).code, rejoin ? "Error" : "NO_REJOIN");
+      await rtm.login(await refresher.token("rtm"));
+      await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join join renew");
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+    });
+  }
+
+  for (const says of ["expires", "push"]) {
+    test(`${Client.name}: a login that failed in a rejoin is tried again with the next bundle, also if its event comes after its refusal (${says})`, async (t) => {
+      const world = new World(t);
+      const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+      const rtm = new Client(world);
+      let up = false;
+      refresher.bindRtm(rtm, {
+        rejoin: async (token) => {
+          await rtm.logout();
+          if (!up) throw RtmClient.error("LOGIN_TIMEOUT", "no network");
+          await rtm.login(token);
+        },
+      });
+      await rtm.login(await refresher.token("rtm"));
+      if (says === "expires") rtm.expires();
+      else await socket.says(world.push({ seq: 2, action: "rejoin", services: ["rtc", "rtm"] }));
+      await settle();
+      rtm.becomes("FAILED", "LOGIN_TIMEOUT");
+      up = true;
+      await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"] }));
+      assert.equal(how(rtm), "join join");
+      assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", says === "expires" ? 1 : 2], ["ack", 3]]);
+    });
+  }
+
+  test(`${Client.name}: who logs out after a rejoin has failed is left alone`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+    const rtm = new Client(world);
+    const rejoin = t.mock.fn(() => Promise.reject(new Error("no network")));
+    refresher.bindRtm(rtm, { rejoin });
+    await rtm.login(await refresher.token("rtm"));
+    rtm.expires();
+    await settle();
+    await rtm.logout();
+    await socket.says(world.push({ seq: 2, action: "rejoin", services: ["rtc", "rtm"] }));
+    assert.equal(rejoin.mock.callCount(), 1);
+  });
+
+  test(`${Client.name}: one that logs in with a token from elsewhere is handed the newest, and those that follow`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+    const rtm = new Client(world);
+    refresher.bindRtm(rtm);
+    await rtm.login(world.tokens({ services: ["rtm"], ttl: 60 }).rtm.token);
+    await settle();
+    assert.equal(how(rtm), "join renew");
+    await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+    assert.equal(how(rtm), "join renew renew");
+    assert.deepEqual(world.saw("renewed").at(-1).services, ["rtm"]);
+  });
+
+  test(`${Client.name}: one that was logged out when it was unbound is not brought back when it is bound again`, async (t) => {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+    const rtm = new Client(world);
+    const rejoin = t.mock.fn();
+    const unbind = refresher.bindRtm(rtm, { rejoin });
+    await rtm.login(await refresher.token("rtm"));
+    await rtm.logout();
+    unbind();
+    refresher.bindRtm(rtm, { rejoin });
+    await socket.says(world.push({ seq: 2, action: "rejoin", services: ["rtc", "rtm"] }));
+    assert.equal(rejoin.mock.callCount(), 0);
+    await rtm.login(await refresher.token("rtm"));
+    await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"] }));
+    assert.equal(how(rtm), "join join renew");
+  });
+}
+
+test("a stream channel that is not the session's is refused, so that no token of another channel reaches it, or the login", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live({ rtc: { channel: "room", account: "ana" } });
+  const rtm = new RtmClient(world);
+  for (const channel of ["another", "", undefined, rtm]) {
+    assert.throws(() => refresher.bindStreamChannel(rtm, channel), (error) => error instanceof TypeError && /channel/.test(error.message));
+  }
+  assert.equal(rtm.listeners, 0);
+  const everywhere = await new World(t).live({ rtc: { channel: "*", account: "ana" } });
+  everywhere.refresher.bindStreamChannel(rtm, "another");
+});
+
 test("who logs in again by themselves is handed what came meanwhile by a renewal, also if that says rejoin", async (t) => {
   const world = new World(t);
   const { refresher, socket, rtm } = await loggedIn(world);

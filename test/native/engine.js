@@ -12,7 +12,7 @@ export class Engine {
   calls = [];
   /** What the next calls return: below 0, a refusal. */
   returns = 0;
-  /** What the network answers to renewToken: above 0, a refusal. */
+  /** What the network answers to renewToken: above 0, a refusal; null: nothing. @type {number | null} */
   result = 0;
   /** @type {Map<string | undefined, number>} */
   states = new Map();
@@ -33,7 +33,7 @@ export class Engine {
   /** @param {string} token */
   renewToken(token) {
     this.calls.push(["renewToken", token]);
-    if (this.returns === 0) queueMicrotask(() => this.says("onRenewTokenResult", this.#main, { token, code: this.result }));
+    if (this.returns === 0 && this.result !== null) queueMicrotask(() => this.says("onRenewTokenResult", this.#main, { token, code: this.result }));
     return this.returns;
   }
 

@@ -178,6 +178,22 @@ for (const [sdk, process] of Object.entries(sdks)) {
       });
     }
 
+    test("a result that never comes is a refusal after 7 s, and the next bundle is handed over", async (t) => {
+      t.mock.timers.enable({ apis: ["setTimeout"] });
+      const { socket, engine, push } = await inCall(t, process);
+      engine.result = null;
+      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.says("onRequestToken", main);
+      await settle();
+      t.mock.timers.tick(7 * second);
+      await settle();
+      assert.deepEqual(socket.take(), [{ type: "nack", seq: 1, code: "TIMEOUT", message: "no onRenewTokenResult" }]);
+      engine.result = 0;
+      const token = await push({ seq: 2 });
+      assert.deepEqual(engine.calls.at(-1), ["renewToken", token]);
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+    });
+
     test("a uid that the SDK chose, for 0, is its own", async (t) => {
       const { world, socket, engine } = await inCall(t, process, { connection: { channelId: "daily" } });
       await world.pass(541 * second);

@@ -199,6 +199,23 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     assert.deepEqual(complaints, []);
   });
 
+  test("tokens that come while one is out of the call are not called renewed on time", async (t) => {
+    const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    // Somebody else joins as Ben, and the edge throws him out.
+    await page.evaluate(async () => {
+      const channel = sessionStorage.getItem("refresher demo channel");
+      const { rtcToken } = await (await fetch(`/rtc/${channel}/publisher/uid/1002`)).json();
+      window.other = new WebSocket(new URL("demo/edge", location.href));
+      window.other.onopen = () => window.other.send(JSON.stringify({ op: "join", leg: "rtc", id: 1, channel, user: "1002", token: rtcToken }));
+    });
+    await ben.reached({ call: "out" });
+    const [renewals, entries] = [await ben.renewals(), await ben.entries(/on schedule/).count()];
+    await ben.entries(/on schedule/).nth(entries).waitFor({ state: "attached" });
+    assert.match(await ben.entries(/on schedule/).first().textContent(), /A token to join again with/);
+    assert.equal(await ben.renewals(), renewals);
+  });
+
   test("a reload keeps the sessions", async (t) => {
     const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=60`);
     await inCall({ ana, ben });

@@ -360,10 +360,10 @@ export class Participant {
    * @param {Refresher} refresher
    * @param {Events["renewed"]} renewal
    */
-  #renewed(refresher, { cause, via, marginMs, tookMs, expiresAt, rejoin }) {
+  #renewed(refresher, { cause, via, marginMs, tookMs, expiresAt, rejoin, services }) {
     // A library that was switched on in the midst of a call knows of no token before.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call === "in" ? this.leftMs() : 0;
-    const inTime = leadMs > 0 && !rejoin;
+    const inTime = leadMs > 0 && !rejoin && services.length > 0; // without services, nothing but this page has the token
     if (inTime) {
       this.renewals++;
       this.tightestMs = Math.min(this.tightestMs, leadMs);

@@ -60,16 +60,19 @@ before(async () => {
 });
 after(() => rm(app, { recursive: true }));
 
-test("the recipe, its use and the double hold, by tsc --strict and the types of both SDKs; agora-react-native-rtm's client can be bound", async () => {
+test("the recipe, its use and the double hold, by tsc --strict and the types of both SDKs; so does the use of agora-react-native-rtm's client", async () => {
   await cp(join(here, "surroundings.d.ts"), join(app, "surroundings.d.ts"));
+  const readme = await readFile(join(client, "README.md"), "utf8");
+  const bindsRtm = /^```ts\n([^`]*?createAgoraRtmClient[^]*?)^```$/m.exec(readme)?.[1] ?? "";
+  assert.ok(bindsRtm);
   await writeFile(join(app, "rtm.ts"), `
-    import type { RTMClient } from "agora-react-native-rtm";
-    import { Refresher, type RtmClient } from "refresher-client";
-    declare const rtm: RTMClient;
-    const asRtm: RtmClient = rtm;
-    declare const refresher: Refresher;
-    refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login({ token })) });
-    refresher.bindStreamChannel(rtm, "room");`);
+    import { RtmConfig, createAgoraRtmClient, type RTMClient } from "agora-react-native-rtm";
+    import { Refresher, type Platform, type RtmClient } from "refresher-client";
+    declare const [appId, userId, credential]: string[];
+    declare const platform: Partial<Platform>;
+    ${bindsRtm}
+    const asRtm: RtmClient = rtm satisfies RTMClient;
+    refresher.bindStreamChannel(asRtm, "room");`);
   await writeFile(join(app, "tsconfig.json"), JSON.stringify({
     compilerOptions: {
       strict: true, noEmit: true, allowJs: true, checkJs: true, target: "es2022", module: "esnext", moduleResolution: "bundler",

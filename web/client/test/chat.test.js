@@ -84,6 +84,22 @@ test("it is opened again also where the tokens at hand have run out, and others 
   assert.deepEqual(rejoin.mock.calls.map((call) => call.arguments[0]), [token]);
 });
 
+for (const rejoins of [true, false]) {
+  test(`opened again by the app itself, it is renewed, ${rejoins ? "after a rejoin that failed" : "without a rejoin"}`, async (t) => {
+    const { refresher, socket, chat, opens, rejoin, renewToken, push } = await chatting(t, { rejoins });
+    rejoin.mock.mockImplementation(() => Promise.reject(new Error("no network")));
+    chat.closeByTokenExpired();
+    chat.eventHandler.dispatch("onDisconnected");
+    await settle();
+    opens(await refresher.token("chat"));
+    socket.take();
+    const token = await push({ seq: 2 });
+    assert.deepEqual(renewToken.mock.calls.map((call) => call.arguments[0]), [token]);
+    assert.equal(rejoin.mock.callCount(), rejoins ? 1 : 0);
+    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+  });
+}
+
 test("so it is when its service refuses to connect it again, since its token has run out", async (t) => {
   const { chat, rejoin } = await chatting(t);
   chat.eventHandler.dispatch("onReconnecting");

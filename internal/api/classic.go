@@ -69,7 +69,7 @@ func (a *API) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.T
 	stream := r.streamUser(rtc.Channel, rtm)
 	now, at, err := a.grant(r, both, ttl)
 	if err == nil && (stream.User() != rtc.User() || stream.Role != rtc.Role) {
-		now, at, err = a.grantStream(r, stream, rtm, ttl)
+		now, at, err = a.grantStream(r, &stream, rtm, ttl)
 	}
 	if err != nil {
 		return session.Tokens{}, err
@@ -222,7 +222,7 @@ func (a *API) mintStream(r *request, channel string, rtm session.RTM, ttl time.D
 	case format == session.Format006:
 		return "", session.Errorf(session.CodeBadRequest, "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007")
 	}
-	now, at, err := a.grantStream(r, stream, rtm, ttl)
+	now, at, err := a.grantStream(r, &stream, rtm, ttl)
 	if err != nil {
 		return "", err
 	}
@@ -239,16 +239,23 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	return rtc
 }
 
-// grantStream is grant for an RTM token that opens stream channels too.
-func (a *API) grantStream(r *request, stream session.RTC, rtm session.RTM, ttl time.Duration) (now, at int64, err error) {
+// grantStream is grant for an RTM token that opens stream channels too. If the back end
+// does not let the user publish, it makes stream a subscriber and asks again: for the
+// role the back end's word counts as the credential's does, see streamUser.
+func (a *API) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at int64, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
 		return 0, 0, err
 	}
-	if refused, ok := asRefusal(grant.Covers(session.Identity{RTC: &stream})); ok {
+	if refused, ok := asRefusal(grant.Covers(session.Identity{RTC: stream})); ok {
 		return 0, 0, session.Errorf(refused.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, refused.Message)
 	}
-	return a.grant(r, session.Identity{RTC: &stream, RTM: &rtm}, ttl)
+	now, at, err = a.grant(r, session.Identity{RTC: stream, RTM: &rtm}, ttl)
+	if errors.Is(err, session.ErrDenied) && stream.Role == session.Publisher && grant.Allows(session.Subscriber) {
+		stream.Role = session.Subscriber
+		now, at, err = a.grant(r, session.Identity{RTC: stream, RTM: &rtm}, ttl)
+	}
+	return now, at, err
 }
 
 // format is the form of the tokens that a request asks for, for every endpoint by

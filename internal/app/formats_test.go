@@ -126,12 +126,30 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 	for path, asked := range map[string]struct{ questions, status int }{
 		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
 		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
-		"/rte/daily/publisher/uid/7/eve":           {2, http.StatusForbidden},
+		"/rte/daily/publisher/uid/7/eve":           {3, http.StatusForbidden}, // as publisher, and as subscriber
 	} {
 		before := len(b.all())
 		r, text := n.request(http.MethodGet, "http://"+n.app.Addr().String()+path, "", "Authorization", "Bearer "+credential)
 		if got := len(b.all()) - before; r.StatusCode != asked.status || got != asked.questions {
 			t.Errorf("%s: %d %s after %d questions, want %+v", path, r.StatusCode, text, got, asked)
+		}
+	}
+}
+
+// TestStreamChannelsWantTheBackEnd has an RTM user whom the back end does not let publish
+// join stream channels, and no more, like one whose credential lacks the role.
+func TestStreamChannelsWantTheBackEnd(t *testing.T) {
+	n, b, credential := supervised(t, time.Minute)
+	b.decideBy(func(q question) (bool, int64) { return q.RTC.Role == "subscriber", 0 })
+	for _, request := range []string{`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"daily"}`, "GET /rte/daily/subscriber/userAccount/ana"} {
+		method, path, body := splitRequest(request)
+		r, text := n.request(method, "http://"+n.app.Addr().String()+path, body, "Authorization", "Bearer "+credential)
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", request, r.StatusCode, text)
+			continue
+		}
+		if want := `007 rtc "daily" "ana" 1, rtm "ana" 1`; !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
+			t.Errorf("%s: %v, want %s", request, tokensIn(t, text), want)
 		}
 	}
 }

@@ -793,6 +793,7 @@ func TestIdleConnectionOutlivesBalancers(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, _ = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
 				time.Sleep(idle - time.Second) // bubble
 			}
 			time.Sleep(time.Second) // bubble

@@ -594,14 +594,14 @@ export class Refresher {
         if (!known) this.#inUse.set(service, 0); // in the call with a token from elsewhere
         if (binding.parked || (binding.out && !binding.joining)) binding.returned();
         else if (known) return;
-        this.#catchUp(service);
+        void this.#catchUp(service);
       }),
     };
     const mute = this.#ended ? null : listen?.(reports); // which may throw, and then nothing is bound
     // After another that is unbound: whoever took a token to join with may be gone with it.
     if (before?.size === 0 && sdk.joined?.() === false) this.#inUse.delete(service);
     this.#bindings.set(service, bindings.add(binding));
-    this.#catchUp(service);
+    void this.#catchUp(service);
     const unbind = () => {
       this.#undo.delete(unbind);
       mute?.();
@@ -616,8 +616,10 @@ export class Refresher {
    * Newer tokens may have come than the one to join with, when nobody could hand them over.
    * @param {Service} service
    */
-  #catchUp(service) {
-    if (this.#delivery.seq > (this.#inUse.get(service) ?? Infinity)) this.#delivery.repeat();
+  async #catchUp(service) {
+    if (this.#delivery.seq <= (this.#inUse.get(service) ?? Infinity)) return;
+    await null; // an SDK that says it is back may not take a token before its event is over
+    this.#delivery.repeat();
   }
 
   /** @param {State} state */

@@ -764,6 +764,17 @@ test("a stream channel that is not the session's is refused, so that no token of
   everywhere.refresher.bindStreamChannel(rtm, "another");
 });
 
+test("who is back is handed what came meanwhile after the event that says so, since agora-rtm refuses a stream channel's token in it", async (t) => {
+  const world = new World(t);
+  const { socket, rtm } = await inStreamChannel(world, t);
+  rtm.streams("room", "IDLE", "LEAVE");
+  await socket.says(world.push({ seq: 2 }));
+  rtm.streams("room", "CONNECTED", "JOIN_SUCCESS");
+  assert.deepEqual(rtm.renewedChannels, []);
+  await settle();
+  assert.equal(rtm.renewedChannels.length, 1);
+});
+
 test("who logs in again by themselves is handed what came meanwhile by a renewal, also if that says rejoin", async (t) => {
   const world = new World(t);
   const { refresher, socket, rtm } = await loggedIn(world);

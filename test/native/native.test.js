@@ -88,7 +88,7 @@ test("the recipe, its use and the double hold, by tsc --strict and the types of 
 const main = { channelId: "daily", localUid: 1001 };
 const second_ = { channelId: "weekly", localUid: 1001 };
 const state = { disconnected: 1, connected: 3, failed: 5 };
-const reason = { joined: 1, banned: 3, left: 5, tokenExpired: 9 };
+const reason = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
 /** A live call of an engine that is bound by the recipe, and in it. */
 async function inCall(t, process, { ex = false, connection = main } = {}) {
@@ -195,6 +195,19 @@ for (const [sdk, process] of Object.entries(sdks)) {
       const token = await push({ seq: 2 });
       assert.deepEqual(engine.calls.at(-1), ["renewToken", token]);
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+    });
+
+    test("a renewal after its token ran out that ends in FAILED is tried again with the next bundle", async (t) => {
+      const { engine, push } = await inCall(t, process);
+      engine.returns = -17;
+      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.says("onRequestToken", main);
+      await settle();
+      engine.becomes(main, state.failed, reason.invalidToken);
+      engine.returns = 0;
+      assert.equal(engine.calls.length, 1);
+      await push({ seq: 2 });
+      assert.equal(engine.calls.length, 2);
     });
 
     test("a uid that the SDK chose, for 0, is its own", async (t) => {

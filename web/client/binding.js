@@ -42,7 +42,7 @@ import { failure } from "./time.js";
  * @typedef {object} Reports
  * @property {() => void} warned its token will soon run out
  * @property {() => void} expired it ran out, and the SDK has left
- * @property {(failed?: boolean) => void} left the SDK has left for another reason: somebody hung up, or it was thrown out. It gets no tokens, and is not joined again. True: it may also be that it could not join, which changes nothing for an SDK that is out since its token ran out
+ * @property {(failed?: boolean) => void} left the SDK has left for another reason: the user hung up, or it was thrown out. It gets no tokens, and is not joined again. `true` says that the user did not hang up: while an SDK is out because its token ran out, it is a rejoin that failed, and the next bundle tries again
  * @property {() => void} back the app has joined again after that
  */
 
@@ -96,7 +96,7 @@ export class Binding {
 
   /**
    * The SDK has left for another reason than its token.
-   * @param {boolean} [failed] or could not join, which it may say after its rejoin was refused
+   * @param {boolean} [failed] the user did not hang up. An SDK may say so of a rejoin after that was refused
    */
   left(failed) {
     if (failed === true && this.out) return;
@@ -128,7 +128,7 @@ export class Binding {
       }
     }
     if (!this.wanted()) return false; // the call was left meanwhile
-    if (!join) throw failure("NO_REJOIN", "no rejoin");
+    if (!join) throw failure("NO_REJOIN", "it has left, and was bound without a rejoin");
     if (this.#joining) throw failure("TIMEOUT", "it still joins");
     this.out = this.#joining = true;
     await this.#within(Promise.resolve(token).then(join).then(accepted).then(() => {
@@ -155,7 +155,7 @@ function accepted(answer) {
 
 /**
  * What an SDK said, in the form of a nack: no longer than the service keeps, and
- * without the tokens that some SDKs quote. Objects without words are written as JSON.
+ * without the tokens that some SDKs quote. Objects without a text of their own are written as JSON.
  * @param {any} error
  */
 export function refusal(error) {

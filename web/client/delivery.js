@@ -11,7 +11,7 @@
  */
 
 /** @typedef {{service: Service, code: string, message: string}} Refused by one SDK */
-/** @typedef {{took: Service[]} & ({ok: true, refused?: Refused | null} | {ok: false, refused: Refused})} Verdict of which services an SDK took it. A bundle may be good in spite of an SDK that always refuses */
+/** @typedef {{took: Service[]} & ({ok: true, refused?: Refused | null} | {ok: false, refused: Refused})} Verdict `took` names the services whose SDK took the bundle. It is ok in spite of an SDK that refused several in a row, if others took it */
 
 /** @template {Bundle} B */
 export class Delivery {

@@ -54,7 +54,7 @@ import { Alarms, Clock, backoff, failure } from "./time.js";
  * @typedef {object} Events
  * @property {{state: State, previous: State}} state
  * @property {Origin} tokens a new bundle arrived, and goes to the SDKs
- * @property {Origin & {services: Service[], tookMs: number, marginMs: number}} renewed it is confirmed to the service. SDKs of these services took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none). No services: no SDK was in the call, and the tokens wait for the next to join
+ * @property {Origin & {services: Service[], tookMs: number, marginMs: number}} renewed it is confirmed to the service. SDKs of these services took it, within tookMs, with marginMs of life left in the old tokens (below 0: none; Infinity: there were none). No services: no SDK was in the call, and the tokens are kept for the next join
  * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK did not; the service makes another, unless this one refuses always and others took theirs
  * @property {{reason: string, retryInMs: number}} lost there is no connection; the next attempt follows. The tokens go on working
  * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended why, and until when tokens may still work (Unix seconds, 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and if it is "superseded": another page has it now
@@ -130,7 +130,7 @@ export class Refresher {
     this.#sessions = `http${address}/v1/sessions`;
     this.#platform = platform(own);
     if (!this.#platform.WebSocket) throw new TypeError("no platform.WebSocket");
-    // Two pages with uid 0, or with all channels, are two calls. Others of one identity are the same one twice.
+    // Two pages with uid 0, or with the channel *, are two calls. With any other identity they are one user twice.
     const { onHide } = this.#platform;
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
     this.#ticket = new Ticket(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`, exclusive);
@@ -606,7 +606,7 @@ export class Refresher {
       this.#undo.delete(unbind);
       mute?.();
       bindings.delete(binding);
-      if (binding.parked && !bindings.size) this.#inUse.delete(service); // it has left, and is not to be brought back when it is bound again
+      if (binding.parked && !bindings.size) this.#inUse.delete(service); // it has left: bound again, it must not be brought back
     };
     if (!this.#ended) this.#undo.add(unbind);
     return { ...reports, unbind };

@@ -17,7 +17,7 @@ export class Ticket {
   /**
    * @param {Store | null | undefined} store undefined: sessionStorage, if there is one
    * @param {string} name tells this call from others of the page
-   * @param {boolean} exclusive it is out of the storage for as long as it is in use, so that a copy of the storage, in a duplicated tab, has none
+   * @param {boolean} exclusive removes the session from the storage while this page uses it: a duplicated tab gets a copy of the storage, and must not find it there
    */
   constructor(store, name, exclusive) {
     this.#store = store === undefined ? tabStorage() : store;
@@ -51,7 +51,7 @@ export class Ticket {
     }
   }
 
-  /** Takes it out of the storage, if it is to be out while it is in use. */
+  /** Removes it from the storage while this page uses it, if it is exclusive. */
   claim() {
     if (this.#exclusive) this.#remove();
   }
@@ -62,7 +62,7 @@ export class Ticket {
     this.value = null;
   }
 
-  /** Removes it from the storage, if that has no other's by now. */
+  /** Removes it from the storage, unless another page has stored its own session there. */
   #remove() {
     const own = this.value;
     try {

@@ -29,6 +29,9 @@ if (error instanceof EndedError) error.reason.length;
 new Refresher({ rtc: { channel: "daily", uid: 1 } });
 // @ts-expect-error roles are publisher and subscriber
 new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", uid: 1, role: "host" } });
+new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", uid: 1 }, tokenFormat: "006" });
+// @ts-expect-error formats are 007, 006 and 007-single
+new Refresher({ url: "https://calls.example.com", rtc: { channel: "daily", uid: 1 }, tokenFormat: 7 });
 // @ts-expect-error no such service
 refresher.token("rts");
 // @ts-expect-error no such event

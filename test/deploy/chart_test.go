@@ -810,7 +810,7 @@ func TestValuesAreDocumented(t *testing.T) {
 	}
 	documented := make(map[string]bool)
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllSubmatch(text, -1) {
-		for _, name := range strings.Split(string(row[1]), ", ") {
+		for name := range strings.SplitSeq(string(row[1]), ", ") {
 			documented[strings.Trim(name, "`")] = true
 		}
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -174,7 +175,7 @@ func (a *awaited) Write(line []byte) (int, error) {
 }
 
 // startLogged is startNode, with a log.
-func startLogged(t *testing.T, change func(*Config), log *awaited) *node {
+func startLogged(t *testing.T, change func(*Config), log io.Writer) *node {
 	t.Helper()
 	return startWith(t, change, outside{listen: net.Listen, store: openStore}, slog.New(slog.NewTextHandler(log, nil)))
 }

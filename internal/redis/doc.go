@@ -41,9 +41,10 @@
 //
 // # Failures
 //
-// No command is retried here: whoever asked for it knows better whether it still
-// matters. A command may have been done although no answer came; all of them can
-// be repeated. A connection that answers READONLY, because its server was demoted,
+// No command is retried here, since whoever asked for it knows better whether it
+// still matters, but for one whose connection had been closed as idle: that is sent
+// once more. A command may have been done although no answer came; all of them can be
+// repeated. A connection that answers READONLY, because its server was demoted,
 // is closed, so that the next one goes to the new master. One that was idle is looked
 // at before it is used again, with TLS too, and not used after half a minute: the
 // server, or a balancer before it, may have closed it.

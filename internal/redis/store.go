@@ -107,6 +107,7 @@ func New(c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.AddHook(again{})
 	client.AddHook(tracing{})
 	return &Store{
 		apps:   appList(c.Apps),

@@ -13,6 +13,8 @@ import (
 const (
 	storeAway = "the store cannot be reached"
 	storeBack = "the store is back"
+	// storeSilent is of a resume that the store did not answer in time.
+	storeSilent = "the store does not answer"
 	// storeRewritten comes of a store that was away, and of one that may have
 	// lost something without having been missed, as in a failover.
 	storeRewritten = "writing sessions to the store again"

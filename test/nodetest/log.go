@@ -50,6 +50,17 @@ func (n *Node) await(from, times int, message string) (found entry, err error) {
 	return found, nil
 }
 
+// Logged are the lines of the log that contain a text.
+func (n *Node) Logged(text string) []string {
+	var found []string
+	for _, line := range n.log.Lines(0) {
+		if strings.Contains(line.Text, text) {
+			found = append(found, line.Text)
+		}
+	}
+	return found
+}
+
 // Errors are the lines of the log that report a failure of the service's own, and
 // those that are no log at all, such as a panic's.
 func (n *Node) Errors() []string {

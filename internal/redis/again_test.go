@@ -1,0 +1,103 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// A command is sent once more when its connection was closed before an answer came,
+// and in no other case.
+func TestSentAgain(t *testing.T) {
+	t.Parallel()
+	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
+	refused := errors.New("READONLY")
+	for name, c := range map[string]struct {
+		errs []error // of each time that it is sent
+		want int     // how often that is
+	}{
+		"answered":     {[]error{nil}, 1},
+		"closed":       {[]error{io.EOF, nil}, 2},
+		"reset":        {[]error{reset, nil}, 2},
+		"broken pipe":  {[]error{syscall.EPIPE, nil}, 2},
+		"closed twice": {[]error{io.EOF, reset}, 2},
+		"refused":      {[]error{refused}, 1},
+		"no answer":    {[]error{os.ErrDeadlineExceeded}, 1},
+		"no server":    {[]error{syscall.ECONNREFUSED}, 1},
+	} {
+		last := c.errs[len(c.errs)-1]
+		sent := 0
+		one := func(_ context.Context, cmd goredis.Cmder) error {
+			cmd.SetErr(c.errs[sent])
+			sent++
+			return cmd.Err()
+		}
+		cmd := goredis.NewCmd(t.Context(), "x")
+		if err := (again{}).ProcessHook(one)(t.Context(), cmd); !errors.Is(err, last) || sent != c.want || !errors.Is(cmd.Err(), last) {
+			t.Errorf("%s: sent %d times, %v", name, sent, err)
+		}
+		sent = 0
+		many := func(_ context.Context, cmds []goredis.Cmder) error {
+			for _, cmd := range cmds {
+				cmd.SetErr(c.errs[sent])
+			}
+			sent++
+			return cmds[0].Err()
+		}
+		cmds := []goredis.Cmder{goredis.NewCmd(t.Context(), "x"), goredis.NewCmd(t.Context(), "y")}
+		if err := (again{}).ProcessPipelineHook(many)(t.Context(), cmds); !errors.Is(err, last) || sent != c.want || !errors.Is(cmds[1].Err(), last) {
+			t.Errorf("%s, in a pipeline: sent %d times, %v", name, sent, err)
+		}
+	}
+}
+
+// A pipeline that was answered in part is not sent again, nor what nobody waits for
+// any more.
+func TestNotSentAgain(t *testing.T) {
+	t.Parallel()
+	sent := 0
+	partly := func(_ context.Context, cmds []goredis.Cmder) error {
+		sent++
+		cmds[1].SetErr(io.EOF)
+		return io.EOF
+	}
+	cmds := []goredis.Cmder{goredis.NewCmd(t.Context(), "x"), goredis.NewCmd(t.Context(), "y")}
+	if err := (again{}).ProcessPipelineHook(partly)(t.Context(), cmds); !errors.Is(err, io.EOF) || sent != 1 {
+		t.Errorf("answered in part: sent %d times, %v", sent, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	sent = 0
+	closed := func(context.Context, goredis.Cmder) error { sent++; return io.EOF }
+	if err := (again{}).ProcessHook(closed)(ctx, goredis.NewCmd(ctx, "x")); !errors.Is(err, io.EOF) || sent != 1 {
+		t.Errorf("nobody waits: sent %d times, %v", sent, err)
+	}
+}
+
+// What was carried out twice is as if it were once: a grip raises the epoch again,
+// and keeps what the record says of the session.
+func TestGripTwice(t *testing.T) {
+	t.Parallel()
+	s := open(t, redistest.Start(t).UnixURL(), nil)
+	r := record("S")
+	s.saved(t, store.Saved, r)
+	var epoch uint64
+	for range 2 {
+		held, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "b", Attach: true})
+		if err != nil || !held.Known || held.Epoch <= epoch || held.Record.Seq != r.Seq || held.Record.Identity.RTC.UID != r.Identity.RTC.UID {
+			t.Fatalf("%+v, %v", held, err)
+		}
+		epoch = held.Epoch
+	}
+	r.Epoch, r.Node, r.Rev = epoch, "b", 1
+	s.saved(t, store.Saved, r)
+}

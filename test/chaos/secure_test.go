@@ -1,0 +1,71 @@
+package chaos
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/redistest"
+)
+
+// secured are the flags of a node whose Redis has TLS and asks for a certificate.
+func secured(a *redistest.Authority, url string) []string {
+	certFile, keyFile := a.Issue("refresher")
+	return []string{"--redis-url=" + url, "--redis-ca-file=" + a.CAFile, "--redis-cert-file=" + certFile, "--redis-key-file=" + keyFile}
+}
+
+// Each server of a cluster has a certificate of its own. One of three masters dies,
+// and its replica takes over.
+func TestClusterFailoverOverTLS(t *testing.T) {
+	a := redistest.NewAuthority(t)
+	cluster := redistest.StartClusterTLS(t, a)
+	w := newWorld(t, 2, ttl, secured(a, cluster.URL())...)
+	w.demandStoreUp(true)
+	master := cluster.MasterOf(dueKey(0))
+	mark := w.fault("a master is killed")
+	master.Kill()
+	cluster.AwaitFailover(master)
+	over := time.Now()
+	w.say("its replica is master")
+	w.fleet.Await(storeBack)
+	w.demandSoon(over)
+	w.calls.AwaitRenewals(mark, 2)
+	w.demandStoreUp(true)
+	w.demandConnected(mark)
+	w.demandStored(cluster.MasterOf)
+	w.verdict()
+}
+
+// Redis has TLS, and closes connections that are idle for a second. After each pause
+// all calls of a node come back to another at once, which asks Redis about each.
+func TestRedisClosesIdleConnections(t *testing.T) {
+	a := redistest.NewAuthority(t)
+	redis := redistest.StartTLSFor(t, a, "127.0.0.1", "timeout 1")
+	w := newWorld(t, 2, ttl, secured(a, redis.URL())...)
+	for _, i := range []int{0, 1, 0} {
+		w.wait(3 * time.Second)
+		dead, other := w.fleet[i], w.fleet[1-i]
+		mark := w.fault("%s is killed", dead.Name())
+		dead.Kill()
+		w.calls.AwaitReturn(mark, dead)
+		w.demandNoLostConnections(other)
+		dead.Start()
+	}
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
+	w.demandStored(on(redis))
+	w.verdict()
+}
+
+// demandNoLostConnections demands that no operation of a node's store has met a
+// connection that was closed. One that takes too long on a busy machine is none.
+func (w *world) demandNoLostConnections(n *nodetest.Node) {
+	w.t.Helper()
+	for _, message := range []string{storeAway, storeSilent} {
+		for _, line := range n.Logged(message) {
+			if strings.Contains(line, "EOF") || strings.Contains(line, "reset by peer") || strings.Contains(line, "broken pipe") {
+				w.t.Errorf("%s: %s", n.Name(), line)
+			}
+		}
+	}
+}

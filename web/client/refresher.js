@@ -590,10 +590,10 @@ export class Refresher {
       expired: heard(() => void this.#expired(binding)),
       left: heard((failed) => binding.left(failed)),
       back: heard(() => {
-        const known = sdk.joined || this.#inUse.has(service);
+        const known = this.#inUse.has(service);
         if (!known) this.#inUse.set(service, 0); // in the call with a token from elsewhere
         if (binding.parked || (binding.out && !binding.joining)) binding.returned();
-        else if (known) return;
+        else if (known || binding.joining) return;
         void this.#catchUp(service);
       }),
     };

@@ -115,19 +115,20 @@ func (o *operator) print(value any) error {
 
 type listCommand struct {
 	operator `embed:""`
-	Channel  string  `help:"Only those in this RTC channel."`
+	Channel  *string `help:"Only those in this RTC channel."`
 	UID      *uint32 `help:"Only those of this RTC uid, or of the RTM or Chat user of that name."`
-	Account  string  `help:"Only those of this user."`
-	Subject  string  `help:"Only those that this subject joined."`
+	Account  *string `help:"Only those of this user."`
+	Subject  *string `help:"Only those that this subject joined."`
 	Max      int     `default:"1000" help:"Stop after so many; 0 lists all."`
 }
 
 // Run lists sessions, page by page.
 func (c *listCommand) Run() error {
 	query := url.Values{"limit": {"200"}}
-	for name, value := range map[string]string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
-		if value != "" {
-			query.Set(name, value)
+	// A name that is given, but empty, is the service's to refuse.
+	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
+		if value != nil {
+			query.Set(name, *value)
 		}
 	}
 	if c.UID != nil {

@@ -151,6 +151,12 @@ func TestSessionsCommands(t *testing.T) {
 		t.Errorf("list --max=1: exit %d: %s%s", code, stdout, stderr)
 	}
 
+	for _, filter := range []string{"channel", "account", "subject"} { // a variable that is not set
+		if stdout, stderr, code := o.sessions("list", "--"+filter+"="); code == 0 || !strings.Contains(stderr, filter+": is empty") {
+			t.Errorf("list --%s=: exit %d: %s%s", filter, code, stdout, stderr)
+		}
+	}
+
 	o.shows(ids["ana"])
 	o.renews(ids)
 	o.ends(ids)

@@ -8,29 +8,25 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"refresher/internal/origin"
-	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// brokenGate panics when it is shown a credential.
+// brokenGate panics with all that a request says of its address.
 type brokenGate struct{ Gate }
 
-func (brokenGate) Address(*http.Request) netip.Addr { return netip.Addr{} }
-func (brokenGate) Wait(netip.Addr) time.Duration    { return 0 }
-func (brokenGate) Identify(string) (session.Caller, error) {
-	panic("the gate broke")
+func (brokenGate) Address(r *http.Request) netip.Addr {
+	panic("the gate broke at " + r.RequestURI + " " + r.URL.String() + " " + r.URL.RawPath)
 }
 
-// TestPanicKeepsTheCredentialInThePath: a panic, with all that the HTTP server writes
-// of it, does not show the credential.
+// TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and
+// the HTTP server writes down when it panics, does not have the credential.
 func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	var logged bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))

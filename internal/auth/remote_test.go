@@ -256,8 +256,18 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 		if n, most := e.fetched(), 2+int(time.Since(begin)/cooldown); n > most {
 			t.Errorf("%d fetches in %s, want %d at most", n, time.Since(begin), most)
 		}
-		if n := len(s.remotes[0].wanted) + len(s.remotes[0].absent); n > 2*maxWanted {
-			t.Errorf("%d made-up ids are kept", n)
+		wait(cooldown)
+		s.takes(t, byKid("one"))
+		_, _ = s.Verify(byKid("made-up")) // has the set fetched
+		for i := range 2 * maxWanted {
+			_, _ = s.Verify(byKid(fmt.Sprintf("made-up %d", i)))
+		}
+		if n := len(s.remotes[0].wanted); n != maxWanted {
+			t.Errorf("%d made-up ids are kept for the next fetch, want %d", n, maxWanted)
+		}
+		wait(cooldown)
+		if n := len(s.remotes[0].absent); n != maxWanted {
+			t.Errorf("%d made-up ids are kept after it, want %d", n, maxWanted)
 		}
 	})
 }

@@ -198,6 +198,25 @@ func TestProjectsShareTheRoom(t *testing.T) {
 	}
 }
 
+// TestQuotaIsGivenBack: orders that are over leave as much room as there was before them.
+func TestQuotaIsGivenBack(t *testing.T) {
+	q := newQuota("orders", 8, 2)
+	for range 3 {
+		for n := range 6 { // a share of two, and four that are for all
+			if q.full("greedy") {
+				t.Fatalf("full with %d", n)
+			}
+			q.add("greedy")
+		}
+		if !q.full("greedy") || q.full("modest") {
+			t.Fatalf("full: %t, the other project: %t", q.full("greedy"), q.full("modest"))
+		}
+		for range 6 {
+			q.remove("greedy")
+		}
+	}
+}
+
 // TestBoardFull: an order that the board has no room for is refused, counts
 // nowhere, and is not tried again.
 func TestBoardFull(t *testing.T) {

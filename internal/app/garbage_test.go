@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +152,59 @@ func TestGarbageInRecords(t *testing.T) {
 	}
 	if answer, text := second.ops("/readyz"); answer.StatusCode != http.StatusOK || strings.Contains(text, "degraded") {
 		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
+	}
+}
+
+// TestGarbageInOrders has orders hold what no node gives: a node that follows them
+// leaves alone what it cannot read, carries out the rest, and goes on.
+func TestGarbageInOrders(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	log := &awaited{text: "order=the last", found: make(chan struct{})}
+	n := startLogged(t, func(c *Config) { c.RedisURL = redis.URL() }, log)
+	ws := n.dial()
+	ws.send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`)
+	joined := ws.expect("joined")
+	order := func(id, kind, field, value string) {
+		fields := map[string]string{
+			"id": strconv.Quote(id), "app": strconv.Quote(testAppID), "kind": strconv.Quote(kind), "session": strconv.Quote(joined.Session),
+			"at": "1000000000000", "until": "4102444800", "by": `"a"`, "format": "1",
+		}
+		if kind == "revoke" || kind == "rotate" {
+			fields["session"] = `"another"`
+		}
+		fields[field] = value
+		var pairs []string
+		for name, text := range fields {
+			pairs = append(pairs, strconv.Quote(name)+":"+text)
+		}
+		redis.Do("HSET", "{refresher:orders}:all", id, "{"+strings.Join(pairs, ",")+"}")
+	}
+	for _, kind := range []string{"revoke", "role", "renew", "rotate", "other", ""} {
+		for _, field := range []string{"id", "app", "kind", "channel", "user", "subject", "role", "overMs", "certificate", "at", "until", "by", "format"} {
+			for i, value := range []string{`""`, "null", "-1", "1e3", "9223372036854775807", "-9223372036854775808", "1e300", "[]", "{}", "true", `"\u0000\u202e"`, "x"} {
+				order(fmt.Sprintf("%s %s %d", kind, field, i), kind, field, value)
+			}
+		}
+	}
+	order("the last", "renew", "at", "2000000000000")
+	redis.Do("PUBLISH", "refresher:orders", "")
+	select {
+	case <-log.found:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the orders are not learned")
+	}
+	ws.send(`{"type":"ping"}`)
+	for m, code := ws.read(); m.Type != "pong"; m, code = ws.read() {
+		if code != 0 {
+			t.Fatalf("the call was closed with %d", code)
+		}
+	}
+	if answer, text := n.do(http.MethodPost, "/v1/revocations", `{"channel":"c","for":60}`); answer.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":1`) {
+		t.Errorf("a revocation: %d %s", answer.StatusCode, text)
+	}
+	if _, metrics := n.ops("/metrics"); !strings.Contains(metrics, `refresher_panics_total{part="session"} 0`) {
+		t.Error("something has panicked")
 	}
 }
 

@@ -104,6 +104,14 @@
 //     Config.Concurrency slots for slotPatience at most, and goes on without one
 //     until its write deadline.
 //
+// # Panics
+//
+// A panic in the handling of a session ends that session on this node, and nothing
+// else: see Scheduler.contain. Its state is not trusted and not written; the client
+// is cut off, and comes back with its key. For that, whoever locks an entry lets go
+// of it by defer, and defers contain before anything that may panic; and nothing that
+// reads a record runs under Scheduler.mu.
+//
 // # Time and units
 //
 // Deadlines are time.Duration on the process's monotonic clock, so that the

@@ -262,11 +262,17 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 		for i := range 2 * maxWanted {
 			_, _ = s.Verify(byKid(fmt.Sprintf("made-up %d", i)))
 		}
-		if n := len(s.remotes[0].wanted); n != maxWanted {
+		kept := func() (wanted, absent int) {
+			r := s.remotes[0]
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return len(r.wanted), len(r.absent)
+		}
+		if n, _ := kept(); n != maxWanted {
 			t.Errorf("%d made-up ids are kept for the next fetch, want %d", n, maxWanted)
 		}
 		wait(cooldown)
-		if n := len(s.remotes[0].absent); n != maxWanted {
+		if _, n := kept(); n != maxWanted {
 			t.Errorf("%d made-up ids are kept after it, want %d", n, maxWanted)
 		}
 	})

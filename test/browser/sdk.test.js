@@ -69,8 +69,8 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.match(token, /^007/);
     assert.equal(refused.service, "rtc");
     assert.equal(refused.code, "INVALID_OPERATION");
-    const heard = service.log.find((line) => line.session === session && line.sdk_code);
-    assert.equal(heard?.sdk_code, "INVALID_OPERATION");
+    const heard = await service.logged((line) => line.session === session && line.sdk_code);
+    assert.equal(heard.sdk_code, "INVALID_OPERATION");
     assert.deepEqual(complaints, []);
   });
 

@@ -36,6 +36,8 @@ export class Service {
   #environment;
   #child;
   #log = [];
+  /** Each looks for a line of the log. @type {Set<() => void>} */
+  #reading = new Set();
 
   /**
    * @param {"serve" | "demo"} command
@@ -79,6 +81,7 @@ export class Service {
     const serving = new Promise((resolve) => {
       createInterface({ input: child.stderr }).on("line", (line) => {
         this.#log.push(line);
+        for (const look of [...this.#reading]) look();
         if (line.includes('"msg":"serving"')) resolve(JSON.parse(line));
       });
     });
@@ -99,6 +102,23 @@ export class Service {
   stop() {
     this.#child.kill("SIGTERM");
     return this.#child.ended;
+  }
+
+  /**
+   * The first line of its log that fits, as an object: lines are written, and read, later than what they are about.
+   * @param {(line: any) => unknown} fits
+   */
+  logged(fits) {
+    return new Promise((resolve) => {
+      const look = () => {
+        const line = this.log.find(fits);
+        if (!line) return;
+        this.#reading.delete(look);
+        resolve(line);
+      };
+      this.#reading.add(look);
+      look();
+    });
   }
 
   /** What it logged, as objects. */

@@ -34,7 +34,8 @@
 //
 // A key set (JWKS) is fetched when Run starts, each JWKSRefresh, and when a
 // credential names a key that is not in it, for that once in 10 s at most. Verify
-// waits 2 s for a fetch that can be over by then, as do 64 others; more are sent away.
+// waits 2 s for a fetch that can be over by then. At most 64 callers wait at once; the
+// others are answered with unavailable.
 //
 //	           ┌──────────┐ fetched ┌─────────┐ failed  ┌───────────┐
 //	  Run ────►│ no keys  │────────►│  good   │────────►│ last good │
@@ -42,16 +43,16 @@
 //	key known:  –                    verified   fetched  verified
 //	unknown:    unavailable          see below           unavailable
 //
-// A key that is not in a good set may have been published since it was fetched. So it
-// is refused only if a fetch looked for it in vain that began after a credential had
-// named it, and began less than 10 s ago. Until then the answer is unavailable, with
-// the time of the next fetch. What is remembered of the names is a hash of each, of
-// 1000 for each fetch.
+// A key that is not in the set may have been published since the set was fetched. So a
+// credential that names it is refused only if the last fetch began after the key was
+// first named, began less than 10 s ago, and did not find it. Otherwise the answer is
+// unavailable, with the time of the next fetch. Named keys are remembered as hashes, at
+// most 1000 for each fetch.
 //
 // A set that was fetched replaces the one before it: a key that is gone from it is
-// gone here. While the endpoint does not answer, or with something else than a key set
-// that has a key of use, the last good one stays in use, for as long as that takes: its
-// issuer being away must not end calls. refresher_jwks_age_seconds shows it.
+// gone here. While the endpoint does not answer, or answers with anything but a key set
+// with a usable key, the last good set stays in use without a time limit: an issuer
+// that is away must not end calls. refresher_jwks_age_seconds shows how old the set is.
 //
 // Of a set, keys that are not for signatures, symmetric, private, weak or broken
 // are left out, and logged; the others are good. Redirects are not followed.

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -123,6 +125,18 @@ func TestOpsPortOnLoopbackServesOnlyLocalhost(t *testing.T) {
 				t.Errorf("%s for %s: %d %s, want %d", path, host, got.StatusCode, text, status)
 			}
 		}
+	}
+	// Balancers check in HTTP/1.0, without a Host. No browser does.
+	conn, err := net.Dial("tcp", n.app.OpsAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /readyz HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || got.StatusCode != http.StatusOK {
+		t.Errorf("without a Host: %+v, %v", got, err)
 	}
 	open := startNode(t, func(c *Config) { c.OpsListen = "0.0.0.0:0" })
 	_, port, _ := net.SplitHostPort(open.app.OpsAddr().String())

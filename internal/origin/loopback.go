@@ -17,9 +17,13 @@ func IsLoopback(host string) bool {
 }
 
 // AddressesLoopback reports whether host, the value of a Host header, is one of
-// this machine's names to itself. A web page whose host name was made to
-// resolve to a loopback address sends that name.
+// this machine's names to itself, or missing. A web page whose host name was made to
+// resolve to a loopback address sends that name; only clients that are no browsers,
+// such as the HTTP/1.0 checks of balancers, send none.
 func AddressesLoopback(host string) bool {
+	if host == "" {
+		return true
+	}
 	name, _, err := net.SplitHostPort(host)
 	if err != nil { // no port
 		name = strings.Trim(host, "[]")

@@ -128,6 +128,7 @@ func TestOwnOrigin(t *testing.T) {
 		{"https://xn--bcher-kva.example", "bücher.example", true},
 		{"https://calls.example.com", "", false},
 		{"https://calls.example.com", "calls.example.com:", false},
+		{"https://calls.example.com", "calls.example.com:0443", true},
 		{"https://", "", false},
 		{"null", "null", false},
 		{"file://", "", false},
@@ -143,7 +144,7 @@ func TestRefusedSettings(t *testing.T) {
 	for setting, want := range map[string]string{
 		"": "want a form like", "ftp://x": "no page has", "wss://app.example.com": "no page has", "ws://x": "no page has",
 		"https://": "want a form", "https://x/path": "want a form", "x?y": "want a form", "user@x": "want a form", "[a-z].net": "want a form",
-		"https://*": "want a form", "*:3000": "want a form", "https://x:": "want a form", "https://x:y": "want a form", "https://x:123456": "want a form",
+		"https://*": "want a form", "*:3000": "want a form", "https://x:": "want a form", "https://x:y": "want a form", "https://x:123456": "want a form", "https://x:65536": "want a form", "https://x:-1": "want a form",
 		"https://a b": "want a form", "https://[::1": "want a form", "https://::1": "want a form", "https://[fe80::1%25eth0]": "want a form",
 		"https://a..b": "want a form", "https://xn--a": "want a form", "*.bü*.example": "want a form", "://x": "want a form", "1http://x": "spelled out",
 		"null": "every sandboxed frame", "NULL": "every sandboxed frame",
@@ -151,6 +152,22 @@ func TestRefusedSettings(t *testing.T) {
 	} {
 		if _, err := newPolicy([]string{setting}); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("allowed origin %q: ", setting)) {
 			t.Errorf("%q: %v", setting, err)
+		}
+	}
+}
+
+// Converting a name takes time that grows with the square of its length, and anybody
+// may send one. The longest name of DNS has 253 characters.
+func TestLongNamesAreRefused(t *testing.T) {
+	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
+	if _, err := parse("https://" + longest + ":65535"); err != nil || len(longest) != 253 {
+		t.Errorf("%d characters: %v", len(longest), err)
+	}
+	for name, label := range map[string]string{
+		"ASCII": strings.Repeat("x", 256), "Unicode": strings.Repeat("中", 86), "Punycode": "xn--" + strings.Repeat("a", 252),
+	} {
+		if a, err := parse("https://" + label); err == nil {
+			t.Errorf("%s: %d bytes are taken, as %d", name, len(label), len(a.host))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package origin
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -59,10 +60,11 @@ func isScheme(s string) bool {
 func parseHost(s string) (host, port string, err error) {
 	host = s
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
-		host, port = s[:i], s[i+1:]
-		if len(port) == 0 || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
+		number, err := strconv.ParseUint(s[i+1:], 10, 16)
+		if err != nil {
 			return "", "", errForm
 		}
+		host, port = s[:i], strconv.FormatUint(number, 10)
 	}
 	if literal, ok := strings.CutPrefix(host, "["); ok {
 		ip, err := netip.ParseAddr(strings.TrimSuffix(literal, "]"))
@@ -78,10 +80,14 @@ func parseHost(s string) (host, port string, err error) {
 // names converts as browsers do (UTS 46): to lower case, and to ASCII.
 var names = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 
+// maxName bounds a name, as it comes and in ASCII, in bytes: DNS has none that is longer.
+// The time to convert one grows with the square of its length.
+const maxName = 255
+
 // parseName brings a host's name into ASCII; labels with stars have to be in ASCII
 // already.
 func parseName(s string) (string, error) {
-	if !utf8.ValidString(s) {
+	if len(s) > maxName || !utf8.ValidString(s) {
 		return "", errForm
 	}
 	labels := strings.Split(s, ".")
@@ -97,7 +103,7 @@ func parseName(s string) (string, error) {
 		labels[i] = ascii // with more dots in it if there were others than "."
 	}
 	name := strings.Join(labels, ".")
-	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._*") != "" {
+	if name == "" || len(name) > maxName || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._*") != "" {
 		return "", errForm
 	}
 	return name, nil

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"log/slog"
 	"net"
 	"time"
@@ -21,7 +20,7 @@ type proxyListener struct {
 
 	proxies limit.Proxies
 	logger  *slog.Logger
-	lines   webhook.Throttle // of connections without a header
+	lines   webhook.Throttle // of connections without a valid header
 }
 
 // Accept implements net.Listener. It does not wait for the header, which is read by
@@ -36,10 +35,10 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 	return &proxiedConn{Conn: header, socket: socket, listener: l}, nil
 }
 
-// headerless logs that a trusted proxy sent no PROXY header.
+// headerless logs that a trusted proxy sent no PROXY header that can be read.
 func (l *proxyListener) headerless(proxy net.Addr, err error) {
 	if skipped, ok := l.lines.Pass(time.Now()); ok {
-		l.logger.Warn("no PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
+		l.logger.Warn("no valid PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
 	}
 }
 
@@ -69,7 +68,7 @@ type proxiedConn struct {
 // Read implements net.Conn.
 func (c *proxiedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if errors.Is(err, proxyproto.ErrNoProxyProtocol) && c.socket.heard {
+	if err != nil && c.socket.heard && c.ProxyHeader() == nil {
 		c.listener.headerless(c.socket.RemoteAddr(), err)
 	}
 	return n, err

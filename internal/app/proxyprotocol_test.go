@@ -107,9 +107,27 @@ func TestProxyProtocol(t *testing.T) {
 				t.Errorf("%s, TLS %t: %d, want %d", c.name, secured, got, c.want)
 			}
 		}
-		g.log.await("no PROXY header from a trusted proxy")
-		if log := g.log.take(); strings.Count(log, "no PROXY header") != 1 || !strings.Contains(log, "remote=127.0.0.1:") {
+		g.log.await("no valid PROXY header from a trusted proxy")
+		if log := g.log.take(); strings.Count(log, "no valid PROXY header") != 1 || !strings.Contains(log, "remote=127.0.0.1:") {
 			t.Error(log)
+		}
+	}
+}
+
+// A header that cannot be read is worth a line in the log as well: the proxy's clients
+// get no answer.
+func TestProxyProtocolMalformed(t *testing.T) {
+	for name, header := range map[string]string{
+		"no address": "PROXY TCP4 192.0.2.7\r\n", "no line": "PROXY TCP4 " + strings.Repeat("1", 200),
+		"version 3": "\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x00",
+	} {
+		g := startProxied(t, []string{"127.0.0.1"}, nil)
+		if got := g.say(header, get(""), false); got != 0 {
+			t.Errorf("%s: %d", name, got)
+		}
+		g.stop()
+		if log := g.log.take(); strings.Count(log, "no valid PROXY header from a trusted proxy") != 1 {
+			t.Errorf("%s: %s", name, log)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func (c *Client) Run(ctx context.Context) error {
 			return ctx.Err()
 		case errors.As(err, &ended) && ended.Reason == session.EndLeft:
 			return nil
-		case errors.As(err, &closed) && closed.Code == protocol.CloseUnknownSession && c.key != "":
+		case errors.Is(err, ErrUnknownSession):
 			c.session, c.key, c.seq = "", "", 0 // join afresh; the tokens go on working
 			c.config.Notice(Notice{Kind: Lost, Err: err})
 			err = nil

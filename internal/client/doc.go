@@ -4,6 +4,6 @@
 // speaks the protocol by itself, see package load.
 //
 // It knows the protocol and what a good client owes it: full-jitter backoff,
-// heartbeats, resuming with the newest key, obeying reconnect and the terminal
-// close codes. It does not know what tokens are used for.
+// heartbeats, resuming with the newest key, obeying reconnect and the close
+// codes, of which package protocol says what each means to a client. It does not know what tokens are used for.
 package client

@@ -17,8 +17,9 @@ type link struct {
 	client *Client
 	socket *websocket.Conn
 
-	refusal *protocol.Error // the last error message
-	ended   *protocol.Ended // set by ended
+	last    string          // the type of the last message
+	refusal *protocol.Error // if that is an error
+	ended   *protocol.Ended // if that is an ended
 	moveAt  time.Time       // set by reconnect
 
 	move      *time.Timer  // fires at moveAt
@@ -29,6 +30,10 @@ type link struct {
 
 // errMove ends a connection because the server asked for another one.
 var errMove = errors.New("moving to another connection")
+
+// ErrUnknownSession is the loss of a session that the service does not know. The
+// client joins afresh.
+var ErrUnknownSession = errors.New("the service does not know the session")
 
 // run greets and stays on the connection to its end, and says why it ended.
 func (l *link) run(ctx context.Context) error {
@@ -115,10 +120,12 @@ func (l *link) read(ctx context.Context, incoming chan<- []byte) error {
 // outcome is what the end of a connection means.
 func (l *link) outcome(err error) error {
 	code := protocol.CloseCode(websocket.CloseStatus(err))
-	switch {
-	case l.ended != nil:
+	switch then := code.After(l.last); {
+	case then == protocol.JoinAfresh && l.client.key != "":
+		return ErrUnknownSession
+	case then != protocol.Retry && l.ended != nil:
 		return &EndedError{*l.ended}
-	case code.Terminal():
+	case then != protocol.Retry:
 		return &ClosedError{Code: code, Refusal: l.refusal}
 	case !l.moveAt.IsZero():
 		return errMove
@@ -148,6 +155,7 @@ func (l *link) handle(ctx context.Context, data []byte) error {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return fmt.Errorf("read message: %w", err)
 	}
+	l.last, l.refusal, l.ended = head.Type, nil, nil
 	switch head.Type {
 	case protocol.TypeJoined:
 		var m protocol.Joined

@@ -174,3 +174,85 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 		}
 	})
 }
+
+// What a client does after a close is what the table of close codes says, with a
+// session and before one.
+func TestClientObeysCloseCodes(t *testing.T) {
+	codes := []protocol.CloseCode{3000, 4999}
+	for _, c := range protocol.CloseCodes() {
+		codes = append(codes, c.Code)
+	}
+	messages := map[string]string{
+		"":                 "",
+		protocol.TypeError: `{"type":"error","code":"bad_request","message":"no"}`,
+		protocol.TypeEnded: `{"type":"ended","reason":"revoked","accessEndsAt":0}`,
+	}
+	for _, code := range codes {
+		for last, message := range messages {
+			for _, live := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					want := code.After(last)
+					if want == protocol.JoinAfresh && !live {
+						want = protocol.Stop
+					}
+					if got := afterClose(t, code, message, live); got != want {
+						t.Errorf("%d after %q, with a session %v: %s, want %s", code, last, live, got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+// afterClose closes a client's first connection, and returns what the client does.
+func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool) protocol.AfterClose {
+	t.Helper()
+	then := protocol.Stop
+	apply := func(context.Context, Bundle) error { return nil }
+	err := run(t, Config{Apply: apply}, func(n int, p *peer) {
+		if n > 1 {
+			_, data, err := p.socket.Read(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			if then = protocol.Retry; live && strings.Contains(string(data), `"join"`) {
+				then = protocol.JoinAfresh
+			}
+			p.end()
+			return
+		}
+		p.expect(`"join"`)
+		if live {
+			p.send(joined)
+			p.expect(`"ack"`)
+		}
+		if message != "" {
+			p.send(message)
+		}
+		if code == protocol.CloseAbnormal {
+			_ = p.socket.CloseNow()
+			return
+		}
+		_ = p.socket.Close(websocket.StatusCode(code), "")
+	})
+	if (err != nil) != (then == protocol.Stop) {
+		t.Errorf("%d: Run returns %v, and the client went on with %s", code, err, then)
+	}
+	return then
+}
+
+// An error that left the connection open is no reason for a close that comes later.
+func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		apply := func(context.Context, Bundle) error { return nil }
+		err := run(t, Config{Apply: apply}, func(_ int, p *peer) {
+			p.expect(`"join"`)
+			p.send(`{"type":"error","code":"bad_request","message":"ack.seq: 7 was not sent yet"}`)
+			p.send(`{"type":"pong","now":946684800000}`)
+			_ = p.socket.Close(websocket.StatusCode(protocol.CloseForbidden), "")
+		})
+		if closed, ok := errors.AsType[*ClosedError](err); !ok || closed.Refusal != nil {
+			t.Errorf("Run returns %v", err)
+		}
+	})
+}

@@ -148,13 +148,13 @@ func (c *call) connect() (moveAt time.Time, err error) {
 		c.lostAt = time.Now()
 	}
 	code := w.closedBy
-	switch {
-	case l.ended != "":
-		return moveAt, &overError{"ended_" + l.ended}
-	case code == protocol.CloseUnknownSession && c.key != "":
+	switch then := code.After(l.last); {
+	case then == protocol.JoinAfresh && c.key != "":
 		g.stats.failed("close_" + strconv.Itoa(int(code)))
 		return moveAt, errForgotten
-	case code != 0 && code.Terminal():
+	case l.ended != "":
+		return moveAt, &overError{"ended_" + l.ended}
+	case then != protocol.Retry:
 		return moveAt, &overError{"close_" + strconv.Itoa(int(code))}
 	case !l.moveAt.IsZero():
 		return l.moveAt, nil

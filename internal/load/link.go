@@ -17,6 +17,7 @@ type link struct {
 	wire *wire
 
 	attached  bool
+	last      string    // the type of the last message
 	ended     string    // why, by the service's word
 	moveAt    time.Time // when to connect anew; zero: not so
 	pingAt    time.Time // zero: not joined yet
@@ -157,7 +158,7 @@ func (l *link) handle(data []byte) error {
 		l.generator.stats.failed("malformed")
 		return err
 	}
-	if !l.leaving {
+	if l.last = m.Type; !l.leaving {
 		l.silentBy = time.Time{}
 	}
 	s := &l.generator.stats

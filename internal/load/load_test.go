@@ -365,6 +365,50 @@ func TestARefusalEndsTheCall(t *testing.T) {
 	}
 }
 
+// What a call does after a close is what the table of close codes says.
+func TestCallObeysCloseCodes(t *testing.T) {
+	codes := []protocol.CloseCode{3000, 4999}
+	for _, c := range protocol.CloseCodes() {
+		codes = append(codes, c.Code)
+	}
+	messages := map[string]string{
+		"":                 "",
+		protocol.TypeError: `{"type":"error","code":"bad_request","message":"no"}`,
+		protocol.TypeEnded: `{"type":"ended","reason":"revoked","accessEndsAt":0}`,
+	}
+	greetings := map[protocol.AfterClose]string{protocol.Retry: `"type":"resume"`, protocol.JoinAfresh: `"type":"join"`}
+	for _, code := range codes {
+		for last, message := range messages {
+			scripts := []func(*service){func(s *service) {
+				s.accept()
+				s.expect(`"type":"join"`)
+				s.text(joined("1", "946685800", "946684800000"))
+				s.expect(`"ack","seq":1`)
+				if message != "" {
+					s.text(message)
+				}
+				_, _ = s.conn.Write([]byte{0x88, 2, byte(code >> 8), byte(code)})
+				s.expect("")
+			}}
+			if greeting := greetings[code.After(last)]; greeting != "" {
+				scripts = append(scripts, func(s *service) {
+					s.accept()
+					s.expect(greeting)
+					s.text(joined("2", "946685830", "946684803000"))
+					s.expect(`"ack","seq":2`)
+					s.expect(`"leave"`)
+				})
+			}
+			c := valid()
+			c.Duration = 10 * time.Second
+			r := play(t, c, scripts...)
+			if stopped := r.Refused == 1; stopped != (code.After(last) == protocol.Stop) {
+				t.Errorf("%d after %q: %d calls stopped, want %s", code, last, r.Refused, code.After(last))
+			}
+		}
+	}
+}
+
 func TestFramesThatNoServiceSends(t *testing.T) {
 	for name, b := range map[string]string{
 		"fragment":   "\x01\x01a",

@@ -123,16 +123,29 @@ func TestSDKErrorIsBounded(t *testing.T) {
 	}
 }
 
-func TestCloseCodes(t *testing.T) {
-	for code, terminal := range map[CloseCode]bool{
-		1001: false, 1006: false, 1011: false, 1012: false, 1013: false, 4001: false, 4002: false,
-		1000: true, 1007: true, 1009: true, 4400: true, 4401: true, 4403: true, 4404: true, 4408: true, 4409: true, 4410: true, 4429: true,
-		1005: false, 1015: false, 4999: false,
-	} {
-		if code.Terminal() != terminal {
-			t.Errorf("%d: terminal is %v", code, code.Terminal())
+// The last message before a close decides where the code alone does not.
+func TestLastMessageDecides(t *testing.T) {
+	const unknown, none = CloseCode(4999), CloseCode(-1)
+	for _, code := range []CloseCode{unknown, none, 0} {
+		if code.After("") != Retry || code.After(TypeError) != Retry || code.After(TypeEnded) != Stop {
+			t.Errorf("%d: %s, after an error %s, after an ended %s", code, code.After(""), code.After(TypeError), code.After(TypeEnded))
 		}
 	}
+	for _, c := range closeCodes {
+		alone := c.Then
+		if c.Needs != "" {
+			alone = Retry
+		}
+		if got := c.Code.After(TypePong); got != alone {
+			t.Errorf("%d alone: %s, want %s", c.Code, got, alone)
+		}
+		if got := c.Code.After(c.Needs); got != c.Then {
+			t.Errorf("%d after %q: %s, want %s", c.Code, c.Needs, got, c.Then)
+		}
+	}
+}
+
+func TestCloseForError(t *testing.T) {
 	for code, want := range map[session.Code]CloseCode{
 		session.CodeBadRequest: 4400, session.CodeUnknownType: 4400, session.CodeUnauthenticated: 4401,
 		session.CodeForbidden: 4403, session.CodeUnknownSession: 4404, session.CodeRateLimited: 4429,

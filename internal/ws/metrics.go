@@ -32,10 +32,8 @@ func newMetrics(r prometheus.Registerer, open func() float64) *metrics {
 	for _, outcome := range []string{"joined", "resumed"} {
 		m.joins.WithLabelValues(outcome)
 	}
-	for code := protocol.CloseLeft; code <= protocol.CloseRateLimited; code++ {
-		if code.Known() {
-			m.closes.WithLabelValues(strconv.Itoa(int(code)))
-		}
+	for _, c := range protocol.CloseCodes() {
+		m.closes.WithLabelValues(strconv.Itoa(int(c.Code)))
 	}
 	return m
 }

@@ -133,7 +133,7 @@ func TestConstantsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, c := range wire {
-		known := c.kind == "CloseCode" || c.name == "Subprotocol" || c.name == "MaxMessage"
+		known := c.kind == "CloseCode" || c.kind == "AfterClose" || c.name == "Subprotocol" || c.name == "MaxMessage"
 		for _, prefix := range []string{"Type", "Action", "Reason"} {
 			known = known || strings.HasPrefix(c.name, prefix)
 		}
@@ -174,8 +174,9 @@ func unusedEnds(t *testing.T) []string {
 	return pick(constants(t, "internal/session"), func(c constant) bool { return c.kind == "EndReason" && !used[c.name] })
 }
 
-// What asyncapi.yaml says of each close code is what the code does.
-func TestCloseCodesAreDocumented(t *testing.T) {
+// The errors and reasons that asyncapi.yaml has before each close code are those that
+// the code gives it.
+func TestCloseCodesHaveTheirErrors(t *testing.T) {
 	// Beside what the mapping of errors and ends gives.
 	extra := map[string]bool{"1007 bad_request": true, "1009 bad_request": true, "4408 bad_request": true, "4410 left": true}
 	want, have := map[string]bool{}, map[string]bool{}
@@ -188,13 +189,6 @@ func TestCloseCodesAreDocumented(t *testing.T) {
 	want[fmt.Sprint(protocol.CloseDrain, " ", protocol.ReasonDrain)] = true
 	want[fmt.Sprint(protocol.CloseOverload, " ", protocol.ReasonOverload)] = true
 	for code, c := range closeCodes() {
-		n, err := strconv.Atoi(code)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if terminal := protocol.CloseCode(n).Terminal(); c["terminal"] != terminal {
-			t.Errorf("%s: documented as terminal %v", code, c["terminal"])
-		}
 		for _, why := range slices.Concat(values(c["errors"]), values(c["reasons"])) {
 			if pair := code + " " + why; !extra[pair] {
 				have[pair] = true

@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-//go:generate go test -run ^TestMetricsPage$ . -update
+//go:generate go test -run ^(TestMetricsPage|TestCloseCodesAreGenerated)$ . -update
 
 var update = flag.Bool("update", false, "write what is generated from the code into docs")
 
@@ -33,25 +33,34 @@ type metric struct {
 // TestMetricsPage holds the table of docs/metrics.md against the code. It is
 // written by go generate.
 func TestMetricsPage(t *testing.T) {
-	page, err := os.ReadFile(metricsPage)
+	generated(t, metricsPage, "<!-- begin: go generate ./test/docs -->\n", "<!-- end -->", metricsTable(metricsOf(t, "../../internal")))
+}
+
+// generated holds what a file has between two marks, which are there once, against
+// content. Empty marks stand for the whole file. With -update it writes the content.
+func generated(t *testing.T, path, begin, end, content string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- begin: go generate ./test/docs -->\n", "<!-- end -->"
-	before, rest, ok := strings.Cut(string(page), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", metricsPage)
+	want := content
+	if begin != "" {
+		before, rest, ok := strings.Cut(string(text), begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("%s has no place between %q and %q", path, begin, end)
+		}
+		want = before + begin + content + end + after
 	}
-	want := before + begin + metricsTable(metricsOf(t, "../../internal")) + end + after
 	if *update {
-		if err := os.WriteFile(metricsPage, []byte(want), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(want, string(page)); diff != "" {
-		t.Errorf("go generate ./test/docs would change docs/metrics.md (-after +now):\n%s", diff)
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("go generate ./test/docs would change %s (-after +now):\n%s", path, diff)
 	}
 }
 

@@ -228,22 +228,6 @@ func TestErrorTable(t *testing.T) {
 	}
 }
 
-func TestCloseCodeTable(t *testing.T) {
-	rows := tableOf(t, section(readProtocol(t), "Close codes"), "code", "then", "when")
-	if diff := cmp.Diff(names(closeCodes()), names(rows)); diff != "" {
-		t.Errorf("asyncapi.yaml (-), protocol.md (+):\n%s", diff)
-	}
-	for code, row := range rows {
-		want := "resume"
-		if closeCodes()[code]["terminal"] == true {
-			want = "stop"
-		}
-		if row[1] != want {
-			t.Errorf("%s: %s, asyncapi.yaml says %s", code, row[1], want)
-		}
-	}
-}
-
 func TestLimitTable(t *testing.T) {
 	limits := asyncAPI().at("/channels/session/x-limits")
 	rows := tableOf(t, section(readProtocol(t), "The connection"), "limit", "value", "beyond it")

@@ -3,11 +3,17 @@
 
 export const subprotocol = "refresher.v1";
 
-/** After these nobody comes back by itself; after any other close code, also one
- * that is not known here, the session is resumed. 1000, 1007 and 1009 are
- * not ours alone: they end a session only where the server said why. 4408 ends none: a
- * page that is frozen between its socket's opening and its first message is late. */
-export const terminal = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
+const final = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
+
+/**
+ * Whether a close is the end of the session, rather than of the connection alone: after
+ * any other the client backs off, connects again, and resumes or joins. Proxies send
+ * 1000, 1007 and 1009 too, so these count only after the server's own word. The
+ * test holds this to the table of close codes in docs/protocol.md.
+ * @param {number} code
+ * @param {string} [last] the type of the last message before the close
+ */
+export const isFinal = (code, last) => last === "ended" || final.has(code) || (last === "error" && (code === 1007 || code === 1009));
 
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 

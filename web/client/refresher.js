@@ -13,7 +13,7 @@ import { Delivery } from "./delivery.js";
 import { Emitter } from "./emitter.js";
 import { renewByHttp } from "./http.js";
 import { platform } from "./platform.js";
-import { hasBundle, terminal } from "./protocol.js";
+import { hasBundle, isFinal } from "./protocol.js";
 import { Ticket } from "./ticket.js";
 import { Alarms, Clock, backoff, failure } from "./time.js";
 
@@ -376,7 +376,7 @@ export class Refresher {
   #closed(code) {
     const farewell = this.#farewell;
     const refused = farewell?.type === "error";
-    if (!terminal.has(code) && !(farewell && (refused ? code === 1007 || code === 1009 : code === 1000))) return;
+    if (!isFinal(code, farewell?.type)) return;
     const reason = (refused ? farewell.code : farewell?.reason) ?? `closed with ${code}`;
     const { value, unproven } = this.#ticket;
     if (value ? code === 4404 || reason === "expired" || unproven : code === 4401 && typeof this.#credential === "function" && !this.#distrusted) {

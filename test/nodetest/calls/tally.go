@@ -56,8 +56,7 @@ func (t *Tally) noticed(n client.Notice) {
 		t.Connected++
 	case client.Lost:
 		t.LastLoss = n.Err
-		closed, ok := errors.AsType[*client.ClosedError](n.Err)
-		if ok && closed.Code == protocol.CloseUnknownSession {
+		if errors.Is(n.Err, client.ErrUnknownSession) {
 			t.Sessions++ // it joins afresh
 		}
 	case client.Moved, client.Refused:

@@ -1,6 +1,7 @@
 // When a socket is opened, distrusted and left, and what close codes mean.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import { World, hour, minute, second, settle } from "./world.js";
@@ -383,34 +384,58 @@ test("nothing but joined is an answer to join", async (t) => {
 
 // Close codes.
 
-for (const code of [1001, 1006, 1011, 1012, 1013, 4001, 4002, 1000, 1007, 1009, 1005, 1015, 3000, 4321, 4999]) {
-  test(`close code ${code} resumes`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
-    await socket.closes(code);
-    assert.equal(refresher.state, "away");
-    assert.deepEqual(world.saw("lost"), [{ reason: `closed with ${code}`, retryInMs: 500 }]);
-    await world.nextSocket();
-    await world.socket.opens();
-    assert.equal(world.socket.sent[0].type, "resume");
-  });
-}
+// closecodes.json is written by `go generate ./test/docs`, from the table of the protocol:
+// what follows each code, by the last message before it.
+const words = {
+  none: () => {},
+  error: (socket) => socket.says({ type: "error", code: "bad_request", message: "no" }),
+  ended: (socket) => socket.says({ type: "ended", reason: "revoked", accessEndsAt: 0 }),
+};
 
-for (const [code, error] of [
-  [4400, "bad_request"], [4401, "unauthenticated"], [4403, "forbidden"], [4429, "rate_limited"], [1007, "bad_request"], [1009, "bad_request"],
-]) {
-  test(`close code ${code} with an error is the end, for that error`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
-    await socket.refuses(code, error, "what was wrong");
-    assert.equal(refresher.state, "ended");
-    assert.deepEqual(world.saw("ended"), [{ reason: error, code, message: "what was wrong", accessEndsAt: 0 }]);
-    assert.deepEqual(world.saw("error").map(({ code: name, message }) => [name, message]), [[error, "what was wrong"]]);
+/** What the library does after a close, with a session or without one yet. */
+async function afterClose(t, code, word, live) {
+  const world = new World(t);
+  const refresher = world.refresher();
+  if (live) await world.join();
+  else {
+    await settle();
+    await world.socket.opens();
+  }
+  await words[word](world.socket);
+  await world.socket.closes(code);
+  if (refresher.state === "ended") {
     await world.pass(hour);
     assert.equal(world.sockets.length, 1);
     world.assertEmpty();
+    return "stop";
+  }
+  const [{ reason, retryInMs }] = world.saw("lost");
+  assert.equal(reason, `closed with ${code}`);
+  await world.nextSocket();
+  await world.socket.opens();
+  const first = world.socket.sent[0].type;
+  if (live && first === "join") return "join afresh";
+  assert.deepEqual([first, retryInMs], [live ? "resume" : "join", 500]);
+  return "retry";
+}
+
+for (const { code, ...then } of JSON.parse(await readFile(new URL("closecodes.json", import.meta.url), "utf8"))) {
+  test(`after close code ${code} it does what the table of close codes says`, async (t) => {
+    for (const [word, want] of Object.entries(then)) {
+      assert.equal(await afterClose(t, code, word, true), want, `with a session, after ${word}`);
+      assert.equal(await afterClose(t, code, word, false), want === "join afresh" ? "stop" : want, `before joined, after ${word}`);
+    }
   });
 }
+
+test("a close code after an error is the end, for that error", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.refuses(4403, "forbidden", "what was wrong");
+  assert.equal(refresher.state, "ended");
+  assert.deepEqual(world.saw("ended"), [{ reason: "forbidden", code: 4403, message: "what was wrong", accessEndsAt: 0 }]);
+  assert.deepEqual(world.saw("error").map(({ code: name, message }) => [name, message]), [["forbidden", "what was wrong"]]);
+});
 
 for (const [code, reason] of [[4410, "revoked"], [4410, "denied"], [4410, "left"], [4409, "superseded"], [1000, "left"]]) {
   test(`close code ${code} after ended "${reason}" is the end, with its accessEndsAt`, async (t) => {
@@ -423,7 +448,7 @@ for (const [code, reason] of [[4410, "revoked"], [4410, "denied"], [4410, "left"
   });
 }
 
-test("a terminal code without a word before it names itself", async (t) => {
+test("a close code that is the end, without a word before it, names itself", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
   await socket.closes(4410);
@@ -431,26 +456,22 @@ test("a terminal code without a word before it names itself", async (t) => {
 });
 
 test("an error that left the connection open is no reason for an end that comes later", async (t) => {
-  for (const code of [1000, 1007, 1009]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
-    await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
-    assert.equal(refresher.state, "live");
-    await world.pass(30 * second); // with a pong
-    await socket.closes(code);
-    assert.equal(refresher.state, "away", String(code));
-  }
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
+  assert.equal(refresher.state, "live");
+  await world.pass(30 * second); // with a pong
+  await socket.closes(1009);
+  assert.equal(refresher.state, "away");
 });
 
 test("nor is one on the connection before", async (t) => {
-  for (const code of [1000, 1007, 1009]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
-    await socket.refuses(1013, "unavailable");
-    await world.nextSocket();
-    await world.socket.closes(code);
-    assert.equal(refresher.state, "away", String(code));
-  }
+  const world = new World(t);
+  const { refresher, socket } = await world.live();
+  await socket.refuses(1013, "unavailable");
+  await world.nextSocket();
+  await world.socket.closes(1009);
+  assert.equal(refresher.state, "away");
 });
 
 for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_session")], [`4410 "expired"`, (socket) => socket.endsWith("expired")]]) {
@@ -507,37 +528,6 @@ test("4404 does not use up the other credential that a 4401 may have", async (t)
     assert.equal(world.socket.sent[0].auth, auth);
     await world.socket.refuses(4401, "unauthenticated");
   }
-  assert.equal(refresher.state, "ended");
-});
-
-test("4408, after a freeze between opening and first message, is no end: it backs off, and resumes or joins", async (t) => {
-  for (const type of ["resume", "join"]) {
-    const world = new World(t);
-    const refresher = world.refresher();
-    await settle();
-    if (type === "resume") {
-      await world.join();
-      await world.socket.closes(1006);
-      await world.nextSocket();
-    }
-    for (let times = 0; times < 3; times++) {
-      await world.socket.opens();
-      assert.equal(world.socket.sent[0].type, type);
-      await world.socket.refuses(4408, "bad_request", "the first message did not come in time");
-      assert.ok(world.saw("lost").at(-1).retryInMs >= 500);
-      await world.nextSocket();
-    }
-    await world.join();
-    assert.equal(refresher.state, "live");
-  }
-});
-
-test("4404 before any session is the end", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
-  await settle();
-  await world.socket.opens();
-  await world.socket.refuses(4404, "unknown_session");
   assert.equal(refresher.state, "ended");
 });
 

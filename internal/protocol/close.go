@@ -1,0 +1,131 @@
+package protocol
+
+import (
+	"fmt"
+	"slices"
+
+	"refresher/internal/session"
+)
+
+// CloseCode is the status code of a WebSocket close frame.
+type CloseCode int
+
+// Close codes. CloseCodes says when each is sent, and what a client does then.
+const (
+	CloseLeft            CloseCode = 1000
+	CloseGoingAway       CloseCode = 1001
+	CloseAbnormal        CloseCode = 1006
+	CloseNotUTF8         CloseCode = 1007
+	CloseTooLarge        CloseCode = 1009
+	CloseInternal        CloseCode = 1011
+	CloseDrain           CloseCode = 1012
+	CloseOverload        CloseCode = 1013
+	CloseLost            CloseCode = 4001
+	CloseTooSlow         CloseCode = 4002
+	CloseMalformed       CloseCode = 4400
+	CloseUnauthenticated CloseCode = 4401
+	CloseForbidden       CloseCode = 4403
+	CloseUnknownSession  CloseCode = 4404
+	CloseNoJoin          CloseCode = 4408
+	CloseSuperseded      CloseCode = 4409
+	CloseEnded           CloseCode = 4410
+	CloseRateLimited     CloseCode = 4429
+)
+
+// AfterClose is what a client does after its connection was closed.
+type AfterClose string
+
+const (
+	// Stop means that connecting again as before would end the same way.
+	Stop AfterClose = "stop"
+	// JoinAfresh means that the session is not known: a client that has one drops it
+	// and joins, once. A client that has none stops.
+	JoinAfresh AfterClose = "join afresh"
+	// Retry means to wait, for afterMs if a reconnect message said so, else for the
+	// backoff; then to connect, and to resume, or to join if no joined ever came.
+	Retry AfterClose = "retry"
+)
+
+// Close is what the protocol says of one close code.
+type Close struct {
+	Code CloseCode
+	Then AfterClose
+	// Needs is the type of the message without which Then does not count: proxies
+	// and libraries send such a code too, and a client retries then. Empty if only
+	// the service sends the code.
+	Needs string
+	// Errors are the codes of the error message that may come before the close.
+	Errors []session.Code
+	// Reasons are those of the ended or reconnect message that may come before it.
+	Reasons []string
+	When    string // a sentence for the documents
+}
+
+// closeCodes is the one table of close codes, in the order of the codes. The tables
+// in docs and the cases of the browser library's test are generated from it, and the
+// Go clients call After: `go generate ./test/docs` after a change.
+var closeCodes = []Close{
+	{Code: CloseLeft, Then: Stop, Needs: TypeEnded, Reasons: ends(session.EndLeft), When: "The client left."},
+	{Code: CloseGoingAway, Then: Retry, When: "The node, or a proxy before it, went away."},
+	{Code: CloseAbnormal, Then: Retry, When: "The connection broke. Never sent: WebSocket libraries report a loss without a close frame as 1006."},
+	{Code: CloseNotUTF8, Then: Stop, Needs: TypeError, Errors: errs(session.CodeBadRequest), When: "A message that is not UTF-8. It also answers a close frame whose text is not."},
+	{Code: CloseTooLarge, Then: Stop, Needs: TypeError, Errors: errs(session.CodeBadRequest), When: fmt.Sprintf("A message over %d bytes.", MaxMessage)},
+	{Code: CloseInternal, Then: Retry, Errors: errs(session.CodeInternal), When: "The server failed."},
+	{Code: CloseDrain, Then: Retry, Reasons: []string{ReasonDrain}, When: "The node stops. `reconnect` said when to connect again."},
+	{Code: CloseOverload, Then: Retry, Errors: errs(session.CodeUnavailable), Reasons: []string{ReasonOverload}, When: "The node has no room, too many clients join at once, or what a join depends on cannot be reached. Where the server knows when to connect again, `reconnect` said so."},
+	{Code: CloseLost, Then: Retry, When: "No heartbeat, or no answer to two pushes."},
+	{Code: CloseTooSlow, Then: Retry, When: "The client does not read. It sees 1006; only the server's metrics have this code."},
+	{Code: CloseMalformed, Then: Stop, Errors: errs(session.CodeBadRequest, session.CodeUnknownType), When: "A message that is malformed, or a first one that is against a rule."},
+	{Code: CloseUnauthenticated, Then: Stop, Errors: errs(session.CodeUnauthenticated), When: "No valid credential."},
+	{Code: CloseForbidden, Then: Stop, Errors: errs(session.CodeForbidden), When: "Not granted, revoked, or refused by the application."},
+	{Code: CloseUnknownSession, Then: JoinAfresh, Errors: errs(session.CodeUnknownSession), When: "Session and key are not known here."},
+	{Code: CloseNoJoin, Then: Retry, Errors: errs(session.CodeBadRequest), When: "Neither `join` nor `resume` in time, as from a page that was frozen after the handshake."},
+	{Code: CloseSuperseded, Then: Stop, Reasons: ends(session.EndSuperseded), When: "A newer connection has the session, or the key is an older one."},
+	{Code: CloseEnded, Then: Stop, Reasons: ends(session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired), When: "The session is over."},
+	{Code: CloseRateLimited, Then: Stop, Errors: errs(session.CodeRateLimited), When: "Too many messages."},
+}
+
+func errs(codes ...session.Code) []session.Code { return codes }
+
+func ends(reasons ...session.EndReason) []string {
+	var texts []string
+	for _, r := range reasons {
+		texts = append(texts, string(r))
+	}
+	return texts
+}
+
+// CloseCodes are all close codes that the protocol names, in their order.
+func CloseCodes() []Close { return slices.Clone(closeCodes) }
+
+// Known reports whether the protocol names this code.
+func (c CloseCode) Known() bool {
+	_, known := c.find()
+	return known
+}
+
+// After returns what a client does after a close with code c. last is the type of the
+// last message before the close, empty for none. An ended message stops the client
+// whatever code follows it, since the close frame may be lost. A code that the protocol
+// does not name comes from a proxy or a library: the client retries.
+func (c CloseCode) After(last string) AfterClose {
+	row, known := c.find()
+	switch {
+	case row.Then == JoinAfresh:
+		return JoinAfresh
+	case last == TypeEnded:
+		return Stop
+	case !known, row.Needs != "" && row.Needs != last:
+		return Retry
+	default:
+		return row.Then
+	}
+}
+
+func (c CloseCode) find() (Close, bool) {
+	i, found := slices.BinarySearchFunc(closeCodes, c, func(row Close, c CloseCode) int { return int(row.Code - c) })
+	if !found {
+		return Close{}, false
+	}
+	return closeCodes[i], true
+}

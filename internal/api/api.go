@@ -55,8 +55,8 @@ type Gate interface {
 
 // Renewer renews a session against its key.
 type Renewer interface {
-	// Open refuses every key of which the node knows by itself that it is no good.
-	// Its errors are those of RenewByKey.
+	// Open refuses a key that is no good as far as the node knows, without asking
+	// the store. Its errors are those of RenewByKey.
 	Open(r *session.Resume) error
 	RenewByKey(session.Resume) (session.Push, error)
 }

@@ -86,7 +86,7 @@ func removeStale(path string) error {
 	case err == nil:
 		_ = c.Close()
 		return fmt.Errorf("%s: another process listens on it", path)
-	case errors.Is(err, syscall.ECONNREFUSED): // nobody does
+	case errors.Is(err, syscall.ECONNREFUSED): // a killed process left it
 		return os.Remove(path)
 	default:
 		return fmt.Errorf("whether another process listens on it is not known: %w", err)

@@ -66,7 +66,7 @@ func (h *health) ready() (bool, string) {
 	}
 }
 
-// takesCalls is whether the node is ready, for those who are not told why.
+// takesCalls reports whether the node is ready, without the reason.
 func (h *health) takesCalls() bool {
 	ready, _ := h.ready()
 	return ready

@@ -1,6 +1,6 @@
-// Package logging writes the log without making anybody wait for it. A service whose
-// log goes to a pipe depends on whoever reads that pipe: a reader that stopped would
-// block each call that logs, and one that went away would end the process.
+// Package logging writes the log in the background. If the log goes to a pipe whose
+// reader stops, a direct write would block its caller; if the reader exits, SIGPIPE
+// would end the process.
 //
 //   - A line is queued, and written by one goroutine, in order.
 //   - While the output blocks or fails, up to 1 MiB waits. Further lines are dropped
@@ -8,8 +8,8 @@
 //     again. Calls never wait.
 //   - Close writes what still waits, for up to two seconds.
 //
-// What callers wrote is in some lines: Printable keeps it from harming whoever reads
-// them.
+// Some lines quote text from clients. Printable escapes what could change how a line is
+// displayed.
 //
 // A write to standard output or standard error whose reader has gone raises SIGPIPE,
 // which ends a Go program. IgnoreBrokenPipe is for services, which go on; commands

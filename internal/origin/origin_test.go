@@ -156,8 +156,8 @@ func TestRefusedSettings(t *testing.T) {
 	}
 }
 
-// Converting a name takes time that grows with the square of its length, and anybody
-// may send one. The longest name of DNS has 253 characters.
+// The time to convert a name grows with the square of its length, and clients without a
+// credential send names. The longest name in DNS has 253 characters.
 func TestLongNamesAreRefused(t *testing.T) {
 	longest := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
 	if _, err := parse("https://" + longest + ":65535"); err != nil || len(longest) != 253 {

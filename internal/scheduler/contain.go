@@ -24,8 +24,8 @@ func (s *Scheduler) contain(e *entry, failed *error) {
 	s.drop(e)
 }
 
-// drop takes a session whose state is not to be trusted off this node. e.mu is
-// held.
+// drop removes a session from this node after a panic: its state may be half changed.
+// e.mu is held.
 func (s *Scheduler) drop(e *entry) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", e.id)
 	client, open := e.client, s.has(e)

@@ -58,7 +58,7 @@
 // A session that was ended on purpose is remembered here until the store knows,
 // and there for as long as package store says, so that its keys stay dead; but
 // one that nobody came back to in time is forgotten, and its key opens it anew. A node
-// with too many sessions forgets those first that are detached for longest (makeRoom).
+// with more than MaxSessions sessions forgets the longest detached first (makeRoom).
 //
 // # The store
 //
@@ -108,9 +108,9 @@
 //
 // A panic in the handling of a session ends that session on this node, and nothing
 // else: see Scheduler.contain. Its state is not trusted and not written; the client
-// is cut off, and comes back with its key. For that, whoever locks an entry lets go
-// of it by defer, and defers contain before anything that may panic; and nothing that
-// reads a record runs under Scheduler.mu.
+// is cut off, and comes back with its key. So a function that locks an entry unlocks it
+// by defer, and defers contain before anything that may panic; and no record is read
+// under Scheduler.mu.
 //
 // # Time and units
 //

@@ -58,9 +58,10 @@ func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (sto
 	return held, nil
 }
 
-// misfit logs that the store has a record of somebody else under a session's id.
+// misfit logs that the record under a session's id has another project, subject or user
+// than the key.
 func (s *Scheduler) misfit(id string) {
-	s.config.Logger.Error("a session's record is of somebody else; its client's key counts", "session", id)
+	s.config.Logger.Error("a session's record does not match its key; the key counts", "session", id)
 }
 
 // queueForGrip waits for one of the places in which grips may be under way, for

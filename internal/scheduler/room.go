@@ -10,8 +10,8 @@ import "refresher/internal/session"
 // therefore keeps MaxSessions sessions, or one for each connection if that is more.
 // Guests (see adopt) are not counted: they are overdue, and gone in minutes.
 
-// setWaiting puts an entry at the end of those that are detached, if it is not among
-// them, or takes it out. s.mu is held.
+// setWaiting adds a detached entry to the end of s.waiting, unless it is in there, or
+// removes it. s.mu is held.
 func (s *Scheduler) setWaiting(e *entry, waits bool) {
 	switch {
 	case waits && e.waits == nil:
@@ -27,13 +27,14 @@ func (s *Scheduler) tooMany() bool {
 	return s.config.MaxSessions > 0 && len(s.entries)-s.guests > s.config.MaxSessions && s.waiting.Len() > 0
 }
 
-// makeRoom ends detached sessions while there are more than there may be, the one for
-// longest first, as if their time had come. One whose client is coming back just now
-// is passed over. The caller holds held, and no other lock.
+// makeRoom ends detached sessions as expired, the longest detached first, until no more
+// than MaxSessions are open or no detached one is left. It passes over entries whose
+// lock is taken: their clients are coming back. The caller holds held.mu and no other
+// lock.
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.surplus(held); e != nil; e = s.surplus(held) {
 		if ok, more := s.crowded.allow(s.clock.now().Mono); ok {
-			s.config.Logger.Warn("there are more sessions than max-sessions; those that nobody is connected to are forgotten, and their clients' keys still open them", "more", more)
+			s.config.Logger.Warn("more sessions than --max-sessions: the longest detached are forgotten; their keys still open them", "more", more)
 		}
 		if e == held {
 			s.giveWay(e)
@@ -55,7 +56,7 @@ func (s *Scheduler) giveWay(e *entry) {
 	s.commit(e)
 }
 
-// surplus is a session that makeRoom is to end, locked; nil: there is none.
+// surplus returns the next session for makeRoom to end, locked, or nil.
 func (s *Scheduler) surplus(held *entry) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +64,7 @@ func (s *Scheduler) surplus(held *entry) *entry {
 		return nil
 	}
 	for place := s.waiting.Front(); place != nil; place = place.Next() {
-		if e, ok := place.Value.(*entry); ok && (e == held || e.mu.TryLock()) { // TryLock waits for nobody: the order of locks does not matter
+		if e, ok := place.Value.(*entry); ok && (e == held || e.mu.TryLock()) { // TryLock does not wait, so the lock order does not apply
 			return e
 		}
 	}

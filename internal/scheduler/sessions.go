@@ -89,7 +89,7 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.A
 	defer func() {
 		switch {
 		case old == nil:
-		case a == nil: // nobody took its place: it may come back
+		case a == nil: // no new connection took its place: its client may come back
 			old.Lost()
 		default:
 			old.End(e.session.Ending(session.EndSuperseded))
@@ -139,10 +139,10 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 	return push, nil
 }
 
-// Open opens the key that r shows, and refuses every key of which this node knows
-// by itself that it is no good: one that was made up, or whose session was revoked,
-// has ended, has a newer key, or is past its end. It asks neither the store nor the
-// back end, so that such a key costs nobody else anything. Errors are as for Resume.
+// Open decrypts the key in r and stores what it says in r.Claims. It refuses a key that
+// is made up, revoked, superseded or past its end, and one whose session has ended, as
+// far as this node knows: it asks neither the store nor the back end, so that a bad key
+// costs other clients nothing. Errors are as for Resume.
 func (s *Scheduler) Open(r *session.Resume) error {
 	if err := r.Check(); err != nil {
 		return err
@@ -324,29 +324,37 @@ func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) 
 			if s.insertNew(e, over) {
 				return e, true, nil
 			}
-			continue // somebody was faster: look again
+			continue // another goroutine was faster: look again
 		}
 		e.mu.Lock()
 		if e.session.State() == session.Ended { // between the two locks: look again
 			e.unlock()
 			continue
 		}
-		if !key.Fits(&e.key) { // it was adopted from a record that is of somebody else
-			s.misfit(e.id)
-			s.discard(e)
-			s.commit(e)
-			e.unlock()
+		if !key.Fits(&e.key) { // it was adopted from a record that does not match the key
+			s.expel(e)
 			continue
 		}
 		return e, false, nil
 	}
 }
 
+// expel takes a session whose record does not match its key off this node, and unlocks
+// it.
+func (s *Scheduler) expel(e *entry) {
+	defer e.unlock()
+	defer s.contain(e, nil)
+	s.misfit(e.id)
+	s.discard(e)
+	s.commit(e)
+}
+
 // endAgain has the store told once more of the end of a session that it was
 // gripped after. The error is an EndedError.
-func (s *Scheduler) endAgain(e *entry, held store.Held) error {
+func (s *Scheduler) endAgain(e *entry, held store.Held) (err error) {
 	e.mu.Lock()
 	defer e.unlock()
+	defer s.contain(e, &err)
 	e.session.Fence(held.Epoch)
 	s.commit(e)
 	return &session.EndedError{Ending: e.session.Ending(e.reason)}

@@ -43,9 +43,11 @@
 //   - Only an ack moves the due time. A bundle that is not confirmed is pushed
 //     again, under the same seq, or replaced by one with a higher seq.
 //
-//   - The first ack or nack of a bundle is an answer to its push, and nothing else is.
-//     What a client asks for, by renew or nack, comes at a bounded rate, and defers
-//     neither repetitions nor the end of a connection that does not answer.
+//   - Only the first ack or nack of a bundle answers its push.
+//
+//   - Bundles that a client asks for, by renew or nack, come at a bounded rate. Asking
+//     puts off neither the repetition of a push nor the end of a connection that does
+//     not answer.
 //
 //   - seq rises by one with each bundle and never falls. A bundle never expires
 //     before the one before it, never after the session's terms, and never

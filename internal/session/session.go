@@ -108,8 +108,8 @@ type Session struct {
 	silent     int           // pushes in a row without an answer
 	answered   uint64        // the newest bundle that was acked or nacked here
 	nacks      int           // refusals in a row
-	nackAfter  time.Duration // a refusal brings no other bundle before this
-	askAfter   time.Duration // the client's wish for tokens brings none before this
+	nackAfter  time.Duration // no bundle is minted for a nack before this
+	askAfter   time.Duration // no bundle is minted for a renew before this
 	detachedAt time.Duration // while Detached
 	fetched    bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
 	missed     bool          // while Detached: that nobody is there to renew for was reported
@@ -319,8 +319,8 @@ func (s *Session) Repeat(now Instant) Push {
 	return s.Again(now)
 }
 
-// Again is the same push, as the client asks. It gains the client no time: its
-// answer is due when it was.
+// Again is the same push, because the client asked. The time by which it has to answer
+// stays.
 func (s *Session) Again(now Instant) Push {
 	p := s.pending
 	p.attempt++
@@ -364,9 +364,8 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// heard notes the client's word on a bundle that was pushed. The first one on each
-// bundle shows that the client is there. It could repeat one of them, or ask for
-// tokens, without reading anything.
+// heard notes an ack or nack of bundle seq. Only the first for each bundle counts as an
+// answer to its push: a client can repeat it, or send renew, without reading anything.
 func (s *Session) heard(seq uint64) {
 	if seq > s.answered {
 		s.answered, s.silent = seq, 0
@@ -397,10 +396,9 @@ func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
 // askEvery is how often at most a client that asks on its connection is sent tokens.
 const askEvery = time.Second
 
-// Asked says what to do for a client that asks for fresh tokens on its connection:
-// Renew; Repeat (by Again) while a bundle waits for its word; or Wait, if another one
-// is coming anyway, or it was sent one less than askEvery ago. That it asks is no
-// answer to a push.
+// Asked returns what to do for a client that sends renew: Renew to mint a bundle; Repeat
+// (by Again) if the newest is not confirmed; Wait if a bundle is due anyway, or was sent
+// less than askEvery ago. A renew does not count as an answer to a push.
 func (s *Session) Asked(now Instant) Task {
 	switch p := s.pending; {
 	case p != nil && (p.refused || s.turned(now) || now.Mono-p.last < askEvery):

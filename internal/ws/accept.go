@@ -28,12 +28,12 @@ const (
 )
 
 // sendBuffer is how many bytes the kernel may keep for a client that does not read.
-// It holds the longest message, and a few ordinary ones; Linux takes it twice, for
-// what it adds to each. Left alone, the buffer of one connection grows to 4 MiB
-// before a write has to wait, and so before anybody notices.
+// It holds the longest message, and a few ordinary ones; Linux doubles it, to
+// have room for its own bookkeeping. By default a buffer grows to 4 MiB, so that a client
+// that reads nothing is noticed only after minutes.
 const sendBuffer = 16 << 10
 
-// bottom is what is under TLS and the like: the kernel's part of a connection.
+// bottom returns the socket under the layers of c: TLS, and a PROXY header's reader.
 func bottom(c net.Conn) net.Conn {
 	for {
 		layer, ok := c.(interface{ NetConn() net.Conn })
@@ -99,8 +99,8 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // freeBytes is how many bytes a client may send for one message; more cost it another
-// message for each freeBytes. So what the library reads by itself, such as fragments
-// without anything in them, is no free way to keep it busy.
+// message for each freeBytes. So fragments without content, which the library reads by
+// itself, count too.
 const freeBytes = 1 << 10
 
 // guardedConn gives each message a deadline, however many writes it takes, and each
@@ -158,8 +158,8 @@ func echoesGarbage(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }
 
-// Close hangs up. If the client did not take what it was sent, that is dropped at
-// once: TLS would wait 5 s to say a last word, and the kernel for minutes.
+// Close closes the connection. If a write missed its deadline, it drops what is unsent:
+// TLS would wait 5 s to send its close_notify, and the kernel keep the data for minutes.
 func (c *guardedConn) Close() error {
 	if !c.stuck.Load() {
 		return c.Conn.Close()

@@ -27,8 +27,8 @@
 // the connection sets itself; the WebSocket library serialises frames. A client
 // that does not read costs its writer one deadline, once: its connection is
 // closed with 4002. The deadline is the message's, however many writes it takes.
-// The kernel takes little that is not read (sendBuffer), so that the deadline begins
-// soon, and what is left is dropped with the connection.
+// The kernel buffers little (sendBuffer), so that a write soon waits for the client, and
+// what is unsent is dropped with the connection.
 // Closing runs beside the reader, for as long as the closing handshake takes.
 //
 // Deadlines for the first message and for heartbeats are not timers: each
@@ -39,11 +39,11 @@
 //
 // Who may join, and how often somebody may knock, is for the Gate to say: first by
 // the client's address, then, for a join, by its credential. The key of a resume is
-// opened by Sessions. Only then does either take a turn of Config.JoinRate.
+// opened by Sessions. Only a valid credential or key takes a turn of Config.JoinRate.
 //
-// What a client may say is bounded by one rate: a message, a ping or a pong each cost
-// one, and so does each KiB of what came for one message beyond the first, since the
-// library reads fragments by itself.
+// One rate limits what a client sends. A message, a ping and a pong each cost one, and so
+// does each KiB of a message beyond its first, counted as it arrives: the library reads
+// the fragments of a message by itself.
 //
 // # What is guaranteed
 //

@@ -111,7 +111,7 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	if wait := c.hub.config.Gate.Wait(c.address); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
-	// Strangers take no turn from those who may join or resume.
+	// Without a valid credential or key, a client takes no turn of JoinRate.
 	if m.Type == protocol.TypeJoin {
 		join.Caller, err = c.hub.config.Gate.Identify(m.Auth)
 	} else {

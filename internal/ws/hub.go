@@ -24,8 +24,8 @@ import (
 // Sessions is what connections attach to.
 type Sessions interface {
 	Join(session.Join, session.Client) (session.Attachment, error)
-	// Open opens the key of a resume, and notes in it what the key says. Its
-	// errors are those of Resume.
+	// Open decrypts the key of a resume into its Claims. Its errors are those of
+	// Resume.
 	Open(r *session.Resume) error
 	Resume(session.Resume, session.Client) (session.Attachment, error)
 }

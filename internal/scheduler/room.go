@@ -6,9 +6,10 @@ import "refresher/internal/session"
 // has a client and a connection of its own. A client can make detached ones at will, by
 // joining and hanging up, and they stay for as long as their tokens are good; but their
 // keys open them anew, so that a client loses little when the node forgets one. When
-// there are too many, the session that is detached for longest is forgotten. A node
-// therefore keeps MaxSessions sessions, or one for each connection if that is more.
-// Guests (see adopt) are not counted: they are overdue, and gone in minutes.
+// there are too many, the session that is detached for longest is forgotten; a renewal
+// over HTTP starts that time again. A node therefore keeps MaxSessions sessions, or one
+// for each connection if that is more. Guests (see adopt) are not counted: they are
+// overdue, and gone in minutes.
 
 // setWaiting adds a detached entry to the end of s.waiting, unless it is in there, or
 // removes it. s.mu is held.
@@ -19,6 +20,16 @@ func (s *Scheduler) setWaiting(e *entry, waits bool) {
 	case !waits && e.waits != nil:
 		s.waiting.Remove(e.waits)
 		e.waits = nil
+	}
+}
+
+// postpone puts a detached entry behind the others: its client renews over HTTP. e.mu is
+// held.
+func (s *Scheduler) postpone(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.waits != nil {
+		s.waiting.MoveToBack(e.waits)
 	}
 }
 

@@ -92,6 +92,30 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 	})
 }
 
+// A client that renews over HTTP is there, if not connected: sessions whose clients
+// only hung up give way before its own.
+func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.MaxSessions = 2
+		s := start(t, c)
+		asks, hungUp, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		for _, p := range []*phone{asks, hungUp} {
+			p.join(time.Hour)
+			p.hands().Detach()
+			wait(time.Second)
+		}
+		if _, err := s.RenewByKey(asks.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		next.join(time.Hour)
+		wait(time.Second)
+		if s.entries[asks.got().joined.Session] == nil || s.entries[hungUp.got().joined.Session] != nil {
+			t.Error("the session of the client that asks gave way")
+		}
+	})
+}
+
 // move is what one of many clients does.
 type move struct {
 	what    string

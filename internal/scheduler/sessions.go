@@ -115,6 +115,7 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 	}
 	defer e.unlock()
 	defer s.contain(e, &err)
+	s.postpone(e)
 	if held.Known && held.Record.State == session.Attached && held.Record.Node != s.config.Node {
 		e.session.Skip()
 	}

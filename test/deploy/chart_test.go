@@ -53,8 +53,8 @@ sessionSecret: {existingSecret: sealing, previousKey: before}
 redis: {existingSecret: redis, caConfigMap: redis-ca, clientSecret: redis-client}
 caBundle: {configMap: authorities, key: root.pem}
 basePath: /calls
-authorize: {url: "https://api.example.com/may", existingSecret: hooks}
-events: {url: "https://api.example.com/events", existingSecret: hooks}
+authorize: {url: "https://api.example.com/may", existingSecret: hooks, previousKey: authorize-before}
+events: {url: "https://api.example.com/events", existingSecret: hooks, previousKey: events-before}
 tls: {existingSecret: calls-tls}
 settings: {REFRESHER_ALLOWED_ORIGINS: "https://app.example.com", REFRESHER_JOIN_RATE: 500.5, REFRESHER_MAX_SESSIONS: 2000000, REFRESHER_TRUSTED_PROXIES: 10.0.0.0/8, OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"}
 extraEnv: [{name: HTTPS_PROXY, value: "http://proxy:3128"}, {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: hooks, key: collector}}}]
@@ -312,7 +312,12 @@ func TestHandedThrough(t *testing.T) {
 	if public == nil {
 		t.Fatal("no LoadBalancer")
 	}
+	named := func(setting, file string) bool {
+		return slices.Contains(c.Env, core.EnvVar{Name: setting, Value: "/etc/refresher/" + file})
+	}
 	for what, ok := range map[string]bool{
+		"authorize.previousKey":     named("REFRESHER_AUTHORIZE_PREVIOUS_SECRET_FILE", "authorize-previous-secret"),
+		"events.previousKey":        named("REFRESHER_EVENTS_PREVIOUS_SECRET_FILE", "events-previous-secret"),
 		"extraEnvFrom":              len(c.EnvFrom) == 1 && c.EnvFrom[0].SecretRef.Name == "more",
 		"extraVolumes":              slices.ContainsFunc(pod.Volumes, func(v core.Volume) bool { return v.Name == "geo" && v.EmptyDir != nil }),
 		"extraVolumeMounts":         slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return m.MountPath == "/var/geo" }),

@@ -65,7 +65,9 @@ name and key, and the setting that names the file. */ -}}
 {{- end -}}
 {{- end -}}
 {{- if $v.authorize.url }}{{ $files = append $files (dict "env" "REFRESHER_AUTHORIZE_SECRET_FILE" "kind" "secret" "from" $v.authorize.existingSecret "key" $v.authorize.key "path" "authorize-secret") }}{{ end -}}
+{{- if and $v.authorize.url $v.authorize.previousKey }}{{ $files = append $files (dict "env" "REFRESHER_AUTHORIZE_PREVIOUS_SECRET_FILE" "kind" "secret" "from" $v.authorize.existingSecret "key" $v.authorize.previousKey "path" "authorize-previous-secret") }}{{ end -}}
 {{- if $v.events.url }}{{ $files = append $files (dict "env" "REFRESHER_EVENTS_SECRET_FILE" "kind" "secret" "from" $v.events.existingSecret "key" $v.events.key "path" "events-secret") }}{{ end -}}
+{{- if and $v.events.url $v.events.previousKey }}{{ $files = append $files (dict "env" "REFRESHER_EVENTS_PREVIOUS_SECRET_FILE" "kind" "secret" "from" $v.events.existingSecret "key" $v.events.previousKey "path" "events-previous-secret") }}{{ end -}}
 {{- if $v.tls.existingSecret -}}
 {{- $files = append $files (dict "env" "REFRESHER_TLS_CERT_FILE" "kind" "secret" "from" $v.tls.existingSecret "key" "tls.crt" "path" "tls.crt") -}}
 {{- $files = append $files (dict "env" "REFRESHER_TLS_KEY_FILE" "kind" "secret" "from" $v.tls.existingSecret "key" "tls.key" "path" "tls.key") -}}

@@ -22,6 +22,7 @@ need git git
 need chromium chromium
 need node nodejs
 need npm npm
+need python3 python3
 
 give_up() {
 	echo "scripts/install-packages.sh: $1" >&2

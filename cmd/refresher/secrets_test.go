@@ -15,13 +15,15 @@ import (
 
 // secretSettings are all secrets of a service, by their flags, with where they end up.
 var secretSettings = map[string]func(app.Config) string{
-	"jwt-secret":              func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
-	"jwt-previous-secret":     func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
-	"session-secret":          func(c app.Config) string { return c.SessionSecret },
-	"previous-session-secret": func(c app.Config) string { return c.PreviousSessionSecret },
-	"events-secret":           func(c app.Config) string { return c.EventsSecret },
-	"authorize-secret":        func(c app.Config) string { return c.AuthorizeSecret },
-	"redis-url":               func(c app.Config) string { return c.RedisURL },
+	"jwt-secret":                func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
+	"jwt-previous-secret":       func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
+	"session-secret":            func(c app.Config) string { return c.SessionSecret },
+	"previous-session-secret":   func(c app.Config) string { return c.PreviousSessionSecret },
+	"events-secret":             func(c app.Config) string { return c.EventsSecret },
+	"events-previous-secret":    func(c app.Config) string { return c.EventsPreviousSecret },
+	"authorize-previous-secret": func(c app.Config) string { return c.AuthorizePreviousSecret },
+	"authorize-secret":          func(c app.Config) string { return c.AuthorizeSecret },
+	"redis-url":                 func(c app.Config) string { return c.RedisURL },
 }
 
 // variableOf is the variable of a flag.
@@ -186,5 +188,30 @@ func TestQuotedCertificate(t *testing.T) {
 	_, stderr, code := run(t, []string{"APP_ID=" + appID + "\n", "REFRESHER_APP_CERTIFICATE_FILE=" + file}, "serve", "--auth=none", "--listen=127.0.0.1:0")
 	if code == 0 || !strings.Contains(stderr, "app-certificate: is in quotes") || strings.Contains(stderr, certificate) {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// A secret of a back end that is too short, or not base64 behind whsec_, keeps the
+// service from starting, and the error names its flag.
+func TestSecretsOfBackEnds(t *testing.T) {
+	for flag, url := range map[string]string{"events": "--events-url=http://127.0.0.1:1", "authorize": "--authorize-url=http://127.0.0.1:1"} {
+		for secret, want := range map[string]string{
+			"hush-hush":                  "want at least 24 bytes, have 9",
+			"whsec_":                     "want the base64 of 24 to 64 bytes",
+			"whsec_aHVzaC1odXNo":         "want the base64 of 24 to 64 bytes",
+			"whsec_hush-hush, no base64": "is not base64",
+		} {
+			for name, env := range map[string][]string{
+				flag + "-secret: ": {variableOf(flag+"-secret") + "=" + secret},
+				flag + "-previous-secret: ": {
+					variableOf(flag+"-secret") + "=" + firstSecret, variableOf(flag+"-previous-secret") + "=" + secret,
+				},
+			} {
+				_, stderr, code := run(t, append(env, credentialsEnv...), "serve", "--auth=none", "--listen=127.0.0.1:0", url)
+				if code == 0 || !strings.Contains(stderr, name) || !strings.Contains(stderr, want) || strings.Contains(stderr, "hush") || strings.Contains(stderr, "aHVz") {
+					t.Errorf("%s%q: exit %d: %s", name, secret, code, stderr)
+				}
+			}
+		}
 	}
 }

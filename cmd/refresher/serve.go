@@ -32,11 +32,13 @@ type serveCommand struct {
 	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/security.md."`
 	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" help:"Requests a second that the holder of a credential may make; 0 is unlimited."`
 
-	AuthorizeURL        string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
-	AuthorizeSecret     string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
-	AuthorizeSecretFile string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
-	AuthorizeTimeout    time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
-	AuthorizeGrace      time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long renewals go on while it cannot be asked, after one lifetime of the tokens that it last agreed to."`
+	AuthorizeURL                string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`
+	AuthorizeSecret             string        `env:"REFRESHER_AUTHORIZE_SECRET" placeholder:"SECRET" help:"Signs them, in the forms of --events-secret."`
+	AuthorizeSecretFile         string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
+	AuthorizePreviousSecret     string        `env:"REFRESHER_AUTHORIZE_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, which signs them too while the back end changes it."`
+	AuthorizePreviousSecretFile string        `type:"existingfile" env:"REFRESHER_AUTHORIZE_PREVIOUS_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read at the start."`
+	AuthorizeTimeout            time.Duration `env:"REFRESHER_AUTHORIZE_TIMEOUT" default:"2s" help:"How long one such request may take."`
+	AuthorizeGrace              time.Duration `env:"REFRESHER_AUTHORIZE_GRACE" default:"10m" help:"How long renewals go on while it cannot be asked, after one lifetime of the tokens that it last agreed to."`
 }
 
 // keySettings are the keys that credentials are checked with.
@@ -106,13 +108,15 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 	}
 	err = resolveSecrets(append(c.secrets(),
 		flagged("--redis-url", &c.RedisURL, c.RedisURLFile),
-		flagged("--authorize-secret", &c.AuthorizeSecret, c.AuthorizeSecretFile))...)
+		flagged("--authorize-secret", &c.AuthorizeSecret, c.AuthorizeSecretFile),
+		flagged("--authorize-previous-secret", &c.AuthorizePreviousSecret, c.AuthorizePreviousSecretFile))...)
 	if err != nil {
 		return app.Config{}, err
 	}
 	config := c.config(c.Listen, c.TokenTTL)
 	config.Projects, config.SubjectRate = projects, c.SubjectRate
-	config.AuthorizeURL, config.AuthorizeSecret = c.AuthorizeURL, c.AuthorizeSecret
+	config.AuthorizeURL = c.AuthorizeURL
+	config.AuthorizeSecret, config.AuthorizePreviousSecret = c.AuthorizeSecret, c.AuthorizePreviousSecret
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
 	config.Auth, config.Insecure, config.CredentialInPath = c.Auth, c.Insecure, c.CredentialInPath
 	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix

@@ -107,9 +107,11 @@ type settings struct {
 	PreviousSessionSecretFile string `type:"existingfile" env:"REFRESHER_PREVIOUS_SESSION_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read at the start."`
 
 	EventsURL    string `name:"events-url" env:"REFRESHER_EVENTS_URL" placeholder:"URL" help:"Told of what happens to sessions, by signed POST requests. Default: nobody is."`
-	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" help:"Signs them, 16 bytes or more."`
+	EventsSecret string `env:"REFRESHER_EVENTS_SECRET" placeholder:"SECRET" help:"Signs them: whsec_ and the base64 of 24 to 64 bytes, or a text of 24 bytes or more."`
 
-	EventsSecretFile string `type:"existingfile" env:"REFRESHER_EVENTS_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
+	EventsSecretFile         string `type:"existingfile" env:"REFRESHER_EVENTS_SECRET_FILE" placeholder:"FILE" help:"File with that secret. Read at the start."`
+	EventsPreviousSecret     string `env:"REFRESHER_EVENTS_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, which signs them too while receivers change it."`
+	EventsPreviousSecretFile string `type:"existingfile" env:"REFRESHER_EVENTS_PREVIOUS_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read at the start."`
 
 	AddressRate    float64  `env:"REFRESHER_ADDRESS_RATE" default:"0" help:"Requests a second that one client address may make; 0 is unlimited. Behind a proxy, set --trusted-proxies too, or all clients count as one."`
 	TrustedProxies []string `env:"REFRESHER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies before this service, whose X-Forwarded-For or Forwarded counts. Default: none."`
@@ -132,6 +134,7 @@ func (s *settings) secrets() []secretSetting {
 		flagged("--session-secret", &s.SessionSecret, s.SessionSecretFile),
 		flagged("--previous-session-secret", &s.PreviousSessionSecret, s.PreviousSessionSecretFile),
 		flagged("--events-secret", &s.EventsSecret, s.EventsSecretFile),
+		flagged("--events-previous-secret", &s.EventsPreviousSecret, s.EventsPreviousSecretFile),
 	}
 }
 
@@ -144,7 +147,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
 		},
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
-		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret,
+		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret, EventsPreviousSecret: s.EventsPreviousSecret,
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
 		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies, ProxyProtocol: s.ProxyProtocol,
 		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile,

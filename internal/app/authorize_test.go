@@ -50,7 +50,7 @@ func newBackEnd(t *testing.T) *backEnd {
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = webhooktest.Verify([]byte(hookSecret), r.Header, body, time.Now(), time.Minute)
+			err = webhooktest.Verify(hookSecret, r.Header, body)
 		}
 		var request struct{ Requests []question }
 		if err == nil {

@@ -43,9 +43,10 @@ type Config struct {
 	// RedisURL is where the sessions are kept that several nodes share; empty
 	// keeps them in this process. The others are as in redis.Config.
 	RedisURL, RedisCAFile, RedisCertFile, RedisKeyFile, RedisPrefix string
-	// EventsURL is told of what happens to sessions, in requests that are
-	// signed with EventsSecret; empty: nobody is.
-	EventsURL, EventsSecret string
+	// EventsURL receives what happens to sessions, in requests that are signed
+	// with EventsSecret, and with EventsPreviousSecret unless that is empty. If
+	// EventsURL is empty, no events are sent.
+	EventsURL, EventsSecret, EventsPreviousSecret string
 
 	// Auth is how callers prove who they are: "jwt", by credentials that the
 	// projects' keys have signed, or "none", which lets anybody have any
@@ -57,11 +58,11 @@ type Config struct {
 	// too, for apps that cannot send a header.
 	CredentialInPath bool
 	// AuthorizeURL is asked whether a session may be joined and go on, in
-	// requests that are signed with AuthorizeSecret and may take
+	// requests that are signed as events are and may take
 	// AuthorizeTimeout; renewals go on without its word for AuthorizeGrace.
 	// Empty: nobody is asked.
-	AuthorizeURL, AuthorizeSecret    string
-	AuthorizeTimeout, AuthorizeGrace time.Duration
+	AuthorizeURL, AuthorizeSecret, AuthorizePreviousSecret string
+	AuthorizeTimeout, AuthorizeGrace                       time.Duration
 
 	// AddressRate and SubjectRate are how many requests a second a client's
 	// address and the holder of a credential may make, 0 = unlimited.
@@ -125,6 +126,8 @@ func (c *Config) check() error {
 		return errors.New("tls-cert-file, tls-key-file: want both or none")
 	case c.AuthorizeURL == "" && c.AuthorizeSecret != "":
 		return errors.New("authorize-secret: set without authorize-url, which says whom to ask")
+	case c.AuthorizeURL == "" && c.AuthorizePreviousSecret != "":
+		return errors.New("authorize-previous-secret: set without authorize-url, which says whom to ask")
 	case c.AuthorizeGrace < 0:
 		return errors.New("authorize-grace: want 0 or more")
 	}

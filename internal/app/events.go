@@ -18,14 +18,17 @@ import (
 // newSender tells the customer's back end what happens to sessions, if it wants
 // to know.
 func newSender(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*events.Sender, error) {
-	if c.EventsURL == "" {
-		if c.EventsSecret != "" {
-			return nil, errors.New("events-secret: set without events-url, which says where to")
-		}
+	switch {
+	case c.EventsURL != "":
+	case c.EventsSecret != "":
+		return nil, errors.New("events-secret: set without events-url, which says where to")
+	case c.EventsPreviousSecret != "":
+		return nil, errors.New("events-previous-secret: set without events-url, which says where to")
+	default:
 		return nil, nil
 	}
 	return events.New(events.Config{
-		URL: c.EventsURL, Secret: []byte(c.EventsSecret),
+		URL: c.EventsURL, Secret: c.EventsSecret, PreviousSecret: c.EventsPreviousSecret,
 		Panics: reports, Logger: logger.With("component", "events"), Registerer: r,
 	})
 }
@@ -46,13 +49,13 @@ func event(a *scheduler.Announcement) events.Event {
 	}
 	switch {
 	case a.What == store.ToldJoined:
-		e.Type, e.ID = events.Joined, r.Session+".joined"
+		e.Type, e.ID = events.Joined, r.Session+"-joined"
 	case a.What == store.ToldUnreachable:
-		e.Type, e.ID = events.Unreachable, r.Session+".unreachable."+strconv.FormatUint(r.Seq, 10)
+		e.Type, e.ID = events.Unreachable, r.Session+"-unreachable-"+strconv.FormatUint(r.Seq, 10)
 	case r.Reason == session.EndExpired:
-		e.Type, e.ID = events.Expired, r.Session+".expired."+strconv.FormatUint(r.Seq, 10)
+		e.Type, e.ID = events.Expired, r.Session+"-expired-"+strconv.FormatUint(r.Seq, 10)
 	default:
-		e.Type, e.ID, e.Reason = events.Ended, r.Session+".ended", r.Reason
+		e.Type, e.ID, e.Reason = events.Ended, r.Session+"-ended", r.Reason
 	}
 	return e
 }

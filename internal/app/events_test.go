@@ -2,19 +2,22 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
+	"refresher/internal/scheduler"
+	"refresher/internal/session"
+	"refresher/internal/store"
 	"refresher/internal/webhook/webhooktest"
 )
 
 // The back end is told of a call from its beginning to its end, in requests that
 // it can trust.
 func TestEventsReachTheBackEnd(t *testing.T) {
-	const secret = "a secret of the back end's"
+	const secret, previous = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u", "a secret of the back end's"
 	type told struct {
 		Type, ID, Session, Reason, Node string
 		RTC                             struct{ Channel string }
@@ -23,7 +26,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	backEnd := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = webhooktest.Verify([]byte(secret), r.Header, body, time.Now(), time.Minute)
+			err = errors.Join(webhooktest.Verify(secret, r.Header, body), webhooktest.Verify(previous, r.Header, body))
 		}
 		var e told
 		if err == nil {
@@ -35,15 +38,15 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 		news <- e
 	}))
 	defer backEnd.Close()
-	n := startNode(t, func(c *Config) { c.EventsURL, c.EventsSecret = backEnd.URL, secret })
+	n := startNode(t, func(c *Config) { c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = backEnd.URL, secret, previous })
 	s := n.dial()
 	s.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
 	joined := s.expect("joined")
 	s.send(`{"type":"leave"}`)
 	s.expect("ended")
 	for _, want := range []told{
-		{Type: "session.joined", ID: joined.Session + ".joined"},
-		{Type: "session.ended", ID: joined.Session + ".ended", Reason: "left"},
+		{Type: "session.joined", ID: joined.Session + "-joined"},
+		{Type: "session.ended", ID: joined.Session + "-ended", Reason: "left"},
 	} {
 		got := <-news
 		if got.Type != want.Type || got.ID != want.ID || got.Reason != want.Reason || got.Session != joined.Session || got.Node == "" || got.RTC.Channel != "c" {
@@ -55,17 +58,42 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 // What is wrong with a setting is said with the name of its flag.
 func TestSettingsOfOthersAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"events-url: ":     func(c *Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of 16 bytes" },
+		"events-url: ":     func(c *Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of many more bytes" },
 		"events-secret: ":  func(c *Config) { c.EventsURL = "http://127.0.0.1:1" },
-		"events-secret: s": func(c *Config) { c.EventsSecret = "a secret of 16 bytes" },
-		"redis-url: ":      func(c *Config) { c.RedisURL = "localhost:6379" },
-		"redis-prefix: ":   func(c *Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
-		"redis-ca-file: ":  func(c *Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
+		"events-secret: s": func(c *Config) { c.EventsSecret = "a secret of many more bytes" },
+		"events-previous-secret: w": func(c *Config) {
+			c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
+		},
+		"events-previous-secret: s": func(c *Config) { c.EventsPreviousSecret = "a secret of many more bytes" },
+		"redis-url: ":               func(c *Config) { c.RedisURL = "localhost:6379" },
+		"redis-prefix: ":            func(c *Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
+		"redis-ca-file: ":           func(c *Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
 	} {
 		c := testConfig()
 		change(&c)
 		if _, err := New(c, quiet); err == nil || len(err.Error()) < len(name) || err.Error()[:len(name)] != name {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An event has the same id on every node that may send it, without a dot, which would
+// end the id in what is signed.
+func TestEventIDs(t *testing.T) {
+	record := session.Record{Key: session.Key{Session: "S"}, Seq: 12}
+	expired, ended := record, record
+	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
+	for want, a := range map[string]scheduler.Announcement{
+		"S-joined":         {What: store.ToldJoined, Record: record},
+		"S-unreachable-12": {What: store.ToldUnreachable, Record: record},
+		"S-expired-12":     {What: store.ToldEnd, Record: expired},
+		"S-ended":          {What: store.ToldEnd, Record: ended},
+	} {
+		for _, node := range []string{"a", "b"} {
+			a.Node = node
+			if got := event(&a).ID; got != want {
+				t.Errorf("%s on node %s, want %s", got, node, want)
+			}
 		}
 	}
 }

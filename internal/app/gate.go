@@ -63,7 +63,8 @@ func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r promethe
 	if c.AuthorizeURL != "" {
 		g.logger = logger.With("component", "authorize")
 		g.asker, err = authorize.New(authorize.Config{
-			URL: c.AuthorizeURL, Secret: []byte(c.AuthorizeSecret), Timeout: c.AuthorizeTimeout, Patience: askPatience,
+			URL: c.AuthorizeURL, Secret: c.AuthorizeSecret, PreviousSecret: c.AuthorizePreviousSecret,
+			Timeout: c.AuthorizeTimeout, Patience: askPatience,
 			Panics: reports, Logger: g.logger, Registerer: r,
 		})
 	}

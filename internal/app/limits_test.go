@@ -374,7 +374,7 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 func TestBackEndThatCannotBeAsked(t *testing.T) {
 	g := startGuarded(t, func(c *Config) {
 		guard(c)
-		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeTimeout = "http://127.0.0.1:1/", "signs the questions", time.Second
+		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeTimeout = "http://127.0.0.1:1/", "signs the questions of a test", time.Second
 	}, outside{listen: net.Listen, store: openStore}, (&net.Dialer{}).DialContext)
 	if taken, after := g.tryJoin(pass(nil)); taken || after < time.Second {
 		t.Errorf("taken: %t, or told to come back after %s", taken, after)

@@ -154,21 +154,23 @@ func (r *receiver) behave(status int, allow bool) {
 // known are the secrets that a node is set up with.
 func known() secrets {
 	return secrets{
-		"certificate":             testCertificate,
-		"next certificate":        nextCertificate,
-		"session secret":          "seals-keys-0123456789-abcdefghij",
-		"previous session secret": "sealed-keys-9876543210-zyxwvutsr",
-		"jwt secret":              "signs-credentials-qwertzuiopasdfghjkl",
-		"previous jwt secret":     "signed-credentials-mnbvcxyasdfghjklpo",
-		"events secret":           "signs-events-poiuztrewq-0123",
-		"events password":         "tiger-of-the-events",
-		"events query":            "query-of-the-events",
-		"authorize secret":        "signs-questions-lkjhgfdsa-4567",
-		"authorize password":      "lion-of-the-questions",
-		"authorize query":         "query-of-the-questions",
-		"jwks query":              "query-of-the-key-set",
-		"redis password":          "panther-of-the-store",
-		"broken certificate":      "ffff1111-no-certificate-2222eeee",
+		"certificate":               testCertificate,
+		"next certificate":          nextCertificate,
+		"session secret":            "seals-keys-0123456789-abcdefghij",
+		"previous session secret":   "sealed-keys-9876543210-zyxwvutsr",
+		"jwt secret":                "signs-credentials-qwertzuiopasdfghjkl",
+		"previous jwt secret":       "signed-credentials-mnbvcxyasdfghjklpo",
+		"events secret":             "signs-events-poiuztrewq-0123",
+		"previous events secret":    "whsec_signed/events/yxcvbnmasdfg/8901a",
+		"events password":           "tiger-of-the-events",
+		"events query":              "query-of-the-events",
+		"authorize secret":          "signs-questions-lkjhgfdsa-4567",
+		"previous authorize secret": "signed-questions-mnbvcxy-2345",
+		"authorize password":        "lion-of-the-questions",
+		"authorize query":           "query-of-the-questions",
+		"jwks query":                "query-of-the-key-set",
+		"redis password":            "panther-of-the-store",
+		"broken certificate":        "ffff1111-no-certificate-2222eeee",
 	}
 }
 
@@ -195,6 +197,7 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 	c.SessionSecret, c.PreviousSessionSecret = s["session secret"], s["previous session secret"]
 	c.EventsSecret, c.EventsURL = s["events secret"], k.with(k.backEnd.URL, "scott", s["events password"], "/events", s["events query"])
 	c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], k.with(k.backEnd.URL, "scott", s["authorize password"], "/authorize", s["authorize query"])
+	c.EventsPreviousSecret, c.AuthorizePreviousSecret = s["previous events secret"], s["previous authorize secret"]
 	c.Policy.MinTTL, c.AuthorizeGrace = 3e9, 60e9
 	c.RedisURL = redisURL
 	a, err := New(c, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -514,12 +517,19 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 		"events-url": func(c *Config) {
 			c.EventsSecret, c.EventsURL = s["events secret"], "ftp://scott:hush-hush@events.test/?key="+s["events query"]
 		},
-		"events-url, no address": func(c *Config) { c.EventsSecret, c.EventsURL = s["events secret"], "http://scott:hush-hush@%zz/" },
-		"events-secret":          func(c *Config) { c.EventsSecret, c.EventsURL = s["short"], "http://events.test" },
+		"events-url, no address":   func(c *Config) { c.EventsSecret, c.EventsURL = s["events secret"], "http://scott:hush-hush@%zz/" },
+		"events-secret":            func(c *Config) { c.EventsSecret, c.EventsURL = s["short"], "http://events.test" },
+		"events-secret, no base64": func(c *Config) { c.EventsSecret, c.EventsURL = "whsec_"+s["short"], "http://events.test" },
+		"events-previous-secret": func(c *Config) {
+			c.EventsSecret, c.EventsPreviousSecret, c.EventsURL = s["events secret"], s["short"], "http://events.test"
+		},
 		"authorize-url": func(c *Config) {
 			c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], "scott:hush-hush@authorize.test/?key="+s["authorize query"]
 		},
-		"authorize-secret":      func(c *Config) { c.AuthorizeSecret, c.AuthorizeURL = s["short"], "http://authorize.test" },
+		"authorize-secret": func(c *Config) { c.AuthorizeSecret, c.AuthorizeURL = s["short"], "http://authorize.test" },
+		"authorize-previous-secret": func(c *Config) {
+			c.AuthorizeSecret, c.AuthorizePreviousSecret, c.AuthorizeURL = s["authorize secret"], s["short"], "http://authorize.test"
+		},
 		"redis-url":             func(c *Config) { c.RedisURL = "ftp://:" + s["redis password"] + "@127.0.0.1:1" },
 		"redis-url, no address": func(c *Config) { c.RedisURL = "redis://:" + s["redis password"] + "@%zz" },
 		"redis-url, no port":    func(c *Config) { c.RedisURL = "redis://127.0.0.1:" + s["redis password"] },

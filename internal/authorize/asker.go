@@ -60,7 +60,7 @@ func New(c Config) (*Asker, error) {
 		circuit:  webhook.Circuit{Trip: tripAfter},
 		limiter:  rate.NewLimiter(rate.Limit(c.Rate), c.Concurrency),
 	}
-	a.config.Secret, a.config.URL = nil, "" // where nothing can print them
+	a.config.Secret, a.config.PreviousSecret, a.config.URL = "", "", "" // where nothing can print them
 	a.metrics = newMetrics(c.Registerer, a.waiting.Load, func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()

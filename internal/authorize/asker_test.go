@@ -42,10 +42,10 @@ func TestAsk(t *testing.T) {
 		if len(got) != 1 || len(got[0].questions) != 2 {
 			t.Fatalf("%d requests", len(got))
 		}
-		got[0].header.Del("Refresher-Signature") // the back end has checked it
+		got[0].header.Del("webhook-signature") // the back end has checked it
 		want := http.Header{
 			"Authorization": {"Basic c2NvdHQ6bGlvbg=="}, "Content-Type": {"application/json"}, "User-Agent": {"refresher"},
-			"Refresher-Timestamp": {fmt.Sprint(got[0].at.Unix())},
+			"Webhook-Id": {got[0].questions[0].ID}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
 		}
 		if diff := cmp.Diff(want, got[0].header); diff != "" {
 			t.Error(diff)

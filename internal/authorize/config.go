@@ -18,8 +18,9 @@ type Config struct {
 	// URL is where questions go: absolute, http or https, without a fragment.
 	// A user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs requests, see package webhook; at least 16 bytes.
-	Secret []byte
+	// Secret signs requests, and so does PreviousSecret, unless it is empty; see
+	// package webhook for their forms.
+	Secret, PreviousSecret string
 	// QueueSize is how many questions may wait at once for their turn. Zero
 	// means 100,000.
 	QueueSize int
@@ -68,6 +69,7 @@ func (c *Config) complete() (*webhook.Endpoint, error) {
 		c.Timeout = 2 * time.Second
 	}
 	return webhook.New(webhook.Config{
-		Name: "authorize", URL: c.URL, Secret: c.Secret, Client: c.Client, Connections: c.Concurrency,
+		Name: "authorize", URL: c.URL, Secret: c.Secret, PreviousSecret: c.PreviousSecret,
+		Client: c.Client, Connections: c.Concurrency,
 	})
 }

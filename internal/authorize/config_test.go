@@ -18,7 +18,9 @@ func TestConfigErrors(t *testing.T) {
 		"no URL":        {func(c *Config) { c.URL = "" }, "authorize-url: "},
 		"raw password":  {func(c *Config) { c.URL = "https://scott:lion%zz@app.test/" }, "authorize-url: "},
 		"fragment":      {func(c *Config) { c.URL = "https://scott:lion@app.test/#tiger" }, "authorize-url: want no fragment"},
-		"short secret":  {func(c *Config) { c.Secret = []byte("lion tiger puma") }, "authorize-secret: want at least 16 bytes, have 15"},
+		"short secret":  {func(c *Config) { c.Secret = "lion tiger puma" }, "authorize-secret: want at least 24 bytes, have 15"},
+		"short before":  {func(c *Config) { c.PreviousSecret = "lion tiger puma" }, "authorize-previous-secret: want at least 24 bytes, have 15"},
+		"not base64":    {func(c *Config) { c.Secret = "whsec_lion tiger puma" }, "authorize-secret: what follows whsec_ is not base64"},
 		"queue":         {func(c *Config) { c.QueueSize = -1 }, "authorize: "},
 		"concurrency":   {func(c *Config) { c.Concurrency = -1 }, "authorize: "},
 		"rate":          {func(c *Config) { c.Rate = -1 }, "authorize: "},
@@ -37,7 +39,7 @@ func TestConfigErrors(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		for _, hidden := range []string{"scott", "lion", "tiger", string(testSecret)} {
+		for _, hidden := range []string{"scott", "lion", "tiger", testSecret} {
 			if strings.Contains(err.Error(), hidden) {
 				t.Errorf("%s: the error holds %q: %v", name, hidden, err)
 			}
@@ -52,14 +54,14 @@ func TestPlainHTTP(t *testing.T) {
 		"HTTP://scott:lion@app.test/puma/?t=tiger": 1,
 		"http://127.0.0.1:3000/":                   0,
 	} {
-		s := newStage(t, func(c *Config) { c.URL = url })
+		s := newStage(t, func(c *Config) { c.URL, c.PreviousSecret = url, previousSecret })
 		if n := s.log.lines("in the clear"); n != want {
 			t.Errorf("%s: %d lines, want %d", url, n, want)
 		}
 		if want == 1 && s.log.lines("endpoint=http://app.test\n") != 1 {
 			t.Errorf("%s: logged %s", url, s.log)
 		}
-		for _, hidden := range []string{"scott", "lion", "puma", "tiger", string(testSecret), fmt.Sprint(testSecret)} {
+		for _, hidden := range []string{"scott", "lion", "puma", "tiger", testSecret, previousSecret} {
 			if text := s.log.String() + fmt.Sprintf("%+v", s.asker.config); strings.Contains(text, hidden) {
 				t.Errorf("%s: %q is in the log or the config: %s", url, hidden, text)
 			}

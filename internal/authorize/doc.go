@@ -52,8 +52,9 @@
 //	POST <authorize-url>
 //	Content-Type: application/json
 //	User-Agent: refresher
-//	Refresher-Timestamp: 1800000000
-//	Refresher-Signature: v1=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
+//	webhook-id: K3VQ2XBN4A-1
+//	webhook-timestamp: 1800000000
+//	webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
 //
 //	{"requests":[{"id":"K3VQ2XBN4A-1","action":"renew","app":"970C…","session":"7Q…",
 //	 "subject":"ana","rtc":{"channel":"daily","uid":7,"role":"publisher"}}]}
@@ -63,7 +64,8 @@
 //
 // It is signed as an event is (package events). The answer is not: https is what
 // says that it comes from the back end. Ids are of one request and never
-// repeated, so that an old answer, from a cache or a recording, decides nothing.
+// repeated, so that an old answer, from a cache or a recording, decides nothing. The
+// request has the id of its first question.
 //
 // # Secrets
 //

@@ -26,7 +26,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var testSecret = []byte("a secret of more than 16 bytes")
+const (
+	testSecret     = "a secret of more than 24 bytes"
+	previousSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
+)
 
 // stage is an Asker in a bubble, with a back end that is not on any network.
 type stage struct {
@@ -226,12 +229,18 @@ func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := webhooktest.Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
+	if err := webhooktest.Verify(testSecret, q.Header, text); err != nil {
 		b.t.Error(err)
 	}
 	var body struct{ Requests []asks }
 	if err := json.Unmarshal(text, &body); err != nil {
 		b.t.Error(err)
+	}
+	if id := q.Header.Get("webhook-id"); len(body.Requests) == 0 || id != body.Requests[0].ID || strings.Contains(id, ".") {
+		b.t.Errorf("the request has the id %q, which is not that of its first question, or has a dot", id)
+	}
+	if at := q.Header.Get("webhook-timestamp"); at != fmt.Sprint(time.Now().Unix()) {
+		b.t.Errorf("signed at %s, sent at %d", at, time.Now().Unix())
 	}
 	r := request{at: time.Now(), header: q.Header, questions: body.Requests}
 	b.begin(r)

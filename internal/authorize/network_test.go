@@ -57,7 +57,7 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if err := webhooktest.Verify(testSecret, r.Header, text, time.Now(), time.Minute); err != nil {
+		if err := webhooktest.Verify(testSecret, r.Header, text); err != nil {
 			t.Error(err)
 		}
 		if r.Method != http.MethodPost || r.URL.Path != "/ask" || r.URL.RawQuery != "t=tiger" || r.ContentLength != int64(len(text)) {
@@ -184,7 +184,7 @@ func TestSecrets(t *testing.T) {
 		if !strings.Contains(log.String(), "endpoint is failing") || !strings.Contains(log.String(), why) {
 			t.Errorf("%s: logged %s", base, log)
 		}
-		for _, hidden := range []string{user, "lion", "li/on", "li%2Fon", "tiger", string(testSecret), "v1="} {
+		for _, hidden := range []string{user, "lion", "li/on", "li%2Fon", "tiger", testSecret, "v1,"} {
 			if text := log.String() + said.String(); strings.Contains(text, hidden) {
 				t.Errorf("%s: %q is given away: %s", base, hidden, text)
 			}

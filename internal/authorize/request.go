@@ -38,7 +38,7 @@ type result struct {
 // request asks for a batch and tells those who wait.
 func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 	ids := a.newIDs(len(batch))
-	r := a.post(inTrace(ctx, batch), assemble(ids, batch))
+	r := a.post(inTrace(ctx, batch), ids[0], assemble(ids, batch))
 	decided, unread := tally(r.answers, ids)
 	if r.outcome == ok && decided == 0 {
 		r = result{outcome: malformed, err: fmt.Errorf("the answer decides none of the questions: %w", unread)}
@@ -137,13 +137,14 @@ func (a *Asker) finish(t webhook.Ticket, r result) {
 	}
 }
 
-// post makes one request.
-func (a *Asker) post(ctx context.Context, body []byte) (r result) {
+// post makes one request. Its id is that of the first question in it, which no other
+// request has.
+func (a *Asker) post(ctx context.Context, id string, body []byte) (r result) {
 	r.outcome = failed // if it panics
 	defer a.config.Panics.Recover(panics.Hook, &r.err)
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
-	response, err := a.endpoint.Post(ctx, body, nil)
+	response, err := a.endpoint.Post(ctx, id, body)
 	if err != nil {
 		return result{outcome: failed, err: err}
 	}

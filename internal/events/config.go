@@ -18,8 +18,9 @@ type Config struct {
 	// URL is where events go: absolute, http or https, without a fragment. A
 	// user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs deliveries, see package webhook; at least 16 bytes.
-	Secret []byte
+	// Secret signs deliveries, and so does PreviousSecret, unless it is empty; see
+	// package webhook for their forms.
+	Secret, PreviousSecret string
 	// QueueSize is how many events may be unsettled at once. Each takes about
 	// 0.6 KiB. Zero means 100,000.
 	QueueSize int
@@ -63,6 +64,7 @@ func (c *Config) complete() (*webhook.Endpoint, error) {
 		c.MaxAge = 24 * time.Hour
 	}
 	return webhook.New(webhook.Config{
-		Name: "events", URL: c.URL, Secret: c.Secret, Client: c.Client, Connections: c.Concurrency,
+		Name: "events", URL: c.URL, Secret: c.Secret, PreviousSecret: c.PreviousSecret,
+		Client: c.Client, Connections: c.Concurrency,
 	})
 }

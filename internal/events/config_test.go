@@ -27,8 +27,10 @@ func TestConfigErrors(t *testing.T) {
 		"port not one":     {func(c *Config) { c.URL = "https://app.test:lion/" }, "events-url: "},
 		"port 0":           {func(c *Config) { c.URL = "https://app.test:0/" }, "events-url: want a port"},
 		"port beyond":      {func(c *Config) { c.URL = "https://app.test:65536/" }, "events-url: want a port"},
-		"no secret":        {func(c *Config) { c.Secret = nil }, "events-secret: want at least 16 bytes, have 0"},
-		"short secret":     {func(c *Config) { c.Secret = []byte("lion tiger puma") }, "events-secret: want at least 16 bytes, have 15"},
+		"no secret":        {func(c *Config) { c.Secret = "" }, "events-secret: want at least 24 bytes, have 0"},
+		"short secret":     {func(c *Config) { c.Secret = "lion tiger puma" }, "events-secret: want at least 24 bytes, have 15"},
+		"short before":     {func(c *Config) { c.PreviousSecret = "lion tiger puma" }, "events-previous-secret: want at least 24 bytes, have 15"},
+		"not base64":       {func(c *Config) { c.PreviousSecret = "whsec_lion tiger puma" }, "events-previous-secret: what follows whsec_ is not base64"},
 		"negative":         {func(c *Config) { c.QueueSize = -1 }, "events: "},
 		"negative timeout": {func(c *Config) { c.Timeout = -1 }, "events: "},
 		"no logger":        {func(c *Config) { c.Logger = nil }, "events: "},
@@ -44,7 +46,7 @@ func TestConfigErrors(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		for _, hidden := range []string{"scott", "lion", "tiger", string(testSecret)} {
+		for _, hidden := range []string{"scott", "lion", "tiger", testSecret} {
 			if strings.Contains(err.Error(), hidden) {
 				t.Errorf("%s: the error holds %q: %v", name, hidden, err)
 			}
@@ -63,14 +65,14 @@ func TestPlainHTTP(t *testing.T) {
 		"http://[::1]:3000/":                  0,
 		"http://127.0.0.1.test/":              1,
 	} {
-		s := newStage(t, func(c *Config) { c.URL = url })
+		s := newStage(t, func(c *Config) { c.URL, c.PreviousSecret = url, previousSecret })
 		if n := s.log.lines("in the clear"); n != want {
 			t.Errorf("%s: %d lines, want %d", url, n, want)
 		}
 		if strings.Contains(s.log.String(), "lion") || strings.Contains(s.log.String(), "tiger") {
 			t.Errorf("%s: logged %s", url, s.log)
 		}
-		if text := fmt.Sprintf("%+v", s.sender.config); strings.Contains(text, "lion") || strings.Contains(text, string(testSecret)) || strings.Contains(text, fmt.Sprint(testSecret)) {
+		if text := fmt.Sprintf("%+v", s.sender.config); strings.Contains(text, "lion") || strings.Contains(text, testSecret) || strings.Contains(text, previousSecret) {
 			t.Errorf("%s: the config holds a secret: %s", url, text)
 		}
 	}

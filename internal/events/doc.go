@@ -61,19 +61,17 @@
 //	POST <events-url>
 //	Content-Type: application/json
 //	User-Agent: refresher
-//	Refresher-Event-Id: 7Q….unreachable.12
-//	Refresher-Timestamp: 1800000000
-//	Refresher-Signature: v1=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
+//	webhook-id: 7Q…-unreachable-12
+//	webhook-timestamp: 1800000000
+//	webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=
 //
-//	{"id":"7Q….unreachable.12","type":"session.unreachable","at":1800000000250,
+//	{"id":"7Q…-unreachable-12","type":"session.unreachable","at":1800000000250,
 //	 "session":"7Q…","node":"a","rtc":{"channel":"daily","uid":7,"role":"publisher"},
 //	 "seq":12,"expiresAt":1800000300}
 //
-// at is Unix milliseconds, expiresAt Unix seconds, and the timestamp Unix
-// seconds of this attempt. The id in the body is the signed one. The signature
-// header is a list, separated by spaces, so that a later release can sign under
-// two secrets or in another way; a receiver accepts any v1 that fits.
-// docs/events.md shows how.
+// at is Unix milliseconds, expiresAt Unix seconds, and the timestamp Unix seconds of
+// this attempt. The id is that of the event, in every attempt. Package webhook says
+// what is signed, and docs/events.md how a receiver verifies it.
 //
 // # Secrets
 //

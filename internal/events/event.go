@@ -30,8 +30,9 @@ var types = []Type{Joined, Unreachable, Ended, Expired}
 // out of what the receiver reads, but for ID, Type, At and Session.
 type Event struct {
 	// ID is the same for every delivery of the same event, from any node:
-	// "<session>.joined", "<session>.unreachable.<seq>", "<session>.ended",
-	// "<session>.expired.<seq>". Printable ASCII.
+	// "<session>-joined", "<session>-unreachable-<seq>", "<session>-ended",
+	// "<session>-expired-<seq>". Printable ASCII without a dot, as the id of a
+	// signed request has to be.
 	ID       string
 	Type     Type
 	At       time.Time // when it happened; sent in Unix milliseconds

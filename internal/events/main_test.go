@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -26,7 +27,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var testSecret = []byte("a secret of more than 16 bytes")
+const (
+	testSecret     = "a secret of more than 24 bytes"
+	previousSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
+)
 
 // stage is a Sender in a bubble, with a receiver that is not on any network.
 type stage struct {
@@ -83,10 +87,10 @@ func (s *stage) stop() {
 	<-s.returned
 }
 
-// event is the one of that id: "<session>.<rest>".
+// event is the one of that id: "<session>-<rest>".
 func event(id string) Event {
-	name, rest, _ := strings.Cut(id, ".")
-	kind, _, _ := strings.Cut(rest, ".")
+	name, rest, _ := strings.Cut(id, "-")
+	kind, _, _ := strings.Cut(rest, "-")
 	return Event{
 		ID: id, Type: Type("session." + kind), At: time.Now(), Session: name, Node: "a",
 		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},
@@ -156,7 +160,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := webhooktest.Verify(testSecret, q.Header, text, time.Now(), time.Second); err != nil {
+	if err := webhooktest.Verify(testSecret, q.Header, text); err != nil {
 		r.t.Error(err)
 	}
 	var b body
@@ -164,8 +168,11 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 		r.t.Error(err)
 	}
 	d := delivery{id: b.ID, session: b.Session, at: time.Now(), header: q.Header}
-	if q.Header.Get(headerEventID) != b.ID {
-		r.t.Errorf("header names event %s, body %s", q.Header.Get(headerEventID), b.ID)
+	if id := q.Header.Get("webhook-id"); id != b.ID {
+		r.t.Errorf("header names event %s, body %s", id, b.ID)
+	}
+	if at := q.Header.Get("webhook-timestamp"); at != fmt.Sprint(d.at.Unix()) {
+		r.t.Errorf("signed at %s, attempted at %d", at, d.at.Unix())
 	}
 	n := r.begin(&d)
 	said, err := reply{status: 204}, error(nil)

@@ -14,9 +14,6 @@ import (
 // connection: with more to come it is closed, not used again.
 const maxAnswer = 16 << 10
 
-// headerEventID is not signed: the id in the body is.
-const headerEventID = "Refresher-Event-Id"
-
 const (
 	// maxWait bounds every wait after a failure.
 	maxWait = 5 * time.Minute
@@ -55,7 +52,7 @@ func (a answer) wait() time.Duration {
 // post makes one attempt to deliver e.
 func (s *Sender) post(ctx context.Context, e *entry) (a answer) {
 	defer s.config.Panics.Recover(panics.Hook, &a.err, "session", e.session)
-	response, err := s.endpoint.Post(ctx, e.body, http.Header{headerEventID: {e.id}})
+	response, err := s.endpoint.Post(ctx, e.id, e.body)
 	if err != nil {
 		return answer{err: err}
 	}

@@ -40,7 +40,7 @@ func onNetwork(t *testing.T, url string, change func(*Config), until func(settle
 		_ = s.Run(ctx)
 	}()
 	settled := make(chan bool, 1)
-	s.Send(event("s.joined"), func(delivered bool) { settled <- delivered })
+	s.Send(event("s-joined"), func(delivered bool) { settled <- delivered })
 	until(settled)
 	cancel()
 	<-returned
@@ -64,7 +64,7 @@ func TestServer(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if err := webhooktest.Verify(testSecret, r.Header, body, time.Now(), time.Minute); err != nil {
+		if err := webhooktest.Verify(testSecret, r.Header, body); err != nil {
 			t.Error(err)
 		}
 		if r.Method != http.MethodPost || r.URL.Path != "/hooks" || r.URL.RawQuery != "t=tiger&x=1" || r.ContentLength != int64(len(body)) {
@@ -90,7 +90,7 @@ func TestServerTLS(t *testing.T) {
 // is settled once.
 func TestManySenders(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.Header.Get(headerEventID), "7.ended") {
+		if strings.HasSuffix(r.Header.Get("webhook-id"), "7-ended") {
 			w.WriteHeader(http.StatusGone)
 		}
 	}))
@@ -109,7 +109,7 @@ func TestManySenders(t *testing.T) {
 	for hand := range 4 {
 		sending.Go(func() {
 			for i := range 500 {
-				id := fmt.Sprintf("s%d-%d.ended", i%50, hand*500+i)
+				id := fmt.Sprintf("s%d_%d-ended", i%50, hand*500+i)
 				open.Add(1)
 				s.Send(event(id), func(bool) {
 					if _, again := settled.LoadOrStore(id, true); again {
@@ -198,7 +198,7 @@ func TestSecrets(t *testing.T) {
 		if !strings.Contains(log, "event not delivered") || !strings.Contains(log, "endpoint="+base) || !strings.Contains(log, why) {
 			t.Errorf("%s: logged %s", base, log)
 		}
-		for _, hidden := range []string{user, "lion", "li/on", "li%2Fon", "tiger", string(testSecret), "v1="} {
+		for _, hidden := range []string{user, "lion", "li/on", "li%2Fon", "tiger", testSecret, "v1,"} {
 			if strings.Contains(log, hidden) {
 				t.Errorf("%s: the log holds %q: %s", base, hidden, log)
 			}

@@ -45,7 +45,7 @@ func New(c Config) (*Sender, error) {
 		queue:    newQueue(),
 		circuit:  webhook.Circuit{Trip: tripAfter},
 	}
-	s.config.Secret, s.config.URL = nil, "" // where nothing can print them
+	s.config.Secret, s.config.PreviousSecret, s.config.URL = "", "", "" // where nothing can print them
 	s.metrics = newMetrics(c.Registerer, func() float64 {
 		s.mu.Lock()
 		defer s.mu.Unlock()

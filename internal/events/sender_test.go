@@ -13,30 +13,28 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"refresher/internal/webhook"
 )
 
 func TestDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.receiver.answer = after(20*time.Millisecond, 200)
-		s.send("s.joined")
-		s.sender.Send(event("other.joined"), nil)
+		s.send("s-joined")
+		s.sender.Send(event("other-joined"), nil)
 		wait(time.Second)
-		got := s.receiver.deliveries("s.joined")
+		got := s.receiver.deliveries("s-joined")
 		if len(got) != 1 {
 			t.Fatalf("delivered %d times", len(got))
 		}
-		got[0].header.Del(webhook.HeaderSignature) // the receiver has checked it
+		got[0].header.Del("webhook-signature") // the receiver has checked it
 		want := http.Header{
 			"Content-Type": {"application/json"}, "User-Agent": {"refresher"},
-			"Refresher-Event-Id": {"s.joined"}, "Refresher-Timestamp": {fmt.Sprint(got[0].at.Unix())},
+			"Webhook-Id": {"s-joined"}, "Webhook-Timestamp": {fmt.Sprint(got[0].at.Unix())},
 		}
 		if diff := cmp.Diff(want, got[0].header); diff != "" {
 			t.Error(diff)
 		}
-		if delivered, _ := s.outcomes(); !slices.Equal(delivered, []string{"s.joined"}) {
+		if delivered, _ := s.outcomes(); !slices.Equal(delivered, []string{"s-joined"}) {
 			t.Errorf("delivered: %v", delivered)
 		}
 		s.counts(`
@@ -85,24 +83,24 @@ func TestOrder(t *testing.T) {
 		var want []string
 		for i := range 40 {
 			name := fmt.Sprintf("s%02d", i)
-			want = append(want, name+".ended", name+".expired.3", name+".joined", name+".unreachable.2")
-			s.send(name + ".joined")
+			want = append(want, name+"-ended", name+"-expired-3", name+"-joined", name+"-unreachable-2")
+			s.send(name + "-joined")
 		}
 		s.run()
 		for i := range 40 {
 			wait(rand.N(time.Second))
 			name := fmt.Sprintf("s%02d", i)
-			s.send(name+".unreachable.2", name+".expired.3", name+".ended")
+			s.send(name+"-unreachable-2", name+"-expired-3", name+"-ended")
 		}
 		wait(2 * time.Hour)
 		delivered, dropped := s.outcomes()
 		if diff := cmp.Diff(want, delivered); diff != "" || len(dropped) > 0 {
 			t.Errorf("delivered: %s dropped: %v", diff, dropped)
 		}
-		stages := map[string]int{"joined": 1, "unreachable.2": 2, "expired.3": 3, "ended": 4}
+		stages := map[string]int{"joined": 1, "unreachable-2": 2, "expired-3": 3, "ended": 4}
 		at := make(map[string]int)
 		for _, d := range s.receiver.deliveries("") {
-			_, rest, _ := strings.Cut(d.id, ".")
+			_, rest, _ := strings.Cut(d.id, "-")
 			if d.status != 200 {
 				if stages[rest] != at[d.session]+1 {
 					t.Errorf("%s tried after stage %d of its session", d.id, at[d.session])
@@ -124,13 +122,13 @@ func TestSlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Concurrency = 2 }).run()
 		s.receiver.answer = after(9*time.Second, 200)
-		s.send("a.joined", "b.joined", "c.joined", "d.joined", "a.ended")
+		s.send("a-joined", "b-joined", "c-joined", "d-joined", "a-ended")
 		wait(26 * time.Second)
 		got := ids(s.receiver.deliveries(""))
 		for pair := range slices.Chunk(got, 2) {
 			slices.Sort(pair) // they begin at the same time
 		}
-		if diff := cmp.Diff([]string{"a.joined", "b.joined", "c.joined", "d.joined", "a.ended"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"a-joined", "b-joined", "c-joined", "d-joined", "a-ended"}, got); diff != "" {
 			t.Error(diff)
 		}
 		wait(2 * time.Second)
@@ -149,7 +147,7 @@ func TestTimeout(t *testing.T) {
 			}
 			return reply{status: 200}, nil
 		}
-		s.send("s.joined")
+		s.send("s-joined")
 		wait(20 * time.Second)
 		got := s.receiver.deliveries("")
 		if len(got) != 2 {
@@ -182,7 +180,7 @@ func TestRetry(t *testing.T) {
 				s := newStage(t, nil).run()
 				s.receiver.answer = answer
 				began := time.Now()
-				s.send("s.joined", "s.ended")
+				s.send("s-joined", "s-ended")
 				wait(24*time.Hour - time.Second)
 				if delivered, dropped := s.outcomes(); len(delivered)+len(dropped) > 0 {
 					t.Errorf("settled early: %v %v", delivered, dropped)
@@ -191,7 +189,7 @@ func TestRetry(t *testing.T) {
 				if _, dropped := s.outcomes(); len(dropped) != 2 {
 					t.Errorf("dropped: %v", dropped)
 				}
-				got := s.receiver.deliveries("s.joined")
+				got := s.receiver.deliveries("s-joined")
 				for i, d := range got[1:] {
 					bound := 5 * time.Minute
 					if i < 8 {
@@ -207,7 +205,7 @@ func TestRetry(t *testing.T) {
 				if last := got[len(got)-1].at; last.Sub(began) >= 24*time.Hour {
 					t.Errorf("tried at the age of %s", last.Sub(began))
 				}
-				if n := len(s.receiver.deliveries("s.ended")); n > 0 {
+				if n := len(s.receiver.deliveries("s-ended")); n > 0 {
 					t.Errorf("%d attempts for the event behind it", n)
 				}
 			})
@@ -249,7 +247,7 @@ func TestPoison(t *testing.T) {
 					if !c.bad(i) {
 						good++
 					}
-					s.send(fmt.Sprintf("s%d.joined", i))
+					s.send(fmt.Sprintf("s%d-joined", i))
 					wait(time.Second)
 				}
 				wait(c.most)
@@ -277,7 +275,7 @@ func TestEndpointDown(t *testing.T) {
 			return reply{status: 200}, nil
 		}
 		for i := range 300 {
-			s.send(fmt.Sprintf("s%d.joined", i))
+			s.send(fmt.Sprintf("s%d-joined", i))
 			wait(10 * time.Second)
 		}
 		wait(time.Until(up))
@@ -318,21 +316,21 @@ func TestRetryAfter(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t, nil).run()
 				s.receiver.answer = func(_ context.Context, d delivery) (reply, error) {
-					if d.id == "a.joined" && d.try == 1 {
+					if d.id == "a-joined" && d.try == 1 {
 						return reply{429, header}, nil
 					}
 					return reply{status: 200}, nil
 				}
-				s.send("a.joined")
+				s.send("a-joined")
 				wait(0)
-				s.send("b.joined") // the endpoint has asked to be left alone
+				s.send("b-joined") // the endpoint has asked to be left alone
 				wait(10 * time.Minute)
-				got := append(s.receiver.deliveries("a.joined"), s.receiver.deliveries("b.joined")...)
+				got := append(s.receiver.deliveries("a-joined"), s.receiver.deliveries("b-joined")...)
 				if len(got) != 3 {
 					t.Fatalf("attempts: %v", ids(got))
 				}
 				for _, d := range got[1:] {
-					if header == "soon" && d.id == "b.joined" {
+					if header == "soon" && d.id == "b-joined" {
 						continue // the endpoint did not ask
 					}
 					if gap := d.at.Sub(got[0].at); gap < want.least || gap > want.most {
@@ -348,18 +346,18 @@ func TestGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
 		s.receiver.answer = func(_ context.Context, d delivery) (reply, error) {
-			if d.id == "s.joined" {
+			if d.id == "s-joined" {
 				return reply{status: 410}, nil
 			}
 			return reply{status: 200}, nil
 		}
-		s.send("s.joined", "s.ended")
+		s.send("s-joined", "s-ended")
 		wait(time.Second)
 		delivered, dropped := s.outcomes()
-		if !slices.Equal(delivered, []string{"s.ended"}) || !slices.Equal(dropped, []string{"s.joined"}) {
+		if !slices.Equal(delivered, []string{"s-ended"}) || !slices.Equal(dropped, []string{"s-joined"}) {
 			t.Errorf("delivered %v, dropped %v", delivered, dropped)
 		}
-		if got := ids(s.receiver.deliveries("")); !slices.Equal(got, []string{"s.joined", "s.ended"}) {
+		if got := ids(s.receiver.deliveries("")); !slices.Equal(got, []string{"s-joined", "s-ended"}) {
 			t.Errorf("attempts: %v", got)
 		}
 	})
@@ -377,7 +375,7 @@ func TestFullQueue(t *testing.T) {
 			return reply{status: 200}, nil
 		}
 		for i := range 12 {
-			s.send(fmt.Sprintf("s%02d.joined", i))
+			s.send(fmt.Sprintf("s%02d-joined", i))
 		}
 		wait(0)
 		if _, dropped := s.outcomes(); len(dropped) != 0 {
@@ -385,18 +383,18 @@ func TestFullQueue(t *testing.T) {
 		}
 		s.run()
 		wait(0) // 2 and 3 are under way
-		s.send("s02.ended")
+		s.send("s02-ended")
 		for i := range 7 {
-			s.send(fmt.Sprintf("t%d.joined", i))
+			s.send(fmt.Sprintf("t%d-joined", i))
 		}
 		wait(0)
-		want := []string{"s00.joined", "s01.joined", "s04.joined", "s05.joined", "s06.joined", "s07.joined", "s08.joined", "s09.joined", "s10.joined", "s11.joined"}
+		want := []string{"s00-joined", "s01-joined", "s04-joined", "s05-joined", "s06-joined", "s07-joined", "s08-joined", "s09-joined", "s10-joined", "s11-joined"}
 		if _, dropped := s.outcomes(); !slices.Equal(dropped, want) {
 			t.Errorf("dropped: %v", dropped)
 		}
-		s.send("t7.joined")
+		s.send("t7-joined")
 		wait(0)
-		if _, dropped := s.outcomes(); !slices.Contains(dropped, "s02.ended") {
+		if _, dropped := s.outcomes(); !slices.Contains(dropped, "s02-ended") {
 			t.Errorf("what waits behind a delivery was not dropped: %v", dropped)
 		}
 		s.counts(`
@@ -419,11 +417,11 @@ func TestTinyQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.QueueSize = 1 }).run()
 		s.receiver.answer = after(time.Second, 200)
-		s.send("a.joined")
+		s.send("a-joined")
 		wait(0)
-		s.send("b.joined")
+		s.send("b-joined")
 		wait(2 * time.Second)
-		if delivered, dropped := s.outcomes(); !slices.Equal(delivered, []string{"a.joined"}) || !slices.Equal(dropped, []string{"b.joined"}) {
+		if delivered, dropped := s.outcomes(); !slices.Equal(delivered, []string{"a-joined"}) || !slices.Equal(dropped, []string{"b-joined"}) {
 			t.Errorf("delivered %v, dropped %v", delivered, dropped)
 		}
 	})
@@ -434,11 +432,11 @@ func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.MaxAge = time.Minute }).run()
 		s.receiver.answer = func(context.Context, delivery) (reply, error) { return reply{503, "3600"}, nil }
-		s.send("a.joined", "a.ended")
+		s.send("a-joined", "a-ended")
 		wait(30 * time.Second)
-		s.send("b.joined")
+		s.send("b-joined")
 		wait(30 * time.Second)
-		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a.ended", "a.joined"}) {
+		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a-ended", "a-joined"}) {
 			t.Errorf("dropped after 60 s: %v", dropped)
 		}
 		wait(30 * time.Second)
@@ -461,12 +459,12 @@ func TestSettledMaySend(t *testing.T) {
 			caller.Lock()
 			defer caller.Unlock()
 			if count++; count < 20 {
-				s.sender.Send(event(fmt.Sprintf("s%d.joined", count)), settled)
+				s.sender.Send(event(fmt.Sprintf("s%d-joined", count)), settled)
 			}
 		}
 		caller.Lock()
 		for i := range 5 { // drops three
-			s.sender.Send(event(fmt.Sprintf("first%d.joined", i)), settled)
+			s.sender.Send(event(fmt.Sprintf("first%d-joined", i)), settled)
 		}
 		caller.Unlock()
 		wait(time.Minute)

@@ -15,18 +15,18 @@ func TestStop(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.Concurrency = 2 }).run()
 		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
 			switch {
-			case d.id == "stuck.joined":
+			case d.id == "stuck-joined":
 				return hang(ctx, d)
-			case d.id == "late.joined" && d.try == 1:
+			case d.id == "late-joined" && d.try == 1:
 				return reply{status: 500}, nil
-			case d.id == "bad.joined":
+			case d.id == "bad-joined":
 				return reply{status: 500}, nil
 			}
 			return after(time.Second, 200)(ctx, d)
 		}
-		s.send("late.joined", "bad.joined", "bad.ended", "late.ended")
+		s.send("late-joined", "bad-joined", "bad-ended", "late-ended")
 		wait(0) // two have failed, and wait
-		s.send("stuck.joined", "a.joined", "b.joined", "stuck.ended")
+		s.send("stuck-joined", "a-joined", "b-joined", "stuck-ended")
 		wait(time.Second / 2)
 		began := time.Now()
 		s.stop()
@@ -34,20 +34,20 @@ func TestStop(t *testing.T) {
 			t.Errorf("Run went on for %s", took)
 		}
 		delivered, dropped := s.outcomes()
-		if want := []string{"a.joined", "b.joined", "late.ended", "late.joined"}; !slices.Equal(delivered, want) {
+		if want := []string{"a-joined", "b-joined", "late-ended", "late-joined"}; !slices.Equal(delivered, want) {
 			t.Errorf("delivered: %v", delivered)
 		}
 		if len(dropped) > 0 {
 			t.Errorf("dropped: %v", dropped)
 		}
-		if n := len(s.receiver.deliveries("bad.joined")); n != 2 {
+		if n := len(s.receiver.deliveries("bad-joined")); n != 2 {
 			t.Errorf("%d attempts for what fails, want one before and one after", n)
 		}
 		if s.log.lines("events=4") != 1 {
 			t.Errorf("logged: %s", s.log)
 		}
 		attempts := len(s.receiver.deliveries(""))
-		s.send("after.joined")
+		s.send("after-joined")
 		wait(time.Hour)
 		if again, _ := s.outcomes(); len(again) != 4 || len(s.receiver.deliveries("")) != attempts {
 			t.Error("something happened after Run")
@@ -70,7 +70,7 @@ refresher_events_queued 0
 func TestStopIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil).run()
-		s.send("s.joined")
+		s.send("s-joined")
 		wait(time.Second)
 		began := time.Now()
 		s.stop()
@@ -94,7 +94,7 @@ func TestStopWhileDown(t *testing.T) {
 					s.run()
 				}
 				for i := range 1000 {
-					s.send(fmt.Sprintf("s%d.joined", i))
+					s.send(fmt.Sprintf("s%d-joined", i))
 				}
 				before, most := 0, tripAfter+3+1 // up to three more are under way, and a probe
 				if known {
@@ -125,10 +125,10 @@ func TestStopReportsDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, func(c *Config) { c.QueueSize = 1 })
 		s.receiver.answer = down
-		s.send("a.joined", "b.joined", "c.joined")
+		s.send("a-joined", "b-joined", "c-joined")
 		s.run()
 		s.stop()
-		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a.joined", "b.joined"}) {
+		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a-joined", "b-joined"}) {
 			t.Errorf("dropped: %v", dropped)
 		}
 	})

@@ -6,13 +6,17 @@
 //
 // # The signature
 //
-//	Refresher-Timestamp: 1800000000
-//	Refresher-Signature: v1=<hex of HMAC-SHA256(secret, timestamp + "." + body)>
+// Requests are signed as Standard Webhooks 1.0.0 says (www.standardwebhooks.com):
 //
-// The timestamp is in Unix seconds, of this attempt. The signature header is a
-// list, separated by spaces, so that a later release can sign under two secrets
-// or in another way; a receiver accepts any v1 that fits. docs/events.md
-// tells receivers how; package webhooktest does it in tests.
+//	webhook-id: K3VQ2XBN4A-1
+//	webhook-timestamp: 1800000000
+//	webhook-signature: v1,<base64 of HMAC-SHA256(key, id + "." + timestamp + "." + body)>
+//
+// The id is the same for each attempt to send the same thing. The timestamp is in
+// Unix seconds, of this attempt. While a secret is changed, requests are signed
+// with the new one and the one before, and the header has both signatures,
+// separated by a space; a receiver accepts either. docs/events.md tells receivers
+// how to verify them; package webhooktest does it in tests.
 //
 // # When it fails
 //

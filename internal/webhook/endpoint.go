@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,16 +17,17 @@ import (
 	"refresher/internal/origin"
 )
 
-// Config is what an Endpoint needs. All but Client is required.
+// Config is what an Endpoint needs. All but PreviousSecret and Client is required.
 type Config struct {
-	// Name begins the names of the two flags, "<Name>-url" and "<Name>-secret",
-	// in errors.
+	// Name begins the names of the flags, "<Name>-url", "<Name>-secret" and
+	// "<Name>-previous-secret", in errors.
 	Name string
 	// URL is where requests go: absolute, http or https, without a fragment. A
 	// user and password in it are sent as basic authentication.
 	URL string
-	// Secret signs requests; at least 16 bytes.
-	Secret []byte
+	// Secret signs requests, and so does PreviousSecret, unless it is empty. Each
+	// is "whsec_" and the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
+	Secret, PreviousSecret string
 	// Connections is how many there are at once, at most.
 	Connections int
 	// Client makes the requests, in tests; it follows no redirects, whatever
@@ -38,12 +36,12 @@ type Config struct {
 	Client *http.Client
 }
 
-// Endpoint is one URL of the customer's back end, and the secret shared with
+// Endpoint is one URL of the customer's back end, and the secrets shared with
 // it. It is safe for concurrent use.
 type Endpoint struct {
 	name   string
 	url    *url.URL
-	secret []byte
+	signer signer
 	client *http.Client
 }
 
@@ -53,8 +51,9 @@ func New(c Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.Secret) < minSecret {
-		return nil, fmt.Errorf("%s-secret: want at least %d bytes, have %d", c.Name, minSecret, len(c.Secret))
+	signer, err := newSigner(c.Name, c.Secret, c.PreviousSecret)
+	if err != nil {
+		return nil, err
 	}
 	client := c.Client
 	if client == nil {
@@ -72,24 +71,24 @@ func New(c Config) (*Endpoint, error) {
 	// What is signed for one address is not sent to another.
 	still := *client
 	still.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Endpoint{name: c.Name, url: u, secret: bytes.Clone(c.Secret), client: &still}, nil
+	return &Endpoint{name: c.Name, url: u, signer: signer, client: &still}, nil
 }
 
-// Post signs body, which is JSON, and sends it, with header besides, which may
-// be nil. The caller closes the response's body; errors of reading that want
+// Post signs body, which is JSON, and sends it. id tells the back end whether it
+// has seen the request before; it must have no dot, which ends it in what is
+// signed. The caller closes the response's body; errors of reading that want
 // Discreet. Its own error repeats no secret.
-func (e *Endpoint) Post(ctx context.Context, body []byte, header http.Header) (*http.Response, error) {
+func (e *Endpoint) Post(ctx context.Context, id string, body []byte) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, e.Discreet(err)
 	}
+	if err := e.signer.sign(r.Header, id, time.Now(), body); err != nil {
+		return nil, err
+	}
 	span := e.trace(r)
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	maps.Copy(r.Header, header)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "refresher")
-	r.Header.Set(HeaderTimestamp, timestamp)
-	r.Header.Set(HeaderSignature, sign(e.secret, timestamp, body))
 	response, err := e.client.Do(r)
 	if err != nil {
 		err = e.Discreet(err)

@@ -125,7 +125,7 @@ func set(c *app.Config, setting string) (err error) {
 	case "jwks-url":
 		c.Projects[0].Keys = auth.Keys{JWKSURL: value}
 	case "authorize-url":
-		c.AuthorizeURL, c.AuthorizeSecret = value, "a secret of the tests"
+		c.AuthorizeURL, c.AuthorizeSecret = value, "a secret of the tests alone"
 	case "redis-url":
 		c.RedisURL, c.RedisPrefix = value, "docs"
 	default:

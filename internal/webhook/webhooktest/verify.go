@@ -1,39 +1,30 @@
 // Package webhooktest is the other end of signed requests, for tests: the customer's
-// back end. It knows of signatures what docs/events.md says, and nothing of the code
-// that makes them.
+// back end. It verifies them with the library that docs/events.md recommends.
 package webhooktest
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"fmt"
+	"encoding/base64"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Verify reports what is wrong with a request that was received now: it must be
-// signed, by its timestamp within tolerance of now. body is the request's body as it
-// came.
-func Verify(secret []byte, header http.Header, body []byte, now time.Time, tolerance time.Duration) error {
-	timestamp := header.Get("Refresher-Timestamp")
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+// Verify reports what is wrong with a request that was received now. secret is the
+// node's setting; body is the request's body as it came.
+func Verify(secret string, header http.Header, body []byte) error {
+	w, err := standardwebhooks.NewWebhook(LibrarySecret(secret))
 	if err != nil {
-		return fmt.Errorf("Refresher-Timestamp: %q, want Unix seconds", timestamp)
+		return err
 	}
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(timestamp + "."))
-	mac.Write(body)
-	want := "v1=" + hex.EncodeToString(mac.Sum(nil))
-	if !slices.Contains(strings.Fields(header.Get("Refresher-Signature")), want) {
-		return errors.New("the signature does not fit")
+	return w.Verify(body, header)
+}
+
+// LibrarySecret is a node's secret as libraries of Standard Webhooks take it: text
+// that does not begin with whsec_ is given to them in base64.
+func LibrarySecret(secret string) string {
+	if strings.HasPrefix(secret, "whsec_") {
+		return secret
 	}
-	if age := now.Sub(time.Unix(seconds, 0)); age.Abs() > tolerance {
-		return fmt.Errorf("signed at %d, which is more than %s from now", seconds, tolerance)
-	}
-	return nil
+	return "whsec_" + base64.StdEncoding.EncodeToString([]byte(secret))
 }

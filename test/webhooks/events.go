@@ -1,0 +1,35 @@
+// Package webhooks holds the receivers that docs/events.md and docs/authorize.md show
+// against what a node sends, with the libraries that they name.
+package webhooks
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+// receive handles events that are signed with secret, and gives them to act.
+func receive(secret string, act func(kind, id string)) (http.HandlerFunc, error) {
+	webhook, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err == nil {
+			err = webhook.Verify(body, r.Header)
+		}
+		var event struct{ Type string }
+		if err == nil {
+			err = json.Unmarshal(body, &event)
+		}
+		if err != nil {
+			http.Error(w, "not verified", http.StatusUnauthorized)
+			return
+		}
+		act(event.Type, r.Header.Get("webhook-id"))
+		w.WriteHeader(http.StatusNoContent)
+	}, nil
+}

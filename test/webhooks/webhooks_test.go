@@ -1,0 +1,275 @@
+package webhooks
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.uber.org/goleak"
+
+	"refresher/internal/authorize"
+	"refresher/internal/webhook"
+	"refresher/internal/webhook/webhooktest"
+	"refresher/test/program"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is for how long a receiver may take to start.
+const patience = time.Minute
+
+// Secrets as a node has them.
+const (
+	prefixed = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
+	raw      = "a text with bytes ÄÖ, not base64"
+	another  = "another text, of somebody else's"
+)
+
+const event = `{"id":"S-joined","type":"session.joined","session":"S","rtc":{"channel":"Zürich","uid":7}}`
+
+// receivers start what docs/events.md shows, with a secret as the libraries take it,
+// and return its URL.
+var receivers = map[string]func(t *testing.T, secret string) string{
+	"Node": func(t *testing.T, secret string) string {
+		return startNode(t, "events.js", "EVENTS_SECRET="+secret)
+	},
+	"Go": func(t *testing.T, secret string) string {
+		handler, err := receive(secret, func(kind, id string) {
+			if kind != "session.joined" || id != "S-joined" {
+				t.Errorf("verified %s, %s", kind, id)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		return server.URL
+	},
+	// The package index is not asked in tests: the library's source comes with the Go
+	// module, which holds those of all languages.
+	"Python": func(t *testing.T, secret string) string {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/standard-webhooks/standard-webhooks/libraries").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		library := strings.TrimSpace(string(out)) + "/python"
+		return start(t, "python3", "events.py", "EVENTS_SECRET="+secret, "PYTHONPATH="+library, "PYTHONDONTWRITEBYTECODE=1")
+	},
+}
+
+func startNode(t *testing.T, file, secret string) string {
+	t.Helper()
+	if _, err := os.Stat("node_modules/standardwebhooks"); err != nil {
+		t.Fatalf("npm package standardwebhooks is not installed (%v): run `make setup`", err)
+	}
+	return start(t, "node", file, secret)
+}
+
+// start runs a receiver until the test ends.
+func start(t *testing.T, path, file string, env ...string) string {
+	t.Helper()
+	address := program.Address(t)
+	_, port, _ := strings.Cut(address, ":")
+	journal := new(program.Journal)
+	p, err := program.Start(journal, program.Command{
+		Path: path, Args: []string{file}, Env: append(os.Environ(), append(env, "PORT="+port)...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	listening := func(l program.Line) bool { return l.Text == "listening" }
+	if err := journal.Await(0, p.Done(), patience, listening); err != nil {
+		t.Fatalf("%s: %v: %s", file, err, journal.Tail(20))
+	}
+	return "http://" + address
+}
+
+// TestReceiversVerifyWhatANodeSends: by a secret of either form, and by the new one or
+// the one before while it is changed.
+func TestReceiversVerifyWhatANodeSends(t *testing.T) {
+	for language, receiver := range receivers {
+		t.Run(language, func(t *testing.T) {
+			urls := map[string]string{}
+			for _, secret := range []string{prefixed, raw} {
+				urls[secret] = receiver(t, webhooktest.LibrarySecret(secret))
+			}
+			for _, c := range []struct {
+				receiver, secret, previous string
+				want                       int
+			}{
+				{prefixed, prefixed, "", 204},
+				{raw, raw, "", 204},
+				{prefixed, prefixed, raw, 204},
+				{raw, prefixed, raw, 204},
+				{prefixed, raw, prefixed, 204},
+				{prefixed, another, "", 401},
+				{raw, another, prefixed, 401},
+			} {
+				if got := post(t, webhook.Config{URL: urls[c.receiver], Secret: c.secret, PreviousSecret: c.previous}); got != c.want {
+					t.Errorf("a receiver with %q answers %d to a node with %q and %q, want %d", c.receiver, got, c.secret, c.previous, c.want)
+				}
+			}
+		})
+	}
+}
+
+// post has a node's endpoint send the event, and returns the status of the answer.
+func post(t *testing.T, c webhook.Config) int {
+	t.Helper()
+	c.Name, c.Connections = "events", 1
+	e, err := webhook.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	response, err := e.Post(t.Context(), "S-joined", []byte(event))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
+// TestReceiversRefuseWhatIsForged: what was changed on the way, what was recorded more
+// than five minutes ago, and what is not signed.
+func TestReceiversRefuseWhatIsForged(t *testing.T) {
+	for language, receiver := range receivers {
+		t.Run(language, func(t *testing.T) {
+			url := receiver(t, prefixed)
+			for name, c := range map[string]struct {
+				age    time.Duration
+				change func(http.Header, *string)
+				want   int
+			}{
+				"as it was sent":       {want: 204},
+				"signed 4 minutes ago": {age: 4 * time.Minute, want: 204},
+				"signed 6 minutes ago": {age: 6 * time.Minute, want: 401},
+				"signed in 6 minutes":  {age: -6 * time.Minute, want: 401},
+				"another body":         {change: func(_ http.Header, body *string) { *body = strings.Replace(*body, "S", "T", 1) }, want: 401},
+				"another id":           {change: func(h http.Header, _ *string) { h.Set("webhook-id", "S-ended") }, want: 401},
+				"another time":         {change: func(h http.Header, _ *string) { h.Set("webhook-timestamp", fmt.Sprint(time.Now().Unix()-9)) }, want: 401},
+				"no time":              {change: func(h http.Header, _ *string) { h.Set("webhook-timestamp", "soon") }, want: 401},
+				"an unknown version":   {change: func(h http.Header, _ *string) { swapVersion(h, "v2,") }, want: 401},
+				"among other signatures": {change: func(h http.Header, _ *string) {
+					h.Set("webhook-signature", "v2,eA== v1,eA== "+h.Get("webhook-signature"))
+				}, want: 204},
+				"not signed": {change: func(h http.Header, _ *string) { clear(h) }, want: 401},
+			} {
+				header, body := signed(t, time.Now().Add(-c.age)), event
+				if c.change != nil {
+					c.change(header, &body)
+				}
+				if got := send(t, url, header, body); got != c.want {
+					t.Errorf("%s: answered %d, want %d", name, got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// signed are the headers of the event, signed at that time.
+func signed(t *testing.T, at time.Time) http.Header {
+	t.Helper()
+	w, err := standardwebhooks.NewWebhook(prefixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature, err := w.Sign("S-joined", at, []byte(event))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.Header{}
+	h.Set("webhook-id", "S-joined")
+	h.Set("webhook-timestamp", fmt.Sprint(at.Unix()))
+	h.Set("webhook-signature", signature)
+	return h
+}
+
+func swapVersion(h http.Header, version string) {
+	h.Set("webhook-signature", version+strings.TrimPrefix(h.Get("webhook-signature"), "v1,"))
+}
+
+func send(t *testing.T, url string, header http.Header, body string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
+// TestBackEndDecides: the back end of docs/authorize.md verifies the questions of a node
+// and is understood; with another secret it answers nothing that counts.
+func TestBackEndDecides(t *testing.T) {
+	url := startNode(t, "authorize.js", "AUTHORIZE_SECRET="+prefixed)
+	ask := func(secret, subject string) (authorize.Answer, error) {
+		a, err := authorize.New(authorize.Config{
+			URL: url, Secret: secret, Patience: patience, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- a.Run(ctx) }()
+		defer func() {
+			cancel()
+			<-ended
+		}()
+		return a.Ask(t.Context(), authorize.Question{Action: "join", App: "app", Subject: subject})
+	}
+	if a, err := ask(prefixed, "ana"); err != nil || !a.Allow {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := ask(prefixed, "ben"); err != nil || a.Allow {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := ask(another, "ana"); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// TestDocumentsShowTheReceivers: what the documents tell readers to copy is what the
+// tests run.
+func TestDocumentsShowTheReceivers(t *testing.T) {
+	for document, blocks := range map[string]map[string]string{
+		"events.md":    {"js": "events.js", "go": "events.go", "python": "events.py"},
+		"authorize.md": {"js": "authorize.js"},
+	} {
+		text, err := os.ReadFile("../../docs/" + document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for language, file := range blocks {
+			code, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if language == "go" { // without the package and its comment
+				code = code[bytes.Index(code, []byte("import (")):]
+			}
+			if block := fmt.Sprintf("```%s\n%s```\n", language, code); !strings.Contains(string(text), block) {
+				t.Errorf("docs/%s does not show test/webhooks/%s as it is:\n%s", document, file, block)
+			}
+		}
+	}
+}

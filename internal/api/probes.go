@@ -9,7 +9,7 @@ func ping(*request) (any, error) {
 	}{"pong"}, nil
 }
 
-// errNotReady gives no reason, since anybody may ask: /readyz on the operations port
+// errNotReady gives no reason, since GET / wants no credential: /readyz on the operations port
 // does.
 var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
 

@@ -80,7 +80,7 @@ func (d *descriptors) refuse() {
 
 // sparingListener closes a connection whose descriptor is not below a number. The system
 // gives a new descriptor the lowest number that is free. So a connection gets a number from
-// the reserve only when all below are in use, by whatever it is; and nothing need be counted.
+// the reserve only when all lower ones are in use, and no connections need to be counted.
 type sparingListener struct {
 	net.Listener
 	below uint64

@@ -73,7 +73,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// What stands at the path is removed only if it is a socket that nobody serves.
+// A file at the path is removed only if it is a socket without a listener.
 func TestSocketThatIsThereAlready(t *testing.T) {
 	dir := t.TempDir()
 	stale, used, other := filepath.Join(dir, "stale"), filepath.Join(dir, "used"), filepath.Join(dir, "file")

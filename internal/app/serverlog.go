@@ -9,9 +9,9 @@ import (
 	"refresher/internal/webhook"
 )
 
-// serverLog passes on the lines of net/http's server, in its own words. Anybody can
-// have it write one with each connection, by failing a TLS handshake say, so that one
-// of each kind is let through a minute.
+// serverLog passes on the lines of net/http's server as they are, one of each kind a
+// minute: a client can cause one with each connection, by failing the TLS handshake for
+// example.
 type serverLog struct {
 	slog.Handler
 	handshakes, panics, others webhook.Throttle

@@ -82,8 +82,8 @@ func TestLinesAreWrittenInOrderAndAllOfThemByClose(t *testing.T) {
 	}
 }
 
-// Nobody waits for a reader that does not read; what no longer fits is counted, and told
-// of when the reader goes on.
+// No call waits for a reader that stopped. Lines that do not fit are counted, and the
+// log reports the count when the reader goes on.
 func TestAnOutputThatBlocksStopsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := blocked{&output{room: -1}, make(chan struct{})}

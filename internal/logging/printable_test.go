@@ -20,8 +20,8 @@ var handlers = map[string]func(io.Writer) slog.Handler{
 	},
 }
 
-// Whatever somebody writes, a line of the log shows it, is one line, and says nothing
-// to a terminal.
+// A line with any text of a client shows that text, stays one line, and has no control
+// characters for a terminal.
 func TestEverythingInALineIsPrintable(t *testing.T) {
 	var all strings.Builder
 	for r := rune(0); r <= unicode.MaxRune; r++ {

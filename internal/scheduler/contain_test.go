@@ -112,8 +112,8 @@ func (s *faulty) fails(place string, f func()) {
 	}
 }
 
-// What panics in the handling of one session takes that session off the node, and
-// nothing else. Its client comes back with its key once the fault is gone.
+// A panic in the handling of one session takes only that session off the node. Its
+// client resumes it with its key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
 	renewOverHTTP := func(s *faulty, p *phone) error { _, err := s.RenewByKey(p.ticket()); return err }
 	for _, c := range []struct {
@@ -229,7 +229,7 @@ func TestPanicInJoin(t *testing.T) {
 	}
 }
 
-// A session that panics while it is adopted is not, and the others are.
+// A session whose adoption panics is left out, and the others are adopted.
 func TestPanicInAdoption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
@@ -250,7 +250,7 @@ func TestPanicInAdoption(t *testing.T) {
 	})
 }
 
-// foreign is a store whose record of a session is of somebody else.
+// foreign is a store whose records do not match the sessions' keys.
 type foreign struct {
 	*store.Memory
 	spoil func(*store.Record)
@@ -264,9 +264,8 @@ func (f foreign) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
 	return held, err
 }
 
-// The key says whose a session is. What the store has of somebody else under its id
-// is as good as nothing.
-func TestRecordOfSomebodyElseIsUnknown(t *testing.T) {
+// A record of another project or user than the key's is ignored.
+func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 	for name, spoil := range map[string]func(*store.Record){
 		"no app":       func(r *store.Record) { r.App = "" },
 		"another app":  func(r *store.Record) { r.App = "other" },

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/protocol"
 )
 
-// What the WebSocket library takes by itself counts as messages do.
+// Frames that the WebSocket library handles by itself count as messages.
 func TestFloodOfFramesIsRefused(t *testing.T) {
 	mask := "\x00\x00\x00\x00"
 	for name, frames := range map[string]struct{ first, then string }{

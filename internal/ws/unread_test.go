@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Over real sockets, which take what nobody reads until their buffers are full: the
-// client's, which is its own affair, and this side's.
+// Over real sockets, which buffer unread data on both sides: the node's part is
+// bounded.
 func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 	for name, serve := range map[string]func(http.Handler) *httptest.Server{"plain": httptest.NewServer, "TLS": httptest.NewTLSServer} {
 		t.Run(name, func(t *testing.T) {

@@ -177,7 +177,8 @@ func TestTokenFormatOfRequests(t *testing.T) {
 			{rte, "007", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
 			{rte, "007-single", map[string]string{"rtcToken": single, "rtmToken": single}},
 			{rte + "?tokenFormat=007", "006", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
-			{rte + "?tokenFormat=006", "007", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{rte + "?tokenFormat=006", "006", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{rte + "?tokenFormat=006", "", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
 			{rte + "?tokenFormat=007-single", "006", map[string]string{"rtcToken": single, "rtmToken": single}},
 			{rtcPath, "", map[string]string{"rtcToken": rtc006}},
 			{rtcPath, "007-single", map[string]string{"rtcToken": publish7}},
@@ -221,6 +222,37 @@ func TestTokenFormatOfRequests(t *testing.T) {
 	})
 }
 
+// TestNoRequestLowersTheFormat: only a credential, or the operator, can choose 006, whose
+// token for one channel and user can be made into one for others.
+func TestNoRequestLowersTheFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, claim := range []string{"", "007", "007-single"} {
+			g := newGuarded(t, func(c *Config) {
+				guard(c)
+				if claim != "" {
+					c.Policy.DefaultFormat = session.Format006 // the credential's counts
+				}
+			})
+			grants := allGrants()
+			if claim != "" {
+				grants["tokenFormat"] = claim
+			}
+			credential := pass(map[string]any{"grants": grants})
+			for _, request := range []string{
+				"GET /rtc/c/publisher/uid/7?tokenFormat=006", "GET /rte/c/publisher/uid/7/ana?tokenFormat=006",
+				`POST /getToken?tokenFormat=006 {"tokenType":"rtc","channel":"c","uid":"7"}`,
+				`POST /fetch_rtc_token?tokenFormat=006 {"ChannelName":"c","uid":7}`, "GET /access_token?channelName=c&uid=7&tokenFormat=006",
+			} {
+				method, path, body := splitRequest(request)
+				r, text := g.visit(method, path, body, "Authorization", "Bearer "+credential)
+				if r.StatusCode != http.StatusForbidden || !strings.Contains(text, "does not grant 006") {
+					t.Errorf("%s, granted %q: %d %s", request, claim, r.StatusCode, text)
+				}
+			}
+		}
+	})
+}
+
 // TestTokenFormatOfSessions has a session keep the format that it was joined with:
 // when it is renewed, resumed on another node whose operator prefers another, and
 // renewed there over HTTP, with a store and without.
@@ -240,7 +272,7 @@ func TestTokenFormatOfSessions(t *testing.T) {
 			t.Run(fmt.Sprintf("%s store away %t", wanted, away), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newOperated(t, 2, func(i int, c *Config) {
-						if i == 1 {
+						if (i == 1) != (want[0] == rtc006) { // only the operator can let a request have 006
 							c.Policy.DefaultFormat = session.Format006
 						}
 					})

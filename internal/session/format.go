@@ -40,10 +40,20 @@ func (f *Format) UnmarshalText(text []byte) error {
 
 // Format returns the form of a caller's tokens: the wanted one, else the credential's,
 // else the operator's. wanted is nil if the request names none. It refuses, with an
-// *Error, a request for FormatSingle that does not ask for both RTC and RTM.
+// *Error, a request for FormatSingle that does not ask for both RTC and RTM, and one for
+// Format006 by itself: what 006 signs is the channel and the user in one piece, so the
+// token for channel "a1" and user "2" can be made into one for channel "a" and user "12",
+// which the grant may not cover.
 func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
-	if wanted != nil && *wanted == FormatSingle && (id.RTC == nil || id.RTM == nil) {
-		return 0, Errorf(CodeBadRequest, "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out")
+	granted := *cmp.Or(g.Format, &p.DefaultFormat)
+	if wanted == nil {
+		return granted, nil
 	}
-	return *cmp.Or(wanted, g.Format, &p.DefaultFormat), nil
+	switch {
+	case *wanted == FormatSingle && (id.RTC == nil || id.RTM == nil):
+		return 0, Errorf(CodeBadRequest, "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out")
+	case *wanted == Format006 && granted != Format006 && !g.All:
+		return 0, Errorf(CodeForbidden, `tokenFormat: the credential does not grant 006; it needs grants.tokenFormat "006"`)
+	}
+	return *wanted, nil
 }

@@ -24,7 +24,7 @@ export const isFinal = (code, last) => last === "ended" || final.has(code) || (l
  * @property {{userId: string}} [rtm]
  * @property {{userId: string}} [chat]
  * @property {number} [ttl] lifetime of the tokens in seconds; the operator's default if absent
- * @property {"007" | "006" | "007-single"} [tokenFormat] of the tokens: 006 for old SDKs, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
+ * @property {"007" | "006" | "007-single"} [tokenFormat] of the tokens: 006 for old SDKs, if the credential or the service names it too, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
  */
 
 /** @typedef {{token: string, expiresAt: number}} Token */

@@ -1,6 +1,9 @@
 package agora
 
 import (
+	"encoding/base64"
+	"encoding/binary"
+	"hash/crc32"
 	"testing"
 
 	accesstoken "github.com/AgoraIO/Tools/DynamicKey/AgoraDynamicKey/go/src/AccessToken"
@@ -59,5 +62,25 @@ func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to
 	}
 	if err := token.Verify(certificate, h); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestA006TokenCanBeAltered is why session.Policy.Format lets no request choose 006: without
+// the certificate, a token is made into one for another channel and user, as
+// docs/security.md says.
+func TestA006TokenCanBeAltered(t *testing.T) {
+	t.Parallel()
+	const head = len("006") + hexDigits
+	text := must(newMinter(t, V006).mintRTC(session.RTC{Channel: "daily-42", UID: 7}, 1_800_000_000, 1_800_003_600))(t)
+	body := must(base64.StdEncoding.DecodeString(text[head:]))(t)
+	sums := body[2+binary.LittleEndian.Uint16(body):] // behind the signature
+	binary.LittleEndian.PutUint32(sums, crc32.ChecksumIEEE([]byte("daily-4")))
+	binary.LittleEndian.PutUint32(sums[4:], crc32.ChecksumIEEE([]byte("27")))
+	altered := must(Parse(text[:head] + base64.StdEncoding.EncodeToString(body)))(t)
+	if err := altered.Verify(certificate, Holder{Channel: "daily-4", User: "27"}); err != nil {
+		t.Errorf("the documents say that this can be done, but: %v", err)
+	}
+	if altered.Verify(certificate, Holder{Channel: "daily-42", User: "7"}) == nil {
+		t.Error("it is still the first user's, too")
 	}
 }

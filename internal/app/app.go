@@ -259,6 +259,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-time.After(informTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
+	<-a.scheduler.Begun() // or a balancer's first check would find a node that is not ready
 	serve("public port", a.public, a.publicListener)
 	var apps []string
 	for i := range a.config.Projects {

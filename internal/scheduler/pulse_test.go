@@ -32,6 +32,11 @@ func TestHealth(t *testing.T) {
 		}
 		healthy(t, s, "have not begun")
 		wait(time.Hour)
+		select {
+		case <-s.Begun():
+			t.Error("it has begun before Run")
+		default:
+		}
 		if still := s.Still(); still != 0 {
 			t.Errorf("it has stood still for %v before it began", still)
 		}
@@ -40,6 +45,7 @@ func TestHealth(t *testing.T) {
 		if err := s.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
+		<-s.Begun()
 		wait(time.Hour)
 		healthy(t, s, "stand still, for 3600 s")
 		if still := s.Still(); still != time.Hour {

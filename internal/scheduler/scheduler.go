@@ -84,6 +84,8 @@ type Scheduler struct {
 	pushes  sync.WaitGroup // the same, to wait for
 	aside   sync.WaitGroup // work that waits for sessions' locks
 	wake    chan struct{}  // tells Run that there is an earlier deadline
+	begun   chan struct{}  // closed by Run
+	begin   sync.Once      // closes begun
 
 	sweepEvery time.Duration // store.SweepEvery; tests of long days sweep less
 
@@ -147,6 +149,7 @@ func New(c Config) (*Scheduler, error) {
 
 		slots:   make(chan struct{}, c.Concurrency),
 		wake:    make(chan struct{}, 1),
+		begun:   make(chan struct{}),
 		entries: make(map[string]*entry),
 		ended:   make(map[string]*entry),
 		outbox:  outbox{wake: make(chan struct{}, 1)},
@@ -157,10 +160,15 @@ func New(c Config) (*Scheduler, error) {
 	return s, nil
 }
 
+// Begun is closed when Run has started. Before that, Health is an error.
+func (s *Scheduler) Begun() <-chan struct{} { return s.begun }
+
 // Run renews tokens as they fall due, and keeps the store in step, until ctx is
 // done. It returns once the pushes that it began are over and the store has been
 // told, or could not be in time. Sessions must not be changed any more then.
 func (s *Scheduler) Run(ctx context.Context) error {
+	s.pulse.beat(s.clock.now().Mono)
+	s.begin.Do(func() { close(s.begun) })
 	var keeper sync.WaitGroup
 	defer keeper.Wait()
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-if go test -race -shuffle=on -timeout 5m "$@" 2>&1 | tee "$log"; then
+# One package more at a time than there are processors: some wait for servers.
+if go test -race -shuffle=on -p "$(($(nproc) + 1))" -timeout 5m "$@" 2>&1 | tee "$log"; then
 	exit 0
 fi
 mapfile -t failed < <(awk -F '\t' '$1 == "FAIL" && $2 != "" { sub(" .*", "", $2); print $2 }' "$log")

@@ -114,8 +114,8 @@ func ours(b *testing.B) mint {
 		RTM: &session.RTM{UserID: "1"},
 	}
 	return func() (string, string, error) {
-		now := time.Now().Unix()
-		t, err := m.Mint(id, session.Format007, now, now+int64(lifetime.Seconds()))
+		now := session.SecOf(time.Now())
+		t, err := m.Mint(id, session.Format007, now, now.Add(lifetime))
 		if err != nil {
 			return "", "", err
 		}

@@ -117,8 +117,8 @@ type call struct {
 
 	tokens    protocol.Tokens // in use
 	renewals  int
-	margin    time.Duration // least life left at a renewal
-	expiresAt int64         // of the tokens in use, Unix seconds
+	margin    time.Duration   // least life left at a renewal
+	expiresAt session.UnixSec // of the tokens in use
 }
 
 // apply takes new tokens as an SDK does.
@@ -133,7 +133,7 @@ func (c *call) apply(ctx context.Context, b client.Bundle) error {
 		c.say("push", "#%d attempt %d, cause %s: refusing (--refuse)", b.Seq, b.Attempt, b.Cause)
 		return errors.New("refused by --refuse")
 	}
-	left := time.Until(time.Unix(c.expiresAt, 0))
+	left := time.Until(c.expiresAt.Time())
 	if left <= 0 && c.edge == nil {
 		return errors.New("INVALID_OPERATION: the tokens had run out, and the SDK has left")
 	}
@@ -236,4 +236,4 @@ func attempt(b client.Bundle) string {
 	return fmt.Sprintf(" (attempt %d)", b.Attempt)
 }
 
-func clock(unix int64) string { return time.Unix(unix, 0).Format("15:04:05") }
+func clock(s session.UnixSec) string { return s.Time().Format("15:04:05") }

@@ -78,17 +78,17 @@ func (c *grantCommand) caller(now time.Time) (session.Caller, error) {
 	return caller, err
 }
 
-// until reads a moment, or a span from now, as Unix seconds; 0 for none.
-func until(text string, now time.Time) (int64, error) {
+// until reads a moment, or a span from now; 0 for none.
+func until(text string, now time.Time) (session.UnixSec, error) {
 	if text == "" {
 		return 0, nil
 	}
 	if span, err := time.ParseDuration(text); err == nil && span > 0 {
-		return now.Add(span).Unix(), nil
+		return session.SecOf(now.Add(span)), nil
 	}
 	at, err := time.Parse(time.RFC3339, strings.ToUpper(text))
 	if err != nil {
 		return 0, fmt.Errorf("--until: want a moment such as 2030-01-02T15:04:05Z, or a span from now such as 8h; have %q", text)
 	}
-	return at.Unix(), nil
+	return session.SecOf(at), nil
 }

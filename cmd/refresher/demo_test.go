@@ -196,7 +196,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := forger.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 9}}, session.Format007, time.Now().Unix(), time.Now().Unix()+30)
+	forged, err := forger.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 9}}, session.Format007, session.SecOf(time.Now()), session.SecOf(time.Now())+30)
 	if err != nil {
 		t.Fatal(err)
 	}

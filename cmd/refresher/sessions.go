@@ -14,6 +14,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"refresher/internal/session"
 )
 
 type sessionsCommand struct {
@@ -51,11 +53,11 @@ type sessionInfo struct {
 	RTM           *struct{ UserID string } `json:"rtm"`
 	Chat          *struct{ UserID string } `json:"chat"`
 	Seq           uint64                   `json:"seq"`
-	ExpiresAt     int64                    `json:"expiresAt"`
+	ExpiresAt     session.UnixSec          `json:"expiresAt"`
 	Confirmed     bool                     `json:"confirmed"`
-	LastAckAt     int64                    `json:"lastAckAt"`
-	NextRenewalAt int64                    `json:"nextRenewalAt"`
-	Until         int64                    `json:"until"`
+	LastAckAt     session.UnixSec          `json:"lastAckAt"`
+	NextRenewalAt session.UnixSec          `json:"nextRenewalAt"`
+	Until         session.UnixSec          `json:"until"`
 }
 
 // ask makes a request, and reads its answer into a value.
@@ -196,12 +198,12 @@ func orDash(s string) string {
 	return strconv.Quote(s)
 }
 
-// in says how far a Unix second is ahead.
-func in(unix int64) string {
-	if unix == 0 {
+// in says how far a moment is ahead.
+func in(at session.UnixSec) string {
+	if at == 0 {
 		return "-"
 	}
-	return time.Until(time.Unix(unix, 0)).Round(time.Second).String()
+	return time.Until(at.Time()).Round(time.Second).String()
 }
 
 type showCommand struct {
@@ -277,10 +279,10 @@ type endCommand struct {
 // Run ends a session.
 func (c *endCommand) Run() error {
 	var done struct {
-		ID           string   `json:"id"`
-		Ended        int      `json:"ended"`
-		AccessEndsAt int64    `json:"accessEndsAt"`
-		Silent       []string `json:"silent,omitempty"`
+		ID           string          `json:"id"`
+		Ended        int             `json:"ended"`
+		AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+		Silent       []string        `json:"silent,omitempty"`
 	}
 	if err := c.ask(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &done); err != nil {
 		return err

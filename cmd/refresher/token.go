@@ -63,8 +63,8 @@ func (c *mintCommand) Run() error {
 	if id == (session.Identity{}) {
 		return errors.New("nothing to mint; give --channel, --rtm-user or --chat-user")
 	}
-	now := time.Now().Unix()
-	tokens, err := minter.Mint(id, formatOf(c.Version), now, now+int64(c.TTL/time.Second))
+	now := session.SecOf(time.Now())
+	tokens, err := minter.Mint(id, formatOf(c.Version), now, now.Add(c.TTL))
 	if err != nil {
 		return err
 	}
@@ -159,10 +159,10 @@ func printToken(t *agora.Token) {
 	}
 }
 
-func moment(unix int64) string {
-	if unix == 0 {
+func moment(s session.UnixSec) string {
+	if s == 0 {
 		return "the token's end"
 	}
-	at := time.Unix(unix, 0)
+	at := s.Time()
 	return fmt.Sprintf("%s (%s)", at.UTC().Format(time.RFC3339), time.Until(at).Round(time.Second))
 }

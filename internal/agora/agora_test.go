@@ -18,7 +18,7 @@ const (
 	appID       = "970CA35de60c44645bbae8a215061b33"
 	certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 
-	now = int64(1_700_000_000) // Unix seconds
+	now = session.UnixSec(1_700_000_000)
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,18 +43,18 @@ func newMinter(t testing.TB, v Version) testMinter {
 }
 
 // Mint is Minter.Mint, in m's format.
-func (m testMinter) Mint(id session.Identity, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m testMinter) Mint(id session.Identity, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	return m.Minter.Mint(id, m.format, issuedAt, expiresAt)
 }
 
 // mintRTC is Mint, for one service.
-func (m testMinter) mintRTC(r session.RTC, issuedAt, expiresAt int64) (string, error) {
+func (m testMinter) mintRTC(r session.RTC, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTC: &r}, issuedAt, expiresAt)
 	return tokens.RTC, err
 }
 
 // mintRTM is Mint, for the other one that has both formats.
-func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt int64) (string, error) {
+func (m testMinter) mintRTM(r session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	tokens, err := m.Mint(session.Identity{RTM: &r}, issuedAt, expiresAt)
 	return tokens.RTM, err
 }
@@ -94,7 +94,7 @@ func wantFields(t *testing.T, got, want *Token) {
 // its fields: the body of 007, the message of 006.
 func encodeSigned(t *Token) []byte {
 	le := binary.LittleEndian
-	privileges := func(b []byte, list []Privilege, base int64) []byte {
+	privileges := func(b []byte, list []Privilege, base session.UnixSec) []byte {
 		b = le.AppendUint16(b, uint16(len(list)))
 		for _, p := range list {
 			b = le.AppendUint16(b, p.ID)
@@ -178,8 +178,8 @@ func (s source) chat() session.Chat {
 }
 
 // times draws an issue time and an expiry, the limits among them.
-func (s source) times() (issuedAt, expiresAt int64) {
-	issuedAt = 1 + s.Int64N(1<<32-1-maxLifetime)
-	lifetime := []int64{1, 10, 3600, maxLifetime, 1 + s.Int64N(maxLifetime)}[s.IntN(5)]
+func (s source) times() (issuedAt, expiresAt session.UnixSec) {
+	issuedAt = 1 + session.UnixSec(s.Int64N(int64(1<<32-1-maxLifetime)))
+	lifetime := []session.UnixSec{1, 10, 3600, maxLifetime, 1 + session.UnixSec(s.Int64N(int64(maxLifetime)))}[s.IntN(5)]
 	return issuedAt, issuedAt + lifetime
 }

@@ -18,7 +18,7 @@ import (
 // the certificates, the current one first. Explain never panics, and its cost
 // and its answer are bounded for any input but for one pass over it.
 func Explain(text string, use Use, certificates []string, now time.Time) Report {
-	e := examination{use: use, now: now.Unix()}
+	e := examination{use: use, now: session.SecOf(now)}
 	for _, c := range certificates {
 		if c != "" {
 			e.certificates = append(e.certificates, c)
@@ -39,7 +39,7 @@ func Explain(text string, use Use, certificates []string, now time.Time) Report 
 type examination struct {
 	use          Use
 	certificates []string
-	now          int64 // Unix seconds
+	now          session.UnixSec
 	findings     []Finding
 }
 

@@ -26,7 +26,7 @@ func sign007(t *Token) string {
 
 // sign006 is the same for an RTC token of the old format, ts in place of the
 // token's end.
-func sign006(channel, user string, ts int64, privileges ...Privilege) string {
+func sign006(channel, user string, ts session.UnixSec, privileges ...Privilege) string {
 	message := encodeSigned(&Token{Version: V006, Salt: 1, ValidUntil: ts, Services: []Service{{Privileges: privileges}}})
 	signature := hmacSHA256([]byte(certificate), []byte(appID+channel+user+string(message)))
 	b := appendString(nil, string(signature[:]))
@@ -39,8 +39,8 @@ func sign006(channel, user string, ts int64, privileges ...Privilege) string {
 
 // rtcFor is a publisher's token for user 7 in channel daily: it ends after
 // lifetime seconds, its privileges after as many as given; 0 is never.
-func rtcFor(lifetime int64, join, publish int64) string {
-	at := func(seconds int64) int64 {
+func rtcFor(lifetime session.UnixSec, join, publish session.UnixSec) string {
+	at := func(seconds session.UnixSec) session.UnixSec {
 		if seconds == 0 {
 			return 0
 		}
@@ -53,7 +53,7 @@ func rtcFor(lifetime int64, join, publish int64) string {
 }
 
 func TestExplain(t *testing.T) {
-	mint := func(v Version, id session.Identity, ttl int64) session.Tokens {
+	mint := func(v Version, id session.Identity, ttl session.UnixSec) session.Tokens {
 		return must(newMinter(t, v).Mint(id, now, now+ttl))(t)
 	}
 	everything := session.Identity{
@@ -86,7 +86,7 @@ func TestExplain(t *testing.T) {
 		name  string
 		text  string
 		use   Use
-		after int64 // seconds from the issue
+		after session.UnixSec // seconds from the issue
 		certs []string
 		want  []string // severity and code of each finding
 		says  string   // in the first one's text
@@ -207,7 +207,7 @@ func TestExplain(t *testing.T) {
 			if certs == nil {
 				certs = []string{certificate}
 			}
-			report := Explain(c.text, c.use, certs, time.Unix(now+c.after, 999))
+			report := Explain(c.text, c.use, certs, (now + c.after).Time().Add(999))
 			var got []string
 			for _, f := range report.Findings {
 				got = append(got, f.Severity+" "+f.Code)
@@ -231,7 +231,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestExplainGood(t *testing.T) {
-	report := Explain(rtcFor(60, 60, 60), Use{}, []string{certificate}, time.Unix(now+18, 0))
+	report := Explain(rtcFor(60, 60, 60), Use{}, []string{certificate}, (now + 18).Time())
 	last := report.Findings[len(report.Findings)-1]
 	if want := (Finding{FindingGood, SeverityInfo, "good for 42 more seconds, until 2023-11-14T22:14:20Z, as far as could be checked"}); last != want {
 		t.Errorf("got %+v, want %+v", last, want)
@@ -249,7 +249,7 @@ func TestExplainListener(t *testing.T) {
 		{[]Privilege{{ID: 1}, {ID: 2}, {ID: 3, ExpiresAt: now}, {ID: 4}}, "may publish, but not video; "},
 	} {
 		text := sign007(&Token{IssuedAt: now - 60, ValidUntil: now + 60, Services: []Service{{Type: ServiceRTC, Channel: "c", Privileges: c.privileges}}})
-		report := Explain(text, Use{Publish: true}, nil, time.Unix(now, 0))
+		report := Explain(text, Use{Publish: true}, nil, now.Time())
 		if !slices.ContainsFunc(report.Findings, func(f Finding) bool {
 			return f.Code == FindingAudience && f.Severity == SeverityInfo && strings.HasPrefix(f.Text, c.want)
 		}) {
@@ -259,12 +259,12 @@ func TestExplainListener(t *testing.T) {
 }
 
 func TestReportJSON(t *testing.T) {
-	got := string(must(json.Marshal(Explain("x", Use{}, nil, time.Unix(now, 0))))(t))
+	got := string(must(json.Marshal(Explain("x", Use{}, nil, now.Time())))(t))
 	want := `{"findings":[{"code":"not_a_token","severity":"error","text":"110 invalid token: begins with neither \"007\" nor \"006\"; want one of them"}]}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got = string(must(json.Marshal(Explain(rtcFor(60, 60, 60), Use{}, nil, time.Unix(now, 0))))(t))
+	got = string(must(json.Marshal(Explain(rtcFor(60, 60, 60), Use{}, nil, now.Time())))(t))
 	if !strings.HasPrefix(got, `{"version":"007","appId":"`) || !strings.Contains(got, `"findings":[{"code":"unverified","severity":"info",`) {
 		t.Errorf("got %s", got)
 	}
@@ -274,10 +274,10 @@ func TestReportJSON(t *testing.T) {
 // and for a verdict that Verify contradicts.
 func FuzzExplain(f *testing.F) {
 	for _, v := range vectors(f) {
-		f.Add(v.Token, "7d72365eb983485397e3e3f9d460bdda", "2882341273", v.Decoded.IssueTS)
+		f.Add(v.Token, "7d72365eb983485397e3e3f9d460bdda", "2882341273", int64(v.Decoded.IssueTS))
 	}
-	f.Add(rtcFor(60, 0, 30), "daily", "7", now)
-	f.Add(sign006("daily", "0", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 60}), "daily", "0", now)
+	f.Add(rtcFor(60, 0, 30), "daily", "7", int64(now))
+	f.Add(sign006("daily", "0", now+maxLifetime, Privilege{ID: 1, ExpiresAt: now + 60}), "daily", "0", int64(now))
 	f.Add(appID, "", "", int64(0))
 	f.Add("", "\x00", "\xff", int64(-1))
 	f.Add("007"+base64.StdEncoding.EncodeToString([]byte("x")), strings.Repeat("c", 300), "-1", int64(1)<<40)

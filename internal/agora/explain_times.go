@@ -3,6 +3,8 @@ package agora
 import (
 	"strings"
 	"time"
+
+	"refresher/internal/session"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 // odd about that.
 func (e *examination) times(t *Token, s *Service) {
 	if t.IssuedAt > e.now+clocksDiffer {
-		e.warn(FindingFuture, "issued %s from now, at %s: the clock of its maker is ahead, or this one behind; Agora may refuse it until then", span(t.IssuedAt-e.now), moment(t.IssuedAt))
+		e.warn(FindingFuture, "issued %s from now, at %s: the clock of its maker is ahead, or this one behind; Agora may refuse it until then", t.IssuedAt.Sub(e.now), moment(t.IssuedAt))
 	}
 	entry := entryPrivilege(s)
 	if entry == nil {
@@ -38,10 +40,10 @@ func (e *examination) times(t *Token, s *Service) {
 		e.warn(FindingSilentEnd, "its privilege to get in never ends, but the token does, at %s: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end))
 		access = end
 	case access > end:
-		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), span(access-end))
+		e.warn(FindingSilentEnd, "the token ends at %s, %s before its privilege to get in: SDKs watch the privilege, so no token-privilege-will-expire event comes; the call is cut off and can't be rejoined; set both to the same end", moment(end), access.Sub(end))
 		access = end
 	case access < end && t.Version == V007: // 006 always says 24 hours
-		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), span(end-access))
+		e.warn(FindingCutOff, "its privilege to get in ends at %s, %s before the token: the call is cut off there", moment(access), end.Sub(access))
 	}
 	e.publishing(s, access)
 	if e.now >= access {
@@ -49,7 +51,7 @@ func (e *examination) times(t *Token, s *Service) {
 		if access < end {
 			what = "its privilege to get in"
 		}
-		e.fail(FindingExpired, "109 token expired: %s ended %s ago, at %s", what, span(e.now-access), moment(access))
+		e.fail(FindingExpired, "109 token expired: %s ended %s ago, at %s", what, e.now.Sub(access), moment(access))
 	}
 	if !e.failed() {
 		e.info(FindingGood, "good for %d more seconds, until %s, as far as could be checked", access-e.now, moment(access))
@@ -57,7 +59,7 @@ func (e *examination) times(t *Token, s *Service) {
 }
 
 // publishing says what its holder can't send, though he may be in until access.
-func (e *examination) publishing(s *Service, access int64) {
+func (e *examination) publishing(s *Service, access session.UnixSec) {
 	if s.Type != ServiceRTC {
 		return
 	}
@@ -76,7 +78,7 @@ func (e *examination) publishing(s *Service, access int64) {
 		}
 	}
 	if soonest < access {
-		e.warn(FindingPublishEnds, "a privilege to publish ends at %s, %s before the call", moment(soonest), span(access-soonest))
+		e.warn(FindingPublishEnds, "a privilege to publish ends at %s, %s before the call", moment(soonest), access.Sub(soonest))
 	}
 	if e.use.Publish && len(missing) > 0 {
 		role := "may publish, but not "
@@ -118,8 +120,5 @@ func find(s *Service, id uint16) *Privilege {
 	return nil
 }
 
-// moment writes Unix seconds.
-func moment(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
-
-// span writes seconds.
-func span(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
+// moment writes a time for people.
+func moment(s session.UnixSec) string { return s.Time().UTC().Format(time.RFC3339) }

@@ -38,10 +38,10 @@ func (m Minter) Format(f fmt.State, _ rune) {
 }
 
 // Mint returns tokens in format f for each service that id asks for. All of them,
-// and the privileges in them, end at expiresAt. Times are Unix seconds; expiresAt
+// and the privileges in them, end at expiresAt. expiresAt
 // lies 1 to 86400 s after issuedAt. A refusal is a *session.Error of
 // CodeBadRequest, and then there are no tokens.
-func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	if err := Validate(id); err != nil {
 		return session.Tokens{}, err
 	}
@@ -64,7 +64,7 @@ func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt
 // MintStream returns an RTM token of m that also opens stream channel c.Channel,
 // or every one if that is "*": to join it and, for a publisher, to send messages
 // there. c's user is m's. Times and errors are Mint's.
-func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt int64) (string, error) {
+func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if err := ValidateRTM(u); err != nil {
 		return "", err
 	}
@@ -86,7 +86,7 @@ func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt in
 // MintChat returns a Chat token of one user or, for an empty user id, the
 // application token, which administers the whole Chat app: a caller that means
 // a user checks with [ValidateChat] first. Times and errors are Mint's.
-func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt int64) (string, error) {
+func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if c.UserID != "" {
 		if err := ValidateChat(c); err != nil {
 			return "", err
@@ -108,7 +108,7 @@ type bundle struct {
 	issuedAt, lifetime, salt uint32
 }
 
-func (m *Minter) bundle(issuedAt, expiresAt int64) (bundle, error) {
+func (m *Minter) bundle(issuedAt, expiresAt session.UnixSec) (bundle, error) {
 	if err := checkTimes(issuedAt, expiresAt); err != nil {
 		return bundle{}, err
 	}

@@ -52,8 +52,8 @@ func parse007(text string) (*Token, error) {
 	t.signature = r.signature()
 	t.signed = r.rest
 	t.AppID = r.appID(int(r.uint16()))
-	t.IssuedAt = int64(r.uint32())
-	t.ValidUntil = t.IssuedAt + int64(r.uint32())
+	t.IssuedAt = session.UnixSec(r.uint32())
+	t.ValidUntil = t.IssuedAt + session.UnixSec(r.uint32())
 	t.Salt = r.uint32()
 	count := int(r.uint16())
 	if count > maxServices {
@@ -85,7 +85,7 @@ func parse006(text string) (*Token, error) {
 
 	message := reader{rest: t.signed}
 	t.Salt = message.uint32()
-	t.ValidUntil = int64(message.uint32())
+	t.ValidUntil = session.UnixSec(message.uint32())
 	t.IssuedAt = t.ValidUntil - maxLifetime
 	service := Service{Type: ServiceRTC, Privileges: message.privileges(0)}
 	if p := service.Privileges; len(p) == 1 && p[0].ID == login006 {
@@ -97,7 +97,7 @@ func parse006(text string) (*Token, error) {
 
 // service reads one service, whose privileges' ends count from issuedAt (Unix
 // seconds).
-func (r *reader) service(issuedAt int64) Service {
+func (r *reader) service(issuedAt session.UnixSec) Service {
 	s := Service{Type: ServiceType(r.uint16())}
 	switch s.Type {
 	case ServiceRTC, ServiceRTM, ServiceFPA, ServiceChat, ServiceAPaaS:

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"refresher/internal/session"
 )
 
 // reader takes fields off the front of a slice. The first failure stays in
@@ -85,7 +87,7 @@ func (r *reader) appID(n int) string {
 
 // privileges reads a map of privileges, whose ends count from base (Unix
 // seconds), and sorts it. It leaves their names to the caller.
-func (r *reader) privileges(base int64) []Privilege {
+func (r *reader) privileges(base session.UnixSec) []Privilege {
 	count := int(r.uint16())
 	if count > maxPrivileges {
 		r.fail("%d privileges in a service; want %d at most", count, maxPrivileges)
@@ -94,7 +96,7 @@ func (r *reader) privileges(base int64) []Privilege {
 	for len(privileges) < count && r.err == nil {
 		p := Privilege{ID: r.uint16()}
 		if end := r.uint32(); end != 0 {
-			p.ExpiresAt = base + int64(end)
+			p.ExpiresAt = base + session.UnixSec(end)
 		}
 		if slices.ContainsFunc(privileges, func(q Privilege) bool { return q.ID == p.ID }) {
 			r.fail("privilege %d is listed twice; want it once", p.ID)

@@ -4,22 +4,24 @@ import (
 	"strconv"
 
 	"github.com/AgoraIO/Tools/DynamicKey/AgoraDynamicKey/go/src/accesstoken2"
+
+	"refresher/internal/session"
 )
 
 // Token is what a token says, as [Parse] read it. Nothing in it is to be
-// believed before [Token.Verify]. Times are Unix seconds.
+// believed before [Token.Verify].
 type Token struct {
 	Version Version `json:"version"`
 	AppID   string  `json:"appId"`
 	// IssuedAt is taken from ts in 006, which builders set 24 hours later.
-	IssuedAt int64 `json:"issuedAt"`
+	IssuedAt session.UnixSec `json:"issuedAt"`
 	// ValidUntil is the token's own end: 24 hours after IssuedAt in 006.
-	ValidUntil int64 `json:"validUntil"`
+	ValidUntil session.UnixSec `json:"validUntil"`
 	// ExpiresAt is when the token stops granting all that it grants: the
 	// earliest of ValidUntil and the ends of its privileges.
-	ExpiresAt int64     `json:"expiresAt"`
-	Salt      uint32    `json:"salt"`
-	Services  []Service `json:"services"`
+	ExpiresAt session.UnixSec `json:"expiresAt"`
+	Salt      uint32          `json:"salt"`
+	Services  []Service       `json:"services"`
 	// Checksums is nil in 007. A 006 token has them in place of the names, so
 	// that its only service has neither channel nor user.
 	Checksums *Checksums `json:"checksums,omitempty"`
@@ -48,8 +50,8 @@ type Privilege struct {
 	ID uint16 `json:"id"`
 	// Name is this package's word for it, empty for one that it doesn't know.
 	Name string `json:"name,omitempty"`
-	// ExpiresAt is in Unix seconds; 0 means that it ends only with the token.
-	ExpiresAt int64 `json:"expiresAt"`
+	// ExpiresAt of 0 means that it ends only with the token.
+	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
 // Checksums are the CRC-32 (IEEE) sums that a 006 token holds. An RTM token

@@ -35,13 +35,13 @@ func TestAgoraReads006(t *testing.T) {
 	}
 }
 
-func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to int64, h Holder) {
+func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to session.UnixSec, h Holder) {
 	t.Helper()
 	var read accesstoken.AccessToken
 	if !read.FromString(text) {
 		t.Fatal("Agora's parser refuses the token")
 	}
-	if read.Salt < 1 || read.Salt > 99_999_999 || int64(read.Ts) != from+86400 {
+	if read.Salt < 1 || read.Salt > 99_999_999 || session.UnixSec(read.Ts) != from+86400 {
 		t.Fatalf("salt %d, ts %d", read.Salt, read.Ts)
 	}
 	theirs.Salt, theirs.Ts = read.Salt, read.Ts
@@ -56,7 +56,7 @@ func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to
 		t.Fatalf("got %+v", token.Services)
 	}
 	for _, p := range token.Services[0].Privileges {
-		if p.ExpiresAt != int64(theirs.Message[p.ID]) || p.Name == "" {
+		if p.ExpiresAt != session.UnixSec(theirs.Message[p.ID]) || p.Name == "" {
 			t.Fatalf("got %+v", p)
 		}
 	}

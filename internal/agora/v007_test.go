@@ -101,7 +101,7 @@ func services(all ...accesstoken2.IService) map[uint16]accesstoken2.IService {
 	return token.Services
 }
 
-func wantAgora(t *testing.T, text string, from, to int64, services map[uint16]accesstoken2.IService, h Holder) {
+func wantAgora(t *testing.T, text string, from, to session.UnixSec, services map[uint16]accesstoken2.IService, h Holder) {
 	t.Helper()
 	got := accesstoken2.CreateAccessToken()
 	if ok, err := got.Parse(text); !ok || err != nil {
@@ -146,7 +146,7 @@ func TestOursParsesAgora(t *testing.T) {
 					privileges[id] = 0
 				default:
 					privileges[id] = 1 + s.Uint32N(1<<20)
-					p.ExpiresAt = from + int64(privileges[id])
+					p.ExpiresAt = from + session.UnixSec(privileges[id])
 					want.ExpiresAt = min(want.ExpiresAt, p.ExpiresAt)
 				}
 				ours.Privileges = append(ours.Privileges, p)

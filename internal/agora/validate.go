@@ -21,7 +21,7 @@ const (
 	noName = "0"
 
 	// maxLifetime is in seconds.
-	maxLifetime = int64(session.MaxLifetime / time.Second)
+	maxLifetime = session.UnixSec(session.MaxLifetime / time.Second)
 	// hexDigits is the length of an App ID and of an App Certificate.
 	hexDigits = 32
 )
@@ -162,10 +162,10 @@ func checkHex(what, value string) error {
 	return nil
 }
 
-// checkTimes checks a token's times, in Unix seconds. A wrong lifetime is the
+// checkTimes checks a token's times. A wrong lifetime is the
 // caller's request; a wrong issue time is our own clock, so that its error is
 // no *session.Error.
-func checkTimes(issuedAt, expiresAt int64) error {
+func checkTimes(issuedAt, expiresAt session.UnixSec) error {
 	// 006 stores issuedAt plus maxLifetime in 32 bits.
 	if issuedAt < 1 || issuedAt > math.MaxUint32-maxLifetime {
 		return fmt.Errorf("agora: issue time %d does not fit in a token", issuedAt)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"refresher/internal/session"
 )
@@ -129,21 +128,27 @@ func TestAllowedBytes(t *testing.T) {
 
 func TestLifetime(t *testing.T) {
 	m := newMinter(t, V007)
-	mint := map[string]func(from, to int64) error{
-		"Mint": func(from, to int64) error {
+	mint := map[string]func(from, to session.UnixSec) error{
+		"Mint": func(from, to session.UnixSec) error {
 			_, err := m.Mint(session.Identity{RTM: &session.RTM{UserID: "u"}}, from, to)
 			return err
 		},
-		"RTC":      func(from, to int64) error { _, err := m.mintRTC(session.RTC{Channel: "c"}, from, to); return err },
-		"RTM":      func(from, to int64) error { _, err := m.mintRTM(session.RTM{UserID: "u"}, from, to); return err },
-		"MintChat": func(from, to int64) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
+		"RTC": func(from, to session.UnixSec) error {
+			_, err := m.mintRTC(session.RTC{Channel: "c"}, from, to)
+			return err
+		},
+		"RTM": func(from, to session.UnixSec) error {
+			_, err := m.mintRTM(session.RTM{UserID: "u"}, from, to)
+			return err
+		},
+		"MintChat": func(from, to session.UnixSec) error { _, err := m.MintChat(session.Chat{}, from, to); return err },
 	}
 	const latest = math.MaxUint32 - 86400
 	const short = "ttl: zero or less; want 1 to 86400 seconds"
 	const long = "ttl: over 24 hours; want 1 to 86400 seconds"
 	for name, mint := range mint {
 		t.Run(name, func(t *testing.T) {
-			for _, c := range []struct{ from, to int64 }{
+			for _, c := range []struct{ from, to session.UnixSec }{
 				{now, now + 1}, {now, now + 86400}, {1, 2}, {latest, latest + 86400},
 			} {
 				if err := mint(c.from, c.to); err != nil {
@@ -151,7 +156,7 @@ func TestLifetime(t *testing.T) {
 				}
 			}
 			for _, c := range []struct {
-				to   int64
+				to   session.UnixSec
 				want string
 			}{
 				{now, short},
@@ -164,7 +169,7 @@ func TestLifetime(t *testing.T) {
 				wantBadRequest(t, mint(now, c.to), c.want)
 			}
 			// A clock that is out of a token's range is no fault of the caller's.
-			for _, from := range []int64{math.MinInt64, -1, 0, latest + 1, math.MaxInt64} {
+			for _, from := range []session.UnixSec{math.MinInt64, -1, 0, latest + 1, math.MaxInt64} {
 				err := mint(from, from)
 				if refusal := new(session.Error); err == nil || errors.As(err, &refusal) {
 					t.Errorf("issue time %d: got %v, want an error that is no refusal", from, err)
@@ -189,7 +194,7 @@ func TestExplainKnowsTheNamesThatAreRefused(t *testing.T) {
 		} {
 			c.service.Privileges = []Privilege{{ID: 1, ExpiresAt: now + 60}}
 			token := sign007(&Token{IssuedAt: now, ValidUntil: now + 60, Services: []Service{c.service}})
-			report := Explain(token, Use{}, []string{certificate}, time.Unix(now, 0))
+			report := Explain(token, Use{}, []string{certificate}, now.Time())
 			warned := slices.ContainsFunc(report.Findings, func(f Finding) bool {
 				return f.Code == FindingName || f.Code == FindingLiteralZero
 			})

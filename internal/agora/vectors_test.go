@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"refresher/internal/session"
 )
 
 // vector is a known-answer token of Agora's own test suites, with its fields
@@ -19,9 +21,9 @@ type vector struct {
 		V, AppID           string
 		CRCChannel, CRCUid string
 		Salt               uint32
-		TS                 int64
-		Privileges         map[uint16]int64
-		IssueTS, Expire    int64
+		TS                 session.UnixSec
+		Privileges         map[uint16]session.UnixSec
+		IssueTS, Expire    session.UnixSec
 		Services           [][]json.RawMessage // type, privileges, names
 	}
 }
@@ -53,7 +55,7 @@ var holders006 = map[string]Holder{
 func (v vector) want(t *testing.T) *Token {
 	d := v.Decoded
 	token := &Token{Version: Version(d.V), AppID: d.AppID, Salt: d.Salt}
-	privileges := func(s ServiceType, ends map[uint16]int64, base int64) []Privilege {
+	privileges := func(s ServiceType, ends map[uint16]session.UnixSec, base session.UnixSec) []Privilege {
 		var list []Privilege
 		for _, id := range slices.Sorted(maps.Keys(ends)) {
 			list = append(list, Privilege{ID: id, Name: privilegeName(s, id), ExpiresAt: base + ends[id]})
@@ -74,7 +76,7 @@ func (v vector) want(t *testing.T) *Token {
 	token.IssuedAt, token.ValidUntil, token.ExpiresAt = d.IssueTS, d.IssueTS+d.Expire, d.IssueTS+d.Expire
 	for _, raw := range d.Services {
 		var s Service
-		var ends map[uint16]int64
+		var ends map[uint16]session.UnixSec
 		decode(t, raw[0], &s.Type)
 		decode(t, raw[1], &ends)
 		s.Privileges = privileges(s.Type, ends, d.IssueTS)

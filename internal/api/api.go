@@ -25,14 +25,14 @@ import (
 // use.
 type Minter interface {
 	// Mint makes a token of the project app for each service of id, valid
-	// from issuedAt to expiresAt (Unix seconds). A *session.Error says that
+	// from issuedAt to expiresAt. A *session.Error says that
 	// id breaks one of Agora's rules.
-	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
 	// MintStream makes an RTM token of u that also opens stream channels: c is the
 	// channel and u in it. Errors are Mint's.
-	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt int64) (string, error)
+	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 	// MintChatApp makes the application's own Chat token, for back ends.
-	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error)
+	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 }
 
 // Gate knows who may have what. It is safe for concurrent use. Errors are
@@ -427,7 +427,7 @@ type gone struct {
 	problem
 
 	Reason       session.EndReason `json:"reason"`
-	AccessEndsAt int64             `json:"accessEndsAt"` // Unix seconds, 0: not known
+	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0: not known
 }
 
 // fail answers err: what is meant for the client as it is, anything else as an

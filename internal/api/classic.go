@@ -242,7 +242,7 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 // grantStream is grant for an RTM token that opens stream channels too. If the back end
 // does not let the user publish, it makes stream a subscriber and asks again: for the
 // role the back end's word counts as the credential's does, see streamUser.
-func (a *API) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at int64, err error) {
+func (a *API) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
 		return 0, 0, err
@@ -271,9 +271,9 @@ func (a *API) format(r *request, id session.Identity) (session.Format, error) {
 	return a.config.Policy.Format(wanted, &r.caller.Grant, id)
 }
 
-// grant says from when to when tokens for id are good that are to live for ttl, in
-// Unix seconds, if the caller may have them.
-func (a *API) grant(r *request, id session.Identity, ttl time.Duration) (now, at int64, err error) {
+// grant says from when to when tokens for id are good that are to live for ttl, if
+// the caller may have them.
+func (a *API) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
 	if err := r.caller.Grant.Covers(id); err != nil {
 		return 0, 0, err
 	}
@@ -302,11 +302,11 @@ func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
 }
 
 // lifetime is from when to when tokens are good that are made now and are to live
-// for ttl, in Unix seconds. Where the grant has ended meanwhile, by the back end's
+// for ttl. Where the grant has ended meanwhile, by the back end's
 // word say, there are none, as at a join.
-func (r *request) lifetime(ttl time.Duration) (now, at int64, err error) {
-	now = time.Now().Unix()
-	at = now + int64(ttl/time.Second)
+func (r *request) lifetime(ttl time.Duration) (now, at session.UnixSec, err error) {
+	now = session.SecOf(time.Now())
+	at = now.Add(ttl)
 	if until := r.caller.Grant.Until; until != 0 {
 		at = min(at, until)
 	}
@@ -322,7 +322,7 @@ func (a *API) ttl(r *request, field string, seconds int64) (time.Duration, error
 	if most := int64(policy.MaxTTL / time.Second); seconds < 0 || seconds > most {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
 	}
-	return r.caller.Grant.Lifetime(time.Duration(seconds)*time.Second, policy, time.Now().Unix())
+	return r.caller.Grant.Lifetime(time.Duration(seconds)*time.Second, policy, session.SecOf(time.Now()))
 }
 
 // rtcFromPath reads channel, role, token type and user.

@@ -42,7 +42,7 @@ func (r *request) takeCredential(answer http.Header) error {
 // mayBeInPath refuses credentials that would do too much harm if a path were logged:
 // those with the scope "admin", and those that outlive pathLife.
 func mayBeInPath(c *session.Caller) error {
-	switch left := time.Until(time.Unix(c.ExpiresAt, 0)); {
+	switch left := time.Until(c.ExpiresAt.Time()); {
 	case c.Admin:
 		return session.Errorf(session.CodeForbidden, `a credential with the scope "admin" is not taken from a path; send it as Authorization: Bearer`)
 	case left > pathLife:

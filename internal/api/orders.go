@@ -58,31 +58,31 @@ type revocationRequest struct {
 	For *int64 `json:"for"` // seconds
 }
 
-// revocationView is a revocation and what came of it. Times are Unix seconds.
+// revocationView is a revocation and what came of it.
 type revocationView struct {
-	ID      string `json:"id"`
-	Session string `json:"session,omitempty"`
-	Channel string `json:"channel,omitempty"`
-	User    string `json:"user,omitempty"` // a uid or an account
-	Subject string `json:"subject,omitempty"`
-	At      int64  `json:"at"`
-	Until   int64  `json:"until"`
+	ID      string          `json:"id"`
+	Session string          `json:"session,omitempty"`
+	Channel string          `json:"channel,omitempty"`
+	User    string          `json:"user,omitempty"` // a uid or an account
+	Subject string          `json:"subject,omitempty"`
+	At      session.UnixSec `json:"at"`
+	Until   session.UnixSec `json:"until"`
 
 	Ended int `json:"ended"`
 	// AccessEndsAt is when the last of their tokens stops to work: Agora
 	// cannot revoke one. 0: there is none.
-	AccessEndsAt int64 `json:"accessEndsAt"`
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
 	// ClassicEndsAt is when the last token stops to work that the classic
 	// endpoints can have handed out before: nobody keeps count of those.
-	ClassicEndsAt int64    `json:"classicEndsAt"`
-	Silent        []string `json:"silent,omitempty"` // nodes that have not answered yet
+	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
+	Silent        []string        `json:"silent,omitempty"` // nodes that have not answered yet
 }
 
 func (a *API) revocationOf(o *store.Order, t *store.Tally) revocationView {
 	return revocationView{
 		ID: o.ID, Session: o.Session, Channel: o.Channel, User: o.User, Subject: o.Subject,
-		At: o.At / 1000, Until: o.Until, Ended: t.Done, AccessEndsAt: t.AccessEndsAt, Silent: t.Silent,
-		ClassicEndsAt: o.At/1000 + int64(a.config.Policy.MaxTTL/time.Second),
+		At: o.At.Sec(), Until: o.Until, Ended: t.Done, AccessEndsAt: t.AccessEndsAt, Silent: t.Silent,
+		ClassicEndsAt: o.At.Sec().Add(a.config.Policy.MaxTTL),
 	}
 }
 
@@ -114,7 +114,7 @@ func outcome(done any, err error) (any, error) {
 
 // newOrder is an order to be given now.
 func newOrder(o store.Order, kind store.OrderKind, lasts time.Duration) store.Order {
-	o.Kind, o.Until = kind, time.Now().Add(lasts).Unix()+1
+	o.Kind, o.Until = kind, session.SecOf(time.Now().Add(lasts))+1
 	return o
 }
 
@@ -221,7 +221,7 @@ func (a *API) endSession(r *request) (any, error) {
 // lifeOf is how long an order about one session is to stand: for as long as its
 // keys may open it, or its tokens work.
 func lifeOf(r *store.Record) time.Duration {
-	return max(time.Minute, time.Until(time.Unix(max(r.Terms.Until, r.ExpiresAt), 0)))
+	return max(time.Minute, time.Until(max(r.Terms.Until, r.ExpiresAt).Time()))
 }
 
 // changeRequest is the body of PATCH /v1/sessions/{id}.
@@ -285,12 +285,12 @@ type rotationRequest struct {
 	Over *int64 `json:"over"` // seconds
 }
 
-// rotationView is how far a roll-over is. Times are Unix seconds.
+// rotationView is how far a roll-over is.
 type rotationView struct {
-	ID          string `json:"id"`
-	Certificate string `json:"certificate"` // its fingerprint
-	At          int64  `json:"at"`
-	Over        int64  `json:"over"` // seconds
+	ID          string          `json:"id"`
+	Certificate string          `json:"certificate"` // its fingerprint
+	At          session.UnixSec `json:"at"`
+	Over        int64           `json:"over"` // seconds
 	// Sessions are those that are connected, Renewed those whose client has
 	// confirmed tokens under the certificate. Whoever is not connected gets
 	// such tokens when it comes back.
@@ -304,7 +304,7 @@ type rotationView struct {
 
 func rotationOf(o *store.Order, t *store.Tally) rotationView {
 	v := rotationView{
-		ID: o.ID, Certificate: o.Certificate, At: o.At / 1000, Over: o.OverMs / 1000,
+		ID: o.ID, Certificate: o.Certificate, At: o.At.Sec(), Over: o.OverMs / 1000,
 		Sessions: t.Sessions, Renewed: t.Done, Pending: t.Sessions - t.Done,
 		Done:  t.Sessions == t.Done && len(t.Silent) == 0,
 		Nodes: t.Nodes, Silent: t.Silent,

@@ -10,8 +10,8 @@ import (
 // renewRequest is the optional body of a renewal: what the client has, as in a
 // resume message.
 type renewRequest struct {
-	Seq       *uint64 `json:"seq"`
-	ExpiresAt int64   `json:"expiresAt"` // Unix seconds
+	Seq       *uint64         `json:"seq"`
+	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
 // renew answers POST /v1/sessions/{id}/renew with Authorization: Bearer {key}.

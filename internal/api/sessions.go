@@ -22,7 +22,7 @@ const (
 	minLook = 100
 )
 
-// sessionView is a session as operators see it. Times are Unix seconds.
+// sessionView is a session as operators see it.
 type sessionView struct {
 	ID      string `json:"id"`
 	App     string `json:"app"`
@@ -32,28 +32,28 @@ type sessionView struct {
 	protocol.Identity
 	TTL int64 `json:"ttl"` // seconds
 	// TokenFormat is left out for 007.
-	TokenFormat session.Format `json:"tokenFormat,omitempty"`
-	Until       int64          `json:"until"`
-	Seq         uint64         `json:"seq"`
-	IssuedAt    int64          `json:"issuedAt,omitempty"`
+	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
+	Until       session.UnixSec `json:"until"`
+	Seq         uint64          `json:"seq"`
+	IssuedAt    session.UnixSec `json:"issuedAt,omitempty"`
 	// ExpiresAt is of the newest tokens; Confirmed says whether the client
 	// has confirmed those.
-	ExpiresAt     int64 `json:"expiresAt"`
-	Confirmed     bool  `json:"confirmed"`
-	LastAckAt     int64 `json:"lastAckAt,omitempty"`
-	NextRenewalAt int64 `json:"nextRenewalAt,omitempty"` // while attached
-	DetachedAt    int64 `json:"detachedAt,omitempty"`
+	ExpiresAt     session.UnixSec `json:"expiresAt"`
+	Confirmed     bool            `json:"confirmed"`
+	LastAckAt     session.UnixSec `json:"lastAckAt,omitempty"`
+	NextRenewalAt session.UnixSec `json:"nextRenewalAt,omitempty"` // while attached
+	DetachedAt    session.UnixSec `json:"detachedAt,omitempty"`
 }
 
 func viewOf(r *store.Record) sessionView {
 	v := sessionView{
 		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node, Identity: protocol.IdentityOf(r.Identity),
 		TTL: int64(r.Terms.TTL / time.Second), TokenFormat: r.Terms.Format, Until: r.Terms.Until, Seq: r.Seq,
-		IssuedAt: r.IssuedAt / 1000, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
-		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt / 1000,
+		IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
+		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt.Sec(),
 	}
 	if r.State == session.Attached {
-		v.State, v.NextRenewalAt = "attached", r.DueMs/1000
+		v.State, v.NextRenewalAt = "attached", r.Due.Sec()
 	}
 	return v
 }

@@ -37,16 +37,16 @@ type question struct {
 type backEnd struct {
 	*httptest.Server
 	mu     sync.Mutex
-	decide func(q question) (allow bool, until int64) // guarded by mu; nil: it is down
-	reason string                                     // guarded by mu; for denials
-	asked  []question                                 // guarded by mu
-	counts []int                                      // guarded by mu; questions in each request
+	decide func(q question) (allow bool, until session.UnixSec) // guarded by mu; nil: it is down
+	reason string                                               // guarded by mu; for denials
+	asked  []question                                           // guarded by mu
+	counts []int                                                // guarded by mu; questions in each request
 }
 
 func newBackEnd(t *testing.T) *backEnd {
 	t.Helper()
 	b := &backEnd{}
-	b.decideBy(func(question) (bool, int64) { return true, 0 })
+	b.decideBy(func(question) (bool, session.UnixSec) { return true, 0 })
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
@@ -77,9 +77,9 @@ func (b *backEnd) answer(w http.ResponseWriter, questions []question) {
 		return
 	}
 	type decision struct {
-		ID    string `json:"id"`
-		Allow bool   `json:"allow"`
-		Until int64  `json:"until,omitempty"`
+		ID    string          `json:"id"`
+		Allow bool            `json:"allow"`
+		Until session.UnixSec `json:"until,omitempty"`
 
 		Reason string `json:"reason,omitempty"`
 	}
@@ -96,7 +96,7 @@ func (b *backEnd) answer(w http.ResponseWriter, questions []question) {
 }
 
 // decideBy changes what it decides by; nil has it fail.
-func (b *backEnd) decideBy(decide func(q question) (allow bool, until int64)) {
+func (b *backEnd) decideBy(decide func(q question) (allow bool, until session.UnixSec)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.decide = decide
@@ -104,7 +104,7 @@ func (b *backEnd) decideBy(decide func(q question) (allow bool, until int64)) {
 
 // refuse has it deny what is asked for by one action.
 func (b *backEnd) refuse(action string) {
-	b.decideBy(func(q question) (bool, int64) { return q.Action != action, 0 })
+	b.decideBy(func(q question) (bool, session.UnixSec) { return q.Action != action, 0 })
 }
 
 // all are the questions so far.
@@ -128,7 +128,7 @@ func supervised(t *testing.T, grace time.Duration) (*node, *backEnd, string) {
 
 func TestAuthorizeIsAskedAtJoin(t *testing.T) {
 	n, b, ana := supervised(t, time.Minute)
-	b.decideBy(func(q question) (bool, int64) { return q.RTC.UID != 7, 0 })
+	b.decideBy(func(q question) (bool, session.UnixSec) { return q.RTC.UID != 7, 0 })
 	s := n.dial()
 	s.send(joinMessage(ana, `"rtc":{"channel":"c","uid":7,"role":"publisher"}`))
 	if refused := s.expect("error"); refused.Code != "forbidden" {
@@ -187,7 +187,7 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 		t.Errorf("logged %q of what was allowed", lines)
 	}
 
-	b.decideBy(func(question) (bool, int64) { return false, 0 })
+	b.decideBy(func(question) (bool, session.UnixSec) { return false, 0 })
 	s = g.knock()
 	s.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
 	if ended := s.expect("ended"); ended.Reason != "denied" {
@@ -230,7 +230,7 @@ func TestAuthorizeDeniesARenewal(t *testing.T) {
 	if answer, text := n.do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); answer.StatusCode != http.StatusGone {
 		t.Errorf("renewed with the key: %d %s", answer.StatusCode, text)
 	}
-	b.decideBy(func(question) (bool, int64) { return true, 0 })
+	b.decideBy(func(question) (bool, session.UnixSec) { return true, 0 })
 	again := n.dial()
 	again.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
 	if ended := again.expect("ended"); ended.Reason != "denied" {
@@ -309,7 +309,7 @@ func TestAuthorizeGrace(t *testing.T) {
 	if renewals == 0 {
 		t.Error("no renewal within the grace")
 	}
-	if over := time.Since(time.Unix(last.Tokens.RTM.ExpiresAt, 0)); over < -time.Second || over > 3*time.Second {
+	if over := time.Since(last.Tokens.RTM.ExpiresAt.Time()); over < -time.Second || over > 3*time.Second {
 		t.Errorf("ended %v after its tokens", over)
 	}
 	t.Logf("%d renewals within a grace of %v", renewals, grace)
@@ -344,7 +344,7 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	n, b, ana := supervised(t, time.Minute)
 	requests := all(classic("c", "7", "uid"), named("u"), []string{fetchRTC("c", 7)})
 	for _, allow := range []bool{true, false} {
-		b.decideBy(func(question) (bool, int64) { return allow, 0 })
+		b.decideBy(func(question) (bool, session.UnixSec) { return allow, 0 })
 		for _, request := range requests {
 			method, path, body := splitRequest(request)
 			answer, text := n.do(method, path, body, "Authorization", "Bearer "+ana)
@@ -367,14 +367,14 @@ func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 // A back end may say until when: no token outlives that, and the call ends.
 func TestAuthorizeUntil(t *testing.T) {
 	n, b, ana := supervised(t, time.Minute)
-	until := time.Now().Unix() + 4
-	b.decideBy(func(question) (bool, int64) { return true, until })
+	until := session.SecOf(time.Now()) + 4
+	b.decideBy(func(question) (bool, session.UnixSec) { return true, until })
 	s := n.dial()
 	s.send(joinMessage(ana, `"rtm":{"userId":"u"},"ttl":60`))
 	if joined := s.expect("joined"); joined.Tokens.RTM.ExpiresAt != until {
 		t.Errorf("the tokens end at %d, want %d", joined.Tokens.RTM.ExpiresAt, until)
 	}
-	if ended := s.expect("ended"); ended.Reason != "expired" || time.Now().Unix() < until {
+	if ended := s.expect("ended"); ended.Reason != "expired" || session.SecOf(time.Now()) < until {
 		t.Errorf("ended %+v at %d", ended, time.Now().Unix())
 	}
 }
@@ -383,8 +383,8 @@ func TestAuthorizeUntil(t *testing.T) {
 // session.
 func TestAuthorizeUntilThePast(t *testing.T) {
 	n, b, ana := supervised(t, time.Minute)
-	for _, ago := range []int64{0, 1, 3600} {
-		b.decideBy(func(question) (bool, int64) { return true, time.Now().Unix() - ago })
+	for _, ago := range []session.UnixSec{0, 1, 3600} {
+		b.decideBy(func(question) (bool, session.UnixSec) { return true, session.SecOf(time.Now()) - ago })
 		s := n.dial()
 		s.send(joinMessage(ana, `"rtm":{"userId":"u"}`))
 		if refused := s.expect("error"); refused.Code != "forbidden" {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 )
 
 func TestBadJoins(t *testing.T) {
@@ -82,7 +83,7 @@ func TestBadJoins(t *testing.T) {
 
 func TestGoodJoins(t *testing.T) {
 	n := startNode(t, nil)
-	for join, ttl := range map[string]int64{
+	for join, ttl := range map[string]session.UnixSec{
 		`{"type":"join","rtc":{"channel":"c","uid":0}}`:                             3600,
 		`{"type":"join","rtc":{"channel":"c","uid":4294967295,"role":"publisher"}}`: 3600,
 		`{"type":"join","rtc":{"channel":"c","account":"ana"},"ttl":10}`:            10,
@@ -99,7 +100,7 @@ func TestGoodJoins(t *testing.T) {
 			if token == nil {
 				continue
 			}
-			if left := token.ExpiresAt - time.Now().Unix(); left > ttl || left < ttl-5 {
+			if left := token.ExpiresAt - session.SecOf(time.Now()); left > ttl || left < ttl-5 {
 				t.Errorf("%s: %d s left", join, left)
 			}
 		}

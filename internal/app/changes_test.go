@@ -94,7 +94,7 @@ func TestLastRoleOrderCounts(t *testing.T) {
 			ahead := time.Now().Add(2 * time.Second)
 			err := s.memory.Give(t.Context(), store.Order{
 				ID: "ahead, " + role.String(), App: testAppID, Kind: store.OrderRole, Session: l.session, Role: role,
-				At: ahead.UnixMilli(), Until: ahead.Unix() + 3600, By: "ahead", Format: store.Format,
+				At: session.MilliOf(ahead), Until: session.SecOf(ahead) + 3600, By: "ahead", Format: store.Format,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -189,7 +189,7 @@ func TestOperatorsRenew(t *testing.T) {
 		l := s.join(1, s.user, `"rtm":{"userId":"u"}`)
 		time.Sleep(10 * time.Minute) // bubble
 		began := time.Now()
-		before := l.expires.Load()
+		before := l.ends()
 		var answer changed
 		s.order(0, http.MethodPatch, "/v1/sessions/"+l.session, `{"renew":true}`, &answer)
 		push := l.await("token-privilege-will-expire")

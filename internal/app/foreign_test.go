@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -129,7 +130,7 @@ func TestRoomForRevocationsOfEachProject(t *testing.T) {
 		for i := range orders {
 			orders[i] = store.Order{
 				ID: strconv.Itoa(i), App: firstTenant.app, Kind: store.OrderRevoke, Subject: strconv.Itoa(i),
-				Until: time.Now().Add(time.Hour).Unix(), Lifted: true, Format: store.Format,
+				Until: session.SecOf(time.Now().Add(time.Hour)), Lifted: true, Format: store.Format,
 			}
 		}
 		if err := memory.Give(t.Context(), orders...); err != nil {

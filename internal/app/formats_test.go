@@ -122,7 +122,7 @@ func TestStreamChannelsWantTheRole(t *testing.T) {
 // stream channels as well, once where that is the user of the call.
 func TestStreamChannelsAreAskedFor(t *testing.T) {
 	n, b, credential := supervised(t, time.Minute)
-	b.decideBy(func(q question) (bool, int64) { return q.RTC.Account != "eve", 0 })
+	b.decideBy(func(q question) (bool, session.UnixSec) { return q.RTC.Account != "eve", 0 })
 	for path, asked := range map[string]struct{ questions, status int }{
 		"/rte/daily/publisher/userAccount/ana/ana": {1, http.StatusOK},
 		"/rte/daily/publisher/uid/7/ana":           {2, http.StatusOK},
@@ -140,7 +140,7 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 // join stream channels, and no more, like one whose credential lacks the role.
 func TestStreamChannelsWantTheBackEnd(t *testing.T) {
 	n, b, credential := supervised(t, time.Minute)
-	b.decideBy(func(q question) (bool, int64) { return q.RTC.Role == "subscriber", 0 })
+	b.decideBy(func(q question) (bool, session.UnixSec) { return q.RTC.Role == "subscriber", 0 })
 	for _, request := range []string{`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"daily"}`, "GET /rte/daily/subscriber/userAccount/ana"} {
 		method, path, body := splitRequest(request)
 		r, text := n.request(method, "http://"+n.app.Addr().String()+path, body, "Authorization", "Bearer "+credential)

@@ -19,6 +19,7 @@ import (
 	"refresher/internal/agora"
 	"refresher/internal/edge"
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 )
 
 // wish is what a caller asks for.
@@ -490,7 +491,7 @@ func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text strin
 	if token.AppID != testAppID || len(token.Services) != 1 || s.Type != service || s.Channel != channel || s.User != user || len(s.Privileges) != privileges {
 		t.Errorf("%s: %+v", what, token)
 	}
-	if got := token.ExpiresAt - time.Now().Unix(); got != life || token.ValidUntil != token.ExpiresAt {
+	if got := int64(token.ExpiresAt - session.SecOf(time.Now())); got != life || token.ValidUntil != token.ExpiresAt {
 		t.Errorf("%s: lives %d s, want %d", what, got, life)
 	}
 	if e.user == nil { // the judge has no calls of an application
@@ -533,7 +534,7 @@ func (e *expected) checkStream(t *testing.T, what, text string, w *wish, life in
 		return
 	}
 	token, err := agora.Parse(text)
-	if got := token.ExpiresAt - time.Now().Unix(); err != nil || got != life {
+	if got := int64(token.ExpiresAt - session.SecOf(time.Now())); err != nil || got != life {
 		t.Errorf("%s: lives %d s, want %d", what, got, life)
 	}
 }
@@ -541,8 +542,9 @@ func (e *expected) checkStream(t *testing.T, what, text string, w *wish, life in
 // holder is a client that applies what it gets, and holds each token against its
 // grant.
 type holder struct {
-	g             *guarded
-	maxTTL, until int64 // seconds; Unix seconds; 0 = no bound
+	g      *guarded
+	maxTTL int64           // seconds; 0 = no bound
+	until  session.UnixSec // 0 = no bound
 
 	mu      sync.Mutex
 	bundles int                // guarded by mu
@@ -603,7 +605,7 @@ func (h *holder) hold(m *message) {
 	case protocol.TypeEnded:
 		h.ended = m.Reason
 	}
-	now := time.Now().Unix()
+	now := session.SecOf(time.Now())
 	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM} {
 		if token == nil {
 			continue
@@ -618,7 +620,7 @@ func (h *holder) hold(m *message) {
 			h.faults = append(h.faults, fmt.Sprintf("%s: says %d, ends %d", name, token.ExpiresAt, parsed.ExpiresAt))
 		case h.until != 0 && token.ExpiresAt > h.until:
 			h.faults = append(h.faults, fmt.Sprintf("%s by %s (%s): %d s past until", name, m.Type, m.Cause, token.ExpiresAt-h.until))
-		case h.maxTTL != 0 && token.ExpiresAt > now+h.maxTTL:
+		case h.maxTTL != 0 && token.ExpiresAt > now+session.UnixSec(h.maxTTL):
 			h.faults = append(h.faults, fmt.Sprintf("%s by %s (%s): lives %d s", name, m.Type, m.Cause, token.ExpiresAt-now))
 		}
 	}
@@ -716,7 +718,7 @@ func (s *script) play(t *testing.T) int {
 		guard(c)
 		c.Heartbeat = time.Hour
 	})
-	h := &holder{g: g, maxTTL: s.maxTTL, until: time.Now().Unix() + s.until}
+	h := &holder{g: g, maxTTL: s.maxTTL, until: session.SecOf(time.Now()) + session.UnixSec(s.until)}
 	grants, ttl := allGrants(), ""
 	if grants["until"] = h.until; s.maxTTL != 0 {
 		grants["maxTtl"] = s.maxTTL
@@ -747,7 +749,7 @@ func (s *script) play(t *testing.T) int {
 		}
 		time.Sleep(time.Duration(step.waitMs) * time.Millisecond) // bubble
 	}
-	if left := h.until - time.Now().Unix(); left >= 0 {
+	if left := h.until - session.SecOf(time.Now()); left >= 0 {
 		time.Sleep(time.Duration(left)*time.Second + 5*time.Second) // bubble
 	}
 

@@ -32,7 +32,7 @@ func (i *inspected) has(code, severity string) bool {
 }
 
 // mintWith makes an RTC token for user 7 in channel c.
-func mintWith(t *testing.T, app, certificate string, issuedAt, expiresAt int64) string {
+func mintWith(t *testing.T, app, certificate string, issuedAt, expiresAt session.UnixSec) string {
 	t.Helper()
 	m, err := agora.NewMinter(app, certificate)
 	if err != nil {
@@ -52,7 +52,7 @@ func TestInspect(t *testing.T) {
 		})
 		l := s.open(s.nodes[1].address, joinMessage(s.user, publisherWants))
 		good := l.joined().Tokens.RTC.Token
-		now := time.Now().Unix()
+		now := session.SecOf(time.Now())
 		foreign := strings.Repeat("ab", 16)
 		for name, c := range map[string]struct {
 			token, use     string

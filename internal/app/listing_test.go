@@ -30,11 +30,12 @@ type listed struct {
 		Role    string
 	}
 	RTM, Chat                            *struct{ UserID string }
-	TTL, Until                           int64
+	TTL                                  int64
+	Until                                session.UnixSec
 	Seq                                  uint64
-	IssuedAt, ExpiresAt                  int64
+	IssuedAt, ExpiresAt                  session.UnixSec
 	Confirmed                            bool
-	LastAckAt, NextRenewalAt, DetachedAt int64
+	LastAckAt, NextRenewalAt, DetachedAt session.UnixSec
 }
 
 // list reads a listing page by page, and calls between after each. It demands that
@@ -315,7 +316,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 3, nil)
 		l := s.join(1, s.user, `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"seven"},"ttl":600`)
-		joinedAt := time.Now().Unix()
+		joinedAt := session.SecOf(time.Now())
 		time.Sleep(2 * time.Second) // bubble
 		show := func(node int) (v listed) {
 			s.order(node, http.MethodGet, "/v1/sessions/"+l.session, "", &v)
@@ -329,7 +330,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 			if v.RTC == nil || v.RTC.Channel != "daily" || *v.RTC.UID != 7 || v.RTC.Role != "publisher" || v.RTM.UserID != "seven" || v.Chat != nil {
 				t.Errorf("node %d shows it for %+v, %+v", i, v.RTC, v.RTM)
 			}
-			if v.IssuedAt != joinedAt || v.ExpiresAt != l.expires.Load() || !v.Confirmed || v.LastAckAt != 0 || v.Seq != l.seq.Load() ||
+			if v.IssuedAt != joinedAt || v.ExpiresAt != l.ends() || !v.Confirmed || v.LastAckAt != 0 || v.Seq != l.seq.Load() ||
 				v.NextRenewalAt <= joinedAt || v.NextRenewalAt >= v.ExpiresAt || v.DetachedAt != 0 || v.Until <= v.ExpiresAt {
 				t.Errorf("node %d shows %+v", i, v)
 			}
@@ -337,16 +338,16 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 
 		next := show(0).NextRenewalAt
 		push := l.await("token-privilege-will-expire")
-		if at := push.at.Unix(); at < next || at > next+1 {
+		if at := session.SecOf(push.at); at < next || at > next+1 {
 			t.Errorf("renewed at %d, shown was %d", at, next)
 		}
 		time.Sleep(2 * time.Second) // bubble
-		if v := show(2); v.LastAckAt < push.at.Unix() || v.ExpiresAt != expiry(push.message) || v.Seq != push.Seq || v.NextRenewalAt <= next {
+		if v := show(2); v.LastAckAt < session.SecOf(push.at) || v.ExpiresAt != expiry(push.message) || v.Seq != push.Seq || v.NextRenewalAt <= next {
 			t.Errorf("after a renewal: %+v", v)
 		}
 
 		l.hangUp()
-		left := time.Now().Unix()
+		left := session.SecOf(time.Now())
 		time.Sleep(2 * time.Second) // bubble
 		if v := show(0); v.State != "detached" || v.DetachedAt != left || v.NextRenewalAt != 0 {
 			t.Errorf("of one that is away, at %d: %+v", left, v)

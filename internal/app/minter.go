@@ -58,7 +58,7 @@ func (m *minter) signer(app string) (*agora.Minter, error) {
 var errNoProject = errors.New("this node has no certificate of the project")
 
 // Mint implements scheduler.Minter and api.Minter.
-func (m *minter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *minter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	signer, err := m.signer(app)
 	if err != nil {
 		return session.Tokens{}, err
@@ -81,7 +81,7 @@ func (m *minter) Mint(app string, id session.Identity, f session.Format, cause s
 const rtcAndRTM = "rtc+rtm"
 
 // MintStream implements api.Minter.
-func (m *minter) MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
+func (m *minter) MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error) {
 	signer, err := m.signer(app)
 	if err != nil {
 		return "", err
@@ -100,7 +100,7 @@ func (m *minter) count(service, token string, cause session.Cause) {
 }
 
 // MintChatApp implements api.Minter.
-func (m *minter) MintChatApp(app string, cause session.Cause, issuedAt, expiresAt int64) (string, error) {
+func (m *minter) MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error) {
 	signer, err := m.signer(app)
 	if err != nil {
 		return "", err

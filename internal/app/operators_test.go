@@ -191,7 +191,7 @@ func (s *operated) order(node int, method, path, body string, into any) {
 // letter is a message that a call has had, or the end of its connection.
 type letter struct {
 	message
-	AccessEndsAt int64
+	AccessEndsAt session.UnixSec
 	AfterMs      int64
 	Now          int64
 	code         int // of the end
@@ -207,8 +207,11 @@ type line struct {
 	session string
 	key     string
 	seq     atomic.Uint64 // newest that has come
-	expires atomic.Int64  // its tokens' end, Unix seconds
+	expires atomic.Int64  // its tokens' end, see ends
 }
+
+// ends is when the line's newest tokens end.
+func (l *line) ends() session.UnixSec { return session.UnixSec(l.expires.Load()) }
 
 // open connects to an address, and says something.
 func (s *operated) open(address, greeting string) *line {
@@ -271,7 +274,7 @@ func (l *line) listen(ctx context.Context) {
 		}
 		if got.Seq > 0 {
 			l.seq.Store(got.Seq)
-			l.expires.Store(expiry(got.message))
+			l.expires.Store(int64(expiry(got.message)))
 			// Beside the reader: the pipe under it holds nothing, and the node may be writing, too.
 			l.done.Go(func() {
 				_ = l.socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
@@ -281,8 +284,8 @@ func (l *line) listen(ctx context.Context) {
 	}
 }
 
-// expiry is when the tokens of a message end, Unix seconds.
-func expiry(m message) int64 {
+// expiry is when the tokens of a message end.
+func expiry(m message) session.UnixSec {
 	switch {
 	case m.Tokens.RTC != nil:
 		return m.Tokens.RTC.ExpiresAt
@@ -359,7 +362,7 @@ func (l *line) joined() letter {
 
 // resumeMessage comes back to the line's session.
 func (l *line) resumeMessage() string {
-	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d,"expiresAt":%d}`, l.session, l.key, l.seq.Load(), l.expires.Load())
+	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d,"expiresAt":%d}`, l.session, l.key, l.seq.Load(), l.ends())
 }
 
 // resume comes back to a session on a node.

@@ -163,8 +163,8 @@ func (p *projects) reload(app, text string, previousSecret string) (changed bool
 }
 
 // certificate names the certificate that signs a project's tokens, and says since
-// when it does on this node, in Unix milliseconds; 0: since before it started.
-func (p *projects) certificate(app string) (name string, sinceMs int64) {
+// when it does on this node; 0: since before it started.
+func (p *projects) certificate(app string) (name string, since session.UnixMilli) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := p.byID[app]
@@ -172,9 +172,9 @@ func (p *projects) certificate(app string) (name string, sinceMs int64) {
 		return "", 0
 	}
 	if !one.since.IsZero() {
-		sinceMs = one.since.UnixMilli()
+		since = session.MilliOf(one.since)
 	}
-	return fingerprint(one.Certificates[0]), sinceMs
+	return fingerprint(one.Certificates[0]), since
 }
 
 // certificates are those whose signatures are a project's own, the one that signs

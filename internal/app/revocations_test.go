@@ -11,6 +11,7 @@ import (
 
 	"refresher/internal/auth"
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
 )
@@ -19,7 +20,7 @@ import (
 type revoked struct {
 	ID            string
 	Ended         int
-	AccessEndsAt  int64
+	AccessEndsAt  session.UnixSec
 	At, Until     int64
 	Silent        []string
 	Error, Code   string
@@ -169,8 +170,8 @@ func (r *revocation) hold(s *operated, lift bool) {
 	began := time.Now()
 	answer := r.revoke(s, 0, victim)
 	ended := victim.await("ended")
-	if ended.Reason != "revoked" || ended.AccessEndsAt != victim.expires.Load() || ended.AccessEndsAt <= began.Unix() {
-		t.Errorf("told %+v, the tokens end at %d", ended, victim.expires.Load())
+	if ended.Reason != "revoked" || ended.AccessEndsAt != victim.ends() || ended.AccessEndsAt <= session.SecOf(began) {
+		t.Errorf("told %+v, the tokens end at %d", ended, victim.ends())
 	}
 	if took := ended.at.Sub(began); took > time.Second {
 		t.Errorf("told after %v", took)
@@ -202,7 +203,7 @@ func (r *revocation) hold(s *operated, lift bool) {
 		time.Sleep(time.Until(time.Unix(answer.Until, 0))) // bubble
 	}
 	s.allOK(who, r.refused)
-	if left := time.Until(time.Unix(answer.AccessEndsAt, 0)); lift && left < 0 {
+	if left := time.Until(answer.AccessEndsAt.Time()); lift && left < 0 {
 		t.Errorf("all this took until %v after the tokens' end", -left)
 	}
 	for i := range s.nodes {
@@ -228,12 +229,12 @@ func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 		s.kill(2)
 		var answer revoked
 		s.order(0, http.MethodPost, "/v1/revocations", `{"account":"gone"}`, &answer)
-		if answer.Ended != 1 || answer.AccessEndsAt != gone.expires.Load() {
+		if answer.Ended != 1 || answer.AccessEndsAt != gone.ends() {
 			t.Errorf("a client that is away: %+v", answer)
 		}
 		s.order(0, http.MethodDelete, "/v1/sessions/"+orphan.session, "", &answer)
-		if answer.AccessEndsAt != orphan.expires.Load() {
-			t.Errorf("a node that is gone: %+v, its tokens end at %d", answer, orphan.expires.Load())
+		if answer.AccessEndsAt != orphan.ends() {
+			t.Errorf("a node that is gone: %+v, its tokens end at %d", answer, orphan.ends())
 		}
 		s.nodes[2] = s.startOne(2)
 		s.refusals(100, s.user, gone, []string{"resume", "renew", `join "rtm":{"userId":"gone"}`})

@@ -32,11 +32,11 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 			Record: session.Record{
 				Key: session.Key{
 					Session: "S" + app, App: app, Epoch: 1, Identity: session.Identity{RTM: &session.RTM{UserID: "7"}},
-					Terms: session.Terms{TTL: time.Hour, Until: time.Now().Add(time.Hour).Unix()},
+					Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
 				},
-				State: session.Attached, Seq: 1, ExpiresAt: time.Now().Add(time.Hour).Unix(),
+				State: session.Attached, Seq: 1, ExpiresAt: session.SecOf(time.Now().Add(time.Hour)),
 			},
-			Node: "gone", Rev: 1, DueMs: time.Now().Add(-time.Hour).UnixMilli(),
+			Node: "gone", Rev: 1, Due: session.MilliOf(time.Now().Add(-time.Hour)),
 		})
 	}
 	outcomes, err := s.Save(t.Context(), left)

@@ -86,7 +86,7 @@ func (r *rules) judgeTime(f fields) error {
 		if err != nil {
 			return refuse(ReasonClaims, claim.name+": "+err.Error())
 		}
-		if claim.wrong(time.Unix(seconds, 0)) {
+		if claim.wrong(seconds.Time()) {
 			return refuse(claim.why, "")
 		}
 	}
@@ -201,10 +201,11 @@ func readGrants(f fields) (session.Grant, error) {
 		g.MaxTTL = time.Duration(seconds) * time.Second
 	}
 	if raw, there := grants["until"]; there {
-		if g.Until, err = readInteger(raw); err != nil || g.Until == 0 {
+		seconds, err := readInteger(raw)
+		if g.Until = session.UnixSec(seconds); err != nil || seconds == 0 {
 			err = errUntil
 		} else {
-			err = session.CheckUnix(g.Until)
+			err = g.Until.Check()
 		}
 		if err != nil {
 			return session.Grant{}, in("grants.until", err)

@@ -157,7 +157,7 @@ func readInteger(raw json.RawMessage) (int64, error) {
 
 // readMoment reads Unix seconds. They may have a fraction, which is dropped: some
 // libraries write one.
-func readMoment(raw json.RawMessage) (int64, error) {
+func readMoment(raw json.RawMessage) (session.UnixSec, error) {
 	if len(raw) == 0 || raw[0] == '"' {
 		return 0, errMoment
 	}
@@ -165,6 +165,6 @@ func readMoment(raw json.RawMessage) (int64, error) {
 	if err != nil || !(x >= 0) {
 		return 0, errMoment
 	}
-	seconds := int64(math.Floor(min(x, 2*session.MaxUnix))) // not beyond what fits
-	return seconds, session.CheckUnix(seconds)
+	seconds := session.UnixSec(math.Floor(min(x, 2*float64(session.MaxUnix)))) // not beyond what fits
+	return seconds, seconds.Check()
 }

@@ -20,17 +20,17 @@ type Answer struct {
 	// Reason is the back end's own word for it: at most 200 bytes, printable;
 	// empty if it gave none.
 	Reason string
-	// Until is the Unix second to which it is allowed; zero if the back end
+	// Until is the second to which it is allowed; zero if the back end
 	// did not say. It may have passed.
-	Until int64
+	Until session.UnixSec
 }
 
 // decision is an Answer on the wire.
 type decision struct {
-	ID     string `json:"id"`
-	Allow  *bool  `json:"allow"`
-	Reason string `json:"reason"`
-	Until  int64  `json:"until"`
+	ID     string          `json:"id"`
+	Allow  *bool           `json:"allow"`
+	Reason string          `json:"reason"`
+	Until  session.UnixSec `json:"until"`
 }
 
 // verdict is what an answer says about one question: the back end's decision, or, in
@@ -80,7 +80,7 @@ func decode(text []byte) (map[string]verdict, error) {
 
 // allowed is the verdict of a decision that allows something.
 func allowed(d *decision) verdict {
-	if err := session.CheckUnix(d.Until); err != nil {
+	if err := d.Until.Check(); err != nil {
 		return verdict{err: fmt.Errorf("the decision's until: %w", err)}
 	}
 	return verdict{Answer: Answer{Allow: true, Reason: clip(d.Reason), Until: d.Until}}

@@ -21,9 +21,9 @@ type Bundle struct {
 	First bool
 }
 
-// ExpiresAt is when the tokens run out, in Unix seconds; those of a bundle run
+// ExpiresAt is when the tokens run out; those of a bundle run
 // out together.
-func (b *Bundle) ExpiresAt() int64 {
+func (b *Bundle) ExpiresAt() session.UnixSec {
 	for _, t := range []*protocol.Token{b.Tokens.RTC, b.Tokens.RTM, b.Tokens.Chat} {
 		if t != nil {
 			return t.ExpiresAt
@@ -74,7 +74,7 @@ const (
 type EndedError struct{ protocol.Ended }
 
 func (e *EndedError) Error() string {
-	return fmt.Sprintf("session ended: %s; access ends at %s", e.Reason, time.Unix(e.AccessEndsAt, 0).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("session ended: %s; access ends at %s", e.Reason, e.AccessEndsAt.Time().UTC().Format(time.RFC3339))
 }
 
 // ClosedError says that the server closed for good.
@@ -110,8 +110,8 @@ type Client struct {
 
 	// Run's own.
 	session, key string
-	seq          uint64 // last applied
-	expiresAt    int64  // of the tokens applied, Unix seconds
+	seq          uint64          // last applied
+	expiresAt    session.UnixSec // of the tokens applied
 	renewBefore  time.Duration
 	lead         time.Duration // of the server's clock over ours
 	joinedAt     time.Time     // on the present connection, or the last; zero: never on that one
@@ -183,7 +183,7 @@ func (c *Client) Run(ctx context.Context) error {
 
 // overdue reports whether the server should have renewed the tokens by now.
 func (c *Client) overdue(now time.Time) bool {
-	return time.Unix(c.expiresAt, 0).Sub(now.Add(c.lead)) < c.renewBefore
+	return c.expiresAt.Time().Sub(now.Add(c.lead)) < c.renewBefore
 }
 
 // backoff is the wait after so many failures in a row: anything up to a bound

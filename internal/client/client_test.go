@@ -7,6 +7,7 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,18 +35,18 @@ func TestBackoffGrowsAndIsSpread(t *testing.T) {
 func TestOnlyOverdueTokensAreAskedFor(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	for name, c := range map[string]struct {
-		left int64 // seconds, by the server's clock
+		left time.Duration // by the server's clock
 		lead time.Duration
 		want bool
 	}{
-		"fresh":                            {left: 30, want: false},
-		"just before the server's time":    {left: 15, want: false},
-		"after it":                         {left: 14, want: true},
-		"fresh, our clock an hour behind":  {left: 30, lead: time.Hour, want: false},
-		"overdue, our clock an hour ahead": {left: 5, lead: -time.Hour, want: true},
-		"run out while nobody was looking": {left: -5, want: true},
+		"fresh":                            {left: 30 * time.Second, want: false},
+		"just before the server's time":    {left: 15 * time.Second, want: false},
+		"after it":                         {left: 14 * time.Second, want: true},
+		"fresh, our clock an hour behind":  {left: 30 * time.Second, lead: time.Hour, want: false},
+		"overdue, our clock an hour ahead": {left: 5 * time.Second, lead: -time.Hour, want: true},
+		"run out while nobody was looking": {left: -5 * time.Second, want: true},
 	} {
-		k := Client{expiresAt: now.Unix() + int64(c.lead.Seconds()) + c.left, renewBefore: 15 * time.Second, lead: c.lead}
+		k := Client{expiresAt: session.SecOf(now).Add(c.lead + c.left), renewBefore: 15 * time.Second, lead: c.lead}
 		if got := k.overdue(now); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}

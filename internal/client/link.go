@@ -195,14 +195,14 @@ func (l *link) joined(ctx context.Context, m protocol.Joined) error {
 	c := l.client
 	c.session, c.key, c.joinedAt = m.Session, m.Key, time.Now()
 	c.renewBefore = time.Duration(m.RenewBefore) * time.Second
-	c.lead = time.Until(time.UnixMilli(m.Now))
+	c.lead = time.Until(m.Now.Time())
 	if m.Heartbeat > 0 {
 		l.heartbeat.Reset(time.Duration(m.Heartbeat) * time.Second)
 	}
 	c.config.Notice(Notice{Kind: Connected})
 	action := m.Action
 	if !m.Resumed && c.expiresAt != 0 { // a new session for a call that goes on
-		if action = protocol.ActionRenew; c.expiresAt*1000 <= m.Now {
+		if action = protocol.ActionRenew; c.expiresAt.Milli() <= m.Now {
 			action = protocol.ActionRejoin
 		}
 	}

@@ -39,29 +39,29 @@ type Event struct {
 	Session  string
 	Identity session.Identity
 	Seq      uint64 // of the newest tokens
-	// ExpiresAt is when the newest tokens run out, in Unix seconds.
-	ExpiresAt int64
+	// ExpiresAt is when the newest tokens run out.
+	ExpiresAt session.UnixSec
 	Reason    session.EndReason // of Ended
 	Node      string
 }
 
 // body is an Event on the wire.
 type body struct {
-	ID      string `json:"id"`
-	Type    Type   `json:"type"`
-	At      int64  `json:"at"` // Unix milliseconds
-	Session string `json:"session"`
-	Node    string `json:"node,omitempty"`
+	ID      string            `json:"id"`
+	Type    Type              `json:"type"`
+	At      session.UnixMilli `json:"at"`
+	Session string            `json:"session"`
+	Node    string            `json:"node,omitempty"`
 	protocol.Identity
 	Seq       uint64            `json:"seq,omitempty"`
-	ExpiresAt int64             `json:"expiresAt,omitempty"` // Unix seconds
+	ExpiresAt session.UnixSec   `json:"expiresAt,omitempty"`
 	Reason    session.EndReason `json:"reason,omitempty"`
 }
 
 // encode writes e as the receiver reads it.
 func encode(e Event) []byte {
 	b := body{
-		ID: e.ID, Type: e.Type, At: e.At.UnixMilli(), Session: e.Session, Node: e.Node,
+		ID: e.ID, Type: e.Type, At: session.MilliOf(e.At), Session: e.Session, Node: e.Node,
 		Identity: protocol.IdentityOf(e.Identity), Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
 	}
 	text, err := json.Marshal(b)

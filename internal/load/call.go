@@ -32,7 +32,7 @@ const graceOfBeginning = 2 * time.Second
 type call struct {
 	generator *Generator
 	n         int
-	expiresMs atomic.Int64 // by this machine's clock, of the tokens in use; 0: there are none
+	expiresMs atomic.Int64 // a session.UnixMilli by this machine's clock, of the tokens in use; 0: there are none
 	began     time.Time    // set before run
 	had       atomic.Bool  // tokens, once at least
 	sentAway  atomic.Bool  // by the service, or by its absence, once at least
@@ -43,7 +43,7 @@ type call struct {
 	// run's own.
 	session, key string
 	seq          uint64
-	expiresAt    int64 // Unix seconds, by the service's clock
+	expiresAt    session.UnixSec // by the service's clock
 	headStart    time.Duration
 	lostAt       time.Time // when the connection was lost; zero: it was not
 	joinedAt     time.Time // on the present connection, or the last; zero: never on that one
@@ -195,7 +195,7 @@ func (c *call) wake() {
 // left is how much life the tokens have that the call holds, if it does.
 func (c *call) left(now time.Time) (time.Duration, bool) {
 	ms := c.expiresMs.Load()
-	return time.UnixMilli(ms).Sub(now), ms != 0
+	return session.UnixMilli(ms).Time().Sub(now), ms != 0
 }
 
 // without reports whether the call never had tokens, and is to be missed: it was
@@ -205,9 +205,9 @@ func (c *call) without(now time.Time) bool {
 }
 
 // holds notes the tokens that the call has from now on.
-func (c *call) holds(expiresMs int64) {
+func (c *call) holds(until session.UnixMilli) {
 	c.had.Store(true)
-	c.expiresMs.Store(expiresMs)
+	c.expiresMs.Store(int64(until))
 }
 
 // runsOut counts tokens that have run out, and returns how much life they had

@@ -33,28 +33,28 @@ type link struct {
 // incoming is any message of the service; see package protocol for what the
 // fields mean.
 type incoming struct {
-	Type              string          `json:"type"`
-	Session           string          `json:"session"`
-	Key               string          `json:"key"`
-	Resumed           bool            `json:"resumed"`
-	Seq               uint64          `json:"seq"`
-	Tokens            protocol.Tokens `json:"tokens"`
-	Heartbeat         int64           `json:"heartbeat"`
-	RenewBefore       int64           `json:"renewBefore"`
-	Now               int64           `json:"now"`
-	PreviousExpiresAt int64           `json:"previousExpiresAt"`
-	Attempt           int             `json:"attempt"`
-	Cause             string          `json:"cause"`
-	AfterMs           int64           `json:"afterMs"`
-	Reason            string          `json:"reason"`
-	Code              string          `json:"code"`
+	Type              string            `json:"type"`
+	Session           string            `json:"session"`
+	Key               string            `json:"key"`
+	Resumed           bool              `json:"resumed"`
+	Seq               uint64            `json:"seq"`
+	Tokens            protocol.Tokens   `json:"tokens"`
+	Heartbeat         int64             `json:"heartbeat"`
+	RenewBefore       int64             `json:"renewBefore"`
+	Now               session.UnixMilli `json:"now"`
+	PreviousExpiresAt session.UnixSec   `json:"previousExpiresAt"`
+	Attempt           int               `json:"attempt"`
+	Cause             string            `json:"cause"`
+	AfterMs           int64             `json:"afterMs"`
+	Reason            string            `json:"reason"`
+	Code              string            `json:"code"`
 
 	at    time.Time // when it came
 	first bool      // the call has no other tokens, and uses them from when they came
 }
 
 // expiresAt is when the tokens run out, which they do together.
-func (m *incoming) expiresAt() int64 {
+func (m *incoming) expiresAt() session.UnixSec {
 	for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
 		if t != nil {
 			return t.ExpiresAt
@@ -63,8 +63,10 @@ func (m *incoming) expiresAt() int64 {
 	return 0
 }
 
-// expiresMs is the same in milliseconds, by this machine's clock.
-func (m *incoming) expiresMs() int64 { return m.expiresAt()*1000 - m.Now + m.at.UnixMilli() }
+// expiresHere is the same by this machine's clock.
+func (m *incoming) expiresHere() session.UnixMilli {
+	return session.MilliOf(m.at).Add(m.expiresAt().Milli().Sub(m.Now))
+}
 
 var errSilent = errors.New("the service does not answer")
 
@@ -216,7 +218,7 @@ func (l *link) joined(m *incoming) {
 // due to when the service wrote it, by the service's clock, and on to here, by as
 // much as its way was longer than the shortest seen.
 func (l *link) lagged(m *incoming) {
-	lead := m.Now - time.Now().UnixMilli()
+	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
 	g := l.generator
 	for {
 		most := g.leadMs.Load()
@@ -225,8 +227,8 @@ func (l *link) lagged(m *incoming) {
 		}
 	}
 	onItsWay := time.Duration(g.leadMs.Load()-lead) * time.Millisecond
-	due := time.Unix(m.PreviousExpiresAt, 0).Add(-l.headStart - plan.Jitter(l.session, l.headStart))
-	g.stats.lag.add(time.UnixMilli(m.Now).Sub(due) + onItsWay)
+	due := m.PreviousExpiresAt.Time().Add(-l.headStart - plan.Jitter(l.session, l.headStart))
+	g.stats.lag.add(m.Now.Time().Sub(due) + onItsWay)
 }
 
 // offer hands a bundle to the SDK, as it were, which takes one after the other: the
@@ -239,7 +241,7 @@ func (l *link) offer(m *incoming) error {
 	l.pushed = m.Seq
 	if l.expiresMs.Load() == 0 && !l.leaving {
 		m.first = true
-		l.holds(m.expiresMs())
+		l.holds(m.expiresHere())
 	}
 	switch {
 	case l.taking == nil:
@@ -286,7 +288,7 @@ func (l *link) take() error {
 // SDK was taking them help nobody.
 func (l *link) replace(m *incoming) {
 	now := time.Now()
-	if m.expiresMs() <= now.UnixMilli() {
+	if m.expiresHere() <= session.MilliOf(now) {
 		return
 	}
 	s := &l.generator.stats
@@ -299,5 +301,5 @@ func (l *link) replace(m *incoming) {
 	default:
 		s.backWith.add(left)
 	}
-	l.holds(m.expiresMs())
+	l.holds(m.expiresHere())
 }

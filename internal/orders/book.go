@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -57,7 +58,7 @@ type Book struct {
 	projects map[string]*project     // guarded by mu; what stands, by App ID
 	standing map[store.OrderKind]int // guarded by mu; how many stand
 	quotas   quotas                  // guarded by mu; how many there are, and may be
-	earliest int64                   // guarded by mu; Unix second, before which no order's time is over
+	earliest session.UnixSec         // guarded by mu; before which no order's time is over
 	unsaved  map[*entry]struct{}     // guarded by mu; the board does not have them as they are
 	news     []*entry                // guarded by mu; to be carried out, but for roll-overs
 	rolling  map[*entry]time.Time    // guarded by mu; roll-overs, and when to ask for their progress
@@ -116,11 +117,11 @@ func (b *Book) Loaded() bool { return b.loaded.Load() }
 // Known is closed once the board was read.
 func (b *Book) Known() <-chan struct{} { return b.known }
 
-// unix is the wall clock in whole Unix seconds.
-func (b *Book) unix() int64 { return b.config.Now().Unix() }
+// unix is the wall clock in whole seconds.
+func (b *Book) unix() session.UnixSec { return session.SecOf(b.config.Now()) }
 
-// stands reports whether an order counts at the Unix second now.
-func stands(o *store.Order, now int64) bool { return !o.Lifted && now < o.Until }
+// stands reports whether an order counts at now.
+func stands(o *store.Order, now session.UnixSec) bool { return !o.Lifted && now < o.Until }
 
 // signal wakes whoever waits for c, now or next.
 func signal(c chan struct{}) {

@@ -141,7 +141,7 @@ func complete(e *entry) bool {
 // roll decides whether to look at the progress of a roll-over again, and when, by
 // what looking took. Book.mu is held.
 func (b *Book) roll(e *entry, changed bool, took time.Duration) {
-	over := time.UnixMilli(e.order.At + e.order.OverMs).Add(progressBeyond)
+	over := e.order.At.Time().Add(time.Duration(e.order.OverMs)*time.Millisecond + progressBeyond)
 	done := e.report.Note == overtaken || complete(e) && !changed
 	if done || b.entries[e.order.ID] != e || !b.config.Now().Before(over) {
 		delete(b.rolling, e)

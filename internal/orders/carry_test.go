@@ -7,12 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 // rotation is of a whole project, over a minute.
 func rotation() store.Order {
-	return store.Order{App: "app", Kind: store.OrderRotate, OverMs: 60_000, Until: time.Now().Add(time.Hour).Unix()}
+	return store.Order{App: "app", Kind: store.OrderRotate, OverMs: 60_000, Until: session.SecOf(time.Now().Add(time.Hour))}
 }
 
 // TestProgressIsRationed: however long it takes to look at the sessions, it takes a
@@ -58,7 +59,7 @@ func TestOvertaken(t *testing.T) {
 		first.ID = complete
 		a.give(first)
 		ahead := rotation() // from a node whose clock is
-		ahead.At = time.Now().Add(30 * time.Second).UnixMilli()
+		ahead.At = session.MilliOf(time.Now().Add(30 * time.Second))
 		second := a.give(ahead).Order
 		elsewhere := rotation()
 		elsewhere.App = "else"
@@ -112,7 +113,7 @@ func TestOvertakenGoesOn(t *testing.T) {
 				a.answer = func(store.Order) store.Report { return store.Report{Sessions: 2, Done: 1} }
 				id := a.give(rotation()).Order.ID
 				o := rotation()
-				o.Until = time.Now().Add(10 * time.Second).Unix()
+				o.Until = session.SecOf(time.Now().Add(10 * time.Second))
 				newer := a.give(o).Order.ID
 				if how != "lifted before it was seen" {
 					time.Sleep(5 * time.Second) // bubble

@@ -84,7 +84,7 @@ func (b *Book) Lift(ctx context.Context, app, id string) error {
 }
 
 // check refuses, with a *session.Error, an order that cannot be meant.
-func check(o *store.Order, now int64) error {
+func check(o *store.Order, now session.UnixSec) error {
 	names := []string{o.Session, o.Channel, o.User, o.Subject}
 	long := func(name string) bool { return len(name) > store.MaxName }
 	switch {
@@ -112,7 +112,7 @@ func known(kind store.OrderKind) bool { return slices.Contains(kinds, kind) }
 // take completes an order and has it count.
 func (b *Book) take(o store.Order) (*entry, error) {
 	now := b.config.Now()
-	if err := check(&o, now.Unix()); err != nil {
+	if err := check(&o, session.SecOf(now)); err != nil {
 		return nil, err
 	}
 	if o.ID == "" {
@@ -131,7 +131,7 @@ func (b *Book) take(o store.Order) (*entry, error) {
 		return nil, err
 	}
 	if o.At == 0 {
-		o.At = now.UnixMilli()
+		o.At = session.MilliOf(now)
 		if newest := b.newest(&o); newest != nil {
 			// What is said later counts, though it be in the same
 			// millisecond, or the other node's clock ahead.

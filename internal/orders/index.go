@@ -200,7 +200,7 @@ func (b *Book) Revoked(app, sessionID, subject string, id session.Identity) (sto
 }
 
 // find is a revocation that names exactly t, and stands.
-func (p *project) find(t target, now int64) *entry {
+func (p *project) find(t target, now session.UnixSec) *entry {
 	if list := p.revoked[t]; len(list) > 0 && stands(&list[0].order, now) {
 		return list[0]
 	}

@@ -49,7 +49,7 @@ func TestMatches(t *testing.T) {
 			App: name("app", "else").Draw(rt, "app"), Kind: rapid.SampledFrom(kinds).Draw(rt, "kind"),
 			Session: sessions.Draw(rt, "session"), Channel: channels.Draw(rt, "channel"),
 			User: users.Draw(rt, "user"), Subject: subjects.Draw(rt, "subject"),
-			Until: rapid.Int64Range(1, 20).Draw(rt, "until"), At: rapid.Int64Range(1, 3).Draw(rt, "at"),
+			Until: session.UnixSec(rapid.IntRange(1, 20).Draw(rt, "until")), At: session.UnixMilli(rapid.IntRange(1, 3).Draw(rt, "at")),
 		}
 	})
 	identities := rapid.Custom(func(rt *rapid.T) session.Identity {
@@ -69,8 +69,8 @@ func TestMatches(t *testing.T) {
 		return id
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		var now int64
-		b := alone(t, func() time.Time { return time.Unix(now, 0) })
+		var now session.UnixSec
+		b := alone(t, func() time.Time { return now.Time() })
 		model := make(map[string]*store.Order)
 		rt.Repeat(map[string]func(*rapid.T){
 			"add": func(rt *rapid.T) {
@@ -90,7 +90,7 @@ func TestMatches(t *testing.T) {
 				}
 			},
 			"wait": func(rt *rapid.T) {
-				now += rapid.Int64Range(0, 10).Draw(rt, "seconds")
+				now += session.UnixSec(rapid.IntRange(0, 10).Draw(rt, "seconds"))
 				if rapid.Bool().Draw(rt, "expire") {
 					b.expire()
 				}
@@ -221,9 +221,9 @@ func TestUsers(t *testing.T) {
 // TestLongest: of two revocations alike, the one that stands longer does not wait
 // for the other to be forgotten.
 func TestLongest(t *testing.T) {
-	for _, untils := range [][]int64{{2, 5}, {5, 2}} {
-		now := int64(1)
-		b := alone(t, func() time.Time { return time.Unix(now, 0) })
+	for _, untils := range [][]session.UnixSec{{2, 5}, {5, 2}} {
+		now := session.UnixSec(1)
+		b := alone(t, func() time.Time { return now.Time() })
 		for i, until := range untils {
 			b.add(store.Order{ID: strconv.Itoa(i), App: "app", Kind: store.OrderRevoke, User: "7", Until: until})
 		}
@@ -250,7 +250,7 @@ func BenchmarkRevoked(b *testing.B) {
 		b.Run(fmt.Sprintf("orders=%d", n), func(b *testing.B) {
 			book := alone(b, nil)
 			for i := range n {
-				o := store.Order{ID: strconv.Itoa(i), App: "app", Kind: store.OrderRevoke, Until: time.Now().Add(time.Hour).Unix()}
+				o := store.Order{ID: strconv.Itoa(i), App: "app", Kind: store.OrderRevoke, Until: session.SecOf(time.Now().Add(time.Hour))}
 				switch i % 4 {
 				case 0:
 					o.User = strconv.Itoa(i)

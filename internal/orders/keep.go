@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -104,9 +105,9 @@ func (b *Book) keep(ctx context.Context) {
 type keeper struct {
 	book    *Book
 	version string // of the board, as it was last taken over; empty at first
-	// over is the last end, in Unix seconds, of the orders that the board may
+	// over is the last end of the orders that the board may
 	// have and the book has not, since their time was over.
-	over     int64
+	over     session.UnixSec
 	readings uint64
 	failures int // in a row
 	away     time.Time
@@ -281,9 +282,9 @@ func (b *Book) lacking() bool {
 	return len(b.unsaved) > 0
 }
 
-// expire forgets the orders whose time is over, and returns the last end of these,
-// in Unix seconds; zero is none.
-func (b *Book) expire() (last int64) {
+// expire forgets the orders whose time is over, and returns the last end of these;
+// zero is none.
+func (b *Book) expire() (last session.UnixSec) {
 	now := b.unix()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -309,7 +309,7 @@ func rtc(channel string, uid uint32) session.Identity {
 
 // revocation is of one user, for an hour.
 func revocation(uid int) store.Order {
-	return store.Order{App: "app", Kind: store.OrderRevoke, User: strconv.Itoa(uid), Until: time.Now().Add(time.Hour).Unix()}
+	return store.Order{App: "app", Kind: store.OrderRevoke, User: strconv.Itoa(uid), Until: session.SecOf(time.Now().Add(time.Hour))}
 }
 
 // logBuffer is a log that can be read meanwhile.

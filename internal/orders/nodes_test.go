@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -39,7 +40,7 @@ func TestGive(t *testing.T) {
 		if diff := cmp.Diff(want, r); diff != "" {
 			t.Errorf("result (-want +got):\n%s", diff)
 		}
-		if o := r.Order; o.ID == "" || o.At != began.UnixMilli() || o.By != "a" || o.Format != store.Format {
+		if o := r.Order; o.ID == "" || o.At != session.MilliOf(began) || o.By != "a" || o.Format != store.Format {
 			t.Errorf("the order was not filled in: %+v", o)
 		}
 		time.Sleep(10 * time.Second) // bubble
@@ -307,9 +308,9 @@ func TestEnd(t *testing.T) {
 		b := newBoard()
 		a, other := start(t, b, "a"), start(t, b, "b")
 		o := revocation(7)
-		o.Until = time.Now().Add(10 * time.Second).Unix()
+		o.Until = session.SecOf(time.Now().Add(10 * time.Second))
 		id := a.give(o).Order.ID
-		time.Sleep(time.Until(time.Unix(o.Until, 0)) - time.Nanosecond) // bubble
+		time.Sleep(time.Until(o.Until.Time()) - time.Nanosecond) // bubble
 		other.wantRevokes(7, true)
 		time.Sleep(time.Nanosecond) // bubble
 		other.wantRevokes(7, false)

@@ -37,7 +37,7 @@ func TestRefused(t *testing.T) {
 			"no app":                 func(o *store.Order) { o.App = "" },
 			"no kind":                func(o *store.Order) { o.Kind = "" },
 			"another kind":           func(o *store.Order) { o.Kind = "praise" },
-			"over":                   func(o *store.Order) { o.Until = time.Now().Unix() },
+			"over":                   func(o *store.Order) { o.Until = session.SecOf(time.Now()) },
 			"everybody":              func(o *store.Order) { o.User = "" },
 			"a long name":            func(o *store.Order) { o.Channel = strings.Repeat("x", store.MaxName+1) },
 			"a role for no session":  func(o *store.Order) { o.Kind = store.OrderRole },
@@ -76,7 +76,7 @@ func TestRole(t *testing.T) {
 		b := newBoard()
 		a, other := start(t, b, "a"), start(t, b, "b")
 		order := func(role session.Role) store.Order {
-			return store.Order{App: "app", Kind: store.OrderRole, Session: "S", Role: role, Until: time.Now().Add(time.Hour).Unix()}
+			return store.Order{App: "app", Kind: store.OrderRole, Session: "S", Role: role, Until: session.SecOf(time.Now().Add(time.Hour))}
 		}
 		want := func(role session.Role, found bool) {
 			t.Helper()
@@ -89,7 +89,7 @@ func TestRole(t *testing.T) {
 		}
 		want(0, false)
 		ahead := order(session.Publisher)
-		ahead.At = time.Now().Add(time.Minute).UnixMilli()
+		ahead.At = session.MilliOf(time.Now().Add(time.Minute))
 		first := a.give(ahead).Order
 		want(session.Publisher, true)
 		second := other.give(order(session.Subscriber)).Order
@@ -133,7 +133,7 @@ func TestRotation(t *testing.T) {
 			stuck++
 			return store.Report{Sessions: 2, Done: 1}
 		}
-		o := store.Order{App: "app", Kind: store.OrderRotate, OverMs: 60_000, Until: time.Now().Add(time.Hour).Unix()}
+		o := store.Order{App: "app", Kind: store.OrderRotate, OverMs: 60_000, Until: session.SecOf(time.Now().Add(time.Hour))}
 		r := a.give(o)
 		if r.Sessions != 7 || r.Done != 2 || len(r.Silent) != 0 || r.Order.Certificate != "the same" {
 			t.Errorf("at first: %+v", r)
@@ -162,7 +162,7 @@ func TestRotation(t *testing.T) {
 		if err := a.Lift(t.Context(), "app", id); err != nil {
 			t.Fatal(err)
 		}
-		o.Until = time.Now().Add(2 * time.Second).Unix()
+		o.Until = session.SecOf(time.Now().Add(2 * time.Second))
 		other.give(o)
 		time.Sleep(time.Minute) // bubble
 		synctest.Wait()
@@ -182,7 +182,7 @@ func TestAnotherCertificate(t *testing.T) {
 		a, other := start(t, b, "a"), newNode(t, b, "b")
 		other.config.Certificate = func(string) string { return "another" }
 		other.run()
-		r := a.give(store.Order{App: "app", Kind: store.OrderRotate, Until: time.Now().Add(time.Hour).Unix()})
+		r := a.give(store.Order{App: "app", Kind: store.OrderRotate, Until: session.SecOf(time.Now().Add(time.Hour))})
 		if len(r.Nodes) != 2 || r.Nodes[0].Note != "" || r.Nodes[1].Note == "" {
 			t.Errorf("reports: %+v", r.Nodes)
 		}
@@ -227,7 +227,7 @@ func TestList(t *testing.T) {
 		}
 		want = slices.Delete(want, 3, 4)
 		slices.Sort(want)
-		a.give(store.Order{App: "app", Kind: store.OrderRenew, Session: "S", Until: time.Now().Add(time.Hour).Unix()})
+		a.give(store.Order{App: "app", Kind: store.OrderRenew, Session: "S", Until: session.SecOf(time.Now().Add(time.Hour))})
 		for limit := range 8 {
 			var got []string
 			for after, more := "", true; more; more = after != "" {

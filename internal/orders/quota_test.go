@@ -17,7 +17,7 @@ import (
 
 // ofOne is an order about one session of a project, for an hour.
 func ofOne(kind store.OrderKind, app string, i int) store.Order {
-	return store.Order{App: app, Kind: kind, Session: "S" + strconv.Itoa(i), Until: time.Now().Add(time.Hour).Unix()}
+	return store.Order{App: app, Kind: kind, Session: "S" + strconv.Itoa(i), Until: session.SecOf(time.Now().Add(time.Hour))}
 }
 
 // fill has n orders stand, without carrying them out.
@@ -85,7 +85,7 @@ func ofUser(app string) func(int) store.Order {
 
 func ofRotation(app string) func(int) store.Order {
 	return func(int) store.Order {
-		return store.Order{App: app, Kind: store.OrderRotate, Until: time.Now().Add(time.Hour).Unix()}
+		return store.Order{App: app, Kind: store.OrderRotate, Until: session.SecOf(time.Now().Add(time.Hour))}
 	}
 }
 
@@ -230,7 +230,7 @@ func TestBoardFull(t *testing.T) {
 		time.Sleep(time.Second) // bubble
 		puts := a.link.puts
 		a.wantNoRoom(revocation(2), "orders")
-		a.wantNoRoom(store.Order{App: "app", Kind: store.OrderRotate, Until: time.Now().Add(time.Hour).Unix()}, "orders")
+		a.wantNoRoom(store.Order{App: "app", Kind: store.OrderRotate, Until: session.SecOf(time.Now().Add(time.Hour))}, "orders")
 		a.wantRevokes(2, false)
 		if err := a.Lift(t.Context(), "app", first); err != nil {
 			t.Errorf("Lift: %v", err)
@@ -264,7 +264,7 @@ func TestBoardFullAfterAll(t *testing.T) {
 		b := newBoard()
 		a, other := start(t, b, "a"), start(t, b, "b")
 		late := revocation(3)
-		late.At = time.Now().Add(time.Minute).UnixMilli() // the last to be put there
+		late.At = session.MilliOf(time.Now().Add(time.Minute)) // the last to be put there
 		id := a.give(late).Order.ID
 		a.link.set(true, false)
 		for i := range batch {
@@ -315,7 +315,7 @@ func TestLiftThoughFull(t *testing.T) {
 		for i := range 2 {
 			o := revocation(i)
 			o.ID = strconv.Itoa(i)
-			o.At = int64(1 + i) // the first is put there first
+			o.At = session.UnixMilli(1 + i) // the first is put there first
 			if err := give(a, o); !errors.Is(err, store.ErrNotDurable) {
 				t.Fatal(err)
 			}

@@ -12,6 +12,6 @@ func Jitter(id string, headStart time.Duration) time.Duration {
 	policy := session.Policy{RenewBefore: headStart}
 	const lifetime = session.MaxLifetime
 	s := session.New(session.Key{Session: id, Terms: session.Terms{TTL: lifetime, Until: 1 << 32}}, &policy, session.Instant{})
-	s.Attach(session.Tokens{ExpiresAt: int64(lifetime / time.Second)}, session.Instant{})
+	s.Attach(session.Tokens{ExpiresAt: session.UnixSec(lifetime / time.Second)}, session.Instant{})
 	return lifetime - headStart - s.Deadline()
 }

@@ -123,7 +123,7 @@ func Simulate(s Scenario) (Outcome, error) {
 		clients: make([]client, s.Sessions), gates: make([]gate, s.Nodes),
 	}
 	// The clocks begin in the middle of a second, as they do.
-	w.wall = 1_800_000_000*time.Second + time.Duration(w.rand.Int64N(int64(time.Second)))
+	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime
 	for i := range w.gates {
@@ -172,7 +172,7 @@ type world struct {
 	Scenario
 	policy  session.Policy
 	rand    *rand.Rand
-	wall    time.Duration
+	wall    session.UnixNano
 	events  events
 	puts    int
 	clients []client
@@ -186,7 +186,7 @@ func (w *world) at(t time.Duration, client int, k kind) {
 }
 
 func (w *world) instant(now time.Duration) session.Instant {
-	return session.Instant{Mono: now, Wall: w.wall + now}
+	return session.Instant{Mono: now, Wall: w.wall.Add(now)}
 }
 
 func (w *world) play() {
@@ -236,7 +236,7 @@ func (w *world) attach(i int, now time.Duration) {
 }
 
 // lifetime is when tokens run out that are minted now.
-func (w *world) lifetime(c *client, t session.Instant) int64 {
+func (w *world) lifetime(c *client, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.Lifetime(t)
 	if err != nil { // cannot be: its terms are for ever
 		panic(err)

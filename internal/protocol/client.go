@@ -37,9 +37,9 @@ type ClientMessage struct {
 	TokenFormat *session.Format `json:"tokenFormat,omitempty"`
 
 	// resume
-	Session   string `json:"session,omitempty"`
-	Key       string `json:"key,omitempty"`
-	ExpiresAt int64  `json:"expiresAt,omitempty"` // Unix seconds
+	Session   string          `json:"session,omitempty"`
+	Key       string          `json:"key,omitempty"`
+	ExpiresAt session.UnixSec `json:"expiresAt,omitempty"`
 
 	// resume, ack, nack
 	Seq *uint64 `json:"seq,omitempty"`

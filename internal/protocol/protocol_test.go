@@ -27,21 +27,21 @@ func TestServerMessages(t *testing.T) {
 	tokens := session.Tokens{RTC: "007rtc+/=", RTM: "007rtm", Chat: "007chat", ExpiresAt: 1_800_003_600}
 	push := session.Push{
 		Seq: 7, Tokens: tokens, PreviousExpiresAt: 1_800_000_300, Attempt: 2,
-		Cause: session.CauseSchedule, NowMs: 1_800_000_000_250,
+		Cause: session.CauseSchedule, Now: 1_800_000_000_250,
 	}
 	rejoin := push
 	rejoin.Rejoin, rejoin.Cause, rejoin.Tokens = true, session.CauseNack, session.Tokens{RTM: "007rtm", ExpiresAt: 1_800_003_600}
 	repeated := push
 	repeated.Cause = session.CauseResume
-	joined := session.Joined{Push: push, Session: "S", Key: "K", RenewBefore: 300}
+	joined := session.Joined{Push: push, Session: "S", Key: "K", RenewBefore: 5 * time.Minute}
 	resumed := joined
 	resumed.Resumed = true
 	resumedLate := resumed
 	resumedLate.Rejoin = true
 	for name, m := range map[string]any{
-		"joined":         FromJoined(joined, 25),
-		"resumed":        FromJoined(resumed, 25),
-		"resumed-rejoin": FromJoined(resumedLate, 25),
+		"joined":         FromJoined(joined, 25*time.Second),
+		"resumed":        FromJoined(resumed, 25*time.Second),
+		"resumed-rejoin": FromJoined(resumedLate, 25*time.Second),
 		"will-expire":    FromPush(push),
 		"will-expire-2":  FromPush(repeated),
 		"did-expire":     FromPush(rejoin),

@@ -1,6 +1,10 @@
 package protocol
 
-import "refresher/internal/session"
+import (
+	"time"
+
+	"refresher/internal/session"
+)
 
 // Types of messages from server to client.
 const (
@@ -27,8 +31,8 @@ const (
 
 // Token is one service's token.
 type Token struct {
-	Token     string `json:"token"`
-	ExpiresAt int64  `json:"expiresAt"` // Unix seconds
+	Token     string          `json:"token"`
+	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
 // Tokens is a bundle: a token for each service that the session asked for.
@@ -40,29 +44,29 @@ type Tokens struct {
 
 // Joined answers a join or a resume.
 type Joined struct {
-	Type        string `json:"type"`
-	Session     string `json:"session"`
-	Key         string `json:"key"`
-	Resumed     bool   `json:"resumed"`
-	Action      string `json:"action,omitempty"` // on resume
-	Seq         uint64 `json:"seq"`
-	Tokens      Tokens `json:"tokens"`
-	Heartbeat   int64  `json:"heartbeat"`   // seconds
-	RenewBefore int64  `json:"renewBefore"` // seconds
-	Now         int64  `json:"now"`         // Unix milliseconds
+	Type        string            `json:"type"`
+	Session     string            `json:"session"`
+	Key         string            `json:"key"`
+	Resumed     bool              `json:"resumed"`
+	Action      string            `json:"action,omitempty"` // on resume
+	Seq         uint64            `json:"seq"`
+	Tokens      Tokens            `json:"tokens"`
+	Heartbeat   int64             `json:"heartbeat"`   // seconds
+	RenewBefore int64             `json:"renewBefore"` // seconds
+	Now         session.UnixMilli `json:"now"`
 }
 
 // TokenPrivilege brings new tokens: token-privilege-will-expire, or
 // token-privilege-did-expire when it comes after the old ones ran out.
 type TokenPrivilege struct {
-	Type              string `json:"type"`
-	Seq               uint64 `json:"seq"`
-	Tokens            Tokens `json:"tokens"`
-	PreviousExpiresAt int64  `json:"previousExpiresAt"` // Unix seconds, 0 = not known
-	Action            string `json:"action"`
-	Attempt           int    `json:"attempt"`
-	Cause             string `json:"cause"`
-	Now               int64  `json:"now"` // Unix milliseconds
+	Type              string            `json:"type"`
+	Seq               uint64            `json:"seq"`
+	Tokens            Tokens            `json:"tokens"`
+	PreviousExpiresAt session.UnixSec   `json:"previousExpiresAt"` // 0 = not known
+	Action            string            `json:"action"`
+	Attempt           int               `json:"attempt"`
+	Cause             string            `json:"cause"`
+	Now               session.UnixMilli `json:"now"`
 }
 
 // Reconnect asks the client to connect again after a span.
@@ -76,13 +80,13 @@ type Reconnect struct {
 type Ended struct {
 	Type         string            `json:"type"`
 	Reason       session.EndReason `json:"reason"`
-	AccessEndsAt int64             `json:"accessEndsAt"` // Unix seconds, 0 = not known
+	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0 = not known
 }
 
 // Pong answers a ping.
 type Pong struct {
-	Type string `json:"type"`
-	Now  int64  `json:"now"` // Unix milliseconds
+	Type string            `json:"type"`
+	Now  session.UnixMilli `json:"now"`
 }
 
 // Error is a refusal.
@@ -103,12 +107,13 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined is the wire form of j. heartbeatSeconds is how often the client
-// sends a ping.
-func FromJoined(j session.Joined, heartbeatSeconds int64) Joined {
+// FromJoined is the wire form of j. heartbeat is how often the client sends a
+// ping, in whole seconds.
+func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
 		Type: TypeJoined, Session: j.Session, Key: j.Key, Resumed: j.Resumed, Seq: j.Seq,
-		Tokens: FromTokens(j.Tokens), Heartbeat: heartbeatSeconds, RenewBefore: j.RenewBefore, Now: j.NowMs,
+		Tokens: FromTokens(j.Tokens), Now: j.Now,
+		Heartbeat: int64(heartbeat / time.Second), RenewBefore: int64(j.RenewBefore / time.Second),
 	}
 	if j.Resumed {
 		m.Action = action(j.Rejoin)
@@ -120,7 +125,7 @@ func FromJoined(j session.Joined, heartbeatSeconds int64) Joined {
 func FromPush(p session.Push) TokenPrivilege {
 	m := TokenPrivilege{
 		Type: TypeWillExpire, Seq: p.Seq, Tokens: FromTokens(p.Tokens), PreviousExpiresAt: p.PreviousExpiresAt,
-		Action: action(p.Rejoin), Attempt: p.Attempt, Cause: string(p.Cause), Now: p.NowMs,
+		Action: action(p.Rejoin), Attempt: p.Attempt, Cause: string(p.Cause), Now: p.Now,
 	}
 	if p.Rejoin {
 		m.Type = TypeDidExpire

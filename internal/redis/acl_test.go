@@ -159,7 +159,7 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	}
 	taken, ended, lone := overdue(idIn(rareShard, 1)), record(idIn(rareShard, 2)), overdue(idIn(rareShard, 3))
 	ended.State, ended.Reason, ended.Told = session.Ended, session.EndRevoked, store.ToldEnd
-	ended.Terms.Until = time.Now().Unix() + 3600
+	ended.Terms.Until = session.SecOf(time.Now()) + 3600
 	if _, err := s.Save(ctx, []store.Record{taken, ended, lone}); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 	"refresher/test/redistest"
 )
 
@@ -168,11 +169,11 @@ type crowd struct {
 	b      *testing.B
 	server *redistest.Server
 	store  *Store
-	revs   []uint32 // by session: how often it was written
-	due    []int64  // by session: when it is next due, in Unix ms
-	queue  []int    // a heap of the sessions, the next due first
-	at     []int    // by session: where it stands in the queue
-	memory float64  // bytes for each
+	revs   []uint32            // by session: how often it was written
+	due    []session.UnixMilli // by session: when it is next due
+	queue  []int               // a heap of the sessions, the next due first
+	at     []int               // by session: where it stands in the queue
+	memory float64             // bytes for each
 }
 
 func (c *crowd) Len() int           { return len(c.queue) }
@@ -185,9 +186,11 @@ func (c *crowd) Swap(i, j int) {
 	c.at[c.queue[i]], c.at[c.queue[j]] = i, j
 }
 
-// interval is how long after a renewal the session's next is due, in ms: 55
-// minutes less its jitter, with tokens of an hour.
-func interval(i int) int64 { return 3_300_000 - int64(uint32(i)*2_654_435_761%150_000) }
+// interval is how long after a renewal the session's next is due: 55 minutes less
+// its jitter, with tokens of an hour.
+func interval(i int) time.Duration {
+	return 55*time.Minute - time.Duration(uint32(i)*2_654_435_761%150_000)*time.Millisecond
+}
 
 // fill has a Redis of its own hold so many sessions, all of one node, due over an
 // interval, whoever came first.
@@ -195,11 +198,11 @@ func fill(b *testing.B, sessions int) *crowd {
 	b.Helper()
 	c := &crowd{
 		b: b, server: redistest.Start(b), revs: make([]uint32, sessions),
-		due: make([]int64, sessions), queue: make([]int, sessions), at: make([]int, sessions),
+		due: make([]session.UnixMilli, sessions), queue: make([]int, sessions), at: make([]int, sessions),
 	}
-	now := time.Now().UnixMilli()
+	now := session.MilliOf(time.Now())
 	for i := range sessions {
-		c.due[i], c.queue[i], c.at[i] = now+rand.Int64N(interval(i))-interval(i), i, i
+		c.due[i], c.queue[i], c.at[i] = now.Add(rand.N(interval(i))-interval(i)), i, i
 	}
 	heap.Init(c)
 	var err error
@@ -242,18 +245,20 @@ func (c *crowd) save(records []store.Record) {
 // writes once the client has confirmed it.
 func (c *crowd) renewed(i int) store.Record {
 	c.revs[i]++
-	c.due[i] += interval(i)
+	now := c.due[i].Time()
+	c.due[i] = c.due[i].Add(interval(i))
 	heap.Fix(c, c.at[i])
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
 	binary.BigEndian.PutUint64(id[8:], uint64(i)*0xd1342543de82ef95)
-	r := record(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:]))
-	r.Node = "refresher-7f9c4d8b5-x-A2B3C4D5"
-	r.Identity.RTC = &session.RTC{Channel: fmt.Sprintf("consultation-%06d", i), UID: 1_000_000_000 + uint32(i), Role: session.Publisher}
-	r.Identity.RTM = &session.RTM{UserID: fmt.Sprintf("user-%08d", i)}
+	r := storetest.Renewed(
+		base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:]), "refresher-7f9c4d8b5-x-A2B3C4D5",
+		session.Identity{
+			RTC: &session.RTC{Channel: fmt.Sprintf("consultation-%06d", i), UID: 1_000_000_000 + uint32(i), Role: session.Publisher},
+			RTM: &session.RTM{UserID: fmt.Sprintf("user-%08d", i)},
+		}, now)
+	r.App, r.Due = record("").App, c.due[i]
 	r.Rev, r.Seq, r.HeldSeq = uint64(c.revs[i]), uint64(c.revs[i]), uint64(c.revs[i])
-	r.ExpiresAt = c.due[i]/1000 + 300
-	r.HeldExpiresAt, r.DueMs = r.ExpiresAt, c.due[i]
 	return r
 }
 

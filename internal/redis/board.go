@@ -11,6 +11,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -44,7 +45,7 @@ func (s *Store) Give(ctx context.Context, orders ...store.Order) (err error) {
 				lifted = 1
 			}
 			c.keys = append(c.keys, k.reports+o.ID)
-			c.args = append(c.args, o.ID, o.Until, lifted, text)
+			c.args = append(c.args, o.ID, int64(o.Until), lifted, text)
 		}
 		calls = append(calls, c)
 	}
@@ -84,10 +85,10 @@ func (s *Store) Orders(ctx context.Context, known string) (orders []store.Order,
 		s.lookForMasters(ctx, err)
 		return nil, "", fmt.Errorf("orders: %w", err)
 	}
-	now, _ := reply[1].(int64)
+	now, _ := reply[1].(int64) // Unix seconds
 	for id, text := range found {
 		o, ok := s.order(id, text)
-		if ok && o.Until > now {
+		if ok && o.Until > session.UnixSec(now) {
 			orders = append(orders, o)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
 )
@@ -151,7 +152,7 @@ func TestOrdersLeaveNothing(t *testing.T) {
 	var orders []store.Order
 	for i := range 2 * forgetBatch {
 		o := order("O" + strconv.Itoa(i))
-		o.Until = begin.Unix() + 100
+		o.Until = session.SecOf(begin) + 100
 		orders = append(orders, o)
 	}
 	s.gave(t, orders...)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
 )
@@ -65,7 +66,7 @@ func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store
 	var all []store.Record
 	for i := range 2*len(manyBroken) + 1 {
 		r := overdue(next())
-		r.DueMs += int64(i)
+		r.Due += session.UnixMilli(i)
 		all = append(all, r)
 		if i%2 == 0 {
 			good = append(good, r)
@@ -163,7 +164,7 @@ func TestGripOfBroken(t *testing.T) {
 			again.Epoch, again.Node = held.Epoch, "b"
 			s.saved(t, store.Saved, again)
 			held, err = s.Grip(within(t), store.Grip{Session: id, Epoch: 2, Node: "b"})
-			if again.DueMs = held.Record.DueMs; err != nil || !held.Known || held.Record.Identity.RTC.UID != again.Identity.RTC.UID {
+			if again.Due = held.Record.Due; err != nil || !held.Known || held.Record.Identity.RTC.UID != again.Identity.RTC.UID {
 				t.Errorf("%s, mended: %+v, %v", b.name, held, err)
 			}
 		}

@@ -107,18 +107,18 @@ func packState(r *store.Record) string {
 	}
 	b := make([]byte, 0, 64)
 	number := func(n int64) { b = append(strconv.AppendInt(b, n, 10), ' ') }
-	before := func(at int64) {
+	before := func(at session.UnixSec) {
 		if at == 0 {
 			b = append(b, unknown+" "...)
 		} else {
-			number(r.ExpiresAt - at)
+			number(int64(r.ExpiresAt - at))
 		}
 	}
 	number(int64(r.Seq))
-	number(r.ExpiresAt)
+	number(int64(r.ExpiresAt))
 	number(int64(r.HeldSeq))
 	before(r.HeldExpiresAt)
-	number(r.DetachedAt)
+	number(int64(r.DetachedAt))
 	number(flags)
 	number(int64(r.Told))
 	before(r.IssuedAt)
@@ -148,40 +148,28 @@ func unpackState(text string, r *store.Record) (session.Role, error) {
 	if len(words) < stateWords {
 		return 0, fmt.Errorf("state %q: want %d words", text, stateWords)
 	}
-	var flags, told int64
-	seq, held := int64(0), int64(0)
-	for _, word := range []struct {
-		at     int
-		n      *int64
-		before bool
-	}{
-		{0, &seq, false},
-		{1, &r.ExpiresAt, false},
-		{2, &held, false},
-		{3, &r.HeldExpiresAt, true},
-		{4, &r.DetachedAt, false},
-		{5, &flags, false},
-		{6, &told, false},
-		{7, &r.IssuedAt, true},
-		{8, &r.AckedAt, true},
-		{9, &r.ApprovedAt, true},
-	} {
-		if word.before && words[word.at] == unknown {
+	var n [stateWords - 1]int64
+	for at := range n {
+		before := at == 3 || at >= 7
+		if before && words[at] == unknown {
 			continue
 		}
-		n, err := strconv.ParseInt(words[word.at], 10, 64)
-		if word.before {
-			n = r.ExpiresAt - n
+		var err error
+		n[at], err = strconv.ParseInt(words[at], 10, 64)
+		if before {
+			n[at] = n[1] - n[at]
 		}
-		if err != nil || n < 0 {
-			return 0, fmt.Errorf("state %q: word %d is no number", text, word.at+1)
+		if err != nil || n[at] < 0 {
+			return 0, fmt.Errorf("state %q: word %d is no number", text, at+1)
 		}
-		*word.n = n
 	}
+	flags, told := n[5], n[6]
 	if told > math.MaxUint8 {
 		return 0, fmt.Errorf("state %q: word 7 is too high", text)
 	}
-	r.Seq, r.HeldSeq, r.Told, r.Reason = uint64(seq), uint64(held), store.Told(told), session.EndReason(words[10])
+	r.Seq, r.HeldSeq, r.Told, r.Reason = uint64(n[0]), uint64(n[2]), store.Told(told), session.EndReason(words[10])
+	r.ExpiresAt, r.HeldExpiresAt, r.DetachedAt = session.UnixSec(n[1]), session.UnixSec(n[3]), session.UnixMilli(n[4])
+	r.IssuedAt, r.AckedAt, r.ApprovedAt = session.UnixSec(n[7]), session.UnixSec(n[8]), session.UnixSec(n[9])
 	r.Missed, r.RanOut, r.Reported = flags&flagMissed != 0, flags&flagRanOut != 0, flags&flagReported != 0
 	r.Fetched = flags&flagFetched != 0
 	if flags&flagPublisher != 0 {
@@ -223,7 +211,7 @@ func unpackFence(text string, r *store.Record) error {
 
 // grant is the fields and values that make a new hash.
 func grant(r *store.Record) []any {
-	fields := []any{fieldApp, r.App, fieldTTL, int64(r.Terms.TTL / time.Second), fieldUntil, r.Terms.Until}
+	fields := []any{fieldApp, r.App, fieldTTL, int64(r.Terms.TTL / time.Second), fieldUntil, int64(r.Terms.Until)}
 	if rtc := r.Identity.RTC; rtc != nil {
 		fields = append(fields, fieldChannel, rtc.Channel)
 		if rtc.Account != "" {
@@ -265,17 +253,21 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 	if r.State != session.Ended {
 		r.Reason = "" // it had expired, and its client came back
 	}
-	if r.DueMs, err = strconv.ParseInt(fields[fieldDue], 10, 64); err != nil {
+	due, err := strconv.ParseInt(fields[fieldDue], 10, 64)
+	if err != nil {
 		return r, fmt.Errorf("due %q: want Unix milliseconds", fields[fieldDue])
 	}
+	r.Due = session.UnixMilli(due)
 	ttl, err := strconv.ParseInt(fields[fieldTTL], 10, 32)
 	if err != nil {
 		return r, fmt.Errorf("ttl %q: want seconds", fields[fieldTTL])
 	}
 	r.Terms.TTL = time.Duration(ttl) * time.Second
-	if r.Terms.Until, err = strconv.ParseInt(fields[fieldUntil], 10, 64); err != nil {
+	until, err := strconv.ParseInt(fields[fieldUntil], 10, 64)
+	if err != nil {
 		return r, fmt.Errorf("until %q: want Unix seconds", fields[fieldUntil])
 	}
+	r.Terms.Until = session.UnixSec(until)
 	if format, ok := fields[fieldFormat]; ok {
 		if err := r.Terms.Format.UnmarshalText([]byte(format)); err != nil {
 			return r, fmt.Errorf("format %q: not known", format)

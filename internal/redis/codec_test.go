@@ -11,12 +11,13 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 )
 
 // packed is the whole hash of a record, as the scripts answer with it.
 func packed(r *store.Record) map[string]string {
 	fields := map[string]string{
-		fieldFence: packFence(r), fieldState: packState(r), fieldDue: fmt.Sprint(r.DueMs),
+		fieldFence: packFence(r), fieldState: packState(r), fieldDue: fmt.Sprint(r.Due),
 	}
 	granted := grant(r)
 	for i := 0; i < len(granted); i += 2 {
@@ -36,7 +37,7 @@ func TestStoredForm(t *testing.T) {
 	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
 	r.Terms.Format = session.FormatSingle
 	grants := map[string]string{
-		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4102531200",
+		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4103049600",
 		"channel": "consultation-58213", "uid": "2882341273", "rtm": "doctor-17",
 		"subject": "ana", "publish": "1", "format": "007-single",
 	}
@@ -65,10 +66,20 @@ func TestStoredForm(t *testing.T) {
 		}
 	}
 	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
-	want := []any{"app", r.App, "ttl", int64(3600), "until", r.Terms.Until, "channel", "c", "account", "ana", "chat", "ana"}
+	want := []any{"app", r.App, "ttl", int64(3600), "until", int64(r.Terms.Until), "channel", "c", "account", "ana", "chat", "ana"}
 	r.Subject, r.Terms.MayPublish, r.Terms.Format = "", false, session.Format007
 	if diff := cmp.Diff(want, grant(&r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestStateOfARunningNode holds the length of what a node writes of a session after a
+// renewal: every time in it is told in the unit that it is stored in.
+func TestStateOfARunningNode(t *testing.T) {
+	t.Parallel()
+	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
+	if got, want := packState(&r), "2 1800003600 2 0 0 0 1 3600 3600 - "; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -91,7 +102,9 @@ func drawRecord(t *rapid.T) store.Record {
 	moment := func(most int64) *rapid.Generator[int64] {
 		return rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, most))
 	}
-	unix, ms, seq := moment(session.MaxUnix), moment(session.MaxUnix*1000), rapid.Uint64Range(0, session.MaxSeq)
+	unix := rapid.Map(moment(int64(session.MaxUnix)), func(n int64) session.UnixSec { return session.UnixSec(n) })
+	ms := rapid.Map(moment(int64(session.MaxUnix.Milli())), func(n int64) session.UnixMilli { return session.UnixMilli(n) })
+	seq := rapid.Uint64Range(0, session.MaxSeq)
 	counter := rapid.Uint64Range(0, maxRev)
 	name := rapid.StringMatching(`.{1,20}`)
 	var r store.Record
@@ -105,8 +118,8 @@ func drawRecord(t *rapid.T) store.Record {
 	}
 	r.Seq, r.HeldSeq = seq.Draw(t, "seq"), seq.Draw(t, "held")
 	r.ExpiresAt, r.HeldExpiresAt = unix.Draw(t, "expires"), unix.Draw(t, "held expires")
-	r.IssuedAt, r.AckedAt, r.ApprovedAt = ms.Draw(t, "issued"), unix.Draw(t, "acked"), unix.Draw(t, "approved")
-	r.DetachedAt, r.DueMs = ms.Draw(t, "detached"), ms.Draw(t, "due")
+	r.IssuedAt, r.AckedAt, r.ApprovedAt = unix.Draw(t, "issued"), unix.Draw(t, "acked"), unix.Draw(t, "approved")
+	r.DetachedAt, r.Due = ms.Draw(t, "detached"), ms.Draw(t, "due")
 	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
 	r.Told = store.Told(rapid.Uint8().Draw(t, "told"))
@@ -173,7 +186,7 @@ func TestStateIsShort(t *testing.T) {
 	const now = 1_800_000_000
 	for _, call := range []struct {
 		seq      uint64 // after a week
-		lifetime int64
+		lifetime session.UnixSec
 	}{{60_480, 10}, {168, 3600}, {8, 86_400}} {
 		r := record("S")
 		r.Seq, r.HeldSeq = call.seq, call.seq-1

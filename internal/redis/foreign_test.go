@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	goredis "github.com/redis/go-redis/v9"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
 )
@@ -158,7 +159,7 @@ func TestBehindManyNewerRecords(t *testing.T) {
 	s.swept(t, "b")
 	s.Sweep(within(t), "c", store.Renew)
 	before := overdue(idIn(0, many+1))
-	before.DueMs = 0
+	before.Due = 0
 	s.saved(t, store.Saved, before)
 	claimedWithin(before.Session, sweeps+1)
 	for range sweeps {
@@ -202,7 +203,7 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	var all []store.Record
 	for n, app := range []string{"first", "second", "third", "rst sec", "", "second"} {
 		r := overdue(idIn(0, n))
-		r.App, r.DueMs = app, r.DueMs+int64(n)
+		r.App, r.Due = app, r.Due+session.UnixMilli(n)
 		all = append(all, r)
 	}
 	s.saved(t, store.Saved, all...)
@@ -210,7 +211,7 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 		t.Helper()
 		claimed := open(t, server.URL(), func(c *Config) { c.Apps = apps }).swept(t, node)
 		for _, n := range want {
-			if r := claimed[all[n].Session]; r.App != all[n].App || r.Node != node || r.DueMs != all[n].DueMs {
+			if r := claimed[all[n].Session]; r.App != all[n].App || r.Node != node || r.Due != all[n].Due {
 				t.Errorf("a node of %q claimed %+v, want that of %q", apps, r, all[n].App)
 			}
 		}
@@ -234,7 +235,7 @@ func TestBehindOthersApps(t *testing.T) {
 	next := idsIn(0)
 	for range 2*store.SweepLimit + 1 {
 		r := overdue(next())
-		r.App, r.DueMs = "third", r.DueMs-1
+		r.App, r.Due = "third", r.Due-1
 		others = append(others, r)
 	}
 	own := overdue(next())

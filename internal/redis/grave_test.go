@@ -20,14 +20,14 @@ func TestGraves(t *testing.T) {
 		"live":       func(r *store.Record) { s.saved(t, store.Saved, *r) },
 		"untold": func(r *store.Record) {
 			s.saved(t, store.Saved, *r)
-			r.State, r.Reason, r.DueMs = session.Ended, session.EndRevoked, begin.UnixMilli()
+			r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, session.MilliOf(begin)
 			r.Rev++
 			s.saved(t, store.Saved, *r)
 		},
 	} {
 		r := record(name)
 		before(&r)
-		r.State, r.Reason, r.DueMs = session.Ended, session.EndRevoked, begin.UnixMilli()
+		r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, session.MilliOf(begin)
 		r.Told |= store.ToldEnd
 		for range 3 {
 			r.Rev++
@@ -39,7 +39,7 @@ func TestGraves(t *testing.T) {
 				t.Errorf("%s, rev %d: it is due at %s", name, r.Rev, score)
 			}
 			ttl, err := strconv.ParseInt(server.Do("TTL", s.hash(name)), 10, 64)
-			if want := r.Terms.Until - begin.Unix(); err != nil || ttl < want-60 || ttl > want {
+			if want := int64(r.Terms.Until - session.SecOf(begin)); err != nil || ttl < want-60 || ttl > want {
 				t.Errorf("%s, rev %d: it lives for %d s, %v, want %d s", name, r.Rev, ttl, err, want)
 			}
 		}

@@ -52,7 +52,7 @@ func TestIDs(t *testing.T) {
 	}
 	there("renewed, claimed and gripped", true)
 	end := func(reason session.EndReason, told store.Told) {
-		r.Epoch, r.State, r.Reason, r.DueMs, r.Told = 2, session.Ended, reason, begin.UnixMilli(), told
+		r.Epoch, r.State, r.Reason, r.Due, r.Told = 2, session.Ended, reason, session.MilliOf(begin), told
 		r.Rev++
 		s.saved(t, store.Saved, r)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -258,28 +259,19 @@ func idsIn(shard int) (next func() string) {
 // record is of a session whose client is connected to node a, and that needs
 // attention an hour after begin.
 func record(id string) store.Record {
-	return store.Record{
-		Record: session.Record{
-			Key: session.Key{
-				Session: id, App: "0123456789abcdef0123456789abcdef", Epoch: 1,
-				Identity: session.Identity{
-					RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
-					RTM: &session.RTM{UserID: "doctor-17"},
-				},
-				Terms: session.Terms{TTL: time.Hour, Until: begin.Unix() + 86_400, MayPublish: true},
-			},
-			Proven: 1, State: session.Attached,
-			Seq: 1, HeldSeq: 1, ExpiresAt: begin.Unix() + 3600, HeldExpiresAt: begin.Unix() + 3600,
-			IssuedAt: begin.Unix(), AckedAt: begin.Unix() + 1,
-		},
-		Node: "a", Rev: 1, DueMs: begin.UnixMilli() + 3_000_000, Told: store.ToldJoined,
+	who := session.Identity{
+		RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
+		RTM: &session.RTM{UserID: "doctor-17"},
 	}
+	r := storetest.Joined(id, "a", who, begin)
+	r.App, r.Due = "0123456789abcdef0123456789abcdef", session.MilliOf(begin)+3_000_000
+	return r
 }
 
 // overdue is the same of a session that was due long ago, by any clock.
 func overdue(id string) store.Record {
 	r := record(id)
-	r.DueMs = 1_000_000_000_000
+	r.Due = 1_000_000_000_000
 	return r
 }
 
@@ -287,7 +279,7 @@ func overdue(id string) store.Record {
 func order(id string) store.Order {
 	return store.Order{
 		ID: id, App: record("").App, Kind: store.OrderRevoke, Channel: "consultation-58213",
-		At: begin.UnixMilli(), Until: begin.Unix() + 3600, By: "a", Format: store.Format,
+		At: session.MilliOf(begin), Until: session.SecOf(begin) + 3600, By: "a", Format: store.Format,
 	}
 }
 

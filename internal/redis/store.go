@@ -276,9 +276,9 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 	for _, i := range indices {
 		r := &records[i]
 		c.keys = append(c.keys, s.keys.session(shard, r.Session))
-		at := r.DueMs
+		at := int64(r.Due)
 		if r.Buried() {
-			at = r.Forget()
+			at = int64(r.Forget())
 		}
 		c.args = append(c.args, packFence(r), packState(r), at)
 		if whole {

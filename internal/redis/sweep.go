@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -101,7 +102,7 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 		}
 		w.swept[shard].Generation = word(reply, 0)
 		if nowMs, ok := reply[2].(int64); ok {
-			w.metrics.offset.Set(time.UnixMilli(nowMs).Sub(began.Add(took / 2)).Seconds())
+			w.metrics.offset.Set(session.UnixMilli(nowMs).Time().Sub(began.Add(took / 2)).Seconds())
 		}
 		ids, _ := reply[1].([]any)
 		for at := range ids {

@@ -24,12 +24,12 @@ func newClock() clock {
 }
 
 func (c *clock) now() session.Instant {
-	return session.Instant{Mono: time.Since(c.origin), Wall: time.Duration(c.wall().UnixNano())}
+	return session.Instant{Mono: time.Since(c.origin), Wall: session.NanoOf(c.wall())}
 }
 
 func (c *clock) lead() time.Duration {
 	now := c.now()
-	return now.Wall - now.Mono
+	return now.Wall.Sub(session.UnixNano(now.Mono))
 }
 
 // step returns by how much the wall clock was set ahead since the last call,

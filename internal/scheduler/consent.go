@@ -12,9 +12,9 @@ import (
 // Answer is the back end's.
 type Answer struct {
 	Agreed bool
-	// Until is the Unix second after which the session must not go on; 0: it
+	// Until is the second after which the session must not go on; 0: it
 	// says nothing of that.
-	Until int64
+	Until session.UnixSec
 }
 
 // askTimeout bounds every question; Consent has a closer bound of its own.
@@ -39,7 +39,7 @@ func (s *Scheduler) consent(ctx context.Context, action session.Action, k *sessi
 
 // mayJoin says until when a session may go on that is about to be joined, or
 // refuses it, with a *session.Error.
-func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until int64, err error) {
+func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until session.UnixSec, err error) {
 	if s.config.Orders.Revoked(k) {
 		return 0, session.ErrRevoked
 	}

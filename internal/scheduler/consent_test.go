@@ -16,7 +16,7 @@ type backEnd struct {
 	mu     sync.Mutex
 	agrees bool             // guarded by mu
 	down   error            // guarded by mu
-	until  int64            // guarded by mu
+	until  session.UnixSec  // guarded by mu
 	takes  time.Duration    // guarded by mu
 	asked  []session.Action // guarded by mu
 	at     []time.Time      // guarded by mu
@@ -164,7 +164,7 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 		b.mu.Unlock()
 		wait(time.Hour)
 		for i, push := range p.got().pushes {
-			if left := push.PreviousExpiresAt - p.got().at[i].Unix(); left < 55 {
+			if left := push.PreviousExpiresAt - session.SecOf(p.got().at[i]); left < 55 {
 				t.Errorf("renewal %d with %d s left", i, left)
 			}
 		}
@@ -203,7 +203,7 @@ func TestReturnsWantConsent(t *testing.T) {
 			t.Fatalf("within the grace: %v", err)
 		}
 		wait(time.Hour + c.Policy.AskGrace + time.Second)
-		ticket.ExpiresAt = time.Now().Add(time.Minute).Unix()
+		ticket.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
 		if _, err := s.RenewByKey(ticket); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
 		}
@@ -256,7 +256,7 @@ func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 func TestBackEndSaysUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		b.until = time.Now().Add(10 * time.Minute).Unix()
+		b.until = session.SecOf(time.Now().Add(10 * time.Minute))
 		p := &phone{t: t, scheduler: s}
 		p.join(5 * time.Minute)
 		b.mu.Lock()

@@ -36,7 +36,7 @@ func (f *fault) in(place string, id *session.Identity) {
 }
 
 // Mint implements Minter.
-func (f *fault) Mint(app string, id session.Identity, form session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (f *fault) Mint(app string, id session.Identity, form session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	f.in("mint", &id)
 	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
 }
@@ -238,9 +238,9 @@ func TestPanicInAdoption(t *testing.T) {
 				s.adopt(&store.Record{Record: session.Record{
 					Key: session.Key{
 						Session: string(rune('A' + uid)), App: "app", Epoch: 1, Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: uid}},
-						Terms: session.Terms{TTL: time.Hour, Until: time.Now().Add(time.Hour).Unix()},
+						Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
 					},
-					Proven: 1, State: session.Detached, Seq: 1, ExpiresAt: time.Now().Add(time.Hour).Unix(),
+					Proven: 1, State: session.Detached, Seq: 1, ExpiresAt: session.SecOf(time.Now().Add(time.Hour)),
 				}, Node: "gone", Rev: 1})
 			}
 		})

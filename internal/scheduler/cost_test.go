@@ -92,7 +92,7 @@ func BenchmarkDetached(b *testing.B) {
 // longMinter mints tokens that say nothing, at length: 007 has some 140 bytes.
 type longMinter struct{}
 
-func (longMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (longMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: strings.Repeat("c", 140), RTM: strings.Repeat("m", 140), ExpiresAt: expiresAt}, nil
 }
 

@@ -116,7 +116,7 @@ type strictMinter struct {
 	wrong  []string // guarded by mu
 }
 
-func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mints++
@@ -126,7 +126,7 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 			return p == name || strings.HasSuffix(p, "*") && strings.HasPrefix(name, strings.TrimSuffix(p, "*"))
 		})
 	}
-	good := app == "app" && f == m.format && expiresAt > issuedAt && expiresAt-issuedAt <= 86400
+	good := app == "app" && f == m.format && expiresAt > issuedAt && expiresAt.Sub(issuedAt) <= session.MaxLifetime
 	if r := id.RTC; r != nil {
 		// What a subscriber may is part of what a publisher may: an operator
 		// can take that much away from anybody.
@@ -140,7 +140,7 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 	}
 	good = good && (id.RTM == nil || granted(g.RTMUsers, id.RTM.UserID))
 	good = good && (id.Chat == nil || granted(g.Chat, id.Chat.UserID) && id.Chat.UserID != "")
-	good = good && (g.MaxTTL == 0 || expiresAt-issuedAt <= int64(g.MaxTTL/time.Second))
+	good = good && (g.MaxTTL == 0 || expiresAt.Sub(issuedAt) <= g.MaxTTL)
 	good = good && (g.Until == 0 || expiresAt <= g.Until)
 	if !good {
 		m.wrong = append(m.wrong, fmt.Sprintf("%s: %+v %+v %+v in %s for %d s, %d s past the grant", cause, id.RTC, id.RTM, id.Chat, f, expiresAt-issuedAt, expiresAt-g.Until))
@@ -150,14 +150,14 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 
 func (w wish) play(t *testing.T) {
 	if w.until != 0 {
-		w.grant.Until = time.Now().Add(w.until).Unix()
+		w.grant.Until = session.SecOf(time.Now().Add(w.until))
 	}
 	minter := &strictMinter{grant: &w.grant, format: w.format}
 	orders := &ordered{}
 	config := func() Config {
 		c := testConfig(t)
 		c.Minter, c.Orders, c.Policy.DefaultFormat = minter, orders, w.operators
-		c.Certificate = func(string) (string, int64) { return "", 0 }
+		c.Certificate = func(string) (string, session.UnixMilli) { return "", 0 }
 		return c
 	}
 	here, elsewhere := start(t, config()), start(t, config())
@@ -184,7 +184,7 @@ func (w wish) play(t *testing.T) {
 
 // do has a client, or an operator, do one thing; what is refused is refused.
 func (w wish) do(p *phone, what string, here, elsewhere *Scheduler, orders *ordered) *phone {
-	order := store.Order{App: "app", Session: p.got().joined.Session, At: time.Now().UnixMilli()}
+	order := store.Order{App: "app", Session: p.got().joined.Session, At: session.MilliOf(time.Now())}
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {
 		newest = pushes[len(pushes)-1].Seq

@@ -38,7 +38,7 @@ func testConfig(t testing.TB) Config {
 // plainMinter mints tokens that say nothing.
 type plainMinter struct{}
 
-func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 
@@ -92,7 +92,7 @@ type record struct {
 	at        []time.Time // of pushes
 	ended     *session.Ending
 	lost      bool
-	expiresAt int64 // of the newest tokens
+	expiresAt session.UnixSec // of the newest tokens
 }
 
 // got is what has happened so far.

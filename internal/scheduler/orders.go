@@ -193,7 +193,7 @@ func (s *Scheduler) rotate(o *store.Order, report *store.Report) {
 		case !other && e.session.IssuedSince(since):
 			return store.Report{Sessions: 1, Done: 1}
 		case !other && !e.session.Unconfirmed():
-			e.session.Hasten(o.At, o.OverMs, session.CauseCertificate, now)
+			e.session.Hasten(o.At, time.Duration(o.OverMs)*time.Millisecond, session.CauseCertificate, now)
 		}
 		return store.Report{Sessions: 1}
 	})

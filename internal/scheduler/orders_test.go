@@ -116,13 +116,13 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			}
 		})
 		seal := func(change func(*session.Key)) session.Resume {
-			k := session.Key{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: time.Now().Unix() + 3600}}
+			k := session.Key{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now()) + 3600}}
 			change(&k)
 			sealed, err := c.Sealer.Seal(k)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return session.Resume{Session: k.Session, Key: sealed, ExpiresAt: time.Now().Unix() + 60}
+			return session.Resume{Session: k.Session, Key: sealed, ExpiresAt: session.SecOf(time.Now()) + 60}
 		}
 		good := seal(func(*session.Key) {})
 		altered, foreign := good, good
@@ -155,7 +155,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			"of one that was revoked": {seal(func(k *session.Key) { k.Subject = "eve" }), session.EndRevoked},
 			"of one that ended":       {left.ticket(), session.EndLeft},
 			"older than one in use":   {old, session.EndSuperseded},
-			"past the session's end":  {seal(func(k *session.Key) { k.Terms.Until = time.Now().Unix() }), session.EndExpired},
+			"past the session's end":  {seal(func(k *session.Key) { k.Terms.Until = session.SecOf(time.Now()) }), session.EndExpired},
 			"with a seq out of range": {session.Resume{Session: good.Session, Key: good.Key, Seq: session.MaxSeq + 1}, "bad"},
 			"good":                    {good, "good"},
 		} {
@@ -293,7 +293,7 @@ func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
 // roleMinter says in its tokens which role they are for.
 type roleMinter struct{}
 
-func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt int64) (session.Tokens, error) {
+func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: id.RTC.Role.String(), ExpiresAt: expiresAt}, nil
 }
 
@@ -380,14 +380,14 @@ func TestRenewOrder(t *testing.T) {
 func TestRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name := "old"
-		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, int64) { return name, 0 } })
+		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, session.UnixMilli) { return name, 0 } })
 		var phones []*phone
 		for i := range uint32(60) {
 			phones = append(phones, joinAs(t, s, "a", i, "ana"))
 		}
 		phones[0].attachment.Detach()
 		wait(time.Minute)
-		rotate := store.Order{App: "app", Kind: store.OrderRotate, At: time.Now().UnixMilli(), OverMs: 60_000, Certificate: "new"}
+		rotate := store.Order{App: "app", Kind: store.OrderRotate, At: session.MilliOf(time.Now()), OverMs: 60_000, Certificate: "new"}
 		if report := s.Apply(rotate); report.Sessions != 59 || report.Done != 0 || report.Note == "" {
 			t.Fatalf("with another certificate: %+v", report)
 		}
@@ -422,17 +422,17 @@ func TestRotation(t *testing.T) {
 
 func TestRotationReachesTheLastTokensToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, int64) { return "new", 0 } })
+		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, session.UnixMilli) { return "new", 0 } })
 		p := &phone{t: t, scheduler: s}
 		caller := anybody
-		caller.Grant.Until = time.Now().Add(5 * time.Minute).Unix()
+		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
 		a, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.hold(a)
 		wait(time.Minute)
-		s.Apply(store.Order{App: "app", Kind: store.OrderRotate, At: time.Now().UnixMilli(), OverMs: 1000, Certificate: "new"})
+		s.Apply(store.Order{App: "app", Kind: store.OrderRotate, At: session.MilliOf(time.Now()), OverMs: 1000, Certificate: "new"})
 		wait(2 * time.Second)
 		if got := p.got(); len(got.pushes) != 1 || got.pushes[0].Tokens.ExpiresAt != caller.Grant.Until {
 			t.Errorf("pushed %+v", got.pushes)

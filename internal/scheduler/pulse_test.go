@@ -182,6 +182,6 @@ func TestHealthDespiteBadNames(t *testing.T) {
 // refusingMinter takes no name.
 type refusingMinter struct{}
 
-func (refusingMinter) Mint(string, session.Identity, session.Format, session.Cause, int64, int64) (session.Tokens, error) {
+func (refusingMinter) Mint(string, session.Identity, session.Format, session.Cause, session.UnixSec, session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{}, session.Errorf(session.CodeBadRequest, "rtc.channel: no")
 }

@@ -9,7 +9,7 @@ import (
 // much as it takes to see whether it must be told again.
 type written struct {
 	epoch, proven, seq, held uint64
-	expiresAt, until         int64
+	expiresAt, until         session.UnixSec
 	state                    session.State
 	role                     session.Role
 	missed, ranOut, reported bool
@@ -53,7 +53,7 @@ func (s *Scheduler) tell(e *entry) {
 	}
 	e.written = w
 	e.rev++
-	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Rev: e.rev, Told: e.told, DueMs: now.WallMs(due)}, s.traceRecord(e))
+	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Rev: e.rev, Told: e.told, Due: now.MilliAt(due)}, s.traceRecord(e))
 }
 
 // known notes that the store knows of the attachment that was just made: it was

@@ -20,10 +20,10 @@ import (
 // Minter makes the tokens. It is safe for concurrent use.
 type Minter interface {
 	// Mint makes one bundle: a token of the project app for each service of
-	// id, all valid from issuedAt to expiresAt (Unix seconds). A
+	// id, all valid from issuedAt to expiresAt. A
 	// *session.Error says that id breaks one of Agora's rules. cause is for
 	// the books only.
-	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error)
+	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
 }
 
 // Config is what a Scheduler needs. All fields are required unless they say
@@ -51,9 +51,8 @@ type Config struct {
 	// asked. Nil, with a zero Policy.AskAhead: it is not asked.
 	Consent func(ctx context.Context, action session.Action, k session.Key) (Answer, error)
 	// Certificate names the certificate that a project's tokens are signed
-	// with, and says since when they are, in Unix milliseconds. Nil: it never
-	// changes.
-	Certificate func(app string) (name string, since int64)
+	// with, and says since when they are. Nil: it never changes.
+	Certificate func(app string) (name string, since session.UnixMilli)
 	// MaxSessions is how many sessions the node keeps. A join is refused when so
 	// many are attached; resumes are always taken; a detached session that is one
 	// too many is forgotten. Zero is no limit.
@@ -136,7 +135,7 @@ func New(c Config) (*Scheduler, error) {
 		c.Orders = noOrders{}
 	}
 	if c.Certificate == nil {
-		c.Certificate = func(string) (string, int64) { return "", 0 }
+		c.Certificate = func(string) (string, session.UnixMilli) { return "", 0 }
 	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 1024
@@ -238,7 +237,7 @@ func (s *Scheduler) fire(e *entry) {
 	task, cause := e.session.Due(now)
 	switch task {
 	case session.Renew:
-		was := session.Instant{Mono: due, Wall: now.Wall - (now.Mono - due)}
+		was := session.Instant{Mono: due, Wall: now.Wall.Add(due - now.Mono)}
 		s.follow(e, was.Wall)
 		e.trail.due(was, now)
 		s.renew(e, cause, now)

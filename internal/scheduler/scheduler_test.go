@@ -28,7 +28,7 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 			t.Fatalf("%d renewals", n)
 		}
 		for i, push := range p.got().pushes {
-			left := time.Unix(push.PreviousExpiresAt, 0).Sub(p.got().at[i])
+			left := push.PreviousExpiresAt.Time().Sub(p.got().at[i])
 			// Half of the 12 s, less a second's rounding of expiries, and a
 			// jitter of up to half of that.
 			if push.Rejoin || push.Attempt != 1 || left < 6*time.Second || left > 10*time.Second {
@@ -67,7 +67,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 					t.Errorf("renewal %d came after the expiry", i)
 				}
 			}
-			if left := time.Until(time.Unix(p.got().expiresAt, 0)); left <= 0 {
+			if left := time.Until(p.got().expiresAt.Time()); left <= 0 {
 				t.Errorf("tokens ran out %s ago", -left)
 			}
 		}
@@ -127,7 +127,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 			}
 		}}
 		p.join(10 * time.Second)
-		end := time.Unix(p.got().expiresAt, 0)
+		end := p.got().expiresAt.Time()
 		wait(10 * time.Second)
 		i := len(p.got().pushes) - 1
 		if last := p.got().pushes[i]; !last.Rejoin || last.Attempt != 1 || !p.got().at[i].Equal(end) {
@@ -466,7 +466,7 @@ type failingMinter struct {
 	tries  atomic.Int64
 }
 
-func (m *failingMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt int64) (session.Tokens, error) {
+func (m *failingMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	m.tries.Add(1)
 	if m.broken.Load() {
 		return session.Tokens{}, errGone
@@ -532,7 +532,7 @@ func TestStalledClientHarmsNobody(t *testing.T) {
 		wait(10 * time.Minute)
 		for _, p := range well {
 			for i, push := range p.got().pushes {
-				if left := time.Unix(push.PreviousExpiresAt, 0).Sub(p.got().at[i]); left < 15*time.Second {
+				if left := push.PreviousExpiresAt.Time().Sub(p.got().at[i]); left < 15*time.Second {
 					t.Fatalf("renewed with %s left", left)
 				}
 			}
@@ -558,7 +558,7 @@ func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		const n = 50
-		var order []int64
+		var order []session.UnixSec
 		for i := range n {
 			p := &phone{t: t, scheduler: s, answer: silent}
 			p.take = func() error {
@@ -649,14 +649,14 @@ func stepWallClock(t *testing.T, step time.Duration) {
 	offset.Store(int64(step))
 	wait(clockCheckEvery + stepWindow + time.Second)
 	for _, p := range phones {
-		if left := time.Unix(p.got().expiresAt, 0).Sub(wall()); left <= 0 {
+		if left := p.got().expiresAt.Time().Sub(wall()); left <= 0 {
 			t.Fatalf("tokens are dead by the new time, since %s", -left)
 		}
 	}
 	wait(3 * time.Hour)
 	perSecond := make(map[int64]int)
 	for _, p := range phones {
-		if left := time.Unix(p.got().expiresAt, 0).Sub(wall()); left <= 0 {
+		if left := p.got().expiresAt.Time().Sub(wall()); left <= 0 {
 			t.Fatalf("tokens ran out %s ago", -left)
 		}
 		for i, push := range p.got().pushes {

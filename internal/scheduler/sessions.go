@@ -32,7 +32,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 		return nil, err
 	}
 	id := rand.Text()
-	trail := s.newTrail("join", id, time.Unix(0, int64(now.Wall)))
+	trail := s.newTrail("join", id, now.Wall)
 	defer func() { trail.refused(err) }()
 	key := session.Key{Session: id, App: caller.App, Subject: caller.Subject, Identity: j.Identity, Terms: terms}
 	until, err := s.mayJoin(trail.context(), &key)
@@ -72,7 +72,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 // when the key is no good, and a *session.EndedError when the session is over
 // or the key is not its newest.
 func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.Attachment, err error) {
-	trail := s.newTrail("resume", r.Session, s.clock.wall())
+	trail := s.newTrail("resume", r.Session, session.NanoOf(s.clock.wall()))
 	defer func() { trail.refused(err) }()
 	e, held, now, err := s.reopen(trail.context(), r, true)
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.A
 // tokens against its resume key. A connection that the session has stays.
 // Errors are as for Resume.
 func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) {
-	trail := s.newTrail("renewal over HTTP", r.Session, s.clock.wall())
+	trail := s.newTrail("renewal over HTTP", r.Session, session.NanoOf(s.clock.wall()))
 	defer func() { trail.refused(err) }()
 	e, held, now, err := s.reopen(trail.context(), r, false)
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *Scheduler) Open(r *session.Resume) error {
 	if _, err := s.peek(key); err != nil {
 		return err
 	}
-	if key.Terms.Until <= s.clock.now().Unix() {
+	if key.Terms.Until <= s.clock.now().Sec() {
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndExpired, AccessEndsAt: min(r.ExpiresAt, key.Terms.Until)}}
 	}
 	r.Claims = &key
@@ -369,7 +369,7 @@ func (s *Scheduler) reborn(key session.Key, held store.Held, now session.Instant
 	r := held.Record
 	if r.State == session.Ended { // nobody came back to it, until now
 		r.State, r.Reason = session.Detached, ""
-		r.DetachedAt = now.Wall.Milliseconds()
+		r.DetachedAt = now.Milli()
 		r.Told &^= store.ToldEnd
 	}
 	return s.restore(&r, now)
@@ -445,7 +445,7 @@ func (s *Scheduler) attach(e *entry, t *trail, tokens session.Tokens, client ses
 		_, span := s.span(t.context(), "push")
 		err = client.Joined(session.Joined{
 			Push: push, Session: e.id, Key: sealed, Resumed: resumed,
-			RenewBefore: int64(e.session.RenewBefore().Seconds()),
+			RenewBefore: e.session.RenewBefore(),
 		})
 		endSpan(span, err)
 	}

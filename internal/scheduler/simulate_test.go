@@ -147,7 +147,7 @@ func (c *caller) onTime(push session.Push, at time.Time) {
 	if push.Attempt > 1 || push.Cause != session.CauseSchedule {
 		return
 	}
-	left := time.Unix(push.PreviousExpiresAt, 0).Sub(at)
+	left := push.PreviousExpiresAt.Time().Sub(at)
 	policy := c.s.config.Policy
 	before := policy.HeadStart(c.script.ttl)
 	// What was issued in the middle of a second expires at its beginning.

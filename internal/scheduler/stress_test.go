@@ -109,7 +109,7 @@ func (g *gang) act() {
 		_ = a.Nack(seq, "code", "message")
 	case 7, 8:
 		if rand.N(2) == 0 {
-			ticket.ExpiresAt = time.Now().Unix() + rand.N(int64(20))
+			ticket.ExpiresAt = session.SecOf(time.Now()) + session.UnixSec(rand.N(20))
 		}
 		c := &tab{t: g.t, flaky: true}
 		if a, err := g.s.Resume(ticket, c); err == nil {
@@ -134,7 +134,7 @@ type tab struct {
 	attachment  session.Attachment // guarded by mu
 	joined      session.Joined     // guarded by mu
 	seq         uint64             // guarded by mu
-	expiresAt   int64              // guarded by mu
+	expiresAt   session.UnixSec    // guarded by mu
 	ended, lost bool               // guarded by mu
 }
 
@@ -214,7 +214,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 			t.Fatal("it was not renewed while its tokens lived")
 		}
 		// Renewed 45 s before their end, and a jitter earlier.
-		if left := time.Unix(expires, 0).Sub(g.at[0]); left < 44*time.Second {
+		if left := expires.Time().Sub(g.at[0]); left < 44*time.Second {
 			t.Errorf("its tokens had %s left when they were renewed; want 45 s and more", left)
 		}
 		wait(time.Hour)

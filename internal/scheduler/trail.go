@@ -40,11 +40,11 @@ const (
 var noSpan = trace.SpanFromContext(context.Background())
 
 // newTrail begins a trace, at a moment that may have passed.
-func (s *Scheduler) newTrail(name, id string, began time.Time) *trail {
+func (s *Scheduler) newTrail(name, id string, began session.UnixNano) *trail {
 	if s.config.Tracer == nil {
 		return nil
 	}
-	ctx, span := s.config.Tracer.Start(context.Background(), name, trace.WithNewRoot(), trace.WithTimestamp(began),
+	ctx, span := s.config.Tracer.Start(context.Background(), name, trace.WithNewRoot(), trace.WithTimestamp(began.Time()),
 		trace.WithAttributes(attrSession.String(id)))
 	return &trail{ctx: ctx, span: span}
 }
@@ -58,9 +58,9 @@ func (s *Scheduler) span(ctx context.Context, name string) (context.Context, tra
 }
 
 // follow begins the trace of a renewal, unless one is under way. e.mu is held.
-func (s *Scheduler) follow(e *entry, began time.Duration) {
+func (s *Scheduler) follow(e *entry, began session.UnixNano) {
 	if s.config.Tracer != nil && e.trail == nil {
-		e.trail = s.newTrail("renewal", e.id, time.Unix(0, int64(began)))
+		e.trail = s.newTrail("renewal", e.id, began)
 	}
 }
 
@@ -78,7 +78,7 @@ func (t *trail) recording() bool { return t != nil && t.span.IsRecording() }
 // due notes when the renewal fell due, and how much later it was seen to.
 func (t *trail) due(at, now session.Instant) {
 	if t.recording() {
-		t.span.AddEvent("due", trace.WithTimestamp(time.Unix(0, int64(at.Wall))),
+		t.span.AddEvent("due", trace.WithTimestamp(at.Wall.Time()),
 			trace.WithAttributes(attrLag.Float64((now.Mono - at.Mono).Seconds())))
 	}
 }

@@ -24,10 +24,9 @@ type Resume struct {
 	// not say.
 	Seq        uint64
 	SeqUnknown bool
-	// ExpiresAt is when the tokens run out that the client holds, in Unix
-	// seconds; 0 when it does not say. It helps a node that knows no more
-	// than the key.
-	ExpiresAt int64
+	// ExpiresAt is when the tokens run out that the client holds; 0 when it
+	// does not say. It helps a node that knows no more than the key.
+	ExpiresAt UnixSec
 }
 
 // Check refuses what no client can mean, before anything is touched for it.
@@ -35,7 +34,7 @@ func (r Resume) Check() error {
 	if r.Seq > MaxSeq {
 		return Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
 	}
-	if err := CheckUnix(r.ExpiresAt); err != nil {
+	if err := r.ExpiresAt.Check(); err != nil {
 		return Errorf(CodeBadRequest, "expiresAt: %s", err)
 	}
 	return nil

@@ -5,54 +5,122 @@ import (
 	"time"
 )
 
+// Moments of the wall clock. Each unit is a type of its own, so that seconds and
+// milliseconds cannot be mixed up: JWTs, Agora's tokens and most of the wire count in
+// UnixSec, due times in UnixMilli, and a node's clock is read in UnixNano. All are plain
+// integers in JSON. 0 stands for "not known" or "none" where a field says so.
+type (
+	// UnixSec is a moment in seconds since the Unix epoch.
+	UnixSec int64
+	// UnixMilli is a moment in milliseconds since the Unix epoch.
+	UnixMilli int64
+	// UnixNano is a moment in nanoseconds since the Unix epoch.
+	UnixNano int64
+)
+
 // MaxUnix is the last Unix second of the year 9999.
-const MaxUnix = 253402300799
+const MaxUnix UnixSec = 253402300799
+
+// SecOf returns t in Unix seconds, rounded down.
+func SecOf(t time.Time) UnixSec { return UnixSec(t.Unix()) }
+
+// MilliOf returns t in Unix milliseconds, rounded down.
+func MilliOf(t time.Time) UnixMilli { return UnixMilli(t.UnixMilli()) }
+
+// NanoOf returns t in Unix nanoseconds.
+func NanoOf(t time.Time) UnixNano { return UnixNano(t.UnixNano()) }
+
+// Time returns s as a time.Time.
+func (s UnixSec) Time() time.Time { return time.Unix(int64(s), 0) }
+
+// Milli returns s in milliseconds.
+func (s UnixSec) Milli() UnixMilli { return UnixMilli(s * 1000) }
+
+// Add returns the second that lies d after s. Parts of a second in d do not count.
+func (s UnixSec) Add(d time.Duration) UnixSec { return s + UnixSec(d/time.Second) }
+
+// Sub returns how far s lies after t.
+func (s UnixSec) Sub(t UnixSec) time.Duration { return time.Duration(s-t) * time.Second }
+
+// Time returns m as a time.Time.
+func (m UnixMilli) Time() time.Time { return time.UnixMilli(int64(m)) }
+
+// Sec returns m in seconds, rounded down. m is not before the Unix epoch.
+func (m UnixMilli) Sec() UnixSec { return UnixSec(m / 1000) }
+
+// Add returns the millisecond that lies d after m. Parts of a millisecond in d do not
+// count.
+func (m UnixMilli) Add(d time.Duration) UnixMilli { return m + UnixMilli(d/time.Millisecond) }
+
+// Sub returns how far m lies after t.
+func (m UnixMilli) Sub(t UnixMilli) time.Duration { return time.Duration(m-t) * time.Millisecond }
+
+// Time returns n as a time.Time.
+func (n UnixNano) Time() time.Time { return time.Unix(0, int64(n)) }
+
+// Sec returns n in seconds, rounded down. n is not before the Unix epoch.
+func (n UnixNano) Sec() UnixSec { return UnixSec(n / UnixNano(time.Second)) }
+
+// Milli returns n in milliseconds, rounded down. n is not before the Unix epoch.
+func (n UnixNano) Milli() UnixMilli { return UnixMilli(n / UnixNano(time.Millisecond)) }
+
+// Add returns the moment that lies d after n.
+func (n UnixNano) Add(d time.Duration) UnixNano { return n + UnixNano(d) }
+
+// Sub returns how far n lies after t.
+func (n UnixNano) Sub(t UnixNano) time.Duration { return time.Duration(n - t) }
 
 var (
 	errNotUnix      = errors.New("want Unix seconds")
 	errMilliseconds = errors.New("want Unix seconds; this looks like milliseconds")
 )
 
-// CheckUnix refuses a number from outside that cannot be a moment in Unix seconds. One
+// Check refuses a number from outside that cannot be a moment in Unix seconds. One
 // above MaxUnix is taken for milliseconds: as seconds it would mean "never", and an end
 // that was set by mistake in milliseconds would be none. The error does not repeat the
 // number.
-func CheckUnix(seconds int64) error {
+func (s UnixSec) Check() error {
 	switch {
-	case seconds < 0:
+	case s < 0:
 		return errNotUnix
-	case seconds > MaxUnix:
+	case s > MaxUnix:
 		return errMilliseconds
 	}
 	return nil
 }
 
-// Instant is one reading of both of a node's clocks. The two are never mixed
-// up, because they answer different questions: Mono says when to act, and
-// cannot be set back or forth; Unix is what Agora counts expiries in, and can.
+// Instant is one reading of both of a node's clocks. They have different types because
+// they answer different questions: Mono says when to act, and cannot be set back or
+// forth; Wall is what Agora counts expiries in, and can.
 type Instant struct {
 	// Mono is the monotonic clock, since an origin that is fixed for the
 	// life of the process and means nothing outside it.
 	Mono time.Duration
-	// Wall is the wall clock, since the Unix epoch.
-	Wall time.Duration
+	// Wall is the wall clock.
+	Wall UnixNano
 }
 
-// Unix is the wall clock in whole Unix seconds, rounded down.
-func (i Instant) Unix() int64 { return int64(i.Wall / time.Second) }
+// Sec is the wall clock in seconds, rounded down.
+func (i Instant) Sec() UnixSec { return i.Wall.Sec() }
 
-// Until is how far ahead of i the wall-clock second unix lies, in time that
+// Milli is the wall clock in milliseconds, rounded down.
+func (i Instant) Milli() UnixMilli { return i.Wall.Milli() }
+
+// Until is how far ahead of i the wall-clock second s lies, in time that
 // the monotonic clock will count; negative when it has passed.
-func (i Instant) Until(unix int64) time.Duration {
-	return time.Duration(unix)*time.Second - i.Wall
+func (i Instant) Until(s UnixSec) time.Duration {
+	return UnixNano(time.Duration(s) * time.Second).Sub(i.Wall)
 }
 
 // at is the monotonic moment at which the wall clock, left alone, will show
-// the second unix.
-func (i Instant) at(unix int64) time.Duration { return i.Mono + i.Until(unix) }
+// the second s.
+func (i Instant) at(s UnixSec) time.Duration { return i.Mono + i.Until(s) }
 
-// wallAt is what the wall clock, left alone, shows at the monotonic moment m.
-func (i Instant) wallAt(m time.Duration) time.Duration { return i.Wall + (m - i.Mono) }
+// atMilli is the monotonic moment at which the wall clock, left alone, shows the
+// millisecond m.
+func (i Instant) atMilli(m UnixMilli) time.Duration {
+	return i.Mono + UnixNano(time.Duration(m)*time.Millisecond).Sub(i.Wall)
+}
 
-// WallMs is wallAt in Unix milliseconds.
-func (i Instant) WallMs(m time.Duration) int64 { return i.wallAt(m).Milliseconds() }
+// MilliAt is what the wall clock, left alone, shows at the monotonic moment m.
+func (i Instant) MilliAt(m time.Duration) UnixMilli { return i.Wall.Add(m - i.Mono).Milli() }

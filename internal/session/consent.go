@@ -79,14 +79,14 @@ func (s *Session) Awaits(seq uint64) bool { return s.consent.asking && s.issued.
 func (s *Session) Unspent() { s.consent = consent{owed: s.consent.owed} }
 
 // Approve notes that the back end agrees to the next bundle, and that the session
-// is not to go on for longer than until, in Unix seconds; 0: as long as it may.
-func (s *Session) Approve(until int64, now Instant) {
+// is not to go on for longer than until; 0: as long as it may.
+func (s *Session) Approve(until UnixSec, now Instant) {
 	if until > 0 {
 		s.Terms.Until = min(s.Terms.Until, until)
 	}
 	// An answer that was owed is about the bundle that is out already.
 	s.consent = consent{given: !s.consent.owed || !s.consent.asking}
-	s.approvedAt, s.approved = now.Unix(), now.Mono
+	s.approvedAt, s.approved = now.Sec(), now.Mono
 }
 
 // owedEvery is how often at most the back end is asked afterwards about a bundle
@@ -118,7 +118,7 @@ func (s *Session) Want(cause Cause, now Instant) {
 		p.refused, p.cause, p.retry = true, cause, now.Mono
 		return
 	}
-	s.Hasten(now.Wall.Milliseconds(), 0, cause, now)
+	s.Hasten(now.Milli(), 0, cause, now)
 }
 
 // SetRole gives the session another RTC role from its next bundle on. It reports
@@ -136,10 +136,10 @@ func (s *Session) SetRole(r Role) bool {
 }
 
 // Hasten has the session renewed for a cause at its own place in a span of the
-// wall clock, from and over in milliseconds, unless it is due before.
-func (s *Session) Hasten(fromMs, overMs int64, cause Cause, now Instant) {
-	place := time.Duration(float64(overMs) * fraction(s.ID) * float64(time.Millisecond))
-	s.renewAt(max(now.Mono+time.Duration(fromMs)*time.Millisecond-now.Wall+place, now.Mono, 1), cause)
+// wall clock, which begins at from and is as long as over, unless it is due before.
+func (s *Session) Hasten(from UnixMilli, over time.Duration, cause Cause, now Instant) {
+	place := time.Duration(float64(over) * fraction(s.ID))
+	s.renewAt(max(now.atMilli(from)+place, now.Mono, 1), cause)
 }
 
 // renewAt has the session renewed for a cause at a moment, unless it is due before.
@@ -152,5 +152,5 @@ func (s *Session) renewAt(at time.Duration, cause Cause) {
 }
 
 // IssuedSince reports whether all tokens that the client may use were minted
-// after ms, in Unix milliseconds.
-func (s *Session) IssuedSince(ms int64) bool { return s.pending == nil && s.issuedAt > ms }
+// after m. Of a session that was restored from its record only the second is known.
+func (s *Session) IssuedSince(m UnixMilli) bool { return s.pending == nil && s.issuedAt > m }

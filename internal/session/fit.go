@@ -20,10 +20,10 @@ func (r *Record) Check() error {
 	case r.Epoch > maxEpoch || r.Proven > maxEpoch || r.Seq > MaxSeq || r.HeldSeq > MaxSeq:
 		return fmt.Errorf("record: epoch %d, proven %d, seq %d, %d: too high", r.Epoch, r.Proven, r.Seq, r.HeldSeq)
 	}
-	for _, unix := range []int64{
-		r.Terms.Until, r.ExpiresAt, r.HeldExpiresAt, r.AckedAt, r.ApprovedAt, r.IssuedAt / 1000, r.DetachedAt / 1000,
+	for _, unix := range []UnixSec{
+		r.Terms.Until, r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt, r.ApprovedAt, r.DetachedAt.Sec(),
 	} {
-		if err := CheckUnix(unix); err != nil {
+		if err := unix.Check(); err != nil {
 			return fmt.Errorf("record: a time of %d: %w", unix, err)
 		}
 	}

@@ -14,7 +14,7 @@ func stored() Record {
 			Terms:    Terms{TTL: time.Hour, Until: 4_102_444_800},
 		},
 		Proven: 2, Seq: 9, HeldSeq: 8, ExpiresAt: 4_102_444_800, HeldExpiresAt: 4_102_444_000,
-		IssuedAt: 4_102_444_800_000, AckedAt: 4_102_444_800, DetachedAt: 4_102_444_800_123,
+		IssuedAt: 4_102_444_800, AckedAt: 4_102_444_800, DetachedAt: 4_102_444_800_123,
 	}
 }
 

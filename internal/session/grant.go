@@ -16,8 +16,8 @@ type Caller struct {
 	Subject string
 	// Admin: it may see and change the sessions of its project.
 	Admin bool
-	// ExpiresAt is when its credential expires, in Unix seconds; 0 if it needs none.
-	ExpiresAt int64
+	// ExpiresAt is when its credential expires; 0 if it needs none.
+	ExpiresAt UnixSec
 	Grant     Grant
 }
 
@@ -37,8 +37,8 @@ type Grant struct {
 
 	// MaxTTL bounds the lifetime of tokens; zero does not.
 	MaxTTL time.Duration
-	// Until is the Unix second that no token outlives; zero is none.
-	Until int64
+	// Until is the second that no token outlives; zero is none.
+	Until UnixSec
 	// Format is the form of its holder's tokens where the request names none; nil
 	// is the operator's default.
 	Format *Format
@@ -122,7 +122,7 @@ func covers(patterns []string, name string) bool {
 // Lifetime is how long tokens are to live that a caller wants for ttl, zero for
 // what the operator has set: within what the operator, the grant and its end
 // allow. A wish for more is refused, with an *Error.
-func (g *Grant) Lifetime(ttl time.Duration, p *Policy, now int64) (time.Duration, error) {
+func (g *Grant) Lifetime(ttl time.Duration, p *Policy, now UnixSec) (time.Duration, error) {
 	most := p.MaxTTL
 	if g.MaxTTL > 0 {
 		most = min(most, g.MaxTTL)

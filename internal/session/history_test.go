@@ -22,7 +22,7 @@ func TestAnyHistory(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		terms.Until = h.now.Unix() + rapid.Int64Range(60, 7*86400).Draw(rt, "until")
+		terms.Until = h.now.Sec() + UnixSec(rapid.Int64Range(60, 7*86400).Draw(rt, "until"))
 		h.s = New(Key{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
 		h.took(h.s.Attach(h.mint(), h.now))
 		rt.Repeat(rapid.StateMachineActions(&h))
@@ -71,20 +71,20 @@ func (h *history) paced(last *time.Duration, every time.Duration) {
 
 func (h *history) pass(d time.Duration) {
 	h.now.Mono += d
-	h.now.Wall = h.lead + h.now.Mono
+	h.now.Wall = UnixNano(h.lead + h.now.Mono)
 }
 
 // mint makes the next bundle, or ends the session whose time is over.
 func (h *history) mint() Tokens {
 	issuedAt, expiresAt, err := h.s.Lifetime(h.now)
 	if err != nil {
-		if h.now.Unix() < h.s.Terms.Until {
+		if h.now.Sec() < h.s.Terms.Until {
 			h.Fatalf("refused before its time: %v", err)
 		}
 		h.s.End()
 		h.Skip("over")
 	}
-	if issuedAt > h.now.Unix() || expiresAt <= issuedAt || expiresAt-issuedAt > int64(MaxLifetime/time.Second) || expiresAt > h.s.Terms.Until {
+	if issuedAt > h.now.Sec() || expiresAt <= issuedAt || expiresAt.Sub(issuedAt) > MaxLifetime || expiresAt > h.s.Terms.Until {
 		h.Fatalf("life from %d to %d, terms until %d", issuedAt, expiresAt, h.s.Terms.Until)
 	}
 	return Tokens{RTM: "t", ExpiresAt: expiresAt}
@@ -166,7 +166,7 @@ func (h *history) Wait(t *rapid.T) {
 			t.Fatal("unreachable with its client there")
 		}
 	case RunOut, Expire:
-		if attached && h.now.Unix() < h.s.Terms.Until {
+		if attached && h.now.Sec() < h.s.Terms.Until {
 			t.Fatal("ended under its client, before its time")
 		}
 		if task == Expire {

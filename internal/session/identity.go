@@ -84,9 +84,9 @@ type Identity struct {
 }
 
 // Tokens is one bundle: a token for each service of an Identity, empty for
-// the others. All of its tokens expire together, at ExpiresAt (Unix seconds),
+// the others. All of its tokens expire together, at ExpiresAt,
 // and so do the privileges in them.
 type Tokens struct {
 	RTC, RTM, Chat string
-	ExpiresAt      int64
+	ExpiresAt      UnixSec
 }

@@ -27,9 +27,9 @@ type Key struct {
 	// the order of attachments travels with the client and needs no clock.
 	// 0 is a session about to be joined.
 	Epoch uint64
-	// ApprovedAt is when the customer's back end last agreed to the session,
-	// in Unix seconds; 0 if it was not asked.
-	ApprovedAt int64
+	// ApprovedAt is when the customer's back end last agreed to the session;
+	// 0 if it was not asked.
+	ApprovedAt UnixSec
 }
 
 // sealedKey is a Key's plaintext. Its field names are as good as a wire
@@ -40,11 +40,11 @@ type sealedKey struct {
 	RTM        *sealedUser `json:"rtm,omitempty"`
 	Chat       *sealedUser `json:"chat,omitempty"`
 	TTLSeconds int64       `json:"ttl"`
-	Until      int64       `json:"until"`
+	Until      UnixSec     `json:"until"`
 	Epoch      uint64      `json:"epoch"`
 	Subject    string      `json:"sub,omitempty"`
 	MayPublish bool        `json:"publish,omitempty"`
-	ApprovedAt int64       `json:"approved,omitempty"`
+	ApprovedAt UnixSec     `json:"approved,omitempty"`
 	Format     Format      `json:"format,omitempty"`
 }
 

@@ -48,7 +48,7 @@ func TestSealedKeyOpens(t *testing.T) {
 			App:     rapid.String().Draw(rt, "app"),
 			Terms: Terms{
 				TTL:   time.Duration(rapid.Int64Range(0, 86400).Draw(rt, "ttl")) * time.Second,
-				Until: rapid.Int64().Draw(rt, "until"),
+				Until: UnixSec(rapid.Int64().Draw(rt, "until")),
 
 				MayPublish: rapid.Bool().Draw(rt, "may publish"),
 				Format:     rapid.SampledFrom([]Format{Format007, Format006, FormatSingle}).Draw(rt, "format"),

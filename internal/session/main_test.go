@@ -26,7 +26,7 @@ func testPolicy() Policy {
 
 func newWorld(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250 * time.Millisecond}}
+	w := &world{t: t, policy: testPolicy(), now: Instant{Mono: time.Minute, Wall: 1_800_000_000_250_000_000}}
 	terms, err := w.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, w.now)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 // pass moves both clocks on.
 func (w *world) pass(d time.Duration) {
 	w.now.Mono += d
-	w.now.Wall += d
+	w.now.Wall = w.now.Wall.Add(d)
 }
 
 // passTo moves both clocks to the session's deadline.

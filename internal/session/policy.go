@@ -52,7 +52,7 @@ type Policy struct {
 // *Error.
 func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	g := &j.Caller.Grant
-	ttl, err := g.Lifetime(j.TTL, p, now.Unix())
+	ttl, err := g.Lifetime(j.TTL, p, now.Sec())
 	if err != nil {
 		return Terms{}, err
 	}
@@ -64,7 +64,7 @@ func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	if err != nil {
 		return Terms{}, err
 	}
-	t := Terms{TTL: ttl, Until: now.Unix() + int64(p.MaxSession/time.Second), MayPublish: g.Allows(Publisher), Format: format}
+	t := Terms{TTL: ttl, Until: now.Sec().Add(p.MaxSession), MayPublish: g.Allows(Publisher), Format: format}
 	if g.Until != 0 {
 		t.Until = min(t.Until, g.Until)
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
 	p := testPolicy()
-	now := Instant{Wall: 1_800_000_000 * time.Second}
+	now := Instant{Wall: 1_800_000_000_000_000_000}
 	for seconds, ok := range map[int64]bool{0: true, 9: false, 10: true, 29: true, 30: true, 31: true, 86400: true, 86401: false, -1: false} {
 		terms, err := p.Terms(&Join{TTL: time.Duration(seconds) * time.Second, Caller: Caller{Grant: Grant{All: true}}}, now)
 		if (err == nil) != ok {

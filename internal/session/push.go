@@ -1,18 +1,20 @@
 package session
 
+import "time"
+
 // Push is one bundle on its way to the client.
 type Push struct {
 	Seq    uint64
 	Tokens Tokens
 	// PreviousExpiresAt is when the tokens run out that the client is known
-	// to have, in Unix seconds; 0 when that is not known.
-	PreviousExpiresAt int64
+	// to have; 0 when that is not known.
+	PreviousExpiresAt UnixSec
 	// Rejoin: those have run out, the SDK has left the call and must join
 	// again with these. Otherwise it renews.
 	Rejoin  bool
 	Attempt int // from 1
 	Cause   Cause
-	NowMs   int64 // Unix milliseconds
+	Now     UnixMilli
 }
 
 // Joined answers a join or a resume.
@@ -21,16 +23,16 @@ type Joined struct {
 	Session     string
 	Key         string // sealed, see Sealer
 	Resumed     bool
-	RenewBefore int64 // seconds
+	RenewBefore time.Duration // whole seconds
 }
 
 // Ending tells a client that its session is over.
 type Ending struct {
 	Reason EndReason
-	// AccessEndsAt is the Unix second at which the last token issued for the
+	// AccessEndsAt is the second at which the last token issued for the
 	// session stops to work; 0 when that is not known. Agora cannot revoke a
 	// token, so nothing ends access earlier.
-	AccessEndsAt int64
+	AccessEndsAt UnixSec
 }
 
 // EndedError refuses a client that comes back to a session that is over for

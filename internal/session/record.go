@@ -1,7 +1,5 @@
 package session
 
-import "time"
-
 // Record is what other nodes must know of a session to go on with it: all but
 // its connection, and the tokens of an unconfirmed bundle, in whose place new
 // ones are minted. It is plain data; two records of the same session are the
@@ -14,20 +12,19 @@ type Record struct {
 	// Reason is why it ended, while it has.
 	Reason EndReason
 
-	// Seq and ExpiresAt (Unix seconds) are those of the newest bundle
-	// minted, HeldSeq and HeldExpiresAt of the newest that the client surely
-	// has; an expiry of 0 is not known.
+	// Seq and ExpiresAt are those of the newest bundle minted, HeldSeq and
+	// HeldExpiresAt of the newest that the client surely has; an expiry of 0
+	// is not known.
 	Seq, HeldSeq             uint64
-	ExpiresAt, HeldExpiresAt int64
+	ExpiresAt, HeldExpiresAt UnixSec
 
-	// IssuedAt is when the newest bundle was minted, in Unix milliseconds,
-	// AckedAt when the client last confirmed one, in Unix seconds; 0 is not
-	// known.
-	IssuedAt, AckedAt int64
+	// IssuedAt is when the newest bundle was minted, rounded down, AckedAt
+	// when the client last confirmed one; 0 is not known.
+	IssuedAt, AckedAt UnixSec
 
-	// DetachedAt is since when nobody is connected, in Unix milliseconds,
-	// while Detached; 0 if that is not known.
-	DetachedAt int64
+	// DetachedAt is since when nobody is connected, while Detached; 0 if that
+	// is not known.
+	DetachedAt UnixMilli
 	// Missed, RanOut and Reported are what has been told of its newest
 	// tokens: that nobody is there to renew them for, that they ran out
 	// with nobody there, that the client lost its own.
@@ -45,13 +42,13 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 		Key: s.Key(), Proven: s.proven, State: s.state,
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
-		IssuedAt: s.issuedAt, AckedAt: s.ackedAt,
+		IssuedAt: s.issuedAt.Sec(), AckedAt: s.ackedAt,
 		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
 		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
 	switch s.state {
 	case Detached:
-		r.DetachedAt = now.wallAt(s.detachedAt).Milliseconds()
+		r.DetachedAt = now.MilliAt(s.detachedAt)
 	case Ended:
 		r.Reason = reason
 	case Attached:
@@ -68,14 +65,14 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	s.issued = bundle{r.Seq, r.ExpiresAt, now.at(r.ExpiresAt)}
 	s.held = bundle{r.HeldSeq, r.HeldExpiresAt, now.at(r.HeldExpiresAt)}
 	s.minted = r.Seq > 0
-	s.issuedAt, s.ackedAt = r.IssuedAt, r.AckedAt
+	s.issuedAt, s.ackedAt = r.IssuedAt.Milli(), r.AckedAt
 	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {
 			break // from now on, as far as is known
 		}
-		s.detachedAt = min(now.Mono, now.Mono-(now.Wall-time.Duration(r.DetachedAt)*time.Millisecond))
+		s.detachedAt = min(now.Mono, now.atMilli(r.DetachedAt))
 	case Ended:
 		s.state = Ended
 	case Attached:

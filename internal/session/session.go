@@ -47,9 +47,9 @@ const (
 type Terms struct {
 	// TTL is the lifetime of its tokens, in whole seconds.
 	TTL time.Duration
-	// Until is the Unix second after which it is not renewed any more, and
+	// Until is the second after which it is not renewed any more, and
 	// which no token of it outlives.
-	Until int64
+	Until UnixSec
 	// MayPublish: its role may be changed to Publisher.
 	MayPublish bool
 	// Format is the form of its tokens.
@@ -59,7 +59,7 @@ type Terms struct {
 // bundle is what is remembered of one minted bundle.
 type bundle struct {
 	seq       uint64
-	expiresAt int64         // Unix seconds; 0 = unknown
+	expiresAt UnixSec       // 0 = unknown
 	expires   time.Duration // the same moment on the monotonic clock
 }
 
@@ -97,12 +97,12 @@ type Session struct {
 	attachedEpoch uint64 // of the newest attachment; under epoch once that is fenced
 	attachedSeq   uint64 // the seq that it began with
 
-	held       bundle   // the newest bundle that the client surely has
-	issued     bundle   // the newest bundle minted
-	issuedAt   int64    // when that was, Unix milliseconds; 0 = unknown
-	ackedAt    int64    // when the client last confirmed one, Unix seconds; 0 = never, or unknown
-	approvedAt int64    // when the customer's back end last agreed, Unix seconds; 0 = never
-	pending    *pending // set while issued is not confirmed
+	held       bundle    // the newest bundle that the client surely has
+	issued     bundle    // the newest bundle minted
+	issuedAt   UnixMilli // when that was; 0 = unknown
+	ackedAt    UnixSec   // when the client last confirmed one; 0 = never, or unknown
+	approvedAt UnixSec   // when the customer's back end last agreed; 0 = never
+	pending    *pending  // set while issued is not confirmed
 
 	minted     bool          // a bundle was issued, here or by the node whose record this was made from
 	silent     int           // pushes in a row without an answer
@@ -201,14 +201,13 @@ func (s *Session) Fence(epoch uint64) { s.epoch = max(s.epoch, epoch) }
 func (s *Session) Skip() { s.issued.seq++ }
 
 // Confirm takes the client's claim, made while it comes back, to have applied
-// bundle seq and, when it says so, to hold tokens until expiresAt (Unix
-// seconds). It makes up for an ack that was lost on the way, and for a node
+// bundle seq and, when it says so, to hold tokens until expiresAt. It makes up for an ack that was lost on the way, and for a node
 // that knows less than the client. seq is at most MaxSeq, see Resume.Check.
-func (s *Session) Confirm(seq uint64, expiresAt int64, now Instant) Acked {
+func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
 	// Bounded by what the session can have been given, so that a made-up
 	// expiry cannot stretch the tokens that follow.
-	expiresAt = min(expiresAt, now.Unix()+int64(s.Terms.TTL/time.Second))
+	expiresAt = min(expiresAt, now.Sec().Add(s.Terms.TTL))
 	switch {
 	case s.pending != nil && seq >= s.issued.seq:
 		a = s.settle(now)
@@ -231,7 +230,7 @@ func (s *Session) settle(now Instant) Acked {
 		a.Margin = max(0, s.held.expires-now.Mono)
 	}
 	s.held, s.pending, s.silent, s.nacks, s.reported = s.issued, nil, 0, 0, false
-	s.ackedAt = now.Unix()
+	s.ackedAt = now.Sec()
 	return a
 }
 
@@ -256,13 +255,13 @@ func (s *Session) ReportRunOut() bool {
 	return news
 }
 
-// Lifetime is that of the next bundle, in Unix seconds: never shorter than
+// Lifetime is that of the next bundle: never shorter than
 // what is out already, never past the session's end, never over MaxLifetime.
 // An EndedError says that the session's time is over.
-func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt int64, err error) {
-	issuedAt = now.Unix()
-	expiresAt = max(issuedAt+int64(s.Terms.TTL/time.Second), s.issued.expiresAt)
-	expiresAt = min(expiresAt, s.Terms.Until, issuedAt+int64(MaxLifetime/time.Second))
+func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt UnixSec, err error) {
+	issuedAt = now.Sec()
+	expiresAt = max(issuedAt.Add(s.Terms.TTL), s.issued.expiresAt)
+	expiresAt = min(expiresAt, s.Terms.Until, issuedAt.Add(MaxLifetime))
 	if expiresAt <= issuedAt {
 		return 0, 0, &EndedError{s.Ending(EndExpired)}
 	}
@@ -298,7 +297,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
 	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
-	s.issuedAt = now.Wall.Milliseconds()
+	s.issuedAt = now.Milli()
 	s.renewCause, s.consent = "", consent{owed: s.MustAsk()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
@@ -327,7 +326,7 @@ func (s *Session) Again(now Instant) Push {
 	p.last = now.Mono
 	return Push{
 		Seq: s.issued.seq, Tokens: p.tokens, PreviousExpiresAt: s.held.expiresAt,
-		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, NowMs: now.Wall.Milliseconds(),
+		Rejoin: p.rejoin, Attempt: p.attempt, Cause: p.cause, Now: now.Milli(),
 	}
 }
 

@@ -455,7 +455,7 @@ func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
 
 func TestSessionRebuiltFromItsKey(t *testing.T) {
 	for name, c := range map[string]struct {
-		expiresIn int64
+		expiresIn UnixSec
 		rejoin    bool
 	}{
 		"the client does not say what it holds": {0, false},
@@ -465,9 +465,9 @@ func TestSessionRebuiltFromItsKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, time.Hour)
 			w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
-			claim := int64(0)
+			claim := UnixSec(0)
 			if c.expiresIn != 0 {
-				claim = w.now.Unix() + c.expiresIn
+				claim = w.now.Sec() + c.expiresIn
 			}
 			w.s.Confirm(17, claim, w.now)
 			p := w.attach()
@@ -494,16 +494,16 @@ func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
-	w.s.Confirm(1, w.now.Unix()+1e9, w.now)
+	w.s.Confirm(1, w.now.Sec()+1e9, w.now)
 	issuedAt, expiresAt, err := w.s.Lifetime(w.now)
-	if err != nil || expiresAt-issuedAt > int64(w.s.Terms.TTL/time.Second) {
+	if err != nil || expiresAt.Sub(issuedAt) > w.s.Terms.TTL {
 		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)
 	}
 }
 
 func TestSessionEndsWithItsTerms(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	w.s.Terms.Until = w.now.Unix() + 90*60
+	w.s.Terms.Until = w.now.Sec() + 90*60
 	w.attach()
 	w.passTo()
 	w.due(Renew)
@@ -513,8 +513,8 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 	}
 	w.ack(p.Seq)
 	w.passTo()
-	if w.now.Unix() != w.s.Terms.Until {
-		t.Fatalf("woke at %d, terms until %d", w.now.Unix(), w.s.Terms.Until)
+	if w.now.Sec() != w.s.Terms.Until {
+		t.Fatalf("woke at %d, terms until %d", w.now.Sec(), w.s.Terms.Until)
 	}
 	w.due(Expire)
 	var ended *EndedError
@@ -554,7 +554,7 @@ func TestClockSteps(t *testing.T) {
 	t.Run("ahead of the renewal", func(t *testing.T) {
 		w := newWorld(t, time.Hour)
 		w.attach()
-		w.now.Wall += 2 * time.Hour
+		w.now.Wall = w.now.Wall.Add(2 * time.Hour)
 		w.s.ClockStepped(2*time.Hour, window, w.now)
 		if d := w.s.Deadline() - w.now.Mono; d < 0 || d > window {
 			t.Fatalf("due in %s, want within %s", d, window)
@@ -571,7 +571,7 @@ func TestClockSteps(t *testing.T) {
 		w.passTo()
 		w.due(Renew)
 		p := w.issue(CauseSchedule)
-		w.now.Wall += 2 * time.Hour
+		w.now.Wall = w.now.Wall.Add(2 * time.Hour)
 		w.s.ClockStepped(2*time.Hour, window, w.now)
 		w.pass(time.Second)
 		w.ack(p.Seq)
@@ -583,7 +583,7 @@ func TestClockSteps(t *testing.T) {
 		w := newWorld(t, time.Hour)
 		first := w.attach()
 		due := w.s.Deadline()
-		w.now.Wall -= 2 * time.Hour
+		w.now.Wall = w.now.Wall.Add(-2 * time.Hour)
 		w.s.ClockStepped(-2*time.Hour, window, w.now)
 		if w.s.Deadline() != due {
 			t.Fatal("the renewal moved")

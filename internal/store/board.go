@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"refresher/internal/session"
 )
 
 // memoryBoard is the embedded board. Its mutex is a leaf.
@@ -17,7 +19,7 @@ type memoryBoard struct {
 	changes  uint64                       // since it was last lost
 	orders   map[string]Order             // by id
 	reports  map[string]map[string]Report // by order and node
-	earliest int64                        // no order's time is over before, Unix seconds
+	earliest session.UnixSec              // no order's time is over before
 	follow   map[*func()]struct{}
 }
 
@@ -36,12 +38,12 @@ func (b *memoryBoard) lose() {
 
 // forget removes the orders whose time is over. mu is held.
 func (b *memoryBoard) forget(now time.Time) {
-	if now.Unix() < b.earliest {
+	if session.SecOf(now) < b.earliest {
 		return
 	}
 	b.earliest = math.MaxInt64
 	for id, o := range b.orders {
-		if o.Until > now.Unix() {
+		if o.Until > session.SecOf(now) {
 			b.earliest = min(b.earliest, o.Until)
 			continue
 		}
@@ -61,7 +63,7 @@ func (m *Memory) Give(_ context.Context, orders ...Order) error {
 	for _, o := range orders {
 		old, known := b.orders[o.ID]
 		switch {
-		case o.Until <= now.Unix(), known && (!o.Lifted || old.Lifted || old.Format > Format):
+		case o.Until <= session.SecOf(now), known && (!o.Lifted || old.Lifted || old.Format > Format):
 			continue
 		case !known && len(b.orders) >= MaxOrders:
 			full = true

@@ -34,13 +34,13 @@ type Memory struct {
 type memoryShard struct {
 	generation string
 	records    map[string]Record
-	due        map[string]int64 // Unix milliseconds; what a sorted set is in Redis
-	graves     []grave          // in the order in which they may go
+	due        map[string]session.UnixMilli // what a sorted set is in Redis
+	graves     []grave                      // in the order in which they may go
 }
 
 type grave struct {
 	id    string
-	until int64 // Unix seconds
+	until session.UnixSec
 }
 
 // NewMemory makes an empty one. now is the store's clock.
@@ -56,7 +56,7 @@ func NewMemory(now func() time.Time) *Memory {
 func (s *memoryShard) reset(generation string) {
 	*s = memoryShard{
 		generation: generation, records: make(map[string]Record),
-		due: make(map[string]int64),
+		due: make(map[string]session.UnixMilli),
 	}
 }
 
@@ -104,8 +104,8 @@ func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
 	if g.Attach {
 		r.State = session.Attached
 	}
-	r.DueMs = m.now().Add(Lease).UnixMilli()
-	s.records[g.Session], s.due[g.Session] = r, r.DueMs
+	r.Due = session.MilliOf(m.now().Add(Lease))
+	s.records[g.Session], s.due[g.Session] = r, r.Due
 	m.notify(old.Node, g.Node, g.Session)
 	return Held{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
@@ -159,7 +159,7 @@ func (m *Memory) save(r *Record) Outcome {
 	case r.Buried():
 		s.bury(*r)
 	default:
-		s.records[r.Session], s.due[r.Session] = r.clone(), r.DueMs
+		s.records[r.Session], s.due[r.Session] = r.clone(), r.Due
 	}
 	return Outcome{Verdict: Saved}
 }
@@ -221,7 +221,7 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
 // claim hands the sweeper the overdue sessions of owners that are gone.
 func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var overdue []string
-	late := now.Add(-Slack).UnixMilli()
+	late := session.MilliOf(now.Add(-Slack))
 	for id, due := range s.due {
 		if due <= late {
 			overdue = append(overdue, id)
@@ -233,7 +233,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var claimed []Record
 	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
 		r := s.records[id]
-		s.due[id] = Later(now.UnixMilli()) // whoever it is will have dealt with it by then
+		s.due[id] = Later(session.MilliOf(now)) // whoever it is will have dealt with it by then
 		if r.Node != node && m.leases[r.Node].After(now) {
 			continue
 		}
@@ -250,7 +250,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 
 // forget digs up the graves whose time is over.
 func (s *memoryShard) forget(now time.Time) {
-	for len(s.graves) > 0 && s.graves[0].until <= now.Unix() {
+	for len(s.graves) > 0 && s.graves[0].until <= session.SecOf(now) {
 		s.dig(s.graves[0])
 		s.graves = s.graves[1:]
 	}

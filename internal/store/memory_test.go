@@ -44,8 +44,8 @@ func (m *memory) wantLen(open, graves int) {
 // open is a session that is overdue.
 func (m *memory) open(id string) store.Record {
 	r := said("a", 1, 1, detached, "", 1)
-	r.Session, r.DueMs = id, m.now.Add(-store.Slack).UnixMilli()
-	r.Terms.Until = m.now.Add(24 * time.Hour).Unix()
+	r.Session, r.Due = id, session.MilliOf(m.now.Add(-store.Slack))
+	r.Terms.Until = session.SecOf(m.now.Add(24 * time.Hour))
 	return r
 }
 
@@ -53,7 +53,7 @@ func (m *memory) open(id string) store.Record {
 func (m *memory) buried(id string, d time.Duration) store.Record {
 	r := m.open(id)
 	r.State, r.Reason, r.Told, r.Rev = ended, session.EndRevoked, store.ToldEnd, 2
-	r.Terms.Until = m.now.Add(d).Unix()
+	r.Terms.Until = session.SecOf(m.now.Add(d))
 	return r
 }
 
@@ -111,7 +111,7 @@ func TestMemoryLose(t *testing.T) {
 func TestMemoryLosesOrders(t *testing.T) {
 	m := newMemory(t)
 	give := func() string {
-		o := store.Order{ID: "O", Until: m.now.Unix() + 60, Format: store.Format}
+		o := store.Order{ID: "O", Until: session.SecOf(m.now) + 60, Format: store.Format}
 		if err := m.Give(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}

@@ -42,10 +42,9 @@ type Order struct {
 	OverMs      int64  `json:"overMs,omitempty"`
 	Certificate string `json:"certificate,omitempty"`
 
-	// At is when it was given, in Unix milliseconds, Until how long it stands,
-	// in Unix seconds: it is forgotten then.
-	At    int64 `json:"at"`
-	Until int64 `json:"until"`
+	// At is when it was given, Until how long it stands: it is forgotten then.
+	At    session.UnixMilli `json:"at"`
+	Until session.UnixSec   `json:"until"`
 	// Lifted: it does not count any more. It is kept until its time is over,
 	// so that a node which knows it from before does not bring it back.
 	Lifted bool `json:"lifted,omitempty"`
@@ -62,8 +61,8 @@ type Report struct {
 	Sessions int `json:"sessions"`
 	Done     int `json:"done"`
 	Failed   int `json:"failed,omitempty"`
-	// AccessEndsAt is the last Unix second at which a token of theirs works.
-	AccessEndsAt int64 `json:"accessEndsAt,omitempty"`
+	// AccessEndsAt is the last second at which a token of theirs works.
+	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 	// Note is what an operator should know, such as that the node has another
 	// certificate.
 	Note string `json:"note,omitempty"`

@@ -35,9 +35,10 @@ const (
 // Later is until when an overdue session is left alone that was claimed, or whose
 // owner lives: a lease, less up to a sweep's interval by a second that changes
 // from one time to the next, so that it is not always the same node that sees it
-// first. Both in Unix milliseconds.
-func Later(now int64) int64 {
-	return now + Lease.Milliseconds() - now/1000*laterStep%SweepEvery.Milliseconds()
+// first.
+func Later(now session.UnixMilli) session.UnixMilli {
+	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
+	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
 // laterStep has nothing in common with the intervals.
@@ -54,9 +55,9 @@ type Record struct {
 	// Rev numbers the owner's own writes of one attachment, so that one that
 	// was held up on its way does not undo a later one.
 	Rev uint64
-	// DueMs is when the session next needs attention, in Unix milliseconds;
-	// of one that has ended, when it did.
-	DueMs int64
+	// Due is when the session next needs attention; of one that has ended,
+	// when it did.
+	Due session.UnixMilli
 	// Told is what the customer's back end has been told of.
 	Told Told
 }
@@ -109,15 +110,15 @@ func (r *Record) Buried() bool {
 // ended.
 const graveFor = time.Hour
 
-// Forget is when the grave of a session that was ended on purpose may go, in
-// Unix seconds: when its keys are worth nothing any more, or, if the client
+// Forget is when the grave of a session that was ended on purpose may go:
+// when its keys are worth nothing any more, or, if the client
 // ended it itself, when an hour has passed and no token of it works any more.
 // What would come back then is a client that may join as well; and to keep every
 // call that was ever hung up for the days that keys are good would outgrow the
 // live ones.
-func (r *Record) Forget() int64 {
+func (r *Record) Forget() session.UnixSec {
 	if r.Reason == session.EndLeft {
-		return min(max(r.ExpiresAt, r.DueMs/1000+int64(graveFor/time.Second)), r.Terms.Until)
+		return min(max(r.ExpiresAt, r.Due.Sec().Add(graveFor)), r.Terms.Until)
 	}
 	return r.Terms.Until
 }

@@ -47,7 +47,7 @@ func said(node string, epoch, rev uint64, state session.State, reason session.En
 	return store.Record{
 		Record: session.Record{
 			Key: session.Key{Session: "S", Epoch: epoch}, Proven: proven, State: state, Reason: reason,
-			ExpiresAt: 1000 + int64(epoch),
+			ExpiresAt: 1000 + session.UnixSec(epoch),
 		},
 		Node: node, Rev: rev,
 	}
@@ -194,8 +194,8 @@ func TestForget(t *testing.T) {
 	for _, test := range []struct {
 		name             string
 		reason           session.EndReason
-		expiresIn, until int64
-		want             int64
+		expiresIn, until session.UnixSec
+		want             session.UnixSec
 	}{
 		{"revoked", session.EndRevoked, 2 * hour, 50 * hour, 50 * hour},
 		{"denied", session.EndDenied, 60 * hour, 50 * hour, 50 * hour},
@@ -206,7 +206,7 @@ func TestForget(t *testing.T) {
 		{"left, when they are worth nothing", session.EndLeft, 60, -1, -1},
 	} {
 		r := said("a", 1, 1, ended, test.reason, 1)
-		r.ExpiresAt, r.Terms.Until, r.DueMs = now+test.expiresIn, now+test.until, now*1000+999
+		r.ExpiresAt, r.Terms.Until, r.Due = now+test.expiresIn, now+test.until, now*1000+999
 		if got := r.Forget() - now; got != test.want {
 			t.Errorf("%s: forgotten after %d s, want %d", test.name, got, test.want)
 		}
@@ -252,18 +252,17 @@ func TestTimes(t *testing.T) {
 // Whoever always sweeps at the same moments sees a session that others push on
 // first, now and then.
 func TestLaterChanges(t *testing.T) {
-	seen := make(map[int64]bool)
-	now := int64(1_800_000_000_000)
+	seen := make(map[time.Duration]bool)
+	now := session.UnixMilli(1_800_000_000_000)
 	for range 100 {
 		at := store.Later(now)
-		if d := at - now; d > store.Lease.Milliseconds() || d <= (store.Lease-store.SweepEvery).Milliseconds() {
-			t.Fatalf("%d ms later", d)
+		if d := at.Sub(now); d > store.Lease || d <= store.Lease-store.SweepEvery {
+			t.Fatalf("%s later", d)
 		}
-		seen[at%store.SweepEvery.Milliseconds()] = true
+		seen[at.Sub(0)%store.SweepEvery] = true
 		// The next sweep at which it is overdue.
-		late := at + store.Slack.Milliseconds() - now
-		every := store.SweepEvery.Milliseconds()
-		now += (late + every - 1) / every * every
+		late := at.Sub(now) + store.Slack
+		now = now.Add((late + store.SweepEvery - 1).Truncate(store.SweepEvery))
 	}
 	if len(seen) < 50 {
 		t.Errorf("%d different moments in 100 times", len(seen))

@@ -1,13 +1,17 @@
 package store
 
-import "errors"
+import (
+	"errors"
+
+	"refresher/internal/session"
+)
 
 // Tally is what all nodes together have done about an order.
 type Tally struct {
 	Sessions, Done, Failed int
-	// AccessEndsAt is the last Unix second at which a token of those sessions
+	// AccessEndsAt is the last second at which a token of those sessions
 	// works.
-	AccessEndsAt int64
+	AccessEndsAt session.UnixSec
 	Nodes        []Report
 	// Silent are the nodes that are alive and have not said anything yet.
 	Silent []string

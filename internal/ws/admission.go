@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"refresher/internal/session"
 )
 
 // longestWait bounds what a client is told to wait. One that held tokens would
@@ -15,9 +17,9 @@ const longestWait = 30 * time.Second
 // so that it is here again while they are good, and more often if they end soon.
 const patience = 3
 
-// lifeLeft is how long tokens work that run out at expiresAt, in Unix seconds. That
-// is the client's word: who lies only waits for less.
-func lifeLeft(expiresAt int64) time.Duration { return time.Until(time.Unix(expiresAt, 0)) }
+// lifeLeft is how long tokens work that run out at expiresAt. That is
+// the client's word: who lies only waits for less.
+func lifeLeft(expiresAt session.UnixSec) time.Duration { return time.Until(expiresAt.Time()) }
 
 // admission is the rate at which a node takes clients. In a storm those come first
 // whose tokens have the least life left; internal/plan simulates what that is worth.
@@ -36,9 +38,9 @@ func newAdmission(perSecond float64) *admission {
 const minWait = time.Second
 
 // wait is how long a client has to, zero for not at all. It says that its tokens
-// run out at expiresAt, in Unix seconds; 0: it has none. A nil admission takes
+// run out at expiresAt; 0: it has none. A nil admission takes
 // everybody.
-func (a *admission) wait(expiresAt int64) time.Duration {
+func (a *admission) wait(expiresAt session.UnixSec) time.Duration {
 	if a == nil || a.admits.Allow() {
 		return 0
 	}

@@ -252,7 +252,7 @@ func (c *conn) cut(code protocol.CloseCode) {
 
 // Joined implements session.Client.
 func (c *conn) Joined(j session.Joined) error {
-	return c.write(protocol.FromJoined(j, int64(c.hub.config.Heartbeat/time.Second)))
+	return c.write(protocol.FromJoined(j, c.hub.config.Heartbeat))
 }
 
 // Push implements session.Client.

@@ -55,7 +55,7 @@ func (c *conn) handle(data []byte) error {
 	case protocol.TypeLeave:
 		c.attachment.Leave()
 	case protocol.TypePing:
-		return c.write(protocol.Pong{Type: protocol.TypePong, Now: time.Now().UnixMilli()})
+		return c.write(protocol.Pong{Type: protocol.TypePong, Now: session.MilliOf(time.Now())})
 	case protocol.TypeJoin, protocol.TypeResume:
 		return c.write(protocol.FromError(errJoined))
 	default:

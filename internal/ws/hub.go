@@ -249,10 +249,10 @@ const (
 
 // drainLeft reports whether the hub is draining, and a moment in what is left of
 // the window for a client that comes now, with tokens that it says run out at
-// expiresAt, in Unix seconds; 0: it does not say. One whose tokens have not long to
+// expiresAt; 0: it does not say. One whose tokens have not long to
 // go comes back the sooner: several nodes may be drained one after the other, and
 // it may meet each of them.
-func (h *Hub) drainLeft(expiresAt int64) (time.Duration, bool) {
+func (h *Hub) drainLeft(expiresAt session.UnixSec) (time.Duration, bool) {
 	by := h.drainsBy.Load()
 	if by == 0 {
 		return 0, false

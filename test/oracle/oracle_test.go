@@ -88,8 +88,8 @@ func (n *node) ask(t *testing.T, request map[string]any, into any) {
 type sample struct {
 	kind       string // as oracle.js names them
 	rtc        session.RTC
-	user       string // of RTM and Chat
-	lifetime   int64  // seconds
+	user       string          // of RTM and Chat
+	lifetime   session.UnixSec // seconds
 	service    agora.ServiceType
 	privileges []agora.Privilege // without their ends
 }
@@ -110,7 +110,7 @@ func newSample(r *rand.Rand, kind string) sample {
 		}
 		return string(b)
 	}
-	s := sample{kind: kind, lifetime: 1 + r.Int64N(86400)}
+	s := sample{kind: kind, lifetime: session.UnixSec(1 + r.Int64N(86400))}
 	switch kind {
 	case "007 rtc", "006 rtc":
 		s.service, s.privileges = agora.ServiceRTC, publisher[:1]
@@ -151,15 +151,15 @@ func (s sample) holder() agora.Holder {
 }
 
 // ends is the privileges with the one end that all of them have.
-func (s sample) ends(end int64) map[uint16]int64 {
-	ends := map[uint16]int64{}
+func (s sample) ends(end session.UnixSec) map[uint16]session.UnixSec {
+	ends := map[uint16]session.UnixSec{}
 	for _, p := range s.privileges {
 		ends[p.ID] = end
 	}
 	return ends
 }
 
-func (s sample) mint(t *testing.T, issuedAt int64) string {
+func (s sample) mint(t *testing.T, issuedAt session.UnixSec) string {
 	t.Helper()
 	m, err := agora.NewMinter(appID, certificate)
 	if err != nil {
@@ -192,7 +192,7 @@ func TestNodeReadsOurs(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 0))
 	for i := range tokens {
 		s := newSample(r, kinds[i%len(kinds)])
-		issuedAt := 1 + r.Int64N(1<<32-2*86400)
+		issuedAt := session.UnixSec(1 + r.Int64N(1<<32-2*86400))
 		text := s.mint(t, issuedAt)
 		parsed, err := agora.Parse(text) // for the salt, which nobody chose
 		if err != nil {
@@ -222,21 +222,21 @@ func TestNodeReadsOurs(t *testing.T) {
 type (
 	read007 struct {
 		AppID              string
-		IssuedAt, Lifetime int64
+		IssuedAt, Lifetime session.UnixSec
 		Salt               uint32
 		Services           []readService
 		Genuine            bool
 	}
 	readService struct {
 		Type          uint16
-		Privileges    map[uint16]int64
+		Privileges    map[uint16]session.UnixSec
 		Channel, User string
 	}
 	read006 struct {
 		AppID      string
 		Salt       uint32
-		TS         int64
-		Privileges map[uint16]int64
+		TS         session.UnixSec
+		Privileges map[uint16]session.UnixSec
 		Genuine    bool
 	}
 )
@@ -262,7 +262,7 @@ func TestOursReadsNode(t *testing.T) {
 	for i := range tokens {
 		s := newSample(r, kinds[i%len(kinds)])
 		h := s.holder()
-		before := time.Now().Unix()
+		before := session.SecOf(time.Now())
 		request := map[string]any{
 			"op": "build", "kind": s.kind, "appId": appID, "certificate": certificate,
 			"channel": s.rtc.Channel, "uid": s.rtc.UID, "account": s.rtc.Account,
@@ -272,7 +272,7 @@ func TestOursReadsNode(t *testing.T) {
 			request["expire"] = before + s.lifetime
 		}
 		text := ask[struct{ Token string }](t, n, request).Token
-		after := time.Now().Unix()
+		after := session.SecOf(time.Now())
 
 		token, err := agora.Parse(text)
 		if err != nil {
@@ -321,7 +321,7 @@ func TestTokensForRTCAndRTM(t *testing.T) {
 	for range 200 {
 		rtc, rtm := newSample(r, "007 rtc"), newSample(r, "007 rtm")
 		id := session.Identity{RTC: &rtc.rtc, RTM: &session.RTM{UserID: rtm.user}}
-		issuedAt := time.Now().Unix()
+		issuedAt := session.SecOf(time.Now())
 		minted, err := m.Mint(id, session.FormatSingle, issuedAt, issuedAt+rtc.lifetime)
 		if err != nil {
 			t.Fatalf("%+v: %v", id, err)
@@ -340,7 +340,7 @@ func TestTokensForRTCAndRTM(t *testing.T) {
 			{uint16(agora.ServiceRTM), rtm.ends(rtc.lifetime), "", rtm.user},
 		}
 		inStream := []readService{
-			{uint16(agora.ServiceRTC), map[uint16]int64{1: rtc.lifetime, 4: rtc.lifetime}, rtc.rtc.Channel, rtm.user}, both[1],
+			{uint16(agora.ServiceRTC), map[uint16]session.UnixSec{1: rtc.lifetime, 4: rtc.lifetime}, rtc.rtc.Channel, rtm.user}, both[1],
 		}
 		for text, want := range map[string][]readService{minted.RTC: both, built: both, stream: inStream} {
 			token, err := agora.Parse(text)

@@ -77,8 +77,8 @@ func token(t *testing.T, certificate string, life time.Duration) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now().Unix()
-	tokens, err := minter.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 7, Role: session.Publisher}}, session.Format007, now, now+int64(life/time.Second))
+	now := session.SecOf(time.Now())
+	tokens, err := minter.Mint(session.Identity{RTC: &session.RTC{Channel: "room", UID: 7, Role: session.Publisher}}, session.Format007, now, now.Add(life))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (w *world) order(id string) store.Order {
 	now := w.clock.now()
 	return store.Order{
 		ID: id, App: "app", Kind: store.OrderRevoke, Channel: "room of " + id,
-		At: now.UnixMilli(), Until: now.Unix() + 3600, By: nodeA, Format: store.Format,
+		At: session.MilliOf(now), Until: session.SecOf(now) + 3600, By: nodeA, Format: store.Format,
 	}
 }
 
@@ -187,13 +187,13 @@ func boardLifts(w *world) {
 
 func boardForgets(w *world) {
 	minute, hour, lifted, late := w.order("1"), w.order("2"), w.order("3"), w.order("4")
-	minute.Until = w.clock.now().Unix() + 60
+	minute.Until = session.SecOf(w.clock.now()) + 60
 	lifted.Until, lifted.Lifted = minute.Until, true
-	late.Until = w.clock.now().Unix()
+	late.Until = session.SecOf(w.clock.now())
 	w.give(minute, hour, lifted, late)
 	w.report(minute.ID, store.Report{Node: nodeA, Done: 1})
 	w.standing(minute, hour, lifted)
-	w.pass(time.Unix(minute.Until, 0).Sub(w.clock.now()) - time.Millisecond)
+	w.pass(minute.Until.Time().Sub(w.clock.now()) - time.Millisecond)
 	w.standing(minute, hour, lifted)
 	if reports := w.reports(minute.ID); len(reports) != 1 {
 		w.Errorf("reports %+v", reports)
@@ -235,7 +235,7 @@ func boardNewer(w *world) {
 
 func boardReports(w *world) {
 	w.give(w.order("O"), w.order("other"))
-	b := store.Report{Node: nodeB, Sessions: 9, Done: 4, Failed: 2, AccessEndsAt: w.after(time.Hour).Unix(), Note: `"not" <mine>`}
+	b := store.Report{Node: nodeB, Sessions: 9, Done: 4, Failed: 2, AccessEndsAt: session.SecOf(w.after(time.Hour)), Note: `"not" <mine>`}
 	a := store.Report{Node: nodeA}
 	w.report("O", b)
 	w.report("O", a)
@@ -370,7 +370,7 @@ func boardFull(w *world) {
 	for i := range orders {
 		orders[i] = w.order(fmt.Sprintf("O%06d", i))
 	}
-	orders[7].Until = w.clock.now().Unix() + 60
+	orders[7].Until = session.SecOf(w.clock.now()) + 60
 	w.give(orders...)
 	more := []store.Order{w.order("more"), w.order("still more")}
 	lifted := orders[0]

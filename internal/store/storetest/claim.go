@@ -27,7 +27,7 @@ var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Rev")
 func claimsWhole(w *world) {
 	records := w.samples()
 	for i := range records {
-		records[i].DueMs = w.after(-store.Slack).UnixMilli()
+		records[i].Due = session.MilliOf(w.after(-store.Slack))
 	}
 	w.saved(records...)
 	found := make(map[string]store.Record)
@@ -59,7 +59,7 @@ func claimsOwner(w *world) {
 func claimsFromLiving(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, proven)
-	r.DueMs = w.after(-store.Slack).UnixMilli()
+	r.Due = session.MilliOf(w.after(-store.Slack))
 	w.saved(r)
 	w.handed(nodeB, r.Session)
 	r.Rev++
@@ -78,7 +78,7 @@ func claimsWrites(w *world) {
 	next := claimed[0]
 	next.Rev++
 	next.RanOut = true
-	next.DueMs = w.after(time.Minute).UnixMilli()
+	next.Due = session.MilliOf(w.after(time.Minute))
 	w.saved(next)
 	w.pass(time.Minute + store.Slack - time.Millisecond)
 	w.handed(nodeC)
@@ -121,7 +121,7 @@ func claimsOwn(w *world) {
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
 	// Once A has, that is all.
 	r.Rev += 2
-	r.DueMs = w.after(time.Hour).UnixMilli()
+	r.Due = session.MilliOf(w.after(time.Hour))
 	w.saved(r)
 	for range 30 {
 		w.pass(store.SweepEvery)

@@ -60,7 +60,7 @@ func endsForgotten(w *world) {
 	for _, test := range []struct {
 		name                    string
 		reason                  session.EndReason
-		expiresIn, until, after int64 // seconds
+		expiresIn, until, after session.UnixSec // seconds from now
 	}{
 		{"revoked", session.EndRevoked, hour / 2, 2 * day, 2 * day},
 		{"denied", session.EndDenied, hour / 2, 2 * day, 2 * day},
@@ -72,13 +72,13 @@ func endsForgotten(w *world) {
 		w.Run(test.name, func(t *testing.T) {
 			w := w.in(t)
 			r := w.record(id, nodeA)
-			now := w.clock.now().Unix()
+			now := session.SecOf(w.clock.now())
 			r.ExpiresAt, r.Terms.Until = now+test.expiresIn, now+test.until
 			w.become(&r, buried)
 			r.Reason = test.reason
 			w.saved(r)
 
-			w.pass(time.Unix(now+test.after, 0).Sub(w.clock.now()) - time.Millisecond)
+			w.pass((now + test.after).Time().Sub(w.clock.now()) - time.Millisecond)
 			w.sweep(nodeA)
 			w.holds(&r)
 			w.pass(time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -21,7 +22,7 @@ type side struct {
 }
 
 // record is what the side saves. later tells the two sides' tokens apart.
-func (s side) record(w *world, id string, later int64) store.Record {
+func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	r := w.record(id, s.node)
 	r.Epoch, r.Rev = s.epoch, s.rev
 	r.ExpiresAt += later

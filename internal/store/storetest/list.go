@@ -91,12 +91,12 @@ func listsWhole(w *world) {
 	got := w.listAll(store.ListLimit, nothing)
 	w.same("what is shown", want, got)
 	for i := range want {
-		if got[i].DueMs != want[i].DueMs {
-			w.Errorf("%s is due at %d, want %d", want[i].Session, got[i].DueMs, want[i].DueMs)
+		if got[i].Due != want[i].Due {
+			w.Errorf("%s is due at %d, want %d", want[i].Session, got[i].Due, want[i].Due)
 		}
 		one, ok := w.get(want[i].Session)
-		if w.same("Get", want[i], one); !ok || one.DueMs != want[i].DueMs {
-			w.Errorf("Get %s: %v, due at %d", want[i].Session, ok, one.DueMs)
+		if w.same("Get", want[i], one); !ok || one.Due != want[i].Due {
+			w.Errorf("Get %s: %v, due at %d", want[i].Session, ok, one.Due)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func listsReturns(w *world) {
 		r.Reason = map[stage]session.EndReason{buried: session.EndLeft, gone: session.EndExpired}[s]
 		w.saved(r)
 		w.pass(store.Lease)
-		w.clock.ms.Store((r.Forget() + 1) * 1000)
+		w.clock.ms.Store(int64((r.Forget() + 1).Milli()))
 		again := w.record(r.Session, nodeB)
 		w.saved(again)
 		got, ok := w.get(r.Session)

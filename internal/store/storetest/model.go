@@ -54,7 +54,7 @@ func modelSessions(c *clock) []session.Key {
 		keys[i] = session.Key{
 			Session: id, App: "app", Subject: []string{"ana", "", "{b o}"}[i%3],
 			Identity: session.Identity{RTC: &session.RTC{Channel: "room", Account: "user of " + id}, Chat: &session.Chat{UserID: id}},
-			Terms:    session.Terms{TTL: time.Hour, Until: c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2]).Unix(), MayPublish: i%2 == 0, Format: session.Format(i % 3)},
+			Terms:    session.Terms{TTL: time.Hour, Until: session.SecOf(c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2])), MayPublish: i%2 == 0, Format: session.Format(i % 3)},
 		}
 	}
 	return keys
@@ -88,34 +88,34 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 	flags := rapid.IntRange(0, 31).Draw(t, "flags")
 	seq := rapid.Uint64Range(1, 12).Draw(t, "seq")
 	if flags&2 != 0 {
-		key.ApprovedAt = now.Unix() - int64(seq)
+		key.ApprovedAt = session.SecOf(now) - session.UnixSec(seq)
 	}
 	r := store.Record{
 		Record: session.Record{
 			Key: key, Proven: key.Epoch - rapid.Uint64Range(0, 2).Draw(t, "unproven"),
 			State: rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state"),
 			Seq:   seq, HeldSeq: seq - uint64(flags&1),
-			ExpiresAt: now.Unix() + int64(seq)*1200, HeldExpiresAt: now.Unix() - 60,
-			IssuedAt: now.Unix() - int64(flags), AckedAt: now.Unix() * int64(flags&1),
+			ExpiresAt: session.SecOf(now) + session.UnixSec(seq)*1200, HeldExpiresAt: session.SecOf(now) - 60,
+			IssuedAt: session.SecOf(now) - session.UnixSec(flags), AckedAt: session.SecOf(now) * session.UnixSec(flags&1),
 			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
 		},
 		Node: drawNode(t), Rev: rapid.Uint64Range(8, 11).Draw(t, "rev"),
 		Told: store.Told(flags>>3) & (store.ToldJoined | store.ToldUnreachable),
 		// Around the moment at which it is overdue, and often the same.
-		DueMs: now.UnixMilli() + rapid.SampledFrom([]int64{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
+		Due: session.MilliOf(now) + rapid.SampledFrom([]session.UnixMilli{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
 	}
 	switch r.State {
 	case session.Attached:
 	case session.Detached:
-		r.DetachedAt = now.UnixMilli()
+		r.DetachedAt = session.MilliOf(now)
 	case session.Ended:
-		r.DueMs = now.UnixMilli()
+		r.Due = session.MilliOf(now)
 		r.Reason = rapid.SampledFrom([]session.EndReason{session.EndExpired, session.EndLeft, session.EndRevoked, session.EndDenied}).Draw(t, "reason")
 		if rapid.Bool().Draw(t, "told") {
 			r.Told |= store.ToldEnd
 		}
 	}
-	if left := r.Forget() - now.Unix(); left > 0 && left < 60 {
+	if left := r.Forget() - session.SecOf(now); left > 0 && left < 60 {
 		r.Told &^= store.ToldEnd // graves last a minute, see the package comment
 	}
 	return r
@@ -216,9 +216,9 @@ func (h *history) Give(t *rapid.T) {
 	now := h.clock.now()
 	o := store.Order{
 		ID: drawOrder(t), App: "app", Kind: store.OrderRevoke, By: drawNode(t), Format: store.Format + rapid.IntRange(0, 5).Draw(t, "newer")/5,
-		At: now.UnixMilli(), Lifted: rapid.Bool().Draw(t, "lifted"),
+		At: session.MilliOf(now), Lifted: rapid.Bool().Draw(t, "lifted"),
 		// Orders last a minute, as graves do.
-		Until: now.Unix() + rapid.SampledFrom([]int64{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
+		Until: session.SecOf(now) + rapid.SampledFrom([]session.UnixSec{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
 	}
 	for _, s := range []Store{h.oracle, h.subject} {
 		if err := s.Give(h.t.Context(), o); err != nil {

@@ -37,21 +37,9 @@ func spread(n int) []string {
 // record is of a session that a client has just joined, on a node that has seen
 // it answer. It is not due for half an hour.
 func (w *world) record(id, node string) store.Record {
-	now := w.clock.now()
-	return store.Record{
-		Record: session.Record{
-			Key: session.Key{
-				Session: id, App: "app", Epoch: 1,
-				Identity: session.Identity{RTM: &session.RTM{UserID: "user of " + id}},
-				Terms:    session.Terms{TTL: time.Hour, Until: now.Add(7 * 24 * time.Hour).Unix()},
-			},
-			Proven: 1, State: session.Attached,
-			Seq: 1, ExpiresAt: now.Add(time.Hour).Unix(),
-			HeldSeq: 1, HeldExpiresAt: now.Add(time.Hour).Unix(),
-			IssuedAt: now.Unix(), AckedAt: now.Unix(),
-		},
-		Node: node, Rev: 1, DueMs: now.Add(30 * time.Minute).UnixMilli(), Told: store.ToldJoined,
-	}
+	r := Joined(id, node, session.Identity{RTM: &session.RTM{UserID: "user of " + id}}, w.clock.now())
+	r.Due = session.MilliOf(w.after(30 * time.Minute))
+	return r
 }
 
 // overdue is the record of a session of node A that A has not seen to in time,
@@ -59,7 +47,7 @@ func (w *world) record(id, node string) store.Record {
 func (w *world) overdue(id string) store.Record {
 	r := w.record(id, nodeA)
 	w.become(&r, detached)
-	r.DueMs = w.after(-store.Slack).UnixMilli()
+	r.Due = session.MilliOf(w.after(-store.Slack))
 	return r
 }
 
@@ -84,7 +72,7 @@ func (w *world) become(r *store.Record, s stage) {
 	case attached:
 		r.Proven--
 	case detached:
-		r.State, r.DetachedAt = session.Detached, w.clock.now().UnixMilli()
+		r.State, r.DetachedAt = session.Detached, session.MilliOf(w.clock.now())
 	case expired:
 		r.State, r.Reason = session.Ended, session.EndExpired
 	case ended:
@@ -97,6 +85,6 @@ func (w *world) become(r *store.Record, s stage) {
 		r.Told |= store.ToldEnd
 	}
 	if r.Over() {
-		r.DueMs = w.clock.now().UnixMilli()
+		r.Due = session.MilliOf(w.clock.now())
 	}
 }

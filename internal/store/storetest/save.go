@@ -43,17 +43,17 @@ func (w *world) samples() []store.Record {
 			r.Subject = `{subject} "of" ` + id
 		}
 		r.Identity = identities[i%len(identities)]
-		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: now.Unix() + int64(i)*86_400, MayPublish: i%2 == 1, Format: session.Format(i % 3)}
+		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: session.SecOf(now) + session.UnixSec(i)*86_400, MayPublish: i%2 == 1, Format: session.Format(i % 3)}
 		r.Epoch, r.Rev = uint64(7+i), uint64(i)*1_000_003
 		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
 		// The highest seq has more digits than a float is mostly written with.
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
-		r.ExpiresAt, r.HeldExpiresAt = now.Unix()+int64(1000*i), now.Unix()-int64(1000*i)
-		r.IssuedAt, r.AckedAt, r.ApprovedAt = now.Unix()-int64(i), now.Unix()-int64(2*i), now.Unix()+int64(7*i)
+		r.ExpiresAt, r.HeldExpiresAt = session.SecOf(now)+session.UnixSec(1000*i), session.SecOf(now)-session.UnixSec(1000*i)
+		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
 		// Each by itself, and all together.
 		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
 		r.Told = store.Told(i) & (store.ToldJoined | store.ToldUnreachable)
-		r.DueMs = now.UnixMilli() + int64(i)*123_457
+		r.Due = session.MilliOf(now) + session.UnixMilli(i)*123_457
 		records = append(records, r)
 	}
 	// One that was made from its key alone: nothing is known of its tokens.
@@ -78,9 +78,9 @@ func savesWhole(w *world) {
 func givesDueBack(w *world) {
 	for _, r := range w.samples() {
 		w.saved(r)
-		for _, want := range []int64{r.DueMs, w.after(store.Lease).UnixMilli()} {
+		for _, want := range []session.UnixMilli{r.Due, session.MilliOf(w.after(store.Lease))} {
 			held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
-			if got := held.Record.DueMs; got != want {
+			if got := held.Record.Due; got != want {
 				w.Fatalf("%s comes back due at %d ms, want %d", r.Session, got, want)
 			}
 		}
@@ -208,7 +208,7 @@ func savesMany(w *world) {
 	for i, id := range spread(many) {
 		old, r := w.record(id, nodeA), w.record(id, nodeB)
 		old.Epoch = 2
-		old.ExpiresAt += int64(i) // so that each ending is its own
+		old.ExpiresAt += session.UnixSec(i) // so that each ending is its own
 		outcome := store.Outcome{Verdict: store.Saved}
 		switch i % 5 {
 		case 0: // is not there yet

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
@@ -36,7 +37,7 @@ func sweepsNothing(w *world) {
 func sweepsOverdue(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, detached)
-	r.DueMs = w.after(5 * time.Second).UnixMilli()
+	r.Due = session.MilliOf(w.after(5 * time.Second))
 	w.saved(r)
 	w.handed(nodeB)
 	w.pass(5*time.Second + store.Slack - time.Millisecond)
@@ -50,11 +51,11 @@ func sweepsOverdue(w *world) {
 func sweepsNewest(w *world) {
 	sooner, later := w.record(w.id(), nodeA), w.overdue(w.id())
 	w.saved(sooner, later)
-	sooner.DueMs, later.DueMs = later.DueMs, sooner.DueMs
+	sooner.Due, later.Due = later.Due, sooner.Due
 	sooner.Rev, later.Rev = 2, 2
 	w.saved(sooner, later)
 	// What is outdated, or refused, changes nothing.
-	sooner.DueMs, later.DueMs = later.DueMs, sooner.DueMs
+	sooner.Due, later.Due = later.Due, sooner.Due
 	sooner.Rev, later.Rev = 1, 1
 	w.saved(sooner, later)
 	later.Node = nodeB
@@ -101,10 +102,10 @@ func sweepsLeft(w *world) {
 	w.saved(r, later)
 	w.leave(nodeA)
 	w.handed(nodeB, r.Session)
-	r.Node, r.Rev, r.DueMs = nodeB, 2, w.after(10*time.Hour).UnixMilli()
+	r.Node, r.Rev, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
 	w.saved(r)
 	// It may come back, and leave before something of its own is due.
-	w.pass(time.UnixMilli(later.DueMs).Sub(w.clock.now()) - time.Second)
+	w.pass(later.Due.Time().Sub(w.clock.now()) - time.Second)
 	w.handed(nodeA)
 	w.leave(nodeA)
 	w.pass(time.Second + store.Slack)
@@ -124,9 +125,9 @@ func sweepsInOrder(w *world) {
 	var records []store.Record
 	for i, id := range inShard(0, many) {
 		r := w.overdue(id)
-		r.DueMs -= int64(i*7%13) * 1000 // some at the same time
+		r.Due -= session.UnixMilli(i*7%13) * 1000 // some at the same time
 		if i == 0 {
-			r.DueMs = 999 // fewer digits than the others
+			r.Due = 999 // fewer digits than the others
 		}
 		records = append(records, r)
 	}
@@ -141,7 +142,7 @@ func sweepsLimited(w *world) {
 	var records []store.Record
 	for i, id := range inShard(0, many) {
 		r := w.overdue(id)
-		r.DueMs -= int64(i*7919%many) * 1000
+		r.Due -= session.UnixMilli(i*7919%many) * 1000
 		records = append(records, r)
 	}
 	w.saved(records...)
@@ -182,7 +183,7 @@ func sweepsBehindLiving(w *world) {
 	for i, id := range inShard(0, living+10) {
 		r := w.overdue(id)
 		if i < living {
-			r.DueMs -= 1000 // ahead of the others
+			r.Due -= 1000 // ahead of the others
 		} else {
 			r.Node = nodeC
 			orphans = append(orphans, id)

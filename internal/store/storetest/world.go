@@ -113,7 +113,7 @@ var verdictNames = map[store.Verdict]string{
 }
 
 func endingText(e session.Ending) string {
-	return string(e.Reason) + ", access until " + time.Unix(e.AccessEndsAt, 0).UTC().Format(time.RFC3339)
+	return string(e.Reason) + ", access until " + e.AccessEndsAt.Time().UTC().Format(time.RFC3339)
 }
 
 // grip takes a session whose key must be good.
@@ -159,7 +159,7 @@ func (w *world) holds(r *store.Record) {
 
 // untimed leaves out the due time of records that come back. What counts is when
 // sweeps hand them over; givesDueBack looks at the rest.
-var untimed = cmpopts.IgnoreFields(store.Record{}, "DueMs")
+var untimed = cmpopts.IgnoreFields(store.Record{}, "Due")
 
 // same wants two values to be the same.
 func (w *world) same(what string, want, got any, options ...gocmp.Option) {
@@ -242,5 +242,5 @@ func ids(records []store.Record) []string {
 
 // byDue orders records as a sweep hands those of one shard over.
 func byDue(a, b store.Record) int {
-	return cmp.Or(cmp.Compare(a.DueMs, b.DueMs), cmp.Compare(a.Session, b.Session))
+	return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(a.Session, b.Session))
 }

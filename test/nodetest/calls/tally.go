@@ -6,6 +6,7 @@ import (
 
 	"refresher/internal/client"
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 	"refresher/test/nodetest"
 )
 
@@ -23,14 +24,14 @@ type Tally struct {
 	LeastLeft time.Duration // in the tokens before, when a bundle came
 	LastLoss  error         // of the connection
 
-	expiresAt int64     // of the tokens in use, Unix seconds
-	joinedAt  time.Time // when it had its first tokens
+	expiresAt session.UnixSec // of the tokens in use
+	joinedAt  time.Time       // when it had its first tokens
 }
 
 // applied counts a bundle.
 func (t *Tally) applied(b client.Bundle) {
 	now := time.Now()
-	left := time.Unix(t.expiresAt, 0).Sub(now)
+	left := t.expiresAt.Time().Sub(now)
 	t.expiresAt = b.ExpiresAt()
 	if b.First {
 		t.joinedAt, t.Sessions = now, 1

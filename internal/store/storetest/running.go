@@ -1,0 +1,69 @@
+package storetest
+
+import (
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// policy is that of a node with the default settings.
+var policy = session.Policy{
+	TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
+	AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
+}
+
+// roundTrip is how long a client takes to confirm a bundle.
+const roundTrip = 80 * time.Millisecond
+
+// Joined returns the record that a node writes of a session whose client joined at now
+// and confirmed its tokens at once. It is made by the rules that a running node goes by,
+// so that each of its times has the unit and the size that it has there.
+func Joined(id, node string, who session.Identity, now time.Time) store.Record {
+	s := join(id, who, instant(now))
+	return written(s, node, 1, instant(now.Add(roundTrip)))
+}
+
+// Renewed is Joined for a session that was joined half an hour before now, and had its
+// tokens renewed at now.
+func Renewed(id, node string, who session.Identity, now time.Time) store.Record {
+	s := join(id, who, instant(now.Add(-30*time.Minute)))
+	at := instant(now)
+	s.Issue(tokens(s, at), session.CauseSchedule, at)
+	s.Sent()
+	return written(s, node, 2, instant(now.Add(roundTrip)))
+}
+
+func join(id string, who session.Identity, now session.Instant) *session.Session {
+	terms, err := policy.Terms(&session.Join{Identity: who, Caller: session.Caller{Grant: session.Grant{All: true}}}, now)
+	if err != nil {
+		panic(err) // it is granted all
+	}
+	s := session.New(session.Key{Session: id, App: "app", Identity: who, Terms: terms}, &policy, now)
+	s.Attach(tokens(s, now), now)
+	return s
+}
+
+func tokens(s *session.Session, now session.Instant) session.Tokens {
+	_, expiresAt, err := s.Lifetime(now)
+	if err != nil {
+		panic(err) // its terms are of a week
+	}
+	return session.Tokens{ExpiresAt: expiresAt}
+}
+
+// written has the client confirm the newest bundle, and returns the record of it.
+func written(s *session.Session, node string, rev uint64, now session.Instant) store.Record {
+	if _, err := s.Ack(rev, now); err != nil {
+		panic(err) // each bundle was written once
+	}
+	return store.Record{
+		Record: s.Record("", now), Node: node, Rev: rev, Due: now.MilliAt(s.Deadline()), Told: store.ToldJoined,
+	}
+}
+
+// instant is a node's clocks at a time. Its monotonic clock began with the Unix epoch.
+func instant(at time.Time) session.Instant {
+	wall := session.NanoOf(at)
+	return session.Instant{Mono: wall.Sub(0), Wall: wall}
+}

@@ -42,13 +42,15 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
 	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /test/release -e /test/rules -e /internal/app)
 	scripts/parts.sh ./internal/app
-	$(MAKE) -j2 --output-sync test-chaos test-rest test-npm
+	$(MAKE) -j2 --output-sync test-chaos test-rest
+	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
-# Two of these at a time. test-chaos waits most of the time; test-rest has much to compile,
-# and each benchmark to run once. What is tested here are other programs, so the race
-# detector would see nothing. Go's cache does not watch files outside of a module, which
-# those of test/deploy read: hence its -count.
-.PHONY: test-chaos test-rest test-npm
+# test-chaos waits most of the time; test-rest has much to compile, and each benchmark to
+# run once. What is tested here are other programs, so the race detector would see nothing.
+# Go's cache does not watch files outside of a module, which those of test/deploy read:
+# hence its -count. Browsers are not beside them: the calls of test-chaos measure how late
+# they are served.
+.PHONY: test-chaos test-rest
 test-chaos:
 	go test -timeout 5m ./test/chaos
 test-rest:
@@ -56,8 +58,6 @@ test-rest:
 	nice go test -timeout 5m ./test/release ./test/rules
 	nice go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	nice go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
-test-npm:
-	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
 .PHONY: check
 check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.

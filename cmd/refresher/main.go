@@ -83,9 +83,9 @@ func logFatal(args []string, err error) bool {
 }
 
 // loadEnv reads .env, if there is one and the command has settings that could stand there.
-// The environment's own variables win. Variables that are set to nothing are dropped, as
-// Compose sets those that it was given no value for: they would hide a default, an
-// alternative, or a line of .env, which may be empty itself.
+// The environment's own variables win. Empty variables are dropped, since they would hide
+// a default, an alternative name or a line of .env: Compose sets a variable to nothing
+// when it was given no value for it. A line of .env may be empty, too.
 func loadEnv(commands *kong.Node, args []string) error {
 	if err := dropEmpty(); err != nil {
 		return err

@@ -69,7 +69,7 @@ func (s *keySettings) jwtSecrets() []secretSetting {
 	}
 }
 
-// files are those that keys are read from.
+// files returns the paths of the files that hold keys of credentials.
 func (s *keySettings) files() (paths []string) {
 	for _, path := range []string{s.JWTSecretFile, s.JWTPreviousSecretFile, s.JWTPublicKeyFile} {
 		if path != "" {

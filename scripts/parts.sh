@@ -24,7 +24,7 @@ one() { # binary package test
 	if "$1" -test.run "^$3\$" -test.timeout 5m >"$log" 2>&1; then
 		return
 	fi
-	if ! grep -q -e '^SIGSEGV' -e '^FATAL: ThreadSanitizer' "$log" || grep -q -e 'DATA RACE' -e '--- FAIL' "$log"; then
+	if ! grep -q -e '^SIGSEGV' -e '^\(FATAL: \)\?ThreadSanitizer' "$log" || grep -q -e 'DATA RACE' -e '--- FAIL' "$log"; then
 		cat "$log"
 		echo "FAIL $2 $3"
 		return 1

@@ -14,7 +14,7 @@ if go test -race -shuffle=on -p "$(($(nproc) + 1))" -timeout 5m "$@" 2>&1 | tee 
 	exit 0
 fi
 mapfile -t failed < <(awk -F '\t' '$1 == "FAIL" && $2 != "" { sub(" .*", "", $2); print $2 }' "$log")
-crashes=$(grep -c -e '^SIGSEGV' -e '^FATAL: ThreadSanitizer' "$log" || true)
+crashes=$(grep -c -e '^SIGSEGV' -e '^\(FATAL: \)\?ThreadSanitizer' "$log" || true)
 if ((${#failed[@]} == 0 || crashes < ${#failed[@]})) || grep -q -e 'DATA RACE' -e '--- FAIL' -e '^panic: ' "$log"; then
 	exit 1
 fi

@@ -22,6 +22,9 @@ type Record struct {
 	// when the client last confirmed one; 0 is not known.
 	IssuedAt, AckedAt UnixSec
 
+	// Certificate signed the tokens that the client surely has; 0 is not known.
+	Certificate Fingerprint
+
 	// DetachedAt is since when nobody is connected, while Detached; 0 if that
 	// is not known.
 	DetachedAt UnixMilli

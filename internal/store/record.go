@@ -60,6 +60,13 @@ type Record struct {
 	Due session.UnixMilli
 	// Told is what the customer's back end has been told of.
 	Told Told
+	// WishVersion is the version of the newest wish of an operator that this record
+	// takes into account, or the store knows of: the wall clock at which it was made.
+	// Together with the RTC role it is a last-writer-wins register: of two records of
+	// a session, the role of the one with the higher WishVersion counts. 0: none.
+	WishVersion session.UnixMilli
+	// WishPending: the owner has not acted on that wish yet.
+	WishPending bool
 }
 
 // clone is a record that shares nothing with r.

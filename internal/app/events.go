@@ -48,9 +48,9 @@ func event(a *scheduler.Announcement) events.Event {
 		At: time.Now(), Session: r.Session, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt, Node: a.Node,
 	}
 	switch {
-	case a.What == store.ToldJoined:
+	case a.What == store.DeliveredJoined:
 		e.Type, e.ID = events.Joined, r.Session+"-joined"
-	case a.What == store.ToldUnreachable:
+	case a.What == store.DeliveredUnreachable:
 		e.Type, e.ID = events.Unreachable, r.Session+"-unreachable-"+strconv.FormatUint(r.Seq, 10)
 	case r.Reason == session.EndExpired:
 		e.Type, e.ID = events.Expired, r.Session+"-expired-"+strconv.FormatUint(r.Seq, 10)

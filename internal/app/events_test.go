@@ -84,10 +84,10 @@ func TestEventIDs(t *testing.T) {
 	expired, ended := record, record
 	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
 	for want, a := range map[string]scheduler.Announcement{
-		"S-joined":         {What: store.ToldJoined, Record: record},
-		"S-unreachable-12": {What: store.ToldUnreachable, Record: record},
-		"S-expired-12":     {What: store.ToldEnd, Record: expired},
-		"S-ended":          {What: store.ToldEnd, Record: ended},
+		"S-joined":         {What: store.DeliveredJoined, Record: record},
+		"S-unreachable-12": {What: store.DeliveredUnreachable, Record: record},
+		"S-expired-12":     {What: store.DeliveredEnd, Record: expired},
+		"S-ended":          {What: store.DeliveredEnd, Record: ended},
 	} {
 		for _, node := range []string{"a", "b"} {
 			a.Node = node

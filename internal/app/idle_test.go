@@ -48,7 +48,7 @@ func TestResumesAfterRedisHasClosedConnections(t *testing.T) {
 	if lines := log.all(); len(lines) > 0 {
 		t.Errorf("connections that were closed: %q", lines)
 	}
-	if _, metrics := n.ops("/metrics"); strings.Contains(metrics, `refresher_store_operation_seconds_count{operation="grip"} 0`) {
+	if _, metrics := n.ops("/metrics"); strings.Contains(metrics, `refresher_store_operation_seconds_count{operation="acquire"} 0`) {
 		t.Error("Redis was not asked")
 	}
 }

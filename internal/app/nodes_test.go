@@ -34,11 +34,11 @@ func (s shared) broken() error {
 	return nil
 }
 
-func (s shared) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
+func (s shared) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
 	if err := s.broken(); err != nil {
-		return store.Held{}, err
+		return store.Acquired{}, err
 	}
-	return s.Memory.Grip(ctx, g)
+	return s.Memory.Acquire(ctx, g)
 }
 
 func (s shared) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {

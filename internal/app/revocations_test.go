@@ -338,8 +338,8 @@ type midway struct {
 	happens *func()
 }
 
-func (m midway) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
-	held, err := m.sharedStore.Grip(ctx, g)
+func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
+	held, err := m.sharedStore.Acquire(ctx, g)
 	if f := *m.happens; f != nil {
 		*m.happens = nil
 		f()

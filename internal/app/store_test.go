@@ -36,7 +36,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 				},
 				State: session.Attached, Seq: 1, ExpiresAt: session.SecOf(time.Now().Add(time.Hour)),
 			},
-			Node: "gone", Rev: 1, Due: session.MilliOf(time.Now().Add(-time.Hour)),
+			Node: "gone", Version: 1, Due: session.MilliOf(time.Now().Add(-time.Hour)),
 		})
 	}
 	outcomes, err := s.Save(t.Context(), left)
@@ -44,8 +44,8 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, o := range outcomes {
-		if o.Verdict != store.Saved {
-			t.Fatalf("save of %s: verdict %d", left[i].Session, o.Verdict)
+		if o.Action != store.Done {
+			t.Fatalf("save of %s: verdict %d", left[i].Session, o.Action)
 		}
 	}
 	claimed := make(map[string]int)

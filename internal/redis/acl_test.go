@@ -35,7 +35,7 @@ func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
 	used := []string{"+eval", "+evalsha", "+ping", "+subscribe", "+zcard", "+zrangebylex"}
 	for _, source := range []string{
-		saveSource, gripSource, sweepSource, claimSource, giveSource, versionSource, reportSource, aliveSource,
+		saveSource, acquireSource, sweepSource, claimSource, giveSource, versionSource, reportSource, aliveSource,
 	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))
@@ -158,12 +158,12 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 		return fmt.Errorf("watch: %w", err)
 	}
 	taken, ended, lone := overdue(idIn(rareShard, 1)), record(idIn(rareShard, 2)), overdue(idIn(rareShard, 3))
-	ended.State, ended.Reason, ended.Told = session.Ended, session.EndRevoked, store.ToldEnd
+	ended.State, ended.Reason, ended.Delivered = session.Ended, session.EndRevoked, store.DeliveredEnd
 	ended.Terms.Until = session.SecOf(time.Now()) + 3600
 	if _, err := s.Save(ctx, []store.Record{taken, ended, lone}); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}
-	if _, err := s.Grip(ctx, store.Grip{Session: taken.Session, Epoch: 1, Node: "b"}); err != nil {
+	if _, err := s.Acquire(ctx, store.AcquireRequest{Session: taken.Session, Epoch: 1, Node: "b"}); err != nil {
 		return err
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "the last")

@@ -83,21 +83,21 @@ func TestNotSentAgain(t *testing.T) {
 	}
 }
 
-// What was carried out twice is as if it were once: a grip raises the epoch again,
+// What was carried out twice is as if it were once: an acquire raises the epoch again,
 // and keeps what the record says of the session.
-func TestGripTwice(t *testing.T) {
+func TestAcquireTwice(t *testing.T) {
 	t.Parallel()
 	s := open(t, redistest.Start(t).UnixURL(), nil)
 	r := record("S")
-	s.saved(t, store.Saved, r)
+	s.saved(t, store.Done, r)
 	var epoch uint64
 	for range 2 {
-		held, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "b", Attach: true})
+		held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "b", Attach: true})
 		if err != nil || !held.Known || held.Epoch <= epoch || held.Record.Seq != r.Seq || held.Record.Identity.RTC.UID != r.Identity.RTC.UID {
 			t.Fatalf("%+v, %v", held, err)
 		}
 		epoch = held.Epoch
 	}
-	r.Epoch, r.Node, r.Rev = epoch, "b", 1
-	s.saved(t, store.Saved, r)
+	r.Epoch, r.Node, r.Version = epoch, "b", 1
+	s.saved(t, store.Done, r)
 }

@@ -18,7 +18,7 @@ import (
 func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 	t.Helper()
 	records := []store.Record{record(idIn(0, 1)), record(idIn(40, 1)), record(idIn(0, 2))}
-	records[1].Rev = 2
+	records[1].Version = 2
 	for name, operation := range map[string]func(ctx context.Context) error{
 		"save": func(ctx context.Context) error {
 			outcomes, err := s.Save(ctx, records)
@@ -32,10 +32,10 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			}
 			return err
 		},
-		"grip": func(ctx context.Context) error {
-			held, err := s.Grip(ctx, store.Grip{Session: records[0].Session, Epoch: 1, Node: "a"})
-			if held != (store.Held{}) {
-				t.Errorf("%s: grip: %+v", what, held)
+		"acquire": func(ctx context.Context) error {
+			held, err := s.Acquire(ctx, store.AcquireRequest{Session: records[0].Session, Epoch: 1, Node: "a"})
+			if held != (store.Acquired{}) {
+				t.Errorf("%s: acquire: %+v", what, held)
 			}
 			return err
 		},
@@ -145,8 +145,8 @@ func TestCancelled(t *testing.T) {
 	if _, err := s.Save(ctx, []store.Record{record("S")}); !errors.Is(err, context.Canceled) {
 		t.Errorf("save: %v", err)
 	}
-	if _, err := s.Grip(ctx, store.Grip{Session: "S", Epoch: 1, Node: "a"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("grip: %v", err)
+	if _, err := s.Acquire(ctx, store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("acquire: %v", err)
 	}
 	if _, err := s.sweep(ctx, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("sweep: %v", err)

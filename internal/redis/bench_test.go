@@ -166,14 +166,14 @@ func per(d time.Duration, n int) float64 {
 
 // crowd is a Redis full of sessions.
 type crowd struct {
-	b      *testing.B
-	server *redistest.Server
-	store  *Store
-	revs   []uint32            // by session: how often it was written
-	due    []session.UnixMilli // by session: when it is next due
-	queue  []int               // a heap of the sessions, the next due first
-	at     []int               // by session: where it stands in the queue
-	memory float64             // bytes for each
+	b        *testing.B
+	server   *redistest.Server
+	store    *Store
+	versions []uint32            // by session: how often it was written
+	due      []session.UnixMilli // by session: when it is next due
+	queue    []int               // a heap of the sessions, the next due first
+	at       []int               // by session: where it stands in the queue
+	memory   float64             // bytes for each
 }
 
 func (c *crowd) Len() int           { return len(c.queue) }
@@ -197,7 +197,7 @@ func interval(i int) time.Duration {
 func fill(b *testing.B, sessions int) *crowd {
 	b.Helper()
 	c := &crowd{
-		b: b, server: redistest.Start(b), revs: make([]uint32, sessions),
+		b: b, server: redistest.Start(b), versions: make([]uint32, sessions),
 		due: make([]session.UnixMilli, sessions), queue: make([]int, sessions), at: make([]int, sessions),
 	}
 	now := session.MilliOf(time.Now())
@@ -235,8 +235,8 @@ func (c *crowd) save(records []store.Record) {
 		c.b.Fatal(err)
 	}
 	for _, o := range outcomes {
-		if o.Verdict != store.Saved {
-			c.b.Fatalf("verdict %d", o.Verdict)
+		if o.Action != store.Done {
+			c.b.Fatalf("action %d", o.Action)
 		}
 	}
 }
@@ -244,7 +244,7 @@ func (c *crowd) save(records []store.Record) {
 // renewed is the record of a session after one more renewal: what a scheduler
 // writes once the client has confirmed it.
 func (c *crowd) renewed(i int) store.Record {
-	c.revs[i]++
+	c.versions[i]++
 	now := c.due[i].Time()
 	c.due[i] = c.due[i].Add(interval(i))
 	heap.Fix(c, c.at[i])
@@ -258,7 +258,7 @@ func (c *crowd) renewed(i int) store.Record {
 			RTM: &session.RTM{UserID: fmt.Sprintf("user-%08d", i)},
 		}, now)
 	r.App, r.Due = record("").App, c.due[i]
-	r.Rev, r.Seq, r.HeldSeq = uint64(c.revs[i]), uint64(c.revs[i]), uint64(c.revs[i])
+	r.Version, r.Seq, r.HeldSeq = uint64(c.versions[i]), uint64(c.versions[i]), uint64(c.versions[i])
 	return r
 }
 

@@ -12,11 +12,11 @@ import (
 
 // broken is a way in which a hash may have been spoilt, by hand or by a fault.
 type broken struct {
-	name   string
-	spoil  func(server *redistest.Server, key string)
-	save   store.Verdict // of its owner's next record
-	grip   string        // new, foreign or held
-	claims bool          // the scripts see nothing wrong with it
+	name    string
+	spoil   func(server *redistest.Server, key string)
+	save    store.Action // of its owner's next record
+	acquire string       // new, foreign or held
+	claims  bool         // the scripts see nothing wrong with it
 }
 
 func set(field, value string) func(*redistest.Server, string) {
@@ -28,33 +28,33 @@ func unset(field string) func(*redistest.Server, string) {
 }
 
 var manyBroken = []broken{
-	{"empty fence", set("fence", ""), store.Foreign, "foreign", false},
-	{"fence of words", set("fence", "one two three four five six"), store.Foreign, "foreign", false},
-	{"fence without rev", set("fence", "1 1 1 a a"), store.Foreign, "foreign", false},
-	{"fence with half a number", set("fence", "1 1 1 a a 1.5"), store.Foreign, "foreign", false},
-	{"fence with a long letter", set("fence", "1 1 1 aa a 1"), store.Foreign, "foreign", false},
-	{"fence of bytes", set("fence", "\x00\xff 1"), store.Foreign, "foreign", false},
-	{"a string", func(server *redistest.Server, key string) { server.Do("SET", key, "1 1 1 a a 1") }, store.Foreign, "foreign", false},
+	{"empty fence", set("fence", ""), store.LeaveAlone, "foreign", false},
+	{"fence of words", set("fence", "one two three four five six"), store.LeaveAlone, "foreign", false},
+	{"fence without version", set("fence", "1 1 1 a a"), store.LeaveAlone, "foreign", false},
+	{"fence with half a number", set("fence", "1 1 1 a a 1.5"), store.LeaveAlone, "foreign", false},
+	{"fence with a long letter", set("fence", "1 1 1 aa a 1"), store.LeaveAlone, "foreign", false},
+	{"fence of bytes", set("fence", "\x00\xff 1"), store.LeaveAlone, "foreign", false},
+	{"a string", func(server *redistest.Server, key string) { server.Do("SET", key, "1 1 1 a a 1") }, store.LeaveAlone, "foreign", false},
 	{"a list", func(server *redistest.Server, key string) {
 		server.Do("DEL", key)
 		server.Do("RPUSH", key, "fence", "1 1 1 a a 1")
-	}, store.Foreign, "foreign", false},
+	}, store.LeaveAlone, "foreign", false},
 	// Without a fence it is not there, and what is left of it is replaced.
-	{"no fence", unset("fence"), store.Saved, "new", false},
+	{"no fence", unset("fence"), store.Done, "new", false},
 	// The owner mends these.
-	{"no state", unset("state"), store.Saved, "foreign", true},
-	{"bad state", set("state", "1 2 3"), store.Saved, "held", true},
-	{"bad ttl", set("ttl", "long"), store.Saved, "held", true},
-	{"no until", unset("until"), store.Saved, "held", true},
-	{"bad uid", set("uid", "-7"), store.Saved, "held", true},
-	{"no app", unset("app"), store.Saved, "held", true},
-	{"long ttl", set("ttl", "2000000000"), store.Saved, "held", true},
-	{"expiry in milliseconds", set("state", "1 4102444800000000 1 0 0 0 3 - - - "), store.Saved, "held", true},
-	{"nobody's", func(server *redistest.Server, key string) { server.Do("HDEL", key, "channel", "rtm") }, store.Saved, "held", true},
-	{"high epoch", set("fence", "1 18446744073709551615 1 a a 1"), store.Foreign, "foreign", false},
-	{"epoch beyond all numbers", set("fence", "1 "+strings.Repeat("9", 400)+" 1 a a 1"), store.Foreign, "foreign", false},
-	{"high proven", set("fence", "1 1 9999999999999999 a a 1"), store.Foreign, "foreign", false},
-	{"high rev", set("fence", "1 1 1 a a 9999999999999999"), store.Foreign, "foreign", false},
+	{"no state", unset("state"), store.Done, "foreign", true},
+	{"bad state", set("state", "1 2 3"), store.Done, "held", true},
+	{"bad ttl", set("ttl", "long"), store.Done, "held", true},
+	{"no until", unset("until"), store.Done, "held", true},
+	{"bad uid", set("uid", "-7"), store.Done, "held", true},
+	{"no app", unset("app"), store.Done, "held", true},
+	{"long ttl", set("ttl", "2000000000"), store.Done, "held", true},
+	{"expiry in milliseconds", set("state", "1 4102444800000000 1 0 0 0 3 - - - "), store.Done, "held", true},
+	{"nobody's", func(server *redistest.Server, key string) { server.Do("HDEL", key, "channel", "rtm") }, store.Done, "held", true},
+	{"high epoch", set("fence", "1 18446744073709551615 1 a a 1"), store.LeaveAlone, "foreign", false},
+	{"epoch beyond all numbers", set("fence", "1 "+strings.Repeat("9", 400)+" 1 a a 1"), store.LeaveAlone, "foreign", false},
+	{"high proven", set("fence", "1 1 9999999999999999 a a 1"), store.LeaveAlone, "foreign", false},
+	{"high version", set("fence", "1 1 1 a a 9999999999999999"), store.LeaveAlone, "foreign", false},
 }
 
 // spoilt has a shard of broken records, each between two that are not.
@@ -74,7 +74,7 @@ func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store
 			bad = append(bad, r)
 		}
 	}
-	s.saved(t, store.Saved, all...)
+	s.saved(t, store.Done, all...)
 	for i, b := range manyBroken {
 		b.spoil(server, s.hash(bad[i].Session))
 	}
@@ -93,7 +93,7 @@ func (s *stage) dumps(server *redistest.Server, records []store.Record) map[stri
 func TestSaveOverBroken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	for _, rev := range []uint64{1, 2} { // all of a record, and what changes
+	for _, version := range []uint64{1, 2} { // all of a record, and what changes
 		s, bad, good := spoilt(t, server)
 		before := s.dumps(server, bad)
 		var all []store.Record
@@ -104,23 +104,23 @@ func TestSaveOverBroken(t *testing.T) {
 			}
 		}
 		for i := range all {
-			all[i].Rev = rev
+			all[i].Version = version
 		}
 		outcomes, err := s.Save(within(t), all)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, o := range outcomes {
-			if i%2 == 0 && o.Verdict != store.Saved {
-				t.Errorf("rev %d: beside a broken one: verdict %d", rev, o.Verdict)
+			if i%2 == 0 && o.Action != store.Done {
+				t.Errorf("version %d: beside a broken one: action %d", version, o.Action)
 			}
 			if i%2 == 0 {
 				continue
 			}
-			if b := manyBroken[i/2]; o.Verdict != b.save {
-				t.Errorf("rev %d: %s: verdict %d, want %d", rev, b.name, o.Verdict, b.save)
-			} else if b.save == store.Foreign && server.Do("DUMP", s.hash(all[i].Session)) != before[all[i].Session] {
-				t.Errorf("rev %d: %s: it was not left alone", rev, b.name)
+			if b := manyBroken[i/2]; o.Action != b.save {
+				t.Errorf("version %d: %s: action %d, want %d", version, b.name, o.Action, b.save)
+			} else if b.save == store.LeaveAlone && server.Do("DUMP", s.hash(all[i].Session)) != before[all[i].Session] {
+				t.Errorf("version %d: %s: it was not left alone", version, b.name)
 			}
 		}
 	}
@@ -135,25 +135,25 @@ func TestSaveOverBrokenEnd(t *testing.T) {
 		server.Do("FLUSHALL")
 		server.Do("HSET", s.hash("S"), "fence", "1 5 5 e b 1", "state", "1 1 1 1 0 0 0 - - - left")
 		spoil(server, s.hash("S"))
-		s.saved(t, store.Foreign, record("S"))
-		_, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 9, Node: "a"})
-		if !errors.Is(err, store.ErrForeign) {
-			t.Errorf("grip: %v", err)
+		s.saved(t, store.LeaveAlone, record("S"))
+		_, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 9, Node: "a"})
+		if !errors.Is(err, store.ErrUnreadable) {
+			t.Errorf("acquire: %v", err)
 		}
 	}
 }
 
-func TestGripOfBroken(t *testing.T) {
+func TestAcquireOfBroken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s, bad, _ := spoilt(t, server)
 	before := s.dumps(server, bad)
 	for i, b := range manyBroken {
 		id := bad[i].Session
-		held, err := s.Grip(within(t), store.Grip{Session: id, Epoch: 1, Node: "b", Attach: true})
-		switch b.grip {
+		held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 1, Node: "b", Attach: true})
+		switch b.acquire {
 		case "foreign":
-			if !errors.Is(err, store.ErrForeign) || server.Do("DUMP", s.hash(id)) != before[id] {
+			if !errors.Is(err, store.ErrUnreadable) || server.Do("DUMP", s.hash(id)) != before[id] {
 				t.Errorf("%s: %+v, %v; or not left alone", b.name, held, err)
 			}
 		default: // its client's key says enough to go on
@@ -162,13 +162,13 @@ func TestGripOfBroken(t *testing.T) {
 			}
 			again := bad[i]
 			again.Epoch, again.Node = held.Epoch, "b"
-			s.saved(t, store.Saved, again)
-			held, err = s.Grip(within(t), store.Grip{Session: id, Epoch: 2, Node: "b"})
+			s.saved(t, store.Done, again)
+			held, err = s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 2, Node: "b"})
 			if again.Due = held.Record.Due; err != nil || !held.Known || held.Record.Identity.RTC.UID != again.Identity.RTC.UID {
 				t.Errorf("%s, mended: %+v, %v", b.name, held, err)
 			}
 		}
-		if logged := len(s.log.lines("session=" + id + " ")); b.grip == "held" && logged != 1 {
+		if logged := len(s.log.lines("session=" + id + " ")); b.acquire == "held" && logged != 1 {
 			t.Errorf("%s: logged %d times", b.name, logged)
 		}
 	}
@@ -212,7 +212,7 @@ func TestLostHashes(t *testing.T) {
 	server := redistest.Start(t)
 	s := openAt(t, server.UnixURL())
 	lost, kept := overdue(idIn(4, 0)), overdue(idIn(4, 1))
-	s.saved(t, store.Saved, lost, kept)
+	s.saved(t, store.Done, lost, kept)
 	server.Do("DEL", s.hash(lost.Session))
 	if claimed := s.swept(t, "b"); len(claimed) != 1 || claimed[kept.Session].Node != "b" {
 		t.Errorf("claimed %v", claimed)
@@ -224,10 +224,10 @@ func TestLostHashes(t *testing.T) {
 		t.Error(lines)
 	}
 	// Its owner writes it again, all of it, with what only was to change.
-	lost.Rev = 5
-	s.saved(t, store.Saved, lost)
-	held, err := s.Grip(within(t), store.Grip{Session: lost.Session, Epoch: 1, Node: "b"})
-	if err != nil || !held.Known || held.Record.App != lost.App || held.Record.Rev != 5 {
-		t.Errorf("grip: %+v, %v", held, err)
+	lost.Version = 5
+	s.saved(t, store.Done, lost)
+	held, err := s.Acquire(within(t), store.AcquireRequest{Session: lost.Session, Epoch: 1, Node: "b"})
+	if err != nil || !held.Known || held.Record.App != lost.App || held.Record.Version != 5 {
+		t.Errorf("acquire: %+v, %v", held, err)
 	}
 }

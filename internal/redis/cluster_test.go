@@ -116,13 +116,13 @@ func clusterFailover(t *testing.T, c *redistest.Cluster) {
 	}
 	for server, shards := range masters {
 		for _, shard := range shards {
-			switch v := outcomes[shard].Verdict; {
-			case server == dead && v != store.Unsaved:
-				t.Errorf("shard %d of the master that is gone: verdict %d", shard, v)
+			switch v := outcomes[shard].Action; {
+			case server == dead && v != store.Retry:
+				t.Errorf("shard %d of the master that is gone: action %d", shard, v)
 			// The others stop too, once they know that one is gone: see
 			// cluster-require-full-coverage.
-			case server != dead && v != store.Saved && !strings.Contains(err.Error(), "CLUSTERDOWN"):
-				t.Errorf("shard %d of another master: verdict %d, %v", shard, v, err)
+			case server != dead && v != store.Done && !strings.Contains(err.Error(), "CLUSTERDOWN"):
+				t.Errorf("shard %d of another master: action %d, %v", shard, v, err)
 			}
 		}
 	}

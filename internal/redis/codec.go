@@ -16,8 +16,8 @@ import (
 // misread wants a higher store.Format.
 const (
 	// fieldFence decides who may write: "format epoch proven letter node
-	// rev". Whatever else a release does, this field begins with its format:
-	// a word of its own, not a field, so that one look tells all. Rev is last,
+	// version". Whatever else a release does, this field begins with its format:
+	// a word of its own, not a field, so that one look tells all. Version is last,
 	// since a renewal changes nothing else of it.
 	fieldFence = "fence"
 	// fieldDue is not in the hash: the scripts add it to their answers. It is
@@ -30,7 +30,7 @@ const (
 	// detachedAt are told by how many seconds before expiresAt, in Unix
 	// seconds, they are, or "-" when they are not known.
 	fieldState = "state"
-	// A grave has these two, and "forget": when it may go, in Unix seconds.
+	// A tombstone has these two, and "forget": when it may go, in Unix seconds.
 	// Only the scripts look at that.
 
 	// The grant, which does not change.
@@ -69,9 +69,9 @@ const (
 // letter is r's state in the fence.
 func letter(r *store.Record) string {
 	switch {
-	case r.Gone():
+	case r.Removable():
 		return letterGone
-	case r.Buried():
+	case r.IsTombstone():
 		return letterBuried
 	case r.State == session.Ended && r.Reason == session.EndExpired:
 		return letterExpired
@@ -93,7 +93,7 @@ func packFence(r *store.Record) string {
 	}
 	b = append(append(b, letter(r)...), ' ')
 	b = append(append(b, r.Node...), ' ')
-	return string(strconv.AppendUint(b, r.Rev, 10))
+	return string(strconv.AppendUint(b, r.Version, 10))
 }
 
 // packState is r's fieldState.
@@ -120,7 +120,7 @@ func packState(r *store.Record) string {
 	before(r.HeldExpiresAt)
 	number(int64(r.DetachedAt))
 	number(flags)
-	number(int64(r.Told))
+	number(int64(r.Delivered))
 	before(r.IssuedAt)
 	before(r.AckedAt)
 	before(r.ApprovedAt)
@@ -135,8 +135,8 @@ func publishes(r *store.Record) bool {
 	return r.Identity.RTC != nil && r.Identity.RTC.Role == session.Publisher
 }
 
-// maxRev bounds revs: scripts count exactly up to there.
-const maxRev = 1e15
+// maxVersion bounds versions: scripts count exactly up to there.
+const maxVersion = 1e15
 
 // stateWords is how many words there are in a fieldState.
 const stateWords = 11
@@ -167,7 +167,7 @@ func unpackState(text string, r *store.Record) (session.Role, error) {
 	if told > math.MaxUint8 {
 		return 0, fmt.Errorf("state %q: word 7 is too high", text)
 	}
-	r.Seq, r.HeldSeq, r.Told, r.Reason = uint64(n[0]), uint64(n[2]), store.Told(told), session.EndReason(words[10])
+	r.Seq, r.HeldSeq, r.Delivered, r.Reason = uint64(n[0]), uint64(n[2]), store.Delivered(told), session.EndReason(words[10])
 	r.ExpiresAt, r.HeldExpiresAt, r.DetachedAt = session.UnixSec(n[1]), session.UnixSec(n[3]), session.UnixMilli(n[4])
 	r.IssuedAt, r.AckedAt, r.ApprovedAt = session.UnixSec(n[7]), session.UnixSec(n[8]), session.UnixSec(n[9])
 	r.Missed, r.RanOut, r.Reported = flags&flagMissed != 0, flags&flagRanOut != 0, flags&flagReported != 0
@@ -189,7 +189,7 @@ func unpackFence(text string, r *store.Record) error {
 	for _, word := range []struct {
 		n    *uint64
 		text string
-	}{{&format, parts[0]}, {&r.Epoch, parts[1]}, {&r.Proven, parts[2]}, {&r.Rev, text[end+1:]}} {
+	}{{&format, parts[0]}, {&r.Epoch, parts[1]}, {&r.Proven, parts[2]}, {&r.Version, text[end+1:]}} {
 		var err error
 		if *word.n, err = strconv.ParseUint(word.text, 10, 64); err != nil {
 			return fmt.Errorf("fence %q: %q is no number", text, word.text)
@@ -290,8 +290,8 @@ func unpack(id string, fields map[string]string) (store.Record, error) {
 	if user, ok := fields[fieldChat]; ok {
 		r.Identity.Chat = &session.Chat{UserID: user}
 	}
-	if r.Rev > maxRev {
-		return r, fmt.Errorf("fence: rev %d: too high", r.Rev)
+	if r.Version > maxVersion {
+		return r, fmt.Errorf("fence: version %d: too high", r.Version)
 	}
 	return r, r.Check()
 }

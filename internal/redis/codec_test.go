@@ -31,8 +31,8 @@ func packed(r *store.Record) map[string]string {
 func TestStoredForm(t *testing.T) {
 	t.Parallel()
 	r := record("S")
-	r.Epoch, r.Proven, r.Rev, r.Node = 3, 2, 17, "host of mine-ABC"
-	r.Seq, r.HeldSeq, r.Told = 9, 8, store.ToldJoined|store.ToldUnreachable
+	r.Epoch, r.Proven, r.Version, r.Node = 3, 2, 17, "host of mine-ABC"
+	r.Seq, r.HeldSeq, r.Delivered = 9, 8, store.DeliveredJoined|store.DeliveredUnreachable
 	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
 	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
 	r.Terms.Format = session.FormatSingle
@@ -54,9 +54,9 @@ func TestStoredForm(t *testing.T) {
 			r.State, r.Reason, r.DetachedAt, r.ApprovedAt = session.Ended, session.EndExpired, 0, r.ExpiresAt+7
 			r.Identity.RTC.Role, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = session.Subscriber, r.ExpiresAt, 0, 0
 		}, "1 3 2 x host of mine-ABC 17", "9 1800003600 8 0 0 5 3 - - -7 expired"},
-		{func() { r.Told |= store.ToldEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 expired"},
+		{func() { r.Delivered |= store.DeliveredEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 expired"},
 		{func() { r.Reason = session.EndLeft }, "1 3 2 b host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 left"},
-		{func() { r.Told, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 0 0 13 0 - - -7 left"},
+		{func() { r.Delivered, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 0 0 13 0 - - -7 left"},
 	} {
 		form.change()
 		want := map[string]string{"fence": form.fence, "state": form.state, "due": "4102447800000"}
@@ -105,12 +105,12 @@ func drawRecord(t *rapid.T) store.Record {
 	unix := rapid.Map(moment(int64(session.MaxUnix)), func(n int64) session.UnixSec { return session.UnixSec(n) })
 	ms := rapid.Map(moment(int64(session.MaxUnix.Milli())), func(n int64) session.UnixMilli { return session.UnixMilli(n) })
 	seq := rapid.Uint64Range(0, session.MaxSeq)
-	counter := rapid.Uint64Range(0, maxRev)
+	counter := rapid.Uint64Range(0, maxVersion)
 	name := rapid.StringMatching(`.{1,20}`)
 	var r store.Record
 	r.Session, r.App, r.Node = name.Draw(t, "session"), name.Draw(t, "app"), rapid.String().Draw(t, "node")
 	r.Subject = rapid.String().Draw(t, "subject")
-	r.Epoch, r.Proven, r.Rev = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "rev")
+	r.Epoch, r.Proven, r.Version = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "version")
 	r.Terms = session.Terms{
 		TTL:   time.Duration(rapid.Int64Range(1, 86_400).Draw(t, "ttl")) * time.Second,
 		Until: unix.Draw(t, "until"), MayPublish: rapid.Bool().Draw(t, "may publish"),
@@ -122,12 +122,12 @@ func drawRecord(t *rapid.T) store.Record {
 	r.DetachedAt, r.Due = ms.Draw(t, "detached"), ms.Draw(t, "due")
 	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
-	r.Told = store.Told(rapid.Uint8().Draw(t, "told"))
+	r.Delivered = store.Delivered(rapid.Uint8().Draw(t, "told"))
 	r.State = rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state")
 	if r.State == session.Ended {
 		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of a later release"}
-		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Gone() {
-			r.Told &^= store.ToldEnd // or it would not be stored
+		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Removable() {
+			r.Delivered &^= store.DeliveredEnd // or it would not be stored
 		}
 	}
 	if rapid.Bool().Draw(t, "rtc") {
@@ -192,7 +192,7 @@ func TestStateIsShort(t *testing.T) {
 		r.Seq, r.HeldSeq = call.seq, call.seq-1
 		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+call.lifetime, now, now
 		r.AckedAt, r.ApprovedAt = now-call.lifetime, now-call.lifetime
-		r.Missed, r.RanOut, r.Reported, r.Fetched, r.Told = true, true, true, true, 7
+		r.Missed, r.RanOut, r.Reported, r.Fetched, r.Delivered = true, true, true, true, 7
 		for range 2 {
 			if state := packState(&r); len(state) > 64 {
 				t.Errorf("%q has %d bytes", state, len(state))

@@ -20,7 +20,7 @@
 //	refresher:node:<node>    channel: ids of sessions that others took from node
 //
 // A session stands in due and ids for as long as it is open. The hash of one that
-// was ended on purpose stays for a while, as its grave, with a time to live; of
+// was ended on purpose stays for a while, as its tombstone, with a time to live; of
 // the other keys only the reports on orders have one. A session enters ids when it
 // is written whole, with its grant, so that a renewal costs nothing for it.
 //

@@ -52,27 +52,27 @@ func TestNewerRecords(t *testing.T) {
 	for _, id := range theirs {
 		before[id] = server.Do("DUMP", s.hash(id))
 	}
-	for round, rev := range []uint64{1, 2} { // all of a record, and what changes
+	for round, version := range []uint64{1, 2} { // all of a record, and what changes
 		mine := overdue(idIn(0, 2))
-		mine.Rev = rev
+		mine.Version = version
 		batch := []store.Record{overdue(theirs[0]), mine, overdue(theirs[1])}
 		for i := range batch {
-			batch[i].Epoch, batch[i].Rev = 7, rev
+			batch[i].Epoch, batch[i].Version = 7, version
 		}
 		outcomes, err := s.Save(within(t), batch)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []store.Verdict{store.Foreign, store.Saved, store.Foreign} {
-			if outcomes[i].Verdict != want {
-				t.Errorf("round %d: save %s: verdict %d, want %d", round, batch[i].Session, outcomes[i].Verdict, want)
+		for i, want := range []store.Action{store.LeaveAlone, store.Done, store.LeaveAlone} {
+			if outcomes[i].Action != want {
+				t.Errorf("round %d: save %s: action %d, want %d", round, batch[i].Session, outcomes[i].Action, want)
 			}
 		}
 	}
 	for _, id := range theirs {
-		held, err := s.Grip(within(t), store.Grip{Session: id, Epoch: 9, Node: "b", Attach: true})
-		if !errors.Is(err, store.ErrForeign) || held != (store.Held{}) {
-			t.Errorf("grip: %+v, %v", held, err)
+		held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 9, Node: "b", Attach: true})
+		if !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
+			t.Errorf("acquire: %+v, %v", held, err)
 		}
 	}
 	for range 2 {
@@ -91,7 +91,7 @@ func TestNewerRecords(t *testing.T) {
 		}
 	}
 	// It is an answer like any other, and no fault of the store's.
-	for _, operation := range []string{"grip", "save", "sweep", "claim"} {
+	for _, operation := range []string{"acquire", "save", "sweep", "claim"} {
 		if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(operation)); n != 0 {
 			t.Errorf("%s: %v errors are counted", operation, n)
 		}
@@ -120,7 +120,7 @@ func TestBehindNewerRecords(t *testing.T) {
 		for range count.mine {
 			mine = append(mine, overdue(next()))
 		}
-		s.saved(t, store.Saved, mine...)
+		s.saved(t, store.Done, mine...)
 		claimed := s.swept(t, "b")
 		if len(claimed) != count.want {
 			t.Errorf("behind %d: claimed %d of %d, want %d", count.newer, len(claimed), count.mine, count.want)
@@ -143,7 +143,7 @@ func TestBehindManyNewerRecords(t *testing.T) {
 	const many = sweeps * (sweepPages + 1) * store.SweepLimit
 	s.newer(t, 0, many)
 	behind := overdue(idIn(0, many))
-	s.saved(t, store.Saved, behind)
+	s.saved(t, store.Done, behind)
 	claimedWithin := func(id string, sweeps int) {
 		t.Helper()
 		for range sweeps {
@@ -160,13 +160,13 @@ func TestBehindManyNewerRecords(t *testing.T) {
 	s.Sweep(within(t), "c", store.Renew)
 	before := overdue(idIn(0, many+1))
 	before.Due = 0
-	s.saved(t, store.Saved, before)
+	s.saved(t, store.Done, before)
 	claimedWithin(before.Session, sweeps+1)
 	for range sweeps {
 		s.swept(t, "b")
 	}
 	last := overdue(idIn(0, many+2))
-	s.saved(t, store.Saved, last)
+	s.saved(t, store.Done, last)
 	claimedWithin(last.Session, sweeps+1)
 }
 
@@ -177,18 +177,18 @@ func TestAddedFields(t *testing.T) {
 	server := redistest.Start(t)
 	s := openAt(t, server.UnixURL())
 	r := overdue("S")
-	s.saved(t, store.Saved, r)
+	s.saved(t, store.Done, r)
 	server.Do("HSET", s.hash("S"), "mood", "good")
-	r.Rev = 2
-	s.saved(t, store.Saved, r)
-	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Rev != 2 || got.App != r.App {
+	r.Version = 2
+	s.saved(t, store.Done, r)
+	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Version != 2 || got.App != r.App {
 		t.Errorf("claimed %+v", got)
 	}
-	if held, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "c"}); err != nil || !held.Known {
-		t.Errorf("grip: %+v, %v", held, err)
+	if held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "c"}); err != nil || !held.Known {
+		t.Errorf("acquire: %+v, %v", held, err)
 	}
-	r.Epoch, r.Rev, r.Node = 2, 1, "c" // the grant too
-	s.saved(t, store.Saved, r)
+	r.Epoch, r.Version, r.Node = 2, 1, "c" // the grant too
+	s.saved(t, store.Done, r)
 	if got := server.Do("HGET", s.hash("S"), "mood"); got != "good" {
 		t.Errorf("it is %q now", got)
 	}
@@ -206,7 +206,7 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 		r.App, r.Due = app, r.Due+session.UnixMilli(n)
 		all = append(all, r)
 	}
-	s.saved(t, store.Saved, all...)
+	s.saved(t, store.Done, all...)
 	claims := func(node string, apps []string, want ...int) {
 		t.Helper()
 		claimed := open(t, server.URL(), func(c *Config) { c.Apps = apps }).swept(t, node)
@@ -240,7 +240,7 @@ func TestBehindOthersApps(t *testing.T) {
 	}
 	own := overdue(next())
 	own.App = "second"
-	s.saved(t, store.Saved, append(others, own)...)
+	s.saved(t, store.Done, append(others, own)...)
 	claimed := s.swept(t, "b")
 	if _, ok := claimed[own.Session]; !ok || len(claimed) != 1 {
 		t.Errorf("claimed %d sessions, its own: %t", len(claimed), ok)

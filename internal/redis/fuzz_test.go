@@ -75,7 +75,7 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		r, err := unpack("S", fields)
-		if err != nil || r.Gone() { // the latter is never stored
+		if err != nil || r.Removable() { // the latter is never stored
 			return
 		}
 		again, err := unpack("S", packed(&r))

@@ -21,7 +21,7 @@ func (s *stage) storm(t *testing.T) (errs []error) {
 	var running sync.WaitGroup
 	for n := range atOnce {
 		running.Go(func() {
-			_, err := s.Grip(within(t), store.Grip{Session: idIn(n, 0), Epoch: 1, Node: "a"})
+			_, err := s.Acquire(within(t), store.AcquireRequest{Session: idIn(n, 0), Epoch: 1, Node: "a"})
 			results <- err
 		})
 	}

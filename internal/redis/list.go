@@ -173,7 +173,7 @@ func (s *Store) listed(id string, fields map[string]string) (r store.Record, ok 
 	if n, err := strconv.ParseUint(format, 10, 64); err == nil && n > store.Format {
 		return r, false
 	}
-	if unpackFence(fence, &r) == nil && r.Over() {
+	if unpackFence(fence, &r) == nil && r.HasEnded() {
 		return r, false
 	}
 	r, err := unpack(id, fields)

@@ -42,29 +42,29 @@ func TestIDs(t *testing.T) {
 			t.Errorf("%s: score %s", what, score)
 		}
 	}
-	s.saved(t, store.Saved, r)
+	s.saved(t, store.Done, r)
 	there("saved", true)
-	r.Rev++
-	s.saved(t, store.Saved, r)
+	r.Version++
+	s.saved(t, store.Done, r)
 	s.swept(t, "b")
-	if _, err := s.Grip(within(t), store.Grip{Session: "S", Epoch: 1, Node: "a"}); err != nil {
+	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	there("renewed, claimed and gripped", true)
-	end := func(reason session.EndReason, told store.Told) {
-		r.Epoch, r.State, r.Reason, r.Due, r.Told = 2, session.Ended, reason, session.MilliOf(begin), told
-		r.Rev++
-		s.saved(t, store.Saved, r)
+	there("renewed, claimed and acquired", true)
+	end := func(reason session.EndReason, told store.Delivered) {
+		r.Epoch, r.State, r.Reason, r.Due, r.Delivered = 2, session.Ended, reason, session.MilliOf(begin), told
+		r.Version++
+		s.saved(t, store.Done, r)
 	}
 	end(session.EndExpired, 0)
 	there("expired, and not told", true)
-	end(session.EndExpired, store.ToldEnd)
+	end(session.EndExpired, store.DeliveredEnd)
 	there("gone", false)
-	r.Rev = 0
+	r.Version = 0
 	end(session.EndRevoked, 0)
 	there("ended, and not told", true)
-	end(session.EndRevoked, store.ToldEnd)
-	there("buried", false)
+	end(session.EndRevoked, store.DeliveredEnd)
+	there("a tombstone", false)
 	if keys := server.Do("KEYS", "*:ids"); keys != "" {
 		t.Errorf("left: %s", keys)
 	}
@@ -80,19 +80,19 @@ func TestIDsByHand(t *testing.T) {
 	a, b, c := overdue(idIn(3, 0)), overdue(idIn(3, 1)), overdue(idIn(3, 2))
 	want := []string{a.Session, b.Session, c.Session}
 	slices.Sort(want)
-	s.saved(t, store.Saved, a, b, c)
+	s.saved(t, store.Done, a, b, c)
 	server.Do("DEL", s.keys.ids[3])
 	if got := s.listAll(t, 1); len(got) != 0 {
 		t.Errorf("listed %q", got)
 	}
-	a.Rev, b.Rev, c.Rev = 2, 2, 2
-	s.saved(t, store.Saved, a, b, c)
+	a.Version, b.Version, c.Version = 2, 2, 2
+	s.saved(t, store.Done, a, b, c)
 	if got := s.listAll(t, 1); len(got) != 0 {
 		t.Errorf("after a renewal, listed %q", got)
 	}
 	for _, r := range []store.Record{a, b, c} {
-		r.Epoch, r.Rev = 2, 1
-		s.saved(t, store.Saved, r)
+		r.Epoch, r.Version = 2, 1
+		s.saved(t, store.Done, r)
 	}
 	if got := s.listAll(t, 1); !slices.Equal(got, want) {
 		t.Errorf("listed %q, want %q", got, want)
@@ -154,7 +154,7 @@ func TestListIsBounded(t *testing.T) {
 	for i := range 3000 {
 		all = append(all, record("S"+strconv.Itoa(i)))
 	}
-	s.saved(t, store.Saved, all...)
+	s.saved(t, store.Done, all...)
 	for _, limit := range []int{1, 40, 300} {
 		before := server.Commands()
 		records, next, err := s.List(within(t), store.ListQuery{Limit: limit})
@@ -179,7 +179,7 @@ func TestListWhileOthersWrite(t *testing.T) {
 		r := record("S" + strconv.Itoa(i))
 		records, stay = append(records, r), append(stay, r.Session)
 	}
-	s.saved(t, store.Saved, records...)
+	s.saved(t, store.Done, records...)
 	slices.Sort(stay)
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
@@ -189,7 +189,7 @@ func TestListWhileOthersWrite(t *testing.T) {
 			for n := range 40 {
 				r := record("S" + strconv.Itoa(1000+i%7+n*7))
 				come = append(come, r)
-				r.Rev, r.State, r.Reason, r.Told = 2, session.Ended, session.EndExpired, store.ToldEnd
+				r.Version, r.State, r.Reason, r.Delivered = 2, session.Ended, session.EndExpired, store.DeliveredEnd
 				leave = append(leave, r)
 			}
 			_, _ = other.Save(ctx, come)

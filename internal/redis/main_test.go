@@ -95,16 +95,16 @@ func (s *stage) pass(d time.Duration) {
 func (s *stage) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *stage) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
-// saved saves records and expects the verdict of each.
-func (s *stage) saved(t testing.TB, want store.Verdict, records ...store.Record) {
+// saved saves records and expects the action of each.
+func (s *stage) saved(t testing.TB, want store.Action, records ...store.Record) {
 	t.Helper()
 	outcomes, err := s.Save(within(t), records)
 	if err != nil {
 		t.Fatalf("save: %v", err)
 	}
 	for i, o := range outcomes {
-		if o.Verdict != want {
-			t.Fatalf("save %s: verdict %d, want %d", records[i].Session, o.Verdict, want)
+		if o.Action != want {
+			t.Fatalf("save %s: action %d, want %d", records[i].Session, o.Action, want)
 		}
 	}
 }
@@ -148,10 +148,10 @@ func (s *stage) tryAll(ctx context.Context) error {
 	for shard := range store.Shards {
 		r := overdue(idIn(shard, 0))
 		first = append(first, r)
-		r.Rev++
+		r.Version++
 		second = append(second, r)
-		r.Rev, r.Epoch, r.Proven, r.Node = 1, r.Epoch+1, r.Epoch, "b"
-		r.State, r.Reason, r.Told = session.Ended, session.EndExpired, store.ToldEnd
+		r.Version, r.Epoch, r.Proven, r.Node = 1, r.Epoch+1, r.Epoch, "b"
+		r.State, r.Reason, r.Delivered = session.Ended, session.EndExpired, store.DeliveredEnd
 		last = append(last, r)
 	}
 	save := func(records []store.Record) error {
@@ -160,8 +160,8 @@ func (s *stage) tryAll(ctx context.Context) error {
 			return fmt.Errorf("save: %w", err)
 		}
 		for i, o := range outcomes {
-			if o.Verdict != store.Saved {
-				return fmt.Errorf("save %s, rev %d: verdict %d", records[i].Session, records[i].Rev, o.Verdict)
+			if o.Action != store.Done {
+				return fmt.Errorf("save %s, version %d: action %d", records[i].Session, records[i].Version, o.Action)
 			}
 		}
 		return nil
@@ -180,12 +180,12 @@ func (s *stage) tryAll(ctx context.Context) error {
 		if claimed[r.Session].Node != "b" {
 			return fmt.Errorf("sweep: %s was not claimed", r.Session)
 		}
-		held, err := s.Grip(ctx, store.Grip{Session: r.Session, Epoch: r.Epoch, Node: "b", Attach: true})
+		held, err := s.Acquire(ctx, store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: "b", Attach: true})
 		if err != nil {
 			return err
 		}
 		if !held.Known || held.Epoch != r.Epoch+1 || held.Record.Node != "b" {
-			return fmt.Errorf("grip: %+v", held)
+			return fmt.Errorf("acquire: %+v", held)
 		}
 	}
 	if listed, _, err := s.List(ctx, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {

@@ -15,14 +15,14 @@ func TestForgottenScripts(t *testing.T) {
 	s := open(t, server.UnixURL(), nil)
 	flush := func() { server.Do("SCRIPT", "FLUSH") }
 	first, second := overdue(idIn(3, 1)), overdue(idIn(3, 2))
-	s.saved(t, store.Saved, first)
+	s.saved(t, store.Done, first)
 	flush()
-	first.Rev++
-	s.saved(t, store.Saved, first, second) // what changes of one, all of the other
+	first.Version++
+	s.saved(t, store.Done, first, second) // what changes of one, all of the other
 	flush()
-	held, err := s.Grip(within(t), store.Grip{Session: first.Session, Epoch: 1, Node: "b", Attach: true})
+	held, err := s.Acquire(within(t), store.AcquireRequest{Session: first.Session, Epoch: 1, Node: "b", Attach: true})
 	if err != nil || held.Epoch != 2 || !held.Known {
-		t.Fatalf("grip: %+v, %v", held, err)
+		t.Fatalf("acquire: %+v, %v", held, err)
 	}
 	flush()
 	if claimed := s.swept(t, "c"); len(claimed) != 1 || claimed[second.Session].Node != "c" {

@@ -41,8 +41,8 @@ func TestDemotedServer(t *testing.T) {
 			_, err := s.Save(ctx, []store.Record{record(idIn(0, 1)), record(idIn(9, 1))})
 			return err
 		}, pipelines},
-		"grip": {func(ctx context.Context) error {
-			_, err := s.Grip(ctx, store.Grip{Session: idIn(0, 1), Epoch: 1, Node: "a"})
+		"acquire": {func(ctx context.Context) error {
+			_, err := s.Acquire(ctx, store.AcquireRequest{Session: idIn(0, 1), Epoch: 1, Node: "a"})
 			return err
 		}, single},
 		"sweep": {func(ctx context.Context) error {
@@ -51,7 +51,7 @@ func TestDemotedServer(t *testing.T) {
 		}, pipelines},
 	}
 	s.allWork(t)
-	s.saved(t, store.Saved, record(idIn(0, 1)))
+	s.saved(t, store.Done, record(idIn(0, 1)))
 	host, port, err := net.SplitHostPort(other.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestDemotedServer(t *testing.T) {
 			t.Errorf("%s: %d connections are left", name, n)
 		}
 		server.Do("REPLICAOF", "NO", "ONE")
-		s.saved(t, store.Saved, record(idIn(0, 1)))
+		s.saved(t, store.Done, record(idIn(0, 1)))
 		s.allWork(t)
 	}
 }
@@ -84,12 +84,12 @@ func TestSentinel(t *testing.T) {
 	former := sentinel.Master()
 	sentinel.Failover()
 	s.again(t)
-	saved, gripped := record("S"), record("T")
-	s.saved(t, store.Saved, gripped)
+	saved, acquired := record("S"), record("T")
+	s.saved(t, store.Done, acquired)
 	for range 3 * poolSize { // no connection is the former master's
-		s.saved(t, store.Saved, saved)
-		saved.Rev++
-		if _, err := s.Grip(within(t), store.Grip{Session: "T", Epoch: 1, Node: "a"}); err != nil {
+		s.saved(t, store.Done, saved)
+		saved.Version++
+		if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "T", Epoch: 1, Node: "a"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -67,8 +67,8 @@ const saveBatch = 128
 var (
 	//go:embed scripts/save.lua
 	saveSource string
-	//go:embed scripts/grip.lua
-	gripSource string
+	//go:embed scripts/acquire.lua
+	acquireSource string
 	//go:embed scripts/sweep.lua
 	sweepSource string
 	//go:embed scripts/claim.lua
@@ -83,7 +83,7 @@ var (
 	aliveSource string
 
 	saveScript    = goredis.NewScript(saveSource)
-	gripScript    = goredis.NewScript(gripSource)
+	acquireScript = goredis.NewScript(acquireSource)
 	sweepScript   = goredis.NewScript(sweepSource)
 	claimScript   = goredis.NewScript(claimSource)
 	giveScript    = goredis.NewScript(giveSource)
@@ -135,33 +135,33 @@ func (s *Store) clock() string {
 	return strconv.FormatInt(s.now().UnixMilli(), 10)
 }
 
-// Grip makes g.Node the owner of a session. The error is a *session.EndedError
+// Acquire makes g.Node the owner of a session. The error is a *session.EndedError
 // when the session was ended, or the key is not its newest; store.ErrForeign when
 // a newer release wrote it.
-func (s *Store) Grip(ctx context.Context, g store.Grip) (held store.Held, err error) {
-	defer s.metrics.observe("grip", time.Now(), &err)
+func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
+	defer s.metrics.observe("acquire", time.Now(), &err)
 	shard := store.ShardOf(g.Session)
 	letter := letterDetached
 	if g.Attach {
 		letter = letterAttached
 	}
-	reply, err := gripScript.Run(ctx, s.client,
+	reply, err := acquireScript.Run(ctx, s.client,
 		[]string{s.keys.session(shard, g.Session), s.keys.due[shard]},
 		store.Format, s.keys.channel, g.Session, g.Node, g.Epoch, letter, s.clock(), store.Lease.Milliseconds(),
 	).Slice()
 	if err != nil {
-		return held, fmt.Errorf("grip: %w", err)
+		return held, fmt.Errorf("acquire: %w", err)
 	}
 	switch answer := word(reply, 0); answer {
 	case "new":
-		return store.Held{Epoch: g.Epoch + 1}, nil
+		return store.Acquired{Epoch: g.Epoch + 1}, nil
 	case "foreign":
-		return held, store.ErrForeign
+		return held, store.ErrUnreadable
 	case "ended", "superseded":
 		var r store.Record
 		if _, err := unpackState(word(reply, 1), &r); err != nil {
 			s.unreadable(g.Session, err)
-			return held, store.ErrForeign
+			return held, store.ErrUnreadable
 		}
 		if answer == "superseded" {
 			r.Reason = session.EndSuperseded
@@ -169,10 +169,10 @@ func (s *Store) Grip(ctx context.Context, g store.Grip) (held store.Held, err er
 		return held, &session.EndedError{Ending: r.Ending()}
 	}
 	if len(reply) < 3 {
-		return held, fmt.Errorf("grip: unexpected answer %q", reply)
+		return held, fmt.Errorf("acquire: unexpected answer %q", reply)
 	}
 	if held.Epoch, err = strconv.ParseUint(word(reply, 1), 10, 64); err != nil {
-		return held, fmt.Errorf("grip: %w", err)
+		return held, fmt.Errorf("acquire: %w", err)
 	}
 	r, err := unpack(g.Session, pairs(reply[2]))
 	if err != nil {
@@ -208,7 +208,7 @@ func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	outcomes := make([]store.Outcome, len(records))
 	var first, rest []int // by what is written: all of a record, or what changes
 	for i := range records {
-		if records[i].Rev <= 1 || records[i].Over() { // ends are for the script to look at
+		if records[i].Version <= 1 || records[i].HasEnded() { // ends are for the script to look at
 			first = append(first, i)
 		} else {
 			rest = append(rest, i)
@@ -250,15 +250,15 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 	for _, c := range calls {
 		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			verdict := word(words, at) // nothing, if there was no answer: err says why
+			action := word(words, at) // nothing, if there was no answer: err says why
 			if words == nil {
-				verdict, _ = c.result.Val().(string) // one for all
+				action, _ = c.result.Val().(string) // one for all
 			}
-			if verdict == "missing" {
+			if action == "missing" {
 				missing = append(missing, i)
 				continue
 			}
-			outcomes[i] = outcome(verdict)
+			outcomes[i] = outcome(action)
 		}
 	}
 	return missing, err
@@ -277,8 +277,8 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 		r := &records[i]
 		c.keys = append(c.keys, s.keys.session(shard, r.Session))
 		at := int64(r.Due)
-		if r.Buried() {
-			at = int64(r.Forget())
+		if r.IsTombstone() {
+			at = int64(r.TombstoneUntil())
 		}
 		c.args = append(c.args, packFence(r), packState(r), at)
 		if whole {
@@ -291,26 +291,26 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 
 // outcome reads one word of the save script's answer.
 func outcome(text string) store.Outcome {
-	verdict, state, _ := strings.Cut(text, " ")
-	switch verdict {
+	action, state, _ := strings.Cut(text, " ")
+	switch action {
 	case "ok":
-		return store.Outcome{Verdict: store.Saved}
+		return store.Outcome{Action: store.Done}
 	case "superseded":
-		return store.Outcome{Verdict: store.Superseded}
+		return store.Outcome{Action: store.CloseSuperseded}
 	case "moved":
-		return store.Outcome{Verdict: store.Moved}
+		return store.Outcome{Action: store.Release}
 	case "foreign":
-		return store.Outcome{Verdict: store.Foreign}
+		return store.Outcome{Action: store.LeaveAlone}
 	case "behind":
 		if epoch, err := strconv.ParseUint(state, 10, 64); err == nil {
-			return store.Outcome{Verdict: store.Behind, Epoch: epoch}
+			return store.Outcome{Action: store.RaiseEpoch, Epoch: epoch}
 		}
 	case "dead":
 		var r store.Record
 		if _, err := unpackState(state, &r); err != nil {
-			return store.Outcome{Verdict: store.Foreign} // it must be left alone all the same
+			return store.Outcome{Action: store.LeaveAlone} // it must be left alone all the same
 		}
-		return store.Outcome{Verdict: store.Dead, Ending: r.Ending()}
+		return store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	}
 	return store.Outcome{}
 }

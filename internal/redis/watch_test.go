@@ -49,8 +49,8 @@ func (s *stage) take(t *testing.T, id, from, to string) {
 	t.Helper()
 	r := record(id)
 	r.Node = from
-	s.saved(t, store.Saved, r)
-	if _, err := s.Grip(within(t), store.Grip{Session: id, Epoch: 1, Node: to}); err != nil {
+	s.saved(t, store.Done, r)
+	if _, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 1, Node: to}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -61,18 +61,18 @@ func TestNotices(t *testing.T) {
 	s := open(t, server.URL(), nil)
 	a, again, b := s.watching(t, "a"), s.watching(t, "a"), s.watching(t, "b")
 	other := open(t, server.URL(), func(c *Config) { c.Prefix = "other" }).watching(t, "a")
-	s.take(t, "gripped", "a", "b")
+	s.take(t, "acquired", "a", "b")
 	s.take(t, "own", "a", "a")
 	newer := record("saved")
-	s.saved(t, store.Saved, newer)
+	s.saved(t, store.Done, newer)
 	newer.Epoch, newer.Node = 2, "c"
-	s.saved(t, store.Saved, newer)
+	s.saved(t, store.Done, newer)
 	stale := record("saved")
 	stale.Epoch, stale.Node = 1, "b"
-	s.saved(t, store.Superseded, stale)
+	s.saved(t, store.CloseSuperseded, stale)
 	s.take(t, "from b", "b", "a")
 	for _, w := range []*watcher{a, again} {
-		if first, second := await(t, w.notices), await(t, w.notices); first != "gripped" || second != "saved" {
+		if first, second := await(t, w.notices), await(t, w.notices); first != "acquired" || second != "saved" {
 			t.Errorf("a was told of %q and %q", first, second)
 		}
 	}

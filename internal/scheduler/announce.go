@@ -9,7 +9,7 @@ import (
 // end. It is made once by each node that keeps the session, until one of them
 // has had it delivered: at least once in all.
 type Announcement struct {
-	What   store.Told // one of them
+	What   store.Delivered // one of them
 	Record session.Record
 	Node   string
 }
@@ -23,21 +23,21 @@ func (s *Scheduler) announce(e *entry) {
 	}
 	r := e.session.Record(e.reason, s.clock.now())
 	if !r.Missed { // a new bundle: what was told of the one before is past
-		e.told &^= store.ToldUnreachable
-		e.announced &^= store.ToldUnreachable
+		e.told &^= store.DeliveredUnreachable
+		e.announced &^= store.DeliveredUnreachable
 	}
-	want := store.ToldJoined
+	want := store.DeliveredJoined
 	if r.Missed {
-		want |= store.ToldUnreachable
+		want |= store.DeliveredUnreachable
 	}
 	if r.State == session.Ended {
-		want |= store.ToldEnd
+		want |= store.DeliveredEnd
 	}
 	if s.config.Announce == nil {
 		e.told |= want // there is nobody to tell
 		return
 	}
-	for _, what := range []store.Told{store.ToldJoined, store.ToldUnreachable, store.ToldEnd} {
+	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
 		if want.Has(what) && !e.told.Has(what) && !e.announced.Has(what) {
 			e.announced |= what
 			s.config.Announce(Announcement{what, r, s.config.Node}, func(bool) {
@@ -48,8 +48,8 @@ func (s *Scheduler) announce(e *entry) {
 }
 
 // told notes that an announcement is settled. e.mu is held.
-func (s *Scheduler) told(e *entry, what store.Told, seq uint64) {
-	if what == store.ToldUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != seq {
+func (s *Scheduler) told(e *entry, what store.Delivered, seq uint64) {
+	if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != seq {
 		return // of a bundle that is past
 	}
 	e.told |= what

@@ -241,7 +241,7 @@ func TestPanicInAdoption(t *testing.T) {
 						Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
 					},
 					Proven: 1, State: session.Detached, Seq: 1, ExpiresAt: session.SecOf(time.Now().Add(time.Hour)),
-				}, Node: "gone", Rev: 1})
+				}, Node: "gone", Version: 1})
 			}
 		})
 		if len(s.entries) != 2 {
@@ -256,8 +256,8 @@ type foreign struct {
 	spoil func(*store.Record)
 }
 
-func (f foreign) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
-	held, err := f.Memory.Grip(ctx, g)
+func (f foreign) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
+	held, err := f.Memory.Acquire(ctx, g)
 	if held.Known {
 		f.spoil(&held.Record)
 	}

@@ -124,10 +124,10 @@ func playCrash(t *testing.T, n int64, late bool) {
 	for _, p := range append(left, back...) {
 		id := p.got().joined.Session
 		// What a node did not live to tell the store of, nobody knows of.
-		if c.count(id, store.ToldJoined) == 0 && c.count(id, store.ToldEnd) == 0 {
+		if c.count(id, store.DeliveredJoined) == 0 && c.count(id, store.DeliveredEnd) == 0 {
 			continue
 		}
-		if c.count(id, store.ToldEnd) == 0 && n > 6 {
+		if c.count(id, store.DeliveredEnd) == 0 && n > 6 {
 			t.Errorf("the end of %s went untold", id)
 		}
 	}

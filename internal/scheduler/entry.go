@@ -27,10 +27,10 @@ type entry struct {
 
 	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
 
-	rev       uint64     // guarded by mu; of the newest record
-	written   written    // guarded by mu; what the newest record says
-	told      store.Told // guarded by mu; announcements that are settled
-	announced store.Told // guarded by mu; announcements that were made
+	rev       uint64          // guarded by mu; of the newest record
+	written   written         // guarded by mu; what the newest record says
+	told      store.Delivered // guarded by mu; announcements that are settled
+	announced store.Delivered // guarded by mu; announcements that were made
 
 	unsaved   *store.Record // guarded by outbox.mu; on its way to the store
 	recording trace.Span    // guarded by outbox.mu; of that record; nil: it is not traced

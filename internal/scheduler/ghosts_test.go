@@ -20,10 +20,10 @@ type lateGrips struct {
 	late atomic.Bool
 }
 
-func (g *lateGrips) Grip(ctx context.Context, x store.Grip) (store.Held, error) {
-	held, err := g.link.Grip(ctx, x)
+func (g *lateGrips) Acquire(ctx context.Context, x store.AcquireRequest) (store.Acquired, error) {
+	held, err := g.link.Acquire(ctx, x)
 	if g.late.Load() {
-		return store.Held{}, context.DeadlineExceeded
+		return store.Acquired{}, context.DeadlineExceeded
 	}
 	return held, err
 }
@@ -136,7 +136,7 @@ func TestResumeThatFailsIsNoAttachment(t *testing.T) {
 			t.Fatal("resumed")
 		}
 		wait(5 * time.Second)
-		held, err := c.store.Grip(t.Context(), store.Grip{Session: p.got().joined.Session, Epoch: 1, Node: "judge"})
+		held, err := c.store.Acquire(t.Context(), store.AcquireRequest{Session: p.got().joined.Session, Epoch: 1, Node: "judge"})
 		if err != nil || held.Record.State != session.Detached {
 			t.Errorf("the store has %+v, %v", held.Record, err)
 		}
@@ -170,7 +170,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 		c := testConfig(t)
 		var ends atomic.Int64
 		c.Announce = func(a Announcement, _ func(bool)) {
-			if a.What == store.ToldEnd {
+			if a.What == store.DeliveredEnd {
 				ends.Add(1)
 			}
 		}
@@ -203,7 +203,7 @@ func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 		wait(time.Minute)
 		call.hands().Leave()
 		wait(time.Minute)
-		if n := c.count(p.got().joined.Session, store.ToldEnd); n != 1 {
+		if n := c.count(p.got().joined.Session, store.DeliveredEnd); n != 1 {
 			t.Errorf("its end was told %d times", n)
 		}
 	})

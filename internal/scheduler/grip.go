@@ -25,8 +25,8 @@ const (
 // grip asks the store for a session that a client has shown a key to. It is not
 // asked when it is away or did not answer a moment ago: the key says enough to go
 // on, as if the store knew nothing.
-func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (store.Held, error) {
-	byKey := store.Held{Epoch: key.Epoch + 1}
+func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (store.Acquired, error) {
+	byKey := store.Acquired{Epoch: key.Epoch + 1}
 	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueForGrip() {
 		return byKey, nil
 	}
@@ -38,11 +38,11 @@ func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (sto
 	}
 	ctx, cancel := context.WithTimeout(ctx, gripTimeout)
 	defer cancel()
-	held, err := s.config.Store.Grip(ctx, store.Grip{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
+	held, err := s.config.Store.Acquire(ctx, store.AcquireRequest{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
-	if errors.Is(err, store.ErrForeign) {
+	if errors.Is(err, store.ErrUnreadable) {
 		return byKey, nil
 	}
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (sto
 	}
 	if held.Known && !held.Record.Fits(&key) {
 		s.misfit(key.Session)
-		return store.Held{Epoch: held.Epoch}, nil
+		return store.Acquired{Epoch: held.Epoch}, nil
 	}
 	return held, nil
 }

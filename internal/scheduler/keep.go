@@ -11,13 +11,13 @@ import (
 // Store keeps what must outlive this node. No push waits for it. Its methods
 // are safe for concurrent use; see package store for what they mean.
 type Store interface {
-	// Grip makes a node the owner of a session that it was shown the key
+	// Acquire makes a node the owner of a session that it was shown the key
 	// to. A *session.EndedError says that the key is no good any more; any
 	// other error that the store cannot tell.
-	Grip(ctx context.Context, g store.Grip) (store.Held, error)
-	// Save writes records, each by itself, by the rule of store.Judge. There
+	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
+	// Save writes records, each by itself, by the rule of store.Resolve. There
 	// is an outcome for each, also with an error, which says why some are
-	// Unsaved.
+	// Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease in each shard, and hands it what is
 	// overdue and whose owner is gone; or only some of that, see store.Doing.

@@ -90,7 +90,7 @@ func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
 }
 
 // count is how often something of a session was announced.
-func (c *cluster) count(id string, what store.Told) int {
+func (c *cluster) count(id string, what store.Delivered) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.announced[fmt.Sprintf("%s %d", id, what)]
@@ -145,13 +145,13 @@ func (l *link) around(f func() error) error {
 	return err
 }
 
-func (l *link) Grip(ctx context.Context, g store.Grip) (held store.Held, err error) {
+func (l *link) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
 	err = l.around(func() error {
-		held, err = l.store.Grip(ctx, g)
+		held, err = l.store.Acquire(ctx, g)
 		return err
 	})
 	if err != nil {
-		held = store.Held{}
+		held = store.Acquired{}
 	}
 	return held, err
 }
@@ -299,7 +299,7 @@ func TestPausedNodeWritesNothingBack(t *testing.T) {
 		if a.open() != 0 || b.open() != 1 || c.stored() != 1 {
 			t.Errorf("%d, %d and %d sessions", a.open(), b.open(), c.stored())
 		}
-		if held, err := c.store.Grip(t.Context(), store.Grip{Session: p.got().joined.Session, Epoch: 100, Node: "judge"}); err != nil || held.Record.Node != "b" {
+		if held, err := c.store.Acquire(t.Context(), store.AcquireRequest{Session: p.got().joined.Session, Epoch: 100, Node: "judge"}); err != nil || held.Record.Node != "b" {
 			t.Errorf("the store has %+v, %v", held, err)
 		}
 	})
@@ -318,7 +318,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		if n := b.open() + d.open(); n != 1 {
 			t.Fatalf("%d nodes took the session over", n)
 		}
-		if c.count(id, store.ToldUnreachable) != 1 {
+		if c.count(id, store.DeliveredUnreachable) != 1 {
 			t.Error("nobody said that the client is not there for its renewal")
 		}
 		wait(time.Minute + 50*time.Second)
@@ -326,8 +326,8 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 			t.Errorf("%v expired renewals counted", n)
 		}
 		wait(time.Minute)
-		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.ToldEnd) != 1 {
-			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.ToldEnd))
+		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.DeliveredEnd) != 1 {
+			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.DeliveredEnd))
 		}
 		// It may still come back, by its key.
 		p.move(b)
@@ -460,7 +460,7 @@ func TestNodeThatStopsHandsOver(t *testing.T) {
 			t.Fatal("the node went without a word")
 		}
 		wait(40 * time.Second)
-		if b.open() != 1 || c.count(p.got().joined.Session, store.ToldUnreachable) != 1 {
+		if b.open() != 1 || c.count(p.got().joined.Session, store.DeliveredUnreachable) != 1 {
 			t.Error("nobody took the session over when it was due")
 		}
 	})

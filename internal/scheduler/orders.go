@@ -45,7 +45,7 @@ func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 // revokedMeanwhile ends a session whose client is on its way back, if an order came
 // after the client was let through and before the session was where the order would
 // have found it. The error is what to tell the client. e.mu is held.
-func (s *Scheduler) revokedMeanwhile(e *entry, held store.Held) error {
+func (s *Scheduler) revokedMeanwhile(e *entry, held store.Acquired) error {
 	key := e.session.Key()
 	if !s.config.Orders.Revoked(&key) {
 		return nil

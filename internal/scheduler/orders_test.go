@@ -95,9 +95,9 @@ type gripped struct {
 	times atomic.Int32
 }
 
-func (g *gripped) Grip(ctx context.Context, wish store.Grip) (store.Held, error) {
+func (g *gripped) Acquire(ctx context.Context, wish store.AcquireRequest) (store.Acquired, error) {
 	g.times.Add(1)
-	return g.Store.Grip(ctx, wish)
+	return g.Store.Acquire(ctx, wish)
 }
 
 // A key that is no good is refused before anybody is asked.

@@ -71,14 +71,14 @@ func (o *outbox) queue(e *entry, r *store.Record, recording trace.Span) {
 	}
 	e.unsaved = r
 	o.unsaved++
-	if r.Over() {
+	if r.HasEnded() {
 		o.ended++
 	}
 }
 
 func (o *outbox) discount(r *store.Record) {
 	o.unsaved--
-	if r.Over() {
+	if r.HasEnded() {
 		o.ended--
 	}
 }

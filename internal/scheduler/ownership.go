@@ -12,7 +12,7 @@ import (
 func (s *Scheduler) adopt(r *store.Record) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
 	if here := s.lookUp(r.Session); here != nil {
-		s.compare(here, r.Epoch, r.Rev)
+		s.compare(here, r.Epoch, r.Version)
 		return
 	}
 	if !s.config.Serves(r.App) {
@@ -50,11 +50,11 @@ func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
-		r.Told &^= store.ToldEnd
+		r.Delivered &^= store.DeliveredEnd
 	}
 	e := newEntry(session.Restore(r.Record, &s.config.Policy, now))
-	e.reason, e.told = r.Reason, r.Told
-	e.rev = r.Rev // what this node writes comes after it
+	e.reason, e.told = r.Reason, r.Delivered
+	e.rev = r.Version // what this node writes comes after it
 	return e
 }
 
@@ -72,10 +72,10 @@ func (s *Scheduler) lose(l letter, o store.Outcome) {
 	s.metrics.lost.Inc()
 	s.log(e, slog.LevelInfo, "session lost to another node", "epoch", l.record.Epoch)
 	if client := e.client; client != nil {
-		switch o.Verdict {
-		case store.Superseded:
+		switch o.Action {
+		case store.CloseSuperseded:
 			client.End(e.session.Ending(session.EndSuperseded))
-		case store.Dead:
+		case store.EndSession:
 			client.End(o.Ending)
 		default:
 			client.Lost() // if it is there, it comes again, with a key that decides

@@ -13,7 +13,7 @@ type written struct {
 	state                    session.State
 	role                     session.Role
 	missed, ranOut, reported bool
-	told                     store.Told
+	told                     store.Delivered
 	any                      bool // it was told anything
 }
 
@@ -53,7 +53,7 @@ func (s *Scheduler) tell(e *entry) {
 	}
 	e.written = w
 	e.rev++
-	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Rev: e.rev, Told: e.told, Due: now.MilliAt(due)}, s.traceRecord(e))
+	s.outbox.put(e, &store.Record{Record: r, Node: s.config.Node, Version: e.rev, Delivered: e.told, Due: now.MilliAt(due)}, s.traceRecord(e))
 }
 
 // known notes that the store knows of the attachment that was just made: it was

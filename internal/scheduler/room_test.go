@@ -68,7 +68,7 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 		c.MaxSessions = 2
 		var ended []string
 		c.Announce = func(a Announcement, settled func(bool)) {
-			if a.What == store.ToldEnd {
+			if a.What == store.DeliveredEnd {
 				ended = append(ended, a.Record.Session+" "+string(a.Record.Reason))
 			}
 			go settled(true)

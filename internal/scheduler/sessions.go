@@ -172,9 +172,9 @@ func (s *Scheduler) Open(r *session.Resume) error {
 // store's record or the key, and takes note of what r says that the client has.
 // attach says whether it is to have the caller's connection. On success e.mu is
 // held, and the caller must commit or abandon.
-func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (*entry, store.Held, session.Instant, error) {
-	fail := func(err error) (*entry, store.Held, session.Instant, error) {
-		return nil, store.Held{}, session.Instant{}, err
+func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (*entry, store.Acquired, session.Instant, error) {
+	fail := func(err error) (*entry, store.Acquired, session.Instant, error) {
+		return nil, store.Acquired{}, session.Instant{}, err
 	}
 	if r.Claims == nil {
 		if err := s.Open(&r); err != nil {
@@ -192,7 +192,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	}
 	asked := s.inRole(key)
 	answer, unasked := s.consent(ctx, action, &asked)
-	var held store.Held
+	var held store.Acquired
 	if attach || !connected {
 		if held, err = s.grip(ctx, key, attach); err != nil {
 			return fail(err)
@@ -216,7 +216,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 type returning struct {
 	key    session.Key
 	resume session.Resume
-	held   store.Held
+	held   store.Acquired
 	made   bool // the session was not here: it was made from held, or the key
 	answer Answer
 	asked  bool // the back end has answered
@@ -309,7 +309,7 @@ func (s *Scheduler) confirmed(a session.Acked) {
 
 // find returns the session's entry, locked; one that this node does not know
 // is made from what the store held, or from the key. The error is an EndedError.
-func (s *Scheduler) find(key session.Key, held store.Held, now session.Instant) (e *entry, made bool, err error) {
+func (s *Scheduler) find(key session.Key, held store.Acquired, now session.Instant) (e *entry, made bool, err error) {
 	for {
 		s.mu.Lock()
 		over := s.ended[key.Session]
@@ -352,7 +352,7 @@ func (s *Scheduler) expel(e *entry) {
 
 // endAgain has the store told once more of the end of a session that it was
 // gripped after. The error is an EndedError.
-func (s *Scheduler) endAgain(e *entry, held store.Held) (err error) {
+func (s *Scheduler) endAgain(e *entry, held store.Acquired) (err error) {
 	e.mu.Lock()
 	defer e.unlock()
 	defer s.contain(e, &err)
@@ -362,7 +362,7 @@ func (s *Scheduler) endAgain(e *entry, held store.Held) (err error) {
 }
 
 // reborn makes an entry for a session that is not here.
-func (s *Scheduler) reborn(key session.Key, held store.Held, now session.Instant) *entry {
+func (s *Scheduler) reborn(key session.Key, held store.Acquired, now session.Instant) *entry {
 	if !held.Known {
 		return newEntry(session.New(key, &s.config.Policy, now))
 	}
@@ -370,7 +370,7 @@ func (s *Scheduler) reborn(key session.Key, held store.Held, now session.Instant
 	if r.State == session.Ended { // nobody came back to it, until now
 		r.State, r.Reason = session.Detached, ""
 		r.DetachedAt = now.Milli()
-		r.Told &^= store.ToldEnd
+		r.Delivered &^= store.DeliveredEnd
 	}
 	return s.restore(&r, now)
 }

@@ -333,9 +333,9 @@ type notingStore struct {
 	note func(what string, ctx context.Context)
 }
 
-func (s *notingStore) Grip(ctx context.Context, g store.Grip) (store.Held, error) {
+func (s *notingStore) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
 	s.note("grip", ctx)
-	return s.Store.Grip(ctx, g)
+	return s.Store.Acquire(ctx, g)
 }
 
 func (s *notingStore) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {

@@ -53,7 +53,7 @@ func (s *Scheduler) flush() bool {
 	var reached, failed shards
 	for i, l := range letters {
 		shard := store.ShardOf(l.entry.id)
-		if outcomes[i].Verdict == store.Unsaved {
+		if outcomes[i].Action == store.Retry {
 			failed[shard] = true
 			s.outbox.giveBack(l)
 			continue
@@ -69,22 +69,22 @@ func (s *Scheduler) flush() bool {
 // settle does what the store's answer to one record asks for.
 func (s *Scheduler) settle(l letter, o store.Outcome) {
 	l.recorded()
-	switch o.Verdict {
-	case store.Saved:
-		if l.record.Over() && l.record.Told.Has(store.ToldEnd) {
+	switch o.Action {
+	case store.Done:
+		if l.record.HasEnded() && l.record.Delivered.Has(store.DeliveredEnd) {
 			s.forgetEnding(l.entry) // the store answers for it now
 		}
-	case store.Superseded, store.Moved, store.Dead:
+	case store.CloseSuperseded, store.Release, store.EndSession:
 		s.aside.Go(func() { s.do(l.entry, func() { s.lose(l, o) }) }) // it may have to write to a client
-	case store.Behind:
+	case store.RaiseEpoch:
 		s.behind(l.entry, o.Epoch)
-	case store.Foreign:
-		if l.record.Over() {
+	case store.LeaveAlone:
+		if l.record.HasEnded() {
 			s.forgetEnding(l.entry)
 		}
 		if !l.entry.foreign.Swap(true) {
 			s.config.Logger.Warn("a newer release wrote this session's record; left alone, its calls go on", "session", l.entry.id)
 		}
-	case store.Unsaved: // given back
+	case store.Retry: // given back
 	}
 }

@@ -27,10 +27,10 @@
 //
 // Two nodes can both think that they own a session: one was paused, or cut off
 // from the store, while the client went to the other. The epoch, which rises
-// with each attachment and travels with the client, decides: see Judge. A node
+// with each attachment and travels with the client, decides: see Resolve. A node
 // that is refused learns who is right, and lets go.
 //
-// A session that was ended on purpose leaves a grave: the record of its end,
-// kept for as long as its keys must stay dead (see Record.Forget). One that
+// A session that was ended on purpose leaves a tombstone: the record of its end,
+// kept for as long as its keys must stay dead (see Record.TombstoneUntil). One that
 // nobody came back to leaves nothing, and its key opens it anew.
 package store

@@ -91,7 +91,7 @@ func (m *Memory) read(records []Record, shard int, ids []string) []Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if r, ok := m.shards[shard].records[id]; ok && !r.Over() {
+		if r, ok := m.shards[shard].records[id]; ok && !r.HasEnded() {
 			records = append(records, r.clone())
 		}
 	}

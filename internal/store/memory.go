@@ -11,13 +11,13 @@ import (
 	"refresher/internal/session"
 )
 
-// ErrForeign says that a session's record was written by a newer release.
-var ErrForeign = errors.New("the record was written by a newer release")
+// ErrUnreadable says that a session's record was written by a newer release.
+var ErrUnreadable = errors.New("the record was written by a newer release")
 
 // maxGraves bounds how many ended sessions Memory remembers, by the shard: a
 // million in all, some 100 MB. It is reached by a loop of joins and leaves; the
 // key of the one that would have been forgotten first then opens it again.
-const maxGraves = 1_000_000 / Shards
+const maxTombstones = 1_000_000 / Shards
 
 // Memory is the embedded store, and a Lister and a Board: that of a node which has
 // no Redis, and of the tests. Several nodes of one process can share it. It is safe
@@ -35,10 +35,10 @@ type memoryShard struct {
 	generation string
 	records    map[string]Record
 	due        map[string]session.UnixMilli // what a sorted set is in Redis
-	graves     []grave                      // in the order in which they may go
+	tombstones []tombstone                  // in the order in which they may go
 }
 
-type grave struct {
+type tombstone struct {
 	id    string
 	until session.UnixSec
 }
@@ -71,43 +71,43 @@ func (m *Memory) Lose() {
 	}
 }
 
-// Len is how many sessions the store holds, and how many graves.
-func (m *Memory) Len() (open, graves int) {
+// Len is how many sessions the store holds, and how many tombstones.
+func (m *Memory) Len() (open, tombstones int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.shards {
 		s := &m.shards[i]
 		open += len(s.due)
-		graves += len(s.records) - len(s.due)
+		tombstones += len(s.records) - len(s.due)
 	}
-	return open, graves
+	return open, tombstones
 }
 
-// Grip makes g.Node the owner of a session. The error is a *session.EndedError
+// Acquire makes g.Node the owner of a session. The error is a *session.EndedError
 // when the session was ended, or the key is not its newest.
-func (m *Memory) Grip(_ context.Context, g Grip) (Held, error) {
+func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(g.Session)]
-	s.forget(m.now())
+	s.expireTombstones(m.now())
 	old, ok := s.records[g.Session]
 	if !ok {
-		return Held{Epoch: g.Epoch + 1}, nil
+		return Acquired{Epoch: g.Epoch + 1}, nil
 	}
 	if err := Refusal(&old, g.Epoch); err != nil {
-		return Held{}, err
+		return Acquired{}, err
 	}
 	r := old
 	r.Epoch = max(old.Epoch, g.Epoch) + 1
 	r.Proven = max(old.Proven, g.Epoch)
-	r.Node, r.Rev, r.State, r.Reason = g.Node, 0, session.Detached, ""
+	r.Node, r.Version, r.State, r.Reason = g.Node, 0, session.Detached, ""
 	if g.Attach {
 		r.State = session.Attached
 	}
 	r.Due = session.MilliOf(m.now().Add(Lease))
 	s.records[g.Session], s.due[g.Session] = r, r.Due
 	m.notify(old.Node, g.Node, g.Session)
-	return Held{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
+	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
 // Refusal is why a key of this epoch does not open the session any more: a
@@ -135,52 +135,52 @@ func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 
 func (m *Memory) save(r *Record) Outcome {
 	s := &m.shards[ShardOf(r.Session)]
-	s.forget(m.now())
+	s.expireTombstones(m.now())
 	old, ok := s.records[r.Session]
 	if ok {
 		if Outdated(&old, r) {
-			return Outcome{Verdict: Saved}
+			return Outcome{Action: Done}
 		}
-		switch v := Judge(&old, r); v {
-		case Saved:
+		switch v := Resolve(&old, r); v {
+		case Done:
 			m.notify(old.Node, r.Node, r.Session)
-		case Dead:
-			return Outcome{Verdict: v, Ending: old.Ending()}
-		case Behind:
-			return Outcome{Verdict: v, Epoch: old.Epoch}
+		case EndSession:
+			return Outcome{Action: v, Ending: old.Ending()}
+		case RaiseEpoch:
+			return Outcome{Action: v, Epoch: old.Epoch}
 		default:
-			return Outcome{Verdict: v}
+			return Outcome{Action: v}
 		}
 	}
 	switch {
-	case r.Gone():
+	case r.Removable():
 		delete(s.records, r.Session)
 		delete(s.due, r.Session)
-	case r.Buried():
-		s.bury(*r)
+	case r.IsTombstone():
+		s.entomb(*r)
 	default:
 		s.records[r.Session], s.due[r.Session] = r.clone(), r.Due
 	}
-	return Outcome{Verdict: Saved}
+	return Outcome{Action: Done}
 }
 
-// bury keeps of a session what its end was.
-func (s *memoryShard) bury(r Record) {
+// entomb keeps only the end of a session.
+func (s *memoryShard) entomb(r Record) {
 	r.Identity = session.Identity{}
 	s.records[r.Session] = r
 	delete(s.due, r.Session)
-	g := grave{r.Session, r.Forget()}
-	at, _ := slices.BinarySearchFunc(s.graves, g, func(a, b grave) int { return cmp.Compare(a.until, b.until) })
-	s.graves = slices.Insert(s.graves, at, g)
-	if len(s.graves) > maxGraves {
-		s.dig(s.graves[0])
-		s.graves = s.graves[1:]
+	g := tombstone{r.Session, r.TombstoneUntil()}
+	at, _ := slices.BinarySearchFunc(s.tombstones, g, func(a, b tombstone) int { return cmp.Compare(a.until, b.until) })
+	s.tombstones = slices.Insert(s.tombstones, at, g)
+	if len(s.tombstones) > maxTombstones {
+		s.removeTombstone(s.tombstones[0])
+		s.tombstones = s.tombstones[1:]
 	}
 }
 
-// dig up one grave.
-func (s *memoryShard) dig(g grave) {
-	if r, ok := s.records[g.id]; ok && r.Buried() && r.Forget() == g.until {
+// removeTombstone removes the record of one, unless it was replaced since.
+func (s *memoryShard) removeTombstone(g tombstone) {
+	if r, ok := s.records[g.id]; ok && r.IsTombstone() && r.TombstoneUntil() == g.until {
 		delete(s.records, g.id)
 	}
 }
@@ -210,7 +210,7 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
 	for i := range m.shards {
 		s := &m.shards[i]
 		swept[i].Generation = s.generation
-		s.forget(now)
+		s.expireTombstones(now)
 		if len(s.due) > 0 && do == Claim {
 			swept[i].Overdue = m.claim(s, node, now)
 		}
@@ -248,11 +248,11 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	return claimed
 }
 
-// forget digs up the graves whose time is over.
-func (s *memoryShard) forget(now time.Time) {
-	for len(s.graves) > 0 && s.graves[0].until <= session.SecOf(now) {
-		s.dig(s.graves[0])
-		s.graves = s.graves[1:]
+// expireTombstones removes those whose time is over.
+func (s *memoryShard) expireTombstones(now time.Time) {
+	for len(s.tombstones) > 0 && s.tombstones[0].until <= session.SecOf(now) {
+		s.removeTombstone(s.tombstones[0])
+		s.tombstones = s.tombstones[1:]
 	}
 }
 

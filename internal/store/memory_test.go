@@ -24,20 +24,20 @@ func newMemory(t *testing.T) *memory {
 
 func (m *memory) save(r store.Record) {
 	m.Helper()
-	if outcomes, err := m.Save(m.Context(), []store.Record{r}); err != nil || outcomes[0].Verdict != store.Saved {
+	if outcomes, err := m.Save(m.Context(), []store.Record{r}); err != nil || outcomes[0].Action != store.Done {
 		m.Fatalf("Save of %s: %+v, %v", r.Session, outcomes, err)
 	}
 }
 
 func (m *memory) knows(id string) bool {
-	held, err := m.Grip(m.Context(), store.Grip{Session: id, Epoch: 1, Node: "onlooker"})
+	held, err := m.Acquire(m.Context(), store.AcquireRequest{Session: id, Epoch: 1, Node: "onlooker"})
 	return err != nil || held.Known
 }
 
-func (m *memory) wantLen(open, graves int) {
+func (m *memory) wantLen(open, tombstones int) {
 	m.Helper()
-	if gotOpen, gotGraves := m.Len(); gotOpen != open || gotGraves != graves {
-		m.Errorf("%d open, %d graves; want %d and %d", gotOpen, gotGraves, open, graves)
+	if gotOpen, gotTombstones := m.Len(); gotOpen != open || gotTombstones != tombstones {
+		m.Errorf("%d open, %d tombstones; want %d and %d", gotOpen, gotTombstones, open, tombstones)
 	}
 }
 
@@ -49,10 +49,10 @@ func (m *memory) open(id string) store.Record {
 	return r
 }
 
-// buried is one that was revoked, and whose keys are worth nothing after d.
-func (m *memory) buried(id string, d time.Duration) store.Record {
+// tombstone is of a session that was revoked, and whose keys are worth nothing after d.
+func (m *memory) tombstone(id string, d time.Duration) store.Record {
 	r := m.open(id)
-	r.State, r.Reason, r.Told, r.Rev = ended, session.EndRevoked, store.ToldEnd, 2
+	r.State, r.Reason, r.Delivered, r.Version = ended, session.EndRevoked, store.DeliveredEnd, 2
 	r.Terms.Until = session.SecOf(m.now.Add(d))
 	return r
 }
@@ -64,9 +64,9 @@ func TestMemoryLen(t *testing.T) {
 	m.save(m.open("S2"))
 	m.save(m.open("S2"))
 	m.wantLen(2, 0)
-	m.save(m.buried("S1", time.Hour))
+	m.save(m.tombstone("S1", time.Hour))
 	m.wantLen(1, 1)
-	m.save(m.buried("S1", 2*time.Hour))
+	m.save(m.tombstone("S1", 2*time.Hour))
 	m.wantLen(1, 1)
 	m.now = m.now.Add(time.Hour)
 	m.Sweep(t.Context(), "a", store.Claim)
@@ -75,7 +75,7 @@ func TestMemoryLen(t *testing.T) {
 	m.Sweep(t.Context(), "a", store.Claim)
 	m.wantLen(1, 0)
 	gone := m.open("S2")
-	gone.State, gone.Reason, gone.Told, gone.Node, gone.Epoch = ended, expired, store.ToldEnd, "b", 2
+	gone.State, gone.Reason, gone.Delivered, gone.Node, gone.Epoch = ended, expired, store.DeliveredEnd, "b", 2
 	m.save(gone)
 	m.wantLen(0, 0)
 }
@@ -84,7 +84,7 @@ func TestMemoryLose(t *testing.T) {
 	m := newMemory(t)
 	first := m.Sweep(t.Context(), "a", store.Claim)
 	m.save(m.open("S1"))
-	m.save(m.buried("S2", time.Hour))
+	m.save(m.tombstone("S2", time.Hour))
 	m.Lose()
 	m.wantLen(0, 0)
 	for _, id := range []string{"S1", "S2"} {
@@ -151,13 +151,13 @@ func TestMemoryBoundsGraves(t *testing.T) {
 			ids = append(ids, id)
 		}
 	}
-	bury := func(i int) { m.save(m.buried(ids[i], time.Hour+time.Duration(i)*time.Second)) }
+	end := func(i int) { m.save(m.tombstone(ids[i], time.Hour+time.Duration(i)*time.Second)) }
 	for i := range bound {
-		bury(i - i%5 + 4 - i%5) // not in the order in which they are forgotten
+		end(i - i%5 + 4 - i%5) // not in the order in which they are forgotten
 	}
 	m.wantLen(1, bound)
 	for i := bound; i < len(ids); i++ {
-		bury(i)
+		end(i)
 	}
 	m.wantLen(1, bound)
 	for i, id := range ids {
@@ -166,7 +166,7 @@ func TestMemoryBoundsGraves(t *testing.T) {
 		}
 	}
 	if !m.knows("other") {
-		t.Error("an open session made room for graves")
+		t.Error("an open session made room for tombstones")
 	}
 	// They go when their time comes.
 	m.now = m.now.Add(time.Hour + 20*time.Second)

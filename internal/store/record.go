@@ -52,14 +52,14 @@ type Record struct {
 	session.Record
 	// Node is the owner.
 	Node string
-	// Rev numbers the owner's own writes of one attachment, so that one that
+	// Version numbers the owner's own writes of one attachment, so that one that
 	// was held up on its way does not undo a later one.
-	Rev uint64
+	Version uint64
 	// Due is when the session next needs attention; of one that has ended,
 	// when it did.
 	Due session.UnixMilli
-	// Told is what the customer's back end has been told of.
-	Told Told
+	// Delivered says which events the customer's back end has acknowledged.
+	Delivered Delivered
 	// WishVersion is the version of the newest wish of an operator that this record
 	// takes into account, or the store knows of: the wall clock at which it was made.
 	// Together with the RTC role it is a last-writer-wins register: of two records of
@@ -87,84 +87,85 @@ func (r *Record) clone() Record {
 	return c
 }
 
-// Told is a set of announcements that were delivered.
-type Told uint8
+// Delivered is a set of events that the customer's back end has acknowledged.
+type Delivered uint8
 
-// The announcements of a session.
+// The events of a session.
 const (
-	ToldJoined      Told = 1 << iota
-	ToldUnreachable      // of its newest bundle
-	ToldEnd
+	DeliveredJoined      Delivered = 1 << iota
+	DeliveredUnreachable           // of its newest bundle
+	DeliveredEnd
 )
 
 // Has reports whether all of what are in t.
-func (t Told) Has(what Told) bool { return t&what == what }
+func (t Delivered) Has(what Delivered) bool { return t&what == what }
 
-// Over reports that the session has ended, one way or another.
-func (r *Record) Over() bool { return r.State == session.Ended }
+// HasEnded reports that the session has ended, one way or another.
+func (r *Record) HasEnded() bool { return r.State == session.Ended }
 
-// Gone reports that nothing is to be kept of the session.
-func (r *Record) Gone() bool {
-	return r.State == session.Ended && r.Told.Has(ToldEnd) && r.Reason == session.EndExpired
+// Removable reports that the session expired and its end was delivered: a store
+// keeps nothing of it.
+func (r *Record) Removable() bool {
+	return r.State == session.Ended && r.Delivered.Has(DeliveredEnd) && r.Reason == session.EndExpired
 }
 
-// Buried reports that only the session's end is to be kept.
-func (r *Record) Buried() bool {
-	return r.State == session.Ended && r.Told.Has(ToldEnd) && r.Reason != session.EndExpired
+// IsTombstone reports that the session was ended on purpose and its end was
+// delivered: a store keeps only the end, so that its keys stay dead.
+func (r *Record) IsTombstone() bool {
+	return r.State == session.Ended && r.Delivered.Has(DeliveredEnd) && r.Reason != session.EndExpired
 }
 
-// graveFor is how long at least the grave of a session is kept that its client
-// ended.
-const graveFor = time.Hour
+// tombstoneFor is how long, at least, a store keeps the tombstone of a session that
+// its client ended.
+const tombstoneFor = time.Hour
 
-// Forget is when the grave of a session that was ended on purpose may go:
+// TombstoneUntil is when the tombstone of a session that was ended on purpose expires:
 // when its keys are worth nothing any more, or, if the client
 // ended it itself, when an hour has passed and no token of it works any more.
 // What would come back then is a client that may join as well; and to keep every
 // call that was ever hung up for the days that keys are good would outgrow the
 // live ones.
-func (r *Record) Forget() session.UnixSec {
+func (r *Record) TombstoneUntil() session.UnixSec {
 	if r.Reason == session.EndLeft {
-		return min(max(r.ExpiresAt, r.Due.Sec().Add(graveFor)), r.Terms.Until)
+		return min(max(r.ExpiresAt, r.Due.Sec().Add(tombstoneFor)), r.Terms.Until)
 	}
 	return r.Terms.Until
 }
 
-// Verdict is what became of a record that a node wanted saved.
-type Verdict uint8
+// Action is what the writer of a record must do, by the store's answer to Save.
+type Action uint8
 
 const (
-	// Unsaved: the store could not be reached, or said nothing. Try again.
-	Unsaved Verdict = iota
-	// Saved: it is what the store holds now, or the store holds a newer one
-	// of the same owner.
-	Saved
-	// Superseded: a newer attachment, by the key of this one or a later,
+	// Retry: the store could not be reached, or did not answer.
+	Retry Action = iota
+	// Done: the store holds the record now, or a newer one of the same owner.
+	Done
+	// CloseSuperseded: a newer attachment, by the key of this one or a later,
 	// has a connection on another node. The one here is outdated, and so is
 	// the record.
-	Superseded
-	// Moved: another node has the session, and no connection that the client
+	CloseSuperseded
+	// Release: another node has the session, and no connection that the client
 	// of the one here is known to have left it for. A client that is here
 	// must come again.
-	Moved
-	// Behind: the node itself was given a higher epoch, see Outcome.Epoch,
-	// and does not know: the answer to its Grip was lost. It is to write
+	Release
+	// RaiseEpoch: the node itself was given a higher epoch, see Outcome.Epoch,
+	// and does not know: the answer to its Acquire was lost. It is to write
 	// under that one.
-	Behind
-	// Dead: the session was ended on purpose, see Outcome.Ending.
-	Dead
-	// Foreign: the record there was written by a newer release.
-	Foreign
+	RaiseEpoch
+	// EndSession: the session was ended on purpose, see Outcome.Ending.
+	EndSession
+	// LeaveAlone: the record there was written by a newer release.
+	LeaveAlone
 )
 
-// Outcome is a Verdict, with what goes with it.
+// Outcome is an Action, with what goes with it.
 type Outcome struct {
-	Verdict Verdict
-	Ending  session.Ending // of Dead
-	Epoch   uint64         // of Behind
+	Action Action
+	Ending session.Ending // of EndSession
+	Epoch  uint64         // of RaiseEpoch
 }
 
-// Judge says whether r may replace the record old of the same session, and if
+// Resolve says whether r may replace the record old of the same session, and if
 // not, why not. Every store answers Save by this rule.
 //
 // The higher epoch wins. But an attachment that is outdated by the epoch alone is
@@ -172,23 +173,23 @@ type Outcome struct {
 // key it never showed. Between two nodes with the same epoch, which know of
 // the same attachment, the one wins that knows more of it (see rank). A session
 // that was ended on purpose stays so.
-func Judge(old, r *Record) Verdict {
+func Resolve(old, r *Record) Action {
 	switch {
 	case old.State == session.Ended && old.Reason != session.EndExpired:
-		if r.State == session.Ended && r.Epoch == old.Epoch && r.Node == old.Node && r.Rev >= old.Rev {
-			return Saved // the rest of its end
+		if r.State == session.Ended && r.Epoch == old.Epoch && r.Node == old.Node && r.Version >= old.Version {
+			return Done // the rest of its end
 		}
-		return Dead
+		return EndSession
 	case r.Epoch > old.Epoch:
-		return Saved
+		return Done
 	case r.Epoch == old.Epoch && (r.Node == old.Node || r.rank() > old.rank()):
-		return Saved
+		return Done
 	case r.Node == old.Node:
-		return Behind
+		return RaiseEpoch
 	case old.State == session.Attached && old.Epoch > r.Epoch && old.Proven >= r.Epoch:
-		return Superseded
+		return CloseSuperseded
 	default:
-		return Moved
+		return Release
 	}
 }
 
@@ -213,11 +214,12 @@ func (r *Record) rank() int {
 // Outdated reports that r is an earlier write than old of the same owner and
 // epoch, which arrived late. It counts as saved, and changes nothing.
 func Outdated(old, r *Record) bool {
-	return r.Node == old.Node && r.Epoch == old.Epoch && r.Rev < old.Rev
+	return r.Node == old.Node && r.Epoch == old.Epoch && r.Version < old.Version
 }
 
-// Grip is a node's wish to go on with a session that it was shown the key to.
-type Grip struct {
+// AcquireRequest asks the store to make Node the owner of a session whose resume key
+// a client presented.
+type AcquireRequest struct {
 	Session string
 	// Epoch is that of the key.
 	Epoch uint64
@@ -226,9 +228,9 @@ type Grip struct {
 	Attach bool
 }
 
-// Held is what a Grip gave. The store counts a session that it knows as the
-// node's from then on, and as attached or not as the Grip says.
-type Held struct {
+// Acquired is the answer to an AcquireRequest. A session that the store knows is the
+// node's from then on, attached or not as the request says.
+type Acquired struct {
 	// Epoch is above all that the store and the key know of: the one that
 	// the attachment is to have.
 	Epoch uint64

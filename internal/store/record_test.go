@@ -43,13 +43,13 @@ func TestShardsAreEven(t *testing.T) {
 
 // said is what a node says of a session: its state, why it ended, and the
 // epochs.
-func said(node string, epoch, rev uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
+func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
 		Record: session.Record{
 			Key: session.Key{Session: "S", Epoch: epoch}, Proven: proven, State: state, Reason: reason,
 			ExpiresAt: 1000 + session.UnixSec(epoch),
 		},
-		Node: node, Rev: rev,
+		Node: node, Version: version,
 	}
 }
 
@@ -64,42 +64,42 @@ func TestJudge(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		old, r store.Record
-		want   store.Verdict
+		want   store.Action
 	}{
-		{"higher epoch", said("a", 1, 9, attached, "", 1), said("b", 2, 1, detached, "", 1), store.Saved},
-		{"higher epoch, expired", said("a", 1, 9, attached, "", 1), said("b", 2, 1, ended, expired, 2), store.Saved},
-		{"higher epoch after an expiry", said("a", 1, 9, ended, expired, 1), said("b", 2, 1, attached, "", 1), store.Saved},
-		{"lower epoch, of a connection elsewhere", said("a", 2, 1, attached, "", 1), said("b", 1, 9, attached, "", 1), store.Superseded},
-		{"lower epoch, of none elsewhere", said("a", 2, 1, detached, "", 2), said("b", 1, 9, attached, "", 1), store.Moved},
-		{"lower epoch, of an expiry elsewhere", said("a", 2, 1, ended, expired, 2), said("b", 1, 9, attached, "", 1), store.Moved},
-		{"lower epoch, ended", said("a", 2, 1, attached, "", 1), said("b", 1, 9, ended, session.EndLeft, 1), store.Superseded},
+		{"higher epoch", said("a", 1, 9, attached, "", 1), said("b", 2, 1, detached, "", 1), store.Done},
+		{"higher epoch, expired", said("a", 1, 9, attached, "", 1), said("b", 2, 1, ended, expired, 2), store.Done},
+		{"higher epoch after an expiry", said("a", 1, 9, ended, expired, 1), said("b", 2, 1, attached, "", 1), store.Done},
+		{"lower epoch, of a connection elsewhere", said("a", 2, 1, attached, "", 1), said("b", 1, 9, attached, "", 1), store.CloseSuperseded},
+		{"lower epoch, of none elsewhere", said("a", 2, 1, detached, "", 2), said("b", 1, 9, attached, "", 1), store.Release},
+		{"lower epoch, of an expiry elsewhere", said("a", 2, 1, ended, expired, 2), said("b", 1, 9, attached, "", 1), store.Release},
+		{"lower epoch, ended", said("a", 2, 1, attached, "", 1), said("b", 1, 9, ended, session.EndLeft, 1), store.CloseSuperseded},
 
-		{"same node", said("a", 1, 1, attached, "", 1), said("a", 1, 2, detached, "", 1), store.Saved},
-		{"same node, expired", said("a", 1, 1, detached, "", 1), said("a", 1, 2, ended, expired, 1), store.Saved},
-		{"same node and rev", said("a", 1, 2, detached, "", 1), said("a", 1, 2, attached, "", 1), store.Saved},
+		{"same node", said("a", 1, 1, attached, "", 1), said("a", 1, 2, detached, "", 1), store.Done},
+		{"same node, expired", said("a", 1, 1, detached, "", 1), said("a", 1, 2, ended, expired, 1), store.Done},
+		{"same node and version", said("a", 1, 2, detached, "", 1), said("a", 1, 2, attached, "", 1), store.Done},
 
-		{"proven over connected", said("a", 2, 9, attached, "", 1), said("b", 2, 1, attached, "", 2), store.Saved},
-		{"connected over not", said("a", 2, 9, detached, "", 2), said("b", 2, 1, attached, "", 1), store.Saved},
-		{"not connected over expired", said("a", 2, 9, ended, expired, 2), said("b", 2, 1, detached, "", 1), store.Saved},
-		{"ended over proven", said("a", 2, 9, attached, "", 2), said("b", 2, 1, ended, session.EndDenied, 1), store.Saved},
-		{"connected under proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 1), store.Moved},
-		{"not connected under connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, detached, "", 2), store.Moved},
-		{"expired under not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, ended, expired, 2), store.Moved},
-		{"two proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 2), store.Moved},
-		{"two connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, attached, "", 0), store.Moved},
-		{"two not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, detached, "", 2), store.Moved},
-		{"two expired", said("a", 2, 1, ended, expired, 2), said("b", 2, 9, ended, expired, 2), store.Moved},
+		{"proven over connected", said("a", 2, 9, attached, "", 1), said("b", 2, 1, attached, "", 2), store.Done},
+		{"connected over not", said("a", 2, 9, detached, "", 2), said("b", 2, 1, attached, "", 1), store.Done},
+		{"not connected over expired", said("a", 2, 9, ended, expired, 2), said("b", 2, 1, detached, "", 1), store.Done},
+		{"ended over proven", said("a", 2, 9, attached, "", 2), said("b", 2, 1, ended, session.EndDenied, 1), store.Done},
+		{"connected under proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 1), store.Release},
+		{"not connected under connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, detached, "", 2), store.Release},
+		{"expired under not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, ended, expired, 2), store.Release},
+		{"two proven", said("a", 2, 1, attached, "", 2), said("b", 2, 9, attached, "", 2), store.Release},
+		{"two connected", said("a", 2, 1, attached, "", 1), said("b", 2, 9, attached, "", 0), store.Release},
+		{"two not connected", said("a", 2, 1, detached, "", 1), said("b", 2, 9, detached, "", 2), store.Release},
+		{"two expired", said("a", 2, 1, ended, expired, 2), said("b", 2, 9, ended, expired, 2), store.Release},
 
-		{"ended, then a higher epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 2, 1, attached, "", 2), store.Dead},
-		{"ended, then its owner's change of mind", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, attached, "", 1), store.Dead},
-		{"ended, then ended elsewhere", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 1, 1, ended, session.EndLeft, 1), store.Dead},
-		{"ended, then its owner's end of another epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 2, 2, ended, session.EndLeft, 1), store.Dead},
-		{"ended, then the rest of it", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Saved},
-		{"ended, then the same again", said("a", 1, 2, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Saved},
+		{"ended, then a higher epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 2, 1, attached, "", 2), store.EndSession},
+		{"ended, then its owner's change of mind", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, attached, "", 1), store.EndSession},
+		{"ended, then ended elsewhere", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 1, 1, ended, session.EndLeft, 1), store.EndSession},
+		{"ended, then its owner's end of another epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 2, 2, ended, session.EndLeft, 1), store.EndSession},
+		{"ended, then the rest of it", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
+		{"ended, then the same again", said("a", 1, 2, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := store.Judge(&test.old, &test.r); got != test.want {
-				t.Errorf("verdict %d, want %d", got, test.want)
+			if got := store.Resolve(&test.old, &test.r); got != test.want {
+				t.Errorf("action %d, want %d", got, test.want)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestJudge(t *testing.T) {
 
 func drawSaid(t *rapid.T, node string) store.Record {
 	epoch := rapid.Uint64Range(1, 3).Draw(t, "epoch")
-	r := said(node, epoch, rapid.Uint64Range(0, 3).Draw(t, "rev"), rapid.SampledFrom([]session.State{attached, detached, ended}).Draw(t, "state"),
+	r := said(node, epoch, rapid.Uint64Range(0, 3).Draw(t, "version"), rapid.SampledFrom([]session.State{attached, detached, ended}).Draw(t, "state"),
 		"", rapid.Uint64Range(0, epoch).Draw(t, "proven"))
 	if r.State == ended {
 		r.Reason = rapid.SampledFrom([]session.EndReason{session.EndLeft, expired}).Draw(t, "reason")
@@ -120,11 +120,11 @@ func drawSaid(t *rapid.T, node string) store.Record {
 func TestJudgeSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSaid(t, "a"), drawSaid(t, "b")
-		aFirst, bFirst := store.Judge(&a, &b) == store.Saved, store.Judge(&b, &a) == store.Saved
+		aFirst, bFirst := store.Resolve(&a, &b) == store.Done, store.Resolve(&b, &a) == store.Done
 		if aFirst && bFirst {
 			t.Fatal("each takes it from the other")
 		}
-		purpose := a.Over() && a.Reason != expired || b.Over() && b.Reason != expired
+		purpose := a.HasEnded() && a.Reason != expired || b.HasEnded() && b.Reason != expired
 		if a.Epoch != b.Epoch && !purpose && !aFirst && !bFirst {
 			t.Fatal("the first stays, although the epochs differ")
 		}
@@ -137,9 +137,9 @@ func TestJudgeSettles(t *testing.T) {
 func TestOutdated(t *testing.T) {
 	old := said("a", 5, 5, attached, "", 5)
 	for _, test := range []struct {
-		node       string
-		epoch, rev uint64
-		want       bool
+		node           string
+		epoch, version uint64
+		want           bool
 	}{
 		{"a", 5, 4, true},
 		{"a", 5, 0, true},
@@ -149,9 +149,9 @@ func TestOutdated(t *testing.T) {
 		{"a", 6, 4, false},
 		{"b", 5, 4, false},
 	} {
-		r := said(test.node, test.epoch, test.rev, detached, "", 5)
+		r := said(test.node, test.epoch, test.version, detached, "", 5)
 		if got := store.Outdated(&old, &r); got != test.want {
-			t.Errorf("rev %d of epoch %d by %s after 5 of 5 by a: outdated %v", test.rev, test.epoch, test.node, got)
+			t.Errorf("version %d of epoch %d by %s after 5 of 5 by a: outdated %v", test.version, test.epoch, test.node, got)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
+func TestTombstoneUntil(t *testing.T) {
 	const now, hour = 4_000_000_000, 3600
 	for _, test := range []struct {
 		name             string
@@ -207,36 +207,36 @@ func TestForget(t *testing.T) {
 	} {
 		r := said("a", 1, 1, ended, test.reason, 1)
 		r.ExpiresAt, r.Terms.Until, r.Due = now+test.expiresIn, now+test.until, now*1000+999
-		if got := r.Forget() - now; got != test.want {
+		if got := r.TombstoneUntil() - now; got != test.want {
 			t.Errorf("%s: forgotten after %d s, want %d", test.name, got, test.want)
 		}
 	}
 }
 
 func TestWhatIsKept(t *testing.T) {
-	const all = store.ToldJoined | store.ToldUnreachable | store.ToldEnd
+	const all = store.DeliveredJoined | store.DeliveredUnreachable | store.DeliveredEnd
 	for _, test := range []struct {
 		name               string
 		state              session.State
 		reason             session.EndReason
-		told               store.Told
-		over, gone, buried bool
+		told               store.Delivered
+		ended, removable, tombstone bool
 	}{
-		{"open", attached, "", store.ToldJoined, false, false, false},
-		{"not connected", detached, "", store.ToldJoined | store.ToldUnreachable, false, false, false},
+		{"open", attached, "", store.DeliveredJoined, false, false, false},
+		{"not connected", detached, "", store.DeliveredJoined | store.DeliveredUnreachable, false, false, false},
 		{"open, whatever was told", detached, "", all, false, false, false},
-		{"expired", ended, expired, store.ToldJoined | store.ToldUnreachable, true, false, false},
-		{"expired, told", ended, expired, store.ToldEnd, true, true, false},
-		{"left", ended, session.EndLeft, store.ToldJoined, true, false, false},
+		{"expired", ended, expired, store.DeliveredJoined | store.DeliveredUnreachable, true, false, false},
+		{"expired, told", ended, expired, store.DeliveredEnd, true, true, false},
+		{"left", ended, session.EndLeft, store.DeliveredJoined, true, false, false},
 		{"left, told", ended, session.EndLeft, all, true, false, true},
 	} {
 		r := said("a", 1, 1, test.state, test.reason, 1)
-		r.Told = test.told
-		if r.Over() != test.over || r.Gone() != test.gone || r.Buried() != test.buried {
-			t.Errorf("%s: over %v, gone %v, buried %v", test.name, r.Over(), r.Gone(), r.Buried())
+		r.Delivered = test.told
+		if r.HasEnded() != test.ended || r.Removable() != test.removable || r.IsTombstone() != test.tombstone {
+			t.Errorf("%s: ended %v, removable %v, tombstone %v", test.name, r.HasEnded(), r.Removable(), r.IsTombstone())
 		}
 	}
-	if told := store.ToldJoined | store.ToldEnd; !told.Has(store.ToldEnd) || !told.Has(told) || told.Has(all) || told.Has(store.ToldUnreachable) || !told.Has(0) {
+	if told := store.DeliveredJoined | store.DeliveredEnd; !told.Has(store.DeliveredEnd) || !told.Has(told) || told.Has(all) || told.Has(store.DeliveredUnreachable) || !told.Has(0) {
 		t.Error("Has does not want all of what it is asked for")
 	}
 }

@@ -60,14 +60,14 @@ local function claim(key, id)
     redis.call('ZREM', KEYS[3], id)
     return 0
   end
-  local theirs, rest, letter, owner, rev
+  local theirs, rest, letter, owner, version
   if type(fence) == 'table' then
     if not string.find(fence.err, 'WRONGTYPE', 1, true) then error(fence.err) end
   elseif fence then
     theirs = tonumber(string.match(fence, '^(%d+) '))
     local epoch, proven
-    rest, epoch, proven, letter, owner, rev = string.match(fence, '^(%d+ (%d+) (%d+)) (%l) (.*) (%d+)$')
-    if rest and math.max(#epoch, #proven, #rev) > 15 then rest = nil end -- cannot be counted exactly
+    rest, epoch, proven, letter, owner, version = string.match(fence, '^(%d+ (%d+) (%d+)) (%l) (.*) (%d+)$')
+    if rest and math.max(#epoch, #proven, #version) > 15 then rest = nil end -- cannot be counted exactly
   end
   if theirs and theirs > format then return 2 end
   if theirs and ARGV[8] ~= '' then
@@ -82,7 +82,7 @@ local function claim(key, id)
     if letter == 'a' then letter = 'd' end
     redis.pcall('PUBLISH', ARGV[7] .. owner, id)
   end
-  redis.call('HSET', key, 'fence', table.concat({rest, letter, node, rev}, ' '))
+  redis.call('HSET', key, 'fence', table.concat({rest, letter, node, version}, ' '))
   local fields = redis.call('HGETALL', key)
   fields[#fields + 1] = 'due'
   fields[#fields + 1] = score

@@ -1,5 +1,5 @@
 -- Writes the records of sessions of one shard, each by itself, by the rule of
--- store.Judge.
+-- store.Resolve.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
 -- KEYS[2]      ids: sorted set of the ids of all sessions, scores 0
@@ -10,12 +10,12 @@
 -- ARGV[4]      where the id begins in the name of a hash
 -- ARGV[5]      1 if a grant comes with each session, 0 if with none
 -- then for each session:
---   fence      "format epoch proven letter node rev", with letter one of: a
+--   fence      "format epoch proven letter node version", with letter one of: a
 --              attached, d detached, x expired but not announced, e ended on
 --              purpose but not announced, b ended on purpose, g gone. With
 --              ARGV[5] = 0 it is none of the last two
 --   state      packed, opaque here
---   at         of a, d, x, e: due time in Unix ms; of b: when the grave may go,
+--   at         of a, d, x, e: due time in Unix ms; of b: when the tombstone may go,
 --              in Unix s
 --   n          how many arguments follow, with ARGV[5] = 1: the fields and values
 --              of the grant, without which a new hash cannot be made
@@ -42,38 +42,38 @@ local function seconds()
 end
 
 local function parse(fence)
-  local epoch, proven, letter, node, rev = match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
-  return tonumber(epoch), tonumber(proven), letter, node, tonumber(rev)
+  local epoch, proven, letter, node, version = match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
+  return tonumber(epoch), tonumber(proven), letter, node, tonumber(version)
 end
 
 -- Says whether an old fence may be replaced by a new one: ok, or late if it is
 -- the newer one, of the same node, and else the word to answer. Then the letter
 -- and the node of the old one.
-local function judge(old, new)
+local function resolve(old, new)
   local format = match(old, '^(%d+) ')
   if not format or tonumber(format) > tonumber(ARGV[1]) then return 'foreign' end
   local oepoch, oproven, oletter, onode, orev = parse(old)
   if not oepoch or oepoch > exact or oproven > exact or orev > exact then return 'foreign' end
-  local epoch, proven, letter, node, rev = parse(new)
+  local epoch, proven, letter, node, version = parse(new)
 
-  local verdict
+  local action
   local same = epoch == oepoch and node == onode
-  if same and rev < orev then
-    verdict = 'late'
+  if same and version < orev then
+    action = 'late'
   elseif oletter == 'e' or oletter == 'b' then
-    verdict = same and letter ~= 'a' and letter ~= 'd' and 'ok' or 'dead'
+    action = same and letter ~= 'a' and letter ~= 'd' and 'ok' or 'dead'
   elseif epoch > oepoch or same then
-    verdict = 'ok'
+    action = 'ok'
   elseif epoch == oepoch and rank(letter, epoch, proven) > rank(oletter, oepoch, oproven) then
-    verdict = 'ok'
+    action = 'ok'
   elseif node == onode then
-    verdict = 'behind ' .. string.format('%.0f', oepoch)
+    action = 'behind ' .. string.format('%.0f', oepoch)
   elseif oletter == 'a' and oepoch > epoch and oproven >= epoch then
-    verdict = 'superseded'
+    action = 'superseded'
   else
-    verdict = 'moved'
+    action = 'moved'
   end
-  return verdict, oletter, onode
+  return action, oletter, onode
 end
 
 -- Writes the session at index a of the arguments, whose grant has n.
@@ -83,15 +83,15 @@ local function save(key, old, a, n)
   local _, _, letter, node = parse(fence)
   local stays = letter ~= 'b' and letter ~= 'g'
 
-  local verdict, oletter, onode = 'ok', nil, nil
-  if old then verdict, oletter, onode = judge(old, fence) end
+  local action, oletter, onode = 'ok', nil, nil
+  if old then action, oletter, onode = resolve(old, fence) end
   if oletter == 'b' then
     local forget = tonumber(call('HGET', key, 'forget'))
-    if forget and forget <= seconds() then verdict, onode = 'ok', nil end
+    if forget and forget <= seconds() then action, onode = 'ok', nil end
   end
-  if verdict == 'late' then return 'ok' end
-  if verdict == 'dead' then return 'dead ' .. (call('HGET', key, 'state') or '') end
-  if verdict ~= 'ok' then return verdict end
+  if action == 'late' then return 'ok' end
+  if action == 'dead' then return 'dead ' .. (call('HGET', key, 'state') or '') end
+  if action ~= 'ok' then return action end
   local new = not old or oletter == 'b'
   if new and stays and n == 0 then return 'missing' end
 
@@ -126,7 +126,7 @@ for i = 3, #KEYS do
     word = 'foreign'
   else
     -- Nearly all are renewals by the node that has the session: the fence stays
-    -- as it is up to the rev. These are spared what the others need.
+    -- as it is up to the version. These are spared what the others need.
     local holder, orev
     if old and not grants then holder, orev = match(old, '^(.* )(%d+)$') end
     if holder and find(fence, holder, 1, true) == 1 and tonumber(orev) <= tonumber(sub(fence, #holder + 1)) then

@@ -22,7 +22,7 @@ var claimChecks = []check{
 
 // afterClaim leaves the choice to a store whether the new owner counts its writes
 // on from those of the one before.
-var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Rev")
+var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Version")
 
 func claimsWhole(w *world) {
 	records := w.samples()
@@ -48,11 +48,11 @@ func claimsOwner(w *world) {
 	w.saved(r)
 	w.handed(nodeB, r.Session)
 	// The owner before knows no more of it than B does.
-	r.Rev++
-	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Verdict: store.Moved})
+	r.Version++
+	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Release})
 	r.Node = nodeB
-	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeC, Attach: true})
-	w.same("what is held of a claimed session", store.Held{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeC, Attach: true})
+	w.same("what is held of a claimed session", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
 }
 
 // claimsFromLiving has an owner come back that was only away for a while.
@@ -62,21 +62,21 @@ func claimsFromLiving(w *world) {
 	r.Due = session.MilliOf(w.after(-store.Slack))
 	w.saved(r)
 	w.handed(nodeB, r.Session)
-	r.Rev++
+	r.Version++
 	w.saved(r)
 	w.holds(&r)
 }
 
 func claimsWrites(w *world) {
 	r := w.overdue(w.id())
-	r.Rev = 12
+	r.Version = 12
 	w.saved(r)
 	claimed := w.sweep(nodeB)
 	if len(claimed) != 1 {
 		w.Fatalf("handed over %q, want %q", ids(claimed), r.Session)
 	}
 	next := claimed[0]
-	next.Rev++
+	next.Version++
 	next.RanOut = true
 	next.Due = session.MilliOf(w.after(time.Minute))
 	w.saved(next)
@@ -85,8 +85,8 @@ func claimsWrites(w *world) {
 	w.pass(time.Millisecond)
 	w.handed(nodeC, r.Session)
 	next.Node = nodeC
-	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
-	w.same("what the claimer wrote", store.Held{Epoch: r.Epoch + 1, Known: true, Record: next}, held, afterClaim)
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
+	w.same("what the claimer wrote", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: next}, held, afterClaim)
 }
 
 func claimsOnce(w *world) {
@@ -120,7 +120,7 @@ func claimsOwn(w *world) {
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
 	// Once A has, that is all.
-	r.Rev += 2
+	r.Version += 2
 	r.Due = session.MilliOf(w.after(time.Hour))
 	w.saved(r)
 	for range 30 {
@@ -135,7 +135,7 @@ func claimsKeys(w *world) {
 	r.Epoch, r.Proven = 12, 10
 	w.saved(r)
 	w.handed(nodeB, r.Session)
-	if held := w.grip(store.Grip{Session: r.Session, Epoch: 10, Node: nodeC, Attach: true}); held.Epoch != 13 {
-		w.Errorf("after a claim, a Grip gives epoch %d, want 13", held.Epoch)
+	if held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeC, Attach: true}); held.Epoch != 13 {
+		w.Errorf("after a claim, an Acquire gives epoch %d, want 13", held.Epoch)
 	}
 }

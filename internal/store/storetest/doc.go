@@ -5,7 +5,7 @@
 //
 // A store under test takes the time from the clock that it is opened with. The
 // clock stands still but for when a test moves it, by whole milliseconds, and
-// starts in a year that no server's own clock shows. A store may have its graves
+// starts in a year that no server's own clock shows. A store may have its tombstones
 // expire by real time as well, and orders, if it reckons from now: the suite makes
 // none that last under a minute, and is done with them sooner.
 //
@@ -31,10 +31,10 @@ type Store interface {
 
 // Sessions is what the scheduler wants of a store.
 type Sessions interface {
-	// Grip makes a node the owner of a session that it was shown the key
+	// Acquire makes a node the owner of a session that it was shown the key
 	// to. A *session.EndedError says that the key is no good any more.
-	Grip(ctx context.Context, g store.Grip) (store.Held, error)
-	// Save writes records, each by itself, by the rule of store.Judge.
+	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
+	// Save writes records, each by itself, by the rule of store.Resolve.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease in each shard, and hands it what is
 	// overdue and whose owner is gone, by due time and id; or only some of
@@ -62,8 +62,8 @@ func Conformance(t *testing.T, open Open) {
 		checks []check
 	}{
 		{"Save", saveChecks},
-		{"Judge", judgeChecks},
-		{"Grip", gripChecks},
+		{"Resolve", resolveChecks},
+		{"Acquire", acquireChecks},
 		{"End", endChecks},
 		{"Sweep", sweepChecks},
 		{"Claim", claimChecks},

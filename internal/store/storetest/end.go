@@ -9,23 +9,23 @@ import (
 )
 
 var endChecks = []check{
-	{"what expired and was told leaves nothing", endsGone},
-	{"what was ended on purpose and told leaves a grave", endsBuried},
-	{"a grave is kept for as long as its keys must stay dead", endsForgotten},
-	{"untold ends are handed over until they are told", endsUntold},
-	{"a grave is finished by its owner alone", endsRest},
+	{"what expired and was told leaves nothing", endRemoves},
+	{"what was ended on purpose and told leaves a tombstone", endLeavesTombstone},
+	{"a tombstone is kept for as long as its keys must stay dead", tombstoneExpires},
+	{"untold ends are handed over until they are told", endHandedOverUntilDelivered},
+	{"a tombstone is finished by its owner alone", endFinishedByOwner},
 }
 
-func endsGone(w *world) {
+func endRemoves(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.saved(r)
-	w.become(&r, gone)
-	r.Rev++
+	w.become(&r, removed)
+	r.Version++
 	w.saved(r)
 	w.unknown(r.Session)
 	// Nor does one that the store has never heard of.
 	other := w.record(w.id(), nodeA)
-	w.become(&other, gone)
+	w.become(&other, removed)
 	w.saved(other)
 	w.unknown(other.Session)
 	w.pass(time.Hour)
@@ -36,26 +36,26 @@ func endsGone(w *world) {
 	w.holds(&again)
 }
 
-func endsBuried(w *world) {
+func endLeavesTombstone(w *world) {
 	for _, known := range []bool{true, false} {
 		r := w.record(w.id(), nodeA)
 		if known {
 			w.saved(r)
 		}
-		w.become(&r, buried)
-		r.Rev++
+		w.become(&r, tombstone)
+		r.Version++
 		w.saved(r)
 		w.holds(&r)
 		again := w.record(r.Session, nodeB)
 		again.Epoch = 10
-		w.wantOutcome(&again, w.save(again)[0], store.Outcome{Verdict: store.Dead, Ending: r.Ending()})
+		w.wantOutcome(&again, w.save(again)[0], store.Outcome{Action: store.EndSession, Ending: r.Ending()})
 	}
 	w.pass(time.Hour)
 	w.handed(nodeB) // there is nothing to see to
 	w.handed(nodeA)
 }
 
-func endsForgotten(w *world) {
+func tombstoneExpires(w *world) {
 	const hour, day = 3600, 86_400
 	for _, test := range []struct {
 		name                    string
@@ -74,7 +74,7 @@ func endsForgotten(w *world) {
 			r := w.record(id, nodeA)
 			now := session.SecOf(w.clock.now())
 			r.ExpiresAt, r.Terms.Until = now+test.expiresIn, now+test.until
-			w.become(&r, buried)
+			w.become(&r, tombstone)
 			r.Reason = test.reason
 			w.saved(r)
 
@@ -91,12 +91,12 @@ func endsForgotten(w *world) {
 	}
 }
 
-func endsUntold(w *world) {
+func endHandedOverUntilDelivered(w *world) {
 	for _, s := range []stage{expired, ended} {
 		r := w.record(w.id(), nodeA)
 		w.saved(r)
 		w.become(&r, s)
-		r.Rev++
+		r.Version++
 		w.saved(r)
 		w.pass(store.Slack)
 		w.handed(nodeB, r.Session)
@@ -105,8 +105,8 @@ func endsUntold(w *world) {
 		if s == ended {
 			w.holds(&r)
 		}
-		claimed.Rev++
-		claimed.Told |= store.ToldEnd
+		claimed.Version++
+		claimed.Delivered |= store.DeliveredEnd
 		w.saved(claimed)
 		w.pass(time.Hour)
 		w.handed(nodeB)
@@ -118,13 +118,13 @@ func endsUntold(w *world) {
 	}
 }
 
-func endsRest(w *world) {
+func endFinishedByOwner(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, ended)
 	w.saved(r)
-	dead := store.Outcome{Verdict: store.Dead, Ending: r.Ending()}
+	dead := store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	told := r
-	told.Told |= store.ToldEnd
+	told.Delivered |= store.DeliveredEnd
 	// Another node cannot say that it was told.
 	other := told
 	other.Node = nodeB
@@ -132,7 +132,7 @@ func endsRest(w *world) {
 	w.pass(store.Slack)
 	w.handed(nodeA, r.Session)
 	// The owner can, and can say it twice.
-	told.Rev++
+	told.Version++
 	w.saved(told)
 	w.saved(told)
 	w.wantOutcome(&other, w.save(other)[0], dead)

@@ -83,7 +83,7 @@ func listsWhole(w *world) {
 	var want []store.Record
 	for _, r := range w.samples() {
 		w.saved(r)
-		if !r.Over() {
+		if !r.HasEnded() {
 			want = append(want, r)
 		}
 	}
@@ -145,8 +145,8 @@ func listsWhileTheyChange(w *world) {
 			at := len(leave) / 2 * (come % 3) / 2
 			r := w.record(leave[at], nodeA)
 			leave = slices.Delete(leave, at, at+1)
-			w.become(&r, []stage{gone, buried}[come%2])
-			r.Rev = 2
+			w.become(&r, []stage{removed, tombstone}[come%2])
+			r.Version = 2
 			w.saved(r)
 			come++
 		}
@@ -176,8 +176,8 @@ func listsBehindGone(w *world) {
 	want := w.listed(20, 20)
 	shown := w.listAll(5, func(shown []store.Record) {
 		r := shown[len(shown)-1]
-		w.become(&r, gone)
-		r.Rev++
+		w.become(&r, removed)
+		r.Version++
 		w.saved(r)
 	})
 	if got := ids(shown); !slices.Equal(got, want) {
@@ -187,16 +187,16 @@ func listsBehindGone(w *world) {
 
 func listsNoEnds(w *world) {
 	var want []string
-	for _, s := range []stage{proven, attached, detached, expired, ended, gone, buried} {
+	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
 		r := w.record(w.id(), nodeA)
 		w.saved(r)
 		w.become(&r, s)
-		r.Rev++
+		r.Version++
 		w.saved(r)
-		if !r.Over() {
+		if !r.HasEnded() {
 			want = append(want, r.Session)
 		}
-		if got, ok := w.get(r.Session); ok == r.Over() || got.Session != map[bool]string{true: r.Session}[ok] {
+		if got, ok := w.get(r.Session); ok == r.HasEnded() || got.Session != map[bool]string{true: r.Session}[ok] {
 			w.Errorf("Get of one that is %s gives %+v, %v", s, got, ok)
 		}
 	}
@@ -212,18 +212,18 @@ func listsReturns(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, expired)
 	w.saved(r)
-	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	if got, ok := w.get(r.Session); !ok || got.Node != nodeB || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
-		w.Errorf("after a Grip: %+v, %v", got, ok)
+		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
-	// One whose grave was forgotten, and one that was gone.
-	for _, s := range []stage{buried, gone} {
+	// One whose tombstone was forgotten, and one that was gone.
+	for _, s := range []stage{tombstone, removed} {
 		r := w.record(w.id(), nodeA)
 		w.become(&r, s)
-		r.Reason = map[stage]session.EndReason{buried: session.EndLeft, gone: session.EndExpired}[s]
+		r.Reason = map[stage]session.EndReason{tombstone: session.EndLeft, removed: session.EndExpired}[s]
 		w.saved(r)
 		w.pass(store.Lease)
-		w.clock.ms.Store(int64((r.Forget() + 1).Milli()))
+		w.clock.ms.Store(int64((r.TombstoneUntil() + 1).Milli()))
 		again := w.record(r.Session, nodeB)
 		w.saved(again)
 		got, ok := w.get(r.Session)

@@ -99,8 +99,8 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 			IssuedAt: session.SecOf(now) - session.UnixSec(flags), AckedAt: session.SecOf(now) * session.UnixSec(flags&1),
 			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
 		},
-		Node: drawNode(t), Rev: rapid.Uint64Range(8, 11).Draw(t, "rev"),
-		Told: store.Told(flags>>3) & (store.ToldJoined | store.ToldUnreachable),
+		Node: drawNode(t), Version: rapid.Uint64Range(8, 11).Draw(t, "version"),
+		Delivered: store.Delivered(flags>>3) & (store.DeliveredJoined | store.DeliveredUnreachable),
 		// Around the moment at which it is overdue, and often the same.
 		Due: session.MilliOf(now) + rapid.SampledFrom([]session.UnixMilli{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
 	}
@@ -112,11 +112,11 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 		r.Due = session.MilliOf(now)
 		r.Reason = rapid.SampledFrom([]session.EndReason{session.EndExpired, session.EndLeft, session.EndRevoked, session.EndDenied}).Draw(t, "reason")
 		if rapid.Bool().Draw(t, "told") {
-			r.Told |= store.ToldEnd
+			r.Delivered |= store.DeliveredEnd
 		}
 	}
-	if left := r.Forget() - session.SecOf(now); left > 0 && left < 60 {
-		r.Told &^= store.ToldEnd // graves last a minute, see the package comment
+	if left := r.TombstoneUntil() - session.SecOf(now); left > 0 && left < 60 {
+		r.Delivered &^= store.DeliveredEnd // tombstones last a minute, see the package comment
 	}
 	return r
 }
@@ -125,28 +125,28 @@ func drawNode(t *rapid.T) string {
 	return rapid.SampledFrom([]string{nodeA, nodeB, nodeC}).Draw(t, "node")
 }
 
-// Grip shows a node a key.
-func (h *history) Grip(t *rapid.T) {
-	h.grip(t, store.Grip{
+// Acquire shows a node a key.
+func (h *history) Acquire(t *rapid.T) {
+	h.acquire(t, store.AcquireRequest{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
 		Epoch:   rapid.Uint64Range(6, 12).Draw(t, "epoch"),
 		Node:    drawNode(t), Attach: rapid.Bool().Draw(t, "attach"),
 	})
 }
 
-func (h *history) grip(t *rapid.T, g store.Grip) {
-	want, wantErr := h.oracle.Grip(h.t.Context(), g)
-	got, gotErr := h.subject.Grip(h.t.Context(), g)
+func (h *history) acquire(t *rapid.T, g store.AcquireRequest) {
+	want, wantErr := h.oracle.Acquire(h.t.Context(), g)
+	got, gotErr := h.subject.Acquire(h.t.Context(), g)
 	wantEnded, _ := errors.AsType[*session.EndedError](wantErr)
 	gotEnded, ok := errors.AsType[*session.EndedError](gotErr)
 	if gotErr != nil && !ok {
-		t.Fatalf("Grip %+v: %v", g, gotErr)
+		t.Fatalf("Acquire %+v: %v", g, gotErr)
 	}
 	if diff := gocmp.Diff(wantEnded, gotEnded); diff != "" {
-		t.Fatalf("the error of Grip %+v (-want +got):\n%s", g, diff)
+		t.Fatalf("the error of Acquire %+v (-want +got):\n%s", g, diff)
 	}
 	if diff := gocmp.Diff(want, got, untimed); diff != "" && !ok {
-		t.Fatalf("Grip %+v (-want +got):\n%s", g, diff)
+		t.Fatalf("Acquire %+v (-want +got):\n%s", g, diff)
 	}
 }
 
@@ -217,7 +217,7 @@ func (h *history) Give(t *rapid.T) {
 	o := store.Order{
 		ID: drawOrder(t), App: "app", Kind: store.OrderRevoke, By: drawNode(t), Format: store.Format + rapid.IntRange(0, 5).Draw(t, "newer")/5,
 		At: session.MilliOf(now), Lifted: rapid.Bool().Draw(t, "lifted"),
-		// Orders last a minute, as graves do.
+		// Orders last a minute, as tombstones do.
 		Until: session.SecOf(now) + rapid.SampledFrom([]session.UnixSec{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
 	}
 	for _, s := range []Store{h.oracle, h.subject} {
@@ -275,7 +275,7 @@ func (h *history) board(t *rapid.T) {
 }
 
 // Advance lets time pass: some seconds, up to the moment before or after a lease
-// or a claim runs out, or hours, in which graves are forgotten.
+// or a claim runs out, or hours, in which tombstones are forgotten.
 func (h *history) Advance(t *rapid.T) {
 	short := rapid.SampledFrom([]time.Duration{
 		time.Millisecond, store.Slack - time.Millisecond, store.Slack, store.Lease - time.Millisecond,
@@ -290,18 +290,18 @@ func (h *history) Advance(t *rapid.T) {
 func (h *history) Check(*rapid.T) {}
 
 // finish compares all that the stores hold: what is open or untold by a sweep,
-// when all leases have run out; and the rest, and who owns it, by a Grip.
+// when all leases have run out; and the rest, and who owns it, by an Acquire.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
 	h.board(t)
-	h.everyGrip(t, highEpoch-1)
+	h.acquireAll(t, highEpoch-1)
 	h.clock.pass(time.Minute)
 	h.sweep(t, "node-last", store.Claim)
-	h.everyGrip(t, highEpoch)
+	h.acquireAll(t, highEpoch)
 }
 
-func (h *history) everyGrip(t *rapid.T, epoch uint64) {
+func (h *history) acquireAll(t *rapid.T, epoch uint64) {
 	for _, key := range h.sessions {
-		h.grip(t, store.Grip{Session: key.Session, Epoch: epoch, Node: "node-last", Attach: true})
+		h.acquire(t, store.AcquireRequest{Session: key.Session, Epoch: epoch, Node: "node-last", Attach: true})
 	}
 }

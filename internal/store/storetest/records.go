@@ -55,13 +55,13 @@ func (w *world) overdue(id string) store.Record {
 type stage string
 
 const (
-	proven   stage = "connected, and the client has the key"
-	attached stage = "connected"
-	detached stage = "not connected"
-	expired  stage = "expired"
-	ended    stage = "ended on purpose"
-	gone     stage = "expired, and told"
-	buried   stage = "ended on purpose, and told"
+	proven    stage = "connected, and the client has the key"
+	attached  stage = "connected"
+	detached  stage = "not connected"
+	expired   stage = "expired"
+	ended     stage = "ended on purpose"
+	removed   stage = "expired, and told"
+	tombstone stage = "ended on purpose, and told"
 )
 
 // become puts a record into a stage, by what it says of its epoch.
@@ -77,14 +77,14 @@ func (w *world) become(r *store.Record, s stage) {
 		r.State, r.Reason = session.Ended, session.EndExpired
 	case ended:
 		r.State, r.Reason = session.Ended, session.EndRevoked
-	case gone:
+	case removed:
 		w.become(r, expired)
-		r.Told |= store.ToldEnd
-	case buried:
+		r.Delivered |= store.DeliveredEnd
+	case tombstone:
 		w.become(r, ended)
-		r.Told |= store.ToldEnd
+		r.Delivered |= store.DeliveredEnd
 	}
-	if r.Over() {
+	if r.HasEnded() {
 		r.Due = session.MilliOf(w.clock.now())
 	}
 }

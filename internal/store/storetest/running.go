@@ -53,12 +53,12 @@ func tokens(s *session.Session, now session.Instant) session.Tokens {
 }
 
 // written has the client confirm the newest bundle, and returns the record of it.
-func written(s *session.Session, node string, rev uint64, now session.Instant) store.Record {
-	if _, err := s.Ack(rev, now); err != nil {
+func written(s *session.Session, node string, version uint64, now session.Instant) store.Record {
+	if _, err := s.Ack(version, now); err != nil {
 		panic(err) // each bundle was written once
 	}
 	return store.Record{
-		Record: s.Record("", now), Node: node, Rev: rev, Due: now.MilliAt(s.Deadline()), Told: store.ToldJoined,
+		Record: s.Record("", now), Node: node, Version: version, Due: now.MilliAt(s.Deadline()), Delivered: store.DeliveredJoined,
 	}
 }
 

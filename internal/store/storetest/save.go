@@ -20,7 +20,7 @@ var saveChecks = []check{
 }
 
 // samples are records that between them have something to lose in every field.
-// None has ended on purpose, so that all can be gripped.
+// None has ended on purpose, so that all can be acquired.
 func (w *world) samples() []store.Record {
 	now := w.clock.now()
 	identities := []session.Identity{
@@ -44,7 +44,7 @@ func (w *world) samples() []store.Record {
 		}
 		r.Identity = identities[i%len(identities)]
 		r.Terms = session.Terms{TTL: time.Duration(10+i) * time.Second, Until: session.SecOf(now) + session.UnixSec(i)*86_400, MayPublish: i%2 == 1, Format: session.Format(i % 3)}
-		r.Epoch, r.Rev = uint64(7+i), uint64(i)*1_000_003
+		r.Epoch, r.Version = uint64(7+i), uint64(i)*1_000_003
 		w.become(&r, []stage{proven, attached, detached, expired}[i%4])
 		// The highest seq has more digits than a float is mostly written with.
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
@@ -52,13 +52,13 @@ func (w *world) samples() []store.Record {
 		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
 		// Each by itself, and all together.
 		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
-		r.Told = store.Told(i) & (store.ToldJoined | store.ToldUnreachable)
+		r.Delivered = store.Delivered(i) & (store.DeliveredJoined | store.DeliveredUnreachable)
 		r.Due = session.MilliOf(now) + session.UnixMilli(i)*123_457
 		records = append(records, r)
 	}
 	// One that was made from its key alone: nothing is known of its tokens.
 	bare := w.record("bare", nodeA)
-	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Told, bare.Proven, bare.Rev = 0, 0, 0, 0, 0, 0, 0
+	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Delivered, bare.Proven, bare.Version = 0, 0, 0, 0, 0, 0, 0
 	bare.IssuedAt, bare.AckedAt = 0, 0
 	return append(records, bare)
 }
@@ -68,18 +68,18 @@ func savesWhole(w *world) {
 	everyField(w, records)
 	w.saved(records...)
 	for _, r := range records {
-		held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
-		w.same("what came back of "+r.Session, store.Held{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
+		held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+		w.same("what came back of "+r.Session, store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
 	}
 }
 
 // givesDueBack looks at the due time of records that come back: as it was saved,
-// or as a Grip has set it. What a claim makes of it is the store's affair.
+// or as an Acquire has set it. What a claim makes of it is the store's affair.
 func givesDueBack(w *world) {
 	for _, r := range w.samples() {
 		w.saved(r)
 		for _, want := range []session.UnixMilli{r.Due, session.MilliOf(w.after(store.Lease))} {
-			held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+			held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 			if got := held.Record.Due; got != want {
 				w.Fatalf("%s comes back due at %d ms, want %d", r.Session, got, want)
 			}
@@ -138,7 +138,7 @@ func savesWholeEnds(w *world) {
 	for _, r := range records {
 		got := found[r.Session]
 		w.same("what came back of "+r.Session, r.Record, got.Record)
-		w.same("what "+r.Session+" was told of", r.Told, got.Told)
+		w.same("what "+r.Session+" was told of", r.Delivered, got.Delivered)
 	}
 	if len(swept) != len(records) {
 		w.Errorf("%d came back of %d", len(swept), len(records))
@@ -158,9 +158,9 @@ func savesLater(w *world) {
 		if rtc := key.Identity.RTC; rtc != nil {
 			key.Identity.RTC = &session.RTC{Channel: rtc.Channel, UID: rtc.UID, Account: rtc.Account, Role: 1 - rtc.Role}
 		}
-		rev := first[i].Rev + 2
+		version := first[i].Version + 2
 		*r = *other
-		r.Key, r.Rev = key, rev
+		r.Key, r.Version = key, version
 		r.Proven = min(r.Proven, r.Epoch)
 	}
 	w.saved(second...)
@@ -182,7 +182,7 @@ func savesCopies(w *world) {
 	listed, _ := w.list(store.ListQuery{Limit: 10})
 	w.same("what is kept after that", []store.Record{want}, listed)
 	listed[0].Identity.RTC.Role = session.Publisher
-	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA})
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeA})
 	w.same("what is held", want, held.Record)
 	held.Record.Identity.RTC.Role = session.Publisher
 	w.pass(store.Lease + store.Slack)
@@ -209,19 +209,19 @@ func savesMany(w *world) {
 		old, r := w.record(id, nodeA), w.record(id, nodeB)
 		old.Epoch = 2
 		old.ExpiresAt += session.UnixSec(i) // so that each ending is its own
-		outcome := store.Outcome{Verdict: store.Saved}
+		outcome := store.Outcome{Action: store.Done}
 		switch i % 5 {
 		case 0: // is not there yet
 			now, want = append(now, r), append(want, outcome)
 			continue
 		case 1:
 			w.become(&old, detached)
-			outcome.Verdict = store.Moved
+			outcome.Action = store.Release
 		case 2:
-			outcome.Verdict = store.Superseded
+			outcome.Action = store.CloseSuperseded
 		case 3:
 			w.become(&old, ended)
-			outcome = store.Outcome{Verdict: store.Dead, Ending: old.Ending()}
+			outcome = store.Outcome{Action: store.EndSession, Ending: old.Ending()}
 		case 4:
 			r.Epoch = 3
 		}
@@ -232,7 +232,7 @@ func savesMany(w *world) {
 		w.wantOutcome(&now[i], got, want[i])
 	}
 	for i, o := range want {
-		if o.Verdict == store.Saved {
+		if o.Action == store.Done {
 			w.holds(&now[i])
 		}
 	}

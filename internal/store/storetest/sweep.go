@@ -52,14 +52,14 @@ func sweepsNewest(w *world) {
 	sooner, later := w.record(w.id(), nodeA), w.overdue(w.id())
 	w.saved(sooner, later)
 	sooner.Due, later.Due = later.Due, sooner.Due
-	sooner.Rev, later.Rev = 2, 2
+	sooner.Version, later.Version = 2, 2
 	w.saved(sooner, later)
 	// What is outdated, or refused, changes nothing.
 	sooner.Due, later.Due = later.Due, sooner.Due
-	sooner.Rev, later.Rev = 1, 1
+	sooner.Version, later.Version = 1, 1
 	w.saved(sooner, later)
 	later.Node = nodeB
-	w.wantOutcome(&later, w.save(later)[0], store.Outcome{Verdict: store.Moved})
+	w.wantOutcome(&later, w.save(later)[0], store.Outcome{Action: store.Release})
 	w.handed(nodeC, sooner.Session)
 }
 
@@ -102,7 +102,7 @@ func sweepsLeft(w *world) {
 	w.saved(r, later)
 	w.leave(nodeA)
 	w.handed(nodeB, r.Session)
-	r.Node, r.Rev, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
+	r.Node, r.Version, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
 	w.saved(r)
 	// It may come back, and leave before something of its own is due.
 	w.pass(later.Due.Time().Sub(w.clock.now()) - time.Second)

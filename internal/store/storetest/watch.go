@@ -9,7 +9,7 @@ import (
 )
 
 var watchChecks = []check{
-	{"tells the owner before of a Grip", watchesGrip},
+	{"tells the owner before of an Acquire", watchesAcquire},
 	{"tells the owner before of a Save", watchesSave},
 	{"tells the owner before of a claim", watchesClaim},
 	{"tells each owner in turn", watchesInTurn},
@@ -94,19 +94,19 @@ func (w *world) quiet(watchers ...*watcher) {
 	for _, v := range watchers {
 		r := w.record(w.id(), v.node)
 		w.saved(r)
-		w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: "node-other", Attach: true})
+		w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: "node-other", Attach: true})
 		v.told(r.Session)
 	}
 }
 
-func watchesGrip(w *world) {
+func watchesAcquire(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
 	for _, attach := range []bool{true, false} {
 		for _, s := range []stage{proven, detached, expired} {
 			r := w.record(w.id(), nodeA)
 			w.become(&r, s)
 			w.saved(r)
-			w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: attach})
+			w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: attach})
 			a.told(r.Session)
 		}
 	}
@@ -115,7 +115,7 @@ func watchesGrip(w *world) {
 
 func watchesSave(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
-	for _, s := range []stage{proven, attached, detached, expired, ended, gone, buried} {
+	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {
 		r := w.record(w.id(), nodeA)
 		w.saved(r)
 		r.Node, r.Epoch = nodeB, 2
@@ -147,12 +147,12 @@ func watchesInTurn(w *world) {
 	a, b, c := w.watch(nodeA), w.watch(nodeB), w.watch(nodeC)
 	r := w.record(w.id(), nodeA)
 	w.saved(r)
-	w.grip(store.Grip{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
+	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
 	a.told(r.Session)
 	r.Node, r.Epoch = nodeC, 3
 	w.saved(r)
 	b.told(r.Session)
-	w.grip(store.Grip{Session: r.Session, Epoch: 3, Node: nodeA, Attach: false})
+	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 3, Node: nodeA, Attach: false})
 	c.told(r.Session)
 	w.quiet(a, b, c)
 }
@@ -161,21 +161,21 @@ func watchesOwn(w *world) {
 	a, b := w.watch(nodeA), w.watch(nodeB)
 	r := w.overdue(w.id())
 	w.saved(r)
-	r.Rev++
+	r.Version++
 	w.saved(r)
 	w.handed(nodeA, r.Session)
-	held := w.grip(store.Grip{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeA, Attach: true})
 	r.Epoch = held.Epoch
 	w.become(&r, ended)
-	r.Rev++
+	r.Version++
 	w.saved(r)
-	w.become(&r, buried)
-	r.Rev++
+	w.become(&r, tombstone)
+	r.Version++
 	w.saved(r)
 	other := w.record(w.id(), nodeA)
 	w.saved(other)
-	w.become(&other, gone)
-	other.Rev++
+	w.become(&other, removed)
+	other.Version++
 	w.saved(other)
 	other = w.record(other.Session, nodeB) // what is gone is nobody's
 	w.saved(other)
@@ -185,7 +185,7 @@ func watchesOwn(w *world) {
 func watchesRefused(w *world) {
 	a, b := w.watch(nodeA), w.watch(nodeB)
 	r := w.record(w.id(), nodeA)
-	r.Epoch, r.Rev = 10, 10
+	r.Epoch, r.Version = 10, 10
 	w.become(&r, proven)
 	w.saved(r)
 	for _, s := range []side{
@@ -193,7 +193,7 @@ func watchesRefused(w *world) {
 	} {
 		w.save(s.record(w, r.Session, 0))
 	}
-	w.refused(store.Grip{Session: r.Session, Epoch: 9, Node: nodeB, Attach: true}, superseded(&r))
+	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 9, Node: nodeB, Attach: true}, superseded(&r))
 	w.holds(&r)
 	a.told(r.Session) // by holds, which takes the session to see
 
@@ -201,7 +201,7 @@ func watchesRefused(w *world) {
 	w.become(&over, ended)
 	w.saved(over)
 	w.save(side{proven, 2, nodeB, 1}.record(w, over.Session, 0))
-	w.refused(store.Grip{Session: over.Session, Epoch: 1, Node: nodeB, Attach: true}, over.Ending())
+	w.refused(store.AcquireRequest{Session: over.Session, Epoch: 1, Node: nodeB, Attach: true}, over.Ending())
 	w.quiet(a, b)
 }
 
@@ -211,7 +211,7 @@ func watchesAgain(w *world) {
 	second := w.watch(nodeA)
 	r := w.record(w.id(), nodeA)
 	w.saved(r)
-	w.grip(store.Grip{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
+	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 1, Node: nodeB, Attach: true})
 	second.told(r.Session)
 	w.quiet(second)
 	if n := len(first.notices); n > 0 {

@@ -84,21 +84,21 @@ func (w *world) saved(records ...store.Record) {
 	w.Helper()
 	outcomes := w.save(records...)
 	for i := range records {
-		w.wantOutcome(&records[i], outcomes[i], store.Outcome{Verdict: store.Saved})
+		w.wantOutcome(&records[i], outcomes[i], store.Outcome{Action: store.Done})
 	}
 }
 
 func (w *world) wantOutcome(r *store.Record, got, want store.Outcome) {
 	w.Helper()
 	if got != want {
-		w.Fatalf("Save of %s by %s (epoch %d, rev %d, state %d %s): %s, want %s",
-			r.Session, r.Node, r.Epoch, r.Rev, r.State, r.Reason, outcomeText(got), outcomeText(want))
+		w.Fatalf("Save of %s by %s (epoch %d, version %d, state %d %s): %s, want %s",
+			r.Session, r.Node, r.Epoch, r.Version, r.State, r.Reason, outcomeText(got), outcomeText(want))
 	}
 }
 
 func outcomeText(o store.Outcome) string {
-	text := "verdict " + string(rune('0'+o.Verdict))
-	if name := verdictNames[o.Verdict]; name != "" {
+	text := "action " + string(rune('0'+o.Action))
+	if name := actionNames[o.Action]; name != "" {
 		text = name
 	}
 	if o.Ending != (session.Ending{}) {
@@ -107,54 +107,54 @@ func outcomeText(o store.Outcome) string {
 	return text
 }
 
-var verdictNames = map[store.Verdict]string{
-	store.Unsaved: "Unsaved", store.Saved: "Saved", store.Superseded: "Superseded",
-	store.Moved: "Moved", store.Dead: "Dead", store.Foreign: "Foreign",
+var actionNames = map[store.Action]string{
+	store.Retry: "Retry", store.Done: "Done", store.CloseSuperseded: "CloseSuperseded",
+	store.Release: "Release", store.EndSession: "EndSession", store.RaiseEpoch: "RaiseEpoch", store.LeaveAlone: "LeaveAlone",
 }
 
 func endingText(e session.Ending) string {
 	return string(e.Reason) + ", access until " + e.AccessEndsAt.Time().UTC().Format(time.RFC3339)
 }
 
-// grip takes a session whose key must be good.
-func (w *world) grip(g store.Grip) store.Held {
+// acquire takes a session whose key must be good.
+func (w *world) acquire(g store.AcquireRequest) store.Acquired {
 	w.Helper()
-	held, err := w.store.Grip(w.Context(), g)
+	held, err := w.store.Acquire(w.Context(), g)
 	if err != nil {
-		w.Fatalf("Grip %+v: %v", g, err)
+		w.Fatalf("Acquire %+v: %v", g, err)
 	}
 	return held
 }
 
-// refused wants a Grip to be refused, with this ending.
-func (w *world) refused(g store.Grip, want session.Ending) {
+// refused wants an Acquire to be refused, with this ending.
+func (w *world) refused(g store.AcquireRequest, want session.Ending) {
 	w.Helper()
-	held, err := w.store.Grip(w.Context(), g)
+	held, err := w.store.Acquire(w.Context(), g)
 	ended, ok := errors.AsType[*session.EndedError](err)
 	if !ok {
-		w.Fatalf("Grip %+v gave %+v and the error %v, want a session.EndedError (%s)", g, held, err, endingText(want))
+		w.Fatalf("Acquire %+v gave %+v and the error %v, want a session.EndedError (%s)", g, held, err, endingText(want))
 	}
 	if ended.Ending != want {
-		w.Errorf("Grip %+v is refused with %s, want %s", g, endingText(ended.Ending), endingText(want))
+		w.Errorf("Acquire %+v is refused with %s, want %s", g, endingText(ended.Ending), endingText(want))
 	}
 }
 
 // unknown wants the store to know nothing of a session.
 func (w *world) unknown(id string) {
 	w.Helper()
-	g := store.Grip{Session: id, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
-	w.same("Grip of a session that the store should not know", store.Held{Epoch: highEpoch + 1}, w.grip(g))
+	g := store.AcquireRequest{Session: id, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
+	w.same("Acquire of a session that the store should not know", store.Acquired{Epoch: highEpoch + 1}, w.acquire(g))
 }
 
 // holds wants the store to hold r, or r's end. It takes the session to find out.
 func (w *world) holds(r *store.Record) {
 	w.Helper()
-	g := store.Grip{Session: r.Session, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
-	if r.Over() && r.Reason != session.EndExpired {
+	g := store.AcquireRequest{Session: r.Session, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
+	if r.HasEnded() && r.Reason != session.EndExpired {
 		w.refused(g, r.Ending())
 		return
 	}
-	w.same("what the store holds", store.Held{Epoch: highEpoch + 1, Known: true, Record: *r}, w.grip(g))
+	w.same("what the store holds", store.Acquired{Epoch: highEpoch + 1, Known: true, Record: *r}, w.acquire(g))
 }
 
 // untimed leaves out the due time of records that come back. What counts is when

@@ -27,9 +27,9 @@ if not fence then return {'new'} end
 
 local format = string.match(fence, '^(%d+) ')
 if not format or tonumber(format) > tonumber(ARGV[1]) then return {'foreign'} end
-local epoch, proven, letter, before, rev = string.match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
+local epoch, proven, letter, before, version = string.match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
 if not epoch or not state then return {'foreign'} end
-if math.max(#epoch, #proven, #rev) > 15 then return {'foreign'} end -- cannot be counted exactly
+if math.max(#epoch, #proven, #version) > 15 then return {'foreign'} end -- cannot be counted exactly
 
 local now = tonumber(ARGV[7])
 if not now then

@@ -17,30 +17,30 @@ func TestGraves(t *testing.T) {
 	s := openAt(t, server.UnixURL())
 	for name, before := range map[string]func(r *store.Record){
 		"never seen": func(*store.Record) {},
-		"live":       func(r *store.Record) { s.saved(t, store.Saved, *r) },
+		"live":       func(r *store.Record) { s.saved(t, store.Done, *r) },
 		"untold": func(r *store.Record) {
-			s.saved(t, store.Saved, *r)
+			s.saved(t, store.Done, *r)
 			r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, session.MilliOf(begin)
-			r.Rev++
-			s.saved(t, store.Saved, *r)
+			r.Version++
+			s.saved(t, store.Done, *r)
 		},
 	} {
 		r := record(name)
 		before(&r)
 		r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, session.MilliOf(begin)
-		r.Told |= store.ToldEnd
+		r.Delivered |= store.DeliveredEnd
 		for range 3 {
-			r.Rev++
-			s.saved(t, store.Saved, r)
+			r.Version++
+			s.saved(t, store.Done, r)
 			if fields := server.Do("HKEYS", s.hash(name)); fields != "fence\nstate\nforget" {
-				t.Errorf("%s, rev %d: it has the fields %q", name, r.Rev, fields)
+				t.Errorf("%s, version %d: it has the fields %q", name, r.Version, fields)
 			}
 			if score := server.Do("ZSCORE", s.due(name), name); score != "(nil)" {
-				t.Errorf("%s, rev %d: it is due at %s", name, r.Rev, score)
+				t.Errorf("%s, version %d: it is due at %s", name, r.Version, score)
 			}
 			ttl, err := strconv.ParseInt(server.Do("TTL", s.hash(name)), 10, 64)
 			if want := int64(r.Terms.Until - session.SecOf(begin)); err != nil || ttl < want-60 || ttl > want {
-				t.Errorf("%s, rev %d: it lives for %d s, %v, want %d s", name, r.Rev, ttl, err, want)
+				t.Errorf("%s, version %d: it lives for %d s, %v, want %d s", name, r.Version, ttl, err, want)
 			}
 		}
 	}

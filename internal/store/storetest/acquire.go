@@ -1,0 +1,223 @@
+package storetest
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+var acquireChecks = []check{
+	{"of an unknown session", acquireUnknown},
+	{"gives an epoch above all that is known", acquireRaisesEpoch},
+	{"makes the node its owner", acquireMakesOwner},
+	{"in a row gives each its own epoch", acquireInARow},
+	{"at once gives each its own epoch", acquireAtOnce},
+	{"lets the new owner's first write count", acquireFirstWrite},
+	{"shuts the owner before out", acquireShutsOut},
+	{"is refused to keys older than one that was shown", acquireOlderKey},
+	{"is refused after the end", acquireEnded},
+	{"opens one that expired", acquireExpired},
+	{"gives the node the time to see to it", acquireGivesTime},
+}
+
+func acquireUnknown(w *world) {
+	for _, epoch := range []uint64{0, 1, 9, 10, 1 << 40} {
+		id := w.id()
+		for _, attach := range []bool{true, false} {
+			held := w.acquire(store.AcquireRequest{Session: id, Epoch: epoch, Node: nodeA, Attach: attach})
+			w.same("Acquire of an unknown session", store.Acquired{Epoch: epoch + 1}, held)
+		}
+	}
+	// There is nothing to be taken over.
+	w.pass(time.Hour)
+	w.handed(nodeB)
+}
+
+func acquireRaisesEpoch(w *world) {
+	for _, test := range []struct {
+		name                string
+		stored, shown, want uint64
+	}{
+		{"its newest key", 9, 9, 10},
+		{"a newer key than the store knows of", 9, 10, 11},
+		{"a much newer key", 9, 1000, 1001},
+		{"an older key whose successor may be lost", 10, 9, 11},
+	} {
+		id := w.id()
+		w.Run(test.name, func(t *testing.T) {
+			w := w.in(t)
+			r := w.record(id, nodeA)
+			r.Epoch, r.Proven = test.stored, 9
+			w.saved(r)
+			held := w.acquire(store.AcquireRequest{Session: id, Epoch: test.shown, Node: nodeB, Attach: true})
+			w.same("Acquire", store.Acquired{Epoch: test.want, Known: true, Record: r}, held)
+		})
+	}
+}
+
+// whileOpen leaves the choice to a store what it says of a state that is not
+// that of the session any more.
+var whileOpen = cmpopts.IgnoreFields(session.Record{}, "Reason", "DetachedAt")
+
+func acquireMakesOwner(w *world) {
+	for _, attach := range []bool{true, false} {
+		for _, s := range []stage{proven, attached, detached, expired} {
+			for _, shown := range []uint64{9, 10, 11} {
+				r := w.record(w.id(), nodeA)
+				r.Epoch, r.Version = 10, 12
+				w.become(&r, s)
+				r.Proven = 9
+				w.saved(r)
+				first := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: shown, Node: nodeB, Attach: attach})
+
+				want := r
+				want.Epoch, want.Proven = max(10, shown)+1, shown
+				want.Node, want.Version, want.State = nodeB, 0, session.Detached
+				if attach {
+					want.State = session.Attached
+				}
+				second := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: first.Epoch, Node: nodeC, Attach: true})
+				w.same("what the store holds after an Acquire", store.Acquired{Epoch: first.Epoch + 1, Known: true, Record: want}, second, whileOpen)
+			}
+		}
+	}
+}
+
+func acquireInARow(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	for i := range uint64(12) {
+		node := []string{nodeA, nodeB, nodeC}[i%3]
+		if held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: node, Attach: i%2 == 0}); held.Epoch != r.Epoch+i+1 {
+			w.Fatalf("Acquire %d with the same key gives epoch %d, want %d", i+1, held.Epoch, r.Epoch+i+1)
+		}
+	}
+}
+
+func acquireAtOnce(w *world) {
+	const hands = 8
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	var epochs [hands]uint64
+	var errs [hands]error
+	var wait sync.WaitGroup
+	for i := range hands {
+		wait.Go(func() {
+			var held store.Acquired
+			held, errs[i] = w.store.Acquire(w.Context(), store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: []string{nodeA, nodeB}[i%2], Attach: true})
+			epochs[i] = held.Epoch
+		})
+	}
+	wait.Wait()
+	seen := make(map[uint64]bool)
+	for i := range hands {
+		if errs[i] != nil {
+			w.Fatalf("Acquire: %v", errs[i])
+		}
+		seen[epochs[i]] = true
+	}
+	for i := range uint64(hands) {
+		if !seen[r.Epoch+i+1] {
+			w.Errorf("%d Acquires at once give the epochs %d, none of them %d", hands, epochs, r.Epoch+i+1)
+		}
+	}
+}
+
+func acquireFirstWrite(w *world) {
+	for _, node := range []string{nodeA, nodeB} {
+		r := w.record(w.id(), nodeA)
+		r.Version = 12
+		w.saved(r)
+		held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: node, Attach: true})
+		next := r
+		next.Node, next.Epoch, next.Version, next.Seq = node, held.Epoch, 1, 2
+		w.saved(next)
+		w.holds(&next)
+	}
+}
+
+func acquireShutsOut(w *world) {
+	for _, test := range []struct {
+		attach bool
+		want   store.Action
+	}{{true, store.CloseSuperseded}, {false, store.Release}} {
+		r := w.record(w.id(), nodeA)
+		w.saved(r)
+		w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: test.attach})
+		r.Version++
+		w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: test.want})
+	}
+}
+
+// superseded is the ending that old keys of a session are refused with.
+func superseded(r *store.Record) session.Ending {
+	return session.Ending{Reason: session.EndSuperseded, AccessEndsAt: r.ExpiresAt}
+}
+
+func acquireOlderKey(w *world) {
+	r := w.record(w.id(), nodeA)
+	r.Epoch, r.Proven = 12, 10
+	w.saved(r)
+	for _, epoch := range []uint64{0, 1, 9} {
+		w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeB, Attach: true}, superseded(&r))
+	}
+	// What was refused changed nothing, and what is shown counts at once.
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeB, Attach: true})
+	w.same("Acquire with a newer key", store.Acquired{Epoch: 13, Known: true, Record: r}, held)
+	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeA, Attach: true}, superseded(&r))
+	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeA, Attach: true})
+	// It holds for one that expired, too.
+	over := w.record(w.id(), nodeA)
+	over.Epoch = 2
+	w.become(&over, expired)
+	w.saved(over)
+	w.refused(store.AcquireRequest{Session: over.Session, Epoch: 1, Node: nodeB, Attach: true}, superseded(&over))
+}
+
+func acquireEnded(w *world) {
+	for _, reason := range []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied} {
+		for _, s := range []stage{ended, tombstone} {
+			r := w.record(w.id(), nodeA)
+			r.Epoch = 10
+			w.become(&r, s)
+			r.Reason = reason
+			w.saved(r)
+			for _, epoch := range []uint64{1, 9, 10, 11, highEpoch} {
+				w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeA, Attach: true}, r.Ending())
+				w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeB, Attach: false}, r.Ending())
+			}
+		}
+	}
+}
+
+func acquireExpired(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.become(&r, expired)
+	w.saved(r)
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
+	// The owner before cannot finish it any more.
+	r.Version++
+	r.Delivered |= store.DeliveredEnd
+	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.CloseSuperseded})
+	next := w.record(r.Session, nodeB)
+	next.Epoch = held.Epoch
+	w.saved(next)
+	w.holds(&next)
+}
+
+func acquireGivesTime(w *world) {
+	r := w.overdue(w.id())
+	w.saved(r)
+	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	w.handed(nodeC)
+	w.pass(store.Lease + store.Slack - time.Millisecond)
+	w.handed(nodeC)
+	w.pass(time.Millisecond)
+	w.handed(nodeC, r.Session) // B was never heard of again
+}

@@ -305,10 +305,13 @@ func outcome(text string) store.Outcome {
 		if epoch, err := strconv.ParseUint(state, 10, 64); err == nil {
 			return store.Outcome{Action: store.RaiseEpoch, Epoch: epoch}
 		}
-	case "dead":
+	case "dead", "finish":
 		var r store.Record
 		if _, err := unpackState(state, &r); err != nil {
 			return store.Outcome{Action: store.LeaveAlone} // it must be left alone all the same
+		}
+		if action == "finish" {
+			return store.Outcome{Action: store.FinishEnd, Ending: r.Ending()}
 		}
 		return store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	}

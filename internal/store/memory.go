@@ -106,7 +106,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 	}
 	r.Due = session.MilliOf(m.now().Add(Lease))
 	s.records[g.Session], s.due[g.Session] = r, r.Due
-	m.notify(old.Node, g.Node, g.Session)
+	m.notifyLoser(old.Node, g.Node, g.Session)
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
@@ -114,7 +114,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 // *session.EndedError, or nil.
 func Refusal(old *Record, epoch uint64) error {
 	switch {
-	case old.State == session.Ended && old.Reason != session.EndExpired:
+	case old.endedOnPurpose():
 		return &session.EndedError{Ending: old.Ending()}
 	case epoch < old.Proven:
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded, AccessEndsAt: old.ExpiresAt}}
@@ -137,31 +137,44 @@ func (m *Memory) save(r *Record) Outcome {
 	s := &m.shards[ShardOf(r.Session)]
 	s.expireTombstones(m.now())
 	old, ok := s.records[r.Session]
+	o, next := Outcome{Action: Done}, Record{}
 	if ok {
-		if Outdated(&old, r) {
-			return Outcome{Action: Done}
+		var replace bool
+		if o, replace = Resolve(&old, r); !replace {
+			return o
 		}
-		switch v := Resolve(&old, r); v {
-		case Done:
-			m.notify(old.Node, r.Node, r.Session)
-		case EndSession:
-			return Outcome{Action: v, Ending: old.Ending()}
-		case RaiseEpoch:
-			return Outcome{Action: v, Epoch: old.Epoch}
-		default:
-			return Outcome{Action: v}
-		}
+		m.notifyLoser(old.Node, r.Node, r.Session)
+		next = r.KeepWish(&old)
+	} else {
+		next = r.KeepWish(&Record{})
 	}
 	switch {
-	case r.Removable():
+	case next.Removable():
 		delete(s.records, r.Session)
 		delete(s.due, r.Session)
-	case r.IsTombstone():
-		s.entomb(*r)
+	case next.IsTombstone():
+		s.entomb(next)
 	default:
-		s.records[r.Session], s.due[r.Session] = r.clone(), r.Due
+		s.records[r.Session], s.due[r.Session] = next, next.Due
 	}
-	return Outcome{Action: Done}
+	return o
+}
+
+// Wish writes an operator's wish into the record of an open session, notifies its owner
+// and returns the record as it stands then. The error is ErrNoSession where there is no
+// such record.
+func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.shards[ShardOf(w.Session)]
+	r, ok := s.records[w.Session]
+	if !ok || r.HasEnded() {
+		return Record{}, ErrNoSession
+	}
+	w.Write(&r)
+	s.records[w.Session], s.due[w.Session] = r, r.Due
+	m.notify(r.Node, w.Session)
+	return r.clone(), nil
 }
 
 // entomb keeps only the end of a session.
@@ -185,12 +198,16 @@ func (s *memoryShard) removeTombstone(g tombstone) {
 	}
 }
 
-// notify tells the owner before that the session is another's now.
-func (m *Memory) notify(before, node, id string) {
-	if before == node {
-		return
+// notifyLoser tells the owner before that the session is another's now.
+func (m *Memory) notifyLoser(before, node, id string) {
+	if before != node {
+		m.notify(before, id)
 	}
-	for tell := range m.watch[before] {
+}
+
+// notify sends node a notice of a session.
+func (m *Memory) notify(node, id string) {
+	for tell := range m.watch[node] {
 		(*tell)(id)
 	}
 }
@@ -240,7 +257,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 		if r.Node != node && r.State == session.Attached {
 			r.State = session.Detached
 		}
-		m.notify(r.Node, node, id)
+		m.notifyLoser(r.Node, node, id)
 		r.Node = node
 		s.records[id] = r
 		claimed = append(claimed, r.clone())

@@ -60,10 +60,8 @@ type Record struct {
 	Due session.UnixMilli
 	// Delivered says which events the customer's back end has acknowledged.
 	Delivered Delivered
-	// WishVersion is the version of the newest wish of an operator that this record
-	// takes into account, or the store knows of: the wall clock at which it was made.
-	// Together with the RTC role it is a last-writer-wins register: of two records of
-	// a session, the role of the one with the higher WishVersion counts. 0: none.
+	// WishVersion is the version of the newest wish that the role in Identity is of,
+	// see Register. 0: no operator has wished anything.
 	WishVersion session.UnixMilli
 	// WishPending: the owner has not acted on that wish yet.
 	WishPending bool
@@ -154,6 +152,10 @@ const (
 	RaiseEpoch
 	// EndSession: the session was ended on purpose, see Outcome.Ending.
 	EndSession
+	// FinishEnd: an operator ended the session in the store, see Outcome.Ending, and
+	// the writer owns it: it ends the session as if the end had been asked of it, and
+	// saves that.
+	FinishEnd
 	// LeaveAlone: the record there was written by a newer release.
 	LeaveAlone
 )
@@ -161,36 +163,54 @@ const (
 // Outcome is an Action, with what goes with it.
 type Outcome struct {
 	Action Action
-	Ending session.Ending // of EndSession
+	Ending session.Ending // of EndSession and FinishEnd
 	Epoch  uint64         // of RaiseEpoch
+	// Wish, of Done, is the register that the store holds, if that is newer than the
+	// record's: an operator's wish that the writer must act on. Else it is zero.
+	Wish Register
 }
 
-// Resolve says whether r may replace the record old of the same session, and if
-// not, why not. Every store answers Save by this rule.
+// Resolve answers a Save of r where the store holds old of the same session: what the
+// writer must do, and whether the store is to replace old by r.KeepWish(old). Every store
+// answers by this rule.
 //
-// The higher epoch wins. But an attachment that is outdated by the epoch alone is
-// not told that it is: its client may never have heard of the other one, whose
-// key it never showed. Between two nodes with the same epoch, which know of
-// the same attachment, the one wins that knows more of it (see rank). A session
-// that was ended on purpose stays so.
-func Resolve(old, r *Record) Action {
+// The higher epoch wins. Between two nodes with the same epoch, which know of the same
+// attachment, the one wins that knows more of it (see rank). A node that loses with the
+// lower epoch closes its connection as superseded only if the client presented its resume
+// key, or a later one, to the winner: else the client may not know of the winner. A
+// session that was ended on purpose stays ended.
+func Resolve(old, r *Record) (o Outcome, replace bool) {
+	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
-	case old.State == session.Ended && old.Reason != session.EndExpired:
-		if r.State == session.Ended && r.Epoch == old.Epoch && r.Node == old.Node && r.Version >= old.Version {
-			return Done // the rest of its end
-		}
-		return EndSession
-	case r.Epoch > old.Epoch:
-		return Done
-	case r.Epoch == old.Epoch && (r.Node == old.Node || r.rank() > old.rank()):
-		return Done
+	case own && r.Version < old.Version: // an earlier write, which arrived late
+		return Outcome{Action: Done, Wish: r.newerWish(old)}, false
+	case old.endedOnPurpose():
+		return old.afterEnd(r, own)
+	case r.Epoch > old.Epoch, own, r.Epoch == old.Epoch && r.rank() > old.rank():
+		return Outcome{Action: Done, Wish: r.newerWish(old)}, true
 	case r.Node == old.Node:
-		return RaiseEpoch
+		return Outcome{Action: RaiseEpoch, Epoch: old.Epoch}, false
 	case old.State == session.Attached && old.Epoch > r.Epoch && old.Proven >= r.Epoch:
-		return CloseSuperseded
+		return Outcome{Action: CloseSuperseded}, false
 	default:
-		return Release
+		return Outcome{Action: Release}, false
 	}
+}
+
+// afterEnd is Resolve where old was ended on purpose. Only its owner may go on writing:
+// what is left to do of that end.
+func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
+	switch {
+	case own && next.endedOnPurpose():
+		return Outcome{Action: Done}, true
+	case own && !next.HasEnded() && !r.IsTombstone():
+		return Outcome{Action: FinishEnd, Ending: r.Ending()}, false
+	}
+	return Outcome{Action: EndSession, Ending: r.Ending()}, false
+}
+
+func (r *Record) endedOnPurpose() bool {
+	return r.State == session.Ended && r.Reason != session.EndExpired
 }
 
 // rank orders what two nodes say of the same attachment. That the session was
@@ -198,7 +218,7 @@ func Resolve(old, r *Record) Action {
 // client has shown to have beats one that it may never have heard of.
 func (r *Record) rank() int {
 	switch {
-	case r.State == session.Ended && r.Reason != session.EndExpired:
+	case r.endedOnPurpose():
 		return 4
 	case r.State == session.Attached && r.Proven == r.Epoch:
 		return 3
@@ -209,12 +229,6 @@ func (r *Record) rank() int {
 	default:
 		return 0
 	}
-}
-
-// Outdated reports that r is an earlier write than old of the same owner and
-// epoch, which arrived late. It counts as saved, and changes nothing.
-func Outdated(old, r *Record) bool {
-	return r.Node == old.Node && r.Epoch == old.Epoch && r.Version < old.Version
 }
 
 // AcquireRequest asks the store to make Node the owner of a session whose resume key

@@ -60,7 +60,7 @@ const (
 	expired  = session.EndExpired
 )
 
-func TestJudge(t *testing.T) {
+func TestResolve(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		old, r store.Record
@@ -91,15 +91,17 @@ func TestJudge(t *testing.T) {
 		{"two expired", said("a", 2, 1, ended, expired, 2), said("b", 2, 9, ended, expired, 2), store.Release},
 
 		{"ended, then a higher epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 2, 1, attached, "", 2), store.EndSession},
-		{"ended, then its owner's change of mind", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, attached, "", 1), store.EndSession},
+		{"ended, and its owner does not know", said("a", 1, 1, ended, session.EndRevoked, 1), said("a", 1, 2, attached, "", 1), store.FinishEnd},
+		{"ended, then its owner's expiry", said("a", 1, 1, ended, session.EndRevoked, 1), said("a", 1, 2, ended, expired, 1), store.EndSession},
 		{"ended, then ended elsewhere", said("a", 1, 1, ended, session.EndLeft, 1), said("b", 1, 1, ended, session.EndLeft, 1), store.EndSession},
 		{"ended, then its owner's end of another epoch", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 2, 2, ended, session.EndLeft, 1), store.EndSession},
 		{"ended, then the rest of it", said("a", 1, 1, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
 		{"ended, then the same again", said("a", 1, 2, ended, session.EndLeft, 1), said("a", 1, 2, ended, session.EndLeft, 1), store.Done},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := store.Resolve(&test.old, &test.r); got != test.want {
-				t.Errorf("action %d, want %d", got, test.want)
+			o, replace := store.Resolve(&test.old, &test.r)
+			if o.Action != test.want || replace != (test.want == store.Done) {
+				t.Errorf("action %d, replaced %v, want action %d", o.Action, replace, test.want)
 			}
 		})
 	}
@@ -115,12 +117,18 @@ func drawSaid(t *rapid.T, node string) store.Record {
 	return r
 }
 
-// TestJudgeSettles: two nodes with a session each do not take it from each other
+// replaces reports whether r takes the place of old.
+func replaces(old, r *store.Record) bool {
+	_, replace := store.Resolve(old, r)
+	return replace
+}
+
+// TestResolveSettles: two nodes with a session each do not take it from each other
 // in turns, and unless it was ended, who came first makes no difference.
-func TestJudgeSettles(t *testing.T) {
+func TestResolveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSaid(t, "a"), drawSaid(t, "b")
-		aFirst, bFirst := store.Resolve(&a, &b) == store.Done, store.Resolve(&b, &a) == store.Done
+		aFirst, bFirst := replaces(&a, &b), replaces(&b, &a)
 		if aFirst && bFirst {
 			t.Fatal("each takes it from the other")
 		}
@@ -134,24 +142,26 @@ func TestJudgeSettles(t *testing.T) {
 	})
 }
 
+// An earlier write of the same owner and epoch changes nothing, and counts as done.
 func TestOutdated(t *testing.T) {
 	old := said("a", 5, 5, attached, "", 5)
 	for _, test := range []struct {
 		node           string
 		epoch, version uint64
-		want           bool
+		action         store.Action
+		replace        bool
 	}{
-		{"a", 5, 4, true},
-		{"a", 5, 0, true},
-		{"a", 4, 9, false},
-		{"a", 5, 5, false},
-		{"a", 5, 6, false},
-		{"a", 6, 4, false},
-		{"b", 5, 4, false},
+		{"a", 5, 4, store.Done, false},
+		{"a", 5, 0, store.Done, false},
+		{"a", 4, 9, store.RaiseEpoch, false},
+		{"a", 5, 5, store.Done, true},
+		{"a", 5, 6, store.Done, true},
+		{"a", 6, 4, store.Done, true},
+		{"b", 5, 4, store.Release, false},
 	} {
 		r := said(test.node, test.epoch, test.version, detached, "", 5)
-		if got := store.Outdated(&old, &r); got != test.want {
-			t.Errorf("version %d of epoch %d by %s after 5 of 5 by a: outdated %v", test.version, test.epoch, test.node, got)
+		if o, replace := store.Resolve(&old, &r); o.Action != test.action || replace != test.replace {
+			t.Errorf("version %d of epoch %d by %s after 5 of 5 by a: %+v, replaced %v", test.version, test.epoch, test.node, o, replace)
 		}
 	}
 }
@@ -216,10 +226,10 @@ func TestTombstoneUntil(t *testing.T) {
 func TestWhatIsKept(t *testing.T) {
 	const all = store.DeliveredJoined | store.DeliveredUnreachable | store.DeliveredEnd
 	for _, test := range []struct {
-		name               string
-		state              session.State
-		reason             session.EndReason
-		told               store.Delivered
+		name                        string
+		state                       session.State
+		reason                      session.EndReason
+		told                        store.Delivered
 		ended, removable, tombstone bool
 	}{
 		{"open", attached, "", store.DeliveredJoined, false, false, false},

@@ -18,8 +18,9 @@ const (
 	WishEnd
 )
 
-// Wish is what an operator wants of one session. A store writes it into the
-// session's record and notifies the owner, see Record.WishVersion.
+// Wish is what an operator wants of one session. A store writes it into the session's
+// record and notifies the owner, which saves the record again and learns of the wish by
+// the outcome.
 type Wish struct {
 	Session string
 	Kind    WishKind
@@ -32,3 +33,59 @@ type Wish struct {
 // ErrNoSession says that the store has no record of an open session to write a wish
 // into.
 var ErrNoSession = errors.New("the store has no such open session")
+
+// Register is a last-writer-wins register of a session: the RTC role, and the version of
+// the wish that was the last to ask for it or for fresh tokens. Of two records of a
+// session, the role with the higher version counts.
+type Register struct {
+	Version session.UnixMilli
+	Role    session.Role
+}
+
+// Register is r's.
+func (r *Record) Register() Register {
+	g := Register{Version: r.WishVersion}
+	if rtc := r.Identity.RTC; rtc != nil {
+		g.Role = rtc.Role
+	}
+	return g
+}
+
+// newerWish returns old's register if it is newer than r's, and else none.
+func (r *Record) newerWish(old *Record) Register {
+	if old.WishVersion <= r.WishVersion {
+		return Register{}
+	}
+	return old.Register()
+}
+
+// KeepWish is r as a store that holds old writes it: a wish that r does not take into
+// account stays in force, and stays pending if it was; any other is not pending any more.
+func (r *Record) KeepWish(old *Record) Record {
+	next := r.clone()
+	next.WishPending = false
+	if g := r.newerWish(old); g.Version > 0 {
+		next.WishVersion, next.WishPending = g.Version, old.WishPending
+		if next.Identity.RTC != nil {
+			next.Identity.RTC.Role = g.Role
+		}
+	}
+	return next
+}
+
+// Write writes the wish into the record of an open session.
+func (w *Wish) Write(r *Record) {
+	switch w.Kind {
+	case WishEnd:
+		r.State, r.Reason, r.DetachedAt, r.Due = session.Ended, session.EndRevoked, 0, w.At
+		return
+	case WishRole:
+		if rtc := r.Identity.RTC; rtc != nil {
+			set := *rtc
+			set.Role = w.Role
+			r.Identity.RTC = &set
+		}
+	case WishRenew:
+	}
+	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
+}

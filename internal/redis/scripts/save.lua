@@ -61,7 +61,12 @@ local function resolve(old, new)
   if same and version < orev then
     action = 'late'
   elseif oletter == 'e' or oletter == 'b' then
-    action = same and letter ~= 'a' and letter ~= 'd' and 'ok' or 'dead'
+    local open = letter == 'a' or letter == 'd'
+    if same and (letter == 'e' or letter == 'b') then
+      action = 'ok'
+    else
+      action = same and open and oletter == 'e' and 'finish' or 'dead'
+    end
   elseif epoch > oepoch or same then
     action = 'ok'
   elseif epoch == oepoch and rank(letter, epoch, proven) > rank(oletter, oepoch, oproven) then
@@ -90,7 +95,7 @@ local function save(key, old, a, n)
     if forget and forget <= seconds() then action, onode = 'ok', nil end
   end
   if action == 'late' then return 'ok' end
-  if action == 'dead' then return 'dead ' .. (call('HGET', key, 'state') or '') end
+  if action == 'dead' or action == 'finish' then return action .. ' ' .. (call('HGET', key, 'state') or '') end
   if action ~= 'ok' then return action end
   local new = not old or oletter == 'b'
   if new and stays and n == 0 then return 'missing' end

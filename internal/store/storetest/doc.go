@@ -25,6 +25,7 @@ import (
 // Store is what is tested. Its methods are safe for concurrent use.
 type Store interface {
 	Sessions
+	Wishes
 	store.Lister
 	store.Board
 }
@@ -43,6 +44,20 @@ type Sessions interface {
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
+}
+
+// Wishes is where operators' wishes about one session are written.
+type Wishes interface {
+	// Wish writes a wish into the record of an open session, notifies its owner, and
+	// returns the record as it stands then. The error is store.ErrNoSession where
+	// there is no such record.
+	Wish(ctx context.Context, wish store.Wish) (store.Record, error)
+}
+
+// wishes reports whether a store keeps wishes yet.
+func wishes(s Store) bool {
+	_, no := s.(interface{ NoWishesYet() })
+	return !no
 }
 
 // Open gives a fresh, empty store that goes by the clock now. What it takes is
@@ -65,12 +80,16 @@ func Conformance(t *testing.T, open Open) {
 		{"Resolve", resolveChecks},
 		{"Acquire", acquireChecks},
 		{"End", endChecks},
+		{"Wish", wishChecks},
 		{"Sweep", sweepChecks},
 		{"Claim", claimChecks},
 		{"Watch", watchChecks},
 		{"List", listChecks},
 		{"Board", boardChecks},
 	} {
+		if part.name == "Wish" && !wishes(open(t, time.Now)) {
+			continue
+		}
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.checks {
 				t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, open)) })

@@ -100,9 +100,13 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
 		},
 		Node: drawNode(t), Version: rapid.Uint64Range(8, 11).Draw(t, "version"),
-		Delivered: store.Delivered(flags>>3) & (store.DeliveredJoined | store.DeliveredUnreachable),
+		WishVersion: rapid.SampledFrom([]session.UnixMilli{0, 0, session.MilliOf(now), session.MilliOf(now) + 1}).Draw(t, "wish"),
+		Delivered:   store.Delivered(flags>>3) & (store.DeliveredJoined | store.DeliveredUnreachable),
 		// Around the moment at which it is overdue, and often the same.
 		Due: session.MilliOf(now) + rapid.SampledFrom([]session.UnixMilli{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
+	}
+	if !wishes(h.subject) {
+		r.WishVersion = 0
 	}
 	switch r.State {
 	case session.Attached:
@@ -147,6 +151,27 @@ func (h *history) acquire(t *rapid.T, g store.AcquireRequest) {
 	}
 	if diff := gocmp.Diff(want, got, untimed); diff != "" && !ok {
 		t.Fatalf("Acquire %+v (-want +got):\n%s", g, diff)
+	}
+}
+
+// Wish writes what an operator wants of a session.
+func (h *history) Wish(t *rapid.T) {
+	w := store.Wish{
+		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
+		Kind:    rapid.SampledFrom([]store.WishKind{store.WishRenew, store.WishRole, store.WishRole, store.WishEnd}).Draw(t, "kind"),
+		Role:    rapid.SampledFrom([]session.Role{session.Subscriber, session.Publisher}).Draw(t, "role"),
+		At:      session.MilliOf(h.clock.now()) + rapid.SampledFrom([]session.UnixMilli{-1000, 0, 0, 1}).Draw(t, "at"),
+	}
+	if !wishes(h.subject) {
+		return
+	}
+	want, wantErr := h.oracle.Wish(h.t.Context(), w)
+	got, gotErr := h.subject.Wish(h.t.Context(), w)
+	if !errors.Is(gotErr, wantErr) {
+		t.Fatalf("Wish %+v: %v, want %v", w, gotErr, wantErr)
+	}
+	if diff := gocmp.Diff(want, got, untimed); diff != "" {
+		t.Fatalf("Wish %+v (-want +got):\n%s", w, diff)
 	}
 }
 

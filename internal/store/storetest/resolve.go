@@ -72,7 +72,9 @@ func resolvesByTheRule(w *world) {
 
 		{"the end stays against a higher epoch", side{ended, 9, nodeA, 1}, side{proven, 10, nodeB, 1}, store.EndSession, false},
 		{"the end stays against another node's", side{ended, 9, nodeA, 1}, side{ended, 9, nodeB, 1}, store.EndSession, false},
-		{"the end stays against its owner", side{ended, 9, nodeA, 9}, side{proven, 9, nodeA, 10}, store.EndSession, false},
+		{"the end stays against its owner, who finishes it", side{ended, 9, nodeA, 9}, side{proven, 9, nodeA, 10}, store.FinishEnd, false},
+		{"the end stays against its expiry", side{ended, 9, nodeA, 9}, side{expired, 9, nodeA, 10}, store.EndSession, false},
+		{"a tombstone stays against its owner", side{tombstone, 9, nodeA, 9}, side{proven, 9, nodeA, 10}, store.EndSession, false},
 		{"the end stays against an end of a higher epoch", side{ended, 9, nodeA, 9}, side{ended, 10, nodeA, 10}, store.EndSession, false},
 		{"the rest of the end is taken of its owner", side{ended, 9, nodeA, 9}, side{ended, 9, nodeA, 10}, store.Done, false},
 		{"a tombstone stays against a higher epoch", side{tombstone, 9, nodeA, 1}, side{proven, 10, nodeB, 1}, store.EndSession, false},
@@ -87,7 +89,7 @@ func (w *world) resolves(id string, old, after side, want store.Action, kept boo
 	was, r := old.record(w, id, 0), after.record(w, id, 100)
 	w.saved(was)
 	outcome := store.Outcome{Action: want}
-	if want == store.EndSession {
+	if want == store.EndSession || want == store.FinishEnd {
 		outcome.Ending = was.Ending()
 	}
 	w.wantOutcome(&r, w.save(r)[0], outcome)
@@ -97,7 +99,7 @@ func (w *world) resolves(id string, old, after side, want store.Action, kept boo
 	w.holds(&r)
 }
 
-// judgesEveryPair goes through all that two records can be to each other, by
+// resolvesEveryPair goes through all that two records can be to each other, by
 // what store.Resolve says.
 func resolvesEveryPair(w *world) {
 	var olds, news []side
@@ -125,18 +127,10 @@ func resolvesEveryPair(w *world) {
 	for i, got := range w.save(after...) {
 		old, r := &before[i], &after[i]
 		what := fmt.Sprintf("%+v after %+v", news[i%len(news)], olds[i/len(news)])
-		want := store.Outcome{Action: store.Done}
-		holds := r
-		if store.Outdated(old, r) {
-			holds = old
-		} else if want.Action = store.Resolve(old, r); want.Action != store.Done {
-			holds = old
-		}
-		if want.Action == store.EndSession {
-			want.Ending = old.Ending()
-		}
-		if want.Action == store.RaiseEpoch {
-			want.Epoch = old.Epoch
+		want, replace := store.Resolve(old, r)
+		holds := old
+		if replace {
+			holds = r
 		}
 		if got != want {
 			w.Errorf("%s: %s, want %s", what, outcomeText(got), outcomeText(want))

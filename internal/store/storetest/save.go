@@ -52,6 +52,10 @@ func (w *world) samples() []store.Record {
 		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
 		// Each by itself, and all together.
 		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
+		if wishes(w.store) {
+			r.WishVersion = session.MilliOf(now) * session.UnixMilli(i&1)
+			r.Certificate = session.Fingerprint(0xf00dfeed << (i % 4))
+		}
 		r.Delivered = store.Delivered(i) & (store.DeliveredJoined | store.DeliveredUnreachable)
 		r.Due = session.MilliOf(now) + session.UnixMilli(i)*123_457
 		records = append(records, r)
@@ -65,7 +69,9 @@ func (w *world) samples() []store.Record {
 
 func savesWhole(w *world) {
 	records := w.samples()
-	everyField(w, records)
+	if wishes(w.store) {
+		everyField(w, records)
+	}
 	w.saved(records...)
 	for _, r := range records {
 		held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
@@ -95,6 +101,7 @@ func everyField(w *world, records []store.Record) {
 	for i := range records {
 		lookAtFields(reflect.ValueOf(records[i]), "", set)
 	}
+	delete(set, " WishPending") // a Save clears it
 	for name, is := range set {
 		if !is {
 			w.Errorf("no sample has a%s: add one, so that stores are known to keep it", name)
@@ -162,6 +169,10 @@ func savesLater(w *world) {
 		*r = *other
 		r.Key, r.Version = key, version
 		r.Proven = min(r.Proven, r.Epoch)
+		if !wishes(w.store) {
+			continue
+		}
+		r.WishVersion = first[i].WishVersion + session.UnixMilli(i%2)
 	}
 	w.saved(second...)
 	for i := range second {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -101,6 +102,9 @@ func outcomeText(o store.Outcome) string {
 	if name := actionNames[o.Action]; name != "" {
 		text = name
 	}
+	if o.Wish != (store.Register{}) {
+		text += fmt.Sprintf(" (wish %d, role %d)", o.Wish.Version, o.Wish.Role)
+	}
 	if o.Ending != (session.Ending{}) {
 		text += " (" + endingText(o.Ending) + ")"
 	}
@@ -109,7 +113,7 @@ func outcomeText(o store.Outcome) string {
 
 var actionNames = map[store.Action]string{
 	store.Retry: "Retry", store.Done: "Done", store.CloseSuperseded: "CloseSuperseded",
-	store.Release: "Release", store.EndSession: "EndSession", store.RaiseEpoch: "RaiseEpoch", store.LeaveAlone: "LeaveAlone",
+	store.Release: "Release", store.EndSession: "EndSession", store.FinishEnd: "FinishEnd", store.RaiseEpoch: "RaiseEpoch", store.LeaveAlone: "LeaveAlone",
 }
 
 func endingText(e session.Ending) string {

@@ -1,0 +1,269 @@
+package storetest
+
+import (
+	"errors"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+var wishChecks = []check{
+	{"writes a role into the record", wishesRole},
+	{"asks for fresh tokens and keeps the role", wishesRenewal},
+	{"of two operators, the later has the higher version", wishesInARow},
+	{"stands against its owner's saves until the owner has acted on it", wishesUntilActedOn},
+	{"loses to a later one that was made on the owner", wishesMadeOnOwner},
+	{"goes to whoever acquires the session", wishesAcquired},
+	{"goes to whoever claims the session", wishesClaimed},
+	{"outlives an expiry", wishesExpired},
+	{"ends the session", wishesEnd},
+	{"is finished by others when the owner is dead", wishesEndOfDead},
+	{"notifies the owner", wishesNotify},
+	{"is refused where there is no open session", wishesNowhere},
+}
+
+// publishing is the record of a session that may publish, and does not.
+func (w *world) publishing(id string) store.Record {
+	r := w.record(id, nodeA)
+	r.Identity.RTC = &session.RTC{Channel: "room", UID: 7}
+	r.Terms.MayPublish = true
+	return r
+}
+
+// wish writes a wish, which must work out.
+func (w *world) wish(id string, kind store.WishKind, role session.Role) store.Record {
+	w.Helper()
+	r, err := w.store.Wish(w.Context(), store.Wish{Session: id, Kind: kind, Role: role, At: session.MilliOf(w.clock.now())})
+	if err != nil {
+		w.Fatalf("Wish: %v", err)
+	}
+	return r
+}
+
+// wished is r with a pending wish for a role.
+func wished(r store.Record, role session.Role, version session.UnixMilli) store.Record {
+	r.Identity.RTC = &session.RTC{Channel: r.Identity.RTC.Channel, UID: r.Identity.RTC.UID, Role: role}
+	r.WishVersion, r.WishPending = version, true
+	return r
+}
+
+// shows wants the store to show r as the record of its session.
+func (w *world) shows(r *store.Record) {
+	w.Helper()
+	got, _ := w.get(r.Session)
+	w.same("Get", *r, got)
+}
+
+func wishesRole(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	want := wished(r, session.Publisher, session.MilliOf(w.clock.now()))
+	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Publisher))
+	w.shows(&want)
+}
+
+func wishesRenewal(w *world) {
+	r := w.publishing(w.id())
+	r.Identity.RTC.Role = session.Publisher
+	w.saved(r)
+	want := wished(r, session.Publisher, session.MilliOf(w.clock.now()))
+	w.same("Wish", want, w.wish(r.Session, store.WishRenew, session.Subscriber))
+	// So it does for one that has no role.
+	r = w.record(w.id(), nodeA)
+	w.saved(r)
+	r.WishVersion, r.WishPending = session.MilliOf(w.clock.now()), true
+	w.same("Wish", r, w.wish(r.Session, store.WishRenew, session.Publisher))
+	w.same("Wish", r.Identity, w.wish(r.Session, store.WishRole, session.Publisher).Identity)
+	r.WishVersion++
+	w.shows(&r)
+}
+
+func wishesInARow(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	now := session.MilliOf(w.clock.now())
+	for i, role := range []session.Role{session.Publisher, session.Subscriber, session.Subscriber, session.Publisher} {
+		want := wished(r, role, now+session.UnixMilli(i))
+		w.same("Wish", want, w.wish(r.Session, store.WishRole, role))
+	}
+	w.pass(-time.Hour) // the clock of another operator's node
+	want := wished(r, session.Subscriber, now+4)
+	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Subscriber))
+	w.pass(2 * time.Hour)
+	want = wished(r, session.Publisher, session.MilliOf(w.clock.now()))
+	w.same("Wish", want, w.wish(r.Session, store.WishRole, session.Publisher))
+}
+
+func wishesUntilActedOn(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	given := w.wish(r.Session, store.WishRole, session.Publisher)
+	register := store.Register{Version: given.WishVersion, Role: session.Publisher}
+	for range 2 {
+		r.Version, r.Seq = r.Version+1, r.Seq+1 // the owner renews, and does not know yet
+		w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Done, Wish: register})
+		want := wished(r, register.Role, register.Version)
+		w.shows(&want)
+	}
+	late := r
+	late.Version--
+	w.wantOutcome(&late, w.save(late)[0], store.Outcome{Action: store.Done, Wish: register})
+	// Now it has acted on it.
+	r = wished(r, register.Role, register.Version)
+	r.Version, r.WishPending = r.Version+1, false
+	w.saved(r)
+	w.shows(&r)
+	r.Version++
+	w.saved(r)
+	w.shows(&r)
+	// A node that takes over without knowing is told as well.
+	other := w.publishing(r.Session)
+	other.Node, other.Epoch = nodeB, 5
+	w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.Done, Wish: register})
+	want := wished(other, register.Role, register.Version)
+	want.WishPending = false
+	w.shows(&want)
+}
+
+func wishesMadeOnOwner(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	given := w.wish(r.Session, store.WishRole, session.Publisher)
+	r.Version, r.WishVersion = r.Version+1, given.WishVersion+1 // a subscriber, which came later
+	w.saved(r)
+	w.shows(&r)
+	again := w.wish(r.Session, store.WishRole, session.Publisher)
+	if again.WishVersion != r.WishVersion+1 {
+		w.Errorf("the next wish has version %d, want %d", again.WishVersion, r.WishVersion+1)
+	}
+}
+
+func wishesAcquired(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	given := w.wish(r.Session, store.WishRole, session.Publisher)
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	w.same("Acquire", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: given}, held)
+	if got, _ := w.get(r.Session); got.Register() != given.Register() || !got.WishPending {
+		w.Errorf("after that, the record has %+v, pending %v", got.Register(), got.WishPending)
+	}
+	// The owner before does not clear it any more, the new one does.
+	r.Version++
+	w.save(r)
+	if got, _ := w.get(r.Session); !got.WishPending {
+		w.Error("an outdated record has cleared the wish")
+	}
+	next := given
+	next.Node, next.Epoch, next.Version = nodeB, held.Epoch, 1
+	w.saved(next)
+	next.WishPending = false
+	w.shows(&next)
+}
+
+func wishesClaimed(w *world) {
+	r := w.publishing(w.id())
+	r.Due = session.MilliOf(w.after(-store.Slack))
+	w.saved(r)
+	given := w.wish(r.Session, store.WishRole, session.Publisher)
+	claimed := w.handedWithin(0, nodeB, r.Session)
+	if claimed.Register() != given.Register() || !claimed.WishPending {
+		w.Errorf("claimed with %+v, pending %v", claimed.Register(), claimed.WishPending)
+	}
+	claimed.Version++
+	w.saved(claimed)
+	claimed.WishPending = false
+	w.shows(&claimed)
+}
+
+func wishesExpired(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	given := w.wish(r.Session, store.WishRole, session.Publisher)
+	w.become(&r, expired)
+	r.Version++
+	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Done, Wish: given.Register()})
+	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
+	if held.Record.Register() != given.Register() {
+		w.Errorf("it comes back with %+v, want %+v", held.Record.Register(), given.Register())
+	}
+}
+
+func wishesEnd(w *world) {
+	for _, s := range []stage{proven, attached, detached} {
+		r := w.publishing(w.id())
+		w.become(&r, s)
+		w.saved(r)
+		want := r
+		want.State, want.Reason, want.DetachedAt, want.Due = session.Ended, session.EndRevoked, 0, session.MilliOf(w.clock.now())
+		given := w.wish(r.Session, store.WishEnd, 0)
+		if w.same("Wish", want, given); given.Due != want.Due {
+			w.Errorf("due at %d, want %d", given.Due, want.Due)
+		}
+		w.holds(&want)
+		if _, ok := w.get(r.Session); ok {
+			w.Error("it is still shown")
+		}
+		// Another node's record is answered as after any end, the owner's asks it to finish.
+		other := r
+		other.Node, other.Epoch = nodeB, r.Epoch+1
+		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
+		for range 2 { // the same record again, and the next
+			w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.FinishEnd, Ending: want.Ending()})
+			r.Version++
+		}
+		r.State, r.Reason, r.DetachedAt, r.Delivered = session.Ended, session.EndRevoked, 0, r.Delivered|store.DeliveredEnd
+		w.saved(r)
+		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
+	}
+	w.pass(time.Hour)
+	w.handed(nodeA) // nothing is left to do
+}
+
+func wishesEndOfDead(w *world) {
+	r := w.publishing(w.id())
+	w.saved(r)
+	w.handed(nodeA) // its lease holds
+	given := w.wish(r.Session, store.WishEnd, 0)
+	w.pass(store.Slack)
+	w.handed(nodeB)
+	w.pass(store.Lease)
+	claimed := w.handedWithin(store.Slack+store.SweepEvery, nodeB, r.Session)
+	if claimed.State != session.Ended || claimed.Reason != given.Reason || claimed.Delivered.Has(store.DeliveredEnd) {
+		w.Errorf("claimed %+v", claimed)
+	}
+	// An owner that was only away learns that it is over.
+	r.Version++
+	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.EndSession, Ending: given.Ending()})
+}
+
+func wishesNotify(w *world) {
+	a, b := w.watch(nodeA), w.watch(nodeB)
+	r := w.publishing(w.id())
+	w.saved(r)
+	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
+		w.wish(r.Session, kind, session.Publisher)
+		a.told(r.Session)
+	}
+	w.quiet(a, b)
+}
+
+func wishesNowhere(w *world) {
+	a := w.watch(nodeA)
+	ids := []string{w.id()} // of a session that never was
+	for _, s := range []stage{expired, ended, removed, tombstone} {
+		r := w.record(w.id(), nodeA)
+		w.become(&r, s)
+		w.saved(r)
+		ids = append(ids, r.Session)
+	}
+	for _, id := range ids {
+		for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
+			r, err := w.store.Wish(w.Context(), store.Wish{Session: id, Kind: kind, At: session.MilliOf(w.clock.now())})
+			if !errors.Is(err, store.ErrNoSession) || r != (store.Record{}) {
+				w.Errorf("Wish %d of %s: %+v, %v", kind, id, r, err)
+			}
+		}
+	}
+	w.quiet(a)
+}

@@ -19,6 +19,7 @@ type sharedStore interface {
 	scheduler.Store
 	store.Lister
 	store.Board
+	store.Nodes
 }
 
 // openStore is where the sessions are kept: in Redis, or in this process.

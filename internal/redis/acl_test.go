@@ -23,7 +23,7 @@ const (
 	aclKeys     = "~{refresher:*"
 	aclChannels = "&refresher:node:* &refresher:orders"
 	aclCommands = "+eval +evalsha +del +exists +expire +hdel +hget +hgetall +hincrby +hlen +hmget +hset +hsetnx +hvals " +
-		"+info +ping +publish +subscribe +time +zadd +zcard +zrangebylex +zrangebyscore +zrem +zremrangebyscore +zscore"
+		"+info +pexpire +ping +publish +subscribe +time +zadd +zcard +zrange +zrangebylex +zrangebyscore +zrem +zremrangebyscore +zscore"
 	// aclCluster comes with it on a cluster.
 	aclCluster = "+cluster|slots +command"
 )
@@ -35,7 +35,7 @@ func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
 	used := []string{"+eval", "+evalsha", "+ping", "+subscribe", "+zcard", "+zrangebylex"}
 	for _, source := range []string{
-		saveSource, acquireSource, sweepSource, claimSource, giveSource, versionSource, reportSource, aliveSource,
+		saveSource, acquireSource, sweepSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
 	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))

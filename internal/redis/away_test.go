@@ -63,6 +63,14 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			}
 			return err
 		},
+		"nodes, set": func(ctx context.Context) error { return s.SetStatus(ctx, "a", "topic", "ready") },
+		"nodes, get": func(ctx context.Context) error {
+			statuses, err := s.Statuses(ctx, "topic")
+			if len(statuses) > 0 {
+				t.Errorf("%s: statuses %v", what, statuses)
+			}
+			return err
+		},
 		"board, give": func(ctx context.Context) error { return s.Give(ctx, order("O"), order("P")) },
 		"board, orders": func(ctx context.Context) error {
 			orders, version, err := s.Orders(ctx, "")

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -126,7 +124,6 @@ func (s *Store) Report(ctx context.Context, order string, r store.Report) (err e
 }
 
 // Reports are those on one order, and the nodes that are alive. See store.Board.
-// The leases are those of the first shard: a node has one in each.
 func (s *Store) Reports(ctx context.Context, order string) (reports []store.Report, alive []string, err error) {
 	defer s.metrics.observe("board", time.Now(), &err)
 	k := &s.keys.board
@@ -134,9 +131,11 @@ func (s *Store) Reports(ctx context.Context, order string) (reports []store.Repo
 	if err != nil {
 		return nil, nil, fmt.Errorf("reports: %w", err)
 	}
-	if alive, err = s.one(ctx, aliveScript, []string{s.keys.leases[0]}, s.clock()).StringSlice(); err != nil {
+	leases, err := s.lease(ctx, "", 0)
+	if err != nil {
 		return nil, nil, fmt.Errorf("reports: %w", err)
 	}
+	alive = leases.live()
 	slices.Sort(alive)
 	for _, text := range texts {
 		var r store.Report
@@ -148,11 +147,4 @@ func (s *Store) Reports(ctx context.Context, order string) (reports []store.Repo
 	}
 	slices.SortFunc(reports, func(a, b store.Report) int { return cmp.Compare(a.Node, b.Node) })
 	return reports, alive, nil
-}
-
-// one makes one call of a script.
-func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
-	calls := []call{{keys: keys, args: args}}
-	_ = s.run(ctx, script, calls) // the result has the error
-	return calls[0].result
 }

@@ -45,7 +45,7 @@ func clusterSpread(t *testing.T, c *redistest.Cluster) {
 			t.Errorf("%s has %d shards", server.Addr(), len(shards))
 		}
 		for _, shard := range shards {
-			for _, key := range []string{s.keys.leases[shard], s.keys.meta[shard], s.keys.session(shard, "{S}")} {
+			for _, key := range []string{s.keys.shardLeases[shard], s.keys.meta[shard], s.keys.session(shard, "{S}")} {
 				if c.MasterOf(key) != server {
 					t.Errorf("%s is not where the rest of its shard is", key)
 				}

@@ -9,10 +9,12 @@ import (
 // keys are the names of all that is kept in Redis. Prefix keeps services that
 // share a server apart.
 type keys struct {
-	due, ids, leases, meta [store.Shards]string
-	sessions               [store.Shards]string // to be followed by the id
-	channel                string               // to be followed by the node
-	board                  boardKeys
+	due, ids, shardLeases, meta [store.Shards]string
+	sessions                    [store.Shards]string // to be followed by the id
+	channel                     string               // to be followed by the node
+	leases                      string
+	statuses                    string // to be followed by the node
+	board                       boardKeys
 }
 
 // boardKeys are those of the orders.
@@ -28,17 +30,22 @@ func newKeys(prefix string) *keys {
 		tag := fmt.Sprintf("{%s:%02d}", prefix, shard)
 		k.due[shard] = tag + ":due"
 		k.ids[shard] = tag + ":ids"
-		k.leases[shard] = tag + ":leases"
+		k.shardLeases[shard] = tag + ":leases"
 		k.meta[shard] = tag + ":meta"
 		k.sessions[shard] = tag + ":s:"
 	}
-	tag := fmt.Sprintf("{%s:orders}", prefix)
+	tag := fmt.Sprintf("{%s:nodes}", prefix)
+	k.leases, k.statuses = tag+":leases", tag+":status:"
+	tag = fmt.Sprintf("{%s:orders}", prefix)
 	k.board = boardKeys{
 		all: tag + ":all", until: tag + ":until", meta: tag + ":meta", reports: tag + ":r:",
 		channel: prefix + ":orders",
 	}
 	return k
 }
+
+// status is the key of the hash of what a node says of itself.
+func (k *keys) status(node string) string { return k.statuses + node }
 
 // session is the key of a session's hash.
 func (k *keys) session(shard int, id string) string { return k.sessions[shard] + id }

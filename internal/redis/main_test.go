@@ -191,6 +191,12 @@ func (s *stage) tryAll(ctx context.Context) error {
 	if listed, _, err := s.List(ctx, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {
 		return fmt.Errorf("list: %d sessions, %w", len(listed), err)
 	}
+	if err := s.SetStatus(ctx, "b", "topic", "ready"); err != nil {
+		return err
+	}
+	if statuses, err := s.Statuses(ctx, "topic"); err != nil || statuses["b"] != "ready" {
+		return fmt.Errorf("statuses: %v, %w", statuses, err)
+	}
 	if err := s.tryBoard(ctx); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		took: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_store_operation_seconds",
-			Help:    "How long the store took to answer: acquire (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), board (orders).",
+			Help:    "How long the store took to answer: acquire (a client came back), save (a batch of changes), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), board (orders), nodes (what nodes say of themselves).",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}), []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "How far the store's clock is ahead of this node's, as the last sweep saw it, to within the time that it took.",
 		}),
 	}
-	for _, operation := range []string{"acquire", "save", "sweep", "claim", "list", "board"} {
+	for _, operation := range []string{"acquire", "save", "sweep", "claim", "list", "board", "nodes"} {
 		m.took.WithLabelValues(operation)
 		m.failed.WithLabelValues(operation)
 	}

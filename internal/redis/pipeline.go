@@ -45,6 +45,13 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) e
 	return nil
 }
 
+// one makes one call of a script.
+func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
+	calls := []call{{keys: keys, args: args}}
+	_ = s.run(ctx, script, calls) // the result has the error
+	return calls[0].result
+}
+
 // evaluate is how a script is called: by its hash, or as a whole.
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 

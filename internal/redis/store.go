@@ -79,8 +79,8 @@ var (
 	versionSource string
 	//go:embed scripts/report.lua
 	reportSource string
-	//go:embed scripts/alive.lua
-	aliveSource string
+	//go:embed scripts/lease.lua
+	leaseSource string
 
 	saveScript    = goredis.NewScript(saveSource)
 	acquireScript = goredis.NewScript(acquireSource)
@@ -89,7 +89,7 @@ var (
 	giveScript    = goredis.NewScript(giveSource)
 	versionScript = goredis.NewScript(versionSource)
 	reportScript  = goredis.NewScript(reportSource)
-	aliveScript   = goredis.NewScript(aliveSource)
+	leaseScript   = goredis.NewScript(leaseSource)
 )
 
 // New makes a Store. It does not wait for Redis to be there.

@@ -43,6 +43,14 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) [store.S
 	if do == store.Leave {
 		lease = 0
 	}
+	began := time.Now()
+	if _, err := w.lease(ctx, node, lease); err != nil {
+		w.metrics.observe("sweep", began, &err)
+		for shard := range w.swept {
+			w.swept[shard].Err = fmt.Errorf("sweep: %w", err)
+		}
+		return w.swept
+	}
 	for page := 0; len(shards) > 0 && page <= sweepPages; page++ {
 		shards = w.claim(ctx, w.look(ctx, shards, lease))
 	}
@@ -80,7 +88,7 @@ func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) 
 	calls := make([]call, len(shards))
 	for i, shard := range shards {
 		calls[i] = call{
-			keys: []string{w.keys.leases[shard], w.keys.due[shard], w.keys.meta[shard]},
+			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.meta[shard]},
 			args: []any{
 				w.node, w.clock(), lease.Milliseconds(), store.Slack.Milliseconds(),
 				w.past[shard], w.room(shard), w.life,
@@ -126,7 +134,7 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 	calls := make([]call, 0, len(overdue))
 	for shard, ids := range overdue {
 		c := call{
-			keys: []string{w.keys.leases[shard], w.keys.due[shard], w.keys.ids[shard]},
+			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.ids[shard]},
 			args: []any{
 				store.Format, w.node, w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
 				store.SweepEvery.Milliseconds(), w.keys.channel, w.apps,

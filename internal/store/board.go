@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -119,7 +120,7 @@ func (m *Memory) Report(_ context.Context, order string, r Report) error {
 }
 
 // Reports are those on one order, and the nodes that are alive. See Board.
-func (m *Memory) Reports(_ context.Context, order string) (reports []Report, alive []string, err error) {
+func (m *Memory) Reports(ctx context.Context, order string) (reports []Report, alive []string, err error) {
 	b := &m.board
 	b.mu.Lock()
 	b.forget(m.now())
@@ -128,21 +129,8 @@ func (m *Memory) Reports(_ context.Context, order string) (reports []Report, ali
 	}
 	b.mu.Unlock()
 	slices.SortFunc(reports, func(a, b Report) int { return cmp.Compare(a.Node, b.Node) })
-	return reports, m.alive(), nil
-}
-
-// alive are the nodes whose lease holds, by name.
-func (m *Memory) alive() (nodes []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	for node, until := range m.leases {
-		if until.After(now) {
-			nodes = append(nodes, node)
-		}
-	}
-	slices.Sort(nodes)
-	return nodes
+	statuses, err := m.Statuses(ctx, "")
+	return reports, slices.Sorted(maps.Keys(statuses)), err
 }
 
 // Follow calls changed for each change of the board until ctx is done. See Board.

@@ -26,7 +26,7 @@ type Memory struct {
 	now    func() time.Time
 	mu     sync.Mutex
 	shards [Shards]memoryShard                   // guarded by mu
-	leases map[string]time.Time                  // guarded by mu; until when, by node
+	nodes  map[string]memoryNode                 // guarded by mu
 	watch  map[string]map[*func(string)]struct{} // guarded by mu, by node
 	board  memoryBoard
 }
@@ -45,7 +45,7 @@ type tombstone struct {
 
 // NewMemory makes an empty one. now is the store's clock.
 func NewMemory(now func() time.Time) *Memory {
-	m := &Memory{now: now, leases: make(map[string]time.Time), watch: make(map[string]map[*func(string)]struct{})}
+	m := &Memory{now: now, nodes: make(map[string]memoryNode), watch: make(map[string]map[*func(string)]struct{})}
 	for i := range m.shards {
 		m.shards[i].reset("1")
 	}
@@ -65,7 +65,7 @@ func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.board.lose()
-	clear(m.leases)
+	clear(m.nodes)
 	for i := range m.shards {
 		m.shards[i].reset(m.shards[i].generation + "1")
 	}
@@ -220,9 +220,9 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
 	var swept [Shards]Swept
 	now := m.now()
 	if do == Leave {
-		delete(m.leases, node)
+		m.renew(node, now)
 	} else {
-		m.leases[node] = now.Add(Lease)
+		m.renew(node, now.Add(Lease))
 	}
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -251,7 +251,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
 		r := s.records[id]
 		s.due[id] = Later(session.MilliOf(now)) // whoever it is will have dealt with it by then
-		if r.Node != node && m.leases[r.Node].After(now) {
+		if r.Node != node && m.nodes[r.Node].until.After(now) {
 			continue
 		}
 		if r.Node != node && r.State == session.Attached {

@@ -173,3 +173,25 @@ func TestMemoryBoundsGraves(t *testing.T) {
 	m.Sweep(t.Context(), "a", store.Leave)
 	m.wantLen(1, bound-11)
 }
+
+// TestMemoryForgetsNodes: what a node said is kept for NodeKept after its lease.
+func TestMemoryForgetsNodes(t *testing.T) {
+	m := newMemory(t)
+	want := func(status string) {
+		t.Helper()
+		m.Sweep(t.Context(), "a", store.Renew)
+		if got, err := m.Statuses(t.Context(), "topic"); err != nil || got["a"] != status {
+			t.Errorf("a says %q, %v, want %q", got["a"], err, status)
+		}
+	}
+	if err := m.SetStatus(t.Context(), "a", "topic", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	want("ready")
+	m.now = m.now.Add(store.Lease + store.NodeKept - time.Millisecond)
+	m.Sweep(t.Context(), "b", store.Renew)
+	want("ready")
+	m.now = m.now.Add(store.Lease + store.NodeKept)
+	m.Sweep(t.Context(), "b", store.Renew)
+	want("")
+}

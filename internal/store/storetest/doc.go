@@ -28,6 +28,7 @@ type Store interface {
 	Wishes
 	store.Lister
 	store.Board
+	store.Nodes
 }
 
 // Sessions is what the scheduler wants of a store.
@@ -86,6 +87,7 @@ func Conformance(t *testing.T, open Open) {
 		{"Watch", watchChecks},
 		{"List", listChecks},
 		{"Board", boardChecks},
+		{"Nodes", nodesChecks},
 	} {
 		if part.name == "Wish" && !wishes(open(t, time.Now)) {
 			continue

@@ -1,0 +1,89 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// leases are those of all nodes, by the clock of the server that keeps them.
+type leases struct {
+	now  session.UnixMilli
+	ends map[string]session.UnixMilli // by node; of one that is gone for up to store.NodeKept
+}
+
+// live are the nodes whose lease holds.
+func (l *leases) live() (nodes []string) {
+	for node, end := range l.ends {
+		if end > l.now {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// lease renews the lease of a node for so long, ends it with 0, or only reads where no
+// node is given.
+func (s *Store) lease(ctx context.Context, node string, length time.Duration) (leases, error) {
+	reply, err := s.one(ctx, leaseScript, []string{s.keys.leases, s.keys.status(node)},
+		s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
+	if err != nil {
+		return leases{}, err
+	}
+	if len(reply)%2 == 0 {
+		return leases{}, fmt.Errorf("unexpected answer %q", reply)
+	}
+	now, _ := reply[0].(int64)
+	l := leases{now: session.UnixMilli(now), ends: make(map[string]session.UnixMilli, len(reply)/2)}
+	for node, text := range pairs(reply[1:]) {
+		end, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return leases{}, fmt.Errorf("the lease of %s ends at %q", node, text)
+		}
+		l.ends[node] = session.UnixMilli(end)
+	}
+	return l, nil
+}
+
+// SetStatus replaces what node says under a topic. See store.Nodes.
+func (s *Store) SetStatus(ctx context.Context, node, topic, status string) (err error) {
+	defer s.metrics.observe("nodes", time.Now(), &err)
+	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
+		p.HSet(ctx, s.keys.status(node), topic, status)
+		p.PExpire(ctx, s.keys.status(node), store.NodeKept)
+	})
+	if err != nil {
+		return fmt.Errorf("set status: %w", err)
+	}
+	return nil
+}
+
+// Statuses returns what each node whose lease holds says under a topic. See
+// store.Nodes.
+func (s *Store) Statuses(ctx context.Context, topic string) (statuses map[string]string, err error) {
+	defer s.metrics.observe("nodes", time.Now(), &err)
+	leases, err := s.lease(ctx, "", 0)
+	if err != nil {
+		return nil, fmt.Errorf("statuses: %w", err)
+	}
+	found := make(map[string]*goredis.StringCmd)
+	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
+		for _, node := range leases.live() {
+			found[node] = p.HGet(ctx, s.keys.status(node), topic)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("statuses: %w", err)
+	}
+	statuses = make(map[string]string, len(found))
+	for node, status := range found {
+		statuses[node] = status.Val()
+	}
+	return statuses, nil
+}

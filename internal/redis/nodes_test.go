@@ -1,0 +1,56 @@
+package redis
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// TestStatusExpires has Redis forget what a node said of itself once its lease is long
+// over.
+func TestStatusExpires(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	keep := func(what string) {
+		t.Helper()
+		ms, err := strconv.ParseInt(server.Do("PTTL", s.keys.status("a")), 10, 64)
+		if left := time.Duration(ms) * time.Millisecond; err != nil || left <= store.NodeKept-patience || left > store.NodeKept {
+			t.Errorf("after %s, it is kept for %s, %v", what, left, err)
+		}
+	}
+	if err := s.SetStatus(within(t), "a", "topic", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	keep("SetStatus")
+	server.Do("PEXPIRE", s.keys.status("a"), "5000")
+	s.swept(t, "b")
+	if left := server.Do("PTTL", s.keys.status("a")); len(left) > 4 {
+		t.Errorf("kept for %s ms longer by another node's sweep", left)
+	}
+	s.swept(t, "a")
+	keep("a sweep")
+}
+
+// TestLeaseByHand has what is no lease be an error, not a crash.
+func TestLeaseByHand(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	server.Do("ZADD", s.keys.leases, "inf", "forever", "-inf", "never")
+	s.swept(t, "a")
+	got, err := s.Statuses(within(t), "topic")
+	if _, never := got["never"]; err != nil || never {
+		t.Errorf("statuses %v, %v", got, err)
+	}
+	server.Do("SET", s.keys.leases, "no set")
+	if _, err := s.sweep(within(t), "a"); err == nil {
+		t.Error("swept without a lease")
+	}
+	if _, err := s.Statuses(within(t), "topic"); err == nil {
+		t.Error("statuses without leases")
+	}
+}

@@ -23,7 +23,7 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) (records []store.Re
 	defer s.metrics.observe("list", time.Now(), &err)
 	ids, at, err := s.idsFrom(ctx, at, q.Limit)
 	if err == nil {
-		records, err = s.read(ctx, ids)
+		records, err = s.read(ctx, ids, false)
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("list: %w", err)
@@ -31,10 +31,10 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) (records []store.Re
 	return records, at.Cursor(), nil
 }
 
-// Get is one session's record. See store.Lister.
+// Get is one session's record. See store.Getter.
 func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
-	records, err := s.read(ctx, []string{id})
+	records, err := s.read(ctx, []string{id}, true)
 	if err != nil {
 		return store.Record{}, false, fmt.Errorf("get: %w", err)
 	}
@@ -125,9 +125,10 @@ func (s *Store) idsAfter(ctx context.Context, p goredis.Pipeliner, at store.Plac
 	return p.ZRangeByLex(ctx, s.keys.ids[at.Shard], &goredis.ZRangeBy{Min: from, Max: "+", Count: int64(limit)})
 }
 
-// read reads the records of those sessions that are still there and not over, and
-// leaves the others out, with those that a newer release wrote.
-func (s *Store) read(ctx context.Context, ids []string) (records []store.Record, err error) {
+// read reads the records of those sessions that are still there, and leaves the others
+// out, with those that a newer release wrote; also those that have ended, unless it is
+// asked for them.
+func (s *Store) read(ctx context.Context, ids []string, withEnded bool) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
 	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
 		for i, id := range ids {
@@ -148,6 +149,12 @@ func (s *Store) read(ctx context.Context, ids []string) (records []store.Record,
 		case err != nil:
 			return nil, err
 		}
+		if end, ok := endOf(id, fields); ok {
+			if withEnded {
+				records = append(records, end)
+			}
+			continue
+		}
 		due, err := dues[i].Result()
 		switch {
 		case errors.Is(err, goredis.Nil):
@@ -163,6 +170,19 @@ func (s *Store) read(ctx context.Context, ids []string) (records []store.Record,
 	return records, nil
 }
 
+// endOf is what the hash of a session that has ended says of that.
+func endOf(id string, fields map[string]string) (store.Record, bool) {
+	var r store.Record
+	r.Session = id
+	if unpackFence(fields[fieldFence], &r) != nil || !r.HasEnded() {
+		return r, false
+	}
+	if _, err := unpackState(fields[fieldState], &r); err != nil {
+		return r, false
+	}
+	return r.OnlyEnd(), true
+}
+
 // listed is the record in a hash, if it is one to be listed.
 func (s *Store) listed(id string, fields map[string]string) (r store.Record, ok bool) {
 	fence, there := fields[fieldFence]
@@ -171,9 +191,6 @@ func (s *Store) listed(id string, fields map[string]string) (r store.Record, ok 
 	}
 	format, _, _ := strings.Cut(fence, " ")
 	if n, err := strconv.ParseUint(format, 10, 64); err == nil && n > store.Format {
-		return r, false
-	}
-	if unpackFence(fence, &r) == nil && r.HasEnded() {
 		return r, false
 	}
 	r, err := unpack(id, fields)

@@ -98,11 +98,15 @@ func (m *Memory) read(records []Record, shard int, ids []string) []Record {
 	return records
 }
 
-// Get is one session's record. See Lister.
+// Get is one session's record. See Getter.
 func (m *Memory) Get(_ context.Context, id string) (Record, bool, error) {
-	found := m.read(nil, ShardOf(id), []string{id})
-	if len(found) == 0 {
-		return Record{}, false, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.shards[ShardOf(id)]
+	s.expireTombstones(m.now())
+	r, ok := s.records[id]
+	if r.HasEnded() {
+		r = r.OnlyEnd()
 	}
-	return found[0], true, nil
+	return r.clone(), ok, nil
 }

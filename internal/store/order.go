@@ -128,6 +128,5 @@ type Lister interface {
 	// the end. A cursor that List did not give, or a limit out of bounds, is
 	// refused with a *session.Error.
 	List(ctx context.Context, q ListQuery) (records []Record, next string, err error)
-	// Get is one session's record; false if there is none to be listed.
-	Get(ctx context.Context, id string) (Record, bool, error)
+	Getter
 }

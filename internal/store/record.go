@@ -107,6 +107,17 @@ func (r *Record) Removable() bool {
 	return r.State == session.Ended && r.Delivered.Has(DeliveredEnd) && r.Reason == session.EndExpired
 }
 
+// OnlyEnd is what Get shows of a session that has ended.
+func (r *Record) OnlyEnd() Record {
+	return Record{
+		Record: session.Record{
+			Key:   session.Key{Session: r.Session, Epoch: r.Epoch},
+			State: r.State, Reason: r.Reason, ExpiresAt: r.ExpiresAt,
+		},
+		Node: r.Node, Version: r.Version, Delivered: r.Delivered,
+	}
+}
+
 // IsTombstone reports that the session was ended on purpose and its end was
 // delivered: a store keeps only the end, so that its keys stay dead.
 func (r *Record) IsTombstone() bool {

@@ -18,6 +18,18 @@ const (
 	WishEnd
 )
 
+// String returns the kind's name in logs and metrics.
+func (k WishKind) String() string {
+	switch k {
+	case WishRole:
+		return "role"
+	case WishEnd:
+		return "end"
+	default:
+		return "renew"
+	}
+}
+
 // Wish is what an operator wants of one session. A store writes it into the session's
 // record and notifies the owner, which saves the record again and learns of the wish by
 // the outcome.
@@ -88,4 +100,18 @@ func (w *Wish) Write(r *Record) {
 	case WishRenew:
 	}
 	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
+}
+
+// WishResult says what became of a wish.
+type WishResult struct {
+	// Version is that of the wish; 0 of an end, which no later wish overtakes.
+	Version session.UnixMilli
+	// Record is the session as it is now, as far as the node that answers knows. A
+	// WishVersion above Version says that a later wish has overtaken this one.
+	Record Record
+	// Stored: the wish is in the store. If it is not, it was carried out on the
+	// session's own node, which writes it when the store is back.
+	Stored bool
+	// Applied: the session's owner has acted on it.
+	Applied bool
 }

@@ -196,8 +196,17 @@ func listsNoEnds(w *world) {
 		if !r.HasEnded() {
 			want = append(want, r.Session)
 		}
-		if got, ok := w.get(r.Session); ok == r.HasEnded() || got.Session != map[bool]string{true: r.Session}[ok] {
-			w.Errorf("Get of one that is %s gives %+v, %v", s, got, ok)
+		end := r
+		if r.HasEnded() {
+			end = r.OnlyEnd()
+		}
+		switch got, ok := w.get(r.Session); {
+		case s == removed && ok:
+			w.Errorf("Get of one that is %s gives %+v", s, got)
+		case s != removed && !ok:
+			w.Errorf("Get of one that is %s gives nothing", s)
+		case s != removed:
+			w.same("Get", end, got)
 		}
 	}
 	slices.Sort(want) // they are of one shard

@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// settleTime is longer than a node takes to write a session that was joined, or
+// changed, into the store.
+const settleTime = 250 * time.Millisecond
+
+// Getter reads single records.
+type Getter interface {
+	// Get returns one session's record, or what OnlyEnd says of it if it has ended;
+	// false: there is none, or none that can be read.
+	Get(ctx context.Context, id string) (Record, bool, error)
+}
+
+// Find returns the record of an open session of a project; false: there is none. It
+// looks a second time after settleTime, since the session may have been joined a
+// moment ago. A session of another project takes as long as one that does not exist.
+func Find(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
+	r, ok, err := findOnce(ctx, g, app, id)
+	if err != nil || ok {
+		return r, ok, err
+	}
+	select {
+	case <-time.After(settleTime):
+	case <-ctx.Done():
+	}
+	return findOnce(ctx, g, app, id)
+}
+
+func findOnce(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
+	r, ok, err := g.Get(ctx, id)
+	if err != nil || !ok || r.App != app || r.HasEnded() {
+		return Record{}, false, err
+	}
+	return r, true, nil
+}

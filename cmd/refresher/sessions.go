@@ -246,6 +246,28 @@ func (c *showCommand) Run() error {
 	return table.Flush()
 }
 
+// wishDone is what the service says of a change that it was asked for.
+type wishDone struct {
+	Pushed       bool            `json:"pushed"`
+	Node         string          `json:"node"`
+	Note         string          `json:"note"`
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+}
+
+func readDone(raw json.RawMessage) (done wishDone, err error) {
+	if err := json.Unmarshal(raw, &done); err != nil {
+		return done, fmt.Errorf("the service's answer makes no sense: %w", err)
+	}
+	return done, nil
+}
+
+// note prints what else there is to say of a change.
+func (d *wishDone) note() {
+	if d.Note != "" {
+		fmt.Println("note:", d.Note)
+	}
+}
+
 type renewCommand struct {
 	operator `embed:""`
 	Session  string `arg:"" help:"Its id."`
@@ -253,21 +275,23 @@ type renewCommand struct {
 
 // Run has new tokens pushed.
 func (c *renewCommand) Run() error {
-	var done struct {
-		Pushed bool   `json:"pushed"`
-		Note   string `json:"note,omitempty"`
-	}
-	if err := c.ask(http.MethodPatch, "/v1/sessions/"+url.PathEscape(c.Session), map[string]bool{"renew": true}, &done); err != nil {
+	var raw json.RawMessage
+	if err := c.ask(http.MethodPatch, "/v1/sessions/"+url.PathEscape(c.Session), map[string]bool{"renew": true}, &raw); err != nil {
 		return err
 	}
-	switch {
-	case c.JSON:
-		return c.print(done)
-	case done.Pushed:
-		fmt.Println("new tokens are on their way to the client")
-	default:
-		fmt.Println("nothing was pushed:", done.Note)
+	if c.JSON {
+		return c.print(raw)
 	}
+	done, err := readDone(raw)
+	if err != nil {
+		return err
+	}
+	if done.Pushed {
+		fmt.Println("new tokens are on their way to the client, from node", done.Node)
+	} else {
+		fmt.Println("nothing was pushed yet")
+	}
+	done.note()
 	return nil
 }
 
@@ -278,21 +302,18 @@ type endCommand struct {
 
 // Run ends a session.
 func (c *endCommand) Run() error {
-	var done struct {
-		ID           string          `json:"id"`
-		Ended        int             `json:"ended"`
-		AccessEndsAt session.UnixSec `json:"accessEndsAt"`
-		Silent       []string        `json:"silent,omitempty"`
-	}
-	if err := c.ask(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &done); err != nil {
+	var raw json.RawMessage
+	if err := c.ask(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &raw); err != nil {
 		return err
 	}
 	if c.JSON {
-		return c.print(done)
+		return c.print(raw)
+	}
+	done, err := readDone(raw)
+	if err != nil {
+		return err
 	}
 	fmt.Println("ended; Agora lets its newest tokens in until", moment(done.AccessEndsAt))
-	for _, node := range done.Silent {
-		fmt.Println("no word yet from", node)
-	}
+	done.note()
 	return nil
 }

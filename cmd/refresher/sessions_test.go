@@ -190,7 +190,7 @@ func (o *offices) shows(id string) {
 // renews tries renew.
 func (o *offices) renews(ids map[string]string) {
 	t := o.t
-	if said := o.good("renew", ids["ana"]); !strings.Contains(said, "on their way") {
+	if said := o.good("renew", ids["ana"]); !strings.Contains(said, "on their way to the client, from node ") {
 		t.Errorf("renew: %s", said)
 	}
 	var done struct{ Pushed bool }
@@ -212,10 +212,12 @@ func (o *offices) ends(ids map[string]string) {
 	t := o.t
 	matches(t, o.good("end", ids["ana"]), `ended; Agora lets its newest tokens in until .*[0-9]{2}:[0-9]{2}.*`)
 	var done struct {
-		Ended        int
-		AccessEndsAt int64
+		ID, Node        string
+		Applied, Stored bool
+		AccessEndsAt    int64
 	}
-	if err := json.Unmarshal([]byte(o.good("end", "--json", ids["ben"])), &done); err != nil || done.Ended != 1 || done.AccessEndsAt == 0 {
+	if err := json.Unmarshal([]byte(o.good("end", "--json", ids["ben"])), &done); err != nil ||
+		done.ID != ids["ben"] || done.Node == "" || !done.Applied || !done.Stored || done.AccessEndsAt == 0 {
 		t.Errorf("end --json: %+v, %v", done, err)
 	}
 	for subject, one := range o.calls {
@@ -280,4 +282,24 @@ func elsewhere(t *testing.T, status int, text string) string {
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// What is not done yet is said.
+func TestSessionsCommandsSayWhatIsNotDone(t *testing.T) {
+	for answer, c := range map[string]struct{ command, want string }{
+		`{"id":"S","applied":false,"stored":true,"pushed":false,"node":"a","note":"node a has not confirmed yet"}`:            {"renew", "nothing was pushed yet\nnote: node a has not confirmed yet\n"},
+		`{"id":"S","applied":true,"stored":false,"pushed":true,"node":"a","note":"the store cannot be reached"}`:              {"renew", "new tokens are on their way to the client, from node a\nnote: the store cannot be reached\n"},
+		`{"id":"S","applied":false,"stored":true,"node":"a","note":"node a has not confirmed yet","accessEndsAt":1796643600}`: {"end", "\nnote: node a has not confirmed yet\n"},
+	} {
+		env := []string{"REFRESHER_API_URL=" + elsewhere(t, http.StatusOK, answer)}
+		stdout, stderr, code := run(t, env, "sessions", c.command, "S")
+		if code != 0 || stderr != "" || !strings.HasSuffix(stdout, c.want) {
+			t.Errorf("%s of %s: exit %d: %s%s", c.command, answer, code, stdout, stderr)
+		}
+		stdout, _, code = run(t, env, "sessions", c.command, "--json", "S")
+		var said map[string]any
+		if err := json.Unmarshal([]byte(stdout), &said); err != nil || code != 0 || said["note"] == "" {
+			t.Errorf("%s --json of %s: exit %d: %s, %v", c.command, answer, code, stdout, err)
+		}
+	}
 }

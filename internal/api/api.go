@@ -67,10 +67,11 @@ type Config struct {
 	Minter  Minter
 	Renewer Renewer
 	Gate    Gate
-	// Sessions and Orders are what operators see and change. An error of
+	// Sessions, Wishes and Orders are what operators see and change. An error of
 	// Sessions that is no *session.Error says that the store cannot be
 	// reached.
 	Sessions store.Lister
+	Wishes   Wishes
 	Orders   Orders
 	Cursors  Cursors
 	// Inspect says what is in a token of a project, and what is wrong with it for
@@ -112,8 +113,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Orders, Cursors, Inspect, Logger, Registerer, WebSocket, Ready and Origins are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Orders, Cursors, Inspect, Logger, Registerer, WebSocket, Ready and Origins are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {

@@ -1,41 +1,17 @@
 package api
 
 import (
-	"errors"
-	"time"
+	"context"
+	"fmt"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
-// endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
-// and its keys are dead.
-func (a *API) endSession(r *request) (any, error) {
-	o := store.Order{App: r.caller.App, Session: r.args[0]}
-	lasts := a.config.Policy.MaxSession
-	if len(o.Session) > store.MaxName {
-		return nil, errNoSession
-	}
-	// While the store is away, whether there is one cannot be told: it is
-	// ended on trust.
-	record, err := a.find(r.Context(), o.App, o.Session)
-	switch {
-	case errors.Is(err, errNoSession):
-		return nil, err
-	case err == nil:
-		lasts = lifeOf(&record)
-	}
-	o, tally, err := a.config.Orders.Give(r.Context(), newOrder(o, store.OrderRevoke, lasts))
-	if tally.Done == 0 && record.ExpiresAt != 0 { // nobody has it in memory: it is refused when it comes
-		tally.AccessEndsAt = max(tally.AccessEndsAt, record.ExpiresAt)
-	}
-	return outcome(a.revocationOf(&o, &tally), err)
-}
-
-// lifeOf is how long an order about one session is to stand: for as long as its
-// keys may open it, or its tokens work.
-func lifeOf(r *store.Record) time.Duration {
-	return max(time.Minute, time.Until(max(r.Terms.Until, r.ExpiresAt).Time()))
+// Wishes changes or ends one session, on whatever node it is. It is safe for concurrent
+// use. Errors are *session.Errors.
+type Wishes interface {
+	Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error)
 }
 
 // changeRequest is the body of PATCH /v1/sessions/{id}.
@@ -46,13 +22,33 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// changeView says what came of a change.
-type changeView struct {
+// wishView says what came of a change of a session, or of its end.
+type wishView struct {
 	ID string `json:"id"`
+	// Applied: the session's node has acted on it. Stored: other nodes know of it, too.
+	Applied bool   `json:"applied"`
+	Stored  bool   `json:"stored"`
+	Node    string `json:"node"`
+	Note    string `json:"note,omitempty"`
+}
+
+// changeView is the answer to PATCH /v1/sessions/{id}.
+type changeView struct {
+	wishView
+
+	// Version orders the changes of one session: the highest counts.
+	Version session.UnixMilli `json:"version"`
+	Role    *session.Role     `json:"role,omitempty"` // as it is now; none without RTC
 	// Pushed: a client is connected, and new tokens are on their way to it.
-	Pushed bool     `json:"pushed"`
-	Note   string   `json:"note,omitempty"`
-	Silent []string `json:"silent,omitempty"`
+	Pushed bool `json:"pushed"`
+}
+
+// endView is the answer to DELETE /v1/sessions/{id}.
+type endView struct {
+	wishView
+
+	// AccessEndsAt is when the last token of the session stops to work.
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
 }
 
 // changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new
@@ -62,34 +58,71 @@ func (a *API) changeSession(r *request) (any, error) {
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	record, err := a.find(r.Context(), r.caller.App, r.args[0])
-	if err != nil {
-		return nil, err
-	}
-	o := store.Order{App: r.caller.App, Session: record.Session}
-	lasts := lifeOf(&record)
+	w := store.Wish{Session: r.args[0], Kind: store.WishRenew}
 	switch {
 	case q.RTC != nil && q.RTC.Role != nil && !q.Renew:
-		switch role := *q.RTC.Role; {
-		case record.Identity.RTC == nil:
-			return nil, session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
-		case role == session.Publisher && !record.Terms.MayPublish:
-			return nil, session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
-		default:
-			o.Role = role
-		}
-		o = newOrder(o, store.OrderRole, lasts)
+		w.Kind, w.Role = store.WishRole, *q.RTC.Role
 	case q.Renew && q.RTC == nil:
-		o = newOrder(o, store.OrderRenew, time.Minute)
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `want {"rtc": {"role": "publisher" or "subscriber"}} or {"renew": true}`)
 	}
-	_, tally, err := a.config.Orders.Give(r.Context(), o)
-	view := changeView{ID: record.Session, Pushed: tally.Done > 0, Silent: tally.Silent}
-	for _, report := range tally.Nodes {
-		if report.Note != "" {
-			view.Note = report.Note
-		}
+	result, err := a.wish(r, w)
+	if err != nil {
+		return nil, err
 	}
-	return outcome(view, err)
+	view := changeView{
+		wishView: viewOfWish(&w, &result), Version: result.Version,
+		Pushed: result.Applied && result.Record.State == session.Attached,
+	}
+	if rtc := result.Record.Identity.RTC; rtc != nil {
+		view.Role = &rtc.Role
+	}
+	return view, nil
+}
+
+// endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
+// and its keys are dead.
+func (a *API) endSession(r *request) (any, error) {
+	w := store.Wish{Session: r.args[0], Kind: store.WishEnd}
+	result, err := a.wish(r, w)
+	if err != nil {
+		return nil, err
+	}
+	return endView{viewOfWish(&w, &result), result.Record.ExpiresAt}, nil
+}
+
+func (a *API) wish(r *request, w store.Wish) (store.WishResult, error) {
+	if len(w.Session) > store.MaxName {
+		return store.WishResult{}, session.ErrNotOpen
+	}
+	return a.config.Wishes.Wish(r.Context(), r.caller.App, w)
+}
+
+func viewOfWish(w *store.Wish, result *store.WishResult) wishView {
+	return wishView{
+		ID: w.Session, Applied: result.Applied, Stored: result.Stored, Node: result.Record.Node, Note: noteOf(w, result),
+	}
+}
+
+// noteOf is what an operator should know of a wish, in words.
+func noteOf(w *store.Wish, result *store.WishResult) string {
+	r := &result.Record
+	overtaken := w.Kind == store.WishRole && result.Version < r.WishVersion && r.Identity.RTC != nil && r.Identity.RTC.Role != w.Role
+	switch {
+	case overtaken:
+		return fmt.Sprintf("a later change, of version %d, has overtaken this one", r.WishVersion)
+	case !result.Stored:
+		return "the store cannot be reached: this node has done it, and writes it there when the store is back; if the node stops before, it is lost"
+	case !result.Applied && w.Kind == store.WishEnd:
+		return "the session's keys are dead; node " + r.Node + " has not confirmed yet that it told the client"
+	case !result.Applied:
+		return "node " + r.Node + " has not confirmed yet; it acts on this as soon as it runs, or the node that takes the session over does"
+	case w.Kind == store.WishEnd:
+		return ""
+	case r.HasEnded():
+		return "the session has ended meanwhile"
+	case r.State != session.Attached:
+		return "nobody is connected; the client gets new tokens when it is back"
+	}
+	return ""
 }

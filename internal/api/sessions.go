@@ -169,37 +169,17 @@ func (a *API) showSession(r *request) (any, error) {
 	return viewOf(&record), nil
 }
 
-var errNoSession = session.Errorf(session.CodeUnknownSession, "no such session is open; see GET /v1/sessions")
-
-// settleTime is longer than a node takes to write a session that was joined, or
-// changed, into the store.
-const settleTime = 250 * time.Millisecond
-
 // find is a session of a project. One that is not there is looked for again: it
 // may have been joined a moment ago.
 func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
-	record, ok, err := a.get(ctx, app, id)
-	if err == nil && !ok {
-		select {
-		case <-time.After(settleTime):
-		case <-ctx.Done():
-		}
-		record, ok, err = a.get(ctx, app, id)
-	}
+	record, ok, err := store.Find(ctx, a.config.Sessions, app, id)
 	switch {
 	case err != nil:
 		return store.Record{}, storeAway(err)
 	case !ok:
-		return store.Record{}, errNoSession
+		return store.Record{}, session.ErrNotOpen
 	}
 	return record, nil
-}
-
-// get looks for a session of a project. A session of another project counts as not
-// found, so that find takes as long for it as for one that does not exist.
-func (a *API) get(ctx context.Context, app, id string) (record store.Record, ok bool, err error) {
-	record, ok, err = a.config.Sessions.Get(ctx, id)
-	return record, ok && record.App == app, err
 }
 
 // storeAway makes of an error that is not for callers one that tells them when to

@@ -143,7 +143,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	gate.orders = book
 	schedule := scheduler.Config{
 		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
+		Store: shared, Records: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
@@ -171,7 +171,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
+		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
 		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.takesCalls, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,

@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,12 @@ import (
 
 // changed is the answer to a change of a session.
 type changed struct {
-	ID     string
-	Pushed bool
-	Note   string
-	Silent []string
+	ID                      string
+	Version                 session.UnixMilli
+	Role                    string
+	Applied, Pushed, Stored bool
+	Node, Note              string
+	AccessEndsAt            session.UnixSec // of an end
 }
 
 // publishes reports whether an RTC token lets its holder publish.
@@ -55,7 +58,7 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 		seq := l.seq.Load()
 		for node, role := range []string{"subscriber", "publisher", "subscriber"} {
 			began := time.Now()
-			if answer := s.setRole(node, l.session, role); !answer.Pushed || answer.ID != l.session || answer.Note != "" || len(answer.Silent) != 0 {
+			if answer := s.setRole(node, l.session, role); !answer.Pushed || !answer.Applied || !answer.Stored || answer.ID != l.session || answer.Role != role || answer.Note != "" || answer.Node != s.nodes[1].node.app.node {
 				t.Errorf("answered %+v", answer)
 			}
 			push := l.await("token-privilege-will-expire")
@@ -84,19 +87,15 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 }
 
 // What an operator says last counts, though the clock of the node that took the
-// order before be ahead of this one's by as much as nodes' clocks may.
-func TestLastRoleOrderCounts(t *testing.T) {
+// change before be ahead of this one's by as much as nodes' clocks may.
+func TestLastRoleCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 2, nil)
 		l := s.join(1, s.user, publisherWants)
 		time.Sleep(time.Second) // bubble
 		for _, role := range []session.Role{session.Subscriber, session.Publisher} {
 			ahead := time.Now().Add(2 * time.Second)
-			err := s.memory.Give(t.Context(), store.Order{
-				ID: "ahead, " + role.String(), App: testAppID, Kind: store.OrderRole, Session: l.session, Role: role,
-				At: session.MilliOf(ahead), Until: session.SecOf(ahead) + 3600, By: "ahead", Format: store.Format,
-			})
-			if err != nil {
+			if _, err := s.memory.Wish(t.Context(), store.Wish{Session: l.session, Kind: store.WishRole, Role: role, At: session.MilliOf(ahead)}); err != nil {
 				t.Fatal(err)
 			}
 			if push := l.await("token-privilege-will-expire"); publishes(t, push.Tokens.RTC.Token) != (role == session.Publisher) {
@@ -119,8 +118,9 @@ func TestLastRoleOrderCounts(t *testing.T) {
 	})
 }
 
-// A client that was demoted cannot get the role back with the key that it was
-// given before, on any node, though the store be away or all nodes be new.
+// A client that was demoted cannot get the role back with the key that it was given
+// before, on any node, though all nodes be new. Only while the store is away, a node that
+// knows no more than the key goes by that, until the store is back.
 func TestDemotionOutlivesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 3, nil)
@@ -132,16 +132,17 @@ func TestDemotionOutlivesTheKey(t *testing.T) {
 		l.hangUp()
 		s.kill(1)
 
-		s.away.Store(true) // the key is all that node 2 has to go by
+		s.away.Store(true)
 		again := s.open(s.nodes[2].address, l.resumeMessage())
-		if joined := again.joined(); publishes(t, joined.Tokens.RTC.Token) {
-			t.Error("resumed as a publisher by the key alone")
+		if joined := again.joined(); !publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("its key says publisher, which is all that the node knows")
 		}
-		_, text := s.ask(0, again.key, http.MethodPost, "/v1/sessions/"+l.session+"/renew", "")
-		s.subscribes(text)
-		again.hangUp()
 		s.away.Store(false)
+		if push := again.await("token-privilege-will-expire"); push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("when the store is back: %+v", push)
+		}
 		time.Sleep(5 * time.Second) // bubble
+		again.hangUp()
 
 		s.nodes[1] = s.startOne(1)
 		s.restartAll()
@@ -165,6 +166,124 @@ func (s *operated) subscribes(text string) {
 	if got.Tokens.RTC == nil || publishes(s.t, got.Tokens.RTC.Token) {
 		s.t.Errorf("renewed as a publisher, or not at all: %s", text)
 	}
+}
+
+func (s *operated) end(node int, session string) (answer changed) {
+	s.t.Helper()
+	s.order(node, http.MethodDelete, "/v1/sessions/"+session, "", &answer)
+	return answer
+}
+
+// An operator ends a session through any node. Its client is told at once, and its keys
+// are dead on all nodes, also new ones; its user may join again.
+func TestSessionIsEnded(t *testing.T) {
+	for node := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			s := newOperated(t, 2, nil)
+			l, bystander := s.join(1, s.user, publisherWants), s.join(1, s.user, `"rtc":{"channel":"c","uid":8}`)
+			time.Sleep(time.Second) // bubble
+			began := time.Now()
+			answer := s.end(node, l.session)
+			if answer.ID != l.session || !answer.Applied || !answer.Stored || answer.AccessEndsAt != l.ends() || answer.Node == "" || answer.Note != "" {
+				t.Errorf("answered %+v, the tokens end at %d", answer, l.ends())
+			}
+			ended := l.await("ended")
+			if ended.Reason != "revoked" || ended.AccessEndsAt != l.ends() || ended.at.Sub(began) > time.Second {
+				t.Errorf("told %+v after %v", ended, ended.at.Sub(began))
+			}
+			if end := l.next(); end.code != 4410 {
+				t.Errorf("closed with %d", end.code)
+			}
+			back := []string{"resume", "renew"}
+			s.refusals(20, s.user, l, back)
+			s.restartAll()
+			s.refusals(20, s.user, l, back)
+			s.allOK(s.user, []string{joinRTC("c", 7)})
+			bystander.hangUp()
+			if answer, text := s.ask(0, s.admin, http.MethodDelete, "/v1/sessions/"+l.session, ""); answer.StatusCode != http.StatusNotFound {
+				t.Errorf("ended again: %d %s", answer.StatusCode, text)
+			}
+		})
+	}
+}
+
+// A session whose client or node is away is ended too.
+func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 3, nil)
+		gone, orphan := s.join(1, s.user, `"rtm":{"userId":"gone"}`), s.join(2, s.user, `"rtm":{"userId":"orphan"}`)
+		time.Sleep(time.Second) // bubble
+		gone.hangUp()
+		dead := s.nodes[2].node.app.node
+		s.kill(2)
+		if answer := s.end(0, gone.session); !answer.Applied || answer.AccessEndsAt != gone.ends() {
+			t.Errorf("a client that is away: %+v", answer)
+		}
+		answer := s.end(0, orphan.session)
+		if answer.Applied || !answer.Stored || answer.AccessEndsAt != orphan.ends() || answer.Node != dead || !strings.Contains(answer.Note, "node "+dead+" has not confirmed") {
+			t.Errorf("a node that is gone: %+v, its tokens end at %d", answer, orphan.ends())
+		}
+		s.nodes[2] = s.startOne(2)
+		s.refusals(20, s.user, gone, []string{"resume", "renew"})
+		s.refusals(20, s.user, orphan, []string{"resume", "renew"})
+	})
+}
+
+// While the store is away, a node changes what it has, and says that the others do not know
+// yet; what it does not have, it leaves as it is.
+func TestChangesWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		ana, ben := s.join(0, s.user, publisherWants), s.join(0, s.user, `"rtm":{"userId":"ben"}`)
+		time.Sleep(time.Second) // bubble
+		s.away.Store(true)
+		time.Sleep(10 * time.Second) // bubble
+		for _, request := range [][2]string{{http.MethodPatch, `{"rtc":{"role":"subscriber"}}`}, {http.MethodPatch, `{"renew":true}`}, {http.MethodDelete, ""}} {
+			answer, text := s.ask(1, s.admin, request[0], "/v1/sessions/"+ana.session, request[1])
+			if httpOutcome(answer) != "503, later" || !strings.Contains(text, "nothing was changed") {
+				t.Errorf("%v elsewhere: %d %s", request, answer.StatusCode, text)
+			}
+		}
+		ana.quiet()
+		if answer := s.setRole(0, ana.session, "subscriber"); !answer.Applied || !answer.Pushed || answer.Stored || answer.Role != "subscriber" || answer.Note == "" {
+			t.Errorf("a role: %+v", answer)
+		}
+		if push := ana.await("token-privilege-will-expire"); push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("pushed %+v", push)
+		}
+		if answer := s.end(0, ben.session); !answer.Applied || answer.Stored || answer.AccessEndsAt != ben.ends() || answer.Note == "" {
+			t.Errorf("an end: %+v", answer)
+		}
+		if ended := ben.await("ended"); ended.Reason != "revoked" {
+			t.Errorf("told %+v", ended)
+		}
+		s.away.Store(false)
+		time.Sleep(5 * time.Second) // bubble
+		s.refusals(20, s.user, ben, []string{"resume", "renew"})
+		ana.hangUp()
+		s.restartAll()
+		back := s.open(s.nodes[1].address, ana.resumeMessage())
+		if joined := back.joined(); publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("the role was lost")
+		}
+	})
+}
+
+// A session is there for operators at once, through its own node and through others.
+func TestChangesRightAfterAJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newOperated(t, 2, nil)
+		for node := range s.nodes {
+			l := s.join(1, s.user, publisherWants)
+			if answer := s.setRole(node, l.session, "subscriber"); !answer.Applied || !answer.Stored || !answer.Pushed {
+				t.Errorf("through node %d: %+v", node, answer)
+			}
+			l = s.join(1, s.user, publisherWants)
+			if answer := s.end(node, l.session); !answer.Applied || !answer.Stored {
+				t.Errorf("through node %d: %+v", node, answer)
+			}
+		}
+	})
 }
 
 func TestChangesOfThoseWhoAreAway(t *testing.T) {

@@ -51,6 +51,13 @@ func (s shared) List(ctx context.Context, q store.ListQuery) ([]store.Record, st
 	return s.Memory.List(ctx, q)
 }
 
+func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
+	if err := s.broken(); err != nil {
+		return store.Record{}, err
+	}
+	return s.Memory.Wish(ctx, w)
+}
+
 func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) {
 	if err := s.broken(); err != nil {
 		return store.Record{}, false, err

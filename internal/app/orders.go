@@ -37,9 +37,6 @@ func (b *orderBook) Revoked(k *session.Key) bool {
 	return revoked
 }
 
-// Role implements scheduler.Orders.
-func (b *orderBook) Role(k *session.Key) (session.Role, bool) { return b.book.Role(k.App, k.Session) }
-
 // Give implements api.Orders.
 func (b *orderBook) Give(ctx context.Context, o store.Order) (store.Order, store.Tally, error) {
 	r, err := b.book.Give(ctx, o)

@@ -3,7 +3,6 @@ package app
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +34,7 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 3, nil)
 		near, far := s.join(0, s.user, `"rtm":{"userId":"u"}`), s.join(1, s.user, `"rtm":{"userId":"u"}`)
-		wanderer, other := s.join(2, s.user, `"rtm":{"userId":"u"}`), s.join(2, s.user, `"rtm":{"userId":"other"}`)
+		wanderer := s.join(2, s.user, `"rtm":{"userId":"u"}`)
 		time.Sleep(time.Second) // bubble
 		wanderer.hangUp()
 		s.away.Store(true)
@@ -65,10 +64,6 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 			}
 		}
 		t.Logf("%d attempts on the node that was asked were refused", 300)
-		answer, text = s.ask(0, s.admin, http.MethodDelete, "/v1/sessions/"+other.session, "")
-		if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, `"done":{"id":"`) {
-			t.Errorf("a session ended on trust: %d %s", answer.StatusCode, text)
-		}
 		far.quiet() // nobody could tell its node
 		if got := s.try(1, s.user, far, "GET /rtm/u"); got != "ok" {
 			t.Errorf("on a node that cannot know: %s", got)
@@ -81,14 +76,9 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 		} else {
 			t.Logf("carried out on another node %v after the store's return", ended.at.Sub(back))
 		}
-		if ended := other.await("ended"); ended.Reason != "revoked" || ended.at.Sub(back) > 5*time.Second {
-			t.Errorf("the session ended on trust: %+v, %v after the store's return", ended, ended.at.Sub(back))
-		}
 		s.refusals(100, s.user, wanderer, ways)
-		s.refusals(20, s.user, other, []string{"resume", "renew"})
 		s.restartAll()
 		s.refusals(100, s.user, wanderer, ways)
-		s.refusals(20, s.user, other, []string{"resume", "renew"})
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 // sharedStore is all that a store is used for.
 type sharedStore interface {
 	scheduler.Store
+	scheduler.Records
 	store.Lister
 	store.Board
 	store.Nodes

@@ -7,6 +7,7 @@ import (
 
 	"refresher/internal/panics"
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // Answer is the back end's.
@@ -115,12 +116,35 @@ func (s *Scheduler) want(e *entry, cause session.Cause, now session.Instant) {
 	s.renew(e, cause, now)
 }
 
-// inRole is a key as the session is going to be: with the role that it was given.
-func (s *Scheduler) inRole(k session.Key) session.Key {
-	if role, ok := s.config.Orders.Role(&k); ok && k.Identity.RTC != nil && (role == session.Subscriber || k.Terms.MayPublish) {
+// inRole is a key with the role that the session has by now: an operator may have
+// changed it since the key was handed out.
+func (s *Scheduler) inRole(ctx context.Context, k session.Key) session.Key {
+	if s.config.Consent == nil || k.Identity.RTC == nil {
+		return k
+	}
+	now := s.identity(ctx, &k)
+	if now.RTC != nil {
 		rtc := *k.Identity.RTC
-		rtc.Role = role
+		rtc.Role = now.RTC.Role
 		k.Identity.RTC = &rtc
 	}
 	return k
+}
+
+// identity is that of a session as this node has it, or else the store; the key's own
+// if neither does, or the store does not answer in time.
+func (s *Scheduler) identity(ctx context.Context, k *session.Key) session.Identity {
+	if e := s.lookUp(k.Session); e != nil {
+		e.mu.Lock()
+		defer e.unlock()
+		return e.session.Identity
+	}
+	if s.outbox.reachable(store.ShardOf(k.Session)) {
+		ctx, cancel := context.WithTimeout(ctx, gripTimeout)
+		defer cancel()
+		if r, known, err := s.config.Records.Get(ctx, k.Session); err == nil && known && r.Fits(k) {
+			return r.Identity
+		}
+	}
+	return k.Identity
 }

@@ -126,9 +126,9 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 		{"its push", "push", func(_ *faulty, p *phone) error { p.hands().Renew(); return nil }},
 		{"a resume", "mint", func(_ *faulty, p *phone) error { return p.again().resume(p) }},
 		{"a renewal over HTTP", "mint", renewOverHTTP},
-		{"a renewal that an operator orders", "mint", func(s *faulty, p *phone) error {
-			s.Apply(store.Order{Kind: store.OrderRenew, App: "app", Session: p.ticket().Session})
-			return nil
+		{"a renewal that an operator asks for", "mint", func(s *faulty, p *phone) error {
+			_, err := s.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.ticket().Session})
+			return err
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -88,7 +88,10 @@
 //     client comes back, who wait for its word; and ahead of each renewal, off the
 //     push path (ask). When each question is due, and what holds while there is no
 //     answer, is the session's to say.
-//   - Operators: Apply brings the sessions that are here in line with an order.
+//   - Operators: Wish writes a change of one session into its record, for its owner to
+//     act on; what the store's answers say of such changes is acted on after each save,
+//     and when a client comes back. See wish.go.
+//     Apply brings the sessions that are here in line with an order.
 //     Those that come later meet it in Orders: before a client gets in, again once
 //     the session is in the table, where Apply would find it, and with each token
 //     that is minted.

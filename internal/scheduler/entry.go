@@ -27,10 +27,12 @@ type entry struct {
 
 	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
 
-	rev       uint64          // guarded by mu; of the newest record
-	written   written         // guarded by mu; what the newest record says
-	told      store.Delivered // guarded by mu; announcements that are settled
-	announced store.Delivered // guarded by mu; announcements that were made
+	wish      session.UnixMilli // guarded by mu; version of the newest operator's wish that was acted on
+	unstored  *store.Wish       // guarded by mu; that wish, while the store does not have it
+	rev       uint64            // guarded by mu; of the newest record
+	written   written           // guarded by mu; what the newest record says
+	told      store.Delivered   // guarded by mu; announcements that are settled
+	announced store.Delivered   // guarded by mu; announcements that were made
 
 	unsaved   *store.Record // guarded by outbox.mu; on its way to the store
 	recording trace.Span    // guarded by outbox.mu; of that record; nil: it is not traced

@@ -24,13 +24,14 @@ func testConfig(t testing.TB) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	memory := store.NewMemory(time.Now)
 	return Config{
 		Serves: func(app string) bool { return app == "app" }, Minter: plainMinter{}, Sealer: sealer,
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 30 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
-		Store: store.NewMemory(time.Now), Node: "node-" + rand.Text(),
+		Store: memory, Records: memory, Node: "node-" + rand.Text(),
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 }

@@ -1,12 +1,14 @@
 package scheduler
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/histogram"
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // atRiskUnder is how little life may be left in a client's tokens, while their
@@ -29,6 +31,8 @@ type metrics struct {
 	margin   prometheus.Histogram
 
 	adopted, lost prometheus.Counter
+
+	wishes *prometheus.CounterVec
 }
 
 func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
@@ -69,6 +73,10 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Name: "refresher_sessions_moved_total",
 		Help: "Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
 	}, []string{"how"})
+	m.wishes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_wishes_total",
+		Help: "Changes of one session that operators asked this node for, by kind and outcome: applied, pending (its node has not confirmed yet), unstored (done here while the store is away), failed (the store is away, and the session is elsewhere).",
+	}, []string{"kind", "outcome"})
 	m.adopted, m.lost = moves.WithLabelValues("adopted"), moves.WithLabelValues("lost")
 	m.renewals.acked = renewals.WithLabelValues("acked")
 	m.renewals.nacked = renewals.WithLabelValues("nacked")
@@ -84,7 +92,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Help: "Bundles written to their clients: the first time, or repeated because the client did not answer.",
 	}, []string{"attempt"})
 	m.pushes.first, m.pushes.repeated = pushes.WithLabelValues("first"), pushes.WithLabelValues("repeated")
-	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.errors, m.lag, m.ack, m.margin, &storeState{
+	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.wishes, m.errors, m.lag, m.ack, m.margin, &storeState{
 		outbox: &s.outbox,
 		up: prometheus.NewDesc("refresher_store_up",
 			"1 while all of the store can be reached, else 0.", nil, nil),
@@ -102,6 +110,22 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			"How late the most overdue session is. 0: none is.", nil, nil),
 	})
 	return m
+}
+
+// wished counts an operator's wish, unless it was at fault.
+func (m *metrics) wished(kind store.WishKind, result *store.WishResult, err error) {
+	outcome := "applied"
+	switch refused, _ := errors.AsType[*session.Error](err); {
+	case refused != nil && refused.Code != session.CodeUnavailable:
+		return
+	case err != nil:
+		outcome = "failed"
+	case !result.Stored:
+		outcome = "unstored"
+	case !result.Applied:
+		outcome = "pending"
+	}
+	m.wishes.WithLabelValues(kind.String(), outcome).Inc()
 }
 
 // moved counts a session's change of state.

@@ -53,7 +53,7 @@ func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
 	l := &link{store: c.store}
 	config := c.config
 	registry := prometheus.NewRegistry()
-	config.Store, config.Node, config.Registerer = l, name, registry
+	config.Store, config.Records, config.Node, config.Registerer = l, l, name, registry
 	config.Announce = func(a Announcement, settled func(bool)) {
 		go func() {
 			if l.isDead() {
@@ -104,6 +104,8 @@ type link struct {
 	fault  func() error // guarded by mu; asked before each operation
 	after  func() error // guarded by mu; and after it, so that only the answer is lost
 	isGone bool         // guarded by mu
+
+	running chan struct{} // guarded by mu; closed when a node that was paused goes on; nil: it was not
 }
 
 // fail has f asked before each operation; nil mends the link.
@@ -128,6 +130,7 @@ func (l *link) isDead() bool {
 
 // around does an operation, unless the link is broken.
 func (l *link) around(f func() error) error {
+	l.await()
 	l.mu.Lock()
 	before, after := l.fault, l.after
 	l.mu.Unlock()
@@ -154,6 +157,22 @@ func (l *link) Acquire(ctx context.Context, g store.AcquireRequest) (held store.
 		held = store.Acquired{}
 	}
 	return held, err
+}
+
+func (l *link) Get(ctx context.Context, id string) (r store.Record, known bool, err error) {
+	err = l.around(func() error {
+		r, known, err = l.store.Get(ctx, id)
+		return err
+	})
+	return r, known, err
+}
+
+func (l *link) Wish(ctx context.Context, w store.Wish) (r store.Record, err error) {
+	err = l.around(func() error {
+		r, err = l.store.Wish(ctx, w)
+		return err
+	})
+	return r, err
 }
 
 func (l *link) Save(ctx context.Context, records []store.Record) (outcomes []store.Outcome, err error) {
@@ -183,9 +202,16 @@ func (l *link) Sweep(ctx context.Context, node string, do store.Doing) (swept [s
 func (l *link) Watch(ctx context.Context, node string, connected func(), notice func(string)) error {
 	return l.store.Watch(ctx, node, connected, func(id string) {
 		l.mu.Lock()
-		broken := l.fault != nil
+		broken, running := l.fault != nil, l.running
 		l.mu.Unlock()
-		if !broken {
+		switch {
+		case broken:
+		case running != nil:
+			go func() {
+				<-running
+				notice(id)
+			}()
+		default:
 			notice(id)
 		}
 	})

@@ -15,15 +15,12 @@ type Orders interface {
 	Loaded() bool
 	// Revoked reports that a session must not be, whoever has its key.
 	Revoked(k *session.Key) bool
-	// Role is the role that a session was given, if it was.
-	Role(k *session.Key) (role session.Role, ok bool)
 }
 
 type noOrders struct{}
 
-func (noOrders) Loaded() bool                           { return true }
-func (noOrders) Revoked(*session.Key) bool              { return false }
-func (noOrders) Role(*session.Key) (session.Role, bool) { return 0, false }
+func (noOrders) Loaded() bool              { return true }
+func (noOrders) Revoked(*session.Key) bool { return false }
 
 // applyFor is how long Apply waits for sessions that others hold, while they write
 // to a slow client, say. The order reaches those too, later.
@@ -57,15 +54,6 @@ func (s *Scheduler) revokedMeanwhile(e *entry, held store.Acquired) error {
 	return &session.EndedError{Ending: ending}
 }
 
-// assume brings a session in line with orders that were given while it was not
-// here. e.mu is held.
-func (s *Scheduler) assume(e *entry) {
-	key := e.session.Key()
-	if role, ok := s.config.Orders.Role(&key); ok {
-		e.session.SetRole(role)
-	}
-}
-
 // Apply brings this node's sessions in line with an order, and says what there was
 // to do. It may be called again for the same order, to the same effect.
 func (s *Scheduler) Apply(o store.Order) store.Report {
@@ -73,10 +61,9 @@ func (s *Scheduler) Apply(o store.Order) store.Report {
 	switch o.Kind {
 	case store.OrderRevoke:
 		s.revoke(&o, &report)
-	case store.OrderRole, store.OrderRenew:
-		s.change(&o, &report)
 	case store.OrderRotate:
 		s.rotate(&o, &report)
+	case store.OrderRole, store.OrderRenew: // given by nobody
 	}
 	return report
 }
@@ -155,24 +142,6 @@ func (s *Scheduler) revoke(o *store.Order, report *store.Report) {
 	s.each(s.matching(o), report, func(e *entry) store.Report {
 		s.end(e, session.EndRevoked)
 		return store.Report{Sessions: 1, Done: 1, AccessEndsAt: e.session.Ending(session.EndRevoked).AccessEndsAt}
-	})
-}
-
-// change renews one session at once, with another role or the same.
-func (s *Scheduler) change(o *store.Order, report *store.Report) {
-	s.each(s.matching(o), report, func(e *entry) store.Report {
-		cause := session.CauseRenew
-		if o.Kind == store.OrderRole {
-			cause = session.CauseRole
-			if rtc := e.session.Identity.RTC; !e.session.SetRole(o.Role) && (rtc == nil || rtc.Role != o.Role) {
-				return store.Report{Sessions: 1, Failed: 1, Note: "the session was not granted this role"}
-			}
-		}
-		if e.client == nil {
-			return store.Report{Sessions: 1, Note: "nobody is connected; the client gets new tokens when it is back"}
-		}
-		s.want(e, cause, s.clock.now())
-		return store.Report{Sessions: 1, Done: 1}
 	})
 }
 

@@ -51,17 +51,6 @@ func (o *ordered) Revoked(k *session.Key) bool {
 	return false
 }
 
-func (o *ordered) Role(k *session.Key) (role session.Role, ok bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := range o.orders {
-		if o.orders[i].Kind == store.OrderRole && o.orders[i].Matches(k) {
-			role, ok = o.orders[i].Role, true
-		}
-	}
-	return role, ok
-}
-
 // joinAs opens a session of a channel and a uid.
 func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *phone {
 	t.Helper()
@@ -286,93 +275,6 @@ func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
 		}
 		if _, err = s.RenewByKey(p.ticket()); code(err) != session.CodeUnavailable {
 			t.Errorf("renewed: %v", err)
-		}
-	})
-}
-
-// roleMinter says in its tokens which role they are for.
-type roleMinter struct{}
-
-func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
-	return session.Tokens{RTC: id.RTC.Role.String(), ExpiresAt: expiresAt}, nil
-}
-
-func TestRoleOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := store.NewMemory(time.Now)
-		s, orders, c := startOrdered(t, func(c *Config) { c.Minter, c.Store = roleMinter{}, shared })
-		p := joinAs(t, s, "a", 1, "ana")
-		id := p.got().joined.Session
-		promote := store.Order{App: "app", Kind: store.OrderRole, Session: id, Role: session.Publisher}
-		orders.give(promote)
-		if report := s.Apply(promote); report.Done != 1 {
-			t.Fatalf("report %+v", report)
-		}
-		wait(time.Second)
-		push := p.got().pushes[0]
-		if push.Cause != session.CauseRole || push.Tokens.RTC != "publisher" {
-			t.Fatalf("pushed %+v", push)
-		}
-		// The change is the session's, wherever it goes, and whatever its old
-		// key says.
-		c.Registerer, c.Node = prometheus.NewRegistry(), "other"
-		back := p.again()
-		if _, err := start(t, c).Resume(p.ticket(), back); err != nil {
-			t.Fatal(err)
-		}
-		if got := back.got().joined.Tokens.RTC; got != "publisher" {
-			t.Errorf("resumed as %s", got)
-		}
-		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "third", store.NewMemory(time.Now)
-		demote := promote
-		demote.Role = session.Subscriber
-		orders.give(demote)
-		byKey := back.again()
-		if _, err := start(t, c).Resume(back.ticket(), byKey); err != nil {
-			t.Fatal(err)
-		}
-		if got := byKey.got().joined.Tokens.RTC; got != "subscriber" {
-			t.Errorf("resumed as %s by the key alone", got)
-		}
-	})
-}
-
-func TestRoleIsBoundByTheGrant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, orders, _ := startOrdered(t, func(c *Config) { c.Minter = roleMinter{} })
-		p := &phone{t: t, scheduler: s}
-		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber}}}
-		a, err := s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, Caller: listener}, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.hold(a)
-		promote := store.Order{App: "app", Kind: store.OrderRole, Session: p.got().joined.Session, Role: session.Publisher}
-		orders.give(promote)
-		if report := s.Apply(promote); report.Failed != 1 || report.Note == "" {
-			t.Errorf("report %+v", report)
-		}
-		back := p.again()
-		if _, err := s.Resume(p.ticket(), back); err != nil {
-			t.Fatal(err)
-		}
-		if got := back.got().joined.Tokens.RTC; got != "subscriber" {
-			t.Errorf("resumed as %s", got)
-		}
-	})
-}
-
-func TestRenewOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, _, _ := startOrdered(t, nil)
-		p := joinAs(t, s, "a", 1, "ana")
-		renew := store.Order{App: "app", Kind: store.OrderRenew, Session: p.got().joined.Session}
-		if report := s.Apply(renew); report.Done != 1 || len(p.got().pushes) != 1 {
-			t.Errorf("report %+v", report)
-		}
-		p.attachment.Detach()
-		if report := s.Apply(renew); report.Done != 0 || report.Note == "" {
-			t.Errorf("nobody is there: %+v", report)
 		}
 	})
 }

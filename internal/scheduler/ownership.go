@@ -28,7 +28,6 @@ func (s *Scheduler) adopt(r *store.Record) {
 	defer s.contain(e, nil)
 	s.metrics.adopted.Inc()
 	s.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", r.Epoch)
-	s.assume(e)
 	if key := e.session.Key(); e.session.State() != session.Ended && s.config.Orders.Revoked(&key) {
 		s.end(e, session.EndRevoked)
 	}
@@ -54,7 +53,7 @@ func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 	}
 	e := newEntry(session.Restore(r.Record, &s.config.Policy, now))
 	e.reason, e.told = r.Reason, r.Delivered
-	e.rev = r.Version // what this node writes comes after it
+	e.rev, e.wish = r.Version, r.WishVersion // what this node writes comes after it
 	return e
 }
 
@@ -65,6 +64,7 @@ func (s *Scheduler) lose(l letter, o store.Outcome) {
 	if e.session.Epoch() != l.record.Epoch || e.lost {
 		return // it came back here since
 	}
+	s.passOn(e)
 	if e.session.State() == session.Ended {
 		s.forgetEnding(e)
 		return

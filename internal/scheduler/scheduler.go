@@ -37,8 +37,10 @@ type Config struct {
 	Policy session.Policy
 	// Store is what this node shares with others; Node is its name there,
 	// which no other process has or had.
-	Store Store
-	Node  string
+	// Records is the part of it that operators need.
+	Store   Store
+	Records Records
+	Node    string
 	// Announce tells the customer's back end what happened to a session. It
 	// returns at once, and calls settled from another goroutine when that
 	// is done, or given up for good. Nil: nobody wants to know.
@@ -122,8 +124,8 @@ const retryAfterError = time.Second
 
 // New makes a Scheduler. Nothing is renewed until Run is called.
 func New(c Config) (*Scheduler, error) {
-	if c.Serves == nil || c.Minter == nil || c.Sealer == nil || c.Store == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("scheduler: Serves, Minter, Sealer, Store, Node, Logger and Registerer are required")
+	if c.Serves == nil || c.Minter == nil || c.Sealer == nil || c.Store == nil || c.Records == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("scheduler: Serves, Minter, Sealer, Store, Records, Node, Logger and Registerer are required")
 	}
 	if err := c.Policy.Check(); err != nil {
 		return nil, err

@@ -190,7 +190,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	if attach {
 		action = session.ActionResume
 	}
-	asked := s.inRole(key)
+	asked := s.inRole(ctx, key)
 	answer, unasked := s.consent(ctx, action, &asked)
 	var held store.Acquired
 	if attach || !connected {
@@ -203,7 +203,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	if err != nil {
 		return fail(err)
 	}
-	back := returning{key: key, resume: r, held: held, made: made, answer: answer, asked: unasked == nil, attach: attach}
+	back := returning{key: key, resume: r, held: held, made: made, answer: answer, asked: unasked == nil, role: roleOf(asked.Identity), attach: attach}
 	if err := s.readmit(e, &back, now); err != nil {
 		e.unlock()
 		return fail(err)
@@ -219,8 +219,9 @@ type returning struct {
 	held   store.Acquired
 	made   bool // the session was not here: it was made from held, or the key
 	answer Answer
-	asked  bool // the back end has answered
-	attach bool // the client is to have a connection
+	asked  bool         // the back end has answered
+	role   session.Role // that it was asked about
+	attach bool         // the client is to have a connection
 }
 
 // readmit brings a session up to date for the client that is back. On an error the
@@ -232,7 +233,12 @@ func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err
 		// It has been on another node since, which knows better.
 		s.supersede(e, now)
 		newer := s.reborn(back.key, *held, now)
+		role := roleOf(e.session.Identity)
 		e.session, e.told, e.announced = newer.session, newer.told, 0
+		if newer.wish < e.wish { // made here while the store was away
+			e.session.SetRole(role)
+		}
+		e.wish = max(e.wish, newer.wish)
 	}
 	if err := s.revokedMeanwhile(e, *held); err != nil {
 		return err
@@ -242,10 +248,16 @@ func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err
 		s.abandon(e)
 		return err
 	}
-	if err := s.answered(e, back.answer, back.asked, now); err != nil {
+	if r := &held.Record; held.Known && r.WishVersion > e.wish {
+		cause := s.adoptRole(e, r.WishVersion, roleOf(r.Identity))
+		if e.session.AskedOverHTTP(now) == session.Repeat { // the same tokens again
+			e.session.Want(cause, now)
+		}
+	}
+	asked := back.asked && (s.config.Consent == nil || back.role == roleOf(e.session.Identity))
+	if err := s.answered(e, back.answer, asked, now); err != nil {
 		return err
 	}
-	s.assume(e)
 	fence := held.Epoch
 	if back.attach && fence > 0 {
 		fence-- // attaching raises it

@@ -71,11 +71,14 @@ func (s *Scheduler) settle(l letter, o store.Outcome) {
 	l.recorded()
 	switch o.Action {
 	case store.Done:
+		s.wishSaved(l, o.Wish)
 		if l.record.HasEnded() && l.record.Delivered.Has(store.DeliveredEnd) {
 			s.forgetEnding(l.entry) // the store answers for it now
 		}
 	case store.CloseSuperseded, store.Release, store.EndSession:
 		s.aside.Go(func() { s.do(l.entry, func() { s.lose(l, o) }) }) // it may have to write to a client
+	case store.FinishEnd:
+		s.aside.Go(func() { s.finishEnd(l, o.Ending.Reason) })
 	case store.RaiseEpoch:
 		s.behind(l.entry, o.Epoch)
 	case store.LeaveAlone:

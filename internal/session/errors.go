@@ -42,6 +42,10 @@ func Errorf(code Code, format string, args ...any) *Error {
 // together, so that it teaches nothing about why.
 var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
 
+// ErrNotOpen refuses what an operator wants of a session that is not open, or not of the
+// operator's project.
+var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v1/sessions")
+
 // Refusals of tokens that a credential grants, and that are not to be had all the
 // same: for a session as without one.
 var (

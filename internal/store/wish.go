@@ -104,7 +104,7 @@ func (w *Wish) Write(r *Record) {
 
 // WishResult says what became of a wish.
 type WishResult struct {
-	// Version is that of the wish; 0 of an end, which no later wish overtakes.
+	// Version is that of the wish. An end needs none: no later wish overtakes it.
 	Version session.UnixMilli
 	// Record is the session as it is now, as far as the node that answers knows. A
 	// WishVersion above Version says that a later wish has overtaken this one.

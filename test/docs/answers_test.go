@@ -267,9 +267,10 @@ func (p *player) refusals(joined object) {
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
 		auth: fmt.Sprintf("Bearer %s", joined["key"]), status: 503,
 	})
+	p.play(request{method: "PATCH", path: "/v1/sessions/X", body: `{"renew":true}`, status: 503})
+	p.play(request{method: "DELETE", path: "/v1/sessions/X", status: 503})
 	for _, q := range []struct{ method, path, body, form string }{
 		{"POST", "/v1/revocations", `{"subject":"ana"}`, "Revocation"},
-		{"DELETE", "/v1/sessions/X", "", "Revocation"},
 		{"POST", "/v1/rotations", "", "Rotation"},
 	} {
 		r := p.play(request{method: q.method, path: q.path, body: q.body, status: 503})

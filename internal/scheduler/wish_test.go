@@ -1,0 +1,649 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// roleMinter says in its tokens which role they are for.
+type roleMinter struct{}
+
+func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
+	return session.Tokens{RTC: roleOf(id).String(), ExpiresAt: expiresAt}, nil
+}
+
+// wishCluster is a cluster whose tokens say which role they are for.
+func wishCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t)
+	c.config.Minter = roleMinter{}
+	return c
+}
+
+// want has a wish carried out that is to be accepted.
+func (m *member) want(w store.Wish) store.WishResult {
+	result, err := m.Wish(context.Background(), "app", w)
+	if err != nil {
+		panic(err)
+	}
+	return result
+}
+
+func (m *member) setRole(id string, role session.Role) store.WishResult {
+	return m.want(store.Wish{Session: id, Kind: store.WishRole, Role: role})
+}
+
+// id is the phone's session.
+func (p *phone) id() string { return p.got().joined.Session }
+
+// newest is the phone's newest push.
+func (p *phone) newest() session.Push {
+	got := p.got()
+	if len(got.pushes) == 0 {
+		return got.joined.Push
+	}
+	return got.pushes[len(got.pushes)-1]
+}
+
+// wantPushed checks the newest push.
+func (p *phone) wantPushed(pushes int, cause session.Cause, role session.Role) {
+	p.t.Helper()
+	if got := p.newest(); len(p.got().pushes) != pushes || got.Cause != cause || got.Tokens.RTC != role.String() {
+		p.t.Errorf("%d pushes, the newest %+v; want %d, with cause %s and role %s", len(p.got().pushes), got, pushes, cause, role)
+	}
+}
+
+// applied checks the result of a wish for a role that was carried out.
+func applied(t *testing.T, result store.WishResult, node string, role session.Role, state session.State) {
+	t.Helper()
+	r := &result.Record
+	if !result.Applied || !result.Stored || r.Node != node || roleOf(r.Identity) != role || r.State != state || r.WishVersion != result.Version || r.WishPending {
+		t.Errorf("result %+v", result)
+	}
+}
+
+func TestWishOfASessionHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a := c.start("a")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		began := time.Now()
+		applied(t, a.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("answered after %s", took)
+		}
+		p.wantPushed(1, session.CauseRole, session.Publisher)
+		applied(t, a.want(store.Wish{Session: p.id(), Kind: store.WishRenew}), "a", session.Publisher, session.Attached)
+		p.wantPushed(2, session.CauseRenew, session.Publisher)
+		wait(time.Second)
+		if r, _, _ := c.store.Get(t.Context(), p.id()); r.WishPending || roleOf(r.Identity) != session.Publisher || r.HeldSeq != p.newest().Seq {
+			t.Errorf("stored %+v", r)
+		}
+		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+		if !end.Applied || !end.Stored || end.Record.ExpiresAt != p.newest().Tokens.ExpiresAt {
+			t.Errorf("ended %+v", end)
+		}
+		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != end.Record.ExpiresAt {
+			t.Errorf("the client was told %+v", e)
+		}
+		wait(time.Second)
+		if open, tombstones := c.store.Len(); open != 0 || tombstones != 1 {
+			t.Errorf("%d open, %d tombstones", open, tombstones)
+		}
+		p.wantPushed(2, session.CauseRenew, session.Publisher)
+		_, err := a.Resume(p.ticket(), p.again())
+		wantEnded(t, err, session.EndRevoked)
+		for outcome, n := range map[string]float64{"role": 1, "renew": 1, "end": 1} {
+			if got := testutil.ToFloat64(a.metrics.wishes.WithLabelValues(outcome, "applied")); got != n {
+				t.Errorf("%v wishes of kind %s counted", got, outcome)
+			}
+		}
+	})
+}
+
+func TestWishOfASessionElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		began := time.Now()
+		applied(t, b.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
+		p.wantPushed(1, session.CauseRole, session.Publisher)
+		applied(t, b.want(store.Wish{Session: p.id(), Kind: store.WishRenew}), "a", session.Publisher, session.Attached)
+		p.wantPushed(2, session.CauseRenew, session.Publisher)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("both took %s", took)
+		}
+		end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked || !end.Applied || e.AccessEndsAt != end.Record.ExpiresAt {
+			t.Errorf("ended %+v, the client was told %+v", end, e)
+		}
+		wait(time.Second)
+		if n := c.count(p.id(), store.DeliveredEnd); n != 1 || a.open() != 0 {
+			t.Errorf("the end was delivered %d times; %d sessions are left", n, a.open())
+		}
+		p.wantPushed(2, session.CauseRenew, session.Publisher)
+	})
+}
+
+// A client's tokens may be newer than those that the store knows of.
+func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Minute)
+		p.answer = silent
+		p.hands().Renew()
+		wait(time.Second)
+		end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+		if newest := p.newest().Tokens.ExpiresAt; end.Record.ExpiresAt != newest || newest == p.got().joined.Tokens.ExpiresAt {
+			t.Errorf("access ends at %d, the tokens at %d", end.Record.ExpiresAt, newest)
+		}
+	})
+}
+
+// A node that died does not act on a wish; the one that takes its session over does.
+func TestWishOfADeadNodesSession(t *testing.T) {
+	for name, w := range map[string]store.Wish{
+		"role": {Kind: store.WishRole, Role: session.Publisher}, "renew": {Kind: store.WishRenew}, "end": {Kind: store.WishEnd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := wishCluster(t)
+				a, b := c.start("a"), c.start("b")
+				p := joinAs(t, a.Scheduler, "a", 1, "ana")
+				wait(time.Second)
+				a.kill()
+				w := w
+				w.Session = p.id()
+				result := b.want(w)
+				if result.Applied || !result.Stored || result.Record.Node != "a" {
+					t.Errorf("result %+v", result)
+				}
+				if w.Kind == store.WishEnd {
+					_, err := b.Resume(p.ticket(), p.again())
+					wantEnded(t, err, session.EndRevoked)
+					wait(20 * time.Second)
+					if _, tombstones := c.store.Len(); tombstones != 1 || c.count(p.id(), store.DeliveredEnd) != 1 {
+						t.Errorf("%d tombstones, the end was delivered %d times", tombstones, c.count(p.id(), store.DeliveredEnd))
+					}
+					_, err = b.RenewByKey(p.ticket())
+					wantEnded(t, err, session.EndRevoked)
+					return
+				}
+				wait(10 * time.Minute) // it is overdue
+				if b.open() != 1 {
+					t.Fatal("not taken over")
+				}
+				back := p.on(b)
+				if err := back.resume(p); err != nil {
+					t.Fatal(err)
+				}
+				if got := back.newest(); got.Tokens.RTC != w.Role.String() {
+					t.Errorf("back with %+v", got)
+				}
+				wait(time.Second)
+				if r, _, _ := c.store.Get(t.Context(), p.id()); r.WishPending {
+					t.Errorf("stored %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// pause has all that a node asks of the store, and all notices to it, wait until goOn.
+func (l *link) pause() (goOn func()) {
+	running := make(chan struct{})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = running
+	return func() { close(running) }
+}
+
+// await waits while the node is paused.
+func (l *link) await() {
+	l.mu.Lock()
+	running := l.running
+	l.mu.Unlock()
+	if running != nil {
+		<-running
+	}
+}
+
+// A node that stands still acts on a wish when it runs again.
+func TestWishOfAPausedNodesSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
+		wait(time.Second)
+		goOn := a.link.pause()
+		role := b.setRole(ana.id(), session.Publisher)
+		end := b.want(store.Wish{Session: bob.id(), Kind: store.WishEnd})
+		for _, result := range []store.WishResult{role, end} {
+			if result.Applied || !result.Stored || result.Record.Node != "a" {
+				t.Errorf("result %+v", result)
+			}
+		}
+		if len(ana.got().pushes) != 0 || bob.got().ended != nil {
+			t.Error("it was carried out by a node that stands still")
+		}
+		goOn()
+		wait(time.Second)
+		ana.wantPushed(1, session.CauseRole, session.Publisher)
+		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
+			t.Errorf("told %+v", e)
+		}
+	})
+}
+
+// A client that is not connected meets the wish when it comes back, on any node.
+func TestWishOfADetachedSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
+		ana.hands().Detach()
+		bob.hands().Detach()
+		wait(time.Second)
+		applied(t, b.setRole(ana.id(), session.Publisher), "a", session.Publisher, session.Detached)
+		applied(t, a.setRole(bob.id(), session.Publisher), "a", session.Publisher, session.Detached)
+		wait(time.Second)
+		for p, m := range map[*phone]*member{ana: b, bob: a} {
+			back := p.on(m)
+			if err := back.resume(p); err != nil {
+				t.Fatal(err)
+			}
+			if got := back.newest(); got.Tokens.RTC != "publisher" {
+				t.Errorf("back with %+v", got)
+			}
+			back.hands().Detach()
+			wait(time.Second)
+			end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+			if !end.Applied || end.Record.ExpiresAt != back.newest().Tokens.ExpiresAt {
+				t.Errorf("ended %+v", end)
+			}
+			for _, m := range []*member{a, b} {
+				_, err := m.Resume(back.ticket(), back.on(m))
+				wantEnded(t, err, session.EndRevoked)
+			}
+		}
+	})
+}
+
+// A client that renews over HTTP meets the wish there, also where it would be given the
+// tokens of a moment ago again.
+func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		p.hands().Detach()
+		wait(time.Second)
+		renew := func(m *member) session.Push {
+			push, err := m.RenewByKey(p.ticket())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return push
+		}
+		first := renew(a)
+		a.setRole(p.id(), session.Publisher)
+		if second := renew(a); second.Seq != first.Seq+1 || second.Tokens.RTC != "publisher" {
+			t.Errorf("after a wish here: %+v after %+v", second, first)
+		}
+		wait(time.Second)
+		b.setRole(p.id(), session.Subscriber)
+		if third := renew(a); third.Seq != first.Seq+2 || third.Tokens.RTC != "subscriber" {
+			t.Errorf("after a wish elsewhere: %+v", third)
+		}
+		goOn := a.link.pause() // the wish is in the store alone
+		b.setRole(p.id(), session.Publisher)
+		if push := renew(b); push.Tokens.RTC != "publisher" {
+			t.Errorf("on another node: %+v", push)
+		}
+		goOn()
+	})
+}
+
+// While the store is away, a node carries out what it can, and writes it later.
+func TestWishWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		ana, bob := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "bob")
+		wait(time.Second)
+		for _, m := range []*member{a, b} {
+			m.link.fail(away)
+		}
+		wait(5 * time.Second)
+		before, _, _ := c.store.Get(t.Context(), ana.id())
+		for _, w := range []store.Wish{{Kind: store.WishRole, Role: session.Publisher}, {Kind: store.WishRenew}, {Kind: store.WishEnd}} {
+			w.Session = ana.id()
+			began := time.Now()
+			_, err := b.Wish(t.Context(), "app", w)
+			refused, _ := errors.AsType[*session.Error](err)
+			if refused == nil || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 || !strings.Contains(refused.Message, "nothing was changed") {
+				t.Errorf("elsewhere: %v", err)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it took %s", took)
+			}
+		}
+		wait(5 * time.Second)
+		if after, _, _ := c.store.Get(t.Context(), ana.id()); after.WishVersion != 0 || after.Version != before.Version || len(ana.got().pushes) != 0 || ana.got().ended != nil {
+			t.Errorf("it was half done: %+v", after)
+		}
+
+		role := a.setRole(ana.id(), session.Publisher)
+		end := a.want(store.Wish{Session: bob.id(), Kind: store.WishEnd})
+		if role.Stored || !role.Applied || end.Stored || !end.Applied || end.Record.ExpiresAt != bob.newest().Tokens.ExpiresAt {
+			t.Errorf("here: %+v, %+v", role, end)
+		}
+		ana.wantPushed(1, session.CauseRole, session.Publisher)
+		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
+			t.Errorf("told %+v", e)
+		}
+		_, err := a.Resume(bob.ticket(), bob.again())
+		wantEnded(t, err, session.EndRevoked)
+		for _, m := range []*member{a, b} {
+			m.link.fail(nil)
+		}
+		wait(5 * time.Second)
+		stored, _, _ := c.store.Get(t.Context(), ana.id())
+		if roleOf(stored.Identity) != session.Publisher || stored.WishVersion != role.Version || stored.WishPending {
+			t.Errorf("stored %+v", stored)
+		}
+		_, err = b.Resume(bob.ticket(), bob.on(b))
+		wantEnded(t, err, session.EndRevoked)
+		// The next one comes after it.
+		if next := b.setRole(ana.id(), session.Subscriber); next.Version <= role.Version || !next.Applied {
+			t.Errorf("then %+v", next)
+		}
+		ana.wantPushed(2, session.CauseRole, session.Subscriber)
+		if got := testutil.ToFloat64(a.metrics.wishes.WithLabelValues("role", "unstored")); got != 1 {
+			t.Errorf("%v counted as not stored", got)
+		}
+		if got := testutil.ToFloat64(b.metrics.wishes.WithLabelValues("end", "failed")); got != 1 {
+			t.Errorf("%v counted as failed", got)
+		}
+	})
+}
+
+// What a node did while the store was away reaches the session on the node that its
+// client went to meanwhile, whichever of the two is back first.
+func TestUnstoredWishFollowsItsSession(t *testing.T) {
+	for _, ownerFirst := range []bool{true, false} {
+		for _, kind := range []store.WishKind{store.WishRole, store.WishEnd} {
+			synctest.Test(t, func(t *testing.T) {
+				c := wishCluster(t)
+				a, b := c.start("a"), c.start("b")
+				p := joinAs(t, a.Scheduler, "a", 1, "ana")
+				wait(time.Second)
+				a.link.fail(away)
+				b.link.fail(away)
+				wait(5 * time.Second)
+				a.want(store.Wish{Session: p.id(), Kind: kind, Role: session.Publisher})
+				moved := p.on(b)
+				if err := moved.resume(p); err != nil { // its key is all that is known there
+					t.Fatal(err)
+				}
+				if err := moved.hands().Ack(moved.newest().Seq); err != nil {
+					t.Fatal(err)
+				}
+				first, second := a, b
+				if !ownerFirst {
+					first, second = b, a
+				}
+				first.link.fail(nil)
+				wait(20 * time.Second)
+				second.link.fail(nil)
+				wait(20 * time.Second)
+				if kind == store.WishRole {
+					if got := moved.newest(); got.Tokens.RTC != "publisher" {
+						t.Errorf("owner first %t: has %+v", ownerFirst, got)
+					}
+				} else if e := moved.got().ended; e == nil || e.Reason != session.EndRevoked {
+					t.Errorf("owner first %t: told %+v", ownerFirst, e)
+				}
+			})
+		}
+	}
+}
+
+// The store may do as it is told, and its answer be lost.
+func TestWishWhoseAnswerIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		b.link.mu.Lock()
+		asked := 0
+		b.link.after = func() error {
+			if asked++; asked == 2 { // it has read the record, and writes the wish
+				return errAway
+			}
+			return nil
+		}
+		b.link.mu.Unlock()
+		_, err := b.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Publisher})
+		if refused, _ := errors.AsType[*session.Error](err); refused == nil || !strings.Contains(refused.Message, "not known") {
+			t.Errorf("answered %v", err)
+		}
+		wait(time.Second)
+		p.wantPushed(1, session.CauseRole, session.Publisher)
+	})
+}
+
+// Of two operators the one whose wish has the higher version prevails, and both learn
+// which that is.
+func TestWishesOfTwoOperators(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
+		p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		for i := range 20 {
+			results := make([]store.WishResult, 2)
+			roles := [2]session.Role{session.Role(i % 2), session.Role((i + 1) % 2)}
+			var both sync.WaitGroup
+			for k := range results {
+				both.Go(func() { results[k] = nodes[(i+k)%3].setRole(p.id(), roles[k]) })
+			}
+			both.Wait()
+			wait(time.Second)
+			r, _, _ := c.store.Get(t.Context(), p.id())
+			last := 0
+			if results[1].Version > results[0].Version {
+				last = 1
+			}
+			if results[0].Version == results[1].Version || r.WishVersion != results[last].Version || roleOf(r.Identity) != roles[last] {
+				t.Errorf("stored %+v of %+v", r, results)
+			}
+			if got := p.newest(); got.Tokens.RTC != roles[last].String() {
+				t.Errorf("the client has %+v", got)
+			}
+			for _, result := range results {
+				// One that was answered before the other came has its own.
+				if result.Record.WishVersion == r.WishVersion && roleOf(result.Record.Identity) != roles[last] {
+					t.Errorf("answered %+v", result)
+				}
+			}
+		}
+	})
+}
+
+func TestWishRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		c.config.Serves = func(string) bool { return true }
+		a, b := c.start("a"), c.start("b")
+		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"*"}, Roles: []session.Role{session.Subscriber}}}
+		open := func(caller session.Caller, id session.Identity) *phone {
+			p := &phone{t: t, scheduler: a.Scheduler}
+			at, err := a.Join(session.Join{Identity: id, Caller: caller}, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.hold(at)
+			return p
+		}
+		limited := open(listener, session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}})
+		texts := open(anybody, session.Identity{RTM: &session.RTM{UserID: "u"}})
+		foreign := anybody
+		foreign.App = "other"
+		others := open(foreign, session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}})
+		wait(time.Second)
+		publish := store.Wish{Kind: store.WishRole, Role: session.Publisher}
+		for _, test := range []struct {
+			id   string
+			w    store.Wish
+			want session.Code
+		}{
+			{limited.id(), publish, session.CodeForbidden},
+			{texts.id(), publish, session.CodeBadRequest},
+			{others.id(), publish, session.CodeUnknownSession},
+			{others.id(), store.Wish{Kind: store.WishRenew}, session.CodeUnknownSession},
+			{others.id(), store.Wish{Kind: store.WishEnd}, session.CodeUnknownSession},
+			{"none", publish, session.CodeUnknownSession},
+			{"none", store.Wish{Kind: store.WishEnd}, session.CodeUnknownSession},
+		} {
+			for _, m := range []*member{a, b} {
+				began := time.Now()
+				test.w.Session = test.id
+				_, err := m.Wish(t.Context(), "app", test.w)
+				if code(err) != test.want {
+					t.Errorf("%+v: %v, want %s", test.w, err, test.want)
+				}
+				// Others' sessions are as unknown as those that do not exist, in all respects.
+				if took := time.Since(began); test.want == session.CodeUnknownSession && (!errors.Is(err, session.ErrNotOpen) || took != 250*time.Millisecond) {
+					t.Errorf("%+v: %v after %s", test.w, err, took)
+				}
+			}
+		}
+		wait(time.Second)
+		for _, p := range []*phone{limited, texts, others} {
+			if got := p.got(); len(got.pushes) != 0 || got.ended != nil {
+				t.Errorf("pushed %+v, ended %+v", got.pushes, got.ended)
+			}
+		}
+	})
+}
+
+// A session is there for operators as soon as its client has joined, on every node.
+func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		for _, m := range []*member{a, b} {
+			p := joinAs(t, a.Scheduler, "a", 1, "ana")
+			applied(t, m.setRole(p.id(), session.Publisher), "a", session.Publisher, session.Attached)
+			wait(time.Second)
+			p.wantPushed(1, session.CauseRole, session.Publisher)
+			p = joinAs(t, a.Scheduler, "a", 1, "ana")
+			if end := m.want(store.Wish{Session: p.id(), Kind: store.WishEnd}); !end.Applied || !end.Stored || p.got().ended == nil {
+				t.Errorf("ended %+v", end)
+			}
+		}
+		if open, tombstones := c.store.Len(); open != 2 || tombstones != 2 {
+			t.Errorf("%d open, %d tombstones", open, tombstones)
+		}
+	})
+}
+
+// A client that is slow to take a push holds its session: the operator does not wait for
+// that, and the wish is carried out afterwards.
+func TestWishOfABusySession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a := c.start("a")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		p.take = func() error {
+			pass(4 * time.Second)
+			return nil
+		}
+		go p.hands().Renew()
+		wait(time.Second)
+		began := time.Now()
+		end := a.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+		if took := time.Since(began); took > time.Second || end.Applied || !end.Stored || end.Record.Node != "a" {
+			t.Errorf("took %s: %+v", took, end)
+		}
+		wait(5 * time.Second)
+		if p.got().ended == nil {
+			t.Error("not ended")
+		}
+	})
+}
+
+// The customer's back end is asked before a wish has tokens minted, about the new role.
+func TestWishIsApproved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		var mu sync.Mutex
+		var asked []string // guarded by mu
+		c.config.Policy.AskAhead, c.config.Policy.AskGrace = time.Second, time.Hour
+		c.config.Consent = func(_ context.Context, action session.Action, k session.Key) (Answer, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, string(action)+" "+roleOf(k.Identity).String())
+			return Answer{Agreed: k.Subject != "eve" || roleOf(k.Identity) == session.Subscriber}, nil
+		}
+		wantAsked := func(want string) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if got := strings.Join(asked, ", "); got != want {
+				t.Errorf("asked %q, want %q", got, want)
+			}
+			asked = nil
+		}
+		a, b := c.start("a"), c.start("b")
+		ana, eve := joinAs(t, a.Scheduler, "a", 1, "ana"), joinAs(t, a.Scheduler, "a", 2, "eve")
+		wait(time.Second)
+		wantAsked("join subscriber, join subscriber")
+		b.setRole(ana.id(), session.Publisher)
+		wait(time.Second)
+		wantAsked("renew publisher")
+		ana.wantPushed(1, session.CauseRole, session.Publisher)
+
+		// Whoever comes back is asked about with the role of the record, not that of the key.
+		ana.hands().Detach()
+		wait(time.Second)
+		back := ana.on(b)
+		if err := back.resume(ana); err != nil {
+			t.Fatal(err)
+		}
+		wantAsked("resume publisher")
+		goOn := b.link.pause() // the wish is in the store alone
+		a.setRole(ana.id(), session.Subscriber)
+		back.hands().Detach()
+		if _, err := a.RenewByKey(back.ticket()); err != nil {
+			t.Fatal(err)
+		}
+		wantAsked("renew subscriber")
+		goOn()
+
+		a.setRole(eve.id(), session.Publisher)
+		wait(time.Second)
+		wantAsked("renew publisher")
+		if e := eve.got().ended; e == nil || e.Reason != session.EndDenied || len(eve.got().pushes) != 0 {
+			t.Errorf("ended %+v, pushed %+v", e, eve.got().pushes)
+		}
+	})
+}

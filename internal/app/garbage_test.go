@@ -34,14 +34,13 @@ type spot struct {
 }
 
 func spots() (all []spot) {
-	for _, field := range []string{"fence", "state", "app", "ttl", "until", "channel", "uid", "account", "rtm", "chat", "subject", "publish"} {
+	for _, field := range []string{"f", "s", "g", "c", "u", "a", "m", "h", "j", "e"} {
 		all = append(all, spot{field, -1})
 	}
-	for word := range 6 {
-		all = append(all, spot{"fence", word})
-	}
-	for word := range 11 {
-		all = append(all, spot{"state", word})
+	for field, words := range map[string]int{"f": 8, "s": 4, "g": 4} {
+		for word := range words {
+			all = append(all, spot{field, word})
+		}
 	}
 	return all
 }

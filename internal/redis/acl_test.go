@@ -35,7 +35,7 @@ func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
 	used := []string{"+eval", "+evalsha", "+ping", "+subscribe", "+zcard", "+zrangebylex"}
 	for _, source := range []string{
-		saveSource, acquireSource, sweepSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
+		fenceSource, saveSource, acquireSource, wishSource, sweepSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
 	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))

@@ -11,6 +11,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
 )
@@ -84,7 +85,7 @@ func TestNotSentAgain(t *testing.T) {
 }
 
 // What was carried out twice is as if it were once: an acquire raises the epoch again,
-// and keeps what the record says of the session.
+// and keeps what the record says of the session; an end stands.
 func TestAcquireTwice(t *testing.T) {
 	t.Parallel()
 	s := open(t, redistest.Start(t).UnixURL(), nil)
@@ -100,4 +101,10 @@ func TestAcquireTwice(t *testing.T) {
 	}
 	r.Epoch, r.Node, r.Version = epoch, "b", 1
 	s.saved(t, store.Done, r)
+	for range 2 {
+		ended, err := s.Wish(within(t), store.Wish{Session: "S", Kind: store.WishEnd, At: r.Due})
+		if err != nil || ended.State != session.Ended {
+			t.Fatalf("%+v, %v", ended, err)
+		}
+	}
 }

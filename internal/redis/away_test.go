@@ -39,6 +39,13 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			}
 			return err
 		},
+		"wish": func(ctx context.Context) error {
+			r, err := s.Wish(ctx, store.Wish{Session: records[0].Session})
+			if r != (store.Record{}) || errors.Is(err, store.ErrNoSession) {
+				t.Errorf("%s: wish: %+v, %v", what, r, err)
+			}
+			return err
+		},
 		"sweep": func(ctx context.Context) error {
 			var errs []error
 			for shard, found := range s.Sweep(ctx, "nobody", store.Claim) {

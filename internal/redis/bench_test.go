@@ -207,7 +207,7 @@ func fill(b *testing.B, sessions int) *crowd {
 	heap.Init(c)
 	var err error
 	c.store, err = New(Config{
-		URL: c.server.UnixURL(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Apps: storetest.Apps, URL: c.server.UnixURL(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -257,7 +257,7 @@ func (c *crowd) renewed(i int) store.Record {
 			RTC: &session.RTC{Channel: fmt.Sprintf("consultation-%06d", i), UID: 1_000_000_000 + uint32(i), Role: session.Publisher},
 			RTM: &session.RTM{UserID: fmt.Sprintf("user-%08d", i)},
 		}, now)
-	r.App, r.Due = record("").App, c.due[i]
+	r.Due = c.due[i]
 	r.Version, r.Seq, r.HeldSeq = uint64(c.versions[i]), uint64(c.versions[i]), uint64(c.versions[i])
 	return r
 }

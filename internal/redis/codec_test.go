@@ -26,50 +26,54 @@ func packed(r *store.Record) map[string]string {
 	return fields
 }
 
-// TestStoredForm holds what is stored to the letter: nodes of two releases read
-// each other's records.
+// TestStoredForm holds what is stored to the letter: nodes of two releases read each
+// other's records.
 func TestStoredForm(t *testing.T) {
 	t.Parallel()
 	r := record("S")
-	r.Epoch, r.Proven, r.Version, r.Node = 3, 2, 17, "host of mine-ABC"
-	r.Seq, r.HeldSeq, r.Delivered = 9, 8, store.DeliveredJoined|store.DeliveredUnreachable
+	r.Epoch, r.Proven, r.Version, r.Node = 3, 2, 17, "ABC"
+	r.Seq, r.HeldSeq, r.Delivered, r.Certificate = 9, 8, store.DeliveredJoined|store.DeliveredUnreachable, 0xbadf00d
 	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
 	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
 	r.Terms.Format = session.FormatSingle
 	grants := map[string]string{
-		"app": "0123456789abcdef0123456789abcdef", "ttl": "3600", "until": "4103049600",
-		"channel": "consultation-58213", "uid": "2882341273", "rtm": "doctor-17",
-		"subject": "ana", "publish": "1", "format": "007-single",
+		"g": "01234567 3600 4103049600 p 007-single",
+		"c": "consultation-58213", "u": "2882341273", "m": "doctor-17", "j": "ana",
 	}
 	for _, form := range []struct {
 		change       func()
 		fence, state string
 	}{
-		{func() {}, "1 3 2 a host of mine-ABC 17", "9 1800003600 8 1800 0 18 3 3600 5397 - "},
+		{func() {}, "1 3 2 a ABC p 0 17", "9rJU 1800003600 h1 b1800 i3600 a-1797 c0badf00d"},
 		{func() {
-			r.State, r.DetachedAt, r.ApprovedAt = session.Detached, 1_800_000_000_123, 1_799_999_900
+			r.State, r.DetachedAt, r.ApprovedAt = session.Detached, 1_800_000_000_123, 1_800_000_001
 			r.Missed, r.RanOut, r.Reported = true, false, true
-		}, "1 3 2 d host of mine-ABC 17", "9 1800003600 8 1800 1800000000123 21 3 3600 5397 3700 "},
+			r.WishVersion = 1_800_000_000_500
+		}, "1 3 2 d ABC p 1800000000500 17", "9mlJU 1800003600 h1 b1800 i3600 a-1797 v1 d3599877 c0badf00d"},
 		{func() {
-			r.State, r.Reason, r.DetachedAt, r.ApprovedAt = session.Ended, session.EndExpired, 0, r.ExpiresAt+7
-			r.Identity.RTC.Role, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = session.Subscriber, r.ExpiresAt, 0, 0
-		}, "1 3 2 x host of mine-ABC 17", "9 1800003600 8 0 0 5 3 - - -7 expired"},
-		{func() { r.Delivered |= store.DeliveredEnd }, "1 3 2 g host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 expired"},
-		{func() { r.Reason = session.EndLeft }, "1 3 2 b host of mine-ABC 17", "9 1800003600 8 0 0 5 7 - - -7 left"},
-		{func() { r.Delivered, r.Fetched = 0, true }, "1 3 2 e host of mine-ABC 17", "9 1800003600 8 0 0 13 0 - - -7 left"},
+			r.State, r.Reason, r.DetachedAt, r.ApprovedAt = session.Ended, session.EndExpired, 0, 0
+			r.Identity.RTC.Role, r.HeldSeq, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = session.Subscriber, 9, r.ExpiresAt, 0, 0
+		}, "1 3 2 x ABC s 1800000000500 17", "9mlJU 1800003600 c0badf00d =expired"},
+		{func() { r.Delivered |= store.DeliveredEnd }, "1 3 2 g ABC s 1800000000500 17", "9mlJUE 1800003600 c0badf00d =expired"},
+		{func() { r.Reason, r.Certificate = session.EndLeft, 0 }, "1 3 2 b ABC s 1800000000500 17", "9mlJUE 1800003600 =left"},
+		{func() { r.Delivered, r.Missed, r.Reported = 0, false, false }, "1 3 2 e ABC s 1800000000500 17", "9 1800003600 =left"},
 	} {
 		form.change()
-		want := map[string]string{"fence": form.fence, "state": form.state, "due": "4102447800000"}
+		want := map[string]string{"f": form.fence, "s": form.state, "due": "4102447800000"}
 		maps.Copy(want, grants)
 		if diff := cmp.Diff(want, packed(&r)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
 	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
-	want := []any{"app", r.App, "ttl", int64(3600), "until", int64(r.Terms.Until), "channel", "c", "account", "ana", "chat", "ana"}
+	want := []any{"g", "01234567 3600 4103049600", "c", "c", "a", "ana", "h", "ana"}
 	r.Subject, r.Terms.MayPublish, r.Terms.Format = "", false, session.Format007
 	if diff := cmp.Diff(want, grant(&r)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r.Identity.RTC = nil
+	if got, want := packFence(&r), "1 3 2 e ABC - 1800000000500 17"; got != want {
+		t.Errorf("without RTC: %q, want %q", got, want)
 	}
 }
 
@@ -78,8 +82,27 @@ func TestStoredForm(t *testing.T) {
 func TestStateOfARunningNode(t *testing.T) {
 	t.Parallel()
 	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
-	if got, want := packState(&r), "2 1800003600 2 0 0 0 1 3600 3600 - "; got != want {
+	r.Certificate = 0xbadf00d
+	if got, want := packState(&r), "2J 1800003600 i3600 a0 c0badf00d"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestPendingWish reads what wish.lua makes of a fence.
+func TestPendingWish(t *testing.T) {
+	t.Parallel()
+	for letter, want := range map[string]struct {
+		role    session.Role
+		pending bool
+	}{
+		"p": {session.Publisher, false}, "P": {session.Publisher, true}, "s": {session.Subscriber, false},
+		"S": {session.Subscriber, true}, "-": {session.Subscriber, false}, "+": {session.Subscriber, true},
+	} {
+		var r store.Record
+		role, err := unpackFence("1 3 2 a ABC "+letter+" 1800000000500 17", &r)
+		if err != nil || role != want.role || r.WishPending != want.pending || r.WishVersion != 1_800_000_000_500 {
+			t.Errorf("%s: role %d, pending %v, %v", letter, role, r.WishPending, err)
+		}
 	}
 }
 
@@ -98,6 +121,9 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+// maxEpoch is the highest that session.Record.Check lets through, or less.
+const maxEpoch = maxNumber
+
 func drawRecord(t *rapid.T) store.Record {
 	moment := func(most int64) *rapid.Generator[int64] {
 		return rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, most))
@@ -105,10 +131,13 @@ func drawRecord(t *rapid.T) store.Record {
 	unix := rapid.Map(moment(int64(session.MaxUnix)), func(n int64) session.UnixSec { return session.UnixSec(n) })
 	ms := rapid.Map(moment(int64(session.MaxUnix.Milli())), func(n int64) session.UnixMilli { return session.UnixMilli(n) })
 	seq := rapid.Uint64Range(0, session.MaxSeq)
-	counter := rapid.Uint64Range(0, maxVersion)
+	counter := rapid.Uint64Range(0, maxEpoch)
 	name := rapid.StringMatching(`.{1,20}`)
 	var r store.Record
-	r.Session, r.App, r.Node = name.Draw(t, "session"), name.Draw(t, "app"), rapid.String().Draw(t, "node")
+	word := rapid.StringMatching(`[!-~]{1,8}`)
+	r.Session, r.App, r.Node = name.Draw(t, "session"), word.Draw(t, "app"), word.Draw(t, "node")
+	r.Certificate = session.Fingerprint(rapid.Uint32().Draw(t, "certificate"))
+	r.WishVersion = ms.Draw(t, "wish")
 	r.Subject = rapid.String().Draw(t, "subject")
 	r.Epoch, r.Proven, r.Version = counter.Draw(t, "epoch"), counter.Draw(t, "proven"), counter.Draw(t, "version")
 	r.Terms = session.Terms{
@@ -122,10 +151,10 @@ func drawRecord(t *rapid.T) store.Record {
 	r.DetachedAt, r.Due = ms.Draw(t, "detached"), ms.Draw(t, "due")
 	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
-	r.Delivered = store.Delivered(rapid.Uint8().Draw(t, "told"))
+	r.Delivered = store.Delivered(rapid.Uint8Range(0, 7).Draw(t, "told"))
 	r.State = rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state")
 	if r.State == session.Ended {
-		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of a later release"}
+		reasons := []session.EndReason{session.EndLeft, session.EndRevoked, session.EndDenied, session.EndExpired, "of-a-later-release"}
 		if r.Reason = rapid.SampledFrom(reasons).Draw(t, "reason"); r.Removable() {
 			r.Delivered &^= store.DeliveredEnd // or it would not be stored
 		}
@@ -152,23 +181,31 @@ func drawRecord(t *rapid.T) store.Record {
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []struct{ field, value, want string }{
-		{"fence", "", `fence "": want 6 words`},
-		{"fence", "1 1 1 a node", `fence "1 1 1 a node": want 6 words`},
-		{"fence", "1 x 1 a node 1", `fence "1 x 1 a node 1": "x" is no number`},
-		{"fence", "1 1 1 a node x", `fence "1 1 1 a node x": "x" is no number`},
-		{"fence", "1 1 1 g node 1", `fence "1 1 1 g node 1": unknown letter`},
-		{"state", "", `state "": want 11 words`},
-		{"state", "1 1 1 1 1 1 1 1 1 1", `state "1 1 1 1 1 1 1 1 1 1": want 11 words`},
-		{"state", "1 1 -1 1 1 1 1 1 1 1 ", `state "1 1 -1 1 1 1 1 1 1 1 ": word 3 is no number`},
-		{"state", "1 - 1 1 1 1 1 1 1 1 ", `state "1 - 1 1 1 1 1 1 1 1 ": word 2 is no number`},
-		{"state", "1 1 1 1 1 1 1 1 2 1 ", `state "1 1 1 1 1 1 1 1 2 1 ": word 9 is no number`},
-		{"state", "1 9 1 -9223372036854775807 1 1 1 1 1 1 ", `state "1 9 1 -9223372036854775807 1 1 1 1 1 1 ": word 4 is no number`},
-		{"state", "1 1 1 1 1 1 256 1 1 1 ", `state "1 1 1 1 1 1 256 1 1 1 ": word 7 is too high`},
+		{"f", "", `fence "": want 8 words`},
+		{"f", "1 1 1 a node p 0", `fence "1 1 1 a node p 0": want 8 words`},
+		{"f", "1 1 1 a  p 0 1", `fence "1 1 1 a  p 0 1": want 8 words`},
+		{"f", "2 1 1 a node p 0 1", `fence "2 1 1 a node p 0 1": format 2, and this release reads 1`},
+		{"f", "1 x 1 a node p 0 1", `fence "1 x 1 a node p 0 1": word 2: want a number up to 999999999999999`},
+		{"f", "1 1 1 a node p 0 -1", `fence "1 1 1 a node p 0 -1": word 8: want a number up to 999999999999999`},
+		{"f", "1 1 1 a node p 1000000000000000 1", `fence "1 1 1 a node p 1000000000000000 1": word 7: want a number up to 999999999999999`},
+		{"f", "1 1 1 g node p 0 1", `fence "1 1 1 g node p 0 1": unknown state`},
+		{"f", "1 1 1 a node q 0 1", `fence "1 1 1 a node q 0 1": unknown role`},
+		{"s", "", `state "": want two numbers at least`},
+		{"s", "1 -", `state "1 -": word 2: not a number that can be`},
+		{"s", "1 9007199254740993", `state "1 9007199254740993": word 2: not a number that can be`},
+		{"s", "J 1", `state "J 1": word 1: not a number that can be`},
+		{"s", "1 1 i", `state "1 1 i": word "i": not a number that can be`},
+		{"s", "1 1 z1", `state "1 1 z1": word "z1": not known`},
+		{"s", "1JX 1", `state "1JX 1": word 1: not known`},
+		{"s", "1 1  i1", `state "1 1  i1": an empty word`},
 		{"due", "soon", `due "soon": want Unix milliseconds`},
-		{"ttl", "3600.5", `ttl "3600.5": want seconds`},
-		{"until", "", `until "": want Unix seconds`},
-		{"uid", "-1", `uid "-1": want a number`},
-		{"uid", "4294967296", `uid "4294967296": want a number`},
+		{"g", "01234567 3600", `grant "01234567 3600": want 3 words at least`},
+		{"g", "012345678 3600 1", `grant "012345678 3600 1": word 1: want 8 characters of an App ID`},
+		{"g", "01234567 3600.5 1", `grant "01234567 3600.5 1": word 2: want seconds`},
+		{"g", "01234567 3600 ", `grant "01234567 3600 ": word 3: want Unix seconds`},
+		{"g", "01234567 3600 1 x", `grant "01234567 3600 1 x": word "x": not known`},
+		{"u", "-1", `uid "-1": want a number`},
+		{"u", "4294967296", `uid "4294967296": want a number`},
 	} {
 		r := record("S")
 		fields := packed(&r)
@@ -179,8 +216,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestStateIsShort: Redis keeps a hash small only while no field of it has more
-// than 64 bytes.
+// TestStateIsShort: Redis keeps a hash small only while no value of it has more than 64
+// bytes, and does not make one small again.
 func TestStateIsShort(t *testing.T) {
 	t.Parallel()
 	const now = 1_800_000_000
@@ -189,10 +226,10 @@ func TestStateIsShort(t *testing.T) {
 		lifetime session.UnixSec
 	}{{60_480, 10}, {168, 3600}, {8, 86_400}} {
 		r := record("S")
-		r.Seq, r.HeldSeq = call.seq, call.seq-1
+		r.Seq, r.HeldSeq, r.Certificate = call.seq, call.seq-1, 0xbadf00d
 		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+call.lifetime, now, now
-		r.AckedAt, r.ApprovedAt = now-call.lifetime, now-call.lifetime
-		r.Missed, r.RanOut, r.Reported, r.Fetched, r.Delivered = true, true, true, true, 7
+		r.AckedAt, r.ApprovedAt = now-call.lifetime, now+1
+		r.Missed, r.RanOut, r.Delivered = true, true, store.DeliveredJoined|store.DeliveredUnreachable
 		for range 2 {
 			if state := packState(&r); len(state) > 64 {
 				t.Errorf("%q has %d bytes", state, len(state))

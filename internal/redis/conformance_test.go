@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).UnixURL()
-	shared, err := New(Config{URL: url, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	shared, err := New(Config{Apps: storetest.Apps, URL: url, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +37,8 @@ func TestModel(t *testing.T) {
 	storetest.Model(t, func(_ testing.TB, now func() time.Time) storetest.Store {
 		// One client serves all histories: only keys and clock are new.
 		s := &Store{
-			client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
-			now: now,
+			apps: shared.apps, client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
+			now: now, named: make(map[string]struct{}),
 		}
 		return s
 	})

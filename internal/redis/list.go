@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -144,7 +143,7 @@ func (s *Store) read(ctx context.Context, ids []string, withEnded bool) (records
 		fields, err := hashes[i].Result()
 		switch {
 		case goredis.HasErrorPrefix(err, "WRONGTYPE"):
-			s.unreadable(id, errNoRecord)
+			_ = s.unreadable(id, errNoRecord)
 			continue
 		case err != nil:
 			return nil, err
@@ -174,31 +173,22 @@ func (s *Store) read(ctx context.Context, ids []string, withEnded bool) (records
 func endOf(id string, fields map[string]string) (store.Record, bool) {
 	var r store.Record
 	r.Session = id
-	if unpackFence(fields[fieldFence], &r) != nil || !r.HasEnded() {
+	if _, err := unpackFence(fields[fieldFence], &r); err != nil || !r.HasEnded() {
 		return r, false
 	}
-	if _, err := unpackState(fields[fieldState], &r); err != nil {
+	if err := unpackState(fields[fieldState], &r); err != nil {
 		return r, false
 	}
 	return r.OnlyEnd(), true
 }
 
 // listed is the record in a hash, if it is one to be listed.
-func (s *Store) listed(id string, fields map[string]string) (r store.Record, ok bool) {
-	fence, there := fields[fieldFence]
-	if !there {
-		return r, false
+func (s *Store) listed(id string, fields map[string]string) (store.Record, bool) {
+	if _, there := fields[fieldFence]; !there {
+		return store.Record{}, false
 	}
-	format, _, _ := strings.Cut(fence, " ")
-	if n, err := strconv.ParseUint(format, 10, 64); err == nil && n > store.Format {
-		return r, false
-	}
-	r, err := unpack(id, fields)
-	if err != nil {
-		s.unreadable(id, err)
-		return r, false
-	}
-	return r, true
+	r, err := s.unpack(id, fields)
+	return r, err == nil && !r.HasEnded()
 }
 
 // pipeline makes commands in one pipeline. Its error is the first that there was,

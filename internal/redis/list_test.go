@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -106,42 +105,6 @@ func TestIDsByHand(t *testing.T) {
 	s.swept(t, "b")
 	if left := server.Do("ZRANGE", s.keys.ids[3], "0", "-1"); left != want[2] {
 		t.Errorf("left: %q", left)
-	}
-}
-
-// TestListsBesideBroken leaves out what cannot be read, and what a newer release
-// wrote.
-func TestListsBesideBroken(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	s, bad, good := spoilt(t, server)
-	var want []string
-	for _, r := range good {
-		want = append(want, r.Session)
-	}
-	for i, b := range manyBroken {
-		if b.name == "no state" || strings.HasPrefix(b.name, "bad") || b.name == "no until" {
-			continue
-		}
-		if _, ok, err := s.Get(within(t), bad[i].Session); ok || err != nil {
-			t.Errorf("%s: got %v, %v", b.name, ok, err)
-		}
-	}
-	newer := s.newer(t, 500, 3)
-	for _, id := range newer {
-		server.Do("ZADD", s.keys.ids[0], "0", id)
-		if _, ok, err := s.Get(within(t), id); ok || err != nil {
-			t.Errorf("got one of a newer release: %v, %v", ok, err)
-		}
-		if lines := s.log.lines("session=" + id + " "); len(lines) > 0 {
-			t.Errorf("one of a newer release is told of: %s", lines)
-		}
-	}
-	slices.Sort(want)
-	for _, limit := range []int{1, 10, 1000} {
-		if got := s.listAll(t, limit); !slices.Equal(got, want) {
-			t.Errorf("in parts of %d: listed %q, want %q", limit, got, want)
-		}
 	}
 }
 

@@ -57,7 +57,7 @@ func open(t testing.TB, url string, change func(*Config)) *stage {
 func openUnclosed(t testing.TB, url string, change func(*Config)) *stage {
 	t.Helper()
 	s := &stage{registry: prometheus.NewRegistry(), log: &logBuffer{}}
-	c := Config{URL: url, Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry}
+	c := Config{Apps: storetest.Apps, URL: url, Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry}
 	if change != nil {
 		change(&c)
 	}
@@ -187,6 +187,9 @@ func (s *stage) tryAll(ctx context.Context) error {
 		if !held.Known || held.Epoch != r.Epoch+1 || held.Record.Node != "b" {
 			return fmt.Errorf("acquire: %+v", held)
 		}
+		if r, err := s.Wish(ctx, store.Wish{Session: r.Session, Kind: store.WishRenew, At: 7}); err != nil || r.WishVersion != 7 || !r.WishPending {
+			return fmt.Errorf("wish: %+v, %w", r, err)
+		}
 	}
 	if listed, _, err := s.List(ctx, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {
 		return fmt.Errorf("list: %d sessions, %w", len(listed), err)
@@ -270,7 +273,7 @@ func record(id string) store.Record {
 		RTM: &session.RTM{UserID: "doctor-17"},
 	}
 	r := storetest.Joined(id, "a", who, begin)
-	r.App, r.Due = "0123456789abcdef0123456789abcdef", session.MilliOf(begin)+3_000_000
+	r.Due = session.MilliOf(begin) + 3_000_000
 	return r
 }
 

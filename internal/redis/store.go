@@ -2,10 +2,11 @@ package redis
 
 import (
 	"context"
-	_ "embed" // for the scripts
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +47,8 @@ type Config struct {
 
 // Store keeps sessions and orders in Redis. It is safe for concurrent use.
 type Store struct {
-	apps    string // as the claim script wants them
+	apps    map[string]string // App IDs by their prefixes
+	served  string            // the prefixes, as the claim script wants them
 	client  goredis.UniversalClient
 	keys    *keys
 	logger  *slog.Logger
@@ -64,34 +66,6 @@ type Store struct {
 // Redis, in which nobody else is served.
 const saveBatch = 128
 
-var (
-	//go:embed scripts/save.lua
-	saveSource string
-	//go:embed scripts/acquire.lua
-	acquireSource string
-	//go:embed scripts/sweep.lua
-	sweepSource string
-	//go:embed scripts/claim.lua
-	claimSource string
-	//go:embed scripts/give.lua
-	giveSource string
-	//go:embed scripts/version.lua
-	versionSource string
-	//go:embed scripts/report.lua
-	reportSource string
-	//go:embed scripts/lease.lua
-	leaseSource string
-
-	saveScript    = goredis.NewScript(saveSource)
-	acquireScript = goredis.NewScript(acquireSource)
-	sweepScript   = goredis.NewScript(sweepSource)
-	claimScript   = goredis.NewScript(claimSource)
-	giveScript    = goredis.NewScript(giveSource)
-	versionScript = goredis.NewScript(versionSource)
-	reportScript  = goredis.NewScript(reportSource)
-	leaseScript   = goredis.NewScript(leaseSource)
-)
-
 // New makes a Store. It does not wait for Redis to be there.
 func New(c Config) (*Store, error) {
 	if c.Logger == nil || c.Registerer == nil {
@@ -103,6 +77,10 @@ func New(c Config) (*Store, error) {
 	if err := checkPrefix(c.Prefix); err != nil {
 		return nil, err
 	}
+	apps, err := appsByPrefix(c.Apps)
+	if err != nil {
+		return nil, err
+	}
 	client, err := dial(&c)
 	if err != nil {
 		return nil, err
@@ -110,24 +88,36 @@ func New(c Config) (*Store, error) {
 	client.AddHook(again{})
 	client.AddHook(tracing{})
 	return &Store{
-		apps:   appList(c.Apps),
+		apps: apps, served: appList(apps),
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
 		now: c.now, silence: watchSilence, named: make(map[string]struct{}),
 	}, nil
 }
 
-// appList is the claim script's argument of App IDs, which have no spaces.
-func appList(apps []string) string {
+// appList is the claim script's argument of App IDs' prefixes.
+func appList(apps map[string]string) string {
 	if len(apps) == 0 {
 		return ""
 	}
-	return " " + strings.Join(apps, " ") + " "
+	return " " + strings.Join(slices.Sorted(maps.Keys(apps)), " ") + " "
+}
+
+// appsByPrefix has the App IDs by what a record holds of them.
+func appsByPrefix(apps []string) (map[string]string, error) {
+	full := make(map[string]string, len(apps))
+	for _, app := range apps {
+		if other, taken := full[appPrefix(app)]; taken && other != app {
+			return nil, fmt.Errorf("redis: the App IDs %s and %s begin with the same %d characters, by which sessions in Redis are told apart: serve them by services with a --redis-prefix each", other, app, appPrefixLength)
+		}
+		full[appPrefix(app)] = app
+	}
+	return full, nil
 }
 
 // Close lets go of the connections.
 func (s *Store) Close() error { return s.client.Close() }
 
-// clock is the scripts' now argument.
+// clock is the sweep scripts' now argument.
 func (s *Store) clock() string {
 	if s.now == nil {
 		return ""
@@ -135,9 +125,18 @@ func (s *Store) clock() string {
 	return strconv.FormatInt(s.now().UnixMilli(), 10)
 }
 
-// Acquire makes g.Node the owner of a session. The error is a *session.EndedError
-// when the session was ended, or the key is not its newest; store.ErrForeign when
-// a newer release wrote it.
+// time is this node's clock. Scripts are told the time where they would need it for
+// nothing but tombstones and due times, which nodes write by their own clocks.
+func (s *Store) time() time.Time {
+	if s.now == nil {
+		return time.Now()
+	}
+	return s.now()
+}
+
+// Acquire makes g.Node the owner of a session. The due time of the record that it returns
+// is not set. The error is a *session.EndedError when the session was ended, or the key is
+// not its newest; store.ErrUnreadable when its record cannot be read.
 func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
 	defer s.metrics.observe("acquire", time.Now(), &err)
 	shard := store.ShardOf(g.Session)
@@ -145,9 +144,10 @@ func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store
 	if g.Attach {
 		letter = letterAttached
 	}
+	now := s.time()
 	reply, err := acquireScript.Run(ctx, s.client,
 		[]string{s.keys.session(shard, g.Session), s.keys.due[shard]},
-		store.Format, s.keys.channel, g.Session, g.Node, g.Epoch, letter, s.clock(), store.Lease.Milliseconds(),
+		s.keys.channel, g.Session, g.Node, g.Epoch, letter, now.Unix(), now.Add(store.Lease).UnixMilli(),
 	).Slice()
 	if err != nil {
 		return held, fmt.Errorf("acquire: %w", err)
@@ -155,40 +155,49 @@ func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store
 	switch answer := word(reply, 0); answer {
 	case "new":
 		return store.Acquired{Epoch: g.Epoch + 1}, nil
-	case "foreign":
-		return held, store.ErrUnreadable
+	case "unreadable":
+		return held, s.unreadable(g.Session, errNoRecord)
 	case "ended", "superseded":
 		var r store.Record
-		if _, err := unpackState(word(reply, 1), &r); err != nil {
-			s.unreadable(g.Session, err)
-			return held, store.ErrUnreadable
+		if err := unpackState(word(reply, 1), &r); err != nil {
+			return held, s.unreadable(g.Session, err)
 		}
 		if answer == "superseded" {
 			r.Reason = session.EndSuperseded
 		}
 		return held, &session.EndedError{Ending: r.Ending()}
 	}
-	if len(reply) < 3 {
+	if len(reply) < 2 {
 		return held, fmt.Errorf("acquire: unexpected answer %q", reply)
 	}
-	if held.Epoch, err = strconv.ParseUint(word(reply, 1), 10, 64); err != nil {
-		return held, fmt.Errorf("acquire: %w", err)
+	fields := pairs(reply[1])
+	fields[fieldDue] = "0"
+	if held.Record, err = s.unpack(g.Session, fields); err != nil {
+		return store.Acquired{}, err
 	}
-	r, err := unpack(g.Session, pairs(reply[2]))
+	held.Known = true
+	held.Epoch, err = strconv.ParseUint(word(reply, 0), 10, 64)
+	return held, err
+}
+
+// unpack reads a whole hash, with its fieldDue. The error is store.ErrUnreadable.
+func (s *Store) unpack(id string, fields map[string]string) (store.Record, error) {
+	r, err := unpack(id, fields)
 	if err != nil {
-		s.unreadable(g.Session, err) // the node is going to write it anew
-		return held, nil
+		return r, s.unreadable(id, err)
 	}
-	held.Record, held.Known = r, true
-	return held, nil
+	if app, ok := s.apps[r.App]; ok {
+		r.App = app
+	}
+	return r, nil
 }
 
 // maxNamed bounds how many unreadable records are remembered as logged.
 const maxNamed = 10_000
 
-// unreadable logs, once for each session, a record that this release should be able
-// to read.
-func (s *Store) unreadable(id string, err error) {
+// unreadable logs, once for each session, a record that this release cannot read. It
+// returns store.ErrUnreadable.
+func (s *Store) unreadable(id string, err error) error {
 	s.mu.Lock()
 	_, known := s.named[id]
 	if len(s.named) >= maxNamed {
@@ -196,10 +205,10 @@ func (s *Store) unreadable(id string, err error) {
 	}
 	s.named[id] = struct{}{}
 	s.mu.Unlock()
-	if known {
-		return
+	if !known {
+		s.logger.Error("a session's record cannot be read; it is left alone, its calls go on", "session", id, "error", err)
 	}
-	s.logger.Error("a session's record cannot be read", "session", id, "error", err)
+	return store.ErrUnreadable
 }
 
 // Save writes records, each by itself, and tells what became of each. With an
@@ -258,7 +267,7 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 				missing = append(missing, i)
 				continue
 			}
-			outcomes[i] = outcome(action)
+			outcomes[i] = s.outcome(records[i].Session, action)
 		}
 	}
 	return missing, err
@@ -266,12 +275,11 @@ func (s *Store) save(ctx context.Context, records []store.Record, outcomes []sto
 
 // saveCall is one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
-	c := call{indices: indices, keys: make([]string, 2, len(indices)+2), args: make([]any, 5, 5+len(indices)*3)}
+	c := call{indices: indices, keys: make([]string, 2, len(indices)+2), args: make([]any, 4, 4+len(indices)*3)}
 	c.keys[0], c.keys[1] = s.keys.due[shard], s.keys.ids[shard]
-	c.args[0], c.args[1], c.args[2] = store.Format, s.keys.channel, s.clock()
-	c.args[3], c.args[4] = len(s.keys.sessions[shard])+1, 0
+	c.args[0], c.args[1], c.args[2], c.args[3] = s.keys.channel, s.time().Unix(), len(s.keys.sessions[shard])+1, 0
 	if whole {
-		c.args[4] = 1
+		c.args[3] = 1
 	}
 	for _, i := range indices {
 		r := &records[i]
@@ -289,33 +297,50 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 	return c
 }
 
-// outcome reads one word of the save script's answer.
-func outcome(text string) store.Outcome {
-	action, state, _ := strings.Cut(text, " ")
-	switch action {
-	case "ok":
+// outcome reads one word of the save script's answer about a session.
+func (s *Store) outcome(id, text string) store.Outcome {
+	word, rest, _ := strings.Cut(text, " ")
+	switch word {
+	case "done":
 		return store.Outcome{Action: store.Done}
-	case "superseded":
+	case "wish":
+		return wishOutcome(rest)
+	case "close":
 		return store.Outcome{Action: store.CloseSuperseded}
-	case "moved":
+	case "release":
 		return store.Outcome{Action: store.Release}
-	case "foreign":
-		return store.Outcome{Action: store.LeaveAlone}
-	case "behind":
-		if epoch, err := strconv.ParseUint(state, 10, 64); err == nil {
+	case "raise":
+		if epoch, err := strconv.ParseUint(rest, 10, 64); err == nil {
 			return store.Outcome{Action: store.RaiseEpoch, Epoch: epoch}
 		}
-	case "dead", "finish":
+	case "end", "finish":
 		var r store.Record
-		if _, err := unpackState(state, &r); err != nil {
-			return store.Outcome{Action: store.LeaveAlone} // it must be left alone all the same
+		if err := unpackState(rest, &r); err != nil {
+			_ = s.unreadable(id, err)
+			return store.Outcome{Action: store.LeaveAlone}
 		}
-		if action == "finish" {
+		if word == "finish" {
 			return store.Outcome{Action: store.FinishEnd, Ending: r.Ending()}
 		}
 		return store.Outcome{Action: store.EndSession, Ending: r.Ending()}
+	case "unreadable":
+		_ = s.unreadable(id, errNoRecord)
+		return store.Outcome{Action: store.LeaveAlone}
 	}
 	return store.Outcome{}
+}
+
+// wishOutcome is of a record that was written beside a newer wish: its role and version.
+func wishOutcome(text string) store.Outcome {
+	o := store.Outcome{Action: store.Done}
+	letter, version, _ := strings.Cut(text, " ")
+	if strings.EqualFold(letter, rolePublisher) {
+		o.Wish.Role = session.Publisher
+	}
+	if n, err := strconv.ParseInt(version, 10, 64); err == nil {
+		o.Wish.Version = session.UnixMilli(n)
+	}
+	return o
 }
 
 // word is the string at index i of a reply, or nothing.

@@ -137,7 +137,7 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.ids[shard]},
 			args: []any{
 				store.Format, w.node, w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
-				store.SweepEvery.Milliseconds(), w.keys.channel, w.apps,
+				store.SweepEvery.Milliseconds(), w.keys.channel, w.served,
 			},
 		}
 		for _, id := range ids {
@@ -170,7 +170,7 @@ func (w *sweeping) take(shard int, ids []string, found []any) (others int) {
 		var err error
 		switch found := found.(type) {
 		case []any:
-			r, err = unpack(ids[at], pairs(found))
+			r, err = w.unpack(ids[at], pairs(found))
 		case int64:
 			if found == 2 {
 				others++
@@ -178,10 +178,9 @@ func (w *sweeping) take(shard int, ids []string, found []any) (others int) {
 			if found != 3 {
 				continue
 			}
-			err = errNoRecord
+			err = w.unreadable(ids[at], errNoRecord)
 		}
 		if err != nil {
-			w.unreadable(ids[at], err)
 			continue
 		}
 		w.swept[shard].Overdue = append(w.swept[shard].Overdue, r)

@@ -2,15 +2,40 @@ package redis
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
-// Wish is not there yet.
-func (s *Store) Wish(context.Context, store.Wish) (store.Record, error) {
-	return store.Record{}, errors.New("wish: not there yet")
+// Wish writes an operator's wish into the record of an open session, notifies its owner
+// and returns the record as it stands then. The error is store.ErrNoSession where there
+// is no such record, and store.ErrUnreadable where it cannot be read.
+func (s *Store) Wish(ctx context.Context, w store.Wish) (r store.Record, err error) {
+	defer s.metrics.observe("wish", time.Now(), &err)
+	wanted := "renew"
+	switch {
+	case w.Kind == store.WishEnd:
+		wanted = "end"
+	case w.Kind == store.WishRole && w.Role == session.Publisher:
+		wanted = rolePublisher
+	case w.Kind == store.WishRole:
+		wanted = roleSubscriber
+	}
+	shard := store.ShardOf(w.Session)
+	reply, err := wishScript.Run(ctx, s.client,
+		[]string{s.keys.session(shard, w.Session), s.keys.due[shard]},
+		s.keys.channel, w.Session, int64(w.At), wanted, string(session.EndRevoked),
+	).Result()
+	if err != nil {
+		return r, fmt.Errorf("wish: %w", err)
+	}
+	switch reply {
+	case "none":
+		return r, store.ErrNoSession
+	case "unreadable":
+		return r, s.unreadable(w.Session, errNoRecord)
+	}
+	return s.unpack(w.Session, pairs(reply))
 }
-
-// NoWishesYet has the conformance suite leave wishes out.
-func (s *Store) NoWishesYet() {}

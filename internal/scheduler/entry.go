@@ -3,7 +3,6 @@ package scheduler
 import (
 	"container/list"
 	"sync"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -21,7 +20,6 @@ type entry struct {
 	lost    bool              // guarded by mu; another node has it: it ended here only
 	id      string            // fixed
 	key     session.Key       // fixed: whose it is, not its epoch or role
-	foreign atomic.Bool       // that its record is a newer release's was logged
 
 	refusals throttle // of the client's SDK, in the log
 

@@ -85,9 +85,6 @@ func (s *Scheduler) settle(l letter, o store.Outcome) {
 		if l.record.HasEnded() {
 			s.forgetEnding(l.entry)
 		}
-		if !l.entry.foreign.Swap(true) {
-			s.config.Logger.Warn("a newer release wrote this session's record; left alone, its calls go on", "session", l.entry.id)
-		}
 	case store.Retry: // given back
 	}
 }

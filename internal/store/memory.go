@@ -11,8 +11,9 @@ import (
 	"refresher/internal/session"
 )
 
-// ErrUnreadable says that a session's record was written by a newer release.
-var ErrUnreadable = errors.New("the record was written by a newer release")
+// ErrUnreadable says that a session's record was not written by this release or one
+// that writes the same format, or was spoilt.
+var ErrUnreadable = errors.New("the session's record cannot be read")
 
 // maxGraves bounds how many ended sessions Memory remembers, by the shard: a
 // million in all, some 100 MB. It is reached by a loop of joins and leaves; the
@@ -161,18 +162,24 @@ func (m *Memory) save(r *Record) Outcome {
 }
 
 // Wish writes an operator's wish into the record of an open session, notifies its owner
-// and returns the record as it stands then. The error is ErrNoSession where there is no
-// such record.
+// and returns the record as it stands then. An end that its owner has not finished yet
+// stands. The error is ErrNoSession where there is no such record.
 func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(w.Session)]
 	r, ok := s.records[w.Session]
-	if !ok || r.HasEnded() {
+	again := w.Kind == WishEnd && r.endedOnPurpose() && !r.IsTombstone()
+	if !ok || r.HasEnded() && !again {
 		return Record{}, ErrNoSession
 	}
-	w.Write(&r)
-	s.records[w.Session], s.due[w.Session] = r, r.Due
+	if !again {
+		w.Write(&r)
+		s.records[w.Session] = r
+		if w.Kind == WishEnd {
+			s.due[w.Session] = r.Due
+		}
+	}
 	m.notify(r.Node, w.Session)
 	return r.clone(), nil
 }

@@ -7,8 +7,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Format is the version of the records that this release writes. A record with
-// a higher one was written by a newer release, and is left alone.
+// Format is the version of the records that this release writes and reads. A record of
+// another one is unreadable, and left alone.
 const Format = 1
 
 // Shards is how many parts the sessions are spread over.
@@ -167,7 +167,7 @@ const (
 	// the writer owns it: it ends the session as if the end had been asked of it, and
 	// saves that.
 	FinishEnd
-	// LeaveAlone: the record there was written by a newer release.
+	// LeaveAlone: the record there cannot be read, see ErrUnreadable.
 	LeaveAlone
 )
 

@@ -89,7 +89,7 @@ func (r *Record) KeepWish(old *Record) Record {
 func (w *Wish) Write(r *Record) {
 	switch w.Kind {
 	case WishEnd:
-		r.State, r.Reason, r.DetachedAt, r.Due = session.Ended, session.EndRevoked, 0, w.At
+		r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, w.At
 		return
 	case WishRole:
 		if rtc := r.Identity.RTC; rtc != nil {

@@ -1,53 +1,38 @@
--- Makes a node the owner of a session whose key a client has shown it.
+-- Makes a node the owner of a session whose resume key a client has presented to it.
 --
 -- KEYS[1]  hash of the session
 -- KEYS[2]  due: sorted set of session ids, scores in Unix ms
--- ARGV[1]  highest record format that the caller understands
--- ARGV[2]  prefix of the nodes' notice channels
--- ARGV[3]  session id
--- ARGV[4]  node
--- ARGV[5]  epoch of the key
--- ARGV[6]  letter: a for a connection, d for a single renewal
--- ARGV[7]  now in Unix ms, or nothing: by the server's clock
--- ARGV[8]  lease in ms: until then the node should have written what came of it
+-- ARGV[1]  prefix of the nodes' notice channels
+-- ARGV[2]  session id
+-- ARGV[3]  node
+-- ARGV[4]  epoch of the key
+-- ARGV[5]  letter: a for a connection, d for a single renewal
+-- ARGV[6]  now in Unix s
+-- ARGV[7]  due time in Unix ms: until then the node should have written what came of it
 --
--- Returns {new}: no such session; {foreign}: written by a newer release, or no
--- record at all, and not touched; {ended, packed state}; {superseded, packed
--- state}: the key is older than one that was shown before; or {held, new epoch,
--- fields and values of the hash as they were, with due, its score, as one more}.
+-- Returns {new}: no such session; {unreadable}: left alone; {ended, state}; {superseded,
+-- state}: the key is older than one that was presented before; or {epoch, the fields and
+-- values of the hash as they were}.
 -- Costs O(log S) with S sessions in the shard.
 
-local key, due, id, node = KEYS[1], KEYS[2], ARGV[3], ARGV[4]
-local old = redis.pcall('HMGET', key, 'fence', 'state', 'forget')
-if old.err then
-  return string.find(old.err, 'WRONGTYPE', 1, true) and {'foreign'} or old
+local key, shown = KEYS[1], tonumber(ARGV[4])
+local hash = redis.pcall('HGETALL', key)
+if hash.err then
+  return string.find(hash.err, 'WRONGTYPE', 1, true) and {'unreadable'} or hash
 end
-local fence, state, forget = old[1], old[2], tonumber(old[3])
-if not fence then return {'new'} end
+local fields = {}
+for i = 1, #hash, 2 do fields[hash[i]] = hash[i + 1] end
+if not fields.f then return {'new'} end
+local f = parse(fields.f)
+if not f or not fields.s then return {'unreadable'} end
+if f.letter == 'b' and tonumber(fields.e or 0) <= tonumber(ARGV[6]) then return {'new'} end
+if f.letter == 'e' or f.letter == 'b' then return {'ended', fields.s} end
+if shown < f.proven then return {'superseded', fields.s} end
 
-local format = string.match(fence, '^(%d+) ')
-if not format or tonumber(format) > tonumber(ARGV[1]) then return {'foreign'} end
-local epoch, proven, letter, before, version = string.match(fence, '^%d+ (%d+) (%d+) (%l) (.*) (%d+)$')
-if not epoch or not state then return {'foreign'} end
-if math.max(#epoch, #proven, #version) > 15 then return {'foreign'} end -- cannot be counted exactly
-
-local now = tonumber(ARGV[7])
-if not now then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
-if letter == 'b' and forget and forget * 1000 <= now then return {'new'} end
-if letter == 'e' or letter == 'b' then return {'ended', state} end
-epoch, proven = tonumber(epoch), tonumber(proven)
-local shown = tonumber(ARGV[5])
-if shown < proven then return {'superseded', state} end
-
-local held = redis.call('HGETALL', key)
-held[#held + 1] = 'due'
-held[#held + 1] = redis.call('ZSCORE', due, id) or '0'
-epoch = string.format('%.0f', math.max(epoch, shown) + 1)
-proven = string.format('%.0f', math.max(proven, shown))
-redis.call('HSET', key, 'fence', table.concat({format, epoch, proven, ARGV[6], node, '0'}, ' '))
-redis.call('ZADD', due, string.format('%.0f', now + tonumber(ARGV[8])), id)
-if before ~= node then redis.pcall('PUBLISH', ARGV[2] .. before, id) end
-return {'held', epoch, held}
+local before = f.node
+f.epoch, f.proven = math.max(f.epoch, shown) + 1, math.max(f.proven, shown)
+f.letter, f.node, f.version = ARGV[5], ARGV[3], 0
+redis.call('HSET', key, 'f', pack(f))
+redis.call('ZADD', KEYS[2], ARGV[7], ARGV[2])
+if before ~= f.node then redis.pcall('PUBLISH', ARGV[1] .. before, ARGV[2]) end
+return {string.format('%.0f', f.epoch), hash}

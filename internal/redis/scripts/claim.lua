@@ -5,22 +5,21 @@
 -- KEYS[2]    due: sorted set of session ids, scores in Unix ms
 -- KEYS[3]    ids: sorted set of the ids of all sessions, scores 0
 -- KEYS[3+i]  hash of the i-th session
--- ARGV[1]    highest record format that the caller understands
+-- ARGV[1]    unused
 -- ARGV[2]    node
 -- ARGV[3]    now in Unix ms, or nothing: by the server's clock
 -- ARGV[4]    lease in ms: for about so long the sessions are not overdue again,
---            claimed or not, but for those that a newer release wrote; see
---            store.Later
+--            claimed or not; see store.Later
 -- ARGV[5]    slack in ms
 -- ARGV[6]    interval of sweeps in ms
 -- ARGV[7]    prefix of the nodes' notice channels
--- ARGV[8]    App IDs whose sessions the caller sees to, with a space before and
---            after each; nothing: all
+-- ARGV[8]    prefixes of the App IDs whose sessions the caller sees to, with a space
+--            before and after each; nothing: all
 -- ARGV[8+i]  id of the i-th session
 --
 -- Returns an array with, for each session: 0 not overdue any more, 1 left to its
--- owner, 2 written by a newer release, or not of these App IDs, and not touched, 3 no
--- record at all, or one without an App ID, and not touched, or the fields and values of its hash, with due,
+-- owner, 2 not of these App IDs, and not touched, 3
+-- unreadable, and left alone, or the fields and values of its hash, with due,
 -- its score before, as one more: it is the node's now, and detached, if its owner
 -- was another.
 -- Costs O(log S) for each, with S sessions in the shard.
@@ -30,7 +29,7 @@ if not now then
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
-local format, node = tonumber(ARGV[1]), ARGV[2]
+local node = ARGV[2]
 local late = now - tonumber(ARGV[5])
 local later = string.format('%.0f', now + tonumber(ARGV[4]) - math.floor(now / 1000) * 619 % tonumber(ARGV[6]))
 
@@ -54,35 +53,27 @@ end
 local function claim(key, id)
   local score = redis.call('ZSCORE', KEYS[2], id)
   if not score or tonumber(score) > late then return 0 end
-  local fence = redis.pcall('HGET', key, 'fence')
+  local fence = read(key)
   if not fence and redis.call('EXISTS', key) == 0 then -- removed by hand
     redis.call('ZREM', KEYS[2], id)
     redis.call('ZREM', KEYS[3], id)
     return 0
   end
-  local theirs, rest, letter, owner, version
-  if type(fence) == 'table' then
-    if not string.find(fence.err, 'WRONGTYPE', 1, true) then error(fence.err) end
-  elseif fence then
-    theirs = tonumber(string.match(fence, '^(%d+) '))
-    local epoch, proven
-    rest, epoch, proven, letter, owner, version = string.match(fence, '^(%d+ (%d+) (%d+)) (%l) (.*) (%d+)$')
-    if rest and math.max(#epoch, #proven, #version) > 15 then rest = nil end -- cannot be counted exactly
-  end
-  if theirs and theirs > format then return 2 end
-  if theirs and ARGV[8] ~= '' then
-    local app = redis.call('HGET', key, 'app')
-    if not app or app == '' then rest = nil
+  local f = fence and parse(fence)
+  if f and ARGV[8] ~= '' then
+    local app = string.match(redis.call('HGET', key, 'g') or '', '^%S+')
+    if not app then f = nil
     elseif not serves(app) then return 2 end
   end
   redis.call('ZADD', KEYS[2], later, id)
-  if not rest then return 3 end
-  if owner ~= node and lives(owner) then return 1 end
-  if owner ~= node then
-    if letter == 'a' then letter = 'd' end
-    redis.pcall('PUBLISH', ARGV[7] .. owner, id)
+  if not f then return 3 end
+  if f.node ~= node then
+    if lives(f.node) then return 1 end
+    if f.letter == 'a' then f.letter = 'd' end
+    redis.pcall('PUBLISH', ARGV[7] .. f.node, id)
   end
-  redis.call('HSET', key, 'fence', table.concat({rest, letter, node, version}, ' '))
+  f.node = node
+  redis.call('HSET', key, 'f', pack(f))
   local fields = redis.call('HGETALL', key)
   fields[#fields + 1] = 'due'
   fields[#fields + 1] = score

@@ -55,12 +55,6 @@ type Wishes interface {
 	Wish(ctx context.Context, wish store.Wish) (store.Record, error)
 }
 
-// wishes reports whether a store keeps wishes yet.
-func wishes(s Store) bool {
-	_, no := s.(interface{ NoWishesYet() })
-	return !no
-}
-
 // Open gives a fresh, empty store that goes by the clock now. What it takes is
 // released at the end of t.
 type Open func(t testing.TB, now func() time.Time) Store
@@ -89,9 +83,6 @@ func Conformance(t *testing.T, open Open) {
 		{"Board", boardChecks},
 		{"Nodes", nodesChecks},
 	} {
-		if part.name == "Wish" && !wishes(open(t, time.Now)) {
-			continue
-		}
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.checks {
 				t.Run(c.name, func(t *testing.T) { c.run(newWorld(t, open)) })

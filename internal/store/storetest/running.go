@@ -13,6 +13,9 @@ var policy = session.Policy{
 	AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 }
 
+// Apps are the App IDs of the sessions' projects. A store under test serves them.
+var Apps = []string{"0123456789abcdef0123456789abcdef", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
+
 // roundTrip is how long a client takes to confirm a bundle.
 const roundTrip = 80 * time.Millisecond
 
@@ -39,7 +42,7 @@ func join(id string, who session.Identity, now session.Instant) *session.Session
 	if err != nil {
 		panic(err) // it is granted all
 	}
-	s := session.New(session.Key{Session: id, App: "app", Identity: who, Terms: terms}, &policy, now)
+	s := session.New(session.Key{Session: id, App: Apps[0], Identity: who, Terms: terms}, &policy, now)
 	s.Attach(tokens(s, now), now)
 	return s
 }

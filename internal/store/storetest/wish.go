@@ -195,7 +195,7 @@ func wishesEnd(w *world) {
 		w.become(&r, s)
 		w.saved(r)
 		want := r
-		want.State, want.Reason, want.DetachedAt, want.Due = session.Ended, session.EndRevoked, 0, session.MilliOf(w.clock.now())
+		want.State, want.Reason, want.Due = session.Ended, session.EndRevoked, session.MilliOf(w.clock.now())
 		given := w.wish(r.Session, store.WishEnd, 0)
 		if w.same("Wish", want, given); given.Due != want.Due {
 			w.Errorf("due at %d, want %d", given.Due, want.Due)
@@ -211,7 +211,7 @@ func wishesEnd(w *world) {
 			w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.FinishEnd, Ending: want.Ending()})
 			r.Version++
 		}
-		r.State, r.Reason, r.DetachedAt, r.Delivered = session.Ended, session.EndRevoked, 0, r.Delivered|store.DeliveredEnd
+		r.State, r.Reason, r.Delivered = session.Ended, session.EndRevoked, r.Delivered|store.DeliveredEnd
 		w.saved(r)
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
 	}
@@ -250,14 +250,24 @@ func wishesNotify(w *world) {
 func wishesNowhere(w *world) {
 	a := w.watch(nodeA)
 	ids := []string{w.id()} // of a session that never was
+	var unfinished store.Record
 	for _, s := range []stage{expired, ended, removed, tombstone} {
 		r := w.record(w.id(), nodeA)
 		w.become(&r, s)
 		w.saved(r)
-		ids = append(ids, r.Session)
+		if ids = append(ids, r.Session); s == ended {
+			unfinished = r
+		}
 	}
 	for _, id := range ids {
 		for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
+			if kind == store.WishEnd && id == unfinished.Session {
+				if r := w.wish(id, kind, 0); r.Ending() != unfinished.Ending() || r.State != session.Ended {
+					w.Errorf("an end that is not finished is %+v after another", r)
+				}
+				a.told(id)
+				continue
+			}
 			r, err := w.store.Wish(w.Context(), store.Wish{Session: id, Kind: kind, At: session.MilliOf(w.clock.now())})
 			if !errors.Is(err, store.ErrNoSession) || r != (store.Record{}) {
 				w.Errorf("Wish %d of %s: %+v, %v", kind, id, r, err)

@@ -1,0 +1,29 @@
+-- The head of each script that looks at a session's fence, by which it is decided who
+-- may write: "format epoch proven letter node role wishVersion version". docs/redis.md
+-- explains the words. FORMAT is the format that this release reads and writes.
+
+-- Reads a fence. Returns nil if this release cannot: it is of another format, or no
+-- fence, or has numbers that cannot be counted exactly.
+local function parse(fence)
+  local epoch, proven, letter, node, role, wish, version =
+    string.match(fence, '^' .. FORMAT .. ' (%d+) (%d+) (%l) (%S+) ([pPsS+-]) (%d+) (%d+)$')
+  if not epoch or math.max(#epoch, #proven, #wish, #version) > 15 then return nil end
+  return {
+    epoch = tonumber(epoch), proven = tonumber(proven), letter = letter, node = node,
+    role = role, wish = tonumber(wish), version = tonumber(version),
+  }
+end
+
+local function pack(f)
+  return string.format('%s %.0f %.0f %s %s %s %.0f %.0f',
+    FORMAT, f.epoch, f.proven, f.letter, f.node, f.role, f.wish, f.version)
+end
+
+-- Returns the fence of a session: false if there is none, and one that parse refuses if
+-- the key does not hold a hash.
+local function read(key)
+  local fence = redis.pcall('HGET', key, 'f')
+  if type(fence) ~= 'table' then return fence end
+  if string.find(fence.err, 'WRONGTYPE', 1, true) then return '' end
+  return redis.call('HGET', key, 'f') -- which fails in the same way
+end

@@ -1,0 +1,354 @@
+package redis
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// spoiling makes a session's hash unreadable: by hand, by a fault, or by a later release.
+type spoiling struct {
+	name   string
+	spoil  func(server *redistest.Server, key string)
+	hidden bool // from the scripts, which look at nothing but the fence
+}
+
+func set(field, value string) func(*redistest.Server, string) {
+	return func(server *redistest.Server, key string) { server.Do("HSET", key, field, value) }
+}
+
+func unset(field string) func(*redistest.Server, string) {
+	return func(server *redistest.Server, key string) { server.Do("HDEL", key, field) }
+}
+
+var spoilings = []spoiling{
+	{"a later format", set("f", "2 1 1 a a p 0 1"), false},
+	{"a later format of another form", set("f", "10 something else"), false},
+	{"empty fence", set("f", ""), false},
+	{"fence of words", set("f", "one two three four five six seven eight"), false},
+	{"fence without version", set("f", "1 1 1 a a p 0"), false},
+	{"fence with half a number", set("f", "1 1 1 a a p 0 1.5"), false},
+	{"fence with a long letter", set("f", "1 1 1 aa a p 0 1"), false},
+	{"fence with another role", set("f", "1 1 1 a a q 0 1"), false},
+	{"fence of bytes", set("f", "\x00\xff 1"), false},
+	{"high epoch", set("f", "1 18446744073709551615 1 a a p 0 1"), false},
+	{"epoch beyond all numbers", set("f", "1 "+strings.Repeat("9", 400)+" 1 a a p 0 1"), false},
+	{"high proven", set("f", "1 1 9999999999999999 a a p 0 1"), false},
+	{"high version of a wish", set("f", "1 1 1 a a p 9999999999999999 1"), false},
+	{"high version", set("f", "1 1 1 a a p 0 9999999999999999"), false},
+	{"a string", func(server *redistest.Server, key string) { server.Do("SET", key, "1 1 1 a a p 0 1") }, false},
+	{"a list", func(server *redistest.Server, key string) {
+		server.Do("DEL", key)
+		server.Do("RPUSH", key, "f", "1 1 1 a a p 0 1")
+	}, false},
+	{"no state", unset("s"), true},
+	{"bad state", set("s", "1 2 3"), true},
+	{"expiry in milliseconds", set("s", "1 4102444800000000"), true},
+	{"bad ttl", set("g", "01234567 long 4102444800"), true},
+	{"long ttl", set("g", "01234567 2000000000 4102444800"), true},
+	{"no grant", unset("g"), true},
+	{"bad uid", set("u", "-7"), true},
+	{"nobody's", func(server *redistest.Server, key string) { server.Do("HDEL", key, "c", "m") }, true},
+}
+
+// spoilt has a shard of unreadable records, each between two that are not.
+func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store.Record) {
+	t.Helper()
+	server.Do("FLUSHALL")
+	s = openAt(t, server.UnixURL())
+	next := idsIn(0)
+	var all []store.Record
+	for i := range 2*len(spoilings) + 1 {
+		r := overdue(next())
+		r.Due += session.UnixMilli(i)
+		all = append(all, r)
+		if i%2 == 0 {
+			good = append(good, r)
+		} else {
+			bad = append(bad, r)
+		}
+	}
+	s.saved(t, store.Done, all...)
+	for i, b := range spoilings {
+		b.spoil(server, s.hash(bad[i].Session))
+	}
+	return s, bad, good
+}
+
+// dumps are the values of the records' keys.
+func (s *stage) dumps(server *redistest.Server, records []store.Record) map[string]string {
+	values := make(map[string]string)
+	for _, r := range records {
+		values[r.Session] = server.Do("DUMP", s.hash(r.Session))
+	}
+	return values
+}
+
+// leftAlone wants the records that the scripts cannot read to be as they were, and each
+// of the unreadable ones to be named once in the log.
+func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Record, before map[string]string) {
+	t.Helper()
+	after := s.dumps(server, bad)
+	for i, b := range spoilings {
+		id := bad[i].Session
+		if !b.hidden && after[id] != before[id] {
+			t.Errorf("%s: it was %q and is %q", b.name, before[id], after[id])
+		}
+		if lines := s.log.lines("session=" + id + " "); len(lines) != 1 || !strings.Contains(lines[0], "level=ERROR") {
+			t.Errorf("%s: logged %q", b.name, lines)
+		}
+	}
+	// It is an answer like any other, and no fault of the store's.
+	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list"} {
+		if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(operation)); n != 0 {
+			t.Errorf("%s: %v errors are counted", operation, n)
+		}
+	}
+}
+
+// TestSaveOverUnreadable has those beside them written. Their owner writes over what the
+// scripts do not look at.
+func TestSaveOverUnreadable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, version := range []uint64{1, 2} { // all of a record, and what changes
+		s, bad, good := spoilt(t, server)
+		before := s.dumps(server, bad)
+		all := append(good, bad...)
+		for i := range all {
+			all[i].Version = version
+		}
+		outcomes, err := s.Save(within(t), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range outcomes {
+			if i < len(good) && o.Action != store.Done {
+				t.Errorf("version %d: beside an unreadable one: action %d", version, o.Action)
+			}
+			if i < len(good) {
+				continue
+			}
+			want := store.LeaveAlone
+			b := spoilings[i-len(good)]
+			if b.hidden {
+				want = store.Done
+				_ = s.unreadable(bad[i-len(good)].Session, errNoRecord) // for leftAlone
+			}
+			if o.Action != want {
+				t.Errorf("version %d: %s: action %d, want %d", version, b.name, o.Action, want)
+			}
+		}
+		s.leftAlone(t, server, bad, before)
+	}
+}
+
+// TestAcquireAndWishOfUnreadable: the client's key says enough to go on, and what the
+// node writes then mends what the scripts do not look at.
+func TestAcquireAndWishOfUnreadable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, bad, _ := spoilt(t, server)
+	before := s.dumps(server, bad)
+	for i, b := range spoilings {
+		id := bad[i].Session
+		if r, err := s.Wish(within(t), store.Wish{Session: id, Kind: store.WishEnd}); !errors.Is(err, store.ErrUnreadable) {
+			t.Errorf("%s: wish: %+v, %v", b.name, r, err)
+		}
+		if b.hidden {
+			continue
+		}
+		if held, err := s.Acquire(within(t), store.AcquireRequest{Session: id, Epoch: 9, Node: "b", Attach: true}); !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
+			t.Errorf("%s: acquire: %+v, %v", b.name, held, err)
+		}
+	}
+	s.leftAlone(t, server, bad, before)
+	s, bad, _ = spoilt(t, server)
+	for i, b := range spoilings {
+		if !b.hidden {
+			continue
+		}
+		r := bad[i]
+		if held, err := s.Acquire(within(t), store.AcquireRequest{Session: r.Session, Epoch: 1, Node: "b", Attach: true}); !errors.Is(err, store.ErrUnreadable) || held != (store.Acquired{}) {
+			t.Errorf("%s: acquire: %+v, %v", b.name, held, err)
+		}
+		r.Epoch, r.Node = 2, "b"
+		s.saved(t, store.Done, r)
+		if held, err := s.Acquire(within(t), store.AcquireRequest{Session: r.Session, Epoch: 2, Node: "b"}); err != nil || !held.Known || held.Record.Identity.RTC.UID != r.Identity.RTC.UID {
+			t.Errorf("%s, mended: %+v, %v", b.name, held, err)
+		}
+	}
+}
+
+// TestAcquireOfUnreadableEnd has the state of an ended session be no state.
+func TestAcquireOfUnreadableEnd(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	for _, spoil := range []func(*redistest.Server, string){set("s", "gone"), unset("s")} {
+		server.Do("FLUSHALL")
+		server.Do("HSET", s.hash("S"), "f", "1 5 5 e b - 0 1", "s", "1 1 =left")
+		spoil(server, s.hash("S"))
+		s.saved(t, store.LeaveAlone, record("S"))
+		if _, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 9, Node: "a"}); !errors.Is(err, store.ErrUnreadable) {
+			t.Errorf("acquire: %v", err)
+		}
+	}
+}
+
+func TestSweepOverUnreadable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, bad, good := spoilt(t, server)
+	before := s.dumps(server, bad)
+	for round := 1; round <= 2; round++ {
+		claimed := s.swept(t, "b")
+		for _, r := range good {
+			if claimed[r.Session].Node != "b" {
+				t.Errorf("round %d: %s was not claimed", round, r.Session)
+			}
+		}
+		if len(claimed) != len(good) {
+			t.Errorf("round %d: claimed %d, want %d", round, len(claimed), len(good))
+		}
+		// Nobody looks at them again before the lease of those that can be read.
+		if claimed := s.swept(t, "c"); len(claimed) != 0 {
+			t.Errorf("round %d: claimed %v at once", round, claimed)
+		}
+		s.pass(store.Lease + store.Slack)
+	}
+	s.leftAlone(t, server, bad, before)
+}
+
+// TestBehindUnreadable has what comes behind many unreadable records get its turn.
+func TestBehindUnreadable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	next := idsIn(0)
+	var bad []store.Record
+	for range 2 * store.SweepLimit {
+		r := overdue(next())
+		r.Due--
+		bad = append(bad, r)
+	}
+	own := overdue(next())
+	s.saved(t, store.Done, append(bad, own)...)
+	for _, r := range bad {
+		set("f", "2 of tomorrow")(server, s.hash(r.Session))
+	}
+	for sweeps := 0; ; sweeps++ {
+		if _, ok := s.swept(t, "b")[own.Session]; ok {
+			break
+		}
+		if sweeps == 2 {
+			t.Fatal("not claimed in three sweeps")
+		}
+	}
+}
+
+// TestListsBesideUnreadable leaves them out.
+func TestListsBesideUnreadable(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, bad, good := spoilt(t, server)
+	before := s.dumps(server, bad)
+	for i, b := range spoilings {
+		if _, ok, err := s.Get(within(t), bad[i].Session); ok || err != nil {
+			t.Errorf("%s: got %v, %v", b.name, ok, err)
+		}
+	}
+	var want []string
+	for _, r := range good {
+		want = append(want, r.Session)
+	}
+	slices.Sort(want)
+	for _, limit := range []int{1, 10, 1000} {
+		if got := s.listAll(t, limit); !slices.Equal(got, want) {
+			t.Errorf("in parts of %d: listed %q, want %q", limit, got, want)
+		}
+	}
+	s.leftAlone(t, server, bad, before)
+}
+
+// TestNoFence: a hash without a fence is nobody's, and what is left of it is replaced.
+func TestNoFence(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	r := overdue("S")
+	s.saved(t, store.Done, r)
+	unset("f")(server, s.hash("S"))
+	set("h", "somebody")(server, s.hash("S"))
+	if _, err := s.Wish(within(t), store.Wish{Session: "S"}); !errors.Is(err, store.ErrNoSession) {
+		t.Errorf("wish: %v", err)
+	}
+	if held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 4, Node: "b"}); err != nil || held != (store.Acquired{Epoch: 5}) {
+		t.Errorf("acquire: %+v, %v", held, err)
+	}
+	if claimed := s.swept(t, "b"); len(claimed) != 0 || len(s.listAll(t, 10)) != 0 {
+		t.Errorf("claimed %v", claimed)
+	}
+	r.Version = 5
+	s.saved(t, store.Done, r)
+	if got, ok, err := s.Get(within(t), "S"); err != nil || !ok || got.Identity != r.Identity && got.Identity.Chat != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestAddedFields has what a later release may add to a record of this format outlive
+// all operations, and read by none.
+func TestAddedFields(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	r := overdue("S")
+	s.saved(t, store.Done, r)
+	server.Do("HSET", s.hash("S"), "mood", "good")
+	r.Version = 2
+	s.saved(t, store.Done, r)
+	if got := s.swept(t, "b")["S"]; got.Node != "b" || got.Version != 2 || got.App != r.App {
+		t.Errorf("claimed %+v", got)
+	}
+	if held, err := s.Acquire(within(t), store.AcquireRequest{Session: "S", Epoch: 1, Node: "c"}); err != nil || !held.Known {
+		t.Errorf("acquire: %+v, %v", held, err)
+	}
+	r.Epoch, r.Version, r.Node = 2, 1, "c" // the grant too
+	s.saved(t, store.Done, r)
+	if got := server.Do("HGET", s.hash("S"), "mood"); got != "good" {
+		t.Errorf("it is %q now", got)
+	}
+}
+
+// TestLostHashes has the schedule forget sessions that were removed by hand.
+func TestLostHashes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	lost, kept := overdue(idIn(4, 0)), overdue(idIn(4, 1))
+	s.saved(t, store.Done, lost, kept)
+	server.Do("DEL", s.hash(lost.Session))
+	if claimed := s.swept(t, "b"); len(claimed) != 1 || claimed[kept.Session].Node != "b" {
+		t.Errorf("claimed %v", claimed)
+	}
+	if left := server.Do("ZRANGE", s.due(kept.Session), "0", "-1"); left != kept.Session {
+		t.Errorf("still due: %s", left)
+	}
+	if lines := s.log.lines("level=ERROR"); len(lines) != 0 {
+		t.Error(lines)
+	}
+	// Its owner writes it again, all of it, with what only was to change.
+	lost.Version = 5
+	s.saved(t, store.Done, lost)
+	held, err := s.Acquire(within(t), store.AcquireRequest{Session: lost.Session, Epoch: 1, Node: "b"})
+	if err != nil || !held.Known || held.Record.App != lost.App || held.Record.Version != 5 {
+		t.Errorf("acquire: %+v, %v", held, err)
+	}
+}

@@ -73,6 +73,7 @@ func (c *demoCommand) Run() (err error) {
 	config := c.config(c.Listen, c.TokenTTL)
 	config.Auth, config.Page = "none", page.demo.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
+	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // all are renewed before the old one is refused
 	var reloads <-chan os.Signal
 	if signer != nil {
 		config.CertificateChanged, reloads = signer.changed, signer.reloads

@@ -247,13 +247,12 @@ func TestDemo(t *testing.T) {
 	if again := d.do(http.MethodPost, "/demo/certificate", ""); again.status != http.StatusConflict || again.header.Get("Retry-After") == "" {
 		t.Errorf("again: %d %s", again.status, again.text)
 	}
-	type rotation struct {
-		ID, Certificate string
-		Sessions        int
+	type report struct {
+		Certificates []struct{ Fingerprint string }
 	}
-	ordered := d.do(http.MethodPost, "/v1/rotations", `{"over": 0}`)
-	if given := decode[rotation](t, ordered); given.Certificate != roll.Certificate || given.Sessions != 1 {
-		t.Errorf("a rotation to %s of %d sessions; the demo said %s", given.Certificate, given.Sessions, roll.Certificate)
+	asked := d.do(http.MethodGet, "/v1/certificates", "")
+	if r := decode[report](t, asked); len(r.Certificates) != 2 || r.Certificates[0].Fingerprint != roll.Certificate {
+		t.Errorf("%+v; the demo said %s", r.Certificates, roll.Certificate)
 	}
 	if b := <-pushes; b.Cause != string(session.CauseCertificate) || signedWith(t, b.Tokens.RTC.Token, "7", now) != 0 {
 		t.Errorf("pushed for %q", b.Cause)

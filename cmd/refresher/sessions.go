@@ -23,6 +23,8 @@ type sessionsCommand struct {
 	Show  showCommand  `cmd:"" help:"Show one."`
 	Renew renewCommand `cmd:"" help:"Push new tokens to its client now."`
 	End   endCommand   `cmd:"" help:"End it: its client is told, and cannot come back to it."`
+
+	Certificates certificatesCommand `cmd:"" help:"Show how far the rotation of the App Certificate is."`
 }
 
 // operator talks to a service as one of its operators.
@@ -315,5 +317,54 @@ func (c *endCommand) Run() error {
 	}
 	fmt.Println("ended; Agora lets its newest tokens in until", moment(done.AccessEndsAt))
 	done.note()
+	return nil
+}
+
+type certificatesCommand struct {
+	operator `embed:""`
+}
+
+// certificateInfo is what the service says of an App Certificate. Times are Unix seconds.
+type certificateInfo struct {
+	Fingerprint     string          `json:"fingerprint"`
+	SignedBy        []string        `json:"signedBy"`
+	Sessions        int             `json:"sessions"`
+	Detached        int             `json:"detached"`
+	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt"`
+	MayBeDeleted    bool            `json:"mayBeDeleted"`
+	Why             string          `json:"why"`
+}
+
+// Run shows which sessions hold tokens of which certificate.
+func (c *certificatesCommand) Run() error {
+	var raw json.RawMessage
+	if err := c.ask(http.MethodGet, "/v1/certificates", nil, &raw); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.print(raw)
+	}
+	var report struct {
+		Certificates []certificateInfo `json:"certificates"`
+		Partial      bool              `json:"partial"`
+	}
+	if err := json.Unmarshal(raw, &report); err != nil {
+		return fmt.Errorf("the service's answer makes no sense: %w", err)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CERTIFICATE\tNODES\tSESSIONS\tDETACHED\tLAST TOKEN ENDS\tMAY BE DELETED")
+	for _, one := range report.Certificates {
+		verdict := "no: " + one.Why
+		if one.MayBeDeleted {
+			verdict = "yes: " + one.Why
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\t%s\n", one.Fingerprint, len(one.SignedBy), one.Sessions, one.Detached, in(one.LastTokenEndsAt), verdict)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if report.Partial {
+		fmt.Fprintln(os.Stderr, "there was no time to count all sessions")
+	}
 	return nil
 }

@@ -90,15 +90,16 @@ type settings struct {
 	SocketMode  fileMode      `env:"REFRESHER_SOCKET_MODE" default:"660" help:"Permissions of the file of a Unix socket that --listen names, in octal."`
 	IdleTimeout time.Duration `env:"REFRESHER_IDLE_TIMEOUT" default:"650s" help:"How long the public port keeps an idle HTTP connection open: longer than the load balancer does."`
 
-	TokenVersion string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format where neither request nor credential names one: 007, or 006 for old SDKs."`
-	MaxTTL       time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" help:"Longest token lifetime that a client may ask for."`
-	MinTTL       time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" help:"Shortest one."`
-	RenewBefore  time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" help:"How long before expiry tokens are renewed; 0 is a tenth of their lifetime, 45s to 5m. Never over half the lifetime."`
-	AckTimeout   time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" help:"How long a client has to confirm a push before it is repeated."`
-	ResumeWindow time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" help:"How long at least a session waits for a lost client."`
-	MaxSession   time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" help:"How long a session may be renewed."`
-	Heartbeat    time.Duration `env:"REFRESHER_HEARTBEAT" default:"25s" help:"How often clients send a ping."`
-	DrainWindow  time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" help:"Span over which clients are sent away on SIGTERM."`
+	TokenVersion      string        `env:"REFRESHER_TOKEN_VERSION" enum:"007,006" default:"007" help:"Token format where neither request nor credential names one: 007, or 006 for old SDKs."`
+	MaxTTL            time.Duration `name:"max-ttl" env:"REFRESHER_MAX_TTL" default:"24h" help:"Longest token lifetime that a client may ask for."`
+	MinTTL            time.Duration `name:"min-ttl" env:"REFRESHER_MIN_TTL" default:"10s" help:"Shortest one."`
+	RenewBefore       time.Duration `env:"REFRESHER_RENEW_BEFORE" default:"0s" help:"How long before expiry tokens are renewed; 0 is a tenth of their lifetime, 45s to 5m. Never over half the lifetime."`
+	AckTimeout        time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" help:"How long a client has to confirm a push before it is repeated."`
+	ResumeWindow      time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" help:"How long at least a session waits for a lost client."`
+	MaxSession        time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" help:"How long a session may be renewed."`
+	Heartbeat         time.Duration `env:"REFRESHER_HEARTBEAT" default:"25s" help:"How often clients send a ping."`
+	CertificateSpread time.Duration `env:"REFRESHER_CERTIFICATE_SPREAD" default:"5m" help:"Span over which live sessions get new tokens when another App Certificate signs."`
+	DrainWindow       time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" help:"Span over which clients are sent away on SIGTERM."`
 
 	SessionSecret         string `env:"REFRESHER_SESSION_SECRET" placeholder:"SECRET" help:"Seals resume keys, 16 bytes or more. Default: derived from the App Certificate."`
 	SessionSecretFile     string `type:"existingfile" env:"REFRESHER_SESSION_SECRET_FILE" placeholder:"FILE" help:"File with it. Read at the start."`
@@ -144,7 +145,7 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 		Projects: []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
 		Policy: session.Policy{
 			DefaultFormat: formatOf(s.TokenVersion), TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
-			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow,
+			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow, CertificateSpread: s.CertificateSpread,
 		},
 		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
 		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret, EventsPreviousSecret: s.EventsPreviousSecret,

@@ -1,6 +1,9 @@
 package agora
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
@@ -17,6 +20,7 @@ type Minter struct {
 	// certificate is a pointer so that fmt, which a Minter inside an unexported
 	// field reaches without calling Format, prints an address.
 	certificate *string
+	fingerprint session.Fingerprint
 }
 
 // NewMinter returns a Minter. The App ID and the certificate are 32 hex digits
@@ -28,8 +32,20 @@ func NewMinter(appID, certificate string) (*Minter, error) {
 	if err := checkHex("app-certificate", certificate); err != nil {
 		return nil, err
 	}
-	return &Minter{appID: appID, certificate: &certificate}, nil
+	return &Minter{appID: appID, certificate: &certificate, fingerprint: Fingerprint(certificate)}, nil
 }
+
+// Fingerprint names an App Certificate without revealing anything of it.
+func Fingerprint(certificate string) session.Fingerprint {
+	b, err := hkdf.Key(sha256.New, []byte(certificate), nil, "refresher certificate fingerprint 1", 4)
+	if err != nil {
+		panic(err) // of no length that hkdf refuses
+	}
+	return session.Fingerprint(max(1, binary.BigEndian.Uint32(b)))
+}
+
+// Fingerprint names the certificate that m signs with.
+func (m *Minter) Fingerprint() session.Fingerprint { return m.fingerprint }
 
 // Format prints the App ID under every verb, so that no log line or message can
 // carry the certificate.
@@ -49,7 +65,7 @@ func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	tokens := session.Tokens{ExpiresAt: expiresAt}
+	tokens := session.Tokens{ExpiresAt: expiresAt, Certificate: m.fingerprint}
 	if f == session.Format006 {
 		err = b.mint006(id, &tokens)
 	} else {

@@ -74,6 +74,9 @@ type Config struct {
 	Wishes   Wishes
 	Orders   Orders
 	Cursors  Cursors
+	// Certificates returns what depends on the App Certificates of a project, as JSON
+	// takes it. An error says that the store cannot be reached.
+	Certificates func(ctx context.Context, app string) (any, error)
 	// Inspect says what is in a token of a project, and what is wrong with it for
 	// a use. A *session.Error says that there is no such service.
 	Inspect func(app, token string, u Use) (any, error)
@@ -113,8 +116,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Orders, Cursors, Inspect, Logger, Registerer, WebSocket, Ready and Origins are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Certificates == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Orders, Cursors, Inspect, Certificates, Logger, Registerer, WebSocket, Ready and Origins are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {
@@ -152,8 +155,7 @@ func New(c Config) (*API, error) {
 		{admins, http.MethodGet, []string{"v1", "revocations"}, a.listRevocations},
 		{admins, http.MethodGet, []string{"v1", "revocations", "*"}, a.showRevocation},
 		{admins, http.MethodDelete, []string{"v1", "revocations", "*"}, a.liftRevocation},
-		{admins, http.MethodPost, []string{"v1", "rotations"}, a.rotate},
-		{admins, http.MethodGet, []string{"v1", "rotations", "*"}, a.showRotation},
+		{admins, http.MethodGet, []string{"v1", "certificates"}, a.certificates},
 		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, a.inspect},
 	}
 	if c.Page != nil {

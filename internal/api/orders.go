@@ -14,8 +14,7 @@ import (
 // concurrent use. Errors are *session.Errors, or wrap store.ErrNotDurable.
 type Orders interface {
 	// Give gives an order, and waits a little for what all nodes have done.
-	// What o leaves empty is filled in: its id, when it was given, and of a
-	// roll-over the certificate that tokens are signed with now.
+	// What o leaves empty is filled in: its id, and when it was given.
 	Give(ctx context.Context, o store.Order) (given store.Order, t store.Tally, err error)
 	// Lift takes one back. That there is none such any more is no error.
 	Lift(ctx context.Context, app, id string) error
@@ -192,70 +191,4 @@ func (a *API) liftRevocation(r *request) (any, error) {
 	}
 	err = a.config.Orders.Lift(r.Context(), o.App, o.ID)
 	return outcome(a.revocationOf(&o, &tally), err)
-}
-
-// rotationRequest is the body of POST /v1/rotations.
-type rotationRequest struct {
-	Over *int64 `json:"over"` // seconds
-}
-
-// rotationView is how far a roll-over is.
-type rotationView struct {
-	ID          string          `json:"id"`
-	Certificate string          `json:"certificate"` // its fingerprint
-	At          session.UnixSec `json:"at"`
-	Over        int64           `json:"over"` // seconds
-	// Sessions are those that are connected, Renewed those whose client has
-	// confirmed tokens under the certificate. Whoever is not connected gets
-	// such tokens when it comes back.
-	Sessions int            `json:"sessions"`
-	Renewed  int            `json:"renewed"`
-	Pending  int            `json:"pending"`
-	Done     bool           `json:"done"`
-	Nodes    []store.Report `json:"nodes"`
-	Silent   []string       `json:"silent,omitempty"`
-}
-
-func rotationOf(o *store.Order, t *store.Tally) rotationView {
-	v := rotationView{
-		ID: o.ID, Certificate: o.Certificate, At: o.At.Sec(), Over: o.OverMs / 1000,
-		Sessions: t.Sessions, Renewed: t.Done, Pending: t.Sessions - t.Done,
-		Done:  t.Sessions == t.Done && len(t.Silent) == 0,
-		Nodes: t.Nodes, Silent: t.Silent,
-	}
-	for _, node := range t.Nodes {
-		v.Done = v.Done && node.Note == ""
-	}
-	return v
-}
-
-// Bounds of the span of a rotation, and how long its progress can be asked for
-// after that.
-const (
-	maxRotation  = 24 * time.Hour
-	keepRotation = 24 * time.Hour
-)
-
-// rotate answers POST /v1/rotations.
-func (a *API) rotate(r *request) (any, error) {
-	var q rotationRequest
-	if err := decode(r.Request, &q); err != nil && !errors.Is(err, errNoBody) {
-		return nil, err
-	}
-	over := time.Minute
-	if q.Over != nil {
-		if most := int64(maxRotation / time.Second); *q.Over < 0 || *q.Over > most {
-			return nil, session.Errorf(session.CodeBadRequest, "over: want 0 to %d seconds", most)
-		}
-		over = time.Duration(*q.Over) * time.Second
-	}
-	o := store.Order{App: r.caller.App, OverMs: over.Milliseconds()}
-	o, tally, err := a.config.Orders.Give(r.Context(), newOrder(o, store.OrderRotate, over+keepRotation))
-	return outcome(rotationOf(&o, &tally), err)
-}
-
-// showRotation answers GET /v1/rotations/{id}.
-func (a *API) showRotation(r *request) (any, error) {
-	o, tally, err := a.standing(r, store.OrderRotate)
-	return rotationOf(&o, &tally), err
 }

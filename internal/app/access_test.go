@@ -510,8 +510,7 @@ var entrances = []entrance{
 	{method: "POST", path: "/v1/revocations", body: `{"channel":"weekly","for":60}`, admin: true},
 	{method: "GET", path: "/v1/revocations", admin: true},
 	{method: "GET", path: "/v1/revocations/{revocation}", admin: true},
-	{method: "POST", path: "/v1/rotations", body: `{"over":0}`, admin: true},
-	{method: "GET", path: "/v1/rotations/{rotation}", admin: true},
+	{method: "GET", path: "/v1/certificates", admin: true},
 	{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"007"}`, admin: true},
 	{method: "DELETE", path: "/v1/revocations/{revocation}", admin: true},
 	{method: "DELETE", path: "/v1/sessions/{session}", admin: true},
@@ -596,19 +595,18 @@ func (g *guarded) adminWith(credential, method, path, body string, into any) rep
 	return r
 }
 
-// furnish has a session, a revocation and a rotation there, and puts their ids in
+// furnish has a session and a revocation there, and puts their ids in
 // place of their names.
 func (g *guarded) furnish() *strings.Replacer {
 	g.t.Helper()
-	var revocation, rotation struct{ ID string }
+	var revocation struct{ ID string }
 	g.admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
-	g.admin("POST", "/v1/rotations", `{"over":0}`, &rotation)
 	s := g.knock()
 	s.send(`{"type":"join","auth":"` + pass(map[string]any{"sub": "resident"}) + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.expect(protocol.TypeJoined)
 	_ = s.CloseNow()        // it stays open without a connection
 	time.Sleep(time.Second) // bubble
-	return strings.NewReplacer("{session}", joined.Session, "{revocation}", revocation.ID, "{rotation}", rotation.ID)
+	return strings.NewReplacer("{session}", joined.Session, "{revocation}", revocation.ID)
 }
 
 // longTokens has nothing happen to the session of furnish while time passes.

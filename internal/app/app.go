@@ -22,6 +22,7 @@ import (
 	"refresher/internal/files"
 	"refresher/internal/origin"
 	"refresher/internal/panics"
+	"refresher/internal/rotation"
 	"refresher/internal/scheduler"
 	"refresher/internal/tracing"
 	"refresher/internal/ws"
@@ -56,7 +57,7 @@ type App struct {
 	store     sharedStore
 	gate      *gate
 	orders    *orderBook
-	projects  *projects
+	rotation  *rotation.Tracker
 	files     *files.Watcher
 	public    *http.Server
 	ops       *http.Server
@@ -102,7 +103,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	projects, err := newProjects(c, mint)
+	projects, err := newProjects(c, mint, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	if err := projects.follow(watcher, c, logger); err != nil {
+	if err := projects.follow(watcher); err != nil {
 		return nil, err
 	}
 	reports, err := panics.NewReporter(logger, registry)
@@ -136,14 +137,14 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	book, err := newOrderBook(shared, node, projects, logger, registry)
+	book, err := newOrderBook(shared, node, len(c.Projects), logger, registry)
 	if err != nil {
 		return nil, err
 	}
 	gate.orders = book
 	schedule := scheduler.Config{
 		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Records: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: projects.certificate,
+		Store: shared, Records: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: mint.certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
@@ -152,6 +153,17 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	sched, err := scheduler.New(schedule)
 	if err != nil {
 		return nil, err
+	}
+	tracker, err := rotation.New(rotation.Config{
+		Store: shared, Node: node, Projects: projects.signing, MaxTTL: c.Policy.MaxTTL,
+		Logger: logger.With("component", "rotation"), Registerer: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	projects.changed = func(app string) {
+		sched.CertificateChanged(app)
+		tracker.Changed()
 	}
 	book.book.SetSessions(sched.Apply)
 	hub, err := ws.New(ws.Config{
@@ -172,7 +184,8 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	}
 	handler, err := api.New(api.Config{
 		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
-		Inspect: projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
+		Certificates: func(ctx context.Context, app string) (any, error) { return tracker.Report(ctx, app) },
+		Inspect:      projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.takesCalls, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
@@ -181,7 +194,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	}
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
-		gate: gate, orders: book, projects: projects, files: watcher, traces: traces, health: health,
+		gate: gate, orders: book, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	registerNode(registry, c, a.health)
 	ops := newOps(metrics, health)
@@ -251,7 +264,8 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	parts.Go(func() { a.reload(keep, reloads) })
 	parts.Go(func() { _ = a.orders.book.Run(keep) }) // returns nil
 	parts.Go(func() { _ = a.scheduler.Run(keep) })   // returns nil
-	parts.Go(func() { _ = a.hub.Run(keep) })         // returns nil
+	parts.Go(func() { a.rotation.Run(keep) })
+	parts.Go(func() { _ = a.hub.Run(keep) }) // returns nil
 	serve("ops port", a.ops, a.opsListener)
 	select { // the first client is to find a node that knows what was revoked
 	case <-a.orders.book.Known():

@@ -83,9 +83,9 @@ type Config struct {
 	Page func(metrics http.Handler) http.Handler
 	// LogDropped, when set, is how many lines of the log were lost since the start.
 	LogDropped func() uint64
-	// CertificateChanged, when set, is told the fingerprint of the certificate
-	// that signs a project's tokens from now on, each time that another one took
-	// over. It is called while files are read, and must not block.
+	// CertificateChanged, when set, is called with the fingerprint of the certificate
+	// that signs a project's tokens from now on, each time that it changes. It is
+	// called while files are read, and must not block.
 	CertificateChanged func(appID, fingerprint string)
 }
 

@@ -268,9 +268,6 @@ func TestCertificateFileChanges(t *testing.T) {
 		if swapped := g.log.take(); !strings.Contains(swapped, "another certificate from now on") || strings.Contains(swapped, newCertificate) {
 			t.Errorf("the log: %s", swapped)
 		}
-		var rotation struct{ Renewed, Sessions int }
-		g.admin("POST", "/v1/rotations", `{"over":0}`, &rotation)
-		time.Sleep(time.Second) // bubble
 		h.signedBy(newCertificate)
 		h.lose()
 		if !h.back() {

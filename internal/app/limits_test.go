@@ -489,7 +489,7 @@ func TestSizesAreBounded(t *testing.T) {
 				}
 			}
 		}
-		if bodies != 12 {
+		if bodies != 11 {
 			t.Errorf("%d endpoints with bodies", bodies)
 		}
 		after := g.metrics()
@@ -761,7 +761,7 @@ func TestRefusedOriginsAreSeen(t *testing.T) {
 			func() { g.knockWith("Origin", "https://evil.example") },
 			func() { g.visit("GET", "/rtm/ana", "", "Origin", "https://evil.example") },
 			func() { g.visit("OPTIONS", "/rtm/ana", "", "Origin", "https://evil.example") },
-			func() { g.visit("POST", "/v1/rotations", "", "Origin", "https://evil.example") },
+			func() { g.visit("POST", "/v1/revocations", "", "Origin", "https://evil.example") },
 		} {
 			g.log.take()
 			ask()

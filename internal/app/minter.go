@@ -46,6 +46,15 @@ func (m *minter) sign(app, certificate string) error {
 // serves reports whether there is such a project.
 func (m *minter) serves(app string) bool { return m.projects[app] != nil }
 
+// certificate names what signs a project's tokens now; 0 where there is no such project.
+func (m *minter) certificate(app string) session.Fingerprint {
+	signer, err := m.signer(app)
+	if err != nil {
+		return 0
+	}
+	return signer.Fingerprint()
+}
+
 // signer returns the minter of a project's tokens.
 func (m *minter) signer(app string) (*agora.Minter, error) {
 	p := m.projects[app]

@@ -58,6 +58,21 @@ func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return s.Memory.Wish(ctx, w)
 }
 
+// SetStatus and Statuses do, too.
+func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.SetStatus(ctx, node, topic, status)
+}
+
+func (s shared) Statuses(ctx context.Context, topic string) (map[string]string, error) {
+	if err := s.broken(); err != nil {
+		return nil, err
+	}
+	return s.Memory.Statuses(ctx, topic)
+}
+
 func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) {
 	if err := s.broken(); err != nil {
 		return store.Record{}, false, err

@@ -17,13 +17,9 @@ type orderBook struct {
 	book *orders.Book
 }
 
-func newOrderBook(board store.Board, node string, p *projects, logger *slog.Logger, r prometheus.Registerer) (*orderBook, error) {
+func newOrderBook(board store.Board, node string, projects int, logger *slog.Logger, r prometheus.Registerer) (*orderBook, error) {
 	book, err := orders.New(orders.Config{
-		Board: board, Node: node, Projects: len(p.byID), Logger: logger.With("component", "orders"), Registerer: r,
-		Certificate: func(app string) string {
-			name, _ := p.certificate(app)
-			return name
-		},
+		Board: board, Node: node, Projects: projects, Logger: logger.With("component", "orders"), Registerer: r,
 	})
 	return &orderBook{book}, err
 }

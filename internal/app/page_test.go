@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"refresher/internal/rotation"
 )
 
 // The page has what is no endpoint, behind the service's own checks, and may show
@@ -59,7 +61,7 @@ func TestNoPage(t *testing.T) {
 	}
 }
 
-// Who asks is told of another certificate when it signs, by the name that rotations
+// Who asks is told of another certificate when it signs, by the name that reports
 // give it, and of nothing else that changes in the file.
 func TestCertificateChanged(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "certificates")
@@ -78,11 +80,11 @@ func TestCertificateChanged(t *testing.T) {
 	})
 	current := func() (certificate string) {
 		t.Helper()
-		var rotation struct{ Certificate string }
-		if _, text := n.do(http.MethodPost, "/v1/rotations", ""); json.Unmarshal([]byte(text), &rotation) != nil || rotation.Certificate == "" {
-			t.Fatalf("rotation: %s", text)
+		var report rotation.Report
+		if _, text := n.do(http.MethodGet, "/v1/certificates", ""); json.Unmarshal([]byte(text), &report) != nil || len(report.Certificates) == 0 {
+			t.Fatalf("report: %s", text)
 		}
-		return rotation.Certificate
+		return report.Certificates[0].Fingerprint
 	}
 	before := current()
 	write(testCertificate, nextCertificate)

@@ -3,7 +3,6 @@ package app
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"refresher/internal/api"
 	"refresher/internal/auth"
 	"refresher/internal/files"
+	"refresher/internal/rotation"
 	"refresher/internal/session"
 )
 
@@ -27,10 +27,10 @@ type Project struct {
 	// and open the resume keys that nodes with another first one sealed.
 	Certificates []string
 	// CertificateFile is where they were read from, one a line, and are read
-	// again from when it changes. Empty: they do not change.
+	// again from when it changes. Empty: they stand in the settings.
 	CertificateFile string
 	// KeyFiles are where the Keys were read from; when one changes, ReadKeys reads them again.
-	// Empty: they do not change.
+	// Empty: they stand in the settings.
 	KeyFiles []string
 	ReadKeys func() (auth.Keys, error)
 	// Keys are what its credentials are signed with, by Issuer and for
@@ -49,9 +49,12 @@ func ParseCertificates(text string) ([]string, error) {
 	if len(certificates) > maxCertificates {
 		return nil, fmt.Errorf("has %d words; want at most %d App Certificates, one a line", len(certificates), maxCertificates)
 	}
-	for _, c := range certificates {
+	for i, c := range certificates {
 		if strings.ContainsAny(c, `"'`) {
 			return nil, errors.New("is in quotes; leave them out")
+		}
+		if before := slices.Index(certificates[:i], c); before >= 0 {
+			return nil, fmt.Errorf("has the same App Certificate twice, as number %d and %d; want each once", before+1, i+1)
 		}
 		if err := agora.CheckCertificate(c); err != nil {
 			return nil, err
@@ -65,23 +68,21 @@ const maxCertificates = 8
 
 // projects is what a node knows of its projects. It is safe for concurrent use.
 type projects struct {
+	config Config
 	minter *minter
 	sealer *session.Sealer
-	secret bool // resume keys are sealed under a configured secret
+	logger *slog.Logger
+	// changed is told of each project that has its tokens signed with another
+	// certificate; set before the files are followed by Run.
+	changed func(app string)
 
 	mu   sync.Mutex
-	byID map[string]*project // guarded by mu; the map is fixed
-}
-
-// project is one of them as it is now.
-type project struct {
-	Project
-	since time.Time // since when the first one signs
+	byID map[string]*Project // as they are now; guarded by mu, the map is fixed
 }
 
 // newProjects makes the sealer for the resume keys and has the minter sign.
-func newProjects(c Config, m *minter) (*projects, error) {
-	p := &projects{minter: m, secret: c.SessionSecret != "", byID: make(map[string]*project)}
+func newProjects(c Config, m *minter, logger *slog.Logger) (*projects, error) {
+	p := &projects{config: c, minter: m, logger: logger, changed: func(string) {}, byID: make(map[string]*Project)}
 	for _, one := range c.Projects {
 		if p.byID[one.AppID] != nil {
 			return nil, fmt.Errorf("app-id: %s is there twice", one.AppID)
@@ -91,90 +92,100 @@ func newProjects(c Config, m *minter) (*projects, error) {
 				return nil, err
 			}
 		}
-		p.byID[one.AppID] = &project{Project: one}
+		p.byID[one.AppID] = &one
 	}
-	secrets := [][]byte{[]byte(c.SessionSecret)}
-	if c.SessionSecret == "" {
-		if len(c.Projects) > 1 {
-			return nil, errors.New("session-secret: wanted where there are several projects")
-		}
-		var err error
-		if secrets, err = derived(c.Projects[0].Certificates); err != nil {
-			return nil, err
-		}
+	if c.SessionSecret == "" && len(c.Projects) > 1 {
+		return nil, errors.New("session-secret: wanted where there are several projects")
 	}
-	if c.PreviousSessionSecret != "" {
-		secrets = append(secrets, []byte(c.PreviousSessionSecret))
+	secrets, err := p.secrets(c.Projects[0].Certificates)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	p.sealer, err = session.NewSealer(secrets...)
 	return p, err
 }
 
-// derived are the secrets that resume keys are sealed under where none is
-// configured: all nodes of a service share its App Certificates anyhow.
-func derived(certificates []string) ([][]byte, error) {
-	var secrets [][]byte
-	for _, c := range certificates {
-		secret, err := hkdf.Key(sha256.New, []byte(c), nil, "refresher session secret 1", 32)
-		if err != nil {
-			return nil, fmt.Errorf("derive session secret: %w", err)
+// secrets are those that resume keys are sealed under: the configured one or, where
+// there is none, one derived from each certificate, since all nodes of a service share
+// these anyhow.
+func (p *projects) secrets(certificates []string) ([][]byte, error) {
+	secrets := [][]byte{[]byte(p.config.SessionSecret)}
+	if p.config.SessionSecret == "" {
+		secrets = nil
+		for _, c := range certificates {
+			secret, err := hkdf.Key(sha256.New, []byte(c), nil, "refresher session secret 1", 32)
+			if err != nil {
+				return nil, fmt.Errorf("derive session secret: %w", err)
+			}
+			secrets = append(secrets, secret)
 		}
-		secrets = append(secrets, secret)
+	}
+	if p.config.PreviousSessionSecret != "" {
+		secrets = append(secrets, []byte(p.config.PreviousSessionSecret))
 	}
 	return secrets, nil
 }
 
-// reload takes over what stands in a project's certificate file now, and reports
-// whether tokens are signed with another certificate from now on.
-func (p *projects) reload(app, text string, previousSecret string) (changed bool, err error) {
-	certificates, err := ParseCertificates(text)
-	if err != nil {
-		return false, err
+// use takes over the certificates of a project. From now on the first one signs, and
+// live sessions whose tokens another one has signed are renewed.
+func (p *projects) use(app string, certificates []string) error {
+	before := p.minter.certificate(app)
+	if err := p.replace(app, certificates); err != nil {
+		return err
 	}
+	now := p.minter.certificate(app)
+	if now == before {
+		return nil
+	}
+	p.logger.Info("tokens are signed with another certificate from now on; connected sessions get new ones, see GET /v1/certificates",
+		"app_id", app, "fingerprint", now.String(), "previous", before.String(), "spread_seconds", p.config.Policy.CertificateSpread.Seconds())
+	p.changed(app)
+	if p.config.CertificateChanged != nil {
+		p.config.CertificateChanged(app, now.String())
+	}
+	return nil
+}
+
+// replace is use without telling anybody.
+func (p *projects) replace(app string, certificates []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := p.byID[app]
 	if slices.Equal(one.Certificates, certificates) {
-		return false, nil
+		return nil
 	}
-	changed = one.Certificates[0] != certificates[0]
-	if changed {
-		if err := p.minter.sign(app, certificates[0]); err != nil {
-			return false, err
-		}
-		one.since = time.Now()
-	}
-	// What is not there any more opens no keys: it may have leaked.
-	if !p.secret {
-		secrets, err := derived(certificates)
+	if p.config.SessionSecret == "" {
+		// What is not there any more opens no keys: it may have leaked.
+		secrets, err := p.secrets(certificates)
 		if err != nil {
-			return changed, err
-		}
-		if previousSecret != "" {
-			secrets = append(secrets, []byte(previousSecret))
+			return err
 		}
 		if err := p.sealer.Use(secrets...); err != nil {
-			return changed, err
+			return err
+		}
+	}
+	if one.Certificates[0] != certificates[0] {
+		if err := p.minter.sign(app, certificates[0]); err != nil {
+			return err
 		}
 	}
 	one.Certificates = certificates
-	return changed, nil
+	return nil
 }
 
-// certificate names the certificate that signs a project's tokens, and says since
-// when it does on this node; 0: since before it started.
-func (p *projects) certificate(app string) (name string, since session.UnixMilli) {
+// signing returns what tokens are signed with now, by project.
+func (p *projects) signing() []rotation.Project {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	one := p.byID[app]
-	if one == nil {
-		return "", 0
+	all := make([]rotation.Project, 0, len(p.byID))
+	for app, one := range p.byID {
+		fingerprints := make([]session.Fingerprint, len(one.Certificates))
+		for i, certificate := range one.Certificates {
+			fingerprints[i] = agora.Fingerprint(certificate)
+		}
+		all = append(all, rotation.Project{App: app, Certificates: fingerprints})
 	}
-	if !one.since.IsZero() {
-		since = session.MilliOf(one.since)
-	}
-	return fingerprint(one.Certificates[0]), since
+	return all
 }
 
 // certificates are those whose signatures are a project's own, the one that signs
@@ -186,15 +197,6 @@ func (p *projects) certificates(app string) []string {
 		return slices.Clone(one.Certificates)
 	}
 	return nil
-}
-
-// fingerprint names a certificate without giving anything of it away.
-func fingerprint(certificate string) string {
-	b, err := hkdf.Key(sha256.New, []byte(certificate), nil, "refresher certificate fingerprint 1", 6)
-	if err != nil {
-		return "" // of no length that hkdf refuses
-	}
-	return hex.EncodeToString(b)
 }
 
 // inspect says what is in a token, and why Agora would refuse it for a use.
@@ -210,22 +212,17 @@ func (p *projects) inspect(app, token string, u api.Use) (any, error) {
 }
 
 // follow has the projects' certificate files read again when they change.
-func (p *projects) follow(w *files.Watcher, c Config, logger *slog.Logger) error {
+func (p *projects) follow(w *files.Watcher) error {
 	for app, one := range p.byID {
 		if one.CertificateFile == "" {
 			continue
 		}
 		err := w.Follow(func(contents [][]byte) error {
-			changed, err := p.reload(app, string(contents[0]), c.PreviousSessionSecret)
-			if changed {
-				name, _ := p.certificate(app)
-				logger.Info("tokens are signed with another certificate from now on; POST /v1/rotations renews those of live calls",
-					"app_id", app, "fingerprint", name)
-				if c.CertificateChanged != nil {
-					c.CertificateChanged(app, name)
-				}
+			certificates, err := ParseCertificates(string(contents[0]))
+			if err != nil {
+				return err
 			}
-			return err
+			return p.use(app, certificates)
 		}, one.CertificateFile)
 		if err != nil {
 			return fmt.Errorf("app-certificate-file: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/protocol"
+	"refresher/internal/rotation"
 )
 
 // tenant is a project as its own people know it.
@@ -144,9 +145,8 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			}
 		}
 
-		var revocation, rotation struct{ ID string }
+		var revocation struct{ ID string }
 		g.admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
-		g.admin("POST", "/v1/rotations", `{"over":3600}`, &rotation)
 		for _, e := range []entrance{
 			{method: "GET", path: "/v1/sessions/" + foreign.Session},
 			{method: "PATCH", path: "/v1/sessions/" + foreign.Session, body: `{"rtc":{"role":"publisher"}}`},
@@ -154,9 +154,8 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			{method: "DELETE", path: "/v1/sessions/" + foreign.Session},
 			{method: "GET", path: "/v1/revocations/" + revocation.ID},
 			{method: "DELETE", path: "/v1/revocations/" + revocation.ID},
-			{method: "GET", path: "/v1/rotations/" + rotation.ID},
 		} {
-			missing := strings.NewReplacer(foreign.Session, "NOSUCHSESSION", revocation.ID, "NOSUCH", rotation.ID, "NOSUCH")
+			missing := strings.NewReplacer(foreign.Session, "NOSUCHSESSION", revocation.ID, "NOSUCH")
 			a := g.enter(&e, strings.NewReplacer(), me, nil)
 			unknown := g.enter(&e, missing, me, nil)
 			e.path = missing.Replace(e.path)
@@ -175,7 +174,11 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 		for _, body := range []string{`{"channel":"daily"}`, `{"uid":7}`, `{"subject":"ana"}`, `{"channel":"daily","uid":7,"subject":"ana","for":60}`} {
 			g.adminWith(me, "POST", "/v1/revocations", body, &done)
 		}
-		g.adminWith(me, "POST", "/v1/rotations", `{"over":0}`, nil)
+		var certificates rotation.Report
+		g.adminWith(me, "GET", "/v1/certificates", "", &certificates)
+		if own := agora.Fingerprint(secondTenant.certificate).String(); len(certificates.Certificates) != 1 || certificates.Certificates[0].Fingerprint != own {
+			t.Errorf("sees the certificates %+v, want %s alone", certificates.Certificates, own)
+		}
 		time.Sleep(time.Second) // bubble
 		if _, _, ended, closed := mine.state(); ended != "revoked" || closed != protocol.CloseEnded {
 			t.Errorf("its own call: ended %q, closed with %d", ended, closed)

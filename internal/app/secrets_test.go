@@ -443,7 +443,7 @@ func (k *keeper) operators(session, key, user, admin string) {
 	s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
 	for _, request := range []string{
 		"GET /v1/sessions", "GET /v1/sessions?channel=c&limit=1", "GET /v1/sessions/" + session, `PATCH /v1/sessions/` + joined.Session + ` {"rtc":{"role":"subscriber"}}`,
-		`POST /v1/rotations {"over":0}`, "GET /v1/revocations",
+		"GET /v1/certificates", "GET /v1/revocations",
 		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q,"channel":"c","uid":9}`, push.Tokens.RTC.Token),
 		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, testCertificate), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, key),
 		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, user), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, push.Tokens.RTC.Token[:90]),

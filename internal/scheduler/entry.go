@@ -38,10 +38,11 @@ type entry struct {
 	laterMu sync.Mutex
 	later   []func() // guarded by laterMu; to be done by whoever holds mu
 
-	position               // guarded by Scheduler.mu
-	waits    *list.Element // guarded by Scheduler.mu; its place in waiting, nil: none
-	atRisk   bool          // guarded by Scheduler.mu; tokens pushed, not confirmed
-	adopted  bool          // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
+	position                        // guarded by Scheduler.mu
+	waits       *list.Element       // guarded by Scheduler.mu; its place in waiting, nil: none
+	atRisk      bool                // guarded by Scheduler.mu; tokens pushed, not confirmed
+	certificate session.Fingerprint // guarded by Scheduler.mu; of the tokens that the client has
+	adopted     bool                // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
 }
 
 func newEntry(s *session.Session) *entry {

@@ -41,6 +41,8 @@ type wish struct {
 	// format is of all tokens: that of the joins, or else of the grant, or else
 	// the operator's.
 	format, operators session.Format
+
+	certificate *certificate
 }
 
 var someNames = []string{"a", "ab", "b", "1", "2", "10", ""}
@@ -111,9 +113,12 @@ func drawWish(rt *rapid.T) wish {
 type strictMinter struct {
 	grant  *session.Grant
 	format session.Format
-	mu     sync.Mutex
-	mints  int      // guarded by mu
-	wrong  []string // guarded by mu
+
+	certificate *certificate
+
+	mu    sync.Mutex
+	mints int      // guarded by mu
+	wrong []string // guarded by mu
 }
 
 func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
@@ -145,19 +150,20 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 	if !good {
 		m.wrong = append(m.wrong, fmt.Sprintf("%s: %+v %+v %+v in %s for %d s, %d s past the grant", cause, id.RTC, id.RTM, id.Chat, f, expiresAt-issuedAt, expiresAt-g.Until))
 	}
-	return session.Tokens{RTC: "t", ExpiresAt: expiresAt}, nil
+	return session.Tokens{RTC: "t", ExpiresAt: expiresAt, Certificate: m.certificate.name(app)}, nil
 }
 
 func (w wish) play(t *testing.T) {
 	if w.until != 0 {
 		w.grant.Until = session.SecOf(time.Now().Add(w.until))
 	}
-	minter := &strictMinter{grant: &w.grant, format: w.format}
+	w.certificate = &certificate{}
+	minter := &strictMinter{grant: &w.grant, format: w.format, certificate: w.certificate}
 	orders := &ordered{}
 	config := func() Config {
 		c := testConfig(t)
 		c.Minter, c.Orders, c.Policy.DefaultFormat = minter, orders, w.operators
-		c.Certificate = func(string) (string, session.UnixMilli) { return "", 0 }
+		c.Certificate, c.Policy.CertificateSpread = w.certificate.name, time.Second
 		return c
 	}
 	here, elsewhere := start(t, config()), start(t, config())
@@ -216,8 +222,9 @@ func (w wish) do(p *phone, what string, here, elsewhere *Scheduler, orders *orde
 		orders.give(order)
 		here.Apply(order)
 	case "rotate":
-		order.Kind, order.Session, order.OverMs = store.OrderRotate, "", 1000
-		here.Apply(order)
+		w.certificate.change(w.certificate.name("app") + 1)
+		here.CertificateChanged("app")
+		elsewhere.CertificateChanged("app")
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -33,6 +34,8 @@ type metrics struct {
 	adopted, lost prometheus.Counter
 
 	wishes *prometheus.CounterVec
+
+	outlook *outlook
 }
 
 func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
@@ -92,6 +95,17 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Help: "Bundles written to their clients: the first time, or repeated because the client did not answer.",
 	}, []string{"attempt"})
 	m.pushes.first, m.pushes.repeated = pushes.WithLabelValues("first"), pushes.WithLabelValues("repeated")
+	m.outlook = &outlook{
+		scheduler: s,
+		atRisk: prometheus.NewDesc("refresher_sessions_at_risk",
+			"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil),
+		due: prometheus.NewDesc("refresher_schedule_due_seconds",
+			"The schedule as it stands: in how many seconds the sessions next fall due.", nil, nil),
+		behind: prometheus.NewDesc("refresher_schedule_behind_seconds",
+			"How late the most overdue session is. 0: none is.", nil, nil),
+		certificates: prometheus.NewDesc("refresher_sessions_by_certificate",
+			"Sessions of this node by the fingerprint of the App Certificate that has signed the tokens they hold; unknown where the node cannot tell.", []string{"fingerprint"}, nil),
+	}
 	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.wishes, m.errors, m.lag, m.ack, m.margin, &storeState{
 		outbox: &s.outbox,
 		up: prometheus.NewDesc("refresher_store_up",
@@ -100,15 +114,7 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 			"Sessions whose last change the store was not told of yet.", nil, nil),
 		dropped: prometheus.NewDesc("refresher_store_dropped_total",
 			"Ends of sessions that the store will not be told of: too many waited for it.", nil, nil),
-	}, &outlook{
-		scheduler: s,
-		atRisk: prometheus.NewDesc("refresher_sessions_at_risk",
-			"Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.", nil, nil),
-		due: prometheus.NewDesc("refresher_schedule_due_seconds",
-			"The schedule as it stands: in how many seconds the sessions next fall due.", nil, nil),
-		behind: prometheus.NewDesc("refresher_schedule_behind_seconds",
-			"How late the most overdue session is. 0: none is.", nil, nil),
-	})
+	}, m.outlook)
 	return m
 }
 
@@ -158,6 +164,7 @@ func (m *metrics) pushed(attempt int) {
 type outlook struct {
 	scheduler           *Scheduler
 	atRisk, due, behind *prometheus.Desc
+	certificates        *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -165,6 +172,7 @@ func (o *outlook) Describe(ch chan<- *prometheus.Desc) {
 	ch <- o.atRisk
 	ch <- o.due
 	ch <- o.behind
+	ch <- o.certificates
 }
 
 // Collect implements prometheus.Collector.
@@ -177,12 +185,14 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	var atRisk, count uint64
 	var sum float64
 	var behind time.Duration
+	certificates := s.signers.current()
 	s.mu.Lock()
 	now := s.clock.now().Mono
 	s.queue.Each(func(e *entry, due, expires time.Duration) {
 		if e.atRisk && expires-now < atRiskUnder {
 			atRisk++
 		}
+		certificates[e.certificate]++
 		behind = max(behind, now-due)
 		wait := max(0, due-now)
 		count++
@@ -197,6 +207,9 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(o.atRisk, prometheus.GaugeValue, float64(atRisk))
 	ch <- prometheus.MustNewConstHistogram(o.due, count, sum, buckets)
 	ch <- prometheus.MustNewConstMetric(o.behind, prometheus.GaugeValue, behind.Seconds())
+	for certificate, sessions := range certificates {
+		ch <- prometheus.MustNewConstMetric(o.certificates, prometheus.GaugeValue, float64(sessions), cmp.Or(certificate.String(), "unknown"))
+	}
 }
 
 // storeState reads from the outbox, at each scrape, how the store is.

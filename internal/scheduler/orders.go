@@ -61,9 +61,7 @@ func (s *Scheduler) Apply(o store.Order) store.Report {
 	switch o.Kind {
 	case store.OrderRevoke:
 		s.revoke(&o, &report)
-	case store.OrderRotate:
-		s.rotate(&o, &report)
-	case store.OrderRole, store.OrderRenew: // given by nobody
+	case store.OrderRole, store.OrderRenew, store.OrderRotate: // given by nobody
 	}
 	return report
 }
@@ -142,28 +140,5 @@ func (s *Scheduler) revoke(o *store.Order, report *store.Report) {
 	s.each(s.matching(o), report, func(e *entry) store.Report {
 		s.end(e, session.EndRevoked)
 		return store.Report{Sessions: 1, Done: 1, AccessEndsAt: e.session.Ending(session.EndRevoked).AccessEndsAt}
-	})
-}
-
-// rotate has the sessions renewed, each at its own place in the span, that hold
-// tokens from before the order, or from before this node had the certificate.
-func (s *Scheduler) rotate(o *store.Order, report *store.Report) {
-	name, since := s.config.Certificate(o.App)
-	since = max(since, o.At)
-	other := name != o.Certificate
-	if other {
-		report.Note = "this node signs with another certificate, " + name + "; give it the new one"
-	}
-	now := s.clock.now()
-	s.each(s.matching(o), report, func(e *entry) store.Report {
-		switch {
-		case e.client == nil:
-			return store.Report{} // it gets new tokens when it is back
-		case !other && e.session.IssuedSince(since):
-			return store.Report{Sessions: 1, Done: 1}
-		case !other && !e.session.Unconfirmed():
-			e.session.Hasten(o.At, time.Duration(o.OverMs)*time.Millisecond, session.CauseCertificate, now)
-		}
-		return store.Report{Sessions: 1}
 	})
 }

@@ -279,69 +279,6 @@ func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
 	})
 }
 
-func TestRotation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		name := "old"
-		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, session.UnixMilli) { return name, 0 } })
-		var phones []*phone
-		for i := range uint32(60) {
-			phones = append(phones, joinAs(t, s, "a", i, "ana"))
-		}
-		phones[0].attachment.Detach()
-		wait(time.Minute)
-		rotate := store.Order{App: "app", Kind: store.OrderRotate, At: session.MilliOf(time.Now()), OverMs: 60_000, Certificate: "new"}
-		if report := s.Apply(rotate); report.Sessions != 59 || report.Done != 0 || report.Note == "" {
-			t.Fatalf("with another certificate: %+v", report)
-		}
-		name = "new"
-		var report store.Report
-		began := time.Now()
-		for time.Since(began) < 62*time.Second {
-			report = s.Apply(rotate)
-			if left := 59 - report.Done; time.Since(began) < 50*time.Second && left == 0 {
-				t.Fatalf("all done after %s: not spread", time.Since(began))
-			}
-			wait(time.Second)
-		}
-		if report.Done != 59 || report.Sessions != 59 || report.Note != "" {
-			t.Errorf("report %+v", report)
-		}
-		seconds := make(map[int64]int)
-		for _, p := range phones[1:] {
-			got := p.got()
-			if len(got.pushes) != 1 || got.pushes[0].Cause != session.CauseCertificate {
-				t.Fatalf("pushed %+v", got.pushes)
-			}
-			seconds[got.at[0].Unix()]++
-		}
-		for at, n := range seconds {
-			if n > 10 {
-				t.Errorf("%d at once, at second %d", n, at-began.Unix())
-			}
-		}
-	})
-}
-
-func TestRotationReachesTheLastTokensToo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, _, _ := startOrdered(t, func(c *Config) { c.Certificate = func(string) (string, session.UnixMilli) { return "new", 0 } })
-		p := &phone{t: t, scheduler: s}
-		caller := anybody
-		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
-		a, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.hold(a)
-		wait(time.Minute)
-		s.Apply(store.Order{App: "app", Kind: store.OrderRotate, At: session.MilliOf(time.Now()), OverMs: 1000, Certificate: "new"})
-		wait(2 * time.Second)
-		if got := p.got(); len(got.pushes) != 1 || got.pushes[0].Tokens.ExpiresAt != caller.Grant.Until {
-			t.Errorf("pushed %+v", got.pushes)
-		}
-	})
-}
-
 // A client that is being written to holds its session; an order does not wait for
 // it, and reaches it all the same.
 func TestRevocationOfABusySession(t *testing.T) {

@@ -52,9 +52,9 @@ type Config struct {
 	// takes less than Policy.AskAhead; an error says that it could not be
 	// asked. Nil, with a zero Policy.AskAhead: it is not asked.
 	Consent func(ctx context.Context, action session.Action, k session.Key) (Answer, error)
-	// Certificate names the certificate that a project's tokens are signed
-	// with, and says since when they are. Nil: it never changes.
-	Certificate func(app string) (name string, since session.UnixMilli)
+	// Certificate names the certificate that the Minter signs a project's tokens with
+	// now; see CertificateChanged. Nil: it never changes.
+	Certificate func(app string) session.Fingerprint
 	// MaxSessions is how many sessions the node keeps. A join is refused when so
 	// many are attached; resumes are always taken; a detached session that is one
 	// too many is forgotten. Zero is no limit.
@@ -97,6 +97,8 @@ type Scheduler struct {
 	gripAfter  atomic.Int64  // the store is not asked before this, on the monotonic clock
 	pulse      pulse
 
+	signers signers // what tokens are signed with
+
 	failures throttle // of renewals, in the log
 	crowded  throttle // that sessions were forgotten for want of room, in the log
 
@@ -136,9 +138,6 @@ func New(c Config) (*Scheduler, error) {
 	if c.Orders == nil {
 		c.Orders = noOrders{}
 	}
-	if c.Certificate == nil {
-		c.Certificate = func(string) (string, session.UnixMilli) { return "", 0 }
-	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 1024
 	}
@@ -153,6 +152,7 @@ func New(c Config) (*Scheduler, error) {
 		begun:   make(chan struct{}),
 		entries: make(map[string]*entry),
 		ended:   make(map[string]*entry),
+		signers: newSigners(),
 		outbox:  outbox{wake: make(chan struct{}, 1)},
 		grips:   make(chan struct{}, gripsAtOnce),
 	}
@@ -175,6 +175,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	keeper.Go(func() { s.keepStore(keep) })
+	keeper.Go(func() { s.rotate(ctx) })
 	defer s.pushes.Wait()
 	check := time.NewTicker(clockCheckEvery)
 	defer check.Stop()
@@ -388,6 +389,7 @@ func (s *Scheduler) end(e *entry, reason session.EndReason) {
 // is held.
 func (s *Scheduler) commit(e *entry) {
 	state := e.session.State()
+	e.session.SetSigner(s.signer(e.session.App))
 	s.metrics.moved(e.counted, state)
 	e.counted = state
 	defer e.closeTrail()
@@ -411,10 +413,11 @@ func (s *Scheduler) commit(e *entry) {
 // place puts an open session where it belongs in the queue, and among those that are
 // detached. It reports whether there are too many of these now. e.mu is held.
 func (s *Scheduler) place(e *entry, state session.State) (crowded bool) {
-	due, expires := e.session.Deadline(), e.session.HeldExpires()
+	due, expires, certificate := e.session.Deadline(), e.session.HeldExpires(), e.session.Certificate()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.atRisk = state == session.Attached && e.session.Unconfirmed()
+	e.certificate = certificate
 	s.setWaiting(e, state == session.Detached && !e.adopted)
 	if s.queue.Set(e, due, expires) {
 		select {

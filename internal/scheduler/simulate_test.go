@@ -25,7 +25,9 @@ func TestAnyDay(t *testing.T) {
 
 // day is the script of a simulation.
 type day struct {
-	calls []callScript
+	calls   []callScript
+	changes []time.Duration // of the certificate, each so long after the one before
+	spread  time.Duration
 }
 
 type callScript struct {
@@ -41,7 +43,10 @@ type turn struct {
 }
 
 func drawDay(rt *rapid.T) day {
-	var d day
+	d := day{spread: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "spread"))}
+	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
+		d.changes = append(d.changes, time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "change after")))
+	}
 	for range rapid.IntRange(1, 4).Draw(rt, "calls") {
 		c := callScript{
 			ttl:   time.Duration(rapid.Int64Range(10, 3600).Draw(rt, "ttl")) * time.Second,
@@ -59,7 +64,18 @@ func drawDay(rt *rapid.T) day {
 }
 
 func (d day) play(t *testing.T) {
-	s := start(t, testConfig(t))
+	c := testConfig(t)
+	signs := &certificate{}
+	signs.in(&c, d.spread)
+	s := start(t, c)
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		for i, after := range d.changes {
+			pass(after)
+			signs.change(session.Fingerprint(1+i%2), s)
+		}
+	}()
 	ends := make(chan *caller)
 	for _, script := range d.calls {
 		go func() {
@@ -73,6 +89,7 @@ func (d day) play(t *testing.T) {
 		s.whole(t)
 		c.phone.hands().Leave()
 	}
+	<-changed
 	wait(time.Minute) // for the last answers, too
 	s.whole(t)
 	for id := range s.entries {
@@ -139,6 +156,9 @@ func (c *caller) play() {
 	}
 	for i := before; i < len(got.pushes); i++ {
 		c.onTime(got.pushes[i], got.at[i])
+	}
+	if has, signs := got.pushes[len(got.pushes)-1].Tokens.Certificate, c.s.config.Certificate("app"); has != signs && c.script.ttl > c.s.config.Policy.CertificateSpread {
+		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)
 	}
 }
 

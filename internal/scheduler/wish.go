@@ -161,17 +161,16 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 	if s.outbox.reachable(store.ShardOf(e.id)) {
 		r, err = s.writeWish(ctx, w)
 	}
-	asked := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
+	result := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
 	carried := make(chan store.WishResult, 1)
 	s.do(e, func() {
 		defer close(carried)
 		if e.session.State() != session.Ended && (err != nil || s.isOwn(e, &r)) {
-			done := s.carryOut(e, w, asked)
+			done := s.carryOut(e, w, result)
 			s.commit(e)
 			carried <- done
 		}
 	})
-	result := asked // the other goroutine may still read that
 	select {
 	case done, ok := <-carried:
 		switch {

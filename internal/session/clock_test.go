@@ -63,18 +63,3 @@ func TestUnitsRoundDown(t *testing.T) {
 		}
 	}
 }
-
-// TestRecordIsIssuedNoLater: a session that moves to another node is not taken for one
-// that was issued after a certificate rotation of the same second.
-func TestRecordIsIssuedNoLater(t *testing.T) {
-	w := newWorld(t, time.Hour)
-	w.attach()
-	r := w.s.Record("", w.now)
-	if r.IssuedAt != 1_800_000_000 {
-		t.Errorf("issued at %d, want the second", r.IssuedAt)
-	}
-	const rotated = 1_800_000_000_100
-	if !w.s.IssuedSince(rotated) || Restore(r, &w.policy, w.now).IssuedSince(rotated) {
-		t.Errorf("issued since: here %v, moved %v; want true and false", w.s.IssuedSince(rotated), Restore(r, &w.policy, w.now).IssuedSince(rotated))
-	}
-}

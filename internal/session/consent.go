@@ -118,7 +118,7 @@ func (s *Session) Want(cause Cause, now Instant) {
 		p.refused, p.cause, p.retry = true, cause, now.Mono
 		return
 	}
-	s.Hasten(now.Milli(), 0, cause, now)
+	s.renewAt(max(now.Mono, 1), cause)
 }
 
 // SetRole gives the session another RTC role from its next bundle on. It reports
@@ -135,22 +135,9 @@ func (s *Session) SetRole(r Role) bool {
 	return true
 }
 
-// Hasten has the session renewed for a cause at its own place in a span of the
-// wall clock, which begins at from and is as long as over, unless it is due before.
-func (s *Session) Hasten(from UnixMilli, over time.Duration, cause Cause, now Instant) {
-	place := time.Duration(float64(over) * fraction(s.ID))
-	s.renewAt(max(now.atMilli(from)+place, now.Mono, 1), cause)
-}
-
 // renewAt has the session renewed for a cause at a moment, unless it is due before.
 func (s *Session) renewAt(at time.Duration, cause Cause) {
-	if s.renewBy == 0 || at < s.renewBy {
-		if at < s.due() || s.final() {
-			s.renewBy, s.renewCause = at, cause
-		}
+	if due, _ := s.scheduled(); at < due {
+		s.renewBy, s.renewCause = at, cause
 	}
 }
-
-// IssuedSince reports whether all tokens that the client may use were minted
-// after m. Of a session that was restored from its record only the second is known.
-func (s *Session) IssuedSince(m UnixMilli) bool { return s.pending == nil && s.issuedAt > m }

@@ -1,9 +1,6 @@
 package session
 
-import (
-	"cmp"
-	"time"
-)
+import "time"
 
 // Task is what a session's deadline asks for.
 type Task uint8
@@ -37,18 +34,32 @@ const never = time.Duration(1<<63 - 1)
 // returnGrace is how long a client may be away before that is worth a report.
 const returnGrace = 10 * time.Second
 
-// due is when the newest bundle wants to be renewed.
-func (s *Session) due() time.Duration {
-	if s.renewBy != 0 {
-		return s.renewBy
+// due is when and why the newest bundle is to be renewed: as scheduled, or sooner
+// because the node signs with another certificate.
+func (s *Session) due() (time.Duration, Cause) {
+	at, cause := s.scheduled()
+	if s.outdated() {
+		if place := s.rotatesAt(); place < at {
+			return place, CauseCertificate
+		}
 	}
-	before := s.RenewBefore()
-	return s.issued.expires - before - jitter(s.ID, before)
+	return at, cause
 }
 
-// renews reports that the session is to be renewed again: until no later expiry
-// can be given, unless something else than that asks for new tokens.
-func (s *Session) renews() bool { return !s.final() || s.renewCause != "" }
+// scheduled is when and why the newest bundle is to be renewed, whoever signed it:
+// never, if no later expiry can be given and nothing else asks for new tokens.
+func (s *Session) scheduled() (time.Duration, Cause) {
+	switch {
+	case s.renewCause != "":
+		return s.renewBy, s.renewCause
+	case s.final():
+		return never, CauseSchedule
+	case s.renewBy != 0:
+		return s.renewBy, CauseSchedule
+	}
+	before := s.RenewBefore()
+	return s.issued.expires - before - jitter(s.ID, before), CauseSchedule
+}
 
 // Deadline is the monotonic moment at which the session next needs attention.
 // It follows from the state alone, so there is always exactly one; after every
@@ -65,8 +76,8 @@ func (s *Session) Deadline() time.Duration {
 				_, turns := s.agreed(s.held.expires)
 				d = min(d, max(turns, s.held.expires))
 			}
-		} else if s.renews() {
-			_, d = s.agreed(s.due())
+		} else if at, _ := s.due(); at != never {
+			_, d = s.agreed(at)
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -120,7 +131,8 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 	}
 	p := s.pending
 	if p == nil {
-		return s.mint(s.due(), cmp.Or(s.renewCause, CauseSchedule), now)
+		at, cause := s.due()
+		return s.mint(at, cause, now)
 	}
 	if p.refused {
 		if task, cause := s.mint(p.retry, p.cause, now); task != Wait {

@@ -62,6 +62,11 @@
 //
 //   - A role is never more than was granted.
 //
+//   - When another certificate signs than the one that has signed the newest bundle
+//     (SetSigner), an attached session is renewed at its own place in
+//     Policy.CertificateSpread, unless it is due before. A detached one has tokens of
+//     the new certificate when its client is back.
+//
 // # Time and units
 //
 // Deadlines are monotonic (Instant.Mono), expiries are Unix seconds as Agora

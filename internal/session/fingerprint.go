@@ -1,6 +1,11 @@
 package session
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
 
 // Fingerprint names an App Certificate without revealing anything of it: 32 bits that
 // are derived from it. 0 is not known.
@@ -16,3 +21,48 @@ func (f Fingerprint) String() string {
 
 // MarshalText implements encoding.TextMarshaler.
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *Fingerprint) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 16, 32)
+	if err != nil || len(text) != 8 {
+		return errors.New("fingerprint: want 8 hexadecimal digits")
+	}
+	*f = Fingerprint(n)
+	return nil
+}
+
+// Signer is the certificate that a node signs a project's tokens with.
+type Signer struct {
+	Certificate Fingerprint // 0: not known, and no session is renewed because of it
+	// Since is the monotonic moment at which the span begins in which sessions are
+	// renewed whose tokens another certificate has signed.
+	Since time.Duration
+}
+
+// SetSigner says what the node signs the session's tokens with from now on.
+func (s *Session) SetSigner(signer Signer) { s.signer = signer }
+
+// Certificate signed the tokens that the client surely has or, where it is not known
+// which these are, the newest; 0 is not known.
+func (s *Session) Certificate() Fingerprint {
+	if s.held.certificate != 0 {
+		return s.held.certificate
+	}
+	return s.issued.certificate
+}
+
+// outdated reports whether the newest tokens are known to be signed with another
+// certificate than the node's.
+func (s *Session) outdated() bool {
+	return s.issued.certificate != 0 && s.signer.Certificate != 0 && s.issued.certificate != s.signer.Certificate
+}
+
+// rotatesAt is the session's own place in Policy.CertificateSpread, in which tokens are
+// renewed that are outdated. Where the customer's back end is asked, the first part of
+// the span is left to the questions, so that they are spread as the renewals are.
+func (s *Session) rotatesAt() time.Duration {
+	spread := s.policy.CertificateSpread
+	lead := min(s.askAhead(), spread/4)
+	return s.signer.Since + lead + time.Duration(fraction(s.ID)*float64(spread-lead))
+}

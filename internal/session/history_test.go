@@ -14,8 +14,10 @@ func TestAnyHistory(t *testing.T) {
 		h := history{
 			T:      rt,
 			policy: testPolicy(),
+			signer: Signer{Certificate: 1},
 			lead:   1_800_000_000*time.Second + time.Duration(rapid.Int64Range(0, 999_999_999).Draw(rt, "ns")),
 		}
+		h.policy.CertificateSpread = time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "spread"))
 		h.pass(time.Hour)
 		ttl := time.Duration(rapid.Int64Range(10, 86400).Draw(rt, "ttl")) * time.Second
 		terms, err := h.policy.Terms(&Join{TTL: ttl, Caller: Caller{Grant: Grant{All: true}}}, h.now)
@@ -24,6 +26,7 @@ func TestAnyHistory(t *testing.T) {
 		}
 		terms.Until = h.now.Sec() + UnixSec(rapid.Int64Range(60, 7*86400).Draw(rt, "until"))
 		h.s = New(Key{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
+		h.s.SetSigner(h.signer)
 		h.took(h.s.Attach(h.mint(), h.now))
 		rt.Repeat(rapid.StateMachineActions(&h))
 	})
@@ -35,6 +38,7 @@ type history struct {
 	now    Instant
 	lead   time.Duration // of the wall clock
 	s      *Session
+	signer Signer
 	last   Push // the newest bundle sent
 	epoch  uint64
 
@@ -87,7 +91,7 @@ func (h *history) mint() Tokens {
 	if issuedAt > h.now.Sec() || expiresAt <= issuedAt || expiresAt.Sub(issuedAt) > MaxLifetime || expiresAt > h.s.Terms.Until {
 		h.Fatalf("life from %d to %d, terms until %d", issuedAt, expiresAt, h.s.Terms.Until)
 	}
-	return Tokens{RTM: "t", ExpiresAt: expiresAt}
+	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: h.signer.Certificate}
 }
 
 // took checks a push against the one before.
@@ -123,6 +127,7 @@ func (h *history) Wait(t *rapid.T) {
 	}
 	h.pass(wait)
 	attached, unconfirmed := h.s.State() == Attached, h.s.Unconfirmed()
+	due, _ := h.s.due()
 	switch task, cause := h.s.Due(h.now); task {
 	case Renew:
 		if !attached {
@@ -131,12 +136,15 @@ func (h *history) Wait(t *rapid.T) {
 		if left := h.s.HeldExpires() - h.now.Mono; !unconfirmed && h.s.held.known() {
 			before := h.s.RenewBefore()
 			// An expiry is a whole second; a renewal may be due that much early.
-			if left > before+before/2+time.Second && h.s.renewBy == 0 {
+			if left > before+before/2+time.Second && h.s.renewBy == 0 && cause != CauseCertificate {
 				t.Fatalf("renewed with %s left, head start %s", left, before)
 			}
-			if left < before && h.s.issued.expires-h.s.detachedAt > 2*before && h.settled <= h.s.due() {
+			if left < before && h.s.issued.expires-h.s.detachedAt > 2*before && h.settled <= due {
 				t.Fatalf("renewed with only %s left, head start %s", left, before)
 			}
+		}
+		if cause == CauseCertificate && (h.last.Tokens.Certificate == h.signer.Certificate || h.now.Mono < h.signer.Since) {
+			t.Fatalf("renewed for certificate %s at %s, has %s; %+v signs", h.signer.Certificate, h.now.Mono, h.last.Tokens.Certificate, h.signer)
 		}
 		ranOut := h.s.hasRunOut(h.now)
 		switch {
@@ -275,6 +283,7 @@ func (h *history) Move(t *rapid.T) {
 	r := h.s.Record("", h.now)
 	was := h.s
 	h.s = Restore(r, was.policy, h.now)
+	h.s.SetSigner(h.signer)
 	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // what the other node does not know
 	if was.State() == Detached {
 		if moved := h.s.Record("", h.now); moved != r {
@@ -297,6 +306,12 @@ func (h *history) Step(t *rapid.T) {
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 
+// Rotate has another certificate sign, a new one or the one before.
+func (h *history) Rotate(t *rapid.T) {
+	h.signer = Signer{Certificate: Fingerprint(rapid.Uint32Range(1, 3).Draw(t, "certificate")), Since: h.now.Mono}
+	h.s.SetSigner(h.signer)
+}
+
 // Check holds after every step.
 func (h *history) Check(t *rapid.T) {
 	if h.s.Epoch() < h.epoch {
@@ -305,6 +320,9 @@ func (h *history) Check(t *rapid.T) {
 	h.epoch = h.s.Epoch()
 	if h.s.State() != Ended && h.s.Deadline() == never {
 		t.Fatal("a session without a deadline")
+	}
+	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
+		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}
 	// Tokens that ran out meanwhile may have brought one more bundle.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {

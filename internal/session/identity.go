@@ -89,4 +89,6 @@ type Identity struct {
 type Tokens struct {
 	RTC, RTM, Chat string
 	ExpiresAt      UnixSec
+	// Certificate signed them; 0 is not known.
+	Certificate Fingerprint
 }

@@ -54,7 +54,7 @@ func (w *world) tokens() Tokens {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return Tokens{RTM: "t", ExpiresAt: expiresAt}
+	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: w.s.signer.Certificate}
 }
 
 func (w *world) attach() Push {

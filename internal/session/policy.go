@@ -46,6 +46,9 @@ type Policy struct {
 	// is asked. Never more than half the head start. AskGrace is how long
 	// after it last agreed renewals go on while it cannot be asked.
 	AskAhead, AskGrace time.Duration
+	// CertificateSpread is the span over which sessions are renewed whose tokens
+	// another certificate has signed than the one that signs now. 0 to MaxLifetime.
+	CertificateSpread time.Duration
 }
 
 // Terms are those of a session that is joined now by j's caller. The error is an
@@ -91,6 +94,8 @@ func (p *Policy) Check() error {
 		return fmt.Errorf("ack-timeout: want at least 100ms; have %s", p.AckTimeout)
 	case p.ResumeWindow < 0:
 		return fmt.Errorf("resume-window: want 0 or more; have %s", p.ResumeWindow)
+	case p.CertificateSpread < 0 || p.CertificateSpread > MaxLifetime:
+		return fmt.Errorf("certificate-spread: want 0 to %s; have %s", MaxLifetime, p.CertificateSpread)
 	}
 	return nil
 }

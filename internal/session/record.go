@@ -45,7 +45,7 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 		Key: s.Key(), Proven: s.proven, State: s.state,
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
-		IssuedAt: s.issuedAt.Sec(), AckedAt: s.ackedAt,
+		IssuedAt: s.issuedAt, AckedAt: s.ackedAt, Certificate: s.held.certificate,
 		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
 		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
@@ -65,10 +65,13 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 func Restore(r Record, policy *Policy, now Instant) *Session {
 	s := New(r.Key, policy, now)
 	s.proven = r.Proven
-	s.issued = bundle{r.Seq, r.ExpiresAt, now.at(r.ExpiresAt)}
-	s.held = bundle{r.HeldSeq, r.HeldExpiresAt, now.at(r.HeldExpiresAt)}
+	s.issued = bundle{seq: r.Seq, expiresAt: r.ExpiresAt, expires: now.at(r.ExpiresAt)}
+	s.held = bundle{seq: r.HeldSeq, expiresAt: r.HeldExpiresAt, expires: now.at(r.HeldExpiresAt), certificate: r.Certificate}
+	if r.Seq == r.HeldSeq {
+		s.issued.certificate = r.Certificate
+	}
 	s.minted = r.Seq > 0
-	s.issuedAt, s.ackedAt = r.IssuedAt.Milli(), r.AckedAt
+	s.issuedAt, s.ackedAt = r.IssuedAt, r.AckedAt
 	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched
 	switch r.State {
 	case Detached:

@@ -61,6 +61,8 @@ type bundle struct {
 	seq       uint64
 	expiresAt UnixSec       // 0 = unknown
 	expires   time.Duration // the same moment on the monotonic clock
+
+	certificate Fingerprint // it was signed with; 0 = unknown
 }
 
 // known reports whether there is such a bundle and its expiry is known.
@@ -88,6 +90,7 @@ type Session struct {
 	Terms    Terms
 
 	policy *Policy
+	signer Signer
 	state  State
 
 	// epoch numbers the attachments; the newest key carries it. proven is
@@ -97,12 +100,12 @@ type Session struct {
 	attachedEpoch uint64 // of the newest attachment; under epoch once that is fenced
 	attachedSeq   uint64 // the seq that it began with
 
-	held       bundle    // the newest bundle that the client surely has
-	issued     bundle    // the newest bundle minted
-	issuedAt   UnixMilli // when that was; 0 = unknown
-	ackedAt    UnixSec   // when the client last confirmed one; 0 = never, or unknown
-	approvedAt UnixSec   // when the customer's back end last agreed; 0 = never
-	pending    *pending  // set while issued is not confirmed
+	held       bundle   // the newest bundle that the client surely has
+	issued     bundle   // the newest bundle minted
+	issuedAt   UnixSec  // when that was; 0 = unknown
+	ackedAt    UnixSec  // when the client last confirmed one; 0 = never, or unknown
+	approvedAt UnixSec  // when the customer's back end last agreed; 0 = never
+	pending    *pending // set while issued is not confirmed
 
 	minted     bool          // a bundle was issued, here or by the node whose record this was made from
 	silent     int           // pushes in a row without an answer
@@ -296,8 +299,11 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.pending = &pending{
 		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
 	}
-	s.issued = bundle{seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt)}
-	s.issuedAt = now.Milli()
+	s.issued = bundle{
+		seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt),
+		certificate: tokens.Certificate,
+	}
+	s.issuedAt = now.Sec()
 	s.renewCause, s.consent = "", consent{owed: s.MustAsk()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
@@ -465,9 +471,10 @@ func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 // window, each at its own place, so that a step is no stampede. A step back
 // needs nothing: tokens then live longer than was thought.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
-	if step <= 0 || s.state != Attached || !s.renews() {
+	due, _ := s.scheduled()
+	if step <= 0 || s.state != Attached || due == never {
 		return
 	}
 	place := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))
-	s.renewBy = min(s.due(), max(s.due()-step, place))
+	s.renewBy = min(due, max(due-step, place))
 }

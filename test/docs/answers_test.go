@@ -191,12 +191,7 @@ func operatorRequests(joined object) []request {
 		{method: "GET", path: "/v1/revocations?cursor=zz", status: 200},
 		{method: "GET", path: "/v1/revocations/X", status: 404},
 		{method: "DELETE", path: "/v1/revocations/X", status: 404},
-		{method: "POST", path: "/v1/rotations", body: ``, status: 200},
-		{method: "POST", path: "/v1/rotations", body: `{"over":86400}`, status: 200},
-		{method: "POST", path: "/v1/rotations", body: `{"over":86401}`, status: 400},
-		{method: "POST", path: "/v1/rotations", body: `{"over":-1}`, status: 400},
-		{method: "POST", path: "/v1/rotations", body: `[]`, status: 400},
-		{method: "GET", path: "/v1/rotations/X", status: 404},
+		{method: "GET", path: "/v1/certificates", status: 200},
 		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"no","account":"ana"}`, status: 200},
 		{method: "POST", path: "/v1/tokens/inspect", body: `{}`, status: 200},
 		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":7}`, status: 400},
@@ -222,16 +217,12 @@ func (p *player) orders(joined object) {
 	id := func(r reply) string { return fmt.Sprint(parse(r.body).(object)["id"]) }
 	order := id(p.play(request{method: "POST", path: "/v1/revocations", body: `{"subject":"nobody","for":60}`, status: 200}))
 	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 200})
-	p.play(request{method: "GET", path: "/v1/rotations/" + order, status: 404})
 	p.play(request{method: "DELETE", path: "/v1/revocations/" + order, status: 200})
 	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 404})
 	named := parse(p.play(request{method: "POST", path: "/v1/revocations", body: `{"channel":"c","uid":7,"subject":"s","for":60}`, status: 200}).body).(object)
 	if named["channel"] != "c" || named["user"] != "7" || named["subject"] != "s" || named["session"] != nil {
 		p.t.Errorf("got %v", named)
 	}
-	order = id(p.play(request{method: "POST", path: "/v1/rotations", body: `{"over":3600}`, status: 200}))
-	p.play(request{method: "GET", path: "/v1/rotations/" + order, status: 200})
-	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 404})
 	p.play(request{method: "DELETE", path: fmt.Sprintf("/v1/sessions/%s", joined["session"]), status: 200})
 }
 
@@ -271,7 +262,6 @@ func (p *player) refusals(joined object) {
 	p.play(request{method: "DELETE", path: "/v1/sessions/X", status: 503})
 	for _, q := range []struct{ method, path, body, form string }{
 		{"POST", "/v1/revocations", `{"subject":"ana"}`, "Revocation"},
-		{"POST", "/v1/rotations", "", "Rotation"},
 	} {
 		r := p.play(request{method: q.method, path: q.path, body: q.body, status: 503})
 		if err := openAPI().check("/components/schemas/"+q.form, parse(r.body).(object)["done"]); err != nil {

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +51,21 @@ type node struct {
 	t    *testing.T
 	app  *app.App
 	stop func() // drains it and waits until it is gone
+
+	certificates string // the file of its App Certificates
+	reloads      chan os.Signal
+}
+
+// certificate is the App Certificate of all nodes at first.
+const certificate = "5CFd2fd1755d40ecb72977518be15d3b"
+
+// changeCertificate has the node sign with another one.
+func (n *node) changeCertificate() {
+	n.t.Helper()
+	if err := os.WriteFile(n.certificates, []byte("00000000000000000000000000000001\n"+certificate+"\n"), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+	n.reloads <- syscall.SIGHUP
 }
 
 // startNode runs a service. settings are like "ttl=4s join-rate=1"; without
@@ -58,7 +75,7 @@ func startNode(t *testing.T, settings string) *node {
 	c := app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
 		Projects: []app.Project{{
-			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{"5CFd2fd1755d40ecb72977518be15d3b"},
+			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
 			Keys: auth.Keys{Secrets: []string{jwtSecret}},
 		}},
 		Auth: "none", Heartbeat: 25 * time.Second,
@@ -73,19 +90,22 @@ func startNode(t *testing.T, settings string) *node {
 			t.Fatalf("%s: %v", setting, err)
 		}
 	}
+	if err := os.WriteFile(c.Projects[0].CertificateFile, []byte(certificate+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	a, err := app.New(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	done, reloads := make(chan struct{}), make(chan os.Signal, 1)
 	go func() {
 		defer close(done)
-		if err := a.Run(ctx, context.Background(), nil); err != nil {
+		if err := a.Run(ctx, context.Background(), reloads); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	}()
-	n := &node{t: t, app: a, stop: sync.OnceFunc(func() {
+	n := &node{t: t, app: a, certificates: c.Projects[0].CertificateFile, reloads: reloads, stop: sync.OnceFunc(func() {
 		cancel()
 		<-done
 	})}

@@ -18,7 +18,6 @@ const people = [
   { name: "Ben", uid: 1002, hue: 175, notes: [220, 329.6] },
 ];
 const lifetimes = [10, 30, 120]; // seconds
-const rollOverSeconds = 3;
 const dark = "No picture comes through: this browser lets WebRTC reach nothing, not even this page. Tokens are renewed all the same.";
 
 /**
@@ -151,15 +150,22 @@ function offerRoll(config) {
 async function roll(tell) {
   const { certificate, oldRefusedAt } = await post("demo/certificate", {});
   const refused = clock(oldRefusedAt * 1000);
-  let order = await post("v1/rotations", { over: rollOverSeconds });
+  let moved = "";
   for (;;) {
-    tell(`Certificate ${certificate} signs now. Moved: ${order.renewed} of ${order.sessions}. The old one is refused from ${refused} on.`);
-    if (order.done || Date.now() > oldRefusedAt * 1000) break;
+    const { certificates } = await answerOf(await fetch("v1/certificates"));
+    let sessions = 0;
+    let renewed = 0;
+    for (const c of certificates) {
+      sessions += c.sessions;
+      if (c.fingerprint === certificate) renewed = c.sessions;
+    }
+    moved = `${renewed} of ${sessions}`;
+    tell(`Certificate ${certificate} signs now. Moved: ${moved}. The old one is refused from ${refused} on.`);
+    if (renewed === sessions || Date.now() > oldRefusedAt * 1000) break;
     await new Promise((resolve) => setTimeout(resolve, 500));
-    order = await answerOf(await fetch(`v1/rotations/${order.id}`));
   }
   await new Promise((resolve) => setTimeout(resolve, oldRefusedAt * 1000 - Date.now()));
-  tell(`Certificate ${certificate} signs, and the old one is refused since ${refused}. Moved in time: ${order.renewed} of ${order.sessions}.`);
+  tell(`Certificate ${certificate} signs, and the old one is refused since ${refused}. Moved in time: ${moved}.`);
 }
 
 /**

@@ -27,8 +27,8 @@
 //	edge  │ accepts old and new ──────────────────────┤ refuses the old
 //	service signs with the new, knows the old ────────────────────────►
 //
-// The answer comes when the service signs with the new one: a rotation that is
-// ordered then is one to the new. Until the old one is refused there is no second
+// The answer comes when the service signs with the new one: sessions are renewed with
+// it from then on. Until the old one is refused there is no second
 // replacement. What is refused is what is handed in: a call goes on to the end of the
 // token that it is in by, and is lost there unless it got one under the new
 // certificate.

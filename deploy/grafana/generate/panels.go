@@ -219,7 +219,7 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Orders", unit: "short", anchor: "refresherordersunsaved",
-			description: "Revocations, roles, rotations and renewals that stand, as the nodes know them; and those that others were not told of yet.",
+			description: "Revocations, roles and renewals that stand, as the nodes know them; and those that others were not told of yet.",
 			queries:     []query{{`max by (kind) (` + of("refresher_orders") + `)`, "{{kind}}"}, {`sum(` + of("refresher_orders_unsaved") + `)`, "unsaved"}},
 		},
 	}},
@@ -270,6 +270,11 @@ var rows = []row{
 			kind: "timeseries", title: "Files that are followed, and TLS", unit: "short", anchor: "refresherfilesbroken",
 			description: "Certificates and keys that cannot be read, so that the ones before are in use; and, with TLS, the days that its certificate has left.",
 			queries:     []query{{`sum by (instance) (` + of("refresher_files_broken") + `)`, "{{instance}} broken"}, {`(min(` + of("refresher_tls_certificate_expires_seconds") + `) - time()) / 86400`, "days of TLS left"}},
+		},
+		{
+			kind: "timeseries", title: "Sessions by App Certificate", unit: "short", anchor: "refresheroldcertificatelingers", stacked: true,
+			description: "By the fingerprint of the certificate that has signed the tokens they hold, and how many nodes sign with it. In a rotation all move to the new one within --certificate-spread.",
+			queries:     []query{{`sum by (fingerprint) (` + of("refresher_sessions_by_certificate") + `)`, "{{fingerprint}}"}, {`count by (fingerprint) (` + of("refresher_certificate_signs") + `)`, "nodes that sign with {{fingerprint}}"}},
 		},
 		{
 			kind: "table", title: "Builds", unit: "none", anchor: "refresherversionskew", w: 24, h: 6,

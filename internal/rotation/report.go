@@ -1,0 +1,172 @@
+package rotation
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Report says how far the rotation of a project's certificate is, in the cluster. It is
+// the answer of GET /v1/certificates.
+type Report struct {
+	Certificates []Certificate `json:"certificates"`
+	// At is when the sessions were counted.
+	At session.UnixSec `json:"at"`
+	// Partial: there was no time to count all sessions.
+	Partial bool `json:"partial,omitempty"`
+}
+
+// Certificate is one App Certificate and what depends on it.
+type Certificate struct {
+	// Fingerprint names it; "unknown" stands for all of which it is not known.
+	Fingerprint string `json:"fingerprint"`
+	// SignedBy are the nodes that sign with it now.
+	SignedBy []string `json:"signedBy"`
+	// Sessions are those that hold tokens of it. Detached, of them, have no client
+	// connected: they have tokens of another one when their client is back.
+	Sessions int `json:"sessions"`
+	Detached int `json:"detached"`
+	// LastTokenEndsAt is when the last token of a session ends that it has signed.
+	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt,omitempty"`
+	// ClassicEndsAt is when tokens have ended that were handed out without a session;
+	// 0 while nodes sign with it.
+	ClassicEndsAt session.UnixSec `json:"classicEndsAt,omitempty"`
+	// MayBeDeleted: no call needs it any more. Why says why, or why not.
+	MayBeDeleted bool   `json:"mayBeDeleted"`
+	Why          string `json:"why"`
+}
+
+// unknown is the fingerprint in words of what is not known.
+const unknown = "unknown"
+
+// Report counts what depends on the certificates of a project.
+func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
+	projects := t.observe()
+	statuses, err := t.refresh(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	counts, err := t.census.count(ctx, t.config.Store)
+	if err != nil {
+		return Report{}, fmt.Errorf("count sessions: %w", err)
+	}
+	f := newFacts(app, statuses, counts)
+	for _, p := range projects {
+		if p.App == app {
+			for _, certificate := range p.Certificates {
+				f.of(certificate)
+			}
+		}
+	}
+	return f.judge(t.config.MaxTTL, session.SecOf(time.Now())), nil
+}
+
+// facts are those of one project.
+type facts struct {
+	counts  counted
+	unheard []string        // live nodes that have not said what they sign with
+	watched session.UnixSec // since when some live node has followed what nodes sign with
+	unknown tally
+	by      map[session.Fingerprint]*evidence
+}
+
+// evidence is what is known of one certificate.
+type evidence struct {
+	tally
+	signedBy []string
+	seen     session.UnixSec // when a node was last seen to sign with it; 0 = never
+}
+
+// newFacts gathers the facts of a project.
+func newFacts(app string, statuses map[string]*status, counts counted) *facts {
+	f := &facts{counts: counts, unknown: counts.apps[app][0], by: make(map[session.Fingerprint]*evidence)}
+	for _, node := range slices.Sorted(maps.Keys(statuses)) {
+		s := statuses[node]
+		if s == nil {
+			f.unheard = append(f.unheard, node)
+			continue
+		}
+		if f.watched == 0 || s.Started < f.watched {
+			f.watched = s.Started
+		}
+		p, serves := s.Projects[app]
+		if !serves {
+			continue
+		}
+		signs := f.of(p.Certificate)
+		signs.signedBy = append(signs.signedBy, node)
+		for certificate, at := range p.Seen {
+			e := f.of(certificate)
+			e.seen = max(e.seen, at)
+		}
+	}
+	for certificate, sessions := range counts.apps[app] {
+		if certificate != 0 {
+			f.of(certificate).tally = sessions
+		}
+	}
+	return f
+}
+
+// of returns what is known of a certificate.
+func (f *facts) of(certificate session.Fingerprint) *evidence {
+	if f.by[certificate] == nil {
+		f.by[certificate] = &evidence{signedBy: []string{}}
+	}
+	return f.by[certificate]
+}
+
+// judge makes the report: certificates that sign first, then those that most depends on.
+func (f *facts) judge(maxTTL time.Duration, now session.UnixSec) Report {
+	r := Report{Certificates: []Certificate{}, At: session.SecOf(f.counts.at), Partial: f.counts.partial}
+	for certificate, e := range f.by {
+		one := Certificate{
+			Fingerprint: certificate.String(), SignedBy: e.signedBy, Sessions: e.sessions, Detached: e.detached, LastTokenEndsAt: e.endsAt,
+		}
+		if len(e.signedBy) == 0 {
+			one.ClassicEndsAt = cmp.Or(e.seen, f.watched).Add(refreshEvery + maxTTL)
+		}
+		one.Why = f.obstacle(&one, now)
+		if one.MayBeDeleted = one.Why == ""; one.MayBeDeleted {
+			one.Why = "no node signs with it, no session holds tokens of it, and tokens without a session have ended"
+		}
+		r.Certificates = append(r.Certificates, one)
+	}
+	if u := f.unknown; u.sessions > 0 {
+		r.Certificates = append(r.Certificates, Certificate{
+			Fingerprint: unknown, SignedBy: []string{}, Sessions: u.sessions, Detached: u.detached, LastTokenEndsAt: u.endsAt,
+			Why: "it is known when these clients confirm their next tokens",
+		})
+	}
+	slices.SortFunc(r.Certificates, func(a, b Certificate) int {
+		return cmp.Or(-cmp.Compare(len(a.SignedBy), len(b.SignedBy)), -cmp.Compare(a.Sessions, b.Sessions), strings.Compare(a.Fingerprint, b.Fingerprint))
+	})
+	return r
+}
+
+// obstacle is why a certificate must not be deleted; empty if it may.
+func (f *facts) obstacle(one *Certificate, now session.UnixSec) string {
+	switch {
+	case len(one.SignedBy) > 0:
+		return fmt.Sprintf("%d of the nodes sign with it", len(one.SignedBy))
+	case one.Sessions > 0:
+		return fmt.Sprintf("%d sessions hold tokens of it, the last until %s", one.Sessions, inWords(one.LastTokenEndsAt))
+	case len(f.unheard) > 0:
+		return "some nodes have not said yet which certificate they sign with: " + strings.Join(f.unheard, ", ")
+	case f.counts.partial:
+		return "there was no time to count all sessions; see refresher_sessions_by_certificate of all nodes"
+	case f.unknown.sessions > 0:
+		return fmt.Sprintf("%d sessions hold tokens of a certificate that is not known, the last until %s", f.unknown.sessions, inWords(f.unknown.endsAt))
+	case one.ClassicEndsAt > now:
+		return "tokens that were handed out without a session may be signed with it until " + inWords(one.ClassicEndsAt)
+	}
+	return ""
+}
+
+func inWords(s session.UnixSec) string { return s.Time().UTC().Format(time.RFC3339) }

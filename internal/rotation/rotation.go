@@ -1,0 +1,179 @@
+package rotation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// refreshEvery is how often a node publishes its status and reads the others'.
+const refreshEvery = 30 * time.Second
+
+// refreshTimeout bounds that.
+const refreshTimeout = 5 * time.Second
+
+// Store is what nodes share.
+type Store interface {
+	store.Nodes
+	List(ctx context.Context, q store.ListQuery) (records []store.Record, next string, err error)
+}
+
+// Project is what a node knows of the certificates of one project: the first signs, and
+// there is one at least.
+type Project struct {
+	App          string
+	Certificates []session.Fingerprint
+}
+
+// Config is what a Tracker needs. All fields are required.
+type Config struct {
+	Store Store
+	Node  string
+	// Projects are those that this node serves, as they are now.
+	Projects func() []Project
+	// MaxTTL is the longest life of a token without a session.
+	MaxTTL     time.Duration
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Tracker follows what the nodes sign with. It is safe for concurrent use.
+type Tracker struct {
+	config Config
+	wake   chan struct{} // has Run publish now
+
+	mu     sync.Mutex
+	status status // guarded by mu
+	silent bool   // the store could not be reached; guarded by mu
+
+	census census
+}
+
+// New makes a Tracker.
+func New(c Config) (*Tracker, error) {
+	if c.Store == nil || c.Node == "" || c.Projects == nil || c.MaxTTL <= 0 || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("rotation: all fields of Config are required")
+	}
+	t := &Tracker{config: c, wake: make(chan struct{}, 1)}
+	t.status = status{Started: session.SecOf(time.Now()), Projects: make(map[string]signing)}
+	t.observe()
+	return t, c.Registerer.Register(t)
+}
+
+// Changed takes note that a project's tokens are signed with another certificate. It
+// returns at once.
+func (t *Tracker) Changed() {
+	t.observe()
+	select {
+	case t.wake <- struct{}{}:
+	default: // Run is about to publish
+	}
+}
+
+// observe takes note of what this node signs with, and returns it.
+func (t *Tracker) observe() []Project {
+	projects := t.config.Projects()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.observe(projects, session.SecOf(time.Now()))
+	return projects
+}
+
+// Run publishes what this node signs with, and follows the others, until ctx is done.
+func (t *Tracker) Run(ctx context.Context) {
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	for {
+		_, err := t.refresh(ctx)
+		t.log(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		case <-ticker.C:
+		}
+	}
+}
+
+// log reports, once, that the others cannot be told.
+func (t *Tracker) log(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil && !t.silent && !errors.Is(err, context.Canceled) {
+		t.config.Logger.Warn("the other nodes are not told which certificate this node signs with; trying again", "error", err)
+	}
+	t.silent = err != nil
+}
+
+// refresh takes note of what the others say, publishes what this node says, and returns
+// the statuses of all live nodes by their names. A node that has said nothing yet has
+// none, but is there.
+func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	texts, err := t.config.Store.Statuses(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("read the nodes' statuses: %w", err)
+	}
+	statuses := make(map[string]*status)
+	for node, text := range texts {
+		statuses[node] = nil
+		if s, ok := parseStatus(text); ok && node != t.config.Node {
+			statuses[node] = &s
+		}
+	}
+	own, text, err := t.merge(statuses)
+	if err != nil {
+		return nil, err
+	}
+	statuses[t.config.Node] = own
+	if err := t.config.Store.SetStatus(ctx, t.config.Node, topic, text); err != nil {
+		return nil, fmt.Errorf("write this node's status: %w", err)
+	}
+	return statuses, nil
+}
+
+// merge takes note of what the others say, and returns what this node says.
+func (t *Tracker) merge(statuses map[string]*status) (own *status, text string, err error) {
+	now := session.SecOf(time.Now())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range statuses {
+		if s != nil {
+			t.status.merge(s, now)
+		}
+	}
+	t.status.forget(now)
+	raw, err := json.Marshal(&t.status)
+	if err != nil {
+		return nil, "", fmt.Errorf("write this node's status: %w", err)
+	}
+	copied, _ := parseStatus(string(raw)) // t.status goes on changing
+	return &copied, string(raw), nil
+}
+
+var signs = prometheus.NewDesc("refresher_certificate_signs",
+	"1 for each App Certificate that this node signs tokens with, by its fingerprint.", []string{"fingerprint"}, nil)
+
+// Describe implements prometheus.Collector.
+func (t *Tracker) Describe(ch chan<- *prometheus.Desc) { ch <- signs }
+
+// Collect implements prometheus.Collector.
+func (t *Tracker) Collect(ch chan<- prometheus.Metric) {
+	seen := make(map[session.Fingerprint]bool) // two projects may have one certificate, in a test
+	for _, p := range t.observe() {
+		if f := p.Certificates[0]; !seen[f] {
+			seen[f] = true
+			ch <- prometheus.MustNewConstMetric(signs, prometheus.GaugeValue, 1, f.String())
+		}
+	}
+}

@@ -1,0 +1,287 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	certA session.Fingerprint = 0xA
+	certB session.Fingerprint = 0xB
+	// maxTTL is the longest life of a token in these tests.
+	maxTTL = 4 * time.Hour
+)
+
+// shared is a store whose listing a test can break.
+type shared struct {
+	*store.Memory
+	mu   sync.Mutex
+	list func(ctx context.Context) error // guarded by mu; nil: it works
+}
+
+func (s *shared) List(ctx context.Context, q store.ListQuery) ([]store.Record, string, error) {
+	s.mu.Lock()
+	broken := s.list
+	s.mu.Unlock()
+	if broken != nil {
+		if err := broken(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	return s.Memory.List(ctx, q)
+}
+
+// node is one that sweeps, and signs for one project.
+type node struct {
+	*Tracker
+	stop context.CancelFunc
+
+	mu           sync.Mutex
+	certificates []session.Fingerprint // guarded by mu
+}
+
+func start(t *testing.T, s Store, name string, certificates ...session.Fingerprint) *node {
+	t.Helper()
+	n := &node{certificates: certificates}
+	registry := prometheus.NewRegistry()
+	tracker, err := New(Config{
+		Store: s, Node: name, MaxTTL: maxTTL, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+		Projects: func() []Project {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return []Project{{App: "app", Certificates: n.certificates}}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Tracker = tracker
+	ctx, cancel := context.WithCancel(t.Context())
+	n.stop = cancel
+	memory := s.(*shared).Memory //nolint:forcetypeassert // that is what all tests here have
+	var parts sync.WaitGroup
+	parts.Go(func() { n.Run(ctx) })
+	parts.Go(func() {
+		for tick := time.NewTicker(store.SweepEvery); ctx.Err() == nil; {
+			memory.Sweep(ctx, name, store.Renew)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	t.Cleanup(parts.Wait)
+	synctest.Wait()
+	return n
+}
+
+// sign has the node sign with the first of some certificates.
+func (n *node) sign(certificates ...session.Fingerprint) {
+	n.mu.Lock()
+	n.certificates = certificates
+	n.mu.Unlock()
+	n.Changed()
+	synctest.Wait()
+}
+
+// hold stores an attached session whose tokens live for ttl.
+func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Duration, change func(*store.Record)) {
+	t.Helper()
+	now := time.Now()
+	r := store.Record{Node: "a", Due: session.MilliOf(now.Add(ttl))}
+	r.Key = session.Key{Session: id, App: "app", Epoch: 1, Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Terms: session.Terms{TTL: ttl, Until: session.SecOf(now.Add(24 * time.Hour))}}
+	r.Seq, r.HeldSeq, r.ExpiresAt, r.HeldExpiresAt, r.Certificate = 1, 1, session.SecOf(now.Add(ttl)), session.SecOf(now.Add(ttl)), f
+	if change != nil {
+		change(&r)
+	}
+	if _, err := s.Save(t.Context(), []store.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want expects what a node reports of a certificate.
+func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certificate {
+	t.Helper()
+	r, err := n.Report(t.Context(), "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Certificates {
+		if c.Fingerprint != f {
+			continue
+		}
+		if c.MayBeDeleted != mayBeDeleted || !strings.Contains(c.Why, why) {
+			t.Errorf("of %s: may be deleted %v, %q; want %v, %q", f, c.MayBeDeleted, c.Why, mayBeDeleted, why)
+		}
+		return c
+	}
+	t.Errorf("nothing of %s in %+v", f, r)
+	return Certificate{}
+}
+
+// TestReportOfARotation: from the first node that changes to the end of the last token.
+func TestReportOfARotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		a, b := start(t, s, "a", certA), start(t, s, "b", certA)
+		hold(t, s, "1", certA, time.Hour, nil)
+		hold(t, s, "2", certA, 2*time.Hour, func(r *store.Record) { r.State = session.Detached })
+		hold(t, s, "other project's", certA, 3*time.Hour, func(r *store.Record) { r.App = "another" })
+		begin := session.SecOf(time.Now())
+		c := a.want(t, "0000000a", false, "2 of the nodes sign with it")
+		if diff := cmp.Diff(Certificate{
+			Fingerprint: "0000000a", SignedBy: []string{"a", "b"}, Sessions: 2, Detached: 1,
+			LastTokenEndsAt: begin.Add(2 * time.Hour), Why: c.Why,
+		}, c); diff != "" {
+			t.Error(diff)
+		}
+
+		a.sign(certB, certA)
+		for _, n := range []*node{a, b} {
+			n.want(t, "0000000b", false, "1 of the nodes sign with it")
+			if c := n.want(t, "0000000a", false, "1 of the nodes sign with it"); len(c.SignedBy) != 1 || c.SignedBy[0] != "b" {
+				t.Errorf("signed by %q", c.SignedBy)
+			}
+		}
+		time.Sleep(time.Minute) // bubble
+		b.sign(certB, certA)
+		switched := session.SecOf(time.Now())
+		hold(t, s, "1", certB, time.Hour, nil)
+		c = b.want(t, "0000000a", false, "1 sessions hold tokens of it, the last until "+begin.Add(2*time.Hour).Time().UTC().Format(time.RFC3339))
+		if want := switched.Add(maxTTL + refreshEvery); c.ClassicEndsAt != want {
+			t.Errorf("classic tokens end at %d, want %d", c.ClassicEndsAt, want)
+		}
+		time.Sleep(2 * time.Hour) // bubble
+		a.want(t, "0000000a", false, "handed out without a session may be signed with it until "+c.ClassicEndsAt.Time().UTC().Format(time.RFC3339))
+		time.Sleep(time.Until(c.ClassicEndsAt.Time())) // bubble
+		for _, n := range []*node{a, b} {
+			n.want(t, "0000000a", true, "no session holds tokens of it")
+			n.want(t, "0000000b", false, "2 of the nodes sign with it")
+		}
+	})
+}
+
+// TestRollingRestart: nodes that start with the new certificate learn from the others
+// when the old one was last used, and remember it when those are gone.
+func TestRollingRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		old := start(t, s, "old", certA)
+		first := start(t, s, "first", certB)
+		time.Sleep(2 * time.Hour) // bubble
+		old.stop()
+		stopped := session.SecOf(time.Now())
+		time.Sleep(time.Minute) // bubble
+		second := start(t, s, "second", certB)
+		time.Sleep(time.Minute) // bubble
+		first.stop()
+		time.Sleep(time.Minute) // bubble
+		c := second.want(t, "0000000a", false, "handed out without a session")
+		if end := c.ClassicEndsAt.Sub(stopped); end < maxTTL || end > maxTTL+2*refreshEvery+store.Lease {
+			t.Errorf("classic tokens end %s after the last node with the certificate", end)
+		}
+	})
+}
+
+// TestWhyNot: what is not known is never taken for no obstacle.
+func TestWhyNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		a := start(t, s, "a", certB, certA)
+		time.Sleep(maxTTL + time.Minute) // bubble
+		a.want(t, "0000000a", true, "")
+		hold(t, s, "1", 0, time.Hour, nil)
+		a.want(t, "0000000a", false, "1 sessions hold tokens of a certificate that is not known")
+		if c := a.want(t, "unknown", false, "confirm"); c.Sessions != 1 {
+			t.Errorf("%+v", c)
+		}
+		time.Sleep(2 * time.Hour) // bubble
+		a.want(t, "0000000a", true, "")
+		s.Memory.Sweep(t.Context(), "mute", store.Renew)
+		a.want(t, "0000000a", false, "have not said yet which certificate they sign with: mute")
+		time.Sleep(time.Minute) // bubble
+		if err := s.SetStatus(t.Context(), "garbage", topic, `{"started":"x"`); err != nil {
+			t.Fatal(err)
+		}
+		s.Memory.Sweep(t.Context(), "garbage", store.Renew)
+		a.want(t, "0000000a", false, "have not said yet which certificate they sign with: garbage")
+	})
+}
+
+// TestCountIsCutOff: sessions that there was no time for are not taken for none, and a
+// count that took long is not made again at once.
+func TestCountIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		a := start(t, s, "a", certB, certA)
+		time.Sleep(maxTTL + time.Minute) // bubble
+		lists := 0
+		s.list = func(ctx context.Context) error {
+			lists++
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		a.want(t, "0000000a", false, "no time to count all sessions")
+		if took := time.Since(began); took != countFor {
+			t.Errorf("took %s", took)
+		}
+		r, err := a.Report(t.Context(), "app")
+		if err != nil || !r.Partial || lists != 1 {
+			t.Errorf("partial %v, counted %d times: %v", r.Partial, lists, err)
+		}
+		s.list = nil
+		time.Sleep(countShare * countFor) // bubble
+		a.want(t, "0000000a", true, "")
+		s.list = func(context.Context) error { return errors.New("away") }
+		if _, err := a.Report(t.Context(), "app"); err == nil {
+			t.Error("a report without the store")
+		}
+	})
+}
+
+// TestWhatWasSeenIsForgotten: when no token can be left.
+func TestWhatWasSeenIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		a := start(t, s, "a", 1)
+		for f := range session.Fingerprint(50) {
+			a.sign(f + 2)
+			time.Sleep(time.Hour) // bubble
+		}
+		if n := len(a.status.Projects["app"].Seen); n < 24 || n > 26 {
+			t.Errorf("%d certificates are remembered", n)
+		}
+	})
+}
+
+// TestSigns: the metric names what signs now, alone.
+func TestSigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, &shared{Memory: store.NewMemory(time.Now)}, "a", certA, certB)
+		for _, f := range []session.Fingerprint{certA, certB} {
+			a.sign(f)
+			want := fmt.Sprintf("# HELP refresher_certificate_signs 1 for each App Certificate that this node signs tokens with, by its fingerprint.\n# TYPE refresher_certificate_signs gauge\nrefresher_certificate_signs{fingerprint=%q} 1\n", f)
+			if err := testutil.CollectAndCompare(a, strings.NewReader(want)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"refresher/internal/session"
+)
+
+const (
+	// changeApart is how far apart changes of a project's certificate take effect at
+	// least. A session is thus not renewed more often for a file that goes back and
+	// forth.
+	changeApart = 10 * time.Second
+	// rotateEvery is how often at most the sessions of projects are put at their new
+	// places, however often their certificates change.
+	rotateEvery = time.Second
+)
+
+// signers is what this node signs with. It is safe for concurrent use.
+type signers struct {
+	wake chan struct{} // tells rotate that there are changed projects
+
+	mu      sync.Mutex
+	byApp   map[string]session.Signer // guarded by mu
+	changed map[string]bool           // projects whose sessions are to be put at new places; guarded by mu
+}
+
+func newSigners() signers {
+	return signers{wake: make(chan struct{}, 1), byApp: make(map[string]session.Signer), changed: make(map[string]bool)}
+}
+
+// signer returns what signs a project's tokens now.
+func (s *Scheduler) signer(app string) session.Signer {
+	if s.config.Certificate == nil {
+		return session.Signer{}
+	}
+	certificate := s.config.Certificate(app)
+	g := &s.signers
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	signer, known := g.byApp[app]
+	if known && signer.Certificate == certificate {
+		return signer
+	}
+	now := s.clock.now().Mono
+	switch {
+	case !known:
+		signer.Since = now - changeApart
+	case signer.Since <= now:
+		signer.Since = max(now, signer.Since+changeApart)
+	default: // the change before has not taken effect yet: this one does in its place
+	}
+	signer.Certificate = certificate
+	g.byApp[app] = signer
+	return signer
+}
+
+// current returns the certificates that sign now, each with a count of zero.
+func (g *signers) current() map[session.Fingerprint]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	counts := make(map[session.Fingerprint]int)
+	for _, signer := range g.byApp {
+		if signer.Certificate != 0 {
+			counts[signer.Certificate] = 0
+		}
+	}
+	return counts
+}
+
+// CertificateChanged has the sessions of a project renewed whose tokens another
+// certificate has signed than Config.Certificate names now, each at its own place in
+// Policy.CertificateSpread. It returns at once.
+func (s *Scheduler) CertificateChanged(app string) {
+	s.signer(app) // the span begins now
+	s.signers.mu.Lock()
+	s.signers.changed[app] = true
+	s.signers.mu.Unlock()
+	select {
+	case s.signers.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeChanged returns the projects whose certificate has changed since the last call.
+func (g *signers) takeChanged() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed := g.changed
+	g.changed = make(map[string]bool)
+	return changed
+}
+
+// rotate puts the sessions of projects whose certificate changes at their new places in
+// the queue, until ctx is done.
+func (s *Scheduler) rotate(ctx context.Context) {
+	for {
+		select {
+		case <-s.signers.wake:
+		case <-ctx.Done():
+			return
+		}
+		for _, e := range s.entriesOf(s.signers.takeChanged()) {
+			s.do(e, func() {
+				if e.session.State() != session.Ended {
+					s.commit(e)
+				}
+			})
+		}
+		if pause(ctx, rotateEvery) != nil {
+			return
+		}
+	}
+}
+
+// entriesOf returns the open sessions of projects.
+func (s *Scheduler) entriesOf(apps map[string]bool) []*entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*entry
+	for _, e := range s.entries {
+		if apps[e.key.App] {
+			found = append(found, e)
+		}
+	}
+	return found
+}

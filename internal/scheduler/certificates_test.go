@@ -1,0 +1,324 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+)
+
+// certificate is the one that a node of the test signs with.
+type certificate struct {
+	fingerprint atomic.Uint32
+	read        atomic.Int64 // how often the node looked
+}
+
+// in has a node sign with it.
+func (c *certificate) in(config *Config, spread time.Duration) {
+	c.fingerprint.CompareAndSwap(0, 1)
+	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
+}
+
+func (c *certificate) name(string) session.Fingerprint {
+	c.read.Add(1)
+	return session.Fingerprint(c.fingerprint.Load())
+}
+
+// Mint implements Minter.
+func (c *certificate) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
+	return session.Tokens{RTC: "token", ExpiresAt: expiresAt, Certificate: session.Fingerprint(c.fingerprint.Load())}, nil
+}
+
+// change has nodes sign with another certificate.
+func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
+	c.fingerprint.Store(uint32(f))
+	for _, node := range nodes {
+		node.CertificateChanged("app")
+	}
+}
+
+// holds is the certificate that has signed the phone's newest tokens.
+func (r *record) holds() session.Fingerprint {
+	if n := len(r.pushes); n > 0 {
+		return r.pushes[n-1].Tokens.Certificate
+	}
+	return r.joined.Tokens.Certificate
+}
+
+// rotations are the moments at which a phone was pushed tokens for the certificate.
+func (r *record) rotations() (at []time.Time) {
+	for i, push := range r.pushes {
+		if push.Cause == session.CauseCertificate {
+			at = append(at, r.at[i])
+		}
+	}
+	return at
+}
+
+// TestRotationRenewsConnectedSessionsWithinTheSpread: 30,000 of them, each once, in no
+// second more than twice their share. A client that is away has new tokens when it is
+// back.
+func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions, spread = 30_000, 300
+		c, signs := testConfig(t), &certificate{}
+		signs.in(&c, spread*time.Second)
+		s := start(t, c)
+		phones := make([]*phone, sessions)
+		for i := range phones {
+			phones[i] = &phone{t: t, scheduler: s}
+			phones[i].join(2 * time.Hour)
+		}
+		away := &phone{t: t, scheduler: s}
+		away.join(2 * time.Hour)
+		away.hands().Detach()
+		wait(time.Minute)
+		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
+			t.Errorf("%d certificates before the change", n)
+		}
+		signs.change(2, s)
+		began := time.Now()
+		wait((spread + 1) * time.Second)
+		var seconds [spread + 1]int
+		for _, p := range phones {
+			got := p.got()
+			at := got.rotations()
+			if len(at) != 1 || got.holds() != 2 {
+				t.Fatalf("pushed %d times for the certificate, holds %s", len(at), got.holds())
+			}
+			seconds[at[0].Sub(began)/time.Second]++
+		}
+		if most := slices.Max(seconds[:]); most > 2*sessions/spread {
+			t.Errorf("%d pushes in a second; twice the share is %d", most, 2*sessions/spread)
+		} else {
+			t.Logf("at most %d pushes in a second, of %d sessions over %d s", most, sessions, spread)
+		}
+		counted := strings.NewReader(fmt.Sprintf(`
+# HELP refresher_sessions_by_certificate Sessions of this node by the fingerprint of the App Certificate that has signed the tokens they hold; unknown where the node cannot tell.
+# TYPE refresher_sessions_by_certificate gauge
+refresher_sessions_by_certificate{fingerprint="00000001"} 1
+refresher_sessions_by_certificate{fingerprint="00000002"} %d
+`, sessions))
+		if err := testutil.CollectAndCompare(s.metrics.outlook, counted, "refresher_sessions_by_certificate"); err != nil {
+			t.Error(err)
+		}
+		if got := away.got(); len(got.pushes) != 0 {
+			t.Errorf("a client that is away was pushed %+v", got.pushes)
+		}
+		back := away.again()
+		if err := back.resume(away); err != nil {
+			t.Fatal(err)
+		}
+		if got := back.got(); got.holds() != 2 {
+			t.Errorf("a client that is back holds %s", got.holds())
+		}
+		if err := back.hands().Ack(back.got().joined.Seq); err != nil {
+			t.Fatal(err)
+		}
+		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
+			t.Errorf("%d certificates at the end, of which one counts no sessions", n)
+		}
+	})
+}
+
+// TestACertificateThatGoesBackAndForth: more than ten times a second for a minute, it costs one
+// look at the sessions a second, and no session is renewed more than once in ten
+// seconds. At the end all have tokens of the last one.
+func TestACertificateThatGoesBackAndForth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions, spread = 1000, 100
+		c, signs := testConfig(t), &certificate{}
+		signs.in(&c, spread*time.Second)
+		s := start(t, c)
+		phones := make([]*phone, sessions)
+		for i := range phones {
+			phones[i] = &phone{t: t, scheduler: s}
+			phones[i].join(2 * time.Hour)
+		}
+		wait(time.Minute)
+		read, flips := signs.read.Load(), 645
+		for i := range flips {
+			signs.change(session.Fingerprint(2-i%2), s)
+			pass(93 * time.Millisecond) // no divisor of the second in which sessions are looked at
+		}
+		synctest.Wait()
+		pushes, perSecond := 0, make(map[int64]int)
+		for _, p := range phones {
+			got := p.got()
+			at := got.rotations()
+			for i := range at {
+				pushes++
+				perSecond[at[i].Unix()]++
+				if i > 0 && at[i].Sub(at[i-1]) < 10*time.Second {
+					t.Fatalf("renewed again after %s", at[i].Sub(at[i-1]))
+				}
+			}
+		}
+		for second, n := range perSecond {
+			if n > 3*sessions/spread { // of so few, a second may have more than twice their share
+				t.Errorf("%d pushes in second %d", n, second)
+			}
+		}
+		if most := sessions * 60 / spread; pushes > most {
+			t.Errorf("%d pushes in a minute; %d would be those of one rotation", pushes, most)
+		}
+		// Each look reads it once for a session, each push twice or so, each change once.
+		if looks := (signs.read.Load() - read - int64(flips) - int64(4*pushes)) / sessions; looks > 62 {
+			t.Errorf("looked at all sessions %d times in a minute", looks)
+		} else {
+			t.Logf("%d flips: %d pushes, %d looks at all sessions", flips, pushes, looks)
+		}
+		wait((spread + 10) * time.Second)
+		last := signs.name("app")
+		for _, p := range phones {
+			if got := p.got(); got.holds() != last {
+				t.Fatalf("holds %s, %s signs", got.holds(), last)
+			}
+		}
+	})
+}
+
+// TestNodesThatSeeTheCertificateMinutesApart: sessions move between them meanwhile, and
+// the certificate changes back, or to a third one. No client's tokens run out, and all
+// end with the last one.
+func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
+	for name, changes := range map[string][]session.Fingerprint{
+		"one": {2}, "and back": {2, 1}, "and on": {2, 3}, "back and on": {2, 1, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const spread = 5 * time.Minute
+				c := newCluster(t)
+				var nodes []*member
+				var signs []*certificate
+				for i := range 3 {
+					cert := &certificate{}
+					signs = append(signs, cert)
+					nodes = append(nodes, c.startWith(fmt.Sprint("node", i), func(config *Config, _ *link) { cert.in(config, spread) }))
+				}
+				random := rand.New(rand.NewPCG(1, uint64(len(name))))
+				phones := make([]*phone, 60)
+				for i := range phones {
+					phones[i] = &phone{t: t, scheduler: nodes[i%3].Scheduler}
+					phones[i].join(time.Duration(120+random.IntN(3600)) * time.Second)
+				}
+				wait(time.Minute)
+				var changing sync.WaitGroup
+				for i := range nodes {
+					changing.Go(func() {
+						for _, f := range changes {
+							pass(time.Duration(i*90+1) * time.Second)
+							signs[i].change(f, nodes[i].Scheduler)
+							pass(time.Duration((3-i)*60) * time.Second)
+						}
+					})
+				}
+				for range 300 {
+					pass(3 * time.Second)
+					i := random.IntN(len(phones))
+					p := phones[i]
+					if random.IntN(2) == 0 {
+						p.hands().Detach()
+						pass(time.Duration(random.IntN(5000)) * time.Millisecond)
+					}
+					next := p.again()
+					next.scheduler = nodes[random.IntN(3)].Scheduler
+					if err := next.resume(p); err != nil {
+						t.Fatal(err)
+					}
+					if next.got().joined.Rejoin {
+						t.Error("tokens ran out")
+					}
+					if err := next.hands().Ack(next.got().joined.Seq); err != nil {
+						t.Error(err)
+					}
+					phones[i] = next
+				}
+				changing.Wait()
+				wait(spread + time.Minute)
+				last := changes[len(changes)-1]
+				for _, p := range phones {
+					got := p.got()
+					if got.holds() != last || got.lost || got.ended != nil {
+						t.Errorf("holds %s, %s signs; lost %v, ended %v", got.holds(), last, got.lost, got.ended)
+					}
+					for _, push := range got.pushes {
+						if push.Rejoin {
+							t.Error("tokens ran out")
+						}
+					}
+				}
+				for _, node := range nodes {
+					if n := testutil.ToFloat64(node.metrics.ranOut.attached) + testutil.ToFloat64(node.metrics.ranOut.detached); n != 0 {
+						t.Errorf("tokens of %v clients ran out", n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestARotationIsAskedFor: the customer's back end is asked about each session once, and
+// one that it denies ends.
+func TestARotationIsAskedFor(t *testing.T) {
+	for _, agrees := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b, c, signs := &backEnd{agrees: true}, testConfig(t), &certificate{}
+			signs.in(&c, 5*time.Minute)
+			c.Consent, c.Policy.AskAhead = b.consent, 15*time.Second
+			s := start(t, c)
+			phones := make([]*phone, 50)
+			for i := range phones {
+				phones[i] = &phone{t: t, scheduler: s}
+				phones[i].join(2 * time.Hour)
+			}
+			wait(time.Minute)
+			b.set(agrees, nil)
+			signs.change(2, s)
+			wait(5*time.Minute + time.Second)
+			if asked, _ := b.questions(); len(asked) != 2*len(phones) {
+				t.Errorf("asked %d times about joins and the rotation of %d sessions", len(asked), len(phones))
+			}
+			for _, p := range phones {
+				got := p.got()
+				denied := got.ended != nil && got.ended.Reason == session.EndDenied
+				if denied == agrees || agrees && (len(got.rotations()) != 1 || got.holds() != 2) {
+					t.Fatalf("agrees %v: ended %+v, pushed %d times", agrees, got.ended, len(got.rotations()))
+				}
+			}
+		})
+	}
+}
+
+// TestRotationReachesTheLastTokensToo: a session whose time is nearly over gets tokens
+// with the same end.
+func TestRotationReachesTheLastTokensToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, signs := testConfig(t), &certificate{}
+		signs.in(&c, time.Second)
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		caller := anybody
+		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
+		a, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.hold(a)
+		wait(time.Minute)
+		signs.change(2, s)
+		wait(2 * time.Second)
+		if got := p.got(); len(got.pushes) != 1 || got.holds() != 2 || got.pushes[0].Tokens.ExpiresAt != caller.Grant.Until {
+			t.Errorf("pushed %+v", got.pushes)
+		}
+	})
+}

@@ -105,14 +105,23 @@ type link struct {
 	after  func() error // guarded by mu; and after it, so that only the answer is lost
 	isGone bool         // guarded by mu
 
+	missed func() // guarded by mu; says that notices were lost; nil: none was
+
 	running chan struct{} // guarded by mu; closed when a node that was paused goes on; nil: it was not
 }
 
 // fail has f asked before each operation; nil mends the link.
 func (l *link) fail(f func() error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.fault = f
+	missed := l.missed
+	if f == nil {
+		l.missed = nil
+	}
+	l.mu.Unlock()
+	if f == nil && missed != nil {
+		missed()
+	}
 }
 
 // die breaks the link for good.
@@ -203,6 +212,9 @@ func (l *link) Watch(ctx context.Context, node string, connected func(), notice 
 	return l.store.Watch(ctx, node, connected, func(id string) {
 		l.mu.Lock()
 		broken, running := l.fault != nil, l.running
+		if broken {
+			l.missed = connected
+		}
 		l.mu.Unlock()
 		switch {
 		case broken:

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // TestManyHandsOnTheSameSessions has several goroutines do anything to each of
@@ -98,7 +99,7 @@ func (g *gang) act() {
 	a, _, seq := g.any()
 	_, key, _ := g.any()
 	ticket := session.Resume{Session: key.Session, Key: key.Key, Seq: seq}
-	switch rand.N(12) {
+	switch rand.N(14) {
 	case 0:
 		a.Detach()
 	case 1, 2:
@@ -118,6 +119,12 @@ func (g *gang) act() {
 	case 9, 10:
 		ticket.SeqUnknown = rand.N(2) == 0
 		_, _ = g.s.RenewByKey(ticket)
+	case 11, 12:
+		kind := store.WishKind(rand.N(2))
+		if rand.N(40) == 0 {
+			kind = store.WishEnd
+		}
+		_, _ = g.s.Wish(g.t.Context(), "app", store.Wish{Session: key.Session, Kind: kind, Role: session.Role(rand.N(2))})
 	default:
 		if rand.N(20) == 0 {
 			a.Leave()

@@ -307,7 +307,16 @@ func (s *Scheduler) passOn(e *entry) {
 	}
 	e.unstored = nil
 	s.aside.Go(func() {
-		if _, err := s.writeWish(context.Background(), *w); err != nil && !errors.Is(err, store.ErrNoSession) {
+		ctx, cancel := context.WithTimeout(context.Background(), wishTimeout)
+		defer cancel()
+		r, _, err := s.config.Records.Get(ctx, w.Session)
+		if err == nil && w.Kind != store.WishEnd && r.WishVersion >= w.At {
+			return // a later wish was made there
+		}
+		if err == nil {
+			_, err = s.config.Records.Wish(ctx, *w)
+		}
+		if err != nil && !errors.Is(err, store.ErrNoSession) {
 			s.config.Logger.Warn("a change by an operator could not be passed on to the node that has the session now", "session", w.Session, "error", err)
 		}
 	})

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -646,4 +647,79 @@ func TestWishIsApproved(t *testing.T) {
 			t.Errorf("ended %+v, pushed %+v", e, eve.got().pushes)
 		}
 	})
+}
+
+// Whatever nodes are asked while each may be cut off from the store for a while, and
+// wherever the client goes meanwhile: in the end the wish of the highest version stands,
+// in the store and in the client's tokens.
+func TestWishesConverge(t *testing.T) {
+	for seed := range uint64(100) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			c := wishCluster(t)
+			nodes := []*member{c.start("a"), c.start("b"), c.start("c")}
+			p := joinAs(t, nodes[0].Scheduler, "a", 1, "ana")
+			wait(time.Second)
+			var last store.WishResult // the one of the highest version
+			role := session.Subscriber
+			for range 30 {
+				m := nodes[random.IntN(len(nodes))]
+				switch random.IntN(6) {
+				case 0:
+					m.link.fail(away)
+				case 1, 2:
+					m.link.fail(nil)
+				case 3:
+					next := p.on(m)
+					if err := next.resume(p); err != nil {
+						t.Fatalf("seed %d: %v", seed, err)
+					}
+					if err := next.hands().Ack(next.newest().Seq); err != nil {
+						t.Fatal(err)
+					}
+					p = next
+				default:
+					w := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Role(random.IntN(2))}
+					if result, err := m.Wish(t.Context(), "app", w); err == nil && result.Version > last.Version {
+						last, role = result, w.Role
+					}
+				}
+				wait(time.Duration(random.IntN(3000)) * time.Millisecond)
+			}
+			for _, m := range nodes {
+				m.link.fail(nil)
+			}
+			wait(20 * time.Second)
+			r, _, _ := c.store.Get(t.Context(), p.id())
+			if r.WishVersion != last.Version || roleOf(r.Identity) != role || r.WishPending {
+				t.Errorf("seed %d: stored %d %s %t, want %d %s", seed, r.WishVersion, roleOf(r.Identity), r.WishPending, last.Version, role)
+			}
+			if got := p.newest(); got.Tokens.RTC != role.String() {
+				t.Errorf("seed %d: the client has %+v", seed, got)
+			}
+
+			for _, m := range nodes {
+				if random.IntN(2) == 0 {
+					m.link.fail(away)
+				}
+			}
+			wait(time.Duration(random.IntN(5000)) * time.Millisecond)
+			ended := false
+			for _, m := range nodes {
+				_, err := m.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishEnd})
+				ended = ended || err == nil
+			}
+			for _, m := range nodes {
+				m.link.fail(nil)
+			}
+			wait(20 * time.Second)
+			if open, _ := c.store.Len(); !ended || open != 0 || p.got().ended == nil {
+				t.Errorf("seed %d: %d sessions are open, the client was told %+v", seed, open, p.got().ended)
+			}
+			for _, m := range nodes {
+				_, err := m.Resume(p.ticket(), p.on(m))
+				wantEnded(t, err, session.EndRevoked)
+			}
+		})
+	}
 }

@@ -136,7 +136,7 @@ func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []
 		c := call{
 			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.ids[shard]},
 			args: []any{
-				store.Format, w.node, w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
+				store.Format, store.NodeID(w.node), w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
 				store.SweepEvery.Milliseconds(), w.keys.channel, w.served,
 			},
 		}

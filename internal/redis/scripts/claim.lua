@@ -6,7 +6,7 @@
 -- KEYS[3]    ids: sorted set of the ids of all sessions, scores 0
 -- KEYS[3+i]  hash of the i-th session
 -- ARGV[1]    unused
--- ARGV[2]    node
+-- ARGV[2]    id of the node
 -- ARGV[3]    now in Unix ms, or nothing: by the server's clock
 -- ARGV[4]    lease in ms: for about so long the sessions are not overdue again,
 --            claimed or not; see store.Later
@@ -33,13 +33,9 @@ local node = ARGV[2]
 local late = now - tonumber(ARGV[5])
 local later = string.format('%.0f', now + tonumber(ARGV[4]) - math.floor(now / 1000) * 619 % tonumber(ARGV[6]))
 
-local leases = {} -- whether a node's lease holds, by node
-local function lives(owner)
-  if leases[owner] == nil then
-    local lease = redis.call('ZSCORE', KEYS[1], owner)
-    leases[owner] = lease and tonumber(lease) > now
-  end
-  return leases[owner]
+local live = {} -- ids of the nodes whose lease holds
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')) do
+  live[string.match(name, '[^-]*$')] = true
 end
 
 local served = {} -- whether an App ID is among the caller's, by App ID
@@ -68,7 +64,7 @@ local function claim(key, id)
   redis.call('ZADD', KEYS[2], later, id)
   if not f then return 3 end
   if f.node ~= node then
-    if lives(f.node) then return 1 end
+    if live[f.node] then return 1 end
     if f.letter == 'a' then f.letter = 'd' end
     redis.pcall('PUBLISH', ARGV[7] .. f.node, id)
   end

@@ -76,12 +76,12 @@ func (s shared) Reports(ctx context.Context, order string) ([]store.Report, []st
 	return s.Memory.Reports(ctx, order)
 }
 
-func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept) {
+func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
 	if err := s.broken(); err != nil {
 		for i := range swept {
 			swept[i].Err = err
 		}
-		return swept
+		return swept, err
 	}
 	return s.Memory.Sweep(ctx, node, do)
 }

@@ -49,7 +49,11 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 		}
 	}
 	claimed := make(map[string]int)
-	for _, found := range s.Sweep(t.Context(), "alive", store.Claim) {
+	swept, err := s.Sweep(t.Context(), "alive", store.Claim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range swept {
 		if found.Err != nil {
 			t.Fatal(found.Err)
 		}

@@ -446,7 +446,9 @@ func TestMemory(t *testing.T) {
 		for _, name := range []string{"a", "b"} {
 			n := newNode(t, newBoard(), name)
 			n.config.Board = m
-			m.Sweep(t.Context(), name, store.Claim)
+			if _, err := m.Sweep(t.Context(), name, store.Claim); err != nil {
+				t.Error(err)
+			}
 			nodes = append(nodes, n.run())
 		}
 		synctest.Wait()

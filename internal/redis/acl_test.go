@@ -22,8 +22,8 @@ import (
 const (
 	aclKeys     = "~{refresher:*"
 	aclChannels = "&refresher:node:* &refresher:orders"
-	aclCommands = "+eval +evalsha +del +exists +expire +hdel +hget +hgetall +hincrby +hlen +hmget +hset +hsetnx +hvals " +
-		"+info +pexpire +ping +publish +subscribe +time +zadd +zcard +zrange +zrangebylex +zrangebyscore +zrem +zremrangebyscore +zscore"
+	aclCommands = "+eval +evalsha +del +exists +expire +get +hdel +hget +hgetall +hincrby +hlen +hmget +hset +hsetnx +hvals " +
+		"+info +pexpire +ping +publish +set +subscribe +time +zadd +zcard +zrange +zrangebylex +zrangebyscore +zrem +zremrangebyscore +zscore"
 	// aclCluster comes with it on a cluster.
 	aclCluster = "+cluster|slots +command"
 )
@@ -33,9 +33,9 @@ const acl = aclKeys + " " + aclChannels + " " + aclCommands
 // TestACLOfScripts finds the commands of the scripts in their text.
 func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
-	used := []string{"+eval", "+evalsha", "+ping", "+subscribe", "+zcard", "+zrangebylex"}
+	used := []string{"+eval", "+evalsha", "+get", "+info", "+ping", "+set", "+subscribe", "+zcard", "+zrangebylex", "+zrangebyscore"}
 	for _, source := range []string{
-		fenceSource, saveSource, acquireSource, wishSource, sweepSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
+		fenceSource, saveSource, acquireSource, wishSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
 	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))
@@ -97,7 +97,7 @@ func TestACLIsMinimal(t *testing.T) {
 		switch denied := server.Do("ACL", "LOG"); {
 		case denied == "":
 			t.Errorf("%s is not needed", one)
-		case one == "+info": // see TestWithoutINFO
+		case one == "+info", one == "+hsetnx": // see TestWithoutINFO; the board goes on without a generation
 			if err != nil {
 				t.Errorf("without %s: %v", one, err)
 			}
@@ -167,8 +167,11 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 		return err
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "the last")
-	if got := await(t, notices); got != taken.Session {
-		return errUnnoticed
+	// On a cluster, notices of what was done before may still be on their way.
+	for got := ""; got != taken.Session; {
+		if got = await(t, notices); got == "the last" {
+			return errUnnoticed
+		}
 	}
 	server.Do("DEL", s.hash(lone.Session))
 	if _, err := s.sweep(ctx, "c"); err != nil {
@@ -212,7 +215,7 @@ func (s *stage) rareOrders(ctx context.Context) error {
 // generation is the name of the first shard's life.
 func (s *stage) generation(t *testing.T) string {
 	t.Helper()
-	swept := s.Sweep(within(t), "a", store.Claim)[0]
+	swept := s.doing(t, "a", store.Claim)[0]
 	if swept.Err != nil {
 		t.Fatal(swept.Err)
 	}

@@ -48,20 +48,53 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 // their turn.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
-	s := open(t, redistest.Start(t).UnixURL(), func(c *Config) { c.Apps = []string{"first", "second"} })
-	var others []store.Record
-	next := idsIn(0)
-	for range 2*store.SweepLimit + 1 {
-		r := overdue(next())
-		r.App, r.Due = "third", r.Due-1
-		others = append(others, r)
-	}
-	own := overdue(next())
-	own.App = "second"
-	s.saved(t, store.Done, append(others, own)...)
-	claimed := s.swept(t, "b")
-	if _, ok := claimed[own.Session]; !ok || len(claimed) != 1 {
-		t.Errorf("claimed %d sessions, its own: %t", len(claimed), ok)
+	server := redistest.Start(t)
+	for _, count := range []struct{ others, own int }{
+		{1, 1}, {claimSlice, 1}, {claimSlice - 1, 300}, {store.SweepLimit - 1, 300}, {store.SweepLimit, 0}, {store.SweepLimit, 1}, {3*store.SweepLimit + 1, 10},
+	} {
+		server.Do("FLUSHALL")
+		s := openAt(t, server.UnixURL())
+		s.served = wordList([]string{appPrefix("first"), appPrefix("second")})
+		var records []store.Record
+		next := idsIn(0)
+		app := func(app string, many int, due session.UnixMilli) {
+			for range many {
+				r := overdue(next())
+				r.App, r.Due = app, due
+				records = append(records, r)
+			}
+		}
+		app("third", count.others, 1)
+		app("second", count.own, 2)
+		s.saved(t, store.Done, records...)
+		own := func(what string, want, sweeps int) {
+			t.Helper()
+			for range sweeps {
+				claimed := s.swept(t, "b")
+				for id, r := range claimed {
+					if r.App != "second" {
+						t.Errorf("claimed %s of %s", id, r.App)
+					}
+				}
+				if len(claimed) > store.SweepLimit {
+					t.Errorf("claimed %d in one sweep", len(claimed))
+				}
+				want -= len(claimed)
+			}
+			if want != 0 {
+				t.Errorf("behind %d: %s: %d too few are claimed in %d sweeps", count.others, what, want, sweeps)
+			}
+		}
+		sweeps := (count.others + count.own + store.SweepLimit - 1) / store.SweepLimit
+		own("at first", count.own, sweeps)
+		own("again", 0, 1)
+		// Those that only renew their lease have no part in it. What comes before them gets
+		// its turn, too.
+		s.doing(t, "c", store.Renew)
+		records = nil
+		app("second", 1, 0)
+		s.saved(t, store.Done, records...)
+		own("before them", 1, sweeps+1)
 	}
 }
 

@@ -47,8 +47,9 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			return err
 		},
 		"sweep": func(ctx context.Context) error {
-			var errs []error
-			for shard, found := range s.Sweep(ctx, "nobody", store.Claim) {
+			swept, err := s.Sweep(ctx, "nobody", store.Claim)
+			errs := []error{err}
+			for shard, found := range swept {
 				if found.Err == nil || found.Generation != "" || len(found.Overdue) > 0 {
 					t.Errorf("%s: shard %d: %+v", what, shard, found)
 				}

@@ -45,7 +45,7 @@ func clusterSpread(t *testing.T, c *redistest.Cluster) {
 			t.Errorf("%s has %d shards", server.Addr(), len(shards))
 		}
 		for _, shard := range shards {
-			for _, key := range []string{s.keys.shardLeases[shard], s.keys.meta[shard], s.keys.session(shard, "{S}")} {
+			for _, key := range []string{s.keys.generation[shard], s.keys.session(shard, "{S}")} {
 				if c.MasterOf(key) != server {
 					t.Errorf("%s is not where the rest of its shard is", key)
 				}
@@ -98,17 +98,27 @@ func clusterEviction(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// clusterFailover loses one of three masters.
+// clusterFailover loses one of three masters, the one that keeps the leases, too.
 func clusterFailover(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	s.again(t)
 	before := s.generationsNow(t)
 	masters := s.byMaster(c)
-	dead := c.MasterOf(s.keys.due[0])
-	dead.Kill()
-	var records []store.Record
+	dead := c.MasterOf(s.keys.leases)
+	var late, records []store.Record
 	for shard := range store.Shards {
-		records = append(records, record(idIn(shard, 5)))
+		late, records = append(late, overdue(idIn(shard, 6))), append(records, record(idIn(shard, 5)))
+	}
+	s.saved(t, store.Done, late...)
+	dead.Kill()
+	swept, err := s.Sweep(within(t), "b", store.Claim)
+	if err == nil {
+		t.Error("the lease was renewed")
+	}
+	for shard, found := range swept {
+		if len(found.Overdue) > 0 {
+			t.Errorf("shard %d: claimed without a lease: %d", shard, len(found.Overdue))
+		}
 	}
 	outcomes, err := s.Save(within(t), records)
 	if err == nil {

@@ -15,7 +15,9 @@ import (
 // opener opens stores on one server, each under a prefix of its own.
 func opener(url string) storetest.Open {
 	return func(t testing.TB, now func() time.Time) storetest.Store {
-		return open(t, url, func(c *Config) { c.Prefix, c.now = rand.Text(), now })
+		s := open(t, url, func(c *Config) { c.Prefix, c.now = rand.Text(), now })
+		s.keptForLong(t.Context())
+		return s
 	}
 }
 
@@ -34,12 +36,13 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = shared.Close() })
-	storetest.Model(t, func(_ testing.TB, now func() time.Time) storetest.Store {
+	storetest.Model(t, func(t testing.TB, now func() time.Time) storetest.Store {
 		// One client serves all histories: only keys and clock are new.
 		s := &Store{
 			apps: shared.apps, client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
 			now: now, named: make(map[string]struct{}),
 		}
+		(&stage{Store: s}).keptForLong(t.Context())
 		return s
 	})
 }

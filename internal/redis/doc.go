@@ -13,9 +13,8 @@
 //	                         attention, in Unix milliseconds
 //	{refresher:07}:ids       sorted set: the same ids, all with score 0, so that
 //	                         they can be listed in an order that does not change
-//	{refresher:07}:leases    sorted set: node by when its lease runs out, in Unix
-//	                         milliseconds
-//	{refresher:07}:meta      hash: generation, a random name for the shard's life
+//	{refresher:07}:generation  string: random name of the shard's data, which is
+//	                         another one after the data was lost
 //	{refresher:07}:s:<id>    hash: the session, see codec.go
 //	refresher:node:<node>    channel: ids of sessions that others took from node
 //
@@ -23,6 +22,13 @@
 // was ended on purpose stays for a while, as its tombstone, with a time to live; of
 // the other keys only the reports on orders have one. A session enters ids when it
 // is written whole, with its grant, so that a renewal costs nothing for it.
+//
+// What concerns the nodes is in one slot. Each node has one lease, which says whether it
+// is alive; nothing else depends on it, see store.Swept:
+//
+//	{refresher:nodes}:leases         sorted set: node by the end of its lease, in
+//	                                 Unix milliseconds
+//	{refresher:nodes}:status:<node>  hash: what the node says of itself, by topic
 //
 // All orders are in one slot, since each node reads all of them:
 //
@@ -36,8 +42,8 @@
 //
 // # Time
 //
-// Leases and what is overdue go by the clock of the Redis server, so that nodes
-// need not agree on the time to the second. Due times are written by the nodes.
+// Leases and what is overdue go by the clock of the server that keeps the leases, so that
+// nodes need not agree on the time to the second. Due times are written by the nodes.
 //
 // # Failures
 //

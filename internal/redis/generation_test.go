@@ -12,7 +12,7 @@ import (
 // generationsNow are the names of the lives of all shards.
 func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
 	t.Helper()
-	for shard, found := range s.Sweep(within(t), "onlooker", store.Claim) {
+	for shard, found := range s.doing(t, "onlooker", store.Claim) {
 		if found.Err != nil {
 			t.Fatal(found.Err)
 		}
@@ -54,7 +54,7 @@ func TestGeneration(t *testing.T) {
 	if other.generationsNow(t) != was {
 		t.Error("another node sees other generations")
 	}
-	s.Sweep(within(t), "onlooker", store.Leave)
+	s.doing(t, "onlooker", store.Leave)
 	same("leaving")
 	server.Do("FLUSHALL")
 	changed("FLUSHALL")
@@ -70,7 +70,7 @@ func TestGenerationOfOneShard(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.UnixURL(), nil)
 	was := s.generationsNow(t)
-	server.Do("DEL", s.keys.meta[5])
+	server.Do("DEL", s.keys.generation[5])
 	for shard, name := range s.generationsNow(t) {
 		if (name == was[shard]) != (shard != 5) {
 			t.Errorf("shard %d was %q and is %q", shard, was[shard], name)

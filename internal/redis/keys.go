@@ -9,12 +9,12 @@ import (
 // keys are the names of all that is kept in Redis. Prefix keeps services that
 // share a server apart.
 type keys struct {
-	due, ids, shardLeases, meta [store.Shards]string
-	sessions                    [store.Shards]string // to be followed by the id
-	channel                     string               // to be followed by the node
-	leases                      string
-	statuses                    string // to be followed by the node
-	board                       boardKeys
+	due, ids, generation [store.Shards]string
+	sessions             [store.Shards]string // to be followed by the id
+	channel              string               // to be followed by the node
+	leases               string
+	statuses             string // to be followed by the node
+	board                boardKeys
 }
 
 // boardKeys are those of the orders.
@@ -30,8 +30,7 @@ func newKeys(prefix string) *keys {
 		tag := fmt.Sprintf("{%s:%02d}", prefix, shard)
 		k.due[shard] = tag + ":due"
 		k.ids[shard] = tag + ":ids"
-		k.shardLeases[shard] = tag + ":leases"
-		k.meta[shard] = tag + ":meta"
+		k.generation[shard] = tag + ":generation"
 		k.sessions[shard] = tag + ":s:"
 	}
 	tag := fmt.Sprintf("{%s:nodes}", prefix)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -200,6 +201,11 @@ func (s *Store) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) 
 	})
 	if err == nil {
 		return nil
+	}
+	if !slices.ContainsFunc(sent, func(c goredis.Cmder) bool { return c.Err() != nil }) {
+		for _, c := range sent {
+			c.SetErr(err) // which it has not been told of if it was never sent
+		}
 	}
 	s.lookForMasters(ctx, err)
 	if !harmless(err) {

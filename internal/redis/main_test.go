@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"refresher/internal/session"
@@ -119,10 +120,28 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	return claimed
 }
 
+// keptForLong makes the leases older than they are: while they are new, nothing is
+// claimed. A test that wants a server to fail has it fail there, too.
+func (s *stage) keptForLong(ctx context.Context) {
+	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
+}
+
+// doing is what a sweep gives, which must work out.
+func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
+	t.Helper()
+	swept, err := s.Sweep(within(t), node, do)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return swept
+}
+
 // sweep sweeps, and returns what was claimed, and the first shard's error.
 func (s *stage) sweep(ctx context.Context, node string) (claimed map[string]store.Record, err error) {
+	s.keptForLong(ctx)
+	swept, err := s.Sweep(ctx, node, store.Claim)
 	claimed = make(map[string]store.Record)
-	for shard, found := range s.Sweep(ctx, node, store.Claim) {
+	for shard, found := range swept {
 		if found.Err != nil && err == nil {
 			err = fmt.Errorf("shard %d: %w", shard, found.Err)
 		}

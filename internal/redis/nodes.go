@@ -14,9 +14,18 @@ import (
 
 // leases are those of all nodes, by the clock of the server that keeps them.
 type leases struct {
-	now  session.UnixMilli
-	ends map[string]session.UnixMilli // by node; of one that is gone for up to store.NodeKept
+	now   session.UnixMilli
+	asked time.Time                    // this node's clock at now, to within half a round trip
+	since session.UnixMilli            // when the server began to keep leases
+	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the end
 }
+
+// leasesSince is the member of the leases that tells since when they are kept.
+const leasesSince = "since"
+
+// settled reports whether a node without a lease is gone: after the leases were lost,
+// living nodes need the time of a lease to renew theirs.
+func (l *leases) settled() bool { return l.now >= l.since.Add(store.Lease) }
 
 // live are the nodes whose lease holds.
 func (l *leases) live() (nodes []string) {
@@ -31,8 +40,8 @@ func (l *leases) live() (nodes []string) {
 // lease renews the lease of a node for so long, ends it with 0, or only reads where no
 // node is given.
 func (s *Store) lease(ctx context.Context, node string, length time.Duration) (leases, error) {
-	reply, err := s.one(ctx, leaseScript, []string{s.keys.leases, s.keys.status(node)},
-		s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
+	began := time.Now()
+	reply, err := leaseScript.Run(ctx, s.client, []string{s.keys.leases, s.keys.status(node)}, s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
 	if err != nil {
 		return leases{}, err
 	}
@@ -40,27 +49,20 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 		return leases{}, fmt.Errorf("unexpected answer %q", reply)
 	}
 	now, _ := reply[0].(int64)
-	l := leases{now: session.UnixMilli(now), ends: make(map[string]session.UnixMilli, len(reply)/2)}
+	l := leases{now: session.UnixMilli(now), asked: began.Add(time.Since(began) / 2)}
+	l.ends = make(map[string]session.UnixMilli, len(reply)/2)
 	for node, text := range pairs(reply[1:]) {
-		end, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		score, err := strconv.ParseFloat(text, 64)
+		switch {
+		case err != nil:
 			return leases{}, fmt.Errorf("the lease of %s ends at %q", node, text)
+		case node == leasesSince:
+			l.since = session.UnixMilli(-score)
+		default:
+			l.ends[node] = session.UnixMilli(score)
 		}
-		l.ends[node] = session.UnixMilli(end)
 	}
-	s.learn(l.ends)
 	return l, nil
-}
-
-// learn keeps the names of nodes for the records, which hold their ids.
-func (s *Store) learn(ends map[string]session.UnixMilli) {
-	names := make(map[string]string, len(ends))
-	for node := range ends {
-		names[store.NodeID(node)] = node
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nodes = names
 }
 
 // SetStatus replaces what node says under a topic. See store.Nodes.

@@ -18,8 +18,6 @@ var (
 	acquireSource string
 	//go:embed scripts/wish.lua
 	wishSource string
-	//go:embed scripts/sweep.lua
-	sweepSource string
 	//go:embed scripts/claim.lua
 	claimSource string
 	//go:embed scripts/give.lua
@@ -35,7 +33,6 @@ var (
 	acquireScript = fenced(acquireSource)
 	wishScript    = fenced(wishSource)
 	claimScript   = fenced(claimSource)
-	sweepScript   = goredis.NewScript(sweepSource)
 	giveScript    = goredis.NewScript(giveSource)
 	versionScript = goredis.NewScript(versionSource)
 	reportScript  = goredis.NewScript(reportSource)

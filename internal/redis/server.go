@@ -3,53 +3,91 @@ package redis
 import (
 	"context"
 	"strings"
+	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"refresher/internal/store"
 )
 
-// lookAtServers checks the settings of the servers when there may be new ones.
-func (s *Store) lookAtServers(ctx context.Context, swept *[store.Shards]store.Swept) {
-	if !s.changed(swept) {
-		return
-	}
-	var err error
-	if cluster, ok := s.client.(*goredis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error { return s.lookAt(ctx, c) })
-	} else {
-		err = s.lookAt(ctx, s.client)
-	}
-	if err != nil {
-		s.logger.Debug("the server does not tell its settings", "error", err)
-	}
+// server is a server of some shards.
+type server struct {
+	client goredis.Cmdable
+	run    string // names the run of its process; empty if it does not answer INFO
 }
 
-// changed reports whether a shard has another generation than at the last sweep.
-func (s *Store) changed(swept *[store.Shards]store.Swept) (changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for shard := range swept {
-		if g := swept[shard].Generation; g != "" && g != s.generations[shard] {
-			s.generations[shard] = g
-			changed = true
+// servers returns the server of each shard, or nil where that is not known.
+func (s *Store) servers(ctx context.Context) (servers [store.Shards]*server) {
+	known := make(map[goredis.Cmdable]*server)
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	for shard, key := range s.keys.due {
+		client := goredis.Cmdable(s.client)
+		if cluster, ok := s.client.(*goredis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, key)
+			if err != nil {
+				continue
+			}
+			client = master
 		}
+		if known[client] == nil {
+			asked := &server{client: client}
+			known[client] = asked
+			wait.Go(func() { asked.run = infoOf(ctx, client, "server", "run_id") })
+		}
+		servers[shard] = known[client]
 	}
-	return changed
+	return servers
 }
 
-// lookAt warns of a server that may throw sessions away when its memory is full,
-// and of one that does not let this user send notices. In scripts that goes
-// unnoticed: what they have to say is not worth to fail for.
-func (s *Store) lookAt(ctx context.Context, c goredis.Cmdable) error {
-	info, err := c.Info(ctx, "memory").Result()
+// infoOf returns one field of the server's INFO; empty if it does not say.
+func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) string {
+	info, _ := client.Info(ctx, section).Result()
 	for line := range strings.Lines(info) {
-		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-		if found && policy != "noeviction" {
-			s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), field+":"); ok {
+			return value
 		}
 	}
-	// The one is nobody's, and whoever follows the other looks once too often.
+	return ""
+}
+
+// addRuns adds to each shard's generation the run of its server, which is another one
+// after a restart or a failover: writes may be lost then although the data is there. A
+// server that does not answer INFO counts as the one before. The settings of new servers
+// are checked.
+func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
+	servers := s.servers(ctx)
+	changed := make(map[*server]struct{})
+	s.mu.Lock()
+	for shard := range swept {
+		generation, on := &swept[shard].Generation, servers[shard]
+		if *generation == "" {
+			continue
+		}
+		_, run, _ := strings.Cut(s.lastGenerations[shard], " ")
+		if on != nil && on.run != "" {
+			run = on.run
+		}
+		*generation += " " + run
+		if *generation != s.lastGenerations[shard] && on != nil {
+			changed[on] = struct{}{}
+		}
+		s.lastGenerations[shard] = *generation
+	}
+	s.mu.Unlock()
+	for server := range changed {
+		s.checkSettings(ctx, server.client)
+	}
+}
+
+// checkSettings warns of a server that may throw sessions away when its memory is full,
+// and of one that does not let this user send notices. In scripts that goes unnoticed:
+// what they have to say is not worth to fail for.
+func (s *Store) checkSettings(ctx context.Context, c goredis.Cmdable) {
+	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
+		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
+	}
+	// No node listens to the first; those that follow the second look once too often.
 	for _, channel := range []string{s.keys.channel, s.keys.board.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {
@@ -57,5 +95,4 @@ func (s *Store) lookAt(ctx context.Context, c goredis.Cmdable) error {
 				"channel", channel, "error", refused)
 		}
 	}
-	return err
 }

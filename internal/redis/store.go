@@ -56,11 +56,10 @@ type Store struct {
 	now     func() time.Time
 	silence time.Duration
 
-	mu          sync.Mutex
-	generations [store.Shards]string // as the last sweep found them; guarded by mu
-	past        [store.Shards]int    // where the next sweep begins, see sweeping; guarded by mu
-	nodes       map[string]string    // names of nodes by what records hold of them, as last read; guarded by mu
-	named       map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
+	mu              sync.Mutex
+	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
+	past            [store.Shards]int    // overdue sessions that the next sweep passes over; guarded by mu
+	named           map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
 }
 
 // saveBatch is how many records one script call writes: a millisecond or two of
@@ -89,18 +88,18 @@ func New(c Config) (*Store, error) {
 	client.AddHook(again{})
 	client.AddHook(tracing{})
 	return &Store{
-		apps: apps, served: appList(apps),
+		apps: apps, served: wordList(slices.Sorted(maps.Keys(apps))),
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
 		now: c.now, silence: watchSilence, named: make(map[string]struct{}),
 	}, nil
 }
 
-// appList is the claim script's argument of App IDs' prefixes.
-func appList(apps map[string]string) string {
-	if len(apps) == 0 {
+// wordList is how the claim script takes a set of words: a space before and after each.
+func wordList(words []string) string {
+	if len(words) == 0 {
 		return ""
 	}
-	return " " + strings.Join(slices.Sorted(maps.Keys(apps)), " ") + " "
+	return " " + strings.Join(words, " ") + " "
 }
 
 // appsByPrefix has the App IDs by what a record holds of them.
@@ -118,7 +117,7 @@ func appsByPrefix(apps []string) (map[string]string, error) {
 // Close lets go of the connections.
 func (s *Store) Close() error { return s.client.Close() }
 
-// clock is the sweep scripts' now argument.
+// clock is the lease script's now argument.
 func (s *Store) clock() string {
 	if s.now == nil {
 		return ""
@@ -148,7 +147,7 @@ func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store
 	now := s.time()
 	reply, err := acquireScript.Run(ctx, s.client,
 		[]string{s.keys.session(shard, g.Session), s.keys.due[shard]},
-		s.keys.channel, g.Session, store.NodeID(g.Node), g.Epoch, letter, now.Unix(), now.Add(store.Lease).UnixMilli(),
+		s.keys.channel, g.Session, g.Node, g.Epoch, letter, now.Unix(), now.Add(store.Lease).UnixMilli(),
 	).Slice()
 	if err != nil {
 		return held, fmt.Errorf("acquire: %w", err)
@@ -190,13 +189,10 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 	if app, ok := s.apps[r.App]; ok {
 		r.App = app
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if node, ok := s.nodes[r.Node]; ok {
-		r.Node = node
-	}
 	return r, nil
 }
+
+var errNoRecord = errors.New("what stands there is not a record")
 
 // maxNamed bounds how many unreadable records are remembered as logged.
 const maxNamed = 10_000

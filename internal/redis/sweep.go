@@ -1,189 +1,76 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
-	"refresher/internal/session"
+	goredis "github.com/redis/go-redis/v9"
+
 	"refresher/internal/store"
 )
 
-// sweepPages bounds how many batches of records that are not for this node to see
-// to, such as those that only a newer release can read, a sweep looks past. The next
-// one goes on from there.
-const sweepPages = 8
-
-var errNoRecord = errors.New("what stands there is not a record")
-
-// sweeping is one sweep.
-type sweeping struct {
-	*Store
-	node  string
-	do    store.Doing
-	life  string // what it names a shard's life, if that has no name
-	swept [store.Shards]store.Swept
-	past  [store.Shards]int // overdue sessions that it passed over, by shard
-}
-
-// Sweep renews the node's lease in each shard, and hands it what is overdue and
-// whose owner is gone; or only some of that, see store.Doing.
-func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept {
-	w := &sweeping{Store: s, node: node, do: do, life: rand.Text()}
-	s.mu.Lock()
-	w.past = s.past
-	s.mu.Unlock()
-	shards := make([]int, store.Shards)
-	for shard := range shards {
-		shards[shard] = shard
-	}
-	lease := store.Lease
+// Sweep renews the node's lease or ends it, names the generation of each shard's data,
+// and hands the node the overdue sessions whose owner's lease is over; or only some of
+// that, see store.Doing. The error says that the lease was not renewed; nothing is
+// claimed then.
+func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+	began := time.Now()
+	length := store.Lease
 	if do == store.Leave {
-		lease = 0
+		length = 0
 	}
-	began := time.Now()
-	if _, err := w.lease(ctx, node, lease); err != nil {
-		w.metrics.observe("sweep", began, &err)
-		for shard := range w.swept {
-			w.swept[shard].Err = fmt.Errorf("sweep: %w", err)
-		}
-		return w.swept
+	leases, err := s.lease(ctx, node, length)
+	var c *claiming // nil: nothing is to be claimed
+	if err == nil && do == store.Claim && leases.settled() {
+		c = s.newClaiming(node, &leases, &swept)
 	}
-	for page := 0; len(shards) > 0 && page <= sweepPages; page++ {
-		shards = w.claim(ctx, w.look(ctx, shards, lease))
+	overdue, failed := s.look(ctx, &swept, c)
+	s.addRuns(ctx, &swept)
+	failed = cmp.Or(err, failed)
+	s.metrics.observe("sweep", began, &failed)
+	if err != nil {
+		return swept, fmt.Errorf("lease: %w", err)
 	}
-	if do == store.Claim {
-		s.goOn(w, shards)
+	s.metrics.offset.Set(leases.now.Time().Sub(leases.asked).Seconds())
+	if c != nil {
+		c.claim(ctx, overdue)
 	}
-	s.lookAtServers(ctx, &w.swept)
-	return w.swept
+	return swept, nil
 }
 
-// goOn has the next sweep begin, in the shards where this one has not come to the
-// end of such records, where it stopped, and in the others at the front again: so
-// that whatever stands anywhere among them gets its turn.
-func (s *Store) goOn(w *sweeping, unfinished []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.past = [store.Shards]int{}
-	for _, shard := range unfinished {
-		s.past[shard] = w.past[shard]
-	}
-}
-
-// room is how many more sessions of a shard the sweep may hand over.
-func (w *sweeping) room(shard int) int {
-	if w.do != store.Claim {
-		return 0
-	}
-	return store.SweepLimit - len(w.swept[shard].Overdue)
-}
-
-// look renews the leases, and returns the ids of overdue sessions by shard.
-func (w *sweeping) look(ctx context.Context, shards []int, lease time.Duration) map[int][]string {
-	var err error
-	defer w.metrics.observe("sweep", time.Now(), &err)
-	calls := make([]call, len(shards))
-	for i, shard := range shards {
-		calls[i] = call{
-			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.meta[shard]},
-			args: []any{
-				w.node, w.clock(), lease.Milliseconds(), store.Slack.Milliseconds(),
-				w.past[shard], w.room(shard), w.life,
-			},
-		}
-	}
-	began := time.Now()
-	err = w.run(ctx, sweepScript, calls)
-	took := time.Since(began)
-	overdue := make(map[int][]string)
-	for i, shard := range shards {
-		reply, err := calls[i].result.Slice()
-		if err == nil && len(reply) < 3 {
-			err = fmt.Errorf("unexpected answer %q", reply)
-		}
-		if err != nil {
-			w.swept[shard].Err = fmt.Errorf("sweep: %w", err)
-			continue
-		}
-		w.swept[shard].Generation = word(reply, 0)
-		if nowMs, ok := reply[2].(int64); ok {
-			w.metrics.offset.Set(session.UnixMilli(nowMs).Time().Sub(began.Add(took / 2)).Seconds())
-		}
-		ids, _ := reply[1].([]any)
-		for at := range ids {
-			overdue[shard] = append(overdue[shard], word(ids, at))
-		}
-	}
-	return overdue
-}
-
-// claim claims overdue sessions. It returns the shards in which there may be
-// more of them: those where some were passed over, because a newer release wrote
-// them or other nodes serve their projects. They stay the first, and would hide the
-// others for ever.
-func (w *sweeping) claim(ctx context.Context, overdue map[int][]string) (more []int) {
-	if len(overdue) == 0 {
-		return nil
-	}
-	var err error
-	defer w.metrics.observe("claim", time.Now(), &err)
-	shards := make([]int, 0, len(overdue))
-	calls := make([]call, 0, len(overdue))
-	for shard, ids := range overdue {
-		c := call{
-			keys: []string{w.keys.shardLeases[shard], w.keys.due[shard], w.keys.ids[shard]},
-			args: []any{
-				store.Format, store.NodeID(w.node), w.clock(), store.Lease.Milliseconds(), store.Slack.Milliseconds(),
-				store.SweepEvery.Milliseconds(), w.keys.channel, w.served,
-			},
-		}
-		for _, id := range ids {
-			c.keys = append(c.keys, w.keys.session(shard, id))
-			c.args = append(c.args, id)
-		}
-		shards, calls = append(shards, shard), append(calls, c)
-	}
-	err = w.run(ctx, claimScript, calls)
-	for i, shard := range shards {
-		found, err := calls[i].result.Slice()
-		if err != nil {
-			w.swept[shard].Err = fmt.Errorf("claim: %w", err)
-			continue
-		}
-		full := len(found) == w.room(shard)
-		if others := w.take(shard, overdue[shard], found); others > 0 && full && w.room(shard) > 0 {
-			w.past[shard] += others
-			more = append(more, shard)
-		}
-	}
-	return more
-}
-
-// take takes what the claim script found of some sessions, and returns how many
-// of them are not for this node to see to.
-func (w *sweeping) take(shard int, ids []string, found []any) (others int) {
-	for at, found := range found {
-		var r store.Record
-		var err error
-		switch found := found.(type) {
-		case []any:
-			r, err = w.unpack(ids[at], pairs(found))
-		case int64:
-			if found == 2 {
-				others++
+// look sets the generation of each shard, or why it is not known, and returns the first
+// slice of its overdue sessions. It asks with a command that writes, so that a server
+// that refuses writes counts as away.
+func (s *Store) look(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
+	name := rand.Text() // for data that has none yet
+	var set [store.Shards]*goredis.BoolCmd
+	var get [store.Shards]*goredis.StringCmd
+	found := make(map[int]*goredis.StringSliceCmd)
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) {
+		for shard, key := range s.keys.generation {
+			set[shard], get[shard] = p.SetNX(ctx, key, name, 0), p.Get(ctx, key)
+			if c != nil {
+				found[shard] = c.next(ctx, p, shard)
 			}
-			if found != 3 {
-				continue
-			}
-			err = w.unreadable(ids[at], errNoRecord)
+		}
+	})
+	for shard := range swept {
+		generation, err := get[shard].Result()
+		err = cmp.Or(set[shard].Err(), err)
+		if err == nil && generation == "" {
+			err = errors.New("a generation that is empty")
 		}
 		if err != nil {
+			failed = cmp.Or(failed, err)
+			swept[shard].Err = fmt.Errorf("sweep: %w", err)
+			delete(found, shard)
 			continue
 		}
-		w.swept[shard].Overdue = append(w.swept[shard].Overdue, r)
+		swept[shard].Generation = generation
 	}
-	return others
+	return c.ids(found), failed
 }

@@ -19,9 +19,10 @@ type Store interface {
 	// is an outcome for each, also with an error, which says why some are
 	// Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease in each shard, and hands it what is
-	// overdue and whose owner is gone; or only some of that, see store.Doing.
-	Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept
+	// Sweep renews the node's lease, and hands it what is overdue and whose
+	// owner is gone; or only some of that, see store.Doing. The error says that
+	// the lease was not renewed: nothing is handed over then.
+	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done or it cannot go on. Since connected was last called, none
 	// was missed.
@@ -71,7 +72,7 @@ func (s *Scheduler) writeLast() {
 		s.flush()
 		at := s.outbox.next()
 		if at == never {
-			s.config.Store.Sweep(ctx, s.config.Node, store.Leave)
+			_, _ = s.config.Store.Sweep(ctx, s.config.Node, store.Leave) // the lease runs out by itself
 			return
 		}
 		_ = pause(ctx, at-s.clock.now().Mono) // what is over time is told below

@@ -1,9 +1,13 @@
 package scheduler
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,6 +108,7 @@ type link struct {
 	fault  func() error // guarded by mu; asked before each operation
 	after  func() error // guarded by mu; and after it, so that only the answer is lost
 	isGone bool         // guarded by mu
+	lease  error        // guarded by mu; why the node has no lease, although it reaches the store
 
 	missed func() // guarded by mu; says that notices were lost; nil: none was
 
@@ -195,17 +200,23 @@ func (l *link) Save(ctx context.Context, records []store.Record) (outcomes []sto
 	return outcomes, err
 }
 
-func (l *link) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept) {
-	err := l.around(func() error {
-		swept = l.store.Sweep(ctx, node, do)
-		return nil
+func (l *link) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+	l.mu.Lock()
+	lease := l.lease
+	l.mu.Unlock()
+	if lease != nil {
+		do = store.Leave
+	}
+	err = l.around(func() error {
+		swept, err = l.store.Sweep(ctx, node, do)
+		return err
 	})
 	if err != nil {
 		for i := range swept {
 			swept[i] = store.Swept{Err: err}
 		}
 	}
-	return swept
+	return swept, cmp.Or(err, lease)
 }
 
 func (l *link) Watch(ctx context.Context, node string, connected func(), notice func(string)) error {
@@ -452,6 +463,44 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 				t.Errorf("%d attached of %d, %v adopted, %v expired", m.attached(), m.open(),
 					testutil.ToFloat64(m.metrics.adopted), testutil.ToFloat64(m.metrics.renewals.expired))
 			}
+		}
+	})
+}
+
+// A node that reaches the sessions, but cannot renew its lease, is degraded and takes
+// nothing over; nor does it before the others had the time of a lease to renew theirs.
+func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		var log bytes.Buffer
+		a := c.start("a")
+		b := c.startWith("b", func(c *Config, _ *link) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		p := &phone{t: t, scheduler: a.Scheduler}
+		p.join(12 * time.Second)
+		wait(time.Second)
+		lease := func(err error) {
+			b.link.mu.Lock()
+			defer b.link.mu.Unlock()
+			b.link.lease = err
+		}
+		adopted := func() float64 { return testutil.ToFloat64(b.metrics.adopted) }
+		lease(errors.New("lease: no such luck"))
+		a.kill()
+		wait(time.Minute)
+		if adopted() != 0 || !b.Degraded() {
+			t.Errorf("without a lease: %v adopted, degraded %t", adopted(), b.Degraded())
+		}
+		lease(nil)
+		wait(store.Lease - time.Second)
+		if adopted() != 0 || b.Degraded() {
+			t.Errorf("with a new lease: %v adopted, degraded %t", adopted(), b.Degraded())
+		}
+		wait(2*store.SweepEvery + time.Second)
+		if adopted() != 1 {
+			t.Errorf("a lease later: %v adopted", adopted())
+		}
+		if said := strings.Count(log.String(), "no such luck"); said != 1 {
+			t.Errorf("logged %d times:\n%s", said, log.String())
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"refresher/internal/store"
 )
 
-// sweep renews the node's leases and takes over what is overdue.
+// sweep renews the node's lease and takes over what is overdue.
 func (s *Scheduler) sweep(ctx context.Context) {
 	tick := time.NewTicker(s.sweepEvery)
 	defer tick.Stop()
@@ -37,9 +37,9 @@ func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time
 	if s.clock.now().Mono < *claimFrom {
 		do = store.Renew
 	}
-	swept := s.config.Store.Sweep(ctx, s.config.Node, do)
+	swept, err := s.config.Store.Sweep(ctx, s.config.Node, do)
+	s.leaseAnswered(err)
 	var reached, failed shards
-	var err error
 	for shard := range swept {
 		reached[shard] = swept[shard].Err == nil
 		failed[shard] = !reached[shard]
@@ -48,10 +48,7 @@ func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time
 	again := s.storeAnswered(&reached, &failed, err)
 	for shard := range swept {
 		found := &swept[shard]
-		if found.Err != nil {
-			continue
-		}
-		if was := generations[shard]; was != found.Generation {
+		if was := generations[shard]; found.Err == nil && was != found.Generation {
 			generations[shard] = found.Generation
 			again[shard] = again[shard] || was != ""
 		}

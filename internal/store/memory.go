@@ -221,7 +221,7 @@ func (m *Memory) notify(node, id string) {
 
 // Sweep renews node's lease in every shard, or gives it up, and hands it what is
 // overdue, if it is to claim that.
-func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
+func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var swept [Shards]Swept
@@ -239,7 +239,7 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) [Shards]Swept {
 			swept[i].Overdue = m.claim(s, node, now)
 		}
 	}
-	return swept
+	return swept, nil
 }
 
 // claim hands the sweeper the overdue sessions of owners that are gone.

@@ -29,6 +29,15 @@ func (m *memory) save(r store.Record) {
 	}
 }
 
+func (m *memory) sweep(node string, do store.Doing) [store.Shards]store.Swept {
+	m.Helper()
+	swept, err := m.Sweep(m.Context(), node, do)
+	if err != nil {
+		m.Fatal(err)
+	}
+	return swept
+}
+
 func (m *memory) knows(id string) bool {
 	held, err := m.Acquire(m.Context(), store.AcquireRequest{Session: id, Epoch: 1, Node: "onlooker"})
 	return err != nil || held.Known
@@ -69,10 +78,10 @@ func TestMemoryLen(t *testing.T) {
 	m.save(m.tombstone("S1", 2*time.Hour))
 	m.wantLen(1, 1)
 	m.now = m.now.Add(time.Hour)
-	m.Sweep(t.Context(), "a", store.Claim)
+	m.sweep("a", store.Claim)
 	m.wantLen(1, 1)
 	m.now = m.now.Add(time.Hour)
-	m.Sweep(t.Context(), "a", store.Claim)
+	m.sweep("a", store.Claim)
 	m.wantLen(1, 0)
 	gone := m.open("S2")
 	gone.State, gone.Reason, gone.Delivered, gone.Node, gone.Epoch = ended, expired, store.DeliveredEnd, "b", 2
@@ -82,7 +91,7 @@ func TestMemoryLen(t *testing.T) {
 
 func TestMemoryLose(t *testing.T) {
 	m := newMemory(t)
-	first := m.Sweep(t.Context(), "a", store.Claim)
+	first := m.sweep("a", store.Claim)
 	m.save(m.open("S1"))
 	m.save(m.tombstone("S2", time.Hour))
 	m.Lose()
@@ -93,12 +102,12 @@ func TestMemoryLose(t *testing.T) {
 		}
 	}
 	m.save(m.open("S1"))
-	second := m.Sweep(t.Context(), "b", store.Claim)
+	second := m.sweep("b", store.Claim)
 	if overdue := second[store.ShardOf("S1")].Overdue; len(overdue) != 1 {
 		t.Errorf("the lease outlived the store: handed over %+v", overdue)
 	}
 	m.Lose()
-	third := m.Sweep(t.Context(), "a", store.Claim)
+	third := m.sweep("a", store.Claim)
 	for shard := range first {
 		names := map[string]bool{first[shard].Generation: true, second[shard].Generation: true, third[shard].Generation: true}
 		if len(names) != 3 {
@@ -170,7 +179,7 @@ func TestMemoryBoundsGraves(t *testing.T) {
 	}
 	// They go when their time comes.
 	m.now = m.now.Add(time.Hour + 20*time.Second)
-	m.Sweep(t.Context(), "a", store.Leave)
+	m.sweep("a", store.Leave)
 	m.wantLen(1, bound-11)
 }
 
@@ -179,7 +188,7 @@ func TestMemoryForgetsNodes(t *testing.T) {
 	m := newMemory(t)
 	want := func(status string) {
 		t.Helper()
-		m.Sweep(t.Context(), "a", store.Renew)
+		m.sweep("a", store.Renew)
 		if got, err := m.Statuses(t.Context(), "topic"); err != nil || got["a"] != status {
 			t.Errorf("a says %q, %v, want %q", got["a"], err, status)
 		}
@@ -189,9 +198,9 @@ func TestMemoryForgetsNodes(t *testing.T) {
 	}
 	want("ready")
 	m.now = m.now.Add(store.Lease + store.NodeKept - time.Millisecond)
-	m.Sweep(t.Context(), "b", store.Renew)
+	m.sweep("b", store.Renew)
 	want("ready")
 	m.now = m.now.Add(store.Lease + store.NodeKept)
-	m.Sweep(t.Context(), "b", store.Renew)
+	m.sweep("b", store.Renew)
 	want("")
 }

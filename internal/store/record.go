@@ -264,7 +264,7 @@ type Acquired struct {
 	Known  bool
 }
 
-// Doing is what a node sweeps for, beside knowing the shards' generations.
+// Doing is what a node sweeps for, beside the shards' generations.
 type Doing uint8
 
 const (
@@ -279,7 +279,7 @@ const (
 
 // Swept is what a sweep found in one shard.
 type Swept struct {
-	// Err: the shard could not be reached; the rest is empty.
+	// Err: the shard could not be reached, or not all that is overdue claimed.
 	Err error
 	// Generation names the shard's life: another one than the time before
 	// says that records may have been lost.

@@ -9,7 +9,9 @@
 -- ARGV[4]  how long the name and the hash are kept after the last lease, in ms
 --
 -- Returns {now in Unix ms, node, end of its lease, node, end, ...}. Nodes whose lease
--- is over are included for as long as their name is kept.
+-- is over are included for as long as their name is kept. The member since is no node:
+-- its score is the time at which the first lease was written, negative so that it is
+-- never taken for one that is over.
 -- Costs O(N) with N nodes.
 
 local leases = KEYS[1]
@@ -20,7 +22,8 @@ if not now then
 end
 if ARGV[2] ~= '' then
   redis.call('ZADD', leases, string.format('%.0f', now + ARGV[3]), ARGV[2])
-  redis.call('ZREMRANGEBYSCORE', leases, '-inf', string.format('%.0f', now - ARGV[4]))
+  redis.call('ZADD', leases, 'NX', string.format('%.0f', -now), 'since')
+  redis.call('ZREMRANGEBYSCORE', leases, '0', string.format('%.0f', now - ARGV[4]))
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end
 local reply = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')

@@ -38,10 +38,9 @@ type Sessions interface {
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
 	// Save writes records, each by itself, by the rule of store.Resolve.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease in each shard, and hands it what is
-	// overdue and whose owner is gone, by due time and id; or only some of
-	// that, see store.Doing.
-	Sweep(ctx context.Context, node string, do store.Doing) [store.Shards]store.Swept
+	// Sweep renews the node's lease, and hands it what is overdue and whose
+	// owner is gone, by due time and id; or only some of that, see store.Doing.
+	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error

@@ -35,7 +35,7 @@ func nodesLive(w *world) {
 	w.statuses("t", map[string]string{})
 	w.sweep(nodeA)
 	w.pass(store.SweepEvery)
-	w.store.Sweep(w.Context(), nodeB, store.Renew)
+	w.doing(nodeB, store.Renew)
 	w.sweep(nodeC)
 	w.statuses("t", map[string]string{nodeA: "", nodeB: "", nodeC: ""})
 	w.leave(nodeC)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -199,17 +200,17 @@ func sweepsBehindLiving(w *world) {
 }
 
 func sweepsGeneration(w *world) {
-	first := w.store.Sweep(w.Context(), nodeA, store.Claim)
+	first := w.doing(nodeA, store.Claim)
 	var records []store.Record
 	for _, id := range spread(store.Shards) {
 		records = append(records, w.overdue(id))
 	}
 	w.saved(records...)
 	for i, again := range [][store.Shards]store.Swept{
-		w.store.Sweep(w.Context(), nodeA, store.Claim),
-		w.store.Sweep(w.Context(), nodeB, store.Claim),
-		w.store.Sweep(w.Context(), nodeB, store.Leave),
-		w.store.Sweep(w.Context(), nodeA, store.Claim),
+		w.doing(nodeA, store.Claim),
+		w.doing(nodeB, store.Claim),
+		w.doing(nodeB, store.Leave),
+		w.doing(nodeA, store.Claim),
 	} {
 		for shard := range again {
 			was, is := first[shard].Generation, again[shard].Generation
@@ -229,11 +230,15 @@ func sweepsAtOnce(w *world) {
 	w.saved(records...)
 	nodes := []string{nodeB, nodeC}
 	var swept [2][store.Shards]store.Swept
+	var errs [2]error
 	var wait sync.WaitGroup
 	for i, node := range nodes {
-		wait.Go(func() { swept[i] = w.store.Sweep(w.Context(), node, store.Claim) })
+		wait.Go(func() { swept[i], errs[i] = w.store.Sweep(w.Context(), node, store.Claim) })
 	}
 	wait.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		w.Fatal(err)
+	}
 	owners := make(map[string]string)
 	for i, node := range nodes {
 		for shard := range swept[i] {

@@ -1,0 +1,145 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
+)
+
+const (
+	// claimSlice is how many sessions one call of the claim script looks at: Redis
+	// serves nobody else meanwhile, for a millisecond at most.
+	claimSlice = 32
+	// claimTime is how long a sweep goes on claiming. What is left stays overdue, and is
+	// for the next sweep.
+	claimTime = time.Second
+)
+
+// claiming is the part of a sweep that hands over overdue sessions.
+type claiming struct {
+	*Store
+	late  string // Unix milliseconds: sessions due later are not overdue
+	args  []any  // of the claim script, before the ids
+	swept *[store.Shards]store.Swept
+	past  [store.Shards]int // overdue sessions to pass over, by shard
+}
+
+func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]store.Swept) *claiming {
+	late := int64(leases.now.Add(-store.Slack))
+	c := &claiming{Store: s, late: strconv.FormatInt(late, 10), swept: swept, args: []any{
+		node, late, int64(store.Later(leases.now)), s.keys.channel, wordList(leases.live()), s.served,
+	}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.past = s.past
+	return c
+}
+
+// claim goes round the shards and claims a slice of each in a round trip of its own, so
+// that other clients are served in between.
+func (c *claiming) claim(ctx context.Context, overdue map[int][]string) {
+	defer c.keepPast()
+	if len(overdue) == 0 {
+		return
+	}
+	began, failed := time.Now(), error(nil)
+	for looked := claimSlice; ; looked += claimSlice {
+		var more []int
+		for shard, ids := range overdue {
+			if c.slice(ctx, shard, ids) {
+				more = append(more, shard)
+			}
+			failed = cmp.Or(failed, c.swept[shard].Err)
+		}
+		if len(more) == 0 || looked >= store.SweepLimit || time.Since(began) > claimTime {
+			break
+		}
+		found := make(map[int]*goredis.StringSliceCmd)
+		_ = c.pipeline(ctx, func(p goredis.Pipeliner) {
+			for _, shard := range more {
+				found[shard] = c.next(ctx, p, shard)
+			}
+		})
+		overdue = c.ids(found)
+	}
+	c.metrics.observe("claim", began, &failed)
+}
+
+// keepPast has the next sweep begin where this one stopped.
+func (c *claiming) keepPast() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Store.past = c.past
+}
+
+// next asks for the next slice of overdue sessions of a shard, the longest overdue first.
+func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *goredis.StringSliceCmd {
+	return p.ZRangeByScore(ctx, c.keys.due[shard], &goredis.ZRangeBy{
+		Min: "-inf", Max: c.late, Offset: int64(c.past[shard]), Count: claimSlice,
+	})
+}
+
+// ids are the slices that were found, without those that are empty.
+func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
+	slices := make(map[int][]string)
+	for shard, cmd := range found {
+		switch ids, err := cmd.Result(); {
+		case err != nil:
+			c.swept[shard].Err = fmt.Errorf("overdue: %w", err)
+		case len(ids) == 0:
+			c.past[shard] = 0
+		default:
+			slices[shard] = ids
+		}
+	}
+	return slices
+}
+
+// slice claims some overdue sessions of a shard, and reports whether there may be more.
+func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more bool) {
+	keys, args := []string{c.keys.due[shard], c.keys.ids[shard]}, c.args
+	for _, id := range ids {
+		keys, args = append(keys, c.keys.session(shard, id)), append(args, id)
+	}
+	found, err := c.one(ctx, claimScript, keys, args...).Slice()
+	if err != nil {
+		c.swept[shard].Err = fmt.Errorf("claim: %w", err)
+		return false
+	}
+	c.take(shard, ids, found)
+	if more = len(ids) == claimSlice; !more {
+		c.past[shard] = 0
+	}
+	return more
+}
+
+// take takes what the claim script found of some sessions. Those that it left alone stay
+// where they are, so the next slice begins behind them.
+func (c *claiming) take(shard int, ids []string, found []any) {
+	for at, found := range found {
+		var r store.Record
+		var err error
+		switch found := found.(type) {
+		case []any:
+			r, err = c.unpack(ids[at], pairs(found))
+		case int64:
+			if found == 2 {
+				c.past[shard]++
+			}
+			if found != 3 {
+				continue
+			}
+			err = c.unreadable(ids[at], errNoRecord)
+		}
+		if err != nil {
+			continue
+		}
+		c.swept[shard].Overdue = append(c.swept[shard].Overdue, r)
+	}
+}

@@ -1,0 +1,162 @@
+package redis
+
+import (
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// pipelines counts the script calls of each pipeline.
+type pipelines struct{ scripts []int }
+
+func (*pipelines) DialHook(next goredis.DialHook) goredis.DialHook          { return next }
+func (*pipelines) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook { return next }
+
+func (p *pipelines) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		scripts := 0
+		for _, c := range cmds {
+			if name := c.Name(); name == "evalsha" || name == "eval" {
+				scripts++
+			}
+		}
+		p.scripts = append(p.scripts, scripts)
+		return next(ctx, cmds)
+	}
+}
+
+// TestClaimHold holds a claim to a millisecond of Redis for each call, with each call a
+// round trip of its own, so that Redis serves other clients in between.
+func TestClaimHold(t *testing.T) {
+	t.Parallel()
+	const shards, nodes = 8, 150
+	server := redistest.Start(t)
+	s := open(t, server.UnixURL(), nil)
+	var records []store.Record
+	for shard := range shards {
+		next := idsIn(shard)
+		for range store.SweepLimit {
+			records = append(records, overdue(next()))
+		}
+	}
+	s.saved(t, store.Done, records...)
+	for n := range nodes {
+		if _, err := s.lease(within(t), "refresher-7f9c4d8b5-"+strconv.Itoa(n), store.Lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.keptForLong(t.Context())
+	for _, script := range []*goredis.Script{claimScript, leaseScript} {
+		if err := script.Load(within(t), s.client).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := &pipelines{}
+	s.client.AddHook(seen)
+	server.Do("CONFIG", "RESETSTAT")
+	cpu := server.CPU()
+	claimed := s.doing(t, "b", store.Claim)
+	cpu = server.CPU() - cpu
+	calls, err := strconv.Atoi(regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`).FindStringSubmatch(server.Do("INFO", "commandstats"))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for shard := range shards {
+		if n := len(claimed[shard].Overdue); n != store.SweepLimit {
+			t.Errorf("shard %d: claimed %d", shard, n)
+		}
+	}
+	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // and one for the lease
+		t.Errorf("%d script calls, want %d", calls, want)
+	}
+	for _, scripts := range seen.scripts {
+		if scripts > 1 {
+			t.Errorf("%d script calls in one round trip", scripts)
+		}
+	}
+	// Processor time, since Redis itself may have to wait on a busy machine. It is about
+	// 0.3 ms for a call.
+	if each := cpu / time.Duration(calls); each > time.Millisecond {
+		t.Errorf("a call takes Redis %s", each)
+	}
+}
+
+// TestLeasesLost has no node be taken for dead before it had the time of a lease to renew
+// its own: a cluster may lose the leases, and keep the sessions.
+func TestLeasesLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	living, dead := overdue(idIn(1, 0)), overdue(idIn(2, 0))
+	living.Node, dead.Node = "living", "dead"
+	s.saved(t, store.Done, living, dead)
+	for _, node := range []string{"living", "sweeper"} {
+		s.doing(t, node, store.Renew)
+	}
+	server.Do("DEL", s.keys.leases)
+	claimed := make(map[string]int)
+	for begun := s.clock(); s.clock().Before(begun.Add(2 * store.Lease)); s.pass(store.SweepEvery) {
+		for _, found := range s.doing(t, "sweeper", store.Claim) {
+			for _, r := range found.Overdue {
+				claimed[r.Session]++
+				if since := s.clock().Sub(begun); since < store.Lease {
+					t.Errorf("claimed %s %s after the leases were lost", r.Session, since)
+				}
+			}
+		}
+		s.doing(t, "living", store.Renew)
+	}
+	if claimed[living.Session] != 0 || claimed[dead.Session] != 1 {
+		t.Errorf("claimed %v, want %s once", claimed, dead.Session)
+	}
+}
+
+// TestSweepWithoutLease has a sweep whose lease cannot be renewed claim nothing, and tell
+// of the shards all the same.
+func TestSweepWithoutLease(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	s.saved(t, store.Done, overdue("S"))
+	server.Do("SET", s.keys.leases, "no sorted set")
+	swept, err := s.Sweep(within(t), "a", store.Claim)
+	if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("error %v", err)
+	}
+	for shard, found := range swept {
+		if found.Err != nil || found.Generation == "" || len(found.Overdue) > 0 {
+			t.Errorf("shard %d: %+v", shard, found)
+		}
+	}
+	server.Do("DEL", s.keys.leases)
+	if claimed := s.swept(t, "a"); len(claimed) != 1 {
+		t.Errorf("claimed %v", claimed)
+	}
+}
+
+// TestClaimGoesOnBesideErrors has a shard whose schedule is broken not stop the others.
+func TestClaimGoesOnBesideErrors(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	s.saved(t, store.Done, overdue(idIn(3, 0)))
+	server.Do("SET", s.keys.due[7], "no sorted set")
+	server.Do("LPUSH", s.keys.generation[9], "no string")
+	s.keptForLong(t.Context())
+	for shard, found := range s.doing(t, "a", store.Claim) {
+		if bad := shard == 7 || shard == 9; (found.Err != nil) != bad {
+			t.Errorf("shard %d: %v", shard, found.Err)
+		}
+		if n := len(found.Overdue); n != map[int]int{3: 1}[shard] {
+			t.Errorf("shard %d: claimed %d", shard, n)
+		}
+	}
+}

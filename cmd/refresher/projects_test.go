@@ -235,3 +235,99 @@ func TestServeTwoProjects(t *testing.T) {
 		t.Errorf("the log shows a secret: %s", rest)
 	}
 }
+
+// rewrite replaces the projects file in one step, has the service look, and returns what
+// the log says of that file.
+func (s *service) rewrite(dir, text, want string) string {
+	s.t.Helper()
+	write(s.t, dir, "next.yaml", text)
+	if err := os.Rename(filepath.Join(dir, "next.yaml"), filepath.Join(dir, "projects.yaml")); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.find(`(.*` + want + `.*projects\.yaml.*)`)
+}
+
+// signs expects the service to sign a project's tokens with a certificate, or to refuse
+// the credential if that is empty.
+func (s *service) signs(app, certificate string, env []string) {
+	s.t.Helper()
+	status, text := s.get("/rtm/ana", grantBy(s.t, env, "--app-id="+app, "--rtm-users=ana"))
+	if certificate == "" {
+		if status != http.StatusUnauthorized {
+			s.t.Errorf("%s: %d %s", app, status, text)
+		}
+		return
+	}
+	if status != http.StatusOK {
+		s.t.Fatalf("%s: %d %s", app, status, text)
+	}
+	said, stderr, code := run(s.t, []string{"APP_ID=" + app, "APP_CERTIFICATE=" + certificate}, "token", "inspect", strings.Split(text, `"`)[3])
+	if code != 0 || !strings.Contains(said, "signature  good") {
+		s.t.Errorf("%s: not signed with %s: %s%s", app, certificate[:4], said, stderr)
+	}
+}
+
+// The projects file is read again whole: certificates and keys that stand in it, and
+// files that it did not name before. What cannot be used changes nothing.
+func TestServeFollowsTheProjectsFile(t *testing.T) {
+	const third, fourth = "00000000000000000000000000000003", "00000000000000000000000000000004"
+	c := command(t, []string{"REFRESHER_SESSION_SECRET=hush-hush, it seals keys"}, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--drain-window=0",
+		"--projects-file=projects.yaml")
+	dir := c.Dir
+	write(t, dir, "certificate", otherCertificate+"\n")
+	write(t, dir, "secret", otherSecret+"\n")
+	one := fmt.Sprintf("  - {appId: %s, appCertificate: %s, jwtSecret: %q}\n", appID, certificate, firstSecret)
+	other := fmt.Sprintf("  - {appId: %s, appCertificateFile: certificate, jwtSecretFile: secret}\n", otherAppID)
+	write(t, dir, "projects.yaml", "projects:\n"+one+other)
+	s := serve(t, c)
+	first, second := []string{"REFRESHER_JWT_SECRET=" + firstSecret}, []string{"REFRESHER_JWT_SECRET=" + otherSecret}
+	s.signs(appID, certificate, first)
+	s.signs(otherAppID, otherCertificate, second)
+
+	const changed, newSecret = "file has changed and was read again", "hush-hush, a new one of 32 bytes and more"
+	write(t, dir, "certificate2", fourth+"\n"+otherCertificate+"\n")
+	write(t, dir, "secret2", newSecret+"\n")
+	good := "projects:\n" +
+		fmt.Sprintf("  - {appId: %s, appCertificate: %s %s, jwtSecret: %q, jwtPreviousSecret: %q}\n", appID, third, certificate, otherSecret, firstSecret) +
+		fmt.Sprintf("  - {appId: %s, appCertificateFile: certificate2, jwtSecretFile: secret2, jwtIssuer: login}\n", otherAppID)
+	s.rewrite(dir, good, changed)
+	s.signs(appID, third, first)
+	s.signs(appID, third, second)
+	s.signs(otherAppID, "", second)
+	s.signs(otherAppID, "", []string{"REFRESHER_JWT_SECRET=" + newSecret})
+	s.signs(otherAppID, fourth, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
+
+	// The files that it names now are followed.
+	write(t, dir, "certificate2", otherCertificate+"\n"+fourth+"\n")
+	s.rewrite(dir, good+"# the same\n", changed)
+	s.signs(otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
+
+	const refused = "file can't be used"
+	for name, text := range map[string]string{
+		"no YAML":               "projects: [",
+		"one certificate twice": strings.Replace(good, third+" "+certificate, certificate+" "+certificate, 1),
+		"a project twice":       good + one,
+		"no such file":          strings.Replace(good, "secret2", "secret3", 1),
+		"a short secret":        strings.Replace(good, "jwtSecretFile: secret2", "jwtSecret: short", 1),
+	} {
+		said := s.rewrite(dir, text, refused)
+		if strings.Contains(said, "hush-hush") || strings.Contains(said, certificate) {
+			t.Errorf("%s: the log shows a secret: %s", name, said)
+		}
+		s.signs(appID, third, first)
+		s.signs(otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
+	}
+
+	// Which projects are served is settled at the start.
+	const added = "01234567890123456789012345678902"
+	s.rewrite(dir, "projects:\n"+one+strings.Replace(other, otherAppID, added, 1), changed)
+	s.signs(appID, certificate, first)
+	s.signs(otherAppID, otherCertificate, []string{"REFRESHER_JWT_SECRET=" + newSecret, "REFRESHER_JWT_ISSUER=login"})
+	s.signs(added, "", second)
+	if rest := s.stop(syscall.SIGTERM); strings.Contains(rest, "hush-hush") || strings.Contains(rest, certificate) {
+		t.Errorf("the log shows a secret: %s", rest)
+	}
+}

@@ -115,6 +115,9 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 	}
 	config := c.config(c.Listen, c.TokenTTL)
 	config.Projects, config.SubjectRate = projects, c.SubjectRate
+	if file := c.ProjectsFile; file != "" {
+		config.ProjectsFile, config.ReadProjects = file, func() ([]app.Project, error) { return readProjects(file) }
+	}
 	config.AuthorizeURL = c.AuthorizeURL
 	config.AuthorizeSecret, config.AuthorizePreviousSecret = c.AuthorizeSecret, c.AuthorizePreviousSecret
 	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace

@@ -111,9 +111,6 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	if err := projects.follow(watcher); err != nil {
-		return nil, err
-	}
 	reports, err := panics.NewReporter(logger, registry)
 	if err != nil {
 		return nil, err
@@ -122,7 +119,10 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	if err := gate.follow(watcher, c); err != nil {
+	if err := projects.follow(watcher, gate.update); err != nil {
+		return nil, err
+	}
+	if err := gate.follow(watcher, projects); err != nil {
 		return nil, err
 	}
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})

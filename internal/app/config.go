@@ -27,8 +27,12 @@ type Config struct {
 	// sends requests on connections that are just being closed.
 	IdleTimeout time.Duration
 
-	// Projects are those that tokens are made for, one at least.
-	Projects []Project
+	// Projects are those that tokens are made for, one at least. They were read from
+	// ProjectsFile, if that is set; when it changes, ReadProjects reads it again, and
+	// the files that it names.
+	Projects     []Project
+	ProjectsFile string
+	ReadProjects func() ([]Project, error)
 
 	Policy session.Policy
 	// SessionSecret seals resume keys; empty derives it from the App

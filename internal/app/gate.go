@@ -40,10 +40,7 @@ func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r promethe
 		// Who may change others' calls must at least be on this machine.
 		g.anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
 	} else {
-		config := auth.Config{Logger: logger.With("component", "auth"), Registerer: r}
-		for _, p := range c.Projects {
-			config.Projects = append(config.Projects, auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer})
-		}
+		config := auth.Config{Projects: credentialsOf(c.Projects), Logger: logger.With("component", "auth"), Registerer: r}
 		if g.verifier, err = auth.New(config); err != nil {
 			return nil, err
 		}
@@ -83,26 +80,43 @@ func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys()
 
 // follow reads the keys that credentials are checked with again when their files change.
 // A key that was removed from its file is refused from then on: it may have leaked.
-func (g *gate) follow(w *files.Watcher, c Config) error {
+func (g *gate) follow(w *files.Watcher, p *projects) error {
 	if g.verifier == nil {
 		return nil
 	}
-	for _, p := range c.Projects {
-		if len(p.KeyFiles) == 0 {
-			continue
-		}
-		err := w.Follow(func([][]byte) error {
-			keys, err := p.ReadKeys()
+	for app := range p.byID {
+		err := w.FollowPaths(func([][]byte) error {
+			one := p.get(app)
+			keys, err := one.ReadKeys()
 			if err != nil {
 				return err
 			}
-			return g.verifier.SetKeys(p.AppID, keys)
-		}, p.KeyFiles...)
+			one.Keys = keys
+			return g.update([]Project{one})
+		}, func() []string { return p.get(app).KeyFiles })
 		if err != nil {
 			return fmt.Errorf("the files of keys: %w", err)
 		}
 	}
 	return nil
+}
+
+// update replaces what credentials of some projects are checked with. On an error
+// nothing has changed.
+func (g *gate) update(projects []Project) error {
+	if g.verifier == nil {
+		return nil
+	}
+	return g.verifier.Update(credentialsOf(projects)...)
+}
+
+// credentialsOf is what the credentials of projects are checked with.
+func credentialsOf(projects []Project) []auth.Project {
+	all := make([]auth.Project, len(projects))
+	for i, p := range projects {
+		all[i] = auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
+	}
+	return all
 }
 
 // run keeps what the gate knows fresh, until ctx is done.

@@ -77,7 +77,7 @@ type projects struct {
 	changed func(app string)
 
 	mu   sync.Mutex
-	byID map[string]*Project // as they are now; guarded by mu, the map is fixed
+	byID map[string]*Project // as they are now; what it points to is guarded by mu, the map is fixed
 }
 
 // newProjects makes the sealer for the resume keys and has the minter sign.
@@ -211,22 +211,97 @@ func (p *projects) inspect(app, token string, u api.Use) (any, error) {
 	return agora.Explain(token, use, p.certificates(app), time.Now()), nil
 }
 
-// follow has the projects' certificate files read again when they change.
-func (p *projects) follow(w *files.Watcher) error {
-	for app, one := range p.byID {
-		if one.CertificateFile == "" {
-			continue
+// get returns a project as it is now.
+func (p *projects) get(app string) Project {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *p.byID[app]
+}
+
+// follow has the projects file, and the projects' certificate files, read again when
+// they change. update replaces what credentials are checked with, or changes nothing.
+func (p *projects) follow(w *files.Watcher, update func([]Project) error) error {
+	if file := p.config.ProjectsFile; file != "" {
+		// Before the files that it names.
+		err := w.Follow(func([][]byte) error { return p.reread(update) }, file)
+		if err != nil {
+			return fmt.Errorf("projects-file: %w", err)
 		}
-		err := w.Follow(func(contents [][]byte) error {
+	}
+	for app := range p.byID {
+		err := w.FollowPaths(func(contents [][]byte) error {
 			certificates, err := ParseCertificates(string(contents[0]))
 			if err != nil {
 				return err
 			}
 			return p.use(app, certificates)
-		}, one.CertificateFile)
+		}, func() []string {
+			if file := p.get(app).CertificateFile; file != "" {
+				return []string{file}
+			}
+			return nil
+		})
 		if err != nil {
 			return fmt.Errorf("app-certificate-file: %w", err)
 		}
 	}
 	return nil
+}
+
+// reread takes over what the projects file, and the files that it names, say of the
+// projects that are served. If any part cannot be used, nothing changes.
+func (p *projects) reread(update func([]Project) error) error {
+	read, err := p.config.ReadProjects()
+	if err != nil {
+		return err
+	}
+	var served []Project
+	there := make(map[string]bool)
+	for i := range read {
+		app := read[i].AppID
+		if there[app] {
+			return fmt.Errorf("app-id: %s is there twice", app)
+		}
+		there[app] = true
+		if p.serves(app) {
+			served = append(served, read[i])
+		}
+	}
+	if err := update(served); err != nil {
+		return err
+	}
+	for i := range read {
+		if !p.serves(read[i].AppID) {
+			p.logger.Warn("a project was added to the projects file; it is served after a restart", "app_id", read[i].AppID)
+		}
+	}
+	for app := range p.byID {
+		if !there[app] {
+			p.logger.Warn("a project is gone from the projects file; it is served until a restart", "app_id", app)
+		}
+	}
+	for i := range served {
+		if err := p.adopt(&served[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serves reports whether there is such a project.
+func (p *projects) serves(app string) bool { return p.byID[app] != nil }
+
+// adopt takes over what the projects file says of one project.
+func (p *projects) adopt(read *Project) error {
+	p.mu.Lock()
+	one := p.byID[read.AppID]
+	keySet := one.Keys.JWKSURL
+	if read.Keys.JWKSURL != keySet {
+		p.logger.Warn("jwksUrl of a project has changed; its key set stays until a restart", "app_id", read.AppID)
+	}
+	certificates := one.Certificates // use replaces them
+	*one = *read
+	one.Certificates, one.Keys.JWKSURL = certificates, keySet
+	p.mu.Unlock()
+	return p.use(read.AppID, read.Certificates)
 }

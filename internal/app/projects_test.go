@@ -2,7 +2,11 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -335,4 +339,89 @@ func TestRefusedProjects(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The projects file is read again when it changes: a certificate that stands in it is
+// rotated under live calls, and projects that come or go are named in the log.
+func TestProjectsFileChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "projects.yaml")
+		var read []Project
+		var broken error
+		change := func(projects ...Project) {
+			t.Helper()
+			read = projects
+			if err := os.WriteFile(file, fmt.Appendf(nil, "%p %d", projects, time.Now().UnixNano()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(6 * time.Second) // bubble: it is looked at every 5 s
+		}
+		config := testConfig()
+		two(&config)
+		change(config.Projects...)
+		g := newGuarded(t, func(c *Config) {
+			two(c)
+			c.Heartbeat, c.Policy.CertificateSpread = time.Hour, time.Minute
+			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) { return read, broken }
+		})
+		h := firstTenant.open(g, nil)
+		theirs := secondTenant.open(g, nil)
+		first, second := config.Projects[0], config.Projects[1]
+
+		first.Certificates = []string{newCertificate, testCertificate}
+		change(first, second)
+		time.Sleep(time.Minute) // bubble
+		h.signedBy(newCertificate)
+		if newest, _, _, _ := theirs.state(); newest.Seq != 1 {
+			t.Errorf("the other project's call: seq %d", newest.Seq)
+		}
+		if log := g.log.take(); strings.Count(log, "another certificate from now on") != 1 || strings.Contains(log, newCertificate) {
+			t.Errorf("the log: %s", log)
+		}
+
+		// What cannot be used changes nothing, and is tried again.
+		first.Certificates = []string{thirdCertificate}
+		short := second
+		short.Keys.Secrets = []string{"short"}
+		change(first, short)
+		time.Sleep(time.Minute) // bubble
+		h.signedBy(newCertificate)
+		change(first, first)
+		time.Sleep(time.Minute) // bubble
+		h.signedBy(newCertificate)
+		broken = errors.New("a file that it names is not there")
+		change(first, second)
+		time.Sleep(time.Minute) // bubble
+		h.signedBy(newCertificate)
+		log := g.log.take()
+		for _, want := range []string{"jwt-secret: want at least 32 bytes", "is there twice", broken.Error()} {
+			if strings.Count(log, want) != 1 {
+				t.Errorf("not logged once, %q: %s", want, log)
+			}
+		}
+		broken = nil
+		time.Sleep(time.Minute + 6*time.Second) // bubble
+		h.signedBy(thirdCertificate)
+
+		g.log.take()
+		first.Keys.JWKSURL = "https://login.example.com/keys"
+		change(first, Project{AppID: strings.Repeat("a", 32), Certificates: []string{otherCertificate}, Keys: second.Keys})
+		log = g.log.take()
+		for _, want := range []string{
+			"a project was added to the projects file; it is served after a restart\" app_id=" + strings.Repeat("a", 32),
+			"a project is gone from the projects file; it is served until a restart\" app_id=" + otherAppID,
+			"jwksUrl of a project has changed; its key set stays until a restart\" app_id=" + testAppID,
+		} {
+			if !strings.Contains(log, want) {
+				t.Errorf("no %q in the log: %s", want, log)
+			}
+		}
+		theirs.socket.send(`{"type":"renew"}`)
+		synctest.Wait()
+		if newest, _, ended, _ := theirs.state(); newest.Seq != 2 || ended != "" {
+			t.Errorf("the call of the project that is gone: seq %d, ended %q", newest.Seq, ended)
+		}
+		h.leave()
+		theirs.leave()
+	})
 }

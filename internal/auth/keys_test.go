@@ -164,28 +164,31 @@ func TestPick(t *testing.T) {
 
 func publicBytes(key any) []byte { return must(x509.MarshalPKIXPublicKey(key)) }
 
-func TestSetKeys(t *testing.T) {
+func TestUpdate(t *testing.T) {
 	s := newStand(t, one(Keys{Secrets: []string{secretA}}))
-	claims := claimsWith(nil)
-	of := func(secret string) string { return sign("HS256", "", []byte(secret), claims) }
+	of := func(secret, issuer string) string {
+		return sign("HS256", "", []byte(secret), claimsWith(map[string]any{"iss": issuer}))
+	}
+	good := Project{App: appA, Keys: Keys{Secrets: []string{secretB}, PublicKeyPEMs: []string{publicPEM(ecKey())}}, Issuer: "login"}
 	for name, c := range map[string]struct {
-		app  string
-		keys Keys
-		want string
+		second Project
+		want   string
 	}{
-		"another project": {appB, Keys{Secrets: []string{secretB}}, "there is no project"},
-		"none":            {appA, Keys{}, "want one of jwt-secret"},
-		"a short one":     {appA, Keys{Secrets: []string{"short"}}, "want at least 32 bytes"},
+		"another project": {Project{App: appB, Keys: Keys{Secrets: []string{secretB}}}, "there is no project"},
+		"none":            {Project{App: appA}, "want one of jwt-secret"},
+		"a short one":     {Project{App: appA, Keys: Keys{Secrets: []string{"short"}}}, "want at least 32 bytes"},
 	} {
-		if err := s.SetKeys(c.app, c.keys); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := s.Update(good, c.second); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
-		s.takes(t, of(secretA))
+		s.takes(t, of(secretA, "anybody")) // also the first, which was good, has changed nothing
+		s.refuses(t, of(secretB, "login"), ReasonSignature)
 	}
-	if err := s.SetKeys(appA, Keys{Secrets: []string{secretB}, PublicKeyPEMs: []string{publicPEM(ecKey())}}); err != nil {
+	if err := s.Update(good); err != nil {
 		t.Fatal(err)
 	}
-	s.takes(t, of(secretB))
-	s.takes(t, sign("ES256", "", ecKey(), claims))
-	s.refuses(t, of(secretA), ReasonSignature)
+	s.takes(t, of(secretB, "login"))
+	s.takes(t, sign("ES256", "", ecKey(), claimsWith(map[string]any{"iss": "login"})))
+	s.refuses(t, of(secretB, "anybody"), ReasonIssuer)
+	s.refuses(t, of(secretA, "login"), ReasonSignature)
 }

@@ -41,11 +41,13 @@ type Verifier struct {
 
 // project is one project, ready for use.
 type project struct {
-	app      string
-	audience string
-	issuer   string
-	ring     ring
+	app    string
+	claims atomic.Pointer[wantedClaims]
+	ring   ring
 }
+
+// wantedClaims are what a project's credentials must say, where it is not empty.
+type wantedClaims struct{ audience, issuer string }
 
 // New returns a Verifier. It does no I/O: key sets are fetched by Run.
 func New(c Config) (*Verifier, error) {
@@ -81,7 +83,8 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	case v.projects[from.App] != nil:
 		return fmt.Errorf("auth: project %s stands there twice", from.App)
 	}
-	p := &project{app: from.App, audience: from.Audience, issuer: from.Issuer}
+	p := &project{app: from.App}
+	p.claims.Store(&wantedClaims{from.Audience, from.Issuer})
 	fixed, err := readKeys(&from.Keys)
 	if err != nil {
 		return err
@@ -109,21 +112,29 @@ func (v *Verifier) add(c *Config, from *Project) error {
 	return nil
 }
 
-// SetKeys replaces the secrets and public keys that a project's credentials are checked
-// with. Its key set stays, and on an error the keys do too.
-func (v *Verifier) SetKeys(app string, k Keys) error {
-	p := v.projects[app]
-	if p == nil {
-		return fmt.Errorf("auth: there is no project %s", app)
+// Update replaces what credentials of some projects are checked with: secrets, public
+// keys, audience and issuer. Their key sets stay. On an error nothing has changed.
+func (v *Verifier) Update(projects ...Project) error {
+	rings := make([][]any, len(projects))
+	for i := range projects {
+		from := &projects[i]
+		p := v.projects[from.App]
+		if p == nil {
+			return fmt.Errorf("auth: there is no project %s", from.App)
+		}
+		var err error
+		if rings[i], err = readKeys(&from.Keys); err != nil {
+			return fmt.Errorf("project %s: %w", from.App, err)
+		}
+		if len(rings[i]) == 0 && p.ring.remote == nil {
+			return fmt.Errorf("project %s: %w", from.App, errNoKeys)
+		}
 	}
-	fixed, err := readKeys(&k)
-	switch {
-	case err != nil:
-		return err
-	case len(fixed) == 0 && p.ring.remote == nil:
-		return errNoKeys
+	for i := range projects {
+		p := v.projects[projects[i].App]
+		p.ring.fixed.Store(&rings[i])
+		p.claims.Store(&wantedClaims{projects[i].Audience, projects[i].Issuer})
 	}
-	p.ring.fixed.Store(&fixed)
 	return nil
 }
 
@@ -200,7 +211,8 @@ func (v *Verifier) judge(s *signed) (session.Caller, error) {
 			return session.Caller{}, err
 		}
 	}
-	r := rules{app: p.app, audience: p.audience, issuer: p.issuer, leeway: v.leeway, now: time.Now()}
+	want := p.claims.Load()
+	r := rules{app: p.app, audience: want.audience, issuer: want.issuer, leeway: v.leeway, now: time.Now()}
 	return r.caller(claims)
 }
 

@@ -10,8 +10,7 @@
 //     link that Kubernetes swaps, and on file systems that tell of no changes.
 //   - Files that belong together, such as a certificate and its key, are handed
 //     on together. While they do not go together, in the middle of a change,
-//     whoever uses them says so by an error and is asked again with the next
-//     content.
+//     whoever uses them says so by an error and is asked again at the next look.
 //   - What was last in order stays in use while a file is gone, empty, cannot
 //     be read, or is refused. That is logged when it begins, when it becomes
 //     another failure and when it is over; the gauge refresher_files_broken

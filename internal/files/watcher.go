@@ -64,11 +64,17 @@ func New(c Config) (*Watcher, error) {
 
 // Follow reads files and calls apply with their contents, in the order of
 // paths; and again, from Run, whenever one of them has changed. What apply
-// refuses by an error counts as not there: apply must go on with what it had.
-// The first time that error, or one of reading, is Follow's, and the files are
-// not followed. apply keeps contents if it likes, must not call the Watcher,
-// and names no secret in its error.
+// refuses by an error counts as not there: apply must go on with what it had, and
+// is called again at the next look. The first time that error, or one of reading,
+// is Follow's, and the files are not followed. apply keeps contents if it likes,
+// must not call the Watcher, and names no secret in its error.
 func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) error {
+	return w.FollowPaths(apply, func() []string { return paths })
+}
+
+// FollowPaths is Follow of files whose paths may change: they are asked for at each
+// look. While there are none, apply is not called. paths must not call the Watcher.
+func (w *Watcher) FollowPaths(apply func(contents [][]byte) error, paths func() []string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g := &group{paths: paths, apply: apply}
@@ -79,8 +85,8 @@ func (w *Watcher) Follow(apply func(contents [][]byte) error, paths ...string) e
 	return nil
 }
 
-// Reload has Run look at all files now, try again what was refused, and log
-// what came of it. It returns at once.
+// Reload has Run look at all files now, and log what came of it. It returns at
+// once.
 func (w *Watcher) Reload() {
 	select {
 	case w.wake <- struct{}{}:
@@ -112,9 +118,6 @@ func (w *Watcher) look(asked bool) {
 	defer w.mu.Unlock()
 	broken := 0
 	for _, g := range w.followed {
-		if asked {
-			g.tried = sum{}
-		}
 		changed, err := g.look()
 		w.log(g, asked, changed, err)
 		g.failure = ""
@@ -128,8 +131,9 @@ func (w *Watcher) look(asked bool) {
 
 // log says what is new of a group, whose failure is still the one before.
 func (w *Watcher) log(g *group, asked, changed bool, err error) {
-	logger := w.config.Logger.With("files", strings.Join(g.paths, ", "))
+	logger := w.config.Logger.With("files", strings.Join(g.named, ", "))
 	switch {
+	case len(g.named) == 0: // nothing to look at
 	case err != nil && (asked || err.Error() != g.failure):
 		logger.Error("file can't be used; what it held before stays in use", "error", err)
 	case err != nil: // known
@@ -144,39 +148,38 @@ func (w *Watcher) log(g *group, asked, changed bool, err error) {
 
 // group is files that belong together.
 type group struct {
-	paths []string
+	paths func() []string
 	apply func([][]byte) error
 
-	used    sum    // of what apply took last
-	tried   sum    // of what it was asked to take last
-	refusal error  // what it said to that
-	failure string // what was wrong at the last look, or empty
+	named   []string // the paths at the last look
+	used    sum      // of what apply took last
+	failure string   // what was wrong at the last look, or empty
 }
 
 // sum stands for the contents of a group. The zero one stands for none.
 type sum [sha256.Size]byte
 
-// look reads the files and hands them on if they are new. What was refused is
-// not tried again.
+// look reads the files and hands them on if they are new.
 func (g *group) look() (changed bool, err error) {
-	contents := make([][]byte, len(g.paths))
-	for i, path := range g.paths {
+	g.named = g.paths()
+	if len(g.named) == 0 {
+		return false, nil
+	}
+	contents := make([][]byte, len(g.named))
+	for i, path := range g.named {
 		if contents[i], err = read(path); err != nil {
 			return false, err
 		}
 	}
-	switch now := sumOf(contents); now {
-	case g.used:
+	now := sumOf(contents)
+	if now == g.used {
 		return false, nil
-	case g.tried:
-		return false, g.refusal
-	default:
-		g.tried, g.refusal = now, g.apply(contents)
-		if g.refusal == nil {
-			g.used = now
-		}
-		return g.refusal == nil, g.refusal
 	}
+	if err := g.apply(contents); err != nil {
+		return false, err
+	}
+	g.used = now
+	return true, nil
 }
 
 // read reads a file of some size but not too much.

@@ -221,7 +221,8 @@ func TestGone(t *testing.T) {
 	})
 }
 
-// TestRefused: what is refused is offered once, and logged once.
+// TestRefused: what is refused is offered at each look, since what refused it may have
+// changed, and logged once.
 func TestRefused(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f follower
@@ -235,7 +236,7 @@ func TestRefused(t *testing.T) {
 			s.wantBroken(1)
 		}
 		s.wantLog("this is bad")
-		s.wantOffered(&f, 2)
+		s.wantOffered(&f, 4)
 
 		s.write("a", "bad too")
 		s.pass()
@@ -247,7 +248,7 @@ func TestRefused(t *testing.T) {
 		s.write("a", "bad too")
 		s.pass()
 		s.wantLog("this is bad too")
-		s.wantOffered(&f, 3)
+		s.wantOffered(&f, 7)
 
 		s.write("a", "one")
 		s.pass()
@@ -289,11 +290,11 @@ func TestReload(t *testing.T) {
 		s.wantGot(&f, "one", "two")
 		s.wantLog(readAgain, notUsed)
 
-		s.Reload() // the answer is given again
+		s.Reload() // asked, it says so again
 		synctest.Wait()
 		s.wantLog(unchanged, notUsed)
 
-		refuse = nil // and the question asked again
+		refuse = nil
 		s.Reload()
 		synctest.Wait()
 		s.wantLog(unchanged, readAgain)
@@ -322,5 +323,36 @@ func TestTogether(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		s.wantLog(readAgain)
+	})
+}
+
+// TestFollowPaths: the paths may change, and there may be none.
+func TestFollowPaths(t *testing.T) {
+	bubble(t, func(s *setup) {
+		var f follower
+		var paths []string
+		if err := s.FollowPaths(f.apply, func() []string { return paths }); err != nil {
+			t.Fatal(err)
+		}
+		s.pass()
+		s.Reload()
+		synctest.Wait()
+		s.wantOffered(&f, 0)
+		s.write("a", "one")
+		paths = []string{s.path("a")}
+		s.pass()
+		s.wantGot(&f, "one")
+		s.wantLog(readAgain)
+		paths = []string{s.path("b")}
+		s.pass()
+		s.wantLog("no such file")
+		s.wantBroken(1)
+		s.write("b", "two")
+		s.pass()
+		s.wantGot(&f, "one", "two")
+		s.wantLog(readAgain)
+		paths = nil
+		s.pass()
+		s.wantBroken(0)
 	})
 }

@@ -141,6 +141,29 @@ func BenchmarkClaim(b *testing.B) {
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(claimed), "commands/item")
 }
 
+// BenchmarkAcquire reports what it costs Redis that a client comes back to another node:
+// to one after the other, so that each has a new owner.
+func BenchmarkAcquire(b *testing.B) {
+	for _, sessions := range benchSizes() {
+		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
+			c := fill(b, sessions)
+			cpu, commands := c.server.CPU(), c.server.Commands()
+			for b.Loop() {
+				i := rand.IntN(sessions)
+				c.epochs[i]++
+				held, err := c.store.Acquire(b.Context(), store.AcquireRequest{
+					Session: sessionID(i), Epoch: uint64(c.epochs[i]), Node: fmt.Sprintf("refresher-7f9c4d8b5-x-%08d", c.epochs[i]), Attach: true,
+				})
+				if err != nil || !held.Known {
+					b.Fatalf("%+v, %v", held, err)
+				}
+			}
+			b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/acquire")
+			b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/acquire")
+		})
+	}
+}
+
 // BenchmarkSweep reports what it costs Redis that a node renews its leases,
 // which each does every two seconds, while nothing is overdue.
 func BenchmarkSweep(b *testing.B) {
@@ -155,9 +178,9 @@ func BenchmarkSweep(b *testing.B) {
 
 func benchSizes() []int {
 	if testing.Short() {
-		return []int{10_000}
+		return []int{25_000}
 	}
-	return []int{10_000, 100_000, 1_000_000}
+	return []int{10_000, 25_000, 100_000, 1_000_000}
 }
 
 func per(d time.Duration, n int) float64 {
@@ -171,6 +194,7 @@ type crowd struct {
 	store    *Store
 	versions []uint32            // by session: how often it was written
 	due      []session.UnixMilli // by session: when it is next due
+	epochs   []uint32            // by session: how often it was acquired
 	queue    []int               // a heap of the sessions, the next due first
 	at       []int               // by session: where it stands in the queue
 	memory   float64             // bytes for each
@@ -197,7 +221,7 @@ func interval(i int) time.Duration {
 func fill(b *testing.B, sessions int) *crowd {
 	b.Helper()
 	c := &crowd{
-		b: b, server: redistest.Start(b), versions: make([]uint32, sessions),
+		b: b, server: redistest.Start(b), versions: make([]uint32, sessions), epochs: make([]uint32, sessions),
 		due: make([]session.UnixMilli, sessions), queue: make([]int, sessions), at: make([]int, sessions),
 	}
 	now := session.MilliOf(time.Now())
@@ -248,11 +272,8 @@ func (c *crowd) renewed(i int) store.Record {
 	now := c.due[i].Time()
 	c.due[i] = c.due[i].Add(interval(i))
 	heap.Fix(c, c.at[i])
-	var id [16]byte
-	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
-	binary.BigEndian.PutUint64(id[8:], uint64(i)*0xd1342543de82ef95)
 	r := storetest.Renewed(
-		base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:]), "refresher-7f9c4d8b5-x-A2B3C4D5",
+		sessionID(i), "refresher-7f9c4d8b5-x-A2B3C4D5",
 		session.Identity{
 			RTC: &session.RTC{Channel: fmt.Sprintf("consultation-%06d", i), UID: 1_000_000_000 + uint32(i), Role: session.Publisher},
 			RTM: &session.RTM{UserID: fmt.Sprintf("user-%08d", i)},
@@ -260,6 +281,14 @@ func (c *crowd) renewed(i int) store.Record {
 	r.Due = c.due[i]
 	r.Version, r.Seq, r.HeldSeq = uint64(c.versions[i]), uint64(c.versions[i]), uint64(c.versions[i])
 	return r
+}
+
+// sessionID is the id of the i-th session.
+func sessionID(i int) string {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
+	binary.BigEndian.PutUint64(id[8:], uint64(i)*0xd1342543de82ef95)
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
 }
 
 // sweep sweeps once, and returns how many sessions that claimed.

@@ -32,8 +32,12 @@ type claiming struct {
 
 func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]store.Swept) *claiming {
 	late := int64(leases.now.Add(-store.Slack))
+	live := leases.live()
+	for i, node := range live {
+		live[i] = store.NodeID(node)
+	}
 	c := &claiming{Store: s, late: strconv.FormatInt(late, 10), swept: swept, args: []any{
-		node, late, int64(store.Later(leases.now)), s.keys.channel, wordList(leases.live()), s.served,
+		store.NodeID(node), late, int64(store.Later(leases.now)), s.keys.channel, wordList(live), s.served,
 	}}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -84,7 +84,7 @@ func packFence(r *store.Record) string {
 	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
 	number(store.Format, " ")
 	number(r.Epoch, " ")
-	number(r.Proven, " "+letter(r)+" "+r.Node+" "+roleLetter(r)+" ")
+	number(r.Proven, " "+letter(r)+" "+store.NodeID(r.Node)+" "+roleLetter(r)+" ")
 	number(uint64(r.WishVersion), " ")
 	number(r.Version, "")
 	return string(b)

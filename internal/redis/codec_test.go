@@ -134,7 +134,7 @@ func drawRecord(t *rapid.T) store.Record {
 	counter := rapid.Uint64Range(0, maxEpoch)
 	name := rapid.StringMatching(`.{1,20}`)
 	var r store.Record
-	word := rapid.StringMatching(`[!-~]{1,8}`)
+	word := rapid.StringMatching(`[!-,.-~]{1,8}`)
 	r.Session, r.App, r.Node = name.Draw(t, "session"), word.Draw(t, "app"), word.Draw(t, "node")
 	r.Certificate = session.Fingerprint(rapid.Uint32().Draw(t, "certificate"))
 	r.WishVersion = ms.Draw(t, "wish")

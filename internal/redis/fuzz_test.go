@@ -44,6 +44,7 @@ func FuzzUnpack(f *testing.F) {
 			return
 		}
 		r.WishPending = false // only a script writes that it is
+		r.Node = store.NodeID(r.Node)
 		again, err := unpack("S", packed(&r))
 		if err != nil {
 			t.Fatal(err)

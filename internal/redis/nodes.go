@@ -62,7 +62,19 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 			l.ends[node] = session.UnixMilli(score)
 		}
 	}
+	s.learn(l.ends)
 	return l, nil
+}
+
+// learn keeps the names of nodes for the records, which hold their ids.
+func (s *Store) learn(ends map[string]session.UnixMilli) {
+	names := make(map[string]string, len(ends))
+	for node := range ends {
+		names[store.NodeID(node)] = node
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes = names
 }
 
 // SetStatus replaces what node says under a topic. See store.Nodes.

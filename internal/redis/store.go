@@ -59,6 +59,7 @@ type Store struct {
 	mu              sync.Mutex
 	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
 	past            [store.Shards]int    // overdue sessions that the next sweep passes over; guarded by mu
+	nodes           map[string]string    // names of nodes by what records hold of them, as last read; guarded by mu
 	named           map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
 }
 
@@ -147,7 +148,7 @@ func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store
 	now := s.time()
 	reply, err := acquireScript.Run(ctx, s.client,
 		[]string{s.keys.session(shard, g.Session), s.keys.due[shard]},
-		s.keys.channel, g.Session, g.Node, g.Epoch, letter, now.Unix(), now.Add(store.Lease).UnixMilli(),
+		s.keys.channel, g.Session, store.NodeID(g.Node), g.Epoch, letter, now.Unix(), now.Add(store.Lease).UnixMilli(),
 	).Slice()
 	if err != nil {
 		return held, fmt.Errorf("acquire: %w", err)
@@ -188,6 +189,11 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 	}
 	if app, ok := s.apps[r.App]; ok {
 		r.App = app
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if node, ok := s.nodes[r.Node]; ok {
+		r.Node = node
 	}
 	return r, nil
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"refresher/internal/store"
 )
 
 // watchSilence is how long a subscription may say nothing before it is asked
@@ -26,7 +28,7 @@ func handle(message any, connected func(), notice func(payload string)) {
 // Watch reports the sessions that other nodes take from this one, until ctx is
 // done or the connection breaks. connected is called when notices can arrive.
 func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
-	if err := s.listen(ctx, s.keys.channel+node, connected, notice); err != nil {
+	if err := s.listen(ctx, s.keys.channel+store.NodeID(node), connected, notice); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	return nil

@@ -80,6 +80,11 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Name: "refresher_wishes_total",
 		Help: "Changes of one session that operators asked this node for, by kind and outcome: applied, pending (its node has not confirmed yet), unstored (done here while the store is away), failed (the store is away, and the session is elsewhere).",
 	}, []string{"kind", "outcome"})
+	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
+		for _, outcome := range []string{"applied", "pending", "unstored", "failed"} {
+			m.wishes.WithLabelValues(kind.String(), outcome)
+		}
+	}
 	m.adopted, m.lost = moves.WithLabelValues("adopted"), moves.WithLabelValues("lost")
 	m.renewals.acked = renewals.WithLabelValues("acked")
 	m.renewals.nacked = renewals.WithLabelValues("nacked")

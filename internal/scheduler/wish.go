@@ -25,6 +25,8 @@ const (
 	// ownerTimeout is how long an operator waits for the session's owner to act on a
 	// wish. The notice, the owner's save and the one after that take about 250 ms.
 	ownerTimeout = 900 * time.Millisecond
+	// heldTimeout is how long an operator waits for a session that is being handled.
+	heldTimeout = 700 * time.Millisecond
 	// pollEvery is how often the record is read meanwhile.
 	pollEvery = 50 * time.Millisecond
 )
@@ -181,7 +183,7 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 		default:
 			return result, session.ErrNotOpen
 		}
-	case <-time.After(applyFor): // it is held, while a slow client is written to, say, and is changed after that
+	case <-time.After(heldTimeout): // it is held, while a slow client is written to, say, and is changed after that
 		result.Record.Node = s.config.Node
 	}
 	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is about to be written

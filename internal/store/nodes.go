@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -66,3 +67,7 @@ func (m *Memory) Statuses(_ context.Context, topic string) (map[string]string, e
 	}
 	return statuses, nil
 }
+
+// NodeID is the part of a node's name that no other node has: what stands behind its
+// last "-". Stores may keep no more of an owner's name in a record.
+func NodeID(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }

@@ -63,9 +63,10 @@ func (r *Record) Register() Register {
 	return g
 }
 
-// newerWish returns old's register if it is newer than r's, and else none.
+// newerWish returns old's register if it is newer than r's, and else none. A session that
+// was ended on purpose has none.
 func (r *Record) newerWish(old *Record) Register {
-	if old.WishVersion <= r.WishVersion {
+	if old.endedOnPurpose() || old.WishVersion <= r.WishVersion {
 		return Register{}
 	}
 	return old.Register()

@@ -218,6 +218,11 @@ var rows = []row{
 			queries:     []query{{of("refresher_store_clock_offset_seconds"), "{{instance}}"}},
 		},
 		{
+			kind: "timeseries", title: "Changes by operators", unit: "ops", anchor: "refresherstoreaway",
+			description: "Of one session each: another role, new tokens, an end. pending: the session's node has not confirmed yet. unstored: done while the store is away. failed: it could not be done.",
+			queries:     []query{{rate("refresher_wishes_total", "", "outcome"), "{{outcome}}"}},
+		},
+		{
 			kind: "timeseries", title: "Orders", unit: "short", anchor: "refresherordersunsaved",
 			description: "Revocations, roles and renewals that stand, as the nodes know them; and those that others were not told of yet.",
 			queries:     []query{{`max by (kind) (` + of("refresher_orders") + `)`, "{{kind}}"}, {`sum(` + of("refresher_orders_unsaved") + `)`, "unsaved"}},

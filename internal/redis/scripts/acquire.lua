@@ -4,7 +4,7 @@
 -- KEYS[2]  due: sorted set of session ids, scores in Unix ms
 -- ARGV[1]  prefix of the nodes' notice channels
 -- ARGV[2]  session id
--- ARGV[3]  node
+-- ARGV[3]  id of the node
 -- ARGV[4]  epoch of the key
 -- ARGV[5]  letter: a for a connection, d for a single renewal
 -- ARGV[6]  now in Unix s

@@ -4,11 +4,11 @@
 -- KEYS[1]    due: sorted set of session ids, scores in Unix ms
 -- KEYS[2]    ids: sorted set of the ids of all sessions, scores 0
 -- KEYS[2+i]  hash of the i-th session
--- ARGV[1]    node
+-- ARGV[1]    id of the node
 -- ARGV[2]    sessions that are due later than this, in Unix ms, are not overdue
 -- ARGV[3]    when the sessions are due again, claimed or not, in Unix ms
 -- ARGV[4]    prefix of the nodes' notice channels
--- ARGV[5]    nodes whose lease holds, with a space before and after each
+-- ARGV[5]    ids of the nodes whose lease holds, with a space before and after each
 -- ARGV[6]    prefixes of the App IDs whose sessions the caller sees to, with a space
 --            before and after each; empty: all
 -- ARGV[6+i]  id of the i-th session

@@ -60,7 +60,7 @@ local function save(key, text, a, n)
       old = nil
     else
       word, replace = resolve(old, new)
-      if word == 'done' and old.wish > new.wish then
+      if word == 'done' and rank(old) < 4 and old.wish > new.wish then
         word = string.format('wish %s %.0f', old.role, old.wish)
         new.role, new.wish = old.role, old.wish
       end

@@ -222,7 +222,7 @@ func listsReturns(w *world) {
 	w.become(&r, expired)
 	w.saved(r)
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
-	if got, ok := w.get(r.Session); !ok || got.Node != nodeB || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
+	if got, ok := w.get(r.Session); !ok || store.NodeID(got.Node) != store.NodeID(nodeB) || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
 		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
 	// One whose tombstone was forgotten, and one that was gone.

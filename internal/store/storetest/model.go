@@ -16,7 +16,7 @@ import (
 
 // Model plays arbitrary histories to the stores that open gives and to
 // store.Memory, and wants the same answers of both, but for the due times in
-// records that come back (see untimed). Each history has a store of its own.
+// records that come back (see untimed) and names of nodes. Each history has a store of its own.
 func Model(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newClock()
@@ -146,7 +146,7 @@ func (h *history) acquire(t *rapid.T, g store.AcquireRequest) {
 	if diff := gocmp.Diff(wantEnded, gotEnded); diff != "" {
 		t.Fatalf("the error of Acquire %+v (-want +got):\n%s", g, diff)
 	}
-	if diff := gocmp.Diff(want, got, untimed); diff != "" && !ok {
+	if diff := gocmp.Diff(want, got, untimed, byID); diff != "" && !ok {
 		t.Fatalf("Acquire %+v (-want +got):\n%s", g, diff)
 	}
 }
@@ -164,7 +164,7 @@ func (h *history) Wish(t *rapid.T) {
 	if !errors.Is(gotErr, wantErr) {
 		t.Fatalf("Wish %+v: %v, want %v", w, gotErr, wantErr)
 	}
-	if diff := gocmp.Diff(want, got, untimed); diff != "" {
+	if diff := gocmp.Diff(want, got, untimed, byID); diff != "" {
 		t.Fatalf("Wish %+v (-want +got):\n%s", w, diff)
 	}
 }
@@ -193,7 +193,7 @@ func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
 		if len(want[shard].Overdue) == 0 && len(got[shard].Overdue) == 0 {
 			continue
 		}
-		if diff := gocmp.Diff(want[shard].Overdue, got[shard].Overdue, untimed); diff != "" {
+		if diff := gocmp.Diff(want[shard].Overdue, got[shard].Overdue, untimed, byID); diff != "" {
 			t.Fatalf("what a Sweep by %s (doing %d) hands over of shard %d (-want +got):\n%s", node, do, shard, diff)
 		}
 	}
@@ -218,7 +218,7 @@ func (h *history) list(t *rapid.T, limit int) {
 			}
 		}
 	}
-	if diff := gocmp.Diff(all[0], all[1], untimed); diff != "" {
+	if diff := gocmp.Diff(all[0], all[1], untimed, byID); diff != "" {
 		t.Fatalf("List (-want +got):\n%s", diff)
 	}
 	for _, key := range h.sessions {
@@ -230,7 +230,7 @@ func (h *history) list(t *rapid.T, limit int) {
 		if err != nil || wantOK != gotOK {
 			t.Fatalf("Get %s: %v, %v, want %v", key.Session, gotOK, err, wantOK)
 		}
-		if diff := gocmp.Diff(want, got, untimed); diff != "" {
+		if diff := gocmp.Diff(want, got, untimed, byID); diff != "" {
 			t.Fatalf("Get %s (-want +got):\n%s", key.Session, diff)
 		}
 	}

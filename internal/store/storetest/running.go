@@ -16,6 +16,9 @@ var policy = session.Policy{
 // Apps are the App IDs of the sessions' projects. A store under test serves them.
 var Apps = []string{"0123456789abcdef0123456789abcdef", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
 
+// certificate is the fingerprint of the one that signed the tokens.
+const certificate = 0x5eed_cafe
+
 // roundTrip is how long a client takes to confirm a bundle.
 const roundTrip = 80 * time.Millisecond
 
@@ -60,8 +63,10 @@ func written(s *session.Session, node string, version uint64, now session.Instan
 	if _, err := s.Ack(version, now); err != nil {
 		panic(err) // each bundle was written once
 	}
+	r := s.Record("", now)
+	r.Certificate = certificate
 	return store.Record{
-		Record: s.Record("", now), Node: node, Version: version, Due: now.MilliAt(s.Deadline()), Delivered: store.DeliveredJoined,
+		Record: r, Node: node, Version: version, Due: now.MilliAt(s.Deadline()), Delivered: store.DeliveredJoined,
 	}
 }
 

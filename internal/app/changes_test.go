@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,8 +12,10 @@ import (
 	"refresher/internal/agora"
 	"refresher/internal/auth"
 	"refresher/internal/edge"
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/store"
+	"refresher/test/redistest"
 )
 
 // changed is the answer to a change of a session.
@@ -373,4 +376,61 @@ func TestChangeRefusals(t *testing.T) {
 			t.Errorf("without the store: %d", answer.StatusCode)
 		}
 	})
+}
+
+// The same between real nodes, by a real Redis: what it is asked for while Redis is away,
+// a node writes there when it stops, at the latest.
+func TestChangesOfRealNodes(t *testing.T) {
+	server := redistest.Start(t)
+	begin := func() *node {
+		return startNode(t, func(c *Config) {
+			c.Auth, c.Projects[0].Keys = "jwt", auth.Keys{Secrets: []string{operatorSecret}}
+			c.RedisURL = server.URL()
+		})
+	}
+	a, b := begin(), begin()
+	admin, ana := credential(t, "operator", true), credential(t, "ana", false)
+	change := func(n *node, method, session, body string) (answer changed, status int) {
+		t.Helper()
+		reply, text := n.do(method, "/v1/sessions/"+session, body, "Authorization", "Bearer "+admin)
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return answer, reply.StatusCode
+	}
+	join := func() (*socket, message) {
+		s := b.dial()
+		s.send(joinMessage(ana, publisherWants))
+		return s, s.expect("joined")
+	}
+	s, joined := join()
+	answer, status := change(a, http.MethodPatch, joined.Session, `{"rtc":{"role":"subscriber"}}`)
+	push := s.expect("token-privilege-will-expire")
+	if status != http.StatusOK || !answer.Applied || !answer.Pushed || !answer.Stored || answer.Role != "subscriber" || store.NodeID(answer.Node) != store.NodeID(b.app.node) || push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+		t.Errorf("%d %+v, pushed %+v", status, answer, push)
+	}
+	answer, status = change(a, http.MethodDelete, joined.Session, "")
+	if ended := s.expect("ended"); status != http.StatusOK || ended.Reason != "revoked" || !answer.Applied || answer.AccessEndsAt != push.Tokens.RTC.ExpiresAt {
+		t.Errorf("%d %+v, told %+v", status, answer, ended)
+	}
+	s.closed(protocol.CloseEnded)
+
+	s, joined = join()
+	if _, status := change(a, http.MethodPatch, joined.Session, `{"renew":true}`); status != http.StatusOK { // so it is in Redis
+		t.Errorf("renewed: %d", status)
+	}
+	s.expect("token-privilege-will-expire")
+	server.Kill()
+	if _, status := change(a, http.MethodDelete, joined.Session, ""); status != http.StatusServiceUnavailable {
+		t.Errorf("elsewhere, without Redis: %d", status)
+	}
+	answer, status = change(b, http.MethodDelete, joined.Session, "")
+	if ended := s.expect("ended"); status != http.StatusOK || !answer.Applied || answer.Stored || ended.Reason != "revoked" {
+		t.Errorf("here, without Redis: %d %+v, told %+v", status, answer, ended)
+	}
+	server.Restart()
+	b.stop()
+	if reply, text := a.do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); reply.StatusCode != http.StatusGone || !strings.Contains(text, `"reason":"revoked"`) {
+		t.Errorf("renewed: %d %s", reply.StatusCode, text)
+	}
 }

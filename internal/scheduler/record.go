@@ -96,6 +96,11 @@ func (s *Scheduler) rewrite(which *shards) {
 	}
 }
 
+// owns reports whether this node owns a session by the store's record of it.
+func (s *Scheduler) owns(r *store.Record) bool {
+	return store.NodeID(r.Node) == store.NodeID(s.config.Node) // a store may not know the rest of the name yet
+}
+
 // forgetEnding leaves it to the store to answer for an ended session.
 func (s *Scheduler) forgetEnding(e *entry) {
 	s.mu.Lock()

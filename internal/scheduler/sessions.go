@@ -116,7 +116,7 @@ func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) 
 	defer e.unlock()
 	defer s.contain(e, &err)
 	s.postpone(e)
-	if held.Known && held.Record.State == session.Attached && held.Record.Node != s.config.Node {
+	if held.Known && held.Record.State == session.Attached && !s.owns(&held.Record) {
 		e.session.Skip()
 	}
 	if r.SeqUnknown && e.session.AskedOverHTTP(now) == session.Renew {
@@ -229,7 +229,7 @@ type returning struct {
 func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err error) {
 	defer s.contain(e, &err)
 	held := &back.held
-	if !back.made && held.Known && held.Record.Node != s.config.Node && held.Record.Epoch >= e.session.Epoch() {
+	if !back.made && held.Known && !s.owns(&held.Record) && held.Record.Epoch >= e.session.Epoch() {
 		// It has been on another node since, which knows better.
 		s.supersede(e, now)
 		newer := s.reborn(back.key, *held, now)

@@ -163,16 +163,17 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 	if s.outbox.reachable(store.ShardOf(e.id)) {
 		r, err = s.writeWish(ctx, w)
 	}
-	result := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
+	asked := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
 	carried := make(chan store.WishResult, 1)
 	s.do(e, func() {
 		defer close(carried)
 		if e.session.State() != session.Ended && (err != nil || s.isOwn(e, &r)) {
-			done := s.carryOut(e, w, result)
+			done := s.carryOut(e, w, asked)
 			s.commit(e)
 			carried <- done
 		}
 	})
+	result := asked // the other goroutine may still read that
 	select {
 	case done, ok := <-carried:
 		switch {
@@ -200,7 +201,7 @@ var errUnreachable = errors.New("the store is away")
 // isOwn reports whether the store's record r is of this node, or older than what this
 // node has of the session. e.mu is held.
 func (s *Scheduler) isOwn(e *entry, r *store.Record) bool {
-	return r.Node == s.config.Node || e.session.Epoch() > r.Epoch
+	return s.owns(r) || e.session.Epoch() > r.Epoch
 }
 
 // carryOut does what an operator wants of a session, and says what came of it. e.mu is

@@ -425,22 +425,23 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	}
 }
 
+// losing is a way to the store on which answers to wishes are lost.
+type losing struct{ *link }
+
+func (l losing) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
+	if _, err := l.link.Wish(ctx, w); err != nil {
+		return store.Record{}, err
+	}
+	return store.Record{}, errAway
+}
+
 // The store may do as it is told, and its answer be lost.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
-		a, b := c.start("a"), c.start("b")
+		a, b := c.start("a"), c.startWith("b", func(config *Config, l *link) { config.Records = losing{l} })
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
 		wait(time.Second)
-		b.link.mu.Lock()
-		asked := 0
-		b.link.after = func() error {
-			if asked++; asked == 2 { // it has read the record, and writes the wish
-				return errAway
-			}
-			return nil
-		}
-		b.link.mu.Unlock()
 		_, err := b.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Publisher})
 		if refused, _ := errors.AsType[*session.Error](err); refused == nil || !strings.Contains(refused.Message, "not known") {
 			t.Errorf("answered %v", err)

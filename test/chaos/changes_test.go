@@ -1,0 +1,48 @@
+package chaos
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"refresher/test/redistest"
+)
+
+// A node that is stopped (SIGSTOP) acts on an operator's changes of its sessions when it
+// goes on. Until then the answer says that it has not confirmed.
+func TestChangesOfPausedNode(t *testing.T) {
+	redis := redistest.Start(t)
+	w := newWorld(t, 2, ttl, "--redis-url="+redis.URL())
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
+	paused, other := w.fleet[0], w.fleet[1]
+
+	status, text := ask(t, other, http.MethodGet, "/v1/sessions?limit=200", "")
+	var page struct{ Sessions []struct{ ID string } }
+	if err := json.Unmarshal([]byte(text), &page); err != nil || len(page.Sessions) == 0 {
+		t.Fatalf("listed: %d %s", status, text)
+	}
+	w.fault("%s is paused", paused.Name())
+	paused.Pause()
+	left := 0 // changes that the paused node has to act on
+	for _, session := range page.Sessions {
+		status, text := ask(t, other, http.MethodPatch, "/v1/sessions/"+session.ID, `{"renew": true}`)
+		unconfirmed := strings.Contains(text, `"applied":false`) && strings.Contains(text, "has not confirmed yet")
+		if status != http.StatusOK || !unconfirmed && !strings.Contains(text, `"applied":true`) {
+			t.Errorf("changed: %d %s", status, text)
+		}
+		if unconfirmed {
+			left++
+		}
+		if left == 2 { // each is waited for, for most of a second
+			break
+		}
+	}
+	if left == 0 {
+		t.Fatal("the node that is paused had no session")
+	}
+	paused.Resume()
+	paused.Await(left, "a change by an operator came by the store")
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
+	w.verdict()
+}

@@ -239,7 +239,7 @@ func fill(b *testing.B, sessions int) *crowd {
 	b.Cleanup(func() { _ = c.store.Close() })
 	c.save([]store.Record{c.renewed(0)}) // the scripts are there, and a connection
 	before := c.server.UsedMemory()
-	const batch = 64 * saveBatch
+	const batch = store.Shards * wholeBatch
 	records := make([]store.Record, 0, batch)
 	for i := range sessions {
 		if records = append(records, c.renewed(i)); len(records) == batch || i == sessions-1 {

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -58,24 +59,13 @@ func letter(r *store.Record) string {
 	}
 }
 
-// Letters of the RTC role in the fence. wish.lua makes them upper-case, and a + of the -,
-// for a wish that the owner has not acted on yet.
-const (
-	rolePublisher  = "p"
-	roleSubscriber = "s"
-	roleNone       = "-"
-)
-
-// roleLetter is r's role in the fence.
-func roleLetter(r *store.Record) string {
-	letter := roleNone
-	if rtc := r.Identity.RTC; rtc != nil {
-		letter = roleSubscriber
-		if rtc.Role == session.Publisher {
-			letter = rolePublisher
-		}
+// roleLetter is an RTC role in the fence; "-" is none. wish.lua makes it upper-case, and a
+// + of the -, for a wish that the owner has not acted on yet.
+func roleLetter(role session.Role) string {
+	if role == session.Publisher {
+		return "p"
 	}
-	return letter
+	return "s"
 }
 
 // packFence is r's fieldFence. Its version is last, since a renewal changes nothing else.
@@ -84,30 +74,31 @@ func packFence(r *store.Record) string {
 	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
 	number(store.Format, " ")
 	number(r.Epoch, " ")
-	number(r.Proven, " "+letter(r)+" "+store.NodeID(r.Node)+" "+roleLetter(r)+" ")
+	role := "-"
+	if rtc := r.Identity.RTC; rtc != nil {
+		role = roleLetter(rtc.Role)
+	}
+	number(r.Proven, " "+letter(r)+" "+store.NodeID(r.Node)+" "+role+" ")
 	number(uint64(r.WishVersion), " ")
 	number(r.Version, "")
 	return string(b)
 }
 
-// unpackFence reads a fieldFence into r, and returns the RTC role.
-func unpackFence(text string, r *store.Record) (role session.Role, err error) {
-	words := strings.Split(text, " ")
-	if len(words) != 8 || words[4] == "" {
-		return 0, fmt.Errorf("fence %q: want 8 words", text)
+// unpackFence reads a fieldFence into r. This is where Go looks at the format, as
+// scripts/fence.lua does for the scripts.
+func unpackFence(text string, r *store.Record) error {
+	w := words{left: strings.Split(text, " ")}
+	if format := w.number(""); w.err == nil && format != store.Format {
+		return fmt.Errorf("format %d, and this release reads %d", format, store.Format)
 	}
-	if words[0] != strconv.Itoa(store.Format) {
-		return 0, fmt.Errorf("fence %q: format %s, and this release reads %d", text, words[0], store.Format)
+	r.Epoch, r.Proven = uint64(w.number("")), uint64(w.number(""))
+	state, node, role := w.next(), w.next(), w.next()
+	r.WishVersion, r.Version = session.UnixMilli(w.number("")), uint64(w.number(""))
+	if err := w.end(); err != nil || node == "" || r.WishVersion < 0 || int64(r.Version) < 0 {
+		return cmp.Or(err, errNumber)
 	}
-	var numbers [4]uint64
-	for i, at := range []int{1, 2, 6, 7} {
-		if numbers[i], err = strconv.ParseUint(words[at], 10, 64); err != nil || numbers[i] > maxNumber {
-			return 0, fmt.Errorf("fence %q: word %d: want a number up to %d", text, at+1, uint64(maxNumber))
-		}
-	}
-	r.Epoch, r.Proven, r.WishVersion, r.Version = numbers[0], numbers[1], session.UnixMilli(numbers[2]), numbers[3]
-	r.Node = words[4]
-	switch words[3] {
+	r.Node = node
+	switch state {
 	case letterAttached:
 		r.State = session.Attached
 	case letterDetached:
@@ -115,35 +106,58 @@ func unpackFence(text string, r *store.Record) (role session.Role, err error) {
 	case letterExpired, letterEnded, letterTombstone:
 		r.State = session.Ended
 	default:
-		return 0, fmt.Errorf("fence %q: unknown state", text)
+		return fmt.Errorf("state %q", state)
 	}
-	lower := strings.ToLower(strings.Replace(words[5], "+", "-", 1))
-	r.WishPending = lower != words[5]
-	switch lower {
-	case rolePublisher:
-		return session.Publisher, nil
-	case roleSubscriber, roleNone:
-		return session.Subscriber, nil
+	switch role {
+	case "p", "P":
+		r.Identity.RTC = &session.RTC{Role: session.Publisher}
+	case "s", "S":
+		r.Identity.RTC = &session.RTC{}
+	case "-", "+":
+	default:
+		return fmt.Errorf("role %q", role)
 	}
-	return 0, fmt.Errorf("fence %q: unknown role", text)
+	r.WishPending = role == "P" || role == "S" || role == "+"
+	return nil
 }
 
-const (
-	// maxNumber bounds the numbers of a fence: scripts count exactly up to there.
-	maxNumber = 1e15 - 1
-	// maxStateNumber bounds those of a state, so that sums of them cannot overflow.
-	maxStateNumber = 1 << 53
-)
+// stateWords are the words of a state behind the first two: what each says, and whether
+// there is anything to say.
+var stateWords = [...]struct {
+	tag    string
+	pack   func(r *store.Record) (int64, bool)
+	unpack func(r *store.Record, n int64)
+}{
+	{
+		"h", func(r *store.Record) (int64, bool) { return int64(r.Seq - r.HeldSeq), r.HeldSeq != r.Seq },
+		func(r *store.Record, n int64) { r.HeldSeq = r.Seq - uint64(n) },
+	}, {
+		"b", func(r *store.Record) (int64, bool) {
+			return int64(r.ExpiresAt - r.HeldExpiresAt), r.HeldExpiresAt != r.ExpiresAt
+		},
+		func(r *store.Record, n int64) { r.HeldExpiresAt = r.ExpiresAt - session.UnixSec(n) },
+	}, {
+		"i", func(r *store.Record) (int64, bool) { return int64(r.ExpiresAt - r.IssuedAt), r.IssuedAt != 0 },
+		func(r *store.Record, n int64) { r.IssuedAt = r.ExpiresAt - session.UnixSec(n) },
+	}, {
+		"a", func(r *store.Record) (int64, bool) { return int64(r.AckedAt - r.IssuedAt), r.AckedAt != 0 },
+		func(r *store.Record, n int64) { r.AckedAt = r.IssuedAt + session.UnixSec(n) },
+	}, {
+		"v", func(r *store.Record) (int64, bool) { return int64(r.ApprovedAt - r.IssuedAt), r.ApprovedAt != 0 },
+		func(r *store.Record, n int64) { r.ApprovedAt = r.IssuedAt + session.UnixSec(n) },
+	}, {
+		"d", func(r *store.Record) (int64, bool) {
+			return int64(r.ExpiresAt.Milli() - r.DetachedAt), r.DetachedAt != 0
+		},
+		func(r *store.Record, n int64) { r.DetachedAt = r.ExpiresAt.Milli() - session.UnixMilli(n) },
+	},
+}
 
 // packState is r's fieldState: the number of the newest bundle with the letters of the
 // flags, its expiry, and then words that begin with a letter each, without those that say
 // nothing. It is kept to 64 bytes.
 func packState(r *store.Record) string {
-	b := make([]byte, 0, 64)
-	word := func(tag string, n int64) {
-		b = strconv.AppendInt(append(b, tag...), n, 10)
-	}
-	word("", int64(r.Seq))
+	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
 	for i, set := range [...]bool{
 		r.Missed, r.RanOut, r.Reported, r.Fetched,
 		r.Delivered.Has(store.DeliveredJoined), r.Delivered.Has(store.DeliveredUnreachable), r.Delivered.Has(store.DeliveredEnd),
@@ -152,24 +166,11 @@ func packState(r *store.Record) string {
 			b = append(b, "mrlfJUE"[i])
 		}
 	}
-	word(" ", int64(r.ExpiresAt))
-	if r.HeldSeq != r.Seq {
-		word(" h", int64(r.Seq-r.HeldSeq))
-	}
-	if r.HeldExpiresAt != r.ExpiresAt {
-		word(" b", int64(r.ExpiresAt-r.HeldExpiresAt))
-	}
-	if r.IssuedAt != 0 {
-		word(" i", int64(r.ExpiresAt-r.IssuedAt))
-	}
-	if r.AckedAt != 0 {
-		word(" a", int64(r.AckedAt-r.IssuedAt))
-	}
-	if r.ApprovedAt != 0 {
-		word(" v", int64(r.ApprovedAt-r.IssuedAt))
-	}
-	if r.DetachedAt != 0 {
-		word(" d", int64(r.ExpiresAt.Milli()-r.DetachedAt))
+	b = strconv.AppendInt(append(b, ' '), int64(r.ExpiresAt), 10)
+	for i := range stateWords {
+		if n, ok := stateWords[i].pack(r); ok {
+			b = strconv.AppendInt(append(append(b, ' '), stateWords[i].tag...), n, 10)
+		}
 	}
 	if r.Certificate != 0 {
 		b = append(append(b, " c"...), r.Certificate.String()...)
@@ -182,72 +183,13 @@ func packState(r *store.Record) string {
 
 // unpackState reads a fieldState into r.
 func unpackState(text string, r *store.Record) error {
-	words := strings.Split(text, " ")
-	if len(words) < 2 {
-		return fmt.Errorf("state %q: want two numbers at least", text)
-	}
-	letters := strings.TrimLeft(words[0], "0123456789")
-	seq, err := number(strings.TrimSuffix(words[0], letters))
-	if err == nil {
-		err = unpackFlags(letters, r)
-	}
-	if err != nil {
-		return fmt.Errorf("state %q: word 1: %w", text, err)
-	}
-	expiresAt, err := number(words[1])
-	if err != nil {
-		return fmt.Errorf("state %q: word 2: %w", text, err)
-	}
-	r.Seq, r.ExpiresAt = uint64(seq), session.UnixSec(expiresAt)
+	w := words{left: strings.Split(text, " ")}
+	first := w.next()
+	letters := strings.TrimLeft(first, "0123456789")
+	w.left = append([]string{strings.TrimSuffix(first, letters)}, w.left...)
+	r.Seq, r.ExpiresAt = uint64(w.number("")), session.UnixSec(w.number(""))
 	r.HeldSeq, r.HeldExpiresAt = r.Seq, r.ExpiresAt
-	for _, word := range words[2:] {
-		if word == "" {
-			return fmt.Errorf("state %q: an empty word", text)
-		}
-		if err := unpackWord(word[0], word[1:], r); err != nil {
-			return fmt.Errorf("state %q: word %q: %w", text, word, err)
-		}
-	}
-	return nil
-}
-
-// unpackWord reads one word of a state.
-func unpackWord(tag byte, text string, r *store.Record) (err error) {
-	switch tag {
-	case 'c':
-		n, err := strconv.ParseUint(text, 16, 32)
-		r.Certificate = session.Fingerprint(n)
-		return err //nolint:wrapcheck // the caller names the word
-	case '=':
-		r.Reason = session.EndReason(text)
-		return nil
-	}
-	n, err := number(text)
-	if err != nil {
-		return err
-	}
-	seconds := session.UnixSec(n)
-	switch tag {
-	case 'h':
-		r.HeldSeq = r.Seq - uint64(n)
-	case 'b':
-		r.HeldExpiresAt = r.ExpiresAt - seconds
-	case 'i':
-		r.IssuedAt = r.ExpiresAt - seconds
-	case 'a':
-		r.AckedAt = r.IssuedAt + seconds
-	case 'v':
-		r.ApprovedAt = r.IssuedAt + seconds
-	case 'd':
-		r.DetachedAt = r.ExpiresAt.Milli() - session.UnixMilli(n)
-	default:
-		return errUnknown
-	}
-	return nil
-}
-
-func unpackFlags(letters string, r *store.Record) error {
-	for _, c := range []byte(letters) {
+	for _, c := range letters {
 		switch c {
 		case 'm':
 			r.Missed = true
@@ -264,31 +206,31 @@ func unpackFlags(letters string, r *store.Record) error {
 		case 'E':
 			r.Delivered |= store.DeliveredEnd
 		default:
-			return errUnknown
+			return fmt.Errorf("letters %q", letters)
 		}
 	}
-	return nil
-}
-
-var (
-	errUnknown  = errors.New("not known")
-	errNoNumber = errors.New("not a number that can be")
-)
-
-// number reads a number of a state, which may be negative.
-func number(text string) (int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n > maxStateNumber || n < -maxStateNumber {
-		return 0, errNoNumber
+	for i := range stateWords {
+		if word := &stateWords[i]; w.has(word.tag) {
+			word.unpack(r, w.number(word.tag))
+		}
 	}
-	return n, nil
+	if w.has("c") {
+		n, err := strconv.ParseUint(w.next()[1:], 16, 32)
+		if err != nil {
+			return errWords
+		}
+		r.Certificate = session.Fingerprint(n)
+	}
+	if w.has("=") {
+		r.Reason = session.EndReason(w.next()[1:])
+	}
+	return w.end()
 }
-
-// appPrefixLength is how much of an App ID a record holds.
-const appPrefixLength = 8
 
 // appPrefix is what a record holds of an App ID.
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
+
+const appPrefixLength = 8
 
 // mayPublish is the word of a grant that says so.
 const mayPublish = "p"
@@ -325,64 +267,43 @@ func grant(r *store.Record) []any {
 
 // unpackGrant reads a fieldGrant into r.
 func unpackGrant(text string, r *store.Record) error {
-	words := strings.Split(text, " ")
-	if len(words) < 3 {
-		return fmt.Errorf("grant %q: want 3 words at least", text)
+	w := words{left: strings.Split(text, " ")}
+	r.App = w.next()
+	r.Terms.TTL, r.Terms.Until = time.Duration(w.number(""))*time.Second, session.UnixSec(w.number(""))
+	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
+		w.next()
 	}
-	if len(words[0]) > appPrefixLength {
-		return fmt.Errorf("grant %q: word 1: want %d characters of an App ID", text, appPrefixLength)
+	if len(w.left) > 0 && w.err == nil {
+		w.err = r.Terms.Format.UnmarshalText([]byte(w.next()))
 	}
-	ttl, err := strconv.ParseInt(words[1], 10, 32)
-	if err != nil {
-		return fmt.Errorf("grant %q: word 2: want seconds", text)
+	if len(r.App) > appPrefixLength {
+		return errWords
 	}
-	until, err := strconv.ParseInt(words[2], 10, 64)
-	if err != nil {
-		return fmt.Errorf("grant %q: word 3: want Unix seconds", text)
-	}
-	r.App, r.Terms.TTL, r.Terms.Until = words[0], time.Duration(ttl)*time.Second, session.UnixSec(until)
-	for _, word := range words[3:] {
-		if word == mayPublish {
-			r.Terms.MayPublish = true
-		} else if err := r.Terms.Format.UnmarshalText([]byte(word)); err != nil {
-			return fmt.Errorf("grant %q: word %q: %w", text, word, errUnknown)
-		}
-	}
-	return nil
+	return w.end()
 }
 
 // unpack reads a whole hash, with its fieldDue. Its error says what makes the record
 // unreadable.
 func unpack(id string, fields map[string]string) (r store.Record, err error) {
-	r.Session = id
-	role, err := unpackFence(fields[fieldFence], &r)
-	if err != nil {
-		return r, err
-	}
-	if err := unpackState(fields[fieldState], &r); err != nil {
-		return r, err
+	r.Session, r.Subject = id, fields[fieldSubject]
+	for _, part := range []struct {
+		field string
+		read  func(text string, r *store.Record) error
+	}{{fieldFence, unpackFence}, {fieldState, unpackState}, {fieldGrant, unpackGrant}, {fieldDue, unpackDue}} {
+		if err := part.read(fields[part.field], &r); err != nil {
+			return r, fmt.Errorf("field %s, %.80q: %w", part.field, fields[part.field], err)
+		}
 	}
 	if r.State != session.Ended {
 		r.Reason = "" // it had expired, and its client came back
 	}
-	if err := unpackGrant(fields[fieldGrant], &r); err != nil {
-		return r, err
-	}
-	due, err := strconv.ParseInt(fields[fieldDue], 10, 64)
-	if err != nil {
-		return r, fmt.Errorf("due %q: want Unix milliseconds", fields[fieldDue])
-	}
-	r.Due, r.Subject = session.UnixMilli(due), fields[fieldSubject]
-	if channel, ok := fields[fieldChannel]; ok {
-		rtc := &session.RTC{Channel: channel, Account: fields[fieldAccount], Role: role}
-		if rtc.Account == "" {
-			uid, err := strconv.ParseUint(fields[fieldUID], 10, 32)
-			if err != nil {
-				return r, fmt.Errorf("uid %q: want a number", fields[fieldUID])
-			}
-			rtc.UID = uint32(uid)
+	if rtc := r.Identity.RTC; rtc != nil {
+		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
+		uid, err := strconv.ParseUint(fields[fieldUID], 10, 32)
+		if err != nil && rtc.Account == "" || rtc.Channel == "" {
+			return r, fmt.Errorf("fields %s, %s and %s: want a channel, and a uid or an account", fieldChannel, fieldUID, fieldAccount)
 		}
-		r.Identity.RTC = rtc
+		rtc.UID = uint32(uid)
 	}
 	if user, ok := fields[fieldRTM]; ok {
 		r.Identity.RTM = &session.RTM{UserID: user}
@@ -392,3 +313,54 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 	}
 	return r, r.Check()
 }
+
+func unpackDue(text string, r *store.Record) error {
+	due, err := strconv.ParseInt(text, 10, 64)
+	r.Due = session.UnixMilli(due)
+	return err //nolint:wrapcheck // the caller names the field
+}
+
+// words are those of a field that are still to be read.
+type words struct {
+	left []string
+	err  error // the first that there was
+}
+
+// errWords says that a field is not of its form.
+var errWords = errors.New("not the words that docs/redis.md says")
+
+// maxNumber bounds the numbers of a record, so that sums of them do not overflow.
+const maxNumber = 1 << 53
+
+// next is the next word, or an error and nothing.
+func (w *words) next() (word string) {
+	if len(w.left) == 0 {
+		w.err = errWords
+		return ""
+	}
+	word, w.left = w.left[0], w.left[1:]
+	return word
+}
+
+// end is the first error, also if there are words left.
+func (w *words) end() error {
+	if w.err == nil && len(w.left) > 0 {
+		return errWords
+	}
+	return w.err
+}
+
+// has reports whether the next word begins with a tag.
+func (w *words) has(tag string) bool { return len(w.left) > 0 && strings.HasPrefix(w.left[0], tag) }
+
+// number is that of the next word behind its tag, which is there.
+func (w *words) number(tag string) int64 {
+	n, err := strconv.ParseInt(strings.TrimPrefix(w.next(), tag), 10, 64)
+	if w.err == nil && (err != nil || n > maxNumber || n < -maxNumber) {
+		w.err = errNumber
+	}
+	return n
+}
+
+// errNumber says that a word is not a number, or one that no node writes.
+var errNumber = errors.New("a number that cannot be")

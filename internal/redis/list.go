@@ -174,7 +174,7 @@ func (s *Store) read(ctx context.Context, ids []string, withEnded bool) (records
 func endOf(id string, fields map[string]string) (store.Record, bool) {
 	var r store.Record
 	r.Session = id
-	if _, err := unpackFence(fields[fieldFence], &r); err != nil || !r.HasEnded() {
+	if unpackFence(fields[fieldFence], &r) != nil || !r.HasEnded() {
 		return r, false
 	}
 	if err := unpackState(fields[fieldState], &r); err != nil {

@@ -14,15 +14,7 @@ import (
 // is no such record, and store.ErrUnreadable where it cannot be read.
 func (s *Store) Wish(ctx context.Context, w store.Wish) (r store.Record, err error) {
 	defer s.metrics.observe("wish", time.Now(), &err)
-	wanted := "renew"
-	switch {
-	case w.Kind == store.WishEnd:
-		wanted = "end"
-	case w.Kind == store.WishRole && w.Role == session.Publisher:
-		wanted = rolePublisher
-	case w.Kind == store.WishRole:
-		wanted = roleSubscriber
-	}
+	wanted := [...]string{store.WishRenew: "renew", store.WishRole: roleLetter(w.Role), store.WishEnd: "end"}[w.Kind]
 	shard := store.ShardOf(w.Session)
 	reply, err := wishScript.Run(ctx, s.client,
 		[]string{s.keys.session(shard, w.Session), s.keys.due[shard]},

@@ -24,7 +24,7 @@
 -- or unreadable (left alone).
 -- Costs O(log S) for each, with S sessions in the shard.
 
-local call, find, match, sub = redis.call, string.find, string.match, string.sub
+local call, pcall, find, match, sub = redis.call, redis.pcall, string.find, string.match, string.sub
 
 local function rank(f)
   if f.letter == 'e' or f.letter == 'b' then return 4 end
@@ -88,7 +88,7 @@ local function save(key, text, a, n)
     call('HSET', key, 'f', pack(new), 's', state, 'e', at)
     call('EXPIRE', key, math.max(1, at - tonumber(ARGV[2])))
   end
-  if old and old.node ~= new.node then redis.pcall('PUBLISH', ARGV[1] .. old.node, id) end
+  if old and old.node ~= new.node then pcall('PUBLISH', ARGV[1] .. old.node, id) end
   return word
 end
 
@@ -98,12 +98,16 @@ local moved = {} -- scores and ids, for one command
 local a = 5
 for i = 3, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
-  if grants then n = tonumber(ARGV[a + 3]) end
-  local old = read(key)
+  local old = pcall('HGET', key, 'f')
+  if type(old) == 'table' then old = read(key) end
   -- Nearly all are renewals by the node that has the session: the fence stays as it is
   -- up to the version. These are spared what the others need.
   local owner, version
-  if old and not grants then owner, version = match(old, '^(.* )(%d+)$') end
+  if grants then
+    n = tonumber(ARGV[a + 3])
+  elseif old then
+    owner, version = match(old, '^(.* )(%d+)$')
+  end
   if owner and find(fence, owner, 1, true) == 1 and tonumber(version) <= (tonumber(sub(fence, #owner + 1)) or -1) then
     call('HSET', key, 'f', fence, 's', ARGV[a + 1])
     moved[#moved + 1] = ARGV[a + 2]

@@ -45,8 +45,10 @@ func errorKind(err error) string {
 	if code := errorCode.FindString(err.Error()); code != "" && code != "EOF" {
 		return code
 	}
-	return "no answer"
+	return noAnswer
 }
+
+const noAnswer = "no answer"
 
 var errorCode = regexp.MustCompile(`\b[A-Z]{3,}\b`)
 

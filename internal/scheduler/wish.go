@@ -35,10 +35,11 @@ const (
 var (
 	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
-	// errNotRead: the session is not here, and the store cannot tell where it is.
-	errNotRead = &session.Error{
+	// errStoreAway: the session is not here, and the store does not tell where it is, or
+	// refuses to write.
+	errStoreAway = &session.Error{
 		Code: session.CodeUnavailable, RetryAfter: 5 * time.Second,
-		Message: "the store cannot be reached, and the session is not on this node; nothing was changed, calls go on, try again",
+		Message: "the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again",
 	}
 	// errNoAnswer: the wish may be in the store all the same.
 	errNoAnswer = &session.Error{
@@ -97,7 +98,7 @@ func (s *Scheduler) wishElsewhere(ctx context.Context, app string, w store.Wish)
 	r, ok, err := store.Find(find, s.config.Records, app, w.Session)
 	switch {
 	case err != nil:
-		return store.WishResult{}, errNotRead
+		return store.WishResult{}, errStoreAway
 	case !ok:
 		return store.WishResult{}, session.ErrNotOpen
 	}
@@ -108,8 +109,10 @@ func (s *Scheduler) wishElsewhere(ctx context.Context, app string, w store.Wish)
 	switch {
 	case errors.Is(err, store.ErrNoSession):
 		return store.WishResult{}, session.ErrNotOpen
-	case err != nil:
+	case err != nil && errorKind(err) == noAnswer:
 		return store.WishResult{}, errNoAnswer
+	case err != nil:
+		return store.WishResult{}, errStoreAway
 	}
 	return s.awaitOwner(ctx, r), nil
 }

@@ -435,6 +435,33 @@ func (l losing) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return store.Record{}, errAway
 }
 
+// refusing is a way to a store that refuses to write.
+type refusing struct{ *link }
+
+func (refusing) Wish(context.Context, store.Wish) (store.Record, error) {
+	return store.Record{}, errors.New("wish: OOM command not allowed when used memory > 'maxmemory'")
+}
+
+// A store that can be read and not written has what it is asked for done by the session's
+// own node alone.
+func TestWishThatTheStoreRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		refuse := func(config *Config, l *link) { config.Records = refusing{l} }
+		a, b := c.startWith("a", refuse), c.startWith("b", refuse)
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		_, err := b.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishEnd})
+		if refused, _ := errors.AsType[*session.Error](err); refused == nil || refused.Code != session.CodeUnavailable || !strings.Contains(refused.Message, "nothing was changed") {
+			t.Errorf("elsewhere: %v", err)
+		}
+		if result := a.setRole(p.id(), session.Publisher); !result.Applied || result.Stored {
+			t.Errorf("here: %+v", result)
+		}
+		p.wantPushed(1, session.CauseRole, session.Publisher)
+	})
+}
+
 // The store may do as it is told, and its answer be lost.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

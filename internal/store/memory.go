@@ -15,9 +15,9 @@ import (
 // that writes the same format, or was spoilt.
 var ErrUnreadable = errors.New("the session's record cannot be read")
 
-// maxGraves bounds how many ended sessions Memory remembers, by the shard: a
-// million in all, some 100 MB. It is reached by a loop of joins and leaves; the
-// key of the one that would have been forgotten first then opens it again.
+// maxTombstones bounds the tombstones of a shard in Memory: a million in all, some 100 MB.
+// A loop of joins and leaves reaches it; the one that expires first then goes, and its
+// keys open the session again.
 const maxTombstones = 1_000_000 / Shards
 
 // Memory is the embedded store, and a Lister and a Board: that of a node which has
@@ -36,7 +36,7 @@ type memoryShard struct {
 	generation string
 	records    map[string]Record
 	due        map[string]session.UnixMilli // what a sorted set is in Redis
-	tombstones []tombstone                  // in the order in which they may go
+	tombstones []tombstone                  // in the order in which they expire
 }
 
 type tombstone struct {
@@ -44,7 +44,7 @@ type tombstone struct {
 	until session.UnixSec
 }
 
-// NewMemory makes an empty one. now is the store's clock.
+// NewMemory makes an empty store. now is its clock.
 func NewMemory(now func() time.Time) *Memory {
 	m := &Memory{now: now, nodes: make(map[string]memoryNode), watch: make(map[string]map[*func(string)]struct{})}
 	for i := range m.shards {
@@ -111,19 +111,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
-// Refusal is why a key of this epoch does not open the session any more: a
-// *session.EndedError, or nil.
-func Refusal(old *Record, epoch uint64) error {
-	switch {
-	case old.endedOnPurpose():
-		return &session.EndedError{Ending: old.Ending()}
-	case epoch < old.Proven:
-		return &session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded, AccessEndsAt: old.ExpiresAt}}
-	}
-	return nil
-}
-
-// Save writes records, each by itself, and tells what became of each.
+// Save writes records, each by itself, and says what the writer of each must do.
 func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

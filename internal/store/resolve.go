@@ -1,0 +1,110 @@
+package store
+
+import "refresher/internal/session"
+
+// Action is what the writer of a record must do, by the store's answer to Save.
+type Action uint8
+
+const (
+	// Retry: the store could not be reached, or did not answer.
+	Retry Action = iota
+	// Done: the store holds the record now, or a newer one of the same owner.
+	Done
+	// CloseSuperseded: the client connected to another node with this epoch's resume
+	// key or a later one. Close the connection here, if any, and drop the session.
+	CloseSuperseded
+	// Release: another node owns the session, and the client here may not know. Have it
+	// reconnect, and drop the session.
+	Release
+	// RaiseEpoch: the answer to an Acquire of this node was lost. Go on, and save again,
+	// under Outcome.Epoch.
+	RaiseEpoch
+	// EndSession: the session was ended on purpose. Drop it, and tell its client of
+	// Outcome.Ending.
+	EndSession
+	// FinishEnd: an operator ended the session in the store. End it here as asked, with
+	// the reason of Outcome.Ending, and save that.
+	FinishEnd
+	// LeaveAlone: the store holds a record that cannot be read, see ErrUnreadable. Go on
+	// without the store.
+	LeaveAlone
+)
+
+// Outcome is a store's answer to the Save of one record.
+type Outcome struct {
+	Action Action
+	Ending session.Ending // of EndSession and FinishEnd
+	Epoch  uint64         // of RaiseEpoch
+	// Wish, of Done, is the stored register if it is newer than the record's: an
+	// operator's wish, which the writer must act on. It is zero otherwise.
+	Wish Register
+}
+
+// Resolve answers a Save of r where the store holds old of the same session: what the
+// writer must do, and whether the store is to replace old by r.KeepWish(old). Every store
+// answers by this rule.
+//
+// The higher epoch wins. Between two nodes with the same epoch, which know of the same
+// attachment, the one wins that knows more of it (see rank). A node that loses with the
+// lower epoch closes its connection as superseded only if the client presented its resume
+// key, or a later one, to the winner: else the client may not know of the winner. A
+// session that was ended on purpose stays ended.
+func Resolve(old, r *Record) (o Outcome, replace bool) {
+	own := r.Node == old.Node && r.Epoch == old.Epoch
+	switch {
+	case own && r.Version < old.Version: // an earlier write, which arrived late
+		return Outcome{Action: Done, Wish: r.newerWish(old)}, false
+	case old.endedOnPurpose():
+		return old.afterEnd(r, own)
+	case r.Epoch > old.Epoch, own, r.Epoch == old.Epoch && r.rank() > old.rank():
+		return Outcome{Action: Done, Wish: r.newerWish(old)}, true
+	case r.Node == old.Node:
+		return Outcome{Action: RaiseEpoch, Epoch: old.Epoch}, false
+	case old.State == session.Attached && old.Epoch > r.Epoch && old.Proven >= r.Epoch:
+		return Outcome{Action: CloseSuperseded}, false
+	default:
+		return Outcome{Action: Release}, false
+	}
+}
+
+// afterEnd is Resolve where r was ended on purpose: only its owner may replace it, by the
+// rest of that end.
+func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
+	switch {
+	case own && next.endedOnPurpose():
+		return Outcome{Action: Done}, true
+	case own && !next.HasEnded() && !r.IsTombstone():
+		return Outcome{Action: FinishEnd, Ending: r.Ending()}, false
+	}
+	return Outcome{Action: EndSession, Ending: r.Ending()}, false
+}
+
+// rank orders records of the same attachment by different nodes. An end on purpose beats
+// all; a connection beats none; and a connection whose resume key the client has presented
+// beats one that it may not know of.
+func (r *Record) rank() int {
+	switch {
+	case r.endedOnPurpose():
+		return 4
+	case r.State == session.Attached && r.Proven == r.Epoch:
+		return 3
+	case r.State == session.Attached:
+		return 2
+	case r.State == session.Detached:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Refusal returns why a resume key of this epoch does not open the session any more: a
+// *session.EndedError, or nil.
+func Refusal(old *Record, epoch uint64) error {
+	switch {
+	case old.endedOnPurpose():
+		return &session.EndedError{Ending: old.Ending()}
+	case epoch < old.Proven:
+		return &session.EndedError{Ending: session.Ending{Reason: session.EndSuperseded, AccessEndsAt: old.ExpiresAt}}
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -346,11 +347,19 @@ func TestRefusedProjects(t *testing.T) {
 func TestProjectsFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "projects.yaml")
-		var read []Project
-		var broken error
+		var mu sync.Mutex
+		var read []Project // guarded by mu
+		var broken error   // guarded by mu
+		breaks := func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			broken = err
+		}
 		change := func(projects ...Project) {
 			t.Helper()
+			mu.Lock()
 			read = projects
+			mu.Unlock()
 			if err := os.WriteFile(file, fmt.Appendf(nil, "%p %d", projects, time.Now().UnixNano()), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +371,11 @@ func TestProjectsFileChanges(t *testing.T) {
 		g := newGuarded(t, func(c *Config) {
 			two(c)
 			c.Heartbeat, c.Policy.CertificateSpread = time.Hour, time.Minute
-			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) { return read, broken }
+			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return read, broken
+			}
 		})
 		h := firstTenant.open(g, nil)
 		theirs := secondTenant.open(g, nil)
@@ -389,17 +402,18 @@ func TestProjectsFileChanges(t *testing.T) {
 		change(first, first)
 		time.Sleep(time.Minute) // bubble
 		h.signedBy(newCertificate)
-		broken = errors.New("a file that it names is not there")
+		missing := errors.New("a file that it names is not there")
+		breaks(missing)
 		change(first, second)
 		time.Sleep(time.Minute) // bubble
 		h.signedBy(newCertificate)
 		log := g.log.take()
-		for _, want := range []string{"jwt-secret: want at least 32 bytes", "is there twice", broken.Error()} {
+		for _, want := range []string{"jwt-secret: want at least 32 bytes", "is there twice", missing.Error()} {
 			if strings.Count(log, want) != 1 {
 				t.Errorf("not logged once, %q: %s", want, log)
 			}
 		}
-		broken = nil
+		breaks(nil)
 		time.Sleep(time.Minute + 6*time.Second) // bubble
 		h.signedBy(thirdCertificate)
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -330,8 +331,10 @@ func TestTogether(t *testing.T) {
 func TestFollowPaths(t *testing.T) {
 	bubble(t, func(s *setup) {
 		var f follower
-		var paths []string
-		if err := s.FollowPaths(f.apply, func() []string { return paths }); err != nil {
+		var paths atomic.Pointer[[]string]
+		name := func(names ...string) { paths.Store(&names) }
+		name()
+		if err := s.FollowPaths(f.apply, func() []string { return *paths.Load() }); err != nil {
 			t.Fatal(err)
 		}
 		s.pass()
@@ -339,11 +342,11 @@ func TestFollowPaths(t *testing.T) {
 		synctest.Wait()
 		s.wantOffered(&f, 0)
 		s.write("a", "one")
-		paths = []string{s.path("a")}
+		name(s.path("a"))
 		s.pass()
 		s.wantGot(&f, "one")
 		s.wantLog(readAgain)
-		paths = []string{s.path("b")}
+		name(s.path("b"))
 		s.pass()
 		s.wantLog("no such file")
 		s.wantBroken(1)
@@ -351,7 +354,7 @@ func TestFollowPaths(t *testing.T) {
 		s.pass()
 		s.wantGot(&f, "one", "two")
 		s.wantLog(readAgain)
-		paths = nil
+		name()
 		s.pass()
 		s.wantBroken(0)
 	})

@@ -52,7 +52,7 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	counts, err := t.census.count(ctx, t.config.Store)
+	counts, err := t.counter.count(ctx, t.config.Store)
 	if err != nil {
 		return Report{}, fmt.Errorf("count sessions: %w", err)
 	}
@@ -69,27 +69,27 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 
 // facts are those of one project.
 type facts struct {
-	counts  counted
-	unheard []string        // live nodes that have not said what they sign with
-	watched session.UnixSec // since when some live node has followed what nodes sign with
-	unknown tally
-	by      map[session.Fingerprint]*evidence
+	counts      counts
+	unpublished []string        // live nodes that have not said what they sign with
+	watched     session.UnixSec // since when some live node has followed what nodes sign with
+	unknown     holders
+	by          map[session.Fingerprint]*evidence
 }
 
 // evidence is what is known of one certificate.
 type evidence struct {
-	tally
+	holders
 	signedBy []string
 	seen     session.UnixSec // when a node was last seen to sign with it; 0 = never
 }
 
 // newFacts gathers the facts of a project.
-func newFacts(app string, statuses map[string]*status, counts counted) *facts {
+func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 	f := &facts{counts: counts, unknown: counts.apps[app][0], by: make(map[session.Fingerprint]*evidence)}
 	for _, node := range slices.Sorted(maps.Keys(statuses)) {
 		s := statuses[node]
 		if s == nil {
-			f.unheard = append(f.unheard, node)
+			f.unpublished = append(f.unpublished, node)
 			continue
 		}
 		if f.watched == 0 || s.Started < f.watched {
@@ -108,7 +108,7 @@ func newFacts(app string, statuses map[string]*status, counts counted) *facts {
 	}
 	for certificate, sessions := range counts.apps[app] {
 		if certificate != 0 {
-			f.of(certificate).tally = sessions
+			f.of(certificate).holders = sessions
 		}
 	}
 	return f
@@ -157,8 +157,8 @@ func (f *facts) obstacle(one *Certificate, now session.UnixSec) string {
 		return fmt.Sprintf("%d of the nodes sign with it", len(one.SignedBy))
 	case one.Sessions > 0:
 		return fmt.Sprintf("%d sessions hold tokens of it, the last until %s", one.Sessions, inWords(one.LastTokenEndsAt))
-	case len(f.unheard) > 0:
-		return "some nodes have not said yet which certificate they sign with: " + strings.Join(f.unheard, ", ")
+	case len(f.unpublished) > 0:
+		return "some nodes have not said yet which certificate they sign with: " + strings.Join(f.unpublished, ", ")
 	case f.counts.partial:
 		return "there was no time to count all sessions; see refresher_sessions_by_certificate of all nodes"
 	case f.unknown.sessions > 0:

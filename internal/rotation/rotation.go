@@ -55,7 +55,7 @@ type Tracker struct {
 	status status // guarded by mu
 	silent bool   // the store could not be reached; guarded by mu
 
-	census census
+	counter counter
 }
 
 // New makes a Tracker.

@@ -47,6 +47,7 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 		"renew-before":                     func(p *Policy) { p.RenewBefore = -1 },
 		"ack-timeout":                      func(p *Policy) { p.AckTimeout = 0 },
 		"resume-window":                    func(p *Policy) { p.ResumeWindow = -1 },
+		"certificate-spread":               func(p *Policy) { p.CertificateSpread = 25 * time.Hour },
 	} {
 		p := testPolicy()
 		spoil(&p)

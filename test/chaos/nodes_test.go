@@ -1,9 +1,13 @@
 package chaos
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"refresher/test/nodetest"
 	"refresher/test/redistest"
 )
 
@@ -40,6 +44,43 @@ func TestRollingRestart(t *testing.T) {
 	}
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)
 	w.demandStored(on(redis))
+	w.verdict()
+}
+
+// The App Certificate is rotated while a node is killed and Redis is away: all calls have
+// tokens of the new one within the spread, and none needs the old one when Agora takes it
+// no more.
+func TestCertificateIsRotated(t *testing.T) {
+	const next = "0123456789abcdef0123456789ABCDEF"
+	file := filepath.Join(t.TempDir(), "certificates")
+	write := func(certificates ...string) {
+		t.Helper()
+		if err := os.WriteFile(file+".next", []byte(strings.Join(certificates, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".next", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(nodetest.Certificate, next)
+	redis := redistest.Start(t)
+	w := newWorld(t, 3, 2*ttl, "--redis-url="+redis.URL(), "--app-certificate-file="+file, "--certificate-spread=2s")
+	w.pass(0.2)
+	w.calls.Accept(nodetest.Certificate, next)
+	mark := w.fault("the certificate is rotated")
+	write(next, nodetest.Certificate)
+	w.fleet[1].Await(1, "tokens are signed with another certificate from now on")
+	killed := w.fleet[0]
+	gone := w.fault("%s is killed, and so is Redis", killed.Name())
+	redis.Kill()
+	killed.Kill()
+	w.calls.AwaitReturn(gone, killed)
+	redis.Restart()
+	killed.Start()
+	w.calls.AwaitRenewals(mark, 1)
+	w.calls.Accept(next, "")
+	w.say("the old one is refused")
+	w.calls.AwaitRenewals(w.calls.Mark(), 1)
 	w.verdict()
 }
 

@@ -71,7 +71,7 @@ func (n *Node) Start() {
 	from := n.log.Len()
 	p, err := program.Start(&n.log, program.Command{
 		Path: Program(n.t), Args: n.args(), Dir: n.t.TempDir(),
-		Env: append([]string{"AGORA_APP_ID=" + AppID, "AGORA_APP_CERTIFICATE=" + Certificate}, n.env...),
+		Env: append(n.project(), n.env...),
 	})
 	if err != nil {
 		n.t.Fatalf("start %s: %v", n.name, err)
@@ -82,6 +82,16 @@ func (n *Node) Start() {
 		n.t.Fatalf("start %s: %v", n.name, err)
 	}
 	n.ops = serving.OpsAddress
+}
+
+// project is the environment of the tests' project, without the certificate if the test
+// has a file for it.
+func (n *Node) project() []string {
+	env := []string{"AGORA_APP_ID=" + AppID}
+	if !slices.ContainsFunc(n.flags, func(f string) bool { return strings.HasPrefix(f, "--app-certificate-file=") }) {
+		env = append(env, "AGORA_APP_CERTIFICATE="+Certificate)
+	}
+	return env
 }
 
 // args are a node's flags: the test's, and what it left open.

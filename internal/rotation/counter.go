@@ -17,39 +17,38 @@ const (
 	countShare = 10
 )
 
-// tally counts the sessions that hold tokens of one certificate.
-type tally struct {
+// holders are the sessions that hold tokens of one certificate.
+type holders struct {
 	sessions, detached int
 	endsAt             session.UnixSec // of the last of these tokens
 }
 
-// counted is what a count of all sessions found, by project and certificate; 0 is not
-// known.
-type counted struct {
+// counts is what counting all sessions gave.
+type counts struct {
 	at      time.Time
 	took    time.Duration
 	partial bool
-	apps    map[string]map[session.Fingerprint]tally
+	apps    map[string]map[session.Fingerprint]holders // by project and certificate; 0 is not known
 }
 
-// census counts sessions, one count at a time.
-type census struct {
+// counter counts sessions, for one caller at a time.
+type counter struct {
 	mu   sync.Mutex // held while sessions are counted
-	last counted    // guarded by mu
+	last counts     // guarded by mu
 }
 
-// count returns how many sessions of the cluster hold tokens of which certificate. A
-// count that took long is used for a while.
-func (c *census) count(ctx context.Context, s Store) (counted, error) {
+// count returns which sessions of the cluster hold tokens of which certificate. What
+// took long to count is used again for a while.
+func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.last.at.IsZero() && time.Since(c.last.at) < countShare*c.last.took {
 		return c.last, nil
 	}
 	if err := ctx.Err(); err != nil { // the caller is gone, after waiting for others
-		return counted{}, err
+		return counts{}, err
 	}
-	result := counted{at: time.Now(), apps: make(map[string]map[session.Fingerprint]tally)}
+	result := counts{at: time.Now(), apps: make(map[string]map[session.Fingerprint]holders)}
 	within, cancel := context.WithTimeout(ctx, countFor)
 	defer cancel()
 	for after := ""; ; {
@@ -59,7 +58,7 @@ func (c *census) count(ctx context.Context, s Store) (counted, error) {
 			break
 		}
 		if err != nil {
-			return counted{}, err
+			return counts{}, err
 		}
 		for i := range records {
 			result.add(&records[i])
@@ -74,20 +73,20 @@ func (c *census) count(ctx context.Context, s Store) (counted, error) {
 }
 
 // add counts one session, unless its tokens have ended.
-func (c *counted) add(r *store.Record) {
+func (c *counts) add(r *store.Record) {
 	if r.ExpiresAt <= session.SecOf(c.at) {
 		return
 	}
 	app := c.apps[r.App]
 	if app == nil {
-		app = make(map[session.Fingerprint]tally)
+		app = make(map[session.Fingerprint]holders)
 		c.apps[r.App] = app
 	}
-	t := app[r.Certificate]
-	t.sessions++
+	h := app[r.Certificate]
+	h.sessions++
 	if r.State == session.Detached {
-		t.detached++
+		h.detached++
 	}
-	t.endsAt = max(t.endsAt, r.ExpiresAt)
-	app[r.Certificate] = t
+	h.endsAt = max(h.endsAt, r.ExpiresAt)
+	app[r.Certificate] = h
 }

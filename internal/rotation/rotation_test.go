@@ -57,7 +57,7 @@ type node struct {
 	certificates []session.Fingerprint // guarded by mu
 }
 
-func start(t *testing.T, s Store, name string, certificates ...session.Fingerprint) *node {
+func start(t *testing.T, s *shared, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	n := &node{certificates: certificates}
 	registry := prometheus.NewRegistry()
@@ -75,12 +75,11 @@ func start(t *testing.T, s Store, name string, certificates ...session.Fingerpri
 	n.Tracker = tracker
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stop = cancel
-	memory := s.(*shared).Memory //nolint:forcetypeassert // that is what all tests here have
 	var parts sync.WaitGroup
 	parts.Go(func() { n.Run(ctx) })
 	parts.Go(func() {
 		for tick := time.NewTicker(store.SweepEvery); ctx.Err() == nil; {
-			memory.Sweep(ctx, name, store.Renew)
+			sweep(t, s, name)
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -90,6 +89,14 @@ func start(t *testing.T, s Store, name string, certificates ...session.Fingerpri
 	t.Cleanup(parts.Wait)
 	synctest.Wait()
 	return n
+}
+
+// sweep renews a node's lease.
+func sweep(t *testing.T, s *shared, node string) {
+	t.Helper()
+	if _, err := s.Sweep(t.Context(), node, store.Renew); err != nil {
+		t.Error(err)
+	}
 }
 
 // sign has the node sign with the first of some certificates.
@@ -214,13 +221,13 @@ func TestWhyNot(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour) // bubble
 		a.want(t, "0000000a", true, "")
-		s.Memory.Sweep(t.Context(), "mute", store.Renew)
+		sweep(t, s, "mute")
 		a.want(t, "0000000a", false, "have not said yet which certificate they sign with: mute")
 		time.Sleep(time.Minute) // bubble
 		if err := s.SetStatus(t.Context(), "garbage", topic, `{"started":"x"`); err != nil {
 			t.Fatal(err)
 		}
-		s.Memory.Sweep(t.Context(), "garbage", store.Renew)
+		sweep(t, s, "garbage")
 		a.want(t, "0000000a", false, "have not said yet which certificate they sign with: garbage")
 	})
 }

@@ -14,12 +14,6 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 200
-	// maxLook is how many sessions one request looks at, or just above it,
-	// whether or not they fit its filter and are of its project; minLook how many
-	// in one step, at least. Smaller steps would tell in empty pages how many
-	// sessions other projects have.
-	maxLook = 2000
-	minLook = 100
 )
 
 // sessionView is a session as operators see it.
@@ -105,12 +99,18 @@ func (a *API) listSessions(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	views, next, err := a.page(r.Context(), &fits, at, limit)
+	records, next, err := store.List(r.Context(), a.config.Sessions, store.ListQuery{
+		After: at, Limit: limit, Fits: func(r *store.Record) bool { return fits.Matches(&r.Key) },
+	})
 	if err != nil {
-		return nil, err
+		return nil, storeAway(err)
 	}
-	cursor, err := a.sealCursor(r.caller.App, next)
-	return sessionPage{views, cursor}, err
+	page := sessionPage{Sessions: make([]sessionView, len(records))}
+	for i := range records {
+		page.Sessions[i] = viewOf(&records[i])
+	}
+	page.Cursor, err = a.sealCursor(r.caller.App, next)
+	return page, err
 }
 
 // openCursor reads a cursor of a listing; empty is its begin.
@@ -131,33 +131,6 @@ func (a *API) sealCursor(app, cursor string) (string, error) {
 		return "", nil
 	}
 	return a.config.Cursors.SealCursor(app, cursor)
-}
-
-// page is a part of the sessions that fit, and the store's cursor to go on from.
-func (a *API) page(ctx context.Context, fits *store.Order, at string, limit int) (views []sessionView, next string, err error) {
-	views = []sessionView{}
-	for looked := 0; looked < maxLook; {
-		ask := max(limit-len(views), minLook)
-		looked += ask
-		var records []store.Record
-		if records, at, err = a.config.Sessions.List(ctx, store.ListQuery{After: at, Limit: ask}); err != nil {
-			return nil, "", storeAway(err)
-		}
-		for i := range records {
-			if !fits.Matches(&records[i].Key) {
-				continue
-			}
-			views = append(views, viewOf(&records[i]))
-			if len(views) == limit && i < len(records)-1 { // the next page begins amid these
-				id := records[i].Session
-				return views, store.Place{Shard: store.ShardOf(id), After: id}.Cursor(), nil
-			}
-		}
-		if at == "" || len(views) >= limit {
-			break
-		}
-	}
-	return views, at, nil
 }
 
 // showSession answers GET /v1/sessions/{id}.

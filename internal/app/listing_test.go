@@ -229,12 +229,11 @@ type counted struct {
 	asked, looked, most *atomic.Int64
 }
 
-func (c counted) List(ctx context.Context, q store.ListQuery) ([]store.Record, string, error) {
-	records, next, err := c.sharedStore.List(ctx, q)
+func (c counted) Read(ctx context.Context, ids []string) ([]store.Record, error) {
 	c.asked.Add(1)
-	c.looked.Add(int64(len(records)))
-	c.most.Store(max(c.most.Load(), int64(q.Limit)))
-	return records, next, err
+	c.looked.Add(int64(len(ids)))
+	c.most.Store(max(c.most.Load(), int64(len(ids))))
+	return c.sharedStore.Read(ctx, ids)
 }
 
 // One request looks at a bounded number of sessions, however few fit.

@@ -18,7 +18,8 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 	t.Parallel()
 	c := testConfig()
 	two(&c)
-	c.RedisURL = redistest.Start(t).URL()
+	server := redistest.Start(t)
+	c.RedisURL = server.URL()
 	s, err := openStore(c, quiet, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +49,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 			t.Fatalf("save of %s: verdict %d", left[i].Session, o.Action)
 		}
 	}
+	server.Do("ZADD", "{refresher:nodes}:leases", "-1", "since") // who has no lease by now is gone
 	claimed := make(map[string]int)
 	swept, err := s.Sweep(t.Context(), "alive", store.Claim)
 	if err != nil {

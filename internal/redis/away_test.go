@@ -58,9 +58,16 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			return errors.Join(errs...)
 		},
 		"list": func(ctx context.Context) error {
-			listed, next, err := s.List(ctx, store.ListQuery{Limit: 1})
-			if len(listed) > 0 || next != "" {
-				t.Errorf("%s: listed %d, and then %q", what, len(listed), next)
+			ids, err := s.IDs(ctx, 0)
+			if len(ids) > 0 {
+				t.Errorf("%s: %d ids", what, len(ids))
+			}
+			return err
+		},
+		"list, read": func(ctx context.Context) error {
+			read, err := s.Read(ctx, []string{records[0].Session})
+			if len(read) > 0 {
+				t.Errorf("%s: read %d", what, len(read))
 			}
 			return err
 		},
@@ -174,7 +181,7 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("follow: %v", err)
 	}
 	for name, err := range map[string]error{
-		"list": func() error { _, _, err := s.List(ctx, store.ListQuery{Limit: 1}); return err }(),
+		"list": func() error { _, err := s.IDs(ctx, 1); return err }(),
 		"give": s.Give(ctx, order("O")),
 	} {
 		if !errors.Is(err, context.Canceled) {

@@ -107,7 +107,7 @@ func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 
 // slice claims some overdue sessions of a shard, and reports whether there may be more.
 func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more bool) {
-	keys, args := []string{c.keys.due[shard], c.keys.ids[shard]}, c.args
+	keys, args := []string{c.keys.due[shard]}, c.args
 	for _, id := range ids {
 		keys, args = append(keys, c.keys.session(shard, id)), append(args, id)
 	}

@@ -11,17 +11,14 @@
 //
 //	{refresher:07}:due       sorted set: session id by when it next needs
 //	                         attention, in Unix milliseconds
-//	{refresher:07}:ids       sorted set: the same ids, all with score 0, so that
-//	                         they can be listed in an order that does not change
 //	{refresher:07}:generation  string: random name of the shard's data, which is
 //	                         another one after the data was lost
 //	{refresher:07}:s:<id>    hash: the session, see codec.go
 //	refresher:node:<node>    channel: ids of sessions that others took from node
 //
-// A session stands in due and ids for as long as it is open. The hash of one that
-// was ended on purpose stays for a while, as its tombstone, with a time to live; of
-// the other keys only the reports on orders have one. A session enters ids when it
-// is written whole, with its grant, so that a renewal costs nothing for it.
+// A session stands in due for as long as it is open. The hash of one that was ended on
+// purpose stays for a while, as its tombstone, with a time to live. Lists of sessions
+// scan due in slices.
 //
 // What concerns the nodes is in one slot. Each node has one lease, which says whether it
 // is alive; nothing else depends on it, see store.Swept:

@@ -9,12 +9,12 @@ import (
 // keys are the names of all that is kept in Redis. Prefix keeps services that
 // share a server apart.
 type keys struct {
-	due, ids, generation [store.Shards]string
-	sessions             [store.Shards]string // to be followed by the id
-	channel              string               // to be followed by the node
-	leases               string
-	statuses             string // to be followed by the node
-	board                boardKeys
+	due, generation [store.Shards]string
+	sessions        [store.Shards]string // to be followed by the id
+	channel         string               // to be followed by the node
+	leases          string
+	statuses        string // to be followed by the node
+	board           boardKeys
 }
 
 // boardKeys are those of the orders.
@@ -29,7 +29,6 @@ func newKeys(prefix string) *keys {
 	for shard := range store.Shards {
 		tag := fmt.Sprintf("{%s:%02d}", prefix, shard)
 		k.due[shard] = tag + ":due"
-		k.ids[shard] = tag + ":ids"
 		k.generation[shard] = tag + ":generation"
 		k.sessions[shard] = tag + ":s:"
 	}

@@ -2,10 +2,14 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -16,7 +20,7 @@ import (
 func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	t.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
-		records, next, err := s.List(within(t), q)
+		records, next, err := store.List(within(t), s, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,15 +33,16 @@ func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	}
 }
 
-// TestIDs has a session stand among the ids for as long as it is in the schedule.
-func TestIDs(t *testing.T) {
+// TestSchedule has a session stand in the schedule, which lists are made of, for as long
+// as it is open, or its end is to be delivered.
+func TestSchedule(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := openAt(t, server.UnixURL())
 	r := overdue("S")
 	there := func(what string, want bool) {
 		t.Helper()
-		if score := server.Do("ZSCORE", s.keys.ids[store.ShardOf("S")], "S"); (score == "0") != want || !want && score != "(nil)" {
+		if score := server.Do("ZSCORE", s.due("S"), "S"); (score != "(nil)") != want {
 			t.Errorf("%s: score %s", what, score)
 		}
 	}
@@ -64,70 +69,77 @@ func TestIDs(t *testing.T) {
 	there("ended, and not told", true)
 	end(session.EndRevoked, store.DeliveredEnd)
 	there("a tombstone", false)
-	if keys := server.Do("KEYS", "*:ids"); keys != "" {
+	if keys := server.Do("KEYS", "*:due"); keys != "" {
 		t.Errorf("left: %s", keys)
 	}
 }
 
-// TestIDsByHand has ids that were removed come back when a session is written
-// whole, which a renewal is not; and those that are left of a session that was
-// removed stop nothing, until a sweep tidies them.
-func TestIDsByHand(t *testing.T) {
+// TestListsBesideRemoved has sessions that were removed by hand stop nothing.
+func TestListsBesideRemoved(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := openAt(t, server.UnixURL())
-	a, b, c := overdue(idIn(3, 0)), overdue(idIn(3, 1)), overdue(idIn(3, 2))
-	want := []string{a.Session, b.Session, c.Session}
+	want := []string{idIn(3, 0), idIn(3, 1), idIn(3, 2)}
 	slices.Sort(want)
-	s.saved(t, store.Done, a, b, c)
-	server.Do("DEL", s.keys.ids[3])
-	if got := s.listAll(t, 1); len(got) != 0 {
-		t.Errorf("listed %q", got)
-	}
-	a.Version, b.Version, c.Version = 2, 2, 2
-	s.saved(t, store.Done, a, b, c)
-	if got := s.listAll(t, 1); len(got) != 0 {
-		t.Errorf("after a renewal, listed %q", got)
-	}
-	for _, r := range []store.Record{a, b, c} {
-		r.Epoch, r.Version = 2, 1
-		s.saved(t, store.Done, r)
-	}
-	if got := s.listAll(t, 1); !slices.Equal(got, want) {
-		t.Errorf("listed %q, want %q", got, want)
-	}
+	s.saved(t, store.Done, overdue(want[0]), overdue(want[1]), overdue(want[2]))
 	server.Do("DEL", s.hash(want[0]), s.hash(want[1]))
 	for _, limit := range []int{1, 2, 10} {
 		if got := s.listAll(t, limit); !slices.Equal(got, want[2:]) {
-			t.Errorf("in parts of %d: listed %q, want %q", limit, got, want[2:])
+			t.Errorf("in pages of %d: listed %q, want %q", limit, got, want[2:])
 		}
-	}
-	s.swept(t, "b")
-	if left := server.Do("ZRANGE", s.keys.ids[3], "0", "-1"); left != want[2] {
-		t.Errorf("left: %q", left)
 	}
 }
 
-// TestListIsBounded: what a part costs depends on its limit, not on what there is.
-func TestListIsBounded(t *testing.T) {
+// TestListHold has no command of a listing hold Redis for a millisecond, with as many
+// sessions in a shard as there are when the service has a million.
+func TestListHold(t *testing.T) {
 	t.Parallel()
+	const sessions, hold = 1_000_000 / store.Shards, time.Millisecond
 	server := redistest.Start(t)
 	s := openAt(t, server.UnixURL())
-	var all []store.Record
-	for i := range 3000 {
-		all = append(all, record("S"+strconv.Itoa(i)))
+	ids := make([]string, sessions)
+	_, err := s.client.Pipelined(within(t), func(p goredis.Pipeliner) error {
+		for i := range ids {
+			ids[i] = fmt.Sprintf("%026d", i)
+			p.ZAdd(t.Context(), s.keys.due[0], goredis.Z{Score: float64(begin.UnixMilli() + int64(i)*7), Member: ids[i]})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.saved(t, store.Done, all...)
-	for _, limit := range []int{1, 40, 300} {
-		before := server.Commands()
-		records, next, err := s.List(within(t), store.ListQuery{Limit: limit})
-		if err != nil || len(records) != limit || next == "" {
-			t.Fatalf("%d records, next %q, %v", len(records), next, err)
-		}
-		// The shards are counted, some are read, and then the sessions.
-		if n, most := server.Commands()-before, int64(2*store.Shards+2*limit); n > most {
-			t.Errorf("a part of %d: %d commands, want at most %d", limit, n, most)
-		}
+	// Processor time, since Redis itself may have to wait on a busy machine.
+	commands, cpu := server.Commands(), server.CPU()
+	found, err := s.IDs(within(t), 0)
+	commands, cpu = server.Commands()-commands, server.CPU()-cpu
+	if err != nil || !slices.Equal(found, ids) {
+		t.Errorf("%d ids, %v", len(found), err)
+	}
+	if n := int64(sessions/scanCount) + 4; commands > n { // a connection, and asking for the processor time
+		t.Errorf("%d commands, want at most %d", commands, n)
+	}
+	if each := cpu / time.Duration(commands); each > hold {
+		t.Errorf("each command takes Redis %s", each)
+	}
+
+	var records []store.Record
+	next := idsIn(1)
+	for range store.ListLimit {
+		records = append(records, record(next()))
+	}
+	s.saved(t, store.Done, records...)
+	ids = ids[:0]
+	for _, r := range records {
+		ids = append(ids, r.Session)
+	}
+	cpu = server.CPU()
+	read, err := s.Read(within(t), ids)
+	cpu = server.CPU() - cpu
+	if err != nil || len(read) != len(ids) {
+		t.Errorf("%d records, %v", len(read), err)
+	}
+	if each := cpu / (store.ListLimit / readCount); each > hold {
+		t.Errorf("each pipeline takes Redis %s", each)
 	}
 }
 
@@ -138,19 +150,32 @@ func TestListWhileOthersWrite(t *testing.T) {
 	s, other := openAt(t, server.UnixURL()), openAt(t, server.UnixURL())
 	var stay []string
 	var records []store.Record
+	// One shard is too large to be scanned in one call.
 	for i := range 200 {
-		r := record("S" + strconv.Itoa(i))
-		records, stay = append(records, r), append(stay, r.Session)
+		stay = append(stay, "S"+strconv.Itoa(i))
+	}
+	many := 2 * scanCount
+	next := idsIn(5)
+	for range many {
+		stay = append(stay, next())
+	}
+	slices.Sort(stay)
+	stay = slices.Compact(stay)
+	for _, id := range stay {
+		records = append(records, record(id))
 	}
 	s.saved(t, store.Done, records...)
-	slices.Sort(stay)
+	passing := make([]string, 300)
+	for i := range passing {
+		passing[i] = next()
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
 			var come, leave []store.Record
 			for n := range 40 {
-				r := record("S" + strconv.Itoa(1000+i%7+n*7))
+				r := record(passing[(i*7+n)%len(passing)])
 				come = append(come, r)
 				r.Version, r.State, r.Reason, r.Delivered = 2, session.Ended, session.EndExpired, store.DeliveredEnd
 				leave = append(leave, r)
@@ -161,8 +186,8 @@ func TestListWhileOthersWrite(t *testing.T) {
 	})
 	defer writer.Wait()
 	defer stop()
-	for range 40 {
-		for _, limit := range []int{3, 17, 90} {
+	for range 5 {
+		for _, limit := range []int{30, 170, 900} {
 			shown := s.listAll(t, limit)
 			kept := slices.DeleteFunc(slices.Sorted(slices.Values(shown)), func(id string) bool {
 				_, found := slices.BinarySearch(stay, id)

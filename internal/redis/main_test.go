@@ -210,7 +210,7 @@ func (s *stage) tryAll(ctx context.Context) error {
 			return fmt.Errorf("wish: %+v, %w", r, err)
 		}
 	}
-	if listed, _, err := s.List(ctx, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {
+	if listed, _, err := store.List(ctx, s, store.ListQuery{Limit: store.ListLimit}); err != nil || len(listed) < len(first) {
 		return fmt.Errorf("list: %d sessions, %w", len(listed), err)
 	}
 	if err := s.SetStatus(ctx, "b", "topic", "ready"); err != nil {

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -83,4 +84,35 @@ func (s *Store) lookForMasters(ctx context.Context, err error) {
 	if cluster, ok := s.client.(*goredis.ClusterClient); ok {
 		cluster.ReloadState(ctx)
 	}
+}
+
+// pipeline makes commands in one pipeline. Its error is the first that there was,
+// but for answers that say that something is not there, or something else.
+func (s *Store) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) error {
+	sent, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		commands(p)
+		return nil
+	})
+	if err == nil {
+		return nil
+	}
+	if !slices.ContainsFunc(sent, func(c goredis.Cmder) bool { return c.Err() != nil }) {
+		for _, c := range sent {
+			c.SetErr(err) // which it has not been told of if it was never sent
+		}
+	}
+	s.lookForMasters(ctx, err)
+	if !harmless(err) {
+		return err
+	}
+	for _, c := range sent {
+		if err := c.Err(); err != nil && !harmless(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func harmless(err error) bool {
+	return errors.Is(err, goredis.Nil) || goredis.HasErrorPrefix(err, "WRONGTYPE")
 }

@@ -86,8 +86,8 @@ func (s *Store) save(
 
 // saveCall is one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
-	c := call{indices: indices, keys: make([]string, 2, len(indices)+2), args: make([]any, 4, 4+len(indices)*3)}
-	c.keys[0], c.keys[1] = s.keys.due[shard], s.keys.ids[shard]
+	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 4, 4+len(indices)*3)}
+	c.keys[0] = s.keys.due[shard]
 	c.args[0], c.args[1], c.args[2], c.args[3] = s.keys.channel, s.time().Unix(), len(s.keys.sessions[shard])+1, 0
 	if whole {
 		c.args[3] = 1

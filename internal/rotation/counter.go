@@ -51,22 +51,15 @@ func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	result := counts{at: time.Now(), apps: make(map[string]map[session.Fingerprint]holders)}
 	within, cancel := context.WithTimeout(ctx, countFor)
 	defer cancel()
-	for after := ""; ; {
-		records, next, err := s.List(within, store.ListQuery{After: after, Limit: store.ListLimit})
-		if err != nil && within.Err() != nil && ctx.Err() == nil {
-			result.partial = true
-			break
-		}
-		if err != nil {
-			return counts{}, err
-		}
+	err := store.Walk(within, s, func(records []store.Record) {
 		for i := range records {
 			result.add(&records[i])
 		}
-		if after = next; after == "" {
-			break
-		}
+	})
+	if err != nil && (within.Err() == nil || ctx.Err() != nil) {
+		return counts{}, err
 	}
+	result.partial = err != nil
 	result.took = time.Since(result.at)
 	c.last = result
 	return result, nil

@@ -24,7 +24,7 @@ const refreshTimeout = 5 * time.Second
 // Store is what nodes share.
 type Store interface {
 	store.Nodes
-	List(ctx context.Context, q store.ListQuery) (records []store.Record, next string, err error)
+	store.Lister
 }
 
 // Project is what a node knows of the certificates of one project: the first signs, and

@@ -36,16 +36,16 @@ type shared struct {
 	list func(ctx context.Context) error // guarded by mu; nil: it works
 }
 
-func (s *shared) List(ctx context.Context, q store.ListQuery) ([]store.Record, string, error) {
+func (s *shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	s.mu.Lock()
 	broken := s.list
 	s.mu.Unlock()
 	if broken != nil {
 		if err := broken(ctx); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
-	return s.Memory.List(ctx, q)
+	return s.Memory.IDs(ctx, shard)
 }
 
 // node is one that sweeps, and signs for one project.

@@ -8,94 +8,183 @@ import (
 	"refresher/internal/session"
 )
 
-// Place is where a listing stands: before it are the shards under Shard, and in
-// Shard the sessions up to After, in bytes; none if that is empty.
-type Place struct {
-	Shard int
-	After string
+// Lister shows the open sessions that a store holds.
+type Lister interface {
+	// IDs returns the ids of a shard's sessions, sorted. A session that is there all
+	// along is in it, and once, whatever comes and goes meanwhile.
+	IDs(ctx context.Context, shard int) ([]string, error)
+	// Read returns the records of those sessions that are open, in the order of ids. It
+	// leaves out what has ended, and what cannot be read.
+	Read(ctx context.Context, ids []string) ([]Record, error)
+	Getter
 }
 
 const (
+	// ListLimit is the most that a ListQuery may ask for.
+	ListLimit = 1000
+	// maxLook is how many sessions List looks at, whether or not they fit; minLook how
+	// many it reads at once, at least. Smaller steps would tell in empty pages how many
+	// sessions there are that do not fit.
+	maxLook = 2000
+	minLook = 100
+	// maxCursor bounds what is decoded. An id is never near as long.
+	maxCursor = 1024
 	// cursorFormat is the first byte of a cursor.
 	cursorFormat = 1
-	// maxCursor bounds what Place looks at. An id is never near as long.
-	maxCursor = 1024
 )
 
-// Place is where a query goes on. The error is a *session.Error.
-func (q *ListQuery) Place() (Place, error) {
+// ListQuery asks for a page of the sessions.
+type ListQuery struct {
+	// After is the cursor that the page before ended with; empty for the first.
+	After string
+	// Limit is how many sessions to return, at most: 1 to ListLimit.
+	Limit int
+	// Fits chooses the sessions; nil: all.
+	Fits func(*Record) bool
+}
+
+// List returns a page of the sessions, by shard and then by id, and the cursor for the
+// next page; empty at the end. A page may have fewer sessions than the limit, even none,
+// before the end. A session that is there all along, and fits, is on one page, and on one
+// only. A cursor that List did not give, or a limit out of bounds, is refused with a
+// *session.Error.
+func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next string, err error) {
 	if q.Limit < 1 || q.Limit > ListLimit {
-		return Place{}, session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", ListLimit)
+		return nil, "", session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", ListLimit)
 	}
-	if q.After == "" {
-		return Place{}, nil
+	at, err := placeOf(q.After)
+	if err != nil {
+		return nil, "", err
 	}
-	if len(q.After) <= maxCursor {
-		raw, err := base64.RawURLEncoding.DecodeString(q.After)
+	w := walk{lister: l, at: at}
+	for looked := 0; looked < maxLook; {
+		n := max(q.Limit-len(records), minLook)
+		looked += n
+		ids, read, err := w.read(ctx, n)
+		if err != nil {
+			return nil, "", err
+		}
+		for i := range read {
+			if q.Fits != nil && !q.Fits(&read[i]) {
+				continue
+			}
+			records = append(records, read[i])
+			id := read[i].Session
+			if len(records) == q.Limit && id != ids[len(ids)-1] {
+				return records, place{ShardOf(id), id}.cursor(), nil
+			}
+		}
+		if len(ids) < n || len(records) == q.Limit {
+			break
+		}
+	}
+	return records, w.at.cursor(), nil
+}
+
+// Walk calls visit with all open sessions, part by part, in the order of List.
+func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
+	w := walk{lister: l}
+	for {
+		ids, records, err := w.read(ctx, minLook)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		visit(records)
+	}
+}
+
+// walk goes through the sessions of all shards.
+type walk struct {
+	lister Lister
+	at     place
+	loaded bool     // whether rest is known
+	rest   []string // ids of the shard that it has not come to
+}
+
+// read returns the next n ids, fewer only at the end, and the records that there are.
+func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record, err error) {
+	for len(ids) < n && w.at.shard < Shards {
+		if !w.loaded {
+			all, err := w.lister.IDs(ctx, w.at.shard)
+			if err != nil {
+				return nil, nil, err
+			}
+			from, found := slices.BinarySearch(all, w.at.after)
+			if found {
+				from++
+			}
+			w.rest, w.loaded = all[from:], true
+		}
+		part := w.rest[:min(n-len(ids), len(w.rest))]
+		ids, w.rest = append(ids, part...), w.rest[len(part):]
+		if len(w.rest) > 0 {
+			w.at.after = part[len(part)-1]
+		} else {
+			w.at, w.loaded = place{shard: w.at.shard + 1}, false
+		}
+	}
+	if len(ids) > 0 {
+		records, err = w.lister.Read(ctx, ids)
+	}
+	return ids, records, err
+}
+
+// place is where a listing stands: behind the shards before shard, and behind the
+// sessions of shard up to after, in bytes.
+type place struct {
+	shard int
+	after string
+}
+
+// placeOf reads a cursor. The error is a *session.Error.
+func placeOf(cursor string) (place, error) {
+	if cursor == "" {
+		return place{}, nil
+	}
+	if len(cursor) <= maxCursor {
+		raw, err := base64.RawURLEncoding.DecodeString(cursor)
 		if err == nil && len(raw) >= 2 {
-			p := Place{Shard: int(raw[1]), After: string(raw[2:])}
-			within := p.After == "" && p.Shard > 0 || p.After != "" && ShardOf(p.After) == p.Shard
+			p := place{int(raw[1]), string(raw[2:])}
+			within := p.after == "" && p.shard > 0 || p.after != "" && ShardOf(p.after) == p.shard
 			// There is one cursor for each place, and decoding is not so strict.
-			if within && p.Cursor() == q.After {
+			if within && p.cursor() == cursor {
 				return p, nil
 			}
 		}
 	}
-	return Place{}, session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
+	return place{}, session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
 }
 
-// Cursor is what a query goes on from here with; empty if there is nothing more.
-func (p Place) Cursor() string {
-	if p.Shard >= Shards {
+// cursor is what a query goes on from here with; empty if there is nothing more.
+func (p place) cursor() string {
+	if p.shard >= Shards {
 		return ""
 	}
-	return base64.RawURLEncoding.EncodeToString(slices.Concat([]byte{cursorFormat, byte(p.Shard)}, []byte(p.After)))
+	return base64.RawURLEncoding.EncodeToString(slices.Concat([]byte{cursorFormat, byte(p.shard)}, []byte(p.after)))
 }
 
-// List is a part of the sessions, and the cursor to go on from. See Lister.
-func (m *Memory) List(_ context.Context, q ListQuery) (records []Record, next string, err error) {
-	at, err := q.Place()
-	if err != nil {
-		return nil, "", err
-	}
-	for left := q.Limit; left > 0 && at.Shard < Shards; {
-		ids := m.idsFrom(at)
-		n := min(left, len(ids))
-		left -= n
-		records = m.read(records, at.Shard, ids[:n])
-		if n < len(ids) {
-			at.After = ids[n-1]
-		} else {
-			at = Place{Shard: at.Shard + 1}
-		}
-	}
-	return records, at.Cursor(), nil
-}
-
-// idsFrom are the ids of a shard from a place on. They are sorted without the
-// lock, which others wait for.
-func (m *Memory) idsFrom(at Place) (ids []string) {
+// IDs returns the ids of a shard's sessions. See Lister.
+func (m *Memory) IDs(_ context.Context, shard int) ([]string, error) {
 	m.mu.Lock()
-	for id := range m.shards[at.Shard].due {
-		if id > at.After {
-			ids = append(ids, id)
-		}
+	ids := make([]string, 0, len(m.shards[shard].due))
+	for id := range m.shards[shard].due {
+		ids = append(ids, id)
 	}
-	m.mu.Unlock()
+	m.mu.Unlock() // others do not wait for the sorting
 	slices.Sort(ids)
-	return ids
+	return ids, nil
 }
 
-// read appends the records of those sessions that are still there and not over.
-func (m *Memory) read(records []Record, shard int, ids []string) []Record {
+// Read returns the records of open sessions. See Lister.
+func (m *Memory) Read(_ context.Context, ids []string) (records []Record, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if r, ok := m.shards[shard].records[id]; ok && !r.HasEnded() {
+		if r, ok := m.shards[ShardOf(id)].records[id]; ok && !r.HasEnded() {
 			records = append(records, r.clone())
 		}
 	}
-	return records
+	return records, nil
 }
 
 // Get is one session's record. See Getter.

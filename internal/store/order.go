@@ -105,28 +105,3 @@ type Board interface {
 	// data may go unnoticed: ask for its version, too.
 	Follow(ctx context.Context, changed func()) error
 }
-
-// ListQuery asks for a part of the sessions that a store holds.
-type ListQuery struct {
-	// After is the cursor that the part before ended with; empty for the
-	// first.
-	After string
-	// Limit is how many records to look at, at most: 1 to ListLimit.
-	Limit int
-}
-
-// ListLimit is the most that a ListQuery may ask for.
-const ListLimit = 1000
-
-// Lister shows what a store holds. Sessions come in an order that does not change
-// with time: by shard, and then by id. One that is there all along is listed, and
-// once, whatever comes and goes meanwhile. What is over is not listed, and neither
-// is what a newer release wrote.
-type Lister interface {
-	// List is a part of the sessions, and the cursor to go on from; empty at
-	// the end. There may be fewer of them than the limit, even none, before
-	// the end. A cursor that List did not give, or a limit out of bounds, is
-	// refused with a *session.Error.
-	List(ctx context.Context, q ListQuery) (records []Record, next string, err error)
-	Getter
-}

@@ -2,8 +2,7 @@
 -- out or the node itself is the owner.
 --
 -- KEYS[1]    due: sorted set of session ids, scores in Unix ms
--- KEYS[2]    ids: sorted set of the ids of all sessions, scores 0
--- KEYS[2+i]  hash of the i-th session
+-- KEYS[1+i]  hash of the i-th session
 -- ARGV[1]    id of the node
 -- ARGV[2]    sessions that are due later than this, in Unix ms, are not overdue
 -- ARGV[3]    when the sessions are due again, claimed or not, in Unix ms
@@ -31,7 +30,6 @@ local function claim(key, id)
   local fence = read(key)
   if not fence and redis.call('EXISTS', key) == 0 then -- removed by hand
     redis.call('ZREM', due, id)
-    redis.call('ZREM', KEYS[2], id)
     return 0
   end
   local f = fence and parse(fence)
@@ -56,5 +54,5 @@ local function claim(key, id)
 end
 
 local out = {}
-for i = 3, #KEYS do out[i - 2] = claim(KEYS[i], ARGV[i + 4]) end
+for i = 2, #KEYS do out[i - 1] = claim(KEYS[i], ARGV[i + 5]) end
 return out

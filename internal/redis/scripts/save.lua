@@ -2,8 +2,7 @@
 -- store.Resolve.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
--- KEYS[2]      ids: sorted set of the ids of all sessions, scores 0
--- KEYS[2+i]    hash of the i-th session
+-- KEYS[1+i]    hash of the i-th session
 -- ARGV[1]      prefix of the nodes' notice channels
 -- ARGV[2]      now in Unix s
 -- ARGV[3]      where the id begins in the name of a hash
@@ -78,11 +77,8 @@ local function save(key, text, a, n)
   if stays then
     call('HSET', key, 'f', pack(new), 's', state, unpack(ARGV, a + 4, a + 3 + n))
     call('ZADD', due, at, id)
-    -- It may be there. It is not looked for where only something changes.
-    if n > 0 then call('ZADD', KEYS[2], 0, id) end
   else
     call('ZREM', due, id)
-    call('ZREM', KEYS[2], id)
   end
   if new.letter == 'b' then
     call('HSET', key, 'f', pack(new), 's', state, 'e', at)
@@ -96,7 +92,7 @@ local due, first, grants = KEYS[1], tonumber(ARGV[3]), ARGV[4] == '1'
 local words -- there are none as long as all is well: an array is dear to answer
 local moved = {} -- scores and ids, for one command
 local a = 5
-for i = 3, #KEYS do
+for i = 2, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
   local old = pcall('HGET', key, 'f')
   if type(old) == 'table' then old = read(key) end
@@ -117,12 +113,12 @@ for i = 3, #KEYS do
   end
   if word and word ~= 'done' then
     words = words or {}
-    words[i - 2] = word
+    words[i - 1] = word
   end
   a = a + 3
   if grants then a = a + 1 + n end
 end
 if #moved > 0 then call('ZADD', due, unpack(moved)) end
 if not words then return 'done' end
-for i = 1, #KEYS - 2 do words[i] = words[i] or 'done' end
+for i = 1, #KEYS - 1 do words[i] = words[i] or 'done' end
 return words

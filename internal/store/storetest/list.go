@@ -14,6 +14,9 @@ import (
 var listChecks = []check{
 	{"shows nothing of an empty store", listsNothing},
 	{"shows all, whole, by shard and id", listsWhole},
+	{"gives the ids of a shard, sorted", listsIDs},
+	{"reads the open ones of some sessions, in their order", listsRead},
+	{"shows those that fit", listsFitting},
 	{"shows each once, in parts of any size", listsInParts},
 	{"goes on where it stood while sessions come and go", listsWhileTheyChange},
 	{"goes on behind a session that is gone", listsBehindGone},
@@ -26,7 +29,7 @@ var listChecks = []check{
 // list is one part of what the store shows.
 func (w *world) list(q store.ListQuery) (records []store.Record, next string) {
 	w.Helper()
-	records, next, err := w.store.List(w.Context(), q)
+	records, next, err := store.List(w.Context(), w.store, q)
 	if err != nil {
 		w.Fatalf("List %+v: %v", q, err)
 	}
@@ -99,6 +102,62 @@ func listsWhole(w *world) {
 			w.Errorf("Get %s: %v, due at %d", want[i].Session, ok, one.Due)
 		}
 	}
+}
+
+func listsIDs(w *world) {
+	want := w.listed(150, 700)
+	var got []string
+	for shard := range store.Shards {
+		ids, err := w.store.IDs(w.Context(), shard)
+		if err != nil || !slices.IsSorted(ids) {
+			w.Errorf("shard %d: %v, ids %q", shard, err, ids)
+		}
+		for _, id := range ids {
+			if store.ShardOf(id) != shard {
+				w.Errorf("shard %d: %s", shard, id)
+			}
+		}
+		got = append(got, ids...)
+	}
+	w.same("the ids", want, got)
+}
+
+func listsRead(w *world) {
+	all := w.listed(250, 10)
+	over := w.record(all[3], nodeA)
+	w.become(&over, tombstone)
+	over.Version++
+	w.saved(over)
+	slices.Reverse(all)
+	want := slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == over.Session })
+	records, err := w.store.Read(w.Context(), append(all, "unknown"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.same("what is read", want, ids(records))
+	if records, err := w.store.Read(w.Context(), nil); err != nil || len(records) > 0 {
+		w.Errorf("of no ids: %v, %v", records, err)
+	}
+}
+
+func listsFitting(w *world) {
+	all := w.listed(300, 250)
+	for _, limit := range []int{1, 30, 200} {
+		var got []string
+		q := store.ListQuery{Limit: limit, Fits: func(r *store.Record) bool { return strings.HasSuffix(r.Session, "7") }}
+		for done := false; !done; done = q.After == "" {
+			var records []store.Record
+			records, q.After = w.list(q)
+			got = append(got, ids(records)...)
+		}
+		want := slices.DeleteFunc(slices.Clone(all), func(id string) bool { return !strings.HasSuffix(id, "7") })
+		w.same("what fits", want, got)
+	}
+	var walked []string
+	if err := store.Walk(w.Context(), w.store, func(records []store.Record) { walked = append(walked, ids(records)...) }); err != nil {
+		w.Fatal(err)
+	}
+	w.same("what Walk visits", all, walked)
 }
 
 // listed are the ids of n sessions in all shards and of many in one, in the order
@@ -248,7 +307,7 @@ func listsReturns(w *world) {
 // badRequest wants a query to be refused.
 func (w *world) badRequest(q store.ListQuery) {
 	w.Helper()
-	records, next, err := w.store.List(w.Context(), q)
+	records, next, err := store.List(w.Context(), w.store, q)
 	refusal, ok := errors.AsType[*session.Error](err)
 	if !ok || refusal.Code != session.CodeBadRequest || len(records) > 0 || next != "" {
 		w.Errorf("List %+v gives %q, %q and %v; want it refused", q, ids(records), next, err)

@@ -208,7 +208,7 @@ func (h *history) list(t *rapid.T, limit int) {
 	var all [2][]store.Record
 	for i, s := range []Store{h.oracle, h.subject} {
 		for q := (store.ListQuery{Limit: limit}); ; {
-			records, next, err := s.List(h.t.Context(), q)
+			records, next, err := store.List(h.t.Context(), s, q)
 			if err != nil {
 				t.Fatalf("List %+v: %v", q, err)
 			}

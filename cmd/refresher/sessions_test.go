@@ -157,6 +157,13 @@ func TestSessionsCommands(t *testing.T) {
 		}
 	}
 
+	matches(t, o.good("certificates"), `CERTIFICATE NODES SESSIONS DETACHED LAST TOKEN ENDS MAY BE DELETED`)
+	matches(t, o.good("certificates"), `[0-9a-f]{8} 1 2 0 -?[0-9]s no: 1 of the nodes sign with it`)
+	var report struct{ Certificates []certificateInfo }
+	if err := json.Unmarshal([]byte(o.good("certificates", "--json")), &report); err != nil || len(report.Certificates) != 1 || report.Certificates[0].Sessions != 2 {
+		t.Errorf("certificates --json: %+v, %v", report, err)
+	}
+
 	o.shows(ids["ana"])
 	o.renews(ids)
 	o.ends(ids)

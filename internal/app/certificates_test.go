@@ -216,7 +216,8 @@ func (r *rotated) roll(killed bool) {
 	signed := r.signed(nextCertificate)
 	for i := range r.nodes {
 		was, is := r.report(i, testCertificate), r.report(i, nextCertificate)
-		if was.Sessions != calls-signed || is.Sessions != signed || signed == 0 || signed == calls {
+		// The store hears of a renewal 0.1 s after the call, in which two others may be renewed.
+		if late := signed - is.Sessions; late < 0 || late > 2 || was.Sessions+is.Sessions != calls || signed == 0 || signed == calls {
 			t.Errorf("by node %d, halfway: %d and %d sessions; %d calls have new tokens", i, was.Sessions, is.Sessions, signed)
 		}
 		if len(was.SignedBy) != 0 || len(is.SignedBy) < 3 || was.MayBeDeleted || was.LastTokenEndsAt == 0 {

@@ -67,13 +67,13 @@ type Config struct {
 	Minter  Minter
 	Renewer Renewer
 	Gate    Gate
-	// Sessions, Wishes and Orders are what operators see and change. An error of
+	// Sessions, Wishes and Revocations are what operators see and change. An error of
 	// Sessions that is no *session.Error says that the store cannot be
 	// reached.
-	Sessions store.Lister
-	Wishes   Wishes
-	Orders   Orders
-	Cursors  Cursors
+	Sessions    store.Lister
+	Wishes      Wishes
+	Revocations Revocations
+	Cursors     Cursors
 	// Certificates returns what depends on the App Certificates of a project, as JSON
 	// takes it. An error says that the store cannot be reached.
 	Certificates func(ctx context.Context, app string) (any, error)
@@ -116,8 +116,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Orders == nil || c.Cursors == nil || c.Inspect == nil || c.Certificates == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Orders, Cursors, Inspect, Certificates, Logger, Registerer, WebSocket, Ready and Origins are required")
+	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Revocations == nil || c.Cursors == nil || c.Inspect == nil || c.Certificates == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
+		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Revocations, Cursors, Inspect, Certificates, Logger, Registerer, WebSocket, Ready and Origins are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {
@@ -438,7 +438,7 @@ type gone struct {
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var ended *session.EndedError
 	var refused *session.Error
-	var partly *partialError
+	var unsaved *unsavedError
 	switch {
 	case errors.As(err, &ended):
 		a.write(w, http.StatusGone, gone{
@@ -453,8 +453,8 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.As(err, &partly):
-		a.write(w, http.StatusServiceUnavailable, partly)
+	case errors.As(err, &unsaved):
+		a.write(w, http.StatusServiceUnavailable, unsaved)
 	default:
 		a.config.Logger.Error("request failed", "error", err)
 		a.write(w, http.StatusInternalServerError, problem{"the server failed; try again", session.CodeInternal, http.StatusInternalServerError})

@@ -37,7 +37,7 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	}
 	a, err := New(Config{
 		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Gate: brokenGate{}, Sessions: struct{ store.Lister }{},
-		Wishes: struct{ Wishes }{}, Orders: struct{ Orders }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, string, Use) (any, error) { return nil, nil },
+		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, string, Use) (any, error) { return nil, nil },
 		Certificates: func(context.Context, string) (any, error) { return nil, nil },
 		Logger:       logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
 		CredentialInPath: true,

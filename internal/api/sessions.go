@@ -91,7 +91,7 @@ func (a *API) listSessions(r *request) (any, error) {
 		}
 		filter.UID = &n
 	}
-	fits, err := filter.order(r.caller.App)
+	fits, err := filter.selector(r.caller.App)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"refresher/internal/files"
 	"refresher/internal/origin"
 	"refresher/internal/panics"
+	"refresher/internal/revocation"
 	"refresher/internal/rotation"
 	"refresher/internal/scheduler"
 	"refresher/internal/tracing"
@@ -48,21 +49,21 @@ const (
 
 // App is the service on one node.
 type App struct {
-	config    Config
-	node      string
-	logger    *slog.Logger
-	scheduler *scheduler.Scheduler
-	hub       *ws.Hub
-	events    *events.Sender // nil: nobody is told
-	store     sharedStore
-	gate      *gate
-	orders    *orderBook
-	rotation  *rotation.Tracker
-	files     *files.Watcher
-	public    *http.Server
-	ops       *http.Server
-	health    *health
-	traces    *tracing.Provider // nil: nothing is traced
+	config      Config
+	node        string
+	logger      *slog.Logger
+	scheduler   *scheduler.Scheduler
+	hub         *ws.Hub
+	events      *events.Sender // nil: nobody is told
+	store       sharedStore
+	gate        *gate
+	revocations *revocation.Set
+	rotation    *rotation.Tracker
+	files       *files.Watcher
+	public      *http.Server
+	ops         *http.Server
+	health      *health
+	traces      *tracing.Provider // nil: nothing is traced
 
 	publicListener, opsListener net.Listener
 }
@@ -137,14 +138,17 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	book, err := newOrderBook(shared, node, len(c.Projects), logger, registry)
+	revocations, err := revocation.New(revocation.Config{
+		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
+		Logger: logger.With("component", "revocation"), Registerer: registry,
+	})
 	if err != nil {
 		return nil, err
 	}
-	gate.orders = book
+	gate.revocations = revocations
 	schedule := scheduler.Config{
 		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Records: shared, Node: node, Announce: announce(sender), Orders: book, Certificate: mint.certificate,
+		Store: shared, Records: shared, Node: node, Announce: announce(sender), Revocations: revocations, Certificate: mint.certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
@@ -165,7 +169,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		sched.CertificateChanged(app)
 		tracker.Changed()
 	}
-	book.book.SetSessions(sched.Apply)
+	revocations.SetSessions(sched.Revoke)
 	hub, err := ws.New(ws.Config{
 		Sessions: sched, Gate: gate, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
 		Panics: reports, Logger: logger.With("component", "ws"), Registerer: registry,
@@ -174,7 +178,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		return nil, err
 	}
 	health := &health{
-		degraded: sched.Degraded, informed: book.Loaded, works: sched.Health, still: sched.Still,
+		degraded: sched.Degraded, informed: revocations.Loaded, works: sched.Health, still: sched.Still,
 		hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
 	}
 	metrics := newMetrics(registry)
@@ -183,7 +187,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Orders: book, Cursors: projects.sealer, Policy: c.Policy,
+		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.sealer, Policy: c.Policy,
 		Certificates: func(ctx context.Context, app string) (any, error) { return tracker.Report(ctx, app) },
 		Inspect:      projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
@@ -194,7 +198,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	}
 	a := &App{
 		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
-		gate: gate, orders: book, rotation: tracker, files: watcher, traces: traces, health: health,
+		gate: gate, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	registerNode(registry, c, a.health)
 	ops := newOps(metrics, health)
@@ -262,13 +266,13 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	a.gate.run(keep, &parts)
 	parts.Go(func() { _ = a.files.Run(keep) }) // returns nil
 	parts.Go(func() { a.reload(keep, reloads) })
-	parts.Go(func() { _ = a.orders.book.Run(keep) }) // returns nil
+	parts.Go(func() { _ = a.revocations.Run(keep) }) // returns nil
 	parts.Go(func() { _ = a.scheduler.Run(keep) })   // returns nil
 	parts.Go(func() { a.rotation.Run(keep) })
 	parts.Go(func() { _ = a.hub.Run(keep) }) // returns nil
 	serve("ops port", a.ops, a.opsListener)
 	select { // the first client is to find a node that knows what was revoked
-	case <-a.orders.book.Known():
+	case <-a.revocations.Known():
 	case <-ctx.Done():
 	case <-time.After(informTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")

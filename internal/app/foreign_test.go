@@ -126,14 +126,14 @@ func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 func TestRoomForRevocationsOfEachProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		memory := store.NewMemory(time.Now)
-		orders := make([]store.Order, store.MaxOrders*3/4)
-		for i := range orders {
-			orders[i] = store.Order{
-				ID: strconv.Itoa(i), App: firstTenant.app, Kind: store.OrderRevoke, Subject: strconv.Itoa(i),
-				Until: session.SecOf(time.Now().Add(time.Hour)), Lifted: true, Format: store.Format,
+		all := make([]store.Revocation, store.MaxRevocations/2)
+		for i := range all {
+			all[i] = store.Revocation{
+				Selector: store.Selector{App: firstTenant.app, Subject: strconv.Itoa(i)}, ID: strconv.Itoa(i),
+				Until: session.SecOf(time.Now().Add(time.Hour)), Lifted: true, Version: 2,
 			}
 		}
-		if err := memory.Give(t.Context(), orders...); err != nil {
+		if err := memory.PutRevocations(t.Context(), all...); err != nil {
 			t.Fatal(err)
 		}
 		network := &network{ports: make(map[string]*port)}
@@ -154,7 +154,7 @@ func TestRoomForRevocationsOfEachProject(t *testing.T) {
 			if r.StatusCode != c.want {
 				t.Errorf("of %s: %d %s", c.who.app, r.StatusCode, told.Error)
 			}
-			if c.want != http.StatusOK && (r.Header.Get("Retry-After") != "60" || !strings.Contains(told.Error, "wait until the time of some is over")) {
+			if c.want != http.StatusOK && (r.Header.Get("Retry-After") != "60" || !strings.Contains(told.Error, "wait until some are over")) {
 				t.Errorf("of %s: Retry-After %q, %s", c.who.app, r.Header.Get("Retry-After"), told.Error)
 			}
 		}

@@ -154,44 +154,43 @@ func TestGarbageInRecords(t *testing.T) {
 	}
 }
 
-// TestGarbageInOrders has orders hold what no node gives: a node that follows them
-// leaves alone what it cannot read, carries out the rest, and goes on.
-func TestGarbageInOrders(t *testing.T) {
+// TestGarbageInRevocations has the store hold what no node puts there: a node leaves alone
+// what it cannot read, learns the rest, and goes on.
+func TestGarbageInRevocations(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	log := &awaited{text: "order=the last", found: make(chan struct{})}
+	log := &awaited{text: "revocation=the last", found: make(chan struct{})}
 	n := startLogged(t, func(c *Config) { c.RedisURL = redis.URL() }, log)
 	ws := n.dial()
 	ws.send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`)
-	joined := ws.expect("joined")
-	order := func(id, kind, field, value string) {
+	ws.expect("joined")
+	put := func(id, field, value string) {
 		fields := map[string]string{
-			"id": strconv.Quote(id), "app": strconv.Quote(testAppID), "kind": strconv.Quote(kind), "session": strconv.Quote(joined.Session),
-			"at": "1000000000000", "until": "4102444800", "by": `"a"`, "format": "1",
-		}
-		if kind == "revoke" || kind == "rotate" {
-			fields["session"] = `"another"`
+			"id": strconv.Quote(id), "app": strconv.Quote(testAppID), "subject": `"another"`,
+			"since": "1000000000000", "until": "4102444800", "version": "1",
 		}
 		fields[field] = value
 		var pairs []string
 		for name, text := range fields {
 			pairs = append(pairs, strconv.Quote(name)+":"+text)
 		}
-		redis.Do("HSET", "{refresher:orders}:all", id, "{"+strings.Join(pairs, ",")+"}")
+		redis.Do("HSET", "{refresher:revocations}:all", id, "1 1 {"+strings.Join(pairs, ",")+"}")
 	}
-	for _, kind := range []string{"revoke", "role", "renew", "rotate", "other", ""} {
-		for _, field := range []string{"id", "app", "kind", "channel", "user", "subject", "role", "overMs", "certificate", "at", "until", "by", "format"} {
-			for i, value := range []string{`""`, "null", "-1", "1e3", "9223372036854775807", "-9223372036854775808", "1e300", "[]", "{}", "true", `"\u0000\u202e"`, "x"} {
-				order(fmt.Sprintf("%s %s %d", kind, field, i), kind, field, value)
-			}
+	for _, field := range []string{"id", "app", "channel", "user", "subject", "since", "until", "lifted", "version"} {
+		for i, value := range []string{`""`, "null", "-1", "1e3", "9223372036854775807", "-9223372036854775808", "1e300", "[]", "{}", "true", `"\u0000\u202e"`, "x"} {
+			put(fmt.Sprintf("%s %d", field, i), field, value)
 		}
 	}
-	order("the last", "renew", "at", "2000000000000")
-	redis.Do("PUBLISH", "refresher:orders", "")
+	for i, value := range []string{"", "1", "1 1", "1 1 ", "1 1 x", "x y {}", "-1 -1 {}", "1e300 1e300 {}"} {
+		redis.Do("HSET", "{refresher:revocations}:all", fmt.Sprintf("value %d", i), value)
+	}
+	put("the last", "since", "2000000000000")
+	redis.Do("SET", "{refresher:revocations}:version", "no version")
+	redis.Do("PUBLISH", "refresher:revocations", "no change")
 	select {
 	case <-log.found:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the orders are not learned")
+		t.Fatal("the revocations are not learned")
 	}
 	ws.send(`{"type":"ping"}`)
 	for m, code := ws.read(); m.Type != "pong"; m, code = ws.read() {

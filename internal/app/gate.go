@@ -15,6 +15,7 @@ import (
 	"refresher/internal/files"
 	"refresher/internal/limit"
 	"refresher/internal/panics"
+	"refresher/internal/revocation"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
 )
@@ -22,15 +23,15 @@ import (
 // gate decides who may ask for what, and how often. It implements ws.Gate and
 // api.Gate, and is safe for concurrent use.
 type gate struct {
-	verifier  *auth.Verifier // nil: anybody may have anything of the one project
-	anybody   session.Caller
-	proxies   limit.Proxies
-	addresses *limit.Limiter
-	subjects  *limit.Limiter
-	orders    *orderBook
-	asker     *authorize.Asker // nil: nobody is asked
-	logger    *slog.Logger     // of what it answers
-	denials   *limit.Limiter   // of lines of the log
+	verifier    *auth.Verifier // nil: anybody may have anything of the one project
+	anybody     session.Caller
+	proxies     limit.Proxies
+	addresses   *limit.Limiter
+	subjects    *limit.Limiter
+	revocations *revocation.Set
+	asker       *authorize.Asker // nil: nobody is asked
+	logger      *slog.Logger     // of what it answers
+	denials     *limit.Limiter   // of lines of the log
 }
 
 func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
@@ -135,7 +136,7 @@ func (g *gate) Identify(credential string) (session.Caller, error) {
 		return g.anybody, nil
 	}
 	c, err := g.verifier.Verify(credential)
-	if err == nil && g.orders.Revoked(&session.Key{App: c.App, Subject: c.Subject}) {
+	if err == nil && g.revocations.Revoked(&session.Key{App: c.App, Subject: c.Subject}) {
 		return session.Caller{}, session.ErrRevoked
 	}
 	return c, err
@@ -164,9 +165,9 @@ func (g *gate) Address(r *http.Request) netip.Addr { return g.proxies.ClientAddr
 func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identity) error {
 	key := session.Key{App: c.App, Subject: c.Subject, Identity: id}
 	switch {
-	case !g.orders.Loaded():
+	case !g.revocations.Loaded():
 		return session.ErrUninformed
-	case g.orders.Revoked(&key):
+	case g.revocations.Revoked(&key):
 		return session.ErrRevoked
 	case g.asker == nil || id == (session.Identity{}):
 		return nil
@@ -177,7 +178,7 @@ func (g *gate) Refuse(ctx context.Context, c *session.Caller, id session.Identit
 		return session.ErrUnasked
 	case !answer.Agreed:
 		return session.ErrDenied
-	case g.orders.Revoked(&key): // while it was asked
+	case g.revocations.Revoked(&key): // while it was asked
 		return session.ErrRevoked
 	case answer.Until > 0 && (c.Grant.Until == 0 || answer.Until < c.Grant.Until):
 		c.Grant.Until = answer.Until

@@ -48,32 +48,40 @@ func (s shared) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	return s.Memory.Save(ctx, records)
 }
 
-func (s shared) Give(ctx context.Context, orders ...store.Order) error {
+func (s shared) PutRevocations(ctx context.Context, revocations ...store.Revocation) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	return s.Memory.Give(ctx, orders...)
+	return s.Memory.PutRevocations(ctx, revocations...)
 }
 
-func (s shared) Orders(ctx context.Context, known string) ([]store.Order, string, error) {
+func (s shared) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
 	if err := s.broken(); err != nil {
-		return nil, "", err
+		return nil, store.RevocationsVersion{}, err
 	}
-	return s.Memory.Orders(ctx, known)
+	return s.Memory.Revocations(ctx, known)
 }
 
-func (s shared) Report(ctx context.Context, order string, r store.Report) error {
+func (s shared) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
+	return s.Memory.WatchRevocations(ctx, func(c store.RevocationsChange) {
+		if s.broken() == nil {
+			changed(c)
+		}
+	})
+}
+
+func (s shared) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) error {
 	if err := s.broken(); err != nil {
 		return err
 	}
-	return s.Memory.Report(ctx, order, r)
+	return s.Memory.PutEnded(ctx, r, node, e)
 }
 
-func (s shared) Reports(ctx context.Context, order string) ([]store.Report, []string, error) {
+func (s shared) RevocationProgress(ctx context.Context, id string) (store.RevocationProgress, error) {
 	if err := s.broken(); err != nil {
-		return nil, nil, err
+		return store.RevocationProgress{}, err
 	}
-	return s.Memory.Reports(ctx, order)
+	return s.Memory.RevocationProgress(ctx, id)
 }
 
 func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {

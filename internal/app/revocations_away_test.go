@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"refresher/internal/store"
 )
 
 // What was revoked before the store went away holds while it is away.
@@ -17,7 +19,7 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 				who := credential(t, r.who, false)
 				victim := s.join(1, who, r.victim)
 				time.Sleep(time.Second) // bubble
-				r.revoke(s, 0, victim)
+				r.revoke(s, 0)
 				s.away.Store(true)
 				s.refusals(100, who, victim, all(r.refused, []string{"resume", "renew"}))
 				time.Sleep(time.Minute) // bubble
@@ -138,9 +140,9 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 		ways := []string{"resume", "renew", `join "rtm":{"userId":"u"}`, "GET /rtm/u"}
 		s.refusals(100, s.user, victim, ways)
 		time.Sleep(5 * time.Second) // bubble
-		orders, _, err := s.memory.Orders(t.Context(), "")
-		if err != nil || len(orders) != 2 {
-			t.Errorf("written back: %+v, %v", orders, err)
+		all, _, err := s.memory.Revocations(t.Context(), store.RevocationsVersion{})
+		if err != nil || len(all) != 2 {
+			t.Errorf("written back: %+v, %v", all, err)
 		}
 		s.restartAll()
 		s.refusals(100, s.user, victim, ways)

@@ -19,7 +19,7 @@ type sharedStore interface {
 	scheduler.Store
 	scheduler.Records
 	store.Lister
-	store.Board
+	store.Revocations
 	store.Nodes
 }
 

@@ -47,7 +47,7 @@ const (
 	// Redis is told later: these are the higher ones of several runs.
 	redisJoinMicros   = 57.0    // redis-µs/join
 	redisResumeMicros = 63.0    // redis-µs/resume
-	redisIdleMicros   = 3_470.0 // redis-µs/s: a node's leases in 64 shards, and its look at the orders
+	redisIdleMicros   = 3_470.0 // redis-µs/s: a node's leases in 64 shards, and its look at the revocations
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
 	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
@@ -64,10 +64,6 @@ const (
 	redisRenewalMicros = 18.9  // redis-µs/renewal
 	redisSessionBytes  = 620.0 // B/session
 )
-
-// docs/operations.md: 100,000 orders keep Redis busy for 0.1 s for each node that
-// reads them.
-const redisOrderMicros = 1.0
 
 // Headers, by the standards and not measured: each message is a TCP segment over
 // IPv4 with timestamps, inside Ethernet and TLS, and every second one is

@@ -59,7 +59,6 @@ type Redis struct {
 	In       float64 `json:"bits_in_per_second"`
 	Out      float64 `json:"bits_out_per_second"`
 	Scripts  float64 `json:"sweep_scripts_per_second"`
-	Orders   float64 `json:"seconds_after_each_order"` // of one server, with a thousand orders standing
 	Messages float64 `json:"cluster_messages_per_second_in_storm"`
 }
 
@@ -278,7 +277,6 @@ func (p *planner) redis(out *Plan) Redis {
 		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
 		Scripts: float64(out.Nodes.Count) * 65 * sweepsASecond,
 		Sweeps:  float64(out.Nodes.Count) * redisIdleMicros / 1e6,
-		Orders:  float64(out.Nodes.Count) * 1000 * redisOrderMicros / 1e6,
 		In:      8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
 		Out:     8 * (out.Renewals*redisRenewalOutBytes + out.Joins*redisResumeOutBytes + float64(out.Nodes.Count)*redisIdleOutBytes),
 	}

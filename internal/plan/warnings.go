@@ -12,7 +12,6 @@ const (
 	// docs/scaling.md.
 	leastLife      = 30.0
 	manySweeps     = 0.25 // of one Redis server's core
-	slowOrders     = 1.0  // seconds of one Redis server
 	manyMessages   = 20_000.0
 	manySeriesFrom = 200 // nodes
 )
@@ -38,7 +37,6 @@ func (p *planner) warnings(out *Plan) []string {
 	m := float64(min(out.Redis.Masters, maxMasters))
 	warn(p.in.RedisMasters > 0 && out.Redis.Storm > m*redisStormShare, "%d Redis masters are too few for the storm, which takes %.1f of their cores: resumes fall back on the clients' keys", out.Redis.Masters, out.Redis.Storm)
 	warn(out.Redis.Sweeps > manySweeps*m, "leases alone keep Redis busy with %.1f cores: %d nodes make %.0f script calls a second", out.Redis.Sweeps, out.Nodes.Count, out.Redis.Scripts)
-	warn(out.Redis.Orders > slowOrders, "after each order of an operator %d nodes read all orders: with a thousand standing that keeps one Redis server busy for %s", out.Nodes.Count, span(out.Redis.Orders))
 	warn(out.Redis.Messages > manyMessages, "in the storm each session that moves is published to all servers of the cluster: %s messages a second on its bus", Number(out.Redis.Messages))
 	echoCores := (out.Echo-out.Renewals)*sharedRenewalMicros/1e6/float64(out.Nodes.Count) + out.Nodes.Cores
 	warn(echoCores > cpuShare*p.in.NodeCores, "one lifetime after the storm %s renewals a second keep a node busy with %.1f of its %.1f cores, for %s", Number(out.Echo), echoCores, p.in.NodeCores, span(math.Max(p.jitter, s.Seconds)))

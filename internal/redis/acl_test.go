@@ -21,8 +21,8 @@ import (
 // no more to it than this test finds to be used; docs/operations.md quotes it.
 const (
 	aclKeys     = "~{refresher:*"
-	aclChannels = "&refresher:node:* &refresher:orders"
-	aclCommands = "+eval +evalsha +del +exists +expire +get +hdel +hget +hgetall +hincrby +hlen +hmget +hset +hsetnx +hvals " +
+	aclChannels = "&refresher:node:* &refresher:revocations"
+	aclCommands = "+eval +evalsha +del +exists +expire +expireat +get +hdel +hget +hgetall +hlen +hscan +hset " +
 		"+info +pexpire +ping +publish +set +subscribe +time +zadd +zrange +zrangebyscore +zrem +zremrangebyscore +zscan +zscore"
 	// aclCluster comes with it on a cluster.
 	aclCluster = "+cluster|slots +command"
@@ -33,9 +33,9 @@ const acl = aclKeys + " " + aclChannels + " " + aclCommands
 // TestACLOfScripts finds the commands of the scripts in their text.
 func TestACLOfScripts(t *testing.T) {
 	t.Parallel()
-	used := []string{"+eval", "+evalsha", "+get", "+info", "+ping", "+set", "+subscribe", "+zrangebyscore", "+zscan"}
+	used := []string{"+eval", "+evalsha", "+expireat", "+get", "+hscan", "+info", "+ping", "+set", "+subscribe", "+zrangebyscore", "+zscan"}
 	for _, source := range []string{
-		fenceSource, saveSource, acquireSource, wishSource, claimSource, giveSource, versionSource, reportSource, leaseSource,
+		fenceSource, saveSource, acquireSource, wishSource, claimSource, leaseSource, revokeSource,
 	} {
 		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(source, -1) {
 			used = append(used, "+"+strings.ToLower(call[1]))
@@ -177,17 +177,17 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	if _, err := s.sweep(ctx, "c"); err != nil {
 		return err
 	}
-	return s.rareOrders(ctx)
+	return s.rareRevocations(ctx)
 }
 
-// rareOrders follows the board, and has it forget an order whose time is over.
-func (s *stage) rareOrders(ctx context.Context) error {
+// rareRevocations listens for changes, and has a revocation that is over be removed.
+func (s *stage) rareRevocations(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var err error
-	changed, followed := make(chan struct{}, 1), make(chan struct{})
+	changed, watched := make(chan struct{}, 1), make(chan struct{})
 	go func() {
-		defer close(followed)
-		err = s.Follow(ctx, func() {
+		defer close(watched)
+		err = s.WatchRevocations(ctx, func(store.RevocationsChange) {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -196,20 +196,20 @@ func (s *stage) rareOrders(ctx context.Context) error {
 	}()
 	defer func() {
 		cancel()
-		<-followed
+		<-watched
 	}()
 	select {
 	case <-changed:
-	case <-followed:
+	case <-watched:
 		return err
 	}
-	if err := s.Give(ctx, order("over")); err != nil {
+	if err := s.PutRevocations(ctx, revocation("over")); err != nil {
 		return err
 	}
-	if err := s.client.ZAdd(ctx, s.keys.board.until, goredis.Z{Score: 1, Member: "over"}).Err(); err != nil {
+	if err := s.client.ZAdd(ctx, s.keys.revocations.until, goredis.Z{Score: 1, Member: "over"}).Err(); err != nil {
 		return err
 	}
-	return s.Give(ctx, order("another"))
+	return s.PutRevocations(ctx, revocation("another"))
 }
 
 // generation is the name of the first shard's life.

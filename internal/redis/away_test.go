@@ -86,17 +86,17 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 			}
 			return err
 		},
-		"board, give": func(ctx context.Context) error { return s.Give(ctx, order("O"), order("P")) },
-		"board, orders": func(ctx context.Context) error {
-			orders, version, err := s.Orders(ctx, "")
-			if len(orders) > 0 || version != "" {
-				t.Errorf("%s: %d orders of version %q", what, len(orders), version)
+		"revocations, put": func(ctx context.Context) error { return s.PutRevocations(ctx, revocation("R"), revocation("S")) },
+		"revocations, read": func(ctx context.Context) error {
+			all, version, err := s.Revocations(ctx, store.RevocationsVersion{})
+			if len(all) > 0 || version != (store.RevocationsVersion{}) {
+				t.Errorf("%s: %d revocations of version %v", what, len(all), version)
 			}
 			return err
 		},
-		"board, report": func(ctx context.Context) error { return s.Report(ctx, "O", store.Report{Node: "a"}) },
-		"board, reports": func(ctx context.Context) error {
-			_, _, err := s.Reports(ctx, "O")
+		"revocations, ended": func(ctx context.Context) error { return s.PutEnded(ctx, revocation("R"), "a", store.Ended{}) },
+		"revocations, progress": func(ctx context.Context) error {
+			_, err := s.RevocationProgress(ctx, "R")
 			return err
 		},
 	} {
@@ -177,12 +177,12 @@ func TestCancelled(t *testing.T) {
 	if err := s.Watch(ctx, "a", func() {}, func(string) {}); err != nil {
 		t.Errorf("watch: %v", err)
 	}
-	if err := s.Follow(ctx, func() {}); err != nil {
-		t.Errorf("follow: %v", err)
+	if err := s.WatchRevocations(ctx, func(store.RevocationsChange) {}); err != nil {
+		t.Errorf("watch revocations: %v", err)
 	}
 	for name, err := range map[string]error{
-		"list": func() error { _, err := s.IDs(ctx, 1); return err }(),
-		"give": s.Give(ctx, order("O")),
+		"list":        func() error { _, err := s.IDs(ctx, 1); return err }(),
+		"revocations": s.PutRevocations(ctx, revocation("R")),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)

@@ -14,14 +14,14 @@ type keys struct {
 	channel         string               // to be followed by the node
 	leases          string
 	statuses        string // to be followed by the node
-	board           boardKeys
+	revocations     revocationKeys
 }
 
-// boardKeys are those of the orders.
-type boardKeys struct {
-	all, until, meta string
-	reports          string // to be followed by the order's id
-	channel          string
+// revocationKeys are those of the revocations, all in one slot.
+type revocationKeys struct {
+	all, until, version string
+	ended               string // followed by the revocation's id
+	channel             string
 }
 
 func newKeys(prefix string) *keys {
@@ -34,10 +34,10 @@ func newKeys(prefix string) *keys {
 	}
 	tag := fmt.Sprintf("{%s:nodes}", prefix)
 	k.leases, k.statuses = tag+":leases", tag+":status:"
-	tag = fmt.Sprintf("{%s:orders}", prefix)
-	k.board = boardKeys{
-		all: tag + ":all", until: tag + ":until", meta: tag + ":meta", reports: tag + ":r:",
-		channel: prefix + ":orders",
+	tag = fmt.Sprintf("{%s:revocations}", prefix)
+	k.revocations = revocationKeys{
+		all: tag + ":all", until: tag + ":until", version: tag + ":version", ended: tag + ":ended:",
+		channel: prefix + ":revocations",
 	}
 	return k
 }

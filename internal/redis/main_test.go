@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -219,26 +218,26 @@ func (s *stage) tryAll(ctx context.Context) error {
 	if statuses, err := s.Statuses(ctx, "topic"); err != nil || statuses["b"] != "ready" {
 		return fmt.Errorf("statuses: %v, %w", statuses, err)
 	}
-	if err := s.tryBoard(ctx); err != nil {
+	if err := s.tryRevocations(ctx); err != nil {
 		return err
 	}
 	return save(last)
 }
 
-// tryBoard does one of each operation on orders.
-func (s *stage) tryBoard(ctx context.Context) error {
-	if err := s.Give(ctx, order("tried")); err != nil {
+// tryRevocations does one of each operation on revocations.
+func (s *stage) tryRevocations(ctx context.Context) error {
+	r := revocation("tried")
+	if err := s.PutRevocations(ctx, r); err != nil {
 		return err
 	}
-	if orders, _, err := s.Orders(ctx, ""); err != nil || len(orders) == 0 {
-		return fmt.Errorf("orders: %d, %w", len(orders), err)
+	if all, _, err := s.Revocations(ctx, store.RevocationsVersion{}); err != nil || len(all) == 0 {
+		return fmt.Errorf("revocations: %d, %w", len(all), err)
 	}
-	if err := s.Report(ctx, "tried", store.Report{Node: "b", Done: 1}); err != nil {
+	if err := s.PutEnded(ctx, r, "b", store.Ended{Sessions: 1}); err != nil {
 		return err
 	}
-	reports, alive, err := s.Reports(ctx, "tried")
-	if err != nil || len(reports) != 1 || !slices.Contains(alive, "b") {
-		return fmt.Errorf("reports: %d, alive %q, %w", len(reports), alive, err)
+	if p, err := s.RevocationProgress(ctx, "tried"); err != nil || p.Seq == 0 || p.Ended["b"].Sessions != 1 {
+		return fmt.Errorf("progress: %+v, %w", p, err)
 	}
 	return nil
 }
@@ -303,12 +302,18 @@ func overdue(id string) store.Record {
 	return r
 }
 
-// order is one that stands, by any clock.
-func order(id string) store.Order {
-	return store.Order{
-		ID: id, App: record("").App, Kind: store.OrderRevoke, Channel: "consultation-58213",
-		At: session.MilliOf(begin), Until: session.SecOf(begin) + 3600, By: "a", Format: store.Format,
+// revocation returns one that stands, by any clock.
+func revocation(id string) store.Revocation {
+	return store.Revocation{
+		Selector: store.Selector{App: record("").App, Channel: "consultation-58213"}, ID: id,
+		Since: session.MilliOf(begin), Until: session.SecOf(begin) + 3600, Version: 1,
 	}
+}
+
+// liftedOf returns a revocation's lift.
+func liftedOf(r store.Revocation) store.Revocation {
+	r.Lifted, r.Version = true, r.Version+1
+	return r
 }
 
 // logBuffer keeps what is logged.

@@ -21,7 +21,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		took: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_store_operation_seconds",
-			Help:    "How long the store took to answer: acquire (a client came back), save (a batch of changes), wish (what an operator wants of a session), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), board (orders), nodes (what nodes say of themselves).",
+			Help:    "How long the store took to answer: acquire (a client came back), save (a batch of changes), wish (what an operator wants of a session), sweep (leases), claim (overdue sessions), list (a part of the sessions, or one), nodes (what nodes say of themselves), revocations.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}), []string{"operation"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -33,7 +33,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "How far the store's clock is ahead of this node's, as the last sweep saw it, to within the time that it took.",
 		}),
 	}
-	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list", "board", "nodes"} {
+	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list", "nodes", "revocations"} {
 		m.took.WithLabelValues(operation)
 		m.failed.WithLabelValues(operation)
 	}
@@ -42,10 +42,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 // observe notes that an operation is over which began then. That a session was
-// ended, is not there or cannot be read, or the board is full, is an answer, not a failure.
+// ended, is not there or cannot be read, or has no room, is an answer, not a failure.
 func (m *metrics) observe(operation string, began time.Time, err *error) {
 	m.took.WithLabelValues(operation).Observe(time.Since(began).Seconds())
-	if *err == nil || errors.Is(*err, store.ErrUnreadable) || errors.Is(*err, store.ErrNoSession) || errors.Is(*err, store.ErrBoardFull) {
+	if *err == nil || errors.Is(*err, store.ErrUnreadable) || errors.Is(*err, store.ErrNoSession) || errors.Is(*err, store.ErrRevocationsFull) {
 		return
 	}
 	if _, ended := errors.AsType[*session.EndedError](*err); !ended {

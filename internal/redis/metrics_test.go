@@ -51,7 +51,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	// They are all there from the start, so that a rate of them is never missing.
-	expect("at first", map[string][2]uint64{"save": {0, 0}, "wish": {0, 0}, "acquire": {0, 0}, "sweep": {0, 0}, "claim": {0, 0}, "list": {0, 0}, "board": {0, 0}, "nodes": {0, 0}})
+	expect("at first", map[string][2]uint64{"save": {0, 0}, "wish": {0, 0}, "acquire": {0, 0}, "sweep": {0, 0}, "claim": {0, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 	if problems, err := testutil.GatherAndLint(s.registry); err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
@@ -64,16 +64,16 @@ func TestMetrics(t *testing.T) {
 	}
 	s.swept(t, "b") // and a claim
 	s.swept(t, "b")
-	expect("after some of each", map[string][2]uint64{"save": {1, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "board": {0, 0}, "nodes": {0, 0}})
+	expect("after some of each", map[string][2]uint64{"save": {1, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 
 	renewed := record("R")
 	renewed.Version = 2 // its hash is not there: the record is sent again, whole
 	s.saved(t, store.Done, renewed)
-	expect("after a miss", map[string][2]uint64{"save": {3, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "board": {0, 0}, "nodes": {0, 0}})
+	expect("after a miss", map[string][2]uint64{"save": {3, 0}, "wish": {0, 0}, "acquire": {1, 0}, "sweep": {2, 0}, "claim": {1, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 
 	server.Kill()
 	s.fails(t, "killed", patience)
-	expect("without a server", map[string][2]uint64{"save": {4, 1}, "wish": {1, 1}, "acquire": {2, 1}, "sweep": {3, 1}, "claim": {1, 0}, "list": {3, 3}, "board": {4, 4}, "nodes": {2, 2}})
+	expect("without a server", map[string][2]uint64{"save": {4, 1}, "wish": {1, 1}, "acquire": {2, 1}, "sweep": {3, 1}, "claim": {1, 0}, "list": {3, 3}, "revocations": {4, 4}, "nodes": {2, 2}})
 	for _, name := range []string{"refresher_store_operation_seconds", "refresher_store_errors_total"} {
 		if n, err := testutil.GatherAndCount(s.registry, name); err != nil || n != 8 {
 			t.Errorf("%s: %d, %v", name, n, err)

@@ -5,37 +5,40 @@ import (
 	"testing"
 	"time"
 
+	"refresher/internal/store"
 	"refresher/test/redistest"
 )
 
-// A store that is opened while the server refuses every write reads the orders,
-// whether or not the board has a generation yet.
-func TestOrdersAreReadWhileWritesAreRefused(t *testing.T) {
+// A store that is opened while the server refuses every write reads the revocations.
+func TestRevocationsAreReadWhileWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, why := range redistest.Refusals {
 		server := redistest.Start(t)
-		for _, given := range []int{0, 1} {
-			if given > 0 {
-				if err := open(t, server.URL(), nil).Give(within(t), order("O")); err != nil {
+		for _, put := range []int{0, 1} {
+			if put > 0 {
+				if err := open(t, server.URL(), nil).PutRevocations(within(t), revocation("R")); err != nil {
 					t.Fatal(err)
 				}
 			}
 			server.RefuseWrites(why)
 			s := open(t, server.URL(), nil)
-			orders, version, err := s.Orders(within(t), "")
-			if err != nil || len(orders) != given || version == "" {
-				t.Errorf("%s: %d orders, version %q, %v; want %d", why, len(orders), version, err, given)
+			all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
+			if err != nil || len(all) != put || version == (store.RevocationsVersion{}) {
+				t.Errorf("%s: %d revocations, version %v, %v; want %d", why, len(all), version, err, put)
 			}
-			if _, again, err := s.Orders(within(t), version); err != nil || again != version {
-				t.Errorf("%s: version %q, then %q, %v", why, version, again, err)
+			if _, again, err := s.Revocations(within(t), version); err != nil || again != version {
+				t.Errorf("%s: version %v, then %v, %v", why, version, again, err)
+			}
+			if err := s.PutRevocations(within(t), revocation("S")); err == nil || !strings.Contains(err.Error(), string(why)) {
+				t.Errorf("%s: put: %v", why, err)
 			}
 			if _, err := s.sweep(within(t), "a"); err == nil || !strings.Contains(err.Error(), string(why)) {
 				t.Errorf("%s: sweep: %v", why, err)
 			}
 			server.AcceptWrites(why)
 			s.allWork(t)
-			if _, later, err := s.Orders(within(t), version); err != nil || later == version {
-				t.Errorf("%s: version %q after other orders, %v", why, later, err)
+			if _, later, err := s.Revocations(within(t), version); err != nil || later == version {
+				t.Errorf("%s: version %v after another revocation, %v", why, later, err)
 			}
 			server.Do("FLUSHALL")
 		}

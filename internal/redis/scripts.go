@@ -20,23 +20,17 @@ var (
 	wishSource string
 	//go:embed scripts/claim.lua
 	claimSource string
-	//go:embed scripts/give.lua
-	giveSource string
-	//go:embed scripts/version.lua
-	versionSource string
-	//go:embed scripts/report.lua
-	reportSource string
 	//go:embed scripts/lease.lua
 	leaseSource string
+	//go:embed scripts/revoke.lua
+	revokeSource string
 
 	saveScript    = fenced(saveSource)
 	acquireScript = fenced(acquireSource)
 	wishScript    = fenced(wishSource)
 	claimScript   = fenced(claimSource)
-	giveScript    = goredis.NewScript(giveSource)
-	versionScript = goredis.NewScript(versionSource)
-	reportScript  = goredis.NewScript(reportSource)
 	leaseScript   = goredis.NewScript(leaseSource)
+	revokeScript  = goredis.NewScript(revokeSource)
 )
 
 // fenced is a script that looks at fences, behind the head that reads them.

@@ -88,10 +88,10 @@ func (s *Store) checkSettings(ctx context.Context, c goredis.Cmdable) {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}
 	// No node listens to the first; those that follow the second look once too often.
-	for _, channel := range []string{s.keys.channel, s.keys.board.channel} {
+	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {
-			s.logger.Warn("the Redis user may not publish; other nodes learn of what they lost to this one, and of orders, later than they could",
+			s.logger.Warn("the Redis user may not publish; other nodes learn of what they lost to this one, and of revocations, later than they could",
 				"channel", channel, "error", refused)
 		}
 	}

@@ -61,10 +61,10 @@ func TestUnpublished(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")
 	for without, want := range map[string][]string{
-		"+publish ":          {"refresher:node:", "refresher:orders"},
-		"&refresher:node:* ": {"refresher:node:"},
-		"&refresher:orders ": {"refresher:orders"},
-		"+subscribe ":        nil,
+		"+publish ":               {"refresher:node:", "refresher:revocations"},
+		"&refresher:node:* ":      {"refresher:node:"},
+		"&refresher:revocations ": {"refresher:revocations"},
+		"+subscribe ":             nil,
 	} {
 		s := limited(t, server, strings.Replace(acl+" ", without, "", 1))
 		for round := 1; round <= 2; round++ {
@@ -72,7 +72,7 @@ func TestUnpublished(t *testing.T) {
 			for range 3 {
 				s.swept(t, "a")
 			}
-			for _, channel := range []string{"refresher:node:", "refresher:orders"} {
+			for _, channel := range []string{"refresher:node:", "refresher:revocations"} {
 				lines := s.log.lines("may not publish")
 				lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.Contains(line, "channel="+channel+" ") })
 				if wanted := slices.Contains(want, channel); len(lines) != round && wanted || len(lines) > 0 && !wanted {

@@ -154,17 +154,22 @@ const maxNamed = 10_000
 // unreadable logs, once for each session, a record that this release cannot read. It
 // returns store.ErrUnreadable.
 func (s *Store) unreadable(id string, err error) error {
-	s.mu.Lock()
-	_, known := s.named[id]
-	if len(s.named) >= maxNamed {
-		clear(s.named)
-	}
-	s.named[id] = struct{}{}
-	s.mu.Unlock()
-	if !known {
+	if s.firstTime(id) {
 		s.logger.Error("a session's record cannot be read; it is left alone, its calls go on", "session", id, "error", err)
 	}
 	return store.ErrUnreadable
+}
+
+// firstTime reports whether it is called for the first time with a name.
+func (s *Store) firstTime(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.named[name]
+	if len(s.named) >= maxNamed {
+		clear(s.named)
+	}
+	s.named[name] = struct{}{}
+	return !known
 }
 
 // word is the string at index i of a reply, or nothing.

@@ -34,14 +34,6 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 	return nil
 }
 
-// Follow calls changed when the board of orders may have changed. See store.Board.
-func (s *Store) Follow(ctx context.Context, changed func()) error {
-	if err := s.listen(ctx, s.keys.board.channel, changed, func(string) { changed() }); err != nil {
-		return fmt.Errorf("follow: %w", err)
-	}
-	return nil
-}
-
 // listen passes on what comes over a channel, until ctx is done or the connection
 // breaks.
 func (s *Store) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {

@@ -41,7 +41,7 @@ func (s *Scheduler) consent(ctx context.Context, action session.Action, k *sessi
 // mayJoin says until when a session may go on that is about to be joined, or
 // refuses it, with a *session.Error.
 func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until session.UnixSec, err error) {
-	if s.config.Orders.Revoked(k) {
+	if s.config.Revocations.Revoked(k) {
 		return 0, session.ErrRevoked
 	}
 	answer, err := s.consent(ctx, session.ActionJoin, k)

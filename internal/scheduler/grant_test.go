@@ -159,10 +159,9 @@ func (w wish) play(t *testing.T) {
 	}
 	w.certificate = &certificate{}
 	minter := &strictMinter{grant: &w.grant, format: w.format, certificate: w.certificate}
-	orders := &ordered{}
 	config := func() Config {
 		c := testConfig(t)
-		c.Minter, c.Orders, c.Policy.DefaultFormat = minter, orders, w.operators
+		c.Minter, c.Policy.DefaultFormat = minter, w.operators
 		c.Certificate, c.Policy.CertificateSpread = w.certificate.name, time.Second
 		return c
 	}
@@ -177,7 +176,7 @@ func (w wish) play(t *testing.T) {
 		p.hold(a)
 		for _, turn := range w.turns {
 			pass(turn.after)
-			p = w.do(p, turn.what, here, elsewhere, orders)
+			p = w.do(p, turn.what, here, elsewhere)
 		}
 	}
 	wait(time.Minute)
@@ -189,8 +188,7 @@ func (w wish) play(t *testing.T) {
 }
 
 // do has a client, or an operator, do one thing; what is refused is refused.
-func (w wish) do(p *phone, what string, here, elsewhere *Scheduler, orders *ordered) *phone {
-	order := store.Order{App: "app", Session: p.got().joined.Session, At: session.MilliOf(time.Now())}
+func (w wish) do(p *phone, what string, here, elsewhere *Scheduler) *phone {
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {
 		newest = pushes[len(pushes)-1].Seq
@@ -215,12 +213,11 @@ func (w wish) do(p *phone, what string, here, elsewhere *Scheduler, orders *orde
 	case "renew elsewhere":
 		_, _ = elsewhere.RenewByKey(p.ticket())
 	case "promote", "demote":
-		order.Kind, order.Role = store.OrderRole, session.Publisher
+		change := store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: session.Publisher}
 		if what == "demote" {
-			order.Role = session.Subscriber
+			change.Role = session.Subscriber
 		}
-		orders.give(order)
-		here.Apply(order)
+		_, _ = here.Wish(p.t.Context(), "app", change)
 	case "rotate":
 		w.certificate.change(w.certificate.name("app") + 1)
 		here.CertificateChanged("app")

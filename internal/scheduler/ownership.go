@@ -28,7 +28,7 @@ func (s *Scheduler) adopt(r *store.Record) {
 	defer s.contain(e, nil)
 	s.metrics.adopted.Inc()
 	s.log(e, slog.LevelInfo, "session adopted, its node is gone", "epoch", r.Epoch)
-	if key := e.session.Key(); e.session.State() != session.Ended && s.config.Orders.Revoked(&key) {
+	if key := e.session.Key(); e.session.State() != session.Ended && s.config.Revocations.Revoked(&key) {
 		s.end(e, session.EndRevoked)
 	}
 	s.commit(e)

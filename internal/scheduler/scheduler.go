@@ -45,9 +45,8 @@ type Config struct {
 	// returns at once, and calls settled from another goroutine when that
 	// is done, or given up for good. Nil: nobody wants to know.
 	Announce func(a Announcement, settled func(delivered bool))
-	// Orders are what operators have ordered for sessions on all nodes. Nil:
-	// nothing, ever.
-	Orders Orders
+	// Revocations keep users out. Nil: there are none.
+	Revocations Revocations
 	// Consent asks the customer's back end whether a session may go on. It
 	// takes less than Policy.AskAhead; an error says that it could not be
 	// asked. Nil, with a zero Policy.AskAhead: it is not asked.
@@ -135,8 +134,8 @@ func New(c Config) (*Scheduler, error) {
 	if (c.Consent != nil) != (c.Policy.AskAhead > 0) {
 		return nil, errors.New("scheduler: Consent and Policy.AskAhead go together")
 	}
-	if c.Orders == nil {
-		c.Orders = noOrders{}
+	if c.Revocations == nil {
+		c.Revocations = noRevocations{}
 	}
 	if c.Concurrency <= 0 {
 		c.Concurrency = 1024
@@ -319,7 +318,7 @@ func (s *Scheduler) ranOut(e *entry, message string) {
 // mint makes a session's next tokens. The error is an EndedError when it may have
 // none any more.
 func (s *Scheduler) mint(ctx context.Context, ses *session.Session, cause session.Cause, now session.Instant) (session.Tokens, error) {
-	if key := ses.Key(); s.config.Orders.Revoked(&key) {
+	if key := ses.Key(); s.config.Revocations.Revoked(&key) {
 		return session.Tokens{}, &session.EndedError{Ending: ses.Ending(session.EndRevoked)}
 	}
 	issuedAt, expiresAt, err := ses.Lifetime(now)

@@ -20,7 +20,7 @@ var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node 
 // *session.Error where the request is at fault or the node is full.
 func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attachment, err error) {
 	now := s.clock.now()
-	if !s.config.Orders.Loaded() {
+	if !s.config.Revocations.Loaded() {
 		return nil, session.ErrUninformed
 	}
 	caller := &j.Caller
@@ -59,7 +59,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 		return nil, errFull
 	}
 	defer s.commit(e)
-	if s.config.Orders.Revoked(&e.key) { // an order that came before it was in the table
+	if s.config.Revocations.Revoked(&e.key) { // an order that came before it was in the table
 		s.discard(e)
 		return nil, session.ErrRevoked
 	}

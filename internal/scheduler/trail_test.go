@@ -181,7 +181,7 @@ func TestTracesEnd(t *testing.T) {
 		"silent":      func(*Scheduler, *phone) { pass(time.Minute) },
 		"taken again": func(s *Scheduler, p *phone) { _ = p.again().resume(p) },
 		"revoked": func(s *Scheduler, _ *phone) {
-			s.Apply(store.Order{ID: "o", Kind: store.OrderRevoke, App: "app", Channel: "c", Until: session.SecOf(time.Now().Add(time.Hour))})
+			revoke(s, store.Selector{App: "app", Channel: "c"})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,16 +20,16 @@ var ErrUnreadable = errors.New("the session's record cannot be read")
 // keys open the session again.
 const maxTombstones = 1_000_000 / Shards
 
-// Memory is the embedded store, and a Lister and a Board: that of a node which has
+// Memory is the embedded store, and a Lister: that of a node which has
 // no Redis, and of the tests. Several nodes of one process can share it. It is safe
 // for concurrent use.
 type Memory struct {
-	now    func() time.Time
-	mu     sync.Mutex
-	shards [Shards]memoryShard                   // guarded by mu
-	nodes  map[string]memoryNode                 // guarded by mu
-	watch  map[string]map[*func(string)]struct{} // guarded by mu, by node
-	board  memoryBoard
+	now         func() time.Time
+	mu          sync.Mutex
+	shards      [Shards]memoryShard                   // guarded by mu
+	nodes       map[string]memoryNode                 // guarded by mu
+	watch       map[string]map[*func(string)]struct{} // guarded by mu, by node
+	revocations memoryRevocations
 }
 
 type memoryShard struct {
@@ -50,7 +50,7 @@ func NewMemory(now func() time.Time) *Memory {
 	for i := range m.shards {
 		m.shards[i].reset("1")
 	}
-	m.board.reset()
+	m.revocations.reset()
 	return m
 }
 
@@ -65,7 +65,7 @@ func (s *memoryShard) reset(generation string) {
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.board.lose()
+	m.revocations.reset()
 	clear(m.nodes)
 	for i := range m.shards {
 		m.shards[i].reset(m.shards[i].generation + "1")

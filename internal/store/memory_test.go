@@ -116,35 +116,35 @@ func TestMemoryLose(t *testing.T) {
 	}
 }
 
-// TestMemoryLosesOrders: nobody is told, and the version shows it.
-func TestMemoryLosesOrders(t *testing.T) {
+// TestMemoryLosesRevocations: Lose notifies nobody, and the version shows it.
+func TestMemoryLosesRevocations(t *testing.T) {
 	m := newMemory(t)
-	give := func() string {
-		o := store.Order{ID: "O", Until: session.SecOf(m.now) + 60, Format: store.Format}
-		if err := m.Give(t.Context(), o); err != nil {
+	r := store.Revocation{ID: "R", Until: session.SecOf(m.now) + 60, Version: 1}
+	put := func() store.RevocationsVersion {
+		if err := m.PutRevocations(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Report(t.Context(), "O", store.Report{Node: "a"}); err != nil {
+		if err := m.PutEnded(t.Context(), r, "a", store.Ended{Sessions: 1}); err != nil {
 			t.Fatal(err)
 		}
-		_, version, err := m.Orders(t.Context(), "")
+		_, version, err := m.Revocations(t.Context(), store.RevocationsVersion{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return version
 	}
-	before := give()
+	before := put()
 	m.Lose()
-	orders, lost, err := m.Orders(t.Context(), before)
-	if err != nil || len(orders) > 0 || lost == before {
-		t.Errorf("orders %+v, version %q after %q, %v", orders, lost, before, err)
+	all, lost, err := m.Revocations(t.Context(), before)
+	if err != nil || len(all) > 0 || lost == before {
+		t.Errorf("revocations %+v, version %v after %v, %v", all, lost, before, err)
 	}
-	if after := give(); after == before || after == lost {
-		t.Errorf("version %q after %q and %q", after, before, lost)
+	if after := put(); after == before || after == lost {
+		t.Errorf("version %v after %v and %v", after, before, lost)
 	}
 	m.Lose()
-	if reports, _, err := m.Reports(t.Context(), "O"); err != nil || len(reports) > 0 {
-		t.Errorf("reports %+v, %v", reports, err)
+	if p, err := m.RevocationProgress(t.Context(), "R"); err != nil || p.Seq != 0 || len(p.Ended) > 0 {
+		t.Errorf("progress %+v, %v", p, err)
 	}
 }
 

@@ -251,8 +251,8 @@ func (p *player) refusals(joined object) {
 	signed := part([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + part([]byte(`{}`)) + "." + part(make([]byte, 256))
 	everything("auth=jwt jwks-url=http://"+nowhere+"/keys", "Bearer "+signed, 503, private)
 
-	// A node that has not read the orders yet, and cannot: it takes nobody, but
-	// takes orders.
+	// A node that has not read what was revoked, and cannot: it takes nobody, but
+	// takes revocations.
 	p.node = startNode(p.t, "redis-url=redis://"+nowhere)
 	p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
@@ -261,7 +261,7 @@ func (p *player) refusals(joined object) {
 	p.play(request{method: "PATCH", path: "/v1/sessions/X", body: `{"renew":true}`, status: 503})
 	p.play(request{method: "DELETE", path: "/v1/sessions/X", status: 503})
 	for _, q := range []struct{ method, path, body, form string }{
-		{"POST", "/v1/revocations", `{"subject":"ana"}`, "Revocation"},
+		{"POST", "/v1/revocations", `{"subject":"ana"}`, "RevocationProgress"},
 	} {
 		r := p.play(request{method: q.method, path: q.path, body: q.body, status: 503})
 		if err := openAPI().check("/components/schemas/"+q.form, parse(r.body).(object)["done"]); err != nil {

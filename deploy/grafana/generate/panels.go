@@ -197,7 +197,7 @@ var rows = []row{
 	{title: "The store", panels: []panel{
 		{
 			kind: "timeseries", title: "Time of operations, p99", unit: "s", anchor: "refresherstoreslow",
-			description: "acquire: a client came back. save: a batch of changes. sweep and claim: leases. list: operators. board: orders.", calm: "no Redis",
+			description: "acquire: a client came back. save: a batch of changes. sweep and claim: leases. list: operators.", calm: "no Redis",
 			queries: []query{{quantile("0.99", "refresher_store_operation_seconds", "operation"), "{{operation}}"}},
 		},
 		{
@@ -223,9 +223,9 @@ var rows = []row{
 			queries:     []query{{rate("refresher_wishes_total", "", "outcome"), "{{outcome}}"}},
 		},
 		{
-			kind: "timeseries", title: "Orders", unit: "short", anchor: "refresherordersunsaved",
-			description: "Revocations, roles and renewals that stand, as the nodes know them; and those that others were not told of yet.",
-			queries:     []query{{`max by (kind) (` + of("refresher_orders") + `)`, "{{kind}}"}, {`sum(` + of("refresher_orders_unsaved") + `)`, "unsaved"}},
+			kind: "timeseries", title: "Revocations", unit: "short", anchor: "refresherrevocationsunsaved",
+			description: "Revocations that stand, as the nodes know them; and those, or their lifts, that the store does not have yet.",
+			queries:     []query{{`max(` + of("refresher_revocations") + `)`, "standing"}, {`sum(` + of("refresher_revocations_unsaved") + `)`, "unsaved"}},
 		},
 	}},
 	{title: "The back end", panels: []panel{

@@ -27,7 +27,7 @@ type Store interface {
 	Sessions
 	Wishes
 	store.Lister
-	store.Board
+	store.Revocations
 	store.Nodes
 }
 
@@ -79,7 +79,7 @@ func Conformance(t *testing.T, open Open) {
 		{"Claim", claimChecks},
 		{"Watch", watchChecks},
 		{"List", listChecks},
-		{"Board", boardChecks},
+		{"Revocations", revocationChecks},
 		{"Nodes", nodesChecks},
 	} {
 		t.Run(part.name, func(t *testing.T) {

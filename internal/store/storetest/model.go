@@ -1,13 +1,13 @@
 package storetest
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"refresher/internal/session"
@@ -42,7 +42,7 @@ type history struct {
 	oracle, subject Store
 	sessions        []session.Key           // what does not change of them
 	generations     [2][store.Shards]string // of the oracle and the subject
-	versions        [2]string               // of their boards
+	versions        [2]store.RevocationsVersion
 }
 
 // modelSessions are three of one shard, two of another, and one by itself. Some
@@ -236,66 +236,61 @@ func (h *history) list(t *rapid.T, limit int) {
 	}
 }
 
-// Give puts an order on the board, or lifts one.
-func (h *history) Give(t *rapid.T) {
+// PutRevocations merges copies of a few revocations, of any version.
+func (h *history) PutRevocations(t *rapid.T) {
 	now := h.clock.now()
-	o := store.Order{
-		ID: drawOrder(t), App: "app", Kind: store.OrderRevoke, By: drawNode(t), Format: store.Format + rapid.IntRange(0, 5).Draw(t, "newer")/5,
-		At: session.MilliOf(now), Lifted: rapid.Bool().Draw(t, "lifted"),
-		// Orders last a minute, as tombstones do.
-		Until: session.SecOf(now) + rapid.SampledFrom([]session.UnixSec{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
-	}
+	revocations := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) store.Revocation {
+		return store.Revocation{
+			Selector: store.Selector{App: "app", User: drawNode(t)}, ID: rapid.SampledFrom([]string{"R1", "R2", "R3"}).Draw(t, "id"),
+			Since: session.MilliOf(now), Lifted: rapid.Bool().Draw(t, "lifted"), Version: rapid.Int64Range(1, 4).Draw(t, "version"),
+			Until: session.SecOf(now) + rapid.SampledFrom([]session.UnixSec{-1, 0, 60, 90, 20_000}).Draw(t, "until"),
+		}
+	}), 1, 3).Draw(t, "revocations")
 	for _, s := range []Store{h.oracle, h.subject} {
-		if err := s.Give(h.t.Context(), o); err != nil {
-			t.Fatalf("Give: %v", err)
+		if err := s.PutRevocations(h.t.Context(), revocations...); err != nil {
+			t.Fatalf("PutRevocations: %v", err)
 		}
 	}
-	h.board(t)
+	h.revocations(t)
 }
 
-// Report says what a node has done about an order.
-func (h *history) Report(t *rapid.T) {
-	order, r := drawOrder(t), store.Report{Node: drawNode(t), Sessions: rapid.IntRange(0, 9).Draw(t, "sessions")}
+// PutEnded writes what a node has ended for a revocation.
+func (h *history) PutEnded(t *rapid.T) {
+	all, _, err := h.oracle.Revocations(h.t.Context(), store.RevocationsVersion{})
+	if err != nil || len(all) == 0 {
+		t.Skip()
+	}
+	r, node, e := all[0], drawNode(t), store.Ended{Sessions: rapid.IntRange(1, 9).Draw(t, "sessions"), AccessEndsAt: 1}
 	for _, s := range []Store{h.oracle, h.subject} {
-		if err := s.Report(h.t.Context(), order, r); err != nil {
-			t.Fatalf("Report: %v", err)
+		if err := s.PutEnded(h.t.Context(), r, node, e); err != nil {
+			t.Fatalf("PutEnded: %v", err)
+		}
+		if p, err := s.RevocationProgress(h.t.Context(), r.ID); err != nil || p.Seq == 0 || p.Ended[node] != e {
+			t.Fatalf("RevocationProgress of %s: %+v, %v; want %+v by %s", r.ID, p, err, e, node)
 		}
 	}
-	h.board(t)
+	h.revocations(t)
 }
 
-func drawOrder(t *rapid.T) string {
-	return rapid.SampledFrom([]string{"O1", "O2", "O3"}).Draw(t, "order")
-}
-
-// board compares what stands on the boards.
-func (h *history) board(t *rapid.T) {
-	var orders [2][]store.Order
+// revocations compares the revocations of both stores, and whether their versions say when
+// they have changed.
+func (h *history) revocations(t *rapid.T) {
+	var all [2][]store.Revocation
 	var changed [2]bool
 	for i, s := range []Store{h.oracle, h.subject} {
-		known, version, err := s.Orders(h.t.Context(), h.versions[i])
+		known, version, err := s.Revocations(h.t.Context(), h.versions[i])
 		if err != nil || version == h.versions[i] && known != nil {
-			t.Fatalf("Orders: %+v, %v", known, err)
+			t.Fatalf("Revocations: %+v, %v", known, err)
 		}
 		changed[i] = version != h.versions[i]
 		h.versions[i] = version
-		if orders[i], _, err = s.Orders(h.t.Context(), ""); err != nil {
-			t.Fatalf("Orders: %v", err)
+		if all[i], _, err = s.Revocations(h.t.Context(), store.RevocationsVersion{}); err != nil {
+			t.Fatalf("Revocations: %v", err)
 		}
-		sortOrders(orders[i])
+		slices.SortFunc(all[i], func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
 	}
-	if diff := gocmp.Diff(orders[0], orders[1]); diff != "" || changed[0] && !changed[1] {
-		t.Fatalf("Orders, changed %v (-want +got):\n%s", changed, diff)
-	}
-	for _, id := range []string{"O1", "O2", "O3"} {
-		want, wantAlive, _ := h.oracle.Reports(h.t.Context(), id)
-		got, gotAlive, err := h.subject.Reports(h.t.Context(), id)
-		if err != nil {
-			t.Fatalf("Reports: %v", err)
-		}
-		if diff := gocmp.Diff(want, got) + gocmp.Diff(wantAlive, gotAlive, cmpopts.EquateEmpty()); diff != "" {
-			t.Fatalf("Reports on %s (-want +got):\n%s", id, diff)
-		}
+	if diff := gocmp.Diff(all[0], all[1]); diff != "" || changed[0] && !changed[1] {
+		t.Fatalf("Revocations, changed %v (-want +got):\n%s", changed, diff)
 	}
 }
 
@@ -318,7 +313,7 @@ func (h *history) Check(*rapid.T) {}
 // when all leases have run out; and the rest, and who owns it, by an Acquire.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
-	h.board(t)
+	h.revocations(t)
 	h.acquireAll(t, highEpoch-1)
 	h.clock.pass(time.Minute)
 	h.sweep(t, "node-last", store.Claim)

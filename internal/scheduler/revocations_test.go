@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,40 +16,65 @@ import (
 	"refresher/internal/store"
 )
 
-// ordered are the orders that stand, kept as simply as can be.
-type ordered struct {
+// revocations are kept as simply as can be.
+type revocations struct {
 	mu     sync.Mutex
-	orders []store.Order // guarded by mu
-	unread bool          // guarded by mu
+	all    []store.Selector // guarded by mu
+	unread bool             // guarded by mu
 }
 
-func (o *ordered) give(orders ...store.Order) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.orders = append(o.orders, orders...)
+func (r *revocations) add(s store.Selector) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, s)
 }
 
-func (o *ordered) lift() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.orders = nil
+func (r *revocations) liftAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = nil
 }
 
-func (o *ordered) Loaded() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return !o.unread
+func (r *revocations) Loaded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.unread
 }
 
-func (o *ordered) Revoked(k *session.Key) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := range o.orders {
-		if o.orders[i].Kind == store.OrderRevoke && o.orders[i].Matches(k) {
-			return true
+func (r *revocations) Revoked(k *session.Key) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.all, func(s store.Selector) bool { return s.Matches(k) })
+}
+
+// ended is what Revoke has ended.
+type ended struct {
+	mu           sync.Mutex
+	sessions     int
+	accessEndsAt session.UnixSec
+}
+
+// revoke ends the sessions that a revocation selects.
+func revoke(s *Scheduler, which store.Selector) *ended {
+	e := &ended{}
+	s.Revoke(func(k *session.Key) string {
+		if which.Matches(k) {
+			return "R"
 		}
-	}
-	return false
+		return ""
+	}, func(_ string, accessEndsAt session.UnixSec) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.sessions++
+		e.accessEndsAt = max(e.accessEndsAt, accessEndsAt)
+	})
+	return e
+}
+
+func (e *ended) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sessions
 }
 
 // joinAs opens a session of a channel and a uid.
@@ -67,15 +93,15 @@ func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject stri
 	return p
 }
 
-func startOrdered(t *testing.T, change func(*Config)) (*Scheduler, *ordered, Config) {
+func startRevoking(t *testing.T, change func(*Config)) (*Scheduler, *revocations, Config) {
 	t.Helper()
-	o := &ordered{}
+	r := &revocations{}
 	c := testConfig(t)
-	c.Orders = o
+	c.Revocations = r
 	if change != nil {
 		change(&c)
 	}
-	return start(t, c), o, c
+	return start(t, c), r, c
 }
 
 // gripped counts how often the store is asked for a session.
@@ -93,7 +119,7 @@ func (g *gripped) Acquire(ctx context.Context, wish store.AcquireRequest) (store
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &gripped{}
-		s, orders, c := startOrdered(t, func(c *Config) {
+		s, revoked, c := startRevoking(t, func(c *Config) {
 			asked.Store = c.Store
 			c.Store = asked
 			c.Policy.AskAhead, c.Policy.AskGrace = time.Second, time.Hour
@@ -129,7 +155,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 		if err := again.hands().Ack(again.got().joined.Seq); err != nil {
 			t.Fatal(err)
 		}
-		orders.give(store.Order{App: "app", Kind: store.OrderRevoke, Subject: "eve"})
+		revoked.add(store.Selector{App: "app", Subject: "eve"})
 		wait(time.Second)
 		left.hands().Leave() // the store answers for it in a moment
 		asked.times.Store(0)
@@ -181,31 +207,31 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 
 func TestRevocationEndsWhatItNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, orders, c := startOrdered(t, nil)
+		s, revoked, c := startRevoking(t, nil)
 		ana, bob, eve := joinAs(t, s, "a", 1, "ana"), joinAs(t, s, "a", 2, "bob"), joinAs(t, s, "b", 1, "eve")
 		away := joinAs(t, s, "a", 3, "away")
 		away.attachment.Detach()
 		wait(time.Second)
 
-		revoke := store.Order{App: "app", Kind: store.OrderRevoke, Channel: "a", User: "1"}
-		orders.give(revoke)
-		report := s.Apply(revoke)
-		if report.Sessions != 1 || report.Done != 1 || report.AccessEndsAt != ana.got().joined.Tokens.ExpiresAt {
-			t.Errorf("report %+v", report)
+		one := store.Selector{App: "app", Channel: "a", User: "1"}
+		revoked.add(one)
+		got := revoke(s, one)
+		if got.sessions != 1 || got.accessEndsAt != ana.got().joined.Tokens.ExpiresAt {
+			t.Errorf("ended %d, access until %d", got.sessions, got.accessEndsAt)
 		}
-		if e := ana.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != report.AccessEndsAt {
+		if e := ana.got().ended; e == nil || e.Reason != session.EndRevoked || e.AccessEndsAt != got.accessEndsAt {
 			t.Errorf("ended %+v", e)
 		}
 		if bob.got().ended != nil || eve.got().ended != nil {
 			t.Error("others were ended too")
 		}
-		all := store.Order{App: "app", Kind: store.OrderRevoke, Channel: "a"}
-		orders.give(all)
-		if report := s.Apply(all); report.Done != 2 || bob.got().ended == nil || eve.got().ended != nil {
-			t.Errorf("report %+v", report)
+		all := store.Selector{App: "app", Channel: "a"}
+		revoked.add(all)
+		if n := revoke(s, all).sessions; n != 2 || bob.got().ended == nil || eve.got().ended != nil {
+			t.Errorf("ended %d", n)
 		}
-		if report := s.Apply(store.Order{App: "another", Kind: store.OrderRevoke, Channel: "b"}); report.Sessions != 0 || eve.got().ended != nil {
-			t.Errorf("another project's order ended a session: %+v", report)
+		if n := revoke(s, store.Selector{App: "another", Channel: "b"}).sessions; n != 0 || eve.got().ended != nil {
+			t.Errorf("another project's revocation ended %d sessions", n)
 		}
 
 		// Nobody comes back, here or on a node that knows no more than the key.
@@ -224,7 +250,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 				t.Errorf("joined again: %v", err)
 			}
 		}
-		orders.lift()
+		revoked.liftAll()
 		joinAs(t, s, "a", 1, "ana")
 	})
 }
@@ -236,8 +262,7 @@ func wantEnded(t *testing.T, err error, reason session.EndReason) {
 	}
 }
 
-// A session that changes hands after the order was given is ended by whoever gets
-// it.
+// A session whose node died is ended by the node that takes it over.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -245,26 +270,26 @@ func TestRevokedSessionOfADeadNode(t *testing.T) {
 		p := joinAs(t, m.Scheduler, "a", 1, "ana")
 		wait(time.Second)
 		m.kill()
-		orders := &ordered{orders: []store.Order{{App: "app", Kind: store.OrderRevoke, Subject: "ana"}}}
-		c.config.Orders = orders
+		revoked := &revocations{all: []store.Selector{{App: "app", Subject: "ana"}}}
+		c.config.Revocations = revoked
 		heir := c.start("b").Scheduler
 		wait(15 * time.Minute)
 		if open, graves := c.store.Len(); open != 0 || graves != 1 {
 			t.Errorf("%d open, %d graves", open, graves)
 		}
-		orders.lift()
+		revoked.liftAll()
 		_, err := heir.Resume(p.ticket(), p.again())
 		wantEnded(t, err, session.EndRevoked)
 	})
 }
 
-func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
+func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, orders, _ := startOrdered(t, nil)
+		s, revoked, _ := startRevoking(t, nil)
 		p := joinAs(t, s, "a", 1, "ana")
-		orders.mu.Lock()
-		orders.unread = true
-		orders.mu.Unlock()
+		revoked.mu.Lock()
+		revoked.unread = true
+		revoked.mu.Unlock()
 		_, err := s.Resume(p.ticket(), p.again())
 		if code(err) != session.CodeUnavailable {
 			t.Errorf("resumed: %v", err)
@@ -279,11 +304,11 @@ func TestNodeThatDoesNotKnowTheOrdersTakesNobody(t *testing.T) {
 	})
 }
 
-// A client that is being written to holds its session; an order does not wait for
-// it, and reaches it all the same.
+// A client that is being written to holds its session: a revocation does not wait for it,
+// ends it later, and counts it.
 func TestRevocationOfABusySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, orders, _ := startOrdered(t, nil)
+		s, revoked, _ := startRevoking(t, nil)
 		p := joinAs(t, s, "a", 1, "ana")
 		p.take = func() error {
 			pass(4 * time.Second)
@@ -291,16 +316,16 @@ func TestRevocationOfABusySession(t *testing.T) {
 		}
 		go p.attachment.Renew()
 		wait(time.Second)
-		revoke := store.Order{App: "app", Kind: store.OrderRevoke, Subject: "ana"}
-		orders.give(revoke)
+		ana := store.Selector{App: "app", Subject: "ana"}
+		revoked.add(ana)
 		began := time.Now()
-		report := s.Apply(revoke)
-		if took := time.Since(began); took > time.Second || report.Done != 0 {
-			t.Errorf("took %s: %+v", took, report)
+		got := revoke(s, ana)
+		if took := time.Since(began); took > time.Second || got.count() != 0 {
+			t.Errorf("took %s: %d ended", took, got.count())
 		}
 		wait(5 * time.Second)
-		if p.got().ended == nil {
-			t.Error("not ended")
+		if p.got().ended == nil || got.count() != 1 {
+			t.Errorf("%d ended", got.count())
 		}
 	})
 }

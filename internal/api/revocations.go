@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Revocations keep users out on every node. It is safe for concurrent use. Errors are
+// *session.Errors, or wrap store.ErrNoRevocation or store.ErrUnsaved.
+type Revocations interface {
+	// Add adds a revocation, and waits a little for what all nodes end. It fills in the
+	// id and when it was added.
+	Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error)
+	// Get returns a standing revocation of a project.
+	Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error)
+	// Lift ends the effect of a revocation of a project.
+	Lift(ctx context.Context, app, id string) (store.Revocation, error)
+	// List returns standing revocations of a project, in the order of their ids: a page of
+	// those after a cursor, and the cursor to go on from, empty at the end.
+	List(app, after string) (page []store.Revocation, next string, err error)
+}
+
+// maxRevocation is the longest that a revocation may stand.
+const maxRevocation = 365 * 24 * time.Hour
+
+// selection is how a request names sessions.
+type selection struct {
+	Channel string  `json:"channel"`
+	UID     *uint32 `json:"uid"`
+	Account string  `json:"account"`
+	Subject string  `json:"subject"`
+}
+
+// selector returns what selects those sessions, or a *session.Error.
+func (s *selection) selector(app string) (store.Selector, error) {
+	selector := store.Selector{App: app, Channel: s.Channel, User: s.Account, Subject: s.Subject}
+	if s.UID != nil {
+		if s.Account != "" {
+			return selector, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
+		}
+		selector.User = strconv.FormatUint(uint64(*s.UID), 10)
+	}
+	for _, name := range []struct{ field, value string }{{"channel", s.Channel}, {"account", s.Account}, {"subject", s.Subject}} {
+		if len(name.value) > store.MaxName {
+			return selector, session.Errorf(session.CodeBadRequest, "%s: want at most %d bytes", name.field, store.MaxName)
+		}
+	}
+	return selector, nil
+}
+
+// revocationRequest is the body of POST /v1/revocations.
+type revocationRequest struct {
+	selection
+
+	For *int64 `json:"for"` // seconds
+}
+
+// revocation returns what is to be added, or a *session.Error.
+func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store.Revocation, err error) {
+	if r.Selector, err = q.selector(app); err != nil {
+		return r, err
+	}
+	if r.Everybody() {
+		return r, session.Errorf(session.CodeBadRequest, "names nobody; give channel, uid, account or subject")
+	}
+	if q.For != nil {
+		if most := int64(maxRevocation / time.Second); *q.For < 1 || *q.For > most {
+			return r, session.Errorf(session.CodeBadRequest, "for: want 1 to %d seconds", most)
+		}
+		lasts = time.Duration(*q.For) * time.Second
+	}
+	r.Until = session.SecOf(time.Now().Add(lasts)) + 1
+	return r, nil
+}
+
+// revocationView is a revocation in a list.
+type revocationView struct {
+	ID      string          `json:"id"`
+	Channel string          `json:"channel,omitempty"`
+	User    string          `json:"user,omitempty"` // a uid or an account
+	Subject string          `json:"subject,omitempty"`
+	At      session.UnixSec `json:"at"`
+	Until   session.UnixSec `json:"until"`
+	// ClassicEndsAt is when the last token stops to work that a classic endpoint can have
+	// handed out before: nothing counts those.
+	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
+}
+
+// progressView is a revocation and what the nodes have done about it.
+type progressView struct {
+	revocationView
+
+	Ended int `json:"ended"` // sessions
+	// AccessEndsAt is when the last token of those sessions stops to work: Agora cannot
+	// revoke one. 0: there is none.
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+	Complete     bool            `json:"complete"`             // every live node has acted
+	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not
+}
+
+func (a *API) viewOfRevocation(r *store.Revocation) revocationView {
+	return revocationView{
+		ID: r.ID, Channel: r.Channel, User: r.User, Subject: r.Subject, At: r.Since.Sec(), Until: r.Until,
+		ClassicEndsAt: r.Since.Sec().Add(a.config.Policy.MaxTTL),
+	}
+}
+
+func (a *API) viewOfProgress(r *store.Revocation, p *store.Progress) progressView {
+	return progressView{a.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
+}
+
+// unsavedError is the answer when a revocation, or its lift, has effect on this node but is
+// not in the store.
+type unsavedError struct {
+	problem
+	Done any `json:"done"`
+}
+
+func (*unsavedError) Error() string { return store.ErrUnsaved.Error() }
+
+var errNoRevocation = session.Errorf(session.CodeUnknownSession, "no such revocation stands; it may be over, or lifted")
+
+// revocationError makes of an error the answer that the operator gets.
+func revocationError(done any, err error) error {
+	switch {
+	case errors.Is(err, store.ErrNoRevocation):
+		return errNoRevocation
+	case errors.Is(err, store.ErrUnsaved):
+		return &unsavedError{problem{
+			"the store cannot be reached: this was done on the node that answers, and is kept there for the others until the store is back. " +
+				"If that node stops before, it is lost: do it again then",
+			session.CodeUnavailable, 503,
+		}, done}
+	}
+	return err
+}
+
+// revoke answers POST /v1/revocations.
+func (a *API) revoke(r *request) (any, error) {
+	var q revocationRequest
+	// A name that is misspelt, or left empty, would widen what is revoked.
+	if err := decodeAll(r.Request, &q, "channel", "uid", "account", "subject", "for"); err != nil {
+		return nil, err
+	}
+	wanted, err := q.revocation(r.caller.App, a.config.Policy.MaxSession)
+	if err != nil {
+		return nil, err
+	}
+	added, progress, err := a.config.Revocations.Add(r.Context(), wanted)
+	view := a.viewOfProgress(&added, &progress)
+	return view, revocationError(view, err)
+}
+
+// showRevocation answers GET /v1/revocations/{id}.
+func (a *API) showRevocation(r *request) (any, error) {
+	found, progress, err := a.config.Revocations.Get(r.Context(), r.caller.App, r.args[0])
+	return a.viewOfProgress(&found, &progress), revocationError(nil, err)
+}
+
+// liftRevocation answers DELETE /v1/revocations/{id}.
+func (a *API) liftRevocation(r *request) (any, error) {
+	lifted, err := a.config.Revocations.Lift(r.Context(), r.caller.App, r.args[0])
+	view := a.viewOfRevocation(&lifted)
+	return view, revocationError(view, err)
+}
+
+// listRevocations answers GET /v1/revocations?cursor=.
+func (a *API) listRevocations(r *request) (any, error) {
+	page := struct {
+		Revocations []revocationView `json:"revocations"`
+		Cursor      string           `json:"cursor,omitempty"`
+	}{Revocations: []revocationView{}}
+	standing, next, err := a.config.Revocations.List(r.caller.App, r.query.Get("cursor"))
+	for i := range standing {
+		page.Revocations = append(page.Revocations, a.viewOfRevocation(&standing[i]))
+	}
+	page.Cursor = next
+	return page, err
+}

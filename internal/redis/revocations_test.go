@@ -1,0 +1,264 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// revoked returns the ids of the stored revocations, and the version.
+func (s *stage) revoked(t *testing.T) (ids []string, version store.RevocationsVersion) {
+	t.Helper()
+	all, version, err := s.Revocations(within(t), store.RevocationsVersion{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		ids = append(ids, all[i].ID)
+	}
+	slices.Sort(ids)
+	return ids, version
+}
+
+func (s *stage) put(t *testing.T, revocations ...store.Revocation) {
+	t.Helper()
+	if err := s.PutRevocations(within(t), revocations...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRevocationsVersion has the version change when revocations may be lost, and not
+// otherwise.
+func TestRevocationsVersion(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, other := open(t, server.UnixURL(), nil), open(t, server.UnixURL(), nil)
+	put := func() { s.put(t, revocation("R"), revocation("S")) }
+	put()
+	seen := make(map[store.RevocationsVersion]bool)
+	for _, test := range []struct {
+		name string
+		do   func()
+		same bool
+	}{
+		{"nothing", func() {}, true},
+		{"the same again", put, true},
+		{"scripts and connections lost", func() {
+			server.Do("SCRIPT", "FLUSH")
+			server.Do("CLIENT", "KILL", "TYPE", "normal")
+			_, _, _ = s.Revocations(within(t), store.RevocationsVersion{})
+		}, true},
+		{"FLUSHALL", func() { server.Do("FLUSHALL") }, false},
+		{"the same as before that", put, false},
+		{"one removed by hand", func() { server.Do("HDEL", s.keys.revocations.all, "R") }, false},
+		{"and put again", put, false},
+		{"all removed by hand", func() { server.Do("DEL", s.keys.revocations.all) }, false},
+		{"and put again", put, false},
+		{"a restart without the data, and another change", func() {
+			server.Kill()
+			server.Restart()
+			s.again(t)
+			s.put(t, revocation("T"))
+		}, false},
+	} {
+		_, was := s.revoked(t)
+		seen[was] = true
+		test.do()
+		var now store.RevocationsVersion
+		for range poolSize + 1 { // each connection may have to find out for itself
+			var err error
+			if _, now, err = s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
+				break
+			}
+		}
+		if seen[now] != test.same {
+			t.Errorf("%s: the version was %v and is %v", test.name, was, now)
+		}
+		if _, theirs := other.revoked(t); theirs != now {
+			t.Errorf("%s: another node sees the version %v, not %v", test.name, theirs, now)
+		}
+	}
+}
+
+// TestSeqRisesOverLoss: the changes of a store that lost everything are later than those
+// before, so that a node's status from before does not pass for what it did since.
+func TestSeqRisesOverLoss(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	for i := range 5 {
+		s.put(t, revocation(strconv.Itoa(i)))
+	}
+	_, before := s.revoked(t)
+	s.pass(10 * time.Millisecond)
+	server.Do("FLUSHALL")
+	s.put(t, revocation("R"))
+	if _, after := s.revoked(t); after.Seq <= before.Seq {
+		t.Errorf("change %d after %d", after.Seq, before.Seq)
+	}
+}
+
+// TestGarbageRevocations: values that no node writes are named once in the log, left alone,
+// and do not stop the others.
+func TestGarbageRevocations(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	s.put(t, revocation("R"))
+	const good = `1 1 {"app":"a","user":"7","id":"X","since":1,"until":4102448400,"version":1}`
+	server.Do("HSET", s.keys.revocations.all, "X", good)
+	if ids, _ := s.revoked(t); !slices.Equal(ids, []string{"R", "X"}) {
+		t.Fatalf("revocations %q: this tests nothing", ids)
+	}
+	garbage := []string{
+		``, ` `, `[]`, `1 1`, `1 1 `, `1 1 {`, `1 1 []`, `1 1 {}`, `x 1 {}`, "\x00\xff 1 2", `{"id":"X"}`,
+		`1 2 {"app":"a","user":"7","id":"X","since":1,"until":4102448400,"version":1}`,
+		`1 1 {"app":"a","user":"7","id":"Y","since":1,"until":4102448400,"version":1}`,
+		`1 1 {"app":"","user":"7","id":"X","since":1,"until":4102448400,"version":1}`,
+		`1 1 {"app":"a","id":"X","since":1,"until":4102448400,"version":1}`,
+		`1 1 {"app":"a","user":7,"id":"X","since":1,"until":4102448400,"version":1}`,
+		`1 1 {"app":"a","user":"7","id":"X","since":1,"until":"soon","version":1}`,
+		`1 1 {"app":"a","user":"7","id":"X","since":1,"until":99999999999999999999999,"version":1}`,
+		`1 1 {"app":"a","user":"7","id":"X","since":1,"until":4102448400000,"version":1}`,
+		`1 1 {"app":"a","user":"7","id":"X","since":1,"until":-4102448400,"version":1}`,
+	}
+	for _, text := range garbage {
+		server.Do("DEL", s.keys.revocations.all)
+		s.put(t, revocation("R"))
+		server.Do("HSET", s.keys.revocations.all, "X", text)
+		if ids, _ := s.revoked(t); !slices.Equal(ids, []string{"R"}) {
+			t.Errorf("%q: revocations %q", text, ids)
+		}
+		if p, err := s.RevocationProgress(within(t), "X"); err != nil {
+			t.Errorf("%q: progress %+v, %v", text, p, err)
+		}
+		if got := server.Do("HGET", s.keys.revocations.all, "X"); got != text {
+			t.Errorf("%q is %q now", text, got)
+		}
+	}
+	if lines := s.log.lines("revocation=X "); len(lines) != 1 {
+		t.Errorf("logged %q", lines)
+	}
+	// Changes that no node publishes have everything be read.
+	for _, payload := range append(garbage, "a 1 1\nb 2 2\n{", "a 1 1", "\n", "\n\n") {
+		if c := s.change(payload); len(c.Changed) != 0 {
+			t.Errorf("%q: %+v", payload, c)
+		}
+	}
+	// A key of the wrong type is an error, not an empty set.
+	server.Do("DEL", s.keys.revocations.all)
+	server.Do("SET", s.keys.revocations.all, "x")
+	if _, _, err := s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
+		t.Error("a key of the wrong type is read as no revocations")
+	}
+}
+
+// TestRevocationsLeaveNothing: what is over is removed, some at a time, and what was ended
+// goes by itself.
+func TestRevocationsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	var all []store.Revocation
+	for i := range 2 * expireBatch {
+		r := revocation("R" + strconv.Itoa(i))
+		r.Until = session.SecOf(begin) + 100
+		all = append(all, r)
+	}
+	s.put(t, all...)
+	soon := all[7]
+	soon.Until = session.SecOf(time.Now()) + 100 // by the server's clock
+	if err := s.PutEnded(within(t), soon, "a", store.Ended{Sessions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if ttl, err := strconv.Atoi(server.Do("TTL", s.keys.revocations.ended+"R7")); err != nil || ttl > 101 || ttl < 40 {
+		t.Errorf("what was ended lives for %d s, %v", ttl, err)
+	}
+	s.pass(100 * time.Second)
+	if ids, _ := s.revoked(t); len(ids) > 0 {
+		t.Errorf("%d that are over", len(ids))
+	}
+	for i, want := range []int{expireBatch + 1, 2, 3} {
+		s.put(t, revocation("new "+strconv.Itoa(i)))
+		for _, count := range []string{server.Do("HLEN", s.keys.revocations.all), server.Do("ZCARD", s.keys.revocations.until)} {
+			if count != strconv.Itoa(want) {
+				t.Errorf("after %d more: %s are left, want %d", i+1, count, want)
+			}
+		}
+	}
+}
+
+// TestWatchRevocationsBroken has WatchRevocations end with an error when its connection
+// does, or gives no answer.
+func TestWatchRevocationsBroken(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr())
+	s := open(t, "redis://"+proxy.Addr(), nil)
+	s.silence = 200 * time.Millisecond
+	for i, breaks := range []func(){
+		func() { server.Do("CLIENT", "KILL", "TYPE", "pubsub") },
+		proxy.Blackhole,
+	} {
+		changes, done := make(chan store.RevocationsChange, 8), make(chan error, 1)
+		go func() { done <- s.WatchRevocations(t.Context(), func(c store.RevocationsChange) { changes <- c }) }()
+		await(t, changes)
+		s.put(t, revocation(strconv.Itoa(i)))
+		if c := await(t, changes); len(c.Changed) != 1 {
+			t.Errorf("told of %+v", c)
+		}
+		breaks()
+		if err := await(t, done); err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
+// TestReadWithoutScripts: a user who may only read is enough to learn the revocations.
+func TestReadWithoutScripts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "user default off")
+	open(t, server.URL(), nil).put(t, revocation("R"), liftedOf(revocation("S")))
+	s := limited(t, server, "~{refresher:* +get +hlen +hscan +hget +hgetall")
+	if ids, version := s.revoked(t); !slices.Equal(ids, []string{"R", "S"}) || version.Seq == 0 {
+		t.Errorf("revocations %q, version %v", ids, version)
+	}
+	if p, err := s.RevocationProgress(within(t), "R"); err != nil || p.Seq == 0 {
+		t.Errorf("progress %+v, %v", p, err)
+	}
+}
+
+// TestManyRevocationsHoldNobodyUp: reading and writing as many revocations as there may be
+// holds the server for a few milliseconds at most at a time.
+func TestManyRevocationsHoldNobodyUp(t *testing.T) {
+	server := redistest.Start(t, "slowlog-log-slower-than 5000", "slowlog-max-len 1000")
+	s := open(t, server.UnixURL(), nil)
+	all := make([]store.Revocation, store.MaxRevocations)
+	for i := range all {
+		all[i] = revocation(fmt.Sprintf("R%06d", i))
+		all[i].User = strconv.Itoa(i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	if err := s.PutRevocations(ctx, all...); err != nil {
+		t.Fatal(err)
+	}
+	wrote := time.Since(began)
+	began = time.Now()
+	got, version, err := s.Revocations(ctx, store.RevocationsVersion{})
+	if err != nil || len(got) < len(all) || version.Seq == 0 {
+		t.Fatalf("%d read, %v", len(got), err)
+	}
+	t.Logf("%d revocations: written in %s, read in %s; slower than 5 ms: %s", len(all), wrote, time.Since(began), server.Do("SLOWLOG", "LEN"))
+	if slow := server.Do("SLOWLOG", "LEN"); slow != "0" {
+		t.Errorf("%s commands took over 5 ms:\n%s", slow, server.Do("SLOWLOG", "GET", "3"))
+	}
+}

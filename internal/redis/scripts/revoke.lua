@@ -1,0 +1,57 @@
+-- revoke
+-- Merges revocations into those that are stored: of two copies the one with the
+-- higher version stays.
+--
+-- KEYS[1]  all: hash, "<seq> <version> <JSON>" by id
+-- KEYS[2]  until: sorted set of the ids, scores in Unix seconds
+-- KEYS[3]  version: "<random> <seq>", another after each change
+-- ARGV[1]  now in Unix ms, or nothing: by the server's clock
+-- ARGV[2]  random part of the version, if something changes
+-- ARGV[3]  channel of changes
+-- ARGV[4]  how many revocations there may be
+-- ARGV[5]  how many that are over are removed, at most
+-- then for each revocation: id, until in Unix seconds, version, JSON
+--
+-- Returns how many were refused because there are too many.
+-- Publishes, one a line: the version before and after, each with the number of
+-- revocations, and the values that changed.
+-- Costs O(log N) for each, and for each that is removed, with N stored.
+
+local all, untils = KEYS[1], KEYS[2]
+local now = tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000
+local seconds = math.floor(now / 1000)
+
+local version = redis.call('GET', KEYS[3]) or '- 0'
+local from = version .. ' ' .. redis.call('HLEN', all)
+-- It follows the clock, so that it goes on rising after the data was lost.
+local seq = math.max((tonumber(string.match(version, ' (%d+)$')) or 0) + 1, now)
+seq = string.format('%.0f', seq)
+
+local over = redis.call('ZRANGEBYSCORE', untils, '-inf', string.format('%.0f', seconds), 'LIMIT', 0, ARGV[5])
+if #over > 0 then
+  redis.call('HDEL', all, unpack(over))
+  redis.call('ZREM', untils, unpack(over))
+end
+
+local changed, refused = {}, 0
+for i = 6, #ARGV, 4 do
+  local id, ends, newer, json = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local old = redis.call('HGET', all, id)
+  local stored = old and tonumber(string.match(old, '^%d+ (%d+) ')) or -1 -- what cannot be read is replaced
+  if tonumber(ends) <= seconds or stored >= newer then -- nothing to do
+  elseif not old and redis.call('HLEN', all) >= tonumber(ARGV[4]) then
+    refused = refused + 1
+  else
+    local value = seq .. ' ' .. ARGV[i + 2] .. ' ' .. json
+    redis.call('HSET', all, id, value)
+    redis.call('ZADD', untils, ends, id)
+    changed[#changed + 1] = value
+  end
+end
+if #changed > 0 or #over > 0 then
+  local to = ARGV[2] .. ' ' .. seq
+  redis.call('SET', KEYS[3], to)
+  to = to .. ' ' .. redis.call('HLEN', all)
+  redis.pcall('PUBLISH', ARGV[3], table.concat({from, to, unpack(changed)}, '\n'))
+end
+return refused

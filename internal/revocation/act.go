@@ -1,0 +1,192 @@
+package revocation
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+const (
+	// statusTopic is what the nodes' status about revocations is under: the change of the
+	// store up to which a node has acted.
+	statusTopic = "revocations"
+	// statusEvery is how often the status is written though nothing has changed: the store
+	// may have lost it.
+	statusEvery = 10 * time.Second
+)
+
+// act ends the sessions that new revocations match, and writes what was done, until ctx is
+// done.
+func (s *Set) act(ctx context.Context) {
+	var wrote int64
+	var at time.Time
+	failures := 0
+	for {
+		seq := s.endAll()
+		err := s.report(ctx)
+		if changed := seq != wrote || time.Since(at) >= statusEvery; err == nil && changed && s.Loaded() {
+			if err = s.writeStatus(ctx, seq); err == nil {
+				wrote, at = seq, time.Now()
+			}
+		}
+		wait := statusEvery
+		if failures++; err == nil {
+			failures = 0
+		} else { // replicate logs that the store is away
+			wait = min(maxRetry, minRetry<<min(failures-1, 10))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wakeAct:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// endAll ends the sessions that new revocations match. It returns the change of the store
+// up to which this node has acted.
+func (s *Set) endAll() int64 {
+	s.mu.Lock()
+	entries, seq := s.unapplied, s.reachedSeq
+	s.unapplied = nil
+	s.mu.Unlock()
+	if len(entries) > 0 {
+		s.end(entries)
+	}
+	return seq
+}
+
+// end ends the sessions that match one of these revocations.
+func (s *Set) end(entries []*entry) {
+	now := s.now()
+	only := make(projects)
+	byID := make(map[string]*entry)
+	s.mu.RLock()
+	for _, e := range entries {
+		if s.entries[e.ID] == e && e.Standing(now) {
+			only.of(e.App).add(&entry{Revocation: e.Revocation})
+			byID[e.ID] = e
+		}
+	}
+	s.mu.RUnlock()
+	match := func(k *session.Key) string {
+		if p := only[k.App]; p != nil {
+			if e := p.match(k, now); e != nil {
+				return e.ID
+			}
+		}
+		return ""
+	}
+	if len(byID) == 1 { // the usual case, and cheaper than looking up
+		for _, e := range byID {
+			r := e.Revocation
+			match = func(k *session.Key) string {
+				if r.Matches(k) {
+					return r.ID
+				}
+				return ""
+			}
+		}
+	}
+	if len(byID) > 0 {
+		s.config.Sessions(match, func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
+	}
+}
+
+// noteEnded counts a session that was ended for a revocation.
+func (s *Set) noteEnded(e *entry, accessEndsAt session.UnixSec) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.ended.Sessions++
+	e.ended.AccessEndsAt = max(e.ended.AccessEndsAt, accessEndsAt)
+	if s.entries[e.ID] == e {
+		s.unreported[e] = struct{}{}
+		signal(s.wakeAct)
+	}
+}
+
+// report writes into the store what was ended.
+func (s *Set) report(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	s.mu.RLock()
+	entries := slices.Collect(maps.Keys(s.unreported))
+	s.mu.RUnlock()
+	for _, e := range entries {
+		s.mu.RLock()
+		r, ended := e.Revocation, e.ended
+		s.mu.RUnlock()
+		if err := s.config.Store.PutEnded(ctx, r, s.config.Node, ended); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if e.ended == ended {
+			delete(s.unreported, e)
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// writeStatus tells the other nodes how far this one has got.
+func (s *Set) writeStatus(ctx context.Context, seq int64) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	return s.config.Nodes.SetStatus(ctx, s.config.Node, statusTopic, strconv.FormatInt(seq, 10))
+}
+
+// await returns the progress when it is complete, or as it is at the deadline.
+func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
+	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
+		deadline = soon // ending sessions took long, and the other nodes may be done
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	p := s.progress(ctx, e)
+	for !p.Complete && pause(ctx, lookEvery) {
+		if newer := s.progress(ctx, e); ctx.Err() == nil {
+			p = newer
+		}
+	}
+	return p
+}
+
+// progress asks the store what the nodes have done.
+func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
+	p := s.progressHere(e)
+	stored, err := s.config.Store.RevocationProgress(ctx, e.ID)
+	if err != nil {
+		return p
+	}
+	for node, ended := range stored.Ended {
+		if node != s.config.Node { // this node knows best what it did
+			p.Ended += ended.Sessions
+			p.AccessEndsAt = max(p.AccessEndsAt, ended.AccessEndsAt)
+		}
+	}
+	statuses, err := s.config.Nodes.Statuses(ctx, statusTopic)
+	if err != nil || stored.Seq == 0 {
+		return p
+	}
+	for node, status := range statuses {
+		if seq, _ := strconv.ParseInt(status, 10, 64); seq < stored.Seq {
+			p.WaitingFor = append(p.WaitingFor, node)
+		}
+	}
+	slices.Sort(p.WaitingFor)
+	p.Complete = len(p.WaitingFor) == 0
+	return p
+}
+
+// progressHere returns what this node has done.
+func (s *Set) progressHere(e *entry) store.Progress {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return store.Progress{Ended: e.ended.Sessions, AccessEndsAt: e.ended.AccessEndsAt}
+}

@@ -1,0 +1,189 @@
+package revocation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+const (
+	// patience is how long Add waits for the store, and for all nodes to have acted.
+	patience = 900 * time.Millisecond
+	// lookEvery is how often Add asks whether they have.
+	lookEvery = 50 * time.Millisecond
+	// pageSize is how many revocations List returns at most.
+	pageSize = 200
+)
+
+// Add adds a revocation. ID, Since and Version are filled in. It has effect on this node at
+// once; Add puts it into the store and waits until all nodes have acted on it, for 900 ms in
+// all. With store.ErrUnsaved, the progress is this node's. A *session.Error refuses the
+// revocation. ctx only ends the waiting for the other nodes.
+func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error) {
+	deadline := time.Now().Add(patience)
+	e, err := s.take(&r)
+	if err != nil {
+		return r, store.Progress{}, err
+	}
+	s.log("added", &r)
+	saved := make(chan error, 1)
+	go func() { saved <- s.save(ctx, deadline, r) }()
+	s.end([]*entry{e})
+	err = <-saved
+	full := errors.Is(err, store.ErrRevocationsFull)
+	s.mu.Lock()
+	if e.adding = false; full {
+		s.remove(e)
+	}
+	s.mu.Unlock()
+	switch {
+	case full:
+		s.log("refused by the store, which is full", &r)
+		return r, store.Progress{}, errFull
+	case err != nil:
+		return r, s.progressHere(e), fmt.Errorf("%w: %w", store.ErrUnsaved, err)
+	}
+	return r, s.await(ctx, e, deadline), nil
+}
+
+// take completes a revocation and adds it to the set.
+func (s *Set) take(r *store.Revocation) (*entry, error) {
+	now := s.config.Now()
+	r.ID, r.Since, r.Version, r.Lifted = rand.Text(), session.MilliOf(now), 1, false
+	names := []string{r.Channel, r.User, r.Subject}
+	switch {
+	case r.App == "" || slices.ContainsFunc(names, func(name string) bool { return len(name) > store.MaxName }):
+		return nil, session.Errorf(session.CodeBadRequest, "want names of %d bytes at most", store.MaxName)
+	case r.Everybody():
+		return nil, session.Errorf(session.CodeBadRequest, "say what to revoke: a channel, user or subject, or several")
+	case r.Until <= session.SecOf(now):
+		return nil, session.Errorf(session.CodeBadRequest, "the revocation would be over already")
+	}
+	s.expire()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.projects[r.App]
+	if len(s.entries) >= store.MaxRevocations || p != nil && p.held >= store.MaxRevocations/s.config.Projects {
+		return nil, errFull
+	}
+	e := s.put(r)
+	e.adding = true
+	return e, nil
+}
+
+// errFull refuses a revocation for which there is no room. Lifting makes none, since lifted
+// ones are kept too.
+var errFull = &session.Error{
+	Code: session.CodeUnavailable, RetryAfter: time.Minute,
+	Message: "too many revocations: this project has its share of them; " +
+		"wait until some are over, and use shorter ones, or wider ones in place of many",
+}
+
+// Lift ends the effect of a revocation, here at once, and returns it. To lift it again is no
+// error. The error is store.ErrNoRevocation, store.ErrUnsaved, or a *session.Error if this node cannot know it.
+func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error) {
+	deadline := time.Now().Add(patience)
+	e, err := s.find(ctx, app, id)
+	if err != nil {
+		return store.Revocation{}, err
+	}
+	s.mu.Lock()
+	r := e.Revocation
+	if !r.Lifted && s.entries[id] == e {
+		r.Lifted, r.Version = true, r.Version+1
+		s.put(&r)
+		defer s.log("lifted", &r)
+	}
+	_, unsaved := s.unsaved[e]
+	s.mu.Unlock()
+	if !unsaved {
+		return r, nil
+	}
+	if err := s.save(ctx, deadline, r); err != nil {
+		return r, fmt.Errorf("%w: %w", store.ErrUnsaved, err)
+	}
+	return r, nil
+}
+
+// Get returns a project's standing revocation and what the nodes have done about it. Errors
+// are those of Lift.
+func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error) {
+	e, err := s.find(ctx, app, id)
+	if err != nil {
+		return store.Revocation{}, store.Progress{}, err
+	}
+	s.mu.RLock()
+	r := e.Revocation
+	s.mu.RUnlock()
+	if r.Lifted {
+		return r, store.Progress{}, store.ErrNoRevocation
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return r, s.progress(ctx, e), nil
+}
+
+// find returns a project's entry. One that is not in the set is looked for in the store:
+// another node may have taken it a moment ago.
+func (s *Set) find(ctx context.Context, app, id string) (*entry, error) {
+	if e := s.lookUp(app, id); e != nil {
+		return e, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.sync(ctx); err != nil {
+		return nil, session.Errorf(session.CodeUnavailable,
+			"the store cannot be reached, so this node cannot know whether there is such a revocation; nothing was changed, try again")
+	}
+	if e := s.lookUp(app, id); e != nil {
+		return e, nil
+	}
+	return nil, store.ErrNoRevocation
+}
+
+func (s *Set) lookUp(app, id string) *entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.entries[id]; e != nil && e.App == app && s.now() < e.Until {
+		return e
+	}
+	return nil
+}
+
+// List returns a project's standing revocations with an id above after, in the order of
+// their ids, and where to go on; "" is the end. A page may have fewer than others, or none,
+// before the end. It costs what it holds, however many revocations there are.
+// The error is a *session.Error until the store was read.
+func (s *Set) List(app, after string) (page []store.Revocation, next string, err error) {
+	if !s.Loaded() {
+		return nil, "", session.ErrUninformed
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p := s.projects[app]
+	if p == nil {
+		return nil, "", nil
+	}
+	at, found := slices.BinarySearchFunc(p.byID, &entry{Revocation: store.Revocation{ID: after}}, byID)
+	if found {
+		at++
+	}
+	rest := p.byID[at:]
+	if len(rest) > pageSize {
+		rest = rest[:pageSize]
+		next = rest[pageSize-1].ID
+	}
+	now := s.now()
+	for _, e := range rest {
+		if e.Standing(now) {
+			page = append(page, e.Revocation)
+		}
+	}
+	return page, next, nil
+}

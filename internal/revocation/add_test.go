@@ -1,0 +1,225 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+func TestNewWantsAll(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("New of an empty Config succeeds")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newShared(), "a")
+		n.SetSessions(nil)
+		if n.Run(t.Context()) == nil {
+			t.Error("Run without Sessions succeeds")
+		}
+	})
+}
+
+// TestAdd: a revocation that one node takes has effect on all, and the answer counts what
+// all have ended.
+func TestAdd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		nodes := []*node{start(t, s, "a"), start(t, s, "b"), start(t, s, "c")}
+		nodes[0].join("here", 7)
+		nodes[1].join("there", 7)
+		nodes[1].join("there, too", 7)
+		nodes[2].join("another user's", 8)
+		began := time.Now()
+		r, p := nodes[0].add(revocation(7))
+		if took := time.Since(began); took > 2*lookEvery {
+			t.Errorf("Add took %s", took)
+		}
+		want := store.Progress{Ended: 3, AccessEndsAt: tokensEnd, Complete: true}
+		if diff := cmp.Diff(want, p); diff != "" {
+			t.Errorf("progress (-want +got):\n%s", diff)
+		}
+		if r.ID == "" || r.Since != session.MilliOf(began) || r.Version != 1 || r.Lifted {
+			t.Errorf("not completed: %+v", r)
+		}
+		for _, n := range nodes {
+			n.wantRevoked(7, true)
+			n.wantRevoked(8, false)
+			if got, p, err := n.Get(t.Context(), "app", r.ID); err != nil || got != r || cmp.Diff(want, p) != "" {
+				t.Errorf("Get at %s: %+v, %+v, %v", n.name, got, p, err)
+			}
+		}
+		if got := nodes[2].sessions; len(got) != 1 {
+			t.Errorf("the other user's session has ended: %v", got)
+		}
+		nodes[2].lift(r.ID)
+		nodes[2].wantRevoked(7, false)
+		synctest.Wait()
+		nodes[0].wantRevoked(7, false)
+		for _, n := range nodes {
+			if _, _, err := n.Get(t.Context(), "app", r.ID); !errors.Is(err, store.ErrNoRevocation) {
+				t.Errorf("Get of a lifted one at %s: %v", n.name, err)
+			}
+		}
+	})
+}
+
+// TestSlowNode: Add does not wait for a node for longer than its patience, and GET is
+// complete when that node has acted.
+func TestSlowNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, slow, c := start(t, s, "a"), start(t, s, "b"), start(t, s, "c")
+		slow.join("S", 7)
+		slow.slow = 2 * time.Second
+		began := time.Now()
+		r, p := a.add(revocation(7))
+		if took := time.Since(began); took != patience {
+			t.Errorf("Add took %s, want %s", took, patience)
+		}
+		if want := (store.Progress{WaitingFor: []string{"b"}}); cmp.Diff(want, p) != "" {
+			t.Errorf("progress %+v, want %+v", p, want)
+		}
+		slow.wantRevoked(7, true)   // it has effect before sessions have ended
+		time.Sleep(2 * time.Second) // bubble
+		if _, p, err := c.Get(t.Context(), "app", r.ID); err != nil || !p.Complete || p.Ended != 1 {
+			t.Errorf("afterwards: %+v, %v", p, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began = time.Now()
+		slow.join("T", 8)
+		_, p, err := a.Add(ctx, revocation(8))
+		if took := time.Since(began); err != nil || took != 100*time.Millisecond || !slices.Equal(p.WaitingFor, []string{"b"}) {
+			t.Errorf("a caller that gives up gets %+v, %v after %s", p, err, took)
+		}
+		time.Sleep(2 * time.Second) // bubble
+	})
+}
+
+// TestSlowHere: what other nodes have ended shows in the answer, though this one took longer.
+func TestSlowHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, b := start(t, s, "a"), start(t, s, "b")
+		a.join("S", 7)
+		b.join("T", 7)
+		a.slow = 2 * patience
+		if _, p := a.add(revocation(7)); p.Ended != 2 {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}
+
+// TestNodeThatIsGone: a node whose lease has run out is not waited for.
+func TestNodeThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, b := start(t, s, "a"), start(t, s, "b")
+		b.link.set(cutOff)
+		r, p := a.add(revocation(7))
+		if p.Complete || !slices.Equal(p.WaitingFor, []string{"b"}) {
+			t.Errorf("progress %+v", p)
+		}
+		b.stop()
+		if _, p, err := a.Get(t.Context(), "app", r.ID); err != nil || !p.Complete {
+			t.Errorf("afterwards: %+v, %v", p, err)
+		}
+	})
+}
+
+// TestRefused: a revocation that cannot be meant is refused, and nothing changes.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, newShared(), "a")
+		a.add(revocation(7))
+		for name, spoil := range map[string]func(r *store.Revocation){
+			"no project":  func(r *store.Revocation) { r.App = "" },
+			"over":        func(r *store.Revocation) { r.Until = session.SecOf(time.Now()) },
+			"everybody":   func(r *store.Revocation) { r.User = "" },
+			"a long name": func(r *store.Revocation) { r.Channel = strings.Repeat("x", store.MaxName+1) },
+		} {
+			r := revocation(8)
+			spoil(&r)
+			_, _, err := a.Add(t.Context(), r)
+			if refusal, ok := errors.AsType[*session.Error](err); !ok || refusal.Code != session.CodeBadRequest {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if page, _, err := a.List("app", ""); err != nil || len(page) != 1 {
+			t.Errorf("%d revocations stand, want the first only; %v", len(page), err)
+		}
+	})
+}
+
+// TestOnlyTheProjects: a project can neither see nor lift what another has revoked.
+func TestOnlyTheProjects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, newShared(), "a")
+		r, _ := a.add(revocation(7))
+		if _, _, err := a.Get(t.Context(), "else", r.ID); !errors.Is(err, store.ErrNoRevocation) {
+			t.Errorf("Get: %v", err)
+		}
+		if _, err := a.Lift(t.Context(), "else", r.ID); !errors.Is(err, store.ErrNoRevocation) {
+			t.Errorf("Lift: %v", err)
+		}
+		if page, _, _ := a.List("else", ""); len(page) != 0 {
+			t.Errorf("List: %v", page)
+		}
+		if a.Revoked(&session.Key{App: "else", Identity: rtc("daily", 7)}) {
+			t.Error("the user is revoked in another project")
+		}
+	})
+}
+
+// TestLog: one line for each change, without whom it matches.
+func TestLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		r := revocation(7)
+		r.User, r.Channel, r.Subject = "the-user", "the-channel", "the-subject"
+		r, _ = a.add(r)
+		a.lift(r.ID)
+		synctest.Wait()
+		for _, n := range []*node{a, other} {
+			log := n.log.String()
+			if strings.Count(log, "revocation="+r.ID) != 2 || strings.Contains(log, "the-") {
+				t.Errorf("%s: want two lines about the revocation, without names:\n%s", n.name, log)
+			}
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, newShared(), "a")
+		r, _ := a.add(revocation(7))
+		a.add(revocation(8))
+		a.lift(r.ID)
+		a.link.set(cutOff)
+		a.addUnsaved(revocation(9))
+		if err := testutil.GatherAndCompare(a.registry, strings.NewReader(`
+# HELP refresher_revocations Standing revocations, as far as this node knows.
+# TYPE refresher_revocations gauge
+refresher_revocations 2
+# HELP refresher_revocations_unsaved Revocations and lifts that the store does not have yet.
+# TYPE refresher_revocations_unsaved gauge
+refresher_revocations_unsaved 1
+`)); err != nil {
+			t.Error(err)
+		}
+		if problems, err := testutil.GatherAndLint(a.registry); err != nil || len(problems) > 0 {
+			t.Errorf("%v, %v", problems, err)
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package revocation
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestClockSetAheadAndBack: what was dropped as over, or not learned for that reason, has
+// effect again when the clock is set right.
+func TestClockSetAheadAndBack(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"for a moment": pollEvery, "for longer": time.Minute, "for no time": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShared()
+				other := start(t, s, "b")
+				a, ahead := withClock(t, s)
+				first, _ := other.add(revocation(7))
+				synctest.Wait()
+				a.wantRevoked(7, true)
+				ahead.Store(int64(2 * time.Hour))
+				time.Sleep(wrong) // bubble
+				a.join("S", 8)
+				other.add(revocation(8))
+				synctest.Wait()
+				if _, _, err := a.Get(t.Context(), "app", first.ID); err == nil {
+					t.Fatal("the clock that is ahead changes nothing: this tests nothing")
+				}
+				ahead.Store(0)
+				time.Sleep(time.Second) // bubble
+				a.wantRevoked(7, true)
+				a.wantRevoked(8, true)
+				if len(a.sessions) != 0 {
+					t.Error("the session goes on")
+				}
+			})
+		})
+	}
+}
+
+// TestClockSetBackAPart: revocations have effect again from when their end is ahead again,
+// and everything is read only as often as that happens.
+func TestClockSetBackAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, ahead := withClock(t, s)
+		short, long := revocation(7), revocation(8)
+		long.Until += 3600
+		a.add(short)
+		a.add(long)
+		for _, step := range []struct {
+			ahead       time.Duration
+			short, long bool
+		}{
+			{3 * time.Hour, false, false},
+			{time.Hour, false, true},
+			{0, true, true},
+			{time.Hour, false, true},
+			{0, true, true},
+		} {
+			ahead.Store(int64(step.ahead))
+			time.Sleep(2 * expireEvery) // bubble
+			a.wantRevoked(7, step.short)
+			a.wantRevoked(8, step.long)
+		}
+		before := s.full
+		time.Sleep(time.Minute) // bubble
+		if s.full != before {
+			t.Errorf("everything was read %d times more", s.full-before)
+		}
+	})
+}
+
+// TestClockAheadCostsNothing: a node whose clock stays ahead does not read everything again
+// and again.
+func TestClockAheadCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		other := start(t, s, "b")
+		_, ahead := withClock(t, s)
+		ahead.Store(int64(2 * time.Hour))
+		other.add(revocation(7))
+		time.Sleep(time.Second) // bubble
+		before := s.full
+		time.Sleep(10 * time.Minute) // bubble
+		if s.full != before {
+			t.Errorf("everything was read %d times more", s.full-before)
+		}
+	})
+}
+
+// withClock starts a node with a wall clock that is ahead of the bubble's.
+func withClock(t *testing.T, s *shared) (*node, *atomic.Int64) {
+	n := newNode(t, s, "a")
+	var ahead atomic.Int64
+	n.config.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	n.run()
+	synctest.Wait()
+	return n, &ahead
+}

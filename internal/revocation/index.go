@@ -1,0 +1,93 @@
+package revocation
+
+import (
+	"cmp"
+	"slices"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// project is the revocations of one project, arranged for look-ups. Set.mu guards it.
+type project struct {
+	held       int                         // including lifted ones
+	bySelector map[store.Selector][]*entry // not lifted; those that end last come first
+	byID       []*entry                    // the same, in the order of their ids
+}
+
+// projects is the revocations of all projects, by App ID.
+type projects map[string]*project
+
+// of returns a project's revocations, to which some may be added.
+func (ps projects) of(app string) *project {
+	p := ps[app]
+	if p == nil {
+		p = &project{bySelector: make(map[store.Selector][]*entry)}
+		ps[app] = p
+	}
+	return p
+}
+
+// add adds an entry that is not lifted.
+func (p *project) add(e *entry) {
+	p.bySelector[e.Selector] = with(p.bySelector[e.Selector], e, byEnd)
+	p.byID = with(p.byID, e, byID)
+}
+
+// remove undoes add, if it was done.
+func (p *project) remove(e *entry) {
+	if list := without(p.bySelector[e.Selector], e, byEnd); len(list) > 0 {
+		p.bySelector[e.Selector] = list
+	} else {
+		delete(p.bySelector, e.Selector)
+	}
+	p.byID = without(p.byID, e, byID)
+}
+
+func with(list []*entry, e *entry, order func(a, b *entry) int) []*entry {
+	at, _ := slices.BinarySearchFunc(list, e, order)
+	return slices.Insert(list, at, e)
+}
+
+func without(list []*entry, e *entry, order func(a, b *entry) int) []*entry {
+	if at, found := slices.BinarySearchFunc(list, e, order); found {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
+}
+
+func byID(a, b *entry) int { return cmp.Compare(a.ID, b.ID) }
+
+func byEnd(a, b *entry) int { return cmp.Or(cmp.Compare(b.Until, a.Until), byID(a, b)) }
+
+// match returns a standing revocation that matches a session, or nil.
+func (p *project) match(k *session.Key, now session.UnixSec) *entry {
+	channel := ""
+	if k.Identity.RTC != nil {
+		channel = k.Identity.RTC.Channel
+	}
+	for _, s := range [...]store.Selector{
+		{App: k.App},
+		{App: k.App, Channel: channel},
+		{App: k.App, Subject: k.Subject},
+		{App: k.App, Channel: channel, Subject: k.Subject},
+	} {
+		if e := p.find(s, now); e != nil {
+			return e
+		}
+		for _, s.User = range store.UsersOf(&k.Identity, s.Channel != "") {
+			if e := p.find(s, now); e != nil {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// find returns a standing revocation with exactly this selector, or nil.
+func (p *project) find(s store.Selector, now session.UnixSec) *entry {
+	if list := p.bySelector[s]; len(list) > 0 && list[0].Standing(now) {
+		return list[0]
+	}
+	return nil
+}

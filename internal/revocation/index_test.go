@@ -1,0 +1,367 @@
+package revocation
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+func key(channel string, uid uint32) *session.Key {
+	return &session.Key{App: "app", Identity: rtc(channel, uid)}
+}
+
+// matches is the rule, spelled out.
+func matches(r *store.Revocation, k *session.Key) bool {
+	if r.App != k.App || r.Subject != "" && r.Subject != k.Subject {
+		return false
+	}
+	id := k.Identity
+	if r.Channel != "" && (id.RTC == nil || id.RTC.Channel != r.Channel) {
+		return false
+	}
+	if r.User == "" {
+		return true
+	}
+	if c := id.RTC; c != nil {
+		if c.Account == r.User || c.Account == "" && strconv.Itoa(int(c.UID)) == r.User {
+			return true
+		}
+	}
+	return r.Channel == "" && (id.RTM != nil && id.RTM.UserID == r.User || id.Chat != nil && id.Chat.UserID == r.User)
+}
+
+// TestMatches compares Revoked, Matches and what ends with the rule, while revocations come,
+// are lifted and are over.
+func TestMatches(t *testing.T) {
+	name := func(of ...string) *rapid.Generator[string] { return rapid.SampledFrom(of) }
+	channels, users, subjects := name("", "daily", "1"), name("", "0", "1", "2", "ana"), name("", "ana", "bob")
+	revocations := rapid.Custom(func(rt *rapid.T) store.Revocation {
+		r := store.Revocation{
+			Selector: store.Selector{
+				App: name("app", "else").Draw(rt, "app"), Channel: channels.Draw(rt, "channel"),
+				User: users.Draw(rt, "user"), Subject: subjects.Draw(rt, "subject"),
+			},
+			Until: session.UnixSec(rapid.IntRange(1, 20).Draw(rt, "until")), Version: 1,
+		}
+		if r.Everybody() {
+			r.Subject = "ana"
+		}
+		return r
+	})
+	keys := rapid.Custom(func(rt *rapid.T) session.Key {
+		k := session.Key{App: name("app", "else").Draw(rt, "app"), Subject: subjects.Draw(rt, "subject")}
+		if rapid.Bool().Draw(rt, "rtc") {
+			k.Identity.RTC = &session.RTC{
+				Channel: name("daily", "1").Draw(rt, "channel"), UID: rapid.Uint32Range(0, 2).Draw(rt, "uid"),
+				Account: users.Draw(rt, "account"),
+			}
+		}
+		if rapid.Bool().Draw(rt, "rtm") {
+			k.Identity.RTM = &session.RTM{UserID: name("0", "1", "ana").Draw(rt, "rtm user")}
+		}
+		if rapid.Bool().Draw(rt, "chat") {
+			k.Identity.Chat = &session.Chat{UserID: name("0", "1", "ana").Draw(rt, "chat user")}
+		}
+		return k
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		var now session.UnixSec
+		n := newNode(t, newShared(), "a")
+		n.config.Now = func() time.Time { return now.Time() }
+		close(n.loaded)
+		model := make(map[string]*store.Revocation)
+		rt.Repeat(map[string]func(*rapid.T){
+			"add": func(rt *rapid.T) {
+				r := revocations.Draw(rt, "revocation")
+				r.ID, r.Until = strconv.Itoa(len(model)), r.Until+now
+				model[r.ID] = &r
+				n.merge([]store.Revocation{r}, false)
+			},
+			"lift": func(rt *rapid.T) {
+				if r := model[strconv.Itoa(rapid.IntRange(0, max(0, len(model)-1)).Draw(rt, "which"))]; r != nil && !r.Lifted {
+					r.Lifted, r.Version = true, 2
+					n.merge([]store.Revocation{*r}, false)
+				}
+			},
+			"wait": func(rt *rapid.T) { now += session.UnixSec(rapid.IntRange(1, 5).Draw(rt, "seconds")) },
+			"expire": func(rt *rapid.T) {
+				n.expire()
+				for id := range n.entries {
+					if model[id].Until <= now {
+						rt.Errorf("%s is over and still there", id)
+					}
+				}
+			},
+			"": func(rt *rapid.T) {
+				k := keys.Draw(rt, "key")
+				want := false
+				for _, r := range model {
+					if r.Matches(&k) != matches(r, &k) {
+						rt.Errorf("%+v matches %+v: %v", r, k, r.Matches(&k))
+					}
+					want = want || r.Standing(now) && matches(r, &k)
+				}
+				if got := n.Revoked(&k); got != want {
+					rt.Errorf("%+v is revoked: %v, want %v", k, got, want)
+				}
+			},
+		})
+	})
+}
+
+// TestEndsWhatMatches: of many revocations that are learned at once, each ends what it
+// matches.
+func TestEndsWhatMatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a := start(t, s, "a")
+		b := newNode(t, s, "b")
+		for i := range 20 {
+			b.join(fmt.Sprint(i), uint32(i))
+			if i%2 == 0 {
+				a.add(revocation(i))
+			}
+		}
+		b.run()
+		synctest.Wait()
+		for id, k := range b.sessions {
+			if k.Identity.RTC.UID%2 == 0 {
+				t.Errorf("session %s goes on", id)
+			}
+		}
+		slices.Sort(b.ended)
+		if len(slices.Compact(b.ended)) != 10 {
+			t.Errorf("ended for %d revocations, want 10", len(b.ended))
+		}
+	})
+}
+
+// fill has a node know n revocations of a project, from a store that has them.
+func (n *node) fill(app string, from, count int) {
+	all := make([]store.Revocation, count)
+	for i := range all {
+		all[i] = revocation(from + i)
+		all[i].App, all[i].ID, all[i].Version = app, fmt.Sprintf("%s%07d", app, from+i), 1
+	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	n.merge(all, false)
+}
+
+func (n *node) wantNoRoom(r store.Revocation) {
+	n.t.Helper()
+	_, _, err := n.Add(n.t.Context(), r)
+	refusal, ok := errors.AsType[*session.Error](err)
+	if !ok || refusal.Code != session.CodeUnavailable || refusal.RetryAfter != time.Minute || !strings.HasPrefix(refusal.Message, "too many revocations") {
+		n.t.Errorf("one of too many: %v", err)
+	}
+}
+
+// TestBound: there is an end to what is held, and time makes room, but lifting does not.
+func TestBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newNode(t, newShared(), "a")
+		a.fill("app", 0, store.MaxRevocations-1)
+		last, _ := a.add(revocation(-1))
+		a.lift(last.ID)
+		a.wantNoRoom(revocation(-2))
+		time.Sleep(time.Hour) // bubble
+		a.add(revocation(-3))
+		if len(a.entries) != 1 {
+			t.Errorf("%d are held", len(a.entries))
+		}
+	})
+}
+
+// TestProjectsShareTheRoom: what one project revokes leaves the others their share.
+func TestProjectsShareTheRoom(t *testing.T) {
+	for _, projects := range []int{2, 10, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newNode(t, newShared(), "a")
+			a.config.Projects = projects
+			share := store.MaxRevocations / projects
+			of := func(app string, i int) store.Revocation {
+				r := revocation(i)
+				r.App = app
+				return r
+			}
+			a.fill("greedy", 0, share-1)
+			a.add(of("greedy", -1))
+			a.wantNoRoom(of("greedy", -2))
+			a.fill("modest", 0, share-1)
+			a.add(of("modest", -1))
+			a.wantNoRoom(of("modest", -2))
+			time.Sleep(2 * time.Hour) // bubble
+			a.add(of("greedy", -3))
+			a.add(of("modest", -3))
+		})
+	}
+}
+
+// TestStoreFull: a revocation that the store has no room for is refused, has no effect
+// afterwards, and is not tried again; lifts are not held up.
+func TestStoreFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		first, _ := a.add(revocation(1))
+		s.room = 1
+		time.Sleep(time.Second) // bubble
+		before := a.link.puts
+		a.wantNoRoom(revocation(2))
+		a.wantRevoked(2, false)
+		a.lift(first.ID)
+		s.room = 0
+		time.Sleep(10 * time.Minute) // bubble
+		a.wantRevoked(2, false)
+		other.wantRevoked(2, false)
+		if got := a.link.puts - before; got != 2 {
+			t.Errorf("put %d times, want each once", got)
+		}
+		if len(a.entries) != 1 || a.lacks() != 0 || strings.Contains(a.log.String(), "level=WARN") {
+			t.Errorf("has %+v, and logged\n%s", a.Set, a.log)
+		}
+	})
+}
+
+// TestStoreFullAfterAll: what was added while the store was away has effect here, and the
+// store is asked once a minute whether it has room by now. Lifts do not wait for that.
+func TestStoreFullAfterAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 300
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		first, _ := a.add(revocation(1))
+		a.link.set(cutOff)
+		for i := range many {
+			a.addUnsaved(revocation(2 + i))
+		}
+		if _, err := a.Lift(t.Context(), "app", first.ID); !errors.Is(err, store.ErrUnsaved) {
+			t.Fatal(err)
+		}
+		s.room = 1
+		a.link.set(func(l *link) { l.away, l.puts = false, 0 })
+		time.Sleep(2 * maxRetry) // bubble
+		other.wantRevoked(1, false)
+		other.wantRevoked(2, false)
+		time.Sleep(10*fullPause - 2*maxRetry) // bubble
+		a.wantRevoked(2, true)
+		if got := a.link.puts; got < 5*many || got > 13*many {
+			t.Errorf("%d puts in ten minutes for %d revocations", got, many)
+		}
+		if log := a.log.String(); strings.Count(log, "cannot be read") != 1 || strings.Count(log, "are back") != 1 ||
+			strings.Count(log, "is full of revocations") < 5 || strings.Count(log, "is full of revocations") > 11 {
+			t.Errorf("want the store away once, back, and full once a minute:\n%s", log)
+		}
+		s.room = 0
+		time.Sleep(fullPause + time.Second) // bubble
+		other.wantRevoked(2, true)
+		if got := a.lacks(); got != 0 {
+			t.Errorf("the store lacks %d", got)
+		}
+	})
+}
+
+// TestList: pages make up the whole, without what is lifted or over.
+func TestList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, newShared(), "a")
+		var want []string
+		for i := range 3*pageSize + 1 {
+			r := revocation(i)
+			if i%10 == 5 {
+				r.Until = session.SecOf(time.Now()) + 3
+			}
+			r, _ = a.add(r)
+			switch i % 10 {
+			case 3:
+				a.lift(r.ID)
+			case 5:
+			default:
+				want = append(want, r.ID)
+			}
+		}
+		time.Sleep(3 * time.Second) // bubble
+		slices.Sort(want)
+		var got []string
+		for after, more := "", true; more; more = after != "" {
+			page, next, err := a.List("app", after)
+			if err != nil || len(page) > pageSize {
+				t.Fatalf("%d on a page, %v", len(page), err)
+			}
+			for i := range page {
+				got = append(got, page[i].ID)
+			}
+			after = next
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d listed, want %d", len(got), len(want))
+		}
+	})
+}
+
+// TestPageCostsWhatItHolds: a page takes no longer where there are a hundred times as many
+// revocations.
+func TestPageCostsWhatItHolds(t *testing.T) {
+	fastest := func(count int) time.Duration {
+		a := newNode(t, newShared(), "a")
+		close(a.loaded)
+		a.fill("app", 0, count)
+		best := time.Hour
+		for range 100 {
+			began := time.Now()
+			page, next, err := a.List("app", fmt.Sprintf("app%07d", count/2))
+			best = min(best, time.Since(began))
+			if err != nil || len(page) != pageSize || next == "" {
+				t.Fatalf("%d of %d, then %q, %v", len(page), count, next, err)
+			}
+		}
+		return best
+	}
+	few, many := fastest(1000), fastest(store.MaxRevocations)
+	t.Logf("a page of 1,000 takes %s, of %d %s", few, store.MaxRevocations, many)
+	if many > 20*few {
+		t.Errorf("a page takes %s among 1,000, and %s among %d", few, many, store.MaxRevocations)
+	}
+}
+
+// TestManyCostLittle: with as many revocations as there may be, a look-up takes microseconds,
+// learning all of them less than a second, and memory is bounded.
+func TestManyCostLittle(t *testing.T) {
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	a := newNode(t, newShared(), "a")
+	before, began := heap(), time.Now()
+	a.fill("app", 0, store.MaxRevocations)
+	took, bytes := time.Since(began), int(heap()-before)/store.MaxRevocations
+	const lookUps = 100_000
+	k := key("daily", 1_000_000)
+	k.Subject = "somebody"
+	began = time.Now()
+	for range lookUps {
+		if a.Revoked(k) {
+			t.Fatal("revoked")
+		}
+	}
+	each := time.Since(began) / lookUps
+	t.Logf("%d revocations: learned in %s, %d B each, %s a look-up", store.MaxRevocations, took, bytes, each)
+	if took > 10*time.Second || bytes > 1000 || each > 50*time.Microsecond {
+		t.Error("too much")
+	}
+	runtime.KeepAlive(a)
+}

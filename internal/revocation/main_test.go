@@ -1,0 +1,404 @@
+package revocation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errAway = errors.New("no answer")
+
+// shared is a store that can lose what it has.
+type shared struct {
+	mu       sync.Mutex
+	data     data
+	versions int
+	statuses map[string]string // by live node
+	watchers map[*func(store.RevocationsChange)]*link
+	deaf     bool // no notice arrives
+	leaky    bool // nothing is kept
+	room     int  // for revocations; 0 is unlimited
+	readings int
+	full     int // of these, in full
+}
+
+// data is what a store keeps on its disk.
+type data struct {
+	version store.RevocationsVersion
+	all     map[string]store.Revocation
+	seqs    map[string]int64
+	ended   map[string]map[string]store.Ended
+}
+
+func (d *data) clone() data {
+	c := data{d.version, maps.Clone(d.all), maps.Clone(d.seqs), make(map[string]map[string]store.Ended)}
+	for id, ended := range d.ended {
+		c.ended[id] = maps.Clone(ended)
+	}
+	return c
+}
+
+func newShared() *shared {
+	s := &shared{statuses: make(map[string]string), watchers: make(map[*func(store.RevocationsChange)]*link)}
+	s.lose()
+	return s
+}
+
+// lose empties the store.
+func (s *shared) lose() {
+	s.restore(data{
+		all: make(map[string]store.Revocation), seqs: make(map[string]int64), ended: make(map[string]map[string]store.Ended),
+	})
+}
+
+// snapshot returns what a replica has that gets no more.
+func (s *shared) snapshot() data {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.clone()
+}
+
+// restore puts a replica in the store's place. Nobody is notified.
+func (s *shared) restore(d data) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = d.clone()
+	if d.version.Name == "" {
+		s.data.version.Name = "-"
+	}
+}
+
+func (s *shared) get(id string) (store.Revocation, map[string]store.Ended) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data.all[id], maps.Clone(s.data.ended[id])
+}
+
+// notify publishes a change to the nodes that can be reached. s.mu is held.
+func (s *shared) notify(change store.RevocationsChange) {
+	for f, l := range s.watchers {
+		l.mu.Lock()
+		deaf := s.deaf || l.away
+		l.mu.Unlock()
+		if !deaf {
+			(*f)(change)
+		}
+	}
+}
+
+// link is the store as one node reaches it, or does not.
+type link struct {
+	*shared
+	mu       sync.Mutex
+	away     bool          // refuses
+	hang     bool          // gives no answer until the caller gives up
+	readOnly bool          // refuses writes
+	lag      time.Duration // of readings
+	puts     int
+	said     int // statuses
+}
+
+func (l *link) set(change func(l *link)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+func cutOff(l *link)  { l.away = true }
+func hangUp(l *link)  { l.away, l.hang = true, true }
+func connect(l *link) { l.away, l.hang, l.readOnly = false, false, false }
+
+// reach locks the store, which the caller unlocks if there is no error.
+func (l *link) reach(ctx context.Context, write bool) error {
+	l.mu.Lock()
+	away, hang, lag := l.away || write && l.readOnly, l.hang, l.lag
+	l.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+	}
+	if away || ctx.Err() != nil {
+		return errAway
+	}
+	if !write {
+		time.Sleep(lag) // bubble
+	}
+	l.shared.mu.Lock()
+	return nil
+}
+
+func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
+	l.set(func(l *link) { l.puts += len(revocations) })
+	if err := l.reach(ctx, true); err != nil {
+		return err
+	}
+	s := l.shared
+	defer s.mu.Unlock()
+	s.versions++
+	change := store.RevocationsChange{From: s.data.version}
+	change.To = store.RevocationsVersion{Name: strconv.Itoa(s.versions), Seq: max(s.data.version.Seq+1, time.Now().UnixMilli())}
+	for _, r := range revocations {
+		old, ok := s.data.all[r.ID]
+		switch {
+		case ok && old.Version >= r.Version || s.leaky:
+		case !ok && s.room > 0 && len(s.data.all) >= s.room:
+			err = store.ErrRevocationsFull
+		default:
+			s.data.all[r.ID], s.data.seqs[r.ID] = r, change.To.Seq
+			change.Changed = append(change.Changed, r)
+		}
+	}
+	if len(change.Changed) == 0 {
+		return err
+	}
+	s.data.version = change.To
+	s.notify(change)
+	return err
+}
+
+func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
+	if err := l.reach(ctx, false); err != nil {
+		return nil, store.RevocationsVersion{}, err
+	}
+	s := l.shared
+	defer s.mu.Unlock()
+	s.readings++
+	if s.data.version == known {
+		return nil, known, nil
+	}
+	s.full++
+	return slices.Collect(maps.Values(s.data.all)), s.data.version, nil
+}
+
+func (l *link) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
+	if err := l.reach(ctx, false); err != nil {
+		return err
+	}
+	s := l.shared
+	s.watchers[&changed] = l
+	s.mu.Unlock()
+	changed(store.RevocationsChange{})
+	<-ctx.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.watchers, &changed)
+	return nil
+}
+
+func (l *link) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) error {
+	if err := l.reach(ctx, true); err != nil {
+		return err
+	}
+	defer l.shared.mu.Unlock()
+	if l.data.ended[r.ID] == nil {
+		l.data.ended[r.ID] = make(map[string]store.Ended)
+	}
+	l.data.ended[r.ID][node] = e
+	return nil
+}
+
+func (l *link) RevocationProgress(ctx context.Context, id string) (store.RevocationProgress, error) {
+	if err := l.reach(ctx, false); err != nil {
+		return store.RevocationProgress{}, err
+	}
+	defer l.shared.mu.Unlock()
+	return store.RevocationProgress{Seq: l.data.seqs[id], Ended: maps.Clone(l.data.ended[id])}, nil
+}
+
+func (l *link) SetStatus(ctx context.Context, node, topic, status string) error {
+	l.set(func(l *link) { l.said++ })
+	if err := l.reach(ctx, true); err != nil {
+		return err
+	}
+	defer l.shared.mu.Unlock()
+	if topic != statusTopic {
+		return errors.New("another topic")
+	}
+	if _, live := l.statuses[node]; live {
+		l.statuses[node] = status
+	}
+	return nil
+}
+
+func (l *link) Statuses(ctx context.Context, _ string) (map[string]string, error) {
+	if err := l.reach(ctx, false); err != nil {
+		return nil, err
+	}
+	defer l.shared.mu.Unlock()
+	return maps.Clone(l.statuses), nil
+}
+
+// node is a Set, and sessions that are made up.
+type node struct {
+	*Set
+	t        *testing.T
+	name     string
+	link     *link
+	registry *prometheus.Registry
+	log      *logBuffer
+	stop     func() // and wait
+
+	mu       sync.Mutex
+	sessions map[string]session.Key // open, by id
+	ended    []string               // ids of revocations, for each session
+	slow     time.Duration          // how long it takes to end sessions
+}
+
+// newNode makes a node that does not run yet. Its wall clock is the bubble's.
+func newNode(t *testing.T, s *shared, name string) *node {
+	t.Helper()
+	n := &node{
+		t: t, name: name, link: &link{shared: s}, registry: prometheus.NewRegistry(), log: &logBuffer{},
+		sessions: make(map[string]session.Key),
+	}
+	var err error
+	n.Set, err = New(Config{
+		Store: n.link, Nodes: n.link, Node: name, Sessions: n.end,
+		Logger: slog.New(slog.NewTextHandler(n.log, nil)), Registerer: n.registry,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// run has the node run until stop, or until the test ends.
+func (n *node) run() *node {
+	n.link.shared.mu.Lock()
+	n.link.statuses[n.name] = ""
+	n.link.shared.mu.Unlock()
+	ctx, cancel := context.WithCancel(n.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := n.Run(ctx); err != nil {
+			n.t.Error(err)
+		}
+	}()
+	n.stop = func() {
+		cancel()
+		<-done
+		n.link.shared.mu.Lock()
+		defer n.link.shared.mu.Unlock()
+		delete(n.link.statuses, n.name)
+	}
+	n.t.Cleanup(n.stop)
+	return n
+}
+
+func start(t *testing.T, s *shared, name string) *node {
+	t.Helper()
+	n := newNode(t, s, name).run()
+	synctest.Wait()
+	return n
+}
+
+// join opens a session of an RTC user of the channel daily.
+func (n *node) join(id string, uid uint32) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sessions[id] = session.Key{App: "app", Session: id, Identity: rtc("daily", uid)}
+}
+
+// tokensEnd is when the tokens of all sessions end.
+const tokensEnd = 4_000_000_000
+
+// end implements EndSessions.
+func (n *node) end(match func(*session.Key) string, ended func(string, session.UnixSec)) {
+	n.mu.Lock()
+	slow := n.slow
+	n.mu.Unlock()
+	time.Sleep(slow) // bubble
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, k := range n.sessions {
+		if id := match(&k); id != "" {
+			delete(n.sessions, name)
+			n.ended = append(n.ended, id)
+			ended(id, tokensEnd)
+		}
+	}
+}
+
+// add adds a revocation that must be taken.
+func (n *node) add(r store.Revocation) (store.Revocation, store.Progress) {
+	n.t.Helper()
+	r, p, err := n.Add(n.t.Context(), r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return r, p
+}
+
+// addUnsaved adds a revocation while the store is away.
+func (n *node) addUnsaved(r store.Revocation) (store.Revocation, store.Progress) {
+	n.t.Helper()
+	r, p, err := n.Add(n.t.Context(), r)
+	if !errors.Is(err, store.ErrUnsaved) {
+		n.t.Fatalf("Add while the store is away: %v", err)
+	}
+	return r, p
+}
+
+func (n *node) lift(id string) {
+	n.t.Helper()
+	if _, err := n.Lift(n.t.Context(), "app", id); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) wantRevoked(uid uint32, want bool) {
+	n.t.Helper()
+	if got := n.Revoked(&session.Key{App: "app", Identity: rtc("daily", uid)}); got != want {
+		n.t.Errorf("%s: user %d is revoked: %v, want %v", n.name, uid, got, want)
+	}
+}
+
+func rtc(channel string, uid uint32) session.Identity {
+	return session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}
+}
+
+// revocation is of one user, for an hour.
+func revocation(uid int) store.Revocation {
+	return store.Revocation{Selector: store.Selector{App: "app", User: strconv.Itoa(uid)}, Until: session.SecOf(time.Now().Add(time.Hour))}
+}
+
+// lacks returns how many revocations the store does not have, as far as the node knows.
+func (n *node) lacks() int {
+	n.Set.mu.RLock()
+	defer n.Set.mu.RUnlock()
+	return len(n.unsaved)
+}
+
+// logBuffer is a log that can be read meanwhile.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -1,0 +1,468 @@
+package revocation
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// TestStoreAway: what is added and lifted while the store is away has effect here at once,
+// and everywhere when the store is back, with what was ended.
+func TestStoreAway(t *testing.T) {
+	for name, fails := range map[string]func(*link){
+		"refuses": cutOff, "no answer": hangUp, "refuses writes": func(l *link) { l.readOnly = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShared()
+				a, other := start(t, s, "a"), start(t, s, "b")
+				lifted, _ := a.add(revocation(8))
+				a.link.set(fails)
+				a.join("S", 7)
+				began := time.Now()
+				r, p := a.addUnsaved(revocation(7))
+				if took := time.Since(began); took > patience || cmp.Diff(store.Progress{Ended: 1, AccessEndsAt: tokensEnd}, p) != "" {
+					t.Errorf("%+v after %s, want this node's progress within %s", p, took, patience)
+				}
+				for range 2 { // again, since it is not saved yet
+					if _, err := a.Lift(t.Context(), "app", lifted.ID); !errors.Is(err, store.ErrUnsaved) {
+						t.Fatalf("Lift: %v", err)
+					}
+				}
+				time.Sleep(time.Minute) // bubble
+				a.wantRevoked(7, true)
+				a.wantRevoked(8, false)
+				other.wantRevoked(7, false)
+				other.wantRevoked(8, true)
+				if got := a.lacks(); got != 2 {
+					t.Errorf("the store lacks %d", got)
+				}
+				a.link.set(connect)
+				time.Sleep(maxRetry + storeTimeout) // bubble
+				other.wantRevoked(7, true)
+				other.wantRevoked(8, false)
+				if got := a.lacks(); got != 0 {
+					t.Errorf("the store lacks %d", got)
+				}
+				if _, p, err := other.Get(t.Context(), "app", r.ID); err != nil || p.Ended != 1 || !p.Complete {
+					t.Errorf("on the other node: %+v, %v", p, err)
+				}
+				if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "are back") != 1 {
+					t.Errorf("want one warning and one line when the store is back:\n%s", log)
+				}
+			})
+		})
+	}
+}
+
+// TestShortOutage: what was added during a short outage is saved soon.
+func TestShortOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		a.link.set(cutOff)
+		a.addUnsaved(revocation(7))
+		time.Sleep(minRetry / 2) // bubble
+		a.link.set(connect)
+		time.Sleep(2 * minRetry) // bubble
+		other.wantRevoked(7, true)
+	})
+}
+
+// TestReadOnly: a node that starts learns everything from a store that refuses writes.
+func TestReadOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		start(t, s, "a").add(revocation(7))
+		next := newNode(t, s, "b")
+		next.link.set(func(l *link) { l.readOnly = true })
+		next.run()
+		synctest.Wait()
+		if !next.Loaded() {
+			t.Error("not loaded")
+		}
+		next.wantRevoked(7, true)
+		time.Sleep(time.Minute) // bubble
+		if log := next.log.String(); strings.Contains(log, "level=WARN") {
+			t.Errorf("a node that has nothing to write complains:\n%s", log)
+		}
+	})
+}
+
+// TestStart: a node is not loaded until it has read the store, and knows everything then.
+func TestStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a := start(t, s, "a")
+		if !a.Loaded() {
+			t.Fatal("the store is there, and was not read")
+		}
+		r, _ := a.add(revocation(7))
+		a.stop()
+		next := newNode(t, s, "b")
+		next.link.set(cutOff)
+		next.run()
+		time.Sleep(time.Minute) // bubble
+		if next.Loaded() {
+			t.Fatal("loaded before the store was read")
+		}
+		if _, _, err := next.Get(t.Context(), "app", r.ID); err == nil || errors.Is(err, store.ErrNoRevocation) {
+			t.Errorf("Get before the store was read: %v", err)
+		}
+		if _, _, err := next.List("app", ""); !errors.Is(err, session.ErrUninformed) {
+			t.Errorf("List before the store was read: %v", err)
+		}
+		next.join("S", 7)
+		next.link.set(connect)
+		time.Sleep(maxRetry) // bubble
+		if !next.Loaded() {
+			t.Fatal("not loaded")
+		}
+		next.wantRevoked(7, true)
+		if _, p, err := next.Get(t.Context(), "app", r.ID); err != nil || p.Ended != 1 {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+	})
+}
+
+// TestStopSaves: what the store does not have is saved when the node stops.
+func TestStopSaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a := start(t, s, "a")
+		a.link.set(cutOff)
+		r, _ := a.addUnsaved(revocation(7))
+		synctest.Wait()
+		a.link.set(connect)
+		a.stop()
+		if got, _ := s.get(r.ID); got != r {
+			t.Errorf("the store has %+v", got)
+		}
+	})
+}
+
+// TestWithinASecond: a node that gets no notices learns a revocation within a second, at
+// bounded cost.
+func TestWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.deaf = true
+		a, other := start(t, s, "a"), start(t, s, "b")
+		time.Sleep(pollEvery / 2) // bubble
+		other.join("S", 7)
+		if _, p := a.add(revocation(7)); p.Ended != 1 || !p.Complete {
+			t.Errorf("within the time that Add waits: %+v", p)
+		}
+		time.Sleep(time.Second) // bubble
+		before := s.readings
+		time.Sleep(time.Minute) // bubble
+		if got, most := s.readings-before, 2*int(time.Minute/pollEvery)+2; got > most {
+			t.Errorf("two nodes read %d times in a minute, want %d", got, most)
+		}
+	})
+}
+
+// TestNoticeSavesReading: a node that is told of each change does not read everything again.
+func TestNoticeSavesReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		time.Sleep(time.Second + time.Millisecond) // bubble; not in the moment of a poll
+		before := s.full
+		for i := range 100 {
+			r, _ := a.add(revocation(i))
+			if i%3 == 0 {
+				a.lift(r.ID)
+			}
+			synctest.Wait()
+			other.wantRevoked(uint32(i), i%3 != 0)
+		}
+		time.Sleep(time.Minute) // bubble
+		if s.full != before {
+			t.Errorf("everything was read %d times", s.full-before)
+		}
+	})
+}
+
+// TestMissedNotices: after more changes than can wait, everything is read once.
+func TestMissedNotices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		if err := other.acquire(t.Context()); err != nil { // so that nothing is merged
+			t.Fatal(err)
+		}
+		for i := range 2 * backlog {
+			a.add(revocation(i))
+		}
+		before := s.full
+		other.release()
+		time.Sleep(time.Second) // bubble
+		for i := range 2 * backlog {
+			other.wantRevoked(uint32(i), true)
+		}
+		if got := s.full - before; got > 2 {
+			t.Errorf("everything was read %d times", got)
+		}
+	})
+}
+
+// TestEmptied: a store that lost its data is given everything back, also what was lifted.
+func TestEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		stands, _ := a.add(revocation(7))
+		lifted, _ := a.add(revocation(8))
+		other.lift(lifted.ID)
+		for _, after := range []time.Duration{0, 500 * time.Millisecond, time.Minute} {
+			time.Sleep(after) // bubble
+			s.lose()
+			time.Sleep(time.Second) // bubble
+			if got, _ := s.get(stands.ID); got != stands {
+				t.Errorf("%s later the store has %+v", after, got)
+			}
+			if got, _ := s.get(lifted.ID); !got.Lifted {
+				t.Errorf("%s later the store has %+v", after, got)
+			}
+		}
+		if _, p, err := a.Get(t.Context(), "app", stands.ID); err != nil || !p.Complete {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+		a.stop()
+		other.stop()
+		third := start(t, s, "c")
+		third.wantRevoked(7, true)
+		third.wantRevoked(8, false)
+	})
+}
+
+// TestFailover: what a failover lost is given back by the node that has it, whether other
+// changes came meanwhile or not.
+func TestFailover(t *testing.T) {
+	for name, other := range map[string]bool{"nothing else": false, "another change": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShared()
+				a, b := start(t, s, "a"), start(t, s, "b")
+				early, _ := a.add(revocation(6))
+				replica := s.snapshot()
+				lost, _ := a.add(revocation(7))
+				b.lift(early.ID)
+				s.restore(replica)
+				if other {
+					b.add(revocation(8))
+				}
+				time.Sleep(time.Second) // bubble
+				if got, _ := s.get(lost.ID); got != lost {
+					t.Errorf("the store has %+v", got)
+				}
+				if got, _ := s.get(early.ID); !got.Lifted {
+					t.Errorf("the lift is lost: %+v", got)
+				}
+				third := start(t, s, "c")
+				third.wantRevoked(6, false)
+				third.wantRevoked(7, true)
+				third.wantRevoked(8, other)
+			})
+		})
+	}
+}
+
+// TestLostAtOnce: the store may lose a revocation in the moment in which it got it.
+func TestLostAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		r, _ := start(t, s, "a").add(revocation(7))
+		s.lose()
+		time.Sleep(time.Second) // bubble
+		if got, _ := s.get(r.ID); got != r {
+			t.Error("it was not put again")
+		}
+	})
+}
+
+// TestLiftElsewhere: a lift on a node that has not heard of the revocation yet looks into
+// the store first.
+func TestLiftElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.deaf = true
+		a, other := start(t, s, "a"), start(t, s, "b")
+		r := revocation(7)
+		taken, err := a.take(&r) // saved, and no time has passed
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.putAll(t.Context(), []store.Revocation{r}); err != nil {
+			t.Fatal(err)
+		}
+		if _, known := other.entries[r.ID]; known {
+			t.Fatal("the other node knows it: this tests nothing")
+		}
+		other.link.set(cutOff)
+		_, err = other.Lift(t.Context(), "app", r.ID)
+		if refusal, ok := errors.AsType[*session.Error](err); !ok || refusal.Code != session.CodeUnavailable {
+			t.Errorf("Lift of what cannot be known: %v", err)
+		}
+		other.link.set(connect)
+		if got, p, err := other.Get(t.Context(), "app", r.ID); err != nil || got != taken.Revocation || p.Ended != 0 {
+			t.Errorf("Get: %+v, %+v, %v", got, p, err)
+		}
+		other.lift(r.ID)
+		other.wantRevoked(7, false)
+		time.Sleep(time.Second) // bubble
+		a.wantRevoked(7, false)
+	})
+}
+
+// TestLiftWins: a node that was cut off since before a lift puts the revocation into an
+// emptied store, and it stays lifted all the same.
+func TestLiftWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, cut := start(t, s, "a"), start(t, s, "b")
+		r, _ := a.add(revocation(7))
+		cut.link.set(cutOff)
+		a.lift(r.ID)
+		a.link.set(cutOff)
+		s.lose()
+		cut.link.set(connect)
+		time.Sleep(2 * maxRetry) // bubble
+		if got, _ := s.get(r.ID); got != r {
+			t.Fatalf("the store has %+v, want the revocation: this tests nothing", got)
+		}
+		a.link.set(connect)
+		time.Sleep(2 * maxRetry) // bubble
+		a.wantRevoked(7, false)
+		cut.wantRevoked(7, false)
+		if got, _ := s.get(r.ID); !got.Lifted {
+			t.Error("it is not lifted in the store")
+		}
+	})
+}
+
+// TestOver: a revocation has effect until it is over, and is removed everywhere.
+func TestOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		r := revocation(7)
+		r.Until = session.SecOf(time.Now().Add(10 * time.Second))
+		r, _ = a.add(r)
+		time.Sleep(time.Until(r.Until.Time()) - time.Nanosecond) // bubble
+		other.wantRevoked(7, true)
+		time.Sleep(time.Nanosecond) // bubble
+		other.wantRevoked(7, false)
+		if _, _, err := a.Get(t.Context(), "app", r.ID); !errors.Is(err, store.ErrNoRevocation) {
+			t.Errorf("Get: %v", err)
+		}
+		time.Sleep(expireEvery + time.Second) // bubble
+		for _, n := range []*node{a, other} {
+			if len(n.entries)+len(n.projects)+len(n.unsaved)+len(n.unreported) != 0 {
+				t.Errorf("%s still has %+v", n.name, n.Set)
+			}
+		}
+	})
+}
+
+// TestLeaky: a store that keeps nothing, since by its clock the revocation is over, is not
+// given it again and again.
+func TestLeaky(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		s.leaky = true
+		a := start(t, s, "a")
+		a.add(revocation(7))
+		time.Sleep(time.Minute) // bubble
+		if got := a.link.puts; got > 2 {
+			t.Errorf("put %d times in a minute", got)
+		}
+	})
+}
+
+// TestStatusRefused: a status that cannot be written is tried again, and not all the time.
+func TestStatusRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		other.join("S", 7)
+		other.link.set(func(l *link) { l.readOnly, l.said = true, 0 })
+		r, p := a.add(revocation(7))
+		if p.Complete || p.Ended != 0 {
+			t.Errorf("progress %+v", p)
+		}
+		time.Sleep(time.Minute) // bubble
+		other.link.set(func(l *link) {
+			if l.said > 40 {
+				t.Errorf("tried %d times in a minute", l.said)
+			}
+			l.readOnly = false
+		})
+		time.Sleep(maxRetry) // bubble
+		if _, p, err := a.Get(t.Context(), "app", r.ID); err != nil || !p.Complete || p.Ended != 1 {
+			t.Errorf("afterwards: %+v, %v", p, err)
+		}
+	})
+}
+
+// TestSlowStore: a store that takes long is not read without a pause, however often it changes.
+func TestSlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a := start(t, s, "a")
+		a.link.set(func(l *link) { l.lag = 50 * time.Millisecond })
+		before := s.readings
+		for range 1000 {
+			time.Sleep(10 * time.Millisecond) // bubble
+			s.mu.Lock()
+			s.data.version.Seq++
+			s.notify(store.RevocationsChange{})
+			s.mu.Unlock()
+		}
+		if got := s.readings - before; got < 10 || got > 10_000/150+1 {
+			t.Errorf("read %d times in 10 s", got)
+		}
+	})
+}
+
+// TestAtOnce is for the race detector.
+func TestAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		nodes := []*node{start(t, s, "a"), start(t, s, "b")}
+		var all sync.WaitGroup
+		for i := range 40 {
+			all.Go(func() {
+				n := nodes[i%2]
+				n.join("S"+string(rune('a'+i)), uint32(i))
+				r, _ := n.add(revocation(i))
+				n.wantRevoked(uint32(i), true)
+				if i%4 == 0 {
+					if _, err := nodes[(i+1)%2].Lift(t.Context(), "app", r.ID); err != nil {
+						t.Error(err)
+					}
+				}
+				_, _, _ = n.List("app", "")
+				if _, err := n.registry.Gather(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		for i := range 40 {
+			for _, n := range nodes {
+				n.wantRevoked(uint32(i), i%4 != 0)
+			}
+		}
+	})
+}

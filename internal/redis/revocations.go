@@ -27,8 +27,8 @@ const (
 	putPipeline = 8
 	// expireBatch is how many that are over a call removes: more than it adds.
 	expireBatch = 128
-	// scanBatch is how many one command reads: about half a millisecond of Redis.
-	scanBatch = 512
+	// scanBatch is how many one command reads: under half a millisecond of Redis.
+	scanBatch = 256
 )
 
 // PutRevocations implements store.Revocations.

@@ -180,14 +180,15 @@ func (s *Set) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if version != known {
-		s.merge(all, true)
-		s.reached(version)
+	if version == known {
+		return nil
 	}
+	s.merge(all, true)
 	if !s.Loaded() {
 		close(s.loaded)
 		s.config.Logger.Info("the revocations were read", "revocations", len(all))
 	}
+	s.reached(version)
 	return nil
 }
 

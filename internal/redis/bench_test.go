@@ -25,6 +25,27 @@ import (
 // all, which does not grow by more than a third from ten thousand sessions to a
 // million. BenchmarkBare says what part of either is the machine's memory.
 
+// TestSessionIsSmall holds what a session takes of Redis's memory, with records as a node
+// writes them: after a renewal, and a day later.
+func TestSessionIsSmall(t *testing.T) {
+	t.Parallel()
+	const sessions, most = 25_000, 430
+	c := fill(t, sessions)
+	if c.memory > most {
+		t.Errorf("%.0f bytes a session, want at most %d", c.memory, most)
+	}
+	before := c.server.UsedMemory()
+	records := make([]store.Record, sessions)
+	for i := range records {
+		c.versions[i] = 25
+		records[i] = c.renewed(i)
+	}
+	c.save(records)
+	if more := float64(c.server.UsedMemory()-before) / sessions; c.memory+more > most {
+		t.Errorf("%.0f bytes a session after a day, want at most %d", c.memory+more, most)
+	}
+}
+
 // BenchmarkRenewal reports what one renewal costs Redis: the record of a session
 // that is there, with a new state and a new time, among others of all shards.
 //
@@ -189,7 +210,7 @@ func per(d time.Duration, n int) float64 {
 
 // crowd is a Redis full of sessions.
 type crowd struct {
-	b        *testing.B
+	b        testing.TB
 	server   *redistest.Server
 	store    *Store
 	versions []uint32            // by session: how often it was written
@@ -218,7 +239,7 @@ func interval(i int) time.Duration {
 
 // fill has a Redis of its own hold so many sessions, all of one node, due over an
 // interval, whoever came first.
-func fill(b *testing.B, sessions int) *crowd {
+func fill(b testing.TB, sessions int) *crowd {
 	b.Helper()
 	c := &crowd{
 		b: b, server: redistest.Start(b), versions: make([]uint32, sessions), epochs: make([]uint32, sessions),

@@ -62,7 +62,7 @@ const (
 	// redisRenewalMicros is with a million sessions on one server, 256 saved at
 	// once. With fewer it is less: 10.7 with ten thousand.
 	redisRenewalMicros = 18.9  // redis-µs/renewal
-	redisSessionBytes  = 620.0 // B/session
+	redisSessionBytes  = 400.0 // B/session
 )
 
 // Headers, by the standards and not measured: each message is a TCP segment over

@@ -211,6 +211,7 @@ func (r *rotated) roll(killed bool) {
 	time.Sleep(rotationSpread / 2) // bubble
 	if killed {
 		r.replace(0)
+		time.Sleep(5 * time.Second) // bubble: its calls come back
 	}
 	time.Sleep(time.Second) // bubble
 	signed := r.signed(nextCertificate)

@@ -140,7 +140,7 @@ func (s *Scheduler) identity(ctx context.Context, k *session.Key) session.Identi
 		return e.session.Identity
 	}
 	if s.outbox.reachable(store.ShardOf(k.Session)) {
-		ctx, cancel := context.WithTimeout(ctx, gripTimeout)
+		ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 		defer cancel()
 		if r, known, err := s.config.Records.Get(ctx, k.Session); err == nil && known && r.Fits(k) {
 			return r.Identity

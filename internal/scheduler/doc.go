@@ -34,7 +34,7 @@
 //	             ▲                │                         │
 //	             └── rewrite ◄────┴──► lose                 └──► adopt
 //
-// What is kept in the store has a file each: outbox, write, sweep, watch, grip, and
+// What is kept in the store has a file each: outbox, write, sweep, watch, acquire, and
 // ownership for what is adopted and lost.
 //
 // After every change to a session, commit asks it for its Deadline and puts it
@@ -50,7 +50,7 @@
 //
 // On which node a session is, the store says, by the epoch of its newest
 // attachment. A client that comes back shows a key that carries an epoch; the node
-// asks the store for the session (grip), which raises the epoch there and tells
+// asks the store for the session (acquire), which raises the epoch there and tells
 // the node that had it. When the store does not answer in time, the key says
 // enough to go on, and the store is told later. What a node tells the store of
 // an attachment that is not the newest is refused, and the node lets go (lose).

@@ -14,13 +14,13 @@ import (
 	"refresher/internal/store"
 )
 
-// lateGrips does what it is asked, and its answers come too late.
-type lateGrips struct {
+// lateAcquires does what it is asked, and its answers come too late.
+type lateAcquires struct {
 	*link
 	late atomic.Bool
 }
 
-func (g *lateGrips) Acquire(ctx context.Context, x store.AcquireRequest) (store.Acquired, error) {
+func (g *lateAcquires) Acquire(ctx context.Context, x store.AcquireRequest) (store.Acquired, error) {
 	held, err := g.link.Acquire(ctx, x)
 	if g.late.Load() {
 		return store.Acquired{}, context.DeadlineExceeded
@@ -30,10 +30,10 @@ func (g *lateGrips) Acquire(ctx context.Context, x store.AcquireRequest) (store.
 
 // The store has given the node an epoch that it never heard of. The client that
 // it serves is served on, and what it tells the store counts.
-func TestGripWhoseAnswerIsLost(t *testing.T) {
+func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		slow := new(lateGrips)
+		slow := new(lateAcquires)
 		a, b := c.start("a"), c.start("b")
 		d := c.startWith("d", func(config *Config, l *link) {
 			slow.link = l

@@ -60,7 +60,7 @@ func (s *Scheduler) tell(e *entry) {
 }
 
 // known notes that the store knows of the attachment that was just made: it was
-// told by the grip. e.mu is held.
+// told when it acquired the session. e.mu is held.
 func (s *Scheduler) known(e *entry) {
 	r := e.session.Record(e.reason, s.clock.now())
 	e.written = e.summary(&r)

@@ -89,12 +89,12 @@ type Scheduler struct {
 
 	sweepEvery time.Duration // store.SweepEvery; tests of long days sweep less
 
-	outbox     outbox
-	storeError atomic.Value  // the kind of error for which a part of the store is away, a string; empty: it is not
-	outage     outage        // what was said of that
-	grips      chan struct{} // one for each grip under way
-	gripAfter  atomic.Int64  // the store is not asked before this, on the monotonic clock
-	pulse      pulse
+	outbox       outbox
+	storeError   atomic.Value  // the kind of error for which a part of the store is away, a string; empty: it is not
+	outage       outage        // what was said of that
+	acquires     chan struct{} // one for each request to acquire a session that is under way
+	acquireAfter atomic.Int64  // the store is not asked before this, on the monotonic clock
+	pulse        pulse
 
 	signers signers // what tokens are signed with
 
@@ -146,14 +146,14 @@ func New(c Config) (*Scheduler, error) {
 
 		sweepEvery: store.SweepEvery,
 
-		slots:   make(chan struct{}, c.Concurrency),
-		wake:    make(chan struct{}, 1),
-		begun:   make(chan struct{}),
-		entries: make(map[string]*entry),
-		ended:   make(map[string]*entry),
-		signers: newSigners(),
-		outbox:  outbox{wake: make(chan struct{}, 1)},
-		grips:   make(chan struct{}, gripsAtOnce),
+		slots:    make(chan struct{}, c.Concurrency),
+		wake:     make(chan struct{}, 1),
+		begun:    make(chan struct{}),
+		entries:  make(map[string]*entry),
+		ended:    make(map[string]*entry),
+		signers:  newSigners(),
+		outbox:   outbox{wake: make(chan struct{}, 1)},
+		acquires: make(chan struct{}, acquiresAtOnce),
 	}
 	s.storeError.Store("")
 	s.metrics = newMetrics(s, c.Registerer)

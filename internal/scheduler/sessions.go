@@ -194,7 +194,7 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	answer, unasked := s.consent(ctx, action, &asked)
 	var held store.Acquired
 	if attach || !connected {
-		if held, err = s.grip(ctx, key, attach); err != nil {
+		if held, err = s.acquire(ctx, key, attach); err != nil {
 			return fail(err)
 		}
 	}
@@ -363,7 +363,7 @@ func (s *Scheduler) expel(e *entry) {
 }
 
 // endAgain has the store told once more of the end of a session that it was
-// gripped after. The error is an EndedError.
+// acquired after. The error is an EndedError.
 func (s *Scheduler) endAgain(e *entry, held store.Acquired) (err error) {
 	e.mu.Lock()
 	defer e.unlock()

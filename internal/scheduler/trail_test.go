@@ -320,7 +320,7 @@ func TestTracesGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait(time.Second)
-		want := []string{"ask join", "ask renew", "ask resume", "grip", "save"}
+		want := []string{"acquire", "ask join", "ask renew", "ask resume", "save"}
 		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside))); diff != "" {
 			t.Error(diff)
 		}
@@ -334,7 +334,7 @@ type notingStore struct {
 }
 
 func (s *notingStore) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
-	s.note("grip", ctx)
+	s.note("acquire", ctx)
 	return s.Store.Acquire(ctx, g)
 }
 

@@ -10,33 +10,33 @@ import (
 )
 
 const (
-	// gripTimeout is how long a client that comes back waits for what the
-	// store knows of it. Its key says enough to go on without.
-	gripTimeout = 400 * time.Millisecond
-	// gripQueue is how long it waits before that for others, who came at the
-	// same time; gripsAtOnce go to the store together.
-	gripQueue   = time.Second
-	gripsAtOnce = 24
-	// gripPause is for how long the store is not asked again that did not
-	// answer in time.
-	gripPause = time.Second
+	// acquireTimeout bounds one request. Without an answer the session goes on by what
+	// its resume key says.
+	acquireTimeout = 400 * time.Millisecond
+	// acquireQueue is how long a client that comes back waits for one of the
+	// acquiresAtOnce places in which requests may be under way.
+	acquireQueue   = time.Second
+	acquiresAtOnce = 24
+	// acquireCooldown is how long the store is not asked after a request that it did
+	// not answer.
+	acquireCooldown = time.Second
 )
 
-// grip asks the store for a session that a client has shown a key to. It is not
-// asked when it is away or did not answer a moment ago: the key says enough to go
-// on, as if the store knew nothing.
-func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (store.Acquired, error) {
+// acquire makes this node the owner of a session whose resume key a client presented.
+// If the store is down, or did not answer within acquireCooldown, acquire falls back to
+// the epoch in the resume key.
+func (s *Scheduler) acquire(ctx context.Context, key session.Key, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: key.Epoch + 1}
-	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueForGrip() {
+	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueToAcquire() {
 		return byKey, nil
 	}
-	defer func() { <-s.grips }()
+	defer func() { <-s.acquires }()
 	now := s.clock.now().Mono
-	before := s.gripAfter.Load()
+	before := s.acquireAfter.Load()
 	if time.Duration(before) > now {
 		return byKey, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, gripTimeout)
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
 	held, err := s.config.Store.Acquire(ctx, store.AcquireRequest{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
@@ -46,7 +46,7 @@ func (s *Scheduler) grip(ctx context.Context, key session.Key, attach bool) (sto
 		return byKey, nil
 	}
 	if err != nil {
-		if s.gripAfter.CompareAndSwap(before, int64(s.clock.now().Mono+gripPause)) { // once for many
+		if s.acquireAfter.CompareAndSwap(before, int64(s.clock.now().Mono+acquireCooldown)) { // once for many
 			s.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}
 		return byKey, nil
@@ -64,18 +64,18 @@ func (s *Scheduler) misfit(id string) {
 	s.config.Logger.Error("a session's record does not match its key; the key counts", "session", id)
 }
 
-// queueForGrip waits for one of the places in which grips may be under way, for
+// queueToAcquire waits for one of the places in which requests may be under way, for
 // a while: a storm of clients must not look like a store that does not answer.
-func (s *Scheduler) queueForGrip() bool {
+func (s *Scheduler) queueToAcquire() bool {
 	select {
-	case s.grips <- struct{}{}:
+	case s.acquires <- struct{}{}:
 		return true
 	default:
 	}
-	wait := time.NewTimer(gripQueue)
+	wait := time.NewTimer(acquireQueue)
 	defer wait.Stop()
 	select {
-	case s.grips <- struct{}{}:
+	case s.acquires <- struct{}{}:
 		return true
 	case <-wait.C:
 		return false

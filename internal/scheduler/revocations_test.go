@@ -104,13 +104,13 @@ func startRevoking(t *testing.T, change func(*Config)) (*Scheduler, *revocations
 	return start(t, c), r, c
 }
 
-// gripped counts how often the store is asked for a session.
-type gripped struct {
+// countedStore counts how often the store is asked for a session.
+type countedStore struct {
 	Store
 	times atomic.Int32
 }
 
-func (g *gripped) Acquire(ctx context.Context, wish store.AcquireRequest) (store.Acquired, error) {
+func (g *countedStore) Acquire(ctx context.Context, wish store.AcquireRequest) (store.Acquired, error) {
 	g.times.Add(1)
 	return g.Store.Acquire(ctx, wish)
 }
@@ -118,7 +118,7 @@ func (g *gripped) Acquire(ctx context.Context, wish store.AcquireRequest) (store
 // A key that is no good is refused before anybody is asked.
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := &gripped{}
+		asked := &countedStore{}
 		s, revoked, c := startRevoking(t, func(c *Config) {
 			asked.Store = c.Store
 			c.Store = asked

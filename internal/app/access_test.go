@@ -698,7 +698,7 @@ func (g *guarded) refuses(d *defect, e *entrance, ids *strings.Replacer, before 
 	case status == http.StatusUnauthorized && e.method != "" && a.header.Get("WWW-Authenticate") != "Bearer":
 		g.t.Errorf("%s: no WWW-Authenticate", what)
 	}
-	for _, unchanged := range []string{"refresher_tokens_issued_total", "refresher_sessions", "refresher_orders_total"} {
+	for _, unchanged := range []string{"refresher_tokens_issued_total", "refresher_sessions", "refresher_revocations"} {
 		if before[unchanged] != after[unchanged] {
 			g.t.Errorf("%s: %s went from %v to %v", what, unchanged, before[unchanged], after[unchanged])
 		}
@@ -787,7 +787,7 @@ func TestAdminEntrancesWantTheScope(t *testing.T) {
 		}
 		t.Logf("%d cases refused", cases)
 		if after := g.metrics(); after["refresher_tokens_issued_total"] != before["refresher_tokens_issued_total"] ||
-			after["refresher_sessions"] != before["refresher_sessions"] || after["refresher_orders_total"] != before["refresher_orders_total"] {
+			after["refresher_sessions"] != before["refresher_sessions"] || after["refresher_revocations"] != before["refresher_revocations"] {
 			t.Error("what was refused was done")
 		}
 		g.takes(t, ids)

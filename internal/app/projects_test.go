@@ -174,7 +174,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			t.Errorf("sees revocations of another project: %+v", list)
 		}
 
-		// Its own orders, however wide, end at the project.
+		// Its own revocations, however wide, end at the project.
 		var done struct{ Ended int }
 		for _, body := range []string{`{"channel":"daily"}`, `{"uid":7}`, `{"subject":"ana"}`, `{"channel":"daily","uid":7,"subject":"ana","for":60}`} {
 			g.adminWith(me, "POST", "/v1/revocations", body, &done)

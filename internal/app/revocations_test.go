@@ -37,8 +37,8 @@ type revocationWay struct {
 	who, victim string
 	// bystander is another's call, by the subject other, that goes on.
 	other, bystander string
-	// order is the body of POST /v1/revocations.
-	order string
+	// body is the body of POST /v1/revocations.
+	body string
 	// refused are the ways to tokens that are shut to who, allowed those that
 	// are not.
 	refused, allowed []string
@@ -90,42 +90,42 @@ var revocations = []revocationWay{
 	{
 		name: "channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"weekly","uid":7}`,
-		order:   `{"channel":"daily","for":600}`,
+		body:    `{"channel":"daily","for":600}`,
 		refused: all(classic("daily", "7", "uid"), classic("daily", "ben", "userAccount"), []string{fetchRTC("daily", 7), joinRTC("daily", 7), joinRTC("daily", 9)}),
 		allowed: all(classic("weekly", "7", "uid"), named("7"), classic("*", "7", "uid"), []string{fetchRTC("weekly", 7), joinRTC("weekly", 7), joinRTC("*", 7)}),
 	},
 	{
 		name: "wildcard channel", who: "ana", victim: `"rtc":{"channel":"*","uid":7,"role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":7}`,
-		order:   `{"channel":"*","for":600}`,
+		body:    `{"channel":"*","for":600}`,
 		refused: all(classic("*", "7", "uid"), []string{fetchRTC("*", 7), joinRTC("*", 7)}),
 		allowed: all(classic("daily", "7", "uid"), named("7"), []string{fetchRTC("daily", 7), joinRTC("daily", 7)}),
 	},
 	{
 		name: "uid", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
-		order:   `{"uid":7,"for":600}`,
+		body:    `{"uid":7,"for":600}`,
 		refused: all(classic("daily", "7", "uid"), classic("weekly", "7", "userAccount"), named("7"), []string{fetchRTC("x", 7), joinRTC("daily", 7), joinRTC("x", 7), `join "rtm":{"userId":"7"}`, `join "chat":{"userId":"7"}`}),
 		allowed: all(classic("daily", "8", "uid"), named("8"), []string{fetchRTC("daily", 70), joinRTC("daily", 77)}),
 	},
 	{
 		name: "account", who: "ana", victim: `"rtc":{"channel":"daily","account":"ben","role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","account":"benny"}`,
-		order:   `{"account":"ben","for":600}`,
+		body:    `{"account":"ben","for":600}`,
 		refused: all(classic("daily", "ben", "userAccount"), named("ben"), []string{`join "rtc":{"channel":"x","account":"ben"}`, `join "rtm":{"userId":"ben"}`}),
 		allowed: all(classic("daily", "benny", "userAccount"), named("be"), []string{joinRTC("daily", 7)}),
 	},
 	{
 		name: "uid in a channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
-		order:   `{"channel":"daily","uid":7,"for":600}`,
+		body:    `{"channel":"daily","uid":7,"for":600}`,
 		refused: all(classic("daily", "7", "uid"), []string{fetchRTC("daily", 7), joinRTC("daily", 7)}),
 		allowed: all(classic("weekly", "7", "uid"), classic("daily", "8", "uid"), named("7")),
 	},
 	{
 		name: "subject", who: "mallory", victim: `"rtm":{"userId":"m"},"chat":{"userId":"m"},"ttl":600`,
 		other: "ana", bystander: `"rtm":{"userId":"m"}`,
-		order:   `{"subject":"mallory","for":600}`,
+		body:    `{"subject":"mallory","for":600}`,
 		refused: all(classic("daily", "7", "uid"), named("anybody"), []string{fetchRTC("x", 1), joinRTC("daily", 7), `join "rtm":{"userId":"m"}`}),
 	},
 }
@@ -133,7 +133,7 @@ var revocations = []revocationWay{
 // revoke has an operator end a call on one node from another.
 func (r *revocationWay) revoke(s *operated, node int) (answer revoked) {
 	s.t.Helper()
-	s.order(node, http.MethodPost, "/v1/revocations", r.order, &answer)
+	s.order(node, http.MethodPost, "/v1/revocations", r.body, &answer)
 	return answer
 }
 
@@ -377,6 +377,9 @@ func TestRevocationRefusals(t *testing.T) {
 			{s.admin, `POST /v1/revocations {"uid":4294967296}`, 400},
 			{s.admin, `POST /v1/revocations {"uid":1,"account":"a"}`, 400},
 			{s.admin, `POST /v1/revocations {"channel":5}`, 400},
+			{s.admin, `POST /v1/revocations {"chanel":"c"}`, 400},
+			{s.admin, `POST /v1/revocations {"channel":"c","subjekt":"ana"}`, 400},
+			{s.admin, `POST /v1/revocations {"channel":"","uid":7}`, 400},
 			{s.admin, `POST /v1/revocations [`, 400},
 			{s.admin, `POST /v1/revocations`, 400},
 			{s.admin, `GET /v1/revocations/none`, 404},
@@ -471,7 +474,7 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 	shut(b)
 	a.stop()
 	b.stop()
-	c := begin() // whoever knew of it is gone, but for the board
+	c := begin() // whoever knew of it is gone, but for Redis
 	shut(c)
 	if answer, text := c.do(http.MethodDelete, "/v1/revocations/"+given.ID, "", "Authorization", "Bearer "+admin); answer.StatusCode != http.StatusOK {
 		t.Errorf("lifted: %d %s", answer.StatusCode, text)

@@ -1,8 +1,8 @@
 // Package redis keeps the sessions in Redis, so that any number of nodes share
-// one schedule, and the orders of operators about them. It implements what package
+// one schedule, and the revocations. It implements what package
 // store describes, in Lua scripts that Redis runs atomically, one for each
 // operation. It is the only package that knows go-redis, and knows nothing of how a
-// session is renewed, or what an order means.
+// session is renewed, or what a revocation ends.
 //
 // # Keys
 //
@@ -27,15 +27,17 @@
 //	                                 Unix milliseconds
 //	{refresher:nodes}:status:<node>  hash: what the node says of itself, by topic
 //
-// All orders are in one slot, since each node reads all of them:
+// All revocations are in one slot, since each node reads all of them:
 //
-//	{refresher:orders}:all     hash: order, in JSON, by id
-//	{refresher:orders}:until   sorted set: id by when its time is over, in Unix
-//	                           seconds
-//	{refresher:orders}:meta    hash: generation, as of a shard, and changes, how
-//	                           many there were
-//	{refresher:orders}:r:<id>  hash: report on the order, in JSON, by node
-//	refresher:orders           channel: says that something has changed
+//	{refresher:revocations}:all         hash: "<change> <version> <JSON>" by id
+//	{refresher:revocations}:until       sorted set: id by when it is over, in Unix
+//	                                    seconds
+//	{refresher:revocations}:version     string: "<random> <change>", another after
+//	                                    each change
+//	{refresher:revocations}:ended:<id>  hash: "<sessions> <end of their tokens>" by
+//	                                    node
+//	refresher:revocations               channel: the versions before and after a
+//	                                    change, and what has changed
 //
 // # Time
 //

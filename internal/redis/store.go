@@ -43,7 +43,7 @@ type Config struct {
 	now func() time.Time
 }
 
-// Store keeps sessions and orders in Redis. It is safe for concurrent use.
+// Store keeps sessions and revocations in Redis. It is safe for concurrent use.
 type Store struct {
 	apps    map[string]string // App IDs by their prefixes
 	served  string            // the prefixes, as the claim script wants them

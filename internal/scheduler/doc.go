@@ -91,10 +91,9 @@
 //   - Operators: Wish writes a change of one session into its record, for its owner to
 //     act on; what the store's answers say of such changes is acted on after each save,
 //     and when a client comes back. See wish.go.
-//     Apply brings the sessions that are here in line with an order.
-//     Those that come later meet it in Orders: before a client gets in, again once
-//     the session is in the table, where Apply would find it, and with each token
-//     that is minted.
+//   - Revocations: Revoke ends the sessions that are here and match. Later ones are checked
+//     against Revocations: before a client gets in, again once the session is in the table,
+//     where Revoke would find it, and with each token that is minted.
 //
 // # What is guaranteed
 //

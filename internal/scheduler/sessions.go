@@ -59,7 +59,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 		return nil, errFull
 	}
 	defer s.commit(e)
-	if s.config.Revocations.Revoked(&e.key) { // an order that came before it was in the table
+	if s.config.Revocations.Revoked(&e.key) { // by a revocation that came before it was in the table
 		s.discard(e)
 		return nil, session.ErrRevoked
 	}

@@ -2,12 +2,11 @@
 // needs attention, and which node owns it. It has the types that the scheduler and the
 // stores share, the rules by which one record replaces another, and the store that is
 // embedded in a node without Redis. Package redis is the other store; package storetest
-// tests both. A store is
-// also a Lister of its sessions, and a Board: where the orders stand that all
-// nodes follow.
+// tests both. A store also lists its sessions (Lister), keeps what nodes say of themselves
+// (Nodes), and the copy of the revocations that all nodes share (Revocations).
 //
-// It knows sessions as plain records, and of orders what they are about. It knows
-// no tokens, no connections and no network.
+// It knows sessions as plain records, and of revocations what they match. It knows no tokens,
+// no connections and no network.
 //
 // # Shards
 //

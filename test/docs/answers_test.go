@@ -78,7 +78,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	for _, q := range operatorRequests(joined) {
 		p.play(q)
 	}
-	p.orders(joined)
+	p.revocations(joined)
 	m, _ := s.hear()
 	for m["type"] != "ended" { // pushes of what was asked for over HTTP
 		m, _ = s.hear()
@@ -211,14 +211,14 @@ func operatorRequests(joined object) []request {
 	return all
 }
 
-// orders gives orders and looks at them, and ends the session in the end.
-func (p *player) orders(joined object) {
+// revocations adds revocations and looks at them, and ends the session in the end.
+func (p *player) revocations(joined object) {
 	p.t.Helper()
 	id := func(r reply) string { return fmt.Sprint(parse(r.body).(object)["id"]) }
-	order := id(p.play(request{method: "POST", path: "/v1/revocations", body: `{"subject":"nobody","for":60}`, status: 200}))
-	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 200})
-	p.play(request{method: "DELETE", path: "/v1/revocations/" + order, status: 200})
-	p.play(request{method: "GET", path: "/v1/revocations/" + order, status: 404})
+	added := id(p.play(request{method: "POST", path: "/v1/revocations", body: `{"subject":"nobody","for":60}`, status: 200}))
+	p.play(request{method: "GET", path: "/v1/revocations/" + added, status: 200})
+	p.play(request{method: "DELETE", path: "/v1/revocations/" + added, status: 200})
+	p.play(request{method: "GET", path: "/v1/revocations/" + added, status: 404})
 	named := parse(p.play(request{method: "POST", path: "/v1/revocations", body: `{"channel":"c","uid":7,"subject":"s","for":60}`, status: 200}).body).(object)
 	if named["channel"] != "c" || named["user"] != "7" || named["subject"] != "s" || named["session"] != nil {
 		p.t.Errorf("got %v", named)

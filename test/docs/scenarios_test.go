@@ -168,7 +168,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 		s.closed(protocol.CloseRateLimited)
 	},
-	"orders": func(t *testing.T, seen *record) {
+	"changes by operators": func(t *testing.T, seen *record) {
 		n := startNode(t, "")
 		s := n.dial(t, seen)
 		s.send(join)
@@ -176,17 +176,17 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.send(`{"type":"ack","seq":1}`)
 		(&player{t: t, node: n}).listed(joined)
 		one := fmt.Sprintf("%s/v1/sessions/%s", n.public(), joined["session"])
-		for i, order := range []struct{ method, address, body, cause string }{
+		for i, change := range []struct{ method, address, body, cause string }{
 			{"PATCH", one, `{"rtc":{"role":"publisher"}}`, "role"},
 			{"PATCH", one, `{"renew":true}`, "renew"},
 			{cause: "certificate"},
 		} {
-			if order.cause == "certificate" {
+			if change.cause == "certificate" {
 				n.changeCertificate()
 			} else {
-				n.request(t, order.method, order.address, order.body)
+				n.request(t, change.method, change.address, change.body)
 			}
-			if m := s.expect("token-privilege-will-expire"); m["cause"] != order.cause {
+			if m := s.expect("token-privilege-will-expire"); m["cause"] != change.cause {
 				t.Errorf("got %v", m)
 			}
 			s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, i+2))
@@ -201,8 +201,8 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		b.expect("error")
 		b.closed(protocol.CloseForbidden)
 	},
-	"orders, to a client that does not answer": func(t *testing.T, seen *record) {
-		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the order comes before the schedule
+	"changes by operators, to a client that does not answer": func(t *testing.T, seen *record) {
+		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the change comes before the schedule
 		for cause, give := range map[string]func(joined object){
 			"role": func(joined object) {
 				(&player{t: t, node: n}).listed(joined)

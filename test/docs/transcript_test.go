@@ -343,7 +343,7 @@ func (p *play) same(field string, written, said any, text string) error {
 	case "previousExpiresAt", "accessEndsAt", "validUntil":
 		return p.bind("expiresAt", written, said, text)
 	}
-	if field == "id" && !number { // of a session or an order; a privilege has a number
+	if field == "id" && !number { // of a session or a revocation; a privilege has a number
 		return p.bind("session", written, said, text)
 	}
 	if field == "version" && number { // of a change of a session, which is a time; that of a token is text

@@ -202,7 +202,7 @@ export class Participant {
   async changeRole() {
     const role = this.role === "publisher" ? "subscriber" : "publisher";
     this.#tell("act", role === "publisher" ? "Operator: promote to publisher" : "Operator: make audience", "new tokens are pushed at once");
-    const answer = await this.#order("PATCH", `v1/sessions/${this.refresher?.session}`, { rtc: { role } });
+    const answer = await this.#operate("PATCH", `v1/sessions/${this.refresher?.session}`, { rtc: { role } });
     if (!answer) return;
     this.#wanted = role;
     await this.#send();
@@ -212,7 +212,7 @@ export class Participant {
   async revoke() {
     const { channel, uid } = this;
     this.#tell("act", "Operator: revoke", "for 60 s");
-    const answer = await this.#order("POST", "v1/revocations", { channel, uid, for: 60 });
+    const answer = await this.#operate("POST", "v1/revocations", { channel, uid, for: 60 });
     this.revokedUntil = answer?.until ?? 0;
     this.onchange();
   }
@@ -223,12 +223,12 @@ export class Participant {
    * @param {string} path
    * @param {object} body
    */
-  async #order(method, path, body) {
+  async #operate(method, path, body) {
     try {
       const response = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
       const answer = await response.json();
       if (response.ok) return answer;
-      this.#tell("bad", "The service refused the order", String(answer.error));
+      this.#tell("bad", "The service refused it", String(answer.error));
     } catch {
       this.#tell("bad", "The service does not answer", "");
     }

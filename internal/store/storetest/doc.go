@@ -1,4 +1,4 @@
-// Package storetest is what every store must pass, with its listing and its board:
+// Package storetest is what every store must pass, with its lists and its revocations:
 // Conformance, which checks one by one what package store says, and Model, which
 // plays arbitrary histories to a store and to store.Memory and wants the same
 // answers of both.
@@ -6,7 +6,7 @@
 // A store under test takes the time from the clock that it is opened with. The
 // clock stands still but for when a test moves it, by whole milliseconds, and
 // starts in a year that no server's own clock shows. A store may have its tombstones
-// expire by real time as well, and orders, if it reckons from now: the suite makes
+// expire by real time as well, if it reckons from now: the suite makes
 // none that last under a minute, and is done with them sooner.
 //
 // What is not tested, because stores may differ: the same session twice in one

@@ -327,3 +327,23 @@ func (c *crowd) sweep() (claimed int) {
 	}
 	return claimed
 }
+
+// BenchmarkList reports what a page of 200 sessions, of a listing that goes on, costs
+// Redis.
+func BenchmarkList(b *testing.B) {
+	for _, sessions := range benchSizes() {
+		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
+			c := fill(b, sessions)
+			q := store.ListQuery{Limit: 200}
+			cpu, commands := c.server.CPU(), c.server.Commands()
+			for b.Loop() {
+				var err error
+				if _, q.After, err = store.List(b.Context(), c.store, q); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/page")
+			b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/page")
+		})
+	}
+}

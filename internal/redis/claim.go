@@ -15,7 +15,7 @@ import (
 const (
 	// claimSlice is how many sessions one call of the claim script looks at: Redis
 	// serves nobody else meanwhile, for a millisecond at most.
-	claimSlice = 32
+	claimSlice = 16
 	// claimTime is how long a sweep goes on claiming. What is left stays overdue, and is
 	// for the next sweep.
 	claimTime = time.Second

@@ -17,7 +17,7 @@ const (
 	// scanCount is how many ids Redis goes through in one call, and readCount how many
 	// records one pipeline reads: Redis serves nobody else meanwhile, for a millisecond at
 	// most.
-	scanCount = 500
+	scanCount = 250
 	readCount = 100
 )
 

@@ -19,6 +19,7 @@ import (
 // certificate is the one that a node of the test signs with.
 type certificate struct {
 	fingerprint atomic.Uint32
+	changed     atomic.Int64 // when it was changed, Unix nanoseconds
 	read        atomic.Int64 // how often the node looked
 }
 
@@ -41,10 +42,14 @@ func (c *certificate) Mint(_ string, _ session.Identity, _ session.Format, _ ses
 // change has nodes sign with another certificate.
 func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 	c.fingerprint.Store(uint32(f))
+	c.changed.Store(time.Now().UnixNano())
 	for _, node := range nodes {
 		node.CertificateChanged("app")
 	}
 }
+
+// since is how long ago it was changed.
+func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
 // holds is the certificate that has signed the phone's newest tokens.
 func (r *record) holds() session.Fingerprint {

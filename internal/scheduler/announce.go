@@ -23,7 +23,7 @@ func (s *Scheduler) announce(e *entry) {
 	}
 	r := e.session.Record(e.reason, s.clock.now())
 	if !r.Missed { // a new bundle: what was told of the one before is past
-		e.told &^= store.DeliveredUnreachable
+		e.delivered &^= store.DeliveredUnreachable
 		e.announced &^= store.DeliveredUnreachable
 	}
 	want := store.DeliveredJoined
@@ -34,24 +34,24 @@ func (s *Scheduler) announce(e *entry) {
 		want |= store.DeliveredEnd
 	}
 	if s.config.Announce == nil {
-		e.told |= want // there is nobody to tell
+		e.delivered |= want // there is nobody to tell
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
-		if want.Has(what) && !e.told.Has(what) && !e.announced.Has(what) {
+		if want.Has(what) && !e.delivered.Has(what) && !e.announced.Has(what) {
 			e.announced |= what
 			s.config.Announce(Announcement{what, r, s.config.Node}, func(bool) {
-				s.do(e, func() { s.told(e, what, r.Seq) })
+				s.do(e, func() { s.settleEvent(e, what, r.Seq) })
 			})
 		}
 	}
 }
 
-// told notes that an announcement is settled. e.mu is held.
-func (s *Scheduler) told(e *entry, what store.Delivered, seq uint64) {
+// settleEvent notes that an event was delivered, or given up for good. e.mu is held.
+func (s *Scheduler) settleEvent(e *entry, what store.Delivered, seq uint64) {
 	if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != seq {
 		return // of a bundle that is past
 	}
-	e.told |= what
+	e.delivered |= what
 	s.commit(e)
 }

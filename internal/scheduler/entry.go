@@ -29,8 +29,8 @@ type entry struct {
 	unstored  *store.Wish       // guarded by mu; that wish, while the store does not have it
 	rev       uint64            // guarded by mu; of the newest record
 	written   written           // guarded by mu; what the newest record says
-	told      store.Delivered   // guarded by mu; announcements that are settled
-	announced store.Delivered   // guarded by mu; announcements that were made
+	delivered store.Delivered   // guarded by mu; events that were delivered, or given up
+	announced store.Delivered   // guarded by mu; events that were handed over for delivery
 
 	unsaved   *store.Record // guarded by outbox.mu; on its way to the store
 	recording trace.Span    // guarded by outbox.mu; of that record; nil: it is not traced

@@ -52,7 +52,7 @@ func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := newEntry(session.Restore(r.Record, &s.config.Policy, now))
-	e.reason, e.told = r.Reason, r.Delivered
+	e.reason, e.delivered = r.Reason, r.Delivered
 	e.rev, e.wish = r.Version, r.WishVersion // what this node writes comes after it
 	return e
 }

@@ -13,7 +13,7 @@ type written struct {
 	state                    session.State
 	role                     session.Role
 	missed, ranOut, reported bool
-	told                     store.Delivered
+	delivered                store.Delivered
 	wish                     session.UnixMilli
 	any                      bool // it was told anything
 }
@@ -24,7 +24,7 @@ type written struct {
 func (e *entry) summary(r *session.Record) written {
 	w := written{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until,
-		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, told: e.told, wish: e.wish, any: true,
+		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, delivered: e.delivered, wish: e.wish, any: true,
 	}
 	if rtc := r.Identity.RTC; rtc != nil {
 		w.role = rtc.Role
@@ -55,7 +55,7 @@ func (s *Scheduler) tell(e *entry) {
 	e.written = w
 	e.rev++
 	s.outbox.put(e, &store.Record{
-		Record: r, Node: s.config.Node, Version: e.rev, Delivered: e.told, Due: now.MilliAt(due), WishVersion: e.wish,
+		Record: r, Node: s.config.Node, Version: e.rev, Delivered: e.delivered, Due: now.MilliAt(due), WishVersion: e.wish,
 	}, s.traceRecord(e))
 }
 

@@ -8,7 +8,7 @@ import "refresher/internal/session"
 // keys open them anew, so that a client loses little when the node forgets one. When
 // there are too many, the session that is detached for longest is forgotten; a renewal
 // over HTTP starts that time again. A node therefore keeps MaxSessions sessions, or one
-// for each connection if that is more. Guests (see adopt) are not counted: they are
+// for each connection if that is more. Adopted ones (see adopt) are not counted: they are
 // overdue, and gone in minutes.
 
 // setWaiting adds a detached entry to the end of s.waiting, unless it is in there, or
@@ -35,7 +35,7 @@ func (s *Scheduler) postpone(e *entry) {
 
 // tooMany reports that a detached session has to give way. s.mu is held.
 func (s *Scheduler) tooMany() bool {
-	return s.config.MaxSessions > 0 && len(s.entries)-s.guests > s.config.MaxSessions && s.waiting.Len() > 0
+	return s.config.MaxSessions > 0 && len(s.entries)-s.adopted > s.config.MaxSessions && s.waiting.Len() > 0
 }
 
 // makeRoom ends detached sessions as expired, the longest detached first, until no more

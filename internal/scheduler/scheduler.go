@@ -104,8 +104,8 @@ type Scheduler struct {
 	mu      sync.Mutex
 	entries map[string]*entry // open sessions by id; guarded by mu
 	queue   queue             // guarded by mu
-	guests  int               // entries that were adopted; guarded by mu
-	waiting list.List         // entries that are detached, the one for longest first, without guests; guarded by mu
+	adopted int               // how many entries are adopted; guarded by mu
+	waiting list.List         // entries that are detached, the one for longest first, without adopted ones; guarded by mu
 	ended   map[string]*entry // over, and the store or the back end was not told yet; guarded by mu
 }
 
@@ -439,17 +439,17 @@ func (s *Scheduler) bury(e *entry) {
 	delete(s.entries, e.id)
 	s.queue.Remove(e)
 	s.setWaiting(e, false)
-	s.host(e)
+	s.countAsOwn(e)
 	if !e.lost {
 		s.ended[e.id] = e
 	}
 }
 
-// host counts a guest as the node's own. s.mu is held.
-func (s *Scheduler) host(e *entry) {
+// countAsOwn counts an adopted session as the node's own. s.mu is held.
+func (s *Scheduler) countAsOwn(e *entry) {
 	if e.adopted {
 		e.adopted = false
-		s.guests--
+		s.adopted--
 	}
 }
 

@@ -234,7 +234,7 @@ func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err
 		s.supersede(e, now)
 		newer := s.reborn(back.key, *held, now)
 		role := roleOf(e.session.Identity)
-		e.session, e.told, e.announced = newer.session, newer.told, 0
+		e.session, e.delivered, e.announced = newer.session, newer.delivered, 0
 		if newer.wish < e.wish { // made here while the store was away
 			e.session.SetRole(role)
 		}
@@ -408,7 +408,7 @@ func (s *Scheduler) discard(e *entry) {
 func (s *Scheduler) add(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.config.MaxSessions > 0 && len(s.entries)-s.guests-s.waiting.Len() >= s.config.MaxSessions {
+	if s.config.MaxSessions > 0 && len(s.entries)-s.adopted-s.waiting.Len() >= s.config.MaxSessions {
 		return false
 	}
 	s.insert(e)
@@ -431,7 +431,7 @@ func (s *Scheduler) insertNew(e, over *entry) bool {
 func (s *Scheduler) insert(e *entry) {
 	s.entries[e.id] = e
 	if e.adopted {
-		s.guests++
+		s.adopted++
 	}
 	e.counted = session.Detached
 	s.metrics.sessions[session.Detached].Inc()
@@ -450,7 +450,7 @@ func (s *Scheduler) attach(e *entry, t *trail, tokens session.Tokens, client ses
 	e.replaceTrail(t)
 	t.issued(&push)
 	s.mu.Lock()
-	s.host(e)
+	s.countAsOwn(e)
 	s.mu.Unlock()
 	sealed, err := s.config.Sealer.Seal(e.session.Key())
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -30,202 +31,6 @@ const (
 	// next needs attention, in Unix milliseconds.
 	fieldDue = "due"
 )
-
-// Letters of the fence: the session's state, as far as scripts must know it.
-const (
-	letterAttached  = "a"
-	letterDetached  = "d"
-	letterExpired   = "x" // its end is not delivered yet
-	letterEnded     = "e" // on purpose; its end is not delivered yet
-	letterTombstone = "b"
-	letterRemoved   = "g" // never stored
-)
-
-// letter is r's state in the fence.
-func letter(r *store.Record) string {
-	switch {
-	case r.Removable():
-		return letterRemoved
-	case r.IsTombstone():
-		return letterTombstone
-	case r.State == session.Ended && r.Reason == session.EndExpired:
-		return letterExpired
-	case r.State == session.Ended:
-		return letterEnded
-	case r.State == session.Attached:
-		return letterAttached
-	default:
-		return letterDetached
-	}
-}
-
-// roleLetter is an RTC role in the fence; "-" is none. wish.lua makes it upper-case, and a
-// + of the -, for a wish that the owner has not acted on yet.
-func roleLetter(role session.Role) string {
-	if role == session.Publisher {
-		return "p"
-	}
-	return "s"
-}
-
-// packFence is r's fieldFence. Its version is last, since a renewal changes nothing else.
-func packFence(r *store.Record) string {
-	b := make([]byte, 0, 64)
-	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
-	number(store.Format, " ")
-	number(r.Epoch, " ")
-	role := "-"
-	if rtc := r.Identity.RTC; rtc != nil {
-		role = roleLetter(rtc.Role)
-	}
-	number(r.Proven, " "+letter(r)+" "+store.NodeID(r.Node)+" "+role+" ")
-	number(uint64(r.WishVersion), " ")
-	number(r.Version, "")
-	return string(b)
-}
-
-// unpackFence reads a fieldFence into r. This is where Go looks at the format, as
-// scripts/fence.lua does for the scripts.
-func unpackFence(text string, r *store.Record) error {
-	w := words{left: strings.Split(text, " ")}
-	if format := w.number(""); w.err == nil && format != store.Format {
-		return fmt.Errorf("format %d, and this release reads %d", format, store.Format)
-	}
-	r.Epoch, r.Proven = uint64(w.number("")), uint64(w.number(""))
-	state, node, role := w.next(), w.next(), w.next()
-	r.WishVersion, r.Version = session.UnixMilli(w.number("")), uint64(w.number(""))
-	if err := w.end(); err != nil || node == "" || r.WishVersion < 0 || int64(r.Version) < 0 {
-		return cmp.Or(err, errNumber)
-	}
-	r.Node = node
-	switch state {
-	case letterAttached:
-		r.State = session.Attached
-	case letterDetached:
-		r.State = session.Detached
-	case letterExpired, letterEnded, letterTombstone:
-		r.State = session.Ended
-	default:
-		return fmt.Errorf("state %q", state)
-	}
-	switch role {
-	case "p", "P":
-		r.Identity.RTC = &session.RTC{Role: session.Publisher}
-	case "s", "S":
-		r.Identity.RTC = &session.RTC{}
-	case "-", "+":
-	default:
-		return fmt.Errorf("role %q", role)
-	}
-	r.WishPending = role == "P" || role == "S" || role == "+"
-	return nil
-}
-
-// stateWords are the words of a state behind the first two: what each says, and whether
-// there is anything to say.
-var stateWords = [...]struct {
-	tag    string
-	pack   func(r *store.Record) (int64, bool)
-	unpack func(r *store.Record, n int64)
-}{
-	{
-		"h", func(r *store.Record) (int64, bool) { return int64(r.Seq - r.HeldSeq), r.HeldSeq != r.Seq },
-		func(r *store.Record, n int64) { r.HeldSeq = r.Seq - uint64(n) },
-	}, {
-		"b", func(r *store.Record) (int64, bool) {
-			return int64(r.ExpiresAt - r.HeldExpiresAt), r.HeldExpiresAt != r.ExpiresAt
-		},
-		func(r *store.Record, n int64) { r.HeldExpiresAt = r.ExpiresAt - session.UnixSec(n) },
-	}, {
-		"i", func(r *store.Record) (int64, bool) { return int64(r.ExpiresAt - r.IssuedAt), r.IssuedAt != 0 },
-		func(r *store.Record, n int64) { r.IssuedAt = r.ExpiresAt - session.UnixSec(n) },
-	}, {
-		"a", func(r *store.Record) (int64, bool) { return int64(r.AckedAt - r.IssuedAt), r.AckedAt != 0 },
-		func(r *store.Record, n int64) { r.AckedAt = r.IssuedAt + session.UnixSec(n) },
-	}, {
-		"v", func(r *store.Record) (int64, bool) { return int64(r.ApprovedAt - r.IssuedAt), r.ApprovedAt != 0 },
-		func(r *store.Record, n int64) { r.ApprovedAt = r.IssuedAt + session.UnixSec(n) },
-	}, {
-		"d", func(r *store.Record) (int64, bool) {
-			return int64(r.ExpiresAt.Milli() - r.DetachedAt), r.DetachedAt != 0
-		},
-		func(r *store.Record, n int64) { r.DetachedAt = r.ExpiresAt.Milli() - session.UnixMilli(n) },
-	},
-}
-
-// packState is r's fieldState: the number of the newest bundle with the letters of the
-// flags, its expiry, and then words that begin with a letter each, without those that say
-// nothing. It is kept to 64 bytes.
-func packState(r *store.Record) string {
-	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
-	for i, set := range [...]bool{
-		r.Missed, r.RanOut, r.Reported, r.Fetched,
-		r.Delivered.Has(store.DeliveredJoined), r.Delivered.Has(store.DeliveredUnreachable), r.Delivered.Has(store.DeliveredEnd),
-	} {
-		if set {
-			b = append(b, "mrlfJUE"[i])
-		}
-	}
-	b = strconv.AppendInt(append(b, ' '), int64(r.ExpiresAt), 10)
-	for i := range stateWords {
-		if n, ok := stateWords[i].pack(r); ok {
-			b = strconv.AppendInt(append(append(b, ' '), stateWords[i].tag...), n, 10)
-		}
-	}
-	if r.Certificate != 0 {
-		b = append(append(b, " c"...), r.Certificate.String()...)
-	}
-	if r.Reason != "" {
-		b = append(append(b, " ="...), r.Reason...)
-	}
-	return string(b)
-}
-
-// unpackState reads a fieldState into r.
-func unpackState(text string, r *store.Record) error {
-	w := words{left: strings.Split(text, " ")}
-	first := w.next()
-	letters := strings.TrimLeft(first, "0123456789")
-	w.left = append([]string{strings.TrimSuffix(first, letters)}, w.left...)
-	r.Seq, r.ExpiresAt = uint64(w.number("")), session.UnixSec(w.number(""))
-	r.HeldSeq, r.HeldExpiresAt = r.Seq, r.ExpiresAt
-	for _, c := range letters {
-		switch c {
-		case 'm':
-			r.Missed = true
-		case 'r':
-			r.RanOut = true
-		case 'l':
-			r.Reported = true
-		case 'f':
-			r.Fetched = true
-		case 'J':
-			r.Delivered |= store.DeliveredJoined
-		case 'U':
-			r.Delivered |= store.DeliveredUnreachable
-		case 'E':
-			r.Delivered |= store.DeliveredEnd
-		default:
-			return fmt.Errorf("letters %q", letters)
-		}
-	}
-	for i := range stateWords {
-		if word := &stateWords[i]; w.has(word.tag) {
-			word.unpack(r, w.number(word.tag))
-		}
-	}
-	if w.has("c") {
-		n, err := strconv.ParseUint(w.next()[1:], 16, 32)
-		if err != nil {
-			return errWords
-		}
-		r.Certificate = session.Fingerprint(n)
-	}
-	if w.has("=") {
-		r.Reason = session.EndReason(w.next()[1:])
-	}
-	return w.end()
-}
 
 // appPrefix is what a record holds of an App ID.
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
@@ -269,7 +74,8 @@ func grant(r *store.Record) []any {
 func unpackGrant(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	r.App = w.next()
-	r.Terms.TTL, r.Terms.Until = time.Duration(w.number(""))*time.Second, session.UnixSec(w.number(""))
+	ttl := max(0, min(w.number(""), math.MaxInt32)) // neither is one that Check lets through
+	r.Terms.TTL, r.Terms.Until = time.Duration(ttl)*time.Second, session.UnixSec(w.number(""))
 	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
 		w.next()
 	}
@@ -300,10 +106,12 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 	if rtc := r.Identity.RTC; rtc != nil {
 		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
 		uid, err := strconv.ParseUint(fields[fieldUID], 10, 32)
-		if err != nil && rtc.Account == "" || rtc.Channel == "" {
+		switch {
+		case rtc.Channel == "" || rtc.Account == "" && err != nil:
 			return r, fmt.Errorf("fields %s, %s and %s: want a channel, and a uid or an account", fieldChannel, fieldUID, fieldAccount)
+		case rtc.Account == "":
+			rtc.UID = uint32(uid)
 		}
-		rtc.UID = uint32(uid)
 	}
 	if user, ok := fields[fieldRTM]; ok {
 		r.Identity.RTM = &session.RTM{UserID: user}
@@ -323,7 +131,7 @@ func unpackDue(text string, r *store.Record) error {
 // words are those of a field that are still to be read.
 type words struct {
 	left []string
-	err  error // the first that there was
+	err  error // the first one
 }
 
 // errWords says that a field is not of its form.
@@ -344,8 +152,8 @@ func (w *words) next() (word string) {
 
 // end is the first error, also if there are words left.
 func (w *words) end() error {
-	if w.err == nil && len(w.left) > 0 {
-		return errWords
+	if len(w.left) > 0 {
+		return cmp.Or(w.err, errWords)
 	}
 	return w.err
 }
@@ -356,8 +164,8 @@ func (w *words) has(tag string) bool { return len(w.left) > 0 && strings.HasPref
 // number is that of the next word behind its tag, which is there.
 func (w *words) number(tag string) int64 {
 	n, err := strconv.ParseInt(strings.TrimPrefix(w.next(), tag), 10, 64)
-	if w.err == nil && (err != nil || n > maxNumber || n < -maxNumber) {
-		w.err = errNumber
+	if err != nil || n > maxNumber || n < -maxNumber {
+		w.err = cmp.Or(w.err, errNumber)
 	}
 	return n
 }

@@ -45,12 +45,12 @@ func TestStoredForm(t *testing.T) {
 		change       func()
 		fence, state string
 	}{
-		{func() {}, "1 3 2 a ABC p 0 17", "9rJU 1800003600 h1 b1800 i3600 a-1797 c0badf00d"},
+		{func() {}, "1 3 2 a ABC p 0 17", "9rJU 1800003600 h1 b1800 i3600 a1797 c0badf00d"},
 		{func() {
 			r.State, r.DetachedAt, r.ApprovedAt = session.Detached, 1_800_000_000_123, 1_800_000_001
 			r.Missed, r.RanOut, r.Reported = true, false, true
 			r.WishVersion = 1_800_000_000_500
-		}, "1 3 2 d ABC p 1800000000500 17", "9mlJU 1800003600 h1 b1800 i3600 a-1797 v1 d3599877 c0badf00d"},
+		}, "1 3 2 d ABC p 1800000000500 17", "9mlJU 1800003600 h1 b1800 i3600 a1797 v-1 d3599877 c0badf00d"},
 		{func() {
 			r.State, r.Reason, r.DetachedAt, r.ApprovedAt = session.Ended, session.EndExpired, 0, 0
 			r.Identity.RTC.Role, r.HeldSeq, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = session.Subscriber, 9, r.ExpiresAt, 0, 0
@@ -193,16 +193,16 @@ func TestUnreadable(t *testing.T) {
 		{"f", "1 1 1 a node p 9007199254740993 1", number},
 		{"f", "1 1 1 g node p 0 1", `state "g"`},
 		{"f", "1 1 1 a node q 0 1", `role "q"`},
-		{"s", "", words},
-		{"s", "1", words},
+		{"s", "", "invalid syntax"},
+		{"s", "1", number},
 		{"s", "1 -", number},
 		{"s", "1 9007199254740993", number},
-		{"s", "J 1", number},
+		{"s", "J 1", "invalid syntax"},
 		{"s", "1 1 i", number},
 		{"s", "1 1 z1", words},
 		{"s", "1 1 a1 i1", words},
-		{"s", "1 1 cg", words},
-		{"s", "1JX 1", `letters "JX"`},
+		{"s", "1 1 cg", "invalid syntax"},
+		{"s", "1JX 1", words},
 		{"s", "1 1  i1", words},
 		{"due", "soon", "invalid syntax"},
 		{"g", "01234567 3600", words},

@@ -24,7 +24,7 @@ func FuzzUnpack(f *testing.F) {
 	other.Identity = session.Identity{RTC: &session.RTC{Channel: "c", Account: "ana"}, Chat: &session.Chat{UserID: "ana"}}
 	add(other)
 	for _, text := range []struct{ fence, state, grant string }{
-		{"1 3 2 d ABC P 1800000000500 17", "9mlJU 1800003600 h1 b1800 i3600 a-1797 v1 d3599877 c0badf00d", "01234567 3600 4103049600 p 007-single"},
+		{"1 3 2 d ABC P 1800000000500 17", "9mlJU 1800003600 h1 b1800 i3600 a1797 v-1 d3599877 c0badf00d", "01234567 3600 4103049600 p 007-single"},
 		{"1 3 2 x ABC + 0 17", "0 0 h-1 b999999999999999 a-999999999999999 d-1", "  0"},
 		{"2 1 1 q n - 0 18446744073709551615", "1 2 =", "0 0 0 006 p"},
 	} {

@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// Letters of the fence: the session's state, as far as scripts must know it.
+const (
+	letterAttached  = "a"
+	letterDetached  = "d"
+	letterExpired   = "x" // its end is not delivered yet
+	letterEnded     = "e" // on purpose; its end is not delivered yet
+	letterTombstone = "b"
+	letterRemoved   = "g" // never stored
+)
+
+// letter is r's state in the fence.
+func letter(r *store.Record) string {
+	switch {
+	case r.Removable():
+		return letterRemoved
+	case r.IsTombstone():
+		return letterTombstone
+	case r.State == session.Ended && r.Reason == session.EndExpired:
+		return letterExpired
+	case r.State == session.Ended:
+		return letterEnded
+	case r.State == session.Attached:
+		return letterAttached
+	default:
+		return letterDetached
+	}
+}
+
+// roleLetter is an RTC role in the fence; "-" is none. wish.lua makes it upper-case, and a
+// + of the -, for a wish that the owner has not acted on yet.
+func roleLetter(role session.Role) string {
+	if role == session.Publisher {
+		return "p"
+	}
+	return "s"
+}
+
+// packFence is r's fieldFence. Its version is last, since a renewal changes nothing else.
+func packFence(r *store.Record) string {
+	b := make([]byte, 0, 64)
+	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
+	number(store.Format, " ")
+	number(r.Epoch, " ")
+	role := "-"
+	if rtc := r.Identity.RTC; rtc != nil {
+		role = roleLetter(rtc.Role)
+	}
+	number(r.Proven, " "+letter(r)+" "+store.NodeID(r.Node)+" "+role+" ")
+	number(uint64(r.WishVersion), " ")
+	number(r.Version, "")
+	return string(b)
+}
+
+// unpackFence reads a fieldFence into r. This is where Go looks at the format, as
+// scripts/fence.lua does for the scripts.
+func unpackFence(text string, r *store.Record) error {
+	w := words{left: strings.Split(text, " ")}
+	if format := w.number(""); w.err == nil && format != store.Format {
+		return fmt.Errorf("format %d, and this release reads %d", format, store.Format)
+	}
+	r.Epoch, r.Proven = uint64(w.number("")), uint64(w.number(""))
+	state, node, role := w.next(), w.next(), w.next()
+	r.WishVersion, r.Version = session.UnixMilli(w.number("")), uint64(w.number(""))
+	if err := w.end(); err != nil || node == "" || r.WishVersion < 0 || int64(r.Version) < 0 {
+		return cmp.Or(err, errNumber)
+	}
+	r.Node = node
+	switch state {
+	case letterAttached:
+		r.State = session.Attached
+	case letterDetached:
+		r.State = session.Detached
+	case letterExpired, letterEnded, letterTombstone:
+		r.State = session.Ended
+	default:
+		return fmt.Errorf("state %q", state)
+	}
+	switch role {
+	case "p", "P":
+		r.Identity.RTC = &session.RTC{Role: session.Publisher}
+	case "s", "S":
+		r.Identity.RTC = &session.RTC{}
+	case "-", "+":
+	default:
+		return fmt.Errorf("role %q", role)
+	}
+	r.WishPending = role == "P" || role == "S" || role == "+"
+	return nil
+}

@@ -1,0 +1,115 @@
+package redis
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// stateTime is a time in a state, told as how many seconds before another it is. It is left
+// out if it is without.
+type stateTime struct {
+	tag      string
+	at, from *session.UnixSec
+	without  session.UnixSec
+}
+
+// stateTimes are the times of a state in their order: later ones are told from earlier ones.
+func stateTimes(r *store.Record) [4]stateTime {
+	return [...]stateTime{
+		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
+		{"i", &r.IssuedAt, &r.ExpiresAt, 0},
+		{"a", &r.AckedAt, &r.IssuedAt, 0},
+		{"v", &r.ApprovedAt, &r.IssuedAt, 0},
+	}
+}
+
+const (
+	flagLetters      = "mrlf" // of stateFlags
+	deliveredLetters = "JUE"  // of the bits of store.Delivered
+)
+
+func stateFlags(r *store.Record) [len(flagLetters)]*bool {
+	return [...]*bool{&r.Missed, &r.RanOut, &r.Reported, &r.Fetched}
+}
+
+// packState is r's fieldState: the number of the newest bundle with the letters of the
+// flags, its expiry, and then words that begin with a tag each, without those that say
+// nothing. It is kept to 64 bytes.
+func packState(r *store.Record) string {
+	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
+	for i, set := range stateFlags(r) {
+		if *set {
+			b = append(b, flagLetters[i])
+		}
+	}
+	for i := range deliveredLetters {
+		if r.Delivered&(1<<i) != 0 {
+			b = append(b, deliveredLetters[i])
+		}
+	}
+	word := func(tag string, n int64) { b = strconv.AppendInt(append(append(b, ' '), tag...), n, 10) }
+	word("", int64(r.ExpiresAt))
+	if r.HeldSeq != r.Seq {
+		word("h", int64(r.Seq-r.HeldSeq))
+	}
+	for _, t := range stateTimes(r) {
+		if *t.at != t.without {
+			word(t.tag, int64(*t.from-*t.at))
+		}
+	}
+	if r.DetachedAt != 0 {
+		word("d", int64(r.ExpiresAt.Milli()-r.DetachedAt))
+	}
+	if r.Certificate != 0 {
+		b = append(append(b, " c"...), r.Certificate.String()...)
+	}
+	if r.Reason != "" {
+		b = append(append(b, " ="...), r.Reason...)
+	}
+	return string(b)
+}
+
+// unpackState reads a fieldState into r.
+func unpackState(text string, r *store.Record) error {
+	first, rest, _ := strings.Cut(text, " ")
+	letters := strings.TrimLeft(first, "0123456789")
+	for _, c := range []byte(letters) {
+		flag, delivered := strings.IndexByte(flagLetters, c), strings.IndexByte(deliveredLetters, c)
+		switch {
+		case flag >= 0:
+			*stateFlags(r)[flag] = true
+		case delivered >= 0:
+			r.Delivered |= 1 << delivered
+		default:
+			return errWords
+		}
+	}
+	w := words{left: strings.Split(rest, " ")}
+	seq, err := strconv.ParseUint(strings.TrimSuffix(first, letters), 10, 64)
+	r.Seq, r.HeldSeq, w.err = seq, seq, err
+	r.ExpiresAt = session.UnixSec(w.number(""))
+	r.HeldExpiresAt = r.ExpiresAt
+	if w.has("h") {
+		r.HeldSeq -= uint64(w.number("h"))
+	}
+	for _, t := range stateTimes(r) {
+		if w.has(t.tag) {
+			*t.at = *t.from - session.UnixSec(w.number(t.tag))
+		}
+	}
+	if w.has("d") {
+		r.DetachedAt = r.ExpiresAt.Milli() - session.UnixMilli(w.number("d"))
+	}
+	if w.has("c") {
+		n, err := strconv.ParseUint(w.next()[1:], 16, 32)
+		r.Certificate, w.err = session.Fingerprint(n), cmp.Or(w.err, err)
+	}
+	if w.has("=") {
+		r.Reason = session.EndReason(w.next()[1:])
+	}
+	return w.end()
+}

@@ -67,8 +67,19 @@ func (e *expense) config(n *node, ttl time.Duration) Config {
 	}
 }
 
+// alone is what Redis uses with no node, in µs a second.
+func (e *expense) alone() float64 {
+	if e.redis == nil {
+		return 0
+	}
+	before := e.redis.CPU()
+	<-time.After(time.Duration(e.span) * time.Second)
+	return float64((e.redis.CPU() - before).Microseconds()) / e.span
+}
+
 // idle is the cost of a node that has but one call.
 func (e *expense) idle() {
+	alone := e.alone()
 	n := startNode(e.b, 3600, 0, e.redisURL)
 	defer n.stop()
 	c := e.config(n, 24*time.Hour)
@@ -84,7 +95,7 @@ func (e *expense) idle() {
 	e.b.ReportMetric(e.idleNode, "cpu-µs/s")
 	if e.redis != nil {
 		e.idleRedis = float64((now.redisCPU - at.redisCPU).Microseconds()) / seconds
-		e.b.ReportMetric(e.idleRedis, "redis-µs/s")
+		e.b.ReportMetric(e.idleRedis-alone, "redis-µs/s") // a node's, of Redis
 		e.b.ReportMetric(float64(now.in-at.in)/seconds, "redis-in-B/s")
 		e.b.ReportMetric(float64(now.out-at.out)/seconds, "redis-out-B/s")
 	}

@@ -45,16 +45,16 @@ const (
 
 	// In the storm that measures resumes some clients are taken by their keys, and
 	// Redis is told later: these are the higher ones of several runs.
-	redisJoinMicros   = 57.0    // redis-µs/join
-	redisResumeMicros = 63.0    // redis-µs/resume
-	redisIdleMicros   = 3_470.0 // redis-µs/s: a node's leases in 64 shards, and its look at the revocations
+	redisJoinMicros   = 57.0  // redis-µs/join
+	redisResumeMicros = 63.0  // redis-µs/resume
+	redisIdleMicros   = 590.0 // redis-µs/s: a node's lease, and its look at the shards and the revocations
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
 	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
 	redisResumeInBytes   = 461.0   // redis-in-B/resume; a join's are as many, or fewer
 	redisResumeOutBytes  = 116.0   // redis-out-B/resume
-	redisIdleInBytes     = 8_660.0 // redis-in-B/s
-	redisIdleOutBytes    = 3_850.0 // redis-out-B/s
+	redisIdleInBytes     = 5_220.0 // redis-in-B/s
+	redisIdleOutBytes    = 1_970.0 // redis-out-B/s
 )
 
 // go test -run '^$' -bench Renewal -benchtime 200000x ./internal/redis
@@ -79,7 +79,6 @@ const (
 // What systems give by default.
 const (
 	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
-	sweepsASecond  = 0.5    // store.SweepEvery is 2 s
 
 	// What serve does without flags.
 	defaultHeartbeat = 25 * time.Second

@@ -58,7 +58,6 @@ type Redis struct {
 	Storm    float64 `json:"cores_busy_in_storm"`
 	In       float64 `json:"bits_in_per_second"`
 	Out      float64 `json:"bits_out_per_second"`
-	Scripts  float64 `json:"sweep_scripts_per_second"`
 	Messages float64 `json:"cluster_messages_per_second_in_storm"`
 }
 
@@ -275,10 +274,9 @@ func (p *planner) redis(out *Plan) Redis {
 	r := Redis{
 		// Who goes without leave is written down twice: that it is away, and that it is over.
 		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
-		Scripts: float64(out.Nodes.Count) * 65 * sweepsASecond,
-		Sweeps:  float64(out.Nodes.Count) * redisIdleMicros / 1e6,
-		In:      8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
-		Out:     8 * (out.Renewals*redisRenewalOutBytes + out.Joins*redisResumeOutBytes + float64(out.Nodes.Count)*redisIdleOutBytes),
+		Sweeps: float64(out.Nodes.Count) * redisIdleMicros / 1e6,
+		In:     8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
+		Out:    8 * (out.Renewals*redisRenewalOutBytes + out.Joins*redisResumeOutBytes + float64(out.Nodes.Count)*redisIdleOutBytes),
 	}
 	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
 	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6

@@ -36,7 +36,7 @@ func (p *planner) warnings(out *Plan) []string {
 	warn(out.Redis.Masters > maxMasters, "Redis would need %d masters, and the 64 shards can use no more than %d", out.Redis.Masters, maxMasters)
 	m := float64(min(out.Redis.Masters, maxMasters))
 	warn(p.in.RedisMasters > 0 && out.Redis.Storm > m*redisStormShare, "%d Redis masters are too few for the storm, which takes %.1f of their cores: resumes fall back on the clients' keys", out.Redis.Masters, out.Redis.Storm)
-	warn(out.Redis.Sweeps > manySweeps*m, "leases alone keep Redis busy with %.1f cores: %d nodes make %.0f script calls a second", out.Redis.Sweeps, out.Nodes.Count, out.Redis.Scripts)
+	warn(out.Redis.Sweeps > manySweeps*m, "the leases of %d nodes keep Redis busy with %.1f cores", out.Nodes.Count, out.Redis.Sweeps)
 	warn(out.Redis.Messages > manyMessages, "in the storm each session that moves is published to all servers of the cluster: %s messages a second on its bus", Number(out.Redis.Messages))
 	echoCores := (out.Echo-out.Renewals)*sharedRenewalMicros/1e6/float64(out.Nodes.Count) + out.Nodes.Cores
 	warn(echoCores > cpuShare*p.in.NodeCores, "one lifetime after the storm %s renewals a second keep a node busy with %.1f of its %.1f cores, for %s", Number(out.Echo), echoCores, p.in.NodeCores, span(math.Max(p.jitter, s.Seconds)))

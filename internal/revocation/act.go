@@ -23,22 +23,25 @@ const (
 // act ends the sessions that new revocations match, and writes what was done, until ctx is
 // done.
 func (s *Set) act(ctx context.Context) {
-	var wrote int64
+	var written int64 // the status
 	var at time.Time
 	failures := 0
 	for {
 		seq := s.endAll()
-		err := s.report(ctx)
-		if changed := seq != wrote || time.Since(at) >= statusEvery; err == nil && changed && s.Loaded() {
-			if err = s.writeStatus(ctx, seq); err == nil {
-				wrote, at = seq, time.Now()
-			}
+		write, cancel := context.WithTimeout(ctx, storeTimeout)
+		err := s.report(write)
+		if err == nil && s.Loaded() && (seq != written || time.Since(at) >= statusEvery) {
+			err = s.config.Nodes.SetStatus(write, s.config.Node, statusTopic, strconv.FormatInt(seq, 10))
+			written, at = seq, time.Now()
 		}
+		cancel()
 		wait := statusEvery
-		if failures++; err == nil {
+		if err != nil { // the replicator logs that the store is away
+			at = time.Time{}
+			wait = retryAfter(failures)
+			failures++
+		} else {
 			failures = 0
-		} else { // replicate logs that the store is away
-			wait = min(maxRetry, minRetry<<min(failures-1, 10))
 		}
 		select {
 		case <-ctx.Done():
@@ -65,16 +68,19 @@ func (s *Set) endAll() int64 {
 // end ends the sessions that match one of these revocations.
 func (s *Set) end(entries []*entry) {
 	now := s.now()
-	only := make(projects)
 	byID := make(map[string]*entry)
+	only := make(projects)
 	s.mu.RLock()
 	for _, e := range entries {
 		if s.entries[e.ID] == e && e.Standing(now) {
-			only.of(e.App).add(&entry{Revocation: e.Revocation})
 			byID[e.ID] = e
+			only.of(e.App).add(&entry{Revocation: e.Revocation})
 		}
 	}
 	s.mu.RUnlock()
+	if len(byID) == 0 {
+		return
+	}
 	match := func(k *session.Key) string {
 		if p := only[k.App]; p != nil {
 			if e := p.match(k, now); e != nil {
@@ -83,20 +89,7 @@ func (s *Set) end(entries []*entry) {
 		}
 		return ""
 	}
-	if len(byID) == 1 { // the usual case, and cheaper than looking up
-		for _, e := range byID {
-			r := e.Revocation
-			match = func(k *session.Key) string {
-				if r.Matches(k) {
-					return r.ID
-				}
-				return ""
-			}
-		}
-	}
-	if len(byID) > 0 {
-		s.config.Sessions(match, func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
-	}
+	s.config.Sessions(match, func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
 }
 
 // noteEnded counts a session that was ended for a revocation.
@@ -113,8 +106,6 @@ func (s *Set) noteEnded(e *entry, accessEndsAt session.UnixSec) {
 
 // report writes into the store what was ended.
 func (s *Set) report(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	s.mu.RLock()
 	entries := slices.Collect(maps.Keys(s.unreported))
 	s.mu.RUnlock()
@@ -132,13 +123,6 @@ func (s *Set) report(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return nil
-}
-
-// writeStatus tells the other nodes how far this one has got.
-func (s *Set) writeStatus(ctx context.Context, seq int64) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	return s.config.Nodes.SetStatus(ctx, s.config.Node, statusTopic, strconv.FormatInt(seq, 10))
 }
 
 // await returns the progress when it is complete, or as it is at the deadline.

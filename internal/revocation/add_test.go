@@ -58,7 +58,7 @@ func TestAdd(t *testing.T) {
 				t.Errorf("Get at %s: %+v, %+v, %v", n.name, got, p, err)
 			}
 		}
-		if got := nodes[2].sessions; len(got) != 1 {
+		if got := nodes[2].open(); len(got) != 1 {
 			t.Errorf("the other user's session has ended: %v", got)
 		}
 		nodes[2].lift(r.ID)
@@ -80,7 +80,7 @@ func TestSlowNode(t *testing.T) {
 		s := newShared()
 		a, slow, c := start(t, s, "a"), start(t, s, "b"), start(t, s, "c")
 		slow.join("S", 7)
-		slow.slow = 2 * time.Second
+		slow.setSlow(2 * time.Second)
 		began := time.Now()
 		r, p := a.add(revocation(7))
 		if took := time.Since(began); took != patience {
@@ -113,7 +113,7 @@ func TestSlowHere(t *testing.T) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		a.join("S", 7)
 		b.join("T", 7)
-		a.slow = 2 * patience
+		a.setSlow(2 * patience)
 		if _, p := a.add(revocation(7)); p.Ended != 2 {
 			t.Errorf("progress %+v", p)
 		}

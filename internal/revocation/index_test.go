@@ -136,7 +136,7 @@ func TestEndsWhatMatches(t *testing.T) {
 		}
 		b.run()
 		synctest.Wait()
-		for id, k := range b.sessions {
+		for id, k := range b.open() {
 			if k.Identity.RTC.UID%2 == 0 {
 				t.Errorf("session %s goes on", id)
 			}
@@ -178,7 +178,7 @@ func TestBound(t *testing.T) {
 		a.wantNoRoom(revocation(-2))
 		time.Sleep(time.Hour) // bubble
 		a.add(revocation(-3))
-		if len(a.entries) != 1 {
+		if a.holds() != 1 {
 			t.Errorf("%d are held", len(a.entries))
 		}
 	})
@@ -216,20 +216,20 @@ func TestStoreFull(t *testing.T) {
 		s := newShared()
 		a, other := start(t, s, "a"), start(t, s, "b")
 		first, _ := a.add(revocation(1))
-		s.room = 1
+		s.set(func(s *shared) { s.room = 1 })
 		time.Sleep(time.Second) // bubble
-		before := a.link.puts
+		before := a.link.putCount()
 		a.wantNoRoom(revocation(2))
 		a.wantRevoked(2, false)
 		a.lift(first.ID)
-		s.room = 0
+		s.set(func(s *shared) { s.room = 0 })
 		time.Sleep(10 * time.Minute) // bubble
 		a.wantRevoked(2, false)
 		other.wantRevoked(2, false)
-		if got := a.link.puts - before; got != 2 {
+		if got := a.link.putCount() - before; got != 2 {
 			t.Errorf("put %d times, want each once", got)
 		}
-		if len(a.entries) != 1 || a.lacks() != 0 || strings.Contains(a.log.String(), "level=WARN") {
+		if a.holds() != 1 || a.lacks() != 0 || strings.Contains(a.log.String(), "level=WARN") {
 			t.Errorf("has %+v, and logged\n%s", a.Set, a.log)
 		}
 	})
@@ -250,21 +250,21 @@ func TestStoreFullAfterAll(t *testing.T) {
 		if _, err := a.Lift(t.Context(), "app", first.ID); !errors.Is(err, store.ErrUnsaved) {
 			t.Fatal(err)
 		}
-		s.room = 1
+		s.set(func(s *shared) { s.room = 1 })
 		a.link.set(func(l *link) { l.away, l.puts = false, 0 })
 		time.Sleep(2 * maxRetry) // bubble
 		other.wantRevoked(1, false)
 		other.wantRevoked(2, false)
 		time.Sleep(10*fullPause - 2*maxRetry) // bubble
 		a.wantRevoked(2, true)
-		if got := a.link.puts; got < 5*many || got > 13*many {
+		if got := a.link.putCount(); got < 5*many || got > 13*many {
 			t.Errorf("%d puts in ten minutes for %d revocations", got, many)
 		}
 		if log := a.log.String(); strings.Count(log, "cannot be read") != 1 || strings.Count(log, "are back") != 1 ||
 			strings.Count(log, "is full of revocations") < 5 || strings.Count(log, "is full of revocations") > 11 {
 			t.Errorf("want the store away once, back, and full once a minute:\n%s", log)
 		}
-		s.room = 0
+		s.set(func(s *shared) { s.room = 0 })
 		time.Sleep(fullPause + time.Second) // bubble
 		other.wantRevoked(2, true)
 		if got := a.lacks(); got != 0 {

@@ -84,6 +84,20 @@ func (s *shared) restore(d data) {
 	}
 }
 
+// counts returns how often the store was read, and how often in full.
+func (s *shared) counts() (readings, full int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readings, s.full
+}
+
+// set changes how the store behaves.
+func (s *shared) set(change func(s *shared)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
 func (s *shared) get(id string) (store.Revocation, map[string]store.Ended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,6 +132,13 @@ func (l *link) set(change func(l *link)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(l)
+}
+
+// putCount returns how many revocations were put.
+func (l *link) putCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.puts
 }
 
 func cutOff(l *link)  { l.away = true }
@@ -317,6 +338,27 @@ func (n *node) join(id string, uid uint32) {
 
 // tokensEnd is when the tokens of all sessions end.
 const tokensEnd = 4_000_000_000
+
+// open returns the open sessions.
+func (n *node) open() map[string]session.Key {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.sessions)
+}
+
+// holds returns how many revocations the node holds.
+func (n *node) holds() int {
+	n.Set.mu.RLock()
+	defer n.Set.mu.RUnlock()
+	return len(n.entries)
+}
+
+// setSlow makes ending sessions take long.
+func (n *node) setSlow(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow = d
+}
 
 // end implements EndSessions.
 func (n *node) end(match func(*session.Key) string, ended func(string, session.UnixSec)) {

@@ -53,7 +53,7 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 	var parts sync.WaitGroup
 	parts.Go(func() { s.watch(ctx) })
-	parts.Go(func() { s.replicate(ctx) })
+	parts.Go(func() { (&replicator{set: s}).run(ctx) })
 	parts.Go(func() { s.act(ctx) })
 	parts.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastChance)
@@ -81,59 +81,88 @@ func (s *Set) watch(ctx context.Context) {
 	}
 }
 
-// replicate keeps the set and the store the same.
-func (s *Set) replicate(ctx context.Context) {
-	var failures int
-	var away, expired, full, next time.Time
+// replicator keeps the set and the store the same.
+type replicator struct {
+	set      *Set
+	next     time.Time // when the store is asked again, also without a reason
+	expired  time.Time // when what is over was removed
+	full     time.Time // when the store was found to be full
+	failures int       // in a row
+	away     time.Time // when they began
+}
+
+func (r *replicator) run(ctx context.Context) {
+	for r.wait(ctx) {
+		began := time.Now()
+		if began.Sub(r.expired) >= expireEvery {
+			r.set.expire()
+			r.expired = began
+		}
+		err := r.set.sync(ctx)
+		if err == nil {
+			err = r.flush(ctx, began)
+		}
+		if ctx.Err() == nil {
+			r.answered(began, err)
+		}
+		// A store that takes long to read is not read all the time.
+		pause(ctx, min(2*time.Since(began), maxGap))
+	}
+}
+
+// wait waits for a reason to ask the store. It returns false when ctx is done.
+func (r *replicator) wait(ctx context.Context) bool {
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case c := <-s.replica.changes:
-			if s.follow(ctx, c) {
+			return false
+		case c := <-r.set.replica.changes:
+			if r.set.follow(ctx, c) {
 				continue
 			}
-		case <-s.wakeSync:
-		case <-time.After(time.Until(next)):
+		case <-r.set.wakeSync:
+		case <-time.After(time.Until(r.next)):
 		}
-		began := time.Now()
-		if began.Sub(expired) >= expireEvery {
-			s.expire()
-			expired = began
-		}
-		err := s.sync(ctx)
-		if err == nil {
-			err = s.flush(ctx, began.Sub(full) < fullPause)
-		}
-		if errors.Is(err, store.ErrRevocationsFull) {
-			if err = nil; began.Sub(full) >= fullPause {
-				full = began
-				s.config.Logger.Warn("the store is full of revocations; some, added while it was away, have effect on this node only")
-			}
-		}
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			if failures > 0 {
-				s.config.Logger.Info("the revocations in the store are back", "away_seconds", time.Since(away).Seconds())
-			}
-			failures, next = 0, began.Add(pollEvery)
-		default:
-			if failures == 0 {
-				away = began
-				s.config.Logger.Warn("the revocations in the store cannot be read, or not written; those of other nodes are not learned",
-					"loaded", s.Loaded(), "error", err)
-			}
-			next = time.Now().Add(min(maxRetry, minRetry<<min(failures, 10)))
-			failures++
-		}
-		// A store that takes long to read is not read all the time.
-		if !pause(ctx, min(2*time.Since(began), maxGap)) {
-			return
-		}
+		return ctx.Err() == nil
 	}
 }
+
+// flush puts into the store what it lacks. If it is full, only lifts are put there for a
+// while.
+func (r *replicator) flush(ctx context.Context, now time.Time) error {
+	pausing := now.Sub(r.full) < fullPause
+	err := r.set.flush(ctx, pausing)
+	if !errors.Is(err, store.ErrRevocationsFull) {
+		return err
+	}
+	if !pausing {
+		r.full = now
+		r.set.config.Logger.Warn("the store is full of revocations; some, added while it was away, have effect on this node only")
+	}
+	return nil
+}
+
+// answered notes whether the store could be used, and decides when it is asked again.
+func (r *replicator) answered(began time.Time, err error) {
+	log := r.set.config.Logger
+	switch {
+	case err == nil && r.failures > 0:
+		log.Info("the revocations in the store are back", "away_seconds", time.Since(r.away).Seconds())
+	case err != nil && r.failures == 0:
+		r.away = began
+		log.Warn("the revocations in the store cannot be read, or not written; those of other nodes are not learned",
+			"loaded", r.set.Loaded(), "error", err)
+	}
+	if err == nil {
+		r.failures, r.next = 0, began.Add(pollEvery)
+		return
+	}
+	r.next = time.Now().Add(retryAfter(r.failures))
+	r.failures++
+}
+
+// retryAfter returns how long a store that failed that often before is left alone.
+func retryAfter(failures int) time.Duration { return min(maxRetry, minRetry<<min(failures, 10)) }
 
 // follow merges a change that the store has published, and reports whether the set is up to
 // date afterwards, as far as the changes that have come tell.
@@ -170,18 +199,14 @@ func (s *Set) sync(ctx context.Context) error {
 		return err
 	}
 	defer s.release()
-	known := s.replica.known
 	s.mu.Lock()
 	if s.now() < s.expired { // the clock was set back, and what was dropped as over is not
-		known, s.expired = store.RevocationsVersion{}, 0
+		s.replica.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()
-	all, version, err := s.config.Store.Revocations(ctx, known)
-	if err != nil {
+	all, version, err := s.config.Store.Revocations(ctx, s.replica.known)
+	if err != nil || version == s.replica.known {
 		return err
-	}
-	if version == known {
-		return nil
 	}
 	s.merge(all, true)
 	if !s.Loaded() {
@@ -237,7 +262,7 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	return full
 }
 
-// save puts one revocation, until a deadline. If that fails, replicate goes on with it.
+// save puts one revocation, until a deadline. If that fails, the replicator goes on with it.
 func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()

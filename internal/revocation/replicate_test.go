@@ -154,7 +154,7 @@ func TestStopSaves(t *testing.T) {
 func TestWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
-		s.deaf = true
+		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		time.Sleep(pollEvery / 2) // bubble
 		other.join("S", 7)
@@ -162,9 +162,10 @@ func TestWithinASecond(t *testing.T) {
 			t.Errorf("within the time that Add waits: %+v", p)
 		}
 		time.Sleep(time.Second) // bubble
-		before := s.readings
+		before, _ := s.counts()
 		time.Sleep(time.Minute) // bubble
-		if got, most := s.readings-before, 2*int(time.Minute/pollEvery)+2; got > most {
+		after, _ := s.counts()
+		if got, most := after-before, 2*int(time.Minute/pollEvery)+2; got > most {
 			t.Errorf("two nodes read %d times in a minute, want %d", got, most)
 		}
 	})
@@ -176,7 +177,7 @@ func TestNoticeSavesReading(t *testing.T) {
 		s := newShared()
 		a, other := start(t, s, "a"), start(t, s, "b")
 		time.Sleep(time.Second + time.Millisecond) // bubble; not in the moment of a poll
-		before := s.full
+		_, before := s.counts()
 		for i := range 100 {
 			r, _ := a.add(revocation(i))
 			if i%3 == 0 {
@@ -186,8 +187,8 @@ func TestNoticeSavesReading(t *testing.T) {
 			other.wantRevoked(uint32(i), i%3 != 0)
 		}
 		time.Sleep(time.Minute) // bubble
-		if s.full != before {
-			t.Errorf("everything was read %d times", s.full-before)
+		if _, after := s.counts(); after != before {
+			t.Errorf("everything was read %d times", after-before)
 		}
 	})
 }
@@ -203,13 +204,14 @@ func TestMissedNotices(t *testing.T) {
 		for i := range 2 * backlog {
 			a.add(revocation(i))
 		}
-		before := s.full
+		_, before := s.counts()
 		other.release()
 		time.Sleep(time.Second) // bubble
 		for i := range 2 * backlog {
 			other.wantRevoked(uint32(i), true)
 		}
-		if got := s.full - before; got > 2 {
+		_, after := s.counts()
+		if got := after - before; got > 2 {
 			t.Errorf("everything was read %d times", got)
 		}
 	})
@@ -295,7 +297,7 @@ func TestLostAtOnce(t *testing.T) {
 func TestLiftElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
-		s.deaf = true
+		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
 		taken, err := a.take(&r) // saved, and no time has passed
@@ -383,7 +385,7 @@ func TestLeaky(t *testing.T) {
 		a := start(t, s, "a")
 		a.add(revocation(7))
 		time.Sleep(time.Minute) // bubble
-		if got := a.link.puts; got > 2 {
+		if got := a.link.putCount(); got > 2 {
 			t.Errorf("put %d times in a minute", got)
 		}
 	})
@@ -420,7 +422,7 @@ func TestSlowStore(t *testing.T) {
 		s := newShared()
 		a := start(t, s, "a")
 		a.link.set(func(l *link) { l.lag = 50 * time.Millisecond })
-		before := s.readings
+		before, _ := s.counts()
 		for range 1000 {
 			time.Sleep(10 * time.Millisecond) // bubble
 			s.mu.Lock()
@@ -428,7 +430,8 @@ func TestSlowStore(t *testing.T) {
 			s.notify(store.RevocationsChange{})
 			s.mu.Unlock()
 		}
-		if got := s.readings - before; got < 10 || got > 10_000/150+1 {
+		after, _ := s.counts()
+		if got := after - before; got < 10 || got > 10_000/150+1 {
 			t.Errorf("read %d times in 10 s", got)
 		}
 	})

@@ -18,7 +18,11 @@
 -- Costs O(log N) for each, and for each that is removed, with N stored.
 
 local all, untils = KEYS[1], KEYS[2]
-local now = tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
 local seconds = math.floor(now / 1000)
 
 local version = redis.call('GET', KEYS[3]) or '- 0'

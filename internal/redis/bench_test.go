@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ func BenchmarkRenewal(b *testing.B) {
 // renew renews the sessions that next names, and saves so many at once.
 func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	records := make([]store.Record, 0, flush)
+	c.server.Do("CONFIG", "RESETSTAT")
 	cpu, commands := c.server.CPU(), c.server.Commands()
 	for b.Loop() {
 		if records = append(records, c.renewed(next())); len(records) == flush {
@@ -81,6 +83,7 @@ func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/renewal")
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(b.N), "commands/renewal")
 	b.ReportMetric(c.memory, "B/session")
+	b.ReportMetric(c.hold(), "µs/call")
 }
 
 // bare is the least that a schedule in a sorted set costs: what is due is taken,
@@ -160,6 +163,26 @@ func BenchmarkClaim(b *testing.B) {
 	claimed += left
 	b.ReportMetric(per(c.server.CPU()-cpu, claimed), "redis-µs/item")
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(claimed), "commands/item")
+}
+
+// BenchmarkJoin reports what it costs Redis that sessions are written for the first time,
+// whole, as many at once as a storm makes of them.
+func BenchmarkJoin(b *testing.B) {
+	c := fill(b, benchSizes()[0])
+	c.server.Do("CONFIG", "RESETSTAT")
+	records := make([]store.Record, 0, 4096)
+	cpu, first := c.server.CPU(), len(c.versions)
+	for i := 0; b.Loop(); i++ {
+		c.versions, c.due = append(c.versions, 0), append(c.due, session.MilliOf(time.Now()))
+		c.queue, c.at = append(c.queue, first+i), append(c.at, first+i)
+		if records = append(records, c.renewed(first+i)); len(records) == cap(records) {
+			c.save(records)
+			records = records[:0]
+		}
+	}
+	c.save(records)
+	b.ReportMetric(per(c.server.CPU()-cpu, b.N), "redis-µs/join")
+	b.ReportMetric(c.hold(), "µs/call")
 }
 
 // BenchmarkAcquire reports what it costs Redis that a client comes back to another node:
@@ -270,6 +293,20 @@ func fill(b testing.TB, sessions int) *crowd {
 	}
 	c.memory = float64(c.server.UsedMemory()-before) / float64(sessions)
 	return c
+}
+
+// hold is for how many microseconds the median call of a script has held Redis since its
+// statistics were reset.
+func (c *crowd) hold() (micros float64) {
+	c.b.Helper()
+	_, text, found := strings.Cut(c.server.Do("INFO", "latencystats"), "latency_percentiles_usec_evalsha:")
+	_, text, _ = strings.Cut(text, "p50=")
+	text, _, _ = strings.Cut(text, ",")
+	micros, err := strconv.ParseFloat(text, 64)
+	if !found || err != nil {
+		c.b.Fatalf("no percentiles: %v", err)
+	}
+	return micros
 }
 
 // save saves records, and expects each to be.

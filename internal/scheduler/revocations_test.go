@@ -274,8 +274,8 @@ func TestRevokedSessionOfADeadNode(t *testing.T) {
 		c.config.Revocations = revoked
 		heir := c.start("b").Scheduler
 		wait(15 * time.Minute)
-		if open, graves := c.store.Len(); open != 0 || graves != 1 {
-			t.Errorf("%d open, %d graves", open, graves)
+		if open, tombstones := c.store.Len(); open != 0 || tombstones != 1 {
+			t.Errorf("%d open, %d tombstones", open, tombstones)
 		}
 		revoked.liftAll()
 		_, err := heir.Resume(p.ticket(), p.again())

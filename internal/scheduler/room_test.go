@@ -37,8 +37,8 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		if n := len(s.entries); n != 20 {
 			t.Errorf("%d sessions are kept", n)
 		}
-		if open, graves := memory.Len(); open != 20 || graves != 0 {
-			t.Errorf("the store has %d sessions, and the ends of %d", open, graves)
+		if open, tombstones := memory.Len(); open != 20 || tombstones != 0 {
+			t.Errorf("the store has %d sessions, and the ends of %d", open, tombstones)
 		}
 		if attached, detached := testutil.ToFloat64(s.metrics.sessions[session.Attached]), testutil.ToFloat64(s.metrics.sessions[session.Detached]); attached != 2 || detached != 18 {
 			t.Errorf("%v attached, %v detached are counted", attached, detached)

@@ -264,8 +264,8 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			}
 		}
 		wait(25 * time.Hour) // its terms are over, and with them its keys
-		if open, graves := s.config.Store.(*store.Memory).Len(); open+graves != 0 {
-			t.Errorf("%d ended sessions are kept for ever, and %d graves", open, graves)
+		if open, tombstones := s.config.Store.(*store.Memory).Len(); open+tombstones != 0 {
+			t.Errorf("%d ended sessions are kept for ever, and %d tombstones", open, tombstones)
 		}
 		var ended *session.EndedError
 		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndExpired {

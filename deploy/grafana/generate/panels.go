@@ -197,7 +197,7 @@ var rows = []row{
 	{title: "The store", panels: []panel{
 		{
 			kind: "timeseries", title: "Time of operations, p99", unit: "s", anchor: "refresherstoreslow",
-			description: "acquire: a client came back. save: a batch of changes. sweep and claim: leases. list: operators.", calm: "no Redis",
+			description: "acquire: a client came back. save: a batch of changes. wish: an operator changes a session. sweep and claim: leases. list: operators.", calm: "no Redis",
 			queries: []query{{quantile("0.99", "refresher_store_operation_seconds", "operation"), "{{operation}}"}},
 		},
 		{

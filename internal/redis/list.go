@@ -45,11 +45,11 @@ func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 func (s *Store) Read(ctx context.Context, ids []string) (records []store.Record, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for part := range slices.Chunk(ids, readCount) {
-		some, err := s.read(ctx, part, false)
+		some, err := s.records(ctx, part)
 		if err != nil {
-			return nil, fmt.Errorf("read: %w", err)
+			return nil, err
 		}
-		records = append(records, some...)
+		records = append(records, slices.DeleteFunc(some, func(r store.Record) bool { return r.HasEnded() })...)
 	}
 	return records, nil
 }
@@ -57,79 +57,58 @@ func (s *Store) Read(ctx context.Context, ids []string) (records []store.Record,
 // Get is one session's record. See store.Getter.
 func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
-	records, err := s.read(ctx, []string{id}, true)
-	if err != nil {
-		return store.Record{}, false, fmt.Errorf("get: %w", err)
-	}
-	if len(records) == 0 {
-		return store.Record{}, false, nil
+	records, err := s.records(ctx, []string{id})
+	if err != nil || len(records) == 0 {
+		return r, false, err
 	}
 	return records[0], true, nil
 }
 
-// read reads the records of those sessions that are still there, and leaves the others
-// out, with those that a newer release wrote; also those that have ended, unless it is
-// asked for them.
-func (s *Store) read(ctx context.Context, ids []string, withEnded bool) (records []store.Record, err error) {
+// records reads the records of those sessions that are there, as Get returns them.
+func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
-	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
+	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its error
 		for i, id := range ids {
 			shard := store.ShardOf(id)
 			hashes[i] = p.HGetAll(ctx, s.keys.session(shard, id))
 			dues[i] = p.ZScore(ctx, s.keys.due[shard], id)
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
 	for i, id := range ids {
-		fields, err := hashes[i].Result()
-		switch {
-		case goredis.HasErrorPrefix(err, "WRONGTYPE"):
-			_ = s.unreadable(id, errNoRecord)
-			continue
-		case err != nil:
-			return nil, err
+		r, ok, err := s.record(id, hashes[i], dues[i])
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", id, err)
 		}
-		if end, ok := endOf(id, fields); ok {
-			if withEnded {
-				records = append(records, end)
-			}
-			continue
-		}
-		due, err := dues[i].Result()
-		switch {
-		case errors.Is(err, goredis.Nil):
-			continue // it was over a moment later
-		case err != nil:
-			return nil, err
-		}
-		fields[fieldDue] = strconv.FormatFloat(due, 'f', 0, 64)
-		if r, ok := s.listed(id, fields); ok {
+		if ok {
 			records = append(records, r)
 		}
 	}
 	return records, nil
 }
 
-// endOf is what the hash of a session that has ended says of that.
-func endOf(id string, fields map[string]string) (store.Record, bool) {
-	var r store.Record
-	r.Session = id
-	if unpackFence(fields[fieldFence], &r) != nil || !r.HasEnded() {
-		return r, false
+// record is what a hash and a due time say of a session; false: it is not there, or
+// unreadable.
+func (s *Store) record(id string, hash *goredis.MapStringStringCmd, due *goredis.FloatCmd) (r store.Record, ok bool, err error) {
+	fields, err := hash.Result()
+	if goredis.HasErrorPrefix(err, "WRONGTYPE") {
+		_ = s.unreadable(id, errNoRecord)
+		return r, false, nil
 	}
-	if err := unpackState(fields[fieldState], &r); err != nil {
-		return r, false
-	}
-	return r.OnlyEnd(), true
-}
-
-// listed is the record in a hash, if it is one to be listed.
-func (s *Store) listed(id string, fields map[string]string) (store.Record, bool) {
 	if _, there := fields[fieldFence]; !there {
-		return store.Record{}, false
+		return r, false, err
 	}
-	r, err := s.unpack(id, fields)
-	return r, err == nil && !r.HasEnded()
+	r.Session = id
+	if unpackFence(fields[fieldFence], &r) == nil && r.HasEnded() && unpackState(fields[fieldState], &r) == nil {
+		return r.OnlyEnd(), true, nil
+	}
+	at, err := due.Result()
+	if err != nil {
+		if errors.Is(err, goredis.Nil) {
+			err = nil // it has ended since
+		}
+		return r, false, err
+	}
+	fields[fieldDue] = strconv.FormatFloat(at, 'f', 0, 64)
+	r, err = s.unpack(id, fields)
+	return r, err == nil, nil
 }

@@ -98,6 +98,8 @@ func (s *Scheduler) ask(e *entry, now session.Instant) {
 			case err != nil:
 				s.log(e, slog.LevelDebug, "a renewal could not be authorized", "error", err)
 				e.session.Unanswered(askAgain, now)
+			case roleOf(key.Identity) != roleOf(e.session.Identity): // changed meanwhile: the new one is asked about
+				e.session.Unspent()
 			default:
 				e.session.Approve(answer.Until, now)
 			}

@@ -132,6 +132,7 @@ func (s *Session) SetRole(r Role) bool {
 	changed := *rtc // what others were shown of the session stays as it was
 	changed.Role = r
 	s.Identity.RTC = &changed
+	s.consent.given = false // that was about the other role
 	return true
 }
 

@@ -12,7 +12,7 @@ import (
 func (s *Scheduler) adopt(r *store.Record) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
 	if here := s.lookUp(r.Session); here != nil {
-		s.compare(here, r.Epoch, r.Version)
+		s.compare(here, r)
 		return
 	}
 	if !s.config.Serves(r.App) {
@@ -35,11 +35,13 @@ func (s *Scheduler) adopt(r *store.Record) {
 }
 
 // compare looks into a session that the store has as overdue and as this node's,
-// which it is: if the store is not up to date, it is told again.
-func (s *Scheduler) compare(e *entry, epoch, rev uint64) {
+// which it is: if one of the two is not up to date, because the notice of an operator's
+// wish was lost, say, the store is told again, and its answer tells the rest.
+func (s *Scheduler) compare(e *entry, r *store.Record) {
 	s.do(e, func() {
-		if e.session.Epoch() != epoch || e.rev != rev {
-			e.session.Fence(epoch)
+		wished := r.WishVersion > e.wish || r.HasEnded() && e.session.State() != session.Ended
+		if wished || e.session.Epoch() != r.Epoch || e.rev != r.Version {
+			e.session.Fence(r.Epoch)
 			e.written = written{}
 			s.commit(e)
 		}

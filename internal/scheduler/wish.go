@@ -46,6 +46,11 @@ var (
 		Code: session.CodeUnavailable, RetryAfter: 5 * time.Second,
 		Message: "the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again",
 	}
+	// errBusy: there is nothing to say of the session before its client was written to.
+	errBusy = &session.Error{
+		Code: session.CodeUnavailable, RetryAfter: 5 * time.Second,
+		Message: "the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again",
+	}
 )
 
 // Wish has an operator's wish carried out for a session of the project app, on
@@ -188,7 +193,9 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 			return result, session.ErrNotOpen
 		}
 	case <-time.After(heldTimeout): // it is held, while a slow client is written to, say, and is changed after that
-		result.Record.Node = s.config.Node
+		if err != nil {
+			return result, errBusy
+		}
 	}
 	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is about to be written
 		result.Stored = s.poll(ctx, e.id, func(now *store.Record, known bool) bool {
@@ -293,14 +300,20 @@ func (s *Scheduler) wishSaved(l letter, later store.Register) {
 }
 
 // finishEnd ends a session that an operator ended through the store, by its answer to
-// the record of l.
+// the record of l. One that came to another end here meanwhile is written again, with the
+// operator's reason, which its tombstone is kept by.
 func (s *Scheduler) finishEnd(l letter, reason session.EndReason) {
 	e := l.entry
 	s.do(e, func() {
-		if e.session.State() != session.Ended && e.session.Epoch() == l.record.Epoch {
+		switch {
+		case e.lost || e.session.Epoch() != l.record.Epoch:
+			return
+		case e.session.State() != session.Ended:
 			s.end(e, reason)
-			s.commit(e)
+		default:
+			e.reason, e.written = reason, written{}
 		}
+		s.commit(e)
 	})
 }
 

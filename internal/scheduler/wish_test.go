@@ -617,6 +617,73 @@ func TestWishOfABusySession(t *testing.T) {
 		if p.got().ended == nil {
 			t.Error("not ended")
 		}
+
+		// There is nothing to answer with while the store is away, too.
+		p = joinAs(t, a.Scheduler, "a", 1, "ana")
+		a.link.fail(away)
+		wait(5 * time.Second)
+		p.take = func() error {
+			pass(4 * time.Second)
+			return nil
+		}
+		go p.hands().Renew()
+		wait(time.Second)
+		if result, err := a.Wish(t.Context(), "app", store.Wish{Session: p.id(), Kind: store.WishEnd}); !errors.Is(err, errBusy) {
+			t.Errorf("%+v, %v", result, err)
+		}
+		wait(5 * time.Second)
+		if p.got().ended == nil {
+			t.Error("not ended")
+		}
+	})
+}
+
+// An operator's end counts where the client leaves before the session's node knows of it:
+// its keys stay dead for as long.
+func TestEndOfASessionThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		goOn := a.link.pause()
+		b.want(store.Wish{Session: p.id(), Kind: store.WishEnd})
+		p.hands().Leave()
+		goOn()
+		wait(3 * time.Hour)
+		for _, m := range []*member{a, b} {
+			_, err := m.Resume(p.ticket(), p.on(m))
+			wantEnded(t, err, session.EndRevoked)
+		}
+		if n := c.count(p.id(), store.DeliveredEnd); n != 1 {
+			t.Errorf("the end was delivered %d times", n)
+		}
+	})
+}
+
+// unnotified is a way to the store on which notices are lost.
+type unnotified struct{ *link }
+
+func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(string)) error {
+	connected()
+	<-ctx.Done()
+	return nil
+}
+
+// A node that was not notified of an end finds it among what is overdue.
+func TestEndWhoseNoticeIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wishCluster(t)
+		a, b := c.startWith("a", func(config *Config, l *link) { config.Store = unnotified{l} }), c.start("b")
+		p := joinAs(t, a.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		if end := b.want(store.Wish{Session: p.id(), Kind: store.WishEnd}); end.Applied {
+			t.Errorf("%+v", end)
+		}
+		wait(30 * time.Second) // whoever looks first leaves it alone for a while
+		if e := p.got().ended; e == nil || e.Reason != session.EndRevoked {
+			t.Errorf("told %+v", e)
+		}
 	})
 }
 
@@ -675,6 +742,37 @@ func TestWishIsApproved(t *testing.T) {
 			t.Errorf("ended %+v, pushed %+v", e, eve.got().pushes)
 		}
 	})
+}
+
+// What the back end agreed to for one role, or was asked about it, is no word for another.
+func TestApprovalIsOfARole(t *testing.T) {
+	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := wishCluster(t)
+				c.config.Policy.AskAhead, c.config.Policy.AskGrace = 10*time.Second, time.Hour
+				questions := make(chan session.Role, 8)
+				c.config.Consent = func(_ context.Context, _ session.Action, k session.Key) (Answer, error) {
+					questions <- roleOf(k.Identity)
+					pass(4 * time.Second)
+					return Answer{Agreed: roleOf(k.Identity) == session.Subscriber}, nil
+				}
+				a := c.start("a")
+				p := joinAs(t, a.Scheduler, "a", 1, "ana")
+				<-questions
+				<-questions // ahead of the first renewal
+				wait(after)
+				a.setRole(p.id(), session.Publisher)
+				wait(20 * time.Second)
+				if e := p.got().ended; e == nil || e.Reason != session.EndDenied || len(p.got().pushes) != 0 {
+					t.Errorf("ended %+v, pushed %+v", e, p.got().pushes)
+				}
+				if role := <-questions; role != session.Publisher || len(questions) != 0 {
+					t.Errorf("asked about a %s, and %d more", role, len(questions))
+				}
+			})
+		})
+	}
 }
 
 // Whatever nodes are asked while each may be cut off from the store for a while, and

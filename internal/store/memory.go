@@ -150,8 +150,8 @@ func (m *Memory) save(r *Record) Outcome {
 }
 
 // Wish writes an operator's wish into the record of an open session, notifies its owner
-// and returns the record as it stands then. An end that its owner has not finished yet
-// stands. The error is ErrNoSession where there is no such record.
+// and returns the record as it stands then. A session whose end is not delivered yet can be
+// ended again. The error is ErrNoSession where there is no such record.
 func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -161,12 +161,10 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	if !ok || r.HasEnded() && !again {
 		return Record{}, ErrNoSession
 	}
-	if !again {
-		w.Write(&r)
-		s.records[w.Session] = r
-		if w.Kind == WishEnd {
-			s.due[w.Session] = r.Due
-		}
+	w.Write(&r)
+	s.records[w.Session] = r
+	if w.Kind == WishEnd {
+		s.due[w.Session] = r.Due
 	}
 	m.notify(r.Node, w.Session)
 	return r.clone(), nil

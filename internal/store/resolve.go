@@ -68,12 +68,12 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 }
 
 // afterEnd is Resolve where r was ended on purpose: only its owner may replace it, by the
-// rest of that end.
+// rest of that end. An owner whose session came to another end meanwhile finishes this one.
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
-	case own && next.endedOnPurpose():
+	case own && next.endedOnPurpose() && next.Reason == r.Reason:
 		return Outcome{Action: Done}, true
-	case own && !next.HasEnded() && !r.IsTombstone():
+	case own && !r.IsTombstone() && (next.endedOnPurpose() || !next.HasEnded()):
 		return Outcome{Action: FinishEnd, Ending: r.Ending()}, false
 	}
 	return Outcome{Action: EndSession, Ending: r.Ending()}, false

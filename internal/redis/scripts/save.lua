@@ -10,7 +10,7 @@
 -- then for each session:
 --   fence      see fence.lua; its letter may be g, of a session to remove, as well. With
 --              ARGV[4] = 0 it is not g or b
---   state      opaque here
+--   state      opaque here, but for its last word: why the session ended
 --   at         of the letters a, d, x, e: due time in Unix ms; of b: when the tombstone
 --              expires, in Unix s
 --   n          with ARGV[4] = 1: how many arguments follow, the fields and values of the
@@ -31,14 +31,18 @@ local function rank(f)
   return f.letter == 'd' and 1 or 0
 end
 
+-- Why a session ended, by its state.
+local function reason(state) return match(state, ' =(%S+)$') end
+
 -- The answer by store.Resolve, and whether new replaces old.
 local function resolve(old, new)
   local own = new.epoch == old.epoch and new.node == old.node
   if own and new.version < old.version then return 'done', false end
   if rank(old) == 4 then
-    if own and rank(new) == 4 then return 'done', true end
+    local ends = rank(new) == 4
+    if own and ends and new.reason == old.reason then return 'done', true end
     local open = new.letter == 'a' or new.letter == 'd'
-    return own and open and old.letter == 'e' and 'finish' or 'end', false
+    return own and (ends or open) and old.letter == 'e' and 'finish' or 'end', false
   end
   if new.epoch > old.epoch or own or new.epoch == old.epoch and rank(new) > rank(old) then return 'done', true end
   if new.node == old.node then return string.format('raise %.0f', old.epoch), false end
@@ -58,17 +62,17 @@ local function save(key, text, a, n)
     if old.letter == 'b' and tonumber(call('HGET', key, 'e') or 0) <= tonumber(ARGV[2]) then
       old = nil
     else
+      local ended = rank(old) == 4 and (call('HGET', key, 's') or '')
+      old.reason, new.reason = reason(ended or ''), reason(state)
       word, replace = resolve(old, new)
+      if word == 'end' or word == 'finish' then return word .. ' ' .. ended end
       if word == 'done' and rank(old) < 4 and old.wish > new.wish then
         word = string.format('wish %s %.0f', old.role, old.wish)
         new.role, new.wish = old.role, old.wish
       end
     end
   end
-  if not replace then
-    if word == 'end' or word == 'finish' then word = word .. ' ' .. (call('HGET', key, 's') or '') end
-    return word
-  end
+  if not replace then return word end
   local stays = new.letter ~= 'b' and new.letter ~= 'g'
   local whole = not old or old.letter == 'b'
   if whole and stays and n == 0 then return 'missing' end

@@ -8,9 +8,8 @@
 -- ARGV[4]  end, renew, or the letter of the wanted role: p or s
 -- ARGV[5]  of an end: its reason
 --
--- Returns none: there is no such session, or it has ended, but for an end that its owner
--- has not finished, which stands if it is asked for again; unreadable: left alone; or the
--- fields and values of the hash as they are now, with due, its score, as one more.
+-- Returns none: there is no such session, or it has ended, but for one whose end is not
+-- delivered yet, which can be ended again; unreadable: left alone; or the fields and values of the hash as they are now, with due, its score, as one more.
 -- Costs O(log S) with S sessions in the shard.
 
 local key, due, id, now, wish = KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4]
@@ -19,21 +18,18 @@ if not text then return 'none' end
 local f, state = parse(text), text ~= '' and redis.call('HGET', key, 's')
 if not f or not state then return 'unreadable' end
 local open = f.letter == 'a' or f.letter == 'd'
-local again = wish == 'end' and f.letter == 'e' -- its owner has not finished yet
-if not open and not again then return 'none' end
+if not open and not (wish == 'end' and f.letter == 'e') then return 'none' end
 
-if open then
-  if wish == 'end' then
-    f.letter = 'e'
-    redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. ARGV[5])
-    redis.call('ZADD', due, now, id)
-  else
-    local rtc = f.role ~= '-' and f.role ~= '+'
-    f.role = rtc and string.upper(wish == 'renew' and f.role or wish) or '+'
-    f.wish = math.max(f.wish + 1, now)
-  end
-  redis.call('HSET', key, 'f', pack(f))
+if wish == 'end' then
+  f.letter = 'e'
+  redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. ARGV[5])
+  redis.call('ZADD', due, now, id)
+else
+  local rtc = f.role ~= '-' and f.role ~= '+'
+  f.role = rtc and string.upper(wish == 'renew' and f.role or wish) or '+'
+  f.wish = math.max(f.wish + 1, now)
 end
+redis.call('HSET', key, 'f', pack(f))
 redis.pcall('PUBLISH', ARGV[1] .. f.node, id)
 local hash = redis.call('HGETALL', key)
 hash[#hash + 1] = 'due'

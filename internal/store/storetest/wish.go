@@ -18,6 +18,7 @@ var wishChecks = []check{
 	{"goes to whoever claims the session", wishesClaimed},
 	{"outlives an expiry", wishesExpired},
 	{"ends the session", wishesEnd},
+	{"counts as the end of a session whose client leaves meanwhile", wishesEndOverOther},
 	{"is finished by others when the owner is dead", wishesEndOfDead},
 	{"notifies the owner", wishesNotify},
 	{"is refused where there is no open session", wishesNowhere},
@@ -219,6 +220,24 @@ func wishesEnd(w *world) {
 	w.handed(nodeA) // nothing is left to do
 }
 
+func wishesEndOverOther(w *world) {
+	for _, s := range []stage{ended, tombstone} {
+		r := w.record(w.id(), nodeA)
+		w.saved(r)
+		given := w.wish(r.Session, store.WishEnd, 0)
+		w.become(&r, s)
+		r.Version, r.Reason = r.Version+1, session.EndLeft
+		w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.FinishEnd, Ending: given.Ending()})
+		w.become(&r, tombstone)
+		r.Version, r.Reason = r.Version+1, session.EndRevoked
+		w.saved(r)
+		w.holds(&r)
+		late := r
+		late.Reason = session.EndLeft
+		w.wantOutcome(&late, w.save(late)[0], store.Outcome{Action: store.EndSession, Ending: r.Ending()})
+	}
+}
+
 func wishesEndOfDead(w *world) {
 	r := w.publishing(w.id())
 	w.saved(r)
@@ -262,8 +281,8 @@ func wishesNowhere(w *world) {
 	for _, id := range ids {
 		for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
 			if kind == store.WishEnd && id == unfinished.Session {
-				if r := w.wish(id, kind, 0); r.Ending() != unfinished.Ending() || r.State != session.Ended {
-					w.Errorf("an end that is not finished is %+v after another", r)
+				if r := w.wish(id, kind, 0); r.Reason != session.EndRevoked || r.State != session.Ended || r.ExpiresAt != unfinished.ExpiresAt {
+					w.Errorf("an end that is not delivered is %+v after another", r)
 				}
 				a.told(id)
 				continue

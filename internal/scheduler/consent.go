@@ -108,10 +108,9 @@ func (s *Scheduler) ask(e *entry, now session.Instant) {
 	})
 }
 
-// want renews a session for a cause: at once, or as soon as the back end has
-// agreed. e.mu is held.
+// want renews a session for a cause: at once, or as soon as it may be. e.mu is held.
 func (s *Scheduler) want(e *entry, cause session.Cause, now session.Instant) {
-	if e.session.MustAsk() {
+	if !e.session.MayRenew(now) {
 		e.session.Want(cause, now)
 		return
 	}

@@ -112,13 +112,17 @@ func (s *Session) Agreed(now Instant) bool {
 // MustAsk reports that the back end has to be asked before the next bundle.
 func (s *Session) MustAsk() bool { return s.policy.asked() && !s.consent.given }
 
-// Want has a new bundle minted for a cause, as soon as the back end has agreed.
+// MayRenew reports whether a bundle that somebody asks for may be minted now: the back
+// end has agreed, and the last one that was asked for is askEvery ago.
+func (s *Session) MayRenew(now Instant) bool { return !s.MustAsk() && now.Mono >= s.askAfter }
+
+// Want has a new bundle minted for a cause, as soon as MayRenew.
 func (s *Session) Want(cause Cause, now Instant) {
+	at := max(now.Mono, s.askAfter, 1)
 	if p := s.pending; p != nil {
-		p.refused, p.cause, p.retry = true, cause, now.Mono
-		return
+		p.refused, p.cause, p.retry = true, cause, at
 	}
-	s.renewAt(max(now.Mono, 1), cause)
+	s.renewAt(at, cause) // also if the pending one is confirmed before
 }
 
 // SetRole gives the session another RTC role from its next bundle on. It reports

@@ -310,7 +310,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
-	case CauseRenew:
+	case CauseRenew, CauseRole:
 		s.askAfter = now.Mono + askEvery
 	default: // not what a client can have at will
 	}
@@ -398,7 +398,8 @@ func (s *Session) Nack(seq uint64, now Instant) (bool, error) {
 	return true, nil
 }
 
-// askEvery is how often at most a client that asks on its connection is sent tokens.
+// askEvery is how often at most tokens are sent on a connection because the client, or an
+// operator, asks: the client has to confirm each, and may send 10 messages a second.
 const askEvery = time.Second
 
 // Asked returns what to do for a client that sends renew: Renew to mint a bundle; Repeat

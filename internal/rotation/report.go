@@ -71,7 +71,7 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 type facts struct {
 	counts      counts
 	unpublished []string        // live nodes that have not said what they sign with
-	watched     session.UnixSec // since when some live node has followed what nodes sign with
+	watched     session.UnixSec // since when some live node of the project has followed what nodes sign with
 	unknown     holders
 	by          map[session.Fingerprint]*evidence
 }
@@ -92,12 +92,12 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 			f.unpublished = append(f.unpublished, node)
 			continue
 		}
+		p, serves := s.Projects[app]
+		if !serves { // it does not remember what others sign this project's tokens with
+			continue
+		}
 		if f.watched == 0 || s.Started < f.watched {
 			f.watched = s.Started
-		}
-		p, serves := s.Projects[app]
-		if !serves {
-			continue
 		}
 		signs := f.of(p.Certificate)
 		signs.signedBy = append(signs.signedBy, node)

@@ -59,6 +59,12 @@ type node struct {
 
 func start(t *testing.T, s *shared, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
+	return startFor(t, s, "app", name, certificates...)
+}
+
+// startFor is start for some project.
+func startFor(t *testing.T, s *shared, app, name string, certificates ...session.Fingerprint) *node {
+	t.Helper()
 	n := &node{certificates: certificates}
 	registry := prometheus.NewRegistry()
 	tracker, err := New(Config{
@@ -66,7 +72,7 @@ func start(t *testing.T, s *shared, name string, certificates ...session.Fingerp
 		Projects: func() []Project {
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return []Project{{App: "app", Certificates: n.certificates}}
+			return []Project{{App: app, Certificates: n.certificates}}
 		},
 	})
 	if err != nil {
@@ -203,6 +209,20 @@ func TestRollingRestart(t *testing.T) {
 		c := second.want(t, "0000000a", false, "handed out without a session")
 		if end := c.ClassicEndsAt.Sub(stopped); end < maxTTL || end > maxTTL+2*refreshEvery+store.Lease {
 			t.Errorf("classic tokens end %s after the last node with the certificate", end)
+		}
+	})
+}
+
+// TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project remembers nothing
+// of its certificates, however long it has run.
+func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		startFor(t, s, "another", "other", certA)
+		time.Sleep(2 * maxTTL) // bubble
+		a := start(t, s, "a", certB, certA)
+		if c := a.want(t, "0000000a", false, "handed out without a session"); c.ClassicEndsAt < session.SecOf(time.Now().Add(maxTTL)) {
+			t.Errorf("classic tokens end at %d", c.ClassicEndsAt)
 		}
 	})
 }

@@ -36,10 +36,10 @@ func (s *Scheduler) signer(app string) session.Signer {
 	if s.config.Certificate == nil {
 		return session.Signer{}
 	}
-	certificate := s.config.Certificate(app)
 	g := &s.signers
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	certificate := s.config.Certificate(app) // under the lock: read before, it might be the one before by now
 	signer, known := g.byApp[app]
 	if known && signer.Certificate == certificate {
 		return signer

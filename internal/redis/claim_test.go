@@ -119,6 +119,34 @@ func TestLeasesLost(t *testing.T) {
 	}
 }
 
+// TestClockOfTheServerSetBack has a dead node's sessions claimed though its lease, and the
+// time since when leases are kept, lie in the future by the server's clock.
+func TestClockOfTheServerSetBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	s.pass(24 * time.Hour)
+	for _, node := range []string{"living", "dead"} {
+		s.doing(t, node, store.Renew)
+	}
+	s.pass(-24 * time.Hour)
+	living, dead := overdue(idIn(1, 0)), overdue(idIn(2, 0))
+	living.Node, dead.Node = "living", "dead"
+	s.saved(t, store.Done, living, dead)
+	claimed := make(map[string]int)
+	for begun := s.clock(); s.clock().Before(begun.Add(3 * store.Lease)); s.pass(store.SweepEvery) {
+		for _, found := range s.doing(t, "sweeper", store.Claim) {
+			for _, r := range found.Overdue {
+				claimed[r.Session]++
+			}
+		}
+		s.doing(t, "living", store.Renew)
+	}
+	if claimed[living.Session] != 0 || claimed[dead.Session] == 0 {
+		t.Errorf("claimed %v, want %s", claimed, dead.Session)
+	}
+}
+
 // TestSweepWithoutLease has a sweep whose lease cannot be renewed claim nothing, and tell
 // of the shards all the same.
 func TestSweepWithoutLease(t *testing.T) {

@@ -216,6 +216,24 @@ func TestRecordTellsTheCertificateOfTheHeldTokens(t *testing.T) {
 	}
 }
 
+// TestTokensOfAnotherNodeAreUnknown: a client may hold tokens that this node was never told
+// of, whether or not its own are confirmed, and whenever those of the other node end.
+func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
+	for _, unconfirmed := range []bool{false, true} {
+		for _, expiresAt := range []UnixSec{0, 1} {
+			w := rotating(t, time.Hour)
+			w.attach()
+			if unconfirmed {
+				w.issue(CauseSchedule)
+			}
+			w.s.Confirm(w.s.issued.seq+1, expiresAt*w.s.issued.expiresAt, w.now)
+			if f := w.s.Certificate(); f != 0 {
+				t.Errorf("unconfirmed %v, expiry %d: signed with %s", unconfirmed, expiresAt, f)
+			}
+		}
+	}
+}
+
 // TestTheWallClockDoesNotMoveARotation: places are on the monotonic clock.
 func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	for _, step := range []time.Duration{-30 * time.Minute, 30 * time.Minute} {

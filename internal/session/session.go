@@ -222,7 +222,10 @@ func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	case seq >= s.issued.seq:
 		s.held = s.issued
 	}
-	s.issued.seq = max(s.issued.seq, seq)
+	if seq > s.issued.seq { // of another node, which may sign with another certificate
+		s.issued.seq = seq
+		s.issued.certificate, s.held.certificate = 0, 0
+	}
 	return a
 }
 

@@ -148,7 +148,8 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 
 var errNoRecord = errors.New("what stands there is not a record")
 
-// maxNamed bounds how many unreadable records are remembered as logged.
+// maxNamed bounds how many unreadable records are logged: each once, which has to be
+// remembered.
 const maxNamed = 10_000
 
 // unreadable logs, once for each session, a record that this release cannot read. It
@@ -160,16 +161,16 @@ func (s *Store) unreadable(id string, err error) error {
 	return store.ErrUnreadable
 }
 
-// firstTime reports whether it is called for the first time with a name.
+// firstTime reports whether it is called for the first time with a name, of the first
+// maxNamed of them.
 func (s *Store) firstTime(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known := s.named[name]
-	if len(s.named) >= maxNamed {
-		clear(s.named)
+	if _, known := s.named[name]; known || len(s.named) >= maxNamed {
+		return false
 	}
 	s.named[name] = struct{}{}
-	return !known
+	return true
 }
 
 // word is the string at index i of a reply, or nothing.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -225,6 +226,21 @@ func TestSweepOverUnreadable(t *testing.T) {
 		s.pass(store.Lease + store.Slack)
 	}
 	s.leftAlone(t, server, bad, before)
+}
+
+// TestManyUnreadable has no more lines in the log than are remembered: the same records are
+// met again and again.
+func TestManyUnreadable(t *testing.T) {
+	t.Parallel()
+	s := open(t, "redis://127.0.0.1:1", nil)
+	for range 2 {
+		for i := range maxNamed + 1000 {
+			_ = s.unreadable(fmt.Sprint(i), errNoRecord)
+		}
+	}
+	if n := len(s.log.lines("cannot be read")); n != maxNamed {
+		t.Errorf("%d lines", n)
+	}
 }
 
 // TestBehindUnreadable has what comes behind many unreadable records get its turn.

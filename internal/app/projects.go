@@ -278,6 +278,7 @@ func (p *projects) reread(update func([]Project) error) error {
 	for app := range p.byID {
 		if !there[app] {
 			p.logger.Warn("a project is gone from the projects file; it is served until a restart", "app_id", app)
+			p.unfollow(app)
 		}
 	}
 	for i := range served {
@@ -286,6 +287,13 @@ func (p *projects) reread(update func([]Project) error) error {
 		}
 	}
 	return nil
+}
+
+// unfollow has the files of a project not looked at any more: they may be removed.
+func (p *projects) unfollow(app string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byID[app].CertificateFile, p.byID[app].KeyFiles = "", nil
 }
 
 // serves reports whether there is such a project.

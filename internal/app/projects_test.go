@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"refresher/internal/agora"
+	"refresher/internal/auth"
 	"refresher/internal/protocol"
 	"refresher/internal/rotation"
 )
@@ -436,6 +438,55 @@ func TestProjectsFileChanges(t *testing.T) {
 			t.Errorf("the call of the project that is gone: seq %d, ended %q", newest.Seq, ended)
 		}
 		h.leave()
+		theirs.leave()
+	})
+}
+
+// The files of a project that is gone from the projects file go with it: nobody misses
+// them.
+func TestFilesOfAProjectThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		file, certificate, secret := filepath.Join(folder, "projects.yaml"), filepath.Join(folder, "certificate"), filepath.Join(folder, "secret")
+		write := func(name, text string) {
+			t.Helper()
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(file, "both")
+		write(certificate, otherCertificate)
+		write(secret, otherSecret)
+		var gone atomic.Bool
+		g := newGuarded(t, func(c *Config) {
+			two(c)
+			second := &c.Projects[1]
+			second.CertificateFile, second.KeyFiles = certificate, []string{secret}
+			keys := second.Keys
+			second.ReadKeys = func() (auth.Keys, error) { return keys, nil }
+			all := c.Projects
+			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) {
+				if gone.Load() {
+					return all[:1], nil
+				}
+				return all, nil
+			}
+		})
+		theirs := secondTenant.open(g, nil)
+		gone.Store(true)
+		write(file, "the first")
+		if err := errors.Join(os.Remove(certificate), os.Remove(secret)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(12 * time.Second) // bubble
+		if log := g.log.take(); !strings.Contains(log, "a project is gone") || strings.Contains(log, "can't be used") {
+			t.Errorf("the log: %s", log)
+		}
+		theirs.socket.send(`{"type":"renew"}`)
+		synctest.Wait()
+		if newest, _, ended, _ := theirs.state(); newest.Seq != 2 || ended != "" {
+			t.Errorf("the call of the project that is gone: seq %d, ended %q", newest.Seq, ended)
+		}
 		theirs.leave()
 	})
 }

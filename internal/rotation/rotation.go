@@ -15,11 +15,15 @@ import (
 	"refresher/internal/store"
 )
 
-// refreshEvery is how often a node publishes its status and reads the others'.
-const refreshEvery = 30 * time.Second
-
-// refreshTimeout bounds that.
-const refreshTimeout = 5 * time.Second
+const (
+	// refreshEvery is how often a node publishes its status and reads the others'.
+	refreshEvery = 30 * time.Second
+	// refreshTimeout bounds that.
+	refreshTimeout = 5 * time.Second
+	// retryEvery is how often it is tried again while the store is away: what the store
+	// has of a node may be of before.
+	retryEvery = store.SweepEvery
+)
 
 // Store is what nodes share.
 type Store interface {
@@ -90,16 +94,21 @@ func (t *Tracker) observe() []Project {
 
 // Run publishes what this node signs with, and follows the others, until ctx is done.
 func (t *Tracker) Run(ctx context.Context) {
-	ticker := time.NewTicker(refreshEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		_, err := t.refresh(ctx)
-		t.log(err)
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.wake:
-		case <-ticker.C:
+		case <-timer.C:
+		}
+		_, err := t.refresh(ctx)
+		t.log(err)
+		if err == nil {
+			timer.Reset(refreshEvery)
+		} else {
+			timer.Reset(retryEvery)
 		}
 	}
 }

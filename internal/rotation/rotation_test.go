@@ -29,11 +29,28 @@ const (
 	maxTTL = 4 * time.Hour
 )
 
-// shared is a store whose listing a test can break.
+// shared is a store that a test can break.
 type shared struct {
 	*store.Memory
 	mu   sync.Mutex
 	list func(ctx context.Context) error // guarded by mu; nil: it works
+	away bool                            // nothing is known of nodes; guarded by mu
+}
+
+func (s *shared) setAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+func (s *shared) Statuses(ctx context.Context, topic string) (map[string]string, error) {
+	s.mu.Lock()
+	away := s.away
+	s.mu.Unlock()
+	if away {
+		return nil, errors.New("away")
+	}
+	return s.Memory.Statuses(ctx, topic)
 }
 
 func (s *shared) IDs(ctx context.Context, shard int) ([]string, error) {
@@ -296,6 +313,26 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 		if n := len(a.status.Projects["app"].Seen); n < 24 || n > 26 {
 			t.Errorf("%d certificates are remembered", n)
 		}
+	})
+}
+
+// TestChangeWhileTheStoreIsAway: the others know of it soon after the store is back.
+func TestChangeWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		a, b := start(t, s, "a", certB, certA), start(t, s, "b", certB, certA)
+		time.Sleep(maxTTL + time.Minute) // bubble
+		a.want(t, "0000000a", true, "")
+		s.setAway(true)
+		b.sign(certA, certB)
+		time.Sleep(time.Minute) // bubble
+		if _, err := a.Report(t.Context(), "app"); err == nil {
+			t.Error("a report without the store")
+		}
+		s.setAway(false)
+		time.Sleep(retryEvery) // bubble
+		synctest.Wait()
+		a.want(t, "0000000a", false, "1 of the nodes sign with it")
 	})
 }
 

@@ -49,9 +49,9 @@ func allShards() *shards {
 }
 
 // keepStore keeps the store in step with the sessions until ctx is done: it
-// writes what has changed, renews the leases, takes over what is overdue, and
+// writes what has changed, renews the node's lease, takes over what is overdue, and
 // follows what other nodes take away. At the end it writes what is left and
-// gives the leases up.
+// gives the lease up.
 func (s *Scheduler) keepStore(ctx context.Context) {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.write(ctx) })
@@ -63,7 +63,7 @@ func (s *Scheduler) keepStore(ctx context.Context) {
 	s.aside.Wait() // for what the last answers asked for
 }
 
-// writeLast writes what is left when the node stops, and gives its leases up, so
+// writeLast writes what is left when the node stops, and gives its lease up, so
 // that others may take over at once what is overdue.
 func (s *Scheduler) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)

@@ -58,6 +58,9 @@ func (s *Set) endAll() int64 {
 	s.mu.Lock()
 	entries, seq := s.unapplied, s.reachedSeq
 	s.unapplied = nil
+	for _, before := range s.ending {
+		seq = min(seq, before)
+	}
 	s.mu.Unlock()
 	if len(entries) > 0 {
 		s.end(entries)
@@ -143,8 +146,10 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 
 // progress asks the store what the nodes have done.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
-	p := s.progressHere(e)
+	// A node writes its status last, so the statuses are read first.
+	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
 	stored, err := s.config.Store.RevocationProgress(ctx, e.ID)
+	p := s.progressHere(e)
 	if err != nil {
 		return p
 	}
@@ -154,8 +159,7 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 			p.AccessEndsAt = max(p.AccessEndsAt, ended.AccessEndsAt)
 		}
 	}
-	statuses, err := s.config.Nodes.Statuses(ctx, statusTopic)
-	if err != nil || stored.Seq == 0 {
+	if statusErr != nil || stored.Seq == 0 {
 		return p
 	}
 	for node, status := range statuses {

@@ -35,6 +35,10 @@ func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, st
 	saved := make(chan error, 1)
 	go func() { saved <- s.save(ctx, deadline, r) }()
 	s.end([]*entry{e})
+	s.mu.Lock()
+	delete(s.ending, e)
+	s.mu.Unlock()
+	signal(s.wakeAct)
 	err = <-saved
 	full := errors.Is(err, store.ErrRevocationsFull)
 	s.mu.Lock()
@@ -74,6 +78,7 @@ func (s *Set) take(r *store.Revocation) (*entry, error) {
 	}
 	e := s.put(r)
 	e.adding = true
+	s.ending[e] = s.reachedSeq
 	return e, nil
 }
 

@@ -120,6 +120,45 @@ func TestSlowHere(t *testing.T) {
 	})
 }
 
+// TestCompleteCountsAll: a revocation that is complete counts what every node has ended, also
+// when a node was done between two readings of the store.
+func TestCompleteCountsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, b := start(t, s, "a"), start(t, s, "b")
+		b.join("S", 7)
+		b.setSlow(45 * time.Millisecond)
+		a.link.set(func(l *link) { l.lag = 30 * time.Millisecond })
+		if _, p := a.add(revocation(7)); !p.Complete || p.Ended != 1 || p.AccessEndsAt != tokensEnd {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}
+
+// TestNotCompleteWhileAddEnds: a revocation is not complete while the node that took it is
+// still ending sessions, though it is in the store already.
+func TestNotCompleteWhileAddEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, b := start(t, s, "a"), start(t, s, "b")
+		a.join("S", 7)
+		a.setSlow(time.Second)
+		go a.add(revocation(7))
+		time.Sleep(time.Second / 2) // bubble
+		page, _, _ := b.List("app", "")
+		if len(page) != 1 {
+			t.Fatalf("the other node has %d revocations", len(page))
+		}
+		if _, p, err := b.Get(t.Context(), "app", page[0].ID); err != nil || p.Complete || !slices.Equal(p.WaitingFor, []string{"a"}) {
+			t.Errorf("meanwhile: %+v, %v", p, err)
+		}
+		time.Sleep(time.Second) // bubble
+		if _, p, err := b.Get(t.Context(), "app", page[0].ID); err != nil || !p.Complete || p.Ended != 1 {
+			t.Errorf("afterwards: %+v, %v", p, err)
+		}
+	})
+}
+
 // TestNodeThatIsGone: a node whose lease has run out is not waited for.
 func TestNodeThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

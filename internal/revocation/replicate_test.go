@@ -217,11 +217,14 @@ func TestMissedNotices(t *testing.T) {
 	})
 }
 
-// TestEmptied: a store that lost its data is given everything back, also what was lifted.
+// TestEmptied: a store that lost its data is given everything back, also what was lifted and
+// how many sessions were ended.
 func TestEmptied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
 		a, other := start(t, s, "a"), start(t, s, "b")
+		a.join("S", 7)
+		other.join("T", 7)
 		stands, _ := a.add(revocation(7))
 		lifted, _ := a.add(revocation(8))
 		other.lift(lifted.ID)
@@ -236,8 +239,10 @@ func TestEmptied(t *testing.T) {
 				t.Errorf("%s later the store has %+v", after, got)
 			}
 		}
-		if _, p, err := a.Get(t.Context(), "app", stands.ID); err != nil || !p.Complete {
-			t.Errorf("progress %+v, %v", p, err)
+		for _, n := range []*node{a, other} {
+			if _, p, err := n.Get(t.Context(), "app", stands.ID); err != nil || !p.Complete || p.Ended != 2 || p.AccessEndsAt != tokensEnd {
+				t.Errorf("progress at %s: %+v, %v", n.name, p, err)
+			}
 		}
 		a.stop()
 		other.stop()

@@ -52,6 +52,7 @@ type Set struct {
 	expired    session.UnixSec     // the last Until of those that were dropped as over
 	unsaved    map[*entry]struct{} // the store does not have their version
 	unapplied  []*entry            // whose sessions are still to be ended
+	ending     map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
 	reachedSeq int64               // the change of the store up to which all is in entries
 	unreported map[*entry]struct{} // the store does not have what they ended
 }
@@ -77,7 +78,7 @@ func New(c Config) (*Set, error) {
 		config: c, loaded: make(chan struct{}), replica: newReplica(),
 		wakeSync: make(chan struct{}, 1), wakeAct: make(chan struct{}, 1),
 		entries: make(map[string]*entry), projects: make(projects), earliest: math.MaxInt64,
-		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}),
+		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
 	}
 	c.Registerer.MustRegister(newCollector(s))
 	return s, nil
@@ -131,6 +132,16 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 	defer s.mu.Unlock()
 	for _, e := range missing {
 		s.setStored(e, 0)
+	}
+	if !all {
+		return
+	}
+	// The store may have lost data, and another node may have put the revocations back. What
+	// this node has ended is written again: nobody else knows it.
+	for _, e := range s.entries {
+		if e.ended.Sessions > 0 {
+			s.unreported[e] = struct{}{}
+		}
 	}
 }
 

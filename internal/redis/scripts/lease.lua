@@ -12,8 +12,8 @@
 -- is over are included for as long as their name is kept. The member since is no node:
 -- its score is the time at which the first lease was written, negative so that it is
 -- never taken for one that is over. A lease that ends later than any can was written
--- before the server's clock was set back: leases are then kept anew from now on, or those
--- of dead nodes would hold until the clock has caught up.
+-- before the server's clock was set back, and is dropped: a dead node's would hold until
+-- the clock has caught up. Leases are then kept since now.
 -- Costs O(N) with N nodes.
 
 local leases = KEYS[1]
@@ -23,8 +23,9 @@ if not now then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 if ARGV[2] ~= '' then
-  if ARGV[3] ~= '0' and redis.call('ZCOUNT', leases, string.format('(%.0f', now + 2 * ARGV[3]), '+inf') > 0 then
-    redis.call('DEL', leases)
+  local latest = string.format('(%.0f', now + 2 * ARGV[3])
+  if ARGV[3] ~= '0' and redis.call('ZREMRANGEBYSCORE', leases, latest, '+inf') > 0 then
+    redis.call('ZADD', leases, string.format('%.0f', -now), 'since')
   end
   redis.call('ZADD', leases, string.format('%.0f', now + ARGV[3]), ARGV[2])
   redis.call('ZADD', leases, 'NX', string.format('%.0f', -now), 'since')

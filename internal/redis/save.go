@@ -20,14 +20,14 @@ const (
 )
 
 // Save writes records, each by itself, and says what the writer of each must do. With an
-// error, which says why, some are store.Retry. The first record of a session and its end
-// are written whole, the others in part: the grant does not change, also when the session
-// moves to another node.
+// error, which says why, some are store.Retry. The first record of a session, its end, and
+// those whose terms have changed are written whole, the others in part: the grant stays,
+// also when the session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices
 	for i := range records {
-		if r := &records[i]; r.Epoch <= 1 && r.Version <= 1 || r.HasEnded() {
+		if r := &records[i]; r.Epoch <= 1 && r.Version <= 1 || r.HasEnded() || r.TermsChanged {
 			whole.add(r.Session, i)
 		} else {
 			parts.add(r.Session, i)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refresher/internal/session"
+	"refresher/internal/store"
 )
 
 // backEnd answers questions as told, and remembers when they came.
@@ -266,6 +267,50 @@ func TestBackEndSaysUntilWhen(t *testing.T) {
 		got := p.got()
 		if got.ended == nil || got.ended.Reason != session.EndExpired || got.expiresAt != b.until {
 			t.Errorf("ended %+v, tokens to %d, want %d", got.ended, got.expiresAt, b.until)
+		}
+	})
+}
+
+// saves keeps the records that are saved.
+type saves struct {
+	*store.Memory
+	mu      sync.Mutex
+	records []store.Record // guarded by mu
+}
+
+func (s *saves) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	s.mu.Lock()
+	s.records = append(s.records, records...)
+	s.mu.Unlock()
+	return s.Memory.Save(ctx, records)
+}
+
+// A store is told of the end that the back end sets after the session was stored.
+func TestShortenedTermsAreStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backEnd{agrees: true, until: session.SecOf(time.Now().Add(10 * time.Minute))}
+		c := testConfig(t)
+		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 90*time.Minute
+		kept := &saves{Memory: store.NewMemory(time.Now)}
+		c.Store, c.Records = kept, kept.Memory
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(5 * time.Minute)
+		joined := b.until
+		wait(time.Second)
+		b.mu.Lock()
+		b.until -= 60
+		b.mu.Unlock()
+		wait(6 * time.Minute)
+		kept.mu.Lock()
+		defer kept.mu.Unlock()
+		for _, r := range kept.records {
+			if r.TermsChanged != (r.Terms.Until != joined) {
+				t.Errorf("changed %t: until %d after %d", r.TermsChanged, r.Terms.Until, joined)
+			}
+		}
+		if last := kept.records[len(kept.records)-1]; last.Terms.Until != b.until {
+			t.Errorf("stored until %d, want %d", last.Terms.Until, b.until)
 		}
 	})
 }

@@ -19,7 +19,7 @@ type entry struct {
 	reason  session.EndReason // guarded by mu; set once ended
 	lost    bool              // guarded by mu; another node has it: it ended here only
 	id      string            // fixed
-	key     session.Key       // fixed: whose it is, not its epoch or role
+	key     session.Key       // fixed: whose it is, and its terms at first, not its epoch or role
 
 	refusals throttle // of the client's SDK, in the log
 

@@ -56,6 +56,7 @@ func (s *Scheduler) tell(e *entry) {
 	e.rev++
 	s.outbox.put(e, &store.Record{
 		Record: r, Node: s.config.Node, Version: e.rev, Delivered: e.delivered, Due: now.MilliAt(due), WishVersion: e.wish,
+		TermsChanged: r.Terms != e.key.Terms,
 	}, s.traceRecord(e))
 }
 

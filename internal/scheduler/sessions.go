@@ -40,11 +40,12 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 		return nil, err
 	}
 	now = s.clock.now() // that may have taken a moment
-	e := newEntry(session.New(key, &s.config.Policy, now))
+	opened := session.New(key, &s.config.Policy, now)
+	opened.Approve(until, now)
+	e := newEntry(opened)
 	e.mu.Lock()
 	defer e.unlock()
 	defer s.contain(e, &err)
-	e.session.Approve(until, now)
 	tokens, err := s.mint(trail.context(), e.session, session.CauseJoin, now)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
 		if ended.Reason == session.EndRevoked {

@@ -64,6 +64,9 @@ type Record struct {
 	WishVersion session.UnixMilli
 	// WishPending: the owner has not acted on that wish yet.
 	WishPending bool
+	// TermsChanged, of a record to save: Terms may be others than those that the store
+	// has. It is not stored.
+	TermsChanged bool
 }
 
 // clone is a record that shares nothing with r.

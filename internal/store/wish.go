@@ -76,7 +76,7 @@ func (r *Record) newerWish(old *Record) Register {
 // account stays in force, and stays pending if it was; any other is not pending any more.
 func (r *Record) KeepWish(old *Record) Record {
 	next := r.clone()
-	next.WishPending = false
+	next.WishPending, next.TermsChanged = false, false
 	if g := r.newerWish(old); g.Version > 0 {
 		next.WishVersion, next.WishPending = g.Version, old.WishPending
 		if next.Identity.RTC != nil {

@@ -14,6 +14,7 @@ var saveChecks = []check{
 	{"gives the due time back", givesDueBack},
 	{"the end comes back whole while it is untold", savesWholeEnds},
 	{"a later write replaces all of it", savesLater},
+	{"terms that an approval has shortened are written too", savesShortened},
 	{"keeps what was saved, whatever the caller does with it", savesCopies},
 	{"of nothing", savesNothing},
 	{"of many gives outcomes in order", savesMany},
@@ -75,6 +76,15 @@ func savesWhole(w *world) {
 	}
 }
 
+func savesShortened(w *world) {
+	r := w.record(w.id(), nodeA)
+	w.saved(r)
+	r.Version, r.Terms.Until, r.TermsChanged = r.Version+1, r.Terms.Until-60, true
+	w.saved(r)
+	r.TermsChanged = false // that is for the store alone
+	w.holds(&r)
+}
+
 // givesDueBack looks at the due time of records that come back: as it was saved, or as an
 // Acquire has set it. What a claim makes of it is the store's affair.
 func givesDueBack(w *world) {
@@ -100,6 +110,7 @@ func everyField(w *world, records []store.Record) {
 		lookAtFields(reflect.ValueOf(records[i]), "", set)
 	}
 	delete(set, " WishPending") // a Save clears it
+	delete(set, " TermsChanged")
 	for name, is := range set {
 		if !is {
 			w.Errorf("no sample has a%s: add one, so that stores are known to keep it", name)

@@ -23,12 +23,12 @@ if not now then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 if ARGV[2] ~= '' then
+  redis.call('ZADD', leases, string.format('%.0f', now + ARGV[3]), ARGV[2])
+  redis.call('ZADD', leases, 'NX', string.format('%.0f', -now), 'since')
   local latest = string.format('(%.0f', now + 2 * ARGV[3])
   if ARGV[3] ~= '0' and redis.call('ZREMRANGEBYSCORE', leases, latest, '+inf') > 0 then
     redis.call('ZADD', leases, string.format('%.0f', -now), 'since')
   end
-  redis.call('ZADD', leases, string.format('%.0f', now + ARGV[3]), ARGV[2])
-  redis.call('ZADD', leases, 'NX', string.format('%.0f', -now), 'since')
   redis.call('ZREMRANGEBYSCORE', leases, '0', string.format('%.0f', now - ARGV[4]))
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
 end

@@ -204,6 +204,30 @@ func TestAcquireOfUnreadableEnd(t *testing.T) {
 	}
 }
 
+// TestUnreadableTombstone: one that does not say when it expires counts until Redis drops it.
+func TestUnreadableTombstone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := openAt(t, server.UnixURL())
+	next := idsIn(0)
+	for _, spoil := range []func(*redistest.Server, string){set("e", "soon"), set("e", "9 9"), unset("e")} {
+		gone, other := record(next()), record(next())
+		gone.State, gone.Reason, gone.Delivered = session.Ended, session.EndRevoked, store.DeliveredEnd
+		s.saved(t, store.Done, gone, other)
+		spoil(server, s.hash(gone.Session))
+		open := record(gone.Session)
+		open.Epoch, open.Node, other.Version = 2, "b", other.Version+1
+		outcomes, err := s.Save(within(t), []store.Record{open, other})
+		if err != nil || outcomes[0].Action != store.EndSession || outcomes[1].Action != store.Done {
+			t.Errorf("save: %+v, %v", outcomes, err)
+		}
+		_, err = s.Acquire(within(t), store.AcquireRequest{Session: gone.Session, Epoch: 9, Node: "a"})
+		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndRevoked {
+			t.Errorf("acquire: %v", err)
+		}
+	}
+}
+
 func TestSweepOverUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -25,7 +25,7 @@ for i = 1, #hash, 2 do fields[hash[i]] = hash[i + 1] end
 if not fields.f then return {'new'} end
 local f = parse(fields.f)
 if not f or not fields.s then return {'unreadable'} end
-if f.letter == 'b' and tonumber(fields.e or 0) <= tonumber(ARGV[6]) then return {'new'} end
+if f.letter == 'b' and expired(fields.e, ARGV[6]) then return {'new'} end
 if f.letter == 'e' or f.letter == 'b' then return {'ended', fields.s} end
 if shown < f.proven then return {'superseded', fields.s} end
 

@@ -27,3 +27,9 @@ local function read(key)
   if string.find(fence.err, 'WRONGTYPE', 1, true) then return '' end
   return redis.call('HGET', key, 'f') -- which fails in the same way
 end
+
+-- Reports whether a tombstone has expired, by its field e and the time in Unix s. One
+-- without a time counts until Redis drops it.
+local function expired(e, now)
+  return (tonumber(e) or math.huge) <= tonumber(now)
+end

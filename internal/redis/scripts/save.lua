@@ -59,7 +59,7 @@ local function save(key, text, a, n)
   if text then
     old = parse(text)
     if not old then return 'unreadable' end
-    if old.letter == 'b' and tonumber(call('HGET', key, 'e') or 0) <= tonumber(ARGV[2]) then
+    if old.letter == 'b' and expired(call('HGET', key, 'e'), ARGV[2]) then
       old = nil
     else
       local ended = rank(old) == 4 and (call('HGET', key, 's') or '')

@@ -412,16 +412,16 @@ func (t *text) UnmarshalJSON(b []byte) error {
 // errNoBody refuses an empty body where one is needed.
 var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
 
-// decodeAll is decode for a body in which each field counts: it refuses others
-// than those, and any that is there but says nothing.
-func decodeAll(r *http.Request, into any, fields ...string) error {
-	var all map[string]json.RawMessage
+// decodeAll is decode for a body in which each field counts: it refuses fields other than
+// these, one that is there twice, and one that says nothing.
+func decodeAll(r *http.Request, into any, names ...string) error {
+	var all fields
 	if err := decode(r, &all); err != nil {
 		return err
 	}
 	for name, value := range all {
-		if !slices.Contains(fields, name) {
-			return session.Errorf(session.CodeBadRequest, "%.32q: there is no such field; want %s", name, strings.Join(fields, ", "))
+		if !slices.Contains(names, name) {
+			return session.Errorf(session.CodeBadRequest, "%.32q: there is no such field; want %s", name, strings.Join(names, ", "))
 		}
 		if text := string(value); text == "null" || text == `""` {
 			return isEmpty(name)
@@ -432,6 +432,34 @@ func decodeAll(r *http.Request, into any, fields ...string) error {
 		return err
 	}
 	return parse(whole, into)
+}
+
+// fields are the fields of a JSON object, each of another name.
+type fields map[string]json.RawMessage
+
+// UnmarshalJSON implements json.Unmarshaler. encoding/json alone would take the last of two
+// fields of one name.
+func (f *fields) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object")
+	}
+	*f = make(fields)
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		if _, twice := (*f)[name.(string)]; twice {
+			return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", name)
+		}
+		(*f)[name.(string)] = value
+	}
+	return nil
 }
 
 // isEmpty refuses a field or parameter that selects sessions by a name.
@@ -464,7 +492,8 @@ func parse(body []byte, into any) error {
 	case errors.As(err, &refused):
 		return refused
 	case errors.As(err, &typed) && typed.Field != "":
-		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", typed.Field, typed.Value)
+		field := strings.TrimPrefix(typed.Field, "selection.") // embedded
+		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", field, typed.Value)
 	default:
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -380,6 +381,9 @@ func TestRevocationRefusals(t *testing.T) {
 			{s.admin, `POST /v1/revocations {"chanel":"c"}`, 400},
 			{s.admin, `POST /v1/revocations {"channel":"c","subjekt":"ana"}`, 400},
 			{s.admin, `POST /v1/revocations {"channel":"","uid":7}`, 400},
+			{s.admin, `POST /v1/revocations {"uid":7,"uid":8}`, 400},
+			{s.admin, `POST /v1/revocations ["uid"]`, 400},
+			{s.admin, `POST /v1/revocations null`, 400},
 			{s.admin, `POST /v1/revocations [`, 400},
 			{s.admin, `POST /v1/revocations`, 400},
 			{s.admin, `GET /v1/revocations/none`, 404},
@@ -395,6 +399,8 @@ func TestRevocationRefusals(t *testing.T) {
 			method, path, body := splitRequest(c.request)
 			if answer, text := s.ask(0, c.credential, method, path, body); answer.StatusCode != c.status {
 				t.Errorf("%s: %d %s, want %d", c.request, answer.StatusCode, text, c.status)
+			} else if strings.Contains(text, "selection") { // a name in the code
+				t.Errorf("%s: %s", c.request, text)
 			}
 		}
 		if all, _, err := s.memory.Revocations(t.Context(), store.RevocationsVersion{}); err != nil || len(all) != 0 {

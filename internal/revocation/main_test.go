@@ -121,7 +121,7 @@ type link struct {
 	*shared
 	mu       sync.Mutex
 	away     bool          // refuses
-	hang     bool          // gives no answer until the caller gives up
+	hang     bool          // gives no answer until the caller, or a client of the store, gives up
 	readOnly bool          // refuses writes
 	lag      time.Duration // of readings
 	puts     int
@@ -151,13 +151,10 @@ func (l *link) reach(ctx context.Context, write bool) error {
 	away, hang, lag := l.away || write && l.readOnly, l.hang, l.lag
 	l.mu.Unlock()
 	if hang {
-		<-ctx.Done()
+		pause(ctx, storeTimeout)
 	}
-	if away || ctx.Err() != nil {
+	if away || ctx.Err() != nil || !write && !pause(ctx, lag) {
 		return errAway
-	}
-	if !write {
-		time.Sleep(lag) // bubble
 	}
 	l.shared.mu.Lock()
 	return nil

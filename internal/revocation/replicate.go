@@ -19,6 +19,9 @@ const (
 	maxRetry = 2 * time.Second
 	// storeTimeout is how long the store may take when nobody waits for the answer.
 	storeTimeout = 3 * time.Second
+	// readTimeout is how long it may take to read all revocations: hundreds of requests,
+	// each of which the store's client gives up after a few seconds.
+	readTimeout = time.Minute
 	// expireEvery is how often what is over is removed. It has no effect before.
 	expireEvery = 10 * time.Second
 	// fullPause is how long a store that is full is left alone.
@@ -193,7 +196,7 @@ func (s *Set) follow(ctx context.Context, c store.RevocationsChange) bool {
 
 // sync merges what the store has, if it has changed.
 func (s *Set) sync(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	if err := s.acquire(ctx); err != nil {
 		return err

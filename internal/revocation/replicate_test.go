@@ -133,6 +133,23 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// TestLongReading: a node that starts reads everything, though there is so much, or the store
+// so far away, that it takes longer than any single request may.
+func TestLongReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		start(t, s, "a").add(revocation(7))
+		next := newNode(t, s, "b")
+		next.link.set(func(l *link) { l.lag = 5 * storeTimeout })
+		next.run()
+		time.Sleep(6 * storeTimeout) // bubble
+		if !next.Loaded() {
+			t.Error("not loaded")
+		}
+		next.wantRevoked(7, true)
+	})
+}
+
 // TestStopSaves: what the store does not have is saved when the node stops.
 func TestStopSaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

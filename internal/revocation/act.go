@@ -68,23 +68,46 @@ func (s *Set) endAll() int64 {
 	return seq
 }
 
+// few is how many revocations are compared with a session one by one: that is faster than
+// look-ups for each kind of Selector.
+const few = 8
+
 // end ends the sessions that match one of these revocations.
 func (s *Set) end(entries []*entry) {
 	now := s.now()
 	byID := make(map[string]*entry)
-	only := make(projects)
+	var standing []*entry // copies, which do not change
 	s.mu.RLock()
 	for _, e := range entries {
 		if s.entries[e.ID] == e && e.Standing(now) {
 			byID[e.ID] = e
-			only.of(e.App).add(&entry{Revocation: e.Revocation})
+			standing = append(standing, &entry{Revocation: e.Revocation})
 		}
 	}
 	s.mu.RUnlock()
-	if len(byID) == 0 {
+	if len(standing) == 0 {
 		return
 	}
-	match := func(k *session.Key) string {
+	s.config.Sessions(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
+}
+
+// matcher returns a function that returns the id of a revocation that matches a session, or "".
+func matcher(standing []*entry, now session.UnixSec) func(*session.Key) (id string) {
+	if len(standing) <= few {
+		return func(k *session.Key) string {
+			for _, e := range standing {
+				if e.Matches(k) {
+					return e.ID
+				}
+			}
+			return ""
+		}
+	}
+	only := make(projects)
+	for _, e := range standing {
+		only.of(e.App).add(e)
+	}
+	return func(k *session.Key) string {
 		if p := only[k.App]; p != nil {
 			if e := p.match(k, now); e != nil {
 				return e.ID
@@ -92,7 +115,6 @@ func (s *Set) end(entries []*entry) {
 		}
 		return ""
 	}
-	s.config.Sessions(match, func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
 }
 
 // noteEnded counts a session that was ended for a revocation.

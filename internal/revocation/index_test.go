@@ -311,6 +311,31 @@ func TestList(t *testing.T) {
 	})
 }
 
+// BenchmarkEnd is what one revocation costs a node that has 100,000 sessions.
+func BenchmarkEnd(b *testing.B) {
+	sessions := make([]session.Key, 100_000)
+	for i := range sessions {
+		sessions[i] = *key(fmt.Sprint("channel-", i%1000), uint32(i))
+		sessions[i].Identity.RTM = &session.RTM{UserID: fmt.Sprint(i)}
+	}
+	for _, count := range []int{1, few, few + 1} {
+		standing := make([]*entry, count)
+		for i := range standing {
+			standing[i] = &entry{Revocation: revocation(len(sessions) + i)}
+		}
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			for b.Loop() {
+				match := matcher(standing, 0)
+				for i := range sessions {
+					if match(&sessions[i]) != "" {
+						b.Fatal("matches")
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestPageCostsWhatItHolds: a page takes no longer where there are a hundred times as many
 // revocations.
 func TestPageCostsWhatItHolds(t *testing.T) {

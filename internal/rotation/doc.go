@@ -14,7 +14,8 @@
 // # What a report counts
 //
 // The sessions of the whole cluster, from the store, by the certificate of the tokens
-// that their clients have confirmed. Tokens without a session, of the classic endpoints,
+// that their clients have. It is not known for a client that was given tokens of another
+// certificate and has not confirmed them. Tokens without a session, of the classic endpoints,
 // are not known one by one: they have ended Config.MaxTTL after the last node was seen
 // to sign with their certificate.
 package rotation

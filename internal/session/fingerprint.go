@@ -43,11 +43,11 @@ type Signer struct {
 // SetSigner says what the node signs the session's tokens with from now on.
 func (s *Session) SetSigner(signer Signer) { s.signer = signer }
 
-// Certificate signed the tokens that the client surely has or, where it is not known
-// which these are, the newest; 0 is not known.
+// Certificate signed the tokens that the client has. 0 is not known: it may have the newest
+// or those before, and another certificate has signed these.
 func (s *Session) Certificate() Fingerprint {
-	if s.held.certificate != 0 {
-		return s.held.certificate
+	if s.held.certificate != s.issued.certificate {
+		return 0
 	}
 	return s.issued.certificate
 }

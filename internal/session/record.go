@@ -22,7 +22,7 @@ type Record struct {
 	// when the client last confirmed one; 0 is not known.
 	IssuedAt, AckedAt UnixSec
 
-	// Certificate signed the tokens that the client surely has; 0 is not known.
+	// Certificate signed the tokens that the client has, confirmed or not; 0 is not known.
 	Certificate Fingerprint
 
 	// DetachedAt is since when nobody is connected, while Detached; 0 if that
@@ -45,7 +45,7 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 		Key: s.Key(), Proven: s.proven, State: s.state,
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
-		IssuedAt: s.issuedAt, AckedAt: s.ackedAt, Certificate: s.held.certificate,
+		IssuedAt: s.issuedAt, AckedAt: s.ackedAt, Certificate: s.Certificate(),
 		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
 		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
@@ -65,11 +65,8 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 func Restore(r Record, policy *Policy, now Instant) *Session {
 	s := New(r.Key, policy, now)
 	s.proven = r.Proven
-	s.issued = bundle{seq: r.Seq, expiresAt: r.ExpiresAt, expires: now.at(r.ExpiresAt)}
+	s.issued = bundle{seq: r.Seq, expiresAt: r.ExpiresAt, expires: now.at(r.ExpiresAt), certificate: r.Certificate}
 	s.held = bundle{seq: r.HeldSeq, expiresAt: r.HeldExpiresAt, expires: now.at(r.HeldExpiresAt), certificate: r.Certificate}
-	if r.Seq == r.HeldSeq {
-		s.issued.certificate = r.Certificate
-	}
 	s.minted = r.Seq > 0
 	s.issuedAt, s.ackedAt = r.IssuedAt, r.AckedAt
 	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched

@@ -26,7 +26,6 @@ type entry struct {
 	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
 
 	wish      session.UnixMilli // guarded by mu; version of the newest operator's wish that was acted on
-	unstored  *store.Wish       // guarded by mu; that wish, while the store does not have it
 	rev       uint64            // guarded by mu; of the newest record
 	written   written           // guarded by mu; what the newest record says
 	delivered store.Delivered   // guarded by mu; events that were delivered, or given up

@@ -66,7 +66,6 @@ func (s *Scheduler) lose(l letter, o store.Outcome) {
 	if e.session.Epoch() != l.record.Epoch || e.lost {
 		return // it came back here since
 	}
-	s.passOn(e)
 	if e.session.State() == session.Ended {
 		s.forgetEnding(e)
 		return

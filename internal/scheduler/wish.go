@@ -175,7 +175,8 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 	carried := make(chan store.WishResult, 1)
 	s.do(e, func() {
 		defer close(carried)
-		if e.session.State() != session.Ended && (err != nil || s.isOwn(e, &r)) {
+		own := err != nil || s.owns(&r) || e.session.Epoch() > r.Epoch // the store's record is older than what is here
+		if own && e.session.State() != session.Ended {
 			done := s.carryOut(e, w, asked)
 			s.commit(e)
 			carried <- done
@@ -208,28 +209,19 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 // errUnreachable stands for a store that is not asked, since it was away a moment ago.
 var errUnreachable = errors.New("the store is away")
 
-// isOwn reports whether the store's record r is of this node, or older than what this
-// node has of the session. e.mu is held.
-func (s *Scheduler) isOwn(e *entry, r *store.Record) bool {
-	return s.owns(r) || e.session.Epoch() > r.Epoch
-}
-
 // carryOut does what an operator wants of a session, and says what came of it. e.mu is
 // held; the caller commits.
 func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	e.rev = max(e.rev, result.Record.Version)
-	role := roleOf(result.Record.Identity)
-	if !result.Stored || e.unstored != nil && result.Version <= e.unstored.At {
-		result.Version = max(e.wish+1, w.At)
-		if w.At = result.Version; w.Kind != store.WishRole {
-			w.Role = roleOf(e.session.Identity)
+	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
+	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
+		result.Version = max(e.wish+1, w.At) // by the store, this one comes before what was done here
+		if role = now; w.Kind == store.WishRole {
+			role = w.Role
 		}
-		role, e.unstored = w.Role, &w
 	}
 	if w.Kind == store.WishEnd {
-		if !result.Stored {
-			e.wish = result.Version
-		}
+		e.wish = max(e.wish, result.Version)
 		s.end(e, session.EndRevoked)
 	} else {
 		s.obey(e, result.Version, role)
@@ -275,28 +267,16 @@ func roleOf(id session.Identity) session.Role {
 	return id.RTC.Role
 }
 
-// wishSaved takes note of what the store's answer to the record of l says of operators'
-// wishes: the record's own is stored, or the store has a later one, which is acted on.
-func (s *Scheduler) wishSaved(l letter, later store.Register) {
+// overtaken acts on an operator's wish that the store has, and the record of l had not.
+func (s *Scheduler) overtaken(l letter, later store.Register) {
 	e := l.entry
-	switch {
-	case later.Version > l.record.WishVersion:
-		s.aside.Go(func() { // it may have to write to a client
-			s.do(e, func() {
-				if later.Version > e.wish {
-					s.log(e, slog.LevelInfo, "a change by an operator came by the store", "version", int64(later.Version))
-					s.obey(e, later.Version, later.Role)
-					s.commit(e)
-				}
-			})
-		})
-	case l.record.WishVersion > 0:
-		s.do(e, func() {
-			if e.unstored != nil && e.unstored.At <= l.record.WishVersion {
-				e.unstored = nil
-			}
-		})
-	}
+	s.do(e, func() {
+		if later.Version > e.wish {
+			s.log(e, slog.LevelInfo, "a change by an operator came by the store", "version", int64(later.Version))
+			s.obey(e, later.Version, later.Role)
+			s.commit(e)
+		}
+	})
 }
 
 // finishEnd ends a session that an operator ended through the store, by its answer to
@@ -314,29 +294,5 @@ func (s *Scheduler) finishEnd(l letter, reason session.EndReason) {
 			e.reason, e.written = reason, written{}
 		}
 		s.commit(e)
-	})
-}
-
-// passOn writes a wish that was carried out here, while the store was away, into the
-// record of the session, which another node has by now. e.mu is held.
-func (s *Scheduler) passOn(e *entry) {
-	w := e.unstored
-	if w == nil {
-		return
-	}
-	e.unstored = nil
-	s.aside.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wishTimeout)
-		defer cancel()
-		r, _, err := s.config.Records.Get(ctx, w.Session)
-		if err == nil && w.Kind != store.WishEnd && r.WishVersion >= w.At {
-			return // a later wish was made there
-		}
-		if err == nil {
-			_, err = s.config.Records.Wish(ctx, *w)
-		}
-		if err != nil && !errors.Is(err, store.ErrNoSession) {
-			s.config.Logger.Warn("a change by an operator could not be passed on to the node that has the session now", "session", w.Session, "error", err)
-		}
 	})
 }

@@ -71,7 +71,9 @@ func (s *Scheduler) settle(l letter, o store.Outcome) {
 	l.recorded()
 	switch o.Action {
 	case store.Done:
-		s.wishSaved(l, o.Wish)
+		if o.Wish.Version > 0 {
+			s.aside.Go(func() { s.overtaken(l, o.Wish) }) // it may have to write to a client
+		}
 		if l.record.HasEnded() && l.record.Delivered.Has(store.DeliveredEnd) {
 			s.forgetEnding(l.entry) // the store answers for it now
 		}

@@ -130,6 +130,9 @@ func (m *Memory) save(r *Record) Outcome {
 	if ok {
 		var replace bool
 		if o, replace = Resolve(&old, r); !replace {
+			if w, ok := r.unstoredWish(&old); ok {
+				m.write(&w, old)
+			}
 			return o
 		}
 		m.notifyLoser(old.Node, r.Node, r.Session)
@@ -161,13 +164,19 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	if !ok || r.HasEnded() && !again {
 		return Record{}, ErrNoSession
 	}
+	return m.write(&w, r), nil
+}
+
+// write writes a wish into the record r, notifies its owner and returns the record.
+func (m *Memory) write(w *Wish, r Record) Record {
+	s := &m.shards[ShardOf(r.Session)]
 	w.Write(&r)
-	s.records[w.Session] = r
+	s.records[r.Session] = r
 	if w.Kind == WishEnd {
-		s.due[w.Session] = r.Due
+		s.due[r.Session] = r.Due
 	}
-	m.notify(r.Node, w.Session)
-	return r.clone(), nil
+	m.notify(r.Node, r.Session)
+	return r.clone()
 }
 
 // entomb keeps only the end of a session.

@@ -41,8 +41,8 @@ type Outcome struct {
 }
 
 // Resolve answers a Save of r where the store holds old of the same session: what the
-// writer must do, and whether the store is to replace old by r.KeepWish(old). Every store
-// answers by this rule.
+// writer must do, and whether the store is to replace old by r.KeepWish(old); if it is not,
+// it writes r.unstoredWish(old) into old. Every store answers by this rule.
 //
 // The higher epoch wins. Between two nodes with the same epoch, which know of the same
 // attachment, the one wins that knows more of it (see rank). A node that loses with the

@@ -86,6 +86,17 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
+// unstoredWish is the wish that a store writes into old although it does not replace old by
+// r: one that was carried out on the node of r while the store was away. false: there is
+// none, or a later one was made.
+func (r *Record) unstoredWish(old *Record) (Wish, bool) {
+	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
+	if r.HasEnded() && r.Reason == session.EndRevoked {
+		w.Kind = WishEnd
+	}
+	return w, !old.HasEnded() && r.WishVersion > old.WishVersion
+}
+
 // Write writes the wish into the record of an open session.
 func (w *Wish) Write(r *Record) {
 	switch w.Kind {

@@ -19,6 +19,18 @@ local function pack(f)
     FORMAT, f.epoch, f.proven, f.letter, f.node, f.role, f.wish, f.version)
 end
 
+-- Writes an operator's wish for a role, of this version, into the fence f.
+local function want(f, role, version)
+  f.role = (f.role == '-' or f.role == '+') and '+' or string.upper(role)
+  f.wish = version
+end
+
+-- Writes the end of a session into its fence f and its hash, whose state is given.
+local function finish(f, key, state, reason)
+  f.letter = 'e'
+  redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. reason)
+end
+
 -- Returns the fence of a session: false if there is none, and one that parse refuses if
 -- the key does not hold a hash.
 local function read(key)

@@ -1,5 +1,6 @@
 -- Writes the records of sessions of one shard, each by itself, by the rule of
--- store.Resolve.
+-- store.Resolve. Of a record that loses, an operator's wish that is newer than the stored
+-- one is written, and the owner notified.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]    hash of the i-th session
@@ -72,7 +73,19 @@ local function save(key, text, a, n)
       end
     end
   end
-  if not replace then return word end
+  if not replace then
+    if (old.letter == 'a' or old.letter == 'd') and new.wish > old.wish then -- made while the store was away
+      if rank(new) == 4 and new.reason == 'revoked' then
+        finish(old, key, call('HGET', key, 's') or '', new.reason)
+        call('ZADD', due, new.wish, id)
+      else
+        want(old, new.role, new.wish)
+      end
+      call('HSET', key, 'f', pack(old))
+      pcall('PUBLISH', ARGV[1] .. old.node, id)
+    end
+    return word
+  end
   local stays = new.letter ~= 'b' and new.letter ~= 'g'
   local whole = not old or old.letter == 'b'
   if whole and stays and n == 0 then return 'missing' end

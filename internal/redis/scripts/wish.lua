@@ -21,13 +21,10 @@ local open = f.letter == 'a' or f.letter == 'd'
 if not open and not (wish == 'end' and f.letter == 'e') then return 'none' end
 
 if wish == 'end' then
-  f.letter = 'e'
-  redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. ARGV[5])
+  finish(f, key, state, ARGV[5])
   redis.call('ZADD', due, now, id)
 else
-  local rtc = f.role ~= '-' and f.role ~= '+'
-  f.role = rtc and string.upper(wish == 'renew' and f.role or wish) or '+'
-  f.wish = math.max(f.wish + 1, now)
+  want(f, wish == 'renew' and f.role or wish, math.max(f.wish + 1, now))
 end
 redis.call('HSET', key, 'f', pack(f))
 redis.pcall('PUBLISH', ARGV[1] .. f.node, id)

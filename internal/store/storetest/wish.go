@@ -14,6 +14,7 @@ var wishChecks = []check{
 	{"of two operators, the later has the higher version", wishesInARow},
 	{"stands against its owner's saves until the owner has acted on it", wishesUntilActedOn},
 	{"loses to a later one that was made on the owner", wishesMadeOnOwner},
+	{"reaches the owner from a node that lost the session while the store was away", wishesOfLoser},
 	{"goes to whoever acquires the session", wishesAcquired},
 	{"goes to whoever claims the session", wishesClaimed},
 	{"outlives an expiry", wishesExpired},
@@ -138,6 +139,38 @@ func wishesMadeOnOwner(w *world) {
 	if again.WishVersion != r.WishVersion+1 {
 		w.Errorf("the next wish has version %d, want %d", again.WishVersion, r.WishVersion+1)
 	}
+}
+
+func wishesOfLoser(w *world) {
+	b := w.watch(nodeB)
+	for _, ends := range []bool{false, true} {
+		loser := w.publishing(w.id())
+		loser.Identity.RTC.Role, loser.WishVersion = session.Publisher, session.MilliOf(w.clock.now())
+		owner := w.publishing(loser.Session)
+		owner.Node, owner.Epoch, owner.Proven = nodeB, loser.Epoch+1, loser.Epoch
+		w.saved(owner)
+		want := wished(owner, session.Publisher, loser.WishVersion)
+		if ends {
+			loser.State, loser.Reason, loser.Delivered = session.Ended, session.EndRevoked, loser.Delivered|store.DeliveredEnd
+			want = owner
+			want.State, want.Reason = session.Ended, session.EndRevoked
+		}
+		w.wantOutcome(&loser, w.save(loser)[0], store.Outcome{Action: store.CloseSuperseded})
+		b.told(loser.Session)
+		if ends {
+			want = want.OnlyEnd()
+		}
+		w.shows(&want)
+		// What is not newer than the owner's changes nothing.
+		loser.State, loser.Reason, loser.Identity.RTC.Role = session.Attached, "", session.Subscriber
+		if w.save(loser); !ends {
+			w.shows(&want)
+		}
+		loser.WishVersion--
+		w.save(loser)
+		w.shows(&want)
+	}
+	w.quiet(b)
 }
 
 func wishesAcquired(w *world) {

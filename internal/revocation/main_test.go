@@ -123,7 +123,7 @@ type link struct {
 	away     bool          // refuses
 	hang     bool          // gives no answer until the caller, or a client of the store, gives up
 	readOnly bool          // refuses writes
-	lag      time.Duration // of readings
+	lag      time.Duration // of readings, but not of a look at the version
 	puts     int
 	said     int // statuses
 }
@@ -148,12 +148,26 @@ func connect(l *link) { l.away, l.hang, l.readOnly = false, false, false }
 // reach locks the store, which the caller unlocks if there is no error.
 func (l *link) reach(ctx context.Context, write bool) error {
 	l.mu.Lock()
-	away, hang, lag := l.away || write && l.readOnly, l.hang, l.lag
+	refused, lag := write && l.readOnly, l.lag
+	l.mu.Unlock()
+	if refused {
+		return errAway
+	}
+	if write {
+		lag = 0
+	}
+	return l.reachAfter(ctx, lag)
+}
+
+// reachAfter is reach for what a store that is read-only takes, too.
+func (l *link) reachAfter(ctx context.Context, lag time.Duration) error {
+	l.mu.Lock()
+	away, hang := l.away, l.hang
 	l.mu.Unlock()
 	if hang {
 		pause(ctx, storeTimeout)
 	}
-	if away || ctx.Err() != nil || !write && !pause(ctx, lag) {
+	if away || ctx.Err() != nil || lag > 0 && !pause(ctx, lag) {
 		return errAway
 	}
 	l.shared.mu.Lock()
@@ -190,17 +204,22 @@ func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocati
 }
 
 func (l *link) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
-	if err := l.reach(ctx, false); err != nil {
+	if err := l.reachAfter(ctx, 0); err != nil {
 		return nil, store.RevocationsVersion{}, err
 	}
 	s := l.shared
-	defer s.mu.Unlock()
 	s.readings++
-	if s.data.version == known {
+	version := s.data.version
+	s.mu.Unlock()
+	if version == known {
 		return nil, known, nil
 	}
+	if err := l.reach(ctx, false); err != nil {
+		return nil, store.RevocationsVersion{}, err
+	}
+	defer s.mu.Unlock()
 	s.full++
-	return slices.Collect(maps.Values(s.data.all)), s.data.version, nil
+	return slices.Collect(maps.Values(s.data.all)), version, nil
 }
 
 func (l *link) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {

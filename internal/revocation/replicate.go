@@ -174,24 +174,31 @@ func (s *Set) follow(ctx context.Context, c store.RevocationsChange) bool {
 		return true // ctx is done
 	}
 	defer s.release()
-	complete := true
+	return s.followAll(s.followOne(c))
+}
+
+// followAll merges the changes that wait, and returns what the last of them tells; current
+// if there is none. The lock of the replica is held.
+func (s *Set) followAll(current bool) bool {
 	for {
-		s.merge(c.Changed, false)
-		// Changes from before the last reading come late: the next one shows whether any
-		// is missing.
-		switch {
-		case c.From == s.replica.known:
-			s.reached(c.To)
-			complete = true
-		case c.To != s.replica.known:
-			complete = false
-		}
 		select {
-		case c = <-s.replica.changes:
+		case c := <-s.replica.changes:
+			current = s.followOne(c)
 		default:
-			return complete
+			return current
 		}
 	}
+}
+
+// followOne merges a change, and reports whether the set has all of the version that the
+// change led to. That of a change from before the last reading is not known: the next
+// change tells. The lock of the replica is held.
+func (s *Set) followOne(c store.RevocationsChange) (current bool) {
+	s.merge(c.Changed, false)
+	if c.From == s.replica.known {
+		s.reached(c.To)
+	}
+	return c.To == s.replica.known
 }
 
 // sync merges what the store has, if it has changed.
@@ -202,6 +209,7 @@ func (s *Set) sync(ctx context.Context) error {
 		return err
 	}
 	defer s.release()
+	s.followAll(true) // what has come need not be read
 	s.mu.Lock()
 	if s.now() < s.expired { // the clock was set back, and what was dropped as over is not
 		s.replica.known, s.expired = store.RevocationsVersion{}, 0

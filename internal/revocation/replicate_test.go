@@ -210,6 +210,29 @@ func TestNoticeSavesReading(t *testing.T) {
 	})
 }
 
+// TestSlowReadingCatchesUp: changes that come during a reading that takes long are merged
+// after it, and cause no other.
+func TestSlowReadingCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		other.link.set(func(l *link) { l.lag = 2 * pollEvery })
+		s.set(func(s *shared) { s.deaf = true })
+		a.add(revocation(0)) // the other node has to read it
+		s.set(func(s *shared) { s.deaf = false })
+		_, before := s.counts()
+		for i := range 200 {
+			a.add(revocation(1 + i))
+			time.Sleep(pollEvery / 10) // bubble
+		}
+		time.Sleep(5 * pollEvery) // bubble
+		other.wantRevoked(200, true)
+		if _, after := s.counts(); after-before > 2 {
+			t.Errorf("everything was read %d times", after-before)
+		}
+	})
+}
+
 // TestMissedNotices: after more changes than can wait, everything is read once.
 func TestMissedNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -124,6 +124,7 @@ type link struct {
 	hang     bool          // gives no answer until the caller, or a client of the store, gives up
 	readOnly bool          // refuses writes
 	lag      time.Duration // of readings, but not of a look at the version
+	putLag   time.Duration
 	puts     int
 	said     int // statuses
 }
@@ -175,7 +176,11 @@ func (l *link) reachAfter(ctx context.Context, lag time.Duration) error {
 }
 
 func (l *link) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
-	l.set(func(l *link) { l.puts += len(revocations) })
+	var lag time.Duration
+	l.set(func(l *link) { l.puts, lag = l.puts+len(revocations), l.putLag })
+	if lag > 0 && !pause(ctx, lag) {
+		return errAway
+	}
 	if err := l.reach(ctx, true); err != nil {
 		return err
 	}

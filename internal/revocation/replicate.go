@@ -22,6 +22,9 @@ const (
 	// readTimeout is how long it may take to read all revocations: hundreds of requests,
 	// each of which the store's client gives up after a few seconds.
 	readTimeout = time.Minute
+	// flushTime is how long revocations are put into the store before other nodes' changes
+	// are looked at.
+	flushTime = time.Second
 	// expireEvery is how often what is over is removed. It has no effect before.
 	expireEvery = 10 * time.Second
 	// fullPause is how long a store that is full is left alone.
@@ -249,9 +252,10 @@ func (s *Set) acquire(ctx context.Context) error {
 func (s *Set) release() { <-s.replica.lock }
 
 // flush puts what the store does not have there; onlyKnown leaves out what would need room.
+// It stops after flushTime, so that changes from other nodes need not wait, and has itself
+// called again.
 func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
+	began := time.Now()
 	var unsaved []store.Revocation
 	s.mu.RLock()
 	now := s.now()
@@ -263,7 +267,13 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	s.mu.RUnlock()
 	var full error
 	for batch := range slices.Chunk(unsaved, mergeBatch) {
-		err := s.putAll(ctx, batch)
+		if time.Since(began) > flushTime {
+			signal(s.wakeSync)
+			break
+		}
+		put, cancel := context.WithTimeout(ctx, storeTimeout)
+		err := s.putAll(put, batch)
+		cancel()
 		if errors.Is(err, store.ErrRevocationsFull) {
 			full = err // the others may be lifts
 		} else if err != nil {

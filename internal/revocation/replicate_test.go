@@ -292,6 +292,27 @@ func TestEmptied(t *testing.T) {
 	})
 }
 
+// TestMuchToGiveBack: while a node gives a slow store many revocations back, it learns new
+// ones, and logs no failure.
+func TestMuchToGiveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared()
+		a, other := start(t, s, "a"), start(t, s, "b")
+		a.fill("app", 100, 20*mergeBatch)
+		a.link.set(func(l *link) { l.putLag = storeTimeout / 10 })
+		other.add(revocation(6))
+		s.lose()
+		time.Sleep(storeTimeout) // bubble
+		other.add(revocation(7))
+		time.Sleep(2 * flushTime) // bubble
+		a.wantRevoked(7, true)
+		time.Sleep(4 * storeTimeout) // bubble
+		if log := a.log.String(); a.lacks() != 0 || strings.Contains(log, "level=WARN") {
+			t.Errorf("the store lacks %d:\n%s", a.lacks(), log)
+		}
+	})
+}
+
 // TestFailover: what a failover lost is given back by the node that has it, whether other
 // changes came meanwhile or not.
 func TestFailover(t *testing.T) {
@@ -413,6 +434,7 @@ func TestOver(t *testing.T) {
 			t.Errorf("Get: %v", err)
 		}
 		time.Sleep(expireEvery + time.Second) // bubble
+		synctest.Wait()
 		for _, n := range []*node{a, other} {
 			if len(n.entries)+len(n.projects)+len(n.unsaved)+len(n.unreported) != 0 {
 				t.Errorf("%s still has %+v", n.name, n.Set)

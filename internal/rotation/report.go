@@ -80,7 +80,7 @@ type facts struct {
 type evidence struct {
 	holders
 	signedBy []string
-	seen     session.UnixSec // when a node was last seen to sign with it; 0 = never
+	until    session.UnixSec // when its last token without a session ends; 0 = no node was seen to sign with it
 }
 
 // newFacts gathers the facts of a project.
@@ -101,9 +101,9 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 		}
 		signs := f.of(p.Certificate)
 		signs.signedBy = append(signs.signedBy, node)
-		for certificate, at := range p.Seen {
+		for certificate, until := range p.Until {
 			e := f.of(certificate)
-			e.seen = max(e.seen, at)
+			e.until = max(e.until, until)
 		}
 	}
 	for certificate, sessions := range counts.apps[app] {
@@ -130,7 +130,7 @@ func (f *facts) judge(maxTTL time.Duration, now session.UnixSec) Report {
 			Fingerprint: certificate.String(), SignedBy: e.signedBy, Sessions: e.sessions, Detached: e.detached, LastTokenEndsAt: e.endsAt,
 		}
 		if len(e.signedBy) == 0 {
-			one.ClassicEndsAt = cmp.Or(e.seen, f.watched).Add(refreshEvery + maxTTL)
+			one.ClassicEndsAt = cmp.Or(e.until, f.watched.Add(maxTTL)).Add(refreshEvery)
 		}
 		one.Why = f.obstacle(&one, now)
 		if one.MayBeDeleted = one.Why == ""; one.MayBeDeleted {

@@ -68,7 +68,7 @@ func New(c Config) (*Tracker, error) {
 		return nil, errors.New("rotation: all fields of Config are required")
 	}
 	t := &Tracker{config: c, wake: make(chan struct{}, 1)}
-	t.status = status{Started: session.SecOf(time.Now()), Projects: make(map[string]signing)}
+	t.status = status{Started: session.SecOf(time.Now()), MaxTTL: int64(c.MaxTTL / time.Second), Projects: make(map[string]signing)}
 	t.observe()
 	return t, c.Registerer.Register(t)
 }

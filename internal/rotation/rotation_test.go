@@ -76,16 +76,16 @@ type node struct {
 
 func start(t *testing.T, s *shared, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
-	return startFor(t, s, "app", name, certificates...)
+	return startFor(t, s, "app", maxTTL, name, certificates...)
 }
 
-// startFor is start for some project.
-func startFor(t *testing.T, s *shared, app, name string, certificates ...session.Fingerprint) *node {
+// startFor is start for some project, whose tokens live for longest at most.
+func startFor(t *testing.T, s *shared, app string, longest time.Duration, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	n := &node{certificates: certificates}
 	registry := prometheus.NewRegistry()
 	tracker, err := New(Config{
-		Store: s, Node: name, MaxTTL: maxTTL, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
+		Store: s, Node: name, MaxTTL: longest, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
 		Projects: func() []Project {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -230,12 +230,31 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
+// TestTokensOfNodesWithALongerMaxTTL: each node's tokens live for as long as it was set
+// to, which may be changed together with the certificate.
+func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shared{Memory: store.NewMemory(time.Now)}
+		old := startFor(t, s, "app", 2*maxTTL, "old", certA)
+		a := start(t, s, "a", certB, certA)
+		time.Sleep(time.Minute) // bubble
+		old.stop()
+		stopped := time.Now()
+		time.Sleep(maxTTL + time.Hour) // bubble
+		if c := a.want(t, "0000000a", false, "handed out without a session"); c.ClassicEndsAt < session.SecOf(stopped.Add(2*maxTTL-refreshEvery)) {
+			t.Errorf("classic tokens end at %d", c.ClassicEndsAt)
+		}
+		time.Sleep(maxTTL) // bubble
+		a.want(t, "0000000a", true, "")
+	})
+}
+
 // TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project remembers nothing
 // of its certificates, however long it has run.
 func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
-		startFor(t, s, "another", "other", certA)
+		startFor(t, s, "another", maxTTL, "other", certA)
 		time.Sleep(2 * maxTTL) // bubble
 		a := start(t, s, "a", certB, certA)
 		if c := a.want(t, "0000000a", false, "handed out without a session"); c.ClassicEndsAt < session.SecOf(time.Now().Add(maxTTL)) {
@@ -310,7 +329,7 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 			a.sign(f + 2)
 			time.Sleep(time.Hour) // bubble
 		}
-		if n := len(a.status.Projects["app"].Seen); n < 24 || n > 26 {
+		if n := len(a.status.Projects["app"].Until); n < 28 || n > 30 {
 			t.Errorf("%d certificates are remembered", n)
 		}
 	})

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// statusTopic is what the nodes' status about revocations is under: the change of the
-	// store up to which a node has acted.
+	// statusTopic is the topic in store.Nodes. A node's status is RevocationsVersion.Seq of
+	// the last change of the store that it has acted on.
 	statusTopic = "revocations"
-	// statusEvery is how often the status is written though nothing has changed: the store
-	// may have lost it.
+	// statusEvery is how often the status is written again if it has not changed, in case
+	// the store lost it.
 	statusEvery = 10 * time.Second
 )
 
@@ -52,8 +52,8 @@ func (s *Set) act(ctx context.Context) {
 	}
 }
 
-// endAll ends the sessions that new revocations match. It returns the change of the store
-// up to which this node has acted.
+// endAll ends the sessions that new revocations match, and returns this node's status
+// afterwards. See statusTopic.
 func (s *Set) endAll() int64 {
 	s.mu.Lock()
 	entries, seq := s.unapplied, s.reachedSeq
@@ -88,7 +88,7 @@ func (s *Set) end(entries []*entry) {
 	if len(standing) == 0 {
 		return
 	}
-	s.config.Sessions(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
+	s.endSessions(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
 }
 
 // matcher returns a function that returns the id of a revocation that matches a session, or "".
@@ -150,7 +150,7 @@ func (s *Set) report(ctx context.Context) error {
 	return nil
 }
 
-// await returns the progress when it is complete, or as it is at the deadline.
+// await asks for the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
 		deadline = soon // ending sessions took long, and the other nodes may be done

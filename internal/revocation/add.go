@@ -56,9 +56,9 @@ func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, st
 	return r, s.await(ctx, e, deadline), nil
 }
 
-// take completes a revocation and adds it to the set.
+// take checks a revocation, fills in its id, since and version, and adds it to the set.
 func (s *Set) take(r *store.Revocation) (*entry, error) {
-	now := s.config.Now()
+	now := s.clock()
 	r.ID, r.Since, r.Version, r.Lifted = rand.Text(), session.MilliOf(now), 1, false
 	names := []string{r.Channel, r.User, r.Subject}
 	switch {

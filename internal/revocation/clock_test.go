@@ -97,7 +97,7 @@ func TestClockAheadCostsNothing(t *testing.T) {
 func withClock(t *testing.T, s *shared) (*node, *atomic.Int64) {
 	n := newNode(t, s, "a")
 	var ahead atomic.Int64
-	n.config.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	n.clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	n.run()
 	synctest.Wait()
 	return n, &ahead

@@ -10,15 +10,15 @@
 //	│     │◄──────────────────────────────────────│         │
 //	└──┬──┘     changes; the version every 500 ms └─────────┘
 //	   │ each new revocation                           ▲
-//	   └──► Sessions ──── ended, and how far this ─────┘
+//	   └──► sessions ──── ended, and how far this ─────┘
 //	                      node has got
 //
 // # Effect
 //
 // A revocation has effect on a node from the moment that it is in the node's set until it
 // is over (Until, by the node's wall clock) or lifted. Sessions that are open then are
-// ended by Config.Sessions. Whoever opens a session later asks Revoked: before it lets the
-// client in, and once more when Sessions would find the session, so that no revocation
+// ended by the function given to SetSessions. Whoever opens a session later asks Revoked: before it lets the
+// client in, and once more when that function would find the session, so that no revocation
 // slips in between.
 //
 // Until the store was read for the first time (Loaded), a node does not know what was
@@ -41,7 +41,8 @@
 //
 // A node writes how many sessions it has ended for a revocation, then up to which change of
 // the store it has acted (its status in store.Nodes). A revocation is complete when every
-// live node has acted on the change that the revocation came with.
+// live node has acted on the change that the revocation came with. The statuses are read
+// before the counts, so that the counts of a complete revocation are whole.
 //
 // # Bounds
 //
@@ -51,6 +52,7 @@
 //
 // # Locks
 //
-// Set.mu is a leaf: neither the store nor Sessions is called under it. Revoked holds it
+// Set.mu is a leaf: neither the store nor the function that ends sessions is called
+// under it. Revoked holds it
 // shared for a few map look-ups, however many revocations there are.
 package revocation

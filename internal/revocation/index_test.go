@@ -79,7 +79,7 @@ func TestMatches(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var now session.UnixSec
 		n := newNode(t, newShared(), "a")
-		n.config.Now = func() time.Time { return now.Time() }
+		n.clock = func() time.Time { return now.Time() }
 		close(n.loaded)
 		model := make(map[string]*store.Revocation)
 		rt.Repeat(map[string]func(*rapid.T){

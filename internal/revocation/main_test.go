@@ -310,12 +310,13 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	}
 	var err error
 	n.Set, err = New(Config{
-		Store: n.link, Nodes: n.link, Node: name, Sessions: n.end,
+		Store: n.link, Nodes: n.link, Node: name,
 		Logger: slog.New(slog.NewTextHandler(n.log, nil)), Registerer: n.registry,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.SetSessions(n.end)
 	return n
 }
 

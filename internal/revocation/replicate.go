@@ -17,7 +17,7 @@ const (
 	// minRetry and maxRetry bound the wait before a store that is away is asked again.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// storeTimeout is how long the store may take when nobody waits for the answer.
+	// storeTimeout bounds a request to the store that no caller waits for.
 	storeTimeout = 3 * time.Second
 	// readTimeout is how long it may take to read all revocations: hundreds of requests,
 	// each of which the store's client gives up after a few seconds.
@@ -29,7 +29,7 @@ const (
 	expireEvery = 10 * time.Second
 	// fullPause is how long a store that is full is left alone.
 	fullPause = time.Minute
-	// maxGap bounds the pause between two readings of everything.
+	// maxGap bounds the pause after a sync. The pause is twice as long as the sync took.
 	maxGap = 300 * time.Millisecond
 	// lastChance is how long Run goes on, after its context is done, to save what the store
 	// does not have.
@@ -41,21 +41,18 @@ const (
 // replica is how the set follows the store.
 type replica struct {
 	changes chan store.RevocationsChange
-	// lock holds one token: whoever has it may sync. It is not a mutex, so that callers
-	// can give up. It guards known.
-	lock  chan struct{}
-	known store.RevocationsVersion // all of it is in the set
-}
-
-func newReplica() replica {
-	return replica{changes: make(chan store.RevocationsChange, backlog), lock: make(chan struct{}, 1)}
+	// lock is a mutex that a caller can stop waiting for: it holds a token while it is
+	// locked. It guards known, and is held during a sync.
+	lock chan struct{}
+	// known is the newest version of the store that the set has all revocations of.
+	known store.RevocationsVersion
 }
 
 // Run follows the store and ends sessions until ctx is done. It returns nil, when its
-// goroutines have ended; a Sessions that blocks keeps it. Call it once.
+// goroutines have ended. Call it once.
 func (s *Set) Run(ctx context.Context) error {
-	if s.config.Sessions == nil {
-		return errors.New("revocation: Sessions was not set")
+	if s.endSessions == nil {
+		return errors.New("revocation: SetSessions was not called")
 	}
 	var parts sync.WaitGroup
 	parts.Go(func() { s.watch(ctx) })
@@ -90,11 +87,11 @@ func (s *Set) watch(ctx context.Context) {
 // replicator keeps the set and the store the same.
 type replicator struct {
 	set      *Set
-	next     time.Time // when the store is asked again, also without a reason
-	expired  time.Time // when what is over was removed
+	next     time.Time // of the next poll
+	expired  time.Time // when revocations that are over were last removed
 	full     time.Time // when the store was found to be full
-	failures int       // in a row
-	away     time.Time // when they began
+	failures int       // of the store, in a row
+	away     time.Time // of the first of these failures
 }
 
 func (r *replicator) run(ctx context.Context) {

@@ -21,40 +21,37 @@ type Config struct {
 	Nodes store.Nodes
 	Node  string // unique for this process
 	// Projects is how many projects share store.MaxRevocations. 0 means 1.
-	Projects int
-	// Sessions ends this node's open sessions for which match returns an id, and calls
-	// ended for each with that id and the last second at which its tokens work. It returns
-	// when they have ended, or after a moment if some are busy; ended may be called later.
-	// Nil: see SetSessions.
-	Sessions EndSessions
-	// Now is the wall clock. Nil means time.Now.
-	Now        func() time.Time
+	Projects   int
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// EndSessions is the type of Config.Sessions.
+// EndSessions ends this node's open sessions for which match returns an id, and calls ended
+// for each with that id and the last second at which its tokens work. It returns when they
+// have ended, or after a moment if some are busy; ended may be called later.
 type EndSessions func(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
 // Set is one node's copy of the revocations. All methods but SetSessions are safe for
 // concurrent use.
 type Set struct {
-	config  Config
-	loaded  chan struct{} // closed once the store was read
-	replica replica
+	config      Config
+	clock       func() time.Time // wall clock
+	endSessions EndSessions
+	loaded      chan struct{} // closed once the store was read
+	replica     replica
 
 	wakeSync, wakeAct chan struct{} // there is something to do
 
 	mu         sync.RWMutex
 	entries    map[string]*entry   // guarded by mu, as all below; by id
 	projects   projects            // by App ID
-	earliest   session.UnixSec     // no entry is over before
-	expired    session.UnixSec     // the last Until of those that were dropped as over
-	unsaved    map[*entry]struct{} // the store does not have their version
+	earliest   session.UnixSec     // lower bound of the entries' Until
+	expired    session.UnixSec     // highest Until of the entries that were removed as over
+	unsaved    map[*entry]struct{} // whose version the store does not have
 	unapplied  []*entry            // whose sessions are still to be ended
 	ending     map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
-	reachedSeq int64               // the change of the store up to which all is in entries
-	unreported map[*entry]struct{} // the store does not have what they ended
+	reachedSeq int64               // RevocationsVersion.Seq of replica.known
+	unreported map[*entry]struct{} // whose ended is to be written into the store
 }
 
 // entry is one revocation. All is guarded by Set.mu.
@@ -70,12 +67,10 @@ func New(c Config) (*Set, error) {
 	if c.Store == nil || c.Nodes == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
 		return nil, errors.New("revocation: Store, Nodes, Node, Logger and Registerer are required")
 	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	c.Projects = max(1, c.Projects)
 	s := &Set{
-		config: c, loaded: make(chan struct{}), replica: newReplica(),
+		config: c, clock: time.Now, loaded: make(chan struct{}),
+		replica:  replica{changes: make(chan store.RevocationsChange, backlog), lock: make(chan struct{}, 1)},
 		wakeSync: make(chan struct{}, 1), wakeAct: make(chan struct{}, 1),
 		entries: make(map[string]*entry), projects: make(projects), earliest: math.MaxInt64,
 		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
@@ -84,8 +79,8 @@ func New(c Config) (*Set, error) {
 	return s, nil
 }
 
-// SetSessions sets Config.Sessions. Call it before Run and Add.
-func (s *Set) SetSessions(end EndSessions) { s.config.Sessions = end }
+// SetSessions sets how sessions are ended. Call it before Run and Add.
+func (s *Set) SetSessions(end EndSessions) { s.endSessions = end }
 
 // Loaded reports whether the store was read at least once.
 func (s *Set) Loaded() bool {
@@ -110,13 +105,13 @@ func (s *Set) Revoked(k *session.Key) bool {
 }
 
 // now is the wall clock.
-func (s *Set) now() session.UnixSec { return session.SecOf(s.config.Now()) }
+func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 
 // mergeBatch is how many copies are merged in one hold of Set.mu: a few milliseconds.
 const mergeBatch = 256
 
-// merge takes over copies of revocations that the store has. If they are all that the store
-// has, what is missing there is put again.
+// merge takes over copies of revocations from the store. all means that the store has no
+// others: entries that are not among the copies will be put there again.
 func (s *Set) merge(copies []store.Revocation, all bool) {
 	changed, missing := s.compare(copies, all)
 	slices.SortFunc(changed, func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })

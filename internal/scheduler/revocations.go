@@ -29,7 +29,7 @@ func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 	case !s.config.Revocations.Loaded():
 		return session.ErrUninformed
 	case s.config.Revocations.Revoked(k):
-		// The client knows best what it has; it can only fool itself.
+		// ExpiresAt is the client's claim. A wrong one misleads that client only.
 		return &session.EndedError{Ending: session.Ending{Reason: session.EndRevoked, AccessEndsAt: r.ExpiresAt}}
 	}
 	return nil

@@ -135,8 +135,8 @@ type RevocationProgress struct {
 	Ended map[string]Ended
 }
 
-// Revocations is the copy of the revocations that all nodes share. It goes by its own
-// clock. Its methods are safe for concurrent use.
+// Revocations is the copy of the revocations that all nodes share. Its own clock decides
+// which are over. Its methods are safe for concurrent use.
 type Revocations interface {
 	// PutRevocations merges revocations into the store and notifies all nodes of what
 	// changed. Those that are over, and those of a version that is not higher than the

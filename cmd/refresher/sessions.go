@@ -110,11 +110,22 @@ func (o *operator) ask(method, path string, body, into any) error {
 	return nil
 }
 
-// print prints a value as JSON.
-func (o *operator) print(value any) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(value)
+// show makes a request and prints its answer as JSON, if that is wanted; if not, it reads
+// the answer into a value and has it printed.
+func (o *operator) show(method, path string, body, into any, report func() error) error {
+	var raw json.RawMessage
+	if err := o.ask(method, path, body, &raw); err != nil {
+		return err
+	}
+	if o.JSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		return out.Encode(raw)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("the service's answer makes no sense: %w", err)
+	}
+	return report()
 }
 
 type listCommand struct {
@@ -215,17 +226,11 @@ type showCommand struct {
 
 // Run shows one session.
 func (c *showCommand) Run() error {
-	var raw json.RawMessage
-	if err := c.ask(http.MethodGet, "/v1/sessions/"+url.PathEscape(c.Session), nil, &raw); err != nil {
-		return err
-	}
-	if c.JSON {
-		return c.print(raw)
-	}
 	var s sessionInfo
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("the service's answer makes no sense: %w", err)
-	}
+	return c.show(http.MethodGet, "/v1/sessions/"+url.PathEscape(c.Session), nil, &s, s.print)
+}
+
+func (s *sessionInfo) print() error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
 		{"session", s.ID},
@@ -256,18 +261,13 @@ type wishDone struct {
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
 }
 
-func readDone(raw json.RawMessage) (done wishDone, err error) {
-	if err := json.Unmarshal(raw, &done); err != nil {
-		return done, fmt.Errorf("the service's answer makes no sense: %w", err)
-	}
-	return done, nil
-}
-
-// note prints what else there is to say of a change.
-func (d *wishDone) note() {
+// print prints what was done, and what else there is to say of it.
+func (d *wishDone) print(done string) error {
+	fmt.Println(done)
 	if d.Note != "" {
 		fmt.Println("note:", d.Note)
 	}
+	return nil
 }
 
 type renewCommand struct {
@@ -277,24 +277,13 @@ type renewCommand struct {
 
 // Run has new tokens pushed.
 func (c *renewCommand) Run() error {
-	var raw json.RawMessage
-	if err := c.ask(http.MethodPatch, "/v1/sessions/"+url.PathEscape(c.Session), map[string]bool{"renew": true}, &raw); err != nil {
-		return err
-	}
-	if c.JSON {
-		return c.print(raw)
-	}
-	done, err := readDone(raw)
-	if err != nil {
-		return err
-	}
-	if done.Pushed {
-		fmt.Println("new tokens are on their way to the client, from node", done.Node)
-	} else {
-		fmt.Println("nothing was pushed yet")
-	}
-	done.note()
-	return nil
+	var d wishDone
+	return c.show(http.MethodPatch, "/v1/sessions/"+url.PathEscape(c.Session), map[string]bool{"renew": true}, &d, func() error {
+		if d.Pushed {
+			return d.print("new tokens are on their way to the client, from node " + d.Node)
+		}
+		return d.print("nothing was pushed yet")
+	})
 }
 
 type endCommand struct {
@@ -304,20 +293,10 @@ type endCommand struct {
 
 // Run ends a session.
 func (c *endCommand) Run() error {
-	var raw json.RawMessage
-	if err := c.ask(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &raw); err != nil {
-		return err
-	}
-	if c.JSON {
-		return c.print(raw)
-	}
-	done, err := readDone(raw)
-	if err != nil {
-		return err
-	}
-	fmt.Println("ended; Agora lets its newest tokens in until", moment(done.AccessEndsAt))
-	done.note()
-	return nil
+	var d wishDone
+	return c.show(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &d, func() error {
+		return d.print("ended; Agora lets its newest tokens in until " + moment(d.AccessEndsAt))
+	})
 }
 
 type certificatesCommand struct {
@@ -337,23 +316,19 @@ type certificateInfo struct {
 
 // Run shows which sessions hold tokens of which certificate.
 func (c *certificatesCommand) Run() error {
-	var raw json.RawMessage
-	if err := c.ask(http.MethodGet, "/v1/certificates", nil, &raw); err != nil {
-		return err
-	}
-	if c.JSON {
-		return c.print(raw)
-	}
-	var report struct {
-		Certificates []certificateInfo `json:"certificates"`
-		Partial      bool              `json:"partial"`
-	}
-	if err := json.Unmarshal(raw, &report); err != nil {
-		return fmt.Errorf("the service's answer makes no sense: %w", err)
-	}
+	var r certificatesReport
+	return c.show(http.MethodGet, "/v1/certificates", nil, &r, r.print)
+}
+
+type certificatesReport struct {
+	Certificates []certificateInfo `json:"certificates"`
+	Partial      bool              `json:"partial"`
+}
+
+func (r *certificatesReport) print() error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CERTIFICATE\tNODES\tSESSIONS\tDETACHED\tLAST TOKEN ENDS\tMAY BE DELETED")
-	for _, one := range report.Certificates {
+	for _, one := range r.Certificates {
 		verdict := "no: " + one.Why
 		if one.MayBeDeleted {
 			verdict = "yes: " + one.Why
@@ -363,7 +338,7 @@ func (c *certificatesCommand) Run() error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if report.Partial {
+	if r.Partial {
 		fmt.Fprintln(os.Stderr, "there was no time to count all sessions")
 	}
 	return nil

@@ -32,7 +32,7 @@ func packed(r *store.Record) map[string]string {
 func TestStoredForm(t *testing.T) {
 	t.Parallel()
 	r := record("S")
-	r.Epoch, r.Proven, r.Version, r.Node = 3, 2, 17, "ABC"
+	r.Epoch, r.Proven, r.Version, r.Node, r.ApprovedAt = 3, 2, 17, "ABC", 0
 	r.Seq, r.HeldSeq, r.Delivered, r.Certificate = 9, 8, store.DeliveredJoined|store.DeliveredUnreachable, 0xbadf00d
 	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
 	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
@@ -84,7 +84,7 @@ func TestStateOfARunningNode(t *testing.T) {
 	t.Parallel()
 	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
 	r.Certificate = 0xbadf00d
-	if got, want := packState(&r), "2J 1800003600 i3600 a0 c0badf00d"; got != want {
+	if got, want := packState(&r), "2J 1800003600 i3600 a0 v1800 c0badf00d"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -212,7 +212,6 @@ var errUnreachable = errors.New("the store is away")
 // carryOut does what an operator wants of a session, and says what came of it. e.mu is
 // held; the caller commits.
 func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) store.WishResult {
-	e.rev = max(e.rev, result.Record.Version)
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
 		result.Version = max(e.wish+1, w.At) // by the store, this one comes before what was done here

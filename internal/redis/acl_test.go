@@ -17,14 +17,14 @@ import (
 	"refresher/test/redistest"
 )
 
-// What the user of a Store must be allowed, with the prefix refresher. There is
-// no more to it than this test finds to be used; docs/operations.md quotes it.
+// These are the permissions that the Redis user of a Store needs, with the prefix
+// refresher. The test fails if one of them is not needed; docs/operations.md quotes them.
 const (
 	aclKeys     = "~{refresher:*"
 	aclChannels = "&refresher:node:* &refresher:revocations"
 	aclCommands = "+eval +evalsha +del +exists +expire +expireat +get +hdel +hget +hgetall +hlen +hscan +hset " +
 		"+info +pexpire +ping +publish +set +subscribe +time +zadd +zrange +zrangebyscore +zrem +zremrangebyscore +zscan +zscore"
-	// aclCluster comes with it on a cluster.
+	// aclCluster lists the permissions that a cluster needs in addition.
 	aclCluster = "+cluster|slots +command"
 )
 
@@ -50,7 +50,7 @@ func TestACLOfScripts(t *testing.T) {
 	}
 }
 
-// limited opens a Store as a user who may do only so much.
+// limited opens a Store as a user with the permissions in allowed.
 func limited(t *testing.T, server *redistest.Server, allowed string) *stage {
 	t.Helper()
 	server.Do(append([]string{"ACL", "SETUSER", "limited", "reset", "on", ">secret"}, strings.Fields(allowed)...)...)
@@ -77,8 +77,8 @@ func TestACL(t *testing.T) {
 	}
 }
 
-// TestACLIsMinimal takes one permission after the other away, and has each be
-// missed: by an error, but for two.
+// TestACLIsMinimal takes away one permission after the other and expects an error each
+// time, except for two permissions.
 func TestACLIsMinimal(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")
@@ -111,8 +111,8 @@ func TestACLIsMinimal(t *testing.T) {
 	}
 }
 
-// TestWithoutINFO shows what a user who may not use INFO has to do without: a
-// shard has the same name on a server that was restarted with its data.
+// TestWithoutINFO has a user who may not use INFO: all operations work, and a loss of
+// data still changes a shard's generation, but there is no warning of eviction.
 func TestWithoutINFO(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off", "maxmemory-policy allkeys-lru")
@@ -131,13 +131,13 @@ func TestWithoutINFO(t *testing.T) {
 	}
 }
 
-// rareShard is where the sessions of rareWork are.
+// rareShard is the shard of the sessions of rareWork.
 const rareShard = 7
 
 var errUnnoticed = errors.New("no notice came")
 
-// rareWork does what tryAll does not: what is rare, or about other nodes. The
-// server is the one that has the shard.
+// rareWork does the operations that tryAll does not: those that are rare, or concern
+// other nodes. server has the shard.
 func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(within(t))
@@ -167,7 +167,7 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 		return err
 	}
 	server.Do("PUBLISH", s.keys.channel+"a", "the last")
-	// On a cluster, notices of what was done before may still be on their way.
+	// On a cluster, notices of earlier operations may still be on their way.
 	for got := ""; got != taken.Session; {
 		if got = await(t, notices); got == "the last" {
 			return errUnnoticed
@@ -180,7 +180,7 @@ func (s *stage) rareWork(t *testing.T, server *redistest.Server) error {
 	return s.rareRevocations(ctx)
 }
 
-// rareRevocations listens for changes, and has a revocation that is over be removed.
+// rareRevocations listens for changes, and removes a revocation that is over.
 func (s *stage) rareRevocations(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var err error
@@ -212,7 +212,7 @@ func (s *stage) rareRevocations(ctx context.Context) error {
 	return s.PutRevocations(ctx, revocation("another"))
 }
 
-// generation is the name of the first shard's life.
+// generation returns the generation of the first shard.
 func (s *stage) generation(t *testing.T) string {
 	t.Helper()
 	swept := s.doing(t, "a", store.Claim)[0]

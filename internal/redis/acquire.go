@@ -11,8 +11,9 @@ import (
 )
 
 // Acquire makes g.Node the owner of a session. The due time of the record that it returns
-// is not set. The error is a *session.EndedError when the session was ended, or the key is
-// not its newest; store.ErrUnreadable when its record cannot be read.
+// is not set. The error is a *session.EndedError when the session was ended, or a newer
+// resume key of it was presented before; store.ErrUnreadable when its record cannot be
+// read.
 func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
 	defer s.metrics.observe("acquire", time.Now(), &err)
 	shard := store.ShardOf(g.Session)

@@ -9,10 +9,10 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// again sends a command once more whose connection turned out to be closed before
-// any of the answer came: the server, or a balancer, had closed it as idle, in the
-// moment after the pool looked at it. The server may have carried the command out
-// all the same, so every command must be one that can be repeated.
+// again retries a command once if its connection was closed before any part of the answer
+// arrived. This happens when the server, or a load balancer, closes an idle connection
+// just after the pool checked it. The server may have executed the command all the same,
+// so every command must be safe to repeat.
 type again struct{}
 
 // DialHook implements goredis.Hook.
@@ -49,7 +49,7 @@ func (again) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proce
 	}
 }
 
-// wasClosed reports whether an error is of a connection that the other side closed.
+// wasClosed reports whether err says that the other side closed the connection.
 func wasClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

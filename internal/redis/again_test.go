@@ -23,8 +23,8 @@ func TestSentAgain(t *testing.T) {
 	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
 	refused := errors.New("READONLY")
 	for name, c := range map[string]struct {
-		errs []error // of each time that it is sent
-		want int     // how often that is
+		errs []error // the error of each attempt
+		want int     // how often it is sent
 	}{
 		"answered":     {[]error{nil}, 1},
 		"closed":       {[]error{io.EOF, nil}, 2},
@@ -61,8 +61,8 @@ func TestSentAgain(t *testing.T) {
 	}
 }
 
-// A pipeline that was answered in part is not sent again, nor what nobody waits for
-// any more.
+// A pipeline that was answered in part is not sent again, and neither is a command whose
+// context is done.
 func TestNotSentAgain(t *testing.T) {
 	t.Parallel()
 	sent := 0
@@ -84,8 +84,8 @@ func TestNotSentAgain(t *testing.T) {
 	}
 }
 
-// What was carried out twice is as if it were once: an acquire raises the epoch again,
-// and keeps what the record says of the session; an end stands.
+// A command that is executed twice does no harm: a second acquire raises the epoch again
+// and keeps the rest of the record; an end stays.
 func TestAcquireTwice(t *testing.T) {
 	t.Parallel()
 	s := open(t, redistest.Start(t).UnixURL(), nil)

@@ -12,8 +12,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// A node claims the sessions of all projects that it serves, and of no other: those
-// stay as they are until a node comes that does.
+// A node claims the sessions of all projects that it serves, and of no other. The others
+// stay unchanged until a node that serves their project sweeps.
 func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -39,13 +39,13 @@ func TestOnlyServedAppsAreClaimed(t *testing.T) {
 	}
 	claims("x", []string{"fourth", "thi"})
 	claims("b", []string{"first", "second"}, 0, 1, 5)
-	claims("b", []string{"first", "second"}) // they have its attention
+	claims("b", []string{"first", "second"}) // the node owns them by now
 	claims("c", []string{"third"}, 2)
 	claims("d", nil, 3, 4)
 }
 
-// However many sessions of other nodes' projects are overdue, those behind them get
-// their turn.
+// However many sessions of projects that the node does not serve are overdue, the node
+// reaches its own sessions behind them.
 func TestBehindOthersApps(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -88,8 +88,8 @@ func TestBehindOthersApps(t *testing.T) {
 		sweeps := (count.others + count.own + store.SweepLimit - 1) / store.SweepLimit
 		own("at first", count.own, sweeps)
 		own("again", 0, 1)
-		// Those that only renew their lease have no part in it. What comes before them gets
-		// its turn, too.
+		// A sweep that only renews its lease skips no sessions. Sessions before the
+		// skipped ones are reached, too.
 		s.doing(t, "c", store.Renew)
 		records = nil
 		app("second", 1, 0)

@@ -13,8 +13,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// fails expects every operation to fail in the time that it is given, and to say
-// of every record that it is not saved.
+// fails expects every operation to fail within limit, and no record to be reported as
+// saved.
 func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 	t.Helper()
 	records := []store.Record{record(idIn(0, 1)), record(idIn(40, 1)), record(idIn(0, 2))}
@@ -108,7 +108,7 @@ func (s *stage) fails(t *testing.T, what string, limit time.Duration) {
 		if err == nil {
 			t.Errorf("%s: %s: no error", what, name)
 		}
-		// Twice as much is what a busy machine may add.
+		// A busy machine may take twice as long.
 		if took := time.Since(began); took > limit+max(limit, time.Second) {
 			t.Errorf("%s: %s took %s, want %s", what, name, took, limit)
 		}
@@ -159,7 +159,7 @@ func TestNetworkFails(t *testing.T) {
 	s.again(t)
 }
 
-// TestCancelled has operations end with their context, whatever its reason.
+// TestCancelled expects operations to end with their context.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	s := open(t, redistest.Start(t).URL(), nil)
@@ -201,7 +201,7 @@ func TestNothingToSave(t *testing.T) {
 	}
 }
 
-// TestClosed has what comes after Close fail, and what was under way end.
+// TestClosed expects operations after Close to fail, and those under way to end.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

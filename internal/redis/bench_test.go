@@ -22,12 +22,12 @@ import (
 	"refresher/test/redistest"
 )
 
-// The target: at most 10 µs of Redis's main thread for a renewal, network and
-// all, which does not grow by more than a third from ten thousand sessions to a
-// million. BenchmarkBare says what part of either is the machine's memory.
+// The target: at most 10 µs of Redis's main thread for a renewal, network and all, which
+// does not grow by more than a third from ten thousand sessions to a million.
+// BenchmarkBare shows how much of either is due to the machine's memory.
 
-// TestSessionIsSmall holds what a session takes of Redis's memory, with records as a node
-// writes them: after a renewal, and a day later.
+// TestSessionIsSmall bounds the memory that a session takes in Redis, with records as a
+// node writes them: after a renewal, and a day later.
 func TestSessionIsSmall(t *testing.T) {
 	t.Parallel()
 	const sessions, most = 25_000, 430
@@ -47,8 +47,8 @@ func TestSessionIsSmall(t *testing.T) {
 	}
 }
 
-// BenchmarkRenewal reports what one renewal costs Redis: the record of a session
-// that is there, with a new state and a new time, among others of all shards.
+// BenchmarkRenewal reports what one renewal costs Redis: a save of a stored session with
+// a new state and a new due time, among sessions of all shards.
 //
 //	flush=256   of the session that is next due, as a scheduler renews them, so
 //	            many saved at once: a node gathers for 100 ms, and this is what
@@ -68,7 +68,7 @@ func BenchmarkRenewal(b *testing.B) {
 	}
 }
 
-// renew renews the sessions that next names, and saves so many at once.
+// renew renews the sessions that next returns, and saves flush of them at once.
 func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	records := make([]store.Record, 0, flush)
 	c.server.Do("CONFIG", "RESETSTAT")
@@ -86,9 +86,9 @@ func (c *crowd) renew(b *testing.B, flush int, next func() int) {
 	b.ReportMetric(c.hold(), "µs/call")
 }
 
-// bare is the least that a schedule in a sorted set costs: what is due is taken,
-// is marked in its hash, and is due again later. It knows no owner, no fence, and
-// no client.
+// bare is a script with the least that a schedule in a sorted set costs: it takes the
+// sessions that are due, marks each in its hash, and makes it due again later. It has no
+// owner, no fence, and no client.
 const bare = `local due = redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)
 local moved = {}
 for i = 1, #due do
@@ -98,9 +98,9 @@ for i = 1, #due do
 end
 redis.call('ZADD', KEYS[1], unpack(moved))`
 
-// BenchmarkBare is what BenchmarkRenewal is to be compared with: a bare
-// claim-and-reschedule of the same sessions in the same Redis, in batches of as
-// many as one call saves at a time there (4 and 64), and of 256.
+// BenchmarkBare is the baseline for BenchmarkRenewal: a bare claim-and-reschedule of the
+// same sessions in the same Redis, in batches of as many as one call saves at a time
+// there (4 and 64), and of 256.
 func BenchmarkBare(b *testing.B) {
 	for _, sessions := range benchSizes() {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
@@ -112,7 +112,7 @@ func BenchmarkBare(b *testing.B) {
 	}
 }
 
-// reschedule has the bare script go round the shards.
+// reschedule runs the bare script on one shard after the other.
 func (c *crowd) reschedule(b *testing.B, batch int) {
 	script := goredis.NewScript(bare)
 	if err := script.Load(b.Context(), c.store.client).Err(); err != nil {
@@ -136,15 +136,15 @@ func (c *crowd) reschedule(b *testing.B, batch int) {
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(done), "commands/item")
 }
 
-// BenchmarkClaim reports what it costs Redis to hand over one session of a node
-// that is gone, in batches as a sweep makes them.
+// BenchmarkClaim reports what it costs Redis to hand over one session of a dead node, in
+// the slices of a sweep.
 func BenchmarkClaim(b *testing.B) {
 	sessions := 100_000
 	if testing.Short() {
 		sessions = 10_000
 	}
 	c := fill(b, sessions)
-	// For the sweeper it is another day whenever it has them all.
+	// The clock moves on a day whenever the sweeper has claimed all sessions.
 	later := time.Now()
 	c.store.now = func() time.Time { return later }
 	var claimed, left int
@@ -165,8 +165,8 @@ func BenchmarkClaim(b *testing.B) {
 	b.ReportMetric(float64(c.server.Commands()-commands)/float64(claimed), "commands/item")
 }
 
-// BenchmarkJoin reports what it costs Redis that sessions are written for the first time,
-// whole, as many at once as a storm makes of them.
+// BenchmarkJoin reports what the first save of a session costs Redis, with as many
+// records at once as in a storm.
 func BenchmarkJoin(b *testing.B) {
 	c := fill(b, benchSizes()[0])
 	c.server.Do("CONFIG", "RESETSTAT")
@@ -185,8 +185,8 @@ func BenchmarkJoin(b *testing.B) {
 	b.ReportMetric(c.hold(), "µs/call")
 }
 
-// BenchmarkAcquire reports what it costs Redis that a client comes back to another node:
-// to one after the other, so that each has a new owner.
+// BenchmarkAcquire reports what an acquire by another node costs Redis. The nodes take
+// turns, so that each acquire changes the owner.
 func BenchmarkAcquire(b *testing.B) {
 	for _, sessions := range benchSizes() {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
@@ -208,8 +208,8 @@ func BenchmarkAcquire(b *testing.B) {
 	}
 }
 
-// BenchmarkSweep reports what it costs Redis that a node renews its leases,
-// which each does every two seconds, while nothing is overdue.
+// BenchmarkSweep reports what a sweep of a node costs Redis while nothing is overdue.
+// Each node sweeps every two seconds.
 func BenchmarkSweep(b *testing.B) {
 	c := fill(b, 10_000)
 	cpu, commands := c.server.CPU(), c.server.Commands()
@@ -254,14 +254,14 @@ func (c *crowd) Swap(i, j int) {
 	c.at[c.queue[i]], c.at[c.queue[j]] = i, j
 }
 
-// interval is how long after a renewal the session's next is due: 55 minutes less
-// its jitter, with tokens of an hour.
+// interval is the time from one renewal of a session to the next: 55 minutes less jitter,
+// with tokens of an hour.
 func interval(i int) time.Duration {
 	return 55*time.Minute - time.Duration(uint32(i)*2_654_435_761%150_000)*time.Millisecond
 }
 
-// fill has a Redis of its own hold so many sessions, all of one node, due over an
-// interval, whoever came first.
+// fill starts a Redis and fills it with sessions of one node, with random due times
+// within one interval.
 func fill(b testing.TB, sessions int) *crowd {
 	b.Helper()
 	c := &crowd{
@@ -281,7 +281,7 @@ func fill(b testing.TB, sessions int) *crowd {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = c.store.Close() })
-	c.save([]store.Record{c.renewed(0)}) // the scripts are there, and a connection
+	c.save([]store.Record{c.renewed(0)}) // loads the scripts and opens a connection
 	before := c.server.UsedMemory()
 	const batch = store.Shards * wholeBatch
 	records := make([]store.Record, 0, batch)
@@ -295,7 +295,7 @@ func fill(b testing.TB, sessions int) *crowd {
 	return c
 }
 
-// hold is for how many microseconds the median call of a script has held Redis since its
+// hold returns for how many microseconds the median script call has held Redis since its
 // statistics were reset.
 func (c *crowd) hold() (micros float64) {
 	c.b.Helper()
@@ -309,7 +309,7 @@ func (c *crowd) hold() (micros float64) {
 	return micros
 }
 
-// save saves records, and expects each to be.
+// save saves records, and expects each to be stored.
 func (c *crowd) save(records []store.Record) {
 	c.b.Helper()
 	outcomes, err := c.store.Save(c.b.Context(), records)
@@ -323,8 +323,8 @@ func (c *crowd) save(records []store.Record) {
 	}
 }
 
-// renewed is the record of a session after one more renewal: what a scheduler
-// writes once the client has confirmed it.
+// renewed returns the record that a scheduler writes once the client has confirmed
+// another renewal.
 func (c *crowd) renewed(i int) store.Record {
 	c.versions[i]++
 	now := c.due[i].Time()
@@ -349,7 +349,7 @@ func sessionID(i int) string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
 }
 
-// sweep sweeps once, and returns how many sessions that claimed.
+// sweep sweeps once, and returns how many sessions it claimed.
 func (c *crowd) sweep() (claimed int) {
 	c.b.Helper()
 	swept, err := c.store.Sweep(c.b.Context(), "sweeper", store.Claim)
@@ -365,7 +365,7 @@ func (c *crowd) sweep() (claimed int) {
 	return claimed
 }
 
-// BenchmarkList reports what a page of 200 sessions, of a listing that goes on, costs
+// BenchmarkList reports what a page of 200 sessions in the middle of a listing costs
 // Redis.
 func BenchmarkList(b *testing.B) {
 	for _, sessions := range benchSizes() {

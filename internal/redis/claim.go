@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// claimSlice is how many sessions one call of the claim script looks at: Redis
-	// serves nobody else meanwhile, for a millisecond at most.
+	// claimSlice is how many sessions one call of the claim script examines. Redis serves
+	// no other client during a call, which takes a millisecond at most.
 	claimSlice = 16
-	// claimTime is how long a sweep goes on claiming. What is left stays overdue, and is
-	// for the next sweep.
+	// claimTime is how long a sweep goes on claiming. The remaining sessions stay overdue
+	// until the next sweep.
 	claimTime = time.Second
 )
 
@@ -27,7 +27,7 @@ type claiming struct {
 	late  string // Unix milliseconds: sessions due later are not overdue
 	args  []any  // of the claim script, before the ids
 	swept *[store.Shards]store.Swept
-	past  [store.Shards]int // overdue sessions to pass over, by shard
+	past  [store.Shards]int // how many overdue sessions to skip, by shard
 }
 
 func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]store.Swept) *claiming {
@@ -45,8 +45,8 @@ func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]st
 	return c
 }
 
-// claim goes round the shards and claims a slice of each in a round trip of its own, so
-// that other clients are served in between.
+// claim claims the overdue sessions of all shards slice by slice. Each slice is a round
+// trip of its own, so that Redis serves other clients in between.
 func (c *claiming) claim(ctx context.Context, overdue map[int][]string) {
 	defer c.keepPast()
 	if len(overdue) == 0 {
@@ -75,7 +75,8 @@ func (c *claiming) claim(ctx context.Context, overdue map[int][]string) {
 	c.metrics.observe("claim", began, &failed)
 }
 
-// keepPast has the next sweep begin where this one stopped.
+// keepPast keeps the numbers of skipped sessions, so that the next sweep begins where
+// this one stopped.
 func (c *claiming) keepPast() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +90,8 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids are the slices that were found, without those that are empty.
+// ids returns the slices that next has read, by shard, without empty ones. In a shard
+// whose slice is empty, the next sweep begins at the front again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)
 	for shard, cmd := range found {
@@ -123,8 +125,8 @@ func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more boo
 	return more
 }
 
-// take takes what the claim script found of some sessions. Those that it left alone stay
-// where they are, so the next slice begins behind them.
+// take collects the records that the claim script returned. A session of an App ID that
+// this node does not serve keeps its place in the schedule, so the next slice skips it.
 func (c *claiming) take(shard int, ids []string, found []any) {
 	for at, found := range found {
 		var r store.Record

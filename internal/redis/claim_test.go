@@ -33,8 +33,9 @@ func (p *pipelines) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredi
 	}
 }
 
-// TestClaimHold holds a claim to a millisecond of Redis for each call, with each call a
-// round trip of its own, so that Redis serves other clients in between.
+// TestClaimHold checks that a claim holds Redis for at most a millisecond a call, and
+// that each call is a round trip of its own, so that Redis serves other clients in
+// between.
 func TestClaimHold(t *testing.T) {
 	t.Parallel()
 	const shards, nodes = 8, 150
@@ -74,7 +75,7 @@ func TestClaimHold(t *testing.T) {
 			t.Errorf("shard %d: claimed %d", shard, n)
 		}
 	}
-	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // and one for the lease
+	if want := shards*store.SweepLimit/claimSlice + 1; calls != want { // and one call for the lease
 		t.Errorf("%d script calls, want %d", calls, want)
 	}
 	for _, scripts := range seen.scripts {
@@ -89,8 +90,9 @@ func TestClaimHold(t *testing.T) {
 	}
 }
 
-// TestLeasesLost has no node be taken for dead before it had the time of a lease to renew
-// its own: a cluster may lose the leases, and keep the sessions.
+// TestLeasesLost checks that after the leases were lost no node is taken for dead until
+// it has had the time of a lease to renew. A cluster can lose the leases and keep the
+// sessions.
 func TestLeasesLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -119,8 +121,9 @@ func TestLeasesLost(t *testing.T) {
 	}
 }
 
-// TestClockOfTheServerSetBack has a dead node's sessions claimed though its lease, and the
-// time since when leases are kept, lie in the future by the server's clock.
+// TestClockOfTheServerSetBack checks that a dead node's sessions are claimed although, by
+// the server's clock, its lease and the time since when leases are kept lie in the
+// future.
 func TestClockOfTheServerSetBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -147,8 +150,8 @@ func TestClockOfTheServerSetBack(t *testing.T) {
 	}
 }
 
-// TestSweepWithoutLease has a sweep whose lease cannot be renewed claim nothing, and tell
-// of the shards all the same.
+// TestSweepWithoutLease checks that a sweep that cannot renew its lease claims nothing,
+// but still returns the generations.
 func TestSweepWithoutLease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -170,7 +173,8 @@ func TestSweepWithoutLease(t *testing.T) {
 	}
 }
 
-// TestClaimGoesOnBesideErrors has a shard whose schedule is broken not stop the others.
+// TestClaimGoesOnBesideErrors checks that a shard whose schedule is broken does not stop
+// the others.
 func TestClaimGoesOnBesideErrors(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

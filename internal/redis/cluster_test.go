@@ -21,7 +21,7 @@ func TestCluster(t *testing.T) {
 	t.Run("failover", func(t *testing.T) { clusterFailover(t, c) })
 }
 
-// byMaster is which shards each master has.
+// byMaster returns the shards of each master.
 func (s *stage) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 	masters := make(map[*redistest.Server][]int)
 	for shard := range store.Shards {
@@ -31,8 +31,8 @@ func (s *stage) byMaster(c *redistest.Cluster) map[*redistest.Server][]int {
 	return masters
 }
 
-// clusterSpread has every master have its share of the shards, and all keys of a
-// shard in one place.
+// clusterSpread checks that every master has a share of the shards, and that all keys of
+// a shard are in one slot.
 func clusterSpread(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	s.allWork(t)
@@ -70,11 +70,11 @@ func clusterACL(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// clusterWatch has notices arrive from every master.
+// clusterWatch checks that notices arrive from every master.
 func clusterWatch(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
-	// A node of its own: what the others were told of may still be on its way from
-	// one master to the next.
+	// The test uses a node of its own, since notices for the others may still be on their
+	// way from one master to the next.
 	w := s.watching(t, "watcher")
 	for _, shards := range s.byMaster(c) {
 		id := idIn(shards[0], 4)
@@ -86,7 +86,8 @@ func clusterWatch(t *testing.T, c *redistest.Cluster) {
 	w.ended(t)
 }
 
-// clusterEviction has the one master that may throw sessions away be warned of.
+// clusterEviction checks that there is a warning of the one master that may evict
+// sessions.
 func clusterEviction(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	c.MasterOf(s.keys.due[0]).Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
@@ -98,7 +99,7 @@ func clusterEviction(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// clusterFailover loses one of three masters, the one that keeps the leases, too.
+// clusterFailover kills the one of three masters that also keeps the leases.
 func clusterFailover(t *testing.T, c *redistest.Cluster) {
 	s := open(t, c.URL(), nil)
 	s.again(t)

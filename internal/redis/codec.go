@@ -18,8 +18,8 @@ import (
 // field. Redis stores a hash compactly while no value of it is over 64 bytes.
 const (
 	fieldFence   = "f" // decides who may write; scripts/fence.lua reads it
-	fieldState   = "s" // what changes with each renewal; scripts do not look into it, but for wish.lua
-	fieldGrant   = "g" // with the following, what the session was granted: it does not change
+	fieldState   = "s" // what changes with each renewal; scripts use only its last word, why the session ended
+	fieldGrant   = "g" // this field and those below hold what the session was granted; of these, only the terms can change
 	fieldChannel = "c"
 	fieldUID     = "u"
 	fieldAccount = "a"
@@ -27,20 +27,21 @@ const (
 	fieldChat    = "h"
 	fieldSubject = "j"
 
-	// fieldDue is not in the hash: the caller or a script adds it. It is when the session
-	// next needs attention, in Unix milliseconds.
+	// fieldDue is when the session next needs attention, in Unix milliseconds. It is not
+	// in the hash: the caller or a script adds it.
 	fieldDue = "due"
 )
 
-// appPrefix is what a record holds of an App ID.
+// appPrefix returns the first characters of an App ID, which stand for it in a record.
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
 
 const appPrefixLength = 8
 
-// mayPublish is the word of a grant that says so.
+// mayPublish is the word of a fieldGrant that allows the publisher role.
 const mayPublish = "p"
 
-// grant is the fields and values that make a new hash.
+// grant returns the fields, with their values, of what r's session was granted. A new
+// hash cannot be made without them.
 func grant(r *store.Record) []any {
 	granted := fmt.Sprintf("%s %d %d", appPrefix(r.App), r.Terms.TTL/time.Second, r.Terms.Until)
 	if r.Terms.MayPublish {
@@ -74,7 +75,7 @@ func grant(r *store.Record) []any {
 func unpackGrant(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	r.App = w.next()
-	ttl := max(0, min(w.number(""), math.MaxInt32)) // neither is one that Check lets through
+	ttl := max(0, min(w.number(""), math.MaxInt32)) // Check refuses both bounds
 	r.Terms.TTL, r.Terms.Until = time.Duration(ttl)*time.Second, session.UnixSec(w.number(""))
 	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
 		w.next()
@@ -101,7 +102,7 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 		}
 	}
 	if r.State != session.Ended {
-		r.Reason = "" // it had expired, and its client came back
+		r.Reason = "" // left from an earlier expiry; the client has come back since
 	}
 	if rtc := r.Identity.RTC; rtc != nil {
 		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
@@ -128,19 +129,19 @@ func unpackDue(text string, r *store.Record) error {
 	return err //nolint:wrapcheck // the caller names the field
 }
 
-// words are those of a field that are still to be read.
+// words reads the words of a field, one after the other.
 type words struct {
 	left []string
 	err  error // the first one
 }
 
-// errWords says that a field is not of its form.
+// errWords says that a field does not have its form.
 var errWords = errors.New("not the words that docs/redis.md says")
 
 // maxNumber bounds the numbers of a record, so that sums of them do not overflow.
 const maxNumber = 1 << 53
 
-// next is the next word, or an error and nothing.
+// next returns the next word. If there is none, it sets err and returns "".
 func (w *words) next() (word string) {
 	if len(w.left) == 0 {
 		w.err = errWords
@@ -150,7 +151,7 @@ func (w *words) next() (word string) {
 	return word
 }
 
-// end is the first error, also if there are words left.
+// end returns the first error, or errWords if there are words left.
 func (w *words) end() error {
 	if len(w.left) > 0 {
 		return cmp.Or(w.err, errWords)
@@ -161,7 +162,8 @@ func (w *words) end() error {
 // has reports whether the next word begins with a tag.
 func (w *words) has(tag string) bool { return len(w.left) > 0 && strings.HasPrefix(w.left[0], tag) }
 
-// number is that of the next word behind its tag, which is there.
+// number returns the number behind tag in the next word. The caller knows that the word
+// begins with tag.
 func (w *words) number(tag string) int64 {
 	n, err := strconv.ParseInt(strings.TrimPrefix(w.next(), tag), 10, 64)
 	if err != nil || n > maxNumber || n < -maxNumber {
@@ -170,5 +172,5 @@ func (w *words) number(tag string) int64 {
 	return n
 }
 
-// errNumber says that a word is not a number, or one that no node writes.
+// errNumber says that a word is not a number, or is one that no node writes.
 var errNumber = errors.New("a number that cannot be")

@@ -15,7 +15,7 @@ import (
 	"refresher/internal/store/storetest"
 )
 
-// packed is the whole hash of a record, as the scripts answer with it.
+// packed returns the whole hash of a record, as the scripts return it.
 func packed(r *store.Record) map[string]string {
 	fields := map[string]string{
 		fieldFence: packFence(r), fieldState: packState(r), fieldDue: fmt.Sprint(r.Due),
@@ -27,8 +27,8 @@ func packed(r *store.Record) map[string]string {
 	return fields
 }
 
-// TestStoredForm holds what is stored to the letter: nodes of two releases read each
-// other's records.
+// TestStoredForm checks the stored form to the letter, since nodes of two releases read
+// each other's records.
 func TestStoredForm(t *testing.T) {
 	t.Parallel()
 	r := record("S")
@@ -78,8 +78,8 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
-// TestStateOfARunningNode holds the length of what a node writes of a session after a
-// renewal: every time in it is told in the unit that it is stored in.
+// TestStateOfARunningNode checks the state that a node writes after a renewal. It is
+// short only if every time in it has the unit in which it is stored.
 func TestStateOfARunningNode(t *testing.T) {
 	t.Parallel()
 	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
@@ -89,7 +89,7 @@ func TestStateOfARunningNode(t *testing.T) {
 	}
 }
 
-// TestPendingWish reads what wish.lua makes of a fence.
+// TestPendingWish reads fences as wish.lua writes them.
 func TestPendingWish(t *testing.T) {
 	t.Parallel()
 	for letter, want := range map[string]struct {
@@ -107,7 +107,7 @@ func TestPendingWish(t *testing.T) {
 	}
 }
 
-// TestRoundTrip has any record come back as it was.
+// TestRoundTrip checks that any record is read as it was written.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -178,7 +178,7 @@ func drawRecord(t *rapid.T) store.Record {
 	return r
 }
 
-// TestUnreadable has what is missing or wrong in a hash named.
+// TestUnreadable checks that the error names what is missing or wrong in a hash.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
 	const words, number = "not the words that docs/redis.md says", "a number that cannot be"

@@ -21,13 +21,13 @@ func opener(url string) storetest.Open {
 	}
 }
 
-// TestConformance is of one server; see TestCluster for a cluster.
+// TestConformance tests one server; TestCluster tests a cluster.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Conformance(t, opener(redistest.Start(t).UnixURL()))
 }
 
-// TestModel has the embedded store as the oracle.
+// TestModel uses the embedded store as the oracle.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t).UnixURL()
@@ -37,7 +37,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = shared.Close() })
 	storetest.Model(t, func(t testing.TB, now func() time.Time) storetest.Store {
-		// One client serves all histories: only keys and clock are new.
+		// All histories share one client; only keys and clock are new.
 		s := &Store{
 			apps: shared.apps, client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
 			now: now, named: make(map[string]struct{}),

@@ -30,7 +30,7 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestRefusedConnections has the password in none of the errors.
+// TestRefusedConnections checks that no error contains the password.
 func TestRefusedConnections(t *testing.T) {
 	t.Parallel()
 	secure, _ := redistest.StartTLS(t)

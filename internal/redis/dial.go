@@ -13,31 +13,32 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Limits on what a connection may take its time for. Who waits longer has less
-// use for the answer than for going on without.
+// Limits of the connections. After such a timeout a caller does better to go on without
+// Redis than to wait longer.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
 	poolTimeout = 300 * time.Millisecond
-	// poolSize is enough for a storm of clients that come back, and few
-	// enough for a Redis of many nodes.
+	// poolSize is enough for a reconnect storm, and small enough for a Redis that serves
+	// many nodes.
 	poolSize = 32
-	// maxIdle is how long an idle connection is used again, unless the URL says
-	// otherwise: less than for what servers and balancers keep one.
+	// maxIdle is how long a connection may be idle and still be reused, unless the URL
+	// says otherwise. Servers and load balancers usually keep idle connections for
+	// longer.
 	maxIdle = 30 * time.Second
 )
 
 const urlForms = "want redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/redis.sock, " +
 	"redis+cluster://host:7000?addr=host2:7000, or redis+sentinel://host:26379?addr=host2:26379&master_name=main"
 
-// The library's own log is left out: what matters of it comes back as errors.
+// go-redis's own log is discarded: whatever matters in it also comes back as an error.
 func init() { goredis.SetLogger(silence{}) }
 
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// dial makes the client of a URL. It connects when it is first used.
+// dial makes the client for c.URL. It connects when it is first used.
 func dial(c *Config) (goredis.UniversalClient, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Fragment != "" || u.Host != "" && strings.Contains(u.Path, "@") {
@@ -105,12 +106,12 @@ func dialSentinel(u *url.URL, secure *tls.Config) (goredis.UniversalClient, erro
 	return goredis.NewFailoverClient(o), nil
 }
 
-// greet has a server say at once, and in so many words, if it wants another
-// password.
+// greet sends a PING on each new connection, so that a wrong password fails at once and
+// with a clear error.
 func greet(ctx context.Context, c *goredis.Conn) error { return pong(c.Ping(ctx).Err()) }
 
-// pong is the error of a PING, or nil if the server answered. One that could not
-// write its snapshot to disk answers PING with MISCONF, and can be read.
+// pong returns the error of a PING, or nil if the server can be used. A server that could
+// not write its snapshot to disk answers PING with MISCONF, but still serves reads.
 func pong(err error) error {
 	if goredis.HasErrorPrefix(err, "MISCONF") {
 		return nil
@@ -118,12 +119,13 @@ func pong(err error) error {
 	return err
 }
 
-// errNotURL stands for errors that may quote a password. The rest of one with a
-// slash, a question mark or a # in it is read as what follows the host, up to the
-// @ that should have come before the host.
+// errNotURL replaces errors that may quote a password. If the password in a URL contains
+// an unescaped /, ? or #, what follows that character is parsed as the path, the query or
+// the fragment.
 var errNotURL = errors.New("redis-url: not a URL, or its password has a character in it that must be written as %XX; " + urlForms)
 
-// misread is the library's complaint about a URL.
+// misread returns go-redis's error about a URL, or errNotURL if that may quote the
+// password.
 func misread(u *url.URL, err error) error {
 	if _, quotes := errors.AsType[*url.Error](err); quotes || strings.Contains(u.RawQuery, "@") {
 		return errNotURL
@@ -131,8 +133,8 @@ func misread(u *url.URL, err error) error {
 	return fmt.Errorf("redis-url: %s; %s", strings.TrimPrefix(err.Error(), "redis: "), urlForms)
 }
 
-// checkPrefix refuses prefixes that would break the hash tags, or be a nuisance
-// in a shell.
+// checkPrefix refuses prefixes that would break the hash tags, or need quoting in a
+// shell.
 func checkPrefix(prefix string) error {
 	if len(prefix) > 64 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" {
 		return fmt.Errorf("redis-prefix: want at most 64 letters, digits, dots, dashes and underscores; have %q", prefix)

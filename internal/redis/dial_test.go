@@ -14,7 +14,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// dialled is what became of a URL.
+// dialled has the settings that a URL was turned into.
 type dialled struct {
 	Kind, Network, Address, Username, Password string
 	DB                                         int
@@ -76,8 +76,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// TestIdleTimes has a connection that was idle for half a minute not be used again,
-// or for as long as the URL says.
+// TestIdleTimes checks that a connection is not reused after half a minute without use,
+// or after the time that the URL gives.
 func TestIdleTimes(t *testing.T) {
 	t.Parallel()
 	for query, want := range map[string]time.Duration{"": 30 * time.Second, "&conn_max_idle_time=5s": 5 * time.Second} {
@@ -105,8 +105,8 @@ func TestIdleTimes(t *testing.T) {
 	}
 }
 
-// TestBadURLs has the password hunter2 in many a place where it breaks the URL:
-// it is in none of the errors.
+// TestBadURLs checks that no error contains the password hunter2, in many URLs that it
+// breaks.
 func TestBadURLs(t *testing.T) {
 	t.Parallel()
 	const notURL = "not a URL, or its password has a character in it that must be written as %XX"

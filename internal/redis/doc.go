@@ -6,26 +6,27 @@
 // # Keys
 //
 // docs/redis.md names all keys, and explains a session's record. The sessions are spread
-// over 64 shards. All keys of a shard carry its hash tag, so that each script stays within
-// one slot of a cluster; leases and what nodes say of themselves are in another slot, and
+// over 64 shards. All keys of a shard carry its hash tag, so that each script stays
+// within one slot of a cluster; leases and the nodes' statuses are in another slot, and
 // all revocations in a third, since each node reads all of them.
 //
 // A session is a hash, whose fence decides who may write it, and a member of its shard's
-// sorted set due for as long as it is open. The hash of one that was ended on purpose stays
-// as its tombstone, with a time to live. Lists of sessions scan due in slices.
+// sorted set due for as long as it is open. When a session is ended on purpose, its hash
+// stays as a tombstone, with a time to live. Lists of sessions scan due in slices.
 //
 // # Time
 //
-// Leases and what is overdue go by the clock of the server that keeps the leases, so that
-// nodes need not agree on the time to the second. Due times are written by the nodes.
+// When a lease ends, and whether a session is overdue, is decided by the clock of the
+// server that keeps the leases, so that nodes need not agree on the time to the second.
+// Due times are written by the nodes.
 //
 // # Failures
 //
-// No command is retried here, since whoever asked for it knows better whether it
-// still matters, but for one whose connection had been closed as idle: that is sent
-// once more. A command may have been done although no answer came; all of them can be
-// repeated. A connection that answers READONLY, because its server was demoted,
-// is closed, so that the next one goes to the new master. One that was idle is looked
-// at before it is used again, with TLS too, and not used after half a minute: the
-// server, or a balancer before it, may have closed it.
+// Commands are not retried here, since the caller knows better whether a command still
+// matters. The one exception is a command whose connection had been closed as idle: it is
+// sent once more. A command may have been executed although no answer came; every command
+// is safe to repeat. A connection that answers READONLY, because its server was demoted,
+// is closed, so that the next one goes to the new master. An idle connection is checked
+// before it is reused, with TLS too, and never reused after half a minute: the server, or
+// a load balancer before it, may have closed it.
 package redis

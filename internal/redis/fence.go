@@ -10,17 +10,17 @@ import (
 	"refresher/internal/store"
 )
 
-// Letters of the fence: the session's state, as far as scripts must know it.
+// State letters of the fence: the states of a session that the scripts tell apart.
 const (
 	letterAttached  = "a"
 	letterDetached  = "d"
-	letterExpired   = "x" // its end is not delivered yet
-	letterEnded     = "e" // on purpose; its end is not delivered yet
+	letterExpired   = "x" // expired; the back end has not acknowledged the end
+	letterEnded     = "e" // ended on purpose; the back end has not acknowledged the end
 	letterTombstone = "b"
-	letterRemoved   = "g" // never stored
+	letterRemoved   = "g" // remove the session; never stored
 )
 
-// letter is r's state in the fence.
+// letter returns the state letter of r.
 func letter(r *store.Record) string {
 	switch {
 	case r.Removable():
@@ -38,8 +38,9 @@ func letter(r *store.Record) string {
 	}
 }
 
-// roleLetter is an RTC role in the fence; "-" is none. wish.lua makes it upper-case, and a
-// + of the -, for a wish that the owner has not acted on yet.
+// roleLetter returns the letter of an RTC role in the fence, where "-" stands for no RTC.
+// While the owner has not acted on a wish, wish.lua makes the letter upper-case, and the
+// - a +.
 func roleLetter(role session.Role) string {
 	if role == session.Publisher {
 		return "p"
@@ -47,7 +48,8 @@ func roleLetter(role session.Role) string {
 	return "s"
 }
 
-// packFence is r's fieldFence. Its version is last, since a renewal changes nothing else.
+// packFence returns r's fieldFence. The version comes last, since a renewal changes
+// nothing else.
 func packFence(r *store.Record) string {
 	b := make([]byte, 0, 64)
 	number := func(n uint64, next string) { b = append(strconv.AppendUint(b, n, 10), next...) }
@@ -63,8 +65,8 @@ func packFence(r *store.Record) string {
 	return string(b)
 }
 
-// unpackFence reads a fieldFence into r. This is where Go looks at the format, as
-// scripts/fence.lua does for the scripts.
+// unpackFence reads a fieldFence into r. It is the only place in Go that checks the
+// record format; scripts/fence.lua is the one in Lua.
 func unpackFence(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	if format := w.number(""); w.err == nil && format != store.Format {

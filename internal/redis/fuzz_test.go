@@ -9,8 +9,8 @@ import (
 	"refresher/internal/store"
 )
 
-// What the readers take is written again the same way, but for the order of words and
-// zeros in front of a number.
+// A text that a reader accepts is written again in the same way, except for the order of
+// words and leading zeros.
 
 func FuzzUnpack(f *testing.F) {
 	add := func(r store.Record) {
@@ -43,7 +43,7 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil || r.Removable() { // the latter is never stored
 			return
 		}
-		r.WishPending = false // only a script writes that it is
+		r.WishPending = false // only a script sets it
 		r.Node = store.NodeID(r.Node)
 		again, err := unpack("S", packed(&r))
 		if err != nil {

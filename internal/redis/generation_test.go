@@ -9,7 +9,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// generationsNow are the names of the lives of all shards.
+// generationsNow returns the generations of all shards.
 func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
 	t.Helper()
 	for shard, found := range s.doing(t, "onlooker", store.Claim) {
@@ -21,8 +21,8 @@ func (s *stage) generationsNow(t *testing.T) (names [store.Shards]string) {
 	return names
 }
 
-// TestGeneration has a shard's name change when its data may be lost, and not
-// otherwise.
+// TestGeneration checks that a shard's generation changes when data may be lost, and only
+// then.
 func TestGeneration(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -64,7 +64,7 @@ func TestGeneration(t *testing.T) {
 	same("nothing, after that")
 }
 
-// TestGenerationOfOneShard loses one key by hand.
+// TestGenerationOfOneShard deletes the generation of one shard by hand.
 func TestGenerationOfOneShard(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -78,8 +78,8 @@ func TestGenerationOfOneShard(t *testing.T) {
 	}
 }
 
-// TestGenerationOfRestart keeps the data over a restart, of which the last
-// moments may be lost all the same.
+// TestGenerationOfRestart restarts a server with its data. The generations change, since
+// the last writes may be lost all the same.
 func TestGenerationOfRestart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "appendonly yes", "appendfsync always")

@@ -11,10 +11,10 @@ import (
 	"refresher/test/redistest"
 )
 
-// atOnce is how many clients come back at once, as many as a node asks for together.
+// atOnce is how many clients come back at once: as many as a node acquires concurrently.
 const atOnce = 24
 
-// storm has clients come back at once, and returns the errors.
+// storm acquires sessions for atOnce clients at once, and returns the errors.
 func (s *stage) storm(t *testing.T) (errs []error) {
 	t.Helper()
 	results := make(chan error, atOnce)
@@ -35,8 +35,8 @@ func (s *stage) storm(t *testing.T) (errs []error) {
 	return errs
 }
 
-// A server with TLS closes connections that are idle for its timeout. None of the
-// commands that come after a pause are lost with them.
+// A server with TLS closes connections that are idle for its timeout. No command that
+// comes after such a pause is lost.
 func TestIdleConnectionsThatTheServerCloses(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -71,8 +71,8 @@ func TestIdleConnectionsThatABalancerResets(t *testing.T) {
 	}
 }
 
-// A connection on which TLS itself has something to say is looked at without
-// waiting for more.
+// The check of an idle connection ends even if the bytes on its socket belong to TLS, and
+// no reply follows.
 func TestLookAtAnIdleConnectionEnds(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

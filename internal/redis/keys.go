@@ -6,8 +6,8 @@ import (
 	"refresher/internal/store"
 )
 
-// keys are the names of all that is kept in Redis. Prefix keeps services that
-// share a server apart.
+// keys holds the names of all keys and channels in Redis. Each contains the prefix, which
+// separates services that share a server.
 type keys struct {
 	due, generation [store.Shards]string
 	sessions        [store.Shards]string // to be followed by the id
@@ -17,7 +17,7 @@ type keys struct {
 	revocations     revocationKeys
 }
 
-// revocationKeys are those of the revocations, all in one slot.
+// revocationKeys holds the keys of the revocations, all in one slot, and their channel.
 type revocationKeys struct {
 	all, until, version string
 	ended               string // followed by the revocation's id
@@ -42,8 +42,8 @@ func newKeys(prefix string) *keys {
 	return k
 }
 
-// status is the key of the hash of what a node says of itself.
+// status returns the key of the hash that holds a node's statuses.
 func (k *keys) status(node string) string { return k.statuses + node }
 
-// session is the key of a session's hash.
+// session returns the key of a session's hash.
 func (k *keys) session(shard int, id string) string { return k.sessions[shard] + id }

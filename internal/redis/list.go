@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// scanCount is how many ids Redis goes through in one call, and readCount how many
-	// records one pipeline reads: Redis serves nobody else meanwhile, for a millisecond at
-	// most.
+	// scanCount is how many ids Redis scans in one call, and readCount how many records
+	// one pipeline reads. Either holds Redis for a millisecond at most.
 	scanCount = 250
 	readCount = 100
 )
 
-// IDs returns the ids of a shard's sessions: those in its schedule, which Redis scans. An
-// id that is there all along is found, perhaps twice. See store.Lister.
+// IDs returns the ids in a shard's schedule, which it scans. The scan finds each id that
+// stays in the schedule throughout, perhaps twice; IDs removes duplicates. See
+// store.Lister.
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
@@ -54,7 +54,7 @@ func (s *Store) Read(ctx context.Context, ids []string) (records []store.Record,
 	return records, nil
 }
 
-// Get is one session's record. See store.Getter.
+// Get returns one session's record. See store.Getter.
 func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	records, err := s.records(ctx, []string{id})
@@ -64,7 +64,7 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 	return records[0], true, nil
 }
 
-// records reads the records of those sessions that are there, as Get returns them.
+// records returns the records of those of the sessions that exist, as Get does for one.
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
 	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its error
@@ -86,8 +86,8 @@ func (s *Store) records(ctx context.Context, ids []string) (records []store.Reco
 	return records, nil
 }
 
-// record is what a hash and a due time say of a session; false: it is not there, or
-// unreadable.
+// record makes a session's record from its hash and due time. ok is false if the session
+// does not exist, or its record is unreadable.
 func (s *Store) record(id string, hash *goredis.MapStringStringCmd, due *goredis.FloatCmd) (r store.Record, ok bool, err error) {
 	fields, err := hash.Result()
 	if goredis.HasErrorPrefix(err, "WRONGTYPE") {

@@ -16,7 +16,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// listAll are the ids of all sessions that are listed, in parts of limit.
+// listAll returns the ids of all listed sessions, read in pages of limit.
 func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	t.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
@@ -33,8 +33,8 @@ func (s *stage) listAll(t *testing.T, limit int) (ids []string) {
 	}
 }
 
-// TestSchedule has a session stand in the schedule, which lists are made of, for as long
-// as it is open, or its end is to be delivered.
+// TestSchedule checks that a session is in the schedule, which lists are made from, while
+// it is open or its end is not delivered.
 func TestSchedule(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -74,7 +74,8 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestListsBesideRemoved has sessions that were removed by hand stop nothing.
+// TestListsBesideRemoved checks that sessions that were removed by hand do not stop a
+// listing.
 func TestListsBesideRemoved(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -90,8 +91,8 @@ func TestListsBesideRemoved(t *testing.T) {
 	}
 }
 
-// TestListHold has no command of a listing hold Redis for a millisecond, with as many
-// sessions in a shard as there are when the service has a million.
+// TestListHold checks that no command of a listing holds Redis for a millisecond, with as
+// many sessions in a shard as a service with a million has.
 func TestListHold(t *testing.T) {
 	t.Parallel()
 	const sessions, hold = 1_000_000 / store.Shards, time.Millisecond
@@ -108,7 +109,8 @@ func TestListHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Processor time, since Redis itself may have to wait on a busy machine.
+	// The test measures processor time, since Redis itself may have to wait on a busy
+	// machine.
 	commands, cpu := server.Commands(), server.CPU()
 	found, err := s.IDs(within(t), 0)
 	commands, cpu = server.Commands()-commands, server.CPU()-cpu
@@ -143,7 +145,7 @@ func TestListHold(t *testing.T) {
 	}
 }
 
-// TestListWhileOthersWrite has sessions come and go at any moment of a listing.
+// TestListWhileOthersWrite adds and removes sessions during a listing.
 func TestListWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -20,18 +20,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// After many failed dials a pool tries by itself, once a second, and sees
-	// only then that it was closed.
+	// After many failed dials a connection pool of go-redis dials once a second in the
+	// background, and notices only then that it was closed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// patience is how long anything may take; only a test that fails waits so long.
+// patience is how long tests wait for anything; only a failing test waits so long.
 const patience = 20 * time.Second
 
-// begin is when a test's clock starts, where it has one: when no server is yet.
+// begin is when the clock of openAt starts: later than any server's clock.
 var begin = time.UnixMilli(4_102_444_800_000)
 
-// stage is a Store, with what it says of itself and its clock.
+// stage is a Store with its metrics, its log and its clock.
 type stage struct {
 	*Store
 	registry *prometheus.Registry
@@ -119,13 +119,13 @@ func (s *stage) swept(t testing.TB, node string) map[string]store.Record {
 	return claimed
 }
 
-// keptForLong makes the leases older than they are: while they are new, nothing is
-// claimed. A test that wants a server to fail has it fail there, too.
+// keptForLong makes the leases look old, since nothing is claimed while they are new. It
+// ignores errors: in some tests the server is to fail.
 func (s *stage) keptForLong(ctx context.Context) {
 	_ = s.client.ZAdd(ctx, s.keys.leases, goredis.Z{Score: -1, Member: leasesSince}).Err()
 }
 
-// doing is what a sweep gives, which must work out.
+// doing returns the result of a sweep, which must not fail.
 func (s *stage) doing(t testing.TB, node string, do store.Doing) [store.Shards]store.Swept {
 	t.Helper()
 	swept, err := s.Sweep(within(t), node, do)
@@ -242,7 +242,7 @@ func (s *stage) tryRevocations(ctx context.Context) error {
 	return nil
 }
 
-// within is the test's context, with a limit that only a failure reaches.
+// within returns the test's context with a timeout that only a failure reaches.
 func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -283,8 +283,8 @@ func idsIn(shard int) (next func() string) {
 	}
 }
 
-// record is of a session whose client is connected to node a, and that needs
-// attention an hour after begin.
+// record returns the record of a session whose client is connected to node a, and that is
+// due an hour after begin.
 func record(id string) store.Record {
 	who := session.Identity{
 		RTC: &session.RTC{Channel: "consultation-58213", UID: 2882341273, Role: session.Publisher},
@@ -295,14 +295,14 @@ func record(id string) store.Record {
 	return r
 }
 
-// overdue is the same of a session that was due long ago, by any clock.
+// overdue returns the record of a session that was due long ago, by any clock.
 func overdue(id string) store.Record {
 	r := record(id)
 	r.Due = 1_000_000_000_000
 	return r
 }
 
-// revocation returns one that stands, by any clock.
+// revocation returns one that is in effect, by any clock.
 func revocation(id string) store.Revocation {
 	return store.Revocation{
 		Selector: store.Selector{App: record("").App, Channel: "consultation-58213"}, ID: id,

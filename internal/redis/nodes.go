@@ -12,7 +12,7 @@ import (
 	"refresher/internal/store"
 )
 
-// leases are those of all nodes, by the clock of the server that keeps them.
+// leases holds the leases of all nodes, in the time of the server that keeps them.
 type leases struct {
 	now   session.UnixMilli
 	asked time.Time                    // this node's clock at now, to within half a round trip
@@ -20,14 +20,16 @@ type leases struct {
 	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the end
 }
 
-// leasesSince is the member of the leases that tells since when they are kept.
+// leasesSince is the member of the sorted set whose score is the time at which the server
+// began to keep leases.
 const leasesSince = "since"
 
-// settled reports whether a node without a lease is gone: after the leases were lost,
-// living nodes need the time of a lease to renew theirs.
+// settled reports whether a node without a lease may be taken for dead. It may not while
+// the leases are younger than store.Lease: they may have been lost, and living nodes need
+// that time to renew theirs.
 func (l *leases) settled() bool { return l.now >= l.since.Add(store.Lease) }
 
-// live are the nodes whose lease holds.
+// live returns the nodes whose lease holds.
 func (l *leases) live() (nodes []string) {
 	for node, end := range l.ends {
 		if end > l.now {
@@ -37,8 +39,8 @@ func (l *leases) live() (nodes []string) {
 	return nodes
 }
 
-// lease renews the lease of a node for so long, ends it with 0, or only reads where no
-// node is given.
+// lease renews the lease of node for length, or ends it if length is 0, and returns all
+// leases. With an empty node it only reads.
 func (s *Store) lease(ctx context.Context, node string, length time.Duration) (leases, error) {
 	began := time.Now()
 	reply, err := leaseScript.Run(ctx, s.client, []string{s.keys.leases, s.keys.status(node)}, s.clock(), node, length.Milliseconds(), store.NodeKept.Milliseconds()).Slice()
@@ -66,7 +68,7 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 	return l, nil
 }
 
-// learn keeps the names of nodes for the records, which hold their ids.
+// learn remembers the full names of nodes, since records hold only their ids.
 func (s *Store) learn(ends map[string]session.UnixMilli) {
 	names := make(map[string]string, len(ends))
 	for node := range ends {
@@ -77,7 +79,7 @@ func (s *Store) learn(ends map[string]session.UnixMilli) {
 	s.nodes = names
 }
 
-// SetStatus replaces what node says under a topic. See store.Nodes.
+// SetStatus replaces node's status under a topic. See store.Nodes.
 func (s *Store) SetStatus(ctx context.Context, node, topic, status string) (err error) {
 	defer s.metrics.observe("nodes", time.Now(), &err)
 	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
@@ -90,7 +92,7 @@ func (s *Store) SetStatus(ctx context.Context, node, topic, status string) (err 
 	return nil
 }
 
-// Statuses returns what each node whose lease holds says under a topic. See
+// Statuses returns the status under a topic of each node whose lease holds. See
 // store.Nodes.
 func (s *Store) Statuses(ctx context.Context, topic string) (statuses map[string]string, err error) {
 	defer s.metrics.observe("nodes", time.Now(), &err)

@@ -9,8 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestStatusExpires has Redis forget what a node said of itself once its lease is long
-// over.
+// TestStatusExpires checks that Redis removes a node's statuses long after its lease has
+// ended.
 func TestStatusExpires(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -35,7 +35,7 @@ func TestStatusExpires(t *testing.T) {
 	keep("a sweep")
 }
 
-// TestLeaseByHand has what is no lease be an error, not a crash.
+// TestLeaseByHand checks that a lease that no node writes is an error, not a crash.
 func TestLeaseByHand(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -7,8 +7,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestForgottenScripts has the server forget the scripts before each call, as one
-// does that is restarted or takes over.
+// TestForgottenScripts makes the server forget the scripts before each call, like a
+// restart or a failover.
 func TestForgottenScripts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -28,7 +28,7 @@ func TestForgottenScripts(t *testing.T) {
 	if claimed := s.swept(t, "c"); len(claimed) != 1 || claimed[second.Session].Node != "c" {
 		t.Errorf("claimed %+v, want %s", claimed, second.Session)
 	}
-	// The sweep has the server know its own scripts again, and no other.
+	// The sweep loads the scripts that it uses, and no other.
 	flush()
 	s.swept(t, "c")
 	s.allWork(t)

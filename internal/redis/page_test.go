@@ -13,7 +13,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestPage holds the example of docs/redis.md to what a node writes of a session.
+// TestPage compares the example in docs/redis.md with what a node writes of a session.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

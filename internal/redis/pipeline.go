@@ -10,14 +10,14 @@ import (
 
 // call is one call of a script, in a pipeline with others.
 type call struct {
-	indices []int // what of the caller's it is about
+	indices []int // of the caller's records that the call is about
 	keys    []string
 	args    []any
 	result  *goredis.Cmd
 }
 
-// run makes the calls in one pipeline. Its error is the first that there was;
-// each call has a result, with an error of its own.
+// run makes the calls in one pipeline and returns the first error. Each call has a
+// result, with an error of its own.
 func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) error {
 	if len(calls) == 0 {
 		return nil
@@ -27,8 +27,8 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) e
 		all[i] = &calls[i]
 	}
 	s.send(ctx, script.EvalSha, all)
-	// In a pipeline nothing falls back to EVAL by itself: servers that do not
-	// know the script yet are sent it with the calls that they refused.
+	// In a pipeline go-redis does not fall back to EVAL by itself. A call that a server
+	// refused because it does not know the script is repeated with the script's source.
 	var unknown []*call
 	for _, c := range all {
 		if goredis.HasErrorPrefix(c.result.Err(), "NOSCRIPT") {
@@ -53,7 +53,7 @@ func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, 
 	return calls[0].result
 }
 
-// evaluate is how a script is called: by its hash, or as a whole.
+// evaluate calls a script by its hash (EVALSHA) or with its source (EVAL).
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
 // send makes calls in one pipeline.
@@ -69,14 +69,14 @@ func (s *Store) send(ctx context.Context, how evaluate, calls []*call) {
 	}
 	for _, c := range calls {
 		if c.result.Err() == nil && c.result.Val() == nil {
-			c.result.SetErr(err) // which it has not been told of if it was never sent
+			c.result.SetErr(err) // go-redis sets no error on a command that it did not send
 		}
 	}
 	s.lookForMasters(ctx, err)
 }
 
-// lookForMasters has the library ask a cluster who its masters are, when one does
-// not answer. By itself it does so every ten seconds, or when another tells it.
+// lookForMasters makes go-redis ask a cluster for its masters when one does not answer.
+// By itself go-redis asks every ten seconds, or when a server redirects a command.
 func (s *Store) lookForMasters(ctx context.Context, err error) {
 	if _, answered := errors.AsType[goredis.Error](err); answered {
 		return
@@ -86,8 +86,8 @@ func (s *Store) lookForMasters(ctx context.Context, err error) {
 	}
 }
 
-// pipeline makes commands in one pipeline. Its error is the first that there was,
-// but for answers that say that something is not there, or something else.
+// pipeline runs commands in one pipeline and returns the first error. Answers that a key
+// does not exist, or holds another type, are not errors here.
 func (s *Store) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) error {
 	sent, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		commands(p)
@@ -98,7 +98,7 @@ func (s *Store) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) 
 	}
 	if !slices.ContainsFunc(sent, func(c goredis.Cmder) bool { return c.Err() != nil }) {
 		for _, c := range sent {
-			c.SetErr(err) // which it has not been told of if it was never sent
+			c.SetErr(err) // go-redis sets no error on a command that it did not send
 		}
 	}
 	s.lookForMasters(ctx, err)

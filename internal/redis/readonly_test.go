@@ -10,8 +10,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// again tries until all operations work, once with every connection of the pool
-// and once more: each may have to find out for itself.
+// again retries until all operations work: once for every connection of the pool, each of
+// which may fail once, and once more.
 func (s *stage) again(t *testing.T) {
 	t.Helper()
 	var err error
@@ -23,14 +23,14 @@ func (s *stage) again(t *testing.T) {
 	t.Fatalf("still: %v", err)
 }
 
-// TestDemotedServer has the connections to a server that was demoted be closed
-// when it says so: they would stay with it, while what its name stands for has
-// moved on.
+// TestDemotedServer checks that connections to a demoted server are closed when it
+// answers READONLY. Otherwise they would stay with it, while its name leads to the new
+// master.
 func TestDemotedServer(t *testing.T) {
 	t.Parallel()
 	other, server := redistest.Start(t), redistest.Start(t)
 	s := open(t, server.URL(), nil)
-	// The library has pools of their own for single commands and for pipelines.
+	// go-redis has separate pools for single commands and for pipelines.
 	single := func() uint32 { return s.client.PoolStats().TotalConns }
 	pipelines := func() uint32 { return s.client.PoolStats().PipelineStats.TotalConns }
 	operations := map[string]struct {
@@ -74,7 +74,7 @@ func TestDemotedServer(t *testing.T) {
 	}
 }
 
-// TestSentinel has the master replaced, in good order and after a crash.
+// TestSentinel replaces the master, once on command and once after a crash.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	sentinel := redistest.StartSentinel(t)

@@ -25,9 +25,11 @@ const (
 	// calls are sent at once.
 	putBatch    = 64
 	putPipeline = 8
-	// expireBatch is how many that are over a call removes: more than it adds.
+	// expireBatch is how many revocations that are over one call removes, at most: more
+	// than it adds, so that they do not pile up.
 	expireBatch = 128
-	// scanBatch is how many one command reads: under half a millisecond of Redis.
+	// scanBatch is how many revocations one command reads, in under half a millisecond of
+	// Redis.
 	scanBatch = 256
 )
 
@@ -63,9 +65,10 @@ func (s *Store) PutRevocations(ctx context.Context, revocations ...store.Revocat
 	return nil
 }
 
-// Revocations implements store.Revocations. It reads with plain commands, so that a server
-// that refuses writes, or runs no scripts, is enough. What changes between the commands is
-// in the next version.
+// Revocations implements store.Revocations. It uses plain commands that only read, so
+// that a server that refuses writes, or runs no scripts, is enough. A change that comes
+// between the commands gives the store a later version than the one returned, so the next
+// read includes it.
 func (s *Store) Revocations(ctx context.Context, known store.RevocationsVersion) (
 	all []store.Revocation, version store.RevocationsVersion, err error,
 ) {
@@ -100,8 +103,8 @@ func (s *Store) Revocations(ctx context.Context, known store.RevocationsVersion)
 	}
 }
 
-// revocationsVersion reads the version that the store's revocations have. The number of
-// them is part of it, which shows that some were removed by hand.
+// revocationsVersion reads the version of the stored revocations. Their number is part of
+// it, so that the version also changes when some are removed by hand.
 func (s *Store) revocationsVersion(ctx context.Context) (store.RevocationsVersion, error) {
 	k := &s.keys.revocations
 	var version *goredis.StringCmd
@@ -154,8 +157,8 @@ func (s *Store) WatchRevocations(ctx context.Context, changed func(store.Revocat
 	return nil
 }
 
-// change reads what the script publishes. A value that cannot be read makes it an empty
-// change, after which everything is read.
+// change reads a change as the script publishes it. If a value cannot be read, it returns
+// an empty change, which makes the caller read everything.
 func (s *Store) change(payload string) (c store.RevocationsChange) {
 	lines := strings.Split(payload, "\n")
 	if len(lines) < 2 {
@@ -223,7 +226,7 @@ func (s *Store) unreadableRevocation(id string, err error) {
 	}
 }
 
-// unlessNil is err, or nil if it only says that there is nothing under the key.
+// unlessNil returns err, or nil if err only says that the key does not exist.
 func unlessNil(err error) error {
 	if errors.Is(err, goredis.Nil) {
 		return nil

@@ -35,8 +35,8 @@ func (s *stage) put(t *testing.T, revocations ...store.Revocation) {
 	}
 }
 
-// TestRevocationsVersion has the version change when revocations may be lost, and not
-// otherwise.
+// TestRevocationsVersion checks that the version changes when revocations may be lost,
+// and only then.
 func TestRevocationsVersion(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -73,7 +73,7 @@ func TestRevocationsVersion(t *testing.T) {
 		seen[was] = true
 		test.do()
 		var now store.RevocationsVersion
-		for range poolSize + 1 { // each connection may have to find out for itself
+		for range poolSize + 1 { // each connection may fail once
 			var err error
 			if _, now, err = s.Revocations(within(t), store.RevocationsVersion{}); err == nil {
 				break
@@ -88,8 +88,8 @@ func TestRevocationsVersion(t *testing.T) {
 	}
 }
 
-// TestSeqRisesOverLoss: the changes of a store that lost everything are later than those
-// before, so that a node's status from before does not pass for what it did since.
+// TestSeqRisesOverLoss: after a store lost everything its changes have higher numbers
+// than before, so that a node's older status does not pass for having acted on them.
 func TestSeqRisesOverLoss(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -106,8 +106,8 @@ func TestSeqRisesOverLoss(t *testing.T) {
 	}
 }
 
-// TestGarbageRevocations: values that no node writes are named once in the log, left alone,
-// and do not stop the others.
+// TestGarbageRevocations: values that no node writes are logged once, left alone, and do
+// not stop the others.
 func TestGarbageRevocations(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -147,7 +147,7 @@ func TestGarbageRevocations(t *testing.T) {
 	if lines := s.log.lines("revocation=X "); len(lines) != 1 {
 		t.Errorf("logged %q", lines)
 	}
-	// Changes that no node publishes have everything be read.
+	// A change that no node publishes makes the node read everything.
 	for _, payload := range append(garbage, "a 1 1\nb 2 2\n{", "a 1 1", "\n", "\n\n") {
 		if c := s.change(payload); len(c.Changed) != 0 {
 			t.Errorf("%q: %+v", payload, c)
@@ -161,8 +161,8 @@ func TestGarbageRevocations(t *testing.T) {
 	}
 }
 
-// TestRevocationsLeaveNothing: what is over is removed, some at a time, and what was ended
-// goes by itself.
+// TestRevocationsLeaveNothing: revocations that are over are removed, some at a time, and
+// what was ended for them expires by itself.
 func TestRevocationsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -196,8 +196,8 @@ func TestRevocationsLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestWatchRevocationsBroken has WatchRevocations end with an error when its connection
-// does, or gives no answer.
+// TestWatchRevocationsBroken checks that WatchRevocations returns an error when its
+// connection breaks, or is silent.
 func TestWatchRevocationsBroken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -12,17 +12,17 @@ import (
 	"refresher/internal/store"
 )
 
-// partBatch and wholeBatch are how many records one script call writes: well under a
-// millisecond of Redis, in which no other client is served.
+// partBatch and wholeBatch are how many records one script call writes in part, or whole.
+// A call takes well under a millisecond, in which Redis serves no other client.
 const (
 	partBatch  = 64
 	wholeBatch = 32
 )
 
-// Save writes records, each by itself, and says what the writer of each must do. With an
-// error, which says why, some are store.Retry. The first record of a session, its end, and
-// those whose terms have changed are written whole, the others in part: the grant stays,
-// also when the session moves to another node.
+// Save writes records, each by itself, and returns what the writer of each must do. If it
+// returns an error, some outcomes are store.Retry. It writes whole the first record of a
+// session, its end, and records whose terms have changed, and the others without the
+// grant, which stays the same even when the session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices
@@ -34,7 +34,7 @@ func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outco
 		}
 	}
 	missing, err := s.save(ctx, records, outcomes, &parts, &whole)
-	if missing != nil { // their hashes are not there
+	if missing != nil { // these sessions have no hash
 		_, again := s.save(ctx, records, outcomes, &shardIndices{}, missing)
 		err = errors.Join(err, again)
 	}
@@ -49,8 +49,8 @@ func (x *shardIndices) add(id string, i int) {
 	x[shard] = append(x[shard], i)
 }
 
-// save writes parts of some records and the whole of others. It returns those of the
-// parts that must be written whole.
+// save writes some records in part and others whole. missing are those of the former that
+// must be written whole, since their session has no hash.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {
@@ -68,9 +68,9 @@ func (s *Store) save(
 	for _, c := range calls {
 		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			answer := word(words, at) // nothing, if there was no answer: err says why
+			answer := word(words, at) // "" if there was no answer: err says why
 			if words == nil {
-				answer, _ = c.result.Val().(string) // one for all
+				answer, _ = c.result.Val().(string) // one answer for all records
 			}
 			if answer == "missing" {
 				if missing == nil {
@@ -85,7 +85,7 @@ func (s *Store) save(
 	return missing, err
 }
 
-// saveCall is one call of the save script.
+// saveCall returns one call of the save script.
 func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole bool) call {
 	c := call{indices: indices, keys: make([]string, 1, len(indices)+1), args: make([]any, 4, 4+len(indices)*3)}
 	c.keys[0] = s.keys.due[shard]
@@ -109,7 +109,7 @@ func (s *Store) saveCall(shard int, records []store.Record, indices []int, whole
 	return c
 }
 
-// saveActions are the save script's words.
+// saveActions maps the save script's answers to what the writer must do.
 var saveActions = map[string]store.Action{
 	"done": store.Done, "wish": store.Done, "raise": store.RaiseEpoch, "close": store.CloseSuperseded,
 	"release": store.Release, "end": store.EndSession, "finish": store.FinishEnd, "unreadable": store.LeaveAlone,

@@ -33,7 +33,8 @@ var (
 	revokeScript  = goredis.NewScript(revokeSource)
 )
 
-// fenced is a script that looks at fences, behind the head that reads them.
+// fenced returns the script source with the functions of fence.lua, which read and write
+// fences, in front.
 func fenced(source string) *goredis.Script {
 	return goredis.NewScript(fmt.Sprintf("local FORMAT = '%d'\n", store.Format) + fenceSource + source)
 }

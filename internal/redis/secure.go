@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// serverName is the parameter of a URL that names what every server's certificate
-// must be for, in place of the name or address that was dialled.
+// serverName is the URL parameter with the host name that every server's certificate must
+// be for. Without it, that is the name or address that was dialled.
 const serverName = "server_name"
 
-// newSecurity is the TLS configuration that a URL asks for; nil is none. It takes
-// the parameter server_name out of the URL, which the library does not know.
+// newSecurity returns the TLS configuration that a URL asks for, or nil for none. It
+// removes the parameter server_name from the URL, since go-redis does not know it.
 func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -49,7 +49,7 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 		return nil, err
 	}
 	// Without a ServerName each server is verified by the name or address that is
-	// dialled: its own, where Sentinel or Cluster say where the others are.
+	// dialled, also where Sentinel or Cluster gave that address.
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: name}
 	if c.CertFile != "" {
 		pair := &keyPair{certFile: c.CertFile, keyFile: c.KeyFile, logger: c.Logger}
@@ -61,7 +61,8 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	return secure, nil
 }
 
-// adopt takes over what else the URL asked for, as the library has read it.
+// adopt copies InsecureSkipVerify from asked, the configuration that go-redis made of the
+// URL, to secure.
 func adopt(secure, asked *tls.Config) *tls.Config {
 	if secure != nil && asked != nil {
 		secure.InsecureSkipVerify = asked.InsecureSkipVerify
@@ -69,7 +70,8 @@ func adopt(secure, asked *tls.Config) *tls.Config {
 	return secure
 }
 
-// rootsFrom reads certificates; nil means the system's.
+// rootsFrom reads the authorities' certificates from a file. It returns nil, which means
+// the system's, if file is empty.
 func rootsFrom(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -93,8 +95,8 @@ type keyPair struct {
 	logger            *slog.Logger
 
 	mu     sync.Mutex
-	last   *tls.Certificate // guarded by mu; as the files held it when they were last good
-	failed bool             // guarded by mu; they were not, the last time
+	last   *tls.Certificate // guarded by mu; the last pair that could be read
+	failed bool             // guarded by mu; whether the last read failed
 }
 
 // read reads the files.
@@ -107,7 +109,7 @@ func (p *keyPair) read() error {
 	return nil
 }
 
-// newest is the certificate that the files hold, or held last.
+// newest returns the certificate in the files, or the last one that could be read.
 func (p *keyPair) newest() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,9 +137,9 @@ func dialer(secure *tls.Config) func(ctx context.Context, network, address strin
 	}
 }
 
-// idleConn is a TLS connection whose socket the pool can look at before it uses the
-// connection again. It then finds out, before a command is lost, that the server or
-// a balancer has closed it. The library looks at plain connections only.
+// idleConn is a TLS connection whose socket the pool can check before it reuses the
+// connection, so that it notices a connection that the server or a load balancer has
+// closed before it sends a command. By itself go-redis checks plain connections only.
 type idleConn struct {
 	net.Conn
 	socket syscall.Conn
@@ -158,11 +160,12 @@ func newIdleConn(conn net.Conn) net.Conn {
 // SyscallConn implements syscall.Conn.
 func (c *idleConn) SyscallConn() (syscall.RawConn, error) { return c.socket.SyscallConn() }
 
-// lookTimeout bounds how long the pool reads from a connection that it looks at.
+// lookTimeout bounds how long the pool's check may read from an idle connection.
 const lookTimeout = 100 * time.Millisecond
 
-// SetDeadline bounds the pool's look, for which it asks for no deadline. If the
-// socket has bytes it reads, and these may be none of a reply but TLS's own.
+// SetDeadline bounds the pool's check, which sets no deadline, by lookTimeout. If the
+// socket has bytes, the check reads from the connection; if they belong to TLS and not to
+// a reply, that read would wait for ever.
 func (c *idleConn) SetDeadline(at time.Time) error {
 	if at.IsZero() {
 		at = time.Now().Add(lookTimeout)

@@ -9,14 +9,14 @@ import (
 	"refresher/test/redistest"
 )
 
-// secured has a Store trust an authority, and show a certificate of it.
+// secured makes a Store trust an authority, and use a client certificate of it.
 func secured(a *redistest.Authority) func(*Config) {
 	certFile, keyFile := a.Issue("refresher")
 	return func(c *Config) { c.CAFile, c.CertFile, c.KeyFile = a.CAFile, certFile, keyFile }
 }
 
-// Each server of a cluster has a certificate for its own address alone, and asks for
-// one of the client.
+// Each server of a cluster has a certificate for its own address alone, and requires a
+// client certificate.
 func TestClusterWithACertificateEach(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -29,7 +29,7 @@ func TestClusterWithACertificateEach(t *testing.T) {
 	s.again(t)
 }
 
-// So have the two servers and the three sentinels that watch them.
+// The same holds for two servers and the three sentinels that watch them.
 func TestSentinelWithACertificateEach(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)
@@ -67,9 +67,9 @@ func TestServersAreVerifiedByTheNameDialled(t *testing.T) {
 	}
 }
 
-// A server that asks for a certificate refuses a client without one, or with
-// another authority's. Files that are replaced count for the next connection; those
-// that cannot be read do not, and the log says so once.
+// A server that asks for a certificate refuses a client without one, or with another
+// authority's. Replaced files are used for the next connection. Files that cannot be read
+// are not used, and are logged once.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := redistest.NewAuthority(t)

@@ -10,10 +10,10 @@ import (
 	"refresher/internal/store"
 )
 
-// server is a server of some shards.
+// server is a Redis server that holds some of the shards.
 type server struct {
 	client goredis.Cmdable
-	run    string // names the run of its process; empty if it does not answer INFO
+	run    string // the run_id of its process; empty if it does not answer INFO
 }
 
 // servers returns the server of each shard, or nil where that is not known.
@@ -40,7 +40,7 @@ func (s *Store) servers(ctx context.Context) (servers [store.Shards]*server) {
 	return servers
 }
 
-// infoOf returns one field of the server's INFO; empty if it does not say.
+// infoOf returns one field of the server's INFO, or "" if the server does not give it.
 func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) string {
 	info, _ := client.Info(ctx, section).Result()
 	for line := range strings.Lines(info) {
@@ -51,10 +51,10 @@ func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) 
 	return ""
 }
 
-// addRuns adds to each shard's generation the run of its server, which is another one
-// after a restart or a failover: writes may be lost then although the data is there. A
-// server that does not answer INFO counts as the one before. The settings of new servers
-// are checked.
+// addRuns appends the run_id of its server to each shard's generation. The run_id changes
+// with a restart or a failover, which may lose writes although the data is there. A
+// server that does not answer INFO is taken to be unchanged. If a generation has changed,
+// the settings of its server are checked.
 func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	servers := s.servers(ctx)
 	changed := make(map[*server]struct{})
@@ -80,14 +80,15 @@ func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	}
 }
 
-// checkSettings warns of a server that may throw sessions away when its memory is full,
-// and of one that does not let this user send notices. In scripts that goes unnoticed:
-// what they have to say is not worth to fail for.
+// checkSettings warns if the server may evict sessions when its memory is full, and if
+// this user may not publish. The scripts ignore a PUBLISH that is refused: a notice only
+// makes other nodes learn of a change earlier.
 func (s *Store) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}
-	// No node listens to the first; those that follow the second look once too often.
+	// No node subscribes to the first channel. For subscribers of the second, an empty
+	// message makes them check the revocations once more than needed.
 	for _, channel := range []string{s.keys.channel, s.keys.revocations.channel} {
 		refused := c.Publish(ctx, channel, "").Err()
 		if goredis.HasErrorPrefix(refused, "NOPERM") {

@@ -10,8 +10,8 @@ import (
 
 const evicting = "Redis may evict sessions"
 
-// TestEviction has a server that may throw sessions away be warned of once, and
-// again when it may do so in another way.
+// TestEviction checks that there is exactly one warning of a server that may evict
+// sessions, with its policy.
 func TestEviction(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string]int{"noeviction": 0, "allkeys-lru": 1, "volatile-ttl": 1} {
@@ -32,7 +32,7 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// TestEvictionOfNewServer has another server take the place of the first.
+// TestEvictionOfNewServer replaces the server by another one.
 func TestEvictionOfNewServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -55,8 +55,8 @@ func TestEvictionOfNewServer(t *testing.T) {
 	}
 }
 
-// TestUnpublished has a user who may not publish be told of once for each life of
-// the data, and for each channel.
+// TestUnpublished checks that there is one warning of a user who may not publish, for
+// each generation of the data and each channel.
 func TestUnpublished(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "user default off")

@@ -9,15 +9,16 @@ import (
 	"refresher/internal/store"
 )
 
-// stateTime is a time in a state, told as how many seconds before another it is. It is left
-// out if it is without.
+// stateTime is a time in a state. It is stored as the number of seconds by which it comes
+// before another time, from, and left out if it equals without.
 type stateTime struct {
 	tag      string
 	at, from *session.UnixSec
 	without  session.UnixSec
 }
 
-// stateTimes are the times of a state in their order: later ones are told from earlier ones.
+// stateTimes returns the times of a state in the order in which they are read, since some
+// are stored relative to one before them.
 func stateTimes(r *store.Record) [4]stateTime {
 	return [...]stateTime{
 		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
@@ -36,9 +37,9 @@ func stateFlags(r *store.Record) [len(flagLetters)]*bool {
 	return [...]*bool{&r.Missed, &r.RanOut, &r.Reported, &r.Fetched}
 }
 
-// packState is r's fieldState: the number of the newest bundle with the letters of the
-// flags, its expiry, and then words that begin with a tag each, without those that say
-// nothing. It is kept to 64 bytes.
+// packState returns r's fieldState: the number of the newest bundle followed by the
+// letters of the flags, the bundle's expiry, and then words that each begin with a tag.
+// Words whose value is the default are left out. It has at most 64 bytes.
 func packState(r *store.Record) string {
 	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
 	for i, set := range stateFlags(r) {

@@ -20,20 +20,20 @@ import (
 // Config is what a Store needs. All fields are required unless they say
 // otherwise.
 type Config struct {
-	// Apps are the App IDs whose sessions this node sees to. Those of others
-	// that are overdue under the same prefix are left to nodes that serve
-	// them: claimed here, they would be nobody's. Empty: all are.
+	// Apps are the App IDs that this node serves. It claims overdue sessions of these
+	// alone, and leaves those of other App IDs to nodes that can renew them. Empty means
+	// that it claims sessions of every App ID.
 	Apps []string
-	// URL says where Redis is, see Dial.
+	// URL is the address of Redis, in one of the forms that urlForms lists.
 	URL string
-	// CAFile holds the certificates, in PEM, that a TLS server's must be
-	// signed by. Empty means the system's.
+	// CAFile is a PEM file with the certificates of the authorities that sign the
+	// servers' certificates. Empty means the system's.
 	CAFile string
-	// CertFile and KeyFile hold the certificate, in PEM, that is shown to TLS
-	// servers that ask for one, and its key. Empty: none.
+	// CertFile and KeyFile are PEM files with the client certificate for TLS servers that
+	// ask for one, and its key. Both empty means none.
 	CertFile, KeyFile string
-	// Prefix is what all keys begin with. Services that share a server need
-	// different ones. Empty means "refresher".
+	// Prefix is part of the name of every key and channel. Services that share a server
+	// need different prefixes. Empty means "refresher".
 	Prefix string
 	Logger *slog.Logger
 
@@ -46,7 +46,7 @@ type Config struct {
 // Store keeps sessions and revocations in Redis. It is safe for concurrent use.
 type Store struct {
 	apps    map[string]string // App IDs by their prefixes
-	served  string            // the prefixes, as the claim script wants them
+	served  string            // the prefixes, in the form of the claim script's argument
 	client  goredis.UniversalClient
 	keys    *keys
 	logger  *slog.Logger
@@ -56,12 +56,12 @@ type Store struct {
 
 	mu              sync.Mutex
 	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
-	past            [store.Shards]int    // overdue sessions that the next sweep passes over; guarded by mu
-	nodes           map[string]string    // names of nodes by what records hold of them, as last read; guarded by mu
+	past            [store.Shards]int    // how many overdue sessions the next sweep skips, by shard; guarded by mu
+	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
 	named           map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
 }
 
-// New makes a Store. It does not wait for Redis to be there.
+// New makes a Store. It does not connect yet, so Redis may be down.
 func New(c Config) (*Store, error) {
 	if c.Logger == nil || c.Registerer == nil {
 		return nil, errors.New("redis: Logger and Registerer are required")
@@ -89,7 +89,8 @@ func New(c Config) (*Store, error) {
 	}, nil
 }
 
-// wordList is how the claim script takes a set of words: a space before and after each.
+// wordList formats a set of words for the claim script: with a space before and after
+// each.
 func wordList(words []string) string {
 	if len(words) == 0 {
 		return ""
@@ -97,7 +98,8 @@ func wordList(words []string) string {
 	return " " + strings.Join(words, " ") + " "
 }
 
-// appsByPrefix has the App IDs by what a record holds of them.
+// appsByPrefix returns the App IDs by their appPrefix. Two that have the same one are an
+// error.
 func appsByPrefix(apps []string) (map[string]string, error) {
 	full := make(map[string]string, len(apps))
 	for _, app := range apps {
@@ -109,10 +111,11 @@ func appsByPrefix(apps []string) (map[string]string, error) {
 	return full, nil
 }
 
-// Close lets go of the connections.
+// Close closes the connections.
 func (s *Store) Close() error { return s.client.Close() }
 
-// clock is the lease script's now argument.
+// clock returns the argument now of the lease and revoke scripts: a test's clock in Unix
+// ms, or "" for the server's clock.
 func (s *Store) clock() string {
 	if s.now == nil {
 		return ""
@@ -120,8 +123,8 @@ func (s *Store) clock() string {
 	return strconv.FormatInt(s.now().UnixMilli(), 10)
 }
 
-// time is this node's clock. Scripts are told the time where they would need it for
-// nothing but tombstones and due times, which nodes write by their own clocks.
+// time returns this node's time. Scripts that need the time only for tombstones and due
+// times get it from the node, since nodes write both by their own clocks.
 func (s *Store) time() time.Time {
 	if s.now == nil {
 		return time.Now()
@@ -148,8 +151,8 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 
 var errNoRecord = errors.New("what stands there is not a record")
 
-// maxNamed bounds how many unreadable records are logged: each once, which has to be
-// remembered.
+// maxNamed bounds how many unreadable records are logged. Each is logged once, so its
+// name has to be remembered.
 const maxNamed = 10_000
 
 // unreadable logs, once for each session, a record that this release cannot read. It
@@ -161,8 +164,8 @@ func (s *Store) unreadable(id string, err error) error {
 	return store.ErrUnreadable
 }
 
-// firstTime reports whether it is called for the first time with a name, of the first
-// maxNamed of them.
+// firstTime reports whether it is called with this name for the first time. Once it has
+// seen maxNamed names, it returns false for all.
 func (s *Store) firstTime(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +176,7 @@ func (s *Store) firstTime(name string) bool {
 	return true
 }
 
-// word is the string at index i of a reply, or nothing.
+// word returns the string at index i of a reply, or "" if there is none.
 func word(reply []any, i int) string {
 	if i >= len(reply) {
 		return ""
@@ -182,7 +185,7 @@ func word(reply []any, i int) string {
 	return text
 }
 
-// pairs is a reply's list of fields and values.
+// pairs turns a reply's list of fields and values into a map.
 func pairs(reply any) map[string]string {
 	list, _ := reply.([]any)
 	fields := make(map[string]string, len(list)/2)

@@ -13,10 +13,10 @@ import (
 	"refresher/internal/store"
 )
 
-// Sweep renews the node's lease or ends it, names the generation of each shard's data,
-// and hands the node the overdue sessions whose owner's lease is over; or only some of
-// that, see store.Doing. The error says that the lease was not renewed; nothing is
-// claimed then.
+// Sweep renews or ends the node's lease, reads the generation of each shard's data, and
+// claims the overdue sessions that are the node's own or whose owner's lease has expired.
+// store.Doing selects which of this it does. The error says that the lease was not
+// renewed; nothing is claimed then.
 func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
 	began := time.Now()
 	length := store.Lease
@@ -24,7 +24,7 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 		length = 0
 	}
 	leases, err := s.lease(ctx, node, length)
-	var c *claiming // nil: nothing is to be claimed
+	var c *claiming // nil if this sweep claims nothing
 	if err == nil && do == store.Claim && leases.settled() {
 		c = s.newClaiming(node, &leases, &swept)
 	}
@@ -42,11 +42,11 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	return swept, nil
 }
 
-// look sets the generation of each shard, or why it is not known, and returns the first
-// slice of its overdue sessions. It asks with a command that writes, so that a server
-// that refuses writes counts as away.
+// look puts the generation of each shard, or the error, into swept, and returns the first
+// slice of overdue sessions of each shard. SETNX is a write, so a server that refuses
+// writes counts as away.
 func (s *Store) look(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
-	name := rand.Text() // for data that has none yet
+	name := rand.Text() // the generation of a shard that has none yet
 	var set [store.Shards]*goredis.BoolCmd
 	var get [store.Shards]*goredis.StringCmd
 	found := make(map[int]*goredis.StringSliceCmd)

@@ -9,8 +9,8 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestTombstones has of an ended session be kept what its end was, for as long as it
-// must be, and no entry in the schedule, however often its owner says so.
+// TestTombstones checks that a tombstone keeps the end of a session, for as long as it
+// must, and no entry in the schedule, however often the owner saves the end.
 func TestTombstones(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing makes a span of each exchange with a server that belongs to a trace.
-// What belongs to none, such as sweeps, makes none. Neither keys nor values are
-// in it.
+// tracing makes a span for each exchange with a server that belongs to a trace. Exchanges
+// outside of a trace, such as those of sweeps, get no span. Spans contain neither keys
+// nor values.
 type tracing struct{}
 
 // DialHook implements goredis.Hook.
@@ -47,7 +47,8 @@ func (tracing) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pro
 	}
 }
 
-// beginSpan begins a span under that of ctx, if somebody is going to see that.
+// beginSpan begins a span under the span of ctx, if that one is recorded; else it returns
+// a nil span.
 func beginSpan(ctx context.Context, name string, commands int) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -57,8 +58,8 @@ func beginSpan(ctx context.Context, name string, commands int) (context.Context,
 		trace.WithAttributes(attribute.String("db.system.name", "redis"), attribute.Int("db.operation.batch.size", commands)))
 }
 
-// endSpan ends a span that beginSpan began, if it did. The server's word is kept to its
-// first, such as OOM: the rest may quote an argument.
+// endSpan ends the span that beginSpan returned, which may be nil. Of a server's error it
+// records the first word alone, such as OOM: the rest may quote an argument.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

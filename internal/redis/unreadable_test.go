@@ -59,7 +59,7 @@ var spoilings = []spoiling{
 	{"nobody's", func(server *redistest.Server, key string) { server.Do("HDEL", key, "c", "m") }, true},
 }
 
-// spoilt has a shard of unreadable records, each between two that are not.
+// spoilt fills a shard with unreadable records, each between two readable ones.
 func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store.Record) {
 	t.Helper()
 	server.Do("FLUSHALL")
@@ -83,7 +83,7 @@ func spoilt(t *testing.T, server *redistest.Server) (s *stage, bad, good []store
 	return s, bad, good
 }
 
-// dumps are the values of the records' keys.
+// dumps returns the values of the records' keys.
 func (s *stage) dumps(server *redistest.Server, records []store.Record) map[string]string {
 	values := make(map[string]string)
 	for _, r := range records {
@@ -92,8 +92,8 @@ func (s *stage) dumps(server *redistest.Server, records []store.Record) map[stri
 	return values
 }
 
-// leftAlone wants the records that the scripts cannot read to be as they were, and each
-// of the unreadable ones to be named once in the log.
+// leftAlone checks that the records that the scripts cannot read are unchanged, and that
+// each unreadable one is logged once.
 func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Record, before map[string]string) {
 	t.Helper()
 	after := s.dumps(server, bad)
@@ -106,7 +106,7 @@ func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Re
 			t.Errorf("%s: logged %q", b.name, lines)
 		}
 	}
-	// It is an answer like any other, and no fault of the store's.
+	// An unreadable record does not count as a failure of the store.
 	for _, operation := range []string{"acquire", "save", "wish", "sweep", "claim", "list"} {
 		if n := testutil.ToFloat64(s.metrics.failed.WithLabelValues(operation)); n != 0 {
 			t.Errorf("%s: %v errors are counted", operation, n)
@@ -114,8 +114,8 @@ func (s *stage) leftAlone(t *testing.T, server *redistest.Server, bad []store.Re
 	}
 }
 
-// TestSaveOverUnreadable has those beside them written. Their owner writes over what the
-// scripts do not look at.
+// TestSaveOverUnreadable checks that the records beside unreadable ones are written, and
+// that an owner overwrites those that only Go cannot read.
 func TestSaveOverUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -151,8 +151,8 @@ func TestSaveOverUnreadable(t *testing.T) {
 	}
 }
 
-// TestAcquireAndWishOfUnreadable: the client's key says enough to go on. What the node
-// writes then replaces the state, and nothing else.
+// TestAcquireAndWishOfUnreadable: the call goes on from the client's resume key. What the
+// node writes then replaces the state, and nothing else.
 func TestAcquireAndWishOfUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -188,7 +188,7 @@ func TestAcquireAndWishOfUnreadable(t *testing.T) {
 	}
 }
 
-// TestAcquireOfUnreadableEnd has the state of an ended session be no state.
+// TestAcquireOfUnreadableEnd acquires an ended session whose state cannot be read.
 func TestAcquireOfUnreadableEnd(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -243,7 +243,7 @@ func TestSweepOverUnreadable(t *testing.T) {
 		if len(claimed) != len(good) {
 			t.Errorf("round %d: claimed %d, want %d", round, len(claimed), len(good))
 		}
-		// Nobody looks at them again before the lease of those that can be read.
+		// No sweep looks at them again before the new due time of the readable ones.
 		if claimed := s.swept(t, "c"); len(claimed) != 0 {
 			t.Errorf("round %d: claimed %v at once", round, claimed)
 		}
@@ -252,8 +252,8 @@ func TestSweepOverUnreadable(t *testing.T) {
 	s.leftAlone(t, server, bad, before)
 }
 
-// TestManyUnreadable has no more lines in the log than are remembered: the same records are
-// met again and again.
+// TestManyUnreadable checks that at most maxNamed records are logged, however often each
+// is found.
 func TestManyUnreadable(t *testing.T) {
 	t.Parallel()
 	s := open(t, "redis://127.0.0.1:1", nil)
@@ -267,7 +267,8 @@ func TestManyUnreadable(t *testing.T) {
 	}
 }
 
-// TestBehindUnreadable has what comes behind many unreadable records get its turn.
+// TestBehindUnreadable checks that sessions behind many unreadable records are claimed,
+// too.
 func TestBehindUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -294,7 +295,7 @@ func TestBehindUnreadable(t *testing.T) {
 	}
 }
 
-// TestListsBesideUnreadable leaves them out.
+// TestListsBesideUnreadable checks that lists leave unreadable records out.
 func TestListsBesideUnreadable(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -318,7 +319,8 @@ func TestListsBesideUnreadable(t *testing.T) {
 	s.leftAlone(t, server, bad, before)
 }
 
-// TestNoFence: a hash without a fence is nobody's, and what is left of it is replaced.
+// TestNoFence: a hash without a fence counts as no session, and a save replaces what is
+// left of it.
 func TestNoFence(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -343,8 +345,8 @@ func TestNoFence(t *testing.T) {
 	}
 }
 
-// TestAddedFields has what a later release may add to a record of this format outlive
-// all operations, and read by none.
+// TestAddedFields checks that fields that a later release may add to this format survive
+// all operations, and change none.
 func TestAddedFields(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -367,7 +369,7 @@ func TestAddedFields(t *testing.T) {
 	}
 }
 
-// TestLostHashes has the schedule forget sessions that were removed by hand.
+// TestLostHashes checks that sessions whose hash was removed by hand leave the schedule.
 func TestLostHashes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -384,7 +386,7 @@ func TestLostHashes(t *testing.T) {
 	if lines := s.log.lines("level=ERROR"); len(lines) != 0 {
 		t.Error(lines)
 	}
-	// Its owner writes it again, all of it, with what only was to change.
+	// A save of a renewal by its owner writes the whole record again.
 	lost.Version = 5
 	s.saved(t, store.Done, lost)
 	held, err := s.Acquire(within(t), store.AcquireRequest{Session: lost.Session, Epoch: 1, Node: "b"})

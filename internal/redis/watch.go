@@ -11,11 +11,11 @@ import (
 	"refresher/internal/store"
 )
 
-// watchSilence is how long a subscription may say nothing before it is asked
-// whether it lives.
+// watchSilence is how long a subscription may be silent before a PING checks whether its
+// connection is alive.
 const watchSilence = 10 * time.Second
 
-// handle passes one message of a subscription on.
+// handle passes one message of a subscription to its callback.
 func handle(message any, connected func(), notice func(payload string)) {
 	switch m := message.(type) {
 	case *goredis.Subscription:
@@ -34,7 +34,7 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 	return nil
 }
 
-// listen passes on what comes over a channel, until ctx is done or the connection
+// listen passes the messages of a channel to notice, until ctx is done or the connection
 // breaks.
 func (s *Store) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {
 	subscription := s.client.Subscribe(ctx, channel)
@@ -47,7 +47,7 @@ func (s *Store) listen(ctx context.Context, channel string, connected func(), no
 		case ctx.Err() != nil:
 			return nil
 		case isTimeout(err) && !silent:
-			silent = true // an answer to this shows that the connection lives
+			silent = true // the answer to the PING shows that the connection is alive
 			if err := subscription.Ping(ctx); err != nil {
 				return err
 			}

@@ -34,8 +34,7 @@ func (s *stage) watching(t *testing.T, node string) *watcher {
 	return w
 }
 
-// ended expects Watch to have come to its end, as it does when its context is
-// done.
+// ended expects Watch to have returned nil, as it does when its context is done.
 func (w *watcher) ended(t *testing.T) {
 	t.Helper()
 	w.stop()
@@ -44,7 +43,7 @@ func (w *watcher) ended(t *testing.T) {
 	}
 }
 
-// take has one node take a session from another.
+// take saves a session for the node from, and acquires it for the node to.
 func (s *stage) take(t *testing.T, id, from, to string) {
 	t.Helper()
 	r := record(id)
@@ -87,9 +86,9 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// TestWatchBroken has Watch end with an error when its connection does, and call
-// connected again when it is called again: what was missed between is for the
-// caller to find out.
+// TestWatchBroken checks that Watch returns an error when its connection breaks, and
+// calls connected again at the next call. The caller has to find out what it missed in
+// between.
 func TestWatchBroken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -115,8 +114,8 @@ func TestWatchBroken(t *testing.T) {
 	w.ended(t)
 }
 
-// TestWatchSilence has a connection that says nothing be asked whether it lives,
-// and be given up if it does not say.
+// TestWatchSilence checks that Watch sends a PING on a silent connection, and gives it up
+// if there is no answer.
 func TestWatchSilence(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -138,8 +137,7 @@ func TestWatchSilence(t *testing.T) {
 	s.watching(t, "a").ended(t)
 }
 
-// monitor sends something for every command of the server's log that contains
-// text.
+// monitor sends a value for every command in MONITOR's output that contains text.
 func monitor(t *testing.T, server *redistest.Server, text string) <-chan string {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(within(t), "tcp", server.Addr())

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// countFor is how long counting all sessions may take. What was not looked at by
-	// then is left out, and the report says so.
+	// countFor is how long counting all sessions may take. Sessions that are not counted
+	// by then are left out, and the report says so.
 	countFor = 10 * time.Second
-	// countShare is how many times as long as counting took its result is used again.
+	// countShare bounds the time spent on counting: a count is reused for countShare
+	// times as long as it took.
 	countShare = 10
 )
 
@@ -23,12 +24,12 @@ type holders struct {
 	endsAt             session.UnixSec // of the last of these tokens
 }
 
-// counts is what counting all sessions gave.
+// counts is the result of counting all sessions.
 type counts struct {
 	at      time.Time
 	took    time.Duration
 	partial bool
-	apps    map[string]map[session.Fingerprint]holders // by project and certificate; 0 is not known
+	apps    map[string]map[session.Fingerprint]holders // by project and certificate; 0 stands for an unknown one
 }
 
 // counter counts sessions, for one caller at a time.
@@ -37,8 +38,8 @@ type counter struct {
 	last counts     // guarded by mu
 }
 
-// count returns which sessions of the cluster hold tokens of which certificate. What
-// took long to count is used again for a while.
+// count returns which sessions of the cluster hold tokens of which certificate. It reuses
+// the last count for a while, see countShare.
 func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

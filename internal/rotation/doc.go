@@ -5,17 +5,18 @@
 //
 // # What nodes tell each other
 //
-// Every node publishes a status (store.Nodes, topic "certificates"): for each project
-// the certificate that it signs with, and until when there are tokens of another one, by
-// when some node was last seen to sign with that. A node remembers the latter from the statuses of all nodes, which it
-// reads every refreshEvery. So it is known after a rolling restart, too, when all nodes
-// that signed with the old certificate have stopped.
+// Every node publishes a status (store.Nodes, topic "certificates"): for each project the
+// certificate that it signs with, and for any other certificate until when there are
+// tokens of it, which follows from when a node was last seen to sign with it. A node
+// learns the latter from the statuses of all nodes, which it reads every refreshEvery, and
+// remembers it. So after a rolling restart, too, the nodes know when all nodes that signed
+// with the old certificate have stopped.
 //
 // # What a report counts
 //
-// The sessions of the whole cluster, from the store, by the certificate of the tokens
-// that their clients have. It is not known for a client that was given tokens of another
-// certificate and has not confirmed them. Tokens without a session, of the classic endpoints,
-// are not known one by one: they have ended Config.MaxTTL of a node after it was last seen
-// to sign with their certificate.
+// A report counts the sessions of the whole cluster, which it reads from the store, by
+// the certificate of the tokens that their clients have. That certificate is unknown for a
+// client that was given tokens of another certificate and has not confirmed them. Tokens
+// of the classic endpoints have no session and are not counted: those of a node have ended
+// its Config.MaxTTL after it was last seen to sign with their certificate.
 package rotation

@@ -24,25 +24,28 @@ type Report struct {
 
 // Certificate is one App Certificate and what depends on it.
 type Certificate struct {
-	// Fingerprint names it; "unknown" stands for all of which it is not known.
+	// Fingerprint identifies the certificate. "unknown" stands for all certificates whose
+	// fingerprint is not known.
 	Fingerprint string `json:"fingerprint"`
-	// SignedBy are the nodes that sign with it now.
+	// SignedBy lists the nodes that sign with it now.
 	SignedBy []string `json:"signedBy"`
-	// Sessions are those that hold tokens of it. Detached, of them, have no client
-	// connected: they have tokens of another one when their client is back.
+	// Sessions counts the sessions that hold tokens of it, and Detached those of them
+	// without a connected client, which get tokens of another certificate when their
+	// client is back.
 	Sessions int `json:"sessions"`
 	Detached int `json:"detached"`
-	// LastTokenEndsAt is when the last token of a session ends that it has signed.
+	// LastTokenEndsAt is when the last token of these sessions ends.
 	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt,omitempty"`
-	// ClassicEndsAt is when tokens have ended that were handed out without a session;
-	// 0 while nodes sign with it.
+	// ClassicEndsAt is when all tokens that it signed for the classic endpoints have
+	// ended; 0 while nodes sign with it.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt,omitempty"`
-	// MayBeDeleted: no call needs it any more. Why says why, or why not.
+	// MayBeDeleted is true when no call needs the certificate any more. Why explains the
+	// value.
 	MayBeDeleted bool   `json:"mayBeDeleted"`
 	Why          string `json:"why"`
 }
 
-// unknown is the fingerprint in words of what is not known.
+// unknown is the Fingerprint of certificates that are not known.
 const unknown = "unknown"
 
 // Report counts what depends on the certificates of a project.
@@ -67,11 +70,11 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 	return f.judge(t.config.MaxTTL, session.SecOf(time.Now())), nil
 }
 
-// facts are those of one project.
+// facts is what is known of one project's certificates.
 type facts struct {
 	counts      counts
 	unpublished []string        // live nodes that have not said what they sign with
-	watched     session.UnixSec // since when some live node of the project has followed what nodes sign with
+	watched     session.UnixSec // since when at least one live node of the project has followed which certificates sign
 	unknown     holders
 	by          map[session.Fingerprint]*evidence
 }
@@ -122,7 +125,8 @@ func (f *facts) of(certificate session.Fingerprint) *evidence {
 	return f.by[certificate]
 }
 
-// judge makes the report: certificates that sign first, then those that most depends on.
+// judge makes the report. It orders certificates by how many nodes sign with them, and
+// then by how many sessions hold their tokens.
 func (f *facts) judge(maxTTL time.Duration, now session.UnixSec) Report {
 	r := Report{Certificates: []Certificate{}, At: session.SecOf(f.counts.at), Partial: f.counts.partial}
 	for certificate, e := range f.by {
@@ -150,7 +154,7 @@ func (f *facts) judge(maxTTL time.Duration, now session.UnixSec) Report {
 	return r
 }
 
-// obstacle is why a certificate must not be deleted; empty if it may.
+// obstacle returns why a certificate must not be deleted, or "" if it may be.
 func (f *facts) obstacle(one *Certificate, now session.UnixSec) string {
 	switch {
 	case len(one.SignedBy) > 0:

@@ -18,21 +18,21 @@ import (
 const (
 	// refreshEvery is how often a node publishes its status and reads the others'.
 	refreshEvery = 30 * time.Second
-	// refreshTimeout bounds that.
+	// refreshTimeout bounds one such exchange with the store.
 	refreshTimeout = 5 * time.Second
-	// retryEvery is how often it is tried again while the store is away: what the store
-	// has of a node may be of before.
+	// retryEvery is how often a node tries again while the store is away, since the
+	// status that the others read of it may be outdated.
 	retryEvery = store.SweepEvery
 )
 
-// Store is what nodes share.
+// Store is the part of the store that the nodes share.
 type Store interface {
 	store.Nodes
 	store.Lister
 }
 
-// Project is what a node knows of the certificates of one project: the first signs, and
-// there is one at least.
+// Project lists the certificates that a node has for one project. There is at least one,
+// and the first signs.
 type Project struct {
 	App          string
 	Certificates []session.Fingerprint
@@ -50,10 +50,10 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Tracker follows what the nodes sign with. It is safe for concurrent use.
+// Tracker follows which certificates the nodes sign with. It is safe for concurrent use.
 type Tracker struct {
 	config Config
-	wake   chan struct{} // has Run publish now
+	wake   chan struct{} // tells Run to publish now
 
 	mu     sync.Mutex
 	status status // guarded by mu
@@ -73,7 +73,7 @@ func New(c Config) (*Tracker, error) {
 	return t, c.Registerer.Register(t)
 }
 
-// Changed takes note that a project's tokens are signed with another certificate. It
+// Changed records which certificates sign now, after a change, and has Run publish it. It
 // returns at once.
 func (t *Tracker) Changed() {
 	t.observe()
@@ -83,7 +83,7 @@ func (t *Tracker) Changed() {
 	}
 }
 
-// observe takes note of what this node signs with, and returns it.
+// observe records which certificates this node signs with, and returns all projects.
 func (t *Tracker) observe() []Project {
 	projects := t.config.Projects()
 	t.mu.Lock()
@@ -92,7 +92,8 @@ func (t *Tracker) observe() []Project {
 	return projects
 }
 
-// Run publishes what this node signs with, and follows the others, until ctx is done.
+// Run publishes which certificates this node signs with, and follows the other nodes,
+// until ctx is done.
 func (t *Tracker) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -113,7 +114,7 @@ func (t *Tracker) Run(ctx context.Context) {
 	}
 }
 
-// log reports, once, that the others cannot be told.
+// log warns once when the status cannot be published, until it is published again.
 func (t *Tracker) log(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,9 +124,9 @@ func (t *Tracker) log(err error) {
 	t.silent = err != nil
 }
 
-// refresh takes note of what the others say, publishes what this node says, and returns
-// the statuses of all live nodes by their names. A node that has said nothing yet has
-// none, but is there.
+// refresh merges the statuses of the other nodes into this node's, publishes that, and
+// returns the statuses of all live nodes by name. The map has nil for a node that has not
+// published one yet.
 func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -151,7 +152,8 @@ func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	return statuses, nil
 }
 
-// merge takes note of what the others say, and returns what this node says.
+// merge merges the statuses of the other nodes into this node's, and returns a copy of
+// it, also as JSON.
 func (t *Tracker) merge(statuses map[string]*status) (own *status, text string, err error) {
 	now := session.SecOf(time.Now())
 	t.mu.Lock()

@@ -34,7 +34,7 @@ type shared struct {
 	*store.Memory
 	mu   sync.Mutex
 	list func(ctx context.Context) error // guarded by mu; nil: it works
-	away bool                            // nothing is known of nodes; guarded by mu
+	away bool                            // methods of store.Nodes fail; guarded by mu
 }
 
 func (s *shared) setAway(away bool) {
@@ -65,7 +65,7 @@ func (s *shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	return s.Memory.IDs(ctx, shard)
 }
 
-// node is one that sweeps, and signs for one project.
+// node is a node that sweeps, and signs for one project.
 type node struct {
 	*Tracker
 	stop context.CancelFunc
@@ -146,7 +146,7 @@ func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Du
 	}
 }
 
-// want expects what a node reports of a certificate.
+// want checks what a node reports of a certificate, and returns it.
 func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certificate {
 	t.Helper()
 	r, err := n.Report(t.Context(), "app")
@@ -166,7 +166,8 @@ func (n *node) want(t *testing.T, f string, mayBeDeleted bool, why string) Certi
 	return Certificate{}
 }
 
-// TestReportOfARotation: from the first node that changes to the end of the last token.
+// TestReportOfARotation follows the report from the first node that changes its
+// certificate to the end of the last token.
 func TestReportOfARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -209,7 +210,7 @@ func TestReportOfARotation(t *testing.T) {
 }
 
 // TestRollingRestart: nodes that start with the new certificate learn from the others
-// when the old one was last used, and remember it when those are gone.
+// when the old one was last used, and remember it after the others have stopped.
 func TestRollingRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -249,7 +250,7 @@ func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
 	})
 }
 
-// TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project remembers nothing
+// TestOnlyNodesOfTheProjectFollowIt: a node that does not serve a project records nothing
 // of its certificates, however long it has run.
 func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -263,7 +264,8 @@ func TestOnlyNodesOfTheProjectFollowIt(t *testing.T) {
 	})
 }
 
-// TestWhyNot: what is not known is never taken for no obstacle.
+// TestWhyNot: a certificate may not be deleted while anything that could need it is
+// unknown.
 func TestWhyNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -288,8 +290,8 @@ func TestWhyNot(t *testing.T) {
 	})
 }
 
-// TestCountIsCutOff: sessions that there was no time for are not taken for none, and a
-// count that took long is not made again at once.
+// TestCountIsCutOff: after a partial count no certificate may be deleted, and a count
+// that took long is reused for a while.
 func TestCountIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -320,7 +322,8 @@ func TestCountIsCutOff(t *testing.T) {
 	})
 }
 
-// TestWhatWasSeenIsForgotten: when no token can be left.
+// TestWhatWasSeenIsForgotten: a node forgets a certificate once no token of it can be
+// left.
 func TestWhatWasSeenIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -335,7 +338,8 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 	})
 }
 
-// TestChangeWhileTheStoreIsAway: the others know of it soon after the store is back.
+// TestChangeWhileTheStoreIsAway: the other nodes learn of a change soon after the store
+// is back.
 func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -355,7 +359,7 @@ func TestChangeWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// TestSigns: the metric names what signs now, alone.
+// TestSigns: the metric names only the certificates that sign now.
 func TestSigns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, &shared{Memory: store.NewMemory(time.Now)}, "a", certA, certB)

@@ -8,28 +8,28 @@ import (
 	"refresher/internal/session"
 )
 
-// topic is that of the nodes' statuses.
+// topic is the topic of store.Nodes under which nodes publish their status.
 const topic = "certificates"
 
-// keepUntil is for how long it is remembered that the last tokens of a certificate have
+// keepUntil is how long a node remembers a certificate after the last of its tokens has
 // ended.
 const keepUntil = session.MaxLifetime
 
-// status is what a node says of itself, as JSON.
+// status is what a node publishes of itself, as JSON.
 type status struct {
-	// Started is since when it has followed what the nodes sign with.
+	// Started is since when the node has followed which certificates sign.
 	Started session.UnixSec `json:"started"`
-	// MaxTTL is the longest life of its tokens without a session, in seconds.
+	// MaxTTL is the longest life of the node's tokens without a session, in seconds.
 	MaxTTL int64 `json:"maxTTL"`
-	// Projects are those that it serves, by App ID.
+	// Projects has the projects that the node serves, by App ID.
 	Projects map[string]signing `json:"projects"`
 }
 
 // signing is what one node signs a project's tokens with.
 type signing struct {
 	Certificate session.Fingerprint `json:"certificate"`
-	// Until is when the last token without a session ends of another certificate, as of
-	// when some node was last seen to sign with it.
+	// Until is when the last token without a session ends, by certificate, for each other
+	// certificate that a node was seen to sign with.
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }
 
@@ -39,12 +39,13 @@ func parseStatus(text string) (s status, ok bool) {
 	return s, err == nil && s.Started != 0
 }
 
-// tokensEnd returns when a token without a session ends that the node makes now.
+// tokensEnd returns when the longest-lived token without a session that the node makes
+// now ends.
 func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }
 
-// observe takes note of what this node signs with now.
+// observe records which certificates this node signs with now.
 func (s *status) observe(projects []Project, now session.UnixSec) {
 	for _, p := range projects {
 		was := s.Projects[p.App]
@@ -58,7 +59,7 @@ func (s *status) observe(projects []Project, now session.UnixSec) {
 	}
 }
 
-// merge takes note of what another node says.
+// merge records which certificates another node uses and has seen in use.
 func (s *status) merge(other *status, now session.UnixSec) {
 	for app, theirs := range other.Projects {
 		if theirs.Certificate != s.Projects[app].Certificate {
@@ -70,7 +71,7 @@ func (s *status) merge(other *status, now session.UnixSec) {
 	}
 }
 
-// see notes until when there are tokens of a certificate.
+// see records until when there are tokens of a certificate.
 func (s *status) see(app string, certificate session.Fingerprint, until session.UnixSec) {
 	p, served := s.Projects[app]
 	if !served || certificate == 0 || p.Until[certificate] >= until {
@@ -83,7 +84,7 @@ func (s *status) see(app string, certificate session.Fingerprint, until session.
 	s.Projects[app] = p
 }
 
-// forget drops what is long over.
+// forget removes certificates whose last tokens ended longer than keepUntil ago.
 func (s *status) forget(now session.UnixSec) {
 	for _, p := range s.Projects {
 		maps.DeleteFunc(p.Until, func(_ session.Fingerprint, until session.UnixSec) bool { return now.Sub(until) > keepUntil })

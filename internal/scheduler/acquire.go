@@ -13,8 +13,8 @@ const (
 	// acquireTimeout bounds one request. Without an answer the session goes on by what
 	// its resume key says.
 	acquireTimeout = 400 * time.Millisecond
-	// acquireQueue is how long a client that comes back waits for one of the
-	// acquiresAtOnce places in which requests may be under way.
+	// acquireQueue is how long a client that comes back waits for one of acquiresAtOnce
+	// slots, which bound the number of requests under way.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
 	// acquireCooldown is how long the store is not asked after a request that it did
@@ -46,7 +46,7 @@ func (s *Scheduler) acquire(ctx context.Context, key session.Key, attach bool) (
 		return byKey, nil
 	}
 	if err != nil {
-		if s.acquireAfter.CompareAndSwap(before, int64(s.clock.now().Mono+acquireCooldown)) { // once for many
+		if s.acquireAfter.CompareAndSwap(before, int64(s.clock.now().Mono+acquireCooldown)) { // logged once for many failures
 			s.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
 		}
 		return byKey, nil
@@ -58,14 +58,14 @@ func (s *Scheduler) acquire(ctx context.Context, key session.Key, attach bool) (
 	return held, nil
 }
 
-// misfit logs that the record under a session's id has another project, subject or user
-// than the key.
+// misfit logs that a session's record has another project, subject or user than its
+// resume key.
 func (s *Scheduler) misfit(id string) {
 	s.config.Logger.Error("a session's record does not match its key; the key counts", "session", id)
 }
 
-// queueToAcquire waits for one of the places in which requests may be under way, for
-// a while: a storm of clients must not look like a store that does not answer.
+// queueToAcquire waits up to acquireQueue for a slot, and reports whether it got one. The
+// slots keep a reconnect storm from looking like a store that does not answer.
 func (s *Scheduler) queueToAcquire() bool {
 	select {
 	case s.acquires <- struct{}{}:

@@ -9,29 +9,30 @@ import (
 )
 
 const (
-	// changeApart is how far apart changes of a project's certificate take effect at
-	// least. A session is thus not renewed more often for a file that goes back and
-	// forth.
+	// changeApart is the shortest time between two changes of a project's certificate
+	// that take effect. It bounds how often sessions are renewed when a file changes back
+	// and forth.
 	changeApart = 10 * time.Second
-	// rotateEvery is how often at most the sessions of projects are put at their new
-	// places, however often their certificates change.
+	// rotateEvery is the shortest time between two passes of rotate, however often
+	// certificates change.
 	rotateEvery = time.Second
 )
 
-// signers is what this node signs with. It is safe for concurrent use.
+// signers holds, by project, the certificate that this node signs with, and since when.
+// It is safe for concurrent use.
 type signers struct {
 	wake chan struct{} // tells rotate that there are changed projects
 
 	mu      sync.Mutex
 	byApp   map[string]session.Signer // guarded by mu
-	changed map[string]bool           // projects whose sessions are to be put at new places; guarded by mu
+	changed map[string]bool           // projects whose sessions rotate must reschedule; guarded by mu
 }
 
 func newSigners() signers {
 	return signers{wake: make(chan struct{}, 1), byApp: make(map[string]session.Signer), changed: make(map[string]bool)}
 }
 
-// signer returns what signs a project's tokens now.
+// signer returns the certificate that signs a project's tokens now, and since when.
 func (s *Scheduler) signer(app string) session.Signer {
 	if s.config.Certificate == nil {
 		return session.Signer{}
@@ -39,7 +40,7 @@ func (s *Scheduler) signer(app string) session.Signer {
 	g := &s.signers
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	certificate := s.config.Certificate(app) // under the lock: read before, it might be the one before by now
+	certificate := s.config.Certificate(app) // read under the lock, so that an older certificate cannot replace a newer one
 	signer, known := g.byApp[app]
 	if known && signer.Certificate == certificate {
 		return signer
@@ -50,7 +51,7 @@ func (s *Scheduler) signer(app string) session.Signer {
 		signer.Since = now - changeApart
 	case signer.Since <= now:
 		signer.Since = max(now, signer.Since+changeApart)
-	default: // the change before has not taken effect yet: this one does in its place
+	default: // the previous change has not taken effect yet: this one replaces it
 	}
 	signer.Certificate = certificate
 	g.byApp[app] = signer
@@ -70,11 +71,11 @@ func (g *signers) current() map[session.Fingerprint]int {
 	return counts
 }
 
-// CertificateChanged has the sessions of a project renewed whose tokens another
-// certificate has signed than Config.Certificate names now, each at its own place in
-// Policy.CertificateSpread. It returns at once.
+// CertificateChanged renews those sessions of a project whose tokens were signed with
+// another certificate than the one that Config.Certificate returns now, each at its own
+// time within Policy.CertificateSpread. It returns at once.
 func (s *Scheduler) CertificateChanged(app string) {
-	s.signer(app) // the span begins now
+	s.signer(app) // the spread begins now
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()
@@ -93,8 +94,8 @@ func (g *signers) takeChanged() map[string]bool {
 	return changed
 }
 
-// rotate puts the sessions of projects whose certificate changes at their new places in
-// the queue, until ctx is done.
+// rotate reschedules the sessions of projects whose certificate has changed, until ctx is
+// done.
 func (s *Scheduler) rotate(ctx context.Context) {
 	for {
 		select {

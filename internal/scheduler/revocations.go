@@ -8,12 +8,13 @@ import (
 	"refresher/internal/store"
 )
 
-// Revocations keep users out, as far as this node knows them. Its methods are safe for
+// Revocations answers from this node's copy of the revocations. Its methods are safe for
 // concurrent use, and fast.
 type Revocations interface {
 	// Loaded reports whether the node knows what was revoked before it started.
 	Loaded() bool
-	// Revoked reports whether a session must not be open, whoever has its key.
+	// Revoked reports whether a revocation matches a session, which must not be open
+	// then.
 	Revoked(k *session.Key) bool
 }
 
@@ -22,8 +23,8 @@ type noRevocations struct{}
 func (noRevocations) Loaded() bool              { return true }
 func (noRevocations) Revoked(*session.Key) bool { return false }
 
-// mayReturn refuses the key of a session that is revoked, and every key until the node
-// knows what was revoked.
+// mayReturn refuses the resume key of a session that is revoked, and every key until the
+// node has loaded the revocations.
 func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 	switch {
 	case !s.config.Revocations.Loaded():
@@ -35,25 +36,26 @@ func (s *Scheduler) mayReturn(k *session.Key, r *session.Resume) error {
 	return nil
 }
 
-// revokedMeanwhile ends a session whose client is on its way back, if a revocation came after
-// the client was let in and before Revoke could find the session. The error is for the
-// client. e.mu is held.
+// revokedMeanwhile ends a session whose client is resuming, if the revocation came after
+// mayReturn had admitted the client and before Revoke could find the session. The error
+// is for the client. e.mu is held.
 func (s *Scheduler) revokedMeanwhile(e *entry, held store.Acquired) error {
 	key := e.session.Key()
 	if !s.config.Revocations.Revoked(&key) {
 		return nil
 	}
 	ending := e.session.Ending(session.EndRevoked)
-	e.session.Fence(held.Epoch) // the store takes it for that
+	e.session.Fence(held.Epoch) // the store has the session under this epoch
 	s.end(e, session.EndRevoked)
 	s.commit(e)
 	return &session.EndedError{Ending: ending}
 }
 
-// Revoke ends the open sessions of this node for which match returns an id, and calls ended
-// for each with that id and the last second at which the session's tokens work. It waits for
-// sessions that are busy, while their client is written to, say, but not for long: they end
-// later. match must be fast, and neither may call the Scheduler.
+// Revoke ends the open sessions of this node for which match returns an id, and calls
+// ended for each with that id and the last second at which the session's tokens work. It
+// waits up to heldTimeout for sessions that another goroutine holds, for example to write
+// to their client; those end later. match must be fast, and neither may call the
+// Scheduler.
 func (s *Scheduler) Revoke(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
 	s.mu.Lock()
 	open := make([]*entry, 0, len(s.entries))

@@ -8,14 +8,14 @@ import (
 	"refresher/internal/store"
 )
 
-// sweep renews the node's lease and takes over what is overdue.
+// sweep renews the node's lease and takes over overdue sessions, until ctx is done.
 func (s *Scheduler) sweep(ctx context.Context) {
 	tick := time.NewTicker(s.sweepEvery)
 	defer tick.Stop()
 	var generations [store.Shards]string
-	// Where the store was away, it may have been for all: nobody's lease
-	// holds then, and everything is overdue. The others are given the time
-	// to come back.
+	// If the store was away for this node, it may have been away for all: no lease holds
+	// then, and every session is overdue. Until claimFrom the node claims nothing, so
+	// that the others can renew their leases.
 	var claimFrom time.Duration
 	for {
 		s.sweepOnce(&generations, &claimFrom)

@@ -25,9 +25,10 @@ const (
 	// ownerTimeout is how long an operator waits for the session's owner to act on a
 	// wish. The notice, the owner's save and the one after that take about 250 ms.
 	ownerTimeout = 900 * time.Millisecond
-	// heldTimeout is how long an operator waits for a session that is being handled.
+	// heldTimeout is how long an operator waits for a session that another goroutine
+	// holds.
 	heldTimeout = 700 * time.Millisecond
-	// pollEvery is how often the record is read meanwhile.
+	// pollEvery is how often the session's record is read during ownerTimeout.
 	pollEvery = 50 * time.Millisecond
 )
 
@@ -46,7 +47,8 @@ var (
 		Code: session.CodeUnavailable, RetryAfter: 5 * time.Second,
 		Message: "the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again",
 	}
-	// errBusy: there is nothing to say of the session before its client was written to.
+	// errBusy: another goroutine holds the session while it writes to the client, and
+	// there is no stored record to answer from.
 	errBusy = &session.Error{
 		Code: session.CodeUnavailable, RetryAfter: 5 * time.Second,
 		Message: "the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again",
@@ -73,7 +75,8 @@ func (s *Scheduler) Wish(ctx context.Context, app string, w store.Wish) (result 
 	return result, err
 }
 
-// openHere is the entry of an open session of a project; nil: it is not on this node.
+// openHere returns the entry of an open session of a project, or nil if it is not on this
+// node.
 func (s *Scheduler) openHere(app, id string) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +196,7 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 		default:
 			return result, session.ErrNotOpen
 		}
-	case <-time.After(heldTimeout): // it is held, while a slow client is written to, say, and is changed after that
+	case <-time.After(heldTimeout): // another goroutine holds it, for example to write to a slow client; the change is made after that
 		if err != nil {
 			return result, errBusy
 		}
@@ -206,11 +209,11 @@ func (s *Scheduler) wishHere(ctx context.Context, e *entry, w store.Wish) (store
 	return result, nil
 }
 
-// errUnreachable stands for a store that is not asked, since it was away a moment ago.
+// errUnreachable is used in place of a request to a store that was away a moment ago.
 var errUnreachable = errors.New("the store is away")
 
-// carryOut does what an operator wants of a session, and says what came of it. e.mu is
-// held; the caller commits.
+// carryOut applies an operator's wish to a session and returns the result. e.mu is held;
+// the caller commits.
 func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
@@ -232,9 +235,9 @@ func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) st
 	return result
 }
 
-// obey brings a session in line with an operator's wish of this version, unless it
-// already met a later one: it takes the role, and its client gets new tokens, at once
-// or when it is back. e.mu is held; the caller commits.
+// obey applies an operator's wish of this version to a session, unless the session has
+// applied it or a later one: the session takes the role, and its client gets new tokens,
+// at once or when it is back. e.mu is held; the caller commits.
 func (s *Scheduler) obey(e *entry, version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
@@ -248,8 +251,8 @@ func (s *Scheduler) obey(e *entry, version session.UnixMilli, role session.Role)
 	}
 }
 
-// adoptRole gives a session the role of an operator's wish of this version. It returns
-// the cause of the renewal that the wish asks for. e.mu is held.
+// adoptRole sets a session's role to that of an operator's wish of this version, and
+// returns the cause of the renewal that the wish asks for. e.mu is held.
 func (s *Scheduler) adoptRole(e *entry, version session.UnixMilli, role session.Role) session.Cause {
 	e.wish = version
 	if e.session.SetRole(role) {
@@ -258,7 +261,7 @@ func (s *Scheduler) adoptRole(e *entry, version session.UnixMilli, role session.
 	return session.CauseRenew
 }
 
-// roleOf is the role of an identity's RTC token; zero if it has none.
+// roleOf returns the role of an identity's RTC token, or zero if it has none.
 func roleOf(id session.Identity) session.Role {
 	if id.RTC == nil {
 		return session.Subscriber
@@ -266,7 +269,7 @@ func roleOf(id session.Identity) session.Role {
 	return id.RTC.Role
 }
 
-// overtaken acts on an operator's wish that the store has, and the record of l had not.
+// overtaken applies an operator's wish that the store has and l.record does not.
 func (s *Scheduler) overtaken(l letter, later store.Register) {
 	e := l.entry
 	s.do(e, func() {
@@ -278,9 +281,10 @@ func (s *Scheduler) overtaken(l letter, later store.Register) {
 	})
 }
 
-// finishEnd ends a session that an operator ended through the store, by its answer to
-// the record of l. One that came to another end here meanwhile is written again, with the
-// operator's reason, which its tombstone is kept by.
+// finishEnd ends a session that an operator ended in the store, as the store's answer to
+// l.record says. If the session has ended here for another reason meanwhile, its record
+// is written again with the operator's reason, which decides how long the tombstone is
+// kept.
 func (s *Scheduler) finishEnd(l letter, reason session.EndReason) {
 	e := l.entry
 	s.do(e, func() {

@@ -2,24 +2,24 @@
 // needs attention, and which node owns it. It has the types that the scheduler and the
 // stores share, the rules by which one record replaces another, and the store that is
 // embedded in a node without Redis. Package redis is the other store; package storetest
-// tests both. A store also lists its sessions (Lister), keeps what nodes say of themselves
+// tests both. A store also lists its sessions (Lister), keeps the nodes' statuses
 // (Nodes), and the copy of the revocations that all nodes share (Revocations).
 //
-// It knows sessions as plain records, and of revocations what they match. It knows no tokens,
-// no connections and no network.
+// It knows sessions as plain records, and which sessions a revocation matches. It knows
+// no tokens, no connections and no network.
 //
 // # Shards
 //
-// A session belongs to one of 64 shards by its id. What is done to the sessions
-// of one shard is atomic; nothing is atomic across shards, so that each can
-// live on another server.
+// A session belongs to one of 64 shards by its id. Each operation is atomic within a
+// shard. Nothing is atomic across shards, so that each shard can be on a server of its
+// own.
 //
 // # Who owns a session
 //
-// The node that its record names, for as long as the node renews its lease (see Sweep),
-// which it does every SweepEvery for Lease. The owner keeps the session in memory and
-// writes to the store behind. A session that is overdue in the store by Slack, and whose
-// owner's lease has expired, goes to the next node that sweeps.
+// The owner is the node that the record names, for as long as that node renews its lease
+// (see Sweep): every SweepEvery, for Lease. The owner keeps the session in memory, and
+// the store is its write-behind copy. A session that is overdue in the store by Slack,
+// and whose owner's lease has expired, goes to the next node that sweeps.
 //
 // # Which record replaces which
 //
@@ -29,12 +29,12 @@
 // a Save says what the writer must do.
 //
 // A session that was ended on purpose leaves a tombstone for as long as its resume keys
-// must stay dead (see Record.TombstoneUntil). One that expired leaves nothing, and its key
-// opens it anew.
+// must stay dead (see Record.TombstoneUntil). A session that expired leaves nothing, and
+// its resume key opens it anew.
 //
 // # What operators want of a session
 //
-// A Wish is written into the session's record: another role or fresh tokens as a
-// last-writer-wins register (see Register), an end as one that the owner is to finish. The
-// owner is notified, saves its record again, and learns of the wish by the outcome.
+// A Wish is written into the session's record: another role, or fresh tokens, into a
+// last-writer-wins register (see Register); an end as one that the owner has to finish.
+// The owner is notified, saves its record again, and learns of the wish by the outcome.
 package store

@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// settleTime is longer than a node takes to write a session that was joined, or
-// changed, into the store.
+// settleTime is longer than a node takes to write a session to the store after a join or
+// a change.
 const settleTime = 250 * time.Millisecond
 
 // Getter reads single records.
 type Getter interface {
-	// Get returns one session's record, or what OnlyEnd says of it if it has ended;
-	// false: there is none, or none that can be read.
+	// Get returns one session's record; of a session that has ended, what OnlyEnd keeps.
+	// It returns false if there is no record, or it cannot be read.
 	Get(ctx context.Context, id string) (Record, bool, error)
 }
 
-// Find returns the record of an open session of a project; false: there is none. It
-// looks a second time after settleTime, since the session may have been joined a
-// moment ago. A session of another project takes as long as one that does not exist.
+// Find returns the record of an open session of a project, or false if there is none. It
+// looks a second time after settleTime, since the session may have been joined a moment
+// ago. A session of another project takes as long as one that does not exist.
 func Find(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
 	r, ok, err := findOnce(ctx, g, app, id)
 	if err != nil || ok {

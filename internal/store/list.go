@@ -10,11 +10,11 @@ import (
 
 // Lister shows the open sessions that a store holds.
 type Lister interface {
-	// IDs returns the ids of a shard's sessions, sorted. A session that is there all
-	// along is in it, and once, whatever comes and goes meanwhile.
+	// IDs returns the ids of a shard's sessions, sorted. A session that exists throughout
+	// the call is returned exactly once, whatever is added or removed meanwhile.
 	IDs(ctx context.Context, shard int) ([]string, error)
 	// Read returns the records of those sessions that are open, in the order of ids. It
-	// leaves out what has ended, and what cannot be read.
+	// leaves out sessions that have ended, and records that cannot be read.
 	Read(ctx context.Context, ids []string) ([]Record, error)
 	Getter
 }
@@ -22,9 +22,9 @@ type Lister interface {
 const (
 	// ListLimit is the most that a ListQuery may ask for.
 	ListLimit = 1000
-	// maxLook is how many sessions List looks at, whether or not they fit; minLook how
-	// many it reads at once, at least. Smaller steps would tell in empty pages how many
-	// sessions there are that do not fit.
+	// maxLook is how many sessions List reads for a page, whether or not they fit, and
+	// minLook how many it reads at once, at least. With smaller steps the number of empty
+	// pages would reveal how many sessions do not fit.
 	maxLook = 2000
 	minLook = 100
 	// maxCursor bounds what is decoded. An id is never near as long.
@@ -39,15 +39,15 @@ type ListQuery struct {
 	After string
 	// Limit is how many sessions to return, at most: 1 to ListLimit.
 	Limit int
-	// Fits chooses the sessions; nil: all.
+	// Fits selects sessions; nil selects all.
 	Fits func(*Record) bool
 }
 
 // List returns a page of the sessions, by shard and then by id, and the cursor for the
 // next page; empty at the end. A page may have fewer sessions than the limit, even none,
-// before the end. A session that is there all along, and fits, is on one page, and on one
-// only. A cursor that List did not give, or a limit out of bounds, is refused with a
-// *session.Error.
+// before the end. A session that exists throughout the listing, and fits, is on exactly
+// one page. A cursor that List did not return, or a limit out of bounds, is refused with
+// a *session.Error.
 func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next string, err error) {
 	if q.Limit < 1 || q.Limit > ListLimit {
 		return nil, "", session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", ListLimit)
@@ -98,7 +98,7 @@ type walk struct {
 	lister Lister
 	at     place
 	loaded bool     // whether rest is known
-	rest   []string // ids of the shard that it has not come to
+	rest   []string // ids of the shard that are still to be read
 }
 
 // read returns the next n ids, fewer only at the end, and the records that there are.
@@ -129,8 +129,8 @@ func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record,
 	return ids, records, err
 }
 
-// place is where a listing stands: behind the shards before shard, and behind the
-// sessions of shard up to after, in bytes.
+// place is a position in a listing: behind all shards below shard, and behind the
+// sessions of shard up to the id after, in byte order.
 type place struct {
 	shard int
 	after string
@@ -146,7 +146,8 @@ func placeOf(cursor string) (place, error) {
 		if err == nil && len(raw) >= 2 {
 			p := place{int(raw[1]), string(raw[2:])}
 			within := p.after == "" && p.shard > 0 || p.after != "" && ShardOf(p.after) == p.shard
-			// There is one cursor for each place, and decoding is not so strict.
+			// Each place has exactly one cursor, but the decoder also accepts other
+			// spellings of it.
 			if within && p.cursor() == cursor {
 				return p, nil
 			}
@@ -155,7 +156,8 @@ func placeOf(cursor string) (place, error) {
 	return place{}, session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
 }
 
-// cursor is what a query goes on from here with; empty if there is nothing more.
+// cursor returns the ListQuery.After with which a listing goes on from p, or "" at the
+// end.
 func (p place) cursor() string {
 	if p.shard >= Shards {
 		return ""
@@ -187,7 +189,7 @@ func (m *Memory) Read(_ context.Context, ids []string) (records []Record, err er
 	return records, nil
 }
 
-// Get is one session's record. See Getter.
+// Get returns one session's record. See Getter.
 func (m *Memory) Get(_ context.Context, id string) (Record, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

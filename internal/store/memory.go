@@ -11,18 +11,17 @@ import (
 	"refresher/internal/session"
 )
 
-// ErrUnreadable says that a session's record was not written by this release or one
-// that writes the same format, or was spoilt.
+// ErrUnreadable says that a session's record is in another format than this release
+// reads, or is corrupt.
 var ErrUnreadable = errors.New("the session's record cannot be read")
 
-// maxTombstones bounds the tombstones of a shard in Memory: a million in all, some 100 MB.
-// A loop of joins and leaves reaches it; the one that expires first then goes, and its
-// keys open the session again.
+// maxTombstones bounds the tombstones of a shard in Memory: a million in all, some 100
+// MB. A loop of joins and leaves can reach it. The tombstone that would expire first is
+// then removed early, and its resume keys open the session again.
 const maxTombstones = 1_000_000 / Shards
 
-// Memory is the embedded store, and a Lister: that of a node which has
-// no Redis, and of the tests. Several nodes of one process can share it. It is safe
-// for concurrent use.
+// Memory is the embedded store, and a Lister: for nodes without Redis, and for tests.
+// Several nodes of one process can share it. It is safe for concurrent use.
 type Memory struct {
 	now         func() time.Time
 	mu          sync.Mutex
@@ -61,7 +60,7 @@ func (s *memoryShard) reset(generation string) {
 	}
 }
 
-// Lose empties the store, as a Redis is that restarts without its data.
+// Lose empties the store, like a restart of Redis without its data.
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,7 +71,7 @@ func (m *Memory) Lose() {
 	}
 }
 
-// Len is how many sessions the store holds, and how many tombstones.
+// Len returns how many sessions the store holds, and how many tombstones.
 func (m *Memory) Len() (open, tombstones int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -84,8 +83,8 @@ func (m *Memory) Len() (open, tombstones int) {
 	return open, tombstones
 }
 
-// Acquire makes g.Node the owner of a session. The error is a *session.EndedError
-// when the session was ended, or the key is not its newest.
+// Acquire makes g.Node the owner of a session. The error is a *session.EndedError when
+// the session was ended, or a newer resume key of it was presented before.
 func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -179,7 +178,7 @@ func (m *Memory) write(w *Wish, r Record) Record {
 	return r.clone()
 }
 
-// entomb keeps only the end of a session.
+// entomb stores r as a tombstone: it keeps only the session's end.
 func (s *memoryShard) entomb(r Record) {
 	r.Identity = session.Identity{}
 	s.records[r.Session] = r
@@ -193,14 +192,14 @@ func (s *memoryShard) entomb(r Record) {
 	}
 }
 
-// removeTombstone removes the record of one, unless it was replaced since.
+// removeTombstone removes the record of a tombstone, unless it was replaced since.
 func (s *memoryShard) removeTombstone(g tombstone) {
 	if r, ok := s.records[g.id]; ok && r.IsTombstone() && r.TombstoneUntil() == g.until {
 		delete(s.records, g.id)
 	}
 }
 
-// notifyLoser tells the owner before that the session is another's now.
+// notifyLoser notifies the previous owner, before, if another node owns the session now.
 func (m *Memory) notifyLoser(before, node, id string) {
 	if before != node {
 		m.notify(before, id)
@@ -214,8 +213,7 @@ func (m *Memory) notify(node, id string) {
 	}
 }
 
-// Sweep renews node's lease in every shard, or gives it up, and hands it what is
-// overdue, if it is to claim that.
+// Sweep renews node's lease, or ends it, and claims overdue sessions for it, as do says.
 func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -237,7 +235,8 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept,
 	return swept, nil
 }
 
-// claim hands the sweeper the overdue sessions of owners that are gone.
+// claim makes node the owner of the shard's overdue sessions whose owner's lease has
+// expired. It returns these, and those that are the node's already.
 func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var overdue []string
 	late := session.MilliOf(now.Add(-Slack))
@@ -252,7 +251,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var claimed []Record
 	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
 		r := s.records[id]
-		s.due[id] = Later(session.MilliOf(now)) // whoever it is will have dealt with it by then
+		s.due[id] = Later(session.MilliOf(now)) // the owner should have dealt with it by then
 		if r.Node != node && m.nodes[r.Node].until.After(now) {
 			continue
 		}
@@ -267,7 +266,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	return claimed
 }
 
-// expireTombstones removes those whose time is over.
+// expireTombstones removes the tombstones that have expired.
 func (s *memoryShard) expireTombstones(now time.Time) {
 	for len(s.tombstones) > 0 && s.tombstones[0].until <= session.SecOf(now) {
 		s.removeTombstone(s.tombstones[0])
@@ -275,10 +274,9 @@ func (s *memoryShard) expireTombstones(now time.Time) {
 	}
 }
 
-// Watch calls notice for each session that another node takes from this one,
-// until ctx is done. connected is called once notices can arrive; what was
-// taken before that may have gone unnoticed. notice and connected must not block
-// or call the store.
+// Watch calls notice for each session that another node takes from this one, until ctx is
+// done. connected is called once notices can arrive; there may be no notice of sessions
+// taken before that. notice and connected must not block or call the store.
 func (m *Memory) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	m.mu.Lock()
 	if m.watch[node] == nil {

@@ -12,14 +12,15 @@ import (
 
 var _ Revocations = (*Memory)(nil)
 
-// memoryRevocations is the embedded copy of the revocations. Its mutex is a leaf.
+// memoryRevocations is the embedded copy of the revocations. Its mutex is the last in the
+// lock order.
 type memoryRevocations struct {
 	mu       sync.Mutex
 	version  RevocationsVersion // guarded by mu, as all else
 	all      map[string]storedRevocation
 	ended    map[string]storedEnded
-	earliest session.UnixSec // nothing is over before
-	losses   int             // how often all was lost
+	earliest session.UnixSec // no entry is over before this
+	losses   int             // how often the store was emptied
 	watchers map[*func(RevocationsChange)]struct{}
 }
 
@@ -33,7 +34,7 @@ type storedEnded struct {
 	byNode map[string]Ended
 }
 
-// reset empties it.
+// reset empties the store, under a new version name.
 func (m *memoryRevocations) reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,7 +43,7 @@ func (m *memoryRevocations) reset() {
 	m.all, m.ended, m.earliest = make(map[string]storedRevocation), make(map[string]storedEnded), math.MaxInt64
 }
 
-// expire removes what is over. mu is held.
+// expire removes the revocations that are over, and what was ended for them. mu is held.
 func (m *memoryRevocations) expire(now session.UnixSec) {
 	if now < m.earliest {
 		return

@@ -50,7 +50,7 @@ func (m *memory) wantLen(open, tombstones int) {
 	}
 }
 
-// open is a session that is overdue.
+// open returns the record of an open session that is overdue.
 func (m *memory) open(id string) store.Record {
 	r := said("a", 1, 1, detached, "", 1)
 	r.Session, r.Due = id, session.MilliOf(m.now.Add(-store.Slack))
@@ -58,7 +58,7 @@ func (m *memory) open(id string) store.Record {
 	return r
 }
 
-// tombstone is of a session that was revoked, and whose keys are worth nothing after d.
+// tombstone returns the record of a revoked session whose resume keys expire after d.
 func (m *memory) tombstone(id string, d time.Duration) store.Record {
 	r := m.open(id)
 	r.State, r.Reason, r.Delivered, r.Version = ended, session.EndRevoked, store.DeliveredEnd, 2
@@ -116,7 +116,7 @@ func TestMemoryLose(t *testing.T) {
 	}
 }
 
-// TestMemoryLosesRevocations: Lose notifies nobody, and the version shows it.
+// TestMemoryLosesRevocations: Lose sends no notice, but changes the version.
 func TestMemoryLosesRevocations(t *testing.T) {
 	m := newMemory(t)
 	r := store.Revocation{ID: "R", Until: session.SecOf(m.now) + 60, Version: 1}
@@ -148,7 +148,8 @@ func TestMemoryLosesRevocations(t *testing.T) {
 	}
 }
 
-// TestMemoryBoundsGraves: a loop of joins and leaves does not fill the memory.
+// TestMemoryBoundsGraves: the number of tombstones is bounded, so that a loop of joins
+// and leaves does not fill the memory.
 func TestMemoryBoundsGraves(t *testing.T) {
 	const bound = 1_000_000 / store.Shards
 	m := newMemory(t)
@@ -177,13 +178,14 @@ func TestMemoryBoundsGraves(t *testing.T) {
 	if !m.knows("other") {
 		t.Error("an open session made room for tombstones")
 	}
-	// They go when their time comes.
+	// Tombstones are removed when they expire.
 	m.now = m.now.Add(time.Hour + 20*time.Second)
 	m.sweep("a", store.Leave)
 	m.wantLen(1, bound-11)
 }
 
-// TestMemoryForgetsNodes: what a node said is kept for NodeKept after its lease.
+// TestMemoryForgetsNodes: a node's statuses are kept for NodeKept after its lease has
+// ended.
 func TestMemoryForgetsNodes(t *testing.T) {
 	m := newMemory(t)
 	want := func(status string) {

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// NodeKept is for how long a store keeps the name of a node, and what the node says of
-// itself, once its lease is over.
+// NodeKept is how long a store keeps the name and the statuses of a node after its lease
+// has ended.
 const NodeKept = time.Hour
 
-// Nodes is what the live nodes tell each other of themselves, by topic. Its methods are
-// safe for concurrent use.
+// Nodes holds the statuses by which the nodes inform each other, one for each node and
+// topic. Its methods are safe for concurrent use.
 type Nodes interface {
-	// SetStatus replaces what node says under a topic. It is kept for as long as the
-	// node's lease holds, and for NodeKept after that; a store that loses its data
-	// loses it too, so repeat it.
+	// SetStatus replaces node's status under a topic. The store keeps it while the node's
+	// lease holds, and for NodeKept after that. A store that loses its data loses
+	// statuses too, so nodes must repeat them.
 	SetStatus(ctx context.Context, node, topic, status string) error
-	// Statuses returns what each node whose lease holds says under a topic, by the
-	// node's name: "" for one that has said nothing.
+	// Statuses returns the statuses under a topic of the nodes whose lease holds, by node
+	// name; "" for a node that has set none.
 	Statuses(ctx context.Context, topic string) (map[string]string, error)
 }
 
-// memoryNode is what Memory knows of a node.
+// memoryNode is a node's lease and statuses in Memory.
 type memoryNode struct {
 	until    time.Time         // end of its lease
 	statuses map[string]string // by topic
 }
 
-// renew has a node's lease end at until, and forgets the nodes whose lease ended long
-// ago. m.mu is held.
+// renew sets the end of a node's lease to until, and forgets the nodes whose lease ended
+// NodeKept ago. m.mu is held.
 func (m *Memory) renew(node string, until time.Time) {
 	n := m.nodes[node]
 	n.until = until
@@ -39,13 +39,13 @@ func (m *Memory) renew(node string, until time.Time) {
 	maps.DeleteFunc(m.nodes, func(_ string, n memoryNode) bool { return !n.until.After(kept) })
 }
 
-// SetStatus replaces what node says under a topic. See Nodes.
+// SetStatus replaces node's status under a topic. See Nodes.
 func (m *Memory) SetStatus(_ context.Context, node, topic, status string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.nodes[node]
 	if n.until.IsZero() {
-		n.until = m.now() // it is kept for NodeKept, lease or not
+		n.until = m.now() // a node without a lease is kept for NodeKept, too
 	}
 	if n.statuses == nil {
 		n.statuses = make(map[string]string)
@@ -55,7 +55,7 @@ func (m *Memory) SetStatus(_ context.Context, node, topic, status string) error 
 	return nil
 }
 
-// Statuses returns what each node whose lease holds says under a topic. See Nodes.
+// Statuses returns the status under a topic of each node whose lease holds. See Nodes.
 func (m *Memory) Statuses(_ context.Context, topic string) (map[string]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,6 +68,6 @@ func (m *Memory) Statuses(_ context.Context, topic string) (map[string]string, e
 	return statuses, nil
 }
 
-// NodeID is the part of a node's name that no other node has: what stands behind its
-// last "-". Stores may keep no more of an owner's name in a record.
+// NodeID returns the part of a node's name that is unique: what follows the last "-". A
+// store may keep only this part of an owner's name in a record.
 func NodeID(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }

@@ -8,14 +8,14 @@ import (
 )
 
 // Format is the version of the records that this release writes and reads. A record of
-// another one is unreadable, and left alone.
+// another format is unreadable, and left alone.
 const Format = 1
 
 // Shards is how many parts the sessions are spread over.
 const Shards = 64
 
-// ShardOf is the shard of a session, 0 to Shards-1. It is the same on every
-// node and in every release.
+// ShardOf returns the shard of a session, 0 to Shards-1. It is the same on every node and
+// in every release.
 func ShardOf(id string) int {
 	h := fnv.New32a()
 	h.Write([]byte(id))
@@ -24,24 +24,24 @@ func ShardOf(id string) int {
 
 // Times of the leases, on the store's clock.
 const (
-	// Lease is for how long a node owns its sessions without a word.
+	// Lease is how long a node owns its sessions without renewing.
 	Lease = 10 * time.Second
 	// SweepEvery is how often a node sweeps, and renews its lease.
 	SweepEvery = 2 * time.Second
-	// Slack is how long a session may be overdue before somebody asks.
+	// Slack is how long a session may be overdue before a sweep claims it.
 	Slack = 2 * time.Second
 )
 
-// Later is until when an overdue session is left alone that was claimed, or whose
-// owner lives: a lease, less up to a sweep's interval by a second that changes
-// from one time to the next, so that it is not always the same node that sees it
-// first.
+// Later returns the new due time of an overdue session that a sweep has claimed, or has
+// left to its living owner. It is one Lease from now, less a part of SweepEvery that
+// changes from second to second, so that it is not always the same node that finds the
+// session first.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
-// laterStep has nothing in common with the intervals.
+// laterStep shares no factor with SweepEvery in milliseconds.
 const laterStep = 619
 
 // SweepLimit is how many overdue sessions of one shard a sweep looks at.
@@ -50,7 +50,7 @@ const SweepLimit = 256
 // Record is a session as a store keeps it.
 type Record struct {
 	session.Record
-	// Node is the name of the owner. A store may know no more of it than its NodeID.
+	// Node is the name of the owner. A store may know only its NodeID.
 	Node string
 	// Version counts the owner's writes within an epoch, so that a delayed write does
 	// not undo a later one.
@@ -59,17 +59,17 @@ type Record struct {
 	Due session.UnixMilli
 	// Delivered says which events the customer's back end has acknowledged.
 	Delivered Delivered
-	// WishVersion is the version of the newest wish that the role in Identity is of,
-	// see Register. 0: no operator has wished anything.
+	// WishVersion is the version of the role in Identity: that of the newest wish for a
+	// role or fresh tokens, see Register. It is 0 if there was none.
 	WishVersion session.UnixMilli
-	// WishPending: the owner has not acted on that wish yet.
+	// WishPending says that the owner has not acted on that wish yet.
 	WishPending bool
 	// TermsChanged, of a record to save: Terms may be others than those that the store
 	// has. It is not stored.
 	TermsChanged bool
 }
 
-// clone is a record that shares nothing with r.
+// clone returns a copy that shares nothing with r.
 func (r *Record) clone() Record {
 	c := *r
 	if rtc := r.Identity.RTC; rtc != nil {
@@ -97,7 +97,7 @@ const (
 	DeliveredEnd
 )
 
-// Has reports whether all of what are in t.
+// Has reports whether t has all events of what.
 func (t Delivered) Has(what Delivered) bool { return t&what == what }
 
 // HasEnded reports whether the session has ended, for any reason.
@@ -116,7 +116,7 @@ func (r *Record) Removable() bool {
 // a store keeps only the end, so that the session's resume keys stay dead.
 func (r *Record) IsTombstone() bool { return r.endedOnPurpose() && r.Delivered.Has(DeliveredEnd) }
 
-// OnlyEnd is what Get shows of a session that has ended.
+// OnlyEnd returns the part of the record that Get shows once the session has ended.
 func (r *Record) OnlyEnd() Record {
 	return Record{
 		Record: session.Record{
@@ -131,10 +131,11 @@ func (r *Record) OnlyEnd() Record {
 // its client ended.
 const tombstoneFor = time.Hour
 
-// TombstoneUntil is when the tombstone of a session that was ended on purpose expires:
-// with the session's resume keys. If the client itself left, it expires an hour after
-// that, or with the last token: a client that comes back then may as well join, and
-// tombstones of every call that was hung up in the last days would outgrow the live calls.
+// TombstoneUntil returns when the tombstone of a session that was ended on purpose
+// expires: with the session's resume keys. If the client itself left, the tombstone may
+// expire earlier: tombstoneFor after the end, or with the last token if that is later. A
+// client that comes back after that may as well join, and to keep tombstones of all calls
+// that ended in the last days would take more room than the live calls.
 func (r *Record) TombstoneUntil() session.UnixSec {
 	if r.Reason == session.EndLeft {
 		return min(max(r.ExpiresAt, r.Due.Sec().Add(tombstoneFor)), r.Terms.Until)
@@ -146,47 +147,48 @@ func (r *Record) TombstoneUntil() session.UnixSec {
 // a client presented.
 type AcquireRequest struct {
 	Session string
-	// Epoch is that of the key.
+	// Epoch is the epoch in the resume key.
 	Epoch uint64
 	Node  string
 	// Attach is true for a connection, and false for a single renewal without one.
 	Attach bool
 }
 
-// Acquired is the answer to an AcquireRequest. A session that the store knows is the
-// node's from then on, attached or not as the request says.
+// Acquired is the answer to an AcquireRequest. If the store knows the session, the node
+// owns it from then on, attached or detached as the request says.
 type Acquired struct {
-	// Epoch is the one for the new attachment: higher than those of the store and of
-	// the key.
+	// Epoch is the epoch of the new attachment. It is higher than those in the store and
+	// in the key.
 	Epoch uint64
-	// Record is what the store held before, if Known. Its Due may be missing.
+	// Record is what the store held before, if Known. Its Due may be 0.
 	Record Record
 	Known  bool
 }
 
-// Doing is what a node sweeps for, beside the shards' generations.
+// Doing selects what a sweep does, besides reading the shards' generations.
 type Doing uint8
 
 const (
-	// Claim renews the node's lease and claims what is overdue.
+	// Claim renews the node's lease and claims overdue sessions.
 	Claim Doing = iota
-	// Renew renews the lease only: the owners of what is overdue may have
-	// been as far from the store as the node itself.
+	// Renew renews the lease and claims nothing. A node uses it when it was cut off from
+	// the store, since the owners of overdue sessions may have been cut off too.
 	Renew
-	// Leave gives the lease up.
+	// Leave ends the lease.
 	Leave
 )
 
 // Swept is what a sweep found in one shard.
 type Swept struct {
-	// Err: the shard could not be reached, or not all that is overdue claimed.
+	// Err says that the shard could not be reached, or that the claim of its overdue
+	// sessions failed.
 	Err error
-	// Generation names the shard's life: another one than the time before
-	// says that records may have been lost.
+	// Generation is a name of the shard's data. When it changes, records may have been
+	// lost.
 	Generation string
-	// Overdue sessions are the sweeper's from now on: their owner is gone,
-	// or it is the sweeper itself, which seems to have lost sight of them.
-	// One whose owner is gone counts as detached from now on, so that an
-	// owner who was only away for a while, and has its connection, wins.
+	// Overdue holds the sessions that the sweeper owns from now on: their owner's lease
+	// has expired, or the sweeper owned them already and seems to have missed their due
+	// time. A session taken from another owner counts as detached, so that an owner that
+	// was only away for a while, and still has the connection, wins.
 	Overdue []Record
 }

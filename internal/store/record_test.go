@@ -41,7 +41,7 @@ func TestShardsAreEven(t *testing.T) {
 	}
 }
 
-// said is what a node says of a session: its state, why it ended, and the
+// said returns the record that a node saves of a session with this state, end reason and
 // epochs.
 func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
@@ -123,8 +123,9 @@ func replaces(old, r *store.Record) bool {
 	return replace
 }
 
-// TestResolveSettles: two nodes with a session each do not take it from each other
-// in turns, and unless it was ended, who came first makes no difference.
+// TestResolveSettles: two nodes that save records of the same session do not replace each
+// other in turns, and unless the session was ended, the order of the saves makes no
+// difference.
 func TestResolveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawSaid(t, "a"), drawSaid(t, "b")
@@ -251,16 +252,16 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
-// TestTimes: an owner that misses sweeps keeps its sessions, and what it writes
-// late by as much as a write may take is not overdue.
+// TestTimes: an owner that misses some sweeps keeps its sessions, and a session that it
+// writes as late as a write may take is not overdue.
 func TestTimes(t *testing.T) {
 	if store.Lease < 3*store.SweepEvery || store.Slack < time.Second || store.Slack >= store.Lease {
 		t.Errorf("lease %s, a sweep every %s, slack %s", store.Lease, store.SweepEvery, store.Slack)
 	}
 }
 
-// Whoever always sweeps at the same moments sees a session that others push on
-// first, now and then.
+// A node that always sweeps at the same moments still is, now and then, the first to see
+// an overdue session that others have put off.
 func TestLaterChanges(t *testing.T) {
 	seen := make(map[time.Duration]bool)
 	now := session.UnixMilli(1_800_000_000_000)

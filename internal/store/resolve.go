@@ -44,11 +44,11 @@ type Outcome struct {
 // writer must do, and whether the store is to replace old by r.KeepWish(old); if it is not,
 // it writes r.unstoredWish(old) into old. Every store answers by this rule.
 //
-// The higher epoch wins. Between two nodes with the same epoch, which know of the same
-// attachment, the one wins that knows more of it (see rank). A node that loses with the
-// lower epoch closes its connection as superseded only if the client presented its resume
-// key, or a later one, to the winner: else the client may not know of the winner. A
-// session that was ended on purpose stays ended.
+// The higher epoch wins. If two nodes have the same epoch, the record with the higher
+// rank wins (see rank). A node that loses with the lower epoch closes its connection as
+// superseded only if the client presented the loser's resume key, or a later one, to the
+// winner: else the client may not know of the winner, and has to reconnect. A session
+// that was ended on purpose stays ended.
 func Resolve(old, r *Record) (o Outcome, replace bool) {
 	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
@@ -67,8 +67,9 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 	}
 }
 
-// afterEnd is Resolve where r was ended on purpose: only its owner may replace it, by the
-// rest of that end. An owner whose session came to another end meanwhile finishes this one.
+// afterEnd is Resolve for a stored record r that was ended on purpose. Only its owner may
+// replace it, to finish that end. If the owner's session is still open, or has ended for
+// another reason, the owner must finish the stored end.
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
 	case own && next.endedOnPurpose() && next.Reason == r.Reason:
@@ -79,9 +80,10 @@ func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	return Outcome{Action: EndSession, Ending: r.Ending()}, false
 }
 
-// rank orders records of the same attachment by different nodes. An end on purpose beats
-// all; a connection beats none; and a connection whose resume key the client has presented
-// beats one that it may not know of.
+// rank orders records of different nodes with the same epoch. An end on purpose ranks
+// highest, and an attached session above a detached one. Of two attached ones, the higher
+// is the one whose client has presented the resume key of this epoch, since it surely
+// knows of this connection.
 func (r *Record) rank() int {
 	switch {
 	case r.endedOnPurpose():

@@ -9,7 +9,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Selector selects sessions of a project: those that fit all of its fields that are not
+// Selector selects the sessions of a project that match all of its fields that are not
 // empty.
 type Selector struct {
 	App     string `json:"app"`               // the project
@@ -18,8 +18,8 @@ type Selector struct {
 	Subject string `json:"subject,omitempty"` // of the credential
 }
 
-// Matches reports whether a session fits. With a channel, User is the RTC user in it;
-// without one, a user of any service.
+// Matches reports whether s selects a session. With a channel, User is the RTC user in
+// it; without one, a user of any service.
 func (s *Selector) Matches(k *session.Key) bool {
 	if s.App != k.App || s.Subject != "" && s.Subject != k.Subject {
 		return false
@@ -34,8 +34,9 @@ func (s *Selector) Matches(k *session.Key) bool {
 	return slices.Contains(users[:], s.User)
 }
 
-// UsersOf are the names by which a Selector can mean the user of a session, 0 for the
-// uid that stands for all; empty is none. In a channel only the RTC user counts.
+// UsersOf returns the names of a session's user that Selector.User is compared with:
+// those of RTC, RTM and Chat, "" where the session has none. The RTC user with uid 0,
+// which Agora takes for any user, is "0". If inChannel, only the RTC user counts.
 func UsersOf(id *session.Identity, inChannel bool) (users [3]string) {
 	if id.RTC != nil {
 		users[0] = cmp.Or(id.RTC.User(), "0")
@@ -52,11 +53,11 @@ func UsersOf(id *session.Identity, inChannel bool) (users [3]string) {
 	return users
 }
 
-// MaxName is how long a name in a Selector may be, in bytes: Agora's longest are of
-// 255, and so are subjects.
+// MaxName is the longest that a name in a Selector may be, in bytes. Agora's names and
+// subjects have at most 255.
 const MaxName = 255
 
-// Everybody reports whether all sessions of the project fit.
+// Everybody reports whether s selects all sessions of the project.
 func (s *Selector) Everybody() bool { return *s == Selector{App: s.App} }
 
 // Revocation ends the sessions that it selects, and keeps their users from new tokens until
@@ -67,11 +68,11 @@ type Revocation struct {
 	ID    string            `json:"id"`
 	Since session.UnixMilli `json:"since"`
 	Until session.UnixSec   `json:"until"`
-	// Lifted: it has no effect any more. It is kept until Until, so that a node that
-	// missed the lift cannot bring the revocation back.
+	// Lifted says that the revocation has no effect any more. It is kept until Until, so
+	// that a node that missed the lift cannot bring it back.
 	Lifted bool `json:"lifted,omitempty"`
-	// Version decides between two copies: the higher one wins. It is 1 at first, and
-	// one more after a lift.
+	// Version decides between two copies of a revocation: the higher one wins. It begins
+	// at 1, and a lift adds 1.
 	Version int64 `json:"version"`
 }
 
@@ -88,8 +89,8 @@ var ErrRevocationsFull = errors.New("the store holds as many revocations as it m
 // ErrNoRevocation reports that a project has no such revocation.
 var ErrNoRevocation = errors.New("there is no such revocation")
 
-// ErrUnsaved reports that a revocation, or its lift, has effect on one node only, since the
-// store could not be reached. The node puts it there later, unless it stops before.
+// ErrUnsaved reports that a revocation, or its lift, has effect on one node only, since
+// the store could not be reached. The node stores it later, unless it stops before.
 var ErrUnsaved = errors.New("the store cannot be reached")
 
 // Progress is what all nodes together have done about a revocation.
@@ -97,17 +98,17 @@ type Progress struct {
 	Ended int // sessions
 	// AccessEndsAt is the last second at which a token of those sessions works.
 	AccessEndsAt session.UnixSec
-	// Complete: every live node has acted.
+	// Complete says that every live node has acted.
 	Complete bool
-	// WaitingFor has the live nodes that have not, by name.
+	// WaitingFor lists the names of the live nodes that have not acted.
 	WaitingFor []string
 }
 
 // RevocationsVersion names a state of a store's revocations: two that are equal have the
 // same revocations. The zero value stands for no state.
 type RevocationsVersion struct {
-	// Name is random, so that a store that lost its last changes, or all of them, never
-	// has the name of a later state again.
+	// Name is random, so that a store that lost changes, the last ones or all, does not
+	// give a name that it had before to another state.
 	Name string
 	// Seq rises with each change.
 	Seq int64
@@ -128,10 +129,10 @@ type Ended struct {
 
 // RevocationProgress is what the nodes have written about a revocation.
 type RevocationProgress struct {
-	// Seq is RevocationsVersion.Seq of the change that the revocation came or was lifted
-	// with. 0: the store does not have it.
+	// Seq is the RevocationsVersion.Seq of the change that stored the revocation, or its
+	// lift. 0 says that the store does not have it.
 	Seq int64
-	// Ended has, by name, the nodes that have ended sessions.
+	// Ended has what each node has ended, by node name.
 	Ended map[string]Ended
 }
 
@@ -146,9 +147,9 @@ type Revocations interface {
 	// Revocations returns all revocations that are not over, in any order, unless the
 	// store's version is known. It only reads.
 	Revocations(ctx context.Context, known RevocationsVersion) ([]Revocation, RevocationsVersion, error)
-	// WatchRevocations calls changed with each change, until ctx is done or the connection
-	// breaks. It calls it with an empty change when it begins to listen: earlier ones were
-	// missed. changed must not block or call the store.
+	// WatchRevocations calls changed with each change, until ctx is done or the
+	// connection breaks. When it begins to listen, it calls changed with an empty change,
+	// since earlier ones were missed. changed must not block or call the store.
 	WatchRevocations(ctx context.Context, changed func(RevocationsChange)) error
 	// PutEnded writes what a node has ended for a revocation, in place of what it wrote
 	// before. It is kept until the revocation is over.

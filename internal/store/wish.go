@@ -54,7 +54,7 @@ type Register struct {
 	Role    session.Role
 }
 
-// Register is r's.
+// Register returns r's register.
 func (r *Record) Register() Register {
 	g := Register{Version: r.WishVersion}
 	if rtc := r.Identity.RTC; rtc != nil {
@@ -63,8 +63,8 @@ func (r *Record) Register() Register {
 	return g
 }
 
-// newerWish returns old's register if it is newer than r's, and else none. A session that
-// was ended on purpose has none.
+// newerWish returns old's register if it is newer than r's, else the zero Register. A
+// session that was ended on purpose has no register.
 func (r *Record) newerWish(old *Record) Register {
 	if old.endedOnPurpose() || old.WishVersion <= r.WishVersion {
 		return Register{}
@@ -72,8 +72,9 @@ func (r *Record) newerWish(old *Record) Register {
 	return old.Register()
 }
 
-// KeepWish is r as a store that holds old writes it: a wish that r does not take into
-// account stays in force, and stays pending if it was; any other is not pending any more.
+// KeepWish returns r as a store that holds old must write it. If old has a newer wish
+// than r, that wish stays, and stays pending if it was. Any other wish is no longer
+// pending.
 func (r *Record) KeepWish(old *Record) Record {
 	next := r.clone()
 	next.WishPending, next.TermsChanged = false, false
@@ -114,16 +115,16 @@ func (w *Wish) Write(r *Record) {
 	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
 }
 
-// WishResult says what became of a wish.
+// WishResult is the result of a wish.
 type WishResult struct {
 	// Version is that of the wish. An end needs none: no later wish overtakes it.
 	Version session.UnixMilli
 	// Record is the session as it is now, as far as the node that answers knows. A
 	// WishVersion above Version says that a later wish has overtaken this one.
 	Record Record
-	// Stored: the wish is in the store. If it is not, it was carried out on the
-	// session's own node, which writes it when the store is back.
+	// Stored says that the wish is in the store. If it is not, the session's own node has
+	// carried it out, and writes it when the store is back.
 	Stored bool
-	// Applied: the session's owner has acted on it.
+	// Applied says that the session's owner has acted on the wish.
 	Applied bool
 }

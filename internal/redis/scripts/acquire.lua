@@ -8,11 +8,15 @@
 -- ARGV[4]  epoch of the key
 -- ARGV[5]  letter: a for a connection, d for a single renewal
 -- ARGV[6]  now in Unix s
--- ARGV[7]  due time in Unix ms: until then the node should have written what came of it
+-- ARGV[7]  due time in Unix ms, by which the node should have saved the session
 --
--- Returns {new}: no such session; {unreadable}: left alone; {ended, state}; {superseded,
--- state}: the key is older than one that was presented before; or {epoch, the fields and
--- values of the hash as they were}.
+-- Returns
+--   {new}                 there is no such session
+--   {unreadable}          the record cannot be read, and is left alone
+--   {ended, state}        the session was ended on purpose
+--   {superseded, state}   the key is older than one that was presented before
+--   {epoch, hash}         the node owns the session under this epoch; hash has the fields
+--                         and values as they were before
 -- Costs O(log S) with S sessions in the shard.
 
 local key, shown = KEYS[1], tonumber(ARGV[4])

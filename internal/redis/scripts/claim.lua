@@ -1,5 +1,5 @@
--- Hands overdue sessions of one shard to a node, where their owner's lease ran
--- out or the node itself is the owner.
+-- Makes a node the owner of those overdue sessions of one shard whose owner's lease has
+-- expired, and returns these and the overdue sessions of the node itself.
 --
 -- KEYS[1]    due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]  hash of the i-th session
@@ -8,14 +8,18 @@
 -- ARGV[3]    when the sessions are due again, claimed or not, in Unix ms
 -- ARGV[4]    prefix of the nodes' notice channels
 -- ARGV[5]    ids of the nodes whose lease holds, with a space before and after each
--- ARGV[6]    prefixes of the App IDs whose sessions the caller sees to, with a space
---            before and after each; empty: all
+-- ARGV[6]    prefixes of the App IDs that the node serves, with a space before and after
+--            each; empty: all
 -- ARGV[6+i]  id of the i-th session
 --
--- Returns an array with, for each session: 0 not overdue any more; 1 left to its
--- owner; 2 not of these App IDs, and not touched; 3 unreadable, and left alone; or the
--- fields and values of its hash, with due, its score before, as one more: it is the
--- node's now, and detached, if its owner was another.
+-- Returns an array with, for each session,
+--   0      it is not overdue any more, or its hash was removed
+--   1      it is left to its owner, whose lease holds
+--   2      it is of another App ID, and was not touched
+--   3      its record is unreadable, and left alone
+--   {...}  it is the node's: the fields and values of its hash, and its score before as
+--          the field due. If its owner was another node, an attached session is now
+--          detached.
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local due, node, late, later, live, apps = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[5], ARGV[6]

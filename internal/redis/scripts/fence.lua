@@ -1,9 +1,10 @@
--- The head of each script that looks at a session's fence, by which it is decided who
--- may write: "format epoch proven letter node role wishVersion version". docs/redis.md
--- explains the words. FORMAT is the format that this release reads and writes.
+-- Functions for the fence of a session, which decides who may write it. They stand in
+-- front of each script that uses a fence. A fence is "format epoch proven letter node role
+-- wishVersion version"; docs/redis.md explains the words. FORMAT is the format that this
+-- release reads and writes.
 
--- Reads a fence. Returns nil if this release cannot: it is of another format, or no
--- fence, or has numbers that cannot be counted exactly.
+-- Parses a fence. Returns nil for another format, for text that is not a fence, and for
+-- numbers that are too large for exact arithmetic in Lua.
 local function parse(fence)
   local epoch, proven, letter, node, role, wish, version =
     string.match(fence, '^' .. FORMAT .. ' (%d+) (%d+) (%l) (%S+) ([pPsS+-]) (%d+) (%d+)$')
@@ -25,19 +26,19 @@ local function want(f, role, version)
   f.wish = version
 end
 
--- Writes the end of a session into its fence f and its hash, whose state is given.
+-- Writes the end of a session into its fence f and its hash. state is the stored state.
 local function finish(f, key, state, reason)
   f.letter = 'e'
   redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. reason)
 end
 
--- Returns the fence of a session: false if there is none, and one that parse refuses if
+-- Returns the fence of a session: false if there is none, and '', which parse refuses, if
 -- the key does not hold a hash.
 local function read(key)
   local fence = redis.pcall('HGET', key, 'f')
   if type(fence) ~= 'table' then return fence end
   if string.find(fence.err, 'WRONGTYPE', 1, true) then return '' end
-  return redis.call('HGET', key, 'f') -- which fails in the same way
+  return redis.call('HGET', key, 'f') -- raises the same error
 end
 
 -- Reports whether a tombstone has expired, by its field e and the time in Unix s. One

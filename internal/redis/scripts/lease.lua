@@ -2,18 +2,21 @@
 --
 -- KEYS[1]  leases: sorted set of node names, scored by the end of their lease in
 --          Unix ms
--- KEYS[2]  hash of what the node says of itself, value by topic
+-- KEYS[2]  hash of the node's statuses, by topic
 -- ARGV[1]  now in Unix ms; empty: the server's clock
 -- ARGV[2]  node; empty: only read
 -- ARGV[3]  length of the lease in ms; 0 ends it
 -- ARGV[4]  how long the name and the hash are kept after the last lease, in ms
 --
 -- Returns {now in Unix ms, node, end of its lease, node, end, ...}. Nodes whose lease
--- is over are included for as long as their name is kept. The member since is no node:
--- its score is the time at which the first lease was written, negative so that it is
--- never taken for one that is over. A lease that ends later than any can was written
--- before the server's clock was set back, and is dropped: a dead node's would hold until
--- the clock has caught up. Leases are then kept since now.
+-- has expired are included for as long as their name is kept.
+--
+-- The member since is not a node: its score is the time since when leases are kept. The
+-- score is negative so that the member is not removed with old leases.
+--
+-- A lease that ends later than any lease can was written before the server's clock was set
+-- back, and is deleted: that of a dead node would hold until the clock has caught up.
+-- Leases count as kept since now then.
 -- Costs O(N) with N nodes.
 
 local leases = KEYS[1]

@@ -6,22 +6,26 @@
 -- KEYS[1+i]    hash of the i-th session
 -- ARGV[1]      prefix of the nodes' notice channels
 -- ARGV[2]      now in Unix s
--- ARGV[3]      where the id begins in the name of a hash
+-- ARGV[3]      position at which the session id begins in the key of a hash
 -- ARGV[4]      1 if a grant comes with each session, 0 if with none
 -- then for each session:
---   fence      see fence.lua; its letter may be g, of a session to remove, as well. With
---              ARGV[4] = 0 it is not g or b
+--   fence      see fence.lua. Its letter may also be g: remove the session. With
+--              ARGV[4] = 0 it is neither g nor b
 --   state      opaque here, but for its last word: why the session ended
---   at         of the letters a, d, x, e: due time in Unix ms; of b: when the tombstone
---              expires, in Unix s
---   n          with ARGV[4] = 1: how many arguments follow, the fields and values of the
---              grant, without which a new hash cannot be made
+--   at         with the letters a, d, x, e: due time in Unix ms; with b: when the
+--              tombstone expires, in Unix s
+--   n          with ARGV[4] = 1: how many arguments follow. They are the fields and values
+--              of the grant, without which a new hash cannot be made
 --
--- Returns done if that goes for all sessions, or else an array with a word for each:
--- done; wish, a role and a version (done, but the stored wish, which is newer, stayed);
--- missing (the hash is not there, and neither was the grant); end or finish and the
--- stored state; close; release; raise and the epoch that the node has the session under;
--- or unreadable (left alone).
+-- Returns done if that is the answer for every session, or else an array of answers:
+--   done                the record is written, or a newer one of the owner is stored
+--   wish ROLE VERSION   as done, but a newer wish is stored, and stays in the record
+--   missing             the hash does not exist, and no grant came with the session
+--   end STATE, finish STATE, close, release, raise EPOCH
+--                       the record is refused: see store.EndSession, FinishEnd,
+--                       CloseSuperseded, Release and RaiseEpoch. STATE and EPOCH are those
+--                       that are stored
+--   unreadable          the stored record cannot be read, and is left alone
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local call, pcall, find, match, sub = redis.call, redis.pcall, string.find, string.match, string.sub
@@ -32,10 +36,10 @@ local function rank(f)
   return f.letter == 'd' and 1 or 0
 end
 
--- Why a session ended, by its state.
+-- Returns why a session ended, from its state.
 local function reason(state) return match(state, ' =(%S+)$') end
 
--- The answer by store.Resolve, and whether new replaces old.
+-- Returns the answer by the rule of store.Resolve, and whether new replaces old.
 local function resolve(old, new)
   local own = new.epoch == old.epoch and new.node == old.node
   if own and new.version < old.version then return 'done', false end
@@ -51,7 +55,8 @@ local function resolve(old, new)
   return 'release', false
 end
 
--- Writes the session at index a of the arguments, whose grant has n.
+-- Saves the session whose arguments begin at index a, n of them for the grant. text is the
+-- stored fence, or false. Returns the answer.
 local function save(key, text, a, n)
   local due, id = KEYS[1], sub(key, tonumber(ARGV[3]))
   local state, at = ARGV[a + 1], ARGV[a + 2]
@@ -106,15 +111,15 @@ local function save(key, text, a, n)
 end
 
 local due, first, grants = KEYS[1], tonumber(ARGV[3]), ARGV[4] == '1'
-local words -- there are none as long as all is well: an array is dear to answer
-local moved = {} -- scores and ids, for one command
+local words -- nil while every answer is done, since an array is costly to return
+local moved = {} -- due times and ids, for one ZADD
 local a = 5
 for i = 2, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
   local old = pcall('HGET', key, 'f')
   if type(old) == 'table' then old = read(key) end
-  -- Nearly all are renewals by the node that has the session: the fence stays as it is
-  -- up to the version. These are spared what the others need.
+  -- Nearly all saves are renewals by the owner: the fence differs from the stored one in
+  -- nothing but the version, which is not lower. These are written without the full rule.
   local owner, version
   if grants then
     n = tonumber(ARGV[a + 3])

@@ -8,8 +8,12 @@
 -- ARGV[4]  end, renew, or the letter of the wanted role: p or s
 -- ARGV[5]  of an end: its reason
 --
--- Returns none: there is no such session, or it has ended, but for one whose end is not
--- delivered yet, which can be ended again; unreadable: left alone; or the fields and values of the hash as they are now, with due, its score, as one more.
+-- Returns
+--   none         there is no such session, or it has ended. A session that was ended on
+--                purpose can be ended again until its end is delivered
+--   unreadable   the record cannot be read, and is left alone
+--   {...}        the fields and values of the hash as they are now, and the session's score
+--                as the field due
 -- Costs O(log S) with S sessions in the shard.
 
 local key, due, id, now, wish = KEYS[1], KEYS[2], ARGV[2], ARGV[3], ARGV[4]

@@ -33,7 +33,7 @@ func acquireUnknown(w *world) {
 			w.same("Acquire of an unknown session", store.Acquired{Epoch: epoch + 1}, held)
 		}
 	}
-	// There is nothing to be taken over.
+	// There is nothing to claim.
 	w.pass(time.Hour)
 	w.handed(nodeB)
 }
@@ -60,8 +60,8 @@ func acquireRaisesEpoch(w *world) {
 	}
 }
 
-// whileOpen leaves the choice to a store what it says of a state that is not
-// that of the session any more.
+// whileOpen ignores fields of an earlier state of the session, which stores may keep or
+// clear.
 var whileOpen = cmpopts.IgnoreFields(session.Record{}, "Reason", "DetachedAt")
 
 func acquireMakesOwner(w *world) {
@@ -154,7 +154,7 @@ func acquireShutsOut(w *world) {
 	}
 }
 
-// superseded is the ending that old keys of a session are refused with.
+// superseded returns the ending with which old resume keys of a session are refused.
 func superseded(r *store.Record) session.Ending {
 	return session.Ending{Reason: session.EndSuperseded, AccessEndsAt: r.ExpiresAt}
 }
@@ -166,12 +166,12 @@ func acquireOlderKey(w *world) {
 	for _, epoch := range []uint64{0, 1, 9} {
 		w.refused(store.AcquireRequest{Session: r.Session, Epoch: epoch, Node: nodeB, Attach: true}, superseded(&r))
 	}
-	// What was refused changed nothing, and what is shown counts at once.
+	// The refusal changed nothing, and a key that is presented counts at once.
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeB, Attach: true})
 	w.same("Acquire with a newer key", store.Acquired{Epoch: 13, Known: true, Record: r}, held)
 	w.refused(store.AcquireRequest{Session: r.Session, Epoch: 10, Node: nodeA, Attach: true}, superseded(&r))
 	w.acquire(store.AcquireRequest{Session: r.Session, Epoch: 11, Node: nodeA, Attach: true})
-	// It holds for one that expired, too.
+	// The same holds for a session that expired.
 	over := w.record(w.id(), nodeA)
 	over.Epoch = 2
 	w.become(&over, expired)
@@ -201,7 +201,7 @@ func acquireExpired(w *world) {
 	w.saved(r)
 	held := w.acquire(store.AcquireRequest{Session: r.Session, Epoch: r.Epoch, Node: nodeB, Attach: true})
 	w.same("Acquire of one that expired", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held)
-	// The owner before cannot finish it any more.
+	// The previous owner cannot finish the session's end any more.
 	r.Version++
 	r.Delivered |= store.DeliveredEnd
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.CloseSuperseded})
@@ -219,5 +219,5 @@ func acquireGivesTime(w *world) {
 	w.pass(store.Lease + store.Slack - time.Millisecond)
 	w.handed(nodeC)
 	w.pass(time.Millisecond)
-	w.handed(nodeC, r.Session) // B was never heard of again
+	w.handed(nodeC, r.Session) // B never saved it, and its lease has expired
 }

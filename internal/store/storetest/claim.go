@@ -20,8 +20,8 @@ var claimChecks = []check{
 	{"leaves the session's keys alone", claimsKeys},
 }
 
-// afterClaim leaves the choice to a store whether the new owner counts its writes
-// on from those of the one before.
+// afterClaim ignores the version after a claim: stores may keep that of the previous
+// owner, or reset it.
 var afterClaim = cmpopts.IgnoreFields(store.Record{}, "Version")
 
 func claimsWhole(w *world) {
@@ -47,7 +47,7 @@ func claimsOwner(w *world) {
 	r := w.overdue(w.id())
 	w.saved(r)
 	w.handed(nodeB, r.Session)
-	// The owner before knows no more of it than B does.
+	// The previous owner's record ranks no higher than B's.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.Release})
 	r.Node = nodeB
@@ -55,7 +55,7 @@ func claimsOwner(w *world) {
 	w.same("what is held of a claimed session", store.Acquired{Epoch: r.Epoch + 1, Known: true, Record: r}, held, afterClaim)
 }
 
-// claimsFromLiving has an owner come back that was only away for a while.
+// claimsFromLiving lets an owner come back that was only away for a while.
 func claimsFromLiving(w *world) {
 	r := w.record(w.id(), nodeA)
 	w.become(&r, proven)
@@ -115,11 +115,11 @@ func claimsOwn(w *world) {
 	r := w.overdue(w.id())
 	w.saved(r)
 	w.handed(nodeA, r.Session)
-	w.handed(nodeA) // it is given the time to see to it
-	// A lives, and does nothing about it.
+	w.handed(nodeA) // A has until the new due time to renew it
+	// A is alive, and does not renew the session.
 	w.pass(store.SweepEvery)
 	w.handedWithin(store.Lease+store.Slack+store.SweepEvery, nodeA, r.Session)
-	// Once A has, that is all.
+	// Once A has saved it, it is not handed over any more.
 	r.Version += 2
 	r.Due = session.MilliOf(w.after(time.Hour))
 	w.saved(r)
@@ -129,7 +129,7 @@ func claimsOwn(w *world) {
 	}
 }
 
-// claimsKeys: the client has not been anywhere, so its key is as good as before.
+// claimsKeys: a claim changes no epoch, so the client's resume key stays valid.
 func claimsKeys(w *world) {
 	r := w.overdue(w.id())
 	r.Epoch, r.Proven = 12, 10

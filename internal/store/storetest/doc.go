@@ -1,17 +1,16 @@
-// Package storetest is what every store must pass, with its lists and its revocations:
-// Conformance, which checks one by one what package store says, and Model, which
-// plays arbitrary histories to a store and to store.Memory and wants the same
+// Package storetest has the tests that every store must pass, with its lists and its
+// revocations: Conformance checks one by one the rules of package store; Model runs
+// arbitrary histories of operations on a store and on store.Memory, and expects the same
 // answers of both.
 //
-// A store under test takes the time from the clock that it is opened with. The
-// clock stands still but for when a test moves it, by whole milliseconds, and
-// starts in a year that no server's own clock shows. A store may have its tombstones
-// expire by real time as well, if it reckons from now: the suite makes
-// none that last under a minute, and is done with them sooner.
+// A store under test uses the clock that it is opened with. The clock moves only when a
+// test moves it, by whole milliseconds, and starts in a year that no server's own clock
+// shows. A store may also let its tombstones expire after as much real time: the tests
+// make none that last less than a minute, and need each for less than that.
 //
-// What is not tested, because stores may differ: the same session twice in one
-// Save, the order of notices across shards, whether a claim is noticed, and the
-// due time of a record after a claim.
+// Some things are not tested, because stores may differ in them: the same session twice
+// in one Save, the order of notices across shards, whether a claim sends a notice, and
+// the due time of a record after a claim.
 package storetest
 
 import (
@@ -22,7 +21,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Store is what is tested. Its methods are safe for concurrent use.
+// Store is the store under test. Its methods are safe for concurrent use.
 type Store interface {
 	Sessions
 	Wishes
@@ -31,22 +30,23 @@ type Store interface {
 	store.Nodes
 }
 
-// Sessions is what the scheduler wants of a store.
+// Sessions has the methods of a store that the scheduler uses.
 type Sessions interface {
-	// Acquire makes a node the owner of a session that it was shown the key
-	// to. A *session.EndedError says that the key is no good any more.
+	// Acquire makes a node the owner of a session whose resume key a client presented. A
+	// *session.EndedError says that the key is not valid any more.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
 	// Save writes records, each by itself, by the rule of store.Resolve.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease, and hands it what is overdue and whose
-	// owner is gone, by due time and id; or only some of that, see store.Doing.
+	// Sweep renews the node's lease, and claims for it the overdue sessions that are its
+	// own or whose owner's lease has expired, ordered by due time and id. store.Doing
+	// selects which of this it does.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch reports the sessions that other nodes take from this one, until
 	// ctx is done.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
-// Wishes is where operators' wishes about one session are written.
+// Wishes writes operators' wishes into session records.
 type Wishes interface {
 	// Wish writes a wish into the record of an open session, notifies its owner, and
 	// returns the record as it stands then. The error is store.ErrNoSession where
@@ -54,17 +54,17 @@ type Wishes interface {
 	Wish(ctx context.Context, wish store.Wish) (store.Record, error)
 }
 
-// Open gives a fresh, empty store that goes by the clock now. What it takes is
-// released at the end of t.
+// Open returns a new, empty store that uses the clock now. The store is closed at the end
+// of t.
 type Open func(t testing.TB, now func() time.Time) Store
 
-// check is one thing that must hold of a store; each gets a fresh one.
+// check is one test of a store. Each check gets a new store.
 type check struct {
 	name string
 	run  func(w *world)
 }
 
-// Conformance checks that the stores which open gives do what package store says.
+// Conformance checks that the stores that open returns follow the rules of package store.
 func Conformance(t *testing.T, open Open) {
 	for _, part := range []struct {
 		name   string

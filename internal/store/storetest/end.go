@@ -23,7 +23,7 @@ func endRemoves(w *world) {
 	r.Version++
 	w.saved(r)
 	w.unknown(r.Session)
-	// Nor does one that the store has never heard of.
+	// Neither does one that the store has never had.
 	other := w.record(w.id(), nodeA)
 	w.become(&other, removed)
 	w.saved(other)
@@ -51,7 +51,7 @@ func endLeavesTombstone(w *world) {
 		w.wantOutcome(&again, w.save(again)[0], store.Outcome{Action: store.EndSession, Ending: r.Ending()})
 	}
 	w.pass(time.Hour)
-	w.handed(nodeB) // there is nothing to see to
+	w.handed(nodeB) // there is nothing to claim
 	w.handed(nodeA)
 }
 
@@ -82,7 +82,7 @@ func tombstoneExpires(w *world) {
 			w.sweep(nodeA)
 			w.holds(&r)
 			w.pass(time.Millisecond)
-			w.sweep(nodeA) // for a store that does it then
+			w.sweep(nodeA) // for stores that expire tombstones in sweeps
 			w.unknown(id)
 			again := w.record(id, nodeB)
 			w.saved(again)
@@ -100,7 +100,7 @@ func endHandedOverUntilDelivered(w *world) {
 		w.saved(r)
 		w.pass(store.Slack)
 		w.handed(nodeB, r.Session)
-		w.pass(store.Lease) // B dies before it has told anybody
+		w.pass(store.Lease) // B dies before it has delivered the end
 		claimed := w.handedWithin(store.Slack+store.SweepEvery, nodeC, r.Session)
 		if s == ended {
 			w.holds(&r)
@@ -125,13 +125,13 @@ func endFinishedByOwner(w *world) {
 	dead := store.Outcome{Action: store.EndSession, Ending: r.Ending()}
 	told := r
 	told.Delivered |= store.DeliveredEnd
-	// Another node cannot say that it was told.
+	// Another node cannot save that the end was delivered.
 	other := told
 	other.Node = nodeB
 	w.wantOutcome(&other, w.save(other)[0], dead)
 	w.pass(store.Slack)
 	w.handed(nodeA, r.Session)
-	// The owner can, and can say it twice.
+	// The owner can, and can save it twice.
 	told.Version++
 	w.saved(told)
 	w.saved(told)

@@ -26,7 +26,7 @@ var listChecks = []check{
 	{"refuses cursors that it did not give", listsCursors},
 }
 
-// list is one part of what the store shows.
+// list returns one page of a listing.
 func (w *world) list(q store.ListQuery) (records []store.Record, next string) {
 	w.Helper()
 	records, next, err := store.List(w.Context(), w.store, q)
@@ -42,8 +42,8 @@ func (w *world) list(q store.ListQuery) (records []store.Record, next string) {
 	return records, next
 }
 
-// listAll is all that the store shows, in parts of limit. between is called after
-// each part, with what was shown so far.
+// listAll returns all sessions of a listing, read in pages of limit. It calls between
+// after each page, with the sessions so far.
 func (w *world) listAll(limit int, between func(shown []store.Record)) (all []store.Record) {
 	w.Helper()
 	for q := (store.ListQuery{Limit: limit}); ; {
@@ -56,7 +56,7 @@ func (w *world) listAll(limit int, between func(shown []store.Record)) (all []st
 	}
 }
 
-// get is one session's record, if the store shows it.
+// get returns one session's record, and whether the store has it.
 func (w *world) get(id string) (store.Record, bool) {
 	w.Helper()
 	r, ok, err := w.store.Get(w.Context(), id)
@@ -68,7 +68,7 @@ func (w *world) get(id string) (store.Record, bool) {
 
 func nothing([]store.Record) {}
 
-// byPlace is the order of a listing.
+// byPlace compares records by their order in a listing.
 func byPlace(a, b store.Record) int {
 	return cmp.Or(cmp.Compare(store.ShardOf(a.Session), store.ShardOf(b.Session)), strings.Compare(a.Session, b.Session))
 }
@@ -160,8 +160,8 @@ func listsFitting(w *world) {
 	w.same("what Walk visits", all, walked)
 }
 
-// listed are the ids of n sessions in all shards and of many in one, in the order
-// of a listing, which are saved.
+// listed saves n sessions spread over all shards, and inOne more in a single shard. It
+// returns their ids in the order of a listing.
 func (w *world) listed(n, inOne int) []string {
 	w.Helper()
 	var records []store.Record
@@ -199,7 +199,7 @@ func listsWhileTheyChange(w *world) {
 	}
 	come := 1000
 	shown := w.listAll(7, func([]store.Record) {
-		// From the end, the middle and the front.
+		// Sessions leave at the end, in the middle and at the front.
 		for range min(len(leave), 3) {
 			at := len(leave) / 2 * (come % 3) / 2
 			r := w.record(leave[at], nodeA)
@@ -268,7 +268,7 @@ func listsNoEnds(w *world) {
 			w.same("Get", end, got)
 		}
 	}
-	slices.Sort(want) // they are of one shard
+	slices.Sort(want) // they are in one shard
 	for _, limit := range []int{1, 2, 3, 100} {
 		if got := ids(w.listAll(limit, nothing)); !slices.Equal(got, want) {
 			w.Errorf("in parts of %d, shown %q, want %q", limit, got, want)
@@ -284,7 +284,7 @@ func listsReturns(w *world) {
 	if got, ok := w.get(r.Session); !ok || store.NodeID(got.Node) != store.NodeID(nodeB) || got.State != session.Attached || got.Epoch != held.Epoch || got.Reason != "" {
 		w.Errorf("after an Acquire: %+v, %v", got, ok)
 	}
-	// One whose tombstone was forgotten, and one that was gone.
+	// One session's tombstone has expired, and the other was removed.
 	for _, s := range []stage{tombstone, removed} {
 		r := w.record(w.id(), nodeA)
 		w.become(&r, s)
@@ -304,7 +304,7 @@ func listsReturns(w *world) {
 	}
 }
 
-// badRequest wants a query to be refused.
+// badRequest expects a query to be refused.
 func (w *world) badRequest(q store.ListQuery) {
 	w.Helper()
 	records, next, err := store.List(w.Context(), w.store, q)
@@ -338,7 +338,7 @@ func listsCursors(w *world) {
 	} {
 		w.badRequest(store.ListQuery{After: bad, Limit: 1})
 	}
-	// A session that was never there will do.
+	// A cursor with a session that never existed is valid.
 	if records, _ := w.list(store.ListQuery{After: encode(append([]byte{1, 7}, id...)...), Limit: 1}); len(records) != 1 {
 		w.Errorf("shown %q", ids(records))
 	}

@@ -14,9 +14,10 @@ import (
 	"refresher/internal/store"
 )
 
-// Model plays arbitrary histories to the stores that open gives and to
-// store.Memory, and wants the same answers of both, but for the due times in
-// records that come back (see untimed) and names of nodes. Each history has a store of its own.
+// Model runs arbitrary histories of operations on the stores that open returns and on
+// store.Memory, and expects the same answers of both, except for the due times of
+// returned records (see untimed) and the names of nodes. Each history has a store of its
+// own.
 func Model(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newClock()
@@ -26,8 +27,8 @@ func Model(t *testing.T, open Open) {
 	})
 }
 
-// oneCheck is the test for as long as one history takes: what is opened for a
-// history is released when it is over.
+// oneCheck is a test that lasts as long as one history, so that the history's store is
+// closed at its end.
 type oneCheck struct {
 	testing.TB
 	rt *rapid.T
@@ -35,12 +36,12 @@ type oneCheck struct {
 
 func (c oneCheck) Cleanup(f func()) { c.rt.Cleanup(f) }
 
-// history is one of a few nodes that have a few sessions in common.
+// history is a sequence of operations by a few nodes on a few shared sessions.
 type history struct {
 	t               *testing.T
 	clock           *clock
 	oracle, subject Store
-	sessions        []session.Key           // what does not change of them
+	sessions        []session.Key           // the parts of their records that do not change
 	generations     [2][store.Shards]string // of the oracle and the subject
 	versions        [2]store.RevocationsVersion
 }
@@ -60,7 +61,7 @@ func modelSessions(c *clock) []session.Key {
 	return keys
 }
 
-// Save writes what some nodes say of some sessions.
+// Save saves drawn records of some sessions by some nodes.
 func (h *history) Save(t *rapid.T) {
 	which := rapid.SliceOfNDistinct(rapid.IntRange(0, len(h.sessions)-1), 1, 3, rapid.ID).Draw(t, "sessions")
 	records := make([]store.Record, len(which))
@@ -77,7 +78,7 @@ func (h *history) Save(t *rapid.T) {
 	}
 }
 
-// drawRecord is what a node may say of a session at this time.
+// drawRecord draws a record that a node could save of a session at this time.
 func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 	now := h.clock.now()
 	key.Epoch = rapid.Uint64Range(8, 11).Draw(t, "epoch")
@@ -102,7 +103,8 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 		Node: drawNode(t), Version: rapid.Uint64Range(8, 11).Draw(t, "version"),
 		WishVersion: rapid.SampledFrom([]session.UnixMilli{0, 0, session.MilliOf(now), session.MilliOf(now) + 1}).Draw(t, "wish"),
 		Delivered:   store.Delivered(flags>>3) & (store.DeliveredJoined | store.DeliveredUnreachable),
-		// Around the moment at which it is overdue, and often the same.
+		// The due times are close to the moment at which a session is overdue, and often
+		// equal.
 		Due: session.MilliOf(now) + rapid.SampledFrom([]session.UnixMilli{-20_000, -2_001, -2_000, -1_999, 0, 1, 8_000, 60_000}).Draw(t, "due"),
 	}
 	switch r.State {
@@ -126,7 +128,7 @@ func drawNode(t *rapid.T) string {
 	return rapid.SampledFrom([]string{nodeA, nodeB, nodeC}).Draw(t, "node")
 }
 
-// Acquire shows a node a key.
+// Acquire acquires a session for a node, with a drawn key.
 func (h *history) Acquire(t *rapid.T) {
 	h.acquire(t, store.AcquireRequest{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
@@ -151,7 +153,7 @@ func (h *history) acquire(t *rapid.T, g store.AcquireRequest) {
 	}
 }
 
-// Wish writes what an operator wants of a session.
+// Wish writes an operator's wish into a session's record.
 func (h *history) Wish(t *rapid.T) {
 	w := store.Wish{
 		Session: h.sessions[rapid.IntRange(0, len(h.sessions)-1).Draw(t, "session")].Session,
@@ -169,7 +171,7 @@ func (h *history) Wish(t *rapid.T) {
 	}
 }
 
-// Sweep has a node look after the shards, or leave.
+// Sweep sweeps for a node, or ends its lease.
 func (h *history) Sweep(t *rapid.T) {
 	h.sweep(t, drawNode(t), rapid.SampledFrom([]store.Doing{store.Claim, store.Claim, store.Claim, store.Renew, store.Leave}).Draw(t, "do"))
 }
@@ -199,7 +201,7 @@ func (h *history) sweep(t *rapid.T, node string, do store.Doing) {
 	}
 }
 
-// List shows all that is open, in pages of some size.
+// List lists all open sessions, in pages of a drawn size.
 func (h *history) List(t *rapid.T) {
 	h.list(t, rapid.IntRange(1, 8).Draw(t, "limit"))
 }
@@ -224,7 +226,7 @@ func (h *history) list(t *rapid.T, limit int) {
 	for _, key := range h.sessions {
 		want, wantOK, _ := h.oracle.Get(h.t.Context(), key.Session)
 		got, gotOK, err := h.subject.Get(h.t.Context(), key.Session)
-		if gotOK && !wantOK && got.HasEnded() { // a tombstone that has expired may be shown for a while
+		if gotOK && !wantOK && got.HasEnded() { // a store may return a tombstone for a while after it has expired
 			got, gotOK = store.Record{}, false
 		}
 		if err != nil || wantOK != gotOK {
@@ -272,8 +274,8 @@ func (h *history) PutEnded(t *rapid.T) {
 	h.revocations(t)
 }
 
-// revocations compares the revocations of both stores, and whether their versions say when
-// they have changed.
+// revocations compares the revocations of both stores, and checks that a version changes
+// when they do.
 func (h *history) revocations(t *rapid.T) {
 	var all [2][]store.Revocation
 	var changed [2]bool
@@ -306,11 +308,12 @@ func (h *history) Advance(t *rapid.T) {
 	h.clock.pass(rapid.OneOf(short, short, between, between, long).Draw(t, "time"))
 }
 
-// Check has nothing left to do: every answer was compared.
+// Check does nothing: each operation has already compared the answers.
 func (h *history) Check(*rapid.T) {}
 
-// finish compares all that the stores hold: what is open or untold by a sweep,
-// when all leases have run out; and the rest, and who owns it, by an Acquire.
+// finish compares everything that the stores hold. A sweep after all leases have expired
+// returns the sessions that are open or whose end is not delivered; an Acquire of each
+// session returns the rest, and the owner.
 func (h *history) finish(t *rapid.T) {
 	h.list(t, store.ListLimit)
 	h.revocations(t)

@@ -21,7 +21,7 @@ func (w *world) say(node, topic, status string) {
 	}
 }
 
-// statuses wants the live nodes to say just this under a topic.
+// statuses expects the live nodes to have exactly these statuses under a topic.
 func (w *world) statuses(topic string, want map[string]string) {
 	w.Helper()
 	got, err := w.store.Statuses(w.Context(), topic)

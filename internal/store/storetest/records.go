@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// idsFrom gives ids of one shard, always the same ones: n of them, from the
-// number from on. next is the number to go on with.
+// idsFrom returns n ids of one shard, always the same ones for the same from. next is the
+// from of the ids that follow.
 func idsFrom(from, shard, n int) (ids []string, next int) {
 	for ; len(ids) < n; from++ {
 		if id := "S" + strconv.Itoa(from); store.ShardOf(id) == shard {
@@ -19,13 +19,13 @@ func idsFrom(from, shard, n int) (ids []string, next int) {
 	return ids, from
 }
 
-// inShard is the ids of n sessions in one shard.
+// inShard returns the ids of n sessions in one shard.
 func inShard(shard, n int) []string {
 	ids, _ := idsFrom(0, shard, n)
 	return ids
 }
 
-// spread is the ids of n sessions in all shards.
+// spread returns the ids of n sessions, spread over all shards.
 func spread(n int) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -34,16 +34,15 @@ func spread(n int) []string {
 	return out
 }
 
-// record is of a session that a client has just joined, on a node that has seen
-// it answer. It is not due for half an hour.
+// record returns the record of a session that a client has just joined, on a node that
+// has had an answer of the client. It is due in half an hour.
 func (w *world) record(id, node string) store.Record {
 	r := Joined(id, node, session.Identity{RTM: &session.RTM{UserID: "user of " + id}}, w.clock.now())
 	r.Due = session.MilliOf(w.after(30 * time.Minute))
 	return r
 }
 
-// overdue is the record of a session of node A that A has not seen to in time,
-// and that has no connection.
+// overdue returns the record of a detached session of node A that is overdue.
 func (w *world) overdue(id string) store.Record {
 	r := w.record(id, nodeA)
 	w.become(&r, detached)
@@ -51,7 +50,7 @@ func (w *world) overdue(id string) store.Record {
 	return r
 }
 
-// stage is what a record says of its session, as far as stores care.
+// stage is the state of a record's session, as far as stores distinguish it.
 type stage string
 
 const (
@@ -64,7 +63,7 @@ const (
 	tombstone stage = "ended on purpose, and told"
 )
 
-// become puts a record into a stage, by what it says of its epoch.
+// become sets the fields of a record that make up a stage. They depend on its epoch.
 func (w *world) become(r *store.Record, s stage) {
 	r.State, r.Proven = session.Attached, r.Epoch
 	switch s {

@@ -13,7 +13,7 @@ var resolveChecks = []check{
 	{"every pair", resolvesEveryPair},
 }
 
-// side is what one of two nodes says of a session.
+// side describes the record that one of two nodes saves of a session.
 type side struct {
 	stage   stage
 	epoch   uint64
@@ -21,7 +21,8 @@ type side struct {
 	version uint64
 }
 
-// record is what the side saves. later tells the two sides' tokens apart.
+// record returns the record that the side saves. later moves the end of its tokens, so
+// that the records of the two sides differ.
 func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	r := w.record(id, s.node)
 	r.Epoch, r.Version = s.epoch, s.version
@@ -30,14 +31,14 @@ func (s side) record(w *world, id string, later session.UnixSec) store.Record {
 	return r
 }
 
-// resolvesByTheRule goes through the rule by name. Epochs and versions are 9 and 10,
-// which compare differently as text.
+// resolvesByTheRule has one named case for each part of the rule. Epochs and versions are
+// 9 and 10, which compare differently as text.
 func resolvesByTheRule(w *world) {
 	for _, test := range []struct {
 		name     string
 		old, new side
 		want     store.Action
-		kept     bool // the old one, although the new one counts as saved
+		kept     bool // the old record stays, although the new one counts as saved
 	}{
 		{"a higher epoch wins", side{proven, 9, nodeA, 9}, side{attached, 10, nodeB, 1}, store.Done, false},
 		{"a higher epoch wins without a connection", side{proven, 9, nodeA, 9}, side{detached, 10, nodeB, 1}, store.Done, false},
@@ -99,8 +100,8 @@ func (w *world) resolves(id string, old, after side, want store.Action, kept boo
 	w.holds(&r)
 }
 
-// resolvesEveryPair goes through all that two records can be to each other, by
-// what store.Resolve says.
+// resolvesEveryPair saves every pair of different records, and expects the answers of
+// store.Resolve.
 func resolvesEveryPair(w *world) {
 	var olds, news []side
 	for _, s := range []stage{proven, attached, detached, expired, ended, removed, tombstone} {

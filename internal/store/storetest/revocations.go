@@ -26,7 +26,7 @@ var revocationChecks = []check{
 	{"refuses more than the bound", revocationsFull},
 }
 
-// revocation returns one that stands for an hour.
+// revocation returns one that is in effect for an hour.
 func (w *world) revocation(id string) store.Revocation {
 	now := w.clock.now()
 	return store.Revocation{
@@ -57,7 +57,8 @@ func (w *world) revocations(known store.RevocationsVersion) ([]store.Revocation,
 	return all, version
 }
 
-// wantRevocations expects the store to have these, in the order of their ids.
+// wantRevocations expects the store to have exactly these, which are in the order of
+// their ids.
 func (w *world) wantRevocations(want ...store.Revocation) store.RevocationsVersion {
 	w.Helper()
 	got, version := w.revocations(store.RevocationsVersion{})
@@ -169,7 +170,7 @@ type changeWatcher struct {
 	stop    func()
 }
 
-// watchRevocations returns when the store has begun to listen.
+// watchRevocations starts a watcher, and returns when it has begun to listen.
 func (w *world) watchRevocations() *changeWatcher {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())

@@ -7,7 +7,7 @@ import (
 	"refresher/internal/store"
 )
 
-// policy is that of a node with the default settings.
+// policy is the policy of a node with the default settings.
 var policy = session.Policy{
 	TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 	AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -16,15 +16,15 @@ var policy = session.Policy{
 // Apps are the App IDs of the sessions' projects. A store under test serves them.
 var Apps = []string{"0123456789abcdef0123456789abcdef", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
 
-// certificate is the fingerprint of the one that signed the tokens.
+// certificate is the fingerprint of the App Certificate that signed the tokens.
 const certificate = 0x5eed_cafe
 
 // roundTrip is how long a client takes to confirm a bundle.
 const roundTrip = 80 * time.Millisecond
 
 // Joined returns the record that a node writes of a session whose client joined at now
-// and confirmed its tokens at once. It is made by the rules that a running node goes by,
-// so that each of its times has the unit and the size that it has there.
+// and confirmed its tokens at once. It is made by the code of a running node, so that
+// each of its times has a realistic unit and size.
 func Joined(id, node string, who session.Identity, now time.Time) store.Record {
 	s := join(id, who, instant(now))
 	return written(s, node, 1, instant(now.Add(roundTrip)))
@@ -59,7 +59,7 @@ func tokens(s *session.Session, now session.Instant) session.Tokens {
 	return session.Tokens{ExpiresAt: expiresAt}
 }
 
-// written has the client confirm the newest bundle, and returns the record of it.
+// written lets the client confirm the newest bundle, and returns the session's record.
 func written(s *session.Session, node string, version uint64, now session.Instant) store.Record {
 	if _, err := s.Ack(version, now); err != nil {
 		panic(err) // each bundle was written once
@@ -71,7 +71,8 @@ func written(s *session.Session, node string, version uint64, now session.Instan
 	}
 }
 
-// instant is a node's clocks at a time. Its monotonic clock began with the Unix epoch.
+// instant returns the reading of a node's clocks at a time. Its monotonic clock began
+// with the Unix epoch.
 func instant(at time.Time) session.Instant {
 	wall := session.NanoOf(at)
 	return session.Instant{Mono: wall.Sub(0), Wall: wall}

@@ -20,8 +20,8 @@ var saveChecks = []check{
 	{"of many gives outcomes in order", savesMany},
 }
 
-// samples are records that between them have something to lose in every field.
-// None has ended on purpose, so that all can be acquired.
+// samples returns records such that each field has a value other than zero in at least
+// one of them. None has ended on purpose, so that all can be acquired.
 func (w *world) samples() []store.Record {
 	now := w.clock.now()
 	identities := []session.Identity{
@@ -51,7 +51,7 @@ func (w *world) samples() []store.Record {
 		r.Seq, r.HeldSeq = session.MaxSeq-uint64(i), session.MaxSeq-uint64(2*i)
 		r.ExpiresAt, r.HeldExpiresAt = session.SecOf(now)+session.UnixSec(1000*i), session.SecOf(now)-session.UnixSec(1000*i)
 		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
-		// Each by itself, and all together.
+		// The samples set each of these flags alone, and all together.
 		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
 		r.WishVersion = session.MilliOf(now) * session.UnixMilli(i&1)
 		r.Certificate = session.Fingerprint(0xf00dfeed << (i % 4))
@@ -59,7 +59,7 @@ func (w *world) samples() []store.Record {
 		r.Due = session.MilliOf(now) + session.UnixMilli(i)*123_457
 		records = append(records, r)
 	}
-	// One that was made from its key alone: nothing is known of its tokens.
+	// This record was made from a resume key alone: nothing is known of its tokens.
 	bare := w.record("bare", nodeA)
 	bare.Seq, bare.ExpiresAt, bare.HeldSeq, bare.HeldExpiresAt, bare.Delivered, bare.Proven, bare.Version = 0, 0, 0, 0, 0, 0, 0
 	bare.IssuedAt, bare.AckedAt = 0, 0
@@ -85,8 +85,8 @@ func savesShortened(w *world) {
 	w.holds(&r)
 }
 
-// givesDueBack looks at the due time of records that come back: as it was saved, or as an
-// Acquire has set it. What a claim makes of it is the store's affair.
+// givesDueBack checks the due time of returned records: it is as saved, or as an Acquire
+// has set it. After a claim each store may choose it.
 func givesDueBack(w *world) {
 	for _, r := range w.samples() {
 		w.saved(r)
@@ -101,8 +101,8 @@ func givesDueBack(w *world) {
 	}
 }
 
-// everyField fails when there is a field that all samples leave empty: one that
-// was added to the records, and is not tested yet.
+// everyField fails if all samples leave a field of the records empty, so that a new field
+// cannot stay untested.
 func everyField(w *world, records []store.Record) {
 	w.Helper()
 	set := make(map[string]bool)
@@ -168,7 +168,7 @@ func savesLater(w *world) {
 	second := w.samples()
 	for i := range second {
 		r, other := &second[i], &first[(i+5)%len(first)]
-		// What was agreed when it was joined stays, but for the role.
+		// What was granted at the join stays, except for the role.
 		key := first[i].Key
 		key.ApprovedAt = other.ApprovedAt
 		if rtc := key.Identity.RTC; rtc != nil {
@@ -225,7 +225,7 @@ func savesMany(w *world) {
 	for i, id := range spread(many) {
 		old, r := w.record(id, nodeA), w.record(id, nodeB)
 		old.Epoch = 2
-		old.ExpiresAt += session.UnixSec(i) // so that each ending is its own
+		old.ExpiresAt += session.UnixSec(i) // so that all endings differ
 		outcome := store.Outcome{Action: store.Done}
 		switch i % 5 {
 		case 0: // is not there yet

@@ -11,7 +11,8 @@ import (
 	"refresher/internal/store"
 )
 
-// What a sweep looks at. What it does to what it finds is in claim.go.
+// sweepChecks test which sessions a sweep hands over. claim.go tests how a claim changes
+// them.
 var sweepChecks = []check{
 	{"finds nothing in an empty store", sweepsNothing},
 	{"hands over what is overdue by more than Slack", sweepsOverdue},
@@ -55,7 +56,7 @@ func sweepsNewest(w *world) {
 	sooner.Due, later.Due = later.Due, sooner.Due
 	sooner.Version, later.Version = 2, 2
 	w.saved(sooner, later)
-	// What is outdated, or refused, changes nothing.
+	// A save that is outdated, or refused, does not change the due time.
 	sooner.Due, later.Due = later.Due, sooner.Due
 	sooner.Version, later.Version = 1, 1
 	w.saved(sooner, later)
@@ -70,7 +71,7 @@ func sweepsLiving(w *world) {
 	w.saved(r)
 	w.pass(store.Lease - time.Millisecond)
 	w.handed(nodeB)
-	// For as long as A sweeps, nobody else gets it.
+	// As long as A sweeps, no other node is handed the session.
 	for range 40 {
 		w.sweep(nodeA)
 		w.pass(store.SweepEvery)
@@ -105,7 +106,7 @@ func sweepsLeft(w *world) {
 	w.handed(nodeB, r.Session)
 	r.Node, r.Version, r.Due = nodeB, 2, session.MilliOf(w.after(10*time.Hour))
 	w.saved(r)
-	// It may come back, and leave before something of its own is due.
+	// The node may come back, and leave before one of its own sessions is due.
 	w.pass(later.Due.Time().Sub(w.clock.now()) - time.Second)
 	w.handed(nodeA)
 	w.leave(nodeA)
@@ -192,7 +193,7 @@ func sweepsBehindLiving(w *world) {
 		records = append(records, r)
 	}
 	w.saved(records...)
-	// The first sweep may look at A's alone.
+	// The first sweep may examine sessions of A alone, whose lease holds.
 	got := append(ids(w.sweep(nodeB)), ids(w.sweep(nodeB))...)
 	slices.Sort(got)
 	slices.Sort(orphans)

@@ -18,11 +18,11 @@ var watchChecks = []check{
 	{"ends with its context, and can begin anew", watchesAgain},
 }
 
-// patience is how long a store may take for what it does by itself. It is never
-// waited for where all is well.
+// patience is how long a store may take to deliver a notice. Only a failing test waits so
+// long.
 const patience = 10 * time.Second
 
-// watcher follows what is taken from one node.
+// watcher collects the notices of sessions that other nodes take from one node.
 type watcher struct {
 	w       *world
 	node    string
@@ -30,7 +30,7 @@ type watcher struct {
 	stop    func() // ends it
 }
 
-// watch returns when notices can arrive.
+// watch starts a watcher, and returns when notices can arrive.
 func (w *world) watch(node string) *watcher {
 	w.Helper()
 	ctx, cancel := context.WithCancel(w.Context())
@@ -74,7 +74,7 @@ func (w *world) await(c <-chan error, what string) error {
 	}
 }
 
-// told wants the next notice to be of this session.
+// told expects the next notice to be of this session.
 func (v *watcher) told(id string) {
 	v.w.Helper()
 	select {
@@ -87,8 +87,8 @@ func (v *watcher) told(id string) {
 	}
 }
 
-// quiet wants there to be no other notices by now. To know, it makes one, of the
-// same shard, which comes after all that went before.
+// quiet expects that there are no other notices by now. To make sure, it causes one more
+// notice in the same shard, which arrives after all earlier ones.
 func (w *world) quiet(watchers ...*watcher) {
 	w.Helper()
 	for _, v := range watchers {
@@ -123,7 +123,8 @@ func watchesSave(w *world) {
 		w.saved(r)
 		a.told(r.Session)
 	}
-	// Of two who say the same of a session, the one loses it that knows less.
+	// Of two nodes with the same epoch, the one whose record ranks lower loses the
+	// session.
 	r := w.record(w.id(), nodeA)
 	w.become(&r, detached)
 	w.saved(r)
@@ -177,7 +178,7 @@ func watchesOwn(w *world) {
 	w.become(&other, removed)
 	other.Version++
 	w.saved(other)
-	other = w.record(other.Session, nodeB) // what is gone is nobody's
+	other = w.record(other.Session, nodeB) // a removed session has no owner
 	w.saved(other)
 	w.quiet(a, b)
 }

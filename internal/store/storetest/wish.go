@@ -25,7 +25,8 @@ var wishChecks = []check{
 	{"is refused where there is no open session", wishesNowhere},
 }
 
-// publishing is the record of a session that may publish, and does not.
+// publishing returns the record of a session that may become publisher, and is
+// subscriber.
 func (w *world) publishing(id string) store.Record {
 	r := w.record(id, nodeA)
 	r.Identity.RTC = &session.RTC{Channel: "room", UID: 7}
@@ -33,7 +34,7 @@ func (w *world) publishing(id string) store.Record {
 	return r
 }
 
-// wish writes a wish, which must work out.
+// wish writes a wish, which must succeed.
 func (w *world) wish(id string, kind store.WishKind, role session.Role) store.Record {
 	w.Helper()
 	r, err := w.store.Wish(w.Context(), store.Wish{Session: id, Kind: kind, Role: role, At: session.MilliOf(w.clock.now())})
@@ -50,7 +51,7 @@ func wished(r store.Record, role session.Role, version session.UnixMilli) store.
 	return r
 }
 
-// shows wants the store to show r as the record of its session.
+// shows expects Get to return r.
 func (w *world) shows(r *store.Record) {
 	w.Helper()
 	got, _ := w.get(r.Session)
@@ -71,7 +72,7 @@ func wishesRenewal(w *world) {
 	w.saved(r)
 	want := wished(r, session.Publisher, session.MilliOf(w.clock.now()))
 	w.same("Wish", want, w.wish(r.Session, store.WishRenew, session.Subscriber))
-	// So it does for one that has no role.
+	// The same holds for a session without a role.
 	r = w.record(w.id(), nodeA)
 	w.saved(r)
 	r.WishVersion, r.WishPending = session.MilliOf(w.clock.now()), true
@@ -111,7 +112,7 @@ func wishesUntilActedOn(w *world) {
 	late := r
 	late.Version--
 	w.wantOutcome(&late, w.save(late)[0], store.Outcome{Action: store.Done, Wish: register})
-	// Now it has acted on it.
+	// Now the owner has acted on the wish.
 	r = wished(r, register.Role, register.Version)
 	r.Version, r.WishPending = r.Version+1, false
 	w.saved(r)
@@ -119,7 +120,7 @@ func wishesUntilActedOn(w *world) {
 	r.Version++
 	w.saved(r)
 	w.shows(&r)
-	// A node that takes over without knowing is told as well.
+	// A node that takes over without knowing of the wish gets it as well.
 	other := w.publishing(r.Session)
 	other.Node, other.Epoch = nodeB, 5
 	w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.Done, Wish: register})
@@ -182,7 +183,7 @@ func wishesAcquired(w *world) {
 	if got, _ := w.get(r.Session); got.Register() != given.Register() || !got.WishPending {
 		w.Errorf("after that, the record has %+v, pending %v", got.Register(), got.WishPending)
 	}
-	// The owner before does not clear it any more, the new one does.
+	// The previous owner does not clear the pending wish any more; the new one does.
 	r.Version++
 	w.save(r)
 	if got, _ := w.get(r.Session); !got.WishPending {
@@ -237,7 +238,8 @@ func wishesEnd(w *world) {
 		w.holds(&want)
 		end := want.OnlyEnd()
 		w.shows(&end)
-		// Another node's record is answered as after any end, the owner's asks it to finish.
+		// A save by another node is answered as after any end; one by the owner is
+		// answered with FinishEnd.
 		other := r
 		other.Node, other.Epoch = nodeB, r.Epoch+1
 		w.wantOutcome(&other, w.save(other)[0], store.Outcome{Action: store.EndSession, Ending: want.Ending()})
@@ -283,7 +285,7 @@ func wishesEndOfDead(w *world) {
 	if claimed.State != session.Ended || claimed.Reason != given.Reason || claimed.Delivered.Has(store.DeliveredEnd) {
 		w.Errorf("claimed %+v", claimed)
 	}
-	// An owner that was only away learns that it is over.
+	// An owner that was only away learns that the session has ended.
 	r.Version++
 	w.wantOutcome(&r, w.save(r)[0], store.Outcome{Action: store.EndSession, Ending: given.Ending()})
 }

@@ -23,10 +23,10 @@ const (
 	nodeC = "node-c"
 )
 
-// highEpoch is above any that a test saves.
+// highEpoch is above any epoch that a test saves.
 const highEpoch = 1_000_000
 
-// clock is what stores under test take the time from.
+// clock is the clock of the stores under test.
 type clock struct{ ms atomic.Int64 }
 
 func newClock() *clock {
@@ -39,7 +39,7 @@ func (c *clock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
 func (c *clock) pass(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
-// world is a fresh store and its clock, for one check.
+// world is a new store and its clock, for one check.
 type world struct {
 	*testing.T
 	clock *clock
@@ -52,22 +52,22 @@ func newWorld(t *testing.T, open Open) *world {
 	return &world{T: t, clock: c, store: open(t, c.now)}
 }
 
-// in is the same world for a subtest.
+// in returns the same world for a subtest.
 func (w *world) in(t *testing.T) *world { return &world{T: t, clock: w.clock, store: w.store} }
 
-// after is the time in d.
+// after returns the clock's time plus d.
 func (w *world) after(d time.Duration) time.Time { return w.clock.now().Add(d) }
 
 func (w *world) pass(d time.Duration) { w.clock.pass(d) }
 
-// id is that of another session, in the same shard as the one before.
+// id returns the id of a new session, in the same shard as the previous one.
 func (w *world) id() string {
 	var one []string
 	one, w.next = idsFrom(w.next, 0, 1)
 	return one[0]
 }
 
-// save writes records, which must work out.
+// save writes records, which must succeed.
 func (w *world) save(records ...store.Record) []store.Outcome {
 	w.Helper()
 	outcomes, err := w.store.Save(w.Context(), records)
@@ -80,7 +80,7 @@ func (w *world) save(records ...store.Record) []store.Outcome {
 	return outcomes
 }
 
-// saved writes records that the store must take.
+// saved writes records, and expects Done for each.
 func (w *world) saved(records ...store.Record) {
 	w.Helper()
 	outcomes := w.save(records...)
@@ -120,7 +120,7 @@ func endingText(e session.Ending) string {
 	return string(e.Reason) + ", access until " + e.AccessEndsAt.Time().UTC().Format(time.RFC3339)
 }
 
-// acquire takes a session whose key must be good.
+// acquire acquires a session, which must succeed.
 func (w *world) acquire(g store.AcquireRequest) store.Acquired {
 	w.Helper()
 	held, err := w.store.Acquire(w.Context(), g)
@@ -130,7 +130,7 @@ func (w *world) acquire(g store.AcquireRequest) store.Acquired {
 	return held
 }
 
-// refused wants an Acquire to be refused, with this ending.
+// refused expects an Acquire to be refused, with this ending.
 func (w *world) refused(g store.AcquireRequest, want session.Ending) {
 	w.Helper()
 	held, err := w.store.Acquire(w.Context(), g)
@@ -143,14 +143,14 @@ func (w *world) refused(g store.AcquireRequest, want session.Ending) {
 	}
 }
 
-// unknown wants the store to know nothing of a session.
+// unknown expects the store to have no record of a session.
 func (w *world) unknown(id string) {
 	w.Helper()
 	g := store.AcquireRequest{Session: id, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
 	w.same("Acquire of a session that the store should not know", store.Acquired{Epoch: highEpoch + 1}, w.acquire(g))
 }
 
-// holds wants the store to hold r, or r's end. It takes the session to find out.
+// holds expects the store to hold r, or r's end. It acquires the session to find out.
 func (w *world) holds(r *store.Record) {
 	w.Helper()
 	g := store.AcquireRequest{Session: r.Session, Epoch: highEpoch, Node: "node-onlooker", Attach: true}
@@ -161,15 +161,15 @@ func (w *world) holds(r *store.Record) {
 	w.same("what the store holds", store.Acquired{Epoch: highEpoch + 1, Known: true, Record: *r}, w.acquire(g))
 }
 
-// untimed leaves out the due time of records that come back. What counts is when
-// sweeps hand them over; givesDueBack looks at the rest.
+// untimed ignores the due time of returned records, since tests check when sweeps hand
+// sessions over. givesDueBack checks the due time itself.
 var untimed = cmpopts.IgnoreFields(store.Record{}, "Due")
 
-// byID compares names of nodes by their ids: a store may not know more.
+// byID compares names of nodes by NodeID, since a store may keep only that.
 var byID = gocmp.FilterPath(func(p gocmp.Path) bool { return p.Last().String() == ".Node" },
 	gocmp.Comparer(func(a, b string) bool { return store.NodeID(a) == store.NodeID(b) }))
 
-// same wants two values to be the same.
+// same expects two values to be equal.
 func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 	w.Helper()
 	if diff := gocmp.Diff(want, got, append(options, untimed, byID)...); diff != "" {
@@ -177,7 +177,7 @@ func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 	}
 }
 
-// doing is what a sweep gives, which must work out.
+// doing returns the result of a sweep, which must succeed.
 func (w *world) doing(node string, do store.Doing) [store.Shards]store.Swept {
 	w.Helper()
 	swept, err := w.store.Sweep(w.Context(), node, do)
@@ -187,7 +187,8 @@ func (w *world) doing(node string, do store.Doing) [store.Shards]store.Swept {
 	return swept
 }
 
-// sweep is what a node is handed, by shard, due time and id.
+// sweep returns the sessions that a sweep hands to a node, ordered by shard, due time and
+// id.
 func (w *world) sweep(node string) []store.Record {
 	w.Helper()
 	swept := w.doing(node, store.Claim)
@@ -214,7 +215,7 @@ func (w *world) sweep(node string) []store.Record {
 	return all
 }
 
-// handed wants a sweep to hand the node just these sessions, in any order.
+// handed expects a sweep to hand the node exactly these sessions, in any order.
 func (w *world) handed(node string, want ...string) {
 	w.Helper()
 	got := ids(w.sweep(node))
@@ -225,8 +226,8 @@ func (w *world) handed(node string, want ...string) {
 	}
 }
 
-// handedWithin sweeps until the node is handed something, and wants that to be
-// just this session, and within d.
+// handedWithin sweeps until the node is handed a session. It expects that to be this
+// session alone, and within d.
 func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
 	w.Helper()
 	for end := w.after(d); !w.clock.now().After(end); w.pass(store.SweepEvery) {
@@ -239,7 +240,7 @@ func (w *world) handedWithin(d time.Duration, node, id string) store.Record {
 	return store.Record{}
 }
 
-// leave gives a node's lease up.
+// leave ends a node's lease.
 func (w *world) leave(node string) {
 	w.Helper()
 	swept := w.doing(node, store.Leave)
@@ -258,7 +259,7 @@ func ids(records []store.Record) []string {
 	return out
 }
 
-// byDue orders records as a sweep hands those of one shard over.
+// byDue compares records by the order in which a sweep hands over those of one shard.
 func byDue(a, b store.Record) int {
 	return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(a.Session, b.Session))
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -446,18 +447,16 @@ func (f *fields) UnmarshalJSON(text []byte) error {
 	}
 	*f = make(fields)
 	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
 		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
+		token, err := d.Token()
+		if err = cmp.Or(err, d.Decode(&value)); err != nil {
 			return err
 		}
-		if _, twice := (*f)[name.(string)]; twice {
+		name, _ := token.(string) // as is every field's
+		if _, twice := (*f)[name]; twice {
 			return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", name)
 		}
-		(*f)[name.(string)] = value
+		(*f)[name] = value
 	}
 	return nil
 }

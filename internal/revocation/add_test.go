@@ -143,7 +143,11 @@ func TestNotCompleteWhileAddEnds(t *testing.T) {
 		a, b := start(t, s, "a"), start(t, s, "b")
 		a.join("S", 7)
 		a.setSlow(time.Second)
-		go a.add(revocation(7))
+		go func() {
+			if _, _, err := a.Add(t.Context(), revocation(7)); err != nil {
+				t.Error(err)
+			}
+		}()
 		time.Sleep(time.Second / 2) // bubble
 		page, _, _ := b.List("app", "")
 		if len(page) != 1 {

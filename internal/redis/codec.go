@@ -96,7 +96,7 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 	for _, part := range []struct {
 		field string
 		read  func(text string, r *store.Record) error
-	}{{fieldFence, unpackFence}, {fieldState, unpackState}, {fieldGrant, unpackGrant}, {fieldDue, unpackDue}} {
+	}{{fieldFence, unpackFence}, {fieldGrant, unpackGrant}, {fieldState, unpackState}, {fieldDue, unpackDue}} {
 		if err := part.read(fields[part.field], &r); err != nil {
 			return r, fmt.Errorf("field %s, %.80q: %w", part.field, fields[part.field], err)
 		}

@@ -22,7 +22,7 @@ type stateTime struct {
 func stateTimes(r *store.Record) [4]stateTime {
 	return [...]stateTime{
 		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
-		{"i", &r.IssuedAt, &r.ExpiresAt, 0},
+		{"i", &r.IssuedAt, &r.ExpiresAt, r.ExpiresAt.Add(-r.Terms.TTL)},
 		{"a", &r.AckedAt, &r.IssuedAt, 0},
 		{"v", &r.ApprovedAt, &r.IssuedAt, 0},
 	}
@@ -74,7 +74,7 @@ func packState(r *store.Record) string {
 	return string(b)
 }
 
-// unpackState reads a fieldState into r.
+// unpackState reads a fieldState into r, whose grant has been read, if it is there.
 func unpackState(text string, r *store.Record) error {
 	first, rest, _ := strings.Cut(text, " ")
 	letters := strings.TrimLeft(first, "0123456789")
@@ -98,7 +98,7 @@ func unpackState(text string, r *store.Record) error {
 		r.HeldSeq -= uint64(w.number("h"))
 	}
 	for _, t := range stateTimes(r) {
-		if w.has(t.tag) {
+		if *t.at = t.without; w.has(t.tag) {
 			*t.at = *t.from - session.UnixSec(w.number(t.tag))
 		}
 	}

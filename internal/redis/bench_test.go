@@ -341,7 +341,7 @@ func (c *crowd) renewed(i int) store.Record {
 	return r
 }
 
-// sessionID is the id of the i-th session.
+// sessionID returns the id of the i-th session.
 func sessionID(i int) string {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)

@@ -25,7 +25,7 @@ const (
 type claiming struct {
 	*Store
 	late  string // Unix milliseconds: sessions due later are not overdue
-	args  []any  // of the claim script, before the ids
+	args  []any  // arguments of the claim script, before the ids
 	swept *[store.Shards]store.Swept
 	past  [store.Shards]int // how many overdue sessions to skip, by shard
 }
@@ -90,8 +90,8 @@ func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *go
 	})
 }
 
-// ids returns the slices that next has read, by shard, without empty ones. In a shard
-// whose slice is empty, the next sweep begins at the front again.
+// ids returns the slices that next has read, by shard, without empty ones. When a shard
+// has no more overdue sessions, the next sweep begins at its front again.
 func (c *claiming) ids(found map[int]*goredis.StringSliceCmd) map[int][]string {
 	slices := make(map[int][]string)
 	for shard, cmd := range found {

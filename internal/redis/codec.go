@@ -135,7 +135,7 @@ type words struct {
 	err  error // the first one
 }
 
-// errWords says that a field does not have its form.
+// errWords says that a field does not have the form that docs/redis.md describes.
 var errWords = errors.New("not the words that docs/redis.md says")
 
 // maxNumber bounds the numbers of a record, so that sums of them do not overflow.

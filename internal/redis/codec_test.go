@@ -78,8 +78,8 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
-// TestStateOfARunningNode checks the state that a node writes after a renewal. It is
-// short only if every time in it has the unit in which it is stored.
+// TestStateOfARunningNode checks the state that a node writes after a renewal. With a
+// time in a wrong unit the state would be longer.
 func TestStateOfARunningNode(t *testing.T) {
 	t.Parallel()
 	r := storetest.Renewed("S", "a", session.Identity{RTM: &session.RTM{UserID: "u"}}, time.UnixMilli(1_800_000_000_450))
@@ -122,7 +122,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// maxEpoch is the highest that session.Record.Check lets through, or less.
+// maxEpoch is at most the highest epoch that session.Record.Check accepts.
 const maxEpoch = 1 << 50
 
 func drawRecord(t *rapid.T) store.Record {

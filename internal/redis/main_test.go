@@ -91,7 +91,7 @@ func (s *stage) pass(d time.Duration) {
 	s.now = s.now.Add(d)
 }
 
-// hash is the key of a session's hash, and due of the schedule that it is in.
+// hash returns the key of a session's hash, and due the key of the schedule of its shard.
 func (s *stage) hash(id string) string { return s.keys.session(store.ShardOf(id), id) }
 func (s *stage) due(id string) string  { return s.keys.due[store.ShardOf(id)] }
 
@@ -261,7 +261,7 @@ func await[T any](t testing.TB, from <-chan T) (got T) {
 	return got
 }
 
-// idIn is the n-th of the ids of a shard.
+// idIn returns the n-th id of a shard.
 func idIn(shard, n int) string {
 	next := idsIn(shard)
 	for range n {
@@ -270,7 +270,7 @@ func idIn(shard, n int) string {
 	return next()
 }
 
-// idsIn gives the ids of a shard, one after the other.
+// idsIn returns a function that returns the ids of a shard, one after the other.
 func idsIn(shard int) (next func() string) {
 	i := -1
 	return func() string {
@@ -328,7 +328,7 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// lines are those logged so far that contain text.
+// lines returns the lines logged so far that contain text.
 func (b *logBuffer) lines(text string) (found []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// operations is how often each was counted, and how often it failed.
+// operations returns, by operation, how often it was counted and how often it failed.
 func (s *stage) operations(t *testing.T) map[string][2]uint64 {
 	t.Helper()
 	counts := make(map[string][2]uint64)
@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	// They are all there from the start, so that a rate of them is never missing.
+	// All counters exist from the start, so that a rate of one is never missing.
 	expect("at first", map[string][2]uint64{"save": {0, 0}, "wish": {0, 0}, "acquire": {0, 0}, "sweep": {0, 0}, "claim": {0, 0}, "list": {0, 0}, "revocations": {0, 0}, "nodes": {0, 0}})
 	if problems, err := testutil.GatherAndLint(s.registry); err != nil || len(problems) > 0 {
 		t.Error(problems, err)

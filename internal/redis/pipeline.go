@@ -49,7 +49,7 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) e
 // one makes one call of a script.
 func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	calls := []call{{keys: keys, args: args}}
-	_ = s.run(ctx, script, calls) // the result has the error
+	_ = s.run(ctx, script, calls) // the error is in the result, too
 	return calls[0].result
 }
 

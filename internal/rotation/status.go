@@ -25,7 +25,8 @@ type status struct {
 	Projects map[string]signing `json:"projects"`
 }
 
-// signing is what one node signs a project's tokens with.
+// signing is what a node publishes of one project: the certificate that it signs with,
+// and the others that it knows to have signed.
 type signing struct {
 	Certificate session.Fingerprint `json:"certificate"`
 	// Until is when the last token without a session ends, by certificate, for each other

@@ -271,7 +271,7 @@ func TestLaterChanges(t *testing.T) {
 			t.Fatalf("%s later", d)
 		}
 		seen[at.Sub(0)%store.SweepEvery] = true
-		// The next sweep at which it is overdue.
+		// late is how long after now the session is overdue again.
 		late := at.Sub(now) + store.Slack
 		now = now.Add((late + store.SweepEvery - 1).Truncate(store.SweepEvery))
 	}

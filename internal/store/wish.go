@@ -87,9 +87,9 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
-// unstoredWish is the wish that a store writes into old although it does not replace old by
-// r: one that was carried out on the node of r while the store was away. false: there is
-// none, or a later one was made.
+// unstoredWish returns the wish of r that a store must write into old even though it does
+// not replace old by r: the node of r carried it out while the store was away. It returns
+// false if there is no such wish, or old has a later one.
 func (r *Record) unstoredWish(old *Record) (Wish, bool) {
 	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
 	if r.HasEnded() && r.Reason == session.EndRevoked {

@@ -40,7 +40,7 @@ func (w *world) watch(node string) *watcher {
 		done <- w.store.Watch(ctx, node, sync.OnceFunc(func() { close(connected) }), func(id string) {
 			select {
 			case v.notices <- id:
-			default: // whoever reads will find too many
+			default: // the channel is full; the test fails on the surplus notices
 			}
 		})
 	}()

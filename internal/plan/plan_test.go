@@ -108,7 +108,7 @@ func TestWarnings(t *testing.T) {
 		"Redis masters are too fe": func(in *Input) { in.Sessions, in.RedisMasters = 50_000_000, 1 },
 		"64 shards can use":        func(in *Input) { in.Sessions = 900_000_000 },
 		"split it into":            func(in *Input) { in.Sessions = 100_000_000 },
-		"script calls a second":    func(in *Input) { in.Sessions, in.RedisMasters, in.NodeCores = 1_000_000_000, 1, 1 },
+		"the leases of 112000 nodes":    func(in *Input) { in.Sessions, in.RedisMasters, in.NodeCores = 1_000_000_000, 1, 1 },
 		"ports to each node":       func(in *Input) { in.Sessions, in.NodeCores = 1_000_000, 32 },
 		"Prometheus":               func(in *Input) { in.Sessions = 100_000_000 },
 		"of its 4.0 cores, for":    func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 5 },

@@ -314,7 +314,8 @@ type certificateInfo struct {
 	Why             string          `json:"why"`
 }
 
-// Run shows which sessions hold tokens of which certificate.
+// Run prints, for each App Certificate, how many sessions hold tokens that it signed, and
+// whether it may be deleted.
 func (c *certificatesCommand) Run() error {
 	var r certificatesReport
 	return c.show(http.MethodGet, "/v1/certificates", nil, &r, r.print)

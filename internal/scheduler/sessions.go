@@ -233,7 +233,7 @@ func (s *Scheduler) readmit(e *entry, back *returning, now session.Instant) (err
 	if !back.made && held.Known && !s.owns(&held.Record) && held.Record.Epoch >= e.session.Epoch() {
 		// It has been on another node since, which knows better.
 		s.supersede(e, now)
-		newer := s.reborn(back.key, *held, now)
+		newer := s.makeEntry(back.key, *held, now)
 		role := roleOf(e.session.Identity)
 		e.session, e.delivered, e.announced = newer.session, newer.delivered, 0
 		if newer.wish < e.wish { // made here while the store was away
@@ -333,7 +333,7 @@ func (s *Scheduler) find(key session.Key, held store.Acquired, now session.Insta
 		}
 		s.mu.Unlock()
 		if e == nil {
-			e = s.reborn(key, held, now)
+			e = s.makeEntry(key, held, now)
 			e.mu.Lock() // free: nobody else has it
 			if s.insertNew(e, over) {
 				return e, true, nil
@@ -374,8 +374,9 @@ func (s *Scheduler) endAgain(e *entry, held store.Acquired) (err error) {
 	return &session.EndedError{Ending: e.session.Ending(e.reason)}
 }
 
-// reborn makes an entry for a session that is not here.
-func (s *Scheduler) reborn(key session.Key, held store.Acquired, now session.Instant) *entry {
+// makeEntry makes an entry for a session that is not on this node: from its record in the
+// store, or from its key if the store has none.
+func (s *Scheduler) makeEntry(key session.Key, held store.Acquired, now session.Instant) *entry {
 	if !held.Known {
 		return newEntry(session.New(key, &s.config.Policy, now))
 	}

@@ -53,10 +53,10 @@ var (
 	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")
 	// ErrUnasked: the customer's back end does not answer.
 	ErrUnasked = &Error{
-		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: 2 * time.Second,
+		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: askAgain,
 	}
 	// ErrUninformed: a node that has just started, while its store is away.
 	ErrUninformed = &Error{
-		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: 2 * time.Second,
+		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: askAgain,
 	}
 )

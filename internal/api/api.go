@@ -58,7 +58,7 @@ type Renewer interface {
 	// Open refuses a key that is no good as far as the node knows, without asking
 	// the store. Its errors are those of RenewByKey.
 	Open(r *session.Resume) error
-	RenewByKey(session.Resume) (session.Push, error)
+	RenewByKey(context.Context, session.Resume) (session.Push, error)
 }
 
 // Config is what an API needs. All fields are required unless they say

@@ -35,7 +35,7 @@ func (a *API) renew(r *request) (any, error) {
 	if q.Seq != nil {
 		resume.Seq = *q.Seq
 	}
-	push, err := a.config.Renewer.RenewByKey(resume)
+	push, err := a.config.Renewer.RenewByKey(r.Context(), resume)
 	if err != nil {
 		return nil, err
 	}

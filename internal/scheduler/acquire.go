@@ -27,8 +27,11 @@ const (
 // the epoch in the resume key.
 func (s *Scheduler) acquire(ctx context.Context, key session.Key, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: key.Epoch + 1}
-	if !s.outbox.reachable(store.ShardOf(key.Session)) || !s.queueToAcquire() {
+	if !s.outbox.reachable(store.ShardOf(key.Session)) {
 		return byKey, nil
+	}
+	if got, err := s.queueToAcquire(ctx); err != nil || !got {
+		return byKey, err
 	}
 	defer func() { <-s.acquires }()
 	now := s.clock.now().Mono
@@ -36,7 +39,7 @@ func (s *Scheduler) acquire(ctx context.Context, key session.Key, attach bool) (
 	if time.Duration(before) > now {
 		return byKey, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acquireTimeout) // what the store does must be known here
 	defer cancel()
 	held, err := s.config.Store.Acquire(ctx, store.AcquireRequest{Session: key.Session, Epoch: key.Epoch, Node: s.config.Node, Attach: attach})
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
@@ -65,19 +68,22 @@ func (s *Scheduler) misfit(id string) {
 }
 
 // queueToAcquire waits up to acquireQueue for a slot, and reports whether it got one. The
-// slots keep a reconnect storm from looking like a store that does not answer.
-func (s *Scheduler) queueToAcquire() bool {
+// slots keep a reconnect storm from looking like a store that does not answer. The error
+// is that of ctx.
+func (s *Scheduler) queueToAcquire(ctx context.Context) (bool, error) {
 	select {
 	case s.acquires <- struct{}{}:
-		return true
+		return true, nil
 	default:
 	}
 	wait := time.NewTimer(acquireQueue)
 	defer wait.Stop()
 	select {
 	case s.acquires <- struct{}{}:
-		return true
+		return true, nil
 	case <-wait.C:
-		return false
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 }

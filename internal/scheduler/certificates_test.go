@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -314,7 +315,7 @@ func TestRotationReachesTheLastTokensToo(t *testing.T) {
 		p := &phone{t: t, scheduler: s}
 		caller := anybody
 		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
-		a, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
+		a, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
 		if err != nil {
 			t.Fatal(err)
 		}

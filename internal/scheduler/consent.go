@@ -46,6 +46,8 @@ func (s *Scheduler) mayJoin(ctx context.Context, k *session.Key) (until session.
 	}
 	answer, err := s.consent(ctx, session.ActionJoin, k)
 	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
 	case err != nil:
 		s.config.Logger.Debug("a join could not be authorized", "error", err)
 		return 0, session.ErrUnasked

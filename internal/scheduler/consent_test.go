@@ -76,7 +76,7 @@ func TestJoinsWantConsent(t *testing.T) {
 			want   session.Code
 		}{{false, nil, session.CodeForbidden}, {true, errDown, session.CodeUnavailable}} {
 			b.set(c.agrees, c.down)
-			_, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
+			_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
 			if code(err) != c.want {
 				t.Errorf("%v: %v", c, err)
 			}
@@ -84,6 +84,42 @@ func TestJoinsWantConsent(t *testing.T) {
 		if len(s.entries) != 0 {
 			t.Error("a session is open all the same")
 		}
+	})
+}
+
+// A client that hangs up while the back end is asked is not waited for.
+func TestRequestEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, b, _ := startAsking(t)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Hour)
+		b.mu.Lock()
+		b.takes = 9 * time.Second
+		b.mu.Unlock()
+		for name, request := range map[string]func(context.Context) error{
+			"join": func(ctx context.Context) error {
+				_, err := s.Join(ctx, session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
+				return err
+			},
+			"resume":            func(ctx context.Context) error { _, err := s.Resume(ctx, p.ticket(), p.again()); return err },
+			"renewal over HTTP": func(ctx context.Context) error { _, err := s.RenewByKey(ctx, p.ticket()); return err },
+		} {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			began := time.Now()
+			err := request(ctx)
+			cancel()
+			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Second {
+				t.Errorf("%s: %v after %s", name, err, took)
+			}
+		}
+		wait(time.Second)
+		if got := p.got(); len(s.entries) != 1 || got.ended != nil || got.lost {
+			t.Errorf("%d sessions, the one that was there was told %+v", len(s.entries), got.ended)
+		}
+		if asked, _ := b.questions(); len(asked) != 4 {
+			t.Errorf("asked about %v", asked)
+		}
+		wait(10 * time.Second)
 	})
 }
 
@@ -123,7 +159,7 @@ func TestDenialEndsTheSession(t *testing.T) {
 			t.Fatalf("%d pushes, ended %+v", len(got.pushes), got.ended)
 		}
 		b.set(true, nil)
-		_, err := s.Resume(p.ticket(), p.again())
+		_, err := s.Resume(context.Background(), p.ticket(), p.again())
 		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
 			t.Fatalf("came back: %v", err)
 		}
@@ -200,24 +236,24 @@ func TestReturnsWantConsent(t *testing.T) {
 		p.attachment.Detach()
 
 		b.set(true, errDown)
-		if _, err := s.RenewByKey(ticket); err != nil {
+		if _, err := s.RenewByKey(context.Background(), ticket); err != nil {
 			t.Fatalf("within the grace: %v", err)
 		}
 		wait(time.Hour + c.Policy.AskGrace + time.Second)
 		ticket.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
-		if _, err := s.RenewByKey(ticket); code(err) != session.CodeUnavailable {
+		if _, err := s.RenewByKey(context.Background(), ticket); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
 		}
-		if _, err := s.Resume(ticket, p.again()); code(err) != session.CodeUnavailable {
+		if _, err := s.Resume(context.Background(), ticket, p.again()); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
 		}
 		b.set(true, nil)
 		back := p.again()
-		if _, err := s.Resume(ticket, back); err != nil {
+		if _, err := s.Resume(context.Background(), ticket, back); err != nil {
 			t.Fatal(err)
 		}
 		b.set(false, nil)
-		_, err := s.RenewByKey(back.ticket())
+		_, err := s.RenewByKey(context.Background(), back.ticket())
 		if ended, ok := errors.AsType[*session.EndedError](err); !ok || ended.Reason != session.EndDenied {
 			t.Fatalf("denied: %v", err)
 		}
@@ -414,7 +450,7 @@ func TestRepeatSpendsNoAnswer(t *testing.T) {
 		p := &phone{t: t, scheduler: s}
 		p.join(time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
-			if _, err := s.RenewByKey(p.ticket()); err != nil {
+			if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -93,7 +93,7 @@ func startFaulty(t *testing.T) *faulty {
 func (s *faulty) join() (*phone, error) {
 	p := &phone{t: s.t, scheduler: s.Scheduler}
 	join := session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: victim}}, TTL: time.Hour, Caller: anybody}
-	a, err := s.Join(join, failing{p, &s.fault})
+	a, err := s.Join(context.Background(), join, failing{p, &s.fault})
 	if err == nil {
 		p.hold(a)
 	}
@@ -115,7 +115,7 @@ func (s *faulty) fails(place string, f func()) {
 // A panic in the handling of one session takes only that session off the node. Its
 // client resumes it with its key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
-	renewOverHTTP := func(s *faulty, p *phone) error { _, err := s.RenewByKey(p.ticket()); return err }
+	renewOverHTTP := func(s *faulty, p *phone) error { _, err := s.RenewByKey(context.Background(), p.ticket()); return err }
 	for _, c := range []struct {
 		name, place string
 		what        func(s *faulty, p *phone) error

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"log/slog"
 	"runtime"
 	"strconv"
@@ -34,7 +35,7 @@ func BenchmarkRenewal(b *testing.B) {
 				b.Fatal(err)
 			}
 			p := &deaf{}
-			a, err := s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: time.Hour, Caller: anybody}, p)
+			a, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: time.Hour, Caller: anybody}, p)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -73,7 +74,7 @@ func BenchmarkDetached(b *testing.B) {
 		before := heap()
 		for n := range count {
 			user := strconv.Itoa(n)
-			a, err := s.Join(session.Join{
+			a, err := s.Join(context.Background(), session.Join{
 				Identity: session.Identity{RTC: &session.RTC{Channel: "load-" + user, UID: uint32(n)}, RTM: &session.RTM{UserID: user}},
 				TTL:      time.Hour, Caller: anybody,
 			}, &deaf{})

@@ -44,7 +44,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		wait(time.Second)
 		p.hands().Detach()
 		wait(time.Second)
-		if _, err := b.RenewByKey(p.ticket()); err != nil {
+		if _, err := b.RenewByKey(context.Background(), p.ticket()); err != nil {
 			t.Fatal(err)
 		}
 		wait(time.Second)
@@ -156,7 +156,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 		ask := session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true}
 		for i := range 6 {
 			wait(30 * time.Second)
-			push, err := nodes[(i+1)%len(nodes)].RenewByKey(ask)
+			push, err := nodes[(i+1)%len(nodes)].RenewByKey(context.Background(), ask)
 			if err != nil || push.Rejoin {
 				t.Errorf("renewal %d: %+v, %v", i, push, err)
 			}

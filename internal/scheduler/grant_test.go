@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -169,7 +170,7 @@ func (w wish) play(t *testing.T) {
 	for _, join := range w.joins {
 		join.Caller = session.Caller{App: "app", Subject: "s", Grant: w.grant}
 		p := &phone{t: t, scheduler: here, answer: silent}
-		a, err := here.Join(join, p)
+		a, err := here.Join(context.Background(), join, p)
 		if err != nil {
 			continue
 		}
@@ -209,9 +210,9 @@ func (w wish) do(p *phone, what string, here, elsewhere *Scheduler) *phone {
 			return next
 		}
 	case "renew by key":
-		_, _ = here.RenewByKey(p.ticket())
+		_, _ = here.RenewByKey(context.Background(), p.ticket())
 	case "renew elsewhere":
-		_, _ = elsewhere.RenewByKey(p.ticket())
+		_, _ = elsewhere.RenewByKey(context.Background(), p.ticket())
 	case "promote", "demote":
 		change := store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: session.Publisher}
 		if what == "demote" {

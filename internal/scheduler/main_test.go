@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -106,7 +107,7 @@ func (p *phone) got() record {
 // join opens a session.
 func (p *phone) join(ttl time.Duration) {
 	p.t.Helper()
-	a, err := p.scheduler.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl, Caller: anybody}, p)
+	a, err := p.scheduler.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl, Caller: anybody}, p)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func (p *phone) ticket() session.Resume {
 
 // resume goes on with the session that from had.
 func (p *phone) resume(from *phone) error {
-	a, err := p.scheduler.Resume(from.ticket(), p)
+	a, err := p.scheduler.Resume(context.Background(), from.ticket(), p)
 	if err != nil {
 		return err
 	}

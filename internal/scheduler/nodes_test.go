@@ -608,7 +608,7 @@ func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
-		push, err := b.RenewByKey(p.ticket())
+		push, err := b.RenewByKey(context.Background(), p.ticket())
 		if err != nil || push.Seq != 3 { // 2 may be on its way
 			t.Fatalf("%+v, %v", push, err)
 		}

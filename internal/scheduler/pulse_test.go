@@ -94,7 +94,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 			t.Errorf("%v renewals", n)
 		}
 		m.broken.Store(true)
-		if _, err := s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t}); err == nil {
+		if _, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t}); err == nil {
 			t.Error("joined without tokens")
 		}
 		healthy(t, s, "cannot be minted")
@@ -171,7 +171,7 @@ func TestHealthDespiteBadNames(t *testing.T) {
 		c.Minter = refusingMinter{}
 		s := start(t, c)
 		wait(time.Second)
-		_, err := s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a/b", UID: 1}}, Caller: anybody}, &phone{t: t, scheduler: s})
+		_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a/b", UID: 1}}, Caller: anybody}, &phone{t: t, scheduler: s})
 		if _, refused := errors.AsType[*session.Error](err); !refused {
 			t.Errorf("got %v", err)
 		}

@@ -83,7 +83,7 @@ func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject stri
 	p := &phone{t: t, scheduler: s}
 	caller := anybody
 	caller.Subject = subject
-	a, err := s.Join(session.Join{
+	a, err := s.Join(context.Background(), session.Join{
 		Identity: session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}, TTL: 10 * time.Minute, Caller: caller,
 	}, p)
 	if err != nil {
@@ -195,7 +195,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			if shown.Claims != nil {
 				t.Errorf("%s: it was opened", name)
 			}
-			if _, same := s.Resume(test.shown, &phone{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
+			if _, same := s.Resume(context.Background(), test.shown, &phone{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
 				t.Errorf("%s: opened with %v, resumed with %v", name, err, same)
 			}
 		}
@@ -239,13 +239,13 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 		for _, node := range []*Scheduler{s, start(t, c)} {
 			for _, p := range []*phone{ana, bob, away} {
 				for range 5 {
-					_, err := node.Resume(p.ticket(), p.again())
+					_, err := node.Resume(context.Background(), p.ticket(), p.again())
 					wantEnded(t, err, session.EndRevoked)
-					_, err = node.RenewByKey(p.ticket())
+					_, err = node.RenewByKey(context.Background(), p.ticket())
 					wantEnded(t, err, session.EndRevoked)
 				}
 			}
-			_, err := node.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &phone{t: t})
+			_, err := node.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &phone{t: t})
 			if code(err) != session.CodeForbidden {
 				t.Errorf("joined again: %v", err)
 			}
@@ -278,7 +278,7 @@ func TestRevokedSessionOfADeadNode(t *testing.T) {
 			t.Errorf("%d open, %d tombstones", open, tombstones)
 		}
 		revoked.liftAll()
-		_, err := heir.Resume(p.ticket(), p.again())
+		_, err := heir.Resume(context.Background(), p.ticket(), p.again())
 		wantEnded(t, err, session.EndRevoked)
 	})
 }
@@ -290,15 +290,15 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 		revoked.mu.Lock()
 		revoked.unread = true
 		revoked.mu.Unlock()
-		_, err := s.Resume(p.ticket(), p.again())
+		_, err := s.Resume(context.Background(), p.ticket(), p.again())
 		if code(err) != session.CodeUnavailable {
 			t.Errorf("resumed: %v", err)
 		}
-		_, err = s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p.again())
+		_, err = s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p.again())
 		if code(err) != session.CodeUnavailable {
 			t.Errorf("joined: %v", err)
 		}
-		if _, err = s.RenewByKey(p.ticket()); code(err) != session.CodeUnavailable {
+		if _, err = s.RenewByKey(context.Background(), p.ticket()); code(err) != session.CodeUnavailable {
 			t.Errorf("renewed: %v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,7 @@ func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 			p.hands().Detach()
 			wait(time.Second)
 		}
-		if _, err := s.RenewByKey(asks.ticket()); err != nil {
+		if _, err := s.RenewByKey(context.Background(), asks.ticket()); err != nil {
 			t.Fatal(err)
 		}
 		next.join(time.Hour)
@@ -195,7 +196,7 @@ func (w *crowd) step(m move) {
 		}
 	case "renew over HTTP":
 		if len(w.away) > 0 {
-			if _, err := w.s.RenewByKey(w.away[m.who%len(w.away)].ticket()); err != nil {
+			if _, err := w.s.RenewByKey(context.Background(), w.away[m.who%len(w.away)].ticket()); err != nil {
 				w.t.Error(err)
 			}
 		}
@@ -206,7 +207,7 @@ func (w *crowd) step(m move) {
 func (w *crowd) join() {
 	p := &phone{t: w.t, scheduler: w.s}
 	full := len(w.here) >= w.room
-	a, err := w.s.Join(session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
+	a, err := w.s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
 	if errors.Is(err, errFull) != full || !full && err != nil {
 		w.t.Errorf("%d are attached, with room for %d: %v", len(w.here), w.room, err)
 	}

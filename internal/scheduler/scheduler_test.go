@@ -159,7 +159,7 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 		checkRanOut(t, s, 0, 1)
 		back, ticket := p.again(), p.ticket()
 		ticket.ExpiresAt = p.got().expiresAt
-		a, err := s.Resume(ticket, back)
+		a, err := s.Resume(context.Background(), ticket, back)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +255,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 			if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
 				t.Fatalf("resume: %v", err)
 			}
-			if _, err := s.RenewByKey(p.ticket()); !errors.As(err, &ended) {
+			if _, err := s.RenewByKey(context.Background(), p.ticket()); !errors.As(err, &ended) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
 			wait(time.Minute)
@@ -300,7 +300,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 		c.Serves = func(app string) bool { return app == "another app" }
 		c.Registerer = prometheus.NewRegistry()
 		stranger := start(t, c)
-		if _, err := stranger.Resume(p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
+		if _, err := stranger.Resume(context.Background(), p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another project: %v", err)
 		}
 		stranger.whole(t)
@@ -316,7 +316,7 @@ func TestRenewByKey(t *testing.T) {
 		seq := p.got().joined.Seq
 		for range 20 { // a client that has nothing but HTTP
 			wait(40 * time.Second)
-			push, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq})
+			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -325,11 +325,11 @@ func TestRenewByKey(t *testing.T) {
 			}
 			seq = push.Seq
 		}
-		again, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq - 1})
+		again, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq - 1})
 		if err != nil || again.Seq != seq { // the answer was lost
 			t.Fatalf("asked again: %+v, %v", again, err)
 		}
-		if _, err := s.RenewByKey(session.Resume{Session: "nobody", Key: p.got().joined.Key}); !errors.Is(err, session.ErrUnknown) {
+		if _, err := s.RenewByKey(context.Background(), session.Resume{Session: "nobody", Key: p.got().joined.Key}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another session: %v", err)
 		}
 		s.whole(t)
@@ -346,7 +346,7 @@ func TestRenewByKeyThatSaysNothing(t *testing.T) {
 		p.hands().Detach()
 		for i := range 20 {
 			wait(40 * time.Second)
-			push, err := s.RenewByKey(session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
+			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -365,7 +365,7 @@ func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := &phone{t: t, scheduler: s, answer: silent}
 		p.join(time.Hour)
-		if _, err := s.RenewByKey(p.ticket()); err != nil {
+		if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
 			t.Fatal(err)
 		}
 		wait(time.Minute)
@@ -400,7 +400,7 @@ func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		p := &phone{t: t, scheduler: s, refuse: true}
-		if _, err := s.Join(session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
+		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
 		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended) != 0 {
@@ -423,7 +423,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 		if err := elsewhere.resume(p); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := here.RenewByKey(elsewhere.ticket()); err != nil {
+		if _, err := here.RenewByKey(context.Background(), elsewhere.ticket()); err != nil {
 			t.Fatal(err)
 		}
 		if got := p.got(); got.ended == nil || got.ended.Reason != session.EndSuperseded {
@@ -483,7 +483,7 @@ func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 		s := start(t, c)
 		ticket := p.ticket()
 		ticket.Seq = session.MaxSeq + 1
-		if _, err := s.Resume(ticket, p); err == nil {
+		if _, err := s.Resume(context.Background(), ticket, p); err == nil {
 			t.Fatal("a seq out of range was taken")
 		}
 		if len(s.entries) != 0 || s.queue.Len() != 0 {
@@ -501,7 +501,7 @@ func TestRoomForSessions(t *testing.T) {
 		a.join(0)
 		b.join(0)
 		var refused *session.Error
-		if _, err := s.Join(session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 {
+		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 {
 			t.Fatalf("a third session: %v", err)
 		}
 		if err := b.again().resume(b); err != nil {

@@ -17,8 +17,9 @@ import (
 var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node has no room for another session; try again", RetryAfter: 5 * time.Second}
 
 // Join opens a session for client and sends it `joined`. The error is a
-// *session.Error where the request is at fault or the node is full.
-func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attachment, err error) {
+// *session.Error where the request is at fault or the node is full. If ctx ends while
+// Join waits for the customer's back end, Join returns its error and leaves nothing behind.
+func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Client) (a session.Attachment, err error) {
 	now := s.clock.now()
 	if !s.config.Revocations.Loaded() {
 		return nil, session.ErrUninformed
@@ -33,9 +34,10 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 	}
 	id := rand.Text()
 	trail := s.newTrail("join", id, now.Wall)
+	ctx = trail.in(ctx)
 	defer func() { trail.refused(err) }()
 	key := session.Key{Session: id, App: caller.App, Subject: caller.Subject, Identity: j.Identity, Terms: terms}
-	until, err := s.mayJoin(trail.context(), &key)
+	until, err := s.mayJoin(ctx, &key)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 	e.mu.Lock()
 	defer e.unlock()
 	defer s.contain(e, &err)
-	tokens, err := s.mint(trail.context(), e.session, session.CauseJoin, now)
+	tokens, err := s.mint(ctx, e.session, session.CauseJoin, now)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
 		if ended.Reason == session.EndRevoked {
 			return nil, session.ErrRevoked
@@ -71,17 +73,19 @@ func (s *Scheduler) Join(j session.Join, client session.Client) (a session.Attac
 // connection with fresh tokens, and sends it `joined`. An attachment that is
 // still there is told that it was superseded. The error is session.ErrUnknown
 // when the key is no good, and a *session.EndedError when the session is over
-// or the key is not its newest.
-func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.Attachment, err error) {
+// or the key is not its newest. If ctx ends before the store is asked for the session,
+// Resume returns its error and leaves everything as it was.
+func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session.Client) (a session.Attachment, err error) {
 	trail := s.newTrail("resume", r.Session, session.NanoOf(s.clock.wall()))
 	defer func() { trail.refused(err) }()
-	e, held, now, err := s.reopen(trail.context(), r, true)
+	ctx = trail.in(ctx)
+	e, held, now, err := s.reopen(ctx, r, true)
 	if err != nil {
 		return nil, err
 	}
 	defer e.unlock()
 	defer s.contain(e, &err)
-	tokens, err := s.mint(trail.context(), e.session, session.CauseResume, now)
+	tokens, err := s.mint(ctx, e.session, session.CauseResume, now)
 	if err != nil {
 		s.abandon(e)
 		return nil, err
@@ -107,10 +111,11 @@ func (s *Scheduler) Resume(r session.Resume, client session.Client) (a session.A
 // RenewByKey is the way out for a client whose WebSocket is blocked: fresh
 // tokens against its resume key. A connection that the session has stays.
 // Errors are as for Resume.
-func (s *Scheduler) RenewByKey(r session.Resume) (push session.Push, err error) {
+func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push session.Push, err error) {
 	trail := s.newTrail("renewal over HTTP", r.Session, session.NanoOf(s.clock.wall()))
 	defer func() { trail.refused(err) }()
-	e, held, now, err := s.reopen(trail.context(), r, false)
+	ctx = trail.in(ctx)
+	e, held, now, err := s.reopen(ctx, r, false)
 	if err != nil {
 		return session.Push{}, err
 	}
@@ -193,6 +198,9 @@ func (s *Scheduler) reopen(ctx context.Context, r session.Resume, attach bool) (
 	}
 	asked := s.inRole(ctx, key)
 	answer, unasked := s.consent(ctx, action, &asked)
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
 	var held store.Acquired
 	if attach || !connected {
 		if held, err = s.acquire(ctx, key, attach); err != nil {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ type gang struct {
 
 func (g *gang) join() {
 	first := &tab{t: g.t}
-	a, err := g.s.Join(session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: 10 * time.Second, Caller: anybody}, first)
+	a, err := g.s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: 10 * time.Second, Caller: anybody}, first)
 	if err != nil {
 		g.t.Error(err)
 		return
@@ -113,12 +114,12 @@ func (g *gang) act() {
 			ticket.ExpiresAt = session.SecOf(time.Now()) + session.UnixSec(rand.N(20))
 		}
 		c := &tab{t: g.t, flaky: true}
-		if a, err := g.s.Resume(ticket, c); err == nil {
+		if a, err := g.s.Resume(context.Background(), ticket, c); err == nil {
 			g.keep(c, a)
 		}
 	case 9, 10:
 		ticket.SeqUnknown = rand.N(2) == 0
-		_, _ = g.s.RenewByKey(ticket)
+		_, _ = g.s.RenewByKey(context.Background(), ticket)
 	case 11, 12:
 		kind := store.WishKind(rand.N(2))
 		if rand.N(40) == 0 {

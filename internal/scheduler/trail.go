@@ -72,6 +72,14 @@ func (t *trail) context() context.Context {
 	return t.ctx
 }
 
+// in returns ctx with the trail's span, if there is one.
+func (t *trail) in(ctx context.Context) context.Context {
+	if t == nil {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, t.span)
+}
+
 // recording reports that somebody is going to see the trail.
 func (t *trail) recording() bool { return t != nil && t.span.IsRecording() }
 

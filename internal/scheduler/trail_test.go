@@ -152,10 +152,10 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 		}
 		wait(time.Second)
 		again.answer = silent
-		if _, err := s.RenewByKey(again.ticket()); err != nil {
+		if _, err := s.RenewByKey(context.Background(), again.ticket()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Resume(session.Resume{Session: "S", Key: "no key"}, &phone{t: t}); !errors.Is(err, session.ErrUnknown) {
+		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &phone{t: t}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatal(err)
 		}
 		again.hands().Leave()

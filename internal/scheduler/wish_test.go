@@ -104,7 +104,7 @@ func TestWishOfASessionHere(t *testing.T) {
 			t.Errorf("%d open, %d tombstones", open, tombstones)
 		}
 		p.wantPushed(2, session.CauseRenew, session.Publisher)
-		_, err := a.Resume(p.ticket(), p.again())
+		_, err := a.Resume(context.Background(), p.ticket(), p.again())
 		wantEnded(t, err, session.EndRevoked)
 		for outcome, n := range map[string]float64{"role": 1, "renew": 1, "end": 1} {
 			if got := testutil.ToFloat64(a.metrics.wishes.WithLabelValues(outcome, "applied")); got != n {
@@ -177,13 +177,13 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 					t.Errorf("result %+v", result)
 				}
 				if w.Kind == store.WishEnd {
-					_, err := b.Resume(p.ticket(), p.again())
+					_, err := b.Resume(context.Background(), p.ticket(), p.again())
 					wantEnded(t, err, session.EndRevoked)
 					wait(20 * time.Second)
 					if _, tombstones := c.store.Len(); tombstones != 1 || c.count(p.id(), store.DeliveredEnd) != 1 {
 						t.Errorf("%d tombstones, the end was delivered %d times", tombstones, c.count(p.id(), store.DeliveredEnd))
 					}
-					_, err = b.RenewByKey(p.ticket())
+					_, err = b.RenewByKey(context.Background(), p.ticket())
 					wantEnded(t, err, session.EndRevoked)
 					return
 				}
@@ -280,7 +280,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 				t.Errorf("ended %+v", end)
 			}
 			for _, m := range []*member{a, b} {
-				_, err := m.Resume(back.ticket(), back.on(m))
+				_, err := m.Resume(context.Background(), back.ticket(), back.on(m))
 				wantEnded(t, err, session.EndRevoked)
 			}
 		}
@@ -297,7 +297,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		p.hands().Detach()
 		wait(time.Second)
 		renew := func(m *member) session.Push {
-			push, err := m.RenewByKey(p.ticket())
+			push, err := m.RenewByKey(context.Background(), p.ticket())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -360,7 +360,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		if e := bob.got().ended; e == nil || e.Reason != session.EndRevoked {
 			t.Errorf("told %+v", e)
 		}
-		_, err := a.Resume(bob.ticket(), bob.again())
+		_, err := a.Resume(context.Background(), bob.ticket(), bob.again())
 		wantEnded(t, err, session.EndRevoked)
 		for _, m := range []*member{a, b} {
 			m.link.fail(nil)
@@ -370,7 +370,7 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 		if roleOf(stored.Identity) != session.Publisher || stored.WishVersion != role.Version || stored.WishPending {
 			t.Errorf("stored %+v", stored)
 		}
-		_, err = b.Resume(bob.ticket(), bob.on(b))
+		_, err = b.Resume(context.Background(), bob.ticket(), bob.on(b))
 		wantEnded(t, err, session.EndRevoked)
 		// The next one comes after it.
 		if next := b.setRole(ana.id(), session.Subscriber); next.Version <= role.Version || !next.Applied {
@@ -559,7 +559,7 @@ func TestWishRefusals(t *testing.T) {
 		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"*"}, Roles: []session.Role{session.Subscriber}}}
 		open := func(caller session.Caller, id session.Identity) *phone {
 			p := &phone{t: t, scheduler: a.Scheduler}
-			at, err := a.Join(session.Join{Identity: id, Caller: caller}, p)
+			at, err := a.Join(context.Background(), session.Join{Identity: id, Caller: caller}, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -687,7 +687,7 @@ func TestEndOfASessionThatLeaves(t *testing.T) {
 		goOn()
 		wait(3 * time.Hour)
 		for _, m := range []*member{a, b} {
-			_, err := m.Resume(p.ticket(), p.on(m))
+			_, err := m.Resume(context.Background(), p.ticket(), p.on(m))
 			wantEnded(t, err, session.EndRevoked)
 		}
 		if n := c.count(p.id(), store.DeliveredEnd); n != 1 {
@@ -764,7 +764,7 @@ func TestWishIsApproved(t *testing.T) {
 		goOn := b.link.pause() // the wish is in the store alone
 		a.setRole(ana.id(), session.Subscriber)
 		back.hands().Detach()
-		if _, err := a.RenewByKey(back.ticket()); err != nil {
+		if _, err := a.RenewByKey(context.Background(), back.ticket()); err != nil {
 			t.Fatal(err)
 		}
 		wantAsked("renew subscriber")
@@ -878,7 +878,7 @@ func TestWishesConverge(t *testing.T) {
 				t.Errorf("seed %d: %d sessions are open, the client was told %+v", seed, open, p.got().ended)
 			}
 			for _, m := range nodes {
-				_, err := m.Resume(p.ticket(), p.on(m))
+				_, err := m.Resume(context.Background(), p.ticket(), p.on(m))
 				wantEnded(t, err, session.EndRevoked)
 			}
 		})

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -130,10 +131,10 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	}
 	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
-		c.attachment, err = c.hub.config.Sessions.Join(join, c)
+		c.attachment, err = c.hub.config.Sessions.Join(context.Background(), join, c)
 	} else {
 		outcome = "resumed"
-		c.attachment, err = c.hub.config.Sessions.Resume(resume, c)
+		c.attachment, err = c.hub.config.Sessions.Resume(context.Background(), resume, c)
 	}
 	switch {
 	case err != nil && c.closing.Load() != 0: // it was gone before it had the answer

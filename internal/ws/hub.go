@@ -23,11 +23,11 @@ import (
 
 // Sessions is what connections attach to.
 type Sessions interface {
-	Join(session.Join, session.Client) (session.Attachment, error)
+	Join(context.Context, session.Join, session.Client) (session.Attachment, error)
 	// Open decrypts the key of a resume into its Claims. Its errors are those of
 	// Resume.
 	Open(r *session.Resume) error
-	Resume(session.Resume, session.Client) (session.Attachment, error)
+	Resume(context.Context, session.Resume, session.Client) (session.Attachment, error)
 }
 
 // Gate knows who may ask for a session. It is safe for concurrent use.

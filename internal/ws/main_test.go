@@ -196,7 +196,7 @@ func (s *sessions) attach(c session.Client, resumed bool) (session.Attachment, e
 	return a, c.Joined(session.Joined{Session: "S", Key: "K", Resumed: resumed, Push: session.Push{Seq: 1, Tokens: session.Tokens{RTC: "t", ExpiresAt: 9}}})
 }
 
-func (s *sessions) Join(_ session.Join, c session.Client) (session.Attachment, error) {
+func (s *sessions) Join(_ context.Context, _ session.Join, c session.Client) (session.Attachment, error) {
 	return s.attach(c, false)
 }
 
@@ -208,7 +208,7 @@ func (s *sessions) Open(r *session.Resume) error {
 	return nil
 }
 
-func (s *sessions) Resume(_ session.Resume, c session.Client) (session.Attachment, error) {
+func (s *sessions) Resume(_ context.Context, _ session.Resume, c session.Client) (session.Attachment, error) {
 	return s.attach(c, true)
 }
 

@@ -3,16 +3,12 @@ package app
 import (
 	"errors"
 	"log/slog"
-	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/events"
 	"refresher/internal/panics"
-	"refresher/internal/scheduler"
 	"refresher/internal/session"
-	"refresher/internal/store"
 )
 
 // newSender tells the customer's back end what happens to sessions, if it wants
@@ -33,29 +29,10 @@ func newSender(c Config, reports *panics.Reporter, logger *slog.Logger, r promet
 	})
 }
 
-// announce turns the scheduler's announcements into events.
-func announce(s *events.Sender) func(scheduler.Announcement, func(bool)) {
+// announce hands the scheduler's events to the sender.
+func announce(s *events.Sender) func(session.Event, func(bool)) {
 	if s == nil {
 		return nil
 	}
-	return func(a scheduler.Announcement, settled func(bool)) { s.Send(event(&a), settled) }
-}
-
-// event has an id that is the same on every node that may announce it.
-func event(a *scheduler.Announcement) events.Event {
-	r := &a.Record
-	e := events.Event{
-		At: time.Now(), Session: r.Session, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt, Node: a.Node,
-	}
-	switch {
-	case a.What == store.DeliveredJoined:
-		e.Type, e.ID = events.Joined, r.Session+"-joined"
-	case a.What == store.DeliveredUnreachable:
-		e.Type, e.ID = events.Unreachable, r.Session+"-unreachable-"+strconv.FormatUint(r.Seq, 10)
-	case r.Reason == session.EndExpired:
-		e.Type, e.ID = events.Expired, r.Session+"-expired-"+strconv.FormatUint(r.Seq, 10)
-	default:
-		e.Type, e.ID, e.Reason = events.Ended, r.Session+"-ended", r.Reason
-	}
-	return e
+	return s.Send
 }

@@ -8,9 +8,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"refresher/internal/scheduler"
-	"refresher/internal/session"
-	"refresher/internal/store"
 	"refresher/internal/webhook/webhooktest"
 )
 
@@ -73,27 +70,6 @@ func TestSettingsOfOthersAreChecked(t *testing.T) {
 		change(&c)
 		if _, err := New(c, quiet); err == nil || len(err.Error()) < len(name) || err.Error()[:len(name)] != name {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// An event has the same id on every node that may send it, without a dot, which would
-// end the id in what is signed.
-func TestEventIDs(t *testing.T) {
-	record := session.Record{Key: session.Key{Session: "S"}, Seq: 12}
-	expired, ended := record, record
-	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
-	for want, a := range map[string]scheduler.Announcement{
-		"S-joined":         {What: store.DeliveredJoined, Record: record},
-		"S-unreachable-12": {What: store.DeliveredUnreachable, Record: record},
-		"S-expired-12":     {What: store.DeliveredEnd, Record: expired},
-		"S-ended":          {What: store.DeliveredEnd, Record: ended},
-	} {
-		for _, node := range []string{"a", "b"} {
-			a.Node = node
-			if got := event(&a).ID; got != want {
-				t.Errorf("%s on node %s, want %s", got, node, want)
-			}
 		}
 	}
 }

@@ -88,11 +88,11 @@ func (s *stage) stop() {
 }
 
 // event is the one of that id: "<session>-<rest>".
-func event(id string) Event {
+func event(id string) session.Event {
 	name, rest, _ := strings.Cut(id, "-")
 	kind, _, _ := strings.Cut(rest, "-")
-	return Event{
-		ID: id, Type: Type("session." + kind), At: time.Now(), Session: name, Node: "a",
+	return session.Event{
+		ID: id, Type: session.EventType("session." + kind), At: session.MilliOf(time.Now()), Session: name, Node: "a",
 		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/histogram"
+	"refresher/internal/session"
 )
 
 type metrics struct {
@@ -35,7 +36,7 @@ func newMetrics(r prometheus.Registerer, queued func() float64) *metrics {
 	m.attempts.ok = attempts.WithLabelValues("ok")
 	m.attempts.refused = attempts.WithLabelValues("refused")
 	m.attempts.failed = attempts.WithLabelValues("failed")
-	for _, t := range types {
+	for _, t := range session.EventTypes() {
 		m.events.WithLabelValues(string(t), "delivered")
 		m.events.WithLabelValues(string(t), "dropped")
 	}
@@ -58,9 +59,9 @@ func (m *metrics) attempted(a answer) {
 	}
 }
 
-func (m *metrics) delivered(t Type, after time.Duration) {
+func (m *metrics) delivered(t session.EventType, after time.Duration) {
 	m.events.WithLabelValues(string(t), "delivered").Inc()
 	m.delivery.Observe(after.Seconds())
 }
 
-func (m *metrics) dropped(t Type) { m.events.WithLabelValues(string(t), "dropped").Inc() }
+func (m *metrics) dropped(t session.EventType) { m.events.WithLabelValues(string(t), "dropped").Inc() }

@@ -3,13 +3,15 @@ package events
 import (
 	"container/list"
 	"time"
+
+	"refresher/internal/session"
 )
 
 // entry is one event that is not settled yet. All but the failures are fixed
 // once it is queued; the rest belongs to the queue.
 type entry struct {
 	id, session string
-	kind        Type
+	kind        session.EventType
 	body        []byte
 	settled     func(delivered bool)
 	sent        time.Time // when Send was called

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/internal/webhook"
 )
 
@@ -63,7 +64,7 @@ func New(c Config) (*Sender, error) {
 // different events may overlap. A settled that takes long holds up deliveries.
 // What Run leaves behind, and what is sent after it has returned, is not
 // settled at all. settled may be nil.
-func (s *Sender) Send(e Event, settled func(delivered bool)) {
+func (s *Sender) Send(e session.Event, settled func(delivered bool)) {
 	// Encoded here and now: the session may change e.Identity's role later.
 	text := encode(e)
 	if settled == nil {

@@ -1,17 +1,27 @@
 package scheduler
 
 import (
+	"strconv"
+
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
-// Announcement is something that happened to a session, for the customer's back
-// end. It is made once by each node that keeps the session, until one of them
-// has had it delivered: at least once in all.
-type Announcement struct {
-	What   store.Delivered // one of them
-	Record session.Record
-	Node   string
+// newEvent returns the event for the customer's back end whose delivery counts as
+// what. Its ID is the same on every node that may send it.
+func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
+	e := session.Event{At: at, Session: r.Session, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt}
+	switch {
+	case what == store.DeliveredJoined:
+		e.Type, e.ID = session.EventJoined, r.Session+"-joined"
+	case what == store.DeliveredUnreachable:
+		e.Type, e.ID = session.EventUnreachable, r.Session+"-unreachable-"+strconv.FormatUint(r.Seq, 10)
+	case r.Reason == session.EndExpired:
+		e.Type, e.ID = session.EventExpired, r.Session+"-expired-"+strconv.FormatUint(r.Seq, 10)
+	default:
+		e.Type, e.ID, e.Reason = session.EventEnded, r.Session+"-ended", r.Reason
+	}
+	return e
 }
 
 // announce tells the customer's back end what it does not know of a session. A
@@ -21,7 +31,8 @@ func (s *Scheduler) announce(e *entry) {
 	if !e.session.Issued() {
 		return
 	}
-	r := e.session.Record(e.reason, s.clock.now())
+	now := s.clock.now()
+	r := e.session.Record(e.reason, now)
 	if !r.Missed { // a new bundle: what was told of the one before is past
 		e.delivered &^= store.DeliveredUnreachable
 		e.announced &^= store.DeliveredUnreachable
@@ -40,7 +51,7 @@ func (s *Scheduler) announce(e *entry) {
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
 		if want.Has(what) && !e.delivered.Has(what) && !e.announced.Has(what) {
 			e.announced |= what
-			s.config.Announce(Announcement{what, r, s.config.Node}, func(bool) {
+			s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
 				s.do(e, func() { s.settleEvent(e, what, r.Seq) })
 			})
 		}

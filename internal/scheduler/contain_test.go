@@ -41,8 +41,8 @@ func (f *fault) Mint(app string, id session.Identity, form session.Format, cause
 	return plainMinter{}.Mint(app, id, form, cause, issuedAt, expiresAt)
 }
 
-func (f *fault) announce(a Announcement, settled func(bool)) {
-	f.in("announce", &a.Record.Identity)
+func (f *fault) announce(e session.Event, settled func(bool)) {
+	f.in("announce", &e.Identity)
 	go settled(true)
 }
 

@@ -76,7 +76,7 @@
 //     sessions goes to whoever sweeps next (adopt), which keeps them as sessions
 //     whose client is away. They expire there, or their clients come back,
 //     anywhere.
-//   - what the customer's back end is told (Announcement) counts as told when
+//   - what the customer's back end is told (session.Event) counts as told when
 //     it was delivered; a session that is over stays in the store until then, so
 //     that another node tells it if this one dies.
 //

@@ -169,8 +169,8 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		var ends atomic.Int64
-		c.Announce = func(a Announcement, _ func(bool)) {
-			if a.What == store.DeliveredEnd {
+		c.Announce = func(e session.Event, _ func(bool)) {
+			if e.Type == session.EventEnded || e.Type == session.EventExpired {
 				ends.Add(1)
 			}
 		}

@@ -58,13 +58,13 @@ func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
 	config := c.config
 	registry := prometheus.NewRegistry()
 	config.Store, config.Records, config.Node, config.Registerer = l, l, name, registry
-	config.Announce = func(a Announcement, settled func(bool)) {
+	config.Announce = func(e session.Event, settled func(bool)) {
 		go func() {
 			if l.isDead() {
 				return // it died with its process
 			}
 			c.mu.Lock()
-			c.announced[fmt.Sprintf("%s %d", a.Record.Session, a.What)]++
+			c.announced[fmt.Sprintf("%s %d", e.Session, deliveredBy(e.Type))]++
 			c.mu.Unlock()
 			settled(true)
 		}()
@@ -91,6 +91,18 @@ func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
 	}
 	c.t.Cleanup(m.stop)
 	return m
+}
+
+// deliveredBy is what a session's record notes of the delivery of an event.
+func deliveredBy(t session.EventType) store.Delivered {
+	switch t {
+	case session.EventJoined:
+		return store.DeliveredJoined
+	case session.EventUnreachable:
+		return store.DeliveredUnreachable
+	default:
+		return store.DeliveredEnd
+	}
 }
 
 // count is how often something of a session was announced.

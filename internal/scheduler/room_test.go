@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,9 +69,9 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		var ended []string
-		c.Announce = func(a Announcement, settled func(bool)) {
-			if a.What == store.DeliveredEnd {
-				ended = append(ended, a.Record.Session+" "+string(a.Record.Reason))
+		c.Announce = func(e session.Event, settled func(bool)) {
+			if e.Type == session.EventEnded || e.Type == session.EventExpired {
+				ended = append(ended, e.Session+" "+strings.TrimPrefix(string(e.Type), "session."))
 			}
 			go settled(true)
 		}

@@ -41,10 +41,10 @@ type Config struct {
 	Store   Store
 	Records Records
 	Node    string
-	// Announce tells the customer's back end what happened to a session. It
-	// returns at once, and calls settled from another goroutine when that
-	// is done, or given up for good. Nil: nobody wants to know.
-	Announce func(a Announcement, settled func(delivered bool))
+	// Announce sends an event to the customer's back end. It returns at once, and
+	// calls settled from another goroutine when the event is delivered or given up
+	// for good. Nil sends none.
+	Announce func(e session.Event, settled func(delivered bool))
 	// Revocations keep users out. Nil: there are none.
 	Revocations Revocations
 	// Consent asks the customer's back end whether a session may go on. It

@@ -1,0 +1,34 @@
+package scheduler
+
+import (
+	"testing"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// An event has the same id on every node that may send it, without a dot, which would
+// end the id in what is signed.
+func TestEventIDs(t *testing.T) {
+	record := session.Record{Key: session.Key{Session: "S"}, Seq: 12}
+	expired, ended := record, record
+	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
+	for want, c := range map[string]struct {
+		what   store.Delivered
+		record session.Record
+		typ    session.EventType
+		reason session.EndReason
+	}{
+		"S-joined":         {store.DeliveredJoined, record, session.EventJoined, ""},
+		"S-unreachable-12": {store.DeliveredUnreachable, record, session.EventUnreachable, ""},
+		"S-expired-12":     {store.DeliveredEnd, expired, session.EventExpired, ""},
+		"S-ended":          {store.DeliveredEnd, ended, session.EventEnded, session.EndLeft},
+	} {
+		for _, node := range []string{"a", "b"} {
+			got := newEvent(c.what, &c.record, node, 0)
+			if got.ID != want || got.Type != c.typ || got.Reason != c.reason || got.Node != node {
+				t.Errorf("%+v on node %s, want %s", got, node, want)
+			}
+		}
+	}
+}

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +75,7 @@ type guarded struct {
 	log     *logText
 	level   *slog.LevelVar // of the log
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	network *network       // in a bubble
-	reloads chan os.Signal // asks it to read its files again
+	network *network // in a bubble
 }
 
 // newGuarded runs a service in a bubble, with a network of its own.
@@ -87,33 +85,15 @@ func newGuarded(t *testing.T, change func(*Config)) *guarded {
 	g := startGuarded(t, func(c *Config) {
 		c.Listen, c.OpsListen = serviceAddress, "127.0.0.1:9090"
 		change(c)
-	}, outside{listen: network.listen, store: openStore}, network.dial)
+	}, Outside{Listen: network.listen}, network.dial)
 	g.network = network
 	return g
 }
 
-func startGuarded(t *testing.T, change func(*Config), world outside, dial func(context.Context, string, string) (net.Conn, error)) *guarded {
+func startGuarded(t *testing.T, change func(*Config), world Outside, dial func(context.Context, string, string) (net.Conn, error)) *guarded {
 	t.Helper()
-	c := testConfig()
-	change(&c)
-	g := &guarded{log: newLogText(), level: new(slog.LevelVar), dial: dial, reloads: make(chan os.Signal, 1)}
-	a, err := assemble(c, slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: g.level})), world)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := a.Run(ctx, context.Background(), g.reloads); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	}()
-	g.node = &node{t: t, app: a, stop: sync.OnceFunc(func() {
-		cancel()
-		<-done
-	})}
-	t.Cleanup(g.stop)
+	g := &guarded{log: newLogText(), level: new(slog.LevelVar), dial: dial}
+	g.node = startWith(t, change, world, slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: g.level})))
 	return g
 }
 
@@ -199,13 +179,8 @@ func (g *guarded) knock() *socket {
 // label of those that have one.
 func (g *guarded) metrics() map[string]float64 {
 	g.t.Helper()
-	w := httptest.NewRecorder()
-	g.app.ops.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
-	if w.Code != http.StatusOK {
-		g.t.Fatalf("metrics: %d %s", w.Code, w.Body)
-	}
 	sums := make(map[string]float64)
-	for line := range strings.Lines(w.Body.String()) {
+	for line := range strings.Lines(g.operations("/metrics")) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		x, err := strconv.ParseFloat(value, 64)
 		if strings.HasPrefix(name, "refresher_") && err == nil {
@@ -217,6 +192,25 @@ func (g *guarded) metrics() map[string]float64 {
 		}
 	}
 	return sums
+}
+
+// operations is what a path of the operations port shows.
+func (g *guarded) operations(path string) string {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), http.MethodGet, "http://"+g.app.OpsAddr().String()+path, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	response, err := g.transport().RoundTrip(r)
+	if err != nil {
+		g.t.Fatalf("%s: %v", path, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return string(text)
 }
 
 func refusedFor(why auth.Reason) string {
@@ -837,7 +831,7 @@ func TestKeySets(t *testing.T) {
 		return startGuarded(t, func(c *Config) {
 			guard(c)
 			c.Projects[0].Keys = auth.Keys{JWKSURL: url}
-		}, outside{listen: net.Listen, store: openStore}, (&net.Dialer{}).DialContext)
+		}, Outside{}, (&net.Dialer{}).DialContext)
 	}
 	g := with(issuer.URL)
 	ids := g.furnishBy(signEd(`{"alg":"EdDSA","kid":"k1"}`, goodClaims(nil), privateKey))
@@ -898,8 +892,8 @@ func TestKeySets(t *testing.T) {
 		if a := n.enter(&entrances[1], ids, text, nil); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if ready, why := n.app.health.ready(); ready || why != "starting: no key set has been fetched yet" {
-			t.Errorf("%s: ready %t: %s", name, ready, why)
+		if why := n.operations("/readyz"); why != "starting: no key set has been fetched yet\n" {
+			t.Errorf("%s: %s", name, why)
 		}
 	}
 }

@@ -55,7 +55,7 @@ type App struct {
 	scheduler   *scheduler.Scheduler
 	hub         *ws.Hub
 	events      *events.Sender // nil: nobody is told
-	store       sharedStore
+	store       Store
 	gate        *gate
 	revocations *revocation.Set
 	rotation    *rotation.Tracker
@@ -71,18 +71,24 @@ type App struct {
 // New makes the service and opens its ports; nothing is served until Run. On
 // an error nothing is left open.
 func New(c Config, logger *slog.Logger) (*App, error) {
-	return assemble(c, logger, outside{listen: net.Listen, store: openStore})
+	return NewWith(c, logger, Outside{})
 }
 
-// outside is what a node meets the world through; tests have a world of their
-// own.
-type outside struct {
-	listen func(network, address string) (net.Listener, error)
-	store  func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error)
+// Outside is how a node reaches the world. Tests, by package apptest, give a node a
+// network and a store of their own; nil fields mean the real ones.
+type Outside struct {
+	Listen func(network, address string) (net.Listener, error)
+	Store  func(Config, *slog.Logger, prometheus.Registerer) (Store, error)
 }
 
-// assemble is New, in some world.
-func assemble(c Config, logger *slog.Logger, world outside) (made *App, err error) {
+// NewWith is New with another outside.
+func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error) {
+	if world.Listen == nil {
+		world.Listen = net.Listen
+	}
+	if world.Store == nil {
+		world.Store = openStore
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -134,7 +140,7 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	if err != nil {
 		return nil, err
 	}
-	shared, err := world.store(c, logger, registry)
+	shared, err := world.Store(c, logger, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -216,10 +222,10 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
 		}
 	}
-	if a.publicListener, err = listenPublic(&c, world.listen); err != nil {
+	if a.publicListener, err = listenPublic(&c, world.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if a.opsListener, err = world.listen("tcp", c.OpsListen); err != nil {
+	if a.opsListener, err = world.Listen("tcp", c.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
 	}
 	spare := newDescriptors(descriptorLimit(), logger, registry)
@@ -229,6 +235,9 @@ func assemble(c Config, logger *slog.Logger, world outside) (made *App, err erro
 	}
 	return a, nil
 }
+
+// Node is the node's name, which no other has or had.
+func (a *App) Node() string { return a.node }
 
 // Addr is the address of the public port.
 func (a *App) Addr() net.Addr { return a.publicListener.Addr() }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -77,7 +78,7 @@ func TestPageUnderBasePath(t *testing.T) {
 
 // The public port says whether the node takes calls, and not why it does not.
 func TestReadinessOnThePublicPort(t *testing.T) {
-	n := startNode(t, func(c *Config) { c.AddressRate = 0.001 })
+	n := startNode(t, func(c *Config) { c.AddressRate, c.DrainWindow = 0.001, time.Minute })
 	for range 20 { // under no limit
 		if r, text := n.do(http.MethodGet, "/", ""); r.StatusCode != http.StatusOK || text != `{"status":"ready"}` {
 			t.Fatalf("%d %s", r.StatusCode, text)
@@ -86,7 +87,11 @@ func TestReadinessOnThePublicPort(t *testing.T) {
 	if r, _ := n.do(http.MethodHead, "/", ""); r.StatusCode != http.StatusOK {
 		t.Errorf("HEAD: %d", r.StatusCode)
 	}
-	n.app.health.draining.Store(true)
+	s := n.dial()
+	s.send(join)
+	s.expect(protocol.TypeJoined)
+	go n.stop()
+	s.expect(protocol.TypeReconnect) // it drains until the client is gone
 	r, text := n.do(http.MethodGet, "/", "")
 	if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, `"code":"unavailable"`) || strings.Contains(text, "drain") {
 		t.Errorf("%d %s", r.StatusCode, text)

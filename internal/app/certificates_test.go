@@ -336,7 +336,7 @@ func TestANodeThatWasForgottenIsNamed(t *testing.T) {
 		r.write(t, 2, nextCertificate, testCertificate)
 		time.Sleep(readWithin + rotationSpread) // bubble
 		c := r.report(2, testCertificate)
-		if want := r.nodes[1].app.node; len(c.SignedBy) != 1 || c.SignedBy[0] != want || c.MayBeDeleted || c.Sessions == 0 || c.Sessions == calls {
+		if want := r.nodes[1].app.Node(); len(c.SignedBy) != 1 || c.SignedBy[0] != want || c.MayBeDeleted || c.Sessions == 0 || c.Sessions == calls {
 			t.Errorf("want node %s, have %+v", want, c)
 		}
 		r.write(t, 1, nextCertificate, testCertificate)
@@ -400,7 +400,7 @@ func TestCertificateFileThatIsNotGood(t *testing.T) {
 		}
 		for i := range 1200 { // two minutes
 			r.write(t, 0, []string{nextCertificate, testCertificate}[i%2], []string{testCertificate, nextCertificate}[i%2])
-			r.nodes[0].app.files.Reload()
+			r.nodes[0].reloads <- os.Interrupt
 			time.Sleep(100 * time.Millisecond) // bubble
 		}
 		pushes := 0

@@ -61,7 +61,7 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 		seq := l.seq.Load()
 		for node, role := range []string{"subscriber", "publisher", "subscriber"} {
 			began := time.Now()
-			if answer := s.setRole(node, l.session, role); !answer.Pushed || !answer.Applied || !answer.Stored || answer.ID != l.session || answer.Role != role || answer.Note != "" || answer.Node != s.nodes[1].node.app.node {
+			if answer := s.setRole(node, l.session, role); !answer.Pushed || !answer.Applied || !answer.Stored || answer.ID != l.session || answer.Role != role || answer.Note != "" || answer.Node != s.nodes[1].node.app.Node() {
 				t.Errorf("answered %+v", answer)
 			}
 			push := l.await("token-privilege-will-expire")
@@ -217,7 +217,7 @@ func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 		gone, orphan := s.join(1, s.user, `"rtm":{"userId":"gone"}`), s.join(2, s.user, `"rtm":{"userId":"orphan"}`)
 		time.Sleep(time.Second) // bubble
 		gone.hangUp()
-		dead := s.nodes[2].node.app.node
+		dead := s.nodes[2].node.app.Node()
 		s.kill(2)
 		if answer := s.end(0, gone.session); !answer.Applied || answer.AccessEndsAt != gone.ends() {
 			t.Errorf("a client that is away: %+v", answer)
@@ -406,7 +406,7 @@ func TestChangesOfRealNodes(t *testing.T) {
 	s, joined := join()
 	answer, status := change(a, http.MethodPatch, joined.Session, `{"rtc":{"role":"subscriber"}}`)
 	push := s.expect("token-privilege-will-expire")
-	if status != http.StatusOK || !answer.Applied || !answer.Pushed || !answer.Stored || answer.Role != "subscriber" || store.NodeID(answer.Node) != store.NodeID(b.app.node) || push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+	if status != http.StatusOK || !answer.Applied || !answer.Pushed || !answer.Stored || answer.Role != "subscriber" || store.NodeID(answer.Node) != store.NodeID(b.app.Node()) || push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
 		t.Errorf("%d %+v, pushed %+v", status, answer, push)
 	}
 	answer, status = change(a, http.MethodDelete, joined.Session, "")

@@ -233,7 +233,7 @@ func (w *world) startNodeWith(change func(*Config)) *node {
 		c.Listen = serviceAddress
 		c.DrainWindow = 5 * time.Second
 		change(c)
-	}, outside{listen: w.network.listen, store: openStore})
+	}, Outside{Listen: w.network.listen})
 }
 
 // call holds a call at the judge with the tokens that the service gives it,

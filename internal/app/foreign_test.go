@@ -140,7 +140,7 @@ func TestRoomForRevocationsOfEachProject(t *testing.T) {
 		g := startGuarded(t, func(c *Config) {
 			c.Listen, c.OpsListen = serviceAddress, "127.0.0.1:9090"
 			two(c)
-		}, outside{listen: network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
+		}, Outside{Listen: network.listen, Store: func(Config, *slog.Logger, prometheus.Registerer) (Store, error) {
 			return memory, nil
 		}}, network.dial)
 		g.network = network

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -229,5 +228,5 @@ func (a *awaited) Write(line []byte) (int, error) {
 // startLogged is startNode, with a log.
 func startLogged(t *testing.T, change func(*Config), log io.Writer) *node {
 	t.Helper()
-	return startWith(t, change, outside{listen: net.Listen, store: openStore}, slog.New(slog.NewTextHandler(log, nil)))
+	return startWith(t, change, Outside{}, slog.New(slog.NewTextHandler(log, nil)))
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -188,9 +187,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 			}
 		}
 		g.join(`"rtm":{"userId":"ana"}`, pass(nil)) // has debug lines of its own
-		metrics := httptest.NewRecorder()
-		g.app.ops.Handler.ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
-		log := g.log.take() + metrics.Body.String()
+		log := g.log.take() + g.operations("/metrics")
 		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {
 			if !strings.Contains(log, line) {
 				t.Errorf("nothing in the log has %q, so that it proves nothing:\n%s", line, log)

@@ -335,7 +335,7 @@ func TestKeysDoNotOutliveARevocation(t *testing.T) {
 					return startGuarded(t, func(c *Config) {
 						guard(c)
 						c.Listen, c.OpsListen, c.Heartbeat = serviceAddress, "127.0.0.1:9090", time.Hour
-					}, outside{listen: network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
+					}, Outside{Listen: network.listen, Store: func(Config, *slog.Logger, prometheus.Registerer) (Store, error) {
 						return memory, nil
 					}}, network.dial)
 				}

@@ -225,7 +225,7 @@ func (s *operated) once(times map[string]int, want int) {
 
 // counted counts what a listing asks of the store.
 type counted struct {
-	sharedStore
+	Store
 	asked, looked, most *atomic.Int64
 }
 
@@ -233,7 +233,7 @@ func (c counted) Read(ctx context.Context, ids []string) ([]store.Record, error)
 	c.asked.Add(1)
 	c.looked.Add(int64(len(ids)))
 	c.most.Store(max(c.most.Load(), int64(len(ids))))
-	return c.sharedStore.Read(ctx, ids)
+	return c.Store.Read(ctx, ids)
 }
 
 // One request looks at a bounded number of sessions, however few fit.
@@ -241,7 +241,7 @@ func TestListingWorkIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, looked, most atomic.Int64
 		s := newOperated(t, 0, nil)
-		s.wrap = func(st sharedStore) sharedStore { return counted{st, &asked, &looked, &most} }
+		s.wrap = func(st Store) Store { return counted{st, &asked, &looked, &most} }
 		s.nodes = append(s.nodes, s.startOne(0))
 		l := s.join(0, s.user, `"rtc":{"channel":"common","uid":1}`)
 		time.Sleep(time.Second) // bubble
@@ -323,7 +323,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 		}
 		for i := range s.nodes {
 			v := show(i)
-			if v.ID != l.session || v.App != testAppID || v.Subject != "ana" || v.State != "attached" || v.Node != s.nodes[1].app.node || v.TTL != 600 {
+			if v.ID != l.session || v.App != testAppID || v.Subject != "ana" || v.State != "attached" || v.Node != s.nodes[1].app.Node() || v.TTL != 600 {
 				t.Errorf("node %d shows %+v", i, v)
 			}
 			if v.RTC == nil || v.RTC.Channel != "daily" || *v.RTC.UID != 7 || v.RTC.Role != "publisher" || v.RTM.UserID != "seven" || v.Chat != nil {
@@ -353,7 +353,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 		}
 		again := s.resume(2, l)
 		time.Sleep(2 * time.Second) // bubble
-		if v := show(0); v.State != "attached" || v.Node != s.nodes[2].app.node || v.DetachedAt != 0 {
+		if v := show(0); v.State != "attached" || v.Node != s.nodes[2].app.Node() || v.DetachedAt != 0 {
 			t.Errorf("of one that is back: %+v", v)
 		}
 		_ = again.socket.Write(s.ctx, 1, []byte(`{"type":"leave"}`))

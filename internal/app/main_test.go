@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -46,41 +46,42 @@ func testConfig() Config {
 
 // node is a running service.
 type node struct {
-	t    *testing.T
-	app  *App
-	stop func() // drains it and waits until it is gone
+	t       *testing.T
+	app     *App
+	stop    func()         // drains it and waits until it is gone
+	reloads chan os.Signal // asks it to read its files again
 }
 
 // startNode runs a service on real ports of this machine.
 func startNode(t *testing.T, change func(*Config)) *node {
 	t.Helper()
-	return start(t, change, outside{listen: net.Listen, store: openStore})
+	return start(t, change, Outside{})
 }
 
-func start(t *testing.T, change func(*Config), world outside) *node {
+func start(t *testing.T, change func(*Config), world Outside) *node {
 	t.Helper()
 	return startWith(t, change, world, quiet)
 }
 
-func startWith(t *testing.T, change func(*Config), world outside, logger *slog.Logger) *node {
+func startWith(t *testing.T, change func(*Config), world Outside, logger *slog.Logger) *node {
 	t.Helper()
 	c := testConfig()
 	if change != nil {
 		change(&c)
 	}
-	a, err := assemble(c, logger, world)
+	a, err := NewWith(c, logger, world)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
+	done, reloads := make(chan struct{}), make(chan os.Signal)
 	go func() {
 		defer close(done)
-		if err := a.Run(ctx, context.Background(), nil); err != nil {
+		if err := a.Run(ctx, context.Background(), reloads); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	}()
-	n := &node{t: t, app: a, stop: sync.OnceFunc(func() {
+	n := &node{t: t, app: a, reloads: reloads, stop: sync.OnceFunc(func() {
 		cancel()
 		<-done
 	})}

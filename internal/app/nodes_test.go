@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -121,7 +124,7 @@ func (s *service) startOne(i int) *serviceNode {
 	n.node = start(s.t, func(c *Config) {
 		c.Listen, c.OpsListen = n.address, fmt.Sprintf("10.1.0.%d:9090", i+1)
 		c.Insecure, c.DrainWindow = true, 5*time.Second
-	}, outside{listen: s.network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
+	}, Outside{Listen: s.network.listen, Store: func(Config, *slog.Logger, prometheus.Registerer) (Store, error) {
 		return shared{s.memory, &s.away, n.dead}, nil
 	}})
 	return n
@@ -150,7 +153,24 @@ func (s *service) deploy(i int) {
 // (adr/0017).
 func (s *service) canSpare(i int) bool {
 	others := slices.Delete(slices.Clone(s.nodes), i, i+1)
-	return !s.away.Load() || slices.ContainsFunc(others, func(n *serviceNode) bool { return n.app.health.informed() })
+	return !s.away.Load() || slices.ContainsFunc(others, func(n *serviceNode) bool {
+		return !strings.Contains(s.probe(n), "what was revoked")
+	})
+}
+
+// probe is what a node says of its readiness.
+func (s *service) probe(n *serviceNode) string {
+	client := &http.Client{Transport: &http.Transport{DialContext: s.network.dial, DisableKeepAlives: true}}
+	response, err := client.Get("http://" + n.app.OpsAddr().String() + "/readyz")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // Nodes are killed and deployed, connections break, the store is away, empty, or

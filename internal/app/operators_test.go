@@ -88,9 +88,9 @@ type operated struct {
 	away   atomic.Bool
 	nodes  []*serviceNode
 	change func(i int, c *Config)
-	wrap   func(sharedStore) sharedStore // nil: the store as it is
-	admin  string                        // the operator's credential
-	user   string                        // that of most callers
+	wrap   func(Store) Store // nil: the store as it is
+	admin  string            // the operator's credential
+	user   string            // that of most callers
 }
 
 // newOperated starts nodes. change may be nil.
@@ -115,8 +115,8 @@ func (s *operated) startOne(i int) *serviceNode {
 		if s.change != nil {
 			s.change(i, c)
 		}
-	}, outside{listen: s.network.listen, store: func(Config, *slog.Logger, prometheus.Registerer) (sharedStore, error) {
-		var st sharedStore = shared{s.memory, &s.away, n.dead}
+	}, Outside{Listen: s.network.listen, Store: func(Config, *slog.Logger, prometheus.Registerer) (Store, error) {
+		var st Store = shared{s.memory, &s.away, n.dead}
 		if s.wrap != nil {
 			st = s.wrap(st)
 		}

@@ -88,9 +88,9 @@ func TestCertificateChanged(t *testing.T) {
 	}
 	before := current()
 	write(testCertificate, nextCertificate)
-	n.app.files.Reload()
+	n.reloads <- os.Interrupt
 	write(nextCertificate, testCertificate)
-	n.app.files.Reload()
+	n.reloads <- os.Interrupt
 	select {
 	case got := <-changes:
 		if want := (change{testAppID, current()}); got != want || got.fingerprint == before {

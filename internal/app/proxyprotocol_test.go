@@ -27,7 +27,7 @@ func startProxied(t *testing.T, proxies []string, change func(*Config)) *guarded
 		if change != nil {
 			change(c)
 		}
-	}, outside{listen: net.Listen, store: openStore}, new(net.Dialer).DialContext)
+	}, Outside{}, new(net.Dialer).DialContext)
 }
 
 // say sends text on a connection of its own, and gives the status of the answer; 0

@@ -319,12 +319,12 @@ func (s *operated) overForGood(lines []*line) {
 
 // midway is a store that has something happen while a client is on its way back.
 type midway struct {
-	sharedStore
+	Store
 	happens *func()
 }
 
 func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
-	held, err := m.sharedStore.Acquire(ctx, g)
+	held, err := m.Store.Acquire(ctx, g)
 	if f := *m.happens; f != nil {
 		*m.happens = nil
 		f()
@@ -340,7 +340,7 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var happens func()
 				s := newOperated(t, 1, nil)
-				s.wrap = func(st sharedStore) sharedStore { return midway{st, &happens} }
+				s.wrap = func(st Store) Store { return midway{st, &happens} }
 				s.nodes = append(s.nodes, s.startOne(1))
 				l := s.join(0, s.user, `"rtm":{"userId":"u"}`)
 				time.Sleep(time.Second) // bubble

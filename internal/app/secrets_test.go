@@ -108,7 +108,7 @@ type keeper struct {
 	t       *testing.T
 	secrets secrets
 	log     *journal
-	reloads chan os.Signal
+	file    string          // of the certificate
 	heard   strings.Builder // what it said to those whom the secrets are not for
 	backEnd *receiver
 }
@@ -182,7 +182,7 @@ func (k *keeper) with(address, user, password, path, query string) string {
 // may be empty.
 func newKeeper(t *testing.T, redisURL string) *keeper {
 	t.Helper()
-	k := &keeper{t: t, secrets: known(), log: &journal{grown: make(chan struct{}, 1)}, reloads: make(chan os.Signal, 1), backEnd: newReceiver(t)}
+	k := &keeper{t: t, secrets: known(), log: &journal{grown: make(chan struct{}, 1)}, backEnd: newReceiver(t)}
 	file := filepath.Join(t.TempDir(), "certificates")
 	if err := os.WriteFile(file, []byte(testCertificate+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -200,23 +200,8 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 	c.EventsPreviousSecret, c.AuthorizePreviousSecret = s["previous events secret"], s["previous authorize secret"]
 	c.Policy.MinTTL, c.AuthorizeGrace = 3e9, 60e9
 	c.RedisURL = redisURL
-	a, err := New(c, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := a.Run(ctx, context.Background(), k.reloads); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	}()
-	k.node = &node{t: t, app: a, stop: sync.OnceFunc(func() {
-		cancel()
-		<-done
-	})}
-	t.Cleanup(k.stop)
+	k.file = file
+	k.node = startWith(t, func(to *Config) { *to = c }, Outside{}, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	k.log.await(t, `"msg":"serving"`)
 	return k
 }
@@ -225,7 +210,7 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 // read.
 func (k *keeper) certificateFile(text string) {
 	k.t.Helper()
-	if err := os.WriteFile(k.app.config.Projects[0].CertificateFile, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(k.file, []byte(text), 0o600); err != nil {
 		k.t.Fatal(err)
 	}
 	k.reloads <- os.Interrupt
@@ -550,8 +535,9 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 		a, err := New(c, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		if err == nil {
 			t.Errorf("%s: taken as it is", name)
-			_ = a.publicListener.Close()
-			_ = a.opsListener.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = a.Run(ctx, ctx, nil) // closes its ports
 			continue
 		}
 		if leaks := s.leaks(err.Error() + log.String()); len(leaks) > 0 {

@@ -18,7 +18,7 @@ func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 	g := startGuarded(t, func(c *Config) {
 		guard(c)
 		c.TLSCertFile, c.TLSKeyFile = certificate, key
-	}, outside{listen: net.Listen, store: openStore}, nil)
+	}, Outside{}, nil)
 	for range 50 {
 		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.app.Addr().String())
 		if err != nil {

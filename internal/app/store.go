@@ -14,8 +14,8 @@ import (
 	"refresher/internal/store"
 )
 
-// sharedStore is all that a store is used for.
-type sharedStore interface {
+// Store is all that a store is used for.
+type Store interface {
 	scheduler.Store
 	scheduler.Records
 	store.Lister
@@ -24,7 +24,7 @@ type sharedStore interface {
 }
 
 // openStore is where the sessions are kept: in Redis, or in this process.
-func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (sharedStore, error) {
+func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, error) {
 	if c.RedisURL == "" {
 		if c.RedisCAFile != "" || c.RedisCertFile != "" || c.RedisKeyFile != "" {
 			return nil, errors.New("redis-ca-file, redis-cert-file, redis-key-file: set without redis-url")

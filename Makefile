@@ -126,7 +126,7 @@ lint: tools ## Runs the linters of .golangci.yml.
 
 .PHONY: vet
 vet: ## Runs go vet.
-	for dir in $(filter-out tools,$(MODULES)); do go -C "$$dir" vet ./...; done
+	for dir in $(filter-out tools/linters,$(MODULES)); do go -C "$$dir" vet ./...; done
 
 .PHONY: tidy
 tidy: ## Fails on a go.mod or go.sum that go mod tidy would change.
@@ -166,7 +166,7 @@ TOOLS := $(BIN)/.tools-$(shell go env GOVERSION)
 .PHONY: tools
 tools: $(TOOLS)
 
-$(TOOLS): tools/go.sum
+$(TOOLS): tools/linters/go.sum
 	@echo 'Building the tools; the first time takes minutes.'
-	GOBIN=$(BIN) go -C tools install tool
+	GOBIN=$(BIN) go -C tools/linters install tool
 	@touch $@

@@ -21,8 +21,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"refresher/internal/load"
 	"refresher/test/redistest"
+	"refresher/tools/load/generator"
 )
 
 // Tokens of 12 s are renewed 3 to 6 s after they were made; tasks as often.
@@ -142,9 +142,9 @@ func makeCalls(order string) error {
 		return err
 	}
 	var ready sync.Once
-	g, err := load.New(load.Config{
+	g, err := generator.New(generator.Config{
 		URLs: []string{"ws://" + address + "/v1/ws"}, Calls: count, JoinRate: joinRate, Duration: time.Hour, TTL: shortLife, Channels: "c",
-		Tick: func(r load.Report) {
+		Tick: func(r generator.Report) {
 			if r.Connected == int64(count) {
 				ready.Do(func() { fmt.Println("ready") })
 			}

@@ -27,7 +27,7 @@ type callCommand struct {
 	TTL        int64  `placeholder:"SECONDS" help:"Token lifetime to ask for. Default: the service's."`
 	Format     string `name:"token-format" enum:",007,006,007-single" default:"" placeholder:"FORMAT" help:"Format of tokens to ask for: 007, 006 for old SDKs (if the credential or the service names it too), or 007-single for one token that opens RTC and RTM. Default: the credential's, or the service's."`
 	Renewals   int    `placeholder:"N" help:"Leave after so many confirmed renewals. Default: stay until Ctrl-C."`
-	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (cmd/edge), which admits and drops by the real token."`
+	Edge       string `placeholder:"HOST:PORT" help:"Hold the call at a stand-in for Agora's edge (tools/edge), which admits and drops by the real token."`
 	Mute       bool   `help:"Never confirm a renewal, to see what the service does about it."`
 	Refuse     bool   `help:"Refuse every renewal, as an SDK may."`
 }

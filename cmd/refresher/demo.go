@@ -14,8 +14,8 @@ import (
 
 	"refresher/internal/app"
 	"refresher/internal/build"
-	"refresher/internal/edge"
 	"refresher/web/demo"
+	"refresher/web/demo/edge"
 )
 
 type demoCommand struct {

@@ -14,7 +14,7 @@ import (
 )
 
 // edgeLink holds a call at a stand-in for Agora's edge, in JSON lines over TCP;
-// the protocol is described in the documentation of internal/edge. Calls to join
+// the protocol is described in the documentation of web/demo/edge. Calls to join
 // and renew come one at a time.
 type edgeLink struct {
 	conn    net.Conn

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"refresher/internal/auth"
-	"refresher/internal/load"
 	"refresher/internal/session"
+	"refresher/tools/load/generator"
 )
 
 type loadCommand struct {
@@ -44,7 +44,7 @@ func (c *loadCommand) Run() error {
 	if err := resolveSecrets(flagged("--credential", &c.Credential, ""), flagged("--jwt-secret", &c.JWTSecret, c.JWTSecretFile)); err != nil {
 		return err
 	}
-	g, err := load.New(load.Config{
+	g, err := generator.New(generator.Config{
 		URLs: c.URL, Remote: c.Remote, Calls: c.Calls, JoinRate: c.JoinRate, Duration: c.Duration, TTL: c.TTL,
 		Services: c.Services, Channels: c.Channels, Credential: c.credentials(),
 		AckDelay: c.AckDelay, DropRate: c.DropRate, Tick: c.ticks(os.Stdout),
@@ -58,7 +58,7 @@ func (c *loadCommand) Run() error {
 }
 
 // verdict is what was wrong.
-func verdict(r load.Report) error {
+func verdict(r generator.Report) error {
 	switch {
 	case r.RanOut > 0:
 		return fmt.Errorf("calls lost their tokens %d times, for %.1f call-seconds", r.RanOut, r.LostSeconds)
@@ -94,9 +94,9 @@ func (c *loadCommand) credentials() func(n int) (string, error) {
 }
 
 // ticks prints what happened in each second.
-func (c *loadCommand) ticks(out io.Writer) func(load.Report) {
-	var before load.Report
-	return func(r load.Report) {
+func (c *loadCommand) ticks(out io.Writer) func(generator.Report) {
+	var before generator.Report
+	return func(r generator.Report) {
 		if c.JSON {
 			printReport(out, r, false)
 			return
@@ -111,7 +111,7 @@ func (c *loadCommand) ticks(out io.Writer) func(load.Report) {
 }
 
 // trouble is what a line ends with when there is something to say.
-func trouble(r load.Report) string {
+func trouble(r generator.Report) string {
 	var parts []string
 	if r.RanOut > 0 {
 		parts = append(parts, fmt.Sprintf("LOST TOKENS %d times, %.1f call-seconds", r.RanOut, r.LostSeconds))
@@ -128,7 +128,7 @@ func trouble(r load.Report) string {
 	return "  " + strings.Join(parts, "; ")
 }
 
-func errorsByName(r load.Report) string {
+func errorsByName(r generator.Report) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(r.Errors)) {
 		parts = append(parts, fmt.Sprintf("%s %d", name, r.Errors[name]))
@@ -136,20 +136,20 @@ func errorsByName(r load.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-func printReport(out io.Writer, r load.Report, end bool) {
+func printReport(out io.Writer, r generator.Report, end bool) {
 	_ = json.NewEncoder(out).Encode(struct {
 		End bool `json:"end"`
-		load.Report
+		generator.Report
 	}{end, r})
 }
 
 // print is the summary.
-func (c *loadCommand) print(out io.Writer, r load.Report) {
+func (c *loadCommand) print(out io.Writer, r generator.Report) {
 	if c.JSON {
 		printReport(out, r, true)
 		return
 	}
-	spread := func(name string, s load.Spread) {
+	spread := func(name string, s generator.Spread) {
 		if s.Count > 0 {
 			fmt.Fprintf(out, "%-22s least %.2f  p1 %.2f  p50 %.2f  p99 %.2f  most %.2f  (%d)\n", name, s.Least, s.P1, s.P50, s.P99, s.Most, s.Count)
 		}

@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 // runEnv makes the test binary the command itself.

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/plan"
+	"refresher/tools/plan/planner"
 )
 
-// planCommand's numbers come from internal/plan/costs.go.
+// planCommand's numbers come from tools/plan/planner/costs.go.
 type planCommand struct {
 	Sessions     int64         `required:"" help:"Calls that are open at the same time."`
 	TTL          time.Duration `name:"ttl" default:"1h" help:"Lifetime of tokens."`
@@ -33,12 +33,12 @@ type planCommand struct {
 
 // Run prints a plan.
 func (c *planCommand) Run() error {
-	in := plan.Input{
+	in := planner.Input{
 		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
 		WithoutLeave: c.WithoutLeave, DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
 		RedisMasters: c.RedisMasters, StormShare: c.Storm, JoinRate: c.JoinRate,
 	}
-	p, err := plan.Make(in)
+	p, err := planner.Make(in)
 	if err != nil {
 		return err
 	}

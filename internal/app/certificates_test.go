@@ -17,9 +17,9 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/client"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/internal/rotation"
+	"refresher/web/demo/edge"
 )
 
 // nextCertificate is the one that testCertificate is replaced by.

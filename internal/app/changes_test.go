@@ -11,11 +11,11 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/auth"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
+	"refresher/web/demo/edge"
 )
 
 // changed is the answer to a change of a session.

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"refresher/internal/client"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
+	"refresher/web/demo/edge"
 )
 
 // network is a switchboard of pipes, so that a whole service and its clients

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"refresher/internal/agora"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/web/demo/edge"
 )
 
 // servicesOf says what a token opens, such as: 007 rtc "c" "7" 1 2 3 4, rtm "7" 1.

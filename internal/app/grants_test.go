@@ -17,9 +17,9 @@ import (
 	"pgregory.net/rapid"
 
 	"refresher/internal/agora"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/web/demo/edge"
 )
 
 // wish is what a caller asks for.

@@ -22,7 +22,7 @@ const patience = 3
 func lifeLeft(expiresAt session.UnixSec) time.Duration { return time.Until(expiresAt.Time()) }
 
 // admission is the rate at which a node takes clients. In a storm those come first
-// whose tokens have the least life left; internal/plan simulates what that is worth.
+// whose tokens have the least life left; tools/plan/planner simulates what that is worth.
 type admission struct {
 	admits  *rate.Limiter
 	slots   *rate.Limiter // hands out moments to come back at

@@ -18,7 +18,7 @@ const root = "../.."
 // have lines of their own, which are not the service's.
 var folders = []string{"internal", "cmd/refresher", "web/demo"}
 
-var apart = []string{"internal/edge", "internal/client", "internal/store/storetest"}
+var apart = []string{"web/demo/edge", "internal/client", "internal/store/storetest"}
 
 // levels are slog's methods, and its constants without "Level".
 var levels = []string{"Debug", "Info", "Warn", "Error"}

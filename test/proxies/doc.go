@@ -7,7 +7,7 @@
 // about. Traefik is in no Debian release: its files are only read, strictly, by
 // the shape that its documentation gives them.
 //
-// Calls are held at the judge of internal/edge, as in test/chaos. The client's
+// Calls are held at the judge of web/demo/edge, as in test/chaos. The client's
 // address is one of 127.0.0.0/8 that is not the proxy's, which only Linux has
 // without being asked to.
 package proxies

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 const (

@@ -15,7 +15,7 @@
 //
 // # The edge
 //
-// The WebSocket speaks the line protocol of refresher/internal/edge, a line in each
+// The WebSocket speaks the line protocol of refresher/web/demo/edge, a line in each
 // text frame, with or without its newline. A connection stands for one client; when
 // it ends, so do its calls. With a real Agora project, calls are at Agora, and there
 // is no such endpoint.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 // serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this

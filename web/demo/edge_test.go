@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 // serve serves a demo on this machine.

@@ -13,8 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"refresher/internal/agora"
-	"refresher/internal/edge"
 	"refresher/internal/session"
+	"refresher/web/demo/edge"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

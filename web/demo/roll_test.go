@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 // signing is a service that signs with the first of the certificates it was given.

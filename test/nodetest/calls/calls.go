@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"refresher/internal/client"
-	"refresher/internal/edge"
 	"refresher/internal/protocol"
 	"refresher/test/nodetest"
+	"refresher/web/demo/edge"
 )
 
 // Config says what calls to hold.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"refresher/internal/edge"
+	"refresher/web/demo/edge"
 )
 
 // Verdict ends the calls, and demands of the judge's record and of the calls' own

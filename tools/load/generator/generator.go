@@ -1,0 +1,177 @@
+package generator
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Generator makes the calls.
+type Generator struct {
+	config  Config
+	targets []*url.URL
+	stats   stats
+	calls   []call
+	begun   atomic.Int64  // how many calls are
+	over    chan struct{} // closed when the calls are to leave
+	leadMs  atomic.Int64  // the most that the service's clock was seen ahead of this one
+}
+
+// spareFiles is what the process needs file descriptors for besides calls.
+const spareFiles = 64
+
+// New makes a Generator, unless this machine or the settings forbid it.
+func New(c Config) (*Generator, error) {
+	targets, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	if limit, known := openFiles(); known && c.dial == nil && uint64(c.Calls)+spareFiles > limit {
+		return nil, fmt.Errorf("calls: %d want as many file descriptors and %d more, and this process may have %d; raise that by ulimit -n, or run several with fewer calls", c.Calls, spareFiles, limit)
+	}
+	g := &Generator{config: c, targets: targets, calls: make([]call, c.Calls), over: make(chan struct{})}
+	g.stats.errors = make(map[string]uint64)
+	g.leadMs.Store(minLead)
+	if g.config.dial == nil {
+		g.config.dial = dial
+	}
+	for i := range g.calls {
+		g.calls[i].generator, g.calls[i].n = g, i
+	}
+	return g, nil
+}
+
+const (
+	// paceEvery is how often calls are begun and connections broken.
+	paceEvery = 10 * time.Millisecond
+	tickEvery = time.Second
+	// leaveTimeout is how long calls may take to leave.
+	leaveTimeout = 5 * time.Second
+	// nobodyAfter is after how long without any connection there will be none.
+	nobodyAfter = 10 * time.Second
+	// minLead is below what any clock is.
+	minLead = -1 << 62
+)
+
+// Run makes the calls, and reports when all of them are over: after the
+// duration, when ctx is done, or after 10 s in which nothing but refused
+// connections came of it.
+func (g *Generator) Run(ctx context.Context) Report {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, g.config.Duration)
+	defer cancel()
+	var running sync.WaitGroup
+	pace, tick := time.NewTicker(paceEvery), time.NewTicker(tickEvery)
+	defer pace.Stop()
+	defer tick.Stop()
+	dropped := 0
+	for working := true; working; {
+		select {
+		case <-pace.C:
+			since := time.Since(began).Seconds()
+			due := min(len(g.calls), int(since*g.config.JoinRate)+1)
+			for n := int(g.begun.Load()); n < due; n++ {
+				g.calls[n].began = time.Now()
+				running.Go(g.calls[n].run)
+				g.begun.Store(int64(n + 1))
+			}
+			for due := int(since * g.config.DropRate); dropped < due; dropped++ {
+				g.drop()
+			}
+		case <-tick.C:
+			if g.config.Tick != nil {
+				g.config.Tick(g.report(began))
+			}
+			if time.Since(began) > nobodyAfter && g.stats.nobody() {
+				working = false
+			}
+		case <-ctx.Done():
+			working = false
+		}
+	}
+	last := g.report(began) // before they leave
+	close(g.over)
+	begun := g.calls[:g.begun.Load()]
+	for i := range begun {
+		begun[i].wake()
+	}
+	cut := time.AfterFunc(leaveTimeout, func() {
+		for i := range begun {
+			begun[i].cut()
+		}
+	})
+	running.Wait()
+	cut.Stop()
+	end := g.report(began)
+	end.Seconds, end.Connected, end.Holding, end.Without = last.Seconds, last.Connected, last.Holding, last.Without
+	return end
+}
+
+// drop breaks the connection of some call.
+func (g *Generator) drop() {
+	if n := int(g.begun.Load()); n > 0 && g.calls[rand.IntN(n)].breakOff() { //nolint:gosec // a choice, not a secret
+		g.stats.drops.Add(1)
+	}
+}
+
+// report is what has happened, and what is lost just now.
+func (g *Generator) report(began time.Time) Report {
+	r := g.stats.report()
+	now := time.Now()
+	r.Seconds = now.Sub(began).Seconds()
+	begun := g.calls[:g.begun.Load()]
+	r.Calls = len(begun)
+	for i := range begun {
+		switch left, holds := begun[i].left(now); {
+		case holds && left > 0:
+			r.Holding++
+		case holds: // and has not come back yet
+			r.RanOut++
+			r.LostSeconds -= left.Seconds()
+		case begun[i].without(now):
+			r.Without++
+		}
+	}
+	return r
+}
+
+func (g *Generator) isOver() bool {
+	select {
+	case <-g.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// callsPerSource is how many connections one source address has to one target:
+// fewer than the 28,232 ports that Linux gives out.
+const callsPerSource = 20_000
+
+// dial connects. Connections to this machine come from as many of its addresses
+// 127.0.0.x as they need ports.
+func dial(n int, target *url.URL) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: answerTimeout}
+	host, port := target.Hostname(), target.Port()
+	if port == "" {
+		port = map[string]string{"ws": "80", "wss": "443"}[target.Scheme]
+	}
+	if source := n / callsPerSource; source > 0 {
+		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil {
+			dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+source))}
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	address := net.JoinHostPort(host, port)
+	if target.Scheme == "wss" {
+		return (&tls.Dialer{NetDialer: &dialer}).DialContext(ctx, "tcp", address)
+	}
+	return dialer.DialContext(ctx, "tcp", address)
+}

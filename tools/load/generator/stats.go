@@ -1,0 +1,165 @@
+package generator
+
+import (
+	"maps"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Report is what has happened since the generator began. Spans are in seconds.
+type Report struct {
+	Seconds   float64 `json:"seconds"`
+	Calls     int     `json:"calls"`     // begun so far
+	Connected int64   `json:"connected"` // now
+	Holding   int     `json:"holding"`   // with tokens that are good, now
+	Without   int     `json:"without"`   // that never had any, though they were sent away or have waited
+
+	Joins    uint64 `json:"joins"`
+	Resumes  uint64 `json:"resumes"`
+	Renewals uint64 `json:"renewals"` // that the call took before the old tokens ran out
+	Repeats  uint64 `json:"repeats"`  // pushes of a bundle that was sent before
+	Pings    uint64 `json:"pings"`
+	Drops    uint64 `json:"drops"` // connections that --drop-rate broke
+	Lost     uint64 `json:"lost"`  // connections that broke otherwise
+	Moves    uint64 `json:"moves"` // by the service's wish
+
+	Margin Spread `json:"margin_seconds"` // life left in the old tokens at a renewal
+	Back   Spread `json:"back_seconds"`   // the same when a call came back
+	Lag    Spread `json:"lag_seconds"`    // of pushes, behind the moment that the rule of renewals names
+	Away   Spread `json:"away_seconds"`   // from the loss of a connection until the call was back
+
+	BytesIn  uint64 `json:"bytes_in"` // WebSocket and its handshake, without TCP and TLS
+	BytesOut uint64 `json:"bytes_out"`
+
+	Errors map[string]uint64 `json:"errors"`
+	Dial   string            `json:"dial,omitempty"` // why the first connection that failed did
+
+	RanOut      uint64  `json:"ran_out"` // times that a call lost its tokens
+	LostSeconds float64 `json:"call_seconds_lost"`
+	SeqFell     uint64  `json:"seq_fell"`
+	Refused     uint64  `json:"refused"` // calls that the service ended, or would not have
+}
+
+// Spread is a distribution in short; zero when Count is.
+type Spread struct {
+	Count uint64  `json:"count"`
+	Least float64 `json:"least"`
+	P1    float64 `json:"p1"`
+	P50   float64 `json:"p50"`
+	P99   float64 `json:"p99"`
+	Most  float64 `json:"most"`
+}
+
+// stats counts. It is safe for concurrent use.
+type stats struct {
+	connected                                       atomic.Int64
+	joins, resumes, renewals, repeats, pings, drops atomic.Uint64
+	lost, moves, in, out, ranOut, seqFell, refused  atomic.Uint64
+	lostMs                                          atomic.Int64
+	margin, backWith, lag, away                     spread
+
+	mu     sync.Mutex
+	errors map[string]uint64 // guarded by mu
+	dial   string            // guarded by mu; why the first connection that failed did
+}
+
+// maxNames bounds the names of errors, which a broken service might make up.
+const maxNames = 100
+
+func (s *stats) failed(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.errors[name]; !known && len(s.errors) >= maxNames {
+		name = "other"
+	}
+	s.errors[name]++
+}
+
+// notConnected counts a connection that was not made.
+func (s *stats) notConnected(err error) {
+	s.failed("connect")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dial == "" {
+		s.dial = err.Error()
+	}
+}
+
+// nobody reports whether no connection was made, of those that were tried.
+func (s *stats) nobody() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dial != "" && s.in.Load() == 0
+}
+
+func (s *stats) report() Report {
+	s.mu.Lock()
+	errors, dial := maps.Clone(s.errors), s.dial
+	s.mu.Unlock()
+	return Report{
+		Connected: s.connected.Load(),
+		Joins:     s.joins.Load(), Resumes: s.resumes.Load(), Renewals: s.renewals.Load(), Repeats: s.repeats.Load(),
+		Pings: s.pings.Load(), Drops: s.drops.Load(), Lost: s.lost.Load(), Moves: s.moves.Load(),
+		Margin: s.margin.read(), Back: s.backWith.read(), Lag: s.lag.read(), Away: s.away.read(),
+		BytesIn: s.in.Load(), BytesOut: s.out.Load(), Errors: errors, Dial: dial,
+		RanOut: s.ranOut.Load(), LostSeconds: float64(s.lostMs.Load()) / 1000, SeqFell: s.seqFell.Load(), Refused: s.refused.Load(),
+	}
+}
+
+// Buckets of a spread: the first ends at a millisecond, each other is 2% wide,
+// the last has all above a day.
+const (
+	growth  = 1.02
+	buckets = 925 // log(86,400,000) / log(growth) and a little
+)
+
+// spread is a histogram of spans. It is safe for concurrent use.
+type spread struct {
+	mu          sync.Mutex
+	counts      [buckets]uint64
+	count       uint64
+	least, most time.Duration
+}
+
+func (s *spread) add(d time.Duration) {
+	d = max(0, d)
+	i := 0
+	if ms := float64(d) / float64(time.Millisecond); ms > 1 {
+		i = min(buckets-1, 1+int(math.Log(ms)/math.Log(growth)))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count == 0 || d < s.least {
+		s.least = d
+	}
+	s.most = max(s.most, d)
+	s.count++
+	s.counts[i]++
+}
+
+func (s *spread) read() Spread {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count == 0 {
+		return Spread{}
+	}
+	return Spread{
+		Count: s.count, Least: s.least.Seconds(), Most: s.most.Seconds(),
+		P1: s.quantile(0.01), P50: s.quantile(0.5), P99: s.quantile(0.99),
+	}
+}
+
+// quantile is the middle of the bucket that has it, within the bounds seen. The
+// caller holds mu.
+func (s *spread) quantile(q float64) float64 {
+	rank, seen := uint64(math.Ceil(q*float64(s.count))), uint64(0)
+	for i, n := range s.counts {
+		if seen += n; seen >= rank {
+			middle := math.Pow(growth, float64(i)-0.5) / 1000
+			return min(max(middle, s.least.Seconds()), s.most.Seconds())
+		}
+	}
+	return s.most.Seconds()
+}

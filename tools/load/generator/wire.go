@@ -1,0 +1,204 @@
+package generator
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"refresher/internal/protocol"
+)
+
+// Sizes of a connection's buffer. A push of two services is some 900 bytes, a
+// joined with its key some 1,500.
+const (
+	bufferSize = 2 << 10
+	maxFrame   = 64 << 10
+)
+
+// Opcodes of frames, RFC 6455.
+const (
+	opText  = 0x1
+	opClose = 0x8
+	opPing  = 0x9
+	opPong  = 0xA
+)
+
+// The sample of RFC 6455, section 1.3. The key proves that the other side is no
+// cache, which nobody here has reason to doubt.
+const (
+	handshakeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
+	handshakeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+var (
+	errFrame  = errors.New("not a frame that the service sends")
+	errNoPage = errors.New("the handshake was not accepted")
+)
+
+// wire is one WebSocket. Reads and writes come from one goroutine; SetReadDeadline
+// and Close of net may be called by others.
+type wire struct {
+	net      net.Conn
+	buffer   []byte // what was read
+	from     int    // where the first byte stands that was not used yet
+	stats    *stats
+	closedBy protocol.CloseCode
+}
+
+// handshake upgrades a connection.
+func handshake(conn net.Conn, target *url.URL, timeout time.Duration, counted *stats) (*wire, error) {
+	w := &wire{net: conn, stats: counted, buffer: make([]byte, 0, bufferSize)}
+	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Protocol: %s\r\nSec-WebSocket-Key: %s\r\n\r\n", target.RequestURI(), target.Host, protocol.Subprotocol, handshakeKey)
+	if err := w.write(request, timeout); err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	for {
+		if end := bytes.Index(w.buffer, []byte("\r\n\r\n")); end >= 0 {
+			response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(w.buffer[:end+4])), nil)
+			if err != nil {
+				return nil, fmt.Errorf("read the handshake: %w", err)
+			}
+			_ = response.Body.Close() // a 101 has none, and any other is not read
+			if response.StatusCode != http.StatusSwitchingProtocols {
+				return nil, &refusedError{fmt.Sprintf("http_%d", response.StatusCode)}
+			}
+			if response.Header.Get("Sec-WebSocket-Accept") != handshakeAccept {
+				return nil, errNoPage
+			}
+			w.from = end + 4
+			return w, nil
+		}
+		if err := w.more(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// refusedError is a refusal that has a name.
+type refusedError struct{ name string }
+
+func (e *refusedError) Error() string { return "refused: " + e.name }
+
+// more reads what there is, after room was made for it.
+func (w *wire) more() error {
+	if w.from > 0 {
+		w.buffer = w.buffer[:copy(w.buffer, w.buffer[w.from:])]
+		w.from = 0
+	}
+	if len(w.buffer) == cap(w.buffer) {
+		if cap(w.buffer) >= maxFrame {
+			return errFrame
+		}
+		w.buffer = append(make([]byte, 0, 2*cap(w.buffer)), w.buffer...)
+	}
+	n, err := w.net.Read(w.buffer[len(w.buffer):cap(w.buffer)])
+	w.buffer = w.buffer[:len(w.buffer)+n]
+	w.stats.in.Add(uint64(n))
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// next waits for a text message, which is good until next is called again. It
+// answers pings. After a deadline nothing is lost: it may be called again.
+func (w *wire) next() ([]byte, error) {
+	for {
+		op, payload, ok, err := w.frame()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case !ok:
+			if err := w.more(); err != nil {
+				return nil, err
+			}
+		case op == opText:
+			return payload, nil
+		case op == opPing:
+			if err := w.send(opPong, payload); err != nil {
+				return nil, err
+			}
+		case op == opClose:
+			w.closedBy = protocol.CloseAbnormal
+			if len(payload) >= 2 {
+				w.closedBy = protocol.CloseCode(binary.BigEndian.Uint16(payload))
+			}
+			_ = w.send(opClose, payload) // as far as that goes
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// frame takes a frame that is there whole; the service sends messages in one
+// each, without a mask.
+func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
+	b := w.buffer[w.from:]
+	if len(b) < 2 {
+		return 0, nil, false, nil
+	}
+	const finished, masked = 0x80, 0x80
+	if b[0]&finished == 0 || b[0]&0x70 != 0 || b[1]&masked != 0 {
+		return 0, nil, false, errFrame
+	}
+	head, size := 2, int(b[1])
+	switch size {
+	case 126:
+		head = 4
+		if len(b) < head {
+			return 0, nil, false, nil
+		}
+		size = int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return 0, nil, false, errFrame // longer than any message
+	}
+	if head+size > maxFrame {
+		return 0, nil, false, errFrame
+	}
+	if len(b) < head+size {
+		return 0, nil, false, nil
+	}
+	w.from += head + size
+	return b[0] & 0x0f, b[head : head+size], true, nil
+}
+
+// sendTimeout is how long the service may take to accept a message.
+const sendTimeout = 10 * time.Second
+
+// send writes one frame, masked as clients must.
+func (w *wire) send(op byte, payload []byte) error {
+	b := make([]byte, 0, 8+len(payload))
+	b = append(b, 0x80|op)
+	if len(payload) < 126 {
+		b = append(b, 0x80|byte(len(payload)))
+	} else {
+		b = append(b, 0x80|126)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(payload)))
+	}
+	mask := rand.Uint32() //nolint:gosec // against caches, not against readers
+	b = binary.LittleEndian.AppendUint32(b, mask)
+	for i, c := range payload {
+		b = append(b, c^byte(mask>>(8*(i&3))))
+	}
+	return w.write(b, sendTimeout)
+}
+
+func (w *wire) write(b []byte, timeout time.Duration) error {
+	if err := w.net.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	n, err := w.net.Write(b)
+	w.stats.out.Add(uint64(n))
+	return err
+}

@@ -1,0 +1,101 @@
+package planner
+
+import "time"
+
+// Unit costs, as measured on two cores of an AMD EPYC with Go 1.26 and Redis 7.0.
+// Processor time is of a loopback with the kernel's part of it. Each group names the
+// command that measures it; measure anew on your machine before you buy others.
+
+// go test -run '^$' -bench Node/memory -benchtime 1x ./tools/load/generator
+const (
+	nodeJoinMicros      = 454.0 // cpu-µs/join
+	nodeResumeMicros    = 412.0 // cpu-µs/resume
+	nodeRefusalMicros   = 420.0 // cpu-µs/refusal
+	nodeRenewalMicros   = 240.0 // cpu-µs/renewal
+	nodeHeartbeatMicros = 60.0  // cpu-µs/heartbeat
+
+	// residentBytes is for each call, with what the collector has not freed yet;
+	// 9,465 of it are heap and stacks that are in use
+	// (go -C bench test -run '^$' -bench IdleConnection -benchtime 1x).
+	residentBytes = 15_800.0 // rss-B/call
+	kernelBytes   = 4_400.0  // kernel-B/call: one end of a connection
+
+	// detachedBytes is for each session whose client has gone without leave: 1,326
+	// of it are heap that is in use
+	// (go test -run '^$' -bench Detached -benchtime 1x ./internal/scheduler),
+	// and the rest not freed yet, in the proportion that a call has.
+	detachedBytes = 2_440.0
+
+	renewalInBytes    = 28.0    // out-B/renewal: what the node receives
+	renewalOutBytes   = 581.0   // in-B/renewal: what it sends
+	heartbeatInBytes  = 21.0    // out-B/heartbeat
+	heartbeatOutBytes = 37.0    // in-B/heartbeat
+	joinInBytes       = 341.0   // out-B/join, with the handshake
+	joinOutBytes      = 1_094.0 // in-B/join
+	resumeInBytes     = 639.0   // out-B/resume
+	resumeOutBytes    = 1_110.0 // in-B/resume
+)
+
+// go test -run '^$' -bench Node/redis -benchtime 1x ./tools/load/generator
+const (
+	sharedJoinMicros    = 492.0    // cpu-µs/join
+	sharedResumeMicros  = 465.0    // cpu-µs/resume
+	sharedRenewalMicros = 279.0    // cpu-µs/renewal
+	nodeIdleMicros      = 13_600.0 // cpu-µs/s: what a node does with no calls
+
+	// In the storm that measures resumes some clients are taken by their keys, and
+	// Redis is told later: these are the higher ones of several runs.
+	redisJoinMicros   = 57.0  // redis-µs/join
+	redisResumeMicros = 63.0  // redis-µs/resume
+	redisIdleMicros   = 590.0 // redis-µs/s: a node's lease, and its look at the shards and the revocations
+
+	redisRenewalInBytes  = 228.0   // redis-in-B/renewal
+	redisRenewalOutBytes = 6.0     // redis-out-B/renewal
+	redisResumeInBytes   = 461.0   // redis-in-B/resume; a join's are as many, or fewer
+	redisResumeOutBytes  = 116.0   // redis-out-B/resume
+	redisIdleInBytes     = 5_220.0 // redis-in-B/s
+	redisIdleOutBytes    = 1_970.0 // redis-out-B/s
+)
+
+// go test -run '^$' -bench Renewal -benchtime 200000x ./internal/redis
+const (
+	// redisRenewalMicros is with a million sessions on one server, 256 saved at
+	// once. With fewer it is less: 10.7 with ten thousand.
+	redisRenewalMicros = 18.9  // redis-µs/renewal
+	redisSessionBytes  = 400.0 // B/session
+)
+
+// Headers, by the standards and not measured: each message is a TCP segment over
+// IPv4 with timestamps, inside Ethernet and TLS, and every second one is
+// acknowledged on its own.
+const (
+	segmentBytes   = 20 + 32 + 18 + 22.0 // IPv4, TCP, Ethernet, TLS record
+	ackBytes       = 20 + 32 + 18.0
+	tlsOpenBytes   = 5_000.0 // a full TLS 1.3 handshake with a chain of two certificates, both ways
+	openSegments   = 8       // TCP's handshake and end
+	conntrackBytes = 320.0   // of the kernel, for one connection that it tracks
+)
+
+// What systems give by default.
+const (
+	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
+
+	// What serve does without flags.
+	defaultHeartbeat = 25 * time.Second
+	resumeWindow     = 2 * time.Minute
+)
+
+// Shares of what there is that a plan fills.
+const (
+	memoryShare     = 0.70 // of a node's memory
+	cpuShare        = 0.50 // of a node's cores, in ordinary times
+	stormCPUShare   = 0.80 // in a storm
+	redisCPUShare   = 0.50 // of a Redis server's one core, in ordinary times
+	redisStormShare = 0.80 // in a storm
+	// firstWaveSeconds is what the first knock of all clients of a node may take
+	// of its cores: half of what a client waits for an answer.
+	firstWaveSeconds = 5.0
+	// stormShare is the part of the head start in which all clients are to be
+	// back.
+	stormShare = 0.5
+)

@@ -1,0 +1,334 @@
+package planner
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Plan is what a service of some size needs. Sizes are in bytes, network in bits a
+// second, spans in seconds.
+type Plan struct {
+	Sessions    int64    `json:"sessions"`
+	HeadStart   float64  `json:"head_start_seconds"`
+	Jitter      float64  `json:"jitter_seconds"` // the most
+	Renewals    float64  `json:"renewals_per_second"`
+	Peak        float64  `json:"renewals_per_second_after_one_minute"` // if all calls began in one minute
+	Echo        float64  `json:"renewals_per_second_after_storm"`      // one lifetime after it
+	Joins       float64  `json:"joins_per_second"`
+	Heartbeats  float64  `json:"heartbeats_per_second"`
+	Detached    float64  `json:"detached_sessions"` // whose client went without leave, besides the calls
+	Nodes       Nodes    `json:"nodes"`
+	Redis       Redis    `json:"redis"`
+	Network     Network  `json:"network"`
+	Proxy       Proxy    `json:"proxy"`
+	Storm       Storm    `json:"storm"`
+	NodeFailure Storm    `json:"node_failure"`
+	Settings    Setting  `json:"settings"`
+	Cells       int      `json:"cells"` // services that it is best split into
+	Warnings    []string `json:"warnings"`
+	// Rehearsal is nil until Rehearse is called.
+	Rehearsal *Rehearsal `json:"simulation,omitempty"`
+}
+
+// Nodes are the service's processes. Cores are those that are busy.
+type Nodes struct {
+	Needed       int     `json:"needed"`
+	Count        int     `json:"count"` // with the reserve
+	Bound        string  `json:"bound"` // what sets the number
+	Sessions     int64   `json:"sessions_each"`
+	SessionsWorn int64   `json:"sessions_each_without_reserve"` // when the reserve is gone
+	Detached     float64 `json:"detached_sessions_each"`
+	Memory       float64 `json:"memory_bytes_each"`
+	Cores        float64 `json:"cores_busy_each"`
+	AllCores     float64 `json:"cores_busy"`
+	AllMemory    float64 `json:"memory_bytes"`
+	Files        int64   `json:"file_descriptors_each"`
+}
+
+// Redis is what the nodes share. Each master wants a replica besides.
+type Redis struct {
+	Masters  int     `json:"masters"`
+	Memory   float64 `json:"memory_bytes"`
+	Writes   float64 `json:"writes_per_second"`
+	Cores    float64 `json:"cores_busy"`
+	Sweeps   float64 `json:"cores_busy_by_sweeps"`
+	Storm    float64 `json:"cores_busy_in_storm"`
+	In       float64 `json:"bits_in_per_second"`
+	Out      float64 `json:"bits_out_per_second"`
+	Messages float64 `json:"cluster_messages_per_second_in_storm"`
+}
+
+// Network is the nodes' public side, with TCP, IP and TLS.
+type Network struct {
+	In    float64 `json:"bits_in_per_second"`
+	Out   float64 `json:"bits_out_per_second"`
+	Storm float64 `json:"bits_per_second_in_storm"` // both ways
+}
+
+// Proxy is what stands before the nodes.
+type Proxy struct {
+	Files     int64   `json:"file_descriptors"`
+	Addresses int64   `json:"source_addresses"` // to one node
+	Conntrack int64   `json:"conntrack_entries"`
+	Memory    float64 `json:"conntrack_bytes"`
+}
+
+// Storm is what happens when clients come back together.
+type Storm struct {
+	Clients   int64   `json:"clients"`
+	Nodes     int     `json:"nodes"` // that take them
+	Rate      float64 `json:"resumes_per_second"`
+	Seconds   float64 `json:"seconds"`
+	Least     float64 `json:"least_life_seconds"`       // of a call's tokens when it is back; negative: it lost them
+	Refusals  float64 `json:"refusals_each"`            // of each client, before it is taken
+	FirstWave float64 `json:"first_knock_core_seconds"` // of each node's cores
+	Cores     float64 `json:"cores_busy_each"`
+}
+
+// Setting is what the plan recommends.
+type Setting struct {
+	JoinRate    float64 `json:"join_rate"`
+	MaxSessions int64   `json:"max_sessions"`
+	TokenTTL    float64 `json:"token_ttl_seconds"`
+	MemoryLimit float64 `json:"gomemlimit_bytes"`
+	DrainWindow float64 `json:"drain_window_seconds"`
+	Heartbeat   float64 `json:"heartbeat_seconds"`    // as given
+	RenewBefore float64 `json:"renew_before_seconds"` // as given; 0 is the service's own
+}
+
+// planner is a plan that is being made.
+type planner struct {
+	in        Input
+	headStart float64
+	jitter    float64
+	steady    float64 // µs of a node's cores a second, for each session
+	joinRate  float64
+	detached  float64 // sessions whose client went without leave
+}
+
+// Make computes a plan.
+func Make(in Input) (Plan, error) {
+	if err := in.Check(); err != nil {
+		return Plan{}, err
+	}
+	policy := session.Policy{RenewBefore: in.RenewBefore}
+	p := planner{in: in, headStart: policy.HeadStart(in.TTL).Seconds()}
+	p.jitter = p.headStart / 2
+	n := float64(in.Sessions)
+	out := Plan{
+		Sessions: in.Sessions, HeadStart: p.headStart, Jitter: p.jitter,
+		Renewals: n * renewalRate(in.TTL.Seconds(), p.headStart), Joins: n / in.CallLength.Seconds(), Heartbeats: n / in.Heartbeat.Seconds(),
+		Peak: crest(n, 60, p.jitter),
+	}
+	p.detached = p.unleft(in.TTL.Seconds())
+	out.Detached = p.detached
+	p.steady = (out.Renewals*sharedRenewalMicros*p.services() + out.Joins*sharedJoinMicros + out.Heartbeats*nodeHeartbeatMicros) / n
+	p.joinRate = in.JoinRate
+	if p.joinRate == 0 {
+		p.joinRate = math.Max(1, math.Floor(in.NodeCores*1e6*(stormCPUShare-cpuShare)/(sharedResumeMicros+nodeRefusalMicros)))
+	}
+	out.Nodes = p.nodes()
+	if out.Nodes.Count > maxNodes {
+		return Plan{}, fmt.Errorf("it would take %d nodes, more than %d: want larger nodes (node-cores, node-memory), a higher join-rate, or fewer sessions", out.Nodes.Count, maxNodes)
+	}
+	if in.JoinRate == 0 {
+		p.joinRate = p.gentle(out.Nodes.Count)
+	}
+	out.Storm = p.storm(in.StormShare*n, out.Nodes.Count)
+	survivors := max(1, out.Nodes.Count-1)
+	out.NodeFailure = p.storm(n/float64(out.Nodes.Count), survivors)
+	out.Echo = crest(in.StormShare*n, out.Storm.Seconds, p.jitter) + (1-in.StormShare)*out.Renewals
+	out.Redis = p.redis(&out)
+	out.Network = p.network(&out)
+	out.Proxy = p.proxy(&out)
+	ttl := p.lifetime(&out)
+	out.Settings = Setting{
+		JoinRate: p.joinRate, MaxSessions: int64(math.Ceil((float64(out.Nodes.SessionsWorn) + p.unleft(ttl)/float64(out.Nodes.Needed)) * 1.1)),
+		TokenTTL: ttl, MemoryLimit: float64(in.NodeMemory) * 0.85, DrainWindow: p.drainWindow(&out),
+		Heartbeat: in.Heartbeat.Seconds(), RenewBefore: in.RenewBefore.Seconds(),
+	}
+	out.Cells = p.cells(&out)
+	out.Warnings = p.warnings(&out)
+	return out, nil
+}
+
+// unleft is how many sessions there are whose client went without leave: each waits
+// until its tokens end. They have their whole life left when the call was short;
+// longer calls are counted as if theirs had, too.
+func (p *planner) unleft(ttl float64) float64 {
+	return p.in.WithoutLeave * float64(p.in.Sessions) / p.in.CallLength.Seconds() * max(ttl, resumeWindow.Seconds())
+}
+
+// renewalRate is how often a session is renewed in a second, on average over the
+// jitter: the mean of 1/(ttl − headStart − j) for j from 0 to half the head start.
+// Tokens are made for whole seconds, rounded down, so they live half a second less.
+func renewalRate(ttl, headStart float64) float64 {
+	most, jitter := ttl-0.5-headStart, headStart/2
+	if jitter == 0 {
+		return 1 / most
+	}
+	return math.Log(most/(most-jitter)) / jitter
+}
+
+// crest is the highest rate of the renewals of calls that began, or came back,
+// evenly over a span: the first wave of them is spread over the longer of the span
+// and the jitter. On top comes chance, of which four standard deviations are enough.
+func crest(calls, span, jitter float64) float64 {
+	rate := calls / math.Max(1, math.Max(span, jitter))
+	return rate + 4*math.Sqrt(rate)
+}
+
+// services is what a renewal costs with these services, against that of the two it
+// was measured with. A token is a small part of it.
+func (p *planner) services() float64 {
+	const tokenShare = 0.05
+	return 1 + tokenShare*float64(len(p.in.Services)-2)
+}
+
+// nodes finds how many there must be.
+func (p *planner) nodes() Nodes {
+	n := float64(p.in.Sessions)
+	perSession := residentBytes + kernelBytes + detachedBytes*p.detached/n
+	wants := []struct {
+		bound string
+		most  float64 // sessions that one node can have
+	}{
+		{"memory", memoryShare * float64(p.in.NodeMemory) / perSession},
+		{"processor", cpuShare * p.in.NodeCores * 1e6 / p.steady},
+		{"first knock of a storm", firstWaveSeconds * p.in.NodeCores * 1e6 / (nodeRefusalMicros * p.in.StormShare)},
+		{"length of a storm", p.joinRate * p.headStart * stormShare / p.in.StormShare},
+	}
+	best := wants[0]
+	for _, w := range wants[1:] {
+		if w.most < best.most {
+			best = w
+		}
+	}
+	needed := max(1, int(math.Ceil(n/best.most)))
+	count := needed + max(1, (needed+2)/3)
+	if p.in.Nodes > 0 {
+		count, needed = p.in.Nodes, max(1, min(needed, p.in.Nodes-1))
+	}
+	each := math.Ceil(n / float64(count))
+	return Nodes{
+		Needed: needed, Count: count, Bound: best.bound,
+		Sessions: int64(each), SessionsWorn: int64(math.Ceil(n / float64(needed))),
+		Detached: p.detached / float64(count),
+		Memory:   each * perSession, Cores: (each*p.steady + nodeIdleMicros) / 1e6,
+		AllCores: (n*p.steady + float64(count)*nodeIdleMicros) / 1e6, AllMemory: n * perSession,
+		Files: int64(math.Ceil(n/float64(needed))) + 1024,
+	}
+}
+
+// gentle is the --join-rate that is recommended: what a node's cores bear, but no
+// more than one Redis server bears of all nodes, unless the storm would be long.
+func (p *planner) gentle(nodes int) float64 {
+	easy := redisStormShare * 1e6 / redisResumeMicros
+	needed := p.in.StormShare * float64(p.in.Sessions) / (p.headStart * stormShare / 2)
+	return math.Max(1, math.Floor(math.Min(p.joinRate, math.Max(easy, needed)/float64(nodes))))
+}
+
+// storm is what becomes of so many clients that come back to so many nodes at once.
+// Each node takes a second's worth of its rate at once, then so many in each second.
+// Those who find all of their tokens' life used up are the ones that were about to be
+// renewed: they have the head start, and nothing more.
+func (p *planner) storm(clients float64, nodes int) Storm {
+	rate := p.joinRate * float64(nodes)
+	seconds := math.Max(minBackoff.Seconds(), clients/rate-1)
+	each := clients / float64(nodes)
+	// Who is turned away has a slot within 30 s, or waits for 15 s on average; and
+	// the average client is away for half of the storm.
+	refusals := math.Max(1, seconds/longestWait.Seconds())
+	return Storm{
+		Clients: int64(clients), Nodes: nodes, Rate: math.Min(rate, clients/seconds), Seconds: seconds, Least: p.headStart - seconds,
+		Refusals: refusals, FirstWave: each * nodeRefusalMicros / 1e6,
+		Cores: (p.steady*float64(p.in.Sessions)/float64(nodes) + p.joinRate*(sharedResumeMicros+refusals*nodeRefusalMicros)) / 1e6,
+	}
+}
+
+// drainWindow is long enough that the clients of one node do not knock faster than
+// the others may take them, if that can be.
+func (p *planner) drainWindow(out *Plan) float64 {
+	return math.Max(p.in.DrainWindow.Seconds(), math.Ceil(float64(out.Nodes.Sessions)/(p.joinRate*float64(max(1, out.Nodes.Count-1)))))
+}
+
+// lifetime is the shortest one, from what was asked for on, whose head start has room
+// for the storm twice, and for a client that sees late that a machine has gone silent.
+func (p *planner) lifetime(out *Plan) float64 {
+	policy := session.Policy{RenewBefore: p.in.RenewBefore}
+	room := math.Max(out.Storm.Seconds/stormShare, p.in.Heartbeat.Seconds()+answerTimeout.Seconds())
+	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
+		ttl := max(p.in.TTL, time.Duration(minutes)*time.Minute)
+		if policy.HeadStart(ttl).Seconds() >= room {
+			return ttl.Seconds()
+		}
+	}
+	return p.in.TTL.Seconds() // no lifetime would do
+}
+
+func (p *planner) redis(out *Plan) Redis {
+	n := float64(p.in.Sessions)
+	r := Redis{
+		// Who goes without leave is written down twice: that it is away, and that it is over.
+		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
+		Sweeps: float64(out.Nodes.Count) * redisIdleMicros / 1e6,
+		In:     8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
+		Out:    8 * (out.Renewals*redisRenewalOutBytes + out.Joins*redisResumeOutBytes + float64(out.Nodes.Count)*redisIdleOutBytes),
+	}
+	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
+	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6
+	// A master has 0.7 of 32 GB, half a core in ordinary times, and most of it in a
+	// storm.
+	const serverBytes = memoryShare * (32 << 30)
+	r.Masters = max(1, int(math.Ceil(math.Max(r.Memory/serverBytes, math.Max(r.Cores/redisCPUShare, r.Storm/redisStormShare)))))
+	if p.in.RedisMasters > 0 {
+		r.Masters = p.in.RedisMasters
+	}
+	if r.Masters > 1 { // a cluster: each publish goes to all servers, replicas too
+		r.Messages = out.Storm.Rate * float64(2*min(r.Masters, maxMasters)-1)
+	}
+	return r
+}
+
+// network is the traffic with clients. A renewal is a push and its ack, a heartbeat
+// a ping and its pong.
+func (p *planner) network(out *Plan) Network {
+	const exchange = segmentBytes + ackBytes/2
+	open := tlsOpenBytes/2 + openSegments*ackBytes/2
+	in := out.Renewals*(renewalInBytes+exchange) + out.Heartbeats*(heartbeatInBytes+exchange) + out.Joins*(joinInBytes+exchange+open)
+	tokens := float64(len(p.in.Services)) / 2
+	sent := out.Renewals*(renewalOutBytes*tokens+exchange) + out.Heartbeats*(heartbeatOutBytes+exchange) + out.Joins*(joinOutBytes+exchange+open)
+	resume := resumeInBytes + resumeOutBytes + 2*exchange + 2*open
+	return Network{In: 8 * in, Out: 8 * sent, Storm: 8 * (in + sent + out.Storm.Rate*resume)}
+}
+
+func (p *planner) proxy(out *Plan) Proxy {
+	return Proxy{
+		Files: 2 * p.in.Sessions, Conntrack: 2 * p.in.Sessions, Memory: 2 * float64(p.in.Sessions) * conntrackBytes,
+		Addresses: int64(math.Ceil(float64(out.Nodes.SessionsWorn) / ephemeralPorts)),
+	}
+}
+
+// Where one service ends, and cells begin; see docs/scaling.md.
+const (
+	cellNodes   = 300
+	cellMasters = maxMasters / 2
+	cellRate    = 50_000 // resumes a second through one Redis
+)
+
+// cells is how many services of their own, each with a Redis, there had better be.
+func (p *planner) cells(out *Plan) int {
+	return max(
+		1, ceil(float64(out.Nodes.Count)/cellNodes), ceil(float64(out.Redis.Masters)/cellMasters), ceil(out.Storm.Rate/cellRate),
+	)
+}
+
+func ceil(x float64) int { return int(math.Ceil(x)) }
+
+// span is a float of seconds as a duration.
+func span(seconds float64) time.Duration {
+	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond)
+}

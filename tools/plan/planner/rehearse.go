@@ -1,0 +1,67 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// Rehearsal is a plan's storm as Simulate plays it, with what the formulas say of the
+// same calls. Nodes bear the plan's load; there are fewer, if that is many calls.
+// Spans are in seconds.
+type Rehearsal struct {
+	Calls    int  `json:"calls"`
+	Nodes    int  `json:"nodes"`
+	Clients  int  `json:"clients"` // that come back at once
+	RanOut   int  `json:"lost_their_tokens"`
+	Away     int  `json:"not_back"` // one lifetime later
+	Seconds  Pair `json:"seconds"`
+	Least    Pair `json:"least_life_seconds"`
+	Refusals Pair `json:"refusals_each"`
+	Echo     Pair `json:"renewals_per_second_after_storm"`
+}
+
+// Pair is one figure, had in two ways.
+type Pair struct {
+	Simulated float64 `json:"simulated"`
+	Formula   float64 `json:"formula"`
+}
+
+// maxRehearsed is how many calls a rehearsal has at most, if there are several nodes:
+// as many as take a second or two.
+const maxRehearsed = 100_000
+
+// Rehearse plays the storm of a plan that was made for in, and notes in the plan what
+// came of it.
+func (out *Plan) Rehearse(in Input) error {
+	each := int(out.Nodes.Sessions)
+	nodes := max(1, min(out.Nodes.Count, maxRehearsed/each))
+	lost := max(1, ceil(in.StormShare*float64(nodes)))
+	policy := session.Policy{RenewBefore: in.RenewBefore}
+	headStart := policy.HeadStart(in.TTL)
+	s := Scenario{
+		Seed: 1, Sessions: each * nodes, Nodes: nodes, TTL: in.TTL, RenewBefore: in.RenewBefore, JoinRate: out.Settings.JoinRate,
+		StartOver: in.TTL - headStart, BreakAt: in.TTL, Lost: lost, Back: time.Millisecond,
+	}
+	s.Length = min(maxSpan, s.BreakAt+in.TTL+2*span(out.Storm.Seconds)+time.Minute)
+	o, err := Simulate(s)
+	if err != nil {
+		return fmt.Errorf("simulate the storm of %d calls on %d nodes: %w", s.Sessions, s.Nodes, err)
+	}
+	in.Sessions = int64(s.Sessions)
+	p := planner{in: in, headStart: out.HeadStart, jitter: out.Jitter, joinRate: s.JoinRate}
+	f := p.storm(float64(o.Broken), nodes)
+	back := min(s.Length, s.BreakAt+o.BackAfter)
+	out.Rehearsal = &Rehearsal{
+		Calls: s.Sessions, Nodes: nodes, Clients: o.Broken, RanOut: o.RanOut, Away: o.Away,
+		Seconds:  Pair{o.BackAfter.Seconds(), f.Seconds},
+		Least:    Pair{o.LeastLeft.Seconds(), f.Least},
+		Refusals: Pair{float64(o.Refused) / float64(o.Broken), f.Refusals},
+		Echo: Pair{
+			float64(o.Peak(back, min(s.Length, back+in.TTL-headStart+time.Second))), // the first wave of those that came back
+			crest(float64(o.Broken), f.Seconds, p.jitter) + float64(s.Sessions-o.Broken)*renewalRate(in.TTL.Seconds(), p.headStart),
+		},
+	}
+	return nil
+}

@@ -1,0 +1,431 @@
+package planner
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// The client's rules, as packages client and load and web/client have them.
+const (
+	minBackoff    = 500 * time.Millisecond
+	maxBackoff    = 20 * time.Second
+	answerTimeout = 10 * time.Second // how long a client takes to notice silence, after a ping
+)
+
+// Bounds of a simulation.
+const (
+	maxSimulated = 1_000_000
+	maxSpan      = 48 * time.Hour
+)
+
+// Scenario is what Simulate plays: calls that begin, are renewed, and lose their
+// connections once.
+type Scenario struct {
+	Seed     uint64
+	Sessions int
+	Nodes    int
+	TTL      time.Duration
+	// RenewBefore is the policy's; zero is its default.
+	RenewBefore time.Duration
+	// StartOver is the span over which the calls begin, evenly.
+	StartOver time.Duration
+	// Length is how long it goes on.
+	Length time.Duration
+	// JoinRate is how many joins and resumes each node takes in a second; zero:
+	// all.
+	JoinRate float64
+
+	// BreakAt is when connections break; zero: never. Lost is on how many nodes
+	// they do, and Back after how long those take calls again; zero: not.
+	BreakAt time.Duration
+	Lost    int
+	Back    time.Duration
+	// OneByOne is how long after one of them the balancer finds the next.
+	OneByOne time.Duration
+	// Notice is how long clients may take to see it, each its own part of it.
+	Notice time.Duration
+}
+
+// Outcome is what came of it.
+type Outcome struct {
+	// Renewals are those by schedule, for each second.
+	Renewals []int
+	// Attempts are the connections that clients tried to open after the break,
+	// for each second from then on; Refused is how many a node sent away.
+	Attempts []int
+	Refused  int
+	Broken   int
+	// BackAfter is when the last was back, from the break; HalfAfter when half
+	// of them were. Away: calls that were not back at the end.
+	BackAfter, HalfAfter time.Duration
+	Away                 int
+	// RanOut is how many calls lost their tokens, LeastLeft the least life that
+	// a call's tokens had when it was back, negative for one that came too late.
+	RanOut    int
+	LeastLeft time.Duration
+
+	came int // how many are back
+}
+
+// Mean is how many renewals a second there were from one moment to another.
+func (o *Outcome) Mean(from, to time.Duration) float64 {
+	sum := 0
+	seconds := o.Renewals[from/time.Second : to/time.Second]
+	for _, n := range seconds {
+		sum += n
+	}
+	return float64(sum) / float64(len(seconds))
+}
+
+// Peak is the most that there were in one second.
+func (o *Outcome) Peak(from, to time.Duration) int {
+	most := 0
+	for _, n := range o.Renewals[from/time.Second : to/time.Second] {
+		most = max(most, n)
+	}
+	return most
+}
+
+func (s *Scenario) check() error {
+	switch {
+	case s.Sessions < 1 || s.Sessions > maxSimulated:
+		return fmt.Errorf("sessions: want 1 to %d", maxSimulated)
+	case s.Nodes < 1 || s.Nodes > s.Sessions:
+		return errors.New("nodes: want 1 to the number of sessions")
+	case s.TTL < minTTL || s.TTL > session.MaxLifetime || s.TTL%time.Second != 0:
+		return fmt.Errorf("ttl: want whole seconds, %s to %s", minTTL, session.MaxLifetime)
+	case s.StartOver < 0 || s.Length <= 0 || s.Length > maxSpan || s.StartOver > s.Length || s.BreakAt > s.Length:
+		return fmt.Errorf("length: want at most %s, and what happens within it", maxSpan)
+	case s.Lost < 0 || s.Lost > s.Nodes || s.Lost == s.Nodes && s.Back == 0 && s.BreakAt > 0:
+		return errors.New("lost: want no more nodes than there are, and one that takes calls afterwards")
+	case !(s.JoinRate >= 0) || s.RenewBefore < 0 || s.Notice < 0 || s.Back < 0 || s.OneByOne < 0 || s.BreakAt < 0:
+		return errors.New("want no negative rate or span")
+	}
+	return nil
+}
+
+const minTTL = 3 * time.Second
+
+// Simulate plays a scenario. The same one has the same outcome.
+func Simulate(s Scenario) (Outcome, error) {
+	if err := s.check(); err != nil {
+		return Outcome{}, err
+	}
+	w := &world{
+		Scenario: s, policy: session.Policy{RenewBefore: s.RenewBefore, AckTimeout: 5 * time.Second},
+		rand:    rand.New(rand.NewPCG(s.Seed, 1)), //nolint:gosec // to be the same each time
+		clients: make([]client, s.Sessions), gates: make([]gate, s.Nodes),
+	}
+	// The clocks begin in the middle of a second, as they do.
+	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
+	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
+	w.outcome.LeastLeft = session.MaxLifetime
+	for i := range w.gates {
+		w.gates[i] = newGate(s.JoinRate)
+	}
+	for i := range w.clients {
+		w.clients[i].node = i % s.Nodes
+		w.at(time.Duration(float64(s.StartOver)*float64(i)/float64(s.Sessions)), i, begin)
+	}
+	if s.BreakAt > 0 {
+		w.at(s.BreakAt, 0, breakAll)
+	}
+	w.play()
+	return w.outcome, nil
+}
+
+// kind is what happens in an event.
+type kind uint8
+
+const (
+	begin    kind = iota // a call begins
+	renew                // a session's deadline has come
+	breakAll             // nodes are lost
+	attempt              // a client tries to connect
+)
+
+type event struct {
+	at     time.Duration
+	order  int // of two at the same moment, who was put first
+	client int
+	kind   kind
+	turn   int // the client's turn that it belongs to
+}
+
+// client is a call, as it and its node see it.
+type client struct {
+	session  *session.Session
+	node     int
+	turn     int           // raised by each change of its connection
+	failures int           // in a row
+	expires  time.Duration // of what it holds
+	away     bool
+}
+
+type world struct {
+	Scenario
+	policy  session.Policy
+	rand    *rand.Rand
+	wall    session.UnixNano
+	events  events
+	puts    int
+	clients []client
+	gates   []gate
+	outcome Outcome
+}
+
+func (w *world) at(t time.Duration, client int, k kind) {
+	w.puts++
+	heap.Push(&w.events, event{at: t, order: w.puts, client: client, kind: k, turn: w.clients[client].turn})
+}
+
+func (w *world) instant(now time.Duration) session.Instant {
+	return session.Instant{Mono: now, Wall: w.wall.Add(now)}
+}
+
+func (w *world) play() {
+	for len(w.events) > 0 {
+		e, _ := heap.Pop(&w.events).(event)
+		if e.at > w.Length {
+			break
+		}
+		c := &w.clients[e.client]
+		switch {
+		case e.kind == breakAll:
+			w.breakNodes(e.at)
+		case e.turn != c.turn: // of a connection that is no more
+		case e.kind == begin:
+			w.begin(e.client, e.at)
+		case e.kind == renew:
+			w.renew(e.client, e.at)
+		case e.kind == attempt:
+			w.attempt(e.client, e.at)
+		}
+	}
+	for i := range w.clients {
+		if c := &w.clients[i]; c.away {
+			w.outcome.Away++
+			w.back(c, w.Length)
+		}
+	}
+	if w.outcome.Broken == 0 {
+		w.outcome.LeastLeft = 0
+	}
+}
+
+func (w *world) begin(i int, now time.Duration) {
+	c := &w.clients[i]
+	c.session = session.New(session.Key{
+		Session: strconv.FormatUint(w.rand.Uint64(), 36),
+		Terms:   session.Terms{TTL: w.TTL, Until: 1 << 32},
+	}, &w.policy, w.instant(now))
+	w.attach(i, now)
+}
+
+// attach is a join or a resume that was taken. The client confirms it at once.
+func (w *world) attach(i int, now time.Duration) {
+	c, t := &w.clients[i], w.instant(now)
+	push := c.session.Attach(session.Tokens{ExpiresAt: w.lifetime(c, t)}, t)
+	w.taken(i, push.Seq, t)
+}
+
+// lifetime is when tokens run out that are minted now.
+func (w *world) lifetime(c *client, t session.Instant) session.UnixSec {
+	_, expiresAt, err := c.session.Lifetime(t)
+	if err != nil { // cannot be: its terms are for ever
+		panic(err)
+	}
+	return expiresAt
+}
+
+func (w *world) taken(i int, seq uint64, t session.Instant) {
+	c := &w.clients[i]
+	_, _ = c.session.Ack(seq, t) // it was sent
+	c.expires = c.session.HeldExpires()
+	w.at(c.session.Deadline(), i, renew)
+}
+
+// renew is what a scheduler does at a session's deadline.
+func (w *world) renew(i int, now time.Duration) {
+	c, t := &w.clients[i], w.instant(now)
+	if task, _ := c.session.Due(t); task != session.Renew {
+		w.at(max(now+time.Millisecond, c.session.Deadline()), i, renew)
+		return
+	}
+	w.outcome.Renewals[now/time.Second]++
+	push := c.session.Issue(session.Tokens{ExpiresAt: w.lifetime(c, t)}, session.CauseSchedule, t)
+	c.session.Sent()
+	w.taken(i, push.Seq, t)
+}
+
+// breakNodes takes nodes away, with all their connections.
+func (w *world) breakNodes(now time.Duration) {
+	w.outcome.Attempts = make([]int, (w.Length-now)/time.Second+1)
+	for i := range w.clients {
+		c := &w.clients[i]
+		if c.node >= w.Lost || c.session == nil {
+			continue
+		}
+		w.outcome.Broken++
+		c.turn++
+		c.away = true
+		c.session.Detach(c.session.Attachment(), w.instant(now))
+		w.retry(i, now+w.part(w.Notice))
+	}
+}
+
+// part is any part of a span.
+func (w *world) part(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(w.rand.Int64N(int64(d)))
+}
+
+// retry has a client wait as long as its backoff says.
+func (w *world) retry(i int, now time.Duration) {
+	c := &w.clients[i]
+	w.at(now+w.part(min(maxBackoff, minBackoff<<min(c.failures, 16))), i, attempt)
+	c.failures++
+}
+
+// attempt is a client's connection to some node that a balancer takes for good.
+func (w *world) attempt(i int, now time.Duration) {
+	c := &w.clients[i]
+	w.outcome.Attempts[(now-w.BreakAt)/time.Second]++
+	node, ok := w.balance(now)
+	if !ok {
+		w.retry(i, now)
+		return
+	}
+	if wait := w.gates[node].admission(now, c.expires-now, w.part); wait > 0 {
+		w.outcome.Refused++
+		w.at(now+wait, i, attempt)
+		return
+	}
+	c.node, c.failures = node, 0
+	w.back(c, now)
+	w.attach(i, now)
+}
+
+// balance chooses any of the nodes that take calls, if one does.
+func (w *world) balance(now time.Duration) (node int, ok bool) {
+	back := 0 // how many of those that were lost
+	if since := now - w.BreakAt - w.Back; w.Back > 0 && since >= 0 {
+		back = w.Lost
+		if w.OneByOne > 0 {
+			back = min(w.Lost, 1+int(since/w.OneByOne))
+		}
+	}
+	up := back + w.Nodes - w.Lost
+	if up == 0 {
+		return 0, false
+	}
+	if node = w.rand.IntN(up); node >= back {
+		node += w.Lost - back
+	}
+	return node, true
+}
+
+// back counts a client that has waited until now.
+func (w *world) back(c *client, now time.Duration) {
+	o := &w.outcome
+	left := c.expires - now
+	o.LeastLeft = min(o.LeastLeft, left)
+	if left <= 0 {
+		o.RanOut++
+	}
+	if !c.away {
+		return
+	}
+	c.away = false
+	o.BackAfter = now - w.BreakAt // the last is the latest
+	if o.came++; o.came*2 <= o.Broken+1 {
+		o.HalfAfter = o.BackAfter
+	}
+}
+
+// As package ws has them: what it tells a client to wait at most, and what part of
+// its tokens' life.
+const (
+	longestWait = 30 * time.Second
+	minWait     = time.Second
+	patience    = 3
+)
+
+// gate is a node's --join-rate, by the rules of package ws.
+type gate struct {
+	rate    float64
+	admits  bucket
+	hurries bucket
+	slot    time.Duration // the next that is free
+}
+
+func newGate(rate float64) gate {
+	full := max(1, float64(int(rate)))
+	return gate{rate: rate, admits: bucket{tokens: full}, hurries: bucket{tokens: full}}
+}
+
+// admission is how long a client must wait whose tokens have so much life left, zero
+// for not at all.
+func (g *gate) admission(now, left time.Duration, part func(time.Duration) time.Duration) time.Duration {
+	if g.rate == 0 || g.admits.take(now, g.rate) {
+		return 0
+	}
+	wait := max(time.Millisecond, g.slot-now)
+	if wait > longestWait {
+		wait = max(time.Millisecond, part(longestWait))
+	} else {
+		g.slot = max(g.slot, now) + time.Duration(float64(time.Second)/g.rate)
+	}
+	if left > 0 {
+		return min(wait, max(minWait, left/patience))
+	}
+	if g.hurries.take(now, g.rate) {
+		return min(wait, minWait)
+	}
+	return wait
+}
+
+// bucket is a token bucket that holds a second's worth, and one at least.
+type bucket struct {
+	tokens float64
+	last   time.Duration
+}
+
+func (b *bucket) take(now time.Duration, rate float64) bool {
+	b.tokens = min(max(1, float64(int(rate))), b.tokens+(now-b.last).Seconds()*rate)
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// events is a heap.
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any) {
+	if it, ok := x.(event); ok {
+		*e = append(*e, it)
+	}
+}
+
+func (e *events) Pop() any {
+	last := len(*e) - 1
+	it := (*e)[last]
+	*e = (*e)[:last]
+	return it
+}

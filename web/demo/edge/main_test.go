@@ -1,0 +1,81 @@
+package edge
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pass lets time go by in a synctest bubble, which takes none.
+func pass(d time.Duration) { time.Sleep(d) } // bubble
+
+// self is this package's path.
+const self = "refresher/web/demo/edge"
+
+// TestStandsAlone holds the stand-in, and the command around it, to their
+// independence: see doc.go.
+func TestStandsAlone(t *testing.T) {
+	forTests := map[string]bool{"go.uber.org/goleak": true, "github.com/google/go-cmp/cmp": true}
+	for _, folder := range []string{".", "../../../tools/edge"} {
+		seen := imports(t, folder, func(path, name string) {
+			first, _, _ := strings.Cut(name, "/")
+			standard := !strings.Contains(first, ".") && first != "refresher"
+			test := strings.HasSuffix(path, "_test.go") && forTests[name]
+			if !standard && !test && name != self {
+				t.Errorf("%s imports %s", path, name)
+			}
+		})
+		if seen == 0 {
+			t.Errorf("%s imports nothing: is it still there?", folder)
+		}
+	}
+}
+
+// TestServiceDoesNotKnowIt: what is judged must not be able to ask the judge.
+func TestServiceDoesNotKnowIt(t *testing.T) {
+	seen := imports(t, "../../../internal", func(path, name string) {
+		if name == self && !strings.HasSuffix(path, "_test.go") {
+			t.Errorf("%s imports %s", path, name)
+		}
+	})
+	if seen == 0 {
+		t.Error("no imports: is internal still there?")
+	}
+}
+
+// imports calls visit with each import of each Go file under a folder, and counts
+// them.
+func imports(t *testing.T, folder string, visit func(path, name string)) (seen int) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			seen++
+			visit(path, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen
+}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/session"
 )
 
@@ -42,7 +42,7 @@ func (c *grantCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	text, err := auth.Grant(auth.GrantConfig{
+	text, err := credential.Grant(credential.GrantConfig{
 		Secret: c.JWTSecret, Caller: caller, Audience: c.Audience, Issuer: c.Issuer, TTL: c.TTL,
 	})
 	if err != nil {

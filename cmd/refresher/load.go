@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/session"
 	"refresher/tools/load/generator"
 )
@@ -86,7 +86,7 @@ func (c *loadCommand) credentials() func(n int) (string, error) {
 	}
 	whatever := []string{"*"}
 	return func(n int) (string, error) {
-		return auth.Grant(auth.GrantConfig{Secret: c.JWTSecret, Caller: session.Caller{
+		return credential.Grant(credential.GrantConfig{Secret: c.JWTSecret, Caller: session.Caller{
 			Subject: fmt.Sprintf("load-%d", n/callsPerSubject),
 			Grant:   session.Grant{Channels: whatever, UIDs: whatever, RTMUsers: whatever, Chat: whatever, Roles: []session.Role{session.Publisher}},
 		}})

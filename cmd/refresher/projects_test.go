@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/app"
-	"refresher/internal/auth"
 )
 
 const (
@@ -57,11 +57,11 @@ projects:
 	want := []app.Project{
 		{
 			AppID: appID, Certificates: []string{certificate, otherCertificate}, CertificateFile: certificateFile,
-			Keys: auth.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls", Issuer: "login",
+			Keys: credential.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls", Issuer: "login",
 		},
 		{
 			AppID: otherAppID, Certificates: []string{otherCertificate},
-			Keys: auth.Keys{
+			Keys: credential.Keys{
 				Secrets: []string{otherSecret}, PublicKeyPEMs: []string{"-----BEGIN PUBLIC KEY-----\n"}, JWKSURL: "https://example.com/jwks",
 			},
 		},

@@ -7,8 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/app"
-	"refresher/internal/auth"
 )
 
 type serveCommand struct {
@@ -80,11 +80,11 @@ func (s *keySettings) files() (paths []string) {
 }
 
 // keys reads what the settings name. It may be called again, when the files have changed.
-func (s keySettings) keys() (auth.Keys, error) {
+func (s keySettings) keys() (credential.Keys, error) {
 	if err := resolveSecrets(s.jwtSecrets()...); err != nil {
-		return auth.Keys{}, err
+		return credential.Keys{}, err
 	}
-	k := auth.Keys{JWKSURL: s.JWKSURL}
+	k := credential.Keys{JWKSURL: s.JWKSURL}
 	for _, secret := range []string{s.JWTSecret, s.JWTPreviousSecret} {
 		if secret != "" {
 			k.Secrets = append(k.Secrets, secret)

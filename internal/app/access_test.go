@@ -28,7 +28,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/protocol"
 )
 
@@ -55,7 +55,7 @@ var publicKey, privateKey = func() (string, ed25519.PrivateKey) {
 // guard makes of a service one that wants credentials.
 func guard(c *Config) {
 	c.Auth = "jwt"
-	c.Projects[0].Keys = auth.Keys{Secrets: []string{jwtSecret}, PublicKeyPEMs: []string{publicKey}}
+	c.Projects[0].Keys = credential.Keys{Secrets: []string{jwtSecret}, PublicKeyPEMs: []string{publicKey}}
 	c.Projects[0].Audience, c.Projects[0].Issuer = testAudience, testIssuer
 }
 
@@ -65,7 +65,7 @@ func two(c *Config) {
 	c.SessionSecret = "seals the keys of both projects"
 	c.Projects = append(c.Projects, Project{
 		AppID: otherAppID, Certificates: []string{otherCertificate},
-		Keys: auth.Keys{Secrets: []string{otherSecret}}, Audience: testAudience,
+		Keys: credential.Keys{Secrets: []string{otherSecret}}, Audience: testAudience,
 	})
 }
 
@@ -213,7 +213,7 @@ func (g *guarded) operations(path string) string {
 	return string(text)
 }
 
-func refusedFor(why auth.Reason) string {
+func refusedFor(why credential.Reason) string {
 	return `refresher_credentials_total{outcome="` + string(why) + `"}`
 }
 
@@ -275,23 +275,23 @@ func signEd(header, claims any, key ed25519.PrivateKey) string {
 // defect is a credential that is not to be taken, and why.
 type defect struct {
 	name   string
-	reason auth.Reason // as the log says; empty: it does not come that far
+	reason credential.Reason // as the log says; empty: it does not come that far
 	make   func() string
 	header []string // over HTTP, in place of Authorization: Bearer
 }
 
 // wrong is a credential that is fine but for some claims.
-func wrong(name string, reason auth.Reason, change map[string]any) defect {
+func wrong(name string, reason credential.Reason, change map[string]any) defect {
 	return defect{name: name, reason: reason, make: func() string { return pass(change) }}
 }
 
 // defects are those that a service with one project has to see, or with several.
 func defects(several bool) []defect {
 	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
-	text := func(name string, reason auth.Reason, text string) defect {
+	text := func(name string, reason credential.Reason, text string) defect {
 		return defect{name: name, reason: reason, make: func() string { return text }}
 	}
-	made := func(name string, reason auth.Reason, f func() string) defect {
+	made := func(name string, reason credential.Reason, f func() string) defect {
 		return defect{name: name, reason: reason, make: f}
 	}
 	grants := func(name, service, list string, value any) defect {
@@ -301,72 +301,72 @@ func defects(several bool) []defect {
 		} else {
 			g[service].(map[string]any)[list] = value
 		}
-		return wrong(name, auth.ReasonClaims, map[string]any{"grants": g})
+		return wrong(name, credential.ReasonClaims, map[string]any{"grants": g})
 	}
 	some := []defect{
-		text("none", auth.ReasonMissing, ""),
-		text("garbage", auth.ReasonMalformed, "garbage"),
-		wrong("another project", auth.ReasonApp, map[string]any{"app": strings.Repeat("5", 32)}),
-		made("another project's key", auth.ReasonSignature, func() string { return signWith(otherSecret, goodClaims(nil)) }),
-		wrong("app: a number", auth.ReasonClaims, map[string]any{"app": 5}),
-		wrong("app: null", auth.ReasonClaims, map[string]any{"app": json.RawMessage("null")}),
-		wrong("exp: past", auth.ReasonExpired, map[string]any{"exp": in(-time.Hour)}),
+		text("none", credential.ReasonMissing, ""),
+		text("garbage", credential.ReasonMalformed, "garbage"),
+		wrong("another project", credential.ReasonApp, map[string]any{"app": strings.Repeat("5", 32)}),
+		made("another project's key", credential.ReasonSignature, func() string { return signWith(otherSecret, goodClaims(nil)) }),
+		wrong("app: a number", credential.ReasonClaims, map[string]any{"app": 5}),
+		wrong("app: null", credential.ReasonClaims, map[string]any{"app": json.RawMessage("null")}),
+		wrong("exp: past", credential.ReasonExpired, map[string]any{"exp": in(-time.Hour)}),
 	}
 	if several {
 		return append(some,
-			wrong("no app", auth.ReasonApp, map[string]any{"app": nil}),
-			made("the other project, but the first one's key", auth.ReasonSignature, func() string {
+			wrong("no app", credential.ReasonApp, map[string]any{"app": nil}),
+			made("the other project, but the first one's key", credential.ReasonSignature, func() string {
 				return pass(map[string]any{"app": otherAppID})
 			}),
-			made("the other project, but the first one's public key", auth.ReasonAlgorithm, func() string {
+			made("the other project, but the first one's public key", credential.ReasonAlgorithm, func() string {
 				return signEd(`{"alg":"EdDSA"}`, goodClaims(map[string]any{"app": otherAppID}), privateKey)
 			}),
-			made("app twice", auth.ReasonClaims, func() string {
+			made("app twice", credential.ReasonClaims, func() string {
 				c := asJSON(goodClaims(nil))
 				return signWith(jwtSecret, `{"app":"`+otherAppID+`",`+c[1:])
 			}),
-			wrong("app: spelled otherwise", auth.ReasonApp, map[string]any{"app": strings.ToLower(testAppID)}),
+			wrong("app: spelled otherwise", credential.ReasonApp, map[string]any{"app": strings.ToLower(testAppID)}),
 		)
 	}
 	return append(some,
-		defect{name: "another scheme", reason: auth.ReasonMissing, make: noText, header: []string{"Authorization", "Basic " + pass(nil)}},
-		defect{name: "no scheme", reason: auth.ReasonMissing, make: noText, header: []string{"Authorization", pass(nil)}},
-		defect{name: "another header", reason: auth.ReasonMissing, make: noText, header: []string{"X-Authorization", "Bearer " + pass(nil)}},
-		defect{name: "a cookie", reason: auth.ReasonMissing, make: noText, header: []string{"Cookie", "Authorization=Bearer " + pass(nil)}},
-		text("one dot", auth.ReasonMalformed, "a.b"),
-		text("nothing but dots", auth.ReasonMalformed, ".."),
-		made("four parts", auth.ReasonMalformed, func() string { return pass(nil) + ".x" }),
-		made("padded", auth.ReasonMalformed, func() string { return pass(nil) + "=" }),
-		made("over 8 KiB", auth.ReasonTooLong, func() string {
+		defect{name: "another scheme", reason: credential.ReasonMissing, make: noText, header: []string{"Authorization", "Basic " + pass(nil)}},
+		defect{name: "no scheme", reason: credential.ReasonMissing, make: noText, header: []string{"Authorization", pass(nil)}},
+		defect{name: "another header", reason: credential.ReasonMissing, make: noText, header: []string{"X-Authorization", "Bearer " + pass(nil)}},
+		defect{name: "a cookie", reason: credential.ReasonMissing, make: noText, header: []string{"Cookie", "Authorization=Bearer " + pass(nil)}},
+		text("one dot", credential.ReasonMalformed, "a.b"),
+		text("nothing but dots", credential.ReasonMalformed, ".."),
+		made("four parts", credential.ReasonMalformed, func() string { return pass(nil) + ".x" }),
+		made("padded", credential.ReasonMalformed, func() string { return pass(nil) + "=" }),
+		made("over 8 KiB", credential.ReasonTooLong, func() string {
 			return pass(map[string]any{"x": strings.Repeat("x", 8<<10*3/4)})
 		}),
 		text("1 MiB", "", strings.Repeat("x", 1<<20)),
-		made("a header that is no object", auth.ReasonMalformed, func() string {
+		made("a header that is no object", credential.ReasonMalformed, func() string {
 			return signAs(`["HS256"]`, goodClaims(nil), sha256.New, jwtSecret)
 		}),
-		made("kid: a number", auth.ReasonMalformed, func() string {
+		made("kid: a number", credential.ReasonMalformed, func() string {
 			return signAs(`{"alg":"HS256","kid":5}`, goodClaims(nil), sha256.New, jwtSecret)
 		}),
-		made("an extension", auth.ReasonCriticalHeader, func() string {
+		made("an extension", credential.ReasonCriticalHeader, func() string {
 			return signAs(`{"alg":"HS256","crit":["b64"],"b64":false}`, goodClaims(nil), sha256.New, jwtSecret)
 		}),
 
-		made("alg: none", auth.ReasonAlgorithm, func() string { return segment(`{"alg":"none"}`) + "." + segment(goodClaims(nil)) + "." }),
-		made("alg: None, but signed", auth.ReasonAlgorithm, func() string {
+		made("alg: none", credential.ReasonAlgorithm, func() string { return segment(`{"alg":"none"}`) + "." + segment(goodClaims(nil)) + "." }),
+		made("alg: None, but signed", credential.ReasonAlgorithm, func() string {
 			return signAs(`{"alg":"None"}`, goodClaims(nil), sha256.New, jwtSecret)
 		}),
-		made("no alg", auth.ReasonMalformed, func() string { return signAs(`{"typ":"JWT"}`, goodClaims(nil), sha256.New, jwtSecret) }),
-		made("alg: one without a key", auth.ReasonAlgorithm, func() string {
+		made("no alg", credential.ReasonMalformed, func() string { return signAs(`{"typ":"JWT"}`, goodClaims(nil), sha256.New, jwtSecret) }),
+		made("alg: one without a key", credential.ReasonAlgorithm, func() string {
 			return signAs(`{"alg":"RS256"}`, goodClaims(nil), sha256.New, jwtSecret)
 		}),
-		made("signed with the text of the public key", auth.ReasonSignature, func() string { return signWith(publicKey, goodClaims(nil)) }),
-		made("signed with the bytes of the public key", auth.ReasonSignature, func() string {
+		made("signed with the text of the public key", credential.ReasonSignature, func() string { return signWith(publicKey, goodClaims(nil)) }),
+		made("signed with the bytes of the public key", credential.ReasonSignature, func() string {
 			return signWith(string(privateKey.Public().(ed25519.PublicKey)), goodClaims(nil))
 		}),
-		made("signed by secret, said to be by key", auth.ReasonSignature, func() string {
+		made("signed by secret, said to be by key", credential.ReasonSignature, func() string {
 			return signAs(`{"alg":"EdDSA"}`, goodClaims(nil), sha512.New, jwtSecret)
 		}),
-		made("signed with a key that it brings along", auth.ReasonSignature, func() string {
+		made("signed with a key that it brings along", credential.ReasonSignature, func() string {
 			_, own, err := ed25519.GenerateKey(nil)
 			if err != nil {
 				panic(err)
@@ -374,49 +374,49 @@ func defects(several bool) []defect {
 			x := base64.RawURLEncoding.EncodeToString(own.Public().(ed25519.PublicKey))
 			return signEd(`{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"`+x+`"}}`, goodClaims(nil), own)
 		}),
-		made("a wrong secret", auth.ReasonSignature, func() string { return signWith(strings.ToUpper(jwtSecret), goodClaims(nil)) }),
-		made("no secret", auth.ReasonSignature, func() string { return signWith("", goodClaims(nil)) }),
-		made("no signature", auth.ReasonSignature, func() string { c := pass(nil); return c[:strings.LastIndexByte(c, '.')+1] }),
-		made("half a signature", auth.ReasonSignature, func() string { c := pass(nil); return c[:len(c)-23] }),
-		made("claims changed after it was signed", auth.ReasonSignature, func() string {
+		made("a wrong secret", credential.ReasonSignature, func() string { return signWith(strings.ToUpper(jwtSecret), goodClaims(nil)) }),
+		made("no secret", credential.ReasonSignature, func() string { return signWith("", goodClaims(nil)) }),
+		made("no signature", credential.ReasonSignature, func() string { c := pass(nil); return c[:strings.LastIndexByte(c, '.')+1] }),
+		made("half a signature", credential.ReasonSignature, func() string { c := pass(nil); return c[:len(c)-23] }),
+		made("claims changed after it was signed", credential.ReasonSignature, func() string {
 			mine, more := strings.Split(pass(map[string]any{"scope": nil}), "."), strings.Split(pass(nil), ".")
 			return mine[0] + "." + more[1] + "." + mine[2]
 		}),
-		made("another hash than it says", auth.ReasonSignature, func() string {
+		made("another hash than it says", credential.ReasonSignature, func() string {
 			return signAs(`{"alg":"HS256"}`, goodClaims(nil), sha512.New, jwtSecret)
 		}),
 
-		wrong("no exp", auth.ReasonNoExpiry, map[string]any{"exp": nil}),
-		made("exp: just over the leeway", auth.ReasonExpired, func() string { return pass(map[string]any{"exp": in(-30 * time.Second)}) }),
-		made("nbf: ahead", auth.ReasonNotYetValid, func() string { return pass(map[string]any{"nbf": in(31 * time.Second)}) }),
-		made("iat: ahead", auth.ReasonIssuedAhead, func() string { return pass(map[string]any{"iat": in(31 * time.Second)}) }),
-		wrong("no aud", auth.ReasonAudience, map[string]any{"aud": nil}),
-		wrong("aud: another", auth.ReasonAudience, map[string]any{"aud": "Calls"}),
-		wrong("aud: others", auth.ReasonAudience, map[string]any{"aud": []any{"mail", "callsx"}}),
-		wrong("aud: nobody", auth.ReasonAudience, map[string]any{"aud": []any{}}),
-		wrong("no iss", auth.ReasonIssuer, map[string]any{"iss": nil}),
-		wrong("iss: another", auth.ReasonIssuer, map[string]any{"iss": "Login"}),
-		wrong("iss: a list", auth.ReasonClaims, map[string]any{"iss": []any{testIssuer}}),
+		wrong("no exp", credential.ReasonNoExpiry, map[string]any{"exp": nil}),
+		made("exp: just over the leeway", credential.ReasonExpired, func() string { return pass(map[string]any{"exp": in(-30 * time.Second)}) }),
+		made("nbf: ahead", credential.ReasonNotYetValid, func() string { return pass(map[string]any{"nbf": in(31 * time.Second)}) }),
+		made("iat: ahead", credential.ReasonIssuedAhead, func() string { return pass(map[string]any{"iat": in(31 * time.Second)}) }),
+		wrong("no aud", credential.ReasonAudience, map[string]any{"aud": nil}),
+		wrong("aud: another", credential.ReasonAudience, map[string]any{"aud": "Calls"}),
+		wrong("aud: others", credential.ReasonAudience, map[string]any{"aud": []any{"mail", "callsx"}}),
+		wrong("aud: nobody", credential.ReasonAudience, map[string]any{"aud": []any{}}),
+		wrong("no iss", credential.ReasonIssuer, map[string]any{"iss": nil}),
+		wrong("iss: another", credential.ReasonIssuer, map[string]any{"iss": "Login"}),
+		wrong("iss: a list", credential.ReasonClaims, map[string]any{"iss": []any{testIssuer}}),
 
-		made("no claims", auth.ReasonNoExpiry, func() string { return signWith(jwtSecret, `{}`) }),
-		made("claims: a list", auth.ReasonMalformed, func() string { return signWith(jwtSecret, `[]`) }),
-		made("claims: no JSON", auth.ReasonMalformed, func() string { return signWith(jwtSecret, `{"exp":`) }),
-		made("exp twice", auth.ReasonClaims, func() string { return signWith(jwtSecret, `{"exp":9999999999,`+asJSON(goodClaims(nil))[1:]) }),
-		wrong("exp: a string", auth.ReasonClaims, map[string]any{"exp": "9999999999"}),
-		wrong("exp: endless", auth.ReasonClaims, map[string]any{"exp": json.RawMessage("1e300")}),
-		wrong("exp: true", auth.ReasonClaims, map[string]any{"exp": true}),
-		wrong("nbf: a string", auth.ReasonClaims, map[string]any{"nbf": "0"}),
-		wrong("iat: null", auth.ReasonClaims, map[string]any{"iat": json.RawMessage("null")}),
-		wrong("aud: a number", auth.ReasonClaims, map[string]any{"aud": 5}),
-		wrong("aud: numbers", auth.ReasonClaims, map[string]any{"aud": []any{testAudience, 5}}),
-		wrong("sub: a number", auth.ReasonClaims, map[string]any{"sub": 1001}),
-		wrong("sub: too long", auth.ReasonClaims, map[string]any{"sub": strings.Repeat("x", 256)}),
-		wrong("scope: a list", auth.ReasonClaims, map[string]any{"scope": []any{"admin"}}),
-		wrong("scope: true", auth.ReasonClaims, map[string]any{"scope": true}),
-		wrong("Scope", auth.ReasonClaims, map[string]any{"Scope": "admin"}),
-		wrong("grants: a list", auth.ReasonClaims, map[string]any{"grants": []any{allGrants()}}),
-		wrong("grants: a string", auth.ReasonClaims, map[string]any{"grants": asJSON(allGrants())}),
-		wrong("Grants beside grants", auth.ReasonClaims, map[string]any{"Grants": allGrants()}),
+		made("no claims", credential.ReasonNoExpiry, func() string { return signWith(jwtSecret, `{}`) }),
+		made("claims: a list", credential.ReasonMalformed, func() string { return signWith(jwtSecret, `[]`) }),
+		made("claims: no JSON", credential.ReasonMalformed, func() string { return signWith(jwtSecret, `{"exp":`) }),
+		made("exp twice", credential.ReasonClaims, func() string { return signWith(jwtSecret, `{"exp":9999999999,`+asJSON(goodClaims(nil))[1:]) }),
+		wrong("exp: a string", credential.ReasonClaims, map[string]any{"exp": "9999999999"}),
+		wrong("exp: endless", credential.ReasonClaims, map[string]any{"exp": json.RawMessage("1e300")}),
+		wrong("exp: true", credential.ReasonClaims, map[string]any{"exp": true}),
+		wrong("nbf: a string", credential.ReasonClaims, map[string]any{"nbf": "0"}),
+		wrong("iat: null", credential.ReasonClaims, map[string]any{"iat": json.RawMessage("null")}),
+		wrong("aud: a number", credential.ReasonClaims, map[string]any{"aud": 5}),
+		wrong("aud: numbers", credential.ReasonClaims, map[string]any{"aud": []any{testAudience, 5}}),
+		wrong("sub: a number", credential.ReasonClaims, map[string]any{"sub": 1001}),
+		wrong("sub: too long", credential.ReasonClaims, map[string]any{"sub": strings.Repeat("x", 256)}),
+		wrong("scope: a list", credential.ReasonClaims, map[string]any{"scope": []any{"admin"}}),
+		wrong("scope: true", credential.ReasonClaims, map[string]any{"scope": true}),
+		wrong("Scope", credential.ReasonClaims, map[string]any{"Scope": "admin"}),
+		wrong("grants: a list", credential.ReasonClaims, map[string]any{"grants": []any{allGrants()}}),
+		wrong("grants: a string", credential.ReasonClaims, map[string]any{"grants": asJSON(allGrants())}),
+		wrong("Grants beside grants", credential.ReasonClaims, map[string]any{"Grants": allGrants()}),
 		grants("rtc: a list", "rtc", "", []any{"*"}),
 		grants("rtc: a star", "rtc", "", "*"),
 		grants("rtm: null", "rtm", "", json.RawMessage("null")),
@@ -673,7 +673,7 @@ func (g *guarded) refuses(d *defect, e *entrance, ids *strings.Replacer, before 
 	log := g.log.take()
 
 	reason, status, closed, code, message := d.reason, http.StatusUnauthorized, protocol.CloseUnauthenticated, "unauthenticated", invalid
-	if reason == auth.ReasonMissing {
+	if reason == credential.ReasonMissing {
 		message = needed
 	}
 	switch overSocket := e.method == ""; {
@@ -830,26 +830,26 @@ func TestKeySets(t *testing.T) {
 	with := func(url string) *guarded {
 		return startGuarded(t, func(c *Config) {
 			guard(c)
-			c.Projects[0].Keys = auth.Keys{JWKSURL: url}
+			c.Projects[0].Keys = credential.Keys{JWKSURL: url}
 		}, Outside{}, (&net.Dialer{}).DialContext)
 	}
 	g := with(issuer.URL)
 	ids := g.furnishBy(signEd(`{"alg":"EdDSA","kid":"k1"}`, goodClaims(nil), privateKey))
 	before := g.metrics()
 	for _, d := range []defect{
-		{name: "unknown kid", reason: auth.ReasonUnknownKey, make: func() string {
+		{name: "unknown kid", reason: credential.ReasonUnknownKey, make: func() string {
 			return signEd(`{"alg":"EdDSA","kid":"k2"}`, goodClaims(nil), privateKey)
 		}},
-		{name: "another's key", reason: auth.ReasonSignature, make: func() string {
+		{name: "another's key", reason: credential.ReasonSignature, make: func() string {
 			return signEd(`{"alg":"EdDSA","kid":"k1"}`, goodClaims(nil), other)
 		}},
-		{name: "another algorithm", reason: auth.ReasonAlgorithm, make: func() string {
+		{name: "another algorithm", reason: credential.ReasonAlgorithm, make: func() string {
 			return signEd(`{"alg":"ES256","kid":"k1"}`, goodClaims(nil), privateKey)
 		}},
-		{name: "the public key as a secret", reason: auth.ReasonAlgorithm, make: func() string {
+		{name: "the public key as a secret", reason: credential.ReasonAlgorithm, make: func() string {
 			return signAs(`{"alg":"HS256","kid":"k1"}`, goodClaims(nil), sha256.New, x)
 		}},
-		{name: "a key set of its own", reason: auth.ReasonUnknownKey, make: func() string {
+		{name: "a key set of its own", reason: credential.ReasonUnknownKey, make: func() string {
 			return signEd(`{"alg":"EdDSA","kid":"k3","jku":"https://example.com/jwks"}`, goodClaims(nil), other)
 		}},
 	} {
@@ -858,15 +858,15 @@ func TestKeySets(t *testing.T) {
 			e := &entrances[i]
 			a := g.enter(e, ids, d.make(), nil)
 			// A key that is not in the set may have been published since it was fetched.
-			later := d.reason == auth.ReasonUnknownKey && a.code == "unavailable"
+			later := d.reason == credential.ReasonUnknownKey && a.code == "unavailable"
 			if e.method != http.MethodHead && !later && (a.code != "unauthenticated" || a.message != invalid) {
 				t.Errorf("%s at %s: %+v", d.name, e, a)
 			}
 		}
 		after := g.metrics()
 		n := after[refusedFor(d.reason)] - counted[refusedFor(d.reason)]
-		if d.reason == auth.ReasonUnknownKey {
-			n += after[refusedFor(auth.ReasonKeysUnavailable)] - counted[refusedFor(auth.ReasonKeysUnavailable)]
+		if d.reason == credential.ReasonUnknownKey {
+			n += after[refusedFor(credential.ReasonKeysUnavailable)] - counted[refusedFor(credential.ReasonKeysUnavailable)]
 		}
 		if n != float64(len(entrances)) {
 			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(entrances), d.reason)

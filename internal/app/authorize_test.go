@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/webhook/webhooktest"
@@ -119,11 +119,11 @@ func supervised(t *testing.T, grace time.Duration) (*node, *backEnd, string) {
 	t.Helper()
 	b := newBackEnd(t)
 	n := startNode(t, func(c *Config) {
-		c.Auth, c.Projects[0].Keys = "jwt", auth.Keys{Secrets: []string{operatorSecret}}
+		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{operatorSecret}}
 		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeGrace = b.URL, hookSecret, grace
 		c.Policy.MinTTL = 3 * time.Second
 	})
-	return n, b, credential(t, "ana", false)
+	return n, b, credentialFor(t, "ana", false)
 }
 
 func TestAuthorizeIsAskedAtJoin(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/agora"
-	"refresher/internal/auth"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -329,7 +329,7 @@ func TestOperatorsRenew(t *testing.T) {
 func TestChangeRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 2, nil)
-		listener, err := auth.Grant(auth.GrantConfig{Secret: operatorSecret, Caller: session.Caller{Grant: session.Grant{
+		listener, err := credential.Grant(credential.GrantConfig{Secret: operatorSecret, Caller: session.Caller{Grant: session.Grant{
 			Channels: []string{"c"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber},
 		}}})
 		if err != nil {
@@ -384,12 +384,12 @@ func TestChangesOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *node {
 		return startNode(t, func(c *Config) {
-			c.Auth, c.Projects[0].Keys = "jwt", auth.Keys{Secrets: []string{operatorSecret}}
+			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{operatorSecret}}
 			c.RedisURL = server.URL()
 		})
 	}
 	a, b := begin(), begin()
-	admin, ana := credential(t, "operator", true), credential(t, "ana", false)
+	admin, ana := credentialFor(t, "operator", true), credentialFor(t, "ana", false)
 	change := func(n *node, method, session, body string) (answer changed, status int) {
 		t.Helper()
 		reply, text := n.do(method, "/v1/sessions/"+session, body, "Authorization", "Bearer "+admin)

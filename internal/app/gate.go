@@ -10,10 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
+	"refresher/internal/access/limit"
 	"refresher/internal/authorize"
 	"refresher/internal/files"
-	"refresher/internal/limit"
 	"refresher/internal/panics"
 	"refresher/internal/revocation"
 	"refresher/internal/scheduler"
@@ -23,7 +23,7 @@ import (
 // gate decides who may ask for what, and how often. It implements ws.Gate and
 // api.Gate, and is safe for concurrent use.
 type gate struct {
-	verifier    *auth.Verifier // nil: anybody may have anything of the one project
+	verifier    *credential.Verifier // nil: anybody may have anything of the one project
 	anybody     session.Caller
 	proxies     limit.Proxies
 	addresses   *limit.Limiter
@@ -41,8 +41,8 @@ func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r promethe
 		// Who may change others' calls must at least be on this machine.
 		g.anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
 	} else {
-		config := auth.Config{Projects: credentialsOf(c.Projects), Logger: logger.With("component", "auth"), Registerer: r}
-		if g.verifier, err = auth.New(config); err != nil {
+		config := credential.Config{Projects: credentialsOf(c.Projects), Logger: logger.With("component", "auth"), Registerer: r}
+		if g.verifier, err = credential.New(config); err != nil {
 			return nil, err
 		}
 	}
@@ -112,10 +112,10 @@ func (g *gate) update(projects []Project) error {
 }
 
 // credentialsOf is what the credentials of projects are checked with.
-func credentialsOf(projects []Project) []auth.Project {
-	all := make([]auth.Project, len(projects))
+func credentialsOf(projects []Project) []credential.Project {
+	all := make([]credential.Project, len(projects))
 	for i, p := range projects {
-		all[i] = auth.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
+		all[i] = credential.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
 	}
 	return all
 }
@@ -131,11 +131,11 @@ func (g *gate) run(ctx context.Context, parts interface{ Go(f func()) }) {
 }
 
 // Identify implements ws.Gate and api.Gate.
-func (g *gate) Identify(credential string) (session.Caller, error) {
+func (g *gate) Identify(text string) (session.Caller, error) {
 	if g.verifier == nil {
 		return g.anybody, nil
 	}
-	c, err := g.verifier.Verify(credential)
+	c, err := g.verifier.Verify(context.Background(), text)
 	if err == nil && g.revocations.Revoked(&session.Key{App: c.App, Subject: c.Subject}) {
 		return session.Caller{}, session.ErrRevoked
 	}

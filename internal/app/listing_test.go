@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -67,7 +67,7 @@ func (s *operated) list(query url.Values, limit int, between func()) (found []li
 func TestListingFilters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newOperated(t, 3, nil)
-		mallory := credential(t, "mallory", false)
+		mallory := credentialFor(t, "mallory", false)
 		ids := make(map[string]string) // name by id
 		for i, c := range []struct{ name, credential, wants string }{
 			{"daily 7", s.user, `"rtc":{"channel":"daily","uid":7}`},
@@ -371,10 +371,10 @@ func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 		theirs := strings.Repeat("ab", 16)
 		s := newOperated(t, 2, func(_ int, c *Config) {
 			c.SessionSecret = "a secret of all the projects"
-			c.Projects = append(c.Projects, Project{AppID: theirs, Certificates: []string{nextCertificate}, Keys: auth.Keys{Secrets: []string{operatorSecret}}})
+			c.Projects = append(c.Projects, Project{AppID: theirs, Certificates: []string{nextCertificate}, Keys: credential.Keys{Secrets: []string{operatorSecret}}})
 		})
 		of := func(app string, admin bool) string {
-			text, err := auth.Grant(auth.GrantConfig{Secret: operatorSecret, Caller: session.Caller{
+			text, err := credential.Grant(credential.GrantConfig{Secret: operatorSecret, Caller: session.Caller{
 				App: app, Subject: "ana", Admin: admin, Grant: session.Grant{RTMUsers: []string{"*"}},
 			}})
 			if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -26,11 +26,11 @@ import (
 // operatorSecret signs the credentials of these tests.
 const operatorSecret = "what signs the credentials, of 32 bytes or more"
 
-// credential is one that may have any token, and with admin see and change all.
-func credential(t *testing.T, subject string, admin bool) string {
+// credentialFor makes a credential that may have any token, and with admin see and change all.
+func credentialFor(t *testing.T, subject string, admin bool) string {
 	t.Helper()
 	everything := []string{"*"}
-	text, err := auth.Grant(auth.GrantConfig{
+	text, err := credential.Grant(credential.GrantConfig{
 		Secret: operatorSecret, TTL: 30 * 24 * time.Hour,
 		Caller: session.Caller{Subject: subject, Admin: admin, Grant: session.Grant{
 			Channels: everything, UIDs: everything, Accounts: everything, RTMUsers: everything, Chat: everything,
@@ -98,7 +98,7 @@ func newOperated(t *testing.T, nodes int, change func(i int, c *Config)) *operat
 	t.Helper()
 	s := &operated{
 		world: newWorld(t), memory: store.NewMemory(time.Now), change: change,
-		admin: credential(t, "operator", true), user: credential(t, "ana", false),
+		admin: credentialFor(t, "operator", true), user: credentialFor(t, "ana", false),
 	}
 	for i := range nodes {
 		s.nodes = append(s.nodes, s.startOne(i))
@@ -111,7 +111,7 @@ func (s *operated) startOne(i int) *serviceNode {
 	n.node = start(s.t, func(c *Config) {
 		c.Listen, c.OpsListen = n.address, fmt.Sprintf("10.1.0.%d:9090", i+1)
 		c.Auth, c.DrainWindow = "jwt", 2*time.Second
-		c.Projects[0].Keys = auth.Keys{Secrets: []string{operatorSecret}}
+		c.Projects[0].Keys = credential.Keys{Secrets: []string{operatorSecret}}
 		if s.change != nil {
 			s.change(i, c)
 		}

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/agora"
 	"refresher/internal/api"
-	"refresher/internal/auth"
 	"refresher/internal/files"
 	"refresher/internal/rotation"
 	"refresher/internal/session"
@@ -32,10 +32,10 @@ type Project struct {
 	// KeyFiles are where the Keys were read from; when one changes, ReadKeys reads them again.
 	// Empty: they stand in the settings.
 	KeyFiles []string
-	ReadKeys func() (auth.Keys, error)
+	ReadKeys func() (credential.Keys, error)
 	// Keys are what its credentials are signed with, by Issuer and for
 	// Audience, where those are set.
-	Keys     auth.Keys
+	Keys     credential.Keys
 	Audience string
 	Issuer   string
 }

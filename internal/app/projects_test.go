@@ -14,8 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/agora"
-	"refresher/internal/auth"
 	"refresher/internal/protocol"
 	"refresher/internal/rotation"
 )
@@ -463,7 +463,7 @@ func TestFilesOfAProjectThatIsGone(t *testing.T) {
 			second := &c.Projects[1]
 			second.CertificateFile, second.KeyFiles = certificate, []string{secret}
 			keys := second.Keys
-			second.ReadKeys = func() (auth.Keys, error) { return keys, nil }
+			second.ReadKeys = func() (credential.Keys, error) { return keys, nil }
 			all := c.Projects
 			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) {
 				if gone.Load() {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"refresher/internal/limit"
+	"refresher/internal/access/limit"
 	"refresher/internal/webhook"
 )
 

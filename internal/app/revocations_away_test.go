@@ -16,7 +16,7 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newOperated(t, 3, nil)
-				who := credential(t, r.who, false)
+				who := credentialFor(t, r.who, false)
 				victim := s.join(1, who, r.victim)
 				time.Sleep(time.Second) // bubble
 				r.revoke(s, 0)

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -155,7 +155,7 @@ func TestRevocationsHoldOnEveryNode(t *testing.T) {
 
 func (r *revocationWay) hold(s *operated, lift bool) {
 	t := s.t
-	who, other := credential(t, r.who, false), credential(t, r.other, false)
+	who, other := credentialFor(t, r.who, false), credentialFor(t, r.other, false)
 	victim, bystander := s.join(1, who, r.victim), s.join(1, other, r.bystander)
 	time.Sleep(time.Second) // bubble
 
@@ -251,7 +251,7 @@ func TestRevocationsOutliveTheNodes(t *testing.T) {
 			t.Run(name+"/"+r.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := newOperated(t, 3, nil)
-					who := credential(t, r.who, false)
+					who := credentialFor(t, r.who, false)
 					victim := s.join(1, who, r.victim)
 					time.Sleep(time.Second) // bubble
 					answer := r.revoke(s, 0)
@@ -426,12 +426,12 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 	server := redistest.Start(t)
 	begin := func() *node {
 		return startNode(t, func(c *Config) {
-			c.Auth, c.Projects[0].Keys = "jwt", auth.Keys{Secrets: []string{operatorSecret}}
+			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{operatorSecret}}
 			c.RedisURL = server.URL()
 		})
 	}
 	a, b := begin(), begin()
-	admin, ana := credential(t, "operator", true), credential(t, "ana", false)
+	admin, ana := credentialFor(t, "operator", true), credentialFor(t, "ana", false)
 	join := joinMessage(ana, `"rtc":{"channel":"daily","uid":7,"role":"publisher"}`)
 	s := b.dial()
 	s.send(join)

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"testing"
 
-	"refresher/internal/auth"
+	"refresher/internal/access/credential"
 	"refresher/internal/protocol"
 	"refresher/test/redistest"
 )
@@ -190,7 +190,7 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 	c := testConfig()
 	s := k.secrets
 	c.Auth, c.Projects[0].CertificateFile = "jwt", file
-	c.Projects[0].Keys = auth.Keys{
+	c.Projects[0].Keys = credential.Keys{
 		Secrets: []string{s["jwt secret"], s["previous jwt secret"]},
 		JWKSURL: k.backEnd.URL + "/keys?key=" + s["jwks query"],
 	}
@@ -230,11 +230,11 @@ func (k *keeper) learn(name, secret string) string {
 func (k *keeper) credential(secret string, admin bool) string {
 	k.t.Helper()
 	everything := []string{"*"}
-	var c auth.GrantConfig
+	var c credential.GrantConfig
 	c.Secret, c.Caller.Subject, c.Caller.Admin = secret, "ana", admin
 	c.Caller.Grant.Channels, c.Caller.Grant.UIDs, c.Caller.Grant.RTMUsers, c.Caller.Grant.Chat = everything, everything, everything, everything
 	c.Caller.Grant.Roles = append(c.Caller.Grant.Roles, 1, 0)
-	text, err := auth.Grant(c)
+	text, err := credential.Grant(c)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/app"
-	"refresher/internal/auth"
 	"refresher/internal/session"
 )
 
@@ -76,7 +76,7 @@ func startNode(t *testing.T, settings string) *node {
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
 		Projects: []app.Project{{
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
-			Keys: auth.Keys{Secrets: []string{jwtSecret}},
+			Keys: credential.Keys{Secrets: []string{jwtSecret}},
 		}},
 		Auth: "none", Heartbeat: 25 * time.Second,
 		AuthorizeTimeout: 2 * time.Second,
@@ -143,7 +143,7 @@ func set(c *app.Config, setting string) (err error) {
 	case "subject-rate":
 		c.SubjectRate, err = strconv.ParseFloat(value, 64)
 	case "jwks-url":
-		c.Projects[0].Keys = auth.Keys{JWKSURL: value}
+		c.Projects[0].Keys = credential.Keys{JWKSURL: value}
 	case "authorize-url":
 		c.AuthorizeURL, c.AuthorizeSecret = value, "a secret of the tests alone"
 	case "redis-url":

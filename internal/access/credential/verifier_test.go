@@ -1,6 +1,7 @@
-package auth
+package credential
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -381,12 +382,12 @@ func TestRefusalsTellLittle(t *testing.T) {
 		sign("HS256", kid, []byte(secretA), claimsWith(map[string]any{"grants": map[string]any{canary: 1, "rtc": canary}})),
 		canary + "." + canary + "." + canary,
 	} {
-		_, err := s.Verify(credential)
+		_, err := s.Verify(context.Background(), credential)
 		texts[err.Error()] = true
 		if strings.Contains(s.log.String(), credential) {
 			t.Error("the log has a credential")
 		}
-		if _, err := s.Verify(sign("HS256", "", []byte(secretA), claimsWith(nil))); err != nil {
+		if _, err := s.Verify(context.Background(), sign("HS256", "", []byte(secretA), claimsWith(nil))); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,6 +1,7 @@
-package auth
+package credential
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestGrantRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Verify(text)
+		got, err := s.Verify(context.Background(), text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +55,7 @@ func TestGrantRoundTrip(t *testing.T) {
 		if text, err = Grant(GrantConfig{Secret: secretA, Caller: want}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err = s.Verify(text); err == nil {
+		if _, err = s.Verify(context.Background(), text); err == nil {
 			t.Fatal("a secret of A speaks for B")
 		}
 	})

@@ -1,4 +1,4 @@
-package auth
+package credential
 
 import (
 	"context"
@@ -79,9 +79,9 @@ var errNoKeys = errors.New("want one of jwt-secret, jwt-public-key-file and jwks
 func (v *Verifier) add(c *Config, from *Project) error {
 	switch {
 	case from.App == "":
-		return errors.New("auth: a project without an App ID")
+		return errors.New("credential: a project without an App ID")
 	case v.projects[from.App] != nil:
-		return fmt.Errorf("auth: project %s stands there twice", from.App)
+		return fmt.Errorf("credential: project %s stands there twice", from.App)
 	}
 	p := &project{app: from.App}
 	p.claims.Store(&wantedClaims{from.Audience, from.Issuer})
@@ -120,7 +120,7 @@ func (v *Verifier) Update(projects ...Project) error {
 		from := &projects[i]
 		p := v.projects[from.App]
 		if p == nil {
-			return fmt.Errorf("auth: there is no project %s", from.App)
+			return fmt.Errorf("credential: there is no project %s", from.App)
 		}
 		var err error
 		if rings[i], err = readKeys(&from.Keys); err != nil {
@@ -162,12 +162,12 @@ func (v *Verifier) Run(ctx context.Context) error {
 
 // Verify returns who a credential speaks for. Its error is a *RefusedError, which wraps
 // the *session.Error for the caller; it is counted and logged already. It may take
-// 2 s if the credential names a key that has to be fetched first.
-func (v *Verifier) Verify(credential string) (session.Caller, error) {
+// 2 s, unless ctx ends before, if the credential names a key that has to be fetched first.
+func (v *Verifier) Verify(ctx context.Context, credential string) (session.Caller, error) {
 	s, err := parse(credential)
 	var c session.Caller
 	if err == nil {
-		c, err = v.judge(s)
+		c, err = v.judge(ctx, s)
 	}
 	if err == nil {
 		v.metrics.ok.Inc()
@@ -186,7 +186,7 @@ func (v *Verifier) Verify(credential string) (session.Caller, error) {
 }
 
 // judge checks a credential that has been taken apart. Its error is a *RefusedError.
-func (v *Verifier) judge(s *signed) (session.Caller, error) {
+func (v *Verifier) judge(ctx context.Context, s *signed) (session.Caller, error) {
 	p := v.only
 	var claims fields
 	if p == nil {
@@ -202,7 +202,7 @@ func (v *Verifier) judge(s *signed) (session.Caller, error) {
 			return session.Caller{}, refuse(ReasonApp, "names no project of this service")
 		}
 	}
-	if err := p.ring.verify(s); err != nil {
+	if err := p.ring.verify(ctx, s); err != nil {
 		return session.Caller{}, err
 	}
 	if claims == nil {

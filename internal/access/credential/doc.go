@@ -1,4 +1,4 @@
-// Package auth turns a credential, the text of a JWT, into a session.Caller: who
+// Package credential turns a credential, the text of a JWT, into a session.Caller: who
 // asks, and which tokens it may have. It knows what a credential looks like, whose
 // signature is good, and where the keys for that come from. It does not know what
 // is asked for: whether a grant covers it is for package session to say.
@@ -68,4 +68,4 @@
 //
 // A Verifier is safe for concurrent use. remote.mu is a leaf: nothing that can
 // block is called under it.
-package auth
+package credential

@@ -1,4 +1,4 @@
-package auth
+package credential
 
 import (
 	"context"
@@ -70,7 +70,7 @@ func wantedOf(kid, alg string) wanted {
 
 // find returns the key that a credential was signed with. It may wait for a fetch.
 // Its error is a *RefusedError.
-func (r *remote) find(kid, alg string) (any, error) {
+func (r *remote) find(ctx context.Context, kid, alg string) (any, error) {
 	key, err := r.set.Load().pick(kid, alg)
 	//nolint:errorlint // pick returns these very values.
 	if err != errNotInSet {
@@ -78,7 +78,7 @@ func (r *remote) find(kid, alg string) (any, error) {
 	}
 	w := wantedOf(kid, alg)
 	done, refused := r.want(w)
-	if refused == nil && !within(patience, done) {
+	if refused == nil && !within(ctx, patience, done) {
 		return nil, refuse(ReasonKeysUnavailable, "the key set is late")
 	}
 	// Look again, also if want has refused: a fetch may have brought the key since the
@@ -95,14 +95,16 @@ func (r *remote) find(kid, alg string) (any, error) {
 	}
 }
 
-// within reports whether done is closed before d is over.
-func within(d time.Duration, done <-chan struct{}) bool {
+// within reports whether done is closed before d is over and before ctx ends.
+func within(ctx context.Context, d time.Duration, done <-chan struct{}) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
 	case <-done:
 		return true
 	case <-late.C:
+		return false
+	case <-ctx.Done():
 		return false
 	}
 }

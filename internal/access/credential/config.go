@@ -1,4 +1,4 @@
-package auth
+package credential
 
 import (
 	"errors"
@@ -54,13 +54,13 @@ type Config struct {
 func (c *Config) complete() error {
 	switch {
 	case c.Logger == nil || c.Registerer == nil:
-		return errors.New("auth: Logger and Registerer are required")
+		return errors.New("credential: Logger and Registerer are required")
 	case len(c.Projects) == 0:
-		return errors.New("auth: want at least one project")
+		return errors.New("credential: want at least one project")
 	case c.Leeway < 0:
-		return fmt.Errorf("auth: Leeway: want 0 (the default) or more; have %s", c.Leeway)
+		return fmt.Errorf("credential: Leeway: want 0 (the default) or more; have %s", c.Leeway)
 	case c.JWKSRefresh != 0 && c.JWKSRefresh < time.Second:
-		return fmt.Errorf("auth: JWKSRefresh: want 0 (the default) or at least 1s; have %s", c.JWKSRefresh)
+		return fmt.Errorf("credential: JWKSRefresh: want 0 (the default) or at least 1s; have %s", c.JWKSRefresh)
 	}
 	if c.Leeway == 0 {
 		c.Leeway = 30 * time.Second

@@ -1,4 +1,4 @@
-package auth
+package credential
 
 import (
 	"bytes"
@@ -142,7 +142,7 @@ func refusal(t testing.TB, err error) *RefusedError {
 func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail string) {
 	t.Helper()
 	before := s.count(string(why))
-	c, err := s.Verify(credential)
+	c, err := s.Verify(context.Background(), credential)
 	r := refusal(t, err)
 	if r.Reason != why {
 		t.Fatalf("have reason %s (%s), want %s", r.Reason, r.Detail, why)
@@ -166,7 +166,7 @@ func (s *stand) refuses(t testing.TB, credential string, why Reason) (detail str
 
 func (s *stand) takes(t testing.TB, credential string) session.Caller {
 	t.Helper()
-	c, err := s.Verify(credential)
+	c, err := s.Verify(context.Background(), credential)
 	if err != nil {
 		r := refusal(t, err)
 		t.Fatalf("refused: %s (%s)", r.Reason, r.Detail)

@@ -1,6 +1,7 @@
-package auth
+package credential
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Verify(c.credential); (err == nil) != c.good {
+				if _, err := s.Verify(context.Background(), c.credential); (err == nil) != c.good {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package auth
+package credential
 
 import (
 	"context"
@@ -82,7 +82,7 @@ func TestRotation(t *testing.T) {
 // its key was looked up: at once, or when whoever shows it was told to come back.
 func (s *stand) refusesInTime(t *testing.T, credential string) {
 	t.Helper()
-	_, err := s.Verify(credential)
+	_, err := s.Verify(context.Background(), credential)
 	if told, ok := errors.AsType[*session.Error](err); ok && told.Code == session.CodeUnavailable {
 		if told.RetryAfter <= 0 || told.RetryAfter > cooldown {
 			t.Fatalf("told to come back in %s, want %s at most", told.RetryAfter, cooldown)
@@ -104,7 +104,7 @@ func TestNewKeySoonAfterAFetch(t *testing.T) {
 			wait(10*time.Millisecond + after)
 			e.set(setOf("one", "other"))
 			other := byKid("other")
-			_, err := s.Verify(other)
+			_, err := s.Verify(context.Background(), other)
 			if err != nil {
 				told, ok := errors.AsType[*session.Error](err)
 				if !ok || told.Code != session.CodeUnavailable || told.RetryAfter > cooldown {
@@ -159,7 +159,7 @@ func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.begin()
-	if key, err := r.find("new", alg); key != "the new key" {
+	if key, err := r.find(context.Background(), "new", alg); key != "the new key" {
 		t.Fatalf("have key %v, error %v, want the new key", key, err)
 	}
 }
@@ -246,7 +246,7 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 		begin := time.Now()
 		for i := range 100 {
 			for j := range 20 {
-				_, err := s.Verify(byKid(fmt.Sprintf("made-up %d %d", i, j)))
+				_, err := s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d %d", i, j)))
 				if told := refusal(t, err); told.Reason != ReasonKeysUnavailable && told.Reason != ReasonUnknownKey {
 					t.Fatalf("have %s", told.Reason)
 				}
@@ -258,9 +258,9 @@ func TestUnknownKeysAreRateLimited(t *testing.T) {
 		}
 		wait(cooldown)
 		s.takes(t, byKid("one"))
-		_, _ = s.Verify(byKid("made-up")) // has the set fetched
+		_, _ = s.Verify(context.Background(), byKid("made-up")) // has the set fetched
 		for i := range 2 * maxWanted {
-			_, _ = s.Verify(byKid(fmt.Sprintf("made-up %d", i)))
+			_, _ = s.Verify(context.Background(), byKid(fmt.Sprintf("made-up %d", i)))
 		}
 		kept := func() (wanted, absent int) {
 			r := s.remotes[0]
@@ -286,7 +286,7 @@ func TestOneUnknownKey(t *testing.T) {
 		s.run(t)
 		wait(time.Second)
 		for range 100 {
-			_, _ = s.Verify(byKid("made-up"))
+			_, _ = s.Verify(context.Background(), byKid("made-up"))
 			wait(time.Second)
 		}
 		if n := e.fetched(); n != 11 {
@@ -369,7 +369,7 @@ func TestWaitForFetch(t *testing.T) {
 		one := byKid("one")
 		var waiting sync.WaitGroup
 		for range maxWaiting + 36 {
-			waiting.Go(func() { _, _ = s.Verify(one) })
+			waiting.Go(func() { _, _ = s.Verify(context.Background(), one) })
 		}
 		waiting.Wait()
 		if ok, away := s.count("ok"), s.count(string(ReasonKeysUnavailable)); ok != maxWaiting || away != 36 {
@@ -418,7 +418,7 @@ func TestStop(t *testing.T) {
 		wait(0)
 		begin := time.Now()
 		var waiting sync.WaitGroup
-		waiting.Go(func() { _, _ = s.Verify(byKid("one")) })
+		waiting.Go(func() { _, _ = s.Verify(context.Background(), byKid("one")) })
 		synctest.Wait()
 		stop()
 		waiting.Wait()

@@ -1,6 +1,7 @@
-package auth
+package credential
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -18,12 +19,12 @@ func FuzzVerify(f *testing.F) {
 	}})
 	single := newStand(f, one(Keys{Secrets: []string{secretA}}))
 	f.Fuzz(func(t *testing.T, header, claims, raw string) {
-		if _, err := s.Verify(raw); err == nil {
+		if _, err := s.Verify(context.Background(), raw); err == nil {
 			t.Fatalf("%q was taken", raw)
 		}
-		_, _ = single.Verify(raw)
+		_, _ = single.Verify(context.Background(), raw)
 		for _, v := range []*stand{s, single} {
-			c, err := v.Verify(signText(header, claims))
+			c, err := v.Verify(context.Background(), signText(header, claims))
 			if err != nil {
 				refusal(t, err)
 				continue

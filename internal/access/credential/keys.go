@@ -1,6 +1,7 @@
-package auth
+package credential
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -72,7 +73,7 @@ type ring struct {
 }
 
 // verify checks who has signed s. Its error is a *RefusedError.
-func (r *ring) verify(s *signed) error {
+func (r *ring) verify(ctx context.Context, s *signed) error {
 	a := algorithms[s.alg]
 	if a == nil {
 		return refuse(ReasonAlgorithm, "none that is known")
@@ -87,7 +88,7 @@ func (r *ring) verify(s *signed) error {
 		}
 	}
 	if r.remote != nil && !a.takes([]byte(nil)) {
-		key, err := r.remote.find(s.kid, s.alg)
+		key, err := r.remote.find(ctx, s.kid, s.alg)
 		if err != nil {
 			return err
 		}

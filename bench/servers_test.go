@@ -17,6 +17,7 @@ import (
 
 	"refresher/internal/agora"
 	"refresher/internal/app"
+	"refresher/internal/project"
 	"refresher/internal/session"
 )
 
@@ -31,7 +32,7 @@ const (
 func settings() app.Config {
 	return app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
-		Projects: []app.Project{{AppID: appID, Certificates: []string{certificate}}},
+		Settings: project.Settings{Projects: []project.Project{{AppID: appID, Certificates: []string{certificate}}}},
 		Policy: session.Policy{
 			TTL: lifetime, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,

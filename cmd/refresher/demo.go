@@ -14,6 +14,7 @@ import (
 
 	"refresher/internal/app"
 	"refresher/internal/build"
+	"refresher/internal/project"
 	"refresher/web/demo"
 	"refresher/web/demo/edge"
 )
@@ -59,7 +60,7 @@ func (c *demoCommand) Run() (err error) {
 	if err := c.require(); err != nil {
 		return err
 	}
-	if _, err := app.ParseCertificates(c.AppCertificate); err != nil {
+	if _, err := project.ParseCertificates(c.AppCertificate); err != nil {
 		return fmt.Errorf("app-certificate: %w", err)
 	}
 	log := c.openLog()

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"refresher/internal/app"
+	"refresher/internal/project"
 )
 
 // maxProjects bounds those of one service.
@@ -38,7 +38,7 @@ type projectSettings struct {
 }
 
 // projects are those of --projects-file, or the one of the flags.
-func (c *serveCommand) projects() ([]app.Project, error) {
+func (c *serveCommand) projects() ([]project.Project, error) {
 	if c.ProjectsFile != "" {
 		if c.AppID != "" || c.AppCertificate != "" || c.AppCertificateFile != "" || c.keySettings != (keySettings{}) {
 			return nil, errors.New("--projects-file and the settings of a single project (--app-id, --app-certificate, --jwt-… or their variables) are both set; want one")
@@ -55,17 +55,17 @@ func (c *serveCommand) projects() ([]app.Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := app.ParseCertificates(c.AppCertificate); err != nil {
+	if _, err := project.ParseCertificates(c.AppCertificate); err != nil {
 		return nil, fmt.Errorf("app-certificate: %w", err)
 	}
-	return []app.Project{{
+	return []project.Project{{
 		AppID: c.AppID, Certificates: c.certificates(), CertificateFile: c.AppCertificateFile,
 		Keys: keys, KeyFiles: c.files(), ReadKeys: c.keySettings.keys, Audience: c.JWTAudience, Issuer: c.JWTIssuer,
 	}}, nil
 }
 
 // readProjects reads a projects file. Its errors quote nothing of it.
-func readProjects(file string) ([]app.Project, error) {
+func readProjects(file string) ([]project.Project, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("projects-file: %w", err)
@@ -76,7 +76,7 @@ func readProjects(file string) ([]app.Project, error) {
 	if decoder.Decode(&f) != nil || !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) || len(f.Projects) == 0 || len(f.Projects) > maxProjects {
 		return nil, fmt.Errorf("projects-file: want YAML of the form projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …], 1 to %d of them, with the fields of docs/security.md and no others", maxProjects)
 	}
-	var projects []app.Project
+	var projects []project.Project
 	for i := range f.Projects {
 		p, err := f.Projects[i].project()
 		if err != nil {
@@ -87,10 +87,10 @@ func readProjects(file string) ([]app.Project, error) {
 	return projects, nil
 }
 
-func (s *projectSettings) project() (app.Project, error) {
+func (s *projectSettings) project() (project.Project, error) {
 	c := credentials{AppID: s.AppID, AppCertificate: s.AppCertificate, AppCertificateFile: s.AppCertificateFile}
 	if err := cmp.Or(c.resolve(), c.require()); err != nil {
-		return app.Project{}, err
+		return project.Project{}, err
 	}
 	k := keySettings{
 		inFile:    true,
@@ -100,16 +100,16 @@ func (s *projectSettings) project() (app.Project, error) {
 	}
 	keys, err := k.keys()
 	if err != nil {
-		return app.Project{}, err
+		return project.Project{}, err
 	}
 	if len(keys.Secrets) == 0 && len(keys.PublicKeyPEMs) == 0 && keys.JWKSURL == "" {
-		return app.Project{}, errors.New("has no keys; want jwtSecretFile, jwtPublicKeyFile or jwksUrl")
+		return project.Project{}, errors.New("has no keys; want jwtSecretFile, jwtPublicKeyFile or jwksUrl")
 	}
-	certificates, err := app.ParseCertificates(c.AppCertificate)
+	certificates, err := project.ParseCertificates(c.AppCertificate)
 	if err != nil {
-		return app.Project{}, fmt.Errorf("appCertificate: %w", err)
+		return project.Project{}, fmt.Errorf("appCertificate: %w", err)
 	}
-	return app.Project{
+	return project.Project{
 		AppID: s.AppID, Certificates: certificates, CertificateFile: s.AppCertificateFile,
 		Keys: keys, KeyFiles: k.files(), ReadKeys: k.keys, Audience: s.JWTAudience, Issuer: s.JWTIssuer,
 	}, nil

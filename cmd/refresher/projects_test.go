@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"refresher/internal/access/credential"
-	"refresher/internal/app"
+	"refresher/internal/project"
 )
 
 const (
@@ -54,7 +54,7 @@ projects:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []app.Project{
+	want := []project.Project{
 		{
 			AppID: appID, Certificates: []string{certificate, otherCertificate}, CertificateFile: certificateFile,
 			Keys: credential.Keys{Secrets: []string{firstSecret, otherSecret}}, Audience: "calls", Issuer: "login",
@@ -67,7 +67,7 @@ projects:
 		},
 	}
 	want[0].KeyFiles, want[1].KeyFiles = []string{secretFile}, []string{keyFile}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(app.Project{}, "ReadKeys")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(project.Project{}, "ReadKeys")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"refresher/internal/app"
+	"refresher/internal/project"
 )
 
 // secretSetting is a setting that is given as it is, or in a file.
@@ -39,7 +39,7 @@ func (s *secretSetting) resolve() error {
 	case text == "":
 		return nil
 	}
-	secret, err := app.ParseSecret(text)
+	secret, err := project.ParseSecret(text)
 	if err != nil {
 		return fmt.Errorf("%s %w", name, err)
 	}

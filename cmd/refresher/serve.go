@@ -9,6 +9,7 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
+	"refresher/internal/project"
 )
 
 type serveCommand struct {
@@ -116,7 +117,7 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 	config := c.config(c.Listen, c.TokenTTL)
 	config.Projects, config.SubjectRate = projects, c.SubjectRate
 	if file := c.ProjectsFile; file != "" {
-		config.ProjectsFile, config.ReadProjects = file, func() ([]app.Project, error) { return readProjects(file) }
+		config.ProjectsFile, config.ReadProjects = file, func() ([]project.Project, error) { return readProjects(file) }
 	}
 	config.AuthorizeURL = c.AuthorizeURL
 	config.AuthorizeSecret, config.AuthorizePreviousSecret = c.AuthorizeSecret, c.AuthorizePreviousSecret

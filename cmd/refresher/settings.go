@@ -12,6 +12,7 @@ import (
 
 	"refresher/internal/app"
 	"refresher/internal/logging"
+	"refresher/internal/project"
 	"refresher/internal/session"
 )
 
@@ -142,12 +143,14 @@ func (s *settings) secrets() []secretSetting {
 func (s *settings) config(listen address, ttl time.Duration) app.Config {
 	return app.Config{
 		Listen: string(listen), OpsListen: string(s.OpsListen), BasePath: s.BasePath, SocketMode: fs.FileMode(s.SocketMode), IdleTimeout: s.IdleTimeout,
-		Projects: []app.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
+		Settings: project.Settings{
+			Projects:      []project.Project{{AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile}},
+			SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
+		},
 		Policy: session.Policy{
 			DefaultFormat: formatOf(s.TokenVersion), TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow, CertificateSpread: s.CertificateSpread,
 		},
-		SessionSecret: s.SessionSecret, PreviousSessionSecret: s.PreviousSessionSecret,
 		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret, EventsPreviousSecret: s.EventsPreviousSecret,
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
 		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies, ProxyProtocol: s.ProxyProtocol,

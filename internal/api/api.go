@@ -15,8 +15,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/agora"
 	"refresher/internal/origin"
 	"refresher/internal/protocol"
+	"refresher/internal/rotation"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -74,12 +76,11 @@ type Config struct {
 	Wishes      Wishes
 	Revocations Revocations
 	Cursors     Cursors
-	// Certificates returns what depends on the App Certificates of a project, as JSON
-	// takes it. An error says that the store cannot be reached.
-	Certificates func(ctx context.Context, app string) (any, error)
-	// Inspect says what is in a token of a project, and what is wrong with it for
-	// a use. A *session.Error says that there is no such service.
-	Inspect func(app, token string, u Use) (any, error)
+	// Certificates returns what depends on the App Certificates of a project. An error
+	// says that the store cannot be reached.
+	Certificates func(ctx context.Context, app string) (rotation.Report, error)
+	// Inspect says what is in a token of a project, and what is wrong with it for a use.
+	Inspect func(token string, u agora.Use) agora.Report
 	// Policy says how long tokens may live.
 	Policy  session.Policy
 	Origins *origin.Checker

@@ -13,7 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"refresher/internal/agora"
 	"refresher/internal/origin"
+	"refresher/internal/rotation"
 	"refresher/internal/store"
 )
 
@@ -37,8 +39,8 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	}
 	a, err := New(Config{
 		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Gate: brokenGate{}, Sessions: struct{ store.Lister }{},
-		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, string, Use) (any, error) { return nil, nil },
-		Certificates: func(context.Context, string) (any, error) { return nil, nil },
+		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, agora.Use) agora.Report { return agora.Report{} },
+		Certificates: func(context.Context, string) (rotation.Report, error) { return rotation.Report{}, nil },
 		Logger:       logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
 		CredentialInPath: true,
 	})

@@ -3,6 +3,7 @@ package api
 import (
 	"strconv"
 
+	"refresher/internal/agora"
 	"refresher/internal/session"
 )
 
@@ -16,25 +17,24 @@ type inspectRequest struct {
 	Account string  `json:"account"`
 }
 
-// Use is what a token will be used for. Empty fields are not checked.
-type Use struct {
-	Service string // rtc, rtm or chat
-	Channel string
-	User    string // a uid in decimal, a user account, or an RTM or Chat user id
-}
-
 // inspect answers POST /v1/tokens/inspect.
 func (a *API) inspect(r *request) (any, error) {
 	var q inspectRequest
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	use := Use{Service: q.Service, Channel: q.Channel, User: q.Account}
+	use := agora.Use{AppID: r.caller.App, Holder: agora.Holder{Channel: q.Channel, User: q.Account}}
 	if q.UID != nil {
 		if q.Account != "" {
 			return nil, session.Errorf(session.CodeBadRequest, "has both uid and account; give one")
 		}
 		use.User = strconv.FormatUint(uint64(*q.UID), 10)
 	}
-	return a.config.Inspect(r.caller.App, q.Token, use)
+	if q.Service != "" {
+		var err error
+		if use.Service, err = agora.ParseService(q.Service); err != nil {
+			return nil, err
+		}
+	}
+	return a.config.Inspect(q.Token, use), nil
 }

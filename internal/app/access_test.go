@@ -29,6 +29,7 @@ import (
 	"github.com/coder/websocket"
 
 	"refresher/internal/access/credential"
+	"refresher/internal/project"
 	"refresher/internal/protocol"
 )
 
@@ -63,7 +64,7 @@ func guard(c *Config) {
 func two(c *Config) {
 	guard(c)
 	c.SessionSecret = "seals the keys of both projects"
-	c.Projects = append(c.Projects, Project{
+	c.Projects = append(c.Projects, project.Project{
 		AppID: otherAppID, Certificates: []string{otherCertificate},
 		Keys: credential.Keys{Secrets: []string{otherSecret}}, Audience: testAudience,
 	})

@@ -22,9 +22,11 @@ import (
 	"refresher/internal/files"
 	"refresher/internal/origin"
 	"refresher/internal/panics"
+	"refresher/internal/project"
 	"refresher/internal/revocation"
 	"refresher/internal/rotation"
 	"refresher/internal/scheduler"
+	"refresher/internal/session"
 	"refresher/internal/tracing"
 	"refresher/internal/ws"
 )
@@ -51,6 +53,7 @@ const (
 type App struct {
 	config      Config
 	node        string
+	apps        []string
 	logger      *slog.Logger
 	scheduler   *scheduler.Scheduler
 	hub         *ws.Hub
@@ -106,11 +109,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 			_ = traces.Close(context.Background()) // of nothing yet
 		}
 	}()
-	mint, err := newMinter(c, registry)
-	if err != nil {
-		return nil, err
-	}
-	projects, err := newProjects(c, mint, logger)
+	projects, err := project.New(project.Config{Settings: c.Settings, Spread: c.Policy.CertificateSpread, Logger: logger, Registerer: registry})
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +121,8 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	gate, err := newGate(c, reports, logger, registry)
+	gate, err := newGate(c, projects, reports, logger, registry)
 	if err != nil {
-		return nil, err
-	}
-	if err := projects.follow(watcher, gate.update); err != nil {
-		return nil, err
-	}
-	if err := gate.follow(watcher, projects); err != nil {
 		return nil, err
 	}
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
@@ -153,8 +146,8 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	}
 	gate.revocations = revocations
 	schedule := scheduler.Config{
-		Serves: mint.serves, Minter: mint, Sealer: projects.sealer, Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Records: shared, Node: node, Announce: announce(sender), Revocations: revocations, Certificate: mint.certificate,
+		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,
+		Store: shared, Records: shared, Node: node, Announce: announce(sender), Revocations: revocations, Certificate: projects.Certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if gate.asker != nil {
@@ -165,15 +158,21 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	tracker, err := rotation.New(rotation.Config{
-		Store: shared, Node: node, Projects: projects.signing, MaxTTL: c.Policy.MaxTTL,
+		Store: shared, Node: node, Projects: projects.Fingerprints, MaxTTL: c.Policy.MaxTTL,
 		Logger: logger.With("component", "rotation"), Registerer: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
-	projects.changed = func(app string) {
+	err = projects.Follow(watcher, gate.update, func(app string, now session.Fingerprint) {
 		sched.CertificateChanged(app)
 		tracker.Changed()
+		if c.CertificateChanged != nil {
+			c.CertificateChanged(app, now.String())
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	revocations.SetSessions(sched.Revoke)
 	hub, err := ws.New(ws.Config{
@@ -193,9 +192,8 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: mint, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.sealer, Policy: c.Policy,
-		Certificates: func(ctx context.Context, app string) (any, error) { return tracker.Report(ctx, app) },
-		Inspect:      projects.inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
+		Minter: projects, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
+		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.takesCalls, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
@@ -203,7 +201,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	a := &App{
-		config: c, node: node, logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
+		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
 		gate: gate, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	registerNode(registry, c, a.health)
@@ -288,11 +286,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	}
 	<-a.scheduler.Begun() // or a balancer's first check would find a node that is not ready
 	serve("public port", a.public, a.publicListener)
-	var apps []string
-	for i := range a.config.Projects {
-		apps = append(apps, a.config.Projects[i].AppID)
-	}
-	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", apps,
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.apps,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
 	a.notifySystemd(daemon.SdNotifyReady)
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"refresher/internal/project"
 	"refresher/internal/session"
 )
 
@@ -27,22 +28,14 @@ type Config struct {
 	// sends requests on connections that are just being closed.
 	IdleTimeout time.Duration
 
-	// Projects are those that tokens are made for, one at least. They were read from
-	// ProjectsFile, if that is set; when it changes, ReadProjects reads it again, and
-	// the files that it names.
-	Projects     []Project
-	ProjectsFile string
-	ReadProjects func() ([]Project, error)
+	project.Settings
 
-	Policy session.Policy
-	// SessionSecret seals resume keys; empty derives it from the App
-	// Certificate. Keys sealed under PreviousSessionSecret are still opened.
-	SessionSecret, PreviousSessionSecret string
-	Heartbeat                            time.Duration
-	DrainWindow                          time.Duration
-	MaxSessions                          int
-	JoinRate                             float64 // joins a second, 0 = unlimited
-	AllowedOrigins                       []string
+	Policy         session.Policy
+	Heartbeat      time.Duration
+	DrainWindow    time.Duration
+	MaxSessions    int
+	JoinRate       float64 // joins a second, 0 = unlimited
+	AllowedOrigins []string
 
 	// RedisURL is where the sessions are kept that several nodes share; empty
 	// keeps them in this process. The others are as in redis.Config.
@@ -100,14 +93,6 @@ var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
 // check refuses settings that are wrong together or on their own. What a part
 // checks by itself is left to it.
 func (c *Config) check() error {
-	if len(c.Projects) == 0 {
-		return errors.New("app-id: missing")
-	}
-	for _, p := range c.Projects {
-		if len(p.Certificates) == 0 {
-			return errors.New("app-certificate: missing")
-		}
-	}
 	if !basePath.MatchString(c.BasePath) {
 		return fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
 	}

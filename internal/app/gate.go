@@ -13,8 +13,8 @@ import (
 	"refresher/internal/access/credential"
 	"refresher/internal/access/limit"
 	"refresher/internal/authorize"
-	"refresher/internal/files"
 	"refresher/internal/panics"
+	"refresher/internal/project"
 	"refresher/internal/revocation"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
@@ -34,14 +34,14 @@ type gate struct {
 	denials     *limit.Limiter   // of lines of the log
 }
 
-func newGate(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
+func newGate(c Config, projects *project.Set, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*gate, error) {
 	g := &gate{}
 	var err error
 	if c.Auth == "none" {
 		// Who may change others' calls must at least be on this machine.
 		g.anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
 	} else {
-		config := credential.Config{Projects: credentialsOf(c.Projects), Logger: logger.With("component", "auth"), Registerer: r}
+		config := credential.Config{Projects: projects.Credentials(), Logger: logger.With("component", "auth"), Registerer: r}
 		if g.verifier, err = credential.New(config); err != nil {
 			return nil, err
 		}
@@ -79,45 +79,13 @@ const (
 // hasKeys reports whether credentials can be checked, of one project at least.
 func (g *gate) hasKeys() bool { return g.verifier == nil || g.verifier.HasKeys() }
 
-// follow reads the keys that credentials are checked with again when their files change.
-// A key that was removed from its file is refused from then on: it may have leaked.
-func (g *gate) follow(w *files.Watcher, p *projects) error {
-	if g.verifier == nil {
-		return nil
-	}
-	for app := range p.byID {
-		err := w.FollowPaths(func([][]byte) error {
-			one := p.get(app)
-			keys, err := one.ReadKeys()
-			if err != nil {
-				return err
-			}
-			one.Keys = keys
-			return g.update([]Project{one})
-		}, func() []string { return p.get(app).KeyFiles })
-		if err != nil {
-			return fmt.Errorf("the files of keys: %w", err)
-		}
-	}
-	return nil
-}
-
 // update replaces what credentials of some projects are checked with. On an error
 // nothing has changed.
-func (g *gate) update(projects []Project) error {
+func (g *gate) update(projects ...credential.Project) error {
 	if g.verifier == nil {
 		return nil
 	}
-	return g.verifier.Update(credentialsOf(projects)...)
-}
-
-// credentialsOf is what the credentials of projects are checked with.
-func credentialsOf(projects []Project) []credential.Project {
-	all := make([]credential.Project, len(projects))
-	for i, p := range projects {
-		all[i] = credential.Project{App: p.AppID, Keys: p.Keys, Audience: p.Audience, Issuer: p.Issuer}
-	}
-	return all
+	return g.verifier.Update(projects...)
 }
 
 // run keeps what the gate knows fresh, until ctx is done.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"refresher/internal/access/credential"
+	"refresher/internal/project"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -371,7 +372,7 @@ func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 		theirs := strings.Repeat("ab", 16)
 		s := newOperated(t, 2, func(_ int, c *Config) {
 			c.SessionSecret = "a secret of all the projects"
-			c.Projects = append(c.Projects, Project{AppID: theirs, Certificates: []string{nextCertificate}, Keys: credential.Keys{Secrets: []string{operatorSecret}}})
+			c.Projects = append(c.Projects, project.Project{AppID: theirs, Certificates: []string{nextCertificate}, Keys: credential.Keys{Secrets: []string{operatorSecret}}})
 		})
 		of := func(app string, admin bool) string {
 			text, err := credential.Grant(credential.GrantConfig{Secret: operatorSecret, Caller: session.Caller{

@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	"refresher/internal/project"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -35,7 +36,7 @@ const (
 func testConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
-		Projects: []Project{{AppID: testAppID, Certificates: []string{testCertificate}}},
+		Settings: project.Settings{Projects: []project.Project{{AppID: testAppID, Certificates: []string{testCertificate}}}},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,

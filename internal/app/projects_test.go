@@ -16,6 +16,7 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/agora"
+	"refresher/internal/project"
 	"refresher/internal/protocol"
 	"refresher/internal/rotation"
 )
@@ -350,14 +351,14 @@ func TestProjectsFileChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "projects.yaml")
 		var mu sync.Mutex
-		var read []Project // guarded by mu
-		var broken error   // guarded by mu
+		var read []project.Project // guarded by mu
+		var broken error           // guarded by mu
 		breaks := func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			broken = err
 		}
-		change := func(projects ...Project) {
+		change := func(projects ...project.Project) {
 			t.Helper()
 			mu.Lock()
 			read = projects
@@ -373,7 +374,7 @@ func TestProjectsFileChanges(t *testing.T) {
 		g := newGuarded(t, func(c *Config) {
 			two(c)
 			c.Heartbeat, c.Policy.CertificateSpread = time.Hour, time.Minute
-			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) {
+			c.ProjectsFile, c.ReadProjects = file, func() ([]project.Project, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				return read, broken
@@ -421,7 +422,7 @@ func TestProjectsFileChanges(t *testing.T) {
 
 		g.log.take()
 		first.Keys.JWKSURL = "https://login.example.com/keys"
-		change(first, Project{AppID: strings.Repeat("a", 32), Certificates: []string{otherCertificate}, Keys: second.Keys})
+		change(first, project.Project{AppID: strings.Repeat("a", 32), Certificates: []string{otherCertificate}, Keys: second.Keys})
 		log = g.log.take()
 		for _, want := range []string{
 			"a project was added to the projects file; it is served after a restart\" app_id=" + strings.Repeat("a", 32),
@@ -465,7 +466,7 @@ func TestFilesOfAProjectThatIsGone(t *testing.T) {
 			keys := second.Keys
 			second.ReadKeys = func() (credential.Keys, error) { return keys, nil }
 			all := c.Projects
-			c.ProjectsFile, c.ReadProjects = file, func() ([]Project, error) {
+			c.ProjectsFile, c.ReadProjects = file, func() ([]project.Project, error) {
 				if gone.Load() {
 					return all[:1], nil
 				}

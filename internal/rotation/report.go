@@ -60,12 +60,8 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 		return Report{}, fmt.Errorf("count sessions: %w", err)
 	}
 	f := newFacts(app, statuses, counts)
-	for _, p := range projects {
-		if p.App == app {
-			for _, certificate := range p.Certificates {
-				f.of(certificate)
-			}
-		}
+	for _, certificate := range projects[app] {
+		f.of(certificate)
 	}
 	return f.judge(t.config.MaxTTL, session.SecOf(time.Now())), nil
 }

@@ -31,19 +31,13 @@ type Store interface {
 	store.Lister
 }
 
-// Project lists the certificates that a node has for one project. There is at least one,
-// and the first signs.
-type Project struct {
-	App          string
-	Certificates []session.Fingerprint
-}
-
 // Config is what a Tracker needs. All fields are required.
 type Config struct {
 	Store Store
 	Node  string
-	// Projects are those that this node serves, as they are now.
-	Projects func() []Project
+	// Projects returns the certificates of the projects that this node serves now, by App
+	// ID. Each has at least one, and the first signs.
+	Projects func() map[string][]session.Fingerprint
 	// MaxTTL is the longest life of a token without a session.
 	MaxTTL     time.Duration
 	Logger     *slog.Logger
@@ -84,7 +78,7 @@ func (t *Tracker) Changed() {
 }
 
 // observe records which certificates this node signs with, and returns all projects.
-func (t *Tracker) observe() []Project {
+func (t *Tracker) observe() map[string][]session.Fingerprint {
 	projects := t.config.Projects()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -181,8 +175,8 @@ func (t *Tracker) Describe(ch chan<- *prometheus.Desc) { ch <- signs }
 // Collect implements prometheus.Collector.
 func (t *Tracker) Collect(ch chan<- prometheus.Metric) {
 	seen := make(map[session.Fingerprint]bool) // two projects may have one certificate, in a test
-	for _, p := range t.observe() {
-		if f := p.Certificates[0]; !seen[f] {
+	for _, certificates := range t.observe() {
+		if f := certificates[0]; !seen[f] {
 			seen[f] = true
 			ch <- prometheus.MustNewConstMetric(signs, prometheus.GaugeValue, 1, f.String())
 		}

@@ -86,10 +86,10 @@ func startFor(t *testing.T, s *shared, app string, longest time.Duration, name s
 	registry := prometheus.NewRegistry()
 	tracker, err := New(Config{
 		Store: s, Node: name, MaxTTL: longest, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
-		Projects: func() []Project {
+		Projects: func() map[string][]session.Fingerprint {
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return []Project{{App: app, Certificates: n.certificates}}
+			return map[string][]session.Fingerprint{app: n.certificates}
 		},
 	})
 	if err != nil {

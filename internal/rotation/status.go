@@ -47,16 +47,16 @@ func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 }
 
 // observe records which certificates this node signs with now.
-func (s *status) observe(projects []Project, now session.UnixSec) {
-	for _, p := range projects {
-		was := s.Projects[p.App]
-		if was.Certificate == p.Certificates[0] {
+func (s *status) observe(projects map[string][]session.Fingerprint, now session.UnixSec) {
+	for app, certificates := range projects {
+		was := s.Projects[app]
+		if was.Certificate == certificates[0] {
 			continue
 		}
-		s.see(p.App, was.Certificate, s.tokensEnd(now))
-		next := s.Projects[p.App]
-		next.Certificate = p.Certificates[0]
-		s.Projects[p.App] = next
+		s.see(app, was.Certificate, s.tokensEnd(now))
+		next := s.Projects[app]
+		next.Certificate = certificates[0]
+		s.Projects[app] = next
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
+	"refresher/internal/project"
 	"refresher/internal/session"
 )
 
@@ -74,10 +75,10 @@ func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	c := app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
-		Projects: []app.Project{{
+		Settings: project.Settings{Projects: []project.Project{{
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
 			Keys: credential.Keys{Secrets: []string{jwtSecret}},
-		}},
+		}}},
 		Auth: "none", Heartbeat: 25 * time.Second,
 		AuthorizeTimeout: 2 * time.Second,
 		Policy: session.Policy{

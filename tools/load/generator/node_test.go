@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refresher/internal/app"
+	"refresher/internal/project"
 	"refresher/internal/session"
 )
 
@@ -32,7 +33,7 @@ func runNode(order string) error {
 	}
 	c := app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second, Auth: "none",
-		Projects: []app.Project{{AppID: strings.Repeat("a", 32), Certificates: []string{strings.Repeat("b", 32)}}},
+		Settings: project.Settings{Projects: []project.Project{{AppID: strings.Repeat("a", 32), Certificates: []string{strings.Repeat("b", 32)}}}},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 4 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 48 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,

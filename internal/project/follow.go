@@ -1,0 +1,145 @@
+package project
+
+import (
+	"fmt"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/files"
+	"refresher/internal/session"
+)
+
+// Follow makes w read the files of the projects again when they change. credentials takes
+// what credentials are checked with; if it returns an error, nothing changes. onChange is
+// called when another certificate signs a project's tokens. Both are called while files
+// are read, and must not block.
+func (s *Set) Follow(w *files.Watcher, credentials func(...credential.Project) error, onChange func(app string, now session.Fingerprint)) error {
+	f := &follower{Set: s, credentials: credentials, onChange: onChange}
+	if file := s.config.ProjectsFile; file != "" {
+		// Before the files that it names.
+		if err := w.Follow(func([][]byte) error { return f.readProjects() }, file); err != nil {
+			return fmt.Errorf("projects-file: %w", err)
+		}
+	}
+	for app := range s.byID {
+		if err := w.FollowPaths(func(contents [][]byte) error { return f.readCertificates(app, contents[0]) }, func() []string {
+			if file := s.get(app).CertificateFile; file != "" {
+				return []string{file}
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("app-certificate-file: %w", err)
+		}
+	}
+	for app := range s.byID {
+		if err := w.FollowPaths(func([][]byte) error { return f.readKeys(app) }, func() []string { return s.get(app).KeyFiles }); err != nil {
+			return fmt.Errorf("the files of keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// follower takes over changes of files.
+type follower struct {
+	*Set
+	credentials func(...credential.Project) error
+	onChange    func(app string, now session.Fingerprint)
+}
+
+// readKeys replaces the keys of a project. Credentials that were signed with a key that was
+// removed from its file are refused from then on: it may have leaked.
+func (f *follower) readKeys(app string) error {
+	p := f.get(app)
+	var err error
+	if p.Keys, err = p.ReadKeys(); err != nil {
+		return err
+	}
+	return f.credentials(p.credentials())
+}
+
+func (f *follower) readCertificates(app string, content []byte) error {
+	certificates, err := ParseCertificates(string(content))
+	if err != nil {
+		return err
+	}
+	return f.use(app, certificates)
+}
+
+// use replaces the certificates of a project. From then on the first one signs, and live
+// sessions whose tokens were signed with another one are renewed.
+func (f *follower) use(app string, certificates []string) error {
+	before := f.Certificate(app)
+	if err := f.replace(app, certificates); err != nil {
+		return err
+	}
+	now := f.Certificate(app)
+	if now == before {
+		return nil
+	}
+	f.config.Logger.Info("tokens are signed with another certificate from now on; connected sessions get new ones, see GET /v1/certificates",
+		"app_id", app, "fingerprint", now.String(), "previous", before.String(), "spread_seconds", f.config.Spread.Seconds())
+	f.onChange(app, now)
+	return nil
+}
+
+// readProjects takes over what the projects file, and the files that it names, say of the
+// projects that are served. If any part cannot be used, nothing changes.
+func (f *follower) readProjects() error {
+	read, err := f.config.ReadProjects()
+	if err != nil {
+		return err
+	}
+	var served []*Project
+	var credentials []credential.Project
+	inFile := make(map[string]bool)
+	for i := range read {
+		p := &read[i]
+		if inFile[p.AppID] {
+			return errTwice(p.AppID)
+		}
+		inFile[p.AppID] = true
+		if f.Serves(p.AppID) {
+			served, credentials = append(served, p), append(credentials, p.credentials())
+		}
+	}
+	if err := f.credentials(credentials...); err != nil {
+		return err
+	}
+	for i := range read {
+		if !f.Serves(read[i].AppID) {
+			f.config.Logger.Warn("a project was added to the projects file; it is served after a restart", "app_id", read[i].AppID)
+		}
+	}
+	for app := range f.byID {
+		if !inFile[app] {
+			f.config.Logger.Warn("a project is gone from the projects file; it is served until a restart", "app_id", app)
+			f.unfollow(app)
+		}
+	}
+	for _, p := range served {
+		if err := f.take(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfollow stops looking at the files of a project, so that they may be removed.
+func (s *Set) unfollow(app string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[app].CertificateFile, s.byID[app].KeyFiles = "", nil
+}
+
+// take takes over what the projects file says of one project.
+func (f *follower) take(read *Project) error {
+	f.mu.Lock()
+	p := f.byID[read.AppID]
+	if read.Keys.JWKSURL != p.Keys.JWKSURL {
+		f.config.Logger.Warn("jwksUrl of a project has changed; its key set stays until a restart", "app_id", read.AppID)
+	}
+	certificates, keySet := p.Certificates, p.Keys.JWKSURL
+	*p = *read
+	p.Certificates, p.Keys.JWKSURL = certificates, keySet // use replaces the certificates
+	f.mu.Unlock()
+	return f.use(read.AppID, read.Certificates)
+}

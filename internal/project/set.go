@@ -1,0 +1,187 @@
+package project
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/agora"
+	"refresher/internal/session"
+)
+
+// Settings are what the flags say about projects.
+type Settings struct {
+	// Projects are those that are served, one at least. They were read from ProjectsFile if
+	// that is set. When it changes, ReadProjects reads it again, and the files that it names.
+	Projects     []Project
+	ProjectsFile string
+	ReadProjects func() ([]Project, error)
+	// SessionSecret seals resume keys. Empty: secrets are derived from the App
+	// Certificates. Keys sealed under PreviousSessionSecret are still opened.
+	SessionSecret, PreviousSessionSecret string
+}
+
+// Config is what a Set needs.
+type Config struct {
+	Settings
+	// Spread is the time over which sessions get new tokens after a change of certificate.
+	// It is only logged.
+	Spread     time.Duration
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Set is the projects of this node. It is safe for concurrent use.
+type Set struct {
+	config  Config
+	sealer  *session.Sealer
+	signers map[string]*signer // by App ID; the map does not change
+	issued  *prometheus.CounterVec
+
+	mu   sync.Mutex
+	byID map[string]*Project // the map does not change; mu guards the Projects
+}
+
+// New makes a Set. The names in its errors are those of the flags.
+func New(c Config) (*Set, error) {
+	s := &Set{config: c, signers: make(map[string]*signer), issued: newIssued(c.Registerer), byID: make(map[string]*Project)}
+	if len(c.Projects) == 0 {
+		return nil, errors.New("app-id: missing")
+	}
+	for _, p := range c.Projects {
+		if len(p.Certificates) == 0 {
+			return nil, errors.New("app-certificate: missing")
+		}
+		if s.byID[p.AppID] != nil {
+			return nil, errTwice(p.AppID)
+		}
+		for _, certificate := range p.Certificates {
+			if err := agora.CheckCertificate(certificate); err != nil {
+				return nil, err
+			}
+		}
+		s.byID[p.AppID], s.signers[p.AppID] = &p, new(signer)
+		if err := s.signers[p.AppID].use(p.AppID, p.Certificates[0]); err != nil {
+			return nil, err
+		}
+	}
+	if c.SessionSecret == "" && len(c.Projects) > 1 {
+		return nil, errors.New("session-secret: wanted where there are several projects")
+	}
+	secrets, err := s.secrets(c.Projects[0].Certificates)
+	if err != nil {
+		return nil, err
+	}
+	s.sealer, err = session.NewSealer(secrets...)
+	return s, err
+}
+
+func errTwice(app string) error { return fmt.Errorf("app-id: %s is there twice", app) }
+
+// secrets returns the secrets that resume keys are sealed under: SessionSecret or, if it
+// is empty, one derived from each certificate, which all nodes share anyhow.
+func (s *Set) secrets(certificates []string) (secrets [][]byte, err error) {
+	if s.config.SessionSecret != "" {
+		secrets = append(secrets, []byte(s.config.SessionSecret))
+	} else {
+		for _, c := range certificates {
+			secret, err := hkdf.Key(sha256.New, []byte(c), nil, "refresher session secret 1", 32)
+			if err != nil {
+				return nil, fmt.Errorf("derive session secret: %w", err)
+			}
+			secrets = append(secrets, secret)
+		}
+	}
+	if s.config.PreviousSessionSecret != "" {
+		secrets = append(secrets, []byte(s.config.PreviousSessionSecret))
+	}
+	return secrets, nil
+}
+
+// Sealer returns what seals the resume keys of all projects.
+func (s *Set) Sealer() *session.Sealer { return s.sealer }
+
+// Serves reports whether the project is served.
+func (s *Set) Serves(app string) bool { return s.byID[app] != nil }
+
+// Apps returns the App IDs, in the order of the settings.
+func (s *Set) Apps() []string {
+	apps := make([]string, len(s.config.Projects))
+	for i := range s.config.Projects {
+		apps[i] = s.config.Projects[i].AppID
+	}
+	return apps
+}
+
+// Credentials returns what credentials are checked with.
+func (s *Set) Credentials() []credential.Project {
+	all := make([]credential.Project, len(s.config.Projects))
+	for i := range s.config.Projects {
+		all[i] = s.config.Projects[i].credentials()
+	}
+	return all
+}
+
+// Fingerprints returns the certificates of each project, by App ID. The first signs.
+func (s *Set) Fingerprints() map[string][]session.Fingerprint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string][]session.Fingerprint, len(s.byID))
+	for app, p := range s.byID {
+		for _, certificate := range p.Certificates {
+			all[app] = append(all[app], agora.Fingerprint(certificate))
+		}
+	}
+	return all
+}
+
+// Inspect says what is in a token, and why Agora would refuse it for a use in the
+// project that the use names.
+func (s *Set) Inspect(token string, use agora.Use) agora.Report {
+	p := s.get(use.AppID)
+	return agora.Explain(token, use, p.Certificates, time.Now())
+}
+
+// get returns a project as it is now; the zero Project if it is not served. Its slices do
+// not change.
+func (s *Set) get(app string) Project {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.byID[app]; p != nil {
+		return *p
+	}
+	return Project{}
+}
+
+// replace replaces the certificates of a project. The first one signs from now on.
+func (s *Set) replace(app string, certificates []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.byID[app]
+	if slices.Equal(p.Certificates, certificates) {
+		return nil
+	}
+	if s.config.SessionSecret == "" {
+		// A certificate that was removed opens no resume keys any more: it may have leaked.
+		secrets, err := s.secrets(certificates)
+		if err != nil {
+			return err
+		}
+		if err := s.sealer.Use(secrets...); err != nil {
+			return err
+		}
+	}
+	if err := s.signers[app].use(app, certificates[0]); err != nil {
+		return err
+	}
+	p.Certificates = certificates
+	return nil
+}

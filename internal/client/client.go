@@ -32,10 +32,6 @@ func (b *Bundle) ExpiresAt() session.UnixSec {
 	return 0
 }
 
-// ErrSilent is what Apply returns to neither ack nor nack, like an SDK that
-// hangs.
-var ErrSilent = errors.New("no answer")
-
 // Config is what a Client needs.
 type Config struct {
 	// URL is the service's WebSocket, such as ws://127.0.0.1:8080/v1/ws.
@@ -89,17 +85,6 @@ func (e *ClosedError) Error() string {
 	}
 	return fmt.Sprintf("closed with %d", e.Code)
 }
-
-// Bounds of the wait before a new attempt, and how long a connection must hold
-// for the wait to begin from the start again.
-const (
-	minBackoff = 500 * time.Millisecond
-	maxBackoff = 20 * time.Second
-	stableFor  = 5 * time.Second
-	// answerTimeout is how long the server may take to say anything to a
-	// handshake, a first message or a ping.
-	answerTimeout = 10 * time.Second
-)
 
 // Client keeps one call's tokens fresh. Run is to be called once; Renew and
 // Leave may be called from anywhere.
@@ -209,7 +194,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // the moment for the next one.
 func (c *Client) connect(ctx context.Context) (moveAt time.Time, err error) {
 	c.joinedAt = time.Time{}
-	dialing, cancel := context.WithTimeout(ctx, answerTimeout)
+	dialing, cancel := context.WithTimeout(ctx, AnswerTimeout)
 	defer cancel()
 	socket, response, err := websocket.Dial(dialing, c.config.URL, &websocket.DialOptions{
 		HTTPClient: c.config.HTTPClient, Subprotocols: []string{protocol.Subprotocol},

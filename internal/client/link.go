@@ -40,7 +40,7 @@ func (l *link) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	l.move = stopped(time.NewTimer(time.Hour))
 	l.heartbeat = time.NewTicker(time.Hour) // until joined says how often
-	l.silence, l.waiting = time.NewTimer(answerTimeout), true
+	l.silence, l.waiting = time.NewTimer(AnswerTimeout), true
 	incoming := make(chan []byte)
 	broken := make(chan error, 1)
 	done := make(chan struct{})
@@ -80,7 +80,7 @@ func (l *link) loop(ctx context.Context, incoming <-chan []byte, broken <-chan e
 			err = errMove
 		case <-l.heartbeat.C:
 			if !l.waiting { // a shorter heartbeat must not put it off for ever
-				l.silence.Reset(answerTimeout)
+				l.silence.Reset(AnswerTimeout)
 				l.waiting = true
 			}
 			err = l.send(ctx, protocol.ClientMessage{Type: protocol.TypePing})
@@ -139,7 +139,7 @@ func (l *link) send(ctx context.Context, m protocol.ClientMessage) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", m.Type, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
 	defer cancel()
 	if err := l.socket.Write(ctx, websocket.MessageText, data); err != nil {
 		return fmt.Errorf("send %s: %w", m.Type, err)

@@ -1,0 +1,392 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+var start = time.Unix(1_800_000_000, 0)
+
+// after returns the moment so many seconds after the start.
+func after(seconds float64) time.Time {
+	return start.Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// most is the longest backoff, as a Machine's spread.
+func most(d time.Duration) time.Duration { return d }
+
+// joinedMessage is a joined whose tokens live for so many seconds.
+func joinedMessage(resumed bool, seq uint64, now time.Time, life int64) *Message {
+	m := bundle(protocol.TypeJoined, seq, now, life)
+	m.Session, m.Key, m.Resumed, m.Heartbeat, m.RenewBefore = "S", fmt.Sprintf("K%d", seq), resumed, 25, 15
+	return m
+}
+
+// bundle is a message with tokens.
+func bundle(kind string, seq uint64, now time.Time, life int64) *Message {
+	m := new(Message)
+	m.Type, m.Seq, m.Now = kind, seq, session.MilliOf(now)
+	m.Action = protocol.ActionRenew
+	m.Tokens.RTC = &protocol.Token{Token: "t", ExpiresAt: session.SecOf(now) + session.UnixSec(life)}
+	return m
+}
+
+func other(kind string) *Message {
+	m := new(Message)
+	m.Type = kind
+	return m
+}
+
+func reconnect(afterMs int64) *Message {
+	m := other(protocol.TypeReconnect)
+	m.AfterMs = afterMs
+	return m
+}
+
+// text describes a step: "drop; lost broken; connect; ping; apply join #1; end".
+func (s Step) text() string {
+	var parts []string
+	add := func(is bool, format string, args ...any) {
+		if is {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	add(s.Drop, "drop")
+	add(s.Lost != "", "lost %s", s.Lost)
+	add(s.Connect, "connect")
+	if c := s.Send; c != nil {
+		text := c.Type
+		if c.Seq != nil {
+			text += fmt.Sprintf(" %d", *c.Seq)
+		}
+		add(true, "%s", strings.TrimSpace(text+" "+c.Key))
+	}
+	if b := s.Apply; b != nil {
+		add(true, "apply %s #%d", b.Action, b.Seq)
+	}
+	if e := s.End; e != nil {
+		add(e.Left, "left")
+		add(!e.Left, "end %d", e.Code)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// in returns a Machine in a state, which it has reached at the start.
+func in(state State) *Machine {
+	m := NewMachine(start, most)
+	do := []func(){
+		Connecting: func() { m.Wake(start) },
+		Greeting:   func() { m.Opened(start) },
+		Live:       func() { m.Received(start, joinedMessage(false, 1, start, 60)); m.Applied(nil) },
+		Leaving:    func() { m.Leave(start) },
+		Ended:      func() { m.Closed(start, protocol.CloseLeft) },
+	}
+	for _, f := range do[1 : state+1] {
+		f()
+	}
+	return &m
+}
+
+// away returns a Machine that has lost its session's connection at the start, and waits
+// for half a second.
+func away() *Machine {
+	m := in(Live)
+	m.Closed(start, protocol.CloseAbnormal)
+	return m
+}
+
+// TestTransitions holds the table of the package comment, and what each event sends.
+func TestTransitions(t *testing.T) {
+	ended := other(protocol.TypeEnded)
+	ended.Reason = "revoked"
+	left := other(protocol.TypeEnded)
+	left.Reason = "left"
+	refused := other(protocol.TypeError)
+	closeAfter := func(code protocol.CloseCode, messages ...*Message) func(*Machine) Step {
+		return func(m *Machine) Step {
+			for _, msg := range messages {
+				m.Received(start, msg)
+			}
+			return m.Closed(start, code)
+		}
+	}
+	receive := func(seconds float64, msg *Message) func(*Machine) Step {
+		return func(m *Machine) Step { return m.Received(after(seconds), msg) }
+	}
+	wake := func(seconds float64) func(*Machine) Step {
+		return func(m *Machine) Step { return m.Wake(after(seconds)) }
+	}
+	leave := func(m *Machine) Step { return m.Leave(start) }
+	for name, c := range map[string]struct {
+		from  *Machine
+		event func(*Machine) Step
+		want  string
+		to    State
+	}{
+		"the first attempt is due at once":     {in(Waiting), wake(0), "connect", Connecting},
+		"the next one after the backoff":       {away(), wake(0.5), "connect", Connecting},
+		"and not before":                       {away(), wake(0.4), "", Waiting},
+		"nobody accepts":                       {in(Connecting), closeAfter(0), "lost broken", Waiting},
+		"the handshake is refused":             {in(Connecting), closeAfter(protocol.CloseForbidden), "end 4403", Ended},
+		"a new client joins":                   {in(Connecting), func(m *Machine) Step { return m.Opened(start) }, "join", Greeting},
+		"one with a session resumes":           {away(), func(m *Machine) Step { m.Wake(after(1)); return m.Opened(after(1)) }, "resume 1 K1", Greeting},
+		"joined":                               {in(Greeting), receive(1, joinedMessage(false, 1, start, 60)), "apply join #1", Live},
+		"a joined without a key":               {in(Greeting), receive(1, bundle(protocol.TypeJoined, 1, start, 60)), "", Greeting},
+		"a message of a newer service":         {in(Greeting), receive(1, other("weather")), "", Greeting},
+		"no answer to the join":                {in(Greeting), wake(10), "drop; lost silent", Waiting},
+		"other messages are no answer to it":   {in(Greeting), func(m *Machine) Step { m.Received(after(9), other("weather")); return m.Wake(after(10)) }, "drop; lost silent", Waiting},
+		"sent away":                            {in(Greeting), closeAfter(protocol.CloseOverload, reconnect(7000)), "lost moving", Waiting},
+		"refused":                              {in(Greeting), closeAfter(protocol.CloseMalformed, refused), "end 4400", Ended},
+		"unknown, without a session":           {in(Greeting), closeAfter(protocol.CloseUnknownSession, refused), "end 4404", Ended},
+		"a push":                               {in(Live), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "apply renew #2", Live},
+		"a push that is applied already":       {in(Live), receive(1, bundle(protocol.TypeWillExpire, 1, start, 60)), "ack 1", Live},
+		"a push without tokens":                {in(Live), receive(1, other(protocol.TypeWillExpire)), "", Live},
+		"a second joined":                      {in(Live), receive(1, joinedMessage(false, 2, start, 60)), "", Live},
+		"the heartbeat":                        {in(Live), wake(25), "ping", Live},
+		"a close without a reason":             {in(Live), closeAfter(protocol.CloseLeft), "lost broken", Waiting},
+		"the session is over":                  {in(Live), closeAfter(protocol.CloseEnded, ended), "end 4410", Ended},
+		"over, and the close frame is lost":    {in(Live), closeAfter(protocol.CloseAbnormal, ended), "end 1006", Ended},
+		"left by another connection":           {in(Live), closeAfter(protocol.CloseLeft, left), "left", Ended},
+		"the service forgot the session":       {in(Live), closeAfter(protocol.CloseUnknownSession, refused), "lost forgotten", Waiting},
+		"asked to come again":                  {in(Live), func(m *Machine) Step { m.Received(start, reconnect(3000)); return m.Wake(after(3)) }, "drop; lost moving", Waiting},
+		"leave":                                {in(Live), leave, "leave", Leaving},
+		"leave before there is a connection":   {in(Waiting), leave, "drop; left", Ended},
+		"leave while connecting":               {in(Connecting), leave, "drop; left", Ended},
+		"leave before joined":                  {in(Greeting), leave, "", Greeting},
+		"joined after leave":                   {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Received(start, joinedMessage(false, 1, start, 60)) }, "leave", Leaving},
+		"the join fails after leave":           {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Closed(start, 0) }, "left", Ended},
+		"leave without a connection":           {away(), leave, "", Waiting},
+		"no connection comes":                  {away(), func(m *Machine) Step { m.Leave(start); return m.Wake(after(5)) }, "drop; left", Ended},
+		"leave is confirmed":                   {in(Leaving), closeAfter(protocol.CloseLeft, left), "left", Ended},
+		"the connection breaks instead":        {in(Leaving), closeAfter(0), "left", Ended},
+		"nobody confirms it":                   {in(Leaving), wake(5), "drop; left", Ended},
+		"tokens while leaving":                 {in(Leaving), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "", Leaving},
+		"leave again":                          {in(Leaving), leave, "", Leaving},
+		"after the end no attempt":             {in(Ended), wake(3600), "", Ended},
+		"an error that left it open, and 4403": {in(Live), closeAfter(protocol.CloseForbidden, refused, other(protocol.TypePong)), "end 4403", Ended},
+	} {
+		t.Run(name, func(t *testing.T) {
+			step := c.event(c.from)
+			if got := step.text(); got != c.want || c.from.State() != c.to {
+				t.Errorf("%q, state %d; want %q, %d", got, c.from.State(), c.want, c.to)
+			}
+		})
+	}
+}
+
+// TestCloseCodes: what follows a close is what the table of close codes says, with a
+// session and without one.
+func TestCloseCodes(t *testing.T) {
+	codes := []protocol.CloseCode{0, 3000, 4999}
+	for _, c := range protocol.CloseCodes() {
+		codes = append(codes, c.Code)
+	}
+	for _, code := range codes {
+		for _, last := range []string{"", protocol.TypeError, protocol.TypeEnded, protocol.TypePong} {
+			for _, from := range []State{Greeting, Live} {
+				m := in(from)
+				if last != "" {
+					m.Received(start, other(last))
+				}
+				step := m.Closed(start, code)
+				want := code.After(last)
+				if want == protocol.JoinAfresh && from == Greeting {
+					want = protocol.Stop
+				}
+				got := protocol.Retry
+				switch {
+				case step.End != nil:
+					got = protocol.Stop
+				case step.Lost == Forgotten && m.Joins() && m.Next().Equal(start):
+					got = protocol.JoinAfresh
+				}
+				if got != want || step.Drop || (want == protocol.Retry) != (step.Lost == Broken) {
+					t.Errorf("%d after %q in state %d: %s (%s), want %s", code, last, from, got, step.text(), want)
+				}
+			}
+		}
+	}
+}
+
+// TestBackoff: the bound doubles with each failure up to 20 s; a connection that was
+// joined for more than 5 s starts it anew, and a move neither raises nor clears it.
+func TestBackoff(t *testing.T) {
+	m := in(Greeting)
+	now := start
+	fail := func(want time.Duration) {
+		t.Helper()
+		m.Closed(now, 0)
+		if got := m.Next().Sub(now); got != want {
+			t.Errorf("waits %s, want %s", got, want)
+		}
+		now = m.Next()
+		m.Wake(now)
+		m.Opened(now)
+	}
+	for _, seconds := range []float64{0.5, 1, 2, 4, 8, 16, 20, 20} {
+		fail(after(seconds).Sub(start))
+	}
+	m.Received(now, joinedMessage(false, 1, now, 600))
+	now = now.Add(stableFor)
+	fail(20 * time.Second)
+	m.Received(now, reconnect(1234))
+	fail(1234 * time.Millisecond)
+	fail(20 * time.Second)
+	m.Received(now, joinedMessage(true, 2, now, 600))
+	now = now.Add(stableFor + 1)
+	fail(500 * time.Millisecond)
+	m.failures = 1 << 30
+	fail(20 * time.Second)
+}
+
+// TestHeartbeat: pings come every heartbeat, and a connection on which nothing came for
+// 10 s after one is dropped, though the heartbeat is shorter.
+func TestHeartbeat(t *testing.T) {
+	m := in(Greeting)
+	short := joinedMessage(false, 1, start, 600)
+	short.Heartbeat = 4
+	m.Received(start, short)
+	for _, c := range []struct {
+		at   float64
+		want string
+	}{{4, "ping"}, {8, "ping"}, {12, "ping"}, {14, "drop; lost silent"}} {
+		if got := m.Wake(m.Next()); got.text() != c.want {
+			t.Errorf("after %v s: %q, want %q", c.at, got.text(), c.want)
+		}
+	}
+	m = in(Live)
+	for i := range 100 {
+		now := m.Next()
+		if got := m.Wake(now).text(); got != "ping" || !now.Equal(after(25*float64(i+1))) {
+			t.Fatalf("%q at %s", got, now.Sub(start))
+		}
+		m.Received(now.Add(9*time.Second), other(protocol.TypePong))
+	}
+}
+
+// TestDelivery: bundles are applied one after the other, the newest waits, and each is
+// answered once it was taken or refused.
+func TestDelivery(t *testing.T) {
+	m := in(Live)
+	expect := func(step Step, want string) {
+		t.Helper()
+		if got := step.text(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	push := func(seq uint64) Step { return m.Received(start, bundle(protocol.TypeWillExpire, seq, start, 60)) }
+	expect(push(3), "apply renew #3")
+	expect(push(3), "")
+	expect(push(2), "")
+	expect(push(4), "")
+	expect(push(5), "")
+	expect(m.Applied(nil), "ack 3; apply renew #5")
+	expect(push(4), "")
+	expect(m.Applied(errors.New(strings.Repeat("x", 10_000))), "nack 5")
+	expect(push(5), "apply renew #5")
+	expect(m.Applied(ErrSilent), "")
+	expect(push(5), "apply renew #5")
+	// The connection is lost while the app takes it: the resume says that it did.
+	m.Closed(start, 0)
+	expect(m.Applied(nil), "")
+	m.Wake(after(1))
+	expect(m.Opened(after(1)), "resume 5 K1")
+	// The next one is of a session that the service forgets.
+	expect(m.Received(after(1), joinedMessage(true, 6, start, 60)), "apply renew #6")
+	m.Closed(after(2), protocol.CloseUnknownSession)
+	m.Wake(after(2))
+	expect(m.Opened(after(2)), "join")
+	fresh := joinedMessage(false, 1, start, 60)
+	fresh.Session = "T"
+	expect(m.Received(after(2), fresh), "")
+	expect(m.Applied(nil), "apply renew #1")
+	m.Closed(after(3), 0)
+	m.Wake(after(9))
+	expect(m.Opened(after(9)), "resume 0 K1")
+	again := joinedMessage(true, 2, start, 60)
+	again.Session = "T"
+	expect(m.Received(after(9), again), "")
+	expect(m.Applied(nil), "ack 1; apply renew #2")
+}
+
+// TestActions: the first tokens that the app takes are for its join, and those of a new
+// session for a call that goes on renew, or join again if the old ones ran out.
+func TestActions(t *testing.T) {
+	m := in(Greeting)
+	m.Received(start, joinedMessage(false, 1, start, 60))
+	m.Applied(errors.New("not today"))
+	if step := m.Received(start, bundle(protocol.TypeWillExpire, 2, start, 60)); step.Apply.Action != ActionJoin {
+		t.Errorf("after a refusal of the first: %s", step.text())
+	}
+	for action, seconds := range map[string]float64{protocol.ActionRenew: 59, protocol.ActionRejoin: 60} {
+		m := in(Live)
+		m.Closed(after(seconds), protocol.CloseUnknownSession)
+		m.Wake(after(seconds))
+		m.Opened(after(seconds))
+		fresh := joinedMessage(false, 1, after(seconds), 60)
+		if step := m.Received(after(seconds), fresh); step.Apply == nil || step.Apply.Action != action {
+			t.Errorf("a new session after %v s: %s", seconds, step.text())
+		}
+	}
+	// A new session's tokens wait while the app takes the first ones of the old session.
+	m = in(Greeting)
+	m.Received(start, joinedMessage(false, 1, start, 60))
+	m.Closed(start, protocol.CloseUnknownSession)
+	m.Wake(start)
+	m.Opened(start)
+	fresh := joinedMessage(false, 1, start, 60)
+	fresh.Session = "T"
+	m.Received(start, fresh)
+	if step := m.Applied(nil); step.Apply == nil || step.Apply.Action != protocol.ActionRenew {
+		t.Errorf("after the first tokens of another session: %s", step.text())
+	}
+}
+
+// TestRenew: tokens that the service should have renewed are asked for, once for each
+// bundle, whatever the difference of the clocks.
+func TestRenew(t *testing.T) {
+	for _, lead := range []time.Duration{0, time.Hour, -time.Hour} {
+		m := in(Greeting)
+		m.Received(start, joinedMessage(false, 1, start.Add(lead), 60))
+		m.Applied(nil)
+		for _, c := range []struct {
+			at   float64
+			want string
+		}{{0, ""}, {45, ""}, {46, "renew"}, {47, ""}, {65, ""}} {
+			if got := m.Renew(after(c.at)).text(); got != c.want {
+				t.Errorf("lead %s, after %v s: %q, want %q", lead, c.at, got, c.want)
+			}
+		}
+		m.Received(after(65), bundle(protocol.TypeDidExpire, 2, after(65).Add(lead), 10))
+		m.Applied(nil)
+		if got := m.Renew(after(66)).text(); got != "renew" {
+			t.Errorf("lead %s, the next bundle: %q", lead, got)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"chat":{"token":"t","expiresAt":5}}}`: "joined 5 true",
+		`{"type":"joined","session":7,"key":"K","seq":1,"tokens":{"rtc":{"token":"t","expiresAt":5}}}`:    "joined 5 false",
+		`{"type":"token-privilege-will-expire","seq":1,"tokens":{"rtm":{"token":"t","expiresAt":5}}}`:     "token-privilege-will-expire 5 true",
+		`{"type":"token-privilege-did-expire","seq":1,"tokens":[]}`:                                       "token-privilege-did-expire 0 false",
+		`{"type":"weather","code":7,"message":{"sky":"blue"}}`:                                            "weather 0 true",
+	} {
+		m, err := Decode([]byte(text))
+		if got := fmt.Sprint(m.Type, " ", m.ExpiresAt(), " ", m.complete()); err != nil || got != want {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "{", `{"type":"pong"}{}`} {
+		if _, err := Decode([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+}

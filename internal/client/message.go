@@ -1,0 +1,65 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// Message is any message of the service. Fields that its type does not have are zero.
+type Message struct {
+	protocol.TokenPrivilege // the type of every message, and the bundle of joined and of pushes
+
+	// joined
+	Session     string `json:"session"`
+	Key         string `json:"key"`
+	Resumed     bool   `json:"resumed"`
+	Heartbeat   int64  `json:"heartbeat"`   // seconds
+	RenewBefore int64  `json:"renewBefore"` // seconds
+
+	AfterMs      int64           `json:"afterMs"`      // reconnect
+	Reason       string          `json:"reason"`       // reconnect, ended
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // ended
+	Code         session.Code    `json:"code"`         // error
+	Message      string          `json:"message"`      // error
+
+	// Expires is when the tokens of a bundle expire by the clock of the Machine's caller.
+	// Received sets it.
+	Expires time.Time `json:"-"`
+}
+
+// Decode reads one message. A field of another JSON type than expected counts as
+// missing: it belongs to a message of a newer service.
+func Decode(data []byte) (*Message, error) {
+	m := new(Message)
+	err := json.Unmarshal(data, m)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = nil
+	}
+	return m, err
+}
+
+// ExpiresAt is when the tokens of a bundle expire, which they do together; 0 if there
+// are none.
+func (m *Message) ExpiresAt() session.UnixSec {
+	for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
+		if t != nil {
+			return t.ExpiresAt
+		}
+	}
+	return 0
+}
+
+// complete reports whether m has what its type needs.
+func (m *Message) complete() bool {
+	switch m.Type {
+	case protocol.TypeJoined:
+		return m.Session != "" && m.Key != "" && m.Seq > 0 && m.ExpiresAt() != 0
+	case protocol.TypeWillExpire, protocol.TypeDidExpire:
+		return m.Seq > 0 && m.ExpiresAt() != 0
+	}
+	return true
+}

@@ -165,7 +165,6 @@ func TestWhoNeedsTheEnvFile(t *testing.T) {
 		ok   bool
 	}{
 		{[]string{"version"}, true},
-		{[]string{"plan", "--sessions=1000"}, true},
 		{[]string{"--help"}, true},
 		{[]string{"serve", "--help"}, true},
 		{[]string{"serve"}, false},

@@ -22,8 +22,6 @@ type cli struct {
 	Demo     demoCommand     `cmd:"" help:"Run it on this machine with throw-away credentials, short tokens and the demo page."`
 	Call     callCommand     `cmd:"" help:"Keep a call's tokens fresh, and show each renewal."`
 	Token    tokenCommand    `cmd:"" help:"Make or explain a token."`
-	Load     loadCommand     `cmd:"" help:"Make many calls at a service, and watch that none loses its tokens."`
-	Plan     planCommand     `cmd:"" help:"Compute what so many calls need: nodes, memory, Redis, network, storms."`
 	Sessions sessionsCommand `cmd:"" help:"See and change the sessions of a running service."`
 	Health   healthCommand   `cmd:"" help:"Ask the service on this machine whether it works; for probes."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`

@@ -108,7 +108,7 @@ func sizes(t *testing.T) string {
 
 func example(t *testing.T) string {
 	p := made(t, usual(1_000_000))
-	return "```\n$ refresher plan --sessions 1000000\n" + p.Text() + "```\n"
+	return "```\n$ go run ./tools/plan --sessions 1000000\n" + p.Text() + "```\n"
 }
 
 func costs(*testing.T) string {
@@ -189,7 +189,7 @@ func waves(t *testing.T) string {
 	return b.String()
 }
 
-// What was seen with three nodes, a Redis, and refresher load, and what the formula
+// What was seen with three nodes, a Redis, and tools/load, and what the formula
 // and the simulation say of it.
 func realRuns(t *testing.T) string {
 	b := table("", "measured", "simulated", "by the formula")

@@ -1,22 +1,30 @@
+// Command load makes many calls at a service and watches that none loses its tokens:
+// go run ./tools/load --help, and docs/scaling.md. It ends with 1 if a call lost its
+// tokens, or never had any.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"refresher/internal/access/credential"
 	"refresher/internal/session"
 	"refresher/tools/load/generator"
 )
 
-type loadCommand struct {
+type command struct {
 	URL           []string      `name:"url" env:"REFRESHER_URL" default:"ws://127.0.0.1:8080/v1/ws" help:"The service's WebSocket, or those of several nodes."`
 	Remote        bool          `help:"Allow a target that is not this machine. It must be yours, and meant to bear it."`
 	Calls         int           `default:"1000" help:"How many calls, up to 200000."`
@@ -27,7 +35,7 @@ type loadCommand struct {
 	Channels      string        `default:"load-*" help:"Names of the channels; * stands for the call's number."`
 	Credential    string        `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential of all calls, where the service wants one; mind its --subject-rate. Better given by environment: flags show in process lists."`
 	JWTSecret     string        `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Makes credentials, one for every fifty calls, as token grant does."`
-	JWTSecretFile string        `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
+	JWTSecretFile []byte        `name:"jwt-secret-file" type:"filecontent" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it."`
 	AckDelay      time.Duration `help:"How long a call takes to confirm tokens, as a slow SDK."`
 	DropRate      float64       `help:"Connections that are broken in a second; their calls come back."`
 	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
@@ -37,23 +45,31 @@ type loadCommand struct {
 // enough for the service's --subject-rate.
 const callsPerSubject = 50
 
-// Run makes the calls. It fails when one lost its tokens, or never had any.
-func (c *loadCommand) Run() error {
-	stop := onSignals()
-	defer stop.release()
-	if err := resolveSecrets(flagged("--credential", &c.Credential, ""), flagged("--jwt-secret", &c.JWTSecret, c.JWTSecretFile)); err != nil {
-		return err
+func main() {
+	var c command
+	parsed := kong.Parse(&c, kong.Name("load"), kong.Description("Makes many calls at a service, and watches that none loses its tokens."), kong.UsageOnError())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	parsed.FatalIfErrorf(c.run(ctx, os.Stdout))
+}
+
+// run makes the calls until they are over, or the context is. It fails when one lost its
+// tokens, or never had any.
+func (c *command) run(ctx context.Context, out io.Writer) error {
+	if c.JWTSecret != "" && c.JWTSecretFile != nil {
+		return errors.New("--jwt-secret and --jwt-secret-file are both set (by a flag or a variable); want one")
 	}
+	c.JWTSecret = strings.TrimSpace(c.JWTSecret + string(c.JWTSecretFile))
 	g, err := generator.New(generator.Config{
 		URLs: c.URL, Remote: c.Remote, Calls: c.Calls, JoinRate: c.JoinRate, Duration: c.Duration, TTL: c.TTL,
 		Services: c.Services, Channels: c.Channels, Credential: c.credentials(),
-		AckDelay: c.AckDelay, DropRate: c.DropRate, Tick: c.ticks(os.Stdout),
+		AckDelay: c.AckDelay, DropRate: c.DropRate, Tick: c.ticks(out),
 	})
 	if err != nil {
 		return err
 	}
-	r := g.Run(stop.first)
-	c.print(os.Stdout, r)
+	r := g.Run(ctx)
+	c.print(out, r)
 	return verdict(r)
 }
 
@@ -77,10 +93,10 @@ func verdict(r generator.Report) error {
 }
 
 // credentials makes what calls show, or shows what was given.
-func (c *loadCommand) credentials() func(n int) (string, error) {
+func (c *command) credentials() func(n int) (string, error) {
 	switch {
 	case c.Credential != "":
-		return func(int) (string, error) { return c.Credential, nil }
+		return func(int) (string, error) { return strings.TrimSpace(c.Credential), nil }
 	case c.JWTSecret == "":
 		return nil
 	}
@@ -94,7 +110,7 @@ func (c *loadCommand) credentials() func(n int) (string, error) {
 }
 
 // ticks prints what happened in each second.
-func (c *loadCommand) ticks(out io.Writer) func(generator.Report) {
+func (c *command) ticks(out io.Writer) func(generator.Report) {
 	var before generator.Report
 	return func(r generator.Report) {
 		if c.JSON {
@@ -144,7 +160,7 @@ func printReport(out io.Writer, r generator.Report, end bool) {
 }
 
 // print is the summary.
-func (c *loadCommand) print(out io.Writer, r generator.Report) {
+func (c *command) print(out io.Writer, r generator.Report) {
 	if c.JSON {
 		printReport(out, r, true)
 		return

@@ -1,18 +1,22 @@
+// Command plan computes what so many calls need: nodes, memory, Redis, network, and how
+// they get through storms. go run ./tools/plan --help, and docs/scaling.md.
 package main
 
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"refresher/tools/plan/planner"
 )
 
-// planCommand's numbers come from tools/plan/planner/costs.go.
-type planCommand struct {
+type command struct {
 	Sessions     int64         `required:"" help:"Calls that are open at the same time."`
 	TTL          time.Duration `name:"ttl" default:"1h" help:"Lifetime of tokens."`
 	RenewBefore  time.Duration `default:"0s" help:"Head start of renewals, as serve has it."`
@@ -31,8 +35,14 @@ type planCommand struct {
 	JSON         bool          `name:"json" help:"Print JSON."`
 }
 
-// Run prints a plan.
-func (c *planCommand) Run() error {
+func main() {
+	var c command
+	parsed := kong.Parse(&c, kong.Name("plan"), kong.Description("Computes what so many calls need: nodes, memory, Redis, network, storms."), kong.UsageOnError())
+	parsed.FatalIfErrorf(c.run(os.Stdout))
+}
+
+// run prints a plan. Its numbers come from planner/costs.go.
+func (c *command) run(out io.Writer) error {
 	in := planner.Input{
 		Sessions: c.Sessions, TTL: c.TTL, RenewBefore: c.RenewBefore, Heartbeat: c.Heartbeat, CallLength: c.CallLength,
 		WithoutLeave: c.WithoutLeave, DrainWindow: c.DrainWindow, Services: c.Services, Nodes: c.Nodes, NodeMemory: int64(c.NodeMemory), NodeCores: c.NodeCores,
@@ -48,11 +58,11 @@ func (c *planCommand) Run() error {
 		}
 	}
 	if c.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(p)
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(p)
 	}
-	_, err = fmt.Print(p.Text())
+	_, err = io.WriteString(out, p.Text())
 	return err
 }
 

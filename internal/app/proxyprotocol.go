@@ -8,7 +8,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"refresher/internal/access/limit"
-	"refresher/internal/webhook"
+	"refresher/internal/logging"
 )
 
 // proxyListener reads the PROXY header (versions 1 and 2) that connections from
@@ -20,7 +20,7 @@ type proxyListener struct {
 
 	proxies limit.Proxies
 	logger  *slog.Logger
-	lines   webhook.Throttle // of connections without a valid header
+	lines   logging.Throttle // of connections without a valid header
 }
 
 // Accept implements net.Listener. It does not wait for the header, which is read by
@@ -37,7 +37,7 @@ func (l *proxyListener) Accept() (net.Conn, error) {
 
 // headerless logs that a trusted proxy sent no PROXY header that can be read.
 func (l *proxyListener) headerless(proxy net.Addr, err error) {
-	if skipped, ok := l.lines.Pass(time.Now()); ok {
+	if skipped, ok := l.lines.Pass(time.Minute); ok {
 		l.logger.Warn("no valid PROXY header from a trusted proxy; the connection is closed", "remote", proxy.String(), "error", err, "unlogged", skipped)
 	}
 }

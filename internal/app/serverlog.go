@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/webhook"
+	"refresher/internal/logging"
 )
 
 // serverLog passes on the lines of net/http's server as they are, one of each kind a
@@ -14,7 +14,7 @@ import (
 // example.
 type serverLog struct {
 	slog.Handler
-	handshakes, panics, others webhook.Throttle
+	handshakes, panics, others logging.Throttle
 }
 
 // Handle implements slog.Handler.
@@ -26,10 +26,10 @@ func (l *serverLog) Handle(ctx context.Context, r slog.Record) error {
 	case strings.HasPrefix(r.Message, "http: panic"):
 		lines = &l.panics
 	}
-	skipped, ok := lines.Pass(time.Now())
+	skipped, ok := lines.Pass(time.Minute)
 	if !ok {
 		return nil
 	}
-	r.AddAttrs(slog.Int("unlogged", skipped))
+	r.AddAttrs(slog.Int64("unlogged", skipped))
 	return l.Handler.Handle(ctx, r)
 }

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"refresher/internal/webhook"
+	"refresher/internal/logging"
 )
 
 // logs writes the lines about the endpoint, of each kind one a minute at most;
@@ -13,26 +13,26 @@ import (
 type logs struct {
 	logger *slog.Logger // names the endpoint
 
-	openings, closings, mistakes webhook.Throttle
+	openings, closings, mistakes logging.Throttle
 }
 
 // unread: a decision cannot be read, so its question has no answer.
-func (l *logs) unread(now time.Time, err error) {
-	if unlogged, ok := l.mistakes.Pass(now); ok {
+func (l *logs) unread(err error) {
+	if unlogged, ok := l.mistakes.Pass(time.Minute); ok {
 		l.logger.Warn("a decision cannot be read and counts as no answer", "error", err, "unlogged", unlogged)
 	}
 }
 
 // failing: the endpoint is now asked once in a while only.
-func (l *logs) failing(now time.Time, err error) {
-	if unlogged, ok := l.openings.Pass(now); ok {
+func (l *logs) failing(err error) {
+	if unlogged, ok := l.openings.Pass(time.Minute); ok {
 		l.logger.Warn("the endpoint is failing, nothing is asked", "error", err, "unlogged", unlogged)
 	}
 }
 
 // recovered: the endpoint answers again, after that time.
-func (l *logs) recovered(now time.Time, after time.Duration) {
-	if unlogged, ok := l.closings.Pass(now); ok {
+func (l *logs) recovered(after time.Duration) {
+	if unlogged, ok := l.closings.Pass(time.Minute); ok {
 		l.logger.Info("the endpoint answers again", "after_seconds", after.Seconds(), "unlogged", unlogged)
 	}
 }

@@ -50,7 +50,7 @@ func (a *Asker) request(ctx context.Context, batch []*entry, t webhook.Ticket) {
 		a.finish(t, r)
 	}
 	if r.outcome == ok && unread != nil && !errors.Is(unread, errMissing) {
-		a.log.unread(time.Now(), unread)
+		a.log.unread(unread)
 	}
 	for i, e := range batch {
 		if r.err != nil {
@@ -130,10 +130,10 @@ func (a *Asker) finish(t webhook.Ticket, r result) {
 		e.settle(Answer{}, down)
 	}
 	if opened {
-		a.log.failing(now, r.err)
+		a.log.failing(r.err)
 	}
 	if closed {
-		a.log.recovered(now, now.Sub(since))
+		a.log.recovered(now.Sub(since))
 	}
 }
 

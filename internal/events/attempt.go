@@ -35,7 +35,7 @@ func (s *Sender) attempt(ctx context.Context, e *entry, t webhook.Ticket) {
 	s.mu.Unlock()
 	signal(s.wake)
 	if closed {
-		s.log.recovered(now, now.Sub(since), queued)
+		s.log.recovered(now.Sub(since), queued)
 	}
 }
 
@@ -48,8 +48,8 @@ func (s *Sender) again(e *entry, t webhook.Ticket, a answer, now time.Time) {
 	failures, queued := e.failures, s.queue.len()
 	s.mu.Unlock()
 	signal(s.wake)
-	s.log.failed(now, e, a, failures, queued)
+	s.log.failed(e, a, failures, queued)
 	if opened {
-		s.log.failing(now, queued)
+		s.log.failing(queued)
 	}
 }

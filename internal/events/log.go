@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"time"
 
-	"refresher/internal/webhook"
+	"refresher/internal/logging"
 )
 
 // logs writes the lines about deliveries, of each kind one a minute at most.
@@ -13,20 +13,20 @@ import (
 type logs struct {
 	logger *slog.Logger // names the endpoint
 
-	drops, failures, openings, closings webhook.Throttle
+	drops, failures, openings, closings logging.Throttle
 }
 
 // dropped: e was given up.
 func (l *logs) dropped(now time.Time, e *entry, cause string) {
-	if unlogged, ok := l.drops.Pass(now); ok {
+	if unlogged, ok := l.drops.Pass(time.Minute); ok {
 		l.logger.Warn("event dropped", "cause", cause, "type", string(e.kind), "session", e.session,
 			"age_seconds", now.Sub(e.sent).Seconds(), "unlogged", unlogged)
 	}
 }
 
 // failed: an attempt for e failed, its failures-th.
-func (l *logs) failed(now time.Time, e *entry, a answer, failures, queued int) {
-	unlogged, ok := l.failures.Pass(now)
+func (l *logs) failed(e *entry, a answer, failures, queued int) {
+	unlogged, ok := l.failures.Pass(time.Minute)
 	if !ok {
 		return
 	}
@@ -39,15 +39,15 @@ func (l *logs) failed(now time.Time, e *entry, a answer, failures, queued int) {
 }
 
 // failing: the endpoint is now tried once in a while only.
-func (l *logs) failing(now time.Time, queued int) {
-	if unlogged, ok := l.openings.Pass(now); ok {
+func (l *logs) failing(queued int) {
+	if unlogged, ok := l.openings.Pass(time.Minute); ok {
 		l.logger.Warn("the endpoint is failing, events wait", "queued", queued, "unlogged", unlogged)
 	}
 }
 
 // recovered: the endpoint takes events again, after that time.
-func (l *logs) recovered(now time.Time, after time.Duration, queued int) {
-	if unlogged, ok := l.closings.Pass(now); ok {
+func (l *logs) recovered(after time.Duration, queued int) {
+	if unlogged, ok := l.closings.Pass(time.Minute); ok {
 		l.logger.Info("the endpoint answers again", "after_seconds", after.Seconds(), "queued", queued, "unlogged", unlogged)
 	}
 }

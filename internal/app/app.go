@@ -20,6 +20,8 @@ import (
 	"refresher/internal/build"
 	"refresher/internal/events"
 	"refresher/internal/files"
+	"refresher/internal/listen"
+	"refresher/internal/ops"
 	"refresher/internal/origin"
 	"refresher/internal/panics"
 	"refresher/internal/project"
@@ -31,14 +33,10 @@ import (
 	"refresher/internal/ws"
 )
 
-// Limits on what an HTTP client may take its time for, and on its headers.
 const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 30 * time.Second
-	opsWriteTimeout   = 2 * time.Minute // profiles take their time
-	opsIdleTimeout    = 2 * time.Minute
-	maxHeaderBytes    = 16 << 10
+	writeTimeout    = 30 * time.Second
+	opsWriteTimeout = 2 * time.Minute // profiles take their time
+	opsIdleTimeout  = 2 * time.Minute
 	// informTimeout is how long a node that starts waits for the store before
 	// it answers that it cannot take anybody yet.
 	informTimeout = 3 * time.Second
@@ -63,12 +61,10 @@ type App struct {
 	revocations *revocation.Set
 	rotation    *rotation.Tracker
 	files       *files.Watcher
-	public      *http.Server
-	ops         *http.Server
-	health      *health
+	public      *listen.Server
+	ops         *listen.Server
+	health      *ops.Health
 	traces      *tracing.Provider // nil: nothing is traced
-
-	publicListener, opsListener net.Listener
 }
 
 // New makes the service and opens its ports; nothing is served until Run. On
@@ -96,7 +92,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
-	registry := newRegistry()
+	registry := ops.NewRegistry()
 	node := nodeName()
 	traces, err := tracing.New(context.Background(), tracing.Config{
 		Version: build.Info().Version, Node: node, Logger: logger.With("component", "tracing"),
@@ -182,11 +178,11 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	health := &health{
-		degraded: sched.Degraded, informed: revocations.Loaded, works: sched.Health, still: sched.Still,
-		hasKeys: gate.hasKeys, keysBy: time.Now().Add(keysPatience),
-	}
-	metrics := newMetrics(registry)
+	health := ops.New(ops.Config{
+		Informed: revocations.Loaded, HasKeys: gate.hasKeys, Degraded: sched.Degraded, Works: sched.Health, Still: sched.Still,
+		MaxSessions: c.MaxSessions, LogDropped: c.LogDropped, Registerer: registry,
+	})
+	metrics := ops.Metrics(registry)
 	var page http.Handler
 	if c.Page != nil {
 		page = c.Page(metrics)
@@ -195,7 +191,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		Minter: projects, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
-		Ready: health.takesCalls, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
+		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
 	if err != nil {
 		return nil, err
@@ -204,33 +200,36 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
 		gate: gate, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
-	registerNode(registry, c, a.health)
-	ops := newOps(metrics, health)
-	if local, err := isLoopback(c.OpsListen); err != nil {
+	loopback, err := listen.IsLoopback(c.OpsListen)
+	if err != nil {
 		return nil, fmt.Errorf("ops-listen: %w", err)
-	} else if local {
-		ops = onlyLocalhost(ops)
 	}
-	a.public = newServer(reports.Handler(handler), logger.With("component", "http"))
-	a.public.WriteTimeout, a.public.IdleTimeout = writeTimeout, c.IdleTimeout
-	a.ops = newServer(reports.Handler(ops), logger.With("component", "ops"))
-	a.ops.WriteTimeout, a.ops.IdleTimeout = opsWriteTimeout, opsIdleTimeout
+	public := listen.Config{
+		Handler: reports.Handler(handler), WriteTimeout: writeTimeout, IdleTimeout: c.IdleTimeout, Logger: logger.With("component", "http"),
+	}
 	if c.TLSCertFile != "" {
-		if a.public.TLSConfig, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
+		if public.TLS, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
 			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
 		}
 	}
-	if a.publicListener, err = listenPublic(&c, world.Listen); err != nil {
+	publicListener, err := listen.Open(c.Listen, c.SocketMode, world.Listen)
+	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if a.opsListener, err = world.Listen("tcp", c.OpsListen); err != nil {
-		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), a.publicListener.Close())
+	opsListener, err := world.Listen("tcp", c.OpsListen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), publicListener.Close())
 	}
-	spare := newDescriptors(descriptorLimit(), logger, registry)
-	a.publicListener, a.opsListener = spare.forClients(a.publicListener), spare.forProbes(a.opsListener)
+	descriptors := listen.NewDescriptors(logger, registry)
+	publicListener = descriptors.ForClients(publicListener)
 	if c.ProxyProtocol {
-		a.publicListener = &proxyListener{Listener: a.publicListener, proxies: gate.proxies, logger: logger.With("component", "http")}
+		publicListener = listen.ProxyProtocol(publicListener, gate.proxies.Trusts, public.Logger)
 	}
+	a.public = listen.NewServer(publicListener, public)
+	a.ops = listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
+		Handler: reports.Handler(health.Handler(metrics, loopback)), WriteTimeout: opsWriteTimeout, IdleTimeout: opsIdleTimeout,
+		Logger: logger.With("component", "ops"),
+	})
 	return a, nil
 }
 
@@ -238,10 +237,10 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 func (a *App) Node() string { return a.node }
 
 // Addr is the address of the public port.
-func (a *App) Addr() net.Addr { return a.publicListener.Addr() }
+func (a *App) Addr() net.Addr { return a.public.Addr() }
 
 // OpsAddr is the address of the operations port.
-func (a *App) OpsAddr() net.Addr { return a.opsListener.Addr() }
+func (a *App) OpsAddr() net.Addr { return a.ops.Addr() }
 
 // Run serves until ctx is done, then drains: the node reports itself not
 // ready, clients are told when to connect again, spread over the drain window,
@@ -251,13 +250,9 @@ func (a *App) OpsAddr() net.Addr { return a.opsListener.Addr() }
 func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	var parts sync.WaitGroup
 	failed := make(chan error, 2)
-	serve := func(name string, s *http.Server, l net.Listener) {
+	serve := func(name string, s *listen.Server) {
 		parts.Go(func() {
-			serve := s.Serve
-			if s.TLSConfig != nil {
-				serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
-			}
-			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(); err != nil {
 				failed <- fmt.Errorf("serve %s: %w", name, err)
 			}
 		})
@@ -277,7 +272,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	parts.Go(func() { _ = a.scheduler.Run(keep) })   // returns nil
 	parts.Go(func() { a.rotation.Run(keep) })
 	parts.Go(func() { _ = a.hub.Run(keep) }) // returns nil
-	serve("ops port", a.ops, a.opsListener)
+	serve("ops port", a.ops)
 	select { // the first client is to find a node that knows what was revoked
 	case <-a.revocations.Known():
 	case <-ctx.Done():
@@ -285,7 +280,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
 	<-a.scheduler.Begun() // or a balancer's first check would find a node that is not ready
-	serve("public port", a.public, a.publicListener)
+	serve("public port", a.public)
 	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.apps,
 		"node", a.node, "shared_store", a.config.RedisURL != "")
 	a.notifySystemd(daemon.SdNotifyReady)
@@ -295,16 +290,16 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	case <-ctx.Done():
 		a.drain(force)
 	case err = <-failed:
-		a.health.draining.Store(true)
+		a.health.Drain()
 	}
 
 	// What was started last stops first.
-	a.shutdown(a.public)
+	a.public.Shutdown()
 	a.hub.Close()
 	stopSending()
 	sending.Wait() // what was delivered is to be in the store's last records
 	stopKeeping()
-	a.shutdown(a.ops)
+	a.ops.Shutdown()
 	parts.Wait()
 	if c, ok := a.store.(io.Closer); ok {
 		_ = c.Close() // connections that nobody uses any more
@@ -336,37 +331,13 @@ func (a *App) reload(ctx context.Context, reloads <-chan os.Signal) {
 	}
 }
 
-// shutdown lets a server finish the requests that it has, for a while.
-func (a *App) shutdown(s *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		a.logger.Warn("requests were cut off", "error", err)
-		_ = s.Close() // there is nothing more to be done
-	}
-}
-
 // drain sends the clients away.
 func (a *App) drain(force context.Context) {
-	a.health.draining.Store(true)
+	a.health.Drain()
 	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
 	// The clients' last answers may take a little longer than the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+stopTimeout)
 	defer cancel()
 	a.hub.Drain(ctx, a.config.DrainWindow)
-}
-
-// newServer is an HTTP server with limits on what a client sends. The caller sets
-// those on answers and on idle connections. A WebSocket leaves all of them behind
-// with its upgrade, and has its own.
-func newServer(h http.Handler, logger *slog.Logger) *http.Server {
-	// No HTTP/2: WebSockets need a connection of their own, and one of HTTP/2 has as
-	// many requests under way as its client likes.
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler: h, Protocols: protocols, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(&serverLog{Handler: logger.Handler()}, slog.LevelWarn),
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"refresher/internal/listen"
 	"refresher/internal/project"
 	"refresher/internal/session"
 )
@@ -96,7 +97,7 @@ func (c *Config) check() error {
 	if !basePath.MatchString(c.BasePath) {
 		return fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
 	}
-	local, err := checkListen(c.Listen)
+	local, err := listen.IsLocal(c.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

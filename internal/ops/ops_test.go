@@ -1,4 +1,4 @@
-package app
+package ops
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A node that starts without a key set is not ready for a while, and keeps nobody from
@@ -15,10 +17,10 @@ import (
 func TestReadyWithoutKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetched := false
-		h := &health{
-			degraded: func() bool { return false }, informed: func() bool { return true }, works: func() error { return nil },
-			hasKeys: func() bool { return fetched }, keysBy: time.Now().Add(keysPatience),
-		}
+		h := New(Config{
+			Degraded: func() bool { return false }, Informed: func() bool { return true }, Works: func() error { return nil },
+			HasKeys: func() bool { return fetched }, Registerer: prometheus.NewRegistry(),
+		})
 		want := func(ready bool, text string) {
 			t.Helper()
 			if got, said := h.ready(); got != ready || !strings.HasPrefix(said, text) {
@@ -41,13 +43,14 @@ func TestReadyWithoutKeys(t *testing.T) {
 func TestAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		beaten := time.Now()
-		h := &health{
-			degraded: func() bool { return true }, informed: func() bool { return false }, hasKeys: func() bool { return false },
-			works: func() error { return errors.New("tokens cannot be minted") },
-			still: func() time.Duration { return time.Since(beaten) },
-		}
-		h.draining.Store(true)
-		ops := newOps(http.NotFoundHandler(), h)
+		h := New(Config{
+			Degraded: func() bool { return true }, Informed: func() bool { return false }, HasKeys: func() bool { return false },
+			Works:      func() error { return errors.New("tokens cannot be minted") },
+			Still:      func() time.Duration { return time.Since(beaten) },
+			Registerer: prometheus.NewRegistry(),
+		})
+		h.Drain()
+		ops := h.Handler(http.NotFoundHandler(), false)
 		want := func(status int, text string) {
 			t.Helper()
 			w := httptest.NewRecorder()

@@ -1,4 +1,4 @@
-package app
+package listen
 
 import (
 	"errors"
@@ -22,13 +22,13 @@ const unixPrefix = "unix:"
 // final zero, where it is shortest (BSD, macOS).
 const maxSocketPath = 103
 
-// checkListen reports whether only this machine can reach an address that the
-// public port is to listen on.
-func checkListen(address string) (local bool, err error) {
+// IsLocal reports whether only this machine can reach an address: host:port, or unix: and
+// the path of a socket.
+func IsLocal(address string) (bool, error) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	switch {
 	case !ok:
-		return isLoopback(address)
+		return IsLoopback(address)
 	case !filepath.IsAbs(path):
 		return false, fmt.Errorf("want an absolute path, such as unix:/run/refresher/refresher.sock; have %q", address)
 	case len(path) > maxSocketPath:
@@ -38,8 +38,8 @@ func checkListen(address string) (local bool, err error) {
 	}
 }
 
-// isLoopback reports whether only this machine can reach address.
-func isLoopback(address string) (bool, error) {
+// IsLoopback reports whether only this machine can reach host:port.
+func IsLoopback(address string) (bool, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false, fmt.Errorf("want host:port, such as 127.0.0.1:8080; have %q", address)
@@ -50,20 +50,21 @@ func isLoopback(address string) (bool, error) {
 	return origin.IsLoopback(host), nil
 }
 
-// listenPublic opens the public port.
-func listenPublic(c *Config, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
-	path, ok := strings.CutPrefix(c.Listen, unixPrefix)
+// Open opens a port at an address that IsLocal takes. mode is for the file of a Unix
+// socket, which goes when the listener is closed. listen is net.Listen.
+func Open(address string, mode fs.FileMode, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, unixPrefix)
 	if !ok {
-		return listen("tcp", c.Listen)
+		return listen("tcp", address)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	l, err := listen("unix", path) // closing it removes the file
+	l, err := listen("unix", path)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, c.SocketMode); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

@@ -1,14 +1,14 @@
-package app
+package listen
 
 import (
 	"log/slog"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
+
+	"refresher/internal/logging"
 )
 
 // A process that has used up its file descriptors can neither answer a probe, nor connect
@@ -20,28 +20,23 @@ const (
 	maxReserve = 1024
 )
 
-// refusalLogEvery is how often the log tells of clients without a descriptor.
-const refusalLogEvery = 10 * time.Second
-
 // reserved is how many of limit descriptors are kept back from clients.
 func reserved(limit uint64) uint64 {
 	return min(max(limit/8, minReserve), maxReserve, limit/2)
 }
 
-// descriptors keeps file descriptors back. It is safe for concurrent use.
-type descriptors struct {
-	limit   uint64 // that the process may have
+// Descriptors keeps file descriptors back. It is safe for concurrent use.
+type Descriptors struct {
+	limit   uint64 // of the process
 	logger  *slog.Logger
+	lines   logging.Throttle // of refusals
 	refused prometheus.Counter
-
-	mu       sync.Mutex
-	often    rate.Sometimes // guarded by mu
-	unlogged int            // guarded by mu; refusals since the last line of the log
 }
 
-func newDescriptors(limit uint64, logger *slog.Logger, r prometheus.Registerer) *descriptors {
-	d := &descriptors{
-		limit: limit, logger: logger, often: rate.Sometimes{Interval: refusalLogEvery},
+// NewDescriptors makes a Descriptors for the descriptors that this process may have.
+func NewDescriptors(logger *slog.Logger, r prometheus.Registerer) *Descriptors {
+	d := &Descriptors{
+		limit: descriptorLimit(), logger: logger,
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "refresher_connections_refused_total",
 			Help: "Connections that were closed at once, since the file descriptors that are left are kept back for probes, Redis and files.",
@@ -51,30 +46,21 @@ func newDescriptors(limit uint64, logger *slog.Logger, r prometheus.Registerer) 
 	return d
 }
 
-// forClients returns a listener that leaves the whole reserve alone.
-func (d *descriptors) forClients(l net.Listener) net.Listener {
+// ForClients returns a listener that leaves the whole reserve alone.
+func (d *Descriptors) ForClients(l net.Listener) net.Listener {
 	return &sparingListener{Listener: l, below: d.limit - reserved(d.limit), full: d.refuse}
 }
 
-// forProbes returns a listener that leaves half of the reserve alone.
-func (d *descriptors) forProbes(l net.Listener) net.Listener {
+// ForProbes returns a listener that leaves half of the reserve alone.
+func (d *Descriptors) ForProbes(l net.Listener) net.Listener {
 	return &sparingListener{Listener: l, below: d.limit - reserved(d.limit)/2, full: d.refuse}
 }
 
 // refuse counts and logs a connection that was closed.
-func (d *descriptors) refuse() {
+func (d *Descriptors) refuse() {
 	d.refused.Inc()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	logged := false
-	d.often.Do(func() {
-		d.logger.Warn("out of file descriptors for clients; connections are closed until others end", "limit", d.limit, "unlogged", d.unlogged)
-		logged = true
-	})
-	if logged {
-		d.unlogged = 0
-	} else {
-		d.unlogged++
+	if skipped, ok := d.lines.Pass(10 * time.Second); ok {
+		d.logger.Warn("out of file descriptors for clients; connections are closed until others end", "limit", d.limit, "unlogged", skipped)
 	}
 }
 

@@ -1,4 +1,4 @@
-package app
+package listen
 
 import (
 	"log/slog"
@@ -7,27 +7,30 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"refresher/internal/access/limit"
 	"refresher/internal/logging"
 )
 
-// proxyListener reads the PROXY header (versions 1 and 2) that connections from
-// trusted proxies begin with. Their remote address is then the one in the header.
-// Other connections pass unchanged, so that a PROXY header on one of them is answered
-// as malformed HTTP.
+// ProxyProtocol returns a listener that reads the PROXY header (version 1 or 2) with which
+// the connections of trusted proxies begin. Their remote address is then the one in the
+// header. Other connections pass unchanged, so that a PROXY header on one of them is
+// answered as malformed HTTP.
+func ProxyProtocol(l net.Listener, trusts func(net.Addr) bool, logger *slog.Logger) net.Listener {
+	return &proxyListener{Listener: l, trusts: trusts, logger: logger}
+}
+
 type proxyListener struct {
 	net.Listener
 
-	proxies limit.Proxies
-	logger  *slog.Logger
-	lines   logging.Throttle // of connections without a valid header
+	trusts func(net.Addr) bool
+	logger *slog.Logger
+	lines  logging.Throttle // of connections without a valid header
 }
 
-// Accept implements net.Listener. It does not wait for the header, which is read by
-// the goroutine of the connection.
+// Accept implements net.Listener. It does not wait for the header, which the goroutine of
+// the connection reads.
 func (l *proxyListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err != nil || !l.proxies.Trusts(c.RemoteAddr()) {
+	if err != nil || !l.trusts(c.RemoteAddr()) {
 		return c, err
 	}
 	socket := &heardConn{Conn: c}

@@ -1,0 +1,63 @@
+package ops
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"refresher/internal/build"
+)
+
+// NewRegistry makes a registry with the collectors of the runtime and the process. The
+// default registry of client_golang stays unused.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	return r
+}
+
+// Metrics serves what a registry holds: exemplars to clients that ask for OpenMetrics,
+// native histograms to clients that ask for protocol buffers.
+func Metrics(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r, EnableOpenMetrics: true})
+}
+
+// register registers what the node says of itself.
+func (h *Health) register() {
+	version := build.Info()
+	about := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_build_info",
+		Help: "Always 1; the labels say which build this is.",
+		ConstLabels: prometheus.Labels{
+			"version": version.Version, "revision": version.Revision, "go_version": version.GoVersion,
+		},
+	})
+	about.Set(1)
+	limit := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "refresher_session_limit",
+		Help: "How many sessions the node takes, by --max-sessions. 0: as many as come.",
+	})
+	limit.Set(float64(h.config.MaxSessions))
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_ready",
+		Help: "1 while the node takes calls, as /readyz says it, else 0.",
+	}, func() float64 {
+		if h.Ready() {
+			return 1
+		}
+		return 0
+	})
+	h.config.Registerer.MustRegister(about, limit, ready)
+	if dropped := h.config.LogDropped; dropped != nil {
+		h.config.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "refresher_log_lines_dropped_total",
+			Help: "Lines of the log that were lost, since its reader was away, stopped or full.",
+		}, func() float64 { return float64(dropped()) }))
+	}
+}

@@ -1,0 +1,130 @@
+// Package ops serves the operations port: probes, metrics and profiles.
+package ops
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/origin"
+)
+
+const (
+	// deadAfter is for how long renewals may stand still before /healthz says that the
+	// process should be restarted. The node is not ready long before. Nothing else counts:
+	// a restart helps neither against tokens that cannot be minted nor against a store that
+	// cannot be reached.
+	deadAfter = 2 * time.Minute
+	// keysPatience is how long a node that starts is not ready without a first key set.
+	// Afterwards it is: when no node can fetch a key set, clients that come back to their
+	// calls need a node all the same, and they need no keys.
+	keysPatience = 30 * time.Second
+)
+
+// Config is what a Health needs.
+type Config struct {
+	Informed func() bool          // the revocations were read from the store
+	HasKeys  func() bool          // credentials can be checked
+	Degraded func() bool          // the store cannot be reached
+	Works    func() error         // why the node could not renew in time; nil if it could
+	Still    func() time.Duration // for how long renewals have stood still
+
+	MaxSessions int           // --max-sessions
+	LogDropped  func() uint64 // lines of the log that were lost since the start; may be nil
+	Registerer  prometheus.Registerer
+}
+
+// Health is what the probes report. It is safe for concurrent use.
+type Health struct {
+	config   Config
+	keysBy   time.Time // when the node is ready without a key set
+	draining atomic.Bool
+}
+
+// New makes a Health, and registers what the node says of itself in metrics.
+func New(c Config) *Health {
+	h := &Health{config: c, keysBy: time.Now().Add(keysPatience)}
+	h.register()
+	return h
+}
+
+// Drain makes the node not ready, for good.
+func (h *Health) Drain() { h.draining.Store(true) }
+
+// Ready reports whether the node takes calls.
+func (h *Health) Ready() bool {
+	ready, _ := h.ready()
+	return ready
+}
+
+// ready reports whether the node takes calls, with the text of /readyz.
+func (h *Health) ready() (bool, string) {
+	switch err := h.config.Works(); {
+	case h.draining.Load():
+		return false, "draining"
+	case !h.config.Informed():
+		return false, "starting: what was revoked has not been read from the store yet"
+	case !h.config.HasKeys() && time.Now().Before(h.keysBy):
+		return false, "starting: no key set has been fetched yet"
+	case err != nil: // another node would serve better
+		return false, err.Error()
+	case h.config.Degraded(): // a node without its store serves better than no node
+		return true, "ready, degraded: the store cannot be reached"
+	case !h.config.HasKeys():
+		return true, "ready, degraded: no key set has been fetched, so nobody new gets in"
+	default:
+		return true, "ready"
+	}
+}
+
+// alive reports whether the process works, with the text of /healthz.
+func (h *Health) alive() (bool, string) {
+	if still := h.config.Still(); still > deadAfter {
+		return false, fmt.Sprintf("renewals stand still, for %.0f s", still.Seconds())
+	}
+	return true, "ok"
+}
+
+// Handler returns the handler of the operations port. loopback says that the port listens
+// on loopback. Requests that are addressed to another host are refused then: they come from
+// web pages whose host name was made to resolve to this machine (DNS rebinding).
+func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		report(w, h.alive, http.StatusInternalServerError)
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		report(w, h.ready, http.StatusServiceUnavailable)
+	})
+	// No /debug/pprof/cmdline: a certificate may have been given as a flag.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if !loopback {
+		return mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !origin.AddressesLoopback(r.Host) {
+			http.Error(w, "this port listens on loopback, and serves only requests addressed to localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// report answers a probe. failure is the status if check returns false.
+func report(w http.ResponseWriter, check func() (bool, string), failure int) {
+	ok, text := check()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !ok {
+		w.WriteHeader(failure)
+	}
+	_, _ = io.WriteString(w, text+"\n") // the prober may be gone
+}

@@ -109,10 +109,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	watcher, err := files.New(files.Config{Logger: logger.With("component", "files"), Registerer: registry})
-	if err != nil {
-		return nil, err
-	}
+	watcher := files.New(logger.With("component", "files"), registry)
 	reports, err := panics.NewReporter(logger, registry)
 	if err != nil {
 		return nil, err
@@ -170,7 +167,6 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	revocations.SetSessions(sched.Revoke)
 	hub, err := ws.New(ws.Config{
 		Sessions: sched, Gate: gate, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
 		Panics: reports, Logger: logger.With("component", "ws"), Registerer: registry,
@@ -209,7 +205,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	}
 	if c.TLSCertFile != "" {
 		if public.TLS, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
-			return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
+			return nil, err
 		}
 	}
 	publicListener, err := listen.Open(c.Listen, c.SocketMode, world.Listen)
@@ -266,10 +262,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		sending.Go(func() { _ = a.events.Run(send) }) // returns nil
 	}
 	a.gate.run(keep, &parts)
-	parts.Go(func() { _ = a.files.Run(keep) }) // returns nil
+	parts.Go(func() { a.files.Run(keep) })
 	parts.Go(func() { a.reload(keep, reloads) })
-	parts.Go(func() { _ = a.revocations.Run(keep) }) // returns nil
-	parts.Go(func() { _ = a.scheduler.Run(keep) })   // returns nil
+	parts.Go(func() { a.revocations.Run(keep, a.scheduler.Revoke) })
+	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
 	parts.Go(func() { a.rotation.Run(keep) })
 	parts.Go(func() { _ = a.hub.Run(keep) }) // returns nil
 	serve("ops port", a.ops)

@@ -31,18 +31,12 @@ type setup struct {
 func newSetup(t *testing.T) *setup {
 	t.Helper()
 	s := &setup{t: t, dir: t.TempDir(), registry: prometheus.NewRegistry(), log: new(log)}
-	w, err := New(Config{Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Watcher = w
+	s.Watcher = New(slog.New(slog.NewTextHandler(s.log, nil)), s.registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		if err := w.Run(ctx); err != nil {
-			t.Error(err)
-		}
+		s.Run(ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -91,7 +85,7 @@ func (s *setup) link(target, name string) {
 
 // pass lets the Watcher look once.
 func (s *setup) pass() {
-	time.Sleep(defaultInterval) // bubble
+	time.Sleep(interval) // bubble
 	synctest.Wait()
 }
 

@@ -34,16 +34,14 @@ func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
 		end := pair.Leaf.NotAfter
 		expires.Set(float64(end.Unix()))
 		if left := time.Until(end); left < expiresSoon {
-			w.config.Logger.Warn("TLS certificate ends soon, or has ended", "files", certFile, "not_after", end.UTC(), "left_hours", int(left.Hours()))
+			w.logger.Warn("TLS certificate ends soon, or has ended", "files", certFile, "not_after", end.UTC(), "left_hours", int(left.Hours()))
 		}
 		return nil
 	}
 	if err := w.Follow(load, certFile, keyFile); err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
+		return nil, fmt.Errorf("tls-cert-file, tls-key-file: %w", err)
 	}
-	if err := w.config.Registerer.Register(expires); err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
+	w.registerer.MustRegister(expires)
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },

@@ -151,7 +151,7 @@ func TestTLSRefusals(t *testing.T) {
 		bubble(t, func(s *setup) {
 			s.writePair(c.pair)
 			config, err := TLS(s.Watcher, s.path("cert"), s.path("key"))
-			if config != nil || err == nil || !strings.HasPrefix(err.Error(), "tls: ") || !strings.Contains(err.Error(), c.want) {
+			if config != nil || err == nil || !strings.HasPrefix(err.Error(), "tls-cert-file, tls-key-file: ") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %q", name, err, c.want)
 			}
 			if c.key != "" && strings.Contains(err.Error(), c.key) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,49 +16,32 @@ import (
 )
 
 const (
-	defaultInterval = 5 * time.Second
+	// interval is how often files are looked at.
+	interval = 5 * time.Second
 	// maxSize is the largest file that is read; bytes.
 	maxSize = 1 << 20
 )
 
-// Config is what a Watcher needs. Logger and Registerer are required.
-type Config struct {
-	// Interval is how often files are looked at. Zero means 5 s.
-	Interval   time.Duration
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
-}
-
 // Watcher follows files. It is safe for concurrent use.
 type Watcher struct {
-	config Config
-	broken prometheus.Gauge
-	wake   chan struct{} // asks Run to look now
+	logger     *slog.Logger
+	registerer prometheus.Registerer
+	broken     prometheus.Gauge
+	wake       chan struct{} // asks Run to look now
 
 	mu       sync.Mutex
 	followed []*group // guarded by mu
 }
 
 // New makes a Watcher, which looks at its files once Run is called.
-func New(c Config) (*Watcher, error) {
-	if c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("files: Logger and Registerer are required")
-	}
-	if c.Interval < 0 {
-		return nil, errors.New("files: Interval: want 0 (the default) or more")
-	}
-	if c.Interval == 0 {
-		c.Interval = defaultInterval
-	}
-	w := &Watcher{config: c, wake: make(chan struct{}, 1)}
+func New(logger *slog.Logger, r prometheus.Registerer) *Watcher {
+	w := &Watcher{logger: logger, registerer: r, wake: make(chan struct{}, 1)}
 	w.broken = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_files_broken",
 		Help: "Followed files, or pairs of them, that are gone, unreadable or refused, so that what they held before is still in use.",
 	})
-	if err := c.Registerer.Register(w.broken); err != nil {
-		return nil, fmt.Errorf("files: %w", err)
-	}
-	return w, nil
+	r.MustRegister(w.broken)
+	return w
 }
 
 // Follow reads files and calls apply with their contents, in the order of
@@ -94,15 +76,15 @@ func (w *Watcher) Reload() {
 	}
 }
 
-// Run looks at the files until ctx is done, and returns nil.
-func (w *Watcher) Run(ctx context.Context) error {
-	ticker := time.NewTicker(w.config.Interval)
+// Run looks at the files until ctx is done.
+func (w *Watcher) Run(ctx context.Context) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		asked := false
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-w.wake:
 			asked = true
 		case <-ticker.C:
@@ -131,7 +113,7 @@ func (w *Watcher) look(asked bool) {
 
 // log says what is new of a group, whose failure is still the one before.
 func (w *Watcher) log(g *group, asked, changed bool, err error) {
-	logger := w.config.Logger.With("files", strings.Join(g.named, ", "))
+	logger := w.logger.With("files", strings.Join(g.named, ", "))
 	switch {
 	case len(g.named) == 0: // nothing to look at
 	case err != nil && (asked || err.Error() != g.failure):

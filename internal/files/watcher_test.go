@@ -3,7 +3,6 @@ package files
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -68,26 +65,6 @@ func (s *setup) wantBroken(want float64) {
 	}
 }
 
-func TestNewRefusals(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	logger := slog.New(slog.DiscardHandler)
-	for name, c := range map[string]Config{
-		"no logger":     {Registerer: registry},
-		"no registerer": {Logger: logger},
-		"negative":      {Interval: -1, Logger: logger, Registerer: registry},
-	} {
-		if _, err := New(c); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	if _, err := New(Config{Logger: logger, Registerer: registry}); err != nil {
-		t.Error(err)
-	}
-	if _, err := New(Config{Logger: logger, Registerer: registry}); err == nil {
-		t.Error("a second one: accepted")
-	}
-}
-
 func TestFollowRefusals(t *testing.T) {
 	bubble(t, func(s *setup) {
 		s.write("good", "one")
@@ -134,7 +111,7 @@ func TestFollow(t *testing.T) {
 		s.wantGot(&f, "one")
 
 		s.write("a", "two")
-		time.Sleep(defaultInterval - time.Nanosecond) // bubble
+		time.Sleep(interval - time.Nanosecond) // bubble
 		synctest.Wait()
 		s.wantGot(&f, "one")
 		time.Sleep(time.Nanosecond) // bubble

@@ -78,6 +78,7 @@ func (s *Set) end(entries []*entry) {
 	byID := make(map[string]*entry)
 	var standing []*entry // copies, which do not change
 	s.mu.RLock()
+	end := s.endSessions
 	for _, e := range entries {
 		if s.entries[e.ID] == e && e.Standing(now) {
 			byID[e.ID] = e
@@ -85,10 +86,10 @@ func (s *Set) end(entries []*entry) {
 		}
 	}
 	s.mu.RUnlock()
-	if len(standing) == 0 {
+	if end == nil || len(standing) == 0 {
 		return
 	}
-	s.endSessions(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
+	end(matcher(standing, now), func(id string, accessEndsAt session.UnixSec) { s.noteEnded(byID[id], accessEndsAt) })
 }
 
 // matcher returns a function that returns the id of a revocation that matches a session, or "".

@@ -16,19 +16,6 @@ import (
 	"refresher/internal/store"
 )
 
-func TestNewWantsAll(t *testing.T) {
-	if _, err := New(Config{}); err == nil {
-		t.Error("New of an empty Config succeeds")
-	}
-	synctest.Test(t, func(t *testing.T) {
-		n := newNode(t, newShared(), "a")
-		n.SetSessions(nil)
-		if n.Run(t.Context()) == nil {
-			t.Error("Run without Sessions succeeds")
-		}
-	})
-}
-
 // TestAdd: a revocation that one node takes has effect on all, and the answer counts what
 // all have ended.
 func TestAdd(t *testing.T) {

@@ -17,9 +17,9 @@
 //
 // A revocation has effect on a node from the moment that it is in the node's set until it
 // is over (Until, by the node's wall clock) or lifted. Sessions that are open then are
-// ended by the function given to SetSessions. Whoever opens a session later asks Revoked: before it lets the
-// client in, and once more when that function would find the session, so that no revocation
-// slips in between.
+// ended by the function given to Run. A session that is opened later is checked by Revoked
+// twice: before the client is let in, and once more when that function would find the
+// session, so that no revocation slips in between.
 //
 // Until the store was read for the first time (Loaded), a node does not know what was
 // revoked, and must not hand out tokens.

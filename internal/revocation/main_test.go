@@ -316,7 +316,6 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.SetSessions(n.end)
 	return n
 }
 
@@ -329,9 +328,7 @@ func (n *node) run() *node {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := n.Run(ctx); err != nil {
-			n.t.Error(err)
-		}
+		n.Run(ctx, n.end)
 	}()
 	n.stop = func() {
 		cancel()

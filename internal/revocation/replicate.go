@@ -48,12 +48,12 @@ type replica struct {
 	known store.RevocationsVersion
 }
 
-// Run follows the store and ends sessions until ctx is done. It returns nil, when its
-// goroutines have ended. Call it once.
-func (s *Set) Run(ctx context.Context) error {
-	if s.endSessions == nil {
-		return errors.New("revocation: SetSessions was not called")
-	}
+// Run follows the store, and ends the sessions that revocations match, until ctx is done.
+// Call it once, before there are sessions.
+func (s *Set) Run(ctx context.Context, end EndSessions) {
+	s.mu.Lock()
+	s.endSessions = end
+	s.mu.Unlock()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.watch(ctx) })
 	parts.Go(func() { (&replicator{set: s}).run(ctx) })
@@ -64,7 +64,6 @@ func (s *Set) Run(ctx context.Context) error {
 	if err := s.flush(last, false); err != nil {
 		s.config.Logger.Warn("stopped with revocations that only this node knows of", "error", err)
 	}
-	return nil
 }
 
 // watch receives changes from the store.

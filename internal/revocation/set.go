@@ -31,27 +31,27 @@ type Config struct {
 // have ended, or after a moment if some are busy; ended may be called later.
 type EndSessions func(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
-// Set is one node's copy of the revocations. All methods but SetSessions are safe for
-// concurrent use.
+// Set is one node's copy of the revocations. It is safe for concurrent
+// use.
 type Set struct {
-	config      Config
-	clock       func() time.Time // wall clock
-	endSessions EndSessions
-	loaded      chan struct{} // closed once the store was read
-	replica     replica
+	config  Config
+	clock   func() time.Time // wall clock
+	loaded  chan struct{}    // closed once the store was read
+	replica replica
 
 	wakeSync, wakeAct chan struct{} // there is something to do
 
-	mu         sync.RWMutex
-	entries    map[string]*entry   // guarded by mu, as all below; by id
-	projects   projects            // by App ID
-	earliest   session.UnixSec     // lower bound of the entries' Until
-	expired    session.UnixSec     // highest Until of the entries that were removed as over
-	unsaved    map[*entry]struct{} // whose version the store does not have
-	unapplied  []*entry            // whose sessions are still to be ended
-	ending     map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
-	reachedSeq int64               // RevocationsVersion.Seq of replica.known
-	unreported map[*entry]struct{} // whose ended is to be written into the store
+	mu          sync.RWMutex
+	endSessions EndSessions         // guarded by mu, as all below; nil before Run
+	entries     map[string]*entry   // by id
+	projects    projects            // by App ID
+	earliest    session.UnixSec     // lower bound of the entries' Until
+	expired     session.UnixSec     // highest Until of the entries that were removed as over
+	unsaved     map[*entry]struct{} // whose version the store does not have
+	unapplied   []*entry            // whose sessions are still to be ended
+	ending      map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
+	reachedSeq  int64               // RevocationsVersion.Seq of replica.known
+	unreported  map[*entry]struct{} // whose ended is to be written into the store
 }
 
 // entry is one revocation. All is guarded by Set.mu.
@@ -78,9 +78,6 @@ func New(c Config) (*Set, error) {
 	c.Registerer.MustRegister(newCollector(s))
 	return s, nil
 }
-
-// SetSessions sets how sessions are ended. Call it before Run and Add.
-func (s *Set) SetSessions(end EndSessions) { s.endSessions = end }
 
 // Loaded reports whether the store was read at least once.
 func (s *Set) Loaded() bool {

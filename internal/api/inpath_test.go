@@ -11,15 +11,12 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"refresher/internal/agora"
 	"refresher/internal/origin"
 	"refresher/internal/rotation"
 	"refresher/internal/store"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // brokenGate panics with all that a request says of its address.
 type brokenGate struct{ Gate }

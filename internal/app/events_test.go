@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
 	"refresher/internal/webhook/webhooktest"
 )
 
@@ -35,12 +37,14 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 		news <- e
 	}))
 	defer backEnd.Close()
-	n := startNode(t, func(c *Config) { c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = backEnd.URL, secret, previous })
-	s := n.dial()
-	s.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
-	joined := s.expect("joined")
-	s.send(`{"type":"leave"}`)
-	s.expect("ended")
+	n := apptest.StartNode(t, func(c *app.Config) {
+		c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = backEnd.URL, secret, previous
+	})
+	s := n.Dial()
+	s.Send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+	joined := s.Expect("joined")
+	s.Send(`{"type":"leave"}`)
+	s.Expect("ended")
 	for _, want := range []told{
 		{Type: "session.joined", ID: joined.Session + "-joined"},
 		{Type: "session.ended", ID: joined.Session + "-ended", Reason: "left"},
@@ -54,21 +58,21 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 
 // What is wrong with a setting is said with the name of its flag.
 func TestSettingsOfOthersAreChecked(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"events-url: ":     func(c *Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of many more bytes" },
-		"events-secret: ":  func(c *Config) { c.EventsURL = "http://127.0.0.1:1" },
-		"events-secret: s": func(c *Config) { c.EventsSecret = "a secret of many more bytes" },
-		"events-previous-secret: w": func(c *Config) {
+	for name, change := range map[string]func(*app.Config){
+		"events-url: ":     func(c *app.Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of many more bytes" },
+		"events-secret: ":  func(c *app.Config) { c.EventsURL = "http://127.0.0.1:1" },
+		"events-secret: s": func(c *app.Config) { c.EventsSecret = "a secret of many more bytes" },
+		"events-previous-secret: w": func(c *app.Config) {
 			c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
 		},
-		"events-previous-secret: s": func(c *Config) { c.EventsPreviousSecret = "a secret of many more bytes" },
-		"redis-url: ":               func(c *Config) { c.RedisURL = "localhost:6379" },
-		"redis-prefix: ":            func(c *Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
-		"redis-ca-file: ":           func(c *Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
+		"events-previous-secret: s": func(c *app.Config) { c.EventsPreviousSecret = "a secret of many more bytes" },
+		"redis-url: ":               func(c *app.Config) { c.RedisURL = "localhost:6379" },
+		"redis-prefix: ":            func(c *app.Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
+		"redis-ca-file: ":           func(c *app.Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
 	} {
-		c := testConfig()
+		c := apptest.Config()
 		change(&c)
-		if _, err := New(c, quiet); err == nil || len(err.Error()) < len(name) || err.Error()[:len(name)] != name {
+		if _, err := app.New(c, apptest.Quiet); err == nil || len(err.Error()) < len(name) || err.Error()[:len(name)] != name {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

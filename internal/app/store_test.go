@@ -2,11 +2,13 @@ package app
 
 import (
 	"io"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/project"
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
@@ -16,11 +18,11 @@ import (
 // the same projects, whichever of them it is of.
 func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 	t.Parallel()
-	c := testConfig()
-	two(&c)
+	const first, second, foreign = "970CA35de60c44645bbae8a215061b33", "0123456789abcdef0123456789abcdef", "00000000000000000000000000000000"
 	server := redistest.Start(t)
-	c.RedisURL = server.URL()
-	s, err := openStore(c, quiet, prometheus.NewRegistry())
+	c := Config{RedisURL: server.URL()}
+	c.Projects = []project.Project{{AppID: first}, {AppID: second}}
+	s, err := openStore(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +30,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 		t.Cleanup(func() { _ = connected.Close() })
 	}
 	var left []store.Record
-	for _, app := range []string{testAppID, otherAppID, "00000000000000000000000000000000"} {
+	for _, app := range []string{first, second, foreign} {
 		left = append(left, store.Record{
 			Record: session.Record{
 				Key: session.Key{
@@ -63,7 +65,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 			claimed[r.App]++
 		}
 	}
-	if len(claimed) != 2 || claimed[testAppID] != 1 || claimed[otherAppID] != 1 {
+	if len(claimed) != 2 || claimed[first] != 1 || claimed[second] != 1 {
 		t.Errorf("claimed, by project: %v", claimed)
 	}
 }

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
 	"refresher/internal/protocol"
 	"refresher/test/collector"
 	"refresher/test/redistest"
@@ -22,7 +24,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	c := collector.Start(t)
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL)
-	b := newBackEnd(t)
+	b := apptest.NewBackEnd(t)
 	parents := make(chan string, 100)
 	handler := b.Config.Handler
 	b.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,32 +32,32 @@ func TestARenewalIsOneTrace(t *testing.T) {
 		handler.ServeHTTP(w, r)
 	})
 	redis := redistest.Start(t)
-	n := startNode(t, func(c *Config) {
+	n := apptest.StartNode(t, func(c *app.Config) {
 		c.RedisURL = redis.URL()
-		c.AuthorizeURL, c.AuthorizeSecret = b.URL+"/may", hookSecret
+		c.AuthorizeURL, c.AuthorizeSecret = b.URL+"/may", apptest.HookSecret
 		c.AuthorizeTimeout, c.AuthorizeGrace = 2*time.Second, time.Minute
 	})
-	s := n.dial()
-	s.send(join)
-	joined := s.expect(protocol.TypeJoined)
-	s.send(`{"type":"renew"}`)
-	m := s.expect(protocol.TypeWillExpire)
-	s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
-	s.send(`{"type":"ping"}`)
-	s.expect(protocol.TypePong)
+	s := n.Dial()
+	s.Send(apptest.JoinText)
+	joined := s.Expect(protocol.TypeJoined)
+	s.Send(`{"type":"renew"}`)
+	m := s.Expect(protocol.TypeWillExpire)
+	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
+	s.Send(`{"type":"ping"}`)
+	s.Expect(protocol.TypePong)
 	if err := s.CloseNow(); err != nil {
 		t.Fatal(err)
 	}
-	again := n.dial()
-	again.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, joined.Session, joined.Key, m.Seq))
-	m = again.expect(protocol.TypeJoined)
-	again.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
-	again.send(`{"type":"leave"}`)
-	again.expect(protocol.TypeEnded)
+	again := n.Dial()
+	again.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, joined.Session, joined.Key, m.Seq))
+	m = again.Expect(protocol.TypeJoined)
+	again.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, m.Seq))
+	again.Send(`{"type":"leave"}`)
+	again.Expect(protocol.TypeEnded)
 
 	// Exemplars are for those who ask for OpenMetrics.
-	metrics := n.scrape("application/openmetrics-text; version=1.0.0")
-	n.stop() // which sends what is left
+	metrics := n.Scrape("application/openmetrics-text; version=1.0.0")
+	n.Stop() // which sends what is left
 
 	var got []string
 	saved := false
@@ -118,14 +120,4 @@ func under(spans []collector.Span, parent string) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// scrape requests the metrics in a format.
-func (n *node) scrape(format string) string {
-	n.t.Helper()
-	_, text := n.request(http.MethodGet, "http://"+n.app.OpsAddr().String()+"/metrics", "", "Accept", format)
-	if !strings.Contains(text, "refresher_") {
-		n.t.Fatal(text)
-	}
-	return text
 }

@@ -1,0 +1,567 @@
+package access_test
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+)
+
+func refusedFor(why credential.Reason) string {
+	return `refresher_credentials_total{outcome="` + string(why) + `"}`
+}
+
+// defect is a credential that is not to be taken, and why.
+type defect struct {
+	name   string
+	reason credential.Reason // as the log says; empty: it does not come that far
+	make   func() string
+	header []string // over HTTP, in place of Authorization: Bearer
+}
+
+// wrong is a credential that is fine but for some claims.
+func wrong(name string, reason credential.Reason, change map[string]any) defect {
+	return defect{name: name, reason: reason, make: func() string { return apptest.Pass(change) }}
+}
+
+// defects are those that a service with one project has to see, or with several.
+func defects(several bool) []defect {
+	in := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
+	text := func(name string, reason credential.Reason, text string) defect {
+		return defect{name: name, reason: reason, make: func() string { return text }}
+	}
+	made := func(name string, reason credential.Reason, f func() string) defect {
+		return defect{name: name, reason: reason, make: f}
+	}
+	grants := func(name, service, list string, value any) defect {
+		g := apptest.AllGrants()
+		if list == "" {
+			g[service] = value
+		} else {
+			g[service].(map[string]any)[list] = value
+		}
+		return wrong(name, credential.ReasonClaims, map[string]any{"grants": g})
+	}
+	some := []defect{
+		text("none", credential.ReasonMissing, ""),
+		text("garbage", credential.ReasonMalformed, "garbage"),
+		wrong("another project", credential.ReasonApp, map[string]any{"app": strings.Repeat("5", 32)}),
+		made("another project's key", credential.ReasonSignature, func() string { return apptest.SignWith(apptest.OtherSecret, apptest.GoodClaims(nil)) }),
+		wrong("app: a number", credential.ReasonClaims, map[string]any{"app": 5}),
+		wrong("app: null", credential.ReasonClaims, map[string]any{"app": json.RawMessage("null")}),
+		wrong("exp: past", credential.ReasonExpired, map[string]any{"exp": in(-time.Hour)}),
+	}
+	if several {
+		return append(some,
+			wrong("no app", credential.ReasonApp, map[string]any{"app": nil}),
+			made("the other project, but the first one's key", credential.ReasonSignature, func() string {
+				return apptest.Pass(map[string]any{"app": apptest.OtherAppID})
+			}),
+			made("the other project, but the first one's public key", credential.ReasonAlgorithm, func() string {
+				return apptest.SignEd(`{"alg":"EdDSA"}`, apptest.GoodClaims(map[string]any{"app": apptest.OtherAppID}), apptest.PrivateKey)
+			}),
+			made("app twice", credential.ReasonClaims, func() string {
+				c := apptest.AsJSON(apptest.GoodClaims(nil))
+				return apptest.SignWith(apptest.JwtSecret, `{"app":"`+apptest.OtherAppID+`",`+c[1:])
+			}),
+			wrong("app: spelled otherwise", credential.ReasonApp, map[string]any{"app": strings.ToLower(apptest.AppID)}),
+		)
+	}
+	return append(some,
+		defect{name: "another scheme", reason: credential.ReasonMissing, make: noText, header: []string{"Authorization", "Basic " + apptest.Pass(nil)}},
+		defect{name: "no scheme", reason: credential.ReasonMissing, make: noText, header: []string{"Authorization", apptest.Pass(nil)}},
+		defect{name: "another header", reason: credential.ReasonMissing, make: noText, header: []string{"X-Authorization", "Bearer " + apptest.Pass(nil)}},
+		defect{name: "a cookie", reason: credential.ReasonMissing, make: noText, header: []string{"Cookie", "Authorization=Bearer " + apptest.Pass(nil)}},
+		text("one dot", credential.ReasonMalformed, "a.b"),
+		text("nothing but dots", credential.ReasonMalformed, ".."),
+		made("four parts", credential.ReasonMalformed, func() string { return apptest.Pass(nil) + ".x" }),
+		made("padded", credential.ReasonMalformed, func() string { return apptest.Pass(nil) + "=" }),
+		made("over 8 KiB", credential.ReasonTooLong, func() string {
+			return apptest.Pass(map[string]any{"x": strings.Repeat("x", 8<<10*3/4)})
+		}),
+		text("1 MiB", "", strings.Repeat("x", 1<<20)),
+		made("a header that is no object", credential.ReasonMalformed, func() string {
+			return apptest.SignAs(`["HS256"]`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+		made("kid: a number", credential.ReasonMalformed, func() string {
+			return apptest.SignAs(`{"alg":"HS256","kid":5}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+		made("an extension", credential.ReasonCriticalHeader, func() string {
+			return apptest.SignAs(`{"alg":"HS256","crit":["b64"],"b64":false}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+
+		made("alg: none", credential.ReasonAlgorithm, func() string {
+			return apptest.Segment(`{"alg":"none"}`) + "." + apptest.Segment(apptest.GoodClaims(nil)) + "."
+		}),
+		made("alg: None, but signed", credential.ReasonAlgorithm, func() string {
+			return apptest.SignAs(`{"alg":"None"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+		made("no alg", credential.ReasonMalformed, func() string {
+			return apptest.SignAs(`{"typ":"JWT"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+		made("alg: one without a key", credential.ReasonAlgorithm, func() string {
+			return apptest.SignAs(`{"alg":"RS256"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+		}),
+		made("signed with the text of the public key", credential.ReasonSignature, func() string { return apptest.SignWith(apptest.PublicKey, apptest.GoodClaims(nil)) }),
+		made("signed with the bytes of the public key", credential.ReasonSignature, func() string {
+			return apptest.SignWith(string(apptest.PrivateKey.Public().(ed25519.PublicKey)), apptest.GoodClaims(nil))
+		}),
+		made("signed by secret, said to be by key", credential.ReasonSignature, func() string {
+			return apptest.SignAs(`{"alg":"EdDSA"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret)
+		}),
+		made("signed with a key that it brings along", credential.ReasonSignature, func() string {
+			_, own, err := ed25519.GenerateKey(nil)
+			if err != nil {
+				panic(err)
+			}
+			x := base64.RawURLEncoding.EncodeToString(own.Public().(ed25519.PublicKey))
+			return apptest.SignEd(`{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"`+x+`"}}`, apptest.GoodClaims(nil), own)
+		}),
+		made("a wrong secret", credential.ReasonSignature, func() string { return apptest.SignWith(strings.ToUpper(apptest.JwtSecret), apptest.GoodClaims(nil)) }),
+		made("no secret", credential.ReasonSignature, func() string { return apptest.SignWith("", apptest.GoodClaims(nil)) }),
+		made("no signature", credential.ReasonSignature, func() string { c := apptest.Pass(nil); return c[:strings.LastIndexByte(c, '.')+1] }),
+		made("half a signature", credential.ReasonSignature, func() string { c := apptest.Pass(nil); return c[:len(c)-23] }),
+		made("claims changed after it was signed", credential.ReasonSignature, func() string {
+			mine, more := strings.Split(apptest.Pass(map[string]any{"scope": nil}), "."), strings.Split(apptest.Pass(nil), ".")
+			return mine[0] + "." + more[1] + "." + mine[2]
+		}),
+		made("another hash than it says", credential.ReasonSignature, func() string {
+			return apptest.SignAs(`{"alg":"HS256"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret)
+		}),
+
+		wrong("no exp", credential.ReasonNoExpiry, map[string]any{"exp": nil}),
+		made("exp: just over the leeway", credential.ReasonExpired, func() string { return apptest.Pass(map[string]any{"exp": in(-30 * time.Second)}) }),
+		made("nbf: ahead", credential.ReasonNotYetValid, func() string { return apptest.Pass(map[string]any{"nbf": in(31 * time.Second)}) }),
+		made("iat: ahead", credential.ReasonIssuedAhead, func() string { return apptest.Pass(map[string]any{"iat": in(31 * time.Second)}) }),
+		wrong("no aud", credential.ReasonAudience, map[string]any{"aud": nil}),
+		wrong("aud: another", credential.ReasonAudience, map[string]any{"aud": "Calls"}),
+		wrong("aud: others", credential.ReasonAudience, map[string]any{"aud": []any{"mail", "callsx"}}),
+		wrong("aud: nobody", credential.ReasonAudience, map[string]any{"aud": []any{}}),
+		wrong("no iss", credential.ReasonIssuer, map[string]any{"iss": nil}),
+		wrong("iss: another", credential.ReasonIssuer, map[string]any{"iss": "Login"}),
+		wrong("iss: a list", credential.ReasonClaims, map[string]any{"iss": []any{apptest.TestIssuer}}),
+
+		made("no claims", credential.ReasonNoExpiry, func() string { return apptest.SignWith(apptest.JwtSecret, `{}`) }),
+		made("claims: a list", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JwtSecret, `[]`) }),
+		made("claims: no JSON", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JwtSecret, `{"exp":`) }),
+		made("exp twice", credential.ReasonClaims, func() string {
+			return apptest.SignWith(apptest.JwtSecret, `{"exp":9999999999,`+apptest.AsJSON(apptest.GoodClaims(nil))[1:])
+		}),
+		wrong("exp: a string", credential.ReasonClaims, map[string]any{"exp": "9999999999"}),
+		wrong("exp: endless", credential.ReasonClaims, map[string]any{"exp": json.RawMessage("1e300")}),
+		wrong("exp: true", credential.ReasonClaims, map[string]any{"exp": true}),
+		wrong("nbf: a string", credential.ReasonClaims, map[string]any{"nbf": "0"}),
+		wrong("iat: null", credential.ReasonClaims, map[string]any{"iat": json.RawMessage("null")}),
+		wrong("aud: a number", credential.ReasonClaims, map[string]any{"aud": 5}),
+		wrong("aud: numbers", credential.ReasonClaims, map[string]any{"aud": []any{apptest.TestAudience, 5}}),
+		wrong("sub: a number", credential.ReasonClaims, map[string]any{"sub": 1001}),
+		wrong("sub: too long", credential.ReasonClaims, map[string]any{"sub": strings.Repeat("x", 256)}),
+		wrong("scope: a list", credential.ReasonClaims, map[string]any{"scope": []any{"admin"}}),
+		wrong("scope: true", credential.ReasonClaims, map[string]any{"scope": true}),
+		wrong("Scope", credential.ReasonClaims, map[string]any{"Scope": "admin"}),
+		wrong("grants: a list", credential.ReasonClaims, map[string]any{"grants": []any{apptest.AllGrants()}}),
+		wrong("grants: a string", credential.ReasonClaims, map[string]any{"grants": apptest.AsJSON(apptest.AllGrants())}),
+		wrong("Grants beside grants", credential.ReasonClaims, map[string]any{"Grants": apptest.AllGrants()}),
+		grants("rtc: a list", "rtc", "", []any{"*"}),
+		grants("rtc: a star", "rtc", "", "*"),
+		grants("rtm: null", "rtm", "", json.RawMessage("null")),
+		grants("channels: a string", "rtc", "channels", "*"),
+		grants("channels: numbers", "rtc", "channels", []any{5}),
+		grants("channels: an empty name", "rtc", "channels", []any{""}),
+		grants("channels: too many", "rtc", "channels", slices.Repeat([]any{"c"}, 1001)),
+		grants("channels: an object", "rtc", "channels", map[string]any{"*": true}),
+		grants("Channels beside channels", "rtc", "Channels", []any{"*"}),
+		grants("uids: a number", "rtc", "uids", 1001),
+		grants("uids: negative", "rtc", "uids", []any{-1}),
+		grants("uids: over 32 bits", "rtc", "uids", []any{4294967296}),
+		grants("uids: a fraction", "rtc", "uids", []any{1.5}),
+		grants("uids: a name", "rtc", "uids", []any{"ana"}),
+		grants("accounts: nested", "rtc", "accounts", []any{[]any{"ana"}}),
+		grants("roles: unknown", "rtc", "roles", []any{"publisher", "admin"}),
+		grants("roles: numbers", "rtc", "roles", []any{1}),
+		grants("rtm users: an object", "rtm", "users", map[string]any{}),
+		grants("chat users: true", "chat", "users", []any{true}),
+		grants("maxTtl: a string", "maxTtl", "", "60"),
+		grants("maxTtl: 0", "maxTtl", "", 0),
+		grants("maxTtl: negative", "maxTtl", "", -60),
+		grants("maxTtl: a fraction", "maxTtl", "", 60.5),
+		grants("maxTTL", "maxTTL", "", 60),
+		grants("until: a string", "until", "", "2030-01-01T00:00:00Z"),
+		grants("until: 0", "until", "", 0),
+		grants("until: null", "until", "", json.RawMessage("null")),
+	)
+}
+
+func noText() string { return "" }
+
+// entrances are all of them. Those that take something away come last.
+var entrances = []apptest.Entrance{
+	{Body: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"chat":{"userId":"ana"}`},
+	{Method: "GET", Path: "/rtc/daily/publisher/uid/7"},
+	{Method: "GET", Path: "/rtc/daily/publisher/userAccount/ana/"},
+	{Method: "GET", Path: "/rtm/ana"},
+	{Method: "HEAD", Path: "/rtm/ana"},
+	{Method: "GET", Path: "/rte/daily/publisher/uid/7"},
+	{Method: "GET", Path: "/rte/daily/publisher/uid/7/ana"},
+	{Method: "GET", Path: "/chat/account/ana"},
+	{Method: "GET", Path: "/chat/app", Admin: true},
+	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"rtc","channel":"daily","role":"publisher","uid":"7"}`},
+	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"rtm","uid":"ana"}`},
+	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"chat","uid":"ana"}`},
+	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"chat"}`, Admin: true},
+	{Method: "POST", Path: "/fetch_rtc_token", Body: `{"uid":7,"ChannelName":"daily","role":1}`},
+	{Method: "POST", Path: "/fetch_rtc_token_string", Body: `{"uid":"ana","ChannelName":"daily","role":1}`},
+	{Method: "POST", Path: "/fetch_rtm_token", Body: `{"uid":"ana"}`},
+	{Method: "GET", Path: "/access_token?channelName=daily&uid=7"},
+	{Method: "GET", Path: "/rtcToken?channelName=daily&uid=7"},
+	{Method: "GET", Path: "//rtcToken/?channelName=daily&uid=7"},
+	{Method: "GET", Path: "/rtmToken?account=ana"},
+	{Method: "GET", Path: "/chat/app/token", Admin: true},
+	{Method: "GET", Path: "//chat/app/token", Admin: true},
+	{Method: "GET", Path: "/chat/user/ana/token"},
+	{Method: "GET", Path: "/v1/sessions", Admin: true},
+	{Method: "GET", Path: "/v1/sessions/{session}", Admin: true},
+	{Method: "PATCH", Path: "/v1/sessions/{session}", Body: `{"rtc":{"role":"publisher"}}`, Admin: true},
+	{Method: "PATCH", Path: "/v1/sessions/{session}", Body: `{"renew":true}`, Admin: true},
+	{Method: "POST", Path: "/v1/revocations", Body: `{"channel":"weekly","for":60}`, Admin: true},
+	{Method: "GET", Path: "/v1/revocations", Admin: true},
+	{Method: "GET", Path: "/v1/revocations/{revocation}", Admin: true},
+	{Method: "GET", Path: "/v1/certificates", Admin: true},
+	{Method: "POST", Path: "/v1/tokens/inspect", Body: `{"token":"007"}`, Admin: true},
+	{Method: "DELETE", Path: "/v1/revocations/{revocation}", Admin: true},
+	{Method: "DELETE", Path: "/v1/sessions/{session}", Admin: true},
+}
+
+// furnish has a session and a revocation there, and puts their ids in
+// place of their names.
+func furnish(g *apptest.Guarded) *strings.Replacer {
+	g.T.Helper()
+	var revocation struct{ ID string }
+	g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
+	s := g.Knock()
+	s.Send(`{"type":"join","auth":"` + apptest.Pass(map[string]any{"sub": "resident"}) + `","rtc":{"channel":"daily","uid":1}}`)
+	joined := s.Expect(protocol.TypeJoined)
+	_ = s.CloseNow()        // it stays open without a connection
+	time.Sleep(time.Second) // bubble
+	return strings.NewReplacer("{session}", joined.Session, "{revocation}", revocation.ID)
+}
+
+// longTokens has nothing happen to the session of furnish while time passes.
+func longTokens(c *app.Config) { c.Policy.TTL = 24 * time.Hour }
+
+// untilLogged is how long the log takes to have room for another refusal.
+const untilLogged = 6 * time.Second
+
+const (
+	needed  = "a credential is needed here"
+	invalid = "the credential is not valid here, or has expired; fetch a new one"
+)
+
+// TestDefectiveCredentials takes each defect to each entrance. What a caller is told
+// is the same for all, the log has the reason, and nothing else happens.
+func TestDefectiveCredentials(t *testing.T) {
+	for name, several := range map[string]bool{"one project": false, "two projects": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := apptest.NewGuarded(t, func(c *app.Config) {
+					longTokens(c)
+					if apptest.WithCredentials(c); several {
+						apptest.TwoProjects(c)
+					}
+				})
+				ids := furnish(g)
+				cases, counted := 0, g.Metrics()
+				for _, d := range defects(several) {
+					for i := range entrances {
+						counted = refuses(g, &d, &entrances[i], ids, counted, i%9 == 0) // a join, one for tokens, and one for operators
+						cases++
+					}
+				}
+				t.Logf("%d cases refused: %d defects at %d entrances", cases, len(defects(several)), len(entrances))
+
+				// None of that changed anything, and with a good credential all
+				// of it works.
+				var revocations struct{ Revocations []struct{ Channel string } }
+				g.Admin("GET", "/v1/revocations", "", &revocations)
+				if len(revocations.Revocations) != 1 {
+					t.Errorf("revocations: %+v", revocations)
+				}
+				var resident struct {
+					Seq uint64
+					RTC struct{ Role string }
+				}
+				g.Admin("GET", ids.Replace("/v1/sessions/{session}"), "", &resident)
+				if resident.Seq != 1 || resident.RTC.Role != "subscriber" {
+					t.Errorf("the session that was there: %+v", resident)
+				}
+				takes(g, t, ids)
+			})
+		})
+	}
+}
+
+// refuses expects a defect to be found, and returns the metrics after that. logged
+// has it wait until the log takes another refusal, and look there too.
+func refuses(g *apptest.Guarded, d *defect, e *apptest.Entrance, ids *strings.Replacer, before map[string]float64, logged bool) (after map[string]float64) {
+	g.T.Helper()
+	if logged {
+		time.Sleep(untilLogged) // bubble
+	}
+	what := d.name + " at " + e.String()
+	text := d.make()
+	g.Log.Take()
+	a := g.Enter(e, ids, text, d.header)
+	synctest.Wait()
+	after = g.Metrics()
+	log := g.Log.Take()
+
+	reason, status, closed, code, message := d.reason, http.StatusUnauthorized, protocol.CloseUnauthenticated, "unauthenticated", invalid
+	if reason == credential.ReasonMissing {
+		message = needed
+	}
+	switch overSocket := e.Method == ""; {
+	case overSocket && len(text) > protocol.MaxMessage-100: // no message has room for it
+		reason, closed, code, message = "", protocol.CloseTooLarge, "bad_request", "message too long; want at most 8192 bytes"
+	case reason == "": // nor a request
+		status, code, message = http.StatusRequestHeaderFieldsTooLarge, "", ""
+	}
+	switch {
+	case e.Method == "" && (a.Closed != closed || a.Code != code || a.Message != message):
+		g.T.Errorf("%s: %+v", what, a)
+	case e.Method == http.MethodHead && a.Status != status:
+		g.T.Errorf("%s: %d", what, a.Status)
+	case e.Method != "" && e.Method != http.MethodHead && (a.Status != status || a.Code != code || a.Message != message):
+		g.T.Errorf("%s: %d %q %q", what, a.Status, a.Code, a.Message)
+	case status == http.StatusUnauthorized && e.Method != "" && a.Header.Get("WWW-Authenticate") != "Bearer":
+		g.T.Errorf("%s: no WWW-Authenticate", what)
+	}
+	for _, unchanged := range []string{"refresher_tokens_issued_total", "refresher_sessions", "refresher_revocations"} {
+		if before[unchanged] != after[unchanged] {
+			g.T.Errorf("%s: %s went from %v to %v", what, unchanged, before[unchanged], after[unchanged])
+		}
+	}
+	if reason == "" {
+		return after
+	}
+	if after[refusedFor(reason)]-before[refusedFor(reason)] != 1 || after["refresher_credentials_total"]-before["refresher_credentials_total"] != 1 {
+		g.T.Errorf("%s: not counted as %s: %s", what, reason, log)
+	}
+	if logged && (strings.Count(log, "credential refused") != 1 || !strings.Contains(log, "reason="+string(reason)+" ")) {
+		g.T.Errorf("%s: the log does not say %s: %s", what, reason, log)
+	}
+	if len(text) > 20 && (strings.Contains(log, text) || strings.Contains(log, text[len(text)-20:])) {
+		g.T.Errorf("%s: the log has the credential: %s", what, log)
+	}
+	return after
+}
+
+// takes expects that a good credential opens each entrance.
+func takes(g *apptest.Guarded, t *testing.T, ids *strings.Replacer) {
+	t.Helper()
+	for i := range entrances {
+		e := &entrances[i]
+		if a := g.Enter(e, ids, apptest.Pass(nil), nil); a.Status != http.StatusOK {
+			t.Errorf("a good credential at %s: %+v", e, a)
+		}
+	}
+}
+
+// What is just within the bounds is taken, by whichever key it was signed.
+func TestGoodCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, func(c *app.Config) {
+			apptest.WithCredentials(c)
+			c.Projects[0].Keys.Secrets = append(c.Projects[0].Keys.Secrets, "the secret before that, still good")
+		})
+		now := time.Now().Unix()
+		for name, text := range map[string]string{
+			"the secret before":  apptest.SignWith("the secret before that, still good", apptest.GoodClaims(nil)),
+			"HS384":              apptest.SignAs(`{"alg":"HS384"}`, apptest.GoodClaims(nil), sha512.New384, apptest.JwtSecret),
+			"HS512":              apptest.SignAs(`{"alg":"HS512"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret),
+			"the public key":     apptest.SignEd(`{"alg":"EdDSA","kid":"whichever"}`, apptest.GoodClaims(nil), apptest.PrivateKey),
+			"no app":             apptest.Pass(map[string]any{"app": nil}),
+			"no sub":             apptest.Pass(map[string]any{"sub": nil}),
+			"no iat":             apptest.Pass(map[string]any{"iat": nil}),
+			"exp in the leeway":  apptest.Pass(map[string]any{"exp": now - 29}),
+			"nbf in the leeway":  apptest.Pass(map[string]any{"nbf": now + 30}),
+			"iat in the leeway":  apptest.Pass(map[string]any{"iat": now + 30}),
+			"aud among others":   apptest.Pass(map[string]any{"aud": []any{"mail", apptest.TestAudience}}),
+			"scope among others": apptest.Pass(map[string]any{"scope": "read admin write"}),
+			"unknown claims":     apptest.Pass(map[string]any{"tenant": map[string]any{"id": 5}}),
+		} {
+			for _, i := range []int{0, 1, 14} {
+				if a := g.Enter(&entrances[i], strings.NewReplacer(), text, nil); a.Status != http.StatusOK {
+					t.Errorf("%s at %s: %+v", name, &entrances[i], a)
+				}
+			}
+		}
+		if r, _ := g.Visit("GET", "/ping", ""); r.StatusCode != http.StatusOK {
+			t.Errorf("ping without a credential: %d", r.StatusCode)
+		}
+	})
+}
+
+// Who is no operator sees and changes nobody's calls, and gets no token that is not
+// a user's.
+func TestAdminEntrancesWantTheScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })
+		ids := furnish(g)
+		before := g.Metrics()
+		cases := 0
+		for _, scope := range []any{nil, "", "read", "Admin", "admins", "administrator", "not-admin", "admin,write", "admin\tx", `"admin"`} {
+			for i := range entrances {
+				e := &entrances[i]
+				if !e.Admin {
+					continue
+				}
+				cases++
+				a := g.Enter(e, ids, apptest.Pass(map[string]any{"scope": scope}), nil)
+				if a.Status != http.StatusForbidden || a.Code != "forbidden" || !strings.Contains(a.Message, `the scope "admin"`) {
+					t.Errorf("%v at %s: %+v", scope, e, a)
+				}
+			}
+		}
+		t.Logf("%d cases refused", cases)
+		if after := g.Metrics(); after["refresher_tokens_issued_total"] != before["refresher_tokens_issued_total"] ||
+			after["refresher_sessions"] != before["refresher_sessions"] || after["refresher_revocations"] != before["refresher_revocations"] {
+			t.Error("what was refused was done")
+		}
+		takes(g, t, ids)
+	})
+}
+
+// A resume key is no credential, and a credential no resume key.
+func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		s := g.Knock()
+		s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
+		joined := s.Expect(protocol.TypeJoined)
+		for i := range entrances {
+			a := g.Enter(&entrances[i], strings.NewReplacer("{session}", joined.Session), joined.Key, nil)
+			if a.Code != "unauthenticated" && entrances[i].Method != http.MethodHead {
+				t.Errorf("the key at %s: %+v", &entrances[i], a)
+			}
+		}
+		path := "/v1/sessions/" + joined.Session + "/renew"
+		if r, text := g.Visit("POST", path, "", "Authorization", "Bearer "+apptest.Pass(nil)); r.StatusCode != http.StatusNotFound {
+			t.Errorf("a credential as a key: %d %s", r.StatusCode, text)
+		}
+		if r, text := g.Visit("POST", path, ""); r.StatusCode != http.StatusUnauthorized || r.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("no key: %d %s", r.StatusCode, text)
+		}
+		back := g.Knock()
+		back.Send(apptest.ResumeText(apptest.Message{Session: joined.Session, Key: apptest.Pass(nil)}, 1))
+		if m := back.Expect(protocol.TypeError); m.Code != "unknown_session" {
+			t.Errorf("a resume with a credential: %+v", m)
+		}
+	})
+}
+
+// TestKeySets has the keys behind a URL: over real sockets, as they are fetched.
+func TestKeySets(t *testing.T) {
+	_, other, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := base64.RawURLEncoding.EncodeToString(apptest.PrivateKey.Public().(ed25519.PublicKey))
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","use":"sig","x":"`+x+`"}]}`)
+	}))
+	defer issuer.Close()
+	with := func(url string) *apptest.Guarded {
+		return apptest.StartGuarded(t, func(c *app.Config) {
+			apptest.WithCredentials(c)
+			c.Projects[0].Keys = credential.Keys{JWKSURL: url}
+		}, app.Outside{}, (&net.Dialer{}).DialContext)
+	}
+	g := with(issuer.URL)
+	ids := furnishBy(g, apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey))
+	before := g.Metrics()
+	for _, d := range []defect{
+		{name: "unknown kid", reason: credential.ReasonUnknownKey, make: func() string {
+			return apptest.SignEd(`{"alg":"EdDSA","kid":"k2"}`, apptest.GoodClaims(nil), apptest.PrivateKey)
+		}},
+		{name: "another's key", reason: credential.ReasonSignature, make: func() string {
+			return apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), other)
+		}},
+		{name: "another algorithm", reason: credential.ReasonAlgorithm, make: func() string {
+			return apptest.SignEd(`{"alg":"ES256","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey)
+		}},
+		{name: "the public key as a secret", reason: credential.ReasonAlgorithm, make: func() string {
+			return apptest.SignAs(`{"alg":"HS256","kid":"k1"}`, apptest.GoodClaims(nil), sha256.New, x)
+		}},
+		{name: "a key set of its own", reason: credential.ReasonUnknownKey, make: func() string {
+			return apptest.SignEd(`{"alg":"EdDSA","kid":"k3","jku":"https://example.com/jwks"}`, apptest.GoodClaims(nil), other)
+		}},
+	} {
+		counted := g.Metrics()
+		for i := range entrances {
+			e := &entrances[i]
+			a := g.Enter(e, ids, d.make(), nil)
+			// A key that is not in the set may have been published since it was fetched.
+			later := d.reason == credential.ReasonUnknownKey && a.Code == "unavailable"
+			if e.Method != http.MethodHead && !later && (a.Code != "unauthenticated" || a.Message != invalid) {
+				t.Errorf("%s at %s: %+v", d.name, e, a)
+			}
+		}
+		after := g.Metrics()
+		n := after[refusedFor(d.reason)] - counted[refusedFor(d.reason)]
+		if d.reason == credential.ReasonUnknownKey {
+			n += after[refusedFor(credential.ReasonKeysUnavailable)] - counted[refusedFor(credential.ReasonKeysUnavailable)]
+		}
+		if n != float64(len(entrances)) {
+			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(entrances), d.reason)
+		}
+	}
+	if after := g.Metrics(); after["refresher_tokens_issued_total"] != before["refresher_tokens_issued_total"] || after["refresher_sessions"] != before["refresher_sessions"] {
+		t.Error("what was refused was done")
+	}
+
+	// Nothing is known of any key: that is not the client's fault, and it is told
+	// to come back. Nor is such a node ready.
+	issuer.Close()
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"keys":[]}`)
+	}))
+	defer empty.Close()
+	for name, url := range map[string]string{"an endpoint that is away": issuer.URL, "an empty key set": empty.URL} {
+		n := with(url)
+		text := apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey)
+		if a := n.Enter(&entrances[0], ids, text, nil); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if a := n.Enter(&entrances[1], ids, text, nil); a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if why := n.Operations("/readyz"); why != "starting: no key set has been fetched yet\n" {
+			t.Errorf("%s: %s", name, why)
+		}
+	}
+}
+
+// furnishBy is furnish where the usual credentials are not taken.
+func furnishBy(g *apptest.Guarded, credential string) *strings.Replacer {
+	g.T.Helper()
+	s := g.Knock()
+	s.Send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"daily","uid":1}}`)
+	joined := s.Expect(protocol.TypeJoined)
+	_ = s.CloseNow()
+	return strings.NewReplacer("{session}", joined.Session)
+}

@@ -1,0 +1,583 @@
+package access_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+	"refresher/test/redistest"
+)
+
+// journal is a log that can be waited for.
+type journal struct {
+	mu     sync.Mutex
+	text   bytes.Buffer  // guarded by mu
+	looked int           // guarded by mu; how much of it was waited for
+	grown  chan struct{} // has an element when there is more
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case j.grown <- struct{}{}:
+	default:
+	}
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// await waits until something that fits was logged, after what was waited for last.
+func (j *journal) await(t *testing.T, expression string) {
+	t.Helper()
+	pattern := regexp.MustCompile(expression)
+	for {
+		j.mu.Lock()
+		found := pattern.FindIndex(j.text.Bytes()[j.looked:])
+		if found != nil {
+			j.looked += found[1]
+		}
+		j.mu.Unlock()
+		if found != nil {
+			return
+		}
+		select {
+		case <-j.grown:
+		case <-t.Context().Done():
+			t.Fatalf("nobody logs %s", expression)
+		}
+	}
+}
+
+// secrets are what must not be shown, by name. They are looked for as they are and
+// in the forms in which programs print bytes, whole and in part.
+type secrets map[string]string
+
+// forms are what a secret may look like.
+func forms(secret string) []string {
+	parts := []string{secret}
+	if len(secret) >= 32 { // one that was cut, at either end, is still shown
+		middle := len(secret) / 2
+		parts = append(parts, secret[len(secret)-16:], secret[middle-8:middle+8])
+	}
+	var all []string
+	for _, part := range parts {
+		raw := []byte(part)
+		numbers := strings.Trim(fmt.Sprint(raw), "[]")
+		all = append(all, part, hex.EncodeToString(raw), numbers,
+			strings.TrimRight(base64.StdEncoding.EncodeToString(raw), "="), strings.TrimRight(base64.URLEncoding.EncodeToString(raw), "="))
+	}
+	return all
+}
+
+// leaks are the names of those that a text shows.
+func (s secrets) leaks(text string) (names []string) {
+	for name, secret := range s {
+		for _, form := range forms(secret) {
+			if strings.Contains(text, form) {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	return names
+}
+
+// keeper watches a service that has secrets.
+type keeper struct {
+	*apptest.Node
+	t       *testing.T
+	secrets secrets
+	log     *journal
+	file    string          // of the certificate
+	heard   strings.Builder // what it said to those whom the secrets are not for
+	backEnd *receiver
+}
+
+// receiver is where events and questions go, and key sets come from.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	bodies strings.Builder // guarded by mu
+	status int             // guarded by mu
+	allow  bool            // guarded by mu
+	called chan string     // the paths
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{status: http.StatusOK, allow: true, called: make(chan string, 10_000)}
+	ids := regexp.MustCompile(`"id":"([^"]+)"`)
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.bodies.Write(body)
+		r.called <- q.URL.Path
+		w.WriteHeader(r.status)
+		var decisions []string
+		for _, id := range ids.FindAllStringSubmatch(string(body), -1) {
+			decisions = append(decisions, fmt.Sprintf(`{"id":%q,"allow":%v}`, id[1], r.allow))
+		}
+		fmt.Fprintf(w, `{"decisions":[%s]}`, strings.Join(decisions, ","))
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// behave changes what it answers.
+func (r *receiver) behave(status int, allow bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status, r.allow = status, allow
+}
+
+// known are the secrets that a node is set up with.
+func known() secrets {
+	return secrets{
+		"certificate":               apptest.Certificate,
+		"next certificate":          apptest.NextCertificate,
+		"session secret":            "seals-keys-0123456789-abcdefghij",
+		"previous session secret":   "sealed-keys-9876543210-zyxwvutsr",
+		"jwt secret":                "signs-credentials-qwertzuiopasdfghjkl",
+		"previous jwt secret":       "signed-credentials-mnbvcxyasdfghjklpo",
+		"events secret":             "signs-events-poiuztrewq-0123",
+		"previous events secret":    "whsec_signed/events/yxcvbnmasdfg/8901a",
+		"events password":           "tiger-of-the-events",
+		"events query":              "query-of-the-events",
+		"authorize secret":          "signs-questions-lkjhgfdsa-4567",
+		"previous authorize secret": "signed-questions-mnbvcxy-2345",
+		"authorize password":        "lion-of-the-questions",
+		"authorize query":           "query-of-the-questions",
+		"jwks query":                "query-of-the-key-set",
+		"redis password":            "panther-of-the-store",
+		"broken certificate":        "ffff1111-no-certificate-2222eeee",
+	}
+}
+
+func (k *keeper) with(address, user, password, path, query string) string {
+	return strings.Replace(address, "://", "://"+user+":"+password+"@", 1) + path + "?key=" + query
+}
+
+// newKeeper starts a node with a secret in every setting that takes one. redisURL
+// may be empty.
+func newKeeper(t *testing.T, redisURL string) *keeper {
+	t.Helper()
+	k := &keeper{t: t, secrets: known(), log: &journal{grown: make(chan struct{}, 1)}, backEnd: newReceiver(t)}
+	file := filepath.Join(t.TempDir(), "certificates")
+	if err := os.WriteFile(file, []byte(apptest.Certificate+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := apptest.Config()
+	s := k.secrets
+	c.Auth, c.Projects[0].CertificateFile = "jwt", file
+	c.Projects[0].Keys = credential.Keys{
+		Secrets: []string{s["jwt secret"], s["previous jwt secret"]},
+		JWKSURL: k.backEnd.URL + "/keys?key=" + s["jwks query"],
+	}
+	c.SessionSecret, c.PreviousSessionSecret = s["session secret"], s["previous session secret"]
+	c.EventsSecret, c.EventsURL = s["events secret"], k.with(k.backEnd.URL, "scott", s["events password"], "/events", s["events query"])
+	c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], k.with(k.backEnd.URL, "scott", s["authorize password"], "/authorize", s["authorize query"])
+	c.EventsPreviousSecret, c.AuthorizePreviousSecret = s["previous events secret"], s["previous authorize secret"]
+	c.Policy.MinTTL, c.AuthorizeGrace = 3e9, 60e9
+	c.RedisURL = redisURL
+	k.file = file
+	k.Node = apptest.StartWith(t, func(to *app.Config) { *to = c }, app.Outside{}, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	k.log.await(t, `"msg":"serving"`)
+	return k
+}
+
+// certificateFile writes the file that the certificate is read from, and has it
+// read.
+func (k *keeper) certificateFile(text string) {
+	k.t.Helper()
+	if err := os.WriteFile(k.file, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	k.Reloads <- os.Interrupt
+}
+
+// learn adds a secret that the service has made.
+func (k *keeper) learn(name, secret string) string {
+	k.t.Helper()
+	if len(secret) < 32 {
+		k.t.Fatalf("%s is no secret: %q", name, secret)
+	}
+	k.secrets[fmt.Sprintf("%s %d", name, len(k.secrets))] = secret
+	return secret
+}
+
+// credential makes one that may have any token.
+func (k *keeper) credential(secret string, admin bool) string {
+	k.t.Helper()
+	everything := []string{"*"}
+	var c credential.GrantConfig
+	c.Secret, c.Caller.Subject, c.Caller.Admin = secret, "ana", admin
+	c.Caller.Grant.Channels, c.Caller.Grant.UIDs, c.Caller.Grant.RTMUsers, c.Caller.Grant.Chat = everything, everything, everything, everything
+	c.Caller.Grant.Roles = append(c.Caller.Grant.Roles, 1, 0)
+	text, err := credential.Grant(c)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return k.learn("credential", text)
+}
+
+// keep takes note of the tokens and the key in a message for their owner.
+func (k *keeper) keep(m apptest.Message) apptest.Message {
+	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM, "chat": m.Tokens.Chat} {
+		if token != nil {
+			k.learn(name+" token", token.Token)
+		}
+	}
+	if m.Key != "" {
+		k.learn("key", m.Key)
+	}
+	return m
+}
+
+// visit makes a request, and takes note of the tokens in a good answer or of all
+// that is said in another.
+func (k *keeper) visit(request, credential string, status int) string {
+	k.t.Helper()
+	method, path, body := apptest.SplitRequest(request)
+	answer, text := k.Do(method, path, body, "Authorization", "Bearer "+credential)
+	if answer.StatusCode != status {
+		k.t.Errorf("%s: %d %s, want %d", request, answer.StatusCode, text, status)
+	}
+	owner := answer.StatusCode == http.StatusOK && (strings.HasSuffix(path, "/renew") || !strings.HasPrefix(path, "/v1/"))
+	if !owner {
+		fmt.Fprintln(&k.heard, answer.Header, text)
+		return text
+	}
+	for _, token := range regexp.MustCompile(`00[67][A-Za-z0-9+/=]{60,}`).FindAllString(text, -1) {
+		k.learn("token", token)
+	}
+	return text
+}
+
+// say sends a message on a connection of its own, and hears the refusal.
+func (k *keeper) say(text, code string) {
+	k.t.Helper()
+	s := k.Dial()
+	s.Send(text)
+	for {
+		m, closed := s.Next()
+		if closed != 0 {
+			return
+		}
+		if m.Type == "joined" || m.Code != "" && m.Code != code || m.Reason != "" && m.Reason != code && m.Type != "reconnect" {
+			k.t.Errorf("got %+v, want %s", m, code)
+		}
+		fmt.Fprintf(&k.heard, "%+v\n", m)
+	}
+}
+
+// overhear reads what the operations port shows.
+func (k *keeper) overhear() {
+	k.t.Helper()
+	for path, sign := range map[string]string{
+		"/metrics": "refresher_sessions", "/readyz": "", "/healthz": "ok", "/debug/pprof/": "goroutine",
+		"/debug/pprof/goroutine?debug=2": "goroutine ", "/debug/pprof/cmdline": "", "/debug/pprof/heap?debug=1": "heap profile",
+	} {
+		_, text := k.Ops(path)
+		if !strings.Contains(text, sign) {
+			k.t.Errorf("%s: %.100s", path, text)
+		}
+		fmt.Fprintln(&k.heard, text)
+	}
+}
+
+// verdict demands that nothing has leaked, and that it would have been seen.
+func (k *keeper) verdict() {
+	k.t.Helper()
+	k.backEnd.mu.Lock()
+	told := k.backEnd.bodies.String()
+	k.backEnd.mu.Unlock()
+	texts := map[string]string{"the log": k.log.String(), "answers": k.heard.String(), "events and questions": told}
+	for where, text := range texts {
+		if names := k.secrets.leaks(text); len(names) > 0 {
+			k.t.Errorf("%s: shown are %v", where, names)
+			for line := range strings.Lines(text) {
+				if len(k.secrets.leaks(line)) > 0 {
+					k.t.Logf("in %s", line)
+				}
+			}
+		}
+	}
+	for name, secret := range k.secrets { // the grep finds what there is to find
+		for _, form := range forms(secret) {
+			var log bytes.Buffer
+			slog.New(slog.NewJSONHandler(&log, nil)).Info("control", "error", fmt.Errorf("a <%s> of %s", form, name))
+			if len(k.secrets.leaks(texts["the log"]+log.String())) == 0 {
+				k.t.Errorf("%s would not be seen as %q", name, form)
+			}
+		}
+	}
+	k.t.Logf("%d secrets, looked for in %d bytes of log, %d of answers, %d of events and questions",
+		len(k.secrets), len(texts["the log"]), len(texts["answers"]), len(told))
+}
+
+// A node that does all that it can do, and has every secret that there is, shows
+// none to whom it is not for.
+func TestSecretsAreNotShown(t *testing.T) {
+	k := newKeeper(t, "")
+	user, admin := k.credential(k.secrets["jwt secret"], false), k.credential(k.secrets["previous jwt secret"], true)
+	session, key := k.aCall(user)
+	k.classics(user)
+	k.badCredentials(session, key, user)
+	k.operators(session, key, user, admin)
+	k.hook(user)
+	k.files()
+	k.overhear()
+	k.Stop()
+	for _, sign := range []string{"session joined", "session resumed", "renewal acked", "session renewed over HTTP", "SDK refused", "session ended", "stopped"} {
+		if !strings.Contains(k.log.String(), sign) {
+			t.Errorf("not in the log: %s", sign)
+		}
+	}
+	k.verdict()
+}
+
+// aCall lives through all that a call can.
+func (k *keeper) aCall(user string) (session, key string) {
+	k.t.Helper()
+	s := k.Dial()
+	s.Send(apptest.JoinMessage(user, `"rtc":{"channel":"c","uid":7,"role":"publisher"},"rtm":{"userId":"u"},"chat":{"userId":"u"},"ttl":60`))
+	joined := k.keep(s.Expect("joined"))
+	s.Send(`{"type":"renew"}`)
+	push := k.keep(s.Expect("token-privilege-will-expire"))
+	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
+	s.Send(`{"type":"renew"}`)
+	push = k.keep(s.Expect("token-privilege-will-expire"))
+	// An SDK may quote what it does not like.
+	s.Send(fmt.Sprintf(`{"type":"nack","seq":%d,"code":"ERR_INVALID_TOKEN","message":"invalid token: %s; try %s"}`,
+		push.Seq, push.Tokens.RTC.Token, joined.Key))
+	k.keep(s.Expect("token-privilege-will-expire"))
+	s.Send(`{"type":"nonsense ` + push.Tokens.RTM.Token + `"}`)
+	s.Expect("error") // names its own words to who said them
+	if err := s.CloseNow(); err != nil {
+		k.t.Fatal(err)
+	}
+	k.say(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key+"x"), "unknown_session")
+	k.say(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, "another", joined.Key), "unknown_session")
+	s = k.Dial()
+	s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, joined.Session, joined.Key, push.Seq))
+	resumed := k.keep(s.Expect("joined"))
+	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, resumed.Seq))
+	s.Send(`{"type":"ping"}`)
+	s.Expect("pong")
+	k.visit(fmt.Sprintf(`POST /v1/sessions/%s/renew {"seq":%d}`, joined.Session, resumed.Seq), resumed.Key, http.StatusOK)
+	k.visit("POST /v1/sessions/"+joined.Session+"/renew", resumed.Key[1:], http.StatusNotFound)
+	k.visit("POST /v1/sessions/another/renew", resumed.Key, http.StatusNotFound)
+	return resumed.Session, resumed.Key
+}
+
+// classics asks for tokens as apps of old do.
+func (k *keeper) classics(user string) {
+	for _, request := range apptest.Concat(apptest.Classic("c", "7", "uid"), apptest.Named("u"), []string{apptest.FetchRTC("c", 7)}) {
+		k.visit(request, user, http.StatusOK)
+	}
+	for _, request := range []string{"GET /rtc/c/admin/uid/7", "GET /rtm/0", "POST /getToken {", `POST /getToken {"tokenType":"rtc","channel":5}`} {
+		k.visit(request, user, http.StatusBadRequest)
+	}
+	k.visit("GET /chat/app", user, http.StatusForbidden)
+}
+
+// badCredentials shows all kinds of them, in all places.
+func (k *keeper) badCredentials(session, key, user string) {
+	k.t.Helper()
+	foreign := k.credential("another secret of thirty-two bytes and more", true)
+	for _, bad := range []string{
+		foreign, user + "x", user[:len(user)-5], strings.Replace(user, ".", "..", 1), key, apptest.Certificate, k.secrets["jwt secret"],
+		k.secrets["session secret"], "Basic " + user,
+	} {
+		k.say(apptest.JoinMessage(bad, `"rtm":{"userId":"u"}`), "unauthenticated")
+		for _, request := range []string{"GET /rtm/u", "GET /v1/sessions", "DELETE /v1/sessions/" + session, `POST /v1/revocations {"channel":"c"}`} {
+			k.visit(request, bad, http.StatusUnauthorized)
+		}
+	}
+	k.visit("GET /v1/sessions", user, http.StatusForbidden)
+}
+
+// operators does what they do.
+func (k *keeper) operators(session, key, user, admin string) {
+	k.t.Helper()
+	s := k.Dial()
+	s.Send(apptest.JoinMessage(user, `"rtc":{"channel":"d","uid":8,"role":"publisher"},"ttl":4`))
+	joined := k.keep(s.Expect("joined"))
+	push := k.keep(s.Expect("token-privilege-will-expire")) // it is in the store by now
+	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
+	for _, request := range []string{
+		"GET /v1/sessions", "GET /v1/sessions?channel=c&limit=1", "GET /v1/sessions/" + session, `PATCH /v1/sessions/` + joined.Session + ` {"rtc":{"role":"subscriber"}}`,
+		"GET /v1/certificates", "GET /v1/revocations",
+		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q,"channel":"c","uid":9}`, push.Tokens.RTC.Token),
+		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, apptest.Certificate), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, key),
+		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, user), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, push.Tokens.RTC.Token[:90]),
+		"DELETE /v1/sessions/" + session, `POST /v1/revocations {"channel":"d","for":60}`,
+	} {
+		k.visit(request, admin, http.StatusOK)
+	}
+	for {
+		m, closed := s.Next()
+		if closed != 0 {
+			break
+		}
+		k.keep(m)
+	}
+	k.visit("POST /v1/sessions/"+session+"/renew", key, http.StatusGone)
+	k.say(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, session, key), "revoked")
+	k.say(apptest.JoinMessage(user, `"rtc":{"channel":"d","uid":8}`), "forbidden")
+	k.visit("GET /rtc/d/publisher/uid/1", user, http.StatusForbidden)
+	k.visit("GET /v1/sessions?cursor="+push.Tokens.RTC.Token[3:40], admin, http.StatusBadRequest)
+}
+
+// hook has the back end deny, fail, and answer nonsense.
+func (k *keeper) hook(user string) {
+	k.t.Helper()
+	k.backEnd.behave(http.StatusOK, false)
+	k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "forbidden")
+	k.visit("GET /rtm/u", user, http.StatusForbidden)
+	for _, status := range []int{http.StatusInternalServerError, http.StatusFound, http.StatusTooManyRequests} {
+		k.backEnd.behave(status, true)
+		for range 3 {
+			k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
+			k.visit("GET /rtm/u", user, http.StatusServiceUnavailable)
+		}
+	}
+	k.backEnd.CloseClientConnections()
+	k.backEnd.Close() // whoever calls now has an error of the network
+	k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
+}
+
+// files has the certificate changed, and broken.
+func (k *keeper) files() {
+	k.t.Helper()
+	k.certificateFile(apptest.NextCertificate + "\n" + apptest.Certificate + "\n")
+	k.log.await(k.t, `another certificate`)
+	for _, broken := range []string{k.secrets["broken certificate"], "", strings.Repeat(apptest.Certificate+"\n", 9)} {
+		k.certificateFile(broken)
+		k.log.await(k.t, `"level":"(WARN|ERROR)","msg":"[^"]*file[^"]*"`)
+	}
+}
+
+// What is wrong with a secret in the settings is said without it.
+func TestSecretsAreNotInErrors(t *testing.T) {
+	s := known()
+	s["bad certificate"], s["short"], s["key"] = apptest.Certificate[:31], "hush-hush", "-----BEGIN PRIVATE KEY-----\nhush-hush\n-----END PRIVATE KEY-----"
+	for name, change := range map[string]func(*app.Config){
+		"app-certificate": func(c *app.Config) { c.Projects[0].Certificates = []string{s["bad certificate"]} },
+		"certificate in a file": func(c *app.Config) {
+			c.Projects[0].CertificateFile = filepath.Join(t.TempDir(), "certificates")
+			if err := os.WriteFile(c.Projects[0].CertificateFile, []byte(s["broken certificate"]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"session-secret":          func(c *app.Config) { c.SessionSecret = s["short"] },
+		"previous-session-secret": func(c *app.Config) { c.PreviousSessionSecret = s["short"] },
+		"jwt-secret":              func(c *app.Config) { c.Auth, c.Projects[0].Keys.Secrets = "jwt", []string{s["short"]} },
+		"jwt-public-key-file":     func(c *app.Config) { c.Auth, c.Projects[0].Keys.PublicKeyPEMs = "jwt", []string{s["key"]} },
+		"jwks-url": func(c *app.Config) {
+			c.Auth, c.Projects[0].Keys.JWKSURL = "jwt", "http://scott:hush-hush@keys.test/?key="+s["jwks query"]
+		},
+		"jwks-url, no address": func(c *app.Config) { c.Auth, c.Projects[0].Keys.JWKSURL = "jwt", "http://[hush-hush" },
+		"events-url": func(c *app.Config) {
+			c.EventsSecret, c.EventsURL = s["events secret"], "ftp://scott:hush-hush@events.test/?key="+s["events query"]
+		},
+		"events-url, no address":   func(c *app.Config) { c.EventsSecret, c.EventsURL = s["events secret"], "http://scott:hush-hush@%zz/" },
+		"events-secret":            func(c *app.Config) { c.EventsSecret, c.EventsURL = s["short"], "http://events.test" },
+		"events-secret, no base64": func(c *app.Config) { c.EventsSecret, c.EventsURL = "whsec_"+s["short"], "http://events.test" },
+		"events-previous-secret": func(c *app.Config) {
+			c.EventsSecret, c.EventsPreviousSecret, c.EventsURL = s["events secret"], s["short"], "http://events.test"
+		},
+		"authorize-url": func(c *app.Config) {
+			c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], "scott:hush-hush@authorize.test/?key="+s["authorize query"]
+		},
+		"authorize-secret": func(c *app.Config) { c.AuthorizeSecret, c.AuthorizeURL = s["short"], "http://authorize.test" },
+		"authorize-previous-secret": func(c *app.Config) {
+			c.AuthorizeSecret, c.AuthorizePreviousSecret, c.AuthorizeURL = s["authorize secret"], s["short"], "http://authorize.test"
+		},
+		"redis-url":             func(c *app.Config) { c.RedisURL = "ftp://:" + s["redis password"] + "@127.0.0.1:1" },
+		"redis-url, no address": func(c *app.Config) { c.RedisURL = "redis://:" + s["redis password"] + "@%zz" },
+		"redis-url, no port":    func(c *app.Config) { c.RedisURL = "redis://127.0.0.1:" + s["redis password"] },
+		"redis-url, options":    func(c *app.Config) { c.RedisURL = "redis://:" + s["redis password"] + "@127.0.0.1:1?db=x" },
+		"tls-cert-file": func(c *app.Config) {
+			dir := t.TempDir()
+			c.TLSCertFile, c.TLSKeyFile = filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+			for _, file := range []string{c.TLSCertFile, c.TLSKeyFile} {
+				if err := os.WriteFile(file, []byte(s["key"]), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		c := apptest.Config()
+		change(&c)
+		log := &journal{grown: make(chan struct{}, 1)}
+		a, err := app.New(c, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		if err == nil {
+			t.Errorf("%s: taken as it is", name)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_ = a.Run(ctx, ctx, nil) // closes its ports
+			continue
+		}
+		if leaks := s.leaks(err.Error() + log.String()); len(leaks) > 0 {
+			t.Errorf("%s: shown are %v: %v %s", name, leaks, err, log)
+		}
+	}
+}
+
+// The password of a Redis that is there, is not, or does not like it, is not shown.
+func TestSecretsOfRedisAreNotShown(t *testing.T) {
+	password := known()["redis password"]
+	server := redistest.Start(t, "requirepass "+password)
+	_, address, _ := strings.Cut(server.URL(), "://")
+	for name, c := range map[string]struct{ url, sign string }{
+		"right": {"redis://:" + password + "@" + address, `"msg":"session joined"`},
+		"wrong": {"redis://:" + password + "x@" + address, `"level":"WARN"`},
+		"gone":  {"redis://scott:" + password + "@127.0.0.1:1/3", `"level":"WARN"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKeeper(t, c.url)
+			user := k.credential(k.secrets["jwt secret"], false)
+			if name == "right" {
+				s := k.Dial()
+				s.Send(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`))
+				k.keep(s.Expect("joined"))
+				s.Send(`{"type":"leave"}`)
+				s.Expect("ended")
+			} else {
+				k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
+				k.visit("GET /v1/sessions", k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
+				k.visit(`POST /v1/revocations {"channel":"c"}`, k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
+			}
+			k.overhear()
+			k.Stop()
+			if !strings.Contains(k.log.String(), c.sign) {
+				t.Errorf("not in the log: %s", c.sign)
+			}
+			k.verdict()
+		})
+	}
+}

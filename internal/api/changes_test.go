@@ -1,0 +1,436 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/agora"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+	"refresher/web/demo/edge"
+)
+
+// changed is the answer to a change of a session.
+type changed struct {
+	ID                      string
+	Version                 session.UnixMilli
+	Role                    string
+	Applied, Pushed, Stored bool
+	Node, Note              string
+	AccessEndsAt            session.UnixSec // of an end
+}
+
+// publishes reports whether an RTC token lets its holder publish.
+func publishes(t *testing.T, token string) bool {
+	t.Helper()
+	read, err := agora.Parse(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(read.Services[0].Privileges) == 4
+}
+
+func setRole(s *apptest.Operated, node int, session, role string) (answer changed) {
+	s.T.Helper()
+	s.Order(node, http.MethodPatch, "/v1/sessions/"+session, fmt.Sprintf(`{"rtc":{"role":%q}}`, role), &answer)
+	return answer
+}
+
+// A role is changed on whatever node the call is, and its client can do with its
+// tokens at once what the role says.
+func TestRoleIsChangedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 3, nil)
+		l := s.Open(s.Nodes[1].Address, apptest.JoinMessage(s.User, apptest.PublisherWants))
+		joined := l.Joined()
+		call, err := s.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: "7", Token: joined.Tokens.RTC.Token})
+		if err != nil || !call.Publishing() {
+			t.Fatalf("publishing: %v, %v", call.Publishing(), err)
+		}
+		time.Sleep(time.Second) // bubble
+		seq := l.Seq.Load()
+		for node, role := range []string{"subscriber", "publisher", "subscriber"} {
+			began := time.Now()
+			if answer := setRole(s, node, l.Session, role); !answer.Pushed || !answer.Applied || !answer.Stored || answer.ID != l.Session || answer.Role != role || answer.Note != "" || answer.Node != s.Nodes[1].Node.App.Node() {
+				t.Errorf("answered %+v", answer)
+			}
+			push := l.Await("token-privilege-will-expire")
+			seq++
+			if push.Cause != "role" || push.Seq != seq || push.Attempt != 1 || push.At.Sub(began) > time.Second {
+				t.Errorf("pushed %+v after %v, want seq %d", push, push.At.Sub(began), seq)
+			}
+			if err := call.Renew(push.Tokens.RTC.Token); err != nil || call.Publishing() != (role == "publisher") {
+				t.Errorf("as %s: publishing is %v, %v", role, call.Publishing(), err)
+			}
+			time.Sleep(time.Second) // bubble
+			var view struct {
+				RTC       struct{ Role string }
+				Confirmed bool
+			}
+			s.Order(2, http.MethodGet, "/v1/sessions/"+l.Session, "", &view)
+			if view.RTC.Role != role || !view.Confirmed {
+				t.Errorf("shown as %+v, want %s", view, role)
+			}
+		}
+		// The renewals that follow keep it.
+		if push := l.Await("token-privilege-will-expire"); push.Cause != "schedule" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("the next renewal: %+v", push)
+		}
+	})
+}
+
+// What an operator says last counts, though the clock of the node that took the
+// change before be ahead of this one's by as much as nodes' clocks may.
+func TestLastRoleCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		l := s.Join(1, s.User, apptest.PublisherWants)
+		time.Sleep(time.Second) // bubble
+		for _, role := range []session.Role{session.Subscriber, session.Publisher} {
+			ahead := time.Now().Add(2 * time.Second)
+			if _, err := s.Memory.Wish(t.Context(), store.Wish{Session: l.Session, Kind: store.WishRole, Role: role, At: session.MilliOf(ahead)}); err != nil {
+				t.Fatal(err)
+			}
+			if push := l.Await("token-privilege-will-expire"); publishes(t, push.Tokens.RTC.Token) != (role == session.Publisher) {
+				t.Errorf("by the other node: %+v", push)
+			}
+			time.Sleep(300 * time.Millisecond) // bubble
+			other := session.Publisher
+			if role == other {
+				other = session.Subscriber
+			}
+			if answer := setRole(s, 0, l.Session, other.String()); !answer.Pushed || answer.Note != "" {
+				t.Errorf("answered %+v", answer)
+			}
+			push := l.Await("token-privilege-will-expire")
+			if push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) != (other == session.Publisher) {
+				t.Errorf("pushed %+v, want tokens of a %s", push, other)
+			}
+			time.Sleep(3 * time.Second) // bubble
+		}
+	})
+}
+
+// A client that was demoted cannot get the role back with the key that it was given
+// before, on any node, though all nodes be new. Only while the store is away, a node that
+// knows no more than the key goes by that, until the store is back.
+func TestDemotionOutlivesTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 3, nil)
+		l := s.Join(1, s.User, apptest.PublisherWants)
+		time.Sleep(time.Second) // bubble
+		setRole(s, 0, l.Session, "subscriber")
+		l.Await("token-privilege-will-expire")
+		time.Sleep(3 * time.Second) // bubble
+		l.HangUp()
+		s.Kill(1)
+
+		s.Away.Store(true)
+		again := s.Open(s.Nodes[2].Address, l.ResumeMessage())
+		if joined := again.Joined(); !publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("its key says publisher, which is all that the node knows")
+		}
+		s.Away.Store(false)
+		if push := again.Await("token-privilege-will-expire"); push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("when the store is back: %+v", push)
+		}
+		time.Sleep(5 * time.Second) // bubble
+		again.HangUp()
+
+		s.Nodes[1] = s.StartOne(1)
+		s.RestartAll()
+		for i := range s.Nodes {
+			_, text := s.Ask(i, again.Key, http.MethodPost, "/v1/sessions/"+l.Session+"/renew", "")
+			subscribes(s, text)
+			back := s.Open(s.Nodes[i].Address, again.ResumeMessage())
+			if joined := back.Joined(); publishes(t, joined.Tokens.RTC.Token) {
+				t.Errorf("resumed as a publisher on node %d", i)
+			}
+			again.Key = back.Key
+			again.Seq.Store(back.Seq.Load())
+		}
+	})
+}
+
+// subscribes demands that the answer to a renewal has a subscriber's token.
+func subscribes(s *apptest.Operated, text string) {
+	s.T.Helper()
+	got := apptest.DecodeMessage(s.T, text)
+	if got.Tokens.RTC == nil || publishes(s.T, got.Tokens.RTC.Token) {
+		s.T.Errorf("renewed as a publisher, or not at all: %s", text)
+	}
+}
+
+func end(s *apptest.Operated, node int, session string) (answer changed) {
+	s.T.Helper()
+	s.Order(node, http.MethodDelete, "/v1/sessions/"+session, "", &answer)
+	return answer
+}
+
+// An operator ends a session through any node. Its client is told at once, and its keys
+// are dead on all nodes, also new ones; its user may join again.
+func TestSessionIsEnded(t *testing.T) {
+	for node := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			s := apptest.NewOperated(t, 2, nil)
+			l, bystander := s.Join(1, s.User, apptest.PublisherWants), s.Join(1, s.User, `"rtc":{"channel":"c","uid":8}`)
+			time.Sleep(time.Second) // bubble
+			began := time.Now()
+			answer := end(s, node, l.Session)
+			if answer.ID != l.Session || !answer.Applied || !answer.Stored || answer.AccessEndsAt != l.Ends() || answer.Node == "" || answer.Note != "" {
+				t.Errorf("answered %+v, the tokens end at %d", answer, l.Ends())
+			}
+			ended := l.Await("ended")
+			if ended.Reason != "revoked" || ended.AccessEndsAt != l.Ends() || ended.At.Sub(began) > time.Second {
+				t.Errorf("told %+v after %v", ended, ended.At.Sub(began))
+			}
+			if end := l.Next(); end.CloseCode != 4410 {
+				t.Errorf("closed with %d", end.CloseCode)
+			}
+			back := []string{"resume", "renew"}
+			s.Refusals(20, s.User, l, back)
+			s.RestartAll()
+			s.Refusals(20, s.User, l, back)
+			s.AllOK(s.User, []string{apptest.JoinRTC("c", 7)})
+			bystander.HangUp()
+			if answer, text := s.Ask(0, s.Admin, http.MethodDelete, "/v1/sessions/"+l.Session, ""); answer.StatusCode != http.StatusNotFound {
+				t.Errorf("ended again: %d %s", answer.StatusCode, text)
+			}
+		})
+	}
+}
+
+// A session whose client or node is away is ended too.
+func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 3, nil)
+		gone, orphan := s.Join(1, s.User, `"rtm":{"userId":"gone"}`), s.Join(2, s.User, `"rtm":{"userId":"orphan"}`)
+		time.Sleep(time.Second) // bubble
+		gone.HangUp()
+		dead := s.Nodes[2].Node.App.Node()
+		s.Kill(2)
+		if answer := end(s, 0, gone.Session); !answer.Applied || answer.AccessEndsAt != gone.Ends() {
+			t.Errorf("a client that is away: %+v", answer)
+		}
+		answer := end(s, 0, orphan.Session)
+		if answer.Applied || !answer.Stored || answer.AccessEndsAt != orphan.Ends() || answer.Node != dead || !strings.Contains(answer.Note, "node "+dead+" has not confirmed") {
+			t.Errorf("a node that is gone: %+v, its tokens end at %d", answer, orphan.Ends())
+		}
+		s.Nodes[2] = s.StartOne(2)
+		s.Refusals(20, s.User, gone, []string{"resume", "renew"})
+		s.Refusals(20, s.User, orphan, []string{"resume", "renew"})
+	})
+}
+
+// While the store is away, a node changes what it has, and says that the others do not know
+// yet; what it does not have, it leaves as it is.
+func TestChangesWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		ana, ben := s.Join(0, s.User, apptest.PublisherWants), s.Join(0, s.User, `"rtm":{"userId":"ben"}`)
+		time.Sleep(time.Second) // bubble
+		s.Away.Store(true)
+		time.Sleep(10 * time.Second) // bubble
+		for _, request := range [][2]string{{http.MethodPatch, `{"rtc":{"role":"subscriber"}}`}, {http.MethodPatch, `{"renew":true}`}, {http.MethodDelete, ""}} {
+			answer, text := s.Ask(1, s.Admin, request[0], "/v1/sessions/"+ana.Session, request[1])
+			if apptest.HTTPOutcome(answer) != "503, later" || !strings.Contains(text, "nothing was changed") {
+				t.Errorf("%v elsewhere: %d %s", request, answer.StatusCode, text)
+			}
+		}
+		ana.Quiet()
+		if answer := setRole(s, 0, ana.Session, "subscriber"); !answer.Applied || !answer.Pushed || answer.Stored || answer.Role != "subscriber" || answer.Note == "" {
+			t.Errorf("a role: %+v", answer)
+		}
+		if push := ana.Await("token-privilege-will-expire"); push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+			t.Errorf("pushed %+v", push)
+		}
+		if answer := end(s, 0, ben.Session); !answer.Applied || answer.Stored || answer.AccessEndsAt != ben.Ends() || answer.Note == "" {
+			t.Errorf("an end: %+v", answer)
+		}
+		if ended := ben.Await("ended"); ended.Reason != "revoked" {
+			t.Errorf("told %+v", ended)
+		}
+		s.Away.Store(false)
+		time.Sleep(5 * time.Second) // bubble
+		s.Refusals(20, s.User, ben, []string{"resume", "renew"})
+		ana.HangUp()
+		s.RestartAll()
+		back := s.Open(s.Nodes[1].Address, ana.ResumeMessage())
+		if joined := back.Joined(); publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("the role was lost")
+		}
+	})
+}
+
+// A session is there for operators at once, through its own node and through others.
+func TestChangesRightAfterAJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		for node := range s.Nodes {
+			l := s.Join(1, s.User, apptest.PublisherWants)
+			if answer := setRole(s, node, l.Session, "subscriber"); !answer.Applied || !answer.Stored || !answer.Pushed {
+				t.Errorf("through node %d: %+v", node, answer)
+			}
+			l = s.Join(1, s.User, apptest.PublisherWants)
+			if answer := end(s, node, l.Session); !answer.Applied || !answer.Stored {
+				t.Errorf("through node %d: %+v", node, answer)
+			}
+		}
+	})
+}
+
+func TestChangesOfThoseWhoAreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		l := s.Join(1, s.User, apptest.PublisherWants)
+		l.HangUp()
+		time.Sleep(time.Second) // bubble
+		if answer := setRole(s, 0, l.Session, "subscriber"); answer.Pushed || answer.Note == "" {
+			t.Errorf("answered %+v", answer)
+		}
+		back := s.Open(s.Nodes[0].Address, l.ResumeMessage())
+		if joined := back.Joined(); publishes(t, joined.Tokens.RTC.Token) {
+			t.Error("came back as a publisher")
+		}
+	})
+}
+
+func TestOperatorsRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		l := s.Join(1, s.User, `"rtm":{"userId":"u"}`)
+		time.Sleep(10 * time.Minute) // bubble
+		began := time.Now()
+		before := l.Ends()
+		var answer changed
+		s.Order(0, http.MethodPatch, "/v1/sessions/"+l.Session, `{"renew":true}`, &answer)
+		push := l.Await("token-privilege-will-expire")
+		if !answer.Pushed || push.Cause != "renew" || push.At.Sub(began) > time.Second || apptest.Expiry(push.Message) < before+590 {
+			t.Errorf("answered %+v, pushed %+v after %v", answer, push, push.At.Sub(began))
+		}
+		time.Sleep(time.Minute) // bubble
+		s.Nodes[0].Stop()
+		s.Nodes[0] = s.StartOne(0)
+		time.Sleep(time.Minute) // bubble
+		l.Quiet()               // it is renewed once for each asking
+	})
+}
+
+func TestChangeRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		listener, err := credential.Grant(credential.GrantConfig{Secret: apptest.OperatorSecret, Caller: session.Caller{Grant: session.Grant{
+			Channels: []string{"c"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		limited := s.Join(0, listener, `"rtc":{"channel":"c","uid":1}`)
+		free, texts := s.Join(1, s.User, apptest.PublisherWants), s.Join(1, s.User, `"rtm":{"userId":"u"}`)
+		time.Sleep(time.Second) // bubble
+		for _, c := range []struct {
+			credential, session, body string
+			status                    int
+		}{
+			{s.Admin, limited.Session, `{"rtc":{"role":"publisher"}}`, 403},
+			{s.Admin, texts.Session, `{"rtc":{"role":"publisher"}}`, 400},
+			{s.Admin, "none", `{"rtc":{"role":"publisher"}}`, 404},
+			{s.Admin, "none", `{"renew":true}`, 404},
+			{s.Admin, free.Session, `{}`, 400},
+			{s.Admin, free.Session, ``, 400},
+			{s.Admin, free.Session, `[`, 400},
+			{s.Admin, free.Session, `{"rtc":{}}`, 400},
+			{s.Admin, free.Session, `{"rtc":null}`, 400},
+			{s.Admin, free.Session, `{"rtc":{"role":null}}`, 400},
+			{s.Admin, free.Session, `{"rtc":{"role":"admin"}}`, 400},
+			{s.Admin, free.Session, `{"rtc":{"role":1}}`, 400},
+			{s.Admin, free.Session, `{"rtc":{"role":"subscriber"},"renew":true}`, 400},
+			{s.Admin, free.Session, `{"rtc":{"channel":"d"}}`, 400},
+			{s.Admin, free.Session, `{"renew":false}`, 400},
+			{s.Admin, free.Session, `{"renew":"yes"}`, 400},
+			{s.User, free.Session, `{"renew":true}`, 403},
+			{free.Key, free.Session, `{"renew":true}`, 401},
+			{"", free.Session, `{"renew":true}`, 401},
+		} {
+			for i := range s.Nodes {
+				if answer, text := s.Ask(i, c.credential, http.MethodPatch, "/v1/sessions/"+c.session, c.body); answer.StatusCode != c.status {
+					t.Errorf("%s of %s: %d %s, want %d", c.body, c.session, answer.StatusCode, text, c.status)
+				}
+			}
+		}
+		for _, l := range []*apptest.Line{limited, free, texts} {
+			l.Quiet()
+		}
+		s.Away.Store(true)
+		if answer, _ := s.Ask(0, s.Admin, http.MethodPatch, "/v1/sessions/"+free.Session, `{"renew":true}`); apptest.HTTPOutcome(answer) != "503, later" {
+			t.Errorf("without the store: %d", answer.StatusCode)
+		}
+	})
+}
+
+// The same between real nodes, by a real Redis: what it is asked for while Redis is away,
+// a node writes there when it stops, at the latest.
+func TestChangesOfRealNodes(t *testing.T) {
+	server := redistest.Start(t)
+	begin := func() *apptest.Node {
+		return apptest.StartNode(t, func(c *app.Config) {
+			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{apptest.OperatorSecret}}
+			c.RedisURL = server.URL()
+		})
+	}
+	a, b := begin(), begin()
+	admin, ana := apptest.CredentialFor(t, "operator", true), apptest.CredentialFor(t, "ana", false)
+	change := func(n *apptest.Node, method, session, body string) (answer changed, status int) {
+		t.Helper()
+		reply, text := n.Do(method, "/v1/sessions/"+session, body, "Authorization", "Bearer "+admin)
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		return answer, reply.StatusCode
+	}
+	join := func() (*apptest.Socket, apptest.Message) {
+		s := b.Dial()
+		s.Send(apptest.JoinMessage(ana, apptest.PublisherWants))
+		return s, s.Expect("joined")
+	}
+	s, joined := join()
+	answer, status := change(a, http.MethodPatch, joined.Session, `{"rtc":{"role":"subscriber"}}`)
+	push := s.Expect("token-privilege-will-expire")
+	if status != http.StatusOK || !answer.Applied || !answer.Pushed || !answer.Stored || answer.Role != "subscriber" || store.NodeID(answer.Node) != store.NodeID(b.App.Node()) || push.Cause != "role" || publishes(t, push.Tokens.RTC.Token) {
+		t.Errorf("%d %+v, pushed %+v", status, answer, push)
+	}
+	answer, status = change(a, http.MethodDelete, joined.Session, "")
+	if ended := s.Expect("ended"); status != http.StatusOK || ended.Reason != "revoked" || !answer.Applied || answer.AccessEndsAt != push.Tokens.RTC.ExpiresAt {
+		t.Errorf("%d %+v, told %+v", status, answer, ended)
+	}
+	s.Closed(protocol.CloseEnded)
+
+	s, joined = join()
+	if _, status := change(a, http.MethodPatch, joined.Session, `{"renew":true}`); status != http.StatusOK { // so it is in Redis
+		t.Errorf("renewed: %d", status)
+	}
+	s.Expect("token-privilege-will-expire")
+	server.Kill()
+	if _, status := change(a, http.MethodDelete, joined.Session, ""); status != http.StatusServiceUnavailable {
+		t.Errorf("elsewhere, without Redis: %d", status)
+	}
+	answer, status = change(b, http.MethodDelete, joined.Session, "")
+	if ended := s.Expect("ended"); status != http.StatusOK || !answer.Applied || answer.Stored || ended.Reason != "revoked" {
+		t.Errorf("here, without Redis: %d %+v, told %+v", status, answer, ended)
+	}
+	server.Restart()
+	b.Stop()
+	if reply, text := a.Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); reply.StatusCode != http.StatusGone || !strings.Contains(text, `"reason":"revoked"`) {
+		t.Errorf("renewed: %d %s", reply.StatusCode, text)
+	}
+}

@@ -1,0 +1,306 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/session"
+)
+
+// want is what a token must hold.
+type want struct {
+	service    agora.ServiceType
+	channel    string
+	user       string
+	privileges int
+	seconds    int64
+}
+
+func TestClassicEndpoints(t *testing.T) {
+	n := apptest.StartNode(t, nil)
+	rtc := func(channel, user string, privileges int, seconds int64) map[string]want {
+		return map[string]want{"rtcToken": {agora.ServiceRTC, channel, user, privileges, seconds}}
+	}
+	rtm := func(user string, seconds int64) map[string]want {
+		return map[string]want{"rtmToken": {agora.ServiceRTM, "", user, 1, seconds}}
+	}
+	rte := func(user, rtmUser string) map[string]want {
+		return map[string]want{
+			"rtcToken": {agora.ServiceRTC, "c", user, 4, 3600},
+			"rtmToken": {agora.ServiceRTC, "c", rtmUser, 2, 3600}, // and RTM: TestStreamChannels
+		}
+	}
+	chat := func(user string) map[string]want {
+		return map[string]want{"chatToken": {agora.ServiceChat, "", user, 1, 3600}}
+	}
+	token := func(w want) map[string]want { return map[string]want{"token": w} }
+
+	for request, tokens := range map[string]map[string]want{
+		// UIKits: React, iOS, Android with the slash, React Native and Flutter without.
+		"GET /rtc/daily/publisher/uid/7/":                     rtc("daily", "7", 4, 3600),
+		"GET /rtc/daily/publisher/uid/7":                      rtc("daily", "7", 4, 3600),
+		"GET /rtc/c/subscriber/uid/7/":                        rtc("c", "7", 1, 3600),
+		"GET /rtc/c/audience/uid/7/":                          rtc("c", "7", 1, 3600),
+		"GET /rtc/c/1/uid/7/?expiry=60":                       rtc("c", "7", 4, 60),
+		"GET /rtc/c/2/uid/7/?expiry=86400":                    rtc("c", "7", 1, 86400),
+		"GET /rtc/c/publisher/uid/7?expiry=1":                 rtc("c", "7", 4, 1),
+		"GET /rtc/c/publisher/uid/0/":                         rtc("c", "", 4, 3600),
+		"GET /rtc/c/publisher/uid/4294967295/":                rtc("c", "4294967295", 4, 3600),
+		"GET /rtc/c/publisher/uid/-1/":                        rtc("c", "4294967295", 4, 3600), // Android
+		"GET /rtc/c/publisher/uid/-2147483648/":               rtc("c", "2147483648", 4, 3600),
+		"GET /rtc/c/publisher/userAccount/alice/":             rtc("c", "alice", 4, 3600),
+		"GET /rtc/a%20b!%23$%25&()+-:;%3C=.%3E%3F@[]/2/uid/1": rtc("a b!#$%&()+-:;<=.>?@[]", "1", 1, 3600),
+		"GET /rtc/../publisher/uid/1/":                        rtc("..", "1", 4, 3600),
+		"GET /rtc/./publisher/uid/1":                          rtc(".", "1", 4, 3600),
+		"GET /rtm/alice":                                      rtm("alice", 3600),
+		"GET /rtm/alice/?expiry=120":                          rtm("alice", 120),
+		"GET /rte/c/publisher/uid/7/":                         rte("7", "7"),
+		"GET /rte/c/publisher/uid/7":                          rte("7", "7"),
+		"GET /rte/c/publisher/uid/7/alice/":                   rte("7", "alice"),
+		"GET /rte/c/publisher/userAccount/bob/alice":          rte("bob", "alice"),
+		"GET /rte/c/publisher/uid/0/alice":                    rte("", "alice"),
+		"GET /chat/account/alice":                             chat("alice"),
+		"GET /chat/account/alice/":                            chat("alice"),
+		"GET /chat/app":                                       chat(""),
+		"GET /chat/app/":                                      chat(""),
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`: token(want{agora.ServiceRTC, "c", "7", 4, 90}),
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":2,"uid":7}`:                         token(want{agora.ServiceRTC, "c", "7", 1, 3600}),
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":"subscriber","uid":"alice"}`:        token(want{agora.ServiceRTC, "c", "alice", 1, 3600}),
+		`POST /getToken/ {"tokenType":"rtm","uid":"alice"}`:                                         token(want{agora.ServiceRTM, "", "alice", 1, 3600}),
+		`POST /getToken {"tokenType":"chat","uid":"alice"}`:                                         token(want{agora.ServiceChat, "", "alice", 1, 3600}),
+		`POST /getToken {"tokenType":"chat"}`:                                                       token(want{agora.ServiceChat, "", "", 1, 3600}),
+		`POST /fetch_rtc_token {"uid":1234,"ChannelName":"x","role":1}`:                             token(want{agora.ServiceRTC, "x", "1234", 4, 3600}),
+		`POST /fetch_rtc_token {"uid":"1234","ChannelName":"x","role":2,"expire":60}`:               token(want{agora.ServiceRTC, "x", "1234", 1, 60}),
+	} {
+		t.Run(request, func(t *testing.T) {
+			method, path, body := apptest.SplitRequest(request)
+			response, text := n.Do(method, path, body)
+			if response.StatusCode != http.StatusOK {
+				t.Fatalf("status %d: %s", response.StatusCode, text)
+			}
+			for header, value := range map[string]string{
+				"Cache-Control": "private, no-cache, no-store, must-revalidate", "Expires": "-1", "Pragma": "no-cache",
+				"Content-Type": "application/json; charset=utf-8",
+			} {
+				if got := response.Header.Get(header); got != value {
+					t.Errorf("%s: %q", header, got)
+				}
+			}
+			var got map[string]string
+			if err := json.Unmarshal([]byte(text), &got); err != nil {
+				t.Fatal(err)
+			}
+			if path == "/fetch_rtc_token" {
+				if got["code"] != "200" {
+					t.Errorf("code %q", got["code"])
+				}
+				delete(got, "code")
+			}
+			if len(got) != len(tokens) {
+				t.Errorf("answer %v", got)
+			}
+			for name, w := range tokens {
+				checkToken(t, got[name], w)
+			}
+		})
+	}
+}
+
+// checkToken reads a token and compares it.
+func checkToken(t *testing.T, text string, w want) {
+	t.Helper()
+	token, err := agora.Parse(text)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	if err := token.Verify(apptest.Certificate, agora.Holder{Channel: w.channel, User: w.user}); err != nil {
+		t.Error(err)
+	}
+	if token.AppID != apptest.AppID || token.Version != agora.V007 {
+		t.Errorf("%+v", token)
+	}
+	if life := int64(token.ExpiresAt - token.IssuedAt); life != w.seconds || token.ValidUntil != token.ExpiresAt {
+		t.Errorf("lives %d s, want %d", life, w.seconds)
+	}
+	if age := session.SecOf(time.Now()) - token.IssuedAt; age < 0 || age > 60 {
+		t.Errorf("issued %d s ago", age)
+	}
+	s := token.Services[0]
+	if s.Type != w.service || s.Channel != w.channel || s.User != w.user || len(s.Privileges) != w.privileges {
+		t.Errorf("got %+v, want %+v", s, w)
+	}
+}
+
+func TestClassicRefusals(t *testing.T) {
+	n := apptest.StartNode(t, nil)
+	for request, message := range map[string]string{
+		"GET /rtc/c/admin/uid/7":                                   "role: ",
+		"GET /rtc/c/publisher/name/7":                              "tokentype: ",
+		"GET /rtc/c/publisher/uid/alice":                           "uid: ",
+		"GET /rtc/c/publisher/uid/4294967296":                      "uid: ",
+		"GET /rtc/c/publisher/uid/-2147483649":                     "uid: ",
+		"GET /rtc/c/publisher/uid/1.5":                             "uid: ",
+		"GET /rtc/c/publisher/userAccount/%E4":                     "rtc.account: ",
+		"GET /rtc/c/publisher/uid/7?expiry=abc":                    "expiry: ",
+		"GET /rtc/c/publisher/uid/7?expiry=":                       "expiry: ",
+		"GET /rtc/c/publisher/uid/7?expiry=-5":                     "expiry: ",
+		"GET /rtc/c/publisher/uid/7?expiry=0":                      "expiry: ",
+		"GET /rtc/c/publisher/uid/7?expiry=86401":                  "expiry: ",
+		"GET /rtc/c/publisher/uid/7?expiry=99999999999999999":      "expiry: ",
+		"GET /rtc/a%2Fb/publisher/uid/7":                           "rtc.channel: ",
+		"GET /rtc/a%00b/publisher/uid/7":                           "rtc.channel: ",
+		"GET /rtc/" + strings.Repeat("x", 65) + "/publisher/uid/7": "rtc.channel: ",
+		"GET /rtc//publisher/uid/7":                                "rtc.channel: ",
+		"GET /rtc/c/publisher/userAccount/0":                       "rtc.account: ",
+		"GET /rtm/0":                                               "rtm.userId: ",
+		"GET /rtm/_x":                                              "rtm.userId: ",
+		"GET /rte/c/publisher/uid/0":                               "rtm.userId: ",
+		"GET /rte/c/publisher/uid/7/0":                             "rtm.userId: ",
+		`POST /getToken {}`:                                        "tokenType: ",
+		`POST /getToken {"tokenType":"rtc"`:                        "body: ",
+		`POST /getToken`:                                           "body: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`: "uid: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":""}`:           "uid: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1.5}`:                    "uid and role: ",
+		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1e3}`:                    "uid and role: ",
+		`POST /getToken {"tokenType":"rtc","channel":5}`:                                         "channel: ",
+		`POST /getToken {"tokenType":"rtm","uid":"a","expire":-1}`:                               "expire: ",
+		"GET /rtc/c/publisher/userAccount//":                                                     "uid: ",
+		"GET /rtc/c/publisher/uid/7?expireTime=abc":                                              "expireTime: ",
+		"GET /rtc/c/publisher/uid/7?expiry=60&expireTime=60":                                     "expireTime: ",
+		"GET /access_token?channelName=c&expiredTs=1":                                            "expiredTs: ",
+		"GET /access_token?channelName=c&channel=c":                                              "channel: ",
+		"GET /access_token?channelName=c&role=admin":                                             "role: ",
+		"GET /rtcToken?channelName=c&uid=4294967296":                                             "uid: ",
+		`POST /fetch_rtc_token {"uid":-1.5,"ChannelName":"x","role":1}`:                          "uid and role: ",
+		`POST /fetch_rtc_token {"uid":1,"ChannelName":"","role":1}`:                              "rtc.channel: ",
+		`POST /fetch_rtc_token "` + strings.Repeat("x", 9<<10) + `"`:                             "body: ",
+	} {
+		t.Run(request, func(t *testing.T) {
+			method, path, body := apptest.SplitRequest(request)
+			response, text := n.Do(method, path, body)
+			var problem struct {
+				Error, Code string
+				Status      int
+			}
+			if err := json.Unmarshal([]byte(text), &problem); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if response.StatusCode != http.StatusBadRequest || problem.Status != http.StatusBadRequest || problem.Code != "bad_request" {
+				t.Errorf("status %d: %s", response.StatusCode, text)
+			}
+			if !strings.HasPrefix(problem.Error, message) {
+				t.Errorf("%q, want %q…", problem.Error, message)
+			}
+		})
+	}
+}
+
+func TestClassicTokensIn006(t *testing.T) {
+	n := apptest.StartNode(t, func(c *app.Config) { c.Policy.DefaultFormat = session.Format006 })
+	_, text := n.Do(http.MethodGet, "/rtc/c/publisher/uid/7/?expiry=60", "")
+	var got struct{ RTCToken string }
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		t.Fatal(err)
+	}
+	token, err := agora.Parse(got.RTCToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Verify(apptest.Certificate, agora.Holder{Channel: "c", User: "7"}); err != nil || token.Version != agora.V006 {
+		t.Errorf("%+v: %v", token, err)
+	}
+	if left := token.ExpiresAt - session.SecOf(time.Now()); left < 50 || left > 60 {
+		t.Errorf("%d s left", left)
+	}
+}
+
+func TestPing(t *testing.T) {
+	n := apptest.StartNode(t, nil)
+	for _, path := range []string{"/ping", "/ping/"} {
+		if response, text := n.Do(http.MethodGet, path, ""); response.StatusCode != http.StatusOK || text != `{"message":"pong"}` {
+			t.Errorf("%d %s", response.StatusCode, text)
+		}
+	}
+}
+
+func TestUnknownPathsAndMethods(t *testing.T) {
+	n := apptest.StartNode(t, nil)
+	for request, status := range map[string]int{
+		"GET /":                       http.StatusOK,
+		"POST /":                      http.StatusMethodNotAllowed,
+		"GET /rtc":                    http.StatusNotFound,
+		"GET /rtc/c/publisher/uid":    http.StatusNotFound,
+		"POST /rtc/c/publisher/uid/7": http.StatusMethodNotAllowed,
+		"GET /getToken":               http.StatusMethodNotAllowed,
+		"DELETE /ping":                http.StatusMethodNotAllowed,
+		"HEAD /ping":                  http.StatusOK,
+		"GET /v1/ws":                  http.StatusUpgradeRequired,
+	} {
+		method, path, _ := apptest.SplitRequest(request)
+		response, text := n.Do(method, path, "")
+		if response.StatusCode != status {
+			t.Errorf("%s: %d %s, want %d", request, response.StatusCode, text, status)
+		}
+		if status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == "" {
+			t.Errorf("%s: no Allow header", request)
+		}
+	}
+}
+
+func TestCrossOriginRequests(t *testing.T) {
+	n := apptest.StartNode(t, func(c *app.Config) { c.AllowedOrigins = []string{"https://*.example.com"} })
+	const path = "/rtc/c/publisher/uid/7"
+	for origin, allowed := range map[string]bool{
+		"https://app.example.com":      true,
+		"https://app.example.com:8443": false,
+		"http://app.example.com":       false,
+		"https://a.b.example.com":      false,
+		"https://example.com":          false,
+		"https://example.com.evil.net": false,
+		"null":                         false,
+	} {
+		response, _ := n.Do(http.MethodGet, path, "", "Origin", origin)
+		if got := response.Header.Get("Access-Control-Allow-Origin"); (got == origin) != allowed || got != "" && !allowed {
+			t.Errorf("%s: allowed %q", origin, got)
+		}
+		if !slices.Contains(response.Header.Values("Vary"), "Origin") {
+			t.Errorf("%s: the answer may be cached for another origin", origin)
+		}
+		response, _ = n.Do(http.MethodOptions, path, "", "Origin", origin,
+			"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-requested-with")
+		got := response.Header.Get("Access-Control-Allow-Headers")
+		if response.StatusCode != http.StatusNoContent || strings.Contains(got, "X-Requested-With") != allowed {
+			t.Errorf("%s: preflight %d, headers %q", origin, response.StatusCode, got)
+		}
+		response, _ = n.Do(http.MethodGet, "/v1/ws", "", "Origin", origin)
+		if (response.StatusCode == http.StatusForbidden) == allowed {
+			t.Errorf("%s: WebSocket %d", origin, response.StatusCode)
+		}
+	}
+}
+
+// A base URL that ends in a slash does for apps that append /rtc/…, but paths under /v1
+// are taken as they are, so that a proxy's rule for them holds.
+func TestDoubledSlash(t *testing.T) {
+	n := apptest.StartNode(t, func(c *app.Config) { c.BasePath = "/calls" })
+	for path, status := range map[string]int{
+		"/calls//rtc/c/publisher/uid/7/": http.StatusOK,
+		"/calls///rtm/ana":               http.StatusOK,
+		"/calls//ping":                   http.StatusOK,
+		"/calls//v1/sessions":            http.StatusNotFound,
+		"/calls/v1//sessions":            http.StatusNotFound,
+		"//calls/rtm/ana":                http.StatusNotFound,
+	} {
+		if response, text := n.Do(http.MethodGet, path, ""); response.StatusCode != status {
+			t.Errorf("%s: %d %s, want %d", path, response.StatusCode, text, status)
+		}
+	}
+}

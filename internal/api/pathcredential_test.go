@@ -1,0 +1,224 @@
+package api_test
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+)
+
+// pathClaims are those of a credential that a UIKit may have in its base URL.
+func pathClaims(change map[string]any) map[string]any {
+	c := map[string]any{"scope": nil, "exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(c, change)
+	return c
+}
+
+func takesPaths(c *app.Config) {
+	apptest.WithCredentials(c)
+	c.CredentialInPath = true
+}
+
+// TestCredentialInPath has each UIKit, and the samples, get their tokens with a
+// credential in the base URL that they are given.
+func TestCredentialInPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, takesPaths)
+		base := "/with/" + apptest.Pass(pathClaims(nil))
+		for request, want := range map[string]map[string]string{
+			"GET {url}/rtc/daily/publisher/uid/7/":  {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`},          // React
+			"GET {url}/rtc/daily/publisher/uid/0/":  {"rtcToken": `007 rtc "daily" "" 1 2 3 4`},           // iOS
+			"GET {url}/rtc/daily/publisher/uid/-1/": {"rtcToken": `007 rtc "daily" "4294967295" 1 2 3 4`}, // Android
+			"GET {url}/rtc/daily/publisher/uid/7":   {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`},          // React Native
+			"GET {url}/rtc/a!b:c/publisher/uid/8":   {"rtcToken": `007 rtc "a!b:c" "8" 1 2 3 4`},          // Flutter
+			"GET {url}/rtm/ana":                     {"rtmToken": `007 rtm "ana" 1`},
+			"GET {url}//rtc/daily/publisher/uid/7/": {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`}, // a base URL that ends in a slash
+			"GET {url}/rtc/daily/2/uid/7?expiry=60": {"rtcToken": `007 rtc "daily" "7" 1`},
+			`POST {url}/getToken {"tokenType":"rtc","channel":"daily","uid":"7","role":"publisher"}`: {"token": `007 rtc "daily" "7" 1 2 3 4`},
+		} {
+			method, path, body := apptest.SplitRequest(strings.Replace(request, "{url}", base, 1))
+			r, text := g.Visit(method, path, body)
+			if r.StatusCode != http.StatusOK {
+				t.Errorf("%s: %d %s", request, r.StatusCode, text)
+				continue
+			}
+			if got := tokensIn(t, text); !maps.Equal(got, want) {
+				t.Errorf("%s: got %v, want %v", request, got, want)
+			}
+			if r.Header.Get("Referrer-Policy") != "no-referrer" || !strings.Contains(r.Header.Get("Cache-Control"), "no-store") {
+				t.Errorf("%s: headers %v", request, r.Header)
+			}
+		}
+		if r, _ := g.Visit(http.MethodHead, base+"/rtm/ana", ""); r.StatusCode != http.StatusOK {
+			t.Errorf("HEAD: %d", r.StatusCode)
+		}
+		if r, _ := g.Visit(http.MethodOptions, base+"/getToken", ""); r.StatusCode != http.StatusNoContent {
+			t.Errorf("preflight: %d", r.StatusCode)
+		}
+	})
+}
+
+// TestCredentialInPathRefusals has nothing but a short-lived credential of a user open
+// nothing but the classic endpoints of tokens.
+func TestCredentialInPathRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, takesPaths)
+		const rtc = "GET {url}/rtc/daily/publisher/uid/7"
+		for _, c := range []struct {
+			request string
+			change  map[string]any
+			header  string
+			status  int
+			code    string
+		}{
+			{rtc, map[string]any{"scope": "admin"}, "", 403, "forbidden"},
+			{rtc, map[string]any{"exp": time.Now().Add(61 * time.Minute).Unix()}, "", 403, "forbidden"},
+			{rtc, map[string]any{"exp": time.Now().Add(365 * 24 * time.Hour).Unix()}, "", 403, "forbidden"},
+			{rtc, map[string]any{"exp": time.Now().Add(time.Hour + 20*time.Second).Unix()}, "", 200, ""}, // another clock
+			{rtc, map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}, "", 401, "unauthenticated"},
+			{rtc, map[string]any{"aud": "others"}, "", 401, "unauthenticated"},
+			{rtc, map[string]any{"grants": map[string]any{}}, "", 403, "forbidden"},
+			{rtc, nil, "Bearer " + apptest.Pass(nil), 400, "bad_request"},
+			{rtc, nil, "Basic eDp5", 400, "bad_request"},
+			{"GET {url}/chat/app", nil, "", 403, "forbidden"},
+			{"GET {url}/rtc/daily/publisher/uid/4294967296", nil, "", 400, "bad_request"},
+			{"POST {url}/rtc/daily/publisher/uid/7", nil, "", 405, "bad_request"},
+			{"GET {url}/ping", nil, "", 404, "bad_request"},
+			{"GET {url}/", nil, "", 404, "bad_request"},
+			{"GET {url}", nil, "", 404, "bad_request"},
+			{"GET {url}/v1/ws", nil, "", 404, "bad_request"},
+			{"GET {url}/v1/sessions", nil, "", 404, "bad_request"},
+			{"GET {url}//v1/sessions", nil, "", 404, "bad_request"},
+			{"POST {url}/v1/revocations {}", nil, "", 404, "bad_request"},
+			{"POST {url}/v1/tokens/inspect {}", nil, "", 404, "bad_request"},
+			{"POST {url}/v1/sessions/S/renew", nil, "", 404, "bad_request"},
+			{"GET {url}{url}/rtc/daily/publisher/uid/7", nil, "", 404, "bad_request"},
+			{"GET /with//rtc/daily/publisher/uid/7", nil, "", 401, "unauthenticated"},
+			{"GET /with/nonsense/rtc/daily/publisher/uid/7", nil, "", 401, "unauthenticated"},
+			{"GET /with", nil, "", 404, "bad_request"},
+		} {
+			credential := apptest.Pass(pathClaims(c.change))
+			e := apptest.Entrance{}
+			e.Method, e.Path, e.Body = apptest.SplitRequest(strings.ReplaceAll(c.request, "{url}", "/with/"+credential))
+			var header []string
+			if c.header != "" {
+				header = []string{"Authorization", c.header}
+			}
+			a := g.Enter(&e, strings.NewReplacer(), "", header)
+			if a.Status != c.status || a.Code != c.code || strings.Contains(a.Body, credential) {
+				t.Errorf("%s, %v: %d %s %s, want %d %s", c.request, c.change, a.Status, a.Code, a.Message, c.status, c.code)
+			}
+			if strings.Contains(c.request, "{url}/") && a.Header.Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("%s: no Referrer-Policy", c.request)
+			}
+		}
+		// A revocation reaches it, too.
+		g.Admin("POST", "/v1/revocations", `{"subject":"ana"}`, nil)
+		if r, _ := g.Visit("GET", "/with/"+apptest.Pass(pathClaims(nil))+"/rtm/ana", ""); r.StatusCode != http.StatusForbidden {
+			t.Errorf("revoked: %d", r.StatusCode)
+		}
+	})
+}
+
+// TestCredentialInPathIsOff by default: such a path is as unknown as any other.
+func TestCredentialInPathIsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		for _, path := range []string{"/with/" + apptest.Pass(pathClaims(nil)) + "/rtc/daily/publisher/uid/7", "/any/" + apptest.Pass(pathClaims(nil)) + "/rtc/daily/publisher/uid/7"} {
+			if r, text := g.Visit("GET", path, ""); r.StatusCode != http.StatusNotFound || !strings.Contains(text, `"no such endpoint"`) {
+				t.Errorf("%.9s: %d %s", path, r.StatusCode, text)
+			}
+		}
+	})
+}
+
+// TestCredentialInPathUnderBasePath has both settings at once.
+func TestCredentialInPathUnderBasePath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, func(c *app.Config) {
+			takesPaths(c)
+			c.BasePath = "/calls"
+		})
+		credential := apptest.Pass(pathClaims(nil))
+		for path, status := range map[string]int{
+			"/calls/with/" + credential + "/rtm/ana": http.StatusOK,
+			"/with/" + credential + "/rtm/ana":       http.StatusNotFound,
+			"/with/" + credential + "/calls/rtm/ana": http.StatusNotFound,
+		} {
+			if r, text := g.Visit("GET", path, ""); r.StatusCode != status {
+				t.Errorf("%s: %d %s", strings.Replace(path, credential, "{credential}", 1), r.StatusCode, text)
+			}
+		}
+	})
+}
+
+// TestCredentialInPathStaysOutOfLogs has everything that can go wrong go wrong with
+// such requests, at the log level debug, and looks for the credentials in the log, in
+// metrics and in answers.
+func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := apptest.NewGuarded(t, takesPaths)
+		g.Level.Set(slog.LevelDebug)
+		g.Log.Take() // what was said before
+		var secrets []string
+		use := func(credential string) string {
+			secrets = append(secrets, strings.Split(credential, ".")...)
+			return "/with/" + credential
+		}
+		good := use(apptest.Pass(pathClaims(nil)))
+		for _, base := range []string{
+			good, use(apptest.Pass(pathClaims(map[string]any{"exp": 1}))), use(apptest.Pass(pathClaims(map[string]any{"scope": "admin"}))),
+			use(apptest.SignWith("a secret that is of another service", apptest.GoodClaims(pathClaims(nil)))), use("eyJub25zZW5zZSI6MX0.of.noKind"),
+		} {
+			for _, request := range []string{
+				"GET /rtc/daily/publisher/uid/7/", "GET /rtc/daily/nobody/uid/7/", "GET /rtc/a%2Fb/publisher/uid/7/", "GET /rtm/%zz",
+				"POST /getToken {", "GET /v1/ws", "GET /v1/sessions", "DELETE /rtm/ana", "OPTIONS /rtm/ana", "GET /rtm/ana?expiry=1;2",
+			} {
+				method, path, body := apptest.SplitRequest(request)
+				sent := fmt.Sprintf("%s %s%s HTTP/1.1\r\nHost: calls\r\nOrigin: https://elsewhere.example\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", method, base, path, len(body), body)
+				sendRaw(g, sent)
+				sendRaw(g, sent[:len(sent)-3]) // cut off
+				sendRaw(g, strings.Replace(sent, "HTTP/1.1", "HTTP/9", 1))
+				sendRaw(g, strings.Replace(sent, "Host:", "X-Long: "+strings.Repeat("x", 20_000)+"\r\nHost:", 1))
+			}
+		}
+		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // has debug lines of its own
+		synctest.Wait() // for the last lines
+		log := g.Log.Take() + g.Operations("/metrics")
+		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {
+			if !strings.Contains(log, line) {
+				t.Errorf("nothing in the log has %q, so that it proves nothing:\n%s", line, log)
+			}
+		}
+		header, _, _ := strings.Cut(apptest.Pass(nil), ".") // common to all, and no secret
+		for _, secret := range secrets {
+			if secret != header && len(secret) > 8 && strings.Contains(log, secret) {
+				t.Errorf("%q is in the log:\n%s", secret, log)
+			}
+		}
+		if strings.Contains(log, "/with/") {
+			t.Errorf("a path is in the log:\n%s", log)
+		}
+	})
+}
+
+// sendRaw sends a request as it is, and hangs up before it is answered.
+func sendRaw(g *apptest.Guarded, text string) {
+	g.T.Helper()
+	c, err := g.Dial(g.T.Context(), "tcp", g.App.Addr().String())
+	if err != nil {
+		g.T.Fatal(err)
+	}
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = c.Write([]byte(text)) // the server may have hung up
+	synctest.Wait()
+	_ = c.Close()
+	synctest.Wait()
+}

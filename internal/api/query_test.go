@@ -1,0 +1,52 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"refresher/internal/app/apptest"
+)
+
+// A query that cannot be read in full is refused: each part that is dropped would
+// change what is asked for, such as how long a token lives, or whose sessions are
+// listed.
+func TestMalformedQueries(t *testing.T) {
+	n := apptest.StartNode(t, apptest.WithCredentials)
+	ops := []string{"Authorization", "Bearer " + apptest.Pass(nil)}
+	for _, request := range []string{
+		"GET /ping",
+		"GET /rtc/c/publisher/uid/7/",
+		"GET /rtm/ana",
+		"GET /rte/c/publisher/uid/7",
+		"GET /chat/app",
+		"GET /chat/account/ana",
+		`POST /getToken {"tokenType":"rtm","uid":"ana"}`,
+		`POST /fetch_rtc_token {"uid":1,"ChannelName":"c","role":1}`,
+		"GET /v1/sessions",
+		"GET /v1/revocations",
+		"DELETE /v1/sessions/x",
+		"POST /v1/revocations {}",
+		"POST /v1/sessions/x/renew",
+	} {
+		method, path, body := apptest.SplitRequest(request)
+		for query, message := range map[string]string{
+			"expiry=60;x=1":         "not well formed",
+			"expiry=60%zz":          "not well formed",
+			"uid=%zz":               "not well formed",
+			"uid=%":                 "not well formed",
+			"expiry=60&expiry=7200": `has \"expiry\" 2 times`,
+			"uid=1&a=b&uid=1":       `has \"uid\" 2 times`,
+		} {
+			response, text := n.Do(method, path+"?"+query, body, ops...)
+			if response.StatusCode != http.StatusBadRequest || !strings.HasPrefix(text, `{"error":"query: `+message) {
+				t.Errorf("%s ?%s: %d %s", request, query, response.StatusCode, text)
+			}
+		}
+	}
+	for _, query := range []string{"expiry=60", "expiry=6%30", "a=b&expiry=60&c", "a=%3B&&expiry=60", "=&expiry=60"} {
+		if response, text := n.Do(http.MethodGet, "/rtm/ana?"+query, "", ops...); response.StatusCode != http.StatusOK {
+			t.Errorf("?%s: %d %s", query, response.StatusCode, text)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package apptest
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/app"
+	"refresher/internal/session"
+	"refresher/internal/webhook/webhooktest"
+)
+
+const HookSecret = "what signs questions to the back end"
+
+// Question is one that a back end is asked.
+type Question struct {
+	ID, Action, App, Session, Subject string
+	RTC                               *struct {
+		Channel string
+		UID     uint32
+		Account string
+		Role    string
+	}
+	RTM *struct{ UserID string }
+}
+
+// backEnd is a customer's, which decides who may have tokens.
+type backEnd struct {
+	*httptest.Server
+	Mu     sync.Mutex
+	decide func(q Question) (allow bool, until session.UnixSec) // guarded by mu; nil: it is down
+	Reason string                                               // guarded by mu; for denials
+	Asked  []Question                                           // guarded by mu
+	Counts []int                                                // guarded by mu; questions in each request
+}
+
+func NewBackEnd(t *testing.T) *backEnd {
+	t.Helper()
+	b := &backEnd{}
+	b.DecideBy(func(Question) (bool, session.UnixSec) { return true, 0 })
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = webhooktest.Verify(HookSecret, r.Header, body)
+		}
+		var request struct{ Requests []Question }
+		if err == nil {
+			err = json.Unmarshal(body, &request)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		b.answer(w, request.Requests)
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *backEnd) answer(w http.ResponseWriter, questions []Question) {
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	b.Counts = append(b.Counts, len(questions))
+	b.Asked = append(b.Asked, questions...)
+	if b.decide == nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	type decision struct {
+		ID    string          `json:"id"`
+		Allow bool            `json:"allow"`
+		Until session.UnixSec `json:"until,omitempty"`
+
+		Reason string `json:"reason,omitempty"`
+	}
+	decisions := []decision{}
+	for _, q := range questions {
+		allow, until := b.decide(q)
+		d := decision{ID: q.ID, Allow: allow, Until: until}
+		if !allow {
+			d.Reason = b.Reason
+		}
+		decisions = append(decisions, d)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"decisions": decisions})
+}
+
+// DecideBy changes what it decides by; nil has it fail.
+func (b *backEnd) DecideBy(decide func(q Question) (allow bool, until session.UnixSec)) {
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	b.decide = decide
+}
+
+// Refuse has it deny what is asked for by one action.
+func (b *backEnd) Refuse(action string) {
+	b.DecideBy(func(q Question) (bool, session.UnixSec) { return q.Action != action, 0 })
+}
+
+// All are the questions so far.
+func (b *backEnd) All() []Question {
+	b.Mu.Lock()
+	defer b.Mu.Unlock()
+	return slices.Clone(b.Asked)
+}
+
+// Supervised is a node that asks a back end, and one that knows its callers.
+func Supervised(t *testing.T, grace time.Duration) (*Node, *backEnd, string) {
+	t.Helper()
+	b := NewBackEnd(t)
+	n := StartNode(t, func(c *app.Config) {
+		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{OperatorSecret}}
+		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeGrace = b.URL, HookSecret, grace
+		c.Policy.MinTTL = 3 * time.Second
+	})
+	return n, b, CredentialFor(t, "ana", false)
+}

@@ -1,0 +1,115 @@
+package apptest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/app"
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/web/demo/edge"
+)
+
+// world is a service, clients in calls, and the judge, in one bubble.
+type world struct {
+	T       *testing.T
+	Network *network
+	Edge    *edge.Edge
+	Calls   sync.WaitGroup
+	Ctx     context.Context
+	End     context.CancelFunc
+
+	Renewals atomic.Int64
+}
+
+func NewWorld(t *testing.T) *world {
+	t.Helper()
+	judge, err := edge.New(edge.Config{AppID: AppID, Certificate: Certificate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, Network: NewNetwork(), Edge: judge}
+	w.Ctx, w.End = context.WithCancel(context.Background())
+	t.Cleanup(judge.Close)
+	return w
+}
+
+// ServiceAddress is that of a service of one node, balancerAddress what stands
+// before one of many.
+const (
+	ServiceAddress  = "127.0.0.1:8080"
+	BalancerAddress = "127.0.0.1:80"
+)
+
+func (w *world) StartNode() *Node { return w.StartNodeWith(func(*app.Config) {}) }
+
+func (w *world) StartNodeWith(change func(*app.Config)) *Node {
+	return start(w.T, func(c *app.Config) {
+		c.Listen = ServiceAddress
+		c.DrainWindow = 5 * time.Second
+		change(c)
+	}, app.Outside{Listen: w.Network.Listen})
+}
+
+// Call holds a call at the judge with the tokens that the service gives it,
+// as an SDK and an app would.
+func (w *world) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
+
+func (w *world) CallAt(address string, uid uint32, ttl int64) {
+	user := strconv.Itoa(int(uid))
+	transport := &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}
+	var legs struct{ rtc, rtm *edge.Call }
+	join := func(b client.Bundle) error {
+		var err error
+		if legs.rtc, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: user, Token: b.Tokens.RTC.Token}); err != nil {
+			return err
+		}
+		legs.rtm, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.Tokens.RTM.Token})
+		return err
+	}
+	c := client.New(client.Config{
+		URL:        "ws://" + address + "/v1/ws",
+		HTTPClient: &http.Client{Transport: transport},
+		Join: protocol.ClientMessage{
+			RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: user}, TTL: &ttl,
+		},
+		Apply: func(_ context.Context, b client.Bundle) error {
+			if b.First || b.Action == protocol.ActionRejoin {
+				return join(b)
+			}
+			w.Renewals.Add(1)
+			return errors.Join(legs.rtc.Renew(b.Tokens.RTC.Token), legs.rtm.Renew(b.Tokens.RTM.Token))
+		},
+	})
+	w.Calls.Go(func() {
+		defer transport.CloseIdleConnections()
+		if err := c.Run(w.Ctx); !errors.Is(err, context.Canceled) {
+			w.T.Errorf("call %d ended: %v", uid, err)
+		}
+	})
+}
+
+// Verdict ends the calls and demands that the judge saw nothing lost.
+func (w *world) Verdict(calls int) edge.Record {
+	w.T.Helper()
+	synctest.Wait()
+	record := w.Edge.Record()
+	w.End()
+	w.Calls.Wait()
+	if len(record.Calls) != 2*calls {
+		w.T.Errorf("the judge saw %d legs of %d calls", len(record.Calls), calls)
+	}
+	for _, c := range record.Calls {
+		if c.LostSeconds != 0 || c.Drops != 0 || c.RenewalsRefused != 0 || c.Joins != 1 {
+			w.T.Errorf("call lost: %+v", c)
+		}
+	}
+	return record
+}

@@ -1,0 +1,482 @@
+package apptest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/app"
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// shared is a store that the nodes of a bubble share, and that can be away for
+// all, or for one node that is dead.
+type shared struct {
+	*store.Memory
+	away *atomic.Bool
+	dead *atomic.Bool
+}
+
+var errAway = errors.New("the store is away")
+
+func (s shared) broken() error {
+	if s.away.Load() || s.dead.Load() {
+		return errAway
+	}
+	return nil
+}
+
+func (s shared) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error) {
+	if err := s.broken(); err != nil {
+		return store.Acquired{}, err
+	}
+	return s.Memory.Acquire(ctx, g)
+}
+
+func (s shared) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	if err := s.broken(); err != nil {
+		return make([]store.Outcome, len(records)), err
+	}
+	return s.Memory.Save(ctx, records)
+}
+
+func (s shared) PutRevocations(ctx context.Context, revocations ...store.Revocation) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.PutRevocations(ctx, revocations...)
+}
+
+func (s shared) Revocations(ctx context.Context, known store.RevocationsVersion) ([]store.Revocation, store.RevocationsVersion, error) {
+	if err := s.broken(); err != nil {
+		return nil, store.RevocationsVersion{}, err
+	}
+	return s.Memory.Revocations(ctx, known)
+}
+
+func (s shared) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
+	return s.Memory.WatchRevocations(ctx, func(c store.RevocationsChange) {
+		if s.broken() == nil {
+			changed(c)
+		}
+	})
+}
+
+func (s shared) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.PutEnded(ctx, r, node, e)
+}
+
+func (s shared) RevocationProgress(ctx context.Context, id string) (store.RevocationProgress, error) {
+	if err := s.broken(); err != nil {
+		return store.RevocationProgress{}, err
+	}
+	return s.Memory.RevocationProgress(ctx, id)
+}
+
+func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+	if err := s.broken(); err != nil {
+		for i := range swept {
+			swept[i].Err = err
+		}
+		return swept, err
+	}
+	return s.Memory.Sweep(ctx, node, do)
+}
+
+// service is some nodes behind a balancer.
+type service struct {
+	*world
+	Memory *store.Memory
+	Away   atomic.Bool
+	Nodes  []*serviceNode
+}
+
+type serviceNode struct {
+	*Node
+	Address string
+	dead    *atomic.Bool
+}
+
+func NewService(t *testing.T, nodes int) *service {
+	s := &service{world: NewWorld(t), Memory: store.NewMemory(time.Now)}
+	for i := range nodes {
+		s.Nodes = append(s.Nodes, s.startOne(i))
+	}
+	return s
+}
+
+func (s *service) startOne(i int) *serviceNode {
+	n := &serviceNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
+	n.Node = start(s.T, func(c *app.Config) {
+		c.Listen, c.OpsListen = n.Address, fmt.Sprintf("10.1.0.%d:9090", i+1)
+		c.Insecure, c.DrainWindow = true, 5*time.Second
+	}, app.Outside{Listen: s.Network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
+		return shared{s.Memory, &s.Away, n.dead}, nil
+	}})
+	return n
+}
+
+// Kill has a node gone at once, and another in its place.
+func (s *service) Kill(i int) {
+	n := s.Nodes[i]
+	n.dead.Store(true)
+	s.Network.mu.Lock()
+	delete(s.Network.ports, n.Address)
+	s.Network.mu.Unlock()
+	s.Network.cutThose(func(c *cable) bool { return string(c.to) == n.Address })
+	n.Stop()
+	s.Nodes[i] = s.startOne(i)
+}
+
+// Deploy stops a node in good order, and starts another in its place.
+func (s *service) Deploy(i int) {
+	s.Nodes[i].Stop()
+	s.Nodes[i] = s.startOne(i)
+}
+
+// CanSpare is whether calls can do without a node now: while the store is away,
+// another has to know what was revoked, since one that starts then takes nobody
+// (adr/0017).
+func (s *service) CanSpare(i int) bool {
+	others := slices.Delete(slices.Clone(s.Nodes), i, i+1)
+	return !s.Away.Load() || slices.ContainsFunc(others, func(n *serviceNode) bool {
+		return !strings.Contains(s.probe(n), "what was revoked")
+	})
+}
+
+// probe is what a node says of its readiness.
+func (s *service) probe(n *serviceNode) string {
+	client := &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
+	response, err := client.Get("http://" + n.App.OpsAddr().String() + "/readyz")
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return string(text)
+}
+
+// OperatorSecret signs the credentials of these tests.
+const OperatorSecret = "what signs the credentials, of 32 bytes or more"
+
+// Listings fail with the store, as the rest of it does.
+func (s shared) IDs(ctx context.Context, shard int) ([]string, error) {
+	if err := s.broken(); err != nil {
+		return nil, err
+	}
+	return s.Memory.IDs(ctx, shard)
+}
+
+func (s shared) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
+	if err := s.broken(); err != nil {
+		return store.Record{}, err
+	}
+	return s.Memory.Wish(ctx, w)
+}
+
+// SetStatus and Statuses do, too.
+func (s shared) SetStatus(ctx context.Context, node, topic, status string) error {
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.Memory.SetStatus(ctx, node, topic, status)
+}
+
+func (s shared) Statuses(ctx context.Context, topic string) (map[string]string, error) {
+	if err := s.broken(); err != nil {
+		return nil, err
+	}
+	return s.Memory.Statuses(ctx, topic)
+}
+
+func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) {
+	if err := s.broken(); err != nil {
+		return store.Record{}, false, err
+	}
+	return s.Memory.Get(ctx, id)
+}
+
+// Operated is nodes that ask for credentials, and an operator who has one. It
+// lives in a bubble.
+type Operated struct {
+	*world
+	Memory *store.Memory
+	Away   atomic.Bool
+	Nodes  []*serviceNode
+	change func(i int, c *app.Config)
+	Wrap   func(app.Store) app.Store // nil: the store as it is
+	Admin  string                    // the operator's credential
+	User   string                    // that of most callers
+}
+
+// NewOperated starts nodes. change may be nil.
+func NewOperated(t *testing.T, nodes int, change func(i int, c *app.Config)) *Operated {
+	t.Helper()
+	s := &Operated{
+		world: NewWorld(t), Memory: store.NewMemory(time.Now), change: change,
+		Admin: CredentialFor(t, "operator", true), User: CredentialFor(t, "ana", false),
+	}
+	for i := range nodes {
+		s.Nodes = append(s.Nodes, s.StartOne(i))
+	}
+	return s
+}
+
+func (s *Operated) StartOne(i int) *serviceNode {
+	n := &serviceNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
+	n.Node = start(s.T, func(c *app.Config) {
+		c.Listen, c.OpsListen = n.Address, fmt.Sprintf("10.1.0.%d:9090", i+1)
+		c.Auth, c.DrainWindow = "jwt", 2*time.Second
+		c.Projects[0].Keys = credential.Keys{Secrets: []string{OperatorSecret}}
+		if s.change != nil {
+			s.change(i, c)
+		}
+	}, app.Outside{Listen: s.Network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
+		var st app.Store = shared{s.Memory, &s.Away, n.dead}
+		if s.Wrap != nil {
+			st = s.Wrap(st)
+		}
+		return st, nil
+	}})
+	return n
+}
+
+// Deploy stops a node in good order, and starts another in its place.
+func (s *Operated) Deploy(i int) {
+	s.Nodes[i].Stop()
+	s.Nodes[i] = s.StartOne(i)
+}
+
+// Kill has a node gone at once.
+func (s *Operated) Kill(i int) {
+	n := s.Nodes[i]
+	n.dead.Store(true)
+	s.Network.mu.Lock()
+	delete(s.Network.ports, n.Address)
+	s.Network.mu.Unlock()
+	s.Network.cutThose(func(c *cable) bool { return string(c.to) == n.Address })
+	n.Stop()
+}
+
+// Replace has a node gone at once, and another in its place.
+func (s *Operated) Replace(i int) {
+	s.Kill(i)
+	s.Nodes[i] = s.StartOne(i)
+}
+
+// RestartAll has all nodes gone at once, and others in their places.
+func (s *Operated) RestartAll() {
+	for i := range s.Nodes {
+		s.Kill(i)
+	}
+	for i := range s.Nodes {
+		s.Nodes[i] = s.StartOne(i)
+	}
+}
+
+// Ask requests a path of a node's public port.
+func (s *Operated) Ask(node int, credential, method, path, body string) (Reply, string) {
+	s.T.Helper()
+	return s.fetch(s.Nodes[node].Address, credential, method, path, body)
+}
+
+// Ops requests a path of a node's operations port.
+func (s *Operated) Ops(node int, path string) (Reply, string) {
+	s.T.Helper()
+	return s.fetch(fmt.Sprintf("10.1.0.%d:9090", node+1), "", http.MethodGet, path, "")
+}
+
+func (s *Operated) fetch(address, credential, method, path, body string) (Reply, string) {
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.Ctx, time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, strings.NewReader(body))
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	if credential != "" {
+		r.Header.Set("Authorization", "Bearer "+credential)
+	}
+	response, err := s.HttpClient().Do(r)
+	if err != nil {
+		s.T.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return Reply{response.StatusCode, response.Header}, string(text)
+}
+
+func (s *Operated) HttpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
+}
+
+// Order has the operator ask for something that is to work, and reads the
+// answer.
+func (s *Operated) Order(node int, method, path, body string, into any) {
+	s.T.Helper()
+	answer, text := s.Ask(node, s.Admin, method, path, body)
+	if answer.StatusCode != http.StatusOK {
+		s.T.Fatalf("%s %s %s: %d %s", method, path, body, answer.StatusCode, text)
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		s.T.Fatalf("%s: %v", text, err)
+	}
+}
+
+// Open connects to an address, and says something.
+func (s *Operated) Open(address, greeting string) *Line {
+	s.T.Helper()
+	socket, _, err := websocket.Dial(s.Ctx, "ws://"+address+"/v1/ws", &websocket.DialOptions{HTTPClient: s.HttpClient()})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	l := &Line{t: s.T, Socket: socket, inbox: make(chan letter, 1000)}
+	s.T.Cleanup(l.HangUp)
+	if err := socket.Write(s.Ctx, websocket.MessageText, []byte(greeting)); err != nil {
+		s.T.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(s.Ctx)
+	l.done.Go(func() {
+		defer cancel()
+		l.listen(ctx)
+	})
+	l.done.Go(func() { l.beat(ctx) })
+	return l
+}
+
+// Join opens a session on a node.
+func (s *Operated) Join(node int, credential, wants string) *Line {
+	s.T.Helper()
+	l := s.Open(s.Nodes[node].Address, JoinMessage(credential, wants))
+	l.Joined()
+	return l
+}
+
+// Resume comes back to a session on a node.
+func (s *Operated) Resume(node int, l *Line) *Line {
+	s.T.Helper()
+	again := s.Open(s.Nodes[node].Address, l.ResumeMessage())
+	again.Joined()
+	return again
+}
+
+// Try asks a node for tokens in one of many ways, and says what came of it: "ok",
+// or how it was refused. A way is "join" and what is wanted, "resume" or "renew",
+// of the line's session, or an HTTP request.
+func (s *Operated) Try(node int, credential string, l *Line, way string) string {
+	s.T.Helper()
+	verb, rest, _ := strings.Cut(way, " ")
+	switch verb {
+	case "join":
+		return s.greet(node, JoinMessage(credential, rest))
+	case "resume":
+		return s.greet(node, l.ResumeMessage())
+	case "renew":
+		answer, _ := s.Ask(node, l.Key, http.MethodPost, "/v1/sessions/"+l.Session+"/renew", "")
+		return HTTPOutcome(answer)
+	}
+	path, body, _ := strings.Cut(rest, " ")
+	answer, _ := s.Ask(node, credential, verb, path, body)
+	return HTTPOutcome(answer)
+}
+
+func HTTPOutcome(answer Reply) string {
+	switch {
+	case answer.StatusCode == http.StatusOK:
+		return "ok"
+	case answer.Header.Get("Retry-After") != "":
+		return fmt.Sprintf("%d, later", answer.StatusCode)
+	}
+	return fmt.Sprint(answer.StatusCode)
+}
+
+// greet is what comes of a first message, such as "forbidden 4403".
+func (s *Operated) greet(node int, greeting string) string {
+	s.T.Helper()
+	l := s.Open(s.Nodes[node].Address, greeting)
+	defer l.HangUp()
+	var said []string
+	for {
+		switch got := l.Next(); got.Type {
+		case "joined":
+			_ = l.Socket.Write(s.Ctx, websocket.MessageText, []byte(`{"type":"leave"}`))
+			l.Await("ended")
+			return "ok"
+		case "":
+			return strings.Join(append(said, fmt.Sprint(got.CloseCode)), " ")
+		case "reconnect":
+			if got.AfterMs <= 0 {
+				s.T.Errorf("sent away without a time: %+v", got)
+			}
+			said = append(said, "later")
+		default:
+			said = append(said, cmp.Or(got.Code, got.Reason))
+		}
+	}
+}
+
+// Refusals tries all ways on all nodes again and again, until that were so many
+// times, and demands that each is refused, and for good.
+func (s *Operated) Refusals(times int, credential string, l *Line, ways []string) {
+	s.T.Helper()
+	tries := make(map[string]int)
+	for n := range times {
+		way := ways[n/len(s.Nodes)%len(ways)]
+		got := s.Try(n%len(s.Nodes), credential, l, way)
+		tries[got]++
+		if !slices.Contains([]string{"forbidden 4403", "revoked 4410", "403", "410"}, got) {
+			s.T.Errorf("%s on node %d: %s", way, n%len(s.Nodes), got)
+		}
+	}
+	s.T.Logf("%d attempts by %d ways: %v", times, len(ways), tries)
+}
+
+// AllOK demands that all ways work on all nodes.
+func (s *Operated) AllOK(credential string, ways []string) {
+	s.T.Helper()
+	for i := range s.Nodes {
+		for _, way := range ways {
+			if got := s.Try(i, credential, nil, way); got != "ok" {
+				s.T.Errorf("%s on node %d: %s", way, i, got)
+			}
+		}
+	}
+}
+
+// Revoked is the answer to a revocation.
+type Revoked struct {
+	ID            string
+	Ended         int
+	AccessEndsAt  session.UnixSec
+	At, Until     int64
+	Complete      bool
+	WaitingFor    []string
+	Error, Code   string
+	Status        int
+	Done          *Revoked
+	ClassicEndsAt int64
+}

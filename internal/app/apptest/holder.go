@@ -1,0 +1,171 @@
+package apptest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/agora"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// Holder is a client that applies what it gets, and holds each token against its
+// grant.
+type Holder struct {
+	G      *Guarded
+	MaxTTL int64           // seconds; 0 = no bound
+	Until  session.UnixSec // 0 = no bound
+
+	Mu      sync.Mutex
+	Bundles int                // guarded by mu
+	newest  Message            // guarded by mu; with tokens
+	joined  Message            // guarded by mu; the newest joined
+	Ended   string             // guarded by mu; the reason
+	closed  protocol.CloseCode // guarded by mu; of the newest connection
+	Refuse  bool               // guarded by mu; the next bundle is refused
+	Faults  []string           // guarded by mu
+	Socket  *Socket
+	Reading sync.WaitGroup
+}
+
+// Connect opens a connection with a join or a resume, and reads it from then on.
+func (h *Holder) Connect(greeting string) {
+	s := h.G.Knock()
+	h.Socket = s
+	h.Mu.Lock()
+	h.closed = 0
+	h.Mu.Unlock()
+	// Beside the reading: while the server writes, it may not read.
+	said := make(chan string, 100)
+	h.Reading.Go(func() {
+		for text := range said {
+			_ = s.Write(h.G.T.Context(), websocket.MessageText, []byte(text)) // it may be gone
+		}
+	})
+	h.Reading.Go(func() {
+		defer close(said)
+		for {
+			m, closed := s.take()
+			h.Mu.Lock()
+			if closed != 0 {
+				h.closed = closed
+				h.Mu.Unlock()
+				return
+			}
+			h.hold(&m)
+			kind := "ack"
+			if h.Refuse && m.Seq > 0 {
+				kind, h.Refuse = "nack", false
+			}
+			h.Mu.Unlock()
+			if m.Seq > 0 {
+				said <- fmt.Sprintf(`{"type":%q,"seq":%d}`, kind, m.Seq)
+			}
+		}
+	})
+	s.Send(greeting)
+	synctest.Wait()
+}
+
+// hold looks at a message. h.mu is held.
+func (h *Holder) hold(m *Message) {
+	switch m.Type {
+	case protocol.TypeJoined:
+		h.joined = *m
+	case protocol.TypeEnded:
+		h.Ended = m.Reason
+	}
+	now := session.SecOf(time.Now())
+	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM} {
+		if token == nil {
+			continue
+		}
+		h.newest = *m
+		h.Bundles++
+		parsed, err := agora.Parse(token.Token)
+		switch {
+		case err != nil:
+			h.Faults = append(h.Faults, err.Error())
+		case parsed.ExpiresAt != token.ExpiresAt || parsed.ValidUntil != token.ExpiresAt:
+			h.Faults = append(h.Faults, fmt.Sprintf("%s: says %d, ends %d", name, token.ExpiresAt, parsed.ExpiresAt))
+		case h.Until != 0 && token.ExpiresAt > h.Until:
+			h.Faults = append(h.Faults, fmt.Sprintf("%s by %s (%s): %d s past until", name, m.Type, m.Cause, token.ExpiresAt-h.Until))
+		case h.MaxTTL != 0 && token.ExpiresAt > now+session.UnixSec(h.MaxTTL):
+			h.Faults = append(h.Faults, fmt.Sprintf("%s by %s (%s): lives %d s", name, m.Type, m.Cause, token.ExpiresAt-now))
+		}
+	}
+}
+
+// State is a copy of what the client knows.
+func (h *Holder) State() (newest, joined Message, ended string, closed protocol.CloseCode) {
+	h.Mu.Lock()
+	defer h.Mu.Unlock()
+	return h.newest, h.joined, h.Ended, h.closed
+}
+
+// OverHTTP renews by the newest key, and holds what it gets.
+func (h *Holder) OverHTTP() int {
+	newest, joined, _, _ := h.State()
+	r, text := h.G.Visit("POST", "/v1/sessions/"+joined.Session+"/renew", fmt.Sprintf(`{"seq":%d}`, newest.Seq), "Authorization", "Bearer "+joined.Key)
+	if r.StatusCode == http.StatusOK {
+		var m Message
+		if err := json.Unmarshal([]byte(text), &m); err != nil {
+			h.G.T.Error(err)
+		}
+		h.Mu.Lock()
+		h.hold(&m)
+		h.Mu.Unlock()
+	}
+	return r.StatusCode
+}
+
+// Leave ends a client's session, and waits until its connection is gone.
+func (h *Holder) Leave() {
+	h.Socket.Send(`{"type":"leave"}`)
+	h.Reading.Wait()
+}
+
+// Lose breaks a client's connection.
+func (h *Holder) Lose() {
+	_ = h.Socket.CloseNow()
+	h.Reading.Wait()
+	synctest.Wait()
+}
+
+// Back returns to a session by its newest key, and reports whether it was taken.
+func (h *Holder) Back() bool {
+	newest, joined, _, _ := h.State()
+	h.Connect(ResumeText(joined, newest.Seq))
+	after, _, _, closed := h.State()
+	return closed == 0 && after.Seq > newest.Seq
+}
+
+// SignedBy expects the client's newest tokens to be signed with a certificate.
+func (h *Holder) SignedBy(certificate string) {
+	h.G.T.Helper()
+	newest, _, _, _ := h.State()
+	token, err := agora.Parse(newest.Tokens.RTC.Token)
+	if err == nil {
+		err = token.Verify(certificate, agora.Holder{Channel: "daily", User: "7"})
+	}
+	if err != nil {
+		h.G.T.Errorf("seq %d: %v", newest.Seq, err)
+	}
+}
+
+// TokensOf is every token of a message, by name.
+func TokensOf(m Message) map[string]string {
+	tokens := make(map[string]string)
+	for name, token := range map[string]*protocol.Token{"rtc": m.Tokens.RTC, "rtm": m.Tokens.RTM, "chat": m.Tokens.Chat} {
+		if token != nil {
+			tokens[name] = token.Token
+		}
+	}
+	return tokens
+}

@@ -1,0 +1,174 @@
+package apptest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/session"
+)
+
+const PublisherWants = `"rtc":{"channel":"c","uid":7,"role":"publisher"}`
+
+// letter is a message that a call has had, or the end of its connection.
+type letter struct {
+	Message
+	AccessEndsAt session.UnixSec
+	AfterMs      int64
+	Now          int64
+	CloseCode    int // of the end
+	At           time.Time
+}
+
+// Line is a connection that takes whatever comes, acks it, and sends pings.
+type Line struct {
+	t       *testing.T
+	Socket  *websocket.Conn
+	inbox   chan letter
+	done    sync.WaitGroup
+	Session string
+	Key     string
+	Seq     atomic.Uint64 // newest that has come
+	expires atomic.Int64  // its tokens' end, see ends
+}
+
+// Ends is when the line's newest tokens end.
+func (l *Line) Ends() session.UnixSec { return session.UnixSec(l.expires.Load()) }
+
+// HangUp breaks the connection.
+func (l *Line) HangUp() {
+	_ = l.Socket.CloseNow()
+	l.done.Wait()
+}
+
+// beat sends pings.
+func (l *Line) beat(ctx context.Context) {
+	tick := time.NewTicker(20 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = l.Socket.Write(ctx, websocket.MessageText, []byte(`{"type":"ping"}`))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen takes and acks what comes.
+func (l *Line) listen(ctx context.Context) {
+	defer close(l.inbox)
+	for {
+		_, data, err := l.Socket.Read(ctx)
+		got := letter{At: time.Now()}
+		if err != nil {
+			got.CloseCode = int(websocket.CloseStatus(err))
+			l.inbox <- got
+			return
+		}
+		if err := json.Unmarshal(data, &got); err != nil {
+			l.t.Errorf("%s: %v", data, err)
+			return
+		}
+		if got.Type == "pong" {
+			continue
+		}
+		if got.Seq > 0 {
+			l.Seq.Store(got.Seq)
+			l.expires.Store(int64(Expiry(got.Message)))
+			// Beside the reader: the pipe under it holds nothing, and the node may be writing, too.
+			l.done.Go(func() {
+				_ = l.Socket.Write(ctx, websocket.MessageText, fmt.Appendf(nil, `{"type":"ack","seq":%d}`, got.Seq))
+			})
+		}
+		l.inbox <- got
+	}
+}
+
+// Expiry is when the tokens of a message end.
+func Expiry(m Message) session.UnixSec {
+	switch {
+	case m.Tokens.RTC != nil:
+		return m.Tokens.RTC.ExpiresAt
+	case m.Tokens.RTM != nil:
+		return m.Tokens.RTM.ExpiresAt
+	case m.Tokens.Chat != nil:
+		return m.Tokens.Chat.ExpiresAt
+	}
+	return 0
+}
+
+// Next is the next letter.
+func (l *Line) Next() letter {
+	l.t.Helper()
+	select {
+	case got, ok := <-l.inbox:
+		if !ok {
+			l.t.Fatal("nothing more can come on this connection")
+		}
+		return got
+	case <-time.After(2 * time.Hour):
+		l.t.Fatal("nothing comes")
+	}
+	return letter{}
+}
+
+// Await is the next letter of a type; those before it are let go.
+func (l *Line) Await(kind string) letter {
+	l.t.Helper()
+	for {
+		got := l.Next()
+		if got.Type == kind {
+			return got
+		}
+		if got.Type == "" {
+			l.t.Fatalf("the connection ended with %d, want %s", got.CloseCode, kind)
+		}
+	}
+}
+
+// Quiet demands that nothing has come.
+func (l *Line) Quiet() {
+	l.t.Helper()
+	select {
+	case got := <-l.inbox:
+		l.t.Errorf("got %+v, want nothing", got)
+	default:
+	}
+}
+
+// JoinMessage is a join for what is wanted, such as `"rtm":{"userId":"u"}`.
+func JoinMessage(credential, wants string) string {
+	return fmt.Sprintf(`{"type":"join","auth":%q,%s}`, credential, wants)
+}
+
+// Joined takes note of the answer to a join or a resume.
+func (l *Line) Joined() letter {
+	l.t.Helper()
+	got := l.Next()
+	if got.Type != "joined" {
+		l.t.Fatalf("got %+v, want joined", got)
+	}
+	l.Session, l.Key = got.Session, got.Key
+	return got
+}
+
+// ResumeMessage comes back to the line's session.
+func (l *Line) ResumeMessage() string {
+	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d,"expiresAt":%d}`, l.Session, l.Key, l.Seq.Load(), l.Ends())
+}
+
+// DecodeMessage reads the answer to a renewal over HTTP.
+func DecodeMessage(t *testing.T, text string) (m Message) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return m
+}

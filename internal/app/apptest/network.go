@@ -1,0 +1,196 @@
+package apptest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// network is a switchboard of pipes, so that a whole service and its clients
+// live in one bubble. Connections can be cut, and the service be replaced.
+type network struct {
+	mu    sync.Mutex
+	ports map[string]*port // guarded by mu, by address
+	conns []*cable         // guarded by mu; the clients' ends
+	turn  int              // guarded by mu; the balancer's
+}
+
+func NewNetwork() *network { return &network{ports: make(map[string]*port)} }
+
+// port is a listener on the network.
+type port struct {
+	network  *network
+	address  addr
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+}
+
+type addr string
+
+func (addr) Network() string { return "pipe" }
+
+func (a addr) String() string { return string(a) }
+
+func (p *port) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.accepted:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *port) Close() error {
+	p.once.Do(func() {
+		p.network.mu.Lock()
+		defer p.network.mu.Unlock()
+		delete(p.network.ports, string(p.address))
+		close(p.closed)
+	})
+	return nil
+}
+
+func (p *port) Addr() net.Addr { return p.address }
+
+// Listen opens a port; the address is taken over from the one before.
+func (n *network) Listen(_, address string) (net.Listener, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := &port{network: n, address: addr(address), accepted: make(chan net.Conn), closed: make(chan struct{})}
+	n.ports[address] = p
+	return p, nil
+}
+
+func (n *network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	p := n.port(address)
+	if p == nil {
+		return nil, errors.New("connection refused")
+	}
+	ours, theirs := net.Pipe()
+	select {
+	case p.accepted <- theirs:
+	case <-p.closed:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := newCable(ours, p.address)
+	n.conns = append(n.conns, c)
+	return c, nil
+}
+
+// cable is a client's end of a connection. Unplugged, it is half open: nothing
+// arrives, nothing fails. Like TCP, and unlike the pipe under it, it takes what
+// is written to an end that has closed: an answer that came before the request
+// was all written is read, as it is from a real server.
+type cable struct {
+	net.Conn
+	to        addr // of the node
+	unplugged chan struct{}
+	closed    chan struct{}
+	once      sync.Once
+}
+
+func newCable(c net.Conn, to addr) *cable {
+	return &cable{Conn: c, to: to, unplugged: make(chan struct{}), closed: make(chan struct{})}
+}
+
+func (c *cable) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	select {
+	case <-c.unplugged:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (c *cable) Write(p []byte) (int, error) {
+	select {
+	case <-c.unplugged:
+		return len(p), nil
+	default:
+	}
+	n, err := c.Conn.Write(p)
+	select {
+	case <-c.closed:
+		return n, err
+	default:
+	}
+	if errors.Is(err, io.ErrClosedPipe) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+func (c *cable) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// port is where an address leads to. balancerAddress leads to any node that there
+// is, in turns.
+func (n *network) port(address string) *port {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if address != BalancerAddress {
+		return n.ports[address]
+	}
+	var nodes []string
+	for a := range n.ports {
+		if strings.HasPrefix(a, "10.0.0.") {
+			nodes = append(nodes, a)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.Sort(nodes)
+	n.turn++
+	return n.ports[nodes[n.turn%len(nodes)]]
+}
+
+// Unplug makes all connections half open.
+func (n *network) Unplug() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		close(c.unplugged)
+	}
+	n.conns = nil
+}
+
+// Cut breaks some of the connections.
+func (n *network) Cut(choose func() bool) {
+	n.cutThose(func(*cable) bool { return choose() })
+}
+
+func (n *network) cutThose(choose func(*cable) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	kept := n.conns[:0]
+	for _, c := range n.conns {
+		if choose(c) {
+			_ = c.Close()
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	n.conns = kept
+}
+
+// addressed is the server's end of a connection whose client has an address.
+type addressed struct {
+	net.Conn
+	from addr
+}
+
+func (c addressed) RemoteAddr() net.Addr { return c.from }

@@ -1,0 +1,34 @@
+package listen_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+)
+
+// Connections that fail their TLS handshake, over real sockets.
+func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
+	certificate, key := newCertificateFiles(t, "calls.test")
+	g := apptest.StartGuarded(t, func(c *app.Config) {
+		apptest.WithCredentials(c)
+		c.TLSCertFile, c.TLSKeyFile = certificate, key
+	}, app.Outside{}, nil)
+	for range 50 {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.App.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "this is no handshake, whatever it may be"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, c) // hung up on once that was logged
+		_ = c.Close()
+	}
+	if log := g.Log.Take(); strings.Count(log, "TLS handshake error") != 1 {
+		t.Errorf("of 50 handshakes that fail the log has %s", log)
+	}
+}

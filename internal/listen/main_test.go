@@ -1,0 +1,9 @@
+package listen_test
+
+import (
+	"testing"
+
+	"refresher/internal/app/apptest"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m) }

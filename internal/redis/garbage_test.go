@@ -1,0 +1,223 @@
+package redis_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+	"refresher/internal/store"
+	"refresher/test/redistest"
+)
+
+// garbage is what may stand in a field of a record that something else has written.
+// The last removes the field.
+var garbage = []string{
+	"", "x", "-1", "0", "1.5", "NaN", "inf", "9223372036854775807", "-9223372036854775808", "18446744073709551616",
+	"4102444800000", apptest.OtherAppID, strings.Repeat("9", 400), strings.Repeat("long ", 1000), "\x00\xff\u202e", "one two", removed,
+}
+
+const removed = "(removed)"
+
+// spot is a place in a record: a field of its hash, or one word of a field.
+type spot struct {
+	field string
+	word  int // -1: all of it
+}
+
+func spots() (all []spot) {
+	for _, field := range []string{"f", "s", "g", "c", "u", "a", "m", "h", "j", "e"} {
+		all = append(all, spot{field, -1})
+	}
+	for field, words := range map[string]int{"f": 8, "s": 4, "g": 4} {
+		for word := range words {
+			all = append(all, spot{field, word})
+		}
+	}
+	return all
+}
+
+// spoil writes garbage into a session's record.
+func (s spot) spoil(redis *redistest.Server, id, value string) {
+	key := fmt.Sprintf("{refresher:%02d}:s:%s", store.ShardOf(id), id)
+	switch {
+	case s.word >= 0:
+		words := strings.Split(redis.Do("HGET", key, s.field), " ")
+		if words[s.word] = value; value == removed {
+			words = append(words[:s.word], words[s.word+1:]...)
+		}
+		redis.Do("HSET", key, s.field, strings.Join(words, " "))
+	case value == removed:
+		redis.Do("HDEL", key, s.field)
+	default:
+		redis.Do("HSET", key, s.field, value)
+	}
+}
+
+// TestGarbageInRecords has every field of records hold what no node writes: some
+// are overdue, and claimed by a node that starts. All are listed, renewed over HTTP
+// and resumed there. Each resume has a clear outcome, and nothing panics.
+func TestGarbageInRecords(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	shared := func(c *app.Config) { c.RedisURL = redis.URL() }
+	first := apptest.StartNode(t, shared)
+	join := func() apptest.Ticket {
+		ws := first.Dial()
+		defer func() { _ = ws.CloseNow() }()
+		ws.Send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"},"rtm":{"userId":"u"}}`)
+		m := ws.Expect("joined")
+		return apptest.Ticket{Session: m.Session, Key: m.Key}
+	}
+	type victim struct {
+		apptest.Ticket
+		spot
+		value string
+	}
+	var victims []victim
+	for _, at := range spots() {
+		for _, value := range garbage {
+			victims = append(victims, victim{join(), at, value})
+		}
+	}
+	control := join() // the last that a sweep adopts
+	for store.ShardOf(control.Session) != store.Shards-1 {
+		control = join()
+	}
+	first.Stop()
+	for i, v := range victims {
+		if i%2 == 0 {
+			redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.ShardOf(v.Session)), "1000", v.Session)
+		}
+		v.spoil(redis, v.Session, v.value)
+	}
+	redis.Do("ZADD", fmt.Sprintf("{refresher:%02d}:due", store.Shards-1), "2000", control.Session)
+
+	log := &awaited{text: "session adopted, its node is gone component=scheduler session=" + control.Session, found: make(chan struct{})}
+	second := apptest.StartLogged(t, shared, log)
+	select {
+	case <-log.found:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the overdue sessions are not adopted")
+	}
+	if answer, text := second.Do(http.MethodGet, "/v1/sessions?limit=200", ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("list: %d %s", answer.StatusCode, text)
+	}
+	outcomes := make(map[string]int)
+	for i, v := range victims {
+		if i%3 == 0 {
+			answer, _ := second.Do(http.MethodPost, "/v1/sessions/"+v.Session+"/renew", "", "Authorization", "Bearer "+v.Key)
+			outcomes[fmt.Sprintf("renewal %d", answer.StatusCode)]++
+			if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusGone {
+				t.Errorf("%s %d %.40q: renewal: %d", v.field, v.word, v.value, answer.StatusCode)
+			}
+		}
+		ws := second.Dial()
+		ws.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, v.Session, v.Key))
+		m, code := ws.Next()
+		switch {
+		case m.Type == "joined" && m.Tokens.RTC != nil && m.Tokens.RTM != nil:
+		case m.Type == "ended":
+			_, code = ws.Next()
+			if code != protocol.CloseEnded && code != protocol.CloseSuperseded {
+				t.Errorf("%s %d %.40q: ended with %d", v.field, v.word, v.value, code)
+			}
+		default:
+			t.Errorf("%s %d %.40q: %+v, %d", v.field, v.word, v.value, m, code)
+		}
+		outcomes[m.Type+m.Reason]++
+		_ = ws.CloseNow()
+	}
+	t.Logf("%d records: %v", len(victims), outcomes)
+	if outcomes["joined"] < len(victims)*9/10 {
+		t.Errorf("outcomes: %v", outcomes)
+	}
+	_, metrics := second.Ops("/metrics")
+	for _, part := range []string{"session", "connection", "request", "hook"} {
+		if want := `refresher_panics_total{part="` + part + `"} 0`; !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if answer, text := second.Ops("/readyz"); answer.StatusCode != http.StatusOK || strings.Contains(text, "degraded") {
+		t.Errorf("/readyz: %d %s", answer.StatusCode, text)
+	}
+}
+
+// TestGarbageInRevocations has the store hold what no node puts there: a node leaves alone
+// what it cannot read, learns the rest, and goes on.
+func TestGarbageInRevocations(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	log := &awaited{text: "revocation=the last", found: make(chan struct{})}
+	n := apptest.StartLogged(t, func(c *app.Config) { c.RedisURL = redis.URL() }, log)
+	ws := n.Dial()
+	ws.Send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`)
+	ws.Expect("joined")
+	put := func(id, field, value string) {
+		fields := map[string]string{
+			"id": strconv.Quote(id), "app": strconv.Quote(apptest.AppID), "subject": `"another"`,
+			"since": "1000000000000", "until": "4102444800", "version": "1",
+		}
+		fields[field] = value
+		var pairs []string
+		for name, text := range fields {
+			pairs = append(pairs, strconv.Quote(name)+":"+text)
+		}
+		redis.Do("HSET", "{refresher:revocations}:all", id, "1 1 {"+strings.Join(pairs, ",")+"}")
+	}
+	for _, field := range []string{"id", "app", "channel", "user", "subject", "since", "until", "lifted", "version"} {
+		for i, value := range []string{`""`, "null", "-1", "1e3", "9223372036854775807", "-9223372036854775808", "1e300", "[]", "{}", "true", `"\u0000\u202e"`, "x"} {
+			put(fmt.Sprintf("%s %d", field, i), field, value)
+		}
+	}
+	for i, value := range []string{"", "1", "1 1", "1 1 ", "1 1 x", "x y {}", "-1 -1 {}", "1e300 1e300 {}"} {
+		redis.Do("HSET", "{refresher:revocations}:all", fmt.Sprintf("value %d", i), value)
+	}
+	put("the last", "since", "2000000000000")
+	redis.Do("SET", "{refresher:revocations}:version", "no version")
+	redis.Do("PUBLISH", "refresher:revocations", "no change")
+	select {
+	case <-log.found:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the revocations are not learned")
+	}
+	ws.Send(`{"type":"ping"}`)
+	for m, code := ws.Next(); m.Type != "pong"; m, code = ws.Next() {
+		if code != 0 {
+			t.Fatalf("the call was closed with %d", code)
+		}
+	}
+	if answer, text := n.Do(http.MethodPost, "/v1/revocations", `{"channel":"c","for":60}`); answer.StatusCode != http.StatusOK || !strings.Contains(text, `"ended":1`) {
+		t.Errorf("a revocation: %d %s", answer.StatusCode, text)
+	}
+	if _, metrics := n.Ops("/metrics"); !strings.Contains(metrics, `refresher_panics_total{part="session"} 0`) {
+		t.Error("something has panicked")
+	}
+}
+
+// awaited is a log in which one line is waited for.
+type awaited struct {
+	text  string
+	found chan struct{} // closed once it is there
+
+	mu   sync.Mutex
+	seen bool // guarded by mu
+}
+
+func (a *awaited) Write(line []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	plain := strings.NewReplacer(`"`, "", "msg=", "").Replace(string(bytes.TrimSpace(line)))
+	if !a.seen && strings.Contains(plain, a.text) {
+		a.seen = true
+		close(a.found)
+	}
+	return len(line), nil
+}

@@ -1,0 +1,454 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/agora"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/internal/rotation"
+	"refresher/web/demo/edge"
+)
+
+// rotationSpread is that of these tests.
+const rotationSpread = time.Minute
+
+// readWithin is more than a node takes to read a file that has changed.
+const readWithin = 6 * time.Second
+
+// rotated is a service whose nodes read their certificates from files, and calls
+// that the judge holds.
+type rotated struct {
+	*apptest.Operated
+	dir  string
+	held []*heldCall
+}
+
+// heldCall is a call and what it was given.
+type heldCall struct {
+	user string
+	mu   sync.Mutex
+	had  []bundle // guarded by mu
+}
+
+// bundle is one set of tokens that a call was given.
+type bundle struct {
+	client.Bundle
+	at time.Time
+}
+
+func newRotated(t *testing.T, nodes int) *rotated {
+	t.Helper()
+	r := &rotated{dir: t.TempDir()}
+	for i := range nodes {
+		r.write(t, i, apptest.Certificate)
+	}
+	r.Operated = apptest.NewOperated(t, nodes, func(i int, c *app.Config) {
+		text, err := os.ReadFile(r.file(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Projects[0].CertificateFile, c.Projects[0].Certificates = r.file(i), strings.Fields(string(text))
+		c.Policy.CertificateSpread = rotationSpread
+	})
+	return r
+}
+
+func (r *rotated) file(node int) string {
+	return filepath.Join(r.dir, fmt.Sprintf("node%d", node))
+}
+
+// write changes a node's certificate file.
+func (r *rotated) write(t *testing.T, node int, certificates ...string) {
+	t.Helper()
+	if err := os.WriteFile(r.file(node), []byte(strings.Join(certificates, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hold begins calls, each of an RTC and an RTM leg.
+func (r *rotated) hold(calls int, ttl int64) {
+	for i := range calls {
+		h := &heldCall{user: strconv.Itoa(i + 1)}
+		r.held = append(r.held, h)
+		r.holdOne(h, uint32(i+1), ttl)
+	}
+}
+
+func (r *rotated) holdOne(h *heldCall, uid uint32, ttl int64) {
+	var rtc, rtm *edge.Call
+	c := client.New(client.Config{
+		URL: "ws://" + apptest.BalancerAddress + "/v1/ws", HTTPClient: r.HttpClient(),
+		Join: protocol.ClientMessage{
+			Auth: r.User, RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: h.user}, TTL: &ttl,
+		},
+		Apply: func(_ context.Context, b client.Bundle) error {
+			h.mu.Lock()
+			h.had = append(h.had, bundle{b, time.Now()})
+			h.mu.Unlock()
+			if !b.First && b.Action != protocol.ActionRejoin {
+				r.Renewals.Add(1)
+				return errors.Join(rtc.Renew(b.Tokens.RTC.Token), rtm.Renew(b.Tokens.RTM.Token))
+			}
+			var first, second error
+			rtc, first = r.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: h.user, Token: b.Tokens.RTC.Token})
+			rtm, second = r.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: h.user, Token: b.Tokens.RTM.Token})
+			return errors.Join(first, second)
+		},
+	})
+	r.Calls.Go(func() {
+		if err := c.Run(r.Ctx); !errors.Is(err, context.Canceled) {
+			r.T.Errorf("call %s ended: %v", h.user, err)
+		}
+	})
+}
+
+// last is what a call was given last.
+func (h *heldCall) last() bundle {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.had[len(h.had)-1]
+}
+
+// signedBy demands that both tokens of a bundle are signed with a certificate.
+func (r *rotated) signedBy(certificate, user string, b bundle) bool {
+	r.T.Helper()
+	for text, channel := range map[string]string{b.Tokens.RTC.Token: "c", b.Tokens.RTM.Token: ""} {
+		token, err := agora.Parse(text)
+		if err != nil {
+			r.T.Fatal(err)
+		}
+		if token.Verify(certificate, agora.Holder{Channel: channel, User: user}) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// signed counts the calls whose newest tokens are signed with a certificate.
+func (r *rotated) signed(certificate string) (n int) {
+	for _, h := range r.held {
+		if r.signedBy(certificate, h.user, h.last()) {
+			n++
+		}
+	}
+	return n
+}
+
+// accept has the judge take those certificates.
+func (r *rotated) accept(primary, secondary string) {
+	r.T.Helper()
+	if err := r.Edge.SetCertificates(primary, secondary); err != nil {
+		r.T.Fatal(err)
+	}
+}
+
+// report asks a node for GET /v1/certificates, and returns what it says of one.
+func (r *rotated) report(node int, certificate string) rotation.Certificate {
+	r.T.Helper()
+	var report rotation.Report
+	r.Order(node, http.MethodGet, "/v1/certificates", "", &report)
+	for _, c := range report.Certificates {
+		if c.Fingerprint == agora.Fingerprint(certificate).String() {
+			return c
+		}
+	}
+	r.T.Fatalf("node %d says nothing of the certificate: %+v", node, report)
+	return rotation.Certificate{}
+}
+
+// pushes are the moments at which a call was pushed tokens for the certificate.
+func (h *heldCall) pushes() (at []time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.had {
+		if b.Cause == "certificate" {
+			at = append(at, b.at)
+		}
+	}
+	return at
+}
+
+// The certificate changes on all nodes, and all calls are renewed with the new one within
+// the spread. In one case a node is killed meanwhile. No call notices, and when Agora
+// takes the old one no more, nobody needs it.
+func TestRotationRenewsEveryCall(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed=%v", killed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newRotated(t, 3).roll(killed) })
+		})
+	}
+}
+
+func (r *rotated) roll(killed bool) {
+	t := r.T
+	const calls = 90
+	r.hold(calls, 3600)
+	time.Sleep(time.Minute) // bubble
+	r.accept(apptest.Certificate, apptest.NextCertificate)
+	if c := r.report(0, apptest.Certificate); c.Sessions != calls || len(c.SignedBy) != 3 || c.MayBeDeleted {
+		t.Errorf("before: %+v", c)
+	}
+	began := time.Now()
+	for i := range r.Nodes {
+		r.write(t, i, apptest.NextCertificate, apptest.Certificate)
+	}
+	time.Sleep(rotationSpread / 2) // bubble
+	if killed {
+		r.Replace(0)
+		time.Sleep(5 * time.Second) // bubble: its calls come back
+	}
+	time.Sleep(time.Second) // bubble
+	signed := r.signed(apptest.NextCertificate)
+	for i := range r.Nodes {
+		was, is := r.report(i, apptest.Certificate), r.report(i, apptest.NextCertificate)
+		// The store hears of a renewal 0.1 s after the call, in which two others may be renewed.
+		if late := signed - is.Sessions; late < 0 || late > 2 || was.Sessions+is.Sessions != calls || signed == 0 || signed == calls {
+			t.Errorf("by node %d, halfway: %d and %d sessions; %d calls have new tokens", i, was.Sessions, is.Sessions, signed)
+		}
+		if len(was.SignedBy) != 0 || len(is.SignedBy) < 3 || was.MayBeDeleted || was.LastTokenEndsAt == 0 {
+			t.Errorf("by node %d, halfway: %+v, %+v", i, was, is)
+		}
+	}
+	time.Sleep(time.Until(began.Add(readWithin + rotationSpread + 5*time.Second))) // bubble
+	if n := r.signed(apptest.NextCertificate); n != calls {
+		t.Errorf("%d of %d calls have tokens under the new certificate", n, calls)
+	}
+	for i := range r.Nodes {
+		was, is := r.report(i, apptest.Certificate), r.report(i, apptest.NextCertificate)
+		if was.Sessions != 0 || is.Sessions != calls || was.MayBeDeleted || !strings.Contains(was.Why, "without a session") {
+			t.Errorf("by node %d, at the end: %+v, %+v", i, was, is)
+		}
+	}
+	if !killed {
+		r.spread(began)
+	}
+	r.accept(apptest.NextCertificate, "")
+	time.Sleep(65 * time.Minute) // bubble
+	record := r.Verdict(calls)
+	t.Logf("%d calls, %d renewals, %v call-seconds lost, at least %.1f s left", calls, r.Renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
+}
+
+// spread demands that each call was renewed once for the certificate, and that not
+// all were at the same time.
+func (r *rotated) spread(began time.Time) {
+	var tenths [7]int
+	for _, h := range r.held {
+		at := h.pushes()
+		if len(at) != 1 {
+			r.T.Errorf("call %s was renewed %d times for the certificate", h.user, len(at))
+			continue
+		}
+		if n := int(at[0].Sub(began) / (10 * time.Second)); n >= 0 && n < len(tenths) {
+			tenths[n]++
+		} else {
+			r.T.Errorf("call %s: %v after the change", h.user, at[0].Sub(began))
+		}
+	}
+	for i, n := range tenths {
+		if n == 0 && i < 6 || n > len(r.held)/2 {
+			r.T.Errorf("not spread: %v in each ten seconds", tenths)
+		}
+	}
+	r.T.Logf("renewed in each ten seconds: %v", tenths)
+}
+
+// Nodes see the file minutes apart, and then the old certificate comes back, or a third
+// one; nodes are killed and deployed meanwhile, so that sessions move between nodes that
+// sign with different ones. No call notices.
+func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
+	const third = "fedcba9876543210fedcba9876543210"
+	for name, last := range map[string]string{"and stay": apptest.NextCertificate, "and go back": apptest.Certificate, "and go on": third} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRotated(t, 3)
+				const calls = 60
+				for i := range r.Nodes { // each can open resume keys that the others seal
+					r.write(t, i, apptest.Certificate, apptest.NextCertificate, third)
+				}
+				time.Sleep(readWithin) // bubble
+				r.hold(calls, 900)
+				time.Sleep(time.Minute) // bubble
+				r.accept(apptest.Certificate, apptest.NextCertificate)
+				for i := range r.Nodes {
+					r.write(t, i, apptest.NextCertificate, apptest.Certificate, third)
+					time.Sleep(40 * time.Second) // bubble
+					r.Deploy((i + 1) % 3)        // its calls go to nodes with the other certificate, too
+					time.Sleep(50 * time.Second) // bubble
+					r.Replace((i + 2) % 3)
+				}
+				if last == third {
+					time.Sleep(rotationSpread + 20*time.Second) // bubble
+					if n := r.signed(apptest.NextCertificate); n != calls {
+						t.Errorf("%d of %d calls have tokens under the second certificate", n, calls)
+					}
+					r.accept(third, apptest.NextCertificate)
+				}
+				if last != apptest.NextCertificate {
+					for i := range r.Nodes {
+						others := slices.DeleteFunc([]string{apptest.Certificate, apptest.NextCertificate, third}, func(c string) bool { return c == last })
+						r.write(t, i, append([]string{last}, others...)...)
+						time.Sleep(20 * time.Second) // bubble
+						r.Replace((i + 1) % 3)
+					}
+				}
+				time.Sleep(readWithin + rotationSpread + 15*time.Second) // bubble
+				if n := r.signed(last); n != calls {
+					t.Errorf("%d of %d calls have tokens under the last certificate", n, calls)
+				}
+				if c := r.report(0, last); c.Sessions != calls {
+					t.Errorf("reported: %+v", c)
+				}
+				r.accept(last, "")
+				time.Sleep(20 * time.Minute) // bubble
+				record := r.Verdict(calls)
+				t.Logf("%d calls, %d renewals, %v call-seconds lost, at least %.1f s left", calls, r.Renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
+			})
+		})
+	}
+}
+
+// A node that was forgotten when the certificate was changed is named, and its calls
+// follow when it has it.
+func TestANodeThatWasForgottenIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotated(t, 3)
+		const calls = 30
+		r.hold(calls, 3600)
+		time.Sleep(time.Minute) // bubble
+		r.accept(apptest.Certificate, apptest.NextCertificate)
+		r.write(t, 0, apptest.NextCertificate, apptest.Certificate)
+		r.write(t, 2, apptest.NextCertificate, apptest.Certificate)
+		time.Sleep(readWithin + rotationSpread) // bubble
+		c := r.report(2, apptest.Certificate)
+		if want := r.Nodes[1].App.Node(); len(c.SignedBy) != 1 || c.SignedBy[0] != want || c.MayBeDeleted || c.Sessions == 0 || c.Sessions == calls {
+			t.Errorf("want node %s, have %+v", want, c)
+		}
+		r.write(t, 1, apptest.NextCertificate, apptest.Certificate)
+		time.Sleep(readWithin + rotationSpread + time.Second) // bubble
+		if c := r.report(2, apptest.Certificate); len(c.SignedBy) != 0 || c.Sessions != 0 {
+			t.Errorf("with it: %+v", c)
+		}
+		if n := r.signed(apptest.NextCertificate); n != calls {
+			t.Errorf("%d of %d calls have tokens under the new certificate", n, calls)
+		}
+		r.Verdict(calls)
+	})
+}
+
+// Whoever is away during a rotation has tokens under the new certificate when it is back,
+// and is counted under the old one until then.
+func TestRotationWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotated(t, 2)
+		l := r.Join(0, r.User, `"rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"},"ttl":600`)
+		time.Sleep(time.Second) // bubble
+		l.HangUp()
+		for i := range r.Nodes {
+			r.write(t, i, apptest.NextCertificate, apptest.Certificate)
+		}
+		time.Sleep(readWithin + rotationSpread) // bubble
+		if c := r.report(1, apptest.Certificate); c.Sessions != 1 || c.Detached != 1 {
+			t.Errorf("nobody is connected: %+v", c)
+		}
+		again := r.Open(r.Nodes[1].Address, l.ResumeMessage())
+		joined := again.Joined()
+		var b bundle
+		b.Tokens = joined.Tokens
+		if !r.signedBy(apptest.NextCertificate, "1", b) {
+			t.Error("a client that is back has tokens under the old certificate")
+		}
+		time.Sleep(10 * time.Second) // bubble: the tokens are pushed once more, and confirmed
+		if c := r.report(0, apptest.Certificate); c.Sessions != 0 {
+			t.Errorf("back, and confirmed: %+v", c)
+		}
+	})
+}
+
+// What is no list of certificates changes nothing, and a file that goes back and forth
+// renews no call more than once in ten seconds.
+func TestCertificateFileThatIsNotGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotated(t, 1)
+		const calls = 60
+		r.hold(calls, 3600)
+		time.Sleep(time.Minute) // bubble
+		r.accept(apptest.Certificate, apptest.NextCertificate)
+		for _, broken := range [][]string{
+			{}, {"no certificate"}, {apptest.NextCertificate, apptest.NextCertificate}, {apptest.NextCertificate, apptest.Certificate, apptest.NextCertificate}, {`"` + apptest.NextCertificate + `"`},
+		} {
+			r.write(t, 0, broken...)
+			time.Sleep(2 * rotationSpread) // bubble
+			if n := r.signed(apptest.Certificate); n != calls {
+				t.Errorf("%q: %d of %d calls have tokens under the certificate", broken, n, calls)
+			}
+		}
+		for i := range 1200 { // two minutes
+			r.write(t, 0, []string{apptest.NextCertificate, apptest.Certificate}[i%2], []string{apptest.Certificate, apptest.NextCertificate}[i%2])
+			r.Nodes[0].Reloads <- os.Interrupt
+			time.Sleep(100 * time.Millisecond) // bubble
+		}
+		pushes := 0
+		for _, h := range r.held {
+			at := h.pushes()
+			pushes += len(at)
+			for i := 1; i < len(at); i++ {
+				if between := at[i].Sub(at[i-1]); between < 10*time.Second {
+					t.Errorf("call %s was renewed again after %s", h.user, between)
+				}
+			}
+		}
+		if most := calls * int(2*time.Minute/rotationSpread); pushes > most {
+			t.Errorf("%d pushes in two minutes, of %d calls", pushes, calls)
+		}
+		r.write(t, 0, apptest.NextCertificate)
+		time.Sleep(readWithin + rotationSpread + 10*time.Second) // bubble
+		if n := r.signed(apptest.NextCertificate); n != calls {
+			t.Errorf("at the end %d of %d calls have tokens under the certificate", n, calls)
+		}
+		r.Verdict(calls)
+	})
+}
+
+// An operator sees the certificates of its own project, while the store is there.
+func TestCertificatesOfOneProject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOperated(t, 2, nil)
+		time.Sleep(time.Second) // bubble
+		for _, c := range []struct {
+			credential, request string
+			status              int
+		}{
+			{s.Admin, `GET /v1/certificates`, 200},
+			{s.User, `GET /v1/certificates`, 403},
+			{"", `GET /v1/certificates`, 401},
+			{s.Admin, `POST /v1/certificates {}`, 405},
+			{s.Admin, `POST /v1/rotations {"over":0}`, 404},
+		} {
+			method, path, body := apptest.SplitRequest(c.request)
+			answer, text := s.Ask(0, c.credential, method, path, body)
+			if answer.StatusCode != c.status || strings.Contains(text, apptest.Certificate) {
+				t.Errorf("%s: %d %s, want %d", c.request, answer.StatusCode, text, c.status)
+			}
+		}
+		s.Away.Store(true)
+		if answer, _ := s.Ask(0, s.Admin, http.MethodGet, "/v1/certificates", ""); answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("without the store: %d", answer.StatusCode)
+		}
+		s.Away.Store(false)
+	})
+}

@@ -25,6 +25,8 @@ COUNT    ?= 10
 FUZZ     ?= .
 FUZZTIME ?= 30s
 ARGS     ?=
+MUTANTS  ?= 40
+MUTATE   ?= internal/session internal/store/resolve.go internal/store/wish.go internal/scheduler/queue.go
 
 SECONDS_EACH ?= 180
 CALLS        ?= 300
@@ -79,6 +81,10 @@ demo: build ## Serves the demo on this machine alone. ARGS='...' are its flags.
 .PHONY: fuzz
 fuzz: ## Fuzzes every target for FUZZTIME (30s) each. FUZZ=regexp chooses among them.
 	scripts/fuzz.sh '$(FUZZ)' '$(FUZZTIME)'
+
+.PHONY: mutate
+mutate: ## Changes the code of the rules in MUTANTS (40) places, one at a time, and names the changes that no test notices. MUTATE='...' are files or folders.
+	nice go run ./tools/mutate -n $(MUTANTS) -tests ./internal/scheduler $(MUTATE)
 
 .PHONY: bench
 bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/bench.txt. BASE=file is compared with.

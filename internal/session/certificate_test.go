@@ -23,6 +23,14 @@ func rotating(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
+// approves has the back end asked from now on, which has just agreed.
+func (w *world) approves(ahead, grace time.Duration) {
+	w.policy.AskAhead, w.policy.AskGrace = ahead, grace
+	key := w.s.Key()
+	w.s.approval = newApproval(&key, &w.policy, w.now)
+	w.s.Approve(0, w.now)
+}
+
 // sign has the node sign with a certificate from now on.
 func (w *world) sign(f Fingerprint) { w.s.SetSigner(Signer{Certificate: f, Since: w.now.Mono}) }
 
@@ -260,8 +268,7 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 // the spread, and not at once for a part of all sessions.
 func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	w := rotating(t, time.Hour)
-	w.policy.AskAhead, w.policy.AskGrace = 15*time.Second, time.Minute
-	w.s.Approve(0, w.now)
+	w.approves(15*time.Second, time.Minute)
 	w.attach()
 	w.pass(time.Minute)
 	w.sign(certB)
@@ -310,8 +317,7 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 				w := rotating(t, 2*time.Hour)
 				w.s.ID = fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)})) // as evenly spread as random ones
 				if c.asked {
-					w.policy.AskAhead = 15 * time.Second
-					w.s.Approve(0, w.now)
+					w.approves(15*time.Second, 0)
 				}
 				w.attach()
 				w.rotate(c.changes, renewals[:], questions[:])

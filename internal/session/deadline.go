@@ -70,14 +70,14 @@ func (s *Session) Deadline() time.Duration {
 		d := never
 		if p := s.pending; p != nil {
 			if d = p.retry; p.refused {
-				_, d = s.agreed(p.retry)
+				_, d = s.agreed(p.retry, s.issued.expires)
 			}
 			if !p.rejoin && s.held.known() {
-				_, turns := s.agreed(s.held.expires)
+				_, turns := s.agreed(s.held.expires, s.issued.expires)
 				d = min(d, max(turns, s.held.expires))
 			}
 		} else if at, _ := s.due(); at != never {
-			_, d = s.agreed(at)
+			_, d = s.agreed(at, s.issued.expires)
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -154,7 +154,7 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 
 // mint is what to do now about a bundle that is to be minted at due.
 func (s *Session) mint(due time.Duration, cause Cause, now Instant) (Task, Cause) {
-	task, at := s.agreed(due)
+	task, at := s.agreed(due, s.issued.expires)
 	switch {
 	case now.Mono < at:
 		return Wait, ""

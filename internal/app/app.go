@@ -130,13 +130,10 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	revocations, err := revocation.New(revocation.Config{
+	revocations := revocation.New(revocation.Config{
 		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
 		Logger: logger.With("component", "revocation"), Registerer: registry,
 	})
-	if err != nil {
-		return nil, err
-	}
 	gate.revocations = revocations
 	schedule := scheduler.Config{
 		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -25,7 +26,7 @@ const (
 func (s *Set) act(ctx context.Context) {
 	var written int64 // the status
 	var at time.Time
-	failures := 0
+	var retry backoff
 	for {
 		seq := s.endAll()
 		write, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -35,19 +36,14 @@ func (s *Set) act(ctx context.Context) {
 			written, at = seq, time.Now()
 		}
 		cancel()
-		wait := statusEvery
 		if err != nil { // the replicator logs that the store is away
 			at = time.Time{}
-			wait = retryAfter(failures)
-			failures++
-		} else {
-			failures = 0
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.wakeAct:
-		case <-time.After(wait):
+		case <-time.After(cmp.Or(retry.after(err), statusEvery)):
 		}
 	}
 }
@@ -62,9 +58,7 @@ func (s *Set) endAll() int64 {
 		seq = min(seq, before)
 	}
 	s.mu.Unlock()
-	if len(entries) > 0 {
-		s.end(entries)
-	}
+	s.end(entries)
 	return seq
 }
 

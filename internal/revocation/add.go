@@ -69,17 +69,27 @@ func (s *Set) take(r *store.Revocation) (*entry, error) {
 	case r.Until <= session.SecOf(now):
 		return nil, session.Errorf(session.CodeBadRequest, "the revocation would be over already")
 	}
-	s.expire()
+	s.mu.RLock()
+	room := s.hasRoom(r.App)
+	s.mu.RUnlock()
+	if !room {
+		s.expire()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.projects[r.App]
-	if len(s.entries) >= store.MaxRevocations || p != nil && p.held >= store.MaxRevocations/s.config.Projects {
+	if !s.hasRoom(r.App) {
 		return nil, errFull
 	}
 	e := s.put(r)
 	e.adding = true
 	s.ending[e] = s.reachedSeq
 	return e, nil
+}
+
+// hasRoom reports whether a revocation of the project may be added. mu is held.
+func (s *Set) hasRoom(app string) bool {
+	p := s.projects[app]
+	return len(s.entries) < store.MaxRevocations && (p == nil || p.held < store.MaxRevocations/s.config.Projects)
 }
 
 // errFull refuses a revocation for which there is no room. Lifting makes none, since lifted

@@ -121,7 +121,7 @@ func wantSame(t *testing.T, s *shared, nodes []*node, added, lifted []string) {
 				t.Errorf("%s has %+v, the store %+v", n.name, e.Revocation, s.data.all[id])
 			}
 		}
-		if len(n.entries) != len(s.data.all) || len(n.unsaved)+len(n.unapplied)+len(n.unreported) != 0 || n.replica.known != s.data.version {
+		if len(n.entries) != len(s.data.all) || len(n.unsaved)+len(n.unapplied)+len(n.unreported) != 0 || n.known != s.data.version {
 			t.Errorf("%s has something left to do: %+v", n.name, n.Set)
 		}
 		n.Set.mu.Unlock()

@@ -305,14 +305,10 @@ func newNode(t *testing.T, s *shared, name string) *node {
 		t: t, name: name, link: &link{shared: s}, registry: prometheus.NewRegistry(), log: &logBuffer{},
 		sessions: make(map[string]session.Key),
 	}
-	var err error
-	n.Set, err = New(Config{
+	n.Set = New(Config{
 		Store: n.link, Nodes: n.link, Node: name,
 		Logger: slog.New(slog.NewTextHandler(n.log, nil)), Registerer: n.registry,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return n
 }
 

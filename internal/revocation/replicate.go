@@ -38,16 +38,6 @@ const (
 	backlog = 256
 )
 
-// replica is how the set follows the store.
-type replica struct {
-	changes chan store.RevocationsChange
-	// lock is a mutex that a caller can stop waiting for: it holds a token while it is
-	// locked. It guards known, and is held during a sync.
-	lock chan struct{}
-	// known is the newest version of the store that the set has all revocations of.
-	known store.RevocationsVersion
-}
-
 // Run follows the store, and ends the sessions that revocations match, until ctx is done.
 // Call it once, before there are sessions.
 func (s *Set) Run(ctx context.Context, end EndSessions) {
@@ -56,7 +46,7 @@ func (s *Set) Run(ctx context.Context, end EndSessions) {
 	s.mu.Unlock()
 	var parts sync.WaitGroup
 	parts.Go(func() { s.watch(ctx) })
-	parts.Go(func() { (&replicator{set: s}).run(ctx) })
+	parts.Go(func() { (&replicator{Set: s}).run(ctx) })
 	parts.Go(func() { s.act(ctx) })
 	parts.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastChance)
@@ -71,7 +61,7 @@ func (s *Set) watch(ctx context.Context) {
 	for {
 		err := s.config.Store.WatchRevocations(ctx, func(c store.RevocationsChange) {
 			select {
-			case s.replica.changes <- c:
+			case s.changes <- c:
 			default: // the version tells that changes were missed
 			}
 		})
@@ -83,26 +73,39 @@ func (s *Set) watch(ctx context.Context) {
 	}
 }
 
+// backoff is how long a store that is away is left alone: minRetry, doubled up to maxRetry.
+type backoff struct{ last time.Duration }
+
+// after returns the wait after an answer of the store; 0 if it was no error.
+func (b *backoff) after(err error) time.Duration {
+	if err == nil {
+		b.last = 0
+	} else {
+		b.last = min(maxRetry, max(minRetry, 2*b.last))
+	}
+	return b.last
+}
+
 // replicator keeps the set and the store the same.
 type replicator struct {
-	set      *Set
-	next     time.Time // of the next poll
-	expired  time.Time // when revocations that are over were last removed
-	full     time.Time // when the store was found to be full
-	failures int       // of the store, in a row
-	away     time.Time // of the first of these failures
+	*Set
+	next    time.Time // of the next poll
+	cleaned time.Time // when revocations that are over were last removed
+	full    time.Time // when the store was found to be full
+	retry   backoff
+	away    time.Time // since when the store has failed; zero if it has not
 }
 
 func (r *replicator) run(ctx context.Context) {
 	for r.wait(ctx) {
 		began := time.Now()
-		if began.Sub(r.expired) >= expireEvery {
-			r.set.expire()
-			r.expired = began
+		if began.Sub(r.cleaned) >= expireEvery {
+			r.expire()
+			r.cleaned = began
 		}
-		err := r.set.sync(ctx)
+		err := r.sync(ctx)
 		if err == nil {
-			err = r.flush(ctx, began)
+			err = r.flushOrPause(ctx, began)
 		}
 		if ctx.Err() == nil {
 			r.answered(began, err)
@@ -118,70 +121,67 @@ func (r *replicator) wait(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case c := <-r.set.replica.changes:
-			if r.set.follow(ctx, c) {
+		case c := <-r.changes:
+			if r.follow(ctx, c) {
 				continue
 			}
-		case <-r.set.wakeSync:
+		case <-r.wakeSync:
 		case <-time.After(time.Until(r.next)):
 		}
 		return ctx.Err() == nil
 	}
 }
 
-// flush puts into the store what it lacks. If it is full, only lifts are put there for a
-// while.
-func (r *replicator) flush(ctx context.Context, now time.Time) error {
+// flushOrPause puts into the store what it lacks. If it is full, only lifts are put there for
+// fullPause.
+func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	pausing := now.Sub(r.full) < fullPause
-	err := r.set.flush(ctx, pausing)
+	err := r.flush(ctx, pausing)
 	if !errors.Is(err, store.ErrRevocationsFull) {
 		return err
 	}
 	if !pausing {
 		r.full = now
-		r.set.config.Logger.Warn("the store is full of revocations; some, added while it was away, have effect on this node only")
+		r.config.Logger.Warn("the store is full of revocations; some, added while it was away, have effect on this node only")
 	}
 	return nil
 }
 
 // answered notes whether the store could be used, and decides when it is asked again.
 func (r *replicator) answered(began time.Time, err error) {
-	log := r.set.config.Logger
+	log := r.config.Logger
 	switch {
-	case err == nil && r.failures > 0:
+	case err == nil && !r.away.IsZero():
 		log.Info("the revocations in the store are back", "away_seconds", time.Since(r.away).Seconds())
-	case err != nil && r.failures == 0:
+		r.away = time.Time{}
+	case err != nil && r.away.IsZero():
 		r.away = began
 		log.Warn("the revocations in the store cannot be read, or not written; those of other nodes are not learned",
-			"loaded", r.set.Loaded(), "error", err)
+			"loaded", r.Loaded(), "error", err)
 	}
-	if err == nil {
-		r.failures, r.next = 0, began.Add(pollEvery)
-		return
+	if wait := r.retry.after(err); wait > 0 {
+		r.next = time.Now().Add(wait)
+	} else {
+		r.next = began.Add(pollEvery)
 	}
-	r.next = time.Now().Add(retryAfter(r.failures))
-	r.failures++
 }
 
-// retryAfter returns how long a store that failed that often before is left alone.
-func retryAfter(failures int) time.Duration { return min(maxRetry, minRetry<<min(failures, 10)) }
-
-// follow merges a change that the store has published, and reports whether the set is up to
-// date afterwards, as far as the changes that have come tell.
+// follow merges a change that the store has published, and those that wait. It reports
+// whether the set is up to date afterwards, as far as the changes tell.
 func (s *Set) follow(ctx context.Context, c store.RevocationsChange) bool {
-	if s.acquire(ctx) != nil {
+	if s.lockSync(ctx) != nil {
 		return true // ctx is done
 	}
-	defer s.release()
-	return s.followAll(s.followOne(c))
+	defer s.unlockSync()
+	return s.followWaiting(s.followOne(c))
 }
 
-// followAll merges the changes that wait, and returns what the last of them tells; current
-// if there is none. The lock of the replica is held.
-func (s *Set) followAll(current bool) bool {
+// followWaiting merges the changes that wait, and returns what the last of them tells;
+// current if there is none. syncing is held.
+func (s *Set) followWaiting(current bool) bool {
 	for {
 		select {
-		case c := <-s.replica.changes:
+		case c := <-s.changes:
 			current = s.followOne(c)
 		default:
 			return current
@@ -190,32 +190,32 @@ func (s *Set) followAll(current bool) bool {
 }
 
 // followOne merges a change, and reports whether the set has all of the version that the
-// change led to. That of a change from before the last reading is not known: the next
-// change tells. The lock of the replica is held.
+// change led to. For a change from before the last reading that is not known: the next
+// change tells. syncing is held.
 func (s *Set) followOne(c store.RevocationsChange) (current bool) {
 	s.merge(c.Changed, false)
-	if c.From == s.replica.known {
+	if c.From == s.known {
 		s.reached(c.To)
 	}
-	return c.To == s.replica.known
+	return c.To == s.known
 }
 
 // sync merges what the store has, if it has changed.
 func (s *Set) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	if err := s.acquire(ctx); err != nil {
+	if err := s.lockSync(ctx); err != nil {
 		return err
 	}
-	defer s.release()
-	s.followAll(true) // what has come need not be read
+	defer s.unlockSync()
+	s.followWaiting(true) // what has come need not be read
 	s.mu.Lock()
 	if s.now() < s.expired { // the clock was set back, and what was dropped as over is not
-		s.replica.known, s.expired = store.RevocationsVersion{}, 0
+		s.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()
-	all, version, err := s.config.Store.Revocations(ctx, s.replica.known)
-	if err != nil || version == s.replica.known {
+	all, version, err := s.config.Store.Revocations(ctx, s.known)
+	if err != nil || version == s.known {
 		return err
 	}
 	s.merge(all, true)
@@ -227,25 +227,25 @@ func (s *Set) sync(ctx context.Context) error {
 	return nil
 }
 
-// reached notes that all of a version is in the set. The lock of the replica is held.
+// reached notes that all of a version is in the set. syncing is held.
 func (s *Set) reached(version store.RevocationsVersion) {
-	s.replica.known = version
+	s.known = version
 	s.mu.Lock()
 	s.reachedSeq = version.Seq
 	s.mu.Unlock()
 	signal(s.wakeAct)
 }
 
-func (s *Set) acquire(ctx context.Context) error {
+func (s *Set) lockSync(ctx context.Context) error {
 	select {
-	case s.replica.lock <- struct{}{}:
+	case s.syncing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (s *Set) release() { <-s.replica.lock }
+func (s *Set) unlockSync() { <-s.syncing }
 
 // flush puts what the store does not have there; onlyKnown leaves out what would need room.
 // It stops after flushTime, so that changes from other nodes need not wait, and has itself

@@ -238,14 +238,14 @@ func TestMissedNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
 		a, other := start(t, s, "a"), start(t, s, "b")
-		if err := other.acquire(t.Context()); err != nil { // so that nothing is merged
+		if err := other.lockSync(t.Context()); err != nil { // so that nothing is merged
 			t.Fatal(err)
 		}
 		for i := range 2 * backlog {
 			a.add(revocation(i))
 		}
 		_, before := s.counts()
-		other.release()
+		other.unlockSync()
 		time.Sleep(time.Second) // bubble
 		for i := range 2 * backlog {
 			other.wantRevoked(uint32(i), true)

@@ -2,9 +2,7 @@ package revocation
 
 import (
 	"cmp"
-	"errors"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,13 +13,12 @@ import (
 	"refresher/internal/store"
 )
 
-// Config is what a Set needs. All fields are required unless they say otherwise.
+// Config is what a Set needs.
 type Config struct {
-	Store store.Revocations
-	Nodes store.Nodes
-	Node  string // unique for this process
-	// Projects is how many projects share store.MaxRevocations. 0 means 1.
-	Projects   int
+	Store      store.Revocations
+	Nodes      store.Nodes
+	Node       string // unique for this process
+	Projects   int    // how many projects share store.MaxRevocations; 0 means 1
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -31,26 +28,29 @@ type Config struct {
 // have ended, or after a moment if some are busy; ended may be called later.
 type EndSessions func(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
-// Set is one node's copy of the revocations. It is safe for concurrent
-// use.
+// Set is one node's copy of the revocations. It is safe for concurrent use.
 type Set struct {
 	config  Config
 	clock   func() time.Time // wall clock
 	loaded  chan struct{}    // closed once the store was read
-	replica replica
+	changes chan store.RevocationsChange
 
 	wakeSync, wakeAct chan struct{} // there is something to do
+
+	// syncing is a mutex that a caller can stop waiting for: it holds a token while it is
+	// locked. It guards known, and is held during a sync.
+	syncing chan struct{}
+	known   store.RevocationsVersion // newest version of the store that the set has all of
 
 	mu          sync.RWMutex
 	endSessions EndSessions         // guarded by mu, as all below; nil before Run
 	entries     map[string]*entry   // by id
 	projects    projects            // by App ID
-	earliest    session.UnixSec     // lower bound of the entries' Until
 	expired     session.UnixSec     // highest Until of the entries that were removed as over
 	unsaved     map[*entry]struct{} // whose version the store does not have
 	unapplied   []*entry            // whose sessions are still to be ended
 	ending      map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
-	reachedSeq  int64               // RevocationsVersion.Seq of replica.known
+	reachedSeq  int64               // RevocationsVersion.Seq of known
 	unreported  map[*entry]struct{} // whose ended is to be written into the store
 }
 
@@ -63,20 +63,33 @@ type entry struct {
 }
 
 // New makes a Set. It is empty until Run is called.
-func New(c Config) (*Set, error) {
-	if c.Store == nil || c.Nodes == nil || c.Node == "" || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("revocation: Store, Nodes, Node, Logger and Registerer are required")
-	}
+func New(c Config) *Set {
 	c.Projects = max(1, c.Projects)
 	s := &Set{
 		config: c, clock: time.Now, loaded: make(chan struct{}),
-		replica:  replica{changes: make(chan store.RevocationsChange, backlog), lock: make(chan struct{}, 1)},
+		changes: make(chan store.RevocationsChange, backlog), syncing: make(chan struct{}, 1),
 		wakeSync: make(chan struct{}, 1), wakeAct: make(chan struct{}, 1),
-		entries: make(map[string]*entry), projects: make(projects), earliest: math.MaxInt64,
+		entries: make(map[string]*entry), projects: make(projects),
 		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
 	}
-	c.Registerer.MustRegister(newCollector(s))
-	return s, nil
+	s.registerGauge("refresher_revocations", "Standing revocations, as far as this node knows.", func() (standing int) {
+		for _, p := range s.projects {
+			standing += len(p.byID)
+		}
+		return standing
+	})
+	s.registerGauge("refresher_revocations_unsaved", "Revocations and lifts that the store does not have yet.",
+		func() int { return len(s.unsaved) })
+	return s
+}
+
+// registerGauge registers a metric whose value is read under mu.
+func (s *Set) registerGauge(name, help string, value func() int) {
+	s.config.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return float64(value())
+	}))
 }
 
 // Loaded reports whether the store was read at least once.
@@ -110,9 +123,9 @@ const mergeBatch = 256
 // merge takes over copies of revocations from the store. all means that the store has no
 // others: entries that are not among the copies will be put there again.
 func (s *Set) merge(copies []store.Revocation, all bool) {
-	changed, missing := s.compare(copies, all)
-	slices.SortFunc(changed, func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
-	for batch := range slices.Chunk(changed, mergeBatch) {
+	// Insertion into the order of ids is cheap in that order.
+	copies = slices.SortedFunc(slices.Values(copies), func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
+	for batch := range slices.Chunk(copies, mergeBatch) {
 		news := s.mergeBatch(batch)
 		for i := range news {
 			if s.Loaded() { // at the start there may be many
@@ -120,46 +133,25 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 			}
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range missing {
-		s.setStored(e, 0)
-	}
 	if !all {
 		return
 	}
-	// The store may have lost data, and another node may have put the revocations back. What
-	// this node has ended is written again: nobody else knows it.
-	for _, e := range s.entries {
+	stored := make(map[string]struct{}, len(copies))
+	for i := range copies {
+		stored[copies[i].ID] = struct{}{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.entries {
+		if _, ok := stored[id]; !ok {
+			s.setStored(e, 0)
+		}
+		// The store may have lost data, and another node may have put the revocations back.
+		// What this node has ended is written again: no other node knows it.
 		if e.ended.Sessions > 0 {
 			s.unreported[e] = struct{}{}
 		}
 	}
-}
-
-// compare returns the copies that differ from what is in the set, and what is in the set
-// but not among all copies.
-func (s *Set) compare(copies []store.Revocation, all bool) (changed []store.Revocation, missing []*entry) {
-	seen := make(map[string]struct{})
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for i := range copies {
-		r := &copies[i]
-		if e := s.entries[r.ID]; e == nil || e.Version != r.Version || e.stored != r.Version {
-			changed = append(changed, *r)
-		}
-		if all {
-			seen[r.ID] = struct{}{}
-		}
-	}
-	if all {
-		for id, e := range s.entries {
-			if _, ok := seen[id]; !ok {
-				missing = append(missing, e)
-			}
-		}
-	}
-	return changed, missing
 }
 
 // mergeBatch takes over some copies, and returns those that are news.
@@ -193,7 +185,6 @@ func (s *Set) put(r *store.Revocation) *entry {
 	if e == nil {
 		e = &entry{Revocation: *r}
 		s.entries[r.ID] = e
-		s.earliest = min(s.earliest, r.Until)
 		s.projects.of(e.App).held++
 	} else {
 		s.projects.of(e.App).remove(e)
@@ -233,19 +224,17 @@ func (s *Set) setStored(e *entry, version int64) {
 	}
 }
 
-// expire removes what is over.
+// expire removes the revocations that are over.
 func (s *Set) expire() {
 	now := s.now()
-	s.mu.Lock()
-	nothing := now < s.earliest
-	if !nothing {
-		s.earliest = math.MaxInt64 // until it is known
+	var over []*entry
+	s.mu.RLock()
+	for _, e := range s.entries {
+		if e.Until <= now {
+			over = append(over, e)
+		}
 	}
-	s.mu.Unlock()
-	if nothing {
-		return
-	}
-	over, earliest := s.over(now)
+	s.mu.RUnlock()
 	for batch := range slices.Chunk(over, mergeBatch) {
 		s.mu.Lock()
 		for _, e := range batch {
@@ -254,24 +243,6 @@ func (s *Set) expire() {
 		}
 		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.earliest = min(s.earliest, earliest)
-	s.mu.Unlock()
-}
-
-// over returns the entries that are over, and when the next one will be.
-func (s *Set) over(now session.UnixSec) (over []*entry, next session.UnixSec) {
-	next = math.MaxInt64
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, e := range s.entries {
-		if e.Until <= now {
-			over = append(over, e)
-		} else {
-			next = min(next, e.Until)
-		}
-	}
-	return over, next
 }
 
 // log writes one line for a change. Whom a revocation matches is personal data, and

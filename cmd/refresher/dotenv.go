@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"regexp"
@@ -29,23 +28,20 @@ type variable struct{ name, value string }
 // readEnvFile reads a .env file. It is no error if there is none. Errors name the line and
 // the variable, and quote no value.
 func readEnvFile(path string) ([]variable, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
+	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder; want a file with lines NAME=value, or none", path)
+	case info.Size() > maxEnvFile:
+		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxEnvFile)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxEnvFile+1))
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
-	}
-	if len(text) > maxEnvFile {
-		return nil, fmt.Errorf("%s: want %d bytes at most", path, maxEnvFile)
 	}
 	variables, err := parseEnv(text)
 	if err != nil {
@@ -96,48 +92,33 @@ func parseVariable(line string) (variable, error) {
 
 // parseValue reads what stands behind the =, without the spaces around it.
 func parseValue(text string) (string, error) {
-	if text == "" {
-		return "", nil
+	quote, inside := "", text
+	if text != "" && strings.Contains(`"'`, text[:1]) {
+		quote, inside = text[:1], text[1:]
 	}
-	quote := text[:1]
-	if quote != `"` && quote != "'" {
-		switch {
-		case strings.Contains(text, " #"), strings.Contains(text, "\t#"):
-			return "", errors.New("has a # after a space; put a comment on a line of its own, or a value with # in quotes")
-		case strings.Contains(text, `\`):
-			return "", errors.New(`has a \; put the value in single quotes`)
-		}
-		return text, nil
-	}
-	inside, found := strings.CutSuffix(text[1:], quote)
-	if !found {
+	inside, closed := strings.CutSuffix(inside, quote)
+	// What is left of the text without its escaped characters.
+	plain := escaped.ReplaceAllLiteralString(inside, "")
+	switch {
+	case quote == "" && spaceHash.MatchString(text):
+		return "", errors.New("has a # after a space; put a comment on a line of its own, or a value with # in quotes")
+	case quote == "" && strings.Contains(text, `\`):
+		return "", errors.New(`has a \; put the value in single quotes`)
+	case !closed, quote == `"` && strings.HasSuffix(plain, `\`):
 		return "", errors.New("begins with a quote and does not end with it")
-	}
-	if quote == `"` {
-		return unescape(inside)
-	}
-	if strings.Contains(inside, "'") {
+	case quote == "'" && strings.Contains(inside, "'"):
 		return "", errors.New("has a single quote within single quotes; use double quotes")
+	case quote == `"` && strings.Contains(plain, `"`):
+		return "", errors.New(`has a double quote within double quotes; write \" for it`)
+	case quote == `"`:
+		return escaped.ReplaceAllString(inside, "$1"), nil
 	}
 	return inside, nil
 }
 
-// unescape reads what stands in double quotes: a \ makes a literal of ", \, ` and $, and
-// stands for itself elsewhere, as in a shell.
-func unescape(text string) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case c == '"':
-			return "", errors.New(`has a double quote within double quotes; write \" for it`)
-		case c == '\\' && i+1 == len(text):
-			return "", errors.New("begins with a quote and does not end with it")
-		case c == '\\' && strings.IndexByte("\"\\`$", text[i+1]) >= 0:
-			i++
-			c = text[i]
-		}
-		b.WriteByte(c)
-	}
-	return b.String(), nil
-}
+var (
+	spaceHash = regexp.MustCompile(`[ \t]#`)
+	// escaped is a character that a \ makes a literal of in double quotes, as in a shell.
+	// Before any other, a \ stands for itself.
+	escaped = regexp.MustCompile("\\\\([\"\\\\`$])")
+)

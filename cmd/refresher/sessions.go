@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
 
@@ -27,105 +24,19 @@ type sessionsCommand struct {
 	Certificates certificatesCommand `cmd:"" help:"Show how far the rotation of the App Certificate is."`
 }
 
-// operator talks to a service as one of its operators.
-type operator struct {
-	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"The service."`
-	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Better given by environment: flags show in process lists."`
-	JSON       bool   `name:"json" help:"Print JSON."`
-}
-
-// operatorTimeout bounds one request, in all.
-const operatorTimeout = 30 * time.Second
-
-// maxAnswer bounds what is read of an answer, in bytes.
-const maxAnswer = 8 << 20
-
 // sessionInfo is what the service says of a session. Times are Unix seconds.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
 	State   string `json:"state"`
 	Node    string `json:"node"`
-	RTC     *struct {
-		Channel string  `json:"channel"`
-		UID     *uint32 `json:"uid"`
-		Account string  `json:"account"`
-		Role    string  `json:"role"`
-	} `json:"rtc"`
-	RTM           *struct{ UserID string } `json:"rtm"`
-	Chat          *struct{ UserID string } `json:"chat"`
-	Seq           uint64                   `json:"seq"`
-	ExpiresAt     session.UnixSec          `json:"expiresAt"`
-	Confirmed     bool                     `json:"confirmed"`
-	LastAckAt     session.UnixSec          `json:"lastAckAt"`
-	NextRenewalAt session.UnixSec          `json:"nextRenewalAt"`
-	Until         session.UnixSec          `json:"until"`
-}
-
-// ask makes a request, and reads its answer into a value.
-func (o *operator) ask(method, path string, body, into any) error {
-	base, err := url.Parse(o.URL)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return errors.New("--url: want http://host:port or https://host")
-	}
-	if err := resolveSecrets(flagged("--credential", &o.Credential, "")); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), operatorTimeout)
-	defer cancel()
-	var content io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		content = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base.String(), "/")+path, content)
-	if err != nil {
-		return errors.New("--url: want http://host:port or https://host")
-	}
-	if o.Credential != "" {
-		r.Header.Set("Authorization", "Bearer "+o.Credential)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusOK {
-		var problem struct{ Error string }
-		if json.Unmarshal(text, &problem) != nil || problem.Error == "" {
-			return fmt.Errorf("the service answers %s", answer.Status)
-		}
-		return fmt.Errorf("the service answers %s: %s", answer.Status, problem.Error)
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("the service's answer makes no sense: %w", err)
-	}
-	return nil
-}
-
-// show makes a request and prints its answer as JSON, if that is wanted; if not, it reads
-// the answer into a value and has it printed.
-func (o *operator) show(method, path string, body, into any, report func() error) error {
-	var raw json.RawMessage
-	if err := o.ask(method, path, body, &raw); err != nil {
-		return err
-	}
-	if o.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		return out.Encode(raw)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("the service's answer makes no sense: %w", err)
-	}
-	return report()
+	protocol.Identity
+	Seq           uint64          `json:"seq"`
+	ExpiresAt     session.UnixSec `json:"expiresAt"`
+	Confirmed     bool            `json:"confirmed"`
+	LastAckAt     session.UnixSec `json:"lastAckAt"`
+	NextRenewalAt session.UnixSec `json:"nextRenewalAt"`
+	Until         session.UnixSec `json:"until"`
 }
 
 type listCommand struct {
@@ -149,17 +60,16 @@ func (c *listCommand) Run() error {
 	if c.UID != nil {
 		query.Set("uid", strconv.FormatUint(uint64(*c.UID), 10))
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	table := table()
 	if !c.JSON {
 		fmt.Fprintln(table, "SESSION\tSTATE\tWHO\tSUBJECT\tNODE\tEXPIRES\tNEXT RENEWAL")
 	}
-	listed := 0
-	for {
+	for listed := 0; ; {
 		var page struct {
 			Sessions []json.RawMessage
 			Cursor   string
 		}
-		if err := c.ask(http.MethodGet, "/v1/sessions?"+query.Encode(), nil, &page); err != nil {
+		if err := c.ask(http.MethodGet, "/v1/sessions?"+query.Encode(), "", &page); err != nil {
 			return errors.Join(table.Flush(), err)
 		}
 		for _, raw := range page.Sessions {
@@ -173,8 +83,8 @@ func (c *listCommand) Run() error {
 				continue
 			}
 			var s sessionInfo
-			if err := json.Unmarshal(raw, &s); err != nil {
-				return fmt.Errorf("the service's answer makes no sense: %w", err)
+			if err := understand(raw, &s); err != nil {
+				return err
 			}
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.State, s.who(), orDash(s.Subject), s.Node, in(s.ExpiresAt), in(s.NextRenewalAt))
 		}
@@ -189,9 +99,11 @@ func (c *listCommand) Run() error {
 func (s *sessionInfo) who() string {
 	var parts []string
 	if r := s.RTC; r != nil {
-		user := r.Account
+		user := ""
 		if r.UID != nil {
 			user = strconv.FormatUint(uint64(*r.UID), 10)
+		} else if r.Account != nil {
+			user = *r.Account
 		}
 		parts = append(parts, fmt.Sprintf("rtc:%q/%s(%s)", r.Channel, user, r.Role))
 	}
@@ -219,50 +131,51 @@ func in(at session.UnixSec) string {
 	return time.Until(at.Time()).Round(time.Second).String()
 }
 
-type showCommand struct {
+// oneSession is what the commands have that are for a single session.
+type oneSession struct {
 	operator `embed:""`
 	Session  string `arg:"" help:"Its id."`
+}
+
+func (c *oneSession) path() string { return "/v1/sessions/" + url.PathEscape(c.Session) }
+
+type showCommand struct {
+	oneSession `embed:""`
 }
 
 // Run shows one session.
 func (c *showCommand) Run() error {
 	var s sessionInfo
-	return c.show(http.MethodGet, "/v1/sessions/"+url.PathEscape(c.Session), nil, &s, s.print)
-}
-
-func (s *sessionInfo) print() error {
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
-		{"session", s.ID},
-		{"state", s.State},
-		{"who", s.who()},
-		{"subject", orDash(s.Subject)},
-		{"node", s.Node},
-		{"seq", strconv.FormatUint(s.Seq, 10)},
-		{"confirmed", strconv.FormatBool(s.Confirmed)},
-		{"last ack", moment(s.LastAckAt)},
-		{"next renewal", moment(s.NextRenewalAt)},
-		{"tokens expire", moment(s.ExpiresAt)},
-		{"renewed until", moment(s.Until)},
-	} {
-		if strings.HasPrefix(row[1], "the token's end") { // how moment says 0
-			row[1] = "-"
+	return c.show(http.MethodGet, c.path(), "", &s, func() error {
+		table := table()
+		for _, row := range [][2]string{
+			{"session", s.ID},
+			{"state", s.State},
+			{"who", s.who()},
+			{"subject", orDash(s.Subject)},
+			{"node", s.Node},
+			{"seq", strconv.FormatUint(s.Seq, 10)},
+			{"confirmed", strconv.FormatBool(s.Confirmed)},
+			{"last ack", moment(s.LastAckAt, "-")},
+			{"next renewal", moment(s.NextRenewalAt, "-")},
+			{"tokens expire", moment(s.ExpiresAt, "-")},
+			{"renewed until", moment(s.Until, "-")},
+		} {
+			fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
 		}
-		fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
-	}
-	return table.Flush()
+		return table.Flush()
+	})
 }
 
-// wishDone is what the service says of a change that it was asked for.
-type wishDone struct {
+// changeMade is what the service says of a change that it was asked for.
+type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"`
+	Note         string          `json:"note"` // what is not done yet
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
 }
 
-// print prints what was done, and what else there is to say of it.
-func (d *wishDone) print(done string) error {
+func (d *changeMade) print(done string) error {
 	fmt.Println(done)
 	if d.Note != "" {
 		fmt.Println("note:", d.Note)
@@ -271,14 +184,13 @@ func (d *wishDone) print(done string) error {
 }
 
 type renewCommand struct {
-	operator `embed:""`
-	Session  string `arg:"" help:"Its id."`
+	oneSession `embed:""`
 }
 
 // Run has new tokens pushed.
 func (c *renewCommand) Run() error {
-	var d wishDone
-	return c.show(http.MethodPatch, "/v1/sessions/"+url.PathEscape(c.Session), map[string]bool{"renew": true}, &d, func() error {
+	var d changeMade
+	return c.show(http.MethodPatch, c.path(), `{"renew":true}`, &d, func() error {
 		if d.Pushed {
 			return d.print("new tokens are on their way to the client, from node " + d.Node)
 		}
@@ -287,15 +199,14 @@ func (c *renewCommand) Run() error {
 }
 
 type endCommand struct {
-	operator `embed:""`
-	Session  string `arg:"" help:"Its id."`
+	oneSession `embed:""`
 }
 
 // Run ends a session.
 func (c *endCommand) Run() error {
-	var d wishDone
-	return c.show(http.MethodDelete, "/v1/sessions/"+url.PathEscape(c.Session), nil, &d, func() error {
-		return d.print("ended; Agora lets its newest tokens in until " + moment(d.AccessEndsAt))
+	var d changeMade
+	return c.show(http.MethodDelete, c.path(), "", &d, func() error {
+		return d.print("ended; Agora lets its newest tokens in until " + moment(d.AccessEndsAt, tokensEnd))
 	})
 }
 
@@ -317,30 +228,23 @@ type certificateInfo struct {
 // Run prints, for each App Certificate, how many sessions hold tokens that it signed, and
 // whether it may be deleted.
 func (c *certificatesCommand) Run() error {
-	var r certificatesReport
-	return c.show(http.MethodGet, "/v1/certificates", nil, &r, r.print)
-}
-
-type certificatesReport struct {
-	Certificates []certificateInfo `json:"certificates"`
-	Partial      bool              `json:"partial"`
-}
-
-func (r *certificatesReport) print() error {
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CERTIFICATE\tNODES\tSESSIONS\tDETACHED\tLAST TOKEN ENDS\tMAY BE DELETED")
-	for _, one := range r.Certificates {
-		verdict := "no: " + one.Why
-		if one.MayBeDeleted {
-			verdict = "yes: " + one.Why
+	var r struct {
+		Certificates []certificateInfo `json:"certificates"`
+		Partial      bool              `json:"partial"`
+	}
+	return c.show(http.MethodGet, "/v1/certificates", "", &r, func() error {
+		table := table()
+		fmt.Fprintln(table, "CERTIFICATE\tNODES\tSESSIONS\tDETACHED\tLAST TOKEN ENDS\tMAY BE DELETED")
+		for _, one := range r.Certificates {
+			verdict := "no: " + one.Why
+			if one.MayBeDeleted {
+				verdict = "yes: " + one.Why
+			}
+			fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\t%s\n", one.Fingerprint, len(one.SignedBy), one.Sessions, one.Detached, in(one.LastTokenEndsAt), verdict)
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\t%s\n", one.Fingerprint, len(one.SignedBy), one.Sessions, one.Detached, in(one.LastTokenEndsAt), verdict)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if r.Partial {
-		fmt.Fprintln(os.Stderr, "there was no time to count all sessions")
-	}
-	return nil
+		if r.Partial {
+			defer fmt.Fprintln(os.Stderr, "there was no time to count all sessions")
+		}
+		return table.Flush()
+	})
 }

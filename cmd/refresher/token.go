@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,12 +112,7 @@ func (c *inspectCommand) Run() error {
 	}
 	report := agora.Explain(strings.TrimSpace(text), use, c.certificates(), time.Now())
 	if c.JSON {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		if err := out.Encode(report); err != nil {
-			return err
-		}
-		return report.Err()
+		return errors.Join(printJSON(report), report.Err())
 	}
 	if report.Token != nil {
 		printToken(report.Token)
@@ -126,6 +120,9 @@ func (c *inspectCommand) Run() error {
 	printFindings(report)
 	return report.Err()
 }
+
+// tokensEnd is what Agora's formats mean by a time of 0.
+const tokensEnd = "the token's end"
 
 // printFindings leaves out the error that Run returns.
 func printFindings(report agora.Report) {
@@ -141,7 +138,7 @@ func printFindings(report agora.Report) {
 }
 
 func printToken(t *agora.Token) {
-	fmt.Printf("version    %s\napp id     %s\nissued     %s\nexpires    %s\n", t.Version, t.AppID, moment(t.IssuedAt), moment(t.ExpiresAt))
+	fmt.Printf("version    %s\napp id     %s\nissued     %s\nexpires    %s\n", t.Version, t.AppID, moment(t.IssuedAt, tokensEnd), moment(t.ExpiresAt, tokensEnd))
 	for _, s := range t.Services {
 		fmt.Printf("service    %s", s.Type)
 		if s.Channel != "" {
@@ -154,14 +151,15 @@ func printToken(t *agora.Token) {
 		}
 		fmt.Println()
 		for _, p := range s.Privileges {
-			fmt.Printf("           %d %-14s until %s\n", p.ID, p.Name, moment(p.ExpiresAt))
+			fmt.Printf("           %d %-14s until %s\n", p.ID, p.Name, moment(p.ExpiresAt, tokensEnd))
 		}
 	}
 }
 
-func moment(s session.UnixSec) string {
+// moment is a time for people; none is a word for no time.
+func moment(s session.UnixSec, none string) string {
 	if s == 0 {
-		return "the token's end"
+		return none
 	}
 	at := s.Time()
 	return fmt.Sprintf("%s (%s)", at.UTC().Format(time.RFC3339), time.Until(at).Round(time.Second))

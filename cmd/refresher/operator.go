@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// operator talks to a service as one of its operators.
+type operator struct {
+	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"The service."`
+	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Better given by environment: flags show in process lists."`
+	JSON       bool   `name:"json" help:"Print JSON."`
+}
+
+// operatorTimeout bounds one request, in all.
+const operatorTimeout = 30 * time.Second
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 8 << 20
+
+// ask makes a request, whose body is JSON unless it is empty, and reads its answer into a
+// value.
+func (o *operator) ask(method, path, body string, into any) error {
+	base, err := url.Parse(o.URL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return errors.New("--url: want http://host:port or https://host")
+	}
+	if err := resolveSecrets(flagged("--credential", &o.Credential, "")); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), operatorTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base.String(), "/")+path, strings.NewReader(body))
+	if err != nil {
+		return errors.New("--url: want http://host:port or https://host")
+	}
+	if o.Credential != "" {
+		r.Header.Set("Authorization", "Bearer "+o.Credential)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		var problem struct{ Error string }
+		_ = json.Unmarshal(text, &problem) // a proxy's answer has none
+		return errors.New(strings.TrimSuffix("the service answers "+answer.Status+": "+problem.Error, ": "))
+	}
+	return understand(text, into)
+}
+
+// understand reads what the service says.
+func understand(text []byte, into any) error {
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("the service's answer makes no sense: %w", err)
+	}
+	return nil
+}
+
+// show makes a request and prints its answer as JSON, if that is wanted; if not, it reads
+// the answer into a value and has it printed.
+func (o *operator) show(method, path, body string, into any, report func() error) error {
+	var raw json.RawMessage
+	if err := o.ask(method, path, body, &raw); err != nil {
+		return err
+	}
+	if o.JSON {
+		return printJSON(raw)
+	}
+	if err := understand(raw, into); err != nil {
+		return err
+	}
+	return report()
+}
+
+// printJSON prints a value for people who want JSON, and for other programs.
+func printJSON(v any) error {
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// table prints columns. It has to be flushed.
+func table() *tabwriter.Writer { return tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0) }

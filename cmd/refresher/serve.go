@@ -44,14 +44,14 @@ type serveCommand struct {
 
 // keySettings are the keys that credentials are checked with.
 type keySettings struct {
-	JWTSecret             string `name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials by HS256, HS384 or HS512, 32 bytes or more."`
-	JWTSecretFile         string `name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it. Read again when it changes."`
-	JWTPreviousSecret     string `name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
-	JWTPreviousSecretFile string `name:"jwt-previous-secret-file" type:"existingfile" env:"REFRESHER_JWT_PREVIOUS_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read again when it changes."`
-	JWTPublicKeyFile      string `name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519). Read again when it changes."`
-	JWKSURL               string `name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
-	JWTAudience           string `name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
-	JWTIssuer             string `name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer that credentials must name. Default: any."`
+	JWTSecret             string `yaml:"jwtSecret" name:"jwt-secret" env:"REFRESHER_JWT_SECRET" placeholder:"SECRET" help:"Secret that signs credentials by HS256, HS384 or HS512, 32 bytes or more."`
+	JWTSecretFile         string `yaml:"jwtSecretFile" name:"jwt-secret-file" type:"existingfile" env:"REFRESHER_JWT_SECRET_FILE" placeholder:"FILE" help:"File with it. Read again when it changes."`
+	JWTPreviousSecret     string `yaml:"jwtPreviousSecret" name:"jwt-previous-secret" env:"REFRESHER_JWT_PREVIOUS_SECRET" placeholder:"SECRET" help:"The one before, still accepted."`
+	JWTPreviousSecretFile string `yaml:"jwtPreviousSecretFile" name:"jwt-previous-secret-file" type:"existingfile" env:"REFRESHER_JWT_PREVIOUS_SECRET_FILE" placeholder:"FILE" help:"File with that one. Read again when it changes."`
+	JWTPublicKeyFile      string `yaml:"jwtPublicKeyFile" name:"jwt-public-key-file" type:"existingfile" env:"REFRESHER_JWT_PUBLIC_KEY_FILE" placeholder:"FILE" help:"Public keys, in PEM, that credentials are signed with (RSA, ECDSA, Ed25519). Read again when it changes."`
+	JWKSURL               string `yaml:"jwksUrl" name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" help:"Where the key set is that credentials are signed with."`
+	JWTAudience           string `yaml:"jwtAudience" name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" help:"Audience that credentials must name. Default: any."`
+	JWTIssuer             string `yaml:"jwtIssuer" name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" help:"Issuer that credentials must name. Default: any."`
 
 	inFile bool // they stand in a projects file, whose fields have other names
 }

@@ -45,9 +45,9 @@ func (m *fileMode) UnmarshalText(text []byte) error {
 
 // credentials are those of one Agora project.
 type credentials struct {
-	AppID              string `name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the Agora project, 32 hex digits."`
-	AppCertificate     string `env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" help:"Its App Certificate, 32 hex digits. Better given by environment or file: flags show in process lists."`
-	AppCertificateFile string `type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" help:"File with the App Certificate; further ones, each on a line of its own, are recognised but do not sign. Read again when it changes."`
+	AppID              string `yaml:"appId" name:"app-id" env:"AGORA_APP_ID,APP_ID" placeholder:"HEX" help:"App ID of the Agora project, 32 hex digits."`
+	AppCertificate     string `yaml:"appCertificate" env:"AGORA_APP_CERTIFICATE,APP_CERTIFICATE" placeholder:"HEX" help:"Its App Certificate, 32 hex digits. Better given by environment or file: flags show in process lists."`
+	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" help:"File with the App Certificate; further ones, each on a line of its own, are recognised but do not sign. Read again when it changes."`
 }
 
 // resolve reads the certificate file, if one is set.

@@ -190,7 +190,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 			}
 		}
 		g.Join(`"rtm":{"userId":"ana"}`, apptest.Pass(nil)) // has debug lines of its own
-		synctest.Wait() // for the last lines
+		synctest.Wait()                                     // for the last lines
 		log := g.Log.Take() + g.Operations("/metrics")
 		for _, line := range []string{`requests_total{code="200",route="GET /rtc/*/*/*/*"}`, "credential refused", "level=DEBUG"} {
 			if !strings.Contains(log, line) {

@@ -37,22 +37,19 @@ type Minter interface {
 	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 }
 
-// Gate knows who may have what. It is safe for concurrent use. Errors are
-// *session.Errors.
-type Gate interface {
-	// Identify says who shows a credential; empty is none.
-	Identify(credential string) (session.Caller, error)
-	// Refuse says why a caller may not have tokens now that its grant covers.
-	// It may bring the end of the grant forward.
-	Refuse(ctx context.Context, c *session.Caller, id session.Identity) error
-	// Wait is how long a client at an address must wait before it may ask
-	// for something: zero for not at all.
-	Wait(from netip.Addr) time.Duration
-	// WaitCaller is the same for who has shown a credential.
-	WaitCaller(c *session.Caller) time.Duration
-	// Address is that of the client who made a request, behind the proxies
-	// that are trusted.
-	Address(r *http.Request) netip.Addr
+// Access decides who may have what. It is safe for concurrent use.
+type Access interface {
+	// Authenticate says who shows a credential; empty is none. The error is a
+	// *session.Error.
+	Authenticate(ctx context.Context, credential string) (session.Caller, error)
+	// Admit returns how long a client at an address must wait; 0 admits it now.
+	Admit(from netip.Addr) (wait time.Duration)
+	// ClientAddr returns the address of the client who made a request, behind the
+	// proxies that are trusted.
+	ClientAddr(r *http.Request) netip.Addr
+	// Decide says whether a caller may have tokens now. It may wait for the customer's
+	// back end.
+	Decide(ctx context.Context, r session.Request) session.Decision
 }
 
 // Renewer renews a session against its key.
@@ -68,7 +65,7 @@ type Renewer interface {
 type Config struct {
 	Minter  Minter
 	Renewer Renewer
-	Gate    Gate
+	Access  Access
 	// Sessions, Wishes and Revocations are what operators see and change. An error of
 	// Sessions that is no *session.Error says that the store cannot be
 	// reached.
@@ -117,8 +114,8 @@ const maxBody = 8 << 10
 
 // New makes an API.
 func New(c Config) (*API, error) {
-	if c.Minter == nil || c.Renewer == nil || c.Gate == nil || c.Sessions == nil || c.Wishes == nil || c.Revocations == nil || c.Cursors == nil || c.Inspect == nil || c.Certificates == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
-		return nil, errors.New("api: Minter, Renewer, Gate, Sessions, Wishes, Revocations, Cursors, Inspect, Certificates, Logger, Registerer, WebSocket, Ready and Origins are required")
+	if c.Minter == nil || c.Renewer == nil || c.Access == nil || c.Sessions == nil || c.Wishes == nil || c.Revocations == nil || c.Cursors == nil || c.Inspect == nil || c.Certificates == nil || c.Logger == nil || c.Registerer == nil || c.WebSocket == nil || c.Ready == nil || c.Origins == nil {
+		return nil, errors.New("api: Minter, Renewer, Access, Sessions, Wishes, Revocations, Cursors, Inspect, Certificates, Logger, Registerer, WebSocket, Ready and Origins are required")
 	}
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {
@@ -378,15 +375,14 @@ func (a *API) admit(r *request, to access) error {
 	if to == probes {
 		return nil
 	}
-	gate := a.config.Gate
-	if wait := gate.Wait(gate.Address(r.Request)); wait > 0 {
-		return tooMany(wait)
+	if wait := a.config.Access.Admit(a.config.Access.ClientAddr(r.Request)); wait > 0 {
+		return &session.Error{Code: session.CodeRateLimited, Message: "too many requests; see Retry-After", RetryAfter: wait}
 	}
 	if to == anybody {
 		return nil
 	}
 	var err error
-	if r.caller, err = gate.Identify(r.credential); err != nil {
+	if r.caller, err = a.config.Access.Authenticate(r.Context(), r.credential); err != nil {
 		return err
 	}
 	if r.inPath {
@@ -397,18 +393,11 @@ func (a *API) admit(r *request, to access) error {
 	if to == admins && !r.caller.Admin {
 		return session.Errorf(session.CodeForbidden, `the credential lacks the scope "admin"`)
 	}
-	if wait := gate.WaitCaller(&r.caller); wait > 0 {
-		return tooMany(wait)
-	}
 	return nil
 }
 
 // asRefusal is what of err is meant for callers, if anything is.
 func asRefusal(err error) (*session.Error, bool) { return errors.AsType[*session.Error](err) }
-
-func tooMany(wait time.Duration) error {
-	return &session.Error{Code: session.CodeRateLimited, Message: "too many requests; see Retry-After", RetryAfter: wait}
-}
 
 // bearer is the credential in a request's Authorization header, or nothing.
 func bearer(r *http.Request) string {

@@ -248,15 +248,16 @@ func (a *API) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl 
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
 		return 0, 0, err
 	}
-	if refused, ok := asRefusal(grant.Covers(session.Identity{RTC: stream})); ok {
-		return 0, 0, session.Errorf(refused.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, refused.Message)
-	}
-	now, at, err = a.grant(r, session.Identity{RTC: stream, RTM: &rtm}, ttl)
-	if errors.Is(err, session.ErrDenied) && stream.Role == session.Publisher && grant.Allows(session.Subscriber) {
+	id := session.Identity{RTC: stream, RTM: &rtm}
+	d := a.decide(r, id)
+	switch {
+	case d.Reason == session.NotGranted:
+		return 0, 0, session.Errorf(d.Refusal.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, d.Refusal.Message)
+	case d.Reason == session.Denied && stream.Role == session.Publisher && grant.Allows(session.Subscriber):
 		stream.Role = session.Subscriber
-		now, at, err = a.grant(r, session.Identity{RTC: stream, RTM: &rtm}, ttl)
+		d = a.decide(r, id)
 	}
-	return now, at, err
+	return lifetime(d, ttl)
 }
 
 // format is the form of the tokens that a request asks for, for every endpoint by
@@ -275,13 +276,20 @@ func (a *API) format(r *request, id session.Identity) (session.Format, error) {
 // grant says from when to when tokens for id are good that are to live for ttl, if
 // the caller may have them.
 func (a *API) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
-	if err := r.caller.Grant.Covers(id); err != nil {
-		return 0, 0, err
+	return lifetime(a.decide(r, id), ttl)
+}
+
+// decide asks whether the caller may have tokens for id, without a session. The end that
+// it gets counts for what else is made for the request.
+func (a *API) decide(r *request, id session.Identity) session.Decision {
+	c := &r.caller
+	d := a.config.Access.Decide(r.Context(), session.Request{
+		Action: session.ActionJoin, Caller: c, Key: &session.Key{App: c.App, Subject: c.Subject, Identity: id},
+	})
+	if d.Allowed {
+		c.Grant.Until = d.Until
 	}
-	if err := a.config.Gate.Refuse(r.Context(), &r.caller, id); err != nil {
-		return 0, 0, err
-	}
-	return r.lifetime(ttl)
+	return d
 }
 
 // mintChatApp makes the application's own token, which is not any user's.
@@ -289,30 +297,26 @@ func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	if _, err := a.format(r, session.Identity{}); err != nil {
 		return "", err
 	}
-	if !r.caller.Admin && !r.caller.Grant.All {
-		return "", session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
-	}
-	if err := a.config.Gate.Refuse(r.Context(), &r.caller, session.Identity{}); err != nil {
-		return "", err
-	}
-	now, at, err := r.lifetime(ttl)
+	now, at, err := a.grant(r, session.Identity{}, ttl)
 	if err != nil {
 		return "", err
 	}
 	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
-// lifetime is from when to when tokens are good that are made now and are to live
-// for ttl. Where the grant has ended meanwhile, by the back end's
-// word say, there are none, as at a join.
-func (r *request) lifetime(ttl time.Duration) (now, at session.UnixSec, err error) {
+// lifetime is from when to when tokens are good that are made now and are to live for
+// ttl. There are none if the time that they are allowed for ends this second.
+func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, err error) {
+	if err := d.Err(); err != nil {
+		return 0, 0, err
+	}
 	now = session.SecOf(time.Now())
 	at = now.Add(ttl)
-	if until := r.caller.Grant.Until; until != 0 {
-		at = min(at, until)
+	if d.Until != 0 {
+		at = min(at, d.Until)
 	}
 	if at <= now {
-		return now, at, session.ErrDenied
+		return 0, 0, session.ErrDenied
 	}
 	return now, at, nil
 }

@@ -18,11 +18,11 @@ import (
 	"refresher/internal/store"
 )
 
-// brokenGate panics with all that a request says of its address.
-type brokenGate struct{ Gate }
+// brokenAccess panics with all that a request says of its address.
+type brokenAccess struct{ Access }
 
-func (brokenGate) Address(r *http.Request) netip.Addr {
-	panic("the gate broke at " + r.RequestURI + " " + r.URL.String() + " " + r.URL.RawPath)
+func (brokenAccess) ClientAddr(r *http.Request) netip.Addr {
+	panic("access broke at " + r.RequestURI + " " + r.URL.String() + " " + r.URL.RawPath)
 }
 
 // TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and
@@ -35,7 +35,7 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := New(Config{
-		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Gate: brokenGate{}, Sessions: struct{ store.Lister }{},
+		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Access: brokenAccess{}, Sessions: struct{ store.Lister }{},
 		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, agora.Use) agora.Report { return agora.Report{} },
 		Certificates: func(context.Context, string) (rotation.Report, error) { return rotation.Report{}, nil },
 		Logger:       logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
@@ -52,7 +52,7 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 		t.Errorf("answered with %d", response.StatusCode)
 	}
 	s.Close() // what it logs is there now
-	if text := logged.String(); !strings.Contains(text, "the gate broke") || strings.Contains(text, "aSecretCredential") {
+	if text := logged.String(); !strings.Contains(text, "access broke") || strings.Contains(text, "aSecretCredential") {
 		t.Errorf("logged %s", text)
 	}
 }

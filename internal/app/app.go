@@ -16,7 +16,10 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/access"
+	"refresher/internal/access/limit"
 	"refresher/internal/api"
+	"refresher/internal/authorize"
 	"refresher/internal/build"
 	"refresher/internal/events"
 	"refresher/internal/files"
@@ -57,7 +60,8 @@ type App struct {
 	hub         *ws.Hub
 	events      *events.Sender // nil: nobody is told
 	store       Store
-	gate        *gate
+	access      *access.Access
+	approval    *authorize.Asker // nil: nobody is asked
 	revocations *revocation.Set
 	rotation    *rotation.Tracker
 	files       *files.Watcher
@@ -114,9 +118,13 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	gate, err := newGate(c, projects, reports, logger, registry)
+	approval, err := newApproval(c, reports, logger, registry)
 	if err != nil {
 		return nil, err
+	}
+	proxies, err := limit.NewProxies(c.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("trusted-proxies: %w", err)
 	}
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
 	if err != nil {
@@ -134,14 +142,28 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
 		Logger: logger.With("component", "revocation"), Registerer: registry,
 	})
-	gate.revocations = revocations
+	permit := access.Config{
+		Proxies: proxies, AddressRate: c.AddressRate, SubjectRate: c.SubjectRate, Revocations: revocations, Logger: logger, Registerer: registry,
+	}
+	if approval != nil {
+		permit.Approval = approval
+	}
+	if c.Auth == "jwt" {
+		permit.Projects = projects.Credentials()
+	} else { // who may change others' calls must at least be on this machine
+		permit.Anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
+	}
+	who, err := access.New(permit)
+	if err != nil {
+		return nil, err
+	}
 	schedule := scheduler.Config{
 		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,
 		Store: shared, Records: shared, Node: node, Announce: announce(sender), Revocations: revocations, Certificate: projects.Certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
-	if gate.asker != nil {
-		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = gate.consent, askAhead, c.AuthorizeGrace
+	if approval != nil {
+		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = consentBy(who), askAhead, c.AuthorizeGrace
 	}
 	sched, err := scheduler.New(schedule)
 	if err != nil {
@@ -154,7 +176,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	err = projects.Follow(watcher, gate.update, func(app string, now session.Fingerprint) {
+	err = projects.Follow(watcher, who.Update, func(app string, now session.Fingerprint) {
 		sched.CertificateChanged(app)
 		tracker.Changed()
 		if c.CertificateChanged != nil {
@@ -165,14 +187,14 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	hub, err := ws.New(ws.Config{
-		Sessions: sched, Gate: gate, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
+		Sessions: sched, Access: who, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
 		Panics: reports, Logger: logger.With("component", "ws"), Registerer: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	health := ops.New(ops.Config{
-		Informed: revocations.Loaded, HasKeys: gate.hasKeys, Degraded: sched.Degraded, Works: sched.Health, Still: sched.Still,
+		Informed: revocations.Loaded, HasKeys: who.HasKeys, Degraded: sched.Degraded, Works: sched.Health, Still: sched.Still,
 		MaxSessions: c.MaxSessions, LogDropped: c.LogDropped, Registerer: registry,
 	})
 	metrics := ops.Metrics(registry)
@@ -181,7 +203,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: projects, Renewer: sched, Gate: gate, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
+		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
@@ -191,7 +213,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	}
 	a := &App{
 		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
-		gate: gate, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
+		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	loopback, err := listen.IsLoopback(c.OpsListen)
 	if err != nil {
@@ -216,7 +238,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	descriptors := listen.NewDescriptors(logger, registry)
 	publicListener = descriptors.ForClients(publicListener)
 	if c.ProxyProtocol {
-		publicListener = listen.ProxyProtocol(publicListener, gate.proxies.Trusts, public.Logger)
+		publicListener = listen.ProxyProtocol(publicListener, proxies.Trusts, public.Logger)
 	}
 	a.public = listen.NewServer(publicListener, public)
 	a.ops = listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
@@ -258,7 +280,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	if a.events != nil {
 		sending.Go(func() { _ = a.events.Run(send) }) // returns nil
 	}
-	a.gate.run(keep, &parts)
+	parts.Go(func() { a.access.Run(keep) })
+	if a.approval != nil {
+		parts.Go(func() { _ = a.approval.Run(keep) }) // returns nil
+	}
 	parts.Go(func() { a.files.Run(keep) })
 	parts.Go(func() { a.reload(keep, reloads) })
 	parts.Go(func() { a.revocations.Run(keep, a.scheduler.Revoke) })

@@ -62,7 +62,7 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 		return nil, err
 	}
 	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
-	c = newConn(h, socket, lean.guarded, h.config.Gate.Address(r))
+	c = newConn(h, socket, lean.guarded, h.config.Access.ClientAddr(r))
 	return c, nil
 }
 

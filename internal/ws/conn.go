@@ -29,7 +29,7 @@ type conn struct {
 	net     *guardedConn  // what the socket is made of
 	address netip.Addr    // the client's
 	gone    chan struct{} // closed when the reader has ended
-	handled chan error    // what came of a message
+	handled chan error    // what came of a message; holds one, so that a worker does not wait for the reader
 
 	sayBy    atomic.Int64 // by when the client must have said something, on the hub's clock
 	heard    atomic.Int64 // when it last did, or what it said had been handled
@@ -39,14 +39,13 @@ type conn struct {
 
 	writing sync.Mutex // held while a message is written
 
-	// The reader's own.
-	attachment session.Attachment
+	attachment session.Attachment // of whoever handles a message, or the reader in between
 	messages   *rate.Limiter
 }
 
 func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *conn {
 	c := &conn{
-		hub: h, address: from, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error),
+		hub: h, address: from, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error, 1),
 		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
 	}
 	n.conn = c
@@ -73,44 +72,82 @@ func (c *conn) serve() {
 	if c.attachment != nil {
 		c.attachment.Detach()
 	}
+	c.lost(err)
 	code := protocol.CloseCode(c.closing.Load())
-	if code == 0 {
-		// The client closed, or the connection broke.
-		closed, ok := errors.AsType[websocket.CloseError](err)
-		switch code = protocol.CloseCode(closed.Code); {
-		case !ok:
-			code = protocol.CloseAbnormal
-		case !utf8.ValidString(closed.Reason):
-			code = protocol.CloseNotUTF8 // so it was answered, see guardedConn
-		}
-		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
-	}
 	c.hub.metrics.closed(code)
 	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
+}
+
+// lost takes note that the client closed the connection, or that it broke, unless this
+// side has closed it.
+func (c *conn) lost(err error) {
+	closed, ok := errors.AsType[websocket.CloseError](err)
+	code := protocol.CloseCode(closed.Code)
+	switch {
+	case !ok:
+		code = protocol.CloseAbnormal
+	case !utf8.ValidString(closed.Reason):
+		code = protocol.CloseNotUTF8 // so it was answered, see guardedConn
+	}
+	if c.closing.CompareAndSwap(0, int32(code)) {
+		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
+	}
 }
 
 // errClosing ends a reader whose connection is being closed from this side.
 // The closer reads what is left, up to the client's close frame.
 var errClosing = errors.New("closing")
 
-// readAll handles messages until there are no more.
+// readAll handles messages, one after the other, until there are no more.
 func (c *conn) readAll() (err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
-	for {
-		data, release, err := c.read()
-		if err != nil {
-			return err
-		}
-		c.sayBy.Store(math.MaxInt64) // it is on us to say something
-		err = c.hub.workers.handle(c, data)
-		release()
-		if err != nil {
-			return err
-		}
-		now := c.hub.now()
-		c.heard.Store(int64(now))
-		c.sayBy.Store(int64(now + silence*c.hub.config.Heartbeat))
+	data, release, err := c.read()
+	if err == nil {
+		data, release, err = c.greet(data, release)
 	}
+	for err == nil {
+		c.handle(context.Background(), data, release)
+		if err = <-c.handled; err == nil {
+			data, release, err = c.read()
+		}
+	}
+	return err
+}
+
+// greet has the first message handled, and receives the next one meanwhile: a client that
+// hangs up while the customer's back end is asked is not waited for. One that has said
+// more before is. The next message is looked at when the first has been answered.
+func (c *conn) greet(first []byte, done func()) (data []byte, release func(), err error) {
+	ctx, hangUp := context.WithCancel(context.Background())
+	defer hangUp()
+	c.handle(ctx, first, done)
+	m, broken := c.receive()
+	if broken != nil {
+		c.lost(broken)
+		hangUp()
+	}
+	switch err := <-c.handled; {
+	case broken != nil:
+		return nil, nil, broken
+	case err != nil:
+		buffers.Put(m.buffer)
+		return nil, nil, err
+	}
+	return c.check(m)
+}
+
+// handle has a message handled by a worker, which sends what came of it to c.handled. ctx
+// ends when nobody waits for that any more.
+func (c *conn) handle(ctx context.Context, data []byte, release func()) {
+	c.sayBy.Store(math.MaxInt64) // it is on us to say something
+	c.hub.workers.start(task{ctx, c, data, release})
+}
+
+// mayBeSilent gives the client time for its next message.
+func (c *conn) mayBeSilent() {
+	now := c.hub.now()
+	c.heard.Store(int64(now))
+	c.sayBy.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
 // How many heartbeats a client may say nothing: without a sign of life, and when it
@@ -156,31 +193,55 @@ func (c *conn) probe(patience time.Duration) {
 // it ends there.
 var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
 
+// message is what a client sent, as it came.
+type message struct {
+	kind   websocket.MessageType
+	buffer *[protocol.MaxMessage + 1]byte
+	length int
+}
+
 // read waits for the next message. The caller gives data back by release.
 func (c *conn) read() (data []byte, release func(), err error) {
+	m, err := c.receive()
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.check(m)
+}
+
+// receive waits for the next message. The caller gives its buffer back.
+func (c *conn) receive() (message, error) {
 	// No context: it would cost a goroutine's start and a lock for each
 	// message. Closing the connection is what ends a read.
 	kind, r, err := c.socket.Reader(context.Background())
 	if err != nil {
-		return nil, nil, err
+		return message{}, err
 	}
 	buffer := buffers.Get().(*[protocol.MaxMessage + 1]byte)
-	release = func() { buffers.Put(buffer) }
 	n, err := io.ReadFull(r, buffer[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		buffers.Put(buffer) // the connection broke in the middle of a message
+		return message{}, err
+	}
+	return message{kind, buffer, n}, nil
+}
+
+// check closes the connection of a client whose message is not of the protocol.
+func (c *conn) check(m message) (data []byte, release func(), err error) {
+	data = m.buffer[:m.length]
+	release = func() { buffers.Put(m.buffer) }
 	switch {
 	case c.closing.Load() != 0:
 		err = errClosing
-	case err == nil:
+	case len(data) > protocol.MaxMessage:
 		err = c.close(protocol.CloseTooLarge, "too large", protocol.FromError(errTooLarge))
-	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-		// the connection broke in the middle of a message
-	case kind != websocket.MessageText:
+	case m.kind != websocket.MessageText:
 		err = c.close(protocol.CloseMalformed, "binary", protocol.FromError(errBinary))
-	case !utf8.Valid(buffer[:n]):
+	case !utf8.Valid(data):
 		err = c.close(protocol.CloseNotUTF8, "not UTF-8", protocol.FromError(errNotUTF8))
 	default:
 		c.net.unpaid.Store(0)
-		return buffer[:n], release, nil
+		return data, release, nil
 	}
 	release()
 	return nil, nil, err

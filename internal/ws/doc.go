@@ -37,9 +37,9 @@
 // has nothing to say. One that is late is sent a ping: a browser answers for a page
 // whose timers it has slowed down.
 //
-// Who may join, and how often somebody may knock, is for the Gate to say: first by
-// the client's address, then, for a join, by its credential. The key of a resume is
-// opened by Sessions. Only a valid credential or key takes a turn of Config.JoinRate.
+// Who may join, and how often, is for Access to say: first by the client's address,
+// then, for a join, by its credential. The key of a resume is opened by Sessions. Only a
+// valid credential or key takes a turn of Config.JoinRate.
 //
 // One rate limits what a client sends. A message, a ping and a pong each cost one, and so
 // does each KiB of a message beyond its first, counted as it arrives: the library reads

@@ -21,18 +21,18 @@ var (
 
 // tryHandle handles one message. A panic closes the connection, as a failure of the
 // server's.
-func (c *conn) tryHandle(data []byte) (err error) {
+func (c *conn) tryHandle(ctx context.Context, data []byte) (err error) {
 	defer func() {
 		if errors.Is(err, panics.ErrPanicked) {
 			err = c.close(protocol.CloseForError(session.CodeInternal), string(session.CodeInternal), protocol.FromError(public(err)))
 		}
 	}()
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
-	return c.handle(data)
+	return c.dispatch(ctx, data)
 }
 
-// handle does what one message asks for. An error ends the reader.
-func (c *conn) handle(data []byte) error {
+// dispatch does what one message asks for. An error ends the reader.
+func (c *conn) dispatch(ctx context.Context, data []byte) error {
 	if !c.pay() {
 		return errClosing
 	}
@@ -41,7 +41,9 @@ func (c *conn) handle(data []byte) error {
 		return c.refuse(malformed)
 	}
 	if c.attachment == nil {
-		return c.greet(&m)
+		outcome, err := c.attach(ctx, &m)
+		c.hub.metrics.joins.WithLabelValues(outcome).Inc()
+		return err
 	}
 	switch m.Type {
 	case protocol.TypeAck:
@@ -80,15 +82,9 @@ func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) er
 	return err
 }
 
-// greet handles the first message.
-func (c *conn) greet(m *protocol.ClientMessage) error {
-	outcome, err := c.attach(m)
-	c.hub.metrics.joins.WithLabelValues(outcome).Inc()
-	return err
-}
-
-// attach takes a join or a resume, and names the outcome.
-func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
+// attach takes the first message, a join or a resume, and names the outcome. ctx ends when
+// the client hangs up.
+func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string, err error) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		return string(session.CodeBadRequest), c.refuse(errGreeting)
 	}
@@ -109,35 +105,33 @@ func (c *conn) attach(m *protocol.ClientMessage) (outcome string, err error) {
 	}
 	// The fair share of one client, or caller, before what the node can do for
 	// all.
-	if wait := c.hub.config.Gate.Wait(c.address); wait > 0 {
+	if wait := c.hub.config.Access.Admit(c.address); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	// Without a valid credential or key, a client takes no turn of JoinRate.
 	if m.Type == protocol.TypeJoin {
-		join.Caller, err = c.hub.config.Gate.Identify(m.Auth)
+		join.Caller, err = c.hub.config.Access.Authenticate(ctx, m.Auth)
 	} else {
 		err = c.hub.config.Sessions.Open(&resume)
 	}
-	if err != nil {
+	switch refused, _ := errors.AsType[*session.Error](err); {
+	case refused != nil && refused.Code == session.CodeRateLimited:
+		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+	case err != nil:
 		return outcomeOf(err), c.refuse(err)
-	}
-	if m.Type == protocol.TypeJoin {
-		if wait := c.hub.config.Gate.WaitCaller(&join.Caller); wait > 0 {
-			return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
-		}
 	}
 	if wait := c.hub.admit.wait(resume.ExpiresAt); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
-		c.attachment, err = c.hub.config.Sessions.Join(context.Background(), join, c)
+		c.attachment, err = c.hub.config.Sessions.Join(ctx, join, c)
 	} else {
 		outcome = "resumed"
-		c.attachment, err = c.hub.config.Sessions.Resume(context.Background(), resume, c)
+		c.attachment, err = c.hub.config.Sessions.Resume(ctx, resume, c)
 	}
 	switch {
-	case err != nil && c.closing.Load() != 0: // it was gone before it had the answer
+	case err != nil && (c.closing.Load() != 0 || ctx.Err() != nil): // it was gone before it had the answer
 		return "lost", errClosing
 	case err != nil:
 		return outcomeOf(err), c.refuse(err)

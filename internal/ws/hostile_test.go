@@ -230,27 +230,23 @@ func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
 	})
 }
 
-// knownGate lets those in who show the right word, as often as they like but for
+// knownAccess lets those in who show the right word, as often as they like but for
 // one.
-type knownGate struct{ openGate }
+type knownAccess struct{ openAccess }
 
-func (knownGate) Identify(credential string) (session.Caller, error) {
-	if credential == "stranger" {
+func (knownAccess) Authenticate(_ context.Context, credential string) (session.Caller, error) {
+	switch credential {
+	case "stranger":
 		return session.Caller{}, session.Errorf(session.CodeUnauthenticated, "auth: no")
+	case "busy":
+		return session.Caller{}, &session.Error{Code: session.CodeRateLimited, RetryAfter: time.Second}
 	}
 	return session.Caller{Subject: credential, Grant: session.Grant{All: true}}, nil
 }
 
-func (knownGate) WaitCaller(c *session.Caller) time.Duration {
-	if c.Subject == "busy" {
-		return time.Second
-	}
-	return 0
-}
-
 func TestStrangersUseUpNobodysTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, func(c *Config) { c.Gate, c.JoinRate = knownGate{}, 1 })
+		s := newStage(t, func(c *Config) { c.Access, c.JoinRate = knownAccess{}, 1 })
 		join := func(credential string) *peer {
 			p := s.dial()
 			p.send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"c","uid":1}}`)

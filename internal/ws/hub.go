@@ -30,26 +30,24 @@ type Sessions interface {
 	Resume(context.Context, session.Resume, session.Client) (session.Attachment, error)
 }
 
-// Gate knows who may ask for a session. It is safe for concurrent use.
-type Gate interface {
-	// Identify says who shows a credential; empty is none. The error is a
-	// *session.Error.
-	Identify(credential string) (session.Caller, error)
-	// Wait is how long a client at an address must wait before it may join
-	// or resume: zero for not at all.
-	Wait(from netip.Addr) time.Duration
-	// WaitCaller is the same for who has shown a credential.
-	WaitCaller(c *session.Caller) time.Duration
-	// Address is that of the client who made a request, behind the proxies
-	// that are trusted.
-	Address(r *http.Request) netip.Addr
+// Access decides who may ask for a session. It is safe for concurrent use.
+type Access interface {
+	// Authenticate says who shows a credential; empty is none. The error is a
+	// *session.Error, with CodeRateLimited if its holder asks too often.
+	Authenticate(ctx context.Context, credential string) (session.Caller, error)
+	// Admit returns how long a client at an address must wait before it may join or
+	// resume; 0 admits it now.
+	Admit(from netip.Addr) (wait time.Duration)
+	// ClientAddr returns the address of the client who made a request, behind the
+	// proxies that are trusted.
+	ClientAddr(r *http.Request) netip.Addr
 }
 
 // Config is what a Hub needs. All fields are required unless they say
 // otherwise.
 type Config struct {
 	Sessions Sessions
-	Gate     Gate
+	Access   Access
 	// Heartbeat is how often clients are told to send a ping, in whole
 	// seconds. A connection that says nothing for twice as long is dead, or for
 	// four times as long if it answers pings.
@@ -107,8 +105,8 @@ type shard struct {
 
 // New makes a Hub.
 func New(c Config) (*Hub, error) {
-	if c.Sessions == nil || c.Gate == nil || c.Origins == nil || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("ws: Sessions, Gate, Origins, Logger and Registerer are required")
+	if c.Sessions == nil || c.Access == nil || c.Origins == nil || c.Logger == nil || c.Registerer == nil {
+		return nil, errors.New("ws: Sessions, Access, Origins, Logger and Registerer are required")
 	}
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")

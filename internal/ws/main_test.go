@@ -37,7 +37,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	t.Helper()
 	s := &stage{t: t, sessions: &sessions{t: t}, pipes: pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}}
 	c := Config{
-		Sessions: s.sessions, Gate: openGate{}, Origins: ownOrigin(t), Heartbeat: 25 * time.Second,
+		Sessions: s.sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: 25 * time.Second,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if change != nil {
@@ -278,12 +278,11 @@ func wait(d time.Duration) {
 	synctest.Wait()
 }
 
-// openGate lets anybody have anything.
-type openGate struct{}
+// openAccess lets anybody have anything.
+type openAccess struct{}
 
-func (openGate) Identify(string) (session.Caller, error) {
+func (openAccess) Authenticate(context.Context, string) (session.Caller, error) {
 	return session.Caller{Grant: session.Grant{All: true}}, nil
 }
-func (openGate) Wait(netip.Addr) time.Duration            { return 0 }
-func (openGate) WaitCaller(*session.Caller) time.Duration { return 0 }
-func (openGate) Address(*http.Request) netip.Addr         { return netip.Addr{} }
+func (openAccess) Admit(netip.Addr) time.Duration      { return 0 }
+func (openAccess) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }

@@ -23,7 +23,7 @@ func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sessions := &sessions{t: t}
 			hub, err := New(Config{
-				Sessions: sessions, Gate: openGate{}, Origins: ownOrigin(t), Heartbeat: time.Minute, WriteTimeout: 200 * time.Millisecond,
+				Sessions: sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute, WriteTimeout: 200 * time.Millisecond,
 				Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			})
 			if err != nil {

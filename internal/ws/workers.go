@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,10 @@ type workers struct {
 
 // task is one message of one connection.
 type task struct {
-	conn *conn
-	data []byte
+	ctx     context.Context // of a first message: done when the client hangs up
+	conn    *conn
+	data    []byte
+	release func() // gives data back
 }
 
 func newWorkers() *workers {
@@ -37,21 +40,25 @@ func newWorkers() *workers {
 	}
 }
 
-// handle has a message handled and returns what came of it.
-func (w *workers) handle(c *conn, data []byte) error {
-	t := task{c, data}
+// start has a message handled. What came of it goes to conn.handled.
+func (w *workers) start(t task) {
 	select {
 	case w.tasks <- t:
 	default:
-		c.hub.running.Go(func() { w.work(t) })
+		t.conn.hub.running.Go(func() { w.work(t) })
 	}
-	return <-c.handled
 }
 
 // work handles t, and then what else comes, unless enough others wait for that.
 func (w *workers) work(t task) {
 	for {
-		t.conn.handled <- t.conn.tryHandle(t.data)
+		err := t.conn.tryHandle(t.ctx, t.data)
+		t.release()
+		if err == nil {
+			t.conn.mayBeSilent()
+		}
+		t.conn.handled <- err
+		t = task{} // an idle worker keeps no connection's memory
 		if w.idle.Add(1) > w.most {
 			w.idle.Add(-1)
 			return

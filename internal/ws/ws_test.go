@@ -524,7 +524,7 @@ func TestMetricsAreWellNamed(t *testing.T) {
 
 func TestConfigErrorsNameTheSetting(t *testing.T) {
 	good := func() Config {
-		return Config{Sessions: &sessions{}, Gate: openGate{}, Origins: ownOrigin(t), Heartbeat: time.Second, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
+		return Config{Sessions: &sessions{}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Second, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
 	}
 	for want, spoil := range map[string]func(*Config){
 		"heartbeat: ": func(c *Config) { c.Heartbeat = time.Millisecond },

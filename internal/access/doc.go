@@ -1,0 +1,37 @@
+// Package access decides who may have tokens, and how often. Nothing else does.
+//
+// # Who is asked what, in which order
+//
+//	Admit         the client's address    --address-rate; before anything is parsed for it
+//	Authenticate  the credential          signed, in time, for a project served here
+//	              revocations             its subject is not revoked
+//	              its holder's rate       --subject-rate
+//	Decide        the credential's grant  covers the user, channel and role (where a Caller asks)
+//	              revocations             were read from the store once, and none matches
+//	              the back end            allows it (--authorize-url); for so long, if it says so
+//	              revocations, again      none came while the back end was asked
+//	              the time                has not run out meanwhile (where a Caller asks)
+//	Recheck       revocations, once more  see below
+//
+// The first refusal counts, and what comes after it is not asked. Decide is called for
+// each join, resume, renewal over HTTP, scheduled renewal, and token without a session. A
+// resume key stands for the grant that its session was joined with, so who has one shows
+// no credential.
+//
+// Three answers differ from no. Unasked: the back end gave no answer; a join is refused
+// with a time to try again, and a session that is open goes on for --authorize-grace.
+// Uninformed: a node that has just started does not know yet whom to refuse, so it takes
+// nobody. A rate refuses with the time until the next try.
+//
+// # Why there is a second look
+//
+// A revocation ends the sessions that it finds in the engine's table. One that is added
+// after Decide has looked, and before the session is in the table, would end nothing: the
+// session would go on. So the engine calls Recheck once its session can be found, and with
+// each token that it mints. It does no I/O and may be called under a session's lock.
+//
+// # Concurrency and secrets
+//
+// All methods are safe for concurrent use. No lock is held while the back end is asked.
+// Neither a credential nor a secret is in any log line or error.
+package access

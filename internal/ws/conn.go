@@ -219,8 +219,8 @@ func (c *conn) receive() (message, error) {
 	}
 	buffer := buffers.Get().(*[protocol.MaxMessage + 1]byte)
 	n, err := io.ReadFull(r, buffer[:])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		buffers.Put(buffer) // the connection broke in the middle of a message
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // wrapped, they say that it broke off
+		buffers.Put(buffer)
 		return message{}, err
 	}
 	return message{kind, buffer, n}, nil

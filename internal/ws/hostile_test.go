@@ -230,6 +230,52 @@ func TestClientThatIsGoneBeforeItsAnswer(t *testing.T) {
 	})
 }
 
+// A client that hangs up while the customer's back end is asked is not waited for.
+func TestClientThatHangsUpBeforeItsAnswer(t *testing.T) {
+	for name, hangUp := range map[string]func(c net.Conn){
+		"closes":   func(c net.Conn) { write(c, []byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9}) },
+		"is gone":  func(c net.Conn) { _ = c.Close() },
+		"stammers": func(c net.Conn) { write(c, half); _ = c.Close() },
+	} {
+		for _, first := range []string{joinText, `{"type":"resume","session":"S","key":"K"}`} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				s.sessions.asks = true
+				c, _ := s.raw()
+				write(c, text(first))
+				wait(time.Second)
+				if n := s.sessions.waiting.Load(); n != 1 || counted(t, s, "lost") {
+					t.Fatalf("%s: %d wait", first, n)
+				}
+				hangUp(c)
+				synctest.Wait()
+				if n := s.sessions.waiting.Load(); n != 0 || !counted(t, s, "lost") || s.hub.open() != 0 {
+					t.Errorf("%s, then %s: %d wait, %v connections", first, name, n, s.hub.open())
+				}
+			})
+		}
+	}
+}
+
+// What a client says before it has the answer to its join is handled after it.
+func TestMessagesBeforeTheAnswerWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		answer := make(chan struct{})
+		s.sessions.beforeJoined = func() { <-answer }
+		p := s.dial()
+		p.send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
+		p.send(`{"type":"ping"}`)
+		synctest.Wait()
+		close(answer)
+		for _, want := range []string{protocol.TypeJoined, protocol.TypePong} {
+			if m := p.read(); m["type"] != want {
+				t.Errorf("told %v, want %s", m, want)
+			}
+		}
+	})
+}
+
 // knownAccess lets those in who show the right word, as often as they like but for
 // one.
 type knownAccess struct{ openAccess }

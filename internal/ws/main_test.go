@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,12 +178,22 @@ type sessions struct {
 	refuse error
 	// beforeJoined is called before joined is written; may be nil.
 	beforeJoined func()
+	// asks has joins and resumes wait for a back end that answers never; they return when
+	// their context ends.
+	asks    bool
+	waiting atomic.Int32 // how many wait for it
 
 	mu   sync.Mutex
 	open []*attachment // guarded by mu
 }
 
-func (s *sessions) attach(c session.Client, resumed bool) (session.Attachment, error) {
+func (s *sessions) attach(ctx context.Context, c session.Client, resumed bool) (session.Attachment, error) {
+	if s.asks {
+		s.waiting.Add(1)
+		defer s.waiting.Add(-1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if s.refuse != nil {
 		return nil, s.refuse
 	}
@@ -196,8 +207,8 @@ func (s *sessions) attach(c session.Client, resumed bool) (session.Attachment, e
 	return a, c.Joined(session.Joined{Session: "S", Key: "K", Resumed: resumed, Push: session.Push{Seq: 1, Tokens: session.Tokens{RTC: "t", ExpiresAt: 9}}})
 }
 
-func (s *sessions) Join(_ context.Context, _ session.Join, c session.Client) (session.Attachment, error) {
-	return s.attach(c, false)
+func (s *sessions) Join(ctx context.Context, _ session.Join, c session.Client) (session.Attachment, error) {
+	return s.attach(ctx, c, false)
 }
 
 // Open takes every key but one that was made up.
@@ -208,8 +219,8 @@ func (s *sessions) Open(r *session.Resume) error {
 	return nil
 }
 
-func (s *sessions) Resume(_ context.Context, _ session.Resume, c session.Client) (session.Attachment, error) {
-	return s.attach(c, true)
+func (s *sessions) Resume(ctx context.Context, _ session.Resume, c session.Client) (session.Attachment, error) {
+	return s.attach(ctx, c, true)
 }
 
 // last is the attachment of the newest connection.

@@ -1,0 +1,111 @@
+package access
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/session"
+)
+
+const secret = "a secret that signs credentials, of enough bytes"
+
+func signed(t *testing.T, subject string) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": subject, "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+var projects = []credential.Project{{App: "app", Keys: credential.Keys{Secrets: []string{secret}}}}
+
+func code(err error) session.Code {
+	if refused, ok := errors.AsType[*session.Error](err); ok {
+		return refused.Code
+	}
+	return ""
+}
+
+func TestAuthenticate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		known := &revocations{}
+		a := newAccess(t, Config{Projects: projects, SubjectRate: 1, Revocations: known})
+		if _, err := a.Authenticate(t.Context(), "forged"); code(err) != session.CodeUnauthenticated {
+			t.Errorf("a forged one: %v", err)
+		}
+		if c, err := a.Authenticate(t.Context(), signed(t, "ana")); err != nil || c.App != "app" || c.Subject != "ana" {
+			t.Errorf("a good one: %+v, %v", c, err)
+		}
+		_, err := a.Authenticate(t.Context(), signed(t, "ana"))
+		if refused, ok := errors.AsType[*session.Error](err); !ok || refused.Code != session.CodeRateLimited || refused.RetryAfter <= 0 || refused.RetryAfter > 2*time.Second {
+			t.Errorf("too often: %v", err)
+		}
+		if _, err := a.Authenticate(t.Context(), signed(t, "ben")); err != nil {
+			t.Errorf("of another: %v", err)
+		}
+		known.matches = true
+		for range 2 { // who is revoked learns nothing of rates
+			if _, err := a.Authenticate(t.Context(), signed(t, "ana")); !errors.Is(err, session.ErrRevoked) {
+				t.Errorf("of one who is revoked: %v", err)
+			}
+		}
+	})
+}
+
+func TestAuthenticateWithoutCredentials(t *testing.T) {
+	anybody := session.Caller{App: "app", Grant: session.Grant{All: true}}
+	a := newAccess(t, Config{Anybody: anybody, SubjectRate: 1})
+	for _, text := range []string{"", "whatever", ""} { // they have no names, so there is no rate
+		if c, err := a.Authenticate(t.Context(), text); err != nil || c.App != "app" || !c.Grant.All {
+			t.Errorf("%q: %+v, %v", text, c, err)
+		}
+	}
+	if !a.HasKeys() || a.Update(projects...) != nil {
+		t.Error("wants keys")
+	}
+}
+
+func TestUpdateReplacesKeysAtOnce(t *testing.T) {
+	a := newAccess(t, Config{Projects: projects})
+	if err := a.Update(credential.Project{App: "app", Keys: credential.Keys{Secrets: []string{"another secret, of enough bytes as well"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), signed(t, "ana")); code(err) != session.CodeUnauthenticated {
+		t.Errorf("signed with the key that is gone: %v", err)
+	}
+}
+
+func TestAdmitLimitsAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccess(t, Config{AddressRate: 1})
+		first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		if wait := a.Admit(first); wait != 0 {
+			t.Errorf("the first has to wait %s", wait)
+		}
+		if wait := a.Admit(first); wait <= 0 || wait > 2*time.Second {
+			t.Errorf("one more has to wait %s", wait)
+		}
+		if wait := a.Admit(second); wait != 0 {
+			t.Errorf("another has to wait %s", wait)
+		}
+	})
+}
+
+func TestRatesThatCannotBeMeant(t *testing.T) {
+	for want, c := range map[string]Config{
+		"address-rate: want 0 (unlimited) or more actions a second": {AddressRate: -1},
+		"subject-rate: want 0 (unlimited) or more actions a second": {SubjectRate: -1},
+	} {
+		c.Logger = newAccess(t, Config{}).logger
+		if _, err := New(c); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}

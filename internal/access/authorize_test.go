@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -153,6 +154,46 @@ func TestAuthorizeIsAskedWhenClientsComeBack(t *testing.T) {
 		t.Errorf("resumed: %+v", ended)
 	}
 	s.Closed(protocol.CloseEnded)
+}
+
+// A client that hangs up while the back end is asked is not waited for: its session is not
+// opened, and nothing waits for the answer any more.
+func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
+	b := apptest.NewBackEnd(t)
+	asked, answer := make(chan string), make(chan struct{})
+	g := apptest.StartGuarded(t, func(c *app.Config) {
+		apptest.WithCredentials(c)
+		c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizeGrace = b.URL, apptest.HookSecret, time.Minute
+		c.AuthorizeTimeout = time.Minute
+	}, app.Outside{}, (&net.Dialer{}).DialContext)
+	g.Level.Set(slog.LevelDebug)
+	ana := apptest.Pass(nil)
+	s := g.Knock()
+	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
+	joined := s.Expect("joined")
+	_ = s.CloseNow()
+	g.Log.Await("connection closed")
+	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) {
+		asked <- q.Action
+		<-answer
+		return true, 0
+	})
+	for _, first := range []string{
+		apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`),
+		fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key),
+	} {
+		g.Log.Take()
+		s := g.Knock()
+		s.Send(first)
+		<-asked
+		_ = s.CloseNow()
+		g.Log.Await("connection closed")
+		answer <- struct{}{} // which comes too late
+	}
+	m := g.Metrics()
+	if m[`refresher_joins_total{outcome="lost"}`] != 2 || m["refresher_authorize_waiting"] != 0 || m["refresher_sessions"] != 1 {
+		t.Errorf("%v lost, %v wait, %v sessions", m[`refresher_joins_total{outcome="lost"}`], m["refresher_authorize_waiting"], m["refresher_sessions"])
+	}
 }
 
 // While the back end fails, renewals go on for the grace after the tokens that it

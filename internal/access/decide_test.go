@@ -37,6 +37,7 @@ func allows(context.Context) (authorize.Answer, error) { return authorize.Answer
 func denies(context.Context) (authorize.Answer, error) {
 	return authorize.Answer{Reason: "no credit"}, nil
 }
+
 func hangs(ctx context.Context) (authorize.Answer, error) {
 	<-ctx.Done()
 	return authorize.Answer{}, ctx.Err()
@@ -173,8 +174,11 @@ func TestDecideChecksTheGrant(t *testing.T) {
 		asked   int
 	}{
 		"another channel": {
-			&session.Caller{Grant: granted}, session.Identity{RTC: &session.RTC{Channel: "else", UID: 7}}, allows,
-			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: "rtc.channel: the credential does not grant this"}}, 0,
+			&session.Caller{Grant: granted},
+			session.Identity{RTC: &session.RTC{Channel: "else", UID: 7}},
+			allows,
+			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: "rtc.channel: the credential does not grant this"}},
+			0,
 		},
 		"no credential any more": {
 			nil, session.Identity{RTC: &session.RTC{Channel: "else", UID: 7}}, allows, session.Decision{Allowed: true}, 1,
@@ -189,8 +193,11 @@ func TestDecideChecksTheGrant(t *testing.T) {
 			&session.Caller{Grant: session.Grant{All: true, Until: now + 200}}, ana, until(now + 100), session.Decision{Allowed: true, Until: now + 100}, 1,
 		},
 		"the application's own, for a user": {
-			&session.Caller{Grant: granted}, session.Identity{}, allows,
-			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: `the application's own Chat token wants a credential with the scope "admin"`}}, 0,
+			&session.Caller{Grant: granted},
+			session.Identity{},
+			allows,
+			session.Decision{Reason: session.NotGranted, Refusal: &session.Error{Message: `the application's own Chat token wants a credential with the scope "admin"`}},
+			0,
 		},
 		"the application's own, for an admin": {&session.Caller{Admin: true, Grant: granted}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 		"the application's own, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},

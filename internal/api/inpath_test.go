@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,22 +26,36 @@ func (brokenAccess) ClientAddr(r *http.Request) netip.Addr {
 	panic("access broke at " + r.RequestURI + " " + r.URL.String() + " " + r.URL.RawPath)
 }
 
-// TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and
-// the HTTP server writes down when it panics, does not have the credential.
-func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
-	var logged bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+// config is that of an API whose parts panic when they are used.
+func config(t *testing.T) Config {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
 	origins, err := origin.New(origin.Config{Logger: logger, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(Config{
-		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Access: brokenAccess{}, Sessions: struct{ store.Lister }{},
+	return Config{
+		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Access: open{}, Sessions: struct{ store.Lister }{},
 		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, agora.Use) agora.Report { return agora.Report{} },
 		Certificates: func(context.Context, string) (rotation.Report, error) { return rotation.Report{}, nil },
 		Logger:       logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },
-		CredentialInPath: true,
-	})
+	}
+}
+
+// open admits every address.
+type open struct{ Access }
+
+func (open) Admit(netip.Addr) time.Duration      { return 0 }
+func (open) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }
+
+// TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and
+// the HTTP server writes down when it panics, does not have the credential.
+func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
+	var logged bytes.Buffer
+	c := config(t)
+	c.Access, c.CredentialInPath = brokenAccess{}, true
+	c.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

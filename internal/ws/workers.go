@@ -58,7 +58,6 @@ func (w *workers) work(t task) {
 			t.conn.mayBeSilent()
 		}
 		t.conn.handled <- err
-		t = task{} // an idle worker keeps no connection's memory
 		if w.idle.Add(1) > w.most {
 			w.idle.Add(-1)
 			return

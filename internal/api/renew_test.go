@@ -1,0 +1,53 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"refresher/internal/session"
+)
+
+// waiter is a Renewer whose back end answers never.
+type waiter struct{ asked, ended chan struct{} }
+
+func (waiter) Open(*session.Resume) error { return nil }
+
+func (w waiter) RenewByKey(ctx context.Context, _ session.Resume) (session.Push, error) {
+	close(w.asked)
+	<-ctx.Done()
+	close(w.ended)
+	return session.Push{}, ctx.Err()
+}
+
+// A client that hangs up while its renewal is decided is not waited for.
+func TestRenewalEndsWithItsRequest(t *testing.T) {
+	for _, body := range []string{"", `{"seq":1}`} {
+		w := waiter{make(chan struct{}), make(chan struct{})}
+		c := config(t)
+		c.Renewer = w
+		a, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := httptest.NewServer(a)
+		ctx, hangUp := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/sessions/s/renew", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer key")
+		go func() {
+			<-w.asked
+			hangUp()
+		}()
+		if response, err := s.Client().Do(r); err == nil {
+			response.Body.Close()
+			t.Errorf("%q: answered with %d", body, response.StatusCode)
+		}
+		<-w.ended
+		s.Close()
+	}
+}

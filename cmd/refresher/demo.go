@@ -65,14 +65,17 @@ func (c *demoCommand) Run() (err error) {
 	}
 	log := c.openLog()
 	defer log.Close()
-	page, err := c.page(signer, log.Logger)
+	page, standIn, err := c.page(signer, log.Logger)
 	if err != nil {
 		return err
 	}
-	defer page.close()
+	if standIn != nil {
+		defer standIn.Close()
+	}
+	defer page.Close()
 
 	config := c.config(c.Listen, c.TokenTTL)
-	config.Auth, config.Page = "none", page.demo.Handler
+	config.Auth, config.Page = "none", page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
 	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // all are renewed before the old one is refused
 	var reloads <-chan os.Signal
@@ -84,7 +87,7 @@ func (c *demoCommand) Run() (err error) {
 	if err != nil {
 		return err
 	}
-	c.greet(a, signer != nil, page.edge != nil)
+	c.greet(a, signer != nil, standIn != nil)
 	return a.Run(ctx, stop.second, reloads)
 }
 
@@ -101,58 +104,35 @@ func (c *demoCommand) makeUp() *signer {
 	return newSigner(c.AppCertificate)
 }
 
-// demoPage is the page and what holds its call.
-type demoPage struct {
-	demo *demo.Demo
-	edge *edge.Edge // nil: Agora does
-}
+// agoraWarning is how long before the end of a token Agora's edge warns.
+const agoraWarning = 30 * time.Second
 
-func (p *demoPage) close() {
-	p.demo.Close()
-	if p.edge != nil {
-		p.edge.Close()
-	}
-}
-
-// page makes the page. Without a signer the credentials are real ones.
-func (c *demoCommand) page(signer *signer, logger *slog.Logger) (*demoPage, error) {
+// page makes the page, and the stand-in that holds its call unless Agora does. Without a
+// signer the credentials are real ones.
+func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
 	ttl := max(c.TokenTTL, time.Second) // too short a one is for app to refuse
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
 		Real: signer == nil && !c.StandIn, Logger: logger.With("component", "demo"),
 	}
-	p := &demoPage{}
 	if !config.Real {
 		// With tokens as short as these Agora would warn as soon as it has them.
 		config.WarnBefore = max(min(agoraWarning, ttl/5).Truncate(time.Second), time.Second)
-		var err error
-		if p.edge, err = newEdge(c.AppID, c.certificates(), config.WarnBefore); err != nil {
-			return nil, err
+		certificates := append(c.certificates(), "")
+		standIn, err = edge.New(edge.Config{
+			AppID: c.AppID, Certificate: certificates[0], SecondaryCertificate: certificates[1], WarnBefore: config.WarnBefore,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("stand-in: %w", err)
 		}
-		config.Edge = p.edge
+		config.Edge = standIn
 	}
 	if signer != nil {
 		config.Certificate, config.Sign, config.Grace = c.AppCertificate, signer.sign, c.Grace
 	}
-	var err error
-	p.demo, err = demo.New(config)
-	return p, err
-}
-
-// agoraWarning is how long before the end of a token Agora's edge warns.
-const agoraWarning = 30 * time.Second
-
-func newEdge(appID string, certificates []string, warnBefore time.Duration) (*edge.Edge, error) {
-	config := edge.Config{AppID: appID, Certificate: certificates[0], WarnBefore: warnBefore}
-	if len(certificates) > 1 {
-		config.SecondaryCertificate = certificates[1]
-	}
-	e, err := edge.New(config)
-	if err != nil {
-		return nil, fmt.Errorf("stand-in: %w", err)
-	}
-	return e, nil
+	page, err = demo.New(config)
+	return page, standIn, err
 }
 
 // greet says what there is to see.

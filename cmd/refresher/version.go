@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"refresher/internal/build"
@@ -43,23 +42,16 @@ func printVersion(w io.Writer, v build.Version, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	_, err := fmt.Fprintf(w, "refresher %s, %s, %s %s/%s\n", r.Version, commitText(v), r.GoVersion, r.OS, r.Arch)
+	commit := "unknown" // go run and a build outside a repository record none
+	if v.Revision != "" {
+		commit = v.Revision
+		if r.Time != nil {
+			commit += " of " + v.Time.Format(time.RFC3339)
+		}
+		if v.Modified {
+			commit += " and changes that are in no commit"
+		}
+	}
+	_, err := fmt.Fprintf(w, "refresher %s, commit %s, %s %s/%s\n", r.Version, commit, r.GoVersion, r.OS, r.Arch)
 	return err
-}
-
-// commitText says what the program was made of, or that nobody knows: go run
-// and a build outside a repository record no commit.
-func commitText(v build.Version) string {
-	if v.Revision == "" {
-		return "commit unknown"
-	}
-	var text strings.Builder
-	text.WriteString("commit " + v.Revision)
-	if !v.Time.IsZero() {
-		text.WriteString(" of " + v.Time.Format(time.RFC3339))
-	}
-	if v.Modified {
-		text.WriteString(" and changes that are in no commit")
-	}
-	return text.String()
 }

@@ -169,13 +169,10 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	tracker, err := rotation.New(rotation.Config{
+	tracker := rotation.New(rotation.Config{
 		Store: shared, Node: node, Projects: projects.Fingerprints, MaxTTL: c.Policy.MaxTTL,
 		Logger: logger.With("component", "rotation"), Registerer: registry,
 	})
-	if err != nil {
-		return nil, err
-	}
 	err = projects.Follow(watcher, who.Update, func(app string, now session.Fingerprint) {
 		sched.CertificateChanged(app)
 		tracker.Changed()

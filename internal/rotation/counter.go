@@ -71,16 +71,14 @@ func (c *counts) add(r *store.Record) {
 	if r.ExpiresAt <= session.SecOf(c.at) {
 		return
 	}
-	app := c.apps[r.App]
-	if app == nil {
-		app = make(map[session.Fingerprint]holders)
-		c.apps[r.App] = app
+	if c.apps[r.App] == nil {
+		c.apps[r.App] = make(map[session.Fingerprint]holders)
 	}
-	h := app[r.Certificate]
+	h := c.apps[r.App][r.Certificate]
 	h.sessions++
 	if r.State == session.Detached {
 		h.detached++
 	}
 	h.endsAt = max(h.endsAt, r.ExpiresAt)
-	app[r.Certificate] = h
+	c.apps[r.App][r.Certificate] = h
 }

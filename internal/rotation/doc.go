@@ -3,16 +3,12 @@
 // one may be deleted at Agora. It renews nothing: sessions fall due by themselves when
 // their node signs with another certificate (package session).
 //
-// # What nodes tell each other
-//
 // Every node publishes a status (store.Nodes, topic "certificates"): for each project the
 // certificate that it signs with, and for any other certificate until when there are
 // tokens of it, which follows from when a node was last seen to sign with it. A node
 // learns the latter from the statuses of all nodes, which it reads every refreshEvery, and
 // remembers it. So after a rolling restart, too, the nodes know when all nodes that signed
 // with the old certificate have stopped.
-//
-// # What a report counts
 //
 // A report counts the sessions of the whole cluster, which it reads from the store, by
 // the certificate of the tokens that their clients have. That certificate is unknown for a

@@ -3,7 +3,6 @@ package rotation
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -31,40 +30,35 @@ type Store interface {
 	store.Lister
 }
 
-// Config is what a Tracker needs. All fields are required.
+// Config is what a Tracker needs.
 type Config struct {
 	Store Store
 	Node  string
 	// Projects returns the certificates of the projects that this node serves now, by App
 	// ID. Each has at least one, and the first signs.
-	Projects func() map[string][]session.Fingerprint
-	// MaxTTL is the longest life of a token without a session.
-	MaxTTL     time.Duration
+	Projects   func() map[string][]session.Fingerprint
+	MaxTTL     time.Duration // longest life of a token without a session
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
 // Tracker follows which certificates the nodes sign with. It is safe for concurrent use.
 type Tracker struct {
-	config Config
-	wake   chan struct{} // tells Run to publish now
+	config  Config
+	wake    chan struct{} // tells Run to publish now
+	counter counter
 
 	mu     sync.Mutex
 	status status // guarded by mu
-	silent bool   // the store could not be reached; guarded by mu
-
-	counter counter
 }
 
 // New makes a Tracker.
-func New(c Config) (*Tracker, error) {
-	if c.Store == nil || c.Node == "" || c.Projects == nil || c.MaxTTL <= 0 || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("rotation: all fields of Config are required")
-	}
+func New(c Config) *Tracker {
 	t := &Tracker{config: c, wake: make(chan struct{}, 1)}
 	t.status = status{Started: session.SecOf(time.Now()), MaxTTL: int64(c.MaxTTL / time.Second), Projects: make(map[string]signing)}
 	t.observe()
-	return t, c.Registerer.Register(t)
+	c.Registerer.MustRegister(t)
+	return t
 }
 
 // Changed records which certificates sign now, after a change, and has Run publish it. It
@@ -91,6 +85,7 @@ func (t *Tracker) observe() map[string][]session.Fingerprint {
 func (t *Tracker) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	away := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,23 +94,16 @@ func (t *Tracker) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		_, err := t.refresh(ctx)
-		t.log(err)
-		if err == nil {
-			timer.Reset(refreshEvery)
-		} else {
-			timer.Reset(retryEvery)
+		wait := refreshEvery
+		if err != nil {
+			wait = retryEvery
+			if !away && ctx.Err() == nil {
+				t.config.Logger.Warn("the other nodes are not told which certificate this node signs with; trying again", "error", err)
+			}
 		}
+		away = err != nil
+		timer.Reset(wait)
 	}
-}
-
-// log warns once when the status cannot be published, until it is published again.
-func (t *Tracker) log(err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err != nil && !t.silent && !errors.Is(err, context.Canceled) {
-		t.config.Logger.Warn("the other nodes are not told which certificate this node signs with; trying again", "error", err)
-	}
-	t.silent = err != nil
 }
 
 // refresh merges the statuses of the other nodes into this node's, publishes that, and
@@ -130,25 +118,22 @@ func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	}
 	statuses := make(map[string]*status)
 	for node, text := range texts {
-		statuses[node] = nil
-		if s, ok := parseStatus(text); ok && node != t.config.Node {
-			statuses[node] = &s
-		}
+		statuses[node] = parseStatus(text)
 	}
-	own, text, err := t.merge(statuses)
+	delete(statuses, t.config.Node)
+	text, err := t.merge(statuses)
+	if err == nil {
+		err = t.config.Store.SetStatus(ctx, t.config.Node, topic, text)
+	}
 	if err != nil {
-		return nil, err
-	}
-	statuses[t.config.Node] = own
-	if err := t.config.Store.SetStatus(ctx, t.config.Node, topic, text); err != nil {
 		return nil, fmt.Errorf("write this node's status: %w", err)
 	}
+	statuses[t.config.Node] = parseStatus(text)
 	return statuses, nil
 }
 
-// merge merges the statuses of the other nodes into this node's, and returns a copy of
-// it, also as JSON.
-func (t *Tracker) merge(statuses map[string]*status) (own *status, text string, err error) {
+// merge merges the statuses of the other nodes into this node's, and returns that as JSON.
+func (t *Tracker) merge(statuses map[string]*status) (string, error) {
 	now := session.SecOf(time.Now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,13 +142,9 @@ func (t *Tracker) merge(statuses map[string]*status) (own *status, text string, 
 			t.status.merge(s, now)
 		}
 	}
-	t.status.forget(now)
-	raw, err := json.Marshal(&t.status)
-	if err != nil {
-		return nil, "", fmt.Errorf("write this node's status: %w", err)
-	}
-	copied, _ := parseStatus(string(raw)) // t.status goes on changing
-	return &copied, string(raw), nil
+	t.status.expire(now)
+	text, err := json.Marshal(&t.status)
+	return string(text), err
 }
 
 var signs = prometheus.NewDesc("refresher_certificate_signs",

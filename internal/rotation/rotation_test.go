@@ -84,7 +84,7 @@ func startFor(t *testing.T, s *shared, app string, longest time.Duration, name s
 	t.Helper()
 	n := &node{certificates: certificates}
 	registry := prometheus.NewRegistry()
-	tracker, err := New(Config{
+	n.Tracker = New(Config{
 		Store: s, Node: name, MaxTTL: longest, Logger: slog.New(slog.DiscardHandler), Registerer: registry,
 		Projects: func() map[string][]session.Fingerprint {
 			n.mu.Lock()
@@ -92,10 +92,6 @@ func startFor(t *testing.T, s *shared, app string, longest time.Duration, name s
 			return map[string][]session.Fingerprint{app: n.certificates}
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Tracker = tracker
 	ctx, cancel := context.WithCancel(t.Context())
 	n.stop = cancel
 	var parts sync.WaitGroup

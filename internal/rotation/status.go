@@ -11,9 +11,8 @@ import (
 // topic is the topic of store.Nodes under which nodes publish their status.
 const topic = "certificates"
 
-// keepUntil is how long a node remembers a certificate after the last of its tokens has
-// ended.
-const keepUntil = session.MaxLifetime
+// keepFor is how long a node remembers a certificate after its last token has ended.
+const keepFor = session.MaxLifetime
 
 // status is what a node publishes of itself, as JSON.
 type status struct {
@@ -34,10 +33,13 @@ type signing struct {
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }
 
-// parseStatus reads a status. ok is false for a node that has published none yet.
-func parseStatus(text string) (s status, ok bool) {
-	err := json.Unmarshal([]byte(text), &s)
-	return s, err == nil && s.Started != 0
+// parseStatus reads a status. It returns nil for a node that has not published one yet.
+func parseStatus(text string) *status {
+	s := new(status)
+	if err := json.Unmarshal([]byte(text), s); err != nil || s.Started == 0 {
+		return nil
+	}
+	return s
 }
 
 // tokensEnd returns when the longest-lived token without a session that the node makes
@@ -85,9 +87,9 @@ func (s *status) see(app string, certificate session.Fingerprint, until session.
 	s.Projects[app] = p
 }
 
-// forget removes certificates whose last tokens ended longer than keepUntil ago.
-func (s *status) forget(now session.UnixSec) {
+// expire removes certificates whose last tokens ended longer than keepFor ago.
+func (s *status) expire(now session.UnixSec) {
 	for _, p := range s.Projects {
-		maps.DeleteFunc(p.Until, func(_ session.Fingerprint, until session.UnixSec) bool { return now.Sub(until) > keepUntil })
+		maps.DeleteFunc(p.Until, func(_ session.Fingerprint, until session.UnixSec) bool { return now.Sub(until) > keepFor })
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/client"
+	"refresher/client"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -39,13 +40,10 @@ func (c *callCommand) Run() error {
 	if err := resolveSecrets(flagged("--credential", &c.Credential, "")); err != nil {
 		return err
 	}
-	join, err := c.join()
-	if err != nil {
-		return err
-	}
 	call := &call{out: os.Stdout, command: c}
-	call.client = client.New(client.Config{URL: c.URL, Join: join, Apply: call.apply, Notice: call.notice})
+	call.client = client.New(c.config(call))
 	if c.Edge != "" {
+		var err error
 		if call.edge, err = dialEdge(stop.second, c.Edge, call); err != nil {
 			return err
 		}
@@ -58,7 +56,7 @@ func (c *callCommand) Run() error {
 		time.AfterFunc(2*time.Second, cancel) // when there is nobody to say so
 	})
 	defer leaving()
-	err = call.client.Run(ctx)
+	err := call.client.Run(ctx)
 	if stop.first.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -69,43 +67,25 @@ func (c *callCommand) Run() error {
 	return err
 }
 
-// join is the call's first message.
-func (c *callCommand) join() (protocol.ClientMessage, error) {
-	var m protocol.ClientMessage
-	user := c.Account
-	if user == "" {
-		user = strconv.FormatUint(uint64(c.UID), 10)
+// config is the call's, whose SDK call stands for.
+func (c *callCommand) config(call *call) client.Config {
+	config := client.Config{
+		URL: c.URL, Credential: func(context.Context) (string, error) { return c.Credential, nil },
+		Chat: c.ChatUser, TTL: time.Duration(c.TTL) * time.Second, TokenFormat: c.Format,
+		Apply: call.apply, Notify: call.notify,
 	}
 	if c.Channel != "" {
-		m.RTC = &protocol.RTC{Channel: c.Channel}
-		if err := m.RTC.Role.UnmarshalText([]byte(c.Role)); err != nil {
-			return m, err
-		}
-		if c.Account != "" {
-			m.RTC.Account = &c.Account
-		} else {
-			m.RTC.UID = &c.UID
-		}
+		config.RTC = &client.RTC{Channel: c.Channel, UID: c.UID, Account: c.Account, Publisher: c.Role == "publisher"}
 	}
-	switch c.RTMUser {
-	case "-":
-	case "":
-		m.RTM = &protocol.User{UserID: user}
-	default:
-		m.RTM = &protocol.User{UserID: c.RTMUser}
+	if c.RTMUser != "-" {
+		config.RTM = cmp.Or(c.RTMUser, c.user())
 	}
-	if c.ChatUser != "" {
-		m.Chat = &protocol.User{UserID: c.ChatUser}
-	}
-	if c.TTL != 0 {
-		m.TTL = &c.TTL
-	}
-	if c.Format != "" {
-		format := formatOf(c.Format)
-		m.TokenFormat = &format
-	}
-	m.Auth = c.Credential
-	return m, nil
+	return config
+}
+
+// user is the RTC user's name.
+func (c *callCommand) user() string {
+	return cmp.Or(c.Account, strconv.FormatUint(uint64(c.UID), 10))
 }
 
 // call shows what happens to one call, and answers as its SDK would.
@@ -115,16 +95,15 @@ type call struct {
 	edge    *edgeLink // nil: no edge, tokens are only looked at
 	out     io.Writer
 
-	tokens    protocol.Tokens // in use
-	renewals  int
-	margin    time.Duration   // least life left at a renewal
-	expiresAt session.UnixSec // of the tokens in use
+	tokens   client.Tokens // in use
+	renewals int
+	margin   time.Duration // least life left at a renewal
 }
 
 // apply takes new tokens as an SDK does.
-func (c *call) apply(ctx context.Context, b client.Bundle) error {
+func (c *call) apply(ctx context.Context, b client.Tokens) error {
 	switch {
-	case b.First || b.Action == protocol.ActionRejoin:
+	case b.Action != client.Renew:
 		return c.rejoin(ctx, b)
 	case c.command.Mute:
 		c.say("push", "#%d attempt %d, cause %s: not answering (--mute)", b.Seq, b.Attempt, b.Cause)
@@ -133,26 +112,26 @@ func (c *call) apply(ctx context.Context, b client.Bundle) error {
 		c.say("push", "#%d attempt %d, cause %s: refusing (--refuse)", b.Seq, b.Attempt, b.Cause)
 		return errors.New("refused by --refuse")
 	}
-	left := time.Until(c.expiresAt.Time())
+	left := time.Until(c.tokens.ExpiresAt)
 	if left <= 0 && c.edge == nil {
 		return errors.New("INVALID_OPERATION: the tokens had run out, and the SDK has left")
 	}
-	if b.ExpiresAt() < c.expiresAt {
-		return fmt.Errorf("tokens would expire at %d, before those in use at %d", b.ExpiresAt(), c.expiresAt)
+	if b.ExpiresAt.Before(c.tokens.ExpiresAt) {
+		return fmt.Errorf("tokens would expire at %d, before those in use at %d", b.ExpiresAt.Unix(), c.tokens.ExpiresAt.Unix())
 	}
 	if c.edge != nil {
-		if err := c.edge.renew(ctx, b.Tokens); err != nil {
+		if err := c.edge.renew(ctx, b); err != nil {
 			c.say("refused", "#%d: %v", b.Seq, err)
 			return err
 		}
 	}
-	c.tokens, c.expiresAt = b.Tokens, b.ExpiresAt()
+	c.tokens = b
 	c.renewals++
 	if c.renewals == 1 || left < c.margin {
 		c.margin = left
 	}
 	c.say("renewed", "#%d%s, with %.1fs left in the old tokens; the new ones last until %s%s",
-		b.Seq, why(b), left.Seconds(), clock(b.ExpiresAt()), attempt(b))
+		b.Seq, why(b), left.Seconds(), clock(b.ExpiresAt), attempt(b))
 	if c.command.Renewals > 0 && c.renewals >= c.command.Renewals {
 		c.client.Leave()
 	}
@@ -160,19 +139,19 @@ func (c *call) apply(ctx context.Context, b client.Bundle) error {
 }
 
 // rejoin joins the call with new tokens.
-func (c *call) rejoin(ctx context.Context, b client.Bundle) error {
+func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 	if c.edge != nil {
-		if err := c.edge.join(ctx, c.command, b.Tokens); err != nil {
+		if err := c.edge.join(ctx, c.command, b); err != nil {
 			c.say("refused", "#%d: %v", b.Seq, err)
 			return err
 		}
 	}
-	c.tokens, c.expiresAt = b.Tokens, b.ExpiresAt()
+	c.tokens = b
 	word := "joined"
-	if !b.First {
+	if b.Action == client.Rejoin {
 		word = "rejoined"
 	}
-	c.say(word, "#%d, tokens for %s last until %s", b.Seq, services(b.Tokens), clock(b.ExpiresAt()))
+	c.say(word, "#%d, tokens for %s last until %s", b.Seq, services(b), clock(b.ExpiresAt))
 	return nil
 }
 
@@ -184,7 +163,7 @@ func (c *call) warned(l edgeLine) {
 	}
 }
 
-func (c *call) notice(n client.Notice) {
+func (c *call) notify(n client.Event) {
 	switch n.Kind {
 	case client.Connected:
 	case client.Lost:
@@ -208,32 +187,32 @@ func (c *call) say(what, format string, args ...any) {
 	fmt.Fprintf(c.out, "%s  %-9s %s\n", time.Now().Format("15:04:05.000"), what, fmt.Sprintf(format, args...))
 }
 
-func services(t protocol.Tokens) string {
+func services(t client.Tokens) string {
 	var names []string
-	if t.RTC != nil {
+	if t.RTC != "" {
 		names = append(names, "rtc")
 	}
-	if t.RTM != nil {
+	if t.RTM != "" {
 		names = append(names, "rtm")
 	}
-	if t.Chat != nil {
+	if t.Chat != "" {
 		names = append(names, "chat")
 	}
 	return strings.Join(names, ", ")
 }
 
-func why(b client.Bundle) string {
+func why(b client.Tokens) string {
 	if b.Cause == "" || b.Cause == string(session.CauseSchedule) {
 		return ""
 	}
 	return " (" + b.Cause + ")"
 }
 
-func attempt(b client.Bundle) string {
+func attempt(b client.Tokens) string {
 	if b.Attempt < 2 {
 		return ""
 	}
 	return fmt.Sprintf(" (attempt %d)", b.Attempt)
 }
 
-func clock(s session.UnixSec) string { return s.Time().Format("15:04:05") }
+func clock(t time.Time) string { return t.Format("15:04:05") }

@@ -17,9 +17,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
 
+	"refresher/client"
 	"refresher/internal/agora"
-	"refresher/internal/client"
-	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
 
@@ -209,18 +208,18 @@ func TestDemo(t *testing.T) {
 	}
 
 	// A session, whose tokens go to the edge as they come.
-	pushes := make(chan client.Bundle, 10)
+	pushes := make(chan client.Tokens, 10)
 	keep, leave := context.WithCancel(t.Context())
 	held := d.edge()
 	kept := client.New(client.Config{
-		URL:  "ws://" + d.addr + "/v1/ws",
-		Join: protocol.ClientMessage{RTC: &protocol.RTC{Channel: "room", UID: new(uint32(7)), Role: session.Publisher}},
-		Apply: func(_ context.Context, b client.Bundle) error {
+		URL: "ws://" + d.addr + "/v1/ws",
+		RTC: &client.RTC{Channel: "room", UID: 7, Publisher: true},
+		Apply: func(_ context.Context, b client.Tokens) error {
 			op, user := "renew", ""
-			if b.First {
+			if b.Action == client.Join {
 				op, user = "join", "7"
 			}
-			if code := held.ask(op, user, b.Tokens.RTC.Token); code != 0 {
+			if code := held.ask(op, user, b.RTC); code != 0 {
 				return fmt.Errorf("the edge said %d", code)
 			}
 			pushes <- b
@@ -229,7 +228,7 @@ func TestDemo(t *testing.T) {
 	})
 	done := make(chan error, 1)
 	go func() { done <- kept.Run(keep) }()
-	if b := <-pushes; !b.First || signedWith(t, b.Tokens.RTC.Token, "7", []string{old}) != 0 {
+	if b := <-pushes; b.Action != client.Join || signedWith(t, b.RTC, "7", []string{old}) != 0 {
 		t.Errorf("joined: %+v", b.Cause)
 	}
 
@@ -254,7 +253,7 @@ func TestDemo(t *testing.T) {
 	if r := decode[report](t, asked); len(r.Certificates) != 2 || r.Certificates[0].Fingerprint != roll.Certificate {
 		t.Errorf("%+v; the demo said %s", r.Certificates, roll.Certificate)
 	}
-	if b := <-pushes; b.Cause != string(session.CauseCertificate) || signedWith(t, b.Tokens.RTC.Token, "7", now) != 0 {
+	if b := <-pushes; b.Cause != string(session.CauseCertificate) || signedWith(t, b.RTC, "7", now) != 0 {
 		t.Errorf("pushed for %q", b.Cause)
 	}
 

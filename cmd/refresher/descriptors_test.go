@@ -11,11 +11,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
-	"refresher/internal/client"
-	"refresher/internal/protocol"
+	"refresher/client"
 	"refresher/test/program"
 	"refresher/test/redistest"
 )
@@ -124,18 +124,17 @@ type heldCall struct {
 func holdCall(t *testing.T, addr string) *heldCall {
 	t.Helper()
 	h := &heldCall{t: t, renewals: make(chan struct{}, 1)}
-	uid, ttl := uint32(1), int64(4)
 	c := client.New(client.Config{
-		URL:  "ws://" + addr + "/v1/ws",
-		Join: protocol.ClientMessage{RTC: &protocol.RTC{Channel: "c", UID: &uid}, TTL: &ttl},
-		Apply: func(_ context.Context, b client.Bundle) error {
+		URL: "ws://" + addr + "/v1/ws",
+		RTC: &client.RTC{Channel: "c", UID: 1}, TTL: 4 * time.Second,
+		Apply: func(_ context.Context, b client.Tokens) error {
 			select {
 			case h.renewals <- struct{}{}:
 			default: // the last one was not awaited
 			}
 			return nil
 		},
-		Notice: func(n client.Notice) {
+		Notify: func(n client.Event) {
 			if n.Kind == client.Lost {
 				t.Errorf("the call was cut: %v", n.Err)
 			}

@@ -2,15 +2,15 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 
-	"refresher/internal/protocol"
+	"refresher/client"
 )
 
 // edgeLink holds a call at a stand-in for Agora's edge, in JSON lines over TCP;
@@ -66,24 +66,16 @@ func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error
 
 // join takes part in everything that there is a token for. A leg that is still
 // there is left first: whoever joins anew does not hold on to the old.
-func (e *edgeLink) join(ctx context.Context, c *callCommand, t protocol.Tokens) error {
-	user := c.Account
-	if user == "" {
-		user = strconv.FormatUint(uint64(c.UID), 10)
-	}
-	rtmUser := c.RTMUser
-	if rtmUser == "" {
-		rtmUser = user
-	}
+func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) error {
 	return errors.Join(
-		e.ask(ctx, edgeLine{Op: "join", Leg: "rtc", Channel: c.Channel, User: user}, t.RTC),
-		e.ask(ctx, edgeLine{Op: "join", Leg: "rtm", User: rtmUser}, t.RTM),
+		e.ask(ctx, edgeLine{Op: "join", Leg: "rtc", Channel: c.Channel, User: c.user()}, t.RTC),
+		e.ask(ctx, edgeLine{Op: "join", Leg: "rtm", User: cmp.Or(c.RTMUser, c.user())}, t.RTM),
 		e.ask(ctx, edgeLine{Op: "join", Leg: "chat", User: c.ChatUser}, t.Chat),
 	)
 }
 
 // renew hands over new tokens for what the call takes part in.
-func (e *edgeLink) renew(ctx context.Context, t protocol.Tokens) error {
+func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
 	return errors.Join(
 		e.ask(ctx, edgeLine{Op: "renew", Leg: "rtc"}, t.RTC),
 		e.ask(ctx, edgeLine{Op: "renew", Leg: "rtm"}, t.RTM),
@@ -93,14 +85,14 @@ func (e *edgeLink) renew(ctx context.Context, t protocol.Tokens) error {
 
 // ask sends one request with its token, if there is one, and waits for the
 // answer.
-func (e *edgeLink) ask(ctx context.Context, l edgeLine, token *protocol.Token) error {
-	if token == nil {
+func (e *edgeLink) ask(ctx context.Context, l edgeLine, token string) error {
+	if token == "" {
 		return nil
 	}
 	e.id++
 	l.ID = e.id
 	if l.Op != "leave" {
-		l.Token = token.Token
+		l.Token = token
 	}
 	line, err := json.Marshal(l)
 	if err != nil {
@@ -124,7 +116,7 @@ func (e *edgeLink) ask(ctx context.Context, l edgeLine, token *protocol.Token) e
 }
 
 // leave hangs up, so that what follows is not taken for a loss.
-func (e *edgeLink) leave(ctx context.Context, t protocol.Tokens) error {
+func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
 	return errors.Join(
 		e.ask(ctx, edgeLine{Op: "leave", Leg: "rtc"}, t.RTC),
 		e.ask(ctx, edgeLine{Op: "leave", Leg: "rtm"}, t.RTM),

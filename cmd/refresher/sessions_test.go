@@ -12,9 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
-	"refresher/internal/client"
-	"refresher/internal/protocol"
+	"refresher/client"
 )
 
 const officeSecret = "what signs the credentials, of 32 bytes or more"
@@ -49,9 +49,8 @@ func openOffices(t *testing.T) *offices {
 	c := command(t, append([]string{"REFRESHER_JWT_SECRET=" + officeSecret}, credentialsEnv...),
 		"serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--min-ttl=4s", "--drain-window=0")
 	o := &offices{service: serve(t, c), t: t, admin: officeGrant(t, "--admin", "--subject=boss"), calls: make(map[string]*officeCall)}
-	uid := uint32(7)
-	o.call("ana", protocol.ClientMessage{RTC: &protocol.RTC{Channel: "daily", UID: &uid, Role: 1}})
-	o.call("ben", protocol.ClientMessage{RTM: &protocol.User{UserID: "seven"}, Chat: &protocol.User{UserID: "sev"}})
+	o.call("ana", client.Config{RTC: &client.RTC{Channel: "daily", UID: 7, Publisher: true}})
+	o.call("ben", client.Config{RTM: "seven", Chat: "sev"})
 	for _, one := range o.calls { // when it is renewed it has long been in the store
 		<-one.causes
 	}
@@ -59,22 +58,20 @@ func openOffices(t *testing.T) *offices {
 }
 
 // call begins one.
-func (o *offices) call(subject string, join protocol.ClientMessage) {
+func (o *offices) call(subject string, c client.Config) {
 	o.t.Helper()
-	join.Auth = officeGrant(o.t, "--subject="+subject, "--channels=*", "--uids=*", "--roles=publisher", "--roles=subscriber", "--rtm-users=*", "--chat-users=*")
-	ttl := int64(4)
-	join.TTL = &ttl
+	credential := officeGrant(o.t, "--subject="+subject, "--channels=*", "--uids=*", "--roles=publisher", "--roles=subscriber", "--rtm-users=*", "--chat-users=*")
 	one := &officeCall{causes: make(chan string, 1000), ended: make(chan error, 1)}
 	o.calls[subject] = one
-	caller := client.New(client.Config{
-		URL: "ws://" + o.addr + "/v1/ws", Join: join,
-		Apply: func(_ context.Context, b client.Bundle) error {
-			if !b.First {
-				one.causes <- b.Cause
-			}
-			return nil
-		},
-	})
+	c.URL, c.TTL = "ws://"+o.addr+"/v1/ws", 4*time.Second
+	c.Credential = func(context.Context) (string, error) { return credential, nil }
+	c.Apply = func(_ context.Context, b client.Tokens) error {
+		if b.Action != client.Join {
+			one.causes <- b.Cause
+		}
+		return nil
+	}
+	caller := client.New(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { one.ended <- caller.Run(ctx) }()
 	o.t.Cleanup(cancel)

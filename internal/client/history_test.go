@@ -17,7 +17,7 @@ import (
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{T: rt, now: start}
-		h.m = NewMachine(start, func(d time.Duration) time.Duration {
+		h.m = New(start, func(d time.Duration) time.Duration {
 			h.bound = d
 			return time.Duration(rapid.Int64Range(0, int64(d)).Draw(rt, "backoff"))
 		})

@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"refresher/internal/protocol"
@@ -111,10 +112,16 @@ type Machine struct {
 	last     *Message // of this connection, if it is an error or ended
 }
 
-// NewMachine returns a Machine that connects at once. spread draws a span between 0 and its
-// argument, for the backoff.
-func NewMachine(now time.Time, spread func(time.Duration) time.Duration) Machine {
+// New returns a Machine that connects at once. spread draws a span between 0 and its
+// argument for the backoff: Spread, or what is to be the same each time.
+func New(now time.Time, spread func(time.Duration) time.Duration) Machine {
 	return Machine{spread: spread, due: now}
+}
+
+// Spread draws a span for the backoff at random, so that clients that lost a node together
+// do not come back together.
+func Spread(bound time.Duration) time.Duration {
+	return rand.N(bound) //nolint:gosec // not a secret
 }
 
 // State returns where the client stands.

@@ -79,7 +79,7 @@ func (s Step) text() string {
 
 // in returns a Machine in a state, which it has reached at the start.
 func in(state State) *Machine {
-	m := NewMachine(start, most)
+	m := New(start, most)
 	do := []func(){
 		Connecting: func() { m.Wake(start) },
 		Greeting:   func() { m.Opened(start) },
@@ -243,6 +243,17 @@ func TestBackoff(t *testing.T) {
 	fail(500 * time.Millisecond)
 	m.failures = 1 << 30
 	fail(20 * time.Second)
+}
+
+func TestSpread(t *testing.T) {
+	low, high := time.Hour, time.Duration(0)
+	for range 2000 {
+		d := Spread(time.Second)
+		low, high = min(low, d), max(high, d)
+	}
+	if low < 0 || high > time.Second || high-low < 900*time.Millisecond {
+		t.Errorf("from %s to %s", low, high)
+	}
 }
 
 // TestHeartbeat: pings come every heartbeat, and a connection on which nothing came for

@@ -15,11 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refresher/client"
 	"refresher/internal/agora"
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
-	"refresher/internal/client"
-	"refresher/internal/protocol"
 	"refresher/internal/rotation"
 	"refresher/web/demo/edge"
 )
@@ -47,7 +46,7 @@ type heldCall struct {
 
 // bundle is one set of tokens that a call was given.
 type bundle struct {
-	client.Bundle
+	client.Tokens
 	at time.Time
 }
 
@@ -93,20 +92,19 @@ func (r *rotated) holdOne(h *heldCall, uid uint32, ttl int64) {
 	var rtc, rtm *edge.Call
 	c := client.New(client.Config{
 		URL: "ws://" + apptest.BalancerAddress + "/v1/ws", HTTPClient: r.HttpClient(),
-		Join: protocol.ClientMessage{
-			Auth: r.User, RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: h.user}, TTL: &ttl,
-		},
-		Apply: func(_ context.Context, b client.Bundle) error {
+		Credential: func(context.Context) (string, error) { return r.User, nil },
+		RTC:        &client.RTC{Channel: "c", UID: uid, Publisher: true}, RTM: h.user, TTL: time.Duration(ttl) * time.Second,
+		Apply: func(_ context.Context, b client.Tokens) error {
 			h.mu.Lock()
 			h.had = append(h.had, bundle{b, time.Now()})
 			h.mu.Unlock()
-			if !b.First && b.Action != protocol.ActionRejoin {
+			if b.Action == client.Renew {
 				r.Renewals.Add(1)
-				return errors.Join(rtc.Renew(b.Tokens.RTC.Token), rtm.Renew(b.Tokens.RTM.Token))
+				return errors.Join(rtc.Renew(b.RTC), rtm.Renew(b.RTM))
 			}
 			var first, second error
-			rtc, first = r.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: h.user, Token: b.Tokens.RTC.Token})
-			rtm, second = r.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: h.user, Token: b.Tokens.RTM.Token})
+			rtc, first = r.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: h.user, Token: b.RTC})
+			rtm, second = r.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: h.user, Token: b.RTM})
 			return errors.Join(first, second)
 		},
 	})
@@ -127,7 +125,7 @@ func (h *heldCall) last() bundle {
 // signedBy demands that both tokens of a bundle are signed with a certificate.
 func (r *rotated) signedBy(certificate, user string, b bundle) bool {
 	r.T.Helper()
-	for text, channel := range map[string]string{b.Tokens.RTC.Token: "c", b.Tokens.RTM.Token: ""} {
+	for text, channel := range map[string]string{b.RTC: "c", b.RTM: ""} {
 		token, err := agora.Parse(text)
 		if err != nil {
 			r.T.Fatal(err)
@@ -368,7 +366,7 @@ func TestRotationWaitsForNobody(t *testing.T) {
 		again := r.Open(r.Nodes[1].Address, l.ResumeMessage())
 		joined := again.Joined()
 		var b bundle
-		b.Tokens = joined.Tokens
+		b.RTC, b.RTM = joined.Tokens.RTC.Token, joined.Tokens.RTM.Token
 		if !r.signedBy(apptest.NextCertificate, "1", b) {
 			t.Error("a client that is back has tokens under the old certificate")
 		}

@@ -5,7 +5,7 @@
 //
 // # What is measured
 //
-// Each call is held by internal/client with tokens that live seconds, at the
+// Each call is held by package client with tokens that live seconds, at the
 // judge of web/demo/edge, which admits and drops by the token alone. The verdict on
 // a scenario is the promise of the service: no call-second lost, no call
 // dropped, none joined twice, and each renewed as often as the time that passed

@@ -14,11 +14,11 @@ import (
 
 const root = "../.."
 
-// folders hold the service. The stand-in for Agora's edge and the client in Go
+// folders hold the service. The stand-in for Agora's edge and the tests of stores
 // have lines of their own, which are not the service's.
 var folders = []string{"internal", "cmd/refresher", "web/demo"}
 
-var apart = []string{"web/demo/edge", "internal/client", "internal/store/storetest"}
+var apart = []string{"web/demo/edge", "internal/store/storetest"}
 
 // levels are slog's methods, and its constants without "Level".
 var levels = []string{"Debug", "Info", "Warn", "Error"}

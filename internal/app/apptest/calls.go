@@ -11,9 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"refresher/client"
 	"refresher/internal/app"
-	"refresher/internal/client"
-	"refresher/internal/protocol"
 	"refresher/web/demo/edge"
 )
 
@@ -66,26 +65,24 @@ func (w *world) CallAt(address string, uid uint32, ttl int64) {
 	user := strconv.Itoa(int(uid))
 	transport := &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}
 	var legs struct{ rtc, rtm *edge.Call }
-	join := func(b client.Bundle) error {
+	join := func(b client.Tokens) error {
 		var err error
-		if legs.rtc, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: user, Token: b.Tokens.RTC.Token}); err != nil {
+		if legs.rtc, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: user, Token: b.RTC}); err != nil {
 			return err
 		}
-		legs.rtm, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.Tokens.RTM.Token})
+		legs.rtm, err = w.Edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.RTM})
 		return err
 	}
 	c := client.New(client.Config{
 		URL:        "ws://" + address + "/v1/ws",
 		HTTPClient: &http.Client{Transport: transport},
-		Join: protocol.ClientMessage{
-			RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: user}, TTL: &ttl,
-		},
-		Apply: func(_ context.Context, b client.Bundle) error {
-			if b.First || b.Action == protocol.ActionRejoin {
+		RTC:        &client.RTC{Channel: "c", UID: uid, Publisher: true}, RTM: user, TTL: time.Duration(ttl) * time.Second,
+		Apply: func(_ context.Context, b client.Tokens) error {
+			if b.Action != client.Renew {
 				return join(b)
 			}
 			w.Renewals.Add(1)
-			return errors.Join(legs.rtc.Renew(b.Tokens.RTC.Token), legs.rtm.Renew(b.Tokens.RTM.Token))
+			return errors.Join(legs.rtc.Renew(b.RTC), legs.rtm.Renew(b.RTM))
 		},
 	})
 	w.Calls.Go(func() {

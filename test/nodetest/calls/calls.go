@@ -10,8 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"refresher/internal/client"
-	"refresher/internal/protocol"
+	"refresher/client"
 	"refresher/test/nodetest"
 	"refresher/web/demo/edge"
 )
@@ -81,37 +80,35 @@ func (c *Calls) Accept(primary, secondary string) {
 func (c *Calls) Record() edge.Record { return c.edge.Record() }
 
 func (c *Calls) hold(i int) {
-	uid, ttl := uint32(i+1), int64(c.config.TTL/time.Second)
+	uid := uint32(i + 1)
 	user := strconv.Itoa(i + 1)
 	var voice, messages *edge.Call
-	join := func(b client.Bundle) error {
+	join := func(b client.Tokens) error {
 		var err error
-		if voice, err = c.edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: user, Token: b.Tokens.RTC.Token}); err != nil {
+		if voice, err = c.edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: user, Token: b.RTC}); err != nil {
 			return err
 		}
-		messages, err = c.edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.Tokens.RTM.Token})
+		messages, err = c.edge.Join(edge.JoinRequest{Leg: edge.RTM, User: user, Token: b.RTM})
 		return err
 	}
 	transport := c.config.Transport(func(n *nodetest.Node) { c.change(i, func(t *Tally) { t.Node = n }) })
 	caller := client.New(client.Config{
 		URL:        c.config.URL,
 		HTTPClient: &http.Client{Transport: transport},
-		Join: protocol.ClientMessage{
-			RTC: &protocol.RTC{Channel: "c", UID: &uid, Role: 1}, RTM: &protocol.User{UserID: user}, TTL: &ttl,
-		},
-		Apply: func(_ context.Context, b client.Bundle) error {
+		RTC:        &client.RTC{Channel: "c", UID: uid, Publisher: true}, RTM: user, TTL: c.config.TTL,
+		Apply: func(_ context.Context, b client.Tokens) error {
 			var err error
-			if b.First || b.Action == protocol.ActionRejoin {
+			if b.Action != client.Renew {
 				err = join(b)
 			} else {
-				err = errors.Join(voice.Renew(b.Tokens.RTC.Token), messages.Renew(b.Tokens.RTM.Token))
+				err = errors.Join(voice.Renew(b.RTC), messages.Renew(b.RTM))
 			}
 			if err == nil {
 				c.change(i, func(t *Tally) { t.applied(b) })
 			}
 			return err
 		},
-		Notice: func(n client.Notice) { c.change(i, func(t *Tally) { t.noticed(n) }) },
+		Notify: func(n client.Event) { c.change(i, func(t *Tally) { t.noticed(n) }) },
 	})
 	c.running.Go(func() {
 		if err := caller.Run(c.ctx); !errors.Is(err, context.Canceled) {

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"refresher/internal/client"
-	"refresher/internal/protocol"
-	"refresher/internal/session"
+	"refresher/client"
 	"refresher/test/nodetest"
 )
 
@@ -24,20 +22,20 @@ type Tally struct {
 	LeastLeft time.Duration // in the tokens before, when a bundle came
 	LastLoss  error         // of the connection
 
-	expiresAt session.UnixSec // of the tokens in use
-	joinedAt  time.Time       // when it had its first tokens
+	expiresAt time.Time // of the tokens in use
+	joinedAt  time.Time // when it had its first tokens
 }
 
 // applied counts a bundle.
-func (t *Tally) applied(b client.Bundle) {
+func (t *Tally) applied(b client.Tokens) {
 	now := time.Now()
-	left := t.expiresAt.Time().Sub(now)
-	t.expiresAt = b.ExpiresAt()
-	if b.First {
+	left := t.expiresAt.Sub(now)
+	t.expiresAt = b.ExpiresAt
+	if b.Action == client.Join {
 		t.joinedAt, t.Sessions = now, 1
 		return
 	}
-	if b.Action == protocol.ActionRejoin {
+	if b.Action == client.Rejoin {
 		t.Rejoins++
 	} else {
 		t.Renewals++
@@ -51,7 +49,7 @@ func (t *Tally) applied(b client.Bundle) {
 }
 
 // noticed counts what happened to the connection.
-func (t *Tally) noticed(n client.Notice) {
+func (t *Tally) noticed(n client.Event) {
 	switch n.Kind {
 	case client.Connected:
 		t.Connected++

@@ -1,10 +1,12 @@
-package client
+package client_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"refresher/client"
 	"refresher/internal/protocol"
 )
 
@@ -44,7 +47,12 @@ func (p *peer) end() {
 
 // run keeps a client at a service that handles its nth connection by serve, until
 // Run returns.
-func run(t *testing.T, c Config, serve func(n int, p *peer)) error {
+func run(t *testing.T, c client.Config, serve func(n int, p *peer)) error {
+	t.Helper()
+	return runIn(t.Context(), t, c, serve)
+}
+
+func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 	t.Helper()
 	connections := make(chan net.Conn)
 	n := 0
@@ -70,7 +78,7 @@ func run(t *testing.T, c Config, serve func(n int, p *peer)) error {
 		_ = server.Close()
 	}()
 	c.URL, c.HTTPClient = "ws://refresher.test/v1/ws", &http.Client{Transport: transport}
-	return New(c).Run(t.Context())
+	return client.New(c).Run(ctx)
 }
 
 // pipes is a listener whose connections are made in memory.
@@ -103,8 +111,8 @@ const joined = `{"type":"joined","session":"S","key":"K","seq":1,"tokens":{"rtc"
 func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first []bool
-		apply := func(_ context.Context, b Bundle) error {
-			if first = append(first, b.First); b.Seq == 1 {
+		apply := func(_ context.Context, b client.Tokens) error {
+			if first = append(first, b.Action == client.Join); b.Seq == 1 {
 				return errors.New("not today")
 			}
 			return nil
@@ -112,7 +120,7 @@ func TestTokensAreTheFirstUntilSomeWereTaken(t *testing.T) {
 		push := func(seq string) string {
 			return `{"type":"token-privilege-will-expire","seq":` + seq + `,"action":"renew","cause":"nack","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946685900}},"now":946684801000}`
 		}
-		if err := run(t, Config{Apply: apply}, func(_ int, p *peer) {
+		if err := run(t, client.Config{Apply: apply}, func(_ int, p *peer) {
 			p.expect(`"join"`)
 			p.send(joined)
 			p.expect(`"nack","seq":1`)
@@ -137,20 +145,20 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 		const silent = 12 // attempts
 		attempts := 0
 		var waits []time.Duration
-		notice := func(n Notice) {
-			if n.Kind == Lost {
+		notice := func(n client.Event) {
+			if n.Kind == client.Lost {
 				waits = append(waits, n.After)
 			}
 		}
-		apply := func(context.Context, Bundle) error { return nil }
-		if err := run(t, Config{Apply: apply, Notice: notice}, func(n int, p *peer) {
+		apply := func(context.Context, client.Tokens) error { return nil }
+		if err := run(t, client.Config{Apply: apply, Notify: notice}, func(n int, p *peer) {
 			attempts = n
 			switch n {
 			case silent + 1:
 				p.expect(`"join"`)
 				p.send(joined)
 				p.expect(`"ack"`)
-				time.Sleep(stableFor + time.Second) // bubble
+				time.Sleep(6 * time.Second) // bubble
 			case silent + 2:
 				p.expect(`"resume"`)
 				p.end()
@@ -169,7 +177,7 @@ func TestWaitsGrowUntilAConnectionHolds(t *testing.T) {
 			sum += w
 		}
 		// 76 s on average; 3 s if they did not grow, and 6 s at most.
-		if sum < 2*silent*minBackoff || waits[silent] > minBackoff {
+		if sum < silent*time.Second || waits[silent] > 500*time.Millisecond {
 			t.Errorf("waits %v", waits)
 		}
 	})
@@ -208,8 +216,8 @@ func TestClientObeysCloseCodes(t *testing.T) {
 func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool) protocol.AfterClose {
 	t.Helper()
 	then := protocol.Stop
-	apply := func(context.Context, Bundle) error { return nil }
-	err := run(t, Config{Apply: apply}, func(n int, p *peer) {
+	apply := func(context.Context, client.Tokens) error { return nil }
+	err := run(t, client.Config{Apply: apply}, func(n int, p *peer) {
 		if n > 1 {
 			_, data, err := p.socket.Read(t.Context())
 			if err != nil {
@@ -244,15 +252,149 @@ func afterClose(t *testing.T, code protocol.CloseCode, message string, live bool
 // An error that left the connection open is no reason for a close that comes later.
 func TestOnlyTheLastMessageSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		apply := func(context.Context, Bundle) error { return nil }
-		err := run(t, Config{Apply: apply}, func(_ int, p *peer) {
+		apply := func(context.Context, client.Tokens) error { return nil }
+		err := run(t, client.Config{Apply: apply}, func(_ int, p *peer) {
 			p.expect(`"join"`)
 			p.send(`{"type":"error","code":"bad_request","message":"ack.seq: 7 was not sent yet"}`)
 			p.send(`{"type":"pong","now":946684800000}`)
 			_ = p.socket.Close(websocket.StatusCode(protocol.CloseForbidden), "")
 		})
-		if closed, ok := errors.AsType[*ClosedError](err); !ok || closed.Refusal != nil {
+		if closed, ok := errors.AsType[*client.DeniedError](err); !ok || closed.Code != "" {
 			t.Errorf("Run returns %v", err)
+		}
+	})
+}
+
+// What a Config says wrong is said at once, and what it says goes into the join.
+func TestConfig(t *testing.T) {
+	for want, c := range map[string]client.Config{
+		"url: ":         {URL: "http://127.0.0.1/v1/ws"},
+		"url: want ws":  {URL: "127.0.0.1:8080"},
+		"tokenFormat: ": {URL: "ws://127.0.0.1/v1/ws", TokenFormat: "008"},
+	} {
+		if err := client.New(c).Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, have %v", want, err)
+		}
+	}
+	for want, c := range map[string]client.Config{
+		`{"type":"join","auth":"jwt","rtc":{"channel":"c","uid":0,"role":"subscriber"}}`: {
+			RTC: &client.RTC{Channel: "c"}, Credential: func(context.Context) (string, error) { return "jwt", nil },
+		},
+		`{"type":"join","rtc":{"channel":"c","account":"ana","role":"publisher"},"rtm":{"userId":"ana"},"chat":{"userId":"a"},"ttl":60,"tokenFormat":"007-single"}`: {
+			RTC: &client.RTC{Channel: "c", Account: "ana", Publisher: true}, RTM: "ana", Chat: "a", TTL: time.Minute, TokenFormat: "007-single",
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if err := run(t, c, func(_ int, p *peer) {
+				p.expect(want)
+				p.end()
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A credential is fetched for each attempt to join, and for no resume. One that cannot be
+// fetched is a loss like others.
+func TestCredentialIsForAJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fetched, failed := 0, 0
+		c := client.Config{
+			Credential: func(context.Context) (string, error) {
+				if fetched++; fetched == 1 {
+					return "", errors.New("the back end is away")
+				}
+				return fmt.Sprint("jwt", fetched), nil
+			},
+			Apply: func(context.Context, client.Tokens) error { return nil },
+			Notify: func(e client.Event) {
+				if e.Kind == client.Lost && strings.Contains(e.Err.Error(), "the back end is away") {
+					failed++
+				}
+			},
+		}
+		if err := run(t, c, func(n int, p *peer) {
+			switch n {
+			case 1:
+				p.expect(`"auth":"jwt2"`)
+			case 2:
+				p.expect(`"auth":"jwt3"`)
+				p.send(joined)
+				p.expect(`"ack"`)
+			case 3:
+				p.expect(`"resume"`)
+				_ = p.socket.Close(websocket.StatusCode(protocol.CloseUnknownSession), "")
+			default:
+				p.expect(`"auth":"jwt4"`)
+				p.end()
+			}
+		}); err != nil || failed != 1 {
+			t.Errorf("%v; %d failures", err, failed)
+		}
+	})
+}
+
+// An SDK that takes long over tokens puts off their confirmation, and nothing else. When
+// Run's context is done, so is that of Apply, and the connection is closed in good order.
+func TestApplyMayTakeLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := client.Config{Apply: func(ctx context.Context, tokens client.Tokens) error {
+			if tokens.Action == client.Join {
+				time.Sleep(time.Minute) // bubble
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		if err := runIn(ctx, t, c, func(_ int, p *peer) {
+			p.expect(`"join"`)
+			p.send(joined)
+			for range 2 {
+				p.expect(`"ping"`)
+				p.send(`{"type":"pong","now":946684800000}`)
+			}
+			p.expect(`"ack","seq":1`)
+			p.send(`{"type":"token-privilege-will-expire","seq":2,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946685900}},"now":946684801000}`)
+			synctest.Wait()
+			cancel()
+			if _, _, err := p.socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+				t.Errorf("closed by %v", err)
+			}
+		}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returns %v", err)
+		}
+	})
+}
+
+// A client moves when the service asks for it: to a new connection, at the time named.
+func TestClientMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events []string
+		c := client.Config{
+			Apply:  func(context.Context, client.Tokens) error { return nil },
+			Notify: func(e client.Event) { events = append(events, string(e.Kind)+" "+e.Session) },
+		}
+		began := time.Now()
+		if err := run(t, c, func(n int, p *peer) {
+			if n == 2 {
+				p.expect(`"resume","session":"S","key":"K"`)
+				p.end()
+				return
+			}
+			p.expect(`"join"`)
+			p.send(joined)
+			p.expect(`"ack"`)
+			p.send(`{"type":"reconnect","afterMs":3000,"reason":"drain"}`)
+			if _, _, err := p.socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+				t.Errorf("closed by %v", err)
+			}
+		}); err != nil || time.Since(began) != 3*time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		if want := []string{"connected S", "moved S"}; !slices.Equal(events, want) {
+			t.Errorf("events %q, want %q", events, want)
 		}
 	})
 }

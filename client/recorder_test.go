@@ -1,0 +1,109 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/client"
+	"refresher/test/nodetest"
+)
+
+// sdk stands in for Agora's: it reports what it is called for.
+type sdk struct {
+	calls chan string
+	last  string // token
+	left  bool
+}
+
+func (s *sdk) Join(_ context.Context, channel string, _ uint32, token string) error {
+	return s.take("join "+channel, token)
+}
+
+func (s *sdk) RenewToken(_ context.Context, token string) error { return s.take("renew", token) }
+func (s *sdk) OnTokenWillExpire(func())                         {}
+func (s *sdk) Leave()                                           { s.left = true }
+
+func (s *sdk) take(call, token string) error {
+	if !strings.HasPrefix(token, "007") || token == s.last {
+		return errors.New("no new token")
+	}
+	s.last = token
+	s.calls <- call
+	return nil
+}
+
+// await waits for the next call, which is to be this one.
+func (s *sdk) await(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-s.calls:
+		if got != want {
+			t.Fatalf("the SDK was called for %q, want %q", got, want)
+		}
+	case <-time.After(nodetest.Patience):
+		t.Fatalf("no %s", want)
+	}
+}
+
+// TestRecorder has the example's recorder renewed by a real node, resume when the node was
+// killed and is back, and leave.
+func TestRecorder(t *testing.T) {
+	node := nodetest.New(t, "node", "--min-ttl=4s", "--token-ttl=8s")
+	node.Start()
+	phone := &sdk{calls: make(chan string, 100)}
+	ctx, hangUp := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- record(ctx, "ws://"+node.Addr()+"/v1/ws", func(context.Context) (string, error) { return "", nil }, phone, slog.New(slog.DiscardHandler))
+	}()
+	phone.await(t, "join daily")
+	phone.await(t, "renew")
+	node.Kill()
+	node.Start()
+	node.Await(1, "session resumed")
+	phone.await(t, "renew")
+	hangUp()
+	if err := <-done; err != nil || !phone.left {
+		t.Errorf("record returns %v; left %v", err, phone.left)
+	}
+	node.Await(1, "session ended")
+	if left := node.Logged(`"reason":"left"`); len(left) != 1 {
+		t.Errorf("logged: %q", left)
+	}
+	node.Stop()
+}
+
+// TestRecorderThatIsDenied: what the service refuses for good ends Run with its words.
+func TestRecorderThatIsDenied(t *testing.T) {
+	node := nodetest.New(t, "node", "--auth=jwt")
+	node.Setenv("REFRESHER_JWT_SECRET=a secret of the tests, and of nothing else")
+	node.Start()
+	credential := func(context.Context) (string, error) { return "no credential", nil }
+	err := record(t.Context(), "ws://"+node.Addr()+"/v1/ws", credential, new(sdk), slog.New(slog.DiscardHandler))
+	if denied, ok := errors.AsType[*client.DeniedError](err); !ok || denied.CloseCode != 4401 || denied.Code != "unauthenticated" || denied.Message == "" {
+		t.Errorf("record returns %v", err)
+	}
+	node.Stop()
+}
+
+// TestExampleIsDocumented holds docs/recorders.md to the example.
+func TestExampleIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/recorders.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, _ := strings.Cut(string(page), "```go\n")
+	shown, _, found := strings.Cut(shown, "```\n")
+	if !found || !strings.Contains(string(code), shown) {
+		t.Errorf("docs/recorders.md shows what is not in example_test.go:\n%s", shown)
+	}
+}

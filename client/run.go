@@ -1,0 +1,276 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	machine "refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+)
+
+// credentialTimeout is how long a credential may take to be fetched.
+const credentialTimeout = 30 * time.Second
+
+// run drives the state machine for one Client.Run. The loop alone touches its fields; one
+// goroutine for the connection and one for Apply hand it their events.
+type run struct {
+	*Client
+	join    protocol.ClientMessage
+	machine machine.Machine
+	conn    *connection // nil: none
+	events  chan event
+	io      context.Context // of connections; ends with the loop
+	apps    context.Context // of Apply
+	started sync.WaitGroup  // the goroutines
+}
+
+// event is run by the loop.
+type event func(now time.Time) machine.Step
+
+// connection is one WebSocket, from the attempt to open it on.
+type connection struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	auth   string          // for a join
+	socket *websocket.Conn // nil until it is open
+	err    error           // why it is no more
+}
+
+func newRun(c *Client, join protocol.ClientMessage) *run {
+	return &run{Client: c, join: join, events: make(chan event), machine: machine.New(time.Now(), machine.Spread)}
+}
+
+func (r *run) loop(ctx context.Context) error {
+	defer r.started.Wait()
+	var stop, cancel context.CancelFunc
+	r.apps, stop = context.WithCancel(ctx)
+	defer stop()
+	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // the connection is closed in good order
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if next := r.machine.Next(); !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+		var step machine.Step
+		select {
+		case <-ctx.Done():
+			if c := r.conn; c != nil && c.socket != nil {
+				_ = c.socket.Close(websocket.StatusGoingAway, "") // the session stays open
+			}
+			return ctx.Err()
+		case <-timer.C:
+			step = r.machine.Wake(time.Now())
+		case event := <-r.events:
+			step = event(time.Now())
+		case <-r.renew:
+			step = r.machine.Renew(time.Now())
+		case <-r.leave:
+			step = r.machine.Leave(time.Now())
+		}
+		if r.do(step); step.End != nil {
+			return outcome(step.End)
+		}
+	}
+}
+
+// outcome is what Run returns.
+func outcome(e *machine.End) error {
+	switch {
+	case e.Left:
+		return nil
+	case e.Last == nil:
+		return &DeniedError{CloseCode: int(e.Code)}
+	case e.Last.Type == protocol.TypeEnded:
+		return &EndedError{Reason: e.Last.Reason, AccessEndsAt: moment(e.Last.AccessEndsAt)}
+	default:
+		return &DeniedError{CloseCode: int(e.Code), Code: string(e.Last.Code), Message: e.Last.Message}
+	}
+}
+
+func moment(s session.UnixSec) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return s.Time()
+}
+
+// do obeys the machine.
+func (r *run) do(s machine.Step) {
+	conn := r.conn
+	if s.Drop && conn != nil {
+		r.drop(conn, s.Lost)
+	}
+	if s.Lost != "" {
+		r.conn = nil
+		r.notify(lost(conn, s.Lost, r.machine.Next()))
+	}
+	if s.Connect {
+		r.connect()
+	}
+	if s.Send != nil {
+		r.send(s.Send)
+	}
+	if s.Apply != nil {
+		t := tokens(s.Apply)
+		r.started.Go(func() {
+			err := r.config.Apply(r.apps, t)
+			r.post(r.io, func(time.Time) machine.Step { return r.machine.Applied(err) })
+		})
+	}
+}
+
+func (r *run) notify(e Event) {
+	e.Session = r.machine.Session()
+	r.config.Notify(e)
+}
+
+// lost is the event of a loss after which the next attempt follows.
+func lost(c *connection, why machine.Loss, next time.Time) Event {
+	e := Event{Kind: Lost, Err: c.err, After: max(0, time.Until(next))}
+	switch why {
+	case machine.Broken:
+	case machine.Silent:
+		e.Err = errors.New("the service does not answer")
+	case machine.Moving:
+		e.Kind, e.Err = Moved, nil
+	case machine.Forgotten:
+		e.Err = ErrUnknownSession
+	}
+	return e
+}
+
+// drop lets go of a connection: at once if nobody answers there.
+func (r *run) drop(c *connection, why machine.Loss) {
+	if why != machine.Moving {
+		c.cancel()
+		return
+	}
+	r.started.Go(func() {
+		defer c.cancel()
+		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // the session goes on elsewhere
+	})
+}
+
+// post hands the loop an event, unless ctx is done.
+func (r *run) post(ctx context.Context, e event) {
+	select {
+	case r.events <- e:
+	case <-ctx.Done():
+	}
+}
+
+// connect makes a connection, in a goroutine that reads it to its end.
+func (r *run) connect() {
+	c := &connection{}
+	c.ctx, c.cancel = context.WithCancel(r.io)
+	r.conn = c
+	joins := r.machine.Joins()
+	r.started.Go(func() {
+		defer c.cancel()
+		code, err := r.serve(c, joins)
+		r.post(c.ctx, r.of(c, func(now time.Time) machine.Step {
+			c.err = err
+			return r.machine.Closed(now, code)
+		}))
+	})
+}
+
+// of is an event of a connection, which means nothing once that was dropped.
+func (r *run) of(c *connection, e event) event {
+	return func(now time.Time) machine.Step {
+		if r.conn != c {
+			return machine.Step{}
+		}
+		return e(now)
+	}
+}
+
+// serve opens a connection and hands the loop what the service says. It returns the
+// code that the service closed with, 0 for none, and why the connection ended.
+func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
+	auth := ""
+	if joins && r.config.Credential != nil {
+		ctx, cancel := context.WithTimeout(c.ctx, credentialTimeout)
+		defer cancel()
+		var err error
+		if auth, err = r.config.Credential(ctx); err != nil {
+			return 0, fmt.Errorf("fetch a credential: %w", err)
+		}
+	}
+	dialing, cancel := context.WithTimeout(c.ctx, machine.AnswerTimeout)
+	defer cancel()
+	socket, response, err := websocket.Dial(dialing, r.config.URL, &websocket.DialOptions{
+		HTTPClient: r.config.HTTPClient, Subprotocols: []string{protocol.Subprotocol},
+	})
+	if err != nil {
+		var code protocol.CloseCode
+		if response != nil && response.StatusCode == http.StatusForbidden {
+			code = protocol.CloseForbidden
+		}
+		return code, fmt.Errorf("connect: %w", err)
+	}
+	defer socket.CloseNow() //nolint:errcheck // it may be closed already
+	r.post(c.ctx, r.of(c, func(now time.Time) machine.Step {
+		c.auth, c.socket = auth, socket
+		return r.machine.Opened(now)
+	}))
+	for {
+		_, data, err := socket.Read(c.ctx)
+		if err != nil {
+			return max(0, protocol.CloseCode(websocket.CloseStatus(err))), err
+		}
+		m, err := machine.Decode(data)
+		if err != nil {
+			return 0, fmt.Errorf("read message: %w", err)
+		}
+		r.post(c.ctx, r.of(c, func(now time.Time) machine.Step { return r.received(now, m) }))
+	}
+}
+
+func (r *run) received(now time.Time, m *machine.Message) machine.Step {
+	before := r.machine.State()
+	step := r.machine.Received(now, m)
+	if before != machine.Live && r.machine.State() == machine.Live {
+		r.notify(Event{Kind: Connected})
+	}
+	if m.Type == protocol.TypeError {
+		r.notify(Event{Kind: Refused, Err: fmt.Errorf("%s: %s", m.Code, m.Message)})
+	}
+	return step
+}
+
+// send writes a message. A connection that takes none ends for its reader too.
+func (r *run) send(m *protocol.ClientMessage) {
+	if m.Type == protocol.TypeJoin {
+		*m = r.join
+		m.Auth = r.conn.auth
+	}
+	ctx, cancel := context.WithTimeout(r.conn.ctx, machine.AnswerTimeout)
+	defer cancel()
+	_ = wsjson.Write(ctx, r.conn.socket, m)
+}
+
+// tokens is a bundle as the program sees it.
+func tokens(b *machine.Message) Tokens {
+	text := func(t *protocol.Token) string {
+		if t == nil {
+			return ""
+		}
+		return t.Token
+	}
+	return Tokens{
+		Action: Action(b.Action), RTC: text(b.Tokens.RTC), RTM: text(b.Tokens.RTM), Chat: text(b.Tokens.Chat),
+		ExpiresAt: b.ExpiresAt().Time(), Seq: b.Seq, Attempt: b.Attempt, Cause: b.Cause,
+	}
+}

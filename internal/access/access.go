@@ -9,7 +9,7 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/access/limit"
-	"refresher/internal/authorize"
+	"refresher/internal/hook"
 	"refresher/internal/session"
 )
 
@@ -24,7 +24,7 @@ type Revocations interface {
 // Approval asks the customer's back end. An error says that there is no answer, and never
 // means a denial.
 type Approval interface {
-	Ask(ctx context.Context, q authorize.Question) (authorize.Answer, error)
+	Ask(ctx context.Context, q hook.Question) (hook.Answer, error)
 }
 
 // Config is what an Access needs. All fields are required unless they say otherwise.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"refresher/internal/authorize"
+	"refresher/internal/hook"
 	"refresher/internal/session"
 )
 
@@ -81,9 +81,9 @@ func notGranted(err error) session.Decision {
 
 // ask asks the customer's back end. A denial that ends a session always has a line in the
 // log.
-func (a *Access) ask(ctx context.Context, r *session.Request) (authorize.Answer, error) {
+func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, error) {
 	k := r.Key
-	answer, err := a.approval.Ask(ctx, authorize.Question{
+	answer, err := a.approval.Ask(ctx, hook.Question{
 		Action: r.Action, App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})
 	if err != nil || answer.Allow {

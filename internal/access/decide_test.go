@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"refresher/internal/authorize"
+	"refresher/internal/hook"
 	"refresher/internal/session"
 )
 
@@ -24,32 +24,32 @@ func (r *revocations) Revoked(*session.Key) bool { return r.matches }
 
 // approval is a back end. It notes what it is asked.
 type approval struct {
-	asked  []authorize.Question
-	answer func(ctx context.Context) (authorize.Answer, error)
+	asked  []hook.Question
+	answer func(ctx context.Context) (hook.Answer, error)
 }
 
-func (a *approval) Ask(ctx context.Context, q authorize.Question) (authorize.Answer, error) {
+func (a *approval) Ask(ctx context.Context, q hook.Question) (hook.Answer, error) {
 	a.asked = append(a.asked, q)
 	return a.answer(ctx)
 }
 
-func allows(context.Context) (authorize.Answer, error) { return authorize.Answer{Allow: true}, nil }
-func denies(context.Context) (authorize.Answer, error) {
-	return authorize.Answer{Reason: "no credit"}, nil
+func allows(context.Context) (hook.Answer, error) { return hook.Answer{Allow: true}, nil }
+func denies(context.Context) (hook.Answer, error) {
+	return hook.Answer{Reason: "no credit"}, nil
 }
 
-func hangs(ctx context.Context) (authorize.Answer, error) {
+func hangs(ctx context.Context) (hook.Answer, error) {
 	<-ctx.Done()
-	return authorize.Answer{}, ctx.Err()
+	return hook.Answer{}, ctx.Err()
 }
 
 var errAway = errors.New("the back end is away")
 
-func isAway(context.Context) (authorize.Answer, error) { return authorize.Answer{}, errAway }
+func isAway(context.Context) (hook.Answer, error) { return hook.Answer{}, errAway }
 
-func until(at session.UnixSec) func(context.Context) (authorize.Answer, error) {
-	return func(context.Context) (authorize.Answer, error) {
-		return authorize.Answer{Allow: true, Until: at}, nil
+func until(at session.UnixSec) func(context.Context) (hook.Answer, error) {
+	return func(context.Context) (hook.Answer, error) {
+		return hook.Answer{Allow: true, Until: at}, nil
 	}
 }
 
@@ -89,7 +89,7 @@ func TestDecide(t *testing.T) {
 	const hour = session.UnixSec(946684800 + 3600) // after the bubble's beginning
 	for name, state := range map[string]struct {
 		revocations revocations
-		backEnd     func(ctx context.Context) (authorize.Answer, error)
+		backEnd     func(ctx context.Context) (hook.Answer, error)
 		want        session.Decision
 		asked       int
 	}{
@@ -136,9 +136,9 @@ func TestDecide(t *testing.T) {
 func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
 	for action, request := range requests {
 		known := &revocations{}
-		a := newAccess(t, Config{Revocations: known, Approval: &approval{answer: func(context.Context) (authorize.Answer, error) {
+		a := newAccess(t, Config{Revocations: known, Approval: &approval{answer: func(context.Context) (hook.Answer, error) {
 			known.matches = true
-			return authorize.Answer{Allow: true}, nil
+			return hook.Answer{Allow: true}, nil
 		}}})
 		if got := a.Decide(t.Context(), request); got.Allowed || got.Reason != session.Revoked {
 			t.Errorf("%s: %+v", action, got)
@@ -169,7 +169,7 @@ func TestDecideChecksTheGrant(t *testing.T) {
 	for name, c := range map[string]struct {
 		caller  *session.Caller
 		id      session.Identity
-		backEnd func(context.Context) (authorize.Answer, error)
+		backEnd func(context.Context) (hook.Answer, error)
 		want    session.Decision // the Refusal has only its Message
 		asked   int
 	}{

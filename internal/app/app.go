@@ -19,10 +19,9 @@ import (
 	"refresher/internal/access"
 	"refresher/internal/access/limit"
 	"refresher/internal/api"
-	"refresher/internal/authorize"
 	"refresher/internal/build"
-	"refresher/internal/events"
 	"refresher/internal/files"
+	"refresher/internal/hook"
 	"refresher/internal/listen"
 	"refresher/internal/ops"
 	"refresher/internal/origin"
@@ -58,10 +57,10 @@ type App struct {
 	logger      *slog.Logger
 	scheduler   *scheduler.Scheduler
 	hub         *ws.Hub
-	events      *events.Sender // nil: nobody is told
+	events      *hook.Events // nil: none are sent
 	store       Store
 	access      *access.Access
-	approval    *authorize.Asker // nil: nobody is asked
+	approval    *hook.Approval // nil: nobody is asked
 	revocations *revocation.Set
 	rotation    *rotation.Tracker
 	files       *files.Watcher
@@ -130,9 +129,14 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	sender, err := newSender(c, reports, logger, registry)
-	if err != nil {
-		return nil, err
+	var events *hook.Events
+	if c.EventsURL != "" {
+		if events, err = hook.NewEvents(hook.Config{
+			URL: c.EventsURL, Secret: c.EventsSecret, PreviousSecret: c.EventsPreviousSecret,
+			Panics: reports, Logger: logger.With("component", "events"), Registerer: registry,
+		}); err != nil {
+			return nil, err
+		}
 	}
 	shared, err := world.Store(c, logger, registry)
 	if err != nil {
@@ -159,8 +163,11 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	}
 	schedule := scheduler.Config{
 		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Records: shared, Node: node, Announce: announce(sender), Revocations: revocations, Certificate: projects.Certificate,
+		Store: shared, Records: shared, Node: node, Revocations: revocations, Certificate: projects.Certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
+	}
+	if events != nil {
+		schedule.Announce = events.Send
 	}
 	if approval != nil {
 		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = consentBy(who), askAhead, c.AuthorizeGrace
@@ -209,7 +216,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	a := &App{
-		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: sender, store: shared,
+		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: events, store: shared,
 		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	loopback, err := listen.IsLoopback(c.OpsListen)
@@ -275,11 +282,11 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	send, stopSending := context.WithCancel(keep)
 	defer stopSending()
 	if a.events != nil {
-		sending.Go(func() { _ = a.events.Run(send) }) // returns nil
+		sending.Go(func() { a.events.Run(send) })
 	}
 	parts.Go(func() { a.access.Run(keep) })
 	if a.approval != nil {
-		parts.Go(func() { _ = a.approval.Run(keep) }) // returns nil
+		parts.Go(func() { a.approval.Run(keep) })
 	}
 	parts.Go(func() { a.files.Run(keep) })
 	parts.Go(func() { a.reload(keep, reloads) })

@@ -8,28 +8,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access"
-	"refresher/internal/authorize"
+	"refresher/internal/hook"
 	"refresher/internal/panics"
 	"refresher/internal/scheduler"
 	"refresher/internal/session"
 )
 
-// How long before a renewal the back end is asked, and how long the question may
-// take in all.
-const (
-	askAhead    = 15 * time.Second
-	askPatience = 8 * time.Second
-)
+// askAhead is how long before a renewal the back end is asked: longer than an Ask takes.
+const askAhead = 15 * time.Second
 
 // newApproval makes what asks the customer's back end; nil if there is none.
-func newApproval(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*authorize.Asker, error) {
+func newApproval(c Config, reports *panics.Reporter, logger *slog.Logger, r prometheus.Registerer) (*hook.Approval, error) {
 	if c.AuthorizeURL == "" {
 		return nil, nil
 	}
-	return authorize.New(authorize.Config{
+	return hook.NewApproval(hook.Config{
 		URL: c.AuthorizeURL, Secret: c.AuthorizeSecret, PreviousSecret: c.AuthorizePreviousSecret,
-		Timeout: c.AuthorizeTimeout, Patience: askPatience,
-		Panics: reports, Logger: logger.With("component", "authorize"), Registerer: r,
+		Timeout: c.AuthorizeTimeout, Panics: reports, Logger: logger.With("component", "authorize"), Registerer: r,
 	})
 }
 

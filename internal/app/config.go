@@ -114,6 +114,10 @@ func (c *Config) check() error {
 		return errors.New("credential-in-path: set with auth=none, where no credential is looked at")
 	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
 		return errors.New("tls-cert-file, tls-key-file: want both or none")
+	case c.EventsURL == "" && c.EventsSecret != "":
+		return errors.New("events-secret: set without events-url, which says where to")
+	case c.EventsURL == "" && c.EventsPreviousSecret != "":
+		return errors.New("events-previous-secret: set without events-url, which says where to")
 	case c.AuthorizeURL == "" && c.AuthorizeSecret != "":
 		return errors.New("authorize-secret: set without authorize-url, which says whom to ask")
 	case c.AuthorizeURL == "" && c.AuthorizePreviousSecret != "":

@@ -10,7 +10,7 @@ import (
 
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
-	"refresher/internal/webhook/webhooktest"
+	"refresher/internal/hook/hooktest"
 )
 
 // The back end is told of a call from its beginning to its end, in requests that
@@ -25,7 +25,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	backEnd := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = errors.Join(webhooktest.Verify(secret, r.Header, body), webhooktest.Verify(previous, r.Header, body))
+			err = errors.Join(hooktest.Verify(secret, r.Header, body), hooktest.Verify(previous, r.Header, body))
 		}
 		var e told
 		if err == nil {

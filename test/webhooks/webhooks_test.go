@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,9 +19,9 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.uber.org/goleak"
 
-	"refresher/internal/authorize"
-	"refresher/internal/webhook"
-	"refresher/internal/webhook/webhooktest"
+	"refresher/internal/hook"
+	"refresher/internal/hook/hooktest"
+	"refresher/internal/session"
 	"refresher/test/program"
 )
 
@@ -103,7 +105,7 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 		t.Run(language, func(t *testing.T) {
 			urls := map[string]string{}
 			for _, secret := range []string{prefixed, raw} {
-				urls[secret] = receiver(t, webhooktest.LibrarySecret(secret))
+				urls[secret] = receiver(t, hooktest.LibrarySecret(secret))
 			}
 			for _, c := range []struct {
 				receiver, secret, previous string
@@ -117,7 +119,7 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 				{prefixed, another, "", 401},
 				{raw, another, prefixed, 401},
 			} {
-				if got := post(t, webhook.Config{URL: urls[c.receiver], Secret: c.secret, PreviousSecret: c.previous}); got != c.want {
+				if got := post(t, urls[c.receiver], hook.Config{Secret: c.secret, PreviousSecret: c.previous}); got != c.want {
 					t.Errorf("a receiver with %q answers %d to a node with %q and %q, want %d", c.receiver, got, c.secret, c.previous, c.want)
 				}
 			}
@@ -125,21 +127,47 @@ func TestReceiversVerifyWhatANodeSends(t *testing.T) {
 	}
 }
 
-// post has a node's endpoint send the event, and returns the status of the answer.
-func post(t *testing.T, c webhook.Config) int {
+// post has a node send the event, and returns the status of the first answer.
+func post(t *testing.T, url string, c hook.Config) int {
 	t.Helper()
-	c.Name, c.Connections = "events", 1
-	e, err := webhook.New(c)
+	statuses := make(chan int, 100)
+	target, err := neturl.Parse(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
-	response, err := e.Post(t.Context(), "S-joined", []byte(event))
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.Transport = &http.Transport{DisableKeepAlives: true}
+	proxy.ModifyResponse = func(r *http.Response) error {
+		statuses <- r.StatusCode
+		return nil
+	}
+	server := httptest.NewServer(proxy)
+	defer server.Close()
+	c.URL, c.Logger, c.Registerer = server.URL, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	events, err := hook.NewEvents(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	return response.StatusCode
+	defer run(t, events.Run)()
+	events.Send(session.Event{
+		ID: "S-joined", Type: session.EventJoined, Session: "S", Identity: session.Identity{RTC: &session.RTC{Channel: "Zürich", UID: 7}},
+	}, func(bool) {})
+	return <-statuses
+}
+
+// run runs something until stop is called.
+func run(t *testing.T, f func(context.Context)) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // TestReceiversRefuseWhatIsForged: what was changed on the way, what was recorded more
@@ -221,21 +249,13 @@ func send(t *testing.T, url string, header http.Header, body string) int {
 // and is understood; with another secret it answers nothing that counts.
 func TestBackEndDecides(t *testing.T) {
 	url := startNode(t, "authorize.js", "AUTHORIZE_SECRET="+prefixed)
-	ask := func(secret, subject string) (authorize.Answer, error) {
-		a, err := authorize.New(authorize.Config{
-			URL: url, Secret: secret, Patience: patience, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		})
+	ask := func(secret, subject string) (hook.Answer, error) {
+		a, err := hook.NewApproval(hook.Config{URL: url, Secret: secret, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- a.Run(ctx) }()
-		defer func() {
-			cancel()
-			<-ended
-		}()
-		return a.Ask(t.Context(), authorize.Question{Action: "join", App: "app", Subject: subject})
+		defer run(t, a.Run)()
+		return a.Ask(t.Context(), hook.Question{Action: "join", App: "app", Subject: subject})
 	}
 	if a, err := ask(prefixed, "ana"); err != nil || !a.Allow {
 		t.Errorf("%+v, %v", a, err)

@@ -12,8 +12,8 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
+	"refresher/internal/hook/hooktest"
 	"refresher/internal/session"
-	"refresher/internal/webhook/webhooktest"
 )
 
 const HookSecret = "what signs questions to the back end"
@@ -47,7 +47,7 @@ func NewBackEnd(t *testing.T) *backEnd {
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = webhooktest.Verify(HookSecret, r.Header, body)
+			err = hooktest.Verify(HookSecret, r.Header, body)
 		}
 		var request struct{ Requests []Question }
 		if err == nil {

@@ -1,0 +1,299 @@
+package hook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"refresher/internal/hook/hooktest"
+	"refresher/internal/session"
+)
+
+// approvalStage is an Approval in a bubble, with a back end that is not on any network.
+type approvalStage struct {
+	t        *testing.T
+	approval *Approval
+	registry *prometheus.Registry
+	log      *logBuffer
+	backEnd  *backEnd
+	cancel   context.CancelFunc // ends Run
+	returned chan struct{}      // closed when Run has returned
+	began    time.Time
+}
+
+// newApprovalStage makes an Approval that does not run yet. change may be nil.
+func newApprovalStage(t *testing.T, change func(*Approval)) *approvalStage {
+	t.Helper()
+	s := &approvalStage{
+		t: t, registry: prometheus.NewRegistry(), log: &logBuffer{}, backEnd: &backEnd{t: t},
+		returned: make(chan struct{}), began: time.Now(),
+	}
+	var err error
+	s.approval, err = NewApproval(Config{
+		URL: "https://scott:lion@app.test/ask?t=tiger", Secret: testSecret,
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)), Registerer: s.registry,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.approval.endpoint.client.Transport = s.backEnd
+	s.approval.patience = 30 * time.Second
+	if change != nil {
+		change(s.approval)
+	}
+	return s
+}
+
+// run runs it until the test ends, or stop.
+func (s *approvalStage) run() *approvalStage {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.cancel = cancel
+	go func() {
+		defer close(s.returned)
+		s.approval.Run(ctx)
+	}()
+	s.t.Cleanup(s.stop)
+	return s
+}
+
+// atOnce has an Approval make so many requests at once, and so many a second.
+func atOnce(a *Approval, n int, perSecond rate.Limit) {
+	a.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
+}
+
+// stop ends Run and waits for it.
+func (s *approvalStage) stop() {
+	s.cancel()
+	<-s.returned
+}
+
+// asked is a call of Ask, and what came of it.
+type asked struct {
+	done   chan struct{}
+	answer Answer
+	err    error
+	after  time.Duration
+}
+
+// over reports whether it has returned.
+func (a *asked) over() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// ask asks in the background.
+func (s *approvalStage) ask(q Question) *asked { return s.askWith(s.t.Context(), q) }
+
+func (s *approvalStage) askWith(ctx context.Context, q Question) *asked {
+	a := &asked{done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		began := time.Now()
+		a.answer, a.err = s.approval.Ask(ctx, q)
+		a.after = time.Since(began)
+	}()
+	return a
+}
+
+// askMany asks n different questions, and returns when all of them wait, or are
+// answered.
+func (s *approvalStage) askMany(action session.Action, n int) []*asked {
+	var all []*asked
+	for i := range n {
+		all = append(all, s.ask(question1(action, fmt.Sprintf("%s%05d", action, i))))
+	}
+	synctest.Wait()
+	return all
+}
+
+// failures waits for calls of Ask and counts those that failed.
+func failures(all []*asked) int {
+	n := 0
+	for _, a := range all {
+		<-a.done
+		if a.err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// question1 is about the session of that name, a user's in channel c.
+func question1(action session.Action, name string) Question {
+	return Question{
+		Action: action, App: "app", Session: name, Subject: "ana",
+		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},
+	}
+}
+
+// gauge is the value of a metric without labels.
+func (s *approvalStage) gauge(name string) float64 {
+	s.t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// observed is how many questions came to each outcome: allowed, denied, failed.
+func (s *approvalStage) observed() [3]uint64 {
+	s.t.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var n [3]uint64
+	for _, f := range families {
+		if f.GetName() != "refresher_authorize_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			i := slices.Index([]string{"allowed", "denied", "failed"}, m.GetLabel()[0].GetValue())
+			n[i] = m.GetHistogram().GetSampleCount()
+		}
+	}
+	return n
+}
+
+// backEnd is the customer's.
+type backEnd struct {
+	t *testing.T
+	// answer says what becomes of a request; nil allows everything at once.
+	answer func(context.Context, request) (reply, error)
+
+	mu   sync.Mutex
+	got  []request       // guarded by mu
+	ids  map[string]bool // guarded by mu; seen so far
+	open int             // guarded by mu; requests under way
+	most int             // guarded by mu; and at once
+}
+
+// request is one, as the back end sees it.
+type request struct {
+	at        time.Time
+	header    http.Header
+	questions []asks
+}
+
+// asks is a question in a request.
+type asks struct {
+	ID, Action, App, Session, Subject string
+}
+
+// RoundTrip checks a request, notes it down, and answers it.
+func (b *backEnd) RoundTrip(q *http.Request) (*http.Response, error) {
+	text, err := io.ReadAll(q.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := hooktest.Verify(testSecret, q.Header, text); err != nil {
+		b.t.Error(err)
+	}
+	var body struct{ Requests []asks }
+	if err := json.Unmarshal(text, &body); err != nil {
+		b.t.Error(err)
+	}
+	if id := q.Header.Get("webhook-id"); len(body.Requests) == 0 || id != body.Requests[0].ID || strings.Contains(id, ".") {
+		b.t.Errorf("the request has the id %q, which is not that of its first question, or has a dot", id)
+	}
+	if at := q.Header.Get("webhook-timestamp"); at != fmt.Sprint(time.Now().Unix()) {
+		b.t.Errorf("signed at %s, sent at %d", at, time.Now().Unix())
+	}
+	r := request{at: time.Now(), header: q.Header, questions: body.Requests}
+	b.begin(r)
+	defer b.end()
+	answer := b.answer
+	if answer == nil {
+		answer = allow
+	}
+	said, err := answer(q.Context(), r)
+	if err != nil {
+		return nil, err
+	}
+	response := &http.Response{StatusCode: said.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(said.body))}
+	if said.retryAfter != "" {
+		response.Header.Set("Retry-After", said.retryAfter)
+	}
+	return response, nil
+}
+
+func (b *backEnd) begin(r request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(r.questions); n == 0 || n > 100 {
+		b.t.Errorf("%d questions in a request", n)
+	}
+	if b.ids == nil {
+		b.ids = make(map[string]bool)
+	}
+	for _, q := range r.questions {
+		if q.ID == "" || b.ids[q.ID] {
+			b.t.Errorf("id %q for the second time", q.ID)
+		}
+		b.ids[q.ID] = true
+	}
+	b.got = append(b.got, r)
+	b.open++
+	b.most = max(b.most, b.open)
+}
+
+func (b *backEnd) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+}
+
+// requests are those that came so far.
+func (b *backEnd) requests() []request {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.got)
+}
+
+// sizes is how many questions each request held.
+func (b *backEnd) sizes() []int {
+	var sizes []int
+	for _, r := range b.requests() {
+		sizes = append(sizes, len(r.questions))
+	}
+	return sizes
+}
+
+// decide answers each question by the rest of its decision, after the id.
+func decide(r request, decision func(asks) string) reply {
+	var all []string
+	for _, q := range r.questions {
+		if d := decision(q); d != "" {
+			all = append(all, fmt.Sprintf(`{"id":%q,%s}`, q.ID, d))
+		}
+	}
+	return reply{status: 200, body: `{"decisions":[` + strings.Join(all, ",") + `]}`}
+}
+
+// allow allows everything.
+func allow(_ context.Context, r request) (reply, error) {
+	return decide(r, func(asks) string { return `"allow":true` }), nil
+}

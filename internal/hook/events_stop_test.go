@@ -1,0 +1,135 @@
+package hook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestEventsStop: Run delivers what it can, and leaves the rest unsettled.
+func TestEventsStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEventStage(t, func(e *Events) { e.limits.atOnce = 2 }).run()
+		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
+			switch {
+			case d.id == "stuck-joined":
+				return hang(ctx, d)
+			case d.id == "late-joined" && d.try == 1:
+				return reply{status: 500}, nil
+			case d.id == "bad-joined":
+				return reply{status: 500}, nil
+			}
+			return after(time.Second, status[delivery](200))(ctx, d)
+		}
+		s.send("late-joined", "bad-joined", "bad-ended", "late-ended")
+		wait(0) // two have failed, and wait
+		s.send("stuck-joined", "a-joined", "b-joined", "stuck-ended")
+		wait(time.Second / 2)
+		began := time.Now()
+		s.stop()
+		if took := time.Since(began); took != lastChance {
+			t.Errorf("Run went on for %s", took)
+		}
+		delivered, dropped := s.outcomes()
+		if want := []string{"a-joined", "b-joined", "late-ended", "late-joined"}; !slices.Equal(delivered, want) {
+			t.Errorf("delivered: %v", delivered)
+		}
+		if len(dropped) > 0 {
+			t.Errorf("dropped: %v", dropped)
+		}
+		if n := len(s.receiver.deliveries("bad-joined")); n != 2 {
+			t.Errorf("%d attempts for what fails, want one before and one after", n)
+		}
+		if s.log.lines("events=4") != 1 {
+			t.Errorf("logged: %s", s.log)
+		}
+		attempts := len(s.receiver.deliveries(""))
+		s.send("after-joined")
+		wait(time.Hour)
+		if again, _ := s.outcomes(); len(again) != 4 || len(s.receiver.deliveries("")) != attempts {
+			t.Error("something happened after Run")
+		}
+		// What was cut off is no attempt that failed.
+		counts(t, s.registry, `
+# HELP refresher_events_attempts_total Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.
+# TYPE refresher_events_attempts_total counter
+refresher_events_attempts_total{outcome="failed"} 0
+refresher_events_attempts_total{outcome="ok"} 4
+refresher_events_attempts_total{outcome="refused"} 3
+# HELP refresher_events_queued Events that are neither delivered nor dropped yet.
+# TYPE refresher_events_queued gauge
+refresher_events_queued 0
+`, "refresher_events_attempts_total", "refresher_events_queued")
+	})
+}
+
+// TestEventsStopIdle: with nothing to do Run returns at once.
+func TestEventsStopIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEventStage(t, nil).run()
+		s.send("s-joined")
+		wait(time.Second)
+		began := time.Now()
+		s.stop()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Run went on for %s", took)
+		}
+		if s.log.String() != "" {
+			t.Errorf("logged: %s", s.log)
+		}
+	})
+}
+
+// TestEventsStopWhileDown: the last attempts end when the endpoint proves to be
+// failing; one that is known to fail gets one.
+func TestEventsStopWhileDown(t *testing.T) {
+	for name, known := range map[string]bool{"just now": false, "known": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newEventStage(t, nil)
+				if s.receiver.answer = down; known {
+					s.run()
+				}
+				for i := range 1000 {
+					s.send(fmt.Sprintf("s%d-joined", i))
+				}
+				before, most := 0, eventsTrip+3+1 // up to three more are under way, and a probe
+				if known {
+					wait(time.Hour)
+					before, most = len(s.receiver.deliveries("")), 1
+				} else {
+					s.run()
+				}
+				began := time.Now()
+				s.stop()
+				if took := time.Since(began); took != 0 {
+					t.Errorf("Run went on for %s", took)
+				}
+				if n := len(s.receiver.deliveries("")) - before; n < 1 || n > most {
+					t.Errorf("%d attempts, want up to %d", n, most)
+				}
+				if delivered, dropped := s.outcomes(); len(delivered)+len(dropped) > 0 {
+					t.Errorf("settled: %d, %d", len(delivered), len(dropped))
+				}
+			})
+		})
+	}
+}
+
+// TestEventsStopReportsDrops: what was dropped is settled, also if Run ends right
+// then.
+func TestEventsStopReportsDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newEventStage(t, func(e *Events) { e.maxEvents = 1 })
+		s.receiver.answer = down
+		s.send("a-joined", "b-joined", "c-joined")
+		s.run()
+		s.stop()
+		if _, dropped := s.outcomes(); !slices.Equal(dropped, []string{"a-joined", "b-joined"}) {
+			t.Errorf("dropped: %v", dropped)
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package hook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Secrets of a back end, and one of another form.
+const (
+	testSecret     = "a secret of more than 24 bytes"
+	prefixedSecret = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u"
+)
+
+// counts holds the metrics named to text.
+func counts(t *testing.T, r *prometheus.Registry, text string, names ...string) {
+	t.Helper()
+	if err := testutil.GatherAndCompare(r, strings.NewReader(text), names...); err != nil {
+		t.Error(err)
+	}
+}
+
+// reply is what a back end says. retryAfter and body may be empty.
+type reply struct {
+	status     int
+	retryAfter string
+	body       string
+}
+
+var errRefused = errors.New("connection refused")
+
+// down answers nothing.
+func down[R any](context.Context, R) (reply, error) { return reply{}, errRefused }
+
+// hang answers only when the request is given up.
+func hang[R any](ctx context.Context, _ R) (reply, error) {
+	<-ctx.Done()
+	return reply{}, ctx.Err()
+}
+
+// status answers with that one.
+func status[R any](code int) func(context.Context, R) (reply, error) {
+	return func(context.Context, R) (reply, error) { return reply{status: code}, nil }
+}
+
+// after answers once d has passed.
+func after[R any](d time.Duration, answer func(context.Context, R) (reply, error)) func(context.Context, R) (reply, error) {
+	return func(ctx context.Context, r R) (reply, error) {
+		select {
+		case <-time.After(d):
+			return answer(ctx, r)
+		case <-ctx.Done():
+			return reply{}, ctx.Err()
+		}
+	}
+}
+
+// wait lets simulated time pass, and then everything settle.
+func wait(d time.Duration) {
+	time.Sleep(d) // bubble
+	synctest.Wait()
+}
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String is what was logged so far.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// lines is how many lines hold text.
+func (b *logBuffer) lines(text string) int {
+	n := 0
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,132 @@
+package hook
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/histogram"
+	"refresher/internal/session"
+)
+
+type eventMetrics struct {
+	events   *prometheus.CounterVec
+	delivery prometheus.Histogram
+	attempts *prometheus.CounterVec
+}
+
+// newEventMetrics registers the metrics. queued returns how many events are not settled yet.
+func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetrics {
+	m := &eventMetrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_events_total",
+			Help: "Events for the customer's back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
+		}, []string{"type", "outcome"}),
+		delivery: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
+			Name:    "refresher_events_delivery_seconds",
+			Help:    "Time from an event to its delivery.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
+		})),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_events_attempts_total",
+			Help: "Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.",
+		}, []string{"outcome"}),
+	}
+	for _, o := range []result{ok, refused, failed} {
+		m.attempts.WithLabelValues(string(o))
+	}
+	for _, t := range session.EventTypes() {
+		m.events.WithLabelValues(string(t), "delivered")
+		m.events.WithLabelValues(string(t), "dropped")
+	}
+	r.MustRegister(m.events, m.delivery, m.attempts, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_events_queued",
+		Help: "Events that are neither delivered nor dropped yet.",
+	}, queued))
+	return m
+}
+
+// attempted counts what came of one attempt; status is 0 without an answer.
+func (m *eventMetrics) attempted(status int) {
+	o := refused
+	switch {
+	case status == 0:
+		o = failed
+	case isDelivered(status):
+		o = ok
+	}
+	m.attempts.WithLabelValues(string(o)).Inc()
+}
+
+func (m *eventMetrics) delivered(t session.EventType, after time.Duration) {
+	m.events.WithLabelValues(string(t), "delivered").Inc()
+	m.delivery.Observe(after.Seconds())
+}
+
+func (m *eventMetrics) dropped(t session.EventType) {
+	m.events.WithLabelValues(string(t), "dropped").Inc()
+}
+
+// result is what came of a request, as metrics have it.
+type result string
+
+const (
+	ok        result = "ok"        // delivered, or with decisions
+	refused   result = "refused"   // another status
+	malformed result = "malformed" // 200, but no decisions
+	failed    result = "failed"    // no answer
+)
+
+type approvalMetrics struct {
+	seconds  *prometheus.HistogramVec
+	requests *prometheus.CounterVec
+}
+
+// newApprovalMetrics registers the metrics. waiting returns how many calls of Ask there are,
+// and open whether the endpoint counts as failing.
+func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *approvalMetrics {
+	m := &approvalMetrics{
+		seconds: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
+			Name:    "refresher_authorize_seconds",
+			Help:    "Time from a question whether a session may go on to its answer, by outcome: allowed, denied, or failed without an answer.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
+		}), []string{"outcome"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_authorize_requests_total",
+			Help: "Requests to the authorization endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without one.",
+		}, []string{"outcome"}),
+	}
+	for _, o := range []string{"allowed", "denied", "failed"} {
+		m.seconds.WithLabelValues(o)
+	}
+	for _, o := range []result{ok, refused, malformed, failed} {
+		m.requests.WithLabelValues(string(o))
+	}
+	r.MustRegister(m.seconds, m.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_authorize_waiting",
+		Help: "Questions that wait for their turn or their answer.",
+	}, func() float64 { return float64(waiting()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_authorize_circuit_open",
+		Help: "1 while the authorization endpoint counts as failing and is hardly asked, else 0.",
+	}, func() float64 {
+		if open() {
+			return 1
+		}
+		return 0
+	}))
+	return m
+}
+
+// asked counts what came of one call of Ask.
+func (m *approvalMetrics) asked(a Answer, err error, after time.Duration) {
+	o := "denied"
+	switch {
+	case err != nil:
+		o = "failed"
+	case a.Allow:
+		o = "allowed"
+	}
+	m.seconds.WithLabelValues(o).Observe(after.Seconds())
+}
+
+func (m *approvalMetrics) requested(o result) { m.requests.WithLabelValues(string(o)).Inc() }

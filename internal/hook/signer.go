@@ -1,0 +1,81 @@
+package hook
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+// signer signs requests with each of its keys. While a secret is changed there are two, and
+// a receiver accepts the signature by either.
+type signer []*standardwebhooks.Webhook
+
+// newSigner reads the secret of the flag "<name>-secret", and the one before, which may be
+// empty, of "<name>-previous-secret".
+func newSigner(name, secret, previous string) (signer, error) {
+	var s signer
+	for _, one := range []struct{ flag, secret string }{{name + "-secret", secret}, {name + "-previous-secret", previous}} {
+		if len(s) > 0 && one.secret == "" {
+			break
+		}
+		key, err := parseSecret(one.flag, one.secret)
+		if err != nil {
+			return nil, err
+		}
+		w, err := standardwebhooks.NewWebhookRaw(key)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", one.flag, err)
+		}
+		s = append(s, w)
+	}
+	return s, nil
+}
+
+// How many bytes a key has, by the specification. A secret without the prefix may be longer:
+// it is text, with less chance in each byte.
+const (
+	minKey = 24
+	maxKey = 64
+)
+
+// parseSecret returns the key that requests are signed with: what follows "whsec_" in base64,
+// or else the secret itself. Errors repeat nothing of it.
+func parseSecret(flag, secret string) ([]byte, error) {
+	const prefix = "whsec_"
+	encoded, prefixed := strings.CutPrefix(secret, prefix)
+	if !prefixed {
+		if len(secret) < minKey {
+			return nil, fmt.Errorf("%s: want at least %d bytes, have %d", flag, minKey, len(secret))
+		}
+		return []byte(secret), nil
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%s: what follows %s is not base64; want that of %d to %d bytes, such as openssl rand -base64 32 makes", flag, prefix, minKey, maxKey)
+	}
+	if len(key) < minKey || len(key) > maxKey {
+		return nil, fmt.Errorf("%s: want the base64 of %d to %d bytes behind %s, have that of %d", flag, minKey, maxKey, prefix, len(key))
+	}
+	return key, nil
+}
+
+// sign sets the headers that prove where body comes from.
+func (s signer) sign(header http.Header, id string, at time.Time, body []byte) error {
+	var signatures []string
+	for _, key := range s {
+		signature, err := key.Sign(id, at, body)
+		if err != nil {
+			return fmt.Errorf("sign: %w", err)
+		}
+		signatures = append(signatures, signature)
+	}
+	header.Set(standardwebhooks.HeaderWebhookID, id)
+	header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
+	return nil
+}

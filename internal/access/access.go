@@ -92,7 +92,7 @@ func New(c Config) (*Access, error) {
 // Run fetches the projects' key sets until ctx is done.
 func (a *Access) Run(ctx context.Context) {
 	if a.verifier != nil {
-		_ = a.verifier.Run(ctx) // returns nil
+		a.verifier.Run(ctx)
 	}
 }
 

@@ -1,322 +1,290 @@
 package credential
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"refresher/internal/session"
 )
 
-// Bounds of what a credential may hold.
 const (
-	maxEntries = 1000    // names in all lists of grants
-	maxName    = 255     // bytes of a name
-	maxMaxTTL  = 1 << 31 // seconds; beyond any lifetime, and far from overflow
+	leeway     = 30 * time.Second // how far clocks may be apart
+	maxEntries = 1000             // names in all lists of grants
+	maxName    = 255              // bytes of a name
+	maxMaxTTL  = 1 << 31          // seconds; beyond any lifetime, and far from overflow
 )
 
-// rules are what claims are measured by.
-type rules struct {
-	app      string
-	audience string // empty: any
-	issuer   string // empty: any
-	leeway   time.Duration
-	now      time.Time
+// claims are the ones that this service knows. Others are ignored.
+type claims struct {
+	App       *string  `json:"app,omitzero"`
+	Subject   string   `json:"sub,omitzero"`
+	Scope     string   `json:"scope,omitzero"`
+	Audience  audience `json:"aud,omitzero"`
+	Issuer    any      `json:"iss,omitzero"` // a string if one is demanded, else anything
+	Expires   *moment  `json:"exp,omitzero"`
+	NotBefore moment   `json:"nbf,omitzero"`
+	IssuedAt  moment   `json:"iat,omitzero"`
+	Grants    grants   `json:"grants,omitzero"`
 }
 
-// caller reads claims that were signed. Its error is a *RefusedError.
-func (r *rules) caller(f fields) (session.Caller, error) {
-	app, named, err := f.app()
-	if err != nil {
-		return session.Caller{}, err
-	}
-	if named && app != r.app {
-		return session.Caller{}, refuse(ReasonApp, "names another project")
-	}
-	if err := f.spelled("app", "sub", "exp", "nbf", "iat", "aud", "scope", "grants"); err != nil {
-		return session.Caller{}, refuse(ReasonClaims, err.Error())
-	}
-	if err := r.judgeTime(f); err != nil {
-		return session.Caller{}, err
-	}
-	if err := r.judgeAudience(f); err != nil {
-		return session.Caller{}, err
-	}
-	if err := r.judgeIssuer(f); err != nil {
-		return session.Caller{}, err
-	}
-	c := session.Caller{App: r.app}
-	if c.ExpiresAt, err = readMoment(f["exp"]); err == nil {
-		c.Subject, err = readSubject(f)
-	}
-	if err == nil {
-		c.Admin, err = readAdmin(f)
-	}
-	if err == nil {
-		c.Grant, err = readGrants(f)
-	}
-	if err != nil {
-		return session.Caller{}, refuse(ReasonClaims, err.Error())
-	}
-	return c, nil
+type grants struct {
+	RTC struct {
+		Channels []string       `json:"channels,omitempty"`
+		UIDs     uids           `json:"uids,omitempty"`
+		Accounts []string       `json:"accounts,omitempty"`
+		Roles    []session.Role `json:"roles,omitempty"`
+	} `json:"rtc,omitzero"`
+	RTM    users            `json:"rtm,omitzero"`
+	Chat   users            `json:"chat,omitzero"`
+	MaxTTL *int64           `json:"maxTtl,omitzero"` // seconds
+	Until  *session.UnixSec `json:"until,omitzero"`
+	Format *session.Format  `json:"tokenFormat,omitzero"`
 }
 
-// judgeTime looks at exp, nbf and iat.
-func (r *rules) judgeTime(f fields) error {
-	if _, there := f["exp"]; !there {
-		return refuse(ReasonNoExpiry, "")
-	}
-	for _, claim := range []struct {
-		name  string
-		why   Reason
-		wrong func(at time.Time) bool
-	}{
-		{"exp", ReasonExpired, func(at time.Time) bool { return !r.now.Before(at.Add(r.leeway)) }},
-		{"nbf", ReasonNotYetValid, func(at time.Time) bool { return r.now.Before(at.Add(-r.leeway)) }},
-		{"iat", ReasonIssuedAhead, func(at time.Time) bool { return r.now.Before(at.Add(-r.leeway)) }},
-	} {
-		raw, there := f[claim.name]
-		if !there {
-			continue
-		}
-		seconds, err := readMoment(raw)
-		if err != nil {
-			return refuse(ReasonClaims, claim.name+": "+err.Error())
-		}
-		if claim.wrong(seconds.Time()) {
-			return refuse(claim.why, "")
-		}
-	}
-	return nil
+type users struct {
+	Users []string `json:"users,omitempty"`
 }
 
-// judgeAudience looks at aud, a string or a list of them.
-func (r *rules) judgeAudience(f fields) error {
-	raw, there := f["aud"]
-	if !there {
-		if r.audience != "" {
-			return refuse(ReasonAudience, "has none")
-		}
-		return nil
-	}
-	entries, err := readList(raw)
-	if err != nil {
-		entries = []json.RawMessage{raw}
-	}
-	ours := r.audience == ""
-	for _, e := range entries {
-		name, err := readString(e)
-		if err != nil {
-			return refuse(ReasonClaims, "aud: want a string or a list of them")
-		}
-		ours = ours || name == r.audience
-	}
-	if !ours {
-		return refuse(ReasonAudience, "names another")
-	}
-	return nil
+const (
+	wantNames = "want a list of strings of 1 to 255 bytes"
+	wantTime  = "want Unix seconds"
+)
+
+// wants says what each claim has to be.
+var wants = map[string]string{
+	"app":                 "want a string",
+	"sub":                 "want a string of at most 255 bytes",
+	"scope":               "want a string",
+	"aud":                 "want a string or a list of them",
+	"iss":                 "want a string",
+	"exp":                 wantTime,
+	"nbf":                 wantTime,
+	"iat":                 wantTime,
+	"grants":              "want an object",
+	"grants.rtc":          "want an object",
+	"grants.rtc.channels": wantNames,
+	"grants.rtc.uids":     `want a list of uids, such as 1001, "1001", "10*" or "*"`,
+	"grants.rtc.accounts": wantNames,
+	"grants.rtc.roles":    `want a list of "publisher" and "subscriber"`,
+	"grants.rtm":          "want an object",
+	"grants.rtm.users":    wantNames,
+	"grants.chat":         "want an object",
+	"grants.chat.users":   wantNames,
+	"grants.maxTtl":       "want whole seconds, 1 to 2147483648",
+	"grants.until":        "want whole Unix seconds, not 0",
+	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
-// judgeIssuer looks at iss, where one is demanded.
-func (r *rules) judgeIssuer(f fields) error {
-	if r.issuer == "" {
-		return nil
+func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }
+
+// audience is a string or a list of them.
+type audience []string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() == '[' {
+		return json.UnmarshalDecode(d, (*[]string)(a))
 	}
-	raw, there := f["iss"]
-	if !there {
-		return refuse(ReasonIssuer, "has none")
-	}
-	issuer, err := readString(raw)
-	if err != nil {
-		return refuse(ReasonClaims, "iss: "+err.Error())
-	}
-	if issuer != r.issuer {
-		return refuse(ReasonIssuer, "names another")
-	}
-	return nil
+	*a = make(audience, 1)
+	return json.UnmarshalDecode(d, &(*a)[0])
 }
 
-func readSubject(f fields) (string, error) {
-	raw, there := f["sub"]
-	if !there {
-		return "", nil
-	}
-	subject, err := readString(raw)
-	if err == nil && len(subject) > maxName {
-		err = fmt.Errorf("want at most %d bytes", maxName)
-	}
-	return subject, in("sub", err)
+// moment may have a fraction, as some libraries write one; it is dropped.
+type moment session.UnixSec
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (m *moment) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	var seconds float64
+	err := json.UnmarshalDecode(d, &seconds)
+	*m = moment(math.Floor(min(max(seconds, -1), 2*float64(session.MaxUnix)))) // within what fits
+	return err
 }
 
-// readAdmin looks for the word admin in scope.
-func readAdmin(f fields) (bool, error) {
-	raw, there := f["scope"]
-	if !there {
-		return false, nil
-	}
-	scope, err := readString(raw)
-	if err != nil {
-		return false, in("scope", err)
-	}
-	for word := range strings.SplitSeq(scope, " ") {
-		if word == "admin" {
-			return true, nil
-		}
-	}
-	return false, nil
-}
+func (m moment) time() time.Time { return session.UnixSec(m).Time() }
 
-// readGrants reads the claim grants; what is absent grants nothing.
-func readGrants(f fields) (session.Grant, error) {
-	var g session.Grant
-	raw, there := f["grants"]
-	if !there {
-		return g, nil
-	}
-	grants, err := readObject(raw)
-	if err == nil {
-		err = grants.spelled("rtc", "rtm", "chat", "maxTtl", "until", "tokenFormat")
-	}
-	if err != nil {
-		return g, in("grants", err)
-	}
-	lists := lists{left: maxEntries}
-	lists.read(grants, "rtc", map[string]func(json.RawMessage) error{
-		"channels": name(&g.Channels), "uids": uid(&g.UIDs), "accounts": name(&g.Accounts), "roles": role(&g.Roles),
-	})
-	lists.read(grants, "rtm", map[string]func(json.RawMessage) error{"users": name(&g.RTMUsers)})
-	lists.read(grants, "chat", map[string]func(json.RawMessage) error{"users": name(&g.Chat)})
-	if lists.err != nil {
-		return session.Grant{}, lists.err
-	}
-	// Zero stands for no bound in a session.Grant, so none may come in here.
-	if raw, there := grants["maxTtl"]; there {
-		seconds, err := readInteger(raw)
-		if err != nil || seconds < 1 || seconds > maxMaxTTL {
-			return session.Grant{}, fmt.Errorf("grants.maxTtl: want whole seconds, 1 to %d", maxMaxTTL)
-		}
-		g.MaxTTL = time.Duration(seconds) * time.Second
-	}
-	if raw, there := grants["until"]; there {
-		seconds, err := readInteger(raw)
-		if g.Until = session.UnixSec(seconds); err != nil || seconds == 0 {
-			err = errUntil
-		} else {
-			err = g.Until.Check()
-		}
-		if err != nil {
-			return session.Grant{}, in("grants.until", err)
-		}
-	}
-	if raw, there := grants["tokenFormat"]; there {
-		g.Format = new(session.Format)
-		word, err := readString(raw)
-		if err != nil || g.Format.UnmarshalText([]byte(word)) != nil {
-			return session.Grant{}, errors.New(`grants.tokenFormat: want "007", "006" or "007-single"`)
-		}
-	}
-	return g, nil
-}
+// uids are numbers, strings of a number in decimal, and patterns.
+type uids []string
 
-// lists reads the lists of grants. After an error it reads no more.
-type lists struct {
-	left int // entries that there may be yet
-	err  error
-}
-
-// read reads the lists of one service; each names what takes an entry.
-func (l *lists) read(grants fields, service string, takers map[string]func(json.RawMessage) error) {
-	raw, there := grants[service]
-	if !there || l.err != nil {
-		return
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	var values []jsontext.Value
+	if err := json.UnmarshalDecode(d, &values); err != nil {
+		return err
 	}
-	f, err := readObject(raw)
-	if err != nil {
-		l.err = in("grants."+service, err)
-		return
-	}
-	for list, take := range takers {
-		if err := f.spelled(list); err != nil {
-			l.err = in("grants."+service, err)
-			return
-		}
-		raw, there := f[list]
-		if !there {
-			continue
-		}
-		entries, err := readList(raw)
-		if l.left -= len(entries); l.left < 0 {
-			err = fmt.Errorf("want at most %d entries in all", maxEntries)
-		}
-		for i := 0; i < len(entries) && err == nil; i++ {
-			err = take(entries[i])
-		}
-		if err != nil {
-			l.err = fmt.Errorf("grants.%s.%s: %w", service, list, err)
-			return
-		}
-	}
-}
-
-// name takes a name or a pattern.
-func name(to *[]string) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
-		s, err := readString(raw)
-		if err != nil || s == "" || len(s) > maxName {
-			return fmt.Errorf("want strings of 1 to %d bytes", maxName)
-		}
-		*to = append(*to, s)
-		return nil
-	}
-}
-
-// uid takes a number, or a string of one in decimal, or of a pattern.
-func uid(to *[]string) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
-		text := string(raw)
-		digits := text
-		if raw[0] == '"' {
-			var err error
-			if text, err = readString(raw); err != nil {
-				return err
-			}
-			if text == "*" {
-				*to = append(*to, text)
-				return nil
-			}
+	for _, v := range values {
+		text, digits := string(v), string(v)
+		if v.Kind() == '"' {
+			unquoted, _ := jsontext.AppendUnquote(nil, v) // it is valid
+			text = string(unquoted)
 			digits = strings.TrimSuffix(text, "*")
 		}
-		n, err := strconv.ParseUint(digits, 10, 32)
-		if err != nil || strconv.FormatUint(n, 10) != digits {
-			return fmt.Errorf(`want uids, such as 1001, "1001", "10*" or "*"`)
+		if n, err := strconv.ParseUint(digits, 10, 32); text != "*" && (err != nil || strconv.FormatUint(n, 10) != digits) {
+			return errors.New("no uid")
 		}
-		*to = append(*to, text)
-		return nil
+		*u = append(*u, text)
 	}
+	return nil
 }
 
-func role(to *[]session.Role) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
-		s, err := readString(raw)
-		if err != nil {
-			return err
-		}
-		var r session.Role
-		if err := r.UnmarshalText([]byte(s)); err != nil {
-			return fmt.Errorf(`want "publisher" or "subscriber"`)
-		}
-		*to = append(*to, r)
-		return nil
+// noNull refuses null for what is known. The decoder itself refuses a name that is there
+// twice and text that is not UTF-8, and takes a name only in its own case.
+var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
+	if d.PeekKind() == 'n' {
+		return errors.New("null")
 	}
+	return errors.ErrUnsupported // by the rules of its type
+}))
+
+// unmarshal reads a JSON object of a credential. Its error is a *RefusedError.
+func unmarshal(text []byte, into any) error {
+	err := json.Unmarshal(text, into, noNull)
+	semantic, _ := errors.AsType[*json.SemanticError](err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return refuse(ReasonClaims, "a name stands there twice")
+	case semantic == nil || semantic.JSONPointer == "":
+		return refuse(ReasonMalformed, "want a JSON object")
+	}
+	place := dotted(semantic.JSONPointer)
+	for wants[place] == "" && place != "" { // an entry of a list
+		place = place[:max(0, strings.LastIndexByte(place, '.'))]
+	}
+	return wrong(place)
 }
 
-// in says where an error is; nil stays nil.
-func in(where string, err error) error {
+func dotted(p jsontext.Pointer) string {
+	return strings.ReplaceAll(strings.TrimPrefix(string(p), "/"), "/", ".")
+}
+
+// checkCase refuses a name that is a claim's but for its case, such as maxTTL: it was
+// meant to bound a grant, and must not be ignored.
+func checkCase(text []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(text))
+	for d.PeekKind() != 0 { // the end
+		_, _ = d.ReadToken()                                                  // text is valid
+		if kind, n := d.StackIndex(d.StackDepth()); kind != '{' || n%2 == 0 { // no name
+			continue
+		}
+		place := dotted(d.StackPointer())
+		for claim := range wants {
+			if place != claim && strings.EqualFold(place, claim) {
+				return refuse(ReasonClaims, claim+": stands there in other letters")
+			}
+		}
+	}
+	return nil
+}
+
+// rules are what a project's credentials must say.
+type rules struct{ app, audience, issuer string } // audience and issuer: empty: any
+
+// caller reads claims that were signed. Its error is a *RefusedError.
+func (r *rules) caller(text []byte) (session.Caller, error) {
+	var c claims
+	err := unmarshal(text, &c)
 	if err == nil {
-		return nil
+		err = checkCase(text)
 	}
-	return fmt.Errorf("%s: %w", where, err)
+	if err == nil {
+		err = r.check(&c)
+	}
+	caller := session.Caller{App: r.app, Subject: c.Subject}
+	if err == nil {
+		caller.ExpiresAt = session.UnixSec(*c.Expires)
+		caller.Admin = slices.Contains(strings.Split(c.Scope, " "), "admin")
+		caller.Grant, err = c.Grants.grant()
+	}
+	if err != nil {
+		return session.Caller{}, err
+	}
+	return caller, nil
+}
+
+// check looks at all but grants.
+func (r *rules) check(c *claims) error {
+	now := time.Now()
+	issuer, isText := c.Issuer.(string)
+	switch {
+	case c.App != nil && *c.App != r.app:
+		return refuse(ReasonApp, "names another project")
+	case c.Expires == nil:
+		return refuse(ReasonNoExpiry, "")
+	case len(c.Subject) > maxName:
+		return wrong("sub")
+	}
+	for claim, m := range map[string]moment{"exp": *c.Expires, "nbf": c.NotBefore, "iat": c.IssuedAt} {
+		if err := session.UnixSec(m).Check(); err != nil {
+			return refuse(ReasonClaims, claim+": "+err.Error())
+		}
+	}
+	switch {
+	case !now.Before(c.Expires.time().Add(leeway)):
+		return refuse(ReasonExpired, "")
+	case now.Before(c.NotBefore.time().Add(-leeway)):
+		return refuse(ReasonNotYetValid, "")
+	case now.Before(c.IssuedAt.time().Add(-leeway)):
+		return refuse(ReasonIssuedAhead, "")
+	case r.audience != "" && !slices.Contains(c.Audience, r.audience):
+		return refuse(ReasonAudience, "does not name this service")
+	case r.issuer == "" || issuer == r.issuer:
+		return nil
+	case c.Issuer != nil && !isText:
+		return wrong("iss")
+	default:
+		return refuse(ReasonIssuer, "is another, or missing")
+	}
+}
+
+// grant is what grants allow; what is absent grants nothing.
+func (g *grants) grant() (session.Grant, error) {
+	grant := session.Grant{
+		Format: g.Format, Channels: g.RTC.Channels, UIDs: g.RTC.UIDs, Accounts: g.RTC.Accounts, Roles: g.RTC.Roles,
+		RTMUsers: g.RTM.Users, Chat: g.Chat.Users,
+	}
+	left := maxEntries - len(grant.Roles)
+	for _, list := range []struct {
+		claim string
+		names []string
+	}{
+		{"grants.rtc.channels", grant.Channels},
+		{"grants.rtc.uids", grant.UIDs},
+		{"grants.rtc.accounts", grant.Accounts},
+		{"grants.rtm.users", grant.RTMUsers},
+		{"grants.chat.users", grant.Chat},
+	} {
+		if left -= len(list.names); left < 0 {
+			return grant, refuse(ReasonClaims, fmt.Sprintf("%s: want at most %d entries in all", list.claim, maxEntries))
+		}
+		if slices.ContainsFunc(list.names, func(s string) bool { return s == "" || len(s) > maxName }) {
+			return grant, wrong(list.claim)
+		}
+	}
+	// Zero stands for no bound in a session.Grant, so none may come in here.
+	if g.MaxTTL != nil {
+		if *g.MaxTTL < 1 || *g.MaxTTL > maxMaxTTL {
+			return grant, wrong("grants.maxTtl")
+		}
+		grant.MaxTTL = time.Duration(*g.MaxTTL) * time.Second
+	}
+	if g.Until != nil {
+		grant.Until = *g.Until
+		if err := grant.Until.Check(); err != nil {
+			return grant, refuse(ReasonClaims, "grants.until: "+err.Error())
+		}
+		if grant.Until == 0 {
+			return grant, wrong("grants.until")
+		}
+	}
+	return grant, nil
 }

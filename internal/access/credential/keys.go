@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -25,74 +24,44 @@ const (
 	maxRSA     = 8192 // bits; beyond, one signature takes a core for milliseconds
 )
 
-// algorithm is one that credentials may be signed with.
-type algorithm struct {
-	method jwt.SigningMethod // the mathematics
-	// takes reports whether a key is for it. A signing method by itself takes
-	// each EC key, whatever its curve.
-	takes func(key any) bool
-}
-
-// algorithms are all, by their names in headers. "none" is not among them.
-var algorithms = map[string]*algorithm{
-	"HS256": {jwt.SigningMethodHS256, isSecret},
-	"HS384": {jwt.SigningMethodHS384, isSecret},
-	"HS512": {jwt.SigningMethodHS512, isSecret},
-	"RS256": {jwt.SigningMethodRS256, isRSA},
-	"RS384": {jwt.SigningMethodRS384, isRSA},
-	"RS512": {jwt.SigningMethodRS512, isRSA},
-	"PS256": {jwt.SigningMethodPS256, isRSA},
-	"PS384": {jwt.SigningMethodPS384, isRSA},
-	"PS512": {jwt.SigningMethodPS512, isRSA},
-	"ES256": {jwt.SigningMethodES256, isOn(elliptic.P256())},
-	"ES384": {jwt.SigningMethodES384, isOn(elliptic.P384())},
-	"ES512": {jwt.SigningMethodES512, isOn(elliptic.P521())},
-	"EdDSA": {jwt.SigningMethodEdDSA, isEd25519},
-}
-
-func isSecret(key any) bool  { _, ok := key.([]byte); return ok }
-func isRSA(key any) bool     { _, ok := key.(*rsa.PublicKey); return ok }
-func isEd25519(key any) bool { _, ok := key.(ed25519.PublicKey); return ok }
-
-func isOn(curve elliptic.Curve) func(key any) bool {
-	return func(key any) bool {
-		k, ok := key.(*ecdsa.PublicKey)
-		return ok && k.Curve == curve
+// takes reports whether a key is for a signing method. A method by itself would take each EC
+// key, whatever its curve. No key is for the method "none".
+func takes(method jwt.SigningMethod, key any) bool {
+	ok := false
+	switch m := method.(type) {
+	case *jwt.SigningMethodHMAC:
+		_, ok = key.([]byte)
+	case *jwt.SigningMethodRSA, *jwt.SigningMethodRSAPSS:
+		_, ok = key.(*rsa.PublicKey)
+	case *jwt.SigningMethodECDSA:
+		k, isEC := key.(*ecdsa.PublicKey)
+		ok = isEC && k.Params().BitSize == m.CurveBits
+	case *jwt.SigningMethodEd25519:
+		_, ok = key.(ed25519.PublicKey)
 	}
+	return ok
 }
 
-// signed reports whether key has signed s.
-func (a *algorithm) signed(s *signed, key any) bool {
-	return a.method.Verify(s.text, s.signature, key) == nil
-}
-
-// ring is what one project's credentials are checked with.
-type ring struct {
-	fixed  atomic.Pointer[[]any] // secrets ([]byte) and public keys of the settings; never nil
-	remote *remote               // nil without a key set
-}
-
-// verify checks who has signed s. Its error is a *RefusedError.
-func (r *ring) verify(ctx context.Context, s *signed) error {
-	a := algorithms[s.alg]
-	if a == nil {
-		return refuse(ReasonAlgorithm, "none that is known")
-	}
+// verify checks who has signed s. fixed are secrets ([]byte) and public keys of the settings;
+// r may be nil. The error is a *RefusedError.
+func (s *signed) verify(ctx context.Context, fixed []any, r *remote) error {
+	method := jwt.GetSigningMethod(*s.header.Alg)
 	tried := false
-	for _, key := range *r.fixed.Load() {
-		if a.takes(key) {
+	for _, key := range fixed {
+		if takes(method, key) {
 			tried = true
-			if a.signed(s, key) {
+			if method.Verify(s.text, s.signature, key) == nil {
 				return nil
 			}
 		}
 	}
-	if r.remote != nil && !a.takes([]byte(nil)) {
-		key, err := r.remote.find(ctx, s.kid, s.alg)
+	_, secret := method.(*jwt.SigningMethodHMAC)
+	if r != nil && method != nil && !secret {
+		key, err := r.find(ctx, s.header.Kid, method)
 		if err != nil {
 			return err
 		}
-		if a.signed(s, key) {
+		if method.Verify(s.text, s.signature, key) == nil {
 			return nil
 		}
 		tried = true
@@ -118,7 +87,7 @@ func readKeys(k *Keys) ([]any, error) {
 		}
 		keys = append(keys, []byte(secret))
 	}
-	n := len(keys)
+	secrets := len(keys)
 	for _, text := range k.PublicKeyPEMs {
 		read, err := readPEM([]byte(text))
 		if err != nil {
@@ -126,7 +95,7 @@ func readKeys(k *Keys) ([]any, error) {
 		}
 		keys = append(keys, read...)
 	}
-	if len(keys)-n > maxPEMKeys {
+	if len(keys)-secrets > maxPEMKeys {
 		return nil, fmt.Errorf("jwt-public-key-file: want at most %d keys", maxPEMKeys)
 	}
 	return keys, nil
@@ -181,12 +150,12 @@ func checkPublic(key any) error {
 			return errors.New("want RSA keys with an odd exponent from 3")
 		}
 		return nil
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-		for _, a := range algorithms {
-			if a.takes(key) {
-				return nil
-			}
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P224() {
+			return nil
 		}
+	case ed25519.PublicKey:
+		return nil
 	}
 	return errors.New("want RSA, EC (P-256, P-384, P-521) or Ed25519 keys")
 }

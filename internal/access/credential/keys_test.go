@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"strings"
 	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 func block(kind string, der []byte) string {
@@ -152,7 +154,7 @@ func TestPick(t *testing.T) {
 		{"EC", "ES256", nil, errNotInSet},
 		{"gone", "ES256", nil, errNotInSet},
 	} {
-		key, err := s.pick(c.kid, c.alg)
+		key, err := s.pick(c.kid, jwt.GetSigningMethod(c.alg))
 		if err != c.err { //nolint:errorlint // pick returns these very values.
 			t.Errorf("%q %s: %v, want %v", c.kid, c.alg, err, c.err)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // maxSetKeys is how many keys a key set may have.
@@ -24,8 +25,8 @@ type setKey struct {
 	key any
 }
 
-// readKeySet reads a JWKS. One key that is of no use does not spoil the others; a set
-// without any that is of use is no key set.
+// readKeySet reads a JWKS. A key that is of no use is left out; a set without any that is of
+// use is no key set.
 func readKeySet(text []byte) (*keySet, error) {
 	var body struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -53,9 +54,6 @@ func readKeySet(text []byte) (*keySet, error) {
 	return s, nil
 }
 
-// errUseless is why a key is left out of a set.
-var errUseless = errors.New("not a public key for signatures")
-
 func readSetKey(raw json.RawMessage) (setKey, error) {
 	var m jwkset.JWKMarshal
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -64,9 +62,8 @@ func readSetKey(raw json.RawMessage) (setKey, error) {
 	switch {
 	case m.USE != "" && m.USE != jwkset.UseSig,
 		m.KEYOPS != nil && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify),
-		m.KTY == jwkset.KtyOct || m.K != "", // a secret that everybody can fetch
-		m.D != "":                           // likewise: anybody can sign with it
-		return setKey{}, errUseless
+		m.KTY == jwkset.KtyOct, m.K != "", m.D != "": // secrets that everybody can fetch
+		return setKey{}, errors.New("not a public key for signatures")
 	}
 	// The key itself counts, not a certificate that comes with it.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
@@ -84,31 +81,35 @@ var (
 	errMisfit    = refuse(ReasonAlgorithm, "not what its key is for")
 )
 
-// pick returns the one key to check a credential with. A credential may name none
-// if there is just one that can be meant. Of several keys of one id and algorithm
-// the first counts. s may be nil: nothing was fetched yet.
-func (s *keySet) pick(kid, alg string) (any, error) {
+// pick returns the one key to check a credential with. A credential may name none if only one
+// key fits it. Of several keys of one id and algorithm the first counts. s may be nil: nothing
+// was fetched yet.
+func (s *keySet) pick(kid string, method jwt.SigningMethod) (any, error) {
 	if s == nil {
 		return nil, errNotInSet
 	}
-	a := algorithms[alg]
 	var found any
-	err := errNotInSet
+	named := false
 	for _, k := range s.keys {
-		fits := a.takes(k.key) && (k.alg == "" || k.alg == alg)
-		switch {
-		case kid == "" && fits && found != nil:
-			return nil, errAmbiguous
-		case kid == "" && fits:
-			found = k.key
-		case kid != "" && k.kid == kid && fits:
+		if kid != "" && k.kid != kid {
+			continue
+		}
+		named = kid != ""
+		switch fits := takes(method, k.key) && (k.alg == "" || k.alg == method.Alg()); {
+		case fits && named:
 			return k.key, nil
-		case kid != "" && k.kid == kid:
-			err = errMisfit
+		case fits && found != nil:
+			return nil, errAmbiguous
+		case fits:
+			found = k.key
 		}
 	}
-	if found != nil {
+	switch {
+	case found != nil:
 		return found, nil
+	case named:
+		return nil, errMisfit
+	default:
+		return nil, errNotInSet
 	}
-	return nil, err
 }

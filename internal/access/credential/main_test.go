@@ -115,13 +115,11 @@ func one(k Keys) Config { return Config{Projects: []Project{{App: appA, Keys: k}
 // run runs the Verifier until the returned function is called, or the test ends.
 func (s *stand) run(t testing.TB) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		running.Wait()
 	})
 	t.Cleanup(stop)
 	return stop
@@ -244,11 +242,15 @@ func (e *endpoint) RoundTrip(q *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(e.body)), Request: q}, nil
 }
 
-// withSet is the Config of project A with the key set of e.
-func withSet(e *endpoint) Config {
-	c := one(Keys{JWKSURL: "https://login.example.com/keys?hidden=1"})
-	c.HTTPClient = &http.Client{Transport: e}
-	return c
+// withSet is the Config of project A with a key set.
+func withSet() Config { return one(Keys{JWKSURL: "https://login.example.com/keys?hidden=1"}) }
+
+// newSetStand is newStand for a key set of e.
+func newSetStand(t testing.TB, c Config, e *endpoint) *stand {
+	t.Helper()
+	s := newStand(t, c)
+	s.client.Transport = e
+	return s
 }
 
 // logBuffer is a log that can be read while it is written.

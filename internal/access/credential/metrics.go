@@ -6,11 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics have their labels looked up once, for a flood of credentials.
 type metrics struct {
 	ok      prometheus.Counter
-	refused map[Reason]prometheus.Counter
-	fetches struct{ ok, failed prometheus.Counter }
+	refused map[Reason]prometheus.Counter // looked up once, for a flood of credentials
+	fetches *prometheus.CounterVec        // by outcome
 }
 
 // newMetrics registers the metrics; those of key sets only where there are some.
@@ -23,18 +22,18 @@ func newMetrics(r prometheus.Registerer, remotes []*remote) *metrics {
 	for _, why := range reasons {
 		m.refused[why] = credentials.WithLabelValues(string(why))
 	}
-	r.MustRegister(credentials)
-	fetches := prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.fetches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_jwks_fetches_total",
 		Help: "Fetches of key sets, by outcome: ok or failed.",
 	}, []string{"outcome"})
-	m.fetches.ok = fetches.WithLabelValues("ok")
-	m.fetches.failed = fetches.WithLabelValues("failed")
+	m.fetches.WithLabelValues("ok")
+	m.fetches.WithLabelValues("failed")
+	r.MustRegister(credentials)
 	if len(remotes) == 0 {
 		return m
 	}
 	begin := time.Now()
-	r.MustRegister(fetches, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	r.MustRegister(m.fetches, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_jwks_age_seconds",
 		Help: "Time since the key set was fetched; of several, the oldest.",
 	}, func() float64 {
@@ -49,9 +48,9 @@ func newMetrics(r prometheus.Registerer, remotes []*remote) *metrics {
 
 // fetched counts a fetch of a key set.
 func (m *metrics) fetched(ok bool) {
-	if ok {
-		m.fetches.ok.Inc()
-	} else {
-		m.fetches.failed.Inc()
+	outcome := "ok"
+	if !ok {
+		outcome = "failed"
 	}
+	m.fetches.WithLabelValues(outcome).Inc()
 }

@@ -62,9 +62,6 @@ var (
 	errRefused = session.Errorf(session.CodeUnauthenticated, "the credential is not valid here, or has expired; fetch a new one")
 )
 
-// awayMessage goes with ReasonKeysUnavailable.
-const awayMessage = "credentials cannot be checked just now; try again"
-
 // RefusedError is why a credential was not taken. It wraps the *session.Error that the
 // caller may see, and reads like that; the rest is for the log.
 type RefusedError struct {
@@ -73,21 +70,20 @@ type RefusedError struct {
 	// credential.
 	Detail string
 
-	kid        string        // the id of the key that it names, as it came; may be empty
 	retryAfter time.Duration // of ReasonKeysUnavailable; zero: awayRetry
 }
 
-func (r *RefusedError) Error() string { return r.answer().Error() }
+func (r *RefusedError) Error() string { return r.Unwrap().Error() }
 
 // Unwrap returns what the caller may see.
-func (r *RefusedError) Unwrap() error { return r.answer() }
-
-func (r *RefusedError) answer() *session.Error {
+func (r *RefusedError) Unwrap() error {
 	switch r.Reason {
 	case ReasonMissing:
 		return errMissing
 	case ReasonKeysUnavailable:
-		return &session.Error{Code: session.CodeUnavailable, Message: awayMessage, RetryAfter: cmp.Or(r.retryAfter, awayRetry)}
+		return &session.Error{
+			Code: session.CodeUnavailable, Message: "credentials cannot be checked just now; try again", RetryAfter: cmp.Or(r.retryAfter, awayRetry),
+		}
 	default:
 		return errRefused
 	}

@@ -2,143 +2,161 @@ package credential
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"refresher/internal/origin"
 )
 
 const (
-	// cooldown is the shortest time between two fetches for keys that are not in
-	// the set: otherwise each made-up key id would cause a fetch.
+	// refreshEvery is the time between fetches that succeed; between fetches that fail it
+	// doubles from firstRetry to lastRetry.
+	refreshEvery = 10 * time.Minute
+	firstRetry   = time.Second
+	lastRetry    = time.Minute
+	// cooldown is the shortest time between two fetches for keys that are not in the set:
+	// otherwise each made-up key id would cause a fetch.
 	cooldown = 10 * time.Second
-	// patience is how long Verify waits for a fetch.
-	patience = 2 * time.Second
-	// maxWaiting is how many do so at once.
+	// patience is how long Verify waits for a fetch, and maxWaiting how many do so at once.
+	patience   = 2 * time.Second
 	maxWaiting = 64
-	// maxWanted is how many unknown keys one fetch looks up. Credentials that name
-	// further ones are answered with unavailable.
-	maxWanted = 1000
-	// Waits between fetches that fail double from the first to the second.
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	// maxNamed is how many unknown keys are remembered.
+	maxNamed     = 1000
+	fetchTimeout = 10 * time.Second
+	maxKeySet    = 512 << 10 // bytes
 )
 
-// remote is a key set that is fetched. It is safe for concurrent use. Fetches are
-// made by run alone, one at a time.
+// remote is a key set that is fetched. It is safe for concurrent use. Fetches are made by run
+// alone, one at a time.
 type remote struct {
 	url     *url.URL
 	client  *http.Client
-	every   time.Duration // between fetches that succeed
-	logger  *slog.Logger  // names the endpoint
+	logger  *slog.Logger // names the endpoint
 	metrics *metrics
 
-	set  atomic.Pointer[keySet] // the last good one; nil: none yet
-	wake chan struct{}          // a fetch is asked for; buffers one
+	set     atomic.Pointer[keySet] // the last good one; nil: none yet
+	wake    chan struct{}          // buffers one; a fetch is asked for
+	waiting chan struct{}          // has an entry for each caller that waits for a fetch
 
 	mu       sync.Mutex
-	round    *round          // guarded by mu; the fetch that is asked for or under way
-	fetching bool            // guarded by mu; it is under way
-	wanted   map[wanted]bool // guarded by mu; keys that the next fetch to begin looks up
-	asked    map[wanted]bool // guarded by mu; those of the last fetch that began
-	absent   map[wanted]bool // guarded by mu; asked of the last fetch, if it went well: not to be looked up again
-	began    time.Time       // guarded by mu; the last fetch
-	fetched  time.Time       // guarded by mu; the set
-	failing  bool            // guarded by mu; the last fetch failed
-	stopped  bool            // guarded by mu; there will be no other
+	done     chan struct{} // guarded by mu; closed when the fetch under way, else the next, has ended
+	begun    int           // guarded by mu; fetches that began
+	began    time.Time     // guarded by mu; the last of them
+	fetching bool          // guarded by mu; it is under way
+	failing  bool          // guarded by mu; the last that ended has failed
+	fetched  time.Time     // guarded by mu; the set
+	stopped  bool          // guarded by mu; there will be no other fetch
+	// named are unknown keys, each with the number of fetches that had begun when it was
+	// asked for: the next one looks it up. Guarded by mu.
+	named *simplelru.LRU[wanted, int]
 }
 
-// round is one fetch and those who wait for it.
-type round struct {
-	done    chan struct{}
-	waiting int // guarded by remote.mu
-}
-
-// wanted is the hash of the key id and algorithm that a credential names. A hash, since
-// a client can make the id as long as a credential may be.
+// wanted is the hash of the key id and algorithm that a credential names. A hash, since a
+// client can make the id as long as a credential may be.
 type wanted uint64
 
 var wantedSeed = maphash.MakeSeed()
 
-func wantedOf(kid, alg string) wanted {
-	return wanted(maphash.String(wantedSeed, alg+" "+kid))
+func wantedOf(kid string, method jwt.SigningMethod) wanted {
+	return wanted(maphash.String(wantedSeed, method.Alg()+" "+kid))
 }
 
-// find returns the key that a credential was signed with. It may wait for a fetch.
-// Its error is a *RefusedError.
-func (r *remote) find(ctx context.Context, kid, alg string) (any, error) {
-	key, err := r.set.Load().pick(kid, alg)
+// newRemote reads the address of a key set. Its errors repeat nothing of it.
+func newRemote(address string, client *http.Client, logger *slog.Logger) (*remote, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(address, "#"):
+		return nil, errors.New("jwks-url: want a form like https://login.example.com/.well-known/jwks.json, without a user")
+	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()):
+		return nil, errors.New("jwks-url: want https; over http anybody on the way could put in keys")
+	}
+	named, err := simplelru.NewLRU[wanted, int](maxNamed, nil)
+	endpoint := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // the query may be a secret
+	return &remote{
+		url: u, client: client, logger: logger.With("endpoint", endpoint.String()),
+		wake: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting), done: make(chan struct{}), named: named,
+	}, err
+}
+
+// find returns the key that a credential was signed with. It may wait for a fetch. Its error
+// is a *RefusedError.
+func (r *remote) find(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
+	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
 	if err != errNotInSet {
 		return key, err
 	}
-	w := wantedOf(kid, alg)
+	return r.lookUp(ctx, kid, method)
+}
+
+// lookUp returns a key that was not in the set a moment ago.
+func (r *remote) lookUp(ctx context.Context, kid string, method jwt.SigningMethod) (any, error) {
+	w := wantedOf(kid, method)
 	done, refused := r.want(w)
-	if refused == nil && !within(ctx, patience, done) {
-		return nil, refuse(ReasonKeysUnavailable, "the key set is late")
+	if refused == nil {
+		refused = r.await(ctx, done, w)
 	}
-	// Look again, also if want has refused: a fetch may have brought the key since the
-	// first look.
-	key, err = r.set.Load().pick(kid, alg)
+	// Look again, whatever the refusal: a fetch may have brought the key since the first look.
+	key, err := r.set.Load().pick(kid, method)
 	//nolint:errorlint // pick returns these very values.
-	switch {
-	case err != errNotInSet:
-		return key, err
-	case refused != nil:
-		return nil, refused
-	default:
-		return nil, r.unknown(w)
+	if err == errNotInSet {
+		err = refused
 	}
+	return key, err
 }
 
-// within reports whether done is closed before d is over and before ctx ends.
-func within(ctx context.Context, d time.Duration, done <-chan struct{}) bool {
-	late := time.NewTimer(d)
-	defer late.Stop()
-	select {
-	case <-done:
-		return true
-	case <-late.C:
-		return false
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// want registers an unknown key for the next fetch. done is closed when the fetch that
-// is under way, else the next one, has ended. The error is a *RefusedError: the last
-// fetch did not find the key, the next one is further away than patience, or maxWaiting
-// callers wait for it.
-func (r *remote) want(w wanted) (done chan struct{}, err error) {
+// want asks for a fetch that looks up an unknown key, unless the last one has. done is closed
+// when the fetch under way, else the next, has ended.
+func (r *remote) want(w wanted) (done chan struct{}, refused error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lacks(w) || r.stopped {
 		return nil, r.refusal(w)
 	}
-	if len(r.wanted) < maxWanted {
-		if r.wanted == nil {
-			r.wanted = make(map[wanted]bool)
+	if n, ok := r.named.Get(w); !ok || n+1 < r.begun || n+1 == r.begun && !r.fetching {
+		r.named.Add(w, r.begun)
+		select {
+		case r.wake <- struct{}{}:
+		default: // asked for already
 		}
-		r.wanted[w] = true
 	}
-	r.request()
-	if !r.fetching && r.tooSoon() > patience || r.round.waiting == maxWaiting {
+	if !r.fetching && r.tooSoon() > patience {
 		return nil, r.refusal(w)
 	}
-	r.round.waiting++
-	return r.round.done, nil
+	return r.done, nil
 }
 
-// request asks run for a fetch, unless that was done. mu is held.
-func (r *remote) request() {
-	if r.round == nil {
-		r.round = &round{done: make(chan struct{})}
-		r.wake <- struct{}{} // has room: begin empties it before a round ends
+// await waits for a fetch, and returns what it means that its set lacks the key.
+func (r *remote) await(ctx context.Context, done <-chan struct{}, w wanted) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case r.waiting <- struct{}{}:
+		defer func() { <-r.waiting }()
+	default:
+		return refuse(ReasonKeysUnavailable, "too many wait for the key set")
 	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return refuse(ReasonKeysUnavailable, "the key set is late")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refusal(w)
 }
 
 // tooSoon is how long it takes until there may be another fetch. mu is held.
@@ -149,15 +167,11 @@ func (r *remote) tooSoon() time.Duration {
 	return max(0, time.Until(r.began.Add(cooldown)))
 }
 
-// lacks reports whether the last fetch looked for the key and did not find it. That
-// counts for the cooldown. mu is held.
-func (r *remote) lacks(w wanted) bool { return r.absent[w] && r.tooSoon() > 0 }
-
-// unknown is refusal for callers that do not hold mu.
-func (r *remote) unknown(w wanted) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.refusal(w)
+// lacks reports whether the last fetch looked for the key and did not find it. That counts
+// for the cooldown. mu is held.
+func (r *remote) lacks(w wanted) bool {
+	n, ok := r.named.Peek(w)
+	return ok && n+1 == r.begun && !r.fetching && !r.failing && r.tooSoon() > 0
 }
 
 // refusal returns errNotInSet if the key was looked up and not found, and
@@ -180,12 +194,11 @@ func (r *remote) run(ctx context.Context) {
 	defer r.stop()
 	retry := firstRetry
 	for {
-		wait := r.every
+		wait := refreshEvery
 		if r.refresh(ctx) {
 			retry = firstRetry
 		} else {
-			wait = min(retry, r.every)
-			retry = min(2*retry, lastRetry)
+			wait, retry = retry, min(2*retry, lastRetry)
 		}
 		// Spread, so that nodes that start together do not ask together for ever.
 		if !r.pause(ctx, wait-rand.N(wait/10+1)) { //nolint:gosec // jitter, no secret
@@ -194,8 +207,8 @@ func (r *remote) run(ctx context.Context) {
 	}
 }
 
-// pause waits until the next fetch: for so long, or until one is asked for and may be
-// made. It reports whether ctx is not done.
+// pause waits until the next fetch: for so long, or until one is asked for and may be made.
+// It reports whether ctx is not done.
 func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
 	next := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
@@ -218,7 +231,7 @@ func (r *remote) pause(ctx context.Context, wait time.Duration) bool {
 // refresh fetches the set once, and reports whether that went well.
 func (r *remote) refresh(ctx context.Context) bool {
 	r.begin()
-	set, err := fetch(ctx, r.client, r.url)
+	set, err := r.fetch(ctx)
 	if ctx.Err() != nil {
 		return false // ours to end, and no fault of the endpoint
 	}
@@ -240,38 +253,57 @@ func (r *remote) refresh(ctx context.Context) bool {
 	return err == nil
 }
 
-// begin opens a round, if none was asked for.
+// fetch asks for the set once. Its errors do not repeat the address.
+func (r *remote) fetch(ctx context.Context) (*keySet, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	q := &http.Request{Method: http.MethodGet, URL: r.url, Header: http.Header{
+		"Accept": {"application/jwk-set+json, application/json"}, "User-Agent": {"refresher"},
+	}}
+	answer, err := r.client.Do(q.WithContext(ctx))
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return nil, u.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("answered with status %d", answer.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKeySet {
+		return nil, fmt.Errorf("answered with more than %d bytes", maxKeySet)
+	}
+	return readKeySet(text)
+}
+
 func (r *remote) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.round == nil {
-		r.round = &round{done: make(chan struct{})}
-	}
 	select {
 	case <-r.wake: // this is what it asked for
 	default:
 	}
+	r.begun++
 	r.began, r.fetching = time.Now(), true
-	r.asked, r.wanted = r.wanted, nil
 }
 
-// end closes the round, and reports whether the one before it failed. Keys that were
-// asked for while it was under way are left to the next: they may have been published
-// after the endpoint had made its answer.
+// end lets those go who wait, and reports whether the fetch before failed. Keys that were
+// asked for while it was under way are left to the next: they may have been published after
+// the endpoint had made its answer.
 func (r *remote) end(failed bool) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before, r.failing, r.fetching = r.failing, failed, false
-	r.absent = nil
 	if !failed {
 		r.fetched = time.Now()
-		r.absent = r.asked // also what was found: find looks into the new set before it refuses
 	}
-	close(r.round.done)
-	r.round = nil
-	if len(r.wanted) > 0 {
-		r.request()
-	}
+	close(r.done)
+	r.done = make(chan struct{})
 	return before
 }
 
@@ -279,11 +311,8 @@ func (r *remote) end(failed bool) (before bool) {
 func (r *remote) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopped, r.failing = true, true
-	if r.round != nil {
-		close(r.round.done)
-		r.round = nil
-	}
+	r.stopped = true
+	close(r.done)
 }
 
 // age is how old the set is, or, while there is none, how long after begin.

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
 	"refresher/internal/session"
@@ -18,20 +18,47 @@ import (
 
 // Of refusals, logBurst are logged at once, and after that one each logEvery.
 const (
-	logBurst = 10
-	logEvery = 5 * time.Second
+	logBurst     = 10
+	logEvery     = 5 * time.Second
+	maxLoggedKid = 64 // bytes of a key's id
 )
 
-// maxLoggedKid is how many bytes of a key's id are logged.
-const maxLoggedKid = 64
+// Keys are those of one project; at least one of some kind. The errors about them
+// have the names of the flags.
+type Keys struct {
+	// Secrets are for HS256, HS384 and HS512: at least 32 bytes each, and two at
+	// most, so that one can be changed.
+	Secrets []string
+	// PublicKeyPEMs are texts with one or more public keys in PEM, eight in all:
+	// RSA, EC or Ed25519.
+	PublicKeyPEMs []string
+	// JWKSURL is where a key set is; https, or http on this machine.
+	JWKSURL string
+}
+
+// Project is one Agora project and who speaks for it.
+type Project struct {
+	App  string // its App ID
+	Keys Keys
+	// Audience has to be among a credential's aud. Empty: any will do, or none.
+	Audience string
+	// Issuer has to be a credential's iss. Empty: iss is not looked at.
+	Issuer string
+}
+
+// Config is what a Verifier needs.
+type Config struct {
+	Projects   []Project // at least one
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
 
 // Verifier checks credentials. It is safe for concurrent use.
 type Verifier struct {
 	projects map[string]*project // by App ID
 	only     *project            // the one that there is; nil if there are several
 	remotes  []*remote
-	client   *http.Client
-	leeway   time.Duration
+	client   *http.Client // fetches key sets
 	metrics  *metrics
 
 	logger   *slog.Logger
@@ -41,29 +68,51 @@ type Verifier struct {
 
 // project is one project, ready for use.
 type project struct {
-	app    string
-	claims atomic.Pointer[wantedClaims]
-	ring   ring
+	settings atomic.Pointer[settings]
+	remote   *remote // nil without a key set
 }
 
-// wantedClaims are what a project's credentials must say, where it is not empty.
-type wantedClaims struct{ audience, issuer string }
+// settings are what a project's credentials are checked with. They are immutable.
+type settings struct {
+	rules
+	keys []any // secrets ([]byte) and public keys
+}
 
 // New returns a Verifier. It does no I/O: key sets are fetched by Run.
 func New(c Config) (*Verifier, error) {
-	if err := c.complete(); err != nil {
-		return nil, err
-	}
 	v := &Verifier{
 		projects: make(map[string]*project, len(c.Projects)),
-		client:   newClient(c.HTTPClient),
-		leeway:   c.Leeway,
-		logger:   c.Logger,
-		limit:    rate.NewLimiter(rate.Every(logEvery), logBurst),
+		client: &http.Client{
+			Transport: &http.Transport{
+				Proxy:                  http.ProxyFromEnvironment,
+				ForceAttemptHTTP2:      true,
+				MaxIdleConnsPerHost:    1,
+				IdleConnTimeout:        time.Minute,
+				MaxResponseHeaderBytes: 64 << 10,
+			},
+			// Keys come from where the settings say, or not at all.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		logger: c.Logger,
+		limit:  rate.NewLimiter(rate.Every(logEvery), logBurst),
 	}
 	for i := range c.Projects {
-		if err := v.add(&c, &c.Projects[i]); err != nil {
+		from, p := &c.Projects[i], &project{}
+		if from.Keys.JWKSURL != "" {
+			var err error
+			if p.remote, err = newRemote(from.Keys.JWKSURL, v.client, c.Logger); err != nil {
+				return nil, err
+			}
+			v.remotes = append(v.remotes, p.remote)
+		}
+		s, err := p.read(from)
+		if err != nil {
 			return nil, err
+		}
+		p.settings.Store(s)
+		v.projects[from.App] = p
+		if len(c.Projects) == 1 {
+			v.only = p
 		}
 	}
 	v.metrics = newMetrics(c.Registerer, v.remotes)
@@ -73,67 +122,35 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-var errNoKeys = errors.New("want one of jwt-secret, jwt-public-key-file and jwks-url, to check credentials with")
-
-// add takes up a project.
-func (v *Verifier) add(c *Config, from *Project) error {
-	switch {
-	case from.App == "":
-		return errors.New("credential: a project without an App ID")
-	case v.projects[from.App] != nil:
-		return fmt.Errorf("credential: project %s stands there twice", from.App)
-	}
-	p := &project{app: from.App}
-	p.claims.Store(&wantedClaims{from.Audience, from.Issuer})
-	fixed, err := readKeys(&from.Keys)
+// read reads what credentials of a project are checked with, but for its key set.
+func (p *project) read(from *Project) (*settings, error) {
+	keys, err := readKeys(&from.Keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.ring.fixed.Store(&fixed)
-	if from.Keys.JWKSURL != "" {
-		u, err := parseURL(from.Keys.JWKSURL)
-		if err != nil {
-			return err
-		}
-		p.ring.remote = &remote{
-			url: u, client: v.client, every: c.JWKSRefresh, wake: make(chan struct{}, 1),
-			logger: c.Logger.With("endpoint", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()),
-		}
-		v.remotes = append(v.remotes, p.ring.remote)
+	if len(keys) == 0 && p.remote == nil {
+		return nil, errors.New("want one of jwt-secret, jwt-public-key-file and jwks-url, to check credentials with")
 	}
-	if len(fixed) == 0 && p.ring.remote == nil {
-		return errNoKeys
-	}
-	v.projects[p.app] = p
-	v.only = p
-	if len(v.projects) > 1 {
-		v.only = nil
-	}
-	return nil
+	return &settings{rules{from.App, from.Audience, from.Issuer}, keys}, nil
 }
 
 // Update replaces what credentials of some projects are checked with: secrets, public
 // keys, audience and issuer. Their key sets stay. On an error nothing has changed.
 func (v *Verifier) Update(projects ...Project) error {
-	rings := make([][]any, len(projects))
+	all := make([]*settings, len(projects))
 	for i := range projects {
-		from := &projects[i]
-		p := v.projects[from.App]
+		app := projects[i].App
+		p := v.projects[app]
 		if p == nil {
-			return fmt.Errorf("credential: there is no project %s", from.App)
+			return fmt.Errorf("there is no project %s to check credentials of", app)
 		}
 		var err error
-		if rings[i], err = readKeys(&from.Keys); err != nil {
-			return fmt.Errorf("project %s: %w", from.App, err)
-		}
-		if len(rings[i]) == 0 && p.ring.remote == nil {
-			return fmt.Errorf("project %s: %w", from.App, errNoKeys)
+		if all[i], err = p.read(&projects[i]); err != nil {
+			return fmt.Errorf("project %s: %w", app, err)
 		}
 	}
-	for i := range projects {
-		p := v.projects[projects[i].App]
-		p.ring.fixed.Store(&rings[i])
-		p.claims.Store(&wantedClaims{projects[i].Audience, projects[i].Issuer})
+	for _, s := range all {
+		v.projects[s.app].settings.Store(s)
 	}
 	return nil
 }
@@ -141,7 +158,7 @@ func (v *Verifier) Update(projects ...Project) error {
 // HasKeys reports whether any project has keys, or a key set that was fetched once.
 func (v *Verifier) HasKeys() bool {
 	for _, p := range v.projects {
-		if len(*p.ring.fixed.Load()) > 0 || p.ring.remote.set.Load() != nil {
+		if len(p.settings.Load().keys) > 0 || p.remote.set.Load() != nil {
 			return true
 		}
 	}
@@ -149,7 +166,7 @@ func (v *Verifier) HasKeys() bool {
 }
 
 // Run keeps key sets fresh until ctx is done. Without any it only waits for that.
-func (v *Verifier) Run(ctx context.Context) error {
+func (v *Verifier) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, r := range v.remotes {
 		running.Go(func() { r.run(ctx) })
@@ -157,7 +174,6 @@ func (v *Verifier) Run(ctx context.Context) error {
 	<-ctx.Done()
 	running.Wait()
 	v.client.CloseIdleConnections()
-	return nil
 }
 
 // Verify returns who a credential speaks for. Its error is a *RefusedError, which wraps
@@ -167,57 +183,40 @@ func (v *Verifier) Verify(ctx context.Context, credential string) (session.Calle
 	s, err := parse(credential)
 	var c session.Caller
 	if err == nil {
-		c, err = v.judge(ctx, s)
+		c, err = v.verify(ctx, s)
 	}
-	if err == nil {
-		v.metrics.ok.Inc()
-		return c, nil
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		v.tell(refused, s.header.Kid)
+		return session.Caller{}, err
 	}
-	refusal, ok := errors.AsType[*RefusedError](err)
-	if !ok {
-		refusal = &RefusedError{Reason: ReasonMalformed} // there is no such way
-	}
-	told := *refusal
-	if s != nil {
-		told.kid = s.kid
-	}
-	v.tell(&told)
-	return session.Caller{}, &told
+	v.metrics.ok.Inc()
+	return c, nil
 }
 
-// judge checks a credential that has been taken apart. Its error is a *RefusedError.
-func (v *Verifier) judge(ctx context.Context, s *signed) (session.Caller, error) {
+// verify checks a credential that has been taken apart. Its error is a *RefusedError.
+func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error) {
 	p := v.only
-	var claims fields
 	if p == nil {
-		var err error
-		if claims, err = s.claims(); err != nil {
+		var unsigned struct {
+			App string `json:"app"`
+		}
+		if err := unmarshal(s.claims, &unsigned); err != nil {
 			return session.Caller{}, err
 		}
-		app, _, err := claims.app()
-		if err != nil {
-			return session.Caller{}, err
-		}
-		if p = v.projects[app]; p == nil {
+		if p = v.projects[unsigned.App]; p == nil {
 			return session.Caller{}, refuse(ReasonApp, "names no project of this service")
 		}
 	}
-	if err := p.ring.verify(ctx, s); err != nil {
+	settings := p.settings.Load()
+	if err := s.verify(ctx, settings.keys, p.remote); err != nil {
 		return session.Caller{}, err
 	}
-	if claims == nil {
-		var err error
-		if claims, err = s.claims(); err != nil {
-			return session.Caller{}, err
-		}
-	}
-	want := p.claims.Load()
-	r := rules{app: p.app, audience: want.audience, issuer: want.issuer, leeway: v.leeway, now: time.Now()}
-	return r.caller(claims)
+	return settings.caller(s.claims)
 }
 
-// tell counts a refusal and logs it, unless there are too many.
-func (v *Verifier) tell(r *RefusedError) {
+// tell counts a refusal and logs it, unless there are too many. kid is the id of the key
+// that the credential names.
+func (v *Verifier) tell(r *RefusedError, kid string) {
 	v.metrics.refused[r.Reason].Inc()
 	if !v.limit.Allow() {
 		v.unlogged.Add(1)
@@ -227,8 +226,8 @@ func (v *Verifier) tell(r *RefusedError) {
 	if r.Detail != "" {
 		attrs = append(attrs, "detail", r.Detail)
 	}
-	if r.kid != "" {
-		attrs = append(attrs, "kid", fmt.Sprintf("%q", r.kid[:min(len(r.kid), maxLoggedKid)]))
+	if kid != "" {
+		attrs = append(attrs, "kid", fmt.Sprintf("%q", kid[:min(len(kid), maxLoggedKid)]))
 	}
 	v.logger.Info("credential refused", attrs...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/session"
 )
@@ -312,9 +314,9 @@ func TestClaimTypes(t *testing.T) {
 	s.takes(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":`+ones(maxEntries)+`}}}`))
 
 	for claims, detail := range map[string]string{
-		`"sub":7`:                                         "sub: want a string",
-		`"sub":null`:                                      "sub: want a string",
-		`"sub":"x` + name + `"`:                           "sub: want at most 255 bytes",
+		`"sub":7`:                                         "sub: want a string of at most 255 bytes",
+		`"sub":null`:                                      "sub: want a string of at most 255 bytes",
+		`"sub":"x` + name + `"`:                           "sub: want a string of at most 255 bytes",
 		`"scope":["admin"]`:                               "scope: want a string",
 		`"scope":null`:                                    "scope: want a string",
 		`"Scope":"admin"`:                                 "scope: stands there in other letters",
@@ -322,12 +324,12 @@ func TestClaimTypes(t *testing.T) {
 		`"grants":null`:                                   "grants: want an object",
 		`"grants":[]`:                                     "grants: want an object",
 		`"grants":"all"`:                                  "grants: want an object",
-		`"grants":{"rtc":{},"rtc":{}}`:                    "grants: a name stands there twice",
-		`"grants":{"maxTTL":60}`:                          "grants: maxTtl: stands there in other letters",
+		`"grants":{"rtc":{},"rtc":{}}`:                    "a name stands there twice",
+		`"grants":{"maxTTL":60}`:                          "grants.maxTtl: stands there in other letters",
 		`"grants":{"tokenFormat":"005"}`:                  `grants.tokenFormat: want "007", "006" or "007-single"`,
 		`"grants":{"tokenFormat":7}`:                      `grants.tokenFormat: want "007", "006" or "007-single"`,
 		`"grants":{"tokenFormat":""}`:                     `grants.tokenFormat: want "007", "006" or "007-single"`,
-		`"grants":{"tokenformat":"006"}`:                  "grants: tokenFormat: stands there in other letters",
+		`"grants":{"tokenformat":"006"}`:                  "grants.tokenFormat: stands there in other letters",
 		`"grants":{"maxTtl":0}`:                           "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":-1}`:                          "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":1.5}`:                         "grants.maxTtl: want whole seconds, 1 to 2147483648",
@@ -341,18 +343,18 @@ func TestClaimTypes(t *testing.T) {
 		`"grants":{"until":1700003600000}`:                "grants.until: want Unix seconds; this looks like milliseconds",
 		`"grants":{"rtc":[]}`:                             "grants.rtc: want an object",
 		`"grants":{"rtc":null}`:                           "grants.rtc: want an object",
-		`"grants":{"rtc":{"channels":"*"}}`:               "grants.rtc.channels: want a list",
-		`"grants":{"rtc":{"uids":null}}`:                  "grants.rtc.uids: want a list",
-		`"grants":{"rtc":{"UIDs":[]}}`:                    "grants.rtc: uids: stands there in other letters",
-		`"grants":{"rtc":{"channels":[1]}}`:               "grants.rtc.channels: want strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"channels":[""]}}`:              "grants.rtc.channels: want strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"accounts":[["ana"]]}}`:         "grants.rtc.accounts: want strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"accounts":["x` + name + `"]}}`: "grants.rtc.accounts: want strings of 1 to 255 bytes",
-		`"grants":{"rtc":{"roles":["admin"]}}`:            `grants.rtc.roles: want "publisher" or "subscriber"`,
-		`"grants":{"rtc":{"roles":["Publisher"]}}`:        `grants.rtc.roles: want "publisher" or "subscriber"`,
-		`"grants":{"rtc":{"roles":[1]}}`:                  "grants.rtc.roles: want a string",
-		`"grants":{"rtm":{"users":{"a":1}}}`:              "grants.rtm.users: want a list",
-		`"grants":{"chat":{"users":[null]}}`:              "grants.chat.users: want strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"channels":"*"}}`:               "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"uids":null}}`:                  `grants.rtc.uids: want a list of uids, such as 1001, "1001", "10*" or "*"`,
+		`"grants":{"rtc":{"UIDs":[]}}`:                    "grants.rtc.uids: stands there in other letters",
+		`"grants":{"rtc":{"channels":[1]}}`:               "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"channels":[""]}}`:              "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"accounts":[["ana"]]}}`:         "grants.rtc.accounts: want a list of strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"accounts":["x` + name + `"]}}`: "grants.rtc.accounts: want a list of strings of 1 to 255 bytes",
+		`"grants":{"rtc":{"roles":["admin"]}}`:            `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
+		`"grants":{"rtc":{"roles":["Publisher"]}}`:        `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
+		`"grants":{"rtc":{"roles":[1]}}`:                  `grants.rtc.roles: want a list of "publisher" and "subscriber"`,
+		`"grants":{"rtm":{"users":{"a":1}}}`:              "grants.rtm.users: want a list of strings of 1 to 255 bytes",
+		`"grants":{"chat":{"users":[null]}}`:              "grants.chat.users: want a list of strings of 1 to 255 bytes",
 		`"grants":{"rtc":{"uids":` + ones(1001) + `}}`:    "grants.rtc.uids: want at most 1000 entries in all",
 		`"grants":{"rtc":{"uids":` + ones(999) + `},"rtm":{"users":["a","b"]}}`: "grants.rtm.users: want at most 1000 entries in all",
 	} {
@@ -429,18 +431,11 @@ func TestFloodIsNotLogged(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	good := one(Keys{Secrets: []string{secretA}})
-	good.Logger, good.Registerer = newStand(t, good).logger, newStand(t, good).registry
+	good.Logger, good.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	for name, c := range map[string]struct {
 		change func(*Config)
 		want   string
 	}{
-		"no logger":     {func(c *Config) { c.Logger = nil }, "required"},
-		"no registerer": {func(c *Config) { c.Registerer = nil }, "required"},
-		"no project":    {func(c *Config) { c.Projects = nil }, "at least one project"},
-		"no app":        {func(c *Config) { c.Projects[0].App = "" }, "without an App ID"},
-		"app twice":     {func(c *Config) { c.Projects = append(c.Projects, c.Projects[0]) }, "twice"},
-		"leeway":        {func(c *Config) { c.Leeway = -1 }, "Leeway"},
-		"refresh":       {func(c *Config) { c.JWKSRefresh = 1 }, "JWKSRefresh"},
 		"no keys":       {func(c *Config) { c.Projects[0].Keys = Keys{} }, "want one of jwt-secret"},
 		"short secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA[:31]} }, "at least 32 bytes"},
 		"empty secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, ""} }, "at least 32 bytes"},

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"refresher/client"
-	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/web/demo/edge"
 )
 
 type callCommand struct {
@@ -156,9 +156,9 @@ func (c *call) rejoin(ctx context.Context, b client.Tokens) error {
 }
 
 // warned is told what the edge reports by itself.
-func (c *call) warned(l edgeLine) {
-	c.say("edge", "%s (%s)", l.Event, l.Leg)
-	if l.Event == protocol.TypeWillExpire {
+func (c *call) warned(e edge.Event) {
+	c.say("edge", "%s (%s)", e.Name, e.Leg)
+	if e.Name == edge.WillExpire {
 		c.client.Renew()
 	}
 }

@@ -108,6 +108,17 @@ func (d *demoService) certificates() []string {
 	return strings.Fields(string(text))
 }
 
+// edgeLine is a line of the edge's protocol, either way.
+type edgeLine struct {
+	Op      string `json:"op,omitempty"`
+	Leg     string `json:"leg,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	User    string `json:"user,omitempty"`
+	Token   string `json:"token,omitempty"`
+	ID      int64  `json:"id,omitempty"`
+	Code    int    `json:"code,omitempty"`
+}
+
 // edgeLeg is a client at the demo's edge.
 type edgeLeg struct {
 	t      *testing.T

@@ -1,132 +1,80 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 
 	"refresher/client"
+	"refresher/web/demo/edge"
 )
 
-// edgeLink holds a call at a stand-in for Agora's edge, in JSON lines over TCP;
-// the protocol is described in the documentation of web/demo/edge. Calls to join
-// and renew come one at a time.
+// edgeLink holds a call at a stand-in for Agora's edge.
 type edgeLink struct {
-	conn    net.Conn
-	answers chan edgeLine
-	reader  sync.WaitGroup
-	id      int64
-}
-
-// edgeLine is one line, either way.
-type edgeLine struct {
-	Op      string `json:"op,omitempty"`
-	Leg     string `json:"leg,omitempty"`
-	Channel string `json:"channel,omitempty"`
-	User    string `json:"user,omitempty"`
-	Token   string `json:"token,omitempty"`
-	ID      int64  `json:"id,omitempty"`
-
-	OK    bool   `json:"ok,omitempty"`
-	Code  int    `json:"code,omitempty"`
-	Error string `json:"error,omitempty"`
-	Event string `json:"event,omitempty"`
+	client *edge.Client
+	events sync.WaitGroup // their reader
 }
 
 // dialEdge connects, and shows on call what the edge reports by itself.
 func dialEdge(ctx context.Context, address string, call *call) (*edgeLink, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	c, err := edge.Dial(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("--edge: %w", err)
 	}
-	e := &edgeLink{conn: conn, answers: make(chan edgeLine, 1)}
-	e.reader.Go(func() {
-		defer close(e.answers)
-		lines := bufio.NewScanner(conn)
-		for lines.Scan() {
-			var l edgeLine
-			if json.Unmarshal(lines.Bytes(), &l) != nil {
-				return // not an edge
-			}
-			if l.Event == "" {
-				e.answers <- l
-				continue
-			}
-			call.warned(l)
+	e := &edgeLink{client: c}
+	e.events.Go(func() {
+		for event := range c.Events() {
+			call.warned(event)
 		}
 	})
 	return e, nil
 }
 
-// join takes part in everything that there is a token for. A leg that is still
-// there is left first: whoever joins anew does not hold on to the old.
+// join takes part in everything that there is a token for.
 func (e *edgeLink) join(ctx context.Context, c *callCommand, t client.Tokens) error {
-	return errors.Join(
-		e.ask(ctx, edgeLine{Op: "join", Leg: "rtc", Channel: c.Channel, User: c.user()}, t.RTC),
-		e.ask(ctx, edgeLine{Op: "join", Leg: "rtm", User: cmp.Or(c.RTMUser, c.user())}, t.RTM),
-		e.ask(ctx, edgeLine{Op: "join", Leg: "chat", User: c.ChatUser}, t.Chat),
-	)
+	users := map[edge.Leg]string{edge.RTC: c.user(), edge.RTM: cmp.Or(c.RTMUser, c.user()), edge.Chat: c.ChatUser}
+	return e.each("join", t, func(leg edge.Leg, token string) error {
+		channel := ""
+		if leg == edge.RTC {
+			channel = c.Channel
+		}
+		_, err := e.client.Join(ctx, edge.JoinRequest{Leg: leg, Channel: channel, User: users[leg], Token: token})
+		return err
+	})
 }
 
 // renew hands over new tokens for what the call takes part in.
 func (e *edgeLink) renew(ctx context.Context, t client.Tokens) error {
-	return errors.Join(
-		e.ask(ctx, edgeLine{Op: "renew", Leg: "rtc"}, t.RTC),
-		e.ask(ctx, edgeLine{Op: "renew", Leg: "rtm"}, t.RTM),
-		e.ask(ctx, edgeLine{Op: "renew", Leg: "chat"}, t.Chat),
-	)
-}
-
-// ask sends one request with its token, if there is one, and waits for the
-// answer.
-func (e *edgeLink) ask(ctx context.Context, l edgeLine, token string) error {
-	if token == "" {
-		return nil
-	}
-	e.id++
-	l.ID = e.id
-	if l.Op != "leave" {
-		l.Token = token
-	}
-	line, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("edge: %w", err)
-	}
-	if _, err := e.conn.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("edge: %w", err)
-	}
-	select {
-	case answer, ok := <-e.answers:
-		switch {
-		case !ok:
-			return errors.New("edge: the connection broke")
-		case !answer.OK:
-			return fmt.Errorf("edge refused %s of %s with %d: %s", l.Op, l.Leg, answer.Code, answer.Error)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return e.each("renewal", t, func(leg edge.Leg, token string) error {
+		_, err := e.client.Renew(ctx, leg, token)
+		return err
+	})
 }
 
 // leave hangs up, so that what follows is not taken for a loss.
 func (e *edgeLink) leave(ctx context.Context, t client.Tokens) error {
-	return errors.Join(
-		e.ask(ctx, edgeLine{Op: "leave", Leg: "rtc"}, t.RTC),
-		e.ask(ctx, edgeLine{Op: "leave", Leg: "rtm"}, t.RTM),
-		e.ask(ctx, edgeLine{Op: "leave", Leg: "chat"}, t.Chat),
-	)
+	return e.each("leave", t, func(leg edge.Leg, _ string) error { return e.client.Leave(ctx, leg) })
+}
+
+// each does something for each service that there is a token for.
+func (e *edgeLink) each(what string, t client.Tokens, do func(leg edge.Leg, token string) error) (err error) {
+	for _, one := range []struct {
+		leg   edge.Leg
+		token string
+	}{{edge.RTC, t.RTC}, {edge.RTM, t.RTM}, {edge.Chat, t.Chat}} {
+		if one.token == "" {
+			continue
+		}
+		if failed := do(one.leg, one.token); failed != nil {
+			err = errors.Join(err, fmt.Errorf("edge, %s of %s: %w", what, one.leg, failed))
+		}
+	}
+	return err
 }
 
 func (e *edgeLink) close() {
-	_ = e.conn.Close() // nothing is left to be said
-	for range e.answers {
-	}
-	e.reader.Wait()
+	_ = e.client.Close() // nothing is left to be said
+	e.events.Wait()
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Client is the other end of the line protocol, for tests written in Go. Refusals
+// Client is the other end of the line protocol, for programs written in Go. Refusals
 // come back as *Error. It is safe for concurrent use.
 type Client struct {
 	nc     net.Conn

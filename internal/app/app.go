@@ -293,7 +293,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	parts.Go(func() { a.revocations.Run(keep, a.scheduler.Revoke) })
 	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
 	parts.Go(func() { a.rotation.Run(keep) })
-	parts.Go(func() { _ = a.hub.Run(keep) }) // returns nil
+	parts.Go(func() { a.hub.Run(keep) })
 	serve("ops port", a.ops)
 	select { // the first client is to find a node that knows what was revoked
 	case <-a.revocations.Known():

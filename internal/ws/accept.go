@@ -18,19 +18,17 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes of a connection's buffers. What net/http brings along is 4 KiB each
-// way, and its memory of the request besides. Clients say about 100 bytes at a
-// time. A push of two services is some 900 bytes, which the write buffer holds
-// whole, so that it leaves in one system call; longer ones take two.
+// Sizes of a connection's buffers, in place of net/http's 4 KiB each way. Messages of
+// clients have about 100 bytes. A push for two services has about 900 bytes, which the
+// write buffer holds, so that it takes one system call; longer ones take two.
 const (
 	readBuffer  = 512
 	writeBuffer = 1 << 10
 )
 
-// sendBuffer is how many bytes the kernel may keep for a client that does not read.
-// It holds the longest message, and a few ordinary ones; Linux doubles it, to
-// have room for its own bookkeeping. By default a buffer grows to 4 MiB, so that a client
-// that reads nothing is noticed only after minutes.
+// sendBuffer is how many bytes the kernel may keep for a client that does not read: the
+// longest message and a few ordinary ones (Linux doubles it). By default a buffer grows to
+// 4 MiB, so that a client that reads nothing is noticed only after minutes.
 const sendBuffer = 16 << 10
 
 // bottom returns the socket under the layers of c: TLS, and a PROXY header's reader.
@@ -44,16 +42,15 @@ func bottom(c net.Conn) net.Conn {
 	}
 }
 
-// accept upgrades a request. Nothing of the HTTP request stays referenced, so
-// that its memory goes with its handler.
+// accept upgrades a request. It keeps no reference to the HTTP request, so that its memory
+// is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
-	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.config.WriteTimeout}
+	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before anything is read
 	socket, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library takes pings and pongs by itself; a flood of them is one of
-		// messages all the same.
-		OnPingReceived:     func(context.Context, []byte) bool { return c.pay() },
-		OnPongReceived:     func(context.Context, []byte) { c.pay() },
+		// The library answers pings itself, but a flood of them counts as one of messages.
+		OnPingReceived:     func(context.Context, []byte) bool { return c.charge() },
+		OnPongReceived:     func(context.Context, []byte) { c.charge() },
 		Subprotocols:       []string{protocol.Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked, by our own rule
 		CompressionMode:    websocket.CompressionDisabled,
@@ -61,13 +58,12 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket.SetReadLimit(-1) // read keeps the limit, since it has to say so first
+	socket.SetReadLimit(-1) // read has a limit of its own, which the client is told of
 	c = newConn(h, socket, lean.guarded, h.config.Access.ClientAddr(r))
 	return c, nil
 }
 
-// leanHijacker hands over a connection with buffers made for this traffic in
-// place of net/http's own.
+// leanHijacker hands over a connection with small buffers in place of net/http's own.
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration
@@ -85,7 +81,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	guarded := &guardedConn{Conn: netConn, writeTimeout: w.writeTimeout}
 	w.guarded = guarded
-	// What the client sent before it had the answer was read already.
+	// net/http may have read what the client sent after its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = guarded
 	if len(early) > 0 {
@@ -98,13 +94,12 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return guarded, bufio.NewReadWriter(reader, bufio.NewWriterSize(guarded, writeBuffer)), nil
 }
 
-// freeBytes is how many bytes a client may send for one message; more cost it another
-// message for each freeBytes. So fragments without content, which the library reads by
-// itself, count too.
+// freeBytes is how many bytes of a message count as one message for the client's rate; each
+// freeBytes more count as another. So empty fragments, which the library skips, count too.
 const freeBytes = 1 << 10
 
-// guardedConn gives each message a deadline, however many writes it takes, and each
-// write that the WebSocket library makes by itself. It counts what comes in.
+// guardedConn sets a deadline for each message, however many writes it takes, and for each
+// write that the WebSocket library makes by itself. It counts bytes read.
 type guardedConn struct {
 	net.Conn
 	writeTimeout time.Duration
@@ -117,7 +112,7 @@ type guardedConn struct {
 func (c *guardedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for over := c.unpaid.Add(int64(n)); over > freeBytes; over = c.unpaid.Add(-freeBytes) {
-		c.conn.pay()
+		c.conn.charge()
 	}
 	return n, err
 }
@@ -153,13 +148,13 @@ var notUTF8 = []byte{closeFrame, 2, byte(protocol.CloseNotUTF8 >> 8), byte(proto
 const closeFrame = 0x88
 
 // echoesGarbage reports whether p is a close frame whose text is not UTF-8. The library
-// answers a client's close with what it said, where RFC 6455 wants 1007 for such a text.
+// echoes a client's close frame; RFC 6455 wants 1007 for such a text.
 func echoesGarbage(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }
 
-// Close closes the connection. If a write missed its deadline, it drops what is unsent:
-// TLS would wait 5 s to send its close_notify, and the kernel keep the data for minutes.
+// Close closes the connection. If a write missed its deadline, it drops unsent data: TLS
+// would wait 5 s to send its close_notify, and the kernel would keep the data for minutes.
 func (c *guardedConn) Close() error {
 	if !c.stuck.Load() {
 		return c.Conn.Close()

@@ -9,56 +9,53 @@ import (
 	"refresher/internal/session"
 )
 
-// longestWait bounds what a client is told to wait. One that held tokens would
-// lose them over a longer one.
-const longestWait = 30 * time.Second
+const (
+	// minDelay and maxDelay bound how long a client is told to wait. One that holds tokens
+	// would lose them over a longer delay.
+	minDelay = time.Second
+	maxDelay = 30 * time.Second
+	// admissionPart: a client waits for at most 1/admissionPart of the life left in its
+	// tokens, so that it can come back several times.
+	admissionPart = 3
+)
 
-// patience is which part of what is left of its tokens a client may be told to wait,
-// so that it is here again while they are good, and more often if they end soon.
-const patience = 3
-
-// lifeLeft is how long tokens work that run out at expiresAt. That is
-// the client's word: who lies only waits for less.
+// lifeLeft is how long tokens work that run out at expiresAt. The client says so. A wrong
+// answer only shortens its own delay.
 func lifeLeft(expiresAt session.UnixSec) time.Duration { return time.Until(expiresAt.Time()) }
 
-// admission is the rate at which a node takes clients. In a storm those come first
-// whose tokens have the least life left; tools/plan/planner simulates what that is worth.
+// admission is the rate at which a node takes clients. In a reconnect storm, clients whose
+// tokens have the least life left come first; tools/plan simulates the effect.
 type admission struct {
 	admits  *rate.Limiter
-	slots   *rate.Limiter // hands out moments to come back at
-	hurries *rate.Limiter // of those whose tokens have run out
+	slots   *rate.Limiter // of moments to come back at
+	expired *rate.Limiter // of clients whose tokens have run out, and who come back at once
 }
 
 func newAdmission(perSecond float64) *admission {
 	limit, burst := rate.Limit(perSecond), max(1, int(perSecond))
-	return &admission{admits: rate.NewLimiter(limit, burst), slots: rate.NewLimiter(limit, 1), hurries: rate.NewLimiter(limit, burst)}
+	return &admission{admits: rate.NewLimiter(limit, burst), slots: rate.NewLimiter(limit, 1), expired: rate.NewLimiter(limit, burst)}
 }
 
-// minWait is what a client that is in a hurry is told to wait at least.
-const minWait = time.Second
-
-// wait is how long a client has to, zero for not at all. It says that its tokens
-// run out at expiresAt; 0: it has none. A nil admission takes
-// everybody.
-func (a *admission) wait(expiresAt session.UnixSec) time.Duration {
+// delay returns how long a client must wait before it tries again; 0 admits it now. It
+// says that its tokens run out at expiresAt; 0: it has none. A nil admission admits all.
+func (a *admission) delay(expiresAt session.UnixSec) time.Duration {
 	if a == nil || a.admits.Allow() {
 		return 0
 	}
-	// Those who are turned away get a time slot each, at the rate at which
-	// they can be served, so that they do not all come back together; those
-	// for whom there is none soon get any moment.
+	// Each client gets a slot of its own, at the rate at which clients are admitted, so
+	// that they do not come back together. If none is free soon, it gets a random moment.
 	slot := a.slots.Reserve()
-	wait := slot.Delay()
-	if wait > longestWait {
+	delay := slot.Delay()
+	if delay > maxDelay {
 		slot.Cancel()
-		wait = rand.N(longestWait) //nolint:gosec // a spread, not a secret
+		delay = rand.N(maxDelay) //nolint:gosec // a spread, not a secret
 	}
 	switch left := lifeLeft(expiresAt); {
 	case expiresAt == 0:
 	case left > 0:
-		wait = min(wait, max(minWait, left/patience))
-	case a.hurries.Allow(): // it is out of its call; but all of them would knock without end
-		wait = min(wait, minWait)
+		delay = min(delay, max(minDelay, left/admissionPart))
+	case a.expired.Allow(): // it is out of its call
+		delay = min(delay, minDelay)
 	}
-	return max(time.Millisecond, wait)
+	return max(time.Millisecond, delay)
 }

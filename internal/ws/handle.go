@@ -19,8 +19,7 @@ var (
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )
 
-// tryHandle handles one message. A panic closes the connection, as a failure of the
-// server's.
+// tryHandle handles one message. A panic closes the connection with CodeInternal.
 func (c *conn) tryHandle(ctx context.Context, data []byte) (err error) {
 	defer func() {
 		if errors.Is(err, panics.ErrPanicked) {
@@ -33,7 +32,7 @@ func (c *conn) tryHandle(ctx context.Context, data []byte) (err error) {
 
 // dispatch does what one message asks for. An error ends the reader.
 func (c *conn) dispatch(ctx context.Context, data []byte) error {
-	if !c.pay() {
+	if !c.charge() {
 		return errClosing
 	}
 	m, malformed := protocol.DecodeClient(data)
@@ -62,14 +61,13 @@ func (c *conn) dispatch(ctx context.Context, data []byte) error {
 	case protocol.TypeJoin, protocol.TypeResume:
 		return c.write(protocol.FromError(errJoined))
 	default:
-		// The message of a newer client, perhaps: it is told, and goes on.
+		// Perhaps of a newer client, which goes on.
 		return c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
 	return nil
 }
 
-// answer hands the seq of an ack or nack on. One that the session refuses is
-// reported, and changes nothing.
+// answer hands on the seq of an ack or nack. If the session refuses it, the client is told.
 func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) error {
 	seq, missing := m.Answer()
 	if missing != nil {
@@ -83,12 +81,12 @@ func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) er
 }
 
 // attach takes the first message, a join or a resume, and names the outcome. ctx ends when
-// the client hangs up.
+// the client hangs up. Only a well-formed message with a valid credential or key counts for
+// JoinRate: others cost no client its turn.
 func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string, err error) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		return string(session.CodeBadRequest), c.refuse(errGreeting)
 	}
-	// What is not well formed is refused before it costs others their turn.
 	var join session.Join
 	var resume session.Resume
 	var refused *session.Error
@@ -100,27 +98,21 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 	if refused != nil {
 		return string(refused.Code), c.refuse(refused)
 	}
-	if after, draining := c.hub.drainLeft(resume.ExpiresAt); draining {
+	if after, draining := c.hub.drainDelay(resume.ExpiresAt); draining {
 		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
-	// The fair share of one client, or caller, before what the node can do for
-	// all.
 	if wait := c.hub.config.Access.Admit(c.address); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
-	// Without a valid credential or key, a client takes no turn of JoinRate.
 	if m.Type == protocol.TypeJoin {
 		join.Caller, err = c.hub.config.Access.Authenticate(ctx, m.Auth)
 	} else {
 		err = c.hub.config.Sessions.Open(&resume)
 	}
-	switch refused, _ := errors.AsType[*session.Error](err); {
-	case refused != nil && refused.Code == session.CodeRateLimited:
-		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
-	case err != nil:
-		return outcomeOf(err), c.refuse(err)
+	if err != nil {
+		return c.turnAway(ctx, err)
 	}
-	if wait := c.hub.admit.wait(resume.ExpiresAt); wait > 0 {
+	if wait := c.hub.admission.delay(resume.ExpiresAt); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
@@ -130,23 +122,35 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		outcome = "resumed"
 		c.attachment, err = c.hub.config.Sessions.Resume(ctx, resume, c)
 	}
-	switch {
-	case err != nil && (c.closing.Load() != 0 || ctx.Err() != nil): // it was gone before it had the answer
-		return "lost", errClosing
-	case err != nil:
-		return outcomeOf(err), c.refuse(err)
+	if err != nil {
+		return c.turnAway(ctx, err)
 	}
 	c.attached.Store(true)
 	return outcome, nil
 }
 
-// sendAway tells the client to connect again after a span.
+// turnAway refuses a join or resume, unless its client is gone, and names the outcome.
+func (c *conn) turnAway(ctx context.Context, err error) (outcome string, _ error) {
+	if c.closing.Load() != 0 || ctx.Err() != nil {
+		return "lost", errClosing
+	}
+	if _, ended := errors.AsType[*session.EndedError](err); ended {
+		return "ended", c.refuse(err)
+	}
+	refused := public(err)
+	if refused.Code == session.CodeRateLimited {
+		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+	}
+	return string(refused.Code), c.refuse(err)
+}
+
+// sendAway tells the client when to connect again, and closes the connection.
 func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Duration) error {
 	return c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
 }
 
-// refuse says why and closes the connection. err is a *session.Error or a
-// *session.EndedError; what else it may be stays in the log.
+// refuse tells the client the reason and closes the connection. err is a *session.Error or
+// a *session.EndedError; the client is not told the text of other errors.
 func (c *conn) refuse(err error) error {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
@@ -164,15 +168,7 @@ func (c *conn) refuse(err error) error {
 	return c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }
 
-// outcomeOf names a refusal for the metrics.
-func outcomeOf(err error) string {
-	if _, ok := errors.AsType[*session.EndedError](err); ok {
-		return "ended"
-	}
-	return string(public(err).Code)
-}
-
-// public is what of err the client may see.
+// public returns what the client may see of err.
 func public(err error) *session.Error {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return refused

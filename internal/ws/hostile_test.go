@@ -126,7 +126,7 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 			p := s.dial()
 			p.send(`{"type":"resume","session":"S","key":"K"}`)
 			m := p.read()
-			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(longestWait.Milliseconds()) {
+			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(maxDelay.Milliseconds()) {
 				t.Fatalf("told to wait %v ms", m["afterMs"])
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -43,57 +42,55 @@ type Access interface {
 	ClientAddr(r *http.Request) netip.Addr
 }
 
-// Config is what a Hub needs. All fields are required unless they say
-// otherwise.
+// Config is what a Hub needs. All fields are required unless they say otherwise.
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is how often clients are told to send a ping, in whole
-	// seconds. A connection that says nothing for twice as long is dead, or for
-	// four times as long if it answers pings.
+	// Heartbeat is how often clients are told to send a ping, in whole seconds. A
+	// connection that says nothing for twice as long is closed, or for four times as
+	// long if it answers pings.
 	Heartbeat time.Duration
-	// JoinTimeout is how long a new connection has for its first message.
-	// Zero means 10 s.
-	JoinTimeout time.Duration
-	// WriteTimeout is how long one write may take. Zero means 5 s.
-	WriteTimeout time.Duration
-	// JoinRate is how many joins and resumes a second are taken; the rest is
+	// JoinRate is how many joins and resumes a second are admitted. Other clients are
 	// told when to come back. Zero is no limit.
 	JoinRate float64
 	Origins  *origin.Checker
-	// Panics reports what is recovered from in the handling of a connection.
-	// Nil: a panic ends the process.
-	Panics *panics.Reporter
-	Logger *slog.Logger
-
+	// Panics reports panics in the handling of a connection. Nil: they end the process.
+	Panics     *panics.Reporter
+	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Limits on what one connection may send, in messages: far above what a client
-// has reason for, far below what would hurt.
+const (
+	joinTimeout  = 10 * time.Second // for the first message
+	writeTimeout = 5 * time.Second  // for one message to a client
+)
+
+// Limits on what one connection may send, in messages: far above what a client has reason
+// for, far below what would hurt.
 const (
 	messagesPerSecond = 10
 	messageBurst      = 50
 )
 
-// shardCount spreads the connections, so that neither a sweep nor an accept
-// holds up the others for long.
+// shardCount is how many parts the connections are in, so that neither a sweep nor an
+// accept holds a lock for long.
 const shardCount = 64
 
-// sweepEvery is how often each connection is looked at.
+// sweepEvery is how often each connection's liveness is checked.
 const sweepEvery = time.Second
 
 // Hub is all of a node's connections. It is an http.Handler that upgrades.
 type Hub struct {
-	config  Config
-	metrics *metrics
-	origin  time.Time  // where the connections' clock begins
-	admit   *admission // nil: everybody
-	seed    maphash.Seed
-	workers *workers
+	config       Config
+	writeTimeout time.Duration // shorter in tests with real sockets
+	metrics      *metrics
+	began        time.Time  // zero of the hub's clock
+	admission    *admission // nil: no limit
+	seed         maphash.Seed
+	workers      *workers
 
 	running  sync.WaitGroup // readers, workers and closers
-	drainsBy atomic.Int64   // the end of the drain on the hub's clock, 0 = none
+	drainsBy atomic.Int64   // the end of the drain on the hub's clock; 0: it does not drain
 	shards   [shardCount]shard
 }
 
@@ -105,25 +102,16 @@ type shard struct {
 
 // New makes a Hub.
 func New(c Config) (*Hub, error) {
-	if c.Sessions == nil || c.Access == nil || c.Origins == nil || c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("ws: Sessions, Access, Origins, Logger and Registerer are required")
-	}
 	if c.Heartbeat < time.Second {
 		return nil, errors.New("heartbeat: want at least 1s")
 	}
 	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
-	if c.JoinTimeout == 0 {
-		c.JoinTimeout = 10 * time.Second
-	}
-	if c.WriteTimeout == 0 {
-		c.WriteTimeout = 5 * time.Second
-	}
-	h := &Hub{config: c, origin: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
+	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
-		h.admit = newAdmission(c.JoinRate)
+		h.admission = newAdmission(c.JoinRate)
 	}
 	for i := range h.shards {
 		h.shards[i].conns = make(map[*conn]struct{})
@@ -143,14 +131,14 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !h.add(c) {
-		_ = c.socket.CloseNow() // the hub is closed: nothing to tell, nobody to tell it
+		_ = c.socket.CloseNow() // the hub is closed
 		return
 	}
 	go c.serve() // counted by add
 }
 
-// Run looks after the connections until ctx is done.
-func (h *Hub) Run(ctx context.Context) error {
+// Run checks the liveness of connections until ctx is done.
+func (h *Hub) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery / shardCount)
 	defer tick.Stop()
 	for i := 0; ; i = (i + 1) % shardCount {
@@ -158,108 +146,19 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-tick.C:
 			h.sweep(&h.shards[i])
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
-// sweep looks at each connection of one shard.
+// sweep checks the liveness of each connection of one shard.
 func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.look(now)
+		c.checkLiveness(now)
 	}
-}
-
-// Drain tells every client to connect again, elsewhere, at a moment of its own
-// within window, and closes its connection then; clients that connect from now
-// on are sent on at once. It returns when all connections are gone, or ctx is
-// done.
-func (h *Hub) Drain(ctx context.Context, window time.Duration) {
-	h.drainsBy.Store(int64(h.now() + window + 1))
-	conns := h.all()
-	start := time.Now()
-	step := window / time.Duration(max(1, len(conns)))
-	// A connection is closed once its client was told and its time has come.
-	met := make([]atomic.Int32, len(conns))
-	meet := func(i int) {
-		if met[i].Add(1) == 2 {
-			_ = conns[i].close(protocol.CloseDrain, "drain", nil)
-		}
-	}
-	var telling sync.WaitGroup
-	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, meet) }) // those who do not read keep nobody here
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i, c := range conns {
-		timer.Reset(time.Until(start.Add(time.Duration(i) * step)))
-		select {
-		case <-timer.C:
-			meet(i)
-		case <-c.gone:
-		case <-ctx.Done():
-			return
-		}
-	}
-	for _, c := range conns {
-		select {
-		case <-c.gone:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// tellAtOnce is how many clients are told at a time where to go: most take
-// microseconds, and one that does not read a write deadline.
-const tellAtOnce = 1024
-
-// tell tells clients when to connect again, one each step from now on, and calls
-// told for each.
-func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
-	var telling sync.WaitGroup
-	defer telling.Wait()
-	slots := make(chan struct{}, tellAtOnce)
-	for i, c := range conns {
-		after := time.Duration(i) * step
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		telling.Go(func() {
-			defer func() { <-slots }()
-			_ = c.write(protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: protocol.ReasonDrain})
-			told(i)
-		})
-	}
-}
-
-// A client is sent away by a draining node for so much of what is left of its
-// tokens, at most; but not to come back at once.
-const (
-	drainPatience = 6
-	minReturn     = 200 * time.Millisecond
-)
-
-// drainLeft reports whether the hub is draining, and a moment in what is left of
-// the window for a client that comes now, with tokens that it says run out at
-// expiresAt; 0: it does not say. One whose tokens have not long to
-// go comes back the sooner: several nodes may be drained one after the other, and
-// it may meet each of them.
-func (h *Hub) drainLeft(expiresAt session.UnixSec) (time.Duration, bool) {
-	by := h.drainsBy.Load()
-	if by == 0 {
-		return 0, false
-	}
-	left := max(time.Second, time.Duration(by)-h.now())
-	if expiresAt != 0 {
-		left = min(left, max(minReturn, lifeLeft(expiresAt)/drainPatience))
-	}
-	return rand.N(left), true //nolint:gosec // a spread, not a secret
 }
 
 // Close cuts all connections that are left, takes no new ones, and returns
@@ -275,7 +174,7 @@ func (h *Hub) Close() {
 			c.cut(protocol.CloseGoingAway)
 		}
 	}
-	h.workers.stop() // readers that are left still get theirs
+	h.workers.stop() // readers that are left still get workers
 	h.running.Wait()
 }
 
@@ -330,4 +229,4 @@ func (h *Hub) remove(c *conn) {
 }
 
 // now is the hub's monotonic clock.
-func (h *Hub) now() time.Duration { return time.Since(h.origin) }
+func (h *Hub) now() time.Duration { return time.Since(h.began) }

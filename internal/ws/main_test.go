@@ -52,7 +52,7 @@ func newStage(t *testing.T, change func(*Config)) *stage {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(s.pipes) })
-	running.Go(func() { _ = s.hub.Run(ctx) })
+	running.Go(func() { s.hub.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		_ = server.Close()

@@ -23,12 +23,13 @@ func TestLittleIsKeptForAClientThatDoesNotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sessions := &sessions{t: t}
 			hub, err := New(Config{
-				Sessions: sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute, WriteTimeout: 200 * time.Millisecond,
+				Sessions: sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
 				Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
+			hub.writeTimeout = 200 * time.Millisecond
 			server := serve(hub)
 			defer server.Close()
 			defer hub.Close()

@@ -7,26 +7,23 @@ import (
 	"sync/atomic"
 )
 
-// workers handle the messages of all connections, each on a stack of its own
-// that outlives the message but not the need: decoding and minting take 8 KiB
-// of stack, which every connection's goroutine would keep for as long as it is
-// open, while waiting takes less than 4 KiB. That is a third of an idle
-// connection's memory.
+// workers is a goroutine pool for message handlers. Decoding and minting take 8 KiB of
+// stack. With a pool, each connection's own goroutine keeps a 4 KiB stack, which is a third
+// less memory for an idle connection.
 //
-// There is always a worker for a message: one that is idle, whose stack is
-// warm, or else a new one. So a handler that is held up, by a client that does
-// not read say, holds up no other.
+// A message never waits for a worker: if none is idle, a new one starts. So a handler that
+// is held up, for example by a client that does not read, holds up no other connection.
 type workers struct {
-	tasks chan task     // unbuffered: taken by an idle worker, or not at all
-	done  chan struct{} // closed by stop
-	stop  func()        // lets idle workers go; may be called again
-	idle  atomic.Int32
-	most  int32 // idle workers that are kept
+	tasks   chan task     // unbuffered: only an idle worker receives
+	done    chan struct{} // closed by stop
+	stop    func()        // ends idle workers; may be called again
+	idle    atomic.Int32
+	maxIdle int32
 }
 
 // task is one message of one connection.
 type task struct {
-	ctx     context.Context // of a first message: done when the client hangs up
+	ctx     context.Context // ends when the client hangs up, for its first message
 	conn    *conn
 	data    []byte
 	release func() // gives data back
@@ -36,11 +33,11 @@ func newWorkers() *workers {
 	done := make(chan struct{})
 	return &workers{
 		tasks: make(chan task), done: done, stop: sync.OnceFunc(func() { close(done) }),
-		most: int32(4 * runtime.GOMAXPROCS(0)),
+		maxIdle: int32(4 * runtime.GOMAXPROCS(0)),
 	}
 }
 
-// start has a message handled. What came of it goes to conn.handled.
+// start has a message handled. The result goes to conn.handled.
 func (w *workers) start(t task) {
 	select {
 	case w.tasks <- t:
@@ -49,16 +46,16 @@ func (w *workers) start(t task) {
 	}
 }
 
-// work handles t, and then what else comes, unless enough others wait for that.
+// work handles t, and then other tasks, unless enough workers are idle.
 func (w *workers) work(t task) {
 	for {
 		err := t.conn.tryHandle(t.ctx, t.data)
 		t.release()
 		if err == nil {
-			t.conn.mayBeSilent()
+			t.conn.awaitMessage()
 		}
 		t.conn.handled <- err
-		if w.idle.Add(1) > w.most {
+		if w.idle.Add(1) > w.maxIdle {
 			w.idle.Add(-1)
 			return
 		}

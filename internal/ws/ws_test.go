@@ -529,7 +529,6 @@ func TestConfigErrorsNameTheSetting(t *testing.T) {
 	for want, spoil := range map[string]func(*Config){
 		"heartbeat: ": func(c *Config) { c.Heartbeat = time.Millisecond },
 		"join-rate: ": func(c *Config) { c.JoinRate = -1 },
-		"ws: ":        func(c *Config) { c.Sessions = nil },
 	} {
 		c := good()
 		spoil(&c)

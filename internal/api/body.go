@@ -1,9 +1,17 @@
 package api
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
+
+	"refresher/internal/session"
 )
 
 const (
@@ -47,4 +55,92 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) allow(d time.Duration) {
 	_ = b.connection.SetReadDeadline(time.Now().Add(d)) // fails where the connection is gone, as the read will
+}
+
+// errNoBody refuses an empty body where one is needed.
+var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
+
+// decodeAll is decode for a body in which each field counts: it refuses fields other than
+// these, one that is there twice, and one that says nothing.
+func decodeAll(r *http.Request, into any, names ...string) error {
+	var all fields
+	if err := decode(r, &all); err != nil {
+		return err
+	}
+	for name, value := range all {
+		if !slices.Contains(names, name) {
+			return session.Errorf(session.CodeBadRequest, "%.32q: there is no such field; want %s", name, strings.Join(names, ", "))
+		}
+		if text := string(value); text == "null" || text == `""` {
+			return isEmpty(name)
+		}
+	}
+	whole, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return parse(whole, into)
+}
+
+// fields are the fields of a JSON object, each of another name.
+type fields map[string]json.RawMessage
+
+// UnmarshalJSON implements json.Unmarshaler. encoding/json alone would take the last of two
+// fields of one name.
+func (f *fields) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object")
+	}
+	*f = make(fields)
+	for d.More() {
+		var value json.RawMessage
+		token, err := d.Token()
+		if err = cmp.Or(err, d.Decode(&value)); err != nil {
+			return err
+		}
+		name, _ := token.(string) // as is every field's
+		if _, twice := (*f)[name]; twice {
+			return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", name)
+		}
+		(*f)[name] = value
+	}
+	return nil
+}
+
+// isEmpty refuses a field or parameter that selects sessions by a name.
+func isEmpty(name string) error {
+	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
+}
+
+// decode reads the request's body, one JSON object.
+func decode(r *http.Request, into any) error {
+	body, err := io.ReadAll(r.Body)
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return session.Errorf(session.CodeBadRequest, "body: want at most %d bytes", tooLong.Limit)
+	case err != nil:
+		return session.Errorf(session.CodeBadRequest, "body: not readable")
+	case len(bytes.TrimSpace(body)) == 0:
+		return errNoBody
+	}
+	return parse(body, into)
+}
+
+// parse reads one JSON object.
+func parse(body []byte, into any) error {
+	var refused *session.Error
+	var typed *json.UnmarshalTypeError
+	switch err := json.Unmarshal(body, into); {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return refused
+	case errors.As(err, &typed) && typed.Field != "":
+		field := strings.TrimPrefix(typed.Field, "selection.") // embedded
+		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", field, typed.Value)
+	default:
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)
+	}
 }

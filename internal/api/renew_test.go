@@ -28,10 +28,7 @@ func TestRenewalEndsWithItsRequest(t *testing.T) {
 		w := waiter{make(chan struct{}), make(chan struct{})}
 		c := config(t)
 		c.Renewer = w
-		a, err := New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := New(c)
 		s := httptest.NewServer(a)
 		ctx, hangUp := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/sessions/s/renew", strings.NewReader(body))

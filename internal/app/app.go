@@ -206,15 +206,12 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if c.Page != nil {
 		page = c.Page(metrics)
 	}
-	handler, err := api.New(api.Config{
+	handler := api.New(api.Config{
 		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
-	if err != nil {
-		return nil, err
-	}
 	a := &App{
 		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: events, store: shared,
 		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,

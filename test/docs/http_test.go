@@ -418,7 +418,7 @@ func TestRoutesAreDocumented(t *testing.T) {
 			return true
 		})
 	}
-	for path, file := range sources(t, "internal/app") {
+	for path, file := range sources(t, "internal/ops") {
 		if !strings.HasSuffix(path, "/ops.go") {
 			continue
 		}

@@ -19,6 +19,13 @@ export GORACE ?= atexit_sleep_ms=20
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 
+# Packages that simulate hours, which the race detector does not live to see the end of
+# in one process: see scripts/parts.sh.
+PARTS := /internal/app
+
+# Tests with the build tag "programs" need other programs than Go and Redis, such as
+# nginx, Prometheus and Node.js. go test ./... leaves them out.
+
 # What the settings below mean is in the help of the targets that use them.
 BENCH    ?= .
 COUNT    ?= 10
@@ -42,8 +49,8 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 
 .PHONY: test
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	scripts/race.sh $$(go list ./... | grep -v -e /test/chaos -e /test/release -e /test/rules -e /internal/app)
-	scripts/parts.sh ./internal/app
+	scripts/race.sh -tags programs $$(go list -tags programs ./... | grep -v -e /test/chaos -e /test/release -e /test/rules $(PARTS:%=-e %$$))
+	for package in $(PARTS); do scripts/parts.sh ".$$package"; done
 	$(MAKE) -j2 --output-sync test-chaos test-rest
 	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
 
@@ -57,7 +64,7 @@ test-chaos:
 	go test -timeout 5m ./test/chaos
 test-rest:
 	nice go -C test/deploy test -count 1 -timeout 10m ./...
-	nice go test -timeout 5m ./test/release ./test/rules
+	nice go test -tags programs -timeout 5m ./test/release ./test/rules
 	nice go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
 	nice go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
 
@@ -98,7 +105,7 @@ chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) i
 
 .PHONY: panels
 panels: setup ## Prints what each panel of the Grafana dashboard shows, from three nodes with calls, as in docs/dashboard.md.
-	go -C test/monitoring test -count 1 -timeout 5m -run TestLive -panels
+	go -C test/monitoring test -tags programs -count 1 -timeout 5m -run TestLive -panels
 
 .PHONY: sbom
 sbom: build tools ## Writes the bill of materials of .bin/refresher.
@@ -132,7 +139,7 @@ lint: tools ## Runs the linters of .golangci.yml.
 
 .PHONY: vet
 vet: ## Runs go vet.
-	for dir in $(filter-out tools/linters,$(MODULES)); do go -C "$$dir" vet ./...; done
+	for dir in $(filter-out tools/linters,$(MODULES)); do go -C "$$dir" vet -tags programs ./...; done
 
 .PHONY: tidy
 tidy: ## Fails on a go.mod or go.sum that go mod tidy would change.

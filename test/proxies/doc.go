@@ -1,6 +1,8 @@
 // Package proxies tests the files of deploy/proxies with the programs that they
 // are for: nginx, HAProxy and Caddy of Debian, each before two real nodes with a
-// real Redis. There is nothing here but tests.
+// real Redis. There is nothing here but tests:
+//
+//	go test -tags programs ./test/proxies
 //
 // The files are used as they are shipped. A test changes addresses and paths in
 // them, each of which must be there; and in TestIdle the one time-out that it is

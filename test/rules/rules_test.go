@@ -1,37 +1,11 @@
 package rules
 
 import (
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
-
-func promtool(t *testing.T, args ...string) {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "promtool", args...).CombinedOutput()
-	if err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
-func TestPrometheusTakesThem(t *testing.T) {
-	t.Parallel()
-	promtool(t, "check", "rules", folder+"/refresher.rules.yml")
-	promtool(t, "check", "config", folder+"/prometheus.yml")
-}
-
-func TestAlertsFireAndStaySilent(t *testing.T) {
-	t.Parallel()
-	for _, path := range suites(t) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			t.Parallel()
-			promtool(t, "test", "rules", path)
-		})
-	}
-}
 
 // Each alert, in each of its severities and windows, has a test in which it
 // fires, and one in which it does not.

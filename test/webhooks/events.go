@@ -1,5 +1,6 @@
 // Package webhooks holds the receivers that docs/events.md and docs/authorize.md show
-// against what a node sends, with the libraries that they name.
+// against what a node sends, with the libraries that they name:
+// go test -tags programs ./test/webhooks.
 package webhooks
 
 import (

@@ -3,37 +3,26 @@ package generator
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"refresher/internal/client"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
 
-// As package client has them.
-const (
-	minBackoff    = 500 * time.Millisecond
-	maxBackoff    = 20 * time.Second
-	stableFor     = 5 * time.Second
-	answerTimeout = 10 * time.Second
-)
-
-// graceOfBeginning is how long a call may be on its way to its first tokens before
-// it counts as one without.
-const graceOfBeginning = 2 * time.Second
-
-// call is one call.
+// call is one call: a client.Machine, driven by one goroutine over a wire.
 type call struct {
 	generator *Generator
 	n         int
-	expiresMs atomic.Int64 // a session.UnixMilli by this machine's clock, of the tokens in use; 0: there are none
 	began     time.Time    // set before run
+	expiresMs atomic.Int64 // a session.UnixMilli by this machine's clock, of the tokens in use; 0: there are none
 	had       atomic.Bool  // tokens, once at least
 	sentAway  atomic.Bool  // by the service, or by its absence, once at least
 
@@ -41,64 +30,60 @@ type call struct {
 	conn net.Conn // guarded by mu; nil: not connected
 
 	// run's own.
-	session, key string
-	seq          uint64
-	expiresAt    session.UnixSec // by the service's clock
-	headStart    time.Duration
-	lostAt       time.Time // when the connection was lost; zero: it was not
-	joinedAt     time.Time // on the present connection, or the last; zero: never on that one
-	broke        bool      // the last connection was broken by drop
-	tried        bool      // once, at least
+	machine   client.Machine
+	wire      *wire // nil: not connected
+	over      bool
+	tried     bool      // to connect
+	joined    bool      // on this connection
+	lostAt    time.Time // when the last joined connection was lost; zero: it was not
+	headStart time.Duration
+	pushed    uint64          // the highest seq that came
+	taking    *client.Message // the SDK accepts it at takeAt; nil: none
+	takeAt    time.Time
+	first     *client.Message // of taking and what waits: was in use from when it came
 }
 
 // run keeps the call until the generator is over, or the service ends it.
 func (c *call) run() {
 	defer c.end()
-	for attempts := 0; !c.generator.isOver(); {
-		moveAt, err := c.connect()
-		if !c.joinedAt.IsZero() && time.Since(c.joinedAt) > stableFor {
-			attempts = 0
-		}
-		if !c.broke && !c.generator.isOver() {
-			c.sentAway.Store(true)
-		}
-		switch over, ok := errors.AsType[*overError](err); {
-		case c.generator.isOver():
-			return
-		case ok:
-			c.generator.stats.failed(over.name)
-			c.generator.stats.refused.Add(1)
-			return
-		case !moveAt.IsZero():
-			c.generator.stats.moves.Add(1)
-			c.pause(time.Until(moveAt))
-			continue
-		case errors.Is(err, errForgotten):
-			c.session, c.key, c.seq = "", "", 0 // join afresh; the tokens go on working
-		}
-		c.pause(backoff(attempts))
-		attempts++
+	defer c.disconnect()
+	c.machine = client.New(time.Now(), client.Spread)
+	for !c.over {
+		c.do(c.event())
 	}
 }
 
-// backoff is the wait after so many failures in a row.
-func backoff(attempts int) time.Duration {
-	bound := min(maxBackoff, minBackoff<<min(attempts, 16))
-	return rand.N(bound) //nolint:gosec // a spread, not a secret
+// event waits for what happens next, and returns what is to be done then.
+func (c *call) event() client.Step {
+	at := c.machine.Next()
+	if c.taking != nil && (at.IsZero() || c.takeAt.Before(at)) {
+		at = c.takeAt
+	}
+	if c.wire == nil {
+		c.pause(time.Until(at))
+	} else {
+		c.wire.net.SetReadDeadline(at)
+	}
+	switch {
+	case c.generator.isOver() && c.machine.State() == client.Live:
+		c.end() // what becomes of its tokens from now on is nobody's affair
+		c.taking = nil
+		return c.machine.Leave(time.Now())
+	case c.generator.isOver() && c.machine.State() != client.Leaving:
+		c.over = true
+		return client.Step{}
+	case c.wire == nil:
+		return c.due(time.Now())
+	}
+	data, err := c.wire.next()
+	switch {
+	case err == nil:
+		return c.received(data)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return c.due(time.Now())
+	}
+	return c.machine.Closed(time.Now(), c.wire.closedBy)
 }
-
-// end counts tokens that ran out with nobody to replace them.
-func (c *call) end() {
-	c.runsOut(time.Now())
-	c.expiresMs.Store(0)
-}
-
-// overError says that the call is over by the service's word.
-type overError struct{ name string }
-
-func (e *overError) Error() string { return "over: " + e.name }
-
-var errForgotten = errors.New("the service does not know the session")
 
 // pause waits, or less if the generator is over.
 func (c *call) pause(d time.Duration) {
@@ -110,61 +95,119 @@ func (c *call) pause(d time.Duration) {
 	}
 }
 
-// connect makes one connection and stays on it to its end. With moveAt it says
-// when the service wants it to come again.
-func (c *call) connect() (moveAt time.Time, err error) {
+// due does what it is time for.
+func (c *call) due(now time.Time) client.Step {
+	if c.taking != nil && !now.Before(c.takeAt) {
+		return c.take()
+	}
+	return c.machine.Wake(now)
+}
+
+// do obeys the machine.
+func (c *call) do(s client.Step) {
+	if s.Lost != "" || s.End != nil {
+		c.lost(s)
+	}
+	if s.Connect {
+		c.do(c.connect())
+	}
+	if s.Send != nil {
+		c.send(s.Send)
+	}
+	if s.Apply != nil {
+		c.taking, c.takeAt = s.Apply, time.Now().Add(c.generator.config.AckDelay)
+		if c.generator.config.AckDelay == 0 {
+			c.do(c.take())
+		}
+	}
+}
+
+// connect opens a connection.
+func (c *call) connect() client.Step {
 	g := c.generator
 	target := g.targets[c.n%len(g.targets)]
 	if c.tried { // as a balancer would that knows nothing of a node's health
 		target = g.targets[rand.IntN(len(g.targets))] //nolint:gosec // a spread, not a secret
 	}
-	c.tried, c.broke, c.joinedAt = true, false, time.Time{}
+	c.tried = true
 	raw, err := g.config.dial(c.n, target)
 	if err != nil {
 		g.stats.notConnected(err)
-		return moveAt, err
+		return c.machine.Closed(time.Now(), 0)
 	}
-	defer raw.Close()
-	w, err := handshake(raw, target, answerTimeout, &g.stats)
+	w, err := handshake(raw, target, client.AnswerTimeout, &g.stats)
 	if err != nil {
 		name := "handshake"
 		if refused, ok := errors.AsType[*refusedError](err); ok {
 			name = refused.name
 		}
 		g.stats.failed(name)
-		return moveAt, err
+		_ = raw.Close()
+		return c.machine.Closed(time.Now(), 0)
 	}
+	c.wire = w
 	c.mu.Lock()
 	c.conn = raw
 	c.mu.Unlock()
-	l := link{call: c, wire: w, pushed: c.seq}
-	err = l.run()
+	return c.machine.Opened(time.Now())
+}
+
+// lost counts the end of a connection, or of an attempt.
+func (c *call) lost(s client.Step) {
+	stats := &c.generator.stats
+	code, connected := protocol.CloseCode(0), c.wire != nil
+	if connected {
+		code = c.wire.closedBy
+	}
+	broke := c.disconnect()
+	c.over = s.End != nil
+	if c.generator.isOver() {
+		return
+	}
+	if !broke {
+		c.sentAway.Store(true)
+	}
+	switch closed := "close_" + strconv.Itoa(int(code)); {
+	case s.End != nil && s.End.Last != nil && s.End.Last.Type == protocol.TypeEnded:
+		c.refused("ended_" + s.End.Last.Reason)
+	case s.End != nil:
+		c.refused(closed)
+	case s.Lost == client.Forgotten:
+		stats.failed(closed)
+	case s.Lost == client.Moving:
+		stats.moves.Add(1)
+	case broke, !connected:
+	default:
+		if s.Lost == client.Silent {
+			stats.failed("silent")
+		} else if code != 0 {
+			stats.failed(closed)
+		}
+		stats.lost.Add(1)
+	}
+}
+
+// refused ends the call, which the service does not take.
+func (c *call) refused(name string) {
+	c.over = true
+	c.generator.stats.failed(name)
+	c.generator.stats.refused.Add(1)
+}
+
+// disconnect lets go of the connection, and reports whether drop had broken it.
+func (c *call) disconnect() (broke bool) {
 	c.mu.Lock()
-	c.broke = c.conn == nil
+	if broke = c.conn == nil && c.wire != nil; c.conn != nil {
+		_ = c.conn.Close()
+	}
 	c.conn = nil
 	c.mu.Unlock()
-	if l.attached {
-		g.stats.connected.Add(-1)
-		c.lostAt = time.Now()
+	c.wire = nil
+	if c.joined {
+		c.joined, c.lostAt = false, time.Now()
+		c.generator.stats.connected.Add(-1)
 	}
-	code := w.closedBy
-	switch then := code.After(l.last); {
-	case then == protocol.JoinAfresh && c.key != "":
-		g.stats.failed("close_" + strconv.Itoa(int(code)))
-		return moveAt, errForgotten
-	case l.ended != "":
-		return moveAt, &overError{"ended_" + l.ended}
-	case then != protocol.Retry:
-		return moveAt, &overError{"close_" + strconv.Itoa(int(code))}
-	case !l.moveAt.IsZero():
-		return l.moveAt, nil
-	case c.broke, g.isOver():
-		return moveAt, err
-	case code != 0:
-		g.stats.failed("close_" + strconv.Itoa(int(code)))
-	}
-	g.stats.lost.Add(1)
-	return moveAt, err
+	return broke
 }
 
 // breakOff cuts the connection, as a network does, and reports whether there was
@@ -180,55 +223,38 @@ func (c *call) breakOff() bool {
 	return true
 }
 
-// cut ends the connection because the generator is over.
-func (c *call) cut() { c.breakOff() }
-
 // wake has the call look whether the generator is over.
 func (c *call) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn != nil {
-		_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // the read that follows fails
+		c.conn.SetReadDeadline(time.Unix(1, 0)) // the read that follows fails
 	}
 }
 
-// left is how much life the tokens have that the call holds, if it does.
-func (c *call) left(now time.Time) (time.Duration, bool) {
-	ms := c.expiresMs.Load()
-	return session.UnixMilli(ms).Time().Sub(now), ms != 0
-}
-
-// without reports whether the call never had tokens, and is to be missed: it was
-// sent away, or has waited for longer than one that has just begun.
-func (c *call) without(now time.Time) bool {
-	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
-}
-
-// holds notes the tokens that the call has from now on.
-func (c *call) holds(until session.UnixMilli) {
-	c.had.Store(true)
-	c.expiresMs.Store(int64(until))
-}
-
-// runsOut counts tokens that have run out, and returns how much life they had
-// left.
-func (c *call) runsOut(now time.Time) time.Duration {
-	left, holds := c.left(now)
-	if holds && left <= 0 {
-		c.generator.stats.ranOut.Add(1)
-		c.generator.stats.lostMs.Add(-left.Milliseconds())
-		c.expiresMs.Store(0)
+// send writes one message. Where that fails, so does the next read.
+func (c *call) send(m *protocol.ClientMessage) {
+	switch m.Type {
+	case protocol.TypeJoin:
+		c.pushed = 0
+		if err := c.join(m); err != nil {
+			c.disconnect()
+			c.refused("ended_no_credential")
+			return
+		}
+	case protocol.TypeResume:
+		c.pushed = *m.Seq
+	case protocol.TypePing:
+		c.generator.stats.pings.Add(1)
 	}
-	return left
+	if data, err := json.Marshal(m); err == nil {
+		_ = c.wire.send(opText, data)
+	}
 }
 
-// greeting is the first message on a connection.
-func (c *call) greeting() (protocol.ClientMessage, error) {
-	if c.key != "" {
-		return protocol.ClientMessage{Type: protocol.TypeResume, Session: c.session, Key: c.key, Seq: &c.seq, ExpiresAt: c.expiresAt}, nil
-	}
+// join fills in the first message of a session.
+func (c *call) join(m *protocol.ClientMessage) (err error) {
 	config := &c.generator.config
-	m := protocol.ClientMessage{Type: protocol.TypeJoin}
 	number := strconv.Itoa(c.n + 1)
 	for _, service := range config.Services {
 		switch service {
@@ -246,19 +272,7 @@ func (c *call) greeting() (protocol.ClientMessage, error) {
 		m.TTL = &seconds
 	}
 	if config.Credential != nil {
-		var err error
-		if m.Auth, err = config.Credential(c.n); err != nil {
-			return m, &overError{"credential"}
-		}
+		m.Auth, err = config.Credential(c.n)
 	}
-	return m, nil
-}
-
-// writeMessage sends one message.
-func (w *wire) writeMessage(m protocol.ClientMessage) error {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", m.Type, err)
-	}
-	return w.send(opText, data)
+	return err
 }

@@ -4,9 +4,9 @@
 //
 // A call here is one goroutine, one connection and a buffer of 2 KiB; it has no
 // SDK. It uses its first tokens from when they came, and any others when
-// Config.AckDelay is over; it takes one bundle after the other. It speaks the protocol as
-// package client does, with the same backoff, but frames its messages itself: a
-// connection of a WebSocket library holds two goroutines more and 8 KiB of
+// Config.AckDelay is over; it takes one bundle after the other. It speaks the protocol by
+// the state machine of internal/client, as package client does, but frames its messages
+// itself: a connection of a WebSocket library holds two goroutines more and 8 KiB of
 // buffers, which is what counts when there are a hundred thousand.
 //
 // # Units

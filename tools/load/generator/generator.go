@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"refresher/internal/client"
 )
 
 // Generator makes the calls.
@@ -103,7 +105,7 @@ func (g *Generator) Run(ctx context.Context) Report {
 	}
 	cut := time.AfterFunc(leaveTimeout, func() {
 		for i := range begun {
-			begun[i].cut()
+			begun[i].breakOff()
 		}
 	})
 	running.Wait()
@@ -157,7 +159,7 @@ const callsPerSource = 20_000
 // dial connects. Connections to this machine come from as many of its addresses
 // 127.0.0.x as they need ports.
 func dial(n int, target *url.URL) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: answerTimeout}
+	dialer := net.Dialer{Timeout: client.AnswerTimeout}
 	host, port := target.Hostname(), target.Port()
 	if port == "" {
 		port = map[string]string{"ws": "80", "wss": "443"}[target.Scheme]
@@ -167,7 +169,7 @@ func dial(n int, target *url.URL) (net.Conn, error) {
 			dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+source))}
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), client.AnswerTimeout)
 	defer cancel()
 	address := net.JoinHostPort(host, port)
 	if target.Scheme == "wss" {

@@ -1,0 +1,159 @@
+package generator
+
+import (
+	"time"
+
+	"refresher/internal/client"
+	"refresher/internal/protocol"
+	"refresher/internal/session"
+	"refresher/tools/plan/planner"
+)
+
+// graceOfBeginning is how long a call may be on its way to its first tokens before
+// it counts as one without.
+const graceOfBeginning = 2 * time.Second
+
+// received takes what the service says, and counts it.
+func (c *call) received(data []byte) client.Step {
+	m, err := client.Decode(data)
+	now, s := time.Now(), &c.generator.stats
+	if err != nil {
+		s.failed("malformed")
+		return c.machine.Closed(now, 0)
+	}
+	before := c.machine.State()
+	step := c.machine.Received(now, m)
+	switch {
+	case before == client.Greeting && c.machine.State() == client.Live:
+		c.back(m, now)
+	case m.Type == protocol.TypeReconnect:
+		s.failed("reconnect_" + m.Reason)
+	case m.Type == protocol.TypeError:
+		s.failed(string(m.Code))
+	case m.Expires.IsZero(): // no bundle
+	case m.Attempt > 1:
+		s.repeats.Add(1)
+	case m.Cause == string(session.CauseSchedule) && m.Type == protocol.TypeWillExpire:
+		c.lagged(m)
+	}
+	if !m.Expires.IsZero() {
+		c.offered(m)
+	}
+	return step
+}
+
+// back counts a call that has joined or resumed.
+func (c *call) back(m *client.Message, now time.Time) {
+	s := &c.generator.stats
+	c.joined = true
+	s.connected.Add(1)
+	if m.Resumed {
+		s.resumes.Add(1)
+	} else {
+		s.joins.Add(1)
+	}
+	if !c.lostAt.IsZero() {
+		s.away.add(now.Sub(c.lostAt))
+		c.lostAt = time.Time{}
+	}
+	c.headStart = time.Duration(m.RenewBefore) * time.Second
+}
+
+// lagged notes how late a push came, by the rule of renewals: from when it was
+// due to when the service wrote it, by the service's clock, and on to here, by as
+// much as its way was longer than the shortest seen.
+func (c *call) lagged(m *client.Message) {
+	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
+	g := c.generator
+	for {
+		most := g.leadMs.Load()
+		if lead <= most || g.leadMs.CompareAndSwap(most, lead) {
+			break
+		}
+	}
+	onItsWay := time.Duration(g.leadMs.Load()-lead) * time.Millisecond
+	due := m.PreviousExpiresAt.Time().Add(-c.headStart - planner.Jitter(m.Session, c.headStart))
+	g.stats.lag.add(m.Now.Time().Sub(due) + onItsWay)
+}
+
+// offered notes a bundle that came. A call without tokens uses it from now on, which is
+// before its SDK has confirmed it.
+func (c *call) offered(m *client.Message) {
+	if m.Seq < c.pushed {
+		c.generator.stats.seqFell.Add(1)
+		return
+	}
+	c.pushed = m.Seq
+	if c.expiresMs.Load() == 0 {
+		c.first = m
+		c.holds(m.Expires)
+	}
+}
+
+// take is the SDK's acceptance.
+func (c *call) take() client.Step {
+	m := c.taking
+	c.taking = nil
+	if m == c.first {
+		c.first = nil
+	} else {
+		c.replace(m)
+	}
+	return c.machine.Applied(nil)
+}
+
+// replace has the call use other tokens than before. Those that ran out while the
+// SDK was taking them help nobody.
+func (c *call) replace(m *client.Message) {
+	now := time.Now()
+	if !m.Expires.After(now) {
+		return
+	}
+	s := &c.generator.stats
+	held := c.expiresMs.Load() != 0
+	switch left := c.runsOut(now); {
+	case !held || left <= 0:
+	case m.Type == protocol.TypeWillExpire:
+		s.renewals.Add(1)
+		s.margin.add(left)
+	default:
+		s.backWith.add(left)
+	}
+	c.holds(m.Expires)
+}
+
+// holds notes the tokens that the call has from now on.
+func (c *call) holds(until time.Time) {
+	c.had.Store(true)
+	c.expiresMs.Store(int64(session.MilliOf(until)))
+}
+
+// left is how much life the tokens have that the call holds, if it does.
+func (c *call) left(now time.Time) (time.Duration, bool) {
+	ms := c.expiresMs.Load()
+	return session.UnixMilli(ms).Time().Sub(now), ms != 0
+}
+
+// without reports whether the call never had tokens, and is to be missed: it was
+// sent away, or has waited for longer than one that has just begun.
+func (c *call) without(now time.Time) bool {
+	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
+}
+
+// runsOut counts tokens that have run out, and returns how much life they had
+// left.
+func (c *call) runsOut(now time.Time) time.Duration {
+	left, holds := c.left(now)
+	if holds && left <= 0 {
+		c.generator.stats.ranOut.Add(1)
+		c.generator.stats.lostMs.Add(-left.Milliseconds())
+		c.expiresMs.Store(0)
+	}
+	return left
+}
+
+// end counts tokens that ran out with nobody to replace them.
+func (c *call) end() {
+	c.runsOut(time.Now())
+	c.expiresMs.Store(0)
+}

@@ -1,38 +1,18 @@
-// Package limit holds how often one caller may do something, and works out who
-// the caller is when proxies stand between. It knows rates, addresses and two
-// headers. It does not know what is limited, nor what a refusal looks like on
-// the wire.
+// Package limit holds how often one caller may do something, and works out who the caller is
+// when proxies stand between. docs/adr/0016-limits-and-addresses.md has the reasons.
 //
-// # Rates
+// A Limiter gives each key a token bucket. It remembers the maxKeys keys that were used last,
+// as hashes, about 200 bytes each. A key that was forgotten starts with a full bucket; that is
+// worth something only to a caller with maxKeys keys, who has as many full buckets anyhow.
 //
-// A Limiter gives each key a bucket of Burst actions that fills up at Rate a
-// second. Whoever acts at Rate or slower is never refused; over any span of t
-// seconds a key gets at most Burst + Rate*t. A refused action costs nothing,
-// so that a caller who hammers still gets Rate a second.
+// An IPv4 address is one key, also when it is mapped into IPv6. Of IPv6 a /64 is one key: it is
+// the least that a customer of a provider is given.
 //
-// # Memory
+// X-Forwarded-For and Forwarded are written by whoever sends the request, and each proxy adds
+// on the right whom it had it from. So they are read from the right, and believed only as far
+// as trusted proxies wrote them. What is left of the client's address is its own claim and is
+// never looked at.
 //
-// Keys are kept as 64-bit sums under a random seed, at most MaxKeys of them,
-// about 200 bytes each, however long the names are. Beyond that the key that
-// was idle longest is forgotten, and starts with a full bucket when it comes
-// back. That is worth something only to who has MaxKeys keys, and such a
-// caller gains nothing: each of its keys has a full bucket anyhow.
-//
-// # Addresses
-//
-// An IPv4 address is one key, also when it is mapped into IPv6. Of IPv6 a /64
-// is one key: it is the least that a customer of a provider is given, and
-// whoever has it has all 2^64 of its addresses.
-//
-// # Proxies
-//
-// X-Forwarded-For and Forwarded are written by whoever sends the request, and
-// each proxy adds on the right whom it had it from. So they are read from the
-// right, and believed only as far as trusted proxies wrote them: the client is
-// the first address from the right that is no trusted proxy's. What stands
-// left of it is the client's own claim and is never looked at.
-//
-// Proxies have to add to X-Forwarded-For or to set it. Ones that write only
-// Forwarded must remove an X-Forwarded-For that comes in, since that one counts
-// when both are there.
+// Proxies have to add to X-Forwarded-For or to set it. Ones that write only Forwarded must
+// remove an X-Forwarded-For that comes in: that one counts when both are there.
 package limit

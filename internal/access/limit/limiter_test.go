@@ -30,7 +30,6 @@ func TestConfig(t *testing.T) {
 		"infinite":       {Rate: math.Inf(1)},
 		"not a number":   {Rate: math.NaN()},
 		"negative burst": {Rate: 1, Burst: -1},
-		"negative keys":  {Rate: 1, MaxKeys: -1},
 	} {
 		if l, err := New(c); err == nil || l != nil {
 			t.Errorf("%s: got %v, %v", name, l, err)
@@ -175,7 +174,8 @@ func TestKeys(t *testing.T) {
 // TestMemory floods a Limiter with addresses: it stays within its bound, and a
 // client that acts all the while is not forgotten.
 func TestMemory(t *testing.T) {
-	l := newLimiter(t, Config{Rate: 1e-9, MaxKeys: 1600})
+	l := newLimiter(t, Config{Rate: 1e-9})
+	l.buckets.Resize(1600)
 	l.Allow("ana")
 	for i := range 50_000 {
 		l.AllowAddr(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
@@ -185,7 +185,7 @@ func TestMemory(t *testing.T) {
 			}
 		}
 	}
-	if n := remembered(l); n > 1600 || n < 1500 {
+	if n := remembered(l); n != 1600 {
 		t.Errorf("remembers %d keys", n)
 	}
 	forgotten, _ := l.AllowAddr(netip.MustParseAddr("10.0.0.0"))
@@ -195,9 +195,10 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestOneKeyAShard is the smallest table.
-func TestOneKeyAShard(t *testing.T) {
-	l := newLimiter(t, Config{Rate: 1e-9, MaxKeys: 1})
+// TestOneKey is the smallest table.
+func TestOneKey(t *testing.T) {
+	l := newLimiter(t, Config{Rate: 1e-9})
+	l.buckets.Resize(1)
 	for i := range 1000 {
 		key := fmt.Sprint(i)
 		l.Allow(key)
@@ -205,8 +206,8 @@ func TestOneKeyAShard(t *testing.T) {
 			t.Fatal("forgotten at once")
 		}
 	}
-	if n := remembered(l); n != shards {
-		t.Errorf("remembers %d keys, want %d", n, shards)
+	if n := remembered(l); n != 1 {
+		t.Errorf("remembers %d keys, want 1", n)
 	}
 }
 
@@ -224,7 +225,7 @@ func TestNoAllocation(t *testing.T) {
 
 // TestConcurrent: however many ask at once, no more than the burst pass.
 func TestConcurrent(t *testing.T) {
-	l := newLimiter(t, Config{Rate: 1e-9, Burst: 100, MaxKeys: 1000})
+	l := newLimiter(t, Config{Rate: 1e-9, Burst: 100})
 	var passed [8]int
 	var all sync.WaitGroup
 	for i := range passed {
@@ -266,12 +267,7 @@ func remembered(l *Limiter) int {
 	if l == nil {
 		return 0
 	}
-	n := 0
-	for i := range l.shards {
-		s := &l.shards[i]
-		s.mu.Lock()
-		n += len(s.keys)
-		s.mu.Unlock()
-	}
-	return n
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buckets.Len()
 }

@@ -44,22 +44,15 @@ func NewProxies(cidrs []string) (Proxies, error) {
 
 // parsePrefix reads a block or a single address, and takes IPv4 out of IPv6.
 func parsePrefix(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		a = a.Unmap().WithZone("")
-		return netip.PrefixFrom(a, a.BitLen()), nil
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = plain(a)
+		return a.Prefix(a.BitLen())
 	}
 	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
 	if a := prefix.Addr(); a.Is4In6() {
 		return a.Unmap().Prefix(prefix.Bits() - 96)
 	}
-	return prefix.Masked(), nil
+	return prefix.Masked(), err
 }
 
 // ClientAddr is the address that a request came from: that of the peer, or if
@@ -71,17 +64,15 @@ func parsePrefix(s string) (netip.Prefix, error) {
 // nobody.
 func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 	client, trusted := p.peer(r.RemoteAddr)
-	lines, next := r.Header["X-Forwarded-For"], lastForwardedFor
+	lines, parse := r.Header["X-Forwarded-For"], parseHop
 	if len(lines) == 0 {
-		lines, next = r.Header["Forwarded"], lastForwarded
+		lines, parse = r.Header["Forwarded"], forwardedFor
 	}
 	for _, line := range slices.Backward(lines) {
-		for rest, more := line, true; more; {
-			if !trusted {
-				return client
-			}
-			var hop netip.Addr
-			hop, rest, more = next(rest)
+		for rest, more := line, true; more && trusted; {
+			var entry string
+			rest, entry, more = cutLast(rest, ',')
+			hop := parse(strings.Trim(entry, " \t"))
 			if !hop.IsValid() {
 				return client
 			}
@@ -110,86 +101,53 @@ func (p Proxies) peer(remote string) (addr netip.Addr, trusted bool) {
 }
 
 func (p Proxies) trusts(a netip.Addr) bool {
-	for _, prefix := range p.trusted {
-		if prefix.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// lastForwardedFor takes the last entry off a line of X-Forwarded-For. The
-// address is zero if that entry is none.
-func lastForwardedFor(line string) (hop netip.Addr, rest string, more bool) {
-	entry := line
-	if i := strings.LastIndexByte(line, ','); i >= 0 {
-		entry, rest, more = line[i+1:], line[:i], true
-	}
-	return parseHop(strings.Trim(entry, " \t")), rest, more
-}
-
-// lastForwarded takes the last element off a line of Forwarded, such as
-//
-//	for=192.0.2.60;proto=https, For="[2001:db8::17]:4711"
-//
-// From the right, so that no open quote in what the client wrote can swallow
-// what a proxy added. Escapes in quotes can only be read from the left: an
-// element that has one is not understood.
-func lastForwarded(line string) (hop netip.Addr, rest string, more bool) {
+// cutLast splits s at the last separator that is not in quotes. It looks from the right, so
+// that no open quote in what the client wrote can swallow what a proxy added. Escapes in quotes
+// can only be read from the left: what follows the separator is empty if it has one.
+func cutLast(s string, separator byte) (rest, last string, more bool) {
 	quoted := false
-	at := len(line) - 1
-	for ; at >= 0 && (quoted || line[at] != ','); at-- {
-		switch line[at] {
-		case '\\':
-			return netip.Addr{}, "", false
-		case '"':
+	for i := len(s) - 1; i >= 0; i-- {
+		switch c := s[i]; {
+		case c == '\\':
+			return "", "", false
+		case c == '"':
 			quoted = !quoted
+		case c == separator && !quoted:
+			return s[:i], s[i+1:], true
 		}
 	}
 	if quoted {
-		return netip.Addr{}, "", false
+		return "", "", false
 	}
-	if at >= 0 {
-		rest, more = line[:at], true
-	}
-	return forwardedFor(line[at+1:]), rest, more
+	return "", s, false
 }
 
-// forwardedFor reads the for parameter of one element, in which quotes are
-// balanced and hold no escapes. It is zero unless there is exactly one.
+// forwardedFor reads the parameter for of one element of Forwarded, such as
+//
+//	for=192.0.2.60;proto=https
+//	For="[2001:db8::17]:4711"
+//
+// It is zero unless there is exactly one.
 func forwardedFor(element string) netip.Addr {
-	var node string
-	found := false
-	for element != "" {
+	node, found := "", 0
+	for rest, more := element, true; more; {
 		var pair string
-		pair, element = cutUnquoted(element)
-		name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-		if !strings.EqualFold(name, "for") {
-			continue
+		rest, pair, more = cutLast(rest, ';')
+		if name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "="); strings.EqualFold(name, "for") {
+			node = value
+			found++
 		}
-		if found {
-			return netip.Addr{}
-		}
-		node, found = value, true
 	}
-	if bare, ok := strings.CutPrefix(node, `"`); ok {
+	if found != 1 {
+		return netip.Addr{}
+	}
+	if bare, quoted := strings.CutPrefix(node, `"`); quoted {
 		node = strings.TrimSuffix(bare, `"`)
 	}
 	return parseHop(node)
-}
-
-// cutUnquoted splits at the first semicolon outside quotes.
-func cutUnquoted(s string) (before, after string) {
-	quoted := false
-	for i := range len(s) {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == ';' && !quoted:
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
 }
 
 // parseHop reads an address with or without a port; IPv6 in brackets or, without
@@ -197,19 +155,14 @@ func cutUnquoted(s string) (before, after string) {
 func parseHop(s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		if bare, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(bare, "]") {
-			a, err = netip.ParseAddr(strings.TrimSuffix(bare, "]"))
-			if !a.Is6() {
-				return netip.Addr{}
-			}
-		} else {
-			var port netip.AddrPort
-			port, err = netip.ParseAddrPort(s)
-			a = port.Addr()
+		if strings.HasSuffix(s, "]") {
+			s += ":0"
 		}
+		port, _ := netip.ParseAddrPort(s) // else zero
+		a = port.Addr()
 	}
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Unmap().WithZone("")
+	return plain(a)
 }
+
+// plain is an address neither mapped into IPv6 nor with a zone.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -89,6 +89,7 @@ func TestClientAddr(t *testing.T) {
 		{"Forwarded, IPv6", proxy, fwd(`for="[2001:db8::1]:4711"`), "2001:db8::1"},
 		{"Forwarded, spoofed", proxy, fwd(`for=198.51.100.7, for=192.0.2.1`), "192.0.2.1"},
 		{"Forwarded, two proxies", proxy, fwd(`for=198.51.100.7, for=192.0.2.1`, `for="[fd00::2]"`), "192.0.2.1"},
+		{"Forwarded, spoofed in a quoted Host", proxy, fwd(`for=192.0.2.1;host="x,for=203.0.113.9;y="`), "192.0.2.1"},
 		{"Forwarded, open quote", proxy, fwd(`for=198.51.100.7;x=", for=192.0.2.1`), "192.0.2.1"},
 		{"Forwarded, open quote before a quoted one", proxy, fwd(`for=198.51.100.7;x=", for="[2001:db8::1]"`), "2001:db8::1"},
 		{"Forwarded, backslash before", proxy, fwd(`for=198.51.100.7;x="\, for="[2001:db8::1]"`), "2001:db8::1"},

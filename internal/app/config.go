@@ -122,6 +122,8 @@ func (c *Config) check() error {
 		return errors.New("authorize-secret: set without authorize-url, which says whom to ask")
 	case c.AuthorizeURL == "" && c.AuthorizePreviousSecret != "":
 		return errors.New("authorize-previous-secret: set without authorize-url, which says whom to ask")
+	case c.AuthorizeTimeout < 0:
+		return errors.New("authorize-timeout: want 0 (the default) or more")
 	case c.AuthorizeGrace < 0:
 		return errors.New("authorize-grace: want 0 or more")
 	}

@@ -66,6 +66,7 @@ func TestSettingsOfOthersAreChecked(t *testing.T) {
 			c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
 		},
 		"events-previous-secret: s": func(c *app.Config) { c.EventsPreviousSecret = "a secret of many more bytes" },
+		"authorize-timeout: ":       func(c *app.Config) { c.AuthorizeTimeout = -1 },
 		"redis-url: ":               func(c *app.Config) { c.RedisURL = "localhost:6379" },
 		"redis-prefix: ":            func(c *app.Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
 		"redis-ca-file: ":           func(c *app.Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },

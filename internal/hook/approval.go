@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,10 +33,6 @@ const (
 	maxAnswer = 1 << 20
 )
 
-func approvalLimits() limits {
-	return limits{atOnce: 8, timeout: 2 * time.Second, wait: maxApprovalWait, answer: maxAnswer}
-}
-
 // Approval asks the customer's back end whether sessions may go on. Ask is safe for
 // concurrent use.
 //
@@ -46,7 +41,7 @@ func approvalLimits() limits {
 // cease would hold them up until the old tokens run out. While the circuit is open, what
 // waits and what is asked fails at once; without a question there is no probe.
 type Approval struct {
-	client[batch]
+	*client[batch]
 
 	maxQuestions int
 	patience     time.Duration
@@ -63,8 +58,6 @@ type Approval struct {
 	slot    time.Time     // guarded by client.mu; when the next request may begin, zero if not known yet
 }
 
-var _ discipline[batch] = (*Approval)(nil)
-
 var (
 	errFull    = errors.New("too many questions wait already")
 	errSlow    = errors.New("no turn or no answer in time")
@@ -73,22 +66,15 @@ var (
 
 // NewApproval makes an Approval. Nothing is asked until Run is called.
 func NewApproval(c Config) (*Approval, error) {
-	if c.Timeout < 0 {
-		return nil, errors.New("authorize-timeout: want more than 0")
-	}
-	limits := approvalLimits()
-	limits.timeout = cmp.Or(c.Timeout, limits.timeout)
-	endpoint, err := newEndpoint("authorize", &c, limits.atOnce)
+	endpoint, err := newEndpoint("authorize", &c, limits{atOnce: 8, timeout: 2 * time.Second, wait: maxApprovalWait, answer: maxAnswer})
 	if err != nil {
 		return nil, err
 	}
 	a := &Approval{
 		maxQuestions: maxQuestions, patience: patience, logger: c.Logger.With("endpoint", endpoint.origin()),
-		prefix: rand.Text()[:10] + "-", queue: newQuestionQueue(), limiter: rate.NewLimiter(requestRate, limits.atOnce),
+		prefix: rand.Text()[:10] + "-", queue: newQuestionQueue(), limiter: rate.NewLimiter(requestRate, endpoint.limits.atOnce),
 	}
-	a.client = client[batch]{
-		discipline: a, endpoint: endpoint, limits: limits, panics: c.Panics, circuit: circuit{trip: approvalTrip}, wake: make(chan struct{}, 1),
-	}
+	a.client = newClient(a, endpoint, approvalTrip)
 	a.metrics = newApprovalMetrics(c.Registerer, a.waiting.Load, func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -106,26 +92,22 @@ func NewApproval(c Config) (*Approval, error) {
 //
 // Asks for the same thing about the same session share one question until it is sent. Then
 // they do not: the back end's answer could be older than the question.
-func (a *Approval) Ask(ctx context.Context, q Question) (Answer, error) {
+func (a *Approval) Ask(ctx context.Context, q Question) (answer Answer, err error) {
 	began := time.Now()
 	a.waiting.Add(1)
-	answer, err := a.ask(ctx, &q, began)
-	a.waiting.Add(-1)
-	if errors.Is(err, context.Canceled) {
-		return answer, err // the caller gave up; that says nothing
-	}
-	a.metrics.asked(answer, err, time.Since(began))
-	return answer, err
-}
-
-func (a *Approval) ask(ctx context.Context, q *Question, now time.Time) (Answer, error) {
+	defer func() {
+		a.waiting.Add(-1)
+		if !errors.Is(err, context.Canceled) { // the caller gave up: that says nothing
+			a.metrics.asked(answer, err, time.Since(began))
+		}
+	}()
 	if err := ctx.Err(); err != nil {
 		return Answer{}, fmt.Errorf("not asked: %w", err)
 	}
 	// Encoded here and now: the session may change q.Identity's role later.
 	p, err := a.enqueue(&pendingQuestion{
-		text: encodeQuestion(q), shared: q.Session != "", person: q.Action != session.ActionRenew,
-		asked: now, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
+		text: encodeQuestion(&q), shared: q.Session != "", person: q.Action != session.ActionRenew,
+		asked: began, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
 	})
 	if err != nil {
 		return Answer{}, err
@@ -198,8 +180,7 @@ func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	if t == hold || a.queue.len() == 0 {
 		return nil, time.Time{}
 	}
-	gathered := a.queue.oldest().Add(gatherFor)
-	if a.queue.len() < batchSize && gathered.After(now) {
+	if gathered := a.queue.oldest().Add(gatherFor); a.queue.len() < batchSize && gathered.After(now) {
 		return nil, gathered
 	}
 	if a.slot.IsZero() {
@@ -213,18 +194,18 @@ func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 }
 
 // send implements discipline.
-func (a *Approval) send(ctx context.Context, b *batch) (verdict, bool) {
+func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	for _, q := range b.questions {
 		q.id = a.prefix + strconv.FormatUint(a.ids.Add(1), 10)
 	}
-	answer := a.post(b.inTrace(ctx), b.questions[0].id, b.encode())
+	answer := a.endpoint.post(b.inTrace(ctx), b.questions[0].id, b.encode())
 	b.result, b.err = b.decide(&answer)
 	if b.err != nil && ctx.Err() != nil {
 		settle(b.questions, errStopped)
-		return verdict{}, false
+		return outcome{}, false
 	}
-	a.metrics.requested(b.result)
-	return verdict{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
+	a.metrics.requests.WithLabelValues(string(b.result)).Inc()
+	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
 // done implements discipline. If the endpoint is failing, nobody waits for it any more.

@@ -155,7 +155,7 @@ func TestFullProbe(t *testing.T) {
 		s := newApprovalStage(t, nil) // Run does not take any yet
 		for range approvalTrip {
 			s.approval.running++
-			s.approval.finish(&batch{err: errRefused}, s.approval.circuit.begin(), verdict{limit: maxApprovalWait})
+			s.approval.finish(&batch{err: errRefused}, s.approval.circuit.begin(), outcome{limit: maxApprovalWait})
 		}
 		wait(2 * time.Second)
 		all := s.askMany(session.ActionJoin, 150)
@@ -178,14 +178,14 @@ func TestLateRetryAfter(t *testing.T) {
 		s.approval.running++
 		for range approvalTrip {
 			s.approval.running++
-			s.approval.finish(&batch{err: errRefused}, s.approval.circuit.begin(), verdict{limit: maxApprovalWait})
+			s.approval.finish(&batch{err: errRefused}, s.approval.circuit.begin(), outcome{limit: maxApprovalWait})
 		}
 		wait(2 * time.Second)
 		a := s.askMany(session.ActionJoin, 1)[0]
 		if a.over() {
 			t.Fatal(a.err)
 		}
-		s.approval.finish(&batch{err: errRefused}, old, verdict{retryAfter: 10 * time.Second, limit: maxApprovalWait})
+		s.approval.finish(&batch{err: errRefused}, old, outcome{retryAfter: 10 * time.Second, limit: maxApprovalWait})
 		synctest.Wait()
 		if !a.over() || a.err == nil || a.after != 0 {
 			t.Errorf("after %s: %v", a.after, a.err)

@@ -19,7 +19,6 @@ func TestApprovalConfigErrors(t *testing.T) {
 		"short secret": {func(c *Config) { c.Secret = "lion tiger puma" }, "authorize-secret: want at least 24 bytes, have 15"},
 		"short before": {func(c *Config) { c.PreviousSecret = "lion tiger puma" }, "authorize-previous-secret: want at least 24 bytes, have 15"},
 		"not base64":   {func(c *Config) { c.Secret = "whsec_lion tiger puma" }, "authorize-secret: what follows whsec_ is not base64"},
-		"timeout":      {func(c *Config) { c.Timeout = -1 }, "authorize-timeout: "},
 	} {
 		config := Config{URL: "https://app.test/", Secret: testSecret, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()}
 		c.change(&config)

@@ -70,7 +70,7 @@ func (s *approvalStage) run() *approvalStage {
 
 // atOnce has an Approval make so many requests at once, and so many a second.
 func atOnce(a *Approval, n int, perSecond rate.Limit) {
-	a.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
+	a.endpoint.limits.atOnce, a.limiter = n, rate.NewLimiter(perSecond, n)
 }
 
 // stop ends Run and waits for it.

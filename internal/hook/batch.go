@@ -64,22 +64,11 @@ type batch struct {
 
 // encode writes the body of the request.
 func (b *batch) encode() []byte {
-	const head, id, next, tail = `{"requests":[`, `{"id":"`, `",`, `]}`
-	size := len(head) + len(tail)
-	for _, q := range b.questions {
-		size += len(id) + len(q.id) + len(next) + len(q.text)
-	}
-	body := append(make([]byte, 0, size), head...)
+	requests := make([]string, len(b.questions))
 	for i, q := range b.questions {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, id...)
-		body = append(body, q.id...)
-		body = append(body, next...)
-		body = append(body, q.text[1:]...)
+		requests[i] = `{"id":"` + q.id + `",` + q.text[1:]
 	}
-	return append(body, tail...)
+	return []byte(`{"requests":[` + strings.Join(requests, ",") + `]}`)
 }
 
 // inTrace has the request belong to the trace of the first of its questions that is traced.

@@ -28,8 +28,7 @@ const (
 // circuit decides whether the endpoint is tried at all. Closed, requests begin freely;
 // open, one after each wait.
 type circuit struct {
-	trip int // how many requests fail in a row before it opens
-
+	trip     int       // how many requests fail in a row before it opens
 	failures int       // in a row, while closed
 	open     bool      // the endpoint counts as failing
 	since    time.Time // when it last opened
@@ -69,8 +68,7 @@ func (c *circuit) begin() ticket {
 // succeeded ends a request that the endpoint dealt with. It reports whether that closed
 // the circuit.
 func (c *circuit) succeeded(t ticket) (closed bool) {
-	c.end(t)
-	if t.changes != c.changes {
+	if !c.end(t) {
 		return false
 	}
 	c.failures = 0
@@ -85,8 +83,7 @@ func (c *circuit) succeeded(t ticket) (closed bool) {
 // or 0. The next wait is bounded by limit, but for retryAfter. It reports whether that
 // opened the circuit.
 func (c *circuit) failed(t ticket, now time.Time, retryAfter, limit time.Duration) (opened bool) {
-	c.end(t)
-	current := t.changes == c.changes
+	current := c.end(t)
 	if c.open && !current {
 		c.postpone(now.Add(retryAfter))
 		return false
@@ -106,10 +103,13 @@ func (c *circuit) failed(t ticket, now time.Time, retryAfter, limit time.Duratio
 	return opened
 }
 
-func (c *circuit) end(t ticket) {
+// end ends a request. It reports whether what came of it is news: it began after the
+// circuit last changed.
+func (c *circuit) end(t ticket) (current bool) {
 	if t.probe {
 		c.probing = false
 	}
+	return t.changes == c.changes
 }
 
 func (c *circuit) postpone(until time.Time) {

@@ -2,8 +2,8 @@ package hook
 
 import (
 	"context"
-	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -20,8 +20,8 @@ type Config struct {
 	// Secret signs requests, and so does PreviousSecret, unless it is empty. Each is
 	// "whsec_" and the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
 	Secret, PreviousSecret string
-	// Timeout bounds one request, from dialling to the end of the answer. Zero means
-	// 10 s for an event, and 2 s for questions.
+	// Timeout bounds one request, from dialling to the end of the answer. Zero means 10 s
+	// for an event, and 2 s for questions.
 	Timeout time.Duration
 	// Panics reports what is recovered from in a request, which then counts as failed.
 	// Nil: a panic ends the process.
@@ -30,8 +30,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// logEvery is how often the log may have a line of one kind; "unlogged" counts those that
-// were left out.
+// logEvery is how often the log may have a line of one kind.
 const logEvery = time.Minute
 
 // discipline decides what a client sends, and when: R is one request. A client calls next
@@ -42,41 +41,28 @@ type discipline[R any] interface {
 	next(now time.Time, t turn) (r *R, at time.Time)
 	// send makes a request. It returns false if the end of run cut it off, which says
 	// nothing of the endpoint, and nothing more becomes of the request.
-	send(ctx context.Context, r *R) (verdict, bool)
+	send(ctx context.Context, r *R) (outcome, bool)
 	// done puts away a request that was sent. What it returns is called without the lock.
 	done(r *R, o *outcome) (report func())
 }
 
-// verdict is what a request says of the endpoint.
-type verdict struct {
-	ok         bool          // the endpoint dealt with it
-	retryAfter time.Duration // how long it wants to be left alone; 0 if it did not say
-	limit      time.Duration // of the wait for the next one after a failure
-}
-
-// outcome is what a request came to, and what that did to the circuit.
+// outcome is what became of a request.
 type outcome struct {
-	verdict
+	ok         bool          // the endpoint dealt with it
+	retryAfter time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
+	limit      time.Duration // of the wait for the next request, after a failure
+
+	// Set by the client.
 	at             time.Time
 	opened, closed bool      // the circuit, by this request
-	since          time.Time // when it was open from, if closed
+	since          time.Time // when the circuit was opened before
 	turn           turn      // what may begin now
-}
-
-// limits are those of a client.
-type limits struct {
-	atOnce  int           // requests under way
-	timeout time.Duration // of one request
-	wait    time.Duration // the longest after a failure, or that an answer may ask for
-	answer  int64         // bytes of an answer that are read
 }
 
 // client sends what a discipline hands out to one endpoint.
 type client[R any] struct {
 	discipline discipline[R]
 	endpoint   *endpoint
-	limits     limits
-	panics     *panics.Reporter
 	wake       chan struct{}  // tells run that something has changed
 	requests   sync.WaitGroup // under way
 
@@ -87,33 +73,28 @@ type client[R any] struct {
 	stopped bool      // guarded by mu; run has returned, and nothing more is taken
 }
 
+// newClient makes a client of d whose circuit opens after trip failures in a row.
+func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
+	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
+}
+
 // run sends requests until ctx is done, and goes on for grace at most while there is
 // something to send. What is under way then is cut off.
 func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	done := ctx.Done()
 	for {
-		now := time.Now()
 		if done != nil && ctx.Err() != nil {
 			done = nil
-			c.hasten(now.Add(grace))
+			c.hasten(time.Now().Add(grace))
 		}
-		s := c.step(now)
-		if s.over {
+		wait, over := c.step(requests, time.Now())
+		if over {
 			break
 		}
-		if s.request != nil {
-			c.requests.Go(func() { c.request(requests, s.request, s.ticket) })
-			continue
-		}
-		if s.at.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(s.at.Sub(now))
-		}
+		timer.Reset(wait)
 		select {
 		case <-timer.C:
 		case <-c.wake:
@@ -133,33 +114,35 @@ func (c *client[R]) hasten(end time.Time) {
 	c.circuit.hasten()
 }
 
-// step is what run does next: make a request; or wait until at, without end if it is zero;
-// or return.
-type step[R any] struct {
-	request *R
-	ticket  ticket
-	at      time.Time
-	over    bool
-}
-
-func (c *client[R]) step(now time.Time) step[R] {
+// step begins a request, if one may begin, and returns how long to wait for the next; or
+// that run is over.
+func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ending := !c.end.IsZero()
 	if ending && !now.Before(c.end) {
-		return step[R]{over: true}
+		return 0, true
 	}
 	var t turn // hold
 	var at time.Time
-	if c.running < c.limits.atOnce {
+	if c.running < c.endpoint.limits.atOnce {
 		t, at = c.circuit.turn(now)
 	}
 	r, next := c.discipline.next(now, t)
 	if r != nil {
 		c.running++
-		return step[R]{request: r, ticket: c.circuit.begin()}
+		ticket := c.circuit.begin()
+		c.requests.Go(func() {
+			if o, sent := c.discipline.send(ctx, r); sent {
+				c.finish(r, ticket, o)
+			}
+		})
+		return 0, false
 	}
-	return step[R]{at: sooner(sooner(at, next), c.end), over: ending && c.running == 0}
+	if at = sooner(sooner(at, next), c.end); at.IsZero() {
+		return math.MaxInt64, false
+	}
+	return at.Sub(now), ending && c.running == 0
 }
 
 // sooner returns the sooner of two times, of which the zero one never comes.
@@ -170,22 +153,16 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-func (c *client[R]) request(ctx context.Context, r *R, t ticket) {
-	if v, sent := c.discipline.send(ctx, r); sent {
-		c.finish(r, t, v)
-	}
-}
-
-// finish tells the circuit and the discipline what came of a request.
-func (c *client[R]) finish(r *R, t ticket, v verdict) {
-	o := outcome{verdict: v, at: time.Now()}
+// finish tells the circuit and the discipline what became of a request.
+func (c *client[R]) finish(r *R, t ticket, o outcome) {
+	o.at = time.Now()
 	c.mu.Lock()
 	c.running--
 	o.since = c.circuit.since
-	if v.ok {
+	if o.ok {
 		o.closed = c.circuit.succeeded(t)
 	} else {
-		o.opened = c.circuit.failed(t, o.at, v.retryAfter, v.limit)
+		o.opened = c.circuit.failed(t, o.at, o.retryAfter, o.limit)
 	}
 	o.turn, _ = c.circuit.turn(o.at)
 	report := c.discipline.done(r, &o)
@@ -200,29 +177,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// answer is what came back of a request.
-type answer struct {
-	status     int // 0 if there was no answer
-	body       []byte
-	err        error         // why there is no answer, or not all of its body; repeats no secret
-	retryAfter time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
-}
-
-// post makes a request. args are attributes for the log of a panic.
-func (c *client[R]) post(ctx context.Context, id string, body []byte, args ...any) (a answer) {
-	defer c.panics.Recover(panics.Hook, &a.err, args...)
-	ctx, cancel := context.WithTimeout(ctx, c.limits.timeout)
-	defer cancel()
-	response, err := c.endpoint.post(ctx, id, body)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, c.limits.answer+1))
-	if err != nil {
-		err = c.endpoint.discreet(err)
-	}
-	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), c.limits.wait)}
 }

@@ -2,9 +2,11 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"refresher/internal/origin"
+	"refresher/internal/panics"
 )
 
 // endpoint is one URL of the customer's back end, and the secrets shared with it. It is
@@ -26,12 +29,22 @@ type endpoint struct {
 	url    *url.URL
 	signer signer
 	client *http.Client
+	panics *panics.Reporter
+	limits limits
+}
+
+// limits are those of an endpoint.
+type limits struct {
+	atOnce  int           // requests under way
+	timeout time.Duration // of one request
+	wait    time.Duration // that an answer may ask for
+	answer  int           // bytes of an answer that are read
 }
 
 // newEndpoint makes an endpoint whose flags are "<name>-url", "<name>-secret" and
-// "<name>-previous-secret". It has so many connections at most, and honours the proxy
-// settings of the environment.
-func newEndpoint(name string, c *Config, connections int) (*endpoint, error) {
+// "<name>-previous-secret". It honours the proxy settings of the environment.
+func newEndpoint(name string, c *Config, l limits) (*endpoint, error) {
+	l.timeout = cmp.Or(c.Timeout, l.timeout)
 	u, err := parseURL(name+"-url", c.URL)
 	if err != nil {
 		return nil, err
@@ -40,16 +53,16 @@ func newEndpoint(name string, c *Config, connections int) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &endpoint{name: name, url: u, signer: signer, client: &http.Client{
+	return &endpoint{name: name, url: u, signer: signer, limits: l, panics: c.Panics, client: &http.Client{
 		// What is signed for one address is not sent to another.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:      true,
 			DisableCompression:     true, // answers are short, or not read
-			MaxIdleConns:           connections,
-			MaxIdleConnsPerHost:    connections,
-			MaxConnsPerHost:        connections,
+			MaxIdleConns:           l.atOnce,
+			MaxIdleConnsPerHost:    l.atOnce,
+			MaxConnsPerHost:        l.atOnce,
 			IdleConnTimeout:        time.Minute,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
@@ -74,14 +87,37 @@ func parseURL(flag, text string) (*url.URL, error) {
 	return u, nil
 }
 
+// answer is what came back of a request.
+type answer struct {
+	status     int // 0 if there was no answer
+	body       []byte
+	err        error         // why there is no answer, or not all of its body; repeats no secret
+	retryAfter time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
+}
+
 // post signs body, which is JSON, and sends it. id tells the back end whether it has seen
-// the request before; it must have no dot, which ends it in what is signed. The caller
-// closes the response's body; errors of reading that want discreet. Its own error repeats
-// no secret.
-func (e *endpoint) post(ctx context.Context, id string, body []byte) (*http.Response, error) {
+// the request before; it must have no dot, which ends it in what is signed. args are
+// attributes for the log of a panic.
+func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any) (a answer) {
+	defer e.panics.Recover(panics.Hook, &a.err, args...)
+	ctx, cancel := context.WithTimeout(ctx, e.limits.timeout)
+	defer cancel()
+	response, err := e.do(ctx, id, body)
+	if err != nil {
+		return answer{err: e.discreet(err)}
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, int64(e.limits.answer)+1))
+	if err != nil {
+		err = e.discreet(err)
+	}
+	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), e.limits.wait)}
+}
+
+func (e *endpoint) do(ctx context.Context, id string, body []byte) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, e.discreet(err)
+		return nil, err
 	}
 	if err := e.signer.sign(r.Header, id, time.Now(), body); err != nil {
 		return nil, err
@@ -92,8 +128,7 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte) (*http.Resp
 	r.Header.Set("User-Agent", "refresher")
 	response, err := e.client.Do(r)
 	if err != nil {
-		err = e.discreet(err)
-		span.SetStatus(codes.Error, err.Error())
+		span.SetStatus(codes.Error, e.discreet(err).Error())
 		return nil, err
 	}
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
@@ -117,8 +152,7 @@ func (e *endpoint) trace(r *http.Request) trace.Span {
 
 // location returns scheme://host/path of the URL, which a log may have.
 func (e *endpoint) location() string {
-	u := e.url
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	return (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host, Path: e.url.Path, RawPath: e.url.RawPath}).String()
 }
 
 // origin returns scheme://host of the URL.

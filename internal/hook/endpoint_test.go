@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"refresher/internal/hook/hooktest"
 )
@@ -20,7 +21,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // redirect is not followed.
 func TestPost(t *testing.T) {
 	var got http.Header
-	e, err := newEndpoint("x", &Config{URL: "https://app.test/x", Secret: prefixedSecret, PreviousSecret: testSecret}, 1)
+	e, err := newEndpoint("x", &Config{URL: "https://app.test/x", Secret: prefixedSecret, PreviousSecret: testSecret}, limits{timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,13 +38,8 @@ func TestPost(t *testing.T) {
 		}
 		return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {"https://elsewhere.test/"}}, Body: http.NoBody}, nil
 	})
-	response, err := e.post(t.Context(), "id-1", []byte("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusFound {
-		t.Errorf("status %d: the redirect was followed", response.StatusCode)
+	if a := e.post(t.Context(), "id-1", []byte("{}")); a.err != nil || a.status != http.StatusFound {
+		t.Errorf("status %d, %v: the redirect was followed", a.status, a.err)
 	}
 	if got.Get("webhook-id") != "id-1" || got.Get("Content-Type") != "application/json" || len(got) != 5 {
 		t.Errorf("%v", got)
@@ -62,7 +58,7 @@ func TestNames(t *testing.T) {
 		"http://127.8.8.8/":                           {"http://127.8.8.8/", "http://127.8.8.8", false},
 		"http://127.0.0.1.test/":                      {"http://127.0.0.1.test/", "http://127.0.0.1.test", true},
 	} {
-		e, err := newEndpoint("x", &Config{URL: text, Secret: testSecret}, 1)
+		e, err := newEndpoint("x", &Config{URL: text, Secret: testSecret}, limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +70,7 @@ func TestNames(t *testing.T) {
 
 // TestDiscreet: the cause stays, what the URL hides goes.
 func TestDiscreet(t *testing.T) {
-	e, err := newEndpoint("x", &Config{URL: "https://scott:lion@app.test/x?t=tiger", Secret: testSecret}, 1)
+	e, err := newEndpoint("x", &Config{URL: "https://scott:lion@app.test/x?t=tiger", Secret: testSecret}, limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +84,7 @@ func TestDiscreet(t *testing.T) {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
-	if _, err := newEndpoint("x", &Config{URL: "https://scott:li%zzon@app.test", Secret: testSecret}, 1); err == nil || !strings.HasPrefix(err.Error(), "x-url: want a form") || strings.Contains(err.Error(), "scott") {
+	if _, err := newEndpoint("x", &Config{URL: "https://scott:li%zzon@app.test", Secret: testSecret}, limits{}); err == nil || !strings.HasPrefix(err.Error(), "x-url: want a form") || strings.Contains(err.Error(), "scott") {
 		t.Error(err)
 	}
 }

@@ -1,14 +1,16 @@
 package hook
 
 import (
-	"container/heap"
+	"cmp"
 	"container/list"
+	"slices"
 	"time"
 
 	"refresher/internal/session"
 )
 
-// pendingEvent is one event that is not settled yet.
+// pendingEvent is one event that is not settled yet. client.mu guards failures and what
+// follows it.
 type pendingEvent struct {
 	id, session string
 	kind        session.EventType
@@ -16,21 +18,16 @@ type pendingEvent struct {
 	settled     func(delivered bool)
 	sent        time.Time // when Send was called
 
-	failures int // guarded by client.mu, as all that follows
-
-	number uint64        // in the order of Send
-	place  *list.Element // in eventQueue.all
-	busy   bool          // an attempt is under way
-	due    time.Time     // when it may be tried again; counts in eventQueue.delayed
-	in     *order        // ready or delayed, if it is the first of its session and not busy
-	index  int           // in there
+	failures int
+	number   uint64        // in the order of Send
+	place    *list.Element // in eventQueue.all
+	busy     bool          // an attempt is under way
+	due      time.Time     // when it may be tried again; counts in eventQueue.delayed
 }
 
 // eventQueue holds the events that are not settled, in one line per session, of which only
-// the head may be tried. It is not safe for concurrent use.
-//
-// A head that is not busy stands in ready, or in delayed until its wait is over. After
-// hasten there are no more waits, and a head that failed stands in neither.
+// the head may be tried. A head that is not busy stands in ready, or in delayed until its
+// wait is over; after hasten there are no more waits, and one that failed stands in neither.
 type eventQueue struct {
 	all     *list.List                 // of *pendingEvent, the oldest first
 	lines   map[string][]*pendingEvent // by session, the oldest first; none is empty
@@ -44,13 +41,12 @@ func newEventQueue() eventQueue {
 	return eventQueue{
 		all:   list.New(),
 		lines: make(map[string][]*pendingEvent),
-		ready: order{before: func(a, b *pendingEvent) bool {
-			if a.failures != b.failures {
-				return a.failures < b.failures
-			}
-			return a.number < b.number
+		ready: order{compare: func(a, b *pendingEvent) int {
+			return cmp.Or(cmp.Compare(a.failures, b.failures), cmp.Compare(a.number, b.number))
 		}},
-		delayed: order{before: func(a, b *pendingEvent) bool { return a.due.Before(b.due) }},
+		delayed: order{compare: func(a, b *pendingEvent) int {
+			return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.number, b.number))
+		}},
 	}
 }
 
@@ -62,34 +58,29 @@ func (q *eventQueue) push(e *pendingEvent) {
 	e.number = q.pushed
 	e.place = q.all.PushBack(e)
 	q.lines[e.session] = append(q.lines[e.session], e)
-	if len(q.lines[e.session]) == 1 {
+	if q.isHead(e) {
 		q.ready.add(e)
 	}
 }
 
-// probeReach is how many events take looks at to find one for a probe.
-const probeReach = 100
+func (q *eventQueue) isHead(e *pendingEvent) bool { return q.lines[e.session][0] == e }
 
 // take returns the event to try next, which stays in the queue until remove or retry. If
 // there is none, due is when there will be, or zero if that takes a change. For a probe it
-// is, if there is one, a young event that has not failed yet: not one of a row that may all
-// be waiting because the receiver does not like them, but what it is most likely to take if
-// it takes anything.
+// is, if there is one, a young event that has not failed yet: the receiver is most likely to
+// take that, while those in front may all be ones that it does not like.
 func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.Time) {
-	for {
-		e := q.delayed.first()
-		if e == nil {
-			break
-		}
-		if due = e.due; due.After(now) {
-			break
-		}
+	for e = q.delayed.first(); e != nil && (q.hasty || !e.due.After(now)); e = q.delayed.first() {
 		q.delayed.remove(e)
 		q.ready.add(e)
-		due = time.Time{}
 	}
-	if e = q.ready.first(); e == nil {
-		return nil, due
+	switch {
+	case q.ready.first() != nil:
+		e = q.ready.first()
+	case e != nil:
+		return nil, e.due
+	default:
+		return nil, time.Time{}
 	}
 	if probe {
 		e = q.youngest(e)
@@ -99,12 +90,12 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 	return e, time.Time{}
 }
 
-// youngest returns the youngest event within reach that is ready and has not failed, or
-// other.
+// youngest returns the youngest event that is ready and has not failed, or other. It looks
+// at a hundred events.
 func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	place := q.all.Back()
-	for range min(probeReach, q.len()) {
-		if e := eventAt(place); e.in == &q.ready && e.failures == 0 {
+	for range min(100, q.len()) {
+		if e := eventAt(place); q.isHead(e) && !e.busy && e.failures == 0 {
 			return e
 		}
 		place = place.Prev()
@@ -126,16 +117,13 @@ func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 
 // remove takes e out, wherever it stands, and moves up its session's line.
 func (q *eventQueue) remove(e *pendingEvent) {
-	e.busy = false
-	if e.in != nil {
-		e.in.remove(e)
-	}
+	q.ready.remove(e)
+	q.delayed.remove(e)
 	q.all.Remove(e.place)
+	head := q.isHead(e)
 	line := q.lines[e.session]
-	if line[0] != e { // dropped from behind a busy head
-		line[0], line[1] = nil, line[0]
-		q.lines[e.session] = line[1:]
-		return
+	if !head { // dropped from behind a busy head
+		line[1] = line[0]
 	}
 	line[0] = nil
 	if line = line[1:]; len(line) == 0 {
@@ -143,7 +131,9 @@ func (q *eventQueue) remove(e *pendingEvent) {
 		return
 	}
 	q.lines[e.session] = line
-	q.ready.add(line[0])
+	if head {
+		q.ready.add(line[0])
+	}
 }
 
 // oldest returns the oldest event that is not busy, or nil. It is the head of its line, or
@@ -159,24 +149,30 @@ func (q *eventQueue) oldest() *pendingEvent {
 
 // hasten ends all waits, so that everything can be tried at once, and once only: what fails
 // from now on is not tried again.
-func (q *eventQueue) hasten() {
-	q.hasty = true
-	for e := q.delayed.first(); e != nil; e = q.delayed.first() {
-		q.delayed.remove(e)
-		q.ready.add(e)
-	}
-}
+func (q *eventQueue) hasten() { q.hasty = true }
 
-// order is a heap of events, each of which knows its place, so that any can be taken out.
-// An event stands in one order at most.
+// order is a sorted list of events. Most are added last and removed first, which is fast.
 type order struct {
-	events []*pendingEvent
-	before func(a, b *pendingEvent) bool
+	events  []*pendingEvent
+	compare func(a, b *pendingEvent) int
 }
 
 func (o *order) add(e *pendingEvent) {
-	e.in = o
-	heap.Push(o, e)
+	i, _ := slices.BinarySearchFunc(o.events, e, o.compare)
+	o.events = slices.Insert(o.events, i, e)
+}
+
+// remove takes out e, if it is in.
+func (o *order) remove(e *pendingEvent) {
+	i, there := slices.BinarySearchFunc(o.events, e, o.compare)
+	switch {
+	case !there:
+	case i == 0:
+		o.events[0] = nil
+		o.events = o.events[1:]
+	default:
+		o.events = slices.Delete(o.events, i, i+1)
+	}
 }
 
 // first returns the first event, or nil.
@@ -185,34 +181,4 @@ func (o *order) first() *pendingEvent {
 		return nil
 	}
 	return o.events[0]
-}
-
-// remove takes out e, which is in.
-func (o *order) remove(e *pendingEvent) {
-	heap.Remove(o, e.index)
-	e.in = nil
-}
-
-// Len, Less, Swap, Push and Pop implement heap.Interface.
-
-func (o *order) Len() int           { return len(o.events) }
-func (o *order) Less(i, j int) bool { return o.before(o.events[i], o.events[j]) }
-
-func (o *order) Swap(i, j int) {
-	o.events[i], o.events[j] = o.events[j], o.events[i]
-	o.events[i].index, o.events[j].index = i, j
-}
-
-func (o *order) Push(x any) {
-	e := x.(*pendingEvent) //nolint:errcheck // nothing else is pushed
-	e.index = len(o.events)
-	o.events = append(o.events, e)
-}
-
-func (o *order) Pop() any {
-	last := len(o.events) - 1
-	e := o.events[last]
-	o.events[last] = nil
-	o.events = o.events[:last]
-	return e
 }

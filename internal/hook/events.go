@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -29,31 +28,24 @@ const (
 	// refusedWait bounds the waits of an endpoint that answers, but refuses: it may be the
 	// events that it does not like, and the next one is better.
 	refusedWait = 10 * time.Second
+	// eventAnswer is how many bytes of an answer are read, for the sake of the connection:
+	// with more to come it is closed, not used again.
+	eventAnswer = 16 << 10
 )
-
-func eventLimits() limits {
-	// An answer is read for the sake of the connection: with more to come it is closed, not
-	// used again.
-	return limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: 16 << 10}
-}
 
 // Events sends what happens to sessions to the customer's back end. Send is safe for
 // concurrent use.
-//
-// When the context of Run is done, what waits gets one more attempt each, for 5 s at most
-// and until the endpoint proves to be failing.
 type Events struct {
-	client[attempt]
+	*client[attempt]
 
 	maxEvents int
 	maxAge    time.Duration
 	metrics   *eventMetrics
-	logger    *slog.Logger  // names the endpoint
-	dropped   chan struct{} // tells reportDrops that there are drops
+	logger    *slog.Logger // names the endpoint
 	lines     struct{ drops, failures, openings, closings logging.Throttle }
+	dropping  sync.WaitGroup // events that are given up
 
 	queue eventQueue // guarded by client.mu
-	drops []drop     // guarded by client.mu; not reported yet
 }
 
 // attempt is one request to deliver an event.
@@ -62,23 +54,16 @@ type attempt struct {
 	answer answer
 }
 
-var _ discipline[attempt] = (*Events)(nil)
-
 // NewEvents makes an Events. Nothing is delivered until Run is called.
 func NewEvents(c Config) (*Events, error) {
-	limits := eventLimits()
-	limits.timeout = cmp.Or(c.Timeout, limits.timeout)
-	endpoint, err := newEndpoint("events", &c, limits.atOnce)
+	endpoint, err := newEndpoint("events", &c, limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: eventAnswer})
 	if err != nil {
 		return nil, err
 	}
 	s := &Events{
-		maxEvents: maxEvents, maxAge: maxEventAge, logger: c.Logger.With("endpoint", endpoint.location()),
-		dropped: make(chan struct{}, 1), queue: newEventQueue(),
+		maxEvents: maxEvents, maxAge: maxEventAge, logger: c.Logger.With("endpoint", endpoint.location()), queue: newEventQueue(),
 	}
-	s.client = client[attempt]{
-		discipline: s, endpoint: endpoint, limits: limits, panics: c.Panics, circuit: circuit{trip: eventsTrip}, wake: make(chan struct{}, 1),
-	}
+	s.client = newClient(s, endpoint, eventsTrip)
 	s.metrics = newEventMetrics(c.Registerer, func() float64 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -90,24 +75,18 @@ func NewEvents(c Config) (*Events, error) {
 	return s, nil
 }
 
-// eventBody is an event on the wire.
-type eventBody struct {
-	ID      string            `json:"id"`
-	Type    session.EventType `json:"type"`
-	At      session.UnixMilli `json:"at"`
-	Session string            `json:"session"`
-	Node    string            `json:"node,omitempty"`
-	protocol.Identity
-	Seq       uint64            `json:"seq,omitempty"`
-	ExpiresAt session.UnixSec   `json:"expiresAt,omitempty"`
-	Reason    session.EndReason `json:"reason,omitempty"`
-}
-
 func encodeEvent(e *session.Event) []byte {
-	text, err := json.Marshal(eventBody{
-		ID: e.ID, Type: e.Type, At: e.At, Session: e.Session, Node: e.Node,
-		Identity: protocol.IdentityOf(e.Identity), Seq: e.Seq, ExpiresAt: e.ExpiresAt, Reason: e.Reason,
-	})
+	text, err := json.Marshal(struct {
+		ID      string            `json:"id"`
+		Type    session.EventType `json:"type"`
+		At      session.UnixMilli `json:"at"`
+		Session string            `json:"session"`
+		Node    string            `json:"node,omitempty"`
+		protocol.Identity
+		Seq       uint64            `json:"seq,omitempty"`
+		ExpiresAt session.UnixSec   `json:"expiresAt,omitempty"`
+		Reason    session.EndReason `json:"reason,omitempty"`
+	}{e.ID, e.Type, e.At, e.Session, e.Node, protocol.IdentityOf(e.Identity), e.Seq, e.ExpiresAt, e.Reason})
 	if err != nil {
 		panic(err) // strings and numbers: no value of them leads here
 	}
@@ -117,8 +96,8 @@ func encodeEvent(e *session.Event) []byte {
 // Send queues e and returns at once; it may be called before Run too. If more than 100,000
 // events wait, the oldest is dropped: it is most likely to be stale. Once e is delivered or
 // given up for good, settled is called with which of the two, once and from another
-// goroutine; it may call Send, and if it takes long it holds up deliveries. What Run leaves
-// behind, and what is sent after it has returned, is not settled at all.
+// goroutine; it may call Send. What Run leaves behind, and what is sent after it has
+// returned, is not settled at all.
 func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	// Encoded here and now: the session may change e.Identity's role later.
 	p := &pendingEvent{id: e.ID, session: e.Session, kind: e.Type, body: encodeEvent(&e), settled: settled, sent: time.Now()}
@@ -136,28 +115,19 @@ func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	signal(s.wake)
 }
 
-// Run delivers events until ctx is done and the last attempts are over; a settled that
-// blocks keeps it. Call it once, and end it after everything that calls Send.
+// Run delivers events until ctx is done. What waits then gets one more attempt each, for 5 s
+// at most and until the endpoint proves to be failing. A settled that blocks keeps Run. Call
+// it once, and end it after everything that calls Send.
 func (s *Events) Run(ctx context.Context) {
-	stop := make(chan struct{})
-	var reporting sync.WaitGroup
-	reporting.Go(func() { s.reportDrops(stop) })
 	s.run(ctx, lastChance)
-	left := s.stop()
-	close(stop)
-	reporting.Wait()
+	s.mu.Lock()
+	left := s.queue.len()
+	s.stopped, s.queue = true, newEventQueue()
+	s.mu.Unlock()
+	s.dropping.Wait()
 	if left > 0 {
 		s.logger.Warn("stopped with events undelivered; another node tells them again, if there is one", "events", left)
 	}
-}
-
-// stop takes no more events, forgets those that are left, and returns how many.
-func (s *Events) stop() (left int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	left = s.queue.len()
-	s.stopped, s.queue = true, newEventQueue()
-	return left
 }
 
 // next implements discipline: it gives up what is too old, and takes the event to try.
@@ -184,23 +154,24 @@ func (s *Events) next(now time.Time, t turn) (*attempt, time.Time) {
 }
 
 // send implements discipline.
-func (s *Events) send(ctx context.Context, a *attempt) (verdict, bool) {
+func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	e := a.event
-	a.answer = s.post(ctx, e.id, e.body, "session", e.session)
-	if a.answer.status == 0 && ctx.Err() != nil {
-		return verdict{}, false
+	a.answer = s.endpoint.post(ctx, e.id, e.body, "session", e.session)
+	status := a.answer.status
+	if status == 0 && ctx.Err() != nil {
+		return outcome{}, false
 	}
-	s.metrics.attempted(a.answer.status)
-	switch status := a.answer.status; {
+	s.metrics.attempted(status)
+	switch {
 	case isDelivered(status):
 		s.metrics.delivered(e.kind, time.Since(e.sent))
 		e.settled(true)
 	case status == http.StatusGone:
 		s.giveUp(e, "410 Gone")
 	default:
-		return verdict{retryAfter: a.answer.retryAfter, limit: waitAfter(status)}, true
+		return outcome{retryAfter: a.answer.retryAfter, limit: waitAfter(status)}, true
 	}
-	return verdict{ok: true}, true
+	return outcome{ok: true}, true
 }
 
 func isDelivered(status int) bool { return status >= 200 && status <= 299 }
@@ -227,74 +198,42 @@ func (s *Events) done(a *attempt, o *outcome) func() {
 		s.queue.retry(e, o.at.Add(backoff(e.failures, maxEventWait)))
 	}
 	failures, queued := e.failures, s.queue.len()
-	return func() {
-		if !o.ok {
-			s.logFailure(a, failures, queued)
-		}
-		if o.opened {
-			if unlogged, ok := s.lines.openings.Pass(logEvery); ok {
-				s.logger.Warn("the endpoint is failing, events wait", "queued", queued, "unlogged", unlogged)
+	return func() { s.log(a, o, failures, queued) }
+}
+
+func (s *Events) log(a *attempt, o *outcome, failures, queued int) {
+	if !o.ok {
+		if unlogged, ok := s.lines.failures.Pass(logEvery); ok {
+			logger := s.logger.With("status", a.answer.status)
+			if a.answer.status == 0 {
+				logger = s.logger.With("error", a.answer.err)
 			}
-		}
-		if o.closed {
-			if unlogged, ok := s.lines.closings.Pass(logEvery); ok {
-				s.logger.Info("the endpoint answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "queued", queued, "unlogged", unlogged)
-			}
+			logger.Warn("event not delivered, trying again", "type", string(a.event.kind), "session", a.event.session,
+				"failures", failures, "queued", queued, "unlogged", unlogged)
 		}
 	}
-}
-
-func (s *Events) logFailure(a *attempt, failures, queued int) {
-	unlogged, ok := s.lines.failures.Pass(logEvery)
-	if !ok {
-		return
+	if o.opened {
+		if unlogged, ok := s.lines.openings.Pass(logEvery); ok {
+			s.logger.Warn("the endpoint is failing, events wait", "queued", queued, "unlogged", unlogged)
+		}
 	}
-	logger := s.logger.With("status", a.answer.status)
-	if a.answer.status == 0 {
-		logger = s.logger.With("error", a.answer.err)
+	if o.closed {
+		if unlogged, ok := s.lines.closings.Pass(logEvery); ok {
+			s.logger.Info("the endpoint answers again", "after_seconds", o.at.Sub(o.since).Seconds(), "queued", queued, "unlogged", unlogged)
+		}
 	}
-	logger.Warn("event not delivered, trying again", "type", string(a.event.kind), "session", a.event.session,
-		"failures", failures, "queued", queued, "unlogged", unlogged)
 }
 
-// drop is an event that was given up.
-type drop struct {
-	event *pendingEvent
-	cause string
-}
-
-// drop gives e up. s.mu is held; reportDrops does the rest.
+// drop gives e up, which waits. It is settled in a goroutine of its own: the caller of Send
+// may hold a lock that settled takes.
 func (s *Events) drop(e *pendingEvent, cause string) {
 	s.queue.remove(e)
-	s.drops = append(s.drops, drop{e, cause})
-	signal(s.dropped)
+	s.dropping.Go(func() { s.giveUp(e, cause) })
 }
 
-// reportDrops settles dropped events in a goroutine of its own: the caller of Send may hold
-// a lock that settled takes. It returns after stop, when all are settled.
-func (s *Events) reportDrops(stop <-chan struct{}) {
-	for stopping := false; ; {
-		s.mu.Lock()
-		drops := s.drops
-		s.drops = nil
-		s.mu.Unlock()
-		for _, d := range drops {
-			s.giveUp(d.event, d.cause)
-		}
-		if stopping {
-			return
-		}
-		select {
-		case <-s.dropped:
-		case <-stop:
-			stopping = true
-		}
-	}
-}
-
-// giveUp settles an event that is dropped.
+// giveUp settles an event that is not delivered.
 func (s *Events) giveUp(e *pendingEvent, cause string) {
-	s.metrics.dropped(e.kind)
+	s.metrics.events.WithLabelValues(string(e.kind), "dropped").Inc()
 	if unlogged, ok := s.lines.drops.Pass(logEvery); ok {
 		s.logger.Warn("event dropped", "cause", cause, "type", string(e.kind), "session", e.session,
 			"age_seconds", time.Since(e.sent).Seconds(), "unlogged", unlogged)

@@ -141,7 +141,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	if err := hooktest.Verify(testSecret, q.Header, text); err != nil {
 		r.t.Error(err)
 	}
-	var b eventBody
+	var b struct{ ID, Session string }
 	if err := json.Unmarshal(text, &b); err != nil {
 		r.t.Error(err)
 	}

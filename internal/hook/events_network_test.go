@@ -100,7 +100,7 @@ func TestManySenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.maxEvents, s.limits.atOnce = 100, 8
+	s.maxEvents, s.endpoint.limits.atOnce = 100, 8
 	ctx, cancel := context.WithCancel(t.Context())
 	var running, open, sending sync.WaitGroup
 	running.Go(func() { s.Run(ctx) })

@@ -12,7 +12,7 @@ import (
 // TestEventsStop: Run delivers what it can, and leaves the rest unsettled.
 func TestEventsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newEventStage(t, func(e *Events) { e.limits.atOnce = 2 }).run()
+		s := newEventStage(t, func(e *Events) { e.endpoint.limits.atOnce = 2 }).run()
 		s.receiver.answer = func(ctx context.Context, d delivery) (reply, error) {
 			switch {
 			case d.id == "stuck-joined":

@@ -4,33 +4,48 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"refresher/internal/histogram"
 	"refresher/internal/session"
 )
 
+// result is what came of a request, as metrics have it.
+type result string
+
+const (
+	ok        result = "ok"        // delivered, or with decisions
+	refused   result = "refused"   // another status
+	malformed result = "malformed" // 200, but no decisions
+	failed    result = "failed"    // no answer
+)
+
 type eventMetrics struct {
-	events   *prometheus.CounterVec
-	delivery prometheus.Histogram
-	attempts *prometheus.CounterVec
+	events, attempts *prometheus.CounterVec
+	delivery         prometheus.Histogram
 }
 
 // newEventMetrics registers the metrics. queued returns how many events are not settled yet.
 func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetrics {
+	auto := promauto.With(r)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_events_queued",
+		Help: "Events that are neither delivered nor dropped yet.",
+	}, queued)
 	m := &eventMetrics{
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+		events: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_events_total",
 			Help: "Events for the customer's back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
 		}, []string{"type", "outcome"}),
-		delivery: prometheus.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
+		attempts: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_events_attempts_total",
+			Help: "Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.",
+		}, []string{"outcome"}),
+		delivery: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_events_delivery_seconds",
 			Help:    "Time from an event to its delivery.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200},
 		})),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "refresher_events_attempts_total",
-			Help: "Attempts to deliver an event, by outcome: ok, refused by an answer other than 2xx, failed without an answer.",
-		}, []string{"outcome"}),
 	}
 	for _, o := range []result{ok, refused, failed} {
 		m.attempts.WithLabelValues(string(o))
@@ -39,10 +54,6 @@ func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetri
 		m.events.WithLabelValues(string(t), "delivered")
 		m.events.WithLabelValues(string(t), "dropped")
 	}
-	r.MustRegister(m.events, m.delivery, m.attempts, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "refresher_events_queued",
-		Help: "Events that are neither delivered nor dropped yet.",
-	}, queued))
 	return m
 }
 
@@ -63,20 +74,6 @@ func (m *eventMetrics) delivered(t session.EventType, after time.Duration) {
 	m.delivery.Observe(after.Seconds())
 }
 
-func (m *eventMetrics) dropped(t session.EventType) {
-	m.events.WithLabelValues(string(t), "dropped").Inc()
-}
-
-// result is what came of a request, as metrics have it.
-type result string
-
-const (
-	ok        result = "ok"        // delivered, or with decisions
-	refused   result = "refused"   // another status
-	malformed result = "malformed" // 200, but no decisions
-	failed    result = "failed"    // no answer
-)
-
 type approvalMetrics struct {
 	seconds  *prometheus.HistogramVec
 	requests *prometheus.CounterVec
@@ -85,13 +82,27 @@ type approvalMetrics struct {
 // newApprovalMetrics registers the metrics. waiting returns how many calls of Ask there are,
 // and open whether the endpoint counts as failing.
 func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *approvalMetrics {
+	auto := promauto.With(r)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_authorize_waiting",
+		Help: "Questions that wait for their turn or their answer.",
+	}, func() float64 { return float64(waiting()) })
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_authorize_circuit_open",
+		Help: "1 while the authorization endpoint counts as failing and is hardly asked, else 0.",
+	}, func() float64 {
+		if open() {
+			return 1
+		}
+		return 0
+	})
 	m := &approvalMetrics{
-		seconds: prometheus.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
+		seconds: auto.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_authorize_seconds",
 			Help:    "Time from a question whether a session may go on to its answer, by outcome: allowed, denied, or failed without an answer.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
 		}), []string{"outcome"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_authorize_requests_total",
 			Help: "Requests to the authorization endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without one.",
 		}, []string{"outcome"}),
@@ -102,18 +113,6 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	for _, o := range []result{ok, refused, malformed, failed} {
 		m.requests.WithLabelValues(string(o))
 	}
-	r.MustRegister(m.seconds, m.requests, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "refresher_authorize_waiting",
-		Help: "Questions that wait for their turn or their answer.",
-	}, func() float64 { return float64(waiting()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "refresher_authorize_circuit_open",
-		Help: "1 while the authorization endpoint counts as failing and is hardly asked, else 0.",
-	}, func() float64 {
-		if open() {
-			return 1
-		}
-		return 0
-	}))
 	return m
 }
 
@@ -128,5 +127,3 @@ func (m *approvalMetrics) asked(a Answer, err error, after time.Duration) {
 	}
 	m.seconds.WithLabelValues(o).Observe(after.Seconds())
 }
-
-func (m *approvalMetrics) requested(o result) { m.requests.WithLabelValues(string(o)).Inc() }

@@ -99,19 +99,21 @@ func first(kind *list.List) *pendingQuestion {
 
 // take takes out what goes into the next request: people first, but for the renewals'
 // share, and of each kind the oldest.
-func (q *questionQueue) take() []*pendingQuestion {
+func (q *questionQueue) take() (batch []*pendingQuestion) {
 	renewals := min(q.renewals.Len(), max(renewalShare, batchSize-q.people.Len()))
-	people := min(q.people.Len(), batchSize-renewals)
-	batch := make([]*pendingQuestion, 0, people+renewals)
-	for range people {
-		batch = append(batch, first(q.people))
-		q.remove(first(q.people))
+	for range min(q.people.Len(), batchSize-renewals) {
+		batch = append(batch, q.pop(q.people))
 	}
 	for range renewals {
-		batch = append(batch, first(q.renewals))
-		q.remove(first(q.renewals))
+		batch = append(batch, q.pop(q.renewals))
 	}
 	return batch
+}
+
+func (q *questionQueue) pop(kind *list.List) *pendingQuestion {
+	p := first(kind)
+	q.remove(p)
+	return p
 }
 
 // takeAll takes out everything.

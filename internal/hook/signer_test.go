@@ -69,7 +69,7 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 				continue // there is none before
 			}
 			c.URL = "https://app.test"
-			_, err := newEndpoint("x", &c, 1)
+			_, err := newEndpoint("x", &c, limits{})
 			if err == nil || !strings.HasPrefix(err.Error(), flag+want) || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "aHVz") {
 				t.Errorf("%q: %v, want %s%s", secret, err, flag, want)
 			}
@@ -82,7 +82,7 @@ func TestSecretsOfAnyLengthAllowed(t *testing.T) {
 		strings.Repeat("a", 24), strings.Repeat("a", 1000), "WHSEC_" + strings.Repeat("!", 24),
 		"whsec_" + strings.Repeat("a", 32), "whsec_" + strings.Repeat("a", 84) + "aA==",
 	} {
-		if _, err := newEndpoint("x", &Config{URL: "https://app.test", Secret: secret, PreviousSecret: secret}, 1); err != nil {
+		if _, err := newEndpoint("x", &Config{URL: "https://app.test", Secret: secret, PreviousSecret: secret}, limits{}); err != nil {
 			t.Errorf("%q: %v", secret, err)
 		}
 	}

@@ -136,7 +136,7 @@ func (h *history) gone(s Step, closed bool, code protocol.CloseCode) {
 			h.Fatalf("told to come at %s, comes at %s", h.moveAt, h.m.Next())
 		}
 	default:
-		if most := min(maxBackoff, minBackoff<<min(h.failures, 16)); h.bound != most || wait > most {
+		if most := min(maxBackoff, MinBackoff<<min(h.failures, 16)); h.bound != most || wait > most {
 			h.Fatalf("waits %s, up to %s, want up to %s", wait, h.bound, most)
 		}
 		h.failures++

@@ -70,7 +70,9 @@ var ErrSilent = errors.New("no answer")
 
 // What the protocol asks of a client; docs/protocol.md, "What a client owes".
 const (
-	minBackoff = 500 * time.Millisecond
+	// MinBackoff bounds the wait after the first failure. Each further one in a row
+	// doubles it, up to maxBackoff.
+	MinBackoff = 500 * time.Millisecond
 	maxBackoff = 20 * time.Second
 	// stableFor is how long a connection must be joined for the backoff to begin anew.
 	stableFor = 5 * time.Second
@@ -337,7 +339,7 @@ func (m *Machine) lose(now time.Time, why Loss) Step {
 	case !m.moveAt.IsZero():
 		why, m.due = Moving, m.moveAt
 	default:
-		m.due = now.Add(m.spread(min(maxBackoff, minBackoff<<min(m.failures, 16))))
+		m.due = now.Add(m.spread(min(maxBackoff, MinBackoff<<min(m.failures, 16))))
 		m.failures++
 	}
 	m.pingAt, m.moveAt, m.joinedAt, m.last = time.Time{}, time.Time{}, time.Time{}, nil

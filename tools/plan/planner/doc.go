@@ -4,11 +4,11 @@
 // and nowhere else.
 //
 // The formulas are checked against Simulate, which plays the calls one by one with
-// the session's own rules; the tests state how far the two may differ. Plan.Rehearse
-// sets the one beside the other for any plan.
+// the session's own rules and the clients' own state machine; the tests state how far the
+// two may differ. Plan.Rehearse sets the one beside the other for any plan.
 //
-// The package is pure: no I/O, no clock, nothing but the standard library and
-// package session.
+// The package is pure: no I/O, no clock, nothing but the standard library and the rules
+// of packages session, protocol and internal/client.
 //
 // # Units
 //

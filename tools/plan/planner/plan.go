@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"refresher/internal/client"
 	"refresher/internal/session"
 )
 
@@ -237,7 +238,7 @@ func (p *planner) gentle(nodes int) float64 {
 // renewed: they have the head start, and nothing more.
 func (p *planner) storm(clients float64, nodes int) Storm {
 	rate := p.joinRate * float64(nodes)
-	seconds := math.Max(minBackoff.Seconds(), clients/rate-1)
+	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
 	each := clients / float64(nodes)
 	// Who is turned away has a slot within 30 s, or waits for 15 s on average; and
 	// the average client is away for half of the storm.
@@ -259,7 +260,7 @@ func (p *planner) drainWindow(out *Plan) float64 {
 // for the storm twice, and for a client that sees late that a machine has gone silent.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
-	room := math.Max(out.Storm.Seconds/stormShare, p.in.Heartbeat.Seconds()+answerTimeout.Seconds())
+	room := math.Max(out.Storm.Seconds/stormShare, p.in.Heartbeat.Seconds()+client.AnswerTimeout.Seconds())
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
 		ttl := max(p.in.TTL, time.Duration(minutes)*time.Minute)
 		if policy.HeadStart(ttl).Seconds() >= room {

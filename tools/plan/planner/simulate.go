@@ -8,14 +8,9 @@ import (
 	"strconv"
 	"time"
 
+	"refresher/internal/client"
+	"refresher/internal/protocol"
 	"refresher/internal/session"
-)
-
-// The client's rules, as packages client and load and web/client have them.
-const (
-	minBackoff    = 500 * time.Millisecond
-	maxBackoff    = 20 * time.Second
-	answerTimeout = 10 * time.Second // how long a client takes to notice silence, after a ping
 )
 
 // Bounds of a simulation.
@@ -120,8 +115,9 @@ func Simulate(s Scenario) (Outcome, error) {
 	w := &world{
 		Scenario: s, policy: session.Policy{RenewBefore: s.RenewBefore, AckTimeout: 5 * time.Second},
 		rand:    rand.New(rand.NewPCG(s.Seed, 1)), //nolint:gosec // to be the same each time
-		clients: make([]client, s.Sessions), gates: make([]gate, s.Nodes),
+		clients: make([]caller, s.Sessions), gates: make([]gate, s.Nodes),
 	}
+	w.spread = w.part
 	// The clocks begin in the middle of a second, as they do.
 	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
@@ -158,14 +154,13 @@ type event struct {
 	turn   int // the client's turn that it belongs to
 }
 
-// client is a call, as it and its node see it.
-type client struct {
-	session  *session.Session
-	node     int
-	turn     int           // raised by each change of its connection
-	failures int           // in a row
-	expires  time.Duration // of what it holds
-	away     bool
+// caller is a call, as it and its node see it.
+type caller struct {
+	machine client.Machine
+	session *session.Session
+	node    int
+	turn    int // raised by each change of its connection
+	away    bool
 }
 
 type world struct {
@@ -175,7 +170,8 @@ type world struct {
 	wall    session.UnixNano
 	events  events
 	puts    int
-	clients []client
+	clients []caller
+	spread  func(time.Duration) time.Duration // part, for the clients' backoff
 	gates   []gate
 	outcome Outcome
 }
@@ -187,6 +183,14 @@ func (w *world) at(t time.Duration, client int, k kind) {
 
 func (w *world) instant(now time.Duration) session.Instant {
 	return session.Instant{Mono: now, Wall: w.wall.Add(now)}
+}
+
+// clock is the same moment as a client reads it.
+func (w *world) clock(now time.Duration) time.Time { return w.wall.Add(now).Time() }
+
+// left is how much life the tokens have that a client took.
+func (w *world) left(c *caller, now time.Duration) time.Duration {
+	return c.machine.ExpiresAt().Time().Sub(w.clock(now))
 }
 
 func (w *world) play() {
@@ -225,18 +229,23 @@ func (w *world) begin(i int, now time.Duration) {
 		Session: strconv.FormatUint(w.rand.Uint64(), 36),
 		Terms:   session.Terms{TTL: w.TTL, Until: 1 << 32},
 	}, &w.policy, w.instant(now))
+	c.machine = client.New(w.clock(now), w.spread)
+	c.machine.Wake(w.clock(now))
+	c.machine.Opened(w.clock(now))
 	w.attach(i, now)
 }
 
-// attach is a join or a resume that was taken. The client confirms it at once.
+// attach is a join or a resume that was taken.
 func (w *world) attach(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
-	push := c.session.Attach(session.Tokens{ExpiresAt: w.lifetime(c, t)}, t)
-	w.taken(i, push.Seq, t)
+	push := c.session.Attach(session.Tokens{RTC: "t", ExpiresAt: w.lifetime(c, t)}, t)
+	m := &client.Message{TokenPrivilege: protocol.FromPush(push), Session: "s", Key: "k", Resumed: push.Seq > 1}
+	m.Type = protocol.TypeJoined
+	w.deliver(i, m, t)
 }
 
 // lifetime is when tokens run out that are minted now.
-func (w *world) lifetime(c *client, t session.Instant) session.UnixSec {
+func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.Lifetime(t)
 	if err != nil { // cannot be: its terms are for ever
 		panic(err)
@@ -244,10 +253,13 @@ func (w *world) lifetime(c *client, t session.Instant) session.UnixSec {
 	return expiresAt
 }
 
-func (w *world) taken(i int, seq uint64, t session.Instant) {
+// deliver brings a client a bundle, which its SDK takes at once.
+func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 	c := &w.clients[i]
-	_, _ = c.session.Ack(seq, t) // it was sent
-	c.expires = c.session.HeldExpires()
+	if step := c.machine.Received(w.clock(t.Mono), m); step.Apply != nil {
+		ack := c.machine.Applied(nil).Send
+		_, _ = c.session.Ack(*ack.Seq, t) // it was sent
+	}
 	w.at(c.session.Deadline(), i, renew)
 }
 
@@ -259,9 +271,9 @@ func (w *world) renew(i int, now time.Duration) {
 		return
 	}
 	w.outcome.Renewals[now/time.Second]++
-	push := c.session.Issue(session.Tokens{ExpiresAt: w.lifetime(c, t)}, session.CauseSchedule, t)
+	push := c.session.Issue(session.Tokens{RTC: "t", ExpiresAt: w.lifetime(c, t)}, session.CauseSchedule, t)
 	c.session.Sent()
-	w.taken(i, push.Seq, t)
+	w.deliver(i, &client.Message{TokenPrivilege: protocol.FromPush(push)}, t)
 }
 
 // breakNodes takes nodes away, with all their connections.
@@ -276,7 +288,7 @@ func (w *world) breakNodes(now time.Duration) {
 		c.turn++
 		c.away = true
 		c.session.Detach(c.session.Attachment(), w.instant(now))
-		w.retry(i, now+w.part(w.Notice))
+		w.closed(i, now+w.part(w.Notice), protocol.CloseAbnormal)
 	}
 }
 
@@ -288,28 +300,33 @@ func (w *world) part(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d)))
 }
 
-// retry has a client wait as long as its backoff says.
-func (w *world) retry(i int, now time.Duration) {
+// closed has a client see the end of its connection, and come back when it will.
+func (w *world) closed(i int, now time.Duration, code protocol.CloseCode) {
 	c := &w.clients[i]
-	w.at(now+w.part(min(maxBackoff, minBackoff<<min(c.failures, 16))), i, attempt)
-	c.failures++
+	c.machine.Closed(w.clock(now), code)
+	w.at(c.machine.Next().Sub(w.clock(0)), i, attempt)
 }
 
 // attempt is a client's connection to some node that a balancer takes for good.
 func (w *world) attempt(i int, now time.Duration) {
 	c := &w.clients[i]
 	w.outcome.Attempts[(now-w.BreakAt)/time.Second]++
+	c.machine.Wake(w.clock(now))
 	node, ok := w.balance(now)
 	if !ok {
-		w.retry(i, now)
+		w.closed(i, now, 0)
 		return
 	}
-	if wait := w.gates[node].admission(now, c.expires-now, w.part); wait > 0 {
+	c.machine.Opened(w.clock(now))
+	if wait := w.gates[node].admission(now, w.left(c, now), w.part); wait > 0 {
 		w.outcome.Refused++
-		w.at(now+wait, i, attempt)
+		away := &client.Message{AfterMs: wait.Milliseconds()}
+		away.Type = protocol.TypeReconnect
+		c.machine.Received(w.clock(now), away)
+		w.closed(i, now, protocol.CloseOverload)
 		return
 	}
-	c.node, c.failures = node, 0
+	c.node = node
 	w.back(c, now)
 	w.attach(i, now)
 }
@@ -334,9 +351,9 @@ func (w *world) balance(now time.Duration) (node int, ok bool) {
 }
 
 // back counts a client that has waited until now.
-func (w *world) back(c *client, now time.Duration) {
+func (w *world) back(c *caller, now time.Duration) {
 	o := &w.outcome
-	left := c.expires - now
+	left := w.left(c, now)
 	o.LeastLeft = min(o.LeastLeft, left)
 	if left <= 0 {
 		o.RanOut++

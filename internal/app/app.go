@@ -20,6 +20,7 @@ import (
 	"refresher/internal/access/limit"
 	"refresher/internal/api"
 	"refresher/internal/build"
+	"refresher/internal/cluster"
 	"refresher/internal/files"
 	"refresher/internal/hook"
 	"refresher/internal/listen"
@@ -55,6 +56,7 @@ type App struct {
 	node        string
 	apps        []string
 	logger      *slog.Logger
+	cluster     *cluster.Cluster
 	scheduler   *scheduler.Scheduler
 	hub         *ws.Hub
 	events      *hook.Events // nil: none are sent
@@ -161,16 +163,17 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
+	shares := cluster.New(cluster.Config{Store: shared, Records: shared, Node: node, Logger: logger.With("component", "scheduler"), Registerer: registry})
 	schedule := scheduler.Config{
 		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Store: shared, Records: shared, Node: node, Revocations: revocations, Certificate: projects.Certificate,
+		Cluster: shares, Node: node, Access: who, Certificate: projects.Certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if events != nil {
 		schedule.Announce = events.Send
 	}
 	if approval != nil {
-		schedule.Consent, schedule.Policy.AskAhead, schedule.Policy.AskGrace = consentBy(who), askAhead, c.AuthorizeGrace
+		schedule.Policy.AskAhead, schedule.Policy.AskGrace = askAhead, c.AuthorizeGrace
 	}
 	sched, err := scheduler.New(schedule)
 	if err != nil {
@@ -198,7 +201,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	health := ops.New(ops.Config{
-		Informed: revocations.Loaded, HasKeys: who.HasKeys, Degraded: sched.Degraded, Works: sched.Health, Still: sched.Still,
+		Informed: revocations.Loaded, HasKeys: who.HasKeys, Degraded: shares.Degraded, Works: sched.Health, Still: sched.Still,
 		MaxSessions: c.MaxSessions, LogDropped: c.LogDropped, Registerer: registry,
 	})
 	metrics := ops.Metrics(registry)
@@ -207,13 +210,13 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		page = c.Page(metrics)
 	}
 	handler := api.New(api.Config{
-		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: sched, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
+		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: shares, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
 	a := &App{
-		config: c, node: node, apps: projects.Apps(), logger: logger, scheduler: sched, hub: hub, events: events, store: shared,
+		config: c, node: node, apps: projects.Apps(), logger: logger, cluster: shares, scheduler: sched, hub: hub, events: events, store: shared,
 		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
 	}
 	loopback, err := listen.IsLoopback(c.OpsListen)
@@ -273,7 +276,11 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 			}
 		})
 	}
-	keep, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	share, stopSharing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSharing()
+	var sharing sync.WaitGroup
+	sharing.Go(func() { a.cluster.Run(share, a.scheduler) })
+	keep, stopKeeping := context.WithCancel(share)
 	defer stopKeeping()
 	var sending sync.WaitGroup
 	send, stopSending := context.WithCancel(keep)
@@ -288,7 +295,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	parts.Go(func() { a.files.Run(keep) })
 	parts.Go(func() { a.reload(keep, reloads) })
 	parts.Go(func() { a.revocations.Run(keep, a.scheduler.Revoke) })
-	parts.Go(func() { _ = a.scheduler.Run(keep) }) // returns nil
+	parts.Go(func() { a.scheduler.Run(keep) })
 	parts.Go(func() { a.rotation.Run(keep) })
 	parts.Go(func() { a.hub.Run(keep) })
 	serve("ops port", a.ops)
@@ -320,6 +327,8 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	stopKeeping()
 	a.ops.Shutdown()
 	parts.Wait()
+	stopSharing() // when the sessions do not change any more
+	sharing.Wait()
 	if c, ok := a.store.(io.Closer); ok {
 		_ = c.Close() // connections that nobody uses any more
 	}

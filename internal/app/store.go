@@ -9,15 +9,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/cluster"
 	"refresher/internal/redis"
-	"refresher/internal/scheduler"
 	"refresher/internal/store"
 )
 
 // Store is all that a store is used for.
 type Store interface {
-	scheduler.Store
-	scheduler.Records
+	cluster.Store
+	cluster.Records
 	store.Lister
 	store.Revocations
 	store.Nodes

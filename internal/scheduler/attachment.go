@@ -1,32 +1,26 @@
 package scheduler
 
-import (
-	"log/slog"
+import "refresher/internal/session"
 
-	"refresher/internal/session"
-)
-
-// attachment is a connection's hold on its session; it implements
-// session.Attachment. Once a newer attachment has taken its place, all of its
-// methods do nothing.
+// attachment is a connection's hold on its session; it implements session.Attachment. Once
+// a newer attachment has taken its place, all of its methods do nothing.
 type attachment struct {
-	scheduler *Scheduler
-	entry     *entry
-	epoch     uint64
+	entry *entry
+	epoch uint64
 }
 
-// with calls f with the session locked, if this attachment still holds it, and
-// commits what f did.
+// with calls f with the session locked, if this attachment still holds it, and commits what
+// f did.
 func (a *attachment) with(f func(e *entry, now session.Instant) error) (err error) {
 	e := a.entry
-	e.mu.Lock()
-	defer e.unlock()
-	defer a.scheduler.contain(e, &err)
+	e.Lock()
+	defer e.Unlock()
+	defer e.contain(&err)
 	if e.session.State() != session.Attached || e.session.Attachment() != a.epoch {
 		return nil
 	}
-	defer a.scheduler.commit(e)
-	return f(e, a.scheduler.clock.now())
+	defer e.commit()
+	return f(e, e.engine.clock.now())
 }
 
 // Ack implements session.Attachment.
@@ -34,10 +28,7 @@ func (a *attachment) Ack(seq uint64) error {
 	return a.with(func(e *entry, now session.Instant) error {
 		acked, err := e.session.Ack(seq, now)
 		if acked.Settled {
-			a.scheduler.metrics.acked(acked, e.trail)
-			e.trail.observe(a.scheduler.metrics.ack, acked.After.Seconds())
-			e.trail.acked(acked.Margin)
-			a.scheduler.log(e, slog.LevelDebug, "renewal acked", "seq", seq, "margin_seconds", acked.Margin.Seconds())
+			e.emit(event{kind: evAcked, seq: seq, acked: acked})
 		}
 		return err
 	})
@@ -48,11 +39,7 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 	return a.with(func(e *entry, now session.Instant) error {
 		news, err := e.session.Nack(seq, now)
 		if news {
-			a.scheduler.metrics.renewals.nacked.Inc()
-			e.trail.answered("nacked")
-			if ok, more := e.refusals.allow(now.Mono); ok {
-				a.scheduler.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", seq, "sdk_code", code, "sdk_message", message, "more", more)
-			}
+			e.emit(event{kind: evNacked, seq: seq, code: code, message: message, now: now})
 		}
 		return err
 	})
@@ -63,9 +50,9 @@ func (a *attachment) Renew() {
 	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
 		switch task := e.session.Asked(now); task {
 		case session.Repeat:
-			a.scheduler.push(e, e.session.Again(now))
+			e.push(e.session.Again(now))
 		case session.Renew:
-			a.scheduler.want(e, session.CauseRenew, now)
+			e.want(session.CauseRenew, now)
 		default: // tokens are on their way
 		}
 		return nil
@@ -75,7 +62,7 @@ func (a *attachment) Renew() {
 // Leave implements session.Attachment.
 func (a *attachment) Leave() {
 	_ = a.with(func(e *entry, _ session.Instant) error { // f returns nil
-		a.scheduler.end(e, session.EndLeft)
+		e.end(session.EndLeft)
 		return nil
 	})
 }
@@ -83,7 +70,7 @@ func (a *attachment) Leave() {
 // Detach implements session.Attachment.
 func (a *attachment) Detach() {
 	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
-		a.scheduler.detach(e, a.epoch, now)
+		e.detach(a.epoch, now)
 		return nil
 	})
 }

@@ -18,34 +18,31 @@ const (
 	rotateEvery = time.Second
 )
 
-// signers holds, by project, the certificate that this node signs with, and since when.
-// It is safe for concurrent use.
+// signers holds, by project, the certificate that this node signs with, and since when. It
+// is safe for concurrent use.
 type signers struct {
-	wake chan struct{} // tells rotate that there are changed projects
+	certificate func(app string) session.Fingerprint // nil: it never changes
+	clock       *clock
+	wake        chan struct{} // tells rotate that there are changed projects
 
 	mu      sync.Mutex
 	byApp   map[string]session.Signer // guarded by mu
 	changed map[string]bool           // projects whose sessions rotate must reschedule; guarded by mu
 }
 
-func newSigners() signers {
-	return signers{wake: make(chan struct{}, 1), byApp: make(map[string]session.Signer), changed: make(map[string]bool)}
-}
-
-// signer returns the certificate that signs a project's tokens now, and since when.
-func (s *Scheduler) signer(app string) session.Signer {
-	if s.config.Certificate == nil {
+// of returns the certificate that signs a project's tokens now, and since when.
+func (g *signers) of(app string) session.Signer {
+	if g.certificate == nil {
 		return session.Signer{}
 	}
-	g := &s.signers
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	certificate := s.config.Certificate(app) // read under the lock, so that an older certificate cannot replace a newer one
+	certificate := g.certificate(app) // read under the lock, so that an older certificate cannot replace a newer one
 	signer, known := g.byApp[app]
 	if known && signer.Certificate == certificate {
 		return signer
 	}
-	now := s.clock.now().Mono
+	now := g.clock.now().Mono
 	switch {
 	case !known:
 		signer.Since = now - changeApart
@@ -75,7 +72,7 @@ func (g *signers) current() map[session.Fingerprint]int {
 // another certificate than the one that Config.Certificate returns now, each at its own
 // time within Policy.CertificateSpread. It returns at once.
 func (s *Scheduler) CertificateChanged(app string) {
-	s.signer(app) // the spread begins now
+	s.signers.of(app) // the spread begins now
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()
@@ -103,28 +100,14 @@ func (s *Scheduler) rotate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for _, e := range s.entriesOf(s.signers.takeChanged()) {
-			s.do(e, func() {
-				if e.session.State() != session.Ended {
-					s.commit(e)
-				}
-			})
+		changed := s.signers.takeChanged()
+		for _, e := range s.table.all(func(e *entry) bool { return changed[e.key.App] }) {
+			e.change(func() bool { return e.session.State() != session.Ended })
 		}
-		if pause(ctx, rotateEvery) != nil {
+		select {
+		case <-time.After(rotateEvery):
+		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// entriesOf returns the open sessions of projects.
-func (s *Scheduler) entriesOf(apps map[string]bool) []*entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []*entry
-	for _, e := range s.entries {
-		if apps[e.key.App] {
-			found = append(found, e)
-		}
-	}
-	return found
 }

@@ -25,7 +25,7 @@ type certificate struct {
 }
 
 // in has a node sign with it.
-func (c *certificate) in(config *Config, spread time.Duration) {
+func (c *certificate) in(config *settings, spread time.Duration) {
 	c.fingerprint.CompareAndSwap(0, 1)
 	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
 }
@@ -209,7 +209,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 				for i := range 3 {
 					cert := &certificate{}
 					signs = append(signs, cert)
-					nodes = append(nodes, c.startWith(fmt.Sprint("node", i), func(config *Config, _ *link) { cert.in(config, spread) }))
+					nodes = append(nodes, c.startWith(fmt.Sprint("node", i), func(config *settings, _ *link) { cert.in(config, spread) }))
 				}
 				random := rand.New(rand.NewPCG(1, uint64(len(name))))
 				phones := make([]*phone, 60)

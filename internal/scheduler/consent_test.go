@@ -28,8 +28,10 @@ func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.
 	b.asked, b.at = append(b.asked, action), append(b.at, time.Now())
 	takes := b.takes
 	b.mu.Unlock()
-	if err := pause(ctx, takes); err != nil {
-		return Answer{}, err
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +53,7 @@ func (b *backEnd) questions() (asked []session.Action, at []time.Time) {
 
 var errDown = errors.New("no answer")
 
-func startAsking(t *testing.T) (*Scheduler, *backEnd, Config) {
+func startAsking(t *testing.T) (*Scheduler, *backEnd, settings) {
 	t.Helper()
 	b := &backEnd{agrees: true}
 	c := testConfig(t)
@@ -81,7 +83,7 @@ func TestJoinsWantConsent(t *testing.T) {
 				t.Errorf("%v: %v", c, err)
 			}
 		}
-		if len(s.entries) != 0 {
+		if len(s.table.open) != 0 {
 			t.Error("a session is open all the same")
 		}
 	})
@@ -113,8 +115,8 @@ func TestRequestEndsWithItsContext(t *testing.T) {
 			}
 		}
 		wait(time.Second)
-		if got := p.got(); len(s.entries) != 1 || got.ended != nil || got.lost {
-			t.Errorf("%d sessions, the one that was there was told %+v", len(s.entries), got.ended)
+		if got := p.got(); len(s.table.open) != 1 || got.ended != nil || got.lost {
+			t.Errorf("%d sessions, the one that was there was told %+v", len(s.table.open), got.ended)
 		}
 		if asked, _ := b.questions(); len(asked) != 4 {
 			t.Errorf("asked about %v", asked)

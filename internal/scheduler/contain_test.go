@@ -69,7 +69,7 @@ func (c failing) Push(p session.Push) error {
 
 // faulty is a scheduler in which a session of the victim can be made to fail.
 type faulty struct {
-	*Scheduler
+	*node
 	t     *testing.T
 	fault fault
 	log   bytes.Buffer
@@ -85,7 +85,8 @@ func startFaulty(t *testing.T) *faulty {
 	}
 	config.Panics, config.Minter, config.Announce, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
 	config.Policy.AskAhead, config.Policy.AskGrace = 15*time.Second, 10*time.Minute
-	s.Scheduler = start(t, config)
+	config.share()
+	s.node = startNode(t, config)
 	return s
 }
 
@@ -127,7 +128,7 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 		{"a resume", "mint", func(_ *faulty, p *phone) error { return p.again().resume(p) }},
 		{"a renewal over HTTP", "mint", renewOverHTTP},
 		{"a renewal that an operator asks for", "mint", func(s *faulty, p *phone) error {
-			_, err := s.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.ticket().Session})
+			_, err := s.cluster.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.ticket().Session})
 			return err
 		}},
 	} {
@@ -163,8 +164,8 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				if n := len(again.got().pushes); n < 3 {
 					t.Errorf("back again: %d renewals", n)
 				}
-				s.whole(t)
-				if open := len(s.entries); open != 2 {
+				whole(t, s.Scheduler)
+				if open := len(s.table.open); open != 2 {
 					t.Errorf("%d sessions are open", open)
 				}
 			})
@@ -200,8 +201,8 @@ func TestPanicInTheEnd(t *testing.T) {
 		}
 		pass(time.Second)
 		s.fails("announce", p.hands().Leave)
-		if len(s.entries)+len(s.ended) > 0 {
-			t.Errorf("%d open, %d ended", len(s.entries), len(s.ended))
+		if len(s.table.open)+len(s.table.ended) > 0 {
+			t.Errorf("%d open, %d ended", len(s.table.open), len(s.table.ended))
 		}
 	})
 }
@@ -220,8 +221,8 @@ func TestPanicInJoin(t *testing.T) {
 				if _, err := s.join(); err != nil {
 					t.Errorf("a later join: %v", err)
 				}
-				s.whole(t)
-				if open := len(s.entries); open != 1 {
+				whole(t, s.Scheduler)
+				if open := len(s.table.open); open != 1 {
 					t.Errorf("%d sessions are open", open)
 				}
 			})
@@ -235,7 +236,7 @@ func TestPanicInAdoption(t *testing.T) {
 		s := startFaulty(t)
 		s.fails("announce", func() {
 			for _, uid := range []uint32{1, victim, 2} {
-				s.adopt(&store.Record{Record: session.Record{
+				s.Adopt(&store.Record{Record: session.Record{
 					Key: session.Key{
 						Session: string(rune('A' + uid)), App: "app", Epoch: 1, Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: uid}},
 						Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
@@ -244,8 +245,8 @@ func TestPanicInAdoption(t *testing.T) {
 				}, Node: "gone", Version: 1})
 			}
 		})
-		if len(s.entries) != 2 {
-			t.Errorf("%d sessions adopted", len(s.entries))
+		if len(s.table.open) != 2 {
+			t.Errorf("%d sessions adopted", len(s.table.open))
 		}
 	})
 }
@@ -276,7 +277,7 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				config := testConfig(t)
 				log := &bytes.Buffer{}
 				config.Logger = slog.New(slog.NewTextHandler(log, nil))
-				shared := foreign{config.Store.(*store.Memory), spoil}
+				shared := foreign{config.share(), spoil}
 				config.Store = shared
 				first := start(t, config)
 				config.Node, config.Registerer = "second", prometheus.NewRegistry()
@@ -292,7 +293,7 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				if n := len(moved.got().pushes); n < 3 {
 					t.Errorf("%d renewals", n)
 				}
-				e := second.entries[p.ticket().Session]
+				e := second.table.open[p.ticket().Session]
 				if e == nil || e.session.App != "app" || e.session.Identity.RTC.UID != 1 {
 					t.Errorf("it is %+v", e)
 				}

@@ -30,10 +30,8 @@ func BenchmarkRenewal(b *testing.B) {
 				provider := sdk.NewTracerProvider(sdk.WithSampler(sampler))
 				c.Tracer = provider.Tracer("bench")
 			}
-			s, err := New(c)
-			if err != nil {
-				b.Fatal(err)
-			}
+			c.share()
+			s := build(b, c)
 			p := &deaf{}
 			a, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: time.Hour, Caller: anybody}, p)
 			if err != nil {
@@ -67,10 +65,8 @@ func BenchmarkDetached(b *testing.B) {
 	for b.Loop() {
 		c := testConfig(b)
 		c.Minter = longMinter{}
-		s, err := New(c)
-		if err != nil {
-			b.Fatal(err)
-		}
+		c.share()
+		s := build(b, c)
 		before := heap()
 		for n := range count {
 			user := strconv.Itoa(n)
@@ -83,8 +79,9 @@ func BenchmarkDetached(b *testing.B) {
 			}
 			a.Detach()
 		}
-		for s.flush() {
-		}
+		stopped, stop := context.WithCancel(context.Background())
+		stop()
+		s.cluster.Run(stopped, s.Scheduler) // saves what is there
 		b.ReportMetric(float64(heap()-before)/float64(count), "B/session")
 		runtime.KeepAlive(s)
 	}

@@ -1,91 +1,248 @@
 package scheduler
 
 import (
-	"container/list"
-	"sync"
-
-	"go.opentelemetry.io/otel/trace"
-
+	"refresher/internal/logging"
+	"refresher/internal/panics"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
-// entry is one open session on this node.
+// entry is one session on this node. Its lock is held while the session is changed, its
+// tokens are minted and its push is written: what happens to one session happens one after
+// the other. A method that changes the session wants the lock held; its caller commits.
 type entry struct {
-	mu      sync.Mutex
-	session *session.Session  // guarded by mu
-	client  session.Client    // guarded by mu; nil while detached
-	counted session.State     // guarded by mu; the state that the metrics know
-	reason  session.EndReason // guarded by mu; set once ended
-	lost    bool              // guarded by mu; another node has it: it ended here only
-	id      string            // fixed
-	key     session.Key       // fixed: whose it is, and its terms at first, not its epoch or role
+	lock   // guards all below, but what is fixed, and slot
+	engine *Scheduler
+	id     string      // fixed
+	key    session.Key // fixed: whose it is, and its terms at first, not its epoch or role
 
-	refusals throttle // of the client's SDK, in the log
+	session   *session.Session
+	client    session.Client    // nil while detached
+	reason    session.EndReason // set once it has ended
+	lost      bool              // another node has it, or it never came to be: it ended here only
+	wish      session.UnixMilli // version of the newest operator's wish that was acted on
+	saved     summary           // what the newest record says
+	version   uint64            // of that record
+	delivered store.Delivered   // events that were delivered, or given up
+	sent      store.Delivered   // events that were handed over for delivery
 
-	trail *trail // guarded by mu; of the renewal that is under way, if it is traced
+	counted   session.State    // the state that the metrics know
+	operation *operation       // the trace of what is under way; nil: none
+	refusals  logging.Throttle // of the client's SDK, in the log
 
-	wish      session.UnixMilli // guarded by mu; version of the newest operator's wish that was acted on
-	rev       uint64            // guarded by mu; of the newest record
-	written   written           // guarded by mu; what the newest record says
-	delivered store.Delivered   // guarded by mu; events that were delivered, or given up
-	announced store.Delivered   // guarded by mu; events that were handed over for delivery
-
-	unsaved   *store.Record // guarded by outbox.mu; on its way to the store
-	recording trace.Span    // guarded by outbox.mu; of that record; nil: it is not traced
-
-	laterMu sync.Mutex
-	later   []func() // guarded by laterMu; to be done by whoever holds mu
-
-	position                        // guarded by Scheduler.mu
-	waits       *list.Element       // guarded by Scheduler.mu; its place in waiting, nil: none
-	atRisk      bool                // guarded by Scheduler.mu; tokens pushed, not confirmed
-	certificate session.Fingerprint // guarded by Scheduler.mu; of the tokens that the client has
-	adopted     bool                // guarded by Scheduler.mu; taken over from a node that is gone, and its client was not here yet
+	slot slot // guarded by the table's lock
 }
 
-func newEntry(s *session.Session) *entry {
-	return &entry{id: s.ID, key: s.Key(), session: s}
+func (s *Scheduler) newEntry(of *session.Session) *entry {
+	return &entry{engine: s, id: of.ID, key: of.Key(), session: of, counted: session.Detached}
 }
 
-// endedOnPurpose reports that the session is over for good: its keys are dead.
-// e.mu is held.
-func (e *entry) endedOnPurpose() bool {
+// restore makes an entry from a record.
+func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
+	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
+		r.Delivered &^= store.DeliveredEnd
+	}
+	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
+	e.reason, e.delivered = r.Reason, r.Delivered
+	e.version, e.wish = r.Version, r.WishVersion // what this node writes comes after it
+	return e
+}
+
+// hasEndedOnPurpose reports that the session is over for good: its keys are dead.
+func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
-// do calls f with the session locked: at once, or when whoever holds it lets go,
-// in the order of the calls. It does not wait for that, since a session can be
-// held for as long as a slow client takes to be written to.
-func (e *entry) do(f func()) {
-	e.laterMu.Lock()
-	e.later = append(e.later, f)
-	e.laterMu.Unlock()
-	e.catchUp()
-}
-
-// unlock lets go of the session, and does what was put off meanwhile.
-func (e *entry) unlock() {
-	e.mu.Unlock()
-	e.catchUp()
-}
-
-// catchUp does what was put off, unless somebody holds the session and will.
-func (e *entry) catchUp() {
-	for e.isBehind() && e.mu.TryLock() {
-		e.laterMu.Lock()
-		later := e.later
-		e.later = nil
-		e.laterMu.Unlock()
-		for _, f := range later {
-			f()
+// change calls f with the session locked, now or when whoever holds it lets go, and commits.
+// f returns false if it has changed nothing.
+func (e *entry) change(f func() bool) {
+	e.Do(func() {
+		defer e.contain(nil)
+		if f() {
+			e.commit()
 		}
-		e.mu.Unlock()
+	})
+}
+
+// contain is deferred while e is locked, and keeps a panic in the handling of one session
+// from ending the process. It ends the session on this node, and only here: its state may
+// be half changed. Its connection is closed, and its client comes back with its key, which
+// opens the session anew from the store or the key. failed becomes panics.ErrPanicked; it
+// may be nil.
+func (e *entry) contain(failed *error) {
+	reports := e.engine.config.Panics
+	if reports == nil {
+		return
+	}
+	value := recover()
+	if value == nil {
+		return
+	}
+	reports.Report(panics.Session, value, "session", e.id)
+	if failed != nil {
+		*failed = panics.ErrPanicked
+	}
+	defer reports.Recover(panics.Session, nil, "session", e.id)
+	client, open := e.client, e.engine.table.isOpen(e)
+	e.discard()
+	e.engine.table.remove(e, false)
+	e.engine.table.forget(e)
+	if client != nil {
+		client.Lost()
+	}
+	if open {
+		e.commit()
 	}
 }
 
-func (e *entry) isBehind() bool {
-	e.laterMu.Lock()
-	defer e.laterMu.Unlock()
-	return len(e.later) > 0
+// attach gives the session the connection client and tells it so.
+func (e *entry) attach(o *operation, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
+	s := e.engine
+	resumed := e.session.Epoch() > 0
+	push := e.session.Attach(tokens, now)
+	if push.Rejoin {
+		e.session.ReportRunOut() // before it came back: no news when it asks again
+	}
+	epoch := e.session.Epoch()
+	e.client = client
+	s.tracer.replace(e, o)
+	e.emit(event{kind: evIssued, push: &push})
+	s.table.own(e)
+	sealed, err := s.config.Sealer.Seal(e.session.Key())
+	if err == nil {
+		_, span := s.tracer.span(o.context(), "push")
+		err = client.Joined(session.Joined{Push: push, Session: e.id, Key: sealed, Resumed: resumed, RenewBefore: e.session.RenewBefore()})
+		endSpan(span, err)
+	}
+	switch {
+	case err != nil && resumed:
+		e.detach(epoch, now)
+		return nil, err
+	case err != nil:
+		e.discard() // nobody has its key
+		return nil, err
+	case resumed:
+		e.emit(event{kind: evResumed, push: &push})
+	default: // a first join needs no ack
+		e.emit(event{kind: evJoined})
+	}
+	return &attachment{entry: e, epoch: epoch}, nil
+}
+
+// detach takes the session's connection away.
+func (e *entry) detach(epoch uint64, now session.Instant) {
+	if e.session.Detach(epoch, now) {
+		e.client = nil
+		e.emit(event{kind: evDetached})
+	}
+}
+
+// supersede ends a connection whose client has a newer one elsewhere.
+func (e *entry) supersede(now session.Instant) {
+	if e.client != nil {
+		e.client.End(e.session.Ending(session.EndSuperseded))
+		e.detach(e.session.Attachment(), now)
+	}
+}
+
+// end ends the session for good and tells its client.
+func (e *entry) end(reason session.EndReason) {
+	ending := e.session.Ending(reason)
+	e.reason = reason
+	e.session.End()
+	e.emit(event{kind: evEnded})
+	if e.client != nil {
+		e.client.End(ending)
+		e.client = nil
+	}
+}
+
+// discard lets go of a session that never came to be, or is another node's. Nobody is
+// told.
+func (e *entry) discard() {
+	e.lost, e.client = true, nil
+	e.session.End()
+}
+
+// commit brings the queue, the store and the metrics in step with the session, after every
+// change to it. It is the one place where any of them learns of a change.
+func (e *entry) commit() {
+	s := e.engine
+	state := e.session.State()
+	e.session.SetSigner(s.signers.of(e.session.App))
+	if state != e.counted {
+		e.emit(event{kind: evMoved})
+		e.counted = state
+	}
+	defer s.tracer.close(e)
+	if e.lost {
+		e.emit(event{kind: evDropped})
+		s.table.remove(e, false)
+		return
+	}
+	e.announce()
+	if state == session.Ended {
+		s.table.remove(e, true) // before it is saved: the answer has it forgotten
+	}
+	e.save()
+	if state != session.Ended && s.table.place(e) {
+		s.makeRoom(e)
+	}
+}
+
+// save has the session's record written, if it has changed in what other nodes have to know
+// of it.
+func (e *entry) save() {
+	s := e.engine
+	now := s.clock.now()
+	r := e.session.Record(e.reason, now)
+	next := summarize(e, &r)
+	if next == e.saved || !e.session.Issued() {
+		return
+	}
+	due := e.session.Deadline()
+	if r.State == session.Ended {
+		due = now.Mono // what is left to do of it
+	}
+	e.saved = next
+	e.version++
+	if !s.cluster.Enqueue(e.operation.context(), &store.Record{
+		Record: r, Node: s.config.Node, Version: e.version, Delivered: e.delivered, Due: now.MilliAt(due), WishVersion: e.wish,
+		TermsChanged: r.Terms != e.key.Terms,
+	}, e) {
+		s.table.forget(e)
+	}
+}
+
+// summary is as much of a record as it takes to see whether the store must have it again.
+type summary struct {
+	epoch, proven, seq, held uint64
+	expiresAt, until         session.UnixSec
+	state                    session.State
+	role                     session.Role
+	missed, ranOut, reported bool
+	delivered                store.Delivered
+	wish                     session.UnixMilli
+	any                      bool // false: the store has to have it
+}
+
+// summarize returns the summary of r, the record of e. A bundle that is on its way to a client that is here
+// makes no difference until it is confirmed: that spares every second write.
+func summarize(e *entry, r *session.Record) summary {
+	w := summary{
+		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),
+		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, delivered: e.delivered, wish: e.wish, any: true,
+	}
+	if r.State == session.Attached && e.session.Unconfirmed() {
+		w.seq, w.expiresAt = w.held, r.HeldExpiresAt
+	}
+	return w
+}
+
+// roleOf returns the role of an identity's RTC token, Subscriber if it has none.
+func roleOf(id session.Identity) session.Role {
+	if id.RTC == nil {
+		return session.Subscriber
+	}
+	return id.RTC.Role
 }

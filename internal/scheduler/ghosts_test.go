@@ -35,7 +35,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		c := newCluster(t)
 		slow := new(lateAcquires)
 		a, b := c.start("a"), c.start("b")
-		d := c.startWith("d", func(config *Config, l *link) {
+		d := c.startWith("d", func(config *settings, l *link) {
 			slow.link = l
 			config.Store = slow
 		})
@@ -110,14 +110,15 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 		a := c.start("a")
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(time.Hour)
-		e := a.entries[p.got().joined.Session]
+		e := a.table.open[p.got().joined.Session]
 		e.mu.Lock()
-		a.discard(e) // and not committed yet
+		e.discard() // and not committed yet
 		e.mu.Unlock()
-		if _, err := a.peek(e.session.Key()); err != nil {
+		key := e.session.Key()
+		if _, err := a.peek(&key); err != nil {
 			t.Errorf("a live client is told: %v", err)
 		}
-		e.do(func() { a.commit(e) })
+		e.Do(e.commit)
 		p.move(a)
 	})
 }
@@ -174,7 +175,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 				ends.Add(1)
 			}
 		}
-		s := run(t, c, store.SweepEvery)
+		s := start(t, c)
 		left, gone := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
 		left.join(time.Minute)
 		gone.join(time.Minute)
@@ -195,7 +196,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		a := c.startWith("a", func(config *Config, _ *link) { config.Announce = nil })
+		a := c.startWith("a", func(config *settings, _ *link) { config.Announce = nil })
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
@@ -215,7 +216,7 @@ func TestWritesPerRenewal(t *testing.T) {
 		c := newCluster(t)
 		counted := &countedSaves{link: &link{store: c.store}}
 		c.config.Store, c.config.Node = counted, "counted"
-		s := run(t, c.config, store.SweepEvery)
+		s := start(t, c.config)
 		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
 			pass(300 * time.Millisecond) // longer than records are gathered for
 			if err := p.hands().Ack(push.Seq); err != nil {

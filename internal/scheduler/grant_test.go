@@ -160,16 +160,18 @@ func (w wish) play(t *testing.T) {
 	}
 	w.certificate = &certificate{}
 	minter := &strictMinter{grant: &w.grant, format: w.format, certificate: w.certificate}
-	config := func() Config {
+	config := func() settings {
 		c := testConfig(t)
 		c.Minter, c.Policy.DefaultFormat = minter, w.operators
 		c.Certificate, c.Policy.CertificateSpread = w.certificate.name, time.Second
 		return c
 	}
-	here, elsewhere := start(t, config()), start(t, config())
+	shared := config()
+	shared.share()
+	here, elsewhere := startNode(t, shared), start(t, config())
 	for _, join := range w.joins {
 		join.Caller = session.Caller{App: "app", Subject: "s", Grant: w.grant}
-		p := &phone{t: t, scheduler: here, answer: silent}
+		p := &phone{t: t, scheduler: here.Scheduler, answer: silent}
 		a, err := here.Join(context.Background(), join, p)
 		if err != nil {
 			continue
@@ -189,7 +191,7 @@ func (w wish) play(t *testing.T) {
 }
 
 // do has a client, or an operator, do one thing; what is refused is refused.
-func (w wish) do(p *phone, what string, here, elsewhere *Scheduler) *phone {
+func (w wish) do(p *phone, what string, here *node, elsewhere *Scheduler) *phone {
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {
 		newest = pushes[len(pushes)-1].Seq
@@ -203,7 +205,7 @@ func (w wish) do(p *phone, what string, here, elsewhere *Scheduler) *phone {
 		p.hands().Renew()
 	case "resume", "resume elsewhere":
 		next := p.again()
-		if next.scheduler = here; what != "resume" {
+		if next.scheduler = here.Scheduler; what != "resume" {
 			next.scheduler = elsewhere
 		}
 		if next.resume(p) == nil {
@@ -218,7 +220,7 @@ func (w wish) do(p *phone, what string, here, elsewhere *Scheduler) *phone {
 		if what == "demote" {
 			change.Role = session.Subscriber
 		}
-		_, _ = here.Wish(p.t.Context(), "app", change)
+		_, _ = here.cluster.Wish(p.t.Context(), "app", change)
 	case "rotate":
 		w.certificate.change(w.certificate.name("app") + 1)
 		here.CertificateChanged("app")

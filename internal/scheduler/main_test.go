@@ -5,36 +5,100 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func testConfig(t testing.TB) Config {
+// settings are those of a node in a test.
+type settings struct {
+	Config
+
+	// Store and Records are what it shares with others; nil: it works alone.
+	Store   sharing.Store
+	Records sharing.Records
+	// Consent and Revocations decide who may have tokens; nil: everybody, as granted.
+	Consent     func(ctx context.Context, action session.Action, k session.Key) (Answer, error)
+	Revocations *revocations
+	// Slots is how many pushes may be in the making at once; 0 is many.
+	Slots int
+}
+
+// Answer is the back end's.
+type Answer struct {
+	Agreed bool
+	Until  session.UnixSec
+}
+
+// Decide implements Access.
+func (c *settings) Decide(ctx context.Context, r session.Request) session.Decision {
+	if r.Caller != nil {
+		if err := r.Caller.Grant.Covers(r.Key.Identity); err != nil {
+			refusal, _ := errors.AsType[*session.Error](err)
+			return session.Decision{Reason: session.NotGranted, Refusal: refusal}
+		}
+	}
+	d := c.Recheck(r.Key)
+	d.Role = roleOf(r.Key.Identity)
+	if !d.Allowed || c.Consent == nil {
+		return d
+	}
+	answer, err := c.Consent(ctx, r.Action, *r.Key)
+	switch {
+	case err != nil:
+		d.Allowed, d.Reason, d.Cause = false, session.Unasked, err
+	case !answer.Agreed:
+		d.Allowed, d.Reason = false, session.Denied
+	default:
+		d.Until = answer.Until
+	}
+	return d
+}
+
+// Recheck implements Access.
+func (c *settings) Recheck(k *session.Key) session.Decision {
+	switch {
+	case c.Revocations != nil && !c.Revocations.Loaded():
+		return session.Refuse(session.Uninformed)
+	case c.Revocations != nil && c.Revocations.Revoked(k):
+		return session.Refuse(session.Revoked)
+	}
+	return session.Decision{Allowed: true}
+}
+
+// share gives the node a store.
+func (c *settings) share() *store.Memory {
+	memory := store.NewMemory(time.Now)
+	c.Store, c.Records = memory, memory
+	return memory
+}
+
+func testConfig(t testing.TB) settings {
 	t.Helper()
 	sealer, err := session.NewSealer([]byte("a secret of more than 16 bytes"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory := store.NewMemory(time.Now)
-	return Config{
+	return settings{Config: Config{
 		Serves: func(app string) bool { return app == "app" }, Minter: plainMinter{}, Sealer: sealer,
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 30 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
-		Store: memory, Records: memory, Node: "node-" + rand.Text(),
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	}
+		Node: "node-" + rand.Text(), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	}}
 }
 
 // plainMinter mints tokens that say nothing.
@@ -44,30 +108,62 @@ func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ sessio
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt}, nil
 }
 
-// start runs a scheduler in the test's bubble until the test ends. It is alone
-// with its store, which it has no need to sweep often.
-func start(t *testing.T, c Config) *Scheduler {
+// build makes a node.
+func build(t testing.TB, c settings) *node {
 	t.Helper()
-	return run(t, c, time.Minute)
-}
-
-func run(t *testing.T, c Config, sweepEvery time.Duration) *Scheduler {
-	t.Helper()
-	s, err := New(c)
-	if err != nil {
+	c.Access = &c
+	n := &node{}
+	if c.Store != nil {
+		n.cluster = sharing.New(sharing.Config{Store: c.Store, Records: c.Records, Node: c.Node, Logger: c.Logger, Registerer: c.Registerer})
+		c.Cluster = n.cluster
+	}
+	var err error
+	if n.Scheduler, err = New(c.Config); err != nil {
 		t.Fatal(err)
 	}
-	s.sweepEvery = sweepEvery
+	if c.Slots > 0 {
+		n.slots = make(chan struct{}, c.Slots)
+	}
+	return n
+}
+
+// node is a scheduler with its cluster; nil: it works alone.
+type node struct {
+	*Scheduler
+	cluster *sharing.Cluster
+}
+
+// run runs a node until ctx is done.
+func (n *node) run(ctx context.Context) {
+	share, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var shared sync.WaitGroup
+	if n.cluster != nil {
+		shared.Go(func() { n.cluster.Run(share, n.Scheduler) })
+	}
+	n.Scheduler.Run(ctx)
+	stop()
+	shared.Wait()
+}
+
+// start runs a scheduler in the test's bubble until the test ends.
+func start(t *testing.T, c settings) *Scheduler { return startNode(t, c).Scheduler }
+
+func startNode(t *testing.T, c settings) *node {
+	t.Helper()
+	n := build(t, c)
+	n.start(t)
+	return n
+}
+
+func (n *node) start(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.Run(t.Context()); err != nil {
-			t.Error(err)
-		}
+		n.run(t.Context())
 	}()
 	// The context of the test is done before its clean-ups run.
 	t.Cleanup(func() { <-done })
-	return s
 }
 
 // phone is a client: it records what it is sent, and answers as told.
@@ -223,19 +319,19 @@ func wait(d time.Duration) {
 }
 
 // whole checks that each session stands in the queue exactly once.
-func (s *Scheduler) whole(t testing.TB) {
+func whole(t testing.TB, s *Scheduler) {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
 	seen := make(map[*entry]int)
-	s.queue.Each(func(e *entry, _, _ time.Duration) { seen[e]++ })
-	for id, e := range s.entries {
+	s.table.queue.Each(func(e *entry, _, _ time.Duration) { seen[e]++ })
+	for id, e := range s.table.open {
 		if seen[e] != 1 {
 			t.Errorf("session %s stands in the queue %d times", id, seen[e])
 		}
 	}
-	if len(seen) != len(s.entries) {
-		t.Errorf("%d deadlines for %d sessions", len(seen), len(s.entries))
+	if len(seen) != len(s.table.open) {
+		t.Errorf("%d deadlines for %d sessions", len(seen), len(s.table.open))
 	}
 }
 
@@ -256,6 +352,24 @@ func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	}
 	t.Fatal("no such metric")
 	return 0, 0
+}
+
+// counterOf reads a counter with these values of its labels, in the order of their names.
+func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && slices.EqualFunc(m.GetLabel(), labels, func(l *dto.LabelPair, value string) bool { return l.GetValue() == value }) {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no metric %s %v", name, labels)
+	return 0
 }
 
 // anybody may have everything.

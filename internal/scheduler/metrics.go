@@ -2,14 +2,12 @@ package scheduler
 
 import (
 	"cmp"
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/histogram"
 	"refresher/internal/session"
-	"refresher/internal/store"
 )
 
 // atRiskUnder is how little life may be left in a client's tokens, while their
@@ -32,8 +30,6 @@ type metrics struct {
 	margin   prometheus.Histogram
 
 	adopted, lost prometheus.Counter
-
-	wishes *prometheus.CounterVec
 
 	outlook *outlook
 }
@@ -76,15 +72,6 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Name: "refresher_sessions_moved_total",
 		Help: "Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
 	}, []string{"how"})
-	m.wishes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "refresher_wishes_total",
-		Help: "Changes of one session that operators asked this node for, by kind and outcome: applied, pending (its node has not confirmed yet), unstored (done here while the store is away), failed (the store is away, and the session is elsewhere).",
-	}, []string{"kind", "outcome"})
-	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
-		for _, outcome := range []string{"applied", "pending", "unstored", "failed"} {
-			m.wishes.WithLabelValues(kind.String(), outcome)
-		}
-	}
 	m.adopted, m.lost = moves.WithLabelValues("adopted"), moves.WithLabelValues("lost")
 	m.renewals.acked = renewals.WithLabelValues("acked")
 	m.renewals.nacked = renewals.WithLabelValues("nacked")
@@ -111,57 +98,55 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		certificates: prometheus.NewDesc("refresher_sessions_by_certificate",
 			"Sessions of this node by the fingerprint of the App Certificate that has signed the tokens they hold; unknown where the node cannot tell.", []string{"fingerprint"}, nil),
 	}
-	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.wishes, m.errors, m.lag, m.ack, m.margin, &storeState{
-		outbox: &s.outbox,
-		up: prometheus.NewDesc("refresher_store_up",
-			"1 while all of the store can be reached, else 0.", nil, nil),
-		unwritten: prometheus.NewDesc("refresher_store_unwritten",
-			"Sessions whose last change the store was not told of yet.", nil, nil),
-		dropped: prometheus.NewDesc("refresher_store_dropped_total",
-			"Ends of sessions that the store will not be told of: too many waited for it.", nil, nil),
-	}, m.outlook)
+	r.MustRegister(sessions, renewals, ranOut, moves, pushes, m.errors, m.lag, m.ack, m.margin, m.outlook)
 	return m
 }
 
-// wished counts an operator's wish, unless it was at fault.
-func (m *metrics) wished(kind store.WishKind, result *store.WishResult, err error) {
-	outcome := "applied"
-	switch refused, _ := errors.AsType[*session.Error](err); {
-	case refused != nil && refused.Code != session.CodeUnavailable:
-		return
-	case err != nil:
-		outcome = "failed"
-	case !result.Stored:
-		outcome = "unstored"
-	case !result.Applied:
-		outcome = "pending"
-	}
-	m.wishes.WithLabelValues(kind.String(), outcome).Inc()
-}
-
-// moved counts a session's change of state.
-func (m *metrics) moved(from, to session.State) {
-	if from == to {
-		return
-	}
-	m.sessions[from].Dec()
-	if g := m.sessions[to]; g != nil {
-		g.Inc()
-	}
-}
-
-// acked counts a confirmed renewal.
-func (m *metrics) acked(a session.Acked, t *trail) {
-	m.renewals.acked.Inc()
-	t.observe(m.margin, a.Margin.Seconds())
-}
-
-// pushed counts a bundle that is written to its client.
-func (m *metrics) pushed(attempt int) {
-	if attempt > 1 {
-		m.pushes.repeated.Inc()
-	} else {
-		m.pushes.first.Inc()
+// observe counts an event. e's lock is held.
+func (m *metrics) observe(ev *event, e *entry) {
+	switch ev.kind {
+	case evOpened:
+		m.sessions[session.Detached].Inc()
+	case evMoved:
+		m.sessions[e.counted].Dec()
+		if g := m.sessions[e.session.State()]; g != nil {
+			g.Inc()
+		}
+	case evUnminted:
+		m.errors.Inc()
+	case evPushing:
+		if ev.push.Attempt > 1 {
+			m.pushes.repeated.Inc()
+		} else {
+			m.pushes.first.Inc()
+		}
+	case evServed:
+		e.operation.observeValue(m.lag, ev.lag.Seconds())
+	case evAcked:
+		m.renewals.acked.Inc()
+		e.operation.observeValue(m.margin, ev.acked.Margin.Seconds())
+		e.operation.observeValue(m.ack, ev.acked.After.Seconds())
+	case evConfirmed:
+		m.renewals.acked.Inc()
+		m.margin.Observe(ev.acked.Margin.Seconds())
+	case evNacked:
+		m.renewals.nacked.Inc()
+	case evRanOut:
+		m.renewals.expired.Inc()
+		if e.client != nil {
+			m.ranOut.attached.Inc() // the service's own failure, most likely
+		} else {
+			m.ranOut.detached.Inc()
+		}
+	case evEnded:
+		if e.session.Unconfirmed() {
+			m.renewals.ended.Inc()
+		}
+	case evAdopted:
+		m.adopted.Inc()
+	case evLost:
+		m.lost.Inc()
+	default:
 	}
 }
 
@@ -191,13 +176,12 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 	var sum float64
 	var behind time.Duration
 	certificates := s.signers.current()
-	s.mu.Lock()
 	now := s.clock.now().Mono
-	s.queue.Each(func(e *entry, due, expires time.Duration) {
-		if e.atRisk && expires-now < atRiskUnder {
+	s.table.each(func(in *slot, due, expires time.Duration) {
+		if in.atRisk && expires-now < atRiskUnder {
 			atRisk++
 		}
-		certificates[e.certificate]++
+		certificates[in.certificate]++
 		behind = max(behind, now-due)
 		wait := max(0, due-now)
 		count++
@@ -208,36 +192,10 @@ func (o *outlook) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	})
-	s.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(o.atRisk, prometheus.GaugeValue, float64(atRisk))
 	ch <- prometheus.MustNewConstHistogram(o.due, count, sum, buckets)
 	ch <- prometheus.MustNewConstMetric(o.behind, prometheus.GaugeValue, behind.Seconds())
 	for certificate, sessions := range certificates {
 		ch <- prometheus.MustNewConstMetric(o.certificates, prometheus.GaugeValue, float64(sessions), cmp.Or(certificate.String(), "unknown"))
 	}
-}
-
-// storeState reads from the outbox, at each scrape, how the store is.
-type storeState struct {
-	outbox                 *outbox
-	up, unwritten, dropped *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (c *storeState) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.up
-	ch <- c.unwritten
-	ch <- c.dropped
-}
-
-// Collect implements prometheus.Collector.
-func (c *storeState) Collect(ch chan<- prometheus.Metric) {
-	away, unsaved, dropped := c.outbox.state()
-	up := 1.0
-	if away > 0 {
-		up = 0
-	}
-	ch <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, up)
-	ch <- prometheus.MustNewConstMetric(c.unwritten, prometheus.GaugeValue, float64(unsaved))
-	ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(dropped))
 }

@@ -23,7 +23,7 @@ import (
 // cluster is some nodes that share a store, in a bubble.
 type cluster struct {
 	t      *testing.T
-	config Config
+	config settings
 	store  *store.Memory
 
 	mu        sync.Mutex
@@ -32,7 +32,7 @@ type cluster struct {
 
 // member is one node of a cluster.
 type member struct {
-	*Scheduler
+	*node
 	link     *link
 	registry *prometheus.Registry
 	kill     func() // it is gone at once: it writes nothing more
@@ -48,11 +48,11 @@ func newCluster(t *testing.T) *cluster {
 // start adds a node. name must not have been used before.
 func (c *cluster) start(name string) *member {
 	c.t.Helper()
-	return c.startWith(name, func(*Config, *link) {})
+	return c.startWith(name, func(*settings, *link) {})
 }
 
 // startWith adds a node with settings of its own.
-func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
+func (c *cluster) startWith(name string, change func(*settings, *link)) *member {
 	c.t.Helper()
 	l := &link{store: c.store}
 	config := c.config
@@ -70,17 +70,13 @@ func (c *cluster) startWith(name string, change func(*Config, *link)) *member {
 		}()
 	}
 	change(&config, l)
-	s, err := New(config)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	m := &member{node: build(c.t, config), link: l, registry: registry}
 	go func() {
 		defer close(done)
-		_ = s.Run(ctx) // returns nil
+		m.run(ctx)
 	}()
-	m := &member{Scheduler: s, link: l, registry: registry}
 	m.stop = sync.OnceFunc(func() {
 		cancel()
 		<-done
@@ -103,6 +99,11 @@ func deliveredBy(t session.EventType) store.Delivered {
 	default:
 		return store.DeliveredEnd
 	}
+}
+
+// Wish has an operator's wish carried out.
+func (m *member) Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
+	return m.cluster.Wish(ctx, app, w)
 }
 
 // count is how often something of a session was announced.
@@ -284,9 +285,9 @@ func (c *cluster) stored() int {
 
 // open is how many sessions a node keeps.
 func (m *member) open() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.entries)
+	m.table.mu.Lock()
+	defer m.table.mu.Unlock()
+	return len(m.table.open)
 }
 
 // attached is how many sessions a node has clients for.
@@ -409,7 +410,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		a.link.fail(away)
 		b.link.fail(away)
 		wait(time.Hour)
-		if !a.Degraded() || !b.Degraded() {
+		if !a.cluster.Degraded() || !b.cluster.Degraded() {
 			t.Error("not degraded")
 		}
 		late := &phone{t: t, scheduler: b.Scheduler}
@@ -430,7 +431,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		a.link.fail(nil)
 		b.link.fail(nil)
 		wait(5 * time.Second)
-		if a.Degraded() || b.Degraded() || c.stored() != 21 {
+		if a.cluster.Degraded() || b.cluster.Degraded() || c.stored() != 21 {
 			t.Errorf("%d of 21 sessions are in the store again", c.stored())
 		}
 		c.store.Lose() // without being away
@@ -486,7 +487,7 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 		c := newCluster(t)
 		var log bytes.Buffer
 		a := c.start("a")
-		b := c.startWith("b", func(c *Config, _ *link) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		b := c.startWith("b", func(c *settings, _ *link) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		p := &phone{t: t, scheduler: a.Scheduler}
 		p.join(12 * time.Second)
 		wait(time.Second)
@@ -499,13 +500,13 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 		lease(errors.New("lease: no such luck"))
 		a.kill()
 		wait(time.Minute)
-		if adopted() != 0 || !b.Degraded() {
-			t.Errorf("without a lease: %v adopted, degraded %t", adopted(), b.Degraded())
+		if adopted() != 0 || !b.cluster.Degraded() {
+			t.Errorf("without a lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
 		}
 		lease(nil)
 		wait(store.Lease - time.Second)
-		if adopted() != 0 || b.Degraded() {
-			t.Errorf("with a new lease: %v adopted, degraded %t", adopted(), b.Degraded())
+		if adopted() != 0 || b.cluster.Degraded() {
+			t.Errorf("with a new lease: %v adopted, degraded %t", adopted(), b.cluster.Degraded())
 		}
 		wait(2*store.SweepEvery + time.Second)
 		if adopted() != 1 {
@@ -541,7 +542,7 @@ func TestSlowStoreDelaysNoPush(t *testing.T) {
 		if count < 10_000 || sum != 0 {
 			t.Errorf("%v pushes came %v s late in all", count, sum)
 		}
-		if c.stored() != 100 || a.Degraded() {
+		if c.stored() != 100 || a.cluster.Degraded() {
 			t.Errorf("%d of 100 sessions in the store", c.stored())
 		}
 	})

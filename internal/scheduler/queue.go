@@ -36,11 +36,11 @@ func (p *position) queued() bool { return p.heap != nil }
 // out. It reports whether e is now the first that is waited for.
 func (q *queue) Set(e *entry, due, expires time.Duration) bool {
 	it := item{key: due, due: due, expires: expires, entry: e}
-	switch e.heap {
+	switch e.slot.heap {
 	case &q.waiting:
-		q.waiting.replace(e.index, it)
+		q.waiting.replace(e.slot.index, it)
 	case &q.ready:
-		q.ready.remove(e.index)
+		q.ready.remove(e.slot.index)
 		q.waiting.push(it)
 	default:
 		q.waiting.push(it)
@@ -50,8 +50,8 @@ func (q *queue) Set(e *entry, due, expires time.Duration) bool {
 
 // Remove takes e out, if it is in.
 func (q *queue) Remove(e *entry) {
-	if e.queued() {
-		e.heap.remove(e.index)
+	if e.slot.queued() {
+		e.slot.heap.remove(e.slot.index)
 	}
 }
 
@@ -119,7 +119,7 @@ func (h *heap) push(it item) {
 
 // remove takes out the item at index i.
 func (h *heap) remove(i int) {
-	h.items[i].entry.position = position{}
+	h.items[i].entry.slot.position = position{}
 	last := len(h.items) - 1
 	it := h.items[last]
 	h.items[last] = item{} // let go of the entry
@@ -175,5 +175,5 @@ func (h *heap) down(i int, it item) {
 
 func (h *heap) place(i int, it item) {
 	h.items[i] = it
-	it.entry.position = position{heap: h, index: i}
+	it.entry.slot.position = position{heap: h, index: i}
 }

@@ -63,8 +63,8 @@ func TestQueueAgainstAList(t *testing.T) {
 					}
 				})
 				for _, e := range entries {
-					if _, in := list[e]; in != e.queued() {
-						t.Fatalf("%s: queued is %v, want %v", e.id, e.queued(), in)
+					if _, in := list[e]; in != e.slot.queued() {
+						t.Fatalf("%s: queued is %v, want %v", e.id, e.slot.queued(), in)
 					}
 				}
 			},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -93,7 +94,7 @@ func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject stri
 	return p
 }
 
-func startRevoking(t *testing.T, change func(*Config)) (*Scheduler, *revocations, Config) {
+func startRevoking(t *testing.T, change func(*settings)) (*Scheduler, *revocations, settings) {
 	t.Helper()
 	r := &revocations{}
 	c := testConfig(t)
@@ -106,7 +107,7 @@ func startRevoking(t *testing.T, change func(*Config)) (*Scheduler, *revocations
 
 // countedStore counts how often the store is asked for a session.
 type countedStore struct {
-	Store
+	sharing.Store
 	times atomic.Int32
 }
 
@@ -119,7 +120,8 @@ func (g *countedStore) Acquire(ctx context.Context, wish store.AcquireRequest) (
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &countedStore{}
-		s, revoked, c := startRevoking(t, func(c *Config) {
+		s, revoked, c := startRevoking(t, func(c *settings) {
+			c.share()
 			asked.Store = c.Store
 			c.Store = asked
 			c.Policy.AskAhead, c.Policy.AskGrace = time.Second, time.Hour

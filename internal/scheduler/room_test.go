@@ -36,7 +36,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		good := &phone{t: t, scheduler: s}
 		good.join(time.Hour)
 		wait(time.Second)
-		if n := len(s.entries); n != 20 {
+		if n := len(s.table.open); n != 20 {
 			t.Errorf("%d sessions are kept", n)
 		}
 		if open, tombstones := memory.Len(); open != 20 || tombstones != 0 {
@@ -45,7 +45,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		if attached, detached := testutil.ToFloat64(s.metrics.sessions[session.Attached]), testutil.ToFloat64(s.metrics.sessions[session.Detached]); attached != 2 || detached != 18 {
 			t.Errorf("%v attached, %v detached are counted", attached, detached)
 		}
-		s.whole(t)
+		whole(t, s)
 		back := first.again()
 		if err := back.resume(first); err != nil {
 			t.Fatalf("one that gave way: %v", err)
@@ -88,7 +88,7 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 		if want := long.got().joined.Session + " expired"; len(ended) != 1 || ended[0] != want {
 			t.Errorf("ended %v, want %s", ended, want)
 		}
-		if s.entries[short.got().joined.Session] == nil {
+		if s.table.open[short.got().joined.Session] == nil {
 			t.Error("the one that is detached for a shorter time gave way")
 		}
 	})
@@ -112,7 +112,7 @@ func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 		}
 		next.join(time.Hour)
 		wait(time.Second)
-		if s.entries[asks.got().joined.Session] == nil || s.entries[hungUp.got().joined.Session] != nil {
+		if s.table.open[asks.got().joined.Session] == nil || s.table.open[hungUp.got().joined.Session] != nil {
 			t.Error("the session of the client that asks gave way")
 		}
 	})
@@ -220,22 +220,22 @@ func (w *crowd) join() {
 
 // check compares the node's table with who is there.
 func (w *crowd) check() {
-	w.s.whole(w.t)
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
+	whole(w.t, w.s)
+	w.s.table.mu.Lock()
+	defer w.s.table.mu.Unlock()
 	attached, detached := 0, 0
-	for _, e := range w.s.entries {
+	for _, e := range w.s.table.open {
 		switch {
-		case e.session.State() == session.Attached && e.waits == nil:
+		case e.session.State() == session.Attached && e.slot.detached == nil:
 			attached++
-		case e.session.State() == session.Detached && e.waits != nil:
+		case e.session.State() == session.Detached && e.slot.detached != nil:
 			detached++
 		default:
-			w.t.Errorf("state %d, among those who give way: %v", e.session.State(), e.waits != nil)
+			w.t.Errorf("state %d, among those who give way: %v", e.session.State(), e.slot.detached != nil)
 		}
 	}
-	if attached != len(w.here) || detached != w.s.waiting.Len() {
-		w.t.Errorf("%d are attached and %d detached, want %d and %d", attached, detached, len(w.here), w.s.waiting.Len())
+	if attached != len(w.here) || detached != w.s.table.detached.Len() {
+		w.t.Errorf("%d are attached and %d detached, want %d and %d", attached, detached, len(w.here), w.s.table.detached.Len())
 	}
 	if detached > 0 && attached+detached > w.room {
 		w.t.Errorf("%d attached and %d detached, with room for %d", attached, detached, w.room)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -38,7 +39,7 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 				t.Fatalf("renewal %d has seq %d", i, push.Seq)
 			}
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -71,7 +72,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 				t.Errorf("tokens ran out %s ago", -left)
 			}
 		}
-		s.whole(t)
+		whole(t, s)
 		for _, p := range phones {
 			p.hands().Leave()
 		}
@@ -103,7 +104,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 		if back.got().lost || len(back.got().pushes) == 0 {
 			t.Fatal("the resumed session does not go on")
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -153,7 +154,7 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 		p.join(10 * time.Second)
 		p.hands().Detach()
 		wait(5 * time.Minute)
-		if n := len(s.entries); n != 0 {
+		if n := len(s.table.open); n != 0 {
 			t.Fatalf("%d sessions are kept", n)
 		}
 		checkRanOut(t, s, 0, 1)
@@ -187,8 +188,8 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 		}
 		checkRanOut(t, s, 0, 1)
 		wait(2 * time.Minute)
-		s.whole(t)
-		if n := len(s.entries); n != 0 {
+		whole(t, s)
+		if n := len(s.table.open); n != 0 {
 			t.Errorf("%d sessions are kept", n)
 		}
 		if len(p.got().pushes) != 0 {
@@ -235,7 +236,7 @@ func TestNewerConnectionWins(t *testing.T) {
 		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
 			t.Fatalf("the older key: %v", err)
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -243,6 +244,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		c.Policy.MaxSession = 24 * time.Hour
+		shared := c.share()
 		s := start(t, c)
 		p := &phone{t: t, scheduler: s}
 		p.join(time.Hour)
@@ -259,19 +261,19 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
 			wait(time.Minute)
-			if n := len(s.entries) + len(s.ended); n != 0 {
+			if n := len(s.table.open) + len(s.table.ended); n != 0 {
 				t.Errorf("%d ended sessions are kept that the store knows of", n)
 			}
 		}
 		wait(25 * time.Hour) // its terms are over, and with them its keys
-		if open, tombstones := s.config.Store.(*store.Memory).Len(); open+tombstones != 0 {
+		if open, tombstones := shared.Len(); open+tombstones != 0 {
 			t.Errorf("%d ended sessions are kept for ever, and %d tombstones", open, tombstones)
 		}
 		var ended *session.EndedError
 		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndExpired {
 			t.Errorf("resume past the terms: %v", err)
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -303,7 +305,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 		if _, err := stranger.Resume(context.Background(), p.ticket(), back); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another project: %v", err)
 		}
-		stranger.whole(t)
+		whole(t, stranger)
 	})
 }
 
@@ -332,7 +334,7 @@ func TestRenewByKey(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), session.Resume{Session: "nobody", Key: p.got().joined.Key}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatalf("a key of another session: %v", err)
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -392,7 +394,7 @@ func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 		if err := back.resume(p); err != nil {
 			t.Fatal(err)
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -403,7 +405,7 @@ func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
-		if len(s.entries) != 0 || s.queue.Len() != 0 || len(s.ended) != 0 {
+		if len(s.table.open) != 0 || s.table.queue.Len() != 0 || len(s.table.ended) != 0 {
 			t.Fatal("a session that nobody has the key to was kept")
 		}
 	})
@@ -456,7 +458,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
 			t.Errorf("%v expired renewals counted", got)
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
@@ -486,8 +488,8 @@ func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 		if _, err := s.Resume(context.Background(), ticket, p); err == nil {
 			t.Fatal("a seq out of range was taken")
 		}
-		if len(s.entries) != 0 || s.queue.Len() != 0 {
-			t.Fatalf("%d sessions, %d deadlines", len(s.entries), s.queue.Len())
+		if len(s.table.open) != 0 || s.table.queue.Len() != 0 {
+			t.Fatalf("%d sessions, %d deadlines", len(s.table.open), s.table.queue.Len())
 		}
 	})
 }
@@ -545,18 +547,15 @@ func TestStalledClientHarmsNobody(t *testing.T) {
 		if got := testutil.ToFloat64(s.metrics.sessions[session.Attached]); got != float64(len(well)) {
 			t.Errorf("%v sessions attached, want %d", got, len(well))
 		}
-		s.whole(t)
+		whole(t, s)
 	})
 }
 
 func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		c.Concurrency = 1
-		s, err := New(c) // not running: a node that is held up
-		if err != nil {
-			t.Fatal(err)
-		}
+		c.Slots = 1
+		s := build(t, c).Scheduler // not running: a node that is held up
 		const n = 50
 		var order []session.UnixSec
 		for i := range n {
@@ -571,7 +570,7 @@ func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = s.Run(t.Context())
+			s.Run(t.Context())
 		}()
 		synctest.Wait()
 		if len(order) != n {
@@ -624,17 +623,14 @@ func TestWallClockSteps(t *testing.T) {
 // stepWallClock sets the wall clock while a thousand calls go on, and demands
 // that none is skipped and that they do not all renew at once.
 func stepWallClock(t *testing.T, step time.Duration) {
-	s, err := New(testConfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := build(t, testConfig(t)).Scheduler
 	var offset atomic.Int64
 	wall := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 	s.clock.wall = wall
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Run(t.Context())
+		s.Run(t.Context())
 	}()
 	t.Cleanup(func() { <-done })
 
@@ -671,7 +667,7 @@ func stepWallClock(t *testing.T, step time.Duration) {
 			t.Errorf("%d of %d calls renewed in second %d", count, n, second)
 		}
 	}
-	s.whole(t)
+	whole(t, s)
 }
 
 func TestMetricsLookAhead(t *testing.T) {
@@ -711,7 +707,7 @@ func TestMetricsLookAhead(t *testing.T) {
 
 // counted is a store that counts what is written to it.
 type counted struct {
-	Store
+	sharing.Store
 	records atomic.Int64
 }
 
@@ -725,6 +721,7 @@ func (c *counted) Save(ctx context.Context, records []store.Record) ([]store.Out
 func TestAckAndNackInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
+		c.share()
 		written := &counted{Store: c.Store}
 		var log bytes.Buffer // written under the session's lock
 		c.Store, c.Logger = written, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -86,13 +86,13 @@ func (d day) play(t *testing.T) {
 	}
 	for range d.calls {
 		c := <-ends
-		s.whole(t)
+		whole(t, s)
 		c.phone.hands().Leave()
 	}
 	<-changed
 	wait(time.Minute) // for the last answers, too
-	s.whole(t)
-	for id := range s.entries {
+	whole(t, s)
+	for id := range s.table.open {
 		t.Errorf("session %s was not ended", id)
 	}
 }

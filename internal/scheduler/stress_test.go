@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
@@ -23,12 +24,14 @@ func TestManyHandsOnTheSameSessions(t *testing.T) {
 		c := testConfig(t)
 		c.Policy.ResumeWindow = 3 * time.Second
 		c.Policy.MaxSession = 5 * time.Minute
-		c.Concurrency = 4
-		s := start(t, c)
+		c.Slots = 4
+		c.share()
+		n := startNode(t, c)
+		s := n.Scheduler
 		var all sync.WaitGroup
 		for range 40 {
 			all.Go(func() {
-				g := &gang{t: t, s: s}
+				g := &gang{t: t, s: s, cluster: n.cluster}
 				g.join()
 				var hands sync.WaitGroup
 				for range 4 {
@@ -43,11 +46,11 @@ func TestManyHandsOnTheSameSessions(t *testing.T) {
 			})
 		}
 		all.Wait()
-		s.whole(t)
+		whole(t, s)
 		wait(30 * time.Minute) // all terms are over
-		s.whole(t)
-		if n := len(s.entries) + s.queue.Len() + len(s.ended); n != 0 {
-			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.entries), s.queue.Len(), len(s.ended))
+		whole(t, s)
+		if n := len(s.table.open) + s.table.queue.Len() + len(s.table.ended); n != 0 {
+			t.Errorf("%d sessions, %d deadlines, %d endings are left", len(s.table.open), s.table.queue.Len(), len(s.table.ended))
 		}
 		for state, gauge := range s.metrics.sessions {
 			if got := testutil.ToFloat64(gauge); got != 0 {
@@ -59,8 +62,9 @@ func TestManyHandsOnTheSameSessions(t *testing.T) {
 
 // gang is all that has, or had, the key to one session.
 type gang struct {
-	t *testing.T
-	s *Scheduler
+	cluster *sharing.Cluster
+	t       *testing.T
+	s       *Scheduler
 
 	mu   sync.Mutex
 	tabs []*tab // guarded by mu
@@ -125,7 +129,7 @@ func (g *gang) act() {
 		if rand.N(40) == 0 {
 			kind = store.WishEnd
 		}
-		_, _ = g.s.Wish(g.t.Context(), "app", store.Wish{Session: key.Session, Kind: kind, Role: session.Role(rand.N(2))})
+		_, _ = g.cluster.Wish(g.t.Context(), "app", store.Wish{Session: key.Session, Kind: kind, Role: session.Role(rand.N(2))})
 	default:
 		if rand.N(20) == 0 {
 			a.Leave()
@@ -191,7 +195,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stalled = 40
 		c := testConfig(t)
-		c.Concurrency = 4
+		c.Slots = 4
 		s := start(t, c)
 		until := time.Now().Add(3 * time.Minute)
 		var stall func(p *phone)

@@ -22,6 +22,18 @@ func ShardOf(id string) int {
 	return int(h.Sum32() % Shards)
 }
 
+// ShardSet is a set of shards.
+type ShardSet [Shards]bool
+
+// AllShards returns the set of all shards.
+func AllShards() *ShardSet {
+	var all ShardSet
+	for i := range all {
+		all[i] = true
+	}
+	return &all
+}
+
 // Times of the leases, on the store's clock.
 const (
 	// Lease is how long a node owns its sessions without renewing.
@@ -68,6 +80,9 @@ type Record struct {
 	// has. It is not stored.
 	TermsChanged bool
 }
+
+// OwnedBy reports whether a node owns the session by the record.
+func (r *Record) OwnedBy(node string) bool { return NodeID(r.Node) == NodeID(node) }
 
 // clone returns a copy that shares nothing with r.
 func (r *Record) clone() Record {

@@ -40,6 +40,12 @@ type Outcome struct {
 	Wish Register
 }
 
+// Writer is who has a record saved, and does what the answer asks for. That may take a
+// while: it may have to write to the session's client.
+type Writer interface {
+	Acknowledge(r *Record, o Outcome)
+}
+
 // Resolve answers a Save of r where the store holds old of the same session: what the
 // writer must do, and whether the store is to replace old by r.KeepWish(old); if it is not,
 // it writes r.unstoredWish(old) into old. Every store answers by this rule.

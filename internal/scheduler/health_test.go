@@ -26,10 +26,7 @@ func healthy(t *testing.T, s *Scheduler, want string) {
 
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(testConfig(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := build(t, testConfig(t)).Scheduler
 		healthy(t, s, "have not begun")
 		wait(time.Hour)
 		select {
@@ -42,9 +39,7 @@ func TestHealth(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
-		if err := s.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
+		s.Run(ctx)
 		<-s.Begun()
 		wait(time.Hour)
 		healthy(t, s, "stand still, for 3600 s")
@@ -107,7 +102,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 func TestHealthWhileRenewalsAreLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		c.Concurrency = 1
+		c.Slots = 1
 		s := start(t, c)
 		for range 3 {
 			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
@@ -118,9 +113,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		wait(2 * time.Minute)
 		healthy(t, s, "stand still")
 		behind := func() float64 {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.queue.Behind(s.clock.now().Mono).Seconds()
+			return s.table.behind(s.clock.now().Mono).Seconds()
 		}
 		if b := behind(); b < 30 || b > 120 {
 			t.Errorf("%v s behind", b)
@@ -138,7 +131,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		c.Concurrency = 1
+		c.Slots = 1
 		s := start(t, c)
 		for range 800 {
 			(&phone{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
@@ -148,20 +141,6 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 		wait(5 * time.Minute)
 		healthy(t, s, "")
 	})
-}
-
-func TestThrottle(t *testing.T) {
-	var l throttle
-	allowed, skipped := 0, int64(0)
-	for at := time.Second; at <= time.Minute; at += 100 * time.Millisecond {
-		if ok, more := l.allow(at); ok {
-			allowed++
-			skipped += more
-		}
-	}
-	if allowed != 6 || skipped != 5*99 {
-		t.Errorf("%d lines, %d skipped", allowed, skipped)
-	}
 }
 
 // What a client asks for in vain says nothing of the node.

@@ -19,13 +19,17 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	sharing "refresher/internal/cluster"
 	"refresher/internal/session"
 	"refresher/internal/store"
 )
 
 // traced has a scheduler trace what a sampler chooses.
-func traced(t testing.TB, c *Config, sampler sdk.Sampler) *tracetest.SpanRecorder {
+func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecorder {
 	t.Helper()
+	if c.Store == nil {
+		c.share()
+	}
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder), sdk.WithSampler(sampler))
 	c.Tracer = provider.Tracer("test")
@@ -309,6 +313,7 @@ func TestTracesGoOn(t *testing.T) {
 			note(fmt.Sprint("ask ", action), ctx)
 			return Answer{Agreed: true}, nil
 		}
+		c.share()
 		c.Store = &notingStore{Store: c.Store, note: note}
 		traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
@@ -328,7 +333,7 @@ func TestTracesGoOn(t *testing.T) {
 }
 
 type notingStore struct {
-	Store
+	sharing.Store
 
 	note func(what string, ctx context.Context)
 }

@@ -1,4 +1,4 @@
-package scheduler
+package cluster
 
 import (
 	"bytes"
@@ -7,11 +7,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/store"
 )
 
 // shardsOf is the set of the first n.
-func shardsOf(n int) *shards {
-	var some shards
+func shardsOf(n int) *store.ShardSet {
+	var some store.ShardSet
 	for i := range n {
 		some[i] = true
 	}
@@ -22,18 +26,13 @@ func shardsOf(n int) *shards {
 // for ever that one was away when all were.
 func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	var log bytes.Buffer
-	c := testConfig(t)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
 	refused := errors.New("connection refused")
 	for _, away := range []int{1, 1, 64, 64, 10, 64} {
-		s.storeAnswered(&shards{}, shardsOf(away), refused)
+		s.storeAnswered(&store.ShardSet{}, shardsOf(away), refused)
 	}
-	s.storeAnswered(allShards(), &shards{}, nil)
-	s.storeAnswered(&shards{}, shardsOf(3), refused)
+	s.storeAnswered(store.AllShards(), &store.ShardSet{}, nil)
+	s.storeAnswered(&store.ShardSet{}, shardsOf(3), refused)
 	var got []string
 	for line := range strings.Lines(log.String()) {
 		_, shards, warned := strings.Cut(line, "shards=")
@@ -49,19 +48,16 @@ func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 
 // One shard comes back in the moment in which another goes: the store is degraded.
 func TestAShardThatReturnsDoesNotHideOneThatIsAway(t *testing.T) {
-	s, err := New(testConfig(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	one, other := &shards{0: true}, &shards{1: true}
+	s := New(Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	one, other := &store.ShardSet{0: true}, &store.ShardSet{1: true}
 	for range 2000 {
-		s.storeAnswered(allShards(), &shards{}, nil)
-		s.storeAnswered(&shards{}, one, errors.New("connection refused"))
+		s.storeAnswered(store.AllShards(), &store.ShardSet{}, nil)
+		s.storeAnswered(&store.ShardSet{}, one, errors.New("connection refused"))
 		var both sync.WaitGroup
-		both.Go(func() { s.storeAnswered(one, &shards{}, nil) })
-		both.Go(func() { s.storeAnswered(&shards{}, other, errors.New("connection refused")) })
+		both.Go(func() { s.storeAnswered(one, &store.ShardSet{}, nil) })
+		both.Go(func() { s.storeAnswered(&store.ShardSet{}, other, errors.New("connection refused")) })
 		both.Wait()
-		if away, _, _ := s.outbox.state(); away != 1 || !s.Degraded() {
+		if away, _, _ := s.pending.state(); away != 1 || !s.Degraded() {
 			t.Fatalf("%d away, degraded %v", away, s.Degraded())
 		}
 	}

@@ -1,4 +1,4 @@
-package scheduler
+package cluster
 
 import (
 	"cmp"
@@ -8,17 +8,23 @@ import (
 	"refresher/internal/store"
 )
 
-// sweep renews the node's lease and takes over overdue sessions, until ctx is done.
-func (s *Scheduler) sweep(ctx context.Context) {
-	tick := time.NewTicker(s.sweepEvery)
-	defer tick.Stop()
-	var generations [store.Shards]string
+// sweeper is what a node keeps from one sweep to the next.
+type sweeper struct {
+	*Cluster
+	generations [store.Shards]string
 	// If the store was away for this node, it may have been away for all: no lease holds
-	// then, and every session is overdue. Until claimFrom the node claims nothing, so
-	// that the others can renew their leases.
-	var claimFrom time.Duration
+	// then, and every session is overdue. Until claimFrom the node claims nothing, so that
+	// the others can renew their leases.
+	claimFrom time.Duration
+}
+
+// sweep renews the node's lease and takes over overdue sessions, until ctx is done.
+func (c *Cluster) sweep(ctx context.Context) {
+	tick := time.NewTicker(store.SweepEvery)
+	defer tick.Stop()
+	s := sweeper{Cluster: c}
 	for {
-		s.sweepOnce(&generations, &claimFrom)
+		s.once()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -27,19 +33,19 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	}
 }
 
-func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time.Duration) {
+func (s *sweeper) once() {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if s.Degraded() {
-		*claimFrom = s.clock.now().Mono + store.Lease
+		s.claimFrom = s.now() + store.Lease
 	}
 	do := store.Claim
-	if s.clock.now().Mono < *claimFrom {
+	if s.now() < s.claimFrom {
 		do = store.Renew
 	}
 	swept, err := s.config.Store.Sweep(ctx, s.config.Node, do)
 	s.leaseAnswered(err)
-	var reached, failed shards
+	var reached, failed store.ShardSet
 	for shard := range swept {
 		reached[shard] = swept[shard].Err == nil
 		failed[shard] = !reached[shard]
@@ -48,13 +54,13 @@ func (s *Scheduler) sweepOnce(generations *[store.Shards]string, claimFrom *time
 	again := s.storeAnswered(&reached, &failed, err)
 	for shard := range swept {
 		found := &swept[shard]
-		if was := generations[shard]; found.Err == nil && was != found.Generation {
-			generations[shard] = found.Generation
+		if was := s.generations[shard]; found.Err == nil && was != found.Generation {
+			s.generations[shard] = found.Generation
 			again[shard] = again[shard] || was != ""
 		}
 		for i := range found.Overdue {
-			s.adopt(&found.Overdue[i])
+			s.node.Adopt(&found.Overdue[i])
 		}
 	}
-	s.rewrite(&again)
+	s.saveAgain(again)
 }

@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+const (
+	// acquireTimeout bounds one request. Without an answer the session goes on by what its
+	// resume key says.
+	acquireTimeout = 400 * time.Millisecond
+	// acquireQueue is how long a client that comes back waits for one of acquiresAtOnce
+	// slots, which bound the number of requests under way.
+	acquireQueue   = time.Second
+	acquiresAtOnce = 24
+	// acquireCooldown is how long the store is not asked after a request that it did not
+	// answer.
+	acquireCooldown = time.Second
+)
+
+// Acquire makes this node the owner of a session whose resume key a client presented. If
+// the store is down, or did not answer within acquireCooldown, it falls back to the epoch
+// in the resume key. The error is an EndedError, or that of ctx, which counts until the
+// store is asked: what the store does must be known to the node.
+func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (store.Acquired, error) {
+	byKey := store.Acquired{Epoch: k.Epoch + 1}
+	if !c.pending.reaches(k.Session) {
+		return byKey, nil
+	}
+	if got, err := c.waitForSlot(ctx); err != nil || !got {
+		return byKey, err
+	}
+	defer func() { <-c.slots }()
+	before := c.cooldown.Load()
+	if time.Duration(before) > c.now() {
+		return byKey, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acquireTimeout)
+	defer cancel()
+	held, err := c.config.Store.Acquire(ctx, store.AcquireRequest{Session: k.Session, Epoch: k.Epoch, Node: c.config.Node, Attach: attach})
+	if ended, ok := errors.AsType[*session.EndedError](err); ok {
+		return held, ended
+	}
+	if errors.Is(err, store.ErrUnreadable) {
+		return byKey, nil
+	}
+	if err != nil {
+		if c.cooldown.CompareAndSwap(before, int64(c.now()+acquireCooldown)) { // logged once for many failures
+			c.config.Logger.Warn("the store does not answer; clients that come back are taken by their keys", "error", err)
+		}
+		return byKey, nil
+	}
+	if held.Known && !held.Record.Fits(k) { // of another project, subject or user
+		c.config.Logger.Error("a session's record does not match its key; the key counts", "session", k.Session)
+		return store.Acquired{Epoch: held.Epoch}, nil
+	}
+	return held, nil
+}
+
+// waitForSlot waits up to acquireQueue for a slot, and reports whether it got one. The slots
+// keep a reconnect storm from looking like a store that does not answer.
+func (c *Cluster) waitForSlot(ctx context.Context) (bool, error) {
+	select {
+	case c.slots <- struct{}{}:
+		return true, nil
+	default:
+	}
+	wait := time.NewTimer(acquireQueue)
+	defer wait.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return true, nil
+	case <-wait.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// Get returns a session's record, or false if the store has none that fits the key, or does
+// not answer within acquireTimeout.
+func (c *Cluster) Get(ctx context.Context, k *session.Key) (store.Record, bool) {
+	if !c.pending.reaches(k.Session) {
+		return store.Record{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	r, known, err := c.config.Records.Get(ctx, k.Session)
+	return r, err == nil && known && r.Fits(k)
+}

@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// register registers the metrics.
+func (c *Cluster) register(r prometheus.Registerer) {
+	c.wishes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "refresher_wishes_total",
+		Help: "Changes of one session that operators asked this node for, by kind and outcome: applied, pending (its node has not confirmed yet), unstored (done here while the store is away), failed (the store is away, and the session is elsewhere).",
+	}, []string{"kind", "outcome"})
+	for _, kind := range []store.WishKind{store.WishRenew, store.WishRole, store.WishEnd} {
+		for _, outcome := range []string{"applied", "pending", "unstored", "failed"} {
+			c.wishes.WithLabelValues(kind.String(), outcome)
+		}
+	}
+	r.MustRegister(c.wishes,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "refresher_store_up",
+			Help: "1 while all of the store can be reached, else 0.",
+		}, func() float64 {
+			if away, _, _ := c.pending.state(); away > 0 {
+				return 0
+			}
+			return 1
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "refresher_store_unwritten",
+			Help: "Sessions whose last change the store was not told of yet.",
+		}, func() float64 {
+			_, waiting, _ := c.pending.state()
+			return float64(waiting)
+		}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "refresher_store_dropped_total",
+			Help: "Ends of sessions that the store will not be told of: too many waited for it.",
+		}, func() float64 {
+			_, _, dropped := c.pending.state()
+			return float64(dropped)
+		}))
+}
+
+// countWish counts an operator's wish, unless it was at fault.
+func (c *Cluster) countWish(kind store.WishKind, result *store.WishResult, err error) {
+	outcome := "applied"
+	switch refused, _ := errors.AsType[*session.Error](err); {
+	case refused != nil && refused.Code != session.CodeUnavailable:
+		return
+	case err != nil:
+		outcome = "failed"
+	case !result.Stored:
+		outcome = "unstored"
+	case !result.Applied:
+		outcome = "pending"
+	}
+	c.wishes.WithLabelValues(kind.String(), outcome).Inc()
+}

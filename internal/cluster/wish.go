@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+const (
+	// wishTimeout bounds each request to the store that an operator waits for.
+	wishTimeout = time.Second
+	// ownerTimeout is how long an operator waits for the session's owner to act on a wish.
+	// The notice, the owner's save and the one after that take about 250 ms.
+	ownerTimeout = 900 * time.Millisecond
+	// heldTimeout is how long an operator waits for a session that another goroutine holds.
+	heldTimeout = 700 * time.Millisecond
+	// pollEvery is how often the session's record is read during ownerTimeout.
+	pollEvery = 50 * time.Millisecond
+)
+
+// Refusals of wishes.
+var (
+	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
+	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
+	// errStoreAway: the session is not here, and the store does not tell where it is, or
+	// refuses to write.
+	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
+	// errNoAnswer: the wish may be in the store all the same.
+	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
+	// errBusy: another goroutine holds the session while it writes to the client, and there
+	// is no stored record to answer from.
+	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
+)
+
+func unavailable(message string) *session.Error {
+	return &session.Error{Code: session.CodeUnavailable, RetryAfter: 5 * time.Second, Message: message}
+}
+
+// Wish has an operator's wish carried out for a session of the project app, on whatever
+// node it is: the wish is written into the session's record, and the owner, which is
+// notified, acts on it. Wish waits for that for up to ownerTimeout. The node that has the
+// session carries the wish out even if the store is away. Errors are *session.Errors.
+func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result store.WishResult, err error) {
+	select {
+	case <-c.running:
+	case <-ctx.Done():
+		return store.WishResult{}, errStoreAway
+	}
+	w.At = session.MilliOf(time.Now())
+	if key, here := c.node.Find(app, w.Session); here {
+		result, err = c.wishHere(ctx, &key, w)
+	} else {
+		result, err = c.wishElsewhere(ctx, app, w)
+	}
+	c.countWish(w.Kind, &result, err)
+	if err == nil {
+		c.config.Logger.Info("a change by an operator was taken", "session", w.Session, "kind", w.Kind.String(), "version", int64(result.Version),
+			"owner", result.Record.Node, "stored", result.Stored, "applied", result.Applied)
+	}
+	return result, err
+}
+
+// mayWish refuses a wish that the session's grant does not cover.
+func mayWish(k *session.Key, w *store.Wish) error {
+	switch {
+	case w.Kind != store.WishRole:
+		return nil
+	case k.Identity.RTC == nil:
+		return errNoRTC
+	case w.Role == session.Publisher && !k.Terms.MayPublish:
+		return errNoGrant
+	}
+	return nil
+}
+
+// wishElsewhere has a wish carried out for a session that is not on this node.
+func (c *Cluster) wishElsewhere(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
+	find, cancel := context.WithTimeout(ctx, wishTimeout)
+	defer cancel()
+	r, ok, err := store.Find(find, c.config.Records, app, w.Session)
+	switch {
+	case err != nil:
+		return store.WishResult{}, errStoreAway
+	case !ok:
+		return store.WishResult{}, session.ErrNotOpen
+	}
+	if err := mayWish(&r.Key, &w); err != nil {
+		return store.WishResult{}, err
+	}
+	r, err = c.writeWish(ctx, w)
+	switch {
+	case errors.Is(err, store.ErrNoSession):
+		return store.WishResult{}, session.ErrNotOpen
+	case err != nil && errorKind(err) == noAnswer:
+		return store.WishResult{}, errNoAnswer
+	case err != nil:
+		return store.WishResult{}, errStoreAway
+	}
+	return c.awaitOwner(ctx, r), nil
+}
+
+// writeWish writes a wish into the session's record.
+func (c *Cluster) writeWish(ctx context.Context, w store.Wish) (store.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
+	defer cancel()
+	return c.config.Records.Wish(ctx, w)
+}
+
+// awaitOwner waits until the owner of a session has acted on the wish that was written into
+// its record r.
+func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResult {
+	result := store.WishResult{Version: r.WishVersion, Record: r, Stored: true}
+	result.Applied = c.poll(ctx, r.Session, func(now *store.Record, known bool) bool {
+		switch {
+		case !known:
+			result.Record.State = session.Ended
+			return true
+		case now.HasEnded():
+			result.Record.State, result.Record.Reason = now.State, now.Reason
+			result.Record.ExpiresAt = max(result.Record.ExpiresAt, now.ExpiresAt)
+			return !r.HasEnded() || now.IsTombstone() || now.Version > r.Version // the owner has written since
+		}
+		result.Record = *now
+		return !now.WishPending
+	})
+	return result
+}
+
+// poll reads a session's record until done returns true, for up to ownerTimeout.
+func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record, known bool) bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, ownerTimeout)
+	defer cancel()
+	for pause(ctx, pollEvery) == nil {
+		if r, known, err := c.config.Records.Get(ctx, id); err == nil && done(&r, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// wishHere carries a wish out for a session that is on this node.
+func (c *Cluster) wishHere(ctx context.Context, k *session.Key, w store.Wish) (store.WishResult, error) {
+	if err := mayWish(k, &w); err != nil {
+		return store.WishResult{}, err
+	}
+	var r store.Record
+	var err error = errStoreAway
+	if c.pending.reaches(w.Session) {
+		r, err = c.writeWish(ctx, w)
+	}
+	result := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
+	select {
+	case done, carried := <-c.node.CarryOut(w, result):
+		switch {
+		case carried:
+			result = done
+		case err == nil: // another node has it by now
+			return c.awaitOwner(ctx, r), nil
+		default:
+			return result, session.ErrNotOpen
+		}
+	case <-time.After(heldTimeout): // another goroutine holds it, for example to write to a slow client; the change is made after that
+		if err != nil {
+			return result, errBusy
+		}
+	}
+	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is about to be saved
+		result.Stored = c.poll(ctx, w.Session, func(now *store.Record, known bool) bool {
+			return known && (now.HasEnded() || now.WishVersion >= result.Version)
+		})
+	}
+	return result, nil
+}

@@ -1,0 +1,309 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"refresher/internal/store"
+)
+
+const (
+	// gatherFor is how long records wait for others to be saved with.
+	gatherFor = 100 * time.Millisecond
+	// shardBatch is how many records of one shard are saved at once.
+	shardBatch = 64
+	// minRetry and maxRetry bound the wait before a shard that could not be written is tried
+	// again.
+	minRetry = 100 * time.Millisecond
+	maxRetry = 2 * time.Second
+	// maxEnded bounds how many records of sessions that are over wait for a store that is
+	// away: some 600 MB. Those of open sessions are bounded by the sessions.
+	maxEnded = 1_000_000
+	// roomKept is for how many records the map's memory is kept once it is empty.
+	roomKept = 1 << 12
+)
+
+// writeBehind holds the records that the store is still to be given: of each writer at most
+// one, the newest. It is safe for concurrent use. Its lock is a leaf.
+type writeBehind struct {
+	wake chan struct{} // there is something to save
+
+	mu      sync.Mutex
+	records map[store.Writer]pendingRecord
+	shards  [store.Shards]shardQueue
+	ended   int    // records of sessions that are over
+	most    int    // records at once since the map was made
+	dropped uint64 // records that there was no room for
+}
+
+// pendingRecord is a record on its way to the store.
+type pendingRecord struct {
+	record *store.Record
+	span   trace.Span // ends when it is saved; nil: it is not traced
+}
+
+// shardQueue is what goes to one shard, which may be away while others are not.
+type shardQueue struct {
+	writers  []store.Writer // of the records that wait, the oldest first
+	failures int            // in a row
+	retryAt  time.Duration
+	downFrom time.Duration // since when it is away, 0 = it is not
+}
+
+// Enqueue has a session's record saved soon, in place of an older one of the same writer
+// that still waits. It returns false if the record is that of an end, and too many of those
+// wait. ctx is for the trace.
+func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, w store.Writer) bool {
+	return c.pending.put(w, pendingRecord{record: r, span: beginSpan(ctx, "record")}, false)
+}
+
+// put adds a record. back: it could not be saved, and is older than one that waits.
+func (b *writeBehind) put(w store.Writer, p pendingRecord, back bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, waits := b.records[w]
+	switch {
+	case back && waits:
+		p.endSpan()
+		return true
+	case !back && p.record.HasEnded() && b.ended >= maxEnded:
+		b.dropped++
+		p.endSpan()
+		return false
+	case waits:
+		b.discount(old.record)
+		if p.span == nil {
+			p.span = old.span
+		} else {
+			old.endSpan() // one is traced; the newer record says all of both
+		}
+	default:
+		q := &b.shards[store.ShardOf(p.record.Session)]
+		q.writers = append(q.writers, w)
+	}
+	b.records[w] = p
+	b.most = max(b.most, len(b.records))
+	if p.record.HasEnded() {
+		b.ended++
+	}
+	if !back {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+func (b *writeBehind) discount(r *store.Record) {
+	if r.HasEnded() {
+		b.ended--
+	}
+}
+
+// take hands out records of all shards that are not to be waited for, a batch of each, and
+// reports whether there are more.
+func (b *writeBehind) take(now time.Duration) (batch []batched, more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.shards {
+		q := &b.shards[i]
+		if q.retryAt > now {
+			continue
+		}
+		n := min(len(q.writers), shardBatch)
+		for _, w := range q.writers[:n] {
+			p := b.records[w]
+			delete(b.records, w)
+			b.discount(p.record)
+			batch = append(batch, batched{w, p})
+		}
+		rest := copy(q.writers, q.writers[n:])
+		clear(q.writers[rest:])
+		if q.writers = q.writers[:rest]; rest == 0 {
+			q.writers = nil // a storm's room is not kept for ever
+		}
+		more = more || rest > 0
+	}
+	if len(b.records) == 0 && b.most > roomKept {
+		b.records, b.most = make(map[store.Writer]pendingRecord), 0
+	}
+	return batch, more
+}
+
+// next is when there is something to save again: now, later, or never.
+func (b *writeBehind) next() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := never
+	for i := range b.shards {
+		if q := &b.shards[i]; len(q.writers) > 0 {
+			at = min(at, q.retryAt)
+		}
+	}
+	return at
+}
+
+// answered notes which shards were reached, and which were not. It returns those that are
+// back, how many are away, and how long the longest of those that are back was.
+func (b *writeBehind) answered(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.shards {
+		q := &b.shards[i]
+		switch {
+		case failed[i]:
+			q.retryAt = now + min(maxRetry, minRetry<<min(q.failures, 10))
+			q.failures++
+			if q.downFrom == 0 {
+				q.downFrom = max(1, now)
+			}
+		case reached[i]:
+			if back[i] = q.downFrom != 0; back[i] {
+				since = max(since, now-q.downFrom)
+			}
+			q.failures, q.retryAt, q.downFrom = 0, 0, 0
+		}
+		if q.downFrom != 0 {
+			away++
+		}
+	}
+	return back, away, since
+}
+
+// reaches reports whether the shard of a session was reached when it was last tried.
+func (b *writeBehind) reaches(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shards[store.ShardOf(id)].downFrom == 0
+}
+
+// state is how many shards are away, how many records wait, and how many were dropped.
+func (b *writeBehind) state() (away, waiting int, dropped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.shards {
+		if b.shards[i].downFrom != 0 {
+			away++
+		}
+	}
+	return away, len(b.records), b.dropped
+}
+
+// batched is a record that is being saved.
+type batched struct {
+	writer store.Writer
+	pendingRecord
+}
+
+// write saves what has changed, as it changes.
+func (c *Cluster) write(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-c.pending.wake:
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if pause(ctx, gatherFor) != nil {
+			return
+		}
+		for more := true; more && ctx.Err() == nil; {
+			more = c.flush()
+		}
+		if at := c.pending.next(); at != never {
+			retry.Reset(at - c.now())
+		}
+	}
+}
+
+// flush saves one batch, and has the writers acknowledge the answers. It reports whether
+// there was more than fits into a batch.
+func (c *Cluster) flush() bool {
+	batch, more := c.pending.take(c.now())
+	if len(batch) == 0 {
+		return false
+	}
+	records := make([]store.Record, len(batch))
+	for i, p := range batch {
+		records[i] = *p.record
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // a batch that is cut off would be saved twice
+	defer cancel()
+	ctx, span := traceBatch(ctx, batch)
+	outcomes, err := c.config.Store.Save(ctx, records)
+	endSpan(span, err)
+	var reached, failed store.ShardSet
+	for i, p := range batch {
+		shard := store.ShardOf(p.record.Session)
+		if outcomes[i].Action == store.Retry {
+			failed[shard] = true
+			c.pending.put(p.writer, p.pendingRecord, true)
+			continue
+		}
+		reached[shard] = true
+		p.endSpan()
+		if outcomes[i] == (store.Outcome{Action: store.Done}) {
+			p.writer.Acknowledge(p.record, outcomes[i])
+		} else { // it may have to write to a client
+			c.answers.Go(func() { p.writer.Acknowledge(p.record, outcomes[i]) })
+		}
+	}
+	c.saveAgain(c.storeAnswered(&reached, &failed, err))
+	return more
+}
+
+// saveAgain has all sessions of shards saved that were away, since what they were given
+// before may be lost with a server.
+func (c *Cluster) saveAgain(shards store.ShardSet) {
+	if shards != (store.ShardSet{}) {
+		c.node.SaveAllAgain(&shards)
+	}
+}
+
+// beginSpan begins a part of what ctx is about; nil: that is not traced.
+func beginSpan(ctx context.Context, name string) trace.Span {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return nil
+	}
+	_, span := parent.TracerProvider().Tracer("refresher/internal/cluster").Start(ctx, name)
+	return span
+}
+
+// traceBatch begins the part in which many records are saved at once. It belongs to the
+// first of them that is traced; the others refer to it.
+func traceBatch(ctx context.Context, batch []batched) (context.Context, trace.Span) {
+	first := slices.IndexFunc(batch, func(p batched) bool { return p.span != nil })
+	if first < 0 {
+		return ctx, nil
+	}
+	save := beginSpan(trace.ContextWithSpan(ctx, batch[first].span), "save")
+	for _, p := range batch[first+1:] {
+		if p.span != nil {
+			p.span.AddLink(trace.Link{SpanContext: save.SpanContext()})
+		}
+	}
+	return trace.ContextWithSpan(ctx, save), save
+}
+
+func (p *pendingRecord) endSpan() { endSpan(p.span, nil) }
+
+// endSpan ends a span, which may be nil, and says so if it went wrong.
+func endSpan(span trace.Span, err error) {
+	if span == nil {
+		return
+	}
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}

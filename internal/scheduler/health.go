@@ -1,0 +1,65 @@
+package scheduler
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// lateLimit is how late a renewal may be before the node counts as one that cannot renew
+	// in time. Tokens are renewed 45 s before their end at least, if they live as long as
+	// they should.
+	lateLimit = 10 * time.Second
+	// stillLimit is how long Run may stand still: it goes round at each clockCheckEvery.
+	stillLimit = 3 * clockCheckEvery
+	// failureHolds is for how long a failure to mint counts that no success followed.
+	failureHolds = 10 * time.Second
+)
+
+// health is what shows that the scheduler works. It is safe for concurrent use.
+type health struct {
+	beaten atomic.Int64 // when Run last went round, on the monotonic clock; 0: never
+	failed atomic.Int64 // when minting last failed, with no success since; 0: it did not
+}
+
+func (h *health) beat(now time.Duration) { h.beaten.Store(int64(max(1, now))) }
+
+// minted notes whether tokens could be made.
+func (h *health) minted(err error, now time.Duration) {
+	switch {
+	case err != nil:
+		h.failed.Store(int64(max(1, now)))
+	case h.failed.Load() != 0: // spares the processor's caches a write
+		h.failed.Store(0)
+	}
+}
+
+// Health returns an error that says why the node could not renew in time: renewals are
+// late, nothing is done at all, or tokens cannot be made. New calls are better off on
+// another node then.
+func (s *Scheduler) Health() error {
+	now := s.clock.now().Mono
+	if s.health.beaten.Load() == 0 {
+		return fmt.Errorf("renewals have not begun")
+	} else if still := s.Still(); still > stillLimit {
+		return fmt.Errorf("renewals stand still, for %.0f s", still.Seconds())
+	}
+	if failed := time.Duration(s.health.failed.Load()); failed != 0 && now-failed < failureHolds {
+		return fmt.Errorf("tokens cannot be minted; the log says why")
+	}
+	if behind := s.table.behind(now); behind > lateLimit {
+		return fmt.Errorf("renewals are %.0f s late", behind.Seconds())
+	}
+	return nil
+}
+
+// Still is for how long Run has not gone round; 0 until it first does. It takes no lock, so
+// that it answers whatever Run waits for.
+func (s *Scheduler) Still() time.Duration {
+	beaten := time.Duration(s.health.beaten.Load())
+	if beaten == 0 {
+		return 0
+	}
+	return s.clock.now().Mono - beaten
+}

@@ -1,0 +1,66 @@
+package scheduler
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// errFull refuses a join when the node has all the sessions it may have. Room comes when a
+// call ends, or by a balancer that sends the client elsewhere.
+var errFull = &session.Error{Code: session.CodeUnavailable, Message: "this node has no room for another session; try again", RetryAfter: 5 * time.Second}
+
+// Join opens a session for client and sends it `joined`. The error is a *session.Error
+// where the request is at fault, is not allowed, or the node is full. If ctx ends while
+// Join waits for the customer's back end, Join returns its error and leaves nothing behind.
+func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Client) (a session.Attachment, err error) {
+	now := s.clock.now()
+	terms, err := s.config.Policy.Terms(&j, now)
+	if err != nil {
+		return nil, err
+	}
+	key := session.Key{Session: rand.Text(), App: j.Caller.App, Subject: j.Caller.Subject, Identity: j.Identity, Terms: terms}
+	operation := s.tracer.begin("join", key.Session, now.Wall)
+	defer func() { operation.refused(err) }()
+	ctx = operation.in(ctx)
+	decision := s.decide(ctx, session.Request{Action: session.ActionJoin, Key: &key, Caller: &j.Caller})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if decision.Reason == session.Unasked {
+		s.config.Logger.Debug("a join could not be authorized", "error", decision.Cause)
+	}
+	if err := decision.Err(); err != nil {
+		return nil, err
+	}
+	now = s.clock.now() // that may have taken a moment
+	opened := session.New(key, &s.config.Policy, now)
+	opened.Approve(decision.Until, now)
+	e := s.newEntry(opened)
+	e.Lock()
+	defer e.Unlock()
+	defer e.contain(&err)
+	tokens, err := e.mint(ctx, session.CauseJoin, now)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok { // before it began
+		if ended.Reason == session.EndRevoked {
+			return nil, session.ErrRevoked
+		}
+		return nil, session.ErrDenied
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !s.table.join(e) {
+		return nil, errFull
+	}
+	e.emit(event{kind: evOpened})
+	defer e.commit()
+	if e.isRevoked() { // by a revocation that came before Revoke could find the session
+		e.discard()
+		return nil, session.ErrRevoked
+	}
+	return e.attach(operation, tokens, client, now)
+}

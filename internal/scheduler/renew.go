@@ -1,0 +1,215 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"refresher/internal/panics"
+	"refresher/internal/session"
+)
+
+const (
+	// retryAfterError is when a renewal is tried again whose tokens could not be minted.
+	retryAfterError = time.Second
+	// decideTimeout bounds every decision; hook's own bound is closer.
+	decideTimeout = 10 * time.Second
+	// askAgain is when the back end is asked again that gave no answer.
+	askAgain = 2 * time.Second
+)
+
+// fire does what the session's deadline asks for.
+func (e *entry) fire() {
+	e.Lock()
+	defer e.Unlock()
+	defer e.contain(nil)
+	defer e.commit()
+	if e.session.State() == session.Ended { // since it was taken out of the queue
+		return
+	}
+	clock := &e.engine.clock
+	now := clock.now()
+	due := e.session.Deadline()
+	task, cause := e.session.Due(now)
+	switch task {
+	case session.Renew:
+		at := session.Instant{Mono: due, Wall: now.Wall.Add(due - now.Mono)}
+		e.emit(event{kind: evStarted, now: at})
+		e.emit(event{kind: evDue, due: at, now: now})
+		e.renew(cause, now)
+		e.emit(event{kind: evServed, lag: clock.now().Mono - due})
+	case session.Repeat:
+		e.send(e.session.Repeat(now))
+		e.emit(event{kind: evServed, lag: clock.now().Mono - due})
+	case session.GiveUp:
+		e.emit(event{kind: evSilent})
+		client := e.client
+		e.detach(e.session.Attachment(), now)
+		client.Lost()
+	case session.Unreachable:
+		e.emit(event{kind: evUnreachable})
+	case session.RunOut:
+		e.ranOut(nil)
+	case session.Expire:
+		e.end(session.EndExpired)
+	case session.Ask:
+		e.ask(now)
+	case session.Deny:
+		e.emit(event{kind: evUnasked})
+		e.end(session.EndDenied)
+	case session.Wait:
+	}
+}
+
+// want renews the session for a cause: at once, or as soon as it may be.
+func (e *entry) want(cause session.Cause, now session.Instant) {
+	if e.session.MayRenew(now) {
+		e.renew(cause, now)
+	} else {
+		e.session.Want(cause, now)
+	}
+}
+
+// renew mints a new bundle and sends it.
+func (e *entry) renew(cause session.Cause, now session.Instant) {
+	e.emit(event{kind: evStarted, now: now})
+	push, err := e.issue(cause, now)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok {
+		e.end(ended.Reason)
+		return
+	}
+	if err != nil {
+		e.emit(event{kind: evUnminted, err: err, now: e.engine.clock.now()})
+		e.session.Defer(retryAfterError, now)
+		return
+	}
+	e.send(push)
+}
+
+// issue mints the session's next bundle.
+func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, error) {
+	tokens, err := e.mint(e.operation.context(), cause, now)
+	if err != nil {
+		return session.Push{}, err
+	}
+	push := e.session.Issue(tokens, cause, now)
+	e.emit(event{kind: evIssued, push: &push})
+	if push.Rejoin {
+		e.ranOut(&push)
+	}
+	return push, nil
+}
+
+// mint makes the session's next tokens. The error is an EndedError when it may have none
+// any more.
+func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Instant) (session.Tokens, error) {
+	s := e.engine
+	if e.isRevoked() {
+		return session.Tokens{}, &session.EndedError{Ending: e.session.Ending(session.EndRevoked)}
+	}
+	issuedAt, expiresAt, err := e.session.Lifetime(now)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	_, span := s.tracer.span(ctx, "mint")
+	tokens, err := s.config.Minter.Mint(e.session.App, e.session.Identity, e.session.Terms.Format, cause, issuedAt, expiresAt)
+	endSpan(span, err)
+	if _, refused := errors.AsType[*session.Error](err); !refused { // a client's bad name says nothing of the node
+		s.health.minted(err, now.Mono)
+	}
+	return tokens, err
+}
+
+// isRevoked reports whether a revocation matches the session by now.
+func (e *entry) isRevoked() bool {
+	key := e.session.Key()
+	return e.engine.config.Access.Recheck(&key).Reason == session.Revoked
+}
+
+// ranOut reports, once, that the client's tokens ran out; rejoin, if not nil, tells it to
+// join its call again.
+func (e *entry) ranOut(rejoin *session.Push) {
+	if e.session.ReportRunOut() {
+		e.emit(event{kind: evRanOut, push: rejoin})
+	}
+}
+
+// send writes push to the client, if there is one, which is to answer it.
+func (e *entry) send(push session.Push) {
+	if e.client != nil {
+		e.session.Sent()
+		e.push(push)
+	}
+}
+
+// push writes push to the client; one that cannot take it is not connected any more.
+func (e *entry) push(push session.Push) {
+	e.emit(event{kind: evPushing, push: &push})
+	_, span := e.engine.tracer.span(e.operation.context(), "push")
+	err := e.client.Push(push)
+	endSpan(span, err)
+	if err == nil {
+		e.emit(event{kind: evPushed, push: &push})
+		return
+	}
+	e.emit(event{kind: evUnpushed, err: err})
+	e.detach(e.session.Attachment(), e.engine.clock.now())
+}
+
+// ask asks whether the renewal that is coming is allowed, and does not wait.
+func (e *entry) ask(now session.Instant) {
+	s := e.engine
+	seq := e.session.Asking(now)
+	key, asked := e.session.Key(), e.session
+	e.emit(event{kind: evStarted, now: now})
+	ctx := e.operation.context()
+	s.asking.Go(func() {
+		d := s.decide(ctx, session.Request{Action: session.ActionRenew, Key: &key})
+		e.change(func() bool {
+			s.answered(e, d, asked, seq)
+			return true
+		})
+	})
+}
+
+// answered takes the answer to what ask has asked, about the bundle after seq of the session
+// as it was then.
+func (s *Scheduler) answered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
+	now := s.clock.now()
+	switch {
+	case e.session.State() == session.Ended:
+	case d.Reason == session.Revoked:
+		e.end(session.EndRevoked)
+	case d.Reason == session.Denied: // also where it is late
+		e.end(session.EndDenied)
+	case e.session != asked || !e.session.Awaits(seq): // tokens were minted meanwhile
+	case !d.Allowed:
+		e.emit(event{kind: evUnanswered, err: d.Cause})
+		e.session.Unanswered(askAgain, now)
+	case d.Role != roleOf(e.session.Identity): // changed meanwhile: the new one is asked about
+		e.session.Unspent()
+	default:
+		e.session.Approve(d.Until, now)
+	}
+}
+
+// decide asks whether something is allowed. A panic counts as no answer.
+func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.Decision) {
+	var err error
+	defer func() {
+		if err != nil {
+			d = session.Refuse(session.Unasked)
+			d.Cause = err
+		}
+	}()
+	defer s.config.Panics.Recover(panics.Session, &err, "session", r.Key.Session)
+	if s.config.Policy.AskAhead == 0 {
+		return s.config.Access.Decide(ctx, r)
+	}
+	ctx, span := s.tracer.span(ctx, "authorize")
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+	defer cancel()
+	d = s.config.Access.Decide(ctx, r)
+	endSpan(span, d.Cause)
+	return d
+}

@@ -1,0 +1,51 @@
+package scheduler
+
+import (
+	"sync/atomic"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// revokeTimeout is how long Revoke waits for sessions that another goroutine holds.
+const revokeTimeout = 700 * time.Millisecond
+
+// Revoke ends the open sessions of this node for which match returns an id, and calls ended
+// for each with that id and the last second at which the session's tokens work. It waits up
+// to revokeTimeout for sessions that another goroutine holds, for example to write to their
+// client; those end later. match must be fast, and neither may call the Scheduler.
+func (s *Scheduler) Revoke(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
+	var left atomic.Int64
+	left.Store(1)
+	done := make(chan struct{})
+	finish := func() {
+		if left.Add(-1) == 0 {
+			close(done)
+		}
+	}
+	for _, e := range s.table.all(func(*entry) bool { return true }) {
+		id := match(&e.key)
+		if id == "" {
+			continue
+		}
+		left.Add(1)
+		e.change(func() bool {
+			defer finish() // also after a panic
+			if e.session.State() == session.Ended {
+				return false
+			}
+			accessEndsAt := e.session.Ending(session.EndRevoked).AccessEndsAt
+			e.end(session.EndRevoked)
+			e.commit()
+			ended(id, accessEndsAt)
+			return false
+		})
+	}
+	finish()
+	timeout := time.NewTimer(revokeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}

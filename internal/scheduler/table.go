@@ -1,0 +1,229 @@
+package scheduler
+
+import (
+	"cmp"
+	"container/list"
+	"sync"
+	"time"
+
+	"refresher/internal/session"
+)
+
+// table holds the sessions of the node, and the order in which they need attention, under
+// one lock. The lock is a leaf: nothing is called under it that can block. Whoever holds an
+// entry's lock may take it.
+//
+// The table keeps at most limit sessions. Attached ones come first, since each has a client
+// and a connection of its own. A client can make detached ones at will, by joining and
+// hanging up, and they stay for as long as their tokens are good; but their keys open them
+// anew, so that a client loses little when the node forgets one. When there are too many,
+// the session that is detached for longest goes first; a renewal over HTTP starts that time
+// again. Adopted sessions are not counted: they are overdue, and gone in minutes.
+type table struct {
+	limit int           // 0: none
+	wake  chan struct{} // tells Run that there is an earlier deadline
+
+	mu       sync.Mutex
+	open     map[string]*entry // by id
+	ended    map[string]*entry // over, until the store and the customer's back end know
+	queue    queue
+	detached list.List // of open ones, the longest detached first, without adopted ones
+	adopted  int
+}
+
+// slot is what the table knows of one session. It is guarded by the table's lock.
+type slot struct {
+	position
+	detached    *list.Element       // nil: it is not in table.detached
+	adopted     bool                // its node is gone, and its client was not here yet
+	atRisk      bool                // tokens pushed, not confirmed
+	certificate session.Fingerprint // of the tokens that the client has
+}
+
+func newTable(limit int) *table {
+	return &table{limit: limit, wake: make(chan struct{}, 1), open: make(map[string]*entry), ended: make(map[string]*entry)}
+}
+
+// join adds a new session, unless the table is full of sessions that have their clients.
+func (t *table) join(e *entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limit > 0 && len(t.open)-t.adopted-t.detached.Len() >= t.limit {
+		return false
+	}
+	t.open[e.id] = e
+	return true
+}
+
+// insert adds a session that comes from elsewhere, unless it is here by now, or has come to
+// another end here than over, the one that the caller knows of.
+func (t *table) insert(e, over *entry, adopted bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[e.id] != nil || t.ended[e.id] != over {
+		return false
+	}
+	t.open[e.id] = e
+	if adopted {
+		e.slot.adopted = true
+		t.adopted++
+	}
+	return true
+}
+
+// find returns the open session of this id and the one that has ended, nil for none. There
+// can be both: a session that expired is opened anew by its key.
+func (t *table) find(id string) (open, ended *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open[id], t.ended[id]
+}
+
+// get returns the session of this id, open or else ended; nil: it is not here.
+func (t *table) get(id string) *entry {
+	open, ended := t.find(id)
+	return cmp.Or(open, ended)
+}
+
+// isOpen reports whether e is in the table and open.
+func (t *table) isOpen(e *entry) bool {
+	open, _ := t.find(e.id)
+	return open == e
+}
+
+// all returns the open sessions that match.
+func (t *table) all(match func(*entry) bool) []*entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	found := make([]*entry, 0, len(t.open))
+	for _, e := range t.open {
+		if match(e) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// place puts an open session where it belongs in the queue, and among those that are
+// detached. It reports whether there are too many of these now. e's lock is held.
+func (t *table) place(e *entry) (crowded bool) {
+	state, due, expires, certificate := e.session.State(), e.session.Deadline(), e.session.HeldExpires(), e.session.Certificate()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e.slot.atRisk = state == session.Attached && e.session.Unconfirmed()
+	e.slot.certificate = certificate
+	t.setDetached(e, state == session.Detached && !e.slot.adopted)
+	if t.queue.Set(e, due, expires) {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
+	return t.crowded()
+}
+
+// remove takes a session that is over out of the open ones. remember: its keys are to stay
+// dead here until forget is called.
+func (t *table) remove(e *entry, remember bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[e.id] != e {
+		return
+	}
+	delete(t.open, e.id)
+	t.queue.Remove(e)
+	t.setDetached(e, false)
+	t.disown(e)
+	if remember {
+		t.ended[e.id] = e
+	}
+}
+
+// forget drops a session that has ended: the store answers for it.
+func (t *table) forget(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended[e.id] == e {
+		delete(t.ended, e.id)
+	}
+}
+
+// own counts an adopted session as the node's own: its client is here.
+func (t *table) own(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.disown(e)
+}
+
+// disown ends the adoption of a session. t.mu is held.
+func (t *table) disown(e *entry) {
+	if e.slot.adopted {
+		e.slot.adopted = false
+		t.adopted--
+	}
+}
+
+// setDetached adds a session to the end of the detached ones, unless it is in there, or
+// removes it. t.mu is held.
+func (t *table) setDetached(e *entry, is bool) {
+	switch {
+	case is && e.slot.detached == nil:
+		e.slot.detached = t.detached.PushBack(e)
+	case !is && e.slot.detached != nil:
+		t.detached.Remove(e.slot.detached)
+		e.slot.detached = nil
+	}
+}
+
+// postpone puts a detached session behind the others: its client renews over HTTP.
+func (t *table) postpone(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.slot.detached != nil {
+		t.detached.MoveToBack(e.slot.detached)
+	}
+}
+
+// crowded reports that a detached session has to give way. t.mu is held.
+func (t *table) crowded() bool {
+	return t.limit > 0 && len(t.open)-t.adopted > t.limit && t.detached.Len() > 0
+}
+
+// surplus returns the session that has to give way, locked, or nil. It passes over sessions
+// whose lock is taken, since their clients are coming back, but for held, which the caller
+// holds.
+func (t *table) surplus(held *entry) *entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.crowded() {
+		return nil
+	}
+	for place := t.detached.Front(); place != nil; place = place.Next() {
+		if e, ok := place.Value.(*entry); ok && (e == held || e.TryLock()) { // TryLock does not wait, so the lock order does not apply
+			return e
+		}
+	}
+	return nil
+}
+
+// next takes the most urgent session that is due out of the queue, or tells when the next
+// one will be.
+func (t *table) next(now time.Duration) (*entry, time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.Next(now)
+}
+
+// behind is how late the most overdue session is.
+func (t *table) behind(now time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.Behind(now)
+}
+
+// each calls f with the slot and the times of every session in the queue.
+func (t *table) each(f func(s *slot, due, expires time.Duration)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.queue.Each(func(e *entry, due, expires time.Duration) { f(&e.slot, due, expires) })
+}

@@ -1,0 +1,201 @@
+package scheduler
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"refresher/internal/session"
+)
+
+// tracer makes traces; the zero value makes none.
+type tracer struct{ otel trace.Tracer }
+
+// operation is the trace of one renewal, join or resume: its span, and under that one for
+// each part (authorize, mint, push, ack, and the cluster's record and save). A nil
+// operation is not traced; all methods take it. It is guarded by the entry's lock.
+type operation struct {
+	tracer  *tracer
+	ctx     context.Context // with span: an operation goes on from one event to the next
+	span    trace.Span
+	waiting trace.Span // for the client's answer; nil: nothing was sent yet
+	over    bool       // nothing is to come but the record
+}
+
+// Attributes of spans. A session's id is in them, as in the log, so that its story can be
+// found; what the client is called is not.
+const (
+	attrSession = attribute.Key("refresher.session")
+	attrCause   = attribute.Key("refresher.cause")
+	attrSeq     = attribute.Key("refresher.seq")
+	attrAttempt = attribute.Key("refresher.attempt")
+	attrOutcome = attribute.Key("refresher.outcome")
+	attrLag     = attribute.Key("refresher.lag_seconds")
+	attrMargin  = attribute.Key("refresher.margin_seconds")
+)
+
+// noSpan is the span of what is not traced.
+var noSpan = trace.SpanFromContext(context.Background())
+
+// begin begins a trace, at a moment that may have passed.
+func (t *tracer) begin(name, id string, at session.UnixNano) *operation {
+	if t.otel == nil {
+		return nil
+	}
+	ctx, span := t.otel.Start(context.Background(), name, trace.WithNewRoot(), trace.WithTimestamp(at.Time()), trace.WithAttributes(attrSession.String(id)))
+	return &operation{tracer: t, ctx: ctx, span: span}
+}
+
+// span begins a part of what ctx is about, if that is traced.
+func (t *tracer) span(ctx context.Context, name string) (context.Context, trace.Span) {
+	if t.otel == nil || !trace.SpanFromContext(ctx).IsRecording() {
+		return ctx, noSpan
+	}
+	return t.otel.Start(ctx, name)
+}
+
+// endSpan ends a span, and says so if it went wrong.
+func endSpan(span trace.Span, err error) {
+	fail(span, err)
+	span.End()
+}
+
+func fail(span trace.Span, err error) {
+	if err != nil && span.IsRecording() {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, "")
+	}
+}
+
+// observe takes an event into the session's trace. A renewal's trace begins with it. e's
+// lock is held.
+func (t *tracer) observe(ev *event, e *entry) {
+	if t.otel == nil {
+		return
+	}
+	if ev.kind == evStarted && e.operation == nil {
+		e.operation = t.begin("renewal", e.id, ev.now.Wall)
+	}
+	if o := e.operation; o != nil {
+		o.observe(ev, e)
+	}
+}
+
+func (o *operation) observe(ev *event, e *entry) {
+	switch ev.kind {
+	case evDue:
+		o.span.AddEvent("due", trace.WithTimestamp(ev.due.Wall.Time()), trace.WithAttributes(attrLag.Float64((ev.now.Mono - ev.due.Mono).Seconds())))
+	case evIssued:
+		o.span.SetAttributes(attrCause.String(string(ev.push.Cause)), attrSeq.Int64(int64(ev.push.Seq)))
+	case evPushed, evResumed:
+		o.sent(ev.push.Attempt)
+	case evAcked:
+		if !o.over {
+			o.span.SetAttributes(attrMargin.Float64(ev.acked.Margin.Seconds()))
+		}
+		o.conclude("acked")
+	case evNacked:
+		o.answered("nacked")
+	case evRanOut:
+		o.span.AddEvent("tokens ran out")
+		o.span.SetStatus(codes.Error, "tokens ran out unconfirmed")
+	case evUnminted:
+		fail(o.span, ev.err)
+	case evJoined:
+		o.conclude("joined")
+	case evRepeated:
+		o.conclude("repeated")
+	case evRenewed:
+		o.conclude("answered")
+	case evDetached:
+		o.conclude("detached")
+	case evEnded:
+		o.conclude(string(e.reason))
+	case evDropped:
+		o.conclude("lost")
+	default:
+	}
+}
+
+// in returns ctx with the operation's span, if there is one.
+func (o *operation) in(ctx context.Context) context.Context {
+	if o == nil {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, o.span)
+}
+
+// context is what parts of the operation begin in.
+func (o *operation) context() context.Context {
+	if o == nil {
+		return context.Background()
+	}
+	return o.ctx
+}
+
+// sent notes that a push went out, which the client is going to answer.
+func (o *operation) sent(attempt int) {
+	if o.span.IsRecording() {
+		o.answered("no answer")
+		_, o.waiting = o.tracer.span(o.ctx, "ack")
+		o.waiting.SetAttributes(attrAttempt.Int(attempt))
+	}
+}
+
+// answered ends the wait for the client.
+func (o *operation) answered(how string) {
+	if o.waiting != nil {
+		o.waiting.SetAttributes(attrOutcome.String(how))
+		o.waiting.End()
+		o.waiting = nil
+	}
+}
+
+// conclude says how it ended; what comes after is the record alone.
+func (o *operation) conclude(outcome string) {
+	if o == nil || o.over {
+		return
+	}
+	o.over = true
+	o.answered(outcome)
+	o.span.SetAttributes(attrOutcome.String(outcome))
+}
+
+// refused ends the trace of a request that came to nothing.
+func (o *operation) refused(err error) {
+	if err != nil && o != nil {
+		fail(o.span, err)
+		o.conclude("refused")
+		o.span.End()
+	}
+}
+
+// replace has what comes next of a session belong to another trace. e's lock is held.
+func (t *tracer) replace(e *entry, o *operation) {
+	e.operation.conclude("replaced")
+	t.close(e)
+	e.operation = o
+}
+
+// close ends the session's trace if there is nothing more to come. e's lock is held.
+func (t *tracer) close(e *entry) {
+	if e.operation != nil && e.operation.over {
+		e.operation.span.End()
+		e.operation = nil
+	}
+}
+
+// observeValue puts a value into a histogram, with the trace that it belongs to as its
+// exemplar, if there is one.
+func (o *operation) observeValue(h prometheus.Histogram, value float64) {
+	if o != nil && o.span.IsRecording() && o.span.SpanContext().IsSampled() {
+		if h, ok := h.(prometheus.ExemplarObserver); ok {
+			h.ObserveWithExemplar(value, prometheus.Labels{"trace_id": o.span.SpanContext().TraceID().String()})
+			return
+		}
+	}
+	h.Observe(value)
+}

@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -12,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Config is what a Checker needs. Logger and Registerer are required.
+// Config is what a Checker needs.
 type Config struct {
 	// Allowed are the origins that may talk to the service besides its own.
 	Allowed    []string
@@ -38,9 +37,6 @@ type Checker struct {
 
 // New makes a Checker.
 func New(c Config) (*Checker, error) {
-	if c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("origin: Logger and Registerer are required")
-	}
 	p, err := newPolicy(c.Allowed)
 	if err != nil {
 		return nil, err

@@ -30,29 +30,20 @@ var errForm = errors.New("no origin")
 func parse(s string) (address, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)
-	if !ok || !isScheme(scheme) {
+	usual := defaultPorts[scheme]
+	switch {
+	case !ok || scheme == "" || scheme[0] < 'a' || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+.-") != "":
+		return address{}, errForm
+	case usual != "":
+		host, port, err := parseHost(rest)
+		if port == "" {
+			port = usual
+		}
+		return address{scheme, host, port}, err
+	case strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/?#@*\`, r) }):
 		return address{}, errForm
 	}
-	if defaultPorts[scheme] == "" {
-		if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/?#@*\`, r) }) {
-			return address{}, errForm
-		}
-		return address{scheme: scheme, host: rest}, nil
-	}
-	host, port, err := parseHost(rest)
-	if port == "" {
-		port = defaultPorts[scheme]
-	}
-	return address{scheme, host, port}, err
-}
-
-func isScheme(s string) bool {
-	for i, r := range s {
-		if (r < 'a' || r > 'z') && (i == 0 || !strings.ContainsRune("0123456789+.-", r)) {
-			return false
-		}
-	}
-	return s != ""
+	return address{scheme: scheme, host: rest}, nil
 }
 
 // parseHost reads a name or an IP address, and a port if there is one. Labels of a
@@ -78,10 +69,12 @@ func parseHost(s string) (host, port string, err error) {
 }
 
 // names converts as browsers do (UTS 46): to lower case, and to ASCII.
-var names = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+var names = idna.New(
+	idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false), idna.VerifyDNSLength(true),
+)
 
-// maxName bounds a name, as it comes and in ASCII, in bytes: DNS has none that is longer.
-// The time to convert one grows with the square of its length.
+// maxName bounds a name as it comes, in bytes: the time to convert one grows with the square
+// of its length, and DNS has none that is longer.
 const maxName = 255
 
 // parseName brings a host's name into ASCII; labels with stars have to be in ASCII
@@ -90,21 +83,14 @@ func parseName(s string) (string, error) {
 	if len(s) > maxName || !utf8.ValidString(s) {
 		return "", errForm
 	}
-	labels := strings.Split(s, ".")
-	for i, label := range labels {
-		if strings.Contains(label, "*") {
-			labels[i] = strings.ToLower(label)
-			continue
-		}
-		ascii, err := names.ToASCII(label)
-		if err != nil || label == "" && i < len(labels)-1 {
+	name, err := names.ToASCII(s)
+	if err != nil || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._*") != "" {
+		return "", errForm
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if strings.HasPrefix(label, "xn--") && strings.Contains(label, "*") {
 			return "", errForm
 		}
-		labels[i] = ascii // with more dots in it if there were others than "."
-	}
-	name := strings.Join(labels, ".")
-	if name == "" || len(name) > maxName || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-._*") != "" {
-		return "", errForm
 	}
 	return name, nil
 }

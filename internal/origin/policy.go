@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -46,26 +47,22 @@ func parsePattern(s string) (pattern, error) {
 		return pattern{}, errors.New(`it is what every sandboxed frame, and many a file, sends: to allow it is to allow any page. Give the app's page an origin of its own, or write "*" if any page may`)
 	case spelled && (scheme == "ws" || scheme == "wss" || scheme == "ftp"):
 		return pattern{}, errors.New("no page has such an origin; want that of the page, such as https://app.example.com")
-	case spelled:
-		a, err := parse(scheme + "://" + strings.TrimSuffix(rest, "/"))
-		if err != nil || a.host == "*" {
-			return pattern{}, wrongForm(scheme)
-		}
+	}
+	var a address
+	var err error
+	if spelled {
+		a, err = parse(scheme + "://" + strings.TrimSuffix(rest, "/"))
+	} else {
+		a.host, a.port, err = parseHost(strings.TrimSuffix(s, "/"))
+	}
+	switch {
+	case err == nil && a.host != "*":
 		return pattern(a), nil
+	case spelled && scheme != "" && defaultPorts[scheme] == "":
+		return pattern{}, errors.New("want it spelled out as the app sends it, without a path or a star, such as capacitor://localhost")
 	default:
-		host, port, err := parseHost(strings.TrimSuffix(s, "/"))
-		if err != nil || host == "*" {
-			return pattern{}, wrongForm("")
-		}
-		return pattern{host: host, port: port}, nil
+		return pattern{}, errors.New(`want a form like "https://app.example.com", "*.example.com" or "*"`)
 	}
-}
-
-func wrongForm(scheme string) error {
-	if scheme != "" && defaultPorts[scheme] == "" {
-		return errors.New("want it spelled out as the app sends it, without a path or a star, such as capacitor://localhost")
-	}
-	return errors.New(`want a form like "https://app.example.com", "*.example.com" or "*"`)
 }
 
 // allows reports whether a page from origin, the value of an Origin header, may talk
@@ -79,28 +76,13 @@ func (p *policy) allows(origin, host string) bool {
 	if err != nil {
 		return false // among others "null"
 	}
-	if a.isOf(host) {
+	// A page of the service itself. What scheme the client used is not known behind a proxy.
+	own := pattern{}
+	own.host, own.port, err = parseHost(host)
+	if err == nil && !strings.Contains(own.host, "*") && own.matches(&a) {
 		return true
 	}
-	for i := range p.allowed {
-		if p.allowed[i].matches(&a) {
-			return true
-		}
-	}
-	return false
-}
-
-// isOf reports whether a page is of the service that was addressed as host, the
-// value of a Host header. What scheme the client used is not known behind a proxy.
-func (a *address) isOf(host string) bool {
-	name, port, err := parseHost(host)
-	if err != nil || defaultPorts[a.scheme] == "" {
-		return false
-	}
-	if port == "" {
-		port = defaultPorts[a.scheme]
-	}
-	return a.host == name && a.port == port
+	return slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
 }
 
 func (p *pattern) matches(a *address) bool {
@@ -110,18 +92,12 @@ func (p *pattern) matches(a *address) bool {
 		return false
 	case p.port != a.port && (p.port != "" || a.port != usual):
 		return false
-	case usual == "": // exactly what was spelled out
-		return p.host == a.host
-	default:
-		return matchLabels(p.host, a.host)
+	case p.host == a.host:
+		return true
+	case usual == "": // only what was spelled out
+		return false
+	default: // label by label, so that a star stays within one
+		ok, err := path.Match(strings.ReplaceAll(p.host, ".", "/"), strings.ReplaceAll(a.host, ".", "/"))
+		return err == nil && ok
 	}
-}
-
-// matchLabels compares label by label, so that a star stays within one.
-func matchLabels(pattern, name string) bool {
-	if !strings.Contains(pattern, "*") {
-		return pattern == name
-	}
-	ok, err := path.Match(strings.ReplaceAll(pattern, ".", "/"), strings.ReplaceAll(name, ".", "/"))
-	return err == nil && ok
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -26,8 +27,11 @@ type gone struct {
 	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0: not known
 }
 
-// fail answers err: what is meant for the client as it is, anything else as an
-// internal error whose cause stays in the log.
+// statusHungUp is the status that nginx logs for a client that hung up before its answer.
+const statusHungUp = 499
+
+// fail answers err: a *session.Error or *session.EndedError as it is, anything else as an
+// internal error, whose cause is in the log only.
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var ended *session.EndedError
 	var refused *session.Error
@@ -46,6 +50,8 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
+	case errors.Is(err, context.Canceled): // of the request; a client that only closed its sending side reads this
+		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)
 	default:

@@ -18,12 +18,10 @@ import (
 	"refresher/internal/store"
 )
 
-// Minter makes the tokens of the classic endpoints. It is safe for concurrent
-// use.
+// Minter makes the tokens of the classic endpoints. It is safe for concurrent use.
 type Minter interface {
-	// Mint makes a token of the project app for each service of id, valid
-	// from issuedAt to expiresAt. A *session.Error says that
-	// id breaks one of Agora's rules.
+	// Mint makes a token of the project app for each service of id, valid from issuedAt to
+	// expiresAt. A *session.Error says that id breaks one of Agora's rules.
 	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
 	// MintStream makes an RTM token of u that also opens stream channels: c is the
 	// channel and u in it. Errors are Mint's.
@@ -49,21 +47,19 @@ type Access interface {
 
 // Renewer renews a session against its key.
 type Renewer interface {
-	// Open refuses a key that is no good as far as the node knows, without asking
-	// the store. Its errors are those of RenewByKey.
+	// Open refuses a key that this node knows to be invalid. It does no I/O. Its errors are
+	// those of RenewByKey.
 	Open(r *session.Resume) error
 	RenewByKey(context.Context, session.Resume) (session.Push, error)
 }
 
-// Config is what an API needs. All fields are required unless they say
-// otherwise.
+// Config is what an API needs. All fields are required unless they say otherwise.
 type Config struct {
 	Minter  Minter
 	Renewer Renewer
 	Access  Access
 	// Sessions, Wishes and Revocations are what operators see and change. An error of
-	// Sessions that is no *session.Error says that the store cannot be
-	// reached.
+	// Sessions that is no *session.Error says that the store cannot be reached.
 	Sessions    store.Lister
 	Wishes      Wishes
 	Revocations Revocations
@@ -76,8 +72,8 @@ type Config struct {
 	// Policy says how long tokens may live.
 	Policy  session.Policy
 	Origins *origin.Checker
-	// LocalOnly takes only requests addressed to this machine by a name of
-	// its own; others, from web pages that found their way here, get 421.
+	// LocalOnly refuses requests that are not addressed to this machine by a loopback name,
+	// such as those of web pages by DNS rebinding, with 421.
 	LocalOnly  bool
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -89,7 +85,7 @@ type Config struct {
 	// BasePath is the path that every endpoint is under, such as "/refresher":
 	// with a slash before and none at the end. Empty: they are at the root.
 	BasePath string
-	// CredentialInPath has the classic endpoints take a credential in the path, too:
+	// CredentialInPath lets the classic endpoints take a credential in the path,
 	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
 	CredentialInPath bool
 	// Page serves everything under BasePath that is not an endpoint. May be nil.
@@ -135,7 +131,7 @@ func New(c Config) *API {
 		{callers, http.MethodGet, []string{"chat", "app", "token"}, a.chatAppText},
 		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, a.chatUserText},
 
-		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // its key is what counts
+		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // by its resume key
 
 		{admins, http.MethodGet, []string{"v1", "sessions"}, a.listSessions},
 		{admins, http.MethodGet, []string{"v1", "sessions", "*"}, a.showSession},
@@ -158,24 +154,24 @@ func New(c Config) *API {
 type request struct {
 	*http.Request
 	path   []string       // its parts, under BasePath
-	args   []string       // the variable ones of them
+	args   []string       // the parts that stand for a star in the route
 	query  url.Values     // each parameter once
-	caller session.Caller // nobody, where anybody may come
+	caller session.Caller // zero if the route is open to anybody
 
-	credential string // of the caller; empty: none
-	inPath     bool   // it was in the path
+	credential string // empty: none
+	inPath     bool   // the credential was in the path
 }
 
 // endpoint answers one kind of request. The value is sent as JSON.
 type endpoint func(r *request) (any, error)
 
-// access says who may use an endpoint.
-type access uint8
+// audience says who may use an endpoint.
+type audience uint8
 
 const (
 	// probes is for health checks of load balancers: without a credential, not
 	// rate-limited, and at the root even if there is a BasePath.
-	probes access = iota
+	probes audience = iota
 	anybody
 	callers // those with a credential, each for what it grants
 	admins
@@ -183,7 +179,7 @@ const (
 
 // route is a path and its methods. In a path, * stands for one part.
 type route struct {
-	access  access
+	open    audience
 	method  string
 	path    []string
 	respond endpoint

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -26,7 +28,9 @@ func (w waiter) RenewByKey(ctx context.Context, _ session.Resume) (session.Push,
 func TestRenewalEndsWithItsRequest(t *testing.T) {
 	for _, body := range []string{"", `{"seq":1}`} {
 		w := waiter{make(chan struct{}), make(chan struct{})}
+		var log bytes.Buffer
 		c := config(t)
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		c.Renewer = w
 		a := New(c)
 		s := httptest.NewServer(a)
@@ -46,5 +50,8 @@ func TestRenewalEndsWithItsRequest(t *testing.T) {
 		}
 		<-w.ended
 		s.Close()
+		if log.Len() > 0 {
+			t.Errorf("%q: logged %s", body, log.String())
+		}
 	}
 }

@@ -11,9 +11,8 @@ import (
 	"refresher/internal/session"
 )
 
-// ServeHTTP implements http.Handler. It splits paths itself, because
-// http.ServeMux would redirect what it thinks unclean, and a channel may be
-// named "." or "..".
+// ServeHTTP implements http.Handler. It splits paths itself: http.ServeMux redirects paths
+// that are not clean, and a channel may be named "." or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
@@ -26,8 +25,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if a.config.LocalOnly && !safe(r.Method) && !a.config.Origins.Allows(r) {
-		// Where no credential is needed, any page that somebody here looks at
-		// could change calls without reading the answer.
+		// Without credentials, any web page that is open on this machine could change
+		// calls, even if it cannot read the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
 	}
@@ -55,7 +54,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, route := range a.routes {
 		args, ok := match(route.path, q.path)
-		if !ok || !inside && route.access != probes || q.inPath && route.access != callers {
+		if !ok || !inside && route.open != probes || q.inPath && route.open != callers {
 			continue
 		}
 		allowed = append(allowed, route.method)
@@ -86,8 +85,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// underBase cuts BasePath off the parts of a path. Paths that are not under it are
-// left as they are.
+// underBase cuts BasePath off the parts of a path. inside is false if the path is not under
+// it.
 func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	n := len(a.base)
 	switch {
@@ -105,8 +104,8 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// split cuts a path into its parts, each unescaped by itself, so that an
-// escaped slash stays within its part. One slash at the end is ignored.
+// split cuts a path into parts and unescapes each, so that an escaped slash stays within its
+// part. A slash at the end is ignored.
 func split(u *url.URL) ([]string, error) {
 	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	parts := strings.Split(path, "/")
@@ -131,9 +130,8 @@ func withoutDoubledSlash(parts []string) []string {
 	return parts[head:]
 }
 
-// parseQuery reads the parameters of a query. It refuses what url.URL.Query drops in
-// silence, and a parameter that is given twice: the request would be answered as if it
-// asked for something else.
+// parseQuery reads the parameters of a query. It refuses what url.URL.Query would drop, and
+// a parameter that is given twice.
 func parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -147,7 +145,7 @@ func parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// match reports whether parts fit pattern, and what stands for its stars.
+// match reports whether parts match pattern, and returns the parts that its stars stand for.
 func match(pattern, parts []string) (args []string, ok bool) {
 	if len(pattern) != len(parts) {
 		return nil, false
@@ -169,7 +167,7 @@ func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
 	}
 	notCached(w.Header())
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	err := a.admit(r, route.access)
+	err := a.admit(r, route.open)
 	var value any
 	if err == nil {
 		r.query, err = parseQuery(r.URL.RawQuery)
@@ -184,8 +182,8 @@ func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
 	a.write(w, http.StatusOK, value)
 }
 
-// admit lets a request in, or says why not.
-func (a *API) admit(r *request, to access) error {
+// admit refuses a request that may not use an endpoint that is open to some.
+func (a *API) admit(r *request, to audience) error {
 	if to == probes {
 		return nil
 	}
@@ -210,7 +208,7 @@ func (a *API) admit(r *request, to access) error {
 	return nil
 }
 
-// bearer is the credential in a request's Authorization header, or nothing.
+// bearer returns the credential in a request's Authorization header; empty is none.
 func bearer(r *http.Request) string {
 	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -230,8 +228,7 @@ func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// preflight answers the question that a browser asks before a request with
-// headers of its own. X-Requested-With is what Agora's web samples send.
+// preflight answers a CORS preflight. Agora's web samples send X-Requested-With.
 func (a *API) preflight(w http.ResponseWriter, r *http.Request, allowed []string) {
 	if a.cors(w, r) {
 		h := w.Header()

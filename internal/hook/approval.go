@@ -211,7 +211,7 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 // done implements discipline. If the endpoint is failing, nobody waits for it any more.
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingQuestion
-	if !o.ok && o.turn == hold {
+	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {
 		a.down = fmt.Errorf("not asked, since the endpoint is failing: %w", b.err)
 		flushed = a.queue.takeAll()
 	}

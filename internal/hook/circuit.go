@@ -29,20 +29,16 @@ const (
 // open, one after each wait.
 type circuit struct {
 	trip     int       // how many requests fail in a row before it opens
-	failures int       // in a row, while closed
+	failures int       // in a row, while closed; since it opened, while open
 	open     bool      // the endpoint counts as failing
 	since    time.Time // when it last opened
-	waits    int       // since then
 	until    time.Time // when a probe may begin
 	probing  bool      // one is under way
-	changes  uint64    // of open
+	changes  ticket    // of open
 }
 
-// ticket is a request's, from its begin to its end.
-type ticket struct {
-	changes uint64
-	probe   bool
-}
+// ticket says between which changes of a circuit a request began.
+type ticket uint64
 
 // turn returns what may begin at now. While that is nothing, at is when a probe may
 // begin, or zero: when the one under way has ended.
@@ -62,18 +58,18 @@ func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 // begin starts a request that turn allows.
 func (c *circuit) begin() ticket {
 	c.probing = c.open
-	return ticket{changes: c.changes, probe: c.open}
+	return c.changes
 }
 
 // succeeded ends a request that the endpoint dealt with. It reports whether that closed
 // the circuit.
 func (c *circuit) succeeded(t ticket) (closed bool) {
-	if !c.end(t) {
-		return false
+	if t != c.changes {
+		return false // it began before: it says nothing new
 	}
-	c.failures = 0
-	if c.open {
-		c.open, closed = false, true
+	closed = c.open
+	c.open, c.probing, c.failures = false, false, 0
+	if closed {
 		c.changes++
 	}
 	return closed
@@ -83,33 +79,24 @@ func (c *circuit) succeeded(t ticket) (closed bool) {
 // or 0. The next wait is bounded by limit, but for retryAfter. It reports whether that
 // opened the circuit.
 func (c *circuit) failed(t ticket, now time.Time, retryAfter, limit time.Duration) (opened bool) {
-	current := c.end(t)
-	if c.open && !current {
-		c.postpone(now.Add(retryAfter))
+	current := t == c.changes
+	switch {
+	case c.open && !current:
+		c.postpone(now.Add(retryAfter)) // it says nothing else that is new
 		return false
+	case current:
+		c.failures++
+		c.probing = false
 	}
 	if !c.open {
-		if current {
-			c.failures++
-		}
 		if c.failures < c.trip && retryAfter == 0 {
 			return false
 		}
-		c.open, c.since, c.waits, c.until, opened = true, now, 0, now, true
+		c.open, c.since, c.failures, c.until, opened = true, now, 1, now, true
 		c.changes++
 	}
-	c.waits++
-	c.postpone(now.Add(max(retryAfter, backoff(c.waits, limit))))
+	c.postpone(now.Add(max(retryAfter, backoff(c.failures, limit))))
 	return opened
-}
-
-// end ends a request. It reports whether what came of it is news: it began after the
-// circuit last changed.
-func (c *circuit) end(t ticket) (current bool) {
-	if t.probe {
-		c.probing = false
-	}
-	return t.changes == c.changes
 }
 
 func (c *circuit) postpone(until time.Time) {

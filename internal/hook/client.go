@@ -56,7 +56,6 @@ type outcome struct {
 	at             time.Time
 	opened, closed bool      // the circuit, by this request
 	since          time.Time // when the circuit was opened before
-	turn           turn      // what may begin now
 }
 
 // client sends what a discipline hands out to one endpoint.
@@ -164,7 +163,6 @@ func (c *client[R]) finish(r *R, t ticket, o outcome) {
 	} else {
 		o.opened = c.circuit.failed(t, o.at, o.retryAfter, o.limit)
 	}
-	o.turn, _ = c.circuit.turn(o.at)
 	report := c.discipline.done(r, &o)
 	c.mu.Unlock()
 	signal(c.wake)

@@ -102,37 +102,31 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	defer e.panics.Recover(panics.Hook, &a.err, args...)
 	ctx, cancel := context.WithTimeout(ctx, e.limits.timeout)
 	defer cancel()
-	response, err := e.do(ctx, id, body)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return answer{err: e.discreet(err)}
 	}
+	if err := e.signer.sign(r.Header, id, time.Now(), body); err != nil {
+		return answer{err: err}
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "refresher")
+	span := e.trace(r)
+	response, err := e.client.Do(r)
+	if err != nil {
+		err = e.discreet(err)
+		span.SetStatus(codes.Error, err.Error())
+		span.End()
+		return answer{err: err}
+	}
 	defer response.Body.Close()
+	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
+	span.End() // with the answer's headers
 	text, err := io.ReadAll(io.LimitReader(response.Body, int64(e.limits.answer)+1))
 	if err != nil {
 		err = e.discreet(err)
 	}
 	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), e.limits.wait)}
-}
-
-func (e *endpoint) do(ctx context.Context, id string, body []byte) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	if err := e.signer.sign(r.Header, id, time.Now(), body); err != nil {
-		return nil, err
-	}
-	span := e.trace(r)
-	defer span.End() // with the answer's headers
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "refresher")
-	response, err := e.client.Do(r)
-	if err != nil {
-		span.SetStatus(codes.Error, e.discreet(err).Error())
-		return nil, err
-	}
-	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	return response, nil
 }
 
 // trace begins a span for a request whose context belongs to a trace, and names it in the

@@ -2,7 +2,6 @@ package hook
 
 import (
 	"cmp"
-	"container/list"
 	"slices"
 	"time"
 
@@ -19,44 +18,42 @@ type pendingEvent struct {
 	sent        time.Time // when Send was called
 
 	failures int
-	number   uint64        // in the order of Send
-	place    *list.Element // in eventQueue.all
-	busy     bool          // an attempt is under way
-	due      time.Time     // when it may be tried again; counts in eventQueue.delayed
+	number   uint64    // in the order of Send
+	busy     bool      // an attempt is under way
+	due      time.Time // when it may be tried again; counts in eventQueue.delayed
 }
 
 // eventQueue holds the events that are not settled, in one line per session, of which only
 // the head may be tried. A head that is not busy stands in ready, or in delayed until its
 // wait is over; after hasten there are no more waits, and one that failed stands in neither.
 type eventQueue struct {
-	all     *list.List                 // of *pendingEvent, the oldest first
+	all     order[pendingEvent]        // by age
 	lines   map[string][]*pendingEvent // by session, the oldest first; none is empty
-	ready   order                      // by failures, then age
-	delayed order                      // by due
+	ready   order[pendingEvent]        // by failures, then age
+	delayed order[pendingEvent]        // by due
 	pushed  uint64                     // events so far
 	hasty   bool                       // see hasten
 }
 
 func newEventQueue() eventQueue {
+	byAge := func(a, b *pendingEvent) int { return cmp.Compare(a.number, b.number) }
 	return eventQueue{
-		all:   list.New(),
+		all:   order[pendingEvent]{compare: byAge},
 		lines: make(map[string][]*pendingEvent),
-		ready: order{compare: func(a, b *pendingEvent) int {
-			return cmp.Or(cmp.Compare(a.failures, b.failures), cmp.Compare(a.number, b.number))
+		ready: order[pendingEvent]{compare: func(a, b *pendingEvent) int {
+			return cmp.Or(cmp.Compare(a.failures, b.failures), byAge(a, b))
 		}},
-		delayed: order{compare: func(a, b *pendingEvent) int {
-			return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.number, b.number))
-		}},
+		delayed: order[pendingEvent]{compare: func(a, b *pendingEvent) int { return cmp.Or(a.due.Compare(b.due), byAge(a, b)) }},
 	}
 }
 
 // len returns the number of events, busy ones included.
-func (q *eventQueue) len() int { return q.all.Len() }
+func (q *eventQueue) len() int { return q.all.len() }
 
 func (q *eventQueue) push(e *pendingEvent) {
 	q.pushed++
 	e.number = q.pushed
-	e.place = q.all.PushBack(e)
+	q.all.add(e)
 	q.lines[e.session] = append(q.lines[e.session], e)
 	if q.isHead(e) {
 		q.ready.add(e)
@@ -74,13 +71,11 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 		q.delayed.remove(e)
 		q.ready.add(e)
 	}
-	switch {
-	case q.ready.first() != nil:
-		e = q.ready.first()
-	case e != nil:
-		return nil, e.due
-	default:
-		return nil, time.Time{}
+	if e != nil {
+		due = e.due
+	}
+	if e = q.ready.first(); e == nil {
+		return nil, due
 	}
 	if probe {
 		e = q.youngest(e)
@@ -93,18 +88,12 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 // youngest returns the youngest event that is ready and has not failed, or other. It looks
 // at a hundred events.
 func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
-	place := q.all.Back()
-	for range min(100, q.len()) {
-		if e := eventAt(place); q.isHead(e) && !e.busy && e.failures == 0 {
+	for _, e := range slices.Backward(q.all.items[max(0, q.len()-100):]) {
+		if q.isHead(e) && !e.busy && e.failures == 0 {
 			return e
 		}
-		place = place.Prev()
 	}
 	return other
-}
-
-func eventAt(place *list.Element) *pendingEvent {
-	return place.Value.(*pendingEvent) //nolint:errcheck // nothing else is in there
 }
 
 // retry puts back e, which was taken, to be tried again at due.
@@ -117,11 +106,10 @@ func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 
 // remove takes e out, wherever it stands, and moves up its session's line.
 func (q *eventQueue) remove(e *pendingEvent) {
+	q.all.remove(e)
 	q.ready.remove(e)
 	q.delayed.remove(e)
-	q.all.Remove(e.place)
-	head := q.isHead(e)
-	line := q.lines[e.session]
+	head, line := q.isHead(e), q.lines[e.session]
 	if !head { // dropped from behind a busy head
 		line[1] = line[0]
 	}
@@ -139,8 +127,8 @@ func (q *eventQueue) remove(e *pendingEvent) {
 // oldest returns the oldest event that is not busy, or nil. It is the head of its line, or
 // stands right behind a busy one.
 func (q *eventQueue) oldest() *pendingEvent {
-	for place := q.all.Front(); place != nil; place = place.Next() {
-		if e := eventAt(place); !e.busy {
+	for _, e := range q.all.items {
+		if !e.busy {
 			return e
 		}
 	}
@@ -150,35 +138,3 @@ func (q *eventQueue) oldest() *pendingEvent {
 // hasten ends all waits, so that everything can be tried at once, and once only: what fails
 // from now on is not tried again.
 func (q *eventQueue) hasten() { q.hasty = true }
-
-// order is a sorted list of events. Most are added last and removed first, which is fast.
-type order struct {
-	events  []*pendingEvent
-	compare func(a, b *pendingEvent) int
-}
-
-func (o *order) add(e *pendingEvent) {
-	i, _ := slices.BinarySearchFunc(o.events, e, o.compare)
-	o.events = slices.Insert(o.events, i, e)
-}
-
-// remove takes out e, if it is in.
-func (o *order) remove(e *pendingEvent) {
-	i, there := slices.BinarySearchFunc(o.events, e, o.compare)
-	switch {
-	case !there:
-	case i == 0:
-		o.events[0] = nil
-		o.events = o.events[1:]
-	default:
-		o.events = slices.Delete(o.events, i, i+1)
-	}
-}
-
-// first returns the first event, or nil.
-func (o *order) first() *pendingEvent {
-	if len(o.events) == 0 {
-		return nil
-	}
-	return o.events[0]
-}

@@ -109,7 +109,7 @@ func TestEventQueue(t *testing.T) {
 					t.Fatalf("%d entries, want %d", q.len(), len(all))
 				}
 				free := slices.DeleteFunc(heads(), func(e *pendingEvent) bool { return spent[e] })
-				if n := len(q.ready.events) + len(q.delayed.events); n != len(free) {
+				if n := q.ready.len() + q.delayed.len(); n != len(free) {
 					t.Fatalf("%d entries can be taken some time, want %d", n, len(free))
 				}
 				if first := q.delayed.first(); q.ready.first() == nil && (first == nil) != (len(free) == 0) {

@@ -161,9 +161,16 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	if status == 0 && ctx.Err() != nil {
 		return outcome{}, false
 	}
-	s.metrics.attempted(status)
+	result := refused
 	switch {
-	case isDelivered(status):
+	case status == 0:
+		result = failed
+	case status >= 200 && status <= 299:
+		result = ok
+	}
+	s.metrics.attempts.WithLabelValues(string(result)).Inc()
+	switch {
+	case result == ok:
 		s.metrics.delivered(e.kind, time.Since(e.sent))
 		e.settled(true)
 	case status == http.StatusGone:
@@ -173,8 +180,6 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	}
 	return outcome{ok: true}, true
 }
-
-func isDelivered(status int) bool { return status >= 200 && status <= 299 }
 
 // waitAfter bounds how long a failing endpoint that answered with status is left alone: the
 // longer one is for a receiver that said nothing at all, or only what stands in front of one

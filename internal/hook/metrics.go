@@ -57,18 +57,6 @@ func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetri
 	return m
 }
 
-// attempted counts what came of one attempt; status is 0 without an answer.
-func (m *eventMetrics) attempted(status int) {
-	o := refused
-	switch {
-	case status == 0:
-		o = failed
-	case isDelivered(status):
-		o = ok
-	}
-	m.attempts.WithLabelValues(string(o)).Inc()
-}
-
 func (m *eventMetrics) delivered(t session.EventType, after time.Duration) {
 	m.events.WithLabelValues(string(t), "delivered").Inc()
 	m.delivery.Observe(after.Seconds())

@@ -1,7 +1,7 @@
 package hook
 
 import (
-	"container/list"
+	"cmp"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -24,13 +24,13 @@ type pendingQuestion struct {
 	asked  time.Time
 	span   trace.Span // what the first to ask it traces; may record nothing
 
-	waiters int           // guarded by client.mu
-	place   *list.Element // guarded by client.mu; in the queue; nil once it is not
+	waiters int    // guarded by client.mu
+	number  uint64 // guarded by client.mu; in the order of questions
 
-	id string // of its request's goroutine, as decision until done is closed
-
-	done chan struct{}
+	// The request's goroutine sets id, and decision before it closes done.
+	id string
 	decision
+	done chan struct{}
 }
 
 // settle answers questions: with err, or if that is nil with the decision on each.
@@ -43,77 +43,64 @@ func settle(questions []*pendingQuestion, err error) {
 	}
 }
 
-// questionQueue holds the questions that wait for their turn. It is not safe for concurrent
-// use.
+// questionQueue holds the questions that wait for their turn.
 type questionQueue struct {
-	people, renewals *list.List                  // of *pendingQuestion, the oldest first
+	people, renewals order[pendingQuestion]      // by age
 	shared           map[string]*pendingQuestion // by text
+	pushed           uint64                      // questions so far
 }
 
 func newQuestionQueue() questionQueue {
-	return questionQueue{people: list.New(), renewals: list.New(), shared: make(map[string]*pendingQuestion)}
+	byAge := order[pendingQuestion]{compare: func(a, b *pendingQuestion) int { return cmp.Compare(a.number, b.number) }}
+	return questionQueue{people: byAge, renewals: byAge, shared: make(map[string]*pendingQuestion)}
 }
 
-func (q *questionQueue) len() int { return q.people.Len() + q.renewals.Len() }
+func (q *questionQueue) len() int { return q.people.len() + q.renewals.len() }
 
-// push adds p as the last of its kind.
+func (q *questionQueue) kind(p *pendingQuestion) *order[pendingQuestion] {
+	if p.person {
+		return &q.people
+	}
+	return &q.renewals
+}
+
 func (q *questionQueue) push(p *pendingQuestion) {
+	q.pushed++
+	p.number = q.pushed
+	q.kind(p).add(p)
 	if p.shared {
 		q.shared[p.text] = p
 	}
-	p.place = q.kind(p).PushBack(p)
 }
 
-func (q *questionQueue) kind(p *pendingQuestion) *list.List {
-	if p.person {
-		return q.people
-	}
-	return q.renewals
-}
-
-// remove takes p out, wherever it stands, if it is still there.
+// remove takes p out, if it is still there.
 func (q *questionQueue) remove(p *pendingQuestion) {
-	if p.place == nil {
-		return
-	}
-	q.kind(p).Remove(p.place)
-	p.place = nil
-	if p.shared {
+	if q.kind(p).remove(p) && p.shared {
 		delete(q.shared, p.text)
 	}
 }
 
 // oldest returns when the first of those who wait began to; zero if there is none.
 func (q *questionQueue) oldest() (asked time.Time) {
-	for _, kind := range []*list.List{q.people, q.renewals} {
-		if kind.Len() > 0 {
-			asked = sooner(asked, first(kind).asked)
+	for _, p := range []*pendingQuestion{q.people.first(), q.renewals.first()} {
+		if p != nil {
+			asked = sooner(asked, p.asked)
 		}
 	}
 	return asked
 }
 
-func first(kind *list.List) *pendingQuestion {
-	return kind.Front().Value.(*pendingQuestion) //nolint:errcheck // nothing else is in there
-}
-
 // take takes out what goes into the next request: people first, but for the renewals'
 // share, and of each kind the oldest.
 func (q *questionQueue) take() (batch []*pendingQuestion) {
-	renewals := min(q.renewals.Len(), max(renewalShare, batchSize-q.people.Len()))
-	for range min(q.people.Len(), batchSize-renewals) {
-		batch = append(batch, q.pop(q.people))
-	}
-	for range renewals {
-		batch = append(batch, q.pop(q.renewals))
+	renewals := min(q.renewals.len(), max(renewalShare, batchSize-q.people.len()))
+	people := min(q.people.len(), batchSize-renewals)
+	batch = append(batch, q.people.items[:people]...)
+	batch = append(batch, q.renewals.items[:renewals]...)
+	for _, p := range batch {
+		q.remove(p)
 	}
 	return batch
-}
-
-func (q *questionQueue) pop(kind *list.List) *pendingQuestion {
-	p := first(kind)
-	q.remove(p)
-	return p
 }
 
 // takeAll takes out everything.

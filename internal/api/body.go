@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	strict "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"refresher/internal/session"
 )
@@ -63,9 +65,17 @@ var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a J
 // decodeAll is decode for a body in which each field counts: it refuses fields other than
 // these, one that is there twice, and one that says nothing.
 func decodeAll(r *http.Request, into any, names ...string) error {
-	var all fields
-	if err := decode(r, &all); err != nil {
+	var body json.RawMessage
+	if err := decode(r, &body); err != nil {
 		return err
+	}
+	var all map[string]jsontext.Value
+	err := strict.Unmarshal(body, &all)
+	if twice, ok := errors.AsType[*jsontext.SyntacticError](err); ok && errors.Is(err, jsontext.ErrDuplicateName) {
+		return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", twice.JSONPointer.LastToken())
+	}
+	if err != nil || all == nil {
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, in UTF-8")
 	}
 	for name, value := range all {
 		if !slices.Contains(names, name) {
@@ -75,37 +85,7 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 			return isEmpty(name)
 		}
 	}
-	whole, err := json.Marshal(all)
-	if err != nil {
-		return err
-	}
-	return parse(whole, into)
-}
-
-// fields are the fields of a JSON object, each of another name.
-type fields map[string]json.RawMessage
-
-// UnmarshalJSON implements json.Unmarshaler. encoding/json alone would take the last of two
-// fields of one name.
-func (f *fields) UnmarshalJSON(text []byte) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return session.Errorf(session.CodeBadRequest, "body: want a JSON object")
-	}
-	*f = make(fields)
-	for d.More() {
-		var value json.RawMessage
-		token, err := d.Token()
-		if err = cmp.Or(err, d.Decode(&value)); err != nil {
-			return err
-		}
-		name, _ := token.(string) // as is every field's
-		if _, twice := (*f)[name]; twice {
-			return session.Errorf(session.CodeBadRequest, "%.32q: is there twice", name)
-		}
-		(*f)[name] = value
-	}
-	return nil
+	return parse(body, into)
 }
 
 // isEmpty refuses a field or parameter that selects sessions by a name.

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -11,7 +12,8 @@ import (
 
 // register registers the metrics.
 func (c *Cluster) register(r prometheus.Registerer) {
-	c.wishes = prometheus.NewCounterVec(prometheus.CounterOpts{
+	auto := promauto.With(r)
+	c.wishes = auto.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_wishes_total",
 		Help: "Changes of one session that operators asked this node for, by kind and outcome: applied, pending (its node has not confirmed yet), unstored (done here while the store is away), failed (the store is away, and the session is elsewhere).",
 	}, []string{"kind", "outcome"})
@@ -20,30 +22,20 @@ func (c *Cluster) register(r prometheus.Registerer) {
 			c.wishes.WithLabelValues(kind.String(), outcome)
 		}
 	}
-	r.MustRegister(c.wishes,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "refresher_store_up",
-			Help: "1 while all of the store can be reached, else 0.",
-		}, func() float64 {
-			if away, _, _ := c.pending.state(); away > 0 {
-				return 0
-			}
-			return 1
-		}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "refresher_store_unwritten",
-			Help: "Sessions whose last change the store was not told of yet.",
-		}, func() float64 {
-			_, waiting, _ := c.pending.state()
-			return float64(waiting)
-		}),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "refresher_store_dropped_total",
-			Help: "Ends of sessions that the store will not be told of: too many waited for it.",
-		}, func() float64 {
-			_, _, dropped := c.pending.state()
-			return float64(dropped)
-		}))
+	auto.NewGaugeFunc(prometheus.GaugeOpts{Name: "refresher_store_up", Help: "1 while all of the store can be reached, else 0."}, func() float64 {
+		if away, _, _ := c.pending.state(); away > 0 {
+			return 0
+		}
+		return 1
+	})
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_store_unwritten",
+		Help: "Sessions whose last change the store was not told of yet.",
+	}, func() float64 { _, waiting, _ := c.pending.state(); return float64(waiting) })
+	auto.NewCounterFunc(prometheus.CounterOpts{
+		Name: "refresher_store_dropped_total",
+		Help: "Ends of sessions that the store will not be told of: too many waited for it.",
+	}, func() float64 { _, _, dropped := c.pending.state(); return float64(dropped) })
 }
 
 // countWish counts an operator's wish, unless it was at fault.

@@ -264,7 +264,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					}
 				}
 				for _, node := range nodes {
-					if n := testutil.ToFloat64(node.metrics.ranOut.attached) + testutil.ToFloat64(node.metrics.ranOut.detached); n != 0 {
+					if n := testutil.ToFloat64(node.metrics.ranOut["attached"]) + testutil.ToFloat64(node.metrics.ranOut["detached"]); n != 0 {
 						t.Errorf("tokens of %v clients ran out", n)
 					}
 				}

@@ -186,7 +186,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 		if n := ends.Load(); n != 2 {
 			t.Errorf("two ends announced %d times", n)
 		}
-		if n := testutil.ToFloat64(s.metrics.adopted); n != 0 {
+		if n := testutil.ToFloat64(s.metrics.moves["adopted"]); n != 0 {
 			t.Errorf("%v sessions adopted by the node that has them", n)
 		}
 	})

@@ -85,7 +85,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		if failed < 40 || lines < 2 || lines > 8 {
 			t.Errorf("%v failures, %d lines", failed, lines)
 		}
-		if n := testutil.ToFloat64(s.metrics.renewals.acked); n != 20 {
+		if n := testutil.ToFloat64(s.metrics.renewals["acked"]); n != 20 {
 			t.Errorf("%v renewals", n)
 		}
 		m.broken.Store(true)

@@ -384,7 +384,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 			t.Error("nobody said that the client is not there for its renewal")
 		}
 		wait(time.Minute + 50*time.Second)
-		if n := testutil.ToFloat64(b.metrics.renewals.expired) + testutil.ToFloat64(d.metrics.renewals.expired); n != 1 {
+		if n := testutil.ToFloat64(b.metrics.renewals["expired"]) + testutil.ToFloat64(d.metrics.renewals["expired"]); n != 1 {
 			t.Errorf("%v expired renewals counted", n)
 		}
 		wait(time.Minute)
@@ -472,9 +472,9 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 		}
 		wait(time.Minute)
 		for _, m := range nodes {
-			if m.attached() != 10 || m.open() != 10 || testutil.ToFloat64(m.metrics.adopted) != 0 || testutil.ToFloat64(m.metrics.renewals.expired) != 0 {
+			if m.attached() != 10 || m.open() != 10 || testutil.ToFloat64(m.metrics.moves["adopted"]) != 0 || testutil.ToFloat64(m.metrics.renewals["expired"]) != 0 {
 				t.Errorf("%d attached of %d, %v adopted, %v expired", m.attached(), m.open(),
-					testutil.ToFloat64(m.metrics.adopted), testutil.ToFloat64(m.metrics.renewals.expired))
+					testutil.ToFloat64(m.metrics.moves["adopted"]), testutil.ToFloat64(m.metrics.renewals["expired"]))
 			}
 		}
 	})
@@ -496,7 +496,7 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 			defer b.link.mu.Unlock()
 			b.link.lease = err
 		}
-		adopted := func() float64 { return testutil.ToFloat64(b.metrics.adopted) }
+		adopted := func() float64 { return testutil.ToFloat64(b.metrics.moves["adopted"]) }
 		lease(errors.New("lease: no such luck"))
 		a.kill()
 		wait(time.Minute)

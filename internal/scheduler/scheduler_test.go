@@ -111,7 +111,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 // checkRanOut compares how many clients are counted whose tokens ran out.
 func checkRanOut(t *testing.T, s *Scheduler, attached, detached float64) {
 	t.Helper()
-	if a, d := testutil.ToFloat64(s.metrics.ranOut.attached), testutil.ToFloat64(s.metrics.ranOut.detached); a != attached || d != detached {
+	if a, d := testutil.ToFloat64(s.metrics.ranOut["attached"]), testutil.ToFloat64(s.metrics.ranOut["detached"]); a != attached || d != detached {
 		t.Errorf("tokens of %v attached and %v detached clients ran out; want %v and %v", a, d, attached, detached)
 	}
 }
@@ -134,11 +134,11 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 		if last := p.got().pushes[i]; !last.Rejoin || last.Attempt != 1 || !p.got().at[i].Equal(end) {
 			t.Fatalf("last push %+v at %s, the tokens ended at %s", last, p.got().at[i], end)
 		}
-		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
 			t.Errorf("%v expired renewals counted", got)
 		}
 		checkRanOut(t, s, 1, 0)
-		if testutil.ToFloat64(s.metrics.renewals.nacked) == 0 {
+		if testutil.ToFloat64(s.metrics.renewals["nacked"]) == 0 {
 			t.Error("no nack counted")
 		}
 		p.hands().Leave()
@@ -183,7 +183,7 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 		p.join(10 * time.Second)
 		p.hands().Detach()
 		wait(11 * time.Second)
-		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
 			t.Errorf("%v expired renewals counted after the tokens ran out", got)
 		}
 		checkRanOut(t, s, 0, 1)
@@ -356,7 +356,7 @@ func TestRenewByKeyThatSaysNothing(t *testing.T) {
 				t.Fatalf("renewal %d: %+v", i, push)
 			}
 		}
-		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 0 {
+		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 0 {
 			t.Errorf("%v expired renewals counted", got)
 		}
 	})
@@ -455,7 +455,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		if got := p.got(); len(got.pushes) == 0 || !got.pushes[0].Rejoin {
 			t.Fatalf("pushes %+v", got.pushes)
 		}
-		if got := testutil.ToFloat64(s.metrics.renewals.expired); got != 1 {
+		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
 			t.Errorf("%v expired renewals counted", got)
 		}
 		whole(t, s)

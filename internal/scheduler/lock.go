@@ -34,7 +34,7 @@ func (l *lock) Do(f func()) {
 
 // catchUp does the deferred work, unless somebody holds the lock and will.
 func (l *lock) catchUp() {
-	for l.isBehind() && l.mu.TryLock() {
+	for l.hasDeferred() && l.mu.TryLock() {
 		l.listMu.Lock()
 		work := l.deferred
 		l.deferred = nil
@@ -46,7 +46,7 @@ func (l *lock) catchUp() {
 	}
 }
 
-func (l *lock) isBehind() bool {
+func (l *lock) hasDeferred() bool {
 	l.listMu.Lock()
 	defer l.listMu.Unlock()
 	return len(l.deferred) > 0

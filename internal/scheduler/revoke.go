@@ -1,7 +1,7 @@
 package scheduler
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"refresher/internal/session"
@@ -15,22 +15,15 @@ const revokeTimeout = 700 * time.Millisecond
 // to revokeTimeout for sessions that another goroutine holds, for example to write to their
 // client; those end later. match must be fast, and neither may call the Scheduler.
 func (s *Scheduler) Revoke(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
-	var left atomic.Int64
-	left.Store(1)
-	done := make(chan struct{})
-	finish := func() {
-		if left.Add(-1) == 0 {
-			close(done)
-		}
-	}
-	for _, e := range s.table.all(func(*entry) bool { return true }) {
+	var left sync.WaitGroup
+	for _, e := range s.table.all(nil) {
 		id := match(&e.key)
 		if id == "" {
 			continue
 		}
 		left.Add(1)
 		e.change(func() bool {
-			defer finish() // also after a panic
+			defer left.Done() // also after a panic
 			if e.session.State() == session.Ended {
 				return false
 			}
@@ -41,11 +34,13 @@ func (s *Scheduler) Revoke(match func(*session.Key) (id string), ended func(id s
 			return false
 		})
 	}
-	finish()
-	timeout := time.NewTimer(revokeTimeout)
-	defer timeout.Stop()
+	done := make(chan struct{})
+	go func() {
+		left.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
-	case <-timeout.C:
+	case <-time.After(revokeTimeout):
 	}
 }

@@ -204,7 +204,7 @@ func (s *Scheduler) checkClock() {
 		return
 	}
 	s.config.Logger.Warn("the wall clock was set", "step_seconds", step.Seconds())
-	for _, e := range s.table.all(func(*entry) bool { return true }) {
+	for _, e := range s.table.all(nil) {
 		e.change(func() bool {
 			e.session.ClockStepped(step, stepWindow, s.clock.now())
 			return true

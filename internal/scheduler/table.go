@@ -91,13 +91,13 @@ func (t *table) isOpen(e *entry) bool {
 	return open == e
 }
 
-// all returns the open sessions that match.
+// all returns the open sessions that match; a nil match takes every one.
 func (t *table) all(match func(*entry) bool) []*entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	found := make([]*entry, 0, len(t.open))
 	for _, e := range t.open {
-		if match(e) {
+		if match == nil || match(e) {
 			found = append(found, e)
 		}
 	}

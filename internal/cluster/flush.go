@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"refresher/internal/store"
+)
+
+// gatherFor is how long records wait for others to be saved with.
+const gatherFor = 100 * time.Millisecond
+
+// batched is a record that is being saved.
+type batched struct {
+	writer store.Writer
+	pendingRecord
+}
+
+// write saves what has changed, as it changes.
+func (c *Cluster) write(ctx context.Context) {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-c.pending.wake:
+		case <-retry.C:
+		case <-ctx.Done():
+			return
+		}
+		if pause(ctx, gatherFor) != nil {
+			return
+		}
+		for more := true; more && ctx.Err() == nil; {
+			more = c.flush()
+		}
+		if at := c.pending.next(); at != never {
+			retry.Reset(at - c.now())
+		}
+	}
+}
+
+// flush saves one batch, and has the writers acknowledge the answers. It reports whether
+// there was more than fits into a batch.
+func (c *Cluster) flush() bool {
+	batch, more := c.pending.take(c.now())
+	if len(batch) == 0 {
+		return false
+	}
+	records := make([]store.Record, len(batch))
+	for i, p := range batch {
+		records[i] = *p.record
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // a batch that is cut off would be saved twice
+	defer cancel()
+	ctx, span := traceBatch(ctx, batch)
+	outcomes, err := c.config.Store.Save(ctx, records)
+	endSpan(span, err)
+	var reached, failed store.ShardSet
+	for i, p := range batch {
+		shard := store.ShardOf(p.record.Session)
+		if outcomes[i].Action == store.Retry {
+			failed[shard] = true
+			c.pending.put(p.writer, p.pendingRecord, true)
+			continue
+		}
+		reached[shard] = true
+		p.endSpan()
+		if outcomes[i] == (store.Outcome{Action: store.Done}) {
+			p.writer.Acknowledge(p.record, outcomes[i])
+		} else { // it may have to write to a client
+			c.answers.Go(func() { p.writer.Acknowledge(p.record, outcomes[i]) })
+		}
+	}
+	c.saveAgain(c.storeAnswered(&reached, &failed, err))
+	return more
+}
+
+// saveAgain has all sessions of shards saved that were away, since what they were given
+// before may be lost with a server.
+func (c *Cluster) saveAgain(shards store.ShardSet) {
+	if shards != (store.ShardSet{}) {
+		c.node.SaveAllAgain(&shards)
+	}
+}
+
+// beginSpan begins a part of what ctx is about; nil: that is not traced.
+func beginSpan(ctx context.Context, name string) trace.Span {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return nil
+	}
+	_, span := parent.TracerProvider().Tracer("refresher/internal/cluster").Start(ctx, name)
+	return span
+}
+
+// traceBatch begins the part in which many records are saved at once. It belongs to the
+// first of them that is traced; the others refer to it.
+func traceBatch(ctx context.Context, batch []batched) (context.Context, trace.Span) {
+	first := slices.IndexFunc(batch, func(p batched) bool { return p.span != nil })
+	if first < 0 {
+		return ctx, nil
+	}
+	save := beginSpan(trace.ContextWithSpan(ctx, batch[first].span), "save")
+	for _, p := range batch[first+1:] {
+		if p.span != nil {
+			p.span.AddLink(trace.Link{SpanContext: save.SpanContext()})
+		}
+	}
+	return trace.ContextWithSpan(ctx, save), save
+}
+
+func (p *pendingRecord) endSpan() { endSpan(p.span, nil) }
+
+// endSpan ends a span, which may be nil, and says so if it went wrong.
+func endSpan(span trace.Span, err error) {
+	if span == nil {
+		return
+	}
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}

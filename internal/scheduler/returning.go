@@ -1,0 +1,265 @@
+package scheduler
+
+import (
+	"context"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// returning is a client that is back with the key of its session.
+type returning struct {
+	engine   *Scheduler
+	resume   session.Resume
+	attach   bool        // the client is to have a connection
+	key      session.Key // what its resume key says
+	decision session.Decision
+	acquired store.Acquired // what the store says of its session
+	made     bool           // the session was not here: it was made from acquired, or the key
+	now      session.Instant
+}
+
+// reopen finds the session, or makes it anew from the store's record or the key, and takes
+// note of what the client says that it has. On success the entry is locked, and the caller
+// must commit or abandon.
+func (b *returning) reopen(ctx context.Context) (*entry, error) {
+	s := b.engine
+	if b.resume.Claims == nil {
+		if err := s.Open(&b.resume); err != nil {
+			return nil, err
+		}
+	}
+	b.key = *b.resume.Claims
+	connected, err := s.peek(&b.key)
+	if err != nil {
+		return nil, err
+	}
+	action := session.ActionRenew
+	if b.attach {
+		action = session.ActionResume
+	}
+	asked := s.inRole(ctx, b.key)
+	b.decision = s.decide(ctx, session.Request{Action: action, Key: &asked})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if b.decision.Reason == session.Uninformed {
+		return nil, b.decision.Err()
+	}
+	if b.attach || !connected {
+		if b.acquired, err = s.cluster.Acquire(ctx, &b.key, b.attach); err != nil {
+			return nil, err
+		}
+	}
+	b.now = s.clock.now()
+	e, err := b.find()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.readmit(e); err != nil {
+		e.Unlock()
+		return nil, err
+	}
+	return e, nil
+}
+
+// inRole returns a key with the role that the session has by now, on this node or by the
+// store: an operator may have changed it since the key was handed out.
+func (s *Scheduler) inRole(ctx context.Context, k session.Key) session.Key {
+	if s.config.Policy.AskAhead == 0 || k.Identity.RTC == nil {
+		return k
+	}
+	rtc := *k.Identity.RTC
+	if e := s.table.get(k.Session); e != nil {
+		e.Lock()
+		rtc.Role = roleOf(e.session.Identity)
+		e.Unlock()
+	} else if r, ok := s.cluster.Get(ctx, &k); ok {
+		rtc.Role = roleOf(r.Identity)
+	}
+	k.Identity.RTC = &rtc
+	return k
+}
+
+// find returns the session's entry, locked; one that this node does not have is made. The
+// error is an EndedError.
+func (b *returning) find() (*entry, error) {
+	s := b.engine
+	for {
+		e, over := s.table.find(b.key.Session)
+		if e == nil && over != nil {
+			if err := b.endAgain(over); err != nil {
+				return nil, err
+			}
+		}
+		if e == nil {
+			e = b.makeEntry()
+			e.Lock() // free: nobody else has it
+			if s.table.insert(e, over, false) {
+				e.emit(event{kind: evOpened})
+				b.made = true
+				return e, nil
+			}
+			continue // another goroutine was faster: look again
+		}
+		e.Lock()
+		if e.session.State() == session.Ended { // between the two locks: look again
+			e.Unlock()
+			continue
+		}
+		if b.key.Fits(&e.key) {
+			return e, nil
+		}
+		b.expel(e)
+	}
+}
+
+// expel takes a session off this node whose record, from which it was adopted, does not
+// match its key, and unlocks it.
+func (b *returning) expel(e *entry) {
+	defer e.Unlock()
+	defer e.contain(nil)
+	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.id)
+	e.discard()
+	e.commit()
+}
+
+// endAgain has the end of a session saved once more that was acquired after it, and returns
+// an EndedError; nil if the session has expired, so that its key may open it anew.
+func (b *returning) endAgain(e *entry) (err error) {
+	e.Lock()
+	defer e.Unlock()
+	defer e.contain(&err)
+	if !e.hasEndedOnPurpose() {
+		return nil
+	}
+	e.session.Fence(b.acquired.Epoch)
+	e.commit()
+	return &session.EndedError{Ending: e.session.Ending(e.reason)}
+}
+
+// makeEntry makes an entry from the session's record, or from its key if the store has
+// none.
+func (b *returning) makeEntry() *entry {
+	if !b.acquired.Known {
+		return b.engine.newEntry(session.New(b.key, &b.engine.config.Policy, b.now))
+	}
+	r := b.acquired.Record
+	if r.State == session.Ended { // nobody came back to it, until now
+		r.State, r.Reason = session.Detached, ""
+		r.DetachedAt = b.now.Milli()
+		r.Delivered &^= store.DeliveredEnd
+	}
+	return b.engine.restore(&r, b.now)
+}
+
+// readmit brings the session up to date for the client that is back. On an error the session
+// is ended or abandoned.
+func (b *returning) readmit(e *entry) (err error) {
+	defer e.contain(&err)
+	held := &b.acquired
+	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
+		b.renew(e)
+	}
+	if e.isRevoked() { // after Open admitted the client, and before Revoke could find the session
+		ending := e.session.Ending(session.EndRevoked)
+		e.session.Fence(held.Epoch) // the store has the session under this epoch
+		e.end(session.EndRevoked)
+		e.commit()
+		return &session.EndedError{Ending: ending}
+	}
+	if err := b.admit(e); err != nil {
+		e.session.Fence(held.Epoch) // the store has this epoch already
+		b.abandon(e)
+		return err
+	}
+	if r := &held.Record; held.Known && r.WishVersion > e.wish {
+		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
+		if e.session.AskedOverHTTP(b.now) == session.Repeat { // the same tokens again
+			e.session.Want(cause, b.now)
+		}
+	}
+	if err := b.decide(e); err != nil {
+		return err
+	}
+	fence := held.Epoch
+	if b.attach && fence > 0 {
+		fence-- // attaching raises it
+	}
+	e.session.Fence(fence)
+	return nil
+}
+
+// renew replaces the session by what the store has: it has been on another node since, which
+// knows better.
+func (b *returning) renew(e *entry) {
+	e.supersede(b.now)
+	newer := b.makeEntry()
+	role := roleOf(e.session.Identity)
+	e.session, e.delivered, e.sent = newer.session, newer.delivered, 0
+	if newer.wish < e.wish { // made here while the store was away
+		e.session.SetRole(role)
+	}
+	e.wish = max(e.wish, newer.wish)
+}
+
+// admit checks the client's key against the session, and takes note of what the client
+// confirms.
+func (b *returning) admit(e *entry) error {
+	if b.key.Epoch > e.session.Epoch() {
+		// The client has been on another node since: what is connected here is a
+		// connection that it has given up.
+		e.supersede(b.now)
+	}
+	if err := e.session.Admit(b.key.Epoch); err != nil {
+		return err
+	}
+	b.confirmed(e, e.session.Confirm(b.resume.Seq, b.resume.ExpiresAt, b.now))
+	return nil
+}
+
+// confirmed counts a renewal that the client confirmed in passing.
+func (b *returning) confirmed(e *entry, a session.Acked) {
+	if a.Settled {
+		e.emit(event{kind: evConfirmed, acked: a})
+	}
+}
+
+// decide acts on the decision. A session that is denied ends. One that nobody could be asked
+// about, or in another role than it has, goes on within its grace. The error is for the
+// client.
+func (b *returning) decide(e *entry) error {
+	policy, d := &b.engine.config.Policy, &b.decision
+	counts := d.Reason != session.Unasked && (policy.AskAhead == 0 || d.Role == roleOf(e.session.Identity))
+	switch {
+	case !counts && !e.session.Agreed(b.now):
+		b.abandon(e)
+		return session.ErrUnasked
+	case !counts: // it is within its grace
+	case d.Allowed:
+		e.session.Approve(d.Until, b.now)
+	default:
+		reason := session.EndDenied
+		if d.Reason == session.Revoked {
+			reason = session.EndRevoked
+		}
+		ending := e.session.Ending(reason)
+		if e.session.Issued() {
+			e.end(reason)
+		} else { // nothing is known of it but its key: nobody remembers that it was denied
+			e.discard()
+		}
+		e.commit()
+		return &session.EndedError{Ending: ending}
+	}
+	return nil
+}
+
+// abandon ends the handling of a key that came to nothing: a session that was made from it
+// alone is dropped, any other stays as it is.
+func (b *returning) abandon(e *entry) {
+	if !e.session.Issued() {
+		e.discard()
+	}
+	e.commit()
+}

@@ -52,7 +52,7 @@ func BenchmarkSchedule(b *testing.B) {
 	b.Run("refresher", func(b *testing.B) {
 		redis := redistest.Start(b)
 		c := settings()
-		c.RedisURL, c.Policy.TTL = redis.URL(), shortLife
+		c.Redis.URL, c.Policy.TTL = redis.URL(), shortLife
 		node := runNode(b, c)
 		clients := start(b, loadEnv, fmt.Sprintf("%s %d", node.Addr(), size(calls, callsShort)))
 		defer clients.end()

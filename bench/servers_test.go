@@ -15,6 +15,7 @@ import (
 	"github.com/centrifugal/centrifuge"
 	"github.com/coder/websocket"
 
+	"refresher/internal/access"
 	"refresher/internal/agora"
 	"refresher/internal/app"
 	"refresher/internal/project"
@@ -37,7 +38,7 @@ func settings() app.Config {
 			TTL: lifetime, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
-		Heartbeat: 25 * time.Second, Auth: "none",
+		Heartbeat: 25 * time.Second, Rules: access.Rules{Auth: "none"},
 	}
 }
 

@@ -75,7 +75,7 @@ func (c *demoCommand) Run() (err error) {
 	defer page.Close()
 
 	config := c.config(c.Listen, c.TokenTTL)
-	config.Auth, config.Page = "none", page.Handler
+	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
 	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // all are renewed before the old one is refused
 	var reloads <-chan os.Signal

@@ -19,11 +19,11 @@ var secretSettings = map[string]func(app.Config) string{
 	"jwt-previous-secret":       func(c app.Config) string { return c.Projects[0].Keys.Secrets[0] },
 	"session-secret":            func(c app.Config) string { return c.SessionSecret },
 	"previous-session-secret":   func(c app.Config) string { return c.PreviousSessionSecret },
-	"events-secret":             func(c app.Config) string { return c.EventsSecret },
-	"events-previous-secret":    func(c app.Config) string { return c.EventsPreviousSecret },
-	"authorize-previous-secret": func(c app.Config) string { return c.AuthorizePreviousSecret },
-	"authorize-secret":          func(c app.Config) string { return c.AuthorizeSecret },
-	"redis-url":                 func(c app.Config) string { return c.RedisURL },
+	"events-secret":             func(c app.Config) string { return c.Events.Secret },
+	"events-previous-secret":    func(c app.Config) string { return c.Events.PreviousSecret },
+	"authorize-previous-secret": func(c app.Config) string { return c.Authorize.PreviousSecret },
+	"authorize-secret":          func(c app.Config) string { return c.Authorize.Secret },
+	"redis-url":                 func(c app.Config) string { return c.Redis.URL },
 }
 
 // variableOf is the variable of a flag.

@@ -9,7 +9,9 @@ import (
 
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
+	"refresher/internal/hook"
 	"refresher/internal/project"
+	"refresher/internal/redis"
 )
 
 type serveCommand struct {
@@ -115,16 +117,14 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 		return app.Config{}, err
 	}
 	config := c.config(c.Listen, c.TokenTTL)
-	config.Projects, config.SubjectRate = projects, c.SubjectRate
+	config.Projects = projects
 	if file := c.ProjectsFile; file != "" {
 		config.ProjectsFile, config.ReadProjects = file, func() ([]project.Project, error) { return readProjects(file) }
 	}
-	config.AuthorizeURL = c.AuthorizeURL
-	config.AuthorizeSecret, config.AuthorizePreviousSecret = c.AuthorizeSecret, c.AuthorizePreviousSecret
-	config.AuthorizeTimeout, config.AuthorizeGrace = c.AuthorizeTimeout, c.AuthorizeGrace
-	config.Auth, config.Insecure, config.CredentialInPath = c.Auth, c.Insecure, c.CredentialInPath
-	config.RedisURL, config.RedisCAFile, config.RedisPrefix = c.RedisURL, c.RedisCAFile, c.RedisPrefix
-	config.RedisCertFile, config.RedisKeyFile = c.RedisCertFile, c.RedisKeyFile
+	config.Auth, config.Insecure, config.CredentialInPath, config.SubjectRate = c.Auth, c.Insecure, c.CredentialInPath, c.SubjectRate
+	config.Redis = redis.Config{URL: c.RedisURL, CAFile: c.RedisCAFile, CertFile: c.RedisCertFile, KeyFile: c.RedisKeyFile, Prefix: c.RedisPrefix}
+	config.Authorize = hook.Config{URL: c.AuthorizeURL, Secret: c.AuthorizeSecret, PreviousSecret: c.AuthorizePreviousSecret, Timeout: c.AuthorizeTimeout}
+	config.Policy.AskGrace = c.AuthorizeGrace
 	return config, nil
 }
 

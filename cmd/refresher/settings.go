@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"refresher/internal/access"
 	"refresher/internal/app"
+	"refresher/internal/hook"
 	"refresher/internal/logging"
 	"refresher/internal/project"
 	"refresher/internal/session"
@@ -151,9 +153,9 @@ func (s *settings) config(listen address, ttl time.Duration) app.Config {
 			DefaultFormat: formatOf(s.TokenVersion), TTL: ttl, MinTTL: s.MinTTL, MaxTTL: s.MaxTTL, MaxSession: s.MaxSession,
 			RenewBefore: s.RenewBefore, AckTimeout: s.AckTimeout, ResumeWindow: s.ResumeWindow, CertificateSpread: s.CertificateSpread,
 		},
-		EventsURL: s.EventsURL, EventsSecret: s.EventsSecret, EventsPreviousSecret: s.EventsPreviousSecret,
+		Events:    hook.Config{URL: s.EventsURL, Secret: s.EventsSecret, PreviousSecret: s.EventsPreviousSecret},
 		Heartbeat: s.Heartbeat, DrainWindow: s.DrainWindow,
-		AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies, ProxyProtocol: s.ProxyProtocol,
+		Rules:       access.Rules{Auth: "none", AddressRate: s.AddressRate, TrustedProxies: s.TrustedProxies, ProxyProtocol: s.ProxyProtocol},
 		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile,
 		AllowedOrigins: s.AllowedOrigins, MaxSessions: s.MaxSessions, JoinRate: s.JoinRate,
 	}

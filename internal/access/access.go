@@ -29,19 +29,19 @@ type Approval interface {
 
 // Config is what an Access needs. All fields are required unless they say otherwise.
 type Config struct {
-	// Projects say how credentials are checked. Empty: no credential is looked at, and
-	// every caller is Anybody.
-	Projects []credential.Project
-	Anybody  session.Caller
-	// Proxies are those whose word counts for the address of a client.
-	Proxies limit.Proxies
-	// AddressRate and SubjectRate are how many requests a second an address and the
-	// holder of a credential may make; 0 is unlimited.
-	AddressRate, SubjectRate float64
-	Revocations              Revocations
-	Approval                 Approval // nil: nobody is asked
-	Logger                   *slog.Logger
-	Registerer               prometheus.Registerer
+	Rules
+	Port        Port                 // the public one
+	Projects    []credential.Project // that are served, one at least
+	Revocations Revocations
+	Approval    Approval // nil: nobody is asked
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// Port is an address that is listened on.
+type Port struct {
+	Address string
+	Local   bool // only this machine can reach it
 }
 
 // Access decides who may have tokens.
@@ -66,18 +66,24 @@ const (
 
 // New makes an Access. It does no I/O.
 func New(c Config) (*Access, error) {
+	if err := c.check(len(c.Projects), c.Port); err != nil {
+		return nil, err
+	}
 	a := &Access{
-		anybody: c.Anybody, proxies: c.Proxies, revocations: c.Revocations, approval: c.Approval,
+		anybody: c.anybody(c.Projects[0].App), revocations: c.Revocations, approval: c.Approval,
 		logger: c.Logger.With("component", "authorize"),
 	}
 	var err error
-	if len(c.Projects) > 0 {
+	if c.Auth == "jwt" {
 		a.verifier, err = credential.New(credential.Config{
 			Projects: c.Projects, Logger: c.Logger.With("component", "auth"), Registerer: c.Registerer,
 		})
 		if err != nil {
 			return nil, err
 		}
+	}
+	if a.proxies, err = limit.NewProxies(c.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("trusted-proxies: %w", err)
 	}
 	if a.addresses, err = limit.New(limit.Config{Rate: c.AddressRate}); err != nil {
 		return nil, fmt.Errorf("address-rate: %w", err)

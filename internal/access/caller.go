@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -12,6 +13,9 @@ import (
 // ClientAddr returns the address of the client who made a request, as far as trusted
 // proxies vouch for it.
 func (a *Access) ClientAddr(r *http.Request) netip.Addr { return a.proxies.ClientAddr(r) }
+
+// TrustsProxy reports whether a peer is a trusted proxy.
+func (a *Access) TrustsProxy(peer net.Addr) bool { return a.proxies.Trusts(peer) }
 
 // Admit takes one request from what an address may make, and returns how long the client
 // has to wait; 0 admits it now.

@@ -2,12 +2,14 @@ package access
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access/credential"
 	"refresher/internal/session"
@@ -36,7 +38,7 @@ func code(err error) session.Code {
 func TestAuthenticate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		known := &revocations{}
-		a := newAccess(t, Config{Projects: projects, SubjectRate: 1, Revocations: known})
+		a := newAccess(t, Config{Rules: Rules{Auth: "jwt", SubjectRate: 1}, Projects: projects, Revocations: known})
 		if _, err := a.Authenticate(t.Context(), "forged"); code(err) != session.CodeUnauthenticated {
 			t.Errorf("a forged one: %v", err)
 		}
@@ -60,8 +62,7 @@ func TestAuthenticate(t *testing.T) {
 }
 
 func TestAuthenticateWithoutCredentials(t *testing.T) {
-	anybody := session.Caller{App: "app", Grant: session.Grant{All: true}}
-	a := newAccess(t, Config{Anybody: anybody, SubjectRate: 1})
+	a := newAccess(t, Config{Rules: Rules{SubjectRate: 1}})
 	for _, text := range []string{"", "whatever", ""} { // they have no names, so there is no rate
 		if c, err := a.Authenticate(t.Context(), text); err != nil || c.App != "app" || !c.Grant.All {
 			t.Errorf("%q: %+v, %v", text, c, err)
@@ -73,7 +74,7 @@ func TestAuthenticateWithoutCredentials(t *testing.T) {
 }
 
 func TestUpdateReplacesKeysAtOnce(t *testing.T) {
-	a := newAccess(t, Config{Projects: projects})
+	a := newAccess(t, Config{Rules: Rules{Auth: "jwt"}, Projects: projects})
 	if err := a.Update(credential.Project{App: "app", Keys: credential.Keys{Secrets: []string{"another secret, of enough bytes as well"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestUpdateReplacesKeysAtOnce(t *testing.T) {
 
 func TestAdmitLimitsAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAccess(t, Config{AddressRate: 1})
+		a := newAccess(t, Config{Rules: Rules{AddressRate: 1}})
 		first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 		if wait := a.Admit(first); wait != 0 {
 			t.Errorf("the first has to wait %s", wait)
@@ -100,10 +101,10 @@ func TestAdmitLimitsAnAddress(t *testing.T) {
 
 func TestRatesThatCannotBeMeant(t *testing.T) {
 	for want, c := range map[string]Config{
-		"address-rate: want 0 (unlimited) or more actions a second": {AddressRate: -1},
-		"subject-rate: want 0 (unlimited) or more actions a second": {SubjectRate: -1},
+		"address-rate: want 0 (unlimited) or more actions a second": {Rules: Rules{Auth: "jwt", AddressRate: -1}},
+		"subject-rate: want 0 (unlimited) or more actions a second": {Rules: Rules{Auth: "jwt", SubjectRate: -1}},
 	} {
-		c.Logger = newAccess(t, Config{}).logger
+		c.Projects, c.Logger, c.Registerer = projects, slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 		if _, err := New(c); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/hook"
 	"refresher/internal/session"
 )
@@ -55,6 +56,12 @@ func until(at session.UnixSec) func(context.Context) (hook.Answer, error) {
 
 func newAccess(t *testing.T, c Config) *Access {
 	t.Helper()
+	if c.Auth == "" {
+		c.Auth, c.Port.Local = "none", true
+	}
+	if c.Projects == nil {
+		c.Projects = []credential.Project{{App: "app"}}
+	}
 	if c.Revocations == nil {
 		c.Revocations = &revocations{}
 	}

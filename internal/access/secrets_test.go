@@ -197,11 +197,11 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 		JWKSURL: k.backEnd.URL + "/keys?key=" + s["jwks query"],
 	}
 	c.SessionSecret, c.PreviousSessionSecret = s["session secret"], s["previous session secret"]
-	c.EventsSecret, c.EventsURL = s["events secret"], k.with(k.backEnd.URL, "scott", s["events password"], "/events", s["events query"])
-	c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], k.with(k.backEnd.URL, "scott", s["authorize password"], "/authorize", s["authorize query"])
-	c.EventsPreviousSecret, c.AuthorizePreviousSecret = s["previous events secret"], s["previous authorize secret"]
-	c.Policy.MinTTL, c.AuthorizeGrace = 3e9, 60e9
-	c.RedisURL = redisURL
+	c.Events.Secret, c.Events.URL = s["events secret"], k.with(k.backEnd.URL, "scott", s["events password"], "/events", s["events query"])
+	c.Authorize.Secret, c.Authorize.URL = s["authorize secret"], k.with(k.backEnd.URL, "scott", s["authorize password"], "/authorize", s["authorize query"])
+	c.Events.PreviousSecret, c.Authorize.PreviousSecret = s["previous events secret"], s["previous authorize secret"]
+	c.Policy.MinTTL, c.Policy.AskGrace = 3e9, 60e9
+	c.Redis.URL = redisURL
 	k.file = file
 	k.Node = apptest.StartWith(t, func(to *app.Config) { *to = c }, app.Outside{}, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	k.log.await(t, `"msg":"serving"`)
@@ -502,25 +502,25 @@ func TestSecretsAreNotInErrors(t *testing.T) {
 		},
 		"jwks-url, no address": func(c *app.Config) { c.Auth, c.Projects[0].Keys.JWKSURL = "jwt", "http://[hush-hush" },
 		"events-url": func(c *app.Config) {
-			c.EventsSecret, c.EventsURL = s["events secret"], "ftp://scott:hush-hush@events.test/?key="+s["events query"]
+			c.Events.Secret, c.Events.URL = s["events secret"], "ftp://scott:hush-hush@events.test/?key="+s["events query"]
 		},
-		"events-url, no address":   func(c *app.Config) { c.EventsSecret, c.EventsURL = s["events secret"], "http://scott:hush-hush@%zz/" },
-		"events-secret":            func(c *app.Config) { c.EventsSecret, c.EventsURL = s["short"], "http://events.test" },
-		"events-secret, no base64": func(c *app.Config) { c.EventsSecret, c.EventsURL = "whsec_"+s["short"], "http://events.test" },
+		"events-url, no address":   func(c *app.Config) { c.Events.Secret, c.Events.URL = s["events secret"], "http://scott:hush-hush@%zz/" },
+		"events-secret":            func(c *app.Config) { c.Events.Secret, c.Events.URL = s["short"], "http://events.test" },
+		"events-secret, no base64": func(c *app.Config) { c.Events.Secret, c.Events.URL = "whsec_"+s["short"], "http://events.test" },
 		"events-previous-secret": func(c *app.Config) {
-			c.EventsSecret, c.EventsPreviousSecret, c.EventsURL = s["events secret"], s["short"], "http://events.test"
+			c.Events.Secret, c.Events.PreviousSecret, c.Events.URL = s["events secret"], s["short"], "http://events.test"
 		},
 		"authorize-url": func(c *app.Config) {
-			c.AuthorizeSecret, c.AuthorizeURL = s["authorize secret"], "scott:hush-hush@authorize.test/?key="+s["authorize query"]
+			c.Authorize.Secret, c.Authorize.URL = s["authorize secret"], "scott:hush-hush@authorize.test/?key="+s["authorize query"]
 		},
-		"authorize-secret": func(c *app.Config) { c.AuthorizeSecret, c.AuthorizeURL = s["short"], "http://authorize.test" },
+		"authorize-secret": func(c *app.Config) { c.Authorize.Secret, c.Authorize.URL = s["short"], "http://authorize.test" },
 		"authorize-previous-secret": func(c *app.Config) {
-			c.AuthorizeSecret, c.AuthorizePreviousSecret, c.AuthorizeURL = s["authorize secret"], s["short"], "http://authorize.test"
+			c.Authorize.Secret, c.Authorize.PreviousSecret, c.Authorize.URL = s["authorize secret"], s["short"], "http://authorize.test"
 		},
-		"redis-url":             func(c *app.Config) { c.RedisURL = "ftp://:" + s["redis password"] + "@127.0.0.1:1" },
-		"redis-url, no address": func(c *app.Config) { c.RedisURL = "redis://:" + s["redis password"] + "@%zz" },
-		"redis-url, no port":    func(c *app.Config) { c.RedisURL = "redis://127.0.0.1:" + s["redis password"] },
-		"redis-url, options":    func(c *app.Config) { c.RedisURL = "redis://:" + s["redis password"] + "@127.0.0.1:1?db=x" },
+		"redis-url":             func(c *app.Config) { c.Redis.URL = "ftp://:" + s["redis password"] + "@127.0.0.1:1" },
+		"redis-url, no address": func(c *app.Config) { c.Redis.URL = "redis://:" + s["redis password"] + "@%zz" },
+		"redis-url, no port":    func(c *app.Config) { c.Redis.URL = "redis://127.0.0.1:" + s["redis password"] },
+		"redis-url, options":    func(c *app.Config) { c.Redis.URL = "redis://:" + s["redis password"] + "@127.0.0.1:1?db=x" },
 		"tls-cert-file": func(c *app.Config) {
 			dir := t.TempDir()
 			c.TLSCertFile, c.TLSKeyFile = filepath.Join(dir, "cert"), filepath.Join(dir, "key")

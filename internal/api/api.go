@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -82,8 +84,8 @@ type Config struct {
 	// Ready reports whether the node takes calls, for the health checks of load
 	// balancers.
 	Ready func() bool
-	// BasePath is the path that every endpoint is under, such as "/refresher":
-	// with a slash before and none at the end. Empty: they are at the root.
+	// BasePath is the path that every endpoint is under, such as "/refresher". Empty or
+	// "/": they are at the root.
 	BasePath string
 	// CredentialInPath lets the classic endpoints take a credential in the path,
 	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
@@ -91,6 +93,10 @@ type Config struct {
 	// Page serves everything under BasePath that is not an endpoint. May be nil.
 	Page http.Handler
 }
+
+// basePath has no escapes, no empty parts and none that begin with a dot: proxies pass it
+// on as it is, and clients do not resolve it.
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
 
 // API is the public HTTP handler. It is safe for concurrent use.
 type API struct {
@@ -104,7 +110,11 @@ type API struct {
 const maxBody = 8 << 10
 
 // New makes an API.
-func New(c Config) *API {
+func New(c Config) (*API, error) {
+	if !basePath.MatchString(c.BasePath) {
+		return nil, fmt.Errorf(`base-path: want a path such as "/refresher", of letters, digits and -._~; have %q`, c.BasePath)
+	}
+	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
 	a := &API{config: c, metrics: newMetrics(c.Registerer)}
 	if c.BasePath != "" {
 		a.base = strings.Split(strings.TrimPrefix(c.BasePath, "/"), "/")
@@ -147,7 +157,7 @@ func New(c Config) *API {
 	if c.Page != nil {
 		a.routes = a.routes[1:] // the page is at the root
 	}
-	return a
+	return a, nil
 }
 
 // request is an HTTP request to an endpoint.

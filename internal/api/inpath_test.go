@@ -55,7 +55,10 @@ func TestPanicKeepsTheCredentialInThePath(t *testing.T) {
 	c := config(t)
 	c.Access, c.CredentialInPath = brokenAccess{}, true
 	c.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a := New(c)
+	a, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := httptest.NewUnstartedServer(a)
 	s.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(&logged, nil), slog.LevelWarn)
 	s.Start()

@@ -32,7 +32,10 @@ func TestRenewalEndsWithItsRequest(t *testing.T) {
 		c := config(t)
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		c.Renewer = w
-		a := New(c)
+		a, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
 		s := httptest.NewServer(a)
 		ctx, hangUp := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/v1/sessions/s/renew", strings.NewReader(body))

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access"
-	"refresher/internal/access/limit"
 	"refresher/internal/api"
 	"refresher/internal/build"
 	"refresher/internal/cluster"
@@ -96,7 +94,10 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
+	local, err := listen.IsLocal(c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	registry := ops.NewRegistry()
 	node := nodeName()
 	traces, err := tracing.New(context.Background(), tracing.Config{
@@ -119,26 +120,19 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	approval, err := newApproval(c, reports, logger, registry)
-	if err != nil {
-		return nil, err
-	}
-	proxies, err := limit.NewProxies(c.TrustedProxies)
-	if err != nil {
-		return nil, fmt.Errorf("trusted-proxies: %w", err)
-	}
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
 	if err != nil {
 		return nil, err
 	}
-	var events *hook.Events
-	if c.EventsURL != "" {
-		if events, err = hook.NewEvents(hook.Config{
-			URL: c.EventsURL, Secret: c.EventsSecret, PreviousSecret: c.EventsPreviousSecret,
-			Panics: reports, Logger: logger.With("component", "events"), Registerer: registry,
-		}); err != nil {
-			return nil, err
-		}
+	c.Events.Panics, c.Events.Logger, c.Events.Registerer = reports, logger.With("component", "events"), registry
+	events, err := hook.NewEvents(c.Events)
+	if err != nil {
+		return nil, err
+	}
+	c.Authorize.Panics, c.Authorize.Logger, c.Authorize.Registerer = reports, logger.With("component", "authorize"), registry
+	approval, err := hook.NewApproval(c.Authorize)
+	if err != nil {
+		return nil, err
 	}
 	shared, err := world.Store(c, logger, registry)
 	if err != nil {
@@ -148,18 +142,14 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
 		Logger: logger.With("component", "revocation"), Registerer: registry,
 	})
-	permit := access.Config{
-		Proxies: proxies, AddressRate: c.AddressRate, SubjectRate: c.SubjectRate, Revocations: revocations, Logger: logger, Registerer: registry,
+	callers := access.Config{
+		Rules: c.Rules, Port: access.Port{Address: c.Listen, Local: local}, Projects: projects.Credentials(),
+		Revocations: revocations, Logger: logger, Registerer: registry,
 	}
 	if approval != nil {
-		permit.Approval = approval
+		callers.Approval = approval
 	}
-	if c.Auth == "jwt" {
-		permit.Projects = projects.Credentials()
-	} else { // who may change others' calls must at least be on this machine
-		permit.Anybody = session.Caller{App: c.Projects[0].AppID, Admin: !c.Insecure, Grant: session.Grant{All: true}}
-	}
-	who, err := access.New(permit)
+	who, err := access.New(callers)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +163,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		schedule.Announce = events.Send
 	}
 	if approval != nil {
-		schedule.Policy.AskAhead, schedule.Policy.AskGrace = askAhead, c.AuthorizeGrace
+		schedule.Policy.AskAhead = askAhead
 	}
 	sched, err := scheduler.New(schedule)
 	if err != nil {
@@ -209,12 +199,15 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if c.Page != nil {
 		page = c.Page(metrics)
 	}
-	handler := api.New(api.Config{
+	handler, err := api.New(api.Config{
 		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: shares, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
-		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.Auth == "none" && !c.Insecure,
+		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.LocalOnly(),
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
+	if err != nil {
+		return nil, err
+	}
 	a := &App{
 		config: c, node: node, apps: projects.Apps(), logger: logger, cluster: shares, scheduler: sched, hub: hub, events: events, store: shared,
 		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
@@ -223,13 +216,9 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, fmt.Errorf("ops-listen: %w", err)
 	}
-	public := listen.Config{
-		Handler: reports.Handler(handler), WriteTimeout: writeTimeout, IdleTimeout: c.IdleTimeout, Logger: logger.With("component", "http"),
-	}
-	if c.TLSCertFile != "" {
-		if public.TLS, err = files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile); err != nil {
-			return nil, err
-		}
+	tls, err := files.TLS(watcher, c.TLSCertFile, c.TLSKeyFile)
+	if err != nil {
+		return nil, err
 	}
 	publicListener, err := listen.Open(c.Listen, c.SocketMode, world.Listen)
 	if err != nil {
@@ -242,9 +231,12 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	descriptors := listen.NewDescriptors(logger, registry)
 	publicListener = descriptors.ForClients(publicListener)
 	if c.ProxyProtocol {
-		publicListener = listen.ProxyProtocol(publicListener, proxies.Trusts, public.Logger)
+		publicListener = listen.ProxyProtocol(publicListener, who.TrustsProxy, logger.With("component", "http"))
 	}
-	a.public = listen.NewServer(publicListener, public)
+	a.public = listen.NewServer(publicListener, listen.Config{
+		Handler: reports.Handler(handler), TLS: tls, WriteTimeout: writeTimeout, IdleTimeout: c.IdleTimeout,
+		Logger: logger.With("component", "http"),
+	})
 	a.ops = listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
 		Handler: reports.Handler(health.Handler(metrics, loopback)), WriteTimeout: opsWriteTimeout, IdleTimeout: opsIdleTimeout,
 		Logger: logger.With("component", "ops"),
@@ -308,7 +300,7 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	<-a.scheduler.Begun() // or a balancer's first check would find a node that is not ready
 	serve("public port", a.public)
 	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.apps,
-		"node", a.node, "shared_store", a.config.RedisURL != "")
+		"node", a.node, "shared_store", a.config.Redis.URL != "")
 	a.notifySystemd(daemon.SdNotifyReady)
 
 	var err error

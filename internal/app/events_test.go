@@ -38,7 +38,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 	}))
 	defer backEnd.Close()
 	n := apptest.StartNode(t, func(c *app.Config) {
-		c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = backEnd.URL, secret, previous
+		c.Events.URL, c.Events.Secret, c.Events.PreviousSecret = backEnd.URL, secret, previous
 	})
 	s := n.Dial()
 	s.Send(`{"type":"join","rtc":{"channel":"c","uid":1}}`)
@@ -59,17 +59,17 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 // What is wrong with a setting is said with the name of its flag.
 func TestSettingsOfOthersAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*app.Config){
-		"events-url: ":     func(c *app.Config) { c.EventsURL, c.EventsSecret = "nowhere", "a secret of many more bytes" },
-		"events-secret: ":  func(c *app.Config) { c.EventsURL = "http://127.0.0.1:1" },
-		"events-secret: s": func(c *app.Config) { c.EventsSecret = "a secret of many more bytes" },
+		"events-url: ":     func(c *app.Config) { c.Events.URL, c.Events.Secret = "nowhere", "a secret of many more bytes" },
+		"events-secret: ":  func(c *app.Config) { c.Events.URL = "http://127.0.0.1:1" },
+		"events-secret: s": func(c *app.Config) { c.Events.Secret = "a secret of many more bytes" },
 		"events-previous-secret: w": func(c *app.Config) {
-			c.EventsURL, c.EventsSecret, c.EventsPreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
+			c.Events.URL, c.Events.Secret, c.Events.PreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
 		},
-		"events-previous-secret: s": func(c *app.Config) { c.EventsPreviousSecret = "a secret of many more bytes" },
-		"authorize-timeout: ":       func(c *app.Config) { c.AuthorizeTimeout = -1 },
-		"redis-url: ":               func(c *app.Config) { c.RedisURL = "localhost:6379" },
-		"redis-prefix: ":            func(c *app.Config) { c.RedisURL, c.RedisPrefix = "redis://127.0.0.1:1", "a{b}" },
-		"redis-ca-file: ":           func(c *app.Config) { c.RedisURL, c.RedisCAFile = "rediss://127.0.0.1:1", "/nowhere" },
+		"events-previous-secret: s": func(c *app.Config) { c.Events.PreviousSecret = "a secret of many more bytes" },
+		"authorize-timeout: ":       func(c *app.Config) { c.Authorize.Timeout = -1 },
+		"redis-url: ":               func(c *app.Config) { c.Redis.URL = "localhost:6379" },
+		"redis-prefix: ":            func(c *app.Config) { c.Redis.URL, c.Redis.Prefix = "redis://127.0.0.1:1", "a{b}" },
+		"redis-ca-file: ":           func(c *app.Config) { c.Redis.URL, c.Redis.CAFile = "rediss://127.0.0.1:1", "/nowhere" },
 	} {
 		c := apptest.Config()
 		change(&c)

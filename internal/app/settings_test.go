@@ -41,20 +41,25 @@ func TestDrainOnASignal(t *testing.T) {
 
 func TestRefusedSettings(t *testing.T) {
 	for want, change := range map[string]func(*app.Config){
-		"want one of jwt-s":  func(c *app.Config) { c.Auth = "jwt" },
-		"auth: want":         func(c *app.Config) { c.Auth = "ldap" },
-		"auth: none does":    func(c *app.Config) { c.Projects = append(c.Projects, c.Projects[0]) },
+		"want one of jwt-s": func(c *app.Config) { c.Auth = "jwt" },
+		"auth: want":        func(c *app.Config) { c.Auth = "ldap" },
+		"app-id: ":          func(c *app.Config) { c.Projects = append(c.Projects, c.Projects[0]) },
+		"auth: none does": func(c *app.Config) {
+			other := c.Projects[0]
+			other.AppID, c.SessionSecret = strings.Repeat("0", 32), "seals the keys of both projects"
+			c.Projects = append(c.Projects, other)
+		},
 		"tls-cert-file, ":    func(c *app.Config) { c.TLSCertFile = "cert.pem" },
 		"proxy-protocol: ":   func(c *app.Config) { c.ProxyProtocol = true },
 		"trusted-proxies: ":  func(c *app.Config) { c.TrustedProxies = []string{"everybody"} },
 		"address-rate: ":     func(c *app.Config) { c.AddressRate = -1 },
 		"subject-rate: ":     func(c *app.Config) { c.SubjectRate = math.Inf(1) },
-		"authorize-url: ":    func(c *app.Config) { c.AuthorizeURL, c.AuthorizeSecret = "nowhere", "a secret of many more bytes" },
-		"authorize-secret: ": func(c *app.Config) { c.AuthorizeURL = "http://127.0.0.1:1" },
+		"authorize-url: ":    func(c *app.Config) { c.Authorize.URL, c.Authorize.Secret = "nowhere", "a secret of many more bytes" },
+		"authorize-secret: ": func(c *app.Config) { c.Authorize.URL = "http://127.0.0.1:1" },
 		"authorize-previous-secret: want": func(c *app.Config) {
-			c.AuthorizeURL, c.AuthorizeSecret, c.AuthorizePreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
+			c.Authorize.URL, c.Authorize.Secret, c.Authorize.PreviousSecret = "http://127.0.0.1:1", "a secret of many more bytes", "short"
 		},
-		"authorize-previous-secret: set": func(c *app.Config) { c.AuthorizePreviousSecret = "a secret of many more bytes" },
+		"authorize-previous-secret: set": func(c *app.Config) { c.Authorize.PreviousSecret = "a secret of many more bytes" },
 		"auth: none on":                  func(c *app.Config) { c.Listen = "0.0.0.0:0" },
 		"auth: none on :":                func(c *app.Config) { c.Listen = ":0" },
 		"credential-in-path: ":           func(c *app.Config) { c.CredentialInPath = true },
@@ -64,7 +69,7 @@ func TestRefusedSettings(t *testing.T) {
 		"base-path: want a ":             func(c *app.Config) { c.BasePath = "/a?b" },
 		"listen: ":                       func(c *app.Config) { c.Listen = "nonsense" },
 		"ops-listen: ":                   func(c *app.Config) { c.OpsListen = "256.0.0.1:0" },
-		"app-id: ":                       func(c *app.Config) { c.Projects[0].AppID = "x" },
+		"app-id: 1 ":                     func(c *app.Config) { c.Projects[0].AppID = "x" },
 		"app-certificate: ":              func(c *app.Config) { c.Projects[0].Certificates[0] = "x" },
 		"token-ttl: ":                    func(c *app.Config) { c.Policy.TTL = time.Second },
 		"session secret: ":               func(c *app.Config) { c.SessionSecret = "short" },

@@ -25,20 +25,17 @@ type Store interface {
 
 // openStore is where the sessions are kept: in Redis, or in this process.
 func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, error) {
-	if c.RedisURL == "" {
-		if c.RedisCAFile != "" || c.RedisCertFile != "" || c.RedisKeyFile != "" {
+	if c.Redis.URL == "" {
+		if c.Redis.CAFile != "" || c.Redis.CertFile != "" || c.Redis.KeyFile != "" {
 			return nil, errors.New("redis-ca-file, redis-cert-file, redis-key-file: set without redis-url")
 		}
 		return store.NewMemory(time.Now), nil
 	}
-	apps := make([]string, len(c.Projects))
 	for i := range c.Projects {
-		apps[i] = c.Projects[i].AppID
+		c.Redis.Apps = append(c.Redis.Apps, c.Projects[i].AppID)
 	}
-	return redis.New(redis.Config{
-		Apps: apps, URL: c.RedisURL, CAFile: c.RedisCAFile, CertFile: c.RedisCertFile, KeyFile: c.RedisKeyFile, Prefix: c.RedisPrefix,
-		Logger: logger.With("component", "redis"), Registerer: r,
-	})
+	c.Redis.Logger, c.Redis.Registerer = logger.With("component", "redis"), r
+	return redis.New(c.Redis)
 }
 
 // maxHostName keeps records in Redis small.

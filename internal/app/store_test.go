@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/project"
+	"refresher/internal/redis"
 	"refresher/internal/session"
 	"refresher/internal/store"
 	"refresher/test/redistest"
@@ -20,7 +21,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 	t.Parallel()
 	const first, second, foreign = "970CA35de60c44645bbae8a215061b33", "0123456789abcdef0123456789abcdef", "00000000000000000000000000000000"
 	server := redistest.Start(t)
-	c := Config{RedisURL: server.URL()}
+	c := Config{Redis: redis.Config{URL: server.URL()}}
 	c.Projects = []project.Project{{AppID: first}, {AppID: second}}
 	s, err := openStore(c, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {

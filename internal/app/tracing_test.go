@@ -33,9 +33,9 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	})
 	redis := redistest.Start(t)
 	n := apptest.StartNode(t, func(c *app.Config) {
-		c.RedisURL = redis.URL()
-		c.AuthorizeURL, c.AuthorizeSecret = b.URL+"/may", apptest.HookSecret
-		c.AuthorizeTimeout, c.AuthorizeGrace = 2*time.Second, time.Minute
+		c.Redis.URL = redis.URL()
+		c.Authorize.URL, c.Authorize.Secret = b.URL+"/may", apptest.HookSecret
+		c.Authorize.Timeout, c.Policy.AskGrace = 2*time.Second, time.Minute
 	})
 	s := n.Dial()
 	s.Send(apptest.JoinText)

@@ -2,6 +2,7 @@ package files
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -17,9 +18,16 @@ const expiresSoon = 14 * 24 * time.Hour
 // gets what they held last, when the two fitted together. TLS 1.2 is the least
 // that it speaks. A certificate that is about to end is warned about when it is
 // loaded, and its end is in the gauge refresher_tls_certificate_expires_seconds.
+// Without files it returns nil.
 // Call it once for a Watcher's Registerer; what serves several ports can be
 // shared, as usual.
 func TLS(w *Watcher, certFile, keyFile string) (*tls.Config, error) {
+	if certFile == "" && keyFile == "" {
+		return nil, nil
+	}
+	if certFile == "" || keyFile == "" {
+		return nil, errors.New("tls-cert-file, tls-key-file: want both or none")
+	}
 	expires := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "refresher_tls_certificate_expires_seconds",
 		Help: "When the TLS certificate in use ends (NotAfter), in Unix seconds.",

@@ -64,8 +64,14 @@ var (
 	errStopped = errors.New("the node is stopping")
 )
 
-// NewApproval makes an Approval. Nothing is asked until Run is called.
+// NewApproval makes an Approval, or nil without a URL. Nothing is asked until Run is called.
 func NewApproval(c Config) (*Approval, error) {
+	if c.Timeout < 0 {
+		return nil, errors.New("authorize-timeout: want 0 (the default) or more")
+	}
+	if c.URL == "" {
+		return nil, c.unset("authorize", "whom to ask")
+	}
 	endpoint, err := newEndpoint("authorize", &c, limits{atOnce: 8, timeout: 2 * time.Second, wait: maxApprovalWait, answer: maxAnswer})
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ func TestApprovalConfigErrors(t *testing.T) {
 		change func(*Config)
 		want   string // how the error begins
 	}{
-		"no URL":       {func(c *Config) { c.URL = "" }, "authorize-url: "},
+		"no URL":       {func(c *Config) { c.URL = "" }, "authorize-secret: set without authorize-url"},
 		"raw password": {func(c *Config) { c.URL = "https://scott:lion%zz@app.test/" }, "authorize-url: "},
 		"fragment":     {func(c *Config) { c.URL = "https://scott:lion@app.test/#tiger" }, "authorize-url: want no fragment"},
 		"short secret": {func(c *Config) { c.Secret = "lion tiger puma" }, "authorize-secret: want at least 24 bytes, have 15"},

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -28,6 +29,17 @@ type Config struct {
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+}
+
+// unset returns what is wrong with a Config without a URL: a secret without a use.
+func (c *Config) unset(name, use string) error {
+	switch {
+	case c.Secret != "":
+		return fmt.Errorf("%s-secret: set without %s-url, which says %s", name, name, use)
+	case c.PreviousSecret != "":
+		return fmt.Errorf("%s-previous-secret: set without %s-url, which says %s", name, name, use)
+	}
+	return nil
 }
 
 // logEvery is how often the log may have a line of one kind.

@@ -54,8 +54,11 @@ type attempt struct {
 	answer answer
 }
 
-// NewEvents makes an Events. Nothing is delivered until Run is called.
+// NewEvents makes an Events, or nil without a URL. Nothing is delivered until Run is called.
 func NewEvents(c Config) (*Events, error) {
+	if c.URL == "" {
+		return nil, c.unset("events", "where to")
+	}
 	endpoint, err := newEndpoint("events", &c, limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: eventAnswer})
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ func TestEventsConfigErrors(t *testing.T) {
 		change func(*Config)
 		want   string // how the error begins
 	}{
-		"no URL":         {func(c *Config) { c.URL = "" }, "events-url: "},
+		"no URL":         {func(c *Config) { c.URL = "" }, "events-secret: set without events-url"},
 		"relative":       {func(c *Config) { c.URL = "/hooks?t=tiger" }, "events-url: "},
 		"no scheme":      {func(c *Config) { c.URL = "scott:lion@app.test/hooks" }, "events-url: "},
 		"other scheme":   {func(c *Config) { c.URL = "ftp://scott:lion@app.test/" }, "events-url: "},

@@ -19,8 +19,8 @@ func TestResumesAfterRedisHasClosedConnections(t *testing.T) {
 	redis := redistest.StartTLSFor(t, authority, "127.0.0.1")
 	log := &closings{}
 	n := apptest.StartLogged(t, func(c *app.Config) {
-		c.RedisURL, c.RedisCAFile = redis.URL(), authority.CAFile
-		c.RedisCertFile, c.RedisKeyFile = authority.Issue("refresher")
+		c.Redis.URL, c.Redis.CAFile = redis.URL(), authority.CAFile
+		c.Redis.CertFile, c.Redis.KeyFile = authority.Issue("refresher")
 	}, log)
 	var calls [48]apptest.Ticket
 	for i := range calls {

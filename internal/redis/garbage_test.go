@@ -67,7 +67,7 @@ func (s spot) spoil(redis *redistest.Server, id, value string) {
 func TestGarbageInRecords(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	shared := func(c *app.Config) { c.RedisURL = redis.URL() }
+	shared := func(c *app.Config) { c.Redis.URL = redis.URL() }
 	first := apptest.StartNode(t, shared)
 	join := func() apptest.Ticket {
 		ws := first.Dial()
@@ -156,7 +156,7 @@ func TestGarbageInRevocations(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	log := &awaited{text: "revocation=the last", found: make(chan struct{})}
-	n := apptest.StartLogged(t, func(c *app.Config) { c.RedisURL = redis.URL() }, log)
+	n := apptest.StartLogged(t, func(c *app.Config) { c.Redis.URL = redis.URL() }, log)
 	ws := n.Dial()
 	ws.Send(`{"type":"join","rtc":{"channel":"c","uid":7,"role":"publisher"}}`)
 	ws.Expect("joined")

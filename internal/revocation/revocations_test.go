@@ -375,7 +375,7 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 	begin := func() *apptest.Node {
 		return apptest.StartNode(t, func(c *app.Config) {
 			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{apptest.OperatorSecret}}
-			c.RedisURL = server.URL()
+			c.Redis.URL = server.URL()
 		})
 	}
 	a, b := begin(), begin()

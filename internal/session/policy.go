@@ -94,6 +94,8 @@ func (p *Policy) Check() error {
 		return fmt.Errorf("ack-timeout: want at least 100ms; have %s", p.AckTimeout)
 	case p.ResumeWindow < 0:
 		return fmt.Errorf("resume-window: want 0 or more; have %s", p.ResumeWindow)
+	case p.AskGrace < 0:
+		return fmt.Errorf("authorize-grace: want 0 or more; have %s", p.AskGrace)
 	case p.CertificateSpread < 0 || p.CertificateSpread > MaxLifetime:
 		return fmt.Errorf("certificate-spread: want 0 to %s; have %s", MaxLifetime, p.CertificateSpread)
 	}

@@ -20,8 +20,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"refresher/internal/access"
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
+	"refresher/internal/hook"
 	"refresher/internal/project"
 	"refresher/internal/session"
 )
@@ -79,8 +81,8 @@ func startNode(t *testing.T, settings string) *node {
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
 			Keys: credential.Keys{Secrets: []string{jwtSecret}},
 		}}},
-		Auth: "none", Heartbeat: 25 * time.Second,
-		AuthorizeTimeout: 2 * time.Second,
+		Rules: access.Rules{Auth: "none"}, Heartbeat: 25 * time.Second,
+		Authorize: hook.Config{Timeout: 2 * time.Second},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
@@ -146,9 +148,9 @@ func set(c *app.Config, setting string) (err error) {
 	case "jwks-url":
 		c.Projects[0].Keys = credential.Keys{JWKSURL: value}
 	case "authorize-url":
-		c.AuthorizeURL, c.AuthorizeSecret = value, "a secret of the tests alone"
+		c.Authorize.URL, c.Authorize.Secret = value, "a secret of the tests alone"
 	case "redis-url":
-		c.RedisURL, c.RedisPrefix = value, "docs"
+		c.Redis.URL, c.Redis.Prefix = value, "docs"
 	default:
 		err = strconv.ErrSyntax
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"refresher/internal/access"
 	"refresher/internal/app"
 	"refresher/internal/project"
 	"refresher/internal/session"
@@ -39,7 +40,7 @@ func Config() app.Config {
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
-		Heartbeat: 25 * time.Second, DrainWindow: 0, Auth: "none",
+		Heartbeat: 25 * time.Second, Rules: access.Rules{Auth: "none"},
 	}
 }
 

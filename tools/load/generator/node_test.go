@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"refresher/internal/access"
 	"refresher/internal/app"
 	"refresher/internal/project"
 	"refresher/internal/session"
@@ -32,7 +33,7 @@ func runNode(order string) error {
 		return fmt.Errorf("%s: %w", nodeEnv, err)
 	}
 	c := app.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second, Auth: "none",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second, Rules: access.Rules{Auth: "none"},
 		Settings: project.Settings{Projects: []project.Project{{AppID: strings.Repeat("a", 32), Certificates: []string{strings.Repeat("b", 32)}}}},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 4 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 48 * time.Hour,
@@ -41,7 +42,7 @@ func runNode(order string) error {
 		Heartbeat: time.Duration(heartbeat) * time.Second, JoinRate: joinRate,
 	}
 	if redisURL != "-" {
-		c.RedisURL, c.RedisPrefix = redisURL, "refresher"
+		c.Redis.URL, c.Redis.Prefix = redisURL, "refresher"
 	}
 	a, err := app.New(c, slog.New(slog.DiscardHandler))
 	if err != nil {

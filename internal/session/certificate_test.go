@@ -363,3 +363,11 @@ func (w *world) rotate(changes []change, renewals, questions []int) {
 		w.t.Fatal("outdated at the end")
 	}
 }
+
+func TestFingerprintInHexadecimal(t *testing.T) {
+	for f, want := range map[Fingerprint]string{0: "", 0xabc: "00000abc", 0xffffffff: "ffffffff"} {
+		if got := f.String(); got != want {
+			t.Errorf("%d: %q, want %q", uint32(f), got, want)
+		}
+	}
+}

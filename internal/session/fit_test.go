@@ -24,6 +24,11 @@ func TestRecordsThatNoNodeWrites(t *testing.T) {
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
+	highest := stored()
+	highest.Epoch, highest.Proven, highest.Seq, highest.HeldSeq, highest.Terms.TTL = maxEpoch, maxEpoch, MaxSeq, MaxSeq, MaxLifetime
+	if err := highest.Check(); err != nil {
+		t.Errorf("the highest numbers that there may be: %v", err)
+	}
 	for name, spoil := range map[string]func(*Record){
 		"no session":      func(r *Record) { r.Session = "" },
 		"no app":          func(r *Record) { r.App = "" },

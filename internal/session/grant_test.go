@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAccountOfDigits: the token for the account "1001" is that for uid 1001, so a grant of
@@ -88,5 +89,29 @@ func TestWildcardChannelWantsAGrantOfItsOwn(t *testing.T) {
 	}
 	if err := (&Grant{All: true}).Covers(Identity{RTC: wildcard}); err != nil {
 		t.Errorf("without credentials: %v", err)
+	}
+}
+
+// A lifetime is granted up to the least bound, which itself may be asked for.
+func TestLifetimeOfAGrant(t *testing.T) {
+	p := testPolicy()
+	for _, c := range []struct {
+		grant   Grant
+		ttl     time.Duration
+		want    time.Duration
+		refused bool
+	}{
+		{Grant{}, 0, p.TTL, false},
+		{Grant{}, 2 * p.TTL, 2 * p.TTL, false},
+		{Grant{MaxTTL: time.Minute}, 0, time.Minute, false},
+		{Grant{MaxTTL: time.Minute}, time.Minute, time.Minute, false},
+		{Grant{MaxTTL: time.Minute}, time.Minute + time.Second, 0, true},
+		{Grant{Until: 1000}, 0, 0, true},
+		{Grant{Until: 1001}, 0, p.TTL, false},
+	} {
+		got, err := c.grant.Lifetime(c.ttl, &p, 1000)
+		if got != c.want || (err != nil) != c.refused {
+			t.Errorf("%+v, %s: %s, %v; want %s", c.grant, c.ttl, got, err, c.want)
+		}
 	}
 }

@@ -74,6 +74,17 @@ func TestJitterSpreadsSessions(t *testing.T) {
 	}
 }
 
+// Renewals are spread over the whole of the half of their head start.
+func TestJitterReachesHalfTheHeadStart(t *testing.T) {
+	var most time.Duration
+	for i := range 1000 {
+		most = max(most, jitter(time.Duration(i).String(), 300*time.Second))
+	}
+	if most < 145*time.Second || most > 150*time.Second {
+		t.Errorf("of 1000 sessions, the earliest renews %s before its head start", most)
+	}
+}
+
 func TestJitterOnlyMakesItEarlier(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second

@@ -61,7 +61,11 @@ func TestOnlyAnAckMovesTheDueTime(t *testing.T) {
 		t.Fatalf("second push %+v, first %+v", second, first)
 	}
 	w.pass(time.Second)
+	acked := w.now.Sec()
 	a := w.ack(2)
+	if got := w.s.Record("", w.now).AckedAt; got != acked {
+		t.Errorf("the record has an ack at %d, want %d", got, acked)
+	}
 	if !a.Settled || a.After != time.Second || a.Margin <= 0 {
 		t.Fatalf("ack %+v", a)
 	}
@@ -563,6 +567,20 @@ func TestClockSteps(t *testing.T) {
 		w.due(Renew)
 		if p := w.issue(CauseSchedule); p.Rejoin {
 			t.Fatal("a step is no proof that the tokens ran out")
+		}
+	})
+	t.Run("ahead of the renewals of many", func(t *testing.T) {
+		least, most := window, time.Duration(0)
+		for i := range 100 {
+			w := newWorld(t, time.Hour)
+			w.s.ID = time.Duration(i).String()
+			w.attach()
+			w.s.ClockStepped(2*time.Hour, window, w.now)
+			d := w.s.Deadline() - w.now.Mono
+			least, most = min(least, d), max(most, d)
+		}
+		if least > window/10 || most < window*9/10 || most > window {
+			t.Errorf("due in %s to %s, want them spread over %s", least, most, window)
 		}
 	})
 	t.Run("ahead while a push is on its way", func(t *testing.T) {

@@ -11,24 +11,25 @@
 //	              the back end            allows it (--authorize-url); for so long, if it says so
 //	              revocations, again      none came while the back end was asked
 //	              the time                has not run out meanwhile (where a Caller asks)
-//	Recheck       revocations, once more  see below
+//	Recheck       revocations             without I/O, see below
 //
 // The first refusal counts, and what comes after it is not asked. Decide is called for
 // each join, resume, renewal over HTTP, scheduled renewal, and token without a session. A
-// resume key stands for the grant that its session was joined with, so who has one shows
-// no credential.
+// resume key has in it what was granted when its session was joined, so a client that
+// comes back with one shows no credential.
 //
-// Three answers differ from no. Unasked: the back end gave no answer; a join is refused
-// with a time to try again, and a session that is open goes on for --authorize-grace.
-// Uninformed: a node that has just started does not know yet whom to refuse, so it takes
-// nobody. A rate refuses with the time until the next try.
+// Three refusals are not final, and say when to try again. A rate is exceeded. Unasked: the
+// back end gave no answer; a session that is open goes on for --authorize-grace.
+// Uninformed: a node that has just started does not know the revocations yet.
 //
 // # Why there is a second look
 //
 // A revocation ends the sessions that it finds in the engine's table. One that is added
 // after Decide has looked, and before the session is in the table, would end nothing: the
-// session would go on. So the engine calls Recheck once its session can be found, and with
-// each token that it mints. It does no I/O and may be called under a session's lock.
+// session would go on. So the engine calls Recheck when the session is in the table, and
+// for each token that it mints. It also does so before anybody is asked about a resume key,
+// so that one that is revoked costs the back end and the store nothing. Recheck may be
+// called with a session's lock held.
 //
 // # Concurrency and secrets
 //

@@ -122,37 +122,38 @@ func New(c Config) (*API, error) {
 			a.config.Page = http.StripPrefix(c.BasePath, c.Page)
 		}
 	}
+	classic, operators := &classic{&a.config}, &operators{&a.config}
 	a.routes = []route{
 		{probes, http.MethodGet, []string{""}, a.ready},
 		{probes, http.MethodGet, []string{"ping"}, ping},
-		{callers, http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, a.rtc},
-		{callers, http.MethodGet, []string{"rtm", "*"}, a.rtm},
-		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*"}, a.rte},
-		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*", "*"}, a.rte},
-		{callers, http.MethodGet, []string{"chat", "app"}, a.chatApp},
-		{callers, http.MethodGet, []string{"chat", "account", "*"}, a.chatAccount},
-		{callers, http.MethodPost, []string{"getToken"}, a.getToken},
-		{callers, http.MethodPost, []string{"fetch_rtc_token"}, a.fetchRTCToken},
-		{callers, http.MethodPost, []string{"fetch_rtc_token_string"}, a.fetchRTCToken},
-		{callers, http.MethodPost, []string{"fetch_rtm_token"}, a.fetchRTMToken},
-		{callers, http.MethodGet, []string{"access_token"}, a.accessToken},
-		{callers, http.MethodGet, []string{"rtcToken"}, a.rtcKey},
-		{callers, http.MethodGet, []string{"rtmToken"}, a.rtmKey},
-		{callers, http.MethodGet, []string{"chat", "app", "token"}, a.chatAppText},
-		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, a.chatUserText},
+		{callers, http.MethodGet, []string{"rtc", "*", "*", "*", "*"}, classic.rtc},
+		{callers, http.MethodGet, []string{"rtm", "*"}, classic.rtm},
+		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*"}, classic.rte},
+		{callers, http.MethodGet, []string{"rte", "*", "*", "*", "*", "*"}, classic.rte},
+		{callers, http.MethodGet, []string{"chat", "app"}, classic.chatApp},
+		{callers, http.MethodGet, []string{"chat", "account", "*"}, classic.chatAccount},
+		{callers, http.MethodPost, []string{"getToken"}, classic.getToken},
+		{callers, http.MethodPost, []string{"fetch_rtc_token"}, classic.fetchRTCToken},
+		{callers, http.MethodPost, []string{"fetch_rtc_token_string"}, classic.fetchRTCToken},
+		{callers, http.MethodPost, []string{"fetch_rtm_token"}, classic.fetchRTMToken},
+		{callers, http.MethodGet, []string{"access_token"}, classic.accessToken},
+		{callers, http.MethodGet, []string{"rtcToken"}, classic.rtcKey},
+		{callers, http.MethodGet, []string{"rtmToken"}, classic.rtmKey},
+		{callers, http.MethodGet, []string{"chat", "app", "token"}, classic.chatAppText},
+		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, classic.chatUserText},
 
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // by its resume key
 
-		{admins, http.MethodGet, []string{"v1", "sessions"}, a.listSessions},
-		{admins, http.MethodGet, []string{"v1", "sessions", "*"}, a.showSession},
-		{admins, http.MethodPatch, []string{"v1", "sessions", "*"}, a.changeSession},
-		{admins, http.MethodDelete, []string{"v1", "sessions", "*"}, a.endSession},
-		{admins, http.MethodPost, []string{"v1", "revocations"}, a.revoke},
-		{admins, http.MethodGet, []string{"v1", "revocations"}, a.listRevocations},
-		{admins, http.MethodGet, []string{"v1", "revocations", "*"}, a.showRevocation},
-		{admins, http.MethodDelete, []string{"v1", "revocations", "*"}, a.liftRevocation},
-		{admins, http.MethodGet, []string{"v1", "certificates"}, a.certificates},
-		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, a.inspect},
+		{admins, http.MethodGet, []string{"v1", "sessions"}, operators.listSessions},
+		{admins, http.MethodGet, []string{"v1", "sessions", "*"}, operators.showSession},
+		{admins, http.MethodPatch, []string{"v1", "sessions", "*"}, operators.changeSession},
+		{admins, http.MethodDelete, []string{"v1", "sessions", "*"}, operators.endSession},
+		{admins, http.MethodPost, []string{"v1", "revocations"}, operators.revoke},
+		{admins, http.MethodGet, []string{"v1", "revocations"}, operators.listRevocations},
+		{admins, http.MethodGet, []string{"v1", "revocations", "*"}, operators.showRevocation},
+		{admins, http.MethodDelete, []string{"v1", "revocations", "*"}, operators.liftRevocation},
+		{admins, http.MethodGet, []string{"v1", "certificates"}, operators.certificates},
+		{admins, http.MethodPost, []string{"v1", "tokens", "inspect"}, operators.inspect},
 	}
 	if c.Page != nil {
 		a.routes = a.routes[1:] // the page is at the root

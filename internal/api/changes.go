@@ -53,7 +53,7 @@ type endView struct {
 
 // changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new
 // tokens with another role, {"renew": true} with the same.
-func (a *API) changeSession(r *request) (any, error) {
+func (o *operators) changeSession(r *request) (any, error) {
 	var q changeRequest
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (a *API) changeSession(r *request) (any, error) {
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `want {"rtc": {"role": "publisher" or "subscriber"}} or {"renew": true}`)
 	}
-	result, err := a.wish(r, w)
+	result, err := o.wish(r, w)
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +82,20 @@ func (a *API) changeSession(r *request) (any, error) {
 
 // endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
 // and its keys are dead.
-func (a *API) endSession(r *request) (any, error) {
+func (o *operators) endSession(r *request) (any, error) {
 	w := store.Wish{Session: r.args[0], Kind: store.WishEnd}
-	result, err := a.wish(r, w)
+	result, err := o.wish(r, w)
 	if err != nil {
 		return nil, err
 	}
 	return endView{viewOfWish(&w, &result), result.Record.ExpiresAt}, nil
 }
 
-func (a *API) wish(r *request, w store.Wish) (store.WishResult, error) {
+func (o *operators) wish(r *request, w store.Wish) (store.WishResult, error) {
 	if len(w.Session) > store.MaxName {
 		return store.WishResult{}, session.ErrNotOpen
 	}
-	return a.config.Wishes.Wish(r.Context(), r.caller.App, w)
+	return o.config.Wishes.Wish(r.Context(), r.caller.App, w)
 }
 
 func viewOfWish(w *store.Wish, result *store.WishResult) wishView {

@@ -10,21 +10,24 @@ import (
 // CauseClassic is the cause of tokens that the classic endpoints hand out.
 const CauseClassic session.Cause = "classic"
 
+// classic answers the endpoints of the classic token servers, and of Agora's samples.
+type classic struct{ config *Config }
+
 // rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
-func (a *API) rtc(r *request) (any, error) {
+func (c *classic) rtc(r *request) (any, error) {
 	rtc, err := rtcFromPath(r.args)
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := a.mint(r, session.Identity{RTC: &rtc})
+	tokens, err := c.mint(r, session.Identity{RTC: &rtc})
 	return struct {
 		RTCToken string `json:"rtcToken"`
 	}{tokens.RTC}, err
 }
 
 // rtm answers /rtm/{uid}.
-func (a *API) rtm(r *request) (any, error) {
-	tokens, err := a.mint(r, session.Identity{RTM: &session.RTM{UserID: r.args[0]}})
+func (c *classic) rtm(r *request) (any, error) {
+	tokens, err := c.mint(r, session.Identity{RTM: &session.RTM{UserID: r.args[0]}})
 	return struct {
 		RTMToken string `json:"rtmToken"`
 	}{tokens.RTM}, err
@@ -32,12 +35,12 @@ func (a *API) rtm(r *request) (any, error) {
 
 // rte answers /rte/{channel}/{role}/{tokentype}/{uid}[/{rtmuid}]: both tokens.
 // Without rtmuid the RTM user has the RTC user's name.
-func (a *API) rte(r *request) (any, error) {
+func (c *classic) rte(r *request) (any, error) {
 	rtc, err := rtcFromPath(r.args[:4])
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := a.rteTokens(r, rtc, session.RTM{UserID: r.args[len(r.args)-1]})
+	tokens, err := c.rteTokens(r, rtc, session.RTM{UserID: r.args[len(r.args)-1]})
 	return struct {
 		RTCToken string `json:"rtcToken"`
 		RTMToken string `json:"rtmToken"`
@@ -46,32 +49,32 @@ func (a *API) rte(r *request) (any, error) {
 
 // rteTokens makes the tokens of /rte. As in the classic server, the RTM token
 // opens the stream channels of the RTC channel too; one of version 006 cannot.
-func (a *API) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
-	ttl, err := a.expiry(r)
+func (c *classic) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
+	ttl, err := c.expiry(r)
 	if err != nil {
 		return session.Tokens{}, err
 	}
 	both := session.Identity{RTC: &rtc, RTM: &rtm}
-	format, err := a.format(r, both)
+	format, err := c.format(r, both)
 	if err != nil {
 		return session.Tokens{}, err
 	}
 	if format != session.Format007 {
-		return a.mintFor(r, both, ttl)
+		return c.mintFor(r, both, ttl)
 	}
 	stream := r.streamUser(rtc.Channel, rtm)
-	now, at, err := a.grant(r, both, ttl)
+	now, at, err := c.grant(r, both, ttl)
 	if err == nil && (stream.User() != rtc.User() || stream.Role != rtc.Role) {
-		now, at, err = a.grantStream(r, &stream, rtm, ttl)
+		now, at, err = c.grantStream(r, &stream, rtm, ttl)
 	}
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	rtmToken, err := a.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
+	rtmToken, err := c.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	tokens, err := a.config.Minter.Mint(r.caller.App, session.Identity{RTC: &rtc}, format, CauseClassic, now, at)
+	tokens, err := c.config.Minter.Mint(r.caller.App, session.Identity{RTC: &rtc}, format, CauseClassic, now, at)
 	tokens.RTM = rtmToken
 	return tokens, err
 }
@@ -82,18 +85,18 @@ type chatToken struct {
 }
 
 // chatApp answers /chat/app: the application's own Chat token.
-func (a *API) chatApp(r *request) (any, error) {
-	ttl, err := a.expiry(r)
+func (c *classic) chatApp(r *request) (any, error) {
+	ttl, err := c.expiry(r)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.mintChatApp(r, ttl)
+	token, err := c.mintChatApp(r, ttl)
 	return chatToken{token}, err
 }
 
 // chatAccount answers /chat/account/{id}.
-func (a *API) chatAccount(r *request) (any, error) {
-	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
+func (c *classic) chatAccount(r *request) (any, error) {
+	tokens, err := c.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
 	return chatToken{tokens.Chat}, err
 }
 
@@ -107,12 +110,12 @@ type tokenRequest struct {
 }
 
 // getToken answers POST /getToken: one token of the type that the body names.
-func (a *API) getToken(r *request) (any, error) {
+func (c *classic) getToken(r *request) (any, error) {
 	var q tokenRequest
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	ttl, err := a.ttl(r, "expire", q.Expire)
+	ttl, err := c.ttl(r, "expire", q.Expire)
 	if err != nil {
 		return nil, err
 	}
@@ -130,20 +133,20 @@ func (a *API) getToken(r *request) (any, error) {
 	case "rtm":
 		rtm := session.RTM{UserID: string(q.UID)}
 		if q.Channel != "" {
-			token, err := a.mintStream(r, q.Channel, rtm, ttl)
+			token, err := c.mintStream(r, q.Channel, rtm, ttl)
 			return anyToken{token}, err
 		}
 		id.RTM = &rtm
 	case "chat":
 		if q.UID == "" {
-			token, err := a.mintChatApp(r, ttl)
+			token, err := c.mintChatApp(r, ttl)
 			return anyToken{token}, err
 		}
 		id.Chat = &session.Chat{UserID: string(q.UID)}
 	default:
 		return nil, session.Errorf(session.CodeBadRequest, `tokenType: want "rtc", "rtm" or "chat"`)
 	}
-	tokens, err := a.mintFor(r, id, ttl)
+	tokens, err := c.mintFor(r, id, ttl)
 	return anyToken{tokens.RTC + tokens.RTM + tokens.Chat}, err // two of them are empty
 }
 
@@ -153,29 +156,29 @@ type anyToken struct {
 }
 
 // mint makes tokens that live as long as the request's expiry parameter says.
-func (a *API) mint(r *request, id session.Identity) (session.Tokens, error) {
-	ttl, err := a.expiry(r)
+func (c *classic) mint(r *request, id session.Identity) (session.Tokens, error) {
+	ttl, err := c.expiry(r)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return a.mintFor(r, id, ttl)
+	return c.mintFor(r, id, ttl)
 }
 
 // expiry is the lifetime that the request's parameter expiry asks for, which is
 // expireTime in Agora's older tutorials.
-func (a *API) expiry(r *request) (time.Duration, error) {
+func (c *classic) expiry(r *request) (time.Duration, error) {
 	name, value, err := r.parameter("expiry", "expireTime")
 	switch {
 	case err != nil:
 		return 0, err
 	case name == "":
-		return a.ttl(r, "expiry", 0)
+		return c.ttl(r, "expiry", 0)
 	}
 	seconds, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || seconds == 0 {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want a whole number of seconds, 1 or more", name)
 	}
-	return a.ttl(r, name, seconds)
+	return c.ttl(r, name, seconds)
 }
 
 // parameter returns the name and value of the one given parameter among several that
@@ -194,32 +197,32 @@ func (r *request) parameter(names ...string) (name, value string, err error) {
 }
 
 // mintFor makes tokens for a caller whose grant covers them.
-func (a *API) mintFor(r *request, id session.Identity, ttl time.Duration) (session.Tokens, error) {
-	format, err := a.format(r, id)
+func (c *classic) mintFor(r *request, id session.Identity, ttl time.Duration) (session.Tokens, error) {
+	format, err := c.format(r, id)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	now, at, err := a.grant(r, id, ttl)
+	now, at, err := c.grant(r, id, ttl)
 	if err != nil {
 		return session.Tokens{}, err
 	}
-	return a.config.Minter.Mint(r.caller.App, id, format, CauseClassic, now, at)
+	return c.config.Minter.Mint(r.caller.App, id, format, CauseClassic, now, at)
 }
 
 // mintStream makes an RTM token that opens stream channels of a channel too.
-func (a *API) mintStream(r *request, channel string, rtm session.RTM, ttl time.Duration) (string, error) {
+func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl time.Duration) (string, error) {
 	stream := r.streamUser(channel, rtm)
-	switch format, err := a.format(r, session.Identity{RTC: &stream, RTM: &rtm}); {
+	switch format, err := c.format(r, session.Identity{RTC: &stream, RTM: &rtm}); {
 	case err != nil:
 		return "", err
 	case format == session.Format006:
 		return "", session.Errorf(session.CodeBadRequest, "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007")
 	}
-	now, at, err := a.grantStream(r, &stream, rtm, ttl)
+	now, at, err := c.grantStream(r, &stream, rtm, ttl)
 	if err != nil {
 		return "", err
 	}
-	return a.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
+	return c.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
 }
 
 // streamUser is an RTM user as the RTC user of stream channels, which has the same
@@ -235,26 +238,26 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 // grantStream is grant for an RTM token that opens stream channels too. If the back end
 // does not let the user publish, it makes stream a subscriber and asks again: for the
 // role the back end's word counts as the credential's does, see streamUser.
-func (a *API) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
+func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
 		return 0, 0, err
 	}
 	id := session.Identity{RTC: stream, RTM: &rtm}
-	d := a.decide(r, id)
+	d := c.decide(r, id)
 	switch {
 	case d.Reason == session.NotGranted:
 		return 0, 0, session.Errorf(d.Refusal.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, d.Refusal.Message)
 	case d.Reason == session.Denied && stream.Role == session.Publisher && grant.Allows(session.Subscriber):
 		stream.Role = session.Subscriber
-		d = a.decide(r, id)
+		d = c.decide(r, id)
 	}
 	return lifetime(d, ttl)
 }
 
 // format is the form of the tokens that a request asks for, for every endpoint by
 // the parameter tokenFormat.
-func (a *API) format(r *request, id session.Identity) (session.Format, error) {
+func (c *classic) format(r *request, id session.Identity) (session.Format, error) {
 	var wanted *session.Format
 	if r.query.Has("tokenFormat") {
 		wanted = new(session.Format)
@@ -262,38 +265,38 @@ func (a *API) format(r *request, id session.Identity) (session.Format, error) {
 			return 0, err
 		}
 	}
-	return a.config.Policy.Format(wanted, &r.caller.Grant, id)
+	return c.config.Policy.Format(wanted, &r.caller.Grant, id)
 }
 
 // grant says from when to when tokens for id are good that are to live for ttl, if
 // the caller may have them.
-func (a *API) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
-	return lifetime(a.decide(r, id), ttl)
+func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
+	return lifetime(c.decide(r, id), ttl)
 }
 
 // decide asks whether the caller may have tokens for id, without a session. The end that
 // it gets counts for what else is made for the request.
-func (a *API) decide(r *request, id session.Identity) session.Decision {
-	c := &r.caller
-	d := a.config.Access.Decide(r.Context(), session.Request{
-		Action: session.ActionJoin, Caller: c, Key: &session.Key{App: c.App, Subject: c.Subject, Identity: id},
+func (c *classic) decide(r *request, id session.Identity) session.Decision {
+	who := &r.caller
+	d := c.config.Access.Decide(r.Context(), session.Request{
+		Action: session.ActionJoin, Caller: who, Key: &session.Key{App: who.App, Subject: who.Subject, Identity: id},
 	})
 	if d.Allowed {
-		c.Grant.Until = d.Until
+		who.Grant.Until = d.Until
 	}
 	return d
 }
 
 // mintChatApp makes the application's own token, which is not any user's.
-func (a *API) mintChatApp(r *request, ttl time.Duration) (string, error) {
-	if _, err := a.format(r, session.Identity{}); err != nil {
+func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
+	if _, err := c.format(r, session.Identity{}); err != nil {
 		return "", err
 	}
-	now, at, err := a.grant(r, session.Identity{}, ttl)
+	now, at, err := c.grant(r, session.Identity{}, ttl)
 	if err != nil {
 		return "", err
 	}
-	return a.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
+	return c.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
 // lifetime is from when to when tokens are good that are made now and are to live for
@@ -314,8 +317,8 @@ func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, e
 }
 
 // ttl is the lifetime that a field asks for; 0 is the default.
-func (a *API) ttl(r *request, field string, seconds int64) (time.Duration, error) {
-	policy := &a.config.Policy
+func (c *classic) ttl(r *request, field string, seconds int64) (time.Duration, error) {
+	policy := &c.config.Policy
 	if most := int64(policy.MaxTTL / time.Second); seconds < 0 || seconds > most {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
 	}

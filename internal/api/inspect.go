@@ -18,7 +18,7 @@ type inspectRequest struct {
 }
 
 // inspect answers POST /v1/tokens/inspect.
-func (a *API) inspect(r *request) (any, error) {
+func (o *operators) inspect(r *request) (any, error) {
 	var q inspectRequest
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
@@ -36,5 +36,5 @@ func (a *API) inspect(r *request) (any, error) {
 			return nil, err
 		}
 	}
-	return a.config.Inspect(q.Token, use), nil
+	return o.config.Inspect(q.Token, use), nil
 }

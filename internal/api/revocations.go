@@ -103,15 +103,15 @@ type progressView struct {
 	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not
 }
 
-func (a *API) viewOfRevocation(r *store.Revocation) revocationView {
+func (o *operators) viewOfRevocation(r *store.Revocation) revocationView {
 	return revocationView{
 		ID: r.ID, Channel: r.Channel, User: r.User, Subject: r.Subject, At: r.Since.Sec(), Until: r.Until,
-		ClassicEndsAt: r.Since.Sec().Add(a.config.Policy.MaxTTL),
+		ClassicEndsAt: r.Since.Sec().Add(o.config.Policy.MaxTTL),
 	}
 }
 
-func (a *API) viewOfProgress(r *store.Revocation, p *store.Progress) progressView {
-	return progressView{a.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
+func (o *operators) viewOfProgress(r *store.Revocation, p *store.Progress) progressView {
+	return progressView{o.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
 }
 
 // unsavedError is the answer when a revocation, or its lift, has effect on this node but is
@@ -141,43 +141,43 @@ func revocationError(done any, err error) error {
 }
 
 // revoke answers POST /v1/revocations.
-func (a *API) revoke(r *request) (any, error) {
+func (o *operators) revoke(r *request) (any, error) {
 	var q revocationRequest
 	// A name that is misspelt, or left empty, would widen what is revoked.
 	if err := decodeAll(r.Request, &q, "channel", "uid", "account", "subject", "for"); err != nil {
 		return nil, err
 	}
-	wanted, err := q.revocation(r.caller.App, a.config.Policy.MaxSession)
+	wanted, err := q.revocation(r.caller.App, o.config.Policy.MaxSession)
 	if err != nil {
 		return nil, err
 	}
-	added, progress, err := a.config.Revocations.Add(r.Context(), wanted)
-	view := a.viewOfProgress(&added, &progress)
+	added, progress, err := o.config.Revocations.Add(r.Context(), wanted)
+	view := o.viewOfProgress(&added, &progress)
 	return view, revocationError(view, err)
 }
 
 // showRevocation answers GET /v1/revocations/{id}.
-func (a *API) showRevocation(r *request) (any, error) {
-	found, progress, err := a.config.Revocations.Get(r.Context(), r.caller.App, r.args[0])
-	return a.viewOfProgress(&found, &progress), revocationError(nil, err)
+func (o *operators) showRevocation(r *request) (any, error) {
+	found, progress, err := o.config.Revocations.Get(r.Context(), r.caller.App, r.args[0])
+	return o.viewOfProgress(&found, &progress), revocationError(nil, err)
 }
 
 // liftRevocation answers DELETE /v1/revocations/{id}.
-func (a *API) liftRevocation(r *request) (any, error) {
-	lifted, err := a.config.Revocations.Lift(r.Context(), r.caller.App, r.args[0])
-	view := a.viewOfRevocation(&lifted)
+func (o *operators) liftRevocation(r *request) (any, error) {
+	lifted, err := o.config.Revocations.Lift(r.Context(), r.caller.App, r.args[0])
+	view := o.viewOfRevocation(&lifted)
 	return view, revocationError(view, err)
 }
 
 // listRevocations answers GET /v1/revocations?cursor=.
-func (a *API) listRevocations(r *request) (any, error) {
+func (o *operators) listRevocations(r *request) (any, error) {
 	page := struct {
 		Revocations []revocationView `json:"revocations"`
 		Cursor      string           `json:"cursor,omitempty"`
 	}{Revocations: []revocationView{}}
-	standing, next, err := a.config.Revocations.List(r.caller.App, r.query.Get("cursor"))
+	standing, next, err := o.config.Revocations.List(r.caller.App, r.query.Get("cursor"))
 	for i := range standing {
-		page.Revocations = append(page.Revocations, a.viewOfRevocation(&standing[i]))
+		page.Revocations = append(page.Revocations, o.viewOfRevocation(&standing[i]))
 	}
 	page.Cursor = next
 	return page, err

@@ -20,12 +20,12 @@ type fetched struct {
 
 // fetchRTCToken answers POST /fetch_rtc_token and /fetch_rtc_token_string. Samples ask
 // the first for uids and the second for user accounts; both take either.
-func (a *API) fetchRTCToken(r *request) (any, error) {
+func (c *classic) fetchRTCToken(r *request) (any, error) {
 	var q rtcTokenRequest
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	ttl, err := a.ttl(r, "expire", q.Expire)
+	ttl, err := c.ttl(r, "expire", q.Expire)
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +36,12 @@ func (a *API) fetchRTCToken(r *request) (any, error) {
 	if err = optionalUser(&rtc, string(q.UID)); err != nil {
 		return nil, err
 	}
-	tokens, err := a.mintFor(r, session.Identity{RTC: &rtc}, ttl)
+	tokens, err := c.mintFor(r, session.Identity{RTC: &rtc}, ttl)
 	return fetched{"200", tokens.RTC}, err
 }
 
 // fetchRTMToken answers POST /fetch_rtm_token.
-func (a *API) fetchRTMToken(r *request) (any, error) {
+func (c *classic) fetchRTMToken(r *request) (any, error) {
 	var q struct {
 		UID    text  `json:"uid"`
 		Expire int64 `json:"expire"` // seconds; 0 is the default
@@ -49,20 +49,20 @@ func (a *API) fetchRTMToken(r *request) (any, error) {
 	if err := decode(r.Request, &q); err != nil {
 		return nil, err
 	}
-	ttl, err := a.ttl(r, "expire", q.Expire)
+	ttl, err := c.ttl(r, "expire", q.Expire)
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := a.mintFor(r, session.Identity{RTM: &session.RTM{UserID: string(q.UID)}}, ttl)
+	tokens, err := c.mintFor(r, session.Identity{RTM: &session.RTM{UserID: string(q.UID)}}, ttl)
 	return fetched{"200", tokens.RTM}, err
 }
 
 // accessToken answers GET /access_token?channelName=&uid=&role=&expireTime=.
-func (a *API) accessToken(r *request) (any, error) {
+func (c *classic) accessToken(r *request) (any, error) {
 	if r.query.Has("expiredTs") { // the moment of the end, in one of these servers
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
-	token, err := a.rtcFromQuery(r, session.Subscriber)
+	token, err := c.rtcFromQuery(r, session.Subscriber)
 	return anyToken{token}, err
 }
 
@@ -72,20 +72,20 @@ type sampleKey struct {
 }
 
 // rtcKey answers GET /rtcToken?channelName=&uid=. The sample's server makes publishers.
-func (a *API) rtcKey(r *request) (any, error) {
-	token, err := a.rtcFromQuery(r, session.Publisher)
+func (c *classic) rtcKey(r *request) (any, error) {
+	token, err := c.rtcFromQuery(r, session.Publisher)
 	return sampleKey{token}, err
 }
 
 // rtmKey answers GET /rtmToken?account=.
-func (a *API) rtmKey(r *request) (any, error) {
-	tokens, err := a.mint(r, session.Identity{RTM: &session.RTM{UserID: r.query.Get("account")}})
+func (c *classic) rtmKey(r *request) (any, error) {
+	tokens, err := c.mint(r, session.Identity{RTM: &session.RTM{UserID: r.query.Get("account")}})
 	return sampleKey{tokens.RTM}, err
 }
 
 // rtcFromQuery makes an RTC token from a query. The role is as given where the query
 // has none.
-func (a *API) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
+func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
 	_, channel, err := r.parameter("channelName", "channel")
 	if err != nil {
 		return "", err
@@ -99,7 +99,7 @@ func (a *API) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
 	if err := optionalUser(&rtc, r.query.Get("uid")); err != nil {
 		return "", err
 	}
-	tokens, err := a.mint(r, session.Identity{RTC: &rtc})
+	tokens, err := c.mint(r, session.Identity{RTC: &rtc})
 	return tokens.RTC, err
 }
 
@@ -115,17 +115,17 @@ func optionalUser(rtc *session.RTC, s string) error {
 type plainText string
 
 // chatAppText answers GET /chat/app/token.
-func (a *API) chatAppText(r *request) (any, error) {
-	ttl, err := a.expiry(r)
+func (c *classic) chatAppText(r *request) (any, error) {
+	ttl, err := c.expiry(r)
 	if err != nil {
 		return nil, err
 	}
-	token, err := a.mintChatApp(r, ttl)
+	token, err := c.mintChatApp(r, ttl)
 	return plainText(token), err
 }
 
 // chatUserText answers GET /chat/user/{name}/token.
-func (a *API) chatUserText(r *request) (any, error) {
-	tokens, err := a.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
+func (c *classic) chatUserText(r *request) (any, error) {
+	tokens, err := c.mint(r, session.Identity{Chat: &session.Chat{UserID: r.args[0]}})
 	return plainText(tokens.Chat), err
 }

@@ -10,6 +10,9 @@ import (
 	"refresher/internal/store"
 )
 
+// operators answers the endpoints under /v1 that want the scope "admin".
+type operators struct{ config *Config }
+
 // Bounds of a page of sessions.
 const (
 	defaultPage = 50
@@ -67,7 +70,7 @@ type Cursors interface {
 }
 
 // listSessions answers GET /v1/sessions?channel=&uid=&account=&subject=&limit=&cursor=.
-func (a *API) listSessions(r *request) (any, error) {
+func (o *operators) listSessions(r *request) (any, error) {
 	query := r.query
 	limit := defaultPage
 	if query.Has("limit") {
@@ -95,11 +98,11 @@ func (a *API) listSessions(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := a.openCursor(r.caller.App, query.Get("cursor"))
+	at, err := o.openCursor(r.caller.App, query.Get("cursor"))
 	if err != nil {
 		return nil, err
 	}
-	records, next, err := store.List(r.Context(), a.config.Sessions, store.ListQuery{
+	records, next, err := store.List(r.Context(), o.config.Sessions, store.ListQuery{
 		After: at, Limit: limit, Fits: func(r *store.Record) bool { return fits.Matches(&r.Key) },
 	})
 	if err != nil {
@@ -109,16 +112,16 @@ func (a *API) listSessions(r *request) (any, error) {
 	for i := range records {
 		page.Sessions[i] = viewOf(&records[i])
 	}
-	page.Cursor, err = a.sealCursor(r.caller.App, next)
+	page.Cursor, err = o.sealCursor(r.caller.App, next)
 	return page, err
 }
 
 // openCursor reads a cursor of a listing; empty is its begin.
-func (a *API) openCursor(app, sealed string) (string, error) {
+func (o *operators) openCursor(app, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
 	}
-	cursor, ok := a.config.Cursors.OpenCursor(app, sealed)
+	cursor, ok := o.config.Cursors.OpenCursor(app, sealed)
 	if !ok {
 		return "", session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
 	}
@@ -126,16 +129,16 @@ func (a *API) openCursor(app, sealed string) (string, error) {
 }
 
 // sealCursor makes the cursor for the next page; empty is the end.
-func (a *API) sealCursor(app, cursor string) (string, error) {
+func (o *operators) sealCursor(app, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
 	}
-	return a.config.Cursors.SealCursor(app, cursor)
+	return o.config.Cursors.SealCursor(app, cursor)
 }
 
 // showSession answers GET /v1/sessions/{id}.
-func (a *API) showSession(r *request) (any, error) {
-	record, err := a.find(r.Context(), r.caller.App, r.args[0])
+func (o *operators) showSession(r *request) (any, error) {
+	record, err := o.find(r.Context(), r.caller.App, r.args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +147,8 @@ func (a *API) showSession(r *request) (any, error) {
 
 // find is a session of a project. One that is not there is looked for again: it
 // may have been joined a moment ago.
-func (a *API) find(ctx context.Context, app, id string) (store.Record, error) {
-	record, ok, err := store.Find(ctx, a.config.Sessions, app, id)
+func (o *operators) find(ctx context.Context, app, id string) (store.Record, error) {
+	record, ok, err := store.Find(ctx, o.config.Sessions, app, id)
 	switch {
 	case err != nil:
 		return store.Record{}, storeAway(err)

@@ -209,47 +209,62 @@ func defects(several bool) []defect {
 
 func noText() string { return "" }
 
-// entrances are all of them. Those that take something away come last.
-var entrances = []apptest.Entrance{
-	{Body: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"chat":{"userId":"ana"}`},
-	{Method: "GET", Path: "/rtc/daily/publisher/uid/7"},
-	{Method: "GET", Path: "/rtc/daily/publisher/userAccount/ana/"},
-	{Method: "GET", Path: "/rtm/ana"},
-	{Method: "HEAD", Path: "/rtm/ana"},
-	{Method: "GET", Path: "/rte/daily/publisher/uid/7"},
-	{Method: "GET", Path: "/rte/daily/publisher/uid/7/ana"},
-	{Method: "GET", Path: "/chat/account/ana"},
-	{Method: "GET", Path: "/chat/app", Admin: true},
-	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"rtc","channel":"daily","role":"publisher","uid":"7"}`},
-	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"rtm","uid":"ana"}`},
-	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"chat","uid":"ana"}`},
-	{Method: "POST", Path: "/getToken", Body: `{"tokenType":"chat"}`, Admin: true},
-	{Method: "POST", Path: "/fetch_rtc_token", Body: `{"uid":7,"ChannelName":"daily","role":1}`},
-	{Method: "POST", Path: "/fetch_rtc_token_string", Body: `{"uid":"ana","ChannelName":"daily","role":1}`},
-	{Method: "POST", Path: "/fetch_rtm_token", Body: `{"uid":"ana"}`},
-	{Method: "GET", Path: "/access_token?channelName=daily&uid=7"},
-	{Method: "GET", Path: "/rtcToken?channelName=daily&uid=7"},
-	{Method: "GET", Path: "//rtcToken/?channelName=daily&uid=7"},
-	{Method: "GET", Path: "/rtmToken?account=ana"},
-	{Method: "GET", Path: "/chat/app/token", Admin: true},
-	{Method: "GET", Path: "//chat/app/token", Admin: true},
-	{Method: "GET", Path: "/chat/user/ana/token"},
-	{Method: "GET", Path: "/v1/sessions", Admin: true},
-	{Method: "GET", Path: "/v1/sessions/{session}", Admin: true},
-	{Method: "PATCH", Path: "/v1/sessions/{session}", Body: `{"rtc":{"role":"publisher"}}`, Admin: true},
-	{Method: "PATCH", Path: "/v1/sessions/{session}", Body: `{"renew":true}`, Admin: true},
-	{Method: "POST", Path: "/v1/revocations", Body: `{"channel":"weekly","for":60}`, Admin: true},
-	{Method: "GET", Path: "/v1/revocations", Admin: true},
-	{Method: "GET", Path: "/v1/revocations/{revocation}", Admin: true},
-	{Method: "GET", Path: "/v1/certificates", Admin: true},
-	{Method: "POST", Path: "/v1/tokens/inspect", Body: `{"token":"007"}`, Admin: true},
-	{Method: "DELETE", Path: "/v1/revocations/{revocation}", Admin: true},
-	{Method: "DELETE", Path: "/v1/sessions/{session}", Admin: true},
+// entrance is a way to ask for something that wants a credential. One without a method
+// is the join of a WebSocket.
+type entrance struct {
+	apptest.Request
+	admin bool
 }
 
-// furnish has a session and a revocation there, and puts their ids in
-// place of their names.
-func furnish(g *apptest.Guarded) *strings.Replacer {
+// furnished are the ids of a session and a revocation that there are.
+type furnished struct{ session, revocation string }
+
+// nothing is furnished: the ids are of nothing.
+var nothing = furnished{"S", "R"}
+
+// entrances are all of them. Those that take something away come last.
+func entrances(ids furnished) []entrance {
+	const everybody, operators = false, true
+	return []entrance{
+		{apptest.Request{Body: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"chat":{"userId":"ana"}`}, everybody},
+		{apptest.Get("/rtc/daily/publisher/uid/7"), everybody},
+		{apptest.Get("/rtc/daily/publisher/userAccount/ana/"), everybody},
+		{apptest.Get("/rtm/ana"), everybody},
+		{apptest.Ask("HEAD", "/rtm/ana", ""), everybody},
+		{apptest.Get("/rte/daily/publisher/uid/7"), everybody},
+		{apptest.Get("/rte/daily/publisher/uid/7/ana"), everybody},
+		{apptest.Get("/chat/account/ana"), everybody},
+		{apptest.Get("/chat/app"), operators},
+		{apptest.Post("/getToken", `{"tokenType":"rtc","channel":"daily","role":"publisher","uid":"7"}`), everybody},
+		{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana"}`), everybody},
+		{apptest.Post("/getToken", `{"tokenType":"chat","uid":"ana"}`), everybody},
+		{apptest.Post("/getToken", `{"tokenType":"chat"}`), operators},
+		{apptest.Post("/fetch_rtc_token", `{"uid":7,"ChannelName":"daily","role":1}`), everybody},
+		{apptest.Post("/fetch_rtc_token_string", `{"uid":"ana","ChannelName":"daily","role":1}`), everybody},
+		{apptest.Post("/fetch_rtm_token", `{"uid":"ana"}`), everybody},
+		{apptest.Get("/access_token?channelName=daily&uid=7"), everybody},
+		{apptest.Get("/rtcToken?channelName=daily&uid=7"), everybody},
+		{apptest.Get("//rtcToken/?channelName=daily&uid=7"), everybody},
+		{apptest.Get("/rtmToken?account=ana"), everybody},
+		{apptest.Get("/chat/app/token"), operators},
+		{apptest.Get("//chat/app/token"), operators},
+		{apptest.Get("/chat/user/ana/token"), everybody},
+		{apptest.Get("/v1/sessions"), operators},
+		{apptest.Get("/v1/sessions/" + ids.session), operators},
+		{apptest.Ask("PATCH", "/v1/sessions/"+ids.session, `{"rtc":{"role":"publisher"}}`), operators},
+		{apptest.Ask("PATCH", "/v1/sessions/"+ids.session, `{"renew":true}`), operators},
+		{apptest.Post("/v1/revocations", `{"channel":"weekly","for":60}`), operators},
+		{apptest.Get("/v1/revocations"), operators},
+		{apptest.Get("/v1/revocations/" + ids.revocation), operators},
+		{apptest.Get("/v1/certificates"), operators},
+		{apptest.Post("/v1/tokens/inspect", `{"token":"007"}`), operators},
+		{apptest.Ask("DELETE", "/v1/revocations/"+ids.revocation, ""), operators},
+		{apptest.Ask("DELETE", "/v1/sessions/"+ids.session, ""), operators},
+	}
+}
+
+// furnish has a session and a revocation there.
+func furnish(g *apptest.Guarded) furnished {
 	g.T.Helper()
 	var revocation struct{ ID string }
 	g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
@@ -258,7 +273,7 @@ func furnish(g *apptest.Guarded) *strings.Replacer {
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()        // it stays open without a connection
 	time.Sleep(time.Second) // bubble
-	return strings.NewReplacer("{session}", joined.Session, "{revocation}", revocation.ID)
+	return furnished{joined.Session, revocation.ID}
 }
 
 // longTokens has nothing happen to the session of furnish while time passes.
@@ -287,12 +302,12 @@ func TestDefectiveCredentials(t *testing.T) {
 				ids := furnish(g)
 				cases, counted := 0, g.Metrics()
 				for _, d := range defects(several) {
-					for i := range entrances {
-						counted = refuses(g, &d, &entrances[i], ids, counted, i%9 == 0) // a join, one for tokens, and one for operators
+					for i, e := range entrances(ids) {
+						counted = refuses(g, &d, &e, counted, i%9 == 0) // a join, one for tokens, and one for operators
 						cases++
 					}
 				}
-				t.Logf("%d cases refused: %d defects at %d entrances", cases, len(defects(several)), len(entrances))
+				t.Logf("%d cases refused: %d defects at %d entrances", cases, len(defects(several)), len(entrances(ids)))
 
 				// None of that changed anything, and with a good credential all
 				// of it works.
@@ -305,7 +320,7 @@ func TestDefectiveCredentials(t *testing.T) {
 					Seq uint64
 					RTC struct{ Role string }
 				}
-				g.Admin("GET", ids.Replace("/v1/sessions/{session}"), "", &resident)
+				g.Admin("GET", "/v1/sessions/"+ids.session, "", &resident)
 				if resident.Seq != 1 || resident.RTC.Role != "subscriber" {
 					t.Errorf("the session that was there: %+v", resident)
 				}
@@ -317,7 +332,7 @@ func TestDefectiveCredentials(t *testing.T) {
 
 // refuses expects a defect to be found, and returns the metrics after that. logged
 // has it wait until the log takes another refusal, and look there too.
-func refuses(g *apptest.Guarded, d *defect, e *apptest.Entrance, ids *strings.Replacer, before map[string]float64, logged bool) (after map[string]float64) {
+func refuses(g *apptest.Guarded, d *defect, e *entrance, before map[string]float64, logged bool) (after map[string]float64) {
 	g.T.Helper()
 	if logged {
 		time.Sleep(untilLogged) // bubble
@@ -325,7 +340,7 @@ func refuses(g *apptest.Guarded, d *defect, e *apptest.Entrance, ids *strings.Re
 	what := d.name + " at " + e.String()
 	text := d.make()
 	g.Log.Take()
-	a := g.Enter(e, ids, text, d.header)
+	a := g.Enter(e.Request, text, d.header...)
 	synctest.Wait()
 	after = g.Metrics()
 	log := g.Log.Take()
@@ -371,11 +386,10 @@ func refuses(g *apptest.Guarded, d *defect, e *apptest.Entrance, ids *strings.Re
 }
 
 // takes expects that a good credential opens each entrance.
-func takes(g *apptest.Guarded, t *testing.T, ids *strings.Replacer) {
+func takes(g *apptest.Guarded, t *testing.T, ids furnished) {
 	t.Helper()
-	for i := range entrances {
-		e := &entrances[i]
-		if a := g.Enter(e, ids, apptest.Pass(nil), nil); a.Status != http.StatusOK {
+	for _, e := range entrances(ids) {
+		if a := g.Enter(e.Request, apptest.Pass(nil)); a.Status != http.StatusOK {
 			t.Errorf("a good credential at %s: %+v", e, a)
 		}
 	}
@@ -405,8 +419,8 @@ func TestGoodCredentials(t *testing.T) {
 			"unknown claims":     apptest.Pass(map[string]any{"tenant": map[string]any{"id": 5}}),
 		} {
 			for _, i := range []int{0, 1, 14} {
-				if a := g.Enter(&entrances[i], strings.NewReplacer(), text, nil); a.Status != http.StatusOK {
-					t.Errorf("%s at %s: %+v", name, &entrances[i], a)
+				if a := g.Enter(entrances(nothing)[i].Request, text); a.Status != http.StatusOK {
+					t.Errorf("%s at %s: %+v", name, entrances(nothing)[i], a)
 				}
 			}
 		}
@@ -425,13 +439,12 @@ func TestAdminEntrancesWantTheScope(t *testing.T) {
 		before := g.Metrics()
 		cases := 0
 		for _, scope := range []any{nil, "", "read", "Admin", "admins", "administrator", "not-admin", "admin,write", "admin\tx", `"admin"`} {
-			for i := range entrances {
-				e := &entrances[i]
-				if !e.Admin {
+			for _, e := range entrances(ids) {
+				if !e.admin {
 					continue
 				}
 				cases++
-				a := g.Enter(e, ids, apptest.Pass(map[string]any{"scope": scope}), nil)
+				a := g.Enter(e.Request, apptest.Pass(map[string]any{"scope": scope}))
 				if a.Status != http.StatusForbidden || a.Code != "forbidden" || !strings.Contains(a.Message, `the scope "admin"`) {
 					t.Errorf("%v at %s: %+v", scope, e, a)
 				}
@@ -453,10 +466,10 @@ func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 		s := g.Knock()
 		s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
 		joined := s.Expect(protocol.TypeJoined)
-		for i := range entrances {
-			a := g.Enter(&entrances[i], strings.NewReplacer("{session}", joined.Session), joined.Key, nil)
-			if a.Code != "unauthenticated" && entrances[i].Method != http.MethodHead {
-				t.Errorf("the key at %s: %+v", &entrances[i], a)
+		for _, e := range entrances(furnished{joined.Session, nothing.revocation}) {
+			a := g.Enter(e.Request, joined.Key)
+			if a.Code != "unauthenticated" && e.Method != http.MethodHead {
+				t.Errorf("the key at %s: %+v", e, a)
 			}
 		}
 		path := "/v1/sessions/" + joined.Session + "/renew"
@@ -512,9 +525,8 @@ func TestKeySets(t *testing.T) {
 		}},
 	} {
 		counted := g.Metrics()
-		for i := range entrances {
-			e := &entrances[i]
-			a := g.Enter(e, ids, d.make(), nil)
+		for _, e := range entrances(ids) {
+			a := g.Enter(e.Request, d.make())
 			// A key that is not in the set may have been published since it was fetched.
 			later := d.reason == credential.ReasonUnknownKey && a.Code == "unavailable"
 			if e.Method != http.MethodHead && !later && (a.Code != "unauthenticated" || a.Message != invalid) {
@@ -526,8 +538,8 @@ func TestKeySets(t *testing.T) {
 		if d.reason == credential.ReasonUnknownKey {
 			n += after[refusedFor(credential.ReasonKeysUnavailable)] - counted[refusedFor(credential.ReasonKeysUnavailable)]
 		}
-		if n != float64(len(entrances)) {
-			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(entrances), d.reason)
+		if n != float64(len(entrances(ids))) {
+			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(entrances(ids)), d.reason)
 		}
 	}
 	if after := g.Metrics(); after["refresher_tokens_issued_total"] != before["refresher_tokens_issued_total"] || after["refresher_sessions"] != before["refresher_sessions"] {
@@ -544,10 +556,10 @@ func TestKeySets(t *testing.T) {
 	for name, url := range map[string]string{"an endpoint that is away": issuer.URL, "an empty key set": empty.URL} {
 		n := with(url)
 		text := apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey)
-		if a := n.Enter(&entrances[0], ids, text, nil); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
+		if a := n.Enter(entrances(ids)[0].Request, text); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if a := n.Enter(&entrances[1], ids, text, nil); a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+		if a := n.Enter(entrances(ids)[1].Request, text); a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %+v", name, a)
 		}
 		if why := n.Operations("/readyz"); why != "starting: no key set has been fetched yet\n" {
@@ -557,11 +569,11 @@ func TestKeySets(t *testing.T) {
 }
 
 // furnishBy is furnish where the usual credentials are not taken.
-func furnishBy(g *apptest.Guarded, credential string) *strings.Replacer {
+func furnishBy(g *apptest.Guarded, credential string) furnished {
 	g.T.Helper()
 	s := g.Knock()
 	s.Send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()
-	return strings.NewReplacer("{session}", joined.Session)
+	return furnished{joined.Session, nothing.revocation}
 }

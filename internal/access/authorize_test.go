@@ -273,12 +273,11 @@ func TestAuthorizeGoesOnAfterAnOutage(t *testing.T) {
 
 func TestAuthorizeIsAskedByTheClassicEndpoints(t *testing.T) {
 	n, b, ana := apptest.Supervised(t, time.Minute)
-	requests := apptest.Concat(apptest.Classic("c", "7", "uid"), apptest.Named("u"), []string{apptest.FetchRTC("c", 7)})
+	requests := apptest.AllClassic("c", "7", "u")
 	for _, allow := range []bool{true, false} {
 		b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return allow, 0 })
 		for _, request := range requests {
-			method, path, body := apptest.SplitRequest(request)
-			answer, text := n.Do(method, path, body, "Authorization", "Bearer "+ana)
+			answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana)
 			if want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[allow]; answer.StatusCode != want {
 				t.Errorf("%s: %d %s, want %d", request, answer.StatusCode, text, want)
 			}
@@ -321,9 +320,8 @@ func TestAuthorizeUntilThePast(t *testing.T) {
 		if refused := s.Expect("error"); refused.Code != "forbidden" {
 			t.Errorf("a join, to %d s ago: %+v", ago, refused)
 		}
-		for _, request := range apptest.Concat(apptest.Classic("c", "7", "uid"), apptest.Named("u"), []string{apptest.FetchRTC("c", 7)}) {
-			method, path, body := apptest.SplitRequest(request)
-			answer, text := n.Do(method, path, body, "Authorization", "Bearer "+ana)
+		for _, request := range apptest.AllClassic("c", "7", "u") {
+			answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana)
 			if answer.StatusCode != http.StatusForbidden || !strings.Contains(text, session.ErrDenied.Message) {
 				t.Errorf("%s, to %d s ago: %d %s", request, ago, answer.StatusCode, text)
 			}

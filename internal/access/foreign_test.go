@@ -39,8 +39,8 @@ func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 		time.Sleep(time.Second) // bubble
 		me, them := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"}), apptest.FirstTenant.Pass(map[string]any{"sub": "operator"})
 		get := func(credential, query string) (int, []string, string) {
-			e := apptest.Entrance{Method: "GET", Path: "/v1/sessions?limit=1" + query}
-			a := g.Enter(&e, strings.NewReplacer(), credential, nil)
+			e := apptest.Get("/v1/sessions?limit=1" + query)
+			a := g.Enter(e, credential)
 			var page struct {
 				Sessions []struct{ ID string }
 				Cursor   string
@@ -102,15 +102,15 @@ func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 		time.Sleep(time.Second) // bubble
 		_, foreign, _, _ := theirs.State()
 		me := apptest.SecondTenant.Pass(map[string]any{"sub": "operator"})
-		for _, e := range []apptest.Entrance{
-			{Method: "GET"}, {Method: "DELETE"}, {Method: "PATCH", Body: `{"renew":true}`}, {Method: "PATCH", Body: `{"rtc":{"role":"publisher"}}`},
+		for _, e := range []apptest.Request{
+			apptest.Get(""), apptest.Ask("DELETE", "", ""), apptest.Ask("PATCH", "", `{"renew":true}`), apptest.Ask("PATCH", "", `{"rtc":{"role":"publisher"}}`),
 		} {
 			took := make(map[string]time.Duration)
 			for _, id := range []string{foreign.Session, "NOSUCHSESSION"} {
 				e.Path = "/v1/sessions/" + id
 				began := time.Now()
-				if a := g.Enter(&e, strings.NewReplacer(), me, nil); a.Status != http.StatusNotFound {
-					t.Errorf("%s: %d %s", &e, a.Status, a.Body)
+				if a := g.Enter(e, me); a.Status != http.StatusNotFound {
+					t.Errorf("%s: %d %s", e, a.Status, a.Body)
 				}
 				took[id] = time.Since(began)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,16 +41,16 @@ func usualGrants() map[string]any {
 	}
 }
 
-// giver is a way to get tokens. It is asked by a request, or without a method by a
-// join.
+// giver is a way to get tokens. It is asked by a request, or by a join, which has no
+// method.
 type giver struct {
-	name   string
-	method string
-	path   func(w *wish) string
-	body   func(w *wish) string
-	needs  []string // of a grant, in the order in which it is looked at
-	tokens []expected
-	stream bool // its RTM token also opens stream channels, as the RTC user of its name
+	name     string
+	ask      func(w *wish) apptest.Request
+	needs    []string // of a grant, in the order in which it is looked at
+	asStream []string // what it needs besides, as the RTC user of the RTM user's name
+	operator bool     // it needs the scope of one
+	tokens   []expected
+	stream   bool // its RTM token also opens stream channels, as the RTC user of its name
 }
 
 // expected is a token that a giver gives: under which name, for which service and
@@ -66,174 +67,198 @@ func accountOf(w *wish) string { return w.account }
 func rtmOf(w *wish) string     { return w.rtm }
 func chatOf(w *wish) string    { return w.chat }
 
-// byPath is a classic endpoint with everything in its path. Names in braces are
-// fields of the wish.
-func byPath(pattern string) func(w *wish) string {
-	return func(w *wish) string {
-		e := url.PathEscape
-		path := strings.NewReplacer("{channel}", e(w.channel), "{uid}", e(w.uid), "{account}", e(w.account),
-			"{role}", w.role, "{rtm}", e(w.rtm), "{chat}", e(w.chat)).Replace(pattern)
-		if w.ttl != 0 {
-			path += "?expiry=" + strconv.FormatInt(w.ttl, 10)
-		}
-		return path
+// inPath asks a classic endpoint that has everything in its path.
+func (w *wish) inPath(segments ...string) apptest.Request {
+	path := ""
+	for _, s := range segments {
+		path += "/" + url.PathEscape(s)
 	}
+	if w.ttl != 0 {
+		path += "?expiry=" + strconv.FormatInt(w.ttl, 10)
+	}
+	return apptest.Get(path)
 }
 
-// byBody is one with it in the body. A name in braces stands for the text of a
-// field, in JSON.
-func byBody(ttl, pattern string) func(w *wish) string {
-	return func(w *wish) string {
-		j := func(s string) string { return apptest.AsJSON(s) }
-		body := strings.NewReplacer("{channel}", j(w.channel), "{uid}", w.uid, "{account}", j(w.account),
-			"{role}", j(w.role), "{rtm}", j(w.rtm), "{chat}", j(w.chat)).Replace(pattern)
-		if w.ttl != 0 {
-			body = strings.TrimSuffix(body, "}") + `,"` + ttl + `":` + strconv.FormatInt(w.ttl, 10) + "}"
-		}
-		return body
+// inQuery asks one that has it in its query.
+func (w *wish) inQuery(path string, query url.Values) apptest.Request {
+	if w.ttl != 0 {
+		query.Set("expireTime", strconv.FormatInt(w.ttl, 10))
 	}
+	return apptest.Get(path + "?" + query.Encode())
 }
 
-// byQuery is one with it in the query. A name in braces stands for a field.
-func byQuery(pattern string) func(w *wish) string {
-	return func(w *wish) string {
-		e := url.QueryEscape
-		path := strings.NewReplacer("{channel}", e(w.channel), "{uid}", e(w.uid), "{account}", e(w.account),
-			"{role}", w.role, "{rtm}", e(w.rtm)).Replace(pattern)
-		if w.ttl != 0 {
-			path += "&expireTime=" + strconv.FormatInt(w.ttl, 10)
-		}
-		return path
+// inBody asks one that has it in its body.
+func (w *wish) inBody(path string, fields map[string]any) apptest.Request {
+	if w.ttl != 0 {
+		fields["expire"] = w.ttl
 	}
+	return apptest.Post(path, apptest.AsJSON(fields))
 }
 
-func at(path string) func(*wish) string { return func(*wish) string { return path } }
+// join is a join for some services.
+func (w *wish) join(services map[string]any) apptest.Request {
+	if w.ttl != 0 {
+		services["ttl"] = w.ttl
+	}
+	body := apptest.AsJSON(services)
+	return apptest.Request{Body: body[1 : len(body)-1]}
+}
 
 var givers = []giver{
 	{
-		name: "join rtc uid", body: byBody("ttl", `{"rtc":{"channel":{channel},"uid":{uid},"role":{role}}}`),
+		name: "join rtc uid", ask: func(w *wish) apptest.Request {
+			return w.join(map[string]any{"rtc": map[string]any{"channel": w.channel, "uid": json.Number(w.uid), "role": w.role}})
+		},
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"rtc", edge.RTC, uidOf}},
 	},
 	{
-		name: "join rtc account", body: byBody("ttl", `{"rtc":{"channel":{channel},"account":{account},"role":{role}}}`),
+		name: "join rtc account", ask: func(w *wish) apptest.Request {
+			return w.join(map[string]any{"rtc": map[string]any{"channel": w.channel, "account": w.account, "role": w.role}})
+		},
 		needs: []string{"rtc.channel", "rtc.account", "rtc.role"}, tokens: []expected{{"rtc", edge.RTC, accountOf}},
 	},
 	{
-		name: "join rtm", body: byBody("ttl", `{"rtm":{"userId":{rtm}}}`),
+		name: "join rtm", ask: func(w *wish) apptest.Request {
+			return w.join(map[string]any{"rtm": map[string]any{"userId": w.rtm}})
+		},
 		needs: []string{"rtm.userId"}, tokens: []expected{{"rtm", edge.RTM, rtmOf}},
 	},
 	{
-		name: "join chat", body: byBody("ttl", `{"chat":{"userId":{chat}}}`),
+		name: "join chat", ask: func(w *wish) apptest.Request {
+			return w.join(map[string]any{"chat": map[string]any{"userId": w.chat}})
+		},
 		needs: []string{"chat.userId"}, tokens: []expected{{"chat", edge.Chat, chatOf}},
 	},
 	{
-		name:   "join all",
-		body:   byBody("ttl", `{"rtc":{"channel":{channel},"uid":{uid},"role":{role}},"rtm":{"userId":{rtm}},"chat":{"userId":{chat}}}`),
+		name: "join all",
+		ask: func(w *wish) apptest.Request {
+			return w.join(map[string]any{"rtc": map[string]any{"channel": w.channel, "uid": json.Number(w.uid), "role": w.role}, "rtm": map[string]any{"userId": w.rtm}, "chat": map[string]any{"userId": w.chat}})
+		},
 		needs:  []string{"rtc.channel", "rtc.uid", "rtc.role", "rtm.userId", "chat.userId"},
 		tokens: []expected{{"rtc", edge.RTC, uidOf}, {"rtm", edge.RTM, rtmOf}, {"chat", edge.Chat, chatOf}},
 	},
 	{
-		name: "rtc uid", method: "GET", path: byPath("/rtc/{channel}/{role}/uid/{uid}"),
+		name: "rtc uid", ask: func(w *wish) apptest.Request { return w.inPath("rtc", w.channel, w.role, "uid", w.uid) },
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"rtcToken", edge.RTC, uidOf}},
 	},
 	{
-		name: "rtc account", method: "GET", path: byPath("/rtc/{channel}/{role}/userAccount/{account}/"),
+		name: "rtc account", ask: func(w *wish) apptest.Request { return w.inPath("rtc", w.channel, w.role, "userAccount", w.account, "") },
 		needs: []string{"rtc.channel", "rtc.account", "rtc.role"}, tokens: []expected{{"rtcToken", edge.RTC, accountOf}},
 	},
 	{
-		name: "rtm", method: "GET", path: byPath("/rtm/{rtm}"),
+		name: "rtm", ask: func(w *wish) apptest.Request { return w.inPath("rtm", w.rtm) },
 		needs: []string{"rtm.userId"}, tokens: []expected{{"rtmToken", edge.RTM, rtmOf}},
 	},
 	{
-		name: "rte", method: "GET", path: byPath("/rte/{channel}/{role}/uid/{uid}/{rtm}"),
+		name: "rte", ask: func(w *wish) apptest.Request { return w.inPath("rte", w.channel, w.role, "uid", w.uid, w.rtm) },
 		needs:  []string{"rtc.channel", "rtc.uid", "rtc.role", "rtm.userId"},
 		tokens: []expected{{"rtcToken", edge.RTC, uidOf}, {"rtmToken", edge.RTM, rtmOf}}, stream: true,
 	},
 	{
-		name: "rte account", method: "GET", path: byPath("/rte/{channel}/{role}/userAccount/{account}/{rtm}"),
+		name: "rte account", ask: func(w *wish) apptest.Request {
+			return w.inPath("rte", w.channel, w.role, "userAccount", w.account, w.rtm)
+		},
 		needs:  []string{"rtc.channel", "rtc.account", "rtc.role", "rtm.userId"},
 		tokens: []expected{{"rtcToken", edge.RTC, accountOf}, {"rtmToken", edge.RTM, rtmOf}}, stream: true,
 	},
 	{
-		name: "chat account", method: "GET", path: byPath("/chat/account/{chat}"),
+		name: "chat account", ask: func(w *wish) apptest.Request { return w.inPath("chat", "account", w.chat) },
 		needs: []string{"chat.userId"}, tokens: []expected{{"chatToken", edge.Chat, chatOf}},
 	},
 	{
-		name: "chat app", method: "GET", path: byPath("/chat/app"),
-		needs: []string{"admin"}, tokens: []expected{{name: "chatToken", leg: edge.Chat}},
+		name: "chat app", ask: func(w *wish) apptest.Request { return w.inPath("chat", "app") },
+		operator: true, tokens: []expected{{name: "chatToken", leg: edge.Chat}},
 	},
 	{
-		name: "getToken rtc", method: "POST", path: at("/getToken"),
-		body:  byBody("expire", `{"tokenType":"rtc","channel":{channel},"role":{role},"uid":{uid}}`),
+		name: "getToken rtc", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "rtc", "channel": w.channel, "role": w.role, "uid": json.Number(w.uid)})
+		},
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"token", edge.RTC, uidOf}},
 	},
 	{
-		name: "getToken rtc account", method: "POST", path: at("/getToken"),
-		body:  byBody("expire", `{"tokenType":"rtc","channel":{channel},"role":{role},"uid":{account}}`),
+		name: "getToken rtc account", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "rtc", "channel": w.channel, "role": w.role, "uid": w.account})
+		},
 		needs: []string{"rtc.channel", "rtc.account", "rtc.role"}, tokens: []expected{{"token", edge.RTC, accountOf}},
 	},
 	{
-		name: "getToken rtm", method: "POST", path: at("/getToken"), body: byBody("expire", `{"tokenType":"rtm","uid":{rtm}}`),
+		name: "getToken rtm", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "rtm", "uid": w.rtm})
+		},
 		needs: []string{"rtm.userId"}, tokens: []expected{{"token", edge.RTM, rtmOf}},
 	},
 	{
-		name: "getToken rtm with a channel", method: "POST", path: at("/getToken"),
-		body:  byBody("expire", `{"tokenType":"rtm","uid":{rtm},"channel":{channel}}`),
-		needs: []string{"rtm.userId", "stream rtc.channel"}, tokens: []expected{{"token", edge.RTM, rtmOf}}, stream: true,
+		name: "getToken rtm with a channel", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "rtm", "uid": w.rtm, "channel": w.channel})
+		},
+		needs: []string{"rtm.userId"}, asStream: []string{"rtc.channel"}, tokens: []expected{{"token", edge.RTM, rtmOf}}, stream: true,
 	},
 	{
-		name: "getToken chat", method: "POST", path: at("/getToken"), body: byBody("expire", `{"tokenType":"chat","uid":{chat}}`),
+		name: "getToken chat", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "chat", "uid": w.chat})
+		},
 		needs: []string{"chat.userId"}, tokens: []expected{{"token", edge.Chat, chatOf}},
 	},
 	{
-		name: "getToken chat app", method: "POST", path: at("/getToken"), body: byBody("expire", `{"tokenType":"chat"}`),
-		needs: []string{"admin"}, tokens: []expected{{name: "token", leg: edge.Chat}},
+		name: "getToken chat app", ask: func(w *wish) apptest.Request {
+			return w.inBody("/getToken", map[string]any{"tokenType": "chat"})
+		},
+		operator: true, tokens: []expected{{name: "token", leg: edge.Chat}},
 	},
 	{
-		name: "fetch_rtc_token", method: "POST", path: at("/fetch_rtc_token"),
-		body:  byBody("expire", `{"uid":{uid},"ChannelName":{channel},"role":{role}}`),
+		name: "fetch_rtc_token", ask: func(w *wish) apptest.Request {
+			return w.inBody("/fetch_rtc_token", map[string]any{"uid": json.Number(w.uid), "ChannelName": w.channel, "role": w.role})
+		},
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"token", edge.RTC, uidOf}},
 	},
 	{
-		name: "fetch_rtc_token_string", method: "POST", path: at("/fetch_rtc_token_string"),
-		body:  byBody("expire", `{"uid":{account},"ChannelName":{channel},"role":{role}}`),
+		name: "fetch_rtc_token_string", ask: func(w *wish) apptest.Request {
+			return w.inBody("/fetch_rtc_token_string", map[string]any{"uid": w.account, "ChannelName": w.channel, "role": w.role})
+		},
 		needs: []string{"rtc.channel", "rtc.account", "rtc.role"}, tokens: []expected{{"token", edge.RTC, accountOf}},
 	},
 	{
-		name: "fetch_rtm_token", method: "POST", path: at("/fetch_rtm_token"), body: byBody("expire", `{"uid":{rtm}}`),
+		name: "fetch_rtm_token", ask: func(w *wish) apptest.Request {
+			return w.inBody("/fetch_rtm_token", map[string]any{"uid": w.rtm})
+		},
 		needs: []string{"rtm.userId"}, tokens: []expected{{"token", edge.RTM, rtmOf}},
 	},
 	{
-		name: "access_token", method: "GET", path: byQuery("/access_token?channelName={channel}&uid={uid}&role={role}"),
+		name: "access_token", ask: func(w *wish) apptest.Request {
+			return w.inQuery("/access_token", url.Values{"channelName": {w.channel}, "uid": {w.uid}, "role": {w.role}})
+		},
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"token", edge.RTC, uidOf}},
 	},
 	{
-		name: "access_token account", method: "GET", path: byQuery("/access_token?channel={channel}&uid={account}&role={role}"),
+		name: "access_token account", ask: func(w *wish) apptest.Request {
+			return w.inQuery("/access_token", url.Values{"channel": {w.channel}, "uid": {w.account}, "role": {w.role}})
+		},
 		needs: []string{"rtc.channel", "rtc.account", "rtc.role"}, tokens: []expected{{"token", edge.RTC, accountOf}},
 	},
 	{
-		name: "rtcToken", method: "GET", path: byQuery("/rtcToken?channelName={channel}&uid={uid}&role={role}"),
+		name: "rtcToken", ask: func(w *wish) apptest.Request {
+			return w.inQuery("/rtcToken", url.Values{"channelName": {w.channel}, "uid": {w.uid}, "role": {w.role}})
+		},
 		needs: []string{"rtc.channel", "rtc.uid", "rtc.role"}, tokens: []expected{{"key", edge.RTC, uidOf}},
 	},
 	{
-		name: "rtmToken", method: "GET", path: byQuery("/rtmToken?account={rtm}"),
+		name: "rtmToken", ask: func(w *wish) apptest.Request { return w.inQuery("/rtmToken", url.Values{"account": {w.rtm}}) },
 		needs: []string{"rtm.userId"}, tokens: []expected{{"key", edge.RTM, rtmOf}},
 	},
 	{
-		name: "chat user", method: "GET", path: byPath("/chat/user/{chat}/token"),
+		name: "chat user", ask: func(w *wish) apptest.Request { return w.inPath("chat", "user", w.chat, "token") },
 		needs: []string{"chat.userId"}, tokens: []expected{{"text", edge.Chat, chatOf}},
 	},
 	{
-		name: "chat app as text", method: "GET", path: byPath("/chat/app/token"),
-		needs: []string{"admin"}, tokens: []expected{{name: "text", leg: edge.Chat}},
+		name: "chat app as text", ask: func(w *wish) apptest.Request { return w.inPath("chat", "app", "token") },
+		operator: true, tokens: []expected{{name: "text", leg: edge.Chat}},
 	},
 }
 
 // grantCase is the usual grants with one field changed, the usual wish with one,
 // and what is not granted then.
 type grantCase struct {
-	field  string // such as rtc.channels; empty: unchanged
-	value  any    // nil: absent
+	grant  grantChange
 	wish   func(w *wish)
 	denied string // empty: all is granted
 	// noStream is what is not granted of RTC as the RTM user; empty: all is.
@@ -242,6 +267,39 @@ type grantCase struct {
 	life     int64 // what the tokens live, in seconds; 0 = an hour
 }
 
+// grantChange sets one list of a service's grants, or without a service one of the grants
+// themselves. A nil value takes it out; the zero change changes nothing.
+type grantChange struct {
+	service, name string
+	value         any
+}
+
+func (g grantChange) apply(grants map[string]any) {
+	if g.service != "" {
+		grants = grants[g.service].(map[string]any)
+	}
+	if g.value == nil {
+		delete(grants, g.name)
+	} else {
+		grants[g.name] = g.value
+	}
+}
+
+func channels(names ...any) grantChange  { return list("rtc", "channels", names) }
+func uids(names ...any) grantChange      { return list("rtc", "uids", names) }
+func accounts(names ...any) grantChange  { return list("rtc", "accounts", names) }
+func roles(names ...any) grantChange     { return list("rtc", "roles", names) }
+func rtmUsers(names ...any) grantChange  { return list("rtm", "users", names) }
+func chatUsers(names ...any) grantChange { return list("chat", "users", names) }
+
+func list(service, name string, names []any) grantChange {
+	return grantChange{service, name, append([]any{}, names...)}
+}
+
+func set(name string, value any) grantChange { return grantChange{"", name, value} }
+
+func without(service, name string) grantChange { return grantChange{service, name, nil} }
+
 // grantCases are those at one moment.
 func grantCases() []grantCase {
 	now := time.Now().Unix()
@@ -249,98 +307,97 @@ func grantCases() []grantCase {
 	seconds := func(n int64) func(w *wish) { return func(w *wish) { w.ttl = n } }
 	as := func(account string) func(w *wish) { return func(w *wish) { w.account = account } }
 	uid := func(uid string) func(w *wish) { return func(w *wish) { w.uid = uid } }
-	list := func(names ...any) []any { return append([]any{}, names...) }
 	return []grantCase{
 		{},
 		{admin: true},
 		{wish: wants(func(w *wish) { w.role = "subscriber" })},
 
-		{field: "rtc.channels", value: list("weekly", "daily-1")},
-		{field: "rtc.channels", value: list("daily-*")},
-		{field: "rtc.channels", value: list("daily-1*")},
-		{field: "rtc.channels", value: list("*")},
-		{field: "rtc.channels", value: list("*"), wish: wants(func(w *wish) { w.channel = "*" })},
-		{field: "rtc.channels", value: list("daily-*"), wish: wants(func(w *wish) { w.channel = "*" }), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("**"), wish: wants(func(w *wish) { w.channel = "*" }), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("daily-2"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("daily"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("daily-10", "daily-1 "), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("Daily-1"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("dail*-1"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("*-1"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list("weekly-*", "aily-*"), denied: "rtc.channel"},
-		{field: "rtc.channels", value: list(), denied: "rtc.channel"},
-		{field: "rtc.channels", denied: "rtc.channel"},
-		{field: "rtc.channels", denied: "rtc.channel", admin: true}, // an operator is no caller
-		{field: "rtc", denied: "rtc.channel"},
-		{field: "rtc", value: map[string]any{}, denied: "rtc.channel"},
+		{grant: channels("weekly", "daily-1")},
+		{grant: channels("daily-*")},
+		{grant: channels("daily-1*")},
+		{grant: channels("*")},
+		{grant: channels("*"), wish: wants(func(w *wish) { w.channel = "*" })},
+		{grant: channels("daily-*"), wish: wants(func(w *wish) { w.channel = "*" }), denied: "rtc.channel"},
+		{grant: channels("**"), wish: wants(func(w *wish) { w.channel = "*" }), denied: "rtc.channel"},
+		{grant: channels("daily-2"), denied: "rtc.channel"},
+		{grant: channels("daily"), denied: "rtc.channel"},
+		{grant: channels("daily-10", "daily-1 "), denied: "rtc.channel"},
+		{grant: channels("Daily-1"), denied: "rtc.channel"},
+		{grant: channels("dail*-1"), denied: "rtc.channel"},
+		{grant: channels("*-1"), denied: "rtc.channel"},
+		{grant: channels("weekly-*", "aily-*"), denied: "rtc.channel"},
+		{grant: channels(), denied: "rtc.channel"},
+		{grant: without("rtc", "channels"), denied: "rtc.channel"},
+		{grant: without("rtc", "channels"), denied: "rtc.channel", admin: true}, // an operator is no caller
+		{grant: without("", "rtc"), denied: "rtc.channel"},
+		{grant: set("rtc", map[string]any{}), denied: "rtc.channel"},
 		{wish: wants(func(w *wish) { w.channel = "daily-1*" }), denied: "rtc.channel"},
 		{wish: wants(func(w *wish) { w.channel = "daily-1#" }), denied: "rtc.channel"},
 
-		{field: "rtc.uids", value: list(7, "1001")},
-		{field: "rtc.uids", value: list("10*")},
-		{field: "rtc.uids", value: list("*")},
-		{field: "rtc.uids", value: list(1002, 100, 10010), denied: "rtc.uid", noStream: "rtc.account"},
-		{field: "rtc.uids", value: list("2*"), denied: "rtc.uid", noStream: "rtc.account"},
-		{field: "rtc.uids", value: list(), denied: "rtc.uid", noStream: "rtc.account"},
-		{field: "rtc.uids", denied: "rtc.uid", noStream: "rtc.account"},
+		{grant: uids(7, "1001")},
+		{grant: uids("10*")},
+		{grant: uids("*")},
+		{grant: uids(1002, 100, 10010), denied: "rtc.uid", noStream: "rtc.account"},
+		{grant: uids("2*"), denied: "rtc.uid", noStream: "rtc.account"},
+		{grant: uids(), denied: "rtc.uid", noStream: "rtc.account"},
+		{grant: without("rtc", "uids"), denied: "rtc.uid", noStream: "rtc.account"},
 		{wish: uid("10010"), denied: "rtc.uid"},
 		{wish: uid("4294967295"), denied: "rtc.uid"},
 		// A token for uid 0 is for every uid, so it must be granted as such.
 		{wish: uid("0"), denied: "rtc.uid"},
-		{field: "rtc.uids", value: list("1*", 1001), wish: uid("0"), denied: "rtc.uid"},
-		{field: "rtc.uids", value: list(0), wish: uid("0"), noStream: "rtc.account"},
+		{grant: uids("1*", 1001), wish: uid("0"), denied: "rtc.uid"},
+		{grant: uids(0), wish: uid("0"), noStream: "rtc.account"},
 
-		{field: "rtc.accounts", value: list("bob", "ana")},
-		{field: "rtc.accounts", value: list("an*")},
-		{field: "rtc.accounts", value: list("*")},
-		{field: "rtc.accounts", value: list("anab", "an", "Ana", "na*"), denied: "rtc.account"},
-		{field: "rtc.accounts", value: list(), denied: "rtc.account"},
-		{field: "rtc.accounts", denied: "rtc.account"},
+		{grant: accounts("bob", "ana")},
+		{grant: accounts("an*")},
+		{grant: accounts("*")},
+		{grant: accounts("anab", "an", "Ana", "na*"), denied: "rtc.account"},
+		{grant: accounts(), denied: "rtc.account"},
+		{grant: without("rtc", "accounts"), denied: "rtc.account"},
 		{wish: as("bob"), denied: "rtc.account"},
 
-		{field: "rtc.roles", value: list("publisher")},
-		{field: "rtc.roles", value: list("subscriber"), wish: wants(func(w *wish) { w.role = "subscriber" })},
-		{field: "rtc.roles", value: list("subscriber"), denied: "rtc.role"},
-		{field: "rtc.roles", value: list("publisher"), wish: wants(func(w *wish) { w.role = "subscriber" }), denied: "rtc.role"},
-		{field: "rtc.roles", value: list(), denied: "rtc.role", noStream: "rtc.role"},
-		{field: "rtc.roles", denied: "rtc.role", noStream: "rtc.role"},
+		{grant: roles("publisher")},
+		{grant: roles("subscriber"), wish: wants(func(w *wish) { w.role = "subscriber" })},
+		{grant: roles("subscriber"), denied: "rtc.role"},
+		{grant: roles("publisher"), wish: wants(func(w *wish) { w.role = "subscriber" }), denied: "rtc.role"},
+		{grant: roles(), denied: "rtc.role", noStream: "rtc.role"},
+		{grant: without("rtc", "roles"), denied: "rtc.role", noStream: "rtc.role"},
 
-		{field: "rtm.users", value: list("bob", "1001")},
-		{field: "rtm.users", value: list("1*")},
-		{field: "rtm.users", value: list("*")},
-		{field: "rtm.users", value: list("1002", "100", "ana"), denied: "rtm.userId"},
-		{field: "rtm.users", value: list(), denied: "rtm.userId"},
-		{field: "rtm.users", denied: "rtm.userId"},
-		{field: "rtm", denied: "rtm.userId"},
+		{grant: rtmUsers("bob", "1001")},
+		{grant: rtmUsers("1*")},
+		{grant: rtmUsers("*")},
+		{grant: rtmUsers("1002", "100", "ana"), denied: "rtm.userId"},
+		{grant: rtmUsers(), denied: "rtm.userId"},
+		{grant: without("rtm", "users"), denied: "rtm.userId"},
+		{grant: without("", "rtm"), denied: "rtm.userId"},
 
-		{field: "chat.users", value: list("bob", "ana")},
-		{field: "chat.users", value: list("a*")},
-		{field: "chat.users", value: list("*")},
-		{field: "chat.users", value: list("an", "anab"), denied: "chat.userId"},
-		{field: "chat.users", value: list(), denied: "chat.userId"},
-		{field: "chat.users", denied: "chat.userId"},
-		{field: "chat", denied: "chat.userId"},
+		{grant: chatUsers("bob", "ana")},
+		{grant: chatUsers("a*")},
+		{grant: chatUsers("*")},
+		{grant: chatUsers("an", "anab"), denied: "chat.userId"},
+		{grant: chatUsers(), denied: "chat.userId"},
+		{grant: without("chat", "users"), denied: "chat.userId"},
+		{grant: without("", "chat"), denied: "chat.userId"},
 
 		{wish: seconds(60), life: 60},
 		{wish: seconds(86400), life: 86400},
-		{field: "maxTtl", value: 7200},
-		{field: "maxTtl", value: 600, life: 600},
-		{field: "maxTtl", value: 600, wish: seconds(600), life: 600},
-		{field: "maxTtl", value: 600, wish: seconds(30), life: 30},
-		{field: "maxTtl", value: 600, wish: seconds(601), denied: "ttl"},
-		{field: "maxTtl", value: 600, wish: seconds(86400), denied: "ttl"},
-		{field: "maxTtl", value: 600, wish: seconds(601), denied: "ttl", admin: true},
-		{field: "maxTtl", value: 86400 * 365, wish: seconds(86400), life: 86400},
+		{grant: set("maxTtl", 7200)},
+		{grant: set("maxTtl", 600), life: 600},
+		{grant: set("maxTtl", 600), wish: seconds(600), life: 600},
+		{grant: set("maxTtl", 600), wish: seconds(30), life: 30},
+		{grant: set("maxTtl", 600), wish: seconds(601), denied: "ttl"},
+		{grant: set("maxTtl", 600), wish: seconds(86400), denied: "ttl"},
+		{grant: set("maxTtl", 600), wish: seconds(601), denied: "ttl", admin: true},
+		{grant: set("maxTtl", 86400*365), wish: seconds(86400), life: 86400},
 
-		{field: "until", value: now + 7200},
-		{field: "until", value: now + 600, life: 600},
-		{field: "until", value: now + 600, wish: seconds(86400), life: 600},
-		{field: "until", value: now + 600, wish: seconds(60), life: 60},
-		{field: "until", value: now + 1, life: 1},
-		{field: "until", value: now, denied: "until"},
-		{field: "until", value: now - 1, denied: "until"},
-		{field: "until", value: 1, denied: "until", admin: true},
+		{grant: set("until", now+7200)},
+		{grant: set("until", now+600), life: 600},
+		{grant: set("until", now+600), wish: seconds(86400), life: 600},
+		{grant: set("until", now+600), wish: seconds(60), life: 60},
+		{grant: set("until", now+1), life: 1},
+		{grant: set("until", now), denied: "until"},
+		{grant: set("until", now-1), denied: "until"},
+		{grant: set("until", 1), denied: "until", admin: true},
 	}
 }
 
@@ -353,18 +410,18 @@ func (c *grantCase) refusal(g *giver) string {
 	case "until":
 		return "the time that the credential grants is over"
 	}
-	for _, need := range g.needs {
-		switch {
-		case need == "admin" && !c.admin:
-			return "the application's own Chat token wants"
-		case need == c.denied:
-			return need + ": the credential does not grant this"
-		case need == "stream "+c.denied:
-			return `the RTM token opens stream channels as RTC user "1001": ` + c.denied + ": the credential does not grant this"
-		}
+	if g.operator && !c.admin {
+		return "the application's own Chat token wants"
+	}
+	if slices.Contains(g.needs, c.denied) {
+		return c.denied + ": the credential does not grant this"
+	}
+	const stream = `the RTM token opens stream channels as RTC user "1001": `
+	if slices.Contains(g.asStream, c.denied) {
+		return stream + c.denied + ": the credential does not grant this"
 	}
 	if c.noStream != "" && g.stream {
-		return `the RTM token opens stream channels as RTC user "1001": ` + c.noStream + ": the credential does not grant this"
+		return stream + c.noStream + ": the credential does not grant this"
 	}
 	return ""
 }
@@ -383,15 +440,7 @@ func TestGrantsAreHeld(t *testing.T) {
 		issued := g.Metrics()["refresher_tokens_issued_total"]
 		for _, c := range grantCases() {
 			grants, w := usualGrants(), usualWish
-			if service, list, within := strings.Cut(c.field, "."); c.field != "" {
-				of := grants
-				if within {
-					of, service = grants[service].(map[string]any), list
-				}
-				if of[service] = c.value; c.value == nil {
-					delete(of, service)
-				}
-			}
+			c.grant.apply(grants)
 			if c.wish != nil {
 				c.wish(&w)
 			}
@@ -401,7 +450,7 @@ func TestGrantsAreHeld(t *testing.T) {
 			}
 			for i := range givers {
 				giver := &givers[i]
-				what := fmt.Sprintf("%s, granted %s %v, wished %+v", giver.name, c.field, c.value, w)
+				what := fmt.Sprintf("%s, granted %+v, wished %+v", giver.name, c.grant, w)
 				a, tokens := ask(g, giver, &w, apptest.Pass(change))
 				want := c.refusal(giver)
 				minted := g.Metrics()["refresher_tokens_issued_total"] - issued
@@ -409,7 +458,7 @@ func TestGrantsAreHeld(t *testing.T) {
 				if want != "" {
 					refused++
 					if a.Code != "forbidden" || a.Message[:min(len(want), len(a.Message))] != want || minted != 0 ||
-						giver.method == "" && a.Closed != protocol.CloseForbidden || giver.method != "" && a.Status != http.StatusForbidden {
+						a.Header == nil && a.Closed != protocol.CloseForbidden || a.Header != nil && a.Status != http.StatusForbidden {
 						t.Errorf("%s: %+v, %v tokens minted; want %q", what, a, minted, want)
 					}
 					continue
@@ -440,21 +489,15 @@ func TestGrantsAreHeld(t *testing.T) {
 func ask(g *apptest.Guarded, from *giver, w *wish, credential string) (apptest.Reception, map[string]string) {
 	g.T.Helper()
 	tokens := make(map[string]string)
-	if from.method == "" {
-		body := from.body(w)
-		a := g.Join(body[1:len(body)-1], credential)
-		for name, token := range map[string]*protocol.Token{"rtc": a.Joined.Tokens.RTC, "rtm": a.Joined.Tokens.RTM, "chat": a.Joined.Tokens.Chat} {
-			if token != nil {
-				tokens[name] = token.Token
-			}
+	a := g.Enter(from.ask(w), credential)
+	for name, token := range map[string]*protocol.Token{"rtc": a.Joined.Tokens.RTC, "rtm": a.Joined.Tokens.RTM, "chat": a.Joined.Tokens.Chat} {
+		if token != nil {
+			tokens[name] = token.Token
 		}
+	}
+	if a.Header == nil { // a join
 		return a, tokens
 	}
-	e := apptest.Entrance{Method: from.method, Path: from.path(w)}
-	if from.body != nil {
-		e.Body = from.body(w)
-	}
-	a := g.Enter(&e, strings.NewReplacer(), credential, nil)
 	if a.Status == http.StatusOK {
 		if strings.HasPrefix(a.Header.Get("Content-Type"), "text/plain") {
 			tokens["text"] = a.Body
@@ -527,10 +570,11 @@ func (e *expected) check(t *testing.T, what string, judge *edge.Edge, text strin
 func (e *expected) checkStream(t *testing.T, what, text string, w *wish, life int64) {
 	t.Helper()
 	services, err := apptest.ServicesOf(text)
-	want := fmt.Sprintf("007 rtc %q %q 1 4, rtm %q 1", w.channel, e.user(w), e.user(w))
-	subscribes := strings.Replace(want, " 1 4,", " 1,", 1)
+	user := apptest.RTM(e.user(w), 1)
+	want := apptest.V007(apptest.RTC(w.channel, e.user(w), 1, 4), user)
+	subscribes := apptest.V007(apptest.RTC(w.channel, e.user(w), 1), user)
 	if err != nil || services != want && services != subscribes {
-		t.Errorf("%s: %s, %v; want %s", what, services, err, want)
+		t.Errorf("%s: %v, %v; want %v", what, services, err, want)
 		return
 	}
 	token, err := agora.Parse(text)
@@ -561,8 +605,45 @@ type script struct {
 }
 
 type step struct {
-	do     string
+	action
 	waitMs int64 // after it
+}
+
+// action is something that a client, or an operator with its session, does.
+type action struct {
+	name    string
+	do      func(h *apptest.Holder)
+	offline bool // it needs no connection
+}
+
+func (a action) String() string { return a.name }
+
+// actions are all of them. A client whose connection is closed resumes instead, unless
+// the action needs none.
+var actions = []action{
+	{name: "wait", do: func(*apptest.Holder) {}},
+	{name: "renew", do: func(h *apptest.Holder) { h.Socket.Send(`{"type":"renew"}`) }},
+	{name: "nack", do: func(h *apptest.Holder) {
+		h.RefuseNext()
+		h.Socket.Send(`{"type":"renew"}`)
+	}},
+	{name: "resume", do: resumes},
+	{name: "drop", do: func(h *apptest.Holder) { _ = h.Socket.CloseNow() }},
+	{name: "http", do: func(h *apptest.Holder) { h.OverHTTP() }, offline: true},
+	{name: "publisher", do: changesRole("publisher"), offline: true},
+	{name: "subscriber", do: changesRole("subscriber"), offline: true},
+}
+
+func resumes(h *apptest.Holder) {
+	newest, joined, _, _ := h.State()
+	h.Connect(apptest.ResumeText(joined, newest.Seq))
+}
+
+func changesRole(role string) func(h *apptest.Holder) {
+	return func(h *apptest.Holder) {
+		_, joined, _, _ := h.State()
+		h.G.Admin("PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"`+role+`"}}`, nil)
+	}
 }
 
 func drawScript(r *rapid.T) script {
@@ -578,7 +659,7 @@ func drawScript(r *rapid.T) script {
 	}
 	s.steps = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
 		return step{
-			rapid.SampledFrom([]string{"wait", "renew", "nack", "resume", "drop", "http", "publisher", "subscriber"}).Draw(r, "do"),
+			rapid.SampledFrom(actions).Draw(r, "do"),
 			rapid.Int64Range(0, 60_000).Draw(r, "ms"),
 		}
 	}), 0, 12).Draw(r, "steps")
@@ -601,24 +682,12 @@ func (s *script) play(t *testing.T) int {
 	}
 	h.Connect(`{"type":"join","auth":"` + apptest.Pass(map[string]any{"grants": grants}) + `","rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"}` + ttl + `}`)
 	for _, step := range s.steps {
-		newest, joined, ended, closed := h.State()
-		switch {
+		switch _, _, ended, closed := h.State(); {
 		case ended != "": // the rest is for after the end
-		case step.do == "http":
-			h.OverHTTP()
-		case step.do == "publisher" || step.do == "subscriber":
-			g.Admin("PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"`+step.do+`"}}`, nil)
-		case step.do == "resume" || closed != 0:
-			h.Connect(apptest.ResumeText(joined, newest.Seq))
-		case step.do == "drop":
-			_ = h.Socket.CloseNow()
-		case step.do == "nack":
-			h.Mu.Lock()
-			h.Refuse = true
-			h.Mu.Unlock()
-			h.Socket.Send(`{"type":"renew"}`)
-		case step.do == "renew":
-			h.Socket.Send(`{"type":"renew"}`)
+		case closed != 0 && !step.offline:
+			resumes(h)
+		default:
+			step.do(h)
 		}
 		time.Sleep(time.Duration(step.waitMs) * time.Millisecond) // bubble
 	}

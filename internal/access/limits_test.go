@@ -51,7 +51,7 @@ func tryJoin(g *apptest.Guarded, credential string, header ...string) (taken boo
 }
 
 // tryVisit does the same for an endpoint.
-func tryVisit(g *apptest.Guarded, e *apptest.Entrance, credential string, header ...string) (taken bool, after time.Duration) {
+func tryVisit(g *apptest.Guarded, e apptest.Request, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	r, text := g.Visit(e.Method, e.Path, e.Body, append(header, "Authorization", "Bearer "+credential)...)
 	if r.StatusCode == http.StatusOK {
@@ -65,8 +65,8 @@ func tryVisit(g *apptest.Guarded, e *apptest.Entrance, credential string, header
 }
 
 var (
-	rtmToken = apptest.Entrance{Method: "GET", Path: "/rtm/ana"}
-	listing  = apptest.Entrance{Method: "GET", Path: "/v1/sessions"}
+	rtmToken = apptest.Get("/rtm/ana")
+	listing  = apptest.Get("/v1/sessions")
 )
 
 // Who hammers gets what the rate gives, no more and no less, and who waits for as
@@ -80,8 +80,8 @@ func TestRatesAreKept(t *testing.T) {
 	} {
 		for way, try := range map[string]func(g *apptest.Guarded) (bool, time.Duration){
 			"join":  func(g *apptest.Guarded) (bool, time.Duration) { return tryJoin(g, apptest.Pass(nil)) },
-			"token": func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, &rtmToken, apptest.Pass(nil)) },
-			"list":  func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, &listing, apptest.Pass(nil)) },
+			"token": func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, rtmToken, apptest.Pass(nil)) },
+			"list":  func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, listing, apptest.Pass(nil)) },
 		} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestSharesOfARate(t *testing.T) {
 						ok, _ := tryJoin(g, apptest.Pass(nil), header(claims)...)
 						return ok
 					}
-					ok, _ := tryVisit(g, &rtmToken, apptest.Pass(nil), header(claims)...)
+					ok, _ := tryVisit(g, rtmToken, apptest.Pass(nil), header(claims)...)
 					return ok
 				}
 				if first, second := try(c.first, c.firstClaims), try(c.second, c.secondClaims); !first || second == c.shared {
@@ -196,7 +196,7 @@ func TestSharesOfARate(t *testing.T) {
 		} {
 			time.Sleep(time.Minute) // bubble
 			subjects.From("192.0.2.1:1").Visit("GET", "/rtm/ana", "", "Authorization", "Bearer "+c.first())
-			if ok, _ := tryVisit(subjects.From("192.0.2.2:1"), &rtmToken, c.second()); ok == c.shared {
+			if ok, _ := tryVisit(subjects.From("192.0.2.2:1"), rtmToken, c.second()); ok == c.shared {
 				t.Errorf("case %d: the second taken: %t", i, ok)
 			}
 		}
@@ -259,7 +259,7 @@ func TestNoRoom(t *testing.T) {
 		if taken || after < time.Second {
 			t.Errorf("taken: %t, or told to come back after %s", taken, after)
 		}
-		if ok, _ := tryVisit(g, &rtmToken, apptest.Pass(nil)); !ok {
+		if ok, _ := tryVisit(g, rtmToken, apptest.Pass(nil)); !ok {
 			t.Error("a token without a session needs no room")
 		}
 		h.Lose()
@@ -357,8 +357,7 @@ func TestOrigins(t *testing.T) {
 				if s != nil {
 					_ = s.CloseNow()
 				}
-				for i := range entrances {
-					e := &entrances[i]
+				for _, e := range entrances(nothing) {
 					if e.Method == "" || origin == "" {
 						continue
 					}
@@ -408,7 +407,7 @@ func TestSizesAreBounded(t *testing.T) {
 		}
 		before := g.Metrics()
 		bodies := 0
-		for _, e := range entrances { // and the renewal: TestRenewOverHTTP
+		for _, e := range entrances(nothing) { // and the renewal: TestRenewOverHTTP
 			if e.Method != "POST" && e.Method != "PATCH" {
 				continue
 			}

@@ -258,14 +258,13 @@ func (k *keeper) keep(m apptest.Message) apptest.Message {
 
 // visit makes a request, and takes note of the tokens in a good answer or of all
 // that is said in another.
-func (k *keeper) visit(request, credential string, status int) string {
+func (k *keeper) visit(request apptest.Request, credential string, status int) string {
 	k.t.Helper()
-	method, path, body := apptest.SplitRequest(request)
-	answer, text := k.Do(method, path, body, "Authorization", "Bearer "+credential)
+	answer, text := k.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+credential)
 	if answer.StatusCode != status {
 		k.t.Errorf("%s: %d %s, want %d", request, answer.StatusCode, text, status)
 	}
-	owner := answer.StatusCode == http.StatusOK && (strings.HasSuffix(path, "/renew") || !strings.HasPrefix(path, "/v1/"))
+	owner := answer.StatusCode == http.StatusOK && (strings.HasSuffix(request.Path, "/renew") || !strings.HasPrefix(request.Path, "/v1/"))
 	if !owner {
 		fmt.Fprintln(&k.heard, answer.Header, text)
 		return text
@@ -387,21 +386,21 @@ func (k *keeper) aCall(user string) (session, key string) {
 	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, resumed.Seq))
 	s.Send(`{"type":"ping"}`)
 	s.Expect("pong")
-	k.visit(fmt.Sprintf(`POST /v1/sessions/%s/renew {"seq":%d}`, joined.Session, resumed.Seq), resumed.Key, http.StatusOK)
-	k.visit("POST /v1/sessions/"+joined.Session+"/renew", resumed.Key[1:], http.StatusNotFound)
-	k.visit("POST /v1/sessions/another/renew", resumed.Key, http.StatusNotFound)
+	k.visit(apptest.Post(fmt.Sprintf("/v1/sessions/%s/renew", joined.Session), fmt.Sprintf(`{"seq":%d}`, resumed.Seq)), resumed.Key, http.StatusOK)
+	k.visit(apptest.Post("/v1/sessions/"+joined.Session+"/renew", ""), resumed.Key[1:], http.StatusNotFound)
+	k.visit(apptest.Post("/v1/sessions/another/renew", ""), resumed.Key, http.StatusNotFound)
 	return resumed.Session, resumed.Key
 }
 
 // classics asks for tokens as apps of old do.
 func (k *keeper) classics(user string) {
-	for _, request := range apptest.Concat(apptest.Classic("c", "7", "uid"), apptest.Named("u"), []string{apptest.FetchRTC("c", 7)}) {
+	for _, request := range apptest.AllClassic("c", "7", "u") {
 		k.visit(request, user, http.StatusOK)
 	}
-	for _, request := range []string{"GET /rtc/c/admin/uid/7", "GET /rtm/0", "POST /getToken {", `POST /getToken {"tokenType":"rtc","channel":5}`} {
+	for _, request := range []apptest.Request{apptest.Get("/rtc/c/admin/uid/7"), apptest.Get("/rtm/0"), apptest.Post("/getToken", "{"), apptest.Post("/getToken", `{"tokenType":"rtc","channel":5}`)} {
 		k.visit(request, user, http.StatusBadRequest)
 	}
-	k.visit("GET /chat/app", user, http.StatusForbidden)
+	k.visit(apptest.Get("/chat/app"), user, http.StatusForbidden)
 }
 
 // badCredentials shows all kinds of them, in all places.
@@ -413,11 +412,11 @@ func (k *keeper) badCredentials(session, key, user string) {
 		k.secrets["session secret"], "Basic " + user,
 	} {
 		k.say(apptest.JoinMessage(bad, `"rtm":{"userId":"u"}`), "unauthenticated")
-		for _, request := range []string{"GET /rtm/u", "GET /v1/sessions", "DELETE /v1/sessions/" + session, `POST /v1/revocations {"channel":"c"}`} {
+		for _, request := range []apptest.Request{apptest.Get("/rtm/u"), apptest.Get("/v1/sessions"), apptest.Ask("DELETE", "/v1/sessions/"+session, ""), apptest.Post("/v1/revocations", `{"channel":"c"}`)} {
 			k.visit(request, bad, http.StatusUnauthorized)
 		}
 	}
-	k.visit("GET /v1/sessions", user, http.StatusForbidden)
+	k.visit(apptest.Get("/v1/sessions"), user, http.StatusForbidden)
 }
 
 // operators does what they do.
@@ -428,13 +427,13 @@ func (k *keeper) operators(session, key, user, admin string) {
 	joined := k.keep(s.Expect("joined"))
 	push := k.keep(s.Expect("token-privilege-will-expire")) // it is in the store by now
 	s.Send(fmt.Sprintf(`{"type":"ack","seq":%d}`, push.Seq))
-	for _, request := range []string{
-		"GET /v1/sessions", "GET /v1/sessions?channel=c&limit=1", "GET /v1/sessions/" + session, `PATCH /v1/sessions/` + joined.Session + ` {"rtc":{"role":"subscriber"}}`,
-		"GET /v1/certificates", "GET /v1/revocations",
-		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q,"channel":"c","uid":9}`, push.Tokens.RTC.Token),
-		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, apptest.Certificate), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, key),
-		fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, user), fmt.Sprintf(`POST /v1/tokens/inspect {"token":%q}`, push.Tokens.RTC.Token[:90]),
-		"DELETE /v1/sessions/" + session, `POST /v1/revocations {"channel":"d","for":60}`,
+	for _, request := range []apptest.Request{
+		apptest.Get("/v1/sessions"), apptest.Get("/v1/sessions?channel=c&limit=1"), apptest.Get("/v1/sessions/" + session), apptest.Ask("PATCH", "/v1/sessions/"+joined.Session, `{"rtc":{"role":"subscriber"}}`),
+		apptest.Get("/v1/certificates"), apptest.Get("/v1/revocations"),
+		apptest.Post("/v1/tokens/inspect", fmt.Sprintf(`{"token":%q,"channel":"c","uid":9}`, push.Tokens.RTC.Token)),
+		apptest.Post("/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, apptest.Certificate)), apptest.Post("/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, key)),
+		apptest.Post("/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, user)), apptest.Post("/v1/tokens/inspect", fmt.Sprintf(`{"token":%q}`, push.Tokens.RTC.Token[:90])),
+		apptest.Ask("DELETE", "/v1/sessions/"+session, ""), apptest.Post("/v1/revocations", `{"channel":"d","for":60}`),
 	} {
 		k.visit(request, admin, http.StatusOK)
 	}
@@ -445,11 +444,11 @@ func (k *keeper) operators(session, key, user, admin string) {
 		}
 		k.keep(m)
 	}
-	k.visit("POST /v1/sessions/"+session+"/renew", key, http.StatusGone)
+	k.visit(apptest.Post("/v1/sessions/"+session+"/renew", ""), key, http.StatusGone)
 	k.say(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, session, key), "revoked")
 	k.say(apptest.JoinMessage(user, `"rtc":{"channel":"d","uid":8}`), "forbidden")
-	k.visit("GET /rtc/d/publisher/uid/1", user, http.StatusForbidden)
-	k.visit("GET /v1/sessions?cursor="+push.Tokens.RTC.Token[3:40], admin, http.StatusBadRequest)
+	k.visit(apptest.Get("/rtc/d/publisher/uid/1"), user, http.StatusForbidden)
+	k.visit(apptest.Get("/v1/sessions?cursor="+push.Tokens.RTC.Token[3:40]), admin, http.StatusBadRequest)
 }
 
 // hook has the back end deny, fail, and answer nonsense.
@@ -457,12 +456,12 @@ func (k *keeper) hook(user string) {
 	k.t.Helper()
 	k.backEnd.behave(http.StatusOK, false)
 	k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "forbidden")
-	k.visit("GET /rtm/u", user, http.StatusForbidden)
+	k.visit(apptest.Get("/rtm/u"), user, http.StatusForbidden)
 	for _, status := range []int{http.StatusInternalServerError, http.StatusFound, http.StatusTooManyRequests} {
 		k.backEnd.behave(status, true)
 		for range 3 {
 			k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
-			k.visit("GET /rtm/u", user, http.StatusServiceUnavailable)
+			k.visit(apptest.Get("/rtm/u"), user, http.StatusServiceUnavailable)
 		}
 	}
 	k.backEnd.CloseClientConnections()
@@ -569,8 +568,8 @@ func TestSecretsOfRedisAreNotShown(t *testing.T) {
 				s.Expect("ended")
 			} else {
 				k.say(apptest.JoinMessage(user, `"rtm":{"userId":"u"}`), "unavailable")
-				k.visit("GET /v1/sessions", k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
-				k.visit(`POST /v1/revocations {"channel":"c"}`, k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
+				k.visit(apptest.Get("/v1/sessions"), k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
+				k.visit(apptest.Post("/v1/revocations", `{"channel":"c"}`), k.credential(k.secrets["jwt secret"], true), http.StatusServiceUnavailable)
 			}
 			k.overhear()
 			k.Stop()

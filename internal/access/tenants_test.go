@@ -95,21 +95,21 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 
 		var revocation struct{ ID string }
 		g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
-		for _, e := range []apptest.Entrance{
-			{Method: "GET", Path: "/v1/sessions/" + foreign.Session},
-			{Method: "PATCH", Path: "/v1/sessions/" + foreign.Session, Body: `{"rtc":{"role":"publisher"}}`},
-			{Method: "PATCH", Path: "/v1/sessions/" + foreign.Session, Body: `{"renew":true}`},
-			{Method: "DELETE", Path: "/v1/sessions/" + foreign.Session},
-			{Method: "GET", Path: "/v1/revocations/" + revocation.ID},
-			{Method: "DELETE", Path: "/v1/revocations/" + revocation.ID},
+		for _, e := range []apptest.Request{
+			apptest.Get("/v1/sessions/" + foreign.Session),
+			apptest.Ask("PATCH", "/v1/sessions/"+foreign.Session, `{"rtc":{"role":"publisher"}}`),
+			apptest.Ask("PATCH", "/v1/sessions/"+foreign.Session, `{"renew":true}`),
+			apptest.Ask("DELETE", "/v1/sessions/"+foreign.Session, ""),
+			apptest.Get("/v1/revocations/" + revocation.ID),
+			apptest.Ask("DELETE", "/v1/revocations/"+revocation.ID, ""),
 		} {
 			missing := strings.NewReplacer(foreign.Session, "NOSUCHSESSION", revocation.ID, "NOSUCH")
-			a := g.Enter(&e, strings.NewReplacer(), me, nil)
-			unknown := g.Enter(&e, missing, me, nil)
+			a := g.Enter(e, me)
 			e.Path = missing.Replace(e.Path)
-			none := g.Enter(&e, strings.NewReplacer(), me, nil)
+			unknown := g.Enter(e, me)
+			none := g.Enter(e, me)
 			if a.Status != http.StatusNotFound || a.Body != none.Body || unknown.Body != none.Body {
-				t.Errorf("%s: %d %s; of what is not there: %s", &e, a.Status, a.Body, none.Body)
+				t.Errorf("%s: %d %s; of what is not there: %s", e, a.Status, a.Body, none.Body)
 			}
 		}
 		var list struct{ Revocations []struct{ ID string } }
@@ -139,8 +139,8 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 			who  *apptest.Tenant
 			want int
 		}{{&apptest.SecondTenant, http.StatusForbidden}, {&apptest.FirstTenant, http.StatusOK}} {
-			e := apptest.Entrance{Method: "GET", Path: "/rtc/daily/publisher/uid/7"}
-			if a := g.Enter(&e, strings.NewReplacer(), c.who.Pass(nil), nil); a.Status != c.want {
+			e := apptest.Get("/rtc/daily/publisher/uid/7")
+			if a := g.Enter(e, c.who.Pass(nil)); a.Status != c.want {
 				t.Errorf("a token of %s for the revoked channel: %+v", c.who.App, a)
 			}
 			a := g.Join(`"rtc":{"channel":"daily","uid":8}`, c.who.Pass(nil))

@@ -197,11 +197,11 @@ func TestSessionIsEnded(t *testing.T) {
 			if end := l.Next(); end.CloseCode != 4410 {
 				t.Errorf("closed with %d", end.CloseCode)
 			}
-			back := []string{"resume", "renew"}
+			back := []apptest.Way{apptest.Resume, apptest.Renew}
 			s.Refusals(20, s.User, l, back)
 			s.RestartAll()
 			s.Refusals(20, s.User, l, back)
-			s.AllOK(s.User, []string{apptest.JoinRTC("c", 7)})
+			s.AllOK(s.User, []apptest.Way{apptest.JoinRTC("c", 7)})
 			bystander.HangUp()
 			if answer, text := s.Ask(0, s.Admin, http.MethodDelete, "/v1/sessions/"+l.Session, ""); answer.StatusCode != http.StatusNotFound {
 				t.Errorf("ended again: %d %s", answer.StatusCode, text)
@@ -227,8 +227,8 @@ func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 			t.Errorf("a node that is gone: %+v, its tokens end at %d", answer, orphan.Ends())
 		}
 		s.Nodes[2] = s.StartOne(2)
-		s.Refusals(20, s.User, gone, []string{"resume", "renew"})
-		s.Refusals(20, s.User, orphan, []string{"resume", "renew"})
+		s.Refusals(20, s.User, gone, []apptest.Way{apptest.Resume, apptest.Renew})
+		s.Refusals(20, s.User, orphan, []apptest.Way{apptest.Resume, apptest.Renew})
 	})
 }
 
@@ -243,7 +243,7 @@ func TestChangesWhileTheStoreIsAway(t *testing.T) {
 		time.Sleep(10 * time.Second) // bubble
 		for _, request := range [][2]string{{http.MethodPatch, `{"rtc":{"role":"subscriber"}}`}, {http.MethodPatch, `{"renew":true}`}, {http.MethodDelete, ""}} {
 			answer, text := s.Ask(1, s.Admin, request[0], "/v1/sessions/"+ana.Session, request[1])
-			if apptest.HTTPOutcome(answer) != "503, later" || !strings.Contains(text, "nothing was changed") {
+			if apptest.HTTPOutcome(answer) != (apptest.Outcome{Status: http.StatusServiceUnavailable, Later: true}) || !strings.Contains(text, "nothing was changed") {
 				t.Errorf("%v elsewhere: %d %s", request, answer.StatusCode, text)
 			}
 		}
@@ -262,7 +262,7 @@ func TestChangesWhileTheStoreIsAway(t *testing.T) {
 		}
 		s.Away.Store(false)
 		time.Sleep(5 * time.Second) // bubble
-		s.Refusals(20, s.User, ben, []string{"resume", "renew"})
+		s.Refusals(20, s.User, ben, []apptest.Way{apptest.Resume, apptest.Renew})
 		ana.HangUp()
 		s.RestartAll()
 		back := s.Open(s.Nodes[1].Address, ana.ResumeMessage())
@@ -372,7 +372,7 @@ func TestChangeRefusals(t *testing.T) {
 			l.Quiet()
 		}
 		s.Away.Store(true)
-		if answer, _ := s.Ask(0, s.Admin, http.MethodPatch, "/v1/sessions/"+free.Session, `{"renew":true}`); apptest.HTTPOutcome(answer) != "503, later" {
+		if answer, _ := s.Ask(0, s.Admin, http.MethodPatch, "/v1/sessions/"+free.Session, `{"renew":true}`); apptest.HTTPOutcome(answer) != (apptest.Outcome{Status: http.StatusServiceUnavailable, Later: true}) {
 			t.Errorf("without the store: %d", answer.StatusCode)
 		}
 	})

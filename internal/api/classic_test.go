@@ -42,46 +42,45 @@ func TestClassicEndpoints(t *testing.T) {
 	}
 	token := func(w want) map[string]want { return map[string]want{"token": w} }
 
-	for request, tokens := range map[string]map[string]want{
+	for request, tokens := range map[apptest.Request]map[string]want{
 		// UIKits: React, iOS, Android with the slash, React Native and Flutter without.
-		"GET /rtc/daily/publisher/uid/7/":                     rtc("daily", "7", 4, 3600),
-		"GET /rtc/daily/publisher/uid/7":                      rtc("daily", "7", 4, 3600),
-		"GET /rtc/c/subscriber/uid/7/":                        rtc("c", "7", 1, 3600),
-		"GET /rtc/c/audience/uid/7/":                          rtc("c", "7", 1, 3600),
-		"GET /rtc/c/1/uid/7/?expiry=60":                       rtc("c", "7", 4, 60),
-		"GET /rtc/c/2/uid/7/?expiry=86400":                    rtc("c", "7", 1, 86400),
-		"GET /rtc/c/publisher/uid/7?expiry=1":                 rtc("c", "7", 4, 1),
-		"GET /rtc/c/publisher/uid/0/":                         rtc("c", "", 4, 3600),
-		"GET /rtc/c/publisher/uid/4294967295/":                rtc("c", "4294967295", 4, 3600),
-		"GET /rtc/c/publisher/uid/-1/":                        rtc("c", "4294967295", 4, 3600), // Android
-		"GET /rtc/c/publisher/uid/-2147483648/":               rtc("c", "2147483648", 4, 3600),
-		"GET /rtc/c/publisher/userAccount/alice/":             rtc("c", "alice", 4, 3600),
-		"GET /rtc/a%20b!%23$%25&()+-:;%3C=.%3E%3F@[]/2/uid/1": rtc("a b!#$%&()+-:;<=.>?@[]", "1", 1, 3600),
-		"GET /rtc/../publisher/uid/1/":                        rtc("..", "1", 4, 3600),
-		"GET /rtc/./publisher/uid/1":                          rtc(".", "1", 4, 3600),
-		"GET /rtm/alice":                                      rtm("alice", 3600),
-		"GET /rtm/alice/?expiry=120":                          rtm("alice", 120),
-		"GET /rte/c/publisher/uid/7/":                         rte("7", "7"),
-		"GET /rte/c/publisher/uid/7":                          rte("7", "7"),
-		"GET /rte/c/publisher/uid/7/alice/":                   rte("7", "alice"),
-		"GET /rte/c/publisher/userAccount/bob/alice":          rte("bob", "alice"),
-		"GET /rte/c/publisher/uid/0/alice":                    rte("", "alice"),
-		"GET /chat/account/alice":                             chat("alice"),
-		"GET /chat/account/alice/":                            chat("alice"),
-		"GET /chat/app":                                       chat(""),
-		"GET /chat/app/":                                      chat(""),
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`: token(want{agora.ServiceRTC, "c", "7", 4, 90}),
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":2,"uid":7}`:                         token(want{agora.ServiceRTC, "c", "7", 1, 3600}),
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":"subscriber","uid":"alice"}`:        token(want{agora.ServiceRTC, "c", "alice", 1, 3600}),
-		`POST /getToken/ {"tokenType":"rtm","uid":"alice"}`:                                         token(want{agora.ServiceRTM, "", "alice", 1, 3600}),
-		`POST /getToken {"tokenType":"chat","uid":"alice"}`:                                         token(want{agora.ServiceChat, "", "alice", 1, 3600}),
-		`POST /getToken {"tokenType":"chat"}`:                                                       token(want{agora.ServiceChat, "", "", 1, 3600}),
-		`POST /fetch_rtc_token {"uid":1234,"ChannelName":"x","role":1}`:                             token(want{agora.ServiceRTC, "x", "1234", 4, 3600}),
-		`POST /fetch_rtc_token {"uid":"1234","ChannelName":"x","role":2,"expire":60}`:               token(want{agora.ServiceRTC, "x", "1234", 1, 60}),
+		apptest.Get("/rtc/daily/publisher/uid/7/"):                     rtc("daily", "7", 4, 3600),
+		apptest.Get("/rtc/daily/publisher/uid/7"):                      rtc("daily", "7", 4, 3600),
+		apptest.Get("/rtc/c/subscriber/uid/7/"):                        rtc("c", "7", 1, 3600),
+		apptest.Get("/rtc/c/audience/uid/7/"):                          rtc("c", "7", 1, 3600),
+		apptest.Get("/rtc/c/1/uid/7/?expiry=60"):                       rtc("c", "7", 4, 60),
+		apptest.Get("/rtc/c/2/uid/7/?expiry=86400"):                    rtc("c", "7", 1, 86400),
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=1"):                 rtc("c", "7", 4, 1),
+		apptest.Get("/rtc/c/publisher/uid/0/"):                         rtc("c", "", 4, 3600),
+		apptest.Get("/rtc/c/publisher/uid/4294967295/"):                rtc("c", "4294967295", 4, 3600),
+		apptest.Get("/rtc/c/publisher/uid/-1/"):                        rtc("c", "4294967295", 4, 3600), // Android
+		apptest.Get("/rtc/c/publisher/uid/-2147483648/"):               rtc("c", "2147483648", 4, 3600),
+		apptest.Get("/rtc/c/publisher/userAccount/alice/"):             rtc("c", "alice", 4, 3600),
+		apptest.Get("/rtc/a%20b!%23$%25&()+-:;%3C=.%3E%3F@[]/2/uid/1"): rtc("a b!#$%&()+-:;<=.>?@[]", "1", 1, 3600),
+		apptest.Get("/rtc/../publisher/uid/1/"):                        rtc("..", "1", 4, 3600),
+		apptest.Get("/rtc/./publisher/uid/1"):                          rtc(".", "1", 4, 3600),
+		apptest.Get("/rtm/alice"):                                      rtm("alice", 3600),
+		apptest.Get("/rtm/alice/?expiry=120"):                          rtm("alice", 120),
+		apptest.Get("/rte/c/publisher/uid/7/"):                         rte("7", "7"),
+		apptest.Get("/rte/c/publisher/uid/7"):                          rte("7", "7"),
+		apptest.Get("/rte/c/publisher/uid/7/alice/"):                   rte("7", "alice"),
+		apptest.Get("/rte/c/publisher/userAccount/bob/alice"):          rte("bob", "alice"),
+		apptest.Get("/rte/c/publisher/uid/0/alice"):                    rte("", "alice"),
+		apptest.Get("/chat/account/alice"):                             chat("alice"),
+		apptest.Get("/chat/account/alice/"):                            chat("alice"),
+		apptest.Get("/chat/app"):                                       chat(""),
+		apptest.Get("/chat/app/"):                                      chat(""),
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`): token(want{agora.ServiceRTC, "c", "7", 4, 90}),
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":2,"uid":7}`):                         token(want{agora.ServiceRTC, "c", "7", 1, 3600}),
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":"subscriber","uid":"alice"}`):        token(want{agora.ServiceRTC, "c", "alice", 1, 3600}),
+		apptest.Post("/getToken/", `{"tokenType":"rtm","uid":"alice"}`):                                         token(want{agora.ServiceRTM, "", "alice", 1, 3600}),
+		apptest.Post("/getToken", `{"tokenType":"chat","uid":"alice"}`):                                         token(want{agora.ServiceChat, "", "alice", 1, 3600}),
+		apptest.Post("/getToken", `{"tokenType":"chat"}`):                                                       token(want{agora.ServiceChat, "", "", 1, 3600}),
+		apptest.Post("/fetch_rtc_token", `{"uid":1234,"ChannelName":"x","role":1}`):                             token(want{agora.ServiceRTC, "x", "1234", 4, 3600}),
+		apptest.Post("/fetch_rtc_token", `{"uid":"1234","ChannelName":"x","role":2,"expire":60}`):               token(want{agora.ServiceRTC, "x", "1234", 1, 60}),
 	} {
-		t.Run(request, func(t *testing.T) {
-			method, path, body := apptest.SplitRequest(request)
-			response, text := n.Do(method, path, body)
+		t.Run(request.String(), func(t *testing.T) {
+			response, text := n.Do(request.Method, request.Path, request.Body)
 			if response.StatusCode != http.StatusOK {
 				t.Fatalf("status %d: %s", response.StatusCode, text)
 			}
@@ -97,7 +96,7 @@ func TestClassicEndpoints(t *testing.T) {
 			if err := json.Unmarshal([]byte(text), &got); err != nil {
 				t.Fatal(err)
 			}
-			if path == "/fetch_rtc_token" {
+			if request.Path == "/fetch_rtc_token" {
 				if got["code"] != "200" {
 					t.Errorf("code %q", got["code"])
 				}
@@ -140,52 +139,51 @@ func checkToken(t *testing.T, text string, w want) {
 
 func TestClassicRefusals(t *testing.T) {
 	n := apptest.StartNode(t, nil)
-	for request, message := range map[string]string{
-		"GET /rtc/c/admin/uid/7":                                   "role: ",
-		"GET /rtc/c/publisher/name/7":                              "tokentype: ",
-		"GET /rtc/c/publisher/uid/alice":                           "uid: ",
-		"GET /rtc/c/publisher/uid/4294967296":                      "uid: ",
-		"GET /rtc/c/publisher/uid/-2147483649":                     "uid: ",
-		"GET /rtc/c/publisher/uid/1.5":                             "uid: ",
-		"GET /rtc/c/publisher/userAccount/%E4":                     "rtc.account: ",
-		"GET /rtc/c/publisher/uid/7?expiry=abc":                    "expiry: ",
-		"GET /rtc/c/publisher/uid/7?expiry=":                       "expiry: ",
-		"GET /rtc/c/publisher/uid/7?expiry=-5":                     "expiry: ",
-		"GET /rtc/c/publisher/uid/7?expiry=0":                      "expiry: ",
-		"GET /rtc/c/publisher/uid/7?expiry=86401":                  "expiry: ",
-		"GET /rtc/c/publisher/uid/7?expiry=99999999999999999":      "expiry: ",
-		"GET /rtc/a%2Fb/publisher/uid/7":                           "rtc.channel: ",
-		"GET /rtc/a%00b/publisher/uid/7":                           "rtc.channel: ",
-		"GET /rtc/" + strings.Repeat("x", 65) + "/publisher/uid/7": "rtc.channel: ",
-		"GET /rtc//publisher/uid/7":                                "rtc.channel: ",
-		"GET /rtc/c/publisher/userAccount/0":                       "rtc.account: ",
-		"GET /rtm/0":                                               "rtm.userId: ",
-		"GET /rtm/_x":                                              "rtm.userId: ",
-		"GET /rte/c/publisher/uid/0":                               "rtm.userId: ",
-		"GET /rte/c/publisher/uid/7/0":                             "rtm.userId: ",
-		`POST /getToken {}`:                                        "tokenType: ",
-		`POST /getToken {"tokenType":"rtc"`:                        "body: ",
-		`POST /getToken`:                                           "body: ",
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`: "uid: ",
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":"publisher","uid":""}`:           "uid: ",
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1.5}`:                    "uid and role: ",
-		`POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":1e3}`:                    "uid and role: ",
-		`POST /getToken {"tokenType":"rtc","channel":5}`:                                         "channel: ",
-		`POST /getToken {"tokenType":"rtm","uid":"a","expire":-1}`:                               "expire: ",
-		"GET /rtc/c/publisher/userAccount//":                                                     "uid: ",
-		"GET /rtc/c/publisher/uid/7?expireTime=abc":                                              "expireTime: ",
-		"GET /rtc/c/publisher/uid/7?expiry=60&expireTime=60":                                     "expireTime: ",
-		"GET /access_token?channelName=c&expiredTs=1":                                            "expiredTs: ",
-		"GET /access_token?channelName=c&channel=c":                                              "channel: ",
-		"GET /access_token?channelName=c&role=admin":                                             "role: ",
-		"GET /rtcToken?channelName=c&uid=4294967296":                                             "uid: ",
-		`POST /fetch_rtc_token {"uid":-1.5,"ChannelName":"x","role":1}`:                          "uid and role: ",
-		`POST /fetch_rtc_token {"uid":1,"ChannelName":"","role":1}`:                              "rtc.channel: ",
-		`POST /fetch_rtc_token "` + strings.Repeat("x", 9<<10) + `"`:                             "body: ",
+	for request, message := range map[apptest.Request]string{
+		apptest.Get("/rtc/c/admin/uid/7"):                                                                    "role: ",
+		apptest.Get("/rtc/c/publisher/name/7"):                                                               "tokentype: ",
+		apptest.Get("/rtc/c/publisher/uid/alice"):                                                            "uid: ",
+		apptest.Get("/rtc/c/publisher/uid/4294967296"):                                                       "uid: ",
+		apptest.Get("/rtc/c/publisher/uid/-2147483649"):                                                      "uid: ",
+		apptest.Get("/rtc/c/publisher/uid/1.5"):                                                              "uid: ",
+		apptest.Get("/rtc/c/publisher/userAccount/%E4"):                                                      "rtc.account: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=abc"):                                                     "expiry: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry="):                                                        "expiry: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=-5"):                                                      "expiry: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=0"):                                                       "expiry: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=86401"):                                                   "expiry: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=99999999999999999"):                                       "expiry: ",
+		apptest.Get("/rtc/a%2Fb/publisher/uid/7"):                                                            "rtc.channel: ",
+		apptest.Get("/rtc/a%00b/publisher/uid/7"):                                                            "rtc.channel: ",
+		apptest.Get("/rtc/" + strings.Repeat("x", 65) + "/publisher/uid/7"):                                  "rtc.channel: ",
+		apptest.Get("/rtc//publisher/uid/7"):                                                                 "rtc.channel: ",
+		apptest.Get("/rtc/c/publisher/userAccount/0"):                                                        "rtc.account: ",
+		apptest.Get("/rtm/0"):                                                                                "rtm.userId: ",
+		apptest.Get("/rtm/_x"):                                                                               "rtm.userId: ",
+		apptest.Get("/rte/c/publisher/uid/0"):                                                                "rtm.userId: ",
+		apptest.Get("/rte/c/publisher/uid/7/0"):                                                              "rtm.userId: ",
+		apptest.Post("/getToken", "{}"):                                                                      "tokenType: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc"`):                                                      "body: ",
+		apptest.Post("/getToken", ""):                                                                        "body: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`): "uid: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":""}`):           "uid: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":1,"uid":1.5}`):                    "uid and role: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":1,"uid":1e3}`):                    "uid and role: ",
+		apptest.Post("/getToken", `{"tokenType":"rtc","channel":5}`):                                         "channel: ",
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"a","expire":-1}`):                               "expire: ",
+		apptest.Get("/rtc/c/publisher/userAccount//"):                                                        "uid: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expireTime=abc"):                                                 "expireTime: ",
+		apptest.Get("/rtc/c/publisher/uid/7?expiry=60&expireTime=60"):                                        "expireTime: ",
+		apptest.Get("/access_token?channelName=c&expiredTs=1"):                                               "expiredTs: ",
+		apptest.Get("/access_token?channelName=c&channel=c"):                                                 "channel: ",
+		apptest.Get("/access_token?channelName=c&role=admin"):                                                "role: ",
+		apptest.Get("/rtcToken?channelName=c&uid=4294967296"):                                                "uid: ",
+		apptest.Post("/fetch_rtc_token", `{"uid":-1.5,"ChannelName":"x","role":1}`):                          "uid and role: ",
+		apptest.Post("/fetch_rtc_token", `{"uid":1,"ChannelName":"","role":1}`):                              "rtc.channel: ",
+		apptest.Post("/fetch_rtc_token", `"`+strings.Repeat("x", 9<<10)+`"`):                                 "body: ",
 	} {
-		t.Run(request, func(t *testing.T) {
-			method, path, body := apptest.SplitRequest(request)
-			response, text := n.Do(method, path, body)
+		t.Run(request.String(), func(t *testing.T) {
+			response, text := n.Do(request.Method, request.Path, request.Body)
 			var problem struct {
 				Error, Code string
 				Status      int
@@ -233,19 +231,18 @@ func TestPing(t *testing.T) {
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	n := apptest.StartNode(t, nil)
-	for request, status := range map[string]int{
-		"GET /":                       http.StatusOK,
-		"POST /":                      http.StatusMethodNotAllowed,
-		"GET /rtc":                    http.StatusNotFound,
-		"GET /rtc/c/publisher/uid":    http.StatusNotFound,
-		"POST /rtc/c/publisher/uid/7": http.StatusMethodNotAllowed,
-		"GET /getToken":               http.StatusMethodNotAllowed,
-		"DELETE /ping":                http.StatusMethodNotAllowed,
-		"HEAD /ping":                  http.StatusOK,
-		"GET /v1/ws":                  http.StatusUpgradeRequired,
+	for request, status := range map[apptest.Request]int{
+		apptest.Get("/"):                           http.StatusOK,
+		apptest.Post("/", ""):                      http.StatusMethodNotAllowed,
+		apptest.Get("/rtc"):                        http.StatusNotFound,
+		apptest.Get("/rtc/c/publisher/uid"):        http.StatusNotFound,
+		apptest.Post("/rtc/c/publisher/uid/7", ""): http.StatusMethodNotAllowed,
+		apptest.Get("/getToken"):                   http.StatusMethodNotAllowed,
+		apptest.Ask("DELETE", "/ping", ""):         http.StatusMethodNotAllowed,
+		apptest.Ask("HEAD", "/ping", ""):           http.StatusOK,
+		apptest.Get("/v1/ws"):                      http.StatusUpgradeRequired,
 	} {
-		method, path, _ := apptest.SplitRequest(request)
-		response, text := n.Do(method, path, "")
+		response, text := n.Do(request.Method, request.Path, "")
 		if response.StatusCode != status {
 			t.Errorf("%s: %d %s, want %d", request, response.StatusCode, text, status)
 		}

@@ -19,55 +19,55 @@ import (
 )
 
 // tokensIn says what the tokens in the answer of a classic endpoint open, by name.
-func tokensIn(t *testing.T, body string) map[string]string {
+func tokensIn(t *testing.T, body string) map[string]apptest.Opens {
 	t.Helper()
 	var tokens map[string]string
 	if err := json.Unmarshal([]byte(body), &tokens); err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
+	open := make(map[string]apptest.Opens)
 	for name, text := range tokens {
 		services, err := apptest.ServicesOf(text)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		tokens[name] = services
+		open[name] = services
 	}
-	return tokens
+	return open
 }
 
-const (
-	publish7 = `007 rtc "c" "7" 1 2 3 4`
-	alone    = `007 rtm "ana" 1`
-	stream   = `007 rtc "c" "ana" 1 4, rtm "ana" 1`
+var (
+	publish7 = apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4))
+	alone    = apptest.V007(apptest.RTM("ana", 1))
+	stream   = apptest.V007(apptest.RTC("c", "ana", 1, 4), apptest.RTM("ana", 1))
 )
 
 // TestStreamChannels holds RTM tokens for a channel to those of the classic Go
 // server, which open RTC in it too, to join and to send data.
 func TestStreamChannels(t *testing.T) {
 	n := apptest.StartNode(t, nil)
-	for request, want := range map[string]map[string]string{
-		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`:         {"token": stream},
-		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"*"}`:         {"token": `007 rtc "*" "ana" 1 4, rtm "ana" 1`},
-		`POST /getToken {"tokenType":"rtm","uid":"ana","channel":""}`:          {"token": alone},
-		`POST /getToken {"tokenType":"rtm","uid":"ana"}`:                       {"token": alone},
-		`POST /getToken {"tokenType":"rtm","uid":7,"channel":"c"}`:             {"token": `007 rtc "c" "7" 1 4, rtm "7" 1`},
-		`POST /getToken {"tokenType":"rtm","uid":"007","channel":"c"}`:         {"token": `007 rtc "c" "007" 1 4, rtm "007" 1`},
-		`POST /getToken {"tokenType":"rtm","uid":"99999999999","channel":"c"}`: {"token": `007 rtc "c" "99999999999" 1 4, rtm "99999999999" 1`},
-		"GET /rtm/ana":                             {"rtmToken": alone},
-		"GET /rte/c/publisher/uid/7":               {"rtcToken": publish7, "rtmToken": `007 rtc "c" "7" 1 4, rtm "7" 1`},
-		"GET /rte/c/publisher/uid/7/ana/":          {"rtcToken": publish7, "rtmToken": stream},
-		"GET /rte/c/subscriber/uid/7/ana":          {"rtcToken": `007 rtc "c" "7" 1`, "rtmToken": stream},
-		"GET /rte/c/publisher/uid/0/ana":           {"rtcToken": `007 rtc "c" "" 1 2 3 4`, "rtmToken": stream},
-		"GET /rte/c/publisher/userAccount/bob/ana": {"rtcToken": `007 rtc "c" "bob" 1 2 3 4`, "rtmToken": stream},
+	for request, want := range map[apptest.Request]map[string]apptest.Opens{
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"c"}`):         {"token": stream},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"*"}`):         {"token": apptest.V007(apptest.RTC("*", "ana", 1, 4), apptest.RTM("ana", 1))},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":""}`):          {"token": alone},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana"}`):                       {"token": alone},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":7,"channel":"c"}`):             {"token": apptest.V007(apptest.RTC("c", "7", 1, 4), apptest.RTM("7", 1))},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"007","channel":"c"}`):         {"token": apptest.V007(apptest.RTC("c", "007", 1, 4), apptest.RTM("007", 1))},
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"99999999999","channel":"c"}`): {"token": apptest.V007(apptest.RTC("c", "99999999999", 1, 4), apptest.RTM("99999999999", 1))},
+		apptest.Get("/rtm/ana"):                             {"rtmToken": alone},
+		apptest.Get("/rte/c/publisher/uid/7"):               {"rtcToken": publish7, "rtmToken": apptest.V007(apptest.RTC("c", "7", 1, 4), apptest.RTM("7", 1))},
+		apptest.Get("/rte/c/publisher/uid/7/ana/"):          {"rtcToken": publish7, "rtmToken": stream},
+		apptest.Get("/rte/c/subscriber/uid/7/ana"):          {"rtcToken": apptest.V007(apptest.RTC("c", "7", 1)), "rtmToken": stream},
+		apptest.Get("/rte/c/publisher/uid/0/ana"):           {"rtcToken": apptest.V007(apptest.RTC("c", "", 1, 2, 3, 4)), "rtmToken": stream},
+		apptest.Get("/rte/c/publisher/userAccount/bob/ana"): {"rtcToken": apptest.V007(apptest.RTC("c", "bob", 1, 2, 3, 4)), "rtmToken": stream},
 	} {
-		method, path, body := apptest.SplitRequest(request)
-		response, text := n.Do(method, path, body)
+		response, text := n.Do(request.Method, request.Path, request.Body)
 		if response.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", request, response.StatusCode, text)
 			continue
 		}
 		if got := tokensIn(t, text); !maps.Equal(got, want) {
-			t.Errorf("%s: got %v, want %v", request, got, want)
+			t.Errorf("%s: got %+v, want %+v", request, got, want)
 		}
 	}
 }
@@ -82,11 +82,10 @@ func TestStreamChannelsWantTheRole(t *testing.T) {
 			"rtm": map[string]any{"users": []any{"ana"}},
 		}
 		credential := apptest.Pass(map[string]any{"grants": grants, "scope": nil})
-		for _, request := range []string{`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`, "GET /rte/c/subscriber/userAccount/ana"} {
-			method, path, body := apptest.SplitRequest(request)
-			r, text := g.Visit(method, path, body, "Authorization", "Bearer "+credential)
-			if want := `007 rtc "c" "ana" 1, rtm "ana" 1`; r.StatusCode != http.StatusOK || !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
-				t.Errorf("%s: %d %v, want %s", request, r.StatusCode, tokensIn(t, text), want)
+		for _, request := range []apptest.Request{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"c"}`), apptest.Get("/rte/c/subscriber/userAccount/ana")} {
+			r, text := g.Visit(request.Method, request.Path, request.Body, "Authorization", "Bearer "+credential)
+			if want := apptest.V007(apptest.RTC("c", "ana", 1), apptest.RTM("ana", 1)); r.StatusCode != http.StatusOK || !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
+				t.Errorf("%s: %d %v, want %v", request, r.StatusCode, tokensIn(t, text), want)
 			}
 		}
 	})
@@ -115,28 +114,33 @@ func TestStreamChannelsAreAskedFor(t *testing.T) {
 func TestStreamChannelsWantTheBackEnd(t *testing.T) {
 	n, b, credential := apptest.Supervised(t, time.Minute)
 	b.DecideBy(func(q apptest.Question) (bool, session.UnixSec) { return q.RTC.Role == "subscriber", 0 })
-	for _, request := range []string{`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"daily"}`, "GET /rte/daily/subscriber/userAccount/ana"} {
-		method, path, body := apptest.SplitRequest(request)
-		r, text := n.Request(method, "http://"+n.App.Addr().String()+path, body, "Authorization", "Bearer "+credential)
+	for _, request := range []apptest.Request{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"daily"}`), apptest.Get("/rte/daily/subscriber/userAccount/ana")} {
+		r, text := n.Request(request.Method, "http://"+n.App.Addr().String()+request.Path, request.Body, "Authorization", "Bearer "+credential)
 		if r.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", request, r.StatusCode, text)
 			continue
 		}
-		if want := `007 rtc "daily" "ana" 1, rtm "ana" 1`; !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
-			t.Errorf("%s: %v, want %s", request, tokensIn(t, text), want)
+		if want := apptest.V007(apptest.RTC("daily", "ana", 1), apptest.RTM("ana", 1)); !slices.Contains(slices.Collect(maps.Values(tokensIn(t, text))), want) {
+			t.Errorf("%s: %v, want %v", request, tokensIn(t, text), want)
 		}
 	}
+}
+
+// with is a request with a query.
+func with(r apptest.Request, query string) apptest.Request {
+	r.Path += query
+	return r
 }
 
 // TestTokenFormatOfRequests has requests choose the format of their tokens, else
 // their credentials, else the operator.
 func TestTokenFormatOfRequests(t *testing.T) {
-	const (
-		single  = `007 rtc "c" "7" 1 2 3 4, rtm "ana" 1`
-		rtc006  = "006 rtc 1 2 3 4"
-		rtm006  = "006 rtm 1000"
-		rte     = "GET /rte/c/publisher/uid/7/ana"
-		rtcPath = "GET /rtc/c/publisher/uid/7"
+	var (
+		single  = apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4), apptest.RTM("ana", 1))
+		rtc006  = apptest.V006(apptest.RTC("", "", 1, 2, 3, 4))
+		rtm006  = apptest.V006(apptest.RTM("", 1000))
+		rte     = apptest.Get("/rte/c/publisher/uid/7/ana")
+		rtcPath = apptest.Get("/rtc/c/publisher/uid/7")
 	)
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewGuarded(t, func(c *app.Config) {
@@ -144,31 +148,31 @@ func TestTokenFormatOfRequests(t *testing.T) {
 			c.Policy.DefaultFormat = session.Format006
 		})
 		for _, c := range []struct {
-			request, claim string
-			want           map[string]string
+			request apptest.Request
+			claim   string
+			want    map[string]apptest.Opens
 		}{
-			{rte, "", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
-			{rte, "007", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
-			{rte, "007-single", map[string]string{"rtcToken": single, "rtmToken": single}},
-			{rte + "?tokenFormat=007", "006", map[string]string{"rtcToken": publish7, "rtmToken": stream}},
-			{rte + "?tokenFormat=006", "006", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
-			{rte + "?tokenFormat=006", "", map[string]string{"rtcToken": rtc006, "rtmToken": rtm006}},
-			{rte + "?tokenFormat=007-single", "006", map[string]string{"rtcToken": single, "rtmToken": single}},
-			{rtcPath, "", map[string]string{"rtcToken": rtc006}},
-			{rtcPath, "007-single", map[string]string{"rtcToken": publish7}},
-			{rtcPath + "?tokenFormat=007", "", map[string]string{"rtcToken": publish7}},
-			{`POST /getToken?tokenFormat=007 {"tokenType":"rtc","channel":"c","role":"publisher","uid":"7"}`, "", map[string]string{"token": publish7}},
-			{`POST /getToken?tokenFormat=007 {"tokenType":"rtm","channel":"c","uid":"ana"}`, "", map[string]string{"token": stream}},
-			{`POST /getToken {"tokenType":"rtm","uid":"ana"}`, "", map[string]string{"token": rtm006}},
-			{"GET /chat/account/ana?tokenFormat=006", "006", map[string]string{"chatToken": `007 chat "ana" 1`}}, // Chat has no other
-			{"GET /chat/app?tokenFormat=006", "006", map[string]string{"chatToken": `007 chat "" 2`}},
+			{rte, "", map[string]apptest.Opens{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{rte, "007", map[string]apptest.Opens{"rtcToken": publish7, "rtmToken": stream}},
+			{rte, "007-single", map[string]apptest.Opens{"rtcToken": single, "rtmToken": single}},
+			{with(rte, "?tokenFormat=007"), "006", map[string]apptest.Opens{"rtcToken": publish7, "rtmToken": stream}},
+			{with(rte, "?tokenFormat=006"), "006", map[string]apptest.Opens{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{with(rte, "?tokenFormat=006"), "", map[string]apptest.Opens{"rtcToken": rtc006, "rtmToken": rtm006}},
+			{with(rte, "?tokenFormat=007-single"), "006", map[string]apptest.Opens{"rtcToken": single, "rtmToken": single}},
+			{rtcPath, "", map[string]apptest.Opens{"rtcToken": rtc006}},
+			{rtcPath, "007-single", map[string]apptest.Opens{"rtcToken": publish7}},
+			{with(rtcPath, "?tokenFormat=007"), "", map[string]apptest.Opens{"rtcToken": publish7}},
+			{apptest.Post("/getToken?tokenFormat=007", `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7"}`), "", map[string]apptest.Opens{"token": publish7}},
+			{apptest.Post("/getToken?tokenFormat=007", `{"tokenType":"rtm","channel":"c","uid":"ana"}`), "", map[string]apptest.Opens{"token": stream}},
+			{apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana"}`), "", map[string]apptest.Opens{"token": rtm006}},
+			{apptest.Get("/chat/account/ana?tokenFormat=006"), "006", map[string]apptest.Opens{"chatToken": apptest.V007(apptest.Chat("ana", 1))}}, // Chat has no other
+			{apptest.Get("/chat/app?tokenFormat=006"), "006", map[string]apptest.Opens{"chatToken": apptest.V007(apptest.Chat("", 2))}},
 		} {
 			grants := apptest.AllGrants()
 			if c.claim != "" {
 				grants["tokenFormat"] = c.claim
 			}
-			method, path, body := apptest.SplitRequest(c.request)
-			r, text := g.Visit(method, path, body, "Authorization", "Bearer "+apptest.Pass(map[string]any{"grants": grants}))
+			r, text := g.Visit(c.request.Method, c.request.Path, c.request.Body, "Authorization", "Bearer "+apptest.Pass(map[string]any{"grants": grants}))
 			if r.StatusCode != http.StatusOK {
 				t.Errorf("%s: %d %s", c.request, r.StatusCode, text)
 				continue
@@ -177,17 +181,16 @@ func TestTokenFormatOfRequests(t *testing.T) {
 				t.Errorf("%s with %q granted: got %v, want %v", c.request, c.claim, got, c.want)
 			}
 		}
-		for request, want := range map[string]string{
-			rtcPath + "?tokenFormat=007-single":                                            "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
-			"GET /rtm/ana?tokenFormat=007-single":                                          "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
-			rte + "?tokenFormat=005":                                                       `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
-			rte + "?tokenFormat=":                                                          `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
-			"GET /chat/app?tokenFormat=005":                                                `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
-			`POST /getToken {"tokenType":"rtm","uid":"ana","channel":"c"}`:                 "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
-			`POST /getToken?tokenFormat=006 {"tokenType":"rtm","uid":"ana","channel":"c"}`: "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
+		for request, want := range map[apptest.Request]string{
+			with(rtcPath, "?tokenFormat=007-single"):                                                   "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
+			apptest.Get("/rtm/ana?tokenFormat=007-single"):                                             "tokenFormat: 007-single is one token for RTC and RTM; ask for both, or leave it out",
+			with(rte, "?tokenFormat=005"):                                                              `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			with(rte, "?tokenFormat="):                                                                 `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			apptest.Get("/chat/app?tokenFormat=005"):                                                   `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`,
+			apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana","channel":"c"}`):                 "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
+			apptest.Post("/getToken?tokenFormat=006", `{"tokenType":"rtm","uid":"ana","channel":"c"}`): "channel: a token of version 006 opens RTM alone; leave the channel out, or ask for tokenFormat=007",
 		} {
-			method, path, body := apptest.SplitRequest(request)
-			r, text := g.Visit(method, path, body, "Authorization", "Bearer "+apptest.Pass(nil))
+			r, text := g.Visit(request.Method, request.Path, request.Body, "Authorization", "Bearer "+apptest.Pass(nil))
 			var refusal struct{ Error string }
 			if err := json.Unmarshal([]byte(text), &refusal); err != nil || r.StatusCode != http.StatusBadRequest || refusal.Error != want {
 				t.Errorf("%s: %d %s, want %s", request, r.StatusCode, text, want)
@@ -212,13 +215,12 @@ func TestNoRequestLowersTheFormat(t *testing.T) {
 				grants["tokenFormat"] = claim
 			}
 			credential := apptest.Pass(map[string]any{"grants": grants})
-			for _, request := range []string{
-				"GET /rtc/c/publisher/uid/7?tokenFormat=006", "GET /rte/c/publisher/uid/7/ana?tokenFormat=006",
-				`POST /getToken?tokenFormat=006 {"tokenType":"rtc","channel":"c","uid":"7"}`,
-				`POST /fetch_rtc_token?tokenFormat=006 {"ChannelName":"c","uid":7}`, "GET /access_token?channelName=c&uid=7&tokenFormat=006",
+			for _, request := range []apptest.Request{
+				apptest.Get("/rtc/c/publisher/uid/7?tokenFormat=006"), apptest.Get("/rte/c/publisher/uid/7/ana?tokenFormat=006"),
+				apptest.Post("/getToken?tokenFormat=006", `{"tokenType":"rtc","channel":"c","uid":"7"}`),
+				apptest.Post("/fetch_rtc_token?tokenFormat=006", `{"ChannelName":"c","uid":7}`), apptest.Get("/access_token?channelName=c&uid=7&tokenFormat=006"),
 			} {
-				method, path, body := apptest.SplitRequest(request)
-				r, text := g.Visit(method, path, body, "Authorization", "Bearer "+credential)
+				r, text := g.Visit(request.Method, request.Path, request.Body, "Authorization", "Bearer "+credential)
 				if r.StatusCode != http.StatusForbidden || !strings.Contains(text, "does not grant 006") {
 					t.Errorf("%s, granted %q: %d %s", request, claim, r.StatusCode, text)
 				}
@@ -231,13 +233,13 @@ func TestNoRequestLowersTheFormat(t *testing.T) {
 // when it is renewed, resumed on another node whose operator prefers another, and
 // renewed there over HTTP, with a store and without.
 func TestTokenFormatOfSessions(t *testing.T) {
-	const (
-		single = `007 rtc "c" "7" 1 2 3 4, rtm "ana" 1`
-		rtm006 = "006 rtm 1000"
-		rtc006 = "006 rtc 1 2 3 4"
+	var (
+		single = apptest.V007(apptest.RTC("c", "7", 1, 2, 3, 4), apptest.RTM("ana", 1))
+		rtm006 = apptest.V006(apptest.RTM("", 1000))
+		rtc006 = apptest.V006(apptest.RTC("", "", 1, 2, 3, 4))
 	)
 	for _, away := range []bool{false, true} {
-		for wanted, want := range map[string][2]string{
+		for wanted, want := range map[string][2]apptest.Opens{
 			``:                            {publish7, alone},
 			`"tokenFormat":"007",`:        {publish7, alone},
 			`"tokenFormat":"006",`:        {rtc006, rtm006},
@@ -255,8 +257,8 @@ func TestTokenFormatOfSessions(t *testing.T) {
 						rtc, err1 := apptest.ServicesOf(tokens.RTC.Token)
 						rtm, err2 := apptest.ServicesOf(tokens.RTM.Token)
 						chat, err3 := apptest.ServicesOf(tokens.Chat.Token)
-						if err1 != nil || err2 != nil || err3 != nil || [2]string{rtc, rtm} != want || chat != `007 chat "ana" 1` {
-							t.Errorf("%s: %s | %s | %s (%v, %v, %v), want %s", what, rtc, rtm, chat, err1, err2, err3, want)
+						if err1 != nil || err2 != nil || err3 != nil || [2]apptest.Opens{rtc, rtm} != want || chat != apptest.V007(apptest.Chat("ana", 1)) {
+							t.Errorf("%s: %v | %v | %v (%v, %v, %v), want %v", what, rtc, rtm, chat, err1, err2, err3, want)
 						}
 						for leg, token := range map[edge.Leg]string{edge.RTC: tokens.RTC.Token, edge.RTM: tokens.RTM.Token, edge.Chat: tokens.Chat.Token} {
 							who := edge.JoinRequest{Leg: leg, User: "ana", Token: token}

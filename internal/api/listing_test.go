@@ -152,7 +152,7 @@ func TestListingRefusals(t *testing.T) {
 		}
 		s.Away.Store(true)
 		for _, path := range []string{"/v1/sessions", "/v1/sessions/none"} {
-			if answer, _ := s.Ask(0, s.Admin, http.MethodGet, path, ""); apptest.HTTPOutcome(answer) != "503, later" {
+			if answer, _ := s.Ask(0, s.Admin, http.MethodGet, path, ""); apptest.HTTPOutcome(answer) != (apptest.Outcome{Status: http.StatusServiceUnavailable, Later: true}) {
 				t.Errorf("%s without the store: %d", path, answer.StatusCode)
 			}
 		}
@@ -399,8 +399,7 @@ func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 		}
 		foreign := lines[apptest.AppID] // s.admin is either's: make it the second's
 		s.Admin = of(theirs, true)
-		for _, request := range []string{"GET", "DELETE", `PATCH {"renew":true}`} {
-			method, body, _ := strings.Cut(request, " ")
+		for method, body := range map[string]string{http.MethodGet: "", http.MethodDelete: "", http.MethodPatch: `{"renew":true}`} {
 			if answer, _ := s.Ask(1, s.Admin, method, "/v1/sessions/"+foreign.Session, body); answer.StatusCode != http.StatusNotFound {
 				t.Errorf("%s of another's session: %d", method, answer.StatusCode)
 			}
@@ -411,8 +410,8 @@ func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 			t.Errorf("%+v, %+v", given, ended)
 		}
 		foreign.Quiet()
-		if got := s.Try(1, of(apptest.AppID, false), nil, "GET /rtm/u"); got != "ok" {
-			t.Errorf("another project's revocation counts: %s", got)
+		if got := s.Try(1, of(apptest.AppID, false), nil, apptest.Get("/rtm/u")); got != apptest.OK {
+			t.Errorf("another project's revocation counts: %+v", got)
 		}
 		for _, method := range []string{"GET", "DELETE"} {
 			if answer, _ := s.Ask(1, of(apptest.AppID, true), method, "/v1/revocations/"+given.ID, ""); answer.StatusCode != http.StatusNotFound {

@@ -13,19 +13,20 @@ import (
 	"refresher/internal/protocol"
 )
 
-// namedRequest is a way to ask for a token of a name; %s is the name.
+// namedRequest is a way to ask for a token of a name: a request, or a join for what is
+// wanted. Their formats have a %s for the name.
 type namedRequest struct {
-	request string // or a join
-	field   string // the token in the answer
+	join    string
+	request apptest.Request
+	field   string // the token in the answer to a request
 }
 
 // ask gives the token, or the refusal.
 func (e namedRequest) ask(n *apptest.Node, name string) (token, refusal string) {
 	n.T.Helper()
-	request := fmt.Sprintf(e.request, name)
-	if strings.HasPrefix(request, "{") {
+	if e.join != "" {
 		s := n.Dial()
-		s.Send(request)
+		s.Send(`{"type":"join",` + fmt.Sprintf(e.join, name) + `}`)
 		m, _ := s.Next()
 		for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
 			if t != nil {
@@ -34,8 +35,13 @@ func (e namedRequest) ask(n *apptest.Node, name string) (token, refusal string) 
 		}
 		return "", m.Message
 	}
-	method, path, body := apptest.SplitRequest(request)
-	response, text := n.Do(method, path, body)
+	r := e.request
+	for _, part := range []*string{&r.Path, &r.Body} {
+		if strings.Contains(*part, "%s") {
+			*part = fmt.Sprintf(*part, name)
+		}
+	}
+	response, text := n.Do(r.Method, r.Path, r.Body)
 	var answer map[string]any
 	if err := json.Unmarshal([]byte(text), &answer); err != nil {
 		n.T.Fatal(err)
@@ -46,90 +52,93 @@ func (e namedRequest) ask(n *apptest.Node, name string) (token, refusal string) 
 	return fmt.Sprint(answer[e.field]), ""
 }
 
+// named is what comes of a name: a token for a user, or a refusal that begins so.
+type named struct{ user, refusal string }
+
 // One rule says which names there are, whichever way they come in; and a token that is
 // made is one that inspect has nothing to say against.
 func TestOneRuleForNames(t *testing.T) {
 	n := apptest.StartNode(t, nil)
 	for _, kind := range []struct {
 		requests []namedRequest
-		names    map[string]string // to the user, or after "!" to how the refusal begins
+		names    map[string]named
 	}{
 		{
 			[]namedRequest{
-				{request: `{"type":"join","rtc":{"channel":"c","account":"%s"}}`},
-				{request: "GET /rtc/c/publisher/userAccount/%s", field: "rtcToken"},
-				{request: "GET /rte/c/publisher/userAccount/%s/ana", field: "rtcToken"},
+				{join: `"rtc":{"channel":"c","account":"%s"}`},
+				{request: apptest.Get("/rtc/c/publisher/userAccount/%s"), field: "rtcToken"},
+				{request: apptest.Get("/rte/c/publisher/userAccount/%s/ana"), field: "rtcToken"},
 			},
-			map[string]string{"ana": "ana", "123": "123", "00": "00", "0": "!rtc.account: is \"0\"", "null": "null"},
+			map[string]named{"ana": {user: "ana"}, "123": {user: "123"}, "00": {user: "00"}, "0": {refusal: "rtc.account: is \"0\""}, "null": {user: "null"}},
 		},
 		{
 			[]namedRequest{
-				{request: `{"type":"join","rtc":{"channel":"c","uid":%s}}`},
-				{request: "GET /rtc/c/publisher/uid/%s", field: "rtcToken"},
-				{request: "GET /rte/c/publisher/uid/%s/ana", field: "rtcToken"},
-				{request: `POST /getToken {"tokenType":"rtc","channel":"c","role":1,"uid":"%s"}`, field: "token"},
-				{request: `POST /fetch_rtc_token {"ChannelName":"c","role":1,"uid":%s}`, field: "token"},
-				{request: `POST /fetch_rtc_token_string {"ChannelName":"c","role":1,"uid":"%s"}`, field: "token"},
-				{request: "GET /access_token?channelName=c&uid=%s", field: "token"},
-				{request: "GET /rtcToken?channelName=c&uid=%s", field: "key"},
+				{join: `"rtc":{"channel":"c","uid":%s}`},
+				{request: apptest.Get("/rtc/c/publisher/uid/%s"), field: "rtcToken"},
+				{request: apptest.Get("/rte/c/publisher/uid/%s/ana"), field: "rtcToken"},
+				{request: apptest.Post("/getToken", `{"tokenType":"rtc","channel":"c","role":1,"uid":"%s"}`), field: "token"},
+				{request: apptest.Post("/fetch_rtc_token", `{"ChannelName":"c","role":1,"uid":%s}`), field: "token"},
+				{request: apptest.Post("/fetch_rtc_token_string", `{"ChannelName":"c","role":1,"uid":"%s"}`), field: "token"},
+				{request: apptest.Get("/access_token?channelName=c&uid=%s"), field: "token"},
+				{request: apptest.Get("/rtcToken?channelName=c&uid=%s"), field: "key"},
 			},
-			map[string]string{"0": "", "123": "123", "4294967295": "4294967295"},
+			map[string]named{"0": {user: ""}, "123": {user: "123"}, "4294967295": {user: "4294967295"}},
 		},
 		{
 			[]namedRequest{
-				{request: `{"type":"join","rtc":{"channel":"%s","uid":1}}`},
-				{request: "GET /rtc/%s/publisher/uid/1", field: "rtcToken"},
-				{request: "GET /rte/%s/publisher/uid/1", field: "rtcToken"},
-				{request: `POST /getToken {"tokenType":"rtc","channel":"%s","role":1,"uid":1}`, field: "token"},
-				{request: `POST /fetch_rtc_token {"ChannelName":"%s","role":1,"uid":1}`, field: "token"},
-				{request: "GET /access_token?channelName=%s&uid=1", field: "token"},
-				{request: "GET /rtcToken?channelName=%s&uid=1", field: "key"},
+				{join: `"rtc":{"channel":"%s","uid":1}`},
+				{request: apptest.Get("/rtc/%s/publisher/uid/1"), field: "rtcToken"},
+				{request: apptest.Get("/rte/%s/publisher/uid/1"), field: "rtcToken"},
+				{request: apptest.Post("/getToken", `{"tokenType":"rtc","channel":"%s","role":1,"uid":1}`), field: "token"},
+				{request: apptest.Post("/fetch_rtc_token", `{"ChannelName":"%s","role":1,"uid":1}`), field: "token"},
+				{request: apptest.Get("/access_token?channelName=%s&uid=1"), field: "token"},
+				{request: apptest.Get("/rtcToken?channelName=%s&uid=1"), field: "key"},
 			},
-			map[string]string{"*": "1", "**": "!rtc.channel: ", "daily-*": "!rtc.channel: ", "0": "1"},
+			map[string]named{"*": {user: "1"}, "**": {refusal: "rtc.channel: "}, "daily-*": {refusal: "rtc.channel: "}, "0": {user: "1"}},
 		},
 		{
 			[]namedRequest{
-				{request: `{"type":"join","rtm":{"userId":"%s"}}`},
-				{request: "GET /rtm/%s", field: "rtmToken"},
-				{request: "GET /rte/c/publisher/uid/1/%s", field: "rtmToken"},
-				{request: `POST /getToken {"tokenType":"rtm","uid":"%s"}`, field: "token"},
-				{request: `POST /fetch_rtm_token {"uid":"%s"}`, field: "token"},
-				{request: "GET /rtmToken?account=%s", field: "key"},
+				{join: `"rtm":{"userId":"%s"}`},
+				{request: apptest.Get("/rtm/%s"), field: "rtmToken"},
+				{request: apptest.Get("/rte/c/publisher/uid/1/%s"), field: "rtmToken"},
+				{request: apptest.Post("/getToken", `{"tokenType":"rtm","uid":"%s"}`), field: "token"},
+				{request: apptest.Post("/fetch_rtm_token", `{"uid":"%s"}`), field: "token"},
+				{request: apptest.Get("/rtmToken?account=%s"), field: "key"},
 			},
-			map[string]string{
-				"ana": "ana", "123": "123", "00": "00",
-				"0": "!rtm.userId: is \"0\"", "null": "!rtm.userId: is \"null\"", "_x": "!rtm.userId: begins",
+			map[string]named{
+				"ana": {user: "ana"}, "123": {user: "123"}, "00": {user: "00"},
+				"0": {refusal: "rtm.userId: is \"0\""}, "null": {refusal: "rtm.userId: is \"null\""}, "_x": {refusal: "rtm.userId: begins"},
 			},
 		},
 		{
 			[]namedRequest{
-				{request: `{"type":"join","chat":{"userId":"%s"}}`},
-				{request: "GET /chat/account/%s", field: "chatToken"},
-				{request: `POST /getToken {"tokenType":"chat","uid":"%s"}`, field: "token"},
+				{join: `"chat":{"userId":"%s"}`},
+				{request: apptest.Get("/chat/account/%s"), field: "chatToken"},
+				{request: apptest.Post("/getToken", `{"tokenType":"chat","uid":"%s"}`), field: "token"},
 			},
-			map[string]string{"ana": "ana", "0": "0", "null": "null", "a=b": "!chat.userId: "},
+			map[string]named{"ana": {user: "ana"}, "0": {user: "0"}, "null": {user: "null"}, "a=b": {refusal: "chat.userId: "}},
 		},
 	} {
 		for name, want := range kind.names {
 			for _, e := range kind.requests {
 				token, refusal := e.ask(n, name)
-				if prefix, refused := strings.CutPrefix(want, "!"); refused {
-					if token != "" || !strings.HasPrefix(refusal, prefix) {
-						t.Errorf("%s of %q: token %q, refusal %q, want %q…", e.request, name, token, refusal, prefix)
+				if want.refusal != "" {
+					if token != "" || !strings.HasPrefix(refusal, want.refusal) {
+						t.Errorf("%+v of %q: token %q, refusal %q, want %q…", e, name, token, refusal, want.refusal)
 					}
 					continue
 				}
 				parsed, err := agora.Parse(token)
 				if err != nil {
-					t.Errorf("%s of %q: %v, refusal %q", e.request, name, err, refusal)
+					t.Errorf("%+v of %q: %v, refusal %q", e, name, err, refusal)
 					continue
 				}
-				if got := parsed.Services[0].User; got != want {
-					t.Errorf("%s of %q: for user %q, want %q", e.request, name, got, want)
+				if got := parsed.Services[0].User; got != want.user {
+					t.Errorf("%+v of %q: for user %q, want %q", e, name, got, want.user)
 				}
-				use := agora.Use{AppID: apptest.AppID, Holder: agora.Holder{Channel: parsed.Services[0].Channel, User: want}}
+				use := agora.Use{AppID: apptest.AppID, Holder: agora.Holder{Channel: parsed.Services[0].Channel, User: want.user}}
 				if err := agora.Explain(token, use, []string{apptest.Certificate}, time.Now()).Err(); err != nil {
-					t.Errorf("%s of %q: inspect says %v", e.request, name, err)
+					t.Errorf("%+v of %q: inspect says %v", e, name, err)
 				}
 			}
 		}

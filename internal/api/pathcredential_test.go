@@ -32,19 +32,18 @@ func TestCredentialInPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewGuarded(t, takesPaths)
 		base := "/with/" + apptest.Pass(pathClaims(nil))
-		for request, want := range map[string]map[string]string{
-			"GET {url}/rtc/daily/publisher/uid/7/":  {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`},          // React
-			"GET {url}/rtc/daily/publisher/uid/0/":  {"rtcToken": `007 rtc "daily" "" 1 2 3 4`},           // iOS
-			"GET {url}/rtc/daily/publisher/uid/-1/": {"rtcToken": `007 rtc "daily" "4294967295" 1 2 3 4`}, // Android
-			"GET {url}/rtc/daily/publisher/uid/7":   {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`},          // React Native
-			"GET {url}/rtc/a!b:c/publisher/uid/8":   {"rtcToken": `007 rtc "a!b:c" "8" 1 2 3 4`},          // Flutter
-			"GET {url}/rtm/ana":                     {"rtmToken": `007 rtm "ana" 1`},
-			"GET {url}//rtc/daily/publisher/uid/7/": {"rtcToken": `007 rtc "daily" "7" 1 2 3 4`}, // a base URL that ends in a slash
-			"GET {url}/rtc/daily/2/uid/7?expiry=60": {"rtcToken": `007 rtc "daily" "7" 1`},
-			`POST {url}/getToken {"tokenType":"rtc","channel":"daily","uid":"7","role":"publisher"}`: {"token": `007 rtc "daily" "7" 1 2 3 4`},
+		for request, want := range map[apptest.Request]map[string]apptest.Opens{
+			apptest.Get("/rtc/daily/publisher/uid/7/"):                                                      {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},          // React
+			apptest.Get("/rtc/daily/publisher/uid/0/"):                                                      {"rtcToken": apptest.V007(apptest.RTC("daily", "", 1, 2, 3, 4))},           // iOS
+			apptest.Get("/rtc/daily/publisher/uid/-1/"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "4294967295", 1, 2, 3, 4))}, // Android
+			apptest.Get("/rtc/daily/publisher/uid/7"):                                                       {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},          // React Native
+			apptest.Get("/rtc/a!b:c/publisher/uid/8"):                                                       {"rtcToken": apptest.V007(apptest.RTC("a!b:c", "8", 1, 2, 3, 4))},          // Flutter
+			apptest.Get("/rtm/ana"):                                                                         {"rtmToken": apptest.V007(apptest.RTM("ana", 1))},
+			apptest.Get("//rtc/daily/publisher/uid/7/"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))}, // a base URL that ends in a slash
+			apptest.Get("/rtc/daily/2/uid/7?expiry=60"):                                                     {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1))},
+			apptest.Post("/getToken", `{"tokenType":"rtc","channel":"daily","uid":"7","role":"publisher"}`): {"token": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},
 		} {
-			method, path, body := apptest.SplitRequest(strings.Replace(request, "{url}", base, 1))
-			r, text := g.Visit(method, path, body)
+			r, text := g.Visit(request.Method, base+request.Path, request.Body)
 			if r.StatusCode != http.StatusOK {
 				t.Errorf("%s: %d %s", request, r.StatusCode, text)
 				continue
@@ -70,52 +69,53 @@ func TestCredentialInPath(t *testing.T) {
 func TestCredentialInPathRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewGuarded(t, takesPaths)
-		const rtc = "GET {url}/rtc/daily/publisher/uid/7"
+		rtc := apptest.Get("/rtc/daily/publisher/uid/7")
+		const inPath, twice, alone = 1, 2, 0 // how often the credential stands before the path
 		for _, c := range []struct {
-			request string
-			change  map[string]any
-			header  string
-			status  int
-			code    string
+			credentials int
+			request     apptest.Request
+			change      map[string]any
+			header      string
+			status      int
+			code        string
 		}{
-			{rtc, map[string]any{"scope": "admin"}, "", 403, "forbidden"},
-			{rtc, map[string]any{"exp": time.Now().Add(61 * time.Minute).Unix()}, "", 403, "forbidden"},
-			{rtc, map[string]any{"exp": time.Now().Add(365 * 24 * time.Hour).Unix()}, "", 403, "forbidden"},
-			{rtc, map[string]any{"exp": time.Now().Add(time.Hour + 20*time.Second).Unix()}, "", 200, ""}, // another clock
-			{rtc, map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}, "", 401, "unauthenticated"},
-			{rtc, map[string]any{"aud": "others"}, "", 401, "unauthenticated"},
-			{rtc, map[string]any{"grants": map[string]any{}}, "", 403, "forbidden"},
-			{rtc, nil, "Bearer " + apptest.Pass(nil), 400, "bad_request"},
-			{rtc, nil, "Basic eDp5", 400, "bad_request"},
-			{"GET {url}/chat/app", nil, "", 403, "forbidden"},
-			{"GET {url}/rtc/daily/publisher/uid/4294967296", nil, "", 400, "bad_request"},
-			{"POST {url}/rtc/daily/publisher/uid/7", nil, "", 405, "bad_request"},
-			{"GET {url}/ping", nil, "", 404, "bad_request"},
-			{"GET {url}/", nil, "", 404, "bad_request"},
-			{"GET {url}", nil, "", 404, "bad_request"},
-			{"GET {url}/v1/ws", nil, "", 404, "bad_request"},
-			{"GET {url}/v1/sessions", nil, "", 404, "bad_request"},
-			{"GET {url}//v1/sessions", nil, "", 404, "bad_request"},
-			{"POST {url}/v1/revocations {}", nil, "", 404, "bad_request"},
-			{"POST {url}/v1/tokens/inspect {}", nil, "", 404, "bad_request"},
-			{"POST {url}/v1/sessions/S/renew", nil, "", 404, "bad_request"},
-			{"GET {url}{url}/rtc/daily/publisher/uid/7", nil, "", 404, "bad_request"},
-			{"GET /with//rtc/daily/publisher/uid/7", nil, "", 401, "unauthenticated"},
-			{"GET /with/nonsense/rtc/daily/publisher/uid/7", nil, "", 401, "unauthenticated"},
-			{"GET /with", nil, "", 404, "bad_request"},
+			{inPath, rtc, map[string]any{"scope": "admin"}, "", 403, "forbidden"},
+			{inPath, rtc, map[string]any{"exp": time.Now().Add(61 * time.Minute).Unix()}, "", 403, "forbidden"},
+			{inPath, rtc, map[string]any{"exp": time.Now().Add(365 * 24 * time.Hour).Unix()}, "", 403, "forbidden"},
+			{inPath, rtc, map[string]any{"exp": time.Now().Add(time.Hour + 20*time.Second).Unix()}, "", 200, ""}, // another clock
+			{inPath, rtc, map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}, "", 401, "unauthenticated"},
+			{inPath, rtc, map[string]any{"aud": "others"}, "", 401, "unauthenticated"},
+			{inPath, rtc, map[string]any{"grants": map[string]any{}}, "", 403, "forbidden"},
+			{inPath, rtc, nil, "Bearer " + apptest.Pass(nil), 400, "bad_request"},
+			{inPath, rtc, nil, "Basic eDp5", 400, "bad_request"},
+			{inPath, apptest.Get("/chat/app"), nil, "", 403, "forbidden"},
+			{inPath, apptest.Get("/rtc/daily/publisher/uid/4294967296"), nil, "", 400, "bad_request"},
+			{inPath, apptest.Post("/rtc/daily/publisher/uid/7", ""), nil, "", 405, "bad_request"},
+			{inPath, apptest.Get("/ping"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Get("/"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Get(""), nil, "", 404, "bad_request"},
+			{inPath, apptest.Get("/v1/ws"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Get("/v1/sessions"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Get("//v1/sessions"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Post("/v1/revocations", "{}"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Post("/v1/tokens/inspect", "{}"), nil, "", 404, "bad_request"},
+			{inPath, apptest.Post("/v1/sessions/S/renew", ""), nil, "", 404, "bad_request"},
+			{twice, apptest.Get("/rtc/daily/publisher/uid/7"), nil, "", 404, "bad_request"},
+			{alone, apptest.Get("/with//rtc/daily/publisher/uid/7"), nil, "", 401, "unauthenticated"},
+			{alone, apptest.Get("/with/nonsense/rtc/daily/publisher/uid/7"), nil, "", 401, "unauthenticated"},
+			{alone, apptest.Get("/with"), nil, "", 404, "bad_request"},
 		} {
 			credential := apptest.Pass(pathClaims(c.change))
-			e := apptest.Entrance{}
-			e.Method, e.Path, e.Body = apptest.SplitRequest(strings.ReplaceAll(c.request, "{url}", "/with/"+credential))
+			c.request.Path = strings.Repeat("/with/"+credential, c.credentials) + c.request.Path
 			var header []string
 			if c.header != "" {
 				header = []string{"Authorization", c.header}
 			}
-			a := g.Enter(&e, strings.NewReplacer(), "", header)
+			a := g.Enter(c.request, "", header...)
 			if a.Status != c.status || a.Code != c.code || strings.Contains(a.Body, credential) {
 				t.Errorf("%s, %v: %d %s %s, want %d %s", c.request, c.change, a.Status, a.Code, a.Message, c.status, c.code)
 			}
-			if strings.Contains(c.request, "{url}/") && a.Header.Get("Referrer-Policy") != "no-referrer" {
+			if c.credentials > 0 && c.request.Path != "/with/"+credential && a.Header.Get("Referrer-Policy") != "no-referrer" {
 				t.Errorf("%s: no Referrer-Policy", c.request)
 			}
 		}
@@ -177,12 +177,11 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 			good, use(apptest.Pass(pathClaims(map[string]any{"exp": 1}))), use(apptest.Pass(pathClaims(map[string]any{"scope": "admin"}))),
 			use(apptest.SignWith("a secret that is of another service", apptest.GoodClaims(pathClaims(nil)))), use("eyJub25zZW5zZSI6MX0.of.noKind"),
 		} {
-			for _, request := range []string{
-				"GET /rtc/daily/publisher/uid/7/", "GET /rtc/daily/nobody/uid/7/", "GET /rtc/a%2Fb/publisher/uid/7/", "GET /rtm/%zz",
-				"POST /getToken {", "GET /v1/ws", "GET /v1/sessions", "DELETE /rtm/ana", "OPTIONS /rtm/ana", "GET /rtm/ana?expiry=1;2",
+			for _, request := range []apptest.Request{
+				apptest.Get("/rtc/daily/publisher/uid/7/"), apptest.Get("/rtc/daily/nobody/uid/7/"), apptest.Get("/rtc/a%2Fb/publisher/uid/7/"), apptest.Get("/rtm/%zz"),
+				apptest.Post("/getToken", "{"), apptest.Get("/v1/ws"), apptest.Get("/v1/sessions"), apptest.Ask("DELETE", "/rtm/ana", ""), apptest.Ask("OPTIONS", "/rtm/ana", ""), apptest.Get("/rtm/ana?expiry=1;2"),
 			} {
-				method, path, body := apptest.SplitRequest(request)
-				sent := fmt.Sprintf("%s %s%s HTTP/1.1\r\nHost: calls\r\nOrigin: https://elsewhere.example\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", method, base, path, len(body), body)
+				sent := fmt.Sprintf("%s %s%s HTTP/1.1\r\nHost: calls\r\nOrigin: https://elsewhere.example\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", request.Method, base, request.Path, len(request.Body), request.Body)
 				sendRaw(g, sent)
 				sendRaw(g, sent[:len(sent)-3]) // cut off
 				sendRaw(g, strings.Replace(sent, "HTTP/1.1", "HTTP/9", 1))

@@ -14,22 +14,21 @@ import (
 func TestMalformedQueries(t *testing.T) {
 	n := apptest.StartNode(t, apptest.WithCredentials)
 	ops := []string{"Authorization", "Bearer " + apptest.Pass(nil)}
-	for _, request := range []string{
-		"GET /ping",
-		"GET /rtc/c/publisher/uid/7/",
-		"GET /rtm/ana",
-		"GET /rte/c/publisher/uid/7",
-		"GET /chat/app",
-		"GET /chat/account/ana",
-		`POST /getToken {"tokenType":"rtm","uid":"ana"}`,
-		`POST /fetch_rtc_token {"uid":1,"ChannelName":"c","role":1}`,
-		"GET /v1/sessions",
-		"GET /v1/revocations",
-		"DELETE /v1/sessions/x",
-		"POST /v1/revocations {}",
-		"POST /v1/sessions/x/renew",
+	for _, request := range []apptest.Request{
+		apptest.Get("/ping"),
+		apptest.Get("/rtc/c/publisher/uid/7/"),
+		apptest.Get("/rtm/ana"),
+		apptest.Get("/rte/c/publisher/uid/7"),
+		apptest.Get("/chat/app"),
+		apptest.Get("/chat/account/ana"),
+		apptest.Post("/getToken", `{"tokenType":"rtm","uid":"ana"}`),
+		apptest.Post("/fetch_rtc_token", `{"uid":1,"ChannelName":"c","role":1}`),
+		apptest.Get("/v1/sessions"),
+		apptest.Get("/v1/revocations"),
+		apptest.Ask("DELETE", "/v1/sessions/x", ""),
+		apptest.Post("/v1/revocations", "{}"),
+		apptest.Post("/v1/sessions/x/renew", ""),
 	} {
-		method, path, body := apptest.SplitRequest(request)
 		for query, message := range map[string]string{
 			"expiry=60;x=1":         "not well formed",
 			"expiry=60%zz":          "not well formed",
@@ -38,7 +37,7 @@ func TestMalformedQueries(t *testing.T) {
 			"expiry=60&expiry=7200": `has \"expiry\" 2 times`,
 			"uid=1&a=b&uid=1":       `has \"uid\" 2 times`,
 		} {
-			response, text := n.Do(method, path+"?"+query, body, ops...)
+			response, text := n.Do(request.Method, request.Path+"?"+query, request.Body, ops...)
 			if response.StatusCode != http.StatusBadRequest || !strings.HasPrefix(text, `{"error":"query: `+message) {
 				t.Errorf("%s ?%s: %d %s", request, query, response.StatusCode, text)
 			}

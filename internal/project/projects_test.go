@@ -65,17 +65,17 @@ func TestProjectThatIsGone(t *testing.T) {
 func TestInspectionKeepsToTheProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewGuarded(t, apptest.TwoProjects)
-		e := apptest.Entrance{Method: "GET", Path: "/rtm/ana"}
+		e := apptest.Get("/rtm/ana")
 		var got struct{ RTMToken string }
-		if err := json.Unmarshal([]byte(g.Enter(&e, strings.NewReplacer(), apptest.FirstTenant.Pass(nil), nil).Body), &got); err != nil {
+		if err := json.Unmarshal([]byte(g.Enter(e, apptest.FirstTenant.Pass(nil)).Body), &got); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range []struct {
 			who  *apptest.Tenant
 			good bool
 		}{{&apptest.FirstTenant, true}, {&apptest.SecondTenant, false}} {
-			e := apptest.Entrance{Method: "POST", Path: "/v1/tokens/inspect", Body: `{"token":"` + got.RTMToken + `","account":"ana"}`}
-			a := g.Enter(&e, strings.NewReplacer(), c.who.Pass(nil), nil)
+			e := apptest.Post("/v1/tokens/inspect", `{"token":"`+got.RTMToken+`","account":"ana"}`)
+			a := g.Enter(e, c.who.Pass(nil))
 			if a.Status != http.StatusOK || strings.Contains(a.Body, `"severity":"error"`) == c.good {
 				t.Errorf("as %s: %d %s", c.who.App, a.Status, a.Body)
 			}

@@ -3,11 +3,13 @@ package revocation_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
 	"refresher/internal/store"
 )
 
@@ -22,9 +24,9 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 				time.Sleep(time.Second) // bubble
 				r.revoke(s, 0)
 				s.Away.Store(true)
-				s.Refusals(100, who, victim, apptest.Concat(r.refused, []string{"resume", "renew"}))
+				s.Refusals(100, who, victim, append(slices.Clip(r.refused), apptest.Resume, apptest.Renew))
 				time.Sleep(time.Minute) // bubble
-				s.Refusals(100, who, victim, apptest.Concat(r.refused, []string{"resume", "renew"}))
+				s.Refusals(100, who, victim, append(slices.Clip(r.refused), apptest.Resume, apptest.Renew))
 				s.AllOK(who, r.allowed)
 			})
 		})
@@ -58,18 +60,18 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 		if ended := near.Await("ended"); ended.Reason != "revoked" || ended.At.Sub(began) > time.Second {
 			t.Errorf("on this node: %+v after %v", ended, ended.At.Sub(began))
 		}
-		ways := []string{"resume", "renew", `join "rtm":{"userId":"u"}`, "GET /rtm/u", "GET /rte/c/publisher/uid/1/u"}
+		ways := []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/u"), apptest.Get("/rte/c/publisher/uid/1/u")}
 		for n := range 100 {
 			for _, l := range []*apptest.Line{near, far, wanderer} { // sealed keys of other nodes do not help
-				if got := s.Try(0, s.User, l, ways[n%len(ways)]); got != "forbidden 4403" && got != "403" && got != "410" && got != "revoked 4410" {
-					t.Errorf("%s: %s", ways[n%len(ways)], got)
+				if got := s.Try(0, s.User, l, ways[n%len(ways)]); !got.Refused() {
+					t.Errorf("%v: %+v", ways[n%len(ways)], got)
 				}
 			}
 		}
 		t.Logf("%d attempts on the node that was asked were refused", 300)
 		far.Quiet() // nobody could tell its node
-		if got := s.Try(1, s.User, far, "GET /rtm/u"); got != "ok" {
-			t.Errorf("on a node that cannot know: %s", got)
+		if got := s.Try(1, s.User, far, apptest.Get("/rtm/u")); got != apptest.OK {
+			t.Errorf("on a node that cannot know: %+v", got)
 		}
 
 		back := time.Now()
@@ -100,7 +102,7 @@ func TestRevocationIsLostWithTheOnlyNodeThatKnewIt(t *testing.T) {
 		s.Away.Store(false)
 		s.Nodes[0] = s.StartOne(0)
 		time.Sleep(3 * time.Second) // bubble
-		s.AllOK(s.User, []string{"GET /rtm/u"})
+		s.AllOK(s.User, []apptest.Way{apptest.Get("/rtm/u")})
 	})
 }
 
@@ -115,14 +117,14 @@ func TestRevocationLiftedWhileTheStoreIsAway(t *testing.T) {
 		if answer, text := s.Ask(1, s.Admin, http.MethodDelete, "/v1/revocations/"+given.ID, ""); answer.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("answered %d %s", answer.StatusCode, text)
 		}
-		if here, there := s.Try(1, s.User, nil, "GET /rtm/u"), s.Try(0, s.User, nil, "GET /rtm/u"); here != "ok" || there != "403" {
-			t.Errorf("where it was lifted: %s; elsewhere: %s", here, there)
+		if here, there := s.Try(1, s.User, nil, apptest.Get("/rtm/u")), s.Try(0, s.User, nil, apptest.Get("/rtm/u")); here != apptest.OK || there.Status != http.StatusForbidden {
+			t.Errorf("where it was lifted: %+v; elsewhere: %+v", here, there)
 		}
 		s.Away.Store(false)
 		time.Sleep(5 * time.Second) // bubble
-		s.AllOK(s.User, []string{"GET /rtm/u"})
+		s.AllOK(s.User, []apptest.Way{apptest.Get("/rtm/u")})
 		s.RestartAll()
-		s.AllOK(s.User, []string{"GET /rtm/u"})
+		s.AllOK(s.User, []apptest.Way{apptest.Get("/rtm/u")})
 	})
 }
 
@@ -138,7 +140,7 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 		s.Order(1, http.MethodDelete, "/v1/revocations/"+lifted.ID, "", &apptest.Revoked{})
 		time.Sleep(3 * time.Second) // bubble
 		s.Memory.Lose()
-		ways := []string{"resume", "renew", `join "rtm":{"userId":"u"}`, "GET /rtm/u"}
+		ways := []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/u")}
 		s.Refusals(100, s.User, victim, ways)
 		time.Sleep(5 * time.Second) // bubble
 		all, _, err := s.Memory.Revocations(t.Context(), store.RevocationsVersion{})
@@ -147,7 +149,7 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 		}
 		s.RestartAll()
 		s.Refusals(100, s.User, victim, ways)
-		s.AllOK(s.User, []string{"GET /rtm/v"})
+		s.AllOK(s.User, []apptest.Way{apptest.Get("/rtm/v")})
 	})
 }
 
@@ -165,14 +167,15 @@ func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 		if answer, text := s.Ops(0, "/readyz"); answer.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("/readyz, at the start: %d %s", answer.StatusCode, text)
 		}
-		tries := make(map[string]int)
+		tries := make(map[apptest.Outcome]int)
 		for range 25 {
-			for _, way := range []string{"resume", "renew", `join "rtm":{"userId":"w"}`, "GET /rtm/w"} {
+			for _, way := range []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"w"}`), apptest.Get("/rtm/w")} {
 				for _, l := range []*apptest.Line{victim, guest} {
 					got := s.Try(0, s.User, l, way)
 					tries[got]++
-					if got != "unavailable later 1013" && got != "503, later" {
-						t.Errorf("%s: %s", way, got)
+					socket := apptest.Outcome{Code: "unavailable", Close: protocol.CloseOverload, Later: true}
+					if got != socket && got != (apptest.Outcome{Status: http.StatusServiceUnavailable, Later: true}) {
+						t.Errorf("%v: %+v", way, got)
 					}
 				}
 			}
@@ -194,8 +197,8 @@ func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 		if answer, text := s.Ops(0, "/readyz"); answer.StatusCode != http.StatusOK {
 			t.Errorf("/readyz, with the store: %d %s", answer.StatusCode, text)
 		}
-		s.Refusals(50, s.User, victim, []string{"resume", "renew", `join "rtm":{"userId":"u"}`, "GET /rtm/u"})
-		s.AllOK(s.User, []string{`join "rtm":{"userId":"w"}`, "GET /rtm/w"})
+		s.Refusals(50, s.User, victim, []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/u")})
+		s.AllOK(s.User, []apptest.Way{apptest.Join(`"rtm":{"userId":"w"}`), apptest.Get("/rtm/w")})
 		s.Resume(0, guest)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ type revocationWay struct {
 	body string
 	// refused are the ways to tokens that are shut to who, allowed those that
 	// are not.
-	refused, allowed []string
+	refused, allowed []apptest.Way
 }
 
 var revocations = []revocationWay{
@@ -40,42 +41,42 @@ var revocations = []revocationWay{
 		name: "channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"weekly","uid":7}`,
 		body:    `{"channel":"daily","for":600}`,
-		refused: apptest.Concat(apptest.Classic("daily", "7", "uid"), apptest.Classic("daily", "ben", "userAccount"), []string{apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("daily", 9)}),
-		allowed: apptest.Concat(apptest.Classic("weekly", "7", "uid"), apptest.Named("7"), apptest.Classic("*", "7", "uid"), []string{apptest.FetchRTC("weekly", 7), apptest.JoinRTC("weekly", 7), apptest.JoinRTC("*", 7)}),
+		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("daily", "ben", "userAccount")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("daily", 9)),
+		allowed: append(apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Named("7"), apptest.Classic("*", "7", "uid")), apptest.FetchRTC("weekly", 7), apptest.JoinRTC("weekly", 7), apptest.JoinRTC("*", 7)),
 	},
 	{
 		name: "wildcard channel", who: "ana", victim: `"rtc":{"channel":"*","uid":7,"role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":7}`,
 		body:    `{"channel":"*","for":600}`,
-		refused: apptest.Concat(apptest.Classic("*", "7", "uid"), []string{apptest.FetchRTC("*", 7), apptest.JoinRTC("*", 7)}),
-		allowed: apptest.Concat(apptest.Classic("daily", "7", "uid"), apptest.Named("7"), []string{apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)}),
+		refused: append(apptest.Ways(apptest.Classic("*", "7", "uid")), apptest.FetchRTC("*", 7), apptest.JoinRTC("*", 7)),
+		allowed: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("7")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
 	},
 	{
 		name: "uid", who: "ana", victim: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
 		body:    `{"uid":7,"for":600}`,
-		refused: apptest.Concat(apptest.Classic("daily", "7", "uid"), apptest.Classic("weekly", "7", "userAccount"), apptest.Named("7"), []string{apptest.FetchRTC("x", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("x", 7), `join "rtm":{"userId":"7"}`, `join "chat":{"userId":"7"}`}),
-		allowed: apptest.Concat(apptest.Classic("daily", "8", "uid"), apptest.Named("8"), []string{apptest.FetchRTC("daily", 70), apptest.JoinRTC("daily", 77)}),
+		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Classic("weekly", "7", "userAccount"), apptest.Named("7")), apptest.FetchRTC("x", 7), apptest.JoinRTC("daily", 7), apptest.JoinRTC("x", 7), apptest.Join(`"rtm":{"userId":"7"}`), apptest.Join(`"chat":{"userId":"7"}`)),
+		allowed: append(apptest.Ways(apptest.Classic("daily", "8", "uid"), apptest.Named("8")), apptest.FetchRTC("daily", 70), apptest.JoinRTC("daily", 77)),
 	},
 	{
 		name: "account", who: "ana", victim: `"rtc":{"channel":"daily","account":"ben","role":"publisher"},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","account":"benny"}`,
 		body:    `{"account":"ben","for":600}`,
-		refused: apptest.Concat(apptest.Classic("daily", "ben", "userAccount"), apptest.Named("ben"), []string{`join "rtc":{"channel":"x","account":"ben"}`, `join "rtm":{"userId":"ben"}`}),
-		allowed: apptest.Concat(apptest.Classic("daily", "benny", "userAccount"), apptest.Named("be"), []string{apptest.JoinRTC("daily", 7)}),
+		refused: append(apptest.Ways(apptest.Classic("daily", "ben", "userAccount"), apptest.Named("ben")), apptest.Join(`"rtc":{"channel":"x","account":"ben"}`), apptest.Join(`"rtm":{"userId":"ben"}`)),
+		allowed: append(apptest.Ways(apptest.Classic("daily", "benny", "userAccount"), apptest.Named("be")), apptest.JoinRTC("daily", 7)),
 	},
 	{
 		name: "uid in a channel", who: "ana", victim: `"rtc":{"channel":"daily","uid":7},"ttl":600`,
 		other: "ana", bystander: `"rtc":{"channel":"daily","uid":8}`,
 		body:    `{"channel":"daily","uid":7,"for":600}`,
-		refused: apptest.Concat(apptest.Classic("daily", "7", "uid"), []string{apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)}),
-		allowed: apptest.Concat(apptest.Classic("weekly", "7", "uid"), apptest.Classic("daily", "8", "uid"), apptest.Named("7")),
+		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid")), apptest.FetchRTC("daily", 7), apptest.JoinRTC("daily", 7)),
+		allowed: apptest.Ways(apptest.Classic("weekly", "7", "uid"), apptest.Classic("daily", "8", "uid"), apptest.Named("7")),
 	},
 	{
 		name: "subject", who: "mallory", victim: `"rtm":{"userId":"m"},"chat":{"userId":"m"},"ttl":600`,
 		other: "ana", bystander: `"rtm":{"userId":"m"}`,
 		body:    `{"subject":"mallory","for":600}`,
-		refused: apptest.Concat(apptest.Classic("daily", "7", "uid"), apptest.Named("anybody"), []string{apptest.FetchRTC("x", 1), apptest.JoinRTC("daily", 7), `join "rtm":{"userId":"m"}`}),
+		refused: append(apptest.Ways(apptest.Classic("daily", "7", "uid"), apptest.Named("anybody")), apptest.FetchRTC("x", 1), apptest.JoinRTC("daily", 7), apptest.Join(`"rtm":{"userId":"m"}`)),
 	},
 }
 
@@ -126,16 +127,16 @@ func (r *revocationWay) hold(s *apptest.Operated, lift bool) {
 		t.Errorf("stands until %d, given at %d", answer.Until, began.Unix())
 	}
 
-	back := []string{"resume", "renew"}
-	s.Refusals(100, who, victim, apptest.Concat(r.refused, back))
+	back := []apptest.Way{apptest.Resume, apptest.Renew}
+	s.Refusals(100, who, victim, slices.Concat(r.refused, back))
 	s.AllOK(who, r.allowed)
 	bystander.Quiet()
 
 	if lift {
 		s.Order(2, http.MethodDelete, "/v1/revocations/"+answer.ID, "", &apptest.Revoked{})
 		for _, way := range r.refused {
-			if got := s.Try(2, who, victim, way); got != "ok" {
-				t.Errorf("lifted here, %s: %s", way, got)
+			if got := s.Try(2, who, victim, way); got != apptest.OK {
+				t.Errorf("lifted here, %v: %+v", way, got)
 			}
 		}
 		time.Sleep(3 * time.Second) // bubble
@@ -148,8 +149,8 @@ func (r *revocationWay) hold(s *apptest.Operated, lift bool) {
 	}
 	for i := range s.Nodes {
 		for _, way := range back {
-			if got := s.Try(i, who, victim, way); got != "revoked 4410" && got != "410" {
-				t.Errorf("the session that was ended, by %s on node %d: %s", way, i, got)
+			if got := s.Try(i, who, victim, way); !got.Revoked() {
+				t.Errorf("the session that was ended, by %v on node %d: %+v", way, i, got)
 			}
 		}
 	}
@@ -173,8 +174,8 @@ func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 		}
 		s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"orphan"}`, &answer)
 		s.Nodes[2] = s.StartOne(2)
-		s.Refusals(100, s.User, gone, []string{"resume", "renew", `join "rtm":{"userId":"gone"}`})
-		s.Refusals(50, s.User, orphan, []string{"resume", "renew"})
+		s.Refusals(100, s.User, gone, []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"gone"}`)})
+		s.Refusals(50, s.User, orphan, []apptest.Way{apptest.Resume, apptest.Renew})
 	})
 }
 
@@ -204,7 +205,7 @@ func TestRevocationsOutliveTheNodes(t *testing.T) {
 					time.Sleep(time.Second) // bubble
 					answer := r.revoke(s, 0)
 					restart(s)
-					s.Refusals(100, who, victim, apptest.Concat(r.refused, []string{"resume", "renew"}))
+					s.Refusals(100, who, victim, append(slices.Clip(r.refused), apptest.Resume, apptest.Renew))
 					s.Order(2, http.MethodDelete, "/v1/revocations/"+answer.ID, "", &apptest.Revoked{})
 					time.Sleep(3 * time.Second) // bubble
 					restart(s)
@@ -256,9 +257,9 @@ func overForGood(s *apptest.Operated, lines []*apptest.Line) {
 	time.Sleep(2 * time.Minute) // bubble
 	for _, l := range lines {
 		for i := range s.Nodes {
-			for _, way := range []string{"resume", "renew"} {
-				if got := s.Try(i, s.User, l, way); got != "revoked 4410" && got != "410" {
-					s.T.Errorf("after the revocation, by %s on node %d: %s", way, i, got)
+			for _, way := range []apptest.Way{apptest.Resume, apptest.Renew} {
+				if got := s.Try(i, s.User, l, way); !got.Revoked() {
+					s.T.Errorf("after the revocation, by %v on node %d: %+v", way, i, got)
 				}
 			}
 		}
@@ -283,8 +284,8 @@ func (m midway) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acqu
 // A client is revoked after its node has let it through, and before its session is
 // there.
 func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
-	for _, way := range []string{"resume", "renew"} {
-		t.Run(way, func(t *testing.T) {
+	for _, way := range []apptest.Way{apptest.Resume, apptest.Renew} {
+		t.Run(fmt.Sprint(way), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var happens func()
 				s := apptest.NewOperated(t, 1, nil)
@@ -296,8 +297,8 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 				happens = func() {
 					s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"u","for":60}`, &apptest.Revoked{})
 				}
-				if got := s.Try(1, s.User, l, way); got != "revoked 4410" && got != "410" {
-					t.Errorf("came back: %s", got)
+				if got := s.Try(1, s.User, l, way); !got.Revoked() {
+					t.Errorf("came back: %+v", got)
 				}
 				if happens != nil {
 					t.Fatal("the store was not asked")
@@ -313,39 +314,39 @@ func TestRevocationRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewOperated(t, 1, nil)
 		for _, c := range []struct {
-			credential, request string
-			status              int
+			credential string
+			request    apptest.Request
+			status     int
 		}{
-			{s.Admin, `POST /v1/revocations {}`, 400},
-			{s.Admin, `POST /v1/revocations {"for":60}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"c","for":0}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"c","for":-1}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"c","for":31536001}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"c","for":"long"}`, 400},
-			{s.Admin, `POST /v1/revocations {"uid":-1}`, 400},
-			{s.Admin, `POST /v1/revocations {"uid":4294967296}`, 400},
-			{s.Admin, `POST /v1/revocations {"uid":1,"account":"a"}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":5}`, 400},
-			{s.Admin, `POST /v1/revocations {"chanel":"c"}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"c","subjekt":"ana"}`, 400},
-			{s.Admin, `POST /v1/revocations {"channel":"","uid":7}`, 400},
-			{s.Admin, `POST /v1/revocations {"uid":7,"uid":8}`, 400},
-			{s.Admin, `POST /v1/revocations ["uid"]`, 400},
-			{s.Admin, `POST /v1/revocations null`, 400},
-			{s.Admin, `POST /v1/revocations [`, 400},
-			{s.Admin, `POST /v1/revocations`, 400},
-			{s.Admin, `GET /v1/revocations/none`, 404},
-			{s.Admin, `DELETE /v1/revocations/none`, 404},
-			{s.Admin, `DELETE /v1/sessions/none`, 404},
-			{s.User, `POST /v1/revocations {"channel":"c"}`, 403},
-			{s.User, `GET /v1/revocations`, 403},
-			{s.User, `DELETE /v1/revocations/none`, 403},
-			{s.User, `DELETE /v1/sessions/none`, 403},
-			{"", `POST /v1/revocations {"channel":"c"}`, 401},
-			{"nonsense", `DELETE /v1/sessions/none`, 401},
+			{s.Admin, apptest.Post("/v1/revocations", "{}"), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"for":60}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"c","for":0}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"c","for":-1}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"c","for":31536001}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"c","for":"long"}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"uid":-1}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"uid":4294967296}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"uid":1,"account":"a"}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":5}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"chanel":"c"}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"c","subjekt":"ana"}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"channel":"","uid":7}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `{"uid":7,"uid":8}`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", `["uid"]`), 400},
+			{s.Admin, apptest.Post("/v1/revocations", "null"), 400},
+			{s.Admin, apptest.Post("/v1/revocations", "["), 400},
+			{s.Admin, apptest.Post("/v1/revocations", ""), 400},
+			{s.Admin, apptest.Get("/v1/revocations/none"), 404},
+			{s.Admin, apptest.Ask("DELETE", "/v1/revocations/none", ""), 404},
+			{s.Admin, apptest.Ask("DELETE", "/v1/sessions/none", ""), 404},
+			{s.User, apptest.Post("/v1/revocations", `{"channel":"c"}`), 403},
+			{s.User, apptest.Get("/v1/revocations"), 403},
+			{s.User, apptest.Ask("DELETE", "/v1/revocations/none", ""), 403},
+			{s.User, apptest.Ask("DELETE", "/v1/sessions/none", ""), 403},
+			{"", apptest.Post("/v1/revocations", `{"channel":"c"}`), 401},
+			{"nonsense", apptest.Ask("DELETE", "/v1/sessions/none", ""), 401},
 		} {
-			method, path, body := apptest.SplitRequest(c.request)
-			if answer, text := s.Ask(0, c.credential, method, path, body); answer.StatusCode != c.status {
+			if answer, text := s.Ask(0, c.credential, c.request.Method, c.request.Path, c.request.Body); answer.StatusCode != c.status {
 				t.Errorf("%s: %d %s, want %d", c.request, answer.StatusCode, text, c.status)
 			} else if strings.Contains(text, "selection") { // a name in the code
 				t.Errorf("%s: %s", c.request, text)
@@ -417,9 +418,8 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 		if answer, text := n.Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); answer.StatusCode != http.StatusGone {
 			t.Errorf("renewed: %d %s", answer.StatusCode, text)
 		}
-		for _, request := range apptest.Concat(apptest.Classic("daily", "7", "uid"), []string{apptest.FetchRTC("daily", 7)}) {
-			method, path, body := apptest.SplitRequest(request)
-			if answer, text := n.Do(method, path, body, "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
+		for _, request := range append(apptest.Classic("daily", "7", "uid"), apptest.FetchRTC("daily", 7)) {
+			if answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
 				t.Errorf("%s: %d %s", request, answer.StatusCode, text)
 			}
 		}

@@ -428,17 +428,17 @@ func TestCertificatesOfOneProject(t *testing.T) {
 		s := apptest.NewOperated(t, 2, nil)
 		time.Sleep(time.Second) // bubble
 		for _, c := range []struct {
-			credential, request string
-			status              int
+			credential string
+			request    apptest.Request
+			status     int
 		}{
-			{s.Admin, `GET /v1/certificates`, 200},
-			{s.User, `GET /v1/certificates`, 403},
-			{"", `GET /v1/certificates`, 401},
-			{s.Admin, `POST /v1/certificates {}`, 405},
-			{s.Admin, `POST /v1/rotations {"over":0}`, 404},
+			{s.Admin, apptest.Get("/v1/certificates"), 200},
+			{s.User, apptest.Get("/v1/certificates"), 403},
+			{"", apptest.Get("/v1/certificates"), 401},
+			{s.Admin, apptest.Post("/v1/certificates", "{}"), 405},
+			{s.Admin, apptest.Post("/v1/rotations", `{"over":0}`), 404},
 		} {
-			method, path, body := apptest.SplitRequest(c.request)
-			answer, text := s.Ask(0, c.credential, method, path, body)
+			answer, text := s.Ask(0, c.credential, c.request.Method, c.request.Path, c.request.Body)
 			if answer.StatusCode != c.status || strings.Contains(text, apptest.Certificate) {
 				t.Errorf("%s: %d %s, want %d", c.request, answer.StatusCode, text, c.status)
 			}

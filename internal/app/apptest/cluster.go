@@ -1,7 +1,6 @@
 package apptest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -382,89 +381,6 @@ func (s *Operated) Resume(node int, l *Line) *Line {
 	again := s.Open(s.Nodes[node].Address, l.ResumeMessage())
 	again.Joined()
 	return again
-}
-
-// Try asks a node for tokens in one of many ways, and says what came of it: "ok",
-// or how it was refused. A way is "join" and what is wanted, "resume" or "renew",
-// of the line's session, or an HTTP request.
-func (s *Operated) Try(node int, credential string, l *Line, way string) string {
-	s.T.Helper()
-	verb, rest, _ := strings.Cut(way, " ")
-	switch verb {
-	case "join":
-		return s.greet(node, JoinMessage(credential, rest))
-	case "resume":
-		return s.greet(node, l.ResumeMessage())
-	case "renew":
-		answer, _ := s.Ask(node, l.Key, http.MethodPost, "/v1/sessions/"+l.Session+"/renew", "")
-		return HTTPOutcome(answer)
-	}
-	path, body, _ := strings.Cut(rest, " ")
-	answer, _ := s.Ask(node, credential, verb, path, body)
-	return HTTPOutcome(answer)
-}
-
-func HTTPOutcome(answer Reply) string {
-	switch {
-	case answer.StatusCode == http.StatusOK:
-		return "ok"
-	case answer.Header.Get("Retry-After") != "":
-		return fmt.Sprintf("%d, later", answer.StatusCode)
-	}
-	return fmt.Sprint(answer.StatusCode)
-}
-
-// greet is what comes of a first message, such as "forbidden 4403".
-func (s *Operated) greet(node int, greeting string) string {
-	s.T.Helper()
-	l := s.Open(s.Nodes[node].Address, greeting)
-	defer l.HangUp()
-	var said []string
-	for {
-		switch got := l.Next(); got.Type {
-		case "joined":
-			_ = l.Socket.Write(s.Ctx, websocket.MessageText, []byte(`{"type":"leave"}`))
-			l.Await("ended")
-			return "ok"
-		case "":
-			return strings.Join(append(said, fmt.Sprint(got.CloseCode)), " ")
-		case "reconnect":
-			if got.AfterMs <= 0 {
-				s.T.Errorf("sent away without a time: %+v", got)
-			}
-			said = append(said, "later")
-		default:
-			said = append(said, cmp.Or(got.Code, got.Reason))
-		}
-	}
-}
-
-// Refusals tries all ways on all nodes again and again, until that were so many
-// times, and demands that each is refused, and for good.
-func (s *Operated) Refusals(times int, credential string, l *Line, ways []string) {
-	s.T.Helper()
-	tries := make(map[string]int)
-	for n := range times {
-		way := ways[n/len(s.Nodes)%len(ways)]
-		got := s.Try(n%len(s.Nodes), credential, l, way)
-		tries[got]++
-		if !slices.Contains([]string{"forbidden 4403", "revoked 4410", "403", "410"}, got) {
-			s.T.Errorf("%s on node %d: %s", way, n%len(s.Nodes), got)
-		}
-	}
-	s.T.Logf("%d attempts by %d ways: %v", times, len(ways), tries)
-}
-
-// AllOK demands that all ways work on all nodes.
-func (s *Operated) AllOK(credential string, ways []string) {
-	s.T.Helper()
-	for i := range s.Nodes {
-		for _, way := range ways {
-			if got := s.Try(i, credential, nil, way); got != "ok" {
-				s.T.Errorf("%s on node %d: %s", way, i, got)
-			}
-		}
-	}
 }
 
 // Revoked is the answer to a revocation.

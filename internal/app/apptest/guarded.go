@@ -164,20 +164,6 @@ func (g *Guarded) Operations(path string) string {
 	return string(text)
 }
 
-// Entrance is a way to ask for something that wants a credential. Without a method
-// it is the join of a WebSocket. {session} and such stand for ids that there are.
-type Entrance struct {
-	Method, Path, Body string
-	Admin              bool
-}
-
-func (e *Entrance) String() string {
-	if e.Method == "" {
-		return "join"
-	}
-	return e.Method + " " + e.Path + " " + e.Body
-}
-
 // Reception is what came of going to an entrance.
 type Reception struct {
 	Status        int // of HTTP; 200 when a join was taken
@@ -188,17 +174,17 @@ type Reception struct {
 	Joined        Message
 }
 
-// Enter goes to an entrance with a credential, or with other headers than those
-// that have it.
-func (g *Guarded) Enter(e *Entrance, ids *strings.Replacer, credential string, header []string) Reception {
+// Enter makes a request with a credential, or with other headers than those that have
+// it. A request without a method is a join, for what its body has.
+func (g *Guarded) Enter(e Request, credential string, header ...string) Reception {
 	g.T.Helper()
 	if e.Method == "" {
 		return g.Join(e.Body, credential)
 	}
-	if header == nil && credential != "" {
+	if len(header) == 0 && credential != "" {
 		header = []string{"Authorization", "Bearer " + credential}
 	}
-	r, text := g.Visit(e.Method, ids.Replace(e.Path), e.Body, header...)
+	r, text := g.Visit(e.Method, e.Path, e.Body, header...)
 	a := Reception{Status: r.StatusCode, Header: r.Header, Body: text}
 	var problem struct {
 		Error, Code string

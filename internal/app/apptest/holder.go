@@ -22,25 +22,32 @@ type Holder struct {
 	MaxTTL int64           // seconds; 0 = no bound
 	Until  session.UnixSec // 0 = no bound
 
-	Mu      sync.Mutex
+	mu      sync.Mutex
 	Bundles int                // guarded by mu
 	newest  Message            // guarded by mu; with tokens
 	joined  Message            // guarded by mu; the newest joined
 	Ended   string             // guarded by mu; the reason
 	closed  protocol.CloseCode // guarded by mu; of the newest connection
-	Refuse  bool               // guarded by mu; the next bundle is refused
+	refuse  bool               // guarded by mu; the next bundle is refused
 	Faults  []string           // guarded by mu
 	Socket  *Socket
 	Reading sync.WaitGroup
+}
+
+// RefuseNext has the client refuse the next bundle.
+func (h *Holder) RefuseNext() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refuse = true
 }
 
 // Connect opens a connection with a join or a resume, and reads it from then on.
 func (h *Holder) Connect(greeting string) {
 	s := h.G.Knock()
 	h.Socket = s
-	h.Mu.Lock()
+	h.mu.Lock()
 	h.closed = 0
-	h.Mu.Unlock()
+	h.mu.Unlock()
 	// Beside the reading: while the server writes, it may not read.
 	said := make(chan string, 100)
 	h.Reading.Go(func() {
@@ -52,18 +59,18 @@ func (h *Holder) Connect(greeting string) {
 		defer close(said)
 		for {
 			m, closed := s.take()
-			h.Mu.Lock()
+			h.mu.Lock()
 			if closed != 0 {
 				h.closed = closed
-				h.Mu.Unlock()
+				h.mu.Unlock()
 				return
 			}
 			h.hold(&m)
 			kind := "ack"
-			if h.Refuse && m.Seq > 0 {
-				kind, h.Refuse = "nack", false
+			if h.refuse && m.Seq > 0 {
+				kind, h.refuse = "nack", false
 			}
-			h.Mu.Unlock()
+			h.mu.Unlock()
 			if m.Seq > 0 {
 				said <- fmt.Sprintf(`{"type":%q,"seq":%d}`, kind, m.Seq)
 			}
@@ -104,8 +111,8 @@ func (h *Holder) hold(m *Message) {
 
 // State is a copy of what the client knows.
 func (h *Holder) State() (newest, joined Message, ended string, closed protocol.CloseCode) {
-	h.Mu.Lock()
-	defer h.Mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.newest, h.joined, h.Ended, h.closed
 }
 
@@ -118,9 +125,9 @@ func (h *Holder) OverHTTP() int {
 		if err := json.Unmarshal([]byte(text), &m); err != nil {
 			h.G.T.Error(err)
 		}
-		h.Mu.Lock()
+		h.mu.Lock()
 		h.hold(&m)
-		h.Mu.Unlock()
+		h.mu.Unlock()
 	}
 	return r.StatusCode
 }

@@ -1,55 +1,203 @@
 package apptest
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/coder/websocket"
+
+	"refresher/internal/protocol"
 )
 
-// SplitRequest cuts "METHOD path body" apart.
-func SplitRequest(s string) (method, path, body string) {
-	method, rest, _ := strings.Cut(s, " ")
-	path, body, _ = strings.Cut(rest, " ")
-	return method, path, body
+// Request is an HTTP request to a node.
+type Request struct{ Method, Path, Body string }
+
+// Get is a GET request.
+func Get(path string) Request { return Request{Method: http.MethodGet, Path: path} }
+
+// Post is a POST request.
+func Post(path, body string) Request { return Request{http.MethodPost, path, body} }
+
+// Ask is a request by any method.
+func Ask(method, path, body string) Request { return Request{method, path, body} }
+
+func (r Request) String() string {
+	if r.Method == "" {
+		return "join"
+	}
+	return strings.TrimSpace(r.Method + " " + r.Path + " " + r.Body)
 }
 
-// Classic are all classic endpoints, for one user of a channel.
-func Classic(channel, user, kind string) []string {
-	return []string{
-		fmt.Sprintf("GET /rtc/%s/publisher/%s/%s", channel, kind, user),
-		fmt.Sprintf("GET /rtc/%s/subscriber/%s/%s/?expiry=60", channel, kind, user),
-		fmt.Sprintf("GET /rte/%s/publisher/%s/%s", channel, kind, user),
-		fmt.Sprintf("GET /rte/%s/publisher/%s/%s/%s", channel, kind, user, user),
-		fmt.Sprintf(`POST /getToken {"tokenType":"rtc","channel":%q,"role":"publisher","uid":%q}`, channel, user),
-		fmt.Sprintf(`POST /fetch_rtc_token_string {"uid":%q,"ChannelName":%q}`, user, channel),
-		fmt.Sprintf("GET /access_token?channelName=%s&uid=%s", channel, user),
-		fmt.Sprintf("GET /rtcToken?channelName=%s&uid=%s", channel, user),
+// Classic are requests to all classic endpoints for one user of a channel. kind is uid or
+// userAccount.
+func Classic(channel, user, kind string) []Request {
+	return []Request{
+		Get(fmt.Sprintf("/rtc/%s/publisher/%s/%s", channel, kind, user)),
+		Get(fmt.Sprintf("/rtc/%s/subscriber/%s/%s/?expiry=60", channel, kind, user)),
+		Get(fmt.Sprintf("/rte/%s/publisher/%s/%s", channel, kind, user)),
+		Get(fmt.Sprintf("/rte/%s/publisher/%s/%s/%s", channel, kind, user, user)),
+		Post("/getToken", fmt.Sprintf(`{"tokenType":"rtc","channel":%q,"role":"publisher","uid":%q}`, channel, user)),
+		Post("/fetch_rtc_token_string", fmt.Sprintf(`{"uid":%q,"ChannelName":%q}`, user, channel)),
+		Get(fmt.Sprintf("/access_token?channelName=%s&uid=%s", channel, user)),
+		Get(fmt.Sprintf("/rtcToken?channelName=%s&uid=%s", channel, user)),
 	}
 }
 
-// Named are those that know no channel.
-func Named(user string) []string {
-	return []string{
-		"GET /rtm/" + user,
-		"GET /chat/account/" + user,
-		"GET /chat/user/" + user + "/token",
-		"GET /rtmToken?account=" + user,
-		fmt.Sprintf(`POST /fetch_rtm_token {"uid":%q}`, user),
-		fmt.Sprintf(`POST /getToken {"tokenType":"rtm","uid":%q}`, user),
-		fmt.Sprintf(`POST /getToken {"tokenType":"chat","uid":%q}`, user),
+// Named are requests to the classic endpoints that know no channel.
+func Named(user string) []Request {
+	return []Request{
+		Get("/rtm/" + user),
+		Get("/chat/account/" + user),
+		Get("/chat/user/" + user + "/token"),
+		Get("/rtmToken?account=" + user),
+		Post("/fetch_rtm_token", fmt.Sprintf(`{"uid":%q}`, user)),
+		Post("/getToken", fmt.Sprintf(`{"tokenType":"rtm","uid":%q}`, user)),
+		Post("/getToken", fmt.Sprintf(`{"tokenType":"chat","uid":%q}`, user)),
 	}
 }
 
-func FetchRTC(channel string, uid int) string {
-	return fmt.Sprintf(`POST /fetch_rtc_token {"uid":%d,"ChannelName":%q,"role":1}`, uid, channel)
+// FetchRTC asks for the token of a uid, who publishes.
+func FetchRTC(channel string, uid int) Request {
+	return Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%d,"ChannelName":%q,"role":1}`, uid, channel))
 }
 
-func JoinRTC(channel string, uid int) string {
-	return fmt.Sprintf(`join "rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid)
+// AllClassic are requests to every classic endpoint.
+func AllClassic(channel, uid, user string) []Request {
+	return append(append(Classic(channel, uid, "uid"), Named(user)...), Post("/fetch_rtc_token", fmt.Sprintf(`{"uid":%s,"ChannelName":%q,"role":1}`, uid, channel)))
 }
 
-func Concat(lists ...[]string) (joined []string) {
-	for _, l := range lists {
-		joined = append(joined, l...)
+// Way is a way to ask a node for tokens: a Join, Resume, Renew, or a Request.
+type Way interface {
+	try(s *Operated, node int, credential string, l *Line) Outcome
+}
+
+// Ways are lists of requests as one list of ways.
+func Ways(lists ...[]Request) (all []Way) {
+	for _, r := range slices.Concat(lists...) {
+		all = append(all, r)
 	}
-	return joined
+	return all
+}
+
+// Join joins a call for what is wanted, such as `"rtm":{"userId":"u"}`.
+type Join string
+
+func (j Join) String() string { return "join " + string(j) }
+
+func (j Join) try(s *Operated, node int, credential string, _ *Line) Outcome {
+	return s.greet(node, JoinMessage(credential, string(j)))
+}
+
+// JoinRTC joins a channel as a uid, who publishes.
+func JoinRTC(channel string, uid int) Join {
+	return Join(fmt.Sprintf(`"rtc":{"channel":%q,"uid":%d,"role":"publisher"}`, channel, uid))
+}
+
+// Resume resumes the line's session, and Renew renews it over HTTP.
+const (
+	Resume = comeBack("resume")
+	Renew  = comeBack("renew")
+)
+
+type comeBack string
+
+func (b comeBack) try(s *Operated, node int, _ string, l *Line) Outcome {
+	if b == Resume {
+		return s.greet(node, l.ResumeMessage())
+	}
+	answer, _ := s.Ask(node, l.Key, http.MethodPost, "/v1/sessions/"+l.Session+"/renew", "")
+	return HTTPOutcome(answer)
+}
+
+func (r Request) try(s *Operated, node int, credential string, _ *Line) Outcome {
+	answer, _ := s.Ask(node, credential, r.Method, r.Path, r.Body)
+	return HTTPOutcome(answer)
+}
+
+// Outcome is what came of asking for tokens.
+type Outcome struct {
+	Status int                // of HTTP; 200 for a session, too
+	Code   string             // of the error, or the reason why the session ended
+	Close  protocol.CloseCode // of the connection
+	Later  bool               // it was said when to come again
+}
+
+// OK is the outcome of a request that was granted.
+var OK = Outcome{Status: http.StatusOK}
+
+// Revoked reports that the session was ended by a revocation or an operator.
+func (o Outcome) Revoked() bool {
+	return o == Outcome{Code: "revoked", Close: protocol.CloseEnded} || o == Outcome{Status: http.StatusGone}
+}
+
+// Refused reports that the request was refused for good.
+func (o Outcome) Refused() bool {
+	return o.Revoked() || o == Outcome{Code: "forbidden", Close: protocol.CloseForbidden} || o == Outcome{Status: http.StatusForbidden}
+}
+
+// HTTPOutcome is the outcome of a request.
+func HTTPOutcome(answer Reply) Outcome {
+	return Outcome{Status: answer.StatusCode, Later: answer.Header.Get("Retry-After") != ""}
+}
+
+// greet is what comes of a first message. A session that was opened is left again.
+func (s *Operated) greet(node int, greeting string) (came Outcome) {
+	s.T.Helper()
+	l := s.Open(s.Nodes[node].Address, greeting)
+	defer l.HangUp()
+	for {
+		switch got := l.Next(); got.Type {
+		case protocol.TypeJoined:
+			_ = l.Socket.Write(s.Ctx, websocket.MessageText, []byte(`{"type":"leave"}`))
+			l.Await(protocol.TypeEnded)
+			return OK
+		case "":
+			came.Close = protocol.CloseCode(got.CloseCode)
+			return came
+		case protocol.TypeReconnect:
+			if got.AfterMs <= 0 {
+				s.T.Errorf("sent away without a time: %+v", got)
+			}
+			came.Later = true
+		default:
+			came.Code = strings.TrimSpace(came.Code + " " + cmp.Or(got.Code, got.Reason))
+		}
+	}
+}
+
+// Try asks a node for tokens.
+func (s *Operated) Try(node int, credential string, l *Line, way Way) Outcome {
+	s.T.Helper()
+	return way.try(s, node, credential, l)
+}
+
+// Refusals tries all ways on all nodes again and again, until that were so many
+// times, and demands that each is refused, and for good.
+func (s *Operated) Refusals(times int, credential string, l *Line, ways []Way) {
+	s.T.Helper()
+	tries := make(map[Outcome]int)
+	for n := range times {
+		way := ways[n/len(s.Nodes)%len(ways)]
+		got := s.Try(n%len(s.Nodes), credential, l, way)
+		tries[got]++
+		if !got.Refused() {
+			s.T.Errorf("%v on node %d: %+v", way, n%len(s.Nodes), got)
+		}
+	}
+	s.T.Logf("%d attempts by %d ways: %v", times, len(ways), tries)
+}
+
+// AllOK demands that all ways work on all nodes.
+func (s *Operated) AllOK(credential string, ways []Way) {
+	s.T.Helper()
+	for i := range s.Nodes {
+		for _, way := range ways {
+			if got := s.Try(i, credential, nil, way); got != OK {
+				s.T.Errorf("%v on node %d: %+v", way, i, got)
+			}
+		}
+	}
 }

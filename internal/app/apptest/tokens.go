@@ -2,34 +2,84 @@ package apptest
 
 import (
 	"fmt"
-	"strings"
 
 	"refresher/internal/agora"
 )
 
-// ServicesOf says what a token opens, such as: 007 rtc "c" "7" 1 2 3 4, rtm "7" 1.
-// A 006 token has no names.
-func ServicesOf(text string) (string, error) {
+// Opens is what a token opens. It can be compared.
+type Opens struct {
+	Version  agora.Version
+	Services [2]Service // at most two
+}
+
+// Service is a service that a token opens, with the numbers of the privileges in it. A
+// token of version 006 names no channel and no user.
+type Service struct {
+	Type          agora.ServiceType
+	Channel, User string
+	Privileges    [4]uint16 // the rest is 0
+}
+
+// RTC opens a channel of RTC.
+func RTC(channel, user string, privileges ...uint16) Service {
+	return newService(agora.ServiceRTC, channel, user, privileges)
+}
+
+// RTM opens RTM.
+func RTM(user string, privileges ...uint16) Service {
+	return newService(agora.ServiceRTM, "", user, privileges)
+}
+
+// Chat opens Chat.
+func Chat(user string, privileges ...uint16) Service {
+	return newService(agora.ServiceChat, "", user, privileges)
+}
+
+func newService(kind agora.ServiceType, channel, user string, privileges []uint16) Service {
+	s := Service{Type: kind, Channel: channel, User: user}
+	if copy(s.Privileges[:], privileges) < len(privileges) {
+		panic(fmt.Sprint("more privileges than a token has: ", privileges))
+	}
+	return s
+}
+
+// V007 is a token of version 007 that opens some services.
+func V007(services ...Service) Opens { return opens(agora.V007, services) }
+
+// V006 is one of version 006.
+func V006(services ...Service) Opens { return opens(agora.V006, services) }
+
+func opens(v agora.Version, services []Service) Opens {
+	o := Opens{Version: v}
+	if copy(o.Services[:], services) < len(services) {
+		panic(fmt.Sprint("more services than a token opens: ", services))
+	}
+	return o
+}
+
+// ServicesOf reads what a token opens. Every privilege must end with the token.
+func ServicesOf(text string) (Opens, error) {
 	token, err := agora.Parse(text)
 	if err != nil {
-		return "", err
+		return Opens{}, err
 	}
-	var services []string
+	var services []Service
 	for _, s := range token.Services {
-		words := []string{s.Type.String()}
-		if s.Type == agora.ServiceRTC && token.Version == agora.V007 {
-			words = append(words, fmt.Sprintf("%q", s.Channel))
-		}
-		if token.Version == agora.V007 {
-			words = append(words, fmt.Sprintf("%q", s.User))
-		}
+		var privileges []uint16
 		for _, p := range s.Privileges {
-			words = append(words, fmt.Sprint(p.ID))
+			privileges = append(privileges, p.ID)
 			if p.ExpiresAt != token.ExpiresAt {
-				return "", fmt.Errorf("privilege %d of %s ends at %d, the token at %d", p.ID, s.Type, p.ExpiresAt, token.ExpiresAt)
+				return Opens{}, fmt.Errorf("privilege %d of %s ends at %d, the token at %d", p.ID, s.Type, p.ExpiresAt, token.ExpiresAt)
 			}
 		}
-		services = append(services, strings.Join(words, " "))
+		channel, user := s.Channel, s.User
+		if s.Type != agora.ServiceRTC {
+			channel = ""
+		}
+		if token.Version == agora.V006 {
+			channel, user = "", ""
+		}
+		services = append(services, newService(s.Type, channel, user, privileges))
 	}
-	return string(token.Version) + " " + strings.Join(services, ", "), nil
+	return opens(token.Version, services), nil
 }

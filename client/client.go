@@ -174,7 +174,11 @@ func (c *Client) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return newRun(c, join).loop(ctx)
+	r := run{
+		Client: c, join: join, machine: machine.New(time.Now(), machine.Spread),
+		events: make(chan event), applied: make(chan error, 1),
+	}
+	return r.loop(ctx)
 }
 
 // join is the first message, without a credential.

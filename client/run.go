@@ -13,26 +13,25 @@ import (
 
 	machine "refresher/internal/client"
 	"refresher/internal/protocol"
-	"refresher/internal/session"
 )
 
 // credentialTimeout is how long a credential may take to be fetched.
 const credentialTimeout = 30 * time.Second
 
 // run drives the state machine for one Client.Run. The loop alone touches its fields; one
-// goroutine for the connection and one for Apply hand it their events.
+// goroutine for the connection and one for Apply hand it what happens.
 type run struct {
 	*Client
 	join    protocol.ClientMessage
 	machine machine.Machine
 	conn    *connection // nil: none
 	events  chan event
+	applied chan error      // of the one bundle that Apply has
 	io      context.Context // of connections; ends with the loop
-	apps    context.Context // of Apply
 	started sync.WaitGroup  // the goroutines
 }
 
-// event is run by the loop.
+// event is something that happened on a connection. The loop runs it.
 type event func(now time.Time) machine.Step
 
 // connection is one WebSocket, from the attempt to open it on.
@@ -44,16 +43,12 @@ type connection struct {
 	err    error           // why it is no more
 }
 
-func newRun(c *Client, join protocol.ClientMessage) *run {
-	return &run{Client: c, join: join, events: make(chan event), machine: machine.New(time.Now(), machine.Spread)}
-}
-
 func (r *run) loop(ctx context.Context) error {
 	defer r.started.Wait()
-	var stop, cancel context.CancelFunc
-	r.apps, stop = context.WithCancel(ctx)
+	apps, stop := context.WithCancel(ctx)
 	defer stop()
-	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // the connection is closed in good order
+	var cancel context.CancelFunc
+	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // a connection is closed in good order
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -71,14 +66,20 @@ func (r *run) loop(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 			step = r.machine.Wake(time.Now())
-		case event := <-r.events:
-			step = event(time.Now())
+		case happened := <-r.events:
+			step = happened(time.Now())
+		case err := <-r.applied:
+			step = r.machine.Applied(err)
 		case <-r.renew:
 			step = r.machine.Renew(time.Now())
 		case <-r.leave:
 			step = r.machine.Leave(time.Now())
 		}
-		if r.do(step); step.End != nil {
+		r.do(step)
+		if t := step.Apply; t != nil {
+			r.started.Go(func() { r.applied <- r.config.Apply(apps, tokens(t)) })
+		}
+		if step.End != nil {
 			return outcome(step.End)
 		}
 	}
@@ -92,20 +93,17 @@ func outcome(e *machine.End) error {
 	case e.Last == nil:
 		return &DeniedError{CloseCode: int(e.Code)}
 	case e.Last.Type == protocol.TypeEnded:
-		return &EndedError{Reason: e.Last.Reason, AccessEndsAt: moment(e.Last.AccessEndsAt)}
+		ended := &EndedError{Reason: e.Last.Reason}
+		if at := e.Last.AccessEndsAt; at != 0 {
+			ended.AccessEndsAt = at.Time()
+		}
+		return ended
 	default:
 		return &DeniedError{CloseCode: int(e.Code), Code: string(e.Last.Code), Message: e.Last.Message}
 	}
 }
 
-func moment(s session.UnixSec) time.Time {
-	if s == 0 {
-		return time.Time{}
-	}
-	return s.Time()
-}
-
-// do obeys the machine.
+// do obeys the machine, but for Apply and End.
 func (r *run) do(s machine.Step) {
 	conn := r.conn
 	if s.Drop && conn != nil {
@@ -120,13 +118,6 @@ func (r *run) do(s machine.Step) {
 	}
 	if s.Send != nil {
 		r.send(s.Send)
-	}
-	if s.Apply != nil {
-		t := tokens(s.Apply)
-		r.started.Go(func() {
-			err := r.config.Apply(r.apps, t)
-			r.post(r.io, func(time.Time) machine.Step { return r.machine.Applied(err) })
-		})
 	}
 }
 
@@ -162,11 +153,16 @@ func (r *run) drop(c *connection, why machine.Loss) {
 	})
 }
 
-// post hands the loop an event, unless ctx is done.
-func (r *run) post(ctx context.Context, e event) {
+// post hands the loop an event of a connection, which means nothing once that is dropped.
+func (r *run) post(c *connection, e event) {
 	select {
-	case r.events <- e:
-	case <-ctx.Done():
+	case r.events <- func(now time.Time) machine.Step {
+		if r.conn != c {
+			return machine.Step{}
+		}
+		return e(now)
+	}:
+	case <-c.ctx.Done():
 	}
 }
 
@@ -179,21 +175,11 @@ func (r *run) connect() {
 	r.started.Go(func() {
 		defer c.cancel()
 		code, err := r.serve(c, joins)
-		r.post(c.ctx, r.of(c, func(now time.Time) machine.Step {
+		r.post(c, func(now time.Time) machine.Step {
 			c.err = err
 			return r.machine.Closed(now, code)
-		}))
+		})
 	})
-}
-
-// of is an event of a connection, which means nothing once that was dropped.
-func (r *run) of(c *connection, e event) event {
-	return func(now time.Time) machine.Step {
-		if r.conn != c {
-			return machine.Step{}
-		}
-		return e(now)
-	}
 }
 
 // serve opens a connection and hands the loop what the service says. It returns the
@@ -221,10 +207,10 @@ func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 		return code, fmt.Errorf("connect: %w", err)
 	}
 	defer socket.CloseNow() //nolint:errcheck // it may be closed already
-	r.post(c.ctx, r.of(c, func(now time.Time) machine.Step {
+	r.post(c, func(now time.Time) machine.Step {
 		c.auth, c.socket = auth, socket
 		return r.machine.Opened(now)
-	}))
+	})
 	for {
 		_, data, err := socket.Read(c.ctx)
 		if err != nil {
@@ -234,7 +220,7 @@ func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 		if err != nil {
 			return 0, fmt.Errorf("read message: %w", err)
 		}
-		r.post(c.ctx, r.of(c, func(now time.Time) machine.Step { return r.received(now, m) }))
+		r.post(c, func(now time.Time) machine.Step { return r.received(now, m) })
 	}
 }
 

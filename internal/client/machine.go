@@ -24,22 +24,12 @@ const (
 
 // Step is what the caller does after an event, in the order of the fields.
 type Step struct {
-	// Drop: close the connection, or give up opening it. No Closed follows.
-	Drop bool
-	// Lost is why there is no connection any more, if this event is its loss. The next
-	// attempt is due at Next.
-	Lost Loss
-	// Connect: open a WebSocket, then call Opened or Closed.
-	Connect bool
-	// Send is a message for the service; nil: none. A join has its type alone: the
-	// caller adds the identity and the credential.
-	Send *protocol.ClientMessage
-	// Apply is a bundle for the app's SDKs; nil: none. Its Action is ActionJoin,
-	// ActionRenew or ActionRejoin. Call Applied when they took or refused it; no other
-	// bundle comes before.
-	Apply *Message
-	// End says that the client is done, and why; nil: it goes on.
-	End *End
+	Drop    bool                    // close the connection, or give up opening it; no Closed follows
+	Lost    Loss                    // why there is no connection any more; Next says when to try again
+	Connect bool                    // open a WebSocket, then call Opened or Closed
+	Send    *protocol.ClientMessage // a message; of a join the type alone: the caller adds the identity and the credential
+	Apply   *Message                // a bundle for the app, by its Action; call Applied when the SDKs took or refused it
+	End     *End                    // the client is done
 }
 
 // Loss is why a connection was lost.
@@ -70,22 +60,13 @@ var ErrSilent = errors.New("no answer")
 
 // What the protocol asks of a client; docs/protocol.md, "What a client owes".
 const (
-	// MinBackoff bounds the wait after the first failure. Each further one in a row
-	// doubles it, up to maxBackoff.
-	MinBackoff = 500 * time.Millisecond
-	maxBackoff = 20 * time.Second
-	// stableFor is how long a connection must be joined for the backoff to begin anew.
-	stableFor = 5 * time.Second
-	// AnswerTimeout is how long the service may take to accept a connection, to answer
-	// the first message, and to say anything after a ping.
-	AnswerTimeout = 10 * time.Second
-	// leaveTimeout is how long Leave tries to tell the service.
-	leaveTimeout = 5 * time.Second
-	// usualHeartbeat is that of a service that names none.
-	usualHeartbeat = 25 * time.Second
-	// maxReason bounds what an SDK said in a nack, of which the service keeps 256 bytes:
-	// a message over protocol.MaxMessage would close the connection.
-	maxReason = 256
+	MinBackoff     = 500 * time.Millisecond // at most, after the first failure; each further one in a row doubles it
+	maxBackoff     = 20 * time.Second
+	stableFor      = 5 * time.Second  // of being joined, and the backoff begins anew
+	AnswerTimeout  = 10 * time.Second // for the connection, for joined, and for anything after a ping
+	leaveTimeout   = 5 * time.Second  // to tell the service of Leave
+	usualHeartbeat = 25 * time.Second // of a service that names none
+	maxReason      = 256              // bytes that a nack says why; the service keeps no more, and refuses messages over protocol.MaxMessage
 )
 
 // Machine is a client without I/O: it is told the time and what happened, and answers

@@ -64,7 +64,7 @@ type Tokens struct {
 	ExpiresAt      time.Time // of all of them, by the service's clock
 
 	Seq     uint64 // numbers the bundles of a session, from 1
-	Attempt int    // above 1: the service sends it again, since no answer came
+	Attempt int    // of a push; above 1: the service sends it again, since no answer came
 	Cause   string // of a push: "schedule", "renew", "nack", "role", "certificate", or a newer one
 }
 

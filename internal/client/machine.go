@@ -280,7 +280,6 @@ func (m *Machine) joined(now time.Time, msg *Message) Step {
 	if !m.leaveBy.IsZero() {
 		return m.leave()
 	}
-	msg.Attempt, msg.PreviousExpiresAt = 1, m.expiresAt
 	return m.offer(now, msg)
 }
 

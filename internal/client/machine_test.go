@@ -129,47 +129,47 @@ func TestTransitions(t *testing.T) {
 		want  string
 		to    State
 	}{
-		"the first attempt is due at once":     {in(Waiting), wake(0), "connect", Connecting},
-		"the next one after the backoff":       {away(), wake(0.5), "connect", Connecting},
-		"and not before":                       {away(), wake(0.4), "", Waiting},
-		"nobody accepts":                       {in(Connecting), closeAfter(0), "lost broken", Waiting},
-		"the handshake is refused":             {in(Connecting), closeAfter(protocol.CloseForbidden), "end 4403", Ended},
-		"a new client joins":                   {in(Connecting), func(m *Machine) Step { return m.Opened(start) }, "join", Greeting},
-		"one with a session resumes":           {away(), func(m *Machine) Step { m.Wake(after(1)); return m.Opened(after(1)) }, "resume 1 K1", Greeting},
-		"joined":                               {in(Greeting), receive(1, joinedMessage(false, 1, start, 60)), "apply join #1", Live},
-		"a joined without a key":               {in(Greeting), receive(1, bundle(protocol.TypeJoined, 1, start, 60)), "", Greeting},
-		"a message of a newer service":         {in(Greeting), receive(1, other("weather")), "", Greeting},
-		"no answer to the join":                {in(Greeting), wake(10), "drop; lost silent", Waiting},
-		"other messages are no answer to it":   {in(Greeting), func(m *Machine) Step { m.Received(after(9), other("weather")); return m.Wake(after(10)) }, "drop; lost silent", Waiting},
-		"sent away":                            {in(Greeting), closeAfter(protocol.CloseOverload, reconnect(7000)), "lost moving", Waiting},
-		"refused":                              {in(Greeting), closeAfter(protocol.CloseMalformed, refused), "end 4400", Ended},
-		"unknown, without a session":           {in(Greeting), closeAfter(protocol.CloseUnknownSession, refused), "end 4404", Ended},
-		"a push":                               {in(Live), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "apply renew #2", Live},
-		"a push that is applied already":       {in(Live), receive(1, bundle(protocol.TypeWillExpire, 1, start, 60)), "ack 1", Live},
-		"a push without tokens":                {in(Live), receive(1, other(protocol.TypeWillExpire)), "", Live},
-		"a second joined":                      {in(Live), receive(1, joinedMessage(false, 2, start, 60)), "", Live},
-		"the heartbeat":                        {in(Live), wake(25), "ping", Live},
-		"a close without a reason":             {in(Live), closeAfter(protocol.CloseLeft), "lost broken", Waiting},
-		"the session is over":                  {in(Live), closeAfter(protocol.CloseEnded, ended), "end 4410", Ended},
-		"over, and the close frame is lost":    {in(Live), closeAfter(protocol.CloseAbnormal, ended), "end 1006", Ended},
-		"left by another connection":           {in(Live), closeAfter(protocol.CloseLeft, left), "left", Ended},
-		"the service forgot the session":       {in(Live), closeAfter(protocol.CloseUnknownSession, refused), "lost forgotten", Waiting},
-		"asked to come again":                  {in(Live), func(m *Machine) Step { m.Received(start, reconnect(3000)); return m.Wake(after(3)) }, "drop; lost moving", Waiting},
-		"leave":                                {in(Live), leave, "leave", Leaving},
-		"leave before there is a connection":   {in(Waiting), leave, "drop; left", Ended},
-		"leave while connecting":               {in(Connecting), leave, "drop; left", Ended},
-		"leave before joined":                  {in(Greeting), leave, "", Greeting},
-		"joined after leave":                   {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Received(start, joinedMessage(false, 1, start, 60)) }, "leave", Leaving},
-		"the join fails after leave":           {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Closed(start, 0) }, "left", Ended},
-		"leave without a connection":           {away(), leave, "", Waiting},
-		"no connection comes":                  {away(), func(m *Machine) Step { m.Leave(start); return m.Wake(after(5)) }, "drop; left", Ended},
-		"leave is confirmed":                   {in(Leaving), closeAfter(protocol.CloseLeft, left), "left", Ended},
-		"the connection breaks instead":        {in(Leaving), closeAfter(0), "left", Ended},
-		"nobody confirms it":                   {in(Leaving), wake(5), "drop; left", Ended},
-		"tokens while leaving":                 {in(Leaving), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "", Leaving},
-		"leave again":                          {in(Leaving), leave, "", Leaving},
-		"after the end no attempt":             {in(Ended), wake(3600), "", Ended},
-		"an error that left it open, and 4403": {in(Live), closeAfter(protocol.CloseForbidden, refused, other(protocol.TypePong)), "end 4403", Ended},
+		"the first attempt is due at once":   {in(Waiting), wake(0), "connect", Connecting},
+		"the next one after the backoff":     {away(), wake(0.5), "connect", Connecting},
+		"and not before":                     {away(), wake(0.4), "", Waiting},
+		"nobody accepts":                     {in(Connecting), closeAfter(0), "lost broken", Waiting},
+		"the handshake is refused":           {in(Connecting), closeAfter(protocol.CloseForbidden), "end 4403", Ended},
+		"a new client joins":                 {in(Connecting), func(m *Machine) Step { return m.Opened(start) }, "join", Greeting},
+		"one with a session resumes":         {away(), func(m *Machine) Step { m.Wake(after(1)); return m.Opened(after(1)) }, "resume 1 K1", Greeting},
+		"joined":                             {in(Greeting), receive(1, joinedMessage(false, 1, start, 60)), "apply join #1", Live},
+		"a joined without a key":             {in(Greeting), receive(1, bundle(protocol.TypeJoined, 1, start, 60)), "", Greeting},
+		"a message of a newer service":       {in(Greeting), receive(1, other("weather")), "", Greeting},
+		"no answer to the join":              {in(Greeting), wake(10), "drop; lost silent", Waiting},
+		"other messages are no answer to it": {in(Greeting), func(m *Machine) Step { m.Received(after(9), other("weather")); return m.Wake(after(10)) }, "drop; lost silent", Waiting},
+		"sent away":                          {in(Greeting), closeAfter(protocol.CloseOverload, reconnect(7000)), "lost moving", Waiting},
+		"refused":                            {in(Greeting), closeAfter(protocol.CloseMalformed, refused), "end 4400", Ended},
+		"unknown, without a session":         {in(Greeting), closeAfter(protocol.CloseUnknownSession, refused), "end 4404", Ended},
+		"a push":                             {in(Live), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "apply renew #2", Live},
+		"a push that is applied already":     {in(Live), receive(1, bundle(protocol.TypeWillExpire, 1, start, 60)), "ack 1", Live},
+		"a push without tokens":              {in(Live), receive(1, other(protocol.TypeWillExpire)), "", Live},
+		"a second joined":                    {in(Live), receive(1, joinedMessage(false, 2, start, 60)), "", Live},
+		"the heartbeat":                      {in(Live), wake(25), "ping", Live},
+		"a close without a reason":           {in(Live), closeAfter(protocol.CloseLeft), "lost broken", Waiting},
+		"the session is over":                {in(Live), closeAfter(protocol.CloseEnded, ended), "end 4410", Ended},
+		"over, and the close frame is lost":  {in(Live), closeAfter(protocol.CloseAbnormal, ended), "end 1006", Ended},
+		"left by another connection":         {in(Live), closeAfter(protocol.CloseLeft, left), "left", Ended},
+		"the service forgot the session":     {in(Live), closeAfter(protocol.CloseUnknownSession, refused), "lost forgotten", Waiting},
+		"asked to come again":                {in(Live), func(m *Machine) Step { m.Received(start, reconnect(3000)); return m.Wake(after(3)) }, "drop; lost moving", Waiting},
+		"leave":                              {in(Live), leave, "leave", Leaving},
+		"leave before there is a connection": {in(Waiting), leave, "drop; left", Ended},
+		"leave while connecting":             {in(Connecting), leave, "drop; left", Ended},
+		"leave before joined":                {in(Greeting), leave, "", Greeting},
+		"joined after leave":                 {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Received(start, joinedMessage(false, 1, start, 60)) }, "leave", Leaving},
+		"the join fails after leave":         {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Closed(start, 0) }, "left", Ended},
+		"leave without a connection":         {away(), leave, "", Waiting},
+		"no connection comes":                {away(), func(m *Machine) Step { m.Leave(start); return m.Wake(after(5)) }, "drop; left", Ended},
+		"leave is confirmed":                 {in(Leaving), closeAfter(protocol.CloseLeft, left), "left", Ended},
+		"the connection breaks instead":      {in(Leaving), closeAfter(0), "left", Ended},
+		"nobody confirms it":                 {in(Leaving), wake(5), "drop; left", Ended},
+		"tokens while leaving":               {in(Leaving), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "", Leaving},
+		"leave again":                        {in(Leaving), leave, "", Leaving},
+		"after the end no attempt":           {in(Ended), wake(3600), "", Ended},
+		"not the last message":               {in(Live), closeAfter(protocol.CloseNotUTF8, refused, other(protocol.TypePong)), "lost broken", Waiting},
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := c.event(c.from)
@@ -271,6 +271,13 @@ func TestHeartbeat(t *testing.T) {
 			t.Errorf("after %v s: %q, want %q", c.at, got.text(), c.want)
 		}
 	}
+	m = in(Greeting)
+	unnamed := joinedMessage(false, 1, start, 600)
+	unnamed.Heartbeat = 0
+	m.Received(start, unnamed)
+	if !m.Next().Equal(after(25)) {
+		t.Errorf("without a heartbeat: %s", m.Next().Sub(start))
+	}
 	m = in(Live)
 	for i := range 100 {
 		now := m.Next()
@@ -292,9 +299,12 @@ func TestDelivery(t *testing.T) {
 		}
 	}
 	push := func(seq uint64) Step { return m.Received(start, bundle(protocol.TypeWillExpire, seq, start, 60)) }
-	expect(push(3), "apply renew #3")
-	expect(push(3), "")
+	expect(push(2), "apply renew #2")
 	expect(push(2), "")
+	expect(m.Applied(nil), "ack 2")
+	expect(push(3), "apply renew #3")
+	expect(push(2), "ack 2")
+	expect(push(1), "")
 	expect(push(4), "")
 	expect(push(5), "")
 	expect(m.Applied(nil), "ack 3; apply renew #5")

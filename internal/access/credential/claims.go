@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,25 +37,33 @@ type claims struct {
 
 type grants struct {
 	RTC struct {
-		Channels []string       `json:"channels,omitempty"`
+		Channels names          `json:"channels,omitempty"`
 		UIDs     uids           `json:"uids,omitempty"`
-		Accounts []string       `json:"accounts,omitempty"`
+		Accounts names          `json:"accounts,omitempty"`
 		Roles    []session.Role `json:"roles,omitempty"`
 	} `json:"rtc,omitzero"`
-	RTM    users            `json:"rtm,omitzero"`
-	Chat   users            `json:"chat,omitzero"`
-	MaxTTL *int64           `json:"maxTtl,omitzero"` // seconds
-	Until  *session.UnixSec `json:"until,omitzero"`
-	Format *session.Format  `json:"tokenFormat,omitzero"`
+	RTM    users           `json:"rtm,omitzero"`
+	Chat   users           `json:"chat,omitzero"`
+	MaxTTL seconds         `json:"maxTtl,omitzero"`
+	Until  until           `json:"until,omitzero"`
+	Format *session.Format `json:"tokenFormat,omitzero"`
 }
 
-type users struct {
-	Users []string `json:"users,omitempty"`
-}
+type (
+	users struct {
+		Users names `json:"users,omitempty"`
+	}
+	audience []string // in JSON a string or a list of them
+	names    []string
+	uids     []string        // in JSON numbers, strings of a number in decimal, and patterns
+	moment   session.UnixSec // in JSON it may have a fraction, as some libraries write one
+	seconds  int64           // from 1; zero is none
+	until    int64           // Unix seconds, from 1; zero is none
+)
 
 const (
 	wantNames = "want a list of strings of 1 to 255 bytes"
-	wantTime  = "want Unix seconds"
+	wantTime  = "want Unix seconds, not milliseconds"
 )
 
 // wants says what each claim has to be.
@@ -80,14 +87,23 @@ var wants = map[string]string{
 	"grants.chat":         "want an object",
 	"grants.chat.users":   wantNames,
 	"grants.maxTtl":       "want whole seconds, 1 to 2147483648",
-	"grants.until":        "want whole Unix seconds, not 0",
+	"grants.until":        "want whole Unix seconds, not 0, and not milliseconds",
 	"grants.tokenFormat":  `want "007", "006" or "007-single"`,
 }
 
+// errWrong is of a claim that is not what wants says.
+var errWrong = errors.New("wrong")
+
 func wrong(claim string) error { return refuse(ReasonClaims, claim+": "+wants[claim]) }
 
-// audience is a string or a list of them.
-type audience []string
+// read reads a value that has to be good.
+func read[T any](d *jsontext.Decoder, into *T, good func(T) bool) error {
+	err := json.UnmarshalDecode(d, into)
+	if err == nil && !good(*into) {
+		err = errWrong
+	}
+	return err
+}
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
@@ -98,48 +114,58 @@ func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, &(*a)[0])
 }
 
-// moment may have a fraction, as some libraries write one; it is dropped.
-type moment session.UnixSec
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (n *names) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	return read(d, (*[]string)(n), func(all []string) bool {
+		return !slices.ContainsFunc(all, func(s string) bool { return s == "" || len(s) > maxName })
+	})
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (s *seconds) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	return read(d, (*int64)(s), func(n int64) bool { return n >= 1 && n <= maxMaxTTL })
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (u *until) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	return read(d, (*int64)(u), func(n int64) bool { return n != 0 && session.UnixSec(n).Check() == nil })
+}
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (m *moment) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	var seconds float64
-	err := json.UnmarshalDecode(d, &seconds)
-	*m = moment(math.Floor(min(max(seconds, -1), 2*float64(session.MaxUnix)))) // within what fits
+	var s float64
+	err := read(d, &s, func(s float64) bool { return s >= 0 && s <= float64(session.MaxUnix) })
+	*m = moment(s)
 	return err
 }
 
 func (m moment) time() time.Time { return session.UnixSec(m).Time() }
 
-// uids are numbers, strings of a number in decimal, and patterns.
-type uids []string
-
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	var values []jsontext.Value
-	if err := json.UnmarshalDecode(d, &values); err != nil {
-		return err
-	}
-	for _, v := range values {
-		text, digits := string(v), string(v)
-		if v.Kind() == '"' {
-			unquoted, _ := jsontext.AppendUnquote(nil, v) // it is valid
-			text = string(unquoted)
-			digits = strings.TrimSuffix(text, "*")
+	return read(d, &values, func([]jsontext.Value) bool {
+		for _, v := range values {
+			text, digits := string(v), string(v)
+			if v.Kind() == '"' {
+				unquoted, _ := jsontext.AppendUnquote(nil, v) // it is valid
+				text = string(unquoted)
+				digits = strings.TrimSuffix(text, "*")
+			}
+			if n, err := strconv.ParseUint(digits, 10, 32); text != "*" && (err != nil || strconv.FormatUint(n, 10) != digits) {
+				return false
+			}
+			*u = append(*u, text)
 		}
-		if n, err := strconv.ParseUint(digits, 10, 32); text != "*" && (err != nil || strconv.FormatUint(n, 10) != digits) {
-			return errors.New("no uid")
-		}
-		*u = append(*u, text)
-	}
-	return nil
+		return true
+	})
 }
 
 // noNull refuses null for what is known. The decoder itself refuses a name that is there
 // twice and text that is not UTF-8, and takes a name only in its own case.
 var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
 	if d.PeekKind() == 'n' {
-		return errors.New("null")
+		return errWrong
 	}
 	return errors.ErrUnsupported // by the rules of its type
 }))
@@ -222,13 +248,6 @@ func (r *rules) check(c *claims) error {
 		return refuse(ReasonNoExpiry, "")
 	case len(c.Subject) > maxName:
 		return wrong("sub")
-	}
-	for claim, m := range map[string]moment{"exp": *c.Expires, "nbf": c.NotBefore, "iat": c.IssuedAt} {
-		if err := session.UnixSec(m).Check(); err != nil {
-			return refuse(ReasonClaims, claim+": "+err.Error())
-		}
-	}
-	switch {
 	case !now.Before(c.Expires.time().Add(leeway)):
 		return refuse(ReasonExpired, "")
 	case now.Before(c.NotBefore.time().Add(-leeway)):
@@ -248,43 +267,23 @@ func (r *rules) check(c *claims) error {
 
 // grant is what grants allow; what is absent grants nothing.
 func (g *grants) grant() (session.Grant, error) {
-	grant := session.Grant{
-		Format: g.Format, Channels: g.RTC.Channels, UIDs: g.RTC.UIDs, Accounts: g.RTC.Accounts, Roles: g.RTC.Roles,
-		RTMUsers: g.RTM.Users, Chat: g.Chat.Users,
-	}
-	left := maxEntries - len(grant.Roles)
+	left := maxEntries - len(g.RTC.Roles)
 	for _, list := range []struct {
 		claim string
-		names []string
+		n     int
 	}{
-		{"grants.rtc.channels", grant.Channels},
-		{"grants.rtc.uids", grant.UIDs},
-		{"grants.rtc.accounts", grant.Accounts},
-		{"grants.rtm.users", grant.RTMUsers},
-		{"grants.chat.users", grant.Chat},
+		{"grants.rtc.channels", len(g.RTC.Channels)},
+		{"grants.rtc.uids", len(g.RTC.UIDs)},
+		{"grants.rtc.accounts", len(g.RTC.Accounts)},
+		{"grants.rtm.users", len(g.RTM.Users)},
+		{"grants.chat.users", len(g.Chat.Users)},
 	} {
-		if left -= len(list.names); left < 0 {
-			return grant, refuse(ReasonClaims, fmt.Sprintf("%s: want at most %d entries in all", list.claim, maxEntries))
-		}
-		if slices.ContainsFunc(list.names, func(s string) bool { return s == "" || len(s) > maxName }) {
-			return grant, wrong(list.claim)
+		if left -= list.n; left < 0 {
+			return session.Grant{}, refuse(ReasonClaims, fmt.Sprintf("%s: want at most %d entries in all", list.claim, maxEntries))
 		}
 	}
-	// Zero stands for no bound in a session.Grant, so none may come in here.
-	if g.MaxTTL != nil {
-		if *g.MaxTTL < 1 || *g.MaxTTL > maxMaxTTL {
-			return grant, wrong("grants.maxTtl")
-		}
-		grant.MaxTTL = time.Duration(*g.MaxTTL) * time.Second
-	}
-	if g.Until != nil {
-		grant.Until = *g.Until
-		if err := grant.Until.Check(); err != nil {
-			return grant, refuse(ReasonClaims, "grants.until: "+err.Error())
-		}
-		if grant.Until == 0 {
-			return grant, wrong("grants.until")
-		}
-	}
-	return grant, nil
+	return session.Grant{
+		Format: g.Format, Channels: g.RTC.Channels, UIDs: g.RTC.UIDs, Accounts: g.RTC.Accounts, Roles: g.RTC.Roles,
+		RTMUsers: g.RTM.Users, Chat: g.Chat.Users, MaxTTL: time.Duration(g.MaxTTL) * time.Second, Until: session.UnixSec(g.Until),
+	}, nil
 }

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -62,11 +63,8 @@ func Grant(c GrantConfig) (string, error) {
 
 func (c *GrantConfig) claims(now time.Time) *claims {
 	g := &c.Caller.Grant
-	if c.TTL == 0 {
-		c.TTL = time.Hour
-	}
-	expires := moment(now.Add(c.TTL).Unix())
-	all := &claims{Subject: c.Caller.Subject, IssuedAt: moment(now.Unix()), Expires: &expires, Grants: grants{Format: g.Format}}
+	expires := moment(now.Add(cmp.Or(c.TTL, time.Hour)).Unix())
+	all := &claims{Subject: c.Caller.Subject, IssuedAt: moment(now.Unix()), Expires: &expires}
 	if c.Caller.App != "" {
 		all.App = &c.Caller.App
 	}
@@ -79,15 +77,10 @@ func (c *GrantConfig) claims(now time.Time) *claims {
 	if c.Caller.Admin {
 		all.Scope = "admin"
 	}
-	if g.MaxTTL != 0 {
-		seconds := int64(g.MaxTTL / time.Second)
-		all.Grants.MaxTTL = &seconds
-	}
-	if g.Until != 0 {
-		all.Grants.Until = &g.Until
+	all.Grants = grants{
+		RTM: users{g.RTMUsers}, Chat: users{g.Chat}, MaxTTL: seconds(g.MaxTTL / time.Second), Until: until(g.Until), Format: g.Format,
 	}
 	rtc := &all.Grants.RTC
 	rtc.Channels, rtc.UIDs, rtc.Accounts, rtc.Roles = g.Channels, g.UIDs, g.Accounts, g.Roles
-	all.Grants.RTM.Users, all.Grants.Chat.Users = g.RTMUsers, g.Chat
 	return all
 }

@@ -174,10 +174,7 @@ func (s *stand) takes(t testing.TB, credential string) session.Caller {
 
 // count is refresher_credentials_total of an outcome.
 func (s *stand) count(outcome string) float64 {
-	if outcome == "ok" {
-		return testutil.ToFloat64(s.metrics.ok)
-	}
-	return testutil.ToFloat64(s.metrics.refused[Reason(outcome)])
+	return testutil.ToFloat64(s.metrics.credentials.WithLabelValues(outcome))
 }
 
 // jwk is the public half of a key as it stands in a key set, with some members put

@@ -6,29 +6,28 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-type metrics struct {
-	ok      prometheus.Counter
-	refused map[Reason]prometheus.Counter // looked up once, for a flood of credentials
-	fetches *prometheus.CounterVec        // by outcome
-}
+// metrics are counters by outcome.
+type metrics struct{ credentials, fetches *prometheus.CounterVec }
 
 // newMetrics registers the metrics; those of key sets only where there are some.
-func newMetrics(r prometheus.Registerer, remotes []*remote) *metrics {
-	credentials := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "refresher_credentials_total",
-		Help: "Credentials checked, by outcome: ok, or why it was refused.",
-	}, []string{"outcome"})
-	m := &metrics{ok: credentials.WithLabelValues("ok"), refused: make(map[Reason]prometheus.Counter, len(reasons))}
-	for _, why := range reasons {
-		m.refused[why] = credentials.WithLabelValues(string(why))
+func newMetrics(r prometheus.Registerer, remotes []*remote) metrics {
+	m := metrics{
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_credentials_total",
+			Help: "Credentials checked, by outcome: ok, or why it was refused.",
+		}, []string{"outcome"}),
+		prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_jwks_fetches_total",
+			Help: "Fetches of key sets, by outcome: ok or failed.",
+		}, []string{"outcome"}),
 	}
-	m.fetches = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "refresher_jwks_fetches_total",
-		Help: "Fetches of key sets, by outcome: ok or failed.",
-	}, []string{"outcome"})
+	m.credentials.WithLabelValues("ok")
+	for _, why := range reasons {
+		m.credentials.WithLabelValues(string(why))
+	}
 	m.fetches.WithLabelValues("ok")
 	m.fetches.WithLabelValues("failed")
-	r.MustRegister(credentials)
+	r.MustRegister(m.credentials)
 	if len(remotes) == 0 {
 		return m
 	}
@@ -44,13 +43,4 @@ func newMetrics(r prometheus.Registerer, remotes []*remote) *metrics {
 		return oldest.Seconds()
 	}))
 	return m
-}
-
-// fetched counts a fetch of a key set.
-func (m *metrics) fetched(ok bool) {
-	outcome := "ok"
-	if !ok {
-		outcome = "failed"
-	}
-	m.fetches.WithLabelValues(outcome).Inc()
 }

@@ -12,38 +12,22 @@ import (
 type Reason string
 
 const (
-	// ReasonMissing: there is none.
-	ReasonMissing Reason = "missing"
-	// ReasonTooLong: it is longer than MaxCredential.
-	ReasonTooLong Reason = "too_long"
-	// ReasonMalformed: it is no JWT.
-	ReasonMalformed Reason = "malformed"
-	// ReasonCriticalHeader: its header asks for an extension to be understood.
-	ReasonCriticalHeader Reason = "critical_header"
-	// ReasonAlgorithm: the project has no key for its algorithm.
-	ReasonAlgorithm Reason = "algorithm"
-	// ReasonUnknownKey: it names a key that the project's key set does not have.
-	ReasonUnknownKey Reason = "unknown_key"
-	// ReasonKeysUnavailable: its key cannot be looked up now, or was not yet.
-	ReasonKeysUnavailable Reason = "keys_unavailable"
-	// ReasonSignature: none of the keys has signed it.
-	ReasonSignature Reason = "signature"
-	// ReasonApp: it names no project, or none that is here.
-	ReasonApp Reason = "app"
-	// ReasonClaims: a claim is not what it should be.
-	ReasonClaims Reason = "claims"
-	// ReasonNoExpiry: it never ends.
-	ReasonNoExpiry Reason = "no_expiry"
-	// ReasonExpired: its end (exp) is past.
-	ReasonExpired Reason = "expired"
-	// ReasonNotYetValid: its begin (nbf) is ahead.
-	ReasonNotYetValid Reason = "not_yet_valid"
-	// ReasonIssuedAhead: it is from the future (iat).
-	ReasonIssuedAhead Reason = "issued_ahead"
-	// ReasonAudience: it is for somebody else (aud).
-	ReasonAudience Reason = "audience"
-	// ReasonIssuer: it is from somebody else (iss).
-	ReasonIssuer Reason = "issuer"
+	ReasonMissing         Reason = "missing"          // there is none
+	ReasonTooLong         Reason = "too_long"         // it is longer than MaxCredential
+	ReasonMalformed       Reason = "malformed"        // it is no JWT
+	ReasonCriticalHeader  Reason = "critical_header"  // its header asks for an extension to be understood
+	ReasonAlgorithm       Reason = "algorithm"        // the project has no key for its algorithm
+	ReasonUnknownKey      Reason = "unknown_key"      // it names a key that the project's key set does not have
+	ReasonKeysUnavailable Reason = "keys_unavailable" // its key cannot be looked up now, or was not yet
+	ReasonSignature       Reason = "signature"        // none of the keys has signed it
+	ReasonApp             Reason = "app"              // it names no project, or none that is here
+	ReasonClaims          Reason = "claims"           // a claim is not what it should be
+	ReasonNoExpiry        Reason = "no_expiry"        // it never ends
+	ReasonExpired         Reason = "expired"          // its end (exp) is past
+	ReasonNotYetValid     Reason = "not_yet_valid"    // its begin (nbf) is ahead
+	ReasonIssuedAhead     Reason = "issued_ahead"     // it is from the future (iat)
+	ReasonAudience        Reason = "audience"         // it is for somebody else (aud)
+	ReasonIssuer          Reason = "issuer"           // it is from somebody else (iss)
 )
 
 // reasons are all of them.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/origin"
 )
@@ -44,8 +45,8 @@ const (
 type remote struct {
 	url     *url.URL
 	client  *http.Client
-	logger  *slog.Logger // names the endpoint
-	metrics *metrics
+	logger  *slog.Logger           // names the endpoint
+	fetches *prometheus.CounterVec // by outcome
 
 	set     atomic.Pointer[keySet] // the last good one; nil: none yet
 	wake    chan struct{}          // buffers one; a fetch is asked for
@@ -235,22 +236,23 @@ func (r *remote) refresh(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false // ours to end, and no fault of the endpoint
 	}
-	var before *keySet
-	if err == nil {
-		before = r.set.Swap(set)
+	before, was := r.set.Load(), r.failing // nobody else writes them
+	r.end(set)
+	if err != nil {
+		r.fetches.WithLabelValues("failed").Inc()
+		if !was {
+			r.logger.Warn("key set not fetched, the last one stays in use", "error", err, "has_keys", before != nil)
+		}
+		return false
 	}
-	was := r.end(err != nil)
-	r.metrics.fetched(err == nil)
-	switch {
-	case err != nil && !was:
-		r.logger.Warn("key set not fetched, the last one stays in use", "error", err, "has_keys", r.set.Load() != nil)
-	case err == nil && was:
+	r.fetches.WithLabelValues("ok").Inc()
+	if was {
 		r.logger.Info("key set fetched again", "keys", len(set.keys))
 	}
-	if err == nil && set.leftOut > 0 && (before == nil || before.leftOut != set.leftOut) {
+	if set.leftOut > 0 && (before == nil || before.leftOut != set.leftOut) {
 		r.logger.Warn("key set has keys that are not public keys for signatures, or too weak", "left_out", set.leftOut, "keys", len(set.keys))
 	}
-	return err == nil
+	return true
 }
 
 // fetch asks for the set once. Its errors do not repeat the address.
@@ -285,26 +287,26 @@ func (r *remote) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-r.wake: // this is what it asked for
+	case <-r.wake: // it asked for this fetch
 	default:
 	}
 	r.begun++
 	r.began, r.fetching = time.Now(), true
 }
 
-// end lets those go who wait, and reports whether the fetch before failed. Keys that were
-// asked for while it was under way are left to the next: they may have been published after
-// the endpoint had made its answer.
-func (r *remote) end(failed bool) (before bool) {
+// end takes a set that was fetched, nil for none, and lets those go who wait. Keys that were asked
+// for while the fetch was under way are left to the next: they may have been published after the
+// endpoint had made its answer.
+func (r *remote) end(set *keySet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before, r.failing, r.fetching = r.failing, failed, false
-	if !failed {
+	r.fetching, r.failing = false, set == nil
+	if set != nil {
+		r.set.Store(set)
 		r.fetched = time.Now()
 	}
 	close(r.done)
 	r.done = make(chan struct{})
-	return before
 }
 
 // stop lets those go who wait for a fetch that will not be.

@@ -151,8 +151,7 @@ func TestFetchThatEndsBetweenTwoLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.begin()
-	r.set.Store(must(readKeySet([]byte(setOf("one")))))
-	r.end(false)
+	r.end(must(readKeySet([]byte(setOf("one")))))
 	if key, err := r.lookUp(context.Background(), "one", method); key == nil || err != nil {
 		t.Fatalf("have key %v, error %v, want the new key", key, err)
 	}

@@ -56,10 +56,9 @@ type Config struct {
 // Verifier checks credentials. It is safe for concurrent use.
 type Verifier struct {
 	projects map[string]*project // by App ID
-	only     *project            // the one that there is; nil if there are several
 	remotes  []*remote
 	client   *http.Client // fetches key sets
-	metrics  *metrics
+	metrics  metrics
 
 	logger   *slog.Logger
 	limit    *rate.Limiter
@@ -111,13 +110,10 @@ func New(c Config) (*Verifier, error) {
 		}
 		p.settings.Store(s)
 		v.projects[from.App] = p
-		if len(c.Projects) == 1 {
-			v.only = p
-		}
 	}
 	v.metrics = newMetrics(c.Registerer, v.remotes)
 	for _, r := range v.remotes {
-		r.metrics = v.metrics
+		r.fetches = v.metrics.fetches
 	}
 	return v, nil
 }
@@ -189,23 +185,15 @@ func (v *Verifier) Verify(ctx context.Context, credential string) (session.Calle
 		v.tell(refused, s.header.Kid)
 		return session.Caller{}, err
 	}
-	v.metrics.ok.Inc()
+	v.metrics.credentials.WithLabelValues("ok").Inc()
 	return c, nil
 }
 
 // verify checks a credential that has been taken apart. Its error is a *RefusedError.
 func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error) {
-	p := v.only
-	if p == nil {
-		var unsigned struct {
-			App string `json:"app"`
-		}
-		if err := unmarshal(s.claims, &unsigned); err != nil {
-			return session.Caller{}, err
-		}
-		if p = v.projects[unsigned.App]; p == nil {
-			return session.Caller{}, refuse(ReasonApp, "names no project of this service")
-		}
+	p, err := v.project(s)
+	if err != nil {
+		return session.Caller{}, err
 	}
 	settings := p.settings.Load()
 	if err := s.verify(ctx, settings.keys, p.remote); err != nil {
@@ -214,10 +202,29 @@ func (v *Verifier) verify(ctx context.Context, s *signed) (session.Caller, error
 	return settings.caller(s.claims)
 }
 
+// project is the only one, or the one that the claims name before it is known who signed them.
+func (v *Verifier) project(s *signed) (*project, error) {
+	if len(v.projects) == 1 {
+		for _, only := range v.projects {
+			return only, nil
+		}
+	}
+	var unsigned struct {
+		App string `json:"app"`
+	}
+	if err := unmarshal(s.claims, &unsigned); err != nil {
+		return nil, err
+	}
+	if p := v.projects[unsigned.App]; p != nil {
+		return p, nil
+	}
+	return nil, refuse(ReasonApp, "names no project of this service")
+}
+
 // tell counts a refusal and logs it, unless there are too many. kid is the id of the key
 // that the credential names.
 func (v *Verifier) tell(r *RefusedError, kid string) {
-	v.metrics.refused[r.Reason].Inc()
+	v.metrics.credentials.WithLabelValues(string(r.Reason)).Inc()
 	if !v.limit.Allow() {
 		v.unlogged.Add(1)
 		return

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -337,10 +340,10 @@ func TestClaimTypes(t *testing.T) {
 		`"grants":{"maxTtl":"60"}`:                        "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":null}`:                        "grants.maxTtl: want whole seconds, 1 to 2147483648",
 		`"grants":{"maxTtl":9999999999999}`:               "grants.maxTtl: want whole seconds, 1 to 2147483648",
-		`"grants":{"until":0}`:                            "grants.until: want whole Unix seconds, not 0",
-		`"grants":{"until":1.5}`:                          "grants.until: want whole Unix seconds, not 0",
-		`"grants":{"until":-5}`:                           "grants.until: want Unix seconds",
-		`"grants":{"until":1700003600000}`:                "grants.until: want Unix seconds; this looks like milliseconds",
+		`"grants":{"until":0}`:                            "grants.until: want whole Unix seconds, not 0, and not milliseconds",
+		`"grants":{"until":1.5}`:                          "grants.until: want whole Unix seconds, not 0, and not milliseconds",
+		`"grants":{"until":-5}`:                           "grants.until: want whole Unix seconds, not 0, and not milliseconds",
+		`"grants":{"until":1700003600000}`:                "grants.until: want whole Unix seconds, not 0, and not milliseconds",
 		`"grants":{"rtc":[]}`:                             "grants.rtc: want an object",
 		`"grants":{"rtc":null}`:                           "grants.rtc: want an object",
 		`"grants":{"rtc":{"channels":"*"}}`:               "grants.rtc.channels: want a list of strings of 1 to 255 bytes",
@@ -367,6 +370,25 @@ func TestClaimTypes(t *testing.T) {
 	}
 	for _, uid := range []string{`-1`, `1.5`, `1e3`, `4294967296`, `"4294967296"`, `"007"`, `"1*1"`, `"a"`, `"+1"`, `" 1"`, `""`, `"**"`, `null`, `true`, `{}`, `[1]`} {
 		s.refuses(t, signText(`{"alg":"HS256"}`, `{"exp":9999999999,"grants":{"rtc":{"uids":[1,`+uid+`]}}}`), ReasonClaims)
+	}
+}
+
+// Each claim that is read has a text that says what it should be.
+func TestWantsAreThoseOfClaims(t *testing.T) {
+	read := make(map[string]bool)
+	var walk func(place string, claims reflect.Type)
+	walk = func(place string, claims reflect.Type) {
+		for _, f := range reflect.VisibleFields(claims) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			read[place+name] = true
+			if f.Type.Kind() == reflect.Struct {
+				walk(place+name+".", f.Type)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[claims]())
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(read)), slices.Sorted(maps.Keys(wants))); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -18,19 +18,12 @@ import (
 )
 
 const (
-	// maxQuestions is how many questions wait at most, of about 0.5 KiB each.
-	maxQuestions = 100_000
-	// patience bounds an Ask as a whole, its wait for a turn included.
-	patience = 8 * time.Second
-	// requestRate is how many requests may begin in a second, on average; as many may begin
-	// at once as may be under way.
-	requestRate = 50
-	// approvalTrip is how many requests fail in a row before the circuit opens.
-	approvalTrip = 5
-	// maxApprovalWait bounds every wait after a failure: people want to join.
-	maxApprovalWait = 30 * time.Second
-	// maxAnswer is how many bytes an answer may have.
-	maxAnswer = 1 << 20
+	maxQuestions    = 100_000          // that wait, of about 0.5 KiB each
+	patience        = 8 * time.Second  // of an Ask as a whole, its wait for a turn included
+	requestRate     = 50               // a second, on average; as many at once as may be under way
+	approvalTrip    = 5                // soon: somebody waits for each answer
+	maxApprovalWait = 30 * time.Second // after a failure
+	maxAnswer       = 1 << 20          // bytes
 )
 
 // Approval asks the customer's back end whether sessions may go on. Ask is safe for

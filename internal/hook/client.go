@@ -58,13 +58,11 @@ type discipline[R any] interface {
 	done(r *R, o *outcome) (report func())
 }
 
-// outcome is what became of a request.
+// outcome is what became of a request. The client sets at and what follows it.
 type outcome struct {
-	ok         bool          // the endpoint dealt with it
-	retryAfter time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
-	limit      time.Duration // of the wait for the next request, after a failure
-
-	// Set by the client.
+	ok             bool          // the endpoint dealt with it
+	retryAfter     time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
+	limit          time.Duration // of the wait for the next request, after a failure
 	at             time.Time
 	opened, closed bool      // the circuit, by this request
 	since          time.Time // when the circuit was opened before

@@ -14,23 +14,12 @@ import (
 )
 
 const (
-	// maxEvents is how many events wait at most, of about 0.6 KiB each.
-	maxEvents = 100_000
-	// maxEventAge is how long after Send an event is given up.
-	maxEventAge = 24 * time.Hour
-	// lastChance is how long Run goes on, after its context is done, to deliver what waits.
-	lastChance = 5 * time.Second
-	// eventsTrip is how many attempts fail in a row before the circuit opens. A few events
-	// that are always refused must not reach it.
-	eventsTrip = 8
-	// maxEventWait bounds every wait after a failure.
-	maxEventWait = 5 * time.Minute
-	// refusedWait bounds the waits of an endpoint that answers, but refuses: it may be the
-	// events that it does not like, and the next one is better.
-	refusedWait = 10 * time.Second
-	// eventAnswer is how many bytes of an answer are read, for the sake of the connection:
-	// with more to come it is closed, not used again.
-	eventAnswer = 16 << 10
+	maxEvents    = 100_000         // that wait, of about 0.6 KiB each
+	maxEventAge  = 24 * time.Hour  // since Send; then an event is given up
+	lastChance   = 5 * time.Second // for what waits when Run is to end
+	eventsTrip   = 8               // more than the few events that a receiver may always refuse
+	maxEventWait = 5 * time.Minute // after a failure
+	refusedWait  = 10 * time.Second
 )
 
 // Events sends what happens to sessions to the customer's back end. Send is safe for
@@ -59,7 +48,7 @@ func NewEvents(c Config) (*Events, error) {
 	if c.URL == "" {
 		return nil, c.unset("events", "where to")
 	}
-	endpoint, err := newEndpoint("events", &c, limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: eventAnswer})
+	endpoint, err := newEndpoint("events", &c, limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: 16 << 10})
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +85,10 @@ func encodeEvent(e *session.Event) []byte {
 	return text
 }
 
-// Send queues e and returns at once; it may be called before Run too. If more than 100,000
-// events wait, the oldest is dropped: it is most likely to be stale. Once e is delivered or
-// given up for good, settled is called with which of the two, once and from another
-// goroutine; it may call Send. What Run leaves behind, and what is sent after it has
-// returned, is not settled at all.
+// Send queues e and returns at once. If more than 100,000 events wait, the oldest is dropped:
+// it is most likely to be stale. Once e is delivered or given up for good, settled is called,
+// once and from another goroutine; it may call Send. What Run leaves behind, and what is sent
+// later, is not settled at all.
 func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	// Encoded here and now: the session may change e.Identity's role later.
 	p := &pendingEvent{id: e.ID, session: e.Session, kind: e.Type, body: encodeEvent(&e), settled: settled, sent: time.Now()}
@@ -174,7 +162,8 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	s.metrics.attempts.WithLabelValues(string(result)).Inc()
 	switch {
 	case result == ok:
-		s.metrics.delivered(e.kind, time.Since(e.sent))
+		s.metrics.events.WithLabelValues(string(e.kind), "delivered").Inc()
+		s.metrics.delivery.Observe(time.Since(e.sent).Seconds())
 		e.settled(true)
 	case status == http.StatusGone:
 		s.giveUp(e, "410 Gone")
@@ -184,9 +173,9 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	return outcome{ok: true}, true
 }
 
-// waitAfter bounds how long a failing endpoint that answered with status is left alone: the
-// longer one is for a receiver that said nothing at all, or only what stands in front of one
-// that is down or overloaded.
+// waitAfter bounds how long a failing endpoint that answered with status is left alone. One
+// that answers but refuses may not like some events, and take the next: it is tried sooner
+// than one that said nothing, or only what stands in front of one that is down.
 func waitAfter(status int) time.Duration {
 	switch status {
 	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

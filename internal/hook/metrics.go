@@ -20,6 +20,7 @@ const (
 	failed    result = "failed"    // no answer
 )
 
+// eventMetrics count events by type and outcome ("delivered", "dropped"), and attempts by result.
 type eventMetrics struct {
 	events, attempts *prometheus.CounterVec
 	delivery         prometheus.Histogram
@@ -55,11 +56,6 @@ func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetri
 		m.events.WithLabelValues(string(t), "dropped")
 	}
 	return m
-}
-
-func (m *eventMetrics) delivered(t session.EventType, after time.Duration) {
-	m.events.WithLabelValues(string(t), "delivered").Inc()
-	m.delivery.Observe(after.Seconds())
 }
 
 type approvalMetrics struct {

@@ -8,12 +8,9 @@ import (
 )
 
 const (
-	// batchSize is how many questions a request holds at most.
-	batchSize = 100
-	// renewalShare is how many of them are renewals at least, if so many wait.
-	renewalShare = batchSize / 4
-	// gatherFor is how long a question waits for others to travel with.
-	gatherFor = 5 * time.Millisecond
+	batchSize    = 100                  // questions in a request at most
+	renewalShare = batchSize / 4        // renewals among them at least, if so many wait
+	gatherFor    = 5 * time.Millisecond // how long a question waits for others to travel with
 )
 
 // pendingQuestion is one question, of one or more callers.

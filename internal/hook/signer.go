@@ -18,41 +18,28 @@ type signer []*standardwebhooks.Webhook
 // newSigner reads the secret of the flag "<name>-secret", and the one before, which may be
 // empty, of "<name>-previous-secret".
 func newSigner(name, secret, previous string) (signer, error) {
-	var s signer
-	for _, one := range []struct{ flag, secret string }{{name + "-secret", secret}, {name + "-previous-secret", previous}} {
-		if len(s) > 0 && one.secret == "" {
-			break
-		}
-		key, err := parseSecret(one.flag, one.secret)
-		if err != nil {
-			return nil, err
-		}
-		w, err := standardwebhooks.NewWebhookRaw(key)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", one.flag, err)
-		}
-		s = append(s, w)
+	key, err := parseSecret(name+"-secret", secret)
+	if err != nil || previous == "" {
+		return signer{key}, err
 	}
-	return s, nil
+	before, err := parseSecret(name+"-previous-secret", previous)
+	return signer{key, before}, err
 }
 
-// How many bytes a key has, by the specification. A secret without the prefix may be longer:
-// it is text, with less chance in each byte.
-const (
-	minKey = 24
-	maxKey = 64
-)
+// A key has minKey to maxKey bytes by the specification. A secret without the prefix may be
+// longer: it is text, with less chance in each byte.
+const minKey, maxKey = 24, 64
 
 // parseSecret returns the key that requests are signed with: what follows "whsec_" in base64,
 // or else the secret itself. Errors repeat nothing of it.
-func parseSecret(flag, secret string) ([]byte, error) {
+func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	const prefix = "whsec_"
 	encoded, prefixed := strings.CutPrefix(secret, prefix)
 	if !prefixed {
 		if len(secret) < minKey {
 			return nil, fmt.Errorf("%s: want at least %d bytes, have %d", flag, minKey, len(secret))
 		}
-		return []byte(secret), nil
+		return standardwebhooks.NewWebhookRaw([]byte(secret))
 	}
 	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
@@ -61,7 +48,7 @@ func parseSecret(flag, secret string) ([]byte, error) {
 	if len(key) < minKey || len(key) > maxKey {
 		return nil, fmt.Errorf("%s: want the base64 of %d to %d bytes behind %s, have that of %d", flag, minKey, maxKey, prefix, len(key))
 	}
-	return key, nil
+	return standardwebhooks.NewWebhookRaw(key)
 }
 
 // sign sets the headers that prove where body comes from.

@@ -14,7 +14,7 @@ const (
 	// resume key says.
 	acquireTimeout = 400 * time.Millisecond
 	// acquireQueue is how long a client that comes back waits for one of acquiresAtOnce
-	// slots, which bound the number of requests under way.
+	// slots, which keep a reconnect storm from looking like a store that does not answer.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
 	// acquireCooldown is how long the store is not asked after a request that it did not
@@ -31,10 +31,14 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (sto
 	if !c.pending.reaches(k.Session) {
 		return byKey, nil
 	}
-	if got, err := c.waitForSlot(ctx); err != nil || !got {
-		return byKey, err
+	wait, giveUp := context.WithTimeout(ctx, acquireQueue)
+	defer giveUp()
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-wait.Done():
+		return byKey, ctx.Err()
 	}
-	defer func() { <-c.slots }()
 	before := c.cooldown.Load()
 	if time.Duration(before) > c.now() {
 		return byKey, nil
@@ -59,26 +63,6 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (sto
 		return store.Acquired{Epoch: held.Epoch}, nil
 	}
 	return held, nil
-}
-
-// waitForSlot waits up to acquireQueue for a slot, and reports whether it got one. The slots
-// keep a reconnect storm from looking like a store that does not answer.
-func (c *Cluster) waitForSlot(ctx context.Context) (bool, error) {
-	select {
-	case c.slots <- struct{}{}:
-		return true, nil
-	default:
-	}
-	wait := time.NewTimer(acquireQueue)
-	defer wait.Stop()
-	select {
-	case c.slots <- struct{}{}:
-		return true, nil
-	case <-wait.C:
-		return false, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
 }
 
 // Get returns a session's record, or false if the store has none that fits the key, or does

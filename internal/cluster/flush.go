@@ -14,12 +14,6 @@ import (
 // gatherFor is how long records wait for others to be saved with.
 const gatherFor = 100 * time.Millisecond
 
-// batched is a record that is being saved.
-type batched struct {
-	writer store.Writer
-	pendingRecord
-}
-
 // write saves what has changed, as it changes.
 func (c *Cluster) write(ctx context.Context) {
 	retry := time.NewTimer(0)
@@ -64,7 +58,7 @@ func (c *Cluster) flush() bool {
 		shard := store.ShardOf(p.record.Session)
 		if outcomes[i].Action == store.Retry {
 			failed[shard] = true
-			c.pending.put(p.writer, p.pendingRecord, true)
+			c.pending.put(p, true)
 			continue
 		}
 		reached[shard] = true
@@ -75,16 +69,9 @@ func (c *Cluster) flush() bool {
 			c.answers.Go(func() { p.writer.Acknowledge(p.record, outcomes[i]) })
 		}
 	}
-	c.saveAgain(c.storeAnswered(&reached, &failed, err))
+	back := c.storeAnswered(&reached, &failed, err)
+	c.node.SaveAllAgain(&back) // what was saved before may be lost with a server
 	return more
-}
-
-// saveAgain has all sessions of shards saved that were away, since what they were given
-// before may be lost with a server.
-func (c *Cluster) saveAgain(shards store.ShardSet) {
-	if shards != (store.ShardSet{}) {
-		c.node.SaveAllAgain(&shards)
-	}
 }
 
 // beginSpan begins a part of what ctx is about; nil: that is not traced.
@@ -99,8 +86,8 @@ func beginSpan(ctx context.Context, name string) trace.Span {
 
 // traceBatch begins the part in which many records are saved at once. It belongs to the
 // first of them that is traced; the others refer to it.
-func traceBatch(ctx context.Context, batch []batched) (context.Context, trace.Span) {
-	first := slices.IndexFunc(batch, func(p batched) bool { return p.span != nil })
+func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, trace.Span) {
+	first := slices.IndexFunc(batch, func(p pendingRecord) bool { return p.span != nil })
 	if first < 0 {
 		return ctx, nil
 	}

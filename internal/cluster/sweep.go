@@ -62,5 +62,5 @@ func (s *sweeper) once() {
 			s.node.Adopt(&found.Overdue[i])
 		}
 	}
-	s.saveAgain(again)
+	s.node.SaveAllAgain(&again)
 }

@@ -39,6 +39,7 @@ type writeBehind struct {
 
 // pendingRecord is a record on its way to the store.
 type pendingRecord struct {
+	writer store.Writer
 	record *store.Record
 	span   trace.Span // ends when it is saved; nil: it is not traced
 }
@@ -55,14 +56,14 @@ type shardQueue struct {
 // that still waits. It returns false if the record is that of an end, and too many of those
 // wait. ctx is for the trace.
 func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, w store.Writer) bool {
-	return c.pending.put(w, pendingRecord{record: r, span: beginSpan(ctx, "record")}, false)
+	return c.pending.put(pendingRecord{w, r, beginSpan(ctx, "record")}, false)
 }
 
 // put adds a record. back: it could not be saved, and is older than one that waits.
-func (b *writeBehind) put(w store.Writer, p pendingRecord, back bool) bool {
+func (b *writeBehind) put(p pendingRecord, back bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, waits := b.records[w]
+	old, waits := b.records[p.writer]
 	switch {
 	case back && waits:
 		p.endSpan()
@@ -72,7 +73,7 @@ func (b *writeBehind) put(w store.Writer, p pendingRecord, back bool) bool {
 		p.endSpan()
 		return false
 	case waits:
-		b.discount(old.record)
+		b.countEnd(old.record, -1)
 		if p.span == nil {
 			p.span = old.span
 		} else {
@@ -80,13 +81,11 @@ func (b *writeBehind) put(w store.Writer, p pendingRecord, back bool) bool {
 		}
 	default:
 		q := &b.shards[store.ShardOf(p.record.Session)]
-		q.writers = append(q.writers, w)
+		q.writers = append(q.writers, p.writer)
 	}
-	b.records[w] = p
+	b.records[p.writer] = p
 	b.most = max(b.most, len(b.records))
-	if p.record.HasEnded() {
-		b.ended++
-	}
+	b.countEnd(p.record, 1)
 	if !back {
 		select {
 		case b.wake <- struct{}{}:
@@ -96,15 +95,16 @@ func (b *writeBehind) put(w store.Writer, p pendingRecord, back bool) bool {
 	return true
 }
 
-func (b *writeBehind) discount(r *store.Record) {
+// countEnd adds n to b.ended if r is the record of an end. b.mu is held.
+func (b *writeBehind) countEnd(r *store.Record, n int) {
 	if r.HasEnded() {
-		b.ended--
+		b.ended += n
 	}
 }
 
 // take hands out records of all shards that are not to be waited for, a batch of each, and
 // reports whether there are more.
-func (b *writeBehind) take(now time.Duration) (batch []batched, more bool) {
+func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.shards {
@@ -116,8 +116,8 @@ func (b *writeBehind) take(now time.Duration) (batch []batched, more bool) {
 		for _, w := range q.writers[:n] {
 			p := b.records[w]
 			delete(b.records, w)
-			b.discount(p.record)
-			batch = append(batch, batched{w, p})
+			b.countEnd(p.record, -1)
+			batch = append(batch, p)
 		}
 		rest := copy(q.writers, q.writers[n:])
 		clear(q.writers[rest:])

@@ -64,7 +64,11 @@ type rewritten struct {
 	shards []store.ShardSet
 }
 
-func (n *rewritten) SaveAllAgain(shards *store.ShardSet) { n.shards = append(n.shards, *shards) }
+func (n *rewritten) SaveAllAgain(shards *store.ShardSet) {
+	if *shards != (store.ShardSet{}) {
+		n.shards = append(n.shards, *shards)
+	}
+}
 
 func testCluster(s Store) (*Cluster, *rewritten) {
 	c := New(Config{Store: s, Node: "n", Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})

@@ -9,12 +9,10 @@ import (
 )
 
 const (
-	// changeApart is the shortest time between two changes of a project's certificate
-	// that take effect. It bounds how often sessions are renewed when a file changes back
-	// and forth.
+	// changeApart is the shortest time between two changes of a project's certificate that
+	// take effect: a file that changes back and forth does not renew all sessions each time.
 	changeApart = 10 * time.Second
-	// rotateEvery is the shortest time between two passes of rotate, however often
-	// certificates change.
+	// rotateEvery is the shortest time between two passes of rotate.
 	rotateEvery = time.Second
 )
 
@@ -68,6 +66,15 @@ func (g *signers) current() map[session.Fingerprint]int {
 	return counts
 }
 
+// takeChanged returns the projects whose certificate has changed since the last call.
+func (g *signers) takeChanged() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	changed := g.changed
+	g.changed = make(map[string]bool)
+	return changed
+}
+
 // CertificateChanged renews those sessions of a project whose tokens were signed with
 // another certificate than the one that Config.Certificate returns now, each at its own
 // time within Policy.CertificateSpread. It returns at once.
@@ -76,19 +83,7 @@ func (s *Scheduler) CertificateChanged(app string) {
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()
-	select {
-	case s.signers.wake <- struct{}{}:
-	default:
-	}
-}
-
-// takeChanged returns the projects whose certificate has changed since the last call.
-func (g *signers) takeChanged() map[string]bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	changed := g.changed
-	g.changed = make(map[string]bool)
-	return changed
+	wake(s.signers.wake)
 }
 
 // rotate reschedules the sessions of projects whose certificate has changed, until ctx is
@@ -109,5 +104,13 @@ func (s *Scheduler) rotate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// wake has the reader of a channel with room for one go round once more.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

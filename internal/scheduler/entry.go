@@ -83,14 +83,15 @@ func (e *entry) contain(failed *error) {
 		*failed = panics.ErrPanicked
 	}
 	defer reports.Recover(panics.Session, nil, "session", e.id)
-	client, open := e.client, e.engine.table.isOpen(e)
+	open, _ := e.engine.table.find(e.id)
+	client := e.client
 	e.discard()
 	e.engine.table.remove(e, false)
 	e.engine.table.forget(e)
 	if client != nil {
 		client.Lost()
 	}
-	if open {
+	if open == e {
 		e.commit()
 	}
 }

@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	// lateLimit is how late a renewal may be before the node counts as one that cannot renew
-	// in time. Tokens are renewed 45 s before their end at least, if they live as long as
-	// they should.
+	// lateLimit is how late a renewal may be. Tokens are renewed 45 s before their end at
+	// least, if they live as long as they should.
 	lateLimit = 10 * time.Second
 	// stillLimit is how long Run may stand still: it goes round at each clockCheckEvery.
 	stillLimit = 3 * clockCheckEvery
@@ -17,9 +16,9 @@ const (
 	failureHolds = 10 * time.Second
 )
 
-// health is what shows that the scheduler works. It is safe for concurrent use.
+// health shows that the scheduler works. Times are on the monotonic clock.
 type health struct {
-	beaten atomic.Int64 // when Run last went round, on the monotonic clock; 0: never
+	beaten atomic.Int64 // when Run last went round; 0: never
 	failed atomic.Int64 // when minting last failed, with no success since; 0: it did not
 }
 
@@ -39,13 +38,14 @@ func (h *health) minted(err error, now time.Duration) {
 // late, nothing is done at all, or tokens cannot be made. New calls are better off on
 // another node then.
 func (s *Scheduler) Health() error {
-	now := s.clock.now().Mono
-	if s.health.beaten.Load() == 0 {
+	now, still := s.clock.now().Mono, s.Still()
+	failed := time.Duration(s.health.failed.Load())
+	switch {
+	case s.health.beaten.Load() == 0:
 		return fmt.Errorf("renewals have not begun")
-	} else if still := s.Still(); still > stillLimit {
+	case still > stillLimit:
 		return fmt.Errorf("renewals stand still, for %.0f s", still.Seconds())
-	}
-	if failed := time.Duration(s.health.failed.Load()); failed != 0 && now-failed < failureHolds {
+	case failed != 0 && now-failed < failureHolds:
 		return fmt.Errorf("tokens cannot be minted; the log says why")
 	}
 	if behind := s.table.behind(now); behind > lateLimit {

@@ -56,6 +56,9 @@ func (s *Scheduler) SaveAgain(id string) {
 
 // SaveAllAgain has the records of all open sessions of some shards saved.
 func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
+	if *shards == (store.ShardSet{}) {
+		return
+	}
 	entries := s.table.all(func(e *entry) bool { return shards[store.ShardOf(e.id)] })
 	if len(entries) == 0 {
 		return

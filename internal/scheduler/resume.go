@@ -118,7 +118,9 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 		e.session.Skip()
 	}
 	if r.SeqUnknown && e.session.AskedOverHTTP(back.now) == session.Renew {
-		back.confirmed(e, e.session.AssumeTaken(back.now))
+		if acked := e.session.AssumeTaken(back.now); acked.Settled {
+			e.emit(event{kind: evConfirmed, acked: acked})
+		}
 	}
 	s.tracer.replace(e, operation)
 	if e.session.AskedOverHTTP(back.now) == session.Repeat {

@@ -214,15 +214,10 @@ func (b *returning) admit(e *entry) error {
 	if err := e.session.Admit(b.key.Epoch); err != nil {
 		return err
 	}
-	b.confirmed(e, e.session.Confirm(b.resume.Seq, b.resume.ExpiresAt, b.now))
-	return nil
-}
-
-// confirmed counts a renewal that the client confirmed in passing.
-func (b *returning) confirmed(e *entry, a session.Acked) {
-	if a.Settled {
-		e.emit(event{kind: evConfirmed, acked: a})
+	if acked := e.session.Confirm(b.resume.Seq, b.resume.ExpiresAt, b.now); acked.Settled {
+		e.emit(event{kind: evConfirmed, acked: acked})
 	}
+	return nil
 }
 
 // decide acts on the decision. A session that is denied ends. One that nobody could be asked

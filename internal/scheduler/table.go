@@ -10,15 +10,14 @@ import (
 )
 
 // table holds the sessions of the node, and the order in which they need attention, under
-// one lock. The lock is a leaf: nothing is called under it that can block. Whoever holds an
-// entry's lock may take it.
+// one lock. The lock is a leaf, which may be taken while an entry's is held; nothing is
+// called under it that can block.
 //
-// The table keeps at most limit sessions. Attached ones come first, since each has a client
-// and a connection of its own. A client can make detached ones at will, by joining and
-// hanging up, and they stay for as long as their tokens are good; but their keys open them
-// anew, so that a client loses little when the node forgets one. When there are too many,
-// the session that is detached for longest goes first; a renewal over HTTP starts that time
-// again. Adopted sessions are not counted: they are overdue, and gone in minutes.
+// The table keeps at most limit sessions. Attached ones come first. A client can make
+// detached ones at will, by joining and hanging up, and they stay for as long as their
+// tokens are good; but their keys open them anew. So the session that is detached for
+// longest gives way; a renewal over HTTP starts that time again. Adopted sessions are not
+// counted: they are overdue, and gone in minutes.
 type table struct {
 	limit int           // 0: none
 	wake  chan struct{} // tells Run that there is an earlier deadline
@@ -64,10 +63,7 @@ func (t *table) insert(e, over *entry, adopted bool) bool {
 		return false
 	}
 	t.open[e.id] = e
-	if adopted {
-		e.slot.adopted = true
-		t.adopted++
-	}
+	t.setAdopted(e, adopted)
 	return true
 }
 
@@ -80,16 +76,7 @@ func (t *table) find(id string) (open, ended *entry) {
 }
 
 // get returns the session of this id, open or else ended; nil: it is not here.
-func (t *table) get(id string) *entry {
-	open, ended := t.find(id)
-	return cmp.Or(open, ended)
-}
-
-// isOpen reports whether e is in the table and open.
-func (t *table) isOpen(e *entry) bool {
-	open, _ := t.find(e.id)
-	return open == e
-}
+func (t *table) get(id string) *entry { return cmp.Or(t.find(id)) }
 
 // all returns the open sessions that match; a nil match takes every one.
 func (t *table) all(match func(*entry) bool) []*entry {
@@ -114,10 +101,7 @@ func (t *table) place(e *entry) (crowded bool) {
 	e.slot.certificate = certificate
 	t.setDetached(e, state == session.Detached && !e.slot.adopted)
 	if t.queue.Set(e, due, expires) {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+		wake(t.wake)
 	}
 	return t.crowded()
 }
@@ -133,7 +117,7 @@ func (t *table) remove(e *entry, remember bool) {
 	delete(t.open, e.id)
 	t.queue.Remove(e)
 	t.setDetached(e, false)
-	t.disown(e)
+	t.setAdopted(e, false)
 	if remember {
 		t.ended[e.id] = e
 	}
@@ -152,15 +136,18 @@ func (t *table) forget(e *entry) {
 func (t *table) own(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.disown(e)
+	t.setAdopted(e, false)
 }
 
-// disown ends the adoption of a session. t.mu is held.
-func (t *table) disown(e *entry) {
-	if e.slot.adopted {
-		e.slot.adopted = false
+// setAdopted notes whether a session is adopted. t.mu is held.
+func (t *table) setAdopted(e *entry, is bool) {
+	switch {
+	case is && !e.slot.adopted:
+		t.adopted++
+	case !is && e.slot.adopted:
 		t.adopted--
 	}
+	e.slot.adopted = is
 }
 
 // setDetached adds a session to the end of the detached ones, unless it is in there, or

@@ -37,6 +37,11 @@ const (
 	attrMargin  = attribute.Key("refresher.margin_seconds")
 )
 
+// outcomes are those of the events that end a trace.
+var outcomes = [...]string{
+	evAcked: "acked", evJoined: "joined", evRepeated: "repeated", evRenewed: "answered", evDetached: "detached", evDropped: "lost",
+}
+
 // noSpan is the span of what is not traced.
 var noSpan = trace.SpanFromContext(context.Background())
 
@@ -96,7 +101,6 @@ func (o *operation) observe(ev *event, e *entry) {
 		if !o.over {
 			o.span.SetAttributes(attrMargin.Float64(ev.acked.Margin.Seconds()))
 		}
-		o.conclude("acked")
 	case evNacked:
 		o.answered("nacked")
 	case evRanOut:
@@ -104,19 +108,12 @@ func (o *operation) observe(ev *event, e *entry) {
 		o.span.SetStatus(codes.Error, "tokens ran out unconfirmed")
 	case evUnminted:
 		fail(o.span, ev.err)
-	case evJoined:
-		o.conclude("joined")
-	case evRepeated:
-		o.conclude("repeated")
-	case evRenewed:
-		o.conclude("answered")
-	case evDetached:
-		o.conclude("detached")
 	case evEnded:
 		o.conclude(string(e.reason))
-	case evDropped:
-		o.conclude("lost")
 	default:
+	}
+	if outcome := outcomes[ev.kind]; outcome != "" {
+		o.conclude(outcome)
 	}
 }
 

@@ -93,7 +93,12 @@ func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	}
 	left := max(time.Second, time.Duration(by)-h.now())
 	if expiresAt != 0 {
-		left = min(left, max(minReturn, lifeLeft(expiresAt)/drainPart))
+		left = min(left, max(minReturn, time.Until(expiresAt.Time())/drainPart))
 	}
-	return rand.N(left), true //nolint:gosec // a spread, not a secret
+	return spread(left), true
+}
+
+// spread draws a span up to most, so that clients do not come back together.
+func spread(most time.Duration) time.Duration {
+	return rand.N(most) //nolint:gosec // not a secret
 }

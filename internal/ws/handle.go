@@ -112,7 +112,7 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 	if err != nil {
 		return c.turnAway(ctx, err)
 	}
-	if wait := c.hub.admission.delay(resume.ExpiresAt); wait > 0 {
+	if wait := c.hub.admission.Delay(time.Now(), resume.ExpiresAt); wait > 0 {
 		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {

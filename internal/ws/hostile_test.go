@@ -13,6 +13,7 @@ import (
 
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/internal/ws/admission"
 )
 
 // raw opens a WebSocket by hand, to send what a library would not. What the
@@ -126,7 +127,7 @@ func TestOverloadNeverSendsACallAwayForLong(t *testing.T) {
 			p := s.dial()
 			p.send(`{"type":"resume","session":"S","key":"K"}`)
 			m := p.read()
-			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(maxDelay.Milliseconds()) {
+			if m["type"] == protocol.TypeReconnect && m["afterMs"].(float64) > float64(admission.MaxDelay.Milliseconds()) {
 				t.Fatalf("told to wait %v ms", m["afterMs"])
 			}
 		}

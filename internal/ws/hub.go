@@ -18,6 +18,7 @@ import (
 	"refresher/internal/panics"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/internal/ws/admission"
 )
 
 // Sessions is what connections attach to.
@@ -84,8 +85,8 @@ type Hub struct {
 	config       Config
 	writeTimeout time.Duration // shorter in tests with real sockets
 	metrics      *metrics
-	began        time.Time  // zero of the hub's clock
-	admission    *admission // nil: no limit
+	began        time.Time            // zero of the hub's clock
+	admission    *admission.Admission // nil: no limit
 	seed         maphash.Seed
 	workers      *workers
 
@@ -111,7 +112,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
-		h.admission = newAdmission(c.JoinRate)
+		h.admission = admission.New(c.JoinRate, spread)
 	}
 	for i := range h.shards {
 		h.shards[i].conns = make(map[*conn]struct{})

@@ -7,6 +7,7 @@ import (
 
 	"refresher/internal/client"
 	"refresher/internal/session"
+	"refresher/internal/ws/admission"
 )
 
 // Plan is what a service of some size needs. Sizes are in bytes, network in bits a
@@ -242,7 +243,7 @@ func (p *planner) storm(clients float64, nodes int) Storm {
 	each := clients / float64(nodes)
 	// Who is turned away has a slot within 30 s, or waits for 15 s on average; and
 	// the average client is away for half of the storm.
-	refusals := math.Max(1, seconds/longestWait.Seconds())
+	refusals := math.Max(1, seconds/admission.MaxDelay.Seconds())
 	return Storm{
 		Clients: int64(clients), Nodes: nodes, Rate: math.Min(rate, clients/seconds), Seconds: seconds, Least: p.headStart - seconds,
 		Refusals: refusals, FirstWave: each * nodeRefusalMicros / 1e6,

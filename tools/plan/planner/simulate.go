@@ -11,6 +11,7 @@ import (
 	"refresher/internal/client"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
+	"refresher/internal/ws/admission"
 )
 
 // Bounds of a simulation.
@@ -115,7 +116,7 @@ func Simulate(s Scenario) (Outcome, error) {
 	w := &world{
 		Scenario: s, policy: session.Policy{RenewBefore: s.RenewBefore, AckTimeout: 5 * time.Second},
 		rand:    rand.New(rand.NewPCG(s.Seed, 1)), //nolint:gosec // to be the same each time
-		clients: make([]caller, s.Sessions), gates: make([]gate, s.Nodes),
+		clients: make([]caller, s.Sessions), gates: make([]*admission.Admission, s.Nodes),
 	}
 	w.spread = w.part
 	// The clocks begin in the middle of a second, as they do.
@@ -123,7 +124,9 @@ func Simulate(s Scenario) (Outcome, error) {
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime
 	for i := range w.gates {
-		w.gates[i] = newGate(s.JoinRate)
+		if s.JoinRate > 0 {
+			w.gates[i] = admission.New(s.JoinRate, w.spread)
+		}
 	}
 	for i := range w.clients {
 		w.clients[i].node = i % s.Nodes
@@ -172,7 +175,7 @@ type world struct {
 	puts    int
 	clients []caller
 	spread  func(time.Duration) time.Duration // part, for the clients' backoff
-	gates   []gate
+	gates   []*admission.Admission
 	outcome Outcome
 }
 
@@ -318,7 +321,7 @@ func (w *world) attempt(i int, now time.Duration) {
 		return
 	}
 	c.machine.Opened(w.clock(now))
-	if wait := w.gates[node].admission(now, w.left(c, now), w.part); wait > 0 {
+	if wait := w.gates[node].Delay(w.clock(now), c.machine.ExpiresAt()); wait > 0 {
 		w.outcome.Refused++
 		away := &client.Message{AfterMs: wait.Milliseconds()}
 		away.Type = protocol.TypeReconnect
@@ -366,64 +369,6 @@ func (w *world) back(c *caller, now time.Duration) {
 	if o.came++; o.came*2 <= o.Broken+1 {
 		o.HalfAfter = o.BackAfter
 	}
-}
-
-// As package ws has them: what it tells a client to wait at most, and what part of
-// its tokens' life.
-const (
-	longestWait = 30 * time.Second
-	minWait     = time.Second
-	patience    = 3
-)
-
-// gate is a node's --join-rate, by the rules of package ws.
-type gate struct {
-	rate    float64
-	admits  bucket
-	hurries bucket
-	slot    time.Duration // the next that is free
-}
-
-func newGate(rate float64) gate {
-	full := max(1, float64(int(rate)))
-	return gate{rate: rate, admits: bucket{tokens: full}, hurries: bucket{tokens: full}}
-}
-
-// admission is how long a client must wait whose tokens have so much life left, zero
-// for not at all.
-func (g *gate) admission(now, left time.Duration, part func(time.Duration) time.Duration) time.Duration {
-	if g.rate == 0 || g.admits.take(now, g.rate) {
-		return 0
-	}
-	wait := max(time.Millisecond, g.slot-now)
-	if wait > longestWait {
-		wait = max(time.Millisecond, part(longestWait))
-	} else {
-		g.slot = max(g.slot, now) + time.Duration(float64(time.Second)/g.rate)
-	}
-	if left > 0 {
-		return min(wait, max(minWait, left/patience))
-	}
-	if g.hurries.take(now, g.rate) {
-		return min(wait, minWait)
-	}
-	return wait
-}
-
-// bucket is a token bucket that holds a second's worth, and one at least.
-type bucket struct {
-	tokens float64
-	last   time.Duration
-}
-
-func (b *bucket) take(now time.Duration, rate float64) bool {
-	b.tokens = min(max(1, float64(int(rate))), b.tokens+(now-b.last).Seconds()*rate)
-	b.last = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
 }
 
 // events is a heap.

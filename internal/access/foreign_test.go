@@ -3,7 +3,6 @@ package access_test
 import (
 	"encoding/base64"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
@@ -142,9 +139,7 @@ func TestRoomForRevocationsOfEachProject(t *testing.T) {
 		g := apptest.StartGuarded(t, func(c *app.Config) {
 			c.Listen, c.OpsListen = apptest.ServiceAddress, "127.0.0.1:9090"
 			apptest.TwoProjects(c)
-		}, app.Outside{Listen: network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
-			return memory, nil
-		}}, network.Dial)
+		}, app.Outside{Listen: network.Listen, Store: memory}, network.Dial)
 		g.Network = network
 		for _, c := range []struct {
 			who  *apptest.Tenant

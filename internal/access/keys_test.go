@@ -3,7 +3,6 @@ package access_test
 import (
 	"encoding/base64"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/app"
 	"refresher/internal/app/apptest"
@@ -297,9 +294,7 @@ func TestKeysDoNotOutliveARevocation(t *testing.T) {
 					return apptest.StartGuarded(t, func(c *app.Config) {
 						apptest.WithCredentials(c)
 						c.Listen, c.OpsListen, c.Heartbeat = apptest.ServiceAddress, "127.0.0.1:9090", time.Hour
-					}, app.Outside{Listen: network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
-						return memory, nil
-					}}, network.Dial)
+					}, app.Outside{Listen: network.Listen, Store: memory}, network.Dial)
 				}
 				g := node()
 				here, away := apptest.FirstTenant.Open(g, nil), apptest.FirstTenant.Open(g, nil)

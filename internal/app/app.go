@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access"
 	"refresher/internal/api"
@@ -38,12 +37,11 @@ const (
 	writeTimeout    = 30 * time.Second
 	opsWriteTimeout = 2 * time.Minute // profiles take their time
 	opsIdleTimeout  = 2 * time.Minute
-	// informTimeout is how long a node that starts waits for the store before
-	// it answers that it cannot take anybody yet.
-	informTimeout = 3 * time.Second
-	// stopTimeout bounds what is still to be done once the drain window is
-	// over.
-	stopTimeout = 10 * time.Second
+	// loadTimeout is how long the public port waits for the first reading of the
+	// revocations. Then it opens, and refuses clients until they were read.
+	loadTimeout = 3 * time.Second
+	// drainGrace is for the clients' last answers, after the drain window.
+	drainGrace = 10 * time.Second
 	// traceTimeout bounds the sending of the last traces.
 	traceTimeout = 2 * time.Second
 )
@@ -52,22 +50,22 @@ const (
 type App struct {
 	config      Config
 	node        string
-	apps        []string
 	logger      *slog.Logger
+	traces      *tracing.Provider // nil: no traces
+	files       *files.Watcher
+	projects    *project.Set
+	events      *hook.Events   // nil: none are sent
+	approval    *hook.Approval // nil: none is requested
+	store       Store
+	revocations *revocation.Set
+	access      *access.Access
 	cluster     *cluster.Cluster
 	scheduler   *scheduler.Scheduler
-	hub         *ws.Hub
-	events      *hook.Events // nil: none are sent
-	store       Store
-	access      *access.Access
-	approval    *hook.Approval // nil: nobody is asked
-	revocations *revocation.Set
 	rotation    *rotation.Tracker
-	files       *files.Watcher
+	hub         *ws.Hub
+	health      *ops.Health
 	public      *listen.Server
 	ops         *listen.Server
-	health      *ops.Health
-	traces      *tracing.Provider // nil: nothing is traced
 }
 
 // New makes the service and opens its ports; nothing is served until Run. On
@@ -76,20 +74,17 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside is how a node reaches the world. Tests, by package apptest, give a node a
-// network and a store of their own; nil fields mean the real ones.
+// Outside is the network and the store of a node. Tests give a node their own, by package
+// apptest. Nil fields mean the real ones.
 type Outside struct {
 	Listen func(network, address string) (net.Listener, error)
-	Store  func(Config, *slog.Logger, prometheus.Registerer) (Store, error)
+	Store  Store
 }
 
 // NewWith is New with another outside.
 func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error) {
 	if world.Listen == nil {
 		world.Listen = net.Listen
-	}
-	if world.Store == nil {
-		world.Store = openStore
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -116,10 +111,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	watcher := files.New(logger.With("component", "files"), registry)
-	reports, err := panics.NewReporter(logger, registry)
-	if err != nil {
-		return nil, err
-	}
+	reports := panics.NewReporter(logger, registry)
 	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
 	if err != nil {
 		return nil, err
@@ -134,9 +126,11 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	shared, err := world.Store(c, logger, registry)
-	if err != nil {
-		return nil, err
+	shared := world.Store
+	if shared == nil {
+		if shared, err = openStore(c, logger, registry); err != nil {
+			return nil, err
+		}
 	}
 	revocations := revocation.New(revocation.Config{
 		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
@@ -163,7 +157,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		schedule.Announce = events.Send
 	}
 	if approval != nil {
-		schedule.Policy.AskAhead = askAhead
+		schedule.Policy.AskAhead = hook.AskAhead
 	}
 	sched, err := scheduler.New(schedule)
 	if err != nil {
@@ -208,10 +202,6 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	a := &App{
-		config: c, node: node, apps: projects.Apps(), logger: logger, cluster: shares, scheduler: sched, hub: hub, events: events, store: shared,
-		access: who, approval: approval, revocations: revocations, rotation: tracker, files: watcher, traces: traces, health: health,
-	}
 	loopback, err := listen.IsLoopback(c.OpsListen)
 	if err != nil {
 		return nil, fmt.Errorf("ops-listen: %w", err)
@@ -233,15 +223,18 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if c.ProxyProtocol {
 		publicListener = listen.ProxyProtocol(publicListener, who.TrustsProxy, logger.With("component", "http"))
 	}
-	a.public = listen.NewServer(publicListener, listen.Config{
+	public := listen.NewServer(publicListener, listen.Config{
 		Handler: reports.Handler(handler), TLS: tls, WriteTimeout: writeTimeout, IdleTimeout: c.IdleTimeout,
 		Logger: logger.With("component", "http"),
 	})
-	a.ops = listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
-		Handler: reports.Handler(health.Handler(metrics, loopback)), WriteTimeout: opsWriteTimeout, IdleTimeout: opsIdleTimeout,
-		Logger: logger.With("component", "ops"),
-	})
-	return a, nil
+	return &App{
+		config: c, node: node, logger: logger, traces: traces, files: watcher, projects: projects, events: events, approval: approval,
+		store: shared, revocations: revocations, access: who, cluster: shares, scheduler: sched, rotation: tracker, hub: hub, health: health,
+		public: public, ops: listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
+			Handler: reports.Handler(health.Handler(metrics, loopback)), WriteTimeout: opsWriteTimeout, IdleTimeout: opsIdleTimeout,
+			Logger: logger.With("component", "ops"),
+		}),
+	}, nil
 }
 
 // Node is the node's name, which no other has or had.
@@ -253,53 +246,68 @@ func (a *App) Addr() net.Addr { return a.public.Addr() }
 // OpsAddr is the address of the operations port.
 func (a *App) OpsAddr() net.Addr { return a.ops.Addr() }
 
-// Run serves until ctx is done, then drains: the node reports itself not
-// ready, clients are told when to connect again, spread over the drain window,
-// and then everything stops. A second signal, which cancels force, cuts the
-// drain short. Run returns nil after a drain, and only when all that it started
-// is gone.
+// phase is goroutines that stop together.
+type phase struct {
+	ctx   context.Context
+	stop  context.CancelFunc
+	group sync.WaitGroup
+}
+
+func newPhase(ctx context.Context) *phase {
+	p := &phase{}
+	p.ctx, p.stop = context.WithCancel(ctx)
+	return p
+}
+
+func (p *phase) run(part func(context.Context)) { p.group.Go(func() { part(p.ctx) }) }
+
+// end stops the goroutines and waits until they are gone.
+func (p *phase) end() {
+	p.stop()
+	p.group.Wait()
+}
+
+// Run serves until ctx is done, then drains: the node reports itself not ready, clients are
+// told when to connect again, spread over the drain window, and then everything stops. A
+// second signal, which cancels force, cuts the drain short. Run returns nil after a drain,
+// and only when all goroutines that it started are gone.
 func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
-	var parts sync.WaitGroup
+	// Events that were delivered are in the sessions' last records, so their sending ends
+	// first, then the changes of sessions, then the writing of records.
+	saving := newPhase(context.WithoutCancel(ctx))
+	parts, sending := newPhase(saving.ctx), newPhase(saving.ctx)
 	failed := make(chan error, 2)
 	serve := func(name string, s *listen.Server) {
-		parts.Go(func() {
+		parts.group.Go(func() {
 			if err := s.Serve(); err != nil {
 				failed <- fmt.Errorf("serve %s: %w", name, err)
 			}
 		})
 	}
-	share, stopSharing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopSharing()
-	var sharing sync.WaitGroup
-	sharing.Go(func() { a.cluster.Run(share, a.scheduler) })
-	keep, stopKeeping := context.WithCancel(share)
-	defer stopKeeping()
-	var sending sync.WaitGroup
-	send, stopSending := context.WithCancel(keep)
-	defer stopSending()
+	saving.run(func(ctx context.Context) { a.cluster.Run(ctx, a.scheduler) })
 	if a.events != nil {
-		sending.Go(func() { a.events.Run(send) })
+		sending.run(a.events.Run)
 	}
-	parts.Go(func() { a.access.Run(keep) })
 	if a.approval != nil {
-		parts.Go(func() { a.approval.Run(keep) })
+		parts.run(a.approval.Run)
 	}
-	parts.Go(func() { a.files.Run(keep) })
-	parts.Go(func() { a.reload(keep, reloads) })
-	parts.Go(func() { a.revocations.Run(keep, a.scheduler.Revoke) })
-	parts.Go(func() { a.scheduler.Run(keep) })
-	parts.Go(func() { a.rotation.Run(keep) })
-	parts.Go(func() { a.hub.Run(keep) })
+	parts.run(a.access.Run)
+	parts.run(a.files.Run)
+	parts.run(func(ctx context.Context) { a.reload(ctx, reloads) })
+	parts.run(func(ctx context.Context) { a.revocations.Run(ctx, a.scheduler.Revoke) })
+	parts.run(a.scheduler.Run)
+	parts.run(a.rotation.Run)
+	parts.run(a.hub.Run)
 	serve("ops port", a.ops)
-	select { // the first client is to find a node that knows what was revoked
+	select {
 	case <-a.revocations.Known():
 	case <-ctx.Done():
-	case <-time.After(informTimeout):
+	case <-time.After(loadTimeout):
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
-	<-a.scheduler.Begun() // or a balancer's first check would find a node that is not ready
+	<-a.scheduler.Begun() // else a balancer's first check could find the node not ready
 	serve("public port", a.public)
-	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.apps,
+	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.projects.Apps(),
 		"node", a.node, "shared_store", a.config.Redis.URL != "")
 	a.notifySystemd(daemon.SdNotifyReady)
 
@@ -311,18 +319,15 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		a.health.Drain()
 	}
 
-	// What was started last stops first.
 	a.public.Shutdown()
 	a.hub.Close()
-	stopSending()
-	sending.Wait() // what was delivered is to be in the store's last records
-	stopKeeping()
+	sending.end()
+	parts.stop()
 	a.ops.Shutdown()
-	parts.Wait()
-	stopSharing() // when the sessions do not change any more
-	sharing.Wait()
+	parts.end()
+	saving.end()
 	if c, ok := a.store.(io.Closer); ok {
-		_ = c.Close() // connections that nobody uses any more
+		_ = c.Close() // connections that are not used any more
 	}
 	a.endTraces()
 	a.logger.Info("stopped")
@@ -357,7 +362,15 @@ func (a *App) drain(force context.Context) {
 	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
 	// The clients' last answers may take a little longer than the window.
-	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+stopTimeout)
+	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+drainGrace)
 	defer cancel()
 	a.hub.Drain(ctx, a.config.DrainWindow)
+}
+
+// notifySystemd tells systemd the state of the service, if a unit with Type=notify started
+// it: daemon.SdNotifyReady, daemon.SdNotifyStopping.
+func (a *App) notifySystemd(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		a.logger.Warn("systemd could not be notified", "state", state, "error", err)
+	}
 }

@@ -44,10 +44,7 @@ type Reporter struct {
 }
 
 // NewReporter makes a Reporter.
-func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) (*Reporter, error) {
-	if logger == nil || registerer == nil {
-		return nil, errors.New("panics: a Logger and a Registerer are required")
-	}
+func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporter {
 	r := &Reporter{logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "refresher_panics_total",
 		Help: "Panics that were recovered: faults in the program. Each ended one session, connection or request.",
@@ -55,7 +52,8 @@ func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) (*Report
 	for _, part := range []Part{Session, Connection, Request, Hook} {
 		r.total.WithLabelValues(string(part))
 	}
-	return r, registerer.Register(r.total)
+	registerer.MustRegister(r.total)
+	return r
 }
 
 // Recover is deferred by a function that turns a panic into its error. failed

@@ -16,10 +16,7 @@ import (
 func reporter(t *testing.T) (*Reporter, *bytes.Buffer) {
 	t.Helper()
 	log := &bytes.Buffer{}
-	r, err := NewReporter(slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewReporter(slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
 	return r, log
 }
 

@@ -79,10 +79,7 @@ func startFaulty(t *testing.T) *faulty {
 	t.Helper()
 	s := &faulty{t: t}
 	config := testConfig(t)
-	reports, err := panics.NewReporter(slog.New(slog.NewTextHandler(&s.log, nil)), config.Registerer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	reports := panics.NewReporter(slog.New(slog.NewTextHandler(&s.log, nil)), config.Registerer)
 	config.Panics, config.Minter, config.Announce, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
 	config.Policy.AskAhead, config.Policy.AskGrace = 15*time.Second, 10*time.Minute
 	config.share()

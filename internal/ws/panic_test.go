@@ -16,10 +16,7 @@ import (
 // other; its session is told that nobody is connected.
 func TestPanicEndsOneConnectionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reports, err := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
-		}
+		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		s := newStage(t, func(c *Config) { c.Panics = reports })
 		bystander := s.join()
 		s.sessions.beforeJoined = func() { panic("a fault") }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
@@ -127,9 +125,7 @@ func (s *service) startOne(i int) *serviceNode {
 	n.Node = start(s.T, func(c *app.Config) {
 		c.Listen, c.OpsListen = n.Address, fmt.Sprintf("10.1.0.%d:9090", i+1)
 		c.Insecure, c.DrainWindow = true, 5*time.Second
-	}, app.Outside{Listen: s.Network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
-		return shared{s.Memory, &s.Away, n.dead}, nil
-	}})
+	}, app.Outside{Listen: s.Network.Listen, Store: shared{s.Memory, &s.Away, n.dead}})
 	return n
 }
 
@@ -244,6 +240,10 @@ func NewOperated(t *testing.T, nodes int, change func(i int, c *app.Config)) *Op
 
 func (s *Operated) StartOne(i int) *serviceNode {
 	n := &serviceNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
+	var st app.Store = shared{s.Memory, &s.Away, n.dead}
+	if s.Wrap != nil {
+		st = s.Wrap(st)
+	}
 	n.Node = start(s.T, func(c *app.Config) {
 		c.Listen, c.OpsListen = n.Address, fmt.Sprintf("10.1.0.%d:9090", i+1)
 		c.Auth, c.DrainWindow = "jwt", 2*time.Second
@@ -251,13 +251,7 @@ func (s *Operated) StartOne(i int) *serviceNode {
 		if s.change != nil {
 			s.change(i, c)
 		}
-	}, app.Outside{Listen: s.Network.Listen, Store: func(app.Config, *slog.Logger, prometheus.Registerer) (app.Store, error) {
-		var st app.Store = shared{s.Memory, &s.Away, n.dead}
-		if s.Wrap != nil {
-			st = s.Wrap(st)
-		}
-		return st, nil
-	}})
+	}, app.Outside{Listen: s.Network.Listen, Store: st})
 	return n
 }
 

@@ -329,14 +329,14 @@ func TestLimitsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	seconds := func(name string) string {
-		m := regexp.MustCompile(name + ` = (\d+) \* time\.Second`).FindSubmatch(hub)
+		m := regexp.MustCompile(name + ` += (\d+) \* time\.Second`).FindSubmatch(hub)
 		if m == nil {
 			t.Fatalf("internal/ws/hub.go does not set %s to a number of seconds", name)
 		}
 		return string(m[1])
 	}
-	limits["firstMessageSeconds"] = seconds(`c\.JoinTimeout`)
-	limits["writeSeconds"] = seconds(`c\.WriteTimeout`)
+	limits["firstMessageSeconds"] = seconds("joinTimeout")
+	limits["writeSeconds"] = seconds("writeTimeout")
 
 	documented := make(map[string]string)
 	for name, value := range asyncAPI().at("/channels/session/x-limits") {

@@ -1,0 +1,73 @@
+package access
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"refresher/internal/access/credential"
+)
+
+func TestRules(t *testing.T) {
+	local, open := Port{"127.0.0.1:8080", true}, Port{":8080", false}
+	for name, c := range map[string]struct {
+		rules    Rules
+		projects int
+		port     Port
+		want     string // empty: they are good
+	}{
+		"jwt":                              {Rules{Auth: "jwt"}, 2, open, ""},
+		"none, on this machine":            {Rules{Auth: "none"}, 1, local, ""},
+		"none, for everybody":              {Rules{Auth: "none"}, 1, open, "auth: none on :8080 would give"},
+		"none, for everybody, as accepted": {Rules{Auth: "none", Insecure: true}, 1, open, ""},
+		"none, for two projects":           {Rules{Auth: "none"}, 2, local, "auth: none does for one project only"},
+		"another word":                     {Rules{Auth: "ldap"}, 1, local, `auth: want "jwt" or "none"; have "ldap"`},
+		"no credential to be in a path":    {Rules{Auth: "none", CredentialInPath: true}, 1, local, "credential-in-path: "},
+		"a credential in a path":           {Rules{Auth: "jwt", CredentialInPath: true}, 1, local, ""},
+		"headers of nobody":                {Rules{Auth: "jwt", ProxyProtocol: true}, 1, local, "proxy-protocol: "},
+		"headers of a proxy":               {Rules{Auth: "jwt", ProxyProtocol: true, TrustedProxies: []string{"10.0.0.0/8"}}, 1, local, ""},
+	} {
+		err := c.rules.check(c.projects, c.port)
+		if (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Who comes from elsewhere without a credential must not change others' calls.
+func TestCallersWithoutCredentials(t *testing.T) {
+	for rules, local := range map[*Rules]bool{{Auth: "none"}: true, {Auth: "none", Insecure: true}: false} {
+		if c := rules.anybody("app"); rules.LocalOnly() != local || c.Admin != local || !c.Grant.All || c.App != "app" {
+			t.Errorf("%+v: %+v", rules, c)
+		}
+	}
+	if jwt := (&Rules{Auth: "jwt"}); jwt.LocalOnly() {
+		t.Error("with credentials only this machine is served")
+	}
+}
+
+func TestClientAddrBelievesTrustedProxies(t *testing.T) {
+	a := newAccess(t, Config{Rules: Rules{TrustedProxies: []string{"10.0.0.0/8"}}})
+	for remote, want := range map[string]string{"10.0.0.1:99": "192.0.2.7", "203.0.113.1:99": "203.0.113.1"} {
+		r := &http.Request{RemoteAddr: remote, Header: http.Header{"X-Forwarded-For": {"192.0.2.7"}}}
+		if got := a.ClientAddr(r); got != netip.MustParseAddr(want) {
+			t.Errorf("from %s: %s, want %s", remote, got, want)
+		}
+	}
+}
+
+func TestHasKeys(t *testing.T) {
+	for _, c := range []struct {
+		keys credential.Keys
+		want bool
+	}{
+		{credential.Keys{Secrets: []string{secret}}, true},
+		{credential.Keys{JWKSURL: "https://keys.example/"}, false}, // it was not fetched yet
+	} {
+		a := newAccess(t, Config{Rules: Rules{Auth: "jwt"}, Projects: []credential.Project{{App: "app", Keys: c.keys}}})
+		if a.HasKeys() != c.want {
+			t.Errorf("%+v: %v", c.keys, !c.want)
+		}
+	}
+}

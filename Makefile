@@ -33,7 +33,7 @@ FUZZ     ?= .
 FUZZTIME ?= 30s
 ARGS     ?=
 MUTANTS  ?= 40
-MUTATE   ?= internal/session internal/store/resolve.go internal/store/wish.go internal/access internal/scheduler/queue.go
+MUTATE   ?= internal/session internal/store/resolve.go internal/store/wish.go internal/access internal/scheduler/queue.go internal/scheduler/table.go
 
 SECONDS_EACH ?= 180
 CALLS        ?= 300

@@ -94,6 +94,35 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 	})
 }
 
+// As many sessions as there may be are not too many.
+func TestNobodyGivesWayWhileThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		c.MaxSessions = 2
+		s := start(t, c)
+		first, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		first.join(time.Hour)
+		first.hands().Detach()
+		wait(time.Second)
+		next.join(time.Hour)
+		wait(time.Second)
+		if s.table.open[first.got().joined.Session] == nil {
+			t.Error("a session gave way to the last one that there is room for")
+		}
+	})
+}
+
+// Sessions that a node keeps for another one that is away take no room from its own.
+func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
+	table := newTable(1)
+	if !table.insert(&entry{id: "adopted"}, nil, true) || !table.join(&entry{id: "own"}) {
+		t.Error("no room for the node's own session")
+	}
+	if table.join(&entry{id: "another"}) {
+		t.Error("room for two")
+	}
+}
+
 // A client that renews over HTTP is there, if not connected: sessions whose clients
 // only hung up give way before its own.
 func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {

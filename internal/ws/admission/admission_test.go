@@ -1,0 +1,90 @@
+package admission
+
+import (
+	"testing"
+	"time"
+
+	"refresher/internal/session"
+)
+
+var start = time.Unix(1_800_000_000, 0)
+
+// half draws the middle of a span.
+func half(d time.Duration) time.Duration { return d / 2 }
+
+// in returns an expiry so many seconds after the start.
+func in(seconds int) session.UnixSec { return session.SecOf(start) + session.UnixSec(seconds) }
+
+// busy returns an Admission of ten a second that has admitted those of the first second.
+func busy(t *testing.T) *Admission {
+	t.Helper()
+	a := New(10, half)
+	for i := range 10 {
+		if d := a.Delay(start, 0); d != 0 {
+			t.Fatalf("client %d waits %s", i, d)
+		}
+	}
+	return a
+}
+
+// TestDelay: clients beyond the rate get slots one after the other, and a random moment if
+// none is free within MaxDelay. No delay is longer than a third of the life left.
+func TestDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		slots   int // that others have
+		expires session.UnixSec
+		want    time.Duration
+	}{
+		"the first slot is at once":     {0, 0, time.Millisecond},
+		"the next one at the rate":      {20, 0, 2 * time.Second},
+		"the last one":                  {300, 0, MaxDelay},
+		"none is free":                  {301, 0, MaxDelay / 2},
+		"tokens with enough life":       {20, in(3600), 2 * time.Second},
+		"tokens that end soon":          {200, in(9), 3 * time.Second},
+		"tokens that end very soon":     {200, in(1), minDelay},
+		"tokens that have run out":      {200, in(-60), minDelay},
+		"run out, and a slot is nearer": {2, in(-60), 200 * time.Millisecond},
+	} {
+		a := busy(t)
+		for range c.slots {
+			a.Delay(start, 0)
+		}
+		if got := a.Delay(start, c.expires); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// TestExpiredClientsHaveARate: those whose tokens have run out come back at once at the
+// rate of admission, and the others wait for their slot.
+func TestExpiredClientsHaveARate(t *testing.T) {
+	a := busy(t)
+	for range 100 {
+		a.Delay(start, 0)
+	}
+	soon := 0
+	for range 20 {
+		if a.Delay(start, in(-60)) == minDelay {
+			soon++
+		}
+	}
+	if soon != 10 {
+		t.Errorf("%d of 20 come back after %s, want 10", soon, minDelay)
+	}
+}
+
+func TestAdmissionAtTheRate(t *testing.T) {
+	var none *Admission
+	if d := none.Delay(start, 0); d != 0 {
+		t.Errorf("without a limit: %s", d)
+	}
+	a, admitted := busy(t), 0
+	for i := range 100 { // ten seconds, ten clients a second
+		if a.Delay(start.Add(time.Duration(i+1)*100*time.Millisecond), 0) == 0 {
+			admitted++
+		}
+	}
+	if admitted < 99 {
+		t.Errorf("%d of 100 are admitted", admitted)
+	}
+}

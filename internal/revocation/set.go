@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"refresher/internal/session"
 	"refresher/internal/store"
@@ -72,24 +73,28 @@ func New(c Config) *Set {
 		entries: make(map[string]*entry), projects: make(projects),
 		unsaved: make(map[*entry]struct{}), unreported: make(map[*entry]struct{}), ending: make(map[*entry]int64),
 	}
-	s.registerGauge("refresher_revocations", "Standing revocations, as far as this node knows.", func() (standing int) {
+	auto := promauto.With(c.Registerer)
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_revocations", Help: "Standing revocations, as far as this node knows.",
+	}, s.reading(func() (standing int) {
 		for _, p := range s.projects {
 			standing += len(p.byID)
 		}
 		return standing
-	})
-	s.registerGauge("refresher_revocations_unsaved", "Revocations and lifts that the store does not have yet.",
-		func() int { return len(s.unsaved) })
+	}))
+	auto.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "refresher_revocations_unsaved", Help: "Revocations and lifts that the store does not have yet.",
+	}, s.reading(func() int { return len(s.unsaved) }))
 	return s
 }
 
-// registerGauge registers a metric whose value is read under mu.
-func (s *Set) registerGauge(name, help string, value func() int) {
-	s.config.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+// reading returns the value of a metric that is read under mu.
+func (s *Set) reading(value func() int) func() float64 {
+	return func() float64 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		return float64(value())
-	}))
+	}
 }
 
 // Loaded reports whether the store was read at least once.

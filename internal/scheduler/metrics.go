@@ -34,43 +34,49 @@ func newMetrics(s *Scheduler, r prometheus.Registerer) *metrics {
 		Name: "refresher_sessions",
 		Help: "Sessions that this node keeps: attached to a connection, or detached and waiting for their client.",
 	}, []string{"state"})
-	counters := func(name, help, label string, values ...string) map[string]prometheus.Counter {
-		vec := auto.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	by := func(vec *prometheus.CounterVec, values ...string) map[string]prometheus.Counter {
 		all := make(map[string]prometheus.Counter)
 		for _, value := range values {
 			all[value] = vec.WithLabelValues(value)
 		}
 		return all
 	}
-	seconds := func(name, help string, buckets ...float64) prometheus.Histogram {
-		return auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}))
-	}
 	m := &metrics{
 		sessions: map[session.State]prometheus.Gauge{
 			session.Attached: sessions.WithLabelValues("attached"), session.Detached: sessions.WithLabelValues("detached"),
 		},
-		renewals: counters("refresher_renewals_total",
-			"Renewals by outcome: acked by the client, nacked by its SDK, expired before they were confirmed, ended with their session.",
-			"outcome", "acked", "nacked", "expired", "ended"),
-		ranOut: counters("refresher_tokens_ran_out_total",
-			"Clients whose tokens ran out before they confirmed new ones: attached to a connection all the same, or detached.",
-			"client", "attached", "detached"),
-		pushes: counters("refresher_pushes_total",
-			"Bundles written to their clients: the first time, or repeated because the client did not answer.",
-			"attempt", "first", "repeated"),
-		moves: counters("refresher_sessions_moved_total",
-			"Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
-			"how", "adopted", "lost"),
+		renewals: by(auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_renewals_total",
+			Help: "Renewals by outcome: acked by the client, nacked by its SDK, expired before they were confirmed, ended with their session.",
+		}, []string{"outcome"}), "acked", "nacked", "expired", "ended"),
+		ranOut: by(auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_tokens_ran_out_total",
+			Help: "Clients whose tokens ran out before they confirmed new ones: attached to a connection all the same, or detached.",
+		}, []string{"client"}), "attached", "detached"),
+		pushes: by(auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_pushes_total",
+			Help: "Bundles written to their clients: the first time, or repeated because the client did not answer.",
+		}, []string{"attempt"}), "first", "repeated"),
+		moves: by(auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "refresher_sessions_moved_total",
+			Help: "Sessions that changed their node: adopted by this one from a node that is gone, or lost by this one to another.",
+		}, []string{"how"}), "adopted", "lost"),
 		errors: auto.NewCounter(prometheus.CounterOpts{
 			Name: "refresher_renewal_errors_total",
 			Help: "Renewals whose tokens could not be minted. Each is tried again after a second.",
 		}),
-		lag: seconds("refresher_push_lag_seconds", "How long after its due time a push was written.",
-			.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30),
-		ack: seconds("refresher_ack_seconds", "Time from the last push of a bundle to its ack.",
-			.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10),
-		margin: seconds("refresher_renewal_margin_seconds", "Life left in the client's old tokens when it confirmed the new ones.",
-			0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600),
+		lag: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
+			Name: "refresher_push_lag_seconds", Help: "How long after its due time a push was written.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		})),
+		ack: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
+			Name: "refresher_ack_seconds", Help: "Time from the last push of a bundle to its ack.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		})),
+		margin: auto.NewHistogram(histogram.Opts(prometheus.HistogramOpts{
+			Name: "refresher_renewal_margin_seconds", Help: "Life left in the client's old tokens when it confirmed the new ones.",
+			Buckets: []float64{0, 1, 5, 10, 15, 20, 30, 45, 60, 120, 180, 240, 300, 600},
+		})),
 		outlook: &outlook{s},
 	}
 	r.MustRegister(m.outlook)

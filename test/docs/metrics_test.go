@@ -170,10 +170,10 @@ func metricsOf(t *testing.T, root string) []metric {
 // metricIn is the metric that a call makes.
 func metricIn(call *ast.CallExpr) (metric, bool) {
 	f, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || !isPrometheus(f.X) || len(call.Args) == 0 {
+	if !ok || len(call.Args) == 0 {
 		return metric{}, false
 	}
-	if f.Sel.Name == "NewDesc" {
+	if f.Sel.Name == "NewDesc" && isPrometheus(f.X) {
 		m := metric{name: text(call.Args[0]), help: text(call.Args[1]), labels: texts(call.Args[2]), kind: "gauge"}
 		switch { // of those that are read at each scrape
 		case strings.HasSuffix(m.name, "_total"):
@@ -208,10 +208,10 @@ func metricIn(call *ast.CallExpr) (metric, bool) {
 		}
 		return true
 	})
-	if kind[2] == "Vec" {
+	if kind[2] == "Vec" && len(call.Args) > 1 {
 		m.labels = append(m.labels, texts(call.Args[1])...)
 	}
-	return m, true
+	return m, m.name != ""
 }
 
 func isPrometheus(x ast.Expr) bool {

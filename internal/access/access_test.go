@@ -77,7 +77,7 @@ func defects(several bool) []defect {
 			}),
 			made("app twice", credential.ReasonClaims, func() string {
 				c := apptest.AsJSON(apptest.GoodClaims(nil))
-				return apptest.SignWith(apptest.JwtSecret, `{"app":"`+apptest.OtherAppID+`",`+c[1:])
+				return apptest.SignWith(apptest.JWTSecret, `{"app":"`+apptest.OtherAppID+`",`+c[1:])
 			}),
 			wrong("app: spelled otherwise", credential.ReasonApp, map[string]any{"app": strings.ToLower(apptest.AppID)}),
 		)
@@ -96,33 +96,33 @@ func defects(several bool) []defect {
 		}),
 		text("1 MiB", "", strings.Repeat("x", 1<<20)),
 		made("a header that is no object", credential.ReasonMalformed, func() string {
-			return apptest.SignAs(`["HS256"]`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`["HS256"]`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 		made("kid: a number", credential.ReasonMalformed, func() string {
-			return apptest.SignAs(`{"alg":"HS256","kid":5}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"HS256","kid":5}`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 		made("an extension", credential.ReasonCriticalHeader, func() string {
-			return apptest.SignAs(`{"alg":"HS256","crit":["b64"],"b64":false}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"HS256","crit":["b64"],"b64":false}`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 
 		made("alg: none", credential.ReasonAlgorithm, func() string {
 			return apptest.Segment(`{"alg":"none"}`) + "." + apptest.Segment(apptest.GoodClaims(nil)) + "."
 		}),
 		made("alg: None, but signed", credential.ReasonAlgorithm, func() string {
-			return apptest.SignAs(`{"alg":"None"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"None"}`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 		made("no alg", credential.ReasonMalformed, func() string {
-			return apptest.SignAs(`{"typ":"JWT"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"typ":"JWT"}`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 		made("alg: one without a key", credential.ReasonAlgorithm, func() string {
-			return apptest.SignAs(`{"alg":"RS256"}`, apptest.GoodClaims(nil), sha256.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"RS256"}`, apptest.GoodClaims(nil), sha256.New, apptest.JWTSecret)
 		}),
 		made("signed with the text of the public key", credential.ReasonSignature, func() string { return apptest.SignWith(apptest.PublicKey, apptest.GoodClaims(nil)) }),
 		made("signed with the bytes of the public key", credential.ReasonSignature, func() string {
 			return apptest.SignWith(string(apptest.PrivateKey.Public().(ed25519.PublicKey)), apptest.GoodClaims(nil))
 		}),
 		made("signed by secret, said to be by key", credential.ReasonSignature, func() string {
-			return apptest.SignAs(`{"alg":"EdDSA"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"EdDSA"}`, apptest.GoodClaims(nil), sha512.New, apptest.JWTSecret)
 		}),
 		made("signed with a key that it brings along", credential.ReasonSignature, func() string {
 			_, own, err := ed25519.GenerateKey(nil)
@@ -132,7 +132,7 @@ func defects(several bool) []defect {
 			x := base64.RawURLEncoding.EncodeToString(own.Public().(ed25519.PublicKey))
 			return apptest.SignEd(`{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"`+x+`"}}`, apptest.GoodClaims(nil), own)
 		}),
-		made("a wrong secret", credential.ReasonSignature, func() string { return apptest.SignWith(strings.ToUpper(apptest.JwtSecret), apptest.GoodClaims(nil)) }),
+		made("a wrong secret", credential.ReasonSignature, func() string { return apptest.SignWith(strings.ToUpper(apptest.JWTSecret), apptest.GoodClaims(nil)) }),
 		made("no secret", credential.ReasonSignature, func() string { return apptest.SignWith("", apptest.GoodClaims(nil)) }),
 		made("no signature", credential.ReasonSignature, func() string { c := apptest.Pass(nil); return c[:strings.LastIndexByte(c, '.')+1] }),
 		made("half a signature", credential.ReasonSignature, func() string { c := apptest.Pass(nil); return c[:len(c)-23] }),
@@ -141,7 +141,7 @@ func defects(several bool) []defect {
 			return mine[0] + "." + more[1] + "." + mine[2]
 		}),
 		made("another hash than it says", credential.ReasonSignature, func() string {
-			return apptest.SignAs(`{"alg":"HS256"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret)
+			return apptest.SignAs(`{"alg":"HS256"}`, apptest.GoodClaims(nil), sha512.New, apptest.JWTSecret)
 		}),
 
 		wrong("no exp", credential.ReasonNoExpiry, map[string]any{"exp": nil}),
@@ -156,11 +156,11 @@ func defects(several bool) []defect {
 		wrong("iss: another", credential.ReasonIssuer, map[string]any{"iss": "Login"}),
 		wrong("iss: a list", credential.ReasonClaims, map[string]any{"iss": []any{apptest.TestIssuer}}),
 
-		made("no claims", credential.ReasonNoExpiry, func() string { return apptest.SignWith(apptest.JwtSecret, `{}`) }),
-		made("claims: a list", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JwtSecret, `[]`) }),
-		made("claims: no JSON", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JwtSecret, `{"exp":`) }),
+		made("no claims", credential.ReasonNoExpiry, func() string { return apptest.SignWith(apptest.JWTSecret, `{}`) }),
+		made("claims: a list", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JWTSecret, `[]`) }),
+		made("claims: no JSON", credential.ReasonMalformed, func() string { return apptest.SignWith(apptest.JWTSecret, `{"exp":`) }),
 		made("exp twice", credential.ReasonClaims, func() string {
-			return apptest.SignWith(apptest.JwtSecret, `{"exp":9999999999,`+apptest.AsJSON(apptest.GoodClaims(nil))[1:])
+			return apptest.SignWith(apptest.JWTSecret, `{"exp":9999999999,`+apptest.AsJSON(apptest.GoodClaims(nil))[1:])
 		}),
 		wrong("exp: a string", credential.ReasonClaims, map[string]any{"exp": "9999999999"}),
 		wrong("exp: endless", credential.ReasonClaims, map[string]any{"exp": json.RawMessage("1e300")}),
@@ -264,11 +264,11 @@ func entrances(ids furnished) []entrance {
 }
 
 // furnish has a session and a revocation there.
-func furnish(g *apptest.Guarded) furnished {
+func furnish(g *apptest.LoggedNode) furnished {
 	g.T.Helper()
 	var revocation struct{ ID string }
 	g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
-	s := g.Knock()
+	s := g.Connect()
 	s.Send(`{"type":"join","auth":"` + apptest.Pass(map[string]any{"sub": "resident"}) + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()        // it stays open without a connection
@@ -293,7 +293,7 @@ func TestDefectiveCredentials(t *testing.T) {
 	for name, several := range map[string]bool{"one project": false, "two projects": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := apptest.NewGuarded(t, func(c *app.Config) {
+				g := apptest.NewLoggedNode(t, func(c *app.Config) {
 					longTokens(c)
 					if apptest.WithCredentials(c); several {
 						apptest.TwoProjects(c)
@@ -332,7 +332,7 @@ func TestDefectiveCredentials(t *testing.T) {
 
 // refuses expects a defect to be found, and returns the metrics after that. logged
 // has it wait until the log takes another refusal, and look there too.
-func refuses(g *apptest.Guarded, d *defect, e *entrance, before map[string]float64, logged bool) (after map[string]float64) {
+func refuses(g *apptest.LoggedNode, d *defect, e *entrance, before map[string]float64, logged bool) (after map[string]float64) {
 	g.T.Helper()
 	if logged {
 		time.Sleep(untilLogged) // bubble
@@ -386,7 +386,7 @@ func refuses(g *apptest.Guarded, d *defect, e *entrance, before map[string]float
 }
 
 // takes expects that a good credential opens each entrance.
-func takes(g *apptest.Guarded, t *testing.T, ids furnished) {
+func takes(g *apptest.LoggedNode, t *testing.T, ids furnished) {
 	t.Helper()
 	for _, e := range entrances(ids) {
 		if a := g.Enter(e.Request, apptest.Pass(nil)); a.Status != http.StatusOK {
@@ -398,15 +398,15 @@ func takes(g *apptest.Guarded, t *testing.T, ids furnished) {
 // What is just within the bounds is taken, by whichever key it was signed.
 func TestGoodCredentials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.WithCredentials(c)
 			c.Projects[0].Keys.Secrets = append(c.Projects[0].Keys.Secrets, "the secret before that, still good")
 		})
 		now := time.Now().Unix()
 		for name, text := range map[string]string{
 			"the secret before":  apptest.SignWith("the secret before that, still good", apptest.GoodClaims(nil)),
-			"HS384":              apptest.SignAs(`{"alg":"HS384"}`, apptest.GoodClaims(nil), sha512.New384, apptest.JwtSecret),
-			"HS512":              apptest.SignAs(`{"alg":"HS512"}`, apptest.GoodClaims(nil), sha512.New, apptest.JwtSecret),
+			"HS384":              apptest.SignAs(`{"alg":"HS384"}`, apptest.GoodClaims(nil), sha512.New384, apptest.JWTSecret),
+			"HS512":              apptest.SignAs(`{"alg":"HS512"}`, apptest.GoodClaims(nil), sha512.New, apptest.JWTSecret),
 			"the public key":     apptest.SignEd(`{"alg":"EdDSA","kid":"whichever"}`, apptest.GoodClaims(nil), apptest.PrivateKey),
 			"no app":             apptest.Pass(map[string]any{"app": nil}),
 			"no sub":             apptest.Pass(map[string]any{"sub": nil}),
@@ -434,7 +434,7 @@ func TestGoodCredentials(t *testing.T) {
 // a user's.
 func TestAdminEntrancesWantTheScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })
+		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })
 		ids := furnish(g)
 		before := g.Metrics()
 		cases := 0
@@ -462,8 +462,8 @@ func TestAdminEntrancesWantTheScope(t *testing.T) {
 // A resume key is no credential, and a credential no resume key.
 func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
-		s := g.Knock()
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
+		s := g.Connect()
 		s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
 		joined := s.Expect(protocol.TypeJoined)
 		for _, e := range entrances(furnished{joined.Session, nothing.revocation}) {
@@ -479,7 +479,7 @@ func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 		if r, text := g.Visit("POST", path, ""); r.StatusCode != http.StatusUnauthorized || r.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("no key: %d %s", r.StatusCode, text)
 		}
-		back := g.Knock()
+		back := g.Connect()
 		back.Send(apptest.ResumeText(apptest.Message{Session: joined.Session, Key: apptest.Pass(nil)}, 1))
 		if m := back.Expect(protocol.TypeError); m.Code != "unknown_session" {
 			t.Errorf("a resume with a credential: %+v", m)
@@ -498,8 +498,8 @@ func TestKeySets(t *testing.T) {
 		_, _ = io.WriteString(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","use":"sig","x":"`+x+`"}]}`)
 	}))
 	defer issuer.Close()
-	with := func(url string) *apptest.Guarded {
-		return apptest.StartGuarded(t, func(c *app.Config) {
+	with := func(url string) *apptest.LoggedNode {
+		return apptest.StartLoggedNode(t, func(c *app.Config) {
 			apptest.WithCredentials(c)
 			c.Projects[0].Keys = credential.Keys{JWKSURL: url}
 		}, app.Outside{}, (&net.Dialer{}).DialContext)
@@ -569,9 +569,9 @@ func TestKeySets(t *testing.T) {
 }
 
 // furnishBy is furnish where the usual credentials are not taken.
-func furnishBy(g *apptest.Guarded, credential string) furnished {
+func furnishBy(g *apptest.LoggedNode, credential string) furnished {
 	g.T.Helper()
-	s := g.Knock()
+	s := g.Connect()
 	s.Send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()

@@ -14,7 +14,7 @@ import (
 // equal, so the answer must be the same whichever way is taken.
 func TestAccountsThatAreUids(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		list := func(names ...any) []any { return append([]any{}, names...) }
 		for _, c := range []struct {
 			accounts, uids []any

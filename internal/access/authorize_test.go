@@ -48,7 +48,7 @@ func TestAuthorizeIsAskedAtJoin(t *testing.T) {
 func TestAuthorizeReasonIsLogged(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	b.Reason = "no credit\n" + strings.Repeat("x", 200)
-	g := apptest.StartGuarded(t, func(c *app.Config) {
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.Authorize.URL, c.Authorize.Secret, c.Policy.AskGrace = b.URL, apptest.HookSecret, time.Minute
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
@@ -69,7 +69,7 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 	}
 	ana := apptest.Pass(nil)
 
-	s := g.Knock()
+	s := g.Connect()
 	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
 	joined := s.Expect("joined")
 	_ = s.CloseNow()
@@ -78,13 +78,13 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 	}
 
 	b.DecideBy(func(apptest.Question) (bool, session.UnixSec) { return false, 0 })
-	s = g.Knock()
+	s = g.Connect()
 	s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
 	if ended := s.Expect("ended"); ended.Reason != "denied" {
 		t.Errorf("ended %+v", ended)
 	}
 	logged("resume", joined.Session)
-	s = g.Knock()
+	s = g.Connect()
 	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
 	if refused := s.Expect("error"); strings.Contains(refused.Message, "credit") {
 		t.Errorf("refused with %+v", refused)
@@ -161,14 +161,14 @@ func TestAuthorizeIsAskedWhenClientsComeBack(t *testing.T) {
 func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	b := apptest.NewBackEnd(t)
 	asked, answer := make(chan string), make(chan struct{})
-	g := apptest.StartGuarded(t, func(c *app.Config) {
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.Authorize.URL, c.Authorize.Secret, c.Policy.AskGrace = b.URL, apptest.HookSecret, time.Minute
 		c.Authorize.Timeout = time.Minute
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
 	g.Level.Set(slog.LevelDebug)
 	ana := apptest.Pass(nil)
-	s := g.Knock()
+	s := g.Connect()
 	s.Send(apptest.JoinMessage(ana, `"rtm":{"userId":"7"}`))
 	joined := s.Expect("joined")
 	_ = s.CloseNow()
@@ -183,7 +183,7 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 		fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key),
 	} {
 		g.Log.Take()
-		s := g.Knock()
+		s := g.Connect()
 		s.Send(first)
 		<-asked
 		_ = s.CloseNow()

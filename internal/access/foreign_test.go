@@ -21,7 +21,7 @@ import (
 // which its cursor must not name. Nor is a cursor good for anybody but its project.
 func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.TwoProjects)
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		var holders []*apptest.Holder
 		var own, foreign []string
 		for i := range 12 {
@@ -94,7 +94,7 @@ func TestCursorsShowNothingOfOtherProjects(t *testing.T) {
 // project's session is open.
 func TestForeignSessionTakesAsLongAsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.TwoProjects)
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		theirs := apptest.FirstTenant.Open(g, nil)
 		time.Sleep(time.Second) // bubble
 		_, foreign, _, _ := theirs.State()
@@ -136,7 +136,7 @@ func TestRoomForRevocationsOfEachProject(t *testing.T) {
 			t.Fatal(err)
 		}
 		network := apptest.NewNetwork()
-		g := apptest.StartGuarded(t, func(c *app.Config) {
+		g := apptest.StartLoggedNode(t, func(c *app.Config) {
 			c.Listen, c.OpsListen = apptest.ServiceAddress, "127.0.0.1:9090"
 			apptest.TwoProjects(c)
 		}, app.Outside{Listen: network.Listen, Store: memory}, network.Dial)

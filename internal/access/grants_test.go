@@ -430,7 +430,7 @@ func (c *grantCase) refusal(g *giver) string {
 // is given exactly, nothing else is.
 func TestGrantsAreHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		judge, err := edge.New(edge.Config{AppID: apptest.AppID, Certificate: apptest.Certificate})
 		if err != nil {
 			t.Fatal(err)
@@ -486,7 +486,7 @@ func TestGrantsAreHeld(t *testing.T) {
 }
 
 // ask asks for tokens, which come by name.
-func ask(g *apptest.Guarded, from *giver, w *wish, credential string) (apptest.Reception, map[string]string) {
+func ask(g *apptest.LoggedNode, from *giver, w *wish, credential string) (apptest.Answer, map[string]string) {
 	g.T.Helper()
 	tokens := make(map[string]string)
 	a := g.Enter(from.ask(w), credential)
@@ -668,7 +668,7 @@ func drawScript(r *rapid.T) script {
 
 // play plays it, and returns how many tokens there were.
 func (s *script) play(t *testing.T) int {
-	g := apptest.NewGuarded(t, func(c *app.Config) {
+	g := apptest.NewLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.Heartbeat = time.Hour
 	})
@@ -719,7 +719,7 @@ func (s *script) play(t *testing.T) int {
 // A role is changed to what the credential granted, and no further.
 func TestRoleChangesStayWithinTheGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		for _, c := range []struct {
 			granted  []any
 			from, to string

@@ -18,7 +18,7 @@ import (
 )
 
 // renewWith renews a session over HTTP with some key.
-func renewWith(g *apptest.Guarded, session, key string) (apptest.Reply, string) {
+func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, string) {
 	g.T.Helper()
 	return g.Visit("POST", "/v1/sessions/"+session+"/renew", "", "Authorization", "Bearer "+key)
 }
@@ -29,13 +29,13 @@ const unknownKey = "this session and key are not known here; join afresh"
 // and what is wrong with it is not told.
 func TestForgedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.TwoProjects)
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		victim, other := apptest.FirstTenant.Open(g, nil), apptest.FirstTenant.Open(g, map[string]any{"sub": "bob"})
 		foreign := apptest.SecondTenant.Open(g, nil)
 		_, joined, _, _ := victim.State()
 		_, otherJoined, _, _ := other.State()
 		_, foreignJoined, _, _ := foreign.State()
-		elsewhere := apptest.NewGuarded(t, func(c *app.Config) {
+		elsewhere := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Listen, c.OpsListen, c.SessionSecret = "127.0.0.1:8081", "127.0.0.1:9091", "seals the keys of another service"
 		})
@@ -89,7 +89,7 @@ func TestForgedKeys(t *testing.T) {
 			if len(key) > 8000 || strings.Contains(name, "byte") && !strings.HasSuffix(name, "0 flipped") || strings.HasPrefix(name, "cut") && !strings.HasSuffix(name, "0") {
 				continue // over a connection, some do
 			}
-			s := g.Knock()
+			s := g.Connect()
 			s.Send(apptest.ResumeText(apptest.Message{Session: joined.Session, Key: key}, 1))
 			if m := s.Expect(protocol.TypeError); m.Code != "unknown_session" || m.Message != unknownKey {
 				t.Errorf("a key %s: %+v", name, m)
@@ -113,7 +113,7 @@ func TestForgedKeys(t *testing.T) {
 			}
 		}
 		for _, text := range []string{`{"type":"resume","session":"` + joined.Session + `"}`, `{"type":"resume","session":"` + joined.Session + `","key":""}`} {
-			s := g.Knock()
+			s := g.Connect()
 			s.Send(text)
 			if m := s.Expect(protocol.TypeError); m.Code != "bad_request" && m.Code != "unknown_session" {
 				t.Errorf("%s: %+v", text, m)
@@ -151,14 +151,14 @@ func next(c string) string {
 func TestSessionSecretIsChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const first, second, third = "the first session secret", "the second session secret", "the third session secret"
-		node := func(secret, previous string) *apptest.Guarded {
-			return apptest.NewGuarded(t, func(c *app.Config) {
+		node := func(secret, previous string) *apptest.LoggedNode {
+			return apptest.NewLoggedNode(t, func(c *app.Config) {
 				apptest.WithCredentials(c)
 				c.SessionSecret, c.PreviousSessionSecret = secret, previous
 			})
 		}
 		// move has a client's node stopped, and the client come to another.
-		move := func(h *apptest.Holder, to *apptest.Guarded, want bool) {
+		move := func(h *apptest.Holder, to *apptest.LoggedNode, want bool) {
 			t.Helper()
 			h.Reading.Wait()
 			if h.G = to; h.Back() != want {
@@ -201,8 +201,8 @@ func TestCertificateFileChanges(t *testing.T) {
 			time.Sleep(6 * time.Second) // bubble: it is looked at every 5 s
 		}
 		write(apptest.Certificate + "\n")
-		node := func(certificates ...string) *apptest.Guarded {
-			return apptest.NewGuarded(t, func(c *app.Config) {
+		node := func(certificates ...string) *apptest.LoggedNode {
+			return apptest.NewLoggedNode(t, func(c *app.Config) {
 				apptest.WithCredentials(c)
 				c.Projects[0].Certificates, c.Projects[0].CertificateFile = certificates, file
 				c.Heartbeat = time.Hour
@@ -290,8 +290,8 @@ func TestKeysDoNotOutliveARevocation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				memory := store.NewMemory(time.Now)
 				network := apptest.NewNetwork()
-				node := func() *apptest.Guarded {
-					return apptest.StartGuarded(t, func(c *app.Config) {
+				node := func() *apptest.LoggedNode {
+					return apptest.StartLoggedNode(t, func(c *app.Config) {
 						apptest.WithCredentials(c)
 						c.Listen, c.OpsListen, c.Heartbeat = apptest.ServiceAddress, "127.0.0.1:9090", time.Hour
 					}, app.Outside{Listen: network.Listen, Store: memory}, network.Dial)

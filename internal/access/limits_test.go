@@ -18,9 +18,9 @@ import (
 
 // tryJoin asks to join and reports whether that was taken, or when to come back. It
 // demands that one or the other is said, with the code that goes with it.
-func tryJoin(g *apptest.Guarded, credential string, header ...string) (taken bool, after time.Duration) {
+func tryJoin(g *apptest.LoggedNode, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
-	s, _ := g.KnockWith(header...)
+	s, _ := g.ConnectWith(header...)
 	defer func() { _ = s.CloseNow() }()
 	s.Send(`{"type":"join","auth":"` + credential + `","rtm":{"userId":"u"}}`)
 	_, data, err := s.Conn.Read(g.T.Context())
@@ -51,7 +51,7 @@ func tryJoin(g *apptest.Guarded, credential string, header ...string) (taken boo
 }
 
 // tryVisit does the same for an endpoint.
-func tryVisit(g *apptest.Guarded, e apptest.Request, credential string, header ...string) (taken bool, after time.Duration) {
+func tryVisit(g *apptest.LoggedNode, e apptest.Request, credential string, header ...string) (taken bool, after time.Duration) {
 	g.T.Helper()
 	r, text := g.Visit(e.Method, e.Path, e.Body, append(header, "Authorization", "Bearer "+credential)...)
 	if r.StatusCode == http.StatusOK {
@@ -78,14 +78,14 @@ func TestRatesAreKept(t *testing.T) {
 		"address": func(c *app.Config) { c.AddressRate = rate },
 		"subject": func(c *app.Config) { c.SubjectRate = rate },
 	} {
-		for way, try := range map[string]func(g *apptest.Guarded) (bool, time.Duration){
-			"join":  func(g *apptest.Guarded) (bool, time.Duration) { return tryJoin(g, apptest.Pass(nil)) },
-			"token": func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, rtmToken, apptest.Pass(nil)) },
-			"list":  func(g *apptest.Guarded) (bool, time.Duration) { return tryVisit(g, listing, apptest.Pass(nil)) },
+		for way, try := range map[string]func(g *apptest.LoggedNode) (bool, time.Duration){
+			"join":  func(g *apptest.LoggedNode) (bool, time.Duration) { return tryJoin(g, apptest.Pass(nil)) },
+			"token": func(g *apptest.LoggedNode) (bool, time.Duration) { return tryVisit(g, rtmToken, apptest.Pass(nil)) },
+			"list":  func(g *apptest.LoggedNode) (bool, time.Duration) { return tryVisit(g, listing, apptest.Pass(nil)) },
 		} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); set(c) }).From("192.0.2.1:4711")
+					g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); set(c) }).From("192.0.2.1:4711")
 					taken := 0
 					for range seconds * 20 {
 						if ok, _ := try(g); ok {
@@ -119,7 +119,7 @@ func TestRatesAreKept(t *testing.T) {
 // Whose share it is that is used up.
 func TestSharesOfARate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		addresses := apptest.NewGuarded(t, func(c *app.Config) {
+		addresses := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.WithCredentials(c)
 			c.AddressRate = 1
 			c.TrustedProxies = []string{"10.0.0.0/8", "fd00::1"}
@@ -175,7 +175,7 @@ func TestSharesOfARate(t *testing.T) {
 	})
 
 	synctest.Test(t, func(t *testing.T) {
-		subjects := apptest.NewGuarded(t, func(c *app.Config) { apptest.TwoProjects(c); c.SubjectRate = 1 })
+		subjects := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.TwoProjects(c); c.SubjectRate = 1 })
 		sub := func(p *apptest.Tenant, name any) func() string {
 			return func() string { return p.Pass(map[string]any{"sub": name}) }
 		}
@@ -208,7 +208,7 @@ func TestSharesOfARate(t *testing.T) {
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const crowd, rate = 200, 10
-		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); c.JoinRate = rate })
+		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.JoinRate = rate })
 		start := time.Now()
 		due := make([]time.Duration, crowd) // when each comes
 		tries := 0
@@ -234,10 +234,10 @@ func TestOverload(t *testing.T) {
 func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 20
-		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); c.JoinRate = rate })
+		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.JoinRate = rate })
 		for range 28 {
 			for range 3 * rate / 7 {
-				s, _ := g.KnockWith()
+				s, _ := g.ConnectWith()
 				s.Send(`{"type":"resume","session":"x","key":"x","expiresAt":1}`)
 				s.Expect(protocol.TypeError)
 				s.Closed(protocol.CloseUnknownSession)
@@ -253,7 +253,7 @@ func TestMadeUpResumesKeepNobodyOut(t *testing.T) {
 // A node without room says so, and when to come back; who has a session is let in.
 func TestNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions = 1 })
+		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions = 1 })
 		h := apptest.FirstTenant.Open(g, nil)
 		taken, after := tryJoin(g, apptest.Pass(nil))
 		if taken || after < time.Second {
@@ -278,11 +278,11 @@ func TestNoRoom(t *testing.T) {
 func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const room = 200
-		g := apptest.NewGuarded(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions, c.SubjectRate = room, 0 })
+		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); c.MaxSessions, c.SubjectRate = room, 0 })
 		eve := apptest.Pass(map[string]any{"sub": "eve"})
 		var first apptest.Message
 		for i := range room + 1 {
-			s, _ := g.KnockWith()
+			s, _ := g.ConnectWith()
 			s.Send(`{"type":"join","auth":"` + eve + `","rtm":{"userId":"u"},"ttl":86400}`)
 			joined := s.Expect(protocol.TypeJoined)
 			_ = s.CloseNow()
@@ -297,7 +297,7 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 		if n := g.Metrics()["refresher_sessions"]; n > room {
 			t.Errorf("%v sessions are kept", n)
 		}
-		s, _ := g.KnockWith()
+		s, _ := g.ConnectWith()
 		s.Send(`{"type":"resume","session":"` + first.Session + `","key":"` + first.Key + `","seq":1}`)
 		if again := s.Expect(protocol.TypeJoined); again.Session != first.Session {
 			t.Errorf("one that gave way is back as %+v", again)
@@ -308,7 +308,7 @@ func TestHungUpSessionsKeepNobodyOut(t *testing.T) {
 // While the back end cannot be asked, callers are told when to come back. Over real
 // sockets, as it is asked.
 func TestBackEndThatCannotBeAsked(t *testing.T) {
-	g := apptest.StartGuarded(t, func(c *app.Config) {
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.Authorize.URL, c.Authorize.Secret, c.Authorize.Timeout = "http://127.0.0.1:1/", "signs the questions of a test", time.Second
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
@@ -343,14 +343,14 @@ func TestOrigins(t *testing.T) {
 		{[]string{"*"}, []string{"https://app.example.com", "null", "http://anything"}, nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			g := apptest.NewGuarded(t, func(conf *app.Config) { apptest.WithCredentials(conf); conf.AllowedOrigins = c.allowed })
+			g := apptest.NewLoggedNode(t, func(conf *app.Config) { apptest.WithCredentials(conf); conf.AllowedOrigins = c.allowed })
 			check := func(origin string, want bool) {
 				t.Helper()
 				header := []string{"Origin", origin}
 				if origin == "" {
 					header = nil
 				}
-				s, status := g.KnockWith(header...)
+				s, status := g.ConnectWith(header...)
 				if (s != nil) != want || s == nil && status != http.StatusForbidden {
 					t.Errorf("%q from %q: WebSocket %d", c.allowed, origin, status)
 				}
@@ -392,7 +392,7 @@ func TestOrigins(t *testing.T) {
 // Requests are bounded, whoever makes them.
 func TestSizesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		g.Log.Take()
 		for _, path := range []string{"/ping", "/rtm/ana", "/v1/sessions", "/v1/ws", "/v1/sessions/S/renew", "/nowhere"} {
 			if r, _ := g.Visit("GET", path, "", "X-Filler", strings.Repeat("x", 24<<10)); r.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
@@ -408,7 +408,7 @@ func TestSizesAreBounded(t *testing.T) {
 		before := g.Metrics()
 		bodies := 0
 		for _, e := range entrances(nothing) { // and the renewal: TestRenewOverHTTP
-			if e.Method != "POST" && e.Method != "PATCH" {
+			if e.Method != http.MethodPost && e.Method != http.MethodPatch {
 				continue
 			}
 			bodies++
@@ -438,12 +438,12 @@ func TestSizesAreBounded(t *testing.T) {
 // once.
 func TestRefusedOriginsAreSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			c.AllowedOrigins = []string{"capacitor://localhost", "https://bücher.example:443"}
 		})
 		refused := func() float64 { return g.Metrics()["refresher_origins_refused_total"] }
 		for _, from := range []string{"capacitor://localhost", "https://xn--bcher-kva.example"} {
-			if s, status := g.KnockWith("Origin", from); s == nil {
+			if s, status := g.ConnectWith("Origin", from); s == nil {
 				t.Errorf("%s: WebSocket %d", from, status)
 			} else {
 				_ = s.CloseNow()
@@ -456,7 +456,7 @@ func TestRefusedOriginsAreSeen(t *testing.T) {
 			t.Errorf("%v were counted", n)
 		}
 		for i, ask := range []func(){
-			func() { g.KnockWith("Origin", "https://evil.example") },
+			func() { g.ConnectWith("Origin", "https://evil.example") },
 			func() { g.Visit("GET", "/rtm/ana", "", "Origin", "https://evil.example") },
 			func() { g.Visit("OPTIONS", "/rtm/ana", "", "Origin", "https://evil.example") },
 			func() { g.Visit("POST", "/v1/revocations", "", "Origin", "https://evil.example") },

@@ -18,7 +18,7 @@ import (
 // renewal too.
 func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Heartbeat = 2 * time.Hour
 		})
@@ -75,7 +75,7 @@ func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 // there for it, by no entrance.
 func TestOperatorsKeepToTheirProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Heartbeat = time.Hour
 		})
@@ -161,7 +161,7 @@ func TestOperatorsKeepToTheirProject(t *testing.T) {
 }
 
 // everySession lists all sessions, page by page.
-func everySession(g *apptest.Guarded, credential, query string) (ids []string) {
+func everySession(g *apptest.LoggedNode, credential, query string) (ids []string) {
 	g.T.Helper()
 	for cursor := ""; ; {
 		path := "/v1/sessions" + query

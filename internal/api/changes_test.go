@@ -40,7 +40,7 @@ func publishes(t *testing.T, token string) bool {
 	return len(read.Services[0].Privileges) == 4
 }
 
-func setRole(s *apptest.Operated, node int, session, role string) (answer changed) {
+func setRole(s *apptest.Cluster, node int, session, role string) (answer changed) {
 	s.T.Helper()
 	s.Order(node, http.MethodPatch, "/v1/sessions/"+session, fmt.Sprintf(`{"rtc":{"role":%q}}`, role), &answer)
 	return answer
@@ -50,7 +50,7 @@ func setRole(s *apptest.Operated, node int, session, role string) (answer change
 // tokens at once what the role says.
 func TestRoleIsChangedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		l := s.Open(s.Nodes[1].Address, apptest.JoinMessage(s.User, apptest.PublisherWants))
 		joined := l.Joined()
 		call, err := s.Edge.Join(edge.JoinRequest{Leg: edge.RTC, Channel: "c", User: "7", Token: joined.Tokens.RTC.Token})
@@ -93,7 +93,7 @@ func TestRoleIsChangedAtOnce(t *testing.T) {
 // change before be ahead of this one's by as much as nodes' clocks may.
 func TestLastRoleCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		l := s.Join(1, s.User, apptest.PublisherWants)
 		time.Sleep(time.Second) // bubble
 		for _, role := range []session.Role{session.Subscriber, session.Publisher} {
@@ -126,7 +126,7 @@ func TestLastRoleCounts(t *testing.T) {
 // knows no more than the key goes by that, until the store is back.
 func TestDemotionOutlivesTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		l := s.Join(1, s.User, apptest.PublisherWants)
 		time.Sleep(time.Second) // bubble
 		setRole(s, 0, l.Session, "subscriber")
@@ -163,7 +163,7 @@ func TestDemotionOutlivesTheKey(t *testing.T) {
 }
 
 // subscribes demands that the answer to a renewal has a subscriber's token.
-func subscribes(s *apptest.Operated, text string) {
+func subscribes(s *apptest.Cluster, text string) {
 	s.T.Helper()
 	got := apptest.DecodeMessage(s.T, text)
 	if got.Tokens.RTC == nil || publishes(s.T, got.Tokens.RTC.Token) {
@@ -171,7 +171,7 @@ func subscribes(s *apptest.Operated, text string) {
 	}
 }
 
-func end(s *apptest.Operated, node int, session string) (answer changed) {
+func end(s *apptest.Cluster, node int, session string) (answer changed) {
 	s.T.Helper()
 	s.Order(node, http.MethodDelete, "/v1/sessions/"+session, "", &answer)
 	return answer
@@ -182,7 +182,7 @@ func end(s *apptest.Operated, node int, session string) (answer changed) {
 func TestSessionIsEnded(t *testing.T) {
 	for node := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			s := apptest.NewOperated(t, 2, nil)
+			s := apptest.NewCluster(t, 2, nil)
 			l, bystander := s.Join(1, s.User, apptest.PublisherWants), s.Join(1, s.User, `"rtc":{"channel":"c","uid":8}`)
 			time.Sleep(time.Second) // bubble
 			began := time.Now()
@@ -213,7 +213,7 @@ func TestSessionIsEnded(t *testing.T) {
 // A session whose client or node is away is ended too.
 func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		gone, orphan := s.Join(1, s.User, `"rtm":{"userId":"gone"}`), s.Join(2, s.User, `"rtm":{"userId":"orphan"}`)
 		time.Sleep(time.Second) // bubble
 		gone.HangUp()
@@ -236,7 +236,7 @@ func TestSessionOfThoseWhoAreAwayIsEnded(t *testing.T) {
 // yet; what it does not have, it leaves as it is.
 func TestChangesWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		ana, ben := s.Join(0, s.User, apptest.PublisherWants), s.Join(0, s.User, `"rtm":{"userId":"ben"}`)
 		time.Sleep(time.Second) // bubble
 		s.Away.Store(true)
@@ -275,7 +275,7 @@ func TestChangesWhileTheStoreIsAway(t *testing.T) {
 // A session is there for operators at once, through its own node and through others.
 func TestChangesRightAfterAJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		for node := range s.Nodes {
 			l := s.Join(1, s.User, apptest.PublisherWants)
 			if answer := setRole(s, node, l.Session, "subscriber"); !answer.Applied || !answer.Stored || !answer.Pushed {
@@ -291,7 +291,7 @@ func TestChangesRightAfterAJoin(t *testing.T) {
 
 func TestChangesOfThoseWhoAreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		l := s.Join(1, s.User, apptest.PublisherWants)
 		l.HangUp()
 		time.Sleep(time.Second) // bubble
@@ -307,7 +307,7 @@ func TestChangesOfThoseWhoAreAway(t *testing.T) {
 
 func TestOperatorsRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		l := s.Join(1, s.User, `"rtm":{"userId":"u"}`)
 		time.Sleep(10 * time.Minute) // bubble
 		began := time.Now()
@@ -328,7 +328,7 @@ func TestOperatorsRenew(t *testing.T) {
 
 func TestChangeRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		listener, err := credential.Grant(credential.GrantConfig{Secret: apptest.OperatorSecret, Caller: session.Caller{Grant: session.Grant{
 			Channels: []string{"c"}, UIDs: []string{"1"}, Roles: []session.Role{session.Subscriber},
 		}}})

@@ -76,7 +76,7 @@ func TestStreamChannels(t *testing.T) {
 // stream channels, and no more.
 func TestStreamChannelsWantTheRole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		grants := map[string]any{
 			"rtc": map[string]any{"channels": []any{"c"}, "accounts": []any{"ana"}, "roles": []any{"subscriber"}},
 			"rtm": map[string]any{"users": []any{"ana"}},
@@ -143,7 +143,7 @@ func TestTokenFormatOfRequests(t *testing.T) {
 		rtcPath = apptest.Get("/rtc/c/publisher/uid/7")
 	)
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.WithCredentials(c)
 			c.Policy.DefaultFormat = session.Format006
 		})
@@ -204,7 +204,7 @@ func TestTokenFormatOfRequests(t *testing.T) {
 func TestNoRequestLowersTheFormat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, claim := range []string{"", "007", "007-single"} {
-			g := apptest.NewGuarded(t, func(c *app.Config) {
+			g := apptest.NewLoggedNode(t, func(c *app.Config) {
 				apptest.WithCredentials(c)
 				if claim != "" {
 					c.Policy.DefaultFormat = session.Format006 // the credential's counts
@@ -247,7 +247,7 @@ func TestTokenFormatOfSessions(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s store away %t", wanted, away), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := apptest.NewOperated(t, 2, func(i int, c *app.Config) {
+					s := apptest.NewCluster(t, 2, func(i int, c *app.Config) {
 						if (i == 1) != (want[0] == rtc006) { // only the operator can let a request have 006
 							c.Policy.DefaultFormat = session.Format006
 						}

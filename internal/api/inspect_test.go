@@ -49,7 +49,7 @@ func mintWith(t *testing.T, app, certificate string, issuedAt, expiresAt session
 
 func TestInspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, func(_ int, c *app.Config) {
+		s := apptest.NewCluster(t, 2, func(_ int, c *app.Config) {
 			c.Projects[0].Certificates = []string{apptest.Certificate, apptest.NextCertificate}
 		})
 		l := s.Open(s.Nodes[1].Address, apptest.JoinMessage(s.User, apptest.PublisherWants))
@@ -111,7 +111,7 @@ func TestInspect(t *testing.T) {
 
 func TestInspectRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 1, nil)
+		s := apptest.NewCluster(t, 1, nil)
 		for _, c := range []struct {
 			credential, body string
 			status           int

@@ -43,7 +43,7 @@ type listed struct {
 
 // list reads a listing page by page, and calls between after each. It demands that
 // no page has more than limit sessions.
-func list(s *apptest.Operated, query url.Values, limit int, between func()) (found []listed) {
+func list(s *apptest.Cluster, query url.Values, limit int, between func()) (found []listed) {
 	s.T.Helper()
 	query = maps.Clone(query)
 	query.Set("limit", fmt.Sprint(limit))
@@ -69,7 +69,7 @@ func list(s *apptest.Operated, query url.Values, limit int, between func()) (fou
 
 func TestListingFilters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		mallory := apptest.CredentialFor(t, "mallory", false)
 		ids := make(map[string]string) // name by id
 		for i, c := range []struct{ name, credential, wants string }{
@@ -123,7 +123,7 @@ func TestListingFilters(t *testing.T) {
 
 func TestListingRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		for i := range 5 {
 			s.Join(i%2, s.User, fmt.Sprintf(`"rtm":{"userId":"u%d"}`, i))
 		}
@@ -163,7 +163,7 @@ func TestListingRefusals(t *testing.T) {
 // stays is listed once.
 func TestListingWhileOthersComeAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		const stay = 500
 		times := make(map[string]int, stay)
 		for i := range stay {
@@ -214,7 +214,7 @@ func TestListingWhileOthersComeAndGo(t *testing.T) {
 }
 
 // once demands that so many sessions were seen, each once.
-func once(s *apptest.Operated, times map[string]int, want int) {
+func once(s *apptest.Cluster, times map[string]int, want int) {
 	s.T.Helper()
 	if len(times) != want {
 		s.T.Errorf("%d sessions listed, want %d", len(times), want)
@@ -243,7 +243,7 @@ func (c counted) Read(ctx context.Context, ids []string) ([]store.Record, error)
 func TestListingWorkIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked, looked, most atomic.Int64
-		s := apptest.NewOperated(t, 0, nil)
+		s := apptest.NewCluster(t, 0, nil)
 		s.Wrap = func(st app.Store) app.Store { return counted{st, &asked, &looked, &most} }
 		s.Nodes = append(s.Nodes, s.StartOne(0))
 		l := s.Join(0, s.User, `"rtc":{"channel":"common","uid":1}`)
@@ -297,7 +297,7 @@ func TestListingWorkIsBounded(t *testing.T) {
 type listedID struct{ ID string }
 
 // copies puts copies of a session into the store.
-func copies(s *apptest.Operated, id string, n int) {
+func copies(s *apptest.Cluster, id string, n int) {
 	s.T.Helper()
 	record, ok, err := s.Memory.Get(s.Ctx, id)
 	if err != nil || !ok {
@@ -316,7 +316,7 @@ func copies(s *apptest.Operated, id string, n int) {
 // its tokens end, and when they are renewed.
 func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		l := s.Join(1, s.User, `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"seven"},"ttl":600`)
 		joinedAt := session.SecOf(time.Now())
 		time.Sleep(2 * time.Second) // bubble
@@ -372,7 +372,7 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		theirs := strings.Repeat("ab", 16)
-		s := apptest.NewOperated(t, 2, func(_ int, c *app.Config) {
+		s := apptest.NewCluster(t, 2, func(_ int, c *app.Config) {
 			c.SessionSecret = "a secret of all the projects"
 			c.Projects = append(c.Projects, project.Project{AppID: theirs, Certificates: []string{apptest.NextCertificate}, Keys: credential.Keys{Secrets: []string{apptest.OperatorSecret}}})
 		})

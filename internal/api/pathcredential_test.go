@@ -30,7 +30,7 @@ func takesPaths(c *app.Config) {
 // credential in the base URL that they are given.
 func TestCredentialInPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, takesPaths)
+		g := apptest.NewLoggedNode(t, takesPaths)
 		base := "/with/" + apptest.Pass(pathClaims(nil))
 		for request, want := range map[apptest.Request]map[string]apptest.Opens{
 			apptest.Get("/rtc/daily/publisher/uid/7/"):                                                      {"rtcToken": apptest.V007(apptest.RTC("daily", "7", 1, 2, 3, 4))},          // React
@@ -68,7 +68,7 @@ func TestCredentialInPath(t *testing.T) {
 // nothing but the classic endpoints of tokens.
 func TestCredentialInPathRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, takesPaths)
+		g := apptest.NewLoggedNode(t, takesPaths)
 		rtc := apptest.Get("/rtc/daily/publisher/uid/7")
 		const inPath, twice, alone = 1, 2, 0 // how often the credential stands before the path
 		for _, c := range []struct {
@@ -130,7 +130,7 @@ func TestCredentialInPathRefusals(t *testing.T) {
 // TestCredentialInPathIsOff by default: such a path is as unknown as any other.
 func TestCredentialInPathIsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		for _, path := range []string{"/with/" + apptest.Pass(pathClaims(nil)) + "/rtc/daily/publisher/uid/7", "/any/" + apptest.Pass(pathClaims(nil)) + "/rtc/daily/publisher/uid/7"} {
 			if r, text := g.Visit("GET", path, ""); r.StatusCode != http.StatusNotFound || !strings.Contains(text, `"no such endpoint"`) {
 				t.Errorf("%.9s: %d %s", path, r.StatusCode, text)
@@ -142,7 +142,7 @@ func TestCredentialInPathIsOff(t *testing.T) {
 // TestCredentialInPathUnderBasePath has both settings at once.
 func TestCredentialInPathUnderBasePath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			takesPaths(c)
 			c.BasePath = "/calls"
 		})
@@ -164,7 +164,7 @@ func TestCredentialInPathUnderBasePath(t *testing.T) {
 // metrics and in answers.
 func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, takesPaths)
+		g := apptest.NewLoggedNode(t, takesPaths)
 		g.Level.Set(slog.LevelDebug)
 		g.Log.Take() // what was said before
 		var secrets []string
@@ -209,7 +209,7 @@ func TestCredentialInPathStaysOutOfLogs(t *testing.T) {
 }
 
 // sendRaw sends a request as it is, and hangs up before it is answered.
-func sendRaw(g *apptest.Guarded, text string) {
+func sendRaw(g *apptest.LoggedNode, text string) {
 	g.T.Helper()
 	c, err := g.Dial(g.T.Context(), "tcp", g.App.Addr().String())
 	if err != nil {

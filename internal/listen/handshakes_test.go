@@ -13,7 +13,7 @@ import (
 // Connections that fail their TLS handshake, over real sockets.
 func TestFailedHandshakesDoNotFloodTheLog(t *testing.T) {
 	certificate, key := newCertificateFiles(t, "calls.test")
-	g := apptest.StartGuarded(t, func(c *app.Config) {
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.TLSCertFile, c.TLSKeyFile = certificate, key
 	}, app.Outside{}, nil)

@@ -22,9 +22,9 @@ import (
 
 // startProxied runs a node that believes the PROXY headers of the given proxies, and
 // answers each address once.
-func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *apptest.Guarded {
+func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *apptest.LoggedNode {
 	t.Helper()
-	return apptest.StartGuarded(t, func(c *app.Config) {
+	return apptest.StartLoggedNode(t, func(c *app.Config) {
 		c.ProxyProtocol, c.TrustedProxies, c.AddressRate = true, proxies, 0.0001
 		if change != nil {
 			change(c)
@@ -34,7 +34,7 @@ func startProxied(t *testing.T, proxies []string, change func(*app.Config)) *app
 
 // say sends text on a connection of its own, and gives the status of the answer; 0
 // for none.
-func say(g *apptest.Guarded, header, request string, secured bool) int {
+func say(g *apptest.LoggedNode, header, request string, secured bool) int {
 	g.T.Helper()
 	c, err := new(net.Dialer).DialContext(g.T.Context(), "tcp", g.App.Addr().String())
 	if err != nil {

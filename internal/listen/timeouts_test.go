@@ -65,7 +65,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 		for _, secured := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, TLS %t", name, secured), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := apptest.NewGuarded(t, func(conf *app.Config) {
+					g := apptest.NewLoggedNode(t, func(conf *app.Config) {
 						apptest.WithCredentials(conf)
 						if secured {
 							conf.TLSCertFile, conf.TLSKeyFile = newCertificateFiles(t, "calls.test")
@@ -126,7 +126,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 // A client that does not read its answer is cut off as well.
 func TestClientThatDoesNotReadIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.WithCredentials)
+		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		conn, err := g.Network.Dial(t.Context(), "", apptest.ServiceAddress)
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func writeCertificate(t *testing.T, host, certificate, key string) {
 // meanwhile.
 func TestTLSByFiles(t *testing.T) {
 	certificate, key := newCertificateFiles(t, "calls.test")
-	g := apptest.StartGuarded(t, func(c *app.Config) {
+	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
 		c.TLSCertFile, c.TLSKeyFile = certificate, key
 	}, app.Outside{}, nil)
@@ -273,7 +273,7 @@ func TestTLSByFiles(t *testing.T) {
 func TestIdleConnectionOutlivesBalancers(t *testing.T) {
 	for _, idle := range []time.Duration{650 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			g := apptest.NewGuarded(t, func(c *app.Config) { c.IdleTimeout = idle })
+			g := apptest.NewLoggedNode(t, func(c *app.Config) { c.IdleTimeout = idle })
 			conn, err := g.Network.Dial(t.Context(), "", apptest.ServiceAddress)
 			if err != nil {
 				t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 // read their keys.
 func TestProjectThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.TwoProjects)
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		h := apptest.SecondTenant.Open(g, nil)
 		kept := apptest.FirstTenant.Open(g, nil)
 		_, joined, _, _ := h.State()
@@ -34,7 +34,7 @@ func TestProjectThatIsGone(t *testing.T) {
 		h.Reading.Wait()
 		kept.Reading.Wait()
 
-		g = apptest.NewGuarded(t, func(c *app.Config) {
+		g = apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Projects = c.Projects[:1]
 		})
@@ -64,7 +64,7 @@ func TestProjectThatIsGone(t *testing.T) {
 // What a token is inspected against is the caller's own project.
 func TestInspectionKeepsToTheProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := apptest.NewGuarded(t, apptest.TwoProjects)
+		g := apptest.NewLoggedNode(t, apptest.TwoProjects)
 		e := apptest.Get("/rtm/ana")
 		var got struct{ RTMToken string }
 		if err := json.Unmarshal([]byte(g.Enter(e, apptest.FirstTenant.Pass(nil)).Body), &got); err != nil {
@@ -116,7 +116,7 @@ func TestRefusedProjects(t *testing.T) {
 			continue
 		}
 		for _, secret := range []string{
-			apptest.Certificate, apptest.OtherCertificate, apptest.JwtSecret, apptest.OtherSecret, "not hexadecimal", "too short", "seals the keys",
+			apptest.Certificate, apptest.OtherCertificate, apptest.JWTSecret, apptest.OtherSecret, "not hexadecimal", "too short", "seals the keys",
 		} {
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("%s quotes a secret: %v", want, err)
@@ -151,7 +151,7 @@ func TestProjectsFileChanges(t *testing.T) {
 		config := apptest.Config()
 		apptest.TwoProjects(&config)
 		change(config.Projects...)
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			c.Heartbeat, c.Policy.CertificateSpread = time.Hour, time.Minute
 			c.ProjectsFile, c.ReadProjects = file, func() ([]project.Project, error) {
@@ -239,7 +239,7 @@ func TestFilesOfAProjectThatIsGone(t *testing.T) {
 		write(certificate, apptest.OtherCertificate)
 		write(secret, apptest.OtherSecret)
 		var gone atomic.Bool
-		g := apptest.NewGuarded(t, func(c *app.Config) {
+		g := apptest.NewLoggedNode(t, func(c *app.Config) {
 			apptest.TwoProjects(c)
 			second := &c.Projects[1]
 			second.CertificateFile, second.KeyFiles = certificate, []string{secret}

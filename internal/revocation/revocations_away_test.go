@@ -18,7 +18,7 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 	for _, r := range revocations {
 		t.Run(r.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := apptest.NewOperated(t, 3, nil)
+				s := apptest.NewCluster(t, 3, nil)
 				who := apptest.CredentialFor(t, r.who, false)
 				victim := s.Join(1, who, r.victim)
 				time.Sleep(time.Second) // bubble
@@ -37,7 +37,7 @@ func TestRevocationsHoldWithoutTheStore(t *testing.T) {
 // once, and on the others as soon as the store is back.
 func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		near, far := s.Join(0, s.User, `"rtm":{"userId":"u"}`), s.Join(1, s.User, `"rtm":{"userId":"u"}`)
 		wanderer := s.Join(2, s.User, `"rtm":{"userId":"u"}`)
 		time.Sleep(time.Second) // bubble
@@ -91,7 +91,7 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 // told the operator so.
 func TestRevocationIsLostWithTheOnlyNodeThatKnewIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		time.Sleep(time.Second) // bubble
 		s.Away.Store(true)
 		answer, _ := s.Ask(0, s.Admin, http.MethodPost, "/v1/revocations", `{"account":"u"}`)
@@ -109,7 +109,7 @@ func TestRevocationIsLostWithTheOnlyNodeThatKnewIt(t *testing.T) {
 // A lifting that the store was not told of counts here, and everywhere later.
 func TestRevocationLiftedWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		var given apptest.Revoked
 		s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"u"}`, &given)
 		time.Sleep(time.Second) // bubble
@@ -132,7 +132,7 @@ func TestRevocationLiftedWhileTheStoreIsAway(t *testing.T) {
 // those that start later know them.
 func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		victim := s.Join(1, s.User, `"rtm":{"userId":"u"}`)
 		var given, lifted apptest.Revoked
 		s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"u"}`, &given)
@@ -157,7 +157,7 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 // takes nobody until it does.
 func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		victim, guest := s.Join(1, s.User, `"rtm":{"userId":"u"}`), s.Join(0, s.User, `"rtm":{"userId":"w"}`)
 		var given apptest.Revoked
 		s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"u"}`, &given)

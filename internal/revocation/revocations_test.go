@@ -81,7 +81,7 @@ var revocations = []revocationWay{
 }
 
 // revoke has an operator end a call on one node from another.
-func (r *revocationWay) revoke(s *apptest.Operated, node int) (answer apptest.Revoked) {
+func (r *revocationWay) revoke(s *apptest.Cluster, node int) (answer apptest.Revoked) {
 	s.T.Helper()
 	s.Order(node, http.MethodPost, "/v1/revocations", r.body, &answer)
 	return answer
@@ -95,14 +95,14 @@ func TestRevocationsHoldOnEveryNode(t *testing.T) {
 		for _, lift := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/lifted=%v", r.name, lift), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r.hold(apptest.NewOperated(t, 3, func(_ int, c *app.Config) { c.Policy.MaxSession = time.Hour }), lift)
+					r.hold(apptest.NewCluster(t, 3, func(_ int, c *app.Config) { c.Policy.MaxSession = time.Hour }), lift)
 				})
 			})
 		}
 	}
 }
 
-func (r *revocationWay) hold(s *apptest.Operated, lift bool) {
+func (r *revocationWay) hold(s *apptest.Cluster, lift bool) {
 	t := s.T
 	who, other := apptest.CredentialFor(t, r.who, false), apptest.CredentialFor(t, r.other, false)
 	victim, bystander := s.Join(1, who, r.victim), s.Join(1, other, r.bystander)
@@ -162,7 +162,7 @@ func (r *revocationWay) hold(s *apptest.Operated, lift bool) {
 // A session that its client has left alone, or whose node is gone, is ended too.
 func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		gone, orphan := s.Join(1, s.User, `"rtm":{"userId":"gone"}`), s.Join(2, s.User, `"rtm":{"userId":"orphan"}`)
 		time.Sleep(time.Second) // bubble
 		gone.HangUp()
@@ -180,18 +180,18 @@ func TestRevocationsReachThoseWhoAreAway(t *testing.T) {
 }
 
 // restarts are the ways in which nodes start anew.
-var restarts = map[string]func(s *apptest.Operated){
-	"each in good order": func(s *apptest.Operated) {
+var restarts = map[string]func(s *apptest.Cluster){
+	"each in good order": func(s *apptest.Cluster) {
 		for i := range s.Nodes {
 			s.Deploy(i)
 		}
 	},
-	"each at once": func(s *apptest.Operated) {
+	"each at once": func(s *apptest.Cluster) {
 		for i := range s.Nodes {
 			s.Replace(i)
 		}
 	},
-	"all at once": (*apptest.Operated).RestartAll,
+	"all at once": (*apptest.Cluster).RestartAll,
 }
 
 func TestRevocationsOutliveTheNodes(t *testing.T) {
@@ -199,7 +199,7 @@ func TestRevocationsOutliveTheNodes(t *testing.T) {
 		for _, r := range revocations {
 			t.Run(name+"/"+r.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := apptest.NewOperated(t, 3, nil)
+					s := apptest.NewCluster(t, 3, nil)
 					who := apptest.CredentialFor(t, r.who, false)
 					victim := s.Join(1, who, r.victim)
 					time.Sleep(time.Second) // bubble
@@ -220,7 +220,7 @@ func TestRevocationsOutliveTheNodes(t *testing.T) {
 // nowhere, and what they came back to is over for good.
 func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 3, nil)
+		s := apptest.NewCluster(t, 3, nil)
 		var all []*apptest.Line
 		for round := range 60 {
 			user := fmt.Sprintf("u%d", round)
@@ -249,7 +249,7 @@ func TestRevocationsAgainstClientsThatMove(t *testing.T) {
 }
 
 // overForGood demands that sessions are over, also when their revocations are.
-func overForGood(s *apptest.Operated, lines []*apptest.Line) {
+func overForGood(s *apptest.Cluster, lines []*apptest.Line) {
 	s.T.Helper()
 	if open, _ := s.Memory.Len(); open != 0 {
 		s.T.Errorf("%d sessions are open", open)
@@ -288,7 +288,7 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 		t.Run(fmt.Sprint(way), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var happens func()
-				s := apptest.NewOperated(t, 1, nil)
+				s := apptest.NewCluster(t, 1, nil)
 				s.Wrap = func(st app.Store) app.Store { return midway{st, &happens} }
 				s.Nodes = append(s.Nodes, s.StartOne(1))
 				l := s.Join(0, s.User, `"rtm":{"userId":"u"}`)
@@ -312,7 +312,7 @@ func TestRevocationsAgainstClientsOnTheirWayBack(t *testing.T) {
 
 func TestRevocationRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 1, nil)
+		s := apptest.NewCluster(t, 1, nil)
 		for _, c := range []struct {
 			credential string
 			request    apptest.Request
@@ -441,7 +441,7 @@ func TestRevocationsOfRealNodes(t *testing.T) {
 // Pages of revocations end where there are no more, and not a page later.
 func TestRevocationsByPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 1, nil)
+		s := apptest.NewCluster(t, 1, nil)
 		const page = 200
 		for n := range page + 1 {
 			s.Order(0, http.MethodPost, "/v1/revocations", fmt.Sprintf(`{"subject":"u%d","for":3600}`, n), &struct{}{})

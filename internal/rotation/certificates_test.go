@@ -32,7 +32,7 @@ const readWithin = 6 * time.Second
 // rotated is a service whose nodes read their certificates from files, and calls
 // that the judge holds.
 type rotated struct {
-	*apptest.Operated
+	*apptest.Cluster
 	dir  string
 	held []*heldCall
 }
@@ -56,7 +56,7 @@ func newRotated(t *testing.T, nodes int) *rotated {
 	for i := range nodes {
 		r.write(t, i, apptest.Certificate)
 	}
-	r.Operated = apptest.NewOperated(t, nodes, func(i int, c *app.Config) {
+	r.Cluster = apptest.NewCluster(t, nodes, func(i int, c *app.Config) {
 		text, err := os.ReadFile(r.file(i))
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func (r *rotated) hold(calls int, ttl int64) {
 func (r *rotated) holdOne(h *heldCall, uid uint32, ttl int64) {
 	var rtc, rtm *edge.Call
 	c := client.New(client.Config{
-		URL: "ws://" + apptest.BalancerAddress + "/v1/ws", HTTPClient: r.HttpClient(),
+		URL: "ws://" + apptest.BalancerAddress + "/v1/ws", HTTPClient: r.HTTPClient(),
 		Credential: func(context.Context) (string, error) { return r.User, nil },
 		RTC:        &client.RTC{Channel: "c", UID: uid, Publisher: true}, RTM: h.user, TTL: time.Duration(ttl) * time.Second,
 		Apply: func(_ context.Context, b client.Tokens) error {
@@ -425,7 +425,7 @@ func TestCertificateFileThatIsNotGood(t *testing.T) {
 // An operator sees the certificates of its own project, while the store is there.
 func TestCertificatesOfOneProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := apptest.NewOperated(t, 2, nil)
+		s := apptest.NewCluster(t, 2, nil)
 		time.Sleep(time.Second) // bubble
 		for _, c := range []struct {
 			credential string

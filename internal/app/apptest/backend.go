@@ -30,8 +30,8 @@ type Question struct {
 	RTM *struct{ UserID string }
 }
 
-// backEnd is a customer's, which decides who may have tokens.
-type backEnd struct {
+// BackEnd is a customer's, which decides who may have tokens.
+type BackEnd struct {
 	*httptest.Server
 	Mu     sync.Mutex
 	decide func(q Question) (allow bool, until session.UnixSec) // guarded by mu; nil: it is down
@@ -40,9 +40,10 @@ type backEnd struct {
 	Counts []int                                                // guarded by mu; questions in each request
 }
 
-func NewBackEnd(t *testing.T) *backEnd {
+// NewBackEnd starts a back end that allows everything.
+func NewBackEnd(t *testing.T) *BackEnd {
 	t.Helper()
-	b := &backEnd{}
+	b := &BackEnd{}
 	b.DecideBy(func(Question) (bool, session.UnixSec) { return true, 0 })
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -64,7 +65,7 @@ func NewBackEnd(t *testing.T) *backEnd {
 	return b
 }
 
-func (b *backEnd) answer(w http.ResponseWriter, questions []Question) {
+func (b *BackEnd) answer(w http.ResponseWriter, questions []Question) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	b.Counts = append(b.Counts, len(questions))
@@ -93,26 +94,26 @@ func (b *backEnd) answer(w http.ResponseWriter, questions []Question) {
 }
 
 // DecideBy changes what it decides by; nil has it fail.
-func (b *backEnd) DecideBy(decide func(q Question) (allow bool, until session.UnixSec)) {
+func (b *BackEnd) DecideBy(decide func(q Question) (allow bool, until session.UnixSec)) {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	b.decide = decide
 }
 
 // Refuse has it deny what is asked for by one action.
-func (b *backEnd) Refuse(action string) {
+func (b *BackEnd) Refuse(action string) {
 	b.DecideBy(func(q Question) (bool, session.UnixSec) { return q.Action != action, 0 })
 }
 
 // All are the questions so far.
-func (b *backEnd) All() []Question {
+func (b *BackEnd) All() []Question {
 	b.Mu.Lock()
 	defer b.Mu.Unlock()
 	return slices.Clone(b.Asked)
 }
 
 // Supervised is a node that asks a back end, and one that knows its callers.
-func Supervised(t *testing.T, grace time.Duration) (*Node, *backEnd, string) {
+func Supervised(t *testing.T, grace time.Duration) (*Node, *BackEnd, string) {
 	t.Helper()
 	b := NewBackEnd(t)
 	n := StartNode(t, func(c *app.Config) {

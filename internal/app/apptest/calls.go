@@ -16,10 +16,10 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// world is a service, clients in calls, and the judge, in one bubble.
-type world struct {
+// World is a service, clients in calls, and the judge, in one bubble.
+type World struct {
 	T       *testing.T
-	Network *network
+	Network *Network
 	Edge    *edge.Edge
 	Calls   sync.WaitGroup
 	Ctx     context.Context
@@ -28,13 +28,14 @@ type world struct {
 	Renewals atomic.Int64
 }
 
-func NewWorld(t *testing.T) *world {
+// NewWorld makes a network and the judge.
+func NewWorld(t *testing.T) *World {
 	t.Helper()
 	judge, err := edge.New(edge.Config{AppID: AppID, Certificate: Certificate})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, Network: NewNetwork(), Edge: judge}
+	w := &World{T: t, Network: NewNetwork(), Edge: judge}
 	w.Ctx, w.End = context.WithCancel(context.Background())
 	t.Cleanup(judge.Close)
 	return w
@@ -47,9 +48,11 @@ const (
 	BalancerAddress = "127.0.0.1:80"
 )
 
-func (w *world) StartNode() *Node { return w.StartNodeWith(func(*app.Config) {}) }
+// StartNode starts a service at ServiceAddress.
+func (w *World) StartNode() *Node { return w.StartNodeWith(func(*app.Config) {}) }
 
-func (w *world) StartNodeWith(change func(*app.Config)) *Node {
+// StartNodeWith is StartNode with other settings.
+func (w *World) StartNodeWith(change func(*app.Config)) *Node {
 	return start(w.T, func(c *app.Config) {
 		c.Listen = ServiceAddress
 		c.DrainWindow = 5 * time.Second
@@ -59,9 +62,10 @@ func (w *world) StartNodeWith(change func(*app.Config)) *Node {
 
 // Call holds a call at the judge with the tokens that the service gives it,
 // as an SDK and an app would.
-func (w *world) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
+func (w *World) Call(uid uint32, ttl int64) { w.CallAt(ServiceAddress, uid, ttl) }
 
-func (w *world) CallAt(address string, uid uint32, ttl int64) {
+// CallAt is Call, at another address.
+func (w *World) CallAt(address string, uid uint32, ttl int64) {
 	user := strconv.Itoa(int(uid))
 	transport := &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}
 	var legs struct{ rtc, rtm *edge.Call }
@@ -94,7 +98,7 @@ func (w *world) CallAt(address string, uid uint32, ttl int64) {
 }
 
 // Verdict ends the calls and demands that the judge saw nothing lost.
-func (w *world) Verdict(calls int) edge.Record {
+func (w *World) Verdict(calls int) edge.Record {
 	w.T.Helper()
 	synctest.Wait()
 	record := w.Edge.Record()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,78 +97,11 @@ func (s shared) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	return s.Memory.Sweep(ctx, node, do)
 }
 
-// service is some nodes behind a balancer.
-type service struct {
-	*world
-	Memory *store.Memory
-	Away   atomic.Bool
-	Nodes  []*serviceNode
-}
-
-type serviceNode struct {
+// ClusterNode is a node of a cluster.
+type ClusterNode struct {
 	*Node
 	Address string
 	dead    *atomic.Bool
-}
-
-func NewService(t *testing.T, nodes int) *service {
-	s := &service{world: NewWorld(t), Memory: store.NewMemory(time.Now)}
-	for i := range nodes {
-		s.Nodes = append(s.Nodes, s.startOne(i))
-	}
-	return s
-}
-
-func (s *service) startOne(i int) *serviceNode {
-	n := &serviceNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
-	n.Node = start(s.T, func(c *app.Config) {
-		c.Listen, c.OpsListen = n.Address, fmt.Sprintf("10.1.0.%d:9090", i+1)
-		c.Insecure, c.DrainWindow = true, 5*time.Second
-	}, app.Outside{Listen: s.Network.Listen, Store: shared{s.Memory, &s.Away, n.dead}})
-	return n
-}
-
-// Kill has a node gone at once, and another in its place.
-func (s *service) Kill(i int) {
-	n := s.Nodes[i]
-	n.dead.Store(true)
-	s.Network.mu.Lock()
-	delete(s.Network.ports, n.Address)
-	s.Network.mu.Unlock()
-	s.Network.cutThose(func(c *cable) bool { return string(c.to) == n.Address })
-	n.Stop()
-	s.Nodes[i] = s.startOne(i)
-}
-
-// Deploy stops a node in good order, and starts another in its place.
-func (s *service) Deploy(i int) {
-	s.Nodes[i].Stop()
-	s.Nodes[i] = s.startOne(i)
-}
-
-// CanSpare is whether calls can do without a node now: while the store is away,
-// another has to know what was revoked, since one that starts then takes nobody
-// (adr/0017).
-func (s *service) CanSpare(i int) bool {
-	others := slices.Delete(slices.Clone(s.Nodes), i, i+1)
-	return !s.Away.Load() || slices.ContainsFunc(others, func(n *serviceNode) bool {
-		return !strings.Contains(s.probe(n), "what was revoked")
-	})
-}
-
-// probe is what a node says of its readiness.
-func (s *service) probe(n *serviceNode) string {
-	client := &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
-	response, err := client.Get("http://" + n.App.OpsAddr().String() + "/readyz")
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	return string(text)
 }
 
 // OperatorSecret signs the credentials of these tests.
@@ -212,24 +144,33 @@ func (s shared) Get(ctx context.Context, id string) (store.Record, bool, error) 
 	return s.Memory.Get(ctx, id)
 }
 
-// Operated is nodes that ask for credentials, and an operator who has one. It
-// lives in a bubble.
-type Operated struct {
-	*world
+// Cluster is nodes that share a store, with a balancer before them, in a bubble. They ask
+// for credentials, and an operator has one.
+type Cluster struct {
+	*World
 	Memory *store.Memory
 	Away   atomic.Bool
-	Nodes  []*serviceNode
+	Nodes  []*ClusterNode
 	change func(i int, c *app.Config)
 	Wrap   func(app.Store) app.Store // nil: the store as it is
 	Admin  string                    // the operator's credential
 	User   string                    // that of most callers
 }
 
-// NewOperated starts nodes. change may be nil.
-func NewOperated(t *testing.T, nodes int, change func(i int, c *app.Config)) *Operated {
+// NewOpenCluster starts nodes that ask for no credentials.
+func NewOpenCluster(t *testing.T, nodes int) *Cluster {
 	t.Helper()
-	s := &Operated{
-		world: NewWorld(t), Memory: store.NewMemory(time.Now), change: change,
+	return NewCluster(t, nodes, func(_ int, c *app.Config) {
+		c.Auth, c.Insecure, c.DrainWindow = "none", true, 5*time.Second
+		c.Projects[0].Keys = credential.Keys{}
+	})
+}
+
+// NewCluster starts nodes. change may be nil.
+func NewCluster(t *testing.T, nodes int, change func(i int, c *app.Config)) *Cluster {
+	t.Helper()
+	s := &Cluster{
+		World: NewWorld(t), Memory: store.NewMemory(time.Now), change: change,
 		Admin: CredentialFor(t, "operator", true), User: CredentialFor(t, "ana", false),
 	}
 	for i := range nodes {
@@ -238,8 +179,9 @@ func NewOperated(t *testing.T, nodes int, change func(i int, c *app.Config)) *Op
 	return s
 }
 
-func (s *Operated) StartOne(i int) *serviceNode {
-	n := &serviceNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
+// StartOne starts the i-th node. The caller puts it into Nodes.
+func (s *Cluster) StartOne(i int) *ClusterNode {
+	n := &ClusterNode{Address: fmt.Sprintf("10.0.0.%d:8080", i+1), dead: new(atomic.Bool)}
 	var st app.Store = shared{s.Memory, &s.Away, n.dead}
 	if s.Wrap != nil {
 		st = s.Wrap(st)
@@ -256,13 +198,13 @@ func (s *Operated) StartOne(i int) *serviceNode {
 }
 
 // Deploy stops a node in good order, and starts another in its place.
-func (s *Operated) Deploy(i int) {
+func (s *Cluster) Deploy(i int) {
 	s.Nodes[i].Stop()
 	s.Nodes[i] = s.StartOne(i)
 }
 
 // Kill has a node gone at once.
-func (s *Operated) Kill(i int) {
+func (s *Cluster) Kill(i int) {
 	n := s.Nodes[i]
 	n.dead.Store(true)
 	s.Network.mu.Lock()
@@ -273,13 +215,13 @@ func (s *Operated) Kill(i int) {
 }
 
 // Replace has a node gone at once, and another in its place.
-func (s *Operated) Replace(i int) {
+func (s *Cluster) Replace(i int) {
 	s.Kill(i)
 	s.Nodes[i] = s.StartOne(i)
 }
 
 // RestartAll has all nodes gone at once, and others in their places.
-func (s *Operated) RestartAll() {
+func (s *Cluster) RestartAll() {
 	for i := range s.Nodes {
 		s.Kill(i)
 	}
@@ -289,18 +231,18 @@ func (s *Operated) RestartAll() {
 }
 
 // Ask requests a path of a node's public port.
-func (s *Operated) Ask(node int, credential, method, path, body string) (Reply, string) {
+func (s *Cluster) Ask(node int, credential, method, path, body string) (Reply, string) {
 	s.T.Helper()
 	return s.fetch(s.Nodes[node].Address, credential, method, path, body)
 }
 
 // Ops requests a path of a node's operations port.
-func (s *Operated) Ops(node int, path string) (Reply, string) {
+func (s *Cluster) Ops(node int, path string) (Reply, string) {
 	s.T.Helper()
 	return s.fetch(fmt.Sprintf("10.1.0.%d:9090", node+1), "", http.MethodGet, path, "")
 }
 
-func (s *Operated) fetch(address, credential, method, path, body string) (Reply, string) {
+func (s *Cluster) fetch(address, credential, method, path, body string) (Reply, string) {
 	s.T.Helper()
 	ctx, cancel := context.WithTimeout(s.Ctx, time.Minute)
 	defer cancel()
@@ -311,7 +253,7 @@ func (s *Operated) fetch(address, credential, method, path, body string) (Reply,
 	if credential != "" {
 		r.Header.Set("Authorization", "Bearer "+credential)
 	}
-	response, err := s.HttpClient().Do(r)
+	response, err := s.HTTPClient().Do(r)
 	if err != nil {
 		s.T.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -323,13 +265,14 @@ func (s *Operated) fetch(address, credential, method, path, body string) (Reply,
 	return Reply{response.StatusCode, response.Header}, string(text)
 }
 
-func (s *Operated) HttpClient() *http.Client {
+// HTTPClient reaches the nodes.
+func (s *Cluster) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.Network.Dial, DisableKeepAlives: true}}
 }
 
 // Order has the operator ask for something that is to work, and reads the
 // answer.
-func (s *Operated) Order(node int, method, path, body string, into any) {
+func (s *Cluster) Order(node int, method, path, body string, into any) {
 	s.T.Helper()
 	answer, text := s.Ask(node, s.Admin, method, path, body)
 	if answer.StatusCode != http.StatusOK {
@@ -341,13 +284,13 @@ func (s *Operated) Order(node int, method, path, body string, into any) {
 }
 
 // Open connects to an address, and says something.
-func (s *Operated) Open(address, greeting string) *Line {
+func (s *Cluster) Open(address, greeting string) *Line {
 	s.T.Helper()
-	socket, _, err := websocket.Dial(s.Ctx, "ws://"+address+"/v1/ws", &websocket.DialOptions{HTTPClient: s.HttpClient()})
+	socket, _, err := websocket.Dial(s.Ctx, "ws://"+address+"/v1/ws", &websocket.DialOptions{HTTPClient: s.HTTPClient()})
 	if err != nil {
 		s.T.Fatal(err)
 	}
-	l := &Line{t: s.T, Socket: socket, inbox: make(chan letter, 1000)}
+	l := &Line{t: s.T, Socket: socket, inbox: make(chan Received, 1000)}
 	s.T.Cleanup(l.HangUp)
 	if err := socket.Write(s.Ctx, websocket.MessageText, []byte(greeting)); err != nil {
 		s.T.Fatal(err)
@@ -362,7 +305,7 @@ func (s *Operated) Open(address, greeting string) *Line {
 }
 
 // Join opens a session on a node.
-func (s *Operated) Join(node int, credential, wants string) *Line {
+func (s *Cluster) Join(node int, credential, wants string) *Line {
 	s.T.Helper()
 	l := s.Open(s.Nodes[node].Address, JoinMessage(credential, wants))
 	l.Joined()
@@ -370,7 +313,7 @@ func (s *Operated) Join(node int, credential, wants string) *Line {
 }
 
 // Resume comes back to a session on a node.
-func (s *Operated) Resume(node int, l *Line) *Line {
+func (s *Cluster) Resume(node int, l *Line) *Line {
 	s.T.Helper()
 	again := s.Open(s.Nodes[node].Address, l.ResumeMessage())
 	again.Joined()

@@ -23,26 +23,28 @@ const (
 	OtherAppID       = "0123456789abcdef0123456789abcdef"
 	OtherCertificate = "fedcba9876543210fedcba9876543210"
 
-	JwtSecret    = "signs credentials of the first project"
+	JWTSecret    = "signs credentials of the first project"
 	OtherSecret  = "signs credentials of the other project"
 	TestAudience = "calls"
 	TestIssuer   = "login"
 )
 
-// PublicKey is of a key that also signs credentials of the first project.
-var PublicKey, PrivateKey = func() (string, ed25519.PrivateKey) {
-	private := ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
-	der, err := x509.MarshalPKIXPublicKey(private.Public())
+// PrivateKey also signs credentials of the first project.
+var PrivateKey = ed25519.NewKeyFromSeed([]byte("a seed of exactly 32 bytes, this"))
+
+// PublicKey is PrivateKey's, as PEM.
+var PublicKey = func() string {
+	der, err := x509.MarshalPKIXPublicKey(PrivateKey.Public())
 	if err != nil {
 		panic(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), private
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }()
 
 // WithCredentials makes of a service one that wants credentials.
 func WithCredentials(c *app.Config) {
 	c.Auth = "jwt"
-	c.Projects[0].Keys = credential.Keys{Secrets: []string{JwtSecret}, PublicKeyPEMs: []string{PublicKey}}
+	c.Projects[0].Keys = credential.Keys{Secrets: []string{JWTSecret}, PublicKeyPEMs: []string{PublicKey}}
 	c.Projects[0].Audience, c.Projects[0].Issuer = TestAudience, TestIssuer
 }
 
@@ -77,6 +79,7 @@ func GoodClaims(change map[string]any) map[string]any {
 	return c
 }
 
+// Segment is a part of a JWT: JSON, or a value to make it of.
 func Segment(v any) string {
 	text, isText := v.(string)
 	if !isText {
@@ -97,12 +100,13 @@ func SignAs(header, claims any, h func() hash.Hash, secret string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
+// SignWith makes a credential of claims, signed with a secret by HS256.
 func SignWith(secret string, claims any) string {
 	return SignAs(`{"alg":"HS256","typ":"JWT"}`, claims, sha256.New, secret)
 }
 
 // Pass is signed by the first project's secret.
-func Pass(change map[string]any) string { return SignWith(JwtSecret, GoodClaims(change)) }
+func Pass(change map[string]any) string { return SignWith(JWTSecret, GoodClaims(change)) }
 
 // SignEd makes a credential that the first project's private key, or another, has
 // signed.
@@ -133,8 +137,9 @@ type Tenant struct {
 	App, Certificate, secret string
 }
 
+// The two projects of TwoProjects.
 var (
-	FirstTenant  = Tenant{AppID, Certificate, JwtSecret}
+	FirstTenant  = Tenant{AppID, Certificate, JWTSecret}
 	SecondTenant = Tenant{OtherAppID, OtherCertificate, OtherSecret}
 )
 
@@ -164,7 +169,7 @@ func (p *Tenant) Owns(t *testing.T, what, text string, others ...*Tenant) {
 }
 
 // Open joins a call of the project, which stays connected and confirms all it gets.
-func (p *Tenant) Open(g *Guarded, change map[string]any) *Holder {
+func (p *Tenant) Open(g *LoggedNode, change map[string]any) *Holder {
 	h := &Holder{G: g}
 	h.Connect(`{"type":"join","auth":"` + p.Pass(change) + `","rtc":{"channel":"daily","uid":7},"rtm":{"userId":"7"}}`)
 	return h

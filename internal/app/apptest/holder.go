@@ -18,7 +18,7 @@ import (
 // Holder is a client that applies what it gets, and holds each token against its
 // grant.
 type Holder struct {
-	G      *Guarded
+	G      *LoggedNode
 	MaxTTL int64           // seconds; 0 = no bound
 	Until  session.UnixSec // 0 = no bound
 
@@ -43,7 +43,7 @@ func (h *Holder) RefuseNext() {
 
 // Connect opens a connection with a join or a resume, and reads it from then on.
 func (h *Holder) Connect(greeting string) {
-	s := h.G.Knock()
+	s := h.G.Connect()
 	h.Socket = s
 	h.mu.Lock()
 	h.closed = 0

@@ -16,8 +16,8 @@ import (
 
 const PublisherWants = `"rtc":{"channel":"c","uid":7,"role":"publisher"}`
 
-// letter is a message that a call has had, or the end of its connection.
-type letter struct {
+// Received is a message that a call has had, or the end of its connection.
+type Received struct {
 	Message
 	AccessEndsAt session.UnixSec
 	AfterMs      int64
@@ -30,7 +30,7 @@ type letter struct {
 type Line struct {
 	t       *testing.T
 	Socket  *websocket.Conn
-	inbox   chan letter
+	inbox   chan Received
 	done    sync.WaitGroup
 	Session string
 	Key     string
@@ -66,7 +66,7 @@ func (l *Line) listen(ctx context.Context) {
 	defer close(l.inbox)
 	for {
 		_, data, err := l.Socket.Read(ctx)
-		got := letter{At: time.Now()}
+		got := Received{At: time.Now()}
 		if err != nil {
 			got.CloseCode = int(websocket.CloseStatus(err))
 			l.inbox <- got
@@ -104,8 +104,8 @@ func Expiry(m Message) session.UnixSec {
 	return 0
 }
 
-// Next is the next letter.
-func (l *Line) Next() letter {
+// Next is the next Received.
+func (l *Line) Next() Received {
 	l.t.Helper()
 	select {
 	case got, ok := <-l.inbox:
@@ -116,11 +116,11 @@ func (l *Line) Next() letter {
 	case <-time.After(2 * time.Hour):
 		l.t.Fatal("nothing comes")
 	}
-	return letter{}
+	return Received{}
 }
 
-// Await is the next letter of a type; those before it are let go.
-func (l *Line) Await(kind string) letter {
+// Await is the next Received of a type; those before it are let go.
+func (l *Line) Await(kind string) Received {
 	l.t.Helper()
 	for {
 		got := l.Next()
@@ -149,7 +149,7 @@ func JoinMessage(credential, wants string) string {
 }
 
 // Joined takes note of the answer to a join or a resume.
-func (l *Line) Joined() letter {
+func (l *Line) Joined() Received {
 	l.t.Helper()
 	got := l.Next()
 	if got.Type != "joined" {

@@ -10,20 +10,21 @@ import (
 	"sync"
 )
 
-// network is a switchboard of pipes, so that a whole service and its clients
+// Network is a switchboard of pipes, so that a whole service and its clients
 // live in one bubble. Connections can be cut, and the service be replaced.
-type network struct {
+type Network struct {
 	mu    sync.Mutex
 	ports map[string]*port // guarded by mu, by address
 	conns []*cable         // guarded by mu; the clients' ends
 	turn  int              // guarded by mu; the balancer's
 }
 
-func NewNetwork() *network { return &network{ports: make(map[string]*port)} }
+// NewNetwork makes a network without listeners.
+func NewNetwork() *Network { return &Network{ports: make(map[string]*port)} }
 
 // port is a listener on the network.
 type port struct {
-	network  *network
+	network  *Network
 	address  addr
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -58,7 +59,7 @@ func (p *port) Close() error {
 func (p *port) Addr() net.Addr { return p.address }
 
 // Listen opens a port; the address is taken over from the one before.
-func (n *network) Listen(_, address string) (net.Listener, error) {
+func (n *Network) Listen(_, address string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := &port{network: n, address: addr(address), accepted: make(chan net.Conn), closed: make(chan struct{})}
@@ -66,7 +67,8 @@ func (n *network) Listen(_, address string) (net.Listener, error) {
 	return p, nil
 }
 
-func (n *network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+// Dial connects to an address of the network.
+func (n *Network) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	p := n.port(address)
 	if p == nil {
 		return nil, errors.New("connection refused")
@@ -138,7 +140,7 @@ func (c *cable) Close() error {
 
 // port is where an address leads to. balancerAddress leads to any node that there
 // is, in turns.
-func (n *network) port(address string) *port {
+func (n *Network) port(address string) *port {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if address != BalancerAddress {
@@ -159,7 +161,7 @@ func (n *network) port(address string) *port {
 }
 
 // Unplug makes all connections half open.
-func (n *network) Unplug() {
+func (n *Network) Unplug() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, c := range n.conns {
@@ -169,11 +171,11 @@ func (n *network) Unplug() {
 }
 
 // Cut breaks some of the connections.
-func (n *network) Cut(choose func() bool) {
+func (n *Network) Cut(choose func() bool) {
 	n.cutThose(func(*cable) bool { return choose() })
 }
 
-func (n *network) cutThose(choose func(*cable) bool) {
+func (n *Network) cutThose(choose func(*cable) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	kept := n.conns[:0]

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ func StartLogged(t *testing.T, change func(*app.Config), log io.Writer) *Node {
 	return StartWith(t, change, app.Outside{}, slog.New(slog.NewTextHandler(log, nil)))
 }
 
+// Quiet is a log that keeps nothing.
 var Quiet = slog.New(slog.DiscardHandler)
 
 const (
@@ -32,6 +34,7 @@ const (
 	Certificate = "5CFd2fd1755d40ecb72977518be15d3b"
 )
 
+// Config is what nodes are started with: real ports of this machine, no credentials.
 func Config() app.Config {
 	return app.Config{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
@@ -63,6 +66,7 @@ func start(t *testing.T, change func(*app.Config), world app.Outside) *Node {
 	return StartWith(t, change, world, Quiet)
 }
 
+// StartWith runs a service in some world, which writes to a log.
 func StartWith(t *testing.T, change func(*app.Config), world app.Outside, logger *slog.Logger) *Node {
 	t.Helper()
 	c := Config()
@@ -107,6 +111,7 @@ type Reply struct {
 	Header     http.Header
 }
 
+// Request requests a URL. A header named Host sets the host.
 func (n *Node) Request(method, url, body string, header ...string) (Reply, string) {
 	n.T.Helper()
 	r, err := http.NewRequestWithContext(n.T.Context(), method, url, strings.NewReader(body))
@@ -114,11 +119,11 @@ func (n *Node) Request(method, url, body string, header ...string) (Reply, strin
 		n.T.Fatal(err)
 	}
 	r.Close = true
-	for i := 0; i < len(header); i += 2 {
-		if header[i] == "Host" {
-			r.Host = header[i+1]
+	for h := range slices.Chunk(header, 2) {
+		if h[0] == "Host" {
+			r.Host = h[1]
 		}
-		r.Header.Set(header[i], header[i+1])
+		r.Header.Set(h[0], h[1])
 	}
 	noRedirect := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := noRedirect.Do(r)
@@ -133,6 +138,7 @@ func (n *Node) Request(method, url, body string, header ...string) (Reply, strin
 	return Reply{response.StatusCode, response.Header}, string(text)
 }
 
+// Dial opens a WebSocket.
 func (n *Node) Dial() *Socket {
 	n.T.Helper()
 	c, _, err := websocket.Dial(n.T.Context(), "ws://"+n.App.Addr().String()+"/v1/ws", nil)

@@ -71,7 +71,7 @@ func AllClassic(channel, uid, user string) []Request {
 
 // Way is a way to ask a node for tokens: a Join, Resume, Renew, or a Request.
 type Way interface {
-	try(s *Operated, node int, credential string, l *Line) Outcome
+	try(s *Cluster, node int, credential string, l *Line) Outcome
 }
 
 // Ways are lists of requests as one list of ways.
@@ -87,7 +87,7 @@ type Join string
 
 func (j Join) String() string { return "join " + string(j) }
 
-func (j Join) try(s *Operated, node int, credential string, _ *Line) Outcome {
+func (j Join) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 	return s.greet(node, JoinMessage(credential, string(j)))
 }
 
@@ -104,7 +104,7 @@ const (
 
 type comeBack string
 
-func (b comeBack) try(s *Operated, node int, _ string, l *Line) Outcome {
+func (b comeBack) try(s *Cluster, node int, _ string, l *Line) Outcome {
 	if b == Resume {
 		return s.greet(node, l.ResumeMessage())
 	}
@@ -112,7 +112,7 @@ func (b comeBack) try(s *Operated, node int, _ string, l *Line) Outcome {
 	return HTTPOutcome(answer)
 }
 
-func (r Request) try(s *Operated, node int, credential string, _ *Line) Outcome {
+func (r Request) try(s *Cluster, node int, credential string, _ *Line) Outcome {
 	answer, _ := s.Ask(node, credential, r.Method, r.Path, r.Body)
 	return HTTPOutcome(answer)
 }
@@ -144,7 +144,7 @@ func HTTPOutcome(answer Reply) Outcome {
 }
 
 // greet is what comes of a first message. A session that was opened is left again.
-func (s *Operated) greet(node int, greeting string) (came Outcome) {
+func (s *Cluster) greet(node int, greeting string) (came Outcome) {
 	s.T.Helper()
 	l := s.Open(s.Nodes[node].Address, greeting)
 	defer l.HangUp()
@@ -169,14 +169,14 @@ func (s *Operated) greet(node int, greeting string) (came Outcome) {
 }
 
 // Try asks a node for tokens.
-func (s *Operated) Try(node int, credential string, l *Line, way Way) Outcome {
+func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 	s.T.Helper()
 	return way.try(s, node, credential, l)
 }
 
 // Refusals tries all ways on all nodes again and again, until that were so many
 // times, and demands that each is refused, and for good.
-func (s *Operated) Refusals(times int, credential string, l *Line, ways []Way) {
+func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
 	tries := make(map[Outcome]int)
 	for n := range times {
@@ -191,7 +191,7 @@ func (s *Operated) Refusals(times int, credential string, l *Line, ways []Way) {
 }
 
 // AllOK demands that all ways work on all nodes.
-func (s *Operated) AllOK(credential string, ways []Way) {
+func (s *Cluster) AllOK(credential string, ways []Way) {
 	s.T.Helper()
 	for i := range s.Nodes {
 		for _, way := range ways {

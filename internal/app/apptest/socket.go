@@ -12,6 +12,7 @@ import (
 
 const JoinText = `{"type":"join","rtc":{"channel":"c","uid":1},"rtm":{"userId":"1"}}`
 
+// ResumeText comes back to the session of a message.
 func ResumeText(m Message, seq uint64) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, m.Session, m.Key, seq)
 }
@@ -50,6 +51,7 @@ type Socket struct {
 // NewSocket makes a Socket of a connection.
 func NewSocket(t *testing.T, c *websocket.Conn) *Socket { return &Socket{c, t} }
 
+// Send writes a message.
 func (s *Socket) Send(text string) {
 	s.t.Helper()
 	if err := s.Write(s.t.Context(), websocket.MessageText, []byte(text)); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,20 +21,20 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Guarded is a service with whoever visits it, and what it writes.
-type Guarded struct {
+// LoggedNode is a service with whoever visits it, and what it writes.
+type LoggedNode struct {
 	*Node
-	Log     *logText
+	Log     *LogText
 	Level   *slog.LevelVar // of the log
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	Network *network // in a bubble
+	Network *Network // in a bubble
 }
 
-// NewGuarded runs a service in a bubble, with a network of its own.
-func NewGuarded(t *testing.T, change func(*app.Config)) *Guarded {
+// NewLoggedNode runs a service in a bubble, with a network of its own.
+func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 	t.Helper()
 	network := NewNetwork()
-	g := StartGuarded(t, func(c *app.Config) {
+	g := StartLoggedNode(t, func(c *app.Config) {
 		c.Listen, c.OpsListen = ServiceAddress, "127.0.0.1:9090"
 		change(c)
 	}, app.Outside{Listen: network.Listen}, network.Dial)
@@ -41,27 +42,28 @@ func NewGuarded(t *testing.T, change func(*app.Config)) *Guarded {
 	return g
 }
 
-func StartGuarded(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *Guarded {
+// StartLoggedNode runs a service in some world, reached by dial.
+func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
-	g := &Guarded{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial}
+	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial}
 	g.Node = StartWith(t, change, world, slog.New(slog.NewTextHandler(g.Log, &slog.HandlerOptions{Level: g.Level})))
 	return g
 }
 
-// logText is a log that can be read.
-type logText struct {
+// LogText is a log that can be read.
+type LogText struct {
 	mu      sync.Mutex
 	text    bytes.Buffer // guarded by mu
 	written sync.Cond    // on mu
 }
 
-func newLogText() *logText {
-	j := &logText{}
+func newLogText() *LogText {
+	j := &LogText{}
 	j.written.L = &j.mu
 	return j
 }
 
-func (j *logText) Write(p []byte) (int, error) {
+func (j *LogText) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.written.Broadcast()
@@ -69,7 +71,7 @@ func (j *logText) Write(p []byte) (int, error) {
 }
 
 // Await waits until something stands in the log.
-func (j *logText) Await(text string) {
+func (j *LogText) Await(text string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !strings.Contains(j.text.String(), text) {
@@ -78,7 +80,7 @@ func (j *logText) Await(text string) {
 }
 
 // Take is what was written since it was taken last.
-func (j *logText) Take() string {
+func (j *LogText) Take() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	defer j.text.Reset()
@@ -86,15 +88,15 @@ func (j *logText) Take() string {
 }
 
 // Visit requests a path of the public port. A header without a name is left out.
-func (g *Guarded) Visit(method, path, body string, header ...string) (Reply, string) {
+func (g *LoggedNode) Visit(method, path, body string, header ...string) (Reply, string) {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), method, "http://"+g.App.Addr().String()+path, strings.NewReader(body))
 	if err != nil {
 		g.T.Fatal(err)
 	}
-	for i := 0; i < len(header); i += 2 {
-		if header[i] != "" {
-			r.Header.Set(header[i], header[i+1])
+	for h := range slices.Chunk(header, 2) {
+		if h[0] != "" {
+			r.Header.Set(h[0], h[1])
 		}
 	}
 	response, err := g.transport().RoundTrip(r)
@@ -109,12 +111,12 @@ func (g *Guarded) Visit(method, path, body string, header ...string) (Reply, str
 	return Reply{response.StatusCode, response.Header}, string(text)
 }
 
-func (g *Guarded) transport() *http.Transport {
+func (g *LoggedNode) transport() *http.Transport {
 	return &http.Transport{DialContext: g.Dial, DisableKeepAlives: true}
 }
 
-// Knock opens a WebSocket.
-func (g *Guarded) Knock() *Socket {
+// Connect opens a WebSocket.
+func (g *LoggedNode) Connect() *Socket {
 	g.T.Helper()
 	c, _, err := websocket.Dial(g.T.Context(), "ws://"+g.App.Addr().String()+"/v1/ws", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: g.transport()},
@@ -128,7 +130,7 @@ func (g *Guarded) Knock() *Socket {
 
 // Metrics are the sums of the samples of some metrics, by name, and by name and
 // label of those that have one.
-func (g *Guarded) Metrics() map[string]float64 {
+func (g *LoggedNode) Metrics() map[string]float64 {
 	g.T.Helper()
 	sums := make(map[string]float64)
 	for line := range strings.Lines(g.Operations("/metrics")) {
@@ -146,7 +148,7 @@ func (g *Guarded) Metrics() map[string]float64 {
 }
 
 // Operations is what a path of the operations port shows.
-func (g *Guarded) Operations(path string) string {
+func (g *LoggedNode) Operations(path string) string {
 	g.T.Helper()
 	r, err := http.NewRequestWithContext(g.T.Context(), http.MethodGet, "http://"+g.App.OpsAddr().String()+path, nil)
 	if err != nil {
@@ -164,8 +166,8 @@ func (g *Guarded) Operations(path string) string {
 	return string(text)
 }
 
-// Reception is what came of going to an entrance.
-type Reception struct {
+// Answer is what came of going to an entrance.
+type Answer struct {
 	Status        int // of HTTP; 200 when a join was taken
 	Closed        protocol.CloseCode
 	Code, Message string
@@ -176,7 +178,7 @@ type Reception struct {
 
 // Enter makes a request with a credential, or with other headers than those that have
 // it. A request without a method is a join, for what its body has.
-func (g *Guarded) Enter(e Request, credential string, header ...string) Reception {
+func (g *LoggedNode) Enter(e Request, credential string, header ...string) Answer {
 	g.T.Helper()
 	if e.Method == "" {
 		return g.Join(e.Body, credential)
@@ -185,7 +187,7 @@ func (g *Guarded) Enter(e Request, credential string, header ...string) Receptio
 		header = []string{"Authorization", "Bearer " + credential}
 	}
 	r, text := g.Visit(e.Method, e.Path, e.Body, header...)
-	a := Reception{Status: r.StatusCode, Header: r.Header, Body: text}
+	a := Answer{Status: r.StatusCode, Header: r.Header, Body: text}
 	var problem struct {
 		Error, Code string
 		Status      int
@@ -200,16 +202,16 @@ func (g *Guarded) Enter(e Request, credential string, header ...string) Receptio
 }
 
 // Join tries to open a session, and leaves it when that went well.
-func (g *Guarded) Join(body, credential string) Reception {
+func (g *LoggedNode) Join(body, credential string) Answer {
 	g.T.Helper()
-	s := g.Knock()
+	s := g.Connect()
 	defer func() { _ = s.CloseNow() }()
 	// Beside the reading: a message that is too long is never read to its end.
 	go func() {
 		_ = s.Write(g.T.Context(), websocket.MessageText, []byte(`{"type":"join","auth":"`+credential+`",`+body+`}`))
 	}()
 	m, closed := s.Next()
-	a := Reception{Closed: closed, Code: m.Code, Message: m.Message, Joined: m}
+	a := Answer{Closed: closed, Code: m.Code, Message: m.Message, Joined: m}
 	switch m.Type {
 	case protocol.TypeJoined:
 		a.Status = http.StatusOK
@@ -227,12 +229,13 @@ func (g *Guarded) Join(body, credential string) Reception {
 }
 
 // Admin requests something as the first project's operator.
-func (g *Guarded) Admin(method, path, body string, into any) Reply {
+func (g *LoggedNode) Admin(method, path, body string, into any) Reply {
 	g.T.Helper()
 	return g.AdminWith(Pass(map[string]any{"sub": "operator"}), method, path, body, into)
 }
 
-func (g *Guarded) AdminWith(credential, method, path, body string, into any) Reply {
+// AdminWith requests something with the credential of some operator, and decodes the answer.
+func (g *LoggedNode) AdminWith(credential, method, path, body string, into any) Reply {
 	g.T.Helper()
 	r, text := g.Visit(method, path, body, "Authorization", "Bearer "+credential)
 	if into != nil {
@@ -244,7 +247,7 @@ func (g *Guarded) AdminWith(credential, method, path, body string, into any) Rep
 }
 
 // From is the same service, seen from an address. It is for bubbles.
-func (g *Guarded) From(address string) *Guarded {
+func (g *LoggedNode) From(address string) *LoggedNode {
 	visitor := *g
 	visitor.Dial = func(ctx context.Context, _, to string) (net.Conn, error) {
 		p := g.Network.port(to)
@@ -262,17 +265,17 @@ func (g *Guarded) From(address string) *Guarded {
 	return &visitor
 }
 
-// KnockWith opens a WebSocket with headers, or says why it was not.
-func (g *Guarded) KnockWith(header ...string) (*Socket, int) {
+// ConnectWith opens a WebSocket with headers, or says why it was not.
+func (g *LoggedNode) ConnectWith(header ...string) (*Socket, int) {
 	g.T.Helper()
-	h := make(http.Header)
-	for i := 0; i < len(header); i += 2 {
-		if header[i] != "" {
-			h.Add(header[i], header[i+1])
+	headers := make(http.Header)
+	for h := range slices.Chunk(header, 2) {
+		if h[0] != "" {
+			headers.Add(h[0], h[1])
 		}
 	}
 	c, response, err := websocket.Dial(g.T.Context(), "ws://"+g.App.Addr().String()+"/v1/ws", &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: g.transport()}, HTTPHeader: h,
+		HTTPClient: &http.Client{Transport: g.transport()}, HTTPHeader: headers,
 	})
 	if err != nil {
 		if response == nil {

@@ -209,23 +209,23 @@ func defects(several bool) []defect {
 
 func noText() string { return "" }
 
-// entrance is a way to ask for something that wants a credential. One without a method
+// endpoint is a way to ask for something that wants a credential. One without a method
 // is the join of a WebSocket.
-type entrance struct {
+type endpoint struct {
 	apptest.Request
 	admin bool
 }
 
-// furnished are the ids of a session and a revocation that there are.
-type furnished struct{ session, revocation string }
+// fixtures are the ids of a session and a revocation that there are.
+type fixtures struct{ session, revocation string }
 
-// nothing is furnished: the ids are of nothing.
-var nothing = furnished{"S", "R"}
+// nothing is fixtures: the ids are of nothing.
+var nothing = fixtures{"S", "R"}
 
-// entrances are all of them. Those that take something away come last.
-func entrances(ids furnished) []entrance {
+// endpoints are all of them. Those that take something away come last.
+func endpoints(ids fixtures) []endpoint {
 	const everybody, operators = false, true
-	return []entrance{
+	return []endpoint{
 		{apptest.Request{Body: `"rtc":{"channel":"daily","uid":7,"role":"publisher"},"rtm":{"userId":"7"},"chat":{"userId":"ana"}`}, everybody},
 		{apptest.Get("/rtc/daily/publisher/uid/7"), everybody},
 		{apptest.Get("/rtc/daily/publisher/userAccount/ana/"), everybody},
@@ -263,8 +263,8 @@ func entrances(ids furnished) []entrance {
 	}
 }
 
-// furnish has a session and a revocation there.
-func furnish(g *apptest.LoggedNode) furnished {
+// setUp has a session and a revocation there.
+func setUp(g *apptest.LoggedNode) fixtures {
 	g.T.Helper()
 	var revocation struct{ ID string }
 	g.Admin("POST", "/v1/revocations", `{"channel":"monthly"}`, &revocation)
@@ -273,10 +273,10 @@ func furnish(g *apptest.LoggedNode) furnished {
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()        // it stays open without a connection
 	time.Sleep(time.Second) // bubble
-	return furnished{joined.Session, revocation.ID}
+	return fixtures{joined.Session, revocation.ID}
 }
 
-// longTokens has nothing happen to the session of furnish while time passes.
+// longTokens has nothing happen to the session of setUp while time passes.
 func longTokens(c *app.Config) { c.Policy.TTL = 24 * time.Hour }
 
 // untilLogged is how long the log takes to have room for another refusal.
@@ -287,7 +287,7 @@ const (
 	invalid = "the credential is not valid here, or has expired; fetch a new one"
 )
 
-// TestDefectiveCredentials takes each defect to each entrance. What a caller is told
+// TestDefectiveCredentials takes each defect to each endpoint. What a caller is told
 // is the same for all, the log has the reason, and nothing else happens.
 func TestDefectiveCredentials(t *testing.T) {
 	for name, several := range map[string]bool{"one project": false, "two projects": true} {
@@ -299,15 +299,15 @@ func TestDefectiveCredentials(t *testing.T) {
 						apptest.TwoProjects(c)
 					}
 				})
-				ids := furnish(g)
+				ids := setUp(g)
 				cases, counted := 0, g.Metrics()
 				for _, d := range defects(several) {
-					for i, e := range entrances(ids) {
+					for i, e := range endpoints(ids) {
 						counted = refuses(g, &d, &e, counted, i%9 == 0) // a join, one for tokens, and one for operators
 						cases++
 					}
 				}
-				t.Logf("%d cases refused: %d defects at %d entrances", cases, len(defects(several)), len(entrances(ids)))
+				t.Logf("%d cases refused: %d defects at %d endpoints", cases, len(defects(several)), len(endpoints(ids)))
 
 				// None of that changed anything, and with a good credential all
 				// of it works.
@@ -332,7 +332,7 @@ func TestDefectiveCredentials(t *testing.T) {
 
 // refuses expects a defect to be found, and returns the metrics after that. logged
 // has it wait until the log takes another refusal, and look there too.
-func refuses(g *apptest.LoggedNode, d *defect, e *entrance, before map[string]float64, logged bool) (after map[string]float64) {
+func refuses(g *apptest.LoggedNode, d *defect, e *endpoint, before map[string]float64, logged bool) (after map[string]float64) {
 	g.T.Helper()
 	if logged {
 		time.Sleep(untilLogged) // bubble
@@ -385,10 +385,10 @@ func refuses(g *apptest.LoggedNode, d *defect, e *entrance, before map[string]fl
 	return after
 }
 
-// takes expects that a good credential opens each entrance.
-func takes(g *apptest.LoggedNode, t *testing.T, ids furnished) {
+// takes expects that a good credential opens each endpoint.
+func takes(g *apptest.LoggedNode, t *testing.T, ids fixtures) {
 	t.Helper()
-	for _, e := range entrances(ids) {
+	for _, e := range endpoints(ids) {
 		if a := g.Enter(e.Request, apptest.Pass(nil)); a.Status != http.StatusOK {
 			t.Errorf("a good credential at %s: %+v", e, a)
 		}
@@ -419,8 +419,8 @@ func TestGoodCredentials(t *testing.T) {
 			"unknown claims":     apptest.Pass(map[string]any{"tenant": map[string]any{"id": 5}}),
 		} {
 			for _, i := range []int{0, 1, 14} {
-				if a := g.Enter(entrances(nothing)[i].Request, text); a.Status != http.StatusOK {
-					t.Errorf("%s at %s: %+v", name, entrances(nothing)[i], a)
+				if a := g.Enter(endpoints(nothing)[i].Request, text); a.Status != http.StatusOK {
+					t.Errorf("%s at %s: %+v", name, endpoints(nothing)[i], a)
 				}
 			}
 		}
@@ -432,14 +432,14 @@ func TestGoodCredentials(t *testing.T) {
 
 // Who is no operator sees and changes nobody's calls, and gets no token that is not
 // a user's.
-func TestAdminEntrancesWantTheScope(t *testing.T) {
+func TestAdminEndpointsWantTheScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) { apptest.WithCredentials(c); longTokens(c) })
-		ids := furnish(g)
+		ids := setUp(g)
 		before := g.Metrics()
 		cases := 0
 		for _, scope := range []any{nil, "", "read", "Admin", "admins", "administrator", "not-admin", "admin,write", "admin\tx", `"admin"`} {
-			for _, e := range entrances(ids) {
+			for _, e := range endpoints(ids) {
 				if !e.admin {
 					continue
 				}
@@ -466,7 +466,7 @@ func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 		s := g.Connect()
 		s.Send(`{"type":"join","auth":"` + apptest.Pass(nil) + `","rtm":{"userId":"u"}}`)
 		joined := s.Expect(protocol.TypeJoined)
-		for _, e := range entrances(furnished{joined.Session, nothing.revocation}) {
+		for _, e := range endpoints(fixtures{joined.Session, nothing.revocation}) {
 			a := g.Enter(e.Request, joined.Key)
 			if a.Code != "unauthenticated" && e.Method != http.MethodHead {
 				t.Errorf("the key at %s: %+v", e, a)
@@ -505,7 +505,7 @@ func TestKeySets(t *testing.T) {
 		}, app.Outside{}, (&net.Dialer{}).DialContext)
 	}
 	g := with(issuer.URL)
-	ids := furnishBy(g, apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey))
+	ids := setUpBy(g, apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey))
 	before := g.Metrics()
 	for _, d := range []defect{
 		{name: "unknown kid", reason: credential.ReasonUnknownKey, make: func() string {
@@ -525,7 +525,7 @@ func TestKeySets(t *testing.T) {
 		}},
 	} {
 		counted := g.Metrics()
-		for _, e := range entrances(ids) {
+		for _, e := range endpoints(ids) {
 			a := g.Enter(e.Request, d.make())
 			// A key that is not in the set may have been published since it was fetched.
 			later := d.reason == credential.ReasonUnknownKey && a.Code == "unavailable"
@@ -538,8 +538,8 @@ func TestKeySets(t *testing.T) {
 		if d.reason == credential.ReasonUnknownKey {
 			n += after[refusedFor(credential.ReasonKeysUnavailable)] - counted[refusedFor(credential.ReasonKeysUnavailable)]
 		}
-		if n != float64(len(entrances(ids))) {
-			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(entrances(ids)), d.reason)
+		if n != float64(len(endpoints(ids))) {
+			t.Errorf("%s: %v of %d counted as %s", d.name, n, len(endpoints(ids)), d.reason)
 		}
 	}
 	if after := g.Metrics(); after["refresher_tokens_issued_total"] != before["refresher_tokens_issued_total"] || after["refresher_sessions"] != before["refresher_sessions"] {
@@ -556,10 +556,10 @@ func TestKeySets(t *testing.T) {
 	for name, url := range map[string]string{"an endpoint that is away": issuer.URL, "an empty key set": empty.URL} {
 		n := with(url)
 		text := apptest.SignEd(`{"alg":"EdDSA","kid":"k1"}`, apptest.GoodClaims(nil), apptest.PrivateKey)
-		if a := n.Enter(entrances(ids)[0].Request, text); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
+		if a := n.Enter(endpoints(ids)[0].Request, text); a.Code != "unavailable" || a.Closed != protocol.CloseOverload {
 			t.Errorf("%s: %+v", name, a)
 		}
-		if a := n.Enter(entrances(ids)[1].Request, text); a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+		if a := n.Enter(endpoints(ids)[1].Request, text); a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %+v", name, a)
 		}
 		if why := n.Operations("/readyz"); why != "starting: no key set has been fetched yet\n" {
@@ -568,12 +568,12 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
-// furnishBy is furnish where the usual credentials are not taken.
-func furnishBy(g *apptest.LoggedNode, credential string) furnished {
+// setUpBy is setUp where the usual credentials are not taken.
+func setUpBy(g *apptest.LoggedNode, credential string) fixtures {
 	g.T.Helper()
 	s := g.Connect()
 	s.Send(`{"type":"join","auth":"` + credential + `","rtc":{"channel":"daily","uid":1}}`)
 	joined := s.Expect(protocol.TypeJoined)
 	_ = s.CloseNow()
-	return furnished{joined.Session, nothing.revocation}
+	return fixtures{joined.Session, nothing.revocation}
 }

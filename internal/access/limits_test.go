@@ -357,7 +357,7 @@ func TestOrigins(t *testing.T) {
 				if s != nil {
 					_ = s.CloseNow()
 				}
-				for _, e := range entrances(nothing) {
+				for _, e := range endpoints(nothing) {
 					if e.Method == "" || origin == "" {
 						continue
 					}
@@ -407,7 +407,7 @@ func TestSizesAreBounded(t *testing.T) {
 		}
 		before := g.Metrics()
 		bodies := 0
-		for _, e := range entrances(nothing) { // and the renewal: TestRenewOverHTTP
+		for _, e := range endpoints(nothing) { // and the renewal: TestRenewOverHTTP
 			if e.Method != http.MethodPost && e.Method != http.MethodPatch {
 				continue
 			}

@@ -72,7 +72,7 @@ func TestProjectsGetTokensOfTheirOwn(t *testing.T) {
 }
 
 // An operator sees and changes the calls of one project. Those of another are not
-// there for it, by no entrance.
+// there for it, by no endpoint.
 func TestOperatorsKeepToTheirProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, func(c *app.Config) {

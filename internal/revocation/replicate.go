@@ -11,31 +11,17 @@ import (
 )
 
 const (
-	// pollEvery is how often the store is asked for its version: a change that this node
-	// was not told of has effect within a second.
-	pollEvery = 500 * time.Millisecond
-	// minRetry and maxRetry bound the wait before a store that is away is asked again.
-	minRetry = 100 * time.Millisecond
-	maxRetry = 2 * time.Second
-	// storeTimeout bounds a request to the store that no caller waits for.
-	storeTimeout = 3 * time.Second
-	// readTimeout is how long it may take to read all revocations: hundreds of requests,
-	// each of which the store's client gives up after a few seconds.
-	readTimeout = time.Minute
-	// flushTime is how long revocations are put into the store before other nodes' changes
-	// are looked at.
-	flushTime = time.Second
-	// expireEvery is how often what is over is removed. It has no effect before.
-	expireEvery = 10 * time.Second
-	// fullPause is how long a store that is full is left alone.
-	fullPause = time.Minute
-	// maxGap bounds the pause after a sync. The pause is twice as long as the sync took.
-	maxGap = 300 * time.Millisecond
-	// lastChance is how long Run goes on, after its context is done, to save what the store
-	// does not have.
-	lastChance = time.Second
-	// backlog is how many changes wait to be merged. Beyond that everything is read.
-	backlog = 256
+	pollEvery    = 500 * time.Millisecond // a change without a notice has effect within a second
+	minRetry     = 100 * time.Millisecond // of a store that is away; doubled up to maxRetry
+	maxRetry     = 2 * time.Second
+	storeTimeout = 3 * time.Second // for a request that no caller waits for
+	readTimeout  = time.Minute     // for all revocations: hundreds of requests
+	flushTime    = time.Second     // of putting, before other nodes' changes are looked at
+	expireEvery  = 10 * time.Second
+	fullPause    = time.Minute            // in which a full store gets no new revocations
+	maxGap       = 300 * time.Millisecond // after a sync, which is twice as long as the sync took
+	lastChance   = time.Second            // to save what the store lacks, once Run is to end
+	backlog      = 256                    // changes that wait to be merged; beyond that all is read
 )
 
 // Run follows the store, and ends the sessions that revocations match, until ctx is done.
@@ -73,7 +59,7 @@ func (s *Set) watch(ctx context.Context) {
 	}
 }
 
-// backoff is how long a store that is away is left alone: minRetry, doubled up to maxRetry.
+// backoff is how long a store that is away is left alone.
 type backoff struct{ last time.Duration }
 
 // after returns the wait after an answer of the store; 0 if it was no error.
@@ -122,7 +108,12 @@ func (r *replicator) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case c := <-r.changes:
-			if r.follow(ctx, c) {
+			if r.lockSync(ctx) != nil {
+				return false
+			}
+			current := r.follow(c)
+			r.unlockSync()
+			if current {
 				continue
 			}
 		case <-r.wakeSync:
@@ -167,37 +158,19 @@ func (r *replicator) answered(began time.Time, err error) {
 }
 
 // follow merges a change that the store has published, and those that wait. It reports
-// whether the set is up to date afterwards, as far as the changes tell.
-func (s *Set) follow(ctx context.Context, c store.RevocationsChange) bool {
-	if s.lockSync(ctx) != nil {
-		return true // ctx is done
-	}
-	defer s.unlockSync()
-	return s.followWaiting(s.followOne(c))
-}
-
-// followWaiting merges the changes that wait, and returns what the last of them tells;
-// current if there is none. syncing is held.
-func (s *Set) followWaiting(current bool) bool {
-	for {
-		select {
-		case c := <-s.changes:
-			current = s.followOne(c)
-		default:
-			return current
-		}
-	}
-}
-
-// followOne merges a change, and reports whether the set has all of the version that the
-// change led to. For a change from before the last reading that is not known: the next
-// change tells. syncing is held.
-func (s *Set) followOne(c store.RevocationsChange) (current bool) {
+// whether the set has all of the version that the last one led to. For a change from before
+// the last reading that is not known: the next change tells. syncing is held.
+func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	s.merge(c.Changed, false)
 	if c.From == s.known {
 		s.reached(c.To)
 	}
-	return c.To == s.known
+	select {
+	case next := <-s.changes:
+		return s.follow(next)
+	default:
+		return c.To == s.known
+	}
 }
 
 // sync merges what the store has, if it has changed.
@@ -208,7 +181,11 @@ func (s *Set) sync(ctx context.Context) error {
 		return err
 	}
 	defer s.unlockSync()
-	s.followWaiting(true) // what has come need not be read
+	select {
+	case c := <-s.changes: // what has come need not be read
+		s.follow(c)
+	default:
+	}
 	s.mu.Lock()
 	if s.now() < s.expired { // the clock was set back, and what was dropped as over is not
 		s.known, s.expired = store.RevocationsVersion{}, 0

@@ -114,6 +114,10 @@ func (a *audience) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return json.UnmarshalDecode(d, &(*a)[0])
 }
 
+// MarshalJSONTo implements json.MarshalerTo. Grant names one audience, and that is written
+// as a string.
+func (a audience) MarshalJSONTo(e *jsontext.Encoder) error { return json.MarshalEncode(e, a[0]) }
+
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (n *names) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return read(d, (*[]string)(n), func(all []string) bool {

@@ -19,9 +19,9 @@ export GORACE ?= atexit_sleep_ms=20
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 
-# Packages that simulate hours, which the race detector does not live to see the end of
-# in one process: see scripts/parts.sh.
-PARTS := /internal/app
+# Packages whose bubbles are too many or too long for the race detector in one process:
+# see scripts/parts.sh.
+PARTS := /internal/access /internal/app
 
 # Tests with the build tag "programs" need other programs than Go and Redis, such as
 # nginx, Prometheus and Node.js. go test ./... leaves them out.

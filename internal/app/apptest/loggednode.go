@@ -112,7 +112,7 @@ func (g *LoggedNode) Visit(method, path, body string, header ...string) (Reply, 
 }
 
 func (g *LoggedNode) transport() *http.Transport {
-	return &http.Transport{DialContext: g.Dial, DisableKeepAlives: true}
+	return &http.Transport{DialContext: g.Dial, DisableKeepAlives: true, DisableCompression: true}
 }
 
 // Connect opens a WebSocket.

@@ -83,16 +83,7 @@ func (t *Tracker) observe() map[string][]session.Fingerprint {
 // Run publishes which certificates this node signs with, and follows the other nodes,
 // until ctx is done.
 func (t *Tracker) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	away := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-		case <-timer.C:
-		}
+	for away := false; ctx.Err() == nil; {
 		_, err := t.refresh(ctx)
 		wait := refreshEvery
 		if err != nil {
@@ -102,7 +93,11 @@ func (t *Tracker) Run(ctx context.Context) {
 			}
 		}
 		away = err != nil
-		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.wake:
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -233,7 +233,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"a back end that says no": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=3s authorize-url="+backEnd(t)).dial(t, seen)
+		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the question has 1.5 s
 		s.send(join)
 		s.expect("joined")
 		s.send(`{"type":"ack","seq":1}`)

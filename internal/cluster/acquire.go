@@ -39,6 +39,9 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (sto
 	case <-wait.Done():
 		return byKey, ctx.Err()
 	}
+	if err := ctx.Err(); err != nil { // the client gave up as a slot became free
+		return byKey, err
+	}
 	before := c.cooldown.Load()
 	if time.Duration(before) > c.now() {
 		return byKey, nil

@@ -118,9 +118,7 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 	parts.Go(func() { c.sweep(ctx) })
 	parts.Go(func() { c.watch(ctx) })
 	parts.Wait()
-	c.answers.Wait()
 	c.writeLast()
-	c.answers.Wait()
 }
 
 // writeLast saves what is left when the node stops, and gives its lease up.
@@ -129,6 +127,7 @@ func (c *Cluster) writeLast() {
 	defer cancel()
 	for ctx.Err() == nil {
 		c.flush()
+		c.answers.Wait() // they may enqueue records
 		at := c.pending.next()
 		if at == never {
 			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // the lease runs out by itself

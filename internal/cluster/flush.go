@@ -74,13 +74,17 @@ func (c *Cluster) flush() bool {
 	return more
 }
 
-// beginSpan begins a part of what ctx is about; nil: that is not traced.
+// beginSpan begins a part of what ctx is about. It returns nil if that, or the part, is not
+// traced.
 func beginSpan(ctx context.Context, name string) trace.Span {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return nil
 	}
 	_, span := parent.TracerProvider().Tracer("refresher/internal/cluster").Start(ctx, name)
+	if !span.IsRecording() { // a sampler may leave parts out
+		return nil
+	}
 	return span
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -174,3 +176,90 @@ func TestTooManyEndsAreDropped(t *testing.T) {
 		t.Errorf("%d wait, %d dropped", waiting, dropped)
 	}
 }
+
+// saveAgain is a session that has its record saved again once its epoch is raised.
+type saveAgain struct {
+	writer
+	cluster *Cluster
+}
+
+func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
+	if o.Action == store.RaiseEpoch {
+		time.Sleep(time.Millisecond) // bubble: its lock is free a moment later
+		w.cluster.Enqueue(context.Background(), w.record(r.Version+1, r.State), w)
+	}
+}
+
+// raising is a store that raises the epoch of each session once.
+type raising struct {
+	flaky
+	saved []uint64 // versions
+	left  bool
+}
+
+func (r *raising) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
+	outcomes := make([]store.Outcome, len(records))
+	for i := range records {
+		outcomes[i].Action = store.Done
+		if records[i].Version == 1 {
+			outcomes[i].Action = store.RaiseEpoch
+			continue
+		}
+		r.saved = append(r.saved, records[i].Version)
+	}
+	return outcomes, nil
+}
+
+func (r *raising) Sweep(_ context.Context, _ string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
+	r.left = r.left || do == store.Leave
+	return swept, nil
+}
+
+func (*raising) Watch(ctx context.Context, _ string, _ func(), _ func(string)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A node that stops also saves the records that the last answers of the store ask for, such
+// as the end of a call under a higher epoch. Without it the key of that call would open it.
+func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &raising{}
+		c, n := testCluster(s)
+		w := &saveAgain{writer{id: "a"}, c}
+		c.Enqueue(context.Background(), w.record(1, session.Ended), w)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		c.Run(ctx, n)
+		if !slices.Equal(s.saved, []uint64{2}) || !s.left {
+			t.Errorf("saved %v, gave the lease up: %v", s.saved, s.left)
+		}
+	})
+}
+
+// A sampler may choose a renewal and leave its parts out. Records are saved all the same.
+func TestRecordsOfWhichNoPartIsTraced(t *testing.T) {
+	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))
+	ctx, span := provider.Tracer("test").Start(context.Background(), "renewal")
+	defer span.End()
+	s := &flaky{}
+	c, _ := testCluster(s)
+	for _, id := range []string{"a", "b"} {
+		w := &writer{id: id}
+		c.Enqueue(ctx, w.record(1, session.Attached), w)
+	}
+	if c.flush(); !slices.Equal(s.batches, []int{2}) {
+		t.Errorf("saved %v", s.batches)
+	}
+}
+
+type rootsOnly struct{}
+
+func (rootsOnly) ShouldSample(p sdk.SamplingParameters) sdk.SamplingResult {
+	if trace.SpanContextFromContext(p.ParentContext).IsValid() {
+		return sdk.SamplingResult{Decision: sdk.Drop}
+	}
+	return sdk.SamplingResult{Decision: sdk.RecordAndSample}
+}
+
+func (rootsOnly) Description() string { return "roots only" }

@@ -1,0 +1,38 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// asked counts how often the store is asked for a session.
+type asked struct {
+	Store
+
+	times int
+}
+
+func (a *asked) Acquire(context.Context, store.AcquireRequest) (store.Acquired, error) {
+	a.times++
+	return store.Acquired{}, nil
+}
+
+// A client that has gone takes its session from no other node, even if there is a free slot.
+func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
+	s := &asked{}
+	c, _ := testCluster(s)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 100 { // a select among several takes any
+		if _, err := c.Acquire(ctx, &session.Key{Session: "a", Epoch: 1}, true); !errors.Is(err, context.Canceled) {
+			t.Errorf("acquired: %v", err)
+		}
+	}
+	if s.times != 0 || len(c.slots) != 0 {
+		t.Errorf("the store was asked %d times; %d slots are taken", s.times, len(c.slots))
+	}
+}

@@ -53,8 +53,8 @@ func (a *Access) decide(ctx context.Context, r *session.Request) session.Decisio
 	return session.Decision{Allowed: true, Until: until}
 }
 
-// Recheck says whether a revocation matches a session by now. It does no I/O. The package's
-// documentation has the reason for it.
+// Recheck refuses what a revocation matches by now, and everything while the node is
+// Uninformed. It does no I/O.
 func (a *Access) Recheck(k *session.Key) session.Decision {
 	switch {
 	case !a.revocations.Loaded():
@@ -64,6 +64,11 @@ func (a *Access) Recheck(k *session.Key) session.Decision {
 	}
 	return session.Decision{Allowed: true}
 }
+
+// Revoked reports whether a revocation matches a session by now. A node that is Uninformed
+// answers by the revocations that were added on it. It does no I/O. The package's
+// documentation has the reason for it.
+func (a *Access) Revoked(k *session.Key) bool { return a.revocations.Revoked(k) }
 
 // covers refuses what a caller's credential does not grant in full. The application's own
 // token, which is no user's, has no identity.

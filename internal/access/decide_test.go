@@ -153,16 +153,19 @@ func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
 	}
 }
 
-func TestRecheckLooksAtRevocationsOnly(t *testing.T) {
+func TestRecheckAndRevokedLookAtRevocationsOnly(t *testing.T) {
 	b := &approval{answer: denies}
 	for want, known := range map[session.Decision]revocations{
 		{Allowed: true}:                    {},
 		session.Refuse(session.Revoked):    {matches: true},
-		session.Refuse(session.Uninformed): {unread: true},
+		session.Refuse(session.Uninformed): {unread: true, matches: true},
 	} {
 		a := newAccess(t, Config{Revocations: &known, Approval: b})
 		if got := a.Recheck(requests["resume"].Key); got != want {
 			t.Errorf("%+v: %+v", known, got)
+		}
+		if got := a.Revoked(requests["resume"].Key); got != known.matches {
+			t.Errorf("%+v: revoked %v", known, got)
 		}
 	}
 	if len(b.asked) != 0 {

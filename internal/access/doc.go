@@ -11,7 +11,8 @@
 //	              the back end            allows it (--authorize-url); for so long, if it says so
 //	              revocations, again      none came while the back end was asked
 //	              the time                has not run out meanwhile (where a Caller asks)
-//	Recheck       revocations             without I/O, see below
+//	Recheck       revocations             were read from the store once, and none matches
+//	Revoked       revocations             one matches; see below
 //
 // The first refusal counts, and what comes after it is not asked. Decide is called for
 // each join, resume, renewal over HTTP, scheduled renewal, and token without a session. A
@@ -26,10 +27,10 @@
 //
 // A revocation ends the sessions that it finds in the engine's table. One that is added
 // after Decide has looked, and before the session is in the table, would end nothing: the
-// session would go on. So the engine calls Recheck when the session is in the table, and
-// for each token that it mints. It also does so before anybody is asked about a resume key,
-// so that one that is revoked costs the back end and the store nothing. Recheck may be
-// called with a session's lock held.
+// session would go on. So the engine calls Revoked when the session is in the table, and
+// for each token that it mints. Before anybody is asked about a resume key it calls Recheck,
+// so that one that is revoked costs the back end and the store nothing. Neither does I/O, so
+// both may be called with a session's lock held.
 //
 // # Concurrency and secrets
 //

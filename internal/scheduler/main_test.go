@@ -78,6 +78,11 @@ func (c *settings) Recheck(k *session.Key) session.Decision {
 	return session.Decision{Allowed: true}
 }
 
+// Revoked implements Access.
+func (c *settings) Revoked(k *session.Key) bool {
+	return c.Revocations != nil && c.Revocations.Revoked(k)
+}
+
 // share gives the node a store.
 func (c *settings) share() *store.Memory {
 	memory := store.NewMemory(time.Now)

@@ -123,7 +123,7 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 // isRevoked reports whether a revocation matches the session by now.
 func (e *entry) isRevoked() bool {
 	key := e.session.Key()
-	return e.engine.config.Access.Recheck(&key).Reason == session.Revoked
+	return e.engine.config.Access.Revoked(&key)
 }
 
 // ranOut reports, once, that the client's tokens ran out; rejoin, if not nil, tells it to

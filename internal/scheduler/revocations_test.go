@@ -331,3 +331,24 @@ func TestRevocationOfABusySession(t *testing.T) {
 		}
 	})
 }
+
+// A node that has not read the store's revocations yet knows those that were added here. A
+// session that it takes over meanwhile, and that one of them matches, is ended.
+func TestSessionOfADeadNodeThatIsRevokedBeforeTheStoreIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		m := c.start("a")
+		p := joinAs(t, m.Scheduler, "a", 1, "ana")
+		wait(time.Second)
+		m.kill()
+		c.config.Revocations = &revocations{all: []store.Selector{{App: "app", Subject: "ana"}}, unread: true}
+		heir := c.start("b").Scheduler
+		wait(time.Hour)
+		if e := heir.table.get(p.got().joined.Session); e != nil && e.session.State() != session.Ended {
+			t.Errorf("it is open")
+		}
+		if open, tombstones := c.store.Len(); open != 0 || tombstones != 1 {
+			t.Errorf("%d open, %d tombstones", open, tombstones)
+		}
+	})
+}

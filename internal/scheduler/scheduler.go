@@ -27,8 +27,11 @@ type Access interface {
 	// Decide says whether something may be done now. It waits for the customer's back end,
 	// if that is asked.
 	Decide(ctx context.Context, r session.Request) session.Decision
-	// Recheck says whether a revocation matches a session by now. It does no I/O.
+	// Recheck refuses what a revocation matches by now, and everything until the node has
+	// read the revocations. Revoked reports whether one that the node knows matches. Neither
+	// does I/O.
 	Recheck(k *session.Key) session.Decision
+	Revoked(k *session.Key) bool
 }
 
 // Cluster is what the nodes share of the sessions; see package cluster. Its methods are

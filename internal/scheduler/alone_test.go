@@ -34,7 +34,7 @@ func TestSchedulerWorksAlone(t *testing.T) {
 			t.Errorf("renewed over HTTP: %+v, %v", push, err)
 		}
 		back.hands().Leave()
-		wait(time.Hour)
+		wait(59 * time.Minute)
 		var ended *session.EndedError
 		if err := back.again().resume(back); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
 			t.Errorf("the key of a call that was left: %v", err)
@@ -49,6 +49,25 @@ func TestSchedulerWorksAlone(t *testing.T) {
 		}
 		if err := gone.again().resume(gone); err != nil {
 			t.Errorf("the key of one that nobody came back to in time: %v", err)
+		}
+	})
+}
+
+// A Scheduler without a Cluster forgets a call that is over once its keys are dead.
+func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Minute)
+		p.hands().Leave()
+		id := p.got().joined.Session
+		wait(59 * time.Minute)
+		if s.table.get(id) == nil {
+			t.Error("it is forgotten while its keys are good")
+		}
+		wait(30 * 24 * time.Hour)
+		if s.table.get(id) != nil {
+			t.Error("it is kept for ever")
 		}
 	})
 }

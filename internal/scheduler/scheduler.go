@@ -51,11 +51,16 @@ type Cluster interface {
 	Get(ctx context.Context, k *session.Key) (store.Record, bool)
 }
 
-// alone is the Cluster of a node that shares nothing. What has ended on purpose is
-// remembered until the process stops.
+// alone is the Cluster of a node that shares nothing. A session that ended on purpose is
+// remembered for as long as a store would keep its tombstone.
 type alone struct{}
 
-func (alone) Enqueue(_ context.Context, r *store.Record, _ store.Writer) bool { return !r.Removable() }
+func (alone) Enqueue(_ context.Context, r *store.Record, w store.Writer) bool {
+	if r.IsTombstone() {
+		time.AfterFunc(time.Until(r.TombstoneUntil().Time()), func() { w.Acknowledge(r, store.Outcome{Action: store.Done}) })
+	}
+	return !r.Removable()
+}
 
 func (alone) Acquire(_ context.Context, k *session.Key, _ bool) (store.Acquired, error) {
 	return store.Acquired{Epoch: k.Epoch + 1}, nil

@@ -15,10 +15,10 @@ import (
 
 func TestDrainOnASignal(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) { c.DrainWindow = 100 * time.Millisecond })
+	s := n.Dial() // the public port is served once the node is ready
 	if response, text := n.Ops("/readyz"); response.StatusCode != http.StatusOK || text != "ready\n" {
 		t.Errorf("readyz: %d %q", response.StatusCode, text)
 	}
-	s := n.Dial()
 	s.Send(apptest.JoinText)
 	joined := s.Expect(protocol.TypeJoined)
 	go n.Stop()

@@ -165,10 +165,11 @@ func (u *uids) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	})
 }
 
-// noNull refuses null for what is known. The decoder itself refuses a name that is there
-// twice and text that is not UTF-8, and takes a name only in its own case.
-var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, _ any) error {
-	if d.PeekKind() == 'n' {
+// noNull refuses null for a claim that is read, so not for an issuer that is not demanded.
+// The decoder itself refuses a name that is there twice and text that is not UTF-8, and
+// takes a name only in its own case.
+var noNull = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, into any) error {
+	if _, anything := into.(*any); d.PeekKind() == 'n' && !anything {
 		return errWrong
 	}
 	return errors.ErrUnsupported // by the rules of its type

@@ -232,6 +232,8 @@ func TestIssuer(t *testing.T) {
 		{"", ReasonIssuer},
 		{[]string{"https://login.example.com/"}, ReasonClaims},
 		{7, ReasonClaims},
+		{(*string)(nil), ReasonIssuer},
+		{map[string]any{"a": nil}, ReasonClaims},
 	} {
 		credential := sign("HS256", "", []byte(secretA), claimsWith(map[string]any{"iss": c.iss}))
 		open.takes(t, credential)

@@ -40,3 +40,30 @@ func TestPanicEndsOneConnectionOnly(t *testing.T) {
 		}
 	})
 }
+
+// A panic of the reader, while the client's join is handled, waits for what comes of that:
+// the session that was opened is told that nobody is connected.
+func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reports := panics.NewReporter(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		s := newStage(t, func(c *Config) { c.Panics = reports })
+		answer := make(chan struct{})
+		s.sessions.beforeJoined = func() { <-answer }
+		c, _ := s.raw()
+		write(c, text(joinText))
+		synctest.Wait()
+		for _, conn := range s.hub.all() {
+			conn.net.conn = nil // so that what is read next makes the reader panic
+		}
+		write(c, []byte{0x81, 0x80 | 126, 0x10, 0, 0, 0, 0, 0}, make([]byte, 2*freeBytes))
+		synctest.Wait()
+		close(answer)
+		wait(time.Second)
+		if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+			t.Errorf("the session was told %v", said)
+		}
+		if n := s.hub.open(); n != 0 {
+			t.Errorf("%v connections are left", n)
+		}
+	})
+}

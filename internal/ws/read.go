@@ -42,7 +42,7 @@ func (c *conn) greet(first []byte, done func()) (data []byte, release func(), er
 	ctx, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
 	c.handle(ctx, first, done)
-	m, broken := c.receive()
+	m, broken := c.tryReceive()
 	if broken != nil {
 		c.lost(broken)
 		hangUp()
@@ -55,6 +55,12 @@ func (c *conn) greet(first []byte, done func()) (data []byte, release func(), er
 		return nil, nil, err
 	}
 	return c.check(m)
+}
+
+// tryReceive is receive, but a panic in it is an error: its caller has to wait for a worker.
+func (c *conn) tryReceive() (m message, err error) {
+	defer c.hub.config.Panics.Recover(panics.Connection, &err)
+	return c.receive()
 }
 
 // handle has a message handled by a worker, which sends what came of it to c.handled. ctx

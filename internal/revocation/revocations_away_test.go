@@ -81,6 +81,7 @@ func TestRevocationsGivenWhileTheStoreIsAway(t *testing.T) {
 		} else {
 			t.Logf("carried out on another node %v after the store's return", ended.At.Sub(back))
 		}
+		time.Sleep(time.Second) // bubble: every other node knows it by then
 		s.Refusals(100, s.User, wanderer, ways)
 		s.RestartAll()
 		s.Refusals(100, s.User, wanderer, ways)

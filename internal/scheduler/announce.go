@@ -18,7 +18,7 @@ func (e *entry) announce() {
 	s := e.engine
 	now := s.clock.now()
 	r := e.session.Record(e.reason, now)
-	if !r.Missed { // a new bundle: what was delivered of the one before is past
+	if !r.Missed { // a new bundle: the event was about the one before
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
 	}
@@ -30,7 +30,7 @@ func (e *entry) announce() {
 		due |= store.DeliveredEnd
 	}
 	if s.config.Announce == nil {
-		e.delivered |= due // nobody wants to know
+		e.delivered |= due // no back end is configured
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
@@ -39,7 +39,7 @@ func (e *entry) announce() {
 			s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
 				e.change(func() bool { // it was delivered, or given up
 					if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
-						return false // of a bundle that is past
+						return false // the event was about an older bundle
 					}
 					e.delivered |= what
 					return true

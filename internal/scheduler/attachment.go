@@ -52,7 +52,7 @@ func (a *attachment) Renew() {
 		case session.Repeat:
 			e.push(e.session.Again(now))
 		case session.Renew:
-			e.want(session.CauseRenew, now)
+			e.renewSoon(session.CauseRenew, now)
 		default: // tokens are on their way
 		}
 		return nil

@@ -26,11 +26,11 @@
 //   - Which node has a session is decided by the epoch of its newest attachment, the fencing
 //     token, which the resume key carries. A node that has an older one lets go.
 //   - A session that ended on purpose is remembered here until the store is, so that its keys
-//     stay dead. One that nobody came back to in time is forgotten; its key opens it anew.
+//     stay dead. An expired session is forgotten; its key opens it anew.
 //   - Revocations are checked again where Decide may be outdated: once a session is in the
 //     table, where Revoke finds it, and with each bundle.
-//   - Locks: an entry's lock before the table's, which is a leaf. Who must not wait for a
-//     slow client's push hands its work to the entry's lock (see lock.Do).
+//   - Locks: an entry's lock before the table's, which is a leaf. A caller that must not
+//     wait for a slow client's push hands its work to the entry's lock (see lock.Do).
 //   - A panic in the handling of a session ends that session on this node, and nothing else:
 //     see entry.contain. So entries are unlocked by defer, and contain is deferred after that.
 //   - Deadlines are on the monotonic clock, expiries are Unix seconds. After a step of the

@@ -11,23 +11,23 @@ import (
 // tokens are minted and its push is written: what happens to one session happens one after
 // the other. A method that changes the session wants the lock held; its caller commits.
 type entry struct {
-	lock   // guards all below, but what is fixed, and slot
+	lock   // guards the fields below, except slot and those marked fixed
 	engine *Scheduler
 	id     string      // fixed
-	key    session.Key // fixed: whose it is, and its terms at first, not its epoch or role
+	key    session.Key // fixed: the key when the entry was made; epoch, role and terms may have changed since
 
 	session   *session.Session
 	client    session.Client    // nil while detached
 	reason    session.EndReason // set once it has ended
-	lost      bool              // another node has it, or it never came to be: it ended here only
+	lost      bool              // it ended on this node only: another node has it, or its join failed
 	wish      session.UnixMilli // version of the newest operator's wish that was acted on
-	saved     summary           // what the newest record says
+	saved     summary           // of the newest record enqueued
 	version   uint64            // of that record
-	delivered store.Delivered   // events that were delivered, or given up
+	delivered store.Delivered   // events that the back end has acknowledged, or that were given up
 	sent      store.Delivered   // events that were handed over for delivery
 
-	counted   session.State    // the state that the metrics know
-	operation *operation       // the trace of what is under way; nil: none
+	counted   session.State    // the state under which the metrics count it
+	operation *operation       // the trace of the current operation; nil: none
 	refusals  logging.Throttle // of the client's SDK, in the log
 
 	slot slot // guarded by the table's lock
@@ -39,22 +39,23 @@ func (s *Scheduler) newEntry(of *session.Session) *entry {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
-	if r.State != session.Ended { // by a node that had nobody to tell, perhaps
+	if r.State != session.Ended { // a node without a back end may have set it
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
 	e.reason, e.delivered = r.Reason, r.Delivered
-	e.version, e.wish = r.Version, r.WishVersion // what this node writes comes after it
+	e.version, e.wish = r.Version, r.WishVersion // this node's records continue from these
 	return e
 }
 
-// hasEndedOnPurpose reports that the session is over for good: its keys are dead.
+// hasEndedOnPurpose reports whether the session has ended for good, so that its resume keys
+// are refused. An expired session can be opened anew by its key.
 func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
-// change calls f with the session locked, now or when whoever holds it lets go, and commits.
-// f returns false if it has changed nothing.
+// change calls f with the session locked, now or when the holder of its lock releases it, and
+// commits. f returns false if it has changed nothing.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)
@@ -102,7 +103,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	if push.Rejoin {
-		e.session.ReportRunOut() // before it came back: no news when it asks again
+		e.session.ReportRunOut() // the tokens expired while it was away: do not report that later
 	}
 	epoch := e.session.Epoch()
 	e.client = client
@@ -120,7 +121,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 		e.detach(epoch, now)
 		return nil, err
 	case err != nil:
-		e.discard() // nobody has its key
+		e.discard() // no client has its key
 		return nil, err
 	case resumed:
 		e.emit(event{kind: evResumed, push: &push})
@@ -158,15 +159,15 @@ func (e *entry) end(reason session.EndReason) {
 	}
 }
 
-// discard lets go of a session that never came to be, or is another node's. Nobody is
-// told.
+// discard drops a session whose join failed, or that another node has. It sends no events and
+// saves no record.
 func (e *entry) discard() {
 	e.lost, e.client = true, nil
 	e.session.End()
 }
 
-// commit brings the queue, the store and the metrics in step with the session, after every
-// change to it. It is the one place where any of them learns of a change.
+// commit is called after every change to the session. It is the one place that passes the
+// change on: to the customer's back end (events), the store, the queue and the metrics.
 func (e *entry) commit() {
 	s := e.engine
 	state := e.session.State()
@@ -183,7 +184,7 @@ func (e *entry) commit() {
 	}
 	e.announce()
 	if state == session.Ended {
-		s.table.remove(e, true) // before it is saved: the answer has it forgotten
+		s.table.remove(e, true) // before save, since the store's answer may remove it from table.ended
 	}
 	e.save()
 	if state != session.Ended && s.table.place(e) {
@@ -191,8 +192,7 @@ func (e *entry) commit() {
 	}
 }
 
-// save has the session's record written, if it has changed in what other nodes have to know
-// of it.
+// save enqueues the session's record, unless the summary of the last one still holds.
 func (e *entry) save() {
 	s := e.engine
 	now := s.clock.now()
@@ -203,7 +203,7 @@ func (e *entry) save() {
 	}
 	due := e.session.Deadline()
 	if r.State == session.Ended {
-		due = now.Mono // what is left to do of it
+		due = now.Mono // its end is still to be delivered
 	}
 	e.saved = next
 	e.version++
@@ -215,7 +215,7 @@ func (e *entry) save() {
 	}
 }
 
-// summary is as much of a record as it takes to see whether the store must have it again.
+// summary has the parts of a record whose change makes the record worth saving again.
 type summary struct {
 	epoch, proven, seq, held uint64
 	expiresAt, until         session.UnixSec
@@ -224,11 +224,11 @@ type summary struct {
 	missed, ranOut, reported bool
 	delivered                store.Delivered
 	wish                     session.UnixMilli
-	any                      bool // false: the store has to have it
+	any                      bool // false in the zero value, which differs from every record's summary
 }
 
-// summarize returns the summary of r, the record of e. A bundle that is on its way to a client that is here
-// makes no difference until it is confirmed: that spares every second write.
+// summarize returns the summary of r, the record of e. A bundle pushed to a connected client
+// counts only once it is confirmed, which saves one of two writes for each renewal.
 func summarize(e *entry, r *session.Record) summary {
 	w := summary{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),

@@ -15,46 +15,46 @@ type event struct {
 	kind    kind
 	push    *session.Push
 	acked   session.Acked
-	seq     uint64 // that the client names
+	seq     uint64 // that the client's ack or nack names
 	now     session.Instant
-	due     session.Instant // when it fell due
-	lag     time.Duration   // how much later it was done
+	due     session.Instant // the deadline
+	lag     time.Duration   // from the deadline to the end of the task
 	code    string          // of the client's SDK
 	message string          // the SDK's
 	err     error
 }
 
-// kind is what happened.
+// kind says what happened.
 type kind uint8
 
 const (
-	evOpened      kind = iota // it is in the table
-	evMoved                   // from the state that was counted to another
-	evStarted                 // a renewal begins, or the question ahead of one
-	evDue                     // it fell due
+	evOpened      kind = iota // the session was added to the table
+	evMoved                   // its state has changed, see entry.counted
+	evStarted                 // a renewal begins, or the request for its approval
+	evDue                     // the renewal's deadline has come
 	evIssued                  // a bundle was minted
-	evUnminted                // it could not be
+	evUnminted                // minting a bundle failed
 	evPushing                 // a push is about to be written
-	evPushed                  // it was
-	evUnpushed                // it could not be
-	evServed                  // what was due is done
-	evAcked                   // the client confirmed a bundle
-	evConfirmed               // it did so by coming back
-	evNacked                  // its SDK refused one
-	evRanOut                  // its tokens ran out; with a push, which tells it to join again
-	evJoined                  // the client has its first tokens
-	evResumed                 // it is back
+	evPushed                  // the push was written
+	evUnpushed                // writing the push failed
+	evServed                  // the task of a deadline is done
+	evAcked                   // the client confirmed a bundle by an ack
+	evConfirmed               // the client confirmed a bundle by a resume, or over HTTP
+	evNacked                  // the client's SDK refused a bundle
+	evRanOut                  // the client's tokens expired; push, if any, tells it to join its call again
+	evJoined                  // the client was sent joined, with its first tokens
+	evResumed                 // the client has resumed
 	evRepeated                // a renewal over HTTP was answered with the newest bundle again
-	evRenewed                 // and with a new one
-	evSilent                  // the client does not answer
-	evDetached                // it has no connection now
-	evUnreachable             // and its tokens run out soon
-	evUnanswered              // the back end could not be asked
-	evUnasked                 // for longer than the grace
-	evEnded                   // it is over
-	evAdopted                 // taken over from a node that is gone
-	evLost                    // to another node
-	evDropped                 // it is another node's, or never came to be
+	evRenewed                 // a renewal over HTTP was answered with a new bundle
+	evSilent                  // the client does not answer pushes
+	evDetached                // the session has lost its connection
+	evUnreachable             // the session is detached, and its tokens expire soon
+	evUnanswered              // the back end did not answer a request for approval
+	evUnasked                 // the back end did not answer in the grace period
+	evEnded                   // the session has ended
+	evAdopted                 // the session was taken over from a dead node
+	evLost                    // another node has the session, or it was ended elsewhere
+	evDropped                 // the session was discarded: another node has it, or its join failed
 )
 
 // emit tells the observers. e's lock is held.
@@ -64,10 +64,10 @@ func (e *entry) emit(ev event) {
 	e.engine.journal.observe(&ev, e)
 }
 
-// logEvery is how often lines that can be many are written.
+// logEvery is the least time between two lines of a kind that could flood the log.
 const logEvery = 10 * time.Second
 
-// journal is the log. Of many lines of a kind it has some.
+// journal writes the log. It throttles the kinds of lines that could flood it.
 type journal struct {
 	*slog.Logger
 

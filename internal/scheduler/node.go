@@ -36,7 +36,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 	e.Lock() // free: nobody else has it
 	defer e.Unlock()
 	if !s.table.insert(e, nil, true) {
-		return // its client came here meanwhile
+		return // its client has come back here meanwhile
 	}
 	e.emit(event{kind: evOpened})
 	defer e.contain(nil)
@@ -141,7 +141,7 @@ func (e *entry) obey(version session.UnixMilli, role session.Role) {
 	cause := e.adoptRole(version, role)
 	switch now := e.engine.clock.now(); {
 	case e.client != nil:
-		e.want(cause, now)
+		e.renewSoon(cause, now)
 	case e.session.AskedOverHTTP(now) == session.Repeat: // it would be given the same tokens again
 		e.session.Want(cause, now)
 	}
@@ -193,7 +193,7 @@ func (a *answer) take() {
 		if a.record.HasEnded() {
 			table.forget(e)
 		}
-	case store.Retry: // the cluster tries again
+	case store.Retry: // does not occur: the cluster saves the record again itself
 	}
 }
 
@@ -208,11 +208,11 @@ func (a *answer) overtaken() bool {
 	return true
 }
 
-// lost lets go of a session that another node has, or that was ended elsewhere.
+// lost discards a session that another node has, or that was ended elsewhere.
 func (a *answer) lost() bool {
 	e := a.entry
 	if e.session.Epoch() != a.record.Epoch || e.lost {
-		return false // it came back here since
+		return false // its client has come back here since
 	}
 	if e.session.State() == session.Ended {
 		e.engine.table.forget(e)
@@ -226,7 +226,7 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			client.Lost() // if it is there, it comes again, with a key that decides
+			client.Lost() // a client that is still there resumes, and its key's epoch decides
 		}
 	}
 	e.discard()
@@ -254,7 +254,7 @@ func (a *answer) ended() bool {
 func (a *answer) raiseEpoch() bool {
 	e := a.entry
 	if e.lost || e.session.Epoch() >= a.outcome.Epoch {
-		return false // it knows by now
+		return false // a later answer has told it
 	}
 	e.session.Fence(a.outcome.Epoch)
 	e.saved = summary{}

@@ -23,7 +23,7 @@ type item struct {
 	entry   *entry
 }
 
-// position is where an entry stands; the zero value is nowhere.
+// position is an entry's place in a heap; the zero value means that it is in none.
 type position struct {
 	heap  *heap
 	index int
@@ -33,7 +33,7 @@ type position struct {
 func (p *position) queued() bool { return p.heap != nil }
 
 // Set puts e at due, wherever it stood before. expires is when its tokens run
-// out. It reports whether e is now the first that is waited for.
+// out. It reports whether e now has the earliest due time.
 func (q *queue) Set(e *entry, due, expires time.Duration) bool {
 	it := item{key: due, due: due, expires: expires, entry: e}
 	switch e.slot.heap {
@@ -75,8 +75,8 @@ func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
 	return nil, never
 }
 
-// Behind is how long ago the time came of the one that has waited longest for it
-// to be seen to. It takes O(n) of those whose time has come.
+// Behind returns how late the most overdue entry is. It takes O(n) for n entries that are
+// due.
 func (q *queue) Behind(now time.Duration) time.Duration {
 	var behind time.Duration
 	for _, it := range q.ready.items {
@@ -100,14 +100,14 @@ func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 	}
 }
 
-// never is a time that does not come.
+// never is a time that never comes.
 const never = time.Duration(1<<63 - 1)
 
 // arity is the number of children of a heap's node. Four children share a
 // cache line or two, which makes a shallower heap the faster one.
 const arity = 4
 
-// heap is a d-ary min-heap that keeps every entry told of its position.
+// heap is a d-ary min-heap that records each entry's position in the entry.
 type heap struct {
 	items []item
 }

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// retryAfterError is when a renewal is tried again whose tokens could not be minted.
+	// retryAfterError is the wait before a renewal is tried again, after minting failed.
 	retryAfterError = time.Second
 	// decideTimeout bounds every decision; hook's own bound is closer.
 	decideTimeout = 10 * time.Second
-	// askAgain is when the back end is asked again that gave no answer.
+	// askAgain is the wait before the back end is asked again, after it gave no answer.
 	askAgain = 2 * time.Second
 )
 
@@ -24,7 +24,7 @@ func (e *entry) fire() {
 	defer e.Unlock()
 	defer e.contain(nil)
 	defer e.commit()
-	if e.session.State() == session.Ended { // since it was taken out of the queue
+	if e.session.State() == session.Ended { // it ended after Run took it out of the queue
 		return
 	}
 	clock := &e.engine.clock
@@ -49,11 +49,11 @@ func (e *entry) fire() {
 	case session.Unreachable:
 		e.emit(event{kind: evUnreachable})
 	case session.RunOut:
-		e.ranOut(nil)
+		e.reportRunOut(nil)
 	case session.Expire:
 		e.end(session.EndExpired)
 	case session.Ask:
-		e.ask(now)
+		e.requestApproval(now)
 	case session.Deny:
 		e.emit(event{kind: evUnasked})
 		e.end(session.EndDenied)
@@ -61,8 +61,8 @@ func (e *entry) fire() {
 	}
 }
 
-// want renews the session for a cause: at once, or as soon as it may be.
-func (e *entry) want(cause session.Cause, now session.Instant) {
+// renewSoon renews the session for a cause: at once, or as soon as MayRenew allows it.
+func (e *entry) renewSoon(cause session.Cause, now session.Instant) {
 	if e.session.MayRenew(now) {
 		e.renew(cause, now)
 	} else {
@@ -95,13 +95,13 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 	push := e.session.Issue(tokens, cause, now)
 	e.emit(event{kind: evIssued, push: &push})
 	if push.Rejoin {
-		e.ranOut(&push)
+		e.reportRunOut(&push)
 	}
 	return push, nil
 }
 
-// mint makes the session's next tokens. The error is an EndedError when it may have none
-// any more.
+// mint makes the session's next tokens. The error is an EndedError if the session is revoked
+// or its time is over.
 func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Instant) (session.Tokens, error) {
 	s := e.engine
 	if e.isRevoked() {
@@ -120,21 +120,21 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	return tokens, err
 }
 
-// isRevoked reports whether a revocation matches the session by now.
+// isRevoked reports whether a revocation matches the session.
 func (e *entry) isRevoked() bool {
 	key := e.session.Key()
 	return e.engine.config.Access.Revoked(&key)
 }
 
-// ranOut reports, once, that the client's tokens ran out; rejoin, if not nil, tells it to
-// join its call again.
-func (e *entry) ranOut(rejoin *session.Push) {
+// reportRunOut emits, once for each expiry, that the client's tokens expired. rejoin is the
+// push that tells the client to join its call again; nil if it is detached.
+func (e *entry) reportRunOut(rejoin *session.Push) {
 	if e.session.ReportRunOut() {
 		e.emit(event{kind: evRanOut, push: rejoin})
 	}
 }
 
-// send writes push to the client, if there is one, which is to answer it.
+// send writes push to the client, if one is connected, and notes that it must answer.
 func (e *entry) send(push session.Push) {
 	if e.client != nil {
 		e.session.Sent()
@@ -142,7 +142,7 @@ func (e *entry) send(push session.Push) {
 	}
 }
 
-// push writes push to the client; one that cannot take it is not connected any more.
+// push writes push to the client. If that fails, it detaches the session.
 func (e *entry) push(push session.Push) {
 	e.emit(event{kind: evPushing, push: &push})
 	_, span := e.engine.tracer.span(e.operation.context(), "push")
@@ -156,38 +156,38 @@ func (e *entry) push(push session.Push) {
 	e.detach(e.session.Attachment(), e.engine.clock.now())
 }
 
-// ask asks whether the renewal that is coming is allowed, and does not wait.
-func (e *entry) ask(now session.Instant) {
+// requestApproval asks access to allow the next renewal, in another goroutine.
+func (e *entry) requestApproval(now session.Instant) {
 	s := e.engine
-	seq := e.session.Asking(now)
+	seq := e.session.BeginApproval(now)
 	key, asked := e.session.Key(), e.session
 	e.emit(event{kind: evStarted, now: now})
 	ctx := e.operation.context()
 	s.asking.Go(func() {
 		d := s.decide(ctx, session.Request{Action: session.ActionRenew, Key: &key})
 		e.change(func() bool {
-			s.answered(e, d, asked, seq)
+			s.approvalAnswered(e, d, asked, seq)
 			return true
 		})
 	})
 }
 
-// answered takes the answer to what ask has asked, about the bundle after seq of the session
-// as it was then.
-func (s *Scheduler) answered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
+// approvalAnswered applies the decision about the bundle after seq. asked is the session when
+// the request began.
+func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
 	now := s.clock.now()
 	switch {
 	case e.session.State() == session.Ended:
 	case d.Reason == session.Revoked:
 		e.end(session.EndRevoked)
-	case d.Reason == session.Denied: // also where it is late
+	case d.Reason == session.Denied: // a late denial counts, too
 		e.end(session.EndDenied)
-	case e.session != asked || !e.session.Awaits(seq): // tokens were minted meanwhile
+	case e.session != asked || !e.session.AwaitsApproval(seq): // tokens were minted meanwhile
 	case !d.Allowed:
 		e.emit(event{kind: evUnanswered, err: d.Cause})
-		e.session.Unanswered(askAgain, now)
-	case d.Role != roleOf(e.session.Identity): // changed meanwhile: the new one is asked about
-		e.session.Unspent()
+		e.session.ApprovalUnavailable(askAgain, now)
+	case d.Role != roleOf(e.session.Identity): // the role has changed: ask again for the new one
+		e.session.DiscardApproval()
 	default:
 		e.session.Approve(d.Until, now)
 	}

@@ -126,7 +126,7 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 	if e.session.AskedOverHTTP(back.now) == session.Repeat {
 		defer e.commit()
 		e.emit(event{kind: evRepeated})
-		e.session.Unspent()
+		e.session.DiscardApproval()
 		return e.session.Again(back.now), nil
 	}
 	push, err = e.issue(session.CauseRenew, back.now)

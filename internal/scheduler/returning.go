@@ -7,15 +7,15 @@ import (
 	"refresher/internal/store"
 )
 
-// returning is a client that is back with the key of its session.
+// returning is the handling of a client that comes back with its session's resume key.
 type returning struct {
 	engine   *Scheduler
 	resume   session.Resume
 	attach   bool        // the client is to have a connection
 	key      session.Key // what its resume key says
 	decision session.Decision
-	acquired store.Acquired // what the store says of its session
-	made     bool           // the session was not here: it was made from acquired, or the key
+	acquired store.Acquired // the store's answer
+	made     bool           // the session was not on this node: it was made from acquired, or the key
 	now      session.Instant
 }
 
@@ -145,7 +145,7 @@ func (b *returning) makeEntry() *entry {
 		return b.engine.newEntry(session.New(b.key, &b.engine.config.Policy, b.now))
 	}
 	r := b.acquired.Record
-	if r.State == session.Ended { // nobody came back to it, until now
+	if r.State == session.Ended { // it has expired, and its client comes back after all
 		r.State, r.Reason = session.Detached, ""
 		r.DetachedAt = b.now.Milli()
 		r.Delivered &^= store.DeliveredEnd
@@ -159,7 +159,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
 	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
-		b.renew(e)
+		b.replace(e)
 	}
 	if e.isRevoked() { // after Open admitted the client, and before Revoke could find the session
 		ending := e.session.Ending(session.EndRevoked)
@@ -179,7 +179,7 @@ func (b *returning) readmit(e *entry) (err error) {
 			e.session.Want(cause, b.now)
 		}
 	}
-	if err := b.decide(e); err != nil {
+	if err := b.applyDecision(e); err != nil {
 		return err
 	}
 	fence := held.Epoch
@@ -190,9 +190,9 @@ func (b *returning) readmit(e *entry) (err error) {
 	return nil
 }
 
-// renew replaces the session by what the store has: it has been on another node since, which
-// knows better.
-func (b *returning) renew(e *entry) {
+// replace replaces the session by the one in the store's record, which is newer: the session
+// has been on another node since.
+func (b *returning) replace(e *entry) {
 	e.supersede(b.now)
 	newer := b.makeEntry()
 	role := roleOf(e.session.Identity)
@@ -220,14 +220,14 @@ func (b *returning) admit(e *entry) error {
 	return nil
 }
 
-// decide acts on the decision. A session that is denied ends. One that nobody could be asked
-// about, or in another role than it has, goes on within its grace. The error is for the
-// client.
-func (b *returning) decide(e *entry) error {
+// applyDecision ends a session that is denied. If the back end did not answer, or was asked
+// about another role than the session has now, the session goes on within its grace period.
+// The error is for the client.
+func (b *returning) applyDecision(e *entry) error {
 	policy, d := &b.engine.config.Policy, &b.decision
 	counts := d.Reason != session.Unasked && (policy.AskAhead == 0 || d.Role == roleOf(e.session.Identity))
 	switch {
-	case !counts && !e.session.Agreed(b.now):
+	case !counts && !e.session.Approved(b.now):
 		b.abandon(e)
 		return session.ErrUnasked
 	case !counts: // it is within its grace
@@ -241,7 +241,7 @@ func (b *returning) decide(e *entry) error {
 		ending := e.session.Ending(reason)
 		if e.session.Issued() {
 			e.end(reason)
-		} else { // nothing is known of it but its key: nobody remembers that it was denied
+		} else { // it was made from its key alone, so no record says that it was denied
 			e.discard()
 		}
 		e.commit()
@@ -250,8 +250,8 @@ func (b *returning) decide(e *entry) error {
 	return nil
 }
 
-// abandon ends the handling of a key that came to nothing: a session that was made from it
-// alone is dropped, any other stays as it is.
+// abandon is called if the client does not get its session back. It discards a session that
+// was made from the key alone, and leaves any other as it is.
 func (b *returning) abandon(e *entry) {
 	if !e.session.Issued() {
 		e.discard()

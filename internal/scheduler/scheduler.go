@@ -81,15 +81,15 @@ type Config struct {
 	Cluster Cluster
 	Node    string
 	// Announce has an event delivered to the customer's back end. It returns at once, and
-	// calls settled from another goroutine when that is done, or given up for good. Nil:
-	// nobody wants to know.
+	// calls settled from another goroutine when the event is delivered, or given up for good.
+	// Nil: no events are sent.
 	Announce func(e session.Event, settled func(delivered bool))
 	// Certificate names the certificate that the Minter signs a project's tokens with now;
 	// see CertificateChanged. Nil: it never changes.
 	Certificate func(app string) session.Fingerprint
 	// MaxSessions is how many sessions the node keeps. A join is refused when so many are
-	// attached; resumes are always taken; a detached session that is one too many is
-	// forgotten. Zero is no limit.
+	// attached. A resume is always accepted. Beyond the limit, the session that is detached
+	// for longest is removed. Zero is no limit.
 	MaxSessions int
 	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
 	Tracer trace.Tracer
@@ -113,22 +113,22 @@ type Scheduler struct {
 	journal journal
 	health  health
 
-	slots  chan struct{}  // one for each push in the making
-	pushes sync.WaitGroup // the same, to wait for
-	asking sync.WaitGroup // questions ahead of renewals
+	slots  chan struct{}  // limits how many entries are fired at once
+	pushes sync.WaitGroup // entries being fired
+	asking sync.WaitGroup // requests for approval under way
 	begun  chan struct{}  // closed by Run
 }
 
 const (
-	// concurrency is how many pushes may be in the making at once.
+	// concurrency is how many entries may be fired at once.
 	concurrency = 1024
-	// slotPatience is for how long a push counts as being in the making. Making one takes
-	// microseconds; what takes longer waits for a client, which must not hold up others.
+	// slotPatience is how long a fired entry keeps its slot. Minting and pushing take
+	// microseconds; one that takes longer waits for a slow client, which must not block others.
 	slotPatience = 100 * time.Millisecond
 	// clockCheckEvery is how often Run looks whether the wall clock was set.
 	clockCheckEvery = 5 * time.Second
-	// stepWindow is the span over which renewals are spread that a step of the wall clock
-	// made due.
+	// stepWindow is the span over which renewals are spread if a step of the wall clock has
+	// made many due at once.
 	stepWindow = 30 * time.Second
 )
 
@@ -153,8 +153,8 @@ func New(c Config) (*Scheduler, error) {
 // Begun is closed when Run has started. Before that, Health is an error.
 func (s *Scheduler) Begun() <-chan struct{} { return s.begun }
 
-// Run renews tokens as they fall due until ctx is done. It returns once the pushes and the
-// questions that it began are over.
+// Run renews tokens as they fall due until ctx is done. It returns once its pushes and
+// requests for approval have ended.
 func (s *Scheduler) Run(ctx context.Context) {
 	s.health.beat(s.clock.now().Mono)
 	close(s.begun)

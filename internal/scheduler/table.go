@@ -24,7 +24,7 @@ type table struct {
 
 	mu       sync.Mutex
 	open     map[string]*entry // by id
-	ended    map[string]*entry // over, until the store and the customer's back end know
+	ended    map[string]*entry // ended, until the store and the customer's back end know
 	queue    queue
 	detached list.List // of open ones, the longest detached first, without adopted ones
 	adopted  int
@@ -34,8 +34,8 @@ type table struct {
 type slot struct {
 	position
 	detached    *list.Element       // nil: it is not in table.detached
-	adopted     bool                // its node is gone, and its client was not here yet
-	atRisk      bool                // tokens pushed, not confirmed
+	adopted     bool                // taken over from a dead node, and its client has not come back yet
+	atRisk      bool                // attached, and the newest tokens are not confirmed
 	certificate session.Fingerprint // of the tokens that the client has
 }
 
@@ -54,8 +54,9 @@ func (t *table) join(e *entry) bool {
 	return true
 }
 
-// insert adds a session that comes from elsewhere, unless it is here by now, or has come to
-// another end here than over, the one that the caller knows of.
+// insert adds a session that was restored from a record or a key. It returns false if the
+// session is open here, or if its ended entry here is not over (nil: none), which the caller
+// has seen.
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,8 +107,8 @@ func (t *table) place(e *entry) (crowded bool) {
 	return t.crowded()
 }
 
-// remove takes a session that is over out of the open ones. remember: its keys are to stay
-// dead here until forget is called.
+// remove removes a session that has ended from the open ones. If remember is true, the table
+// keeps it among the ended ones, so that its keys are refused, until forget is called.
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +124,7 @@ func (t *table) remove(e *entry, remember bool) {
 	}
 }
 
-// forget drops a session that has ended: the store answers for it.
+// forget removes a session from the ended ones. From then on the store refuses its keys.
 func (t *table) forget(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -162,7 +163,8 @@ func (t *table) setDetached(e *entry, is bool) {
 	}
 }
 
-// postpone puts a detached session behind the others: its client renews over HTTP.
+// postpone moves a detached session to the end of the list, since its client renews over
+// HTTP.
 func (t *table) postpone(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -171,14 +173,14 @@ func (t *table) postpone(e *entry) {
 	}
 }
 
-// crowded reports that a detached session has to give way. t.mu is held.
+// crowded reports whether a detached session must be removed to keep the limit. t.mu is held.
 func (t *table) crowded() bool {
 	return t.limit > 0 && len(t.open)-t.adopted > t.limit && t.detached.Len() > 0
 }
 
-// surplus returns the session that has to give way, locked, or nil. It passes over sessions
-// whose lock is taken, since their clients are coming back, but for held, which the caller
-// holds.
+// surplus returns the session that must be removed to keep the limit, locked, or nil. It skips
+// sessions whose lock is taken, since their clients are coming back, except held, which the
+// caller has locked.
 func (t *table) surplus(held *entry) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -201,7 +203,7 @@ func (t *table) next(now time.Duration) (*entry, time.Duration) {
 	return t.queue.Next(now)
 }
 
-// behind is how late the most overdue session is.
+// behind returns how late the most overdue session is.
 func (t *table) behind(now time.Duration) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -275,9 +275,9 @@ func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	began := w.now.Mono
 	asked := w.passTo()
 	w.due(Ask)
-	seq := w.s.Asking(w.now)
+	seq := w.s.BeginApproval(w.now)
 	w.pass(time.Second)
-	if !w.s.Awaits(seq) {
+	if !w.s.AwaitsApproval(seq) {
 		t.Fatal("the answer does not count")
 	}
 	w.s.Approve(0, w.now)
@@ -349,7 +349,7 @@ func (w *world) rotate(changes []change, renewals, questions []int) {
 			switch task, cause := w.s.Due(w.now); {
 			case task == Ask:
 				questions[second]++
-				w.s.Asking(w.now)
+				w.s.BeginApproval(w.now)
 				w.s.Approve(0, w.now)
 			case task == Renew && cause == CauseCertificate:
 				renewals[second]++

@@ -6,36 +6,36 @@ import "time"
 type Task uint8
 
 const (
-	// Wait: nothing yet; the deadline moved while it was being looked at.
+	// Wait: do nothing; the deadline has moved to a later time.
 	Wait Task = iota
 	// Renew: mint a new bundle and push it.
 	Renew
 	// Repeat: push the unconfirmed bundle once more.
 	Repeat
-	// GiveUp: nothing came back; close the connection as dead.
+	// GiveUp: the client did not answer; close the connection as dead.
 	GiveUp
-	// Unreachable: the tokens of a session that nobody is connected to are
-	// about to run out. Report it, once for each bundle.
+	// Unreachable: the tokens of a detached session are about to expire. Report
+	// it, once for each bundle.
 	Unreachable
-	// RunOut: the tokens of a session that nobody is connected to are dead.
-	// Count it, once.
+	// RunOut: the tokens of a detached session have expired. Count it, once.
 	RunOut
-	// Expire: the session is over, by its terms or because nobody came back.
+	// Expire: end the session, because its terms or the resume window are over.
 	Expire
-	// Ask the customer's back end whether to go on, ahead of a renewal.
+	// Ask: request the customer's back end's approval, ahead of a renewal.
 	Ask
-	// Deny: it could not be asked for too long.
+	// Deny: end the session, because the back end did not answer in the grace period.
 	Deny
 )
 
 // never is a deadline that does not come.
 const never = time.Duration(1<<63 - 1)
 
-// returnGrace is how long a client may be away before that is worth a report.
+// returnGrace is how long a client may be disconnected before it is reported as
+// unreachable.
 const returnGrace = 10 * time.Second
 
-// due is when and why the newest bundle is to be renewed: as scheduled, or sooner
-// because the node signs with another certificate.
+// due returns when the newest bundle is renewed, and why: as scheduled, or sooner because
+// the node signs with another certificate.
 func (s *Session) due() (time.Duration, Cause) {
 	at, cause := s.scheduled()
 	if s.outdated() {
@@ -46,8 +46,8 @@ func (s *Session) due() (time.Duration, Cause) {
 	return at, cause
 }
 
-// scheduled is when and why the newest bundle is to be renewed, whoever signed it:
-// never, if no later expiry can be given and nothing else asks for new tokens.
+// scheduled returns when the newest bundle is renewed, and why, not counting a change of the
+// certificate. It is never if new tokens could not expire later and none are asked for.
 func (s *Session) scheduled() (time.Duration, Cause) {
 	switch {
 	case s.renewCause != "":
@@ -61,23 +61,23 @@ func (s *Session) scheduled() (time.Duration, Cause) {
 	return s.issued.expires - before - jitter(s.ID, before), CauseSchedule
 }
 
-// Deadline is the monotonic moment at which the session next needs attention.
-// It follows from the state alone, so there is always exactly one; after every
-// change the scheduler asks for it anew.
+// Deadline returns when the session next needs attention, on the monotonic clock. It is
+// derived from the state, so there is always exactly one; the scheduler calls it after every
+// change.
 func (s *Session) Deadline() time.Duration {
 	switch s.state {
 	case Attached:
 		d := never
 		if p := s.pending; p != nil {
 			if d = p.retry; p.refused {
-				_, d = s.agreed(p.retry, s.issued.expires)
+				_, d = s.nextTask(p.retry, s.issued.expires)
 			}
 			if !p.rejoin && s.held.known() {
-				_, turns := s.agreed(s.held.expires, s.issued.expires)
+				_, turns := s.nextTask(s.held.expires, s.issued.expires)
 				d = min(d, max(turns, s.held.expires))
 			}
 		} else if at, _ := s.due(); at != never {
-			_, d = s.agreed(at, s.issued.expires)
+			_, d = s.nextTask(at, s.issued.expires)
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -96,21 +96,20 @@ func (s *Session) Deadline() time.Duration {
 	}
 }
 
-// missedAt is when a renewal is overdue that nobody is there for: a quarter of
-// the head start after its latest moment, since a client that renews over HTTP
-// asks then, and not before a connection that was lost just now had time to come
-// back.
+// missedAt returns when a detached session counts as unreachable. A client that renews over
+// HTTP asks at the head start before expiry at the latest, so this is a quarter of the head
+// start later. A client that was disconnected just before has up to returnGrace to reconnect.
 func (s *Session) missedAt() time.Duration {
 	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
 	return min(max(s.issued.expires-s.RenewBefore()*3/4, s.detachedAt+grace), s.issued.expires)
 }
 
-// windowEnds is when a session that nobody came back to is over.
+// windowEnds returns when a detached session expires.
 func (s *Session) windowEnds() time.Duration {
 	return max(s.detachedAt+s.policy.ResumeWindow, s.issued.expires)
 }
 
-// Due says what the deadline asks for, once it has come.
+// Due returns the task of the deadline, or Wait if the deadline is later than now.
 func (s *Session) Due(now Instant) (Task, Cause) {
 	if now.Mono < s.Deadline() {
 		return Wait, ""
@@ -132,17 +131,17 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 	p := s.pending
 	if p == nil {
 		at, cause := s.due()
-		return s.mint(at, cause, now)
+		return s.mintTask(at, cause, now)
 	}
 	if p.refused {
-		if task, cause := s.mint(p.retry, p.cause, now); task != Wait {
+		if task, cause := s.mintTask(p.retry, p.cause, now); task != Wait {
 			return task, cause
 		}
 	} else if p.retry <= now.Mono && s.silent >= SilentTries {
 		return GiveUp, ""
 	}
-	if s.turned(now) {
-		if task, cause := s.mint(s.held.expires, p.cause, now); task != Wait {
+	if s.mustRejoin(now) {
+		if task, cause := s.mintTask(s.held.expires, p.cause, now); task != Wait {
 			return task, cause
 		}
 	}
@@ -152,13 +151,14 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 	return Repeat, ""
 }
 
-// mint is what to do now about a bundle that is to be minted at due.
-func (s *Session) mint(due time.Duration, cause Cause, now Instant) (Task, Cause) {
-	task, at := s.agreed(due, s.issued.expires)
+// mintTask returns the task for a bundle that is due to be minted at due: Renew, Ask, Deny,
+// or Wait if it is too early.
+func (s *Session) mintTask(due time.Duration, cause Cause, now Instant) (Task, Cause) {
+	task, at := s.nextTask(due, s.issued.expires)
 	switch {
 	case now.Mono < at:
 		return Wait, ""
-	case task == Renew && !s.Agreed(now): // it was to be by now, and the node was late
+	case task == Renew && !s.Approved(now): // the node was late, and the grace period is over
 		return Deny, cause
 	}
 	return task, cause

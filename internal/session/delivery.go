@@ -2,13 +2,13 @@ package session
 
 import "time"
 
-// bundle is what is remembered of one minted bundle.
+// bundle is one minted set of tokens, without the tokens.
 type bundle struct {
 	seq       uint64
 	expiresAt UnixSec       // 0 = unknown
-	expires   time.Duration // the same moment on the monotonic clock
+	expires   time.Duration // the same on the monotonic clock
 
-	certificate Fingerprint // it was signed with; 0 = unknown
+	certificate Fingerprint // that signed it; 0 = unknown
 }
 
 // known reports whether there is such a bundle and its expiry is known.
@@ -18,17 +18,17 @@ func (b bundle) known() bool { return b.expiresAt != 0 }
 type pending struct {
 	tokens  Tokens
 	cause   Cause
-	rejoin  bool          // told to join again, not to renew
+	rejoin  bool          // the client is told to join its call again, not to renew
 	attempt int           // pushes of this seq so far
 	last    time.Duration // when it was last sent
-	retry   time.Duration // when to act again if nothing comes back
+	retry   time.Duration // when to act again if the client does not answer
 	refused bool          // the SDK refused it: mint another at retry
 	sent    bool          // it went out on the connection, not only over HTTP
 }
 
-// delivery is which tokens were made for the client, and which of them it surely has.
+// delivery is the newest bundle minted, and the newest one that the client has confirmed.
 type delivery struct {
-	held     bundle   // the newest bundle that the client surely has
+	held     bundle   // the newest bundle that the client is known to have
 	issued   bundle   // the newest bundle minted
 	issuedAt UnixSec  // when that was; 0 = unknown
 	ackedAt  UnixSec  // when the client last confirmed one; 0 = never, or unknown
@@ -44,23 +44,23 @@ type delivery struct {
 	reported  bool          // the end of the held tokens was reported
 }
 
-// Issued reports whether any bundle of it is known to have been minted, as
-// against a session that is made from its key alone.
+// Issued reports whether a bundle is known to have been minted. It is false for a session
+// made from its key alone.
 func (d *delivery) Issued() bool { return d.minted }
 
-// Unconfirmed reports whether the newest bundle waits for the client's word.
+// Unconfirmed reports whether the client has not confirmed the newest bundle.
 func (d *delivery) Unconfirmed() bool { return d.pending != nil }
 
-// HeldExpires is the monotonic moment at which the tokens run out that the
-// client surely has; 0 when that is not known.
+// HeldExpires returns when the tokens that the client is known to have expire, on the
+// monotonic clock; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
-// Skip leaves one seq out: another node may have used it for a bundle that is on
-// its way, on a connection that is still there.
+// Skip leaves out one seq, which another node may have used for a bundle on a connection
+// that is still open.
 func (d *delivery) Skip() { d.issued.seq++ }
 
-// Again is the same push, because the client asked. The time by which it has to answer
-// stays.
+// Again returns the same push again, because the client asked. It does not extend the time
+// that the client has to answer.
 func (d *delivery) Again(now Instant) Push {
 	p := d.pending
 	p.attempt++
@@ -71,8 +71,8 @@ func (d *delivery) Again(now Instant) Push {
 	}
 }
 
-// Sent notes that the newest push went out on the connection, where it wants an
-// answer.
+// Sent notes that the newest push was sent on the connection, so that the client must answer
+// it.
 func (d *delivery) Sent() {
 	d.silent++
 	d.pending.sent = true
@@ -88,7 +88,7 @@ type Acked struct {
 	Margin time.Duration
 }
 
-// settle makes the newest bundle the one that the client surely has.
+// settle notes that the client has the newest bundle.
 func (d *delivery) settle(now Instant) Acked {
 	a := Acked{Settled: true, After: now.Mono - d.pending.last}
 	if d.held.known() {
@@ -99,8 +99,8 @@ func (d *delivery) settle(now Instant) Acked {
 	return a
 }
 
-// AssumeTaken takes a client that asks over HTTP, and does not say what it has,
-// to have what it was last given there.
+// AssumeTaken is for a client that renews over HTTP and does not say which bundle it has. It
+// assumes the one that the client was last given over HTTP.
 func (d *delivery) AssumeTaken(now Instant) Acked {
 	switch p := d.pending; {
 	case p == nil && d.fetched:
@@ -112,8 +112,8 @@ func (d *delivery) AssumeTaken(now Instant) Acked {
 	return d.settle(now)
 }
 
-// ReportRunOut reports whether the end of the tokens that the client holds is
-// news: each bundle runs out once.
+// ReportRunOut returns true the first time it is called after the tokens that the client
+// holds have expired, so that each expiry is reported once.
 func (d *delivery) ReportRunOut() bool {
 	news := !d.reported
 	d.reported = true
@@ -128,10 +128,9 @@ func (d *delivery) heard(seq uint64) {
 	}
 }
 
-// Nack takes the client's word that its SDK refused bundle seq, and reports
-// whether that is news. Another bundle follows at once, but no sooner than an
-// AckTimeout after the last one that followed a refusal, whatever was confirmed in
-// between: an SDK that refuses everything is not flooded.
+// Nack notes that the client's SDK refused bundle seq. It returns false if that is known or
+// outdated. Another bundle follows at once, but no sooner than an AckTimeout after the last
+// one that followed a refusal, so that an SDK that refuses everything is not flooded.
 func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq > d.issued.seq {
 		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, d.issued.seq)
@@ -149,9 +148,9 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	return true, nil
 }
 
-// hasRunOut reports whether the tokens that the client surely has are dead, so
-// that its SDK has left the call and must join again. When it is not known
-// what the client has, its refusal of the newest is taken for that.
+// hasRunOut reports whether the tokens that the client has are expired, so that its SDK has
+// left the call and must join again. If it is unknown what the client has, a refusal of the
+// newest bundle counts as that.
 func (d *delivery) hasRunOut(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono
@@ -159,6 +158,6 @@ func (d *delivery) hasRunOut(now Instant) bool {
 	return d.nacks > 0
 }
 
-// turned reports that the client's tokens ran out while the renewal was on its
-// way: what was "renew" must become "rejoin".
-func (d *delivery) turned(now Instant) bool { return !d.pending.rejoin && d.hasRunOut(now) }
+// mustRejoin reports whether the client's tokens expired after the pending bundle was pushed
+// to renew them, so that a new one must tell the client to join again.
+func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.hasRunOut(now) }

@@ -204,7 +204,7 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 		certificate: tokens.Certificate,
 	}
 	s.issuedAt = now.Sec()
-	s.renewCause, s.question = "", question{owed: s.MustAsk()}
+	s.renewCause, s.question = "", question{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // one that takes tokens while detached is still there
 	switch cause {
@@ -249,7 +249,7 @@ const askEvery = time.Second
 // less than askEvery ago. A renew does not count as an answer to a push.
 func (s *Session) Asked(now Instant) Task {
 	switch p := s.pending; {
-	case p != nil && (p.refused || s.turned(now) || now.Mono-p.last < askEvery):
+	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < askEvery):
 		return Wait
 	case p != nil:
 		return Repeat
@@ -264,7 +264,7 @@ func (s *Session) Asked(now Instant) Task {
 // request of its own: by Renew, or by Repeat (by Again) when a bundle is already on
 // its way.
 func (s *Session) AskedOverHTTP(now Instant) Task {
-	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.turned(now) {
+	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.mustRejoin(now) {
 		return Repeat
 	}
 	return Renew

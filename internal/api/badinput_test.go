@@ -35,14 +35,15 @@ func TestRenewOverHTTP(t *testing.T) {
 		path, body, auth string
 		status           int
 	}{
-		"no key":              {path, "", "", http.StatusUnauthorized},
-		"another scheme":      {path, "", "Basic " + joined.Key, http.StatusUnauthorized},
-		"a wrong key":         {path, "", "Bearer x", http.StatusNotFound},
-		"another session":     {"/v1/sessions/X/renew", "", "Bearer " + joined.Key, http.StatusNotFound},
-		"a body that is none": {path, "{", "Bearer " + joined.Key, http.StatusBadRequest},
-		"a body too long":     {path, strings.Repeat(" ", 9<<10), "Bearer " + joined.Key, http.StatusBadRequest},
-		"too long, by nobody": {path, strings.Repeat(" ", 9<<10), "Bearer x", http.StatusNotFound},
-		"an absurd seq":       {path, `{"seq":9007199254740993}`, "Bearer " + joined.Key, http.StatusBadRequest},
+		"no key":                {path, "", "", http.StatusUnauthorized},
+		"another scheme":        {path, "", "Basic " + joined.Key, http.StatusUnauthorized},
+		"a wrong key":           {path, "", "Bearer x", http.StatusNotFound},
+		"another session":       {"/v1/sessions/X/renew", "", "Bearer " + joined.Key, http.StatusNotFound},
+		"a body that is none":   {path, "{", "Bearer " + joined.Key, http.StatusBadRequest},
+		"a body that is a list": {path, "[]", "Bearer " + joined.Key, http.StatusBadRequest},
+		"a body too long":       {path, strings.Repeat(" ", 9<<10), "Bearer " + joined.Key, http.StatusBadRequest},
+		"too long, by nobody":   {path, strings.Repeat(" ", 9<<10), "Bearer x", http.StatusNotFound},
+		"an absurd seq":         {path, `{"seq":9007199254740993}`, "Bearer " + joined.Key, http.StatusBadRequest},
 	} {
 		response, text := n.Do(http.MethodPost, c.path, c.body, "Authorization", c.auth)
 		if response.StatusCode != c.status || !strings.Contains(text, `"error":`) {
@@ -50,6 +51,9 @@ func TestRenewOverHTTP(t *testing.T) {
 		}
 		if strings.Contains(text, joined.Key) {
 			t.Errorf("%s: the answer repeats the key", name)
+		}
+		if strings.Contains(text, "api.") {
+			t.Errorf("%s: the answer names a type of the program: %s", name, text)
 		}
 	}
 	s.Send(`{"type":"leave"}`)

@@ -120,6 +120,8 @@ func parse(body []byte, into any) error {
 	case errors.As(err, &typed) && typed.Field != "":
 		field := strings.TrimPrefix(typed.Field, "selection.") // embedded
 		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", field, typed.Value)
+	case errors.As(err, &typed): // whose text names a type of this program
+		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, have a JSON %s", typed.Value)
 	default:
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)
 	}

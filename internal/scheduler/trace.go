@@ -81,8 +81,10 @@ func (t *tracer) observe(ev *event, e *entry) {
 	if t.otel == nil {
 		return
 	}
-	if ev.kind == evStarted && e.operation == nil {
-		e.operation = t.begin("renewal", e.id, ev.now.Wall)
+	if ev.kind == evStarted {
+		if t.close(e); e.operation == nil {
+			e.operation = t.begin("renewal", e.id, ev.now.Wall)
+		}
 	}
 	if o := e.operation; o != nil {
 		o.observe(ev, e)

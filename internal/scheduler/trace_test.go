@@ -347,3 +347,32 @@ func (s *notingStore) Save(ctx context.Context, records []store.Record) ([]store
 	s.note("save", ctx)
 	return s.Store.Save(ctx, records)
 }
+
+// A renewal over HTTP that fails does not hide the renewal that comes next.
+func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(t)
+		r := traced(t, &c, sdk.AlwaysSample())
+		m := &failingMinter{}
+		c.Minter = m
+		s := start(t, c)
+		p := &phone{t: t, scheduler: s}
+		p.join(time.Minute)
+		wait(time.Second)
+		m.broken.Store(true)
+		if _, err := s.RenewByKey(context.Background(), p.ticket()); !errors.Is(err, errGone) {
+			t.Fatal(err)
+		}
+		m.broken.Store(false)
+		p.hands().Renew()
+		wait(time.Second)
+		want := []string{
+			"join (joined) [mint, push, record [save]]",
+			"renewal over HTTP (refused) [mint, record]", // which the next renewal has replaced before it was saved
+			"renewal (acked) [ack (acked), mint, push, record [save]]",
+		}
+		if diff := cmp.Diff(want, outlines(t, r)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -24,8 +24,8 @@ const (
 
 // Acquire makes this node the owner of a session whose resume key a client presented. If
 // the store is down, or did not answer within acquireCooldown, it falls back to the epoch
-// in the resume key. The error is an EndedError, or that of ctx, which counts until the
-// store is asked: what the store does must be known to the node.
+// in the resume key. The error is an EndedError, or that of ctx. Once the store is asked ctx
+// does not count, since the node has to learn whether it owns the session.
 func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: k.Epoch + 1}
 	if !c.pending.reaches(k.Session) {

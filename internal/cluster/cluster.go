@@ -27,8 +27,9 @@ type Store interface {
 	// or only some of that, see store.Doing. The error says that the lease was not renewed:
 	// nothing is handed over then.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
-	// Watch reports the sessions that other nodes take from this one, until ctx is done or
-	// it cannot go on. Since connected was last called, none was missed.
+	// Watch calls notice for each session that another node takes from this one, until ctx is
+	// done or the subscription breaks. It calls connected when it has subscribed: sessions
+	// that were taken before that may have been missed.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
@@ -87,7 +88,7 @@ const (
 	storeTimeout = 3 * time.Second
 	// stopTimeout is how long the last records may take when the node stops.
 	stopTimeout = 3 * time.Second
-	// watchPause is how long broken notices are left alone.
+	// watchPause is how long watch waits before it subscribes to notices again.
 	watchPause = time.Second
 )
 

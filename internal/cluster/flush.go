@@ -65,7 +65,7 @@ func (c *Cluster) flush() bool {
 		p.endSpan()
 		if outcomes[i] == (store.Outcome{Action: store.Done}) {
 			p.writer.Acknowledge(p.record, outcomes[i])
-		} else { // it may have to write to a client
+		} else { // the writer may have to write to a client, which can be slow
 			c.answers.Go(func() { p.writer.Acknowledge(p.record, outcomes[i]) })
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type outage struct {
 	kind atomic.Value // the kind of error for which a part of the store is away, a string; empty: it is not
 
-	mu       sync.Mutex // held from an answer until what it means is known to all; locked before the write-behind's
+	mu       sync.Mutex // held until an answer is in kind and in the log, so that answers count one by one; locked before the write-behind's
 	logged   int        // how many shards were away when that was logged last; guarded by mu
 	unleased bool       // the node's lease could not be renewed at the last sweep; guarded by mu
 }

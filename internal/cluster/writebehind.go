@@ -24,8 +24,8 @@ const (
 	roomKept = 1 << 12
 )
 
-// writeBehind holds the records that the store is still to be given: of each writer at most
-// one, the newest. It is safe for concurrent use. Its lock is a leaf.
+// writeBehind holds the records that are not saved yet, at most one for each writer, the
+// newest. It is safe for concurrent use. Its lock is a leaf.
 type writeBehind struct {
 	wake chan struct{} // there is something to save
 
@@ -59,7 +59,8 @@ func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, w store.Writer) 
 	return c.pending.put(pendingRecord{w, r, beginSpan(ctx, "record")}, false)
 }
 
-// put adds a record. back: it could not be saved, and is older than one that waits.
+// put adds a record, in place of an older one of its writer. With back the record could not
+// be saved, so that it is itself the older one if another waits.
 func (b *writeBehind) put(p pendingRecord, back bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,7 +123,7 @@ func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool)
 		rest := copy(q.writers, q.writers[n:])
 		clear(q.writers[rest:])
 		if q.writers = q.writers[:rest]; rest == 0 {
-			q.writers = nil // a storm's room is not kept for ever
+			q.writers = nil // frees the memory that a reconnect storm took
 		}
 		more = more || rest > 0
 	}

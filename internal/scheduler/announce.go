@@ -37,7 +37,7 @@ func (e *entry) announce() {
 		if due.Has(what) && !e.delivered.Has(what) && !e.sent.Has(what) {
 			e.sent |= what
 			s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
-				e.change(func() bool { // it was delivered, or given up
+				e.change(func() bool { // delivered, or given up for good: both count
 					if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
 						return false // the event was about an older bundle
 					}

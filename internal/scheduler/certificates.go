@@ -107,7 +107,7 @@ func (s *Scheduler) rotate(ctx context.Context) {
 	}
 }
 
-// wake has the reader of a channel with room for one go round once more.
+// wake signals the reader of c, which has room for one signal, unless one waits already.
 func wake(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -2,9 +2,9 @@ package scheduler
 
 import "sync"
 
-// lock is a mutex with deferred work: its holder does, after letting go, what others
-// have handed to Do meanwhile. A session can be held for as long as a slow client takes to
-// be written to, and most of those who change it must not wait for that.
+// lock is a mutex with deferred work: functions that were passed to Do while it was held are
+// called by its holder in Unlock. A session's lock is held while a message is written to the
+// client, which may be slow, and most code that changes a session must not wait for that.
 type lock struct {
 	mu       sync.Mutex
 	listMu   sync.Mutex
@@ -32,7 +32,7 @@ func (l *lock) Do(f func()) {
 	l.catchUp()
 }
 
-// catchUp does the deferred work, unless somebody holds the lock and will.
+// catchUp does the deferred work, unless the lock is held: then its holder does the work.
 func (l *lock) catchUp() {
 	for l.hasDeferred() && l.mu.TryLock() {
 		l.listMu.Lock()

@@ -186,7 +186,7 @@ func (a *answer) take() {
 		open, ended := table.find(e.id)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
-		} else { // there is a newer one of it
+		} else { // its key has opened the session anew since, which has an entry of its own
 			table.forget(e)
 		}
 	case store.LeaveAlone:

@@ -114,8 +114,8 @@ func (b *returning) find() (*entry, error) {
 	}
 }
 
-// expel takes a session off this node whose record, from which it was adopted, does not
-// match its key, and unlocks it.
+// expel drops a session that was adopted from a record that does not match its key, and
+// unlocks it.
 func (b *returning) expel(e *entry) {
 	defer e.Unlock()
 	defer e.contain(nil)
@@ -124,8 +124,9 @@ func (b *returning) expel(e *entry) {
 	e.commit()
 }
 
-// endAgain has the end of a session saved once more that was acquired after it, and returns
-// an EndedError; nil if the session has expired, so that its key may open it anew.
+// endAgain refuses the key of a session that ended on purpose, with an EndedError, and has
+// the end saved under the epoch that the store has just given out. It returns nil if the
+// session expired: then its key opens it anew.
 func (b *returning) endAgain(e *entry) (err error) {
 	e.Lock()
 	defer e.Unlock()

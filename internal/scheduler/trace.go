@@ -22,11 +22,11 @@ type operation struct {
 	ctx     context.Context // with span: an operation goes on from one event to the next
 	span    trace.Span
 	waiting trace.Span // for the client's answer; nil: nothing was sent yet
-	over    bool       // nothing is to come but the record
+	over    bool       // it has its outcome; at most the record's part is still to come
 }
 
 // Attributes of spans. A session's id is in them, as in the log, so that its story can be
-// found; what the client is called is not.
+// found; the names of its user and channel are not.
 const (
 	attrSession = attribute.Key("refresher.session")
 	attrCause   = attribute.Key("refresher.cause")
@@ -153,7 +153,7 @@ func (o *operation) answered(how string) {
 	}
 }
 
-// conclude says how it ended; what comes after is the record alone.
+// conclude notes the outcome. At most the record's part comes after it.
 func (o *operation) conclude(outcome string) {
 	if o == nil || o.over {
 		return
@@ -163,7 +163,7 @@ func (o *operation) conclude(outcome string) {
 	o.span.SetAttributes(attrOutcome.String(outcome))
 }
 
-// refused ends the trace of a request that came to nothing.
+// refused ends the trace of a request that failed; err nil: it did not.
 func (o *operation) refused(err error) {
 	if err != nil && o != nil {
 		fail(o.span, err)

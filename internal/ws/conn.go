@@ -89,6 +89,9 @@ func (c *conn) lost(err error) {
 	}
 	if c.closing.CompareAndSwap(0, int32(code)) {
 		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
+	} else if ok {
+		// A write has failed before, because the client had closed the connection.
+		c.closing.CompareAndSwap(int32(protocol.CloseAbnormal), int32(code))
 	}
 }
 

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Join is a client's wish to open a session.
+// Join is a client's request to open a session.
 type Join struct {
 	Identity Identity
 	// TTL is the lifetime of the tokens, in whole seconds; zero is the
@@ -10,15 +10,15 @@ type Join struct {
 	TTL time.Duration
 	// Format is the form of the tokens that the client asks for, nil for none.
 	Format *Format
-	// Caller is who wishes it.
+	// Caller is the holder of the credential.
 	Caller Caller
 }
 
-// Resume is a client's wish to go on with a session that it holds the key to.
+// Resume is a client's request to go on with a session whose resume key it presents.
 type Resume struct {
 	Session string
 	Key     string // sealed, see Sealer
-	// Claims is what Key says; nil until it was opened.
+	// Claims is the decrypted Key; nil until it was opened.
 	Claims *Key
 	// Seq is the newest bundle that the client applied. SeqUnknown: it does
 	// not say.
@@ -29,7 +29,7 @@ type Resume struct {
 	ExpiresAt UnixSec
 }
 
-// Check refuses what no client can mean, before anything is touched for it.
+// Check refuses numbers that are out of range.
 func (r Resume) Check() error {
 	if r.Seq > MaxSeq {
 		return Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
@@ -40,21 +40,21 @@ func (r Resume) Check() error {
 	return nil
 }
 
-// Client is what a session does to its connection. Calls for one session come
-// one at a time. No method blocks for longer than a write deadline, and none
-// calls back into the Attachment.
+// Client is a session's connection, as the session uses it. Calls for one session come
+// one at a time. No method blocks for longer than a write deadline, and none calls the
+// Attachment.
 type Client interface {
 	// Joined answers the join or resume that attached the client.
 	Joined(Joined) error
-	// Push hands over a new bundle, or the same one again.
+	// Push sends a new bundle, or the same one again.
 	Push(Push) error
-	// End says why the session is over and closes the connection.
+	// End sends the reason of the session's end and closes the connection.
 	End(Ending)
 	// Lost closes the connection as dead: the client does not answer.
 	Lost()
 }
 
-// Attachment is what a connection does to its session. Once a newer attachment
+// Attachment is a session, as its connection uses it. Once a newer attachment
 // has taken its place, its methods do nothing. They are safe for concurrent
 // use. Errors are *Error and leave the session as it was.
 type Attachment interface {
@@ -62,9 +62,9 @@ type Attachment interface {
 	Ack(seq uint64) error
 	// Nack: the SDK refused bundle seq, with its code and message.
 	Nack(seq uint64, code, message string) error
-	// Renew: fresh tokens now.
+	// Renew: the client asks for new tokens now.
 	Renew()
-	// Leave: the call is over.
+	// Leave: the client has left its call.
 	Leave()
 	// Detach: the connection is gone.
 	Detach()

@@ -3,21 +3,21 @@ package session
 // epochs number the session's attachments. The newest resume key carries the newest epoch,
 // which is the fencing token of the session's records.
 type epochs struct {
-	epoch uint64 // the newest that is known of
-	// proven is the newest epoch whose key the client has shown to have: older keys are
-	// refused, newer ones may be the client's first word about them.
+	epoch uint64 // the newest known
+	// proven is the newest epoch whose resume key the client is known to have. Older keys are
+	// refused. A newer key may have been lost on its way to the client.
 	proven        uint64
-	attachedEpoch uint64 // of the newest attachment; under epoch once that is fenced
-	attachedSeq   uint64 // the seq that it began with
+	attachedEpoch uint64 // of the newest attachment here; lower than epoch after Fence
+	attachedSeq   uint64 // the seq of the first bundle of that attachment
 }
 
-// Epoch is the newest that is known of: that of the newest attachment, or one
-// that it was fenced to.
+// Epoch returns the newest epoch known: that of the newest attachment, or the one given to
+// Fence.
 func (e *epochs) Epoch() uint64 { return e.epoch }
 
-// Attachment is the epoch of the newest attachment made here.
+// Attachment returns the epoch of the newest attachment on this node.
 func (e *epochs) Attachment() uint64 { return e.attachedEpoch }
 
-// Fence raises the epoch to at least this one: other nodes refuse what is of an older
-// one. The attachment and its key stay good.
+// Fence raises the epoch to at least this one, so that other nodes do not refuse the
+// session's records as outdated. The attachment and its key stay valid.
 func (e *epochs) Fence(epoch uint64) { e.epoch = max(e.epoch, epoch) }

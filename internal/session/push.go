@@ -6,11 +6,11 @@ import "time"
 type Push struct {
 	Seq    uint64
 	Tokens Tokens
-	// PreviousExpiresAt is when the tokens run out that the client is known
-	// to have; 0 when that is not known.
+	// PreviousExpiresAt is when the tokens that the client is known to have
+	// expire; 0 if unknown.
 	PreviousExpiresAt UnixSec
-	// Rejoin: those have run out, the SDK has left the call and must join
-	// again with these. Otherwise it renews.
+	// Rejoin: the previous tokens have expired, so the SDK has left the call
+	// and must join again with these. Otherwise it renews.
 	Rejoin  bool
 	Attempt int // from 1
 	Cause   Cause
@@ -29,14 +29,13 @@ type Joined struct {
 // Ending tells a client that its session is over.
 type Ending struct {
 	Reason EndReason
-	// AccessEndsAt is the second at which the last token issued for the
-	// session stops to work; 0 when that is not known. Agora cannot revoke a
-	// token, so nothing ends access earlier.
+	// AccessEndsAt is when the last token of the session expires; 0 if
+	// unknown. Agora cannot revoke a token, so access ends no earlier.
 	AccessEndsAt UnixSec
 }
 
-// EndedError refuses a client that comes back to a session that is over for
-// it.
+// EndedError refuses a client that comes back to a session that has ended, or that another
+// connection has taken over.
 type EndedError struct{ Ending }
 
 func (e *EndedError) Error() string { return "session ended: " + string(e.Reason) }

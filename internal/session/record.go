@@ -1,20 +1,20 @@
 package session
 
-// Record is what other nodes must know of a session to go on with it: all but
-// its connection, and the tokens of an unconfirmed bundle, in whose place new
-// ones are minted. It is plain data; two records of the same session are the
-// same when they are == (a session never changes its Identity in place).
+// Record is what another node must know of a session to go on with it. It leaves out the
+// connection, and the tokens of an unconfirmed bundle, for which new ones are minted. It is
+// plain data. Records of one session can be compared by ==, since a session never changes
+// its Identity in place.
 type Record struct {
 	Key
-	// Proven is the newest epoch whose key the client has shown to have.
+	// Proven is the newest epoch whose resume key the client is known to have.
 	Proven uint64
 	State  State
 	// Reason is why it ended, while it has.
 	Reason EndReason
 
 	// Seq and ExpiresAt are those of the newest bundle minted, HeldSeq and
-	// HeldExpiresAt of the newest that the client surely has; an expiry of 0
-	// is not known.
+	// HeldExpiresAt those of the newest one that the client is known to have.
+	// An expiry of 0 is unknown.
 	Seq, HeldSeq             uint64
 	ExpiresAt, HeldExpiresAt UnixSec
 
@@ -25,12 +25,12 @@ type Record struct {
 	// Certificate signed the tokens that the client has, confirmed or not; 0 is not known.
 	Certificate Fingerprint
 
-	// DetachedAt is since when nobody is connected, while Detached; 0 if that
-	// is not known.
+	// DetachedAt is when the client was last connected, while Detached; 0 if
+	// unknown.
 	DetachedAt UnixMilli
-	// Missed, RanOut and Reported are what has been told of its newest
-	// tokens: that nobody is there to renew them for, that they ran out
-	// with nobody there, that the client lost its own.
+	// Missed, RanOut and Reported say what was reported of its newest tokens:
+	// that the client is unreachable, that the tokens expired while it was
+	// detached, and that the tokens that the client holds expired.
 	Missed, RanOut, Reported bool
 	// Fetched: the newest bundle is not confirmed, and went out over HTTP only.
 	Fetched bool
@@ -39,7 +39,7 @@ type Record struct {
 // Ending is the end of the session, as a client is told of it.
 func (r *Record) Ending() Ending { return Ending{Reason: r.Reason, AccessEndsAt: r.ExpiresAt} }
 
-// Record is the session as it stands. reason counts once it has ended.
+// Record returns the session's record. reason is used once the session has ended.
 func (s *Session) Record(reason EndReason, now Instant) Record {
 	r := Record{
 		Key: s.Key(), Proven: s.proven, State: s.state,
@@ -59,9 +59,8 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 	return r
 }
 
-// Restore makes a session from the record that another node, or this one, left
-// of it. Its connection is not here, so one that was Attached is Detached from
-// now on.
+// Restore makes a session from its record. One that was Attached is Detached from now on,
+// since its connection is not on this node.
 func Restore(r Record, policy *Policy, now Instant) *Session {
 	s := New(r.Key, policy, now)
 	s.proven = r.Proven

@@ -43,7 +43,7 @@ const (
 	EndSuperseded EndReason = "superseded"
 )
 
-// Terms is what was agreed for one session when it was joined.
+// Terms are the terms of one session: set at the join, and shortened by approvals.
 type Terms struct {
 	// TTL is the lifetime of its tokens, in whole seconds.
 	TTL time.Duration
@@ -73,16 +73,15 @@ type Session struct {
 
 	signer     Signer
 	detachedAt time.Duration // while Detached
-	missed     bool          // while Detached: that nobody is there to renew for was reported
+	missed     bool          // while Detached: it was reported as unreachable
 	ranOut     bool          // while Detached: its tokens ran out
 	notBefore  time.Duration // a failed renewal is not tried again before this
-	renewBy    time.Duration // renew earlier than the expiry asks, 0 = not so
-	renewCause Cause         // why, if not because of the schedule
+	renewBy    time.Duration // renew at this time, earlier than scheduled; 0: as scheduled
+	renewCause Cause         // why; empty: because of the schedule
 }
 
-// New makes a session that has neither tokens nor a connection yet: one about
-// to be joined, or, when key's epoch is above zero, one taken up again from
-// nothing but its key.
+// New makes a session that has neither tokens nor a connection yet: one that is about
+// to be joined, or, if key's epoch is above zero, one that is restored from its key alone.
 func New(key Key, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
@@ -100,21 +99,20 @@ func (s *Session) Key() Key {
 	}
 }
 
-// State tells where the session is in its life.
+// State returns the session's state.
 func (s *Session) State() State { return s.state }
 
 // RenewBefore is the head start of the session's renewals, in whole seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 
-// Ending is the session's end as the client is told of it.
+// Ending returns the message for the client about the session's end.
 func (s *Session) Ending(reason EndReason) Ending {
 	return Ending{Reason: reason, AccessEndsAt: s.issued.expiresAt}
 }
 
-// Admit takes the epoch of the key that a client shows. It refuses a key older
-// than one that the client has shown to have, with an EndedError; a key whose
-// successor may have been lost on its way still counts, or that loss would
-// lock the client out.
+// Admit accepts the resume key of this epoch, or refuses it with an EndedError. A key is
+// refused once the client has presented a newer one. Until then an older key is accepted,
+// since the newer one may have been lost on its way to the client.
 func (s *Session) Admit(epoch uint64) error {
 	if err := s.Refusal(epoch); err != nil {
 		return err
@@ -124,7 +122,7 @@ func (s *Session) Admit(epoch uint64) error {
 	return nil
 }
 
-// Refusal is the error of Admit, or nil.
+// Refusal returns the error that Admit would return, and changes nothing.
 func (s *Session) Refusal(epoch uint64) error {
 	if epoch < s.proven {
 		return &EndedError{s.Ending(EndSuperseded)}
@@ -132,35 +130,35 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm takes the client's claim, made while it comes back, to have applied
-// bundle seq and, when it says so, to hold tokens until expiresAt. It makes up for an ack that was lost on the way, and for a node
-// that knows less than the client. seq is at most MaxSeq, see Resume.Check.
+// Confirm applies what a client that comes back says: that it has applied bundle seq and, if
+// expiresAt is not 0, that its tokens expire then. This makes up for a lost ack, and for a
+// node that knows less than the client. seq is at most MaxSeq, see Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
-	// Bounded by what the session can have been given, so that a made-up
-	// expiry cannot stretch the tokens that follow.
+	// The session cannot have been given a later expiry. So a client cannot
+	// extend the next tokens by making one up.
 	expiresAt = min(expiresAt, now.Sec().Add(s.Terms.TTL))
 	switch {
 	case s.pending != nil && seq >= s.issued.seq:
 		a = s.settle(now)
 	case s.pending != nil:
 	case expiresAt > s.issued.expiresAt && (seq > s.issued.seq || !s.issued.known()):
-		// A bundle that this node was never told of.
+		// A bundle that another node minted, and this node does not know of.
 		s.held = bundle{seq: seq, expiresAt: expiresAt, expires: now.at(expiresAt)}
 		s.issued = s.held
 	case seq >= s.issued.seq:
 		s.held = s.issued
 	}
-	if seq > s.issued.seq { // of another node, which may sign with another certificate
+	if seq > s.issued.seq { // another node minted it, perhaps with another certificate
 		s.issued.seq = seq
 		s.issued.certificate, s.held.certificate = 0, 0
 	}
 	return a
 }
 
-// Lifetime is that of the next bundle: never shorter than
-// what is out already, never past the session's end, never over MaxLifetime.
-// An EndedError says that the session's time is over.
+// Lifetime returns when the next bundle begins and expires. It expires no earlier than the
+// newest bundle, no later than the session's terms, and lives MaxLifetime at most. The error
+// is an EndedError if the session's time is over.
 func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt UnixSec, err error) {
 	issuedAt = now.Sec()
 	expiresAt = max(issuedAt.Add(s.Terms.TTL), s.issued.expiresAt)
@@ -171,10 +169,9 @@ func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt UnixSec, err error)
 	return issuedAt, expiresAt, nil
 }
 
-// Attach gives the session a new connection: it raises the epoch and records
-// the tokens that go out with `joined`. A first join needs no confirmation,
-// since the client has nothing else to go on; on a resume it is pushed again
-// until confirmed, like any renewal.
+// Attach gives the session a new connection: it raises the epoch and records the tokens that
+// are sent with `joined`. After a join they need no ack. After a resume they are pushed again
+// until they are acked, like those of a renewal.
 func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	resumed := s.epoch > 0
 	s.epoch++
@@ -206,26 +203,26 @@ func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.issuedAt = now.Sec()
 	s.renewCause, s.question = "", question{owed: s.NeedsApproval()}
 	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
-	s.detachedAt = now.Mono // one that takes tokens while detached is still there
+	s.detachedAt = now.Mono // a client that renews while detached is still alive
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
 	case CauseRenew, CauseRole:
 		s.askAfter = now.Mono + askEvery
-	default: // not what a client can have at will
+	default: // a client cannot cause these at will
 	}
 	return s.Repeat(now)
 }
 
-// Repeat is the push of the unconfirmed bundle, once more, as the deadline asks. The
-// client has an AckTimeout from now on.
+// Repeat returns the push of the unconfirmed bundle again, and gives the client another
+// AckTimeout to answer it.
 func (s *Session) Repeat(now Instant) Push {
 	s.pending.retry = now.Mono + s.policy.AckTimeout
 	return s.Again(now)
 }
 
-// Ack takes the client's word that its SDK accepted bundle seq. It alone moves
-// the next due time.
+// Ack notes that the client's SDK accepted bundle seq. If that is the newest bundle, the
+// session is due for its next renewal, and no longer for a repetition.
 func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	if seq > s.issued.seq {
 		return Acked{}, Errorf(CodeBadRequest, "ack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
@@ -240,8 +237,8 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// askEvery is how often at most tokens are sent on a connection because the client, or an
-// operator, asks: the client has to confirm each, and may send 10 messages a second.
+// askEvery is the least time between two bundles that the client or an operator asks for. The
+// client has to ack each, and may send 10 messages a second.
 const askEvery = time.Second
 
 // Asked returns what to do for a client that sends renew: Renew to mint a bundle; Repeat
@@ -270,7 +267,7 @@ func (s *Session) AskedOverHTTP(now Instant) Task {
 	return Renew
 }
 
-// Defer puts off a renewal that could not be made now, by d at least.
+// Defer puts off a renewal whose minting failed, by d at least.
 func (s *Session) Defer(d time.Duration, now Instant) {
 	if s.pending != nil {
 		s.pending.retry = now.Mono + d
@@ -278,8 +275,8 @@ func (s *Session) Defer(d time.Duration, now Instant) {
 	s.notBefore = now.Mono + d
 }
 
-// Detach takes the connection of attachment epoch away. It reports false, and
-// changes nothing, when that attachment is not the present one.
+// Detach ends the attachment of this epoch. It returns false, and changes nothing, if that is
+// not the current one.
 func (s *Session) Detach(epoch uint64, now Instant) bool {
 	if s.state != Attached || epoch != s.attachedEpoch {
 		return false
@@ -291,14 +288,14 @@ func (s *Session) Detach(epoch uint64, now Instant) bool {
 // End ends the session for good.
 func (s *Session) End() { s.state = Ended }
 
-// final reports that no later expiry than the newest can be given.
+// final reports whether new tokens could not expire later than the newest ones.
 func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 
 // ClockStepped tells the session that the wall clock moved ahead of the
 // monotonic one by step: its tokens end that much sooner than was thought. It
 // renews that much sooner; sessions that would be due already spread over
-// window, each at its own place, so that a step is no stampede. A step back
-// needs nothing: tokens then live longer than was thought.
+// window, each at its own place. A step back changes nothing: tokens
+// then live longer than was thought.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
 	due, _ := s.scheduled()
 	if step <= 0 || s.state != Attached || due == never {

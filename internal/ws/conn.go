@@ -24,16 +24,16 @@ import (
 type conn struct {
 	hub     *Hub
 	socket  *websocket.Conn
-	net     *guardedConn  // what the socket is made of
+	net     *guardedConn  // under the socket
 	address netip.Addr    // the client's
 	gone    chan struct{} // closed when the reader has ended
 	handled chan error    // a worker's result; buffered, so that no worker waits for the reader
 
 	deadline atomic.Int64 // for the client's next message, on the hub's clock
-	heard    atomic.Int64 // when its last message had been handled
-	probing  atomic.Bool  // it was sent a ping, and has time to answer
+	heard    atomic.Int64 // when the client's last message had been handled, on the hub's clock
+	probing  atomic.Bool  // a ping was sent, and the time to answer it is not over
 	attached atomic.Bool
-	closing  atomic.Int32 // the close code; 0: nobody has closed the connection
+	closing  atomic.Int32 // the close code; 0 while the connection is open
 
 	writing sync.Mutex // held while a message is written
 
@@ -51,8 +51,8 @@ func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *c
 	return c
 }
 
-// charge takes one message from what the client may send, and closes the connection if
-// nothing is left. What the client sends then is read until the connection has closed.
+// charge counts one message for the client's rate, and closes the connection if the rate is
+// exceeded. Until the connection has closed, further messages are read and ignored.
 func (c *conn) charge() bool {
 	if c.messages.Allow() {
 		return true
@@ -95,8 +95,8 @@ func (c *conn) lost(err error) {
 	}
 }
 
-// write sends one message, from any goroutine. A client that does not take it within the
-// write timeout is cut off. The timeout includes the wait for other writes.
+// write sends one message, from any goroutine. The connection of a
+// client that does not read it within the write timeout is cut. The timeout includes the wait for other writes.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -120,10 +120,11 @@ func (c *conn) write(message any) error {
 }
 
 // close sends last, unless it is nil, and closes the connection with code. It does not
-// wait for that. Only the first call counts. It returns errClosing, for readers to return.
+// wait for that. Only the first call has an effect. It returns errClosing, for the reader to
+// return.
 func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 	if c.closing.CompareAndSwap(0, int32(code)) {
-		c.aside(func() {
+		c.inBackground(func() {
 			if last != nil && c.write(last) != nil {
 				return // it is cut off already
 			}
@@ -135,8 +136,8 @@ func (c *conn) close(code protocol.CloseCode, text string, last any) error {
 	return errClosing
 }
 
-// aside runs f in a goroutine of its own. A panic in it ends the connection.
-func (c *conn) aside(f func()) {
+// inBackground runs f in a goroutine of its own. A panic in it ends the connection.
+func (c *conn) inBackground(f func()) {
 	c.hub.running.Go(func() {
 		var failed error
 		defer func() {

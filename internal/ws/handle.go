@@ -61,13 +61,14 @@ func (c *conn) dispatch(ctx context.Context, data []byte) error {
 	case protocol.TypeJoin, protocol.TypeResume:
 		return c.write(protocol.FromError(errJoined))
 	default:
-		// Perhaps of a newer client, which goes on.
+		// The client may be newer than this node, so the connection stays open.
 		return c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
 	return nil
 }
 
-// answer hands on the seq of an ack or nack. If the session refuses it, the client is told.
+// answer passes the seq of an ack or nack to tell. If the session refuses it, the client is
+// sent the error.
 func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) error {
 	seq, missing := m.Answer()
 	if missing != nil {
@@ -82,7 +83,7 @@ func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) er
 
 // attach takes the first message, a join or a resume, and names the outcome. ctx ends when
 // the client hangs up. Only a well-formed message with a valid credential or key counts for
-// JoinRate: others cost no client its turn.
+// JoinRate, so that invalid ones cannot use up the rate of the others.
 func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string, err error) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		return string(session.CodeBadRequest), c.refuse(errGreeting)
@@ -99,10 +100,10 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		return string(refused.Code), c.refuse(refused)
 	}
 	if after, draining := c.hub.drainDelay(resume.ExpiresAt); draining {
-		return protocol.ReasonDrain, c.sendAway(protocol.CloseDrain, protocol.ReasonDrain, after)
+		return protocol.ReasonDrain, c.askToReconnect(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
 	if wait := c.hub.config.Access.Admit(c.address); wait > 0 {
-		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		join.Caller, err = c.hub.config.Access.Authenticate(ctx, m.Auth)
@@ -110,10 +111,10 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		err = c.hub.config.Sessions.Open(&resume)
 	}
 	if err != nil {
-		return c.turnAway(ctx, err)
+		return c.refuseAttach(ctx, err)
 	}
 	if wait := c.hub.admission.Delay(time.Now(), resume.ExpiresAt); wait > 0 {
-		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, wait)
+		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
@@ -123,14 +124,14 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		c.attachment, err = c.hub.config.Sessions.Resume(ctx, resume, c)
 	}
 	if err != nil {
-		return c.turnAway(ctx, err)
+		return c.refuseAttach(ctx, err)
 	}
 	c.attached.Store(true)
 	return outcome, nil
 }
 
-// turnAway refuses a join or resume, unless its client is gone, and names the outcome.
-func (c *conn) turnAway(ctx context.Context, err error) (outcome string, _ error) {
+// refuseAttach refuses a join or resume, unless its client is gone, and names the outcome.
+func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string, _ error) {
 	if c.closing.Load() != 0 || ctx.Err() != nil {
 		return "lost", errClosing
 	}
@@ -139,13 +140,13 @@ func (c *conn) turnAway(ctx context.Context, err error) (outcome string, _ error
 	}
 	refused := public(err)
 	if refused.Code == session.CodeRateLimited {
-		return protocol.ReasonOverload, c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 	}
 	return string(refused.Code), c.refuse(err)
 }
 
-// sendAway tells the client when to connect again, and closes the connection.
-func (c *conn) sendAway(code protocol.CloseCode, reason string, after time.Duration) error {
+// askToReconnect tells the client when to connect again, and closes the connection.
+func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) error {
 	return c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
 }
 
@@ -163,7 +164,7 @@ func (c *conn) refuse(err error) error {
 		if c.write(protocol.FromError(refused)) != nil {
 			return errClosing
 		}
-		return c.sendAway(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 	}
 	return c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }

@@ -33,7 +33,7 @@ func (c *conn) checkLiveness(now time.Duration) {
 		_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", joinTimeout)))
 	case now >= by-heartbeat*3/4 && c.attached.Load() && c.probing.CompareAndSwap(false, true):
-		c.aside(func() { c.probe(by - now) })
+		c.inBackground(func() { c.probe(by - now) })
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// errClosing ends a reader whose connection this side closes. The closer reads what is
-// left, up to the client's close frame.
+// errClosing ends the reader of a connection that this side is closing. From then on
+// conn.close reads, up to the client's close frame.
 var errClosing = errors.New("closing")
 
 // readAll handles messages, one after the other, until there are no more.
@@ -23,7 +23,7 @@ func (c *conn) readAll() (err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	data, release, err := c.read()
 	if err == nil {
-		data, release, err = c.greet(data, release)
+		data, release, err = c.handleFirst(data, release)
 	}
 	for err == nil {
 		c.handle(context.Background(), data, release)
@@ -34,11 +34,11 @@ func (c *conn) readAll() (err error) {
 	return err
 }
 
-// greet has the first message handled, and receives the next one meanwhile, so that a join
-// or resume ends when its client hangs up while the customer's back end is asked. (A client
-// that sends another message before it hangs up is not noticed.) The next message is
-// checked when the first has been answered, so that answers keep their order.
-func (c *conn) greet(first []byte, done func()) (data []byte, release func(), err error) {
+// handleFirst has the first message handled, and receives the next one meanwhile, so that a join
+// or resume is given up if its client hangs up while the customer's back end is asked. (It is
+// not noticed if the client sends another message first.) The next message is checked after
+// the first has been answered, so that answers keep their order.
+func (c *conn) handleFirst(first []byte, done func()) (data []byte, release func(), err error) {
 	ctx, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
 	c.handle(ctx, first, done)
@@ -63,8 +63,8 @@ func (c *conn) tryReceive() (m message, err error) {
 	return c.receive()
 }
 
-// handle has a message handled by a worker, which sends what came of it to c.handled. ctx
-// ends when nobody waits for that any more.
+// handle has a message handled by a worker, which sends the result to c.handled. ctx is done
+// if the client hangs up.
 func (c *conn) handle(ctx context.Context, data []byte, release func()) {
 	c.deadline.Store(math.MaxInt64) // until it is handled
 	c.hub.workers.start(task{ctx, c, data, release})
@@ -74,7 +74,7 @@ func (c *conn) handle(ctx context.Context, data []byte, release func()) {
 // message is too long.
 var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
 
-// message is what a client sent, as it came.
+// message is a client's message before it is checked.
 type message struct {
 	kind   websocket.MessageType
 	buffer *[protocol.MaxMessage + 1]byte

@@ -37,7 +37,7 @@ func newWorkers() *workers {
 	}
 }
 
-// start has a message handled. The result goes to conn.handled.
+// start has a worker handle a message. The result goes to conn.handled.
 func (w *workers) start(t task) {
 	select {
 	case w.tasks <- t:

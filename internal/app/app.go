@@ -276,9 +276,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	// first, then the changes of sessions, then the writing of records.
 	saving := newPhase(context.WithoutCancel(ctx))
 	parts, sending := newPhase(saving.ctx), newPhase(saving.ctx)
+	var servers sync.WaitGroup
 	failed := make(chan error, 2)
 	serve := func(name string, s *listen.Server) {
-		parts.group.Go(func() {
+		servers.Go(func() {
 			if err := s.Serve(); err != nil {
 				failed <- fmt.Errorf("serve %s: %w", name, err)
 			}
@@ -322,10 +323,10 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	a.public.Shutdown()
 	a.hub.Close()
 	sending.end()
-	parts.stop()
-	a.ops.Shutdown()
 	parts.end()
 	saving.end()
+	a.ops.Shutdown() // last: it waits for requests, and the node's lease must not
+	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
 		_ = c.Close() // connections that are not used any more
 	}

@@ -84,3 +84,36 @@ func TestCallsSurviveRollingRestarts(t *testing.T) {
 		t.Logf("%d renewals, %v call-seconds lost, at least %.1f s left", s.Renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
 	})
 }
+
+// A request to the ops port that hangs, such as a long profile, delays the end of the
+// process, but not that of the node's lease: another node takes over its sessions meanwhile.
+func TestLeaseIsGivenUpWhileARequestToTheOpsPortHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewOpenCluster(t, 1)
+		node := s.Nodes[0]
+		hanging, err := s.Network.Dial(t.Context(), "tcp", node.App.OpsAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hanging.Close()
+		if _, err := hanging.Write([]byte("GET /metrics HTTP/1.1\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			node.Stop()
+		}()
+		time.Sleep(3 * time.Second) // bubble: a server closes a connection that asks for nothing after 5 s
+		select {
+		case <-stopped:
+			t.Error("the request does not hang")
+		default:
+		}
+		if nodes, err := s.Memory.Statuses(t.Context(), "any"); err != nil || len(nodes) != 0 {
+			t.Errorf("it has its lease: %v, %v", nodes, err)
+		}
+		<-stopped
+	})
+}

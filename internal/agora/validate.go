@@ -82,9 +82,9 @@ func Validate(id session.Identity) error {
 
 // ValidateRTC checks channel (1 to 64 bytes of Agora's set, or "*", the wildcard) and
 // user: a uid, or an account of at most 255 bytes of that set, but not both, since the
-// token could name only one of them. The account "0" is refused: apps send it for no
-// name, but a token for it is good for nobody who joins with uid 0. An account in the
-// digits of a uid is allowed: Agora's token for it is that of the uid.
+// token could name only one of them. The account "0" is refused: apps send it if they
+// have no name, but its token does not work for a user who joins with uid 0. An account that
+// consists of a uid's digits is allowed, since Agora's token for it is the uid's token.
 func ValidateRTC(r session.RTC) error {
 	if r.Channel != session.AnyChannel {
 		if err := checkName("rtc.channel", r.Channel, maxChannel, rtcBytes); err != nil {

@@ -158,8 +158,8 @@ func (o *operators) find(ctx context.Context, app, id string) (store.Record, err
 	return record, nil
 }
 
-// storeAway makes of an error that is not for callers one that tells them when to
-// come back.
+// storeAway returns err if callers may see it, else an error that tells them to try again
+// later.
 func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err

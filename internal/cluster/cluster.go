@@ -16,16 +16,16 @@ import (
 // Store keeps what must outlive this node. Its methods are safe for concurrent use; see
 // package store for what they mean.
 type Store interface {
-	// Acquire makes a node the owner of a session whose resume key a client presented. A
-	// *session.EndedError says that the key is no good any more; any other error that the
-	// store cannot tell.
+	// Acquire makes a node the owner of a session whose resume key a client presented. The
+	// error is a *session.EndedError if the key is refused; any other error means that the
+	// store could not answer.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
 	// Save writes records, each by itself, by the rule of store.Resolve. There is an outcome
 	// for each, also with an error, which says why some are Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
-	// Sweep renews the node's lease, and hands it what is overdue and whose owner is gone;
-	// or only some of that, see store.Doing. The error says that the lease was not renewed:
-	// nothing is handed over then.
+	// Sweep renews the node's lease, and returns the overdue sessions whose owner's lease has
+	// expired; or does only some of that, see store.Doing. On an error the lease was not
+	// renewed, and no session is returned.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
 	// Watch calls notice for each session that another node takes from this one, until ctx is
 	// done or the subscription breaks. It calls connected when it has subscribed: sessions
@@ -53,12 +53,12 @@ type Node interface {
 	// Find returns the key of an open session of a project, or false if it is not here.
 	Find(app, id string) (session.Key, bool)
 	// CarryOut carries an operator's wish out. asked is the result so far. The channel gives
-	// the result once nobody else holds the session; it is closed without one if the session
+	// the result once the session's lock is free; it is closed without one if the session
 	// is not here any more, or not the node's own by the record.
 	CarryOut(w store.Wish, asked store.WishResult) <-chan store.WishResult
 }
 
-// Config is what a Cluster needs.
+// Config is what a Cluster needs. All fields are required.
 type Config struct {
 	Store   Store
 	Records Records
@@ -78,15 +78,15 @@ type Cluster struct {
 
 	pending  writeBehind
 	outage   outage
-	answers  sync.WaitGroup // answers of the store that may have a client written to
-	slots    chan struct{}  // one for each request to acquire a session that is under way
-	cooldown atomic.Int64   // the store is not asked for sessions before this, on the monotonic clock
+	answers  sync.WaitGroup // goroutines that call Writer.Acknowledge
+	slots    chan struct{}  // limits the concurrent requests to acquire a session
+	cooldown atomic.Int64   // no session is acquired from the store before this, on the monotonic clock
 }
 
 const (
-	// storeTimeout is how long the store may take for anything that nobody waits for.
+	// storeTimeout bounds a request to the store for which no client waits.
 	storeTimeout = 3 * time.Second
-	// stopTimeout is how long the last records may take when the node stops.
+	// stopTimeout bounds the saving of the last records when the node stops.
 	stopTimeout = 3 * time.Second
 	// watchPause is how long watch waits before it subscribes to notices again.
 	watchPause = time.Second
@@ -107,10 +107,10 @@ func New(c Config) *Cluster {
 // no lease. Calls go on all the same.
 func (c *Cluster) Degraded() bool { return c.outage.kind.Load() != "" }
 
-// Run keeps the store in step with the sessions of node until ctx is done: it saves what has
-// changed, renews the node's lease, takes over what is overdue, and follows what other nodes
-// take away. At the end it saves what is left and gives the lease up, so that others may
-// take over at once what is overdue.
+// Run keeps the store in step with the sessions of node until ctx is done: it saves changed
+// records, renews the node's lease, adopts overdue sessions of dead nodes, and follows which
+// sessions other nodes acquire. At the end it saves the remaining records and gives up the
+// lease, so that other nodes need not wait for it to expire.
 func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.node = node
 	close(c.running)
@@ -122,7 +122,7 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.writeLast()
 }
 
-// writeLast saves what is left when the node stops, and gives its lease up.
+// writeLast saves the remaining records when the node stops, and gives up its lease.
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -134,19 +134,19 @@ func (c *Cluster) writeLast() {
 			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // the lease runs out by itself
 			return
 		}
-		_ = pause(ctx, at-c.now()) // what is over time is logged below
+		_ = pause(ctx, at-c.now()) // after stopTimeout, the rest is logged below
 	}
 	_, unwritten, _ := c.pending.state()
 	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)
 }
 
-// watch follows what other nodes take away. The store's answer to the record of a session
-// that was taken says what is to be done.
+// watch receives the notices of sessions that other nodes have acquired. It saves the record
+// of each again; the store's answer says what this node must do.
 func (c *Cluster) watch(ctx context.Context) {
 	first := true
 	for {
 		err := c.config.Store.Watch(ctx, c.config.Node, func() {
-			if !first { // there was a gap, in which something may have been missed
+			if !first { // notices may have been lost while Watch was interrupted
 				c.node.SaveAllAgain(store.AllShards())
 			}
 			first = false
@@ -154,7 +154,7 @@ func (c *Cluster) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !c.Degraded() { // else it is known
+		if !c.Degraded() { // else an outage of the store was logged
 			c.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
 		}
 		if pause(ctx, watchPause) != nil {
@@ -166,7 +166,7 @@ func (c *Cluster) watch(ctx context.Context) {
 // now is the time on the monotonic clock.
 func (c *Cluster) now() time.Duration { return time.Since(c.began) }
 
-// never is a time that does not come.
+// never is a time that never comes.
 const never = time.Duration(1<<63 - 1)
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -11,10 +11,10 @@ import (
 	"refresher/internal/store"
 )
 
-// gatherFor is how long records wait for others to be saved with.
+// gatherFor is how long records wait, so that more of them are saved in one batch.
 const gatherFor = 100 * time.Millisecond
 
-// write saves what has changed, as it changes.
+// write saves the records of the write-behind until ctx is done.
 func (c *Cluster) write(ctx context.Context) {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
@@ -37,8 +37,8 @@ func (c *Cluster) write(ctx context.Context) {
 	}
 }
 
-// flush saves one batch, and has the writers acknowledge the answers. It reports whether
-// there was more than fits into a batch.
+// flush saves one batch and passes the store's answers to the writers. It reports whether
+// records are left for another batch.
 func (c *Cluster) flush() bool {
 	batch, more := c.pending.take(c.now())
 	if len(batch) == 0 {
@@ -48,7 +48,7 @@ func (c *Cluster) flush() bool {
 	for i, p := range batch {
 		records[i] = *p.record
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // a batch that is cut off would be saved twice
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // not the caller's: a batch cut off at the stop would be saved twice
 	defer cancel()
 	ctx, span := traceBatch(ctx, batch)
 	outcomes, err := c.config.Store.Save(ctx, records)
@@ -70,7 +70,7 @@ func (c *Cluster) flush() bool {
 		}
 	}
 	back := c.storeAnswered(&reached, &failed, err)
-	c.node.SaveAllAgain(&back) // what was saved before may be lost with a server
+	c.node.SaveAllAgain(&back) // a shard that was away may have lost its data
 	return more
 }
 
@@ -88,8 +88,8 @@ func beginSpan(ctx context.Context, name string) trace.Span {
 	return span
 }
 
-// traceBatch begins the part in which many records are saved at once. It belongs to the
-// first of them that is traced; the others refer to it.
+// traceBatch begins the span of a batch. Its parent is the first record that is traced; the
+// spans of the others have a link to it.
 func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, trace.Span) {
 	first := slices.IndexFunc(batch, func(p pendingRecord) bool { return p.span != nil })
 	if first < 0 {
@@ -106,7 +106,7 @@ func traceBatch(ctx context.Context, batch []pendingRecord) (context.Context, tr
 
 func (p *pendingRecord) endSpan() { endSpan(p.span, nil) }
 
-// endSpan ends a span, which may be nil, and says so if it went wrong.
+// endSpan ends a span, which may be nil, and records err if it is not nil.
 func endSpan(span trace.Span, err error) {
 	if span == nil {
 		return

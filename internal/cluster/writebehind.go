@@ -17,10 +17,11 @@ const (
 	// again.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// maxEnded bounds how many records of sessions that are over wait for a store that is
-	// away: some 600 MB. Those of open sessions are bounded by the sessions.
+	// maxEnded bounds the records of ended sessions that wait while the store is down (some
+	// 600 MB). Those of open sessions are as many as the sessions at most.
 	maxEnded = 1_000_000
-	// roomKept is for how many records the map's memory is kept once it is empty.
+	// roomKept is how many records a map may have held for its memory to be kept once it is
+	// empty.
 	roomKept = 1 << 12
 )
 
@@ -32,9 +33,9 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	ended   int    // records of sessions that are over
-	most    int    // records at once since the map was made
-	dropped uint64 // records that there was no room for
+	ended   int    // how many are records of ended sessions
+	most    int    // the most records that the map has held
+	dropped uint64 // records refused because of maxEnded
 }
 
 // pendingRecord is a record on its way to the store.
@@ -44,12 +45,12 @@ type pendingRecord struct {
 	span   trace.Span // ends when it is saved; nil: it is not traced
 }
 
-// shardQueue is what goes to one shard, which may be away while others are not.
+// shardQueue has the pending records of one shard, which may be down while others are not.
 type shardQueue struct {
 	writers  []store.Writer // of the records that wait, the oldest first
-	failures int            // in a row
+	failures int            // writes that failed in a row
 	retryAt  time.Duration
-	downFrom time.Duration // since when it is away, 0 = it is not
+	downFrom time.Duration // when the first of these failed; 0 if the shard is not down
 }
 
 // Enqueue has a session's record saved soon, in place of an older one of the same writer
@@ -78,7 +79,7 @@ func (b *writeBehind) put(p pendingRecord, back bool) bool {
 		if p.span == nil {
 			p.span = old.span
 		} else {
-			old.endSpan() // one is traced; the newer record says all of both
+			old.endSpan() // only the newer record is traced, since it replaces the older one
 		}
 	default:
 		q := &b.shards[store.ShardOf(p.record.Session)]
@@ -103,8 +104,8 @@ func (b *writeBehind) countEnd(r *store.Record, n int) {
 	}
 }
 
-// take hands out records of all shards that are not to be waited for, a batch of each, and
-// reports whether there are more.
+// take removes and returns a batch of records of each shard whose retryAt is not later than
+// now, and reports whether they have more.
 func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -133,7 +134,7 @@ func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool)
 	return batch, more
 }
 
-// next is when there is something to save again: now, later, or never.
+// next returns when take will next return records; never if none wait.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,8 +147,9 @@ func (b *writeBehind) next() time.Duration {
 	return at
 }
 
-// answered notes which shards were reached, and which were not. It returns those that are
-// back, how many are away, and how long the longest of those that are back was.
+// answered notes which shards were reached and which failed. It returns the shards that are
+// back after they were down, how many are still down, and the longest time that one of
+// those back was down.
 func (b *writeBehind) answered(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,7 +182,7 @@ func (b *writeBehind) reaches(id string) bool {
 	return b.shards[store.ShardOf(id)].downFrom == 0
 }
 
-// state is how many shards are away, how many records wait, and how many were dropped.
+// state returns how many shards are down, how many records wait, and how many were dropped.
 func (b *writeBehind) state() (away, waiting int, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

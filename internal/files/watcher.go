@@ -164,13 +164,13 @@ func (g *group) look() (changed bool, err error) {
 	return true, nil
 }
 
-// read reads a file of some size but not too much.
+// read reads a regular file and refuses one that is empty or too large.
 func read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // a pipe would have nobody to write, and wait for it
+	if !info.Mode().IsRegular() { // reading a pipe would wait for a writer
 		return nil, fmt.Errorf("%s: want a regular file", path)
 	}
 	file, err := os.Open(path)

@@ -1,5 +1,4 @@
-// Package histogram says how the service's histograms are made, wherever they are.
-// It knows nothing of what they measure.
+// Package histogram has the options that all histograms of the service share.
 package histogram
 
 import (

@@ -208,7 +208,7 @@ func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
 	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
-// done implements discipline. If the endpoint is failing, nobody waits for it any more.
+// done implements discipline. If the endpoint is failing, the questions that wait get an error.
 func (a *Approval) done(b *batch, o *outcome) func() {
 	var flushed []*pendingQuestion
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {

@@ -75,7 +75,7 @@ func (c *circuit) succeeded(t ticket) (closed bool) {
 	return closed
 }
 
-// failed ends a request that failed; the endpoint asked to be left alone for retryAfter,
+// failed ends a request that failed. retryAfter is what the endpoint's Retry-After asks for,
 // or 0. The next wait is bounded by limit, but for retryAfter. It reports whether that
 // opened the circuit.
 func (c *circuit) failed(t ticket, now time.Time, retryAfter, limit time.Duration) (opened bool) {

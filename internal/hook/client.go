@@ -61,7 +61,7 @@ type discipline[R any] interface {
 // outcome is what became of a request. The client sets at and what follows it.
 type outcome struct {
 	ok             bool          // the endpoint dealt with it
-	retryAfter     time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
+	retryAfter     time.Duration // the endpoint's Retry-After; 0 if it sent none
 	limit          time.Duration // of the wait for the next request, after a failure
 	at             time.Time
 	opened, closed bool      // the circuit, by this request
@@ -154,7 +154,7 @@ func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration
 	return at.Sub(now), ending && c.running == 0
 }
 
-// sooner returns the sooner of two times, of which the zero one never comes.
+// sooner returns the earlier of two times. A zero time means never.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -92,7 +92,7 @@ type answer struct {
 	status     int // 0 if there was no answer
 	body       []byte
 	err        error         // why there is no answer, or not all of its body; repeats no secret
-	retryAfter time.Duration // how long the endpoint wants to be left alone; 0 if it did not say
+	retryAfter time.Duration // the endpoint's Retry-After; 0 if it sent none
 }
 
 // post signs body, which is JSON, and sends it. id tells the back end whether it has seen
@@ -176,9 +176,8 @@ func (e *endpoint) discreet(err error) error {
 	return err
 }
 
-// retryAfter returns how long a response asks to be left alone for, in seconds or by a
-// date: from minWait to limit. It is 0 if it does not say, or its status is neither 429
-// nor 503.
+// retryAfter returns the wait that a response's Retry-After asks for, in seconds or by a date:
+// from minWait to limit. It is 0 without that header, or if the status is neither 429 nor 503.
 func retryAfter(r *http.Response, now time.Time, limit time.Duration) time.Duration {
 	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0

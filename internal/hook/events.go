@@ -173,9 +173,9 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	return outcome{ok: true}, true
 }
 
-// waitAfter bounds how long a failing endpoint that answered with status is left alone. One
-// that answers but refuses may not like some events, and take the next: it is tried sooner
-// than one that said nothing, or only what stands in front of one that is down.
+// waitAfter returns the longest wait before a failing endpoint that answered with status is
+// tried again; 0 is no answer. An endpoint that refuses an event may accept the next, so it
+// is tried sooner than one that does not answer, or for which only a proxy answers.
 func waitAfter(status int) time.Duration {
 	switch status {
 	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

@@ -20,8 +20,8 @@ const (
 	expireEvery  = 10 * time.Second
 	fullPause    = time.Minute            // in which a full store gets no new revocations
 	maxGap       = 300 * time.Millisecond // after a sync, which is twice as long as the sync took
-	lastChance   = time.Second            // to save what the store lacks, once Run is to end
-	backlog      = 256                    // changes that wait to be merged; beyond that all is read
+	lastChance   = time.Second            // for Run, once its context is done, to save what the store lacks
+	backlog      = 256                    // changes that wait to be merged; if more come, all revocations are read again
 )
 
 // Run follows the store, and ends the sessions that revocations match, until ctx is done.
@@ -59,7 +59,7 @@ func (s *Set) watch(ctx context.Context) {
 	}
 }
 
-// backoff is how long a store that is away is left alone.
+// backoff is the wait before a store that failed is asked again.
 type backoff struct{ last time.Duration }
 
 // after returns the wait after an answer of the store; 0 if it was no error.
@@ -96,7 +96,7 @@ func (r *replicator) run(ctx context.Context) {
 		if ctx.Err() == nil {
 			r.answered(began, err)
 		}
-		// A store that takes long to read is not read all the time.
+		// The pause grows with the time that a sync takes, so that a slow store is not overloaded.
 		pause(ctx, min(2*time.Since(began), maxGap))
 	}
 }

@@ -53,7 +53,8 @@ func Later(now session.UnixMilli) session.UnixMilli {
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
-// laterStep shares no factor with SweepEvery in milliseconds.
+// laterStep is by how many milliseconds more Later is early with each second, modulo SweepEvery.
+// It shares no factor with SweepEvery, so that Later takes every value before it repeats one.
 const laterStep = 619
 
 // SweepLimit is how many overdue sessions of one shard a sweep looks at.

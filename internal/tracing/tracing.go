@@ -94,15 +94,15 @@ func wanted(env func(string) string) (string, error) {
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
 		if endpoint := first(name); endpoint != "" && !reachable(endpoint, protocol) {
-			// Without what it is: it may have a password in it.
+			// The error does not repeat the value, which may contain a password.
 			return "", fmt.Errorf("%s: want a URL with http:// or https:// and a host, such as http://127.0.0.1:4318", name)
 		}
 	}
 	return protocol, checkSampler(first("OTEL_TRACES_SAMPLER"), first("OTEL_TRACES_SAMPLER_ARG"))
 }
 
-// reachable reports whether the SDK can make something of an endpoint. gRPC has
-// forms of its own besides, such as unix:///run/collector.sock.
+// reachable reports whether the SDK can use an endpoint: a URL with http or https and a host,
+// or, for gRPC, also other forms such as unix:///run/collector.sock.
 func reachable(endpoint, protocol string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -114,7 +114,8 @@ func reachable(endpoint, protocol string) bool {
 	return (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
-// checkSampler refuses what the SDK would take for all traces.
+// checkSampler refuses values that the SDK does not know, and for which it would sample all
+// traces.
 func checkSampler(name, arg string) error {
 	switch strings.ToLower(name) {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":

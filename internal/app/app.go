@@ -81,10 +81,10 @@ type Outside struct {
 	Store  Store
 }
 
-// NewWith is New with another outside.
-func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error) {
-	if world.Listen == nil {
-		world.Listen = net.Listen
+// NewWith is New with another network or store.
+func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
+	if outside.Listen == nil {
+		outside.Listen = net.Listen
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -126,48 +126,48 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	shared := world.Store
-	if shared == nil {
-		if shared, err = openStore(c, logger, registry); err != nil {
+	store := outside.Store
+	if store == nil {
+		if store, err = openStore(c, logger, registry); err != nil {
 			return nil, err
 		}
 	}
 	revocations := revocation.New(revocation.Config{
-		Store: shared, Nodes: shared, Node: node, Projects: len(c.Projects),
+		Store: store, Nodes: store, Node: node, Projects: len(c.Projects),
 		Logger: logger.With("component", "revocation"), Registerer: registry,
 	})
-	callers := access.Config{
+	accessConfig := access.Config{
 		Rules: c.Rules, Port: access.Port{Address: c.Listen, Local: local}, Projects: projects.Credentials(),
 		Revocations: revocations, Logger: logger, Registerer: registry,
 	}
 	if approval != nil {
-		callers.Approval = approval
+		accessConfig.Approval = approval
 	}
-	who, err := access.New(callers)
+	decider, err := access.New(accessConfig)
 	if err != nil {
 		return nil, err
 	}
-	shares := cluster.New(cluster.Config{Store: shared, Records: shared, Node: node, Logger: logger.With("component", "scheduler"), Registerer: registry})
-	schedule := scheduler.Config{
+	peers := cluster.New(cluster.Config{Store: store, Records: store, Node: node, Logger: logger.With("component", "scheduler"), Registerer: registry})
+	schedulerConfig := scheduler.Config{
 		Serves: projects.Serves, Minter: projects, Sealer: projects.Sealer(), Policy: c.Policy, MaxSessions: c.MaxSessions,
-		Cluster: shares, Node: node, Access: who, Certificate: projects.Certificate,
+		Cluster: peers, Node: node, Access: decider, Certificate: projects.Certificate,
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if events != nil {
-		schedule.Announce = events.Send
+		schedulerConfig.Announce = events.Send
 	}
 	if approval != nil {
-		schedule.Policy.AskAhead = hook.AskAhead
+		schedulerConfig.Policy.AskAhead = hook.AskAhead
 	}
-	sched, err := scheduler.New(schedule)
+	sched, err := scheduler.New(schedulerConfig)
 	if err != nil {
 		return nil, err
 	}
 	tracker := rotation.New(rotation.Config{
-		Store: shared, Node: node, Projects: projects.Fingerprints, MaxTTL: c.Policy.MaxTTL,
+		Store: store, Node: node, Projects: projects.Fingerprints, MaxTTL: c.Policy.MaxTTL,
 		Logger: logger.With("component", "rotation"), Registerer: registry,
 	})
-	err = projects.Follow(watcher, who.Update, func(app string, now session.Fingerprint) {
+	err = projects.Follow(watcher, decider.Update, func(app string, now session.Fingerprint) {
 		sched.CertificateChanged(app)
 		tracker.Changed()
 		if c.CertificateChanged != nil {
@@ -178,14 +178,14 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		return nil, err
 	}
 	hub, err := ws.New(ws.Config{
-		Sessions: sched, Access: who, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
+		Sessions: sched, Access: decider, Heartbeat: c.Heartbeat, JoinRate: c.JoinRate, Origins: origins,
 		Panics: reports, Logger: logger.With("component", "ws"), Registerer: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	health := ops.New(ops.Config{
-		Informed: revocations.Loaded, HasKeys: who.HasKeys, Degraded: shares.Degraded, Works: sched.Health, Still: sched.Still,
+		Informed: revocations.Loaded, HasKeys: decider.HasKeys, Degraded: peers.Degraded, Works: sched.Health, Still: sched.Still,
 		MaxSessions: c.MaxSessions, LogDropped: c.LogDropped, Registerer: registry,
 	})
 	metrics := ops.Metrics(registry)
@@ -194,7 +194,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: projects, Renewer: sched, Access: who, Sessions: shared, Wishes: shares, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
+		Minter: projects, Renewer: sched, Access: decider, Sessions: store, Wishes: peers, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.LocalOnly(),
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
@@ -210,18 +210,18 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	if err != nil {
 		return nil, err
 	}
-	publicListener, err := listen.Open(c.Listen, c.SocketMode, world.Listen)
+	publicListener, err := listen.Open(c.Listen, c.SocketMode, outside.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	opsListener, err := world.Listen("tcp", c.OpsListen)
+	opsListener, err := outside.Listen("tcp", c.OpsListen)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), publicListener.Close())
 	}
 	descriptors := listen.NewDescriptors(logger, registry)
 	publicListener = descriptors.ForClients(publicListener)
 	if c.ProxyProtocol {
-		publicListener = listen.ProxyProtocol(publicListener, who.TrustsProxy, logger.With("component", "http"))
+		publicListener = listen.ProxyProtocol(publicListener, decider.TrustsProxy, logger.With("component", "http"))
 	}
 	public := listen.NewServer(publicListener, listen.Config{
 		Handler: reports.Handler(handler), TLS: tls, WriteTimeout: writeTimeout, IdleTimeout: c.IdleTimeout,
@@ -229,7 +229,7 @@ func NewWith(c Config, logger *slog.Logger, world Outside) (made *App, err error
 	})
 	return &App{
 		config: c, node: node, logger: logger, traces: traces, files: watcher, projects: projects, events: events, approval: approval,
-		store: shared, revocations: revocations, access: who, cluster: shares, scheduler: sched, rotation: tracker, hub: hub, health: health,
+		store: store, revocations: revocations, access: decider, cluster: peers, scheduler: sched, rotation: tracker, hub: hub, health: health,
 		public: public, ops: listen.NewServer(descriptors.ForProbes(opsListener), listen.Config{
 			Handler: reports.Handler(health.Handler(metrics, loopback)), WriteTimeout: opsWriteTimeout, IdleTimeout: opsIdleTimeout,
 			Logger: logger.With("component", "ops"),

@@ -40,8 +40,8 @@
 //   - Deadline follows from the state alone: a session that has not ended has
 //     exactly one, and nothing has to be kept in step with it.
 //
-//   - Only an ack moves the due time. A bundle that is not confirmed is pushed
-//     again, under the same seq, or replaced by one with a higher seq.
+//   - A pushed bundle is pending until its ack. Until then it is pushed again, under
+//     the same seq, or replaced by one with a higher seq.
 //
 //   - Only the first ack or nack of a bundle answers its push.
 //
@@ -56,9 +56,9 @@
 //   - epoch rises with each attachment. A message or a loss of an older
 //     attachment changes nothing.
 //
-//   - A bundle is minted only with the consent of the customer's back end, where
-//     it is asked: given for this bundle, or within Policy.AskGrace of the last
-//     time. It is asked ahead, so that it holds nothing up.
+//   - If the customer's back end approves renewals, a bundle is minted only with its
+//     approval, or in the grace period after the last one (Policy.AskGrace). It is
+//     asked ahead, so that no renewal waits for the answer.
 //
 //   - A role is never more than was granted.
 //

@@ -38,10 +38,10 @@ func TestModel(t *testing.T) {
 	t.Cleanup(func() { _ = shared.Close() })
 	storetest.Model(t, func(t testing.TB, now func() time.Time) storetest.Store {
 		// All histories share one client; only keys and clock are new.
-		s := &Store{
-			apps: shared.apps, client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
+		s := newStore(shared.apps, &connection{
+			client: shared.client, keys: newKeys(rand.Text()), logger: shared.logger, metrics: shared.metrics,
 			now: now, named: make(map[string]struct{}),
-		}
+		})
 		(&stage{Store: s}).keptForLong(t.Context())
 		return s
 	})

@@ -190,15 +190,3 @@ func TestPrefixes(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
-
-func TestRequired(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]Config{
-		"Logger":     {URL: "redis://host", Registerer: prometheus.NewRegistry()},
-		"Registerer": {URL: "redis://host", Logger: slog.New(slog.DiscardHandler)},
-	} {
-		if _, err := New(c); err == nil || err.Error() != "redis: Logger and Registerer are required" {
-			t.Errorf("without %s: %v", name, err)
-		}
-	}
-}

@@ -18,7 +18,7 @@ type call struct {
 
 // run makes the calls in one pipeline and returns the first error. Each call has a
 // result, with an error of its own.
-func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) error {
+func (s *connection) run(ctx context.Context, script *goredis.Script, calls []call) error {
 	if len(calls) == 0 {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (s *Store) run(ctx context.Context, script *goredis.Script, calls []call) e
 }
 
 // one makes one call of a script.
-func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
+func (s *connection) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	calls := []call{{keys: keys, args: args}}
 	_ = s.run(ctx, script, calls) // the error is in the result, too
 	return calls[0].result
@@ -57,7 +57,7 @@ func (s *Store) one(ctx context.Context, script *goredis.Script, keys []string, 
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
 // send makes calls in one pipeline.
-func (s *Store) send(ctx context.Context, how evaluate, calls []*call) {
+func (s *connection) send(ctx context.Context, how evaluate, calls []*call) {
 	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, c := range calls {
 			c.result = how(ctx, p, c.keys, c.args...)
@@ -77,7 +77,7 @@ func (s *Store) send(ctx context.Context, how evaluate, calls []*call) {
 
 // lookForMasters makes go-redis ask a cluster for its masters when one does not answer.
 // By itself go-redis asks every ten seconds, or when a server redirects a command.
-func (s *Store) lookForMasters(ctx context.Context, err error) {
+func (s *connection) lookForMasters(ctx context.Context, err error) {
 	if _, answered := errors.AsType[goredis.Error](err); answered {
 		return
 	}
@@ -88,7 +88,7 @@ func (s *Store) lookForMasters(ctx context.Context, err error) {
 
 // pipeline runs commands in one pipeline and returns the first error. Answers that a key
 // does not exist, or holds another type, are not errors here.
-func (s *Store) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) error {
+func (s *connection) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) error {
 	sent, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		commands(p)
 		return nil

@@ -18,7 +18,10 @@ import (
 	"refresher/internal/store"
 )
 
-var _ store.Revocations = (*Store)(nil)
+// revocations is the part of a Store that keeps the revocations.
+type revocations struct{ *connection }
+
+var _ store.Revocations = (*revocations)(nil)
 
 const (
 	// putBatch is how many revocations one script call merges, and putPipeline how many
@@ -34,7 +37,7 @@ const (
 )
 
 // PutRevocations implements store.Revocations.
-func (s *Store) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
+func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.Revocation) (err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	k := &s.keys.revocations
 	var calls []call
@@ -69,7 +72,7 @@ func (s *Store) PutRevocations(ctx context.Context, revocations ...store.Revocat
 // that a server that refuses writes, or runs no scripts, is enough. A change that comes
 // between the commands gives the store a later version than the one returned, so the next
 // read includes it.
-func (s *Store) Revocations(ctx context.Context, known store.RevocationsVersion) (
+func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVersion) (
 	all []store.Revocation, version store.RevocationsVersion, err error,
 ) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
@@ -105,7 +108,7 @@ func (s *Store) Revocations(ctx context.Context, known store.RevocationsVersion)
 
 // revocationsVersion reads the version of the stored revocations. Their number is part of
 // it, so that the version also changes when some are removed by hand.
-func (s *Store) revocationsVersion(ctx context.Context) (store.RevocationsVersion, error) {
+func (s *revocations) revocationsVersion(ctx context.Context) (store.RevocationsVersion, error) {
 	k := &s.keys.revocations
 	var version *goredis.StringCmd
 	var count *goredis.IntCmd
@@ -148,7 +151,7 @@ func unpackRevocation(value string) (r store.Revocation, seq int64, err error) {
 }
 
 // WatchRevocations implements store.Revocations.
-func (s *Store) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
+func (s *revocations) WatchRevocations(ctx context.Context, changed func(store.RevocationsChange)) error {
 	connected := func() { changed(store.RevocationsChange{}) }
 	err := s.listen(ctx, s.keys.revocations.channel, connected, func(payload string) { changed(s.change(payload)) })
 	if err != nil {
@@ -159,7 +162,7 @@ func (s *Store) WatchRevocations(ctx context.Context, changed func(store.Revocat
 
 // change reads a change as the script publishes it. If a value cannot be read, it returns
 // an empty change, which makes the caller read everything.
-func (s *Store) change(payload string) (c store.RevocationsChange) {
+func (s *revocations) change(payload string) (c store.RevocationsChange) {
 	lines := strings.Split(payload, "\n")
 	if len(lines) < 2 {
 		return c
@@ -176,7 +179,7 @@ func (s *Store) change(payload string) (c store.RevocationsChange) {
 }
 
 // PutEnded implements store.Revocations.
-func (s *Store) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) (err error) {
+func (s *revocations) PutEnded(ctx context.Context, r store.Revocation, node string, e store.Ended) (err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	key := s.keys.revocations.ended + r.ID
 	err = s.pipeline(ctx, func(p goredis.Pipeliner) {
@@ -190,7 +193,7 @@ func (s *Store) PutEnded(ctx context.Context, r store.Revocation, node string, e
 }
 
 // RevocationProgress implements store.Revocations.
-func (s *Store) RevocationProgress(ctx context.Context, id string) (p store.RevocationProgress, err error) {
+func (s *revocations) RevocationProgress(ctx context.Context, id string) (p store.RevocationProgress, err error) {
 	defer s.metrics.observe("revocations", time.Now(), &err)
 	k := &s.keys.revocations
 	var stored *goredis.StringCmd
@@ -220,7 +223,7 @@ func (s *Store) RevocationProgress(ctx context.Context, id string) (p store.Revo
 var errGarbage = errors.New("no node wrote this")
 
 // unreadableRevocation logs, once for each id, a revocation that cannot be read.
-func (s *Store) unreadableRevocation(id string, err error) {
+func (s *revocations) unreadableRevocation(id string, err error) {
 	if s.firstTime("revocation " + id) {
 		s.logger.Error("a stored revocation cannot be read", "revocation", id, "error", err)
 	}

@@ -17,7 +17,7 @@ type server struct {
 }
 
 // servers returns the server of each shard, or nil where that is not known.
-func (s *Store) servers(ctx context.Context) (servers [store.Shards]*server) {
+func (s *connection) servers(ctx context.Context) (servers [store.Shards]*server) {
 	known := make(map[goredis.Cmdable]*server)
 	var wait sync.WaitGroup
 	defer wait.Wait()
@@ -83,7 +83,7 @@ func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 // checkSettings warns if the server may evict sessions when its memory is full, and if
 // this user may not publish. The scripts ignore a PUBLISH that is refused: a notice only
 // makes other nodes learn of a change earlier.
-func (s *Store) checkSettings(ctx context.Context, c goredis.Cmdable) {
+func (s *connection) checkSettings(ctx context.Context, c goredis.Cmdable) {
 	if policy := infoOf(ctx, c, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
 		s.logger.Warn("Redis may evict sessions when its memory is full; set maxmemory-policy to noeviction", "maxmemory_policy", policy)
 	}

@@ -45,8 +45,21 @@ type Config struct {
 
 // Store keeps sessions and revocations in Redis. It is safe for concurrent use.
 type Store struct {
-	apps    map[string]string // App IDs by their prefixes
-	served  string            // the prefixes, in the form of the claim script's argument
+	*connection
+	revocations
+
+	apps   map[string]string // App IDs by their prefixes
+	served string            // the prefixes, in the form of the claim script's argument
+
+	mu              sync.Mutex
+	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
+	past            [store.Shards]int    // how many overdue sessions the next sweep skips, by shard; guarded by mu
+	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
+}
+
+// connection is the way to Redis: its clients, the names of the keys, the log and the
+// metrics.
+type connection struct {
 	client  goredis.UniversalClient
 	keys    *keys
 	logger  *slog.Logger
@@ -54,18 +67,12 @@ type Store struct {
 	now     func() time.Time
 	silence time.Duration
 
-	mu              sync.Mutex
-	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
-	past            [store.Shards]int    // how many overdue sessions the next sweep skips, by shard; guarded by mu
-	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
-	named           map[string]struct{}  // sessions whose unreadable record was logged; guarded by mu
+	namedMu sync.Mutex
+	named   map[string]struct{} // what could not be read, and was logged; guarded by namedMu
 }
 
 // New makes a Store. It does not connect yet, so Redis may be down.
 func New(c Config) (*Store, error) {
-	if c.Logger == nil || c.Registerer == nil {
-		return nil, errors.New("redis: Logger and Registerer are required")
-	}
 	if c.Prefix == "" {
 		c.Prefix = "refresher"
 	}
@@ -82,11 +89,16 @@ func New(c Config) (*Store, error) {
 	}
 	client.AddHook(again{})
 	client.AddHook(tracing{})
-	return &Store{
-		apps: apps, served: wordList(slices.Sorted(maps.Keys(apps))),
+	s := newStore(apps, &connection{
 		client: client, keys: newKeys(c.Prefix), logger: c.Logger, metrics: newMetrics(c.Registerer),
 		now: c.now, silence: watchSilence, named: make(map[string]struct{}),
-	}, nil
+	})
+	s.served = wordList(slices.Sorted(maps.Keys(apps)))
+	return s, nil
+}
+
+func newStore(apps map[string]string, c *connection) *Store {
+	return &Store{connection: c, revocations: revocations{c}, apps: apps}
 }
 
 // wordList formats a set of words for the claim script: with a space before and after
@@ -112,11 +124,11 @@ func appsByPrefix(apps []string) (map[string]string, error) {
 }
 
 // Close closes the connections.
-func (s *Store) Close() error { return s.client.Close() }
+func (s *connection) Close() error { return s.client.Close() }
 
 // clock returns the argument now of the lease and revoke scripts: a test's clock in Unix
 // ms, or "" for the server's clock.
-func (s *Store) clock() string {
+func (s *connection) clock() string {
 	if s.now == nil {
 		return ""
 	}
@@ -125,7 +137,7 @@ func (s *Store) clock() string {
 
 // time returns this node's time. Scripts that need the time only for tombstones and due
 // times get it from the node, since nodes write both by their own clocks.
-func (s *Store) time() time.Time {
+func (s *connection) time() time.Time {
 	if s.now == nil {
 		return time.Now()
 	}
@@ -166,9 +178,9 @@ func (s *Store) unreadable(id string, err error) error {
 
 // firstTime reports whether it is called with this name for the first time. Once it has
 // seen maxNamed names, it returns false for all.
-func (s *Store) firstTime(name string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *connection) firstTime(name string) bool {
+	s.namedMu.Lock()
+	defer s.namedMu.Unlock()
 	if _, known := s.named[name]; known || len(s.named) >= maxNamed {
 		return false
 	}

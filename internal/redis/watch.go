@@ -36,7 +36,7 @@ func (s *Store) Watch(ctx context.Context, node string, connected func(), notice
 
 // listen passes the messages of a channel to notice, until ctx is done or the connection
 // breaks.
-func (s *Store) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {
+func (s *connection) listen(ctx context.Context, channel string, connected func(), notice func(payload string)) error {
 	subscription := s.client.Subscribe(ctx, channel)
 	defer subscription.Close()
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() })

@@ -328,6 +328,7 @@ func TestWhatWasSeenIsForgotten(t *testing.T) {
 			a.sign(f + 2)
 			time.Sleep(time.Hour) // bubble
 		}
+		synctest.Wait()
 		if n := len(a.status.Projects["app"].Until); n < 28 || n > 30 {
 			t.Errorf("%d certificates are remembered", n)
 		}

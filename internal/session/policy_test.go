@@ -33,6 +33,7 @@ func TestTermsKeepTheLifetimeInBounds(t *testing.T) {
 
 func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	good := testPolicy()
+	good.MinTTL = 3 * time.Second
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
 		// Half a second would be cut to none, and renewals would be due as tokens end.
 		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
-		"min-ttl":                          func(p *Policy) { p.MinTTL = time.Second },
+		"min-ttl":                          func(p *Policy) { p.MinTTL = 3*time.Second - 1 },
 		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
 		"token-ttl":                        func(p *Policy) { p.TTL = time.Second },
 		"max-session":                      func(p *Policy) { p.MaxSession = 0 },

@@ -54,10 +54,9 @@ func TestCalls(t *testing.T) {
 
 		// A node with half of the calls is deployed anew. While it drains it has the
 		// fewest connections, so calls may come back to it and be sent on.
-		mark = held.Mark()
 		dials := p.dials.Load()
 		nodes[0].Stop()
-		held.AwaitRenewals(mark, 1)
+		held.AwaitRenewals(held.Mark(), 1) // by the node that is left
 		dials = p.dials.Load() - dials
 		if b := nodes[1].Metric(name); b != callers {
 			t.Errorf("the node that is left has %v calls; want %d", b, callers)
@@ -66,9 +65,8 @@ func TestCalls(t *testing.T) {
 		nodes[0].Start()
 
 		// The other one, which has all calls, dies. The new one takes them at once.
-		mark = held.Mark()
 		nodes[1].Kill()
-		held.AwaitRenewals(mark, 1)
+		held.AwaitRenewals(held.Mark(), 1)
 		if a := nodes[0].Metric(name); a != callers {
 			t.Errorf("the node that is left has %v calls; want %d", a, callers)
 		}

@@ -37,7 +37,7 @@ func (s *sdk) take(call, token string) error {
 	return nil
 }
 
-// await waits for the next call, which is to be this one.
+// await waits for the next call of the SDK, and fails the test unless it is this one.
 func (s *sdk) await(t *testing.T, want string) {
 	t.Helper()
 	select {
@@ -55,21 +55,21 @@ func (s *sdk) await(t *testing.T, want string) {
 func TestRecorder(t *testing.T) {
 	node := nodetest.New(t, "node", "--min-ttl=4s", "--token-ttl=8s")
 	node.Start()
-	phone := &sdk{calls: make(chan string, 100)}
+	fake := &sdk{calls: make(chan string, 100)}
 	ctx, hangUp := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- record(ctx, "ws://"+node.Addr()+"/v1/ws", func(context.Context) (string, error) { return "", nil }, phone, slog.New(slog.DiscardHandler))
+		done <- record(ctx, "ws://"+node.Addr()+"/v1/ws", func(context.Context) (string, error) { return "", nil }, fake, slog.New(slog.DiscardHandler))
 	}()
-	phone.await(t, "join daily")
-	phone.await(t, "renew")
+	fake.await(t, "join daily")
+	fake.await(t, "renew")
 	node.Kill()
 	node.Start()
 	node.Await(1, "session resumed")
-	phone.await(t, "renew")
+	fake.await(t, "renew")
 	hangUp()
-	if err := <-done; err != nil || !phone.left {
-		t.Errorf("record returns %v; left %v", err, phone.left)
+	if err := <-done; err != nil || !fake.left {
+		t.Errorf("record returns %v; left %v", err, fake.left)
 	}
 	node.Await(1, "session ended")
 	if left := node.Logged(`"reason":"left"`); len(left) != 1 {

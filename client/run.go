@@ -29,6 +29,7 @@ type run struct {
 	applied chan error      // of the one bundle that Apply has
 	io      context.Context // of connections; ends with the loop
 	started sync.WaitGroup  // the goroutines
+	closing sync.WaitGroup  // connections that are closed because the client moves
 }
 
 // event is something that happened on a connection. The loop runs it.
@@ -50,6 +51,7 @@ func (r *run) loop(ctx context.Context) error {
 	var cancel context.CancelFunc
 	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // a connection is closed in good order
 	defer cancel()
+	defer r.closing.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -147,7 +149,7 @@ func (r *run) drop(c *connection, why machine.Loss) {
 		c.cancel()
 		return
 	}
-	r.started.Go(func() {
+	r.closing.Go(func() {
 		defer c.cancel()
 		_ = c.socket.Close(websocket.StatusGoingAway, "reconnect") // the session goes on elsewhere
 	})

@@ -19,7 +19,7 @@ func TestSchedulerWorksAlone(t *testing.T) {
 			t.Fatal("it is not alone")
 		}
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		wait(10 * time.Minute)
 		if n := len(p.got().pushes); n < 10 {
@@ -40,7 +40,7 @@ func TestSchedulerWorksAlone(t *testing.T) {
 			t.Errorf("the key of a call that was left: %v", err)
 		}
 
-		gone := &phone{t: t, scheduler: s}
+		gone := &fakeClient{t: t, scheduler: s}
 		gone.join(time.Minute)
 		gone.hands().Detach()
 		wait(time.Hour)
@@ -57,7 +57,7 @@ func TestSchedulerWorksAlone(t *testing.T) {
 func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		p.hands().Leave()
 		id := p.got().joined.Session

@@ -52,7 +52,7 @@ func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 // since is how long ago it was changed.
 func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
-// holds is the certificate that has signed the phone's newest tokens.
+// holds is the certificate that has signed the client's newest tokens.
 func (r *record) holds() session.Fingerprint {
 	if n := len(r.pushes); n > 0 {
 		return r.pushes[n-1].Tokens.Certificate
@@ -60,7 +60,7 @@ func (r *record) holds() session.Fingerprint {
 	return r.joined.Tokens.Certificate
 }
 
-// rotations are the moments at which a phone was pushed tokens for the certificate.
+// rotations are the moments at which a client was pushed tokens for the certificate.
 func (r *record) rotations() (at []time.Time) {
 	for i, push := range r.pushes {
 		if push.Cause == session.CauseCertificate {
@@ -79,12 +79,12 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
 		signs.in(&c, spread*time.Second)
 		s := start(t, c)
-		phones := make([]*phone, sessions)
+		phones := make([]*fakeClient, sessions)
 		for i := range phones {
-			phones[i] = &phone{t: t, scheduler: s}
+			phones[i] = &fakeClient{t: t, scheduler: s}
 			phones[i].join(2 * time.Hour)
 		}
-		away := &phone{t: t, scheduler: s}
+		away := &fakeClient{t: t, scheduler: s}
 		away.join(2 * time.Hour)
 		away.hands().Detach()
 		wait(time.Minute)
@@ -145,9 +145,9 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
 		signs.in(&c, spread*time.Second)
 		s := start(t, c)
-		phones := make([]*phone, sessions)
+		phones := make([]*fakeClient, sessions)
 		for i := range phones {
-			phones[i] = &phone{t: t, scheduler: s}
+			phones[i] = &fakeClient{t: t, scheduler: s}
 			phones[i].join(2 * time.Hour)
 		}
 		wait(time.Minute)
@@ -212,9 +212,9 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					nodes = append(nodes, c.startWith(fmt.Sprint("node", i), func(config *settings, _ *link) { cert.in(config, spread) }))
 				}
 				random := rand.New(rand.NewPCG(1, uint64(len(name))))
-				phones := make([]*phone, 60)
+				phones := make([]*fakeClient, 60)
 				for i := range phones {
-					phones[i] = &phone{t: t, scheduler: nodes[i%3].Scheduler}
+					phones[i] = &fakeClient{t: t, scheduler: nodes[i%3].Scheduler}
 					phones[i].join(time.Duration(120+random.IntN(3600)) * time.Second)
 				}
 				wait(time.Minute)
@@ -282,9 +282,9 @@ func TestARotationIsAskedFor(t *testing.T) {
 			signs.in(&c, 5*time.Minute)
 			c.Consent, c.Policy.AskAhead = b.consent, 15*time.Second
 			s := start(t, c)
-			phones := make([]*phone, 50)
+			phones := make([]*fakeClient, 50)
 			for i := range phones {
-				phones[i] = &phone{t: t, scheduler: s}
+				phones[i] = &fakeClient{t: t, scheduler: s}
 				phones[i].join(2 * time.Hour)
 			}
 			wait(time.Minute)
@@ -312,7 +312,7 @@ func TestRotationReachesTheLastTokensToo(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
 		signs.in(&c, time.Second)
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		caller := anybody
 		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
 		a, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)

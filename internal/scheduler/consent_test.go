@@ -78,7 +78,7 @@ func TestJoinsWantConsent(t *testing.T) {
 			want   session.Code
 		}{{false, nil, session.CodeForbidden}, {true, errDown, session.CodeUnavailable}} {
 			b.set(c.agrees, c.down)
-			_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
+			_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t})
 			if code(err) != c.want {
 				t.Errorf("%v: %v", c, err)
 			}
@@ -93,14 +93,14 @@ func TestJoinsWantConsent(t *testing.T) {
 func TestRequestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		b.mu.Lock()
 		b.takes = 9 * time.Second
 		b.mu.Unlock()
 		for name, request := range map[string]func(context.Context) error{
 			"join": func(ctx context.Context) error {
-				_, err := s.Join(ctx, session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t})
+				_, err := s.Join(ctx, session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t})
 				return err
 			},
 			"resume":            func(ctx context.Context) error { _, err := s.Resume(ctx, p.ticket(), p.again()); return err },
@@ -129,7 +129,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
 			s, b, _ := startAsking(t)
-			p := &phone{t: t, scheduler: s}
+			p := &fakeClient{t: t, scheduler: s}
 			p.join(ttl)
 			wait(10 * ttl)
 			got := p.got()
@@ -152,7 +152,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 func TestDenialEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		b.set(false, nil)
 		wait(2 * time.Minute)
@@ -171,7 +171,7 @@ func TestDenialEndsTheSession(t *testing.T) {
 func TestRenewalsGoOnForTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, c := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Minute)
 		began := time.Now()
 		b.set(true, errDown)
@@ -196,7 +196,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Minute)
 		b.mu.Lock()
 		b.takes = 9 * time.Second
@@ -213,7 +213,7 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 func TestClientsWishIsAskedForFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		p.attachment.Renew()
 		wait(time.Second)
@@ -232,7 +232,7 @@ func TestClientsWishIsAskedForFirst(t *testing.T) {
 func TestReturnsWantConsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, c := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		ticket := p.ticket()
 		p.attachment.Detach()
@@ -273,7 +273,7 @@ func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 		c := testConfig(t)
 		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Second
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Second)
 		began := time.Now()
 		b.mu.Lock()
@@ -296,7 +296,7 @@ func TestBackEndSaysUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
 		b.until = session.SecOf(time.Now().Add(10 * time.Minute))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(5 * time.Minute)
 		b.mu.Lock()
 		b.until -= 60
@@ -332,7 +332,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 		kept := &saves{Memory: store.NewMemory(time.Now)}
 		c.Store, c.Records = kept, kept.Memory
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(5 * time.Minute)
 		joined := b.until
 		wait(time.Second)
@@ -355,9 +355,9 @@ func TestShortenedTermsAreStored(t *testing.T) {
 
 // Whatever tokens are minted for: the back end is asked about each bundle.
 func TestEveryBundleIsAskedAbout(t *testing.T) {
-	for name, answer := range map[string]func(p *phone, push session.Push){
-		"refused": func(p *phone, push session.Push) { _ = p.hands().Nack(push.Seq, "1", "") },
-		"wanted again": func(p *phone, push session.Push) {
+	for name, answer := range map[string]func(p *fakeClient, push session.Push){
+		"refused": func(p *fakeClient, push session.Push) { _ = p.hands().Nack(push.Seq, "1", "") },
+		"wanted again": func(p *fakeClient, push session.Push) {
 			_ = p.hands().Ack(push.Seq)
 			pass(6 * time.Second)
 			p.hands().Renew()
@@ -366,7 +366,7 @@ func TestEveryBundleIsAskedAbout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, b, _ := startAsking(t)
-				p := &phone{t: t, scheduler: s, answer: answer}
+				p := &fakeClient{t: t, scheduler: s, answer: answer}
 				p.join(time.Minute)
 				wait(5 * time.Minute)
 				bundles := make(map[uint64]bool)
@@ -396,7 +396,7 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 		c := testConfig(t)
 		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 10*time.Minute
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		for range 40 {
 			b.set(true, errDown)
@@ -422,7 +422,7 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 func TestLateAnswerDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		b.mu.Lock()
 		b.takes = 5 * time.Second
@@ -449,7 +449,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
 			if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {

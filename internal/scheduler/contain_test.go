@@ -53,18 +53,18 @@ func (f *fault) consent(_ context.Context, _ session.Action, k session.Key) (Ans
 
 // failing is a client whose connection fails with a panic, where that is set off.
 type failing struct {
-	*phone
+	*fakeClient
 	fault *fault
 }
 
 func (c failing) Joined(j session.Joined) error {
 	c.fault.in("joined", &session.Identity{RTC: &session.RTC{UID: victim}})
-	return c.phone.Joined(j)
+	return c.fakeClient.Joined(j)
 }
 
 func (c failing) Push(p session.Push) error {
 	c.fault.in("push", &session.Identity{RTC: &session.RTC{UID: victim}})
-	return c.phone.Push(p)
+	return c.fakeClient.Push(p)
 }
 
 // faulty is a scheduler in which a session of the victim can be made to fail.
@@ -88,8 +88,8 @@ func startFaulty(t *testing.T) *faulty {
 }
 
 // join has the victim join.
-func (s *faulty) join() (*phone, error) {
-	p := &phone{t: s.t, scheduler: s.Scheduler}
+func (s *faulty) join() (*fakeClient, error) {
+	p := &fakeClient{t: s.t, scheduler: s.Scheduler}
 	join := session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: victim}}, TTL: time.Hour, Caller: anybody}
 	a, err := s.Join(context.Background(), join, failing{p, &s.fault})
 	if err == nil {
@@ -113,18 +113,21 @@ func (s *faulty) fails(place string, f func()) {
 // A panic in the handling of one session takes only that session off the node. Its
 // client resumes it with its key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
-	renewOverHTTP := func(s *faulty, p *phone) error { _, err := s.RenewByKey(context.Background(), p.ticket()); return err }
+	renewOverHTTP := func(s *faulty, p *fakeClient) error {
+		_, err := s.RenewByKey(context.Background(), p.ticket())
+		return err
+	}
 	for _, c := range []struct {
 		name, place string
-		what        func(s *faulty, p *phone) error
+		what        func(s *faulty, p *fakeClient) error
 	}{
-		{"a renewal that is due", "mint", func(*faulty, *phone) error { pass(2 * time.Hour); return nil }},
-		{"a push that is due", "push", func(*faulty, *phone) error { pass(2 * time.Hour); return nil }},
-		{"a renewal that the client asks for", "mint", func(_ *faulty, p *phone) error { p.hands().Renew(); return nil }},
-		{"its push", "push", func(_ *faulty, p *phone) error { p.hands().Renew(); return nil }},
-		{"a resume", "mint", func(_ *faulty, p *phone) error { return p.again().resume(p) }},
+		{"a renewal that is due", "mint", func(*faulty, *fakeClient) error { pass(2 * time.Hour); return nil }},
+		{"a push that is due", "push", func(*faulty, *fakeClient) error { pass(2 * time.Hour); return nil }},
+		{"a renewal that the client asks for", "mint", func(_ *faulty, p *fakeClient) error { p.hands().Renew(); return nil }},
+		{"its push", "push", func(_ *faulty, p *fakeClient) error { p.hands().Renew(); return nil }},
+		{"a resume", "mint", func(_ *faulty, p *fakeClient) error { return p.again().resume(p) }},
 		{"a renewal over HTTP", "mint", renewOverHTTP},
-		{"a renewal that an operator asks for", "mint", func(s *faulty, p *phone) error {
+		{"a renewal that an operator asks for", "mint", func(s *faulty, p *fakeClient) error {
 			_, err := s.cluster.Wish(p.t.Context(), "app", store.Wish{Kind: store.WishRenew, Session: p.ticket().Session})
 			return err
 		}},
@@ -132,7 +135,7 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startFaulty(t)
-				bystander := &phone{t: t, scheduler: s.Scheduler}
+				bystander := &fakeClient{t: t, scheduler: s.Scheduler}
 				bystander.join(time.Hour)
 				bad, err := s.join()
 				if err != nil {
@@ -149,7 +152,7 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 				if !bad.got().lost {
 					t.Error("the connection stays open")
 				}
-				again := &phone{t: t, scheduler: s.Scheduler}
+				again := &fakeClient{t: t, scheduler: s.Scheduler}
 				if err := again.resume(bad); err != nil {
 					t.Fatalf("resume: %v", err)
 				}
@@ -279,10 +282,10 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				first := start(t, config)
 				config.Node, config.Registerer = "second", prometheus.NewRegistry()
 				second := start(t, config)
-				p := &phone{t: t, scheduler: first}
+				p := &fakeClient{t: t, scheduler: first}
 				p.join(time.Hour)
 				pass(time.Second)
-				moved := &phone{t: t, scheduler: second}
+				moved := &fakeClient{t: t, scheduler: second}
 				if err := moved.resume(p); err != nil {
 					t.Fatal(err)
 				}

@@ -32,9 +32,9 @@ func playCrash(t *testing.T, n int64, late bool) {
 
 	// A node that is long dead left some sessions behind.
 	z := c.start("z")
-	var left, back []*phone
+	var left, back []*fakeClient
 	for range 3 {
-		p := &phone{t: t, scheduler: z.Scheduler}
+		p := &fakeClient{t: t, scheduler: z.Scheduler}
 		p.join(20 * time.Second)
 		left = append(left, p)
 	}
@@ -66,7 +66,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	}
 	a.link.mu.Unlock()
 	for i := range 6 {
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(20 * time.Second)
 		switch i {
 		case 0, 1:

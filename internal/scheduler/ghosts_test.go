@@ -39,7 +39,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 			slow.link = l
 			config.Store = slow
 		})
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		p.hands().Detach()
@@ -71,7 +71,7 @@ func TestGhostsOfHigherEpochs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		for _, m := range []*member{a, b, d} {
@@ -108,7 +108,7 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Hour)
 		e := a.table.open[p.got().joined.Session]
 		e.mu.Lock()
@@ -128,7 +128,7 @@ func TestResumeThatFailsIsNoAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(10 * time.Minute)
 		wait(time.Second)
 		next := p.on(b)
@@ -150,7 +150,7 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
-		p := &phone{t: t, scheduler: nodes[0].Scheduler}
+		p := &fakeClient{t: t, scheduler: nodes[0].Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		p.hands().Detach()
@@ -176,7 +176,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 			}
 		}
 		s := start(t, c)
-		left, gone := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		left, gone := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		left.join(time.Minute)
 		gone.join(time.Minute)
 		wait(time.Second)
@@ -197,7 +197,7 @@ func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.startWith("a", func(config *settings, _ *link) { config.Announce = nil })
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		call := p.move(c.start("b"))
@@ -217,7 +217,7 @@ func TestWritesPerRenewal(t *testing.T) {
 		counted := &countedSaves{link: &link{store: c.store}}
 		c.config.Store, c.config.Node = counted, "counted"
 		s := start(t, c.config)
-		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			pass(300 * time.Millisecond) // longer than records are gathered for
 			if err := p.hands().Ack(push.Seq); err != nil {
 				t.Error(err)

@@ -171,7 +171,7 @@ func (w wish) play(t *testing.T) {
 	here, elsewhere := startNode(t, shared), start(t, config())
 	for _, join := range w.joins {
 		join.Caller = session.Caller{App: "app", Subject: "s", Grant: w.grant}
-		p := &phone{t: t, scheduler: here.Scheduler, answer: silent}
+		p := &fakeClient{t: t, scheduler: here.Scheduler, answer: silent}
 		a, err := here.Join(context.Background(), join, p)
 		if err != nil {
 			continue
@@ -191,7 +191,7 @@ func (w wish) play(t *testing.T) {
 }
 
 // do has a client, or an operator, do one thing; what is refused is refused.
-func (w wish) do(p *phone, what string, here *node, elsewhere *Scheduler) *phone {
+func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *fakeClient {
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {
 		newest = pushes[len(pushes)-1].Seq

@@ -70,7 +70,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		c.Minter, c.Registerer, c.Logger = m, registry, slog.New(slog.NewTextHandler(log, nil))
 		s := start(t, c)
 		for range 20 {
-			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
+			(&fakeClient{t: t, scheduler: s}).join(10 * time.Minute)
 		}
 		m.broken.Store(true)
 		wait(9*time.Minute + 5*time.Second)
@@ -89,7 +89,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 			t.Errorf("%v renewals", n)
 		}
 		m.broken.Store(true)
-		if _, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &phone{t: t}); err == nil {
+		if _, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, &fakeClient{t: t}); err == nil {
 			t.Error("joined without tokens")
 		}
 		healthy(t, s, "cannot be minted")
@@ -105,7 +105,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		c.Slots = 1
 		s := start(t, c)
 		for range 3 {
-			(&phone{t: t, scheduler: s}).join(10 * time.Minute)
+			(&fakeClient{t: t, scheduler: s}).join(10 * time.Minute)
 		}
 		s.slots <- struct{}{} // which is not given back
 		wait(8*time.Minute + 30*time.Second)
@@ -134,7 +134,7 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 		c.Slots = 1
 		s := start(t, c)
 		for range 800 {
-			(&phone{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
+			(&fakeClient{t: t, scheduler: s, take: func() error { pass(2 * time.Second); return nil }}).join(10 * time.Minute)
 		}
 		wait(9*time.Minute + 15*time.Second) // due for up to half a minute, and their slots are taken for 80 s
 		healthy(t, s, "s late")
@@ -150,7 +150,7 @@ func TestHealthDespiteBadNames(t *testing.T) {
 		c.Minter = refusingMinter{}
 		s := start(t, c)
 		wait(time.Second)
-		_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a/b", UID: 1}}, Caller: anybody}, &phone{t: t, scheduler: s})
+		_, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a/b", UID: 1}}, Caller: anybody}, &fakeClient{t: t, scheduler: s})
 		if _, refused := errors.AsType[*session.Error](err); !refused {
 			t.Errorf("got %v", err)
 		}

@@ -58,7 +58,9 @@ func (c *settings) Decide(ctx context.Context, r session.Request) session.Decisi
 	answer, err := c.Consent(ctx, r.Action, *r.Key)
 	switch {
 	case err != nil:
-		d.Allowed, d.Reason, d.Cause = false, session.Unasked, err
+		role := d.Role
+		d = session.Refuse(session.Unasked)
+		d.Role, d.Cause = role, err
 	case !answer.Agreed:
 		d.Allowed, d.Reason = false, session.Denied
 	default:
@@ -171,13 +173,13 @@ func (n *node) start(t *testing.T) {
 	t.Cleanup(func() { <-done })
 }
 
-// phone is a client: it records what it is sent, and answers as told.
-type phone struct {
+// fakeClient is a client: it records what it is sent, and answers as told.
+type fakeClient struct {
 	t         *testing.T
 	scheduler *Scheduler
 	// answer is called for each push, in a goroutine of its own; nil acks at
 	// once.
-	answer func(p *phone, push session.Push)
+	answer func(p *fakeClient, push session.Push)
 	// refuse makes writing joined fail.
 	refuse bool
 	// take is called while a push is written; nil takes it at once.
@@ -188,7 +190,7 @@ type phone struct {
 	record     record             // guarded by mu
 }
 
-// record is what happened to a phone.
+// record is what happened to a client.
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
@@ -199,14 +201,14 @@ type record struct {
 }
 
 // got is what has happened so far.
-func (p *phone) got() record {
+func (p *fakeClient) got() record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.record
 }
 
 // join opens a session.
-func (p *phone) join(ttl time.Duration) {
+func (p *fakeClient) join(ttl time.Duration) {
 	p.t.Helper()
 	a, err := p.scheduler.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}}, TTL: ttl, Caller: anybody}, p)
 	if err != nil {
@@ -215,21 +217,21 @@ func (p *phone) join(ttl time.Duration) {
 	p.hold(a)
 }
 
-func (p *phone) hold(a session.Attachment) {
+func (p *fakeClient) hold(a session.Attachment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.attachment = a
 }
 
-// again is the same phone on a new connection; it has what the old one had.
-func (p *phone) again() *phone {
+// again is the same fakeClient on a new connection; it has what the old one had.
+func (p *fakeClient) again() *fakeClient {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &phone{t: p.t, scheduler: p.scheduler, answer: p.answer, record: record{joined: p.record.joined, expiresAt: p.record.expiresAt}}
+	return &fakeClient{t: p.t, scheduler: p.scheduler, answer: p.answer, record: record{joined: p.record.joined, expiresAt: p.record.expiresAt}}
 }
 
-// ticket is what the phone resumes with.
-func (p *phone) ticket() session.Resume {
+// ticket is what the client resumes with.
+func (p *fakeClient) ticket() session.Resume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seq := p.record.joined.Seq
@@ -240,7 +242,7 @@ func (p *phone) ticket() session.Resume {
 }
 
 // resume goes on with the session that from had.
-func (p *phone) resume(from *phone) error {
+func (p *fakeClient) resume(from *fakeClient) error {
 	a, err := p.scheduler.Resume(context.Background(), from.ticket(), p)
 	if err != nil {
 		return err
@@ -249,13 +251,13 @@ func (p *phone) resume(from *phone) error {
 	return nil
 }
 
-func (p *phone) hands() session.Attachment {
+func (p *fakeClient) hands() session.Attachment {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.attachment
 }
 
-func (p *phone) Joined(j session.Joined) error {
+func (p *fakeClient) Joined(j session.Joined) error {
 	if p.refuse {
 		return errGone
 	}
@@ -266,7 +268,7 @@ func (p *phone) Joined(j session.Joined) error {
 	return nil
 }
 
-func (p *phone) Push(push session.Push) error {
+func (p *fakeClient) Push(push session.Push) error {
 	if p.take != nil {
 		if err := p.take(); err != nil {
 			return err
@@ -288,14 +290,14 @@ func (p *phone) Push(push session.Push) error {
 }
 
 // see checks that tokens never get shorter. p.mu is held.
-func (p *phone) see(push session.Push) {
+func (p *fakeClient) see(push session.Push) {
 	if push.Tokens.ExpiresAt < p.record.expiresAt {
 		p.t.Errorf("seq %d expires at %d, the one before at %d", push.Seq, push.Tokens.ExpiresAt, p.record.expiresAt)
 	}
 	p.record.expiresAt = push.Tokens.ExpiresAt
 }
 
-func (p *phone) End(e session.Ending) {
+func (p *fakeClient) End(e session.Ending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.record.ended != nil {
@@ -304,13 +306,13 @@ func (p *phone) End(e session.Ending) {
 	p.record.ended = &e
 }
 
-func (p *phone) Lost() {
+func (p *fakeClient) Lost() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.record.lost = true
 }
 
-func silent(*phone, session.Push) {}
+func silent(*fakeClient, session.Push) {}
 
 // pass lets simulated time pass.
 func pass(d time.Duration) {

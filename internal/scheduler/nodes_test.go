@@ -257,15 +257,15 @@ var errAway = errors.New("the store is away")
 
 func away() error { return errAway }
 
-// on is the same phone, about to connect to another node.
-func (p *phone) on(m *member) *phone {
+// on is the same client, about to connect to another node.
+func (p *fakeClient) on(m *member) *fakeClient {
 	next := p.again()
 	next.scheduler = m.Scheduler
 	return next
 }
 
-// move puts a phone on another node, where it confirms what it gets.
-func (p *phone) move(m *member) *phone {
+// move puts a client on another node, where it confirms what it gets.
+func (p *fakeClient) move(m *member) *fakeClient {
 	p.t.Helper()
 	next := p.on(m)
 	if err := next.resume(p); err != nil {
@@ -299,7 +299,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(5 * time.Minute)
 		pushes := p.got().pushes
@@ -340,7 +340,7 @@ func TestPausedNodeWritesNothingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		a.link.fail(away) // it goes on by itself, and heaps up what it wants to write
@@ -371,7 +371,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(10 * time.Minute)
 		id := p.got().joined.Session
 		wait(time.Second)
@@ -400,9 +400,9 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		var phones []*phone
+		var phones []*fakeClient
 		for range 20 {
-			p := &phone{t: t, scheduler: a.Scheduler}
+			p := &fakeClient{t: t, scheduler: a.Scheduler}
 			p.join(time.Minute)
 			phones = append(phones, p)
 		}
@@ -413,7 +413,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		if !a.cluster.Degraded() || !b.cluster.Degraded() {
 			t.Error("not degraded")
 		}
-		late := &phone{t: t, scheduler: b.Scheduler}
+		late := &fakeClient{t: t, scheduler: b.Scheduler}
 		late.join(time.Minute)
 		for i, p := range phones {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
@@ -458,7 +458,7 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 		c := newCluster(t)
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
 		for i := range 30 {
-			p := &phone{t: t, scheduler: nodes[i%3].Scheduler}
+			p := &fakeClient{t: t, scheduler: nodes[i%3].Scheduler}
 			p.join(12 * time.Second)
 		}
 		wait(time.Second)
@@ -488,7 +488,7 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 		var log bytes.Buffer
 		a := c.start("a")
 		b := c.startWith("b", func(c *settings, _ *link) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(12 * time.Second)
 		wait(time.Second)
 		lease := func(err error) {
@@ -530,7 +530,7 @@ func TestSlowStoreDelaysNoPush(t *testing.T) {
 		a := c.start("a")
 		a.link.fail(slowly)
 		for range 100 {
-			p := &phone{t: t, scheduler: a.Scheduler}
+			p := &fakeClient{t: t, scheduler: a.Scheduler}
 			began := time.Now()
 			p.join(time.Minute)
 			if d := time.Since(began); d != 0 {
@@ -552,7 +552,7 @@ func TestNodeThatStopsHandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		p.hands().Detach() // the hub's doing
 		a.stop()
@@ -574,7 +574,7 @@ func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
 				a, b, d := c.start("a"), c.start("b"), c.start("d")
-				p := &phone{t: t, scheduler: a.Scheduler}
+				p := &fakeClient{t: t, scheduler: a.Scheduler}
 				p.join(time.Minute)
 				wait(time.Second)
 				for _, m := range []*member{a, b, d} {
@@ -618,7 +618,7 @@ func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &phone{t: t, scheduler: a.Scheduler}
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)
 		push, err := b.RenewByKey(context.Background(), p.ticket())

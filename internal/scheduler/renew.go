@@ -14,8 +14,6 @@ const (
 	retryAfterError = time.Second
 	// decideTimeout bounds every decision; hook's own bound is closer.
 	decideTimeout = 10 * time.Second
-	// askAgain is the wait before the back end is asked again, after it gave no answer.
-	askAgain = 2 * time.Second
 )
 
 // fire does what the session's deadline asks for.
@@ -185,7 +183,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *sessio
 	case e.session != asked || !e.session.AwaitsApproval(seq): // tokens were minted meanwhile
 	case !d.Allowed:
 		e.emit(event{kind: evUnanswered, err: d.Cause})
-		e.session.ApprovalUnavailable(askAgain, now)
+		e.session.ApprovalUnavailable(d.RetryAfter, now)
 	case d.Role != roleOf(e.session.Identity): // the role has changed: ask again for the new one
 		e.session.DiscardApproval()
 	default:

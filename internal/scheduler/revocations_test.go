@@ -79,9 +79,9 @@ func (e *ended) count() int {
 }
 
 // joinAs opens a session of a channel and a uid.
-func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *phone {
+func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject string) *fakeClient {
 	t.Helper()
-	p := &phone{t: t, scheduler: s}
+	p := &fakeClient{t: t, scheduler: s}
 	caller := anybody
 	caller.Subject = subject
 	a, err := s.Join(context.Background(), session.Join{
@@ -197,7 +197,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			if shown.Claims != nil {
 				t.Errorf("%s: it was opened", name)
 			}
-			if _, same := s.Resume(context.Background(), test.shown, &phone{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
+			if _, same := s.Resume(context.Background(), test.shown, &fakeClient{t: t, scheduler: s}); same == nil || same.Error() != err.Error() {
 				t.Errorf("%s: opened with %v, resumed with %v", name, err, same)
 			}
 		}
@@ -239,7 +239,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 		// Nobody comes back, here or on a node that knows no more than the key.
 		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "other", store.NewMemory(time.Now)
 		for _, node := range []*Scheduler{s, start(t, c)} {
-			for _, p := range []*phone{ana, bob, away} {
+			for _, p := range []*fakeClient{ana, bob, away} {
 				for range 5 {
 					_, err := node.Resume(context.Background(), p.ticket(), p.again())
 					wantEnded(t, err, session.EndRevoked)
@@ -247,7 +247,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 					wantEnded(t, err, session.EndRevoked)
 				}
 			}
-			_, err := node.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &phone{t: t})
+			_, err := node.Join(context.Background(), session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "a", UID: 9}}, Caller: anybody}, &fakeClient{t: t})
 			if code(err) != session.CodeForbidden {
 				t.Errorf("joined again: %v", err)
 			}

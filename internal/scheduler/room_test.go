@@ -22,18 +22,18 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 		memory := store.NewMemory(time.Now)
 		c.Store, c.MaxSessions = memory, 20
 		s := start(t, c)
-		stays := &phone{t: t, scheduler: s}
+		stays := &fakeClient{t: t, scheduler: s}
 		stays.join(time.Hour)
-		first := &phone{t: t, scheduler: s}
+		first := &fakeClient{t: t, scheduler: s}
 		for i := range 200 {
 			p := first
 			if i > 0 {
-				p = &phone{t: t, scheduler: s}
+				p = &fakeClient{t: t, scheduler: s}
 			}
 			p.join(24 * time.Hour)
 			p.hands().Detach()
 		}
-		good := &phone{t: t, scheduler: s}
+		good := &fakeClient{t: t, scheduler: s}
 		good.join(time.Hour)
 		wait(time.Second)
 		if n := len(s.table.open); n != 20 {
@@ -54,7 +54,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 			t.Errorf("joined %+v", back.got().joined)
 		}
 		wait(10 * time.Hour)
-		for _, p := range []*phone{stays, good, back} {
+		for _, p := range []*fakeClient{stays, good, back} {
 			if p.got().ended != nil || p.got().lost {
 				t.Errorf("an attached session ended: %+v", p.got())
 			}
@@ -76,7 +76,7 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 			go settled(true)
 		}
 		s := start(t, c)
-		long, short, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		long, short, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		short.join(time.Hour)
 		long.join(time.Hour)
 		long.hands().Detach()
@@ -100,7 +100,7 @@ func TestNobodyGivesWayWhileThereIsRoom(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		s := start(t, c)
-		first, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		first, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		first.join(time.Hour)
 		first.hands().Detach()
 		wait(time.Second)
@@ -130,8 +130,8 @@ func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		s := start(t, c)
-		asks, hungUp, next := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
-		for _, p := range []*phone{asks, hungUp} {
+		asks, hungUp, next := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
+		for _, p := range []*fakeClient{asks, hungUp} {
 			p.join(time.Hour)
 			p.hands().Detach()
 			wait(time.Second)
@@ -189,11 +189,11 @@ type crowd struct {
 	t          *testing.T
 	s          *Scheduler
 	room       int
-	here, away []*phone
+	here, away []*fakeClient
 }
 
 // take takes one client out of a list.
-func take(from *[]*phone, who int) *phone {
+func take(from *[]*fakeClient, who int) *fakeClient {
 	if len(*from) == 0 {
 		return nil
 	}
@@ -235,7 +235,7 @@ func (w *crowd) step(m move) {
 }
 
 func (w *crowd) join() {
-	p := &phone{t: w.t, scheduler: w.s}
+	p := &fakeClient{t: w.t, scheduler: w.s}
 	full := len(w.here) >= w.room
 	a, err := w.s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Caller: anybody}, p)
 	if errors.Is(err, errFull) != full || !full && err != nil {

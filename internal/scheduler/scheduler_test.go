@@ -22,7 +22,7 @@ import (
 func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(12 * time.Second)
 		wait(12 * time.Second * 60)
 		if n := len(p.got().pushes); n < 60 {
@@ -46,10 +46,10 @@ func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 func TestADayOfCallsOfEveryLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		var phones []*phone
+		var phones []*fakeClient
 		for i, ttl := range []time.Duration{10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 23 * time.Hour, 24 * time.Hour} {
 			delay := time.Duration(i) * 700 * time.Millisecond
-			p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+			p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 				pass(delay)
 				if err := p.hands().Ack(push.Seq); err != nil {
 					t.Error(err)
@@ -83,7 +83,7 @@ func TestADayOfCallsOfEveryLength(t *testing.T) {
 func TestClientThatStopsAcking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s, answer: silent}
+		p := &fakeClient{t: t, scheduler: s, answer: silent}
 		p.join(time.Hour)
 		wait(time.Hour - 20*time.Second)
 		if !p.got().lost {
@@ -120,7 +120,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			if push.Rejoin {
 				_ = p.hands().Ack(push.Seq)
 			} else if err := p.hands().Nack(push.Seq, "X", "no"); err != nil {
@@ -150,7 +150,7 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 func TestTokensThatRanOutBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Second)
 		p.hands().Detach()
 		wait(5 * time.Minute)
@@ -179,7 +179,7 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 func TestDetachedSessionIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Second)
 		p.hands().Detach()
 		wait(11 * time.Second)
@@ -209,7 +209,7 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 func TestNewerConnectionWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		newer := p.again()
 		if err := newer.resume(p); err != nil {
@@ -246,7 +246,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		c.Policy.MaxSession = 24 * time.Hour
 		shared := c.share()
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		p.hands().Leave()
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
@@ -280,7 +280,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		p := &phone{t: t, scheduler: start(t, c)}
+		p := &fakeClient{t: t, scheduler: start(t, c)}
 		p.join(time.Minute)
 		wait(5 * time.Minute)
 		before := p.got().pushes[len(p.got().pushes)-1]
@@ -312,7 +312,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 func TestRenewByKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		p.hands().Detach()
 		seq := p.got().joined.Seq
@@ -343,7 +343,7 @@ func TestRenewByKey(t *testing.T) {
 func TestRenewByKeyThatSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		p.hands().Detach()
 		for i := range 20 {
@@ -365,7 +365,7 @@ func TestRenewByKeyThatSaysNothing(t *testing.T) {
 func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s, answer: silent}
+		p := &fakeClient{t: t, scheduler: s, answer: silent}
 		p.join(time.Hour)
 		if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
 			t.Fatal(err)
@@ -380,7 +380,7 @@ func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
 func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		broken := p.again()
 		broken.refuse = true
@@ -401,7 +401,7 @@ func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &phone{t: t, scheduler: s, refuse: true}
+		p := &fakeClient{t: t, scheduler: s, refuse: true}
 		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, p); !errors.Is(err, errGone) {
 			t.Fatalf("join: %v", err)
 		}
@@ -417,7 +417,7 @@ func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		here := start(t, c)
-		p := &phone{t: t, scheduler: here}
+		p := &fakeClient{t: t, scheduler: here}
 		p.join(time.Hour)
 		c.Registerer = prometheus.NewRegistry()
 		elsewhere := p.again()
@@ -443,7 +443,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		m := &failingMinter{}
 		c.Minter = m
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Second)
 		m.broken.Store(true)
 		wait(time.Minute) // its tokens run out meanwhile
@@ -479,7 +479,7 @@ func (m *failingMinter) Mint(app string, id session.Identity, f session.Format, 
 func TestRefusedKeyLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
-		p := &phone{t: t, scheduler: start(t, c)}
+		p := &fakeClient{t: t, scheduler: start(t, c)}
 		p.join(time.Minute)
 		c.Registerer = prometheus.NewRegistry()
 		s := start(t, c)
@@ -499,27 +499,27 @@ func TestRoomForSessions(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		s := start(t, c)
-		a, b := &phone{t: t, scheduler: s}, &phone{t: t, scheduler: s}
+		a, b := &fakeClient{t: t, scheduler: s}, &fakeClient{t: t, scheduler: s}
 		a.join(0)
 		b.join(0)
 		var refused *session.Error
-		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, &phone{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 {
+		if _, err := s.Join(context.Background(), session.Join{Caller: anybody}, &fakeClient{t: t}); !errors.As(err, &refused) || refused.Code != session.CodeUnavailable || refused.RetryAfter == 0 {
 			t.Fatalf("a third session: %v", err)
 		}
 		if err := b.again().resume(b); err != nil {
 			t.Fatalf("a resume is always taken: %v", err)
 		}
 		a.hands().Leave()
-		(&phone{t: t, scheduler: s}).join(0) // the one that was left makes room
+		(&fakeClient{t: t, scheduler: s}).join(0) // the one that was left makes room
 	})
 }
 
 func TestStalledClientHarmsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		var stalled, well []*phone
+		var stalled, well []*fakeClient
 		for i := range 100 {
-			p := &phone{t: t, scheduler: s}
+			p := &fakeClient{t: t, scheduler: s}
 			if i%2 == 0 {
 				p.take = func() error {
 					pass(5 * time.Second) // a write deadline
@@ -559,7 +559,7 @@ func TestLateNodeServesTheEarliestExpiryFirst(t *testing.T) {
 		const n = 50
 		var order []session.UnixSec
 		for i := range n {
-			p := &phone{t: t, scheduler: s, answer: silent}
+			p := &fakeClient{t: t, scheduler: s, answer: silent}
 			p.take = func() error {
 				order = append(order, p.got().expiresAt) // of the tokens it has
 				return nil
@@ -589,9 +589,9 @@ func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
 		const n = 2000
-		var phones []*phone
+		var phones []*fakeClient
 		for range n {
-			p := &phone{t: t, scheduler: s}
+			p := &fakeClient{t: t, scheduler: s}
 			p.join(time.Hour)
 			phones = append(phones, p)
 		}
@@ -635,9 +635,9 @@ func stepWallClock(t *testing.T, step time.Duration) {
 	t.Cleanup(func() { <-done })
 
 	const n = 1000
-	var phones []*phone
+	var phones []*fakeClient
 	for range n {
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)
 		phones = append(phones, p)
 	}
@@ -677,9 +677,9 @@ func TestMetricsLookAhead(t *testing.T) {
 		c.Registerer = registry
 		c.Policy.AckTimeout = 30 * time.Second // so that it is not given up yet
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s, answer: silent}
+		p := &fakeClient{t: t, scheduler: s, answer: silent}
 		p.join(40 * time.Second)
-		q := &phone{t: t, scheduler: s}
+		q := &fakeClient{t: t, scheduler: s}
 		q.join(time.Hour)
 		wait(21 * time.Second) // p's renewal is out, with less than 20 s left
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
@@ -726,7 +726,7 @@ func TestAckAndNackInTurns(t *testing.T) {
 		var log bytes.Buffer // written under the session's lock
 		c.Store, c.Logger = written, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s, answer: silent}
+		p := &fakeClient{t: t, scheduler: s, answer: silent}
 		p.join(time.Hour)
 		wait(time.Second)
 		written.records.Store(0)

@@ -87,7 +87,7 @@ func (d day) play(t *testing.T) {
 	for range d.calls {
 		c := <-ends
 		whole(t, s)
-		c.phone.hands().Leave()
+		c.fakeClient.hands().Leave()
 	}
 	<-changed
 	wait(time.Minute) // for the last answers, too
@@ -99,25 +99,25 @@ func (d day) play(t *testing.T) {
 
 // caller plays one script.
 type caller struct {
-	t      *testing.T
-	s      *Scheduler
-	script callScript
-	signs  *certificate
-	phone  *phone
-	muted  chan bool // holds whether it is; a lock and a value in one
+	t          *testing.T
+	s          *Scheduler
+	script     callScript
+	signs      *certificate
+	fakeClient *fakeClient
+	muted      chan bool // holds whether it is; a lock and a value in one
 }
 
 func (c *caller) play() {
 	c.muted = make(chan bool, 1)
 	c.muted <- false
-	c.phone = &phone{t: c.t, scheduler: c.s, answer: c.answer}
-	c.phone.join(c.script.ttl)
+	c.fakeClient = &fakeClient{t: c.t, scheduler: c.s, answer: c.answer}
+	c.fakeClient.join(c.script.ttl)
 	away := false
 	for _, turn := range c.script.turns {
 		pass(turn.after)
 		switch turn.what {
 		case "lose":
-			c.phone.hands().Detach()
+			c.fakeClient.hands().Detach()
 			away = true
 		case "resume":
 			c.resume()
@@ -127,7 +127,7 @@ func (c *caller) play() {
 			c.resume()
 			away = false
 		case "ask":
-			c.phone.hands().Renew()
+			c.fakeClient.hands().Renew()
 		case "mute", "speak":
 			<-c.muted
 			c.muted <- turn.what == "mute"
@@ -136,19 +136,19 @@ func (c *caller) play() {
 	// Whatever happened: a client that is there and answers is kept alive.
 	<-c.muted
 	c.muted <- false
-	if away || c.phone.got().lost {
+	if away || c.fakeClient.got().lost {
 		c.resume()
 	}
-	if err := c.phone.hands().Ack(c.phone.got().joined.Seq); err != nil {
+	if err := c.fakeClient.hands().Ack(c.fakeClient.got().joined.Seq); err != nil {
 		c.t.Error(err)
 	}
 	pass(c.script.delay + 2*c.s.config.Policy.AckTimeout)
-	if c.phone.got().lost { // it was muted until now
+	if c.fakeClient.got().lost { // it was muted until now
 		c.resume()
 	}
-	before := len(c.phone.got().pushes)
+	before := len(c.fakeClient.got().pushes)
 	pass(10 * c.script.ttl)
-	got := c.phone.got()
+	got := c.fakeClient.got()
 	if got.lost || got.ended != nil {
 		c.t.Errorf("a client that answers was lost (%v) or ended (%v)", got.lost, got.ended)
 	}
@@ -181,7 +181,7 @@ func (c *caller) onTime(push session.Push, at time.Time) {
 }
 
 // answer acks, unless muted.
-func (c *caller) answer(p *phone, push session.Push) {
+func (c *caller) answer(p *fakeClient, push session.Push) {
 	pass(c.script.delay)
 	muted := <-c.muted
 	c.muted <- muted
@@ -195,14 +195,14 @@ func (c *caller) answer(p *phone, push session.Push) {
 
 // resume puts the call on a new connection.
 func (c *caller) resume() {
-	next := c.phone.again()
-	if err := next.resume(c.phone); err != nil {
+	next := c.fakeClient.again()
+	if err := next.resume(c.fakeClient); err != nil {
 		c.t.Error(err)
 		return
 	}
-	if got, had := next.got(), c.phone.got(); got.joined.Seq <= had.joined.Seq || got.joined.Session != had.joined.Session {
+	if got, had := next.got(), c.fakeClient.got(); got.joined.Seq <= had.joined.Seq || got.joined.Session != had.joined.Session {
 		c.t.Errorf("resumed with %+v after %+v", got.joined, had.joined)
 	}
-	c.phone = next
+	c.fakeClient = next
 	_ = next.hands().Ack(next.got().joined.Seq)
 }

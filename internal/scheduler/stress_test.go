@@ -198,8 +198,8 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 		c.Slots = 4
 		s := start(t, c)
 		until := time.Now().Add(3 * time.Minute)
-		var stall func(p *phone)
-		stall = func(p *phone) {
+		var stall func(p *fakeClient)
+		stall = func(p *fakeClient) {
 			p.take = func() error {
 				pass(5 * time.Second) // the write deadline
 				go func() {
@@ -213,11 +213,11 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 			}
 		}
 		for range stalled {
-			p := &phone{t: t, scheduler: s, answer: silent}
+			p := &fakeClient{t: t, scheduler: s, answer: silent}
 			stall(p)
 			p.join(10 * time.Second)
 		}
-		good := &phone{t: t, scheduler: s}
+		good := &fakeClient{t: t, scheduler: s}
 		good.join(2 * time.Minute)
 		expires := good.got().expiresAt
 		wait(2 * time.Minute)

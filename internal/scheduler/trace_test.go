@@ -93,7 +93,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Hour
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Minute)
 		wait(9*time.Minute + 30*time.Second)
 		p.hands().Leave()
@@ -129,7 +129,7 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		nacked := false
-		p := &phone{t: t, scheduler: s, answer: func(p *phone, push session.Push) {
+		p := &fakeClient{t: t, scheduler: s, answer: func(p *fakeClient, push session.Push) {
 			switch {
 			case push.Seq == 2 && !nacked: // refused, then silent, then confirmed
 				nacked = true
@@ -159,7 +159,7 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), again.ticket()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &phone{t: t}); !errors.Is(err, session.ErrUnknown) {
+		if _, err := s.Resume(context.Background(), session.Resume{Session: "S", Key: "no key"}, &fakeClient{t: t}); !errors.Is(err, session.ErrUnknown) {
 			t.Fatal(err)
 		}
 		again.hands().Leave()
@@ -179,12 +179,12 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 
 // Whatever happens, each span ends.
 func TestTracesEnd(t *testing.T) {
-	for name, ending := range map[string]func(s *Scheduler, p *phone){
-		"left":        func(_ *Scheduler, p *phone) { p.hands().Leave() },
-		"detached":    func(_ *Scheduler, p *phone) { p.hands().Detach() },
-		"silent":      func(*Scheduler, *phone) { pass(time.Minute) },
-		"taken again": func(s *Scheduler, p *phone) { _ = p.again().resume(p) },
-		"revoked": func(s *Scheduler, _ *phone) {
+	for name, ending := range map[string]func(s *Scheduler, p *fakeClient){
+		"left":        func(_ *Scheduler, p *fakeClient) { p.hands().Leave() },
+		"detached":    func(_ *Scheduler, p *fakeClient) { p.hands().Detach() },
+		"silent":      func(*Scheduler, *fakeClient) { pass(time.Minute) },
+		"taken again": func(s *Scheduler, p *fakeClient) { _ = p.again().resume(p) },
+		"revoked": func(s *Scheduler, _ *fakeClient) {
 			revoke(s, store.Selector{App: "app", Channel: "c"})
 		},
 	} {
@@ -193,7 +193,7 @@ func TestTracesEnd(t *testing.T) {
 				c := testConfig(t)
 				r := traced(t, &c, sdk.AlwaysSample())
 				s := start(t, c)
-				p := &phone{t: t, scheduler: s, answer: silent}
+				p := &fakeClient{t: t, scheduler: s, answer: silent}
 				p.join(10 * time.Minute)
 				wait(9*time.Minute + 16*time.Second) // it is on its way, or soon is
 				ending(s, p)
@@ -212,7 +212,7 @@ func TestTracesOfABatch(t *testing.T) {
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		for range 3 {
-			(&phone{t: t, scheduler: s}).join(time.Hour)
+			(&fakeClient{t: t, scheduler: s}).join(time.Hour)
 		}
 		wait(time.Second)
 		saves, linked := 0, 0
@@ -243,7 +243,7 @@ func TestUnsampled(t *testing.T) {
 			config.Registerer = registry
 			r := traced(t, &config, c.sampler)
 			s := start(t, config)
-			p := &phone{t: t, scheduler: s}
+			p := &fakeClient{t: t, scheduler: s}
 			p.join(10 * time.Minute)
 			wait(10 * time.Minute)
 			p.hands().Leave()
@@ -317,7 +317,7 @@ func TestTracesGoOn(t *testing.T) {
 		c.Store = &notingStore{Store: c.Store, note: note}
 		traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Minute)
 		wait(9*time.Minute + 30*time.Second)
 		again := p.again()
@@ -356,7 +356,7 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 		m := &failingMinter{}
 		c.Minter = m
 		s := start(t, c)
-		p := &phone{t: t, scheduler: s}
+		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Minute)
 		wait(time.Second)
 		m.broken.Store(true)

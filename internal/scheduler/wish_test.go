@@ -42,11 +42,11 @@ func (m *member) setRole(id string, role session.Role) store.WishResult {
 	return m.want(store.Wish{Session: id, Kind: store.WishRole, Role: role})
 }
 
-// id is the phone's session.
-func (p *phone) id() string { return p.got().joined.Session }
+// id is the client's session.
+func (p *fakeClient) id() string { return p.got().joined.Session }
 
-// newest is the phone's newest push.
-func (p *phone) newest() session.Push {
+// newest is the client's newest push.
+func (p *fakeClient) newest() session.Push {
 	got := p.got()
 	if len(got.pushes) == 0 {
 		return got.joined.Push
@@ -55,7 +55,7 @@ func (p *phone) newest() session.Push {
 }
 
 // wantPushed checks the newest push.
-func (p *phone) wantPushed(pushes int, cause session.Cause, role session.Role) {
+func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Role) {
 	p.t.Helper()
 	if got := p.newest(); len(p.got().pushes) != pushes || got.Cause != cause || got.Tokens.RTC != role.String() {
 		p.t.Errorf("%d pushes, the newest %+v; want %d, with cause %s and role %s", len(p.got().pushes), got, pushes, cause, role)
@@ -263,7 +263,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 		applied(t, b.setRole(ana.id(), session.Publisher), "a", session.Publisher, session.Detached)
 		applied(t, a.setRole(bob.id(), session.Publisher), "a", session.Publisher, session.Detached)
 		wait(time.Second)
-		for p, m := range map[*phone]*member{ana: b, bob: a} {
+		for p, m := range map[*fakeClient]*member{ana: b, bob: a} {
 			back := p.on(m)
 			if err := back.resume(p); err != nil {
 				t.Fatal(err)
@@ -485,7 +485,7 @@ func TestManyWishes(t *testing.T) {
 		c := wishCluster(t)
 		a, b := c.start("a"), c.start("b")
 		p := joinAs(t, a.Scheduler, "a", 1, "ana")
-		p.answer = func(p *phone, push session.Push) {
+		p.answer = func(p *fakeClient, push session.Push) {
 			pass(700 * time.Millisecond)
 			if err := p.hands().Ack(push.Seq); err != nil {
 				t.Error(err)
@@ -555,8 +555,8 @@ func TestWishRefusals(t *testing.T) {
 		c.config.Serves = func(string) bool { return true }
 		a, b := c.start("a"), c.start("b")
 		listener := session.Caller{App: "app", Grant: session.Grant{Channels: []string{"*"}, UIDs: []string{"*"}, Roles: []session.Role{session.Subscriber}}}
-		open := func(caller session.Caller, id session.Identity) *phone {
-			p := &phone{t: t, scheduler: a.Scheduler}
+		open := func(caller session.Caller, id session.Identity) *fakeClient {
+			p := &fakeClient{t: t, scheduler: a.Scheduler}
 			at, err := a.Join(context.Background(), session.Join{Identity: id, Caller: caller}, p)
 			if err != nil {
 				t.Fatal(err)
@@ -598,7 +598,7 @@ func TestWishRefusals(t *testing.T) {
 			}
 		}
 		wait(time.Second)
-		for _, p := range []*phone{limited, texts, others} {
+		for _, p := range []*fakeClient{limited, texts, others} {
 			if got := p.got(); len(got.pushes) != 0 || got.ended != nil {
 				t.Errorf("pushed %+v, ended %+v", got.pushes, got.ended)
 			}

@@ -21,7 +21,7 @@ NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json 
 
 # Packages whose bubbles are too many or too long for the race detector in one process:
 # see scripts/parts.sh.
-PARTS := /internal/access
+PARTS := /internal/access /internal/rotation
 
 # Tests with the build tag "programs" need other programs than Go and Redis, such as
 # nginx, Prometheus and Node.js. go test ./... leaves them out.

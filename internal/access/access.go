@@ -33,7 +33,7 @@ type Config struct {
 	Port        Port                 // the public one
 	Projects    []credential.Project // that are served, one at least
 	Revocations Revocations
-	Approval    Approval // nil: nobody is asked
+	Approval    Approval // nil: there is no back end to ask
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
@@ -52,7 +52,7 @@ type Access struct {
 	addresses   *limit.Limiter
 	subjects    *limit.Limiter
 	revocations Revocations
-	approval    Approval       // nil: nobody is asked
+	approval    Approval       // nil: there is no back end to ask
 	denials     *limit.Limiter // of lines in the log
 	logger      *slog.Logger
 }

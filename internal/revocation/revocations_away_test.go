@@ -159,7 +159,7 @@ func TestRevocationsOutliveTheLossOfTheStore(t *testing.T) {
 func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)
-		victim, guest := s.Join(1, s.User, `"rtm":{"userId":"u"}`), s.Join(0, s.User, `"rtm":{"userId":"w"}`)
+		victim, other := s.Join(1, s.User, `"rtm":{"userId":"u"}`), s.Join(0, s.User, `"rtm":{"userId":"w"}`)
 		var given apptest.Revoked
 		s.Order(0, http.MethodPost, "/v1/revocations", `{"account":"u"}`, &given)
 		time.Sleep(time.Second) // bubble
@@ -171,7 +171,7 @@ func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 		tries := make(map[apptest.Outcome]int)
 		for range 25 {
 			for _, way := range []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"w"}`), apptest.Get("/rtm/w")} {
-				for _, l := range []*apptest.Line{victim, guest} {
+				for _, l := range []*apptest.Line{victim, other} {
 					got := s.Try(0, s.User, l, way)
 					tries[got]++
 					socket := apptest.Outcome{Code: "unavailable", Close: protocol.CloseOverload, Later: true}
@@ -200,6 +200,6 @@ func TestNodeTakesNobodyBeforeItKnowsWhatWasRevoked(t *testing.T) {
 		}
 		s.Refusals(50, s.User, victim, []apptest.Way{apptest.Resume, apptest.Renew, apptest.Join(`"rtm":{"userId":"u"}`), apptest.Get("/rtm/u")})
 		s.AllOK(s.User, []apptest.Way{apptest.Join(`"rtm":{"userId":"w"}`), apptest.Get("/rtm/w")})
-		s.Resume(0, guest)
+		s.Resume(0, other)
 	})
 }

@@ -210,7 +210,7 @@ func checkCase(text []byte) error {
 		place := dotted(d.StackPointer())
 		for claim := range wants {
 			if place != claim && strings.EqualFold(place, claim) {
-				return refuse(ReasonClaims, claim+": stands there in other letters")
+				return refuse(ReasonClaims, claim+": is written in another case")
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"context"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"refresher/internal/session"
@@ -17,48 +19,66 @@ const (
 )
 
 // signers holds, by project, the certificate that this node signs with, and since when. It
-// is safe for concurrent use.
+// is safe for concurrent use. Every commit of a session reads it, so reading takes no lock.
 type signers struct {
 	certificate func(app string) session.Fingerprint // nil: it never changes
 	clock       *clock
 	wake        chan struct{} // tells rotate that there are changed projects
+	byApp       atomic.Pointer[map[string]*session.Signer]
 
-	mu      sync.Mutex
-	byApp   map[string]session.Signer // guarded by mu
-	changed map[string]bool           // projects whose sessions rotate must reschedule; guarded by mu
+	mu      sync.Mutex      // held while byApp is replaced
+	changed map[string]bool // projects whose sessions rotate must reschedule; guarded by mu
 }
 
+func newSigners(certificate func(app string) session.Fingerprint, c *clock) *signers {
+	g := &signers{certificate: certificate, clock: c, wake: make(chan struct{}, 1), changed: make(map[string]bool)}
+	g.byApp.Store(&map[string]*session.Signer{})
+	return g
+}
+
+// unchanging is the signer of a node whose certificates never change.
+var unchanging session.Signer
+
 // of returns the certificate that signs a project's tokens now, and since when.
-func (g *signers) of(app string) session.Signer {
+func (g *signers) of(app string) *session.Signer {
 	if g.certificate == nil {
-		return session.Signer{}
+		return &unchanging
 	}
+	if signer := (*g.byApp.Load())[app]; signer != nil && signer.Certificate == g.certificate(app) {
+		return signer
+	}
+	return g.update(app)
+}
+
+// update is of for a project whose certificate has changed, or that is new.
+func (g *signers) update(app string) *session.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	certificate := g.certificate(app) // read under the lock, so that an older certificate cannot replace a newer one
-	signer, known := g.byApp[app]
-	if known && signer.Certificate == certificate {
-		return signer
-	}
+	before := *g.byApp.Load()
+	old := before[app]
 	now := g.clock.now().Mono
+	signer := &session.Signer{Certificate: certificate}
 	switch {
-	case !known:
+	case old == nil:
 		signer.Since = now - changeApart
-	case signer.Since <= now:
-		signer.Since = max(now, signer.Since+changeApart)
+	case old.Certificate == certificate:
+		return old
+	case old.Since <= now:
+		signer.Since = max(now, old.Since+changeApart)
 	default: // the previous change has not taken effect yet: this one replaces it
+		signer.Since = old.Since
 	}
-	signer.Certificate = certificate
-	g.byApp[app] = signer
+	after := maps.Clone(before)
+	after[app] = signer
+	g.byApp.Store(&after)
 	return signer
 }
 
 // current returns the certificates that sign now, each with a count of zero.
 func (g *signers) current() map[session.Fingerprint]int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	counts := make(map[session.Fingerprint]int)
-	for _, signer := range g.byApp {
+	for _, signer := range *g.byApp.Load() {
 		if signer.Certificate != 0 {
 			counts[signer.Certificate] = 0
 		}

@@ -13,20 +13,19 @@ import (
 type entry struct {
 	lock   // guards the fields below, except slot and those marked fixed
 	engine *Scheduler
-	id     string      // fixed
 	key    session.Key // fixed: the key when the entry was made; epoch, role and terms may have changed since
 
 	session   *session.Session
 	client    session.Client    // nil while detached
 	reason    session.EndReason // set once it has ended
-	lost      bool              // it ended on this node only: another node has it, or its join failed
 	wish      session.UnixMilli // version of the newest operator's wish that was acted on
 	saved     summary           // of the newest record enqueued
 	version   uint64            // of that record
+	lost      bool              // it ended on this node only: another node has it, or its join failed
 	delivered store.Delivered   // events that the back end has acknowledged, or that were given up
 	sent      store.Delivered   // events that were handed over for delivery
+	counted   session.State     // the state under which the metrics count it
 
-	counted   session.State    // the state under which the metrics count it
 	operation *operation       // the trace of the current operation; nil: none
 	refusals  logging.Throttle // of the client's SDK, in the log
 
@@ -34,7 +33,7 @@ type entry struct {
 }
 
 func (s *Scheduler) newEntry(of *session.Session) *entry {
-	return &entry{engine: s, id: of.ID, key: of.Key(), session: of, counted: session.Detached}
+	return &entry{engine: s, key: of.Key(), session: of, counted: session.Detached}
 }
 
 // restore makes an entry from a record.
@@ -79,12 +78,12 @@ func (e *entry) contain(failed *error) {
 	if value == nil {
 		return
 	}
-	reports.Report(panics.Session, value, "session", e.id)
+	reports.Report(panics.Session, value, "session", e.key.Session)
 	if failed != nil {
 		*failed = panics.ErrPanicked
 	}
-	defer reports.Recover(panics.Session, nil, "session", e.id)
-	open, _ := e.engine.table.find(e.id)
+	defer reports.Recover(panics.Session, nil, "session", e.key.Session)
+	open, _ := e.engine.table.find(e.key.Session)
 	client := e.client
 	e.discard()
 	e.engine.table.remove(e, false)
@@ -113,7 +112,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	sealed, err := s.config.Sealer.Seal(e.session.Key())
 	if err == nil {
 		_, span := s.tracer.span(o.context(), "push")
-		err = client.Joined(session.Joined{Push: push, Session: e.id, Key: sealed, Resumed: resumed, RenewBefore: e.session.RenewBefore()})
+		err = client.Joined(session.Joined{Push: push, Session: e.key.Session, Key: sealed, Resumed: resumed, RenewBefore: e.session.RenewBefore()})
 		endSpan(span, err)
 	}
 	switch {
@@ -219,11 +218,11 @@ func (e *entry) save() {
 type summary struct {
 	epoch, proven, seq, held uint64
 	expiresAt, until         session.UnixSec
+	wish                     session.UnixMilli
 	state                    session.State
 	role                     session.Role
 	missed, ranOut, reported bool
 	delivered                store.Delivered
-	wish                     session.UnixMilli
 	any                      bool // false in the zero value, which differs from every record's summary
 }
 

@@ -125,6 +125,6 @@ func (j *journal) observe(ev *event, e *entry) {
 // log writes a line about a session.
 func (j *journal) log(e *entry, level slog.Level, message string, args ...any) {
 	if j.Enabled(context.Background(), level) { // acks are logged at debug level
-		j.With("session", e.id).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
+		j.With("session", e.key.Session).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
 	}
 }

@@ -59,7 +59,7 @@ func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
 	if *shards == (store.ShardSet{}) {
 		return
 	}
-	entries := s.table.all(func(e *entry) bool { return shards[store.ShardOf(e.id)] })
+	entries := s.table.all(func(e *entry) bool { return shards[store.ShardOf(e.key.Session)] })
 	if len(entries) == 0 {
 		return
 	}
@@ -183,7 +183,7 @@ func (a *answer) take() {
 	case store.FinishEnd:
 		e.change(a.ended)
 	case store.RaiseEpoch:
-		open, ended := table.find(e.id)
+		open, ended := table.find(e.key.Session)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
 		} else { // its key has opened the session anew since, which has an entry of its own

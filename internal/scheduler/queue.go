@@ -10,59 +10,81 @@ import "time"
 // All operations but Each are O(log n). Times are on the monotonic clock. It is
 // not safe for concurrent use.
 type queue struct {
-	waiting heap // by due
-	ready   heap // by expires; due has come
+	waiting heap // by due; the other time is when the tokens expire
+	ready   heap // by when the tokens expire; due, the other time, has come
 }
 
 // item is an entry's place in the queue. The times are copied into it, so that
 // sifting and scanning stay within one array.
 type item struct {
-	key     time.Duration // what the heap orders by
-	due     time.Duration
-	expires time.Duration
-	entry   *entry
+	key   time.Duration // what the heap orders by
+	other time.Duration
+	entry *entry
 }
 
 // position is an entry's place in a heap; the zero value means that it is in none.
 type position struct {
-	heap  *heap
-	index int
+	index uint32
+	in    membership
 }
 
+// membership says which heap of the queue an entry is in.
+type membership uint8
+
+const (
+	inNone membership = iota
+	inWaiting
+	inReady
+)
+
 // queued reports whether the entry is in a queue.
-func (p *position) queued() bool { return p.heap != nil }
+func (p *position) queued() bool { return p.in != inNone }
 
 // Set puts e at due, wherever it stood before. expires is when its tokens run
 // out. It reports whether e now has the earliest due time.
 func (q *queue) Set(e *entry, due, expires time.Duration) bool {
-	it := item{key: due, due: due, expires: expires, entry: e}
-	switch e.slot.heap {
-	case &q.waiting:
-		q.waiting.replace(e.slot.index, it)
-	case &q.ready:
-		q.ready.remove(e.slot.index)
-		q.waiting.push(it)
-	default:
-		q.waiting.push(it)
+	it := item{key: due, other: expires, entry: e}
+	switch at := e.slot.position; at.in {
+	case inWaiting:
+		q.waiting.replace(int(at.index), it)
+	case inReady:
+		q.ready.remove(int(at.index))
+		q.push(inWaiting, it)
+	case inNone:
+		q.push(inWaiting, it)
 	}
 	return q.waiting.items[0].entry == e
 }
 
+// push adds an item to one of the heaps.
+func (q *queue) push(to membership, it item) {
+	it.entry.slot.in = to
+	if to == inReady {
+		q.ready.push(it)
+	} else {
+		q.waiting.push(it)
+	}
+}
+
 // Remove takes e out, if it is in.
 func (q *queue) Remove(e *entry) {
-	if e.slot.queued() {
-		e.slot.heap.remove(e.slot.index)
+	switch at := e.slot.position; at.in {
+	case inWaiting:
+		q.waiting.remove(int(at.index))
+	case inReady:
+		q.ready.remove(int(at.index))
+	case inNone:
 	}
 }
 
 // Next takes out the most urgent entry whose time has come. When there is
 // none it returns nil and the time at which the next one comes, or never.
 func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
-	for len(q.waiting.items) > 0 && q.waiting.items[0].due <= now {
+	for len(q.waiting.items) > 0 && q.waiting.items[0].key <= now {
 		it := q.waiting.items[0]
 		q.waiting.remove(0)
-		it.key = it.expires
-		q.ready.push(it)
+		it.key, it.other = it.other, it.key
+		q.push(inReady, it)
 	}
 	if len(q.ready.items) > 0 {
 		e := q.ready.items[0].entry
@@ -70,7 +92,7 @@ func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
 		return e, 0
 	}
 	if len(q.waiting.items) > 0 {
-		return nil, q.waiting.items[0].due
+		return nil, q.waiting.items[0].key
 	}
 	return nil, never
 }
@@ -80,10 +102,10 @@ func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
 func (q *queue) Behind(now time.Duration) time.Duration {
 	var behind time.Duration
 	for _, it := range q.ready.items {
-		behind = max(behind, now-it.due)
+		behind = max(behind, now-it.other)
 	}
 	if len(q.waiting.items) > 0 {
-		behind = max(behind, now-q.waiting.items[0].due)
+		behind = max(behind, now-q.waiting.items[0].key)
 	}
 	return behind
 }
@@ -93,10 +115,11 @@ func (q *queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
 
 // Each calls f for every entry, in no order.
 func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
-	for _, h := range []*heap{&q.waiting, &q.ready} {
-		for _, it := range h.items {
-			f(it.entry, it.due, it.expires)
-		}
+	for _, it := range q.waiting.items {
+		f(it.entry, it.key, it.other)
+	}
+	for _, it := range q.ready.items {
+		f(it.entry, it.other, it.key)
 	}
 }
 
@@ -175,5 +198,5 @@ func (h *heap) down(i int, it item) {
 
 func (h *heap) place(i int, it item) {
 	h.items[i] = it
-	it.entry.slot.position = position{heap: h, index: i}
+	it.entry.slot.index = uint32(i)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"refresher/internal/session"
 )
 
 // TestQueueAgainstAList plays the same history to the queue and to a list that
@@ -18,7 +20,7 @@ func TestQueueAgainstAList(t *testing.T) {
 		list := make(map[*entry]times)
 		entries := make([]*entry, 40)
 		for i := range entries {
-			entries[i] = &entry{id: fmt.Sprint(i)}
+			entries[i] = &entry{key: session.Key{Session: fmt.Sprint(i)}}
 		}
 		pick := rapid.SampledFrom(entries)
 		instant := rapid.Int64Range(0, 50)
@@ -42,14 +44,14 @@ func TestQueueAgainstAList(t *testing.T) {
 				for e, at := range list {
 					first = min(first, at.due)
 					if got != nil && at.due <= now && at.expires < list[got].expires {
-						t.Fatalf("%s expires at %d, and %s before it at %d", got.id, list[got].expires, e.id, at.expires)
+						t.Fatalf("%s expires at %d, and %s before it at %d", got.key.Session, list[got].expires, e.key.Session, at.expires)
 					}
 				}
 				switch {
 				case got == nil && (first <= now || next != first):
 					t.Fatalf("nothing is due, next at %d; want %d, now %d", next, first, now)
 				case got != nil && list[got].due > now:
-					t.Fatalf("%s came at %d, due at %d", got.id, now, list[got].due)
+					t.Fatalf("%s came at %d, due at %d", got.key.Session, now, list[got].due)
 				}
 				delete(list, got)
 			},
@@ -59,12 +61,12 @@ func TestQueueAgainstAList(t *testing.T) {
 				}
 				q.Each(func(e *entry, due, expires time.Duration) {
 					if at := (times{due, expires}); list[e] != at {
-						t.Fatalf("%s at %v, want %v", e.id, at, list[e])
+						t.Fatalf("%s at %v, want %v", e.key.Session, at, list[e])
 					}
 				})
 				for _, e := range entries {
 					if _, in := list[e]; in != e.slot.queued() {
-						t.Fatalf("%s: queued is %v, want %v", e.id, e.slot.queued(), in)
+						t.Fatalf("%s: queued is %v, want %v", e.key.Session, e.slot.queued(), in)
 					}
 				}
 			},

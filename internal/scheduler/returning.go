@@ -119,7 +119,7 @@ func (b *returning) find() (*entry, error) {
 func (b *returning) expel(e *entry) {
 	defer e.Unlock()
 	defer e.contain(nil)
-	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.id)
+	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.key.Session)
 	e.discard()
 	e.commit()
 }

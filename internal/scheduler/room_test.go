@@ -115,10 +115,10 @@ func TestNobodyGivesWayWhileThereIsRoom(t *testing.T) {
 // Sessions that a node keeps for another one that is away take no room from its own.
 func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	table := newTable(1)
-	if !table.insert(&entry{id: "adopted"}, nil, true) || !table.join(&entry{id: "own"}) {
+	if !table.insert(&entry{key: session.Key{Session: "adopted"}}, nil, true) || !table.join(&entry{key: session.Key{Session: "own"}}) {
 		t.Error("no room for the node's own session")
 	}
-	if table.join(&entry{id: "another"}) {
+	if table.join(&entry{key: session.Key{Session: "another"}}) {
 		t.Error("room for two")
 	}
 }

@@ -107,7 +107,7 @@ type Scheduler struct {
 	cluster Cluster
 	clock   clock
 	table   *table
-	signers signers
+	signers *signers
 	metrics *metrics
 	tracer  tracer
 	journal journal
@@ -139,13 +139,12 @@ func New(c Config) (*Scheduler, error) {
 	}
 	s := &Scheduler{
 		config: c, cluster: c.Cluster, clock: newClock(), table: newTable(c.MaxSessions), tracer: tracer{c.Tracer}, journal: journal{Logger: c.Logger},
-		signers: signers{certificate: c.Certificate, wake: make(chan struct{}, 1), byApp: make(map[string]session.Signer), changed: make(map[string]bool)},
-		slots:   make(chan struct{}, concurrency), begun: make(chan struct{}),
+		slots: make(chan struct{}, concurrency), begun: make(chan struct{}),
 	}
 	if s.cluster == nil {
 		s.cluster = alone{}
 	}
-	s.signers.clock = &s.clock
+	s.signers = newSigners(c.Certificate, &s.clock)
 	s.metrics = newMetrics(s, c.Registerer)
 	return s, nil
 }

@@ -32,11 +32,11 @@ type table struct {
 
 // slot is what the table knows of one session. It is guarded by the table's lock.
 type slot struct {
-	position
 	detached    *list.Element       // nil: it is not in table.detached
-	adopted     bool                // taken over from a dead node, and its client has not come back yet
-	atRisk      bool                // attached, and the newest tokens are not confirmed
 	certificate session.Fingerprint // of the tokens that the client has
+	position
+	adopted bool // taken over from a dead node, and its client has not come back yet
+	atRisk  bool // attached, and the newest tokens are not confirmed
 }
 
 func newTable(limit int) *table {
@@ -50,7 +50,7 @@ func (t *table) join(e *entry) bool {
 	if t.limit > 0 && len(t.open)-t.adopted-t.detached.Len() >= t.limit {
 		return false
 	}
-	t.open[e.id] = e
+	t.open[e.key.Session] = e
 	return true
 }
 
@@ -60,10 +60,10 @@ func (t *table) join(e *entry) bool {
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[e.id] != nil || t.ended[e.id] != over {
+	if t.open[e.key.Session] != nil || t.ended[e.key.Session] != over {
 		return false
 	}
-	t.open[e.id] = e
+	t.open[e.key.Session] = e
 	t.setAdopted(e, adopted)
 	return true
 }
@@ -112,15 +112,15 @@ func (t *table) place(e *entry) (crowded bool) {
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[e.id] != e {
+	if t.open[e.key.Session] != e {
 		return
 	}
-	delete(t.open, e.id)
+	delete(t.open, e.key.Session)
 	t.queue.Remove(e)
 	t.setDetached(e, false)
 	t.setAdopted(e, false)
 	if remember {
-		t.ended[e.id] = e
+		t.ended[e.key.Session] = e
 	}
 }
 
@@ -128,8 +128,8 @@ func (t *table) remove(e *entry, remember bool) {
 func (t *table) forget(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended[e.id] == e {
-		delete(t.ended, e.id)
+	if t.ended[e.key.Session] == e {
+		delete(t.ended, e.key.Session)
 	}
 }
 

@@ -83,7 +83,7 @@ func (t *tracer) observe(ev *event, e *entry) {
 	}
 	if ev.kind == evStarted {
 		if t.close(e); e.operation == nil {
-			e.operation = t.begin("renewal", e.id, ev.now.Wall)
+			e.operation = t.begin("renewal", e.key.Session, ev.now.Wall)
 		}
 	}
 	if o := e.operation; o != nil {

@@ -17,8 +17,6 @@ const (
 // lifetime of the tokens and Policy.AskGrace since the last approval. After that the session
 // is denied once its tokens expire.
 type approval struct {
-	ahead      time.Duration // how long before a renewal the back end is asked; 0: no approval is needed
-	grace      time.Duration // how long renewals go on without an answer after the last approval
 	approvedAt UnixSec       // the time of the last approval; 0: none
 	approved   time.Duration // the same on the monotonic clock
 
@@ -27,51 +25,46 @@ type approval struct {
 
 // question is the approval of the next bundle.
 type question struct {
+	askedAt   time.Duration // when the request began that is under way
+	notBefore time.Duration // the back end did not answer; the next request is not sent before this
 	granted   bool          // the back end has approved the bundle
 	owed      bool          // the newest bundle was minted in the grace period, without approval
 	asking    bool          // a request is under way
-	askedAt   time.Duration // when that request began
-	notBefore time.Duration // the back end did not answer; the next request is not sent before this
 }
 
-// newApproval returns the state for a session made from a key.
-func newApproval(key *Key, p *Policy, now Instant) approval {
-	return approval{
-		ahead: min(p.AskAhead, p.HeadStart(key.Terms.TTL)/2), grace: key.Terms.TTL + p.AskGrace,
-		approvedAt: key.ApprovedAt, approved: now.at(key.ApprovedAt),
-	}
-}
+// askAhead returns how long before a renewal the back end is asked; 0: no approval is needed.
+func (s *Session) askAhead() time.Duration { return min(s.policy.AskAhead, s.RenewBefore()/2) }
 
 // graceEnds returns when the grace period ends, on the monotonic clock; negative if the
 // back end has never approved.
-func (a *approval) graceEnds() time.Duration {
-	if a.approvedAt == 0 {
+func (s *Session) graceEnds() time.Duration {
+	if s.approvedAt == 0 {
 		return -1
 	}
-	return a.approved + a.grace
+	return s.approved + s.Terms.TTL + s.policy.AskGrace
 }
 
 // nextTask returns what the session must do next to have a bundle minted at due (Renew, Ask
 // or Deny), and when. expires is when the newest tokens expire.
-func (a *approval) nextTask(due, expires time.Duration) (Task, time.Duration) {
-	q := &a.question
+func (s *Session) nextTask(due, expires time.Duration) (Task, time.Duration) {
+	q, ahead := &s.question, s.askAhead()
 	switch {
-	case a.ahead == 0 || q.granted:
+	case ahead == 0 || q.granted:
 		return Renew, due
 	case q.asking:
 		// A request takes less than ahead, so the answer may still come in time.
-		if due = max(due, q.askedAt+a.ahead); due <= a.graceEnds() {
+		if due = max(due, q.askedAt+ahead); due <= s.graceEnds() {
 			return Renew, due
 		}
 		return Deny, max(due, expires)
-	case due <= min(a.graceEnds(), q.notBefore):
+	case due <= min(s.graceEnds(), q.notBefore):
 		return Renew, due
 	case expires <= q.notBefore:
 		return Deny, expires
 	case q.owed: // ask as soon as possible: an approval starts the grace period anew
 		return Ask, q.notBefore
 	}
-	return Ask, max(due-a.ahead, q.notBefore)
+	return Ask, max(due-ahead, q.notBefore)
 }
 
 // BeginApproval notes that the back end is being asked about the next bundle. It returns the
@@ -114,12 +107,12 @@ func (a *approval) ApprovalUnavailable(retry time.Duration, now Instant) {
 
 // Approved reports whether the next bundle may be minted now: no approval is needed, the back
 // end has approved it, or the grace period is not over.
-func (a *approval) Approved(now Instant) bool {
-	return a.ahead == 0 || a.question.granted || now.Mono <= a.graceEnds()
+func (s *Session) Approved(now Instant) bool {
+	return s.askAhead() == 0 || s.question.granted || now.Mono <= s.graceEnds()
 }
 
 // NeedsApproval reports whether the back end must be asked before the next bundle.
-func (a *approval) NeedsApproval() bool { return a.ahead > 0 && !a.question.granted }
+func (s *Session) NeedsApproval() bool { return s.askAhead() > 0 && !s.question.granted }
 
 // MayRenew reports whether a bundle that the client or an operator asks for may be minted
 // now: it is approved, and the last one asked for was minted askEvery ago or earlier.

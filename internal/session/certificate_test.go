@@ -26,13 +26,11 @@ func rotating(t *testing.T, ttl time.Duration) *world {
 // approves has the back end asked from now on, which has just agreed.
 func (w *world) approves(ahead, grace time.Duration) {
 	w.policy.AskAhead, w.policy.AskGrace = ahead, grace
-	key := w.s.Key()
-	w.s.approval = newApproval(&key, &w.policy, w.now)
 	w.s.Approve(0, w.now)
 }
 
 // sign has the node sign with a certificate from now on.
-func (w *world) sign(f Fingerprint) { w.s.SetSigner(Signer{Certificate: f, Since: w.now.Mono}) }
+func (w *world) sign(f Fingerprint) { w.s.SetSigner(&Signer{Certificate: f, Since: w.now.Mono}) }
 
 // place is where the session stands in the spread, with nobody to ask.
 func (w *world) place() time.Duration {
@@ -198,7 +196,7 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 	for _, f := range []Fingerprint{certA, 0} {
 		r.Certificate = f
 		s := Restore(r, &w.policy, w.now)
-		s.SetSigner(Signer{Certificate: certB, Since: w.now.Mono})
+		s.SetSigner(&Signer{Certificate: certB, Since: w.now.Mono})
 		if s.Certificate() != f || s.outdated() != (f == certA) {
 			t.Errorf("of %s: has %s, outdated %v", f, s.Certificate(), s.outdated())
 		}

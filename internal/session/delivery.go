@@ -34,12 +34,12 @@ type delivery struct {
 	ackedAt  UnixSec  // when the client last confirmed one; 0 = never, or unknown
 	pending  *pending // set while issued is not confirmed
 
-	minted    bool          // a bundle was issued, here or by the node whose record this was made from
-	silent    int           // pushes in a row without an answer
 	answered  uint64        // the newest bundle that was acked or nacked here
-	nacks     int           // refusals in a row
 	nackAfter time.Duration // no bundle is minted for a nack before this
 	askAfter  time.Duration // no bundle is minted for a renew before this
+	silent    uint8         // pushes in a row without an answer, up to SilentTries
+	nacked    bool          // the newest bundle was refused, and none confirmed since
+	minted    bool          // a bundle was issued, here or by the node whose record this was made from
 	fetched   bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
 	reported  bool          // the end of the held tokens was reported
 }
@@ -74,7 +74,7 @@ func (d *delivery) Again(now Instant) Push {
 // Sent notes that the newest push was sent on the connection, so that the client must answer
 // it.
 func (d *delivery) Sent() {
-	d.silent++
+	d.silent = min(d.silent+1, SilentTries)
 	d.pending.sent = true
 }
 
@@ -94,7 +94,7 @@ func (d *delivery) settle(now Instant) Acked {
 	if d.held.known() {
 		a.Margin = max(0, d.held.expires-now.Mono)
 	}
-	d.held, d.pending, d.silent, d.nacks, d.reported = d.issued, nil, 0, 0, false
+	d.held, d.pending, d.silent, d.nacked, d.reported = d.issued, nil, 0, false, false
 	d.ackedAt = now.Sec()
 	return a
 }
@@ -144,7 +144,7 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	}
 	d.pending.refused, d.pending.cause = true, CauseNack
 	d.pending.retry = max(now.Mono, d.nackAfter)
-	d.nacks++
+	d.nacked = true
 	return true, nil
 }
 
@@ -155,7 +155,7 @@ func (d *delivery) hasRunOut(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono
 	}
-	return d.nacks > 0
+	return d.nacked
 }
 
 // mustRejoin reports whether the client's tokens expired after the pending bundle was pushed

@@ -32,7 +32,8 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Signer is the certificate that a node signs a project's tokens with.
+// Signer is the certificate that a node signs a project's tokens with. It is immutable:
+// the sessions of a project share it.
 type Signer struct {
 	Certificate Fingerprint // 0: not known, and no session is renewed because of it
 	// Since is the monotonic moment at which the span begins in which sessions are
@@ -40,8 +41,11 @@ type Signer struct {
 	Since time.Duration
 }
 
+// unknownSigner is the Signer until SetSigner is called.
+var unknownSigner Signer
+
 // SetSigner says what the node signs the session's tokens with from now on.
-func (s *Session) SetSigner(signer Signer) { s.signer = signer }
+func (s *Session) SetSigner(signer *Signer) { s.signer = signer }
 
 // Certificate signed the tokens that the client has. 0 is not known: it may have the newest
 // or those before, and another certificate has signed these.
@@ -63,6 +67,6 @@ func (s *Session) outdated() bool {
 // the span is left to the questions, so that they are spread as the renewals are.
 func (s *Session) rotatesAt() time.Duration {
 	spread := s.policy.CertificateSpread
-	lead := min(s.ahead, spread/4)
+	lead := min(s.askAhead(), spread/4)
 	return s.signer.Since + lead + time.Duration(fraction(s.ID)*float64(spread-lead))
 }

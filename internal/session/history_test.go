@@ -26,7 +26,7 @@ func TestAnyHistory(t *testing.T) {
 		}
 		terms.Until = h.now.Sec() + UnixSec(rapid.Int64Range(60, 7*86400).Draw(rt, "until"))
 		h.s = New(Key{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
-		h.s.SetSigner(h.signer)
+		h.s.SetSigner(&h.signer)
 		h.took(h.s.Attach(h.mint(), h.now))
 		rt.Repeat(rapid.StateMachineActions(&h))
 	})
@@ -283,7 +283,7 @@ func (h *history) Move(t *rapid.T) {
 	r := h.s.Record("", h.now)
 	was := h.s
 	h.s = Restore(r, was.policy, h.now)
-	h.s.SetSigner(h.signer)
+	h.s.SetSigner(&h.signer)
 	h.refused, h.asked, h.unheard, h.answered = 0, 0, 0, 0 // what the other node does not know
 	if was.State() == Detached {
 		if moved := h.s.Record("", h.now); moved != r {
@@ -309,7 +309,7 @@ func (h *history) Step(t *rapid.T) {
 // Rotate has another certificate sign, a new one or the one before.
 func (h *history) Rotate(t *rapid.T) {
 	h.signer = Signer{Certificate: Fingerprint(rapid.Uint32Range(1, 3).Draw(t, "certificate")), Since: h.now.Mono}
-	h.s.SetSigner(h.signer)
+	h.s.SetSigner(&h.signer)
 }
 
 // Check holds after every step.

@@ -66,15 +66,15 @@ type Session struct {
 	Terms    Terms
 
 	policy *Policy
-	state  State
 	epochs
 	delivery
 	approval
 
-	signer     Signer
-	detachedAt time.Duration // while Detached
+	signer     *Signer
+	state      State
 	missed     bool          // while Detached: it was reported as unreachable
 	ranOut     bool          // while Detached: its tokens ran out
+	detachedAt time.Duration // while Detached
 	notBefore  time.Duration // a failed renewal is not tried again before this
 	renewBy    time.Duration // renew at this time, earlier than scheduled; 0: as scheduled
 	renewCause Cause         // why; empty: because of the schedule
@@ -85,9 +85,9 @@ type Session struct {
 func New(key Key, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
-		policy: policy, state: Detached, detachedAt: now.Mono,
+		policy: policy, signer: &unknownSigner, state: Detached, detachedAt: now.Mono,
 		epochs:   epochs{epoch: key.Epoch, proven: key.Epoch},
-		approval: newApproval(&key, policy, now),
+		approval: approval{approvedAt: key.ApprovedAt, approved: now.at(key.ApprovedAt)},
 	}
 }
 
@@ -176,7 +176,7 @@ func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	resumed := s.epoch > 0
 	s.epoch++
 	s.attachedEpoch = s.epoch
-	s.state, s.silent, s.nacks = Attached, 0, 0
+	s.state, s.silent, s.nacked = Attached, 0, false
 	cause := CauseJoin
 	if resumed {
 		cause = CauseResume

@@ -19,7 +19,8 @@
 //	Live                       Leave                           Leaving     send leave
 //	Connecting, Greeting, Live Closed: retry                   Waiting     for the backoff, or as reconnect said
 //	Greeting, Live             Closed: join afresh             Waiting     for nothing; forget the session
-//	Greeting, Live             no answer for AnswerTimeout     Waiting     drop the connection
+//	Greeting                   no joined for AnswerTimeout     Waiting     drop the connection
+//	Live                       no answer to ping for Patience  Waiting     drop the connection
 //	Greeting, Live             the time that reconnect named   Waiting     drop the connection
 //	Connecting, Greeting, Live Closed: stop                    Ended       say why
 //	Waiting, Connecting        Leave, and there is no session  Ended

@@ -184,7 +184,7 @@ func (h *history) sent(c *protocol.ClientMessage) {
 	case protocol.TypePing:
 		h.pingBy = h.now.Add(h.heartbeat)
 		if h.silentBy.IsZero() {
-			h.silentBy = h.now.Add(AnswerTimeout)
+			h.silentBy = h.now.Add(min(10*time.Second, max(2*time.Second, 2*h.heartbeat)))
 		}
 	}
 }

@@ -63,11 +63,19 @@ const (
 	MinBackoff     = 500 * time.Millisecond // at most, after the first failure; each further one in a row doubles it
 	maxBackoff     = 20 * time.Second
 	stableFor      = 5 * time.Second  // of being joined, and the backoff begins anew
-	AnswerTimeout  = 10 * time.Second // for the connection, for joined, and for anything after a ping
+	AnswerTimeout  = 10 * time.Second // for the connection, for joined, and at most for an answer to a ping
+	leastPatience  = 2 * time.Second  // with the answer to a ping
 	leaveTimeout   = 5 * time.Second  // to tell the service of Leave
 	usualHeartbeat = 25 * time.Second // of a service that names none
 	maxReason      = 256              // bytes that a nack says why; the service keeps no more, and refuses messages over protocol.MaxMessage
 )
+
+// Patience returns how long a client waits for an answer to a ping, which may be any
+// message, before it takes the connection for dead. Clients with short tokens have short
+// heartbeats, and little time to connect again.
+func Patience(heartbeat time.Duration) time.Duration {
+	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
+}
 
 // Machine is a client without I/O: it is told the time and what happened, and answers
 // with the Step that the protocol asks for. It is not safe for concurrent use.
@@ -146,8 +154,8 @@ func (m *Machine) Wake(now time.Time) Step {
 		return m.lose(now, Moving)
 	case reached(m.pingAt):
 		m.pingAt = now.Add(m.heartbeat)
-		if m.due.IsZero() { // a heartbeat shorter than the timeout does not put it off
-			m.due = now.Add(AnswerTimeout)
+		if m.due.IsZero() { // the next ping does not put off the deadline of the one before
+			m.due = now.Add(Patience(m.heartbeat))
 		}
 		return send(protocol.ClientMessage{Type: protocol.TypePing})
 	}

@@ -257,7 +257,7 @@ func TestSpread(t *testing.T) {
 }
 
 // TestHeartbeat: pings come every heartbeat, and a connection on which nothing came for
-// 10 s after one is dropped, though the heartbeat is shorter.
+// the patience after one is dropped, though the next ping comes before.
 func TestHeartbeat(t *testing.T) {
 	m := in(Greeting)
 	short := joinedMessage(false, 1, start, 600)
@@ -266,9 +266,10 @@ func TestHeartbeat(t *testing.T) {
 	for _, c := range []struct {
 		at   float64
 		want string
-	}{{4, "ping"}, {8, "ping"}, {12, "ping"}, {14, "drop; lost silent"}} {
-		if got := m.Wake(m.Next()); got.text() != c.want {
-			t.Errorf("after %v s: %q, want %q", c.at, got.text(), c.want)
+	}{{4, "ping"}, {8, "ping"}, {12, "drop; lost silent"}} {
+		now := m.Next()
+		if got := m.Wake(now); got.text() != c.want || !now.Equal(after(c.at)) {
+			t.Errorf("after %s: %q; want %q after %v s", now.Sub(start), got.text(), c.want, c.at)
 		}
 	}
 	m = in(Greeting)
@@ -285,6 +286,45 @@ func TestHeartbeat(t *testing.T) {
 			t.Fatalf("%q at %s", got, now.Sub(start))
 		}
 		m.Received(now.Add(9*time.Second), other(protocol.TypePong))
+	}
+}
+
+// TestPatience: with an answer to a ping, by the heartbeat of the session.
+func TestPatience(t *testing.T) {
+	for heartbeat, want := range map[int64]float64{1: 2, 2: 4, 4: 8, 5: 10, 25: 10, 50: 10, 3600: 10} {
+		m := in(Greeting)
+		joined := joinedMessage(false, 1, start, 3600)
+		joined.Heartbeat = heartbeat
+		m.Received(start, joined)
+		pinged, lost := m.Next(), start
+		for m.State() == Live {
+			lost = m.Next()
+			m.Wake(lost)
+		}
+		if got := lost.Sub(pinged).Seconds(); got != want {
+			t.Errorf("heartbeat %d s: waits %v s, want %v s", heartbeat, got, want)
+		}
+	}
+}
+
+// TestSilentNodeIsFoundInTime: whatever the lifetime of the tokens, a client whose node
+// has stopped without a word, at whichever moment, has half of the head start left to
+// connect again.
+func TestSilentNodeIsFoundInTime(t *testing.T) {
+	var policy session.Policy
+	for _, life := range []int64{12, 20, 30, 60, 300, 600, 3600, 86_400} {
+		headStart := policy.HeadStart(time.Duration(life) * time.Second)
+		m := in(Greeting)
+		joined := joinedMessage(false, 1, start, life)
+		joined.Heartbeat = protocol.FromJoined(session.Joined{RenewBefore: headStart}, 50*time.Second).Heartbeat
+		m.Received(start, joined)
+		for m.State() == Live { // the node stops at the worst moment: it has just answered
+			now := m.Next()
+			m.Wake(now)
+			if took := now.Sub(start); took > headStart/2 {
+				t.Fatalf("tokens of %d s: silence is found after %s of a head start of %s", life, took, headStart)
+			}
+		}
 	}
 }
 

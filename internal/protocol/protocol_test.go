@@ -39,9 +39,9 @@ func TestServerMessages(t *testing.T) {
 	resumedLate := resumed
 	resumedLate.Rejoin = true
 	for name, m := range map[string]any{
-		"joined":         FromJoined(joined, 25*time.Second),
-		"resumed":        FromJoined(resumed, 25*time.Second),
-		"resumed-rejoin": FromJoined(resumedLate, 25*time.Second),
+		"joined":         FromJoined(joined, 50*time.Second),
+		"resumed":        FromJoined(resumed, 50*time.Second),
+		"resumed-rejoin": FromJoined(resumedLate, 50*time.Second),
 		"will-expire":    FromPush(push),
 		"will-expire-2":  FromPush(repeated),
 		"did-expire":     FromPush(rejoin),
@@ -71,6 +71,32 @@ func TestServerMessages(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(want), got.String()); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestHeartbeat: clients ping six times in the head start of their renewals, and as often
+// as --heartbeat at least.
+func TestHeartbeat(t *testing.T) {
+	for _, c := range []struct{ longest, headStart, want time.Duration }{
+		{50 * time.Second, 5 * time.Minute, 50 * time.Second}, // tokens of an hour
+		{50 * time.Second, 12 * time.Hour, 50 * time.Second},  // of a day, with --renew-before
+		{50 * time.Second, time.Minute, 10 * time.Second},     // of ten minutes
+		{50 * time.Second, 45 * time.Second, 7 * time.Second}, // of five minutes
+		{50 * time.Second, 15 * time.Second, 2 * time.Second}, // of 30 s
+		{50 * time.Second, 5 * time.Second, time.Second},      // of 10 s
+		{50 * time.Second, time.Second, time.Second},
+		{50 * time.Second, 0, time.Second},
+		{25 * time.Second, 5 * time.Minute, 25 * time.Second},
+		{2 * time.Second, 15 * time.Second, 2 * time.Second},
+		{1500 * time.Millisecond, 5 * time.Minute, time.Second},
+	} {
+		if got := Heartbeat(c.longest, c.headStart); got != c.want {
+			t.Errorf("--heartbeat=%s, head start %s: %s, want %s", c.longest, c.headStart, got, c.want)
+		}
+		got := FromJoined(session.Joined{RenewBefore: c.headStart}, c.longest).Heartbeat
+		if want := int64(c.want / time.Second); got != want {
+			t.Errorf("--heartbeat=%s, head start %s: joined says %d, want %d", c.longest, c.headStart, got, want)
 		}
 	}
 }

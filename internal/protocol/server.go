@@ -107,18 +107,27 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined is the wire form of j. heartbeat is how often the client sends a
-// ping, in whole seconds.
+// FromJoined is the wire form of j. heartbeat is --heartbeat, the longest that any client
+// waits between two pings; Heartbeat has the rule for this one.
 func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
 		Type: TypeJoined, Session: j.Session, Key: j.Key, Resumed: j.Resumed, Seq: j.Seq,
 		Tokens: FromTokens(j.Tokens), Now: j.Now,
-		Heartbeat: int64(heartbeat / time.Second), RenewBefore: int64(j.RenewBefore / time.Second),
+		Heartbeat: int64(Heartbeat(heartbeat, j.RenewBefore) / time.Second), RenewBefore: int64(j.RenewBefore / time.Second),
 	}
 	if j.Resumed {
 		m.Action = action(j.Rejoin)
 	}
 	return m
+}
+
+// Heartbeat returns how often a client sends a ping: a sixth of the head start of its
+// renewals, but at most longest, in whole seconds and at least one. A client waits for the
+// answer to a ping for two heartbeats at most (client.Patience), so it finds a dead
+// connection within half of a head start of 6 s or more, and has the other half to connect
+// again before its tokens expire.
+func Heartbeat(longest, headStart time.Duration) time.Duration {
+	return max(min(longest, headStart/6).Truncate(time.Second), time.Second)
 }
 
 // FromPush is the wire form of p.

@@ -32,7 +32,7 @@ type Config struct {
 	project.Settings
 
 	Policy         session.Policy
-	Heartbeat      time.Duration
+	Heartbeat      time.Duration // the longest between two pings of a client
 	DrainWindow    time.Duration
 	MaxSessions    int
 	JoinRate       float64 // joins a second, 0 = unlimited

@@ -71,6 +71,25 @@ func TestCallsSurviveHalfOpenConnections(t *testing.T) {
 	})
 }
 
+// TestShortTokensSurviveHalfOpenConnections: with tokens of 30 s and the default heartbeat,
+// clients find that their connection is dead, and connect again, before the tokens expire.
+func TestShortTokensSurviveHalfOpenConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := apptest.NewWorld(t)
+		w.StartNode()
+		const calls = 5
+		for i := range calls {
+			w.Call(uint32(i+1), 30)
+		}
+		for range 20 {
+			time.Sleep(37 * time.Second) // bubble
+			w.Network.Unplug()
+		}
+		time.Sleep(time.Minute) // bubble
+		w.Verdict(calls)
+	})
+}
+
 // A node that cannot read a client's key has it join afresh; the call goes on
 // with the new session's tokens.
 func TestCallsSurviveALostSessionSecret(t *testing.T) {

@@ -84,8 +84,8 @@ func TestCertificateIsRotated(t *testing.T) {
 	w.verdict()
 }
 
-// pausedTTL is long enough for clients who need up to 12 s to notice that their
-// node is silent: half of it is left at least.
+// pausedTTL is the lifetime of tokens whose clients notice within 6 s that their node is
+// silent: they ping every 2 s, and wait for an answer for 4 s.
 const pausedTTL = 32 * time.Second
 
 // pastLease is longer than a node owns its sessions without a word, 10 s.
@@ -96,7 +96,7 @@ const pastLease = 13 * time.Second
 // leave them alone.
 func TestPausedNode(t *testing.T) {
 	redis := redistest.Start(t)
-	w := newWorld(t, 3, pausedTTL, "--redis-url="+redis.URL(), "--heartbeat=2s")
+	w := newWorld(t, 3, pausedTTL, "--redis-url="+redis.URL())
 	w.pass(0.2)
 	paused := w.fleet[0]
 	mark := w.fault("%s is paused", paused.Name())

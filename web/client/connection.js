@@ -9,8 +9,9 @@
 import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
-const answerTimeout = 10_000; // for the socket to open, for the first answer, and for a pong
-const probeTimeout = 5_000; // for a pong, when there is reason for doubt
+const answerTimeout = 10_000; // for the socket to open, for the first answer, and at most for a pong
+const probeTimeout = 5_000; // for a pong at most, when there is reason for doubt
+const leastPatience = 2_000; // with a pong
 const stableAfter = 5_000; // of being joined, until failures count from 1 again
 const overslept = 2_000; // a deadline that rings so late says nothing about the other side
 const hung = 1_000; // an attempt that takes longer begins again when something has changed
@@ -38,6 +39,7 @@ export class Connection {
   #joinedAt = -1; // by the clock; below 0: not joined
   #begunAt = 0; // the current attempt, by the clock
   #heartbeat = 0; // milliseconds
+  #patience = 0; // with the answer to a ping, milliseconds: less with short tokens, whose heartbeat is short
   #mayHurry = false; // an attempt waits for nothing but its backoff
   #doubted = false; // a deadline rang too late to mean anything, and nothing was heard since
   /** Stands for the current attempt: what belongs to an older one is ignored.
@@ -114,6 +116,7 @@ export class Connection {
   joined(heartbeatMs) {
     this.#joinedAt = this.#clock.now();
     this.#heartbeat = heartbeatMs;
+    this.#patience = Math.min(answerTimeout, Math.max(leastPatience, 2 * heartbeatMs));
     this.#alarms.clear("answer");
     this.#beat();
   }
@@ -169,14 +172,14 @@ export class Connection {
   #beat() {
     this.#alarms.set("ping", this.#heartbeat, () => {
       this.send({ type: "ping" });
-      this.#expectAnswer(answerTimeout);
+      this.#expectAnswer(this.#patience);
       this.#beat();
     });
   }
 
   #probe() {
     this.send({ type: "ping" });
-    this.#expectAnswer(probeTimeout);
+    this.#expectAnswer(Math.min(probeTimeout, this.#patience));
   }
 
   /** @param {number} ms does not put off the end of a shorter wait */

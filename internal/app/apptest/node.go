@@ -43,7 +43,7 @@ func Config() app.Config {
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
 			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
 		},
-		Heartbeat: 25 * time.Second, Rules: access.Rules{Auth: "none"},
+		Heartbeat: 50 * time.Second, Rules: access.Rules{Auth: "none"},
 	}
 }
 

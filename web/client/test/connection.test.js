@@ -310,6 +310,30 @@ test("10 s without an answer to a ping: dropped, and connected anew", async (t) 
   assert.equal(world.socket.sent[0].type, "resume");
 });
 
+test("the patience with an answer to a ping is two heartbeats, between 2 and 10 s", async (t) => {
+  for (const [heartbeat, patience] of [[1, 2], [1.25, 2.5], [2, 4], [4, 8], [5, 10], [25, 10], [50, 10], [3600, 10]]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({}, { heartbeat, ttl: 86_400 });
+    socket.answersPings = false;
+    await world.pass((heartbeat + patience) * second - 1);
+    assert.equal(refresher.state, "live", `heartbeat ${heartbeat}`);
+    await world.pass(1);
+    assert.equal(refresher.state, "away", `heartbeat ${heartbeat}`);
+  }
+});
+
+test("a node that stops without a word is found within half of the head start, whatever the lifetime", async (t) => {
+  for (const [ttl, renewBefore, heartbeat] of [[12, 6, 1], [30, 15, 2], [60, 30, 5], [300, 45, 7], [600, 60, 10], [3600, 300, 50]]) {
+    const world = new World(t);
+    const { refresher, socket } = await world.live({}, { ttl, renewBefore, heartbeat });
+    await world.pass(heartbeat * second);
+    assert.equal(socket.pings.length, 1);
+    socket.answersPings = false; // the worst moment: it has just answered
+    await world.pass((renewBefore / 2) * second);
+    assert.equal(refresher.state, "away", `tokens of ${ttl} s`);
+  }
+});
+
 test("anything that the service says is an answer", async (t) => {
   for (const message of [{ type: "pong" }, { type: "something newer" }, "not even JSON"]) {
     const world = new World(t);
@@ -326,7 +350,7 @@ test("a heartbeat shorter than the answer's deadline does not put that off", asy
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { heartbeat: 2 });
   socket.answersPings = false;
-  await world.pass(12 * second);
+  await world.pass(6 * second);
   assert.equal(refresher.state, "away");
 });
 

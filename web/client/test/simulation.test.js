@@ -9,7 +9,7 @@ import { RtcClient, World, hour, minute, second, settle, token } from "./world.j
 
 const runs = 200;
 const ackTimeout = 5 * second;
-const heartbeat = 25 * second;
+const longestHeartbeat = 50 * second;
 const patience = 8 * second; // of the library with an SDK: after that it counts as hanging
 
 /** A generator of chance (mulberry32): from 0 to 1. */
@@ -105,12 +105,12 @@ class Service {
     for (const link of this.#links) this.#close(link, 1012);
   }
 
-  /** Pings a client that is silent, which its browser answers for it unless it sleeps; who answers nothing for two heartbeats is closed. */
+  /** Pings a client that is silent, which its browser answers for it unless it sleeps; who answers nothing for two of the longest heartbeats is closed. */
   #watch(link, heardAt) {
-    this.#world.at(this.#world.time + heartbeat, () => {
+    this.#world.at(this.#world.time + longestHeartbeat, () => {
       if (!this.#links.has(link)) return;
       if (!link.dead && !this.#world.asleep) heardAt = this.#world.time;
-      if (this.#world.time - heardAt < 2 * heartbeat) return this.#watch(link, heardAt);
+      if (this.#world.time - heardAt < 2 * longestHeartbeat) return this.#watch(link, heardAt);
       this.silences++;
       this.#close(link, 4001);
     }, true);
@@ -192,7 +192,8 @@ class Service {
     this.#mint(session, "resume");
     if (!resumed) this.#settle(session);
     const { type, ...bundle } = this.#push(session);
-    this.#say(link, { type: "joined", session: session.id, key: `key-${session.id}-${session.epoch}`, resumed, heartbeat: heartbeat / second, ...this.#lifetime, ...bundle });
+    const heartbeat = Math.floor(Math.min(longestHeartbeat / second, this.#lifetime.renewBefore / 6));
+    this.#say(link, { type: "joined", session: session.id, key: `key-${session.id}-${session.epoch}`, resumed, heartbeat, ...this.#lifetime, ...bundle });
     return this.#schedule(session);
   }
 
@@ -291,6 +292,30 @@ class Sdk extends RtcClient {
   }
 }
 
+/**
+ * Joins a call.
+ * @param {World} world
+ * @param {{ttl: number, renewBefore: number, latency: number}} settings of the service
+ * @param {{credential: () => unknown, lost: () => void}} page lost is called when the SDK's token has expired
+ */
+function begin(world, settings, { credential, lost }) {
+  const taken = new Set();
+  const service = new Service(world, settings, (bundle) => taken.has(bundle));
+  const refresher = world.refresher({ credential });
+  const client = new Sdk(world, (token) => taken.add(token), lost);
+  const join = async (token) => {
+    await client.join(token);
+  };
+  refresher.bindRtc(client, { rejoin: join });
+  refresher.on("tokens", () => {}); // somebody listens
+  const first = refresher.token("rtc");
+  void first.then((token) => {
+    taken.add(token); // what an app is joining with needs no other word
+    return join(token);
+  });
+  return { taken, service, refresher, client };
+}
+
 /** One call. */
 async function call(seed) {
   const chance = chances(seed);
@@ -301,19 +326,9 @@ async function call(seed) {
   world.wallError = pick(0, 0, between(-5 * hour, 5 * hour));
   const [ttl, renewBefore] = pick([300, 45], [600, 60], [1200, 120]);
 
-  const taken = new Set();
-  const service = new Service(world, { ttl, renewBefore, latency: between(5, 400) }, (bundle) => taken.has(bundle));
-  const refresher = world.refresher({ credential: () => pick("c", Promise.resolve("c")) });
-  const client = new Sdk(world, (token) => taken.add(token), () => check("lost its token"));
-  const join = async (token) => {
-    await client.join(token);
-  };
-  refresher.bindRtc(client, { rejoin: join });
-  refresher.on("tokens", () => {}); // somebody listens
-  const first = refresher.token("rtc");
-  void first.then((token) => {
-    taken.add(token); // what an app is joining with needs no other word
-    return join(token);
+  const { taken, service, refresher, client } = begin(world, { ttl, renewBefore, latency: between(5, 400) }, {
+    credential: () => pick("c", Promise.resolve("c")),
+    lost: () => check("lost its token"),
   });
 
   // For how long all has been well enough for tokens to come through.
@@ -439,4 +454,23 @@ test(`${runs} calls under bad luck: no token runs out that could have been renew
     for (const key of Object.keys(sum)) sum[key] += done[key];
   }
   assert.ok(sum.sockets > 4 * runs && sum.requests > runs && sum.bundles > 4 * runs && sum.silences > runs / 4, `enough has happened: ${JSON.stringify(sum)}`);
+});
+
+test("nodes that stop without a word cost calls with tokens of 30 s nothing", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const chance = chances(seed);
+    const world = new World();
+    world.random = chance;
+    const lost = () => assert.fail(`seed ${seed}: it lost its token`);
+    const { service, refresher, client } = begin(world, { ttl: 30, renewBefore: 15, latency: 100 }, { credential: () => "c", lost });
+    for (let stops = 0; stops < 20; stops++) {
+      await world.pass((20 + 40 * chance()) * second);
+      assert.ok(client.well && refresher.state === "live", `seed ${seed}: it goes on`);
+      service.cut({ noticed: false }); // its clients find another node
+    }
+    refresher.leave();
+    client.leave();
+    assert.deepEqual(world.uncaught, []);
+    assert.ok(world.sockets.length >= 20, "it has connected again each time");
+  }
 });

@@ -61,6 +61,19 @@ test("a deadline for an answer that rings late is no verdict: the other side has
   assert.equal(refresher.state, "live");
 });
 
+test("with a short heartbeat, no more than the patience with a ping", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { heartbeat: 2 });
+  socket.answersPings = false;
+  await world.pass(2 * second);
+  await world.sleep(hour);
+  await world.wake();
+  await world.pass(4 * second - 1);
+  assert.equal(refresher.state, "live");
+  await world.pass(1);
+  assert.equal(refresher.state, "away");
+});
+
 test("and if that passes in time, it is one", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
@@ -167,6 +180,20 @@ test("throttled timers: a live call in the background stays live, and pings once
   await world.pass(hour);
   assert.equal(refresher.state, "live");
   assert.ok(socket.pings.length >= 59);
+});
+
+test("throttled timers: with a heartbeat of 50 s, too: no longer silent than the service bears", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { heartbeat: 50 });
+  const joined = world.time;
+  world.throttle = minute;
+  await world.pass(hour - minute);
+  assert.equal(refresher.state, "live");
+  assert.equal(world.sockets.length, 1);
+  for (const [n, at] of socket.pings.entries()) {
+    assert.ok(at - (socket.pings[n - 1] ?? joined) < 2 * 50 * second, `ping ${n + 1} after ${(at - joined) / second} s`);
+  }
+  assert.ok(world.time - socket.pings.at(-1) < 2 * 50 * second);
 });
 
 test("throttled timers: a half-open connection in the background is found", async (t) => {

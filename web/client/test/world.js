@@ -12,6 +12,7 @@ export const hour = 60 * minute;
 export const day = 24 * hour;
 
 const longestTimeout = 2 ** 31 - 1;
+const serviceHeartbeat = 25; // seconds: --heartbeat of the service
 const patience = 2000; // events at one moment: more of them are a loop without end
 
 /** Lets all promises that can settle do so. */
@@ -149,7 +150,7 @@ export class World {
 
   joined({ ttl, services, uid, expiresAt, ...fields } = {}) {
     return {
-      type: "joined", session: "session-1", key: `key-${++this.keys}`, resumed: false, seq: 1, heartbeat: 25, renewBefore: 300,
+      type: "joined", session: "session-1", key: `key-${++this.keys}`, resumed: false, seq: 1, heartbeat: serviceHeartbeat, renewBefore: 300,
       tokens: this.tokens({ ttl, services, uid, expiresAt }), now: this.time, ...fields,
     };
   }
@@ -189,7 +190,7 @@ export class World {
     const end = this.time + ms;
     this.asleep = true;
     for (const socket of this.sockets) {
-      const silent = ms > 2 * socket.heartbeat * second && !this.service && socket.answersPings;
+      const silent = ms > 2 * Math.max(serviceHeartbeat, socket.heartbeat) * second && !this.service && socket.answersPings;
       if (silent) this.at(end + 20, () => socket.readyState === 1 && void socket.closes(4001)); // which lies in wait
     }
     if (steady) this.steady += ms;

@@ -20,7 +20,7 @@ type command struct {
 	Sessions     int64         `required:"" help:"Calls that are open at the same time."`
 	TTL          time.Duration `name:"ttl" default:"1h" help:"Lifetime of tokens."`
 	RenewBefore  time.Duration `default:"0s" help:"Head start of renewals, as serve has it."`
-	Heartbeat    time.Duration `default:"25s" help:"How often clients send a ping."`
+	Heartbeat    time.Duration `default:"50s" help:"How often clients send a ping at least; those with short-lived tokens do so more often."`
 	CallLength   time.Duration `default:"1h" help:"How long a call lasts on average."`
 	WithoutLeave float64       `default:"0.25" help:"Share of the calls that end without leave, as by a closed tab, 0 to 1: their sessions stay until their tokens end, and count for --max-sessions."`
 	DrainWindow  time.Duration `default:"20s" help:"As serve has it."`

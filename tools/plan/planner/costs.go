@@ -81,7 +81,7 @@ const (
 	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
 
 	// What serve does without flags.
-	defaultHeartbeat = 25 * time.Second
+	defaultHeartbeat = 50 * time.Second
 	resumeWindow     = 2 * time.Minute
 )
 

@@ -15,7 +15,8 @@ type Input struct {
 	// TTL is the lifetime of tokens, RenewBefore the policy's head start: zero is
 	// its default.
 	TTL, RenewBefore time.Duration
-	Heartbeat        time.Duration
+	// Heartbeat is the longest between two pings of a client, as --heartbeat.
+	Heartbeat time.Duration
 	// CallLength is how long a call lasts on average: it sets how many begin.
 	CallLength time.Duration
 	// WithoutLeave is the part of the calls whose client goes without a word, as of

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"refresher/internal/client"
+	"refresher/internal/protocol"
 	"refresher/internal/session"
 	"refresher/internal/ws/admission"
 )
@@ -122,8 +123,9 @@ func Make(in Input) (Plan, error) {
 	n := float64(in.Sessions)
 	out := Plan{
 		Sessions: in.Sessions, HeadStart: p.headStart, Jitter: p.jitter,
-		Renewals: n * renewalRate(in.TTL.Seconds(), p.headStart), Joins: n / in.CallLength.Seconds(), Heartbeats: n / in.Heartbeat.Seconds(),
-		Peak: crest(n, 60, p.jitter),
+		Renewals: n * renewalRate(in.TTL.Seconds(), p.headStart), Joins: n / in.CallLength.Seconds(),
+		Heartbeats: n / protocol.Heartbeat(in.Heartbeat, policy.HeadStart(in.TTL)).Seconds(),
+		Peak:       crest(n, 60, p.jitter),
 	}
 	p.detached = p.unleft(in.TTL.Seconds())
 	out.Detached = p.detached
@@ -261,14 +263,22 @@ func (p *planner) drainWindow(out *Plan) float64 {
 // for the storm twice, and for a client that sees late that a machine has gone silent.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
-	room := math.Max(out.Storm.Seconds/stormShare, p.in.Heartbeat.Seconds()+client.AnswerTimeout.Seconds())
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
 		ttl := max(p.in.TTL, time.Duration(minutes)*time.Minute)
-		if policy.HeadStart(ttl).Seconds() >= room {
+		headStart := policy.HeadStart(ttl).Seconds()
+		if headStart >= math.Max(out.Storm.Seconds/stormShare, p.unnoticed(headStart)) {
 			return ttl.Seconds()
 		}
 	}
 	return p.in.TTL.Seconds() // no lifetime would do
+}
+
+// unnoticed is how long after a machine went silent the last of its clients, whose
+// renewals have this head start, sees it: after a heartbeat, and the patience with the
+// answer to it. All are in seconds.
+func (p *planner) unnoticed(headStart float64) float64 {
+	heartbeat := protocol.Heartbeat(p.in.Heartbeat, time.Duration(headStart*float64(time.Second)))
+	return (heartbeat + client.Patience(heartbeat)).Seconds()
 }
 
 func (p *planner) redis(out *Plan) Redis {

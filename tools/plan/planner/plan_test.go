@@ -11,7 +11,7 @@ import (
 // usual is the input of a plan without any flag but --sessions.
 func usual(sessions int64) Input {
 	return Input{
-		Sessions: sessions, TTL: time.Hour, Heartbeat: 25 * time.Second, CallLength: time.Hour, WithoutLeave: 0.25, DrainWindow: 20 * time.Second,
+		Sessions: sessions, TTL: time.Hour, Heartbeat: 50 * time.Second, CallLength: time.Hour, WithoutLeave: 0.25, DrainWindow: 20 * time.Second,
 		Services: []string{"rtc", "rtm"}, NodeMemory: 8 << 30, NodeCores: 4, StormShare: 1,
 	}
 }
@@ -104,7 +104,7 @@ func TestWarnings(t *testing.T) {
 		"in ordinary times":          func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 1 },
 		"meets nobody":               func(in *Input) { in.Nodes = 1 },
 		"no longer than 10s":         func(in *Input) { in.Sessions, in.Nodes = 1_000_000, 2 },
-		"has gone silent":            func(in *Input) { in.TTL = time.Minute },
+		"has gone silent":            func(in *Input) { in.TTL = 5 * time.Second },
 		"Redis masters are too fe":   func(in *Input) { in.Sessions, in.RedisMasters = 50_000_000, 1 },
 		"64 shards can use":          func(in *Input) { in.Sessions = 900_000_000 },
 		"split it into":              func(in *Input) { in.Sessions = 100_000_000 },
@@ -123,6 +123,28 @@ func TestWarnings(t *testing.T) {
 	}
 	if all := made(t, usual(10_000)).Warnings; len(all) > 0 {
 		t.Errorf("ten thousand calls: %q", all)
+	}
+}
+
+// Heartbeats, and how late a silent machine is seen, are those of the sessions' own rule.
+func TestHeartbeatsFollowTheHeadStart(t *testing.T) {
+	for _, c := range []struct {
+		ttl, heartbeat    time.Duration
+		perSecond, silent float64
+	}{
+		{time.Hour, 50 * time.Second, 200, 60},
+		{time.Hour, 25 * time.Second, 400, 35},
+		{10 * time.Minute, 50 * time.Second, 1000, 20},
+		{30 * time.Second, 50 * time.Second, 5000, 6},
+		{10 * time.Second, 50 * time.Second, 10_000, 3},
+	} {
+		in := usual(10_000)
+		in.TTL, in.Heartbeat = c.ttl, c.heartbeat
+		out := made(t, in)
+		p := planner{in: in}
+		if have := p.unnoticed(out.HeadStart); out.Heartbeats != c.perSecond || have != c.silent {
+			t.Errorf("ttl %s, --heartbeat=%s: %v a second, silence is seen after %v s; want %v, %v", c.ttl, c.heartbeat, out.Heartbeats, have, c.perSecond, c.silent)
+		}
 	}
 }
 
@@ -177,7 +199,7 @@ func TestRecommendedLifetime(t *testing.T) {
 	for _, c := range []struct {
 		ttl  time.Duration
 		want float64
-	}{{time.Hour, 3600}, {time.Minute, 120}, {20 * time.Second, 120}, {24 * time.Hour, 86_400}} {
+	}{{time.Hour, 3600}, {time.Minute, 60}, {20 * time.Second, 20}, {5 * time.Second, 120}, {24 * time.Hour, 86_400}} {
 		in := usual(10_000)
 		in.TTL = c.ttl
 		if have := made(t, in).Settings.TokenTTL; have != c.want {

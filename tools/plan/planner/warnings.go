@@ -29,7 +29,8 @@ func (p *planner) warnings(out *Plan) []string {
 	s := out.Storm
 	warn(s.Least < 0, "in the storm calls lose their tokens: the last client is back after %s, and tokens have %s when they are due; raise --join-rate, nodes or --renew-before", span(s.Seconds), span(p.headStart))
 	warn(s.Least >= 0 && s.Least < leastLife, "in the storm a call may be down to %s of life", span(s.Least))
-	warn(p.headStart < p.in.Heartbeat.Seconds()+client.AnswerTimeout.Seconds(), "a client sees that a machine has gone silent after up to %s, which is longer than the %s that tokens have when they are due; shorten --heartbeat or lengthen --ttl", span(p.in.Heartbeat.Seconds()+client.AnswerTimeout.Seconds()), span(p.headStart))
+	unnoticed := p.unnoticed(p.headStart)
+	warn(p.headStart < unnoticed, "a client sees that a machine has gone silent after up to %s, which is longer than the %s that tokens have when they are due; lengthen --ttl or --renew-before", span(unnoticed), span(p.headStart))
 	warn(s.FirstWave/p.in.NodeCores > firstWaveSeconds, "the first knock of the storm takes each node's cores %s, and clients wait no longer than %s for an answer; more nodes, or cores", span(s.FirstWave/p.in.NodeCores), client.AnswerTimeout)
 	warn(s.Cores > p.in.NodeCores*stormCPUShare, "at --join-rate %s a node is busy with %.1f of its %.1f cores in the storm: renewals come late; lower it, or add nodes", rate(p.joinRate), s.Cores, p.in.NodeCores)
 	warn(out.Nodes.Memory > memoryShare*float64(p.in.NodeMemory), "a node's share of the calls takes %s, more than is good for its %s; more nodes, or memory", Bytes(out.Nodes.Memory), Bytes(float64(p.in.NodeMemory)))

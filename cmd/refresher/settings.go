@@ -100,7 +100,7 @@ type settings struct {
 	AckTimeout        time.Duration `env:"REFRESHER_ACK_TIMEOUT" default:"5s" help:"How long a client has to confirm a push before it is repeated."`
 	ResumeWindow      time.Duration `env:"REFRESHER_RESUME_WINDOW" default:"2m" help:"How long at least a session waits for a lost client."`
 	MaxSession        time.Duration `env:"REFRESHER_MAX_SESSION" default:"168h" help:"How long a session may be renewed."`
-	Heartbeat         time.Duration `env:"REFRESHER_HEARTBEAT" default:"25s" help:"How often clients send a ping."`
+	Heartbeat         time.Duration `env:"REFRESHER_HEARTBEAT" default:"50s" help:"How often clients send a ping at least; those with short-lived tokens do so more often."`
 	CertificateSpread time.Duration `env:"REFRESHER_CERTIFICATE_SPREAD" default:"5m" help:"Span over which live sessions get new tokens when another App Certificate signs."`
 	DrainWindow       time.Duration `env:"REFRESHER_DRAIN_WINDOW" default:"20s" help:"Span over which clients are sent away on SIGTERM."`
 

@@ -81,7 +81,7 @@ func startNode(t *testing.T, settings string) *node {
 			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
 			Keys: credential.Keys{Secrets: []string{jwtSecret}},
 		}}},
-		Rules: access.Rules{Auth: "none"}, Heartbeat: 25 * time.Second,
+		Rules: access.Rules{Auth: "none"}, Heartbeat: 50 * time.Second,
 		Authorize: hook.Config{Timeout: 2 * time.Second},
 		Policy: session.Policy{
 			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,

@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"refresher/internal/client"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
 )
@@ -235,7 +237,7 @@ func TestLimitTable(t *testing.T) {
 		"a message from the client":           fmt.Sprint(limits["messageBytes"], " bytes"),
 		"messages from the client":            fmt.Sprint(limits["messagesPerSecond"], " a second on average, ", limits["messageBurst"], " at once"),
 		"until the first message":             fmt.Sprint(limits["firstMessageSeconds"], " s"),
-		"without any message from the client": "twice `heartbeat`",
+		"without any message from the client": "twice `--heartbeat`",
 		"pushes in a row without an answer":   fmt.Sprint(limits["silentPushes"]),
 		"for the client to take a message":    fmt.Sprint(limits["writeSeconds"], " s"),
 	} {
@@ -246,6 +248,44 @@ func TestLimitTable(t *testing.T) {
 	}
 	if len(rows) > 0 {
 		t.Errorf("not known to this test: %v", rows)
+	}
+}
+
+// TestHeartbeats: the table of heartbeats, and those in the transcripts, are what the
+// service tells and the client library waits for with the default settings.
+func TestHeartbeats(t *testing.T) {
+	text := readProtocol(t)
+	longest, err := time.ParseDuration(settings(t)["--heartbeat"].value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy session.Policy
+	rows := tableOf(t, section(text, "What a client owes"), "lifetime", "`renewBefore`", "`heartbeat`", "wait for an answer", "a dead connection is found within")
+	for lifetime, row := range rows {
+		ttl, err := time.ParseDuration(strings.NewReplacer(" ", "", "min", "m").Replace(lifetime))
+		if err != nil {
+			t.Fatal(err)
+		}
+		headStart := policy.HeadStart(ttl)
+		heartbeat := protocol.Heartbeat(longest, headStart)
+		patience := client.Patience(heartbeat)
+		want := []string{lifetime}
+		for _, d := range []time.Duration{headStart, heartbeat, patience, heartbeat + patience} {
+			want = append(want, fmt.Sprint(d.Seconds(), " s"))
+		}
+		if diff := cmp.Diff(want, row); diff != "" {
+			t.Errorf("computed (-), protocol.md (+):\n%s", diff)
+		}
+	}
+	said := regexp.MustCompile(`"heartbeat":(\d+),"renewBefore":(\d+)`).FindAllStringSubmatch(text, -1)
+	for _, m := range said {
+		before, _ := strconv.Atoi(m[2])
+		if want := protocol.Heartbeat(longest, time.Duration(before)*time.Second); m[1]+"s" != want.String() {
+			t.Errorf("%s; want a heartbeat of %s", m[0], want)
+		}
+	}
+	if len(rows) < 5 || len(said) < 10 {
+		t.Errorf("%d rows, %d messages", len(rows), len(said))
 	}
 }
 

@@ -326,7 +326,7 @@ func (p *play) same(field string, written, said any, text string) error {
 		}
 		p.clock = at
 		return nil
-	case "afterMs", "renewBefore": // depend on the settings
+	case "afterMs", "heartbeat", "renewBefore": // depend on the settings
 		return nil
 	case "at", "until", "issuedAt", "lastAckAt", "nextRenewalAt", "lastTokenEndsAt", "classicEndsAt", "salt":
 		return nil

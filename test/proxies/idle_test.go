@@ -17,7 +17,7 @@ import (
 
 // A call with nothing to say but its heartbeats lives as long as the proxy's
 // time-out is longer than they are apart, and no longer. Both are scaled down:
-// a heartbeat of a second for 25, and three for the 75 of the files.
+// a heartbeat of a second for 50, and three for the 150 of the files.
 func TestIdle(t *testing.T) {
 	each(t, func(t *testing.T, k *kind) {
 		nodes := nodetest.StartFleet(t, 1, "--heartbeat=1s")
@@ -30,14 +30,14 @@ func TestIdle(t *testing.T) {
 		}
 		t.Run("time-out of three heartbeats", func(t *testing.T) {
 			t.Parallel()
-			p := start(t, k, nodes, "75s", "3s")
+			p := start(t, k, nodes, "150s", "3s")
 			if err := p.idle(t, 5); err != nil {
 				t.Errorf("an idle call ended before its fifth heartbeat: %v", err)
 			}
 		})
 		t.Run("time-out of half a heartbeat", func(t *testing.T) {
 			t.Parallel()
-			p := start(t, k, nodes, "75s", "500ms")
+			p := start(t, k, nodes, "150s", "500ms")
 			if err := p.idle(t, 2); err == nil {
 				t.Error("an idle call outlived a time-out that is shorter than a heartbeat")
 			}

@@ -55,8 +55,8 @@ func TestProxyProtocol(t *testing.T) {
 defaults
     mode tcp
     timeout connect 2s
-    timeout client  75s
-    timeout server  75s
+    timeout client  150s
+    timeout server  150s
 frontend calls
     bind %s
     default_backend nodes

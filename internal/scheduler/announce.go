@@ -15,38 +15,45 @@ func (e *entry) announce() {
 	if !e.session.Issued() {
 		return
 	}
-	s := e.engine
-	now := s.clock.now()
-	r := e.session.Record(e.reason, now)
-	if !r.Missed { // a new bundle: the event was about the one before
+	missed := e.session.Missed()
+	if !missed { // a new bundle: the event was about the one before
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
 	}
 	due := store.DeliveredJoined
-	if r.Missed {
+	if missed {
 		due |= store.DeliveredUnreachable
 	}
-	if r.State == session.Ended {
+	if e.session.State() == session.Ended {
 		due |= store.DeliveredEnd
 	}
-	if s.config.Announce == nil {
+	if e.engine.config.Announce == nil {
 		e.delivered |= due // no back end is configured
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
 		if due.Has(what) && !e.delivered.Has(what) && !e.sent.Has(what) {
 			e.sent |= what
-			s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
-				e.change(func() bool { // delivered, or given up for good: both count
-					if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
-						return false // the event was about an older bundle
-					}
-					e.delivered |= what
-					return true
-				})
-			})
+			e.deliver(what)
 		}
 	}
+}
+
+// deliver hands over one event, and notes when it is delivered, or given up for good: both
+// count.
+func (e *entry) deliver(what store.Delivered) {
+	s := e.engine
+	now := s.clock.now()
+	r := e.session.Record(e.reason, now)
+	s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
+		e.change(func() bool {
+			if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
+				return false // the event was about an older bundle
+			}
+			e.delivered |= what
+			return true
+		})
+	})
 }
 
 // newEvent returns the event for the customer's back end whose delivery counts as what. Its

@@ -107,7 +107,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	epoch := e.session.Epoch()
 	e.client = client
 	s.tracer.replace(e, o)
-	e.emit(event{kind: evIssued, push: &push})
+	e.emit(of(evIssued, &push))
 	s.table.own(e)
 	sealed, err := s.config.Sealer.Seal(e.session.Key())
 	if err == nil {
@@ -123,7 +123,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 		e.discard() // no client has its key
 		return nil, err
 	case resumed:
-		e.emit(event{kind: evResumed, push: &push})
+		e.emit(of(evResumed, &push))
 	default: // a first join needs no ack
 		e.emit(event{kind: evJoined})
 	}

@@ -13,9 +13,11 @@ import (
 // it; the engine itself goes by none of them.
 type event struct {
 	kind    kind
-	push    *session.Push
+	seq     uint64 // of the push, or that the client's ack or nack names
+	attempt int    // of the push
+	cause   session.Cause
+	rejoin  bool // the client is told to join its call again
 	acked   session.Acked
-	seq     uint64 // that the client's ack or nack names
 	now     session.Instant
 	due     session.Instant // the deadline
 	lag     time.Duration   // from the deadline to the end of the task
@@ -41,7 +43,7 @@ const (
 	evAcked                   // the client confirmed a bundle by an ack
 	evConfirmed               // the client confirmed a bundle by a resume, or over HTTP
 	evNacked                  // the client's SDK refused a bundle
-	evRanOut                  // the client's tokens expired; push, if any, tells it to join its call again
+	evRanOut                  // the client's tokens expired
 	evJoined                  // the client was sent joined, with its first tokens
 	evResumed                 // the client has resumed
 	evRepeated                // a renewal over HTTP was answered with the newest bundle again
@@ -56,6 +58,12 @@ const (
 	evLost                    // another node has the session, or it was ended elsewhere
 	evDropped                 // the session was discarded: another node has it, or its join failed
 )
+
+// of is an event about a push. It has no pointer to it, so that the push stays on its
+// stack.
+func of(k kind, p *session.Push) event {
+	return event{kind: k, seq: p.Seq, attempt: p.Attempt, cause: p.Cause}
+}
 
 // emit tells the observers. e's lock is held.
 func (e *entry) emit(ev event) {
@@ -79,7 +87,9 @@ type journal struct {
 func (j *journal) observe(ev *event, e *entry) {
 	switch ev.kind {
 	case evAcked:
-		j.log(e, slog.LevelDebug, "renewal acked", "seq", ev.seq, "margin_seconds", ev.acked.Margin.Seconds())
+		if j.Enabled(context.Background(), slog.LevelDebug) { // asked here, so that nothing is allocated for a line that is not written
+			j.log(e, slog.LevelDebug, "renewal acked", "seq", ev.seq, "margin_seconds", ev.acked.Margin.Seconds())
+		}
 	case evNacked:
 		if more, ok := e.refusals.Pass(logEvery); ok {
 			j.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", ev.seq, "sdk_code", ev.code, "sdk_message", ev.message, "more", more)
@@ -89,7 +99,7 @@ func (j *journal) observe(ev *event, e *entry) {
 			j.log(e, slog.LevelError, "renewal failed, trying again", "error", ev.err, "retry_seconds", retryAfterError.Seconds(), "more", more)
 		}
 	case evRanOut:
-		if ev.push == nil {
+		if !ev.rejoin {
 			j.log(e, slog.LevelWarn, "tokens ran out while nobody was connected")
 		} else {
 			j.log(e, slog.LevelWarn, "tokens ran out unconfirmed, telling the client to join again")
@@ -99,9 +109,9 @@ func (j *journal) observe(ev *event, e *entry) {
 	case evJoined:
 		j.log(e, slog.LevelInfo, "session joined", "ttl_seconds", int64(e.session.Terms.TTL.Seconds()))
 	case evResumed:
-		j.log(e, slog.LevelInfo, "session resumed", "epoch", e.session.Epoch(), "seq", ev.push.Seq)
+		j.log(e, slog.LevelInfo, "session resumed", "epoch", e.session.Epoch(), "seq", ev.seq)
 	case evRenewed:
-		j.log(e, slog.LevelInfo, "session renewed over HTTP", "seq", ev.push.Seq)
+		j.log(e, slog.LevelInfo, "session renewed over HTTP", "seq", ev.seq)
 	case evDetached:
 		j.log(e, slog.LevelInfo, "session detached", "epoch", e.session.Attachment())
 	case evEnded:
@@ -124,7 +134,7 @@ func (j *journal) observe(ev *event, e *entry) {
 
 // log writes a line about a session.
 func (j *journal) log(e *entry, level slog.Level, message string, args ...any) {
-	if j.Enabled(context.Background(), level) { // acks are logged at debug level
+	if j.Enabled(context.Background(), level) {
 		j.With("session", e.key.Session).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
 	}
 }

@@ -96,7 +96,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	case evUnminted:
 		m.errors.Inc()
 	case evPushing:
-		if ev.push.Attempt > 1 {
+		if ev.attempt > 1 {
 			m.pushes["repeated"].Inc()
 		} else {
 			m.pushes["first"].Inc()

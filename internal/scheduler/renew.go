@@ -47,7 +47,7 @@ func (e *entry) fire() {
 	case session.Unreachable:
 		e.emit(event{kind: evUnreachable})
 	case session.RunOut:
-		e.reportRunOut(nil)
+		e.reportRunOut(false)
 	case session.Expire:
 		e.end(session.EndExpired)
 	case session.Ask:
@@ -91,9 +91,9 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 		return session.Push{}, err
 	}
 	push := e.session.Issue(tokens, cause, now)
-	e.emit(event{kind: evIssued, push: &push})
+	e.emit(of(evIssued, &push))
 	if push.Rejoin {
-		e.reportRunOut(&push)
+		e.reportRunOut(true)
 	}
 	return push, nil
 }
@@ -118,17 +118,15 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	return tokens, err
 }
 
-// isRevoked reports whether a revocation matches the session.
-func (e *entry) isRevoked() bool {
-	key := e.session.Key()
-	return e.engine.config.Access.Revoked(&key)
-}
+// isRevoked reports whether a revocation matches the session. Revocations match what is
+// fixed in its key: the project, subject, channel and users.
+func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.key) }
 
-// reportRunOut emits, once for each expiry, that the client's tokens expired. rejoin is the
-// push that tells the client to join its call again; nil if it is detached.
-func (e *entry) reportRunOut(rejoin *session.Push) {
+// reportRunOut emits, once for each expiry, that the client's tokens expired. rejoin: a
+// push tells the client to join its call again; it is false if the client is detached.
+func (e *entry) reportRunOut(rejoin bool) {
 	if e.session.ReportRunOut() {
-		e.emit(event{kind: evRanOut, push: rejoin})
+		e.emit(event{kind: evRanOut, rejoin: rejoin})
 	}
 }
 
@@ -142,12 +140,12 @@ func (e *entry) send(push session.Push) {
 
 // push writes push to the client. If that fails, it detaches the session.
 func (e *entry) push(push session.Push) {
-	e.emit(event{kind: evPushing, push: &push})
+	e.emit(of(evPushing, &push))
 	_, span := e.engine.tracer.span(e.operation.context(), "push")
 	err := e.client.Push(push)
 	endSpan(span, err)
 	if err == nil {
-		e.emit(event{kind: evPushed, push: &push})
+		e.emit(of(evPushed, &push))
 		return
 	}
 	e.emit(event{kind: evUnpushed, err: err})

@@ -134,7 +134,7 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 		back.abandon(e)
 		return session.Push{}, err
 	}
-	e.emit(event{kind: evRenewed, push: &push})
+	e.emit(of(evRenewed, &push))
 	e.commit()
 	return push, nil
 }

@@ -96,9 +96,9 @@ func (o *operation) observe(ev *event, e *entry) {
 	case evDue:
 		o.span.AddEvent("due", trace.WithTimestamp(ev.due.Wall.Time()), trace.WithAttributes(attrLag.Float64((ev.now.Mono - ev.due.Mono).Seconds())))
 	case evIssued:
-		o.span.SetAttributes(attrCause.String(string(ev.push.Cause)), attrSeq.Int64(int64(ev.push.Seq)))
+		o.span.SetAttributes(attrCause.String(string(ev.cause)), attrSeq.Int64(int64(ev.seq)))
 	case evPushed, evResumed:
-		o.sent(ev.push.Attempt)
+		o.sent(ev.attempt)
 	case evAcked:
 		if !o.over {
 			o.span.SetAttributes(attrMargin.Float64(ev.acked.Margin.Seconds()))

@@ -102,6 +102,9 @@ func (s *Session) Key() Key {
 // State returns the session's state.
 func (s *Session) State() State { return s.state }
 
+// Missed reports whether the session is detached and was reported as unreachable.
+func (s *Session) Missed() bool { return s.missed }
+
 // RenewBefore is the head start of the session's renewals, in whole seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 

@@ -2,8 +2,8 @@
 // never run out, that seq never falls, and how much life the old tokens had left
 // at each renewal.
 //
-// A call here is one goroutine, one connection and a buffer of 2 KiB; it has no
-// SDK. It uses its first tokens from when they came, and any others when
+// A call here is one goroutine, one connection and a buffer of 64 B that grows for larger
+// messages: 6 KB of heap and stack while it waits. It has no SDK. It uses its first tokens from when they came, and any others when
 // Config.AckDelay is over; it takes one bundle after the other. It speaks the protocol by
 // the state machine of internal/client, as package client does, but frames its messages
 // itself: a connection of a WebSocket library holds two goroutines more and 8 KiB of

@@ -86,6 +86,9 @@ func (g *Generator) Run(ctx context.Context) Report {
 			for due := int(since * g.config.DropRate); dropped < due; dropped++ {
 				g.drop()
 			}
+			if due == len(g.calls) && g.config.DropRate == 0 {
+				pace.Stop()
+			}
 		case <-tick.C:
 			if g.config.Tick != nil {
 				g.config.Tick(g.report(began))

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"bytes"
 	"time"
 
 	"refresher/internal/client"
@@ -15,8 +16,11 @@ const graceOfBeginning = 2 * time.Second
 
 // received takes what the service says, and counts it.
 func (c *call) received(data []byte) client.Step {
-	m, err := client.Decode(data)
 	now, s := time.Now(), &c.generator.stats
+	if bytes.HasPrefix(data, pongPrefix) {
+		return c.machine.Received(now, &pong)
+	}
+	m, err := client.Decode(data)
 	if err != nil {
 		s.failed("malformed")
 		return c.machine.Closed(now, 0)

@@ -1,0 +1,139 @@
+package generator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"refresher/internal/protocol"
+)
+
+// A hundred thousand calls share a machine with the nodes that they are made at: what one
+// takes while it waits for its next heartbeat, its stack and the other end of its
+// connection in this process included.
+func TestAWaitingCallIsSmall(t *testing.T) {
+	const calls, most = 1000, 7 << 10 // bytes; measured: 6.2 KB with Go 1.26
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for n := 1; ; n++ {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			answerJoin(conn, n)
+			defer conn.Close()
+		}
+	}()
+	before := inUse()
+	c := valid()
+	c.URLs, c.Calls, c.JoinRate, c.Duration = []string{"ws://" + listener.Addr().String() + "/v1/ws"}, calls, 2*calls, time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var each float64
+	c.Tick = func(r Report) {
+		if r.Pings < 2*calls { // twice: what came with the joined is dropped by then
+			return
+		}
+		each = (inUse() - before) / calls
+		cancel()
+		_ = listener.Close() // and with it the calls' connections: nobody answers leave
+	}
+	g, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Run(ctx); each == 0 || each > most {
+		t.Errorf("%.0f bytes a call; want at most %d", each, most)
+	}
+	t.Logf("%.0f bytes a call", each)
+}
+
+// answerJoin accepts the handshake, and sends a joined of the usual size.
+func answerJoin(conn net.Conn, n int) {
+	_, _ = conn.Read(make([]byte, 4096))
+	message := fmt.Sprintf(`{"type":"joined","session":"session%015d","key":%q,"resumed":false,"seq":1,"tokens":{"rtc":{"token":%q,"expiresAt":%d}},"heartbeat":1,"renewBefore":300,"now":%d}`,
+		n, strings.Repeat("k", 300), strings.Repeat("t", 400), time.Now().Add(time.Hour).Unix(), time.Now().UnixMilli())
+	head := "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"
+	_, _ = fmt.Fprintf(conn, "%s\x81\x7e%c%c%s", head, len(message)>>8, len(message)&0xff, message)
+}
+
+// inUse is heap and stacks.
+func inUse() float64 {
+	var m runtime.MemStats
+	for range 4 { // a collection halves the stacks that are too large
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc + m.StackInuse)
+}
+
+// silentConn takes what is written, and gives pongs to read.
+type silentConn struct{ net.Conn }
+
+func (silentConn) Write(b []byte) (int, error)      { return len(b), nil }
+func (silentConn) Read(b []byte) (int, error)       { return copy(b, "\x81\x1e"+pongText), nil }
+func (silentConn) SetReadDeadline(time.Time) error  { return nil }
+func (silentConn) SetWriteDeadline(time.Time) error { return nil }
+
+const pongText = `{"type":"pong","now":12345678}`
+
+func TestAHeartbeatAllocatesLittle(t *testing.T) {
+	g, err := New(valid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &g.calls[0]
+	c.wire = &wire{net: silentConn{}, stats: &g.stats}
+	ping := &protocol.ClientMessage{Type: protocol.TypePing}
+	if n := testing.AllocsPerRun(100, func() {
+		c.send(ping)
+		c.do(c.event())
+	}); n > 1 {
+		t.Errorf("%v allocations, want the frame's", n)
+	}
+}
+
+// What calls neither encode nor decode is what the protocol has.
+func TestHeartbeatsAreTheProtocols(t *testing.T) {
+	ping, err := json.Marshal(protocol.ClientMessage{Type: protocol.TypePing})
+	if err != nil || string(ping) != string(pingText) {
+		t.Errorf("ping %s, want %s (%v)", pingText, ping, err)
+	}
+	answer, err := json.Marshal(protocol.Pong{Type: protocol.TypePong, Now: 1})
+	if err != nil || !strings.HasPrefix(string(answer), string(pongPrefix)) {
+		t.Errorf("pong %s begins otherwise than %s (%v)", answer, pongPrefix, err)
+	}
+}
+
+// A node that takes no connections costs its calls no backoff while others do.
+func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
+	c := valid()
+	c.URLs = append(c.URLs, "ws://127.0.0.1:2/v1/ws")
+	var tried []string
+	c.dial = func(_ int, target *url.URL) (net.Conn, error) {
+		tried = append(tried, target.Host)
+		if target.Port() == "1" {
+			return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		return silentConn{}, nil
+	}
+	g, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, target, err := g.calls[0].dial()
+	if conn == nil || err != nil || target.Port() != "2" || strings.Join(tried, " ") != "127.0.0.1:1 127.0.0.1:2" {
+		t.Errorf("tried %v: %v, %v", tried, target, err)
+	}
+}

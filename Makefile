@@ -35,12 +35,14 @@ ARGS     ?=
 MUTANTS  ?= 40
 MUTATE   ?= internal/session internal/store/resolve.go internal/store/wish.go internal/access internal/scheduler/queue.go internal/scheduler/table.go
 
+SCALE        ?= 100000
+HOLD         ?= 3m
 SECONDS_EACH ?= 180
 CALLS        ?= 300
 
 .PHONY: help
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 } /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 } /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
 
 ##@ Every day
 
@@ -98,6 +100,10 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 	mkdir -p $(BIN)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 1h ./... | tee $(BIN)/bench.txt
 	$(BIN)/benchstat $(BASE) $(BIN)/bench.txt
+
+.PHONY: bench-scale
+bench-scale: setup ## Holds SCALE (100000) calls on this machine with six nodes and Redis for HOLD (3m), kills a node, and prints what each process used.
+	go test -run '^$$' -bench Scale -benchtime 1x -timeout 30m ./tools/load -calls $(SCALE) -rate 1000 -nodes 6 -hold $(HOLD)
 
 .PHONY: chaos
 chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.

@@ -179,6 +179,9 @@ func (n *Node) Addr() string { return n.address }
 // OpsAddr is the operations port, as host:port, of the run that began last.
 func (n *Node) OpsAddr() string { return n.ops }
 
+// Ended tells whether the node does not run.
+func (n *Node) Ended() bool { return n.process == nil || n.process.Ended() }
+
 // Mark has Await look at what is logged from now on, as Kill, Stop and Pause do.
 func (n *Node) Mark() { n.mark = n.log.Len() }
 

@@ -84,6 +84,9 @@ func Start(log *Journal, c Command) (*Process, error) {
 	return p, nil
 }
 
+// PID is the program's process id.
+func (p *Process) PID() int { return p.pid }
+
 // Done is closed when the program has ended, its children have let go of its
 // outputs, and all that they said is in the journal.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -14,7 +14,13 @@ import (
 	"refresher/test/nodetest"
 )
 
-func TestMain(m *testing.M) { nodetest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(loadEnv) != "" {
+		main()
+		return
+	}
+	nodetest.Main(m)
+}
 
 const secret = "0123456789abcdef0123456789abcdef"
 

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/program"
+	"refresher/test/redistest"
+	"refresher/tools/load/generator"
+)
+
+// loadEnv makes the test binary the load command: a process of calls.
+const loadEnv = "REFRESHER_TEST_LOAD"
+
+// Sizes of BenchmarkScale: without these flags, as in make bench, it is a small one.
+var (
+	scaleCalls = flag.Int("calls", 600, "BenchmarkScale: calls in all")
+	scaleRate  = flag.Int("rate", 300, "BenchmarkScale: joins a second")
+	scaleNodes = flag.Int("nodes", 3, "BenchmarkScale: nodes, the one that is killed included")
+	scaleHold  = flag.Duration("hold", 3*time.Second, "BenchmarkScale: how long the calls are held before a node is killed")
+)
+
+// BenchmarkScale holds many calls with tokens of an hour on one machine: nodes with their
+// default settings, a Redis, and generators that share the machine with them. Then it kills
+// a node, and waits until all calls of that node are back on the others. It prints what
+// each process used, and fails if a call lost its tokens or was refused. make bench-scale
+// has it run with 100,000 calls and six nodes.
+func BenchmarkScale(b *testing.B) {
+	for b.Loop() {
+		s := scale{B: b, calls: *scaleCalls, joinRate: *scaleRate, nodes: *scaleNodes, hold: *scaleHold}
+		s.run()
+	}
+}
+
+// scale is a run of BenchmarkScale.
+type scale struct {
+	*testing.B
+	calls, joinRate, nodes int
+	hold                   time.Duration
+
+	fleet      nodetest.Fleet
+	redis      *redistest.Server
+	generators []*loader
+	rows       []*row
+	note       string // what the machine's limits changed
+}
+
+// killed is the number of the node that is killed.
+const killed = 0
+
+func (s *scale) run() {
+	s.start()
+	s.measure()
+	for _, g := range s.generators {
+		g.await(s.joinTime()+time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
+	}
+	s.measure()
+	<-time.After(s.hold)
+	before := s.reports()
+	s.measure()
+	s.fleet[killed].Kill()
+	<-time.After(2 * time.Second) // a generator counts every second: it has noticed by then
+	for _, g := range s.generators {
+		g.await(5*time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
+	}
+	s.measure()
+	s.print(before, s.reports())
+}
+
+func (s *scale) joinTime() time.Duration {
+	return time.Duration(s.calls/s.joinRate) * time.Second
+}
+
+// start runs Redis, the nodes, and the generators.
+func (s *scale) start() {
+	files := openFiles(s.B)
+	s.nodes, s.note = nodesFor(s.calls, s.nodes, files)
+	s.redis = redistest.Start(s.B)
+	s.fleet = nodetest.StartFleet(s.B, s.nodes, "--redis-url="+s.redis.URL())
+	kernel := kilobytes(s.B, "/proc/meminfo", "Slab:")
+	urls := make([]string, len(s.fleet))
+	for i, n := range s.fleet {
+		urls[i] = "--url=ws://" + n.Addr() + "/v1/ws"
+		s.rows = append(s.rows, &row{name: n.Name(), use: func() usage { return nodeUsage(n) }})
+	}
+	s.rows[killed].name += ", killed"
+	const spare = 100 // descriptors that a generator uses beside those of its calls
+	processes := max(min(6, s.calls/100), s.calls/(files-spare)+1)
+	for i := range processes {
+		calls := s.calls*(i+1)/processes - s.calls*i/processes
+		s.generators = append(s.generators, startLoader(s.B, calls, append(urls, "--json", "--duration=24h", "--ttl=1h",
+			fmt.Sprintf("--calls=%d", calls), fmt.Sprintf("--channels=g%d-*", i),
+			fmt.Sprintf("--join-rate=%f", float64(s.joinRate)/float64(processes)))))
+	}
+	s.rows = append(s.rows,
+		&row{name: fmt.Sprintf("%d generators", processes), use: s.generatorUsage},
+		&row{name: "Redis", use: func() usage { return usage{resident: s.redis.UsedMemory(), cpu: s.redis.CPU()} }},
+		&row{name: "kernel: both ends of all connections", use: func() usage {
+			return usage{resident: kilobytes(s.B, "/proc/meminfo", "Slab:") - kernel}
+		}})
+}
+
+// nodesFor is how many nodes the calls need, so that those that are left when one is
+// killed have file descriptors for all calls, and why it is more than asked for.
+func nodesFor(calls, nodes, files int) (int, string) {
+	const reserve = 1024 // descriptors that a node keeps back from clients at most
+	asked, each := nodes, (files-reserve)*99/100
+	for (nodes-1)*each < calls {
+		nodes++
+	}
+	if nodes == asked {
+		return nodes, ""
+	}
+	return nodes, fmt.Sprintf("%d nodes, since a process may have %d file descriptors here: %d nodes that are left of %d have room for %d calls.\n",
+		nodes, files, asked-1, asked, (asked-1)*each)
+}
+
+// Moments of a run at which every process is measured.
+const (
+	started = iota
+	joined
+	held
+	back
+)
+
+// row is a line of the table: a process, or what is measured like one.
+type row struct {
+	name string
+	use  func() usage
+	at   []usage     // at each moment
+	when []time.Time // each moment
+}
+
+// usage is what a process uses at a moment.
+type usage struct {
+	calls          int
+	resident, heap int64 // bytes; heap includes stacks
+	cpu            time.Duration
+}
+
+func (s *scale) measure() {
+	for _, r := range s.rows {
+		r.at, r.when = append(r.at, r.use()), append(r.when, time.Now())
+	}
+}
+
+func nodeUsage(n *nodetest.Node) usage {
+	if n.Ended() {
+		return usage{}
+	}
+	m := n.Metrics(`refresher_sessions{state="attached"}`, "process_resident_memory_bytes", "go_memstats_heap_inuse_bytes",
+		"go_memstats_stack_inuse_bytes", "process_cpu_seconds_total")
+	return usage{calls: int(m[0]), resident: int64(m[1]), heap: int64(m[2] + m[3]), cpu: time.Duration(m[4] * float64(time.Second))}
+}
+
+// loader is a process of calls.
+type loader struct {
+	*testing.B
+	calls   int
+	log     program.Journal
+	process *program.Process
+}
+
+func startLoader(b *testing.B, calls int, flags []string) *loader {
+	b.Helper()
+	l := &loader{B: b, calls: calls}
+	var err error
+	l.process, err = program.Start(&l.log, program.Command{Path: os.Args[0], Args: flags, Dir: b.TempDir(), Env: append(os.Environ(), loadEnv+"=1")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(l.process.Kill)
+	return l
+}
+
+// report reads a line that the process prints every second.
+func report(line program.Line) (r generator.Report) {
+	_ = json.Unmarshal([]byte(line.Text), &r) // any other line has no calls
+	return r
+}
+
+// await waits for a second, from now on, in which it is so.
+func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
+	l.Helper()
+	found := func(line program.Line) bool { return so(report(line)) }
+	if err := l.log.Await(l.log.Len(), l.process.Done(), patience, found); err != nil {
+		l.Fatalf("a generator: %v\n%s", err, l.log.Tail(3))
+	}
+}
+
+// usage reads what the kernel knows of the process.
+func (l *loader) usage() usage {
+	l.Helper()
+	folder := "/proc/" + strconv.Itoa(l.process.PID())
+	text, err := os.ReadFile(folder + "/stat")
+	if err != nil {
+		l.Fatal(err)
+	}
+	// The name in brackets may have spaces; utime and stime are fields 14 and 15.
+	_, rest, _ := strings.Cut(string(text), ") ")
+	var ticks int64
+	for _, field := range strings.Fields(rest)[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			l.Fatal(err)
+		}
+		ticks += n
+	}
+	return usage{resident: kilobytes(l.B, folder+"/status", "VmRSS:"), cpu: time.Duration(ticks) * 10 * time.Millisecond} // USER_HZ is 100 everywhere
+}
+
+func (s *scale) generatorUsage() (sum usage) {
+	for i, r := range s.reports() {
+		u := s.generators[i].usage()
+		sum.calls += int(r.Connected)
+		sum.resident += u.resident
+		sum.cpu += u.cpu
+	}
+	return sum
+}
+
+// reports are the latest of each generator.
+func (s *scale) reports() (all []generator.Report) {
+	for _, g := range s.generators {
+		var r generator.Report
+		if last := g.log.Tail(1); last != "" {
+			r = report(program.Line{Text: last})
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// print writes what came of it, and fails the benchmark if a call was lost.
+func (s *scale) print(before, after []generator.Report) {
+	var sum generator.Report
+	var pings, resumes uint64
+	for i, r := range after {
+		pings += before[i].Pings
+		resumes += r.Resumes - before[i].Resumes
+		sum.Holding += r.Holding
+		sum.RanOut += r.RanOut
+		sum.LostSeconds += r.LostSeconds
+		sum.SeqFell += r.SeqFell
+		sum.Refused += r.Refused
+		sum.Without += r.Without
+		sum.Lost += r.Lost
+		sum.Away.Most = max(sum.Away.Most, r.Away.Most)
+		sum.Away.P50 = max(sum.Away.P50, r.Away.P50)
+		if len(r.Errors) > 0 {
+			fmt.Printf("generator %d: %s\n", i, errorsByName(r))
+		}
+	}
+	fmt.Printf("\n%s%d calls joined at %d a second and were held for %s, with %d heartbeats until then. Node %d was killed with %d calls: "+
+		"half of them were back after %.1f s, all after %.1f s, %.0f a second; %d connections lost, %d resumes. "+
+		"Tokens ran out %d times, for %.1f call-seconds; %d calls refused, %d without tokens.\n\n",
+		s.note, s.calls, s.joinRate, s.hold, pings, killed, s.rows[killed].at[held].calls,
+		sum.Away.P50, sum.Away.Most, float64(resumes)/math.Max(sum.Away.Most, 0.001), sum.Lost, resumes,
+		sum.RanOut, sum.LostSeconds, sum.Refused, sum.Without)
+	s.table()
+	s.ReportMetric(sum.Away.Most, "s-all-back")
+	s.ReportMetric(sum.LostSeconds, "call-s-lost")
+	if sum.RanOut+sum.SeqFell+sum.Refused > 0 || sum.Without > 0 || sum.Holding != s.calls || resumes == 0 {
+		s.Errorf("calls were lost: %+v", sum)
+	}
+}
+
+// table writes a line for each process, and what a call takes of the nodes, Redis and the
+// kernel.
+func (s *scale) table() {
+	fmt.Println("| | calls | resident | heap and stacks | CPU: joins | held | storm | calls afterwards | resident |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|")
+	for _, r := range s.rows {
+		fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", r.name, count(r.at[held].calls),
+			megabytes(r.at[held].resident), megabytes(r.at[held].heap), r.spent(joined), r.rate(), r.spent(back),
+			count(r.at[back].calls), megabytes(r.at[back].resident))
+	}
+	var nodes usage
+	for _, r := range s.rows[:s.nodes] {
+		nodes.resident += r.at[held].resident - r.at[started].resident
+		nodes.heap += r.at[held].heap - r.at[started].heap
+		nodes.cpu += r.at[joined].cpu - r.at[started].cpu
+	}
+	calls, redis, kernel := float64(s.calls), s.rows[len(s.rows)-2], s.rows[len(s.rows)-1]
+	fmt.Printf("\nA call takes %.0f B resident in its node, of which heap and stacks %.0f B; %.0f B in Redis; %.0f B in the kernel for each end. Its join took %.0f µs of a node, %.0f µs of Redis.\n\n",
+		float64(nodes.resident)/calls, float64(nodes.heap)/calls, float64(redis.at[held].resident-redis.at[started].resident)/calls,
+		float64(kernel.at[held].resident)/2/calls, nodes.cpu.Seconds()*1e6/calls, (redis.at[joined].cpu-redis.at[started].cpu).Seconds()*1e6/calls)
+}
+
+// spent is the processor time from the moment before to this one.
+func (r *row) spent(to int) string {
+	if r.at[to].cpu == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f s", (r.at[to].cpu - r.at[to-1].cpu).Seconds())
+}
+
+// rate is the processor time of each second in which the calls were held.
+func (r *row) rate() string {
+	if r.at[held].cpu == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f ms/s", 1000*(r.at[held].cpu-r.at[joined].cpu).Seconds()/r.when[held].Sub(r.when[joined]).Seconds())
+}
+
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func megabytes(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+}
+
+// openFiles is how many file descriptors a process may have.
+func openFiles(b *testing.B) int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		b.Fatal(err)
+	}
+	return int(min(limit.Cur, math.MaxInt32))
+}
+
+// kilobytes reads a line such as "VmRSS:  123 kB" of a file, as bytes.
+func kilobytes(b *testing.B, file, name string) int64 {
+	b.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+			kb, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	b.Fatalf("%s has no %s", file, name)
+	return 0
+}

@@ -96,7 +96,9 @@ const (
 func New(c Config) *Cluster {
 	k := &Cluster{
 		config: c, began: time.Now(), running: make(chan struct{}), slots: make(chan struct{}, acquiresAtOnce),
-		pending: writeBehind{wake: make(chan struct{}, 1), records: make(map[store.Writer]pendingRecord)},
+		pending: writeBehind{
+			wake: make(chan struct{}, 1), records: make(map[store.Writer]pendingRecord), allBy: never, alarm: never,
+		},
 	}
 	k.outage.kind.Store("")
 	k.register(c.Registerer)
@@ -127,14 +129,17 @@ func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
-		c.flush()
-		c.answers.Wait() // they may enqueue records
+		c.pending.hurry()
 		at := c.pending.next()
 		if at == never {
 			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // the lease runs out by itself
 			return
 		}
-		_ = pause(ctx, at-c.now()) // after stopTimeout, the rest is logged below
+		if pause(ctx, at-c.now()) != nil {
+			break // the rest is logged below
+		}
+		c.flush()
+		c.answers.Wait() // they may enqueue records
 	}
 	_, unwritten, _ := c.pending.state()
 	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)

@@ -15,7 +15,8 @@
 // # Rules
 //
 //   - No push waits for the store. The write-behind holds the newest record of each session,
-//     and flush saves it a moment later, with many others: one write for each renewal.
+//     and flush saves it a moment later, with many others: one write for each renewal. A
+//     renewal that is confirmed waits longer than other changes, so that its batch is larger.
 //   - A store that is away costs nothing but the records that wait: calls go on, clients come
 //     back by their keys, joins are taken, and the node reports that it is degraded.
 //   - A shard that is back after it was away, or has lost data, gets all its sessions again,

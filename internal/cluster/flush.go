@@ -11,33 +11,28 @@ import (
 	"refresher/internal/store"
 )
 
-// gatherFor is how long records wait, so that more of them are saved in one batch.
+// gatherFor is how long records wait at least, so that more of them are saved in one batch.
 const gatherFor = 100 * time.Millisecond
 
-// write saves the records of the write-behind until ctx is done.
+// write saves the records of the write-behind when they are due, until ctx is done.
 func (c *Cluster) write(ctx context.Context) {
-	retry := time.NewTimer(0)
-	defer retry.Stop()
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	for {
 		select {
 		case <-c.pending.wake:
-		case <-retry.C:
+		case <-alarm.C:
 		case <-ctx.Done():
-			return
-		}
-		if pause(ctx, gatherFor) != nil {
 			return
 		}
 		for more := true; more && ctx.Err() == nil; {
 			more = c.flush()
 		}
-		if at := c.pending.next(); at != never {
-			retry.Reset(at - c.now())
-		}
+		alarm.Reset(c.pending.next() - c.now())
 	}
 }
 
-// flush saves one batch and passes the store's answers to the writers. It reports whether
+// flush saves one batch of the records that are due, and passes the store's answers to the writers. It reports whether
 // records are left for another batch.
 func (c *Cluster) flush() bool {
 	batch, more := c.pending.take(c.now())
@@ -58,7 +53,7 @@ func (c *Cluster) flush() bool {
 		shard := store.ShardOf(p.record.Session)
 		if outcomes[i].Action == store.Retry {
 			failed[shard] = true
-			c.pending.put(p, true)
+			c.pending.putBack(p)
 			continue
 		}
 		reached[shard] = true

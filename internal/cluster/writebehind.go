@@ -28,14 +28,16 @@ const (
 // writeBehind holds the records that are not saved yet, at most one for each writer, the
 // newest. It is safe for concurrent use. Its lock is a leaf.
 type writeBehind struct {
-	wake chan struct{} // there is something to save
+	wake chan struct{} // tells Cluster.write that its alarm is too late
 
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	ended   int    // how many are records of ended sessions
-	most    int    // the most records that the map has held
-	dropped uint64 // records refused because of maxEnded
+	allBy   time.Duration // when the records of all shards are due, since one that may gather is; never: none gathers
+	alarm   time.Duration // when Cluster.write looks again by itself
+	ended   int           // how many are records of ended sessions
+	most    int           // the most records that the map has held
+	dropped uint64        // records refused because of maxEnded
 }
 
 // pendingRecord is a record on its way to the store.
@@ -48,53 +50,82 @@ type pendingRecord struct {
 // shardQueue has the pending records of one shard, which may be down while others are not.
 type shardQueue struct {
 	writers  []store.Writer // of the records that wait, the oldest first
+	by       time.Duration  // when they are due, unless allBy is earlier
 	failures int            // writes that failed in a row
-	retryAt  time.Duration
-	downFrom time.Duration // when the first of these failed; 0 if the shard is not down
+	retryAt  time.Duration  // no record is due before
+	downFrom time.Duration  // when the first of these failed; 0 if the shard is not down
 }
 
 // Enqueue has a session's record saved soon, in place of an older one of the same writer
-// that still waits. It returns false if the record is that of an end, and too many of those
-// wait. ctx is for the trace.
-func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, w store.Writer) bool {
-	return c.pending.put(pendingRecord{w, r, beginSpan(ctx, "record")}, false)
+// that still waits. within is how long it may gather with others: it goes with the first
+// record of its shard that is due, or with all shards' records when its own time has come.
+// Enqueue returns false if the record is that of an end, and too many of those wait. ctx is
+// for the trace.
+func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool {
+	return c.pending.put(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
 
-// put adds a record, in place of an older one of its writer. With back the record could not
-// be saved, so that it is itself the older one if another waits.
-func (b *writeBehind) put(p pendingRecord, back bool) bool {
+// put adds a record, in place of an older one of its writer.
+func (b *writeBehind) put(p pendingRecord, now, within time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, waits := b.records[p.writer]
-	switch {
-	case back && waits:
-		p.endSpan()
-		return true
-	case !back && p.record.HasEnded() && b.ended >= maxEnded:
+	if p.record.HasEnded() && b.ended >= maxEnded {
 		b.dropped++
 		p.endSpan()
 		return false
-	case waits:
+	}
+	q := &b.shards[store.ShardOf(p.record.Session)]
+	if old, waits := b.records[p.writer]; waits {
 		b.countEnd(old.record, -1)
 		if p.span == nil {
 			p.span = old.span
 		} else {
 			old.endSpan() // only the newer record is traced, since it replaces the older one
 		}
-	default:
-		q := &b.shards[store.ShardOf(p.record.Session)]
-		q.writers = append(q.writers, p.writer)
+	} else {
+		b.append(q, p.writer)
 	}
 	b.records[p.writer] = p
-	b.most = max(b.most, len(b.records))
 	b.countEnd(p.record, 1)
-	if !back {
+	by := now + max(within, gatherFor)
+	if within > gatherFor {
+		b.allBy = min(b.allBy, by)
+	} else {
+		q.by = min(q.by, by)
+	}
+	if at := max(by, q.retryAt); at < b.alarm {
+		b.alarm = at
 		select {
 		case b.wake <- struct{}{}:
 		default:
 		}
 	}
 	return true
+}
+
+// putBack adds a record that could not be saved, unless a newer one of its writer waits. It
+// is due when its shard is tried again.
+func (b *writeBehind) putBack(p pendingRecord) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := &b.shards[store.ShardOf(p.record.Session)]
+	if _, waits := b.records[p.writer]; waits {
+		p.endSpan()
+	} else {
+		b.append(q, p.writer)
+		b.records[p.writer] = p
+		b.countEnd(p.record, 1)
+	}
+	q.by = 0
+}
+
+// append adds a writer to its shard's queue. b.mu is held.
+func (b *writeBehind) append(q *shardQueue, w store.Writer) {
+	if len(q.writers) == 0 {
+		q.by = never
+	}
+	q.writers = append(q.writers, w)
+	b.most = max(b.most, len(b.records)+1)
 }
 
 // countEnd adds n to b.ended if r is the record of an end. b.mu is held.
@@ -104,47 +135,74 @@ func (b *writeBehind) countEnd(r *store.Record, n int) {
 	}
 }
 
-// take removes and returns a batch of records of each shard whose retryAt is not later than
-// now, and reports whether they have more.
+// take removes and returns a batch of the records of each shard that are due, and reports
+// whether they have more. It locks b for one shard at a time, since commits wait for it.
 func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.shards {
-		q := &b.shards[i]
-		if q.retryAt > now {
-			continue
-		}
-		n := min(len(q.writers), shardBatch)
-		for _, w := range q.writers[:n] {
-			p := b.records[w]
-			delete(b.records, w)
-			b.countEnd(p.record, -1)
-			batch = append(batch, p)
-		}
-		rest := copy(q.writers, q.writers[n:])
-		clear(q.writers[rest:])
-		if q.writers = q.writers[:rest]; rest == 0 {
-			q.writers = nil // frees the memory that a reconnect storm took
-		}
-		more = more || rest > 0
+	if b.allDue(now) {
+		b.hurry()
 	}
-	if len(b.records) == 0 && b.most > roomKept {
-		b.records, b.most = make(map[store.Writer]pendingRecord), 0
+	for i := range b.shards {
+		var rest bool
+		batch, rest = b.takeShard(&b.shards[i], now, batch)
+		more = more || rest
 	}
 	return batch, more
 }
 
-// next returns when take will next return records; never if none wait.
+// allDue reports whether the records of all shards are due.
+func (b *writeBehind) allDue(now time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.allBy <= now
+}
+
+// hurry makes all records due that wait now.
+func (b *writeBehind) hurry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allBy = never
+	for i := range b.shards {
+		b.shards[i].by = 0
+	}
+}
+
+// takeShard moves the records of a shard that are due to batch, and reports whether some are left.
+func (b *writeBehind) takeShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if max(q.by, q.retryAt) > now {
+		return batch, false
+	}
+	n := min(len(q.writers), shardBatch)
+	for _, w := range q.writers[:n] {
+		p := b.records[w]
+		delete(b.records, w)
+		b.countEnd(p.record, -1)
+		batch = append(batch, p)
+	}
+	rest := copy(q.writers, q.writers[n:])
+	clear(q.writers[rest:])
+	if q.writers = q.writers[:rest]; rest == 0 && cap(q.writers) > shardBatch {
+		q.writers = nil // frees the memory that a reconnect storm took
+	}
+	if len(b.records) == 0 && b.most > roomKept {
+		b.records, b.most = make(map[store.Writer]pendingRecord), 0
+	}
+	return batch, rest > 0
+}
+
+// next returns when take will next return records; never if none wait. Enqueue wakes
+// Cluster.write if that changes to an earlier time.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at := never
+	b.alarm = never
 	for i := range b.shards {
 		if q := &b.shards[i]; len(q.writers) > 0 {
-			at = min(at, q.retryAt)
+			b.alarm = min(b.alarm, max(q.retryAt, min(q.by, b.allBy)))
 		}
 	}
-	return at
+	return b.alarm
 }
 
 // answered notes which shards were reached and which failed. It returns the shards that are

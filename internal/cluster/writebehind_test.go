@@ -79,6 +79,12 @@ func testCluster(s Store) (*Cluster, *rewritten) {
 	return c, n
 }
 
+// flushAll saves a batch of all records that wait.
+func flushAll(c *Cluster) (more bool) {
+	c.pending.hurry()
+	return c.flush()
+}
+
 // Of each session the newest record is saved, once, whatever was enqueued before it and
 // however often the store was away.
 func TestTheNewestRecordIsSaved(t *testing.T) {
@@ -94,9 +100,9 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 				case "enqueue":
 					w := writers[i%len(writers)]
 					newest[w]++
-					c.Enqueue(context.Background(), w.record(newest[w], session.State(i%3)), w)
+					c.Enqueue(context.Background(), w.record(newest[w], session.State(i%3)), 0, w)
 				case "flush":
-					c.flush()
+					flushAll(c)
 					time.Sleep(maxRetry) // bubble
 				default:
 					s.away = move == "away"
@@ -104,7 +110,7 @@ func TestTheNewestRecordIsSaved(t *testing.T) {
 			}
 			s.away = false
 			time.Sleep(maxRetry) // bubble
-			c.flush()
+			flushAll(c)
 			for _, w := range writers {
 				if n := newest[w]; n > 0 && (len(w.saved) == 0 || w.saved[len(w.saved)-1] != n || !slices.IsSorted(w.saved)) {
 					rt.Errorf("%s: saved %v, the newest is %d", w.id, w.saved, n)
@@ -124,17 +130,17 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 		s := &flaky{away: true}
 		c, n := testCluster(s)
 		w := &writer{id: "a"}
-		c.Enqueue(context.Background(), w.record(1, session.Attached), w)
-		c.flush()
+		c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w)
+		flushAll(c)
 		if c.pending.reaches("a") || !c.Degraded() {
 			t.Error("the shard does not count as away")
 		}
 		s.away = false
-		if c.flush(); len(s.batches) != 1 {
+		if flushAll(c); len(s.batches) != 1 {
 			t.Error("tried again at once")
 		}
 		time.Sleep(minRetry) // bubble
-		c.flush()
+		flushAll(c)
 		want := store.ShardSet{}
 		want[store.ShardOf("a")] = true
 		if len(n.shards) != 1 || n.shards[0] != want || c.Degraded() || len(w.saved) != 1 {
@@ -150,10 +156,10 @@ func TestBatchesAreBounded(t *testing.T) {
 	const storm = 2 * roomKept
 	for i := range storm {
 		w := &writer{id: fmt.Sprint(i)}
-		c.Enqueue(context.Background(), w.record(1, session.Attached), w)
+		c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w)
 	}
 	sum := 0
-	for c.flush() {
+	for flushAll(c) {
 	}
 	for _, n := range s.batches {
 		sum += n
@@ -169,7 +175,7 @@ func TestTooManyEndsAreDropped(t *testing.T) {
 	c, _ := testCluster(&flaky{away: true})
 	c.pending.ended = maxEnded
 	w := &writer{id: "a"}
-	if c.Enqueue(context.Background(), w.record(2, session.Ended), w) || !c.Enqueue(context.Background(), w.record(1, session.Attached), w) {
+	if c.Enqueue(context.Background(), w.record(2, session.Ended), 0, w) || !c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w) {
 		t.Error("the wrong one was dropped")
 	}
 	if _, waiting, dropped := c.pending.state(); waiting != 1 || dropped != 1 {
@@ -186,7 +192,7 @@ type saveAgain struct {
 func (w *saveAgain) Acknowledge(r *store.Record, o store.Outcome) {
 	if o.Action == store.RaiseEpoch {
 		time.Sleep(time.Millisecond) // bubble: its lock is free a moment later
-		w.cluster.Enqueue(context.Background(), w.record(r.Version+1, r.State), w)
+		w.cluster.Enqueue(context.Background(), w.record(r.Version+1, r.State), 0, w)
 	}
 }
 
@@ -227,7 +233,7 @@ func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 		s := &raising{}
 		c, n := testCluster(s)
 		w := &saveAgain{writer{id: "a"}, c}
-		c.Enqueue(context.Background(), w.record(1, session.Ended), w)
+		c.Enqueue(context.Background(), w.record(1, session.Ended), 0, w)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		c.Run(ctx, n)
@@ -246,9 +252,9 @@ func TestRecordsOfWhichNoPartIsTraced(t *testing.T) {
 	c, _ := testCluster(s)
 	for _, id := range []string{"a", "b"} {
 		w := &writer{id: id}
-		c.Enqueue(ctx, w.record(1, session.Attached), w)
+		c.Enqueue(ctx, w.record(1, session.Attached), 0, w)
 	}
-	if c.flush(); !slices.Equal(s.batches, []int{2}) {
+	if flushAll(c); !slices.Equal(s.batches, []int{2}) {
 		t.Errorf("saved %v", s.batches)
 	}
 }

@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	"refresher/internal/logging"
 	"refresher/internal/panics"
 	"refresher/internal/session"
@@ -204,14 +206,30 @@ func (e *entry) save() {
 	if r.State == session.Ended {
 		due = now.Mono // its end is still to be delivered
 	}
+	within := time.Duration(0)
+	if next.renews(&e.saved) {
+		within = saveWithin(r.Terms.TTL)
+	}
 	e.saved = next
 	e.version++
 	if !s.cluster.Enqueue(e.operation.context(), &store.Record{
 		Record: r, Node: s.config.Node, Version: e.version, Delivered: e.delivered, Due: now.MilliAt(due), WishVersion: e.wish,
 		TermsChanged: r.Terms != e.key.Terms,
-	}, e) {
+	}, within, e) {
 		s.table.forget(e)
 	}
+}
+
+// saveWithin returns how long the record of a confirmed renewal may wait for others, with
+// tokens of this lifetime: a twentieth of it, one second at most, and no time for tokens of
+// under ten seconds. If the node dies before the record is saved, its successor has the
+// record of the renewal before. It then mints new tokens earlier than it would have to, or
+// reports an absent client as unreachable or expired by the older tokens.
+func saveWithin(ttl time.Duration) time.Duration {
+	if ttl < 10*time.Second {
+		return 0
+	}
+	return min(ttl/20, time.Second)
 }
 
 // summary has the parts of a record whose change makes the record worth saving again.
@@ -237,6 +255,14 @@ func summarize(e *entry, r *session.Record) summary {
 		w.seq, w.expiresAt = w.held, r.HeldExpiresAt
 	}
 	return w
+}
+
+// renews reports whether w differs from old in nothing but a newer bundle, which a connected
+// client has confirmed.
+func (w *summary) renews(old *summary) bool {
+	before := *old
+	before.seq, before.held, before.expiresAt = w.seq, w.held, w.expiresAt
+	return *w == before && w.state == session.Attached
 }
 
 // roleOf returns the role of an identity's RTC token, Subscriber if it has none.

@@ -38,10 +38,10 @@ type Access interface {
 // safe for concurrent use.
 type Cluster interface {
 	// Enqueue has a session's record saved soon, in place of an older one of the same writer
-	// that still waits, and does not wait for that. The writer is given the store's answer.
-	// ctx is for the trace alone. It returns false if the record is that of an end, and too
-	// many of those wait.
-	Enqueue(ctx context.Context, r *store.Record, w store.Writer) bool
+	// that still waits, and does not wait for that. within is how long the record may gather
+	// with others. The writer is given the store's answer. ctx is for the trace alone. It
+	// returns false if the record is that of an end, and too many of those wait.
+	Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool
 	// Acquire makes this node the owner of a session whose resume key a client presented,
 	// for a connection, or for a single renewal without one. It goes by the key if the store
 	// does not answer in time. The error is an EndedError, or that of ctx.
@@ -55,7 +55,7 @@ type Cluster interface {
 // remembered for as long as a store would keep its tombstone.
 type alone struct{}
 
-func (alone) Enqueue(_ context.Context, r *store.Record, w store.Writer) bool {
+func (alone) Enqueue(_ context.Context, r *store.Record, _ time.Duration, w store.Writer) bool {
 	if r.IsTombstone() {
 		time.AfterFunc(time.Until(r.TombstoneUntil().Time()), func() { w.Acknowledge(r, store.Outcome{Action: store.Done}) })
 	}

@@ -1,0 +1,219 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// diary is a store that notes when it was given which versions.
+type diary struct {
+	raising
+
+	mu    sync.Mutex
+	saves []diarySave // guarded by mu
+}
+
+// diarySave is one call of Save: the versions by session.
+type diarySave struct {
+	at       time.Time
+	versions map[string]uint64
+}
+
+func (d *diary) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	save := diarySave{time.Now(), make(map[string]uint64)}
+	outcomes := make([]store.Outcome, len(records))
+	for i := range records {
+		save.versions[records[i].Session] = records[i].Version
+		outcomes[i].Action = store.Done
+	}
+	d.saves = append(d.saves, save)
+	return outcomes, nil
+}
+
+// times returns when each session was saved, in ms since start, in order.
+func (d *diary) times(start time.Time) map[string][]int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	times := make(map[string][]int64)
+	for _, save := range d.saves {
+		for id := range save.versions {
+			times[id] = append(times[id], save.at.Sub(start).Milliseconds())
+		}
+	}
+	return times
+}
+
+// runDiary runs a Cluster with a diary in a bubble until the returned function is called.
+func runDiary(t *testing.T) (c *Cluster, d *diary, stop func()) {
+	t.Helper()
+	d = &diary{}
+	c, n := testCluster(d)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Run(ctx, n)
+	}()
+	synctest.Wait()
+	return c, d, func() {
+		cancel()
+		<-done
+	}
+}
+
+// inShard returns the n-th session id of a shard.
+func inShard(shard, n int) string {
+	for i := 0; ; i++ {
+		id := fmt.Sprint(i)
+		if store.ShardOf(id) != shard {
+			continue
+		}
+		if n == 0 {
+			return id
+		}
+		n--
+	}
+}
+
+// enqueue enqueues a record of an attached session.
+func enqueue(c *Cluster, w *writer, version uint64, within time.Duration) {
+	c.Enqueue(context.Background(), w.record(version, session.Attached), within, w)
+}
+
+// A record that is due takes those of its shard with it. The others go on gathering until
+// the first of them is due, and are then saved at once.
+func TestRecordsOfAShardGoTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d, stop := runDiary(t)
+		start := time.Now()
+		urgent, same, other, last := inShard(1, 0), inShard(1, 1), inShard(2, 0), inShard(3, 0)
+		enqueue(c, &writer{id: same}, 1, time.Second)
+		enqueue(c, &writer{id: other}, 1, time.Second)
+		time.Sleep(500 * time.Millisecond) // bubble
+		enqueue(c, &writer{id: urgent}, 1, 0)
+		enqueue(c, &writer{id: last}, 1, time.Second)
+		time.Sleep(5 * time.Second) // bubble
+		stop()
+		want := map[string][]int64{urgent: {600}, same: {600}, other: {1000}, last: {1000}}
+		if got := d.times(start); fmt.Sprint(got) != fmt.Sprint(want) || len(d.saves) != 2 {
+			t.Errorf("saved at %v ms in %d calls, want %v in 2", got, len(d.saves), want)
+		}
+	})
+}
+
+// A newer record of a session is saved when the older one would have been, or earlier.
+func TestNewerRecordIsNotLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d, stop := runDiary(t)
+		start := time.Now()
+		urgent, gathers := &writer{id: inShard(1, 0)}, &writer{id: inShard(2, 0)}
+		enqueue(c, urgent, 1, 0)
+		enqueue(c, gathers, 1, time.Second)
+		enqueue(c, urgent, 2, time.Second)
+		time.Sleep(300 * time.Millisecond) // bubble
+		enqueue(c, gathers, 2, 0)
+		time.Sleep(5 * time.Second) // bubble
+		stop()
+		want := map[string][]int64{urgent.id: {100}, gathers.id: {400}}
+		if got := d.times(start); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("saved at %v ms, want %v", got, want)
+		}
+	})
+}
+
+// Renewals at 1,300 a second are saved once a second: 20 records a shard, and so a script
+// call, where 100 ms would make it 2.
+func TestRecordsPerSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d, stop := runDiary(t)
+		const rate, seconds = 1300, 10
+		for i := range rate * seconds {
+			enqueue(c, &writer{id: fmt.Sprint(i)}, 1, time.Second)
+			time.Sleep(time.Second / rate) // bubble
+		}
+		stop()
+		var sizes []int
+		sum := 0
+		for _, save := range d.saves {
+			sizes = append(sizes, len(save.versions))
+			sum += len(save.versions)
+		}
+		if sum != rate*seconds || len(sizes) > seconds+1 || slices.Min(sizes[:seconds-1]) < 20*store.Shards {
+			t.Errorf("%d records in calls of %v", sum, sizes)
+		}
+	})
+}
+
+// A node that stops saves at once what gathers.
+func TestStopDoesNotWaitForGathering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, d, stop := runDiary(t)
+		id := inShard(1, 0)
+		enqueue(c, &writer{id: id}, 1, time.Second)
+		start := time.Now()
+		stop()
+		if got := d.times(start); !slices.Equal(got[id], []int64{0}) || time.Since(start) != 0 || !d.left {
+			t.Errorf("saved at %v ms, stopped after %s, gave the lease up: %v", got[id], time.Since(start), d.left)
+		}
+	})
+}
+
+// Whatever is enqueued when, each record, or a newer one of its session, is saved within the
+// time that it may take, and versions do not go back.
+func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
+	type move struct {
+		after, within time.Duration
+		writer        int
+	}
+	millis := func(rt *rapid.T, name string, most int) time.Duration {
+		return time.Duration(rapid.IntRange(0, most).Draw(rt, name)) * time.Millisecond
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		moves := rapid.SliceOf(rapid.Custom(func(rt *rapid.T) move {
+			return move{millis(rt, "after", 400), millis(rt, "within", 1000), rapid.IntRange(0, 5).Draw(rt, "writer")}
+		})).Draw(rt, "moves")
+		synctest.Test(t, func(t *testing.T) {
+			c, d, stop := runDiary(t)
+			writers := make([]*writer, 6)
+			for i := range writers {
+				writers[i] = &writer{id: inShard(i/2, i%2)}
+			}
+			type promise struct {
+				id      string
+				version uint64
+				by      time.Time
+			}
+			var promises []promise
+			for i, m := range moves {
+				time.Sleep(m.after) // bubble
+				w, version := writers[m.writer], uint64(i+1)
+				enqueue(c, w, version, m.within)
+				promises = append(promises, promise{w.id, version, time.Now().Add(max(m.within, gatherFor))})
+			}
+			time.Sleep(2 * time.Second) // bubble
+			stop()
+			for _, p := range promises {
+				if !slices.ContainsFunc(d.saves, func(s diarySave) bool { return s.versions[p.id] >= p.version && !s.at.After(p.by) }) {
+					rt.Errorf("version %d of %s was not saved by %s", p.version, p.id, p.by)
+				}
+			}
+			for _, w := range writers {
+				if !slices.IsSorted(w.saved) || len(slices.Compact(slices.Clone(w.saved))) != len(w.saved) {
+					rt.Errorf("%s was saved as %v", w.id, w.saved)
+				}
+			}
+		})
+	})
+}

@@ -1,0 +1,147 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// The record of a confirmed renewal may wait for a twentieth of the lifetime.
+func TestSaveWithin(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{
+		time.Second:             0,
+		9999 * time.Millisecond: 0,
+		10 * time.Second:        500 * time.Millisecond,
+		12 * time.Second:        600 * time.Millisecond,
+		20 * time.Second:        time.Second,
+		time.Hour:               time.Second,
+		24 * time.Hour:          time.Second,
+	} {
+		if got := saveWithin(ttl); got != want {
+			t.Errorf("%s for tokens of %s, want %s", got, ttl, want)
+		}
+	}
+}
+
+// datedSaves notes when the store was given records.
+type datedSaves struct {
+	*link
+
+	mu sync.Mutex
+	at []time.Time // guarded by mu
+}
+
+func (d *datedSaves) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
+	d.mu.Lock()
+	d.at = append(d.at, time.Now())
+	d.mu.Unlock()
+	return d.link.Save(ctx, records)
+}
+
+// after returns how long after start the store was first given a record.
+func (d *datedSaves) after(start time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, at := range d.at {
+		if !at.Before(start) {
+			return at.Sub(start)
+		}
+	}
+	return -1
+}
+
+// Only the record of a confirmed renewal gathers for long. All other changes, which another
+// node may need at once, are saved after 100 ms.
+func TestWhichRecordsGather(t *testing.T) {
+	const ttl, soon, later = time.Hour, 100 * time.Millisecond, time.Second
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		dated := &datedSaves{link: &link{store: c.store}}
+		c.config.Store, c.config.Records, c.config.Node = dated, dated, "dated"
+		n := startNode(t, c.config)
+		acks := make(chan uint64, 1)
+		p := &fakeClient{t: t, scheduler: n.Scheduler, answer: func(_ *fakeClient, push session.Push) { acks <- push.Seq }}
+		now := func(change func()) func() time.Time {
+			return func() time.Time {
+				change()
+				return time.Now()
+			}
+		}
+		ack := now(func() {
+			if err := p.hands().Ack(<-acks); err != nil {
+				t.Fatal(err)
+			}
+		})
+		wish := func(role session.Role) {
+			if _, err := n.cluster.Wish(t.Context(), "app", store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: role}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, step := range []struct {
+			name   string
+			change func() time.Time // it returns when the session changed
+			within time.Duration
+		}{
+			{"join", now(func() { p.join(ttl) }), soon},
+			{"first ack, which proves that the client has the key", ack, soon},
+			{"renewal", ack, later},
+			{"next renewal", ack, later},
+			{"role", now(func() { wish(session.Publisher) }), soon},
+			{"the renewal that brings the role", ack, later},
+			{"detach", now(func() { p.hands().Detach() }), soon},
+			{"resume, which the store knows of, and its ack", now(func() {
+				next := p.again()
+				if err := next.resume(p); err != nil {
+					t.Fatal(err)
+				}
+				p = next
+				acks <- p.got().joined.Seq
+				ack()
+			}), soon},
+			{"renewal", ack, later},
+			{"end", now(func() { p.hands().Leave() }), soon},
+		} {
+			start := step.change()
+			wait(1500 * time.Millisecond)
+			if got := dated.after(start); got != step.within {
+				t.Errorf("%s: saved after %s, want %s", step.name, got, step.within)
+			}
+		}
+	})
+}
+
+// A node dies while the record of a confirmed renewal gathers. Its client resumes on another
+// node, which has the record before, with tokens of a higher seq.
+func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a")
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
+		p.join(time.Minute)
+		wait(time.Second)
+		for len(p.got().pushes) == 0 {
+			wait(10 * time.Millisecond)
+		}
+		a.kill() // the push is acked, its record waits
+		b := c.start("b")
+		next := p.move(b)
+		if got := next.got(); got.joined.Push.Seq <= p.ticket().Seq || got.joined.Rejoin {
+			t.Errorf("resumed with %+v after seq %d", got.joined, p.ticket().Seq)
+		}
+		wait(10 * time.Minute)
+		if got := next.got(); got.lost || got.ended != nil || len(got.pushes) < 10 {
+			t.Errorf("a call that came back is not served: %+v", got)
+		}
+		if pushes := p.got().pushes; !slices.ContainsFunc(pushes, func(push session.Push) bool { return push.Seq == 2 }) {
+			t.Errorf("pushes before the node died: %v", pushes)
+		}
+		next.hands().Leave()
+		wait(time.Minute)
+	})
+}

@@ -17,7 +17,7 @@ export GORACE ?= atexit_sleep_ms=20
 
 # Every Go module of the repository, and every folder that npm installs into.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
-NPM     := $(patsubst %/package-lock.json,%,$(wildcard test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
+NPM     := $(patsubst %/package-lock.json,%,$(wildcard bench/*/package-lock.json test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 
 # Packages whose bubbles are too many or too long for the race detector in one process:
 # see scripts/parts.sh.
@@ -29,6 +29,8 @@ PARTS := /internal/access /internal/rotation
 # What the settings below mean is in the help of the targets that use them.
 BENCH    ?= .
 COUNT    ?= 10
+ROUNDS   ?= 5
+TABLE    ?=
 FUZZ     ?= .
 FUZZTIME ?= 30s
 ARGS     ?=
@@ -104,6 +106,13 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 .PHONY: bench-scale
 bench-scale: setup ## Holds SCALE (100000) calls on this machine with six nodes and Redis for HOLD (3m), kills a node, and prints what each process used.
 	go test -run '^$$' -bench Scale -benchtime 1x -timeout 30m ./tools/load -calls $(SCALE) -rate 1000 -nodes 6 -hold $(HOLD)
+
+# The binary is built before it runs, since it keeps to the clients' core from then on.
+.PHONY: bench-peers
+bench-peers: packages bench/node/node_modules/.installed ## Measures refresher beside its peers, ROUNDS (5) times each, and prints one table. TABLE=docs/performance.md puts it there.
+	mkdir -p $(BIN)
+	go -C bench test -c -o $(BIN)/peers.test .
+	cd bench && $(BIN)/peers.test -test.run '^$$' -test.bench Peers -test.benchtime 1x -rounds $(ROUNDS) -table '$(abspath $(TABLE))'
 
 .PHONY: chaos
 chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.

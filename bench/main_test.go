@@ -1,35 +1,78 @@
+//go:build linux
+
 package bench
 
 import (
+	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 )
 
-// Each makes the test binary another process, so that a benchmark measures the
-// server without its clients.
-const (
-	holdEnv = "REFRESHER_BENCH_HOLD" // a dialect, an address and a count: holds connections
-	loadEnv = "REFRESHER_BENCH_LOAD" // an address and a count: makes calls
+var (
+	rounds    = flag.Int("rounds", 1, "how often everything is measured; the table has medians")
+	tableFile = flag.String("table", "", "a Markdown file to put the table into, between its markers")
 )
 
+// childEnv makes the test binary another process, a server, so that it is measured without its clients. It holds
+// a choice.
+const childEnv = "REFRESHER_BENCH_CHILD"
+
+// choice says what a child is to do.
+type choice struct {
+	Name     string
+	Refuse   bool   `json:",omitempty"` // it turns all clients away
+	Schedule bool   `json:",omitempty"` // it pushes renewals by itself
+	Redis    string `json:",omitempty"` // host:port
+	Count    int    `json:",omitempty"`
+}
+
+func (c choice) String() string {
+	text, _ := json.Marshal(c) // it has nothing that JSON has not
+	return string(text)
+}
+
 func TestMain(m *testing.M) {
-	for name, part := range map[string]func(order string) error{holdEnv: hold, loadEnv: makeCalls} {
-		order := os.Getenv(name)
-		if order == "" {
-			continue
+	if text := os.Getenv(childEnv); text != "" {
+		var c choice
+		err := json.Unmarshal([]byte(text), &c)
+		if err == nil {
+			err = children[c.Name](c)
 		}
-		if err := part(order); err != nil {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
+	if err := choosePins(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
-// size is how many of something a benchmark has: few where it is only to be seen
-// that it works.
+// announce tells the parent where a child listens, and its memory from now on whenever it asks.
+func announce(address string) {
+	onRequest(func() string { return fmt.Sprint(memorySay, used()) })
+	fmt.Println(listening + address)
+}
+
+// onRequest answers the parent's SIGUSR1 with a line.
+func onRequest(answer func() string) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			fmt.Println(answer())
+		}
+	}()
+}
+
+// size is how many of something there are: few where it is only to be seen that it works.
 func size(full, short int) int {
 	if testing.Short() {
 		return short

@@ -16,7 +16,7 @@ const (
 
 	// residentBytes is for each call, with what the collector has not freed yet;
 	// 9,465 of it are heap and stacks that are in use
-	// (go -C bench test -run '^$' -bench IdleConnection -benchtime 1x).
+	// (make bench-peers).
 	residentBytes = 15_800.0 // rss-B/call
 	kernelBytes   = 4_400.0  // kernel-B/call: one end of a connection
 

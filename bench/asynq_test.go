@@ -1,0 +1,116 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+)
+
+// Tokens of shortLife are renewed soonest to soonest+spread after they were made, as refresher
+// renews them; meanInterval is what it comes to.
+const (
+	shortLife       = 12 * time.Second
+	soonest, spread = 3 * time.Second, 3 * time.Second
+	meanInterval    = 3830 * time.Millisecond
+)
+
+const (
+	asynqWorkers = 64
+	asynqTask    = "renew"
+	progressSay  = "progress "
+)
+
+// renewal is a task's payload.
+type renewal struct {
+	Session int
+	DueMs   int64
+}
+
+// runAsynq is a child that has asynq make each session's tokens when they are due, and enqueue
+// the next time. Nobody is told of them. Zero looks for due tasks as often as it comes.
+func runAsynq(every time.Duration) func(choice) error {
+	return func(c choice) error {
+		mint := ours()
+		var progress progress
+		options := asynq.RedisClientOpt{Addr: c.Redis}
+		client := asynq.NewClient(options)
+		enqueue := func(session int) error {
+			in := soonest + rand.N(spread)
+			payload, err := json.Marshal(renewal{Session: session, DueMs: time.Now().Add(in).UnixMilli()})
+			if err != nil {
+				return err
+			}
+			_, err = client.Enqueue(asynq.NewTask(asynqTask, payload), asynq.ProcessIn(in))
+			return err
+		}
+		for n := range c.Count {
+			if err := enqueue(n); err != nil {
+				return err
+			}
+		}
+		server := asynq.NewServer(options, asynq.Config{Concurrency: asynqWorkers, DelayedTaskCheckInterval: every, LogLevel: asynq.FatalLevel})
+		err := server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
+			var r renewal
+			if err := json.Unmarshal(t.Payload(), &r); err != nil {
+				return err
+			}
+			if _, _, err := mint(); err != nil {
+				return err
+			}
+			progress.add(time.Duration(time.Now().UnixMilli()-r.DueMs) * time.Millisecond)
+			return enqueue(r.Session)
+		}))
+		if err != nil {
+			return err
+		}
+		onRequest(func() string { return progressSay + progress.take().String() })
+		fmt.Println(listening + c.Redis)
+		select {}
+	}
+}
+
+// progress collects how late renewals were. It is safe for concurrent use.
+type progress struct {
+	mu   sync.Mutex
+	lags []time.Duration // guarded by mu
+}
+
+func (p *progress) add(lag time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lags = append(p.lags, lag)
+}
+
+// take sums up what was added since it was last called.
+func (p *progress) take() lateness {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slices.Sort(p.lags)
+	l := lateness{Count: len(p.lags)}
+	for quantile, to := range map[float64]*float64{.5: &l.P50, .99: &l.P99, .999: &l.P999} {
+		if l.Count > 0 {
+			*to = float64(p.lags[min(l.Count-1, int(quantile*float64(l.Count)))].Microseconds()) / 1000
+		}
+	}
+	p.lags = p.lags[:0]
+	return l
+}
+
+// lateness is how late so many renewals were, in milliseconds.
+type lateness struct {
+	Count          int
+	P50, P99, P999 float64
+}
+
+func (l lateness) String() string {
+	text, _ := json.Marshal(l) // it has nothing that JSON has not
+	return string(text)
+}

@@ -1,0 +1,329 @@
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialect is how clients speak to a kind of server.
+type dialect struct {
+	join   func(c *call, ttl int) string // the first message; ttl is the tokens' lifetime in seconds
+	resume func(c *call, ttl int) string // the first message of a client that comes back
+	send   func(text string) string      // any other message
+}
+
+var plain = dialect{
+	join: func(c *call, ttl int) string {
+		return fmt.Sprintf(`{"type":"join","rtc":{"channel":"c","uid":%d,"role":"publisher"},"rtm":{"userId":"%[1]d"},"ttl":%d}`, c.n, ttl)
+	},
+	resume: func(c *call, _ int) string {
+		return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":%d}`, c.session, c.key, c.seq)
+	},
+	send: func(text string) string { return text },
+}
+
+// centrifugal is the JSON of centrifuge. Its clients come back as they came.
+var centrifugal = dialect{
+	join:   func(*call, int) string { return `{"id":1,"connect":{}}` },
+	resume: func(*call, int) string { return `{"id":1,"connect":{}}` },
+	send:   func(text string) string { return `{"send":{"data":` + text + `}}` },
+}
+
+// call is one client's connection.
+type call struct {
+	n    int // its number, from 1
+	fd   int // 0: not connected
+	busy bool
+	at   int // the step that it is in
+	seen []byte
+
+	session, key string // as joined said
+	seq          uint64 // of the newest bundle
+	jitter       time.Duration
+}
+
+// step is one of those that an operation takes a client through, one after the other.
+type step struct {
+	do    func(*clients, *call) error
+	until string // what is in the answer; empty: there is none. hangUp: the server closes the connection
+}
+
+const hangUp = "\x00"
+
+// The operations. Each step but the last of connecting, which confirms the first bundle,
+// waits for what it asked for.
+var (
+	connecting = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, `"joined"`}, {(*clients).ack, ""}}
+	comingBack = []step{{(*clients).reconnect, "\r\n\r\n"}, {(*clients).resume, `"joined"`}, {(*clients).ack, ""}}
+	refused    = []step{{(*clients).connect, "\r\n\r\n"}, {(*clients).join, closeOverload}, {(*clients).farewell, hangUp}}
+	pinging    = []step{{(*clients).ping, `"pong"`}}
+	renewing   = []step{{(*clients).renew, `"token-privilege-will-expire"`}, {(*clients).ack, ""}}
+	dialing    = []step{{(*clients).dial, ""}}
+	requesting = []step{{(*clients).request, `"rtmToken"`}}
+)
+
+// clients are many clients in one thread.
+type clients struct {
+	dialect
+	server unix.SockaddrInet4
+	ttl    int // of the tokens to ask for, in seconds
+	poller *poller
+	byFD   map[int]*call
+	all    []*call
+	in     int64 // bytes received, WebSocket and its handshake
+	out    int64 // bytes sent
+	buffer [64 << 10]byte
+}
+
+func newClients(d dialect, address string) (*clients, error) {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPoller()
+	return &clients{
+		dialect: d, server: unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}, ttl: int(lifetime.Seconds()),
+		poller: p, byFD: make(map[int]*call),
+	}, err
+}
+
+// more makes clients that are not connected yet.
+func (s *clients) more(count int) []*call {
+	for range count {
+		s.all = append(s.all, &call{n: len(s.all) + 1})
+	}
+	return s.all[len(s.all)-count:]
+}
+
+func (s *clients) close() {
+	for fd := range s.byFD {
+		_ = unix.Close(fd)
+	}
+	_ = unix.Close(s.poller.fd)
+}
+
+// patience is how long a server may take for an answer.
+const patience = 15 * time.Second
+
+// run takes clients through the steps, count times in all, each client in turn: atOnce of them at
+// a time, or one after every span however long the answers take.
+func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.Duration) error {
+	begun, done := 0, 0
+	start := time.Now()
+	for last := start; done < count; {
+		for now := time.Now(); begun < count; begun++ {
+			if every > 0 && now.Sub(start) < time.Duration(begun)*every || every == 0 && begun-done >= atOnce {
+				break
+			}
+			c := who[begun%len(who)]
+			if c.busy {
+				break
+			}
+			c.busy, c.at, c.seen = true, 0, c.seen[:0]
+			if err := s.advance(c, steps, &done); err != nil {
+				return err
+			}
+		}
+		timeout := time.Second
+		if every > 0 && begun < count {
+			timeout = max(0, time.Until(start.Add(time.Duration(begun)*every)))
+		}
+		before := done
+		err := s.read(timeout, func(c *call, ended bool) error {
+			if !c.busy {
+				c.seen = c.seen[:0] // it was not asked for
+				return nil
+			}
+			switch until := steps[c.at].until; {
+			case ended && until != hangUp:
+				return fmt.Errorf("client %d: the server closed the connection in step %d, after %.200q", c.n, c.at+1, c.seen)
+			case !ended && !bytes.Contains(c.seen, []byte(until)):
+				return nil
+			}
+			c.learn()
+			c.at++
+			c.seen = c.seen[:0]
+			return s.advance(c, steps, &done)
+		})
+		if err != nil {
+			return err
+		}
+		if done > before {
+			last = time.Now()
+		} else if time.Since(last) > patience {
+			return fmt.Errorf("%d of %d had an answer, and for %v nobody else", done, count, patience)
+		}
+	}
+	return nil
+}
+
+// advance does steps until one has an answer to wait for.
+func (s *clients) advance(c *call, steps []step, done *int) error {
+	for ; c.at < len(steps); c.at++ {
+		if err := steps[c.at].do(s, c); err != nil {
+			return fmt.Errorf("client %d, step %d: %w", c.n, c.at+1, err)
+		}
+		if steps[c.at].until != "" {
+			return nil
+		}
+	}
+	c.busy = false
+	*done++
+	return nil
+}
+
+// read waits, and hands on each client that something came for, which is in seen, or whose connection ended.
+func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) error) error {
+	events, err := s.poller.wait(timeout)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		c := s.byFD[int(e.Fd)]
+		if c == nil {
+			continue // it was closed meanwhile
+		}
+		n, err := unix.Read(c.fd, s.buffer[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		ended := n <= 0
+		if ended {
+			s.disconnect(c)
+		} else {
+			s.in += int64(n)
+			c.seen = append(c.seen, s.buffer[:n]...)
+		}
+		if err := each(c, ended); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen takes what servers push for a span of time, and confirms it. It tells each message.
+func (s *clients) listen(span time.Duration, told func(c *call, message []byte)) error {
+	for end := time.Now().Add(span); time.Now().Before(end); {
+		err := s.read(time.Until(end), func(c *call, ended bool) error {
+			if ended {
+				return fmt.Errorf("client %d: the server closed the connection", c.n)
+			}
+			for {
+				op, message, rest := unframe(c.seen)
+				if op == 0 {
+					c.seen = append(c.seen[:0], rest...)
+					return nil
+				}
+				c.seen = rest
+				if op != opText {
+					continue
+				}
+				told(c, message)
+				if seq := number(message, `"seq":`); seq != 0 {
+					c.seq = seq
+					if err := s.ack(c); err != nil {
+						return err
+					}
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dial connects without a WebSocket.
+func (s *clients) dial(c *call) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c.fd, s.byFD[fd] = fd, c
+	if err := unix.Connect(fd, &s.server); err != nil {
+		return err
+	}
+	return s.poller.add(fd)
+}
+
+func (s *clients) connect(c *call) error {
+	if err := s.dial(c); err != nil {
+		return err
+	}
+	return s.write(c, []byte("GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: refresher.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+}
+
+func (s *clients) disconnect(c *call) {
+	if c.fd != 0 {
+		delete(s.byFD, c.fd)
+		_ = unix.Close(c.fd)
+		c.fd = 0
+	}
+}
+
+func (s *clients) reconnect(c *call) error {
+	s.disconnect(c)
+	return s.connect(c)
+}
+
+func (s *clients) join(c *call) error   { return s.text(c, s.dialect.join(c, s.ttl)) }
+func (s *clients) resume(c *call) error { return s.text(c, s.dialect.resume(c, s.ttl)) }
+func (s *clients) ping(c *call) error   { return s.text(c, s.send(`{"type":"ping"}`)) }
+func (s *clients) renew(c *call) error  { return s.text(c, s.send(`{"type":"renew"}`)) }
+func (s *clients) ack(c *call) error {
+	return s.text(c, s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, c.seq)))
+}
+
+// farewell answers the server's close frame.
+func (s *clients) farewell(c *call) error {
+	_ = s.write(c, frame(opClose, closeOverload, true)) // the server may not wait for it
+	return nil
+}
+
+// request asks for tokens as of a classic token server.
+func (s *clients) request(c *call) error {
+	return s.write(c, []byte("GET /rte/c/publisher/uid/1/ HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+}
+
+func (s *clients) text(c *call, text string) error { return s.write(c, frame(opText, text, true)) }
+
+func (s *clients) write(c *call, b []byte) error {
+	s.out += int64(len(b))
+	_, err := unix.Write(c.fd, b)
+	return err
+}
+
+// learn keeps what an answer says about the session.
+func (c *call) learn() {
+	if seq := number(c.seen, `"seq":`); seq != 0 {
+		c.seq = seq
+	}
+	if session := text(c.seen, `"session":"`); session != "" {
+		c.session, c.key = session, text(c.seen, `"key":"`)
+	}
+}
+
+// number is the one that stands behind a name in a JSON text; 0 if it is not there.
+func number(message []byte, name string) (n uint64) {
+	_, value, _ := bytes.Cut(message, []byte(name))
+	for i := 0; i < len(value) && value[i] >= '0' && value[i] <= '9'; i++ {
+		n = 10*n + uint64(value[i]-'0')
+	}
+	return n
+}
+
+// text is the text that stands behind a name in a JSON text; empty if it is not there.
+func text(message []byte, name string) string {
+	_, value, _ := bytes.Cut(message, []byte(name))
+	value, _, _ = bytes.Cut(value, []byte(`"`))
+	return string(value)
+}

@@ -1,0 +1,20 @@
+// What the Node token server of Agora's community does for a request: express, headers
+// against caches, two tokens. Its builder is the one for tokens of version 007.
+
+'use strict'
+
+const express = require('express')
+const { mint } = require('./tokens')
+
+const noCache = (_request, response, next) => {
+  response.header('Cache-Control', 'private, no-cache, no-store, must-revalidate')
+  response.header('Expires', '-1')
+  response.header('Pragma', 'no-cache')
+  next()
+}
+
+const app = express()
+app.get('/rte/:channel/:role/:tokentype/:uid', noCache, (request, response) => {
+  response.json(mint(request.params.channel, Number(request.params.uid), Number(request.query.expiry ?? 3600)))
+})
+const server = app.listen(0, '127.0.0.1', () => console.log(`listening on 127.0.0.1:${server.address().port}`))

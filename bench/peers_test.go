@@ -1,0 +1,95 @@
+//go:build linux
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/centrifugal/centrifuge"
+)
+
+// server is one row of what is compared.
+type server struct {
+	name    string // for -bench
+	title   string // in the table
+	start   starter
+	dialect dialect
+	redis   bool   // it has one to itself
+	measure string // names of measures
+}
+
+// servers are what is compared: a peer more is one value more.
+var servers = []server{
+	{"control", "control: a bare epoll loop", child("control", listening), plain, false, "calls refusals schedule"},
+	{"coder", "coder/websocket as it comes", child("coder", listening), plain, false, "calls refusals"},
+	{"gorilla", "gorilla/websocket as it comes", child("gorilla", listening), plain, false, "calls refusals"},
+	{"gws", "gws as it comes", child("gws", listening), plain, false, "calls refusals"},
+	{"centrifuge", "centrifuge as it comes", child("centrifuge", listening), centrifugal, false, "calls refusals"},
+	{"centrifuge-tuned", "centrifuge, tuned", child("centrifuge-tuned", listening), centrifugal, false, "calls refusals"},
+	{"refresher", "**refresher**", refresher, plain, false, "calls refusals schedule requests"},
+	{"refresher-redis", "**refresher with Redis**", refresher, plain, true, "calls schedule"},
+	{"asynq", "asynq as it comes", child("asynq", listening), plain, true, "queue"},
+	{"asynq-100ms", "asynq, looking every 100 ms", child("asynq-100ms", listening), plain, true, "queue"},
+	{"http", "net/http and Agora's Go builder", child("http", listening), plain, false, "requests"},
+	{"gin", "Gin and the community's Go builder", child("gin", listening), plain, false, "requests"},
+	{"express", "express and Agora's Node builder", node("server.js", listening), plain, false, "requests"},
+	{"mint-refresher", "**refresher's builder**", child("mint-refresher", mintSay), plain, false, "minting"},
+	{"mint-agora", "Agora's Go builder", child("mint-agora", mintSay), plain, false, "minting"},
+	{"mint-community", "the community's Go builder", child("mint-community", mintSay), plain, false, "minting"},
+	{"mint-node", "Agora's Node builder", node("mint.js", mintSay), plain, false, "minting"},
+}
+
+// measures are what may be measured of a server.
+var measures = map[string]func(*measuring) error{
+	"calls": calls, "refusals": refusals, "schedule": schedule, "queue": queue, "requests": requests, "minting": minting,
+}
+
+// children are the servers that are parts of this test binary.
+var children = map[string]func(choice) error{
+	"control":          runControl,
+	"coder":            runHandler(coderServer),
+	"gorilla":          runHandler(gorillaServer),
+	"gws":              runHandler(gwsServer),
+	"centrifuge":       runHandler(centrifugeServer(centrifuge.WebsocketConfig{})),
+	"centrifuge-tuned": runHandler(centrifugeServer(tuned)),
+	"asynq":            runAsynq(0),
+	"asynq-100ms":      runAsynq(100 * time.Millisecond),
+	"http":             runHandler(httpServer),
+	"gin":              runHandler(ginServer),
+	"mint-refresher":   runMint(ours()),
+	"mint-agora":       runMint(agoras),
+	"mint-community":   runMint(func() (string, string, error) { return communitys("c", 1) }),
+}
+
+func list(f ...func(*measuring) error) []func(*measuring) error { return f }
+
+// BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round gives
+// each server its turn, so that what disturbs the machine for a while disturbs all of them. What fails is
+// left out, and the table says why.
+func BenchmarkPeers(b *testing.B) {
+	t := newTable()
+	for round := range *rounds {
+		for _, s := range servers {
+			for _, name := range strings.Fields(s.measure) {
+				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
+					err := measures[name](&measuring{B: b, server: s, table: t})
+					if err != nil {
+						t.failed(s, name, err)
+					}
+					if errors.Is(err, errMissing) {
+						b.Log(err)
+					} else if err != nil {
+						b.Error(err)
+					}
+				})
+			}
+		}
+	}
+	if err := t.publish(*tableFile); err != nil {
+		b.Error(err)
+	}
+}

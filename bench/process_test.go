@@ -1,0 +1,277 @@
+//go:build linux
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sys/unix"
+
+	"refresher/test/nodetest"
+	"refresher/test/program"
+)
+
+// process is a server that runs, on a core of its own if there are two.
+type process struct {
+	*program.Process
+	log     *program.Journal
+	address string // where it listens, or what it said first
+	ops     string // address of refresher's operations port; empty: another server
+}
+
+// starter runs a server, and returns when it serves.
+type starter func(*testing.B, choice) (*process, error)
+
+const (
+	listening = "listening on " // what a child says first, with its address
+	memorySay = "memory "       // what it says upon SIGUSR1, with its heap and stacks in bytes
+)
+
+// launch runs a program on the servers' core, until the measuring ends.
+func launch(b *testing.B, c program.Command) (*process, error) {
+	p := &process{log: new(program.Journal)}
+	var err error
+	if p.Process, err = program.Start(p.log, c); err != nil {
+		return nil, err
+	}
+	b.Cleanup(p.Kill)
+	return p, pin(p.PID(), serverCore)
+}
+
+// say waits for a line that begins so, from the given one on, and returns the rest of it.
+func (p *process) say(from int, begin string) (rest string, err error) {
+	err = p.log.Await(from, p.Done(), patience, func(l program.Line) (found bool) {
+		rest, found = strings.CutPrefix(l.Text, begin)
+		return found
+	})
+	if err != nil {
+		err = fmt.Errorf("the server does not say %q: %w: %s", begin, err, p.log.Tail(3))
+	}
+	return rest, err
+}
+
+// ask has the child say a line that begins so.
+func (p *process) ask(begin string) (rest string, err error) {
+	from := p.log.Len()
+	if err := p.Signal(syscall.SIGUSR1); err != nil {
+		return "", err
+	}
+	return p.say(from, begin)
+}
+
+// child runs a server that is part of this test binary. What it says first begins as given.
+func child(name, first string) starter {
+	return func(b *testing.B, c choice) (*process, error) {
+		c.Name = name
+		p, err := launch(b, program.Command{Path: os.Args[0], Env: append(os.Environ(), childEnv+"="+c.String())})
+		if err == nil {
+			p.address, err = p.say(0, first)
+		}
+		return p, err
+	}
+}
+
+// errMissing says that a row is left out because the machine lacks something.
+var errMissing = errors.New("left out")
+
+// node runs a script of the folder node. What it says first begins as given.
+func node(script, first string) starter {
+	return func(b *testing.B, c choice) (*process, error) {
+		if _, err := os.Stat("node/node_modules"); err != nil {
+			return nil, fmt.Errorf("%w: npm has not installed its packages: %w", errMissing, err)
+		}
+		p, err := launch(b, program.Command{Path: "node", Args: []string{"node/" + script, strconv.Itoa(c.Count)}})
+		if err == nil {
+			p.address, err = p.say(0, first)
+		}
+		return p, err
+	}
+}
+
+// refresher runs the service as it is built for use, with a heartbeat that is longer than the measuring.
+func refresher(b *testing.B, c choice) (*process, error) {
+	address, ops := program.Address(b), program.Address(b)
+	flags := []string{
+		"serve", "--auth=none", "--listen=" + address, "--ops-listen=" + ops, "--heartbeat=10m", "--log-level=warn", "--drain-window=0s",
+	}
+	if c.Refuse {
+		flags = append(flags, "--join-rate=0.001")
+	}
+	if c.Redis != "" {
+		flags = append(flags, "--redis-url=redis://"+c.Redis)
+	}
+	p, err := launch(b, program.Command{
+		Path: nodetest.Program(b), Args: flags, Dir: b.TempDir(),
+		Env: []string{"AGORA_APP_ID=" + appID, "AGORA_APP_CERTIFICATE=" + certificate},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.address, p.ops = address, ops
+	for end := time.Now().Add(patience); !p.Ended() && time.Now().Before(end); pause(20 * time.Millisecond) {
+		if _, err = get("http://" + ops + "/readyz"); err == nil {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("refresher does not start: %w: %s", err, p.log.Tail(3))
+}
+
+// cpu is the processor time that it has used, in user and kernel mode, to the nanosecond.
+func (p *process) cpu() time.Duration {
+	var t unix.Timespec
+	// The clock of another process, as clock_getcpuclockid(3) makes it.
+	const scheduled = 2
+	if err := unix.ClockGettime(int32(^p.PID()<<3|scheduled), &t); err != nil {
+		return 0 // it has ended, which its clients say better
+	}
+	return time.Duration(t.Nano())
+}
+
+// memory is what a server takes.
+type memory struct {
+	resident int64 // resident set
+	used     int64 // heap and stacks in use, after a collection; 0: not a Go program
+	kernel   int64 // the kernel's slabs, of the whole machine
+}
+
+func (p *process) memory() (m memory, err error) {
+	if m.resident, err = kilobytes(fmt.Sprintf("/proc/%d/status", p.PID()), "VmRSS:"); err != nil {
+		return m, err
+	}
+	if m.kernel, err = kilobytes("/proc/meminfo", "Slab:"); err != nil {
+		return m, err
+	}
+	if p.ops != "" {
+		m.used, err = p.scrape()
+		return m, err
+	}
+	text, err := p.ask(memorySay)
+	if err != nil {
+		return m, err
+	}
+	m.used, err = strconv.ParseInt(text, 10, 64)
+	return m, err
+}
+
+// scrape has refresher collect its garbage, and reads heap and stacks from its metrics.
+func (p *process) scrape() (used int64, err error) {
+	for range collections {
+		if _, err := get("http://" + p.ops + "/debug/pprof/heap?gc=1"); err != nil {
+			return 0, err
+		}
+	}
+	text, err := get("http://" + p.ops + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range []string{"go_memstats_heap_alloc_bytes", "go_memstats_stack_inuse_bytes"} {
+		for _, m := range families[name].GetMetric() {
+			used += int64(m.GetGauge().GetValue())
+		}
+	}
+	return used, nil
+}
+
+// get returns what a URL has.
+func get(url string) (string, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status)
+	}
+	return string(text), err
+}
+
+// collections is how often garbage is collected before memory is read: stacks shrink by half each time.
+const collections = 4
+
+// used is the heap and the stacks of this process.
+func used() int64 {
+	for range collections {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// kilobytes reads a line such as "VmRSS:  123 kB" of a file, as bytes.
+func kilobytes(file, name string) (int64, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(content), name)
+	var kb int64
+	if _, err := fmt.Sscanf(rest, "%d kB", &kb); err != nil {
+		return 0, fmt.Errorf("%s has no %s: %w", file, name, err)
+	}
+	return kb << 10, nil
+}
+
+// The cores of the clients, and of the server. The same if there is but one.
+var clientCore, serverCore int
+
+// choosePins has this process, and with it Redis, run on the last core that it may use, and servers on the first.
+func choosePins() error {
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil {
+		return err
+	}
+	serverCore = -1
+	for core := range len(may) * 64 {
+		if may.IsSet(core) {
+			if clientCore = core; serverCore < 0 {
+				serverCore = core
+			}
+		}
+	}
+	return pin(os.Getpid(), clientCore)
+}
+
+// pin has all threads of a process run on one core. A thread that it starts later inherits that.
+func pin(pid, core int) error {
+	var set unix.CPUSet
+	set.Set(core)
+	for range 2 { // the second time for threads that began during the first
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			tid, err := strconv.Atoi(filepath.Base(thread))
+			if err != nil {
+				return err
+			}
+			if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
+				return fmt.Errorf("pin process %d to core %d: %w", pid, core, err)
+			}
+		}
+	}
+	return nil
+}
+
+// pause waits. What is measured here keeps real time.
+func pause(d time.Duration) { <-time.After(d) }

@@ -1,0 +1,224 @@
+//go:build linux
+
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// operation is something that is measured, with its unit. Times are of the processor, of the server's
+// process with the kernel's part. Busy is a closed loop of 64 clients; nearly idle is one client every 5 ms.
+type operation string
+
+const (
+	refusalBusy    operation = "refusal, busy (µs)"
+	connectionBusy operation = "connection with its first answer, busy (µs)"
+	connectionIdle operation = "connection with its first answer, nearly idle (µs)"
+	backBusy       operation = "client that comes back, busy (µs)"
+	backIdle       operation = "client that comes back, nearly idle (µs)"
+	heartbeatBusy  operation = "heartbeat, busy (µs)"
+	heartbeatIdle  operation = "heartbeat, nearly idle (µs)"
+	askedBusy      operation = "renewal asked for, busy (µs)"
+	askedIdle      operation = "renewal asked for, nearly idle (µs)"
+	scheduleRate   operation = "renewals by schedule, a second"
+	scheduleCost   operation = "renewal by schedule (µs)"
+	lagMedian      operation = "renewal by schedule: late, median (ms)"
+	lagP99         operation = "renewal by schedule: late, 99 % (ms)"
+	lagP999        operation = "renewal by schedule: late, 99.9 % (ms)"
+	memoryUsed     operation = "heap and stacks of a connection, after all of that (bytes)"
+	memoryResident operation = "resident memory of a connection (bytes)"
+	memoryKernel   operation = "kernel's memory of a connection (bytes)"
+	idleNode       operation = "all connections idle (ms a second)"
+	requestBusy    operation = "request of a classic token server, busy (µs)"
+	mintPair       operation = "RTC and RTM token, minted alone (µs)"
+)
+
+// redis is what an operation takes of Redis's main thread.
+func (o operation) redis() operation { return "Redis: " + o }
+
+// operations has the table's order.
+var operations = []operation{
+	refusalBusy, connectionBusy, connectionIdle, backBusy, backIdle, heartbeatBusy, heartbeatIdle, askedBusy, askedIdle,
+	scheduleRate, scheduleCost, lagMedian, lagP99, lagP999, scheduleCost.redis(), connectionBusy.redis(), backBusy.redis(),
+	memoryUsed, memoryResident, memoryKernel, idleNode, requestBusy, mintPair,
+}
+
+// goal is the most that an operation of some servers is to cost: an amount on the machine on which the goals
+// were set, and a multiple of another server's in the same run, which holds on any machine.
+type goal struct {
+	operation operation
+	servers   string // names
+	most      float64
+	times     float64
+	of        string // name
+}
+
+// Of the control row, on the machine of the goals.
+const (
+	controlConnection = 86.0 // µs
+	controlExchange   = 25.0
+)
+
+const both = "refresher refresher-redis"
+
+var goals = []goal{
+	{refusalBusy, "refresher", 200, 200 / controlConnection, "control"},
+	{connectionBusy, both, 290, 290 / controlConnection, "control"},
+	{backBusy, both, 300, 300 / controlConnection, "control"},
+	{heartbeatBusy, both, 35, 35 / controlExchange, "control"},
+	{askedBusy, both, 0, 0.75, "centrifuge-tuned"},
+	{scheduleCost, "refresher-redis", 125, 125 / controlExchange, "control"},
+	{scheduleCost.redis(), "refresher-redis", 8, 0, ""},
+	{memoryUsed, both, 6000, 0, ""},
+	{memoryResident, both, 9000, 0, ""},
+	{idleNode, "refresher", 4, 0, ""},
+}
+
+// table collects what was measured.
+type table struct {
+	values   map[operation]map[string][]float64 // by the server's name
+	failures []string
+}
+
+func newTable() *table { return &table{values: make(map[operation]map[string][]float64)} }
+
+func (t *table) record(o operation, s server, value float64) {
+	if t.values[o] == nil {
+		t.values[o] = make(map[string][]float64)
+	}
+	t.values[o][s.name] = append(t.values[o][s.name], value)
+}
+
+func (t *table) failed(s server, measure string, err error) {
+	line := fmt.Sprintf("%s: %s: %v", s.title, measure, err)
+	if !slices.Contains(t.failures, line) {
+		t.failures = append(t.failures, line)
+	}
+}
+
+// median is that of what was measured; not a number if nothing was.
+func (t *table) median(o operation, name string) float64 {
+	values := slices.Sorted(slices.Values(t.values[o][name]))
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	return (values[len(values)/2] + values[(len(values)-1)/2]) / 2
+}
+
+// String is the table in Markdown.
+func (t *table) String() string {
+	var b strings.Builder
+	b.WriteString(machine())
+	b.WriteString("\n| | server | median | least to most | × control | goal |\n|---|---|---|---|---|---|\n")
+	for _, o := range operations {
+		title := string(o)
+		for _, s := range servers {
+			values := t.values[o][s.name]
+			if len(values) == 0 {
+				continue
+			}
+			ratio := ""
+			if r := t.median(o, s.name) / t.median(o, "control"); strings.Contains(string(o), "µs") && !math.IsNaN(r) {
+				ratio = fmt.Sprintf("%.2f", r)
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s to %s | %s | %s |\n", title, s.title, short(t.median(o, s.name)),
+				short(slices.Min(values)), short(slices.Max(values)), ratio, t.verdict(o, s.name))
+			title = ""
+		}
+	}
+	for _, f := range t.failures {
+		b.WriteString("\nLeft out: " + strings.Join(strings.Fields(f), " ") + "\n")
+	}
+	return b.String()
+}
+
+// verdict is what was to be reached, and whether it was.
+func (t *table) verdict(o operation, name string) string {
+	var parts []string
+	for _, g := range goals {
+		if g.operation != o || !slices.Contains(strings.Fields(g.servers), name) {
+			continue
+		}
+		have := t.median(o, name)
+		if g.most != 0 {
+			parts = append(parts, fmt.Sprintf("≤ %s: %s", short(g.most), met(have <= g.most)))
+		}
+		if base := t.median(o, g.of); g.times != 0 && !math.IsNaN(base) {
+			parts = append(parts, fmt.Sprintf("≤ %.2f × %s: %s", g.times, g.of, met(have <= g.times*base)))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func met(yes bool) string {
+	if yes {
+		return "met"
+	}
+	return "**missed**"
+}
+
+// short is a number with three digits, or all of those before the point.
+func short(n float64) string {
+	digits := 2
+	if n != 0 {
+		digits = min(2, max(0, 2-int(math.Floor(math.Log10(math.Abs(n))))))
+	}
+	return fmt.Sprintf("%.*f", digits, n)
+}
+
+// machine says on what was measured.
+func machine() string {
+	model := "an unknown processor"
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		lines := bufio.NewScanner(bytes.NewReader(info))
+		for lines.Scan() {
+			if name, value, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	var u syscall.Utsname
+	_ = syscall.Uname(&u) // without it the release is empty
+	var release strings.Builder
+	for _, c := range u.Release {
+		if c == 0 || c == '-' {
+			break
+		}
+		release.WriteByte(byte(c))
+	}
+	return fmt.Sprintf("%d round(s); server on core %d, clients and Redis on core %d, of %s; Linux %s, %s.\n",
+		*rounds, serverCore, clientCore, model, release.String(), runtime.Version())
+}
+
+// Where the table stands in a document.
+const (
+	tableBegin = "<!-- begin: make bench-peers -->\n"
+	tableEnd   = "<!-- end -->"
+)
+
+// publish prints the table, and puts it into a document if one is named.
+func (t *table) publish(file string) error {
+	fmt.Printf("\n%s\n", t)
+	if file == "" {
+		return nil
+	}
+	document, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(document), tableBegin)
+	_, after, ends := strings.Cut(rest, tableEnd)
+	if !found || !ends {
+		return fmt.Errorf("%s has no %q with a %q after it", file, tableBegin, tableEnd)
+	}
+	return os.WriteFile(file, []byte(before+tableBegin+"\n"+t.String()+"\n"+tableEnd+after), 0o644)
+}

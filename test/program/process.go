@@ -91,9 +91,6 @@ func (p *Process) PID() int { return p.pid }
 // outputs, and all that they said is in the journal.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// PID is the number of the process.
-func (p *Process) PID() int { return p.pid }
-
 // Ended tells whether Done is closed.
 func (p *Process) Ended() bool {
 	select {

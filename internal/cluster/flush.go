@@ -49,24 +49,29 @@ func (c *Cluster) flush() bool {
 	outcomes, err := c.config.Store.Save(ctx, records)
 	endSpan(span, err)
 	var reached, failed store.ShardSet
-	for i, p := range batch {
-		shard := store.ShardOf(p.record.Session)
+	for i := range batch {
+		p, shard := &batch[i], store.ShardOf(batch[i].record.Session)
 		if outcomes[i].Action == store.Retry {
 			failed[shard] = true
-			c.pending.putBack(p)
+			c.pending.putBack(*p)
 			continue
 		}
 		reached[shard] = true
-		p.endSpan()
-		if outcomes[i] == (store.Outcome{Action: store.Done}) {
-			p.writer.Acknowledge(p.record, outcomes[i])
-		} else { // the writer may have to write to a client, which can be slow
-			c.answers.Go(func() { p.writer.Acknowledge(p.record, outcomes[i]) })
-		}
+		c.acknowledge(p, &outcomes[i])
 	}
 	back := c.storeAnswered(&reached, &failed, err)
 	c.node.SaveAllAgain(&back) // a shard that was away may have lost its data
 	return more
+}
+
+// acknowledge gives the store's answer to the writer of a record.
+func (c *Cluster) acknowledge(p *pendingRecord, o *store.Outcome) {
+	p.endSpan()
+	if *o == (store.Outcome{Action: store.Done}) {
+		p.writer.Acknowledge(p.record, *o)
+	} else { // the writer may have to write to a client, which can be slow
+		c.answers.Go(func() { p.writer.Acknowledge(p.record, *o) })
+	}
 }
 
 // beginSpan begins a part of what ctx is about. It returns nil if that, or the part, is not

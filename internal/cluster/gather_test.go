@@ -217,3 +217,41 @@ func TestEveryRecordIsSavedWithinItsTime(t *testing.T) {
 		})
 	})
 }
+
+// silentWriter is a session that does nothing when its record is saved.
+type silentWriter struct{ id int }
+
+func (*silentWriter) Acknowledge(*store.Record, store.Outcome) {}
+
+// doneStore is a store that answers that all is saved.
+type doneStore struct{ Store }
+
+func (doneStore) Save(_ context.Context, records []store.Record) ([]store.Outcome, error) {
+	outcomes := make([]store.Outcome, len(records))
+	for i := range outcomes {
+		outcomes[i].Action = store.Done
+	}
+	return outcomes, nil
+}
+
+// To enqueue and flush a record allocates nothing for the record by itself: the batch
+// allocates as a whole.
+func TestAllocationsPerRecord(t *testing.T) {
+	const records = 1300
+	c, _ := testCluster(doneStore{})
+	writers := make([]store.Writer, records)
+	of := make([]*store.Record, records)
+	for i := range of {
+		w := &writer{id: fmt.Sprint(i)}
+		writers[i], of[i] = &silentWriter{i}, w.record(1, session.Attached)
+	}
+	allocations := testing.AllocsPerRun(10, func() {
+		for i, w := range writers {
+			c.Enqueue(context.Background(), of[i], time.Second, w)
+		}
+		flushAll(c)
+	})
+	if allocations > records/10 {
+		t.Errorf("%.0f allocations for %d records", allocations, records)
+	}
+}

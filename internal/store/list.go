@@ -168,8 +168,8 @@ func (p place) cursor() string {
 // IDs returns the ids of a shard's sessions. See Lister.
 func (m *Memory) IDs(_ context.Context, shard int) ([]string, error) {
 	m.mu.Lock()
-	ids := make([]string, 0, len(m.shards[shard].due))
-	for id := range m.shards[shard].due {
+	ids := make([]string, 0, len(m.shards[shard].open))
+	for id := range m.shards[shard].open {
 		ids = append(ids, id)
 	}
 	m.mu.Unlock() // others do not wait for the sorting
@@ -182,7 +182,7 @@ func (m *Memory) Read(_ context.Context, ids []string) (records []Record, err er
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
-		if r, ok := m.shards[ShardOf(id)].records[id]; ok && !r.HasEnded() {
+		if r, ok := m.shards[ShardOf(id)].open[id]; ok && !r.HasEnded() {
 			records = append(records, r.clone())
 		}
 	}
@@ -195,7 +195,7 @@ func (m *Memory) Get(_ context.Context, id string) (Record, bool, error) {
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(id)]
 	s.expireTombstones(m.now())
-	r, ok := s.records[id]
+	r, ok := s.find(id)
 	if r.HasEnded() {
 		r = r.OnlyEnd()
 	}

@@ -33,9 +33,9 @@ type Memory struct {
 
 type memoryShard struct {
 	generation string
-	records    map[string]Record
-	due        map[string]session.UnixMilli // what a sorted set is in Redis
-	tombstones []tombstone                  // in the order in which they expire
+	open       map[string]Record // also those that have ended, until their end is delivered
+	ended      map[string]Record // the tombstones
+	tombstones []tombstone       // in the order in which they expire
 }
 
 type tombstone struct {
@@ -54,10 +54,15 @@ func NewMemory(now func() time.Time) *Memory {
 }
 
 func (s *memoryShard) reset(generation string) {
-	*s = memoryShard{
-		generation: generation, records: make(map[string]Record),
-		due: make(map[string]session.UnixMilli),
+	*s = memoryShard{generation: generation, open: make(map[string]Record), ended: make(map[string]Record)}
+}
+
+// find returns a session's record or its tombstone.
+func (s *memoryShard) find(id string) (r Record, ok bool) {
+	if r, ok = s.open[id]; !ok {
+		r, ok = s.ended[id]
 	}
+	return r, ok
 }
 
 // Lose empties the store, like a restart of Redis without its data.
@@ -77,8 +82,8 @@ func (m *Memory) Len() (open, tombstones int) {
 	defer m.mu.Unlock()
 	for i := range m.shards {
 		s := &m.shards[i]
-		open += len(s.due)
-		tombstones += len(s.records) - len(s.due)
+		open += len(s.open)
+		tombstones += len(s.ended)
 	}
 	return open, tombstones
 }
@@ -90,7 +95,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(g.Session)]
 	s.expireTombstones(m.now())
-	old, ok := s.records[g.Session]
+	old, ok := s.find(g.Session)
 	if !ok {
 		return Acquired{Epoch: g.Epoch + 1}, nil
 	}
@@ -105,7 +110,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 		r.State = session.Attached
 	}
 	r.Due = session.MilliOf(m.now().Add(Lease))
-	s.records[g.Session], s.due[g.Session] = r, r.Due
+	s.open[g.Session] = r
 	m.notifyLoser(old.Node, g.Node, g.Session)
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
@@ -124,7 +129,7 @@ func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 func (m *Memory) save(r *Record) Outcome {
 	s := &m.shards[ShardOf(r.Session)]
 	s.expireTombstones(m.now())
-	old, ok := s.records[r.Session]
+	old, ok := s.find(r.Session)
 	o, next := Outcome{Action: Done}, Record{}
 	if ok {
 		var replace bool
@@ -141,12 +146,13 @@ func (m *Memory) save(r *Record) Outcome {
 	}
 	switch {
 	case next.Removable():
-		delete(s.records, r.Session)
-		delete(s.due, r.Session)
+		delete(s.open, r.Session)
+		delete(s.ended, r.Session)
 	case next.IsTombstone():
 		s.entomb(next)
 	default:
-		s.records[r.Session], s.due[r.Session] = next, next.Due
+		s.open[r.Session] = next
+		delete(s.ended, r.Session) // it replaces a tombstone
 	}
 	return o
 }
@@ -158,8 +164,8 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := &m.shards[ShardOf(w.Session)]
-	r, ok := s.records[w.Session]
-	again := w.Kind == WishEnd && r.endedOnPurpose() && !r.IsTombstone()
+	r, ok := s.open[w.Session]
+	again := w.Kind == WishEnd && r.endedOnPurpose()
 	if !ok || r.HasEnded() && !again {
 		return Record{}, ErrNoSession
 	}
@@ -168,12 +174,8 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 
 // write writes a wish into the record r, notifies its owner and returns the record.
 func (m *Memory) write(w *Wish, r Record) Record {
-	s := &m.shards[ShardOf(r.Session)]
 	w.Write(&r)
-	s.records[r.Session] = r
-	if w.Kind == WishEnd {
-		s.due[r.Session] = r.Due
-	}
+	m.shards[ShardOf(r.Session)].open[r.Session] = r
 	m.notify(r.Node, r.Session)
 	return r.clone()
 }
@@ -181,8 +183,8 @@ func (m *Memory) write(w *Wish, r Record) Record {
 // entomb stores r as a tombstone: it keeps only the session's end.
 func (s *memoryShard) entomb(r Record) {
 	r.Identity = session.Identity{}
-	s.records[r.Session] = r
-	delete(s.due, r.Session)
+	s.ended[r.Session] = r
+	delete(s.open, r.Session)
 	g := tombstone{r.Session, r.TombstoneUntil()}
 	at, _ := slices.BinarySearchFunc(s.tombstones, g, func(a, b tombstone) int { return cmp.Compare(a.until, b.until) })
 	s.tombstones = slices.Insert(s.tombstones, at, g)
@@ -194,8 +196,8 @@ func (s *memoryShard) entomb(r Record) {
 
 // removeTombstone removes the record of a tombstone, unless it was replaced since.
 func (s *memoryShard) removeTombstone(g tombstone) {
-	if r, ok := s.records[g.id]; ok && r.IsTombstone() && r.TombstoneUntil() == g.until {
-		delete(s.records, g.id)
+	if r, ok := s.ended[g.id]; ok && r.TombstoneUntil() == g.until {
+		delete(s.ended, g.id)
 	}
 }
 
@@ -228,7 +230,7 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept,
 		s := &m.shards[i]
 		swept[i].Generation = s.generation
 		s.expireTombstones(now)
-		if len(s.due) > 0 && do == Claim {
+		if len(s.open) > 0 && do == Claim {
 			swept[i].Overdue = m.claim(s, node, now)
 		}
 	}
@@ -240,28 +242,27 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept,
 func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	var overdue []string
 	late := session.MilliOf(now.Add(-Slack))
-	for id, due := range s.due {
-		if due <= late {
+	for id, r := range s.open {
+		if r.Due <= late {
 			overdue = append(overdue, id)
 		}
 	}
 	slices.SortFunc(overdue, func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.due[a], s.due[b]), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(s.open[a].Due, s.open[b].Due), cmp.Compare(a, b))
 	})
 	var claimed []Record
 	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
-		r := s.records[id]
-		s.due[id] = Later(session.MilliOf(now)) // the owner should have dealt with it by then
-		if r.Node != node && m.nodes[r.Node].until.After(now) {
-			continue
+		r := s.open[id]
+		if mine := r.Node == node; mine || !m.nodes[r.Node].until.After(now) {
+			if !mine && r.State == session.Attached {
+				r.State = session.Detached
+			}
+			m.notifyLoser(r.Node, node, id)
+			r.Node = node
+			claimed = append(claimed, r.clone())
 		}
-		if r.Node != node && r.State == session.Attached {
-			r.State = session.Detached
-		}
-		m.notifyLoser(r.Node, node, id)
-		r.Node = node
-		s.records[id] = r
-		claimed = append(claimed, r.clone())
+		r.Due = Later(session.MilliOf(now)) // the owner should have dealt with it by then
+		s.open[id] = r
 	}
 	return claimed
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -205,4 +206,50 @@ func TestMemoryForgetsNodes(t *testing.T) {
 	m.now = m.now.Add(store.Lease + store.NodeKept)
 	m.sweep("b", store.Renew)
 	want("")
+}
+
+// TestMemoryRenewalAllocates bounds the allocations of a renewal's save: the outcomes. What
+// the record has of the session's identity is kept from the record before.
+func TestMemoryRenewalAllocates(t *testing.T) {
+	m := newMemory(t)
+	r := m.open("S1")
+	r.Identity = session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}, RTM: &session.RTM{UserID: "u"}}
+	m.save(r)
+	records := []store.Record{r}
+	allocations := testing.AllocsPerRun(100, func() {
+		records[0].Version++
+		if outcomes, err := m.Save(t.Context(), records); err != nil || outcomes[0].Action != store.Done {
+			t.Fatal(outcomes, err)
+		}
+	})
+	if allocations > 1 {
+		t.Errorf("%.0f allocations, want 1", allocations)
+	}
+}
+
+// TestMemorySessionIsSmall bounds the heap that the embedded store takes for a session.
+func TestMemorySessionIsSmall(t *testing.T) {
+	const sessions, most = 20_000, 450
+	m := newMemory(t)
+	records := make([]store.Record, sessions)
+	for i := range records {
+		records[i] = m.open("S" + strconv.Itoa(i))
+		records[i].Identity = session.Identity{RTC: &session.RTC{Channel: "c", UID: 1}, RTM: &session.RTM{UserID: "u"}}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := heap()
+	if _, err := m.Save(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	if each := float64(heap()-before) / sessions; each > most {
+		t.Errorf("%.0f bytes a session, want at most %d", each, most)
+	}
+	runtime.KeepAlive(records)
+	m.wantLen(sessions, 0)
 }

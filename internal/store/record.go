@@ -88,19 +88,29 @@ func (r *Record) OwnedBy(node string) bool { return NodeID(r.Node) == NodeID(nod
 // clone returns a copy that shares nothing with r.
 func (r *Record) clone() Record {
 	c := *r
-	if rtc := r.Identity.RTC; rtc != nil {
-		rtc := *rtc
-		c.Identity.RTC = &rtc
-	}
-	if rtm := r.Identity.RTM; rtm != nil {
-		rtm := *rtm
-		c.Identity.RTM = &rtm
-	}
-	if chat := r.Identity.Chat; chat != nil {
-		chat := *chat
-		c.Identity.Chat = &chat
-	}
+	c.Identity = cloneIdentity(&r.Identity)
 	return c
+}
+
+func cloneIdentity(id *session.Identity) session.Identity {
+	return session.Identity{RTC: clonePointer(id.RTC), RTM: clonePointer(id.RTM), Chat: clonePointer(id.Chat)}
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}
+
+func sameIdentity(a, b *session.Identity) bool {
+	return samePointee(a.RTC, b.RTC) && samePointee(a.RTM, b.RTM) && samePointee(a.Chat, b.Chat)
+}
+
+// samePointee reports whether both are nil, or point to equal values.
+func samePointee[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }
 
 // Delivered is a set of events that the customer's back end has acknowledged.

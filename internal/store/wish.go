@@ -76,13 +76,14 @@ func (r *Record) newerWish(old *Record) Register {
 // than r, that wish stays, and stays pending if it was. Any other wish is no longer
 // pending.
 func (r *Record) KeepWish(old *Record) Record {
-	next := r.clone()
+	next := *r
+	if next.Identity = old.Identity; !sameIdentity(&r.Identity, &old.Identity) {
+		next.Identity = cloneIdentity(&r.Identity)
+	}
 	next.WishPending, next.TermsChanged = false, false
 	if g := r.newerWish(old); g.Version > 0 {
 		next.WishVersion, next.WishPending = g.Version, old.WishPending
-		if next.Identity.RTC != nil {
-			next.Identity.RTC.Role = g.Role
-		}
+		next.setRole(g.Role)
 	}
 	return next
 }
@@ -105,14 +106,20 @@ func (w *Wish) Write(r *Record) {
 		r.State, r.Reason, r.Due = session.Ended, session.EndRevoked, w.At
 		return
 	case WishRole:
-		if rtc := r.Identity.RTC; rtc != nil {
-			set := *rtc
-			set.Role = w.Role
-			r.Identity.RTC = &set
-		}
+		r.setRole(w.Role)
 	case WishRenew:
 	}
 	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
+}
+
+// setRole replaces the role of the record's RTC identity, if it has one, by a copy: other
+// records share the identity.
+func (r *Record) setRole(role session.Role) {
+	if rtc := r.Identity.RTC; rtc != nil {
+		set := *rtc
+		set.Role = role
+		r.Identity.RTC = &set
+	}
 }
 
 // WishResult is the result of a wish.

@@ -21,7 +21,7 @@ import (
 func TestAWaitingCallIsSmall(t *testing.T) {
 	const (
 		calls     = 1000
-		mostHeap  = 3000 // bytes a call; measured: 2,430 with Go 1.26
+		mostHeap  = 3600 // bytes a call; measured: 2,430 to 3,010 with Go 1.26
 		mostStack = 9000 // measured: 4,160, and 8,290 under the race detector
 	)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

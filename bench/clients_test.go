@@ -73,7 +73,8 @@ var (
 type clients struct {
 	dialect
 	server unix.SockaddrInet4
-	ttl    int // of the tokens to ask for, in seconds
+	ttl    int                           // of the tokens to ask for, in seconds
+	onPush func(c *call, message []byte) // nil: nobody is told of pushes
 	poller *poller
 	byFD   map[int]*call
 	all    []*call
@@ -138,8 +139,7 @@ func (s *clients) run(steps []step, who []*call, count, atOnce int, every time.D
 		before := done
 		err := s.read(timeout, func(c *call, ended bool) error {
 			if !c.busy {
-				c.seen = c.seen[:0] // it was not asked for
-				return nil
+				return s.pushed(c, ended)
 			}
 			switch until := steps[c.at].until; {
 			case ended && until != hangUp:
@@ -208,37 +208,40 @@ func (s *clients) read(timeout time.Duration, each func(c *call, ended bool) err
 	return nil
 }
 
-// listen takes what servers push for a span of time, and confirms it. It tells each message.
-func (s *clients) listen(span time.Duration, told func(c *call, message []byte)) error {
+// listen takes what the server pushes for a span of time.
+func (s *clients) listen(span time.Duration) error {
 	for end := time.Now().Add(span); time.Now().Before(end); {
-		err := s.read(time.Until(end), func(c *call, ended bool) error {
-			if ended {
-				return fmt.Errorf("client %d: the server closed the connection", c.n)
-			}
-			for {
-				op, message, rest := unframe(c.seen)
-				if op == 0 {
-					c.seen = append(c.seen[:0], rest...)
-					return nil
-				}
-				c.seen = rest
-				if op != opText {
-					continue
-				}
-				told(c, message)
-				if seq := number(message, `"seq":`); seq != 0 {
-					c.seq = seq
-					if err := s.ack(c); err != nil {
-						return err
-					}
-				}
-			}
-		})
-		if err != nil {
+		if err := s.read(time.Until(end), s.pushed); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pushed confirms each bundle that a client was not waiting for.
+func (s *clients) pushed(c *call, ended bool) error {
+	if ended {
+		return fmt.Errorf("client %d: the server closed the connection", c.n)
+	}
+	for {
+		op, message, rest := unframe(c.seen)
+		if op == 0 {
+			c.seen = append(c.seen[:0], rest...)
+			return nil
+		}
+		c.seen = rest
+		seq := number(message, `"seq":`)
+		if op != opText || seq == 0 {
+			continue
+		}
+		if s.onPush != nil {
+			s.onPush(c, message)
+		}
+		c.seq = seq
+		if err := s.ack(c); err != nil {
+			return err
+		}
+	}
 }
 
 // dial connects without a WebSocket.

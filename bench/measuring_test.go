@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 	"refresher/tools/plan/planner"
 )
 
-// How much is measured. The numbers of a full run, and of one that only shows that it works.
-func manyCalls() int { return size(5000, 50) }
-func fewCalls() int  { return size(600, 20) }
+// How much is measured: in a full run, and in one that only shows that it works.
+func manyCalls() int  { return size(5000, 50) }
+func pacedCalls() int { return size(1500, 20) }
 
 const (
-	atOnce = 64                   // clients in a closed loop: the server is busy
-	paced  = 5 * time.Millisecond // between two clients, of which each finds the server idle
+	atOnce = 64               // clients in a closed loop: the server is busy
+	paced  = time.Millisecond // between two clients, of which each finds the server waiting
 	settle = 200 * time.Millisecond
 )
 
@@ -33,7 +34,7 @@ type measuring struct {
 	process *process
 	redis   *redistest.Server // nil: none
 	clients *clients
-	idle    float64 // µs a second that the server uses with all clients silent
+	idle    usage // a second, of a server whose clients are silent
 }
 
 // start runs the server, and prepares clients of it.
@@ -52,30 +53,85 @@ func (m *measuring) start(c choice) (err error) {
 	return err
 }
 
-func (m *measuring) record(operation operation, value float64) {
-	m.table.record(operation, m.server, value)
+func (m *measuring) record(o operation, value float64) { m.table.record(o, m.server, value) }
+
+// usage is what was used of several things, or is for each of count operations.
+type usage struct {
+	cpu, redis        float64 // µs
+	in, out           float64 // bytes that clients received and sent, WebSocket and its handshake
+	redisIn, redisOut float64 // bytes that Redis received and sent
+	seconds           float64
 }
 
-// cost reports the processor time for each of count things that do does, less what an idle server uses.
-func (m *measuring) cost(operation operation, count int, do func() error) error {
-	began, cpu, redis := time.Now(), m.process.cpu(), m.redisCPU()
+// use reports what was used while do did something, less what an idle server uses.
+func (m *measuring) use(do func() error) (usage, error) {
+	before := m.used()
 	if err := do(); err != nil {
+		return usage{}, err
+	}
+	after := m.used()
+	seconds := after.seconds - before.seconds
+	return usage{
+		cpu:      after.cpu - before.cpu - m.idle.cpu*seconds,
+		redis:    after.redis - before.redis - m.idle.redis*seconds,
+		in:       after.in - before.in,
+		out:      after.out - before.out,
+		redisIn:  after.redisIn - before.redisIn - m.idle.redisIn*seconds,
+		redisOut: after.redisOut - before.redisOut - m.idle.redisOut*seconds,
+		seconds:  seconds,
+	}, nil
+}
+
+// used is what has been used so far.
+func (m *measuring) used() usage {
+	u := usage{
+		seconds: time.Since(processBegan).Seconds(), cpu: float64(m.process.cpu().Nanoseconds()) / 1000,
+		in: float64(m.clients.in), out: float64(m.clients.out),
+	}
+	if m.redis != nil {
+		u.redis = float64(m.redis.CPU().Microseconds())
+		received, sent := m.redis.Traffic()
+		u.redisIn, u.redisOut = float64(received), float64(sent)
+	}
+	return u
+}
+
+var processBegan = time.Now()
+
+// cost measures what each of count operations takes. Those that the planner reckons with have a unit
+// for Go's own report too, such as join.
+func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
+	u, err := m.use(func() error {
+		err := do()
+		pause(settle)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	pause(settle)
-	used := float64((m.process.cpu()-cpu).Nanoseconds())/1000 - m.idle*time.Since(began).Seconds()
-	m.record(operation, used/float64(count))
-	if m.redis != nil {
-		m.record(operation.redis(), float64((m.redisCPU()-redis).Microseconds())/float64(count))
-	}
+	m.report(o, unit, float64(count), u)
 	return nil
 }
 
-func (m *measuring) redisCPU() time.Duration {
-	if m.redis == nil {
-		return 0
+func (m *measuring) report(o operation, unit string, count float64, u usage) {
+	m.record(o, u.cpu/count)
+	if m.redis != nil {
+		m.record(o.redis(), u.redis/count)
 	}
-	return m.redis.CPU()
+	if unit != "" {
+		m.metrics(unit, count, u)
+	}
+}
+
+func (m *measuring) metrics(unit string, count float64, u usage) {
+	for name, value := range map[string]float64{
+		"cpu-µs/": u.cpu, "in-B/": u.in, "out-B/": u.out,
+		"redis-µs/": u.redis, "redis-in-B/": u.redisIn, "redis-out-B/": u.redisOut,
+	} {
+		if m.redis != nil || !strings.HasPrefix(name, "redis") {
+			m.ReportMetric(value/count, name+unit)
+		}
+	}
 }
 
 // calls measures connections: how they begin, what they exchange, how they come back, and what they take.
@@ -83,54 +139,84 @@ func calls(m *measuring) error {
 	if err := m.start(choice{}); err != nil {
 		return err
 	}
+	warm := m.clients.more(atOnce) // what a server sets up once is not a connection's
+	for _, steps := range [][]step{connecting, renewing, pinging, comingBack} {
+		if err := m.clients.run(steps, warm, len(warm), len(warm), 0); err != nil {
+			return err
+		}
+	}
 	before, err := m.process.memory()
 	if err != nil {
 		return err
 	}
 	first := m.clients.more(manyCalls())
-	err = m.cost(connectionBusy, len(first), func() error { return m.clients.run(connecting, first, len(first), atOnce, 0) })
+	err = m.cost(connectionBusy, "", len(first), func() error { return m.clients.run(connecting, first, len(first), atOnce, 0) })
 	if err != nil {
 		return err
 	}
-	m.idleness()
+	if err := m.joined(before); err != nil {
+		return err
+	}
+	if err := m.idleness(); err != nil {
+		return err
+	}
 	for _, o := range []struct {
 		name  operation
+		unit  string
 		steps []step
 		who   []*call
 		count int
 		every time.Duration
 	}{
-		{heartbeatBusy, pinging, first, 4 * len(first), 0},
-		{heartbeatIdle, pinging, first, fewCalls(), paced},
-		{askedBusy, renewing, first, len(first), 0},
-		{askedIdle, renewing, first, fewCalls(), paced},
-		{connectionIdle, connecting, m.clients.more(fewCalls()), fewCalls(), paced},
-		{backBusy, comingBack, first, len(first), 0},
-		{backIdle, comingBack, first, fewCalls(), paced},
+		{heartbeatBusy, "", pinging, first, 4 * len(first), 0},
+		{heartbeatPaced, "heartbeat", pinging, first, 3 * pacedCalls(), paced / 5},
+		{askedBusy, "", renewing, first, len(first), 0},
+		{connectionPaced, "join", connecting, m.clients.more(pacedCalls()), pacedCalls(), paced},
+		{askedPaced, "", renewing, first, pacedCalls(), paced},
+		{backBusy, "", comingBack, first, len(first), 0},
+		{backPaced, "resume", comingBack, first, pacedCalls(), paced},
 	} {
-		if err := m.cost(o.name, o.count, func() error { return m.clients.run(o.steps, o.who, o.count, atOnce, o.every) }); err != nil {
+		if err := m.cost(o.name, o.unit, o.count, func() error { return m.clients.run(o.steps, o.who, o.count, atOnce, o.every) }); err != nil {
 			return err
 		}
 	}
 	return m.memory(before)
 }
 
-// idleness measures what a server does while nobody says anything.
-func (m *measuring) idleness() {
+// idleness measures what a server does while nobody says anything, and Redis because of it or by itself.
+func (m *measuring) idleness() error {
 	pause(settle)
-	began, cpu := time.Now(), m.process.cpu()
-	pause(time.Duration(size(3000, 300)) * time.Millisecond)
-	m.idle = float64((m.process.cpu() - cpu).Microseconds()) / time.Since(began).Seconds()
-	m.record(idleNode, m.idle/1000)
+	u, err := m.use(func() error {
+		pause(time.Duration(size(2000, 300)) * time.Millisecond)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	m.idle = usage{cpu: u.cpu / u.seconds, redis: u.redis / u.seconds, redisIn: u.redisIn / u.seconds, redisOut: u.redisOut / u.seconds}
+	m.record(idleNode, m.idle.cpu/1000)
+	m.metrics("s", u.seconds, u)
+	return nil
+}
+
+// joined measures the memory that connections take which have only begun.
+func (m *measuring) joined(before memory) error {
+	after, err := m.process.resident()
+	each := float64(after-before.resident) / float64(manyCalls())
+	m.record(memoryJoined, each)
+	m.ReportMetric(each, "rss-B/call")
+	return err
 }
 
 // memory measures what a connection takes, after it has been used for all of the above.
 func (m *measuring) memory(before memory) error {
 	after, err := m.process.memory()
-	count := float64(len(m.clients.all))
+	count := float64(len(m.clients.all) - atOnce)
+	kernel := float64(after.kernel-before.kernel) / 2 / count // the other half is of the clients
 	m.record(memoryUsed, float64(after.used-before.used)/count)
 	m.record(memoryResident, float64(after.resident-before.resident)/count)
-	m.record(memoryKernel, float64(after.kernel-before.kernel)/2/count) // the other half is of the clients
+	m.record(memoryKernel, kernel)
+	m.ReportMetric(kernel, "kernel-B/call")
 	return err
 }
 
@@ -145,8 +231,12 @@ func refusals(m *measuring) error {
 	}
 	_ = m.clients.join(m.clients.all[0])
 	pause(settle)
-	who := m.clients.more(manyCalls())
-	return m.cost(refusalBusy, len(who), func() error { return m.clients.run(refused, who, len(who), atOnce, 0) })
+	busy, quiet := m.clients.more(manyCalls()), m.clients.more(pacedCalls())
+	err := m.cost(refusalBusy, "", len(busy), func() error { return m.clients.run(refused, busy, len(busy), atOnce, 0) })
+	if err != nil {
+		return err
+	}
+	return m.cost(refusalPaced, "refusal", len(quiet), func() error { return m.clients.run(refused, quiet, len(quiet), 0, paced) })
 }
 
 // schedule measures renewals that fall due by themselves, some 1,300 a second.
@@ -154,26 +244,24 @@ func schedule(m *measuring) error {
 	if err := m.start(choice{Schedule: true}); err != nil {
 		return err
 	}
-	m.clients.ttl = int(shortLife.Seconds())
-	if err := m.clients.run(connecting, m.clients.more(manyCalls()), manyCalls(), 0, time.Millisecond); err != nil {
-		return err
-	}
 	var lags progress
 	pushes := 0
-	told := func(c *call, message []byte) {
-		if bytes.Contains(message, []byte(`"token-privilege-will-expire"`)) {
-			pushes++
-		}
+	m.clients.ttl = int(shortLife.Seconds())
+	m.clients.onPush = func(c *call, message []byte) {
+		pushes++
 		if bytes.Contains(message, []byte(`"cause":"schedule"`)) {
 			lags.add(time.Since(c.due(message)))
 		}
 	}
-	if err := m.clients.listen(soonest+spread, told); err != nil { // until it is as it will be
+	if err := m.clients.run(connecting, m.clients.more(manyCalls()), manyCalls(), 0, paced); err != nil {
+		return err
+	}
+	if err := m.clients.listen(soonest); err != nil { // until joins are no burden any more
 		return err
 	}
 	pushes = 0
 	lags.take()
-	listen := func() error { return m.clients.listen(scheduleSpan(), told) }
+	listen := func() error { return m.clients.listen(scheduleSpan()) }
 	return m.late(listen, func() (lateness, error) {
 		l := lags.take()
 		l.Count = pushes
@@ -191,7 +279,7 @@ func (c *call) due(message []byte) time.Time {
 }
 
 // scheduleSpan is for how long renewals by schedule are measured.
-func scheduleSpan() time.Duration { return time.Duration(size(15, 6)) * time.Second }
+func scheduleSpan() time.Duration { return time.Duration(size(10, 6)) * time.Second }
 
 // queue measures the same of a queue of tasks, which pushes nothing to anybody.
 func queue(m *measuring) error {
@@ -212,13 +300,12 @@ func queue(m *measuring) error {
 	return m.late(func() error { pause(scheduleSpan()); return nil }, look)
 }
 
-// late reports how many renewals there are while wait waits, what one costs, and how late they are.
+// late measures renewals while wait waits: how many there are, what one costs, and how late they are.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
-	began, cpu, redis := time.Now(), m.process.cpu(), m.redisCPU()
-	if err := wait(); err != nil {
+	u, err := m.use(wait)
+	if err != nil {
 		return err
 	}
-	seconds, used, redisUsed := time.Since(began).Seconds(), m.process.cpu()-cpu, m.redisCPU()-redis
 	l, err := look()
 	if err != nil {
 		return err
@@ -226,11 +313,8 @@ func (m *measuring) late(wait func() error, look func() (lateness, error)) error
 	if l.Count == 0 {
 		return errors.New("nothing was renewed")
 	}
-	m.record(scheduleRate, float64(l.Count)/seconds)
-	m.record(scheduleCost, float64(used.Nanoseconds())/1000/float64(l.Count))
-	if m.redis != nil {
-		m.record(scheduleCost.redis(), float64(redisUsed.Microseconds())/float64(l.Count))
-	}
+	m.record(scheduleRate, float64(l.Count)/u.seconds)
+	m.report(scheduleCost, "renewal", float64(l.Count), u)
 	if l.P999 != 0 { // the control row has no times that renewals are due at
 		m.record(lagMedian, l.P50)
 		m.record(lagP99, l.P99)
@@ -251,7 +335,7 @@ func requests(m *measuring) error {
 	if err := m.clients.run(requesting, who, len(who), atOnce, 0); err != nil { // the first of each connection
 		return err
 	}
-	return m.cost(requestBusy, count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
+	return m.cost(requestBusy, "", count, func() error { return m.clients.run(requesting, who, count, atOnce, 0) })
 }
 
 // minting measures a builder of tokens alone, by its own account.

@@ -147,8 +147,12 @@ type memory struct {
 	kernel   int64 // the kernel's slabs, of the whole machine
 }
 
+func (p *process) resident() (int64, error) {
+	return kilobytes(fmt.Sprintf("/proc/%d/status", p.PID()), "VmRSS:")
+}
+
 func (p *process) memory() (m memory, err error) {
-	if m.resident, err = kilobytes(fmt.Sprintf("/proc/%d/status", p.PID()), "VmRSS:"); err != nil {
+	if m.resident, err = p.resident(); err != nil {
 		return m, err
 	}
 	if m.kernel, err = kilobytes("/proc/meminfo", "Slab:"); err != nil {

@@ -32,6 +32,13 @@ func (s *Server) UsedMemory() int64 {
 	return s.number("memory", "used_memory")
 }
 
+// Traffic is how many bytes the server has received and sent over the network since it
+// started, with those of this package's own questions.
+func (s *Server) Traffic() (received, sent int64) {
+	s.t.Helper()
+	return s.number("stats", "total_net_input_bytes"), s.number("stats", "total_net_output_bytes")
+}
+
 // Commands counts the commands that the server has carried out since it started,
 // those within scripts and transactions too. What Do and Try ran counts, what
 // this package asked for itself does not. Replicas and sentinels talk to their

@@ -6,7 +6,7 @@ import "time"
 // Processor time is of a loopback with the kernel's part of it. Each group names the
 // command that measures it; measure anew on your machine before you buy others.
 
-// go test -run '^$' -bench Node/memory -benchtime 1x ./tools/load/generator
+// go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
 const (
 	nodeJoinMicros      = 454.0 // cpu-µs/join
 	nodeResumeMicros    = 412.0 // cpu-µs/resume
@@ -36,7 +36,7 @@ const (
 	resumeOutBytes    = 1_110.0 // in-B/resume
 )
 
-// go test -run '^$' -bench Node/redis -benchtime 1x ./tools/load/generator
+// go -C bench test -run '^$' -bench 'Peers/1/refresher-redis' -benchtime 1x
 const (
 	sharedJoinMicros    = 492.0    // cpu-µs/join
 	sharedResumeMicros  = 465.0    // cpu-µs/resume

@@ -112,7 +112,7 @@ func example(t *testing.T) string {
 }
 
 func costs(*testing.T) string {
-	const load, redis = "`Node/memory`", "`Node/redis`"
+	const load, redis = "`Peers/1/refresher$`", "`Peers/1/refresher-redis`"
 	b := table("", "node alone", "with Redis", "Redis's main thread", "measured by `-bench`")
 	us := func(x float64) string { return fmt.Sprintf("%.0f µs", x) }
 	row(b, "a join: TCP, handshake, two tokens, ack", us(nodeJoinMicros), us(sharedJoinMicros), us(redisJoinMicros), load+", "+redis)

@@ -42,8 +42,7 @@ func (r *rig) renew(t testing.TB) {
 	wait := r.entry.session.Deadline() - clock.now().Mono
 	clock.origin = clock.origin.Add(-wait)
 	r.passed += wait
-	e, _ := r.node.table.next(clock.now().Mono)
-	e.fire()
+	r.node.table.next(clock.now().Mono).fire()
 	if err := r.hands.Ack(r.client.seq); err != nil || r.client.seq != seq+1 {
 		t.Fatalf("seq %d after %d, %v", r.client.seq, seq, err)
 	}

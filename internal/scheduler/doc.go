@@ -12,7 +12,7 @@
 //	                             │ commit: announces events, enqueues the record,
 //	                             ▼ asks the session for its Deadline
 //	       table: the entries, and the queue: by due time; once due, by expiry
-//	                             │ Run: the most urgent first, many at a time
+//	                             │ workers: the most urgent first, many at a time
 //	                             ▼
 //	       fire: ask, mint and push, push again, close, expire ──► commit
 //

@@ -18,7 +18,7 @@ const (
 
 // health shows that the scheduler works. Times are on the monotonic clock.
 type health struct {
-	beaten atomic.Int64 // when Run last went round; 0: never
+	beaten atomic.Int64 // when Run last went round, and did not find all workers stuck; 0: never
 	failed atomic.Int64 // when minting last failed, with no success since; 0: it did not
 }
 

@@ -107,7 +107,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		for range 3 {
 			(&fakeClient{t: t, scheduler: s}).join(10 * time.Minute)
 		}
-		s.slots <- struct{}{} // which is not given back
+		s.workers.slots <- struct{}{} // which is not given back
 		wait(8*time.Minute + 30*time.Second)
 		healthy(t, s, "")
 		wait(2 * time.Minute)
@@ -118,7 +118,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 		if b := behind(); b < 30 || b > 120 {
 			t.Errorf("%v s behind", b)
 		}
-		<-s.slots
+		<-s.workers.slots
 		wait(time.Second)
 		healthy(t, s, "")
 		if b := behind(); b != 0 {

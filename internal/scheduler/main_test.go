@@ -129,7 +129,7 @@ func build(t testing.TB, c settings) *node {
 		t.Fatal(err)
 	}
 	if c.Slots > 0 {
-		n.slots = make(chan struct{}, c.Slots)
+		n.workers.slots = make(chan struct{}, c.Slots)
 	}
 	return n
 }

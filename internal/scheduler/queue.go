@@ -41,8 +41,8 @@ const (
 func (p *position) queued() bool { return p.in != inNone }
 
 // Set puts e at due, wherever it stood before. expires is when its tokens run
-// out. It reports whether e now has the earliest due time.
-func (q *queue) Set(e *entry, due, expires time.Duration) bool {
+// out.
+func (q *queue) Set(e *entry, due, expires time.Duration) {
 	it := item{key: due, other: expires, entry: e}
 	switch at := e.slot.position; at.in {
 	case inWaiting:
@@ -53,7 +53,6 @@ func (q *queue) Set(e *entry, due, expires time.Duration) bool {
 	case inNone:
 		q.push(inWaiting, it)
 	}
-	return q.waiting.items[0].entry == e
 }
 
 // push adds an item to one of the heaps.
@@ -77,24 +76,35 @@ func (q *queue) Remove(e *entry) {
 	}
 }
 
-// Next takes out the most urgent entry whose time has come. When there is
-// none it returns nil and the time at which the next one comes, or never.
-func (q *queue) Next(now time.Duration) (*entry, time.Duration) {
+// Look returns how many entries' time has come, and when that of the next one comes, or
+// never.
+func (q *queue) Look(now time.Duration) (due int, next time.Duration) {
+	q.ripen(now)
+	if len(q.waiting.items) == 0 {
+		return len(q.ready.items), never
+	}
+	return len(q.ready.items), q.waiting.items[0].key
+}
+
+// Next takes out the most urgent entry whose time has come; nil: there is none.
+func (q *queue) Next(now time.Duration) *entry {
+	q.ripen(now)
+	if len(q.ready.items) == 0 {
+		return nil
+	}
+	e := q.ready.items[0].entry
+	q.ready.remove(0)
+	return e
+}
+
+// ripen moves entries whose time has come to the second order.
+func (q *queue) ripen(now time.Duration) {
 	for len(q.waiting.items) > 0 && q.waiting.items[0].key <= now {
 		it := q.waiting.items[0]
 		q.waiting.remove(0)
 		it.key, it.other = it.other, it.key
 		q.push(inReady, it)
 	}
-	if len(q.ready.items) > 0 {
-		e := q.ready.items[0].entry
-		q.ready.remove(0)
-		return e, 0
-	}
-	if len(q.waiting.items) > 0 {
-		return nil, q.waiting.items[0].key
-	}
-	return nil, never
 }
 
 // Behind returns how late the most overdue entry is. It takes O(n) for n entries that are

@@ -39,17 +39,22 @@ func TestQueueAgainstAList(t *testing.T) {
 			},
 			"next": func(t *rapid.T) {
 				now += time.Duration(rapid.Int64Range(0, 5).Draw(t, "later"))
-				got, next := q.Next(now)
-				first := never
+				due, next := q.Look(now)
+				got := q.Next(now)
+				ripe, first := 0, never
 				for e, at := range list {
-					first = min(first, at.due)
+					if at.due <= now {
+						ripe++
+					} else {
+						first = min(first, at.due)
+					}
 					if got != nil && at.due <= now && at.expires < list[got].expires {
 						t.Fatalf("%s expires at %d, and %s before it at %d", got.key.Session, list[got].expires, e.key.Session, at.expires)
 					}
 				}
 				switch {
-				case got == nil && (first <= now || next != first):
-					t.Fatalf("nothing is due, next at %d; want %d, now %d", next, first, now)
+				case due != ripe || next != first || got == nil && ripe > 0:
+					t.Fatalf("%d are due, next at %d; want %d, %d, now %d", due, next, ripe, first, now)
 				case got != nil && list[got].due > now:
 					t.Fatalf("%s came at %d, due at %d", got.key.Session, now, list[got].due)
 				}
@@ -87,9 +92,9 @@ func BenchmarkQueueReschedule(b *testing.B) {
 			b.ReportAllocs()
 			var now time.Duration
 			for b.Loop() {
-				e, next := q.Next(now)
+				e := q.Next(now)
 				if e == nil {
-					now = next
+					_, now = q.Look(now)
 					continue
 				}
 				q.Set(e, now+time.Hour, 0)

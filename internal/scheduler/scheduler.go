@@ -113,18 +113,12 @@ type Scheduler struct {
 	journal journal
 	health  health
 
-	slots  chan struct{}  // limits how many entries are fired at once
-	pushes sync.WaitGroup // entries being fired
-	asking sync.WaitGroup // requests for approval under way
-	begun  chan struct{}  // closed by Run
+	workers workers
+	asking  sync.WaitGroup // requests for approval under way
+	begun   chan struct{}  // closed by Run
 }
 
 const (
-	// concurrency is how many entries may be fired at once.
-	concurrency = 1024
-	// slotPatience is how long a fired entry keeps its slot. Minting and pushing take
-	// microseconds; one that takes longer waits for a slow client, which must not block others.
-	slotPatience = 100 * time.Millisecond
 	// clockCheckEvery is how often Run looks whether the wall clock was set.
 	clockCheckEvery = 5 * time.Second
 	// stepWindow is the span over which renewals are spread if a step of the wall clock has
@@ -139,7 +133,7 @@ func New(c Config) (*Scheduler, error) {
 	}
 	s := &Scheduler{
 		config: c, cluster: c.Cluster, clock: newClock(), table: newTable(c.MaxSessions), tracer: tracer{c.Tracer}, journal: journal{Logger: c.Logger},
-		slots: make(chan struct{}, concurrency), begun: make(chan struct{}),
+		workers: workers{slots: make(chan struct{}, concurrency)}, begun: make(chan struct{}),
 	}
 	if s.cluster == nil {
 		s.cluster = alone{}
@@ -161,37 +155,20 @@ func (s *Scheduler) Run(ctx context.Context) {
 	rotation.Go(func() { s.rotate(ctx) })
 	defer rotation.Wait()
 	defer s.asking.Wait()
-	defer s.pushes.Wait()
+	defer s.workers.running.Wait()
 	check := time.NewTicker(clockCheckEvery)
 	defer check.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		s.health.beat(s.clock.now().Mono)
+		now := s.clock.now().Mono
 		select { // also while there is always more to do
 		case <-check.C:
 			s.checkClock()
 		default:
 		}
-		e, next := s.table.next(s.clock.now().Mono)
-		if e != nil {
-			select {
-			case s.slots <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			s.pushes.Go(func() {
-				free := func() { <-s.slots }
-				patience := time.AfterFunc(slotPatience, free)
-				e.fire()
-				if patience.Stop() {
-					free()
-				}
-			})
-			continue
-		}
-		if next != never {
-			timer.Reset(next - s.clock.now().Mono)
+		if again := s.staff(ctx, now); again != never {
+			timer.Reset(again - now)
 		}
 		select {
 		case <-timer.C:

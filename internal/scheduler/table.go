@@ -20,13 +20,14 @@ import (
 // counted: they are overdue, and gone in minutes.
 type table struct {
 	limit int           // 0: none
-	wake  chan struct{} // tells Run that there is an earlier deadline
+	wake  chan struct{} // tells Run that there is a deadline before armed
 
 	mu       sync.Mutex
 	open     map[string]*entry // by id
 	ended    map[string]*entry // ended, until the store and the customer's back end know
 	queue    queue
-	detached list.List // of open ones, the longest detached first, without adopted ones
+	armed    time.Duration // the next deadline that Run knows of
+	detached list.List     // of open ones, the longest detached first, without adopted ones
 	adopted  int
 }
 
@@ -101,7 +102,9 @@ func (t *table) place(e *entry) (crowded bool) {
 	e.slot.atRisk = state == session.Attached && e.session.Unconfirmed()
 	e.slot.certificate = certificate
 	t.setDetached(e, state == session.Detached && !e.slot.adopted)
-	if t.queue.Set(e, due, expires) {
+	t.queue.Set(e, due, expires)
+	if due < t.armed {
+		t.armed = due
 		wake(t.wake)
 	}
 	return t.crowded()
@@ -195,9 +198,17 @@ func (t *table) surplus(held *entry) *entry {
 	return nil
 }
 
-// next takes the most urgent session that is due out of the queue, or tells when the next
-// one will be.
-func (t *table) next(now time.Duration) (*entry, time.Duration) {
+// look tells how many sessions are due, and when the next one will be. From then on place
+// wakes Run for one that comes before.
+func (t *table) look(now time.Duration) (due int, next time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	due, t.armed = t.queue.Look(now)
+	return due, t.armed
+}
+
+// next takes the most urgent session that is due out of the queue; nil: none is.
+func (t *table) next(now time.Duration) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.queue.Next(now)

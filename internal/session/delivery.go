@@ -37,7 +37,7 @@ type delivery struct {
 	answered  uint64        // the newest bundle that was acked or nacked here
 	nackAfter time.Duration // no bundle is minted for a nack before this
 	askAfter  time.Duration // no bundle is minted for a renew before this
-	silent    uint8         // pushes in a row without an answer, up to SilentTries
+	silent    uint8         // pushes in a row without an answer, counted to SilentTries+1
 	nacked    bool          // the newest bundle was refused, and none confirmed since
 	minted    bool          // a bundle was issued, here or by the node whose record this was made from
 	fetched   bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
@@ -74,7 +74,7 @@ func (d *delivery) Again(now Instant) Push {
 // Sent notes that the newest push was sent on the connection, so that the client must answer
 // it.
 func (d *delivery) Sent() {
-	d.silent = min(d.silent+1, SilentTries)
+	d.silent = min(d.silent+1, SilentTries+1)
 	d.pending.sent = true
 }
 

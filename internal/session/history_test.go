@@ -324,6 +324,12 @@ func (h *history) Check(t *rapid.T) {
 	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}
+	if due, cause := h.s.scheduled(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
+		exact := h.s.issued.expires - h.s.RenewBefore() - jitter(h.s.ID, h.s.RenewBefore())
+		if due > exact || due <= exact-tick || due%tick != 0 {
+			t.Fatalf("due at %s, want %s rounded down to %s", due, exact, tick)
+		}
+	}
 	// Tokens that ran out meanwhile may have brought one more bundle.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {
 		t.Fatalf("no answer for %s, and the connection stands", h.now.Mono-h.unheard)

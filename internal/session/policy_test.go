@@ -86,6 +86,30 @@ func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	}
 }
 
+// Scheduled renewals of all sessions of a node fall on one grid, at most tick before their
+// exact times. Repetitions and renewals that are asked for keep theirs.
+func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
+	for _, ttl := range []time.Duration{10 * time.Second, time.Minute, time.Hour, MaxLifetime} {
+		w := newWorld(t, ttl)
+		w.attach()
+		w.pass(ttl/3 + 7*time.Millisecond)
+		before := w.s.RenewBefore()
+		exact := w.s.issued.expires - before - jitter(w.s.ID, before)
+		if due := w.s.Deadline(); due%tick != 0 || due > exact || exact-due >= tick {
+			t.Errorf("ttl %s: due at %s, want %s rounded down to %s", ttl, due, exact, tick)
+		}
+		w.issue(CauseRenew)
+		if retry := w.s.Deadline(); retry != w.now.Mono+w.policy.AckTimeout {
+			t.Errorf("ttl %s: repeated at %s, pushed at %s", ttl, retry, w.now.Mono)
+		}
+		w.ack(2)
+		w.ask()
+		if asked := w.s.Deadline(); asked != w.s.askAfter || asked%tick == 0 {
+			t.Errorf("ttl %s: the renewal that was asked for is due at %s, want %s", ttl, asked, w.s.askAfter)
+		}
+	}
+}
+
 func TestJitterOnlyMakesItEarlier(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second

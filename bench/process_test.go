@@ -148,14 +148,14 @@ type memory struct {
 }
 
 func (p *process) resident() (int64, error) {
-	return kilobytes(fmt.Sprintf("/proc/%d/status", p.PID()), "VmRSS:")
+	return program.Resident(p.PID())
 }
 
 func (p *process) memory() (m memory, err error) {
 	if m.resident, err = p.resident(); err != nil {
 		return m, err
 	}
-	if m.kernel, err = kilobytes("/proc/meminfo", "Slab:"); err != nil {
+	if m.kernel, err = program.Slab(); err != nil {
 		return m, err
 	}
 	if p.ops != "" {
@@ -219,20 +219,6 @@ func used() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
-}
-
-// kilobytes reads a line such as "VmRSS:  123 kB" of a file, as bytes.
-func kilobytes(file, name string) (int64, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(content), name)
-	var kb int64
-	if _, err := fmt.Sscanf(rest, "%d kB", &kb); err != nil {
-		return 0, fmt.Errorf("%s has no %s: %w", file, name, err)
-	}
-	return kb << 10, nil
 }
 
 // The cores of the clients, and of the server. The same if there is but one.

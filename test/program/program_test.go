@@ -151,3 +151,21 @@ func TestDiesWithTheTests(t *testing.T) {
 		t.Fatal("the program outlived the test binary")
 	}
 }
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	cpu, err := CPU(os.Getpid())
+	if err != nil || cpu < 0 || cpu > time.Minute {
+		t.Errorf("%v of processor time: %v", cpu, err)
+	}
+	if resident, err := Resident(os.Getpid()); err != nil || resident < 1<<20 {
+		t.Errorf("%d B resident: %v", resident, err)
+	}
+	if slab, err := Slab(); err != nil || slab < 1<<20 {
+		t.Errorf("%d B in slabs: %v", slab, err)
+	}
+	const nobody = 1 << 30
+	if _, err := CPU(nobody); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("processor time of no process: %v", err)
+	}
+}

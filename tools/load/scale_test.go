@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -86,7 +85,7 @@ func (s *scale) start() {
 	s.nodes, s.note = nodesFor(s.calls, s.nodes, files)
 	s.redis = redistest.Start(s.B)
 	s.fleet = nodetest.StartFleet(s.B, s.nodes, "--redis-url="+s.redis.URL())
-	kernel := kilobytes(s.B, "/proc/meminfo", "Slab:")
+	kernel := slab(s.B)
 	urls := make([]string, len(s.fleet))
 	for i, n := range s.fleet {
 		urls[i] = "--url=ws://" + n.Addr() + "/v1/ws"
@@ -105,7 +104,7 @@ func (s *scale) start() {
 		&row{name: fmt.Sprintf("%d generators", processes), use: s.generatorUsage},
 		&row{name: "Redis", use: func() usage { return usage{resident: s.redis.UsedMemory(), cpu: s.redis.CPU()} }},
 		&row{name: "kernel: both ends of all connections", use: func() usage {
-			return usage{resident: kilobytes(s.B, "/proc/meminfo", "Slab:") - kernel}
+			return usage{resident: slab(s.B) - kernel}
 		}})
 }
 
@@ -197,25 +196,18 @@ func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	}
 }
 
-// usage reads what the kernel knows of the process.
+// usage is what the process uses.
 func (l *loader) usage() usage {
 	l.Helper()
-	folder := "/proc/" + strconv.Itoa(l.process.PID())
-	text, err := os.ReadFile(folder + "/stat")
+	cpu, err := program.CPU(l.process.PID())
 	if err != nil {
 		l.Fatal(err)
 	}
-	// The name in brackets may have spaces; utime and stime are fields 14 and 15.
-	_, rest, _ := strings.Cut(string(text), ") ")
-	var ticks int64
-	for _, field := range strings.Fields(rest)[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			l.Fatal(err)
-		}
-		ticks += n
+	resident, err := program.Resident(l.process.PID())
+	if err != nil {
+		l.Fatal(err)
 	}
-	return usage{resident: kilobytes(l.B, folder+"/status", "VmRSS:"), cpu: time.Duration(ticks) * 10 * time.Millisecond} // USER_HZ is 100 everywhere
+	return usage{resident: resident, cpu: cpu}
 }
 
 func (s *scale) generatorUsage() (sum usage) {
@@ -335,22 +327,12 @@ func openFiles(b *testing.B) int {
 	return int(min(limit.Cur, math.MaxInt32))
 }
 
-// kilobytes reads a line such as "VmRSS:  123 kB" of a file, as bytes.
-func kilobytes(b *testing.B, file, name string) int64 {
+// slab is what the kernel holds for sockets, and else.
+func slab(b *testing.B) int64 {
 	b.Helper()
-	text, err := os.ReadFile(file)
+	bytes, err := program.Slab()
 	if err != nil {
 		b.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return kb << 10
-		}
-	}
-	b.Fatalf("%s has no %s", file, name)
-	return 0
+	return bytes
 }

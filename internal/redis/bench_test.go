@@ -50,10 +50,11 @@ func TestSessionIsSmall(t *testing.T) {
 // BenchmarkRenewal reports what one renewal costs Redis: a save of a stored session with
 // a new state and a new due time, among sessions of all shards.
 //
-//	flush=256   of the session that is next due, as a scheduler renews them, so
-//	            many saved at once: a node gathers for 100 ms, and this is what
-//	            2500 renewals a second make of that
-//	flush=4096  what a storm makes of it
+//	flush=128   of the session that is next due, as a scheduler renews them, so
+//	            many saved at once: what 1,300 renewals a second make with tokens
+//	            of under 10 s, which are gathered for 100 ms
+//	flush=1280  what they make with longer tokens, which are gathered for a second
+//	flush=4096  what a storm makes
 //	random      256 of any at once: the worst order for a processor's caches, in
 //	            which clients come that ask for tokens by themselves
 func BenchmarkRenewal(b *testing.B) {
@@ -61,7 +62,8 @@ func BenchmarkRenewal(b *testing.B) {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
 			c := fill(b, sessions)
 			due := func() int { return c.queue[0] }
-			b.Run("flush=256", func(b *testing.B) { c.renew(b, 256, due) })
+			b.Run("flush=128", func(b *testing.B) { c.renew(b, 128, due) })
+			b.Run("flush=1280", func(b *testing.B) { c.renew(b, 1280, due) })
 			b.Run("flush=4096", func(b *testing.B) { c.renew(b, 4096, due) })
 			b.Run("random", func(b *testing.B) { c.renew(b, 256, func() int { return rand.IntN(sessions) }) })
 		})
@@ -100,12 +102,12 @@ redis.call('ZADD', KEYS[1], unpack(moved))`
 
 // BenchmarkBare is the baseline for BenchmarkRenewal: a bare claim-and-reschedule of the
 // same sessions in the same Redis, in batches of as many as one call saves at a time
-// there (4 and 64), and of 256.
+// there (2, 20 and 64), and of 256.
 func BenchmarkBare(b *testing.B) {
 	for _, sessions := range benchSizes() {
 		b.Run("sessions="+strconv.Itoa(sessions), func(b *testing.B) {
 			c := fill(b, sessions)
-			for _, batch := range []int{256 / store.Shards, 4096 / store.Shards, 256} {
+			for _, batch := range []int{128 / store.Shards, 1280 / store.Shards, 4096 / store.Shards, 256} {
 				b.Run("batch="+strconv.Itoa(batch), func(b *testing.B) { c.reschedule(b, batch) })
 			}
 		})

@@ -60,7 +60,7 @@ func (s *scale) run() {
 	s.start()
 	s.measure()
 	for _, g := range s.generators {
-		g.await(s.joinTime()+time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
+		g.await(s.joinTime()+3*time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
 	}
 	s.measure()
 	<-time.After(s.hold)

@@ -33,12 +33,15 @@ func newApplication(c choice) *application {
 	return &application{mint: ours(), refuse: c.Refuse}
 }
 
-// Messages as refresher words them, with as many bytes. The numbers say which of the values that answer has stands where.
+// Messages as refresher words them, with as many bytes. Their values are, by number: the tokens, when they expire, now,
+// and the session and its key.
 const (
 	bundle = `"tokens":{"rtc":{"token":"%[1]s","expiresAt":%[3]d},"rtm":{"token":"%[2]s","expiresAt":%[3]d}}`
-	joined = `{"type":"joined","session":"%[5]s","key":"%[6]s","resumed":false,"seq":1,` + bundle + `,"heartbeat":50,"renewBefore":300,"now":%[4]d}`
-	pushed = `{"type":"token-privilege-will-expire","seq":2,` + bundle + `,"previousExpiresAt":%[3]d,"action":"renew","attempt":1,"cause":"renew","now":%[4]d}`
-	pong   = `{"type":"pong","now":%d}`
+	joined = `{"type":"joined","session":"%[5]s","key":"%[6]s","resumed":false,"seq":1,` + bundle +
+		`,"heartbeat":50,"renewBefore":300,"now":%[4]d}`
+	pushed = `{"type":"token-privilege-will-expire","seq":2,` + bundle +
+		`,"previousExpiresAt":%[3]d,"action":"renew","attempt":1,"cause":"renew","now":%[4]d}`
+	pong = `{"type":"pong","now":%d}`
 
 	reconnect = `{"type":"reconnect","afterMs":12345,"reason":"overload"}`
 )

@@ -67,7 +67,8 @@ func ginServer(*application) (http.Handler, error) {
 // communitys makes tokens by the builder of Agora's community.
 func communitys(channel string, uid uint32) (rtcToken, rtmToken string, err error) {
 	seconds := uint32(lifetime.Seconds())
-	if rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds); err == nil {
+	rtcToken, err = rtctokenbuilder.BuildTokenWithUid(appID, certificate, channel, uid, rtctokenbuilder.RolePublisher, seconds)
+	if err == nil {
 		rtmToken, err = rtmtokenbuilder.BuildToken(appID, certificate, strconv.FormatUint(uint64(uid), 10), seconds, "")
 	}
 	return rtcToken, rtmToken, err

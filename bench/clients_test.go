@@ -103,8 +103,10 @@ func (s *clients) more(count int) []*call {
 	return s.all[len(s.all)-count:]
 }
 
+// close resets all connections, so that the kernel keeps nothing of them while the next server is measured.
 func (s *clients) close() {
 	for fd := range s.byFD {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		_ = unix.Close(fd)
 	}
 	_ = unix.Close(s.poller.fd)

@@ -145,7 +145,7 @@ func calls(m *measuring) error {
 			return err
 		}
 	}
-	before, err := m.process.memory()
+	before, err := m.process.memory(true)
 	if err != nil {
 		return err
 	}
@@ -201,22 +201,22 @@ func (m *measuring) idleness() error {
 
 // joined measures the memory that connections take which have only begun.
 func (m *measuring) joined(before memory) error {
-	after, err := m.process.resident()
-	each := float64(after-before.resident) / float64(manyCalls())
-	m.record(memoryJoined, each)
-	m.ReportMetric(each, "rss-B/call")
+	after, err := m.process.memory(false)
+	count := float64(manyCalls())
+	resident, kernel := float64(after.resident-before.resident)/count, float64(after.kernel-before.kernel)/2/count
+	m.record(memoryJoined, resident)
+	m.record(memoryKernel, kernel) // half of what there is more: the other half is of the clients
+	m.ReportMetric(resident, "rss-B/call")
+	m.ReportMetric(kernel, "kernel-B/call")
 	return err
 }
 
 // memory measures what a connection takes, after it has been used for all of the above.
 func (m *measuring) memory(before memory) error {
-	after, err := m.process.memory()
+	after, err := m.process.memory(true)
 	count := float64(len(m.clients.all) - atOnce)
-	kernel := float64(after.kernel-before.kernel) / 2 / count // the other half is of the clients
 	m.record(memoryUsed, float64(after.used-before.used)/count)
 	m.record(memoryResident, float64(after.resident-before.resident)/count)
-	m.record(memoryKernel, kernel)
-	m.ReportMetric(kernel, "kernel-B/call")
 	return err
 }
 
@@ -231,6 +231,7 @@ func refusals(m *measuring) error {
 	}
 	_ = m.clients.join(m.clients.all[0])
 	pause(settle)
+	m.clients.disconnect(m.clients.all[0])
 	busy, quiet := m.clients.more(manyCalls()), m.clients.more(pacedCalls())
 	err := m.cost(refusalBusy, "", len(busy), func() error { return m.clients.run(refused, busy, len(busy), atOnce, 0) })
 	if err != nil {
@@ -279,14 +280,14 @@ func (c *call) due(message []byte) time.Time {
 }
 
 // scheduleSpan is for how long renewals by schedule are measured.
-func scheduleSpan() time.Duration { return time.Duration(size(10, 6)) * time.Second }
+func scheduleSpan() time.Duration { return time.Duration(size(10, 2)) * time.Second }
 
-// queue measures the same of a queue of tasks, which pushes nothing to anybody.
+// queue measures the same of a queue of tasks, which pushes nothing to anybody, and may look for what is due every 5 s.
 func queue(m *measuring) error {
 	if err := m.start(choice{Count: manyCalls()}); err != nil {
 		return err
 	}
-	pause(soonest + spread)
+	pause(time.Duration(size(6, 1)) * time.Second)
 	look := func() (l lateness, err error) {
 		text, err := m.process.ask(progressSay)
 		if err != nil {
@@ -297,7 +298,7 @@ func queue(m *measuring) error {
 	if _, err := look(); err != nil {
 		return err
 	}
-	return m.late(func() error { pause(scheduleSpan()); return nil }, look)
+	return m.late(func() error { pause(max(scheduleSpan(), 5*time.Second)); return nil }, look)
 }
 
 // late measures renewals while wait waits: how many there are, what one costs, and how late they are.

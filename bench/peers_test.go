@@ -65,8 +65,6 @@ var children = map[string]func(choice) error{
 	"mint-community":   runMint(func() (string, string, error) { return communitys("c", 1) }),
 }
 
-func list(f ...func(*measuring) error) []func(*measuring) error { return f }
-
 // BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round gives
 // each server its turn, so that what disturbs the machine for a while disturbs all of them. What fails is
 // left out, and the table says why.
@@ -74,7 +72,7 @@ func BenchmarkPeers(b *testing.B) {
 	t := newTable()
 	for round := range *rounds {
 		for _, s := range servers {
-			for _, name := range strings.Fields(s.measure) {
+			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
 					err := measures[name](&measuring{B: b, server: s, table: t})
 					if err != nil {

@@ -147,16 +147,16 @@ type memory struct {
 	kernel   int64 // the kernel's slabs, of the whole machine
 }
 
-func (p *process) resident() (int64, error) {
-	return program.Resident(p.PID())
-}
-
-func (p *process) memory() (m memory, err error) {
-	if m.resident, err = p.resident(); err != nil {
+// memory reads what the server takes. collect has it collect its garbage and tell its heap and stacks.
+func (p *process) memory(collect bool) (m memory, err error) {
+	if m.resident, err = program.Resident(p.PID()); err != nil {
 		return m, err
 	}
 	if m.kernel, err = program.Slab(); err != nil {
 		return m, err
+	}
+	if !collect {
+		return m, nil
 	}
 	if p.ops != "" {
 		m.used, err = p.scrape()

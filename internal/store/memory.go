@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type memoryShard struct {
 	generation string
 	open       map[string]Record // also those that have ended, until their end is delivered
 	ended      map[string]Record // the tombstones
+	earliest   session.UnixMilli // no open session is due before
 	tombstones []tombstone       // in the order in which they expire
 }
 
@@ -54,7 +56,13 @@ func NewMemory(now func() time.Time) *Memory {
 }
 
 func (s *memoryShard) reset(generation string) {
-	*s = memoryShard{generation: generation, open: make(map[string]Record), ended: make(map[string]Record)}
+	*s = memoryShard{generation: generation, open: make(map[string]Record), ended: make(map[string]Record), earliest: math.MaxInt64}
+}
+
+// put stores the record of an open session.
+func (s *memoryShard) put(r Record) {
+	s.open[r.Session] = r
+	s.earliest = min(s.earliest, r.Due)
 }
 
 // find returns a session's record or its tombstone.
@@ -110,7 +118,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 		r.State = session.Attached
 	}
 	r.Due = session.MilliOf(m.now().Add(Lease))
-	s.open[g.Session] = r
+	s.put(r)
 	m.notifyLoser(old.Node, g.Node, g.Session)
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
@@ -151,7 +159,7 @@ func (m *Memory) save(r *Record) Outcome {
 	case next.IsTombstone():
 		s.entomb(next)
 	default:
-		s.open[r.Session] = next
+		s.put(next)
 		delete(s.ended, r.Session) // it replaces a tombstone
 	}
 	return o
@@ -175,7 +183,7 @@ func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 // write writes a wish into the record r, notifies its owner and returns the record.
 func (m *Memory) write(w *Wish, r Record) Record {
 	w.Write(&r)
-	m.shards[ShardOf(r.Session)].open[r.Session] = r
+	m.shards[ShardOf(r.Session)].put(r)
 	m.notify(r.Node, r.Session)
 	return r.clone()
 }
@@ -213,58 +221,6 @@ func (m *Memory) notify(node, id string) {
 	for tell := range m.watch[node] {
 		(*tell)(id)
 	}
-}
-
-// Sweep renews node's lease, or ends it, and claims overdue sessions for it, as do says.
-func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var swept [Shards]Swept
-	now := m.now()
-	if do == Leave {
-		m.renew(node, now)
-	} else {
-		m.renew(node, now.Add(Lease))
-	}
-	for i := range m.shards {
-		s := &m.shards[i]
-		swept[i].Generation = s.generation
-		s.expireTombstones(now)
-		if len(s.open) > 0 && do == Claim {
-			swept[i].Overdue = m.claim(s, node, now)
-		}
-	}
-	return swept, nil
-}
-
-// claim makes node the owner of the shard's overdue sessions whose owner's lease has
-// expired. It returns these, and those that are the node's already.
-func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
-	var overdue []string
-	late := session.MilliOf(now.Add(-Slack))
-	for id, r := range s.open {
-		if r.Due <= late {
-			overdue = append(overdue, id)
-		}
-	}
-	slices.SortFunc(overdue, func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.open[a].Due, s.open[b].Due), cmp.Compare(a, b))
-	})
-	var claimed []Record
-	for _, id := range overdue[:min(len(overdue), SweepLimit)] {
-		r := s.open[id]
-		if mine := r.Node == node; mine || !m.nodes[r.Node].until.After(now) {
-			if !mine && r.State == session.Attached {
-				r.State = session.Detached
-			}
-			m.notifyLoser(r.Node, node, id)
-			r.Node = node
-			claimed = append(claimed, r.clone())
-		}
-		r.Due = Later(session.MilliOf(now)) // the owner should have dealt with it by then
-		s.open[id] = r
-	}
-	return claimed
 }
 
 // expireTombstones removes the tombstones that have expired.

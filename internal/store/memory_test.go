@@ -253,3 +253,20 @@ func TestMemorySessionIsSmall(t *testing.T) {
 	runtime.KeepAlive(records)
 	m.wantLen(sessions, 0)
 }
+
+// BenchmarkMemorySweep is what a sweep costs a node whose sessions are all in order.
+func BenchmarkMemorySweep(b *testing.B) {
+	m := store.NewMemory(time.Now)
+	due := session.MilliOf(time.Now().Add(time.Hour))
+	for i := range 100_000 {
+		r := store.Record{Record: session.Record{Key: session.Key{Session: "S" + strconv.Itoa(i)}}, Node: "a", Due: due}
+		if _, err := m.Save(b.Context(), []store.Record{r}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if _, err := m.Sweep(b.Context(), "a", store.Claim); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

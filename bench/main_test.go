@@ -14,6 +14,7 @@ import (
 
 var (
 	rounds    = flag.Int("rounds", 1, "how often everything is measured; the table has medians")
+	profiles  = flag.String("profiles", "", "a folder for a profile of refresher during each operation; its figures are worth less then")
 	tableFile = flag.String("table", "", "a Markdown file to put the table into, between its markers")
 )
 

@@ -102,9 +102,10 @@ var processBegan = time.Now()
 // for Go's own report too, such as join.
 func (m *measuring) cost(o operation, unit string, count int, do func() error) error {
 	u, err := m.use(func() error {
+		profiled := m.process.profile(m.server.name, o)
 		err := do()
 		pause(settle)
-		return err
+		return errors.Join(err, <-profiled)
 	})
 	if err != nil {
 		return err
@@ -303,7 +304,10 @@ func queue(m *measuring) error {
 
 // late measures renewals while wait waits: how many there are, what one costs, and how late they are.
 func (m *measuring) late(wait func() error, look func() (lateness, error)) error {
-	u, err := m.use(wait)
+	u, err := m.use(func() error {
+		profiled := m.process.profile(m.server.name, scheduleCost)
+		return errors.Join(wait(), <-profiled)
+	})
 	if err != nil {
 		return err
 	}

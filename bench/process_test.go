@@ -194,6 +194,24 @@ func (p *process) scrape() (used int64, err error) {
 	return used, nil
 }
 
+// profile has refresher profiled for a second, if -profiles names a folder, and sends when that is done.
+func (p *process) profile(server string, o operation) <-chan error {
+	done := make(chan error, 1)
+	if p.ops == "" || *profiles == "" {
+		done <- nil
+		return done
+	}
+	go func() {
+		text, err := get("http://" + p.ops + "/debug/pprof/profile?seconds=1")
+		if err == nil {
+			name := strings.NewReplacer(" ", "-", ",", "", "(µs)", "").Replace(server + "-" + string(o))
+			err = os.WriteFile(filepath.Join(*profiles, name+".pprof"), []byte(text), 0o600)
+		}
+		done <- err
+	}()
+	return done
+}
+
 // get returns what a URL has.
 func get(url string) (string, error) {
 	response, err := http.Get(url)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"refresher/internal/session"
 	"refresher/test/redistest"
-	"refresher/tools/plan/planner"
 )
 
 // How much is measured: in a full run, and in one that only shows that it works.
@@ -275,7 +275,7 @@ func schedule(m *measuring) error {
 func (c *call) due(message []byte) time.Time {
 	const headStart = shortLife / 2
 	if c.jitter == 0 {
-		c.jitter = planner.Jitter(c.session, headStart)
+		c.jitter = session.Jitter(c.session, headStart)
 	}
 	return time.Unix(int64(number(message, `"previousExpiresAt":`)), 0).Add(-headStart - c.jitter)
 }

@@ -58,7 +58,7 @@ func (s *Session) scheduled() (time.Duration, Cause) {
 		return s.renewBy, CauseSchedule
 	}
 	before := s.RenewBefore()
-	return (s.issued.expires - before - jitter(s.ID, before)).Truncate(tick), CauseSchedule
+	return (s.issued.expires - before - Jitter(s.ID, before)).Truncate(tick), CauseSchedule
 }
 
 // tick is the grid on the node's monotonic clock to which scheduled renewals are rounded

@@ -325,7 +325,7 @@ func (h *history) Check(t *rapid.T) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}
 	if due, cause := h.s.scheduled(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
-		exact := h.s.issued.expires - h.s.RenewBefore() - jitter(h.s.ID, h.s.RenewBefore())
+		exact := h.s.issued.expires - h.s.RenewBefore() - Jitter(h.s.ID, h.s.RenewBefore())
 		if due > exact || due <= exact-tick || due%tick != 0 {
 			t.Fatalf("due at %s, want %s rounded down to %s", due, exact, tick)
 		}

@@ -121,9 +121,9 @@ func fraction(id string) float64 {
 	return float64(h.Sum64()>>11) / (1 << 53)
 }
 
-// jitter is how much earlier than its head start a session renews: up to half
+// Jitter is how much earlier than its head start a session renews: up to half
 // of it, so that calls that began together do not renew together, and only
 // ever earlier.
-func jitter(id string, renewBefore time.Duration) time.Duration {
+func Jitter(id string, renewBefore time.Duration) time.Duration {
 	return time.Duration(fraction(id) * float64(renewBefore/2))
 }

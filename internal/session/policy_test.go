@@ -79,7 +79,7 @@ func TestJitterSpreadsSessions(t *testing.T) {
 func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	var most time.Duration
 	for i := range 1000 {
-		most = max(most, jitter(time.Duration(i).String(), 300*time.Second))
+		most = max(most, Jitter(time.Duration(i).String(), 300*time.Second))
 	}
 	if most < 145*time.Second || most > 150*time.Second {
 		t.Errorf("of 1000 sessions, the earliest renews %s before its head start", most)
@@ -94,7 +94,7 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 		w.attach()
 		w.pass(ttl/3 + 7*time.Millisecond)
 		before := w.s.RenewBefore()
-		exact := w.s.issued.expires - before - jitter(w.s.ID, before)
+		exact := w.s.issued.expires - before - Jitter(w.s.ID, before)
 		if due := w.s.Deadline(); due%tick != 0 || due > exact || exact-due >= tick {
 			t.Errorf("ttl %s: due at %s, want %s rounded down to %s", ttl, due, exact, tick)
 		}
@@ -110,12 +110,27 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 	}
 }
 
+func TestSessionsHaveAJitterOfTheirOwn(t *testing.T) {
+	const headStart = 300 * time.Second
+	seen := make(map[time.Duration]bool)
+	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		j := Jitter(id, headStart)
+		if j < 0 || j >= headStart/2 || j != Jitter(id, headStart) {
+			t.Errorf("%s: %s", id, j)
+		}
+		seen[j] = true
+	}
+	if len(seen) < 8 {
+		t.Errorf("%d of 8 sessions have a jitter of their own", len(seen))
+	}
+}
+
 func TestJitterOnlyMakesItEarlier(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		before := time.Duration(rapid.Int64Range(1, 300).Draw(rt, "before")) * time.Second
 		id := rapid.String().Draw(rt, "id")
-		j := jitter(id, before)
-		if j < 0 || j > before/2 || j != jitter(id, before) {
+		j := Jitter(id, before)
+		if j < 0 || j > before/2 || j != Jitter(id, before) {
 			rt.Fatalf("jitter %s of %s", j, before)
 		}
 	})

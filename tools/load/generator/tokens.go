@@ -7,7 +7,6 @@ import (
 	"refresher/internal/client"
 	"refresher/internal/protocol"
 	"refresher/internal/session"
-	"refresher/tools/plan/planner"
 )
 
 // graceOfBeginning is how long a call may be on its way to its first tokens before
@@ -76,7 +75,7 @@ func (c *call) lagged(m *client.Message) {
 		}
 	}
 	onItsWay := time.Duration(g.leadMs.Load()-lead) * time.Millisecond
-	due := m.PreviousExpiresAt.Time().Add(-c.headStart - planner.Jitter(m.Session, c.headStart))
+	due := m.PreviousExpiresAt.Time().Add(-c.headStart - session.Jitter(m.Session, c.headStart))
 	g.stats.lag.add(m.Now.Time().Sub(due) + onItsWay)
 }
 

@@ -18,21 +18,6 @@ func play(t *testing.T, s Scenario) Outcome {
 	return o
 }
 
-func TestJitterIsTheSessionsOwn(t *testing.T) {
-	const headStart = 300 * time.Second
-	seen := make(map[time.Duration]bool)
-	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
-		j := Jitter(id, headStart)
-		if j < 0 || j >= headStart/2 || j != Jitter(id, headStart) {
-			t.Errorf("%s: %s", id, j)
-		}
-		seen[j] = true
-	}
-	if len(seen) < 8 {
-		t.Errorf("%d of 8 sessions have a jitter of their own", len(seen))
-	}
-}
-
 // The rate of renewals, by the closed formula and by the sessions' own rules: they
 // differ by less than 2%.
 func TestRenewalRate(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -59,24 +60,42 @@ const killed = 0
 func (s *scale) run() {
 	s.start()
 	s.measure()
-	for _, g := range s.generators {
-		g.await(s.joinTime()+3*time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
-	}
+	joinTime := time.Duration(s.calls/s.joinRate) * time.Second
+	complete := s.awaitAll(joinTime+2*time.Minute, s.calls/20)
 	s.measure()
-	<-time.After(s.hold)
 	before := s.reports()
-	s.measure()
-	s.fleet[killed].Kill()
-	<-time.After(2 * time.Second) // a generator counts every second: it has noticed by then
-	for _, g := range s.generators {
-		g.await(5*time.Minute, func(r generator.Report) bool { return r.Connected == int64(g.calls) })
+	if complete {
+		<-time.After(s.hold)
+		before = s.reports()
+		s.measure()
+		s.fleet[killed].Kill()
+		<-time.After(2 * time.Second) // a generator counts every second: it has noticed by then
+		complete = s.awaitAll(2*time.Minute, s.calls/2)
 	}
-	s.measure()
-	s.print(before, s.reports())
+	for len(s.rows[killed].at) <= back {
+		s.measure()
+	}
+	if s.print(before, s.reports()); !complete {
+		s.Errorf("the calls were not all connected in time: does the machine bear them, with all else that it does?")
+	}
 }
 
-func (s *scale) joinTime() time.Duration {
-	return time.Duration(s.calls/s.joinRate) * time.Second
+// awaitAll waits until all calls are connected. It gives up when more connections than
+// that were lost otherwise than by their node's end: a service that is overloaded loses
+// them faster than it takes them back.
+func (s *scale) awaitAll(patience time.Duration, mayLose int) bool {
+	deadline := time.Now().Add(patience)
+	for _, g := range s.generators {
+		connected := false
+		g.await(time.Until(deadline), func(r generator.Report) bool {
+			connected = r.Connected == int64(g.calls)
+			return connected || r.Lost > uint64(mayLose/len(s.generators))
+		})
+		if !connected {
+			return false
+		}
+	}
+	return true
 }
 
 // start runs Redis, the nodes, and the generators.
@@ -191,7 +210,7 @@ func report(line program.Line) (r generator.Report) {
 func (l *loader) await(patience time.Duration, so func(generator.Report) bool) {
 	l.Helper()
 	found := func(line program.Line) bool { return so(report(line)) }
-	if err := l.log.Await(l.log.Len(), l.process.Done(), patience, found); err != nil {
+	if err := l.log.Await(l.log.Len(), l.process.Done(), patience, found); errors.Is(err, program.ErrEnded) {
 		l.Fatalf("a generator: %v\n%s", err, l.log.Tail(3))
 	}
 }

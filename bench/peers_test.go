@@ -65,6 +65,8 @@ var children = map[string]func(choice) error{
 	"mint-community":   runMint(func() (string, string, error) { return communitys("c", 1) }),
 }
 
+var errStopped = errors.New("the log says why")
+
 // BenchmarkPeers measures refresher beside its peers, and prints one table of the medians. Each round gives
 // each server its turn, so that what disturbs the machine for a while disturbs all of them. What fails is
 // left out, and the table says why.
@@ -74,10 +76,13 @@ func BenchmarkPeers(b *testing.B) {
 		for _, s := range servers {
 			for name := range strings.FieldsSeq(s.measure) {
 				b.Run(fmt.Sprintf("%d/%s/%s", round+1, s.name, name), func(b *testing.B) {
-					err := measures[name](&measuring{B: b, server: s, table: t})
-					if err != nil {
-						t.failed(s, name, err)
-					}
+					err := errStopped // by Fatal, which says why by itself
+					defer func() {
+						if err != nil {
+							t.failed(s, name, err)
+						}
+					}()
+					err = measures[name](&measuring{B: b, server: s, table: t})
 					if errors.Is(err, errMissing) {
 						b.Log(err)
 					} else if err != nil {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ var (
 	scaleCalls = flag.Int("calls", 600, "BenchmarkScale: calls in all")
 	scaleRate  = flag.Int("rate", 300, "BenchmarkScale: joins a second")
 	scaleNodes = flag.Int("nodes", 3, "BenchmarkScale: nodes, the one that is killed included")
+	scaleServe = flag.String("serve", "", "BenchmarkScale: flags of the nodes, such as --join-rate=300")
 	scaleHold  = flag.Duration("hold", 3*time.Second, "BenchmarkScale: how long the calls are held before a node is killed")
 )
 
@@ -103,7 +105,7 @@ func (s *scale) start() {
 	files := openFiles(s.B)
 	s.nodes, s.note = nodesFor(s.calls, s.nodes, files)
 	s.redis = redistest.Start(s.B)
-	s.fleet = nodetest.StartFleet(s.B, s.nodes, "--redis-url="+s.redis.URL())
+	s.fleet = nodetest.StartFleet(s.B, s.nodes, append(strings.Fields(*scaleServe), "--redis-url="+s.redis.URL())...)
 	kernel := slab(s.B)
 	urls := make([]string, len(s.fleet))
 	for i, n := range s.fleet {
@@ -271,10 +273,10 @@ func (s *scale) print(before, after []generator.Report) {
 			fmt.Printf("generator %d: %s\n", i, errorsByName(r))
 		}
 	}
-	fmt.Printf("\n%s%d calls joined at %d a second and were held for %s, with %d heartbeats until then. Node %d was killed with %d calls: "+
+	fmt.Printf("\n%s%d calls joined %d nodes at %d a second and were held for %s, with %d heartbeats until then. Node %d was killed with %d calls: "+
 		"half of them were back after %.1f s, all after %.1f s, %.0f a second; %d connections lost, %d resumes. "+
 		"Tokens ran out %d times, for %.1f call-seconds; %d calls refused, %d without tokens.\n\n",
-		s.note, s.calls, s.joinRate, s.hold, pings, killed, s.rows[killed].at[held].calls,
+		s.note, s.calls, s.nodes, s.joinRate, s.hold, pings, killed, s.rows[killed].at[held].calls,
 		sum.Away.P50, sum.Away.Most, float64(resumes)/math.Max(sum.Away.Most, 0.001), sum.Lost, resumes,
 		sum.RanOut, sum.LostSeconds, sum.Refused, sum.Without)
 	s.table()

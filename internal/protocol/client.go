@@ -104,7 +104,10 @@ var wants = map[string]string{
 // DecodeClient reads one message from a client. Its error says what is wrong
 // and what would be right.
 func DecodeClient(data []byte) (ClientMessage, *session.Error) {
-	var m ClientMessage
+	m, ok := decodeFrequent(data)
+	if ok {
+		return m, nil
+	}
 	err := json.Unmarshal(data, &m)
 	var refused *session.Error
 	var typed *json.UnmarshalTypeError

@@ -10,10 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
-	"golang.org/x/time/rate"
 
 	"refresher/internal/panics"
 	"refresher/internal/protocol"
@@ -23,30 +21,28 @@ import (
 // conn is one client's connection. It implements session.Client.
 type conn struct {
 	hub     *Hub
-	socket  *websocket.Conn
-	net     *guardedConn  // under the socket
+	library *websocket.Conn
+	socket  *socket       // under the library
 	address netip.Addr    // the client's
-	gone    chan struct{} // closed when the reader has ended
-	handled chan error    // a worker's result; buffered, so that no worker waits for the reader
+	gone    chan struct{} // closed by Hub.remove; nil unless the hub drains; guarded by the shard's lock
 
 	deadline atomic.Int64 // for the client's next message, on the hub's clock
 	heard    atomic.Int64 // when the client's last message had been handled, on the hub's clock
-	probing  atomic.Bool  // a ping was sent, and the time to answer it is not over
+	probing  atomic.Bool  // a ping was sent, and nothing has come since
 	attached atomic.Bool
 	closing  atomic.Int32 // the close code; 0 while the connection is open
 
 	writing sync.Mutex // held while a message is written
 
-	attachment session.Attachment // used by the worker that handles a message, or the reader if none does
-	messages   *rate.Limiter
+	// For the connection's goroutine, see serve.
+	attachment session.Attachment
+	greeted    bool // the first message has come
+	messages   allowance
 }
 
-func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *conn {
-	c := &conn{
-		hub: h, address: from, socket: socket, net: n, gone: make(chan struct{}), handled: make(chan error, 1),
-		messages: rate.NewLimiter(messagesPerSecond, messageBurst),
-	}
-	n.conn = c
+func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn {
+	c := &conn{hub: h, address: from, library: library, socket: s}
+	s.conn = c
 	c.deadline.Store(int64(h.now() + joinTimeout))
 	return c
 }
@@ -54,86 +50,89 @@ func newConn(h *Hub, socket *websocket.Conn, n *guardedConn, from netip.Addr) *c
 // charge counts one message for the client's rate, and closes the connection if the rate is
 // exceeded. Until the connection has closed, further messages are read and ignored.
 func (c *conn) charge() bool {
-	if c.messages.Allow() {
+	if c.messages.take(c.hub.now()) {
 		return true
 	}
-	_ = c.refuse(errTooMany)
+	c.refuse(errTooMany)
 	return false
 }
 
-// serve reads until the connection ends. It is the connection's goroutine.
-func (c *conn) serve() {
-	defer c.hub.running.Done()
-	defer close(c.gone)
-	defer c.hub.remove(c)
-	err := c.readAll()
-	if c.attachment != nil {
-		c.attachment.Detach()
-	}
-	c.lost(err)
-	code := protocol.CloseCode(c.closing.Load())
-	c.hub.metrics.closed(code)
-	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
-}
-
-// lost records that the client closed the connection, or that it broke, unless this side
-// has closed it before.
-func (c *conn) lost(err error) {
-	closed, ok := errors.AsType[websocket.CloseError](err)
-	code := protocol.CloseCode(closed.Code)
-	switch {
-	case !ok:
-		code = protocol.CloseAbnormal
-	case !utf8.ValidString(closed.Reason):
-		code = protocol.CloseNotUTF8 // as it was answered, see guardedConn
-	}
-	if c.closing.CompareAndSwap(0, int32(code)) {
-		_ = c.socket.CloseNow() // frees what the library holds; it may be closed already
-	} else if ok {
-		// A write has failed before, because the client had closed the connection.
-		c.closing.CompareAndSwap(int32(protocol.CloseAbnormal), int32(code))
-	}
-}
-
-// write sends one message, from any goroutine. The connection of a
-// client that does not read it within the write timeout is cut. The timeout includes the wait for other writes.
+// write sends one message, from any goroutine. The connection of a client that does not read
+// it within the write timeout is cut. The timeout includes the wait for other writes.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
+	return c.send(data)
+}
+
+// send is write for an encoded message.
+func (c *conn) send(data []byte) error {
 	by := time.Now().Add(c.hub.writeTimeout)
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.net.begin(by)
-	err = c.socket.Write(context.Background(), websocket.MessageText, data)
-	c.net.end()
+	if c.socket.isClosed() {
+		return errClosing
+	}
+	c.socket.begin()
+	err := errors.Join(c.library.Write(context.Background(), websocket.MessageText, data), c.socket.flush(by))
 	if err != nil {
-		code := protocol.CloseAbnormal
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			code = protocol.CloseTooSlow
-		}
-		c.cut(code)
+		c.cut(codeOf(err))
 		return fmt.Errorf("write message: %w", err)
 	}
 	return nil
 }
 
-// close sends last, unless it is nil, and closes the connection with code. It does not
-// wait for that. Only the first call has an effect. It returns errClosing, for the reader to
-// return.
-func (c *conn) close(code protocol.CloseCode, text string, last any) error {
-	if c.closing.CompareAndSwap(0, int32(code)) {
-		c.inBackground(func() {
-			if last != nil && c.write(last) != nil {
-				return // it is cut off already
-			}
-			// Inside a frame the library waits for the answer without a deadline.
-			_ = c.net.SetReadDeadline(time.Now().Add(c.hub.writeTimeout))
-			_ = c.socket.Close(websocket.StatusCode(code), text) // a client that is gone does not answer
-		})
+// errClosing is the error of a write to a connection that this side has closed.
+var errClosing = errors.New("closing")
+
+// codeOf is how a connection ends whose write failed.
+func codeOf(err error) protocol.CloseCode {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return protocol.CloseTooSlow
 	}
-	return errClosing
+	return protocol.CloseAbnormal
+}
+
+// linger is how long a client has to answer a close frame, before its connection is closed all
+// the same. What the kernel has not sent by then it still sends.
+const linger = 2 * time.Second
+
+// close sends last, unless it is nil, and a close frame, in one write. Only the first call has
+// an effect. The connection's goroutine ends it when the client answers, or after linger.
+func (c *conn) close(code protocol.CloseCode, text string, last any) {
+	if c.closing.CompareAndSwap(0, int32(code)) {
+		c.sayGoodbye(code, text, last)
+	}
+}
+
+// closeSoon is close for a caller that must not wait for a client who does not read.
+func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
+	if c.closing.CompareAndSwap(0, int32(code)) {
+		c.inBackground(func() { c.sayGoodbye(code, text, last) })
+	}
+}
+
+func (c *conn) sayGoodbye(code protocol.CloseCode, text string, last any) {
+	var data []byte
+	var err error
+	if last != nil {
+		data, err = json.Marshal(last)
+	}
+	by := time.Now().Add(c.hub.writeTimeout)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.socket.begin()
+	if data != nil && err == nil {
+		err = c.library.Write(context.Background(), websocket.MessageText, data)
+	}
+	c.socket.end(code, text)
+	if err := errors.Join(err, c.socket.flush(by)); err != nil {
+		c.cut(codeOf(err))
+		return
+	}
+	_ = c.socket.SetReadDeadline(time.Now().Add(linger)) // fails when the connection is closed
 }
 
 // inBackground runs f in a goroutine of its own. A panic in it ends the connection.
@@ -153,8 +152,8 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.net.Close()       // CloseNow alone would wait for a Close that is under way
-	_ = c.socket.CloseNow() // only fails when it is closed
+	_ = c.socket.Close()     // CloseNow alone would wait for a write that is under way
+	_ = c.library.CloseNow() // only fails when it is closed
 }
 
 // Joined implements session.Client.
@@ -167,8 +166,8 @@ func (c *conn) Push(p session.Push) error { return c.write(protocol.FromPush(p))
 
 // End implements session.Client.
 func (c *conn) End(e session.Ending) {
-	_ = c.close(protocol.CloseForEnd(e.Reason), string(e.Reason), protocol.FromEnding(e))
+	c.closeSoon(protocol.CloseForEnd(e.Reason), string(e.Reason), protocol.FromEnding(e))
 }
 
 // Lost implements session.Client.
-func (c *conn) Lost() { _ = c.close(protocol.CloseLost, "no ack", nil) }
+func (c *conn) Lost() { c.closeSoon(protocol.CloseLost, "no ack", nil) }

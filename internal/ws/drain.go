@@ -23,7 +23,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	steps := make([]atomic.Int32, len(conns))
 	advance := func(i int) {
 		if steps[i].Add(1) == 2 {
-			_ = conns[i].close(protocol.CloseDrain, "drain", nil)
+			conns[i].closeSoon(protocol.CloseDrain, "drain", nil)
 		}
 	}
 	var telling sync.WaitGroup

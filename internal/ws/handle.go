@@ -19,36 +19,24 @@ var (
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )
 
-// tryHandle handles one message. A panic closes the connection with CodeInternal.
-func (c *conn) tryHandle(ctx context.Context, data []byte) (err error) {
-	defer func() {
-		if errors.Is(err, panics.ErrPanicked) {
-			err = c.close(protocol.CloseForError(session.CodeInternal), string(session.CodeInternal), protocol.FromError(public(err)))
-		}
-	}()
-	defer c.hub.config.Panics.Recover(panics.Connection, &err)
-	return c.dispatch(ctx, data)
-}
-
-// dispatch does what one message asks for. An error ends the reader.
-func (c *conn) dispatch(ctx context.Context, data []byte) error {
-	if !c.charge() {
-		return errClosing
-	}
+// dispatch does what one message asks for. A write that fails closes the connection, so its
+// error says nothing new.
+func (c *conn) dispatch(ctx context.Context, data []byte) {
 	m, malformed := protocol.DecodeClient(data)
 	if malformed != nil {
-		return c.refuse(malformed)
+		c.refuse(malformed)
+		return
 	}
 	if c.attachment == nil {
-		outcome, err := c.attach(ctx, &m)
+		outcome := c.attach(ctx, &m)
 		c.hub.metrics.joins.WithLabelValues(outcome).Inc()
-		return err
+		return
 	}
 	switch m.Type {
 	case protocol.TypeAck:
-		return c.answer(&m, c.attachment.Ack)
+		c.answer(&m, c.attachment.Ack)
 	case protocol.TypeNack:
-		return c.answer(&m, func(seq uint64) error {
+		c.answer(&m, func(seq uint64) error {
 			code, text := m.SDKError()
 			return c.attachment.Nack(seq, code, text)
 		})
@@ -57,53 +45,57 @@ func (c *conn) dispatch(ctx context.Context, data []byte) error {
 	case protocol.TypeLeave:
 		c.attachment.Leave()
 	case protocol.TypePing:
-		return c.write(protocol.Pong{Type: protocol.TypePong, Now: session.MilliOf(time.Now())})
+		_ = c.send(protocol.AppendPong(nil, session.MilliOf(time.Now())))
 	case protocol.TypeJoin, protocol.TypeResume:
-		return c.write(protocol.FromError(errJoined))
+		_ = c.write(protocol.FromError(errJoined))
 	default:
 		// The client may be newer than this node, so the connection stays open.
-		return c.write(protocol.FromError(protocol.UnknownType(m.Type)))
+		_ = c.write(protocol.FromError(protocol.UnknownType(m.Type)))
 	}
-	return nil
 }
 
 // answer passes the seq of an ack or nack to tell. If the session refuses it, the client is
 // sent the error.
-func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) error {
+func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) {
 	seq, missing := m.Answer()
 	if missing != nil {
-		return c.write(protocol.FromError(missing))
+		_ = c.write(protocol.FromError(missing))
+		return
 	}
 	err := tell(seq)
 	if refused, ok := errors.AsType[*session.Error](err); ok {
-		return c.write(protocol.FromError(refused))
+		_ = c.write(protocol.FromError(refused))
+	} else if err != nil {
+		c.refuse(err)
 	}
-	return err
 }
 
 // attach takes the first message, a join or a resume, and names the outcome. ctx ends when
 // the client hangs up. Only a well-formed message with a valid credential or key counts for
 // JoinRate, so that invalid ones cannot use up the rate of the others.
-func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string, err error) {
+func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
-		return string(session.CodeBadRequest), c.refuse(errGreeting)
+		c.refuse(errGreeting)
+		return string(session.CodeBadRequest)
 	}
 	var join session.Join
 	var resume session.Resume
 	var refused *session.Error
+	var err error
 	if m.Type == protocol.TypeJoin {
 		join, refused = m.Join()
 	} else {
 		resume, refused = m.Resume()
 	}
 	if refused != nil {
-		return string(refused.Code), c.refuse(refused)
+		c.refuse(refused)
+		return string(refused.Code)
 	}
 	if after, draining := c.hub.drainDelay(resume.ExpiresAt); draining {
-		return protocol.ReasonDrain, c.askToReconnect(protocol.CloseDrain, protocol.ReasonDrain, after)
+		return c.askToReconnect(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
 	if wait := c.hub.config.Access.Admit(c.address); wait > 0 {
-		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
+		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		join.Caller, err = c.hub.config.Access.Authenticate(ctx, m.Auth)
@@ -114,7 +106,7 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		return c.refuseAttach(ctx, err)
 	}
 	if wait := c.hub.admission.Delay(time.Now(), resume.ExpiresAt); wait > 0 {
-		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
+		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {
 		outcome = "joined"
@@ -127,46 +119,51 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 		return c.refuseAttach(ctx, err)
 	}
 	c.attached.Store(true)
-	return outcome, nil
+	return outcome
 }
 
 // refuseAttach refuses a join or resume, unless its client is gone, and names the outcome.
-func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string, _ error) {
+func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	if c.closing.Load() != 0 || ctx.Err() != nil {
-		return "lost", errClosing
+		return "lost"
 	}
 	if _, ended := errors.AsType[*session.EndedError](err); ended {
-		return "ended", c.refuse(err)
+		c.refuse(err)
+		return "ended"
 	}
 	refused := public(err)
 	if refused.Code == session.CodeRateLimited {
-		return protocol.ReasonOverload, c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 	}
-	return string(refused.Code), c.refuse(err)
+	c.refuse(err)
+	return string(refused.Code)
 }
 
-// askToReconnect tells the client when to connect again, and closes the connection.
-func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) error {
-	return c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
+// askToReconnect tells the client when to connect again, closes the connection, and returns
+// the reason.
+func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) string {
+	c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
+	return reason
 }
 
 // refuse tells the client the reason and closes the connection. err is a *session.Error or
 // a *session.EndedError; the client is not told the text of other errors.
-func (c *conn) refuse(err error) error {
+func (c *conn) refuse(err error) {
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
-		return c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
+		c.close(protocol.CloseForReturn(ended.Reason), string(ended.Reason), protocol.FromEnding(ended.Ending))
+		return
 	}
 	refused := public(err)
-	if refused.Code == session.CodeInternal {
+	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // a panic was logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
 	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // it is told what is wrong, and when to come back
-		if c.write(protocol.FromError(refused)) != nil {
-			return errClosing
+		if c.write(protocol.FromError(refused)) == nil {
+			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}
-		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
+		return
 	}
-	return c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
+	c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }
 
 // public returns what the client may see of err.

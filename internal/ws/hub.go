@@ -88,9 +88,8 @@ type Hub struct {
 	began        time.Time            // zero of the hub's clock
 	admission    *admission.Admission // nil: no limit
 	seed         maphash.Seed
-	workers      *workers
 
-	running  sync.WaitGroup // readers, workers and closers
+	running  sync.WaitGroup // connections and what they do in the background
 	drainsBy atomic.Int64   // the end of the drain on the hub's clock; 0: it does not drain
 	shards   [shardCount]shard
 }
@@ -109,7 +108,7 @@ func New(c Config) (*Hub, error) {
 	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
-	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed(), workers: newWorkers()}
+	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed()}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
 		h.admission = admission.New(c.JoinRate, spread)
@@ -132,10 +131,10 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !h.add(c) {
-		_ = c.socket.CloseNow() // the hub is closed
+		_ = c.library.CloseNow() // the hub is closed
 		return
 	}
-	go c.serve() // counted by add
+	go c.serve(nil) // counted by add
 }
 
 // Run checks the liveness of connections until ctx is done.
@@ -175,17 +174,19 @@ func (h *Hub) Close() {
 			c.cut(protocol.CloseGoingAway)
 		}
 	}
-	h.workers.stop() // readers that are left still get workers
 	h.running.Wait()
 }
 
-// all returns the connections there are.
+// all returns the connections there are. Each has a channel now that tells when it is gone.
 func (h *Hub) all() []*conn {
 	var conns []*conn
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()
 		for c := range s.conns {
+			if c.gone == nil {
+				c.gone = make(chan struct{})
+			}
 			conns = append(conns, c)
 		}
 		s.mu.Unlock()
@@ -226,6 +227,9 @@ func (h *Hub) remove(c *conn) {
 	s := h.shard(c)
 	s.mu.Lock()
 	delete(s.conns, c)
+	if c.gone != nil {
+		close(c.gone)
+	}
 	s.mu.Unlock()
 }
 

@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"context"
 	"time"
 
 	"refresher/internal/protocol"
@@ -12,6 +11,7 @@ import (
 func (c *conn) awaitMessage() {
 	now := c.hub.now()
 	c.heard.Store(int64(now))
+	c.probing.Store(false)
 	c.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
@@ -22,27 +22,36 @@ const (
 	answeredSilent = 4
 )
 
-// checkLiveness pings a client that has sent nothing for 1.25 heartbeats, and closes the
+// probeAfter is how long after its last message a client is sent a ping: 1.25 heartbeats, but
+// not more than 5 s after a ping of its own is missing, so that a proxy that cuts silent
+// connections after 60 s sees something of a page whose timers are held up.
+func probeAfter(heartbeat time.Duration) time.Duration {
+	return heartbeat + min(heartbeat/4, 5*time.Second)
+}
+
+// checkLiveness pings a client that has sent nothing for probeAfter, and closes the
 // connection after the deadline for its next message.
 func (c *conn) checkLiveness(now time.Duration) {
 	heartbeat, by := c.hub.config.Heartbeat, time.Duration(c.deadline.Load())
 	switch {
 	case now >= by && c.attached.Load():
-		_ = c.close(protocol.CloseLost, "no heartbeat", nil)
+		c.closeSoon(protocol.CloseLost, "no heartbeat", nil)
 	case now >= by:
-		_ = c.close(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
+		c.closeSoon(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", joinTimeout)))
-	case now >= by-heartbeat*3/4 && c.attached.Load() && c.probing.CompareAndSwap(false, true):
-		c.inBackground(func() { c.probe(by - now) })
+	case now >= by-silence*heartbeat+probeAfter(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
+		c.inBackground(func() { _, _ = c.socket.Write(ping) }) // an error ends the connection's reading, too
 	}
 }
 
-// probe pings the client. If it answers within timeout, its deadline moves.
-func (c *conn) probe(timeout time.Duration) {
-	defer c.probing.Store(false)
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if c.socket.Ping(ctx) != nil {
+// ping is a WebSocket ping without a payload. The library's own Ping waits for the pong in a
+// goroutine, and allocates 208 bytes that stay.
+var ping = []byte{0x89, 0}
+
+// ponged is called when a pong has come. If a ping waits for it, the client has longer to
+// send its next message.
+func (c *conn) ponged() {
+	if !c.probing.CompareAndSwap(true, false) {
 		return
 	}
 	heartbeat, by := c.hub.config.Heartbeat, c.deadline.Load()

@@ -53,7 +53,7 @@ func TestPanicOfTheReaderDetachesTheSessionThatIsBeingJoined(t *testing.T) {
 		write(c, text(joinText))
 		synctest.Wait()
 		for _, conn := range s.hub.all() {
-			conn.net.conn = nil // so that what is read next makes the reader panic
+			conn.socket.conn = nil // so that what is read next makes the reader panic
 		}
 		write(c, []byte{0x81, 0x80 | 126, 0x10, 0, 0, 0, 0, 0}, make([]byte, 2*freeBytes))
 		synctest.Wait()

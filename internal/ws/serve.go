@@ -20,6 +20,7 @@ import (
 // the connection's goroutine. While a first message is handled, the new one waits already.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
+	growStack()
 	var m message
 	if before != nil {
 		m, err = before.over(c, err)

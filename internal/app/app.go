@@ -84,7 +84,7 @@ type Outside struct {
 // NewWith is New with another network or store.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
-		outside.Listen = net.Listen
+		outside.Listen = listen.Listen
 	}
 	if err := c.check(); err != nil {
 		return nil, err

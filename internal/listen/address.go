@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,8 +51,14 @@ func IsLoopback(address string) (bool, error) {
 	return origin.IsLoopback(host), nil
 }
 
+// Listen is net.Listen without TCP's keep-alive, whose four options would be set for each
+// connection: heartbeats and idle time-outs notice clients that are gone, and sooner.
+func Listen(network, address string) (net.Listener, error) {
+	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network, address)
+}
+
 // Open opens a port at an address that IsLocal takes. mode is for the file of a Unix
-// socket, which goes when the listener is closed. listen is net.Listen.
+// socket, which goes when the listener is closed. listen is Listen, or one like it.
 func Open(address string, mode fs.FileMode, listen func(network, address string) (net.Listener, error)) (net.Listener, error) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	if !ok {

@@ -30,6 +30,7 @@ const sendBuffer = 16 << 10
 // accept upgrades a request. It keeps no reference to the HTTP request, so that its memory
 // is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
+	w.Header()["Date"] = nil // which net/http would format; an upgrade needs none (RFC 9110, section 6.6.1)
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before anything is read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
@@ -86,7 +87,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.early = len(early)
-	s.wait = newWaiter(netConn)
+	s.raw = newRaw(netConn)
 	return s, bufio.NewReadWriter(s.reader, bufio.NewWriterSize(s, writeBuffer)), nil
 }
 

@@ -125,6 +125,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "pages of this origin may not connect; allow it with --allowed-origins", http.StatusForbidden)
 		return
 	}
+	growStack()
 	c, err := h.accept(w, r)
 	if err != nil {
 		h.config.Logger.Debug("upgrade refused", "remote", r.RemoteAddr, "error", err)

@@ -20,6 +20,14 @@ import (
 // the connection's goroutine. While a first message is handled, the new one waits already.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
+	for err == nil && c.answerHeartbeat() {
+		err = c.socket.await()
+	}
+	c.proceed(before, err)
+}
+
+// proceed handles what serve has waited for.
+func (c *conn) proceed(before *greeting, err error) {
 	growStack()
 	var m message
 	if before != nil {

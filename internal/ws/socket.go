@@ -21,14 +21,15 @@ type socket struct {
 	writeTimeout time.Duration
 	conn         *conn         // what it is part of; set before anything is read
 	reader       *bufio.Reader // the library's, which reads from here
-	wait         *waiter       // nil: see await
+	raw          *raw          // nil: the connection has a layer, such as TLS
 	unpaid       int           // bytes read since the last message
 
 	mu      sync.Mutex // guards the fields below; a leaf
 	message *[]byte    // gathers what is written; nil: nothing is gathered
 	closed  bool       // a close frame was sent: nothing may follow it
 
-	stuck atomic.Bool // a write has missed its deadline
+	sending sync.Mutex  // held while the connection is written to
+	stuck   atomic.Bool // a write has missed its deadline
 }
 
 // freeBytes is how many bytes of a message count as one message for the client's rate; each
@@ -40,8 +41,8 @@ func (s *socket) await() error {
 	if s.reader.Buffered() > 0 {
 		return nil
 	}
-	if s.wait != nil {
-		return s.wait.await()
+	if s.raw != nil {
+		return s.raw.await()
 	}
 	_, err := s.reader.Peek(1)
 	return err
@@ -49,8 +50,8 @@ func (s *socket) await() error {
 
 // Read implements net.Conn, for the library.
 func (s *socket) Read(p []byte) (n int, err error) {
-	if s.wait != nil && s.wait.has() {
-		n = s.wait.take(p)
+	if s.raw != nil && s.raw.buffer != nil {
+		n = s.raw.take(p)
 	} else {
 		n, err = s.Conn.Read(p)
 	}
@@ -130,6 +131,19 @@ func (s *socket) Write(p []byte) (int, error) {
 
 // send writes p until a time.
 func (s *socket) send(p []byte, by time.Time) error {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if s.raw != nil {
+		var err error
+		if p, err = s.raw.write(p); err != nil || len(p) == 0 {
+			return err
+		}
+	}
+	return s.wait(p, by)
+}
+
+// wait writes p, and waits for the client to read. s.sending is held.
+func (s *socket) wait(p []byte, by time.Time) error {
 	if err := s.SetWriteDeadline(by); err != nil {
 		return err
 	}
@@ -137,6 +151,7 @@ func (s *socket) send(p []byte, by time.Time) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.stuck.Store(true)
 	}
+	_ = s.SetWriteDeadline(time.Time{}) // raw.write would fail after it
 	return err
 }
 

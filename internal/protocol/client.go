@@ -104,10 +104,7 @@ var wants = map[string]string{
 // DecodeClient reads one message from a client. Its error says what is wrong
 // and what would be right.
 func DecodeClient(data []byte) (ClientMessage, *session.Error) {
-	m, ok := decodeFrequent(data)
-	if ok {
-		return m, nil
-	}
+	var m ClientMessage
 	err := json.Unmarshal(data, &m)
 	var refused *session.Error
 	var typed *json.UnmarshalTypeError

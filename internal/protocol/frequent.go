@@ -7,32 +7,35 @@ import (
 	"refresher/internal/session"
 )
 
-// decodeFrequent reads the three messages that a client sends again and again, if they are
-// written as JSON.stringify and encoding/json write them. It takes 20 ns, and little stack;
-// encoding/json takes a microsecond. It returns false for everything else.
-func decodeFrequent(data []byte) (ClientMessage, bool) {
+// PingText is a ping as both libraries write it, with JSON.stringify and encoding/json.
+const PingText = `{"type":"ping"}`
+
+// Frequent reads the three messages that a client sends again and again, ack, ping and renew,
+// if they are written as JSON.stringify and encoding/json write them. seq is that of an ack.
+// It takes 20 ns, and little stack; encoding/json takes a microsecond. It returns false for
+// everything else.
+func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
-	case `{"type":"ping"}`:
-		return ClientMessage{Type: TypePing}, true
+	case PingText:
+		return TypePing, 0, true
 	case `{"type":"renew"}`:
-		return ClientMessage{Type: TypeRenew}, true
+		return TypeRenew, 0, true
 	}
 	rest, ok := bytes.CutPrefix(data, []byte(`{"type":"ack","seq":`))
 	if !ok {
-		return ClientMessage{}, false
+		return "", 0, false
 	}
 	digits, ok := bytes.CutSuffix(rest, []byte("}"))
 	if !ok || len(digits) == 0 || len(digits) > 16 || digits[0] == '0' {
-		return ClientMessage{}, false
+		return "", 0, false
 	}
-	var seq uint64
 	for _, d := range digits {
 		if d < '0' || d > '9' {
-			return ClientMessage{}, false
+			return "", 0, false
 		}
 		seq = 10*seq + uint64(d-'0')
 	}
-	return ClientMessage{Type: TypeAck, Seq: &seq}, true
+	return TypeAck, seq, true
 }
 
 // AppendPong appends a Pong as encoding/json writes it.

@@ -15,8 +15,8 @@ import (
 )
 
 // Sizes of the library's buffers, in place of net/http's 4 KiB each way. Nearly every message
-// of a client fits in readBuffer. writeBuffer holds any control frame; messages are gathered
-// in a buffer that connections share, see socket.flush.
+// of a client fits in readBuffer. writeBuffer holds the longest control frame, so that the
+// library writes each at once; messages do not pass through it.
 const (
 	readBuffer  = 64
 	writeBuffer = 128

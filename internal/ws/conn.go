@@ -1,13 +1,11 @@
 package ws
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +29,6 @@ type conn struct {
 	probing  atomic.Bool  // a ping was sent, and nothing has come since
 	attached atomic.Bool
 	closing  atomic.Int32 // the close code; 0 while the connection is open
-
-	writing sync.Mutex // held while a message is written
 
 	// For the connection's goroutine, see serve.
 	attachment session.Attachment
@@ -64,28 +60,23 @@ func (c *conn) write(message any) error {
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return c.send(data)
+	return c.writeText(data)
 }
 
-// send is write for an encoded message.
-func (c *conn) send(data []byte) error {
-	by := time.Now().Add(c.hub.writeTimeout)
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.socket.isClosed() {
-		return errClosing
-	}
-	c.socket.begin()
-	err := errors.Join(c.library.Write(context.Background(), websocket.MessageText, data), c.socket.flush(by))
-	if err != nil {
+// writeText is write for an encoded message.
+func (c *conn) writeText(data []byte) error {
+	frame := frames.Get().(*[]byte)
+	defer recycle(frame)
+	*frame = appendText((*frame)[:0], data)
+	err := c.socket.send(*frame, time.Now().Add(c.hub.writeTimeout))
+	if err != nil && !errors.Is(err, errClosing) {
 		c.cut(codeOf(err))
+	}
+	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
 	return nil
 }
-
-// errClosing is the error of a write to a connection that this side has closed.
-var errClosing = errors.New("closing")
 
 // codeOf is how a connection ends whose write failed.
 func codeOf(err error) protocol.CloseCode {
@@ -114,21 +105,18 @@ func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	}
 }
 
+// sayGoodbye sends last, unless it is nil, and a close frame.
 func (c *conn) sayGoodbye(code protocol.CloseCode, text string, last any) {
-	var data []byte
-	var err error
+	frame := frames.Get().(*[]byte)
+	defer recycle(frame)
+	*frame = (*frame)[:0]
 	if last != nil {
-		data, err = json.Marshal(last)
+		if data, err := json.Marshal(last); err == nil { // as each of them can be
+			*frame = appendText(*frame, data)
+		}
 	}
-	by := time.Now().Add(c.hub.writeTimeout)
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	c.socket.begin()
-	if data != nil && err == nil {
-		err = c.library.Write(context.Background(), websocket.MessageText, data)
-	}
-	c.socket.end(code, text)
-	if err := errors.Join(err, c.socket.flush(by)); err != nil {
+	*frame = appendClose(*frame, code, text)
+	if err := c.socket.sendLast(*frame, time.Now().Add(c.hub.writeTimeout)); err != nil {
 		c.cut(codeOf(err))
 		return
 	}

@@ -22,6 +22,9 @@ var (
 // dispatch does what one message asks for. A write that fails closes the connection, so its
 // error says nothing new.
 func (c *conn) dispatch(ctx context.Context, data []byte) {
+	if c.attachment != nil && c.dispatchFrequent(data) {
+		return
+	}
 	m, malformed := protocol.DecodeClient(data)
 	if malformed != nil {
 		c.refuse(malformed)
@@ -45,7 +48,7 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	case protocol.TypeLeave:
 		c.attachment.Leave()
 	case protocol.TypePing:
-		_ = c.send(protocol.AppendPong(nil, session.MilliOf(time.Now())))
+		_ = c.writeText(protocol.AppendPong(nil, session.MilliOf(time.Now())))
 	case protocol.TypeJoin, protocol.TypeResume:
 		_ = c.write(protocol.FromError(errJoined))
 	default:
@@ -54,15 +57,33 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	}
 }
 
-// answer passes the seq of an ack or nack to tell. If the session refuses it, the client is
-// sent the error.
-func (c *conn) answer(m *protocol.ClientMessage, tell func(seq uint64) error) {
+// dispatchFrequent is dispatch for the messages that clients send again and again. It returns
+// false for others.
+func (c *conn) dispatchFrequent(data []byte) bool {
+	kind, seq, ok := protocol.Frequent(data)
+	switch kind {
+	case protocol.TypeAck:
+		c.tell(c.attachment.Ack(seq))
+	case protocol.TypeRenew:
+		c.attachment.Renew()
+	case protocol.TypePing:
+		_ = c.writeText(protocol.AppendPong(nil, session.MilliOf(time.Now())))
+	}
+	return ok
+}
+
+// answer passes the seq of an ack or nack to its session.
+func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	seq, missing := m.Answer()
 	if missing != nil {
 		_ = c.write(protocol.FromError(missing))
 		return
 	}
-	err := tell(seq)
+	c.tell(pass(seq))
+}
+
+// tell sends the client what its session said of an ack or nack, if it refused it.
+func (c *conn) tell(err error) {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		_ = c.write(protocol.FromError(refused))
 	} else if err != nil {

@@ -46,7 +46,7 @@ func (c *conn) checkLiveness(now time.Duration) {
 
 // ping is a WebSocket ping without a payload. The library's own Ping waits for the pong in a
 // goroutine, and allocates 208 bytes that stay.
-var ping = []byte{0x89, 0}
+var ping = []byte{pingFrame, 0}
 
 // ponged is called when a pong has come. If a ping waits for it, the client has longer to
 // send its next message.

@@ -53,6 +53,9 @@ func (c *conn) proceed(before *greeting, err error) {
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	if m.buffer == nil {
+		if c.handleShort() {
+			return nil, nil
+		}
 		if m, err = c.receive(); err != nil {
 			return nil, err
 		}
@@ -72,6 +75,26 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer close(first.done)
 	c.handle(first.ctx, m.data())
 	return first, nil
+}
+
+// handleShort handles what was read, if that is a frequent message and nothing else. The
+// library takes 2 µs more to read it. It returns false if the library is to read it.
+func (c *conn) handleShort() bool {
+	if c.attachment == nil || c.closing.Load() != 0 {
+		return false
+	}
+	var room short
+	text, ok := room.readShort(c.socket.ahead())
+	if ok {
+		_, _, ok = protocol.Frequent(text)
+	}
+	if ok {
+		c.socket.raw.drop()
+		if c.charge() {
+			c.handle(context.Background(), text)
+		}
+	}
+	return ok
 }
 
 // greeting is the first message of a connection, a join or a resume, while it is handled.

@@ -14,8 +14,7 @@ import (
 )
 
 // socket is the network connection under the WebSocket library. It waits for input without
-// a deep stack, sends a message and what follows it in one write with one deadline, and counts
-// the bytes read. Reading is for one goroutine, writing for any.
+// a deep stack, sends whole frames, each with a deadline, and counts the bytes read. Reading is for one goroutine, writing for any.
 type socket struct {
 	net.Conn
 	writeTimeout time.Duration
@@ -24,11 +23,8 @@ type socket struct {
 	raw          *raw          // nil: the connection has a layer, such as TLS
 	unpaid       int           // bytes read since the last message
 
-	mu      sync.Mutex // guards the fields below; a leaf
-	message *[]byte    // gathers what is written; nil: nothing is gathered
-	closed  bool       // a close frame was sent: nothing may follow it
-
-	sending sync.Mutex  // held while the connection is written to
+	writing sync.Mutex  // held while the connection is written to; a writer waits writeTimeout at most
+	closed  bool        // a close frame was sent: nothing may follow it; guarded by writing
 	stuck   atomic.Bool // a write has missed its deadline
 }
 
@@ -48,6 +44,15 @@ func (s *socket) await() error {
 	return err
 }
 
+// ahead returns what was read and the library has not seen, between two messages; nil if the
+// library has to read what comes.
+func (s *socket) ahead() []byte {
+	if s.raw == nil || s.reader.Buffered() > 0 {
+		return nil
+	}
+	return s.raw.unread
+}
+
 // Read implements net.Conn, for the library.
 func (s *socket) Read(p []byte) (n int, err error) {
 	if s.raw != nil && s.raw.buffer != nil {
@@ -61,78 +66,42 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// gathered holds buffers for messages to clients. The longest usual one, a push for three
-// services, has about 1,400 bytes.
-var gathered = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+// errClosing is the error of a write after the close frame.
+var errClosing = errors.New("closing")
 
-// maxGathered is the size from which a buffer is not kept.
-const maxGathered = 16 << 10
-
-// begin has writes gathered until flush, for one message at a time.
-func (s *socket) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.message = gathered.Get().(*[]byte)
-}
-
-// end gathers a close frame. What is written after it is dropped.
-func (s *socket) end(code protocol.CloseCode, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	frame := append(*s.message, closeFrame, byte(2+len(text)), byte(code>>8), byte(code))
-	*s.message = append(frame, text...)
-	s.closed = true
-}
-
-// isClosed reports whether a close frame was sent.
-func (s *socket) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// flush writes what was gathered, in one system call, until a time.
-func (s *socket) flush(by time.Time) error {
-	s.mu.Lock()
-	message := s.message
-	s.message = nil
-	s.mu.Unlock()
-	defer func() {
-		if cap(*message) <= maxGathered {
-			*message = (*message)[:0]
-			gathered.Put(message)
-		}
-	}()
-	if len(*message) == 0 {
-		return nil
-	}
-	return s.send(*message, by)
-}
-
-// Write implements net.Conn, for the library. What the library writes by itself, pongs and
-// close frames, has a deadline of its own.
+// Write implements net.Conn, for the library. It is a whole control frame, since the library's
+// buffer holds the longest.
 func (s *socket) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	switch {
-	case s.closed:
-		s.mu.Unlock()
-		return len(p), nil
-	case s.message != nil:
-		*s.message = append(*s.message, p...)
-		s.mu.Unlock()
-		return len(p), nil
-	}
-	s.mu.Unlock()
 	if echoesGarbage(p) {
 		return len(p), s.send(notUTF8, time.Now().Add(s.writeTimeout))
 	}
-	return len(p), s.send(p, time.Now().Add(s.writeTimeout))
+	err := s.send(p, time.Now().Add(s.writeTimeout))
+	if errors.Is(err, errClosing) {
+		err = nil // the library answers the client's close frame, which answers ours
+	}
+	return len(p), err
 }
 
-// send writes p until a time.
-func (s *socket) send(p []byte, by time.Time) error {
-	s.sending.Lock()
-	defer s.sending.Unlock()
+// send writes frames until a time. It may be called by any goroutine. The error is errClosing
+// after a close frame.
+func (s *socket) send(frames []byte, by time.Time) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.write(frames, by)
+}
+
+// sendLast is send for frames that end with a close frame.
+func (s *socket) sendLast(frames []byte, by time.Time) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	defer func() { s.closed = true }()
+	return s.write(frames, by)
+}
+
+func (s *socket) write(p []byte, by time.Time) error {
+	if s.closed {
+		return errClosing
+	}
 	if s.raw != nil {
 		var err error
 		if p, err = s.raw.write(p); err != nil || len(p) == 0 {
@@ -142,7 +111,7 @@ func (s *socket) send(p []byte, by time.Time) error {
 	return s.wait(p, by)
 }
 
-// wait writes p, and waits for the client to read. s.sending is held.
+// wait writes p, and waits for the client to read. s.writing is held.
 func (s *socket) wait(p []byte, by time.Time) error {
 	if err := s.SetWriteDeadline(by); err != nil {
 		return err
@@ -156,9 +125,7 @@ func (s *socket) wait(p []byte, by time.Time) error {
 }
 
 // notUTF8 is a close frame with the code 1007.
-var notUTF8 = []byte{closeFrame, 2, byte(protocol.CloseNotUTF8 >> 8), byte(protocol.CloseNotUTF8 & 0xff)}
-
-const closeFrame = 0x88
+var notUTF8 = appendClose(nil, protocol.CloseNotUTF8, "")
 
 // echoesGarbage reports whether p is a close frame whose text is not UTF-8. The library
 // echoes a client's close frame; RFC 6455 wants 1007 for such a text.

@@ -74,7 +74,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if c, ok := bottom(netConn).(interface{ SetWriteBuffer(bytes int) error }); ok { // a pipe has none
 		_ = c.SetWriteBuffer(sendBuffer) // fails when the connection is closed, as the writes will
 	}
-	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout}
+	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
 	// net/http may have read what the client sent after its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())

@@ -65,6 +65,9 @@ func (c *conn) write(message any) error {
 
 // writeText is write for an encoded message.
 func (c *conn) writeText(data []byte) error {
+	if c.closing.Load() != 0 {
+		return errClosing
+	}
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
 	*frame = appendText((*frame)[:0], data)

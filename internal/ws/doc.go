@@ -15,9 +15,10 @@
 //	│ closing: final message, close frame, in deadlines│──► detached from its session
 //	└──────────────────────────────────────────────────┘
 //
-// One goroutine per connection reads. Workers handle the messages, one of a connection at
-// a time. While the first is handled the goroutine reads already: if the client hangs up,
-// its join or resume is given up.
+// One goroutine per connection waits for input, in 2 KiB of stack, handles a message, and gives
+// its place to a new one (see conn.serve): messages of a connection are handled one after the
+// other. While the first is handled the new one waits already: if the client hangs up, its
+// join or resume is given up. Heartbeats are answered without any of that.
 //
 // Any goroutine may write. Nothing is queued: a message is written within the write
 // timeout, or the connection is closed with 4002. The kernel buffers little (sendBuffer),

@@ -47,7 +47,7 @@ type Access interface {
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is how often clients are told to send a ping, in whole seconds. A
+	// Heartbeat is how seldom clients are told to send a ping at most, in whole seconds. A
 	// connection that says nothing for twice as long is closed, or for four times as
 	// long if it answers pings.
 	Heartbeat time.Duration

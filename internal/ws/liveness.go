@@ -40,13 +40,9 @@ func (c *conn) checkLiveness(now time.Duration) {
 		c.closeSoon(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", joinTimeout)))
 	case now >= by-silence*heartbeat+probeAfter(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
-		c.inBackground(func() { _, _ = c.socket.Write(ping) }) // an error ends the connection's reading, too
+		c.inBackground(c.socket.sendPing)
 	}
 }
-
-// ping is a WebSocket ping without a payload. The library's own Ping waits for the pong in a
-// goroutine, and allocates 208 bytes that stay.
-var ping = []byte{pingFrame, 0}
 
 // ponged is called when a pong has come. If a ping waits for it, the client has longer to
 // send its next message.

@@ -20,7 +20,7 @@ import (
 // the connection's goroutine. While a first message is handled, the new one waits already.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
-	for err == nil && c.answerHeartbeat() {
+	for err == nil && before == nil && c.answerHeartbeat() {
 		err = c.socket.await()
 	}
 	c.proceed(before, err)

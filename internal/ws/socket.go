@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -23,9 +22,25 @@ type socket struct {
 	raw          *raw          // nil: the connection has a layer, such as TLS
 	unpaid       int           // bytes read since the last message
 
-	writing sync.Mutex  // held while the connection is written to; a writer waits writeTimeout at most
+	writing lock        // held while the connection is written to, for writeTimeout at most
 	closed  bool        // a close frame was sent: nothing may follow it; guarded by writing
 	stuck   atomic.Bool // a write has missed its deadline
+}
+
+// lock is a mutex whose waiters count as blocked in a test's bubble, while a holder waits for a
+// client that does not read.
+type lock chan struct{}
+
+func newLock() lock    { return make(lock, 1) }
+func (l lock) Lock()   { l <- struct{}{} }
+func (l lock) Unlock() { <-l }
+func (l lock) TryLock() bool {
+	select {
+	case l <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // freeBytes is how many bytes of a message count as one message for the client's rate; each
@@ -89,6 +104,20 @@ func (s *socket) send(frames []byte, by time.Time) error {
 	defer s.writing.Unlock()
 	return s.write(frames, by)
 }
+
+// sendPing sends a ping, unless something is being written: a client that does not take that is
+// cut for it.
+func (s *socket) sendPing() {
+	if !s.writing.TryLock() {
+		return
+	}
+	defer s.writing.Unlock()
+	_ = s.write(ping, time.Now().Add(s.writeTimeout)) // an error ends the connection's reading, too
+}
+
+// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
+// and allocates 208 bytes that stay.
+var ping = []byte{pingFrame, 0}
 
 // sendLast is send for frames that end with a close frame.
 func (s *socket) sendLast(frames []byte, by time.Time) error {

@@ -1,0 +1,85 @@
+//go:build !race
+
+package ws
+
+import (
+	"log/slog"
+	"net"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestStack is not for the race detector, with which functions take more stack: a connection waits in the least stack that there is, also when it has handled
+// messages and heartbeats, and costs what it did.
+func TestStack(t *testing.T) {
+	hub, err := New(Config{
+		Sessions: &sessions{t: t}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(hub)
+	defer server.Close()
+	defer hub.Close()
+	const count = 500
+	conns := make([]net.Conn, count)
+	stack, heap := stackAndHeap()
+	for i := range conns {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = c
+		exchange(t, c, []byte("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), "\r\n\r\n")
+		exchange(t, c, text(joinText), "joined")
+		exchange(t, c, text(`{"type":"nack","seq":1} `), "") // by the library
+	}
+	for _, c := range conns {
+		exchange(t, c, text(`{"type":"ack","seq":1}`), "")
+		exchange(t, c, text(`{"type":"ping"}`), "pong")
+		exchange(t, c, text(`{"type":"ping"}`), "pong")
+	}
+	stackNow, heapNow := stackAndHeap()
+	perStack, perHeap := (stackNow-stack)/count, (heapNow-heap)/count
+	t.Logf("a connection: %d bytes of stack, %d of heap, with this test's side of it", perStack, perHeap)
+	if perStack > 2500 {
+		t.Errorf("a connection keeps %d bytes of stack; want 2 KiB", perStack)
+	}
+	if perHeap > 5500 {
+		t.Errorf("a connection keeps %d bytes of heap, with this test's side of it", perHeap)
+	}
+}
+
+// exchange writes a request, and reads until an answer has come.
+func exchange(t *testing.T, c net.Conn, request []byte, answer string) {
+	t.Helper()
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	for seen := ""; !strings.Contains(seen, answer); {
+		part := make([]byte, 1024)
+		n, err := c.Read(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen += string(part[:n])
+	}
+}
+
+// stackAndHeap is what the process uses, garbage aside.
+func stackAndHeap() (stack, heap uint64) {
+	for range 3 { // a stack shrinks by half at a time
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.StackInuse, m.HeapAlloc
+}

@@ -270,7 +270,7 @@ func (s *scale) print(before, after []generator.Report) {
 		sum.Away.Most = max(sum.Away.Most, r.Away.Most)
 		sum.Away.P50 = max(sum.Away.P50, r.Away.P50)
 		if len(r.Errors) > 0 {
-			fmt.Printf("generator %d: %s\n", i, errorsByName(r))
+			fmt.Printf("generator %d: %s %s\n", i, errorsByName(r), r.Dial)
 		}
 	}
 	fmt.Printf("\n%s%d calls joined %d nodes at %d a second and were held for %s, with %d heartbeats until then. Node %d was killed with %d calls: "+

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,12 +157,20 @@ func (g *Generator) isOver() bool {
 	}
 }
 
-// callsPerSource is how many connections one source address has to one target:
-// fewer than the 28,232 ports that Linux gives out.
-const callsPerSource = 20_000
+// callsPerSource is how many calls of this process share a source address. Linux has 14,116
+// even ports for the connections from one address to one target. Once they are in use, it
+// looks at all of them before it takes an odd one, which makes a connection cost a
+// millisecond in place of 20 µs.
+const callsPerSource = 5000
 
-// dial connects. Connections to this machine come from as many of its addresses
-// 127.0.0.x as they need ports.
+// source is the address 127.x.y.z that call n connects from to this machine. Other
+// processes have others.
+func source(n int) *net.TCPAddr {
+	pid := os.Getpid()
+	return &net.TCPAddr{IP: net.IPv4(127, byte(1+pid>>8%254), byte(pid), byte(1+n/callsPerSource))}
+}
+
+// dial connects.
 func dial(n int, target *url.URL) (net.Conn, error) {
 	// Go would have each connection probed every 15 s of silence, more often than
 	// heartbeats come: a load that no browser makes.
@@ -169,10 +179,9 @@ func dial(n int, target *url.URL) (net.Conn, error) {
 	if port == "" {
 		port = map[string]string{"ws": "80", "wss": "443"}[target.Scheme]
 	}
-	if source := n / callsPerSource; source > 0 {
-		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil {
-			dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+source))}
-		}
+	// Other systems than Linux have 127.0.0.1 alone.
+	if ip := net.ParseIP(host); runtime.GOOS == "linux" && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil) {
+		dialer.LocalAddr = source(n)
 	}
 	ctx := context.Background() // the dialer has the timeout
 	address := net.JoinHostPort(host, port)

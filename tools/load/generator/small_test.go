@@ -156,3 +156,19 @@ func TestARefusedConnectionGoesToAnotherNode(t *testing.T) {
 		t.Errorf("tried %v: %v, %v", tried, target, err)
 	}
 }
+
+// A source address has few enough calls for the ports that Linux finds at once.
+func TestCallsShareASourceWithFew(t *testing.T) {
+	calls := make(map[string]int)
+	for n := range MaxCalls {
+		calls[source(n).IP.String()]++
+	}
+	if len(calls) != MaxCalls/callsPerSource {
+		t.Errorf("%d source addresses for %d calls", len(calls), MaxCalls)
+	}
+	for address, n := range calls {
+		if ip := net.ParseIP(address); n != callsPerSource || !ip.IsLoopback() {
+			t.Errorf("%d calls from %s", n, address)
+		}
+	}
+}

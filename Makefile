@@ -105,7 +105,7 @@ bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/ben
 
 .PHONY: bench-scale
 bench-scale: setup ## Holds SCALE (100000) calls on this machine with six nodes and Redis for HOLD (3m), kills a node, and prints what each process used. ARGS='...' are flags of the nodes.
-	go test -run '^$$' -bench Scale -benchtime 1x -timeout 30m ./tools/load -calls $(SCALE) -rate 500 -nodes 6 -hold $(HOLD) -serve '$(ARGS)'
+	go test -run '^$$' -bench Scale -benchtime 1x -timeout 30m ./tools/load -calls $(SCALE) -rate 1000 -nodes 6 -hold $(HOLD) -serve '$(ARGS)'
 
 # The binary is built before it runs, since it keeps to the clients' core from then on.
 .PHONY: bench-peers

@@ -128,6 +128,7 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	c.answers.Wait() // they may enqueue records
 	for ctx.Err() == nil {
 		c.pending.hurry()
 		at := c.pending.next()
@@ -139,7 +140,7 @@ func (c *Cluster) writeLast() {
 			break // the rest is logged below
 		}
 		c.flush()
-		c.answers.Wait() // they may enqueue records
+		c.answers.Wait()
 	}
 	_, unwritten, _ := c.pending.state()
 	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)

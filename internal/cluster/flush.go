@@ -32,8 +32,8 @@ func (c *Cluster) write(ctx context.Context) {
 	}
 }
 
-// flush saves one batch of the records that are due, and passes the store's answers to the writers. It reports whether
-// records are left for another batch.
+// flush saves one batch of the records that are due, and passes the store's answers to the
+// writers. It reports whether records are left for another batch.
 func (c *Cluster) flush() bool {
 	batch, more := c.pending.take(c.now())
 	if len(batch) == 0 {

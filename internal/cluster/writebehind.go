@@ -166,7 +166,8 @@ func (b *writeBehind) hurry() {
 	}
 }
 
-// takeShard moves the records of a shard that are due to batch, and reports whether some are left.
+// takeShard appends the records of a shard that are due to batch, shardBatch at most. It
+// reports whether the shard has more that are due.
 func (b *writeBehind) takeShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

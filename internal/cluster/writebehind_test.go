@@ -243,6 +243,23 @@ func TestRunSavesWhatTheLastAnswersAskFor(t *testing.T) {
 	})
 }
 
+// So it does if the last answers came just before it was told to stop, and no other record
+// waits.
+func TestRunWaitsForAnswersOfTheLastBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &raising{}
+		c, n := testCluster(s)
+		w := &saveAgain{writer{id: "a"}, c}
+		c.Enqueue(context.Background(), w.record(1, session.Ended), 0, w)
+		ctx, cancel := context.WithTimeout(t.Context(), gatherFor+time.Microsecond)
+		defer cancel()
+		c.Run(ctx, n)
+		if !slices.Equal(s.saved, []uint64{2}) || !s.left {
+			t.Errorf("saved %v, gave the lease up: %v", s.saved, s.left)
+		}
+	})
+}
+
 // A sampler may choose a renewal and leave its parts out. Records are saved all the same.
 func TestRecordsOfWhichNoPartIsTraced(t *testing.T) {
 	provider := sdk.NewTracerProvider(sdk.WithSampler(rootsOnly{}))

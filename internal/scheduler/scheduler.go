@@ -161,14 +161,13 @@ func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		now := s.clock.now().Mono
 		select { // also while there is always more to do
 		case <-check.C:
 			s.checkClock()
 		default:
 		}
-		if again := s.staff(ctx, now); again != never {
-			timer.Reset(again - now)
+		if again := s.staff(ctx, s.clock.now().Mono); again != never {
+			timer.Reset(again - s.clock.now().Mono) // read again: to look at many that are due takes a while
 		}
 		select {
 		case <-timer.C:

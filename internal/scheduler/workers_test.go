@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +106,58 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 			t.Errorf("pushed at %v, all were due at %v", at, began)
 		}
 		good.hands().Leave()
+		wait(session.MaxLifetime)
+	})
+}
+
+// Clients that each take a millisecond, too short for their workers to have come to a stop,
+// are served many at a time.
+func TestClientsThatTakeAMillisecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const count = 2000
+		n := build(t, testConfig(t))
+		began, slowest := time.Time{}, atomic.Int64{}
+		for range count {
+			p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error {
+				pass(time.Millisecond)
+				slowest.Store(int64(time.Since(began)))
+				return errGone
+			}}
+			p.join(10 * time.Minute)
+		}
+		pass(9*time.Minute + 30*time.Second)
+		began = time.Now()
+		n.start(t)
+		wait(3 * time.Second)
+		if took := time.Duration(slowest.Load()); took > 200*time.Millisecond {
+			t.Errorf("%d pushes of a millisecond each took %s", count, took)
+		}
+		wait(session.MaxLifetime)
+	})
+}
+
+// Workers that make progress do not become more because Run is woken often.
+func TestNoMoreWorkersForWakeUps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := build(t, testConfig(t))
+		for range 5000 {
+			p := &fakeClient{t: t, scheduler: n.Scheduler, answer: silent, take: func() error {
+				pass(50 * time.Microsecond)
+				return errGone
+			}}
+			p.join(10 * time.Minute)
+		}
+		pass(9*time.Minute + 30*time.Second)
+		n.start(t)
+		most := 0
+		for range 500 {
+			wake(n.table.wake)
+			wait(10 * time.Microsecond)
+			most = max(most, len(n.workers.slots))
+		}
+		if most > runtime.GOMAXPROCS(0) {
+			t.Errorf("%d workers", most)
+		}
 		wait(session.MaxLifetime)
 	})
 }

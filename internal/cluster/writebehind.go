@@ -33,7 +33,7 @@ type writeBehind struct {
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	allBy   time.Duration // when the records of all shards are due, since one that may gather is; never: none gathers
+	allBy   time.Duration // when the first of the records that may gather is due, and all shards with it; never: none gathers
 	alarm   time.Duration // when Cluster.write looks again by itself
 	ended   int           // how many are records of ended sessions
 	most    int           // the most records that the map has held

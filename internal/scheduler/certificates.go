@@ -50,7 +50,7 @@ func (g *signers) of(app string) *session.Signer {
 	return g.update(app)
 }
 
-// update is of for a project whose certificate has changed, or that is new.
+// update returns what of does, for a project that is new or whose certificate has changed.
 func (g *signers) update(app string) *session.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()

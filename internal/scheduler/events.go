@@ -59,8 +59,8 @@ const (
 	evDropped                 // the session was discarded: another node has it, or its join failed
 )
 
-// of is an event about a push. It has no pointer to it, so that the push stays on its
-// stack.
+// of returns an event about a push. It copies what observers need, so that the push does
+// not escape to the heap.
 func of(k kind, p *session.Push) event {
 	return event{kind: k, seq: p.Seq, attempt: p.Attempt, cause: p.Cause}
 }

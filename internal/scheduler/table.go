@@ -198,8 +198,8 @@ func (t *table) surplus(held *entry) *entry {
 	return nil
 }
 
-// look tells how many sessions are due, and when the next one will be. From then on place
-// wakes Run for one that comes before.
+// look returns how many sessions are due, and when the next one will be. From then on place
+// wakes Run only for a session that is due before that.
 func (t *table) look(now time.Duration) (due int, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -130,6 +130,7 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 
 // Run serves until a signal.
 func (c *serveCommand) Run() error {
+	limitGarbage()
 	stop := onSignals()
 	defer stop.release()
 	config, err := c.appConfig()

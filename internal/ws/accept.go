@@ -30,7 +30,6 @@ const sendBuffer = 16 << 10
 // accept upgrades a request. It keeps no reference to the HTTP request, so that its memory
 // is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
-	w.Header()["Date"] = nil // which net/http would format; an upgrade needs none (RFC 9110, section 6.6.1)
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before anything is read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
@@ -63,6 +62,14 @@ type leanHijacker struct {
 	writeTimeout time.Duration
 	socket       *socket // set by Hijack
 	early        int     // bytes that the client sent with its request; set by Hijack
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *leanHijacker) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols {
+		w.Header()["Date"] = nil // which net/http would format; RFC 9110, section 6.6.1, asks for none here
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Hijack implements http.Hijacker.

@@ -44,12 +44,13 @@ func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn 
 }
 
 // charge counts one message for the client's rate, and closes the connection if the rate is
-// exceeded. Until the connection has closed, further messages are read and ignored.
+// exceeded. Until the connection has closed, further messages are read and ignored. The library
+// calls it while it reads: closing the library there would wait for that read, forever.
 func (c *conn) charge() bool {
 	if c.messages.take(c.hub.now()) {
 		return true
 	}
-	c.refuse(errTooMany)
+	c.closeSoon(protocol.CloseForError(errTooMany.Code), string(errTooMany.Code), protocol.FromError(errTooMany))
 	return false
 }
 
@@ -71,14 +72,19 @@ func (c *conn) writeText(data []byte) error {
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
 	*frame = appendText((*frame)[:0], data)
-	err := c.socket.send(*frame, time.Now().Add(c.hub.writeTimeout))
-	if err != nil && !errors.Is(err, errClosing) {
-		c.cut(codeOf(err))
-	}
-	if err != nil {
+	if err := c.send(*frame); err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
 	return nil
+}
+
+// send sends a frame. If that fails, it cuts the connection, unless a close frame was sent.
+func (c *conn) send(frame []byte) error {
+	err := c.socket.send(frame, time.Now().Add(c.hub.writeTimeout))
+	if err != nil && !errors.Is(err, errClosing) {
+		c.cut(codeOf(err))
+	}
+	return err
 }
 
 // codeOf is how a connection ends whose write failed.

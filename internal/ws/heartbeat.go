@@ -31,7 +31,7 @@ func (c *conn) beginPong() bool {
 	if c.attachment == nil || c.closing.Load() != 0 || !isHeartbeat(s.ahead()) || !s.writing.TryLock() {
 		return false
 	}
-	if s.closed || !c.messages.take(c.hub.now()) {
+	if s.ended != nil || !c.messages.take(c.hub.now()) {
 		s.writing.Unlock()
 		return false
 	}
@@ -58,6 +58,7 @@ func (c *conn) endPong(frame *[]byte, rest []byte, err error) {
 	if err == nil && len(rest) > 0 {
 		err = c.socket.wait(rest, time.Now().Add(c.hub.writeTimeout))
 	}
+	c.socket.ended = err
 	recycle(frame)
 	c.socket.writing.Unlock()
 	if err != nil {

@@ -29,6 +29,10 @@ func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
+// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
+// and allocates 208 bytes that stay.
+var ping = []byte{pingFrame, 0}
+
 // checkLiveness pings a client that has sent nothing for probeAfter, and closes the
 // connection after the deadline for its next message.
 func (c *conn) checkLiveness(now time.Duration) {
@@ -40,7 +44,7 @@ func (c *conn) checkLiveness(now time.Duration) {
 		c.closeSoon(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", joinTimeout)))
 	case now >= by-silence*heartbeat+probeAfter(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
-		c.inBackground(c.socket.sendPing)
+		c.inBackground(func() { _ = c.send(ping) })
 	}
 }
 

@@ -23,7 +23,7 @@ type raw struct {
 	unread  []byte                // the rest of buffer
 	readErr error
 
-	// For the holder of socket.sending.
+	// For the holder of socket.writing.
 	tryWrite func(fd uintptr) bool // raw.writeOnce, made once
 	unsent   []byte
 	writeErr error

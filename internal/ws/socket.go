@@ -13,7 +13,8 @@ import (
 )
 
 // socket is the network connection under the WebSocket library. It waits for input without
-// a deep stack, sends whole frames, each with a deadline, and counts the bytes read. Reading is for one goroutine, writing for any.
+// a deep stack, sends whole frames, each with a deadline, and counts the bytes read. One
+// goroutine at a time reads, any may write.
 type socket struct {
 	net.Conn
 	writeTimeout time.Duration
@@ -23,7 +24,7 @@ type socket struct {
 	unpaid       int           // bytes read since the last message
 
 	writing lock        // held while the connection is written to, for writeTimeout at most
-	closed  bool        // a close frame was sent: nothing may follow it; guarded by writing
+	ended   error       // why nothing more is written: a close frame, or half a frame, was sent; guarded by writing
 	stuck   atomic.Bool // a write has missed its deadline
 }
 
@@ -49,7 +50,7 @@ const freeBytes = 1 << 10
 
 // await waits until there is something to read.
 func (s *socket) await() error {
-	if s.reader.Buffered() > 0 {
+	if s.reader.Buffered() > 0 || s.raw != nil && s.raw.buffer != nil {
 		return nil
 	}
 	if s.raw != nil {
@@ -84,13 +85,19 @@ func (s *socket) Read(p []byte) (n int, err error) {
 // errClosing is the error of a write after the close frame.
 var errClosing = errors.New("closing")
 
-// Write implements net.Conn, for the library. It is a whole control frame, since the library's
+// Write implements net.Conn, for the library. p is a whole control frame, since the library's
 // buffer holds the longest.
 func (s *socket) Write(p []byte) (int, error) {
-	if echoesGarbage(p) {
-		return len(p), s.send(notUTF8, time.Now().Add(s.writeTimeout))
+	by := time.Now().Add(s.writeTimeout)
+	var err error
+	switch {
+	case echoesGarbage(p):
+		err = s.sendLast(notUTF8, by)
+	case p[0] == closeFrame:
+		err = s.sendLast(p, by)
+	default:
+		err = s.send(p, by)
 	}
-	err := s.send(p, time.Now().Add(s.writeTimeout))
 	if errors.Is(err, errClosing) {
 		err = nil // the library answers the client's close frame, which answers ours
 	}
@@ -105,39 +112,29 @@ func (s *socket) send(frames []byte, by time.Time) error {
 	return s.write(frames, by)
 }
 
-// sendPing sends a ping, unless something is being written: a client that does not take that is
-// cut for it.
-func (s *socket) sendPing() {
-	if !s.writing.TryLock() {
-		return
-	}
-	defer s.writing.Unlock()
-	_ = s.write(ping, time.Now().Add(s.writeTimeout)) // an error ends the connection's reading, too
-}
-
-// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
-// and allocates 208 bytes that stay.
-var ping = []byte{pingFrame, 0}
-
 // sendLast is send for frames that end with a close frame.
 func (s *socket) sendLast(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	defer func() { s.closed = true }()
-	return s.write(frames, by)
+	err := s.write(frames, by)
+	if err == nil {
+		s.ended = errClosing
+	}
+	return err
 }
 
+// write is send for the holder of s.writing.
 func (s *socket) write(p []byte, by time.Time) error {
-	if s.closed {
-		return errClosing
+	if s.ended != nil {
+		return s.ended
 	}
 	if s.raw != nil {
-		var err error
-		if p, err = s.raw.write(p); err != nil || len(p) == 0 {
-			return err
-		}
+		p, s.ended = s.raw.write(p)
 	}
-	return s.wait(p, by)
+	if s.ended == nil && len(p) > 0 {
+		s.ended = s.wait(p, by)
+	}
+	return s.ended
 }
 
 // wait writes p, and waits for the client to read. s.writing is held.

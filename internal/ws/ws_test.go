@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"log/slog"
@@ -536,4 +537,30 @@ func TestConfigErrorsNameTheSetting(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
+}
+
+// An upgrade has no Date; other answers need one (RFC 9110, section 6.6.1).
+func TestDateOfAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		for request, want := range map[string]int{
+			"GET / HTTP/1.1\r\nHost: a\r\n\r\n": http.StatusUpgradeRequired,
+			handshake:                           http.StatusSwitchingProtocols,
+		} {
+			c, err := s.pipes.dial(t.Context(), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go write(c, []byte(request))
+			response, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != want || (response.Header.Get("Date") == "") != (want == http.StatusSwitchingProtocols) {
+				t.Errorf("%d with %v; want %d", response.StatusCode, response.Header, want)
+			}
+			_ = c.Close()
+		}
+	})
 }

@@ -1,0 +1,261 @@
+package ws
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/protocol"
+)
+
+// handshake is a request to upgrade.
+const handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+// frame is a frame of a client; first is its first byte, and its mask is not zero.
+func frame(first byte, payload string) []byte {
+	f := []byte{first}
+	switch n := len(payload); {
+	case n <= maxShort:
+		f = append(f, masked|byte(n))
+	default:
+		f = binary.BigEndian.AppendUint16(append(f, masked|126), uint16(n))
+	}
+	mask := [4]byte{1, 2, 3, 0xff}
+	f = append(f, mask[:]...)
+	for i := range payload {
+		f = append(f, payload[i]^mask[i%4])
+	}
+	return f
+}
+
+// Messages are handled, each once and in their order, wherever the network and the buffers cut
+// what a client sends.
+func TestMessagesInAnySegments(t *testing.T) {
+	for name, listen := range map[string]func(*httptest.Server){
+		"TCP": func(s *httptest.Server) { s.Start() },
+		"TLS": func(s *httptest.Server) { s.StartTLS() },
+		"Unix": func(s *httptest.Server) {
+			_ = s.Listener.Close()
+			var err error
+			if s.Listener, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s")); err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sessions := &sessions{t: t}
+			hub, err := New(Config{
+				Sessions: sessions, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,
+				Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(hub)
+			listen(server)
+			defer server.Close()
+			defer hub.Close()
+			dial := func() net.Conn {
+				address := server.Listener.Addr()
+				c, err := (&net.Dialer{}).DialContext(t.Context(), address.Network(), address.String())
+				if err == nil && server.TLS != nil {
+					c, err = secure(t.Context(), c, server)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return c
+			}
+			for length := range 140 { // each place where a buffer of the server may end
+				c := dial()
+				sent := append([]byte(handshake), frame(textFrame, joinText)...)
+				if length%2 == 0 { // the join comes with the handshake, or the messages come with the join
+					exchange(t, c, sent, `"joined"`)
+					sent = nil
+				}
+				sent = append(sent, frame(textFrame, `{"type":"nack","seq":1}`+strings.Repeat(" ", length))...)
+				sent = append(sent, frame(textFrame, `{"type":"ping"}`)...)
+				exchange(t, c, sent, `"pong"`)
+				_ = c.Close()
+			}
+			for seed := range uint64(40) {
+				inAnySegments(t, dial(), sessions, rand.New(rand.NewPCG(seed, 0)))
+			}
+		})
+	}
+}
+
+// inAnySegments sends random messages in random segments, and compares what comes of them.
+func inAnySegments(t *testing.T, c net.Conn, sessions *sessions, random *rand.Rand) {
+	t.Helper()
+	defer c.Close()
+	exchange(t, c, []byte(handshake), "\r\n\r\n")
+	exchange(t, c, frame(textFrame, joinText), `"joined"`)
+	var sent []byte
+	var want []string
+	pongs := 0
+	for range 15 {
+		switch random.IntN(6) {
+		case 0:
+			sent = append(sent, frame(textFrame, `{"type":"ping"}`)...)
+			pongs++
+		case 1:
+			sent = append(sent, frame(textFrame, `{"type":"ack","seq":3}`)...)
+			want = append(want, "ack")
+		case 2:
+			sent = append(sent, frame(textFrame, `{"type":"renew"}`)...)
+			want = append(want, "renew")
+		case 3:
+			sent = append(sent, frame(0x8a, strings.Repeat("p", random.IntN(50)))...)
+		default:
+			code := strings.Repeat("x", random.IntN(32))
+			m := `{"type":"nack","seq":1,"code":"` + code + `","message":"m"}` + strings.Repeat(" ", random.IntN(64))
+			if cut := random.IntN(2 * len(m)); cut < len(m) {
+				sent = append(sent, frame(0x01, m[:cut])...)
+				sent = append(sent, frame(0x8a, "between")...)
+				sent = append(sent, frame(0x80, m[cut:])...)
+			} else {
+				sent = append(sent, frame(textFrame, m)...)
+			}
+			want = append(want, "nack "+code+" m")
+		}
+	}
+	sent = append(sent, frame(textFrame, `{"type":"ping"}`)...)
+	pongs++
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	go func() {
+		most := 1 + random.IntN(200)
+		for len(sent) > 0 {
+			n := min(len(sent), 1+random.IntN(most))
+			_, _ = c.Write(sent[:n])
+			sent = sent[n:]
+			if random.IntN(3) == 0 {
+				runtime.Gosched()
+			}
+		}
+	}()
+	var received []byte
+	for bytes.Count(received, []byte(`"pong"`)) < pongs {
+		part := make([]byte, 1024)
+		n, err := c.Read(part)
+		if err != nil {
+			t.Fatalf("after %q: %v; want %d pongs", received, err, pongs)
+		}
+		received = append(received, part[:n]...)
+	}
+	if said := sessions.last().said(); !reflect.DeepEqual(said, want) {
+		t.Errorf("handled\n%q, want\n%q", said, want)
+	}
+}
+
+// A client that sends too much, and reads nothing, is cut, and its session told.
+func TestFloodByAClientThatDoesNotRead(t *testing.T) {
+	for name, flood := range map[string][]byte{
+		"pongs":     frame(0x8a, ""),
+		"fragments": append(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 1000)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t, nil)
+				c, err := s.pipes.dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				exchange(t, c, []byte(handshake), "\r\n\r\n")
+				exchange(t, c, frame(textFrame, joinText), `"joined"`)
+				go func() {
+					for err := error(nil); err == nil; {
+						_, err = c.Write(flood)
+						time.Sleep(time.Millisecond) // bubble
+					}
+				}()
+				wait(time.Minute)
+				if n := s.hub.open(); n != 0 {
+					t.Fatalf("%v connections after a minute", n)
+				}
+				if said := s.sessions.last().said(); len(said) != 1 || said[0] != "detach" {
+					t.Errorf("the session was told %v", said)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingFollowsHalfAFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		s := &socket{Conn: server, writing: newLock()}
+		go func() { _, _ = io.ReadFull(client, make([]byte, 3)) }()
+		if s.send(appendText(nil, []byte("hello")), time.Now().Add(time.Second)) == nil {
+			t.Fatal("a client took all of what it did not read")
+		}
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		if s.send(appendText(nil, []byte("again")), time.Now().Add(time.Second)) == nil {
+			t.Error("a frame was sent after half of another")
+		}
+	})
+}
+
+func TestNothingFollowsTheLibrarysCloseFrame(t *testing.T) {
+	for _, reason := range []string{"bye", "\xff"} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer client.Close()
+			s := &socket{Conn: server, writeTimeout: time.Second, writing: newLock()}
+			go func() { _, _ = io.Copy(io.Discard, client) }()
+			if _, err := s.Write(appendClose(nil, protocol.CloseGoingAway, reason)); err != nil {
+				t.Fatal(err)
+			}
+			if s.send(appendText(nil, []byte("again")), time.Now().Add(time.Second)) == nil {
+				t.Error("a message was sent after the close frame")
+			}
+		})
+	}
+}
+
+// A probe that finds the connection busy comes when it is not: a page whose timers are held up
+// is kept by its answer.
+func TestProbeWhileAMessageIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, nil)
+		p := s.join()
+		conn := s.hub.all()[0]
+		wait(probeAfter(s.hub.config.Heartbeat) - time.Second)
+		conn.socket.writing.Lock()
+		time.Sleep(2 * time.Second) // bubble
+		conn.socket.writing.Unlock()
+		go func() { _, _, _ = p.socket.Read(t.Context()) }() // answers pings
+		wait(silence*s.hub.config.Heartbeat - time.Second)
+		if s.hub.open() != 1 {
+			t.Error("a client that answers pings was closed after two heartbeats")
+		}
+		_ = p.socket.CloseNow()
+	})
+}
+
+// secure is the TLS over a connection to a server.
+func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn, error) {
+	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.ServerName = "example.com"
+	over := tls.Client(c, config)
+	return over, over.HandshakeContext(ctx)
+}

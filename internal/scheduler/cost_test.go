@@ -85,7 +85,8 @@ func BenchmarkRenewal(b *testing.B) {
 
 // sessionBytes bounds the heap that an attached session takes in the engine, with its
 // strings, its place in the queue and in the table's map, and without its connection and the
-// store: 853 B when this was written (990 before its parts were packed), of which the entry has 320 and the session 352.
+// store: 853 B when this was written (990 before its parts were packed), of which the entry
+// has 320 and the session 352.
 const sessionBytes = 900
 
 // An attached session takes no more heap than sessionBytes, also once it was renewed.

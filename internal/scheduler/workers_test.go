@@ -164,8 +164,8 @@ func TestNoMoreWorkersForWakeUps(t *testing.T) {
 
 // BenchmarkDueAtOnce reports how many renewals a second are confirmed while 100,000 are due
 // at one instant, and how long the first look at the queue holds the table's lock. Tokens are
-// Agora's, pushes are encoded and written to 64 TCP connections, and whoever reads these
-// confirms. What is left out is the WebSocket. No tokens may expire.
+// Agora's. Pushes are encoded and written to 64 TCP connections, whose readers confirm them,
+// without a WebSocket. No tokens may expire.
 func BenchmarkDueAtOnce(b *testing.B) {
 	count := 100_000
 	if testing.Short() {
@@ -255,8 +255,8 @@ func newReaders(b *testing.B, conns, calls int) *readers {
 	return r
 }
 
-// header is what stands before the text of each push: the number of the call, and the
-// text's length.
+// header is the length of what comes before the text of each push: the number of the call,
+// and the text's length.
 const header = 8
 
 func (r *readers) read(b *testing.B, from net.Conn) {

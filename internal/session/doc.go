@@ -25,7 +25,7 @@
 //
 // While attached, the newest bundle of tokens is either confirmed or pending:
 //
-//	               due: expires − renewBefore − jitter, by a grid of 50 ms
+//	               due: expires − renewBefore − jitter, on a grid of 50 ms
 //	┌───────────┐   or the client asks (renew)    ┌───────────┐──┐ AckTimeout:
 //	│ confirmed │────────────────────────────────►│  pending  │  │ same seq again,
 //	└───────────┘◄────────────────────────────────└───────────┘◄─┘ SilentTries at most,

@@ -47,8 +47,10 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The library has put this back under its reader, where await does not see it.
-	if _, err := lean.socket.reader.Peek(lean.early); err != nil {
+	// The library has put a reader of what came early before the socket.
+	if lean.early == 0 {
+		lean.socket.reader.Reset(lean.socket)
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that await sees it
 		return nil, err
 	}
 	library.SetReadLimit(-1) // read has a limit of its own, which the client is told of

@@ -259,3 +259,19 @@ func secure(ctx context.Context, c net.Conn, server *httptest.Server) (net.Conn,
 	over := tls.Client(c, config)
 	return over, over.HandshakeContext(ctx)
 }
+
+// exchange writes a request, and reads until an answer has come.
+func exchange(t *testing.T, c net.Conn, request []byte, answer string) {
+	t.Helper()
+	if _, err := c.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	for seen := ""; !strings.Contains(seen, answer); {
+		part := make([]byte, 1024)
+		n, err := c.Read(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen += string(part[:n])
+	}
+}

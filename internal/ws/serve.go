@@ -48,8 +48,9 @@ func (c *conn) proceed(before *greeting, err error) {
 	}
 }
 
-// handleNext handles m, or if that is none the message that it reads. With a first message it
-// has started the new goroutine. An error ends the connection.
+// handleNext handles m, or the message that it reads if m is empty. If it was the first message
+// of the connection, handleNext returns it, and has started the new goroutine. An error ends the
+// connection.
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	if m.buffer == nil {
@@ -104,10 +105,11 @@ type greeting struct {
 	done   chan struct{}      // closed when it was handled
 }
 
-// over is called when there is something to read after the first message, and waits until that
-// was handled. Until then it receives the next message, to give the first one up if the client
-// hangs up, as the customer's back end may be asked for it. (A client that sends another
-// message before it hangs up is waited for.)
+// over waits until the first message was handled. It is called when there is something to read
+// after it, and receives that meanwhile: if the client has hung up, the first message is given
+// up, which may be waiting for the customer's back end. (After one more message over reads no
+// further, so that it does not notice a client that hangs up then.) broken is the error of the
+// wait for something to read.
 func (g *greeting) over(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {
@@ -165,7 +167,8 @@ func (c *conn) receive() (message, error) {
 }
 
 // check reports whether a message is to be handled. If it cannot be one of the protocol, or
-// is one too many, the connection is closed; messages that come after that are ignored. An error ends the connection.
+// is one too many, check closes the connection; messages that come after that are ignored. An
+// error ends the connection.
 func (c *conn) check(m message) (bool, error) {
 	switch {
 	case m.length == len(m.buffer):

@@ -13,8 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestStack is not for the race detector, with which functions take more stack: a connection waits in the least stack that there is, also when it has handled
-// messages and heartbeats, and costs what it did.
+// A connection waits in the least stack that there is, also when it has handled messages and
+// heartbeats, and costs what it did. The race detector is left out, as functions take more stack
+// with it.
 func TestStack(t *testing.T) {
 	hub, err := New(Config{
 		Sessions: &sessions{t: t}, Access: openAccess{}, Origins: ownOrigin(t), Heartbeat: time.Minute,

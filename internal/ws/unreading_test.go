@@ -57,7 +57,7 @@ func TestClientThatAsksAndNeverReadsIsCut(t *testing.T) {
 			t.Fatalf("it is still there after a minute; %d bytes wait for it", most)
 		}
 	}
-	// 0.4 s for the pushes, 5 s for an answer to the close frame.
+	// 0.4 s for the pushes, 2 s for an answer to the close frame.
 	if took := time.Since(began); took > 10*time.Second || most > 64<<10 {
 		t.Errorf("cut off after %s; %d bytes waited for it", took, most)
 	}
@@ -76,16 +76,15 @@ func unread(t *testing.T, from, to net.Addr) int {
 		ip := at.Addr().As4()
 		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], at.Port())
 	}
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		if len(fields) > 4 && fields[1] == name(from) && fields[2] == name(to) {
-			sent, _, _ := strings.Cut(fields[4], ":")
-			bytes, err := strconv.ParseInt(sent, 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return int(bytes)
+	// Only this line is taken apart: there may be tens of thousands, of others on this machine.
+	_, line, found := strings.Cut(string(text), " "+name(from)+" "+name(to)+" ")
+	if fields := strings.Fields(line[:min(len(line), 100)]); found && len(fields) > 1 {
+		sent, _, _ := strings.Cut(fields[1], ":")
+		bytes, err := strconv.ParseInt(sent, 16, 64)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return int(bytes)
 	}
 	return 0
 }

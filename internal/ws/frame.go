@@ -14,6 +14,7 @@ const (
 	textFrame  = 0x81 // the last, or only, one of a text
 	closeFrame = 0x88
 	pingFrame  = 0x89
+	pongFrame  = 0x8a
 	masked     = 0x80
 	maxShort   = 125 // bytes in a frame whose length takes one byte
 )
@@ -48,13 +49,14 @@ func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 	return append(b, text...)
 }
 
-// short is room for the text of a short frame.
+// short is room for the payload of a short frame.
 type short [maxShort]byte
 
-// readShort returns the text of a client's frame, if data is a short one and nothing else.
-func (s *short) readShort(data []byte) (text []byte, ok bool) {
+// readShort returns the payload of a client's frame, if data is a short one of a kind, such as
+// textFrame, and nothing else.
+func (s *short) readShort(kind byte, data []byte) (payload []byte, ok bool) {
 	const header = 6 // two bytes and the mask
-	if len(data) < header || data[0] != textFrame || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {
+	if len(data) < header || data[0] != kind || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {
 		return nil, false
 	}
 	mask, rest := data[2:header], data[header:]

@@ -41,7 +41,7 @@ func (c *conn) beginPong() bool {
 
 func isHeartbeat(data []byte) bool {
 	var room short
-	text, ok := room.readShort(data)
+	text, ok := room.readShort(textFrame, data)
 	return ok && string(text) == protocol.PingText
 }
 

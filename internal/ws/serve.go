@@ -78,14 +78,22 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	return first, nil
 }
 
-// handleShort handles what was read, if that is a frequent message and nothing else. The
-// library takes 2 µs more to read it. It returns false if the library is to read it.
+// handleShort handles what was read, if that is a frequent message, or a pong, and nothing else.
+// The library takes 2 µs more to read a message; after a pong it would wait for the next message
+// in a deep stack. It returns false if the library is to read it.
 func (c *conn) handleShort() bool {
 	if c.attachment == nil || c.closing.Load() != 0 {
 		return false
 	}
 	var room short
-	text, ok := room.readShort(c.socket.ahead())
+	if _, ok := room.readShort(pongFrame, c.socket.ahead()); ok {
+		c.socket.raw.drop()
+		if c.charge() {
+			c.ponged()
+		}
+		return true
+	}
+	text, ok := room.readShort(textFrame, c.socket.ahead())
 	if ok {
 		_, _, ok = protocol.Frequent(text)
 	}

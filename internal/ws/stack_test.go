@@ -46,6 +46,15 @@ func TestStack(t *testing.T) {
 		exchange(t, c, text(`{"type":"ping"}`), "pong")
 		exchange(t, c, text(`{"type":"ping"}`), "pong")
 	}
+	for _, conn := range hub.all() {
+		conn.probing.Store(true)
+	}
+	for _, c := range conns {
+		exchange(t, c, frame(pongFrame, ""), "") // the answer to a probe
+	}
+	for hub.probed() { // until the pongs are read
+		runtime.Gosched()
+	}
 	stackNow, heapNow := stackAndHeap()
 	perStack, perHeap := (stackNow-stack)/count, (heapNow-heap)/count
 	t.Logf("a connection: %d bytes of stack, %d of heap, with this test's side of it", perStack, perHeap)
@@ -65,4 +74,14 @@ func stackAndHeap() (stack, heap uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.StackInuse, m.HeapAlloc
+}
+
+// probed reports whether any connection has a pong to come.
+func (h *Hub) probed() bool {
+	for _, c := range h.all() {
+		if c.probing.Load() {
+			return true
+		}
+	}
+	return false
 }

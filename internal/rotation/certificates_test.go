@@ -210,13 +210,13 @@ func (r *rotated) roll(killed bool) {
 		r.Replace(0)
 		time.Sleep(5 * time.Second) // bubble: its calls come back
 	}
-	time.Sleep(time.Second) // bubble
+	before := r.signed(apptest.NextCertificate)
+	time.Sleep(1200 * time.Millisecond) // bubble; the store hears of a renewal within a second
 	signed := r.signed(apptest.NextCertificate)
 	for i := range r.Nodes {
 		was, is := r.report(i, apptest.Certificate), r.report(i, apptest.NextCertificate)
-		// The store hears of a renewal 0.1 s after the call, in which two others may be renewed.
-		if late := signed - is.Sessions; late < 0 || late > 2 || was.Sessions+is.Sessions != calls || signed == 0 || signed == calls {
-			t.Errorf("by node %d, halfway: %d and %d sessions; %d calls have new tokens", i, was.Sessions, is.Sessions, signed)
+		if is.Sessions < before || is.Sessions > signed || was.Sessions+is.Sessions != calls || signed == 0 || signed == calls {
+			t.Errorf("by node %d, halfway: %d and %d sessions; %d to %d calls have new tokens", i, was.Sessions, is.Sessions, before, signed)
 		}
 		if len(was.SignedBy) != 0 || len(is.SignedBy) < 3 || was.MayBeDeleted || was.LastTokenEndsAt == 0 {
 			t.Errorf("by node %d, halfway: %+v, %+v", i, was, is)

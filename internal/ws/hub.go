@@ -47,9 +47,9 @@ type Access interface {
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is how seldom clients are told to send a ping at most, in whole seconds. A
-	// connection that says nothing for twice as long is closed, or for four times as
-	// long if it answers pings.
+	// Heartbeat is the longest time between two pings of a client, in whole seconds; with
+	// short tokens it is told a shorter one. A connection that says nothing for twice
+	// Heartbeat is closed, or for four times if it answers pings.
 	Heartbeat time.Duration
 	// JoinRate is how many joins and resumes a second are admitted. Other clients are
 	// told when to come back. Zero is no limit.

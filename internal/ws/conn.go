@@ -24,7 +24,7 @@ type conn struct {
 	address netip.Addr    // the client's
 	gone    chan struct{} // closed by Hub.remove; nil unless the hub drains; guarded by the shard's lock
 
-	deadline atomic.Int64 // for the client's next message, on the hub's clock
+	place    *place       // in the hub; has the deadline for the client's next message
 	heard    atomic.Int64 // when the client's last message had been handled, on the hub's clock
 	probing  atomic.Bool  // a ping was sent, and nothing has come since
 	attached atomic.Bool
@@ -39,7 +39,6 @@ type conn struct {
 func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn {
 	c := &conn{hub: h, address: from, library: library, socket: s}
 	s.conn = c
-	c.deadline.Store(int64(h.now() + joinTimeout))
 	return c
 }
 

@@ -77,7 +77,7 @@ const (
 // accept holds a lock for long.
 const shardCount = 64
 
-// Each connection's liveness is checked every sweepEvery, those of a few shards at a time, in
+// Each connection's deadline is checked every sweepEvery, those of a few shards at a time, in
 // sweeps rounds: a node that wakes up 64 times a second, once for each shard, uses four times
 // the processor time of its idle connections.
 const (
@@ -92,17 +92,12 @@ type Hub struct {
 	metrics      *metrics
 	began        time.Time            // zero of the hub's clock
 	admission    *admission.Admission // nil: no limit
+	lead         time.Duration        // how long before its deadline a connection is looked at
 	seed         maphash.Seed
 
 	running  sync.WaitGroup // connections and what they do in the background
 	drainsBy atomic.Int64   // the end of the drain on the hub's clock; 0: it does not drain
 	shards   [shardCount]shard
-}
-
-// shard is a part of the connections.
-type shard struct {
-	mu    sync.Mutex
-	conns map[*conn]struct{} // guarded by mu; nil once the hub is closed
 }
 
 // New makes a Hub.
@@ -113,13 +108,10 @@ func New(c Config) (*Hub, error) {
 	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
-	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed()}
+	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed(), lead: probeLead(c.Heartbeat)}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
 		h.admission = admission.New(c.JoinRate, spread)
-	}
-	for i := range h.shards {
-		h.shards[i].conns = make(map[*conn]struct{})
 	}
 	return h, nil
 }
@@ -164,8 +156,10 @@ func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.conns {
-		c.checkLiveness(now)
+	for p := range s.places() {
+		if now >= time.Duration(p.deadline.Load())-h.lead {
+			p.conn.checkLiveness(now)
+		}
 	}
 }
 
@@ -174,11 +168,7 @@ func (h *Hub) sweep(s *shard) {
 func (h *Hub) Close() {
 	for i := range h.shards {
 		s := &h.shards[i]
-		s.mu.Lock()
-		conns := s.conns
-		s.conns = nil
-		s.mu.Unlock()
-		for c := range conns {
+		for _, c := range s.close() {
 			c.cut(protocol.CloseGoingAway)
 		}
 	}
@@ -191,11 +181,11 @@ func (h *Hub) all() []*conn {
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()
-		for c := range s.conns {
-			if c.gone == nil {
-				c.gone = make(chan struct{})
+		for p := range s.places() {
+			if p.conn.gone == nil {
+				p.conn.gone = make(chan struct{})
 			}
-			conns = append(conns, c)
+			conns = append(conns, p.conn)
 		}
 		s.mu.Unlock()
 	}
@@ -208,7 +198,7 @@ func (h *Hub) open() float64 {
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.Lock()
-		n += len(s.conns)
+		n += s.count
 		s.mu.Unlock()
 	}
 	return float64(n)
@@ -223,10 +213,10 @@ func (h *Hub) add(c *conn) bool {
 	s := h.shard(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conns == nil {
+	if s.closed {
 		return false
 	}
-	s.conns[c] = struct{}{}
+	s.add(c, h.now()+joinTimeout)
 	h.running.Add(1)
 	return true
 }
@@ -234,11 +224,11 @@ func (h *Hub) add(c *conn) bool {
 func (h *Hub) remove(c *conn) {
 	s := h.shard(c)
 	s.mu.Lock()
-	delete(s.conns, c)
+	defer s.mu.Unlock()
+	s.remove(c)
 	if c.gone != nil {
 		close(c.gone)
 	}
-	s.mu.Unlock()
 }
 
 // now is the hub's monotonic clock.

@@ -12,7 +12,7 @@ func (c *conn) awaitMessage() {
 	now := c.hub.now()
 	c.heard.Store(int64(now))
 	c.probing.Store(false)
-	c.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
+	c.place.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
 // How many heartbeats a client may send no message: if it does not answer pings, and if it
@@ -33,17 +33,22 @@ func probeAfter(heartbeat time.Duration) time.Duration {
 // and allocates 208 bytes that stay.
 var ping = []byte{pingFrame, 0}
 
+// probeLead is how long before its deadline that is.
+func probeLead(heartbeat time.Duration) time.Duration {
+	return silence*heartbeat - probeAfter(heartbeat)
+}
+
 // checkLiveness pings a client that has sent nothing for probeAfter, and closes the
 // connection after the deadline for its next message.
 func (c *conn) checkLiveness(now time.Duration) {
-	heartbeat, by := c.hub.config.Heartbeat, time.Duration(c.deadline.Load())
+	heartbeat, by := c.hub.config.Heartbeat, time.Duration(c.place.deadline.Load())
 	switch {
 	case now >= by && c.attached.Load():
 		c.closeSoon(protocol.CloseLost, "no heartbeat", nil)
 	case now >= by:
 		c.closeSoon(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
 			"no join or resume within %s of connecting", joinTimeout)))
-	case now >= by-silence*heartbeat+probeAfter(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
+	case now >= by-probeLead(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
 		c.inBackground(func() { _ = c.send(ping) })
 	}
 }
@@ -54,9 +59,9 @@ func (c *conn) ponged() {
 	if !c.probing.CompareAndSwap(true, false) {
 		return
 	}
-	heartbeat, by := c.hub.config.Heartbeat, c.deadline.Load()
+	heartbeat, by := c.hub.config.Heartbeat, c.place.deadline.Load()
 	longer := min(c.hub.now()+silence*heartbeat, time.Duration(c.heard.Load())+answeredSilent*heartbeat)
 	if by < int64(longer) {
-		c.deadline.CompareAndSwap(by, int64(longer)) // unless it has sent something meanwhile
+		c.place.deadline.CompareAndSwap(by, int64(longer)) // unless it has sent something meanwhile
 	}
 }

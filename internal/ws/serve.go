@@ -236,6 +236,6 @@ func (c *conn) handle(ctx context.Context, data []byte) {
 		c.awaitMessage()
 	}()
 	defer c.hub.config.Panics.Recover(panics.Connection, &failed)
-	c.deadline.Store(math.MaxInt64) // until it is handled
+	c.place.deadline.Store(math.MaxInt64) // until it is handled
 	c.dispatch(ctx, data)
 }

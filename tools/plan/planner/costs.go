@@ -2,23 +2,27 @@ package planner
 
 import "time"
 
-// Unit costs, as measured on two cores of an AMD EPYC with Go 1.26 and Redis 7.0.
+// Unit costs, as measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0.
 // Processor time is of a loopback with the kernel's part of it. Each group names the
 // command that measures it; measure anew on your machine before you buy others.
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
+//
+// Connections and refusals are those of a node that has always something to do (the rows
+// "busy"), as in a storm. Renewals and heartbeats wake it up, each by itself (by schedule,
+// and "paced").
 const (
-	nodeJoinMicros      = 454.0 // cpu-µs/join
-	nodeResumeMicros    = 412.0 // cpu-µs/resume
-	nodeRefusalMicros   = 420.0 // cpu-µs/refusal
-	nodeRenewalMicros   = 240.0 // cpu-µs/renewal
-	nodeHeartbeatMicros = 60.0  // cpu-µs/heartbeat
+	nodeJoinMicros      = 175.0 // connection with its first answer, busy
+	nodeResumeMicros    = 263.0 // client that comes back, busy
+	nodeRefusalMicros   = 109.0 // refusal, busy
+	nodeRenewalMicros   = 210.0 // cpu-µs/renewal
+	nodeHeartbeatMicros = 41.0  // cpu-µs/heartbeat
 
 	// residentBytes is for each call, with what the collector has not freed yet;
-	// 9,465 of it are heap and stacks that are in use
+	// 6,555 of it are heap and stacks that are in use
 	// (make bench-peers).
-	residentBytes = 15_800.0 // rss-B/call
-	kernelBytes   = 4_400.0  // kernel-B/call: one end of a connection
+	residentBytes = 10_600.0 // rss-B/call
+	kernelBytes   = 3_830.0  // kernel-B/call: one end of a connection
 
 	// detachedBytes is for each session whose client has gone without leave: 1,326
 	// of it are heap that is in use
@@ -27,26 +31,26 @@ const (
 	detachedBytes = 2_440.0
 
 	renewalInBytes    = 28.0    // out-B/renewal: what the node receives
-	renewalOutBytes   = 581.0   // in-B/renewal: what it sends
+	renewalOutBytes   = 572.0   // in-B/renewal: what it sends
 	heartbeatInBytes  = 21.0    // out-B/heartbeat
 	heartbeatOutBytes = 37.0    // in-B/heartbeat
-	joinInBytes       = 341.0   // out-B/join, with the handshake
-	joinOutBytes      = 1_094.0 // in-B/join
-	resumeInBytes     = 639.0   // out-B/resume
-	resumeOutBytes    = 1_110.0 // in-B/resume
+	joinInBytes       = 327.0   // out-B/join, with the handshake
+	joinOutBytes      = 1_037.0 // in-B/join
+	resumeInBytes     = 597.0   // out-B/resume
+	resumeOutBytes    = 1_046.0 // in-B/resume
 )
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher-redis' -benchtime 1x
 const (
-	sharedJoinMicros    = 492.0    // cpu-µs/join
-	sharedResumeMicros  = 465.0    // cpu-µs/resume
-	sharedRenewalMicros = 279.0    // cpu-µs/renewal
-	nodeIdleMicros      = 13_600.0 // cpu-µs/s: what a node does with no calls
+	sharedJoinMicros    = 214.0    // connection with its first answer, busy
+	sharedResumeMicros  = 296.0    // client that comes back, busy
+	sharedRenewalMicros = 190.0    // cpu-µs/renewal
+	nodeIdleMicros      = 45_400.0 // cpu-µs/s: what a node does with 5,000 silent calls
 
 	// In the storm that measures resumes some clients are taken by their keys, and
 	// Redis is told later: these are the higher ones of several runs.
-	redisJoinMicros   = 57.0  // redis-µs/join
-	redisResumeMicros = 63.0  // redis-µs/resume
+	redisJoinMicros   = 63.7  // redis-µs/join
+	redisResumeMicros = 75.2  // redis-µs/resume
 	redisIdleMicros   = 590.0 // redis-µs/s: a node's lease, and its look at the shards and the revocations
 
 	redisRenewalInBytes  = 228.0   // redis-in-B/renewal

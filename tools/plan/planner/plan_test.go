@@ -98,22 +98,22 @@ func TestTwiceTheCallsCostTwice(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for want, change := range map[string]func(*Input){
-		"calls lose their tokens":    func(in *Input) { in.Nodes, in.JoinRate = 2, 10 },
-		"down to":                    func(in *Input) { in.Nodes, in.JoinRate = 2, 18 },
-		"more nodes, or memory":      func(in *Input) { in.Sessions, in.Nodes = 1_000_000, 2 },
-		"in ordinary times":          func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 1 },
-		"meets nobody":               func(in *Input) { in.Nodes = 1 },
-		"no longer than 10s":         func(in *Input) { in.Sessions, in.Nodes = 1_000_000, 2 },
-		"has gone silent":            func(in *Input) { in.TTL = 5 * time.Second },
-		"Redis masters are too fe":   func(in *Input) { in.Sessions, in.RedisMasters = 50_000_000, 1 },
-		"64 shards can use":          func(in *Input) { in.Sessions = 900_000_000 },
-		"split it into":              func(in *Input) { in.Sessions = 100_000_000 },
-		"the leases of 112000 nodes": func(in *Input) { in.Sessions, in.RedisMasters, in.NodeCores = 1_000_000_000, 1, 1 },
-		"ports to each node":         func(in *Input) { in.Sessions, in.NodeCores = 1_000_000, 32 },
-		"Prometheus":                 func(in *Input) { in.Sessions = 100_000_000 },
-		"of its 4.0 cores, for":      func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 5 },
-		"pushes do not wait":         func(in *Input) { in.Sessions, in.RedisMasters = 100_000_000, 2 },
-		"renewals come late":         func(in *Input) { in.JoinRate = 100_000 },
+		"calls lose their tokens":   func(in *Input) { in.Nodes, in.JoinRate = 2, 10 },
+		"down to":                   func(in *Input) { in.Nodes, in.JoinRate = 2, 18 },
+		"more nodes, or memory":     func(in *Input) { in.Sessions, in.Nodes = 1_000_000, 2 },
+		"in ordinary times":         func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 1 },
+		"meets nobody":              func(in *Input) { in.Nodes = 1 },
+		"no longer than 10s":        func(in *Input) { in.Sessions, in.Nodes = 1_000_000, 2 },
+		"has gone silent":           func(in *Input) { in.TTL = 5 * time.Second },
+		"Redis masters are too fe":  func(in *Input) { in.Sessions, in.RedisMasters = 50_000_000, 1 },
+		"64 shards can use":         func(in *Input) { in.Sessions = 900_000_000 },
+		"split it into":             func(in *Input) { in.Sessions = 100_000_000 },
+		"the leases of 29067 nodes": func(in *Input) { in.Sessions, in.RedisMasters, in.NodeCores = 1_000_000_000, 1, 1 },
+		"ports to each node":        func(in *Input) { in.Sessions, in.NodeCores = 1_000_000, 32 },
+		"Prometheus":                func(in *Input) { in.Sessions = 100_000_000 },
+		"of its 4.0 cores, for":     func(in *Input) { in.Sessions, in.Nodes = 10_000_000, 5 },
+		"pushes do not wait":        func(in *Input) { in.Sessions, in.RedisMasters = 100_000_000, 2 },
+		"renewals come late":        func(in *Input) { in.JoinRate = 100_000 },
 	} {
 		in := usual(10_000)
 		change(&in)

@@ -29,8 +29,8 @@ type Pair struct {
 }
 
 // maxRehearsed is how many calls a rehearsal has at most, if there are several nodes:
-// as many as take a second or two.
-const maxRehearsed = 100_000
+// as many as take a few seconds.
+const maxRehearsed = 200_000
 
 // Rehearse plays the storm of a plan that was made for in, and notes in the plan what
 // came of it.

@@ -7,8 +7,8 @@ import (
 
 // gcPercent is how much garbage there may be, in percent of what is in use, before it is
 // collected, unless GOGC says otherwise; Go's own value is 100. A node holds calls that wait
-// and makes little garbage: with 5,000 calls the heap grows to 42 MB in place of 54, for
-// a collection every few seconds in a storm and every few minutes otherwise.
+// and makes little garbage: with 5,000 calls the heap grows to 42 MB in place of 54 before
+// the next collection.
 const gcPercent = 50
 
 func limitGarbage() {

@@ -12,8 +12,7 @@ const PingText = `{"type":"ping"}`
 
 // Frequent reads the three messages that a client sends again and again, ack, ping and renew,
 // if they are written as JSON.stringify and encoding/json write them. seq is that of an ack.
-// It takes 20 ns, and little stack; encoding/json takes a microsecond. It returns false for
-// everything else.
+// It needs no reflection, and little stack. It returns false for everything else.
 func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
 	case PingText:

@@ -29,14 +29,14 @@ func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
-// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
-// and allocates 208 bytes that stay.
-var ping = []byte{pingFrame, 0}
-
-// probeLead is how long before its deadline that is.
+// probeLead is how long before its deadline a client is sent a ping.
 func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }
+
+// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
+// and allocates 208 bytes that stay.
+var ping = []byte{pingFrame, 0}
 
 // checkLiveness pings a client that has sent nothing for probeAfter, and closes the
 // connection after the deadline for its next message.

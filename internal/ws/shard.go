@@ -17,8 +17,8 @@ type shard struct {
 }
 
 // place has a connection and the deadline for its next message, on the hub's clock. Deadlines
-// lie side by side, apart from what they belong to: a sweep that looked into each of 5,000
-// connections, which are in no processor's cache, took 4 ms.
+// lie side by side, apart from what they belong to. A sweep that looked into each connection
+// missed the caches each time: 5,000 silent ones took 27 to 31 ms a second, now 8 to 12.
 type place struct {
 	deadline atomic.Int64
 	conn     *conn // guarded by the shard's mu; nil: free

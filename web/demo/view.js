@@ -42,7 +42,9 @@ export class View {
     const p = participant;
     const { name } = p;
     this.#p = p;
-    this.section = /** @type {HTMLElement} */ (template.content.cloneNode(true).firstChild?.nextSibling);
+    // importNode, not cloneNode: a clone belongs to the template's inert document, in
+    // which Firefox does not play a video.
+    this.section = /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
     const title = this.part("name");
     title.id = `${name}-name`;
     title.textContent = name;

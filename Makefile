@@ -65,7 +65,7 @@ test: setup tools ## Runs the Go tests under the race detector, every benchmark 
 # they are served.
 .PHONY: test-chaos test-rest
 test-chaos:
-	go test -timeout 5m ./test/chaos
+	go test -parallel 4 -timeout 5m ./test/chaos
 test-rest:
 	nice go -C test/deploy test -count 1 -timeout 10m ./...
 	nice go test -tags programs -timeout 5m ./test/release ./test/rules
@@ -116,7 +116,7 @@ bench-peers: packages bench/node/node_modules/.installed ## Measures refresher b
 
 .PHONY: chaos
 chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) in each scenario, and tells what the calls noticed.
-	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -timeout 1h ./test/chaos
+	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -parallel 1 -timeout 1h ./test/chaos
 
 .PHONY: panels
 panels: setup ## Prints what each panel of the Grafana dashboard shows, from three nodes with calls, as in docs/dashboard.md.

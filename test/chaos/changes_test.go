@@ -12,6 +12,7 @@ import (
 // A node that is stopped (SIGSTOP) acts on an operator's changes of its sessions when it
 // goes on. Until then the answer says that it has not confirmed.
 func TestChangesOfPausedNode(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 2, ttl, "--redis-url="+redis.URL())
 	w.calls.AwaitRenewals(w.calls.Mark(), 1)

@@ -26,11 +26,14 @@
 // itself is what breaks things, as in a lease that runs out, and where a
 // scenario is made to last longer.
 //
+// A scenario waits for nine tenths of its time and shares nothing with another, so
+// scenarios run side by side: four at a time in make test, one at a time in make chaos.
+//
 // # Settings
 //
 // By default the scenarios are short. For figures:
 //
-//	CHAOS_SECONDS=180 CHAOS_CALLS=300 go test -v -timeout 1h ./test/chaos
+//	CHAOS_SECONDS=180 CHAOS_CALLS=300 go test -v -parallel 1 -timeout 1h ./test/chaos
 //
 // CHAOS_SECONDS is how long faults last and follow each other, in all, for each
 // scenario; waiting for events comes on top. CHAOS_CALLS is how many calls are

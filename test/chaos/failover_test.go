@@ -9,6 +9,7 @@ import (
 
 // The master dies, and the sentinels make its replica the master.
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	group := redistest.StartSentinel(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+group.URL())
 	w.pass(0.4)
@@ -28,6 +29,7 @@ func TestSentinelFailover(t *testing.T) {
 
 // One of three masters dies, and its replica takes over.
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+cluster.URL())
 	w.pass(0.4)

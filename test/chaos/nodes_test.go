@@ -14,6 +14,7 @@ import (
 // A node that is killed takes the connections of its calls with it. They come
 // back on the others, and the node comes back without anybody noticing.
 func TestNodesAreKilled(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	for _, n := range w.fleet[:2] {
@@ -32,6 +33,7 @@ func TestNodesAreKilled(t *testing.T) {
 
 // A new release is rolled out node by node.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	for _, n := range w.fleet {
@@ -51,6 +53,7 @@ func TestRollingRestart(t *testing.T) {
 // tokens of the new one within the spread, and none needs the old one when Agora takes it
 // no more.
 func TestCertificateIsRotated(t *testing.T) {
+	t.Parallel()
 	const next = "0123456789abcdef0123456789ABCDEF"
 	file := filepath.Join(t.TempDir(), "certificates")
 	write := func(certificates ...string) {
@@ -95,6 +98,7 @@ const pastLease = 13 * time.Second
 // that they are still its own. It has to find out that they are not, and to
 // leave them alone.
 func TestPausedNode(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 3, pausedTTL, "--redis-url="+redis.URL())
 	w.pass(0.2)

@@ -9,6 +9,7 @@ import (
 
 // Redis goes away, and comes back without its data. No call notices.
 func TestRedisIsKilled(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	w.pass(0.1)
@@ -37,6 +38,7 @@ func TestRedisIsKilled(t *testing.T) {
 // its data. Whoever is first to reach it again finds there that all sessions of
 // the others are overdue and their owners gone. They are not.
 func TestRedisIsCutOff(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	proxy := redistest.StartProxy(t, redis.Addr())
 	w := newWorld(t, 3, ttl, "--redis-url=redis://"+proxy.Addr())
@@ -65,6 +67,7 @@ func TestRedisIsCutOff(t *testing.T) {
 // A node dies whose sessions no Redis knows of. Its calls have nothing but their
 // keys to go on with elsewhere, and that is enough.
 func TestNodeDiesWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	w := newWorld(t, 3, ttl, "--redis-url="+redis.URL())
 	w.pass(0.1)
@@ -99,6 +102,7 @@ func TestNodeDiesWhileRedisIsAway(t *testing.T) {
 // Redis answers, but slowly. No push waits for it, and no client that comes
 // back.
 func TestSlowRedis(t *testing.T) {
+	t.Parallel()
 	redis := redistest.Start(t)
 	proxy := redistest.StartProxy(t, redis.Addr())
 	w := newWorld(t, 3, ttl, "--redis-url=redis://"+proxy.Addr())

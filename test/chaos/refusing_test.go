@@ -15,9 +15,10 @@ import (
 // was revoked, takes calls, and says that it is degraded; Redis is told of the
 // calls once it takes writes again.
 func TestNodeStartsWhileRedisRefusesWrites(t *testing.T) {
+	t.Parallel()
 	for _, why := range redistest.Refusals {
 		t.Run(string(why), func(t *testing.T) {
-			t.Parallel() // most of it is waiting for renewals
+			t.Parallel()
 			redis := redistest.Start(t)
 			before := nodetest.StartFleet(t, 1, "--redis-url="+redis.URL())[0]
 			if status, text := ask(t, before, http.MethodPost, "/v1/revocations", `{"account": "banned", "for": 600}`); status != http.StatusOK {

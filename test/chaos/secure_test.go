@@ -18,6 +18,7 @@ func secured(a *redistest.Authority, url string) []string {
 // Each server of a cluster has a certificate of its own. One of three masters dies,
 // and its replica takes over.
 func TestClusterFailoverOverTLS(t *testing.T) {
+	t.Parallel()
 	a := redistest.NewAuthority(t)
 	cluster := redistest.StartClusterTLS(t, a)
 	w := newWorld(t, 2, ttl, secured(a, cluster.URL())...)
@@ -40,6 +41,7 @@ func TestClusterFailoverOverTLS(t *testing.T) {
 // Redis has TLS, and closes connections that are idle for a second. After each pause
 // all calls of a node come back to another at once, which asks Redis about each.
 func TestRedisClosesIdleConnections(t *testing.T) {
+	t.Parallel()
 	a := redistest.NewAuthority(t)
 	redis := redistest.StartTLSFor(t, a, "127.0.0.1", "timeout 1")
 	w := newWorld(t, 2, ttl, secured(a, redis.URL())...)

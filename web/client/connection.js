@@ -39,9 +39,12 @@ export class Connection {
   #joinedAt = -1; // by the clock; below 0: not joined
   #begunAt = 0; // the current attempt, by the clock
   #heartbeat = 0; // milliseconds
-  #patience = 0; // with the answer to a ping, milliseconds: less with short tokens, whose heartbeat is short
+  #patience = answerTimeout; // with the answer to a ping, milliseconds: less with short tokens, whose heartbeat is short
   #mayHurry = false; // an attempt waits for nothing but its backoff
   #doubted = false; // a deadline rang too late to mean anything, and nothing was heard since
+  /** When join, resume and pings were sent that have no answer yet, by the clock. Answers come in the order of the questions.
+   * @type {number[]} */
+  #unanswered = [];
   /** Stands for the current attempt: what belongs to an older one is ignored.
    * @type {Attempt | null} */
   #attempt = null;
@@ -85,7 +88,7 @@ export class Connection {
     socket.onopen = () => {
       if (this.#attempt !== attempt) return;
       attempt.open = true;
-      this.send(hello());
+      this.#ask(hello());
       this.#alarms.clear("answer");
       this.#expectAnswer(answerTimeout);
     };
@@ -154,8 +157,6 @@ export class Connection {
 
   /** @param {unknown} data */
   #receive(data) {
-    const left = this.#alarms.left("answer");
-    const prompt = !this.#doubted && left > 0 && left < Infinity; // it is asked for, and not overdue
     this.#doubted = false;
     if (this.live) this.#alarms.clear("answer"); // to join and resume, no other than joined is one
     let message;
@@ -164,21 +165,39 @@ export class Connection {
     } catch {
       return this.#on.error(new Error("not JSON"));
     }
-    this.#clock.sync(message?.now, prompt);
+    this.#clock.sync(message?.now, this.#isPrompt(message?.type));
     if (typeof message?.type === "string") this.#on.message(message);
     this.#alarms.check(); // a page in the background hears messages sooner than timers
   }
 
+  /**
+   * Whether a message answers a question that was sent a moment ago. Any other may
+   * have waited at the socket while the page was frozen, also one that comes soon
+   * after an overdue ping: what it says of the time is old.
+   * @param {unknown} type
+   */
+  #isPrompt(type) {
+    if (type !== "pong" && type !== "joined") return false;
+    const sentAt = this.#unanswered.shift() ?? -Infinity;
+    return this.#clock.now() - sentAt <= this.#patience;
+  }
+
+  /** @param {object} question that has one answer: join, resume or ping */
+  #ask(question) {
+    this.#unanswered.push(this.#clock.now());
+    this.send(question);
+  }
+
   #beat() {
     this.#alarms.set("ping", this.#heartbeat, () => {
-      this.send({ type: "ping" });
+      this.#ask({ type: "ping" });
       this.#expectAnswer(this.#patience);
       this.#beat();
     });
   }
 
   #probe() {
-    this.send({ type: "ping" });
+    this.#ask({ type: "ping" });
     this.#expectAnswer(Math.min(probeTimeout, this.#patience));
   }
 
@@ -216,6 +235,7 @@ export class Connection {
     this.#attempt = null;
     this.#joinedAt = -1;
     this.#mayHurry = this.#doubted = false;
+    this.#unanswered = [];
     this.#alarms.clear("answer", "ping", "retry");
     // Its onclose is not waited for: a half-open socket takes minutes to end.
     try {

@@ -17,6 +17,7 @@
 export class Delivery {
   #hand;
   #answer;
+  #hasEnded;
   #busy = false;
   #era = 0; // of the session whose bundles these are
   /** @type {B | null} */
@@ -29,10 +30,12 @@ export class Delivery {
   /**
    * @param {(bundle: B) => Promise<Verdict>} hand
    * @param {(bundle: B, verdict: Verdict) => void} answer
+   * @param {(bundle: B) => boolean} hasEnded whether its tokens have expired: such a bundle is neither taken, handed over nor answered
    */
-  constructor(hand, answer) {
+  constructor(hand, answer, hasEnded) {
     this.#hand = hand;
     this.#answer = answer;
+    this.#hasEnded = hasEnded;
   }
 
   /**
@@ -41,6 +44,7 @@ export class Delivery {
    * @returns {boolean} whether it is new
    */
   offer(bundle) {
+    if (this.#hasEnded(bundle)) return false;
     const newest = this.seq;
     if (bundle.seq > newest) {
       this.newest = this.#next = bundle;
@@ -80,9 +84,10 @@ export class Delivery {
     while (this.#next) {
       const bundle = this.#next;
       this.#next = null;
+      if (this.#hasEnded(bundle)) continue;
       const era = this.#era;
       const verdict = await this.#hand(bundle);
-      if (era !== this.#era) continue; // of a session that is no more
+      if (era !== this.#era || this.#hasEnded(bundle)) continue; // of a session that is no more, or too late
       this.#last = { bundle, verdict };
       this.#answer(bundle, verdict);
     }

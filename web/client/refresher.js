@@ -112,7 +112,7 @@ export class Refresher {
   #farewell = null;
   #renewBefore = 0; // seconds
   #heldUntil = 0; // Unix seconds: when the tokens end that were applied
-  #askedAfter = 0; // the bundle after which a renewal was asked for
+  #askedAfter = -1; // the bundle after which a renewal was asked for
   /** @type {Promise<string> | null} what is fetched for the session that is to be opened */
   #auth = null;
   #distrusted = false; // the credential was refused, and another is tried
@@ -140,6 +140,7 @@ export class Refresher {
     this.#delivery = new Delivery(
       (bundle) => this.#hand(bundle),
       (bundle, verdict) => this.#answer(bundle, verdict),
+      (bundle) => this.#hasEnded(bundle),
     );
     this.#connection = new Connection({
       url: `ws${address}/v1/ws`,
@@ -392,7 +393,7 @@ export class Refresher {
     this.#auth = null;
     this.#ticket.drop();
     this.#delivery.reset();
-    this.#askedAfter = 0;
+    this.#askedAfter = -1;
   }
 
   // The tokens.
@@ -413,7 +414,12 @@ export class Refresher {
       expiresAt: Math.min(...Object.values(tokens).map((token) => token.expiresAt)),
       at: this.#clock.now(),
     };
-    if (!this.#delivery.offer(bundle)) return;
+    if (!this.#delivery.offer(bundle)) {
+      if (!this.#connection.live || !this.#hasEnded(bundle)) return;
+      this.#connection.wake(); // this clock may be ahead: the pong tells
+      if (before !== this.#askedAfter) this.#ask();
+      return;
+    }
     if (bundle.expiresAt > expiresAt) this.#askAgainAt = 0;
     // What was asked for is no better than what there was, so no other will be.
     else if (before === this.#askedAfter) {
@@ -422,6 +428,11 @@ export class Refresher {
     }
     this.#events.emit("tokens", describe(bundle));
     this.#look();
+  }
+
+  /** @param {Arrival} bundle */
+  #hasEnded({ expiresAt }) {
+    return expiresAt * 1000 <= this.now();
   }
 
   #look() {

@@ -48,8 +48,8 @@ export class Clock {
 
   /**
    * Sets the server's clock: forward by any message, back by a prompt answer only.
-   * Any other may have lain in wait while the device slept, and would make tokens
-   * that have run out look good.
+   * Any other message may have waited while the page was frozen, and would make
+   * tokens that have expired look good.
    * @param {unknown} serverNow Unix milliseconds, from a message that just came
    * @param {boolean} prompt
    */

@@ -55,10 +55,11 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await page.addScriptTag({ url: "/agora-rtc.js" });
     const { token, refused, session } = await page.evaluate(async ({ rtm: _, ...options }) => {
       const { Refresher } = await import("/client/index.js");
+      const { bindRtc } = await import("/client/bindings/rtc.js");
       AgoraRTC.setLogLevel(4);
       const client = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });
       const refresher = new Refresher(options);
-      refresher.bindRtc(client);
+      bindRtc(refresher, client);
       const token = await refresher.token("rtc"); // the app is about to join
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       const { session } = refresher;
@@ -79,9 +80,10 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await page.addScriptTag({ url: "/agora-rtc.js" });
     const seen = await page.evaluate(async ({ rtm: _, ...options }) => {
       const { Refresher } = await import("/client/index.js");
+      const { bindRtc } = await import("/client/bindings/rtc.js");
       AgoraRTC.setLogLevel(4);
       const refresher = new Refresher(options);
-      refresher.bindRtc(AgoraRTC.createClient({ mode: "rtc", codec: "vp8" }));
+      bindRtc(refresher, AgoraRTC.createClient({ mode: "rtc", codec: "vp8" }));
       const seen = [];
       refresher.on("refused", (refused) => seen.push(refused));
       await new Promise((resolve) => refresher.on("renewed", (renewed) => {
@@ -100,9 +102,10 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await page.addScriptTag({ url: "/agora-rtm.js" });
     const refused = await page.evaluate(async ({ rtc: _, ...options }) => {
       const { Refresher } = await import("/client/index.js");
+      const { bindRtm } = await import("/client/bindings/rtm.js");
       const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
       const refresher = new Refresher(options);
-      refresher.bindRtm(rtm);
+      bindRtm(refresher, rtm);
       await refresher.token("rtm");
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       refresher.leave();
@@ -121,12 +124,13 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
    */
   const rtmAfter = (page, options, acts) => page.evaluate(async ({ options: { rtc: _, ...options }, acts }) => {
     const { Refresher } = await import("/client/index.js");
+    const { bindRtm } = await import("/client/bindings/rtm.js");
     const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
     const events = [];
     rtm.addEventListener("linkState", ({ serviceType, currentState, reasonCode }) => events.push(`${serviceType} ${currentState} ${reasonCode}`));
     rtm.addEventListener("status", ({ channelName, state, reason }) => events.push(`${channelName ?? "login"} ${state} ${reason}`));
     const refresher = new Refresher(options);
-    refresher.bindRtm(rtm, { rejoin: () => events.push("rejoin") });
+    bindRtm(refresher, rtm, { rejoin: () => events.push("rejoin") });
     await refresher.token("rtm");
     await new Function("rtm", `return (async () => { ${acts} })()`)(rtm);
     await new Promise((resolve) => refresher.on("tokens", resolve));
@@ -158,13 +162,14 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     const credential = await service.grant("--subject", "ana", "--channels", "room", "--accounts", "ana");
     const seen = await page.evaluate(async ({ url, credential }) => {
       const { Refresher } = await import("/client/index.js");
+      const { bindStreamChannel } = await import("/client/bindings/rtm.js");
       const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
       rtm.createStreamChannel("room");
       const refresher = new Refresher({ url, credential, ttl: 6, rtc: { channel: "room", account: "ana" } });
       const seen = { renewals: [], rejoins: 0 };
       const { renewToken } = rtm;
       rtm.renewToken = (...args) => (seen.renewals.push(args), renewToken.apply(rtm, args));
-      refresher.bindStreamChannel(rtm, "room", { rejoin: () => seen.rejoins++ });
+      bindStreamChannel(refresher, rtm, "room", { rejoin: () => seen.rejoins++ });
       await refresher.token("rtc");
       seen.refused = await new Promise((resolve) => refresher.on("refused", resolve)); // it is not joined
       refresher.leave();

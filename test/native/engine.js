@@ -4,7 +4,7 @@
 
 /** @import { IRtcEngineEventHandler, IRtcEngineEx, RtcConnection } from "react-native-agora" */
 
-/** What the recipe uses of an engine. @typedef {"renewToken" | "updateChannelMediaOptionsEx" | "registerEventHandler" | "unregisterEventHandler" | "getConnectionState" | "getConnectionStateEx"} Used */
+/** What bindEngine uses of an engine. @typedef {"renewToken" | "updateChannelMediaOptionsEx" | "registerEventHandler" | "unregisterEventHandler" | "getConnectionState" | "getConnectionStateEx"} Used */
 
 /** @implements {Pick<IRtcEngineEx, Used>} */
 export class Engine {

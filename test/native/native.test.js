@@ -1,6 +1,6 @@
-// The README's recipe for react-native-agora and agora-electron-sdk: compiled
-// against the types of both, and run with a double that is made from these types,
-// since their engines are native code. And what bindRtm takes for granted of
+// bindEngine with react-native-agora and agora-electron-sdk: compiled against the
+// types of both, and run with a double that is made from these types, since their
+// engines are native code. And what bindRtm takes for granted of
 // agora-react-native-rtm, held against its own enums, types and event processing.
 
 import assert from "node:assert/strict";
@@ -9,9 +9,10 @@ import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { promisify } from "node:util";
 
+import { bindEngine } from "../../web/client/bindings/native.js";
 import { NativeRtmClient, World, second, settle } from "../../web/client/test/world.js";
 import { Engine } from "./engine.js";
 
@@ -34,50 +35,37 @@ const sdks = {
   "agora-electron-sdk": await part("agora-electron-sdk/js/Private/impl/IAgoraRtcEngineImpl.js", "processIRtcEngineEventHandler"),
 };
 
-let app = "";
-let bindEngine;
-
-before(async () => {
-  app = await mkdtemp(join(tmpdir(), "refresher-native-"));
+test("bindEngine takes the engines of both SDKs, the README's examples hold, and so does the double, by tsc --strict and the SDKs' types", async (t) => {
+  const app = await mkdtemp(join(tmpdir(), "refresher-native-"));
+  t.after(() => rm(app, { recursive: true }));
   await symlink(join(here, "node_modules"), join(app, "node_modules"));
   await writeFile(join(app, "package.json"), `{"type": "module"}`);
-  const readme = await readFile(join(client, "README.md"), "utf8");
-  const recipe = /^```js\n([^`]*?export function bindEngine[^]*?)^```$/m.exec(readme)?.[1] ?? "";
-  const use = /^```ts\n([^`]*?bindEngine\([^]*?)^```$/m.exec(readme)?.[1] ?? "";
-  assert.ok(recipe && use);
-  for (const sdk of Object.keys(sdks)) {
-    await writeFile(join(app, `${sdk}.js`), recipe.replaceAll("react-native-agora", sdk));
-    await writeFile(join(app, `${sdk}-use.ts`), `
-      import { createAgoraRtcEngine, type IRtcEngineEx } from "${sdk}";
-      import { Refresher } from "refresher-client";
-      import { bindEngine } from "./${sdk}.js";
-      declare const refresher: Refresher;
-      const engine = createAgoraRtcEngine() as IRtcEngineEx;
-      ${use}`);
-    await writeFile(join(app, `${sdk}-engine.js`), (await readFile(join(here, "engine.js"), "utf8")).replaceAll(`"react-native-agora"`, `"${sdk}"`));
-  }
-  ({ bindEngine } = await import(join(app, "react-native-agora.js")));
-});
-after(() => rm(app, { recursive: true }));
-
-test("the recipe, its use and the double hold, by tsc --strict and the types of both SDKs; so does the use of agora-react-native-rtm's client", async () => {
   await cp(join(here, "surroundings.d.ts"), join(app, "surroundings.d.ts"));
   const readme = await readFile(join(client, "README.md"), "utf8");
-  const bindsRtm = /^```ts\n([^`]*?createAgoraRtmClient[^]*?)^```$/m.exec(readme)?.[1] ?? "";
-  assert.ok(bindsRtm);
+  const [bindsRtm = "", bindsMain = "", bindsEx = "", ...more] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  assert.deepEqual(more, []);
+  for (const sdk of Object.keys(sdks)) {
+    await writeFile(join(app, `${sdk}.ts`), `
+      import type { Refresher } from "refresher-client";
+      declare const [refresher, another]: Refresher[];
+      ${bindsMain.replaceAll("react-native-agora", sdk)}
+      ${bindsEx}`);
+    await writeFile(join(app, `${sdk}-engine.js`), (await readFile(join(here, "engine.js"), "utf8")).replaceAll(`"react-native-agora"`, `"${sdk}"`));
+  }
   await writeFile(join(app, "rtm.ts"), `
-    import { RtmConfig, createAgoraRtmClient, type RTMClient } from "agora-react-native-rtm";
-    import { Refresher, type Platform, type RtmClient } from "refresher-client";
+    import type { RTMClient } from "agora-react-native-rtm";
+    import type { Platform } from "refresher-client";
+    import { bindStreamChannel, type RtmClient } from "refresher-client/rtm";
     declare const [appId, userId, credential]: string[];
     declare const platform: Partial<Platform>;
     ${bindsRtm}
     const asRtm: RtmClient = rtm satisfies RTMClient;
-    refresher.bindStreamChannel(asRtm, "room");`);
+    bindStreamChannel(refresher, asRtm, "room");`);
   await writeFile(join(app, "tsconfig.json"), JSON.stringify({
     compilerOptions: {
       strict: true, noEmit: true, allowJs: true, checkJs: true, target: "es2022", module: "esnext", moduleResolution: "bundler",
       lib: ["es2023", "dom"], types: [], skipLibCheck: true, allowSyntheticDefaultImports: true,
-      paths: { "refresher-client": [join(client, "index.js")] },
+      paths: { "refresher-client": [join(client, "index.js")], "refresher-client/*": [join(client, "bindings/*.js")] },
     },
     include: ["*.ts", "*.js"],
   }));
@@ -90,12 +78,12 @@ const second_ = { channelId: "weekly", localUid: 1001 };
 const state = { disconnected: 1, connected: 3, failed: 5 };
 const reason = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
-/** A live call of an engine that is bound by the recipe, and in it. */
+/** A live call of an engine that is bound by bindEngine, and in it. */
 async function inCall(t, process, { ex = false, connection = main } = {}) {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
   const engine = new Engine(process, main);
-  const unbind = bindEngine(refresher, engine, connection, ex);
+  const unbind = bindEngine(refresher, engine, connection, { ex });
   await refresher.token("rtc");
   engine.becomes(ex ? second_ : main, state.connected, reason.joined);
   const push = async (fields) => {

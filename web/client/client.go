@@ -6,5 +6,5 @@ import "embed"
 
 // FS is the library's modules, as they are: there is no build step.
 //
-//go:embed *.js
+//go:embed *.js bindings/*.js
 var FS embed.FS

@@ -6,9 +6,7 @@ export { EndedError, Refresher } from "./refresher.js";
 /** @typedef {import("./refresher.js").Reason} Reason */
 /** @typedef {import("./refresher.js").Cause} Cause */
 /** @typedef {import("./binding.js").Sdk} Sdk */
-/** @typedef {import("./binding.js").RtcClient} RtcClient */
-/** @typedef {import("./binding.js").RtmClient} RtmClient */
-/** @typedef {import("./binding.js").ChatClient} ChatClient */
+/** @typedef {import("./binding.js").Reports} Reports */
 /** @typedef {import("./platform.js").Platform} Platform */
 /** @typedef {import("./protocol.js").Identity} Identity */
 /** @typedef {import("./protocol.js").Service} Service */

@@ -1,13 +1,13 @@
 // A call's claim to fresh tokens: it joins the service, takes the tokens that are
 // pushed, and comes back after every loss, until the call is over.
 
-/** @import { ChatClient, Reports, RtcClient, RtmClient, Sdk } from "./binding.js" */
+/** @import { Reports, Sdk } from "./binding.js" */
 /** @import { Platform } from "./platform.js" */
 /** @import { Ended, Identity, Joined, Push, Refusal, ServerMessage, Service, Token } from "./protocol.js" */
 /** @import { Bundle, Refused, Verdict } from "./delivery.js" */
 /** @import { Store } from "./ticket.js" */
 
-import { Binding, chatSdk, listenChat, listenRtc, listenRtm, refusal, rtcSdk, rtmSdk } from "./binding.js";
+import { Binding, refusal } from "./binding.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
 import { Emitter } from "./emitter.js";
@@ -164,6 +164,11 @@ export class Refresher {
     return this.#state;
   }
 
+  /** Who takes part in what, as the constructor was told. */
+  get identity() {
+    return this.#identity;
+  }
+
   /** The session's id, by which operators know it; null before the first answer. It is no secret. */
   get session() {
     return this.#ticket.value?.session ?? null;
@@ -212,56 +217,44 @@ export class Refresher {
   }
 
   /**
-   * Hands the tokens of a service to whatever uses them.
+   * Delivers the tokens of a service to an SDK. The modules in bindings/ call it for Agora's SDKs.
    * @param {Service} service
    * @param {Sdk} sdk
-   * @returns {Reports & {unbind: () => void}} what to call when the SDK says something of its token
+   * @returns {Reports & {unbind: () => void}} for an SDK without `listen`: the app calls these when the SDK's events tell it to
    */
   bind(service, sdk) {
-    return this.#bind(service, sdk);
-  }
-
-  /**
-   * Keeps a client of agora-rtc-sdk-ng in tokens.
-   * @param {RtcClient} client
-   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the call again and publishes, after the SDK had to leave
-   * @returns {() => void} unbinds
-   */
-  bindRtc(client, { rejoin } = {}) {
-    return this.#bind("rtc", rtcSdk(client, rejoin), (reports) => listenRtc(client, reports)).unbind;
-  }
-
-  /**
-   * Keeps the login of a client of agora-rtm 2 or agora-react-native-rtm 2 in tokens.
-   * @param {RtmClient} client
-   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out, and in again
-   * @returns {() => void} unbinds
-   */
-  bindRtm(client, { rejoin } = {}) {
-    return this.#bind("rtm", rtmSdk(client, "", rejoin), (reports) => listenRtm(client, "", reports)).unbind;
-  }
-
-  /**
-   * Keeps a stream channel of such a client in RTC tokens, which are those of the
-   * channel and the RTM user: `rtc: { channel, account }`.
-   * @param {RtmClient} client
-   * @param {string} channel
-   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again
-   * @returns {() => void} unbinds
-   */
-  bindStreamChannel(client, channel, { rejoin } = {}) {
-    if (this.#identity.rtc && ![channel, "*"].includes(this.#identity.rtc.channel)) throw new TypeError("the channel is not that of rtc");
-    return this.#bind("rtc", rtmSdk(client, channel, rejoin), (reports) => listenRtm(client, channel, reports)).unbind;
-  }
-
-  /**
-   * Keeps a connection of agora-chat in tokens.
-   * @param {ChatClient} client
-   * @param {{rejoin?: (token: string) => unknown}} [app] rejoin closes the connection, and opens it again
-   * @returns {() => void} unbinds
-   */
-  bindChat(client, { rejoin } = {}) {
-    return this.#bind("chat", chatSdk(client, rejoin), (reports) => listenChat(client, reports)).unbind;
+    this.#known(service);
+    const before = this.#bindings.get(service);
+    const bindings = before ?? new Set();
+    const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
+    // Some SDKs go on calling listeners that were removed.
+    const heard = (/** @type {(failed?: boolean) => void} */ act) => (failed = false) => void (bindings.has(binding) && act(failed));
+    /** @type {Reports} */
+    const reports = {
+      willExpire: heard(() => this.#warned()),
+      expired: heard(() => void this.#expired(binding)),
+      left: heard((failed) => binding.left(failed)),
+      joined: heard(() => {
+        const known = this.#inUse.has(service);
+        if (!known) this.#inUse.set(service, 0); // in the call with a token from elsewhere
+        if (binding.parked || (binding.out && !binding.joining)) binding.returned();
+        else if (known || binding.joining) return;
+        void this.#catchUp(service);
+      }),
+    };
+    const stop = this.#ended ? null : sdk.listen?.(reports); // which may throw, and then nothing is bound
+    // After another that is unbound: whoever took a token to join with may be gone with it.
+    if (before?.size === 0 && sdk.isJoined?.() === false) this.#inUse.delete(service);
+    this.#bindings.set(service, bindings.add(binding));
+    void this.#catchUp(service);
+    const unbind = () => {
+      this.#undo.delete(unbind);
+      stop?.();
+      bindings.delete(binding);
+      if (binding.parked && !bindings.size) this.#inUse.delete(service); // it has left: bound again, it must not be brought back
+    };
+    if (!this.#ended) this.#undo.add(unbind);
+    return { ...reports, unbind };
   }
 
   /** Asks for fresh tokens now, by whatever way there is. */
@@ -581,46 +574,6 @@ export class Refresher {
   /** @param {Service} service */
   #known(service) {
     if (!this.#identity[service]) throw new TypeError(`this call has no ${service}`);
-  }
-
-  /**
-   * @param {Service} service
-   * @param {Sdk} sdk
-   * @param {(reports: Reports) => () => void} [listen]
-   */
-  #bind(service, sdk, listen) {
-    this.#known(service);
-    const before = this.#bindings.get(service);
-    const bindings = before ?? new Set();
-    const binding = new Binding(sdk, this.#alarms, (own) => !this.#ended && bindings.has(own));
-    // Some SDKs go on calling listeners that were removed.
-    const heard = (/** @type {(failed?: boolean) => void} */ act) => (failed = false) => void (bindings.has(binding) && act(failed));
-    /** @type {Reports} */
-    const reports = {
-      warned: heard(() => this.#warned()),
-      expired: heard(() => void this.#expired(binding)),
-      left: heard((failed) => binding.left(failed)),
-      back: heard(() => {
-        const known = this.#inUse.has(service);
-        if (!known) this.#inUse.set(service, 0); // in the call with a token from elsewhere
-        if (binding.parked || (binding.out && !binding.joining)) binding.returned();
-        else if (known || binding.joining) return;
-        void this.#catchUp(service);
-      }),
-    };
-    const mute = this.#ended ? null : listen?.(reports); // which may throw, and then nothing is bound
-    // After another that is unbound: whoever took a token to join with may be gone with it.
-    if (before?.size === 0 && sdk.joined?.() === false) this.#inUse.delete(service);
-    this.#bindings.set(service, bindings.add(binding));
-    void this.#catchUp(service);
-    const unbind = () => {
-      this.#undo.delete(unbind);
-      mute?.();
-      bindings.delete(binding);
-      if (binding.parked && !bindings.size) this.#inUse.delete(service); // it has left: bound again, it must not be brought back
-    };
-    if (!this.#ended) this.#undo.add(unbind);
-    return { ...reports, unbind };
   }
 
   /**

@@ -203,7 +203,7 @@ async function main() {
     scrollTo(0, 0);
   });
   navigate();
-  offerCopy(byId("copy-lines"), "the five lines", () => byId("snippet").textContent ?? "");
+  offerCopy(byId("copy-lines"), "the six lines", () => byId("snippet").textContent ?? "");
   try {
     /** @type {Config} */
     const config = await answerOf(await fetch("demo/config.json"));

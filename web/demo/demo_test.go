@@ -46,7 +46,7 @@ func TestPageAndAllThatItNamesAreServed(t *testing.T) {
 func TestWhatIsServedIsWhatIsInTheFolders(t *testing.T) {
 	d := newDemo(t, nil)
 	types := map[string]string{".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-	for prefix, folder := range map[string]string{"/": ".", "/client/": "../client"} {
+	for prefix, folder := range map[string]string{"/": ".", "/client/": "../client", "/client/bindings/": "../client/bindings"} {
 		entries, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestFilesAreCompressedForWhoTakesThat(t *testing.T) {
 func TestNothingElseIsServed(t *testing.T) {
 	d := newDemo(t, nil)
 	for _, path := range []string{
-		"/demo.go", "/../demo.go", "/./demo.css", "//", "/nope", "/demo", "/demo/", "/demo/nope", "/client", "/client/",
+		"/demo.go", "/../demo.go", "/./demo.css", "//", "/nope", "/demo", "/demo/", "/demo/nope", "/client", "/client/", "/client/bindings", "/client/bindings/",
 		"/client/package.json", "/client/client.go", "/client/../demo.css", "/client/node_modules/typescript/package.json", "",
 	} {
 		w := d.ask(t, http.MethodGet, path)

@@ -59,15 +59,13 @@ func loadFiles() (map[string]*file, error) {
 }
 
 func loadFolder(files map[string]*file, prefix string, folder fs.FS) error {
-	entries, err := fs.ReadDir(folder, ".")
-	if err != nil {
-		return fmt.Errorf("read the files of %s: %w", prefix, err)
-	}
-	for _, entry := range entries {
-		name := entry.Name()
+	return fs.WalkDir(folder, ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("read the files of %s: %w", prefix, err)
+		}
 		contentType, ok := contentTypes[path.Ext(name)]
 		if !ok || strings.HasSuffix(name, ".test.js") {
-			continue
+			return nil
 		}
 		text, err := fs.ReadFile(folder, name)
 		if err != nil {
@@ -78,8 +76,8 @@ func loadFolder(files map[string]*file, prefix string, folder fs.FS) error {
 			return fmt.Errorf("compress %s%s: %w", prefix, name, err)
 		}
 		files[prefix+name] = &file{contentType: contentType, plain: contentOf(text), zipped: contentOf(zipped)}
-	}
-	return nil
+		return nil
+	})
 }
 
 func contentOf(b []byte) content {

@@ -4,6 +4,7 @@
 /** @import { Events } from "./client/index.js" */
 /** @import { Seat } from "./seats.js" */
 
+import { bindRtc } from "./client/bindings/rtc.js";
 import { Refresher } from "./client/index.js";
 import { brief, clock, lasted, lifetime, seconds } from "./format.js";
 
@@ -70,7 +71,7 @@ export class Participant {
 
     const refresher = new Refresher({ url: new URL(".", location.href).href, rtc: { channel, uid, role: "publisher" }, ttl, platform: network.platform });
     this.#follow(refresher);
-    refresher.bindRtc(client, { rejoin: (token) => this.#join(token, refresher) });
+    bindRtc(refresher, client, { rejoin: (token) => this.#join(token, refresher) });
     refresher.on("ended", ({ reason }) => barred.has(reason) && void client.leave());
     void this.#enter(refresher);
   }

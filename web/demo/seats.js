@@ -1,6 +1,6 @@
 // The seats of a call that is held by the stand-in for Agora's edge.
 
-/** @import { RtcClient } from "./client/index.js" */
+/** @import { RtcClient } from "./client/bindings/rtc.js" */
 
 import { camera } from "./camera.js";
 import { StandIn } from "./edge.js";

@@ -12,7 +12,7 @@ const service = new Service("demo");
 before(() => service.start());
 after(() => service.stop());
 
-test("the page's five lines are the README's", async () => {
+test("the page's six lines are the README's", async () => {
   const [readme, page] = await Promise.all(["README.md", "web/demo/index.html"].map((path) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8")));
   const lines = /<code id="snippet">([^]*?)<\/code>/.exec(page)?.[1]?.replaceAll("&gt;", ">");
   assert.ok(lines && readme.includes(`\n${lines}\n`), lines);
@@ -125,8 +125,8 @@ describe("the demo page", () => {
     assert.ok(names.length > 20 && names.includes('button "Revoke Ben"'), `${names}`);
     assert.deepEqual(names.filter((name, i) => names.indexOf(name) !== i), []);
     await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-    await page.getByRole("button", { name: "Copy the five lines" }).click();
-    await page.getByRole("status").filter({ hasText: "Copied the five lines." }).waitFor({ state: "attached" });
+    await page.getByRole("button", { name: "Copy the six lines" }).click();
+    await page.getByRole("status").filter({ hasText: "Copied the six lines." }).waitFor({ state: "attached" });
     assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^import \{ Refresher \}[^]*\("rtc"\)\);$/);
   });
 

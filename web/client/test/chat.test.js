@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindChat } from "../bindings/chat.js";
 import { World, minute, second, settle } from "./world.js";
 
 // What the SDK looks for as it is loaded, in a browser and elsewhere.
@@ -38,7 +39,7 @@ async function chatting(t, { rejoins = true } = {}) {
     chat.close();
     opens(token);
   });
-  const unbind = refresher.bindChat(chat, rejoins ? { rejoin } : {});
+  const unbind = bindChat(refresher, chat, rejoins ? { rejoin } : {});
   opens(await refresher.token("chat"));
   const push = async (fields) => {
     const message = world.push({ services: ["rtc", "chat"], ...fields });
@@ -181,7 +182,7 @@ test("unbound, it is left alone", async (t) => {
 
 test("two bindings of one connection don't take each other's listeners", async (t) => {
   const { refresher, chat, unbind } = await chatting(t);
-  const second = refresher.bindChat(chat);
+  const second = bindChat(refresher, chat);
   unbind();
   assert.equal(Object.keys(chat.eventHandler.handlerData).length, 1);
   second();
@@ -189,5 +190,5 @@ test("two bindings of one connection don't take each other's listeners", async (
 
 test("what is no connection of agora-chat is refused in words that say what to do", async (t) => {
   const { refresher } = await chatting(t);
-  assert.throws(() => refresher.bindChat({ renewToken: () => {} }), (error) => error instanceof TypeError && /agora-chat.*use bind\(\)/.test(error.message));
+  assert.throws(() => bindChat(refresher, { renewToken: () => {} }), (error) => error instanceof TypeError && /agora-chat.*use bind\(\)/.test(error.message));
 });

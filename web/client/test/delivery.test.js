@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
+import { bindRtm } from "../bindings/rtm.js";
 import { RtcClient, RtmClient, World, day, second, settle, token } from "./world.js";
 
 /** An SDK whose promises the test settles. */
@@ -25,7 +27,7 @@ async function bound(world, sdks, options = {}, joined = {}) {
 async function inCall(world, bindings = {}) {
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
-  refresher.bindRtc(client, bindings);
+  bindRtc(refresher, client, bindings);
   await client.join(await refresher.token("rtc"));
   return { refresher, socket, client };
 }
@@ -235,7 +237,7 @@ test("the very first bundle once more, while the SDK has it", async (t) => {
   const client = new RtcClient(world);
   client.connectionState = "CONNECTED"; // with a token of its own
   client.latency = 2 * second;
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   const joined = world.joined();
   await settle();
   await world.socket.opens();
@@ -313,7 +315,7 @@ test("hands nothing to an SDK that took no token and is in no call, and acks", a
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
   const sdk = manual();
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   refresher.bind("rtc", sdk);
   await socket.says(world.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
@@ -325,7 +327,7 @@ test("hands renewals over from token() on, and an SDK that is not joined yet ref
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   await refresher.token("rtc");
   await socket.says(world.push({ seq: 2 }));
   assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "INVALID_OPERATION"]]);
@@ -348,7 +350,7 @@ test("hands renewals to a client that is in the call with a token from elsewhere
     const { refresher, socket } = await world.live();
     const client = new RtcClient(world);
     client.connectionState = state;
-    refresher.bindRtc(client);
+    bindRtc(refresher, client);
     await socket.says(world.push({ seq: 2 }));
     assert.equal(client.taken.length, 1, state);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
@@ -362,7 +364,7 @@ test("an app that is in the call before the first bundle has it renewed, not joi
   client.connectionState = "CONNECTED";
   client.refusal = { code: "UNEXPECTED_RESPONSE", message: "110" };
   const rejoin = t.mock.fn();
-  refresher.bindRtc(client, { rejoin });
+  bindRtc(refresher, client, { rejoin });
   const socket = await world.join();
   assert.deepEqual(socket.sent.at(-1), { type: "nack", seq: 1, code: "UNEXPECTED_RESPONSE", message: "110" });
   assert.equal(rejoin.mock.callCount(), 0);
@@ -373,8 +375,8 @@ test("both real SDKs' clients get what is theirs", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
-  refresher.bindRtc(client);
-  refresher.bindRtm(rtm);
+  bindRtc(refresher, client);
+  bindRtm(refresher, rtm);
   await client.join(await refresher.token("rtc"));
   await rtm.login(await refresher.token("rtm"));
   const push = world.push({ seq: 2, services: ["rtc", "rtm"] });
@@ -441,7 +443,7 @@ test("unbinding a client takes its listeners away, once and for all", async (t) 
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
-  const unbinds = [refresher.bindRtc(client), refresher.bindRtm(rtm)];
+  const unbinds = [bindRtc(refresher, client), bindRtm(refresher, rtm)];
   assert.deepEqual([client.listeners, rtm.listeners], [3, 3]);
   await client.join(await refresher.token("rtc"));
   for (const unbind of [...unbinds, ...unbinds]) unbind();
@@ -455,14 +457,14 @@ test("a client that is made anew after hanging up is handed nothing until it has
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const one = new RtcClient(world);
-  const unbind = refresher.bindRtc(one);
+  const unbind = bindRtc(refresher, one);
   await one.join(await refresher.token("rtc"));
   await socket.says(world.push({ seq: 2 }));
   unbind();
   one.leave();
   socket.take();
   const two = new RtcClient(world);
-  refresher.bindRtc(two);
+  bindRtc(refresher, two);
   await socket.says(world.push({ seq: 3 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
   assert.equal(world.saw("refused").length, 0);
@@ -476,13 +478,13 @@ test("a client in the call that is bound again gets what came meanwhile", async 
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
-  const unbind = refresher.bindRtc(client);
+  const unbind = bindRtc(refresher, client);
   await client.join(await refresher.token("rtc"));
   unbind();
   const push = world.push({ seq: 2 });
   await socket.says(push);
   assert.equal(client.taken.length, 1);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   await settle();
   assert.deepEqual(client.taken.slice(1).map(({ by, token }) => [by, token]), [["renew", push.tokens.rtc.token]]);
 });
@@ -492,11 +494,11 @@ test("an SDK that can't say whether it is in the call, unbound and bound again, 
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services });
   const [rtm, sdk] = [new RtmClient(world), { renew: t.mock.fn() }];
-  const unbinds = [refresher.bindRtm(rtm), refresher.bind("rtc", sdk).unbind];
+  const unbinds = [bindRtm(refresher, rtm), refresher.bind("rtc", sdk).unbind];
   await rtm.login(await refresher.token("rtm"));
   await refresher.token("rtc");
   for (const unbind of unbinds) unbind(); // as React's StrictMode does it
-  refresher.bindRtm(rtm);
+  bindRtm(refresher, rtm);
   refresher.bind("rtc", sdk);
   const pushes = [2, 3].map((seq) => world.push({ seq, services, ttl: 3600 + seq }));
   for (const push of pushes) await socket.says(push);
@@ -528,7 +530,7 @@ test("a service that the call does not have can't be bound", async (t) => {
   const world = new World(t);
   const { refresher } = await world.live();
   assert.throws(() => refresher.bind("rtm", { renew: () => {} }), TypeError);
-  assert.throws(() => refresher.bindRtm(new RtmClient(world)), TypeError);
+  assert.throws(() => bindRtm(refresher, new RtmClient(world)), TypeError);
   assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
 });
 

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
 
 const states = (world) => world.saw("state").map(({ previous, state }) => `${previous} > ${state}`);
@@ -82,7 +83,7 @@ test("a listener that throws stops neither the others nor the library, and is re
   const after = [];
   const refresher = world.refresher({ credential: () => Promise.reject(new Error("no credential")) });
   const client = new RtcClient(world);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "error"]) {
     refresher.on(event, () => {
       throw mistake;
@@ -99,7 +100,7 @@ test("a listener that throws stops neither the others nor the library, and is re
     another.on(event, () => after.push(event));
   }
   const other = new RtcClient(world);
-  another.bindRtc(other);
+  bindRtc(another, other);
   await other.join(await another.token("rtc"));
   await socket.says(world.push({ seq: 2 }));
   other.refusal = { code: 1 };
@@ -154,7 +155,7 @@ for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "
         };
         const refresher = world.refresher({ credential });
         const client = new RtcClient(world);
-        refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+        bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
         const byHand = [];
         refresher.bind("rtc", { renew: (token) => void byHand.push(token), rejoin: (token) => void byHand.push(token) });
         let times = 0;
@@ -322,7 +323,7 @@ for (const [when, begin] of Object.entries(middles)) {
     const world = new World(t);
     const { refresher, sends } = await begin(world);
     const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
-    const unbind = refresher.bindRtc(client);
+    const unbind = bindRtc(refresher, client);
     const waits = refresher.token("rtc").catch(({ reason }) => reason);
     refresher.leave();
     refresher.leave();
@@ -387,12 +388,12 @@ test("what is bound after the end is not listened to, nor given anything", async
   const { refresher } = await world.live();
   refresher.leave();
   const [client, rejoin] = [new RtcClient(world), t.mock.fn()];
-  refresher.bindRtc(client, { rejoin })();
-  refresher.bindRtc(client, { rejoin });
+  bindRtc(refresher, client, { rejoin })();
+  bindRtc(refresher, client, { rejoin });
   assert.equal(client.listeners, 0);
-  const { expired, warned, unbind } = refresher.bind("rtc", { renew: rejoin, rejoin });
+  const { expired, willExpire, unbind } = refresher.bind("rtc", { renew: rejoin, rejoin });
   expired();
-  warned();
+  willExpire();
   await settle();
   unbind();
   assert.equal(rejoin.mock.callCount(), 0);

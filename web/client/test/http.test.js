@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { RtcClient, World, hour, minute, second, settle } from "./world.js";
 
 /** A live call that loses its connection; each new socket fails at once. */
@@ -40,7 +41,7 @@ test("applies the answer, and the next resume carries its seq", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
   const client = new RtcClient(world);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   await client.join(await refresher.token("rtc"));
   await block(world, socket);
   await world.pass(560 * second);
@@ -64,7 +65,7 @@ test("joins again with an answer that says so", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
   const client = new RtcClient(world);
-  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await client.join(await refresher.token("rtc"));
   client.connectionState = "DISCONNECTED"; // and its word of that did not come
   await block(world, socket);
@@ -399,7 +400,7 @@ test("tokens that the SDK refused while away are replaced, with growing patience
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 3600, renewBefore: 300 });
   const client = new RtcClient(world);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   await client.join(await refresher.token("rtc"));
   await block(world, socket);
   await world.pass(3360 * second);
@@ -424,7 +425,7 @@ test("a refusal just before the connection is lost is made up for over HTTP", as
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
   const client = new RtcClient(world);
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   await client.join(await refresher.token("rtc"));
   await world.pass(550 * second);
   client.refusal = { code: 1, message: "no" };

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { EndedError, Refresher } from "../index.js";
 import { RtcClient, World, hour, minute, second, settle } from "./world.js";
 
@@ -226,7 +227,7 @@ test("resumes with seq 0 when nothing was applied yet", async (t) => {
   const client = new RtcClient(world);
   client.connectionState = "CONNECTED"; // with a token of its own
   client.hangs = true;
-  refresher.bindRtc(client);
+  bindRtc(refresher, client);
   const socket = await world.join();
   await socket.closes(1006);
   await world.pass(1 * second);
@@ -265,7 +266,7 @@ test("nothing secret is in an address, an event or an error; tokens come from to
   const key = "AQpbFm1Y.secret.key";
   const refresher = world.refresher({ credential: async () => credential });
   const client = new RtcClient(world);
-  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await world.join({ key });
   const first = await refresher.token("rtc");
   await client.join(first);

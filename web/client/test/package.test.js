@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { compileScript, compileTemplate, parse } from "vue/compiler-sfc";
@@ -31,20 +31,33 @@ before(async () => {
 after(() => rm(app, { recursive: true }));
 
 test("the package has its modules, their types and its README, and nothing else", async () => {
-  const modules = (await readdir(here)).filter((name) => name.endsWith(".js")).sort();
-  assert.ok(modules.includes("index.js"));
-  assert.deepEqual((await readdir(own)).sort(), [...modules, "README.md", "package.json", "types"].sort());
-  assert.deepEqual((await readdir(join(own, "types"))).sort(), modules.map((name) => name.replace(".js", ".d.ts")));
+  const inside = async (folder) => (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(folder, join(parentPath, name))).sort();
+  const modules = [
+    ...await readdir(here),
+    ...(await readdir(join(here, "bindings"))).map((name) => `bindings/${name}`),
+  ].filter((name) => name.endsWith(".js"));
+  assert.ok(modules.includes("index.js") && modules.includes("bindings/rtc.js"));
+  const types = modules.map((name) => `types/${name.replace(".js", ".d.ts")}`);
+  assert.deepEqual(await inside(own), [...modules, ...types, "README.md", "package.json"].sort());
+});
+
+test("each binding is a subpath of the package, with its types, and apart from the core", async () => {
+  const { exports } = JSON.parse(await readFile(join(own, "package.json"), "utf8"));
+  for (const file of await readdir(join(here, "bindings"))) {
+    const name = file.replace(".js", "");
+    assert.deepEqual(exports[`./${name}`], { types: `./types/bindings/${name}.d.ts`, default: `./bindings/${name}.js` });
+    assert.doesNotMatch(await readFile(join(own, "bindings", file), "utf8"), /^import /m);
+  }
 });
 
 test("the examples of the README and the types hold, by tsc --strict and the SDKs' own types", async () => {
   const readme = await readFile(join(here, "README.md"), "utf8");
-  const fences = [...readme.matchAll(/^```(js|tsx|vue)\n(.*?)^```$/gms)].map(([, language, code]) => ({ language, code }))
-    .filter(({ code }) => !code.includes("react-native-agora")); // which test/native compiles
+  const fences = [...readme.matchAll(/^```(js|tsx|vue)\n(.*?)^```$/gms)].map(([, language, code]) => ({ language, code }));
   assert.deepEqual(fences.map(({ language }) => language), ["js", "tsx", "vue", "js", "js", "js", "js", "js"]);
   const [first, ...rest] = fences;
-  // The five lines at the top, in the surroundings that they take for granted.
-  await writeFile(join(app, "five.ts"), `
+  // The six lines at the top, in the surroundings that they take for granted.
+  await writeFile(join(app, "six.ts"), `
     import AgoraRTC from "agora-rtc-sdk-ng";
     declare const APP_ID: string;
     declare const fetchCredential: () => Promise<string>;

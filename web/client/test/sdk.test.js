@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
+import { bindRtm, bindStreamChannel } from "../bindings/rtm.js";
 import { EndedError } from "../index.js";
 import { NativeRtmClient, OldRtmClient, RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
 
@@ -14,7 +16,7 @@ async function inCall(world, joined = {}, { rejoins = true } = {}) {
   const { refresher, socket } = await world.live({}, joined);
   const client = new RtcClient(world);
   const rejoin = rejoins ? (token) => client.join(token) : undefined;
-  const unbind = refresher.bindRtc(client, { rejoin });
+  const unbind = bindRtc(refresher, client, { rejoin });
   await client.join(await refresher.token("rtc"));
   return { refresher, socket, client, unbind };
 }
@@ -90,7 +92,7 @@ test("RTM's warning counts for its own token, not for a stream channel's", async
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"], ttl: 600, renewBefore: 60 });
   const rtm = new RtmClient(world);
-  refresher.bindRtm(rtm);
+  bindRtm(refresher, rtm);
   await world.pass(541 * second);
   rtm.warns("a stream channel");
   assert.deepEqual(socket.take(), []);
@@ -111,9 +113,9 @@ test("what is bound by hand reports the same", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
   const rejoin = t.mock.fn();
-  const { warned, expired } = refresher.bind("rtc", { renew: () => {}, rejoin });
+  const { willExpire, expired } = refresher.bind("rtc", { renew: () => {}, rejoin });
   await world.pass(541 * second);
-  warned();
+  willExpire();
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
   await socket.says(world.push({ seq: 2 }));
   expired();
@@ -202,7 +204,7 @@ test("a client that joins with a token from elsewhere is handed the newest at on
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
-  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await client.join(world.tokens({ ttl: 120 }).rtc.token);
   await world.pass(120 * second);
   assert.equal(how(client), "join renew");
@@ -214,7 +216,7 @@ test("a client that was bound in the call, with a token from elsewhere, is joine
   const { refresher } = await world.live();
   const client = new RtcClient(world);
   await client.join(world.tokens({ ttl: 120 }).rtc.token);
-  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await world.pass(120 * second);
   assert.equal(client.connectionState, "CONNECTED");
   assert.equal(how(client), "join join");
@@ -225,7 +227,7 @@ test("RTM is logged in again after FAILED and TOKEN_EXPIRED, and after nothing e
   const world = new World(t);
   const { refresher } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new RtmClient(world);
-  refresher.bindRtm(rtm, { rejoin: (token) => rtm.login(token) });
+  bindRtm(refresher, rtm, { rejoin: (token) => rtm.login(token) });
   await rtm.login(await refresher.token("rtm"));
   rtm.expires("SAME_UID_LOGIN");
   rtm.becomes("CONNECTED", "TOKEN_EXPIRED");
@@ -352,7 +354,7 @@ test("and is joined again all the same, if it then refuses", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const calls = [];
-  refresher.bind("rtc", { renew: () => (calls.push("renew"), Promise.reject({ code: 1 })), rejoin: () => void calls.push("rejoin"), joined: () => true });
+  refresher.bind("rtc", { renew: () => (calls.push("renew"), Promise.reject({ code: 1 })), rejoin: () => void calls.push("rejoin"), isJoined: () => true });
   await socket.says(world.push({ seq: 2, action: "rejoin" }));
   assert.deepEqual(calls, ["renew", "rejoin"]);
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
@@ -385,7 +387,7 @@ test("nobody is joined again who was not in the call", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const client = new RtcClient(world);
-  refresher.bindRtc(client, { rejoin: (token) => client.join(token) });
+  bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
   await socket.says(world.push({ seq: 2, action: "rejoin" }));
   assert.deepEqual(client.taken, []);
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
@@ -397,7 +399,7 @@ test("nobody is joined again who has left the call meanwhile", async (t) => {
     const { refresher, socket } = await world.live();
     let refuse;
     const rejoin = t.mock.fn();
-    const { unbind, expired } = refresher.bind("rtc", { renew: () => new Promise((resolve, reject) => (refuse = reject)), rejoin, joined: () => true });
+    const { unbind, expired } = refresher.bind("rtc", { renew: () => new Promise((resolve, reject) => (refuse = reject)), rejoin, isJoined: () => true });
     await socket.says(world.push({ seq: 2, action: "rejoin" }));
     goes(refresher, unbind);
     refuse({ code: "OPERATION_ABORTED" });
@@ -494,7 +496,7 @@ test("who logged out of RTM, or was thrown out, is left alone until logged in ag
     const world = new World(t);
     const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new RtmClient(world);
-    refresher.bindRtm(rtm, { rejoin: (token) => rtm.login(token) });
+    bindRtm(refresher, rtm, { rejoin: (token) => rtm.login(token) });
     await rtm.login(await refresher.token("rtm"));
     await goes(rtm);
     for (const [seq, action] of [[2, "renew"], [3, "rejoin"]]) await socket.says(world.push({ seq, action, services: ["rtc", "rtm"] }));
@@ -510,7 +512,7 @@ test("a rejoin of RTM logs out first, which is no wish to be out", async (t) => 
   const world = new World(t);
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new RtmClient(world);
-  refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
+  bindRtm(refresher, rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
   await rtm.login(await refresher.token("rtm"));
   rtm.refusal = { errorCode: -10005, reason: "no" };
   rtm.expires();
@@ -526,13 +528,13 @@ test("what is bound by hand can say the same", async (t) => {
   const world = new World(t);
   const { refresher, socket } = await world.live();
   const renew = t.mock.fn();
-  const { left, back } = refresher.bind("rtc", { renew });
+  const { left, joined } = refresher.bind("rtc", { renew });
   await refresher.token("rtc");
   left();
   await socket.says(world.push({ seq: 2 }));
   assert.equal(renew.mock.callCount(), 0);
-  back();
-  back();
+  joined();
+  joined();
   await settle();
   assert.equal(renew.mock.callCount(), 1);
 });
@@ -545,7 +547,7 @@ const kinds = { "agora-rtm 2.2": RtmClient, "agora-rtm 2.1": OldRtmClient, "agor
 async function loggedIn(world, Client = RtmClient) {
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new Client(world);
-  refresher.bindRtm(rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
+  bindRtm(refresher, rtm, { rejoin: async (token) => (await rtm.logout(), rtm.login(token)) });
   await rtm.login(await refresher.token("rtm"));
   return { refresher, socket, rtm };
 }
@@ -629,7 +631,7 @@ async function inStreamChannel(world, t) {
   const { refresher, socket } = await world.live({ rtc: { channel: "room", account: "ana" } }, { ttl: 600, renewBefore: 60 });
   const rtm = new RtmClient(world);
   const rejoin = t.mock.fn();
-  const unbind = refresher.bindStreamChannel(rtm, "room", { rejoin });
+  const unbind = bindStreamChannel(refresher, rtm, "room", { rejoin });
   await refresher.token("rtc");
   return { refresher, socket, rtm, rejoin, unbind };
 }
@@ -680,7 +682,7 @@ for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
       const world = new World(t);
       const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
       const rtm = new Client(world);
-      refresher.bindRtm(rtm, { rejoin });
+      bindRtm(refresher, rtm, { rejoin });
       await rtm.login(await refresher.token("rtm"));
       rtm.expires();
       await settle();
@@ -698,7 +700,7 @@ for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
       const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
       const rtm = new Client(world);
       let up = false;
-      refresher.bindRtm(rtm, {
+      bindRtm(refresher, rtm, {
         rejoin: async (token) => {
           await rtm.logout();
           if (!up) throw RtmClient.error("LOGIN_TIMEOUT", "no network");
@@ -722,7 +724,7 @@ for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
     const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(world);
     const rejoin = t.mock.fn(() => Promise.reject(new Error("no network")));
-    refresher.bindRtm(rtm, { rejoin });
+    bindRtm(refresher, rtm, { rejoin });
     await rtm.login(await refresher.token("rtm"));
     rtm.expires();
     await settle();
@@ -735,7 +737,7 @@ for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
     const world = new World(t);
     const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(world);
-    refresher.bindRtm(rtm);
+    bindRtm(refresher, rtm);
     await rtm.login(world.tokens({ services: ["rtm"], ttl: 60 }).rtm.token);
     await settle();
     assert.equal(how(rtm), "join renew");
@@ -749,11 +751,11 @@ for (const Client of [RtmClient, OldRtmClient, NativeRtmClient]) {
     const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(world);
     const rejoin = t.mock.fn();
-    const unbind = refresher.bindRtm(rtm, { rejoin });
+    const unbind = bindRtm(refresher, rtm, { rejoin });
     await rtm.login(await refresher.token("rtm"));
     await rtm.logout();
     unbind();
-    refresher.bindRtm(rtm, { rejoin });
+    bindRtm(refresher, rtm, { rejoin });
     await socket.says(world.push({ seq: 2, action: "rejoin", services: ["rtc", "rtm"] }));
     assert.equal(rejoin.mock.callCount(), 0);
     await rtm.login(await refresher.token("rtm"));
@@ -767,11 +769,11 @@ test("a stream channel that is not the session's is refused, so that no token of
   const { refresher } = await world.live({ rtc: { channel: "room", account: "ana" } });
   const rtm = new RtmClient(world);
   for (const channel of ["another", "", undefined, rtm]) {
-    assert.throws(() => refresher.bindStreamChannel(rtm, channel), (error) => error instanceof TypeError && /channel/.test(error.message));
+    assert.throws(() => bindStreamChannel(refresher, rtm, channel), (error) => error instanceof TypeError && /channel/.test(error.message));
   }
   assert.equal(rtm.listeners, 0);
   const everywhere = await new World(t).live({ rtc: { channel: "*", account: "ana" } });
-  everywhere.refresher.bindStreamChannel(rtm, "another");
+  bindStreamChannel(everywhere.refresher, rtm, "another");
 });
 
 test("who is back is handed what came meanwhile after the event that says so, since agora-rtm refuses a stream channel's token in it", async (t) => {
@@ -805,7 +807,7 @@ test("a rejoin whose own token has run out is tried once for each bundle", async
     rtm.becomes("FAILED", "TOKEN_EXPIRED");
     throw RtmClient.error("TOKEN_EXPIRED", "its clock is wrong");
   });
-  refresher.bindRtm(rtm, { rejoin });
+  bindRtm(refresher, rtm, { rejoin });
   await rtm.login(await refresher.token("rtm"));
   rtm.expires();
   await settle();
@@ -820,13 +822,13 @@ test("an SDK that goes on calling listeners which were removed moves nothing", a
   const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
   const other = t.mock.fn();
   refresher.bind("rtc", { renew: other });
-  const { warned, expired, left, back, unbind } = refresher.bind("rtc", { renew: () => {}, rejoin: () => {} });
+  const { willExpire, expired, left, joined, unbind } = refresher.bind("rtc", { renew: () => {}, rejoin: () => {} });
   await refresher.token("rtc");
   await socket.says(world.push({ seq: 2, ttl: 600 }));
   unbind();
   await world.pass(541 * second);
   socket.take();
-  for (const report of [warned, expired, left, back]) report();
+  for (const report of [willExpire, expired, left, joined]) report();
   await settle();
   assert.deepEqual(socket.take(), []);
   assert.equal(other.mock.callCount(), 1);
@@ -836,7 +838,7 @@ test("what is no RTM client is refused in words that say what to do", async (t) 
   const world = new World(t);
   const { refresher } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last: agora-rtm 1
-    assert.throws(() => refresher.bindRtm(client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
+    assert.throws(() => bindRtm(refresher, client), (error) => error instanceof TypeError && /agora-rtm 2 .*use bind\(\)/.test(error.message));
   }
 });
 
@@ -847,8 +849,8 @@ test("renewed says of which services an SDK took the tokens: of none in the lobb
   const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const client = new RtcClient(world);
   const rtm = new RtmClient(world);
-  refresher.bindRtc(client);
-  refresher.bindRtm(rtm);
+  bindRtc(refresher, client);
+  bindRtm(refresher, rtm);
   const push = async (seq) => {
     await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
     return world.saw("renewed").at(-1).services;
@@ -874,7 +876,7 @@ test("a negative number that renew or rejoin returns, or resolves with, is a ref
       const world = new World(t);
       const { refresher, socket } = await world.live();
       const returns = t.mock.fn(() => answer);
-      const sdk = { renew: returns, rejoin: returns, joined: () => action === "renew" };
+      const sdk = { renew: returns, rejoin: returns, isJoined: () => action === "renew" };
       refresher.bind("rtc", sdk);
       await refresher.token("rtc");
       await socket.says(world.push({ seq: 2, action }));
@@ -930,9 +932,9 @@ test("what can't be bound throws, and leaves nothing bound", async (t) => {
   const { refresher, socket } = await world.live();
   await refresher.token("rtc");
   for (const client of [undefined, {}, { renewToken: () => 0, addListener: () => {}, registerEventHandler: () => true }]) { // the last: react-native-agora
-    assert.throws(() => refresher.bindRtc(client), (error) => error instanceof TypeError && /agora-rtc-sdk-ng.*use bind\(\)/.test(error.message));
+    assert.throws(() => bindRtc(refresher, client), (error) => error instanceof TypeError && /agora-rtc-sdk-ng.*use bind\(\)/.test(error.message));
   }
-  assert.throws(() => refresher.bindRtc({ renewToken: () => {} }), TypeError);
+  assert.throws(() => bindRtc(refresher, { renewToken: () => {} }), TypeError);
   await socket.says(world.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });

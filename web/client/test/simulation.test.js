@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { RtcClient, World, hour, minute, second, settle, token } from "./world.js";
 
 const runs = 200;
@@ -306,7 +307,7 @@ function begin(world, settings, { credential, lost }) {
   const join = async (token) => {
     await client.join(token);
   };
-  refresher.bindRtc(client, { rejoin: join });
+  bindRtc(refresher, client, { rejoin: join });
   refresher.on("tokens", () => {}); // somebody listens
   const first = refresher.token("rtc");
   void first.then((token) => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { RtcClient, World, minute, second, settle } from "./world.js";
 
 /** A tab's storage; it lives longer than a page. */
@@ -207,7 +208,7 @@ test("after a reload the SDK of the new page is not handed what it did not ask f
   const refresher = next.refresher({ storage });
   const client = new RtcClient(next);
   const rejoin = t.mock.fn();
-  refresher.bindRtc(client, { rejoin });
+  bindRtc(refresher, client, { rejoin });
   const socket = await next.join({ seq: 2, action: "rejoin" });
   assert.equal(rejoin.mock.callCount(), 0);
   assert.deepEqual(socket.sent.at(-1), { type: "ack", seq: 2 });

@@ -2,7 +2,11 @@
 import type { IAgoraRTCClient } from "agora-rtc-sdk-ng";
 import type { AgoraChat } from "agora-chat";
 import type { RTMClient } from "agora-rtm";
-import { EndedError, Refresher, type ChatClient, type Options, type Platform, type RtcClient, type RtmClient } from "refresher-client";
+import { EndedError, Refresher, type Options, type Platform, type Reports, type Sdk } from "refresher-client";
+import { bindChat, type ChatClient } from "refresher-client/chat";
+import { bindEngine } from "refresher-client/native";
+import { bindRtc, type RtcClient } from "refresher-client/rtc";
+import { bindRtm, bindStreamChannel, type RtmClient } from "refresher-client/rtm";
 
 declare const rtc: IAgoraRTCClient;
 declare const rtm: RTMClient;
@@ -15,7 +19,7 @@ const refresher = new Refresher({ url: "https://calls.example.com", rtc: { chann
 const token: Promise<string> = refresher.token("rtc");
 refresher.on("renewed", ({ marginMs }) => marginMs.toFixed());
 refresher.on("ended", ({ accessEndsAt }) => new Date(accessEndsAt * 1000));
-refresher.bind("chat", { renew: async (token) => token.length, rejoin: () => {}, joined: () => true }).expired();
+refresher.bind("chat", { renew: async (token) => token.length, rejoin: () => {}, isJoined: () => true }).expired();
 const platform: Partial<Platform> = { WebSocket, random: () => 0.5 };
 const options: Options = { url: "wss://calls.example.com", credential: () => "x", storage: sessionStorage, platform };
 
@@ -39,7 +43,9 @@ refresher.on("renew", () => {});
 // @ts-expect-error events carry no tokens
 refresher.on("tokens", ({ tokens }) => tokens);
 // @ts-expect-error an RTM client is not an RTC client
-refresher.bindRtc(rtm);
+bindRtc(refresher, rtm);
+// @ts-expect-error nor is an RTC client an engine
+bindEngine(refresher, rtc, { channelId: "daily" });
 
 // The words of the SDKs by which the library knows that a client has left.
 import type { ConnectionDisconnectedReason, ConnectionState } from "agora-rtc-sdk-ng";
@@ -49,5 +55,8 @@ const states: ConnectionState[] = ["CONNECTED", "CONNECTING", "DISCONNECTED"];
 const links: Link["currentState"][] = ["CONNECTED", "IDLE", "FAILED"];
 const code: Link["reasonCode"] = "TOKEN_EXPIRED";
 const services: Link["serviceType"][] = ["MESSAGE", "STREAM"];
-refresher.bindStreamChannel(rtm, "room", { rejoin: (token) => token.length });
+const unbinds: (() => void)[] = [
+  bindRtc(refresher, rtc), bindRtm(refresher, rtm), bindStreamChannel(refresher, rtm, "room", { rejoin: (token) => token.length }), bindChat(refresher, chat),
+];
+const sdk: Sdk = { renew: () => -1, listen: ({ willExpire, expired, left, joined }: Reports) => () => (willExpire(), expired(), left(true), joined()) };
 refresher.on("renewed", ({ services }) => services.includes("rtm"));

@@ -1,0 +1,64 @@
+// bindChat: agora-chat.
+
+/** @import { Reports } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
+
+/**
+ * The part of agora-chat's connection that bindChat uses.
+ * @typedef {object} ChatClient
+ * @property {(token: string) => Promise<unknown>} renewToken
+ * @property {(id: string, handler: object) => void} addEventHandler
+ * @property {(id: string) => void} removeEventHandler
+ */
+
+/**
+ * Renews the token of a connection of agora-chat.
+ * @param {Refresher} refresher
+ * @param {ChatClient} client
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin closes the connection and opens it again, after it closed because its token expired
+ * @returns {() => void} unbinds the connection
+ */
+export function bindChat(refresher, client, { rejoin } = {}) {
+  if (!client?.addEventHandler) throw new TypeError("not a connection of agora-chat: use bind()");
+  return refresher.bind("chat", {
+    renew: (token) => client.renewToken(token),
+    rejoin,
+    listen: (reports) => listen(client, reports),
+  }).unbind;
+}
+
+/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: its server refused to connect it again. */
+const tokenExpired = 56;
+
+let handlers = 0; // for handler ids that are unique in the page
+
+/**
+ * @param {ChatClient} client
+ * @param {Reports} reports
+ */
+function listen(client, { willExpire, expired, left, joined }) {
+  const id = `refresher ${++handlers}`;
+  let hasExpired = false;
+  const onTokenExpired = () => {
+    hasExpired = true; // the connection closes after that, which is reported as onDisconnected
+    expired();
+  };
+  // It takes no token while it reconnects; once it is connected, joined() has the newest delivered.
+  const onGone = () => {
+    if (!hasExpired) left();
+  };
+  client.addEventHandler(id, {
+    onTokenWillExpire: willExpire,
+    onTokenExpired,
+    onError: (/** @type {{type: number} | undefined} */ error) => {
+      if (error?.type === tokenExpired) onTokenExpired();
+    },
+    onReconnecting: onGone,
+    onDisconnected: onGone,
+    onConnected: () => {
+      hasExpired = false;
+      joined();
+    },
+  });
+  return () => client.removeEventHandler(id);
+}

@@ -1,0 +1,80 @@
+// bindEngine: react-native-agora and agora-electron-sdk, from 4.6.2 on. Both have the same interface.
+
+/** @import { Refresher } from "../refresher.js" */
+
+/**
+ * The SDK's RtcConnection. Without a localUid, all events about the channel count.
+ * @typedef {object} EngineConnection
+ * @property {string} [channelId]
+ * @property {number} [localUid]
+ */
+
+/**
+ * The part of the SDK's IRtcEngineEx that bindEngine uses.
+ * @typedef {object} Engine
+ * @property {(token: string) => number} renewToken
+ * @property {(options: {token?: string}, connection: EngineConnection) => number} updateChannelMediaOptionsEx
+ * @property {() => number} getConnectionState
+ * @property {(connection: EngineConnection) => number} getConnectionStateEx
+ * @property {(handler: any) => boolean} registerEventHandler
+ * @property {(handler: any) => boolean} unregisterEventHandler
+ */
+
+// The SDK's ConnectionStateType and ConnectionChangedReasonType.
+const disconnected = 1, connected = 3, reconnecting = 4, failed = 5;
+const tokenExpired = 9;
+
+/** Shorter than the Refresher waits for an SDK, in milliseconds: after its own timeout, the next token would find renewToken still busy. */
+const resultTimeout = 7_000;
+
+/**
+ * Renews the token of one connection of an engine. Call it before joining.
+ * @param {Refresher} refresher
+ * @param {Engine} engine what createAgoraRtcEngine() returns
+ * @param {EngineConnection} connection channelId and localUid that the call is joined with; without a localUid if that is 0, or if the call is joined with a user account
+ * @param {{ex?: boolean}} [options] ex: the connection is joined by joinChannelEx, and not by joinChannel
+ * @returns {() => void} unbinds the connection
+ */
+export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
+  if (!engine?.registerEventHandler) throw new TypeError("not an engine of react-native-agora or agora-electron-sdk: use bind()");
+  /** @type {Map<string, (code: number) => void>} by token: settles the renewal that waits for onRenewTokenResult */
+  const results = new Map();
+
+  /** @param {string} token */
+  const renew = (token) => {
+    if (ex) return engine.updateChannelMediaOptionsEx({ token }, connection);
+    const returned = engine.renewToken(token);
+    if (returned < 0) return returned;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(reject, resultTimeout, { code: "TIMEOUT", message: "no onRenewTokenResult" });
+      results.set(token, (code) => {
+        clearTimeout(timer);
+        if (code === 0) resolve(code);
+        else reject({ code, message: "onRenewTokenResult" });
+      });
+    }).finally(() => results.delete(token));
+  };
+
+  /** An engine reports on all of its connections to each handler. @param {EngineConnection} of */
+  const own = (of) => of.channelId === connection.channelId && (!connection.localUid || of.localUid === connection.localUid);
+
+  return refresher.bind("rtc", {
+    renew,
+    rejoin: renew, // the engine also takes a token after the one before expired, and goes back into the call
+    isJoined: () => [connected, reconnecting].includes(ex ? engine.getConnectionStateEx(connection) : engine.getConnectionState()),
+    listen: ({ willExpire, expired, left, joined }) => {
+      const handler = {
+        onTokenPrivilegeWillExpire: (/** @type {EngineConnection} */ of) => void (own(of) && willExpire()),
+        onRequestToken: (/** @type {EngineConnection} */ of) => void (own(of) && expired()),
+        onRenewTokenResult: (/** @type {EngineConnection} */ of, /** @type {string} */ token, /** @type {number} */ code) => void (own(of) && results.get(token)?.(code)),
+        onConnectionStateChanged: (/** @type {EngineConnection} */ of, /** @type {number} */ state, /** @type {number} */ reason) => {
+          if (!own(of)) return;
+          if (state === connected) joined();
+          if ([disconnected, failed].includes(state) && reason !== tokenExpired) left(state === failed);
+        },
+      };
+      engine.registerEventHandler(handler);
+      return () => void engine.unregisterEventHandler(handler);
+    },
+  }).unbind;
+}

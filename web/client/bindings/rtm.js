@@ -1,0 +1,97 @@
+// bindRtm and bindStreamChannel: agora-rtm 2, and agora-react-native-rtm 2.
+
+/** @import { Reports, Sdk } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
+
+/**
+ * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that is used here.
+ * @typedef {object} RtmClient
+ * @property {(token: string, options?: {channelName: string}) => Promise<unknown>} renewToken
+ * @property {(event: any, listener: any) => void} addEventListener
+ * @property {(event: any, listener: any) => void} removeEventListener
+ */
+
+/**
+ * Renews the token of a client's login.
+ * @param {Refresher} refresher
+ * @param {RtmClient} client
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out and in again, after the login ended because its token expired
+ * @returns {() => void} unbinds the client
+ */
+export function bindRtm(refresher, client, { rejoin } = {}) {
+  return bind(refresher, "rtm", client, "", {
+    renew: (token) => client.renewToken(token),
+    rejoin,
+  });
+}
+
+/**
+ * Renews the token of one stream channel of a client. A stream channel takes an RTC token of
+ * the channel and the RTM user, so the Refresher has `rtc: { channel, account: userId }`.
+ * @param {Refresher} refresher
+ * @param {RtmClient} client
+ * @param {string} channelName
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again, after its token expired
+ * @returns {() => void} unbinds the channel
+ */
+export function bindStreamChannel(refresher, client, channelName, { rejoin } = {}) {
+  const { rtc } = refresher.identity;
+  if (rtc && ![channelName, "*"].includes(rtc.channel)) throw new TypeError("the channel is not that of rtc");
+  return bind(refresher, "rtc", client, channelName, {
+    renew: (token) => client.renewToken(token, { channelName }),
+    rejoin,
+  });
+}
+
+/**
+ * @param {Refresher} refresher
+ * @param {"rtc" | "rtm"} service
+ * @param {RtmClient} client
+ * @param {string} channelName of a stream channel; empty for the login
+ * @param {Sdk} sdk
+ */
+function bind(refresher, service, client, channelName, sdk) {
+  if (!client?.addEventListener) throw new TypeError("not a client of agora-rtm 2 or agora-react-native-rtm 2: use bind()");
+  return refresher.bind(service, { ...sdk, listen: (reports) => listen(client, channelName, reports) }).unbind;
+}
+
+/**
+ * A client reports on its login and on all of its stream channels by the same events.
+ * Only those about the given channel, or about the login, are passed on.
+ * @param {RtmClient} client
+ * @param {string} channelName of a stream channel; empty for the login
+ * @param {Reports} reports
+ */
+function listen(client, channelName, { willExpire, expired, left, joined }) {
+  let hasLinkState = false;
+  /** @param {string | null} [channel] a stream channel; empty or absent for the login */
+  const onWillExpire = (channel) => {
+    if ((channel || "") === channelName) willExpire();
+  };
+  /** agora-rtm has strings here, from 2.2 on (2.2.0 without a reasonCode), and agora-react-native-rtm 2 has numbers. @param {any} link */
+  const onLinkState = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {
+    hasLinkState = true;
+    const own = channelName
+      ? ["STREAM", 2].includes(serviceType) && affectedChannels?.includes(channelName)
+      : ["MESSAGE", 1].includes(serviceType);
+    if (!own) return;
+    const failed = ["FAILED", 5].includes(currentState);
+    if (["CONNECTED", 2].includes(currentState)) joined();
+    if (failed || ["IDLE", 0].includes(currentState)) (/expired|^17$/i.test(reasonCode ?? reason) ? expired : left)(failed);
+  };
+  /** agora-rtm 2.1 has only this event. Later versions emit it beside linkState, which says more. @param {any} status */
+  const onStatus = ({ channelName: channel, state, reason }) => {
+    if (hasLinkState || channel || channelName) return;
+    if (state === "CONNECTED") joined();
+    // PRESENCE_NOT_READY is the reason if the token expired while the client was reconnecting.
+    if (["DISCONNECTED", "FAILED"].includes(state)) (["TOKEN_EXPIRED", "PRESENCE_NOT_READY"].includes(reason) ? expired : left)(reason !== "LOGOUT");
+  };
+  client.addEventListener("tokenPrivilegeWillExpire", onWillExpire);
+  client.addEventListener("linkState", onLinkState);
+  client.addEventListener("status", onStatus);
+  return () => {
+    client.removeEventListener("tokenPrivilegeWillExpire", onWillExpire);
+    client.removeEventListener("linkState", onLinkState);
+    client.removeEventListener("status", onStatus);
+  };
+}

@@ -9,7 +9,11 @@
 import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
-const answerTimeout = 10_000; // for the socket to open, for the first answer, and at most for a pong
+// For the socket to open; then the next attempt begins at once. Firefox holds a
+// connection to a host that failed back for up to 60 s, without counting an attempt
+// that is closed meanwhile as another failure: between attempts there must be no gap.
+const connectTimeout = 60_000;
+const answerTimeout = 10_000; // for the first answer, and at most for a pong
 const probeTimeout = 5_000; // for a pong at most, when there is reason for doubt
 const leastPatience = 2_000; // with a pong
 const stableAfter = 5_000; // of being joined, until failures count from 1 again
@@ -83,7 +87,7 @@ export class Connection {
       this.#on.error(error);
       return this.#lost("not connected");
     }
-    this.#expectAnswer(answerTimeout);
+    this.#expectAnswer(connectTimeout);
     const { socket } = attempt;
     socket.onopen = () => {
       if (this.#attempt !== attempt) return;
@@ -137,10 +141,14 @@ export class Connection {
     });
   }
 
-  /** Looks whether anybody is still there, or tries again at once. */
+  /**
+   * Pings a live connection; without one, begins an attempt now. It takes the place
+   * of one that is still connecting: that may be bound to a network that is gone,
+   * and browsers open one WebSocket to a host at a time, so a second would queue.
+   */
   wake() {
     if (this.live) this.#probe();
-    else if (this.#mayHurry || (this.#attempt && this.#clock.now() - this.#begunAt > hung)) void this.open();
+    else if (this.#mayHurry || this.#alarms.left("retry") <= 0 || (this.#attempt && this.#clock.now() - this.#begunAt > hung)) void this.open();
   }
 
   /** Begins the attempt that is under way again, since what it was prepared for is no more. */
@@ -205,6 +213,7 @@ export class Connection {
   #expectAnswer(ms) {
     if (this.#alarms.left("answer") <= ms) return;
     this.#alarms.set("answer", ms, (lateMs) => {
+      if (this.#attempt && !this.#attempt.open) return this.#lost("no answer", 0);
       if (!this.live || this.#doubted || lateMs <= overslept) return this.#lost("no answer");
       this.#doubted = true; // the answer may lie in wait; but a page in the background always rings late
       this.#probe();

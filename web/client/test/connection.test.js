@@ -374,14 +374,61 @@ test("what an abandoned socket says later is not heard", async (t) => {
   assert.deepEqual(world.socket.take(), []);
 });
 
-test("no answer to connect in 10 s: tries again", async (t) => {
+test("an attempt that is still connecting is left open, as Firefox may hold it back for 60 s", async (t) => {
+  const world = new World(t);
+  const { refresher } = await world.live();
+  await world.socket.closes(1006);
+  await world.nextSocket();
+  await world.pass(59 * second);
+  assert.equal(world.sockets.length, 2);
+  await world.join({ seq: 2 });
+  assert.equal(refresher.state, "live");
+  assert.equal(world.sockets.length, 2);
+});
+
+test("an attempt that neither opens nor fails in 60 s: tries again at once, each time", async (t) => {
   const world = new World(t);
   world.refresher();
-  await world.pass(10 * second - 1);
+  await world.pass(60 * second - 1);
   assert.deepEqual(world.saw("lost"), []);
   await world.pass(1);
-  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
+  assert.deepEqual(world.saw("lost"), [{ reason: "no answer", retryInMs: 0 }]);
   assert.equal(world.sockets[0].readyState, 2);
+  await world.pass(3 * minute);
+  assert.equal(world.sockets.length, 5);
+});
+
+test("while an attempt is connecting, tokens are renewed by HTTP, and resume says so when it opens", async (t) => {
+  const world = new World(t);
+  const { refresher, socket } = await world.live({}, { ttl: 60, renewBefore: 30 });
+  const renewed = [];
+  refresher.bind("rtc", { renew: async (token) => void renewed.push(token) });
+  await refresher.token("rtc");
+  await socket.closes(1006);
+  await world.nextSocket();
+  await world.pass(50 * second);
+  assert.equal(world.sockets.length, 2);
+  await world.fetches.at(-1).answers(200, world.push({ seq: 2, ttl: 60, cause: "renew" }));
+  assert.equal(renewed.length, 1);
+  await world.socket.opens();
+  assert.equal(world.socket.sent[0].seq, 2);
+});
+
+test("a wake replaces an attempt that is still connecting, and the new one alone counts", async (t) => {
+  const world = new World(t);
+  const { socket } = await world.live();
+  await socket.closes(1006);
+  await world.nextSocket();
+  const [, first] = world.sockets;
+  const { onopen } = first;
+  await world.pass(30 * second);
+  await world.wake();
+  assert.equal(world.sockets.length, 3);
+  assert.equal(first.readyState, 2);
+  onopen({});
+  assert.deepEqual(first.sent, []);
+  await world.join({ seq: 2 });
+  assert.equal(world.sockets.length, 3);
 });
 
 test("no answer to join or resume in 10 s, counted from the opening: tries again", async (t) => {

@@ -1,147 +1,200 @@
-// What stands between a service's tokens and one SDK that uses them.
+// One SDK that is bound to the tokens of one service: its state, and how it gets
+// a token in each state.
 
 /** @import { Alarms } from "./time.js" */
+/** @import { Transitions } from "./machine.js" */
 
+import { StateMachine } from "./machine.js";
 import { failure } from "./time.js";
 
 /**
- * One of Agora's SDKs, as a Refresher uses it.
+ * How an SDK gets its tokens: what a binding is made of.
  * @typedef {object} Sdk
- * @property {(token: string) => unknown} renew gives the SDK a token while it is in the call. It refuses the token by a promise that rejects, or by a negative number, which Agora's native SDKs return
- * @property {(token: string) => unknown} [rejoin] joins the call again, after the SDK left it because its token expired. It refuses in the same ways
- * @property {() => boolean} [isJoined] whether the SDK is in the call now. Leave it out if the SDK can't tell
- * @property {(reports: Reports) => () => void} [listen] subscribes to the SDK's events, and returns what unsubscribes. It is called once, by bind(). If it throws, nothing is bound
+ * @property {(token: string) => unknown} renew gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
+ * @property {(token: string) => unknown} [rejoin] joins the call again with a new token, after the SDK left because its token expired. It refuses as renew does
+ * @property {() => boolean} [isJoined] tells whether the SDK is in the call now. Leave it out for an SDK that cannot tell
+ * @property {(reports: Reports) => (() => void)} [listen] subscribes to the SDK's events and calls the matching report for each; returns a function that unsubscribes
  */
 
 /**
- * What the SDK's events, or an app that binds by hand, report to the Refresher.
+ * What an SDK reports of its token and its call.
  * @typedef {object} Reports
- * @property {() => void} willExpire the SDK warned that its token will soon expire
- * @property {() => void} expired the SDK left the call because its token expired
- * @property {(failed?: boolean) => void} left the SDK left the call for another reason: the user hung up, or was removed. It gets no tokens and is not joined again until it reports joined. `true` means that the user did not hang up; after `expired`, such a report is of a rejoin that failed, and the next bundle tries again
- * @property {() => void} joined the SDK is in the call, or back in it
+ * @property {() => void} willExpire the SDK's token expires soon
+ * @property {() => void} expired the SDK's token expired, and the SDK has left the call
+ * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if it was not the user: while the SDK is to be rejoined, that is a failed attempt, and the next bundle is tried
+ * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
-/** Longer than an SDK takes, shorter than the service waits for an answer to two pushes. */
-const patience = 8_000;
+/** @typedef {"idle" | "joined" | "returned" | "left" | "expired" | "rejoining" | "unbound"} BindingState */
+/** @typedef {"tokenTaken" | "joined" | "inCall" | "left" | "failed" | "expired" | "rejoin" | "rejoined" | "rejoinFailed" | "unbind"} BindingEvent */
 
-/** One SDK that takes the tokens of one service. */
+/**
+ * | state     | the SDK                                                      | the next token      |
+ * |-----------|--------------------------------------------------------------|---------------------|
+ * | idle      | has not joined, as far as is known                           | waits for `token()` |
+ * | joined    | is in the call, as far as is known                           | renews              |
+ * | returned  | joined again by itself, and got no token since               | renews, always      |
+ * | left      | left for another reason than its token: the app must join it | is not for it       |
+ * | expired   | left because its token expired                               | rejoins             |
+ * | rejoining | is being rejoined by the app                                 | is refused          |
+ * | unbound   | is no longer bound, or the session has ended                 | is not for it       |
+ *
+ * These events come from outside, at any time: `tokenTaken` (the app took a token
+ * of the service, to join with it), `joined`, `left`, `failed` (it left without the
+ * user's doing), `expired`, `unbind`. These come from a delivery: `inCall` (the SDK
+ * says that it is in the call), `rejoin` (a call of the app's rejoin begins), and
+ * `rejoined` or `rejoinFailed` (that call is complete). Nothing can cancel a call of
+ * rejoin, so it may be complete long after the SDK has left, or was unbound.
+ * @type {Transitions<BindingState, BindingEvent>}
+ */
+export const bindingTransitions = {
+  idle: { tokenTaken: "joined", joined: "returned", left: "left", failed: "left", expired: "expired", rejoin: "rejoining", unbind: "unbound" },
+  joined: { left: "left", failed: "left", expired: "expired", rejoin: "rejoining", unbind: "unbound" },
+  returned: { inCall: "joined", left: "left", failed: "left", expired: "expired", unbind: "unbound" },
+  left: { joined: "returned", inCall: "joined", expired: "expired", unbind: "unbound" },
+  expired: { joined: "returned", inCall: "joined", left: "left", rejoin: "rejoining", rejoined: "joined", unbind: "unbound" },
+  rejoining: { rejoined: "joined", rejoinFailed: "expired", inCall: "joined", left: "left", unbind: "unbound" },
+  unbound: {},
+};
+
+/** How long an SDK may take to answer, in milliseconds: longer than one does, and shorter than the service waits for an answer to two pushes. */
+const sdkTimeout = 8_000;
+
+/** One SDK, bound to the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;
-  #joining = false; // again, perhaps for longer than our patience
-  /** Whether the SDK still is to have tokens. */
-  wanted;
-  /** The SDK has said that its token took it out of the call, and did not come back yet. */
-  out = false;
-  /** How often in a row it has refused. */
+  /** @type {StateMachine<BindingState, BindingEvent>} */
+  #machine = new StateMachine(bindingTransitions, "idle");
+  /** Whether a call of the app's rejoin is not complete yet. It may outlast sdkTimeout, and the state `rejoining`. */
+  #rejoinPending = false;
+  /** How many tokens in a row the SDK has refused. */
   refusals = 0;
-  /** It is out for another reason, and it is the app's to come back. */
-  parked = false;
-  /** The app has joined again, and no token was handed over since. @type {true | undefined} */
-  #returned;
 
   /**
    * @param {Sdk} sdk
    * @param {Alarms} alarms
-   * @param {(binding: Binding) => boolean} wanted
    */
-  constructor(sdk, alarms, wanted) {
+  constructor(sdk, alarms) {
     this.#sdk = sdk;
     this.#alarms = alarms;
-    this.wanted = () => !this.parked && wanted(this);
   }
 
-  /** Whether the app's rejoin is under way. */
-  get joining() {
-    return this.#joining;
+  get state() {
+    return this.#machine.state;
   }
 
-  /** The app has joined again after the SDK had left. */
-  returned() {
-    this.parked = false;
-    this.#returned = true;
+  /** Whether the SDK may get tokens at all: it has not left, and is still bound. */
+  get wantsTokens() {
+    return this.state !== "left" && this.state !== "unbound";
   }
 
-  /** The SDK has left, since its token ran out. */
-  expired() {
-    this.out = true;
-    this.parked = false;
-    this.#returned = undefined;
+  /** Whether the SDK waits for a token to rejoin with. */
+  get needsRejoin() {
+    return this.state === "expired" && !this.#rejoinPending;
   }
 
   /**
-   * The SDK has left for another reason than its token.
-   * @param {boolean} [failed] the user did not hang up. An SDK may say so of a rejoin after that was refused
+   * Records an event that came from outside.
+   * @param {"tokenTaken" | "joined" | "expired" | "unbind"} event
+   * @returns {boolean} whether the state changed
+   */
+  on(event) {
+    return this.#machine.dispatch(event);
+  }
+
+  /**
+   * Records that the SDK has left the call for another reason than its token.
+   * @param {boolean} [failed] whether it was without the user's doing
    */
   left(failed) {
-    if (failed === true && this.out) return;
-    this.#returned = undefined;
-    // Logging in again begins with logging out; but who hangs up while an RTC client joins means it.
-    this.parked = !this.#joining || !!this.#sdk.isJoined;
+    // A rejoin of RTM begins with a logout. An SDK that can tell whether it is in the call reports no such logout.
+    if (this.state === "rejoining" && !this.#sdk.isJoined) return;
+    this.#machine.dispatch(failed === true ? "failed" : "left");
   }
 
   /**
-   * Hands over a token; rejects with what the SDK says, if it refuses.
+   * Gives the SDK a token: renews it, or has the app rejoin, as the state demands.
+   * Rejects with the SDK's own error if it refuses.
    * @param {string} token
-   * @param {boolean} rejoin the tokens that the SDK was known to have ran out
-   * @param {boolean} inUse somebody has taken a token of this service to join with
-   * @returns {Promise<boolean>} whether the SDK took it; else it had no use for it
+   * @param {boolean} previousExpired whether the tokens before this one have expired
+   * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
    */
-  async apply(token, rejoin, inUse) {
-    const { renew, rejoin: join, isJoined } = this.#sdk;
-    const inCall = isJoined?.() ?? this.#returned;
-    this.#returned = undefined;
-    if (inCall) this.out = this.parked = false; // it came back by itself
-    if (!this.wanted() || !(inUse || inCall || this.out)) return false; // nobody has joined yet: the token waits for whoever will
-    const unsure = !join && inCall === undefined; // it may be in the call, and there is no other way to find out
-    if (!this.out && (!rejoin || inCall || unsure)) {
+  async deliver(token, previousExpired) {
+    const { renew, rejoin, isJoined } = this.#sdk;
+    const returned = this.state === "returned";
+    const inCall = isJoined ? isJoined() : returned || undefined; // undefined: not known
+    if (inCall || returned) this.#machine.dispatch("inCall");
+    if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
+    // It may be in the call, and without a rejoin there is only one way to find out.
+    const mustTry = !rejoin && inCall === undefined;
+    if (!this.#isOut && (!previousExpired || inCall || mustTry)) {
       try {
-        await this.#within(Promise.resolve(renew(token)).then(accepted));
+        await this.#answer(renew(token));
         return true;
       } catch (error) {
-        if (unsure || (!rejoin && !this.out)) throw error;
+        const expired = previousExpired || this.#isOut; // its token may have expired during the call of renew
+        if (mustTry || !expired || this.state === "returned") throw error;
       }
     }
-    if (!this.wanted()) return false; // the call was left meanwhile
-    if (!join) throw failure("NO_REJOIN", "it has left, and was bound without a rejoin");
-    if (this.#joining) throw failure("TIMEOUT", "it still joins");
-    this.out = this.#joining = true;
-    await this.#within(Promise.resolve(token).then(join).then(accepted).then(() => {
-      this.out = false;
-    }).finally(() => {
-      this.#joining = false;
-    }));
+    if (!this.wantsTokens) return false; // it has left during the call of renew
+    if (!rejoin) throw failure("NO_REJOIN", "the SDK has left, and was bound without rejoin");
+    if (this.#rejoinPending || !this.#machine.dispatch("rejoin")) throw failure("TIMEOUT", "the last rejoin is not complete");
+    await this.#answer(this.#rejoin(token, rejoin));
     return true;
   }
 
-  /** @param {unknown} answer */
-  #within(answer) {
-    return this.#alarms.within(patience, answer, "SDK");
+  get #isOut() {
+    return this.state === "expired" || this.state === "rejoining";
+  }
+
+  /**
+   * @param {string} token
+   * @param {NonNullable<Sdk["rejoin"]>} rejoin
+   */
+  async #rejoin(token, rejoin) {
+    this.#rejoinPending = true;
+    try {
+      accept(await rejoin(token));
+      this.#machine.dispatch("rejoined");
+    } catch (error) {
+      this.#machine.dispatch("rejoinFailed");
+      throw error;
+    } finally {
+      this.#rejoinPending = false;
+    }
+  }
+
+  /**
+   * The SDK's answer, or a rejection if it refuses or takes too long.
+   * @param {unknown} answer
+   */
+  #answer(answer) {
+    return this.#alarms.within(sdkTimeout, Promise.resolve(answer).then(accept), "SDK");
   }
 }
 
 /**
- * Throws if the SDK's answer is a refusal: Agora's native SDKs return a negative number.
+ * Throws if an SDK's answer is a refusal: Agora's native SDKs return a negative number.
  * @param {unknown} answer
  */
-function accepted(answer) {
+function accept(answer) {
   if (typeof answer === "number" && answer < 0) throw failure(String(answer), `the SDK returned ${answer}`);
 }
 
 /**
- * What an SDK said, in the form of a nack: no longer than the service keeps, and
- * without the tokens that some SDKs quote. Objects without a text of their own are written as JSON.
+ * Describes an SDK's error for the service: no longer than it accepts, and without
+ * the tokens that some SDKs quote. Objects without a text of their own become JSON.
  * @param {any} error
  */
-export function refusal(error) {
-  const text = (/** @type {() => any} */ get, /** @type {string} */ none, /** @type {number} */ most) => {
+export function describeRefusal(error) {
+  const text = (/** @type {() => any} */ read, /** @type {string} */ fallback, /** @type {number} */ limit) => {
     try {
-      const value = get();
+      const value = read();
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
-      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)").slice(0, most) || none;
+      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)").slice(0, limit) || fallback;
     } catch {
-      return none; // what can't be made a text
+      return fallback; // it has no text
     }
   };
   return {

@@ -1,96 +1,115 @@
-// Hands bundles of tokens to the SDKs: the newest only, one after the other, and
-// answers for each.
+// The queue of bundles before the SDKs. It delivers the newest bundle only, one
+// at a time, and remembers the outcome, so that a bundle which the service sends
+// again is answered again and not delivered twice.
 
+/** @import { Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
 
 /**
+ * A set of tokens, one for each service of the identity.
  * @typedef {object} Bundle
- * @property {number} seq
+ * @property {number} seq the bundle's number in its session; a higher one is newer
  * @property {Tokens} tokens
- * @property {boolean} rejoin the tokens before it ran out
+ * @property {boolean} rejoin whether the previous tokens had expired, so that the SDKs have to join again
+ * @property {number} expiresAt when the first of its tokens expires, in Unix seconds
+ * @property {Cause} cause
+ * @property {number} attempt
+ * @property {Via} via
+ * @property {number} receivedAt in milliseconds by the library's clock
+ * @property {boolean} [renewed] whether the event `renewed` was emitted for it
  */
 
-/** @typedef {{service: Service, code: string, message: string}} Refused by one SDK */
-/** @typedef {{took: Service[]} & ({ok: true, refused?: Refused | null} | {ok: false, refused: Refused})} Verdict `took` names the services whose SDK took the bundle. It is ok in spite of an SDK that refused several in a row, if others took it */
+/** @typedef {{service: Service, code: string, message: string}} Refusal what one SDK refused a token with */
 
-/** @template {Bundle} B */
-export class Delivery {
-  #hand;
+/**
+ * What became of a bundle. `took` lists the services whose SDK took its token.
+ * It can be ok in spite of a refusal: see Bindings.deliver.
+ * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
+ */
+
+export class DeliveryQueue {
+  #deliver;
   #answer;
-  #hasEnded;
-  #busy = false;
-  #era = 0; // of the session whose bundles these are
-  /** @type {B | null} */
+  #hasExpired;
+  #delivering = false;
+  /** Counts the sessions, since each numbers its bundles from 1. */
+  #session = 0;
+  /** The bundle to deliver next. @type {Bundle | null} */
   #next = null;
-  /** @type {{bundle: B, verdict: Verdict} | null} */
+  /** The last delivery that is complete. @type {{bundle: Bundle, outcome: Outcome} | null} */
   #last = null;
-  /** The newest that was offered. @type {B | null} */
+  /** The newest bundle that was received. @type {Bundle | null} */
   newest = null;
 
   /**
-   * @param {(bundle: B) => Promise<Verdict>} hand
-   * @param {(bundle: B, verdict: Verdict) => void} answer
-   * @param {(bundle: B) => boolean} hasEnded whether its tokens have expired: such a bundle is neither taken, handed over nor answered
+   * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
+   * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
+   * @param {(bundle: Bundle) => boolean} hasExpired whether a token of the bundle has expired: then it is neither accepted, nor delivered, nor answered
    */
-  constructor(hand, answer, hasEnded) {
-    this.#hand = hand;
+  constructor(deliver, answer, hasExpired) {
+    this.#deliver = deliver;
     this.#answer = answer;
-    this.#hasEnded = hasEnded;
+    this.#hasExpired = hasExpired;
   }
 
-  /**
-   * Takes a bundle that arrived, perhaps again, perhaps too late.
-   * @param {B} bundle
-   * @returns {boolean} whether it is new
-   */
-  offer(bundle) {
-    if (this.#hasEnded(bundle)) return false;
-    const newest = this.seq;
-    if (bundle.seq > newest) {
-      this.newest = this.#next = bundle;
-      void this.#run();
-      return true;
-    }
-    // The same one once more: its answer was lost, or is still to come.
-    if (bundle.seq === newest && this.#last?.bundle.seq === newest) this.#answer(this.#last.bundle, this.#last.verdict);
-    return false;
-  }
-
-  /** The newest one's number; 0 before the first. */
+  /** The newest bundle's number; 0 before the first. */
   get seq() {
     return this.newest?.seq ?? 0;
   }
 
-  /** Whether an SDK has refused the newest bundle. */
-  get refused() {
-    return this.#last?.bundle === this.newest && !this.#last?.verdict.ok;
+  /** When the newest bundle expires, in Unix seconds; 0 before the first. */
+  get expiresAt() {
+    return this.newest?.expiresAt ?? 0;
   }
 
-  /** Hands over the newest bundle again, if no newer one is on its way. */
-  repeat() {
+  /** Whether the newest bundle was delivered, and refused. */
+  get refused() {
+    return this.#last?.bundle === this.newest && !this.#last?.outcome.ok;
+  }
+
+  /**
+   * Accepts a bundle that was received. One that was received before, or is older
+   * than the newest, is not delivered.
+   * @param {Bundle} bundle
+   * @returns {boolean} whether it is new
+   */
+  offer(bundle) {
+    if (this.#hasExpired(bundle)) return false;
+    if (bundle.seq > this.seq) {
+      this.newest = this.#next = bundle;
+      void this.#run();
+      return true;
+    }
+    // The same bundle again: the service did not get the answer, or it is still to come.
+    if (bundle.seq === this.seq && this.#last?.bundle.seq === bundle.seq) this.#answer(this.#last.bundle, this.#last.outcome);
+    return false;
+  }
+
+  /** Delivers the newest bundle again, unless a newer one waits already. */
+  redeliver() {
     this.#next ??= this.newest;
     void this.#run();
   }
 
-  /** Forgets all, since another session counts its bundles from 1. */
+  /** Forgets everything: another session begins. */
   reset() {
     this.newest = this.#next = this.#last = null;
-    this.#era++;
+    this.#session++;
   }
 
   async #run() {
-    if (this.#busy) return;
-    this.#busy = true;
+    if (this.#delivering) return;
+    this.#delivering = true;
     while (this.#next) {
       const bundle = this.#next;
       this.#next = null;
-      if (this.#hasEnded(bundle)) continue;
-      const era = this.#era;
-      const verdict = await this.#hand(bundle);
-      if (era !== this.#era || this.#hasEnded(bundle)) continue; // of a session that is no more, or too late
-      this.#last = { bundle, verdict };
-      this.#answer(bundle, verdict);
+      if (this.#hasExpired(bundle)) continue;
+      const session = this.#session;
+      const outcome = await this.#deliver(bundle);
+      if (session !== this.#session || this.#hasExpired(bundle)) continue; // it is of an earlier session, or too late
+      this.#last = { bundle, outcome };
+      this.#answer(bundle, outcome);
     }
-    this.#busy = false;
+    this.#delivering = false;
   }
 }

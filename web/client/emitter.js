@@ -1,5 +1,6 @@
 /**
- * Named events. A listener that throws stops neither the others nor the library.
+ * Calls listeners of named events. If a listener throws, the others are called
+ * all the same, and the error goes to the page's own error reporting.
  * @template {object} Events
  */
 export class Emitter {
@@ -10,7 +11,7 @@ export class Emitter {
    * @template {keyof Events} E
    * @param {E} event
    * @param {(detail: Events[E]) => void} listener
-   * @returns {() => void} takes the listener away again
+   * @returns {() => void} removes the listener
    */
   on(event, listener) {
     const listeners = this.#listeners.get(event) ?? new Set();
@@ -29,7 +30,7 @@ export class Emitter {
         listener(detail);
       } catch (error) {
         queueMicrotask(() => {
-          throw error; // for the page's own reporting of errors
+          throw error;
         });
       }
     }

@@ -2,7 +2,7 @@
 
 /** @import { Platform } from "./platform.js" */
 /** @import { Push } from "./protocol.js" */
-/** @import { Value } from "./ticket.js" */
+/** @import { ResumeToken } from "./resume.js" */
 
 import { hasBundle } from "./protocol.js";
 
@@ -16,7 +16,7 @@ import { hasBundle } from "./protocol.js";
  * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
  * @param {Platform} platform
  * @param {string} url of the sessions
- * @param {Value} ticket
+ * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
  * @returns {Promise<Answer>}
  */

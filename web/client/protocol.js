@@ -69,5 +69,5 @@ export function hasBundle({ seq, tokens }) {
 /** @typedef {{type: "reconnect", afterMs: number, reason: string}} Reconnect */
 /** @typedef {{type: "ended", reason: string, accessEndsAt: number}} Ended */
 /** @typedef {{type: "pong", now: number}} Pong */
-/** @typedef {{type: "error", code: string, message: string}} Refusal */
-/** @typedef {Joined | Push | Reconnect | Ended | Pong | Refusal} ServerMessage */
+/** @typedef {{type: "error", code: string, message: string}} ErrorMessage */
+/** @typedef {Joined | Push | Reconnect | Ended | Pong | ErrorMessage} ServerMessage */

@@ -1,0 +1,156 @@
+// The bindings of a session: which SDKs are bound to which service, and how a
+// bundle gets to all of them.
+
+/** @import { Bundle, DeliveryQueue, Outcome, Refusal } from "./delivery.js" */
+/** @import { Reports, Sdk } from "./binding.js" */
+/** @import { Service, Token } from "./protocol.js" */
+/** @import { Renewals } from "./renewals.js" */
+/** @import { Alarms, Clock } from "./time.js" */
+
+import { Binding, describeRefusal } from "./binding.js";
+
+/** After how many refusals in a row an SDK's refusal no longer fails a bundle that others took. */
+const maxRefusals = 3;
+
+export class BindingRegistry {
+  #alarms;
+  #clock;
+  #deliveries;
+  #renewals;
+  /** @type {Map<Service, Set<Binding>>} */
+  #bindings = new Map();
+  /** Which bundle the app took a token of to join with, by service: its number, or 0 for a token from elsewhere. No entry: nobody has joined. @type {Map<Service, number>} */
+  #joinedWith = new Map();
+  /** Unbinds each binding. @type {Set<() => void>} */
+  #unbinds = new Set();
+
+  /**
+   * @param {Alarms} alarms
+   * @param {Clock} clock
+   * @param {DeliveryQueue} deliveries
+   * @param {Renewals} renewals
+   */
+  constructor(alarms, clock, deliveries, renewals) {
+    this.#alarms = alarms;
+    this.#clock = clock;
+    this.#deliveries = deliveries;
+    this.#renewals = renewals;
+  }
+
+  /**
+   * Binds an SDK. If its listen throws, nothing is bound.
+   * @param {Service} service
+   * @param {Sdk} sdk
+   * @returns {Reports & {unbind: () => void}}
+   */
+  bind(service, sdk) {
+    const binding = new Binding(sdk, this.#alarms);
+    const reports = this.#reports(service, binding);
+    const stopListening = sdk.listen?.(reports);
+    const others = this.#bindings.get(service);
+    // The SDK that had joined with a token of this service was unbound, and may be gone.
+    if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
+    const bindings = others ?? new Set();
+    this.#bindings.set(service, bindings.add(binding));
+    if (this.#joinedWith.has(service)) binding.on("tokenTaken");
+    void this.#catchUp(service);
+    const unbind = () => {
+      if (!this.#unbinds.delete(unbind)) return;
+      stopListening?.();
+      bindings.delete(binding);
+      // An SDK that has left stays so when it is bound again: it must not be rejoined.
+      if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
+      binding.on("unbind");
+    };
+    this.#unbinds.add(unbind);
+    return { ...reports, unbind };
+  }
+
+  /** Unbinds all: the session has ended. */
+  close() {
+    for (const unbind of [...this.#unbinds]) unbind();
+  }
+
+  /** Another session begins, which numbers its bundles from 1: the tokens that the app joined with are from elsewhere. */
+  reset() {
+    for (const service of this.#joinedWith.keys()) this.#joinedWith.set(service, 0);
+  }
+
+  /**
+   * Records that the app took a token to join with.
+   * @param {Service} service
+   * @param {number} seq of the bundle that it is from; 0: the token is from elsewhere
+   */
+  tokenTaken(service, seq) {
+    this.#joinedWith.set(service, seq);
+    for (const binding of this.#bindings.get(service) ?? []) binding.on("tokenTaken");
+  }
+
+  /**
+   * Delivers a bundle to all bound SDKs at the same time, and waits for all of them.
+   *
+   * The bundle is refused if one of them refused, since the service can make
+   * another. But an SDK that refuses always must not keep the others in new tokens
+   * without end: after maxRefusals in a row it no longer counts, where others took the bundle.
+   * @param {Bundle} bundle
+   * @returns {Promise<Outcome>}
+   */
+  async deliver({ tokens, rejoin }) {
+    /** @type {Set<Service>} */
+    const took = new Set();
+    /** The refusal of the SDK that has refused least often. @type {Refusal | null} */
+    let refusal = null;
+    let fewest = Infinity;
+    const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
+    await Promise.all(services.flatMap(([service, { token }]) => [...(this.#bindings.get(service) ?? [])].map(async (binding) => {
+      try {
+        if (await binding.deliver(token, rejoin)) took.add(service);
+        binding.refusals = 0;
+      } catch (error) {
+        if (!binding.wantsTokens || ++binding.refusals > fewest) return; // it has left, or was unbound, meanwhile
+        fewest = binding.refusals;
+        refusal = { service, ...describeRefusal(error) };
+      }
+    })));
+    return { ok: !refusal || (took.size > 0 && fewest > maxRefusals), took: [...took], refusal: /** @type {any} */ (refusal) };
+  }
+
+  /**
+   * @param {Service} service
+   * @param {Binding} binding
+   * @returns {Reports}
+   */
+  #reports(service, binding) {
+    return {
+      willExpire: () => {
+        if (binding.state !== "unbound") this.#renewals.willExpire();
+      },
+      expired: () => void this.#expired(binding),
+      left: (failed) => binding.left(failed),
+      joined: () => {
+        const changed = binding.on("joined");
+        if (binding.wantsTokens && !this.#joinedWith.has(service)) this.tokenTaken(service, 0);
+        if (changed) void this.#catchUp(service);
+      },
+    };
+  }
+
+  /** @param {Binding} binding */
+  async #expired(binding) {
+    binding.on("expired");
+    await null; // an SDK that reports this may not have finished leaving
+    if (!binding.needsRejoin) return;
+    if (this.#deliveries.expiresAt * 1000 > this.#clock.serverNow() + 1000) this.#deliveries.redeliver();
+    else this.#renewals.request();
+  }
+
+  /**
+   * Delivers the newest bundle again if it is newer than the one that the app joined with.
+   * @param {Service} service
+   */
+  async #catchUp(service) {
+    if (this.#deliveries.seq <= (this.#joinedWith.get(service) ?? Infinity)) return;
+    await null; // an SDK that reports that it has joined may refuse a token until its event is over
+    this.#deliveries.redeliver();
+  }
+}

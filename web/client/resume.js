@@ -1,0 +1,97 @@
+// The resume token: what a client needs to take up its session again. It is kept
+// in a storage, so that a session outlives a reload of the page. Its key is a
+// secret of the page; sessionStorage is open to the same origin and tab only.
+
+/**
+ * @typedef {object} ResumeToken
+ * @property {string} session the session's id
+ * @property {string} key the resume key, a secret
+ * @property {number} seq number of the newest bundle that was applied; 0: none
+ * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+ */
+
+/**
+ * The part of the browser's Storage that is used.
+ * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
+ */
+
+/** Keeps the resume token of one call, in memory and in the storage. */
+export class ResumeStore {
+  #storage;
+  #name;
+  #exclusive;
+  /** The resume token; null while there is no session. @type {ResumeToken | null} */
+  token = null;
+  /** Whether the token is from the storage, and the service has not accepted it yet. */
+  unproven = false;
+
+  /**
+   * @param {Store | null | undefined} storage undefined: sessionStorage, if there is one
+   * @param {string} name the item's name in the storage; each call of a page has its own
+   * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
+   */
+  constructor(storage, name, exclusive) {
+    this.#storage = storage === undefined ? tabStorage() : storage;
+    this.#name = name;
+    this.#exclusive = exclusive;
+    const { session, key, seq, expiresAt } = this.#read() ?? {};
+    if (typeof session !== "string" || typeof key !== "string") return;
+    this.token = { session, key, seq: Number(seq) || 0, expiresAt: Number(expiresAt) || 0 };
+    this.unproven = true;
+    this.claim();
+  }
+
+  /** @param {ResumeToken} token replaces the one before */
+  update(token) {
+    this.token = token;
+    if (!this.#exclusive) this.save();
+  }
+
+  /** Writes the token to the storage, for the next page of this tab. */
+  save() {
+    if (!this.token) return;
+    try {
+      this.#storage?.setItem(this.#name, JSON.stringify(this.token));
+    } catch {
+      // The storage is full: a reload opens a new session.
+    }
+  }
+
+  /** Removes the token from the storage while this page uses it, if it is exclusive. */
+  claim() {
+    if (this.#exclusive) this.#remove();
+  }
+
+  /** Forgets the token, here and in the storage. */
+  clear() {
+    this.#remove();
+    this.token = null;
+  }
+
+  /** Removes the token from the storage, unless another page has stored its own there. */
+  #remove() {
+    if (!this.token || this.#read()?.session !== this.token.session) return;
+    try {
+      this.#storage?.removeItem(this.#name);
+    } catch {
+      // Not allowed, so nothing was saved.
+    }
+  }
+
+  /** @returns {any} what is in the storage, by whomever; undefined if it cannot be read */
+  #read() {
+    try {
+      return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function tabStorage() {
+  try {
+    return globalThis.sessionStorage ?? null;
+  } catch {
+    return null; // the page is not allowed to use it
+  }
+}

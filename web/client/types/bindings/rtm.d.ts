@@ -1,0 +1,39 @@
+import type { Refresher } from "../refresher.js";
+export type RtmClient = {
+    renewToken: (token: string, options?: {
+        channelName: string;
+    }) => Promise<unknown>;
+    addEventListener: (event: any, listener: any) => void;
+    removeEventListener: (event: any, listener: any) => void;
+};
+/** @import { Reports, Sdk } from "../binding.js" */
+/** @import { Refresher } from "../refresher.js" */
+/**
+ * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that is used here.
+ * @typedef {object} RtmClient
+ * @property {(token: string, options?: {channelName: string}) => Promise<unknown>} renewToken
+ * @property {(event: any, listener: any) => void} addEventListener
+ * @property {(event: any, listener: any) => void} removeEventListener
+ */
+/**
+ * Renews the token of a client's login.
+ * @param {Refresher} refresher
+ * @param {RtmClient} client
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin logs out and in again, after the login ended because its token expired
+ * @returns {() => void} unbinds the client
+ */
+export declare function bindRtm(refresher: Refresher, client: RtmClient, { rejoin }?: {
+    rejoin?: (token: string) => unknown;
+}): () => void;
+/**
+ * Renews the token of one stream channel of a client. A stream channel takes an RTC token of
+ * the channel and the RTM user, so the Refresher has `rtc: { channel, account: userId }`.
+ * @param {Refresher} refresher
+ * @param {RtmClient} client
+ * @param {string} channelName
+ * @param {{rejoin?: (token: string) => unknown}} [app] rejoin joins the channel again, after its token expired
+ * @returns {() => void} unbinds the channel
+ */
+export declare function bindStreamChannel(refresher: Refresher, client: RtmClient, channelName: string, { rejoin }?: {
+    rejoin?: (token: string) => unknown;
+}): () => void;

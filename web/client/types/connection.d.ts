@@ -1,0 +1,72 @@
+import type { Platform, WebSocketLike } from "./platform.js";
+import type { Alarms, Clock } from "./time.js";
+import type { ServerMessage } from "./protocol.js";
+export type Handlers = {
+    /**
+     * gets ready for a connection; what it returns makes the first message, when the socket is open
+     */
+    prepare: () => Promise<() => object>;
+    message: (message: ServerMessage) => void;
+    /**
+     * the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
+     */
+    closed: (code: number) => number | undefined;
+    /**
+     * there is no connection; the next attempt follows after that span
+     */
+    lost: (loss: {
+        reason: string;
+        retryInMs: number;
+    }) => void;
+    error: (error: unknown) => void;
+};
+export type Attempt = {
+    socket?: WebSocketLike;
+    open?: boolean;
+};
+/**
+ * @typedef {object} Handlers
+ * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
+ * @property {(message: ServerMessage) => void} message
+ * @property {(code: number) => number | undefined} closed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
+ * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
+ * @property {(error: unknown) => void} error
+ */
+/** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
+export declare class Connection {
+    #private;
+    /**
+     * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, on: Handlers}} parts
+     */
+    constructor({ url, platform, clock, alarms, on }: {
+        url: string;
+        platform: Platform;
+        clock: Clock;
+        alarms: Alarms;
+        on: Handlers;
+    });
+    /** Whether the service has answered join or resume on this connection. */
+    get live(): boolean;
+    /** Opens a socket now, in place of the one that there is. */
+    open(): Promise<void>;
+    /** @param {object} message is lost if no socket is open: the other side will ask again */
+    send(message: object): void;
+    /**
+     * Says that join or resume succeeded.
+     * @param {number} heartbeatMs
+     */
+    joined(heartbeatMs: number): void;
+    /**
+     * Obeys the service's wish to connect anew after a span; the socket goes on
+     * until then, if the service does not close it.
+     * @param {number} afterMs
+     * @param {string} reason
+     */
+    move(afterMs: number, reason: string): void;
+    /** Looks whether anybody is still there, or tries again at once. */
+    wake(): void;
+    /** Begins the attempt that is under way again, since what it was prepared for is no more. */
+    restart(): void;
+    /** Stops for good. */
+    close(): void;
+}

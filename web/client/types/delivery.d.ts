@@ -1,0 +1,91 @@
+import type { Cause, Via } from "./events.js";
+import type { Service, Tokens } from "./protocol.js";
+export type Bundle = {
+    /**
+     * the bundle's number in its session; a higher one is newer
+     */
+    seq: number;
+    tokens: Tokens;
+    /**
+     * whether the previous tokens had expired, so that the SDKs have to join again
+     */
+    rejoin: boolean;
+    /**
+     * when the first of its tokens expires, in Unix seconds
+     */
+    expiresAt: number;
+    cause: Cause;
+    attempt: number;
+    via: Via;
+    /**
+     * in milliseconds by the library's clock
+     */
+    receivedAt: number;
+    /**
+     * whether the event `renewed` was emitted for it
+     */
+    renewed?: boolean;
+};
+export type Refusal = {
+    service: Service;
+    code: string;
+    message: string;
+};
+export type Outcome = {
+    took: Service[];
+} & ({
+    ok: true;
+    refusal?: Refusal | null;
+} | {
+    ok: false;
+    refusal: Refusal;
+});
+/** @import { Cause, Via } from "./events.js" */
+/** @import { Service, Tokens } from "./protocol.js" */
+/**
+ * A set of tokens, one for each service of the identity.
+ * @typedef {object} Bundle
+ * @property {number} seq the bundle's number in its session; a higher one is newer
+ * @property {Tokens} tokens
+ * @property {boolean} rejoin whether the previous tokens had expired, so that the SDKs have to join again
+ * @property {number} expiresAt when the first of its tokens expires, in Unix seconds
+ * @property {Cause} cause
+ * @property {number} attempt
+ * @property {Via} via
+ * @property {number} receivedAt in milliseconds by the library's clock
+ * @property {boolean} [renewed] whether the event `renewed` was emitted for it
+ */
+/** @typedef {{service: Service, code: string, message: string}} Refusal what one SDK refused a token with */
+/**
+ * What became of a bundle. `took` lists the services whose SDK took its token.
+ * It can be ok in spite of a refusal: see Bindings.deliver.
+ * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
+ */
+export declare class DeliveryQueue {
+    #private;
+    /** The newest bundle that was received. @type {Bundle | null} */
+    newest: Bundle | null;
+    /**
+     * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
+     * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
+     * @param {(bundle: Bundle) => boolean} hasExpired whether a token of the bundle has expired: then it is neither accepted, nor delivered, nor answered
+     */
+    constructor(deliver: (bundle: Bundle) => Promise<Outcome>, answer: (bundle: Bundle, outcome: Outcome) => void, hasExpired: (bundle: Bundle) => boolean);
+    /** The newest bundle's number; 0 before the first. */
+    get seq(): number;
+    /** When the newest bundle expires, in Unix seconds; 0 before the first. */
+    get expiresAt(): number;
+    /** Whether the newest bundle was delivered, and refused. */
+    get refused(): boolean;
+    /**
+     * Accepts a bundle that was received. One that was received before, or is older
+     * than the newest, is not delivered.
+     * @param {Bundle} bundle
+     * @returns {boolean} whether it is new
+     */
+    offer(bundle: Bundle): boolean;
+    /** Delivers the newest bundle again, unless a newer one waits already. */
+    redeliver(): void;
+    /** Forgets everything: another session begins. */
+    reset(): void;
+}

@@ -1,0 +1,21 @@
+/**
+ * Calls listeners of named events. If a listener throws, the others are called
+ * all the same, and the error goes to the page's own error reporting.
+ * @template {object} Events
+ */
+export declare class Emitter<Events extends object> {
+    #private;
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {(detail: Events[E]) => void} listener
+     * @returns {() => void} removes the listener
+     */
+    on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {Events[E]} detail
+     */
+    emit<E extends keyof Events>(event: E, detail: Events[E]): void;
+}

@@ -1,0 +1,148 @@
+import type { Service } from "./protocol.js";
+export type State = "connecting" | "live" | "away" | "ended";
+export type Cause = "join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {});
+export type Reason = "left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {});
+export type Via = "socket" | "http";
+export type BundleInfo = {
+    /**
+     * the bundle's number in its session
+     */
+    seq: number;
+    /**
+     * why the service made it
+     */
+    cause: Cause;
+    /**
+     * how often the service has sent it, from 1
+     */
+    attempt: number;
+    /**
+     * whether the previous tokens had expired, so that the SDKs have to join again
+     */
+    rejoin: boolean;
+    /**
+     * when the first of its tokens expires, in Unix seconds
+     */
+    expiresAt: number;
+    via: Via;
+};
+export type Renewal = {
+    /**
+     * the services whose SDK took its token; empty while no SDK is in the call, and the tokens are kept for the next join
+     */
+    services: Service[];
+    /**
+     * milliseconds from the bundle's arrival to the last SDK's answer
+     */
+    tookMs: number;
+    /**
+     * milliseconds that the tokens before had left; negative if they had expired, Infinity if there were none
+     */
+    marginMs: number;
+};
+export type Events = {
+    /**
+     * the state has changed
+     */
+    state: {
+        state: State;
+        previous: State;
+    };
+    /**
+     * a new bundle arrived, and is now delivered to the SDKs
+     */
+    tokens: BundleInfo;
+    /**
+     * the SDKs took the bundle, and the service was told so
+     */
+    renewed: BundleInfo & Renewal;
+    /**
+     * an SDK refused its token. The service makes another bundle, unless this SDK refuses always while others take theirs
+     */
+    refused: {
+        seq: number;
+        service: Service;
+        code: string;
+        message: string;
+    };
+    /**
+     * a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
+     */
+    lost: {
+        reason: string;
+        retryInMs: number;
+    };
+    /**
+     * the session has ended. Its tokens may work until accessEndsAt (Unix seconds; 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and also if it is "superseded": another page has taken the session over
+     */
+    ended: {
+        reason: Reason;
+        code: number;
+        message: string;
+        accessEndsAt: number;
+    };
+    /**
+     * something went wrong that is tried again, most often the fetching of a credential
+     */
+    error: unknown;
+};
+/** @import { Service } from "./protocol.js" */
+/**
+ * The state of the session's connection.
+ * @typedef {"connecting" | "live" | "away" | "ended"} State
+ */
+/**
+ * Why the service made a bundle. The library itself sets "join" and "resume"; a newer service may have other causes.
+ * @typedef {"join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {})} Cause
+ */
+/**
+ * Why a session has ended. "closed" is the library's own reason, and so is
+ * "closed with <code>" if the service gave none. From "unauthenticated" on they are errors.
+ * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
+ */
+/**
+ * The way by which a bundle arrived.
+ * @typedef {"socket" | "http"} Via
+ */
+/**
+ * Describes a bundle of tokens, without the tokens.
+ * @typedef {object} BundleInfo
+ * @property {number} seq the bundle's number in its session
+ * @property {Cause} cause why the service made it
+ * @property {number} attempt how often the service has sent it, from 1
+ * @property {boolean} rejoin whether the previous tokens had expired, so that the SDKs have to join again
+ * @property {number} expiresAt when the first of its tokens expires, in Unix seconds
+ * @property {Via} via
+ */
+/**
+ * Describes a renewal that the service has been told of.
+ * @typedef {object} Renewal
+ * @property {Service[]} services the services whose SDK took its token; empty while no SDK is in the call, and the tokens are kept for the next join
+ * @property {number} tookMs milliseconds from the bundle's arrival to the last SDK's answer
+ * @property {number} marginMs milliseconds that the tokens before had left; negative if they had expired, Infinity if there were none
+ */
+/**
+ * Every event, and what its listeners get.
+ * @typedef {object} Events
+ * @property {{state: State, previous: State}} state the state has changed
+ * @property {BundleInfo} tokens a new bundle arrived, and is now delivered to the SDKs
+ * @property {BundleInfo & Renewal} renewed the SDKs took the bundle, and the service was told so
+ * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK refused its token. The service makes another bundle, unless this SDK refuses always while others take theirs
+ * @property {{reason: string, retryInMs: number}} lost a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
+ * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended the session has ended. Its tokens may work until accessEndsAt (Unix seconds; 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and also if it is "superseded": another page has taken the session over
+ * @property {unknown} error something went wrong that is tried again, most often the fetching of a credential
+ */
+/** The error that token() rejects with after the session has ended. */
+export declare class EndedError extends Error {
+    /** Why the session has ended. */
+    reason: Reason;
+    /** The event `ended`, as its listeners got it. */
+    ended: {
+        reason: Reason;
+        code: number;
+        message: string;
+        accessEndsAt: number;
+    };
+    /** @param {Events["ended"]} ended */
+    constructor(ended: Events["ended"]);
+}

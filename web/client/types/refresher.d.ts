@@ -1,0 +1,113 @@
+import type { Reports, Sdk } from "./binding.js";
+import type { Events, State } from "./events.js";
+import type { Transitions } from "./machine.js";
+import type { Platform } from "./platform.js";
+import type { Identity, Service } from "./protocol.js";
+import type { Store } from "./resume.js";
+export type Options = {
+    /**
+     * address of the refresher service, such as "https://calls.example.com"
+     */
+    url: string;
+    /**
+     * who the user is, signed by your back end: the credential itself, or a function that fetches one. The function is called once for each session that is opened, and again if the service refused the credential. Leave it out if the service runs with --auth=none
+     */
+    credential?: string | (() => string | Promise<string>);
+    /**
+     * where the session is kept, so that it outlives a reload of the page: sessionStorage if you leave it out, nowhere if it is null
+     */
+    storage?: Store | null;
+    /**
+     * replaces parts of the browser: in tests, in Node.js and in React Native
+     */
+    platform?: Partial<Platform>;
+};
+export type SessionEvent = "joined" | "lost" | "end";
+/**
+ * @typedef {object} Options
+ * @property {string} url address of the refresher service, such as "https://calls.example.com"
+ * @property {string | (() => string | Promise<string>)} [credential] who the user is, signed by your back end: the credential itself, or a function that fetches one. The function is called once for each session that is opened, and again if the service refused the credential. Leave it out if the service runs with --auth=none
+ * @property {Store | null} [storage] where the session is kept, so that it outlives a reload of the page: sessionStorage if you leave it out, nowhere if it is null
+ * @property {Partial<Platform>} [platform] replaces parts of the browser: in tests, in Node.js and in React Native
+ */
+/** @typedef {"joined" | "lost" | "end"} SessionEvent */
+/**
+ * | state      | the session's connection                                 |
+ * |------------|----------------------------------------------------------|
+ * | connecting | was never live                                           |
+ * | live       | is live: the service has answered join or resume         |
+ * | away       | is lost; attempts to connect again go on                 |
+ * | ended      | is closed for good: the session has ended, or was closed |
+ *
+ * The events: `joined` (the service has answered), `lost` (the connection, or an
+ * attempt to connect, has failed), `end`.
+ * @type {Transitions<State, SessionEvent>}
+ */
+export declare const sessionTransitions: Transitions<State, SessionEvent>;
+/**
+ * Keeps the tokens of one call fresh. It connects as soon as it is constructed,
+ * and works until leave() or close(), or until the service ends the session.
+ */
+export declare class Refresher {
+    #private;
+    /** @param {Identity & Options} options */
+    constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }: Identity & Options);
+    /** Who takes part in what, as it was passed to the constructor. */
+    get identity(): {
+        rtc: {
+            channel: string;
+            uid?: number;
+            account?: string;
+            role?: "publisher" | "subscriber";
+        } | undefined;
+        rtm: {
+            userId: string;
+        } | undefined;
+        chat: {
+            userId: string;
+        } | undefined;
+        ttl: number | undefined;
+        tokenFormat: "006" | "007" | "007-single" | undefined;
+    };
+    /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
+    get state(): State;
+    /** The session's id, for the service's operators and logs; null until the service has answered. It is not secret. */
+    get session(): string | null;
+    /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first. */
+    get expiresAt(): number;
+    /** The time by the service's clock, in Unix milliseconds. */
+    now(): number;
+    /**
+     * Resolves with a token to join the call with: the newest one, or the first that
+     * arrives. It has never expired already. Rejects with an EndedError if the session has ended.
+     * @param {Service} service
+     * @returns {Promise<string>}
+     */
+    token(service: Service): Promise<string>;
+    /**
+     * Calls a listener at each event of that name.
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {(detail: Events[E]) => void} listener
+     * @returns {() => void} removes the listener
+     */
+    on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
+    /**
+     * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc,
+     * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
+     * @param {Service} service
+     * @param {Sdk} sdk
+     * @returns {Reports & {unbind: () => void}} unbind ends it. The others are what `sdk.listen` gets, for an app that calls them itself
+     */
+    bind(service: Service, sdk: Sdk): Reports & {
+        unbind: () => void;
+    };
+    /** Requests new tokens now, on the connection or, while there is none, over HTTP. */
+    renew(): void;
+    /** Checks the connection and all deadlines now. Call it when the device woke up or changed its network, where the page has no event for that. */
+    wake(): void;
+    /** Ends the session: the call is over. */
+    leave(): void;
+    /** Stops, and keeps the session in the storage, so that this page resumes it after a reload. */
+    close(): void;
+}

@@ -1,0 +1,56 @@
+export type ResumeToken = {
+    /**
+     * the session's id
+     */
+    session: string;
+    /**
+     * the resume key, a secret
+     */
+    key: string;
+    /**
+     * number of the newest bundle that was applied; 0: none
+     */
+    seq: number;
+    /**
+     * when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+     */
+    expiresAt: number;
+};
+export type Store = {
+    getItem: (key: string) => string | null;
+    setItem: (key: string, value: string) => void;
+    removeItem: (key: string) => void;
+};
+/**
+ * @typedef {object} ResumeToken
+ * @property {string} session the session's id
+ * @property {string} key the resume key, a secret
+ * @property {number} seq number of the newest bundle that was applied; 0: none
+ * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+ */
+/**
+ * The part of the browser's Storage that is used.
+ * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
+ */
+/** Keeps the resume token of one call, in memory and in the storage. */
+export declare class ResumeStore {
+    #private;
+    /** The resume token; null while there is no session. @type {ResumeToken | null} */
+    token: ResumeToken | null;
+    /** Whether the token is from the storage, and the service has not accepted it yet. */
+    unproven: boolean;
+    /**
+     * @param {Store | null | undefined} storage undefined: sessionStorage, if there is one
+     * @param {string} name the item's name in the storage; each call of a page has its own
+     * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
+     */
+    constructor(storage: Store | null | undefined, name: string, exclusive: boolean);
+    /** @param {ResumeToken} token replaces the one before */
+    update(token: ResumeToken): void;
+    /** Writes the token to the storage, for the next page of this tab. */
+    save(): void;
+    /** Removes the token from the storage while this page uses it, if it is exclusive. */
+    claim(): void;
+    /** Forgets the token, here and in the storage. */
+    clear(): void;
+}

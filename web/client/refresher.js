@@ -7,6 +7,7 @@
 /** @import { Transitions } from "./machine.js" */
 /** @import { Platform } from "./platform.js" */
 /** @import { ErrorMessage, Ended, Identity, Joined, Push, ServerMessage, Service } from "./protocol.js" */
+/** @import { Answer } from "./http.js" */
 /** @import { Store } from "./resume.js" */
 
 import { Connection } from "./connection.js";
@@ -30,6 +31,7 @@ import { Alarms, Clock, failure } from "./time.js";
  * @property {Partial<Platform>} [platform] replaces parts of the browser: in tests, in Node.js and in React Native
  */
 
+/** @typedef {NonNullable<Answer["over"]>} Over */
 /** @typedef {"joined" | "lost" | "end"} SessionEvent */
 
 /**
@@ -84,46 +86,38 @@ export class Refresher {
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }) {
     const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
-    if (!address) throw new TypeError(`url must be the service's address, such as https://calls.example.com, not ${url}`);
+    if (!address) throw new TypeError("url must be the service's address, such as https://calls.example.com");
     if (!(rtc || rtm || chat)) throw new TypeError("rtc, rtm or chat must be given");
     this.#identity = { rtc, rtm, chat, ttl, tokenFormat };
     const platform = usePlatform(ownPlatform);
     const { WebSocket, onHide, onWake } = platform;
-    if (!WebSocket) throw new TypeError("this environment has no WebSocket: pass one as platform.WebSocket");
+    if (!WebSocket) throw new TypeError("no WebSocket here: pass one as platform.WebSocket");
     const clock = (this.#clock = new Clock(platform));
     const alarms = (this.#alarms = new Alarms(platform, clock));
     const events = (this.#events = new Emitter());
-    const error = (/** @type {unknown} */ error) => events.emit("error", error);
     this.#credential = new Credential(credential, alarms);
     // Two pages with uid 0, or with the channel *, are two calls. With any other identity they are the same user twice.
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
     const resume = (this.#resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(this.#identity)}`, exclusive));
     if (exclusive) this.#stopListening.push(onHide(() => resume.save()));
-    const connection = (this.#connection = new Connection({
-      url: `ws${address}/v1/ws`, platform, clock, alarms,
-      on: {
-        prepare: () => this.#prepare(),
-        message: (message) => this.#onMessage(message),
-        closed: (code) => this.#onClosed(code),
-        lost: (loss) => this.#onLost(loss),
-        error,
+    const on = {
+      prepare: () => this.#prepare(),
+      message: (/** @type {ServerMessage} */ message) => this.#onMessage(message),
+      closed: (/** @type {number} */ code) => this.#onClosed(code),
+      lost: (/** @type {Events["lost"]} */ loss) => this.#onLost(loss),
+      received: (/** @type {Push} */ push) => this.#onBundle(push, push.cause, push.attempt, "http"),
+      over: (/** @type {Over} */ { status, reason, message, accessEndsAt }) => {
+        if (this.#reopenOrEnd(status, reason, message, accessEndsAt)) connection.restart();
       },
-    }));
+      error: (/** @type {unknown} */ error) => events.emit("error", error),
+    };
+    const connection = (this.#connection = new Connection({ url: `ws${address}/v1/ws`, platform, clock, alarms, on }));
     const deliveries = (this.#deliveries = new DeliveryQueue(
       (bundle) => this.#bindings.deliver(bundle),
       (bundle, outcome) => this.#answer(bundle, outcome),
       (bundle) => this.#hasExpired(bundle),
     ));
-    this.#renewals = new Renewals({
-      url: `http${address}/v1/sessions`, platform, clock, alarms, connection, resume, deliveries,
-      on: {
-        received: (push) => this.#onBundle(push, push.cause, push.attempt, "http"),
-        over: ({ status, reason, message, accessEndsAt }) => {
-          if (this.#reopenOrEnd(status, reason, message, accessEndsAt)) connection.restart();
-        },
-        error,
-      },
-    });
+    this.#renewals = new Renewals({ url: `http${address}/v1/sessions`, platform, clock, alarms, connection, resume, deliveries, on });
     this.#bindings = new BindingRegistry(alarms, clock, deliveries, this.#renewals);
     this.#stopListening.push(onWake(() => this.wake()));
     void this.#connection.open();

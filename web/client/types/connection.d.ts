@@ -63,7 +63,11 @@ export declare class Connection {
      * @param {string} reason
      */
     move(afterMs: number, reason: string): void;
-    /** Looks whether anybody is still there, or tries again at once. */
+    /**
+     * Pings a live connection; without one, begins an attempt now. It takes the place
+     * of one that is still connecting: that may be bound to a network that is gone,
+     * and browsers open one WebSocket to a host at a time, so a second would queue.
+     */
     wake(): void;
     /** Begins the attempt that is under way again, since what it was prepared for is no more. */
     restart(): void;

@@ -13,7 +13,7 @@ import { describe, test } from "node:test";
 import { promisify } from "node:util";
 
 import { bindEngine } from "../../web/client/bindings/native.js";
-import { NativeRtmClient, World, second, settle } from "../../web/client/test/world.js";
+import { FakeNativeRtmClient, Simulation, second, settle } from "../../web/client/test/fakes/index.js";
 import { Engine } from "./engine.js";
 
 const run = promisify(execFile);
@@ -80,18 +80,18 @@ const reason = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9
 
 /** A live call of an engine that is bound by bindEngine, and in it. */
 async function inCall(t, process, { ex = false, connection = main } = {}) {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 60 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });
   const engine = new Engine(process, main);
   const unbind = bindEngine(refresher, engine, connection, { ex });
   await refresher.token("rtc");
   engine.becomes(ex ? second_ : main, state.connected, reason.joined);
   const push = async (fields) => {
-    const message = world.push({ ttl: 600, ...fields });
+    const message = sim.push({ ttl: 600, ...fields });
     await socket.says(message);
     return message.tokens.rtc.token;
   };
-  return { world, refresher, socket, engine, unbind, push };
+  return { sim, refresher, socket, engine, unbind, push };
 }
 
 for (const [sdk, process] of Object.entries(sdks)) {
@@ -131,8 +131,8 @@ for (const [sdk, process] of Object.entries(sdks)) {
     });
 
     test("its warning asks, and that of another connection does not", async (t) => {
-      const { world, socket, engine } = await inCall(t, process);
-      await world.pass(541 * second);
+      const { sim, socket, engine } = await inCall(t, process);
+      await sim.pass(541 * second);
       engine.says("onTokenPrivilegeWillExpire", second_, { token: "007" });
       assert.deepEqual(socket.take(), []);
       engine.says("onTokenPrivilegeWillExpire", main, { token: "007" });
@@ -154,14 +154,14 @@ for (const [sdk, process] of Object.entries(sdks)) {
 
     for (const [what, became, why] of [["left", state.disconnected, reason.left], ["was banned", state.failed, reason.banned]]) {
       test(`who ${what} is left alone until they have joined again; another connection's end does nothing`, async (t) => {
-        const { world, socket, engine, push } = await inCall(t, process);
+        const { sim, socket, engine, push } = await inCall(t, process);
         engine.becomes(second_, became, why);
         await push({ seq: 2 });
         assert.equal(engine.calls.length, 1);
         engine.becomes(main, became, why);
         await push({ seq: 3, action: "rejoin" });
         assert.equal(engine.calls.length, 1);
-        assert.deepEqual(world.saw("renewed").at(-1).services, []);
+        assert.deepEqual(sim.saw("renewed").at(-1).services, []);
         engine.becomes(main, state.connected, reason.joined);
         await settle();
         assert.equal(engine.calls.length, 2);
@@ -199,8 +199,8 @@ for (const [sdk, process] of Object.entries(sdks)) {
     });
 
     test("a uid that the SDK chose, for 0, is its own", async (t) => {
-      const { world, socket, engine } = await inCall(t, process, { connection: { channelId: "daily" } });
-      await world.pass(541 * second);
+      const { sim, socket, engine } = await inCall(t, process, { connection: { channelId: "daily" } });
+      await sim.pass(541 * second);
       engine.says("onTokenPrivilegeWillExpire", { channelId: "daily", localUid: 778899 }, { token: "007" });
       assert.deepEqual(socket.take(), [{ type: "renew" }]);
     });
@@ -217,8 +217,8 @@ for (const [sdk, process] of Object.entries(sdks)) {
 
 test("agora-react-native-rtm's numbers are those that the library and its double go by", async (t) => {
   const { RtmLinkState, RtmServiceType, RtmLinkStateChangeReason } = require("agora-react-native-rtm/lib/commonjs/legacy/AgoraRtmBase.js");
-  const world = new World(t);
-  const rtm = new NativeRtmClient(world);
+  const sim = new Simulation(t);
+  const rtm = new FakeNativeRtmClient(sim);
   const seen = [];
   rtm.addEventListener("linkState", ({ currentState, serviceType, reasonCode }) => seen.push([currentState, serviceType, reasonCode]));
   rtm.becomes("CONNECTED", "LOGIN_SUCCESS");

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindChat } from "../bindings/chat.js";
-import { World, minute, second, settle } from "./world.js";
+import { Simulation, minute, second, settle } from "./fakes/index.js";
 
 // What the SDK looks for as it is loaded, in a browser and elsewhere.
 globalThis.window ??= globalThis;
@@ -21,8 +21,8 @@ const tokenExpired = AgoraChat.statusCode.WEBIM_TOKEN_EXPIRED;
 
 /** A live call with a chat connection that is bound and open. */
 async function chatting(t, { rejoins = true } = {}) {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
   const chat = new AgoraChat.connection({ appKey: "org#app" });
   t.after(() => chat.clearTokenTimeout());
   /** What became of it, by its own functions. */
@@ -42,22 +42,22 @@ async function chatting(t, { rejoins = true } = {}) {
   const unbind = bindChat(refresher, chat, rejoins ? { rejoin } : {});
   opens(await refresher.token("chat"));
   const push = async (fields) => {
-    const message = world.push({ services: ["rtc", "chat"], ...fields });
+    const message = sim.push({ services: ["rtc", "chat"], ...fields });
     await socket.says(message);
     return message.tokens.chat.token;
   };
-  return { world, refresher, socket, chat, opens, rejoin, renewToken, unbind, push };
+  return { sim, refresher, socket, chat, opens, rejoin, renewToken, unbind, push };
 }
 
 const hourOfTheSdk = 3_600_000;
 
 test("its tokens are renewed, and acked after its promise resolved", async (t) => {
-  const { world, socket, chat, renewToken, push } = await chatting(t);
+  const { sim, socket, chat, renewToken, push } = await chatting(t);
   const token = await push({ seq: 2 });
   assert.deepEqual(renewToken.mock.calls.map((call) => call.arguments[0]), [token]);
   assert.equal(chat.token, token);
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
-  assert.deepEqual(world.saw("renewed").at(-1).services, ["chat"]);
+  assert.deepEqual(sim.saw("renewed").at(-1).services, ["chat"]);
 });
 
 test("it closes when its token ends, and is opened again with the newest", async (t) => {
@@ -75,8 +75,8 @@ test("it closes when its token ends, and is opened again with the newest", async
 });
 
 test("it is opened again also where the tokens at hand have run out, and others come after it has closed", async (t) => {
-  const { world, chat, rejoin, push } = await chatting(t);
-  await world.pass(60 * minute);
+  const { sim, chat, rejoin, push } = await chatting(t);
+  await sim.pass(60 * minute);
   chat.closeByTokenExpired();
   chat.eventHandler.dispatch("onDisconnected");
   await settle();
@@ -117,12 +117,12 @@ test("other errors of it move nothing", async (t) => {
 });
 
 test("while it connects again it is handed nothing, and the newest after that", async (t) => {
-  const { world, socket, chat, renewToken, push } = await chatting(t);
+  const { sim, socket, chat, renewToken, push } = await chatting(t);
   chat.sock.readyState = 3;
   chat.eventHandler.dispatch("onReconnecting");
   const token = await push({ seq: 2 });
   assert.equal(renewToken.mock.callCount(), 0);
-  assert.deepEqual(world.saw("renewed").at(-1).services, []);
+  assert.deepEqual(sim.saw("renewed").at(-1).services, []);
   chat.sock.readyState = 1;
   chat.eventHandler.dispatch("onConnected");
   await settle();
@@ -143,11 +143,11 @@ test("who closed it, or was thrown out, is left alone until it is open again", a
 });
 
 test("its refusal of a closed connection is told as JSON", async (t) => {
-  const { world, socket, chat, push } = await chatting(t, { rejoins: false });
+  const { sim, socket, chat, push } = await chatting(t, { rejoins: false });
   chat.close(); // and its word of that did not come
   await push({ seq: 2 });
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "UNKNOWN", message: '{"status":false}' }]);
-  assert.equal(world.saw("refused").at(-1).message, '{"status":false}');
+  assert.equal(sim.saw("refused").at(-1).message, '{"status":false}');
 });
 
 test("its errors have their type for a code", async (t) => {
@@ -162,9 +162,9 @@ test("its errors have their type for a code", async (t) => {
 for (const [left, asked] of [[301, []], [299, [{ type: "renew" }]]]) {
   test(`its warning, which comes when a fifth of its life is left, ${asked.length ? "asks when the push is late" : "does nothing when no push is late yet"}`, async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
-    const { world, socket, push } = await chatting(t);
+    const { sim, socket, push } = await chatting(t);
     await push({ seq: 2 });
-    await world.pass((3600 - left) * second);
+    await sim.pass((3600 - left) * second);
     socket.take();
     t.mock.timers.tick(0.8 * hourOfTheSdk);
     assert.deepEqual(socket.take(), asked);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { bindRtc } from "../bindings/rtc.js";
 import { bindRtm } from "../bindings/rtm.js";
-import { RtcClient, RtmClient, World, day, second, settle, token } from "./world.js";
+import { FakeRtcClient, FakeRtmClient, Simulation, day, second, settle, token } from "./fakes/index.js";
 
 /** An SDK whose promises the test settles. */
 function manual() {
@@ -14,8 +14,8 @@ function manual() {
 }
 
 /** A live call with SDKs that are bound to services, and in the call. */
-async function bound(world, sdks, options = {}, joined = {}) {
-  const { refresher, socket } = await world.live(options, { services: Object.keys(sdks), ...joined });
+async function bound(sim, sdks, options = {}, joined = {}) {
+  const { refresher, socket } = await sim.live(options, { services: Object.keys(sdks), ...joined });
   for (const [service, sdk] of Object.entries(sdks)) {
     for (const one of [sdk].flat()) refresher.bind(service, one);
     await refresher.token(service);
@@ -24,31 +24,31 @@ async function bound(world, sdks, options = {}, joined = {}) {
 }
 
 /** The same with a client of the RTC SDK. */
-async function inCall(world, bindings = {}) {
-  const { refresher, socket } = await world.live();
-  const client = new RtcClient(world);
+async function inCall(sim, bindings = {}) {
+  const { refresher, socket } = await sim.live();
+  const client = new FakeRtcClient(sim);
   bindRtc(refresher, client, bindings);
   await client.join(await refresher.token("rtc"));
   return { refresher, socket, client };
 }
 
 test("the bundle of a first join is acked, though nothing is handed over", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   const sdk = manual();
   refresher.bind("rtc", sdk);
-  const socket = await world.join();
+  const socket = await sim.join();
   assert.deepEqual(socket.sent.slice(1), [{ type: "ack", seq: 1 }]);
   assert.equal(sdk.calls.length, 0);
 });
 
 test("acks once the SDK's promise has resolved, and not before", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  const push = world.push({ seq: 2 });
+  const { socket } = await bound(sim, { rtc: sdk });
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
-  await world.pass(7 * second);
+  await sim.pass(7 * second);
   assert.deepEqual(sdk.calls.map(({ token }) => token), [push.tokens.rtc.token]);
   assert.deepEqual(socket.take(), []);
   sdk.calls[0].resolve();
@@ -57,10 +57,10 @@ test("acks once the SDK's promise has resolved, and not before", async (t) => {
 });
 
 test("acks when the SDKs of all services took theirs", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const [rtc, rtm, chat] = [manual(), manual(), manual()];
-  const { socket } = await bound(world, { rtc, rtm, chat }, { rtm: { userId: "1001" }, chat: { userId: "ana" } });
-  const push = world.push({ seq: 2, services: ["rtc", "rtm", "chat"] });
+  const { socket } = await bound(sim, { rtc, rtm, chat }, { rtm: { userId: "1001" }, chat: { userId: "ana" } });
+  const push = sim.push({ seq: 2, services: ["rtc", "rtm", "chat"] });
   await socket.says(push);
   chat.calls[0].resolve();
   rtm.calls[0].resolve();
@@ -74,18 +74,18 @@ test("acks when the SDKs of all services took theirs", async (t) => {
 });
 
 test("an SDK that answers nothing has accepted", async (t) => {
-  const world = new World(t);
-  const { socket } = await bound(world, { rtc: { renew: () => {} } });
-  await socket.says(world.push({ seq: 2 }));
+  const sim = new Simulation(t);
+  const { socket } = await bound(sim, { rtc: { renew: () => {} } });
+  await socket.says(sim.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
 test("nacks when one of several SDKs refused, after all of them have answered", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const [one, other] = [manual(), manual()];
-  const { socket } = await bound(world, { rtc: [one, other] });
-  await socket.says(world.push({ seq: 2 }));
-  await socket.says(world.push({ seq: 3 }));
+  const { socket } = await bound(sim, { rtc: [one, other] });
+  await socket.says(sim.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 3 }));
   one.calls[0].reject(Object.assign(new Error("no"), { code: "X" }));
   await settle();
   assert.deepEqual(socket.take(), []);
@@ -121,68 +121,68 @@ for (const [what, reason, code, message] of [
   ["a message of endless length", { code: "C", message: "m".repeat(9000) }, "C", "m".repeat(256)],
 ]) {
   test(`nacks with what the SDK said: ${what}`, async (t) => {
-    const world = new World(t);
-    const { socket } = await bound(world, { rtc: { renew: () => Promise.reject(reason) } });
-    await socket.says(world.push({ seq: 2 }));
+    const sim = new Simulation(t);
+    const { socket } = await bound(sim, { rtc: { renew: () => Promise.reject(reason) } });
+    await socket.says(sim.push({ seq: 2 }));
     assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code, message }]);
-    assert.deepEqual(world.saw("refused"), [{ seq: 2, service: "rtc", code, message }]);
+    assert.deepEqual(sim.saw("refused"), [{ seq: 2, service: "rtc", code, message }]);
   });
 }
 
 test("nacks when an SDK throws where it should have promised", async (t) => {
-  const world = new World(t);
-  const { socket } = await bound(world, { rtc: { renew: () => { throw Object.assign(new Error("not now"), { code: "INVALID_OPERATION" }); } } });
-  await socket.says(world.push({ seq: 2 }));
+  const sim = new Simulation(t);
+  const { socket } = await bound(sim, { rtc: { renew: () => { throw Object.assign(new Error("not now"), { code: "INVALID_OPERATION" }); } } });
+  await socket.says(sim.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "INVALID_OPERATION", message: "not now" }]);
 });
 
 test("a refusal that can't even be read is a nack, and the next bundle is handed over", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const reasons = [Object.create(null), { get message() { throw new Error("no"); } }, { code: Symbol("code"), message: Symbol("m") }];
-  const { socket } = await bound(world, { rtc: { renew: () => (reasons.length ? Promise.reject(reasons.pop()) : undefined) } });
+  const { socket } = await bound(sim, { rtc: { renew: () => (reasons.length ? Promise.reject(reasons.pop()) : undefined) } });
   for (const seq of [2, 3, 4]) {
-    await socket.says(world.push({ seq }));
+    await socket.says(sim.push({ seq }));
     const [{ type, seq: of, code }] = socket.take();
     assert.deepEqual([type, of, typeof code], ["nack", seq, "string"]);
-    assert.equal(typeof world.saw("refused").at(-1).message, "string");
+    assert.equal(typeof sim.saw("refused").at(-1).message, "string");
   }
-  await socket.says(world.push({ seq: 5 }));
+  await socket.says(sim.push({ seq: 5 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 5 }]);
 });
 
 test("a nack holds no token, of either version, and is cut after those are out", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const quoted = token("rtc", 1001, 1);
   const old = `006${"970CA35de60c44645bbae8a215061b33"}${"IAAbc+/=".repeat(12)}`;
-  const { socket } = await bound(world, { rtc: { renew: () => Promise.reject({ code: 1, message: `${"x".repeat(230)} ${quoted} and ${old}!` }) } });
-  await socket.says(world.push({ seq: 2 }));
+  const { socket } = await bound(sim, { rtc: { renew: () => Promise.reject({ code: 1, message: `${"x".repeat(230)} ${quoted} and ${old}!` }) } });
+  await socket.says(sim.push({ seq: 2 }));
   assert.equal(socket.take()[0].message, `${"x".repeat(230)} (token) and (token)!`.slice(0, 256));
 });
 
 test("an SDK that hangs for 8 s is nacked with TIMEOUT, and the next bundle goes on", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  await socket.says(world.push({ seq: 2 }));
-  await world.pass(8 * second - 1);
+  const { socket } = await bound(sim, { rtc: sdk });
+  await socket.says(sim.push({ seq: 2 }));
+  await sim.pass(8 * second - 1);
   assert.deepEqual(socket.take(), []);
-  await world.pass(1);
+  await sim.pass(1);
   const [nack] = socket.take();
   assert.deepEqual({ ...nack, message: "" }, { type: "nack", seq: 2, code: "TIMEOUT", message: "" });
   sdk.calls[0].resolve();
   await settle();
   assert.deepEqual(socket.take(), [], "its late answer counts no more");
-  await socket.says(world.push({ seq: 3 }));
+  await socket.says(sim.push({ seq: 3 }));
   sdk.calls[1].resolve();
   await settle();
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
 });
 
 test("hands bundles over one at a time, and of those that wait only the newest", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  const pushes = [2, 3, 4, 5].map((seq) => world.push({ seq, expiresAt: world.seconds() + 3600 + seq }));
+  const { socket } = await bound(sim, { rtc: sdk });
+  const pushes = [2, 3, 4, 5].map((seq) => sim.push({ seq, expiresAt: sim.seconds() + 3600 + seq }));
   for (const push of pushes) await socket.says(push);
   assert.equal(sdk.calls.length, 1);
   sdk.calls[0].resolve();
@@ -194,35 +194,35 @@ test("hands bundles over one at a time, and of those that wait only the newest",
 });
 
 test("ignores a bundle older than the newest", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = { renew: t.mock.fn(async () => {}) };
-  const { socket } = await bound(world, { rtc: sdk });
-  await socket.says(world.push({ seq: 4 }));
+  const { socket } = await bound(sim, { rtc: sdk });
+  await socket.says(sim.push({ seq: 4 }));
   socket.take();
-  for (const seq of [3, 2, 1]) await socket.says(world.push({ seq }));
+  for (const seq of [3, 2, 1]) await socket.says(sim.push({ seq }));
   assert.deepEqual(socket.take(), []);
   assert.equal(sdk.renew.mock.callCount(), 1);
 });
 
 test("acks the same seq again without handing it over again", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = { renew: t.mock.fn(async () => {}) };
-  const { socket } = await bound(world, { rtc: sdk });
-  const push = world.push({ seq: 2 });
+  const { socket } = await bound(sim, { rtc: sdk });
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
   await socket.says({ ...push, attempt: 2 });
   await socket.says({ ...push, attempt: 3 });
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 2 }, { type: "ack", seq: 2 }]);
   assert.equal(sdk.renew.mock.callCount(), 1);
-  assert.equal(world.saw("renewed").filter(({ seq }) => seq === 2).length, 1);
-  assert.equal(world.saw("tokens").filter(({ seq }) => seq === 2).length, 1);
+  assert.equal(sim.saw("renewed").filter(({ seq }) => seq === 2).length, 1);
+  assert.equal(sim.saw("tokens").filter(({ seq }) => seq === 2).length, 1);
 });
 
 test("answers the same seq once, if it comes again while the SDK has it", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  const push = world.push({ seq: 2 });
+  const { socket } = await bound(sim, { rtc: sdk });
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
   await socket.says({ ...push, attempt: 2 });
   sdk.calls[0].resolve();
@@ -232,28 +232,28 @@ test("answers the same seq once, if it comes again while the SDK has it", async 
 });
 
 test("the very first bundle once more, while the SDK has it", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
-  const client = new RtcClient(world);
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
+  const client = new FakeRtcClient(sim);
   client.connectionState = "CONNECTED"; // with a token of its own
   client.latency = 2 * second;
   bindRtc(refresher, client);
-  const joined = world.joined();
+  const joined = sim.joined();
   await settle();
-  await world.socket.opens();
-  await world.socket.says(joined);
-  await world.socket.says(world.push({ seq: 1, expiresAt: joined.tokens.rtc.expiresAt, attempt: 2 }));
-  assert.deepEqual(world.socket.take().slice(1), []);
-  await world.pass(2 * second);
-  assert.deepEqual(world.socket.take(), [{ type: "ack", seq: 1 }]);
+  await sim.socket.opens();
+  await sim.socket.says(joined);
+  await sim.socket.says(sim.push({ seq: 1, expiresAt: joined.tokens.rtc.expiresAt, attempt: 2 }));
+  assert.deepEqual(sim.socket.take().slice(1), []);
+  await sim.pass(2 * second);
+  assert.deepEqual(sim.socket.take(), [{ type: "ack", seq: 1 }]);
   assert.equal(client.taken.length, 1);
 });
 
 test("nacks the same seq again, if it is the nack that was lost", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = { renew: t.mock.fn(() => Promise.reject({ code: 1, message: "no" })) };
-  const { socket } = await bound(world, { rtc: sdk });
-  const push = world.push({ seq: 2 });
+  const { socket } = await bound(sim, { rtc: sdk });
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
   await socket.says({ ...push, attempt: 2 });
   assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 2], ["nack", 2]]);
@@ -261,177 +261,177 @@ test("nacks the same seq again, if it is the nack that was lost", async (t) => {
 });
 
 test("an ack that finds no connection is carried by the next resume", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  await socket.says(world.push({ seq: 2 }));
+  const { socket } = await bound(sim, { rtc: sdk });
+  await socket.says(sim.push({ seq: 2 }));
   await socket.closes(1006);
   sdk.calls[0].resolve();
-  await world.pass(1 * second);
-  await world.socket.opens();
-  assert.deepEqual(world.socket.sent.map(({ type, seq }) => [type, seq]), [["resume", 2]]);
+  await sim.pass(1 * second);
+  await sim.socket.opens();
+  assert.deepEqual(sim.socket.sent.map(({ type, seq }) => [type, seq]), [["resume", 2]]);
 });
 
 test("a session opened anew counts from 1 again", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { refresher, socket } = await bound(world, { rtc: sdk }, {}, { seq: 7 });
+  const { refresher, socket } = await bound(sim, { rtc: sdk }, {}, { seq: 7 });
   await socket.refuses(4404, "unknown_session");
-  await world.pass(1 * second);
-  const joined = world.joined({ session: "session-2", seq: 1, expiresAt: world.seconds() + 4000 });
-  await world.socket.opens();
-  await world.socket.says(joined);
-  assert.equal(refresher.expiresAt, world.seconds() + 4000);
+  await sim.pass(1 * second);
+  const joined = sim.joined({ session: "session-2", seq: 1, expiresAt: sim.seconds() + 4000 });
+  await sim.socket.opens();
+  await sim.socket.says(joined);
+  assert.equal(refresher.expiresAt, sim.seconds() + 4000);
   assert.deepEqual(sdk.calls.map(({ token }) => token), [joined.tokens.rtc.token]);
   sdk.calls[0].resolve();
   await settle();
-  assert.deepEqual(world.socket.take().slice(1), [{ type: "ack", seq: 1 }]);
-  await world.resume({ session: "session-2", seq: 2 });
-  assert.deepEqual(world.socket.sent[0], { type: "resume", session: "session-2", key: joined.key, seq: 1, expiresAt: joined.tokens.rtc.expiresAt });
+  assert.deepEqual(sim.socket.take().slice(1), [{ type: "ack", seq: 1 }]);
+  await sim.resume({ session: "session-2", seq: 2 });
+  assert.deepEqual(sim.socket.sent[0], { type: "resume", session: "session-2", key: joined.key, seq: 1, expiresAt: joined.tokens.rtc.expiresAt });
 });
 
 test("a bundle of the session before answers for none of the new one's", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { socket } = await bound(world, { rtc: sdk });
-  await socket.says(world.push({ seq: 2 }));
+  const { socket } = await bound(sim, { rtc: sdk });
+  await socket.says(sim.push({ seq: 2 }));
   await socket.refuses(4404, "unknown_session");
-  await world.pass(1 * second);
-  const joined = world.joined({ session: "session-2", seq: 3 });
-  await world.socket.opens();
-  await world.socket.says(joined);
-  world.socket.take();
+  await sim.pass(1 * second);
+  const joined = sim.joined({ session: "session-2", seq: 3 });
+  await sim.socket.opens();
+  await sim.socket.says(joined);
+  sim.socket.take();
   sdk.calls[0].resolve(); // the old one's
   await settle();
-  assert.deepEqual(world.socket.take(), []);
+  assert.deepEqual(sim.socket.take(), []);
   assert.equal(sdk.calls[1].token, joined.tokens.rtc.token);
   sdk.calls[1].reject({ code: 1, message: "no" });
   await settle();
-  assert.deepEqual(world.socket.take(), [{ type: "nack", seq: 3, code: "1", message: "no" }]);
+  assert.deepEqual(sim.socket.take(), [{ type: "nack", seq: 3, code: "1", message: "no" }]);
 });
 
 test("hands nothing to an SDK that took no token and is in no call, and acks", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  const client = new RtcClient(world);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const client = new FakeRtcClient(sim);
   const sdk = manual();
   bindRtc(refresher, client);
   refresher.bind("rtc", sdk);
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
   assert.equal(sdk.calls.length, 0);
   assert.deepEqual(client.taken, []);
 });
 
 test("hands renewals over from token() on, and an SDK that is not joined yet refuses them", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  const client = new RtcClient(world);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const client = new FakeRtcClient(sim);
   bindRtc(refresher, client);
   await refresher.token("rtc");
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "INVALID_OPERATION"]]);
 });
 
 test("token() of one service says nothing of the others", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [rtc, rtm] = [{ renew: t.mock.fn() }, { renew: t.mock.fn() }];
   refresher.bind("rtc", rtc);
   refresher.bind("rtm", rtm);
   await refresher.token("rtm");
-  await socket.says(world.push({ seq: 2, services: ["rtc", "rtm"] }));
+  await socket.says(sim.push({ seq: 2, services: ["rtc", "rtm"] }));
   assert.deepEqual([rtc.renew.mock.callCount(), rtm.renew.mock.callCount()], [0, 1]);
 });
 
 test("hands renewals to a client that is in the call with a token from elsewhere", async (t) => {
   for (const state of ["CONNECTED", "RECONNECTING"]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
-    const client = new RtcClient(world);
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
+    const client = new FakeRtcClient(sim);
     client.connectionState = state;
     bindRtc(refresher, client);
-    await socket.says(world.push({ seq: 2 }));
+    await socket.says(sim.push({ seq: 2 }));
     assert.equal(client.taken.length, 1, state);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
   }
 });
 
 test("an app that is in the call before the first bundle has it renewed, not joined again", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
-  const client = new RtcClient(world);
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
+  const client = new FakeRtcClient(sim);
   client.connectionState = "CONNECTED";
   client.refusal = { code: "UNEXPECTED_RESPONSE", message: "110" };
   const rejoin = t.mock.fn();
   bindRtc(refresher, client, { rejoin });
-  const socket = await world.join();
+  const socket = await sim.join();
   assert.deepEqual(socket.sent.at(-1), { type: "nack", seq: 1, code: "UNEXPECTED_RESPONSE", message: "110" });
   assert.equal(rejoin.mock.callCount(), 0);
-  assert.deepEqual(world.saw("tokens").map(({ rejoin }) => rejoin), [false]);
+  assert.deepEqual(sim.saw("tokens").map(({ rejoin }) => rejoin), [false]);
 });
 
 test("both real SDKs' clients get what is theirs", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
   bindRtc(refresher, client);
   bindRtm(refresher, rtm);
   await client.join(await refresher.token("rtc"));
   await rtm.login(await refresher.token("rtm"));
-  const push = world.push({ seq: 2, services: ["rtc", "rtm"] });
+  const push = sim.push({ seq: 2, services: ["rtc", "rtm"] });
   await socket.says(push);
   assert.equal(client.token, push.tokens.rtc.token);
   assert.equal(rtm.token, push.tokens.rtm.token);
-  await socket.says(world.push({ seq: 3, services: ["rtc", "rtm"], uid: 7 }));
+  await socket.says(sim.push({ seq: 3, services: ["rtc", "rtm"], uid: 7 }));
   assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "nack"]);
 });
 
 test("says how long the SDK took, and what was left of the tokens before", async (t) => {
-  const world = new World(t);
-  const { socket, client } = await inCall(world);
-  const first = { seq: 1, cause: "join", attempt: 1, rejoin: false, expiresAt: world.seconds() + 3600, via: "socket" };
-  assert.deepEqual(world.saw("tokens"), [first]);
-  assert.deepEqual(world.saw("renewed"), [{ ...first, services: [], marginMs: Infinity, tookMs: 0 }]);
-  await world.pass(3300 * second);
+  const sim = new Simulation(t);
+  const { socket, client } = await inCall(sim);
+  const first = { seq: 1, cause: "join", attempt: 1, rejoin: false, expiresAt: sim.seconds() + 3600, via: "socket" };
+  assert.deepEqual(sim.saw("tokens"), [first]);
+  assert.deepEqual(sim.saw("renewed"), [{ ...first, services: [], marginMs: Infinity, tookMs: 0 }]);
+  await sim.pass(3300 * second);
   client.latency = 400;
-  const push = world.push({ seq: 2, cause: "role", attempt: 2 });
+  const push = sim.push({ seq: 2, cause: "role", attempt: 2 });
   await socket.says(push);
-  await world.pass(1 * second);
+  await sim.pass(1 * second);
   const second_ = { seq: 2, cause: "role", attempt: 2, rejoin: false, expiresAt: push.tokens.rtc.expiresAt, via: "socket" };
-  assert.deepEqual(world.saw("tokens")[1], second_);
-  assert.deepEqual(world.saw("renewed")[1], { ...second_, services: ["rtc"], marginMs: 300 * second - 400, tookMs: 400 });
-  await world.resume({ seq: 3 });
-  assert.equal(world.saw("tokens")[2].cause, "resume");
+  assert.deepEqual(sim.saw("tokens")[1], second_);
+  assert.deepEqual(sim.saw("renewed")[1], { ...second_, services: ["rtc"], marginMs: 300 * second - 400, tookMs: 400 });
+  await sim.resume({ seq: 3 });
+  assert.equal(sim.saw("tokens")[2].cause, "resume");
 });
 
 test("the margin of tokens that had run out is below 0", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live({}, { ttl: 60, renewBefore: 30 });
-  await world.socket.closes(1006);
-  await world.sleep(90 * second);
-  await world.wake();
-  await world.join({ seq: 2, action: "rejoin" });
-  assert.equal(world.saw("renewed")[1].marginMs, -30 * second);
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({}, { ttl: 60, renewBefore: 30 });
+  await sim.socket.closes(1006);
+  await sim.sleep(90 * second);
+  await sim.wake();
+  await sim.join({ seq: 2, action: "rejoin" });
+  assert.equal(sim.saw("renewed")[1].marginMs, -30 * second);
   assert.equal(refresher.state, "live");
 });
 
 test("the expiry of a bundle is that of its first token to end", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  const early = world.seconds() + 100;
-  await socket.says({ ...world.push({ seq: 2 }), tokens: { ...world.tokens(), ...world.tokens({ services: ["rtm"], expiresAt: early }) } });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const early = sim.seconds() + 100;
+  await socket.says({ ...sim.push({ seq: 2 }), tokens: { ...sim.tokens(), ...sim.tokens({ services: ["rtm"], expiresAt: early }) } });
   assert.equal(refresher.expiresAt, early);
 });
 
 test("an SDK that was unbound gets no more, not even what waited for it", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const sdk = manual();
-  const { refresher, socket } = await world.live();
+  const { refresher, socket } = await sim.live();
   const { unbind } = refresher.bind("rtc", sdk);
   await refresher.token("rtc");
-  await socket.says(world.push({ seq: 2 }));
-  await socket.says(world.push({ seq: 3 }));
+  await socket.says(sim.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 3 }));
   unbind();
   sdk.calls[0].resolve();
   await settle();
@@ -440,48 +440,48 @@ test("an SDK that was unbound gets no more, not even what waited for it", async 
 });
 
 test("unbinding a client takes its listeners away, once and for all", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-  const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
+  const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
   const unbinds = [bindRtc(refresher, client), bindRtm(refresher, rtm)];
   assert.deepEqual([client.listeners, rtm.listeners], [3, 3]);
   await client.join(await refresher.token("rtc"));
   for (const unbind of [...unbinds, ...unbinds]) unbind();
   assert.deepEqual([client.listeners, rtm.listeners], [0, 0]);
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   assert.equal(client.taken.length, 1);
   refresher.leave();
 });
 
 test("a client that is made anew after hanging up is handed nothing until it has a token", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  const one = new RtcClient(world);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const one = new FakeRtcClient(sim);
   const unbind = bindRtc(refresher, one);
   await one.join(await refresher.token("rtc"));
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   unbind();
   one.leave();
   socket.take();
-  const two = new RtcClient(world);
+  const two = new FakeRtcClient(sim);
   bindRtc(refresher, two);
-  await socket.says(world.push({ seq: 3 }));
+  await socket.says(sim.push({ seq: 3 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
-  assert.equal(world.saw("refused").length, 0);
+  assert.equal(sim.saw("refused").length, 0);
   await two.join(await refresher.token("rtc"));
   unbind(); // once more, which says nothing of the new one
-  await socket.says(world.push({ seq: 4 }));
+  await socket.says(sim.push({ seq: 4 }));
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
 
 test("a client in the call that is bound again gets what came meanwhile", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  const client = new RtcClient(world);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const client = new FakeRtcClient(sim);
   const unbind = bindRtc(refresher, client);
   await client.join(await refresher.token("rtc"));
   unbind();
-  const push = world.push({ seq: 2 });
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
   assert.equal(client.taken.length, 1);
   bindRtc(refresher, client);
@@ -491,16 +491,16 @@ test("a client in the call that is bound again gets what came meanwhile", async 
 
 test("an SDK that can't say whether it is in the call, unbound and bound again, gets all that follows", async (t) => {
   const services = ["rtc", "rtm"];
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ rtm: { userId: "1001" } }, { services });
-  const [rtm, sdk] = [new RtmClient(world), { renew: t.mock.fn() }];
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services });
+  const [rtm, sdk] = [new FakeRtmClient(sim), { renew: t.mock.fn() }];
   const unbinds = [bindRtm(refresher, rtm), refresher.bind("rtc", sdk).unbind];
   await rtm.login(await refresher.token("rtm"));
   await refresher.token("rtc");
   for (const unbind of unbinds) unbind(); // as React's StrictMode does it
   bindRtm(refresher, rtm);
   refresher.bind("rtc", sdk);
-  const pushes = [2, 3].map((seq) => world.push({ seq, services, ttl: 3600 + seq }));
+  const pushes = [2, 3].map((seq) => sim.push({ seq, services, ttl: 3600 + seq }));
   for (const push of pushes) await socket.says(push);
   assert.deepEqual(rtm.taken.slice(1).map(({ by, token }) => [by, token]), pushes.map(({ tokens }) => ["renew", tokens.rtm.token]));
   assert.deepEqual(sdk.renew.mock.calls.map((call) => call.arguments), pushes.map(({ tokens }) => [tokens.rtc.token]));
@@ -508,37 +508,37 @@ test("an SDK that can't say whether it is in the call, unbound and bound again, 
 });
 
 test("an SDK that always refuses does not keep those that took theirs in new tokens without end", async (t) => {
-  const world = new World(t);
+  const sim = new Simulation(t);
   const refuses = { renew: t.mock.fn(() => Promise.reject({ code: -10002, message: "not logged in" })) };
-  const { socket } = await bound(world, { rtc: { renew: () => {} }, rtm: refuses }, { rtm: { userId: "1001" } });
-  for (let seq = 2; seq < 7; seq++) await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+  const { socket } = await bound(sim, { rtc: { renew: () => {} }, rtm: refuses }, { rtm: { userId: "1001" } });
+  for (let seq = 2; seq < 7; seq++) await socket.says(sim.push({ seq, services: ["rtc", "rtm"] }));
   assert.deepEqual(socket.take().map(({ type, seq }) => `${type} ${seq}`), ["nack 2", "nack 3", "nack 4", "ack 5", "ack 6"]);
-  assert.deepEqual(world.saw("refused").map(({ seq }) => seq), [2, 3, 4, 5, 6], "the app hears of each");
+  assert.deepEqual(sim.saw("refused").map(({ seq }) => seq), [2, 3, 4, 5, 6], "the app hears of each");
   refuses.renew.mock.mockImplementationOnce(() => {});
-  for (const seq of [7, 8]) await socket.says(world.push({ seq, services: ["rtc", "rtm"] }));
+  for (const seq of [7, 8]) await socket.says(sim.push({ seq, services: ["rtc", "rtm"] }));
   assert.deepEqual(socket.take().map(({ type, seq }) => `${type} ${seq}`), ["ack 7", "nack 8"], "it is given a chance again");
 });
 
 test("alone, an SDK that always refuses is nacked without end", async (t) => {
-  const world = new World(t);
-  const { socket } = await bound(world, { rtc: { renew: () => Promise.reject({ code: 1 }) } });
-  for (let seq = 2; seq < 12; seq++) await socket.says(world.push({ seq }));
+  const sim = new Simulation(t);
+  const { socket } = await bound(sim, { rtc: { renew: () => Promise.reject({ code: 1 }) } });
+  for (let seq = 2; seq < 12; seq++) await socket.says(sim.push({ seq }));
   assert.ok(socket.take().every(({ type }) => type === "nack"));
 });
 
 test("a service that the call does not have can't be bound", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
   assert.throws(() => refresher.bind("rtm", { renew: () => {} }), TypeError);
-  assert.throws(() => bindRtm(refresher, new RtmClient(world)), TypeError);
+  assert.throws(() => bindRtm(refresher, new FakeRtmClient(sim)), TypeError);
   assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
 });
 
 test("a token of 24 h is guarded like any other", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: day / second, heartbeat: 1000 });
-  await world.pass(day - 241 * second);
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: day / second, heartbeat: 1000 });
+  await sim.pass(day - 241 * second);
   assert.deepEqual(socket.take(), []);
-  await world.pass(2 * second);
+  await sim.pass(2 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });

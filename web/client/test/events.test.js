@@ -4,85 +4,85 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindRtc } from "../bindings/rtc.js";
-import { RtcClient, RtmClient, World, hour, minute, second, settle } from "./world.js";
+import { FakeRtcClient, FakeRtmClient, Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
-const states = (world) => world.saw("state").map(({ previous, state }) => `${previous} > ${state}`);
+const states = (sim) => sim.saw("state").map(({ previous, state }) => `${previous} > ${state}`);
 
 // States.
 
 test("connecting, live, away, live, ended", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   const seen = [refresher.state];
   refresher.on("state", () => seen.push(refresher.state));
-  await world.join();
-  await world.resume({ seq: 2 });
+  await sim.join();
+  await sim.resume({ seq: 2 });
   refresher.leave();
-  assert.deepEqual(states(world), ["connecting > live", "live > away", "away > live", "live > ended"]);
+  assert.deepEqual(states(sim), ["connecting > live", "live > away", "away > live", "live > ended"]);
   assert.deepEqual(seen, ["connecting", "live", "away", "live", "ended"]);
 });
 
 test("connecting until the first answer, however many attempts that takes, and without an event for each", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   await settle();
   for (let n = 0; n < 4; n++) {
-    await world.socket.closes(1006);
+    await sim.socket.closes(1006);
     assert.equal(refresher.state, "connecting");
-    await world.nextSocket();
+    await sim.nextSocket();
   }
-  assert.deepEqual(states(world), []);
-  assert.equal(world.saw("lost").length, 4);
+  assert.deepEqual(states(sim), []);
+  assert.equal(sim.saw("lost").length, 4);
 });
 
 test("away until the next answer", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
   for (let n = 0; n < 4; n++) {
-    await world.socket.closes(1006);
-    await world.nextSocket();
+    await sim.socket.closes(1006);
+    await sim.nextSocket();
   }
-  await world.socket.opens();
+  await sim.socket.opens();
   assert.equal(refresher.state, "away");
-  assert.deepEqual(states(world), ["connecting > live", "live > away"]);
+  assert.deepEqual(states(sim), ["connecting > live", "live > away"]);
 });
 
 // Listeners.
 
 test("on() returns what takes the listener away, and only that one", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   const [one, other] = [t.mock.fn(), t.mock.fn()];
   const off = refresher.on("state", one);
   refresher.on("state", other);
   off();
   off();
-  await world.join();
+  await sim.join();
   assert.deepEqual([one.mock.callCount(), other.mock.callCount()], [0, 1]);
 });
 
 test("a listener that takes itself away while it is called disturbs no other", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   const calls = [];
   const off = refresher.on("state", () => {
     calls.push("one");
     off();
   });
   refresher.on("state", () => calls.push("other"));
-  await world.join();
-  await world.resume({ seq: 2 });
+  await sim.join();
+  await sim.resume({ seq: 2 });
   assert.deepEqual(calls, ["one", "other", "other", "other"]);
 });
 
 test("a listener that throws stops neither the others nor the library, and is reported", async (t) => {
   const reported = [];
   t.mock.method(globalThis, "queueMicrotask", (run) => assert.throws(run, (error) => reported.push(error) > 0));
-  const world = new World(t);
+  const sim = new Simulation(t);
   const mistake = new Error("a mistake in the app");
   const after = [];
-  const refresher = world.refresher({ credential: () => Promise.reject(new Error("no credential")) });
-  const client = new RtcClient(world);
+  const refresher = sim.refresher({ credential: () => Promise.reject(new Error("no credential")) });
+  const client = new FakeRtcClient(sim);
   bindRtc(refresher, client);
   for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "error"]) {
     refresher.on(event, () => {
@@ -92,69 +92,69 @@ test("a listener that throws stops neither the others nor the library, and is re
   }
   await settle();
   refresher.leave();
-  const { refresher: another, socket } = await world.live();
+  const { refresher: another, socket } = await sim.live();
   for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "error"]) {
     another.on(event, () => {
       throw mistake;
     });
     another.on(event, () => after.push(event));
   }
-  const other = new RtcClient(world);
+  const other = new FakeRtcClient(sim);
   bindRtc(another, other);
   await other.join(await another.token("rtc"));
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   other.refusal = { code: 1 };
-  await socket.says(world.push({ seq: 3 }));
+  await socket.says(sim.push({ seq: 3 }));
   await socket.says({ type: "error", code: "bad_request", message: "no" });
-  await world.resume({ seq: 4 });
-  await world.socket.endsWith("revoked");
+  await sim.resume({ seq: 4 });
+  await sim.socket.endsWith("revoked");
   assert.equal(another.state, "ended");
   assert.deepEqual(new Set(after), new Set(["state", "tokens", "renewed", "refused", "lost", "ended", "error"]));
   assert.equal(reported.length, after.length);
   assert.deepEqual(new Set(reported), new Set([mistake]));
-  world.assertEmpty();
+  sim.assertEmpty();
 });
 
 /** Goes through all events that there are, as far as the call still exists. */
-async function history(world, refresher, client) {
-  const say = async (message) => world.socket?.readyState === 1 && world.socket.says(message);
-  const close = async (code) => world.socket?.readyState < 2 && world.socket.closes(code);
+async function history(sim, refresher, client) {
+  const say = async (message) => sim.socket?.readyState === 1 && sim.socket.says(message);
+  const close = async (code) => sim.socket?.readyState < 2 && sim.socket.closes(code);
   const open = async () => {
-    for (let n = 0; n < 100 && world.socket?.readyState !== 0; n++) await world.pass(10);
-    if (world.socket?.readyState === 0) await world.socket.opens();
+    for (let n = 0; n < 100 && sim.socket?.readyState !== 0; n++) await sim.pass(10);
+    if (sim.socket?.readyState === 0) await sim.socket.opens();
   };
   await open();
-  await say(world.joined());
+  await say(sim.joined());
   if (refresher.state !== "ended") await client.join(await refresher.token("rtc"));
-  await say(world.push({ seq: 2 }));
+  await say(sim.push({ seq: 2 }));
   client.refusal = { code: "X", message: "no" };
-  await say(world.push({ seq: 3 }));
-  await say(world.push({ seq: 4 }));
+  await say(sim.push({ seq: 3 }));
+  await say(sim.push({ seq: 4 }));
   client.refusal = null;
   await say({ type: "error", code: "bad_request", message: "no" });
-  await say({ type: "pong", now: world.time });
+  await say({ type: "pong", now: sim.time });
   await close(1006);
   await open();
-  await say(world.joined({ seq: 5, resumed: true, action: "rejoin" }));
+  await say(sim.joined({ seq: 5, resumed: true, action: "rejoin" }));
   client.expires();
-  await world.pass(1 * second);
+  await sim.pass(1 * second);
   await say({ type: "ended", reason: "revoked", accessEndsAt: 0 });
   await close(4410);
-  await world.pass(minute);
+  await sim.pass(minute);
 }
 
 for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "error"]) {
   for (const method of ["leave", "close", "renew", "wake"]) {
     for (const nth of [1, 2]) {
       test(`${method}() in a listener of ${event}, at its ${nth === 1 ? "first" : "second"} time`, async (t) => {
-        const world = new World(t);
+        const sim = new Simulation(t);
         let failures = 1;
         const credential = async () => {
           if (failures-- > 0) throw new Error("not yet");
           return "c";
         };
-        const refresher = world.refresher({ credential });
-        const client = new RtcClient(world);
+        const refresher = sim.refresher({ credential });
+        const client = new FakeRtcClient(sim);
         bindRtc(refresher, client, { rejoin: (token) => client.join(token) });
         const byHand = [];
         refresher.bind("rtc", { renew: (token) => void byHand.push(token), rejoin: (token) => void byHand.push(token) });
@@ -165,18 +165,18 @@ for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "
           refresher[method]();
           if (refresher.state === "ended") handed = byHand.length;
         });
-        await history(world, refresher, client);
+        await history(sim, refresher, client);
         assert.ok(times >= Math.min(nth, event === "ended" ? 1 : 2), `${event} came ${times} times`);
         assert.equal(refresher.state, "ended");
-        assert.equal(world.saw("ended").length, 1);
-        const { reason } = world.saw("ended")[0];
+        assert.equal(sim.saw("ended").length, 1);
+        const { reason } = sim.saw("ended")[0];
         assert.equal(reason, event === "ended" || times < nth || method === "renew" || method === "wake" ? "revoked" : { leave: "left", close: "closed" }[method]);
-        const order = world.events.map((seen) => seen.event);
+        const order = sim.events.map((seen) => seen.event);
         const last = order.lastIndexOf("ended");
         assert.deepEqual(order.slice(last + 1).filter((name) => name !== event), [], "nothing comes after the end");
         if (handed >= 0) assert.ok(byHand.length <= handed + 1, "nothing is handed over after the end");
         assert.equal(client.listeners, 0);
-        world.assertEmpty();
+        sim.assertEmpty();
       });
     }
   }
@@ -184,8 +184,8 @@ for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "
 
 for (const method of ["leave", "close"]) {
   test(`${method}() from inside an SDK, which then neither resolves nor leaves a timer`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     refresher.bind("rtc", {
       renew: () => {
         refresher[method]();
@@ -193,33 +193,33 @@ for (const method of ["leave", "close"]) {
       },
     });
     await refresher.token("rtc");
-    await socket.says(world.push({ seq: 2 }));
-    world.assertEmpty();
+    await socket.says(sim.push({ seq: 2 }));
+    sim.assertEmpty();
   });
 
   test(`${method}() from inside the app's rejoin`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     refresher.bind("rtc", { renew: () => {}, rejoin: () => void refresher[method]() });
     await refresher.token("rtc");
-    await socket.says(world.push({ seq: 2, action: "rejoin" }));
+    await socket.says(sim.push({ seq: 2, action: "rejoin" }));
     assert.deepEqual(socket.take(), method === "leave" ? [{ type: "leave" }] : []);
-    world.assertEmpty();
+    sim.assertEmpty();
   });
 
   test(`${method}() from inside the credential's function`, async (t) => {
-    const world = new World(t);
+    const sim = new Simulation(t);
     let calls = 0;
-    const refresher = world.refresher({
+    const refresher = sim.refresher({
       credential: () => {
         if (++calls === 2) refresher[method]();
         return calls === 1 ? Promise.reject(new Error("not yet")) : new Promise(() => {});
       },
     });
-    await world.pass(minute);
+    await sim.pass(minute);
     assert.equal(calls, 2);
-    assert.equal(world.sockets.length, 0);
-    world.assertEmpty();
+    assert.equal(sim.sockets.length, 0);
+    sim.assertEmpty();
   });
 }
 
@@ -227,92 +227,92 @@ for (const method of ["leave", "close"]) {
 
 /** Ways to be in the middle of something; each gives what leave() is to send. */
 const middles = {
-  "while the credential is fetched": async (world) => {
-    const refresher = world.refresher({ credential: () => new Promise(() => {}) });
+  "while the credential is fetched": async (sim) => {
+    const refresher = sim.refresher({ credential: () => new Promise(() => {}) });
     await settle();
     return { refresher, sends: undefined };
   },
-  "while the first socket opens": async (world) => {
-    const refresher = world.refresher();
+  "while the first socket opens": async (sim) => {
+    const refresher = sim.refresher();
     await settle();
     return { refresher, sends: [] };
   },
-  "while the join is not answered yet": async (world) => {
-    const refresher = world.refresher();
+  "while the join is not answered yet": async (sim) => {
+    const refresher = sim.refresher();
     await settle();
-    await world.socket.opens();
-    world.socket.take();
+    await sim.socket.opens();
+    sim.socket.take();
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while it waits for the next attempt, before any session": async (world) => {
-    const refresher = world.refresher();
+  "while it waits for the next attempt, before any session": async (sim) => {
+    const refresher = sim.refresher();
     await settle();
-    await world.socket.closes(1006);
+    await sim.socket.closes(1006);
     return { refresher, sends: [] };
   },
-  "while live": async (world) => {
-    const { refresher } = await world.live();
+  "while live": async (sim) => {
+    const { refresher } = await sim.live();
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while it looks whether anybody is there": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while it looks whether anybody is there": async (sim) => {
+    const { refresher, socket } = await sim.live();
     socket.answersPings = false;
-    await world.wake();
+    await sim.wake();
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while an SDK has tokens": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while an SDK has tokens": async (sim) => {
+    const { refresher, socket } = await sim.live();
     refresher.bind("rtc", { renew: () => new Promise(() => {}) });
     await refresher.token("rtc");
-    await socket.says(world.push({ seq: 2 }));
-    await socket.says(world.push({ seq: 3 }));
+    await socket.says(sim.push({ seq: 2 }));
+    await socket.says(sim.push({ seq: 3 }));
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while it was asked to move": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while it was asked to move": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.says({ type: "reconnect", afterMs: hour, reason: "drain" });
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while away": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while away": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.closes(1006);
     return { refresher, sends: [] };
   },
-  "while away and asked to wait": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while away and asked to wait": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.says({ type: "reconnect", afterMs: hour, reason: "overload" });
     await socket.closes(1013);
     return { refresher, sends: [] };
   },
-  "while the next socket opens": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while the next socket opens": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.closes(1006);
-    await world.nextSocket();
+    await sim.nextSocket();
     return { refresher, sends: [] };
   },
-  "while the resume is not answered yet": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while the resume is not answered yet": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.closes(1006);
-    await world.nextSocket();
-    await world.socket.opens();
-    world.socket.take();
+    await sim.nextSocket();
+    await sim.socket.opens();
+    sim.socket.take();
     return { refresher, sends: [{ type: "leave" }] };
   },
-  "while HTTP is asked": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while HTTP is asked": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.closes(1006);
     refresher.renew();
     return { refresher, sends: [] };
   },
-  "while HTTP is waited with": async (world) => {
-    const { refresher, socket } = await world.live();
+  "while HTTP is waited with": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.closes(1006);
     refresher.renew();
-    await world.fetches[0].answers(503, {}, { "retry-after": "10" });
+    await sim.fetches[0].answers(503, {}, { "retry-after": "10" });
     return { refresher, sends: [] };
   },
-  "after the end": async (world) => {
-    const { refresher, socket } = await world.live();
+  "after the end": async (sim) => {
+    const { refresher, socket } = await sim.live();
     await socket.endsWith("revoked");
     return { refresher, sends: [] };
   },
@@ -320,63 +320,63 @@ const middles = {
 
 for (const [when, begin] of Object.entries(middles)) {
   test(`leave() ${when}: says so where somebody hears it, and leaves nothing behind`, async (t) => {
-    const world = new World(t);
-    const { refresher, sends } = await begin(world);
-    const [client, rtm] = [new RtcClient(world), new RtmClient(world)];
+    const sim = new Simulation(t);
+    const { refresher, sends } = await begin(sim);
+    const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
     const unbind = bindRtc(refresher, client);
     const waits = refresher.token("rtc").catch(({ reason }) => reason);
     refresher.leave();
     refresher.leave();
     assert.equal(refresher.state, "ended");
-    assert.equal(world.saw("ended").length, 1);
-    assert.deepEqual(world.socket?.take(), sends);
+    assert.equal(sim.saw("ended").length, 1);
+    assert.deepEqual(sim.socket?.take(), sends);
     assert.equal(client.listeners + rtm.listeners, 0);
     await settle();
-    world.assertEmpty();
-    const events = world.events.length;
-    const { length } = world.sockets;
-    await world.pass(2 * hour);
-    await world.wake();
+    sim.assertEmpty();
+    const events = sim.events.length;
+    const { length } = sim.sockets;
+    await sim.pass(2 * hour);
+    await sim.wake();
     refresher.wake();
     refresher.renew();
     unbind();
-    assert.equal(world.sockets.length, length);
-    assert.equal(world.events.length, events);
-    world.assertEmpty();
+    assert.equal(sim.sockets.length, length);
+    assert.equal(sim.events.length, events);
+    sim.assertEmpty();
     assert.ok(await waits);
   });
 
   test(`close() ${when}: says nothing, and leaves nothing behind`, async (t) => {
-    const world = new World(t);
-    const { refresher } = await begin(world);
+    const sim = new Simulation(t);
+    const { refresher } = await begin(sim);
     refresher.close();
     assert.equal(refresher.state, "ended");
-    assert.deepEqual(world.socket?.take().filter(({ type }) => type === "leave") ?? [], []);
+    assert.deepEqual(sim.socket?.take().filter(({ type }) => type === "leave") ?? [], []);
     await settle();
-    world.assertEmpty();
-    const requests = world.fetches.length;
-    await world.pass(2 * hour);
+    sim.assertEmpty();
+    const requests = sim.fetches.length;
+    await sim.pass(2 * hour);
     refresher.renew();
     refresher.wake();
-    assert.equal(world.fetches.length, requests);
-    world.assertEmpty();
+    assert.equal(sim.fetches.length, requests);
+    sim.assertEmpty();
   });
 }
 
 test("leave() ends with \"left\", close() with \"closed\"; the tokens work until they expire", async (t) => {
   for (const [method, reason] of [["leave", "left"], ["close", "closed"]]) {
-    const world = new World(t);
-    const { refresher } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher } = await sim.live();
     const { expiresAt } = refresher;
     refresher[method]();
-    assert.deepEqual(world.saw("ended"), [{ reason, code: 1000, message: "", accessEndsAt: expiresAt }]);
-    assert.equal(world.sockets[0].closedWith, 4000);
+    assert.deepEqual(sim.saw("ended"), [{ reason, code: 1000, message: "", accessEndsAt: expiresAt }]);
+    assert.equal(sim.sockets[0].closedWith, 4000);
   }
 });
 
 test("the state is `ended` already when the event comes", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
   const seen = [];
   refresher.on("ended", () => seen.push(refresher.state, refresher.session));
   refresher.leave();
@@ -384,10 +384,10 @@ test("the state is `ended` already when the event comes", async (t) => {
 });
 
 test("what is bound after the end is not listened to, nor given anything", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
   refresher.leave();
-  const [client, rejoin] = [new RtcClient(world), t.mock.fn()];
+  const [client, rejoin] = [new FakeRtcClient(sim), t.mock.fn()];
   bindRtc(refresher, client, { rejoin })();
   bindRtc(refresher, client, { rejoin });
   assert.equal(client.listeners, 0);
@@ -397,29 +397,29 @@ test("what is bound after the end is not listened to, nor given anything", async
   await settle();
   unbind();
   assert.equal(rejoin.mock.callCount(), 0);
-  world.assertEmpty();
+  sim.assertEmpty();
 });
 
 test("an SDK that was bound by hand is left alone after the end", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   const handed = [];
   let accept;
   const { expired } = refresher.bind("rtc", { renew: (token) => new Promise((resolve) => (handed.push(token), (accept = resolve))), rejoin: (token) => void handed.push(token) });
   await refresher.token("rtc");
-  await socket.says(world.push({ seq: 2 }));
-  await socket.says(world.push({ seq: 3 }));
+  await socket.says(sim.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 3 }));
   refresher.leave();
   accept();
   expired();
   await settle();
   assert.equal(handed.length, 1);
-  world.assertEmpty();
+  sim.assertEmpty();
 });
 
 test("an unbound SDK's reports are not heard", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   const rejoin = t.mock.fn();
   const { expired, unbind } = refresher.bind("rtc", { renew: () => {}, rejoin });
   await refresher.token("rtc");
@@ -444,9 +444,9 @@ test("in a page, online, pageshow and a page that becomes visible wake it, and a
   });
   globalThis.window = target("window");
   globalThis.document = { ...target("document"), visibilityState: "visible" };
-  const world = new World(t);
-  delete world.platform.onWake;
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  delete sim.platform.onWake;
+  const { refresher, socket } = await sim.live();
   assert.deepEqual([...heard.keys()].sort(), ["document visibilitychange", "window online", "window pageshow"]);
   let pings = 0;
   for (const listener of heard.values()) {
@@ -469,12 +469,12 @@ test("without a page, or with half of one, nothing wakes it but wake()", async (
     delete globalThis.window;
     delete globalThis.document;
     Object.assign(globalThis, surroundings);
-    const world = new World(t);
-    delete world.platform.onWake;
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    delete sim.platform.onWake;
+    const { refresher, socket } = await sim.live();
     refresher.wake();
     assert.equal(socket.pings.length, 1);
     refresher.leave();
-    world.assertEmpty();
+    sim.assertEmpty();
   }
 });

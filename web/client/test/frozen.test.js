@@ -5,40 +5,40 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { World, hour, second, settle } from "./world.js";
+import { Simulation, hour, second, settle } from "./fakes/index.js";
 
 const ttl = 12;
 
 /** Tokens of 12 s, and a page that stops for 45 s when its last ping is on its way. */
 async function frozen(t) {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl, renewBefore: 6, heartbeat: 1 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl, renewBefore: 6, heartbeat: 1 });
   const renewed = [];
   refresher.bind("rtc", { renew: async (token) => void renewed.push(JSON.parse(atob(token.slice(3))).expiresAt) });
   await refresher.token("rtc");
-  await world.pass(3500);
+  await sim.pass(3500);
   socket.answersPings = false;
-  await world.pass(1000);
+  await sim.pass(1000);
   socket.take();
-  const stopped = world.time;
+  const stopped = sim.time;
   const pong = (ms) => ({ type: "pong", now: stopped + ms });
   const push = (ms, seq, attempt) => ({
-    ...world.push({ seq, attempt, expiresAt: world.seconds(ms) + ttl, action: ms > 8 * second ? "rejoin" : "renew" }), now: stopped + ms,
+    ...sim.push({ seq, attempt, expiresAt: sim.seconds(ms) + ttl, action: ms > 8 * second ? "rejoin" : "renew" }), now: stopped + ms,
   });
   const waiting = [pong(20), push(1500, 2, 1), push(3500, 2, 2), push(8500, 3, 1), push(10_500, 3, 2), push(20_500, 4, 1)];
-  await world.sleep(45 * second, { steady: true });
-  return { world, refresher, socket, renewed, waiting };
+  await sim.sleep(45 * second, { steady: true });
+  return { sim, refresher, socket, renewed, waiting };
 }
 
 /** Delivers what waits, with the overdue timers before the message of that index. */
-async function thaw({ world, refresher, socket, waiting }, timersBefore) {
+async function thaw({ sim, refresher, socket, waiting }, timersBefore) {
   const tokens = [];
   for (let n = 0; n <= waiting.length; n++) {
-    if (n === timersBefore) await world.pass(0);
+    if (n === timersBefore) await sim.pass(0);
     if (n < waiting.length) await socket.says(waiting[n]);
     void refresher.token("rtc").then((token) => void tokens.push(JSON.parse(atob(token.slice(3))).expiresAt), () => {});
     await settle();
-    assert.ok(Math.abs(refresher.now() - world.time) < second, `the clock is ${world.time - refresher.now()} ms behind after message ${n + 1}`);
+    assert.ok(Math.abs(refresher.now() - sim.time) < second, `the clock is ${sim.time - refresher.now()} ms behind after message ${n + 1}`);
   }
   return tokens;
 }
@@ -48,86 +48,86 @@ for (const timersBefore of [0, 1, 2, 3, 4, 5, 6]) {
 
   test(`a page that was frozen takes no message that waited for a prompt answer, and no bundle that has ended: ${order}`, async (t) => {
     const page = await frozen(t);
-    const { world, refresher, socket, renewed } = page;
+    const { sim, refresher, socket, renewed } = page;
     const tokens = await thaw(page, timersBefore);
     assert.deepEqual(tokens, [], "token() waits for one that is good");
     assert.deepEqual(renewed, [], "the SDK is given none that has ended");
-    assert.deepEqual(world.saw("renewed").filter(({ seq }) => seq > 1), []);
-    assert.deepEqual(world.saw("tokens").filter(({ seq }) => seq > 1), []);
+    assert.deepEqual(sim.saw("renewed").filter(({ seq }) => seq > 1), []);
+    assert.deepEqual(sim.saw("tokens").filter(({ seq }) => seq > 1), []);
     assert.deepEqual(socket.take().filter(({ type }) => type !== "renew"), [], "none is acked");
     if (socket.readyState === 1) await socket.closes(4001);
-    await world.nextSocket();
-    await world.join({ seq: 5, ttl, renewBefore: 6, heartbeat: 1, action: "rejoin" });
+    await sim.nextSocket();
+    await sim.join({ seq: 5, ttl, renewBefore: 6, heartbeat: 1, action: "rejoin" });
     assert.deepEqual(tokens.length, 7);
-    assert.ok(tokens.every((expiresAt) => expiresAt > world.seconds()));
-    assert.equal(world.socket.sent[0].seq, 1, "it resumes from the bundle that was applied");
+    assert.ok(tokens.every((expiresAt) => expiresAt > sim.seconds()));
+    assert.equal(sim.socket.sent[0].seq, 1, "it resumes from the bundle that was applied");
     assert.deepEqual(renewed, [refresher.expiresAt]);
-    assert.ok(world.saw("renewed").at(-1).marginMs < 0, "the tokens before ran out");
+    assert.ok(sim.saw("renewed").at(-1).marginMs < 0, "the tokens before ran out");
   });
 
   test(`and where the service has not closed the connection, the answer to its overdue renewal is taken: ${order}`, async (t) => {
     const page = await frozen(t);
-    const { world, refresher, socket, renewed } = page;
+    const { sim, refresher, socket, renewed } = page;
     await thaw(page, timersBefore);
     assert.ok(socket.take().some(({ type }) => type === "renew"));
-    await socket.says(world.push({ seq: 5, ttl, action: "rejoin" }));
+    await socket.says(sim.push({ seq: 5, ttl, action: "rejoin" }));
     assert.deepEqual(renewed, [refresher.expiresAt]);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 5 }]);
   });
 }
 
 test("a pong is prompt if it came soon after its own ping, not after a later one", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await world.pass(26 * second);
-  const late = { type: "pong", now: world.time };
-  await world.sleep(40 * second);
-  await world.wake(); // pings once more
+  await sim.pass(26 * second);
+  const late = { type: "pong", now: sim.time };
+  await sim.sleep(40 * second);
+  await sim.wake(); // pings once more
   await socket.says(late);
-  assert.equal(refresher.now(), world.time);
-  await socket.says({ type: "pong", now: world.time - 300 }); // of the heartbeat that was overdue
-  assert.equal(refresher.now(), world.time - 300);
+  assert.equal(refresher.now(), sim.time);
+  await socket.says({ type: "pong", now: sim.time - 300 }); // of the heartbeat that was overdue
+  assert.equal(refresher.now(), sim.time - 300);
 });
 
 test("no message but pong and joined sets the clock back", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await world.pass(26 * second); // a ping waits for its pong
-  for (const message of [world.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
-    await socket.says({ ...message, now: world.time - 40 * second });
-    assert.equal(refresher.now(), world.time, message.type);
+  await sim.pass(26 * second); // a ping waits for its pong
+  for (const message of [sim.push({ seq: 2 }), { type: "reconnect", afterMs: hour, reason: "drain" }, { type: "something newer" }]) {
+    await socket.says({ ...message, now: sim.time - 40 * second });
+    assert.equal(refresher.now(), sim.time, message.type);
   }
 });
 
 test("a bundle that ends while the SDK is busy with the one before is not handed over, nor is one acked that ended meanwhile", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 12, renewBefore: 6 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 12, renewBefore: 6 });
   const given = [];
   refresher.bind("rtc", { renew: (token) => new Promise((resolve) => void given.push({ token, resolve })) });
   await refresher.token("rtc");
   const before = given.length;
-  await socket.says(world.push({ seq: 2, ttl: 3 }));
-  await socket.says(world.push({ seq: 3, ttl: 4 }));
-  await world.pass(5 * second);
+  await socket.says(sim.push({ seq: 2, ttl: 3 }));
+  await socket.says(sim.push({ seq: 3, ttl: 4 }));
+  await sim.pass(5 * second);
   given[before].resolve();
   await settle();
   assert.equal(given.length, before + 1);
   assert.deepEqual(socket.take().filter(({ type }) => type === "ack"), []);
-  assert.deepEqual(world.saw("renewed").filter(({ seq }) => seq > 1), []);
+  assert.deepEqual(sim.saw("renewed").filter(({ seq }) => seq > 1), []);
 });
 
 test("with a clock that was set forward, a bundle that seems to have ended is taken when it is pushed again", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   refresher.bind("rtc", { renew: async () => {} });
   await refresher.token("rtc");
-  world.wallError = 5 * hour;
-  await socket.says(world.push({ seq: 2 }));
-  await world.pass(0);
+  sim.wallError = 5 * hour;
+  await socket.says(sim.push({ seq: 2 }));
+  await sim.pass(0);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
-  assert.equal(refresher.now(), world.time, "a ping has set it right");
-  await socket.says(world.push({ seq: 2, attempt: 2 }));
+  assert.equal(refresher.now(), sim.time, "a ping has set it right");
+  await socket.says(sim.push({ seq: 2, attempt: 2 }));
   assert.ok(socket.take().some(({ type, seq }) => type === "ack" && seq === 2));
 });

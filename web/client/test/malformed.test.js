@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { World, hour, minute, second, settle } from "./world.js";
+import { Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
 const good = { rtc: { token: "007token", expiresAt: 1_796_050_000 } };
 const bundles = [
@@ -28,8 +28,8 @@ const messages = [
 for (const message of messages) {
   const text = typeof message === "string" ? message : JSON.stringify(message);
   test(`live goes on after ${text || "an empty message"}`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     refresher.bind("rtc", { renew: async () => {} });
     await refresher.token("rtc");
     const { expiresAt } = refresher;
@@ -38,47 +38,47 @@ for (const message of messages) {
     assert.equal(refresher.expiresAt, expiresAt);
     assert.equal(refresher.session, "session-1");
     assert.deepEqual(socket.take(), []);
-    await world.pass(26 * second);
+    await sim.pass(26 * second);
     assert.equal(socket.pings.length, 1, "the heart beats as before");
-    const push = world.push({ seq: 2 });
+    const push = sim.push({ seq: 2 });
     await socket.says(push);
     assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
     assert.equal(await refresher.token("rtc"), push.tokens.rtc.token);
-    await world.resume({ seq: 3, heartbeat: 1000 });
-    assert.equal(world.socket.sent[0].key, "key-1");
-    await world.pass(3400 * second);
+    await sim.resume({ seq: 3, heartbeat: 1000 });
+    assert.equal(sim.socket.sent[0].key, "key-1");
+    await sim.pass(3400 * second);
     assert.equal(refresher.state, "live");
-    assert.deepEqual(world.socket.take().slice(-1), [{ type: "renew" }], "and tokens are guarded as before");
+    assert.deepEqual(sim.socket.take().slice(-1), [{ type: "renew" }], "and tokens are guarded as before");
     refresher.leave();
-    world.assertEmpty();
+    sim.assertEmpty();
   });
 }
 
 test("none of them is an answer to join: 10 s later it tries again", async (t) => {
-  const world = new World(t);
-  world.random = 0;
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  sim.random = 0;
+  const refresher = sim.refresher();
   await settle();
   for (const message of messages.filter((one) => one.type !== "error" && one.type !== "reconnect")) {
     if (JSON.stringify(message).includes("will-expire")) continue;
-    const { socket } = world;
+    const { socket } = sim;
     await socket.opens();
     await socket.says(message);
-    await world.pass(10 * second);
-    assert.notEqual(world.socket, socket, JSON.stringify(message));
+    await sim.pass(10 * second);
+    assert.notEqual(sim.socket, socket, JSON.stringify(message));
     assert.equal(refresher.state, "connecting");
   }
 });
 
 test("what is not understood is an error event, without what it said", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live();
+  const sim = new Simulation(t);
+  const { socket } = await sim.live();
   await socket.says(`{"type":"joined","key":"a secret"`);
   await socket.says({ type: "joined", key: "a secret" });
   await socket.says({ type: "token-privilege-will-expire", seq: 2, tokens: { rtc: { token: "a secret" } } });
   await socket.says({ type: "reconnect", reason: "a secret" });
-  assert.equal(world.saw("error").length, 4);
-  for (const error of world.saw("error")) assert.ok(!String(error.message).includes("secret"));
+  assert.equal(sim.saw("error").length, 4);
+  for (const error of sim.saw("error")) assert.ok(!String(error.message).includes("secret"));
 });
 
 for (const [what, fields] of [
@@ -86,9 +86,9 @@ for (const [what, fields] of [
   ["one that is no number", { heartbeat: "often" }], ["null for one", { heartbeat: null }],
 ]) {
   test(`a joined with ${what} beats every 25 s`, async (t) => {
-    const world = new World(t);
-    const { refresher, socket } = await world.live({}, fields);
-    await world.pass(101 * second);
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live({}, fields);
+    await sim.pass(101 * second);
     assert.equal(socket.pings.length, 4);
     assert.equal(refresher.state, "live");
   });
@@ -96,77 +96,77 @@ for (const [what, fields] of [
 
 for (const renewBefore of [undefined, null, -300, "300 s", {}]) {
   test(`a joined with renewBefore ${JSON.stringify(renewBefore)} still guards the tokens' end`, async (t) => {
-    const world = new World(t);
-    const { socket } = await world.live({}, { ttl: 600, renewBefore });
-    await world.pass(599 * second);
+    const sim = new Simulation(t);
+    const { socket } = await sim.live({}, { ttl: 600, renewBefore });
+    await sim.pass(599 * second);
     assert.deepEqual(socket.take(), []);
-    await world.pass(1 * second);
+    await sim.pass(1 * second);
     assert.deepEqual(socket.take(), [{ type: "renew" }]);
   });
 }
 
 test("an afterMs below 0 is now", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live();
+  const sim = new Simulation(t);
+  const { socket } = await sim.live();
   await socket.says({ type: "reconnect", afterMs: -5000, reason: "drain" });
-  await world.pass(0);
-  assert.equal(world.sockets.length, 2);
+  await sim.pass(0);
+  assert.equal(sim.sockets.length, 2);
 });
 
 test("an afterMs as large as may be is waited, and tokens are renewed over HTTP meanwhile", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await socket.says({ type: "reconnect", afterMs: Number.MAX_SAFE_INTEGER, reason: "drain" });
   await socket.closes(1012);
-  await world.pass(560 * second);
-  await world.fetches[0].answers(200, world.push({ seq: 2, ttl: 3600 }));
-  assert.equal(refresher.expiresAt, world.seconds() + 3600);
-  assert.equal(world.sockets.length, 1);
+  await sim.pass(560 * second);
+  await sim.fetches[0].answers(200, sim.push({ seq: 2, ttl: 3600 }));
+  assert.equal(refresher.expiresAt, sim.seconds() + 3600);
+  assert.equal(sim.sockets.length, 1);
 });
 
 test("an afterMs that can't be is left out: the close that follows backs off", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live();
+  const sim = new Simulation(t);
+  const { socket } = await sim.live();
   await socket.says(`{"type":"reconnect","afterMs":1e999,"reason":"overload"}`);
   await socket.closes(1013);
-  assert.deepEqual(world.saw("lost"), [{ reason: "closed with 1013", retryInMs: 500 }]);
+  assert.deepEqual(sim.saw("lost"), [{ reason: "closed with 1013", retryInMs: 500 }]);
 });
 
 test("tokens that have expired already are neither handed out, nor acked, nor asked for in a circle", async (t) => {
-  const world = new World(t);
-  const refresher = world.refresher();
+  const sim = new Simulation(t);
+  const refresher = sim.refresher();
   let token;
   void refresher.token("rtc").then((found) => (token = found), () => {});
-  const socket = await world.join({ ttl: -10 });
+  const socket = await sim.join({ ttl: -10 });
   assert.deepEqual(socket.take().slice(1), [{ type: "renew" }]);
-  for (let seq = 2; seq < 8; seq++) await socket.says(world.push({ seq, ttl: -10 }));
-  await world.pass(0);
+  for (let seq = 2; seq < 8; seq++) await socket.says(sim.push({ seq, ttl: -10 }));
+  await sim.pass(0);
   assert.deepEqual(socket.take().filter(({ type }) => type === "renew"), []);
   assert.equal(token, undefined);
-  await world.pass(hour);
+  await sim.pass(hour);
   assert.equal(refresher.state, "live");
 });
 
 test("an ended without words, and an end without a reason", async (t) => {
   for (const message of [{ type: "ended" }, { type: "ended", reason: null, accessEndsAt: null }, { type: "error" }]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     await socket.says(message);
     await socket.closes(4410);
     assert.equal(refresher.state, "ended");
-    assert.equal(world.saw("ended")[0].reason, "closed with 4410");
+    assert.equal(sim.saw("ended")[0].reason, "closed with 4410");
     await refresher.token("rtc").then(assert.fail, (error) => assert.match(error.message, /^the session has ended: closed with 4410/));
   }
 });
 
 test("a binary message is not understood, and nothing else", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   for (const data of [new Blob(["{}"]), new ArrayBuffer(8), undefined, null, Object.create({ toString: () => "{" })]) {
-    world.run(() => socket.onmessage({ data }));
+    sim.run(() => socket.onmessage({ data }));
     await settle();
   }
   assert.equal(refresher.state, "live");
-  await world.pass(minute);
+  await sim.pass(minute);
   assert.equal(refresher.state, "live");
 });

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindRtc } from "../bindings/rtc.js";
-import { RtcClient, World, hour, minute, second, settle, token } from "./world.js";
+import { FakeRtcClient, Simulation, hour, minute, second, settle, token } from "./fakes/index.js";
 
 const runs = 200;
 const ackTimeout = 5 * second;
@@ -35,33 +35,33 @@ class Service {
   /** How many it has closed that answered nothing. */
   silences = 0;
   latency;
-  #world;
+  #sim;
   #lifetime;
   #took;
   #links = new Set();
 
   /**
-   * @param {World} world
+   * @param {Simulation} sim
    * @param {{ttl: number, renewBefore: number, latency: number}} settings seconds, and milliseconds
    * @param {(token: string) => boolean} took whether the page may say that it has applied a token
    */
-  constructor(world, { latency, ...lifetime }, took) {
-    this.#world = world;
+  constructor(sim, { latency, ...lifetime }, took) {
+    this.#sim = sim;
     this.#lifetime = lifetime;
     this.#took = took;
     this.latency = latency;
-    world.service = this;
+    sim.service = this;
   }
 
   /** The page opens a socket. */
   connects(socket) {
-    const link = { socket, dead: false, messages: 50, countedAt: this.#world.time };
+    const link = { socket, dead: false, messages: 50, countedAt: this.#sim.time };
     socket.answersPings = false;
     this.#later(() => {
       if (socket.readyState !== 0) return;
       if (!this.socketsWork) return this.silent ? undefined : void socket.closes(1006);
       this.#links.add(link);
-      this.#watch(link, this.#world.time);
+      this.#watch(link, this.#sim.time);
       socket.heard = (message) => this.#later(() => this.#hears(link, message), true);
       void socket.opens();
     });
@@ -96,7 +96,7 @@ class Service {
   drain(afterMs, goesAfter) {
     for (const link of this.#links) {
       this.#say(link, { type: "reconnect", afterMs, reason: "drain" });
-      this.#world.at(this.#world.time + goesAfter, () => this.#close(link, 1012), true);
+      this.#sim.at(this.#sim.time + goesAfter, () => this.#close(link, 1012), true);
     }
   }
 
@@ -108,17 +108,17 @@ class Service {
 
   /** Pings a client that is silent, which its browser answers for it unless it sleeps; who answers nothing for two of the longest heartbeats is closed. */
   #watch(link, heardAt) {
-    this.#world.at(this.#world.time + longestHeartbeat, () => {
+    this.#sim.at(this.#sim.time + longestHeartbeat, () => {
       if (!this.#links.has(link)) return;
-      if (!link.dead && !this.#world.asleep) heardAt = this.#world.time;
-      if (this.#world.time - heardAt < 2 * longestHeartbeat) return this.#watch(link, heardAt);
+      if (!link.dead && !this.#sim.asleep) heardAt = this.#sim.time;
+      if (this.#sim.time - heardAt < 2 * longestHeartbeat) return this.#watch(link, heardAt);
       this.silences++;
       this.#close(link, 4001);
     }, true);
   }
 
   #later(run, elsewhere = false) {
-    this.#world.at(this.#world.time + this.latency, run, elsewhere);
+    this.#sim.at(this.#sim.time + this.latency, run, elsewhere);
   }
 
   #say(link, message) {
@@ -133,15 +133,15 @@ class Service {
 
   #hears(link, message) {
     if (link.dead || !this.#links.has(link)) return;
-    link.messages = Math.min(50, link.messages + ((this.#world.time - link.countedAt) / second) * 10) - 1;
-    link.countedAt = this.#world.time;
+    link.messages = Math.min(50, link.messages + ((this.#sim.time - link.countedAt) / second) * 10) - 1;
+    link.countedAt = this.#sim.time;
     assert.ok(link.messages >= 0, "not too many messages");
     const { session } = link;
     if (!session) return this.#greets(link, message);
     session.silent = 0;
     switch (message.type) {
       case "ping":
-        return this.#say(link, { type: "pong", now: this.#world.time });
+        return this.#say(link, { type: "pong", now: this.#sim.time });
       case "ack":
         assert.ok(message.seq <= session.seq, "an ack of what was sent");
         assert.ok(this.#took(session.bundles.get(message.seq)), `the SDK took ${message.seq}, which is acked`);
@@ -151,7 +151,7 @@ class Service {
       case "nack":
         assert.ok(message.seq <= session.seq, "a nack of what was sent");
         if (message.seq < session.seq || session.pending?.refused) return undefined;
-        session.pending = { ...session.pending, refused: true, retryAt: this.#world.time + (session.nacks++ ? ackTimeout : 0) };
+        session.pending = { ...session.pending, refused: true, retryAt: this.#sim.time + (session.nacks++ ? ackTimeout : 0) };
         return this.#schedule(session);
       case "renew":
         if (!this.#isFresh(session)) this.#mint(session, "renew");
@@ -179,7 +179,7 @@ class Service {
       return this.#close(link, 4404);
     }
     if (!session) {
-      session = { id: `s${this.#world.time}x${this.sessions.size}`, seq: 0, epoch: 0, proven: 0, bundles: new Map(), nacks: 0, silent: 0, held: 0 };
+      session = { id: `s${this.#sim.time}x${this.sessions.size}`, seq: 0, epoch: 0, proven: 0, bundles: new Map(), nacks: 0, silent: 0, held: 0 };
       this.sessions.set(session.id, session);
     } else {
       const epoch = Number(message.key.split("-").at(-1));
@@ -211,26 +211,26 @@ class Service {
   }
 
   #isFresh({ pending }) {
-    return pending && !pending.refused && this.#world.time - pending.sentAt < ackTimeout;
+    return pending && !pending.refused && this.#sim.time - pending.sentAt < ackTimeout;
   }
 
   #mint(session, cause) {
-    const expiresAt = Math.max(this.#world.seconds() + this.#lifetime.ttl, session.expiresAt ?? 0);
+    const expiresAt = Math.max(this.#sim.seconds() + this.#lifetime.ttl, session.expiresAt ?? 0);
     Object.assign(session, { seq: session.seq + 1, expiresAt });
     session.bundles.set(session.seq, token("rtc", 1001, expiresAt, `${session.id}:${session.seq}`));
-    session.pending = { cause, rejoin: session.held > 0 && session.held * second <= this.#world.time, attempt: 0, refused: false };
+    session.pending = { cause, rejoin: session.held > 0 && session.held * second <= this.#sim.time, attempt: 0, refused: false };
   }
 
   /** The newest bundle as a push, which wants an answer. */
   #push(session) {
     const { pending } = session;
-    if (pending) Object.assign(pending, { attempt: pending.attempt + 1, sentAt: this.#world.time, retryAt: this.#world.time + ackTimeout });
+    if (pending) Object.assign(pending, { attempt: pending.attempt + 1, sentAt: this.#sim.time, retryAt: this.#sim.time + ackTimeout });
     session.silent++;
     const rejoin = pending?.rejoin ?? false;
     return {
       type: `token-privilege-${rejoin ? "did" : "will"}-expire`, seq: session.seq, previousExpiresAt: session.held, action: rejoin ? "rejoin" : "renew",
       tokens: { rtc: { token: session.bundles.get(session.seq), expiresAt: session.expiresAt } },
-      attempt: pending?.attempt ?? 1, cause: pending?.cause ?? "join", now: this.#world.time,
+      attempt: pending?.attempt ?? 1, cause: pending?.cause ?? "join", now: this.#sim.time,
     };
   }
 
@@ -240,7 +240,7 @@ class Service {
     const due = pending ? pending.retryAt : (session.expiresAt - 1.3 * this.#lifetime.renewBefore) * second;
     const turns = pending && !pending.rejoin ? session.held * second : Infinity;
     const turn = (session.turn = {});
-    this.#world.at(Math.max(this.#world.time, Math.min(due, turns)), () => session.turn === turn && this.#acts(session), true);
+    this.#sim.at(Math.max(this.#sim.time, Math.min(due, turns)), () => session.turn === turn && this.#acts(session), true);
   }
 
   #acts(session) {
@@ -248,7 +248,7 @@ class Service {
     if (!link || !this.#links.has(link)) return;
     if (!pending) this.#mint(session, "schedule");
     else if (pending.refused) this.#mint(session, "nack");
-    else if (!pending.rejoin && session.held * second <= this.#world.time) this.#mint(session, pending.cause);
+    else if (!pending.rejoin && session.held * second <= this.#sim.time) this.#mint(session, pending.cause);
     else if (session.silent >= 2) return this.#close(link, 4001);
     this.#say(link, this.#push(session));
     this.#schedule(session);
@@ -256,21 +256,21 @@ class Service {
 }
 
 /** An SDK's client that watches over what it is given. */
-class Sdk extends RtcClient {
+class Sdk extends FakeRtcClient {
   #began = [];
 
   /**
-   * @param {World} world
+   * @param {Simulation} sim
    * @param {(token: string) => void} took is told of each token that it has accepted
    * @param {() => void} lost is told when it is without
    */
-  constructor(world, took, lost) {
-    super(world);
+  constructor(sim, took, lost) {
+    super(sim);
     Object.assign(this, { took, lost });
   }
 
   async consider(token, by, error) {
-    const { time } = this.world;
+    const { time } = this.device;
     this.#began = this.#began.filter((began) => began !== null && time - began < patience);
     assert.deepEqual(this.#began, [], "never two bundles side by side");
     this.#began.push(time);
@@ -284,7 +284,7 @@ class Sdk extends RtcClient {
 
   /** Whether it is in the call, with a token that is good. */
   get well() {
-    return this.inCall() && this.expiresAt * second > this.world.time;
+    return this.inCall() && this.expiresAt * second > this.device.time;
   }
 
   expires() {
@@ -295,15 +295,15 @@ class Sdk extends RtcClient {
 
 /**
  * Joins a call.
- * @param {World} world
+ * @param {Simulation} sim
  * @param {{ttl: number, renewBefore: number, latency: number}} settings of the service
  * @param {{credential: () => unknown, lost: () => void}} page lost is called when the SDK's token has expired
  */
-function begin(world, settings, { credential, lost }) {
+function begin(sim, settings, { credential, lost }) {
   const taken = new Set();
-  const service = new Service(world, settings, (bundle) => taken.has(bundle));
-  const refresher = world.refresher({ credential });
-  const client = new Sdk(world, (token) => taken.add(token), lost);
+  const service = new Service(sim, settings, (bundle) => taken.has(bundle));
+  const refresher = sim.refresher({ credential });
+  const client = new Sdk(sim, (token) => taken.add(token), lost);
   const join = async (token) => {
     await client.join(token);
   };
@@ -322,44 +322,44 @@ async function call(seed) {
   const chance = chances(seed);
   const pick = (...options) => options[Math.floor(chance() * options.length)];
   const between = (low, high) => low + Math.floor(chance() * (high - low));
-  const world = new World();
-  world.random = chance;
-  world.wallError = pick(0, 0, between(-5 * hour, 5 * hour));
+  const sim = new Simulation();
+  sim.random = chance;
+  sim.wallError = pick(0, 0, between(-5 * hour, 5 * hour));
   const [ttl, renewBefore] = pick([300, 45], [600, 60], [1200, 120]);
 
-  const { taken, service, refresher, client } = begin(world, { ttl, renewBefore, latency: between(5, 400) }, {
+  const { taken, service, refresher, client } = begin(sim, { ttl, renewBefore, latency: between(5, 400) }, {
     credential: () => pick("c", Promise.resolve("c")),
     lost: () => check("lost its token"),
   });
 
   // For how long all has been well enough for tokens to come through.
-  let goodSince = world.time;
+  let goodSince = sim.time;
   let throttled = false;
   const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));
-  const disturbed = () => void (goodSince = world.time);
+  const disturbed = () => void (goodSince = sim.time);
   const throttle = (on) => {
     if (on !== throttled) disturbed();
     throttled = on;
-    world.throttle = on ? minute : 0;
+    sim.throttle = on ? minute : 0;
   };
   const look = () => isGood() || disturbed();
   function check(what) {
     look();
-    const forMs = world.time - goodSince;
+    const forMs = sim.time - goodSince;
     assert.ok(forMs < (throttled ? 300 : 90) * second, `${what}, though all was well for ${forMs / second} s`);
   }
   const pass = async (ms) => {
     for (let left = ms; left > 0; left -= 4 * second) {
-      await world.pass(Math.min(left, 4 * second));
+      await sim.pass(Math.min(left, 4 * second));
       look();
       if (!client.well) check("has no good token");
-      if (world.uncaught.length > 0) throw world.uncaught[0];
+      if (sim.uncaught.length > 0) throw sim.uncaught[0];
     }
   };
 
   await pass(minute);
   assert.ok(client.well, "it has joined");
-  for (const end = world.time + 25 * minute; world.time < end; ) {
+  for (const end = sim.time + 25 * minute; sim.time < end; ) {
     switch (pick("up", "up", "cut", "half-open", "blocked", "no http", "dark", "sleep", "throttle", "clock", "refuse", "drain", "overload", "forget", "renew", "online")) {
       case "up":
         Object.assign(service, { socketsWork: true, requestsWork: true });
@@ -386,16 +386,16 @@ async function call(seed) {
         service.cut({ noticed: pick(true, false) });
         break;
       case "sleep":
-        await world.sleep(between(second, pick(minute, 30 * minute)), { steady: pick(true, false) });
+        await sim.sleep(between(second, pick(minute, 30 * minute)), { steady: pick(true, false) });
         if (chance() < 0.3) service.cut({ noticed: pick(true, false) });
-        if (chance() < 0.6) await world.wake();
+        if (chance() < 0.6) await sim.wake();
         disturbed();
         break;
       case "throttle":
         throttle(pick(true, false));
         break;
       case "clock":
-        world.wallError = pick(0, between(-5 * hour, 5 * hour));
+        sim.wallError = pick(0, between(-5 * hour, 5 * hour));
         break;
       case "refuse":
         client.refusal = pick(null, { code: "UNEXPECTED_RESPONSE", message: "no" });
@@ -417,7 +417,7 @@ async function call(seed) {
         refresher.renew();
         break;
       case "online":
-        await world.wake();
+        await sim.wake();
         break;
     }
     client.latency = pick(0, between(1, 3 * second));
@@ -434,16 +434,16 @@ async function call(seed) {
   assert.ok(client.well && refresher.state === "live", "it has recovered");
 
   // And after the end nothing is left.
-  const { length } = world.sockets;
+  const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
   refresher[pick("leave", "close")]();
   await settle();
-  world.assertEmpty();
+  sim.assertEmpty();
   client.leave();
-  await world.pass(hour);
-  assert.equal(world.sockets.length, length);
+  await sim.pass(hour);
+  assert.equal(sim.sockets.length, length);
   assert.equal(client.listeners, 0);
-  return { sockets: world.sockets.length, requests: world.fetches.length, bundles: taken.size, silences: service.silences };
+  return { sockets: sim.sockets.length, requests: sim.fetches.length, bundles: taken.size, silences: service.silences };
 }
 
 test(`${runs} calls under bad luck: no token runs out that could have been renewed`, async () => {
@@ -460,18 +460,18 @@ test(`${runs} calls under bad luck: no token runs out that could have been renew
 test("nodes that stop without a word cost calls with tokens of 30 s nothing", async () => {
   for (let seed = 1; seed <= 20; seed++) {
     const chance = chances(seed);
-    const world = new World();
-    world.random = chance;
+    const sim = new Simulation();
+    sim.random = chance;
     const lost = () => assert.fail(`seed ${seed}: it lost its token`);
-    const { service, refresher, client } = begin(world, { ttl: 30, renewBefore: 15, latency: 100 }, { credential: () => "c", lost });
+    const { service, refresher, client } = begin(sim, { ttl: 30, renewBefore: 15, latency: 100 }, { credential: () => "c", lost });
     for (let stops = 0; stops < 20; stops++) {
-      await world.pass((20 + 40 * chance()) * second);
+      await sim.pass((20 + 40 * chance()) * second);
       assert.ok(client.well && refresher.state === "live", `seed ${seed}: it goes on`);
       service.cut({ noticed: false }); // its clients find another node
     }
     refresher.leave();
     client.leave();
-    assert.deepEqual(world.uncaught, []);
-    assert.ok(world.sockets.length >= 20, "it has connected again each time");
+    assert.deepEqual(sim.uncaught, []);
+    assert.ok(sim.sockets.length >= 20, "it has connected again each time");
   }
 });

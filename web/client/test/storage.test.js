@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindRtc } from "../bindings/rtc.js";
-import { RtcClient, World, minute, second, settle } from "./world.js";
+import { FakeRtcClient, Simulation, minute, second, settle } from "./fakes/index.js";
 
 /** A tab's storage; it lives longer than a page. */
 function tab(content = {}) {
@@ -23,24 +23,24 @@ const only = (storage) => {
 };
 
 /** The page is gone, and what it had open with it; the next is in the same tab. */
-async function reload(world) {
-  world.hide();
-  if (world.socket.readyState < 2) world.socket.readyState = 3;
-  const next = new World();
-  Object.assign(next, { time: world.time, keys: world.keys });
+async function reload(sim) {
+  sim.hide();
+  if (sim.socket.readyState < 2) sim.socket.readyState = 3;
+  const next = new Simulation();
+  Object.assign(next, { time: sim.time, keys: sim.keys });
   return next;
 }
 
 test("a reload resumes the session, with what the page before had applied", async (t) => {
   const storage = tab();
-  const world = new World(t);
+  const sim = new Simulation(t);
   const credential = t.mock.fn(() => "c");
-  const { socket } = await world.live({ storage, credential });
-  await world.pass(minute);
-  const push = world.push({ seq: 2 });
+  const { socket } = await sim.live({ storage, credential });
+  await sim.pass(minute);
+  const push = sim.push({ seq: 2 });
   await socket.says(push);
 
-  const next = await reload(world);
+  const next = await reload(sim);
   const refresher = next.refresher({ storage, credential });
   assert.equal(refresher.session, "session-1");
   assert.equal(refresher.state, "connecting");
@@ -52,16 +52,16 @@ test("a reload resumes the session, with what the page before had applied", asyn
 
 test("each joined replaces what is kept", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
-  await world.resume({ seq: 2, key: "newest" });
-  assert.deepEqual(JSON.parse(storage.content[only(storage)]), { session: "session-1", key: "newest", seq: 2, expiresAt: world.seconds() + 3600 });
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  await sim.resume({ seq: 2, key: "newest" });
+  assert.deepEqual(JSON.parse(storage.content[only(storage)]), { session: "session-1", key: "newest", seq: 2, expiresAt: sim.seconds() + 3600 });
 });
 
 test("no token is kept, nor a credential", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { refresher } = await world.live({ storage, credential: "the-credential" });
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage, credential: "the-credential" });
   const kept = JSON.stringify(storage.content);
   assert.ok(!kept.includes(await refresher.token("rtc")));
   assert.ok(!kept.includes("the-credential"));
@@ -69,12 +69,12 @@ test("no token is kept, nor a credential", async (t) => {
 
 test("another call in the same tab has its own", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
+  const sim = new Simulation(t);
+  await sim.live({ storage });
   for (const options of [
     { rtc: { channel: "weekly", uid: 1001 } }, { rtm: { userId: "1001" } }, { ttl: 60 }, { url: "https://other.example.com" }, { rtc: { channel: "daily", uid: 1001, role: "subscriber" } },
   ]) {
-    const next = await reload(world);
+    const next = await reload(sim);
     next.refresher({ storage, ...options });
     await settle();
     await next.socket.opens();
@@ -86,8 +86,8 @@ test("null keeps nothing", async (t) => {
   const storage = tab();
   t.after(() => delete globalThis.sessionStorage);
   globalThis.sessionStorage = storage;
-  const world = new World(t);
-  await world.live({ storage: null });
+  const sim = new Simulation(t);
+  await sim.live({ storage: null });
   assert.deepEqual(storage.content, {});
 });
 
@@ -95,16 +95,16 @@ test("without an option it is sessionStorage", async (t) => {
   const storage = tab();
   t.after(() => delete globalThis.sessionStorage);
   globalThis.sessionStorage = storage;
-  const world = new World(t);
-  await world.live({ storage: undefined });
+  const sim = new Simulation(t);
+  await sim.live({ storage: undefined });
   only(storage);
 });
 
 test("where even the look at sessionStorage throws, there is none", async (t) => {
   Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get: () => { throw new Error("SecurityError"); } });
   t.after(() => delete globalThis.sessionStorage);
-  const world = new World(t);
-  const { refresher } = await world.live({ storage: undefined });
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage: undefined });
   assert.equal(refresher.state, "live");
 });
 
@@ -112,12 +112,12 @@ test("a storage that throws at everything does no harm", async (t) => {
   const no = () => {
     throw new Error("QuotaExceededError");
   };
-  const world = new World(t);
-  const { refresher } = await world.live({ storage: { getItem: no, setItem: no, removeItem: no } });
-  await world.resume({ seq: 2 });
-  assert.equal(world.socket.sent[0].key, "key-1");
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage: { getItem: no, setItem: no, removeItem: no } });
+  await sim.resume({ seq: 2 });
+  assert.equal(sim.socket.sent[0].key, "key-1");
   refresher.leave();
-  world.assertEmpty();
+  sim.assertEmpty();
 });
 
 for (const garbage of [
@@ -125,10 +125,10 @@ for (const garbage of [
 ]) {
   test(`garbage in it is not resumed with: ${garbage || "nothing"}`, async (t) => {
     const storage = tab();
-    const world = new World(t);
-    await world.live({ storage });
+    const sim = new Simulation(t);
+    await sim.live({ storage });
     storage.content[only(storage)] = garbage;
-    const next = await reload(world);
+    const next = await reload(sim);
     next.refresher({ storage });
     await settle();
     await next.socket.opens();
@@ -138,10 +138,10 @@ for (const garbage of [
 
 test("numbers in it that are none count as 0", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
+  const sim = new Simulation(t);
+  await sim.live({ storage });
   storage.content[only(storage)] = `{"session":"s","key":"k","seq":"many","expiresAt":null,"more":1}`;
-  const next = await reload(world);
+  const next = await reload(sim);
   next.refresher({ storage });
   await settle();
   await next.socket.opens();
@@ -156,9 +156,9 @@ for (const [what, refuse] of [
 ]) {
   test(`a stored session that is refused with ${what} is let go, and another joined, once`, async (t) => {
     const storage = tab();
-    const world = new World(t);
-    await world.live({ storage });
-    const next = await reload(world);
+    const sim = new Simulation(t);
+    await sim.live({ storage });
+    const next = await reload(sim);
     const refresher = next.refresher({ storage });
     await settle();
     await next.socket.opens();
@@ -174,9 +174,9 @@ for (const [what, refuse] of [
 
 test("a stored session that was resumed is no longer on probation", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
-  const next = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  const next = await reload(sim);
   const refresher = next.refresher({ storage });
   await next.join({ seq: 2 });
   await next.socket.endsWith("superseded", 4409);
@@ -185,9 +185,9 @@ test("a stored session that was resumed is no longer on probation", async (t) =>
 
 test("a stored session that HTTP refuses joins afresh too", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
-  const next = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  const next = await reload(sim);
   const refresher = next.refresher({ storage });
   await settle();
   await next.socket.closes(1006);
@@ -201,12 +201,12 @@ test("a stored session that HTTP refuses joins afresh too", async (t) => {
 
 test("after a reload the SDK of the new page is not handed what it did not ask for", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage }, { ttl: 60 });
-  await world.pass(2 * minute);
-  const next = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage }, { ttl: 60 });
+  await sim.pass(2 * minute);
+  const next = await reload(sim);
   const refresher = next.refresher({ storage });
-  const client = new RtcClient(next);
+  const client = new FakeRtcClient(next);
   const rejoin = t.mock.fn();
   bindRtc(refresher, client, { rejoin });
   const socket = await next.join({ seq: 2, action: "rejoin" });
@@ -216,8 +216,8 @@ test("after a reload the SDK of the new page is not handed what it did not ask f
 
 test("leave() clears it", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { refresher } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage });
   only(storage);
   refresher.leave();
   assert.deepEqual(storage.content, {});
@@ -225,22 +225,22 @@ test("leave() clears it", async (t) => {
 
 test("so does any other end", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { socket } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({ storage });
   await socket.endsWith("revoked");
   assert.deepEqual(storage.content, {});
 });
 
 test("close() keeps it: the next page resumes, and this one says nothing to the service", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ storage });
   refresher.close();
   assert.equal(refresher.state, "ended");
   assert.deepEqual(socket.take(), []);
-  world.assertEmpty();
-  await world.pass(1 * second);
-  const next = await reload(world);
+  sim.assertEmpty();
+  await sim.pass(1 * second);
+  const next = await reload(sim);
   next.refresher({ storage });
   await settle();
   await next.socket.opens();
@@ -249,8 +249,8 @@ test("close() keeps it: the next page resumes, and this one says nothing to the 
 
 test("close() after leave() or another end keeps nothing", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { refresher } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage });
   refresher.leave();
   refresher.close();
   assert.deepEqual(storage.content, {});
@@ -258,12 +258,12 @@ test("close() after leave() or another end keeps nothing", async (t) => {
 
 test("what an SDK takes after close() is not written over what another page has", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { refresher, socket } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ storage });
   let accept;
   refresher.bind("rtc", { renew: () => new Promise((resolve) => (accept = resolve)) });
   await refresher.token("rtc");
-  await socket.says(world.push({ seq: 2 }));
+  await socket.says(sim.push({ seq: 2 }));
   refresher.close();
   storage.content[only(storage)] = "the next page's";
   accept();
@@ -273,9 +273,9 @@ test("what an SDK takes after close() is not written over what another page has"
 
 test("who leaves before it was connected leaves the stored session to the next", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
-  const next = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  const next = await reload(sim);
   next.refresher({ storage }).leave(); // React's StrictMode makes everything twice
   const refresher = next.refresher({ storage });
   await settle();
@@ -286,8 +286,8 @@ test("who leaves before it was connected leaves the stored session to the next",
 
 test("one that was superseded by another of the same page leaves the other's key alone", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  const { socket } = await world.live({ storage });
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({ storage });
   const name = only(storage);
   storage.content[name] = JSON.stringify({ session: "ANOTHER", key: "k", seq: 1, expiresAt: 1 });
   await socket.says({ type: "ended", reason: "superseded", accessEndsAt: 0 });
@@ -298,9 +298,9 @@ test("one that was superseded by another of the same page leaves the other's key
 // Whose session it is, of two pages of one identity.
 
 /** A tab that was duplicated, or opened by a page: with a copy of its storage, and a page of its own. */
-function duplicate(world, storage) {
-  const next = new World();
-  Object.assign(next, { time: world.time, keys: 100 });
+function duplicate(sim, storage) {
+  const next = new Simulation();
+  Object.assign(next, { time: sim.time, keys: 100 });
   return { next, copy: tab({ ...storage.content }) };
 }
 
@@ -309,14 +309,14 @@ const anonymous = { rtc: { channel: "daily", uid: 0 } };
 for (const [what, options] of [["uid 0", anonymous], ["all channels", { rtc: { channel: "*", uid: 1001 } }], ["uid 0 and an RTM user", { ...anonymous, rtm: { userId: "ana" } }]]) {
   test(`${what}: a duplicated tab opens a session of its own, and each resumes its own after a reload`, async (t) => {
     const storage = tab();
-    const world = new World(t);
-    const { refresher } = await world.live({ storage, ...options });
-    const { next, copy } = duplicate(world, storage);
+    const sim = new Simulation(t);
+    const { refresher } = await sim.live({ storage, ...options });
+    const { next, copy } = duplicate(sim, storage);
     next.refresher({ storage: copy, ...options });
     const socket = await next.join({ session: "session-2" });
     assert.equal(socket.sent[0].type, "join");
     assert.equal(refresher.state, "live");
-    for (const [before, kept, session] of [[world, storage, "session-1"], [next, copy, "session-2"]]) {
+    for (const [before, kept, session] of [[sim, storage, "session-1"], [next, copy, "session-2"]]) {
       const after = await reload(before);
       after.refresher({ storage: kept, ...options });
       await settle();
@@ -328,9 +328,9 @@ for (const [what, options] of [["uid 0", anonymous], ["all channels", { rtc: { c
 
 test("uid 0: so it does while the first page still connects after a reload", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage, ...anonymous });
-  const reloaded = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage, ...anonymous });
+  const reloaded = await reload(sim);
   reloaded.refresher({ storage, ...anonymous });
   const { next, copy } = duplicate(reloaded, storage);
   next.refresher({ storage: copy, ...anonymous });
@@ -341,46 +341,46 @@ test("uid 0: so it does while the first page still connects after a reload", asy
 
 test("uid 0: a page that comes back from the browser's cache has its session to itself again", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage, ...anonymous });
+  const sim = new Simulation(t);
+  await sim.live({ storage, ...anonymous });
   assert.deepEqual(storage.content, {});
-  world.hide();
+  sim.hide();
   only(storage);
-  await world.wake();
+  await sim.wake();
   assert.deepEqual(storage.content, {});
-  await world.resume({ seq: 2, key: "newest" });
-  world.hide();
+  await sim.resume({ seq: 2, key: "newest" });
+  sim.hide();
   assert.equal(JSON.parse(storage.content[only(storage)]).key, "newest");
 });
 
 test("uid 0: what another page has left meanwhile is not taken away", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage, ...anonymous });
-  world.hide();
+  const sim = new Simulation(t);
+  await sim.live({ storage, ...anonymous });
+  sim.hide();
   const name = only(storage);
   storage.content[name] = JSON.stringify({ session: "ANOTHER", key: "k", seq: 1, expiresAt: 1 });
-  await world.wake();
+  await sim.wake();
   assert.match(storage.content[name], /ANOTHER/);
 });
 
 test("uid 0: leave() and any other end keep nothing; close() keeps it", async (t) => {
   for (const [ends, kept] of [[(refresher) => refresher.leave(), 0], [(_, socket) => socket.endsWith("revoked"), 0], [(refresher) => refresher.close(), 1]]) {
     const storage = tab();
-    const world = new World(t);
-    const { refresher, socket } = await world.live({ storage, ...anonymous });
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live({ storage, ...anonymous });
     await ends(refresher, socket);
-    world.hide();
+    sim.hide();
     assert.equal(Object.keys(storage.content).length, kept);
-    world.assertEmpty();
+    sim.assertEmpty();
   }
 });
 
 test("uid 0: who leaves before it was connected leaves the stored session to the next", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage, ...anonymous });
-  const next = await reload(world);
+  const sim = new Simulation(t);
+  await sim.live({ storage, ...anonymous });
+  const next = await reload(sim);
   next.refresher({ storage, ...anonymous }).leave(); // React's StrictMode makes everything twice
   next.refresher({ storage, ...anonymous });
   await settle();
@@ -390,17 +390,17 @@ test("uid 0: who leaves before it was connected leaves the stored session to the
 
 test("uid 0: where there is no page to be duplicated, it is kept at once", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  delete world.platform.onHide;
-  await world.live({ storage, ...anonymous });
+  const sim = new Simulation(t);
+  delete sim.platform.onHide;
+  await sim.live({ storage, ...anonymous });
   only(storage);
 });
 
 test("a user with a uid is one user: a duplicated tab takes the session over", async (t) => {
   const storage = tab();
-  const world = new World(t);
-  await world.live({ storage });
-  const { next, copy } = duplicate(world, storage);
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  const { next, copy } = duplicate(sim, storage);
   next.refresher({ storage: copy });
   await settle();
   await next.socket.opens();

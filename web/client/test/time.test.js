@@ -4,40 +4,40 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Alarms, Clock } from "../time.js";
-import { World, day, hour, minute, second, settle } from "./world.js";
+import { Simulation, day, hour, minute, second, settle } from "./fakes/index.js";
 
 test("deadlines pass while the device sleeps, and are seen when it wakes", async (t) => {
   for (const steady of [false, true]) {
-    const world = new World(t);
-    const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-    await world.sleep(570 * second, { steady });
-    await world.wake();
+    const sim = new Simulation(t);
+    const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+    await sim.sleep(570 * second, { steady });
+    await sim.wake();
     assert.ok(socket.take().some(({ type }) => type === "renew"), `steady: ${steady}`);
   }
 });
 
 test("they are seen when a message comes, though no timer rang", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.sleep(570 * second);
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  await sim.sleep(570 * second);
   await socket.says({ type: "something newer" });
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
 test("and when a late timer rings", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.pass(530 * second);
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  await sim.pass(530 * second);
   socket.take();
-  await world.sleep(40 * second); // short enough for the service to keep the connection
-  await world.pass(25 * second);
+  await sim.sleep(40 * second); // short enough for the service to keep the connection
+  await sim.pass(25 * second);
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
 test("a token that ran out during sleep is not handed out", async (t) => {
-  const world = new World(t);
-  const { refresher } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.sleep(601 * second);
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  await sim.sleep(601 * second);
   let token;
   void refresher.token("rtc").then((found) => (token = found));
   await settle();
@@ -45,74 +45,74 @@ test("a token that ran out during sleep is not handed out", async (t) => {
 });
 
 test("a deadline for an answer that rings late is no verdict: the other side has 5 s more", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await world.pass(25 * second);
+  await sim.pass(25 * second);
   assert.equal(socket.pings.length, 1);
-  await world.sleep(hour); // the pong lies in wait
-  await world.pass(10 * second - 1);
+  await sim.sleep(hour); // the pong lies in wait
+  await sim.pass(10 * second - 1);
   assert.equal(refresher.state, "live");
-  await world.pass(1);
+  await sim.pass(1);
   assert.equal(refresher.state, "live");
   assert.equal(socket.pings.length, 3, "the heartbeat's, and the probe's");
-  await socket.says({ type: "pong", now: world.time });
-  await world.pass(10 * second);
+  await socket.says({ type: "pong", now: sim.time });
+  await sim.pass(10 * second);
   assert.equal(refresher.state, "live");
 });
 
 test("with a short heartbeat, no more than the patience with a ping", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { heartbeat: 2 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { heartbeat: 2 });
   socket.answersPings = false;
-  await world.pass(2 * second);
-  await world.sleep(hour);
-  await world.wake();
-  await world.pass(4 * second - 1);
+  await sim.pass(2 * second);
+  await sim.sleep(hour);
+  await sim.wake();
+  await sim.pass(4 * second - 1);
   assert.equal(refresher.state, "live");
-  await world.pass(1);
+  await sim.pass(1);
   assert.equal(refresher.state, "away");
 });
 
 test("and if that passes in time, it is one", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   socket.answersPings = false;
-  await world.pass(25 * second);
-  await world.sleep(hour);
-  await world.wake();
-  await world.pass(5 * second - 1);
+  await sim.pass(25 * second);
+  await sim.sleep(hour);
+  await sim.wake();
+  await sim.pass(5 * second - 1);
   assert.equal(refresher.state, "live");
-  await world.pass(1);
+  await sim.pass(1);
   assert.equal(refresher.state, "away");
 });
 
 test("each late deadline has its second look, if something was heard since the one before", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   socket.answersPings = false;
   for (let n = 0; n < 3; n++) {
-    await world.pass(25 * second);
-    await world.sleep(hour);
-    await world.wake();
+    await sim.pass(25 * second);
+    await sim.sleep(hour);
+    await sim.wake();
     assert.equal(refresher.state, "live");
-    await socket.says({ type: "pong", now: world.time });
+    await socket.says({ type: "pong", now: sim.time });
   }
 });
 
 test("deadlines that were slept through are seen in their order", async (t) => {
-  const world = new World(t);
-  const alarms = new Alarms(world.platform, new Clock(world.platform));
+  const sim = new Simulation(t);
+  const alarms = new Alarms(sim.platform, new Clock(sim.platform));
   const rang = [];
   for (const name of ["3", "1", "4", "2"]) alarms.set(name, Number(name) * second, (late) => void rang.push([name, late]));
-  await world.sleep(10 * second);
+  await sim.sleep(10 * second);
   alarms.check();
   assert.deepEqual(rang, [["1", 9000], ["2", 8000], ["3", 7000], ["4", 6000]]);
 });
 
 test("a deadline that one before it has put off does not ring", async (t) => {
-  const world = new World(t);
-  const alarms = new Alarms(world.platform, new Clock(world.platform));
+  const sim = new Simulation(t);
+  const alarms = new Alarms(sim.platform, new Clock(sim.platform));
   const rang = [];
   alarms.set("first", 1 * second, () => {
     alarms.set("second", 60 * second, () => rang.push("second"));
@@ -120,234 +120,234 @@ test("a deadline that one before it has put off does not ring", async (t) => {
   });
   alarms.set("second", 2 * second, () => rang.push("too early"));
   alarms.set("third", 3 * second, () => rang.push("cleared"));
-  await world.sleep(10 * second);
+  await sim.sleep(10 * second);
   alarms.check();
   assert.deepEqual(rang, []);
-  await world.pass(60 * second);
+  await sim.pass(60 * second);
   assert.deepEqual(rang, ["second"]);
 });
 
 test("a deadline that rings no more than 2 s late is one", async (t) => {
   for (const [late, state] of [[2000, "away"], [2001, "live"]]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     socket.answersPings = false;
-    await world.pass(34 * second);
-    await world.sleep(1000 + late);
-    await world.wake();
+    await sim.pass(34 * second);
+    await sim.sleep(1000 + late);
+    await sim.wake();
     assert.equal(refresher.state, state, `${late} ms`);
   }
 });
 
 test("an attempt that was under way when the device slept is given up", async (t) => {
-  const world = new World(t);
-  world.refresher();
+  const sim = new Simulation(t);
+  sim.refresher();
   await settle();
-  await world.sleep(hour);
-  await world.wake();
-  assert.equal(world.saw("lost")[0].reason, "no answer");
-  assert.equal(world.sockets.length, 2, "and another begun, since the device woke");
+  await sim.sleep(hour);
+  await sim.wake();
+  assert.equal(sim.saw("lost")[0].reason, "no answer");
+  assert.equal(sim.sockets.length, 2, "and another begun, since the device woke");
 });
 
 test("backoff that was slept through is over", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live();
+  const sim = new Simulation(t);
+  const { socket } = await sim.live();
   await socket.says({ type: "reconnect", afterMs: 20_000, reason: "drain" });
   await socket.closes(1012);
-  await world.sleep(21 * second);
-  await world.wake();
-  assert.equal(world.sockets.length, 2);
+  await sim.sleep(21 * second);
+  await sim.wake();
+  assert.equal(sim.sockets.length, 2);
 });
 
 test("a page that was frozen for longer than the service listens comes back by its own clock", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  await world.sleep(49 * second);
-  await world.pass(10 * second);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  await sim.sleep(49 * second);
+  await sim.pass(10 * second);
   assert.equal(refresher.state, "live");
-  await world.sleep(51 * second);
-  await world.pass(1 * second);
+  await sim.sleep(51 * second);
+  await sim.pass(1 * second);
   assert.equal(socket.readyState, 3);
-  assert.deepEqual(world.saw("lost").map(({ reason }) => reason), ["closed with 4001"]);
-  await world.join();
+  assert.deepEqual(sim.saw("lost").map(({ reason }) => reason), ["closed with 4001"]);
+  await sim.join();
   assert.equal(refresher.state, "live");
 });
 
 test("throttled timers: a live call in the background stays live, and pings once a minute", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  world.throttle = minute;
-  await world.pass(hour);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  sim.throttle = minute;
+  await sim.pass(hour);
   assert.equal(refresher.state, "live");
   assert.ok(socket.pings.length >= 59);
 });
 
 test("throttled timers: with a heartbeat of 50 s, too: no longer silent than the service bears", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { heartbeat: 50 });
-  const joined = world.time;
-  world.throttle = minute;
-  await world.pass(hour - minute);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { heartbeat: 50 });
+  const joined = sim.time;
+  sim.throttle = minute;
+  await sim.pass(hour - minute);
   assert.equal(refresher.state, "live");
-  assert.equal(world.sockets.length, 1);
+  assert.equal(sim.sockets.length, 1);
   for (const [n, at] of socket.pings.entries()) {
     assert.ok(at - (socket.pings[n - 1] ?? joined) < 2 * 50 * second, `ping ${n + 1} after ${(at - joined) / second} s`);
   }
-  assert.ok(world.time - socket.pings.at(-1) < 2 * 50 * second);
+  assert.ok(sim.time - socket.pings.at(-1) < 2 * 50 * second);
 });
 
 test("throttled timers: a half-open connection in the background is found", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
-  world.throttle = minute;
-  await world.pass(10 * minute);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  sim.throttle = minute;
+  await sim.pass(10 * minute);
   socket.answersPings = false;
-  await world.pass(4 * minute);
+  await sim.pass(4 * minute);
   assert.equal(socket.closedWith, 4000);
-  assert.notEqual(world.socket, socket);
+  assert.notEqual(sim.socket, socket);
   assert.equal(refresher.state, "away");
 });
 
 test("throttled timers: pushes in the background are acked when they come", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   refresher.bind("rtc", { renew: async () => {} });
   await refresher.token("rtc");
-  world.throttle = minute;
-  await world.pass(54 * minute + 7 * second);
-  await socket.says(world.push({ seq: 2 }));
+  sim.throttle = minute;
+  await sim.pass(54 * minute + 7 * second);
+  await socket.says(sim.push({ seq: 2 }));
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
 test("a span beyond setTimeout's longest does not ring at once", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: (90 * day) / second, heartbeat: 10_000_000 });
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: (90 * day) / second, heartbeat: 10_000_000 });
   await socket.says({ type: "reconnect", afterMs: 60 * day, reason: "drain" });
-  await world.pass(59 * day);
-  assert.equal(world.sockets.length, 1);
+  await sim.pass(59 * day);
+  assert.equal(sim.sockets.length, 1);
   await socket.closes(1012);
-  assert.equal(world.saw("lost")[0].retryInMs, day);
-  await world.pass(day - 1);
-  assert.equal(world.sockets.length, 1);
-  await world.pass(1);
-  assert.equal(world.sockets.length, 2);
+  assert.equal(sim.saw("lost")[0].retryInMs, day);
+  await sim.pass(day - 1);
+  assert.equal(sim.sockets.length, 1);
+  await sim.pass(1);
+  assert.equal(sim.sockets.length, 2);
 });
 
 test("tokens that end in 100 days are guarded in 100 days", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: (100 * day) / second, heartbeat: 100_000 });
-  await world.pass(100 * day - 241 * second);
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: (100 * day) / second, heartbeat: 100_000 });
+  await sim.pass(100 * day - 241 * second);
   assert.deepEqual(socket.take(), []);
-  await world.pass(1 * second);
+  await sim.pass(1 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });
 
 for (const error of [-30 * day, -3 * hour, -40 * second, 40 * second, 3 * hour, 30 * day]) {
   test(`a device's clock that is wrong by ${error / hour} hours changes nothing`, async (t) => {
-    const world = new World(t);
-    world.wallError = error;
-    const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-    assert.equal(refresher.now(), world.time);
-    await world.pass(560 * second - 1);
+    const sim = new Simulation(t);
+    sim.wallError = error;
+    const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+    assert.equal(refresher.now(), sim.time);
+    await sim.pass(560 * second - 1);
     assert.deepEqual(socket.take(), []);
     assert.ok(await refresher.token("rtc"));
-    await world.pass(1);
+    await sim.pass(1);
     assert.deepEqual(socket.take(), [{ type: "renew" }]);
-    assert.equal(world.sockets.length, 1);
+    assert.equal(sim.sockets.length, 1);
   });
 }
 
 test("a clock that is set back in mid-call changes nothing", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.pass(100 * second);
-  world.wallError = -5 * hour;
-  await world.wake();
-  await world.pass(460 * second - 1);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  await sim.pass(100 * second);
+  sim.wallError = -5 * hour;
+  await sim.wake();
+  await sim.pass(460 * second - 1);
   assert.deepEqual(socket.take(), []);
-  assert.equal(refresher.now(), world.time);
-  await world.pass(1);
+  assert.equal(refresher.now(), sim.time);
+  await sim.pass(1);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
-  assert.equal(world.sockets.length, 1);
+  assert.equal(sim.sockets.length, 1);
 });
 
 test("a clock that is set back, and a sleep after that: the sleep counts", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  world.wallError = -5 * hour;
-  await world.pass(30 * second);
-  await world.sleep(540 * second);
-  await world.wake();
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  sim.wallError = -5 * hour;
+  await sim.pass(30 * second);
+  await sim.sleep(540 * second);
+  await sim.wake();
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
 test("a clock that is set forward in mid-call costs a ping and a renewal at most, and is right after the next message", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
-  await world.pass(100 * second);
-  world.wallError = 5 * hour;
-  await world.wake();
-  await world.pass(1 * second);
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
+  await sim.pass(100 * second);
+  sim.wallError = 5 * hour;
+  await sim.wake();
+  await sim.pass(1 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
   assert.equal(refresher.state, "live");
-  assert.equal(refresher.now(), world.time);
-  await socket.says(world.push({ seq: 2, ttl: 600 }));
-  await world.pass(560 * second - 1);
+  assert.equal(refresher.now(), sim.time);
+  await socket.says(sim.push({ seq: 2, ttl: 600 }));
+  await sim.pass(560 * second - 1);
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
-  await world.pass(1);
+  await sim.pass(1);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
-  assert.equal(world.sockets.length, 1);
+  assert.equal(sim.sockets.length, 1);
 });
 
 test("after such a jump, whoever waits for a token has it with the next pong", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live({}, { ttl: 600, renewBefore: 50 });
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   socket.answersPings = false;
-  world.wallError = 5 * hour;
+  sim.wallError = 5 * hour;
   let token;
   void refresher.token("rtc").then((found) => (token = found));
   await settle();
   assert.equal(token, undefined);
   socket.answersPings = true;
-  await world.pass(25 * second);
+  await sim.pass(25 * second);
   assert.ok(token);
-  assert.equal(refresher.now(), world.time);
+  assert.equal(refresher.now(), sim.time);
 });
 
 test("a message that lay in wait while the device slept does not set the clock back, and no dead token is given out", async (t) => {
   for (const wakes of [false, true]) {
-    const world = new World(t);
-    const { refresher, socket } = await world.live();
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
     socket.answersPings = false;
-    await world.pass(26 * second);
-    const late = { type: "pong", now: world.time };
-    await world.sleep(2 * hour);
-    if (wakes) await world.wake();
+    await sim.pass(26 * second);
+    const late = { type: "pong", now: sim.time };
+    await sim.sleep(2 * hour);
+    if (wakes) await sim.wake();
     await socket.says(late);
-    assert.equal(refresher.now(), world.time);
+    assert.equal(refresher.now(), sim.time);
     let token;
     void refresher.token("rtc").then((found) => (token = found), () => {});
     await settle();
     assert.equal(token, undefined);
-    await socket.says({ type: "pong", now: world.time + 500 });
-    assert.equal(refresher.now(), world.time + 500, "forward it may go");
+    await socket.says({ type: "pong", now: sim.time + 500 });
+    assert.equal(refresher.now(), sim.time + 500, "forward it may go");
     refresher.leave();
   }
 });
 
 test("deadlines are set again by a message with a better clock", async (t) => {
-  const world = new World(t);
-  const { socket } = await world.live({}, { ttl: 600, renewBefore: 50, now: world.time - 300 * second }); // it had lain in wait
-  await world.pass(560 * second);
+  const sim = new Simulation(t);
+  const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50, now: sim.time - 300 * second }); // it had lain in wait
+  await sim.pass(560 * second);
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });
 
 test("a `now` that is no number leaves the clock alone", async (t) => {
-  const world = new World(t);
-  const { refresher, socket } = await world.live();
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
   for (const now of [null, "0", "1796040000412", {}, [], true, undefined]) {
     await socket.says({ type: "pong", now });
-    assert.equal(refresher.now(), world.time);
+    assert.equal(refresher.now(), sim.time);
   }
 });
 
@@ -355,16 +355,16 @@ test("random(), clocks and timers are the platform's alone", async (t) => {
   for (const [object, name] of [[Math, "random"], [Date, "now"], [performance, "now"], [globalThis, "setTimeout"], [globalThis, "fetch"]]) {
     t.mock.method(object, name, () => assert.fail(`${name} was called`));
   }
-  const world = new World(t);
-  const { refresher } = await world.live();
-  await world.resume({ seq: 2 });
-  world.blocked = true;
-  await world.socket.closes(1006);
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
+  await sim.resume({ seq: 2 });
+  sim.blocked = true;
+  await sim.socket.closes(1006);
   refresher.renew();
-  await world.fetches[0].fails();
-  await world.pass(minute);
+  await sim.fetches[0].fails();
+  await sim.pass(minute);
   refresher.leave();
-  world.assertEmpty();
+  sim.assertEmpty();
 });
 
 test("the clock goes by the steady one, unless that stood still for over a second", () => {

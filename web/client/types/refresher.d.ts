@@ -3,6 +3,7 @@ import type { Events, State } from "./events.js";
 import type { Transitions } from "./machine.js";
 import type { Platform } from "./platform.js";
 import type { Identity, Service } from "./protocol.js";
+import type { Answer } from "./http.js";
 import type { Store } from "./resume.js";
 export type Options = {
     /**
@@ -22,6 +23,7 @@ export type Options = {
      */
     platform?: Partial<Platform>;
 };
+export type Over = NonNullable<Answer["over"]>;
 export type SessionEvent = "joined" | "lost" | "end";
 /**
  * @typedef {object} Options
@@ -30,6 +32,7 @@ export type SessionEvent = "joined" | "lost" | "end";
  * @property {Store | null} [storage] where the session is kept, so that it outlives a reload of the page: sessionStorage if you leave it out, nowhere if it is null
  * @property {Partial<Platform>} [platform] replaces parts of the browser: in tests, in Node.js and in React Native
  */
+/** @typedef {NonNullable<Answer["over"]>} Over */
 /** @typedef {"joined" | "lost" | "end"} SessionEvent */
 /**
  * | state      | the session's connection                                 |

@@ -1,0 +1,155 @@
+// A simulated device with one page: its clocks, timers and page events.
+
+import assert from "node:assert/strict";
+
+import { settle } from "./time.js";
+
+const longestTimeout = 2 ** 31 - 1;
+/** So many events at one moment are a loop without an end. */
+const maxEventsAtOnce = 2000;
+
+export class Device {
+  /** The true time, which is the service's clock, in Unix milliseconds. */
+  time = 1_796_040_000_000;
+  /** How far the device's clock is ahead of it, in milliseconds. */
+  wallError = 0;
+  /** The device's steady clock, in milliseconds. */
+  steady = 5_000;
+  /** What Math.random() returns. @type {number | (() => number)} */
+  random = 1;
+  /** Timers fire at whole multiples of this only, as in a background page. */
+  throttle = 0;
+  /** Whether nothing runs on the device, or in the page. */
+  asleep = false;
+  /** Listeners of the page events that wake the library. */
+  wakes = new Set();
+  /** Listeners of the page event `pagehide`. */
+  hides = new Set();
+  /** Errors that the page's console would show as uncaught. */
+  uncaught = [];
+
+  #timers = new Map();
+  #timerIds = 0;
+  #scheduled = [];
+
+  /** @param {import("node:test").TestContext} [t] the test, which fails if errors are uncaught at its end */
+  constructor(t) {
+    t?.after(() => assert.deepEqual(this.uncaught, [], "no error is uncaught"));
+    /** The option `platform` of a Refresher on this device, but for its network. */
+    this.platform = {
+      setTimeout: (run, ms) => {
+        const delay = ms > 0 && ms <= longestTimeout ? ms : 0; // a browser's timers fire at once beyond that
+        let at = this.steady + delay;
+        if (this.throttle) at = Math.ceil(at / this.throttle) * this.throttle;
+        this.#timers.set(++this.#timerIds, { at, run });
+        return this.#timerIds;
+      },
+      clearTimeout: (id) => void this.#timers.delete(id),
+      wallNow: () => this.time + this.wallError,
+      steadyNow: () => this.steady,
+      random: () => (typeof this.random === "function" ? this.random() : this.random),
+      onHide: (hide) => {
+        this.hides.add(hide);
+        return () => void this.hides.delete(hide);
+      },
+      onWake: (wake) => {
+        this.wakes.add(wake);
+        return () => void this.wakes.delete(wake);
+      },
+    };
+  }
+
+  /** How many timers are set. */
+  get timers() {
+    return this.#timers.size;
+  }
+
+  /** The time in Unix seconds, some milliseconds from now. */
+  seconds(ms = 0) {
+    return Math.floor((this.time + ms) / 1000);
+  }
+
+  /** Lets time pass, and everything happen that is due in it. */
+  async pass(ms) {
+    const end = this.time + ms;
+    await settle();
+    for (let last = -1, events = 0; ; ) {
+      const next = this.#next();
+      if (!next || next.at > end) break;
+      this.#advance(Math.max(0, next.at - this.time));
+      events = this.time === last ? events + 1 : 0;
+      last = this.time;
+      if (events > maxEventsAtOnce) throw new Error("time stands still: there is a loop without an end");
+      this.run(next.take());
+      await settle();
+    }
+    this.#advance(end - this.time);
+  }
+
+  /**
+   * The device sleeps, or the page is frozen: nothing happens on it, and its
+   * steady clock may stand still. Only what is scheduled elsewhere happens.
+   */
+  async sleep(ms, { steady = false } = {}) {
+    await settle();
+    const end = this.time + ms;
+    this.asleep = true;
+    if (steady) this.steady += ms;
+    for (;;) {
+      const next = this.#scheduled.filter((event) => event.elsewhere && event.at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.time = Math.max(this.time, next.at);
+      this.#scheduled.splice(this.#scheduled.indexOf(next), 1);
+      next.run();
+    }
+    this.time = end;
+    this.asleep = false;
+  }
+
+  /** The page goes away, or into the browser's cache of pages. */
+  hide() {
+    for (const hide of [...this.hides]) this.run(hide);
+  }
+
+  /** The page is told that it may have slept, or has another network. */
+  async wake() {
+    for (const wake of [...this.wakes]) this.run(wake);
+    await settle();
+  }
+
+  /**
+   * Schedules something that happens outside of the page.
+   * @param {number} time in Unix milliseconds
+   * @param {() => void} run
+   * @param {boolean} [elsewhere] and outside of the device, so that it does not wait while the device sleeps
+   */
+  at(time, run, elsewhere = false) {
+    this.#scheduled.push({ at: time, run, elsewhere });
+  }
+
+  /** Calls what a browser calls: an error ends in the console. */
+  run(callback) {
+    try {
+      callback();
+    } catch (error) {
+      this.uncaught.push(error);
+    }
+  }
+
+  #advance(ms) {
+    this.time += ms;
+    this.steady += ms;
+  }
+
+  #next() {
+    let next = null;
+    for (const [id, { at, run }] of this.#timers) {
+      const due = this.time + at - this.steady;
+      if (!next || due < next.at) next = { at: due, take: () => (this.#timers.delete(id), run) };
+    }
+    for (const event of this.#scheduled) {
+      if (!next || event.at < next.at) next = { at: event.at, take: () => (this.#scheduled.splice(this.#scheduled.indexOf(event), 1), event.run) };
+    }
+    return next;
+  }
+}

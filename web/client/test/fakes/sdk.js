@@ -1,0 +1,217 @@
+// Fake clients of Agora's SDKs, as far as tokens go.
+
+import { second } from "./time.js";
+import { readToken } from "./tokens.js";
+
+/** What all clients have in common: events, and tokens that expire. */
+class FakeClient {
+  /** The tokens that it took, and how. @type {{by: "join" | "renew", token: string, expiresAt: number}[]} */
+  taken = [];
+  /** How long it takes to answer, in milliseconds. */
+  latency = 0;
+  /** Whether it never answers. */
+  hangs = false;
+  /** The error that it refuses tokens with; null: it takes them. */
+  refusal = null;
+  /** How many tokens it has not answered yet. */
+  busy = 0;
+  /** The most of them at the same time. */
+  mostBusy = 0;
+  /** The token that it has. */
+  token = null;
+  device;
+  uid;
+  #listeners = new Map();
+
+  constructor(device, uid = 1001) {
+    this.device = device;
+    this.uid = uid;
+  }
+
+  get listeners() {
+    return [...this.#listeners.values()].flatMap((listeners) => [...listeners]).length;
+  }
+
+  listen(event, listener) {
+    this.#listeners.set(event, (this.#listeners.get(event) ?? new Set()).add(listener));
+  }
+
+  unlisten(event, listener) {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  /** Emits an event. */
+  says(event, ...details) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) this.device.run(() => listener(...details));
+  }
+
+  /** When its token expires, in Unix seconds. */
+  get expiresAt() {
+    return this.token ? readToken(this.token).expiresAt : 0;
+  }
+
+  /** Takes a token, or refuses it as the real one does. Emits the events of its end when it is time. */
+  async consider(token, by, error) {
+    this.mostBusy = Math.max(this.mostBusy, ++this.busy);
+    try {
+      if (this.hangs) await new Promise(() => {});
+      if (this.latency) await new Promise((resolve) => void this.device.at(this.device.time + this.latency, resolve));
+      if (this.refusal) throw this.refusal;
+      const { uid, expiresAt } = readToken(token);
+      if (uid !== this.uid) throw error("UNEXPECTED_RESPONSE", "110: the token is another user's");
+      if (expiresAt * second <= this.device.time) throw error("UNEXPECTED_RESPONSE", "109: the token has expired");
+      if (by === "renew" && !this.inCall()) throw error("INVALID_OPERATION", "renewToken should not be called before user join");
+      this.token = token;
+      this.taken.push({ by, token, expiresAt });
+      this.device.at(expiresAt * second - 30 * second, () => this.token === token && this.inCall() && this.warns());
+      this.device.at(expiresAt * second, () => this.token === token && this.inCall() && this.expires());
+    } finally {
+      this.busy--;
+    }
+  }
+}
+
+const error = (code, message) => Object.assign(new Error(message), { code });
+
+/** agora-rtc-sdk-ng's client, as far as tokens go. */
+export class FakeRtcClient extends FakeClient {
+  connectionState = "DISCONNECTED";
+  on = this.listen;
+  off = this.unlisten;
+  #leaving = false;
+  #joins = 0;
+
+  inCall() {
+    return this.connectionState === "CONNECTED" || this.connectionState === "RECONNECTING";
+  }
+
+  async join(token) {
+    if (this.#leaving) throw error("OPERATION_ABORTED", "it is still leaving: what was begun now is undone");
+    if (this.connectionState !== "DISCONNECTED") throw error("INVALID_OPERATION", "Client already in connecting/connected state");
+    const mine = ++this.#joins;
+    this.#becomes("CONNECTING");
+    try {
+      await this.consider(token, "join", error);
+    } catch (reason) {
+      if (mine === this.#joins) this.#becomes("DISCONNECTED", "LEAVE"); // it says so of a join that failed, too
+      throw reason;
+    }
+    if (mine !== this.#joins) throw error("OPERATION_ABORTED", "it was left meanwhile");
+    this.#becomes("CONNECTED");
+  }
+
+  async renewToken(token) {
+    if (!this.inCall()) throw error("INVALID_OPERATION", "renewToken should not be called before user join");
+    await this.consider(token, "renew", error);
+  }
+
+  /** The user hangs up; for another reason, the SDK was removed or gave up. */
+  leave(reason = "LEAVE") {
+    if (this.connectionState === "DISCONNECTED") return;
+    this.#joins++;
+    this.#becomes("DISCONNECTING");
+    this.#becomes("DISCONNECTED", reason);
+  }
+
+  #becomes(state, reason) {
+    const before = this.connectionState;
+    this.connectionState = state;
+    this.says("connection-state-change", state, before, reason);
+  }
+
+  warns() {
+    this.says("token-privilege-will-expire");
+  }
+
+  /** Its token expires: it leaves, emits that, and is not done with leaving until then. */
+  expires() {
+    this.#leaving = true;
+    this.leave("TOKEN_EXPIRE");
+    this.says("token-privilege-did-expire");
+    this.#leaving = false;
+  }
+}
+
+/**
+ * agora-rtm's client, as far as tokens go: from 2.2 on, whose events its types
+ * describe (RTMEvents.LinkStateEvent). It has a login, and stream channels.
+ */
+export class FakeRtmClient extends FakeClient {
+  state = "IDLE";
+  addEventListener = this.listen;
+  removeEventListener = this.unlisten;
+  /** The tokens that its stream channels took. @type {{channelName: string, token: string}[]} */
+  renewedChannels = [];
+
+  static error(code, reason) {
+    return { error: true, reason, operation: "renewToken", errorCode: code === "INVALID_OPERATION" ? -10002 : -10005 };
+  }
+
+  inCall() {
+    return this.state === "CONNECTED";
+  }
+
+  async login(token) {
+    await this.consider(token, "join", FakeRtmClient.error);
+    this.becomes("CONNECTED", "LOGIN_SUCCESS");
+  }
+
+  async logout() {
+    this.becomes("IDLE", "LOGOUT");
+  }
+
+  becomes(currentState, reasonCode) {
+    const previousState = this.state;
+    this.state = currentState;
+    this.linkState({ currentState, previousState, serviceType: "MESSAGE", reasonCode });
+  }
+
+  /** Something happens to a stream channel. */
+  streams(channelName, currentState, reasonCode) {
+    this.linkState({ currentState, previousState: "CONNECTED", serviceType: "STREAM", reasonCode, affectedChannels: [channelName] });
+  }
+
+  linkState(link) {
+    this.says("linkState", {
+      operation: "SERVER_REJECT", reason: "for people", affectedChannels: [], unrestoredChannels: [], isResumed: false, timestamp: this.device.time, ...link,
+    });
+  }
+
+  async renewToken(token, options) {
+    if (options?.channelName) this.renewedChannels.push({ channelName: options.channelName, token });
+    else await this.consider(token, "renew", FakeRtmClient.error);
+  }
+
+  /** @param {string} [channel] of a stream channel's token, which is not a session's */
+  warns(channel = "") {
+    this.says("tokenPrivilegeWillExpire", channel);
+  }
+
+  expires(reasonCode = "TOKEN_EXPIRED") {
+    this.becomes("FAILED", reasonCode);
+  }
+}
+
+/** agora-rtm 2.1: its types have no linkState, and a `status` without the state before. */
+export class FakeOldRtmClient extends FakeRtmClient {
+  becomes(state, reason) {
+    this.state = state === "IDLE" ? "DISCONNECTED" : state;
+    this.says("status", { state: this.state, reason });
+  }
+}
+
+/** agora-react-native-rtm 2.2: by its types, a linkState has numbers (RtmLinkState, RtmServiceType, RtmLinkStateChangeReason). */
+export class FakeNativeRtmClient extends FakeRtmClient {
+  static #states = { IDLE: 0, CONNECTED: 2, FAILED: 5 };
+  static #reasons = { LOGIN_SUCCESS: 2, LOGOUT: 7, LEAVE: 15, INVALID_TOKEN: 16, TOKEN_EXPIRED: 17, SAME_UID_LOGIN: 27 };
+
+  linkState({ currentState, previousState, serviceType, reasonCode, ...link }) {
+    super.linkState({
+      ...link,
+      currentState: FakeNativeRtmClient.#states[currentState],
+      previousState: FakeNativeRtmClient.#states[previousState],
+      serviceType: serviceType === "MESSAGE" ? 1 : 2,
+      reasonCode: FakeNativeRtmClient.#reasons[reasonCode],
+    });
+  }
+}

@@ -1,0 +1,7 @@
+export const second = 1000;
+export const minute = 60 * second;
+export const hour = 60 * minute;
+export const day = 24 * hour;
+
+/** Lets all promises that can settle do so. */
+export const settle = () => new Promise((resolve) => void setImmediate(resolve));

@@ -192,7 +192,7 @@ func TestDemo(t *testing.T) {
 	about := decode[map[string]any](t, config)
 	appID, _ := about["appId"].(string)
 	version, _ := about["version"].(string)
-	want := map[string]any{"appId": appID, "real": false, "canRoll": true, "ttl": 30.0, "minTtl": 10.0, "maxTtl": 86400.0, "warnBefore": 6.0, "version": version}
+	want := map[string]any{"appId": appID, "real": false, "canRotate": true, "ttl": 30.0, "minTtl": 10.0, "maxTtl": 86400.0, "warnBefore": 6.0, "version": version}
 	if diff := cmp.Diff(want, about); diff != "" || agora.CheckCertificate(appID) != nil || version == "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -244,12 +244,12 @@ func TestDemo(t *testing.T) {
 	}
 
 	// The certificate is replaced: the service signs with the new one at once.
-	type rolled struct {
+	type rotated struct {
 		Certificate  string
 		OldRefusedAt int64
 	}
 	replaced := d.do(http.MethodPost, "/demo/certificate", "")
-	roll := decode[rolled](t, replaced)
+	rotation := decode[rotated](t, replaced)
 	now := d.certificates()
 	if len(now) != 2 || now[1] != old || signedWith(t, d.rtcToken("8"), "8", now) != 0 {
 		t.Fatalf("%d certificates", len(now))
@@ -261,8 +261,8 @@ func TestDemo(t *testing.T) {
 		Certificates []struct{ Fingerprint string }
 	}
 	asked := d.do(http.MethodGet, "/v1/certificates", "")
-	if r := decode[report](t, asked); len(r.Certificates) != 2 || r.Certificates[0].Fingerprint != roll.Certificate {
-		t.Errorf("%+v; the demo said %s", r.Certificates, roll.Certificate)
+	if r := decode[report](t, asked); len(r.Certificates) != 2 || r.Certificates[0].Fingerprint != rotation.Certificate {
+		t.Errorf("%+v; the demo said %s", r.Certificates, rotation.Certificate)
 	}
 	if b := <-pushes; b.Cause != string(session.CauseCertificate) || signedWith(t, b.RTC, "7", now) != 0 {
 		t.Errorf("pushed for %q", b.Cause)
@@ -271,7 +271,7 @@ func TestDemo(t *testing.T) {
 	// When the old one is refused the session has no need of it, and the other call
 	// could go on with a new token only.
 	d.find(`the old certificate is refused`)
-	if ahead := time.Until(time.Unix(roll.OldRefusedAt, 0)); ahead > 0 {
+	if ahead := time.Until(time.Unix(rotation.OldRefusedAt, 0)); ahead > 0 {
 		t.Errorf("refused %s before it was said to be", ahead)
 	}
 	if code := classic.ask("renew", "", first); code != 110 {
@@ -328,7 +328,7 @@ func TestDemoWithAnAgoraProject(t *testing.T) {
 		}
 		d := startDemo(t, credentialsEnv, args...)
 		about := decode[map[string]any](t, d.do(http.MethodGet, "/demo/config.json", ""))
-		if about["appId"] != appID || about["real"] != !standIn || about["canRoll"] != false {
+		if about["appId"] != appID || about["real"] != !standIn || about["canRotate"] != false {
 			t.Errorf("stand-in %v: %v", standIn, about)
 		}
 		if policy := d.do(http.MethodGet, "/", "").header.Get("Content-Security-Policy"); strings.Contains(policy, "agora.io") == standIn {

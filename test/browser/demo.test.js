@@ -81,7 +81,7 @@ describe("the demo", { concurrency: 4, timeout: 180_000 }, () => {
     await page.setViewportSize({ width: 360, height: 740 }); // where words have the least room
     const before = (await shifted(page)).length;
     const answer = page.waitForResponse(/\/demo\/certificate$/);
-    await page.getByRole("button", { name: "Roll the certificate" }).click();
+    await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
     await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // who still has an old token is out by then

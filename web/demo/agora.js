@@ -1,13 +1,15 @@
-// The seats of a call that Agora holds, where the demo has a real App ID: clients
-// of Agora's own Web SDK, which comes from Agora's CDN. It stands there without a
-// published hash to check it by.
+// The two endpoints of a call that Agora holds, where the demo has a real App ID:
+// clients of Agora's own Web SDK, which comes from Agora's CDN. Agora publishes no
+// hash of it, so there is no integrity attribute.
 
-/** @import { Client, Face, Seat } from "./seats.js" */
+/** @import { Client, Endpoint, Profile } from "./endpoint.js" */
 
 import { camera } from "./camera.js";
 import { Network } from "./network.js";
+import { missingForPictures } from "./support.js";
 
 const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
+const silent = 4; // the SDK's log level without logs: its errors say the same
 
 /** @typedef {{uid: unknown, videoTrack?: {getMediaStreamTrack(): MediaStreamTrack}}} Remote */
 
@@ -29,48 +31,67 @@ const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
  */
 
 /**
- * @param {Face[]} faces two
- * @returns {Promise<Seat[]>}
+ * @param {Profile[]} profiles two
+ * @returns {Promise<Endpoint[]>}
  */
-export async function agoraSeats(faces) {
+export async function agoraEndpoints(profiles) {
+  const missing = missingForPictures();
+  if (missing) throw new Error(`${missing}, and Agora’s Web SDK needs it`);
   const AgoraRTC = await load();
-  AgoraRTC.setLogLevel(4); // none: what it has to say, it says in errors too
-  const received = new Map(faces.map(({ uid }) => [uid, new MediaStream()]));
-  return faces.map(({ name, uid, hue }) => {
+  AgoraRTC.setLogLevel(silent);
+  const received = new Map(profiles.map(({ uid }) => [uid, new MediaStream()]));
+  return profiles.map((profile) => {
     const client = AgoraRTC.createClient({ mode: "rtc", codec: "vp8" });
-    const video = AgoraRTC.createCustomVideoTrack({ mediaStreamTrack: camera(name, hue) });
-    /** @param {Remote} user */
-    const streamOf = (user) => (user.uid === uid ? undefined : received.get(Number(user.uid)));
-    client.on("user-published", async (/** @type {Remote} */ user, /** @type {string} */ kind) => {
-      const stream = streamOf(user);
-      if (!stream || kind !== "video") return;
-      try {
-        await client.subscribe(user, kind);
-      } catch {
-        return; // gone again; the next publication comes as another event
-      }
-      for (const old of stream.getTracks()) stream.removeTrack(old);
-      if (user.videoTrack) stream.addTrack(user.videoTrack.getMediaStreamTrack());
-    });
+    receive(client, profile, received);
+    const video = AgoraRTC.createCustomVideoTrack({ mediaStreamTrack: camera(profile.name, profile.hue) });
     return {
       client,
       network: new Network(),
-      received: /** @type {MediaStream} */ (received.get(uid)),
-      publish: async (role) => {
-        const published = client.localTracks.includes(video);
-        try {
-          if (role === "publisher" && !published) await client.publish(video);
-          if (role !== "publisher" && published) await client.unpublish(video);
-          return role === "publisher";
-        } catch {
-          return false; // the token does not allow it, or the call is over
-        }
-      },
-      stop: () => {}, // who leaves is unpublished by the SDK
-      refuse: null,
-      setAudio: null,
+      received: received.get(profile.uid) ?? null,
+      noPicture: "",
+      noSound: "only the stand-in for Agora’s edge carries a tone",
+      publish: (role) => publish(client, video, role === "publisher"),
+      stop: () => {}, // the SDK unpublishes when it leaves
+      setRefusing: null,
+      setAudio: () => {},
     };
   });
+}
+
+/**
+ * Puts the other participant's video into the stream that the page shows.
+ * @param {AgoraClient} client
+ * @param {Profile} profile of the client's own participant
+ * @param {Map<number, MediaStream>} received by uid of who sends
+ */
+function receive(client, profile, received) {
+  client.on("user-published", async (/** @type {Remote} */ user, /** @type {string} */ kind) => {
+    const stream = user.uid === profile.uid ? undefined : received.get(Number(user.uid));
+    if (!stream || kind !== "video") return;
+    try {
+      await client.subscribe(user, kind);
+    } catch (error) {
+      // Most often the user has stopped publishing meanwhile, and publishes again with
+      // another event. The console says what else it was.
+      console.warn(`${profile.name} does not receive the video of ${user.uid}:`, error);
+      return;
+    }
+    for (const old of stream.getTracks()) stream.removeTrack(old);
+    if (user.videoTrack) stream.addTrack(user.videoTrack.getMediaStreamTrack());
+  });
+}
+
+/**
+ * Publishes or unpublishes the video; rejects if the token does not allow it.
+ * @param {AgoraClient} client
+ * @param {unknown} video
+ * @param {boolean} on
+ */
+async function publish(client, video, on) {
+  const published = client.localTracks.includes(video);
+  if (on && !published) await client.publish(video);
+  if (!on && published) await client.unpublish(video);
+  return on;
 }
 
 /** @returns {Promise<AgoraRTC>} */
@@ -79,7 +100,7 @@ function load() {
     const script = document.createElement("script");
     script.src = sdk;
     script.onload = () => resolve(/** @type {any} */ (globalThis).AgoraRTC);
-    script.onerror = () => reject(new Error(`Agora's Web SDK cannot be loaded from ${new URL(sdk).host}`));
+    script.onerror = () => reject(new Error(`Agora’s Web SDK cannot be loaded from ${new URL(sdk).host}`));
     document.head.append(script);
   });
 }

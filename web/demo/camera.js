@@ -1,7 +1,7 @@
 // What stands in for a camera and a microphone: a drawn picture that moves, with
 // a clock in it, so that a frozen one is seen; and a soft tone.
 
-import { calm } from "./dom.js";
+import { reducedMotion } from "./dom.js";
 import { clock } from "./format.js";
 
 const width = 480;
@@ -17,18 +17,18 @@ export function camera(name, hue) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", { alpha: false });
-  if (!context) throw new Error("this browser draws no canvas");
+  if (!context) throw new Error("it draws on no canvas");
   let drawn = 0;
   const frame = () => {
     const now = Date.now();
-    if (now - drawn < (calm.matches ? 1000 : 0)) return;
-    drawn = calm.matches ? now - (now % 1000) : now;
+    if (now - drawn < (reducedMotion.matches ? 1000 : 0)) return;
+    drawn = reducedMotion.matches ? now - (now % 1000) : now;
     draw(context, name, hue, drawn);
   };
   frame();
   setInterval(frame, frameMs); // not requestAnimationFrame: a page in the background goes on sending
   const [track] = canvas.captureStream(1000 / frameMs).getVideoTracks();
-  if (!track) throw new Error("this browser takes no video from a canvas");
+  if (!track) throw new Error("it makes no video of a canvas");
   return track;
 }
 

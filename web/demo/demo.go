@@ -18,60 +18,60 @@ const (
 	defaultGrace    = 15 * time.Second
 )
 
-// Config is what a Demo needs. AppID, the lifetimes, WarnBefore and Logger are required.
+// Config has the parts and settings of a Demo. AppID, the lifetimes, WarnBefore and Logger
+// are required.
 type Config struct {
-	// AppID is that of the Agora project, or one made up.
+	// AppID is the Agora project's, or a random one.
 	AppID string
-	// Version is that of the service, for the page to show.
+	// Version is the service's, which the page shows.
 	Version string
-	// TTL is how long tokens live if nobody asks for anything else.
+	// TTL is the lifetime of tokens if the page asks for none.
 	TTL time.Duration
-	// MinTTL and MaxTTL are what the service lets them live.
+	// MinTTL and MaxTTL are the shortest and longest lifetime that the service grants.
 	MinTTL, MaxTTL time.Duration
-	// WarnBefore is how long before the end of a token its holder is warned, by
-	// Edge or by Agora.
+	// WarnBefore is how long before a token expires Edge or Agora warns the client.
 	WarnBefore time.Duration
 
-	// Real has the page use Agora's own SDK, from Agora's servers, and hold the
-	// call there. Otherwise Edge holds it.
+	// Real makes the page use Agora's own SDK, from Agora's servers: Agora holds the
+	// call, not Edge.
 	Real bool
-	// Edge holds the calls unless Real. It is not closed here.
+	// Edge holds the calls unless Real is set. Demo does not close it.
 	Edge *edge.Edge
-	// MaxEdges is how many connections to Edge may be open at once. Zero means 64.
+	// MaxEdges limits the connections to Edge that are open at once. 0 means 64.
 	MaxEdges int
 
 	// Certificate is the App Certificate that the service signs with and Edge
-	// accepts, and Sign has the service sign with the first of certificates and
-	// know the others. Sign returns when it does, with the fingerprint of the
-	// first; on an error nothing has changed. Nil: the certificate cannot be
+	// accepts. Sign makes the service sign with the first of certificates and know
+	// the others; it returns once that is so, with the fingerprint of the first. If
+	// it fails, nothing has changed. If Sign is nil, the certificate cannot be
 	// replaced.
 	Certificate string
 	Sign        func(ctx context.Context, certificates []string) (fingerprint string, err error)
-	// Grace is how long Edge accepts a certificate that was replaced. Zero means
+	// Grace is how long Edge accepts a certificate after its replacement. 0 means
 	// 15 s.
 	Grace time.Duration
 
 	Logger *slog.Logger
 }
 
-// Demo is the demo page with what it needs. It is safe for concurrent use.
+// Demo serves the demo page and its endpoints. It is safe for concurrent use.
 type Demo struct {
 	config Config
 	policy string
 	files  map[string]*file // by path
-	about  []byte           // config.json
+	about  []byte           // the body of config.json
 
-	ctx   context.Context // of all that outlives its request
+	ctx   context.Context // ends connections to the edge and a running rotation
 	stop  context.CancelFunc
-	parts sync.WaitGroup // what ctx ends
+	parts sync.WaitGroup // counts what ctx ends
 
-	mu     sync.Mutex
-	closed bool // guarded by mu; nothing is added to parts any more
-	edges  int  // guarded by mu
-	roll   roll // guarded by mu
+	mu       sync.Mutex
+	closed   bool     // guarded by mu; once set, parts grows no more
+	edges    int      // guarded by mu; open connections to the edge
+	rotation rotation // guarded by mu
 }
 
-// New makes a Demo, which starts nothing by itself.
+// New returns a Demo. It starts no goroutine.
 func New(c Config) (*Demo, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
@@ -82,7 +82,7 @@ func New(c Config) (*Demo, error) {
 	if c.Grace == 0 {
 		c.Grace = defaultGrace
 	}
-	d := &Demo{config: c, policy: policy, roll: roll{certificate: c.Certificate}}
+	d := &Demo{config: c, policy: policy, rotation: rotation{certificate: c.Certificate}}
 	if c.Real {
 		d.policy = realPolicy
 	}
@@ -91,7 +91,7 @@ func New(c Config) (*Demo, error) {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	d.about, err = json.Marshal(map[string]any{
-		"appId": c.AppID, "real": c.Real, "version": c.Version, "canRoll": c.Sign != nil,
+		"appId": c.AppID, "real": c.Real, "version": c.Version, "canRotate": c.Sign != nil,
 		"ttl": int64(c.TTL / time.Second), "minTtl": int64(c.MinTTL / time.Second), "maxTtl": int64(c.MaxTTL / time.Second), "warnBefore": int64(c.WarnBefore / time.Second),
 	})
 	if err != nil {
@@ -119,8 +119,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-// Close ends the connections to the edge, and waits until nothing is left that
-// came of a request. What is asked for later is refused.
+// Close ends the connections to the edge and a running rotation, and waits for them.
+// Later requests to either are refused.
 func (d *Demo) Close() {
 	d.mu.Lock()
 	d.closed = true
@@ -129,12 +129,12 @@ func (d *Demo) Close() {
 	d.parts.Wait()
 }
 
-// Handler serves the demo; metrics serves those of the service.
+// Handler serves the demo; metrics serves /demo/metrics.
 func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	endpoints := map[string]endpoint{
 		"/demo/config.json": {http.MethodGet, d.serveAbout},
 		"/demo/metrics":     {http.MethodGet, metrics.ServeHTTP},
-		"/demo/certificate": {http.MethodPost, d.serveRoll},
+		"/demo/certificate": {http.MethodPost, d.serveRotation},
 	}
 	if d.config.Edge != nil {
 		endpoints["/demo/edge"] = endpoint{http.MethodGet, d.serveEdge}
@@ -142,7 +142,7 @@ func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	for path, f := range d.files {
 		endpoints[path] = endpoint{http.MethodGet, f.serve}
 	}
-	// No http.ServeMux: it answers paths that it thinks unclean with redirects.
+	// Not http.ServeMux, which redirects paths such as "//" instead of answering 404.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", d.policy)
@@ -163,7 +163,7 @@ func (d *Demo) Handler(metrics http.Handler) http.Handler {
 	})
 }
 
-// endpoint is what is behind a path.
+// endpoint is the handler of one path, for one method.
 type endpoint struct {
 	method string
 	serve  http.HandlerFunc
@@ -181,11 +181,11 @@ func (d *Demo) serveAbout(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, d.about)
 }
 
-// refuse answers with an error in the form of the service's own.
+// refuse answers with an error in the form of the service's own errors.
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	body, err := json.Marshal(map[string]any{"error": message, "code": code, "status": status})
 	if err != nil {
-		panic(err) // of strings and a number
+		panic(err) // cannot fail: strings and a number
 	}
 	writeJSON(w, status, body)
 }
@@ -193,5 +193,5 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // who has gone needs no answer
+	_, _ = w.Write(body) // fails if the client has gone, which needs no answer
 }

@@ -183,9 +183,9 @@ func TestConfigForThePage(t *testing.T) {
 		change func(*Config)
 		want   map[string]any
 	}{
-		"made up":  {func(c *Config) { c.Certificate, c.Sign = testCert, sign }, map[string]any{"real": false, "canRoll": true}},
-		"stand-in": {nil, map[string]any{"real": false, "canRoll": false}},
-		"real":     {func(c *Config) { c.Real, c.Edge = true, nil }, map[string]any{"real": true, "canRoll": false}},
+		"made up":  {func(c *Config) { c.Certificate, c.Sign = testCert, sign }, map[string]any{"real": false, "canRotate": true}},
+		"stand-in": {nil, map[string]any{"real": false, "canRotate": false}},
+		"real":     {func(c *Config) { c.Real, c.Edge = true, nil }, map[string]any{"real": true, "canRotate": false}},
 	} {
 		w := newDemo(t, c.change).ask(t, http.MethodGet, "/demo/config.json")
 		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/json; charset=utf-8" || w.Header().Get("Cache-Control") != "no-store" {

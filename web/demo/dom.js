@@ -1,4 +1,4 @@
-// Elements, made without innerHTML: what is shown is text.
+// Elements, made without innerHTML: strings become text, never markup.
 
 const svgSpace = "http://www.w3.org/2000/svg";
 
@@ -29,17 +29,16 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 /**
- * Shows a text where it is another than before, so that a live region speaks of
- * changes only.
+ * Sets the text if it differs, so that a live region speaks changes only.
  * @param {Element} element
  * @param {string} text
  */
-export function say(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 /**
- * The element of that id, which the page has.
+ * The element of that id; throws if the page has none.
  * @param {string} id
  */
 export function byId(id) {
@@ -49,17 +48,18 @@ export function byId(id) {
 }
 
 /**
- * Turns a control off without taking the focus from who is on it.
+ * Enables or disables a control. A disabled one keeps the focus, unlike with the
+ * attribute "disabled".
  * @param {Element} control
- * @param {boolean} usable
+ * @param {boolean} enabled
  */
-export function enable(control, usable) {
-  if (usable) control.removeAttribute("aria-disabled");
+export function enable(control, enabled) {
+  if (enabled) control.removeAttribute("aria-disabled");
   else control.setAttribute("aria-disabled", "true");
 }
 
 /** @param {Element} control */
-export const usable = (control) => control.getAttribute("aria-disabled") !== "true";
+export const isEnabled = (control) => control.getAttribute("aria-disabled") !== "true";
 
-/** Whether somebody wants things to step rather than to flow. */
-export const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/** Matches if the visitor asked for less motion. */
+export const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");

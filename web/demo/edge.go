@@ -12,8 +12,7 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this
-// origin.
+// serveEdge answers GET /demo/edge: a WebSocket to the edge, for pages of this origin.
 func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	if !d.enterEdge() {
 		w.Header().Set("Retry-After", "5")
@@ -30,7 +29,8 @@ func (d *Demo) serveEdge(w http.ResponseWriter, r *http.Request) {
 	d.config.Edge.ServeConn(d.ctx, &frames{ctx: d.ctx, socket: socket})
 }
 
-// enterEdge takes one of the places at the edge, if there is one.
+// enterEdge counts a connection to the edge, and returns false if there are MaxEdges or
+// the demo is closed.
 func (d *Demo) enterEdge() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,18 +49,18 @@ func (d *Demo) leaveEdge() {
 	d.parts.Done()
 }
 
-// frames is a WebSocket as a connection of lines: each text frame that comes is a
-// line, and each line that is written goes as one. One goroutine may read and another
-// write, each with its own deadline.
+// frames is a net.Conn over a WebSocket whose text frames are lines: each frame is read
+// as one line, and each line is written as one frame. One goroutine may read while
+// another writes.
 type frames struct {
 	ctx     context.Context
 	socket  *websocket.Conn
-	unread  []byte    // what is left of the line that came last
+	unread  []byte    // the rest of the last line
 	writeBy time.Time // zero: no deadline
 }
 
-// Read implements net.Conn. Of a frame that is not text an empty line is left, which
-// is answered as one that is not understood.
+// Read implements net.Conn. A binary frame is read as an empty line, which the edge
+// answers as malformed.
 func (f *frames) Read(p []byte) (int, error) {
 	if len(f.unread) == 0 {
 		kind, line, err := f.socket.Read(f.ctx)
@@ -91,16 +91,18 @@ func (f *frames) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close implements net.Conn. It waits for no answer, so that the demo stops at once.
+// Close implements net.Conn. It does not wait for the peer's close frame, so that the demo
+// stops at once.
 func (f *frames) Close() error { return f.socket.CloseNow() }
 
-// SetWriteDeadline implements net.Conn. It is for the goroutine that writes.
+// SetWriteDeadline implements net.Conn. Only the goroutine that writes may call it.
 func (f *frames) SetWriteDeadline(t time.Time) error {
 	f.writeBy = t
 	return nil
 }
 
-// SetReadDeadline implements net.Conn: clients may be silent for as long as they like.
+// SetReadDeadline implements net.Conn. It does nothing: clients may be silent for as long
+// as they like.
 func (f *frames) SetReadDeadline(time.Time) error { return nil }
 
 // SetDeadline implements net.Conn.
@@ -112,7 +114,7 @@ func (f *frames) LocalAddr() net.Addr { return address{} }
 // RemoteAddr implements net.Conn.
 func (f *frames) RemoteAddr() net.Addr { return address{} }
 
-// address is that of either end.
+// address is the net.Addr of both ends.
 type address struct{}
 
 // Network implements net.Addr.

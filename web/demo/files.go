@@ -18,20 +18,20 @@ import (
 	"refresher/web/client"
 )
 
-// The page: all of its files are in this folder.
+// page has the files of the page, all of which are in this folder.
 //
 //go:embed *.html *.css *.js
 var page embed.FS
 
-// contentTypes are those of the files that are served. They are not taken from the
-// machine's own table, which may lack them or have others.
+// contentTypes has the extensions of the files that are served. The mime package is not
+// asked: it reads the machine's table, which may lack them or differ.
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
 }
 
-// file is one that is served.
+// file is a file that is served.
 type file struct {
 	contentType   string
 	plain, zipped content
@@ -43,7 +43,7 @@ type content struct {
 	etag  string
 }
 
-// loadFiles gives the files by the paths that they are served at.
+// loadFiles returns the files by the paths that they are served at.
 func loadFiles() (map[string]*file, error) {
 	files := make(map[string]*file)
 	for prefix, folder := range map[string]fs.FS{"/": page, "/client/": client.FS} {
@@ -94,11 +94,11 @@ func zip(text []byte) ([]byte, error) {
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}
-	err = w.Close() // writes what is left
+	err = w.Close() // flushes
 	return zipped.Bytes(), err
 }
 
-// serve lets browsers keep the file, and ask each time whether it is still that one.
+// serve lets browsers cache the file, and revalidate it each time.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h, c := w.Header(), f.plain
 	h.Set("Content-Type", f.contentType)
@@ -112,7 +112,7 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.bytes))
 }
 
-// takesGzip reports whether gzip is among the encodings that a client takes.
+// takesGzip reports whether an Accept-Encoding header allows gzip.
 func takesGzip(accepted string) bool {
 	for encoding := range strings.SplitSeq(accepted, ",") {
 		name, quality, _ := strings.Cut(strings.ReplaceAll(encoding, " ", ""), ";")

@@ -1,21 +1,21 @@
-// A participant's own network, which can be switched off: their connections to
-// the service and to the edge go through it, and nobody else's.
+// A participant's own network, which can be switched off. Their connections to the
+// service and to the edge go through it, those of the other participant do not.
 
 /** @import { Platform, WebSocketLike } from "./client/platform.js" */
 
-/** A WebSocket that ends with its network. Once closed it says nothing more. */
-class Line {
+/** A WebSocket that breaks with its network. Once closed it reports nothing more. */
+class NetworkSocket {
   /** @type {WebSocketLike["onopen"]} */
   onopen = null;
   /** @type {WebSocketLike["onmessage"]} */
   onmessage = null;
   /** @type {WebSocketLike["onclose"]} */
   onclose = null;
-  /** @type {WebSocketLike["onerror"]} */
+  /** Never called: a browser's error event tells nothing that onclose does not. @type {WebSocketLike["onerror"]} */
   onerror = null;
   /** @type {WebSocket | null} */
   #socket = null;
-  #over = false;
+  #closed = false;
 
   /**
    * @param {Network} network
@@ -25,18 +25,18 @@ class Line {
   constructor(network, url, protocols) {
     this.url = url;
     if (!network.up) {
-      setTimeout(() => this.cut()); // as a browser without a network answers
+      setTimeout(() => this.break()); // a browser without a network fails after the constructor has returned, too
       return;
     }
     const socket = new WebSocket(url, protocols);
     this.#socket = socket;
-    network.lines.add(this);
-    socket.onopen = (event) => (this.#over ? socket.close() : this.onopen?.(event));
-    socket.onmessage = (event) => this.#over || this.onmessage?.(event);
+    network.sockets.add(this);
+    socket.onopen = (event) => (this.#closed ? socket.close() : this.onopen?.(event));
+    socket.onmessage = (event) => this.#closed || this.onmessage?.(event);
     socket.onclose = (event) => {
-      network.lines.delete(this);
-      if (!this.#over) this.onclose?.(event);
-      this.#over = true;
+      network.sockets.delete(this);
+      if (!this.#closed) this.onclose?.(event);
+      this.#closed = true;
     };
   }
 
@@ -47,14 +47,15 @@ class Line {
 
   /** @param {number} [code] */
   close(code) {
-    this.#over = true;
-    // One that is still opening is closed when it is open: browsers complain else.
+    this.#closed = true;
+    // One that is still connecting is closed by onopen: browsers write a warning
+    // to the console for a socket that is closed before it is open.
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.close(code);
   }
 
-  /** Breaks it: 1006, without a farewell. */
-  cut() {
-    if (this.#over) return;
+  /** Breaks the connection: code 1006, without a close frame. */
+  break() {
+    if (this.#closed) return;
     this.close();
     this.onclose?.({ code: 1006 });
   }
@@ -62,37 +63,37 @@ class Line {
 
 export class Network {
   up = true;
-  /** @type {Set<Line>} those that are open */
-  lines = new Set();
+  /** The sockets that are open. @type {Set<NetworkSocket>} */
+  sockets = new Set();
   #outage = new AbortController();
 
   /** @param {boolean} up */
-  set(up) {
+  setUp(up) {
     this.up = up;
     if (up) {
       this.#outage = new AbortController();
       return;
     }
     this.#outage.abort(new TypeError("the network went down"));
-    for (const line of [...this.lines]) line.cut();
+    for (const socket of [...this.sockets]) socket.break();
   }
 
   /**
-   * Breaks the connections to an address.
+   * Breaks the connections to one endpoint of the service.
    * @param {string} path
    */
-  kill(path) {
-    for (const line of [...this.lines]) if (line.url.endsWith(path)) line.cut();
+  break(path) {
+    for (const socket of [...this.sockets]) if (socket.url.endsWith(path)) socket.break();
   }
 
   /**
-   * What the library uses in place of the browser's own.
+   * The parts of the library's platform that go through this network.
    * @returns {Pick<Platform, "WebSocket" | "fetch">}
    */
   get platform() {
     const network = this;
     return {
-      WebSocket: class extends Line {
+      WebSocket: class extends NetworkSocket {
         /**
          * @param {string} url
          * @param {string} [protocols]
@@ -103,7 +104,8 @@ export class Network {
       },
       fetch: async (url, init) => {
         if (!network.up) throw new TypeError("the network is down");
-        return fetch(url, { ...init, signal: AbortSignal.any([init.signal, network.#outage.signal]) });
+        const signals = [network.#outage.signal, init.signal].filter(Boolean);
+        return fetch(url, { ...init, signal: AbortSignal.any(signals) });
       },
     };
   }

@@ -1,206 +1,165 @@
-// What operators see: the service's own metrics, every second.
+// What operators see: the service's own metrics, read every second.
 
+import { unanswered } from "./api.js";
+import { Card } from "./card.js";
 import { columns, history } from "./chart.js";
-import { el, say } from "./dom.js";
+import { el, setText } from "./dom.js";
 import { clock, counted } from "./format.js";
 import { Metrics } from "./metrics.js";
+import { Readings, spanSeconds } from "./readings.js";
+import { message } from "./reasons.js";
 
 const everyMs = 1_000;
-const pauseMs = 5_000; // after a failure
-const span = 120; // seconds of history
-const recently = `in the last ${span / 60} min`;
-const often = `, ${recently}: how often, up to that`;
-
-/** @typedef {{at: number, m: Metrics}} Reading */
+const pauseMs = 5_000; // after a failure, and the longest wait for an answer
+const recently = `in the last ${spanSeconds / 60} min`;
+const frequency = `, ${recently}: how often, up to that`;
 
 export class Operators {
-  #host;
-  /** @type {Record<string, HTMLElement>} */
-  #parts = {};
   #status = el("p", { class: "status soft", role: "status" });
-  /** What was read of late, the oldest first. @type {Reading[]} */
-  #past = [];
+  #readings = new Readings();
   #silentSince = 0;
+  #risk = new Card("At risk", "risk", "Connected, renewal unconfirmed, and under 30 s of life left. Sessions that are away do not count.");
+  #sessions = new Card("Sessions", "sessions", "Away: nobody to push to. Such a call lasts as long as its token.");
+  #store = new Card("Store", "store", "Where sessions are kept that nodes share.");
+  #renewals = new Card("Renewals", "renewals", "");
+  #margin = new Card("Margin", "margin", `Life left in the old token when the new one was confirmed${frequency} many seconds.`);
+  #due = new Card("Falls due", "due", "Sessions to be renewed within that time.");
+  #lag = new Card("Push lag", "lag", `From when a push was due to when it was written${frequency} long.`);
+  #ack = new Card("Ack time", "ack", `From a push to its ack, SDK included${frequency} long.`);
+  #issued = new Card("Tokens issued", "issued", "By service and cause, since the start of the service.");
 
   /** @param {HTMLElement} host */
   constructor(host) {
-    this.#host = host;
+    const sections = (/** @type {Card[]} */ ...cards) => cards.map(({ section }) => section);
     host.append(
       el("h1", {}, "What operators see"),
       el("p", { class: "lead" }, "The metrics of this service, read every second, for Prometheus at /metrics of the operations port. None has a channel, a user or a session for a label."),
       this.#status,
-      el("div", { class: "stats" },
-        this.#card("At risk", "risk", "Connected, renewal unconfirmed, and under 30 s of life left. Who is away is not among them."),
-        this.#card("Sessions", "sessions", "Away: nobody to push to. Such a call lasts as long as its token."),
-        this.#card("Store", "store", "Where sessions are kept that nodes share."),
-      ),
-      el("div", { class: "charts" },
-        this.#card("Renewals", "renewals", ""),
-        this.#card("Margin", "margin", `Life left in the old token when the new one was confirmed${often} many seconds.`),
-        this.#card("Falls due", "due", "Sessions to be renewed within that time."),
-        this.#card("Push lag", "lag", `From when a push was due to when it was written${often} long.`),
-        this.#card("Ack time", "ack", `From a push to its ack, SDK included${often} long.`),
-        this.#card("Tokens issued", "issued", "By service and cause, since the start of the service."),
-      ),
+      el("div", { class: "stats" }, ...sections(this.#risk, this.#sessions, this.#store)),
+      el("div", { class: "charts" }, ...sections(this.#renewals, this.#margin, this.#due, this.#lag, this.#ack, this.#issued)),
     );
-    const table = this.#parts["issued-more"];
-    table?.setAttribute("tabindex", "0"); // it scrolls
-    table?.setAttribute("role", "group");
-    table?.setAttribute("aria-label", "Tokens by service and cause");
+    const scrolls = { tabindex: "0", role: "group", "aria-label": "Tokens by service and cause" };
+    for (const [name, value] of Object.entries(scrolls)) this.#issued.body.setAttribute(name, value);
   }
 
-  /**
-   * @param {string} title
-   * @param {string} name
-   * @param {string} hint
-   */
-  #card(title, name, hint) {
-    const figure = el("p", { class: "figure" }, "–");
-    const rest = el("div", { class: "rest" });
-    this.#parts[name] = figure;
-    this.#parts[`${name}-more`] = rest;
-    this.#parts[`${name}-hint`] = el("p", { class: "hint" }, hint);
-    const id = `metric-${name}`;
-    return el("section", { class: `card metric ${name}`, "aria-labelledby": id },
-      el("h2", { id }, title), figure, rest, this.#parts[`${name}-hint`] ?? "");
-  }
-
-  /** Goes on for as long as the page is there. */
+  /** Reads and shows the metrics for as long as the page is open, also while another view is shown: the service may not answer later. */
   async run() {
     for (;;) {
-      const read = await this.#read();
-      await new Promise((resolve) => setTimeout(resolve, read ? everyMs : pauseMs));
+      const metrics = await this.#read();
+      if (metrics) this.#show(metrics);
+      await new Promise((resolve) => setTimeout(resolve, metrics ? everyMs : pauseMs));
     }
   }
 
+  /** Resolves with null, and says why, if there are no metrics. */
   async #read() {
     try {
-      const response = await fetch("demo/metrics", { signal: AbortSignal.timeout(pauseMs) });
-      if (!response.ok) throw new Error(`status ${response.status}`);
-      this.#take(new Metrics(await response.text()));
+      const response = await fetch("demo/metrics", { signal: AbortSignal.timeout(pauseMs) }).catch(unanswered);
+      if (!response.ok) throw new Error(`the service answers with status ${response.status}`);
+      const metrics = new Metrics(await response.text().catch(unanswered));
       this.#silentSince = 0;
       this.#status.classList.remove("silent");
-      say(this.#status, "Live");
-      return true;
-    } catch {
+      setText(this.#status, "Live");
+      return metrics;
+    } catch (error) {
       this.#silentSince ||= Date.now();
       this.#status.classList.add("silent");
-      say(this.#status, `The service does not answer since ${clock(this.#silentSince)}; what is shown is from before.`);
-      return false;
+      setText(this.#status, `Not live since ${clock(this.#silentSince)}: ${message(error)}. What is shown is from before.`);
+      return null;
     }
   }
 
-  /** @param {Metrics} m */
-  #take(m) {
-    const at = performance.now();
-    if (count(m, "acked") < count(this.#past.at(-1)?.m ?? m, "acked")) this.#past = []; // the service was started again, and counts anew
-    this.#past = [...this.#past.filter((past) => past.at > at - span * 1000), { at, m }];
-    this.show(m, this.#past[0] ?? { at, m }, at); // hidden, too: the service may not answer when somebody looks
+  /** @param {Metrics} metrics */
+  #show(metrics) {
+    this.#readings.add(metrics, performance.now());
+    this.#showSessions(metrics);
+    this.#showRenewals();
+    this.#showMargin();
+    this.#showDuration(this.#lag, "Push lag", "refresher_push_lag_seconds");
+    this.#showDuration(this.#ack, "Ack time", "refresher_ack_seconds");
+    this.#showDue(metrics);
+    this.#showIssued(metrics);
+    this.#showStore(metrics);
   }
 
-  /** How many were confirmed in each second. */
-  #history() {
-    const seconds = Array(span).fill(0);
-    const now = this.#past.at(-1)?.at ?? 0;
-    for (const [i, { at, m }] of this.#past.entries()) {
-      const before = this.#past[i - 1];
-      if (before) seconds[Math.max(0, span - 1 - Math.floor((now - at) / 1000))] += count(m, "acked") - count(before.m, "acked");
-    }
-    return seconds;
+  /** @param {Metrics} metrics */
+  #showSessions(metrics) {
+    const risk = metrics.sum("refresher_sessions_at_risk");
+    const connected = metrics.sum("refresher_sessions", { state: "attached" });
+    const away = metrics.sum("refresher_sessions", { state: "detached" });
+    // Green only if no call can be at risk: one that is away may be, uncounted.
+    const fine = !away && !this.#readings.renewals("expired");
+    this.#risk.setFigure(String(risk), risk ? "low" : fine ? "fine" : "");
+    this.#risk.setLine(risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");
+    this.#sessions.setFigure(String(connected));
+    this.#sessions.setLine(`connected, ${away} away`);
   }
 
-  /**
-   * @param {Metrics} m
-   * @param {Reading} before the first of those that are recent
-   * @param {number} at
-   */
-  show(m, before, at) {
-    const risk = m.sum("refresher_sessions_at_risk");
-    this.#say("risk", String(risk));
-    const [attached, detached] = ["attached", "detached"].map((state) => m.sum("refresher_sessions", { state }));
-    const [acked = 0, nacked, expired] = ["acked", "nacked", "expired"].map((outcome) => count(m, outcome) - count(before.m, outcome));
-    // Green only where nobody can be losing a call: who is away may be.
-    this.#parts.risk?.setAttribute("data-level", risk ? "low" : detached || expired ? "" : "fine");
-    this.#say("risk-more", risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");
-    this.#say("sessions", String(attached));
-    this.#say("sessions-more", `connected, ${detached} away`);
+  #showRenewals() {
+    const readings = this.#readings;
+    const acked = readings.renewals("acked");
+    const rate = `${(acked / Math.max(1, readings.seconds)).toFixed(2)} a second`;
+    const outcomes = `${acked} confirmed, ${readings.renewals("nacked")} refused by an SDK, ${readings.renewals("expired")} ran out unconfirmed`;
+    this.#renewals.setFigure(rate);
+    this.#renewals.setHint(`${recently.replace("i", "I")}: ${outcomes}.`);
+    history(this.#renewals.body, `Renewals ${recently}: ${rate}; ${outcomes}.`, readings.renewalsBySecond());
+  }
 
-    const rate = `${(acked / Math.max(1, (at - before.at) / 1000)).toFixed(2)} a second`;
-    const outcomes = `${acked} confirmed, ${nacked} refused by an SDK, ${expired} ran out unconfirmed`;
-    this.#say("renewals", rate);
-    this.#say("renewals-hint", `${recently.replace("i", "I")}: ${outcomes}.`);
-    this.#draw("renewals", (host) => history(host, `Renewals ${recently}: ${rate}; ${outcomes}.`, this.#history()));
-
-    const recent = (/** @type {string} */ name) => {
-      const then = before.m.histogram(name);
-      return m.histogram(name).map(({ upTo, count }, i) => ({ upTo, count: count - (then[i]?.count ?? 0) }));
-    };
-    this.#histogram("margin", "Margin in seconds", recent("refresher_renewal_margin_seconds"), (s) => `${s}`, false);
-    this.#histogram("lag", "Push lag", recent("refresher_push_lag_seconds"), short, true);
-    this.#histogram("ack", "Ack time", recent("refresher_ack_seconds"), short, true);
-
-    const due = m.histogram("refresher_schedule_due_seconds");
-    let sum = 0;
-    const within = due.filter(({ upTo }) => Number.isFinite(upTo)).map(({ upTo, count }) => ({ name: `${upTo / 60} min`, value: (sum += count) }));
-    this.#say("due", `${within[0]?.value ?? 0} within a minute`);
-    this.#draw("due", (host) => columns(host, "Sessions that fall due", within));
-
-    const issued = m.samples("refresher_tokens_issued_total");
-    this.#say("issued", `${issued.reduce((total, { value }) => total + value, 0)} in all`);
-    this.#parts["issued-more"]?.replaceChildren(el("table", {},
-      el("thead", {}, el("tr", {}, ...["Service", "Cause", "Tokens"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, ...issued.map(({ labels, value }) => el("tr", {}, ...[labels.service ?? "", labels.cause ?? "", String(value)].map((cell) => el("td", {}, cell)))))));
-
-    const up = m.sum("refresher_store_up") === 1;
-    this.#say("store", up ? "Up" : "Away");
-    this.#parts.store?.setAttribute("data-level", up ? "fine" : "low");
-    this.#say("store-more", `${counted(m.sum("refresher_store_unwritten"), "session")} unwritten`);
+  #showMargin() {
+    const buckets = this.#readings.histogram("refresher_renewal_margin_seconds");
+    const least = buckets.findIndex(({ count }) => count > 0);
+    this.#margin.setFigure(least < 0 ? "none" : least > 0 ? `at least ${buckets[least - 1]?.upTo} s` : "some too late");
+    columns(this.#margin.body, "Margin in seconds", buckets.map(({ upTo, count }) => ({ name: bound(upTo, String), value: count })));
   }
 
   /**
-   * @param {string} name
+   * @param {Card} card
    * @param {string} title
-   * @param {{upTo: number, count: number}[]} buckets
-   * @param {(seconds: number) => string} format
-   * @param {boolean} quantiles the figure is what most stay within; else where the least is
+   * @param {string} name of the histogram
    */
-  #histogram(name, title, buckets, format, quantiles) {
-    const count = buckets.reduce((sum, bucket) => sum + bucket.count, 0);
-    const bound = (/** @type {number} */ upTo) => (Number.isFinite(upTo) ? format(upTo) : "more");
-    const within = (/** @type {number} */ share) => {
-      let left = count * share;
-      return bound(buckets.find((bucket) => (left -= bucket.count) <= 0)?.upTo ?? Infinity);
-    };
-    const least = buckets.findIndex((bucket) => bucket.count > 0);
-    const atLeast = least > 0 ? `at least ${buckets[least - 1]?.upTo} s` : "some too late";
-    this.#say(name, count === 0 ? "none" : quantiles ? `99 % within ${within(0.99)}` : atLeast);
-    this.#draw(name, (host) => columns(host, title, buckets.map(({ upTo, count: value }) => ({ name: bound(upTo), value }))));
+  #showDuration(card, title, name) {
+    const buckets = this.#readings.histogram(name);
+    const all = buckets.reduce((sum, { count }) => sum + count, 0);
+    let beyond = all * 0.99;
+    const quantile = buckets.find(({ count }) => (beyond -= count) <= 0)?.upTo ?? Infinity;
+    card.setFigure(all ? `99 % within ${bound(quantile, short)}` : "none");
+    columns(card.body, title, buckets.map(({ upTo, count }) => ({ name: bound(upTo, short), value: count })));
   }
 
-  /**
-   * @param {string} name
-   * @param {string} text
-   */
-  #say(name, text) {
-    const part = this.#parts[name];
-    if (part) say(part, text);
+  /** @param {Metrics} metrics */
+  #showDue(metrics) {
+    const buckets = metrics.histogram("refresher_schedule_due_seconds").filter(({ upTo }) => Number.isFinite(upTo));
+    let sum = 0;
+    const within = buckets.map(({ upTo, count }) => ({ name: `${upTo / 60} min`, value: (sum += count) }));
+    this.#due.setFigure(`${within[0]?.value ?? 0} within a minute`);
+    columns(this.#due.body, "Sessions that fall due", within);
   }
 
-  /**
-   * @param {string} name
-   * @param {(host: HTMLElement) => void} draw
-   */
-  #draw(name, draw) {
-    const host = this.#parts[`${name}-more`];
-    if (host) draw(host);
+  /** @param {Metrics} metrics */
+  #showIssued(metrics) {
+    const issued = metrics.samples("refresher_tokens_issued_total");
+    const head = ["Service", "Cause", "Tokens"].map((name) => el("th", { scope: "col" }, name));
+    const rows = issued.map(({ labels, value }) => [labels.service ?? "", labels.cause ?? "", String(value)]);
+    this.#issued.setFigure(`${issued.reduce((total, { value }) => total + value, 0)} in all`);
+    this.#issued.body.replaceChildren(el("table", {},
+      el("thead", {}, el("tr", {}, ...head)),
+      el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))))));
+  }
+
+  /** @param {Metrics} metrics */
+  #showStore(metrics) {
+    const up = metrics.sum("refresher_store_up") === 1;
+    this.#store.setFigure(up ? "Up" : "Away", up ? "fine" : "low");
+    this.#store.setLine(`${counted(metrics.sum("refresher_store_unwritten"), "session")} unwritten`);
   }
 }
 
 /**
- * @param {Metrics} m
- * @param {string} outcome of renewals
+ * Names a bucket by its upper bound.
+ * @param {number} upTo seconds
+ * @param {(seconds: number) => string} format
  */
-const count = (m, outcome) => m.sum("refresher_renewals_total", { outcome });
+const bound = (upTo, format) => (Number.isFinite(upTo) ? format(upTo) : "more");
 
 /** @param {number} s */
 const short = (s) => (s < 1 ? `${s * 1000} ms` : `${s} s`);

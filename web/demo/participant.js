@@ -1,85 +1,70 @@
-// One person in the call: what an app does with the library, and the account of
-// it that the page gives. start() has all of the former.
+// One person in the call: what an app does with the library, and the switches that
+// the demo adds. start() is the part that every app has.
 
 /** @import { Events } from "./client/index.js" */
-/** @import { Seat } from "./seats.js" */
+/** @import { Endpoint } from "./endpoint.js" */
 
+import { CallRecord } from "./call-record.js";
 import { bindRtc } from "./client/bindings/rtc.js";
 import { Refresher } from "./client/index.js";
 import { brief, clock, lasted, lifetime, seconds } from "./format.js";
+import { accessRefused, causes, message, whyEnded, whyLeft } from "./reasons.js";
+import { TokenRecord } from "./token-record.js";
 
-/** @typedef {"in" | "out" | "reconnecting"} Call */
-/** @typedef {"good" | "bad" | "note" | "act"} Kind what it did to the call: kept it, harmed it, neither; or somebody's doing */
-/** @typedef {{at: number, kind: Kind, text: string, detail: string, again: string}} Entry again: the newest entry with the same word is replaced */
+/** @typedef {"good" | "bad" | "note" | "act"} Kind good kept the call, bad harmed it, a note did neither, an act is somebody's doing */
+/** @typedef {{at: number, kind: Kind, text: string, detail: string, group: string}} Entry replaces the newest entry if that has the same group, and the group is not empty */
 
-/** Reasons after which the call is to be left at once: its tokens go on working for a while. */
-const barred = new Set(["revoked", "denied", "forbidden"]);
 const retryMs = 2_000;
 
 export class Participant {
-  /** @type {Refresher | null} null: switched off */
+  call = new CallRecord();
+  token = new TokenRecord();
+  /** Null while it is switched off. @type {Refresher | null} */
   refresher = null;
-  /** @type {Events["ended"] | null} why the last session is over */
+  /** Why the last session ended. @type {Events["ended"] | null} */
   ended = null;
-  /** @type {Call} */
-  call = "out";
-  /** Unix milliseconds; 0: not yet. */
-  inSince = 0;
-  outSince = 0;
-  /** Why the person is not in the call, as the end of a sentence. */
-  why = "";
-  /** What became of the call of who is out. @type {"" | "lost" | "over"} by a token that was not renewed, or by somebody's will */
-  fate = "";
   role = "publisher";
   sending = false;
   refusing = false;
-  /** The token in use, when it ends (Unix seconds), and how long it had to live when it came. */
-  token = "";
-  expiresAt = 0;
-  livedMs = 0;
-  renewals = 0;
-  tightestMs = Infinity;
-  drops = 0;
   revokedUntil = 0; // Unix seconds
-  /** Is told of everything. @type {(entry: Entry) => void} */
-  ontell = () => {};
-  /** Is called when something has changed. */
+  /** Called with each entry of the timeline. @type {(entry: Entry) => void} */
+  onentry = () => {};
+  /** Called when something has changed. */
   onchange = () => {};
-  #turn = Promise.resolve();
+  /** Settles when the last join or renewal has: one at a time. @type {Promise<unknown>} */
+  #joining = Promise.resolve();
   #clock = () => Date.now();
-  #wanted = "publisher"; // the role that the tokens should have
-  #dropped = false; // the edge has thrown the person out for their token
-  #lostMs = 0; // until the person was last back
-  #retry = 0;
+  #wantedRole = "publisher";
+  #retryTimer = 0;
 
-  /** @param {{name: string, uid: number, appId: string, channel: string, ttl: number | undefined, seat: Seat}} parts */
-  constructor({ name, uid, appId, channel, ttl, seat }) {
+  /** @param {{name: string, uid: number, appId: string, channel: string, ttl: number | undefined, endpoint: Endpoint}} parts */
+  constructor({ name, uid, appId, channel, ttl, endpoint }) {
     this.name = name;
     this.uid = uid;
     this.appId = appId;
     this.channel = channel;
     this.ttl = ttl;
-    this.seat = seat;
-    seat.client.on("connection-state-change", (/** @type {string} */ state, /** @type {string} */ before, /** @type {string} */ reason) => {
-      this.#moved(state, before, reason);
+    this.endpoint = endpoint;
+    endpoint.client.on("connection-state-change", (/** @type {string} */ state, /** @type {string} */ before, /** @type {string} */ reason) => {
+      this.#connectionChanged(state, before, reason);
     });
   }
 
-  /** Opens a session, or takes up the one from before a reload, and joins the call. */
+  /** Opens a session, or resumes the one from before a reload, and joins the call. */
   start() {
-    const { channel, uid, ttl, seat: { client, network } } = this;
+    const { channel, uid, ttl, endpoint: { client, network } } = this;
 
     const refresher = new Refresher({ url: new URL(".", location.href).href, rtc: { channel, uid, role: "publisher" }, ttl, platform: network.platform });
-    this.#follow(refresher);
+    this.#listen(refresher);
     bindRtc(refresher, client, { rejoin: (token) => this.#join(token, refresher) });
-    refresher.on("ended", ({ reason }) => barred.has(reason) && void client.leave());
+    refresher.on("ended", ({ reason }) => accessRefused.has(reason) && void client.leave());
     void this.#enter(refresher);
   }
 
-  /** Stops the library: an app without it. The session waits for a while. */
+  /** Stops the library, as if the app had none. The service keeps the session for a while. */
   stop() {
     const { refresher } = this;
-    this.refresher = null; // so that its end is no news
+    this.refresher = null; // first, so that its last events are ignored
     refresher?.close();
     this.onchange();
   }
@@ -89,51 +74,51 @@ export class Participant {
     const { refresher } = this;
     this.refresher = null;
     refresher?.leave();
-    void this.seat.client.leave();
+    void this.endpoint.client.leave();
   }
 
   /**
-   * Begins anew, with tokens that live so long.
+   * Leaves, and starts again with another lifetime of tokens.
    * @param {number} ttl seconds
    */
   restart(ttl) {
     this.ttl = ttl;
-    this.#tell("act", `Tokens last ${lifetime(ttl)} from now on`, "leaves, and joins again with refresher on");
+    this.log("act", `Tokens last ${lifetime(ttl)} from now on`, "leaves, and joins again with refresher on");
     this.leave();
-    this.#wanted = "publisher";
+    this.#wantedRole = "publisher";
     this.start();
   }
 
   /**
-   * Joins with the first token, unless the library was quicker.
+   * Joins with the first token, unless the binding has joined already.
    * @param {Refresher} refresher
    */
   async #enter(refresher) {
-    clearTimeout(this.#retry);
+    clearTimeout(this.#retryTimer);
     try {
       const token = await refresher.token("rtc");
-      if (this.seat.client.connectionState === "DISCONNECTED") await this.#join(token, refresher);
+      if (this.endpoint.client.connectionState === "DISCONNECTED") await this.#join(token, refresher);
     } catch (error) {
-      if (refresher.state === "ended") return; // its listeners tell why
-      this.why = `the edge did not let ${this.name} in (${error instanceof Error ? error.message : error})`;
-      this.#tell("bad", "Not admitted", this.why, "not admitted");
-      this.#retry = setTimeout(() => this.#enter(refresher), retryMs);
+      if (refresher.state === "ended") return; // the event "ended" has said why
+      this.call.reason = `the edge did not let ${this.name} in (${message(error)})`;
+      this.log("bad", "Not admitted", this.call.reason, "not admitted");
+      this.#retryTimer = setTimeout(() => this.#enter(refresher), retryMs);
     }
   }
 
   /**
-   * Joins the call; or renews, where another way in was quicker.
+   * Joins the call, or renews the token if the client has joined meanwhile.
    * @param {string} token
    * @param {Refresher} refresher
    */
   #join(token, refresher) {
-    const { appId, channel, uid, seat: { client } } = this;
-    const joining = this.#turn.then(async () => {
+    const { appId, channel, uid, endpoint: { client } } = this;
+    const joining = this.#joining.then(async () => {
       if (refresher.state === "ended") throw new Error("the session is over");
       if (client.connectionState === "DISCONNECTED") await client.join(appId, channel, token, uid);
       else await client.renewToken(token);
     });
-    this.#turn = joining.catch(() => {}); // whoever asked is told
+    this.#joining = joining.catch(() => {}); // only for the order: the caller has the rejection
     return joining;
   }
 
@@ -144,217 +129,158 @@ export class Participant {
 
   /** Milliseconds that the token in use has left. */
   leftMs() {
-    return Math.max(0, this.expiresAt * 1000 - this.now());
-  }
-
-  /** Milliseconds of the call that were lost to tokens that ran out. */
-  lostMs() {
-    return this.#lostMs + (this.#dropped ? this.now() - this.outSince : 0);
-  }
-
-  /** What comes now is not lost to a token. */
-  #settle() {
-    this.#lostMs = this.lostMs();
-    this.#dropped = false;
+    return this.token.leftMs(this.now());
   }
 
   get state() {
     return this.refresher?.state ?? "off";
   }
 
-  // What a visitor does to it.
+  // What a visitor does to the call.
 
   /** @param {boolean} on */
   switchRefresher(on) {
-    this.#tell("act", on ? "Refresher switched on" : "Refresher switched off", on ? "" : "no token is handed over any more");
+    this.log("act", on ? "Refresher switched on" : "Refresher switched off", on ? "" : "the SDK gets no token any more");
     if (on) this.start();
     else this.stop();
   }
 
   /** @param {boolean} up */
   switchNetwork(up) {
-    this.#tell("act", up ? "Network is back" : "Network goes down", up ? "" : "both to the service and to the edge");
-    this.seat.network.set(up);
+    this.log("act", up ? "Network is back" : "Network goes down", up ? "" : "both to the service and to the edge");
+    this.endpoint.network.setUp(up);
     if (up) this.refresher?.wake();
     this.onchange();
   }
 
-  /** @param {boolean} refuses */
-  switchRefusal(refuses) {
-    this.#tell("act", refuses ? "The SDK refuses tokens from now on" : "The SDK takes tokens again", "");
-    this.seat.refuse?.(refuses);
-    this.refusing = refuses;
+  /** @param {boolean} on */
+  switchRefusal(on) {
+    this.log("act", on ? "The SDK refuses tokens from now on" : "The SDK takes tokens again");
+    this.endpoint.setRefusing?.(on);
+    this.refusing = on;
     this.onchange();
   }
 
   killSocket() {
-    this.#tell("act", "WebSocket killed", "without a farewell: close code 1006");
-    this.seat.network.kill("/v1/ws");
+    this.log("act", "WebSocket killed", "without a close frame: code 1006");
+    this.endpoint.network.break("/v1/ws");
   }
 
   joinAgain() {
-    this.#tell("act", "Join again", "a new session");
+    this.log("act", "Join again", "a new session");
     this.stop();
-    this.#wanted = "publisher";
+    this.#wantedRole = "publisher";
     this.start();
   }
 
-  /** An operator gives, or takes, the right to publish. */
-  async changeRole() {
-    const role = this.role === "publisher" ? "subscriber" : "publisher";
-    this.#tell("act", role === "publisher" ? "Operator: promote to publisher" : "Operator: make audience", "new tokens are pushed at once");
-    const answer = await this.#operate("PATCH", `v1/sessions/${this.refresher?.session}`, { rtc: { role } });
-    if (!answer) return;
-    this.#wanted = role;
-    await this.#send();
-  }
-
-  /** An operator ends the session, and refuses its return. */
-  async revoke() {
-    const { channel, uid } = this;
-    this.#tell("act", "Operator: revoke", "for 60 s");
-    const answer = await this.#operate("POST", "v1/revocations", { channel, uid, for: 60 });
-    this.revokedUntil = answer?.until ?? 0;
-    this.onchange();
-  }
-
   /**
-   * An operator's request to the service; it does not go by the person's own network.
-   * @param {string} method
-   * @param {string} path
-   * @param {object} body
+   * Sends, or stops sending, as the tokens to come will allow.
+   * @param {string} role
    */
-  async #operate(method, path, body) {
-    try {
-      const response = await fetch(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-      const answer = await response.json();
-      if (response.ok) return answer;
-      this.#tell("bad", "The service refused it", String(answer.error));
-    } catch {
-      this.#tell("bad", "The service does not answer", "");
-    }
-    return null;
+  async wantRole(role) {
+    this.#wantedRole = role;
+    await this.#updateSending();
   }
 
-  // What becomes of it.
+  // What becomes of the call.
 
   /**
-   * The client's state changed.
-   * @param {string} state
+   * @param {string} state of the SDK's connection
    * @param {string} before
    * @param {string} [reason]
    */
-  #moved(state, before, reason) {
-    const now = this.now();
-    if (state === "CONNECTED") {
-      if (this.call === "out") this.#entered(now);
-      else this.#tell("good", "Back at the edge", `by itself, after ${lasted(now - this.outSince)}`);
-      this.call = "in";
-      this.why = "";
-    } else if (state === "RECONNECTING") {
-      this.call = "reconnecting";
-      this.outSince = now;
-      this.why = this.seat.network.up ? "the line to the edge broke" : "the network is down";
-      this.#tell("bad", "Cut off from the edge", "it comes back by itself while its token lasts");
-    } else if (state === "DISCONNECTED" && before !== "CONNECTING") {
-      this.#left(now, reason);
-    }
-    void this.#send();
+  #connectionChanged(state, before, reason) {
+    if (state === "CONNECTED") this.#joined();
+    else if (state === "RECONNECTING") this.#cutOff();
+    else if (state === "DISCONNECTED" && before !== "CONNECTING") this.#left(reason);
+    void this.#updateSending();
     this.onchange();
   }
 
-  /** @param {number} now */
-  #entered(now) {
-    const out = this.outSince ? now - this.outSince : 0;
-    this.#settle();
-    this.fate = "";
-    this.inSince = now;
-    this.#tell("good", out ? "Rejoined the call" : "Joined the call", out ? `after ${lasted(out)}` : "");
+  #joined() {
+    const returns = this.call.state === "reconnecting";
+    const awayMs = this.call.joined(this.now());
+    if (returns) this.log("good", "Back at the edge", `by itself, after ${lasted(awayMs)}`);
+    else this.log("good", awayMs ? "Rejoined the call" : "Joined the call", awayMs ? `after ${lasted(awayMs)}` : "");
   }
 
-  /**
-   * @param {number} now
-   * @param {string} [reason]
-   */
-  #left(now, reason) {
-    const cutOff = this.call === "reconnecting";
-    this.call = "out";
-    if (!cutOff) this.outSince = now;
-    this.fate = reason !== "LEAVE" ? "lost" : this.ended ? "over" : "";
-    if (reason === "TOKEN_EXPIRE") {
-      this.drops++;
-      this.#dropped = true;
-      this.why = this.#whyExpired(cutOff);
-      this.#tell("bad", "Dropped by the edge", this.why);
-    } else if (reason === "UID_CONFLICT") {
-      this.why = "somebody else joined with the same uid";
-      this.#tell("bad", "Thrown out by the edge", this.why);
-    } else if (reason === "LEAVE") {
-      this.why = this.ended ? whyEnded(this.ended.reason) : `${this.name} left`;
-      this.#tell("note", "Left the call", "");
-    } else {
-      this.why = "the edge did not take the token";
-      this.#tell("bad", "Dropped by the edge", this.why);
-      if (this.refresher) void this.#enter(this.refresher);
-    }
+  #cutOff() {
+    this.call.cutOff(this.now(), this.endpoint.network.up ? "the connection to the edge broke" : "the network is down");
+    this.log("bad", "Cut off from the edge", "it comes back by itself while its token lasts");
   }
 
-  /** @param {boolean} cutOff */
-  #whyExpired(cutOff) {
-    if (!this.refresher) return "the token ran out, and nobody renewed it";
-    if (cutOff) return "the token ran out while the network was down";
-    if (this.refusing) return "the token ran out, and the SDK had refused those that came";
-    if (this.ended) return "the token ran out, and the session was over";
-    return this.state === "live" ? "the token ran out" : "the token ran out while the service was out of reach";
+  /** @param {string} [reason] as in the SDK's ConnectionDisconnectedReason */
+  #left(reason) {
+    const why = whyLeft(this, reason);
+    const outcome = reason !== "LEAVE" ? "lost" : this.ended ? "over" : "";
+    this.call.left(this.now(), why, outcome, reason === "TOKEN_EXPIRE");
+    if (reason === "LEAVE") this.log("note", "Left the call");
+    else this.log("bad", reason === "UID_CONFLICT" ? "Removed by the edge" : "Dropped by the edge", why);
+    // The binding joins again after an expired token; after other drops the app does.
+    if (!["LEAVE", "TOKEN_EXPIRE", "UID_CONFLICT"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
   }
 
   /** Sends the picture if the person is in the call and may. */
-  async #send() {
-    const { seat } = this;
-    if (this.call !== "in") {
-      seat.stop();
+  async #updateSending() {
+    const { endpoint } = this;
+    if (this.call.state !== "in") {
+      endpoint.stop();
       this.sending = false;
       return;
     }
-    const may = await seat.publish(this.#wanted);
-    if (this.call !== "in") return;
-    if (this.sending && !may) this.#tell("note", "The picture stops", "the token does not allow to publish");
-    this.sending = may;
-    this.role = may ? "publisher" : "subscriber";
+    let [sends, why] = [false, "the token does not allow to publish"];
+    try {
+      sends = await endpoint.publish(this.#wantedRole);
+    } catch (error) {
+      why = message(error);
+    }
+    if (this.call.state !== "in") return;
+    if (this.sending && !sends) this.log("note", "Sends nothing any more", why);
+    this.sending = sends;
+    this.role = sends ? "publisher" : "subscriber";
     this.onchange();
   }
 
+  // What the library reports.
+
   /** @param {Refresher} refresher */
-  #follow(refresher) {
+  #listen(refresher) {
     this.refresher = refresher;
     this.ended = null;
     this.#clock = () => refresher.now();
     this.onchange();
     refresher.on("state", ({ state, previous }) => {
-      if (state === "live") this.#tell("note", previous === "away" ? "Connected to the service again" : "Connected to the service", "");
+      if (state === "live") this.log("note", previous === "away" ? "Connected to the service again" : "Connected to the service");
       this.onchange();
     });
     refresher.on("renewed", (renewal) => this.#renewed(refresher, renewal));
-    refresher.on("refused", ({ code }) => this.#tell("bad", "The SDK refused a token", `${code}: the service makes another`));
+    refresher.on("refused", ({ code }) => this.log("bad", "The SDK refused a token", `${code}: the service makes another`));
     refresher.on("lost", ({ reason, retryInMs }) => {
       const away = refresher.state === "away";
-      this.#tell("bad", away ? "Connection to the service lost" : "The service is not reached", `${reason}; trying again in ${brief(retryInMs)}`, "lost");
+      this.log("bad", away ? "Connection to the service lost" : "The service is not reached", `${reason}; trying again in ${brief(retryInMs)}`, "lost");
     });
     refresher.on("error", (error) => {
-      if (error instanceof Error && "code" in error) this.#tell("note", "The service says", error.message);
+      const fromService = error instanceof Error && "code" in error;
+      this.log("note", fromService ? "The service says" : "Failed, and is tried again", message(error), fromService ? "" : "failed");
     });
-    refresher.on("ended", (ended) => {
-      if (this.refresher !== refresher) return; // the page itself has closed it
-      this.ended = ended;
-      const until = ended.accessEndsAt ? `; tokens work until ${clock(ended.accessEndsAt * 1000)}` : "";
-      this.#tell("bad", "Session ended", `${ended.reason}${until}`);
-      if (this.call === "out") {
-        this.why = whyEnded(ended.reason);
-        this.fate ||= "over";
-      }
-      this.#settle();
-      this.onchange();
-    });
+    refresher.on("ended", (ended) => this.#ended(refresher, ended));
+  }
+
+  /**
+   * @param {Refresher} refresher
+   * @param {Events["ended"]} ended
+   */
+  #ended(refresher, ended) {
+    if (this.refresher !== refresher) return; // this page has closed it
+    this.ended = ended;
+    const until = ended.accessEndsAt ? `; tokens work until ${clock(ended.accessEndsAt * 1000)}` : "";
+    this.log("bad", "Session ended", `${ended.reason}${until}`);
+    if (this.call.state === "out") {
+      this.call.reason = whyEnded(ended.reason);
+      this.call.outcome ||= "over";
+    }
+    this.call.stopLosing(this.now());
+    this.onchange();
   }
 
   /**
@@ -362,50 +288,38 @@ export class Participant {
    * @param {Events["renewed"]} renewal
    */
   #renewed(refresher, { cause, via, marginMs, tookMs, expiresAt, rejoin, services }) {
-    // A library that was switched on in the midst of a call knows of no token before.
-    const leadMs = Number.isFinite(marginMs) ? marginMs : this.call === "in" ? this.leftMs() : 0;
-    const inTime = leadMs > 0 && !rejoin && services.length > 0; // without services, nothing but this page has the token
-    if (inTime) {
-      this.renewals++;
-      this.tightestMs = Math.min(this.tightestMs, leadMs);
-    }
+    // A library that was switched on in the middle of a call has no margin: this page knows the token before.
+    const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
+    const inTime = leadMs > 0 && !rejoin && services.length > 0; // without services no SDK has taken the token
     const first = cause === "join" ? "The first token" : "A first token";
-    const what = inTime ? `Renewed on time, ${seconds(leadMs)} to spare` : this.expiresAt && cause !== "join" ? "A token to join again with" : first;
-    this.expiresAt = expiresAt;
-    this.livedMs = this.leftMs();
-    this.#tell("good", what, `${causes[cause] ?? cause}; confirmed in ${brief(tookMs)}${via === "http" ? ", over HTTP" : ""}`);
-    refresher.token("rtc").then((token) => {
-      this.token = token;
-      this.onchange();
-    }, () => {}); // the session has ended since
-    void this.#send();
+    const another = this.token.expiresAt && cause !== "join" ? "A token to join again with" : first;
+    const what = inTime ? `Renewed on time, ${seconds(leadMs)} to spare` : another;
+    this.token.replaced(expiresAt, this.now(), inTime ? leadMs : 0);
+    this.log("good", what, `${causes[cause] ?? cause}; confirmed in ${brief(tookMs)}${via === "http" ? ", over HTTP" : ""}`);
+    void this.#showToken(refresher);
+    void this.#updateSending();
     this.onchange();
   }
 
+  /** @param {Refresher} refresher */
+  async #showToken(refresher) {
+    try {
+      this.token.value = await refresher.token("rtc");
+      this.onchange();
+    } catch (error) {
+      // The session ended meanwhile: the event "ended" has said so.
+      if (refresher.state !== "ended") throw error;
+    }
+  }
+
   /**
+   * Adds an entry to the timeline.
    * @param {Kind} kind
    * @param {string} text
-   * @param {string} detail
-   * @param {string} [again]
+   * @param {string} [detail]
+   * @param {string} [group]
    */
-  #tell(kind, text, detail, again = "") {
-    this.ontell({ at: Date.now(), kind, text, detail, again });
+  log(kind, text, detail = "", group = "") {
+    this.onentry({ at: Date.now(), kind, text, detail, group });
   }
-}
-
-/** Why there was a new token. @type {Record<string, string>} */
-const causes = {
-  join: "for a new session",
-  resume: "the session was resumed",
-  schedule: "on schedule",
-  renew: "asked for",
-  nack: "another, after a refusal (nack)",
-  role: "for another role",
-  certificate: "signed with the new certificate",
-};
-
-/** @param {string} reason why a session is over, for the end of a sentence */
-function whyEnded(reason) {
-  if (reason === "revoked") return "an operator ended it";
-  return barred.has(reason) ? "the service refuses" : `the session is over: ${reason}`;
 }

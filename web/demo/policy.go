@@ -2,10 +2,9 @@ package demo
 
 import "strings"
 
-// policy lets the page load what is served with it, talk to this service, and
-// nothing else. In connect-src, 'self' covers WebSockets to the page's own host and
-// port too: so it stands in CSP Level 3, and so Chromium, Firefox and Safari (from
-// 15.4) have it. Video elements play MediaStreams by srcObject, which no directive
+// policy is the Content-Security-Policy: the page loads and connects to its own origin
+// only. In connect-src, 'self' covers WebSockets to the page's own host and
+// port too, by CSP Level 3, and in Chromium, Firefox and Safari 15.4. Video elements play MediaStreams by srcObject, which no directive
 // restricts.
 //
 // With require-trusted-types-for, innerHTML and its like throw on a plain string:
@@ -16,8 +15,8 @@ var policy = strings.Join(append(shared,
 	"require-trusted-types-for 'script'",
 ), "; ")
 
-// realPolicy lets the page use Agora's Web SDK as well: load it from Agora's CDN,
-// and connect to Agora.
+// realPolicy also lets the page load Agora's Web SDK from Agora's CDN, and connect to
+// Agora.
 //
 // The domains are those that Agora's firewall requirements name for the Web SDK
 // (https://docs.agora.io/en/introduction/firewall, domains ".agora.io" and so on):
@@ -35,7 +34,7 @@ var realPolicy = strings.Join(append(shared,
 	"connect-src 'self' "+agoraHosts("agora.io", "sd-rtn.com", "rtnsvc.com", "rtesvc.com"),
 ), "; ")
 
-// shared are the directives of both.
+// shared has the directives of both policies.
 var shared = []string{
 	"default-src 'none'",
 	"style-src 'self'",

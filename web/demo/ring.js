@@ -1,13 +1,13 @@
-// The life that a token has left: a ring that drains, and fills with the next.
+// A ring that shows how long a token has left: it drains, and a new token fills it.
 
 import { svg } from "./dom.js";
-import { lasting } from "./format.js";
+import { remaining } from "./format.js";
 
 const radius = 42;
-const around = 2 * Math.PI * radius;
+const circumference = 2 * Math.PI * radius;
 
 export class Ring {
-  #arc = svg("circle", { class: "arc", cx: 50, cy: 50, r: radius, "stroke-dasharray": around, "stroke-dashoffset": around });
+  #arc = svg("circle", { class: "arc", cx: 50, cy: 50, r: radius, "stroke-dasharray": circumference, "stroke-dashoffset": circumference });
   #text = svg("text", { x: 50, y: 51 });
   #host;
 
@@ -20,13 +20,13 @@ export class Ring {
 
   /**
    * @param {number} leftMs
-   * @param {number} wholeMs how long the token had to live
+   * @param {number} lifetimeMs what the token had left when it came
    */
-  show(leftMs, wholeMs) {
-    const share = wholeMs > 0 ? Math.min(1, leftMs / wholeMs) : 0;
-    this.#arc.setAttribute("stroke-dashoffset", (around * (1 - share)).toFixed(1));
-    this.#host.dataset.level = leftMs <= 0 ? "none" : leftMs < Math.min(10_000, wholeMs / 8) ? "low" : leftMs < Math.min(30_000, wholeMs / 3) ? "late" : "fine";
-    const text = leftMs > 0 ? lasting(leftMs) : "–";
+  show(leftMs, lifetimeMs) {
+    const share = lifetimeMs > 0 ? Math.min(1, leftMs / lifetimeMs) : 0;
+    this.#arc.setAttribute("stroke-dashoffset", (circumference * (1 - share)).toFixed(1));
+    this.#host.dataset.level = leftMs <= 0 ? "none" : leftMs < Math.min(10_000, lifetimeMs / 8) ? "low" : leftMs < Math.min(30_000, lifetimeMs / 3) ? "late" : "fine";
+    const text = leftMs > 0 ? remaining(leftMs) : "–";
     if (this.#text.textContent === text) return;
     this.#text.textContent = text;
     this.#host.setAttribute("aria-valuenow", String(Math.round(share * 100)));

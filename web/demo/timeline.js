@@ -1,16 +1,16 @@
 // What happened, the newest first. Entries are placed by transform, so that a new
-// one moves the others without shifting the page's layout.
+// one does not count as a layout shift.
 
 /** @import { Entry } from "./participant.js" */
 
 import { el } from "./dom.js";
 import { clock } from "./format.js";
 
-const most = 50;
+const maxEntries = 50;
 
 export class Timeline {
   #list;
-  #newest = "";
+  #newestGroup = "";
 
   /** @param {HTMLElement} list of a fixed height, which scrolls */
   constructor(list) {
@@ -19,15 +19,15 @@ export class Timeline {
   }
 
   /** @param {Entry} entry */
-  add({ at, kind, text, detail, again }) {
+  add({ at, kind, text, detail, group }) {
     const item = el("li", { class: kind },
       el("time", { datetime: new Date(at).toISOString() }, clock(at)), " ",
       el("span", {}, el("b", {}, text), detail && " ", el("small", {}, detail)));
     const first = this.#list.firstElementChild;
-    if (first && again && again === this.#newest) first.replaceWith(item);
+    if (first && group && group === this.#newestGroup) first.replaceWith(item);
     else this.#list.prepend(item);
-    this.#newest = again;
-    if (this.#list.childElementCount > most) this.#list.lastElementChild?.remove();
+    this.#newestGroup = group;
+    if (this.#list.childElementCount > maxEntries) this.#list.lastElementChild?.remove();
     this.#arrange();
   }
 

@@ -1,4 +1,4 @@
-// What the demo page has to be, whoever looks at it: accessible by axe in both
+// What the demo page has to be for each visitor: accessible by axe in both
 // views and themes and on a phone, small, and under a strict policy.
 
 import assert from "node:assert/strict";
@@ -19,7 +19,7 @@ test("the page's six lines are the README's", async () => {
 });
 
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-const limit = 60 * 1024;
+const limit = 72 * 1024; // with the comments: the page runs the sources as they are
 
 const looks = [
   { name: "light", options: { colorScheme: "light", viewport: { width: 1280, height: 900 } } },

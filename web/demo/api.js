@@ -1,0 +1,27 @@
+// Requests to the service that serves this page, with errors in plain words.
+
+/**
+ * Resolves with the body of the answer.
+ * @param {string} path
+ * @param {{method?: string, body?: object}} [options]
+ */
+export async function request(path, { method = "GET", body } = {}) {
+  const headers = body && { "content-type": "application/json" };
+  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) }).catch(unanswered);
+  const answer = await response.json().catch(() => {
+    // The parser's error says at which character, the status says more.
+    throw new Error(`the service did not answer, but something in between did, with status ${response.status}`);
+  });
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+/**
+ * The browser's own reason is one of few words ("Failed to fetch", "Load failed"),
+ * and stands in its console.
+ * @param {unknown} cause
+ * @returns {never}
+ */
+export function unanswered(cause) {
+  throw new Error("the service does not answer", { cause });
+}

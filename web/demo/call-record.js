@@ -1,0 +1,85 @@
+// The record of one person's call: whether they are in it, since when, why not, and
+// how much of it was lost to tokens that expired.
+//
+//	out ──joined──► in ◄──joined── reconnecting
+//	 ▲               │ └───cutOff──────► │
+//	 └─────left──────┴───────left────────┘
+
+/** @typedef {"in" | "out" | "reconnecting"} CallState */
+
+export class CallRecord {
+  /** @type {CallState} */
+  state = "out";
+  /** Unix milliseconds; 0 before the first time. */
+  inSince = 0;
+  outSince = 0;
+  /** Why the person is not in the call, as the end of a sentence. */
+  reason = "";
+  /** How the call ended for who is out: "lost" by a token that was not renewed, "over" by somebody's decision. @type {"" | "lost" | "over"} */
+  outcome = "";
+  /** How often the edge dropped the person because of a token. */
+  drops = 0;
+  /** Whether the time that passes now is lost to an expired token. */
+  #losing = false;
+  /** Milliseconds lost before that. */
+  #lostMs = 0;
+
+  /**
+   * Returns how long the person was away: 0 the first time.
+   * @param {number} now Unix milliseconds
+   */
+  joined(now) {
+    const awayMs = this.outSince ? now - this.outSince : 0;
+    if (this.state === "out") {
+      this.stopLosing(now);
+      this.outcome = "";
+      this.inSince = now;
+    }
+    this.state = "in";
+    this.reason = "";
+    return awayMs;
+  }
+
+  /**
+   * @param {number} now
+   * @param {string} reason
+   */
+  cutOff(now, reason) {
+    this.state = "reconnecting";
+    this.outSince = now;
+    this.reason = reason;
+  }
+
+  /**
+   * @param {number} now
+   * @param {string} reason
+   * @param {"" | "lost" | "over"} outcome
+   * @param {boolean} expired whether the edge dropped the person because the token expired
+   */
+  left(now, reason, outcome, expired) {
+    if (this.state !== "reconnecting") this.outSince = now;
+    this.state = "out";
+    this.reason = reason;
+    this.outcome = outcome;
+    if (!expired) return;
+    this.drops++;
+    this.#losing = true;
+  }
+
+  /**
+   * Time that passes from now on is not lost to a token.
+   * @param {number} now
+   */
+  stopLosing(now) {
+    this.#lostMs = this.lostMs(now);
+    this.#losing = false;
+  }
+
+  /**
+   * Milliseconds of the call that were lost to expired tokens.
+   * @param {number} now
+   */
+  lostMs(now) {
+    return this.#lostMs + (this.#losing ? now - this.outSince : 0);
+  }
+}

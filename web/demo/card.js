@@ -1,0 +1,44 @@
+// One card of the operators' page: a title, a figure, a line or a chart under it, and
+// a hint.
+
+import { el, setText } from "./dom.js";
+
+/** @typedef {"" | "fine" | "low"} Level */
+
+export class Card {
+  #figure = el("p", { class: "figure" }, "–");
+  #hint;
+  /** Holds the line, the chart or the table. */
+  body = el("div", { class: "rest" });
+
+  /**
+   * @param {string} title
+   * @param {string} id
+   * @param {string} hint
+   */
+  constructor(title, id, hint) {
+    this.#hint = el("p", { class: "hint" }, hint);
+    const titleId = `metric-${id}`;
+    this.section = el("section", { class: `card metric ${id}`, "aria-labelledby": titleId },
+      el("h2", { id: titleId }, title), this.#figure, this.body, this.#hint);
+  }
+
+  /**
+   * @param {string} figure
+   * @param {Level} [level] its colour
+   */
+  setFigure(figure, level = "") {
+    setText(this.#figure, figure);
+    this.#figure.dataset.level = level;
+  }
+
+  /** @param {string} line */
+  setLine(line) {
+    setText(this.body, line);
+  }
+
+  /** @param {string} hint */
+  setHint(hint) {
+    setText(this.#hint, hint);
+  }
+}

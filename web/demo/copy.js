@@ -1,0 +1,29 @@
+// A button that copies a text.
+
+import { byId, isEnabled } from "./dom.js";
+
+/**
+ * Makes the button copy a text and say whether it did, on itself and to a screen
+ * reader. Without a clipboard (pages over plain HTTP have none) the button goes.
+ * @param {HTMLElement} button
+ * @param {string} what
+ * @param {() => string} text
+ */
+export function offerCopy(button, what, text) {
+  button.hidden = !navigator.clipboard;
+  button.setAttribute("aria-label", `Copy ${what}`);
+  const report = (/** @type {string} */ label, /** @type {string} */ spoken) => {
+    button.textContent = label;
+    byId("spoken").textContent = spoken;
+  };
+  button.addEventListener("click", async () => {
+    if (!isEnabled(button)) return;
+    try {
+      await navigator.clipboard.writeText(text());
+      report("Copied", `Copied ${what}.`);
+    } catch {
+      report("Not allowed", "The browser does not allow to copy."); // it has no other reason
+    }
+    setTimeout(() => report("Copy", ""), 2000);
+  });
+}

@@ -1,0 +1,229 @@
+// A stand-in for the client of agora-rtc-sdk-ng: the same methods, events and
+// behaviour where tokens are concerned, over a WebSocket to a stand-in for Agora's
+// edge. The tokens are real, and that edge admits and drops by nothing else.
+
+/** @import { Platform } from "./client/platform.js" */
+
+import { EdgeConnection } from "./edge-connection.js";
+
+/** @typedef {"DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING"} State */
+
+/**
+ * What join was called with, until the client is out of the call.
+ * @typedef {object} Membership
+ * @property {string} channel
+ * @property {string} user
+ * @property {string} token the newest one
+ * @property {string} admittedBy the token that the edge has, "" before it admitted the client
+ */
+
+/** The edge's code for a token that has expired. */
+const expiredCode = 109;
+const retryMs = 1_000;
+
+export class SdkError extends Error {
+  /**
+   * @param {string} code as the SDK's errors have it
+   * @param {string} message
+   * @param {number} [edgeCode] the edge's own code, 0 if the edge did not answer
+   */
+  constructor(code, message, edgeCode = 0) {
+    super(message);
+    this.name = "SdkError";
+    this.code = code;
+    this.edgeCode = edgeCode;
+  }
+}
+
+export class EdgeClient {
+  /** @type {State} */
+  connectionState = "DISCONNECTED";
+  /** Whether the token in use lets its holder send video. The real SDK has no such property: its publish() rejects. */
+  mayPublish = false;
+  /** Has renewToken reject, as an SDK sometimes does. */
+  refusing = false;
+  #url;
+  #WebSocket;
+  /** @type {Map<string, Set<(...details: any[]) => void>>} */
+  #listeners = new Map();
+  /** @type {Membership | null} */
+  #membership = null;
+  /** @type {EdgeConnection | null} */
+  #connection = null;
+
+  /**
+   * @param {string} url of the edge
+   * @param {Platform["WebSocket"]} WebSocket
+   */
+  constructor(url, WebSocket) {
+    this.#url = url;
+    this.#WebSocket = WebSocket;
+  }
+
+  /**
+   * @param {string} event
+   * @param {(...details: any[]) => void} listener
+   */
+  on(event, listener) {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+  }
+
+  /**
+   * @param {string} event
+   * @param {(...details: any[]) => void} listener
+   */
+  off(event, listener) {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  /**
+   * @param {string} appId not sent: the edge serves one App ID only
+   * @param {string} channel
+   * @param {string} token
+   * @param {number} uid
+   */
+  async join(appId, channel, token, uid) {
+    if (this.#membership) throw new SdkError("INVALID_OPERATION", "join: already in a call");
+    const membership = { channel, user: String(uid), token, admittedBy: "" };
+    this.#membership = membership;
+    this.#setState("CONNECTING");
+    try {
+      await this.#admit(membership, token);
+    } catch (error) {
+      if (this.#membership === membership) this.#end("SERVER_ERROR");
+      throw error;
+    }
+    return uid;
+  }
+
+  async leave() {
+    if (this.#membership) this.#end("LEAVE");
+  }
+
+  /** @param {string} token */
+  async renewToken(token) {
+    const membership = this.#membership;
+    if (!membership) throw new SdkError("INVALID_OPERATION", "renewToken should not be called before user join");
+    if (this.refusing) throw new SdkError("UNEXPECTED_RESPONSE", "renew token failed: the demo has the SDK refuse");
+    const before = membership.token;
+    membership.token = token;
+    try {
+      while (this.connectionState !== "CONNECTED") {
+        await this.#nextStateChange();
+        if (this.#membership !== membership) throw new SdkError("INVALID_OPERATION", "the client has left the call");
+      }
+      if (membership.admittedBy === token) return; // a reconnect has shown it
+      const answer = await this.#request("renew", "UNEXPECTED_RESPONSE", { token });
+      membership.admittedBy = token;
+      this.mayPublish = answer.publish === true;
+    } catch (error) {
+      if (membership.token === token) membership.token = before;
+      throw error;
+    }
+  }
+
+  /**
+   * Connects, and joins at the edge with the token.
+   * @param {Membership} membership
+   * @param {string} token
+   */
+  async #admit(membership, token) {
+    this.#connection?.close();
+    const connection = new EdgeConnection(this.#WebSocket, this.#url, (event) => this.#connection === connection && this.#handleEvent(event));
+    this.#connection = connection;
+    const { channel, user } = membership;
+    const answer = await this.#request("join", "CAN_NOT_GET_GATEWAY_SERVER", { channel, user, token });
+    if (this.#membership !== membership) throw new SdkError("OPERATION_ABORTED", "the client has left meanwhile");
+    membership.admittedBy = token;
+    this.mayPublish = answer.publish === true;
+    void connection.lost.then(() => {
+      if (this.#connection === connection) void this.#reconnect(membership);
+    });
+    this.#setState("CONNECTED");
+  }
+
+  /**
+   * Joins again by itself after the connection broke, with the newest token.
+   * @param {Membership} membership
+   */
+  async #reconnect(membership) {
+    this.#setState("RECONNECTING");
+    while (this.#membership === membership) {
+      const { token } = membership;
+      try {
+        await this.#admit(membership, token);
+        return;
+      } catch (error) {
+        if (!(error instanceof SdkError)) throw error;
+        const refused = error.edgeCode; // else the network is down: the next attempt may reach the edge
+        if (refused && this.#membership === membership && membership.token === token) {
+          return this.#end(refused === expiredCode ? "TOKEN_EXPIRE" : "SERVER_ERROR");
+        }
+        await new Promise((resolve) => setTimeout(resolve, retryMs));
+      }
+    }
+  }
+
+  /** @param {{event: string, reason?: string}} message */
+  #handleEvent({ event, reason }) {
+    if (event === "token-privilege-will-expire") this.#emit(event);
+    else if (event === "token-privilege-did-expire") this.#end("TOKEN_EXPIRE");
+    else if (event === "connection-state-change") this.#end(reason ?? "SERVER_ERROR");
+  }
+
+  /**
+   * Ends the membership.
+   * @param {string} reason as in the SDK's ConnectionDisconnectedReason
+   */
+  #end(reason) {
+    const connection = this.#connection;
+    this.#membership = this.#connection = null;
+    this.mayPublish = false;
+    if (reason === "LEAVE" && this.connectionState === "CONNECTED") void connection?.request("leave", {}).then(() => connection.close());
+    else connection?.close();
+    this.#setState("DISCONNECTED", reason);
+    if (reason === "TOKEN_EXPIRE") this.#emit("token-privilege-did-expire");
+  }
+
+  /**
+   * @param {string} op
+   * @param {string} code of the error, if the edge refuses
+   * @param {object} fields
+   */
+  async #request(op, code, fields) {
+    const answer = await this.#connection?.request(op, fields);
+    if (!answer) throw new SdkError("WS_DISCONNECT", "the connection to the edge broke");
+    if (!answer.ok) throw new SdkError(code, answer.error ?? "refused", answer.code);
+    return answer;
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} [reason]
+   */
+  #setState(state, reason) {
+    const previous = this.connectionState;
+    this.connectionState = state;
+    if (state !== previous) this.#emit("connection-state-change", state, previous, reason);
+  }
+
+  /** Resolves when connectionState changes. */
+  #nextStateChange() {
+    return new Promise((resolve) => {
+      const listener = () => {
+        this.off("connection-state-change", listener);
+        resolve(undefined);
+      };
+      this.on("connection-state-change", listener);
+    });
+  }
+
+  /**
+   * @param {string} event
+   * @param {any[]} details
+   */
+  #emit(event, ...details) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) listener(...details);
+  }
+}

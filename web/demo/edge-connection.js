@@ -1,0 +1,62 @@
+// One WebSocket to the stand-in for Agora's edge: requests with their answers, and
+// events in between.
+
+/** @import { Platform } from "./client/platform.js" */
+
+/** @typedef {{id: number, ok: boolean, publish?: boolean, code?: number, error?: string}} Answer */
+/** @typedef {{event: string, reason?: string}} EdgeEvent */
+
+export class EdgeConnection {
+  #socket;
+  #opened;
+  #lastId = 0;
+  /** @type {Map<number, (answer?: Answer) => void>} */
+  #pending = new Map();
+  /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
+  lost;
+
+  /**
+   * @param {Platform["WebSocket"]} WebSocket
+   * @param {string} url
+   * @param {(event: EdgeEvent) => void} onevent
+   */
+  constructor(WebSocket, url, onevent) {
+    const socket = new WebSocket(url, /** @type {any} */ (undefined));
+    this.#socket = socket;
+    this.#opened = new Promise((resolve) => (socket.onopen = resolve));
+    this.lost = new Promise((resolve) => {
+      socket.onclose = () => {
+        this.#abandonRequests();
+        resolve();
+      };
+    });
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.event) return onevent(message);
+      this.#pending.get(message.id)?.(message);
+      this.#pending.delete(message.id);
+    };
+  }
+
+  /**
+   * Resolves with the answer, or with undefined if the connection breaks before.
+   * @param {string} op
+   * @param {object} fields
+   * @returns {Promise<Answer | undefined>}
+   */
+  request(op, fields) {
+    const id = ++this.#lastId;
+    void this.#opened.then(() => this.#socket.send(JSON.stringify({ op, leg: "rtc", ...fields, id })));
+    return new Promise((resolve) => this.#pending.set(id, resolve));
+  }
+
+  close() {
+    this.#socket.close();
+    this.#abandonRequests();
+  }
+
+  #abandonRequests() {
+    for (const resolve of this.#pending.values()) resolve();
+    this.#pending.clear();
+  }
+}

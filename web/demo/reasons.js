@@ -1,0 +1,50 @@
+// Why something happened to a call, in words for the timeline and the status line.
+
+/** @import { Participant } from "./participant.js" */
+
+/** Reasons why a session ends after which the call is left at once: its tokens still work for a while. */
+export const accessRefused = new Set(["revoked", "denied", "forbidden"]);
+
+/** Why there was a new token. @type {Record<string, string>} */
+export const causes = {
+  join: "for a new session",
+  resume: "the session was resumed",
+  schedule: "on schedule",
+  renew: "asked for",
+  nack: "another, after a refusal (nack)",
+  role: "for another role",
+  certificate: "signed with the new certificate",
+};
+
+/**
+ * Why a session ended, for the end of a sentence.
+ * @param {string} reason as the service gives it
+ */
+export function whyEnded(reason) {
+  if (reason === "revoked") return "an operator ended it";
+  return accessRefused.has(reason) ? "the service refuses" : `the session is over: ${reason}`;
+}
+
+/**
+ * Why somebody is out of the call, for the end of a sentence.
+ * @param {Participant} p before the call's record has changed
+ * @param {string} [reason] as in the SDK's ConnectionDisconnectedReason
+ */
+export function whyLeft(p, reason) {
+  if (reason === "TOKEN_EXPIRE") return whyExpired(p);
+  if (reason === "UID_CONFLICT") return "somebody else joined with the same uid";
+  if (reason === "LEAVE") return p.ended ? whyEnded(p.ended.reason) : `${p.name} left`;
+  return "the edge did not take the token";
+}
+
+/** @param {Participant} p */
+function whyExpired(p) {
+  if (!p.refresher) return "the token ran out, and nobody renewed it";
+  if (p.call.state === "reconnecting") return "the token ran out while the network was down";
+  if (p.refusing) return "the token ran out, and the SDK had refused the new ones";
+  if (p.ended) return "the token ran out, and the session was over";
+  return p.state === "live" ? "the token ran out" : "the token ran out while the service was out of reach";
+}
+
+/** @param {unknown} error */
+export const message = (error) => (error instanceof Error ? error.message : String(error));

@@ -138,8 +138,8 @@ export class Binding {
       }
     }
     if (!this.wantsTokens) return false; // it has left during the call of renew
-    if (!rejoin) throw failure("NO_REJOIN", "the SDK has left, and was bound without rejoin");
-    if (this.#rejoinPending || !this.#machine.dispatch("rejoin")) throw failure("TIMEOUT", "the last rejoin is not complete");
+    if (!rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
+    if (this.#rejoinPending || !this.#machine.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
     await this.#answer(this.#rejoin(token, rejoin));
     return true;
   }

@@ -62,7 +62,7 @@ export class Credential {
   async #fetch(source) {
     const text = await this.#alarms.within(fetchTimeout, Promise.resolve().then(source), "credential");
     const credential = text.trim();
-    if (!/^\S+$/.test(credential)) throw new Error("the credential is empty or has spaces in it"); // most likely it is an error page
+    if (!/^\S+$/.test(credential)) throw new Error("not a credential"); // most likely it is an error page
     return credential;
   }
 }

@@ -4,6 +4,7 @@
 
 /** @import { Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
+/** @import { Clock } from "./time.js" */
 
 /**
  * A set of tokens, one for each service of the identity.
@@ -30,7 +31,7 @@
 export class DeliveryQueue {
   #deliver;
   #answer;
-  #hasExpired;
+  #clock;
   #delivering = false;
   /** Counts the sessions, since each numbers its bundles from 1. */
   #session = 0;
@@ -44,12 +45,12 @@ export class DeliveryQueue {
   /**
    * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
    * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
-   * @param {(bundle: Bundle) => boolean} hasExpired whether a token of the bundle has expired: then it is neither accepted, nor delivered, nor answered
+   * @param {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
    */
-  constructor(deliver, answer, hasExpired) {
+  constructor(deliver, answer, clock) {
     this.#deliver = deliver;
     this.#answer = answer;
-    this.#hasExpired = hasExpired;
+    this.#clock = clock;
   }
 
   /** The newest bundle's number; 0 before the first. */
@@ -74,7 +75,7 @@ export class DeliveryQueue {
    * @returns {boolean} whether it is new
    */
   offer(bundle) {
-    if (this.#hasExpired(bundle)) return false;
+    if (this.#clock.hasPassed(bundle.expiresAt)) return false;
     if (bundle.seq > this.seq) {
       this.newest = this.#next = bundle;
       void this.#run();
@@ -103,10 +104,10 @@ export class DeliveryQueue {
     while (this.#next) {
       const bundle = this.#next;
       this.#next = null;
-      if (this.#hasExpired(bundle)) continue;
+      if (this.#clock.hasPassed(bundle.expiresAt)) continue;
       const session = this.#session;
       const outcome = await this.#deliver(bundle);
-      if (session !== this.#session || this.#hasExpired(bundle)) continue; // it is of an earlier session, or too late
+      if (session !== this.#session || this.#clock.hasPassed(bundle.expiresAt)) continue; // it is of an earlier session, or too late
       this.#last = { bundle, outcome };
       this.#answer(bundle, outcome);
     }

@@ -115,7 +115,7 @@ export class Refresher {
     const deliveries = (this.#deliveries = new DeliveryQueue(
       (bundle) => this.#bindings.deliver(bundle),
       (bundle, outcome) => this.#answer(bundle, outcome),
-      (bundle) => this.#hasExpired(bundle),
+      clock,
     ));
     this.#renewals = new Renewals({ url: `http${address}/v1/sessions`, platform, clock, alarms, connection, resume, deliveries, on });
     this.#bindings = new BindingRegistry(alarms, clock, deliveries, this.#renewals);
@@ -160,7 +160,7 @@ export class Refresher {
       const check = () => {
         const token = this.#deliveries.newest?.tokens[service];
         if (this.#ended) reject(new EndedError(this.#ended));
-        else if (token && this.now() < token.expiresAt * 1000) {
+        else if (token && !this.#clock.hasPassed(token.expiresAt)) {
           resolve(token.token);
           this.#bindings.tokenTaken(service, this.#deliveries.seq);
         } else return;
@@ -272,7 +272,7 @@ export class Refresher {
     this.#dispatch("joined");
     // A new session knows nothing of the tokens that the SDKs have from the one before.
     const { appliedUntil } = this.#renewals;
-    const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && appliedUntil * 1000 <= this.now();
+    const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.#clock.hasPassed(appliedUntil);
     this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");
   }
 
@@ -340,15 +340,10 @@ export class Refresher {
       expiresAt: Math.min(...Object.values(tokens).map((token) => token.expiresAt)),
       receivedAt: this.#clock.now(),
     };
-    if (!this.#deliveries.offer(bundle)) return void (this.#hasExpired(bundle) && this.#renewals.arrivedExpired());
+    if (!this.#deliveries.offer(bundle)) return void (this.#clock.hasPassed(bundle.expiresAt) && this.#renewals.arrivedExpired());
     this.#renewals.arrived(previousSeq, previousExpiresAt);
     this.#events.emit("tokens", describe(bundle));
     this.#onClock();
-  }
-
-  /** @param {Bundle} bundle */
-  #hasExpired({ expiresAt }) {
-    return expiresAt * 1000 <= this.now();
   }
 
   /** Repeats what depends on the tokens and the time: the clock was set, or tokens arrived. */

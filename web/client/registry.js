@@ -140,8 +140,8 @@ export class BindingRegistry {
     binding.on("expired");
     await null; // an SDK that reports this may not have finished leaving
     if (!binding.needsRejoin) return;
-    if (this.#deliveries.expiresAt * 1000 > this.#clock.serverNow() + 1000) this.#deliveries.redeliver();
-    else this.#renewals.request();
+    if (this.#clock.hasPassed(this.#deliveries.expiresAt - 1)) this.#renewals.request();
+    else this.#deliveries.redeliver();
   }
 
   /**

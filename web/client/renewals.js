@@ -95,7 +95,7 @@ export class Renewals {
 
   /** An SDK's token expires soon: requests new ones if the push is late. */
   willExpire() {
-    if (this.#now() >= (this.appliedUntil - this.#renewBefore) * 1000) this.#requestOnce();
+    if (this.#clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
   }
 
   /** A bundle had expired when it arrived: it waited too long, or this clock is ahead, which the pong will tell. */

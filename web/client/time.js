@@ -47,6 +47,14 @@ export class Clock {
   }
 
   /**
+   * Whether a time has passed, by the server's clock.
+   * @param {number} seconds Unix seconds
+   */
+  hasPassed(seconds) {
+    return seconds * 1000 <= this.serverNow();
+  }
+
+  /**
    * Sets the server's clock: forward by any message, back by a prompt answer only.
    * Any other message may have waited while the page was frozen, and would make
    * tokens that have expired look good.

@@ -1,5 +1,6 @@
 import type { Cause, Via } from "./events.js";
 import type { Service, Tokens } from "./protocol.js";
+import type { Clock } from "./time.js";
 export type Bundle = {
     /**
      * the bundle's number in its session; a higher one is newer
@@ -42,6 +43,7 @@ export type Outcome = {
 });
 /** @import { Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
+/** @import { Clock } from "./time.js" */
 /**
  * A set of tokens, one for each service of the identity.
  * @typedef {object} Bundle
@@ -68,9 +70,9 @@ export declare class DeliveryQueue {
     /**
      * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
      * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
-     * @param {(bundle: Bundle) => boolean} hasExpired whether a token of the bundle has expired: then it is neither accepted, nor delivered, nor answered
+     * @param {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
      */
-    constructor(deliver: (bundle: Bundle) => Promise<Outcome>, answer: (bundle: Bundle, outcome: Outcome) => void, hasExpired: (bundle: Bundle) => boolean);
+    constructor(deliver: (bundle: Bundle) => Promise<Outcome>, answer: (bundle: Bundle, outcome: Outcome) => void, clock: Clock);
     /** The newest bundle's number; 0 before the first. */
     get seq(): number;
     /** When the newest bundle expires, in Unix seconds; 0 before the first. */

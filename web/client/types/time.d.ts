@@ -16,6 +16,11 @@ export declare class Clock {
     /** The server's clock in Unix milliseconds. */
     serverNow(): number;
     /**
+     * Whether a time has passed, by the server's clock.
+     * @param {number} seconds Unix seconds
+     */
+    hasPassed(seconds: number): boolean;
+    /**
      * Sets the server's clock: forward by any message, back by a prompt answer only.
      * Any other message may have waited while the page was frozen, and would make
      * tokens that have expired look good.

@@ -43,7 +43,7 @@ export class Network {
 
   /** Resets every connection. */
   cut() {
-    for (const pair of this.#pairs) pair.forEach((socket) => socket.resetAndDestroy());
+    for (const pair of this.#pairs) pair.forEach(reset);
   }
 
   close() {
@@ -53,10 +53,10 @@ export class Network {
 
   #accept(client, to) {
     client.on("error", () => {}); // a reset is what this is for
-    if (this.#state === "down") return client.resetAndDestroy();
+    if (this.#state === "down") return reset(client);
     const [host, port] = to.split(":");
     const service = connect(Number(port), host);
-    service.on("error", () => client.resetAndDestroy());
+    service.on("error", () => reset(client));
     const pair = [client, service];
     this.#pairs.add(pair);
     client.on("close", () => {
@@ -73,4 +73,15 @@ export class Network {
     });
     service.on("data", (data) => this.#state !== "silent" && client.write(data));
   }
+}
+
+/**
+ * Resets a connection, or closes it if its end was sent already: Node.js 20 does not
+ * close the handle of a socket that is reset while its end is on the way (EINVAL), and
+ * the process then spins for ever where it should exit.
+ * @param {import("node:net").Socket} socket
+ */
+function reset(socket) {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }

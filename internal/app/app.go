@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/access"
 	"refresher/internal/api"
@@ -74,14 +75,15 @@ func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside is the network and the store of a node. Tests give a node their own, by package
-// apptest. Nil fields mean the real ones.
+// Outside is the network, the store and the metrics' registry of a node. Tests give a node
+// their own, by package apptest. Nil fields mean the real ones.
 type Outside struct {
-	Listen func(network, address string) (net.Listener, error)
-	Store  Store
+	Listen   func(network, address string) (net.Listener, error)
+	Store    Store
+	Registry *prometheus.Registry
 }
 
-// NewWith is New with another network or store.
+// NewWith is New with what is outside of the node replaced.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
 		outside.Listen = listen.Listen
@@ -93,7 +95,10 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	registry := ops.NewRegistry()
+	registry := outside.Registry
+	if registry == nil {
+		registry = ops.NewRegistry()
+	}
 	node := nodeName()
 	traces, err := tracing.New(context.Background(), tracing.Config{
 		Version: build.Info().Version, Node: node, Logger: logger.With("component", "tracing"),

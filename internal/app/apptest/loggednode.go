@@ -10,12 +10,12 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"refresher/internal/app"
 	"refresher/internal/protocol"
@@ -28,6 +28,8 @@ type LoggedNode struct {
 	Level   *slog.LevelVar // of the log
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Network *Network // in a bubble
+
+	registry *prometheus.Registry
 }
 
 // NewLoggedNode runs a service in a bubble, with a network of its own.
@@ -45,7 +47,8 @@ func NewLoggedNode(t *testing.T, change func(*app.Config)) *LoggedNode {
 // StartLoggedNode runs a service in some world, reached by dial.
 func StartLoggedNode(t *testing.T, change func(*app.Config), world app.Outside, dial func(context.Context, string, string) (net.Conn, error)) *LoggedNode {
 	t.Helper()
-	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial}
+	g := &LoggedNode{Log: newLogText(), Level: new(slog.LevelVar), Dial: dial, registry: prometheus.NewRegistry()}
+	world.Registry = g.registry
 	g.Node = StartWith(t, change, world, slog.New(slog.NewTextHandler(g.Log, &slog.HandlerOptions{Level: g.Level})))
 	return g
 }
@@ -126,25 +129,6 @@ func (g *LoggedNode) Connect() *Socket {
 	}
 	g.T.Cleanup(func() { _ = c.CloseNow() })
 	return &Socket{c, g.T}
-}
-
-// Metrics are the sums of the samples of some metrics, by name, and by name and
-// label of those that have one.
-func (g *LoggedNode) Metrics() map[string]float64 {
-	g.T.Helper()
-	sums := make(map[string]float64)
-	for line := range strings.Lines(g.Operations("/metrics")) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		x, err := strconv.ParseFloat(value, 64)
-		if strings.HasPrefix(name, "refresher_") && err == nil {
-			family, labels, _ := strings.Cut(name, "{")
-			sums[family] += x
-			if labels != "" {
-				sums[name] += x
-			}
-		}
-	}
-	return sums
 }
 
 // Operations is what a path of the operations port shows.

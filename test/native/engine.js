@@ -1,84 +1,66 @@
-// A double of the engine of react-native-agora and agora-electron-sdk, made from
-// their types, by which it is compiled in native.test.js. What passes its events
-// on to handlers is the SDK's own function.
+// An engine of react-native-agora or agora-electron-sdk: the SDK's own object, and
+// the events and answers of its native part.
 
-/** @import { IRtcEngineEventHandler, IRtcEngineEx, RtcConnection } from "react-native-agora" */
+import { load } from "./native-part.js";
 
-/** What bindEngine uses of an engine. @typedef {"renewToken" | "updateChannelMediaOptionsEx" | "registerEventHandler" | "unregisterEventHandler" | "getConnectionState" | "getConnectionStateEx"} Used */
+/** Of the SDKs' ConnectionStateType. */
+export const states = { disconnected: 1, connected: 3, failed: 5 };
+/** Of their ConnectionChangedReasonType. */
+export const reasons = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
-/** @implements {Pick<IRtcEngineEx, Used>} */
+/** @typedef {{channelId: string, localUid: number}} Connection */
+
 export class Engine {
-  /** What was called, with what. @type {unknown[][]} */
-  calls = [];
-  /** What the next calls return: below 0, a refusal. */
-  returns = 0;
+  /** The SDK's own IRtcEngineEx. */
+  sdk;
+  native;
   /** What the network answers to renewToken: above 0, a refusal; null: nothing. @type {number | null} */
   result = 0;
-  /** @type {Map<string | undefined, number>} */
-  states = new Map();
-  /** @type {Set<IRtcEngineEventHandler>} */
-  handlers = new Set();
-  #process;
   #main;
 
   /**
-   * @param {(handler: IRtcEngineEventHandler, event: string, params: object) => void} process the SDK's processIRtcEngineEventHandler
-   * @param {RtcConnection} main the connection of joinChannel
+   * @param {"react-native-agora" | "agora-electron-sdk"} name
+   * @param {Connection} main the connection of joinChannel
    */
-  constructor(process, main) {
-    this.#process = process;
+  constructor(name, main) {
+    const { sdk, native } = load(name);
     this.#main = main;
+    this.native = native;
+    this.sdk = sdk.createAgoraRtcEngine();
+    this.sdk.release(); // an earlier test's handlers
+    native.calls = [];
+    native.oncall = (method, { token }) => {
+      if (method === "renewToken" && this.result !== null) this.says("onRenewTokenResult", main, { token, code: this.result });
+    };
   }
 
-  /** @param {string} token */
-  renewToken(token) {
-    this.calls.push(["renewToken", token]);
-    if (this.returns === 0 && this.result !== null) queueMicrotask(() => this.says("onRenewTokenResult", this.#main, { token, code: this.result }));
-    return this.returns;
+  /** The calls by which it was given tokens. */
+  get renewals() {
+    return this.native.calls.filter(({ name }) => ["renewToken", "updateChannelMediaOptionsEx"].includes(name));
   }
 
-  /** @type {IRtcEngineEx["updateChannelMediaOptionsEx"]} */
-  updateChannelMediaOptionsEx(options, connection) {
-    this.calls.push(["updateChannelMediaOptionsEx", options, connection]);
-    return this.returns;
-  }
-
-  /** @param {IRtcEngineEventHandler} handler */
-  registerEventHandler(handler) {
-    this.handlers.add(handler);
-    return true;
-  }
-
-  /** @param {IRtcEngineEventHandler} handler */
-  unregisterEventHandler(handler) {
-    return this.handlers.delete(handler);
-  }
-
-  getConnectionState() {
-    return this.getConnectionStateEx(this.#main);
-  }
-
-  /** @param {RtcConnection} connection */
-  getConnectionStateEx({ channelId }) {
-    return this.states.get(channelId) ?? 1;
+  /** What both of these calls return from now on: below 0, a refusal. @param {number} code */
+  set returns(code) {
+    for (const name of ["renewToken", "updateChannelMediaOptionsEx"]) this.native.refusals.set(name, code);
   }
 
   /**
+   * An event about a connection.
    * @param {string} event
-   * @param {RtcConnection} connection
-   * @param {object} [params]
+   * @param {Connection} connection
+   * @param {object} [data]
    */
-  says(event, connection, params) {
-    for (const handler of [...this.handlers]) this.#process(handler, event, { connection, ...params });
+  says(event, connection, data) {
+    this.native.says(`RtcEngineEventHandler_${event}_0`, { connection, ...data });
   }
 
   /**
-   * @param {RtcConnection} connection
+   * @param {Connection} connection
    * @param {number} state of ConnectionStateType
    * @param {number} reason of ConnectionChangedReasonType
    */
   becomes(connection, state, reason) {
-    this.states.set(connection.channelId, state);
+    this.native.states.set(connection === this.#main ? undefined : connection.channelId, state); // getConnectionState names no connection
     this.says("onConnectionStateChanged", connection, { state, reason });
   }
 }

@@ -1,7 +1,6 @@
-// bindEngine with react-native-agora and agora-electron-sdk: compiled against the
-// types of both, and run with a double that is made from these types, since their
-// engines are native code. And what bindRtm takes for granted of
-// agora-react-native-rtm, held against its own enums, types and event processing.
+// bindEngine with the engines of react-native-agora and agora-electron-sdk, whose
+// native part is simulated, and compiled against their types. And what bindRtm takes
+// for granted of agora-react-native-rtm, held against its own enums and types.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -14,28 +13,18 @@ import { promisify } from "node:util";
 
 import { bindEngine } from "../../web/client/bindings/native.js";
 import { FakeNativeRtmClient, Simulation, second, settle } from "../../web/client/test/fakes/index.js";
-import { Engine } from "./engine.js";
+import { Engine, reasons, states } from "./engine.js";
+import { load } from "./native-part.js";
 
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
+globalThis.__DEV__ = false; // which React Native defines
 const here = new URL(".", import.meta.url).pathname;
 const client = new URL("../../web/client", import.meta.url).pathname;
 
-/** The SDK's own file, loaded without what it says it needs of its native part. */
-async function part(path, exported) {
-  const code = await readFile(join(here, "node_modules", path), "utf8");
-  const start = code.indexOf(`function ${exported}(`);
-  assert.ok(start > 0, `${exported} in ${path}`);
-  const end = code.indexOf("\n}\n", start) + 3;
-  return new Function(`${code.slice(start, end)}; return ${exported};`)();
-}
+const sdks = ["react-native-agora", "agora-electron-sdk"];
 
-const sdks = {
-  "react-native-agora": await part("react-native-agora/lib/commonjs/impl/IAgoraRtcEngineImpl.js", "processIRtcEngineEventHandler"),
-  "agora-electron-sdk": await part("agora-electron-sdk/js/Private/impl/IAgoraRtcEngineImpl.js", "processIRtcEngineEventHandler"),
-};
-
-test("bindEngine takes the engines of both SDKs, the README's examples hold, and so does the double, by tsc --strict and the SDKs' types", async (t) => {
+test("bindEngine takes the engines of both SDKs, and the README's examples hold, by tsc --strict and the SDKs' types", async (t) => {
   const app = await mkdtemp(join(tmpdir(), "refresher-native-"));
   t.after(() => rm(app, { recursive: true }));
   await symlink(join(here, "node_modules"), join(app, "node_modules"));
@@ -44,13 +33,12 @@ test("bindEngine takes the engines of both SDKs, the README's examples hold, and
   const readme = await readFile(join(client, "README.md"), "utf8");
   const [bindsRtm = "", bindsMain = "", bindsEx = "", ...more] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
   assert.deepEqual(more, []);
-  for (const sdk of Object.keys(sdks)) {
+  for (const sdk of sdks) {
     await writeFile(join(app, `${sdk}.ts`), `
       import type { Refresher } from "refresher-client";
       declare const [refresher, another]: Refresher[];
       ${bindsMain.replaceAll("react-native-agora", sdk)}
       ${bindsEx}`);
-    await writeFile(join(app, `${sdk}-engine.js`), (await readFile(join(here, "engine.js"), "utf8")).replaceAll(`"react-native-agora"`, `"${sdk}"`));
   }
   await writeFile(join(app, "rtm.ts"), `
     import type { RTMClient } from "agora-react-native-rtm";
@@ -73,19 +61,29 @@ test("bindEngine takes the engines of both SDKs, the README's examples hold, and
   assert.equal(stdout, "");
 });
 
+test("the SDKs' states and reasons of a connection have the numbers that bindEngine goes by", () => {
+  for (const name of sdks) {
+    const { ConnectionStateType: state, ConnectionChangedReasonType: reason } = load(name).sdk;
+    assert.deepEqual(states, { disconnected: state.ConnectionStateDisconnected, connected: state.ConnectionStateConnected, failed: state.ConnectionStateFailed });
+    assert.deepEqual(reasons, {
+      joined: reason.ConnectionChangedJoinSuccess, banned: reason.ConnectionChangedBannedByServer, left: reason.ConnectionChangedLeaveChannel,
+      invalidToken: reason.ConnectionChangedInvalidToken, tokenExpired: reason.ConnectionChangedTokenExpired,
+    });
+    assert.equal(state.ConnectionStateReconnecting, 4);
+  }
+});
+
 const main = { channelId: "daily", localUid: 1001 };
 const second_ = { channelId: "weekly", localUid: 1001 };
-const state = { disconnected: 1, connected: 3, failed: 5 };
-const reason = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
 /** A live call of an engine that is bound by bindEngine, and in it. */
-async function inCall(t, process, { ex = false, connection = main } = {}) {
+async function inCall(t, sdk, { ex = false, connection = main } = {}) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });
-  const engine = new Engine(process, main);
-  const unbind = bindEngine(refresher, engine, connection, { ex });
+  const engine = new Engine(sdk, main);
+  const unbind = bindEngine(refresher, engine.sdk, connection, { ex });
   await refresher.token("rtc");
-  engine.becomes(ex ? second_ : main, state.connected, reason.joined);
+  engine.becomes(ex ? second_ : main, states.connected, reasons.joined);
   const push = async (fields) => {
     const message = sim.push({ ttl: 600, ...fields });
     await socket.says(message);
@@ -94,17 +92,17 @@ async function inCall(t, process, { ex = false, connection = main } = {}) {
   return { sim, refresher, socket, engine, unbind, push };
 }
 
-for (const [sdk, process] of Object.entries(sdks)) {
+for (const sdk of sdks) {
   describe(sdk, () => {
     test("renewToken is acked when the network took the token", async (t) => {
-      const { socket, engine, push } = await inCall(t, process);
+      const { socket, engine, push } = await inCall(t, sdk);
       const token = await push({ seq: 2 });
-      assert.deepEqual(engine.calls, [["renewToken", token]]);
+      assert.deepEqual(engine.renewals, [{ name: "renewToken", params: { token } }]);
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
     });
 
     test("a negative number that renewToken returns is a nack with that number", async (t) => {
-      const { socket, engine, push } = await inCall(t, process);
+      const { socket, engine, push } = await inCall(t, sdk);
       engine.returns = -110;
       await push({ seq: 2 });
       assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "-110"]]);
@@ -114,16 +112,16 @@ for (const [sdk, process] of Object.entries(sdks)) {
     });
 
     test("what onRenewTokenResult refuses is a nack with its code", async (t) => {
-      const { socket, engine, push } = await inCall(t, process);
+      const { socket, engine, push } = await inCall(t, sdk);
       engine.result = 4;
       await push({ seq: 2 });
       assert.deepEqual(socket.take().map(({ type, seq, code }) => [type, seq, code]), [["nack", 2, "4"]]);
     });
 
     test("a connection of joinChannelEx is renewed by updateChannelMediaOptionsEx, whose negative numbers are nacks", async (t) => {
-      const { socket, engine, push } = await inCall(t, process, { ex: true, connection: second_ });
+      const { socket, engine, push } = await inCall(t, sdk, { ex: true, connection: second_ });
       const token = await push({ seq: 2 });
-      assert.deepEqual(engine.calls, [["updateChannelMediaOptionsEx", { token }, second_]]);
+      assert.deepEqual(engine.renewals, [{ name: "updateChannelMediaOptionsEx", params: { options: { token }, connection: second_ } }]);
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
       engine.returns = -8;
       await push({ seq: 3 });
@@ -131,7 +129,7 @@ for (const [sdk, process] of Object.entries(sdks)) {
     });
 
     test("its warning asks, and that of another connection does not", async (t) => {
-      const { sim, socket, engine } = await inCall(t, process);
+      const { sim, socket, engine } = await inCall(t, sdk);
       await sim.pass(541 * second);
       engine.says("onTokenPrivilegeWillExpire", second_, { token: "007" });
       assert.deepEqual(socket.take(), []);
@@ -140,40 +138,40 @@ for (const [sdk, process] of Object.entries(sdks)) {
     });
 
     test("when its token ran out it is handed the newest, by renewToken", async (t) => {
-      const { engine, push } = await inCall(t, process);
+      const { engine, push } = await inCall(t, sdk);
       const token = await push({ seq: 2 });
-      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.becomes(main, states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", second_);
       await settle();
-      assert.equal(engine.calls.length, 1);
+      assert.equal(engine.renewals.length, 1);
       engine.says("onRequestToken", main);
       await settle();
-      assert.deepEqual(engine.calls.at(-1), ["renewToken", token]);
-      assert.equal(engine.calls.length, 2);
+      assert.deepEqual(engine.renewals.at(-1), { name: "renewToken", params: { token } });
+      assert.equal(engine.renewals.length, 2);
     });
 
-    for (const [what, became, why] of [["left", state.disconnected, reason.left], ["was banned", state.failed, reason.banned]]) {
+    for (const [what, became, why] of [["left", states.disconnected, reasons.left], ["was banned", states.failed, reasons.banned]]) {
       test(`who ${what} is left alone until they have joined again; another connection's end does nothing`, async (t) => {
-        const { sim, socket, engine, push } = await inCall(t, process);
+        const { sim, socket, engine, push } = await inCall(t, sdk);
         engine.becomes(second_, became, why);
         await push({ seq: 2 });
-        assert.equal(engine.calls.length, 1);
+        assert.equal(engine.renewals.length, 1);
         engine.becomes(main, became, why);
         await push({ seq: 3, action: "rejoin" });
-        assert.equal(engine.calls.length, 1);
+        assert.equal(engine.renewals.length, 1);
         assert.deepEqual(sim.saw("renewed").at(-1).services, []);
-        engine.becomes(main, state.connected, reason.joined);
+        engine.becomes(main, states.connected, reasons.joined);
         await settle();
-        assert.equal(engine.calls.length, 2);
+        assert.equal(engine.renewals.length, 2);
         assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "ack", "ack"]);
       });
     }
 
     test("a result that never comes is a refusal after 7 s, and the next bundle is handed over", async (t) => {
       t.mock.timers.enable({ apis: ["setTimeout"] });
-      const { socket, engine, push } = await inCall(t, process);
+      const { socket, engine, push } = await inCall(t, sdk);
       engine.result = null;
-      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.becomes(main, states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", main);
       await settle();
       t.mock.timers.tick(7 * second);
@@ -181,36 +179,37 @@ for (const [sdk, process] of Object.entries(sdks)) {
       assert.deepEqual(socket.take(), [{ type: "nack", seq: 1, code: "TIMEOUT", message: "no onRenewTokenResult" }]);
       engine.result = 0;
       const token = await push({ seq: 2 });
-      assert.deepEqual(engine.calls.at(-1), ["renewToken", token]);
+      assert.deepEqual(engine.renewals.at(-1), { name: "renewToken", params: { token } });
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
     });
 
     test("a renewal after its token ran out that ends in FAILED is tried again with the next bundle", async (t) => {
-      const { engine, push } = await inCall(t, process);
+      const { engine, push } = await inCall(t, sdk);
       engine.returns = -17;
-      engine.becomes(main, state.failed, reason.tokenExpired);
+      engine.becomes(main, states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", main);
       await settle();
-      engine.becomes(main, state.failed, reason.invalidToken);
+      engine.becomes(main, states.failed, reasons.invalidToken);
       engine.returns = 0;
-      assert.equal(engine.calls.length, 1);
+      assert.equal(engine.renewals.length, 1);
       await push({ seq: 2 });
-      assert.equal(engine.calls.length, 2);
+      assert.equal(engine.renewals.length, 2);
     });
 
     test("a uid that the SDK chose, for 0, is its own", async (t) => {
-      const { sim, socket, engine } = await inCall(t, process, { connection: { channelId: "daily" } });
+      const { sim, socket, engine } = await inCall(t, sdk, { connection: { channelId: "daily" } });
       await sim.pass(541 * second);
       engine.says("onTokenPrivilegeWillExpire", { channelId: "daily", localUid: 778899 }, { token: "007" });
       assert.deepEqual(socket.take(), [{ type: "renew" }]);
     });
 
     test("unbound, it is left alone", async (t) => {
-      const { engine, unbind, push } = await inCall(t, process);
+      const { engine, unbind, push } = await inCall(t, sdk);
+      engine.says("onTokenPrivilegeWillExpire", main, { token: "007" });
       unbind();
-      assert.equal(engine.handlers.size, 0);
+      engine.says("onRequestToken", main);
       await push({ seq: 2 });
-      assert.deepEqual(engine.calls, []);
+      assert.deepEqual(engine.renewals, []);
     });
   });
 }

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindChat } from "../bindings/chat.js";
+import { conformance } from "./conformance.js";
 import { Simulation, minute, second, settle } from "./fakes/index.js";
 
 // What the SDK looks for as it is loaded, in a browser and elsewhere.
@@ -191,4 +192,29 @@ test("two bindings of one connection don't take each other's listeners", async (
 test("what is no connection of agora-chat is refused in words that say what to do", async (t) => {
   const { refresher } = await chatting(t);
   assert.throws(() => bindChat(refresher, { renewToken: () => {} }), (error) => error instanceof TypeError && /agora-chat.*use bind\(\)/.test(error.message));
+});
+
+conformance("agora-chat", "chat", (taken, t) => {
+  const chat = new AgoraChat.connection({ appKey: "org#app" });
+  t.after(() => chat.clearTokenTimeout());
+  chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
+  const renewToken = chat.renewToken.bind(chat);
+  chat.renewToken = async (token) => {
+    await renewToken(token).finally(() => (chat.sock.readyState = 1));
+    taken.add("renew", token);
+  };
+  const closed = () => chat.eventHandler.dispatch("onDisconnected"); // which its socket says
+  return {
+    bind: (refresher, app) => bindChat(refresher, chat, app),
+    async join(token) {
+      chat.close();
+      Object.assign(chat, { logOut: false, sock: { readyState: 1, close() { this.readyState = 3; } } });
+      chat.eventHandler.dispatch("onConnected");
+      taken.add("join", token);
+    },
+    warns: () => chat.eventHandler.dispatch("onTokenWillExpire"),
+    expires: () => (chat.closeByTokenExpired(), closed()),
+    leaves: () => (chat.close(), closed()),
+    refuses: () => ((chat.sock.readyState = 3), "UNKNOWN"), // it says {status: false}, without a code
+  };
 });

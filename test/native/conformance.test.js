@@ -1,0 +1,91 @@
+// The bindings with the JavaScript of Agora's SDKs for React Native and Electron,
+// whose native part is simulated (native-part.js).
+
+import { conformance } from "../../web/client/test/conformance.js";
+import { bindEngine } from "../../web/client/bindings/native.js";
+import { bindRtm, bindStreamChannel } from "../../web/client/bindings/rtm.js";
+import { Engine, reasons, states } from "./engine.js";
+import { load } from "./native-part.js";
+
+globalThis.__DEV__ = false; // which React Native defines
+console.log = () => {}; // to which agora-react-native-rtm tells each of its requests
+
+for (const name of ["react-native-agora", "agora-electron-sdk"]) {
+  for (const ex of [false, true]) conformance(`${name}, ${ex ? "joinChannelEx" : "joinChannel"}`, "rtc", (taken) => openEngine(name, ex, taken));
+}
+for (const channelName of ["", "daily"]) {
+  conformance(`agora-react-native-rtm, ${channelName ? "stream channel" : "login"}`, channelName ? "rtc" : "rtm", (taken) => openRtm(channelName, taken));
+}
+
+/** An engine whose call is of joinChannel or joinChannelEx, while another connection of it goes on. */
+function openEngine(name, ex, taken) {
+  const connection = { channelId: "daily", localUid: 1001 };
+  const another = { channelId: "weekly", localUid: 1002 };
+  const engine = new Engine(name, ex ? another : connection);
+  const answer = engine.native.oncall;
+  let inCall = false;
+  const becomes = (state, reason) => {
+    inCall = state === states.connected;
+    engine.becomes(connection, state, reason);
+    engine.becomes(another, inCall ? states.failed : states.connected, reasons.joined); // which is not for the binding
+  };
+  engine.native.oncall = (method, params) => {
+    const joins = /^joinChannel/.test(method);
+    if (!joins && method !== "renewToken" && method !== "updateChannelMediaOptionsEx") return;
+    if (!inCall) becomes(states.connected, reasons.joined);
+    taken.add(joins ? "join" : "renew", params.token ?? params.options.token);
+    answer(method, params);
+  };
+  return {
+    bind(refresher) {
+      refresher.on("refused", () => engine.native.refusals.clear());
+      return bindEngine(refresher, engine.sdk, connection, { ex });
+    },
+    async join(token) {
+      if (ex) engine.sdk.joinChannelEx(token, connection, {});
+      else engine.sdk.joinChannel(token, connection.channelId, connection.localUid, {});
+    },
+    warns: () => engine.says("onTokenPrivilegeWillExpire", connection, { token: "007" }),
+    expires() {
+      becomes(states.failed, reasons.tokenExpired);
+      engine.says("onRequestToken", connection);
+    },
+    leaves: () => becomes(states.disconnected, reasons.left),
+    refuses: () => String((engine.returns = -110)),
+  };
+}
+
+/** A client whose login, or one stream channel of which, is bound. */
+function openRtm(channelName, taken) {
+  const { sdk, native } = load("agora-react-native-rtm");
+  const { RtmLinkState: states, RtmLinkStateChangeReason: reasons, RtmServiceType: services } = sdk;
+  const rtm = sdk.createAgoraRtmClient(new sdk.RtmConfig({ appId: "0".repeat(32), userId: "ana" }));
+  rtm.release(); // an earlier test's listeners
+  const linkState = (currentState, reasonCode, channel = channelName) => native.says("RtmEventHandler_onLinkStateEvent_0", { event: {
+    currentState, previousState: states.connected, serviceType: channel ? services.stream : services.message, reasonCode, affectedChannels: channel ? [channel] : [],
+  } });
+  let refusal = 0;
+  let stream;
+  native.oncall = (method, { token, options }, requestId) => {
+    const result = /^(login|renewToken|join)$/.exec(method)?.[0];
+    if (!result) return;
+    const event = `on${result[0].toUpperCase()}${result.slice(1)}Result`;
+    const errorCode = refusal;
+    refusal = 0;
+    if (!errorCode && method !== "renewToken") linkState(states.connected, reasons.loginSuccess);
+    native.says(`RtmEventHandler_${event}_0`, { requestId, errorCode, channelName });
+    if (!errorCode) taken.add(method === "renewToken" ? "renew" : "join", token ?? options.token);
+  };
+  return {
+    bind: (refresher, app) => (channelName ? bindStreamChannel(refresher, rtm, channelName, app) : bindRtm(refresher, rtm, app)),
+    async join(token) {
+      if (!channelName) return rtm.login({ token });
+      stream ??= await rtm.createStreamChannel(channelName);
+      return stream.join({ token });
+    },
+    warns: () => native.says("RtmEventHandler_onTokenPrivilegeWillExpire_0", { channelName }),
+    expires: () => linkState(states.failed, reasons.tokenExpired),
+    leaves: () => linkState(states.idle, channelName ? reasons.leave : reasons.logout),
+    refuses: () => String((refusal = -10005)),
+  };
+}

@@ -1,0 +1,119 @@
+// Loads the JavaScript of Agora's SDKs for React Native and Electron with a simulated
+// native part: an object that takes the calls which the SDK makes of its native
+// code, and sends the events which that code would send. All between the native
+// part and the app is the SDK's own code.
+
+import Module, { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+
+/** The native code of one SDK. */
+class NativePart {
+  /** The calls in their order, named without the hash that the SDK appends. @type {{name: string, params: any}[]} */
+  calls = [];
+  /** What calls return that are refused: a number below 0, by the call's name. @type {Map<string, number>} */
+  refusals = new Map();
+  /** What getConnectionState returns, of the connection of joinChannel, and of each one of joinChannelEx by its channel. @type {Map<string | undefined, number>} */
+  states = new Map();
+  /** Called after each call that was not refused. @type {(name: string, params: any, requestId: number) => void} */
+  oncall = () => {};
+  /** Takes an event to the SDK. @type {(event: string, data: string) => void} */
+  deliver = () => {};
+
+  /**
+   * A call of the SDK.
+   * @param {string} hashed
+   * @param {string} json
+   */
+  call(hashed, json) {
+    const [, name = ""] = hashed.split("_");
+    const params = JSON.parse(json);
+    const requestId = this.calls.push({ name, params });
+    const refusal = this.refusals.get(name);
+    if (!refusal) queueMicrotask(() => this.oncall(name, params, requestId));
+    const state = this.states.get(params.connection?.channelId) ?? 1;
+    return JSON.stringify({ result: refusal ?? (/^getConnectionState/.test(name) ? state : 0), requestId });
+  }
+
+  /**
+   * An event of the native code.
+   * @param {string} event as the SDK calls it in its native part
+   * @param {object} data
+   */
+  says(event, data) {
+    this.deliver(event, JSON.stringify(data));
+  }
+}
+
+/** What the SDKs for React Native import of it. */
+function reactNative(/** @type {NativePart} */ native) {
+  const module = {
+    callApi: (/** @type {{funcName: string, params: string}} */ { funcName, params }) => native.call(funcName, params),
+    newIrisApiEngine() {}, newIrisRtmEngine() {}, destroyIrisApiEngine() {}, destroyIrisRtmEngine() {}, pipDispose() {},
+  };
+  return {
+    NativeModules: { AgoraRtcNg: module, AgoraRtmNg: module },
+    NativeEventEmitter: class {
+      addListener(/** @type {string} */ _, /** @type {(event: object) => void} */ listener) {
+        native.deliver = (event, data) => listener({ event, data, buffers: [] });
+      }
+
+      removeAllListeners() {}
+    },
+    StyleSheet: { create: (/** @type {object} */ styles) => styles },
+    Platform: { OS: "android", select: (/** @type {any} */ all) => all.default },
+  };
+}
+
+/** What agora-electron-sdk imports of its native code. */
+const electron = (/** @type {NativePart} */ native) => ({
+  AgoraElectronBridge: class {
+    OnEvent(/** @type {string} */ _, /** @type {(event: string, data: string, buffers: []) => void} */ listener) {
+      native.deliver = (event, data) => listener(event, data, []);
+    }
+
+    CallApi(/** @type {string} */ funcName, /** @type {string} */ params) {
+      return { callApiReturnCode: 0, callApiResult: native.call(funcName, params) };
+    }
+
+    ReleaseEnv() {}
+
+    ReleaseRenderer() {}
+  },
+});
+
+const component = class {};
+
+/** The SDKs that were loaded: each takes a quarter of a second. @type {Map<string, {sdk: any, native: NativePart}>} */
+const loaded = new Map();
+
+/**
+ * The SDK, and its native part as if it had just started. An object of the SDK that a
+ * test made before must be released.
+ * @param {"react-native-agora" | "agora-electron-sdk" | "agora-react-native-rtm"} name
+ * @returns {{sdk: any, native: NativePart}}
+ */
+export function load(name) {
+  const before = loaded.get(name);
+  if (before) {
+    const { deliver } = before.native;
+    Object.assign(before.native, new NativePart(), { deliver });
+    return before;
+  }
+  const native = new NativePart();
+  const stubs = new Map(Object.entries({
+    "react-native": reactNative(native),
+    "react-native/Libraries/Utilities/codegenNativeComponent": { __esModule: true, default: () => component },
+    "react": { __esModule: true, default: { Component: component }, Component: component, createContext: () => ({}) },
+    "../../../build/Release/agora_node_ext": electron(native),
+  }));
+  const loader = /** @type {any} */ (Module);
+  const { _load } = loader;
+  try {
+    loader._load = (/** @type {string} */ request, /** @type {unknown[]} */ ...rest) => stubs.get(request) ?? _load(request, ...rest);
+    loaded.set(name, { sdk: require(name), native });
+  } finally {
+    loader._load = _load;
+  }
+  return load(name);
+}

@@ -2,9 +2,9 @@
 // a token in each state.
 
 /** @import { Alarms } from "./time.js" */
-/** @import { Transitions } from "./machine.js" */
+/** @import { BindingEvent, BindingState } from "./states.js" */
 
-import { StateMachine } from "./machine.js";
+import { StateMachine, bindingTransitions } from "./states.js";
 import { failure } from "./time.js";
 
 /**
@@ -24,38 +24,6 @@ import { failure } from "./time.js";
  * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if it was not the user: while the SDK is to be rejoined, that is a failed attempt, and the next bundle is tried
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
-
-/** @typedef {"idle" | "joined" | "returned" | "left" | "expired" | "rejoining" | "unbound"} BindingState */
-/** @typedef {"tokenTaken" | "joined" | "inCall" | "left" | "failed" | "expired" | "rejoin" | "rejoined" | "rejoinFailed" | "unbind"} BindingEvent */
-
-/**
- * | state     | the SDK                                                      | the next token      |
- * |-----------|--------------------------------------------------------------|---------------------|
- * | idle      | has not joined, as far as is known                           | waits for `token()` |
- * | joined    | is in the call, as far as is known                           | renews              |
- * | returned  | joined again by itself, and got no token since               | renews, always      |
- * | left      | left for another reason than its token: the app must join it | is not for it       |
- * | expired   | left because its token expired                               | rejoins             |
- * | rejoining | is being rejoined by the app                                 | is refused          |
- * | unbound   | is no longer bound, or the session has ended                 | is not for it       |
- *
- * These events come from outside, at any time: `tokenTaken` (the app took a token
- * of the service, to join with it), `joined`, `left`, `failed` (it left without the
- * user's doing), `expired`, `unbind`. These come from a delivery: `inCall` (the SDK
- * says that it is in the call), `rejoin` (a call of the app's rejoin begins), and
- * `rejoined` or `rejoinFailed` (that call is complete). Nothing can cancel a call of
- * rejoin, so it may be complete long after the SDK has left, or was unbound.
- * @type {Transitions<BindingState, BindingEvent>}
- */
-export const bindingTransitions = {
-  idle: { tokenTaken: "joined", joined: "returned", left: "left", failed: "left", expired: "expired", rejoin: "rejoining", unbind: "unbound" },
-  joined: { left: "left", failed: "left", expired: "expired", rejoin: "rejoining", unbind: "unbound" },
-  returned: { inCall: "joined", left: "left", failed: "left", expired: "expired", unbind: "unbound" },
-  left: { joined: "returned", inCall: "joined", expired: "expired", unbind: "unbound" },
-  expired: { joined: "returned", inCall: "joined", left: "left", rejoin: "rejoining", rejoined: "joined", unbind: "unbound" },
-  rejoining: { rejoined: "joined", rejoinFailed: "expired", inCall: "joined", left: "left", unbind: "unbound" },
-  unbound: {},
-};
 
 /** How long an SDK may take to answer, in milliseconds: longer than one does, and shorter than the service waits for an answer to two pushes. */
 const sdkTimeout = 8_000;

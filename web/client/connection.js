@@ -24,10 +24,10 @@ const resumable = 4000; // close code: the session goes on
 /**
  * @typedef {object} Handlers
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
- * @property {(message: ServerMessage) => void} message
- * @property {(code: number) => number | undefined} closed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
- * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
- * @property {(error: unknown) => void} error
+ * @property {(message: ServerMessage) => void} onMessage
+ * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
+ * @property {(loss: {reason: string, retryInMs: number}) => void} onLost there is no connection; the next attempt follows after that span
+ * @property {(error: unknown) => void} onError
  */
 
 /** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
@@ -37,7 +37,7 @@ export class Connection {
   #clock;
   #alarms;
   #url;
-  #on;
+  #handlers;
   #over = false;
   #failures = 0;
   #joinedAt = -1; // by the clock; below 0: not joined
@@ -54,14 +54,14 @@ export class Connection {
   #attempt = null;
 
   /**
-   * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, on: Handlers}} parts
+   * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, handlers: Handlers}} parts
    */
-  constructor({ url, platform, clock, alarms, on }) {
+  constructor({ url, platform, clock, alarms, handlers }) {
     this.#url = url;
     this.#platform = platform;
     this.#clock = clock;
     this.#alarms = alarms;
-    this.#on = on;
+    this.#handlers = handlers;
   }
 
   /** Whether the service has answered join or resume on this connection. */
@@ -79,12 +79,12 @@ export class Connection {
     this.#begunAt = this.#clock.now();
     let hello;
     try {
-      hello = await this.#on.prepare();
+      hello = await this.#handlers.prepare();
       if (this.#attempt !== attempt) return;
       attempt.socket = new this.#platform.WebSocket(this.#url, subprotocol);
     } catch (error) {
       if (this.#attempt !== attempt) return;
-      this.#on.error(error);
+      this.#handlers.onError(error);
       return this.#lost("not connected");
     }
     this.#expectAnswer(connectTimeout);
@@ -102,7 +102,7 @@ export class Connection {
     socket.onerror = () => {}; // onclose follows
     socket.onclose = ({ code }) => {
       if (this.#attempt !== attempt) return;
-      this.#lost(`closed with ${code}`, this.#on.closed(code));
+      this.#lost(`closed with ${code}`, this.#handlers.onClosed(code));
     };
   }
 
@@ -171,10 +171,10 @@ export class Connection {
     try {
       message = JSON.parse(String(data));
     } catch {
-      return this.#on.error(new Error("not JSON"));
+      return this.#handlers.onError(new Error("not JSON"));
     }
     this.#clock.sync(message?.now, this.#isPrompt(message?.type));
-    if (typeof message?.type === "string") this.#on.message(message);
+    if (typeof message?.type === "string") this.#handlers.onMessage(message);
     this.#alarms.check(); // a page in the background hears messages sooner than timers
   }
 
@@ -235,7 +235,7 @@ export class Connection {
       this.#mayHurry = true;
     }
     if (afterMs !== undefined) this.#alarms.set("retry", afterMs, () => void this.open());
-    this.#on.lost({ reason, retryInMs: afterMs ?? move });
+    this.#handlers.onLost({ reason, retryInMs: afterMs ?? move });
   }
 
   /** Forgets the current attempt. */

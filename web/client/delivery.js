@@ -2,7 +2,7 @@
 // at a time, and remembers the outcome, so that a bundle which the service sends
 // again is answered again and not delivered twice.
 
-/** @import { Cause, Via } from "./events.js" */
+/** @import { BundleInfo, Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
 /** @import { Clock } from "./time.js" */
 
@@ -113,4 +113,13 @@ export class DeliveryQueue {
     }
     this.#delivering = false;
   }
+}
+
+/**
+ * What the events say of a bundle: everything but its tokens.
+ * @param {Bundle} bundle
+ * @returns {BundleInfo}
+ */
+export function describeBundle({ tokens, receivedAt, renewed, ...info }) {
+  return info;
 }

@@ -12,11 +12,17 @@ import { Binding, describeRefusal } from "./binding.js";
 /** After how many refusals in a row an SDK's refusal no longer fails a bundle that others took. */
 const maxRefusals = 3;
 
+/**
+ * What the registry needs of the session.
+ * @typedef {object} Parts
+ * @property {Clock} clock
+ * @property {Alarms} alarms
+ * @property {DeliveryQueue} deliveries
+ * @property {Renewals} renewals
+ */
+
 export class BindingRegistry {
-  #alarms;
-  #clock;
-  #deliveries;
-  #renewals;
+  #session;
   /** @type {Map<Service, Set<Binding>>} */
   #bindings = new Map();
   /** Which bundle the app took a token of to join with, by service: its number, or 0 for a token from elsewhere. No entry: nobody has joined. @type {Map<Service, number>} */
@@ -24,17 +30,9 @@ export class BindingRegistry {
   /** Unbinds each binding. @type {Set<() => void>} */
   #unbinds = new Set();
 
-  /**
-   * @param {Alarms} alarms
-   * @param {Clock} clock
-   * @param {DeliveryQueue} deliveries
-   * @param {Renewals} renewals
-   */
-  constructor(alarms, clock, deliveries, renewals) {
-    this.#alarms = alarms;
-    this.#clock = clock;
-    this.#deliveries = deliveries;
-    this.#renewals = renewals;
+  /** @param {Parts} session */
+  constructor(session) {
+    this.#session = session;
   }
 
   /**
@@ -44,7 +42,7 @@ export class BindingRegistry {
    * @returns {Reports & {unbind: () => void}}
    */
   bind(service, sdk) {
-    const binding = new Binding(sdk, this.#alarms);
+    const binding = new Binding(sdk, this.#session.alarms);
     const reports = this.#reports(service, binding);
     const stopListening = sdk.listen?.(reports);
     const others = this.#bindings.get(service);
@@ -123,7 +121,7 @@ export class BindingRegistry {
   #reports(service, binding) {
     return {
       willExpire: () => {
-        if (binding.state !== "unbound") this.#renewals.willExpire();
+        if (binding.state !== "unbound") this.#session.renewals.willExpire();
       },
       expired: () => void this.#expired(binding),
       left: (failed) => binding.left(failed),
@@ -140,8 +138,8 @@ export class BindingRegistry {
     binding.on("expired");
     await null; // an SDK that reports this may not have finished leaving
     if (!binding.needsRejoin) return;
-    if (this.#clock.hasPassed(this.#deliveries.expiresAt - 1)) this.#renewals.request();
-    else this.#deliveries.redeliver();
+    if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();
+    else this.#session.deliveries.redeliver();
   }
 
   /**
@@ -149,8 +147,8 @@ export class BindingRegistry {
    * @param {Service} service
    */
   async #catchUp(service) {
-    if (this.#deliveries.seq <= (this.#joinedWith.get(service) ?? Infinity)) return;
+    if (this.#session.deliveries.seq <= (this.#joinedWith.get(service) ?? Infinity)) return;
     await null; // an SDK that reports that it has joined may refuse a token until its event is over
-    this.#deliveries.redeliver();
+    this.#session.deliveries.redeliver();
   }
 }

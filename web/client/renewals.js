@@ -19,33 +19,22 @@ const overdueShare = 0.8;
 const answerTimeout = 8_000;
 
 /**
+ * What renewals need of the session.
  * @typedef {object} Parts
- * @property {string} url address of the sessions
- * @property {Platform} platform
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
  * @property {ResumeStore} resume
  * @property {DeliveryQueue} deliveries
- * @property {Handlers} on
- */
-
-/**
- * @typedef {object} Handlers
- * @property {(push: Push) => void} received tokens arrived over HTTP
- * @property {(over: NonNullable<Answer["over"]>) => void} over the service answered over HTTP that the session has ended, or is not known
- * @property {(error: unknown) => void} error a request over HTTP failed; it is repeated
+ * @property {(push: Push) => void} onPush tokens arrived over HTTP
+ * @property {(over: NonNullable<Answer["over"]>) => void} onOver the service answered over HTTP that the session has ended, or is not known
+ * @property {(error: unknown) => void} onError a request over HTTP failed; it is repeated
  */
 
 export class Renewals {
-  #url;
+  #session;
   #platform;
-  #clock;
-  #alarms;
-  #connection;
-  #resume;
-  #deliveries;
-  #on;
+  #url;
   /** How long before the tokens' expiry the service pushes new ones, in seconds. */
   #renewBefore = 0;
   /** The newest bundle when a renewal was last requested on the connection: one request for each bundle. */
@@ -59,16 +48,15 @@ export class Renewals {
   /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
   appliedUntil = 0;
 
-  /** @param {Parts} parts */
-  constructor({ url, platform, clock, alarms, connection, resume, deliveries, on }) {
-    this.#url = url;
+  /**
+   * @param {Parts} session
+   * @param {Platform} platform
+   * @param {string} url address of the sessions
+   */
+  constructor(session, platform, url) {
+    this.#session = session;
     this.#platform = platform;
-    this.#clock = clock;
-    this.#alarms = alarms;
-    this.#connection = connection;
-    this.#resume = resume;
-    this.#deliveries = deliveries;
-    this.#on = on;
+    this.#url = url;
   }
 
   /** @param {number} renewBefore as the service has said, in seconds */
@@ -89,19 +77,19 @@ export class Renewals {
 
   /** Requests new tokens now. */
   request() {
-    if (this.#connection.live) this.#connection.send({ type: "renew" });
+    if (this.#session.connection.live) this.#session.connection.send({ type: "renew" });
     else void this.#requestByHttp();
   }
 
   /** An SDK's token expires soon: requests new ones if the push is late. */
   willExpire() {
-    if (this.#clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
+    if (this.#session.clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
   }
 
   /** A bundle had expired when it arrived: it waited too long, or this clock is ahead, which the pong will tell. */
   arrivedExpired() {
-    if (!this.#connection.live) return;
-    this.#connection.wake();
+    if (!this.#session.connection.live) return;
+    this.#session.connection.wake();
     this.#requestOnce();
   }
 
@@ -111,7 +99,7 @@ export class Renewals {
    * @param {number} previousExpiresAt of the same
    */
   arrived(previousSeq, previousExpiresAt) {
-    const { seq, expiresAt } = this.#deliveries;
+    const { seq, expiresAt } = this.#session.deliveries;
     if (expiresAt > previousExpiresAt) this.#notBefore = 0;
     // The tokens that were requested expire no later than those before, so more requests would be in vain.
     else if (previousSeq === this.#requestedAfter) {
@@ -134,14 +122,14 @@ export class Renewals {
 
   /** Sets the alarm for the time at which the next push is overdue. */
   schedule() {
-    const { newest, refused } = this.#deliveries;
-    const { live } = this.#connection;
+    const { newest, refused } = this.#session.deliveries;
+    const { live } = this.#session.connection;
     if (!newest) return;
     const overdueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.#now();
-    if (live && this.#requestedAfter !== newest.seq) return this.#alarms.set("overdue", overdueMs, () => this.#requestOnce());
+    if (live && this.#requestedAfter !== newest.seq) return this.#session.alarms.set("overdue", overdueMs, () => this.#requestOnce());
     // Away, the service does not hear of a refusal: the client itself has to request other tokens.
     const dueMs = refused && !live ? 0 : overdueMs;
-    this.#alarms.set("overdue", Math.max(dueMs, this.#notBefore - this.#clock.now()), () => void this.#requestByHttp());
+    this.#session.alarms.set("overdue", Math.max(dueMs, this.#notBefore - this.#session.clock.now()), () => void this.#requestByHttp());
   }
 
   /**
@@ -149,40 +137,40 @@ export class Renewals {
    * @param {number} [leastMs] nor for this time
    */
   backOff(leastMs = 0) {
-    this.#notBefore = this.#clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#platform.random));
+    this.#notBefore = this.#session.clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#platform.random));
     this.schedule();
   }
 
   /** Requests tokens, once for each bundle; over HTTP later if there is no answer. */
   #requestOnce() {
-    if (this.#requestedAfter === this.#deliveries.seq) return;
-    this.#requestedAfter = this.#deliveries.seq;
+    if (this.#requestedAfter === this.#session.deliveries.seq) return;
+    this.#requestedAfter = this.#session.deliveries.seq;
     this.request();
     this.backOff(answerTimeout);
   }
 
   async #requestByHttp() {
-    const { token } = this.#resume;
+    const { token } = this.#session.resume;
     if (!token || this.#request) return;
-    const sentAt = this.#clock.now();
+    const sentAt = this.#session.clock.now();
     const request = (this.#request = new AbortController());
     let later;
     try {
       const answer = renewByHttp(this.#platform, this.#url, token, request.signal);
-      const { push, over, retryInMs } = await this.#alarms.within(answerTimeout, answer, "HTTP");
-      if (request.signal.aborted || this.#resume.token?.session !== token.session) return; // that session is over
+      const { push, over, retryInMs } = await this.#session.alarms.within(answerTimeout, answer, "HTTP");
+      if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // that session is over
       if (push) {
-        const { expiresAt } = this.#deliveries;
-        this.#clock.sync(push.now, this.#clock.now() - sentAt < answerTimeout);
-        this.#on.received(push);
-        if (this.#deliveries.expiresAt > expiresAt) return;
+        const { expiresAt } = this.#session.deliveries;
+        this.#session.clock.sync(push.now, this.#session.clock.now() - sentAt < answerTimeout);
+        this.#session.onPush(push);
+        if (this.#session.deliveries.expiresAt > expiresAt) return;
       } else if (over) {
-        if (this.#resume.token.key === token.key) this.#on.over(over); // else a newer key replaced it meanwhile
+        if (this.#session.resume.token.key === token.key) this.#session.onOver(over); // else a newer key replaced it meanwhile
         return;
       } else later = retryInMs;
     } catch (error) {
       if (request.signal.aborted) return;
-      this.#on.error(error);
+      this.#session.onError(error);
     } finally {
       this.#request = null;
       request.abort();
@@ -191,6 +179,6 @@ export class Renewals {
   }
 
   #now() {
-    return this.#clock.serverNow();
+    return this.#session.clock.serverNow();
   }
 }

@@ -3,9 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Binding, bindingTransitions } from "../binding.js";
-import { StateMachine } from "../machine.js";
-import { sessionTransitions } from "../refresher.js";
+import { Binding } from "../binding.js";
+import { StateMachine, bindingTransitions, sessionTransitions } from "../states.js";
 import { Simulation, hour, minute, second, settle } from "./fakes/index.js";
 
 /**

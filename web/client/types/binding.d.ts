@@ -1,5 +1,5 @@
 import type { Alarms } from "./time.js";
-import type { Transitions } from "./machine.js";
+import type { BindingState } from "./states.js";
 export type Sdk = {
     /**
      * gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
@@ -36,46 +36,6 @@ export type Reports = {
      */
     joined: () => void;
 };
-export type BindingState = "idle" | "joined" | "returned" | "left" | "expired" | "rejoining" | "unbound";
-export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed" | "expired" | "rejoin" | "rejoined" | "rejoinFailed" | "unbind";
-/**
- * How an SDK gets its tokens: what a binding is made of.
- * @typedef {object} Sdk
- * @property {(token: string) => unknown} renew gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
- * @property {(token: string) => unknown} [rejoin] joins the call again with a new token, after the SDK left because its token expired. It refuses as renew does
- * @property {() => boolean} [isJoined] tells whether the SDK is in the call now. Leave it out for an SDK that cannot tell
- * @property {(reports: Reports) => (() => void)} [listen] subscribes to the SDK's events and calls the matching report for each; returns a function that unsubscribes
- */
-/**
- * What an SDK reports of its token and its call.
- * @typedef {object} Reports
- * @property {() => void} willExpire the SDK's token expires soon
- * @property {() => void} expired the SDK's token expired, and the SDK has left the call
- * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if it was not the user: while the SDK is to be rejoined, that is a failed attempt, and the next bundle is tried
- * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
- */
-/** @typedef {"idle" | "joined" | "returned" | "left" | "expired" | "rejoining" | "unbound"} BindingState */
-/** @typedef {"tokenTaken" | "joined" | "inCall" | "left" | "failed" | "expired" | "rejoin" | "rejoined" | "rejoinFailed" | "unbind"} BindingEvent */
-/**
- * | state     | the SDK                                                      | the next token      |
- * |-----------|--------------------------------------------------------------|---------------------|
- * | idle      | has not joined, as far as is known                           | waits for `token()` |
- * | joined    | is in the call, as far as is known                           | renews              |
- * | returned  | joined again by itself, and got no token since               | renews, always      |
- * | left      | left for another reason than its token: the app must join it | is not for it       |
- * | expired   | left because its token expired                               | rejoins             |
- * | rejoining | is being rejoined by the app                                 | is refused          |
- * | unbound   | is no longer bound, or the session has ended                 | is not for it       |
- *
- * These events come from outside, at any time: `tokenTaken` (the app took a token
- * of the service, to join with it), `joined`, `left`, `failed` (it left without the
- * user's doing), `expired`, `unbind`. These come from a delivery: `inCall` (the SDK
- * says that it is in the call), `rejoin` (a call of the app's rejoin begins), and
- * `rejoined` or `rejoinFailed` (that call is complete). Nothing can cancel a call of
- * rejoin, so it may be complete long after the SDK has left, or was unbound.
- * @type {Transitions<BindingState, BindingEvent>}
- */
-export declare const bindingTransitions: Transitions<BindingState, BindingEvent>;
 /** One SDK, bound to the tokens of one service. */
 export declare class Binding {
     #private;

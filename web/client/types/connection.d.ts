@@ -6,19 +6,19 @@ export type Handlers = {
      * gets ready for a connection; what it returns makes the first message, when the socket is open
      */
     prepare: () => Promise<() => object>;
-    message: (message: ServerMessage) => void;
+    onMessage: (message: ServerMessage) => void;
     /**
      * the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
      */
-    closed: (code: number) => number | undefined;
+    onClosed: (code: number) => number | undefined;
     /**
      * there is no connection; the next attempt follows after that span
      */
-    lost: (loss: {
+    onLost: (loss: {
         reason: string;
         retryInMs: number;
     }) => void;
-    error: (error: unknown) => void;
+    onError: (error: unknown) => void;
 };
 export type Attempt = {
     socket?: WebSocketLike;
@@ -27,23 +27,23 @@ export type Attempt = {
 /**
  * @typedef {object} Handlers
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
- * @property {(message: ServerMessage) => void} message
- * @property {(code: number) => number | undefined} closed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
- * @property {(loss: {reason: string, retryInMs: number}) => void} lost there is no connection; the next attempt follows after that span
- * @property {(error: unknown) => void} error
+ * @property {(message: ServerMessage) => void} onMessage
+ * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
+ * @property {(loss: {reason: string, retryInMs: number}) => void} onLost there is no connection; the next attempt follows after that span
+ * @property {(error: unknown) => void} onError
  */
 /** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
 export declare class Connection {
     #private;
     /**
-     * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, on: Handlers}} parts
+     * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, handlers: Handlers}} parts
      */
-    constructor({ url, platform, clock, alarms, on }: {
+    constructor({ url, platform, clock, alarms, handlers }: {
         url: string;
         platform: Platform;
         clock: Clock;
         alarms: Alarms;
-        on: Handlers;
+        handlers: Handlers;
     });
     /** Whether the service has answered join or resume on this connection. */
     get live(): boolean;

@@ -1,4 +1,4 @@
-import type { Cause, Via } from "./events.js";
+import type { BundleInfo, Cause, Via } from "./events.js";
 import type { Service, Tokens } from "./protocol.js";
 import type { Clock } from "./time.js";
 export type Bundle = {
@@ -41,7 +41,7 @@ export type Outcome = {
     ok: false;
     refusal: Refusal;
 });
-/** @import { Cause, Via } from "./events.js" */
+/** @import { BundleInfo, Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
 /** @import { Clock } from "./time.js" */
 /**
@@ -91,3 +91,9 @@ export declare class DeliveryQueue {
     /** Forgets everything: another session begins. */
     reset(): void;
 }
+/**
+ * What the events say of a bundle: everything but its tokens.
+ * @param {Bundle} bundle
+ * @returns {BundleInfo}
+ */
+export declare function describeBundle({ tokens, receivedAt, renewed, ...info }: Bundle): BundleInfo;

@@ -1,9 +1,7 @@
 import type { Reports, Sdk } from "./binding.js";
-import type { Events, State } from "./events.js";
-import type { Transitions } from "./machine.js";
+import type { Events } from "./events.js";
 import type { Platform } from "./platform.js";
 import type { Identity, Service } from "./protocol.js";
-import type { Answer } from "./http.js";
 import type { Store } from "./resume.js";
 export type Options = {
     /**
@@ -23,8 +21,6 @@ export type Options = {
      */
     platform?: Partial<Platform>;
 };
-export type Over = NonNullable<Answer["over"]>;
-export type SessionEvent = "joined" | "lost" | "end";
 /**
  * @typedef {object} Options
  * @property {string} url address of the refresher service, such as "https://calls.example.com"
@@ -32,21 +28,6 @@ export type SessionEvent = "joined" | "lost" | "end";
  * @property {Store | null} [storage] where the session is kept, so that it outlives a reload of the page: sessionStorage if you leave it out, nowhere if it is null
  * @property {Partial<Platform>} [platform] replaces parts of the browser: in tests, in Node.js and in React Native
  */
-/** @typedef {NonNullable<Answer["over"]>} Over */
-/** @typedef {"joined" | "lost" | "end"} SessionEvent */
-/**
- * | state      | the session's connection                                 |
- * |------------|----------------------------------------------------------|
- * | connecting | was never live                                           |
- * | live       | is live: the service has answered join or resume         |
- * | away       | is lost; attempts to connect again go on                 |
- * | ended      | is closed for good: the session has ended, or was closed |
- *
- * The events: `joined` (the service has answered), `lost` (the connection, or an
- * attempt to connect, has failed), `end`.
- * @type {Transitions<State, SessionEvent>}
- */
-export declare const sessionTransitions: Transitions<State, SessionEvent>;
 /**
  * Keeps the tokens of one call fresh. It connects as soon as it is constructed,
  * and works until leave() or close(), or until the service ends the session.
@@ -73,7 +54,7 @@ export declare class Refresher {
         tokenFormat: "006" | "007" | "007-single" | undefined;
     };
     /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
-    get state(): State;
+    get state(): import("./events.js").State;
     /** The session's id, for the service's operators and logs; null until the service has answered. It is not secret. */
     get session(): string | null;
     /** When the newest tokens expire, in Unix seconds by the service's clock; 0 before the first. */

@@ -3,15 +3,24 @@ import type { Reports, Sdk } from "./binding.js";
 import type { Service } from "./protocol.js";
 import type { Renewals } from "./renewals.js";
 import type { Alarms, Clock } from "./time.js";
+export type Parts = {
+    clock: Clock;
+    alarms: Alarms;
+    deliveries: DeliveryQueue;
+    renewals: Renewals;
+};
+/**
+ * What the registry needs of the session.
+ * @typedef {object} Parts
+ * @property {Clock} clock
+ * @property {Alarms} alarms
+ * @property {DeliveryQueue} deliveries
+ * @property {Renewals} renewals
+ */
 export declare class BindingRegistry {
     #private;
-    /**
-     * @param {Alarms} alarms
-     * @param {Clock} clock
-     * @param {DeliveryQueue} deliveries
-     * @param {Renewals} renewals
-     */
-    constructor(alarms: Alarms, clock: Clock, deliveries: DeliveryQueue, renewals: Renewals);
+    /** @param {Parts} session */
+    constructor(session: Parts);
     /**
      * Binds an SDK. If its listen throws, nothing is bound.
      * @param {Service} service

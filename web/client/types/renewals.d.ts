@@ -6,55 +6,46 @@ import type { Push } from "./protocol.js";
 import type { ResumeStore } from "./resume.js";
 import type { Alarms, Clock } from "./time.js";
 export type Parts = {
-    /**
-     * address of the sessions
-     */
-    url: string;
-    platform: Platform;
     clock: Clock;
     alarms: Alarms;
     connection: Connection;
     resume: ResumeStore;
     deliveries: DeliveryQueue;
-    on: Handlers;
-};
-export type Handlers = {
     /**
      * tokens arrived over HTTP
      */
-    received: (push: Push) => void;
+    onPush: (push: Push) => void;
     /**
      * the service answered over HTTP that the session has ended, or is not known
      */
-    over: (over: NonNullable<Answer["over"]>) => void;
+    onOver: (over: NonNullable<Answer["over"]>) => void;
     /**
      * a request over HTTP failed; it is repeated
      */
-    error: (error: unknown) => void;
+    onError: (error: unknown) => void;
 };
 /**
+ * What renewals need of the session.
  * @typedef {object} Parts
- * @property {string} url address of the sessions
- * @property {Platform} platform
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
  * @property {ResumeStore} resume
  * @property {DeliveryQueue} deliveries
- * @property {Handlers} on
- */
-/**
- * @typedef {object} Handlers
- * @property {(push: Push) => void} received tokens arrived over HTTP
- * @property {(over: NonNullable<Answer["over"]>) => void} over the service answered over HTTP that the session has ended, or is not known
- * @property {(error: unknown) => void} error a request over HTTP failed; it is repeated
+ * @property {(push: Push) => void} onPush tokens arrived over HTTP
+ * @property {(over: NonNullable<Answer["over"]>) => void} onOver the service answered over HTTP that the session has ended, or is not known
+ * @property {(error: unknown) => void} onError a request over HTTP failed; it is repeated
  */
 export declare class Renewals {
     #private;
     /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
     appliedUntil: number;
-    /** @param {Parts} parts */
-    constructor({ url, platform, clock, alarms, connection, resume, deliveries, on }: Parts);
+    /**
+     * @param {Parts} session
+     * @param {Platform} platform
+     * @param {string} url address of the sessions
+     */
+    constructor(session: Parts, platform: Platform, url: string);
     /** @param {number} renewBefore as the service has said, in seconds */
     connected(renewBefore: number): void;
     /** Another session begins, which numbers its bundles from 1. */

@@ -1,0 +1,325 @@
+// The session of one call: joins it, takes the tokens that the service pushes,
+// resumes it after each loss of the connection, and ends it.
+
+/** @import { Bundle, Outcome } from "./delivery.js" */
+/** @import { Cause, Events, State, Via } from "./events.js" */
+/** @import { Answer } from "./http.js" */
+/** @import { Platform } from "./platform.js" */
+/** @import { Ended, ErrorMessage, Identity, Joined, Push, ServerMessage, Service } from "./protocol.js" */
+/** @import { Options } from "./refresher.js" */
+/** @import { SessionEvent } from "./states.js" */
+
+import { Connection } from "./connection.js";
+import { Credential } from "./credential.js";
+import { DeliveryQueue, describeBundle } from "./delivery.js";
+import { Emitter } from "./emitter.js";
+import { EndedError } from "./events.js";
+import { hasBundle, isFinal } from "./protocol.js";
+import { BindingRegistry } from "./registry.js";
+import { Renewals } from "./renewals.js";
+import { ResumeStore } from "./resume.js";
+import { StateMachine, sessionTransitions } from "./states.js";
+import { Alarms, Clock, failure } from "./time.js";
+
+/** @typedef {NonNullable<Answer["over"]>} Over */
+/** The heartbeat if the service does not say one, in seconds. */
+const defaultHeartbeat = 25;
+
+export class Session {
+  clock;
+  alarms;
+  resume;
+  connection;
+  deliveries;
+  bindings;
+  renewals;
+  /** @type {Emitter<Events>} */
+  events = new Emitter();
+  #identity;
+  #credential;
+  /** @type {StateMachine<State, SessionEvent>} */
+  #machine = new StateMachine(sessionTransitions, "connecting");
+  /** How the session ended. @type {Events["ended"] | null} */
+  #ended = null;
+  /** The service's last message, if it was one that explains a close. @type {Ended | ErrorMessage | null} */
+  #lastMessage = null;
+  /** For each caller of token() that waits: checks whether there is a token now. @type {Set<() => void>} */
+  #waiters = new Set();
+  /** Stop listening to the events of the page. @type {(() => void)[]} */
+  #stopListening;
+
+  /**
+   * @param {string} address the service's, without http or ws
+   * @param {Identity} identity
+   * @param {Pick<Options, "credential" | "storage">} options
+   * @param {Platform} platform
+   */
+  constructor(address, identity, { credential, storage }, platform) {
+    const { rtc } = identity;
+    const { onHide, onWake } = platform;
+    const clock = (this.clock = new Clock(platform));
+    const alarms = (this.alarms = new Alarms(platform, clock));
+    this.#identity = identity;
+    this.#credential = new Credential(credential, alarms);
+    // Two pages with uid 0, or with the channel *, are two calls. With any other identity they are the same user twice.
+    const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
+    const resume = (this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive));
+    const connection = (this.connection = new Connection({ url: `ws${address}/v1/ws`, platform, clock, alarms, handlers: this }));
+    const deliveries = (this.deliveries = new DeliveryQueue(
+      (bundle) => this.bindings.deliver(bundle),
+      (bundle, outcome) => this.#answer(bundle, outcome),
+      clock,
+    ));
+    this.renewals = new Renewals(this, platform, `http${address}/v1/sessions`);
+    this.bindings = new BindingRegistry(this);
+    this.#stopListening = [onWake(() => this.wake())];
+    if (exclusive) this.#stopListening.push(onHide(() => resume.save()));
+    void connection.open();
+  }
+
+  get state() {
+    return this.#machine.state;
+  }
+
+  /**
+   * Resolves with a token of the newest bundle, as soon as there is one that has not expired.
+   * @param {Service} service
+   * @returns {Promise<string>}
+   */
+  token(service) {
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        const token = this.deliveries.newest?.tokens[service];
+        if (this.#ended) reject(new EndedError(this.#ended));
+        else if (token && !this.clock.hasPassed(token.expiresAt)) {
+          resolve(token.token);
+          this.bindings.tokenTaken(service, this.deliveries.seq);
+        } else return;
+        this.#waiters.delete(check);
+      };
+      this.#waiters.add(check);
+      check();
+    });
+  }
+
+  wake() {
+    this.resume.claim();
+    this.alarms.check();
+    this.connection.wake();
+  }
+
+  /** Ends the session at the service, and here. */
+  leave() {
+    this.connection.send({ type: "leave" });
+    this.#end("left");
+  }
+
+  /** Ends it here, and leaves it in the storage. */
+  close() {
+    const { token } = this.resume;
+    this.#end("closed");
+    this.resume.token = token;
+    this.resume.save();
+  }
+
+  // The connection.
+
+  /** Gets ready for a connection; returns what makes its first message. */
+  async prepare() {
+    this.#lastMessage = null;
+    if (this.resume.token) return () => ({ type: "resume", ...this.resume.token });
+    const auth = await this.#credential.get();
+    return () => ({ type: "join", auth, ...this.#identity });
+  }
+
+  /** @param {ServerMessage} message */
+  onMessage(message) {
+    this.#lastMessage = null; // it explains a close only if nothing followed it
+    switch (message.type) {
+      case "joined":
+        if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#onIncomplete(message);
+        return this.#onJoined(message);
+      case "token-privilege-will-expire":
+      case "token-privilege-did-expire":
+        if (!hasBundle(message)) return this.#onIncomplete(message);
+        return this.#onBundle(message, message.cause, message.attempt, "socket");
+      case "pong":
+        return this.#onClock(); // it may have set the clock right
+      case "reconnect":
+        if (!Number.isSafeInteger(message.afterMs)) return this.#onIncomplete(message);
+        return this.connection.move(message.afterMs, message.reason);
+      case "error":
+        this.onError(failure(message.code, message.message));
+      // falls through
+      case "ended":
+        this.#lastMessage = message;
+    }
+  }
+
+  /** @param {ServerMessage} message */
+  #onIncomplete({ type }) {
+    this.onError(new Error(`incomplete ${type}`));
+  }
+
+  /** @param {unknown} error of something that is tried again */
+  onError(error) {
+    this.events.emit("error", error);
+  }
+
+  /** @param {Joined} joined */
+  #onJoined(joined) {
+    const { session, key, heartbeat, renewBefore, resumed } = joined;
+    this.connection.joined(1000 * (heartbeat >= 1 ? heartbeat : defaultHeartbeat));
+    this.#credential.accepted();
+    this.renewals.connected(renewBefore);
+    this.resume.update({ seq: 0, expiresAt: 0, ...this.resume.token, session, key });
+    this.resume.unproven = false;
+    this.#dispatch("joined");
+    // A new session knows nothing of the tokens that the SDKs have from the one before.
+    const { appliedUntil } = this.renewals;
+    const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.clock.hasPassed(appliedUntil);
+    this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");
+  }
+
+  /** @param {Events["lost"]} loss */
+  onLost(loss) {
+    this.#dispatch("lost");
+    if (this.#ended) return;
+    this.events.emit("lost", loss);
+    this.renewals.schedule();
+  }
+
+  /**
+   * Decides what follows a close: the end, another session at once, or the next attempt.
+   * @param {number} code
+   * @returns {number | undefined} milliseconds to the next attempt, if not by the backoff
+   */
+  onClosed(code) {
+    const last = this.#lastMessage;
+    if (!isFinal(code, last?.type)) return;
+    const reopened = last?.type === "error" // which says nothing of the tokens
+      ? this.#reopenOrEnd(code, last.code, last.message, 0)
+      : this.#reopenOrEnd(code, last?.reason, "", last?.accessEndsAt);
+    return reopened ? 0 : undefined;
+  }
+
+  /**
+   * Decides what follows a session that the service has ended, or does not know: another session, or the end.
+   * @param {number} code of the close, or the HTTP status
+   * @param {string | undefined} reason
+   * @param {string | undefined} message
+   * @param {number | undefined} accessEndsAt
+   * @returns {boolean} whether the next connection opens another session
+   */
+  #reopenOrEnd(code, reason, message, accessEndsAt) {
+    const { token, unproven } = this.resume;
+    const reopen = token
+      ? code === 4404 || code === 404 || reason === "expired" || unproven
+      : code === 4401 && this.#credential.refused();
+    if (!reopen) {
+      this.#end(reason ?? `closed with ${code}`, code, message, accessEndsAt);
+      return false;
+    }
+    this.#credential.discard();
+    this.resume.clear();
+    this.deliveries.reset();
+    this.bindings.reset();
+    this.renewals.reset();
+    return true;
+  }
+
+  // The tokens.
+
+  /** @param {Push} push that arrived over HTTP */
+  onPush(push) {
+    this.#onBundle(push, push.cause, push.attempt, "http");
+  }
+
+  /** @param {Over} over the answer over HTTP that there are no more tokens */
+  onOver({ status, reason, message, accessEndsAt }) {
+    if (this.#reopenOrEnd(status, reason, message, accessEndsAt)) this.connection.restart();
+  }
+
+  /**
+   * @param {Joined | Push} message
+   * @param {Cause} cause
+   * @param {number} attempt
+   * @param {Via} via
+   */
+  #onBundle({ seq, tokens, action }, cause, attempt, via) {
+    if (this.#ended) return;
+    const { seq: previousSeq, expiresAt: previousExpiresAt } = this.deliveries;
+    const bundle = {
+      seq, tokens, cause, attempt, via,
+      rejoin: action === "rejoin",
+      expiresAt: Math.min(...Object.values(tokens).map((token) => token.expiresAt)),
+      receivedAt: this.clock.now(),
+    };
+    if (!this.deliveries.offer(bundle)) return void (this.clock.hasPassed(bundle.expiresAt) && this.renewals.arrivedExpired());
+    this.renewals.arrived(previousSeq, previousExpiresAt);
+    this.events.emit("tokens", describeBundle(bundle));
+    this.#onClock();
+  }
+
+  /** Repeats what depends on the tokens and the time: the clock was set, or tokens arrived. */
+  #onClock() {
+    for (const check of [...this.#waiters]) check();
+    this.renewals.schedule();
+  }
+
+  /**
+   * Tells the service and the app what became of a bundle.
+   * @param {Bundle} bundle
+   * @param {Outcome} outcome
+   */
+  #answer(bundle, { ok, took, refusal }) {
+    if (this.#ended) return;
+    const { seq, expiresAt } = bundle;
+    if (refusal) this.events.emit("refused", { seq, ...refusal });
+    if (!ok) {
+      this.#sendLive({ type: "nack", seq, code: refusal.code, message: refusal.message });
+      return this.renewals.backOff();
+    }
+    this.#sendLive({ type: "ack", seq });
+    if (this.#ended || bundle.renewed) return;
+    bundle.renewed = true;
+    const marginMs = this.renewals.applied(expiresAt);
+    if (this.resume.token) this.resume.update({ ...this.resume.token, seq, expiresAt });
+    this.events.emit("renewed", { ...describeBundle(bundle), services: took, marginMs, tookMs: this.clock.now() - bundle.receivedAt });
+  }
+
+  /** @param {object} message is about this session; if it is not sent, the next resume says the same */
+  #sendLive(message) {
+    if (this.connection.live) this.connection.send(message);
+  }
+
+  // The end.
+
+  /** @param {SessionEvent} event */
+  #dispatch(event) {
+    const previous = this.state;
+    if (this.#machine.dispatch(event)) this.events.emit("state", { state: this.state, previous });
+  }
+
+  /**
+   * @param {string} reason
+   * @param {number} [code]
+   * @param {string} [message]
+   * @param {number} [accessEndsAt]
+   */
+  #end(reason, code = 1000, message = "", accessEndsAt = this.deliveries.expiresAt) {
+    if (this.#ended) return;
+    this.#ended = { reason, code, message, accessEndsAt };
+    this.connection.close();
+    this.alarms.stop();
+    // Left before the service was asked: the session goes on, for the next Refresher (React's StrictMode).
+    if (reason === "left" && this.resume.unproven) this.resume.save();
+    else this.resume.clear();
+    this.renewals.stop();
+    this.bindings.close();
+    for (const stop of this.#stopListening) stop();
+    this.#dispatch("end");
+    for (const check of [...this.#waiters]) check();
+    this.events.emit("ended", this.#ended);
+  }
+}

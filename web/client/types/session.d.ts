@@ -1,0 +1,92 @@
+import type { Events, State } from "./events.js";
+import type { Answer } from "./http.js";
+import type { Platform } from "./platform.js";
+import type { Identity, Push, ServerMessage, Service } from "./protocol.js";
+import type { Options } from "./refresher.js";
+/** @import { Bundle, Outcome } from "./delivery.js" */
+/** @import { Cause, Events, State, Via } from "./events.js" */
+/** @import { Answer } from "./http.js" */
+/** @import { Platform } from "./platform.js" */
+/** @import { Ended, ErrorMessage, Identity, Joined, Push, ServerMessage, Service } from "./protocol.js" */
+/** @import { Options } from "./refresher.js" */
+/** @import { SessionEvent } from "./states.js" */
+import { Connection } from "./connection.js";
+import { DeliveryQueue } from "./delivery.js";
+import { Emitter } from "./emitter.js";
+import { BindingRegistry } from "./registry.js";
+import { Renewals } from "./renewals.js";
+import { ResumeStore } from "./resume.js";
+import { Alarms, Clock } from "./time.js";
+export type Over = NonNullable<Answer["over"]>;
+export declare class Session {
+    #private;
+    clock: Clock;
+    alarms: Alarms;
+    resume: ResumeStore;
+    connection: Connection;
+    deliveries: DeliveryQueue;
+    bindings: BindingRegistry;
+    renewals: Renewals;
+    /** @type {Emitter<Events>} */
+    events: Emitter<Events>;
+    /**
+     * @param {string} address the service's, without http or ws
+     * @param {Identity} identity
+     * @param {Pick<Options, "credential" | "storage">} options
+     * @param {Platform} platform
+     */
+    constructor(address: string, identity: Identity, { credential, storage }: Pick<Options, "credential" | "storage">, platform: Platform);
+    get state(): State;
+    /**
+     * Resolves with a token of the newest bundle, as soon as there is one that has not expired.
+     * @param {Service} service
+     * @returns {Promise<string>}
+     */
+    token(service: Service): Promise<string>;
+    wake(): void;
+    /** Ends the session at the service, and here. */
+    leave(): void;
+    /** Ends it here, and leaves it in the storage. */
+    close(): void;
+    /** Gets ready for a connection; returns what makes its first message. */
+    prepare(): Promise<(() => {
+        session?: string | undefined;
+        key?: string | undefined;
+        seq?: number | undefined;
+        expiresAt?: number | undefined;
+        type: string;
+    }) | (() => {
+        rtc?: {
+            channel: string;
+            uid?: number;
+            account?: string;
+            role?: "publisher" | "subscriber";
+        };
+        rtm?: {
+            userId: string;
+        };
+        chat?: {
+            userId: string;
+        };
+        ttl?: number;
+        tokenFormat?: "007" | "006" | "007-single";
+        type: string;
+        auth: string | undefined;
+    })>;
+    /** @param {ServerMessage} message */
+    onMessage(message: ServerMessage): void;
+    /** @param {unknown} error of something that is tried again */
+    onError(error: unknown): void;
+    /** @param {Events["lost"]} loss */
+    onLost(loss: Events["lost"]): void;
+    /**
+     * Decides what follows a close: the end, another session at once, or the next attempt.
+     * @param {number} code
+     * @returns {number | undefined} milliseconds to the next attempt, if not by the backoff
+     */
+    onClosed(code: number): number | undefined;
+    /** @param {Push} push that arrived over HTTP */
+    onPush(push: Push): void;
+    /** @param {Over} over the answer over HTTP that there are no more tokens */
+    onOver({ status, reason, message, accessEndsAt }: Over): void;
+}

@@ -476,6 +476,9 @@ func TestKeysAndCredentialsAreNotOneAnother(t *testing.T) {
 		if r, text := g.Visit("POST", path, "", "Authorization", "Bearer "+apptest.Pass(nil)); r.StatusCode != http.StatusNotFound {
 			t.Errorf("a credential as a key: %d %s", r.StatusCode, text)
 		}
+		if r, text := leaveWith(g, joined.Session, apptest.Pass(nil)); r.StatusCode != http.StatusNotFound {
+			t.Errorf("left with a credential as a key: %d %s", r.StatusCode, text)
+		}
 		if r, text := g.Visit("POST", path, ""); r.StatusCode != http.StatusUnauthorized || r.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("no key: %d %s", r.StatusCode, text)
 		}

@@ -17,6 +17,12 @@ import (
 	"refresher/internal/store"
 )
 
+// leaveWith ends a session over HTTP with some key.
+func leaveWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, string) {
+	g.T.Helper()
+	return g.Visit("POST", "/v1/sessions/"+session+"/leave", apptest.AsJSON(map[string]string{"key": key}))
+}
+
 // renewWith renews a session over HTTP with some key.
 func renewWith(g *apptest.LoggedNode, session, key string) (apptest.Reply, string) {
 	g.T.Helper()
@@ -84,6 +90,12 @@ func TestForgedKeys(t *testing.T) {
 			if r, text := renewWith(g, joined.Session, key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
 				t.Errorf("a key %s: %d %s", name, r.StatusCode, text)
 			}
+			if len(key) > 8000 || key == "" {
+				continue // too long a body, or no key at all
+			}
+			if r, text := leaveWith(g, joined.Session, key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
+				t.Errorf("left with a key %s: %d %s", name, r.StatusCode, text)
+			}
 		}
 		for name, key := range forged {
 			if len(key) > 8000 || strings.Contains(name, "byte") && !strings.HasSuffix(name, "0 flipped") || strings.HasPrefix(name, "cut") && !strings.HasSuffix(name, "0") {
@@ -102,6 +114,9 @@ func TestForgedKeys(t *testing.T) {
 		for _, id := range []string{otherJoined.Session, foreignJoined.Session, strings.ToLower(joined.Session), joined.Session + "%20", "x", strings.Repeat("S", 5000)} {
 			if r, text := renewWith(g, id, joined.Key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
 				t.Errorf("the key with id %.40s: %d %s", id, r.StatusCode, text)
+			}
+			if r, text := leaveWith(g, id, joined.Key); r.StatusCode != http.StatusNotFound || !strings.Contains(text, unknownKey) {
+				t.Errorf("left with the key and id %.40s: %d %s", id, r.StatusCode, text)
 			}
 		}
 		for header, status := range map[string]int{

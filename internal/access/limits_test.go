@@ -394,7 +394,7 @@ func TestSizesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := apptest.NewLoggedNode(t, apptest.WithCredentials)
 		g.Log.Take()
-		for _, path := range []string{"/ping", "/rtm/ana", "/v1/sessions", "/v1/ws", "/v1/sessions/S/renew", "/nowhere"} {
+		for _, path := range []string{"/ping", "/rtm/ana", "/v1/sessions", "/v1/ws", "/v1/sessions/S/renew", "/v1/sessions/S/leave", "/nowhere"} {
 			if r, _ := g.Visit("GET", path, "", "X-Filler", strings.Repeat("x", 24<<10)); r.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 				t.Errorf("%s with a header of 24 KiB: %d", path, r.StatusCode)
 			}
@@ -407,7 +407,7 @@ func TestSizesAreBounded(t *testing.T) {
 		}
 		before := g.Metrics()
 		bodies := 0
-		for _, e := range endpoints(nothing) { // and the renewal: TestRenewOverHTTP
+		for _, e := range endpoints(nothing) { // and those by a key: TestRenewOverHTTP, TestLeaveOverHTTPIsRefused
 			if e.Method != http.MethodPost && e.Method != http.MethodPatch {
 				continue
 			}

@@ -389,6 +389,9 @@ func (k *keeper) aCall(user string) (session, key string) {
 	k.visit(apptest.Post(fmt.Sprintf("/v1/sessions/%s/renew", joined.Session), fmt.Sprintf(`{"seq":%d}`, resumed.Seq)), resumed.Key, http.StatusOK)
 	k.visit(apptest.Post("/v1/sessions/"+joined.Session+"/renew", ""), resumed.Key[1:], http.StatusNotFound)
 	k.visit(apptest.Post("/v1/sessions/another/renew", ""), resumed.Key, http.StatusNotFound)
+	k.visit(apptest.Post("/v1/sessions/another/leave", fmt.Sprintf(`{"key":%q}`, resumed.Key)), "", http.StatusNotFound)
+	k.visit(apptest.Post("/v1/sessions/"+joined.Session+"/leave", fmt.Sprintf(`{"key":%q`, resumed.Key)), "", http.StatusBadRequest)
+	k.visit(apptest.Post("/v1/sessions/"+joined.Session+"/leave", fmt.Sprintf(`{"key":%q,"seq":%q}`, resumed.Key, resumed.Key)), "", http.StatusBadRequest)
 	return resumed.Session, resumed.Key
 }
 

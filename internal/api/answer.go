@@ -60,6 +60,9 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	}
 }
 
+// noContent is an answer without a body, 204.
+type noContent struct{}
+
 func (a *API) write(w http.ResponseWriter, status int, value any) {
 	kind := "application/json; charset=utf-8"
 	body, err := json.Marshal(value)
@@ -67,8 +70,12 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 		a.config.Logger.Error("encode answer", "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"the server failed; try again","code":"internal","status":500}`)
 	}
-	if text, plain := value.(plainText); plain {
-		kind, body = "text/plain; charset=utf-8", []byte(text)
+	switch value := value.(type) {
+	case plainText:
+		kind, body = "text/plain; charset=utf-8", []byte(value)
+	case noContent:
+		w.WriteHeader(http.StatusNoContent)
+		return
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("X-Content-Type-Options", "nosniff")

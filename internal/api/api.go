@@ -47,18 +47,22 @@ type Access interface {
 	Decide(ctx context.Context, r session.Request) session.Decision
 }
 
-// Renewer renews a session against its key.
-type Renewer interface {
+// Clients serves clients that present the resume key of their session, without a connection.
+type Clients interface {
 	// Open refuses a key that this node knows to be invalid. It does no I/O. Its errors are
 	// those of RenewByKey.
 	Open(r *session.Resume) error
+	// RenewByKey mints fresh tokens. A *session.EndedError says that the session is over,
+	// or that the key is not its newest.
 	RenewByKey(context.Context, session.Resume) (session.Push, error)
+	// LeaveByKey ends the session. Its errors are those of RenewByKey.
+	LeaveByKey(context.Context, session.Resume) error
 }
 
 // Config is what an API needs. All fields are required unless they say otherwise.
 type Config struct {
 	Minter  Minter
-	Renewer Renewer
+	Clients Clients
 	Access  Access
 	// Sessions, Wishes and Revocations are what operators see and change. An error of
 	// Sessions that is no *session.Error says that the store cannot be reached.
@@ -143,6 +147,7 @@ func New(c Config) (*API, error) {
 		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, classic.chatUserText},
 
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // by its resume key
+		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "leave"}, a.leave},
 
 		{admins, http.MethodGet, []string{"v1", "sessions"}, operators.listSessions},
 		{admins, http.MethodGet, []string{"v1", "sessions", "*"}, operators.showSession},
@@ -164,6 +169,7 @@ func New(c Config) (*API, error) {
 // request is an HTTP request to an endpoint.
 type request struct {
 	*http.Request
+	body   *body          // nil: none
 	path   []string       // its parts, under BasePath
 	args   []string       // the parts that stand for a star in the route
 	query  url.Values     // each parameter once
@@ -173,7 +179,8 @@ type request struct {
 	inPath     bool   // the credential was in the path
 }
 
-// endpoint answers one kind of request. The value is sent as JSON.
+// endpoint answers one kind of request. The value is sent as JSON, but for a plainText, and
+// noContent.
 type endpoint func(r *request) (any, error)
 
 // audience says who may use an endpoint.

@@ -18,7 +18,8 @@ import (
 
 const (
 	// bodyTimeout is how long a body may take once a handler reads it. Handlers read
-	// after they have accepted the request's credential or key.
+	// after they have accepted the request's credential or key; leave, whose key is
+	// in the body, allows leaveBodyTimeout.
 	bodyTimeout = 30 * time.Second
 	// unreadTimeout is how long net/http waits for a body that no handler reads,
 	// such as that of a request without a credential, before it sends the answer.
@@ -28,29 +29,32 @@ const (
 )
 
 // body is the body of a request. Its first Read extends the connection's read
-// deadline from unreadTimeout to bodyTimeout.
+// deadline from unreadTimeout to timeout.
 type body struct {
 	io.ReadCloser
 
 	connection *http.ResponseController
+	timeout    time.Duration
 	read       bool
 }
 
-// limitBody sets the read deadline for a request's body, and reads none of it.
-func limitBody(w http.ResponseWriter, r *http.Request) {
+// limitBody sets the read deadline for a request's body, and reads none of it. It returns
+// nil if there is no body.
+func limitBody(w http.ResponseWriter, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
-		return
+		return nil
 	}
-	b := &body{ReadCloser: r.Body, connection: http.NewResponseController(w)}
+	b := &body{ReadCloser: r.Body, connection: http.NewResponseController(w), timeout: bodyTimeout}
 	b.allow(unreadTimeout)
 	r.Body = b
+	return b
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	if !b.read {
 		b.read = true
-		b.allow(bodyTimeout)
+		b.allow(b.timeout)
 	}
 	return b.ReadCloser.Read(p)
 }

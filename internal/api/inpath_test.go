@@ -35,7 +35,7 @@ func config(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Minter: struct{ Minter }{}, Renewer: struct{ Renewer }{}, Access: open{}, Sessions: struct{ store.Lister }{},
+		Minter: struct{ Minter }{}, Clients: struct{ Clients }{}, Access: open{}, Sessions: struct{ store.Lister }{},
 		Wishes: struct{ Wishes }{}, Revocations: struct{ Revocations }{}, Cursors: struct{ Cursors }{}, Inspect: func(string, agora.Use) agora.Report { return agora.Report{} },
 		Certificates: func(context.Context, string) (rotation.Report, error) { return rotation.Report{}, nil },
 		Logger:       logger, Origins: origins, Registerer: prometheus.NewRegistry(), WebSocket: http.NotFoundHandler(), Ready: func() bool { return true },

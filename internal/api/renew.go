@@ -24,7 +24,7 @@ func (a *API) renew(r *request) (any, error) {
 	// session cannot hold handlers. For a session that has ended the body is read:
 	// the answer says for how long the client's tokens work, which is in there.
 	var ended *session.EndedError
-	if err := a.config.Renewer.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
+	if err := a.config.Clients.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
 		return nil, err
 	}
 	var q renewRequest
@@ -35,7 +35,7 @@ func (a *API) renew(r *request) (any, error) {
 	if q.Seq != nil {
 		resume.Seq = *q.Seq
 	}
-	push, err := a.config.Renewer.RenewByKey(r.Context(), resume)
+	push, err := a.config.Clients.RenewByKey(r.Context(), resume)
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,12 @@ import (
 	"refresher/internal/session"
 )
 
-// waiter is a Renewer whose back end answers never.
-type waiter struct{ asked, ended chan struct{} }
+// waiter has Clients whose back end answers never.
+type waiter struct {
+	Clients
+
+	asked, ended chan struct{}
+}
 
 func (waiter) Open(*session.Resume) error { return nil }
 
@@ -27,11 +31,11 @@ func (w waiter) RenewByKey(ctx context.Context, _ session.Resume) (session.Push,
 // A client that hangs up while its renewal is decided is not waited for.
 func TestRenewalEndsWithItsRequest(t *testing.T) {
 	for _, body := range []string{"", `{"seq":1}`} {
-		w := waiter{make(chan struct{}), make(chan struct{})}
+		w := waiter{asked: make(chan struct{}), ended: make(chan struct{})}
 		var log bytes.Buffer
 		c := config(t)
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.Renewer = w
+		c.Clients = w
 		a, err := New(c)
 		if err != nil {
 			t.Fatal(err)

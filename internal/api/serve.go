@@ -16,7 +16,7 @@ import (
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
-	limitBody(w, r)
+	body := limitBody(w, r)
 	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
 		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",
@@ -43,7 +43,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.config.WebSocket.ServeHTTP(w, r)
 		return
 	}
-	q := &request{Request: r, path: path, credential: bearer(r)}
+	q := &request{Request: r, body: body, path: path, credential: bearer(r)}
 	if inside && a.config.CredentialInPath {
 		if err := q.takeCredential(c.Header()); err != nil {
 			a.fail(c, err)

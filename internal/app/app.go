@@ -199,7 +199,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 		page = c.Page(metrics)
 	}
 	handler, err := api.New(api.Config{
-		Minter: projects, Renewer: sched, Access: decider, Sessions: store, Wishes: peers, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
+		Minter: projects, Clients: sched, Access: decider, Sessions: store, Wishes: peers, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
 		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.LocalOnly(),
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,

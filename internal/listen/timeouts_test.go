@@ -53,6 +53,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 		"a bad credential":   {"POST /v1/revocations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
 		"no renewal's key":   {"POST /v1/sessions/S/renew HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
 		"a made-up key":      {"POST /v1/sessions/S/renew HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
+		"a leave's key":      {"POST /v1/sessions/S/leave HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 6 * time.Second},
 		"a body of a GET":    {"GET /ping HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
 		"a body of no path":  {"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},
 		"a body of no hello": {"POST /v1/ws HTTP/1.1\r\nHost: x\r\n" + endless, " ", time.Second / 10, 2 * time.Second},

@@ -5,8 +5,8 @@
 // nor HTTP, nor how a token is made, nor who decides (Access), nor what other nodes do
 // (Cluster): without a Cluster it works alone.
 //
-//	Join, Resume, RenewByKey            Ack, Nack, Renew, Leave, Detach
-//	(from connections and HTTP)         (through an attachment)
+//	Join, Resume, RenewByKey,           Ack, Nack, Renew, Leave, Detach
+//	LeaveByKey (connections and HTTP)   (through an attachment)
 //	         │                                    │
 //	         └───────────────► entry ◄────────────┘
 //	                             │ commit: announces events, enqueues the record,

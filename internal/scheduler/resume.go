@@ -138,3 +138,39 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 	e.commit()
 	return push, nil
 }
+
+// LeaveByKey ends a session against its resume key, as Leave does on its connection: for a
+// client that has no connection at that moment. The session may be on another node, which
+// learns of the end by the store, or in its key only. The customer's back end is not asked.
+// Errors are as for Resume; an EndedError says that the session has ended before, or, if it
+// is superseded, that it goes on with a newer key.
+func (s *Scheduler) LeaveByKey(ctx context.Context, r session.Resume) (err error) {
+	back := returning{engine: s, resume: r}
+	connected, err := back.open()
+	if err != nil {
+		return err
+	}
+	if !connected {
+		if back.acquired, err = s.cluster.Acquire(ctx, &back.key, false); err != nil {
+			return err
+		}
+	}
+	back.now = s.clock.now()
+	e, err := back.find()
+	if err != nil {
+		return err
+	}
+	defer e.Unlock()
+	defer e.contain(&err)
+	back.update(e)
+	if err := back.admitOrAbandon(e); err != nil {
+		return err
+	}
+	if !e.session.Issued() {
+		e.session.AssumeIssued()
+	}
+	e.session.Fence(back.acquired.Epoch)
+	e.end(session.EndLeft)
+	e.commit()
+	return nil
+}

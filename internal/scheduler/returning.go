@@ -24,13 +24,7 @@ type returning struct {
 // must commit or abandon.
 func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	s := b.engine
-	if b.resume.Claims == nil {
-		if err := s.Open(&b.resume); err != nil {
-			return nil, err
-		}
-	}
-	b.key = *b.resume.Claims
-	connected, err := s.peek(&b.key)
+	connected, err := b.open()
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +55,17 @@ func (b *returning) reopen(ctx context.Context) (*entry, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// open decrypts the client's key, unless that was done before, and reports what peek does.
+func (b *returning) open() (connected bool, err error) {
+	if b.resume.Claims == nil {
+		if err := b.engine.Open(&b.resume); err != nil {
+			return false, err
+		}
+	}
+	b.key = *b.resume.Claims
+	return b.engine.peek(&b.key)
 }
 
 // inRole returns a key with the role that the session has by now, on this node or by the
@@ -159,9 +164,7 @@ func (b *returning) makeEntry() *entry {
 func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
-	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
-		b.replace(e)
-	}
+	b.update(e)
 	if e.isRevoked() { // after Open admitted the client, and before Revoke could find the session
 		ending := e.session.Ending(session.EndRevoked)
 		e.session.Fence(held.Epoch) // the store has the session under this epoch
@@ -169,9 +172,7 @@ func (b *returning) readmit(e *entry) (err error) {
 		e.commit()
 		return &session.EndedError{Ending: ending}
 	}
-	if err := b.admit(e); err != nil {
-		e.session.Fence(held.Epoch) // the store has this epoch already
-		b.abandon(e)
+	if err := b.admitOrAbandon(e); err != nil {
 		return err
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
@@ -191,6 +192,14 @@ func (b *returning) readmit(e *entry) (err error) {
 	return nil
 }
 
+// update replaces the session by the one in the store's record if that is newer.
+func (b *returning) update(e *entry) {
+	held := &b.acquired
+	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
+		b.replace(e)
+	}
+}
+
 // replace replaces the session by the one in the store's record, which is newer: the session
 // has been on another node since.
 func (b *returning) replace(e *entry) {
@@ -202,6 +211,16 @@ func (b *returning) replace(e *entry) {
 		e.session.SetRole(role)
 	}
 	e.wish = max(e.wish, newer.wish)
+}
+
+// admitOrAbandon is admit, and abandons the session if the key is refused.
+func (b *returning) admitOrAbandon(e *entry) error {
+	err := b.admit(e)
+	if err != nil {
+		e.session.Fence(b.acquired.Epoch) // the store has this epoch already
+		b.abandon(e)
+	}
+	return err
 }
 
 // admit checks the client's key against the session, and takes note of what the client

@@ -51,6 +51,13 @@ func (d *delivery) Issued() bool { return d.minted }
 // Unconfirmed reports whether the client has not confirmed the newest bundle.
 func (d *delivery) Unconfirmed() bool { return d.pending != nil }
 
+// AssumeIssued is called before a session that was made from its key alone ends for good. The
+// client has its key, so another node has minted a bundle for it, and the end must be saved.
+func (d *delivery) AssumeIssued() {
+	d.minted = true
+	d.issued.seq = max(1, d.issued.seq)
+}
+
 // HeldExpires returns when the tokens that the client is known to have expire, on the
 // monotonic clock; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }

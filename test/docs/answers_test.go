@@ -74,6 +74,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	for _, q := range renewRequests(joined) {
 		p.play(q)
 	}
+	p.leaves()
 	p.listed(joined)
 	for _, q := range operatorRequests(joined) {
 		p.play(q)
@@ -122,6 +123,25 @@ func TestRequestsAndAnswers(t *testing.T) {
 	if diff := cmp.Diff(documented, names(p.seen)); diff != "" {
 		t.Errorf("documented (-), seen (+):\n%s", diff)
 	}
+}
+
+// leaves ends a session over HTTP that was resumed before, so that it has had two keys.
+func (p *player) leaves() {
+	p.t.Helper()
+	s := p.node.dial(p.t, nil)
+	s.send(join)
+	older := s.expect("joined")
+	s = p.node.dial(p.t, nil)
+	s.send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, older["session"], older["key"]))
+	newer := s.expect("joined")
+	s.send(fmt.Sprintf(`{"type":"ack","seq":%v}`, newer["seq"]))
+	s.send(`{"type":"ping"}`)
+	s.expect("pong")
+	for _, q := range leaveRequests(older, newer) {
+		p.play(q)
+	}
+	s.expect("ended")
+	s.closed(protocol.CloseLeft)
 }
 
 // listed waits until the store shows a session, which is behind by a moment.
@@ -257,6 +277,9 @@ func (p *player) refusals(joined object) {
 	p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
 		auth: fmt.Sprintf("Bearer %s", joined["key"]), status: 503,
+	})
+	p.play(request{
+		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/leave", joined["session"]), body: fmt.Sprintf(`{"key":%q}`, joined["key"]), status: 503,
 	})
 	p.play(request{method: "PATCH", path: "/v1/sessions/X", body: `{"renew":true}`, status: 503})
 	p.play(request{method: "DELETE", path: "/v1/sessions/X", status: 503})

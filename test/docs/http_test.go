@@ -120,11 +120,17 @@ func (o operation) answered(t *testing.T, r reply) {
 	if ref, ok := response["$ref"].(string); ok {
 		pointer = strings.TrimPrefix(ref, "#")
 	}
+	content, some := openAPI().at(pointer)["content"].(object)
+	if !some {
+		if len(r.body) > 0 {
+			t.Errorf("%s: %d has a body, %s", o, r.status, r.body)
+		}
+		return
+	}
 	kind, _, err := mime.ParseMediaType(r.header.Get("Content-Type"))
 	if err != nil {
 		t.Errorf("%s: %v", o, err)
 	}
-	content := openAPI().at(pointer)["content"].(object)
 	if content[kind] == nil || len(content) != 1 {
 		t.Errorf("%s: %d is %s, documented as %v", o, r.status, kind, names(content))
 		return
@@ -388,6 +394,30 @@ func renewRequests(joined object) []request {
 		{method: "POST", path: path, auth: "Basic x", status: 401},
 		{method: "POST", path: path, auth: "Bearer x", status: 404},
 		{method: "POST", path: "/v1/sessions/X/renew", auth: auth, status: 404},
+	}
+}
+
+// leaveRequests are for the session of a joined message, older than the one with a newer key.
+// The last ones end the session.
+func leaveRequests(older, newer object) []request {
+	path, auth := fmt.Sprintf("/v1/sessions/%s/leave", newer["session"]), fmt.Sprintf("Bearer %s", newer["key"])
+	body := func(joined object) string { return fmt.Sprintf(`{"key":%q}`, joined["key"]) }
+	return []request{
+		{method: "POST", path: path, status: 401},
+		{method: "POST", path: path, body: `{}`, status: 401},
+		{method: "POST", path: path, auth: "Basic x", status: 401},
+		{method: "POST", path: path, auth: "Bearer x", status: 404},
+		{method: "POST", path: path, body: `{"key":"x"}`, status: 404},
+		{method: "POST", path: "/v1/sessions/X/leave", body: body(newer), status: 404},
+		{method: "POST", path: path, body: body(older), status: 410},
+		{method: "POST", path: path, auth: auth, body: `{`, status: 400},
+		{method: "POST", path: path, body: `{"key":1}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{"seq":-1}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{"seq":4503599627370497}`, status: 400},
+		{method: "POST", path: path, auth: auth, body: `{"expiresAt":"1"}`, status: 400},
+		{method: "POST", path: path, body: body(newer), status: 204},
+		{method: "POST", path: path, auth: auth, status: 204},
+		{method: "POST", path: path, auth: auth, body: `{"seq":2,"expiresAt":1}`, status: 204},
 	}
 }
 

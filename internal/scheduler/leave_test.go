@@ -1,0 +1,163 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"refresher/internal/session"
+	"refresher/internal/store"
+)
+
+// leaves ends the client's session over HTTP, on a node.
+func (p *fakeClient) leaves(s *Scheduler) {
+	p.t.Helper()
+	if err := s.LeaveByKey(context.Background(), p.ticket()); err != nil {
+		p.t.Fatalf("leave over HTTP: %v", err)
+	}
+}
+
+// wantLeft checks that a client's key is refused everywhere, since the client has left.
+func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
+	t.Helper()
+	for _, m := range nodes {
+		var ended *session.EndedError
+		if err := p.on(m).resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+			t.Errorf("resume after the leave: %v", err)
+		}
+		if err := m.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+			t.Errorf("left again: %v", err)
+		}
+	}
+}
+
+func TestLeaveByKey(t *testing.T) {
+	for name, test := range map[string]struct {
+		owner, asked string // nodes
+		detached     bool
+		wait         time.Duration // before the leave
+	}{
+		"connected here":            {owner: "a", asked: "a"},
+		"connected elsewhere":       {owner: "a", asked: "b", wait: time.Second},
+		"detached here":             {owner: "a", asked: "a", detached: true, wait: time.Second},
+		"detached elsewhere":        {owner: "a", asked: "b", detached: true, wait: time.Second},
+		"joined a moment ago":       {owner: "a", asked: "b"},
+		"forgotten: it has expired": {owner: "a", asked: "b", detached: true, wait: 3 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t)
+				nodes := map[string]*member{"a": c.start("a"), "b": c.start("b")}
+				p := &fakeClient{t: t, scheduler: nodes[test.owner].Scheduler}
+				p.join(time.Minute)
+				if test.detached {
+					p.hands().Detach()
+				}
+				pass(test.wait)
+				p.leaves(nodes[test.asked].Scheduler)
+				wait(2 * time.Second)
+				if got := p.got(); !test.detached && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
+					t.Errorf("the connection was told %+v, lost %v", got.ended, got.lost)
+				}
+				if open := nodes["a"].open() + nodes["b"].open() + c.stored(); open != 0 {
+					t.Errorf("%d sessions are open", open)
+				}
+				if n := c.count(p.id(), store.DeliveredEnd); n == 0 || test.wait < time.Hour && n > 1 {
+					t.Errorf("its end was announced %d times", n)
+				}
+				wantLeft(t, p, nodes["a"], nodes["b"], c.start("c"))
+				if _, tombstones := c.store.Len(); tombstones != 1 {
+					t.Errorf("%d tombstones", tombstones)
+				}
+			})
+		})
+	}
+}
+
+func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
+		p.join(time.Hour)
+		p.hands().Detach()
+		wait(time.Second)
+		b.link.fail(away)
+		p.leaves(b.Scheduler)
+		wantLeft(t, p, b)
+		wait(time.Minute)
+		b.link.fail(nil)
+		wait(time.Minute)
+		if open := a.open() + b.open() + c.stored(); open != 0 {
+			t.Errorf("%d sessions are open", open)
+		}
+		wantLeft(t, p, a, b)
+	})
+}
+
+func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a, b := c.start("a"), c.start("b")
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
+		p.join(time.Hour)
+		wait(time.Second)
+		newer := p.move(b)
+		wait(time.Second)
+		for _, m := range []*member{a, b} {
+			var ended *session.EndedError
+			if err := m.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+				t.Errorf("the older key: %v", err)
+			}
+		}
+		if err := a.LeaveByKey(context.Background(), session.Resume{Session: "nobody", Key: p.ticket().Key}); !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("a key of another session: %v", err)
+		}
+		wait(time.Hour)
+		if got := newer.got(); got.ended != nil || got.lost || len(got.pushes) == 0 {
+			t.Errorf("the newer connection: %+v", got)
+		}
+	})
+}
+
+// A client that has left needs no approval, and its back end is not asked.
+func TestLeaveByKeyAsksNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		a := c.start("a")
+		p := &fakeClient{t: t, scheduler: a.Scheduler}
+		p.join(time.Hour)
+		p.hands().Detach()
+		b := c.startWith("b", func(s *settings, _ *link) {
+			s.Consent = func(context.Context, session.Action, session.Key) (Answer, error) {
+				t.Error("the back end was asked")
+				return Answer{}, nil
+			}
+		})
+		wait(time.Second)
+		p.leaves(b.Scheduler)
+		wait(time.Second)
+		wantLeft(t, p, a)
+	})
+}
+
+// What the client says of its tokens is all that a node with nothing but the key knows.
+func TestLeaveByKeySaysWhenTheTokensEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, testConfig(t))
+		p := &fakeClient{t: t, scheduler: s}
+		p.join(time.Hour)
+		other := start(t, testConfig(t))
+		resume := p.ticket()
+		resume.ExpiresAt = p.got().expiresAt
+		if err := other.LeaveByKey(context.Background(), resume); err != nil {
+			t.Fatal(err)
+		}
+		var ended *session.EndedError
+		if err := other.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.AccessEndsAt != p.got().expiresAt {
+			t.Errorf("left again: %+v, want access to end at %d", err, p.got().expiresAt)
+		}
+	})
+}

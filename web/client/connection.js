@@ -22,7 +22,12 @@ const hung = 1_000; // an attempt that takes longer begins again when something 
 const resumable = 4000; // close code: the session goes on
 
 /**
- * @typedef {object} Handlers
+ * What a connection needs of the session.
+ * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's, without http or ws
+ * @property {Clock} clock
+ * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
@@ -33,11 +38,9 @@ const resumable = 4000; // close code: the session goes on
 /** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
 
 export class Connection {
-  #platform;
   #clock;
   #alarms;
-  #url;
-  #handlers;
+  #session;
   #over = false;
   #failures = 0;
   #joinedAt = -1; // by the clock; below 0: not joined
@@ -53,15 +56,11 @@ export class Connection {
    * @type {Attempt | null} */
   #attempt = null;
 
-  /**
-   * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, handlers: Handlers}} parts
-   */
-  constructor({ url, platform, clock, alarms, handlers }) {
-    this.#url = url;
-    this.#platform = platform;
-    this.#clock = clock;
-    this.#alarms = alarms;
-    this.#handlers = handlers;
+  /** @param {Parts} session */
+  constructor(session) {
+    this.#session = session;
+    this.#clock = session.clock;
+    this.#alarms = session.alarms;
   }
 
   /** Whether the service has answered join or resume on this connection. */
@@ -79,12 +78,12 @@ export class Connection {
     this.#begunAt = this.#clock.now();
     let hello;
     try {
-      hello = await this.#handlers.prepare();
+      hello = await this.#session.prepare();
       if (this.#attempt !== attempt) return;
-      attempt.socket = new this.#platform.WebSocket(this.#url, subprotocol);
+      attempt.socket = new this.#session.platform.WebSocket(`ws${this.#session.address}/v1/ws`, subprotocol);
     } catch (error) {
       if (this.#attempt !== attempt) return;
-      this.#handlers.onError(error);
+      this.#session.onError(error);
       return this.#lost("not connected");
     }
     this.#expectAnswer(connectTimeout);
@@ -102,7 +101,7 @@ export class Connection {
     socket.onerror = () => {}; // onclose follows
     socket.onclose = ({ code }) => {
       if (this.#attempt !== attempt) return;
-      this.#lost(`closed with ${code}`, this.#handlers.onClosed(code));
+      this.#lost(`closed with ${code}`, this.#session.onClosed(code));
     };
   }
 
@@ -171,10 +170,10 @@ export class Connection {
     try {
       message = JSON.parse(String(data));
     } catch {
-      return this.#handlers.onError(new Error("not JSON"));
+      return this.#session.onError(new Error("not JSON"));
     }
     this.#clock.sync(message?.now, this.#isPrompt(message?.type));
-    if (typeof message?.type === "string") this.#handlers.onMessage(message);
+    if (typeof message?.type === "string") this.#session.onMessage(message);
     this.#alarms.check(); // a page in the background hears messages sooner than timers
   }
 
@@ -231,11 +230,11 @@ export class Connection {
     this.#discard();
     const move = this.#alarms.left("move");
     if (afterMs === undefined && move === Infinity) {
-      afterMs = backoff(++this.#failures, this.#platform.random);
+      afterMs = backoff(++this.#failures, this.#session.platform.random);
       this.#mayHurry = true;
     }
     if (afterMs !== undefined) this.#alarms.set("retry", afterMs, () => void this.open());
-    this.#handlers.onLost({ reason, retryInMs: afterMs ?? move });
+    this.#session.onLost({ reason, retryInMs: afterMs ?? move });
   }
 
   /** Forgets the current attempt. */

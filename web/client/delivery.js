@@ -28,13 +28,19 @@
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
 
+/**
+ * What the queue needs of the session.
+ * @typedef {object} Parts
+ * @property {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
+ * @property {{deliver: (bundle: Bundle) => Promise<Outcome>}} bindings
+ * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered
+ */
+
 export class DeliveryQueue {
-  #deliver;
-  #answer;
-  #clock;
+  #session;
   #delivering = false;
-  /** Counts the sessions, since each numbers its bundles from 1. */
-  #session = 0;
+  /** How often another session began: each numbers its bundles from 1. */
+  #resets = 0;
   /** The bundle to deliver next. @type {Bundle | null} */
   #next = null;
   /** The last delivery that is complete. @type {{bundle: Bundle, outcome: Outcome} | null} */
@@ -42,15 +48,9 @@ export class DeliveryQueue {
   /** The newest bundle that was received. @type {Bundle | null} */
   newest = null;
 
-  /**
-   * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
-   * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
-   * @param {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
-   */
-  constructor(deliver, answer, clock) {
-    this.#deliver = deliver;
-    this.#answer = answer;
-    this.#clock = clock;
+  /** @param {Parts} session */
+  constructor(session) {
+    this.#session = session;
   }
 
   /** The newest bundle's number; 0 before the first. */
@@ -75,14 +75,14 @@ export class DeliveryQueue {
    * @returns {boolean} whether it is new
    */
   offer(bundle) {
-    if (this.#clock.hasPassed(bundle.expiresAt)) return false;
+    if (this.#session.clock.hasPassed(bundle.expiresAt)) return false;
     if (bundle.seq > this.seq) {
       this.newest = this.#next = bundle;
       void this.#run();
       return true;
     }
     // The same bundle again: the service did not get the answer, or it is still to come.
-    if (bundle.seq === this.seq && this.#last?.bundle.seq === bundle.seq) this.#answer(this.#last.bundle, this.#last.outcome);
+    if (bundle.seq === this.seq && this.#last?.bundle.seq === bundle.seq) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
     return false;
   }
 
@@ -95,7 +95,7 @@ export class DeliveryQueue {
   /** Forgets everything: another session begins. */
   reset() {
     this.newest = this.#next = this.#last = null;
-    this.#session++;
+    this.#resets++;
   }
 
   async #run() {
@@ -104,12 +104,12 @@ export class DeliveryQueue {
     while (this.#next) {
       const bundle = this.#next;
       this.#next = null;
-      if (this.#clock.hasPassed(bundle.expiresAt)) continue;
-      const session = this.#session;
-      const outcome = await this.#deliver(bundle);
-      if (session !== this.#session || this.#clock.hasPassed(bundle.expiresAt)) continue; // it is of an earlier session, or too late
+      if (this.#session.clock.hasPassed(bundle.expiresAt)) continue;
+      const resets = this.#resets;
+      const outcome = await this.#session.bindings.deliver(bundle);
+      if (resets !== this.#resets || this.#session.clock.hasPassed(bundle.expiresAt)) continue; // it is of an earlier session, or too late
       this.#last = { bundle, outcome };
-      this.#answer(bundle, outcome);
+      this.#session.onDelivered(bundle, outcome);
     }
     this.#delivering = false;
   }

@@ -21,6 +21,8 @@ const answerTimeout = 8_000;
 /**
  * What renewals need of the session.
  * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's, without http or ws
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -33,8 +35,6 @@ const answerTimeout = 8_000;
 
 export class Renewals {
   #session;
-  #platform;
-  #url;
   /** How long before the tokens' expiry the service pushes new ones, in seconds. */
   #renewBefore = 0;
   /** The newest bundle when a renewal was last requested on the connection: one request for each bundle. */
@@ -48,15 +48,9 @@ export class Renewals {
   /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
   appliedUntil = 0;
 
-  /**
-   * @param {Parts} session
-   * @param {Platform} platform
-   * @param {string} url address of the sessions
-   */
-  constructor(session, platform, url) {
+  /** @param {Parts} session */
+  constructor(session) {
     this.#session = session;
-    this.#platform = platform;
-    this.#url = url;
   }
 
   /** @param {number} renewBefore as the service has said, in seconds */
@@ -137,7 +131,7 @@ export class Renewals {
    * @param {number} [leastMs] nor for this time
    */
   backOff(leastMs = 0) {
-    this.#notBefore = this.#session.clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#platform.random));
+    this.#notBefore = this.#session.clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#session.platform.random));
     this.schedule();
   }
 
@@ -156,7 +150,7 @@ export class Renewals {
     const request = (this.#request = new AbortController());
     let later;
     try {
-      const answer = renewByHttp(this.#platform, this.#url, token, request.signal);
+      const answer = renewByHttp(this.#session.platform, `http${this.#session.address}/v1/sessions`, token, request.signal);
       const { push, over, retryInMs } = await this.#session.alarms.within(answerTimeout, answer, "HTTP");
       if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // that session is over
       if (push) {

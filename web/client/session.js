@@ -25,7 +25,11 @@ import { Alarms, Clock, failure } from "./time.js";
 /** The heartbeat if the service does not say one, in seconds. */
 const defaultHeartbeat = 25;
 
+/** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
 export class Session {
+  platform;
+  /** The service's address, without http or ws. */
+  address;
   clock;
   alarms;
   resume;
@@ -49,7 +53,7 @@ export class Session {
   #stopListening;
 
   /**
-   * @param {string} address the service's, without http or ws
+   * @param {string} address
    * @param {Identity} identity
    * @param {Pick<Options, "credential" | "storage">} options
    * @param {Platform} platform
@@ -57,24 +61,22 @@ export class Session {
   constructor(address, identity, { credential, storage }, platform) {
     const { rtc } = identity;
     const { onHide, onWake } = platform;
-    const clock = (this.clock = new Clock(platform));
-    const alarms = (this.alarms = new Alarms(platform, clock));
+    this.platform = platform;
+    this.address = address;
     this.#identity = identity;
-    this.#credential = new Credential(credential, alarms);
+    this.clock = new Clock(platform);
+    this.alarms = new Alarms(platform, this.clock);
+    this.#credential = new Credential(credential, this.alarms);
     // Two pages with uid 0, or with the channel *, are two calls. With any other identity they are the same user twice.
     const exclusive = !!onHide && (rtc?.uid === 0 || rtc?.channel === "*");
-    const resume = (this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive));
-    const connection = (this.connection = new Connection({ url: `ws${address}/v1/ws`, platform, clock, alarms, handlers: this }));
-    const deliveries = (this.deliveries = new DeliveryQueue(
-      (bundle) => this.bindings.deliver(bundle),
-      (bundle, outcome) => this.#answer(bundle, outcome),
-      clock,
-    ));
-    this.renewals = new Renewals(this, platform, `http${address}/v1/sessions`);
+    this.resume = new ResumeStore(storage, `refresher ${address} ${JSON.stringify(identity)}`, exclusive);
+    this.connection = new Connection(this);
+    this.deliveries = new DeliveryQueue(this);
+    this.renewals = new Renewals(this);
     this.bindings = new BindingRegistry(this);
     this.#stopListening = [onWake(() => this.wake())];
-    if (exclusive) this.#stopListening.push(onHide(() => resume.save()));
-    void connection.open();
+    if (exclusive) this.#stopListening.push(onHide(() => this.resume.save()));
+    void this.connection.open();
   }
 
   get state() {
@@ -272,7 +274,7 @@ export class Session {
    * @param {Bundle} bundle
    * @param {Outcome} outcome
    */
-  #answer(bundle, { ok, took, refusal }) {
+  onDelivered(bundle, { ok, took, refusal }) {
     if (this.#ended) return;
     const { seq, expiresAt } = bundle;
     if (refusal) this.events.emit("refused", { seq, ...refusal });

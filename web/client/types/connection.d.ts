@@ -1,7 +1,14 @@
 import type { Platform, WebSocketLike } from "./platform.js";
 import type { Alarms, Clock } from "./time.js";
 import type { ServerMessage } from "./protocol.js";
-export type Handlers = {
+export type Parts = {
+    platform: Platform;
+    /**
+     * the service's, without http or ws
+     */
+    address: string;
+    clock: Clock;
+    alarms: Alarms;
     /**
      * gets ready for a connection; what it returns makes the first message, when the socket is open
      */
@@ -25,7 +32,12 @@ export type Attempt = {
     open?: boolean;
 };
 /**
- * @typedef {object} Handlers
+ * What a connection needs of the session.
+ * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's, without http or ws
+ * @property {Clock} clock
+ * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
  * @property {(message: ServerMessage) => void} onMessage
  * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
@@ -35,16 +47,8 @@ export type Attempt = {
 /** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
 export declare class Connection {
     #private;
-    /**
-     * @param {{url: string, platform: Platform, clock: Clock, alarms: Alarms, handlers: Handlers}} parts
-     */
-    constructor({ url, platform, clock, alarms, handlers }: {
-        url: string;
-        platform: Platform;
-        clock: Clock;
-        alarms: Alarms;
-        handlers: Handlers;
-    });
+    /** @param {Parts} session */
+    constructor(session: Parts);
     /** Whether the service has answered join or resume on this connection. */
     get live(): boolean;
     /** Opens a socket now, in place of the one that there is. */

@@ -41,6 +41,16 @@ export type Outcome = {
     ok: false;
     refusal: Refusal;
 });
+export type Parts = {
+    /**
+     * a bundle that has expired is neither accepted, nor delivered, nor answered
+     */
+    clock: Clock;
+    bindings: {
+        deliver: (bundle: Bundle) => Promise<Outcome>;
+    };
+    onDelivered: (bundle: Bundle, outcome: Outcome) => void;
+};
 /** @import { BundleInfo, Cause, Via } from "./events.js" */
 /** @import { Service, Tokens } from "./protocol.js" */
 /** @import { Clock } from "./time.js" */
@@ -63,16 +73,19 @@ export type Outcome = {
  * It can be ok in spite of a refusal: see Bindings.deliver.
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
+/**
+ * What the queue needs of the session.
+ * @typedef {object} Parts
+ * @property {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
+ * @property {{deliver: (bundle: Bundle) => Promise<Outcome>}} bindings
+ * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered
+ */
 export declare class DeliveryQueue {
     #private;
     /** The newest bundle that was received. @type {Bundle | null} */
     newest: Bundle | null;
-    /**
-     * @param {(bundle: Bundle) => Promise<Outcome>} deliver hands a bundle to the SDKs; never rejects
-     * @param {(bundle: Bundle, outcome: Outcome) => void} answer tells the service of the outcome
-     * @param {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
-     */
-    constructor(deliver: (bundle: Bundle) => Promise<Outcome>, answer: (bundle: Bundle, outcome: Outcome) => void, clock: Clock);
+    /** @param {Parts} session */
+    constructor(session: Parts);
     /** The newest bundle's number; 0 before the first. */
     get seq(): number;
     /** When the newest bundle expires, in Unix seconds; 0 before the first. */

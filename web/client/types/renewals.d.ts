@@ -6,6 +6,11 @@ import type { Push } from "./protocol.js";
 import type { ResumeStore } from "./resume.js";
 import type { Alarms, Clock } from "./time.js";
 export type Parts = {
+    platform: Platform;
+    /**
+     * the service's, without http or ws
+     */
+    address: string;
     clock: Clock;
     alarms: Alarms;
     connection: Connection;
@@ -27,6 +32,8 @@ export type Parts = {
 /**
  * What renewals need of the session.
  * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's, without http or ws
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -40,12 +47,8 @@ export declare class Renewals {
     #private;
     /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
     appliedUntil: number;
-    /**
-     * @param {Parts} session
-     * @param {Platform} platform
-     * @param {string} url address of the sessions
-     */
-    constructor(session: Parts, platform: Platform, url: string);
+    /** @param {Parts} session */
+    constructor(session: Parts);
     /** @param {number} renewBefore as the service has said, in seconds */
     connected(renewBefore: number): void;
     /** Another session begins, which numbers its bundles from 1. */

@@ -1,3 +1,4 @@
+import type { Bundle, Outcome } from "./delivery.js";
 import type { Events, State } from "./events.js";
 import type { Answer } from "./http.js";
 import type { Platform } from "./platform.js";
@@ -18,8 +19,12 @@ import { Renewals } from "./renewals.js";
 import { ResumeStore } from "./resume.js";
 import { Alarms, Clock } from "./time.js";
 export type Over = NonNullable<Answer["over"]>;
+/** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
 export declare class Session {
     #private;
+    platform: Platform;
+    /** The service's address, without http or ws. */
+    address: string;
     clock: Clock;
     alarms: Alarms;
     resume: ResumeStore;
@@ -30,7 +35,7 @@ export declare class Session {
     /** @type {Emitter<Events>} */
     events: Emitter<Events>;
     /**
-     * @param {string} address the service's, without http or ws
+     * @param {string} address
      * @param {Identity} identity
      * @param {Pick<Options, "credential" | "storage">} options
      * @param {Platform} platform
@@ -89,4 +94,10 @@ export declare class Session {
     onPush(push: Push): void;
     /** @param {Over} over the answer over HTTP that there are no more tokens */
     onOver({ status, reason, message, accessEndsAt }: Over): void;
+    /**
+     * Tells the service and the app what became of a bundle.
+     * @param {Bundle} bundle
+     * @param {Outcome} outcome
+     */
+    onDelivered(bundle: Bundle, { ok, took, refusal }: Outcome): void;
 }

@@ -2,6 +2,7 @@
 // clients of Agora's SDKs. Nothing in here waits for real time or uses a network.
 
 export * from "./sdk.js";
+export * from "./service.js";
 export * from "./simulation.js";
 export * from "./time.js";
 export { token } from "./tokens.js";

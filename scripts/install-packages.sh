@@ -20,6 +20,9 @@ need caddy caddy caddy
 need systemd-analyze systemd
 need git git
 need chromium chromium
+need firefox-esr firefox-esr
+need WebKitWebDriver webkit2gtk-driver
+need Xvfb xvfb
 need node nodejs
 need npm npm
 need python3 python3

@@ -1,0 +1,123 @@
+// Debian's Chromium and Firefox, by playwright-core. Firefox speaks WebDriver BiDi. Chromium speaks
+// its own protocol (CDP): Playwright's BiDi for Chromium is a translation to CDP in the tests'
+// process, which would test that translation.
+
+import { randomUUID } from "node:crypto";
+import { after } from "node:test";
+import { chromium, firefox } from "playwright-core";
+
+import { childWith, freezePages } from "./processes.js";
+import { freePort, program } from "./program.js";
+
+/** Browsers that the tests of a file share, by what they were launched with. @type {Map<string, Promise<import("playwright-core").Browser>>} */
+const browsers = new Map();
+after(async () => {
+  for (const browser of browsers.values()) await browser.then((browser) => browser.close(), () => {});
+});
+
+const launch = {
+  chromium: (/** @type {import("playwright-core").LaunchOptions} */ { args = [], ignoreDefaultArgs = [], ...options } = {}) => chromium.launch({
+    executablePath: program([process.env.CHROMIUM ?? "/usr/bin/chromium"], "chromium"),
+    args: [
+      "--no-sandbox", // the tests may run as root
+      "--autoplay-policy=no-user-gesture-required",
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // nothing leaves this machine
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // names that would not be found by that
+      ...args,
+    ],
+    ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],
+    ...options,
+  }),
+  // Not newer than playwright-core 1.64: those send emulation.setMediaFeaturesOverride to every
+  // browser, and Firefox ESR 153 does not know it.
+  firefox: (/** @type {import("playwright-core").LaunchOptions} */ options, { colorScheme, reducedMotion }) => firefox.launch({
+    channel: "moz-firefox",
+    executablePath: program([process.env.FIREFOX ?? "/usr/bin/firefox-esr"], "firefox-esr"),
+    firefoxUserPrefs: {
+      "media.autoplay.default": 0,
+      "media.autoplay.blocking_policy": 0,
+      "media.peerconnection.ice.obfuscate_host_addresses": false, // names that would be asked for by multicast
+      "media.peerconnection.ice.loopback": true,
+      // A proxy that is not there: nothing leaves this machine.
+      "network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
+      "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9, "network.proxy.no_proxies_on": "127.0.0.1",
+      // This version's WebDriver BiDi cannot set these, so they are settings of the browser.
+      "layout.css.prefers-color-scheme.content-override": colorScheme === "dark" ? 0 : 1,
+      "ui.prefersReducedMotion": reducedMotion === "reduce" ? 1 : 0,
+    },
+    ...options,
+  }),
+};
+
+/** A browser that the tests share, which has the engine and, in Firefox, the looks that are asked for. */
+function shared(engine, { colorScheme, reducedMotion }) {
+  const key = engine === "chromium" ? engine : JSON.stringify([engine, colorScheme, reducedMotion]);
+  if (!browsers.has(key)) browsers.set(key, launch[engine]({}, { colorScheme, reducedMotion }));
+  return browsers.get(key);
+}
+
+/**
+ * A browser for one test, with the processes and the background tabs that a user's has. Playwright
+ * makes every page of Chromium believe that it has the focus, and that it is never in the
+ * background, except for those of the first profile of a browser that it only connects to.
+ */
+async function own(t, engine, options) {
+  const env = { ...process.env, BROWSER_TEST: randomUUID() };
+  if (engine === "firefox") {
+    const browser = await launch.firefox({ env }, options);
+    t.after(() => browser.close());
+    return { context: await browser.newContext(options), pid: childWith("BROWSER_TEST", env.BROWSER_TEST) };
+  }
+  const port = await freePort();
+  const launched = await launch.chromium({
+    env, args: [`--remote-debugging-port=${port}`],
+    ignoreDefaultArgs: ["--no-startup-window", "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding"],
+  });
+  t.after(() => launched.close());
+  const browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, { noDefaults: true });
+  return { context: browser.contexts()[0], pid: childWith("BROWSER_TEST", env.BROWSER_TEST) };
+}
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {{engine: "chromium" | "firefox", alone?: boolean} & import("playwright-core").BrowserContextOptions} options
+ */
+export async function openPlaywright(t, { engine, alone, ...options }) {
+  const { context, pid } = alone
+    ? await own(t, engine, options)
+    : { context: await (await shared(engine, options)).newContext(options), pid: 0 };
+  if (!alone) t.after(() => context.close());
+  /** @type {string[]} */
+  const complaints = [];
+  /** @type {Set<string>} */
+  const hosts = new Set();
+  context.on("page", (page) => {
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => complaints.push(`uncaught: ${error}`));
+    page.on("websocket", (socket) => hosts.add(new URL(socket.url()).hostname));
+  });
+  context.on("request", (request) => hosts.add(new URL(request.url()).hostname));
+  const page = await context.newPage();
+  const opened = async (/** @type {() => unknown} */ open) => {
+    const opened = context.waitForEvent("page");
+    await open();
+    return opened;
+  };
+  return {
+    engine, page, context, complaints, hosts,
+    route: (pattern, answer) => context.route(pattern, (route) => route.fulfill(answer)),
+    setOffline: (offline) => context.setOffline(offline),
+    newPage: () => context.newPage(),
+    popup: async (open) => {
+      const popup = await opened(open);
+      await popup.waitForLoadState();
+      return popup;
+    },
+    // By a tab of the same window: newPage would open another window in Firefox.
+    hide: async () => (await opened(() => page.evaluate(() => void window.open("about:blank")))).bringToFront(),
+    show: () => page.bringToFront(),
+    freeze: () => freezePages(pid),
+  };
+}

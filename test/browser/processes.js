@@ -1,0 +1,48 @@
+// The processes that browsers run their pages in, as Linux shows them.
+
+import { readdirSync, readFileSync } from "node:fs";
+
+/** @typedef {{pid: number, parent: number, command: string}} Process */
+
+/** @returns {Process[]} */
+function processes() {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "latin1");
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      return [{ pid: Number(name), parent, command: readFileSync(`/proc/${name}/cmdline`, "latin1").replaceAll("\0", " ") }];
+    } catch {
+      return []; // it has ended meanwhile
+    }
+  });
+}
+
+/**
+ * Stops the processes of a browser that run its pages, as a phone freezes a page in the
+ * background: the network goes on, and what it brings lies in wait.
+ * @param {number} browser
+ * @returns {() => void} lets them go on
+ */
+export function freezePages(browser) {
+  const all = processes();
+  const within = (/** @type {Process | undefined} */ one) => !!one && (one.pid === browser || within(all.find(({ pid }) => pid === one.parent)));
+  const pages = all.filter((one) => within(one) && /--type=renderer|-contentproc .* tab *$|WebKitWebProcess/.test(one.command));
+  if (!pages.length) throw new Error(`browser ${browser} has no process for pages`);
+  const signal = (/** @type {NodeJS.Signals} */ name) => pages.forEach(({ pid }) => process.kill(pid, name));
+  signal("SIGSTOP");
+  return () => signal("SIGCONT");
+}
+
+/** The child of this process whose environment has a variable with that value. */
+export function childWith(variable, value) {
+  const child = processes().find(({ pid, parent }) => {
+    if (parent !== process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(`${variable}=${value}`);
+    } catch {
+      return false;
+    }
+  });
+  if (!child) throw new Error("the browser runs no more");
+  return child.pid;
+}

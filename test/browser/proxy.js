@@ -1,0 +1,150 @@
+// A proxy between a browser and this machine's servers, for what a browser's driver cannot do by
+// itself: WebKit's has no scripts that run before the page's own, no console, no list of requests
+// and no offline mode.
+
+import { createServer, request as ask } from "node:http";
+import { connect } from "node:net";
+
+const scriptPath = "/.init.js"; // of the page's own origin, so that its policy allows them
+const consolePath = "/.console";
+
+/** Forwards HTTP and WebSockets to 127.0.0.1 and refuses every other host. */
+export class Proxy {
+  /** What the console of the pages showed as wrong. @type {string[]} */
+  complaints = [];
+  /** The hosts that the pages asked for anything. @type {Set<string>} */
+  hosts = new Set();
+  /** While true, every connection is reset, except for the pages' console. */
+  #offline = false;
+  /** @type {string[]} */
+  #scripts = [`(${collect})(${JSON.stringify(consolePath)})`];
+  /** @type {{pattern: RegExp, answer: {status?: number, body?: string | Buffer, contentType?: string}}[]} */
+  #routes = [];
+  /** @type {Set<import("node:net").Socket>} */
+  #sockets = new Set();
+  #server = createServer((request, response) => this.#http(request, response));
+
+  constructor() {
+    this.#server.on("connection", (socket) => this.#keep(socket));
+    this.#server.on("upgrade", (request, socket) => this.#webSocket(request, socket));
+    this.#server.on("connect", (request, socket) => { // HTTPS: another machine's
+      this.hosts.add(new URL(`https://${request.url}`).hostname);
+      socket.destroy();
+    });
+  }
+
+  async open() {
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    return this;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.#server.address().port}`;
+  }
+
+  close() {
+    this.#server.close();
+    this.#cut();
+  }
+
+  /** Has every page run this code before its own. */
+  addScript(code) {
+    this.#scripts.push(code);
+  }
+
+  /** Answers requests whose address fits, in place of their server. */
+  route(pattern, answer) {
+    this.#routes.unshift({ pattern, answer });
+  }
+
+  /** @param {boolean} offline resets every connection, and all that follow */
+  setOffline(offline) {
+    this.#offline = offline;
+    if (offline) this.#cut();
+  }
+
+  #cut() {
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  #keep(socket) {
+    this.#sockets.add(socket);
+    socket.on("error", () => {}); // resets are what this is for
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+
+  #http(request, response) {
+    const url = new URL(request.url);
+    if (url.pathname === consolePath) return this.#complaint(request, response);
+    if (url.pathname === scriptPath) {
+      return response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(this.#scripts.join(";\n"));
+    }
+    this.hosts.add(url.hostname);
+    const route = this.#routes.find(({ pattern }) => pattern.test(url.href));
+    if (route) {
+      const { status = 200, body = "", contentType = "text/plain" } = route.answer;
+      return response.writeHead(status, { "content-type": contentType }).end(body);
+    }
+    if (this.#offline || url.hostname !== "127.0.0.1") return request.socket.resetAndDestroy();
+    const { "proxy-connection": _, "accept-encoding": __, ...headers } = request.headers;
+    const forwarded = ask({ host: url.hostname, port: url.port, path: url.pathname + url.search, method: request.method, headers, agent: false });
+    forwarded.on("error", () => request.socket.resetAndDestroy());
+    forwarded.on("response", (answer) => void forward(answer, response));
+    response.on("close", () => forwarded.destroy());
+    request.pipe(forwarded);
+  }
+
+  async #complaint(request, response) {
+    let text = "";
+    for await (const part of request.setEncoding("utf8")) text += part;
+    this.complaints.push(text);
+    response.writeHead(204).end();
+  }
+
+  #webSocket(request, client) {
+    const url = new URL(request.url);
+    this.hosts.add(url.hostname);
+    if (this.#offline || url.hostname !== "127.0.0.1") return client.resetAndDestroy();
+    const service = connect(Number(url.port), url.hostname);
+    this.#keep(service);
+    const headers = [];
+    for (let i = 0; i < request.rawHeaders.length; i += 2) headers.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`);
+    service.write(`${request.method} ${url.pathname}${url.search} HTTP/1.1\r\n${headers.join("")}\r\n`);
+    service.pipe(client).pipe(service);
+    service.on("error", () => client.resetAndDestroy());
+    service.on("close", () => client.destroy());
+    client.on("close", () => service.destroy());
+  }
+}
+
+/** Passes an answer on; in a document, the scripts come before everything of its own. */
+async function forward(answer, response) {
+  const { "transfer-encoding": _, ...headers } = answer.headers;
+  if (!headers["content-type"]?.startsWith("text/html")) {
+    response.writeHead(answer.statusCode, headers);
+    answer.on("error", () => response.destroy());
+    return answer.pipe(response);
+  }
+  const parts = [];
+  for await (const part of answer) parts.push(part);
+  const document = Buffer.concat(parts).toString().replace(/^(<!doctype html>)?/i, `$&<script src="${scriptPath}"></script>`);
+  response.writeHead(answer.statusCode, { ...headers, "content-length": Buffer.byteLength(document) }).end(document);
+}
+
+/** Runs in the page: reports what a console shows as wrong. */
+function collect(path) {
+  const tell = (/** @type {string} */ text) => navigator.sendBeacon(path, text);
+  for (const [type, name] of /** @type {const} */ ([["error", "error"], ["warn", "warning"]])) {
+    const own = console[type];
+    console[type] = (...args) => {
+      tell(`${name}: ${args.join(" ")}`);
+      own.apply(console, args);
+    };
+  }
+  addEventListener("error", ({ target, error, message }) => {
+    if (target instanceof Element) tell(`error: ${target.outerHTML} is not loaded`);
+    else tell(`uncaught: ${error ?? message}`);
+  }, true);
+  addEventListener("unhandledrejection", ({ reason }) => tell(`uncaught: ${reason}`));
+  document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) => tell(`error: ${violatedDirective} forbids ${blockedURI}`));
+}

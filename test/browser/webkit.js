@@ -1,0 +1,459 @@
+// WebKitGTK, by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser, on a
+// screen that only Xvfb knows. Its pages have the part of Playwright's interface that the tests
+// use in all engines; arguments and results of functions that run in them are JSON.
+
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { find } from "./find.js";
+import { freezePages } from "./processes.js";
+import { freePort, program } from "./program.js";
+import { Proxy } from "./proxy.js";
+
+const longest = 600_000; // milliseconds that a function may run in a page: the tests have shorter limits
+
+/** MiniBrowser is in a folder named for the machine and for the version of WebKit's interface. */
+function miniBrowser() {
+  const folders = readdirSync("/usr/lib").filter((name) => name.includes("-linux-"));
+  return program(["4.1", "4.0"].flatMap((version) => folders.map((folder) => `/usr/lib/${folder}/webkit2gtk-${version}/MiniBrowser`)), "webkit2gtk-driver");
+}
+
+/** @type {Promise<string> | undefined} */
+let display;
+
+/** Starts an X server without a screen, once, and resolves with its name. */
+function xvfb() {
+  display ??= new Promise((resolve, reject) => {
+    const server = spawn(program(["/usr/bin/Xvfb"], "xvfb"), ["-displayfd", "3", "-screen", "0", "2000x1400x24", "-nolisten", "tcp"], {
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
+    });
+    server.unref();
+    process.on("exit", () => server.kill());
+    server.on("exit", (code) => reject(new Error(`Xvfb ended: ${code}`)));
+    server.stdio[3].once("data", (number) => resolve(`:${String(number).trim()}`));
+    server.stdio[3].unref();
+  });
+  return display;
+}
+
+/**
+ * A configuration folder for GTK, which is where WebKit takes prefers-reduced-motion from. Without
+ * the style sheet the window's own controls would need more width than a phone has.
+ */
+function settings(folder, { reducedMotion }) {
+  mkdirSync(join(folder, "gtk-3.0"));
+  writeFileSync(join(folder, "gtk-3.0/settings.ini"), `[Settings]\ngtk-enable-animations=${reducedMotion === "reduce" ? 0 : 1}\n`);
+  const controls = ["headerbar", "toolbar", "entry", "button", "notebook header"].flatMap((name) => [name, `${name} *`]);
+  writeFileSync(join(folder, "gtk-3.0/gtk.css"), `${controls} { min-width: 0; min-height: 0; padding: 0; margin: 0; border-width: 0; font-size: 1px; -gtk-icon-transform: scale(0); }\n`);
+}
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {{colorScheme?: "light" | "dark", reducedMotion?: "reduce" | "no-preference", viewport?: {width: number, height: number}}} options
+ */
+export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, ...options }) {
+  const browser = new WebKit();
+  t.after(() => browser.close());
+  const page = await browser.start(options);
+  await page.setViewportSize(viewport);
+  const { proxy } = browser;
+  return {
+    engine: "webkit", page, complaints: proxy.complaints, hosts: proxy.hosts,
+    route: async (pattern, answer) => proxy.route(pattern, answer),
+    // The proxy cuts the connections; only the event and the property have to be the page's own.
+    setOffline: async (offline) => {
+      proxy.setOffline(offline);
+      await page.evaluate((offline) => {
+        Object.defineProperty(navigator, "onLine", { value: !offline, configurable: true });
+        dispatchEvent(new Event(offline ? "offline" : "online"));
+      }, offline);
+    },
+    newPage: () => browser.newPage(),
+    popup: async (open) => {
+      await open();
+      return browser.opened();
+    },
+    hide: () => browser.at(page.handle, "POST", "/window/minimize"),
+    show: () => page.setViewportSize(viewport),
+    freeze: () => freezePages(browser.pid),
+  };
+}
+
+/** One browser of its own: classic WebDriver has one session for each. */
+class WebKit {
+  proxy = new Proxy();
+  /** Each page by the driver's name of its window. @type {Map<string, Page>} */
+  pages = new Map();
+  #base = "";
+  #driver;
+  #last = Promise.resolve();
+
+  /** @param {{colorScheme?: "light" | "dark", reducedMotion?: "reduce" | "no-preference"}} options */
+  async start(options) {
+    const folder = mkdtempSync(join(tmpdir(), "webkit-"));
+    settings(folder, options);
+    const [port, screen] = await Promise.all([freePort(), xvfb(), this.proxy.open()]);
+    this.#driver = spawn(program(["/usr/bin/WebKitWebDriver"], "webkit2gtk-driver"), [`--port=${port}`], {
+      env: { PATH: process.env.PATH, DISPLAY: screen, HOME: folder, XDG_CONFIG_HOME: folder, XDG_RUNTIME_DIR: folder },
+      stdio: "ignore", detached: true, // a process group, so that none of its browsers outlives it
+    });
+    const kill = () => {
+      try {
+        process.kill(-this.#driver.pid, "SIGKILL");
+      } catch {} // it has ended
+      rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+    };
+    process.on("exit", kill);
+    this.#driver.once("exit", () => process.off("exit", kill));
+    this.kill = kill;
+    const address = `http://127.0.0.1:${port}`;
+    await listening(address);
+    const { sessionId } = await command("POST", `${address}/session`, {
+      capabilities: {
+        alwaysMatch: {
+          "webkitgtk:browserOptions": {
+            binary: miniBrowser(),
+            args: ["--automation", `--proxy=${this.proxy.url}`, "--autoplay-policy=allow", "--javascript-can-open-windows-automatically=true", ...(options.colorScheme === "dark" ? ["--dark-mode"] : [])],
+          },
+          timeouts: { script: longest },
+        },
+      },
+    });
+    this.#base = `${address}/session/${sessionId}`;
+    const page = new Page(this, await this.command("GET", "/window"));
+    this.pages.set(page.handle, page);
+    return page;
+  }
+
+  get pid() {
+    return this.#driver.pid;
+  }
+
+  async close() {
+    await this.command("DELETE", "").catch(() => {}); // a browser that hangs is killed
+    this.kill();
+    this.proxy.close();
+  }
+
+  command(method, path, body) {
+    return command(method, this.#base + path, body);
+  }
+
+  /**
+   * A command to one of the windows. The driver has one current window, so that with several
+   * open each command is begun before the next may choose its own.
+   */
+  async at(handle, method, path, body) {
+    if (this.pages.size === 1) return this.command(method, path, body);
+    const begun = this.#last.catch(() => {}).then(async () => {
+      await this.command("POST", "/window", { handle });
+      const answer = this.command(method, path, body);
+      answer.catch(() => {}); // whoever asked hears of it
+      // The driver passes scripts to the browser in turn: when this has run, the one before has begun.
+      if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });
+      else await answer.catch(() => {});
+      return { answer };
+    });
+    this.#last = begun;
+    return (await begun).answer;
+  }
+
+  async newPage() {
+    const { handle } = await this.command("POST", "/window/new", { type: "window" });
+    return this.#added(handle);
+  }
+
+  /** The window that a page opens, when it has loaded. */
+  async opened() {
+    for (;;) {
+      const handles = await this.command("GET", "/window/handles");
+      const handle = handles.find((handle) => !this.pages.has(handle));
+      if (!handle) continue; // the browser is still at it
+      const page = this.#added(handle);
+      while (!(await page.evaluate(() => location.href !== "about:blank" && document.readyState === "complete"))); // a function that waits there would be lost with the blank page
+      return page;
+    }
+  }
+
+  #added(handle) {
+    const page = new Page(this, handle);
+    this.pages.set(handle, page);
+    return page;
+  }
+}
+
+/** Resolves when the driver takes commands. */
+async function listening(address) {
+  for (;;) {
+    try {
+      return await command("GET", `${address}/status`);
+    } catch (error) {
+      if (error.cause?.code !== "ECONNREFUSED") throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** One command of classic WebDriver. */
+async function command(method, url, body) {
+  const response = await fetch(url, { method, body: method === "POST" ? JSON.stringify(body ?? {}) : undefined });
+  const { value } = await response.json();
+  if (!response.ok) throw new Error(`${value.error}: ${value.message}`);
+  return value;
+}
+
+const element = "element-6066-11e4-a52e-4f735466cecf"; // the key of a reference to an element, by the standard
+
+/** A page, with the methods of Playwright's Page that all engines have here. */
+class Page {
+  #browser;
+  #frame = 0; // pixels of the window that are not the page's
+
+  constructor(browser, handle) {
+    this.#browser = browser;
+    this.handle = handle;
+  }
+
+  #command(method, path, body) {
+    return this.#browser.at(this.handle, method, path, body);
+  }
+
+  async goto(url) {
+    await this.#command("POST", "/url", { url });
+  }
+
+  async reload() {
+    await this.#command("POST", "/refresh");
+  }
+
+  async goBack() {
+    await this.#command("POST", "/back");
+  }
+
+  async bringToFront() {
+    await this.#command("POST", "/window", { handle: this.handle });
+  }
+
+  async close() {
+    await this.#command("DELETE", "/window");
+    this.#browser.pages.delete(this.handle);
+  }
+
+  /** Runs a function in the page, and resolves with what it returns or promises. */
+  evaluate(run, arg) {
+    return this.execute(`return (${run})(arguments[0])`, arg);
+  }
+
+  async execute(script, ...args) {
+    return this.#command("POST", "/execute/sync", { script, args: args.map((arg) => arg ?? null) });
+  }
+
+  /** Resolves when the function returns something true, asked at each frame. */
+  waitForFunction(run, arg) {
+    return this.execute(`return new Promise((resolve, reject) => {
+      const look = () => Promise.resolve((${run})(arguments[0])).then((found) => found ? resolve(found) : requestAnimationFrame(look), reject);
+      look();
+    })`, arg);
+  }
+
+  addInitScript(run, arg) {
+    this.#browser.proxy.addScript(`(${run})(${JSON.stringify(arg)})`);
+  }
+
+  async addScriptTag({ url }) {
+    await this.evaluate((url) => new Promise((resolve, reject) => {
+      const script = Object.assign(document.createElement("script"), { src: url, onload: () => resolve(null), onerror: () => reject(new Error(`${url} is not loaded`)) });
+      document.head.append(script);
+    }), url);
+  }
+
+  async setViewportSize({ width, height }) {
+    for (;;) {
+      await this.#command("POST", "/window/rect", { width, height: height + this.#frame });
+      const [left, above] = await this.evaluate(({ width, height }) => new Promise((resolve) => {
+        const rest = () => [innerWidth - width, outerHeight - innerHeight];
+        if (innerWidth === width && innerHeight === height) resolve(rest());
+        else addEventListener("resize", () => resolve(rest()), { once: true });
+        setTimeout(() => resolve(rest()), 500); // it had that size already
+      }), { width, height });
+      if (left === 0 && above === this.#frame) return;
+      this.#frame = above;
+    }
+  }
+
+  /** @param {{path?: string}} [options] */
+  async screenshot({ path } = {}) {
+    const png = Buffer.from(await this.#command("GET", "/screenshot"), "base64");
+    if (path) writeFileSync(path, png);
+    return png;
+  }
+
+  async title() {
+    return this.#command("GET", "/title");
+  }
+
+  locator(css) {
+    return new Locator(this, []).locator(css);
+  }
+
+  getByRole(role, options) {
+    return new Locator(this, []).getByRole(role, options);
+  }
+
+  getByText(text, options) {
+    return new Locator(this, []).getByText(text, options);
+  }
+
+  getByLabel(text, options) {
+    return new Locator(this, []).getByLabel(text, options);
+  }
+
+  /** Of a locator: clicks as a user does, with the pointer. */
+  async press(steps, state = "visible") {
+    const { [element]: id } = await this.#found(steps, state);
+    await this.#command("POST", `/element/${id}/click`);
+  }
+
+  /** Runs a function on the one element that a locator finds, when it is there. */
+  async on(steps, run, arg, state = "attached") {
+    const found = await this.#found(steps, state);
+    return this.execute(`return (${run})(arguments[0], arguments[1])`, found, arg);
+  }
+
+  #found(steps, state) {
+    return this.execute(`return (${find})(...arguments)`, steps, state);
+  }
+}
+
+/** What to find on a page: by steps, each within what the one before has found. */
+class Locator {
+  #page;
+  #steps;
+
+  constructor(page, steps) {
+    this.#page = page;
+    this.#steps = steps;
+  }
+
+  #then(step) {
+    return new Locator(this.#page, [...this.#steps, step]);
+  }
+
+  get steps() {
+    return this.#steps;
+  }
+
+  locator(css) {
+    return this.#then({ css });
+  }
+
+  getByRole(role, { name, exact = false } = {}) {
+    return this.#then({ role, name: name === undefined ? undefined : pattern(name, exact) });
+  }
+
+  getByText(text, { exact = false } = {}) {
+    return this.#then({ text: pattern(text, exact) });
+  }
+
+  getByLabel(label, { exact = false } = {}) {
+    return this.#then({ label: pattern(label, exact) });
+  }
+
+  filter({ hasText }) {
+    return this.#then({ hasText: pattern(hasText, false) });
+  }
+
+  and(other) {
+    return this.#then({ and: other.steps });
+  }
+
+  nth(nth) {
+    return this.#then({ nth });
+  }
+
+  first() {
+    return this.nth(0);
+  }
+
+  last() {
+    return this.nth(-1);
+  }
+
+  async waitFor({ state = "visible" } = {}) {
+    await this.#page.execute(`return (${find})(...arguments).then(() => null)`, this.#steps, state === "visible" || state === "attached" ? `some ${state}` : state);
+  }
+
+  click() {
+    return this.#page.press(this.#steps);
+  }
+
+  evaluate(run, arg) {
+    return this.#page.on(this.#steps, run, arg);
+  }
+
+  /** Of all elements that there are now. */
+  evaluateAll(run) {
+    return this.#page.execute(`return (${find})(...arguments).then(${run})`, this.#steps, "any");
+  }
+
+  count() {
+    return this.evaluateAll((all) => all.length);
+  }
+
+  async all() {
+    return Array.from({ length: await this.count() }, (_, n) => this.nth(n));
+  }
+
+  allTextContents() {
+    return this.evaluateAll((all) => all.map((one) => one.textContent));
+  }
+
+  innerText() {
+    return this.evaluate((one) => one.innerText);
+  }
+
+  textContent() {
+    return this.evaluate((one) => one.textContent);
+  }
+
+  getAttribute(name) {
+    return this.evaluate((one, name) => one.getAttribute(name), name);
+  }
+
+  isChecked() {
+    return this.evaluate((one) => one.checked ?? one.getAttribute("aria-checked") === "true");
+  }
+
+  isVisible() {
+    return this.evaluateAll((all) => all.some((one) => one.checkVisibility({ visibilityProperty: true })));
+  }
+
+  isEnabled() {
+    return this.evaluate((one) => !one.matches(":disabled"));
+  }
+
+  scrollIntoViewIfNeeded() {
+    return this.evaluate((one) => one.scrollIntoView({ block: "nearest" }));
+  }
+
+  boundingBox() {
+    return this.evaluate((one) => {
+      const { x, y, width, height } = one.getBoundingClientRect();
+      return { x, y, width, height };
+    });
+  }
+
+  /** @param {string} value of the option */
+  selectOption(value) {
+    return this.#page.press([...this.#steps, { css: `option[value=${JSON.stringify(value)}]` }], "attached");
+  }
+}
+
+/** What fits a text, as JSON: a string stands for any text that contains it. */
+function pattern(text, exact) {
+  if (text instanceof RegExp) return { source: text.source, flags: text.flags };
+  const source = text.trim().replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+");
+  return exact ? { source: `^${source}$`, flags: "" } : { source, flags: "i" };
+}

@@ -1,7 +1,7 @@
 // The demo page as a visitor finds it: opened, driven and read by what it says to
 // screen readers.
 
-import { open } from "./chromium.js";
+import { open } from "./engines.js";
 
 /**
  * Opens the demo's page, and records from the first moment what became of each

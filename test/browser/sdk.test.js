@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 
-import { open } from "./chromium.js";
+import { open } from "./engines.js";
 import { Service } from "./service.js";
 
 const files = {

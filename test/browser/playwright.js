@@ -115,8 +115,12 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
       await popup.waitForLoadState();
       return popup;
     },
-    // By a tab of the same window: newPage would open another window in Firefox.
-    hide: async () => (await opened(() => page.evaluate(() => void window.open("about:blank")))).bringToFront(),
+    // By another tab in front. In Firefox newPage opens a window; in Chromium a page that opens a tab
+    // is hidden without the event.
+    hide: async () => {
+      const tab = await (engine === "firefox" ? opened(() => page.evaluate(() => void window.open("about:blank"))) : context.newPage());
+      await tab.bringToFront();
+    },
     show: () => page.bringToFront(),
     freeze: () => freezePages(pid),
   };

@@ -42,7 +42,7 @@ test("the bundle of a first join is acked, though nothing is handed over", async
   assert.equal(sdk.calls.length, 0);
 });
 
-test("acks once the SDK's promise has resolved, and not before", async (t) => {
+test("acks when the SDK's promise has resolved, and not before", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -56,7 +56,7 @@ test("acks once the SDK's promise has resolved, and not before", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
-test("acks when the SDKs of all services took theirs", async (t) => {
+test("acks when the SDKs of all services have taken their token", async (t) => {
   const sim = new Simulation(t);
   const [rtc, rtm, chat] = [manual(), manual(), manual()];
   const { socket } = await bound(sim, { rtc, rtm, chat }, { rtm: { userId: "1001" }, chat: { userId: "ana" } });
@@ -136,7 +136,7 @@ test("nacks when an SDK throws where it should have promised", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "nack", seq: 2, code: "INVALID_OPERATION", message: "not now" }]);
 });
 
-test("a refusal that can't even be read is a nack, and the next bundle is handed over", async (t) => {
+test("an error that cannot be read is a nack, and the next bundle is delivered", async (t) => {
   const sim = new Simulation(t);
   const reasons = [Object.create(null), { get message() { throw new Error("no"); } }, { code: Symbol("code"), message: Symbol("m") }];
   const { socket } = await bound(sim, { rtc: { renew: () => (reasons.length ? Promise.reject(reasons.pop()) : undefined) } });
@@ -150,7 +150,7 @@ test("a refusal that can't even be read is a nack, and the next bundle is handed
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 5 }]);
 });
 
-test("a nack holds no token, of either version, and is cut after those are out", async (t) => {
+test("a nack has no token in it, of either version", async (t) => {
   const sim = new Simulation(t);
   const quoted = token("rtc", 1001, 1);
   const old = `006${"970CA35de60c44645bbae8a215061b33"}${"IAAbc+/=".repeat(12)}`;
@@ -159,7 +159,7 @@ test("a nack holds no token, of either version, and is cut after those are out",
   assert.equal(socket.take()[0].message, `${"x".repeat(230)} (token) and (token)!`.slice(0, 256));
 });
 
-test("an SDK that hangs for 8 s is nacked with TIMEOUT, and the next bundle goes on", async (t) => {
+test("an SDK that does not answer for 8 s is a nack with TIMEOUT, and the next bundle is delivered", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -178,7 +178,7 @@ test("an SDK that hangs for 8 s is nacked with TIMEOUT, and the next bundle goes
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
 });
 
-test("hands bundles over one at a time, and of those that wait only the newest", async (t) => {
+test("delivers one bundle at a time, and of those that wait only the newest", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -204,7 +204,7 @@ test("ignores a bundle older than the newest", async (t) => {
   assert.equal(sdk.renew.mock.callCount(), 1);
 });
 
-test("acks the same seq again without handing it over again", async (t) => {
+test("acks the same seq again without another delivery", async (t) => {
   const sim = new Simulation(t);
   const sdk = { renew: t.mock.fn(async () => {}) };
   const { socket } = await bound(sim, { rtc: sdk });
@@ -218,7 +218,7 @@ test("acks the same seq again without handing it over again", async (t) => {
   assert.equal(sim.saw("tokens").filter(({ seq }) => seq === 2).length, 1);
 });
 
-test("answers the same seq once, if it comes again while the SDK has it", async (t) => {
+test("answers the same seq once if it comes again during its delivery", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -231,7 +231,7 @@ test("answers the same seq once, if it comes again while the SDK has it", async 
   assert.equal(sdk.calls.length, 1);
 });
 
-test("the very first bundle once more, while the SDK has it", async (t) => {
+test("the first bundle again, during its delivery, is answered once", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const client = new FakeRtcClient(sim);
@@ -249,7 +249,7 @@ test("the very first bundle once more, while the SDK has it", async (t) => {
   assert.equal(client.taken.length, 1);
 });
 
-test("nacks the same seq again, if it is the nack that was lost", async (t) => {
+test("nacks the same seq again if the nack was lost", async (t) => {
   const sim = new Simulation(t);
   const sdk = { renew: t.mock.fn(() => Promise.reject({ code: 1, message: "no" })) };
   const { socket } = await bound(sim, { rtc: sdk });
@@ -310,7 +310,7 @@ test("a bundle of the session before answers for none of the new one's", async (
   assert.deepEqual(sim.socket.take(), [{ type: "nack", seq: 3, code: "1", message: "no" }]);
 });
 
-test("hands nothing to an SDK that took no token and is in no call, and acks", async (t) => {
+test("delivers nothing to an SDK that has not joined, and acks", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -323,7 +323,7 @@ test("hands nothing to an SDK that took no token and is in no call, and acks", a
   assert.deepEqual(client.taken, []);
 });
 
-test("hands renewals over from token() on, and an SDK that is not joined yet refuses them", async (t) => {
+test("delivers renewals from token() on, and an SDK that has not joined yet refuses them", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -333,7 +333,7 @@ test("hands renewals over from token() on, and an SDK that is not joined yet ref
   assert.deepEqual(socket.take().map(({ type, code }) => [type, code]), [["nack", "INVALID_OPERATION"]]);
 });
 
-test("token() of one service says nothing of the others", async (t) => {
+test("token() of one service does not start deliveries to the others", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [rtc, rtm] = [{ renew: t.mock.fn() }, { renew: t.mock.fn() }];
@@ -344,7 +344,7 @@ test("token() of one service says nothing of the others", async (t) => {
   assert.deepEqual([rtc.renew.mock.callCount(), rtm.renew.mock.callCount()], [0, 1]);
 });
 
-test("hands renewals to a client that is in the call with a token from elsewhere", async (t) => {
+test("delivers renewals to a client that is in the call with a token from elsewhere", async (t) => {
   for (const state of ["CONNECTED", "RECONNECTING"]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -371,7 +371,7 @@ test("an app that is in the call before the first bundle has it renewed, not joi
   assert.deepEqual(sim.saw("tokens").map(({ rejoin }) => rejoin), [false]);
 });
 
-test("both real SDKs' clients get what is theirs", async (t) => {
+test("an RTC and an RTM client each get the token of their service", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
@@ -387,7 +387,7 @@ test("both real SDKs' clients get what is theirs", async (t) => {
   assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "nack"]);
 });
 
-test("says how long the SDK took, and what was left of the tokens before", async (t) => {
+test("renewed has the time that the SDK took, and the life that the tokens before had left", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   const first = { seq: 1, cause: "join", attempt: 1, rejoin: false, expiresAt: sim.seconds() + 3600, via: "socket" };
@@ -405,7 +405,7 @@ test("says how long the SDK took, and what was left of the tokens before", async
   assert.equal(sim.saw("tokens")[2].cause, "resume");
 });
 
-test("the margin of tokens that had run out is below 0", async (t) => {
+test("the margin of tokens that had expired is below 0", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({}, { ttl: 60, renewBefore: 30 });
   await sim.socket.closes(1006);
@@ -416,7 +416,7 @@ test("the margin of tokens that had run out is below 0", async (t) => {
   assert.equal(refresher.state, "live");
 });
 
-test("the expiry of a bundle is that of its first token to end", async (t) => {
+test("a bundle expires with the first of its tokens", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const early = sim.seconds() + 100;
@@ -424,7 +424,7 @@ test("the expiry of a bundle is that of its first token to end", async (t) => {
   assert.equal(refresher.expiresAt, early);
 });
 
-test("an SDK that was unbound gets no more, not even what waited for it", async (t) => {
+test("an SDK that was unbound gets no more tokens, not even one that waited for it", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { refresher, socket } = await sim.live();
@@ -439,7 +439,7 @@ test("an SDK that was unbound gets no more, not even what waited for it", async 
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
 });
 
-test("unbinding a client takes its listeners away, once and for all", async (t) => {
+test("unbinding a client removes its listeners", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
@@ -453,7 +453,7 @@ test("unbinding a client takes its listeners away, once and for all", async (t) 
   refresher.leave();
 });
 
-test("a client that is made anew after hanging up is handed nothing until it has a token", async (t) => {
+test("a client that replaces one that hung up gets nothing until token() was called", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const one = new FakeRtcClient(sim);
@@ -474,7 +474,7 @@ test("a client that is made anew after hanging up is handed nothing until it has
   assert.deepEqual(two.taken.map(({ by }) => by), ["join", "renew"]);
 });
 
-test("a client in the call that is bound again gets what came meanwhile", async (t) => {
+test("a client in the call that is bound again gets the newest token", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -489,7 +489,7 @@ test("a client in the call that is bound again gets what came meanwhile", async 
   assert.deepEqual(client.taken.slice(1).map(({ by, token }) => [by, token]), [["renew", push.tokens.rtc.token]]);
 });
 
-test("an SDK that can't say whether it is in the call, unbound and bound again, gets all that follows", async (t) => {
+test("an SDK without isJoined that is unbound and bound again is renewed", async (t) => {
   const services = ["rtc", "rtm"];
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services });
@@ -507,7 +507,7 @@ test("an SDK that can't say whether it is in the call, unbound and bound again, 
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
 });
 
-test("an SDK that always refuses does not keep those that took theirs in new tokens without end", async (t) => {
+test("an SDK that always refuses does not cause new bundles without end for the others", async (t) => {
   const sim = new Simulation(t);
   const refuses = { renew: t.mock.fn(() => Promise.reject({ code: -10002, message: "not logged in" })) };
   const { socket } = await bound(sim, { rtc: { renew: () => {} }, rtm: refuses }, { rtm: { userId: "1001" } });
@@ -519,14 +519,14 @@ test("an SDK that always refuses does not keep those that took theirs in new tok
   assert.deepEqual(socket.take().map(({ type, seq }) => `${type} ${seq}`), ["ack 7", "nack 8"], "it is given a chance again");
 });
 
-test("alone, an SDK that always refuses is nacked without end", async (t) => {
+test("an SDK that is alone and always refuses is a nack each time", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await bound(sim, { rtc: { renew: () => Promise.reject({ code: 1 }) } });
   for (let seq = 2; seq < 12; seq++) await socket.says(sim.push({ seq }));
   assert.ok(socket.take().every(({ type }) => type === "nack"));
 });
 
-test("a service that the call does not have can't be bound", async (t) => {
+test("an SDK of a service that is not in the options cannot be bound", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live();
   assert.throws(() => refresher.bind("rtm", { renew: () => {} }), TypeError);
@@ -534,7 +534,7 @@ test("a service that the call does not have can't be bound", async (t) => {
   assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
 });
 
-test("a token of 24 h is guarded like any other", async (t) => {
+test("tokens of 24 h are requested when a push is overdue, like any others", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: day / second, heartbeat: 1000 });
   await sim.pass(day - 241 * second);

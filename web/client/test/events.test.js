@@ -49,7 +49,7 @@ test("away until the next answer", async (t) => {
 
 // Listeners.
 
-test("on() returns what takes the listener away, and only that one", async (t) => {
+test("on() returns a function that removes that listener only", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const [one, other] = [t.mock.fn(), t.mock.fn()];
@@ -61,7 +61,7 @@ test("on() returns what takes the listener away, and only that one", async (t) =
   assert.deepEqual([one.mock.callCount(), other.mock.callCount()], [0, 1]);
 });
 
-test("a listener that takes itself away while it is called disturbs no other", async (t) => {
+test("a listener that removes itself while it is called does not affect the others", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const calls = [];
@@ -383,7 +383,7 @@ test("the state is `ended` already when the event comes", async (t) => {
   assert.deepEqual(seen, ["ended", null]);
 });
 
-test("what is bound after the end is not listened to, nor given anything", async (t) => {
+test("an SDK that is bound after the end keeps no listeners, and gets no tokens", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live();
   refresher.leave();
@@ -400,7 +400,7 @@ test("what is bound after the end is not listened to, nor given anything", async
   sim.assertEmpty();
 });
 
-test("an SDK that was bound by hand is left alone after the end", async (t) => {
+test("an SDK that was bound by hand gets no tokens after the end", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const handed = [];
@@ -417,7 +417,7 @@ test("an SDK that was bound by hand is left alone after the end", async (t) => {
   sim.assertEmpty();
 });
 
-test("an unbound SDK's reports are not heard", async (t) => {
+test("the reports of an unbound SDK are ignored", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const rejoin = t.mock.fn();
@@ -432,7 +432,7 @@ test("an unbound SDK's reports are not heard", async (t) => {
 
 // The page's own events.
 
-test("in a page, online, pageshow and a page that becomes visible wake it, and are let go in the end", async (t) => {
+test("in a page, online, pageshow and a page that becomes visible wake the client, until the end", async (t) => {
   t.after(() => {
     delete globalThis.window;
     delete globalThis.document;
@@ -460,7 +460,7 @@ test("in a page, online, pageshow and a page that becomes visible wake it, and a
   assert.equal(heard.size, 0);
 });
 
-test("without a page, or with half of one, nothing wakes it but wake()", async (t) => {
+test("without window and document, only wake() wakes the client", async (t) => {
   t.after(() => {
     delete globalThis.window;
     delete globalThis.document;

@@ -26,7 +26,7 @@ function assertAsks(request, { session = "session-1", key = "key-1", seq = 1, ex
   assert.deepEqual(request.body, { seq, expiresAt });
 }
 
-test("renews when 0.8 of renewBefore are left", async (t) => {
+test("while away, requests tokens when 0.8 of renewBefore is left", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim);
   const { expiresAt } = refresher;
@@ -37,7 +37,7 @@ test("renews when 0.8 of renewBefore are left", async (t) => {
   assertAsks(sim.fetches[0], { expiresAt });
 });
 
-test("applies the answer, and the next resume carries its seq", async (t) => {
+test("delivers the answer's tokens, and the next resume has their seq", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   const client = new FakeRtcClient(sim);
@@ -61,7 +61,7 @@ test("applies the answer, and the next resume carries its seq", async (t) => {
   assert.deepEqual(sim.socket.sent[0], { type: "resume", session: "session-1", key: "key-1", seq: 2, expiresAt: push.tokens.rtc.expiresAt });
 });
 
-test("joins again with an answer that says so", async (t) => {
+test("an answer with the action rejoin calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   const client = new FakeRtcClient(sim);
@@ -84,7 +84,7 @@ test("keeps trying the WebSocket meanwhile", async (t) => {
   assert.ok(sim.sockets.length > before + 10);
 });
 
-test("a service that answers pings, but no renew, is asked over HTTP after 8 s, and again", async (t) => {
+test("if the service answers pings, but not renew, the client requests tokens over HTTP after 8 s, and again", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(568 * second - 1);
@@ -103,7 +103,7 @@ test("a service that answers pings, but no renew, is asked over HTTP after 8 s, 
   assert.equal(sim.fetches.length, 2);
 });
 
-test("asks once by the connection when a push is overdue there", async (t) => {
+test("sends one renew when a push is overdue on a live connection", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(560 * second - 1);
@@ -202,7 +202,7 @@ test("counts failures from 1 again after tokens that were applied", async (t) =>
   assert.equal(sim.fetches.length, before + 1);
 });
 
-test("answers of 429 and 503 are obeyed: not before Retry-After, whatever else happens", async (t) => {
+test("after 429 and 503, no request is made before Retry-After", async (t) => {
   for (const status of [429, 503]) {
     const sim = new Simulation(t);
     await away(sim, { ttl: 3600, renewBefore: 300 });
@@ -217,7 +217,7 @@ test("answers of 429 and 503 are obeyed: not before Retry-After, whatever else h
   }
 });
 
-test("a Retry-After that says nothing is the backoff", async (t) => {
+test("without a usable Retry-After, the backoff counts", async (t) => {
   for (const [status, headers] of [[500, {}], [503, { "retry-after": "soon" }], [503, { "retry-after": "-5" }], [502, { "retry-after": "0" }]]) {
     const sim = new Simulation(t);
     await away(sim);
@@ -231,7 +231,7 @@ test("a Retry-After that says nothing is the backoff", async (t) => {
   }
 });
 
-test("a Retry-After counts no more once it was live again", async (t) => {
+test("a Retry-After ends when the connection is live", async (t) => {
   const sim = new Simulation(t);
   await away(sim);
   await sim.pass(560 * second);
@@ -244,7 +244,7 @@ test("a Retry-After counts no more once it was live again", async (t) => {
   assert.equal(sim.fetches.length, 2);
 });
 
-test("404 joins afresh", async (t) => {
+test("404 opens another session", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim);
   await sim.pass(560 * second);
@@ -259,7 +259,7 @@ test("404 joins afresh", async (t) => {
   assert.equal(sim.fetches.length, 1);
 });
 
-test("404 while a resume is on its way: that one is given up for a join", async (t) => {
+test("404 during a resume replaces that attempt by a join", async (t) => {
   for (const opens of [false, true]) {
     const sim = new Simulation(t);
     const { refresher } = await sim.live();
@@ -274,7 +274,7 @@ test("404 while a resume is on its way: that one is given up for a join", async 
   }
 });
 
-test("410 is the end, for the service's reason", async (t) => {
+test("410 ends the session with the service's reason", async (t) => {
   for (const reason of ["revoked", "denied", "superseded", "left"]) {
     const sim = new Simulation(t);
     const { refresher } = await away(sim);
@@ -286,7 +286,7 @@ test("410 is the end, for the service's reason", async (t) => {
   }
 });
 
-test("410 with \"expired\" joins afresh", async (t) => {
+test("410 with \"expired\" opens another session", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim);
   await sim.pass(560 * second);
@@ -295,7 +295,7 @@ test("410 with \"expired\" joins afresh", async (t) => {
   assert.equal(refresher.session, null);
 });
 
-test("a refusal of a key that a newer one has replaced says nothing", async (t) => {
+test("the refusal of a key that was replaced meanwhile is ignored", async (t) => {
   for (const [status, reason] of [[410, "superseded"], [404, undefined]]) {
     const sim = new Simulation(t);
     const { refresher } = await away(sim);
@@ -310,7 +310,7 @@ test("a refusal of a key that a newer one has replaced says nothing", async (t) 
   }
 });
 
-test("tokens for a session that was let go meanwhile are not taken", async (t) => {
+test("tokens of a session that was replaced meanwhile are ignored", async (t) => {
   for (const joinsFirst of [true, false]) {
     const sim = new Simulation(t);
     const { refresher } = await away(sim);
@@ -331,7 +331,7 @@ test("tokens for a session that was let go meanwhile are not taken", async (t) =
   }
 });
 
-test("what is not the service's answer ends nothing: it is an error, and tried again", async (t) => {
+test("an answer that is not the service's ends nothing: it is an error event, and the request is repeated", async (t) => {
   for (const [status, body] of [
     [400, { error: "?", code: "bad_request", status: 400 }], [401, {}], [403, "<html>blocked</html>"], [404, "<html>not found</html>"], [404, { message: "no route" }],
     [407, ""], [410, "gone"], [410, null], [204, ""], [302, ""], [200, "<html>sign in to the hotel's network</html>"], [200, null], [200, []], [200, {}], [200, { seq: 2, tokens: {} }],
@@ -353,7 +353,7 @@ test("what is not the service's answer ends nothing: it is an error, and tried a
   }
 });
 
-test("answers that bring no later expiry are not asked for in a circle", async (t) => {
+test("answers without a later expiry do not cause a loop of requests", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim, { ttl: 3600, renewBefore: 300 });
   const { expiresAt } = refresher; // the session ends with these tokens
@@ -366,7 +366,7 @@ test("answers that bring no later expiry are not asked for in a circle", async (
   assert.ok(sim.fetches.length < 25, `${sim.fetches.length} requests`);
 });
 
-test("nor on the connection", async (t) => {
+test("renewals on the connection without a later expiry do not cause a loop", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 3600, renewBefore: 300 });
   const { expiresAt } = refresher;
@@ -379,7 +379,7 @@ test("nor on the connection", async (t) => {
   assert.equal(sim.fetches.length, 0);
 });
 
-test("until there is a better one: what follows it is asked for again", async (t) => {
+test("after a bundle with a later expiry, overdue tokens are requested again", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   const { expiresAt } = refresher;
@@ -396,7 +396,7 @@ test("until there is a better one: what follows it is asked for again", async (t
   assert.equal(refresher.expiresAt, sim.seconds() + 600);
 });
 
-test("tokens that the SDK refused while away are replaced, with growing patience", async (t) => {
+test("tokens that an SDK refused while away are requested again, with backoff", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 3600, renewBefore: 300 });
   const client = new FakeRtcClient(sim);
@@ -421,7 +421,7 @@ test("tokens that the SDK refused while away are replaced, with growing patience
   assert.equal(sim.fetches.length, 5);
 });
 
-test("a refusal just before the connection is lost is made up for over HTTP", async (t) => {
+test("a refusal just before the connection is lost leads to a request over HTTP", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   const client = new FakeRtcClient(sim);
@@ -438,7 +438,7 @@ test("a refusal just before the connection is lost is made up for over HTTP", as
   assert.equal(client.expiresAt, sim.seconds() + 600);
 });
 
-test("the answer's clock counts, so that a device whose clock jumped does not ask in a circle", async (t) => {
+test("the answer sets the clock, so that a device whose clock jumped makes no loop of requests", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim);
   sim.wallError = 5 * hour;
@@ -453,7 +453,7 @@ test("the answer's clock counts, so that a device whose clock jumped does not as
   assert.equal(sim.fetches.length, 2);
 });
 
-test("a request on its way ends with the call, and says nothing any more", async (t) => {
+test("a request that is not answered yet is aborted at the session's end", async (t) => {
   for (const goes of [(refresher) => refresher.leave(), (refresher) => refresher.close()]) {
     const sim = new Simulation(t);
     const { refresher } = await away(sim);

@@ -31,7 +31,7 @@ test("takes http, ws and wss for addresses too", async (t) => {
   }
 });
 
-test("refuses what can't work at once, with a TypeError", (t) => {
+test("the constructor throws a TypeError for options that cannot work", (t) => {
   const sim = new Simulation(t);
   assert.throws(() => sim.refresher({ rtc: undefined }), TypeError);
   for (const url of ["", "calls.example.com", "ftp://calls.example.com", "https://", "https://?x", undefined]) {
@@ -52,7 +52,7 @@ test("joins as soon as the socket is open, with the identity and a credential st
   }]);
 });
 
-test("joins without a credential where the service wants none", async (t) => {
+test("joins without a credential if none is given", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -60,7 +60,7 @@ test("joins without a credential where the service wants none", async (t) => {
   assert.deepEqual(sim.socket.sent, [{ type: "join", rtc: { channel: "daily", uid: 1001, role: "publisher" } }]);
 });
 
-test("joins with what a function answers, at once or later", async (t) => {
+test("joins with the credential that a function returns, at once or by a promise", async (t) => {
   for (const fetches of [() => credential, async () => credential]) {
     const sim = new Simulation(t);
     sim.refresher({ credential: fetches });
@@ -81,7 +81,7 @@ test("opens no socket before the credential is there", async (t) => {
   assert.equal(sim.sockets.length, 1);
 });
 
-test("asks for a credential anew for each session, and for none to resume", async (t) => {
+test("calls the credential function for each session that is opened, and not to resume", async (t) => {
   const sim = new Simulation(t);
   let calls = 0;
   sim.refresher({ credential: async () => `${credential}-${++calls}` });
@@ -95,7 +95,7 @@ test("asks for a credential anew for each session, and for none to resume", asyn
   assert.equal(sim.socket.sent[0].auth, `${credential}-2`);
 });
 
-test("an outage of the service is none of the app's back end: one credential serves until it is refused", async (t) => {
+test("during an outage of the service the credential function is called once", async (t) => {
   const sim = new Simulation(t);
   let calls = 0;
   sim.blocked = true;
@@ -112,7 +112,7 @@ test("an outage of the service is none of the app's back end: one credential ser
   assert.equal(sim.socket.sent[0].auth, `${credential}-2`);
 });
 
-test("a credential that can't be fetched is an error event, and is tried again after the backoff", async (t) => {
+test("a credential that cannot be fetched is an error event, and is fetched again after the backoff", async (t) => {
   const sim = new Simulation(t);
   const failure = new Error("the back end is away");
   let calls = 0;
@@ -136,7 +136,7 @@ test("a credential that can't be fetched is an error event, and is tried again a
   assert.equal((await sim.join()).sent[0].auth, credential);
 });
 
-test("a credential that is being fetched is not fetched again by a wake, and serves the attempt that is there when it comes", async (t) => {
+test("a wake does not fetch a credential that is being fetched already", async (t) => {
   for (const late of ["resolve", "reject"]) {
     const sim = new Simulation(t);
     const asked = [];
@@ -162,7 +162,7 @@ test("a credential that is being fetched is not fetched again by a wake, and ser
   }
 });
 
-test("and none is used after the end", async (t) => {
+test("a credential that arrives after the end is not used", async (t) => {
   for (const late of ["resolve", "reject"]) {
     const sim = new Simulation(t);
     let asked;
@@ -235,7 +235,7 @@ test("resumes with seq 0 when nothing was applied yet", async (t) => {
   assert.deepEqual(sim.socket.sent[0], { type: "resume", session: "session-1", key: "key-1", seq: 0, expiresAt: 0 });
 });
 
-test("no answer to a join is taken for no session: the next attempt joins", async (t) => {
+test("if a join was not answered, the next attempt joins", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -246,7 +246,7 @@ test("no answer to a join is taken for no session: the next attempt joins", asyn
   assert.equal(sim.socket.sent[0].type, "join");
 });
 
-test("tells the session and its expiry, and the service's time", async (t) => {
+test("session, expiresAt and now() follow what the service said", async (t) => {
   const sim = new Simulation(t);
   sim.wallError = -7 * hour;
   const refresher = sim.refresher();

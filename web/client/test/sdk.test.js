@@ -40,7 +40,7 @@ test("the SDK's warning does nothing when no push is late yet", async (t) => {
   assert.deepEqual(socket.take(), []);
 });
 
-test("it asks once for each bundle", async (t) => {
+test("an SDK's warning is answered by one renew for each bundle", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 40, renewBefore: 20 });
   await sim.pass(21 * second);
@@ -55,7 +55,7 @@ test("it asks once for each bundle", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });
 
-test("a session opened anew is asked of anew", async (t) => {
+test("a session that was opened again gets a renew of its own", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await inCall(sim, { ttl: 600, renewBefore: 50 });
   await sim.pass(560 * second);
@@ -68,7 +68,7 @@ test("a session opened anew is asked of anew", async (t) => {
   assert.deepEqual(next.take(), [{ type: "renew" }]);
 });
 
-test("tokens that live under the SDK's warning do not go round in a circle", async (t) => {
+test("tokens with a lifetime below the SDK's warning do not cause a loop of renews", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await inCall(sim, { ttl: 20, renewBefore: 10 });
   for (let seq = 2; seq < 20; seq++) {
@@ -78,7 +78,7 @@ test("tokens that live under the SDK's warning do not go round in a circle", asy
   }
 });
 
-test("the warning goes by the tokens that were applied, not by those that are still on the way into the SDK", async (t) => {
+test("the warning counts for the tokens that were applied, not for those that the SDK has not answered yet", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 600, renewBefore: 60 });
   await sim.pass(545 * second);
@@ -109,7 +109,7 @@ test("while away, the warning renews over HTTP", async (t) => {
   assert.equal(sim.fetches.length, 1);
 });
 
-test("what is bound by hand reports the same", async (t) => {
+test("an SDK that is bound by hand reports willExpire and expired", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });
   const rejoin = t.mock.fn();
@@ -139,7 +139,7 @@ test("after did-expire the call is joined again with the newest tokens, if they 
   assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 2], ["ack", 2]]);
 });
 
-test("it is joined again only when the SDK has finished with leaving", async (t) => {
+test("rejoin is called only when the SDK has finished leaving", async (t) => {
   const sim = new Simulation(t);
   const { client } = await inCall(sim);
   client.expires();
@@ -148,7 +148,7 @@ test("it is joined again only when the SDK has finished with leaving", async (t)
   assert.equal(sim.saw("refused").length, 0);
 });
 
-test("after did-expire without good tokens, it asks, and joins with the answer whatever its action says", async (t) => {
+test("after did-expire without valid tokens, the client sends renew, and rejoins with the answer whatever its action", async (t) => {
   for (const action of ["renew", "rejoin"]) {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim, { ttl: 60, renewBefore: 0 });
@@ -163,7 +163,7 @@ test("after did-expire without good tokens, it asks, and joins with the answer w
   }
 });
 
-test("tokens in their last second are not good enough to join with", async (t) => {
+test("tokens in their last second are not used to rejoin", async (t) => {
   for (const [left, taken, sent] of [[1000, "join", [{ type: "renew" }]], [1001, "join join", [{ type: "ack", seq: 1 }]]]) {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim, { ttl: 60, renewBefore: 0 });
@@ -175,7 +175,7 @@ test("tokens in their last second are not good enough to join with", async (t) =
   }
 });
 
-test("did-expire while away: it asks over HTTP, and joins with the answer", async (t) => {
+test("did-expire while away: the client requests tokens over HTTP, and rejoins with the answer", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 60, renewBefore: 0 });
   await sim.pass(59.9 * second);
@@ -187,7 +187,7 @@ test("did-expire while away: it asks over HTTP, and joins with the answer", asyn
   assert.equal(client.token, push.tokens.rtc.token);
 });
 
-test("did-expire while a renewal is in the SDK: joins with it", async (t) => {
+test("did-expire during a renewal: the client rejoins with the new token", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   client.latency = 2 * second;
@@ -200,7 +200,7 @@ test("did-expire while a renewal is in the SDK: joins with it", async (t) => {
   assert.deepEqual([...new Set(socket.take().map(({ type }) => type))], ["ack"]);
 });
 
-test("a client that joins with a token from elsewhere is handed the newest at once, and does not drop out when its own ends", async (t) => {
+test("an SDK that joins with a token from elsewhere is renewed at once, and stays in the call when that token expires", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -211,7 +211,7 @@ test("a client that joins with a token from elsewhere is handed the newest at on
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 1 }]);
 });
 
-test("a client that was bound in the call, with a token from elsewhere, is joined again when that ends", async (t) => {
+test("an SDK that was bound while in the call, with a token from elsewhere, is rejoined when that token expires", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -223,7 +223,7 @@ test("a client that was bound in the call, with a token from elsewhere, is joine
   assert.ok(client.expiresAt > sim.seconds());
 });
 
-test("RTM is logged in again after FAILED and TOKEN_EXPIRED, and after nothing else", async (t) => {
+test("RTM is logged in again after FAILED with TOKEN_EXPIRED, and after no other event", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
@@ -238,7 +238,7 @@ test("RTM is logged in again after FAILED and TOKEN_EXPIRED, and after nothing e
   assert.deepEqual(rtm.taken.map(({ by }) => by), ["join", "join"]);
 });
 
-test("other SDKs only renew when one of them has to join again", async (t) => {
+test("when one SDK has to rejoin, the others are renewed", async (t) => {
   const sim = new Simulation(t);
   const { refresher, client } = await inCall(sim);
   const other = { renew: t.mock.fn(), rejoin: t.mock.fn() };
@@ -249,7 +249,7 @@ test("other SDKs only renew when one of them has to join again", async (t) => {
   assert.equal(how(client), "join join");
 });
 
-test("a rejoin that failed is a nack, and the next bundle is joined with", async (t) => {
+test("a rejoin that failed is a nack, and the next bundle is used for another rejoin", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   client.refusal = { code: "NETWORK_ERROR", message: "no network" };
@@ -263,7 +263,7 @@ test("a rejoin that failed is a nack, and the next bundle is joined with", async
   assert.equal(how(client), "join join renew");
 });
 
-test("an SDK that can't say whether it is in the call has its next tokens renewed, once it was joined again", async (t) => {
+test("an SDK without isJoined is renewed after a rejoin", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const calls = [];
@@ -276,7 +276,7 @@ test("an SDK that can't say whether it is in the call has its next tokens renewe
   assert.deepEqual(calls, ["renew", "rejoin", "renew"]);
 });
 
-test("a rejoin that came through after our patience is believed: what follows renews", async (t) => {
+test("a rejoin that completes after the timeout counts: the next bundle renews", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   client.latency = 10 * second;
@@ -304,7 +304,7 @@ test("a rejoin from the service calls the app's rejoin", async (t) => {
   assert.equal(sim.saw("tokens").at(-1).rejoin, true);
 });
 
-test("so does a resume with that action", async (t) => {
+test("a resume with the action rejoin calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { client } = await inCall(sim);
   client.connectionState = "DISCONNECTED"; // and its word of that did not come
@@ -324,7 +324,7 @@ test("a resume with the action renew renews", async (t) => {
   assert.equal(sim.saw("tokens").at(-1).rejoin, false);
 });
 
-test("and a session opened anew after the tokens ran out", async (t) => {
+test("a session that is opened again after the tokens expired calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, { ttl: 60, renewBefore: 0 });
   await socket.closes(1006);
@@ -339,7 +339,7 @@ test("and a session opened anew after the tokens ran out", async (t) => {
   assert.equal(sim.saw("tokens").at(-1).rejoin, true);
 });
 
-test("a client that says it is still in the call renews instead", async (t) => {
+test("an SDK that says that it is in the call is renewed, also if the service says rejoin", async (t) => {
   for (const state of ["CONNECTED", "RECONNECTING"]) {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim);
@@ -350,7 +350,7 @@ test("a client that says it is still in the call renews instead", async (t) => {
   }
 });
 
-test("and is joined again all the same, if it then refuses", async (t) => {
+test("an SDK that says that it is in the call, but refuses the renewal, is rejoined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const calls = [];
@@ -360,7 +360,7 @@ test("and is joined again all the same, if it then refuses", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
-test("without a function to rejoin, the answer is NO_REJOIN", async (t) => {
+test("without the app's rejoin, the answer is a nack with NO_REJOIN", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim, {}, { rejoins: false });
   client.connectionState = "DISCONNECTED"; // and its word of that did not come
@@ -371,7 +371,7 @@ test("without a function to rejoin, the answer is NO_REJOIN", async (t) => {
   assert.deepEqual(socket.take().map(({ code }) => code), ["NO_REJOIN"]);
 });
 
-test("a renewal that the service did not call rejoin is never one", async (t) => {
+test("a bundle without the action rejoin never calls the app's rejoin", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const rejoin = t.mock.fn();
@@ -383,7 +383,7 @@ test("a renewal that the service did not call rejoin is never one", async (t) =>
   assert.deepEqual(socket.take().map(({ type }) => type), ["nack", "nack"]);
 });
 
-test("nobody is joined again who was not in the call", async (t) => {
+test("an SDK that was not in the call is not rejoined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const client = new FakeRtcClient(sim);
@@ -393,7 +393,7 @@ test("nobody is joined again who was not in the call", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
-test("nobody is joined again who has left the call meanwhile", async (t) => {
+test("an SDK is not rejoined after leave(), close() or unbind()", async (t) => {
   for (const goes of [(refresher) => refresher.leave(), (refresher) => refresher.close(), (refresher, unbind) => unbind()]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -414,7 +414,7 @@ test("nobody is joined again who has left the call meanwhile", async (t) => {
 // Hanging up.
 
 for (const reason of ["LEAVE", "UID_BANNED", "SERVER_ERROR", "NETWORK_ERROR", undefined]) {
-  test(`who left the call for ${reason} is neither renewed nor joined again, and the bundle is acked`, async (t) => {
+  test(`an SDK that left the call for ${reason} is neither renewed nor rejoined, and bundles are acked`, async (t) => {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim);
     const renews = t.mock.method(client, "renewToken");
@@ -428,7 +428,7 @@ for (const reason of ["LEAVE", "UID_BANNED", "SERVER_ERROR", "NETWORK_ERROR", un
   });
 }
 
-test("others get their tokens meanwhile, and their refusals count", async (t) => {
+test("while one SDK has left, the others are renewed, and their refusals count", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket, client } = await inCall(sim);
   const renew = t.mock.fn();
@@ -441,7 +441,7 @@ test("others get their tokens meanwhile, and their refusals count", async (t) =>
   assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["ack", 2], ["nack", 3]]);
 });
 
-test("who joins again is kept in tokens again, also in those that came meanwhile", async (t) => {
+test("an SDK that joins again is renewed again, at once if a bundle came meanwhile", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket, client } = await inCall(sim);
   client.leave();
@@ -461,7 +461,7 @@ test("who joins again is kept in tokens again, also in those that came meanwhile
   assert.equal(how(client), "join join renew renew join join", "with the newest there is nothing to be made up for");
 });
 
-test("hanging up while a renewal is in the SDK, or while it joins again, is no refusal, and final", async (t) => {
+test("a hang-up during a renewal or a rejoin is not a refusal, and no rejoin follows", async (t) => {
   for (const action of ["renew", "rejoin"]) {
     const sim = new Simulation(t);
     const { socket, client } = await inCall(sim);
@@ -480,7 +480,7 @@ test("hanging up while a renewal is in the SDK, or while it joins again, is no r
   }
 });
 
-test("a token's end is no hanging up, nor is a rejoin that failed", async (t) => {
+test("neither an expired token nor a failed rejoin counts as a hang-up", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   client.refusal = { code: "NETWORK_ERROR" };
@@ -491,7 +491,7 @@ test("a token's end is no hanging up, nor is a rejoin that failed", async (t) =>
   assert.equal(how(client), "join join");
 });
 
-test("who logged out of RTM, or was thrown out, is left alone until logged in again", async (t) => {
+test("an RTM client that logged out, or was removed, gets no tokens until it is logged in again", async (t) => {
   for (const goes of [(rtm) => rtm.logout(), (rtm) => rtm.expires("SAME_UID_LOGIN")]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
@@ -508,7 +508,7 @@ test("who logged out of RTM, or was thrown out, is left alone until logged in ag
   }
 });
 
-test("a rejoin of RTM logs out first, which is no wish to be out", async (t) => {
+test("the logout at the beginning of a rejoin of RTM is not a hang-up", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
@@ -524,7 +524,7 @@ test("a rejoin of RTM logs out first, which is no wish to be out", async (t) => 
   assert.equal(how(rtm), "join join renew");
 });
 
-test("what is bound by hand can say the same", async (t) => {
+test("an SDK that is bound by hand reports left and joined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const renew = t.mock.fn();
@@ -553,7 +553,7 @@ async function loggedIn(sim, Client = FakeRtmClient) {
 }
 
 for (const [name, Client] of Object.entries(kinds)) {
-  test(`${name}: who logged out, or was thrown out, is neither renewed nor logged in again, until they log in`, async (t) => {
+  test(`${name}: a client that logged out, or was removed, gets no tokens until the app logs in`, async (t) => {
     for (const goes of [(rtm) => rtm.logout(), (rtm) => rtm.expires("SAME_UID_LOGIN")]) {
       const sim = new Simulation(t);
       const { refresher, socket, rtm } = await loggedIn(sim, Client);
@@ -567,7 +567,7 @@ for (const [name, Client] of Object.entries(kinds)) {
     }
   });
 
-  test(`${name}: is logged in again after its token ran out`, async (t) => {
+  test(`${name}: a client whose token expired is logged in again`, async (t) => {
     const sim = new Simulation(t);
     const { rtm } = await loggedIn(sim, Client);
     rtm.expires();
@@ -576,7 +576,7 @@ for (const [name, Client] of Object.entries(kinds)) {
   });
 }
 
-test("agora-rtm 2.1: a token that ran out while it was reconnecting is told as PRESENCE_NOT_READY", async (t) => {
+test("agora-rtm 2.1: PRESENCE_NOT_READY is a token that expired while the client was reconnecting", async (t) => {
   const sim = new Simulation(t);
   const { rtm } = await loggedIn(sim, FakeOldRtmClient);
   rtm.expires("PRESENCE_NOT_READY");
@@ -584,7 +584,7 @@ test("agora-rtm 2.1: a token that ran out while it was reconnecting is told as P
   assert.equal(how(rtm), "join join");
 });
 
-test("agora-rtm 2.2 has status events too, which count no more once a linkState came", async (t) => {
+test("agora-rtm 2.2: status events are ignored after the first linkState", async (t) => {
   const sim = new Simulation(t);
   const { socket, rtm } = await loggedIn(sim);
   rtm.says("status", { state: "DISCONNECTED", reason: "LOST" });
@@ -592,7 +592,7 @@ test("agora-rtm 2.2 has status events too, which count no more once a linkState 
   assert.equal(how(rtm), "join renew");
 });
 
-test("agora-rtm 2.2.0, which has no reasonCode, is understood by its reason", async (t) => {
+test("agora-rtm 2.2.0, without a reasonCode: the reason counts", async (t) => {
   const sim = new Simulation(t);
   const { rtm } = await loggedIn(sim);
   rtm.linkState({ currentState: "FAILED", previousState: "CONNECTED", serviceType: "MESSAGE", reason: "Ticket expired." });
@@ -618,7 +618,7 @@ for (const [currentState, reasonCode] of [["IDLE", "LEAVE"], ["FAILED", "INVALID
   }
 }
 
-test("agora-rtm 2.1: nor does a stream channel's status", async (t) => {
+test("agora-rtm 2.1: a stream channel's status does nothing to the login", async (t) => {
   const sim = new Simulation(t);
   const { socket, rtm } = await loggedIn(sim, FakeOldRtmClient);
   rtm.says("status", { channelName: "room", state: "DISCONNECTED", reason: "LEAVE" });
@@ -647,7 +647,7 @@ test("a stream channel is renewed by its name", async (t) => {
   assert.equal(rtm.listeners, 0);
 });
 
-test("a stream channel's own warning asks, and no other", async (t) => {
+test("a stream channel's own warning sends a renew, and no other", async (t) => {
   const sim = new Simulation(t);
   const { socket, rtm } = await inStreamChannel(sim, t);
   await sim.pass(541 * second);
@@ -658,7 +658,7 @@ test("a stream channel's own warning asks, and no other", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "renew" }]);
 });
 
-test("a stream channel is joined again when its own token ran out, and left alone when it was left", async (t) => {
+test("a stream channel is rejoined when its own token expired, and gets no tokens after it was left", async (t) => {
   const sim = new Simulation(t);
   const { socket, rtm, rejoin } = await inStreamChannel(sim, t);
   rtm.streams("another", "FAILED", "TOKEN_EXPIRED");
@@ -695,7 +695,7 @@ for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {
   }
 
   for (const says of ["expires", "push"]) {
-    test(`${Client.name}: a login that failed in a rejoin is tried again with the next bundle, also if its event comes after its refusal (${says})`, async (t) => {
+    test(`${Client.name}: a login that failed in a rejoin is repeated with the next bundle, also if its event comes after its refusal (${says})`, async (t) => {
       const sim = new Simulation(t);
       const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
       const rtm = new Client(sim);
@@ -719,7 +719,7 @@ for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {
     });
   }
 
-  test(`${Client.name}: who logs out after a rejoin has failed is left alone`, async (t) => {
+  test(`${Client.name}: a client that logs out after a failed rejoin is not logged in again`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(sim);
@@ -733,7 +733,7 @@ for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {
     assert.equal(rejoin.mock.callCount(), 1);
   });
 
-  test(`${Client.name}: one that logs in with a token from elsewhere is handed the newest, and those that follow`, async (t) => {
+  test(`${Client.name}: a client that logs in with a token from elsewhere is renewed, at once and later`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(sim);
@@ -746,7 +746,7 @@ for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {
     assert.deepEqual(sim.saw("renewed").at(-1).services, ["rtm"]);
   });
 
-  test(`${Client.name}: one that was logged out when it was unbound is not brought back when it is bound again`, async (t) => {
+  test(`${Client.name}: a client that was logged out when it was unbound is not logged in when it is bound again`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
     const rtm = new Client(sim);
@@ -764,7 +764,7 @@ for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {
   });
 }
 
-test("a stream channel that is not the session's is refused, so that no token of another channel reaches it, or the login", async (t) => {
+test("bindStreamChannel refuses a channel that is not the session's, since the tokens would be another channel's", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtc: { channel: "room", account: "ana" } });
   const rtm = new FakeRtmClient(sim);
@@ -776,7 +776,7 @@ test("a stream channel that is not the session's is refused, so that no token of
   bindStreamChannel(everywhere.refresher, rtm, "another");
 });
 
-test("who is back is handed what came meanwhile after the event that says so, since agora-rtm refuses a stream channel's token in it", async (t) => {
+test("an SDK that reports joined is renewed after that event, since agora-rtm refuses a stream channel's token during it", async (t) => {
   const sim = new Simulation(t);
   const { socket, rtm } = await inStreamChannel(sim, t);
   rtm.streams("room", "IDLE", "LEAVE");
@@ -787,7 +787,7 @@ test("who is back is handed what came meanwhile after the event that says so, si
   assert.equal(rtm.renewedChannels.length, 1);
 });
 
-test("who logs in again by themselves is handed what came meanwhile by a renewal, also if that says rejoin", async (t) => {
+test("a client that the app logged in again is renewed, also if the newest bundle says rejoin", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket, rtm } = await loggedIn(sim);
   const token = await refresher.token("rtm");
@@ -798,7 +798,7 @@ test("who logs in again by themselves is handed what came meanwhile by a renewal
   assert.equal(how(rtm), "join join renew");
 });
 
-test("a rejoin whose own token has run out is tried once for each bundle", async (t) => {
+test("a rejoin with a token that has expired is tried once for each bundle", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const rtm = new FakeRtmClient(sim);
@@ -817,7 +817,7 @@ test("a rejoin whose own token has run out is tried once for each bundle", async
   assert.deepEqual(socket.take().map(({ type, seq }) => [type, seq]), [["nack", 1], ["nack", 2]]);
 });
 
-test("an SDK that goes on calling listeners which were removed moves nothing", async (t) => {
+test("the reports of an SDK that was unbound change nothing", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });
   const other = t.mock.fn();
@@ -834,7 +834,7 @@ test("an SDK that goes on calling listeners which were removed moves nothing", a
   assert.equal(other.mock.callCount(), 1);
 });
 
-test("what is no RTM client is refused in words that say what to do", async (t) => {
+test("bindRtm refuses other objects with an error that says what to do", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   for (const client of [undefined, {}, { renewToken: () => {}, on: () => {} }]) { // the last: agora-rtm 1
@@ -844,7 +844,7 @@ test("what is no RTM client is refused in words that say what to do", async (t) 
 
 // Whose SDKs took a bundle.
 
-test("renewed says of which services an SDK took the tokens: of none in the lobby, nor after all have left", async (t) => {
+test("renewed lists the services whose SDK took the tokens: none before the join, and none after all have left", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const client = new FakeRtcClient(sim);
@@ -890,7 +890,7 @@ test("a negative number that renew or rejoin returns, or resolves with, is a ref
   }
 });
 
-test("an SDK whose rejoin returned a negative number is still out, and is joined again with the next bundle", async (t) => {
+test("an SDK whose rejoin returned a negative number is rejoined with the next bundle", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const renew = t.mock.fn(() => 0);
@@ -905,7 +905,7 @@ test("an SDK whose rejoin returned a negative number is still out, and is joined
 
 // A rejoin that takes its time.
 
-test("no second rejoin begins while one goes on; what came meanwhile is renewed after it", async (t) => {
+test("no second rejoin begins while one is not complete; the next bundle after it renews", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
   const calls = [];
@@ -927,7 +927,7 @@ test("no second rejoin begins while one goes on; what came meanwhile is renewed 
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 6 }]);
 });
 
-test("what can't be bound throws, and leaves nothing bound", async (t) => {
+test("bindRtc throws for other objects, and leaves nothing bound", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
@@ -941,7 +941,7 @@ test("what can't be bound throws, and leaves nothing bound", async (t) => {
 
 // token().
 
-test("token() waits for the first", async (t) => {
+test("token() waits for the first bundle", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   let token;
@@ -954,7 +954,7 @@ test("token() waits for the first", async (t) => {
   assert.equal(token, joined.tokens.rtc.token);
 });
 
-test("token() is the newest, also one that no SDK has taken yet", async (t) => {
+test("token() resolves with the newest token, also one that no SDK has taken yet", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   refresher.bind("rtc", { renew: () => new Promise(() => {}) });
@@ -964,7 +964,7 @@ test("token() is the newest, also one that no SDK has taken yet", async (t) => {
   assert.equal(await refresher.token("rtc"), push.tokens.rtc.token);
 });
 
-test("token() is never one that has run out: it waits for the next", async (t) => {
+test("token() never resolves with an expired token: it waits for the next", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 60, renewBefore: 0 });
   await sim.pass(60 * second - 1);
@@ -979,7 +979,7 @@ test("token() is never one that has run out: it waits for the next", async (t) =
   assert.equal(token, push.tokens.rtc.token);
 });
 
-test("token() goes by the service's clock, not by the device's", async (t) => {
+test("token() uses the service's clock, not the device's", async (t) => {
   for (const error of [-9 * hour, 9 * hour]) {
     const sim = new Simulation(t);
     sim.wallError = error;
@@ -1020,14 +1020,14 @@ test("token() after leave rejects, though the tokens would still be good", async
   await assert.rejects(refresher.token("rtc"), EndedError);
 });
 
-test("token() of a service that the call has not is a TypeError", async (t) => {
+test("token() of a service that is not in the options rejects with a TypeError", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live();
   await assert.rejects(refresher.token("rtm"), TypeError);
   await assert.rejects(refresher.token("rtx"), TypeError);
 });
 
-test("many who wait for a token all get it", async (t) => {
+test("all callers that wait for a token get it", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const all = Promise.all(Array.from({ length: 50 }, () => refresher.token("rtc")));
@@ -1035,7 +1035,7 @@ test("many who wait for a token all get it", async (t) => {
   assert.equal(new Set(await all).size, 1);
 });
 
-test("an SDK that can't say whether it is in the call, and has no way to rejoin, is handed what others rejoin with", async (t) => {
+test("an SDK with neither isJoined nor rejoin is renewed, also if the service says rejoin", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const renew = t.mock.fn();
@@ -1046,7 +1046,7 @@ test("an SDK that can't say whether it is in the call, and has no way to rejoin,
   assert.deepEqual(socket.take().at(-1), { type: "ack", seq: 2 });
 });
 
-test("an SDK that is bound after a newer bundle came than the one it joined with gets that", async (t) => {
+test("an SDK that is bound after a bundle newer than its own came is renewed with it", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
@@ -1058,7 +1058,7 @@ test("an SDK that is bound after a newer bundle came than the one it joined with
   assert.deepEqual(renew.mock.calls.map((call) => call.arguments), [[push.tokens.rtc.token]]);
 });
 
-test("a token that the SDK quotes is told to nobody, neither in a URL nor as a code", async (t) => {
+test("a token that the SDK quotes in its error reaches neither the service nor the app", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const quoted = "007eJxTYBBb%2F8vbSECRETSECRETSECRET";

@@ -50,7 +50,7 @@ test("a reload resumes the session, with what the page before had applied", asyn
   assert.ok(await refresher.token("rtc"));
 });
 
-test("each joined replaces what is kept", async (t) => {
+test("each joined replaces the resume token in the storage", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -67,7 +67,7 @@ test("no token is kept, nor a credential", async (t) => {
   assert.ok(!kept.includes("the-credential"));
 });
 
-test("another call in the same tab has its own", async (t) => {
+test("another call in the same tab has its own resume token", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -82,7 +82,7 @@ test("another call in the same tab has its own", async (t) => {
   }
 });
 
-test("null keeps nothing", async (t) => {
+test("storage: null stores nothing", async (t) => {
   const storage = tab();
   t.after(() => delete globalThis.sessionStorage);
   globalThis.sessionStorage = storage;
@@ -91,7 +91,7 @@ test("null keeps nothing", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
-test("without an option it is sessionStorage", async (t) => {
+test("without the option storage, sessionStorage is used", async (t) => {
   const storage = tab();
   t.after(() => delete globalThis.sessionStorage);
   globalThis.sessionStorage = storage;
@@ -100,7 +100,7 @@ test("without an option it is sessionStorage", async (t) => {
   only(storage);
 });
 
-test("where even the look at sessionStorage throws, there is none", async (t) => {
+test("a sessionStorage that cannot be accessed is not used", async (t) => {
   Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get: () => { throw new Error("SecurityError"); } });
   t.after(() => delete globalThis.sessionStorage);
   const sim = new Simulation(t);
@@ -123,7 +123,7 @@ test("a storage that throws at everything does no harm", async (t) => {
 for (const garbage of [
   "", "{", "null", "[]", "17", `"text"`, "{}", `{"session":"s"}`, `{"key":"k"}`, `{"session":1,"key":2}`, `{"session":null,"key":null}`,
 ]) {
-  test(`garbage in it is not resumed with: ${garbage || "nothing"}`, async (t) => {
+  test(`a stored value that is no resume token is ignored: ${garbage || "nothing"}`, async (t) => {
     const storage = tab();
     const sim = new Simulation(t);
     await sim.live({ storage });
@@ -136,7 +136,7 @@ for (const garbage of [
   });
 }
 
-test("numbers in it that are none count as 0", async (t) => {
+test("a stored seq or expiresAt that is no number counts as 0", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -154,7 +154,7 @@ for (const [what, refuse] of [
   ["4409", (socket) => socket.endsWith("superseded", 4409)],
   ["4400", (socket) => socket.refuses(4400, "bad_request")],
 ]) {
-  test(`a stored session that is refused with ${what} is let go, and another joined, once`, async (t) => {
+  test(`a stored session that is refused with ${what} is replaced by a join, once`, async (t) => {
     const storage = tab();
     const sim = new Simulation(t);
     await sim.live({ storage });
@@ -172,7 +172,7 @@ for (const [what, refuse] of [
   });
 }
 
-test("a stored session that was resumed is no longer on probation", async (t) => {
+test("a stored session that was resumed ends like any other", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -183,7 +183,7 @@ test("a stored session that was resumed is no longer on probation", async (t) =>
   assert.equal(refresher.state, "ended");
 });
 
-test("a stored session that HTTP refuses joins afresh too", async (t) => {
+test("a stored session that is refused over HTTP is replaced by a join", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -199,7 +199,7 @@ test("a stored session that HTTP refuses joins afresh too", async (t) => {
   assert.equal(next.socket.sent[0].type, "join");
 });
 
-test("after a reload the SDK of the new page is not handed what it did not ask for", async (t) => {
+test("after a reload the SDK of the new page gets no token before it has joined", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage }, { ttl: 60 });
@@ -214,7 +214,7 @@ test("after a reload the SDK of the new page is not handed what it did not ask f
   assert.deepEqual(socket.sent.at(-1), { type: "ack", seq: 2 });
 });
 
-test("leave() clears it", async (t) => {
+test("leave() removes the resume token from the storage", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ storage });
@@ -223,7 +223,7 @@ test("leave() clears it", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
-test("so does any other end", async (t) => {
+test("any other end removes it too", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { socket } = await sim.live({ storage });
@@ -231,7 +231,7 @@ test("so does any other end", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
-test("close() keeps it: the next page resumes, and this one says nothing to the service", async (t) => {
+test("close() keeps the resume token for the next page, and sends nothing to the service", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ storage });
@@ -256,7 +256,7 @@ test("close() after leave() or another end keeps nothing", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
-test("what an SDK takes after close() is not written over what another page has", async (t) => {
+test("after close(), an SDK's answer does not overwrite the resume token of another page", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ storage });
@@ -271,7 +271,7 @@ test("what an SDK takes after close() is not written over what another page has"
   assert.equal(storage.content[only(storage)], "the next page's");
 });
 
-test("who leaves before it was connected leaves the stored session to the next", async (t) => {
+test("leave() before the first answer leaves the stored session to the next Refresher", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage });
@@ -284,7 +284,7 @@ test("who leaves before it was connected leaves the stored session to the next",
   refresher.leave();
 });
 
-test("one that was superseded by another of the same page leaves the other's key alone", async (t) => {
+test("a session that was superseded does not remove the resume token of the other", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { socket } = await sim.live({ storage });
@@ -326,7 +326,7 @@ for (const [what, options] of [["uid 0", anonymous], ["all channels", { rtc: { c
   });
 }
 
-test("uid 0: so it does while the first page still connects after a reload", async (t) => {
+test("uid 0: a tab that is duplicated while the first page still connects after a reload joins", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
@@ -339,7 +339,7 @@ test("uid 0: so it does while the first page still connects after a reload", asy
   assert.equal(next.socket.sent[0].type, "join");
 });
 
-test("uid 0: a page that comes back from the browser's cache has its session to itself again", async (t) => {
+test("uid 0: a page that comes back from the browser's cache removes its resume token from the storage", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
@@ -353,7 +353,7 @@ test("uid 0: a page that comes back from the browser's cache has its session to 
   assert.equal(JSON.parse(storage.content[only(storage)]).key, "newest");
 });
 
-test("uid 0: what another page has left meanwhile is not taken away", async (t) => {
+test("uid 0: a page that comes back does not remove another page's resume token", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
@@ -376,7 +376,7 @@ test("uid 0: leave() and any other end keep nothing; close() keeps it", async (t
   }
 });
 
-test("uid 0: who leaves before it was connected leaves the stored session to the next", async (t) => {
+test("uid 0: leave() before the first answer leaves the stored session to the next Refresher", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   await sim.live({ storage, ...anonymous });
@@ -388,7 +388,7 @@ test("uid 0: who leaves before it was connected leaves the stored session to the
   assert.equal(next.socket.sent[0].type, "resume");
 });
 
-test("uid 0: where there is no page to be duplicated, it is kept at once", async (t) => {
+test("uid 0: where there is no page, the resume token is stored at once", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   delete sim.platform.onHide;

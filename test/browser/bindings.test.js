@@ -1,0 +1,42 @@
+// The bindings with Agora's Web SDKs as published, in Chromium: each story of
+// web/client/test/stories.js. AgoraRTC is in calls over a simulated edge
+// (page/agora.js); agora-rtm is made to say what it says (page/rtm.js).
+
+import { after, before, describe, test } from "node:test";
+
+import { stories } from "../../web/client/test/stories.js";
+import { open } from "./engines.js";
+import { servePages } from "./pages.js";
+
+/** By the name that the README's table has: the page, and what its address adds. */
+const sdks = {
+  "agora-rtc-sdk-ng": "rtc",
+  "agora-rtc-react": "rtc-react",
+  "agora-rtm, login": "rtm",
+  "agora-rtm, stream channel": "rtm?channel=daily",
+  "agora-rtm 2.1, login": "rtm+2.1?2.1",
+};
+
+/** @type {Awaited<ReturnType<typeof servePages>>} */
+let site;
+before(async () => {
+  site = await servePages({ rtc: {}, "rtc-react": {}, rtm: {}, "rtm+2.1": { "agora-rtm": "agora-rtm-2.1" } });
+});
+after(() => site.close());
+
+for (const [name, address] of Object.entries(sdks)) {
+  describe(name, { timeout: 60_000 }, () => {
+    /** @type {import("playwright-core").Page} */
+    let page;
+    const closes = [];
+    before(async () => {
+      ({ page } = await open({ after: (close) => closes.push(close) }));
+      await page.goto(`${site.origin}/${address}`);
+    });
+    after(() => Promise.all(closes.map((close) => close())));
+
+    for (const event of Object.keys(stories)) {
+      test(`${name}: ${event}`, () => page.evaluate((event) => globalThis.story(event), event));
+    }
+  });
+}

@@ -1,0 +1,145 @@
+// A simulated edge of Agora in the page, for AgoraRTC as it is published: its
+// requests for a gateway go to the test's own site, and its WebSocket ends here. It
+// lets everybody join, takes every token, and says of them what a test has it say.
+// Media do not come: a call has what concerns tokens, and nothing else.
+
+const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
+
+export class Edge {
+  /** Tokens of the answered requests to join and to renew. @type {{by: "join" | "renew", token: string}[]} */
+  tokens = [];
+  /** Is called with each of those. @type {(by: "join" | "renew", token: string) => void} */
+  ontoken = () => {};
+  /** The error code that the next renewals are refused with; 0: they are taken. */
+  refuses = 0;
+  /** @type {Socket | null} the connection of the client that has joined last */
+  #socket = null;
+
+  /** Has the page's requests to Agora go here from now on. One for a page. */
+  constructor() {
+    const edge = this;
+    const { open } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.open = function (/** @type {string} */ method, /** @type {string | URL} */ url, /** @type {any[]} */ ...rest) {
+      return /** @type {any} */ (open).call(this, method, home(url), ...rest);
+    };
+    const { fetch, WebSocket } = globalThis;
+    globalThis.fetch = (url, init) => fetch(url instanceof Request ? new Request(home(url.url), url) : home(url), init);
+    globalThis.WebSocket = new Proxy(WebSocket, {
+      construct: (target, [url, ...rest]) => (agora.test(new URL(url).hostname) ? new Socket(url, edge) : new target(url, ...rest)),
+    });
+  }
+
+  /** @param {Socket} socket @param {{_id?: string, _type: string, _message: any}} request */
+  request(socket, { _id, _type, _message }) {
+    /** @type {["join" | "renew", string] | null} */
+    const token = _type === "join_v3" ? ["join", _message.channel_key] : _type === "renew_token" ? ["renew", _message.token] : null;
+    if (token?.[0] === "renew" && this.refuses) {
+      return socket.says({ _id, _result: "failed", _message: { error_code: this.refuses, error_str: "refused by the test" } });
+    }
+    if (_id) socket.says({ _id, _result: "success", _message: token?.[0] === "join" ? joined(_message) : {} });
+    if (!token) return;
+    const [by, text] = token;
+    if (by === "join") this.#socket = socket;
+    this.tokens.push({ by, token: text });
+    this.ontoken(by, text);
+  }
+
+  /** Warns the client of its token's end. */
+  warns() {
+    this.#socket?.says({ _type: "on_token_privilege_will_expire", _message: {} });
+  }
+
+  /** Tells the client that its token has expired. */
+  expires() {
+    this.#socket?.says({ _type: "on_token_privilege_did_expire", _message: {} });
+  }
+}
+
+/** The address on this site for one of Agora's; any other as it is. @param {string | URL} url */
+function home(url) {
+  const { hostname, pathname, search } = new URL(url, location.href);
+  return agora.test(hostname) ? `${location.origin}/agora${pathname}${search}` : url;
+}
+
+/** The answer to a join: with ICE and DTLS parameters that are valid, and of nobody. @param {any} request */
+const joined = ({ ortc }) => ({
+  uid: 1001, vid: 1, rejoin_token: "again", attributes: { userAttributes: {} }, peers: [],
+  ortc: {
+    cname: "edge", rtpCapabilities: ortc.rtpCapabilities,
+    iceParameters: { iceUfrag: "abcd", icePwd: "abcdefghijklmnopqrstuvwx", candidates: [] },
+    dtlsParameters: { role: "server", fingerprints: [{ algorithm: "sha-256", fingerprint: ortc.dtlsParameters.fingerprints[0].fingerprint }] },
+  },
+});
+
+/** The client's end of a connection to the edge. */
+class Socket extends EventTarget {
+  binaryType = "blob";
+  bufferedAmount = 0;
+  extensions = "";
+  protocol = "";
+  readyState = 0;
+  /** @type {((event: any) => void) | null} */
+  onopen = null;
+  /** @type {((event: any) => void) | null} */
+  onmessage = null;
+  /** @type {((event: any) => void) | null} */
+  onclose = null;
+  onerror = null;
+  #edge;
+
+  /** @param {string} url @param {Edge} edge */
+  constructor(url, edge) {
+    super();
+    this.url = url;
+    this.#edge = edge;
+    queueMicrotask(() => {
+      if (this.readyState) return;
+      this.readyState = 1;
+      this.#emit(new Event("open"));
+    });
+  }
+
+  /** @param {string | ArrayBuffer} data */
+  send(data) {
+    if (typeof data === "string") this.#edge.request(this, JSON.parse(data));
+  }
+
+  close(code = 1000, reason = "") {
+    if (this.readyState > 1) return;
+    this.readyState = 3;
+    this.#emit(new CloseEvent("close", { code, reason, wasClean: true }));
+  }
+
+  /** Takes a message to the client. @param {object} message */
+  says(message) {
+    queueMicrotask(() => this.readyState === 1 && this.#emit(new MessageEvent("message", { data: JSON.stringify(message) })));
+  }
+
+  /** @param {Event} event */
+  #emit(event) {
+    this.dispatchEvent(event);
+    /** @type {any} */ (this)[`on${event.type}`]?.(event);
+  }
+}
+
+/**
+ * What a story has the edge do to a client.
+ * @param {Edge} edge
+ * @param {any} client of AgoraRTC
+ */
+export const events = (edge, client) => ({
+  async warns() {
+    const heard = new Promise((resolve) => client.once("token-privilege-will-expire", resolve));
+    edge.warns();
+    await heard;
+  },
+  async expires() {
+    const heard = new Promise((resolve) => client.once("token-privilege-did-expire", resolve));
+    edge.expires();
+    await heard;
+  },
+  refuses() {
+    edge.refuses = 110; // of another user or channel
+    return /^[A-Z_]+$/;
+  },
+});

@@ -1,0 +1,25 @@
+// What the library's fakes and stories use of node:assert/strict, in a page.
+
+class AssertionError extends Error {
+  name = "AssertionError";
+}
+
+/** A value as a text, with its undefined properties and its order of keys left out. */
+const text = (/** @type {unknown} */ value) => JSON.stringify(value, (_, inner) => (inner && typeof inner === "object" && !Array.isArray(inner)
+  ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+  : inner));
+
+/** @param {unknown} condition @param {string} [message] */
+function ok(condition, message = "not ok") {
+  if (!condition) throw new AssertionError(message);
+}
+
+/** @param {unknown} actual @param {unknown} expected @param {string} [message] */
+function equal(actual, expected, message = "") {
+  ok(text(actual) === text(expected), `${message}: ${text(actual)}, expected ${text(expected)}`);
+}
+
+/** @param {string} actual @param {RegExp} pattern */
+const match = (actual, pattern) => ok(pattern.test(actual), `${text(actual)} does not match ${pattern}`);
+
+export default { deepEqual: equal, equal, match, ok };

@@ -1,0 +1,48 @@
+// agora-rtm for the stories. There is no edge for it here, so it never logs in: its
+// own functions are called that a message of an edge would call, and emit its events.
+// What it refuses with is its own.
+
+import AgoraRTM from "agora-rtm";
+
+import { bindRtm, bindStreamChannel } from "../../../web/client/bindings/rtm.js";
+import { run } from "./run.js";
+
+const channelName = new URLSearchParams(location.search).get("channel") ?? "";
+const old = location.search.includes("2.1"); // which has no linkState, and only a login
+
+let clients = 0; // two of one user would be refused
+
+run(channelName ? "rtc" : "rtm", (taken) => {
+  const rtm = /** @type {any} */ (new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", `ana-${++clients}`, /** @type {any} */ ({ logLevel: "none" })));
+  let refuses = false;
+  const renewToken = rtm.renewToken.bind(rtm);
+  rtm.renewToken = async (/** @type {string} */ token, /** @type {any} */ options) => {
+    if (refuses) return renewToken(token, options);
+    taken.add("renew", token);
+  };
+  const stream = channelName ? rtm.createStreamChannel(channelName) : null;
+  /** The object whose own functions emit the events. */
+  const own = stream?.streamChannelImpl ?? rtm._rtmImpl;
+  const becomes = (/** @type {string} */ state, /** @type {string} */ reason) => {
+    if (old) rtm.emit("status", { state: state === "IDLE" ? "DISCONNECTED" : state, reason });
+    else if (stream) own._updateLinkState(state, "SERVER_REJECT", reason, "for people");
+    else own._updateLinkState(state, "SERVER_REJECT", [], reason, "for people");
+  };
+  return {
+    bind(refresher, app) {
+      refresher.on("refused", () => (refuses = false));
+      return channelName ? bindStreamChannel(refresher, rtm, channelName, app) : bindRtm(refresher, rtm, app);
+    },
+    async join(token) {
+      taken.add("join", token);
+      becomes("CONNECTED", "LOGIN_SUCCESS");
+    },
+    warns: () => (old ? rtm.emit("tokenPrivilegeWillExpire", "") : stream ? own._handleTokenPrivilegeWillExpire() : own._tokenPrivilegeWillExpireHandler([])),
+    expires: () => (old || stream ? becomes("FAILED", "TOKEN_EXPIRED") : own._userDropHandler(2)),
+    leaves: () => becomes("IDLE", channelName ? "LEAVE" : "LOGOUT"),
+    refuses() {
+      refuses = true;
+      return /^-\d+$/;
+    },
+  };
+});

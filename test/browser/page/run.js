@@ -1,0 +1,28 @@
+// Runs a story in the page: window.story(event) rejects with what went wrong.
+
+import { stories } from "../../../web/client/test/stories.js";
+
+const channel = new MessageChannel();
+/** @type {(() => void)[]} */
+const waiting = [];
+channel.port1.onmessage = () => waiting.shift()?.();
+globalThis.setImmediate ??= /** @type {any} */ ((/** @type {() => void} */ callback) => {
+  waiting.push(callback);
+  channel.port2.postMessage(null);
+});
+
+/**
+ * @param {"rtc" | "rtm" | "chat"} service
+ * @param {import("../../../web/client/test/stories.js").Open} open
+ */
+export function run(service, open) {
+  globalThis.story = async (/** @type {string} */ event) => {
+    /** @type {(() => unknown)[]} */
+    const after = [];
+    try {
+      await stories[event]?.(service, open, { after: (done) => after.push(done) });
+    } finally {
+      for (const done of after.reverse()) await done();
+    }
+  };
+}

@@ -1,6 +1,5 @@
-// One connection to the service, for as long as the call lasts. It knows when to
-// open a socket, when to distrust it, and how long to wait; of tokens and
-// sessions it knows nothing.
+// The connection to the service: it opens one WebSocket after the other, with backoff,
+// and finds out when one is dead. It knows nothing of tokens and sessions.
 
 /** @import { Platform, WebSocketLike } from "./platform.js" */
 /** @import { Alarms, Clock } from "./time.js" */
@@ -9,17 +8,27 @@
 import { subprotocol } from "./protocol.js";
 import { backoff } from "./time.js";
 
-// For the socket to open; then the next attempt begins at once. Firefox holds a
-// connection to a host that failed back for up to 60 s, without counting an attempt
-// that is closed meanwhile as another failure: between attempts there must be no gap.
+/**
+ * How long a socket may take to open, in milliseconds; then the next attempt begins at
+ * once. Firefox holds a connection to a host that failed back for up to 60 s, without
+ * counting an attempt that is closed meanwhile as another failure: between attempts
+ * there must be no gap.
+ */
 const connectTimeout = 60_000;
-const answerTimeout = 10_000; // for the first answer, and at most for a pong
-const probeTimeout = 5_000; // for a pong at most, when there is reason for doubt
-const leastPatience = 2_000; // with a pong
-const stableAfter = 5_000; // of being joined, until failures count from 1 again
-const overslept = 2_000; // a deadline that rings so late says nothing about the other side
-const hung = 1_000; // an attempt that takes longer begins again when something has changed
-const resumable = 4000; // close code: the session goes on
+/** How long the answer to join or resume may take, and at most the answer to a ping, in milliseconds. */
+const answerTimeout = 10_000;
+/** How long the answer to a ping may take at most, if the connection may be dead, in milliseconds. */
+const probeTimeout = 5_000;
+/** How long the answer to a ping may take at least, in milliseconds. */
+const minPongTimeout = 2_000;
+/** After so many milliseconds of being live, failures count from 1 again. */
+const stableAfter = 5_000;
+/** If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled: the service may have answered in time. */
+const lateLimit = 2_000;
+/** A wake begins an attempt again that has taken longer than this, in milliseconds. */
+const restartAfter = 1_000;
+/** The close code after which the session can be resumed. */
+const resumable = 4000;
 
 /**
  * What a connection needs of the session.
@@ -28,32 +37,41 @@ const resumable = 4000; // close code: the session goes on
  * @property {string} address the service's, without http or ws
  * @property {Clock} clock
  * @property {Alarms} alarms
- * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
- * @property {(message: ServerMessage) => void} onMessage
- * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
- * @property {(loss: {reason: string, retryInMs: number}) => void} onLost there is no connection; the next attempt follows after that span
- * @property {(error: unknown) => void} onError
+ * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
+ * @property {(message: ServerMessage) => void} onMessage a message arrived
+ * @property {(code: number) => number | undefined} onClosed the service, or a proxy, has closed the socket with that code. Returns milliseconds to the next attempt, or undefined for the backoff; it may call close
+ * @property {(loss: {reason: string, retryInMs: number}) => void} onLost the connection is lost, or the attempt has failed; the next attempt follows in retryInMs
+ * @property {(error: unknown) => void} onError something failed that is tried again
  */
 
-/** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
+/**
+ * An attempt to connect, and the connection that it becomes.
+ * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
+ */
 
 export class Connection {
   #clock;
   #alarms;
   #session;
-  #over = false;
+  /** Whether close() was called. */
+  #closed = false;
+  /** How many attempts in a row have failed. */
   #failures = 0;
-  #joinedAt = -1; // by the clock; below 0: not joined
-  #begunAt = 0; // the current attempt, by the clock
-  #heartbeat = 0; // milliseconds
-  #patience = answerTimeout; // with the answer to a ping, milliseconds: less with short tokens, whose heartbeat is short
-  #mayHurry = false; // an attempt waits for nothing but its backoff
-  #doubted = false; // a deadline rang too late to mean anything, and nothing was heard since
-  /** When join, resume and pings were sent that have no answer yet, by the clock. Answers come in the order of the questions.
-   * @type {number[]} */
+  /** When the service answered join or resume, by the clock; below 0: it has not. */
+  #joinedAt = -1;
+  /** When the current attempt began, by the clock. */
+  #startedAt = 0;
+  /** How often to ping, in milliseconds. */
+  #heartbeat = 0;
+  /** How long the answer to a ping may take, in milliseconds. It is shorter with short-lived tokens, whose heartbeat is short. */
+  #pongTimeout = answerTimeout;
+  /** Whether the next attempt waits for its backoff, which a wake may cut short, and not for a time that the service set. */
+  #backingOff = false;
+  /** Whether an answer is overdue since a time in which the device may have slept, and a second ping was sent. */
+  #probed = false;
+  /** When each join, resume and ping was sent that has no answer yet, by the clock, oldest first: answers come in that order. @type {number[]} */
   #unanswered = [];
-  /** Stands for the current attempt: what belongs to an older one is ignored.
-   * @type {Attempt | null} */
+  /** The current attempt; events of an older one are ignored. @type {Attempt | null} */
   #attempt = null;
 
   /** @param {Parts} session */
@@ -68,17 +86,17 @@ export class Connection {
     return this.#joinedAt >= 0;
   }
 
-  /** Opens a socket now, in place of the one that there is. */
+  /** Begins an attempt now, in place of the current one. */
   async open() {
-    if (this.#over) return;
+    if (this.#closed) return;
     this.#discard();
     /** @type {Attempt} */
     const attempt = {};
     this.#attempt = attempt;
-    this.#begunAt = this.#clock.now();
-    let hello;
+    this.#startedAt = this.#clock.now();
+    let firstMessage;
     try {
-      hello = await this.#session.prepare();
+      firstMessage = await this.#session.prepare();
       if (this.#attempt !== attempt) return;
       attempt.socket = new this.#session.platform.WebSocket(`ws${this.#session.address}/v1/ws`, subprotocol);
     } catch (error) {
@@ -91,7 +109,7 @@ export class Connection {
     socket.onopen = () => {
       if (this.#attempt !== attempt) return;
       attempt.open = true;
-      this.#ask(hello());
+      this.#ask(firstMessage());
       this.#alarms.clear("answer");
       this.#expectAnswer(answerTimeout);
     };
@@ -105,31 +123,31 @@ export class Connection {
     };
   }
 
-  /** @param {object} message is lost if no socket is open: the other side will ask again */
+  /** @param {object} message is dropped if no socket is open: the service repeats what it needs an answer to */
   send(message) {
     if (!this.#attempt?.open) return;
     try {
       this.#attempt.socket?.send(JSON.stringify(message));
     } catch {
-      // It is closing, and some kinds of sockets object to that.
+      // Some sockets throw when they are closing.
     }
   }
 
   /**
-   * Says that join or resume succeeded.
+   * Records that the service answered join or resume: the connection is live.
    * @param {number} heartbeatMs
    */
   joined(heartbeatMs) {
     this.#joinedAt = this.#clock.now();
     this.#heartbeat = heartbeatMs;
-    this.#patience = Math.min(answerTimeout, Math.max(leastPatience, 2 * heartbeatMs));
+    this.#pongTimeout = Math.min(answerTimeout, Math.max(minPongTimeout, 2 * heartbeatMs));
     this.#alarms.clear("answer");
-    this.#beat();
+    this.#schedulePing();
   }
 
   /**
-   * Obeys the service's wish to connect anew after a span; the socket goes on
-   * until then, if the service does not close it.
+   * Connects again after a time that the service set. The socket stays open until
+   * then, unless the service closes it.
    * @param {number} afterMs
    * @param {string} reason
    */
@@ -147,25 +165,25 @@ export class Connection {
    */
   wake() {
     if (this.live) this.#probe();
-    else if (this.#mayHurry || this.#alarms.left("retry") <= 0 || (this.#attempt && this.#clock.now() - this.#begunAt > hung)) void this.open();
+    else if (this.#backingOff || this.#alarms.left("retry") <= 0 || (this.#attempt && this.#clock.now() - this.#startedAt > restartAfter)) void this.open();
   }
 
-  /** Begins the attempt that is under way again, since what it was prepared for is no more. */
+  /** Begins the current attempt again: it was prepared for a session that has ended. */
   restart() {
     if (this.#attempt) void this.open();
   }
 
-  /** Stops for good. */
+  /** Closes the connection, for good. */
   close() {
-    this.#over = true;
+    this.#closed = true;
     this.#discard();
     this.#alarms.clear("move");
   }
 
   /** @param {unknown} data */
   #receive(data) {
-    this.#doubted = false;
-    if (this.live) this.#alarms.clear("answer"); // to join and resume, no other than joined is one
+    this.#probed = false;
+    if (this.live) this.#alarms.clear("answer"); // join and resume have no answer but joined
     let message;
     try {
       message = JSON.parse(String(data));
@@ -174,7 +192,7 @@ export class Connection {
     }
     this.#clock.sync(message?.now, this.#isPrompt(message?.type));
     if (typeof message?.type === "string") this.#session.onMessage(message);
-    this.#alarms.check(); // a page in the background hears messages sooner than timers
+    this.#alarms.check(); // in a background page, messages arrive sooner than timers
   }
 
   /**
@@ -186,7 +204,7 @@ export class Connection {
   #isPrompt(type) {
     if (type !== "pong" && type !== "joined") return false;
     const sentAt = this.#unanswered.shift() ?? -Infinity;
-    return this.#clock.now() - sentAt <= this.#patience;
+    return this.#clock.now() - sentAt <= this.#pongTimeout;
   }
 
   /** @param {object} question that has one answer: join, resume or ping */
@@ -195,61 +213,64 @@ export class Connection {
     this.send(question);
   }
 
-  #beat() {
+  #schedulePing() {
     this.#alarms.set("ping", this.#heartbeat, () => {
       this.#ask({ type: "ping" });
-      this.#expectAnswer(this.#patience);
-      this.#beat();
+      this.#expectAnswer(this.#pongTimeout);
+      this.#schedulePing();
     });
   }
 
   #probe() {
     this.#ask({ type: "ping" });
-    this.#expectAnswer(Math.min(probeTimeout, this.#patience));
+    this.#expectAnswer(Math.min(probeTimeout, this.#pongTimeout));
   }
 
-  /** @param {number} ms does not put off the end of a shorter wait */
+  /**
+   * Sets the deadline of an answer.
+   * @param {number} ms from now; an earlier deadline stays
+   */
   #expectAnswer(ms) {
     if (this.#alarms.left("answer") <= ms) return;
     this.#alarms.set("answer", ms, (lateMs) => {
       if (this.#attempt && !this.#attempt.open) return this.#lost("no answer", 0);
-      if (!this.live || this.#doubted || lateMs <= overslept) return this.#lost("no answer");
-      this.#doubted = true; // the answer may lie in wait; but a page in the background always rings late
+      if (!this.live || this.#probed || lateMs <= lateLimit) return this.#lost("no answer");
+      this.#probed = true; // the answer may wait at the socket; a second time, it does not
       this.#probe();
     });
   }
 
   /**
-   * Lets go of the connection, and comes back.
+   * Gives the current attempt up, and sets the time of the next.
    * @param {string} reason
-   * @param {number} [afterMs] by the backoff if absent, or as the service has said
+   * @param {number} [afterMs] milliseconds to the next attempt; undefined: as the service said, or by the backoff
    */
   #lost(reason, afterMs) {
-    if (this.#over) return;
+    if (this.#closed) return;
     if (this.live && this.#clock.now() - this.#joinedAt >= stableAfter) this.#failures = 0;
     this.#discard();
     const move = this.#alarms.left("move");
     if (afterMs === undefined && move === Infinity) {
       afterMs = backoff(++this.#failures, this.#session.platform.random);
-      this.#mayHurry = true;
+      this.#backingOff = true;
     }
     if (afterMs !== undefined) this.#alarms.set("retry", afterMs, () => void this.open());
     this.#session.onLost({ reason, retryInMs: afterMs ?? move });
   }
 
-  /** Forgets the current attempt. */
+  /** Ends the current attempt. */
   #discard() {
     const socket = this.#attempt?.socket;
     this.#attempt = null;
     this.#joinedAt = -1;
-    this.#mayHurry = this.#doubted = false;
+    this.#backingOff = this.#probed = false;
     this.#unanswered = [];
     this.#alarms.clear("answer", "ping", "retry");
-    // Its onclose is not waited for: a half-open socket takes minutes to end.
+    // The event onclose is not awaited: on a half-open connection it takes minutes.
     try {
       socket?.close(resumable);
     } catch {
-      // A socket that is not open yet may refuse a close code.
+      // Some sockets that are not open yet refuse a close code.
     }
   }
 }

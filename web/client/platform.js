@@ -1,18 +1,19 @@
-// What the library takes from its surroundings. A browser has all of it; the
-// option `platform` replaces any part, in tests, in Node 20 (which has no
-// WebSocket) and in React Native (which has no page events).
+// What the library uses of the browser. The option `platform` replaces any part of
+// it: in tests, in Node.js 20 (which has no WebSocket) and in React Native (which has
+// no page events).
 
 /**
+ * The part of a browser that is used.
  * @typedef {object} Platform
- * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket
- * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it; the signal is an AbortSignal, which has no type where there are none of a DOM
- * @property {(run: () => void, ms: number) => unknown} setTimeout
- * @property {(timer: any) => void} clearTimeout
- * @property {() => number} wallNow Unix milliseconds, by the device's clock
- * @property {() => number} steadyNow milliseconds that nobody can set back
- * @property {() => number} random from 0 to 1
- * @property {(hide: () => void) => () => void} [onHide] calls hide before the page goes away, perhaps for good; returns what stops that. Absent where there is no page
- * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept or changed its network; returns what stops that
+ * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
+ * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
+ * @property {(timer: any) => void} clearTimeout stops such a timer
+ * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
+ * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
+ * @property {() => number} random a random number from 0 to 1: Math.random()
+ * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
+ * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 
 /**
@@ -26,18 +27,22 @@
  * @property {(code?: number, reason?: string) => void} close
  */
 
-/** @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike */
+/**
+ * The part of a Response that is used.
+ * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
+ */
 
 /**
- * @param {Partial<Platform>} [own] what replaces the defaults
+ * The browser's own, but for what the app replaces.
+ * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */
 export function platform(own) {
   const { WebSocket, performance } = globalThis;
   return {
     WebSocket: /** @type {any} */ (WebSocket),
-    // Called at the time of use and as functions of globalThis: pages replace
-    // these, and browsers refuse them on another object.
+    // Looked up at each call, since pages replace these functions; called as methods
+    // of globalThis, since browsers refuse another object.
     fetch: (url, init) => globalThis.fetch(url, init),
     setTimeout: (run, ms) => globalThis.setTimeout(run, ms),
     clearTimeout: (timer) => globalThis.clearTimeout(timer),

@@ -1,15 +1,16 @@
-// The words of refresher.v1, as docs/protocol.md has them. Expiries are Unix
-// seconds and `now` is Unix milliseconds, both by the server's clock.
+// The messages of refresher.v1: docs/protocol.md. Expiries are Unix seconds and `now`
+// is Unix milliseconds, both by the service's clock.
 
 export const subprotocol = "refresher.v1";
 
+/** The close codes that end a session. */
 const final = new Set([4400, 4401, 4403, 4404, 4409, 4410, 4429]);
 
 /**
- * Whether a close is the end of the session, rather than of the connection alone: after
- * any other the client backs off, connects again, and resumes or joins. Proxies send
- * 1000, 1007 and 1009 too, so these count only after the server's own word. The
- * test holds this to the table of close codes in docs/protocol.md.
+ * Whether a close ends the session, and not the connection alone. After any other close
+ * the client backs off, connects again, and resumes or joins. Proxies send 1000, 1007
+ * and 1009 too, so these end it only after the service's own message. A test compares
+ * this with the table of close codes in docs/protocol.md.
  * @param {number} code
  * @param {string} [last] the type of the last message before the close
  */
@@ -18,13 +19,13 @@ export const isFinal = (code, last) => last === "ended" || final.has(code) || (l
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 
 /**
- * Who takes part in the call: at least one of the three.
+ * Who takes part in what, and for which tokens: at least one of rtc, rtm and chat.
  * @typedef {object} Identity
- * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] with a uid or a user account; a subscriber unless it says publisher
- * @property {{userId: string}} [rtm]
- * @property {{userId: string}} [chat]
- * @property {number} [ttl] lifetime of the tokens in seconds; the operator's default if absent
- * @property {"007" | "006" | "007-single"} [tokenFormat] of the tokens: 006 for old SDKs, if the credential or the service names it too, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
+ * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
+ * @property {{userId: string}} [rtm] a user of Signaling (RTM)
+ * @property {{userId: string}} [chat] a user of Chat
+ * @property {number} [ttl] lifetime of the tokens in seconds; the service's default if you leave it out
+ * @property {"007" | "006" | "007-single"} [tokenFormat] "006" for old SDKs, which the credential or the service has to allow; "007-single" for one token that opens both RTC and RTM; the credential's or the service's default if you leave it out
  */
 
 /** @typedef {{token: string, expiresAt: number}} Token */
@@ -34,7 +35,7 @@ export const isFinal = (code, last) => last === "ended" || final.has(code) || (l
  * @typedef {object} Joined
  * @property {"joined"} type
  * @property {string} session
- * @property {string} key secret
+ * @property {string} key the resume key, which is secret
  * @property {boolean} resumed
  * @property {"renew" | "rejoin"} [action]
  * @property {number} seq
@@ -57,7 +58,7 @@ export const isFinal = (code, last) => last === "ended" || final.has(code) || (l
  */
 
 /**
- * Whether a message has the bundle that its type promises.
+ * Whether a message has a complete bundle.
  * @param {{seq: number, tokens: Tokens}} message
  */
 export function hasBundle({ seq, tokens }) {

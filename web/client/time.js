@@ -1,5 +1,5 @@
-// Time as a call needs it: a clock that counts sleep and is right about the
-// server's, and alarms that ring late rather than never.
+// Time: a clock that counts sleep and knows the service's time, and alarms that are
+// not lost in a sleep.
 
 /** @import { Platform } from "./platform.js" */
 
@@ -7,26 +7,25 @@
 const longestTimeout = 2 ** 31 - 1;
 
 /**
- * A clock that never goes back. performance.now() stands still while some
- * machines sleep, and Date.now() jumps when somebody sets it; each reading goes
- * forward by the step of the first, or that of the second where it is larger by
- * more than their rounding. So sleep counts, and a clock that is set back does
- * not. One that is set forward makes deadlines come early, until the server's
- * next answer.
+ * A clock that never goes back. performance.now() stands still while some machines
+ * sleep, and Date.now() jumps when somebody sets it. Each reading advances by the
+ * step of the first, or by that of the second if it is larger by over a second. So
+ * sleep counts, and setting the device's clock back does not; setting it forward
+ * makes deadlines early until the service's next answer.
  */
 export class Clock {
   #platform;
   #wall;
   #steady;
   #now = 0;
-  #offset; // server's clock minus this one, milliseconds
+  #offset; // the service's clock minus this one, in milliseconds
 
   /** @param {Platform} platform */
   constructor(platform) {
     this.#platform = platform;
     this.#wall = platform.wallNow();
     this.#steady = platform.steadyNow();
-    this.#offset = this.#wall; // the best guess until the server says
+    this.#offset = this.#wall; // the best guess before the service's first answer
   }
 
   /** Milliseconds since this clock was made. */
@@ -41,13 +40,13 @@ export class Clock {
     return this.#now;
   }
 
-  /** The server's clock in Unix milliseconds. */
+  /** The service's time, in Unix milliseconds. */
   serverNow() {
     return this.now() + this.#offset;
   }
 
   /**
-   * Whether a time has passed, by the server's clock.
+   * Whether a time has passed, by the service's clock.
    * @param {number} seconds Unix seconds
    */
   hasPassed(seconds) {
@@ -55,7 +54,7 @@ export class Clock {
   }
 
   /**
-   * Sets the server's clock: forward by any message, back by a prompt answer only.
+   * Sets the service's time: forward by any message, back by a prompt answer only.
    * Any other message may have waited while the page was frozen, and would make
    * tokens that have expired look good.
    * @param {unknown} serverNow Unix milliseconds, from a message that just came
@@ -69,8 +68,8 @@ export class Clock {
 }
 
 /**
- * Named alarms over one timer. A timer that was throttled in the background or
- * slept through rings as soon as anything calls check.
+ * Named alarms over one timer. An alarm that was due while the timer was throttled,
+ * or the device slept, rings at the next call of check.
  */
 export class Alarms {
   #platform;
@@ -92,10 +91,10 @@ export class Alarms {
   }
 
   /**
-   * Sets the alarm of that name, in place of what it was.
+   * Sets the alarm of that name, in place of an earlier one.
    * @param {string} name
-   * @param {number} inMs any span; what is not above 0 is 0
-   * @param {(lateMs: number) => void} ring is told how much later than asked it is
+   * @param {number} inMs milliseconds from now; below 0 is 0
+   * @param {(lateMs: number) => void} ring called with the milliseconds by which it is late
    */
   set(name, inMs, ring) {
     if (this.#over) return;
@@ -118,18 +117,18 @@ export class Alarms {
     this.#arm();
   }
 
-  /** Forgets all, and takes no more. */
+  /** Clears all, for good. */
   stop() {
     this.#over = true;
     this.clear(...this.#set.keys());
   }
 
-  /** Rings what is due, the earliest first. */
+  /** Rings all alarms that are due, the earliest first. */
   check() {
     const now = this.#clock.now();
     const due = [...this.#set].filter(([, alarm]) => alarm.at <= now).sort(([, a], [, b]) => a.at - b.at);
     for (const [name, alarm] of due) {
-      if (this.#set.get(name) !== alarm) continue; // one before it has changed it
+      if (this.#set.get(name) !== alarm) continue; // an earlier one has set or cleared it
       this.#set.delete(name);
       alarm.ring(now - alarm.at);
     }
@@ -137,11 +136,11 @@ export class Alarms {
   }
 
   /**
-   * The promise's outcome, or a rejection if it takes longer.
+   * Settles as the promise does, or rejects with TIMEOUT if that takes longer.
    * @template T
    * @param {number} ms
    * @param {T | PromiseLike<T>} promise
-   * @param {string} who is to keep it
+   * @param {string} who it is of, for the error
    * @returns {Promise<T>}
    */
   within(ms, promise, who) {
@@ -162,6 +161,7 @@ export class Alarms {
 }
 
 /**
+ * An error with a code.
  * @param {string} code
  * @param {string} message
  */
@@ -170,8 +170,8 @@ export function failure(code, message) {
 }
 
 /**
- * How long to wait after the n-th failure in a row, in milliseconds: full
- * jitter, so that clients that lost a node together do not come back together.
+ * Exponential backoff with full jitter, so that clients which lost a node together do
+ * not connect again together: the wait after the n-th failure in a row, in milliseconds.
  * @param {number} failures from 1
  * @param {() => number} random from 0 to 1
  */

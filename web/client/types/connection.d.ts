@@ -10,21 +10,27 @@ export type Parts = {
     clock: Clock;
     alarms: Alarms;
     /**
-     * gets ready for a connection; what it returns makes the first message, when the socket is open
+     * is called before each attempt; returns a function that makes the first message when the socket is open
      */
     prepare: () => Promise<() => object>;
+    /**
+     * a message arrived
+     */
     onMessage: (message: ServerMessage) => void;
     /**
-     * the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
+     * the service, or a proxy, has closed the socket with that code. Returns milliseconds to the next attempt, or undefined for the backoff; it may call close
      */
     onClosed: (code: number) => number | undefined;
     /**
-     * there is no connection; the next attempt follows after that span
+     * the connection is lost, or the attempt has failed; the next attempt follows in retryInMs
      */
     onLost: (loss: {
         reason: string;
         retryInMs: number;
     }) => void;
+    /**
+     * something failed that is tried again
+     */
     onError: (error: unknown) => void;
 };
 export type Attempt = {
@@ -38,31 +44,34 @@ export type Attempt = {
  * @property {string} address the service's, without http or ws
  * @property {Clock} clock
  * @property {Alarms} alarms
- * @property {() => Promise<() => object>} prepare gets ready for a connection; what it returns makes the first message, when the socket is open
- * @property {(message: ServerMessage) => void} onMessage
- * @property {(code: number) => number | undefined} onClosed the other side has closed, with that code; it is come back to after the span that this returns, or else the backoff, unless this calls close
- * @property {(loss: {reason: string, retryInMs: number}) => void} onLost there is no connection; the next attempt follows after that span
- * @property {(error: unknown) => void} onError
+ * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
+ * @property {(message: ServerMessage) => void} onMessage a message arrived
+ * @property {(code: number) => number | undefined} onClosed the service, or a proxy, has closed the socket with that code. Returns milliseconds to the next attempt, or undefined for the backoff; it may call close
+ * @property {(loss: {reason: string, retryInMs: number}) => void} onLost the connection is lost, or the attempt has failed; the next attempt follows in retryInMs
+ * @property {(error: unknown) => void} onError something failed that is tried again
  */
-/** @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt */
+/**
+ * An attempt to connect, and the connection that it becomes.
+ * @typedef {{socket?: WebSocketLike, open?: boolean}} Attempt
+ */
 export declare class Connection {
     #private;
     /** @param {Parts} session */
     constructor(session: Parts);
     /** Whether the service has answered join or resume on this connection. */
     get live(): boolean;
-    /** Opens a socket now, in place of the one that there is. */
+    /** Begins an attempt now, in place of the current one. */
     open(): Promise<void>;
-    /** @param {object} message is lost if no socket is open: the other side will ask again */
+    /** @param {object} message is dropped if no socket is open: the service repeats what it needs an answer to */
     send(message: object): void;
     /**
-     * Says that join or resume succeeded.
+     * Records that the service answered join or resume: the connection is live.
      * @param {number} heartbeatMs
      */
     joined(heartbeatMs: number): void;
     /**
-     * Obeys the service's wish to connect anew after a span; the socket goes on
-     * until then, if the service does not close it.
+     * Connects again after a time that the service set. The socket stays open until
+     * then, unless the service closes it.
      * @param {number} afterMs
      * @param {string} reason
      */
@@ -73,8 +82,8 @@ export declare class Connection {
      * and browsers open one WebSocket to a host at a time, so a second would queue.
      */
     wake(): void;
-    /** Begins the attempt that is under way again, since what it was prepared for is no more. */
+    /** Begins the current attempt again: it was prepared for a session that has ended. */
     restart(): void;
-    /** Stops for good. */
+    /** Closes the connection, for good. */
     close(): void;
 }

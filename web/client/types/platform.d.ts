@@ -1,7 +1,10 @@
 export type Platform = {
+    /**
+     * the constructor of WebSockets
+     */
     WebSocket: new (url: string, protocols: string) => WebSocketLike;
     /**
-     * as a browser has it; the signal is an AbortSignal, which has no type where there are none of a DOM
+     * as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
      */
     fetch: (url: string, init: {
         method: string;
@@ -9,26 +12,32 @@ export type Platform = {
         body: string;
         signal: any;
     }) => Promise<ResponseLike>;
+    /**
+     * calls run once, after ms milliseconds; returns the timer
+     */
     setTimeout: (run: () => void, ms: number) => unknown;
+    /**
+     * stops such a timer
+     */
     clearTimeout: (timer: any) => void;
     /**
-     * Unix milliseconds, by the device's clock
+     * the device's clock, in Unix milliseconds: Date.now()
      */
     wallNow: () => number;
     /**
-     * milliseconds that nobody can set back
+     * milliseconds of a clock that is never set: performance.now()
      */
     steadyNow: () => number;
     /**
-     * from 0 to 1
+     * a random number from 0 to 1: Math.random()
      */
     random: () => number;
     /**
-     * calls hide before the page goes away, perhaps for good; returns what stops that. Absent where there is no page
+     * calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
      */
     onHide?: (hide: () => void) => () => void;
     /**
-     * calls wake when the device or the page may have slept or changed its network; returns what stops that
+     * calls wake when the device or the page may have slept, or has another network; returns a function that stops that
      */
     onWake: (wake: () => void) => () => void;
 };
@@ -48,16 +57,17 @@ export type ResponseLike = {
     json(): Promise<any>;
 };
 /**
+ * The part of a browser that is used.
  * @typedef {object} Platform
- * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket
- * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it; the signal is an AbortSignal, which has no type where there are none of a DOM
- * @property {(run: () => void, ms: number) => unknown} setTimeout
- * @property {(timer: any) => void} clearTimeout
- * @property {() => number} wallNow Unix milliseconds, by the device's clock
- * @property {() => number} steadyNow milliseconds that nobody can set back
- * @property {() => number} random from 0 to 1
- * @property {(hide: () => void) => () => void} [onHide] calls hide before the page goes away, perhaps for good; returns what stops that. Absent where there is no page
- * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept or changed its network; returns what stops that
+ * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
+ * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
+ * @property {(timer: any) => void} clearTimeout stops such a timer
+ * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
+ * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
+ * @property {() => number} random a random number from 0 to 1: Math.random()
+ * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
+ * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 /**
  * The part of a WebSocket that is used.
@@ -69,9 +79,13 @@ export type ResponseLike = {
  * @property {(data: string) => void} send
  * @property {(code?: number, reason?: string) => void} close
  */
-/** @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike */
 /**
- * @param {Partial<Platform>} [own] what replaces the defaults
+ * The part of a Response that is used.
+ * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
+ */
+/**
+ * The browser's own, but for what the app replaces.
+ * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */
 export declare function platform(own?: Partial<Platform>): Platform;

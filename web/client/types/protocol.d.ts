@@ -1,9 +1,9 @@
 export declare const subprotocol = "refresher.v1";
 /**
- * Whether a close is the end of the session, rather than of the connection alone: after
- * any other the client backs off, connects again, and resumes or joins. Proxies send
- * 1000, 1007 and 1009 too, so these count only after the server's own word. The
- * test holds this to the table of close codes in docs/protocol.md.
+ * Whether a close ends the session, and not the connection alone. After any other close
+ * the client backs off, connects again, and resumes or joins. Proxies send 1000, 1007
+ * and 1009 too, so these end it only after the service's own message. A test compares
+ * this with the table of close codes in docs/protocol.md.
  * @param {number} code
  * @param {string} [last] the type of the last message before the close
  */
@@ -11,7 +11,7 @@ export declare const isFinal: (code: number, last?: string) => boolean;
 export type Service = "rtc" | "rtm" | "chat";
 export type Identity = {
     /**
-     * with a uid or a user account; a subscriber unless it says publisher
+     * a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
      */
     rtc?: {
         channel: string;
@@ -19,18 +19,24 @@ export type Identity = {
         account?: string;
         role?: "publisher" | "subscriber";
     };
+    /**
+     * a user of Signaling (RTM)
+     */
     rtm?: {
         userId: string;
     };
+    /**
+     * a user of Chat
+     */
     chat?: {
         userId: string;
     };
     /**
-     * lifetime of the tokens in seconds; the operator's default if absent
+     * lifetime of the tokens in seconds; the service's default if you leave it out
      */
     ttl?: number;
     /**
-     * of the tokens: 006 for old SDKs, if the credential or the service names it too, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
+     * "006" for old SDKs, which the credential or the service has to allow; "007-single" for one token that opens both RTC and RTM; the credential's or the service's default if you leave it out
      */
     tokenFormat?: "007" | "006" | "007-single";
 };
@@ -45,7 +51,7 @@ export type Joined = {
     type: "joined";
     session: string;
     /**
-     * secret
+     * the resume key, which is secret
      */
     key: string;
     resumed: boolean;
@@ -74,13 +80,13 @@ export type Push = {
 };
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 /**
- * Who takes part in the call: at least one of the three.
+ * Who takes part in what, and for which tokens: at least one of rtc, rtm and chat.
  * @typedef {object} Identity
- * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] with a uid or a user account; a subscriber unless it says publisher
- * @property {{userId: string}} [rtm]
- * @property {{userId: string}} [chat]
- * @property {number} [ttl] lifetime of the tokens in seconds; the operator's default if absent
- * @property {"007" | "006" | "007-single"} [tokenFormat] of the tokens: 006 for old SDKs, if the credential or the service names it too, 007-single for one token that opens RTC and RTM; the credential's or the operator's default if absent
+ * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
+ * @property {{userId: string}} [rtm] a user of Signaling (RTM)
+ * @property {{userId: string}} [chat] a user of Chat
+ * @property {number} [ttl] lifetime of the tokens in seconds; the service's default if you leave it out
+ * @property {"007" | "006" | "007-single"} [tokenFormat] "006" for old SDKs, which the credential or the service has to allow; "007-single" for one token that opens both RTC and RTM; the credential's or the service's default if you leave it out
  */
 /** @typedef {{token: string, expiresAt: number}} Token */
 /** @typedef {{[service in Service]?: Token}} Tokens */
@@ -88,7 +94,7 @@ export type Push = {
  * @typedef {object} Joined
  * @property {"joined"} type
  * @property {string} session
- * @property {string} key secret
+ * @property {string} key the resume key, which is secret
  * @property {boolean} resumed
  * @property {"renew" | "rejoin"} [action]
  * @property {number} seq
@@ -109,7 +115,7 @@ export type Push = {
  * @property {number} now
  */
 /**
- * Whether a message has the bundle that its type promises.
+ * Whether a message has a complete bundle.
  * @param {{seq: number, tokens: Tokens}} message
  */
 export declare function hasBundle({ seq, tokens }: {

@@ -1,11 +1,10 @@
 import type { Platform } from "./platform.js";
 /**
- * A clock that never goes back. performance.now() stands still while some
- * machines sleep, and Date.now() jumps when somebody sets it; each reading goes
- * forward by the step of the first, or that of the second where it is larger by
- * more than their rounding. So sleep counts, and a clock that is set back does
- * not. One that is set forward makes deadlines come early, until the server's
- * next answer.
+ * A clock that never goes back. performance.now() stands still while some machines
+ * sleep, and Date.now() jumps when somebody sets it. Each reading advances by the
+ * step of the first, or by that of the second if it is larger by over a second. So
+ * sleep counts, and setting the device's clock back does not; setting it forward
+ * makes deadlines early until the service's next answer.
  */
 export declare class Clock {
     #private;
@@ -13,15 +12,15 @@ export declare class Clock {
     constructor(platform: Platform);
     /** Milliseconds since this clock was made. */
     now(): number;
-    /** The server's clock in Unix milliseconds. */
+    /** The service's time, in Unix milliseconds. */
     serverNow(): number;
     /**
-     * Whether a time has passed, by the server's clock.
+     * Whether a time has passed, by the service's clock.
      * @param {number} seconds Unix seconds
      */
     hasPassed(seconds: number): boolean;
     /**
-     * Sets the server's clock: forward by any message, back by a prompt answer only.
+     * Sets the service's time: forward by any message, back by a prompt answer only.
      * Any other message may have waited while the page was frozen, and would make
      * tokens that have expired look good.
      * @param {unknown} serverNow Unix milliseconds, from a message that just came
@@ -30,8 +29,8 @@ export declare class Clock {
     sync(serverNow: unknown, prompt: boolean): void;
 }
 /**
- * Named alarms over one timer. A timer that was throttled in the background or
- * slept through rings as soon as anything calls check.
+ * Named alarms over one timer. An alarm that was due while the timer was throttled,
+ * or the device slept, rings at the next call of check.
  */
 export declare class Alarms {
     #private;
@@ -41,10 +40,10 @@ export declare class Alarms {
      */
     constructor(platform: Platform, clock: Clock);
     /**
-     * Sets the alarm of that name, in place of what it was.
+     * Sets the alarm of that name, in place of an earlier one.
      * @param {string} name
-     * @param {number} inMs any span; what is not above 0 is 0
-     * @param {(lateMs: number) => void} ring is told how much later than asked it is
+     * @param {number} inMs milliseconds from now; below 0 is 0
+     * @param {(lateMs: number) => void} ring called with the milliseconds by which it is late
      */
     set(name: string, inMs: number, ring: (lateMs: number) => void): void;
     /**
@@ -54,21 +53,22 @@ export declare class Alarms {
     left(name: string): number;
     /** @param {string[]} names */
     clear(...names: string[]): void;
-    /** Forgets all, and takes no more. */
+    /** Clears all, for good. */
     stop(): void;
-    /** Rings what is due, the earliest first. */
+    /** Rings all alarms that are due, the earliest first. */
     check(): void;
     /**
-     * The promise's outcome, or a rejection if it takes longer.
+     * Settles as the promise does, or rejects with TIMEOUT if that takes longer.
      * @template T
      * @param {number} ms
      * @param {T | PromiseLike<T>} promise
-     * @param {string} who is to keep it
+     * @param {string} who it is of, for the error
      * @returns {Promise<T>}
      */
     within<T>(ms: number, promise: T | PromiseLike<T>, who: string): Promise<T>;
 }
 /**
+ * An error with a code.
  * @param {string} code
  * @param {string} message
  */
@@ -76,8 +76,8 @@ export declare function failure(code: string, message: string): Error & {
     code: string;
 };
 /**
- * How long to wait after the n-th failure in a row, in milliseconds: full
- * jitter, so that clients that lost a node together do not come back together.
+ * Exponential backoff with full jitter, so that clients which lost a node together do
+ * not connect again together: the wait after the n-th failure in a row, in milliseconds.
  * @param {number} failures from 1
  * @param {() => number} random from 0 to 1
  */

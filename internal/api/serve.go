@@ -17,6 +17,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
 	body := limitBody(w, r)
+	parts, err := split(r.URL)
+	path, inside := a.underBase(parts)
+	if inside {
+		path = withoutDoubledSlash(path)
+	}
+	upgrade := inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws"
+	allowed := upgrade && r.Header.Get("Upgrade") != "" || a.cors(c, r) // a handshake's origin is checked there
 	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
 		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",
@@ -24,22 +31,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	if a.config.LocalOnly && !safe(r.Method) && !a.config.Origins.Allows(r) {
+	if a.config.LocalOnly && !safe(r.Method) && !allowed {
 		// Without credentials, any web page that is open on this machine could change
 		// calls, even if it cannot read the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
 	}
-	parts, err := split(r.URL)
-	if err != nil {
+	switch {
+	case err != nil:
 		a.fail(c, err)
 		return
-	}
-	path, inside := a.underBase(parts)
-	if inside {
-		path = withoutDoubledSlash(path)
-	}
-	if inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws" {
+	case upgrade:
 		a.config.WebSocket.ServeHTTP(w, r)
 		return
 	}
@@ -51,13 +53,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		r = q.Request
 	}
-	var allowed []string
+	var methods []string
 	for _, route := range a.routes {
 		args, ok := match(route.path, q.path)
 		if !ok || !inside && route.open != probes || q.inPath && route.open != callers {
 			continue
 		}
-		allowed = append(allowed, route.method)
+		methods = append(methods, route.method)
 		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
 			c.route, q.args = route.label(), args
 			a.answer(c, q, &route)
@@ -65,11 +67,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
-	case allowed != nil && r.Method == http.MethodOptions:
-		a.preflight(c, r, allowed)
-	case allowed != nil:
-		c.Header().Set("Allow", strings.Join(append(allowed, http.MethodOptions), ", "))
-		a.write(c, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(allowed, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
+	case methods != nil && r.Method == http.MethodOptions:
+		preflight(c, methods)
+	case isPreflight(r): // so that the page gets to read that there is no such endpoint
+		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
+	case methods != nil:
+		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
+		a.write(c, http.StatusMethodNotAllowed, problem{"method not allowed; want " + strings.Join(methods, " or "), session.CodeBadRequest, http.StatusMethodNotAllowed})
 	case !inside:
 		a.write(c, http.StatusNotFound, problem{
 			"no such endpoint; by --base-path this service is under " + a.config.BasePath + "/", session.CodeBadRequest, http.StatusNotFound,
@@ -162,9 +166,6 @@ func match(pattern, parts []string) (args []string, ok bool) {
 }
 
 func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
-	if a.cors(w, r.Request) {
-		w.Header().Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
-	}
 	notCached(w.Header())
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	err := a.admit(r, route.open)
@@ -217,21 +218,31 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(credential)
 }
 
-// cors lets pages of allowed origins read the answer.
+// cors lets pages of allowed origins read the answer, whatever it is: without its header,
+// browsers tell a page no more than that it was blocked. It returns false for other pages.
 func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
-	w.Header().Add("Vary", "Origin")
+	h := w.Header()
+	h.Add("Vary", "Origin")
 	from := r.Header.Get("Origin")
-	if from == "" || !a.config.Origins.Allows(r) {
+	if !a.config.Origins.Allows(r) {
 		return false
 	}
-	w.Header().Set("Access-Control-Allow-Origin", from)
+	if from != "" {
+		h.Set("Access-Control-Allow-Origin", from)
+		h.Set("Access-Control-Expose-Headers", "Retry-After") // else browsers keep it from pages of other origins
+	}
 	return true
 }
 
-// preflight answers a CORS preflight. Agora's web samples send X-Requested-With.
-func (a *API) preflight(w http.ResponseWriter, r *http.Request, allowed []string) {
-	if a.cors(w, r) {
-		h := w.Header()
+// isPreflight reports whether a browser asks what a page may request.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// preflight answers a CORS preflight, by the header that cors has set for an allowed page.
+// Agora's web samples send X-Requested-With.
+func preflight(w http.ResponseWriter, allowed []string) {
+	if h := w.Header(); h.Get("Access-Control-Allow-Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", strings.Join(append(allowed, http.MethodOptions), ", "))
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Requested-With")
 		h.Set("Access-Control-Max-Age", "600")

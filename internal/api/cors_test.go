@@ -1,0 +1,120 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"refresher/internal/origin"
+)
+
+// crowded admits no address.
+type crowded struct{ open }
+
+func (crowded) Admit(netip.Addr) time.Duration { return time.Second }
+
+// A page of an allowed origin can read every answer, also that its URL is wrong: without the
+// CORS headers, its browser says no more than "blocked by CORS policy".
+func TestAllowedPagesReadEveryAnswer(t *testing.T) {
+	const page = "https://app.example"
+	normal := func(*Config) {}
+	under := func(c *Config) {
+		c.BasePath, c.Page = "/calls", http.NotFoundHandler()
+	}
+	for _, c := range []struct {
+		name, method, path string
+		header             []string
+		change             func(c *Config)
+		status             int
+	}{
+		{"no such endpoint", "GET", "/rtc/c/publisher/7", nil, normal, 404},
+		{"a slash too many under /v1", "GET", "/v1//sessions", nil, normal, 404},
+		{"a slash too many before /v1", "POST", "//v1/sessions/s/renew", nil, normal, 404},
+		{"an escaped slash", "GET", "/rtc%2Fc/publisher/uid/7", nil, normal, 404},
+		{"another method", "DELETE", "/rtm/ana", nil, normal, 405},
+		{"a malformed query", "POST", "/v1/sessions/s/renew?a=%zz", nil, normal, 400},
+		{"no key", "POST", "/v1/sessions/s/renew", nil, normal, 401},
+		{"too many requests", "POST", "/v1/sessions/s/renew", nil, func(c *Config) { c.Access = crowded{} }, 429},
+		{"outside of the base path", "GET", "/rtm/ana", nil, under, 404},
+		{"the base path without its slash", "GET", "/calls", nil, under, 308},
+		{"under the page", "GET", "/calls/nowhere", nil, under, 404},
+		{"no endpoint with a credential in the path", "GET", "/with/x/nowhere", nil, func(c *Config) { c.CredentialInPath = true }, 404},
+		{"two credentials", "GET", "/with/x/rtm/ana", []string{"Authorization", "Bearer y"}, func(c *Config) { c.CredentialInPath = true }, 400},
+		{"not this machine", "GET", "/rtm/ana", nil, func(c *Config) { c.LocalOnly = true }, 421},
+		{"a plain request for the WebSocket", "GET", "/v1/ws", nil, normal, 404}, // the test's own handler
+		{"a preflight of what is no endpoint", "OPTIONS", "/rtc/c//7", []string{"Access-Control-Request-Method", "GET"}, normal, 204},
+		{"a preflight of a slash too many", "OPTIONS", "/v1//sessions", []string{"Access-Control-Request-Method", "GET"}, normal, 204},
+		{"a preflight outside of the base path", "OPTIONS", "/rtm/ana", []string{"Access-Control-Request-Method", "GET"}, under, 204},
+		{"a preflight with the page", "OPTIONS", "/calls/nowhere", []string{"Access-Control-Request-Method", "GET"}, under, 204},
+		{"no preflight", "OPTIONS", "/nowhere", nil, normal, 404},
+	} {
+		for _, from := range []string{page, "https://evil.example", ""} {
+			t.Run(fmt.Sprintf("%s from %q", c.name, from), func(t *testing.T) {
+				conf := config(t)
+				c.change(&conf)
+				registry := prometheus.NewRegistry()
+				origins, err := origin.New(origin.Config{Allowed: []string{page}, Logger: conf.Logger, Registerer: registry})
+				if err != nil {
+					t.Fatal(err)
+				}
+				conf.Origins = origins
+				a, err := New(conf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := httptest.NewRequestWithContext(t.Context(), c.method, "http://calls.example"+c.path, http.NoBody)
+				for i := 0; i < len(c.header); i += 2 {
+					r.Header.Set(c.header[i], c.header[i+1])
+				}
+				if from != "" {
+					r.Header.Set("Origin", from)
+				}
+				w := httptest.NewRecorder()
+				a.ServeHTTP(w, r)
+				status := c.status
+				if from == "" && status == http.StatusNoContent {
+					status = http.StatusNotFound // no page asks
+				}
+				if w.Code != status {
+					t.Errorf("%d %s, want %d", w.Code, w.Body, status)
+				}
+				want := map[string]string{"Access-Control-Allow-Origin": "", "Access-Control-Expose-Headers": "", "Access-Control-Allow-Headers": ""}
+				if from == page {
+					want["Access-Control-Allow-Origin"], want["Access-Control-Expose-Headers"] = page, "Retry-After"
+					if c.status == http.StatusNoContent {
+						want["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Requested-With"
+					}
+				}
+				for name, value := range want {
+					if got := w.Header().Get(name); got != value {
+						t.Errorf("%s %q, want %q", name, got, value)
+					}
+				}
+				if n := len(slices.DeleteFunc(w.Header().Values("Vary"), func(v string) bool { return v != "Origin" })); n != 1 {
+					t.Errorf("Vary has Origin %d times", n)
+				}
+				if from != "" && from != page {
+					if got := refusedPages(t, registry); got != 1 {
+						t.Errorf("%v refused pages counted", got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// refusedPages is how many requests of pages were refused.
+func refusedPages(t *testing.T, registry *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families[0].GetMetric()[0].GetCounter().GetValue()
+}

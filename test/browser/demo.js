@@ -1,24 +1,54 @@
 // The demo page as a visitor finds it: opened, driven and read by what it says to
 // screen readers.
 
+import assert from "node:assert/strict";
+
 import { open } from "./engines.js";
 
+/** @typedef {import("./engines.js").Opened} Opened */
+
+/** Debian's WebKitGTK is built without WebRTC. */
+export const hasWebRTC = (/** @type {string} */ engine) => engine !== "webkit";
+
+/** Lines of the browser's own about connections that fail: no faults of the page. */
+const connectionFailed = /Failed to load resource: net::|WebSocket connection to|can’t establish a connection to the server|connection to ws:.* was interrupted/;
+
 /**
- * Opens the demo's page, and records from the first moment what became of each
- * call and each refresher.
+ * Opens the demo's page, and records from the first moment the states of each call
+ * and each refresher.
  * @param {import("node:test").TestContext} t
  * @param {string} url
- * @param {import("playwright-core").BrowserContextOptions} [options]
- * @param {(context: import("playwright-core").BrowserContext) => Promise<unknown>} [prepare] before the page is opened
+ * @param {Parameters<typeof open>[1]} [options]
+ * @param {(opened: Opened) => unknown} [prepare] called before the page is opened
  */
 export async function visit(t, url, options, prepare) {
   const opened = await open(t, { reducedMotion: "reduce", ...options }); // pictures that move take most of the processor
-  const { page } = opened;
-  await prepare?.(opened.context);
+  const { page, engine, complaints } = opened;
+  await prepare?.(opened);
   await page.addInitScript(watch);
   await page.goto(url);
-  const people = { ana: new Person(page, "Ana"), ben: new Person(page, "Ben") };
-  return { ...opened, ...people };
+  const people = { ana: new Person(page, "Ana", hasWebRTC(engine)), ben: new Person(page, "Ben", hasWebRTC(engine)) };
+  return { ...opened, ...people, faults: () => complaints.filter((text) => !connectionFailed.test(text)) };
+}
+
+/**
+ * Resolves when both are in the call with refresher, and their pictures arrive.
+ * @param {{ana: Person, ben: Person}} people
+ */
+export async function inCall({ ana, ben }) {
+  await Promise.all([ana, ben].map((person) => person.reached({ call: "in", refresher: "live" })));
+  await Promise.all([ana.picture(), ben.picture()]);
+}
+
+/**
+ * Fails if one of them was out of the call since it began.
+ * @param {Person[]} people
+ */
+export async function neverOut(...people) {
+  for (const person of people) {
+    const calls = await person.calls();
+    assert.ok(!calls.slice(calls.indexOf("in")).includes("out"), `${calls}`);
+  }
 }
 
 /** Runs in the page, before its own scripts. */
@@ -61,18 +91,22 @@ function watch() {
 
 /**
  * Resolves when the page has read the service's metrics that often.
- * @param {import("playwright-core").Page} page
+ * @param {Opened["page"]} page
  * @param {number} times
  */
-export async function metricsRead(page, times) {
-  for (let n = 0; n < times; n++) {
-    const response = await page.waitForResponse(/\/demo\/metrics$/);
-    await response.finished();
-  }
+export function metricsRead(page, times) {
+  return page.evaluate((/** @type {number} */ times) => new Promise((resolve) => {
+    let left = times;
+    new PerformanceObserver((list) => {
+      left -= list.getEntries().filter(({ name }) => name.endsWith("/demo/metrics")).length;
+      if (left <= 0) requestAnimationFrame(() => resolve(null)); // the page shows them by then
+    }).observe({ type: "resource" });
+  }), times);
 }
 
 /**
- * How far what stands on the page has moved since it was opened, without anybody's scrolling.
+ * How far what stands on the page has moved since it was opened, without anybody's
+ * scrolling. Chromium alone measures that.
  * @param {import("playwright-core").Page} page
  */
 export function shifted(page) {
@@ -92,14 +126,17 @@ export function shifted(page) {
 export class Person {
   #page;
   #name;
+  #pictured;
 
   /**
-   * @param {import("playwright-core").Page} page
+   * @param {Opened["page"]} page
    * @param {string} name
+   * @param {boolean} pictured whether the browser can show a picture
    */
-  constructor(page, name) {
+  constructor(page, name, pictured) {
     this.#page = page;
     this.#name = name;
+    this.#pictured = pictured;
     this.section = page.getByRole("region", { name, exact: true });
   }
 
@@ -158,8 +195,9 @@ export class Person {
     return this.entries(/./).allTextContents();
   }
 
-  /** Resolves when a new picture of this person arrived at the other side. */
+  /** Resolves when a new picture of this person arrived, or the page says that this browser shows none. */
   picture() {
-    return this.section.locator("video").evaluate((video) => new Promise((resolve) => video.requestVideoFrameCallback(resolve)));
+    if (!this.#pictured) return this.tile.getByText("No picture in this browser.").waitFor();
+    return this.section.locator("video").evaluate((video) => new Promise((resolve) => video.requestVideoFrameCallback(() => resolve(null))));
   }
 }

@@ -6,6 +6,7 @@ import { clock } from "./format.js";
 
 const width = 480;
 const height = 270;
+const shown = (height * 4) / 3; // the width that a phone shows
 const frameMs = 100;
 
 /**
@@ -75,9 +76,9 @@ function draw(c, name, hue, now) {
   c.textAlign = "center";
   c.textBaseline = "middle";
   c.fillText(name.slice(0, 1), x, y + 4);
-  c.font = "500 22px ui-monospace, monospace";
+  c.font = "500 18px ui-monospace, monospace";
   c.textAlign = "right";
-  c.fillText(clock(now), width - 18, height - 24);
+  c.fillText(clock(now), width / 2 + shown / 2 - 14, height - 22);
 }
 
 /**

@@ -34,12 +34,20 @@ async function main() {
     const config = await request("demo/config.json");
     showConfig(config);
     const channel = await ownChannel();
-    const endpoints = await (config.real ? (await import("./agora.js")).agoraEndpoints(people) : localEndpoints(people, noPicture));
-    if (endpoints[0]?.noPicture) noPicture(endpoints[0].noPicture);
+    const endpoints = await makeEndpoints(config);
     startCall(config, endpoints, channel);
   } catch (error) {
     noCall(message(error));
   }
+}
+
+/** @param {Config} config */
+async function makeEndpoints({ real }) {
+  if (real) return (await import("./agora.js")).agoraEndpoints(people);
+  const endpoints = await localEndpoints(people, (why) => showMissing("No picture and no sound", why));
+  const { noPicture = "", noSound = "" } = endpoints[0] ?? {};
+  if (noPicture) showMissing(noSound ? "No picture and no sound" : "No picture", noPicture);
+  return endpoints;
 }
 
 /** Shows the view that the address names. */
@@ -74,7 +82,7 @@ function startCall(config, endpoints, channel) {
   const ttl = requestedTtl(config);
   const participants = endpoints.map((endpoint, i) => new Participant({ ...person(i), channel, appId, ttl, endpoint }));
   const template = /** @type {HTMLTemplateElement} */ (byId("person"));
-  const views = participants.map((participant, i) => new View(participant, person(1 - i).name, template));
+  const views = participants.map((participant, i) => new View(participant, person(i).hue, person(1 - i).name, template));
   byId("people").replaceChildren(...views.map((view) => view.section));
   byId("settings").hidden = false;
   for (const participant of participants) participant.start();
@@ -86,7 +94,7 @@ function startCall(config, endpoints, channel) {
 }
 
 /** @param {number} i */
-const person = (i) => people[i] ?? { name: "", uid: 0 };
+const person = (i) => people[i] ?? { name: "", uid: 0, hue: 0 };
 
 /**
  * Opens and closes all of them with any one, so that they can be compared.
@@ -107,9 +115,12 @@ function renderRegularly(views) {
   }, renderMs);
 }
 
-/** @param {string} why as the middle of a sentence */
-function noPicture(why) {
-  setText(byId("notice"), `No picture and no sound: ${why}. All the rest works. A real token lets each of the two into the call, refresher renews it, and without that the call drops.`);
+/**
+ * @param {string} what
+ * @param {string} why as the end of a sentence
+ */
+function showMissing(what, why) {
+  setText(byId("notice"), `${what}: ${why}. All the rest works: tokens, renewals and dropped calls are real.`);
 }
 
 /** @param {string} why as the end of a sentence */

@@ -42,7 +42,7 @@ export const lasted = (ms) => (ms < 10_000 ? brief(ms) : span(ms));
  * 9 s, or 1:52: what is left of a countdown
  * @param {number} ms
  */
-export const remaining = (ms) => (ms > 99_000 ? span(ms + 999) : `${Math.ceil(ms / 1000)} s`);
+export const remaining = (ms) => (ms > 99_000 ? span(ms + 999) : `${Math.ceil(ms / 1000)}\u00a0s`);
 
 /**
  * 10 s, 2 min, 1 h

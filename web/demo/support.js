@@ -1,13 +1,10 @@
 // What the call's pictures and tones need of a browser. Each function says in a
 // visitor's words what this browser lacks; an empty string means that it lacks nothing.
 
-/** WebRTC may be missing from the build, or turned off by a setting or a policy. */
-export function missingWebRTC() {
-  return typeof RTCPeerConnection === "function" ? "" : "this browser has no WebRTC (Lockdown Mode and some settings turn it off)";
-}
+const hasWebRTC = () => typeof RTCPeerConnection === "function";
 
 export function missingForPictures() {
-  if (missingWebRTC()) return missingWebRTC();
+  if (!hasWebRTC()) return "this browser has no WebRTC (Lockdown Mode and some settings turn it off)";
   if (typeof HTMLCanvasElement.prototype.captureStream !== "function") return "this browser makes no video of a canvas";
   const codecs = RTCRtpSender.getCapabilities?.("video")?.codecs; // an old browser cannot be asked
   const usable = codecs?.some(({ mimeType }) => /\/(vp8|vp9|av1|h264)$/i.test(mimeType)) ?? true;
@@ -15,7 +12,7 @@ export function missingForPictures() {
 }
 
 export function missingForSound() {
-  if (missingWebRTC()) return missingWebRTC();
+  if (!hasWebRTC()) return "this browser has no WebRTC";
   const makesTones = typeof AudioContext === "function" && typeof AudioContext.prototype.createMediaStreamDestination === "function";
   return makesTones ? "" : "this browser has no Web Audio";
 }

@@ -60,6 +60,7 @@ export class Tile {
     setText(this.#part("badge"), this.#p.ended ? "Session over" : this.#p.refresher ? "With refresher" : "Without refresher");
     if (pictured) return;
     const lost = call.outcome === "lost" || call.state === "reconnecting";
+    this.#part("cover").dataset.sending = String(sending);
     setText(this.#part("cover-title"), this.#title());
     setText(this.#part("cover-since"), lost ? span(this.#p.now() - call.outSince) : "");
     setText(this.#part("cover-why"), this.#why());

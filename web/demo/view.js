@@ -22,16 +22,18 @@ export class View {
 
   /**
    * @param {Participant} participant
+   * @param {number} hue of the picture
    * @param {string} other the name of the person who receives this one
    * @param {HTMLTemplateElement} template
    */
-  constructor(participant, other, template) {
+  constructor(participant, hue, other, template) {
     const p = participant;
     const { name } = p;
     this.#p = p;
     // importNode, not cloneNode: a clone belongs to the template's inert document, in
     // which Firefox does not play a video.
     this.section = /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
+    this.section.style.setProperty("--hue", String(hue));
     const title = this.part("name");
     title.id = `${name}-name`;
     title.textContent = name;

@@ -1,0 +1,193 @@
+// What only Chromium can do or measure of the demo (layout shifts, interception of a
+// CDN, pages whose functions are replaced), and what does not depend on the engine.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as span } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { inCall, metricsRead, neverOut, shifted, visit } from "./demo.js";
+import { Network } from "./network.js";
+import { Service } from "./service.js";
+
+const service = new Service("demo");
+before(() => service.start());
+after(() => service.stop());
+
+describe("the demo, in Chromium alone", { concurrency: 5, timeout: 180_000 }, () => {
+  test("nothing moves through three renewals of both, with moving pictures", async (t) => {
+    const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=10`, { reducedMotion: "no-preference" });
+    await inCall({ ana, ben });
+    await Promise.all([ana.reached({ renewals: 3 }), ben.reached({ renewals: 3 })]);
+    await Promise.all([ana.picture(), ben.picture()]);
+    assert.deepEqual(await shifted(page), []);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("the call survives 20 s without any network", async (t) => {
+    const network = await new Network(() => service.address).open();
+    t.after(() => network.close());
+    const { ana, ben, faults } = await visit(t, `${network.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    network.set("down");
+    await Promise.all([ana.reached({ refresher: "away|connecting" }), ben.reached({ refresher: "away|connecting" })]);
+    await span(20_000);
+    network.set("up");
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    assert.deepEqual(faults(), []);
+  });
+
+  test("the call survives a new App Certificate, and the end of the old one", async (t) => {
+    const own = await new Service("demo").start();
+    t.after(() => own.stop());
+    const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=120`);
+    await inCall({ ana, ben });
+    await page.setViewportSize({ width: 360, height: 740 }); // where words have the least room
+    const before = (await shifted(page)).length;
+    const answer = page.waitForResponse(/\/demo\/certificate$/);
+    await page.getByRole("button", { name: "Rotate the certificate" }).click();
+    const { oldRefusedAt } = await (await answer).json();
+    await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
+    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // who still has an old token is out by then
+    await inCall({ ana, ben });
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /certificate/i);
+    assert.deepEqual((await shifted(page)).slice(before), []);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("nothing else on the page moves, whatever becomes of a call", async (t) => {
+    await Promise.all([360, 768, 1280].map(async (width) => {
+      const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`, { viewport: { width, height: 800 } });
+      await inCall({ ana, ben });
+      await ben.switch("Refresher").click();
+      await ben.reached({ call: "out", refresher: "off" });
+      await ben.switch("Refresher").click();
+      await inCall({ ana, ben });
+      await ana.switch("Network").click();
+      await ana.reached({ call: "reconnecting" });
+      await ana.switch("Network").click();
+      await inCall({ ana, ben });
+      await ben.press("Revoke");
+      await ben.reached({ call: "out", refresher: "ended" });
+      assert.deepEqual(await shifted(page), [], `${width} px`);
+    }));
+  });
+
+  test("what the SDK refuses is made anew, until it takes it", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=30`);
+    await inCall({ ana, ben });
+    await ana.switch("SDK refuses").click();
+    await ana.entries(/refused/i).first().waitFor({ state: "attached" });
+    await ana.switch("SDK refuses").click();
+    const before = await ana.renewals();
+    await ana.reached({ renewals: before + 1 });
+    await neverOut(ana, ben);
+    assert.match((await ana.timeline()).join("\n"), /nack/i);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("tokens that come while one is out of the call are not called renewed on time", async (t) => {
+    const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    // Somebody else joins as Ben, and the edge throws him out.
+    await page.evaluate(async () => {
+      const channel = sessionStorage.getItem("refresher demo channel");
+      const { rtcToken } = await (await fetch(`/rtc/${channel}/publisher/uid/1002`)).json();
+      window.other = new WebSocket(new URL("demo/edge", location.href));
+      window.other.onopen = () => window.other.send(JSON.stringify({ op: "join", leg: "rtc", id: 1, channel, user: "1002", token: rtcToken }));
+    });
+    await ben.reached({ call: "out" });
+    const [renewals, entries] = [await ben.renewals(), await ben.entries(/on schedule/).count()];
+    await ben.entries(/on schedule/).nth(entries).waitFor({ state: "attached" });
+    assert.match(await ben.entries(/on schedule/).first().textContent(), /A token to join again with/);
+    assert.equal(await ben.renewals(), renewals);
+  });
+
+  test("with a real App ID the call is Agora's: its SDK from its CDN, and under the page's policy", async (t) => {
+    const own = new Service("demo").set({
+      AGORA_APP_ID: "0123456789abcdef0123456789abcdef", AGORA_APP_CERTIFICATE: "fedcba9876543210fedcba9876543210",
+    });
+    await own.start();
+    t.after(() => own.stop());
+    const sdk = fileURLToPath(new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url));
+    // Agora is not to be had here: its CDN is the package, and its servers don't answer.
+    const { ana, page, complaints, hosts } = await visit(t, own.url, {}, async ({ context }) => {
+      await context.route(/^https:/, (route) => route.abort());
+      await context.route("https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js", (route) => route.fulfill({ path: sdk, contentType: "text/javascript" }));
+    });
+    await ana.reached({ refresher: "live" });
+    const joins = page.waitForRequest(/^https:\/\/[^/]*\.(agora\.io|sd-rtn\.com)\/api\/v\d\/transpond/);
+    assert.equal(await page.evaluate(() => AgoraRTC.VERSION), "4.24.8");
+    const asked = (await joins).postData() ?? "";
+    assert.match(asked, /0123456789abcdef0123456789abcdef/);
+    for (const host of hosts) assert.match(host, /^127\.0\.0\.1$|\.(agora\.io|sd-rtn\.com)$/);
+    assert.deepEqual(complaints.filter((text) => /policy|violat|uncaught/i.test(text)), []);
+  });
+});
+
+describe("the demo where a browser lacks something, in Chromium", { concurrency: 5, timeout: 60_000 }, () => {
+  /** Opens the demo in a browser that init has changed. */
+  const without = (t, init) => visit(t, `${service.url}/?ttl=60`, {}, ({ page }) => page.addInitScript(init));
+  const live = (...people) => Promise.all(people.map((person) => person.reached({ call: "in", refresher: "live" })));
+
+  test("without a video of a canvas there is no picture, but sound", async (t) => {
+    const { ana, ben, page, complaints } = await without(t, () => void delete HTMLCanvasElement.prototype.captureStream);
+    await live(ana, ben);
+    await page.getByRole("status").filter({ hasText: /^No picture: this browser makes no video of a canvas/ }).waitFor();
+    await page.getByRole("switch", { name: "Sound" }).click();
+    assert.ok(await page.getByRole("switch", { name: "Sound" }).isChecked());
+    assert.deepEqual(complaints, []);
+  });
+
+  test("without a video codec there is no picture", async (t) => {
+    const { ana, ben, page } = await without(t, () => void (RTCRtpSender.getCapabilities = () => ({ codecs: [{ mimeType: "video/rtx" }], headerExtensions: [] })));
+    await live(ana, ben);
+    await page.getByRole("status").filter({ hasText: /^No picture: this browser has no video codec/ }).waitFor();
+    await ana.tile.getByText("No picture in this browser.").waitFor();
+  });
+
+  test("where WebRTC does not start, the call goes on without it", async (t) => {
+    const { ana, ben, page, complaints } = await without(t, () => {
+      window.RTCPeerConnection = class { constructor() { throw new Error("by policy"); } };
+    });
+    await live(ana, ben);
+    await page.getByRole("status").filter({ hasText: /WebRTC does not start in this browser \(by policy\)/ }).waitFor();
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a picture that the browser does not play has a button", async (t) => {
+    const { ana, ben } = await without(t, () => {
+      const { play } = HTMLMediaElement.prototype;
+      HTMLMediaElement.prototype.play = async function () {
+        if (!navigator.userActivation.isActive) throw new DOMException("no", "NotAllowedError");
+        return play.call(this);
+      };
+    });
+    await live(ana, ben);
+    await ana.tile.getByText("This browser waits for a click.").waitFor();
+    await ana.press("Play the picture of Ana");
+    await ana.picture();
+    await ana.tile.getByText("This browser waits for a click.").waitFor({ state: "hidden" });
+  });
+
+  test("without storage, locks and a clipboard, as over plain HTTP, there is no button to copy", async (t) => {
+    const { ana, ben, page, complaints } = await without(t, () => {
+      Object.defineProperty(window, "sessionStorage", { get() { throw new DOMException("no", "SecurityError"); } });
+      for (const name of ["locks", "clipboard"]) delete Navigator.prototype[name];
+    });
+    await inCall({ ana, ben });
+    assert.equal(await page.getByRole("button", { name: /^Copy/, includeHidden: false }).count(), 0);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("where the service does not answer, the page says so and offers no controls", async (t) => {
+    const { page } = await visit(t, service.url, {}, ({ route }) => route(/\/demo\/config\.json$/, { status: 502, body: "<h1>Bad gateway</h1>" }));
+    await page.getByRole("alert").filter({ hasText: /^No call can be made: the service did not answer, .* status 502\.$/ }).waitFor();
+    assert.equal(await page.getByRole("switch").count(), 0);
+    await page.getByRole("link", { name: "Operators" }).click();
+    await metricsRead(page, 1);
+    await page.getByRole("status").filter({ hasText: "Live" }).waitFor();
+  });
+});

@@ -41,7 +41,7 @@ test("with full jitter: the wait is any part of that", async (t) => {
   }
 });
 
-test("waits as long as it says in `lost`", async (t) => {
+test("waits for retryInMs of `lost`", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -67,7 +67,7 @@ test("counts failures from 1 again only after 5 s of being joined", async (t) =>
   assert.equal(sim.saw("lost").at(-1).retryInMs, 500);
 });
 
-test("a socket that is open for long, but not joined, resets nothing", async (t) => {
+test("a socket that is open for long, but not joined, does not reset the count of failures", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -80,7 +80,7 @@ test("a socket that is open for long, but not joined, resets nothing", async (t)
   }
 });
 
-test("a WebSocket that can't even be made is tried again", async (t) => {
+test("an error of the WebSocket's constructor is an error event, and the attempt is repeated", async (t) => {
   const sim = new Simulation(t);
   const { WebSocket } = sim.platform;
   const blocked = new Error("SecurityError");
@@ -119,7 +119,7 @@ test("tries again at once when the page wakes or the device is online", async (t
   assert.equal(sim.sockets.length, before + 1);
 });
 
-test("and by wake(), where no page event tells", async (t) => {
+test("tries again at once when wake() is called", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await socket.closes(1006);
@@ -138,7 +138,7 @@ test("waking twice opens one socket", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("waking does not disturb an attempt that is under way, nor ask for its credential twice", async (t) => {
+test("a wake does not replace an attempt that has just begun, nor fetch its credential twice", async (t) => {
   const sim = new Simulation(t);
   const credential = t.mock.fn(() => new Promise(() => {}));
   sim.refresher({ credential });
@@ -147,7 +147,7 @@ test("waking does not disturb an attempt that is under way, nor ask for its cred
   assert.equal(credential.mock.callCount(), 1);
 });
 
-test("waking does not shorten what the service asked for", async (t) => {
+test("a wake does not shorten the time that the service asked for", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await socket.says({ type: "reconnect", afterMs: 9000, reason: "overload" });
@@ -162,7 +162,7 @@ test("waking does not shorten what the service asked for", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("waking with a live connection looks whether it is", async (t) => {
+test("a wake pings a live connection", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await sim.wake();
@@ -171,7 +171,7 @@ test("waking with a live connection looks whether it is", async (t) => {
   assert.equal(sim.sockets.length, 1);
 });
 
-test("and drops it when there is no answer in 5 s", async (t) => {
+test("a wake drops a live connection without an answer in 5 s", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
@@ -185,7 +185,7 @@ test("and drops it when there is no answer in 5 s", async (t) => {
 
 // reconnect.
 
-test("`reconnect`: goes on with acks and pings until the span is over, and then moves", async (t) => {
+test("`reconnect`: the client acks and pings until the time is over, and then connects again", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { heartbeat: 2 });
   refresher.bind("rtc", { renew: async () => {} });
@@ -207,7 +207,7 @@ test("`reconnect`: goes on with acks and pings until the span is over, and then 
   assert.equal(sim.socket.sent[0].seq, 2);
 });
 
-test("`reconnect`: closed by the server before that, it waits the rest", async (t) => {
+test("`reconnect`: if the service closes before, the client waits for the rest of the time", async (t) => {
   for (const code of [1012, 1013, 1006]) {
     const sim = new Simulation(t);
     const { socket } = await sim.live();
@@ -222,7 +222,7 @@ test("`reconnect`: closed by the server before that, it waits the rest", async (
   }
 });
 
-test("`reconnect` in answer to a join: waits, and joins", async (t) => {
+test("`reconnect` in answer to a join: the client waits, and joins", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -246,7 +246,7 @@ test("`reconnect`: backs off only if the attempt after it fails", async (t) => {
   assert.equal(sim.saw("lost").at(-1).retryInMs, 500);
 });
 
-test("`reconnect` once more replaces the span", async (t) => {
+test("a second `reconnect` replaces the time", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await socket.says({ type: "reconnect", afterMs: 20_000, reason: "drain" });
@@ -287,7 +287,7 @@ test("pings every heartbeat", async (t) => {
   }
 });
 
-test("pings at the pace of the newest joined", async (t) => {
+test("pings with the heartbeat of the newest joined", async (t) => {
   const sim = new Simulation(t);
   await sim.live({}, { heartbeat: 25 });
   await sim.resume({ seq: 2, heartbeat: 4 });
@@ -295,7 +295,7 @@ test("pings at the pace of the newest joined", async (t) => {
   assert.equal(sim.socket.pings.length, 3);
 });
 
-test("10 s without an answer to a ping: dropped, and connected anew", async (t) => {
+test("10 s without an answer to a ping: the client drops the connection, and connects again", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
@@ -310,7 +310,7 @@ test("10 s without an answer to a ping: dropped, and connected anew", async (t) 
   assert.equal(sim.socket.sent[0].type, "resume");
 });
 
-test("the patience with an answer to a ping is two heartbeats, between 2 and 10 s", async (t) => {
+test("the answer to a ping may take two heartbeats, between 2 and 10 s", async (t) => {
   for (const [heartbeat, patience] of [[1, 2], [1.25, 2.5], [2, 4], [4, 8], [5, 10], [25, 10], [50, 10], [3600, 10]]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({}, { heartbeat, ttl: 86_400 });
@@ -322,7 +322,7 @@ test("the patience with an answer to a ping is two heartbeats, between 2 and 10 
   }
 });
 
-test("a node that stops without a word is found within half of the head start, whatever the lifetime", async (t) => {
+test("a node that stops without closing is noticed within half of the head start, whatever the lifetime", async (t) => {
   for (const [ttl, renewBefore, heartbeat] of [[12, 6, 1], [30, 15, 2], [60, 30, 5], [300, 45, 7], [600, 60, 10], [3600, 300, 50]]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({}, { ttl, renewBefore, heartbeat });
@@ -334,7 +334,7 @@ test("a node that stops without a word is found within half of the head start, w
   }
 });
 
-test("anything that the service says is an answer", async (t) => {
+test("any message is an answer to a ping", async (t) => {
   for (const message of [{ type: "pong" }, { type: "something newer" }, "not even JSON"]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -354,7 +354,7 @@ test("a heartbeat shorter than the answer's deadline does not put that off", asy
   assert.equal(refresher.state, "away");
 });
 
-test("what an abandoned socket says later is not heard", async (t) => {
+test("messages and events of a replaced socket are ignored", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   const { onopen, onmessage, onclose, onerror } = socket;
@@ -431,7 +431,7 @@ test("a wake replaces an attempt that is still connecting, and the new one alone
   assert.equal(sim.sockets.length, 3);
 });
 
-test("no answer to join or resume in 10 s, counted from the opening: tries again", async (t) => {
+test("no answer to join or resume in 10 s from the opening: the client tries again", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await sim.pass(9 * second);
@@ -442,7 +442,7 @@ test("no answer to join or resume in 10 s, counted from the opening: tries again
   assert.deepEqual(sim.saw("lost"), [{ reason: "no answer", retryInMs: 500 }]);
 });
 
-test("nothing but joined is an answer to join", async (t) => {
+test("no message but joined is an answer to join", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -491,7 +491,7 @@ async function afterClose(t, code, word, live) {
 }
 
 for (const { code, ...then } of JSON.parse(await readFile(new URL("closecodes.json", import.meta.url), "utf8"))) {
-  test(`after close code ${code} it does what the table of close codes says`, async (t) => {
+  test(`after close code ${code} the client does what the table of close codes says`, async (t) => {
     for (const [word, want] of Object.entries(then)) {
       assert.equal(await afterClose(t, code, word, true), want, `with a session, after ${word}`);
       assert.equal(await afterClose(t, code, word, false), want === "join afresh" ? "stop" : want, `before joined, after ${word}`);
@@ -499,7 +499,7 @@ for (const { code, ...then } of JSON.parse(await readFile(new URL("closecodes.js
   });
 }
 
-test("a close code after an error is the end, for that error", async (t) => {
+test("a final close code after an error ends the session with that error", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await socket.refuses(4403, "forbidden", "what was wrong");
@@ -509,7 +509,7 @@ test("a close code after an error is the end, for that error", async (t) => {
 });
 
 for (const [code, reason] of [[4410, "revoked"], [4410, "denied"], [4410, "left"], [4409, "superseded"], [1000, "left"]]) {
-  test(`close code ${code} after ended "${reason}" is the end, with its accessEndsAt`, async (t) => {
+  test(`close code ${code} after ended "${reason}" ends the session, with its accessEndsAt`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
     await socket.endsWith(reason, code, 1_796_043_600);
@@ -519,14 +519,14 @@ for (const [code, reason] of [[4410, "revoked"], [4410, "denied"], [4410, "left"
   });
 }
 
-test("a close code that is the end, without a word before it, names itself", async (t) => {
+test("a final close code without a message before it is the reason", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await socket.closes(4410);
   assert.deepEqual(sim.saw("ended"), [{ reason: "closed with 4410", code: 4410, message: "", accessEndsAt: refresher.expiresAt }]);
 });
 
-test("an error that left the connection open is no reason for an end that comes later", async (t) => {
+test("an error that left the connection open is not the reason of a later end", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await socket.says({ type: "error", code: "bad_request", message: "ack.seq: 7 was not sent yet" });
@@ -536,7 +536,7 @@ test("an error that left the connection open is no reason for an end that comes 
   assert.equal(refresher.state, "away");
 });
 
-test("nor is one on the connection before", async (t) => {
+test("an error on the connection before is not the reason of an end", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await socket.refuses(1013, "unavailable");
@@ -546,7 +546,7 @@ test("nor is one on the connection before", async (t) => {
 });
 
 for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_session")], [`4410 "expired"`, (socket) => socket.endsWith("expired")]]) {
-  test(`${what} joins afresh, once`, async (t) => {
+  test(`${what} opens another session, once`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
     await how(socket);
@@ -560,7 +560,7 @@ for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_se
     sim.assertEmpty();
   });
 
-  test(`${what} may come again after that session was joined`, async (t) => {
+  test(`${what} opens another session again, after one was joined`, async (t) => {
     const sim = new Simulation(t);
     const { refresher } = await sim.live();
     for (let n = 2; n < 5; n++) {
@@ -573,7 +573,7 @@ for (const [what, how] of [["4404", (socket) => socket.refuses(4404, "unknown_se
   });
 }
 
-test("after 4404 it joins at once, whatever failures came before", async (t) => {
+test("after 4404 the client joins at once, whatever failures came before", async (t) => {
   const sim = new Simulation(t);
   await sim.live();
   for (let failures = 0; failures < 6; failures++) {
@@ -602,7 +602,7 @@ test("4404 does not use up the other credential that a 4401 may have", async (t)
   assert.equal(refresher.state, "ended");
 });
 
-test("4401 joins once more, with a new credential, where a function fetches one", async (t) => {
+test("after 4401 the client joins once more, with another credential, if a function fetches it", async (t) => {
   const sim = new Simulation(t);
   let calls = 0;
   const refresher = sim.refresher({ credential: () => `credential${++calls}` });
@@ -618,7 +618,7 @@ test("4401 joins once more, with a new credential, where a function fetches one"
   assert.deepEqual(sim.saw("ended").map(({ reason, code }) => [reason, code]), [["unauthenticated", 4401]]);
 });
 
-test("4401 is the end for a credential that can't change", async (t) => {
+test("4401 ends the session if the credential is a string", async (t) => {
   for (const credential of ["a string", undefined]) {
     const sim = new Simulation(t);
     const refresher = sim.refresher({ credential });
@@ -629,7 +629,7 @@ test("4401 is the end for a credential that can't change", async (t) => {
   }
 });
 
-test("4403 is not tried again, even with a function for credentials", async (t) => {
+test("4403 ends the session, also if a function fetches the credential", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher({ credential: () => "c" });
   await settle();
@@ -638,7 +638,7 @@ test("4403 is not tried again, even with a function for credentials", async (t) 
   assert.equal(refresher.state, "ended");
 });
 
-test("a socket that throws when it is used does not stop the heart", async (t) => {
+test("a socket whose send throws does not stop the pings", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.send = () => {
@@ -654,7 +654,7 @@ test("a socket that throws when it is used does not stop the heart", async (t) =
   assert.equal(refresher.state, "live");
 });
 
-test("a socket that throws when it is closed is let go all the same", async (t) => {
+test("a socket whose close throws is replaced all the same", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.close = () => {
@@ -675,7 +675,7 @@ test("an error that the session survives does not make a later 1000 its end", as
   assert.equal(refresher.state, "away");
 });
 
-test("a wake begins an attempt again that hangs, but not one that has just begun", async (t) => {
+test("a wake replaces an attempt that takes long, but not one that has just begun", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await sim.pass(minute);
@@ -689,7 +689,7 @@ test("a wake begins an attempt again that hangs, but not one that has just begun
   assert.equal(sim.sockets.length, attempts + 1);
 });
 
-test("what is fetched in place of a credential, an error page, is not sent, and is fetched again", async (t) => {
+test("an error page in place of a credential is not sent, and the credential is fetched again", async (t) => {
   const sim = new Simulation(t);
   const answers = ["<h1>502 Bad Gateway</h1>", "", "good\n"];
   const refresher = sim.refresher({ credential: () => answers.shift() });

@@ -46,7 +46,7 @@ async function thaw({ sim, refresher, socket, waiting }, timersBefore) {
 for (const timersBefore of [0, 1, 2, 3, 4, 5, 6]) {
   const order = `overdue timers run before message ${timersBefore + 1} of 6`;
 
-  test(`a page that was frozen takes no message that waited for a prompt answer, and no bundle that has ended: ${order}`, async (t) => {
+  test(`a page that was frozen takes no message that waited for a prompt answer, and no bundle that has expired: ${order}`, async (t) => {
     const page = await frozen(t);
     const { sim, refresher, socket, renewed } = page;
     const tokens = await thaw(page, timersBefore);
@@ -65,7 +65,7 @@ for (const timersBefore of [0, 1, 2, 3, 4, 5, 6]) {
     assert.ok(sim.saw("renewed").at(-1).marginMs < 0, "the tokens before ran out");
   });
 
-  test(`and where the service has not closed the connection, the answer to its overdue renewal is taken: ${order}`, async (t) => {
+  test(`a page that was frozen, but not disconnected, takes the answer to its overdue request: ${order}`, async (t) => {
     const page = await frozen(t);
     const { sim, refresher, socket, renewed } = page;
     await thaw(page, timersBefore);
@@ -101,7 +101,7 @@ test("no message but pong and joined sets the clock back", async (t) => {
   }
 });
 
-test("a bundle that ends while the SDK is busy with the one before is not handed over, nor is one acked that ended meanwhile", async (t) => {
+test("a bundle that expires before its delivery is not delivered, and one that expires during it is not acked", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 12, renewBefore: 6 });
   const given = [];
@@ -118,7 +118,7 @@ test("a bundle that ends while the SDK is busy with the one before is not handed
   assert.deepEqual(sim.saw("renewed").filter(({ seq }) => seq > 1), []);
 });
 
-test("with a clock that was set forward, a bundle that seems to have ended is taken when it is pushed again", async (t) => {
+test("with a clock that was set forward, a bundle that seems to have expired is taken when it is pushed again", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   refresher.bind("rtc", { renew: async () => {} });

@@ -27,7 +27,7 @@ const messages = [
 
 for (const message of messages) {
   const text = typeof message === "string" ? message : JSON.stringify(message);
-  test(`live goes on after ${text || "an empty message"}`, async (t) => {
+  test(`the session stays live after ${text || "an empty message"}`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
     refresher.bind("rtc", { renew: async () => {} });
@@ -54,7 +54,7 @@ for (const message of messages) {
   });
 }
 
-test("none of them is an answer to join: 10 s later it tries again", async (t) => {
+test("no malformed message is an answer to join: after 10 s the client tries again", async (t) => {
   const sim = new Simulation(t);
   sim.random = 0;
   const refresher = sim.refresher();
@@ -70,7 +70,7 @@ test("none of them is an answer to join: 10 s later it tries again", async (t) =
   }
 });
 
-test("what is not understood is an error event, without what it said", async (t) => {
+test("a malformed message is an error event, without its content", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await socket.says(`{"type":"joined","key":"a secret"`);
@@ -85,7 +85,7 @@ for (const [what, fields] of [
   ["no heartbeat", { heartbeat: undefined }], ["a heartbeat of 0", { heartbeat: 0 }], ["one below 0", { heartbeat: -5 }], ["a tiny one", { heartbeat: 1e-9 }],
   ["one that is no number", { heartbeat: "often" }], ["null for one", { heartbeat: null }],
 ]) {
-  test(`a joined with ${what} beats every 25 s`, async (t) => {
+  test(`after a joined with ${what} the client pings every 25 s`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live({}, fields);
     await sim.pass(101 * second);
@@ -95,7 +95,7 @@ for (const [what, fields] of [
 }
 
 for (const renewBefore of [undefined, null, -300, "300 s", {}]) {
-  test(`a joined with renewBefore ${JSON.stringify(renewBefore)} still guards the tokens' end`, async (t) => {
+  test(`after a joined with renewBefore ${JSON.stringify(renewBefore)} overdue tokens are still requested`, async (t) => {
     const sim = new Simulation(t);
     const { socket } = await sim.live({}, { ttl: 600, renewBefore });
     await sim.pass(599 * second);
@@ -113,7 +113,7 @@ test("an afterMs below 0 is now", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("an afterMs as large as may be is waited, and tokens are renewed over HTTP meanwhile", async (t) => {
+test("the largest afterMs is waited for, and tokens are renewed over HTTP meanwhile", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await socket.says({ type: "reconnect", afterMs: Number.MAX_SAFE_INTEGER, reason: "drain" });
@@ -124,7 +124,7 @@ test("an afterMs as large as may be is waited, and tokens are renewed over HTTP 
   assert.equal(sim.sockets.length, 1);
 });
 
-test("an afterMs that can't be is left out: the close that follows backs off", async (t) => {
+test("an invalid afterMs is ignored: the close that follows leads to a backoff", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await socket.says(`{"type":"reconnect","afterMs":1e999,"reason":"overload"}`);
@@ -132,7 +132,7 @@ test("an afterMs that can't be is left out: the close that follows backs off", a
   assert.deepEqual(sim.saw("lost"), [{ reason: "closed with 1013", retryInMs: 500 }]);
 });
 
-test("tokens that have expired already are neither handed out, nor acked, nor asked for in a circle", async (t) => {
+test("tokens that have expired already are neither used, nor acked, nor requested in a loop", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   let token;
@@ -147,7 +147,7 @@ test("tokens that have expired already are neither handed out, nor acked, nor as
   assert.equal(refresher.state, "live");
 });
 
-test("an ended without words, and an end without a reason", async (t) => {
+test("an ended or error without a reason, or without anything else, ends the session with the close code", async (t) => {
   for (const message of [{ type: "ended" }, { type: "ended", reason: null, accessEndsAt: null }, { type: "error" }]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -159,7 +159,7 @@ test("an ended without words, and an end without a reason", async (t) => {
   }
 });
 
-test("a binary message is not understood, and nothing else", async (t) => {
+test("a binary message is an error event, and the session goes on", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   for (const data of [new Blob(["{}"]), new ArrayBuffer(8), undefined, null, Object.create({ toString: () => "{" })]) {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Alarms, Clock } from "../time.js";
 import { Simulation, day, hour, minute, second, settle } from "./fakes/index.js";
 
-test("deadlines pass while the device sleeps, and are seen when it wakes", async (t) => {
+test("deadlines that passed while the device slept take effect when it wakes", async (t) => {
   for (const steady of [false, true]) {
     const sim = new Simulation(t);
     const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
@@ -16,7 +16,7 @@ test("deadlines pass while the device sleeps, and are seen when it wakes", async
   }
 });
 
-test("they are seen when a message comes, though no timer rang", async (t) => {
+test("deadlines take effect when a message comes, though no timer fired", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.sleep(570 * second);
@@ -24,7 +24,7 @@ test("they are seen when a message comes, though no timer rang", async (t) => {
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
-test("and when a late timer rings", async (t) => {
+test("deadlines take effect when a late timer fires", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(530 * second);
@@ -34,7 +34,7 @@ test("and when a late timer rings", async (t) => {
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
-test("a token that ran out during sleep is not handed out", async (t) => {
+test("token() does not resolve with a token that expired during a sleep", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.sleep(601 * second);
@@ -44,7 +44,7 @@ test("a token that ran out during sleep is not handed out", async (t) => {
   assert.equal(token, undefined);
 });
 
-test("a deadline for an answer that rings late is no verdict: the other side has 5 s more", async (t) => {
+test("an overdue answer after a sleep gets a second ping and 5 s more", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
@@ -61,7 +61,7 @@ test("a deadline for an answer that rings late is no verdict: the other side has
   assert.equal(refresher.state, "live");
 });
 
-test("with a short heartbeat, no more than the patience with a ping", async (t) => {
+test("an overdue answer after a sleep gets no more time than a ping, with a short heartbeat", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { heartbeat: 2 });
   socket.answersPings = false;
@@ -74,7 +74,7 @@ test("with a short heartbeat, no more than the patience with a ping", async (t) 
   assert.equal(refresher.state, "away");
 });
 
-test("and if that passes in time, it is one", async (t) => {
+test("without an answer to the second ping the connection is dropped", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
@@ -87,7 +87,7 @@ test("and if that passes in time, it is one", async (t) => {
   assert.equal(refresher.state, "away");
 });
 
-test("each late deadline has its second look, if something was heard since the one before", async (t) => {
+test("each overdue answer gets a second ping, if a message came since the one before", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   socket.answersPings = false;
@@ -100,7 +100,7 @@ test("each late deadline has its second look, if something was heard since the o
   }
 });
 
-test("deadlines that were slept through are seen in their order", async (t) => {
+test("alarms that were due during a sleep ring in their order", async (t) => {
   const sim = new Simulation(t);
   const alarms = new Alarms(sim.platform, new Clock(sim.platform));
   const rang = [];
@@ -110,7 +110,7 @@ test("deadlines that were slept through are seen in their order", async (t) => {
   assert.deepEqual(rang, [["1", 9000], ["2", 8000], ["3", 7000], ["4", 6000]]);
 });
 
-test("a deadline that one before it has put off does not ring", async (t) => {
+test("an alarm that an earlier alarm has set again does not ring", async (t) => {
   const sim = new Simulation(t);
   const alarms = new Alarms(sim.platform, new Clock(sim.platform));
   const rang = [];
@@ -127,7 +127,7 @@ test("a deadline that one before it has put off does not ring", async (t) => {
   assert.deepEqual(rang, ["second"]);
 });
 
-test("a deadline that rings no more than 2 s late is one", async (t) => {
+test("an overdue answer that is noticed up to 2 s late drops the connection", async (t) => {
   for (const [late, state] of [[2000, "away"], [2001, "live"]]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -139,7 +139,7 @@ test("a deadline that rings no more than 2 s late is one", async (t) => {
   }
 });
 
-test("an attempt that was under way when the device slept is given up", async (t) => {
+test("an attempt that began before a sleep is replaced", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -149,7 +149,7 @@ test("an attempt that was under way when the device slept is given up", async (t
   assert.equal(sim.sockets.length, 2, "and another begun, since the device woke");
 });
 
-test("backoff that was slept through is over", async (t) => {
+test("a backoff that passed during a sleep is over", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live();
   await socket.says({ type: "reconnect", afterMs: 20_000, reason: "drain" });
@@ -159,7 +159,7 @@ test("backoff that was slept through is over", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("a page that was frozen for longer than the service listens comes back by its own clock", async (t) => {
+test("a page that was frozen until the service closed its connection reconnects by its own clock", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await sim.sleep(49 * second);
@@ -182,7 +182,7 @@ test("throttled timers: a live call in the background stays live, and pings once
   assert.ok(socket.pings.length >= 59);
 });
 
-test("throttled timers: with a heartbeat of 50 s, too: no longer silent than the service bears", async (t) => {
+test("throttled timers: with a heartbeat of 50 s the client is never silent for so long that the service closes", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { heartbeat: 50 });
   const joined = sim.time;
@@ -219,7 +219,7 @@ test("throttled timers: pushes in the background are acked when they come", asyn
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
 });
 
-test("a span beyond setTimeout's longest does not ring at once", async (t) => {
+test("an alarm beyond setTimeout's longest delay does not ring at once", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: (90 * day) / second, heartbeat: 10_000_000 });
   await socket.says({ type: "reconnect", afterMs: 60 * day, reason: "drain" });
@@ -233,7 +233,7 @@ test("a span beyond setTimeout's longest does not ring at once", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("tokens that end in 100 days are guarded in 100 days", async (t) => {
+test("tokens that expire in 100 days are requested in 100 days", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: (100 * day) / second, heartbeat: 100_000 });
   await sim.pass(100 * day - 241 * second);
@@ -271,7 +271,7 @@ test("a clock that is set back in mid-call changes nothing", async (t) => {
   assert.equal(sim.sockets.length, 1);
 });
 
-test("a clock that is set back, and a sleep after that: the sleep counts", async (t) => {
+test("a sleep counts after the clock was set back", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   sim.wallError = -5 * hour;
@@ -281,7 +281,7 @@ test("a clock that is set back, and a sleep after that: the sleep counts", async
   assert.ok(socket.take().some(({ type }) => type === "renew"));
 });
 
-test("a clock that is set forward in mid-call costs a ping and a renewal at most, and is right after the next message", async (t) => {
+test("a clock that is set forward in mid-call costs at most a ping and a renewal, and is right after the next message", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   await sim.pass(100 * second);
@@ -299,7 +299,7 @@ test("a clock that is set forward in mid-call costs a ping and a renewal at most
   assert.equal(sim.sockets.length, 1);
 });
 
-test("after such a jump, whoever waits for a token has it with the next pong", async (t) => {
+test("after the clock was set forward, token() resolves with the next pong", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 50 });
   socket.answersPings = false;
@@ -314,7 +314,7 @@ test("after such a jump, whoever waits for a token has it with the next pong", a
   assert.equal(refresher.now(), sim.time);
 });
 
-test("a message that lay in wait while the device slept does not set the clock back, and no dead token is given out", async (t) => {
+test("a message that waited while the device slept does not set the clock back, and token() resolves with no expired token", async (t) => {
   for (const wakes of [false, true]) {
     const sim = new Simulation(t);
     const { refresher, socket } = await sim.live();
@@ -351,7 +351,7 @@ test("a `now` that is no number leaves the clock alone", async (t) => {
   }
 });
 
-test("random(), clocks and timers are the platform's alone", async (t) => {
+test("random numbers, clocks and timers are the platform's", async (t) => {
   for (const [object, name] of [[Math, "random"], [Date, "now"], [performance, "now"], [globalThis, "setTimeout"], [globalThis, "fetch"]]) {
     t.mock.method(object, name, () => assert.fail(`${name} was called`));
   }
@@ -367,7 +367,7 @@ test("random(), clocks and timers are the platform's alone", async (t) => {
   sim.assertEmpty();
 });
 
-test("the clock goes by the steady one, unless that stood still for over a second", () => {
+test("the clock follows the steady clock, unless that stood still for over a second", () => {
   for (const [wallMs, steadyMs, want] of [
     [30_000, 30_000, 30_000], [20_000, 30_000, 30_000], [-9_000, 30_000, 30_000], [31_000, 30_000, 30_000], [31_001, 30_000, 31_001], [1_001, 0, 1_001], [1_000, 0, 0], [-5, -5, 0],
   ]) {
@@ -379,7 +379,7 @@ test("the clock goes by the steady one, unless that stood still for over a secon
   }
 });
 
-test("a clock that is read often is no faster than one that is not, by however much the two sources are rounded", () => {
+test("reading the clock often does not make it faster, however its sources are rounded", () => {
   let ms = 0;
   const clock = new Clock({ wallNow: () => Math.floor(ms + 0.5), steadyNow: () => Math.floor(ms * 10) / 10 });
   for (; ms < 10_000; ms += 0.7) clock.now();

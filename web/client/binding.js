@@ -89,16 +89,16 @@ export class Binding {
    * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
    */
   async deliver(token, previousExpired) {
-    const { renew, rejoin, isJoined } = this.#sdk;
+    const sdk = this.#sdk;
     const returned = this.state === "returned";
-    const inCall = isJoined ? isJoined() : returned || undefined; // undefined: not known
+    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined: not known
     if (inCall || returned) this.#machine.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
     // It may be in the call, and without a rejoin there is only one way to find out.
-    const mustTry = !rejoin && inCall === undefined;
+    const mustTry = !sdk.rejoin && inCall === undefined;
     if (!this.#isOut && (!previousExpired || inCall || mustTry)) {
       try {
-        await this.#answer(renew(token));
+        await this.#answer(sdk.renew(token));
         return true;
       } catch (error) {
         const expired = previousExpired || this.#isOut; // its token may have expired during the call of renew
@@ -106,9 +106,9 @@ export class Binding {
       }
     }
     if (!this.wantsTokens) return false; // it has left during the call of renew
-    if (!rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
+    if (!sdk.rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
     if (this.#rejoinPending || !this.#machine.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
-    await this.#answer(this.#rejoin(token, rejoin));
+    await this.#answer(this.#rejoin(token));
     return true;
   }
 
@@ -116,14 +116,11 @@ export class Binding {
     return this.state === "expired" || this.state === "rejoining";
   }
 
-  /**
-   * @param {string} token
-   * @param {NonNullable<Sdk["rejoin"]>} rejoin
-   */
-  async #rejoin(token, rejoin) {
+  /** @param {string} token */
+  async #rejoin(token) {
     this.#rejoinPending = true;
     try {
-      accept(await rejoin(token));
+      accept(await this.#sdk.rejoin?.(token));
       this.#machine.dispatch("rejoined");
     } catch (error) {
       this.#machine.dispatch("rejoinFailed");

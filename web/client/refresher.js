@@ -92,6 +92,7 @@ export class Refresher {
    */
   bind(service, sdk) {
     this.#requireService(service);
+    if (!sdk?.renew) throw new TypeError("bind needs an object with renew(token)");
     const bound = this.#session.bindings.bind(service, sdk);
     if (this.state === "ended") bound.unbind();
     return bound;

@@ -26,9 +26,9 @@
  * @type {Transitions<State, SessionEvent>}
  */
 export const sessionTransitions = {
-  connecting: { joined: "live", lost: "connecting", end: "ended" },
-  live: { joined: "live", lost: "away", end: "ended" },
-  away: { joined: "live", lost: "away", end: "ended" },
+  connecting: { joined: "live", end: "ended" },
+  live: { lost: "away", end: "ended" },
+  away: { joined: "live", end: "ended" },
   ended: {},
 };
 

@@ -534,6 +534,40 @@ test("an SDK of a service that is not in the options cannot be bound", async (t)
   assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
 });
 
+test("what is bound must have renew", async (t) => {
+  const { refresher } = await new Simulation(t).live();
+  for (const sdk of [undefined, null, {}, { rejoin: () => {} }]) {
+    assert.throws(() => refresher.bind("rtc", sdk), (error) => error instanceof TypeError && /renew\(token\)/.test(error.message));
+  }
+});
+
+test("the methods of an SDK are called as methods", async (t) => {
+  class Sdk {
+    calls = [];
+    renew() {
+      this.calls.push("renew");
+    }
+    rejoin() {
+      this.calls.push("rejoin");
+    }
+    isJoined() {
+      return this.calls.length === 0;
+    }
+    listen() {
+      this.calls.push("listen");
+    }
+  }
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const sdk = new Sdk();
+  refresher.bind("rtc", sdk);
+  sdk.calls.length = 0;
+  await socket.says(sim.push({ seq: 2 }));
+  await refresher.token("rtc");
+  await socket.says(sim.push({ seq: 3, action: "rejoin" }));
+  assert.deepEqual(sdk.calls, ["renew", "rejoin"]);
+});
+
 test("tokens of 24 h are requested when a push is overdue, like any others", async (t) => {
   const sim = new Simulation(t);
   const { socket } = await sim.live({}, { ttl: day / second, heartbeat: 1000 });

@@ -1,0 +1,23 @@
+// A page with agora-react-uikit as published, in a call over a simulated edge.
+
+import AgoraRTC from "agora-rtc-sdk-ng";
+import AgoraUIKit from "agora-react-uikit";
+import { createElement } from "react";
+import { createRoot } from "react-dom/client";
+
+import { Edge } from "./agora.js";
+
+AgoraRTC.setLogLevel(4);
+globalThis.edge = new Edge();
+
+/** Shows the UIKit, as an app does. @param {any} rtcProps @param {any} [rtmProps] */
+globalThis.show = (rtcProps, rtmProps) => {
+  createRoot(/** @type {HTMLElement} */ (document.getElementById("app"))).render(createElement(AgoraUIKit, { rtcProps, rtmProps }));
+};
+
+/** Resolves with the tokens that the edge has got, when there are so many. @param {number} count */
+globalThis.tokens = (count) => new Promise((resolve) => {
+  const look = () => globalThis.edge.tokens.length >= count && resolve(globalThis.edge.tokens);
+  globalThis.edge.ontoken = look;
+  look();
+});

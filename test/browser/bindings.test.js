@@ -4,12 +4,13 @@
 
 import { after, before, describe, test } from "node:test";
 
+import { tested } from "../../web/client/test/sdks.js";
 import { stories } from "../../web/client/test/stories.js";
 import { engines, open } from "./engines.js";
 import { servePages } from "./pages.js";
 
-/** By the name that the README's table has: the page, and what its address adds. */
-const sdks = {
+/** The pages, by the name of the SDK in the README's table. */
+const pages = {
   "agora-rtc-sdk-ng": "rtc",
   "agora-rtc-react": "rtc-react",
   "agora-rtm, login": "rtm",
@@ -24,8 +25,10 @@ before(async () => {
 });
 after(() => site.close());
 
+tested(import.meta.url, Object.keys(pages));
+
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
-  for (const [name, address] of Object.entries(sdks)) {
+  for (const [name, address] of Object.entries(pages)) {
     describe(`${name} in ${engine}`, { timeout: 60_000 }, () => {
       /** @type {any} */
       let page;

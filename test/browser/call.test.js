@@ -23,7 +23,7 @@ after(async () => {
 });
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
-  describe(`a call of agora-rtc-sdk-ng in ${engine}`, { timeout: 60_000 }, () => {
+  describe(`a call of agora-rtc-sdk-ng in ${engine}`, { concurrency: true, timeout: 60_000 }, () => {
     const app = async (t, uid) => {
       const { page, complaints } = await open(t, { engine });
       await page.goto(`${site.origin}/call`);

@@ -1,9 +1,10 @@
 // The bindings with the JavaScript of Agora's SDKs for React Native and Electron,
 // whose native part is simulated (native-part.js).
 
-import { conformance } from "../../web/client/test/conformance.js";
 import { bindEngine } from "../../web/client/bindings/native.js";
 import { bindRtm, bindStreamChannel } from "../../web/client/bindings/rtm.js";
+import { conformance, registered } from "../../web/client/test/conformance.js";
+import { tested } from "../../web/client/test/sdks.js";
 import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 
@@ -16,6 +17,7 @@ for (const name of ["react-native-agora", "agora-electron-sdk"]) {
 for (const channelName of ["", "daily"]) {
   conformance(`agora-react-native-rtm, ${channelName ? "stream channel" : "login"}`, channelName ? "rtc" : "rtm", (taken) => openRtm(channelName, taken));
 }
+tested(import.meta.url, registered);
 
 /** An engine whose call is of joinChannel or joinChannelEx, while another connection of it goes on. */
 function openEngine(name, ex, taken) {

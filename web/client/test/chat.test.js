@@ -6,8 +6,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bindChat } from "../bindings/chat.js";
-import { conformance } from "./conformance.js";
+import { conformance, registered } from "./conformance.js";
 import { Simulation, minute, second, settle } from "./fakes/index.js";
+import { tested } from "./sdks.js";
 
 // What the SDK looks for as it is loaded, in a browser and elsewhere.
 globalThis.window ??= globalThis;
@@ -218,3 +219,5 @@ conformance("agora-chat", "chat", (taken, t) => {
     refuses: () => ((chat.sock.readyState = 3), "UNKNOWN"), // it says {status: false}, without a code
   };
 });
+
+tested(import.meta.url, registered);

@@ -283,3 +283,14 @@ test("an SDK that was joined with a token of the session before gets the newest 
   assert.deepEqual(renew.mock.calls.map(({ arguments: [token] }) => token), [message.tokens.rtc.token]);
   await sim.pass(second);
 });
+
+test("an SDK that was bound in the call, with a token from elsewhere, is renewed after it was rejoined", async (t) => {
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  const sdk = { renew: t.mock.fn(), rejoin: t.mock.fn() };
+  const { expired } = refresher.bind("rtc", sdk);
+  expired();
+  await settle();
+  await socket.says(sim.push({ seq: 2 }));
+  assert.deepEqual([sdk.renew.mock.callCount(), sdk.rejoin.mock.callCount()], [1, 1]);
+});

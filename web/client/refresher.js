@@ -22,6 +22,7 @@ import { Session } from "./session.js";
  * and works until leave() or close(), or until the service ends the session.
  */
 export class Refresher {
+  /** @type {Identity} */
   #identity;
   #session;
 
@@ -63,7 +64,7 @@ export class Refresher {
 
   /**
    * Resolves with a token to join the call with: the newest one, or the first that
-   * arrives. It has never expired already. Rejects with an EndedError if the session has ended.
+   * arrives; never with one that has expired. Rejects with an EndedError if the session has ended.
    * @param {Service} service
    * @returns {Promise<string>}
    */

@@ -37,22 +37,7 @@ export declare class Refresher {
     /** @param {Identity & Options} options */
     constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }: Identity & Options);
     /** Who takes part in what, as it was passed to the constructor. */
-    get identity(): {
-        rtc: {
-            channel: string;
-            uid?: number;
-            account?: string;
-            role?: "publisher" | "subscriber";
-        } | undefined;
-        rtm: {
-            userId: string;
-        } | undefined;
-        chat: {
-            userId: string;
-        } | undefined;
-        ttl: number | undefined;
-        tokenFormat: "006" | "007" | "007-single" | undefined;
-    };
+    get identity(): Identity;
     /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
     get state(): import("./events.js").State;
     /** The session's id, for the service's operators and logs; null until the service has answered. It is not secret. */
@@ -63,7 +48,7 @@ export declare class Refresher {
     now(): number;
     /**
      * Resolves with a token to join the call with: the newest one, or the first that
-     * arrives. It has never expired already. Rejects with an EndedError if the session has ended.
+     * arrives; never with one that has expired. Rejects with an EndedError if the session has ended.
      * @param {Service} service
      * @returns {Promise<string>}
      */

@@ -128,6 +128,22 @@ for (const engine of engines) {
       assert.deepEqual(complaints, []);
     });
 
+    test("the page fits into every window, and the experiment on its first screen", async (t) => {
+      const { ana, ben, page } = await visit(t, `${service.url}/?ttl=60`, { engine });
+      await inCall({ ana, ben });
+      for (const [width, height] of [[390, 844], [768, 1024], [1280, 860], [1920, 1080]]) {
+        await page.setViewportSize({ width, height });
+        await page.evaluate(() => scrollTo(0, 0));
+        const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(sideways <= 0, `${width}: ${sideways} px`); // below 0: room for a scrollbar
+        const [one, other] = await Promise.all([ana, ben].map(async (person) => Promise.all([person.tile, person.switch("Refresher"), person.ring].map((part) => part.boundingBox()))));
+        for (const [i, { x, y, height: tall }] of one.entries()) {
+          assert.ok(y + tall <= height, `${width}: part ${i} ends at ${y + tall}`);
+          assert.ok(Math.abs(other[i].y - y) < 1 && other[i].x > x, `${width}: part ${i} of the other`);
+        }
+      }
+    });
+
     test("operators see what the service counts", async (t) => {
       // One of its own: sessions that the tests above have left behind are at risk.
       const own = await new Service("demo").start();

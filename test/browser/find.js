@@ -8,7 +8,10 @@
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
   const visible = (one) => one.checkVisibility({ visibilityProperty: true }) && one.getBoundingClientRect().width > 0;
-  const exposed = (one) => one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");
+  /** Whether assistive technology sees an element. One with display: contents has no box, and counts as its parent does. */
+  const exposed = (one) => getComputedStyle(one).display === "contents"
+    ? exposed(one.parentElement)
+    : one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");
   /** Elements that have a role without saying so. */
   const native = {
     article: "article", button: "button, summary, input[type=button], input[type=submit]", checkbox: "input[type=checkbox]:not([role])",

@@ -7,8 +7,9 @@
 import { CallRecord } from "./call-record.js";
 import { bindRtc } from "./client/bindings/rtc.js";
 import { Refresher } from "./client/index.js";
-import { brief, clock, lasted, lifetime, seconds } from "./format.js";
-import { accessRefused, causes, message, whyEnded, whyLeft } from "./reasons.js";
+import { clock, lasted, lifetime } from "./format.js";
+import { accessRefused, message, whyEnded, whyLeft } from "./reasons.js";
+import { logRenewal, logReports } from "./reports.js";
 import { TokenRecord } from "./token-record.js";
 
 /** @typedef {"good" | "bad" | "note" | "act"} Kind good kept the call, bad harmed it, a note did neither, an act is somebody's doing */
@@ -249,20 +250,8 @@ export class Participant {
     this.ended = null;
     this.#clock = () => refresher.now();
     this.onchange();
-    refresher.on("state", ({ state, previous }) => {
-      if (state === "live") this.log("note", previous === "away" ? "Connected to the service again" : "Connected to the service");
-      this.onchange();
-    });
+    logReports(this, refresher);
     refresher.on("renewed", (renewal) => this.#renewed(refresher, renewal));
-    refresher.on("refused", ({ code }) => this.log("bad", "The SDK refused a token", `${code}: the service makes another`));
-    refresher.on("lost", ({ reason, retryInMs }) => {
-      const away = refresher.state === "away";
-      this.log("bad", away ? "Connection to the service lost" : "The service is not reached", `${reason}; trying again in ${brief(retryInMs)}`, "lost");
-    });
-    refresher.on("error", (error) => {
-      const fromService = error instanceof Error && "code" in error;
-      this.log("note", fromService ? "The service says" : "Failed, and is tried again", message(error), fromService ? "" : "failed");
-    });
     refresher.on("ended", (ended) => this.#ended(refresher, ended));
   }
 
@@ -287,15 +276,13 @@ export class Participant {
    * @param {Refresher} refresher
    * @param {Events["renewed"]} renewal
    */
-  #renewed(refresher, { cause, via, marginMs, tookMs, expiresAt, rejoin, services }) {
+  #renewed(refresher, renewal) {
+    const { marginMs, expiresAt, rejoin, services } = renewal;
     // A library that was switched on in the middle of a call has no margin: this page knows the token before.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
-    const inTime = leadMs > 0 && !rejoin && services.length > 0; // without services no SDK has taken the token
-    const first = cause === "join" ? "The first token" : "A first token";
-    const another = this.token.expiresAt && cause !== "join" ? "A token to join again with" : first;
-    const what = inTime ? `Renewed on time, ${seconds(leadMs)} to spare` : another;
+    const inTime = !rejoin && services.length > 0; // without services no SDK has taken the token
+    logRenewal(this, renewal, inTime ? leadMs : 0);
     this.token.replaced(expiresAt, this.now(), inTime ? leadMs : 0);
-    this.log("good", what, `${causes[cause] ?? cause}; confirmed in ${brief(tookMs)}${via === "http" ? ", over HTTP" : ""}`);
     void this.#showToken(refresher);
     void this.#updateSending();
     this.onchange();

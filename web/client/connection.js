@@ -65,8 +65,6 @@ export class Connection {
   #heartbeat = 0;
   /** How long the answer to a ping may take, in milliseconds. It is shorter with short-lived tokens, whose heartbeat is short. */
   #pongTimeout = answerTimeout;
-  /** Whether the next attempt waits for its backoff, which a wake may cut short, and not for a time that the service set. */
-  #backingOff = false;
   /** Whether an answer is overdue since a time in which the device may have slept, and a second ping was sent. */
   #probed = false;
   /** When each join, resume and ping was sent that has no answer yet, by the clock, oldest first: answers come in that order. @type {number[]} */
@@ -159,13 +157,14 @@ export class Connection {
   }
 
   /**
-   * Pings a live connection; without one, begins an attempt now. It takes the place
-   * of one that is still connecting: that may be bound to a network that is gone,
-   * and browsers open one WebSocket to a host at a time, so a second would queue.
+   * Pings a live connection; without one, begins an attempt now, unless the service
+   * has set its time. It takes the place of one that is still connecting: that may be
+   * bound to a network that is gone, and browsers open one WebSocket to a host at a
+   * time, so a second would queue.
    */
   wake() {
     if (this.live) this.#probe();
-    else if (this.#backingOff || this.#alarms.left("retry") <= 0 || (this.#attempt && this.#clock.now() - this.#startedAt > restartAfter)) void this.open();
+    else if (this.#attempt ? this.#clock.now() - this.#startedAt > restartAfter : this.#alarms.left("move") === Infinity) void this.open();
   }
 
   /** Begins the current attempt again: it was prepared for a session that has ended. */
@@ -250,10 +249,7 @@ export class Connection {
     if (this.live && this.#clock.now() - this.#joinedAt >= stableAfter) this.#failures = 0;
     this.#discard();
     const move = this.#alarms.left("move");
-    if (afterMs === undefined && move === Infinity) {
-      afterMs = backoff(++this.#failures, this.#session.platform.random);
-      this.#backingOff = true;
-    }
+    if (afterMs === undefined && move === Infinity) afterMs = backoff(++this.#failures, this.#session.platform.random);
     if (afterMs !== undefined) this.#alarms.set("retry", afterMs, () => void this.open());
     this.#session.onLost({ reason, retryInMs: afterMs ?? move });
   }
@@ -263,7 +259,7 @@ export class Connection {
     const socket = this.#attempt?.socket;
     this.#attempt = null;
     this.#joinedAt = -1;
-    this.#backingOff = this.#probed = false;
+    this.#probed = false;
     this.#unanswered = [];
     this.#alarms.clear("answer", "ping", "retry");
     // The event onclose is not awaited: on a half-open connection it takes minutes.

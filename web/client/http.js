@@ -1,4 +1,4 @@
-// The way out for a client whose WebSocket is blocked: a renewal is one request.
+// Requests over HTTP, for a client without a connection: to renew, and to leave.
 
 /** @import { Platform } from "./platform.js" */
 /** @import { Push } from "./protocol.js" */
@@ -13,20 +13,33 @@ import { hasBundle } from "./protocol.js";
  */
 
 /**
+ * What a request needs to know of the service.
+ * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's, without http or ws
+ */
+
+/**
+ * @param {Parts} parts
+ * @param {string} session
+ * @param {"renew" | "leave"} action
+ * @param {object} body
+ * @param {object} init what else the request has
+ */
+function post({ platform, address }, session, action, body, init) {
+  return platform.fetch(`http${address}/v1/sessions/${encodeURIComponent(session)}/${action}`, { method: "POST", body: JSON.stringify(body), ...init });
+}
+
+/**
  * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
- * @param {Platform} platform
- * @param {string} url of the sessions
+ * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
  * @returns {Promise<Answer>}
  */
-export async function renewByHttp(platform, url, { session, key, seq, expiresAt }, signal) {
-  const response = await platform.fetch(`${url}/${encodeURIComponent(session)}/renew`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ seq, expiresAt }),
-    signal,
-  });
+export async function renewByHttp(parts, { session, key, ...body }, signal) {
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  const response = await post(parts, session, "renew", body, { headers, signal });
   if (response.status === 200) {
     const push = await response.json();
     if (hasBundle(push)) return { push };
@@ -46,4 +59,15 @@ export async function renewByHttp(platform, url, { session, key, seq, expiresAt 
       accessEndsAt: Number(problem.accessEndsAt) || 0,
     },
   };
+}
+
+/**
+ * Ends a session. It is a request that browsers send to another origin without asking
+ * before, and after the page is gone. Rejects if the service did not end the session.
+ * @param {Parts} parts
+ * @param {ResumeToken} token
+ */
+export async function leaveByHttp(parts, { session, ...body }) {
+  const { status } = await post(parts, session, "leave", body, { keepalive: true });
+  if (status >= 400) throw new Error(`HTTP status ${status}`);
 }

@@ -6,13 +6,14 @@
  * The part of a browser that is used.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
- * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
  * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
  * @property {(timer: any) => void} clearTimeout stops such a timer
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
  * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
  * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
+ * @property {() => boolean} [isHidden] whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 
@@ -38,9 +39,9 @@
  * @returns {Platform}
  */
 export function platform(own) {
-  const { WebSocket, performance } = globalThis;
+  const { WebSocket, performance, document } = /** @type {any} */ (globalThis);
   return {
-    WebSocket: /** @type {any} */ (WebSocket),
+    WebSocket,
     // Looked up at each call, since pages replace these functions; called as methods
     // of globalThis, since browsers refuse another object.
     fetch: (url, init) => globalThis.fetch(url, init),
@@ -49,30 +50,28 @@ export function platform(own) {
     wallNow: () => Date.now(),
     steadyNow: () => performance.now(),
     random: () => Math.random(),
-    onHide: typeof globalThis.window?.addEventListener === "function" ? onHide : undefined,
-    onWake,
+    ...(document?.addEventListener ? page : { onWake: () => () => {} }),
     ...own,
   };
 }
 
-/** @param {() => void} hide */
-function onHide(hide) {
-  const { window } = globalThis;
-  window.addEventListener("pagehide", hide);
-  return () => window.removeEventListener("pagehide", hide);
-}
-
-/** @param {() => void} wake */
-function onWake(wake) {
-  const { window, document } = globalThis;
-  if (!window?.addEventListener || !document) return () => {}; // no page
-  const visible = () => document.visibilityState === "visible" && wake();
-  window.addEventListener("online", wake);
-  window.addEventListener("pageshow", wake);
-  document.addEventListener("visibilitychange", visible);
-  return () => {
-    window.removeEventListener("online", wake);
-    window.removeEventListener("pageshow", wake);
-    document.removeEventListener("visibilitychange", visible);
-  };
-}
+/** What a page has besides. */
+const page = {
+  // A page that goes away becomes hidden only after the event that says so.
+  isHidden: () => document.visibilityState === "hidden" || /pagehide|unload/.test(/** @type {any} */ (window).event?.type),
+  onHide: (/** @type {() => void} */ hide) => {
+    window.addEventListener("pagehide", hide);
+    return () => window.removeEventListener("pagehide", hide);
+  },
+  onWake: (/** @type {() => void} */ wake) => {
+    const visible = () => document.visibilityState === "visible" && wake();
+    window.addEventListener("online", wake);
+    window.addEventListener("pageshow", wake);
+    document.addEventListener("visibilitychange", visible);
+    return () => {
+      window.removeEventListener("online", wake);
+      window.removeEventListener("pageshow", wake);
+      document.removeEventListener("visibilitychange", visible);
+    };
+  },
+};

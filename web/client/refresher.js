@@ -29,10 +29,10 @@ export class Refresher {
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }) {
     const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
-    if (!address) throw new TypeError("url must be the service's address, such as https://calls.example.com");
+    if (!address) throw new TypeError("url must be like https://calls.example.com");
     if (!(rtc || rtm || chat)) throw new TypeError("rtc, rtm or chat must be given");
     const platform = usePlatform(ownPlatform);
-    if (!platform.WebSocket) throw new TypeError("no WebSocket here: pass one as platform.WebSocket");
+    if (!platform.WebSocket) throw new TypeError("pass a platform.WebSocket");
     this.#identity = { rtc, rtm, chat, ttl, tokenFormat };
     this.#session = new Session(address, this.#identity, { credential, storage }, platform);
   }

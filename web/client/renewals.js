@@ -150,7 +150,7 @@ export class Renewals {
     const request = (this.#request = new AbortController());
     let later;
     try {
-      const answer = renewByHttp(this.#session.platform, `http${this.#session.address}/v1/sessions`, token, request.signal);
+      const answer = renewByHttp(this.#session, token, request.signal);
       const { push, over, retryInMs } = await this.#session.alarms.within(answerTimeout, answer, "HTTP");
       if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // that session is over
       if (push) {

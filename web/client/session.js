@@ -14,6 +14,7 @@ import { Credential } from "./credential.js";
 import { DeliveryQueue, describeBundle } from "./delivery.js";
 import { Emitter } from "./emitter.js";
 import { EndedError } from "./events.js";
+import { leaveByHttp } from "./http.js";
 import { hasBundle, isFinal } from "./protocol.js";
 import { BindingRegistry } from "./registry.js";
 import { Renewals } from "./renewals.js";
@@ -110,9 +111,14 @@ export class Session {
     this.connection.wake();
   }
 
-  /** Ends the session at the service, and here. */
+  /**
+   * Ends the session at the service, and here. What a page sends on its connection
+   * while it goes away is lost in Firefox.
+   */
   leave() {
+    const { token, unproven } = this.resume;
     this.connection.send({ type: "leave" });
+    if (token && !unproven && (!this.connection.live || this.platform.isHidden?.())) leaveByHttp(this, token).catch((error) => this.onError(error));
     this.#end("left");
   }
 

@@ -77,9 +77,10 @@ export declare class Connection {
      */
     move(afterMs: number, reason: string): void;
     /**
-     * Pings a live connection; without one, begins an attempt now. It takes the place
-     * of one that is still connecting: that may be bound to a network that is gone,
-     * and browsers open one WebSocket to a host at a time, so a second would queue.
+     * Pings a live connection; without one, begins an attempt now, unless the service
+     * has set its time. It takes the place of one that is still connecting: that may be
+     * bound to a network that is gone, and browsers open one WebSocket to a host at a
+     * time, so a second would queue.
      */
     wake(): void;
     /** Begins the current attempt again: it was prepared for a session that has ended. */

@@ -11,17 +11,25 @@ export type Answer = {
     };
     retryInMs?: number;
 };
-/**
- * The service's answer: tokens, or that there are none any more, or that it can't
- * say now; retryInMs is 0 where it did not say when to come back.
- * @typedef {{push?: Push, over?: {status: number, reason: string, message: string, accessEndsAt: number}, retryInMs?: number}} Answer
- */
+export type Parts = {
+    platform: Platform;
+    /**
+     * the service's, without http or ws
+     */
+    address: string;
+};
 /**
  * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
- * @param {Platform} platform
- * @param {string} url of the sessions
+ * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
  * @returns {Promise<Answer>}
  */
-export declare function renewByHttp(platform: Platform, url: string, { session, key, seq, expiresAt }: ResumeToken, signal: any): Promise<Answer>;
+export declare function renewByHttp(parts: Parts, { session, key, ...body }: ResumeToken, signal: any): Promise<Answer>;
+/**
+ * Ends a session. It is a request that browsers send to another origin without asking
+ * before, and after the page is gone. Rejects if the service did not end the session.
+ * @param {Parts} parts
+ * @param {ResumeToken} token
+ */
+export declare function leaveByHttp(parts: Parts, { session, ...body }: ResumeToken): Promise<void>;

@@ -8,9 +8,10 @@ export type Platform = {
      */
     fetch: (url: string, init: {
         method: string;
-        headers: Record<string, string>;
+        headers?: Record<string, string>;
         body: string;
-        signal: any;
+        signal?: any;
+        keepalive?: boolean;
     }) => Promise<ResponseLike>;
     /**
      * calls run once, after ms milliseconds; returns the timer
@@ -37,6 +38,10 @@ export type Platform = {
      */
     onHide?: (hide: () => void) => () => void;
     /**
+     * whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
+     */
+    isHidden?: () => boolean;
+    /**
      * calls wake when the device or the page may have slept, or has another network; returns a function that stops that
      */
     onWake: (wake: () => void) => () => void;
@@ -60,13 +65,14 @@ export type ResponseLike = {
  * The part of a browser that is used.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
- * @property {(url: string, init: {method: string, headers: Record<string, string>, body: string, signal: any}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
+ * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
  * @property {(run: () => void, ms: number) => unknown} setTimeout calls run once, after ms milliseconds; returns the timer
  * @property {(timer: any) => void} clearTimeout stops such a timer
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
  * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
  * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
+ * @property {() => boolean} [isHidden] whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 /**

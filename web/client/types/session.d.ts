@@ -49,7 +49,10 @@ export declare class Session {
      */
     token(service: Service): Promise<string>;
     wake(): void;
-    /** Ends the session at the service, and here. */
+    /**
+     * Ends the session at the service, and here. What a page sends on its connection
+     * while it goes away is lost in Firefox.
+     */
     leave(): void;
     /** Ends it here, and leaves it in the storage. */
     close(): void;

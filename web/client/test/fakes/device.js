@@ -25,6 +25,8 @@ export class Device {
   wakes = new Set();
   /** Listeners of the page event `pagehide`. */
   hides = new Set();
+  /** Whether the page is hidden, or about to go away. */
+  hidden = false;
   /** Errors that the page's console would show as uncaught. */
   uncaught = [];
 
@@ -48,6 +50,7 @@ export class Device {
       wallNow: () => this.time + this.wallError,
       steadyNow: () => this.steady,
       random: () => (typeof this.random === "function" ? this.random() : this.random),
+      isHidden: () => this.hidden,
       onHide: (hide) => {
         this.hides.add(hide);
         return () => void this.hides.delete(hide);

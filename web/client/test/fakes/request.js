@@ -6,11 +6,11 @@ export class FakeRequest {
   #resolve;
   #reject;
 
-  constructor(url, { method, headers, body, signal }, resolve, reject) {
-    Object.assign(this, { url, method, headers, body: JSON.parse(body) });
+  constructor(url, { method, headers, body, signal, keepalive = false }, resolve, reject) {
+    Object.assign(this, { url, method, headers, body: JSON.parse(body), keepalive });
     this.#resolve = resolve;
     this.#reject = reject;
-    signal.addEventListener("abort", () => this.#settle(reject, new DOMException("aborted", "AbortError")));
+    signal?.addEventListener("abort", () => this.#settle(reject, new DOMException("aborted", "AbortError")));
   }
 
   /** @param {unknown} body an object, or the text of a body that is no JSON */

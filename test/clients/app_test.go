@@ -1,0 +1,160 @@
+//go:build programs
+
+package clients
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"refresher/test/nodetest"
+	"refresher/test/program"
+)
+
+// secret signs the credentials.
+const secret = "REFRESHER_JWT_SECRET=0123456789abcdef0123456789abcdef"
+
+// app is what a client belongs to: its driver asks for everything that is not the
+// client's over HTTP, so that the test plays the back end, Agora's SDK and the user.
+type app struct {
+	t        *testing.T
+	uid      string
+	log      program.Journal
+	process  *program.Process
+	actions  chan string // that the SDK was given tokens with
+	refusals chan string // codes with which the SDK refuses the next tokens
+	commands chan string // what the user and the SDK do: "leave", "expired", "wake"; closed when the session has ended
+	over     chan string // why the session ended
+}
+
+// room is for more tokens than a test takes.
+const room = 100
+
+// startApp runs a driver with the client of a page against a service.
+func startApp(t *testing.T, run program.Command, service, uid string) *app {
+	t.Helper()
+	a := &app{
+		t: t, uid: uid,
+		actions: make(chan string, room), refusals: make(chan string, 1), commands: make(chan string), over: make(chan string, 1),
+	}
+	handle := http.NewServeMux()
+	handle.HandleFunc("/credential", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, grant(r.Context(), t, "--subject", "user-"+uid, "--channels", "daily", "--uids", uid, "--roles", "publisher"))
+	})
+	handle.HandleFunc("/sdk", func(w http.ResponseWriter, r *http.Request) {
+		if token := r.FormValue("token"); !strings.HasPrefix(token, "007") {
+			t.Errorf("%s: the token is %q", uid, token)
+		}
+		select {
+		case code := <-a.refusals:
+			_, _ = fmt.Fprint(w, code)
+		default:
+		}
+		a.actions <- r.FormValue("action")
+	})
+	handle.HandleFunc("/next", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case command := <-a.commands:
+			_, _ = fmt.Fprint(w, command)
+		case <-r.Context().Done():
+		}
+	})
+	handle.HandleFunc("/over", func(_ http.ResponseWriter, r *http.Request) {
+		a.over <- r.FormValue("reason")
+		close(a.commands)
+	})
+	server := httptest.NewServer(handle)
+	t.Cleanup(server.Close)
+	run.Args = slices.Concat(run.Args, []string{service, server.URL, uid})
+	p, err := program.Start(&a.log, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.process = p
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("the client of %s said:\n%s", uid, a.log.Tail(40))
+		}
+	})
+	return a
+}
+
+// want waits until the client gives tokens to the SDK, and checks the action.
+func (a *app) want(action string) {
+	a.t.Helper()
+	select {
+	case got := <-a.actions:
+		if got != action {
+			a.t.Errorf("%s: the action is %q; want %q", a.uid, got, action)
+		}
+	case <-a.process.Done():
+		a.t.Fatalf("the client of %s ended by itself", a.uid)
+	case <-time.After(nodetest.Patience):
+		a.t.Fatalf("the client of %s gives the SDK no tokens", a.uid)
+	}
+}
+
+// renewed checks the tokens that the client has given to the SDK meanwhile: none ran out.
+func (a *app) renewed() {
+	a.t.Helper()
+	for range len(a.actions) {
+		if got := <-a.actions; got != "renew" {
+			a.t.Errorf("%s: the action is %q; want %q", a.uid, got, "renew")
+		}
+	}
+}
+
+// await waits until the client gives tokens to the SDK with this action, after whatever
+// was on its way.
+func (a *app) await(action string) {
+	a.t.Helper()
+	timeout := time.After(nodetest.Patience)
+	for {
+		select {
+		case got := <-a.actions:
+			if got == action {
+				return
+			}
+		case <-timeout:
+			a.t.Fatalf("%s: no action %q", a.uid, action)
+		}
+	}
+}
+
+// ended waits until the client says why its session ended, and its program has ended.
+func (a *app) ended(want string) {
+	a.t.Helper()
+	select {
+	case reason := <-a.over:
+		if reason != want {
+			a.t.Errorf("%s: the session ended with %q; want %q", a.uid, reason, want)
+		}
+	case <-time.After(nodetest.Patience):
+		a.t.Fatalf("the session of %s does not end", a.uid)
+	}
+	<-a.process.Done()
+	if code := a.process.State().ExitCode(); code != 0 {
+		a.t.Errorf("%s: exit status %d", a.uid, code)
+	}
+	a.renewed()
+}
+
+// grant is a credential, as an application's back end makes them.
+func grant(ctx context.Context, t *testing.T, flags ...string) string {
+	t.Helper()
+	command := exec.CommandContext(ctx, nodetest.Program(t), append([]string{"token", "grant"}, flags...)...)
+	command.Env = append(os.Environ(), secret)
+	out, err := command.Output()
+	if err != nil {
+		t.Errorf("refresher token grant: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}

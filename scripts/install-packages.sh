@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests and checks need, where their
-# commands are missing. Says nothing, and asks nobody, where all are there.
+# Installs the Debian packages that the tests and checks need, where their commands
+# or files are missing. Says nothing, and asks nobody, where all are there.
 # Starts no service: the tests start their own.
 set -euo pipefail
 
 packages=()
 services=()
-need() { # command package [service]
-	if ! command -v "$1" >/dev/null; then
+need() { # command-or-file package [service]
+	if ! command -v "$1" >/dev/null && [[ ! -e $1 ]]; then
 		packages+=("$2")
 		services+=("${@:3}")
 	fi
@@ -26,6 +26,16 @@ need Xvfb xvfb
 need node nodejs
 need npm npm
 need python3 python3
+# For test/clients, which runs the clients of docs/clients.
+need /usr/lib/python3/dist-packages/websockets python3-websockets
+need java default-jre-headless
+need kotlinc kotlin
+need /usr/share/java/okhttp.jar libokhttp-java
+need /usr/share/java/com.android.json.jar libandroid-json-java
+need mcs mono-mcs
+need mono mono-runtime
+need /usr/lib/mono/4.5/System.Net.Http.dll libmono-system-net-http4.0-cil
+need /usr/lib/cli/Newtonsoft.Json-5.0/Newtonsoft.Json.dll libnewtonsoft-json5.0-cil
 
 give_up() {
 	echo "scripts/install-packages.sh: $1" >&2
@@ -33,7 +43,7 @@ give_up() {
 }
 
 install_packages() {
-	local wanted="the commands of these Debian packages are missing: ${packages[*]}"
+	local wanted="these Debian packages are missing: ${packages[*]}"
 	command -v apt-get >/dev/null || give_up "$wanted. There is no apt-get here: install them another way."
 
 	local as_root=()

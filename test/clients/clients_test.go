@@ -41,7 +41,7 @@ var languages = map[string]language{
 	},
 	"Kotlin": {
 		page: "kotlin.md", fence: "kotlin", client: "client.kt", main: "driver.kt",
-		compile: []string{"kotlinc", "-classpath", jars, "-d", "app.jar", "client.kt", "driver.kt"},
+		compile: []string{"env", "JAVA_OPTS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC", "kotlinc", "-classpath", jars, "-d", "app.jar", "client.kt", "driver.kt"},
 		run:     []string{"java", "-classpath", "app.jar:" + jars + ":/usr/share/java/kotlin-stdlib.jar", "DriverKt"},
 	},
 }

@@ -46,7 +46,11 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range slices.Concat([]string{"../../README.md", "../../CONTRIBUTING.md"}, documents, records) {
+	clients, err := filepath.Glob("../../docs/clients/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range slices.Concat([]string{"../../README.md", "../../CONTRIBUTING.md"}, documents, records, clients) {
 		text := readFile(t, path[6:])
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			to, heading := filepath.Join(filepath.Dir(path), m[1]), m[2]

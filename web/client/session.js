@@ -48,8 +48,8 @@ export class Session {
   #ended = null;
   /** The service's last message, if it was one that explains a close. @type {Ended | ErrorMessage | null} */
   #lastMessage = null;
-  /** For each caller of token() that waits: checks whether there is a token now. @type {Set<() => void>} */
-  #waiters = new Set();
+  /** Wakes each caller of token() that waits. @type {((value?: unknown) => void)[]} */
+  #waiters = [];
   /** Stop listening to the events of the page. @type {(() => void)[]} */
   #stopListening;
 
@@ -89,20 +89,16 @@ export class Session {
    * @param {Service} service
    * @returns {Promise<string>}
    */
-  token(service) {
-    return new Promise((resolve, reject) => {
-      const check = () => {
-        const token = this.deliveries.newest?.tokens[service];
-        if (this.#ended) reject(new EndedError(this.#ended));
-        else if (token && !this.clock.hasPassed(token.expiresAt)) {
-          resolve(token.token);
-          this.bindings.tokenTaken(service, this.deliveries.seq);
-        } else return;
-        this.#waiters.delete(check);
-      };
-      this.#waiters.add(check);
-      check();
-    });
+  async token(service) {
+    for (;;) {
+      if (this.#ended) throw new EndedError(this.#ended);
+      const token = this.deliveries.newest?.tokens[service];
+      if (token && !this.clock.hasPassed(token.expiresAt)) {
+        this.bindings.tokenTaken(service, this.deliveries.seq);
+        return token.token;
+      }
+      await new Promise((resolve) => this.#waiters.push(resolve));
+    }
   }
 
   wake() {
@@ -271,7 +267,7 @@ export class Session {
 
   /** Repeats what depends on the tokens and the time: the clock was set, or tokens arrived. */
   #onClock() {
-    for (const check of [...this.#waiters]) check();
+    for (const wake of this.#waiters.splice(0)) wake();
     this.renewals.schedule();
   }
 
@@ -327,7 +323,7 @@ export class Session {
     this.bindings.close();
     for (const stop of this.#stopListening) stop();
     this.#dispatch("end");
-    for (const check of [...this.#waiters]) check();
+    for (const wake of this.#waiters.splice(0)) wake();
     this.events.emit("ended", this.#ended);
   }
 }

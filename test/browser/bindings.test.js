@@ -29,7 +29,7 @@ tested(import.meta.url, Object.keys(pages));
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    describe(`${name} in ${engine}`, { timeout: 60_000 }, () => {
+    describe(`${name} in ${engine}`, { timeout: 120_000 }, () => {
       /** @type {any} */
       let page;
       const closes = [];

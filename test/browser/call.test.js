@@ -13,7 +13,7 @@ let site;
 /** @type {Service} */
 let service;
 before(async () => {
-  site = await servePages({ call: {} });
+  site = await servePages({ call: {}, "call-react": {} });
   service = new Service("serve", ["--min-ttl=3s", `--allowed-origins=${site.origin}`]);
   await service.start();
 });
@@ -23,10 +23,10 @@ after(async () => {
 });
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
-  describe(`a call of agora-rtc-sdk-ng in ${engine}`, { concurrency: true, timeout: 60_000 }, () => {
-    const app = async (t, uid) => {
+  describe(`a call of agora-rtc-sdk-ng in ${engine}`, { timeout: 120_000 }, () => {
+    const app = async (t, uid, path = "call") => {
       const { page, complaints } = await open(t, { engine });
-      await page.goto(`${site.origin}/call`);
+      await page.goto(`${site.origin}/${path}`);
       const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher");
       return { page, complaints, options: { url: service.url, credential, ttl: 6, rtc: { channel: "daily", uid, role: "publisher" } } };
     };
@@ -86,6 +86,23 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       }, options);
       assert.deepEqual(states, ["DISCONNECTING", "DISCONNECTED TOKEN_EXPIRE", "CONNECTING", "CONNECTED"]);
       assert.deepEqual(tokens.map(({ by }) => by), ["join", "join"]);
+    });
+
+    test("the README's hook for agora-rtc-react joins, renews, joins again, and leaves with its component", async (t) => {
+      const { page, complaints, options } = await app(t, 4, "call-react");
+      const { rtc: _, ...rest } = options;
+      const tokens = await page.evaluate(async (options) => {
+        show(options, "0123456789abcdef0123456789abcdef", "daily", 4);
+        await tokens(2);
+        edge.expires();
+        return tokens(3);
+      }, rest);
+      assert.deepEqual(tokens.map(({ by }) => by), ["join", "renew", "join"]);
+      const { sessions: [{ id }] } = await service.ask("GET", "/v1/sessions?channel=daily&uid=4");
+      await page.evaluate(() => hide());
+      const { reason } = await service.logged((line) => line.session === id && line.msg === "session ended");
+      assert.equal(reason, "left");
+      assert.deepEqual(complaints, []);
     });
   });
 }

@@ -2,10 +2,25 @@
 // bundler does. It also answers what the simulated edge (page/agora.js) sends here of
 // AgoraRTC's requests.
 
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { build } from "esbuild";
 
 const here = new URL(".", import.meta.url).pathname;
+const library = `${here}/../../web/client`;
+
+/** Imports an example of the library's README by the heading that it is under: "readme:agora-rtc-react". */
+const readme = {
+  name: "readme",
+  setup: (/** @type {import("esbuild").PluginBuild} */ { onResolve, onLoad }) => {
+    onResolve({ filter: /^readme:/ }, ({ path }) => ({ path: path.slice("readme:".length), namespace: "readme" }));
+    onLoad({ filter: /./, namespace: "readme" }, async ({ path }) => {
+      const text = await readFile(`${library}/README.md`, "utf8");
+      const [, loader, contents] = /```(\w+)\n(.*?)^```/ms.exec(text.slice(text.indexOf(`\n### ${path}\n`))) ?? [];
+      return { contents, loader: /** @type {any} */ (loader), resolveDir: here };
+    });
+  },
+};
 
 /**
  * Serves page/NAME.js at /NAME for each entry.
@@ -16,10 +31,11 @@ export async function servePages(entries) {
   const scripts = new Map();
   await Promise.all(Object.entries(entries).map(async ([name, alias]) => {
     const { outputFiles } = await build({
-      entryPoints: [`${here}/page/${name.split("+")[0]}`], bundle: true, write: false, format: "iife", target: "es2022", jsx: "automatic", logLevel: "error",
+      entryPoints: [`${here}/page/${name.split("+")[0]}`], bundle: true, write: false, format: "iife", target: "es2022", jsx: "automatic", logLevel: "error", minify: true,
       define: { "process.env.NODE_ENV": `"production"`, global: "globalThis" },
       loader: { ".css": "empty" },
-      alias: { "node:assert/strict": `${here}/page/assert.js`, ...alias },
+      plugins: [readme],
+      alias: { "node:assert/strict": `${here}/page/assert.js`, "refresher-client/rtc": `${library}/bindings/rtc.js`, "refresher-client": `${library}/index.js`, ...alias },
     });
     scripts.set(`/${name}.js`, outputFiles[0].contents);
   }));

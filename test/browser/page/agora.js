@@ -44,6 +44,14 @@ export class Edge {
     this.ontoken(by, text);
   }
 
+  /** Resolves with the tokens when there are so many. @param {number} count */
+  taken(count) {
+    return new Promise((resolve) => {
+      this.ontoken = () => this.tokens.length >= count && resolve(this.tokens);
+      this.ontoken("join", "");
+    });
+  }
+
   /** Warns the client of its token's end. */
   warns() {
     this.#socket?.says({ _type: "on_token_privilege_will_expire", _message: {} });

@@ -9,15 +9,9 @@ import { Edge } from "./agora.js";
 
 AgoraRTC.setLogLevel(4);
 globalThis.edge = new Edge();
+globalThis.tokens = (count) => globalThis.edge.taken(count);
 
 /** Shows the UIKit, as an app does. @param {any} rtcProps @param {any} [rtmProps] */
 globalThis.show = (rtcProps, rtmProps) => {
   createRoot(/** @type {HTMLElement} */ (document.getElementById("app"))).render(createElement(AgoraUIKit, { rtcProps, rtmProps }));
 };
-
-/** Resolves with the tokens that the edge has got, when there are so many. @param {number} count */
-globalThis.tokens = (count) => new Promise((resolve) => {
-  const look = () => globalThis.edge.tokens.length >= count && resolve(globalThis.edge.tokens);
-  globalThis.edge.ontoken = look;
-  look();
-});

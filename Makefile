@@ -19,12 +19,24 @@ export GORACE ?= atexit_sleep_ms=20
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard bench/*/package-lock.json test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 
-# Packages whose bubbles are too many or too long for the race detector in one process:
-# see scripts/parts.sh.
-PARTS := /internal/access /internal/rotation
+# Under the race detector tests run with -short: it makes simulated hours ten times
+# slower, and crashes the more often the more of them a process simulates. Tests that take
+# part of their cases or hours then (testing.Short, and each use of rapid) are in these
+# packages, and run in full without it. The planner has no goroutines to race.
+FULL := $$(go list ./internal/... ./tools/plan/... | grep -v -e /internal/redis -e /internal/ws)
+
+# Packages with benchmarks. To link the others' tests once more took a minute of CPU time.
+BENCHED := $$(git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 # Tests with the build tag "programs" need other programs than Go and Redis, such as
 # nginx, Prometheus and Node.js. go test ./... leaves them out.
+
+# The package that the race detector crashes in most often is run one test at a time from
+# the start: see scripts/parts.sh.
+CRASHES := /internal/rotation
+
+# The command, built once for the tests that run it, which find it by BUILT_REFRESHER.
+BUILT := $(BIN)/tested/refresher
 
 # What the settings below mean is in the help of the targets that use them.
 BENCH    ?= .
@@ -52,25 +64,40 @@ help: ## Lists the targets.
 setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests and checks need and is missing.
 
 .PHONY: test
+test: export BUILT_REFRESHER = $(BUILT)
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	scripts/race.sh -tags programs $$(go list -tags programs ./... | grep -v -e /test/chaos -e /test/release -e /test/rules $(PARTS:%=-e %$$))
-	for package in $(PARTS); do scripts/parts.sh ".$$package"; done
-	$(MAKE) -j2 --output-sync test-chaos test-rest
-	for dir in $(NPM); do npm --prefix "$$dir" run test --if-present; done
+	go build -o $(BUILT) ./cmd/refresher
+	$(MAKE) test-race
+	$(MAKE) -j3 --output-sync test-chaos test-programs test-full
+	$(MAKE) test-npm
 
-# test-chaos waits most of the time; test-rest has much to compile, and each benchmark to
-# run once. What is tested here are other programs, so the race detector would see nothing.
-# Go's cache does not watch files outside of a module, which those of test/deploy read:
-# hence its -count. Browsers are not beside them: the calls of test-chaos measure how late
-# they are served.
-.PHONY: test-chaos test-rest
+# The packages that take longest come first, so that none is left over at the end.
+.PHONY: test-race
+test-race:
+	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./... | grep -v -e /test/chaos -e /test/release -e /test/rules -e /tools/plan/planner -e $(CRASHES))
+	scripts/parts.sh .$(CRASHES)
+
+# test-chaos waits most of the time; test-programs and test-full have much to compute, and
+# give way to it. What the first two test are other programs, so the race detector would
+# see nothing. Go's cache does not watch files outside of a module, which those of
+# test/deploy read: hence its -count. Browsers are not beside them: the calls of test-chaos
+# measure how late they are served.
+.PHONY: test-chaos test-programs test-full
 test-chaos:
 	go test -parallel 4 -timeout 5m ./test/chaos
-test-rest:
-	nice go -C test/deploy test -count 1 -timeout 10m ./...
-	nice go test -tags programs -timeout 5m ./test/release ./test/rules
-	nice go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m ./...
-	nice go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
+test-programs:
+	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...
+	nice -n 19 go test -tags programs -timeout 10m ./test/release ./test/rules
+test-full:
+	nice -n 19 go test -timeout 10m $(FULL)
+	nice -n 19 go test -timeout 10m -run 'TestModel|TestRoundTrip' ./internal/redis
+	nice -n 19 go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m $(BENCHED)
+	nice -n 19 go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
+
+# A process that does not end, or spins, ends with the tests of its folder.
+.PHONY: test-npm
+test-npm:
+	for dir in $(NPM); do timeout --verbose --kill-after 10s 10m npm --prefix "$$dir" run test --if-present; done
 
 .PHONY: check
 check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.

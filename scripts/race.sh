@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of packages under the race detector: scripts/race.sh PACKAGES...
+# Runs the tests of packages under the race detector: scripts/race.sh [FLAGS] PACKAGES...
 # The detector may crash in a bubble of testing/synctest, without having found
 # anything (golang/go#78156). A package that it crashed in is run again, each test
 # in a process of its own.

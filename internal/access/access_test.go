@@ -303,11 +303,13 @@ func TestDefectiveCredentials(t *testing.T) {
 				cases, counted := 0, g.Metrics()
 				for _, d := range defects(several) {
 					for i, e := range endpoints(ids) {
+						if cases++; testing.Short() && cases%4 != 0 {
+							continue
+						}
 						counted = refuses(g, &d, &e, counted, i%9 == 0) // a join, one for tokens, and one for operators
-						cases++
 					}
 				}
-				t.Logf("%d cases refused: %d defects at %d endpoints", cases, len(defects(several)), len(endpoints(ids)))
+				t.Logf("%d cases: %d defects at %d endpoints", cases, len(defects(several)), len(endpoints(ids)))
 
 				// None of that changed anything, and with a good credential all
 				// of it works.

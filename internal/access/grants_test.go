@@ -436,7 +436,7 @@ func TestGrantsAreHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer judge.Close()
-		given, refused := 0, 0
+		cases, given, refused := 0, 0, 0
 		issued := g.Metrics()["refresher_tokens_issued_total"]
 		for _, c := range grantCases() {
 			grants, w := usualGrants(), usualWish
@@ -449,6 +449,9 @@ func TestGrantsAreHeld(t *testing.T) {
 				change["scope"] = "admin"
 			}
 			for i := range givers {
+				if cases++; testing.Short() && cases%4 != 0 {
+					continue
+				}
 				giver := &givers[i]
 				what := fmt.Sprintf("%s, granted %+v, wished %+v", giver.name, c.grant, w)
 				a, tokens := ask(g, giver, &w, apptest.Pass(change))

@@ -18,9 +18,13 @@ func TestCallsOfADayLoseNothing(t *testing.T) {
 		for i, ttl := range ttls {
 			w.Call(uint32(i+1), ttl)
 		}
-		time.Sleep(3 * time.Hour) // bubble
+		length := 3 * time.Hour
+		if testing.Short() {
+			length = 30 * time.Minute
+		}
+		time.Sleep(length) // bubble
 		record := w.Verdict(len(ttls))
-		if held, want := record.Total.HeldSeconds, 3*3600.0*float64(2*len(ttls)); held < want-1 {
+		if held, want := record.Total.HeldSeconds, length.Seconds()*float64(2*len(ttls)); held < want-1 {
 			t.Errorf("held %v call-seconds of %v", held, want)
 		}
 		t.Logf("%d renewals, %v call-seconds lost", w.Renewals.Load(), record.Total.LostSeconds)
@@ -38,7 +42,11 @@ func TestCallsSurviveBrokenConnectionsAndRestarts(t *testing.T) {
 			w.Call(uint32(i+1), 60)
 		}
 		r := rand.New(rand.NewPCG(1, 2))
-		for minute := range 120 {
+		minutes := 120
+		if testing.Short() {
+			minutes = 30
+		}
+		for minute := range minutes {
 			for range 6 {
 				time.Sleep(10 * time.Second) // bubble
 				w.Network.Cut(func() bool { return r.IntN(10) == 0 })

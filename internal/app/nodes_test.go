@@ -46,7 +46,11 @@ func TestCallsOfManyNodesLoseNothing(t *testing.T) {
 				}
 			}
 		}
-		for range 2 * 60 * 6 {
+		minutes := 120
+		if testing.Short() {
+			minutes = 30
+		}
+		for range minutes * 6 {
 			time.Sleep(10 * time.Second) // bubble
 			fault(.3, "cuts", func() { s.Network.Cut(func() bool { return r.IntN(10) == 0 }) })
 			fault(.03, "kills", anyNode(s.Replace))
@@ -73,7 +77,11 @@ func TestCallsSurviveRollingRestarts(t *testing.T) {
 		for i := range calls {
 			s.CallAt(apptest.BalancerAddress, uint32(i+1), 12)
 		}
-		for range 4 {
+		rounds := 4
+		if testing.Short() {
+			rounds = 1
+		}
+		for range rounds {
 			time.Sleep(5 * time.Minute) // bubble
 			for i := range s.Nodes {
 				s.Deploy(i)

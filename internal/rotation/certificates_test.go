@@ -194,7 +194,10 @@ func TestRotationRenewsEveryCall(t *testing.T) {
 
 func (r *rotated) roll(killed bool) {
 	t := r.T
-	const calls = 90
+	calls := 90
+	if testing.Short() {
+		calls = 30
+	}
 	r.hold(calls, 3600)
 	time.Sleep(time.Minute) // bubble
 	r.accept(apptest.Certificate, apptest.NextCertificate)
@@ -274,7 +277,10 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRotated(t, 3)
-				const calls = 60
+				calls := 60
+				if testing.Short() {
+					calls = 20
+				}
 				for i := range r.Nodes { // each can open resume keys that the others seal
 					r.write(t, i, apptest.Certificate, apptest.NextCertificate, third)
 				}

@@ -812,7 +812,11 @@ func TestApprovalIsOfARole(t *testing.T) {
 // wherever the client goes meanwhile: in the end the wish of the highest version stands,
 // in the store and in the client's tokens.
 func TestWishesConverge(t *testing.T) {
-	for seed := range uint64(100) {
+	seeds := uint64(100)
+	if testing.Short() {
+		seeds = 25
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			c := wishCluster(t)

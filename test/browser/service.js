@@ -14,9 +14,10 @@ const run = promisify(execFile);
 /** @type {Promise<string> | undefined} */
 let built;
 
-/** Builds the command once, and resolves with its path. */
+/** Resolves with the path of the command: the one that make test has built, or one built here, once. */
 function binary() {
   built ??= (async () => {
+    if (process.env.BUILT_REFRESHER) return process.env.BUILT_REFRESHER;
     const folder = mkdtempSync(join(tmpdir(), "refresher-"));
     process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
     const path = join(folder, "refresher");

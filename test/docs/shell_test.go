@@ -18,8 +18,11 @@ const jwtSecret = "a secret of the tests, and of nothing else"
 // scratch is a folder for all tests, removed when they are over.
 var scratch string
 
-// built is the command, built once for all tests, and where it is.
+// built is where the command is: that of make test, or one that is built here, once.
 var built = sync.OnceValues(func() (string, error) {
+	if program := os.Getenv("BUILT_REFRESHER"); program != "" {
+		return program, nil
+	}
 	program := filepath.Join(scratch, "refresher")
 	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "../../cmd/refresher").CombinedOutput()
 	if err != nil {

@@ -38,6 +38,10 @@ func Main(m *testing.M) {
 	}))
 }
 
+// Built is the environment variable with the path of the service's program, if it was
+// built already: make test builds it once for all packages and the browser tests.
+const Built = "BUILT_REFRESHER"
+
 // Program returns the path of the service's program, and builds it first if
 // nobody has. What is raced for lies between processes, so it is built without
 // the race detector.
@@ -57,6 +61,9 @@ var build = sync.OnceValues(func() (program string, err error) {
 	}
 	if _, err := os.ReadDir(filepath.Join(root, "cmd", "refresher")); err != nil {
 		return "", err
+	}
+	if built := os.Getenv(Built); built != "" {
+		return built, nil
 	}
 	if folder, err = os.MkdirTemp("", "nodetest-"); err != nil {
 		return "", err

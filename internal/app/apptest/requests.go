@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/coder/websocket"
 
@@ -175,9 +176,13 @@ func (s *Cluster) Try(node int, credential string, l *Line, way Way) Outcome {
 }
 
 // Refusals tries all ways on all nodes again and again, until that were so many
-// times, and demands that each is refused, and for good.
+// times, and demands that each is refused, and for good. Under go test -short each
+// way is tried once on each node.
 func (s *Cluster) Refusals(times int, credential string, l *Line, ways []Way) {
 	s.T.Helper()
+	if testing.Short() {
+		times = min(times, len(s.Nodes)*len(ways))
+	}
 	tries := make(map[Outcome]int)
 	for n := range times {
 		way := ways[n/len(s.Nodes)%len(ways)]

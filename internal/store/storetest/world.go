@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -172,6 +173,9 @@ var byID = gocmp.FilterPath(func(p gocmp.Path) bool { return p.Last().String() =
 // same expects two values to be equal.
 func (w *world) same(what string, want, got any, options ...gocmp.Option) {
 	w.Helper()
+	if reflect.DeepEqual(want, got) {
+		return // gocmp.Diff took a quarter of the suite's CPU time to say so
+	}
 	if diff := gocmp.Diff(want, got, append(options, untimed, byID)...); diff != "" {
 		w.Fatalf("%s (-want +got):\n%s", what, diff)
 	}

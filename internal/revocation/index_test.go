@@ -354,10 +354,14 @@ func TestPageCostsWhatItHolds(t *testing.T) {
 		}
 		return best
 	}
-	few, many := fastest(1000), fastest(store.MaxRevocations)
-	t.Logf("a page of 1,000 takes %s, of %d %s", few, store.MaxRevocations, many)
+	count := store.MaxRevocations
+	if testing.Short() {
+		count /= 10
+	}
+	few, many := fastest(1000), fastest(count)
+	t.Logf("a page of 1,000 takes %s, of %d %s", few, count, many)
 	if many > 20*few {
-		t.Errorf("a page takes %s among 1,000, and %s among %d", few, many, store.MaxRevocations)
+		t.Errorf("a page takes %s among 1,000, and %s among %d", few, many, count)
 	}
 }
 
@@ -370,10 +374,14 @@ func TestManyCostLittle(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
+	count := store.MaxRevocations
+	if testing.Short() {
+		count /= 10
+	}
 	a := newNode(t, newShared(), "a")
 	before, began := heap(), time.Now()
-	a.fill("app", 0, store.MaxRevocations)
-	took, bytes := time.Since(began), int(heap()-before)/store.MaxRevocations
+	a.fill("app", 0, count)
+	took, bytes := time.Since(began), int(heap()-before)/count
 	const lookUps = 100_000
 	k := key("daily", 1_000_000)
 	k.Subject = "somebody"
@@ -384,7 +392,7 @@ func TestManyCostLittle(t *testing.T) {
 		}
 	}
 	each := time.Since(began) / lookUps
-	t.Logf("%d revocations: learned in %s, %d B each, %s a look-up", store.MaxRevocations, took, bytes, each)
+	t.Logf("%d revocations: learned in %s, %d B each, %s a look-up", count, took, bytes, each)
 	if took > 10*time.Second || bytes > 1000 || each > 50*time.Microsecond {
 		t.Error("too much")
 	}

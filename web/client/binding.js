@@ -4,7 +4,7 @@
 /** @import { Alarms } from "./time.js" */
 /** @import { BindingEvent, BindingState } from "./states.js" */
 
-import { StateMachine, bindingTransitions } from "./states.js";
+import { bindingTransitions, transition } from "./states.js";
 import { failure } from "./time.js";
 
 /**
@@ -32,8 +32,8 @@ const sdkTimeout = 8_000;
 export class Binding {
   #sdk;
   #alarms;
-  /** @type {StateMachine<BindingState, BindingEvent>} */
-  #machine = new StateMachine(bindingTransitions, "idle");
+  /** @type {BindingState} */
+  #state = "idle";
   /** Whether a call of the app's rejoin is not complete yet. It may outlast sdkTimeout, and the state `rejoining`. */
   #rejoinPending = false;
   /** How many tokens in a row the SDK has refused. */
@@ -49,7 +49,7 @@ export class Binding {
   }
 
   get state() {
-    return this.#machine.state;
+    return this.#state;
   }
 
   /** Whether the SDK may get tokens at all: it has not left, and is still bound. */
@@ -63,12 +63,14 @@ export class Binding {
   }
 
   /**
-   * Records an event that came from outside.
-   * @param {"tokenTaken" | "joined" | "expired" | "unbind"} event
-   * @returns {boolean} whether the state changed
+   * Changes the state as the table says.
+   * @param {BindingEvent} event
+   * @returns {boolean} whether it changed
    */
-  on(event) {
-    return this.#machine.dispatch(event);
+  dispatch(event) {
+    const previous = this.#state;
+    this.#state = transition(bindingTransitions, previous, event);
+    return this.#state !== previous;
   }
 
   /**
@@ -78,7 +80,7 @@ export class Binding {
   left(failed) {
     // A rejoin of RTM begins with a logout. An SDK that can tell whether it is in the call reports no such logout.
     if (this.state === "rejoining" && !this.#sdk.isJoined) return;
-    this.#machine.dispatch(failed === true ? "failed" : "left");
+    this.dispatch(failed === true ? "failed" : "left");
   }
 
   /**
@@ -92,7 +94,7 @@ export class Binding {
     const sdk = this.#sdk;
     const returned = this.state === "returned";
     const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined: not known
-    if (inCall || returned) this.#machine.dispatch("inCall");
+    if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
     // It may be in the call, and without a rejoin there is only one way to find out.
     const mustTry = !sdk.rejoin && inCall === undefined;
@@ -107,7 +109,7 @@ export class Binding {
     }
     if (!this.wantsTokens) return false; // it has left during the call of renew
     if (!sdk.rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
-    if (this.#rejoinPending || !this.#machine.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
+    if (this.#rejoinPending || !this.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
     await this.#answer(this.#rejoin(token));
     return true;
   }
@@ -121,9 +123,9 @@ export class Binding {
     this.#rejoinPending = true;
     try {
       accept(await this.#sdk.rejoin?.(token));
-      this.#machine.dispatch("rejoined");
+      this.dispatch("rejoined");
     } catch (error) {
-      this.#machine.dispatch("rejoinFailed");
+      this.dispatch("rejoinFailed");
       throw error;
     } finally {
       this.#rejoinPending = false;

@@ -50,7 +50,7 @@ export class BindingRegistry {
     if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
     const bindings = others ?? new Set();
     this.#bindings.set(service, bindings.add(binding));
-    if (this.#joinedWith.has(service)) binding.on("tokenTaken");
+    if (this.#joinedWith.has(service)) binding.dispatch("tokenTaken");
     void this.#catchUp(service);
     const unbind = () => {
       if (!this.#unbinds.delete(unbind)) return;
@@ -58,7 +58,7 @@ export class BindingRegistry {
       bindings.delete(binding);
       // An SDK that has left stays so when it is bound again: it must not be rejoined.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
-      binding.on("unbind");
+      binding.dispatch("unbind");
     };
     this.#unbinds.add(unbind);
     return { ...reports, unbind };
@@ -81,7 +81,7 @@ export class BindingRegistry {
    */
   tokenTaken(service, seq) {
     this.#joinedWith.set(service, seq);
-    for (const binding of this.#bindings.get(service) ?? []) binding.on("tokenTaken");
+    for (const binding of this.#bindings.get(service) ?? []) binding.dispatch("tokenTaken");
   }
 
   /**
@@ -126,7 +126,7 @@ export class BindingRegistry {
       expired: () => void this.#expired(binding),
       left: (failed) => binding.left(failed),
       joined: () => {
-        const changed = binding.on("joined");
+        const changed = binding.dispatch("joined");
         if (binding.wantsTokens && !this.#joinedWith.has(service)) this.tokenTaken(service, 0);
         if (changed) void this.#catchUp(service);
       },
@@ -135,7 +135,7 @@ export class BindingRegistry {
 
   /** @param {Binding} binding */
   async #expired(binding) {
-    binding.on("expired");
+    binding.dispatch("expired");
     await null; // an SDK that reports this may not have finished leaving
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();

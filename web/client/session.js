@@ -19,7 +19,7 @@ import { hasBundle, isFinal } from "./protocol.js";
 import { BindingRegistry } from "./registry.js";
 import { Renewals } from "./renewals.js";
 import { ResumeStore } from "./resume.js";
-import { StateMachine, sessionTransitions } from "./states.js";
+import { sessionTransitions, transition } from "./states.js";
 import { Alarms, Clock, failure } from "./time.js";
 
 /** @typedef {NonNullable<Answer["over"]>} Over */
@@ -42,8 +42,8 @@ export class Session {
   events = new Emitter();
   #identity;
   #credential;
-  /** @type {StateMachine<State, SessionEvent>} */
-  #machine = new StateMachine(sessionTransitions, "connecting");
+  /** @type {State} */
+  state = "connecting";
   /** How the session ended. @type {Events["ended"] | null} */
   #ended = null;
   /** The service's last message, if it was one that explains a close. @type {Ended | ErrorMessage | null} */
@@ -78,10 +78,6 @@ export class Session {
     this.#stopListening = [onWake(() => this.wake())];
     if (exclusive) this.#stopListening.push(onHide(() => this.resume.save()));
     void this.connection.open();
-  }
-
-  get state() {
-    return this.#machine.state;
   }
 
   /**
@@ -302,7 +298,8 @@ export class Session {
   /** @param {SessionEvent} event */
   #dispatch(event) {
     const previous = this.state;
-    if (this.#machine.dispatch(event)) this.events.emit("state", { state: this.state, previous });
+    this.state = transition(sessionTransitions, previous, event);
+    if (this.state !== previous) this.events.emit("state", { state: this.state, previous });
   }
 
   /**

@@ -65,34 +65,14 @@ export const bindingTransitions = {
 };
 
 /**
- * One state at a time, which only events change.
+ * The state that an event leads to.
  * @template {string} S
  * @template {string} E
+ * @param {Transitions<S, E>} transitions
+ * @param {S} state
+ * @param {E} event
+ * @returns {S}
  */
-export class StateMachine {
-  #transitions;
-  #state;
-
-  /**
-   * @param {Transitions<S, E>} transitions
-   * @param {S} initial
-   */
-  constructor(transitions, initial) {
-    this.#transitions = transitions;
-    this.#state = initial;
-  }
-
-  get state() {
-    return this.#state;
-  }
-
-  /**
-   * @param {E} event
-   * @returns {boolean} whether it changed the state
-   */
-  dispatch(event) {
-    const previous = this.#state;
-    this.#state = this.#transitions[previous][event] ?? previous;
-    return this.#state !== previous;
-  }
+export function transition(transitions, state, event) {
+  return transitions[state][event] ?? state;
 }

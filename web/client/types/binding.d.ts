@@ -1,5 +1,5 @@
 import type { Alarms } from "./time.js";
-import type { BindingState } from "./states.js";
+import type { BindingEvent, BindingState } from "./states.js";
 export type Sdk = {
     /**
      * gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
@@ -52,11 +52,11 @@ export declare class Binding {
     /** Whether the SDK waits for a token to rejoin with. */
     get needsRejoin(): boolean;
     /**
-     * Records an event that came from outside.
-     * @param {"tokenTaken" | "joined" | "expired" | "unbind"} event
-     * @returns {boolean} whether the state changed
+     * Changes the state as the table says.
+     * @param {BindingEvent} event
+     * @returns {boolean} whether it changed
      */
-    on(event: "tokenTaken" | "joined" | "expired" | "unbind"): boolean;
+    dispatch(event: BindingEvent): boolean;
     /**
      * Records that the SDK has left the call for another reason than its token.
      * @param {boolean} [failed] whether it was without the user's doing

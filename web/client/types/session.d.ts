@@ -34,6 +34,8 @@ export declare class Session {
     renewals: Renewals;
     /** @type {Emitter<Events>} */
     events: Emitter<Events>;
+    /** @type {State} */
+    state: State;
     /**
      * @param {string} address
      * @param {Identity} identity
@@ -41,7 +43,6 @@ export declare class Session {
      * @param {Platform} platform
      */
     constructor(address: string, identity: Identity, { credential, storage }: Pick<Options, "credential" | "storage">, platform: Platform);
-    get state(): State;
     /**
      * Resolves with a token of the newest bundle, as soon as there is one that has not expired.
      * @param {Service} service

@@ -48,21 +48,12 @@ export type BindingEvent = "tokenTaken" | "joined" | "inCall" | "left" | "failed
  */
 export declare const bindingTransitions: Transitions<BindingState, BindingEvent>;
 /**
- * One state at a time, which only events change.
+ * The state that an event leads to.
  * @template {string} S
  * @template {string} E
+ * @param {Transitions<S, E>} transitions
+ * @param {S} state
+ * @param {E} event
+ * @returns {S}
  */
-export declare class StateMachine<S extends string, E extends string> {
-    #private;
-    /**
-     * @param {Transitions<S, E>} transitions
-     * @param {S} initial
-     */
-    constructor(transitions: Transitions<S, E>, initial: S);
-    get state(): S;
-    /**
-     * @param {E} event
-     * @returns {boolean} whether it changed the state
-     */
-    dispatch(event: E): boolean;
-}
+export declare function transition<S extends string, E extends string>(transitions: Transitions<S, E>, state: S, event: E): S;

@@ -1,10 +1,15 @@
 // The bindings with the JavaScript of Agora's SDKs for React Native and Electron,
 // whose native part is simulated (native-part.js).
 
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
 import { bindEngine } from "../../web/client/bindings/native.js";
 import { bindRtm, bindStreamChannel } from "../../web/client/bindings/rtm.js";
 import { conformance, registered } from "../../web/client/test/conformance.js";
+import { Simulation, second, settle } from "../../web/client/test/fakes/index.js";
 import { tested } from "../../web/client/test/sdks.js";
+import { Taken } from "../../web/client/test/stories.js";
 import { Engine, reasons, states } from "./engine.js";
 import { load } from "./native-part.js";
 
@@ -17,6 +22,23 @@ for (const name of ["react-native-agora", "agora-electron-sdk"]) {
 for (const channelName of ["", "daily"]) {
   conformance(`agora-react-native-rtm, ${channelName ? "stream channel" : "login"}`, channelName ? "rtc" : "rtm", (taken) => openRtm(channelName, taken));
 }
+test("agora-react-native-rtm, unbound: its events do nothing, though it goes on calling listeners that were removed", async (t) => {
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live({ rtc: undefined, rtm: { userId: "ana" } }, { services: ["rtm"], ttl: 600, renewBefore: 60 });
+  const taken = new Taken();
+  const rtm = openRtm("", taken);
+  const rejoin = t.mock.fn(async () => {});
+  const unbind = rtm.bind(refresher, { rejoin });
+  await rtm.join(await refresher.token("rtm"));
+  unbind();
+  socket.take();
+  await sim.pass(541 * second);
+  rtm.warns();
+  rtm.expires();
+  await settle();
+  assert.deepEqual([socket.take(), rejoin.mock.callCount()], [[], 0]);
+});
+
 tested(import.meta.url, registered);
 
 /** An engine whose call is of joinChannel or joinChannelEx, while another connection of it goes on. */
@@ -49,8 +71,10 @@ function openEngine(name, ex, taken) {
     },
     warns: () => engine.says("onTokenPrivilegeWillExpire", connection, { token: "007" }),
     expires() {
-      becomes(states.failed, reasons.tokenExpired);
+      // In either order: none is documented.
+      if (!ex) becomes(states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", connection);
+      if (ex) becomes(states.disconnected, reasons.tokenExpired);
     },
     leaves: () => becomes(states.disconnected, reasons.left),
     refuses: () => String((engine.returns = -110)),
@@ -63,9 +87,15 @@ function openRtm(channelName, taken) {
   const { RtmLinkState: states, RtmLinkStateChangeReason: reasons, RtmServiceType: services } = sdk;
   const rtm = sdk.createAgoraRtmClient(new sdk.RtmConfig({ appId: "0".repeat(32), userId: "ana" }));
   rtm.release(); // an earlier test's listeners
-  const linkState = (currentState, reasonCode, channel = channelName) => native.says("RtmEventHandler_onLinkStateEvent_0", { event: {
+  const says = (currentState, reasonCode, channel) => native.says("RtmEventHandler_onLinkStateEvent_0", { event: {
     currentState, previousState: states.connected, serviceType: channel ? services.stream : services.message, reasonCode, affectedChannels: channel ? [channel] : [],
   } });
+  const linkState = (currentState, reasonCode) => {
+    says(currentState, reasonCode, channelName);
+    // What becomes of the others is not for the binding.
+    const [state, reason] = currentState === states.connected ? [states.failed, reasons.tokenExpired] : [states.connected, reasons.loginSuccess];
+    for (const channel of ["", "daily", "weekly"]) if (channel !== channelName) says(state, reason, channel);
+  };
   let refusal = 0;
   let stream;
   native.oncall = (method, { token, options }, requestId) => {

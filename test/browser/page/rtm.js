@@ -21,12 +21,16 @@ run(channelName ? "rtc" : "rtm", (taken) => {
     taken.add("renew", token);
   };
   const stream = channelName ? rtm.createStreamChannel(channelName) : null;
+  const another = old ? null : rtm.createStreamChannel("weekly").streamChannelImpl;
   /** The object whose own functions emit the events. */
   const own = stream?.streamChannelImpl ?? rtm._rtmImpl;
   const becomes = (/** @type {string} */ state, /** @type {string} */ reason) => {
     if (old) rtm.emit("status", { state: state === "IDLE" ? "DISCONNECTED" : state, reason });
     else if (stream) own._updateLinkState(state, "SERVER_REJECT", reason, "for people");
     else own._updateLinkState(state, "SERVER_REJECT", [], reason, "for people");
+    // What becomes of another channel is not for the binding.
+    if (state === "CONNECTED") another?._updateLinkState("FAILED", "SERVER_REJECT", "TOKEN_EXPIRED", "for people");
+    else another?._updateLinkState("CONNECTED", "JOIN", "JOIN_SUCCESS", "for people");
   };
   return {
     bind(refresher, app) {

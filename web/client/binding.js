@@ -105,6 +105,7 @@ export class Binding {
       } catch (error) {
         const expired = previousExpired || this.#isOut; // its token may have expired during the call of renew
         if (mustTry || !expired || this.state === "returned") throw error;
+        // It is out of the call, where no token is renewed: it rejoins below, and that rejects if it fails.
       }
     }
     if (!this.wantsTokens) return false; // it has left during the call of renew

@@ -127,7 +127,7 @@ export class Connection {
     try {
       this.#attempt.socket?.send(JSON.stringify(message));
     } catch {
-      // Some sockets throw when they are closing.
+      // Some sockets throw when they are closing. Nothing is lost: onclose follows, and the service repeats.
     }
   }
 
@@ -266,7 +266,7 @@ export class Connection {
     try {
       socket?.close(resumable);
     } catch {
-      // Some sockets that are not open yet refuse a close code.
+      // Some sockets that are not open yet refuse a close code. The attempt is over all the same: its events are ignored.
     }
   }
 }

@@ -31,7 +31,7 @@ export class Credential {
     if (typeof this.#source !== "function") return this.#source;
     if (!this.#fetched) {
       this.#fetched = this.#fetch(this.#source);
-      this.#fetched.catch(() => this.discard());
+      this.#fetched.catch(() => this.discard()); // the caller has the rejection; the next call fetches again
     }
     return this.#fetched;
   }

@@ -83,7 +83,7 @@ export class ResumeStore {
     try {
       return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
     } catch {
-      return undefined;
+      return undefined; // not readable, or not JSON: somebody else's, which is not removed
     }
   }
 }

@@ -99,8 +99,13 @@ test-full:
 test-npm:
 	for dir in $(NPM); do timeout --verbose --kill-after 10s 10m npm --prefix "$$dir" run test --if-present; done
 
-.PHONY: check
-check: format lint vet tidy generated docs locks web ## Runs every check that is not a test: code, modules, documents.
+# The page's checks wait for browsers most of the time, so they are beside the others.
+# Those come one after the other, since go generate writes files that the linters read.
+.PHONY: check check-code
+check: setup tools ## Runs every check that is not a test: code, modules, documents.
+	$(MAKE) -j2 --output-sync check-code web
+check-code:
+	$(MAKE) -j1 format lint vet tidy generated docs locks
 
 .PHONY: fix
 fix: tools ## Formats the code and mends what the linters can mend.

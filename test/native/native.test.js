@@ -31,7 +31,7 @@ test("bindEngine takes the engines of both SDKs, and the README's examples hold,
   await writeFile(join(app, "package.json"), `{"type": "module"}`);
   await cp(join(here, "surroundings.d.ts"), join(app, "surroundings.d.ts"));
   const readme = await readFile(join(client, "README.md"), "utf8");
-  const [bindsRtm = "", bindsMain = "", bindsEx = "", ...more] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+  const [bindsMain = "", bindsEx = "", bindsRtm = "", ...more] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
   assert.deepEqual(more, []);
   for (const sdk of sdks) {
     await writeFile(join(app, `${sdk}.ts`), `

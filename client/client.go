@@ -98,7 +98,7 @@ const (
 	Connected Kind = "connected" // joined or resumed
 	Lost      Kind = "lost"      // the connection broke, or could not be made
 	Moved     Kind = "moved"     // the service asked to connect again
-	Refused   Kind = "refused"   // the service answered a message with an error
+	Refused   Kind = "refused"   // the service answered a message, or a leave over HTTP, with an error
 )
 
 // ErrUnknownSession is the Err of a Lost after which the client joins afresh: the service
@@ -155,8 +155,9 @@ func New(c Config) *Client {
 // ones if it should have pushed some by then: an SDK warns at once of tokens that live 30 s.
 func (c *Client) Renew() { nudge(c.renew) }
 
-// Leave ends the session, and Run with it. If there is no connection for the next 5 s, Run
-// ends all the same, and the session when its tokens have expired.
+// Leave ends the session, and Run with it. If there is no connection for the next 5 s, it
+// ends the session over HTTP, under the URL without its /ws. If that fails too, Notify hears
+// of it, and the session ends when its tokens have expired.
 func (c *Client) Leave() { nudge(c.leave) }
 
 func nudge(ch chan struct{}) {

@@ -1,10 +1,15 @@
 package client
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +18,7 @@ import (
 
 	machine "refresher/internal/client"
 	"refresher/internal/protocol"
+	"refresher/internal/session"
 )
 
 // credentialTimeout is how long a credential may take to be fetched.
@@ -81,10 +87,49 @@ func (r *run) loop(ctx context.Context) error {
 		if t := step.Apply; t != nil {
 			r.started.Go(func() { r.applied <- r.config.Apply(apps, tokens(t)) })
 		}
-		if step.End != nil {
-			return outcome(step.End)
+		if end := step.End; end != nil {
+			if end.Unheard != nil {
+				r.leaveOverHTTP(ctx, end.Unheard)
+			}
+			return outcome(end)
 		}
 	}
+}
+
+// leaveOverHTTP ends the session of a client that found no connection to leave on. If that
+// fails, the session ends when its tokens have expired.
+func (r *run) leaveOverHTTP(ctx context.Context, m *protocol.ClientMessage) {
+	ctx, cancel := context.WithTimeout(ctx, machine.AnswerTimeout)
+	defer cancel()
+	if err := r.postLeave(ctx, m); err != nil {
+		r.notify(Event{Kind: Refused, Err: fmt.Errorf("leave over HTTP: %w", err)})
+	}
+}
+
+func (r *run) postLeave(ctx context.Context, m *protocol.ClientMessage) error {
+	sessions := strings.TrimSuffix("http"+strings.TrimPrefix(r.config.URL, "ws"), "/ws") + "/sessions/"
+	body, err := json.Marshal(struct {
+		Seq       *uint64         `json:"seq"`
+		ExpiresAt session.UnixSec `json:"expiresAt"`
+	}{m.Seq, m.ExpiresAt})
+	if err != nil {
+		return err
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, sessions+url.PathEscape(m.Session)+"/leave", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	q.Header.Set("Authorization", "Bearer "+m.Key)
+	q.Header.Set("Content-Type", "application/json")
+	answer, err := cmp.Or(r.config.HTTPClient, http.DefaultClient).Do(q)
+	if err != nil {
+		return err
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusNoContent {
+		return errors.New(answer.Status)
+	}
+	return nil
 }
 
 // outcome is what Run returns.

@@ -25,7 +25,7 @@
 //	Connecting, Greeting, Live Closed: stop                    Ended       say why
 //	Waiting, Connecting        Leave, and there is no session  Ended
 //	Leaving                    Closed                          Ended
-//	any                        leaveTimeout after Leave        Ended
+//	any                        leaveTimeout after Leave        Ended       leave over HTTP
 //
 // What a close means (retry, join afresh, stop) is in the table of package protocol. For
 // the browser library, the first three states are "connecting" before the first joined

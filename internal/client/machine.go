@@ -52,6 +52,9 @@ type End struct {
 	Left bool               // the call is over by Leave
 	Code protocol.CloseCode // that the service closed with
 	Last *Message           // the service's last message if it was an error or ended; else nil
+	// Unheard is set if the service may not have heard of Leave: what a resume would say.
+	// The caller leaves over HTTP.
+	Unheard *protocol.ClientMessage
 }
 
 // ErrSilent makes Applied send neither ack nor nack, as for an SDK that hangs: the
@@ -144,7 +147,7 @@ func (m *Machine) Wake(now time.Time) Step {
 	reached := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
 	case reached(m.leaveBy):
-		return m.end(End{Left: true})
+		return m.end(End{Left: true, Unheard: m.resume()})
 	case m.state == Waiting && reached(m.due):
 		m.state, m.due = Connecting, time.Time{}
 		return Step{Connect: true}
@@ -168,10 +171,16 @@ func (m *Machine) Opened(now time.Time) Step {
 	if m.key == "" {
 		return send(protocol.ClientMessage{Type: protocol.TypeJoin})
 	}
+	return Step{Send: m.resume()}
+}
+
+// resume is the message that takes the session up again; nil if there is none.
+func (m *Machine) resume() *protocol.ClientMessage {
+	if m.key == "" {
+		return nil
+	}
 	seq := m.seq
-	return send(protocol.ClientMessage{
-		Type: protocol.TypeResume, Session: m.session, Key: m.key, Seq: &seq, ExpiresAt: m.expiresAt,
-	})
+	return &protocol.ClientMessage{Type: protocol.TypeResume, Session: m.session, Key: m.key, Seq: &seq, ExpiresAt: m.expiresAt}
 }
 
 // Closed says that the connection was closed with a code, or could not be opened; 0 if
@@ -184,7 +193,11 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	var step Step
 	switch then := code.After(last); {
 	case m.state == Leaving, last == protocol.TypeEnded && m.last.Reason == string(session.EndLeft):
-		step = m.end(End{Left: true, Code: code, Last: m.last})
+		end := End{Left: true, Code: code, Last: m.last}
+		if last != protocol.TypeEnded {
+			end.Unheard = m.resume()
+		}
+		step = m.end(end)
 	case then == protocol.JoinAfresh && m.key != "":
 		m.session, m.key, m.seq, m.asked, m.waiting = "", "", 0, 0, nil // the tokens go on working
 		step = m.lose(now, Forgotten)

@@ -71,7 +71,8 @@ func (s Step) text() string {
 		add(true, "apply %s #%d", b.Action, b.Seq)
 	}
 	if e := s.End; e != nil {
-		add(e.Left, "left")
+		add(e.Left && e.Unheard == nil, "left")
+		add(e.Left && e.Unheard != nil, "left unheard")
 		add(!e.Left, "end %d", e.Code)
 	}
 	return strings.Join(parts, "; ")
@@ -162,10 +163,10 @@ func TestTransitions(t *testing.T) {
 		"joined after leave":                 {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Received(start, joinedMessage(false, 1, start, 60)) }, "leave", Leaving},
 		"the join fails after leave":         {in(Greeting), func(m *Machine) Step { m.Leave(start); return m.Closed(start, 0) }, "left", Ended},
 		"leave without a connection":         {away(), leave, "", Waiting},
-		"no connection comes":                {away(), func(m *Machine) Step { m.Leave(start); return m.Wake(after(5)) }, "drop; left", Ended},
+		"no connection comes":                {away(), func(m *Machine) Step { m.Leave(start); return m.Wake(after(5)) }, "drop; left unheard", Ended},
 		"leave is confirmed":                 {in(Leaving), closeAfter(protocol.CloseLeft, left), "left", Ended},
-		"the connection breaks instead":      {in(Leaving), closeAfter(0), "left", Ended},
-		"nobody confirms it":                 {in(Leaving), wake(5), "drop; left", Ended},
+		"the connection breaks instead":      {in(Leaving), closeAfter(0), "left unheard", Ended},
+		"nobody confirms it":                 {in(Leaving), wake(5), "drop; left unheard", Ended},
 		"tokens while leaving":               {in(Leaving), receive(1, bundle(protocol.TypeWillExpire, 2, start, 60)), "", Leaving},
 		"leave again":                        {in(Leaving), leave, "", Leaving},
 		"after the end no attempt":           {in(Ended), wake(3600), "", Ended},

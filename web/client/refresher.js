@@ -85,6 +85,16 @@ export class Refresher {
   }
 
   /**
+   * Calls the listeners of an event, as the library itself does.
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {Events[E]} detail
+   */
+  emit(event, detail) {
+    this.#session.events.emit(event, detail);
+  }
+
+  /**
    * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc,
    * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
    * @param {Service} service

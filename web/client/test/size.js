@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 /** Bytes, by module. An app has index.js and the bindings of the SDKs that it uses. */
 const limits = {
   "index.js": 7 * 1024,
+  "also.js": 256,
   "bindings/rtc.js": 512,
   "bindings/rtm.js": 768,
   "bindings/chat.js": 512,
@@ -15,6 +16,7 @@ const limits = {
 for (const [name, limit] of Object.entries(limits)) {
   const { outputFiles } = await build({
     entryPoints: [new URL(`../${name}`, import.meta.url).pathname],
+    external: name === "also.js" ? ["./refresher.js"] : [], // which is in index.js
     bundle: true, minify: true, format: "esm", target: "es2022", write: false,
   });
   const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;

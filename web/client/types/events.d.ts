@@ -1,4 +1,4 @@
-import type { Service } from "./protocol.js";
+import type { Identity, Service } from "./protocol.js";
 export type State = "connecting" | "live" | "away" | "ended";
 export type Cause = "join" | "resume" | "schedule" | "renew" | "nack" | "role" | "certificate" | (string & {});
 export type Reason = "left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {});
@@ -64,6 +64,7 @@ export type Events = {
         service: Service;
         code: string;
         message: string;
+        identity?: Identity;
     };
     /**
      * a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
@@ -71,6 +72,7 @@ export type Events = {
     lost: {
         reason: string;
         retryInMs: number;
+        identity?: Identity;
     };
     /**
      * the session has ended. Its tokens may work until accessEndsAt (Unix seconds; 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and also if it is "superseded": another page has taken the session over
@@ -86,7 +88,7 @@ export type Events = {
      */
     error: unknown;
 };
-/** @import { Service } from "./protocol.js" */
+/** @import { Identity, Service } from "./protocol.js" */
 /**
  * The state of the session's connection.
  * @typedef {"connecting" | "live" | "away" | "ended"} State
@@ -122,13 +124,13 @@ export type Events = {
  * @property {number} marginMs milliseconds that the tokens before had left; negative if they had expired, Infinity if there were none
  */
 /**
- * Every event, and what its listeners get.
+ * Every event, and what its listeners get. `identity` is set if it is about a second Refresher, made by also().
  * @typedef {object} Events
  * @property {{state: State, previous: State}} state the state has changed
  * @property {BundleInfo} tokens a new bundle arrived, and is now delivered to the SDKs
  * @property {BundleInfo & Renewal} renewed the SDKs took the bundle, and the service was told so
- * @property {{seq: number, service: Service, code: string, message: string}} refused an SDK refused its token. The service makes another bundle, unless this SDK refuses always while others take theirs
- * @property {{reason: string, retryInMs: number}} lost a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
+ * @property {{seq: number, service: Service, code: string, message: string, identity?: Identity}} refused an SDK refused its token. The service makes another bundle, unless this SDK refuses always while others take theirs
+ * @property {{reason: string, retryInMs: number, identity?: Identity}} lost a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
  * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended the session has ended. Its tokens may work until accessEndsAt (Unix seconds; 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and also if it is "superseded": another page has taken the session over
  * @property {unknown} error something went wrong that is tried again, most often the fetching of a credential
  */

@@ -62,6 +62,13 @@ export declare class Refresher {
      */
     on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
     /**
+     * Calls the listeners of an event, as the library itself does.
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {Events[E]} detail
+     */
+    emit<E extends keyof Events>(event: E, detail: Events[E]): void;
+    /**
      * Renews the tokens of an SDK from now on. For Agora's own SDKs call bindRtc,
      * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
      * @param {Service} service

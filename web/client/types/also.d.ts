@@ -1,0 +1,14 @@
+import type { Identity } from "./protocol.js";
+import type { Options } from "./refresher.js";
+/** @import { Identity } from "./protocol.js" */
+/** @import { Options } from "./refresher.js" */
+import { Refresher } from "./refresher.js";
+/**
+ * Makes a second Refresher that belongs to the first: it ends when the first ends, for
+ * whatever reason, and is left or closed with it. It may end or leave by itself. It has
+ * a session and a connection of its own.
+ * @param {Refresher} first
+ * @param {Identity & Options} options those of the first Refresher, with the second identity
+ * @returns {Refresher} its events refused, lost and error are also events of the first, with its identity in `identity`
+ */
+export declare function also(first: Refresher, options: Identity & Options): Refresher;

@@ -1,0 +1,48 @@
+package docs
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"refresher/internal/protocol"
+)
+
+// TestClientPages holds the clients of docs/clients against the protocol, those too that
+// no test can run: each knows every message and every code that is not simply retried.
+func TestClientPages(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/clients/[a-z]*.md")
+	if err != nil || len(pages) != 5 {
+		t.Fatal(pages, err)
+	}
+	var stop []string // whatever the last message was
+	words := []string{
+		"join", "resume", "ack", "nack", "renew", "leave", "ping",
+		"joined", "token-privilege-will-expire", "token-privilege-did-expire", "reconnect", "ended", "pong", "error",
+	}
+	for i, word := range words {
+		words[i] = "[\"']" + word + "[\"']"
+	}
+	for _, c := range protocol.CloseCodes() {
+		switch {
+		case c.Then == protocol.Stop && c.Needs == "":
+			stop = append(stop, fmt.Sprint(c.Code))
+		case c.Then == protocol.JoinAfresh, c.Needs == protocol.TypeError:
+			words = append(words, fmt.Sprintf(`\b%d\b`, c.Code))
+		}
+	}
+	for _, path := range pages {
+		text := readFile(t, path[6:])
+		if list := strings.Join(stop, ", "); !strings.Contains(text, list) {
+			t.Errorf("%s: does not stop after %s", path[6:], list)
+		}
+		for _, word := range words {
+			if !regexp.MustCompile(word).MatchString(text) {
+				t.Errorf("%s: has no %s", path[6:], word)
+			}
+		}
+	}
+}

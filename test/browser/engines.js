@@ -18,6 +18,7 @@ export const engines = /** @type {any} */ (process.env.ENGINES?.split(",") ?? ["
  * @property {Set<string>} hosts those that the pages asked for something
  * @property {(address: RegExp, answer: {status?: number, body?: string, contentType?: string}) => Promise<unknown>} route answers such requests, in place of their server
  * @property {(offline: boolean) => Promise<void>} setOffline as if the device had no network
+ * @property {() => Promise<void>} back goes back to the page before
  * @property {() => Promise<any>} newPage another window, with nothing of this one but the profile
  * @property {(open: () => unknown) => Promise<any>} popup the window that a page opens meanwhile
  * @property {() => Promise<unknown>} hide puts the page in the background; in Chromium if the browser is alone

@@ -1,168 +1,343 @@
-// The library in Node.js against the real service, over real sockets.
+// The library against the real service, over real sockets: the same tests in Node.js and in
+// Chromium, Firefox and WebKitGTK, and then what only pages do.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as span } from "node:timers/promises";
 import { WebSocket } from "undici";
 
-import { EndedError, Refresher } from "../../web/client/index.js";
+import { Call, here } from "./remote.js";
+import { engines, open } from "./engines.js";
 import { Network } from "./network.js";
 import { Service } from "./service.js";
+import { Site } from "./site.js";
 
-// Tokens of 6 s are renewed 3 to 4.5 s before they end.
-const service = new Service("serve", ["--min-ttl=3s", "--ack-timeout=500ms", "--resume-window=1m"]);
-before(() => service.start());
-after(() => service.stop());
+globalThis.nodePlatform = { WebSocket }; // Node.js 20 has none
+
+// What browsers say by themselves of a network that fails is no fault of the page.
+const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSocket connection to |Firefox can’t establish a connection|The connection to ws:)/;
 
 let lastUid = 1000;
 
-/** A call of its own, with the events that it saw. */
-async function call(t, { at = service, ttl = 6, ...options } = {}) {
-  const uid = ++lastUid;
-  const credential = () => at.grant("--subject", `user-${uid}`, "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher,subscriber");
-  const refresher = new Refresher({
-    url: service.url, credential, rtc: { channel: "daily", uid }, ttl, platform: { WebSocket }, ...options,
-  });
-  t.after(() => refresher.leave());
-  /** @type {[string, any][]} */
-  const seen = [];
-  const waiting = new Set();
-  for (const event of ["state", "tokens", "renewed", "refused", "lost", "ended", "error"]) {
-    refresher.on(event, (detail) => {
-      seen.push([event, detail]);
-      for (const look of waiting) look();
-    });
-  }
-  /** Resolves with the next event from now on that fits. */
-  const next = (event, fits = () => true) => new Promise((resolve) => {
-    let from = seen.length;
-    const look = () => {
-      for (; from < seen.length; from++) {
-        if (seen[from][0] !== event || !fits(seen[from][1])) continue;
-        waiting.delete(look);
-        return resolve(seen[from][1]);
-      }
-    };
-    waiting.add(look);
-  });
-  return { refresher, next, seen };
-}
-
-/** Stands for an SDK that takes every token, and remembers them. */
-const sdk = (taken) => ({ renew: async (token) => void taken.push(token) });
-
-describe("the library against the real service", { concurrency: true, timeout: 90_000 }, () => {
-  test("a call joins with a fetched credential, and its tokens are renewed and confirmed", async (t) => {
-    const { refresher, next } = await call(t);
-    const taken = [];
-    refresher.bind("rtc", sdk(taken));
-    const first = await refresher.token("rtc");
-    assert.match(first, /^007/);
-    for (let n = 2; n <= 4; n++) {
-      const renewed = await next("renewed", ({ seq }) => seq > 1);
-      assert.equal(renewed.seq, n);
-      assert.equal(renewed.cause, "schedule");
-      assert.ok(renewed.marginMs > 2000 && renewed.marginMs < 5000, `${renewed.marginMs} ms left`);
-    }
-    assert.equal(taken.length, 3);
-    assert.equal(new Set([first, ...taken]).size, 4);
-    const shown = await service.ask("GET", `/v1/sessions/${refresher.session}`);
-    assert.equal(shown.state, "attached");
-    refresher.leave();
-    assert.equal(refresher.state, "ended");
-  });
-
-  test("a service that is killed and comes back is resumed, and no token runs out", async (t) => {
-    const own = await new Service("serve", ["--min-ttl=3s"]).start();
-    t.after(() => own.stop());
-    const { refresher, next } = await call(t, { at: own, ttl: 12, url: own.url });
-    const taken = [];
-    refresher.bind("rtc", sdk(taken));
-    await refresher.token("rtc");
-    const lost = next("lost");
-    await own.kill();
-    await lost;
-    assert.equal(refresher.state, "away");
-    const renewed = next("renewed", ({ cause }) => cause === "resume");
-    await own.start();
-    const { seq, marginMs, rejoin } = await renewed;
-    assert.ok(seq >= 2 && marginMs > 0 && !rejoin, `seq ${seq}, ${marginMs} ms left`);
-    assert.equal(refresher.state, "live");
-  });
-
-  test("an SDK's refusal arrives as a nack with its code", async (t) => {
-    const { refresher, next } = await call(t);
-    let refusals = 1;
-    refresher.bind("rtc", {
-      renew: async () => {
-        if (refusals-- > 0) throw Object.assign(new Error("not joined"), { code: "INVALID_OPERATION" });
-      },
-    });
-    await refresher.token("rtc");
-    const before = await service.metric('refresher_renewals_total{outcome="nacked"}');
-    const refused = await next("refused");
-    assert.equal(refused.code, "INVALID_OPERATION");
-    const renewed = await next("renewed");
-    assert.equal(renewed.cause, "nack");
-    assert.equal(await service.metric('refresher_renewals_total{outcome="nacked"}'), before + 1);
-  });
-
-  test("where the WebSocket is blocked, tokens are renewed by HTTP, and the WebSocket is taken up again", async (t) => {
-    const network = await new Network(() => service.address).open();
-    t.after(() => network.close());
-    const { refresher, next } = await call(t, { url: network.url });
-    const taken = [];
-    refresher.bind("rtc", sdk(taken));
-    await refresher.token("rtc");
-    const byHttp = next("renewed", ({ via }) => via === "http");
-    network.set("no-upgrade");
-    const { marginMs } = await byHttp;
-    assert.ok(marginMs > 0, `${marginMs} ms left`);
-    assert.equal(refresher.state, "away");
-    const resumed = next("renewed", ({ via, cause }) => via === "socket" && cause === "resume");
-    network.set("up");
-    refresher.wake();
-    await resumed;
-    assert.equal(refresher.state, "live");
-  });
-
-  test("a network that goes silent is found out, and the call goes on", async (t) => {
-    const own = await new Service("serve", ["--min-ttl=3s", "--heartbeat=1s"]).start();
-    t.after(() => own.stop());
-    const network = await new Network(() => own.address).open();
-    t.after(() => network.close());
-    const { refresher, next } = await call(t, { at: own, ttl: 60, url: network.url });
-    await refresher.token("rtc");
-    network.set("silent");
-    const { reason } = await next("lost");
-    assert.equal(reason, "no answer");
-    network.set("up");
-    await next("renewed", ({ cause }) => cause === "resume");
-  });
-
-  test("an operator's end reaches the app with its reason", async (t) => {
-    const { refresher, next } = await call(t);
-    await refresher.token("rtc");
-    const ended = next("ended");
-    await service.ask("DELETE", `/v1/sessions/${refresher.session}`);
-    const { reason, accessEndsAt } = await ended;
-    assert.equal(reason, "revoked");
-    assert.ok(accessEndsAt > Date.now() / 1000);
-    await assert.rejects(refresher.token("rtc"), EndedError);
-  });
-
-  test("what is not granted ends with the service's words", async (t) => {
-    const credential = await service.grant("--subject", "eve", "--channels", "weekly", "--uids", "1");
-    const { refresher } = await call(t, { credential });
-    await assert.rejects(refresher.token("rtc"), (error) => error.reason === "forbidden" && error.message.includes("rtc.channel"));
-  });
-
-  test("a role changes under the call", async (t) => {
-    const { refresher, next } = await call(t);
-    refresher.bind("rtc", sdk([]));
-    await refresher.token("rtc");
-    await next("renewed");
-    const renewed = next("renewed", ({ cause }) => cause === "role");
-    await service.ask("PATCH", `/v1/sessions/${refresher.session}`, { rtc: { role: "publisher" } });
-    await renewed;
-  });
+// The engines run beside each other: most of the time is spent in waiting for tokens.
+describe("the library", { concurrency: true, timeout: 300_000 }, () => {
+  for (const engine of process.env.ENGINES ? engines : ["node", ...engines]) library(engine);
 });
+
+function library(engine) {
+  describe(`the library in ${engine}`, { concurrency: 3 }, () => {
+    // Tokens of 6 s are renewed 3 to 4.5 s before they end, those of 12 s 6 to 9 s.
+    const site = new Site();
+    /** @type {Service} */
+    let service;
+    const serve = (...flags) => new Service("serve", ["--min-ttl=3s", `--allowed-origins=${site.origin}`, ...flags]).start();
+    before(async () => {
+      await site.open();
+      service = await serve("--resume-window=1m");
+    });
+    after(async () => {
+      await service.stop();
+      site.close();
+    });
+
+    /** Opens a page of the app's site, whose console is clean at the end, but for what is said of a network that the test breaks. */
+    async function visit(t, { breaks = false, ...options } = {}) {
+      const opened = await open(t, { engine, ...options });
+      await opened.page.goto(`${site.origin}/app`);
+      const clean = () => assert.deepEqual(opened.complaints.filter((text) => !breaks || !networkTrouble.test(text)), []);
+      return { ...opened, clean };
+    }
+
+    /** The options of a Refresher for a user of its own, and what fetches its credential. */
+    async function user({ at = service, uid = ++lastUid, ttl = 6, url = at.url } = {}) {
+      const subject = `user-${uid}-${++lastUid}`;
+      site.credentials.set(subject, await at.grant("--subject", subject, "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher,subscriber"));
+      return { options: { url, rtc: { channel: "daily", uid }, ttl }, credentialUrl: `${site.origin}/credentials/${subject}`, subject };
+    }
+
+    /** A call that joined, in Node.js or in a page of its own. */
+    async function call(t, { breaks, refusals, ...of } = {}) {
+      const { page = here, clean = () => {} } = engine === "node" ? {} : await visit(t, { breaks });
+      const { options, credentialUrl, subject } = await user(of);
+      const call = await new Call(page).start(options, { credentialUrl, refusals });
+      if (engine === "node") t.after(() => call.leave());
+      const token = await call.token();
+      assert.match(token, /^007/);
+      return { call, token, clean, subject };
+    }
+
+    if (engine !== "node") inPages();
+
+    test("a call joins with a fetched credential, and its tokens are renewed and confirmed", async (t) => {
+      const { call: one, token, clean } = await call(t, { ttl: 12 });
+      for (let n = 2; n <= 3; n++) {
+        const { seq, cause, marginMs } = await one.first("renewed", n === 2 ? ({ seq }) => seq === 2 : ({ seq }) => seq === 3);
+        assert.equal(seq, n);
+        assert.equal(cause, "schedule");
+        assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
+      }
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token));
+      assert.equal(new Set([token, ...taken]).size, 3);
+      const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
+      assert.equal(shown.state, "attached");
+      await one.leave();
+      assert.equal(await one.state(), "ended");
+      clean();
+    });
+
+    test("a service that is killed and comes back is resumed, and no token runs out", async (t) => {
+      const own = await serve();
+      t.after(() => own.stop());
+      const { call: one, clean } = await call(t, { at: own, ttl: 30, breaks: true });
+      await one.first("renewed");
+      await own.kill();
+      await one.first("lost");
+      assert.equal(await one.state(), "away");
+      await own.start();
+      const { seq, marginMs, rejoin } = await one.first("renewed", ({ cause }) => cause === "resume");
+      assert.ok(seq >= 2 && marginMs > 0 && !rejoin, `seq ${seq}, ${marginMs} ms left`);
+      assert.equal(await one.state(), "live");
+      clean();
+    });
+
+    test("an SDK's refusal arrives as a nack with its code", async (t) => {
+      const before = await service.metric('refresher_renewals_total{outcome="nacked"}');
+      const { call: one, clean } = await call(t, { refusals: 1 });
+      assert.equal((await one.first("refused")).code, "INVALID_OPERATION");
+      await one.first("renewed", ({ cause }) => cause === "nack");
+      assert.equal(await service.metric('refresher_renewals_total{outcome="nacked"}'), before + 1);
+      clean();
+    });
+
+    test("where the WebSocket is blocked, tokens are renewed by HTTP, and the WebSocket is taken up again", async (t) => {
+      const network = await new Network(() => service.address).open();
+      t.after(() => network.close());
+      const { call: one, clean } = await call(t, { ttl: 12, url: network.url, breaks: true });
+      await one.first("renewed");
+      network.set("no-upgrade");
+      const { marginMs } = await one.first("renewed", ({ via }) => via === "http");
+      assert.ok(marginMs > 0, `${marginMs} ms left`);
+      assert.equal(await one.state(), "away");
+      const resumed = await one.expect("renewed", ({ via, cause }) => via === "socket" && cause === "resume");
+      network.set("up");
+      await one.run(({ refresher }) => refresher.wake());
+      await resumed();
+      assert.equal(await one.state(), "live");
+      clean();
+    });
+
+    test("a network that goes silent is found out, and the call goes on", async (t) => {
+      const own = await serve("--heartbeat=1s");
+      t.after(() => own.stop());
+      const network = await new Network(() => own.address).open();
+      t.after(() => network.close());
+      const { call: one, clean } = await call(t, { at: own, ttl: 60, url: network.url, breaks: true });
+      await one.first("renewed");
+      network.set("silent");
+      assert.equal((await one.first("lost")).reason, "no answer");
+      network.set("up");
+      await one.first("renewed", ({ cause }) => cause === "resume");
+      clean();
+    });
+
+    test("an operator's end reaches the app with its reason", async (t) => {
+      const { call: one, clean } = await call(t);
+      await service.ask("DELETE", `/v1/sessions/${await one.session()}`);
+      const { reason, accessEndsAt } = await one.first("ended");
+      assert.equal(reason, "revoked");
+      assert.ok(accessEndsAt > Date.now() / 1000);
+      const { name } = await one.token();
+      assert.equal(name, "EndedError");
+      clean();
+    });
+
+    test("a revocation ends the call, and refuses the user's next", async (t) => {
+      const { call: one, clean, subject } = await call(t, { ttl: 60 });
+      await service.ask("POST", "/v1/revocations", { subject, for: 60 });
+      assert.equal((await one.first("ended")).reason, "revoked");
+      assert.equal(await one.state(), "ended");
+      clean();
+    });
+
+    test("what is not granted ends with the service's words", async (t) => {
+      const { page = here } = engine === "node" ? {} : await visit(t);
+      const credential = await service.grant("--subject", "eve", "--channels", "weekly", "--uids", "1");
+      const one = await new Call(page).start({ ...(await user()).options, credential });
+      const { reason, message } = await one.token();
+      assert.equal(reason, "forbidden");
+      assert.match(message, /rtc\.channel/);
+    });
+
+    test("a role changes under the call", async (t) => {
+      const { call: one, clean } = await call(t);
+      await one.first("renewed");
+      await service.ask("PATCH", `/v1/sessions/${await one.session()}`, { rtc: { role: "publisher" } });
+      await one.first("renewed", ({ cause }) => cause === "role");
+      clean();
+    });
+
+    // The longest come first, so that the others run beside them.
+    function inPages() {
+      test("a page that was frozen believes nothing that lay in wait", async (t) => {
+        const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });
+        const { options, credentialUrl } = await user({ ttl: 12 });
+        const one = await new Call(page).start(options, { credentialUrl });
+        await one.first("renewed");
+        await page.evaluate(() => {
+          const [{ refresher, seen }] = Object.values(globalThis.calls);
+          globalThis.tokens = [];
+          refresher.on("tokens", () => void refresher.token("rtc").then(() => globalThis.tokens.push({ at: Date.now(), expiresAt: refresher.expiresAt })));
+          globalThis.before = seen.length;
+        });
+        const thaw = freeze();
+        try {
+          await span(45_000);
+        } finally {
+          thaw();
+        }
+        await one.first("renewed", ({ expiresAt }) => expiresAt * 1000 > Date.now() + 6000);
+        const { seen, tokens, taken } = await one.run(({ seen, taken }) => ({ seen: seen.slice(globalThis.before), tokens: globalThis.tokens, taken }));
+        for (const { event, at, now, detail } of seen) {
+          assert.ok(Math.abs(now - at) < 3000, `${event}: the service's clock is ${now - at} ms wrong`);
+          if (event === "tokens" || event === "renewed") assert.ok(detail.expiresAt * 1000 > at, `${event} of tokens that ended ${at - detail.expiresAt * 1000} ms ago`);
+        }
+        for (const { at, expiresAt } of [...tokens, ...taken]) assert.ok(expiresAt * 1000 > at, `a token that ended ${at - expiresAt * 1000} ms ago`);
+        assert.equal(await one.state(), "live");
+        clean();
+      });
+
+      test("a page in the background is kept in tokens", async (t) => {
+        const { page, hide, show, clean } = await visit(t, { alone: engine === "chromium" });
+        const { options, credentialUrl } = await user({ ttl: 12 });
+        const one = await new Call(page).start(options, { credentialUrl });
+        await one.first("renewed");
+        const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
+        await page.evaluate(() => null); // it listens by now
+        await hide();
+        assert.equal(await hidden, "hidden");
+        const renewed = await one.expect("renewed");
+        const { seq } = await renewed();
+        await one.run(({ seen }) => void (globalThis.from = seen.length));
+        await one.first("renewed", ({ seq, cause }) => seq >= 3 && cause === "schedule");
+        for (const { event, detail } of await one.run(({ seen }) => seen)) {
+          assert.ok(!["lost", "ended", "error"].includes(event), event);
+          if (event === "renewed" && detail.seq > 1) assert.ok(detail.marginMs > 2000, `${detail.marginMs} ms left`);
+        }
+        assert.ok(seq >= 2);
+        assert.equal(await page.evaluate(() => document.visibilityState), "hidden");
+        await show();
+        assert.equal(await one.state(), "live");
+        clean();
+      });
+
+      test("a device that comes online connects at once, without its backoff", async (t) => {
+        const network = await new Network(() => service.address).open();
+        t.after(() => network.close());
+        const { page, setOffline, clean } = await visit(t, { breaks: true });
+        const { options, credentialUrl } = await user({ ttl: 60, url: network.url });
+        const one = await new Call(page).start(options, { credentialUrl, slowest: true });
+        await one.first("renewed");
+        await setOffline(true);
+        network.set("down"); // WebSockets that are open go on in a Firefox whose driver has set it offline
+        await one.run(({ refresher }) => refresher.wake());
+        await one.first("lost", ({ retryInMs }) => retryInMs >= 8000);
+        const back = one.first("renewed", ({ cause }) => cause === "resume").then(() => performance.now());
+        const from = performance.now();
+        network.set("up");
+        await setOffline(false);
+        const ms = (await back) - from;
+        assert.ok(ms < 6000, `${ms} ms`);
+        clean();
+      });
+
+      test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {
+        const { page, clean } = await visit(t);
+        const { options, credentialUrl } = await user({ ttl: 60 });
+        const join = async (storage) => {
+          const one = await new Call(page).start({ ...options, ...storage }, { credentialUrl });
+          const { cause } = await one.first("renewed");
+          return { session: await one.session(), cause };
+        };
+        const first = await join();
+        assert.equal(first.cause, "join");
+        await page.reload();
+        assert.deepEqual(await join(), { session: first.session, cause: "resume" });
+        await page.reload();
+        assert.equal((await join({ storage: null })).cause, "join");
+        clean();
+      });
+
+      test("a page that is gone back to goes on with its session", async (t) => {
+        const { page, back, clean } = await visit(t, { breaks: true });
+        const { options, credentialUrl } = await user({ ttl: 60 });
+        const one = await new Call(page).start(options, { credentialUrl });
+        await one.first("renewed");
+        const session = await one.session();
+        await page.goto(`${site.origin}/elsewhere`);
+        await back();
+        const kept = await page.evaluate(() => !!globalThis.calls);
+        t.diagnostic(`the page was ${kept ? "kept" : "loaded again"}`);
+        if (kept) {
+          await one.first("renewed", ({ cause }) => cause === "resume");
+          assert.equal(await one.session(), session);
+          assert.equal(await one.state(), "live");
+        } else {
+          const again = await new Call(page).start(options, { credentialUrl });
+          assert.equal((await again.first("renewed")).cause, "resume");
+          assert.equal(await again.session(), session);
+        }
+        clean();
+      });
+
+      for (const event of ["pagehide", "visibilitychange"]) {
+        test(`a call that its page leaves at ${event}, when the page goes away, is over at once`, async (t) => {
+          const { page, clean } = await visit(t);
+          const { options, credentialUrl } = await user({ ttl: 60 });
+          const one = await new Call(page).start(options, { credentialUrl });
+          await one.first("renewed");
+          const session = await one.session();
+          await page.evaluate((event) => {
+            const [{ refresher }] = Object.values(globalThis.calls);
+            addEventListener(event, () => refresher.leave(), true);
+          }, event);
+          await page.goto(`${site.origin}/elsewhere`);
+          const { reason } = await service.logged((line) => line.session === session && line.msg === "session ended");
+          assert.equal(reason, "left");
+          clean();
+        });
+      }
+
+      for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
+        test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
+          const { page, popup, clean } = await visit(t, { breaks: true }); // a reload may break off what connects
+          const { options, credentialUrl } = await user({ uid, ttl: 60 });
+          const join = async (page) => {
+            const one = await new Call(page).start(options, { credentialUrl });
+            const { cause } = await one.first("renewed");
+            return { one, cause, session: await one.session() };
+          };
+          const first = await join(page);
+          assert.equal(first.cause, "join");
+          const other = await popup(() => page.evaluate(() => void window.open("/app")));
+          const second = await join(other);
+          if (!separate) {
+            assert.equal(second.session, first.session);
+            assert.equal(second.cause, "resume");
+            assert.equal((await first.one.first("ended")).reason, "superseded");
+            return clean();
+          }
+          assert.equal(second.cause, "join");
+          assert.notEqual(second.session, first.session);
+          assert.equal(await first.one.state(), "live");
+          for (const [window, { session }] of [[page, first], [other, second]]) {
+            await window.reload();
+            const again = await join(window);
+            assert.equal(again.cause, "resume");
+            assert.equal(again.session, session);
+          }
+          clean();
+        });
+      }
+    }
+  });
+}

@@ -81,7 +81,7 @@ export class Network {
  * the process then spins for ever where it should exit.
  * @param {import("node:net").Socket} socket
  */
-function reset(socket) {
+export function reset(socket) {
   if (socket.writableEnded) socket.destroy();
   else socket.resetAndDestroy();
 }

@@ -110,6 +110,12 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     route: (pattern, answer) => context.route(pattern, (route) => route.fulfill(answer)),
     setOffline: (offline) => context.setOffline(offline),
     newPage: () => context.newPage(),
+    // Playwright's goBack waits for an event that Firefox does not send for a page that it has kept.
+    back: async () => {
+      const left = page.url();
+      await page.evaluate(() => history.back()).catch(() => {}); // the page may be gone before it answers
+      while ((await page.evaluate(() => location.href).catch(() => left)) === left);
+    },
     popup: async (open) => {
       const popup = await opened(open);
       await popup.waitForLoadState();

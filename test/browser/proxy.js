@@ -5,6 +5,8 @@
 import { createServer, request as ask } from "node:http";
 import { connect } from "node:net";
 
+import { reset } from "./network.js";
+
 const scriptPath = "/.init.js"; // of the page's own origin, so that its policy allows them
 const consolePath = "/.console";
 
@@ -64,7 +66,7 @@ export class Proxy {
   }
 
   #cut() {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) reset(socket);
   }
 
   #keep(socket) {
@@ -85,10 +87,10 @@ export class Proxy {
       const { status = 200, body = "", contentType = "text/plain" } = route.answer;
       return response.writeHead(status, { "content-type": contentType }).end(body);
     }
-    if (this.#offline || url.hostname !== "127.0.0.1") return request.socket.resetAndDestroy();
+    if (this.#offline || url.hostname !== "127.0.0.1") return reset(request.socket);
     const { "proxy-connection": _, "accept-encoding": __, ...headers } = request.headers;
     const forwarded = ask({ host: url.hostname, port: url.port, path: url.pathname + url.search, method: request.method, headers, agent: false });
-    forwarded.on("error", () => request.socket.resetAndDestroy());
+    forwarded.on("error", () => reset(request.socket));
     forwarded.on("response", (answer) => void forward(answer, response));
     response.on("close", () => forwarded.destroy());
     request.pipe(forwarded);
@@ -104,14 +106,14 @@ export class Proxy {
   #webSocket(request, client) {
     const url = new URL(request.url);
     this.hosts.add(url.hostname);
-    if (this.#offline || url.hostname !== "127.0.0.1") return client.resetAndDestroy();
+    if (this.#offline || url.hostname !== "127.0.0.1") return reset(client);
     const service = connect(Number(url.port), url.hostname);
     this.#keep(service);
     const headers = [];
     for (let i = 0; i < request.rawHeaders.length; i += 2) headers.push(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`);
     service.write(`${request.method} ${url.pathname}${url.search} HTTP/1.1\r\n${headers.join("")}\r\n`);
     service.pipe(client).pipe(service);
-    service.on("error", () => client.resetAndDestroy());
+    service.on("error", () => reset(client));
     service.on("close", () => client.destroy());
     client.on("close", () => service.destroy());
   }

@@ -3,33 +3,19 @@
 // what they say then is what is tested. Calls that go on are in demo.test.js.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 
 import { open } from "./engines.js";
 import { Service } from "./service.js";
+import { Site } from "./site.js";
 
-const files = {
-  "/agora-rtc.js": new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url),
-  "/agora-rtm.js": new URL("node_modules/agora-rtm/agora-rtm.js", import.meta.url),
-  "/agora-rtm-2.1.js": new URL("node_modules/agora-rtm-2.1/agora-rtm.js", import.meta.url),
-};
-const site = createServer(async (request, response) => {
-  const path = new URL(request.url ?? "", "http://x").pathname;
-  if (path === "/") {
-    response.setHeader("content-type", "text/html");
-    return response.end("<!doctype html><title>An app</title><link rel=icon href=data:,>");
-  }
-  response.setHeader("content-type", "text/javascript");
-  response.end(await readFile(files[path] ?? new URL(`../../web${path}`, import.meta.url)));
-});
+const site = new Site();
 
 /** @type {Service} */
 let service;
 before(async () => {
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  service = new Service("serve", ["--min-ttl=3s", `--allowed-origins=${origin()}`]);
+  await site.open();
+  service = new Service("serve", ["--min-ttl=3s", `--allowed-origins=${site.origin}`]);
   await service.start();
 });
 after(async () => {
@@ -37,14 +23,12 @@ after(async () => {
   site.close();
 });
 
-const origin = () => `http://127.0.0.1:${site.address().port}`;
-
 /** Opens the app, with what it needs to make a call. */
 async function app(t, uid) {
   const opened = await open(t);
   // The SDKs send statistics to their maker, who takes them.
   await opened.context.route(/\.(agora\.io|sd-rtn\.com)\//, (route) => route.fulfill({ status: 200, body: "" }));
-  await opened.page.goto(origin());
+  await opened.page.goto(site.origin);
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana");
   return { ...opened, options: { url: service.url, credential, ttl: 6, rtc: { channel: "daily", uid, role: "publisher" }, rtm: { userId: "ana" } } };
 }
@@ -201,84 +185,5 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     const { events, handed } = await rtmAfter(page, options, `rtm.emit("status", { state: "DISCONNECTED", reason: "LOGOUT" });`);
     assert.deepEqual(events, ["login DISCONNECTED LOGOUT"]);
     assert.equal(handed, "services: ");
-  });
-
-  test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {
-    const { page, options, complaints } = await app(t, 4);
-    const visit = (storage) => page.evaluate(async ({ options, storage }) => {
-      const { Refresher } = await import("/client/index.js");
-      const refresher = new Refresher({ ...options, ...storage });
-      const { cause } = await new Promise((resolve) => refresher.on("renewed", resolve));
-      return { session: refresher.session, cause };
-    }, { options, storage });
-    const first = await visit();
-    assert.equal(first.cause, "join");
-    await page.reload();
-    assert.deepEqual(await visit(), { session: first.session, cause: "resume" });
-    await page.reload();
-    assert.equal((await visit({ storage: null })).cause, "join");
-    assert.deepEqual(complaints, []);
-  });
-
-  for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
-    test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
-      const { page, context, options } = await app(t, uid);
-      const call = (page) => page.evaluate(async ({ rtm: _, ...options }) => {
-        const { Refresher } = await import("/client/index.js");
-        window.refresher = new Refresher({ ...options, ttl: 60 });
-        window.ended = new Promise((resolve) => refresher.on("ended", ({ reason }) => resolve(reason)));
-        const { cause } = await new Promise((resolve) => refresher.on("renewed", resolve));
-        return { session: refresher.session, cause };
-      }, options);
-      const first = await call(page);
-      assert.equal(first.cause, "join");
-      const opened = context.waitForEvent("page");
-      await page.evaluate(() => void window.open("/"));
-      const popup = await opened;
-      await popup.waitForLoadState();
-      const second = await call(popup);
-      if (!separate) {
-        assert.deepEqual(second, { session: first.session, cause: "resume" });
-        assert.equal(await page.evaluate(() => window.ended), "superseded");
-        return;
-      }
-      assert.equal(second.cause, "join");
-      assert.notEqual(second.session, first.session);
-      for (const [one, { session }] of [[page, first], [popup, second]]) {
-        assert.equal(await one.evaluate(() => refresher.state), "live");
-        await one.reload();
-        assert.deepEqual(await call(one), { session, cause: "resume" });
-      }
-      assert.equal(await page.evaluate(() => refresher.state), "live");
-      // A page that is left and gone back to.
-      await page.goto(`${origin()}/?another`);
-      await page.goBack();
-      assert.deepEqual(await call(page), { session: first.session, cause: "resume" });
-    });
-  }
-
-  test("a browser that comes online connects at once, without its backoff", async (t) => {
-    const { page, context, options } = await app(t, 5);
-    await page.evaluate(async (options) => {
-      const { Refresher } = await import("/client/index.js");
-      // The longest backoff, so that only the event can be the cause.
-      window.refresher = new Refresher({ ...options, ttl: 60, platform: { random: () => 1 } });
-      window.count = { lost: 0 };
-      refresher.on("lost", () => window.count.lost++);
-      await new Promise((resolve) => refresher.on("renewed", resolve));
-    }, options);
-    await context.setOffline(true);
-    // The last of these losses asks for a wait of 8 s.
-    await page.evaluate(() => new Promise((resolve) => {
-      refresher.on("lost", ({ retryInMs }) => retryInMs >= 8000 && resolve());
-      refresher.wake();
-    }));
-    const back = page.evaluate(() => new Promise((resolve) => {
-      const from = performance.now();
-      refresher.on("state", ({ state }) => state === "live" && resolve(performance.now() - from));
-    }));
-    await context.setOffline(false);
-    const ms = await back;
-    assert.ok(ms < 4000, `${ms} ms`);
   });
 });

@@ -70,6 +70,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
         dispatchEvent(new Event(offline ? "offline" : "online"));
       }, offline);
     },
+    back: () => page.goBack(),
     newPage: () => browser.newPage(),
     popup: async (open) => {
       await open();

@@ -58,7 +58,11 @@ func TestLeaveByKey(t *testing.T) {
 				pass(test.wait)
 				p.leaves(nodes[test.asked].Scheduler)
 				wait(2 * time.Second)
-				if got := p.got(); !test.detached && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
+				got := p.got()
+				// A node may learn that another has the session before it learns of the end: the
+				// client is disconnected, and told of the end when it resumes (wantLeft).
+				released := test.owner != test.asked && got.lost && got.ended == nil
+				if !test.detached && !released && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
 					t.Errorf("the connection was told %+v, lost %v", got.ended, got.lost)
 				}
 				if open := nodes["a"].open() + nodes["b"].open() + c.stored(); open != 0 {

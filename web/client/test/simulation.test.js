@@ -203,13 +203,17 @@ async function call(seed) {
   // And after the end nothing is left.
   const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
-  refresher[pick("leave", "close")]();
+  const { session } = refresher;
+  const end = pick("leave", "close");
+  refresher[end]();
   await settle();
   sim.assertEmpty();
   client.leave();
   await sim.pass(hour);
   assert.equal(sim.sockets.length, length);
   assert.equal(client.listeners, 0);
+  assert.deepEqual(sim.uncaught, []);
+  assert.equal(service.sessions.has(session), end === "close", `the service after ${end}()`);
   return { sockets: sim.sockets.length, requests: sim.fetches.length, bundles: taken.size, silences: service.silences };
 }
 

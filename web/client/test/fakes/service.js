@@ -58,11 +58,16 @@ export class FakeService {
   asks(request) {
     this.#later(() => {
       if (!this.requestsWork) return this.silent ? undefined : void request.fails();
-      const session = this.sessions.get(/sessions\/([^/]+)\/renew$/.exec(request.url)[1]);
-      const epoch = Number(request.headers.authorization.split("-").at(-1));
+      const [, id, action] = /sessions\/([^/]+)\/(renew|leave)$/.exec(request.url);
+      const session = this.sessions.get(id);
+      const epoch = Number((request.headers?.authorization ?? request.body.key).split("-").at(-1));
       const answer = (status, body) => this.#later(() => request.pending && void request.answers(status, body));
       if (!session) return answer(404, { error: "join afresh", code: "unknown_session", status: 404 });
       if (epoch < session.proven) return answer(410, { error: "superseded", code: "unknown_session", status: 410, reason: "superseded" });
+      if (action === "leave") {
+        this.sessions.delete(id);
+        return answer(204, "");
+      }
       session.proven = epoch;
       this.#confirm(session, request.body.seq);
       if (!this.#isFresh(session)) this.#mint(session, "renew");

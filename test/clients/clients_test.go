@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"refresher/test/nodetest"
@@ -46,90 +47,96 @@ var languages = map[string]language{
 	},
 }
 
-// TestClient: the client of a page keeps its call in tokens through whatever breaks.
+// TestClient: the client of a page keeps its call in tokens through whatever breaks. The
+// languages run at once, on few processors too, since each waits most of the time.
 func TestClient(t *testing.T) {
+	var wait sync.WaitGroup
 	for name, l := range languages {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			run := build(t, l)
-			node, another := start(t, "node"), start(t, "another")
-			net := newNetwork(t, node.Addr())
-			ana, ben := startApp(t, run, net.url(), "1001"), startApp(t, run, net.url(), "1002")
-
-			both := func(f func(*app)) { f(ana); f(ben) }
-			both(func(a *app) { a.want("join") })
-			both(func(a *app) { a.want("renew") })
-			both(func(a *app) { a.want("renew") })
-
-			// A user leaves.
-			cleo := startApp(t, run, net.url(), "1003")
-			cleo.want("join")
-			cleo.commands <- "leave"
-			cleo.ended("left")
-			node.Await(1, "session ended")
-
-			// The SDK refuses, and gets other tokens.
-			ana.refusals <- "3"
-			node.Await(1, "client's SDK refused the tokens")
-			both((*app).renewed)
-			ana.want("renew")
-			if len(node.Logged(`"sdk_code":"3"`)) != 1 {
-				t.Error("the node does not know the SDK's code")
-			}
-
-			// The service is killed and started again.
-			node.Kill()
-			both((*app).renewed)
-			node.Start()
-			node.Await(2, "session resumed")
-			both(func(a *app) { a.want("renew") })
-
-			// The network swallows everything, and the clients find out by themselves.
-			connects := net.next()
-			net.set(silent)
-			<-connects
-			both((*app).renewed)
-			node.Mark()
-			net.set(up)
-			node.Await(2, "session resumed")
-			both(func(a *app) { a.want("renew") })
-
-			// The node is told to stop, and sends its clients to another.
-			net.move(another.Addr())
-			node.Stop()
-			another.Await(2, "session resumed")
-			both(func(a *app) { a.want("renew") })
-
-			// WebSockets are blocked: tokens are renewed over HTTP, and a user leaves over HTTP.
-			// Where they work again, ana is told that her network is back.
-			net.set(noUpgrade)
-			both((*app).renewed)
-			both(func(a *app) { a.want("renew") })
-			another.Mark()
-			ben.commands <- "leave"
-			ben.ended("left")
-			another.Await(1, "session ended")
-			net.set(up)
-			ana.commands <- "wake"
-			another.Await(1, "session resumed")
-
-			// The SDK says that its token ran out, and gets the newest once more.
-			ana.commands <- "expired"
-			ana.await("rejoin")
-
-			// An operator revokes.
-			ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1001,"for":60}`)
-			ana.ended("revoked")
-
-			if joined := append(node.Logged("session joined"), another.Logged("session joined")...); len(joined) != 3 {
-				t.Errorf("three clients joined %d times: a session was not kept: %s", len(joined), joined)
-			}
-			for _, n := range []*nodetest.Node{node, another} {
-				if errors := n.Errors(); len(errors) > 0 {
-					t.Errorf("the node logged errors: %s", errors)
-				}
-			}
+		wait.Go(func() {
+			t.Run(name, func(t *testing.T) { keepsItsCalls(t, l) })
 		})
+	}
+	wait.Wait()
+}
+
+func keepsItsCalls(t *testing.T, l language) {
+	run := build(t, l)
+	node, another := start(t, "node"), start(t, "another")
+	net := newNetwork(t, node.Addr())
+	ana, ben := startApp(t, run, net.url(), "1001"), startApp(t, run, net.url(), "1002")
+
+	both := func(f func(*app)) { f(ana); f(ben) }
+	both(func(a *app) { a.want("join") })
+	both(func(a *app) { a.want("renew") })
+	both(func(a *app) { a.want("renew") })
+
+	// A user leaves.
+	cleo := startApp(t, run, net.url(), "1003")
+	cleo.want("join")
+	cleo.commands <- "leave"
+	cleo.ended("left")
+	node.Await(1, "session ended")
+
+	// The SDK refuses, and gets other tokens.
+	ana.refusals <- "3"
+	node.Await(1, "client's SDK refused the tokens")
+	both((*app).renewed)
+	ana.want("renew")
+	if len(node.Logged(`"sdk_code":"3"`)) != 1 {
+		t.Error("the node does not know the SDK's code")
+	}
+
+	// The service is killed and started again.
+	node.Kill()
+	both((*app).renewed)
+	node.Start()
+	node.Await(2, "session resumed")
+	both(func(a *app) { a.want("renew") })
+
+	// The network swallows everything, and the clients find out by themselves.
+	connects := net.next()
+	net.set(silent)
+	<-connects
+	both((*app).renewed)
+	node.Mark()
+	net.set(up)
+	node.Await(2, "session resumed")
+	both(func(a *app) { a.want("renew") })
+
+	// The node is told to stop, and sends its clients to another.
+	net.move(another.Addr())
+	node.Stop()
+	another.Await(2, "session resumed")
+	both(func(a *app) { a.want("renew") })
+
+	// WebSockets are blocked: tokens are renewed over HTTP, and a user leaves over HTTP.
+	// Where they work again, ana is told that her network is back.
+	net.set(noUpgrade)
+	both((*app).renewed)
+	both(func(a *app) { a.want("renew") })
+	another.Mark()
+	ben.commands <- "leave"
+	ben.ended("left")
+	another.Await(1, "session ended")
+	net.set(up)
+	ana.commands <- "wake"
+	another.Await(1, "session resumed")
+
+	// The SDK says that its token ran out, and gets the newest once more.
+	ana.commands <- "expired"
+	ana.await("rejoin")
+
+	// An operator revokes.
+	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1001,"for":60}`)
+	ana.ended("revoked")
+
+	if joined := append(node.Logged("session joined"), another.Logged("session joined")...); len(joined) != 3 {
+		t.Errorf("three clients joined %d times: a session was not kept: %s", len(joined), joined)
+	}
+	for _, n := range []*nodetest.Node{node, another} {
+		if errors := n.Errors(); len(errors) > 0 {
+			t.Errorf("the node logged errors: %s", errors)
+		}
 	}
 }
 

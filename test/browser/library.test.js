@@ -20,7 +20,7 @@ const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSo
 let lastUid = 1000;
 
 // The engines run beside each other: most of the time is spent in waiting for tokens.
-describe("the library", { concurrency: true, timeout: 300_000 }, () => {
+describe("the library", { concurrency: true, timeout: 600_000 }, () => {
   for (const engine of process.env.ENGINES ? engines : ["node", ...engines]) library(engine);
 });
 
@@ -76,8 +76,9 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token));
-      assert.equal(new Set([token, ...taken]).size, 3);
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // there may be another by now
+      assert.ok(taken.length >= 2);
+      assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
       assert.equal(shown.state, "attached");
       await one.leave();

@@ -9,6 +9,7 @@ import { reset } from "./network.js";
 
 const scriptPath = "/.init.js"; // of the page's own origin, so that its policy allows them
 const consolePath = "/.console";
+const loadedPath = "/.loaded";
 
 /** Forwards HTTP and WebSockets to 127.0.0.1 and refuses every other host. */
 export class Proxy {
@@ -19,11 +20,12 @@ export class Proxy {
   /** While true, every connection is reset, except for the pages' console. */
   #offline = false;
   /** @type {string[]} */
-  #scripts = [`(${collect})(${JSON.stringify(consolePath)})`];
+  #scripts = [`(${collect})(${JSON.stringify(consolePath)}, ${JSON.stringify(loadedPath)})`];
   /** @type {{pattern: RegExp, answer: {status?: number, body?: string | Buffer, contentType?: string}}[]} */
   #routes = [];
   /** @type {Set<import("node:net").Socket>} */
   #sockets = new Set();
+  #loaded = () => {};
   #server = createServer((request, response) => this.#http(request, response));
 
   constructor() {
@@ -59,6 +61,11 @@ export class Proxy {
     this.#routes.unshift({ pattern, answer });
   }
 
+  /** Resolves when the next page has loaded. */
+  load() {
+    return new Promise((resolve) => (this.#loaded = resolve));
+  }
+
   /** @param {boolean} offline resets every connection, and all that follow */
   setOffline(offline) {
     this.#offline = offline;
@@ -78,6 +85,10 @@ export class Proxy {
   #http(request, response) {
     const url = new URL(request.url);
     if (url.pathname === consolePath) return this.#complaint(request, response);
+    if (url.pathname === loadedPath) {
+      this.#loaded();
+      return response.writeHead(204).end();
+    }
     if (url.pathname === scriptPath) {
       return response.writeHead(200, { "content-type": "text/javascript", "cache-control": "no-store" }).end(this.#scripts.join(";\n"));
     }
@@ -133,8 +144,9 @@ async function forward(answer, response) {
   response.writeHead(answer.statusCode, { ...headers, "content-length": Buffer.byteLength(document) }).end(document);
 }
 
-/** Runs in the page: reports what a console shows as wrong. */
-function collect(path) {
+/** Runs in the page: reports that it has loaded, and what a console shows as wrong. */
+function collect(path, loadedPath) {
+  addEventListener("load", () => navigator.sendBeacon(loadedPath));
   const tell = (/** @type {string} */ text) => navigator.sendBeacon(path, text);
   for (const [type, name] of /** @type {const} */ ([["error", "error"], ["warn", "warning"]])) {
     const own = console[type];

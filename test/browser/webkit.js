@@ -72,10 +72,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
     },
     back: () => page.goBack(),
     newPage: () => browser.newPage(),
-    popup: async (open) => {
-      await open();
-      return browser.opened();
-    },
+    popup: (open) => browser.popup(open),
     hide: () => browser.at(page.handle, "POST", "/window/minimize"),
     show: () => page.setViewportSize(viewport),
     freeze: () => freezePages(browser.pid),
@@ -166,16 +163,13 @@ class WebKit {
     return this.#added(handle);
   }
 
-  /** The window that a page opens, when it has loaded. */
-  async opened() {
-    for (;;) {
-      const handles = await this.command("GET", "/window/handles");
-      const handle = handles.find((handle) => !this.pages.has(handle));
-      if (!handle) continue; // the browser is still at it
-      const page = this.#added(handle);
-      while (!(await page.evaluate(() => location.href !== "about:blank" && document.readyState === "complete"))); // a function that waits there would be lost with the blank page
-      return page;
-    }
+  /** The window that a page opens meanwhile. A script that ran before it has loaded would be lost with the blank page. */
+  async popup(open) {
+    const loaded = this.proxy.load();
+    await open();
+    await loaded;
+    const handles = await this.command("GET", "/window/handles");
+    return this.#added(handles.find((handle) => !this.pages.has(handle)));
   }
 
   #added(handle) {

@@ -30,7 +30,7 @@ tested(import.meta.url, Object.keys(pages));
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
     if (engine === "firefox" && address.startsWith("rtm")) continue; // what is asked of agora-rtm here uses nothing of an engine
-    describe(`${name} in ${engine}`, { timeout: 120_000 }, () => {
+    describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */
       let page;
       const closes = [];

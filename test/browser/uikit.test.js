@@ -35,7 +35,7 @@ async function app(t, engine, uid) {
 const asked = (route) => service.metric(`refresher_http_requests_total{code="200",route="${route}"}`);
 
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
-  describe(`agora-react-uikit in ${engine}`, { timeout: 120_000 }, () => {
+  describe(`agora-react-uikit in ${engine}`, { timeout: 180_000 }, () => {
     for (const [uid, slash, where] of [[1001, "", ""], [1002, "/", ", also where its base URL ends in a slash"]]) {
       test(`joins with a token of the service, and renews it by another${where}`, async (t) => {
         const { page, complaints, rtcProps } = await app(t, engine, uid);

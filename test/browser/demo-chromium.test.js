@@ -137,7 +137,7 @@ describe("the demo, in Chromium alone", { concurrency: 5, timeout: 180_000 }, ()
   });
 });
 
-describe("the demo where a browser lacks something, in Chromium", { concurrency: 5, timeout: 60_000 }, () => {
+describe("the demo where a browser lacks something, in Chromium", { concurrency: 5, timeout: 180_000 }, () => {
   /** Opens the demo in a browser that init has changed. */
   const without = (t, init) => visit(t, `${service.url}/?ttl=60`, {}, ({ page }) => page.addInitScript(init));
   const live = (...people) => Promise.all(people.map((person) => person.reached({ call: "in", refresher: "live" })));

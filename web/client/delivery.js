@@ -81,8 +81,11 @@ export class DeliveryQueue {
       void this.#run();
       return true;
     }
-    // The same bundle again: the service did not get the answer, or it is still to come.
-    if (bundle.seq === this.seq && this.#last?.bundle.seq === bundle.seq) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
+    if (bundle.seq < this.seq) return false;
+    // The same bundle again: the service did not get the answer.
+    if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
+    // There is none, and none to come: it was dropped as expired by a clock that was ahead.
+    else if (!this.#delivering) this.redeliver();
     return false;
   }
 

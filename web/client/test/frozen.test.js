@@ -131,3 +131,27 @@ test("with a clock that was set forward, a bundle that seems to have expired is 
   await socket.says(sim.push({ seq: 2, attempt: 2 }));
   assert.ok(socket.take().some(({ type, seq }) => type === "ack" && seq === 2));
 });
+
+for (const [when, more] of [["while the SDK answers", []], ["while it waits for the SDK", [3]]]) {
+  test(`a bundle that is dropped since the clock is set forward ${when} is answered when it is pushed again`, async (t) => {
+    const sim = new Simulation(t);
+    const { refresher, socket } = await sim.live();
+    const answers = [];
+    refresher.bind("rtc", { renew: () => new Promise((resolve) => void answers.push(resolve)) });
+    await refresher.token("rtc");
+    for (const seq of [2, ...more]) await socket.says(sim.push({ seq }));
+    sim.wallError = 5 * hour;
+    answers.shift()();
+    await settle();
+    await sim.wake();
+    await sim.pass(0);
+    assert.equal(refresher.now(), sim.time, "the pong has set it right");
+    assert.deepEqual(socket.take().filter(({ type }) => type !== "renew"), []);
+    const seq = 2 + more.length;
+    await socket.says(sim.push({ seq, attempt: 2 }));
+    assert.equal(answers.length, 1, "the SDK gets it again");
+    answers.shift()();
+    await settle();
+    assert.deepEqual(socket.take(), [{ type: "ack", seq }]);
+  });
+}

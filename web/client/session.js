@@ -98,6 +98,7 @@ export class Session {
   }
 
   wake() {
+    if (this.#ended) return;
     this.resume.claim();
     this.alarms.check();
     this.connection.wake();
@@ -108,6 +109,7 @@ export class Session {
    * while it goes away is lost in Firefox.
    */
   leave() {
+    if (this.#ended) return;
     const { token, unproven } = this.resume;
     this.connection.send({ type: "leave" });
     if (token && !unproven && (!this.connection.live || this.platform.isHidden?.())) leaveByHttp(this, token).catch((error) => this.onError(error));
@@ -116,10 +118,7 @@ export class Session {
 
   /** Ends it here, and leaves it in the storage. */
   close() {
-    const { token } = this.resume;
     this.#end("closed");
-    this.resume.token = token;
-    this.resume.save();
   }
 
   // The connection.
@@ -313,8 +312,8 @@ export class Session {
     this.#ended = { reason, code, message, accessEndsAt };
     this.connection.close();
     this.alarms.stop();
-    // Left before the service was asked: the session goes on, for the next Refresher (React's StrictMode).
-    if (reason === "left" && this.resume.unproven) this.resume.save();
+    // Closed, or left before the service was asked: the session goes on, for the next Refresher (React's StrictMode).
+    if (reason === "closed" || (reason === "left" && this.resume.unproven)) this.resume.save();
     else this.resume.clear();
     this.renewals.stop();
     this.bindings.close();

@@ -256,6 +256,32 @@ test("close() after leave() or another end keeps nothing", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
+test("after close(), leave() and wake() change nothing, and a second close() does not overwrite what the next page stored", async (t) => {
+  const storage = tab();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage, rtc: { channel: "daily", uid: 0 } });
+  refresher.close();
+  const stored = storage.content[only(storage)];
+  refresher.wake();
+  refresher.leave();
+  assert.equal(storage.content[only(storage)], stored);
+  assert.deepEqual(sim.fetches, [], "the service is told nothing");
+  storage.content[only(storage)] = "the next page's";
+  refresher.close();
+  assert.equal(storage.content[only(storage)], "the next page's");
+});
+
+test("a Refresher that is made when the one before says that it was closed resumes its session", async (t) => {
+  const storage = tab();
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live({ storage });
+  refresher.on("ended", () => void sim.refresher({ storage }));
+  refresher.close();
+  await settle();
+  await sim.socket.opens();
+  assert.equal(sim.socket.sent[0].type, "resume");
+});
+
 test("after close(), an SDK's answer does not overwrite the resume token of another page", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);

@@ -26,13 +26,22 @@ export class Emitter {
    */
   emit(event, detail) {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
-      try {
-        listener(detail);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      callSafely(listener, detail);
     }
+  }
+}
+
+/**
+ * Calls a function of the app. What it throws goes to the page's own error reporting.
+ * @param {((detail?: any) => void) | void} run
+ * @param {unknown} [detail]
+ */
+export function callSafely(run, detail) {
+  try {
+    run?.(detail);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

@@ -8,6 +8,7 @@
 /** @import { Alarms, Clock } from "./time.js" */
 
 import { Binding, describeRefusal } from "./binding.js";
+import { callSafely } from "./emitter.js";
 
 /** After how many refusals in a row an SDK's refusal no longer fails a bundle that others took. */
 const maxRefusals = 3;
@@ -54,11 +55,11 @@ export class BindingRegistry {
     void this.#catchUp(service);
     const unbind = () => {
       if (!this.#unbinds.delete(unbind)) return;
-      stopListening?.();
       bindings.delete(binding);
       // An SDK that has left stays so when it is bound again: it must not be rejoined.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
       binding.dispatch("unbind");
+      callSafely(stopListening); // an SDK that was released may throw
     };
     this.#unbinds.add(unbind);
     return { ...reports, unbind };

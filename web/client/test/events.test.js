@@ -75,6 +75,26 @@ test("a listener that removes itself while it is called does not affect the othe
   assert.deepEqual(calls, ["one", "other", "other", "other"]);
 });
 
+test("an SDK that throws when its listeners are removed does not keep the session from its end, and is reported", async (t) => {
+  const reported = [];
+  t.mock.method(globalThis, "queueMicrotask", (run) => assert.throws(run, (error) => reported.push(error) > 0));
+  const sim = new Simulation(t);
+  const { refresher } = await sim.live();
+  const mistake = new Error("the engine is released");
+  const stop = t.mock.fn(() => {
+    throw mistake;
+  });
+  const { unbind } = refresher.bind("rtc", { renew: () => {}, listen: () => stop });
+  refresher.bind("rtc", { renew: () => {}, listen: () => stop });
+  unbind();
+  refresher.leave();
+  assert.equal(refresher.state, "ended");
+  assert.equal(sim.saw("ended").length, 1);
+  assert.equal(stop.mock.callCount(), 2);
+  assert.deepEqual(reported, [mistake, mistake]);
+  sim.assertEmpty();
+});
+
 test("a listener that throws stops neither the others nor the library, and is reported", async (t) => {
   const reported = [];
   t.mock.method(globalThis, "queueMicrotask", (run) => assert.throws(run, (error) => reported.push(error) > 0));

@@ -19,3 +19,9 @@ export declare class Emitter<Events extends object> {
      */
     emit<E extends keyof Events>(event: E, detail: Events[E]): void;
 }
+/**
+ * Calls a function of the app. What it throws goes to the page's own error reporting.
+ * @param {((detail?: any) => void) | void} run
+ * @param {unknown} [detail]
+ */
+export declare function callSafely(run: ((detail?: any) => void) | void, detail?: unknown): void;

@@ -6,25 +6,28 @@
 
 import { Refresher } from "./refresher.js";
 
-/** What goes wrong with the second Refresher, so that an app handles it in one place. */
-const forwarded = /** @type {const} */ (["refused", "lost", "error"]);
-
 /**
  * Makes a second Refresher that belongs to the first: it ends when the first ends, for
  * whatever reason, and is left or closed with it. It may end or leave by itself. It has
- * a session and a connection of its own.
+ * a session and a connection of its own. What goes wrong with it is also an event of
+ * the first, so that an app handles it in one place.
  * @param {Refresher} first
  * @param {Identity & Options} options those of the first Refresher, with the second identity
- * @returns {Refresher} its events refused, lost and error are also events of the first, with its identity in `identity`
+ * @returns {Refresher} its events refused, lost and error are also events of the first, with its identity in `identity`; the error is a new one, whose `cause` is the second's
  */
 export function also(first, options) {
   const second = new Refresher(options);
   const { identity } = second;
-  for (const event of forwarded) {
-    second.on(event, (/** @type {any} */ detail) => first.emit(event, Object.assign(Object(detail), { identity })));
-  }
+  // A detail that has an identity is about a third Refresher, which belongs to the second.
+  second.on("refused", (refusal) => first.emit("refused", { identity, ...refusal }));
+  second.on("lost", (loss) => first.emit("lost", { identity, ...loss }));
+  // The app may reject with the same error for both, or with a frozen one, so it is not changed.
+  second.on("error", (/** @type {any} */ error) => {
+    const { message = `${error}`, code } = Object(error);
+    first.emit("error", error?.identity ? error : Object.assign(new Error(message), { code, identity, cause: error }));
+  });
   const end = (/** @type {string} */ reason) => (reason === "closed" ? second.close() : second.leave());
-  first.on("ended", ({ reason }) => end(reason));
+  second.on("ended", first.on("ended", ({ reason }) => end(reason)));
   if (first.state === "ended") end("closed");
   return second;
 }

@@ -95,16 +95,45 @@ test("what goes wrong with the second is an event of the first, too, and says wh
   for (const detail of [refused, error, lost]) assert.equal(detail.identity.rtc.uid, 2001);
 });
 
-test("an error that is no object is an object with that value", async (t) => {
-  const sim = new Simulation(t);
-  const { refresher: camera } = await sim.live();
-  also(camera, { url: "https://calls.example.com", storage: null, platform: sim.platform, ...screen, credential: () => Promise.reject("nobody is logged in") });
-  await sim.pass(1 * second);
-  const [error] = sim.saw("error");
-  assert.equal(`${error}`, "nobody is logged in");
-  assert.equal(error.identity.rtc.uid, 2001);
-  camera.leave();
-  sim.assertEmpty();
+for (const [what, thrown, message] of [
+  ["a text", "nobody is logged in", "nobody is logged in"],
+  ["a frozen error", Object.freeze(new Error("no credential")), "no credential"],
+  ["an error that the first reports, too", Object.assign(new Error("no credential"), { code: "OFFLINE" }), "no credential"],
+]) {
+  test(`${what} is not changed: the first reports a new error, with the second's identity`, async (t) => {
+    const sim = new Simulation(t);
+    const credential = () => Promise.reject(thrown);
+    const camera = sim.refresher({ credential });
+    const share = also(camera, { url: "https://calls.example.com", storage: null, platform: sim.platform, credential, ...screen });
+    await sim.pass(0);
+    const errors = sim.saw("error");
+    assert.equal(errors[0], thrown);
+    assert.equal(errors[0].identity, undefined);
+    assert.ok(errors[1] instanceof Error);
+    const { code, identity, cause } = errors[1];
+    assert.deepEqual([errors[1].message, code, identity, cause], [message, thrown.code, share.identity, thrown]);
+    camera.leave();
+    sim.assertEmpty();
+  });
+}
+
+test("what goes wrong with a third that belongs to the second is an event of the first with the third's identity", async (t) => {
+  const { sim, share } = await both(t);
+  also(share, { url: "https://calls.example.com", storage: null, platform: sim.platform, rtc: { channel: "daily", uid: 3001 } });
+  const socket = await sim.join({ session: "session-3", uid: 3001 });
+  await socket.says({ type: "error", code: "bad_request", message: "no such seq" });
+  await socket.closes(1006);
+  assert.deepEqual(["error", "lost"].flatMap((event) => sim.saw(event).map(({ identity }) => identity.rtc.uid)), [3001, 3001]);
+});
+
+test("the first keeps nothing of a second that has ended", async (t) => {
+  const { sim, camera, share } = await both(t);
+  share.leave();
+  const removed = t.mock.fn();
+  const on = t.mock.method(camera, "on", () => removed);
+  const another = also(camera, { url: "https://calls.example.com", storage: null, platform: sim.platform, ...screen });
+  another.leave();
+  assert.equal(removed.mock.callCount(), on.mock.callCount());
 });
 
 test("a second one of a Refresher that has ended has ended", async (t) => {

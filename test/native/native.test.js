@@ -101,6 +101,18 @@ for (const sdk of sdks) {
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
     });
 
+    test("a result that comes while renewToken is called counts, too", async (t) => {
+      const { socket, engine, push } = await inCall(t, sdk);
+      engine.result = null;
+      const { sdk: agora } = engine;
+      t.mock.method(agora, "renewToken", (token) => {
+        engine.says("onRenewTokenResult", main, { token, code: 0 });
+        return 0;
+      });
+      await push({ seq: 2 });
+      assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }]);
+    });
+
     test("a negative number that renewToken returns is a nack with that number", async (t) => {
       const { socket, engine, push } = await inCall(t, sdk);
       engine.returns = -110;

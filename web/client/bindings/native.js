@@ -43,16 +43,17 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
   /** @param {string} token */
   const renew = (token) => {
     if (ex) return engine.updateChannelMediaOptionsEx({ token }, connection);
-    const returned = engine.renewToken(token);
-    if (returned < 0) return returned;
+    /** @type {any} */
+    let timer;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(reject, resultTimeout, { code: "TIMEOUT", message: "no onRenewTokenResult" });
-      results.set(token, (code) => {
-        clearTimeout(timer);
-        if (code === 0) resolve(code);
-        else reject({ code, message: "onRenewTokenResult" });
-      });
-    }).finally(() => results.delete(token));
+      timer = setTimeout(reject, resultTimeout, { code: "TIMEOUT", message: "no onRenewTokenResult" });
+      results.set(token, (code) => (code === 0 ? resolve(code) : reject({ code, message: "onRenewTokenResult" })));
+      const returned = engine.renewToken(token); // the event may come during the call
+      if (returned < 0) resolve(returned);
+    }).finally(() => {
+      clearTimeout(timer);
+      results.delete(token);
+    });
   };
 
   /** An engine reports on all of its connections to each handler. @param {EngineConnection} of */

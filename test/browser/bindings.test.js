@@ -1,6 +1,7 @@
-// The bindings with Agora's Web SDKs as published, each story of web/client/test/stories.js
-// in Chromium, and what uses WebRTC in Firefox, too. AgoraRTC is in calls over a simulated edge
-// (page/agora.js); agora-rtm is made to say what it says (page/rtm.js).
+// The bindings with Agora's Web SDKs as published, each story of web/client/test/stories.js in
+// Chromium, and what uses WebRTC in Firefox, too. AgoraRTC is in calls over a simulated edge
+// (page/agora.js); agora-rtm's own functions are called as its edge would call them
+// (page/rtm.js).
 
 import { after, before, describe, test } from "node:test";
 
@@ -9,7 +10,7 @@ import { stories } from "../../web/client/test/stories.js";
 import { engines, open } from "./engines.js";
 import { servePages } from "./pages.js";
 
-/** The pages, by the name of the SDK in the README's table. */
+/** The page of each SDK, by the SDK's name in the README's table. */
 const pages = {
   "agora-rtc-sdk-ng": "rtc",
   "agora-rtc-react": "rtc-react",
@@ -27,9 +28,9 @@ after(() => site.close());
 
 tested(import.meta.url, Object.keys(pages));
 
-for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
+for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   for (const [name, address] of Object.entries(pages)) {
-    if (engine === "firefox" && address.startsWith("rtm")) continue; // what is asked of agora-rtm here uses nothing of an engine
+    if (engine === "firefox" && address.startsWith("rtm")) continue; // these tests of agora-rtm do not depend on the engine
     describe(`${name} in ${engine}`, { timeout: 180_000 }, () => {
       /** @type {any} */
       let page;

@@ -22,7 +22,7 @@ after(async () => {
   site.close();
 });
 
-for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
+for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   describe(`a call of agora-rtc-sdk-ng in ${engine}`, { timeout: 180_000 }, () => {
     const app = async (t, uid, path = "call") => {
       const { page, complaints } = await open(t, { engine });

@@ -43,13 +43,13 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     t.after(() => own.stop());
     const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=120`);
     await inCall({ ana, ben });
-    await page.setViewportSize({ width: 360, height: 740 }); // where words have the least room
+    await page.setViewportSize({ width: 360, height: 740 }); // the narrowest layout
     const before = (await shifted(page)).length;
     const answer = page.waitForResponse(/\/demo\/certificate$/);
     await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
-    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // who still has an old token is out by then
+    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // by then, a client with an old token would be out
     await inCall({ ana, ben });
     await neverOut(ana, ben);
     assert.match((await ana.timeline()).join("\n"), /certificate/i);
@@ -122,7 +122,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await own.start();
     t.after(() => own.stop());
     const sdk = fileURLToPath(new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url));
-    // Agora is not to be had here: its CDN is the package, and its servers don't answer.
+    // Agora cannot be reached here: the package stands in for its CDN, and its servers do not answer.
     const { ana, page, complaints, hosts } = await visit(t, own.url, {}, async ({ context }) => {
       await context.route(/^https:/, (route) => route.abort());
       await context.route("https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js", (route) => route.fulfill({ path: sdk, contentType: "text/javascript" }));
@@ -136,7 +136,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.deepEqual(complaints.filter((text) => /policy|violat|uncaught/i.test(text)), []);
   });
 
-  /** Opens the demo in a browser that lacks something: init takes it away. */
+  /** Opens the demo in a browser without a feature, which `init` removes. */
   const without = (t, init) => visit(t, `${service.url}/?ttl=60`, {}, ({ page }) => page.addInitScript(init));
   const live = (...people) => Promise.all(people.map((person) => person.reached({ call: "in", refresher: "live" })));
 

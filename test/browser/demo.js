@@ -1,4 +1,4 @@
-// The demo page as a visitor finds it: opened, driven and read by what it says to
+// Opens and drives the demo page as a visitor does, and reads it by what it tells
 // screen readers.
 
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { open } from "./engines.js";
 /** Debian's WebKitGTK is built without WebRTC. */
 export const hasWebRTC = (/** @type {string} */ engine) => engine !== "webkit";
 
-/** Lines of the browser's own about connections that fail: no faults of the page. */
+/** The browsers' own messages about failed connections, which are no faults of the page. */
 const connectionFailed = /Failed to load resource: net::|WebSocket connection to|can’t establish a connection to the server|connection to ws:.* was interrupted/;
 
 /**
@@ -22,7 +22,7 @@ const connectionFailed = /Failed to load resource: net::|WebSocket connection to
  * @param {(opened: Opened) => unknown} [prepare] called before the page is opened
  */
 export async function visit(t, url, options, prepare) {
-  const opened = await open(t, { reducedMotion: "reduce", ...options }); // pictures that move take most of the processor
+  const opened = await open(t, { reducedMotion: "reduce", ...options }); // animations would take most of the processor's time
   const { page, engine, complaints } = opened;
   await prepare?.(opened);
   await page.addInitScript(watch);
@@ -41,7 +41,7 @@ export async function inCall({ ana, ben }) {
 }
 
 /**
- * Fails if one of them was out of the call since it began.
+ * Fails if one of the people has been out of the call since it began.
  * @param {Person[]} people
  */
 export async function neverOut(...people) {
@@ -72,7 +72,7 @@ function watch() {
     for (const section of document.querySelectorAll("[data-call]")) note(/** @type {HTMLElement} */ (section));
   }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-call", "data-refresher", "data-renewals"] });
   Object.assign(window, {
-    /** The states that a person went through, each as "call refresher renewals". */
+    /** The states of a person's call so far, each as "call refresher renewals". */
     histories,
     /** Resolves when a person's state fits: call, refresher (RegExp sources), renewals (at least). */
     reached: (/** @type {string} */ name, /** @type {{call?: string, refresher?: string, renewals?: number}} */ want) => new Promise((resolve) => {
@@ -90,7 +90,7 @@ function watch() {
 }
 
 /**
- * Resolves when the page has read the service's metrics that often.
+ * Resolves when the page has read the service's metrics so many times more.
  * @param {Opened["page"]} page
  * @param {number} times
  */
@@ -105,8 +105,8 @@ export function metricsRead(page, times) {
 }
 
 /**
- * How far what stands on the page has moved since it was opened, without anybody's
- * scrolling. Chromium alone measures that.
+ * The page's layout shift since it was opened: the score of Chromium, the only browser
+ * that measures it.
  * @param {import("playwright-core").Page} page
  */
 export function shifted(page) {
@@ -157,17 +157,17 @@ export class Person {
     return history.map((state) => state.split(" ")[1]);
   }
 
-  /** How many renewals are shown. */
+  /** The number of renewals that the page shows. */
   async renewals() {
     return Number(await this.section.getAttribute("data-renewals"));
   }
 
-  /** The picture, and what stands in its place. */
+  /** The person's picture, or what the page shows in its place. */
   get tile() {
     return this.section.getByRole("figure");
   }
 
-  /** The life that the token has left. */
+  /** The ring that shows how long the token has left. */
   get ring() {
     return this.section.getByRole("meter");
   }
@@ -180,17 +180,17 @@ export class Person {
     return this.section.getByRole("button", { name }).click();
   }
 
-  /** The sentence that says how the call is. */
+  /** The sentence about the state of the call. */
   story() {
     return this.section.locator("[aria-live=polite]").innerText();
   }
 
-  /** Entries of the timeline, the newest first: also of one that is folded. */
+  /** Entries of the timeline, the newest first, also if it is folded. */
   entries(text) {
     return this.section.locator(".timeline li").filter({ hasText: text });
   }
 
-  /** What the timeline says, the newest first. */
+  /** The texts of the timeline, the newest first. */
   timeline() {
     return this.entries(/./).allTextContents();
   }

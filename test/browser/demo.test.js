@@ -1,8 +1,8 @@
 // The demo in all engines: two people in a call by WebRTC, held by the stand-in for
-// Agora's edge, which admits and drops by the real token, and kept in tokens by the
-// real library and the real service. WebKitGTK has no WebRTC: there the same tests
-// assert all but the pictures. What only Chromium can do or measure, and what does
-// not depend on the engine, is in demo-chromium.test.js.
+// Agora's edge, which admits and drops by the real token. The real library and the real
+// service renew the tokens. WebKitGTK has no WebRTC: there the same tests assert all
+// but the pictures. What only Chromium can do or measure, and what does not depend on
+// the engine, is in demo-chromium.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -53,7 +53,7 @@ for (const engine of engines) {
       assert.match(await ben.story(), /ran out/i);
       assert.match(await ben.tile.innerText(), /Call lost[^]*\d:\d\d[^]*Without refresher/);
       assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
-      await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // seconds that are lost are counted
+      await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds that are lost
       assert.deepEqual((await ana.calls()).at(-1), "in");
       await ben.switch("Refresher").click();
       await inCall({ ana, ben });
@@ -96,7 +96,7 @@ for (const engine of engines) {
       await ben.press("Revoke");
       await ben.reached({ call: "out", refresher: "ended" });
       assert.match(await ben.story(), /revoked|operator/i);
-      // The token still works, but he who is out uses none.
+      // Ben's token still works, but he is out of the call, so he uses none.
       await ben.tile.getByText("Call ended", { exact: true }).waitFor();
       assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
       await ben.press("Join again");
@@ -135,7 +135,7 @@ for (const engine of engines) {
     });
 
     test("operators see what the service counts", async (t) => {
-      // One of its own: sessions that the tests above have left behind are at risk.
+      // A service of its own: on the shared one, sessions that earlier tests left behind are at risk.
       const own = await new Service("demo").start();
       t.after(() => own.stop());
       const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=10`, { engine });
@@ -143,13 +143,13 @@ for (const engine of engines) {
       await ana.reached({ renewals: 1 });
       await page.getByRole("link", { name: "Operators" }).click();
       await metricsRead(page, 3);
-      // A session is at risk from a push to its ack too, with tokens as short as these.
+      // With tokens as short as these, a session also counts as at risk from each push to its ack.
       const main = page.getByRole("main");
       await main.filter({ hasText: /At risk\s*0/ }).waitFor();
       assert.match(await main.innerText(), /schedule/i);
       assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
       assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
-      // A call that is being lost is not one that all is well with.
+      // A session that lost its connection counts as away, and its renewal as run out.
       await page.getByRole("link", { name: "Call" }).click();
       await ben.switch("Refresher").click();
       await ben.reached({ call: "out" });

@@ -1,4 +1,4 @@
-// What the tests of all engines rely on: that each driver does what engines.js says.
+// Each driver does what engines.js says: the other tests rely on it.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -60,7 +60,7 @@ for (const engine of engines) {
         console.warn("a warning");
         setTimeout(() => { throw new Error("thrown"); });
         void Promise.reject(new Error("rejected"));
-        return new Promise((resolve) => setTimeout(resolve, 100)); // what is uncaught is told late
+        return new Promise((resolve) => setTimeout(resolve, 100)); // uncaught errors are reported late
       });
       await page.reload();
       assert.deepEqual(complaints.toSorted(), ["error: an error", "uncaught: Error: rejected", "uncaught: Error: thrown", "warning: a warning"]);

@@ -1,9 +1,9 @@
-// How WebKit's pages are searched. The function runs in the page, so it uses nothing from here.
+// Finds elements in WebKit's pages. The function runs in the page, so it can use nothing of this module.
 
 /**
- * Resolves with what the steps find, looked for at each frame until it is there.
- * @param {any[]} steps each within what the one before has found
- * @param {string} state "attached" or "visible": the one element; "some attached", "some visible": whether there is one; "hidden", "detached": there is none; "any": all there are now
+ * Resolves with what the steps find. It searches at each frame, for up to 30 s.
+ * @param {any[]} steps each searches within what the one before has found
+ * @param {string} state "attached", "visible": waits for the only such element; "some attached", "some visible": waits for at least one, and resolves with the first; "hidden", "detached": waits until there is none; "any": resolves at once with all
  */
 export function find(steps, state) {
   const fits = ({ source, flags }, text) => new RegExp(source, flags).test(text.replace(/\s+/g, " ").trim());
@@ -12,20 +12,20 @@ export function find(steps, state) {
   const exposed = (one) => getComputedStyle(one).display === "contents"
     ? exposed(one.parentElement)
     : one.checkVisibility({ visibilityProperty: true }) && !one.closest("[aria-hidden=true]");
-  /** Elements that have a role without saying so. */
+  /** The elements with an implicit role, by role. */
   const native = {
     article: "article", button: "button, summary, input[type=button], input[type=submit]", checkbox: "input[type=checkbox]:not([role])",
     combobox: "select:not([multiple])", figure: "figure", heading: "h1, h2, h3, h4, h5, h6", img: "img", link: "a[href]", list: "ul, ol",
     listitem: "li", main: "main", meter: "meter", navigation: "nav", region: "section[aria-label], section[aria-labelledby]", table: "table",
     textbox: "input:not([type]), input[type=text], textarea",
   };
-  /** The text that a part adds to the name of what it is in. */
+  /** The text that a node contributes to the accessible name of its ancestor. */
   const said = (node) => {
     if (node.nodeType === Node.TEXT_NODE) return node.data;
     if (!(node instanceof Element) || node.matches("[aria-hidden=true], script, style") || !node.checkVisibility()) return "";
     return node.getAttribute("aria-label") ?? node.getAttribute("alt") ?? [...node.childNodes].map(said).join(" ");
   };
-  /** The name by which assistive technology knows an element. */
+  /** The accessible name of an element. */
   const name = (one) => {
     const ids = one.getAttribute("aria-labelledby")?.split(/\s+/) ?? [];
     if (ids.length) return ids.map((id) => said(document.getElementById(id) ?? new Text())).join(" ");

@@ -14,7 +14,7 @@ import { Site } from "./site.js";
 
 globalThis.nodePlatform = { WebSocket }; // Node.js 20 has none
 
-// What browsers say by themselves of a network that fails is no fault of the page.
+// The browsers' own messages about a network that fails, which are no faults of the page.
 const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSocket connection to |Firefox can’t establish a connection|The connection to ws:)/;
 
 let lastUid = 1000;
@@ -40,7 +40,7 @@ function library(engine) {
       site.close();
     });
 
-    /** Opens a page of the app's site, whose console is clean at the end, but for what is said of a network that the test breaks. */
+    /** Opens a page of the app's site. `clean` asserts that its console has no complaints, except about a network that the test breaks. */
     async function visit(t, { breaks = false, ...options } = {}) {
       const opened = await open(t, { engine, ...options });
       await opened.page.goto(`${site.origin}/app`);
@@ -48,7 +48,7 @@ function library(engine) {
       return { ...opened, clean };
     }
 
-    /** The options of a Refresher for a user of its own, and what fetches its credential. */
+    /** The options of a Refresher for a new user, and the address of the user's credential. */
     async function user({ at = service, uid = ++lastUid, ttl = 6, url = at.url } = {}) {
       const subject = `user-${uid}-${++lastUid}`;
       site.credentials.set(subject, await at.grant("--subject", subject, "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher,subscriber"));
@@ -76,7 +76,7 @@ function library(engine) {
         assert.equal(cause, "schedule");
         assert.ok(marginMs > 2000 && marginMs < 9500, `${marginMs} ms left`);
       }
-      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // there may be another by now
+      const taken = await one.run(({ taken }) => taken.map(({ token }) => token)); // another token may have arrived by now
       assert.ok(taken.length >= 2);
       assert.equal(new Set([token, ...taken]).size, taken.length + 1);
       const shown = await service.ask("GET", `/v1/sessions/${await one.session()}`);
@@ -213,7 +213,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl });
         await one.first("renewed");
         const hidden = page.evaluate(() => new Promise((resolve) => document.addEventListener("visibilitychange", () => resolve(document.visibilityState))));
-        await page.evaluate(() => null); // it listens by now
+        await page.evaluate(() => null); // by its answer, the page has added the listener
         await hide();
         assert.equal(await hidden, "hidden");
         const renewed = await one.expect("renewed");
@@ -239,7 +239,7 @@ function library(engine) {
         const one = await new Call(page).start(options, { credentialUrl, slowest: true });
         await one.first("renewed");
         await setOffline(true);
-        network.set("down"); // WebSockets that are open go on in a Firefox whose driver has set it offline
+        network.set("down"); // not setOffline: in Firefox it leaves open WebSockets alone
         await one.run(({ refresher }) => refresher.wake());
         await one.first("lost", ({ retryInMs }) => retryInMs >= 8000);
         const back = one.first("renewed", ({ cause }) => cause === "resume").then(() => performance.now());
@@ -310,7 +310,7 @@ function library(engine) {
 
       for (const { uid, separate } of [{ uid: 0, separate: true }, { uid: 9, separate: false }]) {
         test(`a window that the page opened, with a copy of its storage: uid ${uid} ${separate ? "has a session of its own" : "is the same user, who takes the session over"}`, async (t) => {
-          const { page, popup, clean } = await visit(t, { breaks: true }); // a reload may break off what connects
+          const { page, popup, clean } = await visit(t, { breaks: true }); // a reload may interrupt an attempt to connect, which the console reports
           const { options, credentialUrl } = await user({ uid, ttl: 60 });
           const join = async (page) => {
             const one = await new Call(page).start(options, { credentialUrl });

@@ -2,7 +2,7 @@
 
 import { find } from "./find.js";
 
-/** What to find on a page: by steps, each within what the one before has found. */
+/** A search for elements on a page, in steps: each searches within what the one before has found. */
 export class Locator {
   #page;
   #steps;
@@ -68,7 +68,7 @@ export class Locator {
     return this.#page.on(this.#steps, run, arg);
   }
 
-  /** Of all elements that there are now. */
+  /** Runs a function on all elements that the page has now. */
   evaluateAll(run) {
     return this.#page.execute(`return (${find})(...arguments).then(${run})`, this.#steps, "any");
   }
@@ -126,7 +126,7 @@ export class Locator {
   }
 }
 
-/** What fits a text, as JSON: a string stands for any text that contains it. */
+/** A pattern for texts, as JSON: a string matches any text that contains it. */
 function pattern(text, exact) {
   if (text instanceof RegExp) return { source: text.source, flags: text.flags };
   const source = text.trim().replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+");

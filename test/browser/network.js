@@ -18,7 +18,7 @@ export class Network {
   #server;
   #pairs = new Set();
 
-  /** @param {() => string} to the address of the service, asked for each connection */
+  /** @param {() => string} to returns the service's address; called for each connection */
   constructor(to) {
     this.#server = createServer((client) => this.#accept(client, to()));
   }
@@ -37,7 +37,7 @@ export class Network {
   set(state) {
     const silent = this.#state === "silent";
     this.#state = state;
-    // What was swallowed cannot be given back, so those connections end.
+    // Swallowed bytes are lost, so connections that were silent are reset.
     if (state === "down" || state === "no-upgrade" || silent) this.cut();
   }
 
@@ -52,7 +52,7 @@ export class Network {
   }
 
   #accept(client, to) {
-    client.on("error", () => {}); // a reset is what this is for
+    client.on("error", () => {}); // resets are expected
     if (this.#state === "down") return reset(client);
     const [host, port] = to.split(":");
     const service = connect(Number(port), host);
@@ -76,9 +76,9 @@ export class Network {
 }
 
 /**
- * Resets a connection, or closes it if its end was sent already: Node.js 20 does not
- * close the handle of a socket that is reset while its end is on the way (EINVAL), and
- * the process then spins for ever where it should exit.
+ * Resets a connection, or closes it if its FIN was sent already: Node.js 20 does not
+ * close the handle of a socket that is reset while the FIN is on its way (EINVAL), and
+ * the process then spins for ever instead of exiting.
  * @param {import("node:net").Socket} socket
  */
 export function reset(socket) {

@@ -53,7 +53,8 @@ export async function servePages(entries) {
 }
 
 /**
- * Answers a request of AgoraRTC: whoever asks for a gateway gets one.
+ * Answers the requests that AgoraRTC sends before a call, with the address of the
+ * simulated edge.
  * @param {string} pathname
  * @param {import("node:http").IncomingMessage} request
  * @param {import("node:http").ServerResponse} response

@@ -9,7 +9,7 @@ import { chromium, firefox } from "playwright-core";
 import { childWith, freezePages } from "./processes.js";
 import { freePort, program } from "./program.js";
 
-/** Browsers that the tests of a file share, by what they were launched with. @type {Map<string, Promise<import("playwright-core").Browser>>} */
+/** The browsers that the tests of a file share, by the options that they were launched with. @type {Map<string, Promise<import("playwright-core").Browser>>} */
 const browsers = new Map();
 after(async () => {
   for (const browser of browsers.values()) await browser.then((browser) => browser.close(), () => {});
@@ -22,7 +22,7 @@ const launch = {
       "--no-sandbox", // the tests may run as root
       "--autoplay-policy=no-user-gesture-required",
       "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // nothing leaves this machine
-      "--disable-features=WebRtcHideLocalIpsWithMdns", // names that would not be found by that
+      "--disable-features=WebRtcHideLocalIpsWithMdns", // mDNS names, which the line above would not resolve
       ...args,
     ],
     ignoreDefaultArgs: ["--disable-back-forward-cache", ...ignoreDefaultArgs],
@@ -36,9 +36,9 @@ const launch = {
     firefoxUserPrefs: {
       "media.autoplay.default": 0,
       "media.autoplay.blocking_policy": 0,
-      "media.peerconnection.ice.obfuscate_host_addresses": false, // names that would be asked for by multicast
+      "media.peerconnection.ice.obfuscate_host_addresses": false, // mDNS names, which are looked up by multicast
       "media.peerconnection.ice.loopback": true,
-      // A proxy that is not there: nothing leaves this machine.
+      // A proxy at a closed port, so that nothing leaves this machine.
       "network.proxy.type": 1, "network.proxy.http": "127.0.0.1", "network.proxy.http_port": 9,
       "network.proxy.ssl": "127.0.0.1", "network.proxy.ssl_port": 9, "network.proxy.no_proxies_on": "127.0.0.1",
       // This version's WebDriver BiDi cannot set these, so they are settings of the browser.
@@ -49,7 +49,7 @@ const launch = {
   }),
 };
 
-/** A browser that the tests share, which has the engine and, in Firefox, the looks that are asked for. */
+/** Launches a browser that tests share. Firefox gets one for each color scheme and motion setting. */
 function shared(engine, { colorScheme, reducedMotion }) {
   const key = engine === "chromium" ? engine : JSON.stringify([engine, colorScheme, reducedMotion]);
   if (!browsers.has(key)) browsers.set(key, launch[engine]({}, { colorScheme, reducedMotion }));
@@ -57,7 +57,7 @@ function shared(engine, { colorScheme, reducedMotion }) {
 }
 
 /**
- * A browser for one test, with the processes and the background tabs that a user's has. Playwright
+ * A browser for one test, with processes and background tabs like a user's browser. Playwright
  * makes every page of Chromium believe that it has the focus, and that it is never in the
  * background, except for those of the first profile of a browser that it only connects to.
  */
@@ -110,7 +110,7 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     route: (pattern, answer) => context.route(pattern, (route) => route.fulfill(answer)),
     setOffline: (offline) => context.setOffline(offline),
     newPage: () => context.newPage(),
-    // Playwright's goBack waits for an event that Firefox does not send for a page that it has kept.
+    // Playwright's goBack waits for an event that Firefox does not send for a page from its back/forward cache.
     back: async () => {
       const left = page.url();
       await page.evaluate(() => history.back()).catch(() => {}); // the page may be gone before it answers
@@ -121,8 +121,8 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
       await popup.waitForLoadState();
       return popup;
     },
-    // By another tab in front. In Firefox newPage opens a window; in Chromium a page that opens a tab
-    // is hidden without the event.
+    // Hides the page by opening another tab in front of it. In Firefox newPage opens a window; in
+    // Chromium a page that opens a tab is hidden without the event.
     hide: async () => {
       const tab = await (engine === "firefox" ? opened(() => page.evaluate(() => void window.open("about:blank"))) : context.newPage());
       await tab.bringToFront();

@@ -12,16 +12,16 @@ function processes() {
       const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
       return [{ pid: Number(name), parent, command: readFileSync(`/proc/${name}/cmdline`, "latin1").replaceAll("\0", " ") }];
     } catch {
-      return []; // it has ended meanwhile
+      return []; // the process has ended meanwhile
     }
   });
 }
 
 /**
- * Stops the processes of a browser that run its pages, as a phone freezes a page in the
- * background: the network goes on, and what it brings lies in wait.
- * @param {number} browser
- * @returns {() => void} lets them go on
+ * Stops the processes that run a browser's pages, as a phone freezes a page in the
+ * background. The network goes on: what arrives meanwhile waits in the sockets.
+ * @param {number} browser its process id
+ * @returns {() => void} continues the processes
  */
 export function freezePages(browser) {
   const all = processes();

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 /**
  * The first of the paths at which there is a program.
  * @param {string[]} paths
- * @param {string} debianPackage that has it
+ * @param {string} debianPackage the package with the program, for the error
  */
 export function program(paths, debianPackage) {
   const path = paths.find((path) => existsSync(path));

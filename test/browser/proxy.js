@@ -7,15 +7,15 @@ import { connect } from "node:net";
 
 import { reset } from "./network.js";
 
-const scriptPath = "/.init.js"; // of the page's own origin, so that its policy allows them
+const scriptPath = "/.init.js"; // on the page's own origin, so that its policy allows the scripts
 const consolePath = "/.console";
 const loadedPath = "/.loaded";
 
 /** Forwards HTTP and WebSockets to 127.0.0.1 and refuses every other host. */
 export class Proxy {
-  /** What the console of the pages showed as wrong. @type {string[]} */
+  /** The pages' console errors and warnings, and uncaught exceptions. @type {string[]} */
   complaints = [];
-  /** The hosts that the pages asked for anything. @type {Set<string>} */
+  /** The hosts that the pages sent requests to. @type {Set<string>} */
   hosts = new Set();
   /** While true, every connection is reset, except for the pages' console. */
   #offline = false;
@@ -31,7 +31,7 @@ export class Proxy {
   constructor() {
     this.#server.on("connection", (socket) => this.#keep(socket));
     this.#server.on("upgrade", (request, socket) => this.#webSocket(request, socket));
-    this.#server.on("connect", (request, socket) => { // HTTPS: another machine's
+    this.#server.on("connect", (request, socket) => { // HTTPS is for other machines only
       this.hosts.add(new URL(`https://${request.url}`).hostname);
       socket.destroy();
     });
@@ -56,7 +56,7 @@ export class Proxy {
     this.#scripts.push(code);
   }
 
-  /** Answers requests whose address fits, in place of their server. */
+  /** Answers requests whose address matches, in place of their server. */
   route(pattern, answer) {
     this.#routes.unshift({ pattern, answer });
   }
@@ -78,7 +78,7 @@ export class Proxy {
 
   #keep(socket) {
     this.#sockets.add(socket);
-    socket.on("error", () => {}); // resets are what this is for
+    socket.on("error", () => {}); // resets are expected
     socket.on("close", () => this.#sockets.delete(socket));
   }
 
@@ -130,7 +130,7 @@ export class Proxy {
   }
 }
 
-/** Passes an answer on; in a document, the scripts come before everything of its own. */
+/** Forwards an answer; into a document, it inserts the scripts before everything else. */
 async function forward(answer, response) {
   const { "transfer-encoding": _, ...headers } = answer.headers;
   if (!headers["content-type"]?.startsWith("text/html")) {
@@ -144,7 +144,7 @@ async function forward(answer, response) {
   response.writeHead(answer.statusCode, { ...headers, "content-length": Buffer.byteLength(document) }).end(document);
 }
 
-/** Runs in the page: reports that it has loaded, and what a console shows as wrong. */
+/** Runs in the page: reports that it has loaded, its console errors and warnings, and uncaught exceptions. */
 function collect(path, loadedPath) {
   addEventListener("load", () => navigator.sendBeacon(loadedPath));
   const tell = (/** @type {string} */ text) => navigator.sendBeacon(path, text);

@@ -1,11 +1,11 @@
-// A call that a test has the library make somewhere else: in Node.js or in a page of any browser.
-// The functions that are passed to evaluate run there: they use nothing from here, and what they
-// take and return is JSON.
+// A call by the library in another place: in Node.js or in a page of any browser. Functions that
+// are passed to evaluate run in that place: they can use nothing of this module, and take and
+// return JSON.
 
 const library = new URL("../../web/client/index.js", import.meta.url).href;
 let calls = 0;
 
-/** Evaluates in this process, as a page evaluates in itself. */
+/** This process as such a place, with the interface of a page. */
 export const here = { library, evaluate: async (run, arg) => run(arg) };
 
 export class Call {
@@ -20,7 +20,7 @@ export class Call {
   /**
    * Makes a Refresher with an SDK that takes every token but the first few, and records its events.
    * @param {object} options of the Refresher, which are JSON
-   * @param {{refusals?: number, credentialUrl?: string, slowest?: boolean}} [how] slowest: each backoff is as long as it may be
+   * @param {{refusals?: number, credentialUrl?: string, slowest?: boolean}} [how] slowest: each backoff takes its longest time
    */
   async start(options, { refusals = 0, credentialUrl, slowest = false } = {}) {
     await this.#place.evaluate(async ({ id, library, options, refusals, credentialUrl, slowest }) => {
@@ -51,14 +51,14 @@ export class Call {
   }
 
   /**
-   * Runs a function there with the Refresher and what was recorded of it.
+   * Runs a function in that place, with the Refresher and its recorded events.
    * @param {(call: {refresher: any, seen: {event: string, detail: any, at: number, now: number}[], taken: {token: string, at: number, expiresAt: number}[]}) => any} act
    */
   run(act) {
     return this.#place.evaluate(({ id, act }) => new Function(`return ${act}`)()(globalThis.calls[id]), { id: this.#id, act: String(act) });
   }
 
-  /** A token to join with, or why there is none. */
+  /** A token to join with, or the fields of the error. */
   token() {
     return this.run(({ refresher }) => refresher.token("rtc").catch(({ name, reason, message }) => ({ name, reason, message })));
   }
@@ -75,12 +75,12 @@ export class Call {
     return this.run(({ refresher }) => void refresher.leave());
   }
 
-  /** The first event from the beginning that fits. */
+  /** The first event that fits, counted from the beginning. */
   first(event, fits = () => true) {
     return this.#await(event, fits, 0);
   }
 
-  /** Looks at the events from now on; the function that it resolves with waits for the first that fits. */
+  /** Marks this moment. Resolves with a function that waits for the first event after it that fits. */
   async expect(event, fits = () => true) {
     const from = await this.run(({ seen }) => seen.length);
     return () => this.#await(event, fits, from);

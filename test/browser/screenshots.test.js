@@ -16,7 +16,7 @@ after(() => service.stop());
 const folder = process.env.SCREENSHOTS ?? (await mkdtemp(join(tmpdir(), "screenshots-")));
 const desktop = { viewport: { width: 1280, height: 860 } };
 
-/** The page with a call that has gone on for a while. */
+/** Opens the page, and waits until the call has gone on for a while. */
 async function going(t, options, { url } = service) {
   const opened = await visit(t, `${url}/?ttl=10`, options);
   await Promise.all([opened.ana.reached({ call: "in", renewals: 3 }), opened.ben.reached({ call: "in", renewals: 3 })]);
@@ -43,7 +43,7 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
   });
 
   test("a dropped call beside a kept one, and what operators see", async (t) => {
-    const own = await new Service("demo").start(); // which counts no calls but these two
+    const own = await new Service("demo").start(); // its metrics count only these two calls
     t.after(() => own.stop());
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();

@@ -1,6 +1,6 @@
-// The library in Chromium, bound to the real objects of Agora's Web SDKs, against
-// the real service. Agora's edge cannot be reached here, so the SDKs never join:
-// what they say then is what is tested. Calls that go on are in demo.test.js.
+// The library in Chromium, bound to the real objects of Agora's Web SDKs, against the
+// real service. Agora's edge cannot be reached here, so the SDKs never join: the tests
+// are about what they report then. Calls that go on are in demo.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -26,7 +26,7 @@ after(async () => {
 /** Opens the app, with what it needs to make a call. */
 async function app(t, uid) {
   const opened = await open(t);
-  // The SDKs send statistics to their maker, who takes them.
+  // Answers the statistics that the SDKs send to Agora.
   await opened.context.route(/\.(agora\.io|sd-rtn\.com)\//, (route) => route.fulfill({ status: 200, body: "" }));
   await opened.page.goto(site.origin);
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana");
@@ -47,7 +47,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
       const token = await refresher.token("rtc"); // the app is about to join
       const refused = await new Promise((resolve) => refresher.on("refused", resolve));
       const { session } = refresher;
-      await new Promise((resolve) => refresher.on("tokens", resolve)); // made in place of the refused ones
+      await new Promise((resolve) => refresher.on("tokens", resolve)); // the bundle that replaces the refused one
       refresher.leave();
       return { token, refused, session };
     }, options);
@@ -103,8 +103,8 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
   });
 
   /**
-   * Binds the real RTM client, and answers what the page's `acts` made of it: its
-   * events, and of the first bundle after that, whether the client was handed it.
+   * Binds the real RTM client and runs `acts` in the page. Resolves with the client's
+   * events, and with whether the first bundle after that was delivered to the client.
    */
   const rtmAfter = (page, options, acts) => page.evaluate(async ({ options: { rtc: _, ...options }, acts }) => {
     const { Refresher } = await import("/client/index.js");
@@ -119,7 +119,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     await new Function("rtm", `return (async () => { ${acts} })()`)(rtm);
     await new Promise((resolve) => refresher.on("tokens", resolve));
     const handed = await new Promise((resolve) => {
-      refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`)); // it is not logged in, so it refuses what it is handed
+      refresher.on("refused", ({ service, code }) => resolve(`${service} refused: ${code}`)); // it is not logged in, so it refuses each token that it gets
       refresher.on("renewed", ({ services }) => resolve(`services: ${services}`));
     });
     refresher.leave();
@@ -128,7 +128,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
 
   test("a stream channel that the real RTM client could not join does nothing to its login", async (t) => {
     const { page, options } = await app(t, 6);
-    await page.addScriptTag({ url: "/agora-rtc.js" }); // which this version takes from the page
+    await page.addScriptTag({ url: "/agora-rtc.js" }); // this version uses the page's AgoraRTC
     await page.addScriptTag({ url: "/agora-rtm.js" });
     const { events, handed } = await rtmAfter(page, options, `
       const stream = rtm.createStreamChannel("room");
@@ -155,7 +155,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
       rtm.renewToken = (...args) => (seen.renewals.push(args), renewToken.apply(rtm, args));
       bindStreamChannel(refresher, rtm, "room", { rejoin: () => seen.rejoins++ });
       await refresher.token("rtc");
-      seen.refused = await new Promise((resolve) => refresher.on("refused", resolve)); // it is not joined
+      seen.refused = await new Promise((resolve) => refresher.on("refused", resolve)); // it has not joined, so it refuses
       refresher.leave();
       return seen;
     }, { url: service.url, credential });

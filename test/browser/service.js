@@ -14,7 +14,7 @@ const run = promisify(execFile);
 /** @type {Promise<string> | undefined} */
 let built;
 
-/** Resolves with the path of the command: the one that make test has built, or one built here, once. */
+/** Resolves with the path of the command, which make test has built, or else this function builds once. */
 function binary() {
   built ??= (async () => {
     if (process.env.BUILT_REFRESHER) return process.env.BUILT_REFRESHER;
@@ -29,7 +29,7 @@ function binary() {
 
 /** One node, on ports of its own that it keeps when it is started again. */
 export class Service {
-  /** Where it listens: 127.0.0.1:PORT, after start. */
+  /** The address on which it listens, after start: 127.0.0.1:PORT. */
   address = "127.0.0.1:0";
   ops = "127.0.0.1:0";
   #args;
@@ -37,7 +37,7 @@ export class Service {
   #environment;
   #child;
   #log = [];
-  /** Each looks for a line of the log. @type {Set<() => void>} */
+  /** The calls of logged() that wait: each looks for its line again. @type {Set<() => void>} */
   #reading = new Set();
 
   /**
@@ -47,7 +47,7 @@ export class Service {
   constructor(command, args = []) {
     this.#command = command;
     this.#args = args;
-    // Nothing of this machine's settings, and the same secrets after a restart.
+    // Without this machine's settings, and with the same secrets after a restart.
     this.#environment = {
       PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: tmpdir(),
       REFRESHER_LOG_FORMAT: "json",
@@ -63,7 +63,7 @@ export class Service {
     return `http://${this.address}`;
   }
 
-  /** Adds to the environment; for a demo that is to keep its certificate over a restart. */
+  /** Adds environment variables, such as the certificate of a demo that keeps it over a restart. */
   set(environment) {
     Object.assign(this.#environment, environment);
     return this;
@@ -93,20 +93,21 @@ export class Service {
     return this;
   }
 
-  /** Ends it without a word, as a crash would. */
+  /** Kills it (SIGKILL), as a crash would. */
   kill() {
     this.#child.kill("SIGKILL");
     return this.#child.ended;
   }
 
-  /** Ends it as a deployment would. */
+  /** Stops it (SIGTERM), as a deployment would. */
   stop() {
     this.#child.kill("SIGTERM");
     return this.#child.ended;
   }
 
   /**
-   * The first line of its log that fits, as an object: lines are written, and read, later than what they are about.
+   * Resolves with the first line of the log that fits, as an object. It waits for one, since lines
+   * come later than the events that they describe.
    * @param {(line: any) => unknown} fits
    */
   logged(fits) {
@@ -122,7 +123,7 @@ export class Service {
     });
   }
 
-  /** What it logged, as objects. */
+  /** The lines of its log so far, as objects. */
   get log() {
     return this.#log.flatMap((line) => {
       try {

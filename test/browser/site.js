@@ -10,7 +10,7 @@ const files = {
 };
 
 export class Site {
-  /** Credentials that /credentials/NAME answers with, as an app's back end does. @type {Map<string, string>} */
+  /** The credentials that /credentials/NAME returns, as an app's back end does, by name. @type {Map<string, string>} */
   credentials = new Map();
   #server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "", "http://x");

@@ -1,4 +1,4 @@
-// A reporter of node --test: for each test that several engines run, what it took in each.
+// A reporter of node --test: for each test that several engines run, its time in each.
 //
 //   npm run table        writes Markdown to standard output
 
@@ -8,7 +8,7 @@ export default async function* table(events) {
   const rows = new Map();
   /** @type {Set<string>} */
   const engines = new Set();
-  /** Tests that are reported before the suite that they are in. @type {{name: string, result: string}[]} */
+  /** The tests of the current suite, which is reported after them. @type {{name: string, result: string}[]} */
   let finished = [];
   for await (const { type, data } of events) {
     if (type !== "test:pass" && type !== "test:fail") continue;

@@ -23,7 +23,7 @@ after(async () => {
   site.close();
 });
 
-/** Opens a page with a credential for the user, and what the UIKit's properties are. */
+/** Opens a page with a credential for the user. Resolves also with the UIKit's properties. */
 async function app(t, engine, uid) {
   const { page, complaints } = await open(t, { engine });
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana", "--ttl", "10m");
@@ -34,7 +34,7 @@ async function app(t, engine, uid) {
 
 const asked = (route) => service.metric(`refresher_http_requests_total{code="200",route="${route}"}`);
 
-for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's has no WebRTC, which AgoraRTC needs
+for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   describe(`agora-react-uikit in ${engine}`, { timeout: 180_000 }, () => {
     for (const [uid, slash, where] of [[1001, "", ""], [1002, "/", ", also where its base URL ends in a slash"]]) {
       test(`joins with a token of the service, and renews it by another${where}`, async (t) => {
@@ -59,7 +59,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
     }
     if (engine !== "chromium") return; // what follows does not differ between engines
 
-    // Its listener calls renewToken, and nothing of it joins: what docs/classic.md says of it.
+    // Its listener calls renewToken, and nothing joins again: docs/classic.md says so.
     test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
       const { page, rtcProps } = await app(t, engine, 1003);
       const refused = await page.evaluate(async (rtcProps) => {

@@ -1,6 +1,6 @@
 // WebKitGTK, by classic WebDriver over HTTP: Debian's WebKitWebDriver with MiniBrowser, on a
-// screen that only Xvfb knows. Its pages have the part of Playwright's interface that the tests
-// use in all engines; arguments and results of functions that run in them are JSON.
+// virtual screen of Xvfb. Its pages have the part of Playwright's interface that the tests use
+// in all engines; arguments and results of functions that run in them are JSON.
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { Proxy } from "./proxy.js";
 
 const longest = 600_000; // milliseconds that a function may run in a page: the tests have shorter limits
 
-process.once("SIGTERM", () => process.exit(143)); // which the browsers and the X server end with
+process.once("SIGTERM", () => process.exit(143)); // the browsers and the X server end with this process
 
 /** MiniBrowser is in a folder named for the machine and for the version of WebKit's interface. */
 function miniBrowser() {
@@ -26,7 +26,7 @@ function miniBrowser() {
 /** @type {Promise<string> | undefined} */
 let display;
 
-/** Starts an X server without a screen, once, and resolves with its name. */
+/** Starts an X server with a virtual screen, once. Resolves with the display's name. */
 function xvfb() {
   display ??= new Promise((resolve, reject) => {
     const server = spawn(program(["/usr/bin/Xvfb"], "xvfb"), ["-displayfd", "3", "-screen", "0", "2000x1400x24", "-nolisten", "tcp"], {
@@ -65,7 +65,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   return {
     engine: "webkit", page, complaints: proxy.complaints, hosts: proxy.hosts,
     route: async (pattern, answer) => proxy.route(pattern, answer),
-    // The proxy cuts the connections; only the event and the property have to be the page's own.
+    // The proxy cuts the connections; the page itself gets the event and the property.
     setOffline: async (offline) => {
       proxy.setOffline(offline);
       await page.evaluate((offline) => {
@@ -82,7 +82,7 @@ export async function openWebKit(t, { viewport = { width: 1280, height: 720 }, .
   };
 }
 
-/** One browser of its own: classic WebDriver has one session for each. */
+/** A browser. Classic WebDriver has one session for each. */
 class WebKit {
   proxy = new Proxy();
   /** Each page by the driver's name of its window. @type {Map<string, Page>} */
@@ -103,7 +103,7 @@ class WebKit {
     const kill = () => {
       try {
         process.kill(-this.#driver.pid, "SIGKILL");
-      } catch {} // it has ended
+      } catch {} // its processes have ended
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     };
     process.on("exit", kill);
@@ -143,15 +143,15 @@ class WebKit {
   }
 
   /**
-   * A command to one of the windows. The driver has one current window, so that with several
-   * open each command is begun before the next may choose its own.
+   * Sends a command to one of the windows. The driver has one current window. With several
+   * open, the next command switches windows only when this one has begun.
    */
   async at(handle, method, path, body) {
     if (this.pages.size === 1) return this.command(method, path, body);
     const begun = this.#last.catch(() => {}).then(async () => {
       await this.command("POST", "/window", { handle });
       const answer = this.command(method, path, body);
-      answer.catch(() => {}); // whoever asked hears of it
+      answer.catch(() => {}); // the caller gets the rejection
       // The driver passes scripts to the browser in turn: when this has run, the one before has begun.
       if (path.startsWith("/execute")) await this.command("POST", "/execute/sync", { script: "", args: [] });
       else await answer.catch(() => {});
@@ -166,7 +166,7 @@ class WebKit {
     return this.#added(handle);
   }
 
-  /** The window that a page opens meanwhile. A script that ran before it has loaded would be lost with the blank page. */
+  /** Resolves with the window that a page opens while `open` runs, once it has loaded: a script that ran before would be lost with the blank page. */
   async popup(open) {
     const loaded = this.proxy.load();
     await open();
@@ -207,7 +207,7 @@ const element = "element-6066-11e4-a52e-4f735466cecf"; // the key of a reference
 /** A page, with the methods of Playwright's Page that all engines have here. */
 class Page {
   #browser;
-  #frame = 0; // pixels of the window that are not the page's
+  #frame = 0; // pixels of the window's height that are not the page's
 
   constructor(browser, handle) {
     this.#browser = browser;
@@ -274,7 +274,7 @@ class Page {
         const rest = () => [innerWidth - width, outerHeight - innerHeight];
         if (innerWidth === width && innerHeight === height) resolve(rest());
         else addEventListener("resize", () => resolve(rest()), { once: true });
-        setTimeout(() => resolve(rest()), 500); // it had that size already
+        setTimeout(() => resolve(rest()), 500); // no event comes if it had that size already
       }), { width, height });
       if (left === 0 && above === this.#frame) return;
       this.#frame = above;
@@ -308,7 +308,7 @@ class Page {
     return new Locator(this, []).getByLabel(text, options);
   }
 
-  /** Of a locator: clicks as a user does, with the pointer. */
+  /** Clicks the element that a locator finds with the pointer, as a user does. */
   async press(steps, state = "visible") {
     const { [element]: id } = await this.#found(steps, state);
     await this.#command("POST", `/element/${id}/click`);

@@ -8,7 +8,7 @@ import { bindingTransitions, transition } from "./states.js";
 import { failure } from "./time.js";
 
 /**
- * How an SDK gets its tokens: what a binding is made of.
+ * The functions that connect an SDK to the library.
  * @typedef {object} Sdk
  * @property {(token: string) => unknown} renew gives the SDK a new token while it is in the call, as `renewToken()` does. It refuses the token by a promise that rejects, or by a negative number, as Agora's native SDKs do
  * @property {(token: string) => unknown} [rejoin] joins the call again with a new token, after the SDK left because its token expired. It refuses as renew does
@@ -17,15 +17,15 @@ import { failure } from "./time.js";
  */
 
 /**
- * What an SDK reports of its token and its call.
+ * The functions by which an SDK reports the events of its token and its call.
  * @typedef {object} Reports
  * @property {() => void} willExpire the SDK's token expires soon
  * @property {() => void} expired the SDK's token expired, and the SDK has left the call
- * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if it was not the user: while the SDK is to be rejoined, that is a failed attempt, and the next bundle is tried
+ * @property {(failed?: boolean) => void} left the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
-/** How long an SDK may take to answer, in milliseconds: longer than one does, and shorter than the service waits for an answer to two pushes. */
+/** How long an SDK may take to answer, in milliseconds. SDKs answer sooner. It is less than two ack timeouts (10 s), after which the service closes the connection. */
 const sdkTimeout = 8_000;
 
 /** One SDK, bound to the tokens of one service. */
@@ -34,7 +34,7 @@ export class Binding {
   #alarms;
   /** @type {BindingState} */
   #state = "idle";
-  /** Whether a call of the app's rejoin is not complete yet. It may outlast sdkTimeout, and the state `rejoining`. */
+  /** Whether a call of the app's rejoin is still running. It may take longer than sdkTimeout, and go on after the state `rejoining`. */
   #rejoinPending = false;
   /** How many tokens in a row the SDK has refused. */
   refusals = 0;
@@ -75,17 +75,17 @@ export class Binding {
 
   /**
    * Records that the SDK has left the call for another reason than its token.
-   * @param {boolean} [failed] whether it was without the user's doing
+   * @param {boolean} [failed] whether something other than the user caused it
    */
   left(failed) {
-    // A rejoin of RTM begins with a logout. An SDK that can tell whether it is in the call reports no such logout.
+    // A rejoin of RTM begins with a logout, which is not the user's. SDKs with isJoined report no such logout.
     if (this.state === "rejoining" && !this.#sdk.isJoined) return;
     this.dispatch(failed === true ? "failed" : "left");
   }
 
   /**
-   * Gives the SDK a token: renews it, or has the app rejoin, as the state demands.
-   * Rejects with the SDK's own error if it refuses.
+   * Delivers a token to the SDK: calls renew, or rejoin if the SDK left the call
+   * because its token expired. Rejects with the SDK's own error if it refuses.
    * @param {string} token
    * @param {boolean} previousExpired whether the tokens before this one have expired
    * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
@@ -93,22 +93,22 @@ export class Binding {
   async deliver(token, previousExpired) {
     const sdk = this.#sdk;
     const returned = this.state === "returned";
-    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined: not known
+    const inCall = sdk.isJoined ? sdk.isJoined() : returned || undefined; // undefined if the SDK cannot tell
     if (inCall || returned) this.dispatch("inCall");
     if (!this.wantsTokens || (this.state === "idle" && !inCall)) return false;
-    // It may be in the call, and without a rejoin there is only one way to find out.
+    // Without isJoined and rejoin, only a call of renew shows whether the SDK is in the call.
     const mustTry = !sdk.rejoin && inCall === undefined;
     if (!this.#isOut && (!previousExpired || inCall || mustTry)) {
       try {
         await this.#answer(sdk.renew(token));
         return true;
       } catch (error) {
-        const expired = previousExpired || this.#isOut; // its token may have expired during the call of renew
+        const expired = previousExpired || this.#isOut; // the SDK's token may have expired while renew ran
         if (mustTry || !expired || this.state === "returned") throw error;
-        // It is out of the call, where no token is renewed: it rejoins below, and that rejects if it fails.
+        // The SDK is out of the call, so renew had to fail. The rejoin below reports its own failure.
       }
     }
-    if (!this.wantsTokens) return false; // it has left during the call of renew
+    if (!this.wantsTokens) return false; // the SDK left while renew ran
     if (!sdk.rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
     if (this.#rejoinPending || !this.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
     await this.#answer(this.#rejoin(token));
@@ -134,7 +134,8 @@ export class Binding {
   }
 
   /**
-   * The SDK's answer, or a rejection if it refuses or takes too long.
+   * Resolves when the SDK has accepted a token. Rejects if it refuses, or takes longer
+   * than sdkTimeout.
    * @param {unknown} answer
    */
   #answer(answer) {
@@ -151,8 +152,9 @@ function accept(answer) {
 }
 
 /**
- * Describes an SDK's error for the service: no longer than it accepts, and without
- * the tokens that some SDKs quote. Objects without a text of their own become JSON.
+ * Describes an SDK's error for the service: within the lengths that the service
+ * accepts, and without the tokens that some SDKs quote. Objects without a text of their
+ * own become JSON.
  * @param {any} error
  */
 export function describeRefusal(error) {
@@ -162,7 +164,7 @@ export function describeRefusal(error) {
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
       return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)").slice(0, limit) || fallback;
     } catch {
-      return fallback; // it has no text
+      return fallback; // it cannot be converted to text
     }
   };
   return {

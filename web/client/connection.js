@@ -1,5 +1,5 @@
 // The connection to the service: it opens one WebSocket after the other, with backoff,
-// and finds out when one is dead. It knows nothing of tokens and sessions.
+// and detects dead ones. It knows nothing of tokens and sessions.
 
 /** @import { Platform, WebSocketLike } from "./platform.js" */
 /** @import { Alarms, Clock } from "./time.js" */
@@ -10,38 +10,38 @@ import { backoff } from "./time.js";
 
 /**
  * How long a socket may take to open, in milliseconds; then the next attempt begins at
- * once. Firefox holds a connection to a host that failed back for up to 60 s, without
- * counting an attempt that is closed meanwhile as another failure: between attempts
- * there must be no gap.
+ * once. After a failure, Firefox holds connections to the same host back for up to a
+ * minute. It connects the attempt that is open when this time ends, so there must be no
+ * gap between attempts. Closing an attempt does not extend this time.
  */
 const connectTimeout = 60_000;
-/** How long the answer to join or resume may take, and at most the answer to a ping, in milliseconds. */
+/** The longest wait for the answer to join, resume or ping, in milliseconds. */
 const answerTimeout = 10_000;
-/** How long the answer to a ping may take at most, if the connection may be dead, in milliseconds. */
+/** The longest wait for a pong if the connection may be dead, in milliseconds. */
 const probeTimeout = 5_000;
-/** How long the answer to a ping may take at least, in milliseconds. */
+/** The shortest wait for a pong, in milliseconds. */
 const minPongTimeout = 2_000;
-/** After so many milliseconds of being live, failures count from 1 again. */
+/** A connection that was live for this long, in milliseconds, resets the count of failures. */
 const stableAfter = 5_000;
-/** If an alarm rings later than this, in milliseconds, the device slept or the timers were throttled: the service may have answered in time. */
+/** An alarm that is later than this, in milliseconds, means that the device slept or the timers were throttled. The answer may have come in time, so a second ping is sent. */
 const lateLimit = 2_000;
-/** A wake begins an attempt again that has taken longer than this, in milliseconds. */
+/** A wake restarts an attempt that has taken longer than this, in milliseconds. */
 const restartAfter = 1_000;
-/** The close code after which the session can be resumed. */
+/** The close code of a socket that the library abandons: the service keeps the session. */
 const resumable = 4000;
 
 /**
- * What a connection needs of the session.
+ * The session's members that the connection uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's, without http or ws
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
  * @property {(message: ServerMessage) => void} onMessage a message arrived
  * @property {(code: number) => number | undefined} onClosed the service, or a proxy, has closed the socket with that code. Returns milliseconds to the next attempt, or undefined for the backoff; it may call close
  * @property {(loss: {reason: string, retryInMs: number}) => void} onLost the connection is lost, or the attempt has failed; the next attempt follows in retryInMs
- * @property {(error: unknown) => void} onError something failed that is tried again
+ * @property {(error: unknown) => void} onError something failed, and is retried
  */
 
 /**
@@ -57,17 +57,17 @@ export class Connection {
   #closed = false;
   /** How many attempts in a row have failed. */
   #failures = 0;
-  /** When the service answered join or resume, by the clock; below 0: it has not. */
+  /** When the service answered join or resume, by the clock; -1 before that. */
   #joinedAt = -1;
   /** When the current attempt began, by the clock. */
   #startedAt = 0;
-  /** How often to ping, in milliseconds. */
+  /** The interval between pings, in milliseconds. */
   #heartbeat = 0;
   /** How long the answer to a ping may take, in milliseconds. It is shorter with short-lived tokens, whose heartbeat is short. */
   #pongTimeout = answerTimeout;
-  /** Whether an answer is overdue since a time in which the device may have slept, and a second ping was sent. */
+  /** Whether a second ping was sent, since the device may have slept when the answer to the first was due. */
   #probed = false;
-  /** When each join, resume and ping was sent that has no answer yet, by the clock, oldest first: answers come in that order. @type {number[]} */
+  /** When each join, resume and ping that has no answer yet was sent, by the clock, oldest first. Answers come in this order. @type {number[]} */
   #unanswered = [];
   /** The current attempt; events of an older one are ignored. @type {Attempt | null} */
   #attempt = null;
@@ -121,7 +121,7 @@ export class Connection {
     };
   }
 
-  /** @param {object} message is dropped if no socket is open: the service repeats what it needs an answer to */
+  /** @param {object} message dropped if no socket is open: the service repeats each message that needs an answer */
   send(message) {
     if (!this.#attempt?.open) return;
     try {
@@ -157,17 +157,17 @@ export class Connection {
   }
 
   /**
-   * Pings a live connection; without one, begins an attempt now, unless the service
-   * has set its time. It takes the place of one that is still connecting: that may be
-   * bound to a network that is gone, and browsers open one WebSocket to a host at a
-   * time, so a second would queue.
+   * Pings a live connection. Without one, begins an attempt now, unless the service has
+   * set the time of the next. An attempt that has been connecting for longer than
+   * restartAfter is replaced: it may be bound to a network that is gone, and browsers
+   * open one WebSocket to a host at a time, so a second would queue.
    */
   wake() {
     if (this.live) this.#probe();
     else if (this.#attempt ? this.#clock.now() - this.#startedAt > restartAfter : this.#alarms.left("move") === Infinity) void this.open();
   }
 
-  /** Begins the current attempt again: it was prepared for a session that has ended. */
+  /** Restarts the current attempt, which was prepared for a session that has ended. */
   restart() {
     if (this.#attempt) void this.open();
   }
@@ -182,7 +182,7 @@ export class Connection {
   /** @param {unknown} data */
   #receive(data) {
     this.#probed = false;
-    if (this.live) this.#alarms.clear("answer"); // join and resume have no answer but joined
+    if (this.live) this.#alarms.clear("answer"); // before joined, only joined is an answer
     let message;
     try {
       message = JSON.parse(String(data));
@@ -195,9 +195,9 @@ export class Connection {
   }
 
   /**
-   * Whether a message answers a question that was sent a moment ago. Any other may
-   * have waited at the socket while the page was frozen, also one that comes soon
-   * after an overdue ping: what it says of the time is old.
+   * Whether a message answers a question that was sent within the last pongTimeout. Any
+   * other may have waited in the socket while the page was frozen, also one that
+   * arrives soon after an overdue ping: its `now` is old.
    * @param {unknown} type
    */
   #isPrompt(type) {
@@ -206,7 +206,7 @@ export class Connection {
     return this.#clock.now() - sentAt <= this.#pongTimeout;
   }
 
-  /** @param {object} question that has one answer: join, resume or ping */
+  /** @param {object} question join, resume or ping: each has one answer */
   #ask(question) {
     this.#unanswered.push(this.#clock.now());
     this.send(question);
@@ -234,7 +234,7 @@ export class Connection {
     this.#alarms.set("answer", ms, (lateMs) => {
       if (this.#attempt && !this.#attempt.open) return this.#lost("no answer", 0);
       if (!this.live || this.#probed || lateMs <= lateLimit) return this.#lost("no answer");
-      this.#probed = true; // the answer may wait at the socket; a second time, it does not
+      this.#probed = true; // the answer may wait in the socket; after a second timeout, the connection is dead
       this.#probe();
     });
   }
@@ -242,7 +242,7 @@ export class Connection {
   /**
    * Gives the current attempt up, and sets the time of the next.
    * @param {string} reason
-   * @param {number} [afterMs] milliseconds to the next attempt; undefined: as the service said, or by the backoff
+   * @param {number} [afterMs] milliseconds to the next attempt; without it, as the service has set, or else by the backoff
    */
   #lost(reason, afterMs) {
     if (this.#closed) return;
@@ -266,7 +266,7 @@ export class Connection {
     try {
       socket?.close(resumable);
     } catch {
-      // Some sockets that are not open yet refuse a close code. The attempt is over all the same: its events are ignored.
+      // Some sockets that are not open yet refuse a close code. From here on, their events are ignored anyway.
     }
   }
 }

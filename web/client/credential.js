@@ -8,9 +8,9 @@ const fetchTimeout = 30_000;
 export class Credential {
   #source;
   #alarms;
-  /** What was fetched for the next session, or is being fetched. @type {Promise<string> | null} */
+  /** The credential for the next session, fetched or being fetched. @type {Promise<string> | null} */
   #fetched = null;
-  /** Whether the service has refused one, and another is being tried. */
+  /** Whether the service refused the last credential, and another one is being tried. */
   #refused = false;
 
   /**
@@ -31,25 +31,25 @@ export class Credential {
     if (typeof this.#source !== "function") return this.#source;
     if (!this.#fetched) {
       this.#fetched = this.#fetch(this.#source);
-      this.#fetched.catch(() => this.discard()); // the caller has the rejection; the next call fetches again
+      this.#fetched.catch(() => this.discard()); // the caller gets the rejection; the next call fetches again
     }
     return this.#fetched;
   }
 
-  /** The next session needs another one. */
+  /** Forgets the credential: the next session fetches another one. */
   discard() {
     this.#fetched = null;
   }
 
-  /** The service has accepted the credential, or the session's resume key. */
+  /** Records that the service accepted the credential, or the session's resume key. */
   accepted() {
     this.#refused = false;
     this.discard();
   }
 
   /**
-   * The service has refused the credential: most likely it expired.
-   * @returns {boolean} whether another one can be tried: one time in a row, if a function fetches it
+   * Records that the service refused the credential, most likely since it expired.
+   * @returns {boolean} whether another one can be tried: once in a row, and only if a function fetches it
    */
   refused() {
     if (this.#refused || typeof this.#source !== "function") return false;
@@ -62,7 +62,7 @@ export class Credential {
   async #fetch(source) {
     const text = await this.#alarms.within(fetchTimeout, Promise.resolve().then(source), "credential");
     const credential = text.trim();
-    if (!/^\S+$/.test(credential)) throw new Error("not a credential"); // most likely it is an error page
+    if (!/^\S+$/.test(credential)) throw new Error("not a credential"); // most likely the back end sent an error page
     return credential;
   }
 }

@@ -20,30 +20,30 @@
  * @property {boolean} [renewed] whether the event `renewed` was emitted for it
  */
 
-/** @typedef {{service: Service, code: string, message: string}} Refusal what one SDK refused a token with */
+/** @typedef {{service: Service, code: string, message: string}} Refusal an SDK's refusal of a token */
 
 /**
- * What became of a bundle. `took` lists the services whose SDK took its token.
- * It can be ok in spite of a refusal: see Bindings.deliver.
+ * The outcome of a delivery. `took` lists the services whose SDK took its token. `ok` can be true
+ * in spite of a refusal: see BindingRegistry.deliver.
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
 
 /**
- * What the queue needs of the session.
+ * The session's members that the queue uses.
  * @typedef {object} Parts
- * @property {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
+ * @property {Clock} clock tells whether a bundle has expired: it is then neither accepted, nor delivered, nor acknowledged
  * @property {{deliver: (bundle: Bundle) => Promise<Outcome>}} bindings
- * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered
+ * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered is called with the outcome of each delivery, and again when the service repeats the bundle
  */
 
 export class DeliveryQueue {
   #session;
   #delivering = false;
-  /** How often another session began: each numbers its bundles from 1. */
+  /** How many times reset was called. A delivery that ends after a reset belongs to an earlier session. */
   #resets = 0;
   /** The bundle to deliver next. @type {Bundle | null} */
   #next = null;
-  /** The last delivery that is complete. @type {{bundle: Bundle, outcome: Outcome} | null} */
+  /** The last delivery that was completed. @type {{bundle: Bundle, outcome: Outcome} | null} */
   #last = null;
   /** The newest bundle that was received. @type {Bundle | null} */
   newest = null;
@@ -82,9 +82,9 @@ export class DeliveryQueue {
       return true;
     }
     if (bundle.seq < this.seq) return false;
-    // The same bundle again: the service did not get the answer.
+    // The service repeats the newest bundle, since it got no answer: the answer is sent again.
     if (this.#last?.bundle === this.newest) this.#session.onDelivered(this.#last.bundle, this.#last.outcome);
-    // There is none, and none to come: it was dropped as expired by a clock that was ahead.
+    // There is no answer, and no delivery runs: a clock that was ahead took the bundle for expired.
     else if (!this.#delivering) this.redeliver();
     return false;
   }
@@ -110,7 +110,7 @@ export class DeliveryQueue {
       if (this.#session.clock.hasPassed(bundle.expiresAt)) continue;
       const resets = this.#resets;
       const outcome = await this.#session.bindings.deliver(bundle);
-      if (resets !== this.#resets || this.#session.clock.hasPassed(bundle.expiresAt)) continue; // it is of an earlier session, or too late
+      if (resets !== this.#resets || this.#session.clock.hasPassed(bundle.expiresAt)) continue; // the session was replaced, or the bundle has expired meanwhile
       this.#last = { bundle, outcome };
       this.#session.onDelivered(bundle, outcome);
     }
@@ -119,7 +119,8 @@ export class DeliveryQueue {
 }
 
 /**
- * What the events say of a bundle: everything but its tokens.
+ * Describes a bundle for events: without its tokens, and without the queue's own
+ * fields.
  * @param {Bundle} bundle
  * @returns {BundleInfo}
  */

@@ -1,5 +1,5 @@
-// What an app hears of its session: the types of states, reasons and events, and
-// the error for a session that has ended.
+// The public types of states, reasons and events, and the error for a session that has
+// ended.
 
 /** @import { Identity, Service } from "./protocol.js" */
 
@@ -14,13 +14,13 @@
  */
 
 /**
- * Why a session has ended. "closed" is the library's own reason, and so is
- * "closed with <code>" if the service gave none. From "unauthenticated" on they are errors.
+ * Why a session has ended. "closed" is the library's own reason, and so is "closed with <code>" if
+ * the service gave none. From "unauthenticated" on they are error codes of the service.
  * @typedef {"left" | "closed" | "revoked" | "denied" | "expired" | "superseded" | "unauthenticated" | "forbidden" | "unknown_session" | "bad_request" | "rate_limited" | (string & {})} Reason
  */
 
 /**
- * The way by which a bundle arrived.
+ * How a bundle arrived: on the WebSocket, or over HTTP.
  * @typedef {"socket" | "http"} Via
  */
 
@@ -36,7 +36,7 @@
  */
 
 /**
- * Describes a renewal that the service has been told of.
+ * Describes a renewal that was acknowledged to the service.
  * @typedef {object} Renewal
  * @property {Service[]} services the services whose SDK took its token; empty while no SDK is in the call, and the tokens are kept for the next join
  * @property {number} tookMs milliseconds from the bundle's arrival to the last SDK's answer
@@ -44,15 +44,16 @@
  */
 
 /**
- * Every event, and what its listeners get. `identity` is set if it is about a second Refresher, made by also().
+ * Every event, with the argument of its listeners. `identity` is set if the event is about a second
+ * Refresher, made by also().
  * @typedef {object} Events
  * @property {{state: State, previous: State}} state the state has changed
  * @property {BundleInfo} tokens a new bundle arrived, and is now delivered to the SDKs
- * @property {BundleInfo & Renewal} renewed the SDKs took the bundle, and the service was told so
- * @property {{seq: number, service: Service, code: string, message: string, identity?: Identity}} refused an SDK refused its token. The service makes another bundle, unless this SDK refuses always while others take theirs
+ * @property {BundleInfo & Renewal} renewed the SDKs took the bundle, and it was acknowledged to the service
+ * @property {{seq: number, service: Service, code: string, message: string, identity?: Identity}} refused an SDK refused its token. The service makes another bundle, unless this SDK keeps refusing while others take theirs
  * @property {{reason: string, retryInMs: number, identity?: Identity}} lost a connection, or an attempt to connect, has failed; the next attempt follows in retryInMs. The SDKs' tokens stay valid meanwhile
  * @property {{reason: Reason, code: number, message: string, accessEndsAt: number}} ended the session has ended. Its tokens may work until accessEndsAt (Unix seconds; 0: not known). Leave the call if the reason is "revoked", "denied" or "forbidden", and also if it is "superseded": another page has taken the session over
- * @property {unknown} error something went wrong that is tried again, most often the fetching of a credential
+ * @property {unknown} error something failed, and is retried: most often the fetch of a credential
  */
 
 /** The error that token() rejects with after the session has ended. */
@@ -63,7 +64,7 @@ export class EndedError extends Error {
     this.name = "EndedError";
     /** Why the session has ended. */
     this.reason = ended.reason;
-    /** The event `ended`, as its listeners got it. */
+    /** The argument of the listeners of `ended`. */
     this.ended = ended;
   }
 }

@@ -7,16 +7,16 @@
 import { hasBundle } from "./protocol.js";
 
 /**
- * The service's answer: tokens, or that there are none any more, or that it can't
- * say now; retryInMs is 0 where it did not say when to come back.
+ * The service's answer: `push` with tokens; `over` if the session gets no more tokens; or neither,
+ * if the service cannot answer now: `retryInMs` is then the time that it asks to wait, or 0.
  * @typedef {{push?: Push, over?: {status: number, reason: string, message: string, accessEndsAt: number}, retryInMs?: number}} Answer
  */
 
 /**
- * What a request needs to know of the service.
+ * The session's members that a request uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's, without http or ws
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
  */
 
 /**
@@ -24,14 +24,15 @@ import { hasBundle } from "./protocol.js";
  * @param {string} session
  * @param {"renew" | "leave"} action
  * @param {object} body
- * @param {object} init what else the request has
+ * @param {object} init the other options of fetch
  */
 function post({ platform, address }, session, action, body, init) {
   return platform.fetch(`http${address}/v1/sessions/${encodeURIComponent(session)}/${action}`, { method: "POST", body: JSON.stringify(body), ...init });
 }
 
 /**
- * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
+ * Requests fresh tokens. Rejects if no answer came, or if it is not the service's (a
+ * proxy's error page).
  * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
@@ -47,7 +48,7 @@ export async function renewByHttp(parts, { session, key, ...body }, signal) {
   if (response.status === 429 || response.status >= 500) {
     return { retryInMs: Number(response.headers.get("retry-after")) * 1000 || 0 };
   }
-  // A proxy's own refusal has another form, and says nothing of the session.
+  // A refusal by a proxy has another form, and says nothing about the session.
   const problem = response.status === 404 || response.status === 410 ? await response.json().catch(() => null) : null;
   const reason = problem?.reason ?? problem?.code;
   if (!reason) throw new Error(`HTTP status ${response.status}`);
@@ -62,8 +63,9 @@ export async function renewByHttp(parts, { session, key, ...body }, signal) {
 }
 
 /**
- * Ends a session. It is a request that browsers send to another origin without asking
- * before, and after the page is gone. Rejects if the service did not end the session.
+ * Ends a session. Browsers send this request to another origin without a CORS
+ * preflight, and also after the page is gone. Rejects if the service did not end the
+ * session.
  * @param {Parts} parts
  * @param {ResumeToken} token
  */

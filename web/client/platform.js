@@ -3,7 +3,7 @@
 // no page events).
 
 /**
- * The part of a browser that is used.
+ * The part of a browser that the library uses.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
  * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
@@ -18,7 +18,7 @@
  */
 
 /**
- * The part of a WebSocket that is used.
+ * The part of a WebSocket that the library uses.
  * @typedef {object} WebSocketLike
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
@@ -29,12 +29,12 @@
  */
 
 /**
- * The part of a Response that is used.
+ * The part of a Response that the library uses.
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 
 /**
- * The browser's own, but for what the app replaces.
+ * Returns the browser's own platform, with the parts that the app replaces.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */
@@ -55,9 +55,9 @@ export function platform(own) {
   };
 }
 
-/** What a page has besides. */
+/** The parts that only a page has. */
 const page = {
-  // A page that goes away becomes hidden only after the event that says so.
+  // During pagehide and beforeunload, the state is still "visible".
   isHidden: () => document.visibilityState === "hidden" || /pagehide|unload/.test(/** @type {any} */ (window).event?.type),
   onHide: (/** @type {() => void} */ hide) => {
     window.addEventListener("pagehide", hide);

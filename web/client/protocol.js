@@ -1,5 +1,5 @@
-// The messages of refresher.v1: docs/protocol.md. Expiries are Unix seconds and `now`
-// is Unix milliseconds, both by the service's clock.
+// The messages of refresher.v1, as in docs/protocol.md. Expiries are Unix seconds and
+// `now` is Unix milliseconds, both by the service's clock.
 
 export const subprotocol = "refresher.v1";
 
@@ -19,7 +19,7 @@ export const isFinal = (code, last) => last === "ended" || final.has(code) || (l
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 
 /**
- * Who takes part in what, and for which tokens: at least one of rtc, rtm and chat.
+ * The users and the channel that the session gets tokens for: at least one of rtc, rtm and chat.
  * @typedef {object} Identity
  * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
  * @property {{userId: string}} [rtm] a user of Signaling (RTM)

@@ -37,7 +37,7 @@ export class Refresher {
     this.#session = new Session(address, this.#identity, { credential, storage }, platform);
   }
 
-  /** Who takes part in what, as it was passed to the constructor. */
+  /** The users, the channel and the tokens' options, as passed to the constructor. */
   get identity() {
     return this.#identity;
   }
@@ -99,7 +99,7 @@ export class Refresher {
    * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
    * @param {Service} service
    * @param {Sdk} sdk
-   * @returns {Reports & {unbind: () => void}} unbind ends it. The others are what `sdk.listen` gets, for an app that calls them itself
+   * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
    */
   bind(service, sdk) {
     this.#requireService(service);

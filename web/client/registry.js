@@ -10,11 +10,11 @@
 import { Binding, describeRefusal } from "./binding.js";
 import { callSafely } from "./emitter.js";
 
-/** After how many refusals in a row an SDK's refusal no longer fails a bundle that others took. */
+/** If an SDK has refused more tokens in a row than this, its refusal no longer fails a bundle that others took. */
 const maxRefusals = 3;
 
 /**
- * What the registry needs of the session.
+ * The session's members that the registry uses.
  * @typedef {object} Parts
  * @property {Clock} clock
  * @property {Alarms} alarms
@@ -26,9 +26,9 @@ export class BindingRegistry {
   #session;
   /** @type {Map<Service, Set<Binding>>} */
   #bindings = new Map();
-  /** Which bundle the app took a token of to join with, by service: its number, or 0 for a token from elsewhere. No entry: nobody has joined. @type {Map<Service, number>} */
+  /** For each service that the app joined: the number of the bundle whose token it joined with, or 0 if the token came from elsewhere. @type {Map<Service, number>} */
   #joinedWith = new Map();
-  /** Unbinds each binding. @type {Set<() => void>} */
+  /** The function `unbind` of each binding. @type {Set<() => void>} */
   #unbinds = new Set();
 
   /** @param {Parts} session */
@@ -47,7 +47,7 @@ export class BindingRegistry {
     const reports = this.#reports(service, binding);
     const stopListening = sdk.listen?.(reports);
     const others = this.#bindings.get(service);
-    // The SDK that had joined with a token of this service was unbound, and may be gone.
+    // The SDK that had joined was unbound, and this one is not in the call: the app has to join it.
     if (others?.size === 0 && sdk.isJoined?.() === false) this.#joinedWith.delete(service);
     const bindings = others ?? new Set();
     this.#bindings.set(service, bindings.add(binding));
@@ -56,7 +56,7 @@ export class BindingRegistry {
     const unbind = () => {
       if (!this.#unbinds.delete(unbind)) return;
       bindings.delete(binding);
-      // An SDK that has left stays so when it is bound again: it must not be rejoined.
+      // This SDK has left the call. When it is bound again, it must not be rejoined.
       if (binding.state === "left" && bindings.size === 0) this.#joinedWith.delete(service);
       binding.dispatch("unbind");
       callSafely(stopListening); // an SDK that was released may throw
@@ -70,7 +70,7 @@ export class BindingRegistry {
     for (const unbind of [...this.#unbinds]) unbind();
   }
 
-  /** Another session begins, which numbers its bundles from 1: the tokens that the app joined with are from elsewhere. */
+  /** Prepares for another session, which numbers its bundles from 1: tokens of the old session now count as from elsewhere. */
   reset() {
     for (const service of this.#joinedWith.keys()) this.#joinedWith.set(service, 0);
   }
@@ -78,7 +78,7 @@ export class BindingRegistry {
   /**
    * Records that the app took a token to join with.
    * @param {Service} service
-   * @param {number} seq of the bundle that it is from; 0: the token is from elsewhere
+   * @param {number} seq number of the bundle that the token is from; 0 if it is from elsewhere
    */
   tokenTaken(service, seq) {
     this.#joinedWith.set(service, seq);
@@ -88,16 +88,16 @@ export class BindingRegistry {
   /**
    * Delivers a bundle to all bound SDKs at the same time, and waits for all of them.
    *
-   * The bundle is refused if one of them refused, since the service can make
-   * another. But an SDK that refuses always must not keep the others in new tokens
-   * without end: after maxRefusals in a row it no longer counts, where others took the bundle.
+   * The bundle is refused if one of them refused, since the service can make another. But an
+   * SDK that always refuses must not cause new bundles for ever: after maxRefusals in a row,
+   * its refusal no longer fails a bundle that others took.
    * @param {Bundle} bundle
    * @returns {Promise<Outcome>}
    */
   async deliver({ tokens, rejoin }) {
     /** @type {Set<Service>} */
     const took = new Set();
-    /** The refusal of the SDK that has refused least often. @type {Refusal | null} */
+    /** The refusal by the SDK with the fewest refusals in a row. @type {Refusal | null} */
     let refusal = null;
     let fewest = Infinity;
     const services = /** @type {[Service, Token][]} */ (Object.entries(tokens));
@@ -106,7 +106,7 @@ export class BindingRegistry {
         if (await binding.deliver(token, rejoin)) took.add(service);
         binding.refusals = 0;
       } catch (error) {
-        if (!binding.wantsTokens || ++binding.refusals > fewest) return; // it has left, or was unbound, meanwhile
+        if (!binding.wantsTokens || ++binding.refusals > fewest) return; // the SDK has left or was unbound meanwhile, or the refusal of another one counts
         fewest = binding.refusals;
         refusal = { service, ...describeRefusal(error) };
       }
@@ -137,7 +137,7 @@ export class BindingRegistry {
   /** @param {Binding} binding */
   async #expired(binding) {
     binding.dispatch("expired");
-    await null; // an SDK that reports this may not have finished leaving
+    await null; // the SDK may still be leaving while it emits this event
     if (!binding.needsRejoin) return;
     if (this.#session.clock.hasPassed(this.#session.deliveries.expiresAt - 1)) this.#session.renewals.request();
     else this.#session.deliveries.redeliver();
@@ -149,7 +149,7 @@ export class BindingRegistry {
    */
   async #catchUp(service) {
     if (this.#session.deliveries.seq <= (this.#joinedWith.get(service) ?? Infinity)) return;
-    await null; // an SDK that reports that it has joined may refuse a token until its event is over
+    await null; // the SDK may refuse tokens while it emits the event that it has joined
     this.#session.deliveries.redeliver();
   }
 }

@@ -19,10 +19,10 @@ const overdueShare = 0.8;
 const answerTimeout = 8_000;
 
 /**
- * What renewals need of the session.
+ * The session's members that renewals use.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's, without http or ws
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -37,15 +37,15 @@ export class Renewals {
   #session;
   /** How long before the tokens' expiry the service pushes new ones, in seconds. */
   #renewBefore = 0;
-  /** The newest bundle when a renewal was last requested on the connection: one request for each bundle. */
+  /** Number of the newest bundle when a renewal was last requested on the connection; -1 before that. Each bundle gets one request. */
   #requestedAfter = -1;
-  /** No request over HTTP before this, in milliseconds by the clock. */
+  /** The earliest time for the next request over HTTP, in milliseconds by the clock. */
   #notBefore = 0;
-  /** How many requests in a row brought nothing that the SDKs took; the backoff grows with them. */
+  /** How many requests in a row brought no tokens that the SDKs took. The backoff grows with it. */
   #failures = 0;
   /** Aborts the request over HTTP that is under way. @type {AbortController | null} */
   #request = null;
-  /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
+  /** When the tokens that were applied last expire, in Unix seconds; 0 before the first. */
   appliedUntil = 0;
 
   /** @param {Parts} session */
@@ -53,18 +53,18 @@ export class Renewals {
     this.#session = session;
   }
 
-  /** @param {number} renewBefore as the service has said, in seconds */
+  /** Records that the service answered join or resume. @param {number} renewBefore in seconds */
   connected(renewBefore) {
     this.#failures = this.#notBefore = 0;
     this.#renewBefore = renewBefore > 0 ? renewBefore : 0;
   }
 
-  /** Another session begins, which numbers its bundles from 1. */
+  /** Prepares for another session, which numbers its bundles from 1. */
   reset() {
     this.#requestedAfter = -1;
   }
 
-  /** Ends the request that is under way. */
+  /** Aborts the request over HTTP that is under way. */
   stop() {
     this.#request?.abort();
   }
@@ -75,12 +75,12 @@ export class Renewals {
     else void this.#requestByHttp();
   }
 
-  /** An SDK's token expires soon: requests new ones if the push is late. */
+  /** Handles an SDK's warning that its token expires soon: requests new tokens if the push is late. */
   willExpire() {
     if (this.#session.clock.hasPassed(this.appliedUntil - this.#renewBefore)) this.#requestOnce();
   }
 
-  /** A bundle had expired when it arrived: it waited too long, or this clock is ahead, which the pong will tell. */
+  /** Handles a bundle that had expired when it arrived: it was delayed, or this clock is ahead. A ping corrects the clock; new tokens are requested. */
   arrivedExpired() {
     if (!this.#session.connection.live) return;
     this.#session.connection.wake();
@@ -95,7 +95,7 @@ export class Renewals {
   arrived(previousSeq, previousExpiresAt) {
     const { seq, expiresAt } = this.#session.deliveries;
     if (expiresAt > previousExpiresAt) this.#notBefore = 0;
-    // The tokens that were requested expire no later than those before, so more requests would be in vain.
+    // The requested tokens expire no later than those before them, so further requests would bring nothing either.
     else if (previousSeq === this.#requestedAfter) {
       this.#requestedAfter = seq;
       this.#notBefore = Infinity;
@@ -121,21 +121,21 @@ export class Renewals {
     if (!newest) return;
     const overdueMs = (newest.expiresAt - overdueShare * this.#renewBefore) * 1000 - this.#now();
     if (live && this.#requestedAfter !== newest.seq) return this.#session.alarms.set("overdue", overdueMs, () => this.#requestOnce());
-    // Away, the service does not hear of a refusal: the client itself has to request other tokens.
+    // Without a connection no nack reaches the service, so the client itself requests other tokens.
     const dueMs = refused && !live ? 0 : overdueMs;
     this.#session.alarms.set("overdue", Math.max(dueMs, this.#notBefore - this.#session.clock.now()), () => void this.#requestByHttp());
   }
 
   /**
-   * Makes no request over HTTP for the time of the backoff.
-   * @param {number} [leastMs] nor for this time
+   * Delays the next request over HTTP by the backoff.
+   * @param {number} [leastMs] the shortest delay
    */
   backOff(leastMs = 0) {
     this.#notBefore = this.#session.clock.now() + Math.max(leastMs, backoff(++this.#failures, this.#session.platform.random));
     this.schedule();
   }
 
-  /** Requests tokens, once for each bundle; over HTTP later if there is no answer. */
+  /** Requests tokens, once for each bundle. If no answer comes within answerTimeout, requests them over HTTP. */
   #requestOnce() {
     if (this.#requestedAfter === this.#session.deliveries.seq) return;
     this.#requestedAfter = this.#session.deliveries.seq;
@@ -152,14 +152,14 @@ export class Renewals {
     try {
       const answer = renewByHttp(this.#session, token, request.signal);
       const { push, over, retryInMs } = await this.#session.alarms.within(answerTimeout, answer, "HTTP");
-      if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // that session is over
+      if (request.signal.aborted || this.#session.resume.token?.session !== token.session) return; // the session was replaced or has ended meanwhile
       if (push) {
         const { expiresAt } = this.#session.deliveries;
         this.#session.clock.sync(push.now, this.#session.clock.now() - sentAt < answerTimeout);
         this.#session.onPush(push);
         if (this.#session.deliveries.expiresAt > expiresAt) return;
       } else if (over) {
-        if (this.#session.resume.token.key === token.key) this.#session.onOver(over); // else a newer key replaced it meanwhile
+        if (this.#session.resume.token.key === token.key) this.#session.onOver(over); // with a newer key, this answer is outdated
         return;
       } else later = retryInMs;
     } catch (error) {

@@ -6,12 +6,12 @@
  * @typedef {object} ResumeToken
  * @property {string} session the session's id
  * @property {string} key the resume key, a secret
- * @property {number} seq number of the newest bundle that was applied; 0: none
- * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+ * @property {number} seq number of the newest bundle that was applied; 0 before the first
+ * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0 before the first
  */
 
 /**
- * The part of the browser's Storage that is used.
+ * The part of the browser's Storage that the library uses.
  * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
  */
 
@@ -26,7 +26,7 @@ export class ResumeStore {
   unproven = false;
 
   /**
-   * @param {Store | null | undefined} storage undefined: sessionStorage, if there is one
+   * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null
    * @param {string} name the item's name in the storage; each call of a page has its own
    * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
    */
@@ -74,16 +74,16 @@ export class ResumeStore {
     try {
       this.#storage?.removeItem(this.#name);
     } catch {
-      // Not allowed, so nothing was saved.
+      // The page may not use the storage, so nothing was saved.
     }
   }
 
-  /** @returns {any} what is in the storage, by whomever; undefined if it cannot be read */
+  /** @returns {any} the stored item, which another page may have written; undefined if it cannot be read */
   #read() {
     try {
       return JSON.parse(this.#storage?.getItem(this.#name) ?? "null");
     } catch {
-      return undefined; // not readable, or not JSON: somebody else's, which is not removed
+      return undefined; // not readable, or not JSON: this library did not write it, so it is not removed
     }
   }
 }

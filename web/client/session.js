@@ -23,13 +23,13 @@ import { sessionTransitions, transition } from "./states.js";
 import { Alarms, Clock, failure } from "./time.js";
 
 /** @typedef {NonNullable<Answer["over"]>} Over */
-/** The heartbeat if the service does not say one, in seconds. */
+/** The interval between pings if the service names none, in seconds. */
 const defaultHeartbeat = 25;
 
 /** A session and its parts. The parts know each other through it; an app gets to it through its Refresher only. */
 export class Session {
   platform;
-  /** The service's address, without http or ws. */
+  /** The service's address after "http" or "ws", such as "s://calls.example.com". */
   address;
   clock;
   alarms;
@@ -46,11 +46,11 @@ export class Session {
   state = "connecting";
   /** How the session ended. @type {Events["ended"] | null} */
   #ended = null;
-  /** The service's last message, if it was one that explains a close. @type {Ended | ErrorMessage | null} */
+  /** The service's last message, if it was `ended` or `error`: it explains a close that follows. @type {Ended | ErrorMessage | null} */
   #lastMessage = null;
-  /** Wakes each caller of token() that waits. @type {((value?: unknown) => void)[]} */
+  /** For each call of token() that waits, the function that wakes it. @type {((value?: unknown) => void)[]} */
   #waiters = [];
-  /** Stop listening to the events of the page. @type {(() => void)[]} */
+  /** The functions that remove the listeners on the page. @type {(() => void)[]} */
   #stopListening;
 
   /**
@@ -105,8 +105,8 @@ export class Session {
   }
 
   /**
-   * Ends the session at the service, and here. What a page sends on its connection
-   * while it goes away is lost in Firefox.
+   * Ends the session at the service, and here. In a page that goes away it also leaves
+   * over HTTP: Firefox loses what such a page sends on a WebSocket.
    */
   leave() {
     if (this.#ended) return;
@@ -116,14 +116,14 @@ export class Session {
     this.#end("left");
   }
 
-  /** Ends it here, and leaves it in the storage. */
+  /** Stops, and keeps the session in the storage. */
   close() {
     this.#end("closed");
   }
 
   // The connection.
 
-  /** Gets ready for a connection; returns what makes its first message. */
+  /** Prepares an attempt to connect: fetches a credential if there is no session to resume. Returns a function that makes the first message. */
   async prepare() {
     this.#lastMessage = null;
     if (this.resume.token) return () => ({ type: "resume", ...this.resume.token });
@@ -133,7 +133,7 @@ export class Session {
 
   /** @param {ServerMessage} message */
   onMessage(message) {
-    this.#lastMessage = null; // it explains a close only if nothing followed it
+    this.#lastMessage = null; // an older `ended` or `error` does not explain a close
     switch (message.type) {
       case "joined":
         if (!hasBundle(message) || typeof message.session !== "string" || typeof message.key !== "string") return this.#onIncomplete(message);
@@ -143,7 +143,7 @@ export class Session {
         if (!hasBundle(message)) return this.#onIncomplete(message);
         return this.#onBundle(message, message.cause, message.attempt, "socket");
       case "pong":
-        return this.#onClock(); // it may have set the clock right
+        return this.#onClock(); // the pong may have corrected the clock
       case "reconnect":
         if (!Number.isSafeInteger(message.afterMs)) return this.#onIncomplete(message);
         return this.connection.move(message.afterMs, message.reason);
@@ -160,7 +160,7 @@ export class Session {
     this.onError(new Error(`incomplete ${type}`));
   }
 
-  /** @param {unknown} error of something that is tried again */
+  /** @param {unknown} error of an operation that is retried */
   onError(error) {
     this.events.emit("error", error);
   }
@@ -174,7 +174,7 @@ export class Session {
     this.resume.update({ seq: 0, expiresAt: 0, ...this.resume.token, session, key });
     this.resume.unproven = false;
     this.#dispatch("joined");
-    // A new session knows nothing of the tokens that the SDKs have from the one before.
+    // A new session does not know when the SDKs' tokens, from the session before, expire.
     const { appliedUntil } = this.renewals;
     const rejoin = resumed ? joined.action === "rejoin" : appliedUntil > 0 && this.clock.hasPassed(appliedUntil);
     this.#onBundle({ ...joined, action: rejoin ? "rejoin" : "renew" }, resumed ? "resume" : "join", 1, "socket");
@@ -189,22 +189,24 @@ export class Session {
   }
 
   /**
-   * Decides what follows a close: the end, another session at once, or the next attempt.
+   * Decides what to do after a close: end, open another session at once, or connect
+   * again.
    * @param {number} code
-   * @returns {number | undefined} milliseconds to the next attempt, if not by the backoff
+   * @returns {number | undefined} milliseconds to the next attempt; undefined for the backoff
    */
   onClosed(code) {
     const last = this.#lastMessage;
     if (!isFinal(code, last?.type)) return;
-    const reopened = last?.type === "error" // which says nothing of the tokens
+    const reopened = last?.type === "error" // an `error` has no accessEndsAt
       ? this.#reopenOrEnd(code, last.code, last.message, 0)
       : this.#reopenOrEnd(code, last?.reason, "", last?.accessEndsAt);
     return reopened ? 0 : undefined;
   }
 
   /**
-   * Decides what follows a session that the service has ended, or does not know: another session, or the end.
-   * @param {number} code of the close, or the HTTP status
+   * Decides what to do if the service has ended the session, or does not know it: open another one,
+   * or end.
+   * @param {number} code the close code, or the HTTP status
    * @param {string | undefined} reason
    * @param {string | undefined} message
    * @param {number | undefined} accessEndsAt
@@ -260,14 +262,14 @@ export class Session {
     this.#onClock();
   }
 
-  /** Repeats what depends on the tokens and the time: the clock was set, or tokens arrived. */
+  /** Updates what depends on the newest tokens and the time, after tokens arrived or the clock was set. */
   #onClock() {
     for (const wake of this.#waiters.splice(0)) wake();
     this.renewals.schedule();
   }
 
   /**
-   * Tells the service and the app what became of a bundle.
+   * Reports the outcome of a delivery to the service and to the app.
    * @param {Bundle} bundle
    * @param {Outcome} outcome
    */
@@ -287,7 +289,7 @@ export class Session {
     this.events.emit("renewed", { ...describeBundle(bundle), services: took, marginMs, tookMs: this.clock.now() - bundle.receivedAt });
   }
 
-  /** @param {object} message is about this session; if it is not sent, the next resume says the same */
+  /** @param {object} message an ack or nack of this session. It is dropped without a live connection: the next resume says which bundle was applied */
   #sendLive(message) {
     if (this.connection.live) this.connection.send(message);
   }
@@ -312,7 +314,8 @@ export class Session {
     this.#ended = { reason, code, message, accessEndsAt };
     this.connection.close();
     this.alarms.stop();
-    // Closed, or left before the service was asked: the session goes on, for the next Refresher (React's StrictMode).
+    // The next Refresher can resume a session that was closed, or that was left before the service
+    // was asked (React's StrictMode).
     if (reason === "closed" || (reason === "left" && this.resume.unproven)) this.resume.save();
     else this.resume.clear();
     this.renewals.stop();

@@ -41,10 +41,10 @@ export const sessionTransitions = {
  * | idle      | has not joined, as far as is known                           | waits for `token()` |
  * | joined    | is in the call, as far as is known                           | renews              |
  * | returned  | joined again by itself, and got no token since               | renews, always      |
- * | left      | left for another reason than its token: the app must join it | is not for it       |
+ * | left      | left for another reason than its token: the app must join it | is not delivered    |
  * | expired   | left because its token expired                               | rejoins             |
  * | rejoining | is being rejoined by the app                                 | is refused          |
- * | unbound   | is no longer bound, or the session has ended                 | is not for it       |
+ * | unbound   | is no longer bound, or the session has ended                 | is not delivered    |
  *
  * These events come from outside, at any time: `tokenTaken` (the app took a token
  * of the service, to join with it), `joined`, `left`, `failed` (it left without the

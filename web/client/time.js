@@ -58,7 +58,7 @@ export class Clock {
    * Any other message may have waited while the page was frozen, and would make
    * tokens that have expired look good.
    * @param {unknown} serverNow Unix milliseconds, from a message that just came
-   * @param {boolean} prompt
+   * @param {boolean} prompt whether the message is a prompt answer: see Connection
    */
   sync(serverNow, prompt) {
     if (!Number.isFinite(serverNow)) return;
@@ -103,7 +103,7 @@ export class Alarms {
   }
 
   /**
-   * Milliseconds until it rings; Infinity if it is not set.
+   * Milliseconds until the alarm rings; Infinity if it is not set.
    * @param {string} name
    */
   left(name) {
@@ -117,7 +117,7 @@ export class Alarms {
     this.#arm();
   }
 
-  /** Clears all, for good. */
+  /** Clears all alarms. None can be set after that. */
   stop() {
     this.#over = true;
     this.clear(...this.#set.keys());
@@ -128,7 +128,7 @@ export class Alarms {
     const now = this.#clock.now();
     const due = [...this.#set].filter(([, alarm]) => alarm.at <= now).sort(([, a], [, b]) => a.at - b.at);
     for (const [name, alarm] of due) {
-      if (this.#set.get(name) !== alarm) continue; // an earlier one has set or cleared it
+      if (this.#set.get(name) !== alarm) continue; // an alarm that rang before has set or cleared this one
       this.#set.delete(name);
       alarm.ring(now - alarm.at);
     }
@@ -140,7 +140,7 @@ export class Alarms {
    * @template T
    * @param {number} ms
    * @param {T | PromiseLike<T>} promise
-   * @param {string} who it is of, for the error
+   * @param {string} who names the promise's source in the error
    * @returns {Promise<T>}
    */
   within(ms, promise, who) {
@@ -155,7 +155,7 @@ export class Alarms {
     this.#platform.clearTimeout(this.#timer);
     if (this.#set.size === 0) return;
     const next = Math.min(...[...this.#set.values()].map((alarm) => alarm.at));
-    const delay = Math.ceil(next - this.#clock.now()); // below 0 is 0 to setTimeout
+    const delay = Math.ceil(next - this.#clock.now()); // setTimeout takes a negative delay as 0
     this.#timer = this.#platform.setTimeout(() => this.check(), Math.min(delay, longestTimeout));
   }
 }

@@ -1,6 +1,6 @@
-// The two endpoints of a call that Agora holds, where the demo has a real App ID:
-// clients of Agora's own Web SDK, which comes from Agora's CDN. Agora publishes no
-// hash of it, so there is no integrity attribute.
+// The two endpoints of a call on Agora's servers, for a demo that has a real App ID.
+// They are clients of Agora's own Web SDK, which comes from Agora's CDN. Agora
+// publishes no hash of it, so there is no integrity attribute.
 
 /** @import { Client, Endpoint, Profile } from "./endpoint.js" */
 
@@ -9,12 +9,12 @@ import { Network } from "./network.js";
 import { missingForPictures } from "./support.js";
 
 const sdk = "https://download.agora.io/sdk/release/AgoraRTC_N-4.24.8.js";
-const silent = 4; // the SDK's log level without logs: its errors say the same
+const silent = 4; // the SDK's log level for no logs: what it would log, it also throws
 
 /** @typedef {{uid: unknown, videoTrack?: {getMediaStreamTrack(): MediaStreamTrack}}} Remote */
 
 /**
- * The part of agora-rtc-sdk-ng that is used here.
+ * The part of agora-rtc-sdk-ng that the demo uses.
  * @typedef {object} AgoraRTC
  * @property {(level: number) => void} setLogLevel
  * @property {(config: {mode: "rtc", codec: "vp8"}) => AgoraClient} createClient
@@ -62,7 +62,7 @@ export async function agoraEndpoints(profiles) {
  * Puts the other participant's video into the stream that the page shows.
  * @param {AgoraClient} client
  * @param {Profile} profile of the client's own participant
- * @param {Map<number, MediaStream>} received by uid of who sends
+ * @param {Map<number, MediaStream>} received the streams to show, by the sender's uid
  */
 function receive(client, profile, received) {
   client.on("user-published", async (/** @type {Remote} */ user, /** @type {string} */ kind) => {
@@ -71,8 +71,8 @@ function receive(client, profile, received) {
     try {
       await client.subscribe(user, kind);
     } catch (error) {
-      // Most often the user has stopped publishing meanwhile, and publishes again with
-      // another event. The console says what else it was.
+      // Most often the user has stopped publishing meanwhile; publishing again emits
+      // another event. The console shows other causes.
       console.warn(`${profile.name} does not receive the video of ${user.uid}:`, error);
       return;
     }

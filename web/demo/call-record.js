@@ -10,22 +10,23 @@
 export class CallRecord {
   /** @type {CallState} */
   state = "out";
-  /** Unix milliseconds; 0 before the first time. */
+  /** When the person last came in, in Unix milliseconds; 0 before the first time. */
   inSince = 0;
   outSince = 0;
   /** Why the person is not in the call, as the end of a sentence. */
   reason = "";
-  /** How the call ended for who is out: "lost" by a token that was not renewed, "over" by somebody's decision. @type {"" | "lost" | "over"} */
+  /** How the call ended for a person who is out: "lost" since a token expired, "over" since somebody ended it. @type {"" | "lost" | "over"} */
   outcome = "";
   /** How often the edge dropped the person because of a token. */
   drops = 0;
-  /** Whether the time that passes now is lost to an expired token. */
+  /** Whether the person is out now because a token expired. */
   #losing = false;
-  /** Milliseconds lost before that. */
+  /** Milliseconds that were lost so before. */
   #lostMs = 0;
 
   /**
-   * Returns how long the person was away: 0 the first time.
+   * Records that the person is in the call. Returns the milliseconds that they were
+   * away: 0 the first time.
    * @param {number} now Unix milliseconds
    */
   joined(now) {
@@ -67,7 +68,7 @@ export class CallRecord {
   }
 
   /**
-   * Time that passes from now on is not lost to a token.
+   * Stops counting the time as lost to an expired token.
    * @param {number} now
    */
   stopLosing(now) {

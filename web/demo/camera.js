@@ -1,12 +1,12 @@
-// What stands in for a camera and a microphone: a drawn picture that moves, with
-// a clock in it, so that a frozen one is seen; and a soft tone.
+// A stand-in for a camera and a microphone: a moving drawing with a clock, which shows
+// whether it is frozen, and a soft tone.
 
 import { reducedMotion } from "./dom.js";
 import { clock } from "./format.js";
 
 const width = 480;
 const height = 270;
-const shown = (height * 4) / 3; // the width that a phone shows
+const shown = (height * 4) / 3; // the part of the width that a phone shows
 const frameMs = 100;
 
 /**
@@ -27,7 +27,7 @@ export function camera(name, hue) {
     draw(context, name, hue, drawn);
   };
   frame();
-  setInterval(frame, frameMs); // not requestAnimationFrame: a page in the background goes on sending
+  setInterval(frame, frameMs); // not requestAnimationFrame, which stops in a page in the background
   const [track] = canvas.captureStream(1000 / frameMs).getVideoTracks();
   if (!track) throw new Error("it makes no video of a canvas");
   return track;

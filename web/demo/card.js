@@ -8,7 +8,7 @@ import { el, setText } from "./dom.js";
 export class Card {
   #figure = el("p", { class: "figure" }, "–");
   #hint;
-  /** Holds the line, the chart or the table. */
+  /** The element that holds the line, the chart or the table. */
   body = el("div", { class: "rest" });
 
   /**

@@ -24,17 +24,17 @@ const newName = () => `demo-${crypto.getRandomValues(new Uint32Array(1))[0]?.toS
  */
 function lock(channel) {
   return new Promise((resolve) => {
-    if (!navigator.locks) return resolve(true); // as on pages over plain HTTP: a duplicated tab meets this one
-    // A page that is being reloaded releases its lock within that time.
+    if (!navigator.locks) return resolve(true); // pages over plain HTTP have no locks: there a duplicated tab joins the same channel
+    // A page that is being reloaded releases its lock within that second.
     navigator.locks.request(channel, { signal: AbortSignal.timeout(1000) }, () => {
       resolve(true);
       return new Promise(() => {});
-    }).catch(() => resolve(false)); // the time is over, or there are no locks for this page: a new name is right for both
+    }).catch(() => resolve(false)); // it took too long, or this page may not use locks: in both cases, take a new name
   });
 }
 
-// A browser that blocks storage throws on each access. Then a reload begins a new call,
-// which is all that is lost.
+// A browser that blocks storage throws on each access. A reload then begins a new call;
+// nothing else is lost.
 
 function stored() {
   try {

@@ -1,12 +1,12 @@
-// Small charts of columns, with their values in words for who does not see them.
+// Small charts of columns, with their values in words for screen readers.
 
 import { svg } from "./dom.js";
 
 const height = 128;
-const top = 18; // for the highest value
-const bottom = 18; // for names
-const letter = 8; // pixels, at most, with room between names
-const widest = 72; // pixels, of a column
+const top = 18; // pixels for the highest value
+const bottom = 18; // pixels for the columns' names
+const letter = 8; // pixels of a letter at most, with the room between names
+const widest = 72; // pixels of a column at most
 
 /** @typedef {{name: string, value: number}} Column */
 
@@ -34,7 +34,7 @@ export function columns(host, title, columns) {
 }
 
 /**
- * Draws what was in each second, the last one at the right.
+ * Draws a column for each second, the last one at the right.
  * @param {HTMLElement} host
  * @param {string} words
  * @param {number[]} values

@@ -92,7 +92,7 @@ const joinButton = (p) => ({
   enabled: () => p.state === "ended" || (p.state === "live" && p.call.state === "out" && p.endpoint.client.connectionState === "DISCONNECTED"),
 });
 
-/** The elements of one control. */
+/** The elements of one control on the page. */
 export class ControlView {
   #control;
   #input;

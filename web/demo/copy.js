@@ -4,9 +4,9 @@ import { byId, isEnabled } from "./dom.js";
 
 /**
  * Makes the button copy a text and say whether it did, on itself and to a screen
- * reader. Without a clipboard (pages over plain HTTP have none) the button goes.
+ * reader. Without a clipboard (pages over plain HTTP have none) the button is hidden.
  * @param {HTMLElement} button
- * @param {string} what
+ * @param {string} what the name of the text, after "Copy"
  * @param {() => string} text
  */
 export function offerCopy(button, what, text) {
@@ -22,7 +22,7 @@ export function offerCopy(button, what, text) {
       await navigator.clipboard.writeText(text());
       report("Copied", `Copied ${what}.`);
     } catch {
-      report("Not allowed", "The browser does not allow to copy."); // it has no other reason
+      report("Not allowed", "The browser does not allow to copy."); // browsers give no other reason
     }
     setTimeout(() => report("Copy", ""), 2000);
   });

@@ -50,7 +50,7 @@ async function makeEndpoints({ real }) {
   return endpoints;
 }
 
-/** Shows the view that the address names. */
+/** Shows the view that the page's address names. */
 function navigate() {
   const operators = location.hash === "#operators";
   byId("call-view").hidden = operators;
@@ -97,7 +97,7 @@ function startCall(config, endpoints, channel) {
 const person = (i) => people[i] ?? { name: "", uid: 0, hue: 0 };
 
 /**
- * Opens and closes all of them with any one, so that they can be compared.
+ * Opens and closes all of the elements together, so that they can be compared.
  * @param {NodeListOf<HTMLDetailsElement>} all
  */
 function openTogether(all) {

@@ -1,6 +1,6 @@
-// A stand-in for the client of agora-rtc-sdk-ng: the same methods, events and
-// behaviour where tokens are concerned, over a WebSocket to a stand-in for Agora's
-// edge. The tokens are real, and that edge admits and drops by nothing else.
+// A stand-in for the client of agora-rtc-sdk-ng: the same methods, events and behaviour
+// where tokens are concerned, over a WebSocket to a stand-in for Agora's edge. The
+// tokens are real, and they alone decide whom that edge admits and drops.
 
 /** @import { Platform } from "./client/platform.js" */
 
@@ -9,12 +9,12 @@ import { EdgeConnection } from "./edge-connection.js";
 /** @typedef {"DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING"} State */
 
 /**
- * What join was called with, until the client is out of the call.
+ * The arguments of join, kept for as long as the client is in the call.
  * @typedef {object} Membership
  * @property {string} channel
  * @property {string} user
  * @property {string} token the newest one
- * @property {string} admittedBy the token that the edge has, "" before it admitted the client
+ * @property {string} admittedBy the token that the edge has last seen; "" before it admitted the client
  */
 
 /** The edge's code for a token that has expired. */
@@ -23,9 +23,9 @@ const retryMs = 1_000;
 
 export class SdkError extends Error {
   /**
-   * @param {string} code as the SDK's errors have it
+   * @param {string} code one of the SDK's error codes
    * @param {string} message
-   * @param {number} [edgeCode] the edge's own code, 0 if the edge did not answer
+   * @param {number} [edgeCode] the edge's own code; 0 if the edge did not answer
    */
   constructor(code, message, edgeCode = 0) {
     super(message);
@@ -40,7 +40,7 @@ export class EdgeClient {
   connectionState = "DISCONNECTED";
   /** Whether the token in use lets its holder send video. The real SDK has no such property: its publish() rejects. */
   mayPublish = false;
-  /** Has renewToken reject, as an SDK sometimes does. */
+  /** Whether renewToken rejects, as the SDK's sometimes does. */
   refusing = false;
   #url;
   #WebSocket;
@@ -113,7 +113,7 @@ export class EdgeClient {
         await this.#nextStateChange();
         if (this.#membership !== membership) throw new SdkError("INVALID_OPERATION", "the client has left the call");
       }
-      if (membership.admittedBy === token) return; // a reconnect has shown it
+      if (membership.admittedBy === token) return; // a reconnect has sent it to the edge
       const answer = await this.#request("renew", "UNEXPECTED_RESPONSE", { token });
       membership.admittedBy = token;
       this.mayPublish = answer.publish === true;
@@ -144,7 +144,8 @@ export class EdgeClient {
   }
 
   /**
-   * Joins again by itself after the connection broke, with the newest token.
+   * Rejoins with the newest token after the connection broke, as the SDK does by
+   * itself.
    * @param {Membership} membership
    */
   async #reconnect(membership) {
@@ -156,7 +157,7 @@ export class EdgeClient {
         return;
       } catch (error) {
         if (!(error instanceof SdkError)) throw error;
-        const refused = error.edgeCode; // else the network is down: the next attempt may reach the edge
+        const refused = error.edgeCode; // 0 if the network is down: the next attempt may reach the edge
         if (refused && this.#membership === membership && membership.token === token) {
           return this.#end(refused === expiredCode ? "TOKEN_EXPIRE" : "SERVER_ERROR");
         }

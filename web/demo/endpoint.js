@@ -23,7 +23,7 @@ import { missingForPictures, missingForSound } from "./support.js";
  * @property {string} noPicture why no picture can be shown; empty if one can
  * @property {string} noSound why there is no tone; empty if there is one
  * @property {(role: string) => Promise<boolean>} publish sends the picture if the token allows it, and resolves with whether it does; rejects with the SDK's reason
- * @property {() => void} stop sends nothing
+ * @property {() => void} stop stops sending the picture
  * @property {((on: boolean) => void) | null} setRefusing has the SDK refuse renewals; null if this SDK cannot be told to
  * @property {(track: MediaStreamTrack | null) => void} setAudio
  */
@@ -31,7 +31,7 @@ import { missingForPictures, missingForSound } from "./support.js";
 /** @typedef {{name: string, uid: number, hue: number}} Profile */
 
 /**
- * @param {Profile[]} profiles two
+ * @param {Profile[]} profiles of two people
  * @param {(why: string) => void} failed is called if the pictures fail later
  * @returns {Promise<Endpoint[]>}
  */

@@ -1,15 +1,15 @@
-// How the page writes times and counts.
+// Formats times and counts for the page.
 
 const clockFormat = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 /**
- * 20:14:33
+ * Formats a time of day: 20:14:33
  * @param {number} ms Unix milliseconds
  */
 export const clock = (ms) => clockFormat.format(ms);
 
 /**
- * 3:12, or 1:03:12
+ * Formats a duration: 3:12, or 1:03:12
  * @param {number} ms
  */
 export function span(ms) {
@@ -33,13 +33,13 @@ export const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 export const brief = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : seconds(ms));
 
 /**
- * 12 ms, 1.2 s, or 3:12
+ * Formats how long something took: 12 ms, 1.2 s, or 3:12
  * @param {number} ms
  */
 export const lasted = (ms) => (ms < 10_000 ? brief(ms) : span(ms));
 
 /**
- * 9 s, or 1:52: what is left of a countdown
+ * Formats the rest of a countdown: 9 s, or 1:52
  * @param {number} ms
  */
 export const remaining = (ms) => (ms > 99_000 ? span(ms + 999) : `${Math.ceil(ms / 1000)}\u00a0s`);

@@ -9,7 +9,7 @@ export class MediaEndpoint {
   #audio = null;
   #video;
   #sending = false;
-  /** Of audio and of video, in this order. @type {RTCRtpSender[]} */
+  /** The senders of audio and of video, in this order. @type {RTCRtpSender[]} */
   #senders = [];
   #failed = (/** @type {string} */ _why) => {};
 
@@ -48,7 +48,7 @@ export class MediaEndpoint {
  * Connects two endpoints.
  * @param {MediaEndpoint} one
  * @param {MediaEndpoint} other
- * @param {(why: string) => void} failed is called if nothing comes through later
+ * @param {(why: string) => void} failed is called if the connection fails later
  */
 export async function connect(one, other, failed) {
   const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()];
@@ -79,8 +79,8 @@ export async function connect(one, other, failed) {
  */
 function trickle(from, to, ready) {
   from.onicecandidate = ({ candidate }) => {
-    // A candidate that is not taken is one way fewer. If no way is left, the
-    // connection fails, and onconnectionstatechange reports that.
+    // A refused candidate is one network path fewer. If none is left, the connection
+    // fails, and onconnectionstatechange reports that.
     if (candidate) ready.then(() => to.addIceCandidate(candidate)).catch(() => {});
   };
 }

@@ -1,4 +1,4 @@
-// Reads the text in which Prometheus is told metrics.
+// Parses metrics in Prometheus's text format.
 
 /** @typedef {{labels: Record<string, string>, value: number}} Sample */
 
@@ -24,7 +24,7 @@ export class Metrics {
   }
 
   /**
-   * The sum of what has these labels; 0 if nothing has.
+   * The sum of the metric's values that have these labels; 0 if there are none.
    * @param {string} name
    * @param {Record<string, string>} [labels]
    */
@@ -34,7 +34,7 @@ export class Metrics {
   }
 
   /**
-   * How many fell into each bucket, by its upper bound.
+   * The count in each bucket of a histogram, by the bucket's upper bound.
    * @param {string} name
    */
   histogram(name) {

@@ -25,7 +25,7 @@ class NetworkSocket {
   constructor(network, url, protocols) {
     this.url = url;
     if (!network.up) {
-      setTimeout(() => this.break()); // a browser without a network fails after the constructor has returned, too
+      setTimeout(() => this.break()); // later: without a network, a browser's WebSocket too fails after its constructor has returned
       return;
     }
     const socket = new WebSocket(url, protocols);
@@ -48,8 +48,8 @@ class NetworkSocket {
   /** @param {number} [code] */
   close(code) {
     this.#closed = true;
-    // One that is still connecting is closed by onopen: browsers write a warning
-    // to the console for a socket that is closed before it is open.
+    // A socket that is still connecting is closed by onopen: for one that is closed
+    // earlier, browsers write a warning to the console.
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.close(code);
   }
 

@@ -1,4 +1,4 @@
-// What an operator does to a person's session, by the service's API. The requests do
+// An operator's actions on a person's session, by the service's API. The requests do
 // not go through the person's own network.
 
 /** @import { Participant } from "./participant.js" */
@@ -9,7 +9,7 @@ import { message } from "./reasons.js";
 const refusedForSeconds = 60;
 
 /**
- * Gives, or takes, the right to publish.
+ * Grants or withdraws the right to publish.
  * @param {Participant} p
  */
 export async function changeRole(p) {
@@ -20,7 +20,7 @@ export async function changeRole(p) {
 }
 
 /**
- * Ends the session, and refuses its return for a while.
+ * Ends the session, and has the service refuse the person for a while.
  * @param {Participant} p
  */
 export async function revoke(p) {

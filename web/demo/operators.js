@@ -1,4 +1,4 @@
-// What operators see: the service's own metrics, read every second.
+// The operators' page: the service's metrics, read every second.
 
 import { unanswered } from "./api.js";
 import { Card } from "./card.js";
@@ -42,7 +42,7 @@ export class Operators {
     for (const [name, value] of Object.entries(scrolls)) this.#issued.body.setAttribute(name, value);
   }
 
-  /** Reads and shows the metrics for as long as the page is open, also while another view is shown: the service may not answer later. */
+  /** Reads and shows the metrics for as long as the page is open. It does so also behind another view, since the service may have stopped answering when this one is opened. */
   async run() {
     for (;;) {
       const metrics = await this.#read();
@@ -51,7 +51,7 @@ export class Operators {
     }
   }
 
-  /** Resolves with null, and says why, if there are no metrics. */
+  /** Resolves with the metrics. Without an answer it shows the reason, and resolves with null. */
   async #read() {
     try {
       const response = await fetch("demo/metrics", { signal: AbortSignal.timeout(pauseMs) }).catch(unanswered);
@@ -87,7 +87,7 @@ export class Operators {
     const risk = metrics.sum("refresher_sessions_at_risk");
     const connected = metrics.sum("refresher_sessions", { state: "attached" });
     const away = metrics.sum("refresher_sessions", { state: "detached" });
-    // Green only if no call can be at risk: one that is away may be, uncounted.
+    // Green only if no call can be at risk. A session without a connection may be, and is not counted.
     const fine = !away && !this.#readings.renewals("expired");
     this.#risk.setFigure(String(risk), risk ? "low" : fine ? "fine" : "");
     this.#risk.setLine(risk ? `${counted(risk, "connected call")} may lose its token.` : "No connected call waits for a token.");
@@ -115,7 +115,7 @@ export class Operators {
   /**
    * @param {Card} card
    * @param {string} title
-   * @param {string} name of the histogram
+   * @param {string} name the histogram's name
    */
   #showDuration(card, title, name) {
     const buckets = this.#readings.histogram(name);

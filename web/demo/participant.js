@@ -12,15 +12,15 @@ import { accessRefused, message, whyEnded, whyLeft } from "./reasons.js";
 import { logRenewal, logReports } from "./reports.js";
 import { TokenRecord } from "./token-record.js";
 
-/** @typedef {"good" | "bad" | "note" | "act"} Kind good kept the call, bad harmed it, a note did neither, an act is somebody's doing */
-/** @typedef {{at: number, kind: Kind, text: string, detail: string, group: string}} Entry replaces the newest entry if that has the same group, and the group is not empty */
+/** @typedef {"good" | "bad" | "note" | "act"} Kind "good" kept the call, "bad" harmed it, "note" did neither, "act" was done by a person */
+/** @typedef {{at: number, kind: Kind, text: string, detail: string, group: string}} Entry an entry of the timeline. It replaces the newest one if both have the same group, which is not empty */
 
 const retryMs = 2_000;
 
 export class Participant {
   call = new CallRecord();
   token = new TokenRecord();
-  /** Null while it is switched off. @type {Refresher | null} */
+  /** The library; null while it is switched off. @type {Refresher | null} */
   refresher = null;
   /** Why the last session ended. @type {Events["ended"] | null} */
   ended = null;
@@ -30,9 +30,9 @@ export class Participant {
   revokedUntil = 0; // Unix seconds
   /** Called with each entry of the timeline. @type {(entry: Entry) => void} */
   onentry = () => {};
-  /** Called when something has changed. */
+  /** Called when something that the page shows has changed. */
   onchange = () => {};
-  /** Settles when the last join or renewal has: one at a time. @type {Promise<unknown>} */
+  /** Settles when the last join or renewal is complete: they run one at a time. @type {Promise<unknown>} */
   #joining = Promise.resolve();
   #clock = () => Date.now();
   #wantedRole = "publisher";
@@ -62,10 +62,10 @@ export class Participant {
     void this.#enter(refresher);
   }
 
-  /** Stops the library, as if the app had none. The service keeps the session for a while. */
+  /** Stops the library: the call goes on without it. The service keeps the session for a while. */
   stop() {
     const { refresher } = this;
-    this.refresher = null; // first, so that its last events are ignored
+    this.refresher = null; // set before close(), so that the last events are ignored
     refresher?.close();
     this.onchange();
   }
@@ -119,7 +119,7 @@ export class Participant {
       if (client.connectionState === "DISCONNECTED") await client.join(appId, channel, token, uid);
       else await client.renewToken(token);
     });
-    this.#joining = joining.catch(() => {}); // only for the order: the caller has the rejection
+    this.#joining = joining.catch(() => {}); // this promise only keeps the order; the caller gets the rejection
     return joining;
   }
 
@@ -137,7 +137,7 @@ export class Participant {
     return this.refresher?.state ?? "off";
   }
 
-  // What a visitor does to the call.
+  // The visitor's actions.
 
   /** @param {boolean} on */
   switchRefresher(on) {
@@ -175,7 +175,7 @@ export class Participant {
   }
 
   /**
-   * Sends, or stops sending, as the tokens to come will allow.
+   * Starts or stops sending for a new role. The next tokens have that role too.
    * @param {string} role
    */
   async wantRole(role) {
@@ -183,7 +183,7 @@ export class Participant {
     await this.#updateSending();
   }
 
-  // What becomes of the call.
+  // The states of the call.
 
   /**
    * @param {string} state of the SDK's connection
@@ -221,7 +221,7 @@ export class Participant {
     if (!["LEAVE", "TOKEN_EXPIRE", "UID_CONFLICT"].includes(reason ?? "") && this.refresher) void this.#enter(this.refresher);
   }
 
-  /** Sends the picture if the person is in the call and may. */
+  /** Sends the picture if the person is in the call and the token allows it. */
   async #updateSending() {
     const { endpoint } = this;
     if (this.call.state !== "in") {
@@ -242,7 +242,7 @@ export class Participant {
     this.onchange();
   }
 
-  // What the library reports.
+  // The library's events.
 
   /** @param {Refresher} refresher */
   #listen(refresher) {
@@ -260,7 +260,7 @@ export class Participant {
    * @param {Events["ended"]} ended
    */
   #ended(refresher, ended) {
-    if (this.refresher !== refresher) return; // this page has closed it
+    if (this.refresher !== refresher) return; // the demo has stopped this Refresher
     this.ended = ended;
     const until = ended.accessEndsAt ? `; tokens work until ${clock(ended.accessEndsAt * 1000)}` : "";
     this.log("bad", "Session ended", `${ended.reason}${until}`);
@@ -278,7 +278,8 @@ export class Participant {
    */
   #renewed(refresher, renewal) {
     const { marginMs, expiresAt, rejoin, services } = renewal;
-    // A library that was switched on in the middle of a call has no margin: this page knows the token before.
+    // A library that was switched on during the call does not know the token before, so it has no
+    // margin. This page knows both.
     const leadMs = Number.isFinite(marginMs) ? marginMs : this.call.state === "in" ? this.leftMs() : 0;
     const inTime = !rejoin && services.length > 0; // without services no SDK has taken the token
     logRenewal(this, renewal, inTime ? leadMs : 0);

@@ -16,7 +16,7 @@ export class Readings {
    * @param {number} at
    */
   add(metrics, at) {
-    // A smaller count means that the service was started again.
+    // A count that fell means that the service was restarted.
     if (renewals(metrics, "acked") < renewals(this.#last?.metrics ?? metrics, "acked")) this.#all = [];
     this.#all = [...this.#all.filter((reading) => reading.at > at - spanSeconds * 1000), { at, metrics }];
   }
@@ -35,7 +35,7 @@ export class Readings {
   }
 
   /**
-   * How many renewals ended so.
+   * How many renewals had that outcome, from the first reading to the last.
    * @param {Outcome} outcome
    */
   renewals(outcome) {
@@ -54,7 +54,7 @@ export class Readings {
   }
 
   /**
-   * What a histogram has counted, by bucket.
+   * What a histogram has counted from the first reading to the last, by bucket.
    * @param {string} name
    */
   histogram(name) {

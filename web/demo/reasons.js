@@ -2,10 +2,10 @@
 
 /** @import { Participant } from "./participant.js" */
 
-/** Reasons why a session ends after which the call is left at once: its tokens still work for a while. */
+/** The reasons of an end after which the app leaves the call at once, although its tokens still work for a while. */
 export const accessRefused = new Set(["revoked", "denied", "forbidden"]);
 
-/** Why there was a new token. @type {Record<string, string>} */
+/** The words for each cause of a new token. @type {Record<string, string>} */
 export const causes = {
   join: "for a new session",
   resume: "the session was resumed",
@@ -27,7 +27,7 @@ export function whyEnded(reason) {
 
 /**
  * Why somebody is out of the call, for the end of a sentence.
- * @param {Participant} p before the call's record has changed
+ * @param {Participant} p whose call record has not changed yet
  * @param {string} [reason] as in the SDK's ConnectionDisconnectedReason
  */
 export function whyLeft(p, reason) {

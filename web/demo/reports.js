@@ -1,4 +1,4 @@
-// What the library reports, as entries of a person's timeline.
+// Writes the library's events into a person's timeline.
 
 /** @import { Events, Refresher } from "./client/index.js" */
 /** @import { Participant } from "./participant.js" */
@@ -28,9 +28,9 @@ export function logReports(p, refresher) {
 
 /**
  * Logs a new token.
- * @param {Participant} p before its record has the new token
+ * @param {Participant} p whose token record does not have the new token yet
  * @param {Events["renewed"]} renewal
- * @param {number} marginMs what the old token had left; 0 if it was not renewed in time
+ * @param {number} marginMs milliseconds that the old token had left; 0 if it was not renewed in time
  */
 export function logRenewal(p, { cause, via, tookMs }, marginMs) {
   const first = cause === "join" ? "The first token" : "A first token";

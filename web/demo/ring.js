@@ -20,7 +20,7 @@ export class Ring {
 
   /**
    * @param {number} leftMs
-   * @param {number} lifetimeMs what the token had left when it came
+   * @param {number} lifetimeMs milliseconds that the token had left when it arrived
    */
   show(leftMs, lifetimeMs) {
     const share = lifetimeMs > 0 ? Math.min(1, leftMs / lifetimeMs) : 0;

@@ -65,7 +65,7 @@ export function offerSound(endpoints, views, notes) {
     setText(byId("sound-hint"), `None: ${missing}.`);
   }
   const start = () => {
-    const context = new AudioContext(); // after a click: browsers play nothing before
+    const context = new AudioContext(); // made after a click: before one, browsers play no sound
     for (const [i, endpoint] of endpoints.entries()) endpoint.setAudio(tone(context, notes[i] ?? []));
     return context;
   };

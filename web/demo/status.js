@@ -1,5 +1,6 @@
-// How the call is for one person, and why, in a sentence or two. The text changes
-// with the state only, not each second: a screen reader speaks each change.
+// Describes one person's call, and the reason for its state, in a sentence or two. The
+// text changes with the state only, and not each second: a screen reader speaks each
+// change.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -35,7 +36,7 @@ function inCall(p, expires) {
 /** @param {Participant} p */
 function outOfCall(p) {
   const { call, ended } = p;
-  // Without inSince it is a return that was refused.
+  // If inSince is 0, the person was not in the call: the service refused a resume.
   if (ended?.reason === "revoked" && ended.accessEndsAt && call.inSince) {
     const works = ended.accessEndsAt * 1000 > call.outSince ? `; this one works until ${clock(ended.accessEndsAt * 1000)}` : "";
     return `Ended by an operator at ${clock(call.outSince)}. Agora cannot take a token back${works}.`;

@@ -1,5 +1,6 @@
-// What the call's pictures and tones need of a browser. Each function says in a
-// visitor's words what this browser lacks; an empty string means that it lacks nothing.
+// Checks whether a browser can send the call's pictures and tones. Each function says
+// in a visitor's words what this browser lacks; an empty string means that it lacks
+// nothing.
 
 const hasWebRTC = () => typeof RTCPeerConnection === "function";
 

@@ -1,5 +1,5 @@
-// What happened, the newest first. Entries are placed by transform, so that a new
-// one does not count as a layout shift.
+// The timeline of one person, the newest entry first. Entries are placed by transform,
+// so that a new one does not count as a layout shift.
 
 /** @import { Entry } from "./participant.js" */
 

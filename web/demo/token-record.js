@@ -4,11 +4,11 @@ export class TokenRecord {
   value = "";
   /** Unix seconds. */
   expiresAt = 0;
-  /** Milliseconds that it had left when it came. */
+  /** Milliseconds that the token had left when it arrived. */
   lifetimeMs = 0;
   /** How many tokens were replaced before they expired. */
   renewals = 0;
-  /** The least time that one of them had left then. */
+  /** The shortest time that one of those had left when it was replaced, in milliseconds. */
   tightestMs = Infinity;
 
   /**
@@ -23,7 +23,7 @@ export class TokenRecord {
    * Records a new token.
    * @param {number} expiresAt Unix seconds
    * @param {number} now Unix milliseconds
-   * @param {number} marginMs what the old token had left; 0 if it was not renewed in time
+   * @param {number} marginMs milliseconds that the old token had left; 0 if it was not renewed in time
    */
   replaced(expiresAt, now, marginMs) {
     if (marginMs > 0) {

@@ -1,4 +1,4 @@
-// What the page shows of one person.
+// The part of the page about one person.
 
 /** @import { Participant } from "./participant.js" */
 
@@ -76,7 +76,7 @@ export class View {
     Object.assign(this.section.dataset, { call: call.state, refresher: p.state, renewals: p.token.renewals, outcome: call.outcome });
     setText(this.part("call"), callStates[call.state]);
     setText(this.part("story"), statusText(p));
-    // A client that is out of the call uses no token, though one may still work.
+    // A client that is out of the call uses no token, even if its last one still works.
     this.#ring.show(call.state === "out" ? 0 : p.leftMs(), p.token.lifetimeMs);
     setText(this.part("left"), tokenLeft(p));
     this.#renderFacts();

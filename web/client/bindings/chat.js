@@ -1,4 +1,4 @@
-// bindChat: agora-chat.
+// The binding for agora-chat.
 
 /** @import { Reports } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
@@ -27,7 +27,7 @@ export function bindChat(refresher, client, { rejoin } = {}) {
   }).unbind;
 }
 
-/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: its server refused to connect it again. */
+/** agora-chat's statusCode WEBIM_TOKEN_EXPIRED: its server refused a reconnect with an expired token. */
 const tokenExpired = 56;
 
 let handlers = 0; // for handler ids that are unique in the page
@@ -43,7 +43,7 @@ function listen(client, { willExpire, expired, left, joined }) {
     hasExpired = true; // the connection closes after that, which is reported as onDisconnected
     expired();
   };
-  // It takes no token while it reconnects; once it is connected, joined() has the newest delivered.
+  // The SDK takes no token while it reconnects. Once it is connected, joined() delivers the newest.
   const onGone = () => {
     if (!hasExpired) left();
   };

@@ -1,4 +1,4 @@
-// bindEngine: react-native-agora and agora-electron-sdk, from 4.6.2 on. Both have the same interface.
+// The binding for react-native-agora and agora-electron-sdk, from 4.6.2 on. Both have the same interface.
 
 /** @import { Refresher } from "../refresher.js" */
 
@@ -24,7 +24,7 @@
 const disconnected = 1, connected = 3, reconnecting = 4, failed = 5;
 const tokenExpired = 9;
 
-/** Shorter than the Refresher waits for an SDK, in milliseconds: after its own timeout, the next token would find renewToken still busy. */
+/** How long to wait for onRenewTokenResult, in milliseconds. It is less than the library's sdkTimeout, after which the next token may be delivered: by then this renewal must be over. */
 const resultTimeout = 7_000;
 
 /**
@@ -37,7 +37,7 @@ const resultTimeout = 7_000;
  */
 export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
   if (!engine?.registerEventHandler) throw new TypeError("not an engine of react-native-agora or agora-electron-sdk: use bind()");
-  /** @type {Map<string, (code: number) => void>} by token: settles the renewal that waits for onRenewTokenResult */
+  /** @type {Map<string, (code: number) => void>} for each token, the function that settles its renewal when onRenewTokenResult comes */
   const results = new Map();
 
   /** @param {string} token */
@@ -56,12 +56,12 @@ export function bindEngine(refresher, engine, connection, { ex = false } = {}) {
     });
   };
 
-  /** An engine reports on all of its connections to each handler. @param {EngineConnection} of */
+  /** Whether an event is about this connection: each handler gets the events of all connections. @param {EngineConnection} of */
   const own = (of) => of.channelId === connection.channelId && (!connection.localUid || of.localUid === connection.localUid);
 
   return refresher.bind("rtc", {
     renew,
-    rejoin: renew, // the engine also takes a token after the one before expired, and goes back into the call
+    rejoin: renew, // after its token expired, an engine takes a new one by renewToken too, and returns to the call
     isJoined: () => [connected, reconnecting].includes(ex ? engine.getConnectionStateEx(connection) : engine.getConnectionState()),
     listen: ({ willExpire, expired, left, joined }) => {
       const handler = {

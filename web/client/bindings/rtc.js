@@ -1,4 +1,4 @@
-// bindRtc: agora-rtc-sdk-ng, and agora-rtc-react, whose useRTCClient returns such a client.
+// The binding for agora-rtc-sdk-ng, and for agora-rtc-react, whose useRTCClient returns a client of the former.
 
 /** @import { Reports } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
@@ -37,7 +37,7 @@ function listen(client, { willExpire, expired, left, joined }) {
   /**
    * @param {string} now
    * @param {string} before
-   * @param {string} [reason] of the SDK's ConnectionDisconnectedReason
+   * @param {string} [reason] one of the SDK's ConnectionDisconnectedReason
    */
   const onState = (now, before, reason) => {
     if (now === "CONNECTED") joined();

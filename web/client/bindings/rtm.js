@@ -1,10 +1,10 @@
-// bindRtm and bindStreamChannel: agora-rtm 2, and agora-react-native-rtm 2.
+// The bindings for the login and the stream channels of agora-rtm 2 and agora-react-native-rtm 2.
 
 /** @import { Reports, Sdk } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
 
 /**
- * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that is used here.
+ * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that the bindings use.
  * @typedef {object} RtmClient
  * @property {(token: string, options?: {channelName: string}) => Promise<unknown>} renewToken
  * @property {(event: any, listener: any) => void} addEventListener
@@ -68,7 +68,7 @@ function listen(client, channelName, { willExpire, expired, left, joined }) {
   const onWillExpire = (channel) => {
     if ((channel || "") === channelName) willExpire();
   };
-  /** agora-rtm has strings here, from 2.2 on (2.2.0 without a reasonCode), and agora-react-native-rtm 2 has numbers. @param {any} link */
+  /** agora-rtm passes strings, from 2.2 on (2.2.0 without a reasonCode); agora-react-native-rtm 2 passes numbers. @param {any} link */
   const onLinkState = ({ serviceType, affectedChannels, currentState, reasonCode, reason }) => {
     hasLinkState = true;
     const own = channelName

@@ -28,7 +28,7 @@ export type Reports = {
      */
     expired: () => void;
     /**
-     * the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if it was not the user: while the SDK is to be rejoined, that is a failed attempt, and the next bundle is tried
+     * the SDK has left the call for another reason: the user hung up, or the SDK was removed. It gets no tokens until it reports `joined`. Pass `true` if the user did not cause it: an SDK that waits for a rejoin then counts this as a failed attempt, and the next bundle is tried
      */
     left: (failed?: boolean) => void;
     /**
@@ -59,12 +59,12 @@ export declare class Binding {
     dispatch(event: BindingEvent): boolean;
     /**
      * Records that the SDK has left the call for another reason than its token.
-     * @param {boolean} [failed] whether it was without the user's doing
+     * @param {boolean} [failed] whether something other than the user caused it
      */
     left(failed?: boolean): void;
     /**
-     * Gives the SDK a token: renews it, or has the app rejoin, as the state demands.
-     * Rejects with the SDK's own error if it refuses.
+     * Delivers a token to the SDK: calls renew, or rejoin if the SDK left the call
+     * because its token expired. Rejects with the SDK's own error if it refuses.
      * @param {string} token
      * @param {boolean} previousExpired whether the tokens before this one have expired
      * @returns {Promise<boolean>} whether the SDK took it; false if it needs none now
@@ -72,8 +72,9 @@ export declare class Binding {
     deliver(token: string, previousExpired: boolean): Promise<boolean>;
 }
 /**
- * Describes an SDK's error for the service: no longer than it accepts, and without
- * the tokens that some SDKs quote. Objects without a text of their own become JSON.
+ * Describes an SDK's error for the service: within the lengths that the service
+ * accepts, and without the tokens that some SDKs quote. Objects without a text of their
+ * own become JSON.
  * @param {any} error
  */
 export declare function describeRefusal(error: any): {

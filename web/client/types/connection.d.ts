@@ -4,7 +4,7 @@ import type { ServerMessage } from "./protocol.js";
 export type Parts = {
     platform: Platform;
     /**
-     * the service's, without http or ws
+     * the service's address after "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
     clock: Clock;
@@ -29,7 +29,7 @@ export type Parts = {
         retryInMs: number;
     }) => void;
     /**
-     * something failed that is tried again
+     * something failed, and is retried
      */
     onError: (error: unknown) => void;
 };
@@ -38,17 +38,17 @@ export type Attempt = {
     open?: boolean;
 };
 /**
- * What a connection needs of the session.
+ * The session's members that the connection uses.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's, without http or ws
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {() => Promise<() => object>} prepare is called before each attempt; returns a function that makes the first message when the socket is open
  * @property {(message: ServerMessage) => void} onMessage a message arrived
  * @property {(code: number) => number | undefined} onClosed the service, or a proxy, has closed the socket with that code. Returns milliseconds to the next attempt, or undefined for the backoff; it may call close
  * @property {(loss: {reason: string, retryInMs: number}) => void} onLost the connection is lost, or the attempt has failed; the next attempt follows in retryInMs
- * @property {(error: unknown) => void} onError something failed that is tried again
+ * @property {(error: unknown) => void} onError something failed, and is retried
  */
 /**
  * An attempt to connect, and the connection that it becomes.
@@ -62,7 +62,7 @@ export declare class Connection {
     get live(): boolean;
     /** Begins an attempt now, in place of the current one. */
     open(): Promise<void>;
-    /** @param {object} message is dropped if no socket is open: the service repeats what it needs an answer to */
+    /** @param {object} message dropped if no socket is open: the service repeats each message that needs an answer */
     send(message: object): void;
     /**
      * Records that the service answered join or resume: the connection is live.
@@ -77,13 +77,13 @@ export declare class Connection {
      */
     move(afterMs: number, reason: string): void;
     /**
-     * Pings a live connection; without one, begins an attempt now, unless the service
-     * has set its time. It takes the place of one that is still connecting: that may be
-     * bound to a network that is gone, and browsers open one WebSocket to a host at a
-     * time, so a second would queue.
+     * Pings a live connection. Without one, begins an attempt now, unless the service has
+     * set the time of the next. An attempt that has been connecting for longer than
+     * restartAfter is replaced: it may be bound to a network that is gone, and browsers
+     * open one WebSocket to a host at a time, so a second would queue.
      */
     wake(): void;
-    /** Begins the current attempt again: it was prepared for a session that has ended. */
+    /** Restarts the current attempt, which was prepared for a session that has ended. */
     restart(): void;
     /** Closes the connection, for good. */
     close(): void;

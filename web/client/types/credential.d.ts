@@ -12,13 +12,13 @@ export declare class Credential {
      * @returns {string | undefined | Promise<string>}
      */
     get(): string | undefined | Promise<string>;
-    /** The next session needs another one. */
+    /** Forgets the credential: the next session fetches another one. */
     discard(): void;
-    /** The service has accepted the credential, or the session's resume key. */
+    /** Records that the service accepted the credential, or the session's resume key. */
     accepted(): void;
     /**
-     * The service has refused the credential: most likely it expired.
-     * @returns {boolean} whether another one can be tried: one time in a row, if a function fetches it
+     * Records that the service refused the credential, most likely since it expired.
+     * @returns {boolean} whether another one can be tried: once in a row, and only if a function fetches it
      */
     refused(): boolean;
 }

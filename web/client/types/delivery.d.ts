@@ -43,12 +43,15 @@ export type Outcome = {
 });
 export type Parts = {
     /**
-     * a bundle that has expired is neither accepted, nor delivered, nor answered
+     * tells whether a bundle has expired: it is then neither accepted, nor delivered, nor acknowledged
      */
     clock: Clock;
     bindings: {
         deliver: (bundle: Bundle) => Promise<Outcome>;
     };
+    /**
+     * is called with the outcome of each delivery, and again when the service repeats the bundle
+     */
     onDelivered: (bundle: Bundle, outcome: Outcome) => void;
 };
 /** @import { BundleInfo, Cause, Via } from "./events.js" */
@@ -67,18 +70,18 @@ export type Parts = {
  * @property {number} receivedAt in milliseconds by the library's clock
  * @property {boolean} [renewed] whether the event `renewed` was emitted for it
  */
-/** @typedef {{service: Service, code: string, message: string}} Refusal what one SDK refused a token with */
+/** @typedef {{service: Service, code: string, message: string}} Refusal an SDK's refusal of a token */
 /**
- * What became of a bundle. `took` lists the services whose SDK took its token.
- * It can be ok in spite of a refusal: see Bindings.deliver.
+ * The outcome of a delivery. `took` lists the services whose SDK took its token. `ok` can be true
+ * in spite of a refusal: see BindingRegistry.deliver.
  * @typedef {{took: Service[]} & ({ok: true, refusal?: Refusal | null} | {ok: false, refusal: Refusal})} Outcome
  */
 /**
- * What the queue needs of the session.
+ * The session's members that the queue uses.
  * @typedef {object} Parts
- * @property {Clock} clock a bundle that has expired is neither accepted, nor delivered, nor answered
+ * @property {Clock} clock tells whether a bundle has expired: it is then neither accepted, nor delivered, nor acknowledged
  * @property {{deliver: (bundle: Bundle) => Promise<Outcome>}} bindings
- * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered
+ * @property {(bundle: Bundle, outcome: Outcome) => void} onDelivered is called with the outcome of each delivery, and again when the service repeats the bundle
  */
 export declare class DeliveryQueue {
     #private;
@@ -105,7 +108,8 @@ export declare class DeliveryQueue {
     reset(): void;
 }
 /**
- * What the events say of a bundle: everything but its tokens.
+ * Describes a bundle for events: without its tokens, and without the queue's own
+ * fields.
  * @param {Bundle} bundle
  * @returns {BundleInfo}
  */

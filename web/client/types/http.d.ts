@@ -14,12 +14,13 @@ export type Answer = {
 export type Parts = {
     platform: Platform;
     /**
-     * the service's, without http or ws
+     * the service's address after "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
 };
 /**
- * Asks for fresh tokens. Rejects if there was no answer, or not one of the service.
+ * Requests fresh tokens. Rejects if no answer came, or if it is not the service's (a
+ * proxy's error page).
  * @param {Parts} parts
  * @param {ResumeToken} token
  * @param {any} signal an AbortSignal
@@ -27,8 +28,9 @@ export type Parts = {
  */
 export declare function renewByHttp(parts: Parts, { session, key, ...body }: ResumeToken, signal: any): Promise<Answer>;
 /**
- * Ends a session. It is a request that browsers send to another origin without asking
- * before, and after the page is gone. Rejects if the service did not end the session.
+ * Ends a session. Browsers send this request to another origin without a CORS
+ * preflight, and also after the page is gone. Rejects if the service did not end the
+ * session.
  * @param {Parts} parts
  * @param {ResumeToken} token
  */

@@ -62,7 +62,7 @@ export type ResponseLike = {
     json(): Promise<any>;
 };
 /**
- * The part of a browser that is used.
+ * The part of a browser that the library uses.
  * @typedef {object} Platform
  * @property {new (url: string, protocols: string) => WebSocketLike} WebSocket the constructor of WebSockets
  * @property {(url: string, init: {method: string, headers?: Record<string, string>, body: string, signal?: any, keepalive?: boolean}) => Promise<ResponseLike>} fetch as a browser has it. The signal is an AbortSignal, whose type only the DOM's types have
@@ -76,7 +76,7 @@ export type ResponseLike = {
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 /**
- * The part of a WebSocket that is used.
+ * The part of a WebSocket that the library uses.
  * @typedef {object} WebSocketLike
  * @property {((event: any) => void) | null} onopen
  * @property {((event: any) => void) | null} onmessage
@@ -86,11 +86,11 @@ export type ResponseLike = {
  * @property {(code?: number, reason?: string) => void} close
  */
 /**
- * The part of a Response that is used.
+ * The part of a Response that the library uses.
  * @typedef {{status: number, headers: {get(name: string): string | null}, json(): Promise<any>}} ResponseLike
  */
 /**
- * The browser's own, but for what the app replaces.
+ * Returns the browser's own platform, with the parts that the app replaces.
  * @param {Partial<Platform>} [own]
  * @returns {Platform}
  */

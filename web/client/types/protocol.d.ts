@@ -80,7 +80,7 @@ export type Push = {
 };
 /** @typedef {"rtc" | "rtm" | "chat"} Service */
 /**
- * Who takes part in what, and for which tokens: at least one of rtc, rtm and chat.
+ * The users and the channel that the session gets tokens for: at least one of rtc, rtm and chat.
  * @typedef {object} Identity
  * @property {{channel: string, uid?: number, account?: string, role?: "publisher" | "subscriber"}} [rtc] a channel, and the user in it: by uid, or by user account. The role is "subscriber" if you leave it out
  * @property {{userId: string}} [rtm] a user of Signaling (RTM)

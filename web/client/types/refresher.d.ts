@@ -36,7 +36,7 @@ export declare class Refresher {
     #private;
     /** @param {Identity & Options} options */
     constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }: Identity & Options);
-    /** Who takes part in what, as it was passed to the constructor. */
+    /** The users, the channel and the tokens' options, as passed to the constructor. */
     get identity(): Identity;
     /** "connecting" until the service has answered for the first time, then "live", "away" while the connection is lost, and "ended" in the end. */
     get state(): import("./events.js").State;
@@ -73,7 +73,7 @@ export declare class Refresher {
      * bindRtm, bindStreamChannel, bindChat or bindEngine instead, which call this.
      * @param {Service} service
      * @param {Sdk} sdk
-     * @returns {Reports & {unbind: () => void}} unbind ends it. The others are what `sdk.listen` gets, for an app that calls them itself
+     * @returns {Reports & {unbind: () => void}} `unbind` ends the binding. The other functions are those that `sdk.listen` gets, for an app that calls them itself
      */
     bind(service: Service, sdk: Sdk): Reports & {
         unbind: () => void;

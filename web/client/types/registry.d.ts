@@ -10,7 +10,7 @@ export type Parts = {
     renewals: Renewals;
 };
 /**
- * What the registry needs of the session.
+ * The session's members that the registry uses.
  * @typedef {object} Parts
  * @property {Clock} clock
  * @property {Alarms} alarms
@@ -32,20 +32,20 @@ export declare class BindingRegistry {
     };
     /** Unbinds all: the session has ended. */
     close(): void;
-    /** Another session begins, which numbers its bundles from 1: the tokens that the app joined with are from elsewhere. */
+    /** Prepares for another session, which numbers its bundles from 1: tokens of the old session now count as from elsewhere. */
     reset(): void;
     /**
      * Records that the app took a token to join with.
      * @param {Service} service
-     * @param {number} seq of the bundle that it is from; 0: the token is from elsewhere
+     * @param {number} seq number of the bundle that the token is from; 0 if it is from elsewhere
      */
     tokenTaken(service: Service, seq: number): void;
     /**
      * Delivers a bundle to all bound SDKs at the same time, and waits for all of them.
      *
-     * The bundle is refused if one of them refused, since the service can make
-     * another. But an SDK that refuses always must not keep the others in new tokens
-     * without end: after maxRefusals in a row it no longer counts, where others took the bundle.
+     * The bundle is refused if one of them refused, since the service can make another. But an
+     * SDK that always refuses must not cause new bundles for ever: after maxRefusals in a row,
+     * its refusal no longer fails a bundle that others took.
      * @param {Bundle} bundle
      * @returns {Promise<Outcome>}
      */

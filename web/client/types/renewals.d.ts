@@ -8,7 +8,7 @@ import type { Alarms, Clock } from "./time.js";
 export type Parts = {
     platform: Platform;
     /**
-     * the service's, without http or ws
+     * the service's address after "http" or "ws", such as "s://calls.example.com"
      */
     address: string;
     clock: Clock;
@@ -30,10 +30,10 @@ export type Parts = {
     onError: (error: unknown) => void;
 };
 /**
- * What renewals need of the session.
+ * The session's members that renewals use.
  * @typedef {object} Parts
  * @property {Platform} platform
- * @property {string} address the service's, without http or ws
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
  * @property {Clock} clock
  * @property {Alarms} alarms
  * @property {Connection} connection
@@ -45,21 +45,21 @@ export type Parts = {
  */
 export declare class Renewals {
     #private;
-    /** When the tokens expire that were applied last, in Unix seconds; 0: none were. */
+    /** When the tokens that were applied last expire, in Unix seconds; 0 before the first. */
     appliedUntil: number;
     /** @param {Parts} session */
     constructor(session: Parts);
-    /** @param {number} renewBefore as the service has said, in seconds */
+    /** Records that the service answered join or resume. @param {number} renewBefore in seconds */
     connected(renewBefore: number): void;
-    /** Another session begins, which numbers its bundles from 1. */
+    /** Prepares for another session, which numbers its bundles from 1. */
     reset(): void;
-    /** Ends the request that is under way. */
+    /** Aborts the request over HTTP that is under way. */
     stop(): void;
     /** Requests new tokens now. */
     request(): void;
-    /** An SDK's token expires soon: requests new ones if the push is late. */
+    /** Handles an SDK's warning that its token expires soon: requests new tokens if the push is late. */
     willExpire(): void;
-    /** A bundle had expired when it arrived: it waited too long, or this clock is ahead, which the pong will tell. */
+    /** Handles a bundle that had expired when it arrived: it was delayed, or this clock is ahead. A ping corrects the clock; new tokens are requested. */
     arrivedExpired(): void;
     /**
      * Records that a new bundle arrived.
@@ -76,8 +76,8 @@ export declare class Renewals {
     /** Sets the alarm for the time at which the next push is overdue. */
     schedule(): void;
     /**
-     * Makes no request over HTTP for the time of the backoff.
-     * @param {number} [leastMs] nor for this time
+     * Delays the next request over HTTP by the backoff.
+     * @param {number} [leastMs] the shortest delay
      */
     backOff(leastMs?: number): void;
 }

@@ -8,11 +8,11 @@ export type ResumeToken = {
      */
     key: string;
     /**
-     * number of the newest bundle that was applied; 0: none
+     * number of the newest bundle that was applied; 0 before the first
      */
     seq: number;
     /**
-     * when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+     * when the tokens of that bundle expire, in Unix seconds; 0 before the first
      */
     expiresAt: number;
 };
@@ -25,11 +25,11 @@ export type Store = {
  * @typedef {object} ResumeToken
  * @property {string} session the session's id
  * @property {string} key the resume key, a secret
- * @property {number} seq number of the newest bundle that was applied; 0: none
- * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0: none was applied
+ * @property {number} seq number of the newest bundle that was applied; 0 before the first
+ * @property {number} expiresAt when the tokens of that bundle expire, in Unix seconds; 0 before the first
  */
 /**
- * The part of the browser's Storage that is used.
+ * The part of the browser's Storage that the library uses.
  * @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void, removeItem: (key: string) => void}} Store
  */
 /** Keeps the resume token of one call, in memory and in the storage. */
@@ -40,7 +40,7 @@ export declare class ResumeStore {
     /** Whether the token is from the storage, and the service has not accepted it yet. */
     unproven: boolean;
     /**
-     * @param {Store | null | undefined} storage undefined: sessionStorage, if there is one
+     * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null
      * @param {string} name the item's name in the storage; each call of a page has its own
      * @param {boolean} exclusive whether the item is removed from the storage while this page uses it. A duplicated tab gets a copy of the storage, and must not find the token there
      */

@@ -23,7 +23,7 @@ export type Over = NonNullable<Answer["over"]>;
 export declare class Session {
     #private;
     platform: Platform;
-    /** The service's address, without http or ws. */
+    /** The service's address after "http" or "ws", such as "s://calls.example.com". */
     address: string;
     clock: Clock;
     alarms: Alarms;
@@ -51,13 +51,13 @@ export declare class Session {
     token(service: Service): Promise<string>;
     wake(): void;
     /**
-     * Ends the session at the service, and here. What a page sends on its connection
-     * while it goes away is lost in Firefox.
+     * Ends the session at the service, and here. In a page that goes away it also leaves
+     * over HTTP: Firefox loses what such a page sends on a WebSocket.
      */
     leave(): void;
-    /** Ends it here, and leaves it in the storage. */
+    /** Stops, and keeps the session in the storage. */
     close(): void;
-    /** Gets ready for a connection; returns what makes its first message. */
+    /** Prepares an attempt to connect: fetches a credential if there is no session to resume. Returns a function that makes the first message. */
     prepare(): Promise<(() => {
         session?: string | undefined;
         key?: string | undefined;
@@ -84,14 +84,15 @@ export declare class Session {
     })>;
     /** @param {ServerMessage} message */
     onMessage(message: ServerMessage): void;
-    /** @param {unknown} error of something that is tried again */
+    /** @param {unknown} error of an operation that is retried */
     onError(error: unknown): void;
     /** @param {Events["lost"]} loss */
     onLost(loss: Events["lost"]): void;
     /**
-     * Decides what follows a close: the end, another session at once, or the next attempt.
+     * Decides what to do after a close: end, open another session at once, or connect
+     * again.
      * @param {number} code
-     * @returns {number | undefined} milliseconds to the next attempt, if not by the backoff
+     * @returns {number | undefined} milliseconds to the next attempt; undefined for the backoff
      */
     onClosed(code: number): number | undefined;
     /** @param {Push} push that arrived over HTTP */
@@ -99,7 +100,7 @@ export declare class Session {
     /** @param {Over} over the answer over HTTP that there are no more tokens */
     onOver({ status, reason, message, accessEndsAt }: Over): void;
     /**
-     * Tells the service and the app what became of a bundle.
+     * Reports the outcome of a delivery to the service and to the app.
      * @param {Bundle} bundle
      * @param {Outcome} outcome
      */

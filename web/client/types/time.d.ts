@@ -24,7 +24,7 @@ export declare class Clock {
      * Any other message may have waited while the page was frozen, and would make
      * tokens that have expired look good.
      * @param {unknown} serverNow Unix milliseconds, from a message that just came
-     * @param {boolean} prompt
+     * @param {boolean} prompt whether the message is a prompt answer: see Connection
      */
     sync(serverNow: unknown, prompt: boolean): void;
 }
@@ -47,13 +47,13 @@ export declare class Alarms {
      */
     set(name: string, inMs: number, ring: (lateMs: number) => void): void;
     /**
-     * Milliseconds until it rings; Infinity if it is not set.
+     * Milliseconds until the alarm rings; Infinity if it is not set.
      * @param {string} name
      */
     left(name: string): number;
     /** @param {string[]} names */
     clear(...names: string[]): void;
-    /** Clears all, for good. */
+    /** Clears all alarms. None can be set after that. */
     stop(): void;
     /** Rings all alarms that are due, the earliest first. */
     check(): void;
@@ -62,7 +62,7 @@ export declare class Alarms {
      * @template T
      * @param {number} ms
      * @param {T | PromiseLike<T>} promise
-     * @param {string} who it is of, for the error
+     * @param {string} who names the promise's source in the error
      * @returns {Promise<T>}
      */
     within<T>(ms: number, promise: T | PromiseLike<T>, who: string): Promise<T>;

@@ -9,7 +9,7 @@ export type RtmClient = {
 /** @import { Reports, Sdk } from "../binding.js" */
 /** @import { Refresher } from "../refresher.js" */
 /**
- * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that is used here.
+ * The part of the RTMClient of agora-rtm 2 or agora-react-native-rtm 2 that the bindings use.
  * @typedef {object} RtmClient
  * @property {(token: string, options?: {channelName: string}) => Promise<unknown>} renewToken
  * @property {(event: any, listener: any) => void} addEventListener

@@ -39,7 +39,7 @@
  * @returns {Platform}
  */
 export function platform(own) {
-  const { WebSocket, performance, document } = /** @type {any} */ (globalThis);
+  const { WebSocket, performance, document, window } = /** @type {any} */ (globalThis);
   return {
     WebSocket,
     // Looked up at each call, since pages replace these functions; called as methods
@@ -50,7 +50,7 @@ export function platform(own) {
     wallNow: () => Date.now(),
     steadyNow: () => performance.now(),
     random: () => Math.random(),
-    ...(document?.addEventListener ? page : { onWake: () => () => {} }),
+    ...(document && window?.addEventListener ? page : { onWake: () => () => {} }),
     ...own,
   };
 }

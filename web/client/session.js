@@ -61,7 +61,7 @@ export class Session {
    */
   constructor(address, identity, { credential, storage }, platform) {
     const { rtc } = identity;
-    const { onHide, onWake } = platform;
+    const { onHide } = platform;
     this.platform = platform;
     this.address = address;
     this.#identity = identity;
@@ -75,7 +75,7 @@ export class Session {
     this.deliveries = new DeliveryQueue(this);
     this.renewals = new Renewals(this);
     this.bindings = new BindingRegistry(this);
-    this.#stopListening = [onWake(() => this.wake())];
+    this.#stopListening = [platform.onWake(() => this.wake())];
     if (exclusive) this.#stopListening.push(onHide(() => this.resume.save()));
     void this.connection.open();
   }

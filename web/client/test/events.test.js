@@ -485,7 +485,7 @@ test("without window and document, only wake() wakes the client", async (t) => {
     delete globalThis.window;
     delete globalThis.document;
   });
-  for (const surroundings of [{}, { window: {} }, { window: { addEventListener: () => {} } }, { document: {} }, { window: {}, document: {} }]) {
+  for (const surroundings of [{}, { window: {} }, { window: { addEventListener: () => {} } }, { document: {} }, { window: {}, document: { addEventListener: () => {} } }]) {
     delete globalThis.window;
     delete globalThis.document;
     Object.assign(globalThis, surroundings);
@@ -497,4 +497,21 @@ test("without window and document, only wake() wakes the client", async (t) => {
     refresher.leave();
     sim.assertEmpty();
   }
+});
+
+test("onWake of the option platform is called as its method", async (t) => {
+  const sim = new Simulation(t);
+  const { onWake } = sim.platform;
+  const platform = {
+    ...sim.platform,
+    subscribe: onWake,
+    onWake(wake) {
+      return this.subscribe(wake);
+    },
+  };
+  const { refresher, socket } = await sim.live({ platform });
+  await sim.wake();
+  assert.equal(socket.pings.length, 1);
+  refresher.leave();
+  sim.assertEmpty();
 });

@@ -1,5 +1,5 @@
-// What only Chromium can do or measure of the demo (layout shifts, interception of a
-// CDN, pages whose functions are replaced), and what does not depend on the engine.
+// Tests of the demo that only Chromium can run (layout shifts, interception of a CDN,
+// pages whose functions are replaced), and tests that do not depend on the engine.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -49,7 +49,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.getByRole("button", { name: "Rotate the certificate" }).click();
     const { oldRefusedAt } = await (await answer).json();
     await Promise.all([ana.reached({ renewals: 1 }), ben.reached({ renewals: 1 })]);
-    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // by then, a client with an old token would be out
+    await span(Math.max(0, oldRefusedAt * 1000 + 1000 - Date.now())); // a client with an old token would be out after this time
     await inCall({ ana, ben });
     await neverOut(ana, ben);
     assert.match((await ana.timeline()).join("\n"), /certificate/i);

@@ -99,7 +99,7 @@ export function metricsRead(page, times) {
     let left = times;
     new PerformanceObserver((list) => {
       left -= list.getEntries().filter(({ name }) => name.endsWith("/demo/metrics")).length;
-      if (left <= 0) requestAnimationFrame(() => resolve(null)); // the page shows them by then
+      if (left <= 0) requestAnimationFrame(() => resolve(null)); // one frame later the page shows them
     }).observe({ type: "resource" });
   }), times);
 }
@@ -122,7 +122,7 @@ export function shifted(page) {
   }));
 }
 
-/** One of the two who are in the call. */
+/** One of the two people in the call. */
 export class Person {
   #page;
   #name;

@@ -159,7 +159,7 @@ for (const engine of engines) {
       assert.deepEqual(complaints, []);
     });
 
-    if (engine === "firefox") return; // Chromium stands for the browsers in which WebRTC is turned off
+    if (engine === "firefox") return; // of the browsers that have WebRTC, Chromium is enough
     test("without WebRTC the page says what is missing, and the rest works", async (t) => {
       const prepare = hasWebRTC(engine) ? ({ page }) => page.addInitScript(() => void delete window.RTCPeerConnection) : undefined;
       const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=10`, { engine }, prepare);

@@ -1,6 +1,6 @@
 // A site with the pages of page/, each bundled with what it imports, as an app's
-// bundler does. It also answers what the simulated edge (page/agora.js) sends here of
-// AgoraRTC's requests.
+// bundler does. It also answers the requests of AgoraRTC that the simulated edge
+// (page/agora.js) redirects here.
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";

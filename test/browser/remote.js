@@ -5,7 +5,7 @@
 const library = new URL("../../web/client/index.js", import.meta.url).href;
 let calls = 0;
 
-/** This process as such a place, with the interface of a page. */
+/** This process as the place for a call: it has the interface of a page. */
 export const here = { library, evaluate: async (run, arg) => run(arg) };
 
 export class Call {

@@ -48,7 +48,7 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);
     await ben.switch("Refresher").click();
     await ben.reached({ call: "out", refresher: "off" });
-    await page.waitForTimeout(3000); // some seconds are lost by then
+    await page.waitForTimeout(3000); // so that the page shows some lost seconds
     await take(page, "dropped");
     await page.getByRole("link", { name: "Operators" }).click();
     await metricsRead(page, 12);

@@ -27,7 +27,7 @@ function binary() {
   return built;
 }
 
-/** One node, on ports of its own that it keeps when it is started again. */
+/** A node of the service, on ports of its own, which it keeps over a restart. */
 export class Service {
   /** The address on which it listens, after start: 127.0.0.1:PORT. */
   address = "127.0.0.1:0";

@@ -15,7 +15,7 @@ import { Proxy } from "./proxy.js";
 
 const longest = 600_000; // milliseconds that a function may run in a page: the tests have shorter limits
 
-process.once("SIGTERM", () => process.exit(143)); // the browsers and the X server end with this process
+process.once("SIGTERM", () => process.exit(143)); // exit() runs the handlers that end the browsers and the X server; the signal alone does not
 
 /** MiniBrowser is in a folder named for the machine and for the version of WebKit's interface. */
 function miniBrowser() {
@@ -194,7 +194,7 @@ async function listening(address) {
   }
 }
 
-/** One command of classic WebDriver. */
+/** Sends a command of classic WebDriver. */
 async function command(method, url, body) {
   const response = await fetch(url, { method, body: method === "POST" ? JSON.stringify(body ?? {}) : undefined });
   const { value } = await response.json();

@@ -1,5 +1,5 @@
-// One SDK that is bound to the tokens of one service: its state, and how it gets
-// a token in each state.
+// An SDK that is bound to the tokens of one service: its state, and the delivery of a
+// token in each state.
 
 /** @import { Alarms } from "./time.js" */
 /** @import { BindingEvent, BindingState } from "./states.js" */
@@ -25,10 +25,10 @@ import { failure } from "./time.js";
  * @property {() => void} joined the SDK is in the call: the app has joined it, perhaps again
  */
 
-/** How long an SDK may take to answer, in milliseconds. SDKs answer sooner. It is less than two ack timeouts (10 s), after which the service closes the connection. */
+/** How long an SDK may take to answer, in milliseconds. SDKs usually answer sooner. The limit is less than two ack timeouts (10 s), after which the service closes the connection. */
 const sdkTimeout = 8_000;
 
-/** One SDK, bound to the tokens of one service. */
+/** An SDK, bound to the tokens of one service. */
 export class Binding {
   #sdk;
   #alarms;

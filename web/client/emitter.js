@@ -1,6 +1,6 @@
 /**
- * Calls listeners of named events. If a listener throws, the others are called
- * all the same, and the error goes to the page's own error reporting.
+ * Calls listeners of named events. If a listener throws, the others are still called,
+ * and the error goes to the page's own error reporting.
  * @template {object} Events
  */
 export class Emitter {
@@ -32,7 +32,8 @@ export class Emitter {
 }
 
 /**
- * Calls a function of the app. What it throws goes to the page's own error reporting.
+ * Calls a function of the app. If it throws, the error goes to the page's own error
+ * reporting.
  * @param {((detail?: any) => void) | void} run
  * @param {unknown} [detail]
  */

@@ -1,5 +1,5 @@
-// What the library uses of the browser. The option `platform` replaces any part of
-// it: in tests, in Node.js 20 (which has no WebSocket) and in React Native (which has
+// The parts of a browser that the library uses. The option `platform` replaces any of
+// them: in tests, in Node.js 20 (which has no WebSocket) and in React Native (which has
 // no page events).
 
 /**

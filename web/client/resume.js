@@ -1,6 +1,6 @@
-// The resume token: what a client needs to take up its session again. It is kept
-// in a storage, so that a session outlives a reload of the page. Its key is a
-// secret of the page; sessionStorage is open to the same origin and tab only.
+// The resume token, with which a client resumes its session. It is kept in a storage,
+// so that a session outlives a reload of the page. Its key is a secret of the page;
+// sessionStorage is open to the same origin and tab only.
 
 /**
  * @typedef {object} ResumeToken

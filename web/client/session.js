@@ -289,7 +289,7 @@ export class Session {
     this.events.emit("renewed", { ...describeBundle(bundle), services: took, marginMs, tookMs: this.clock.now() - bundle.receivedAt });
   }
 
-  /** @param {object} message an ack or nack of this session. It is dropped without a live connection: the next resume says which bundle was applied */
+  /** @param {object} message an ack or nack of this session. Without a live connection it is dropped, since the next resume says which bundle was applied */
   #sendLive(message) {
     if (this.connection.live) this.connection.send(message);
   }

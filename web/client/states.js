@@ -1,5 +1,5 @@
-// The states of a session and of a binding, and what leads from one to another.
-// The tables are data: they are what runs, and a test walks them.
+// The states of a session and of a binding, and their transitions. The code runs by
+// these tables, and a test checks every entry.
 
 /** @import { State } from "./events.js" */
 

@@ -1,5 +1,5 @@
-// One card of the operators' page: a title, a figure, a line or a chart under it, and
-// a hint.
+// A card of the operators' page: a title, a figure, a line or a chart under it, and a
+// hint.
 
 import { el, setText } from "./dom.js";
 

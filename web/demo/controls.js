@@ -1,4 +1,4 @@
-// The switches and buttons of one person, each with a line that says what it does.
+// The switches and buttons of one person, each with a line that explains it.
 
 /** @import { Participant } from "./participant.js" */
 

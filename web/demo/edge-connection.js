@@ -1,5 +1,5 @@
-// One WebSocket to the stand-in for Agora's edge: requests with their answers, and
-// events in between.
+// A WebSocket to the stand-in for Agora's edge: it carries requests, their answers, and
+// events.
 
 /** @import { Platform } from "./client/platform.js" */
 

@@ -1,9 +1,9 @@
 // The call's pictures and tones, from each of two people to the other, by WebRTC
 // within this page.
 
-/** What one person sends, and what the other receives of it. */
+/** The media of one person: the tracks that they send, and the stream that the other person receives. */
 export class MediaEndpoint {
-  /** What the other person receives of this one. */
+  /** The stream that the other person receives from this one. */
   received = new MediaStream();
   /** @type {MediaStreamTrack | null} */
   #audio = null;

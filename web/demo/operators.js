@@ -10,7 +10,7 @@ import { Readings, spanSeconds } from "./readings.js";
 import { message } from "./reasons.js";
 
 const everyMs = 1_000;
-const pauseMs = 5_000; // after a failure, and the longest wait for an answer
+const pauseMs = 5_000; // the pause after a failure; also the longest wait for an answer
 const recently = `in the last ${spanSeconds / 60} min`;
 const frequency = `, ${recently}: how often, up to that`;
 
@@ -42,7 +42,7 @@ export class Operators {
     for (const [name, value] of Object.entries(scrolls)) this.#issued.body.setAttribute(name, value);
   }
 
-  /** Reads and shows the metrics for as long as the page is open. It does so also behind another view, since the service may have stopped answering when this one is opened. */
+  /** Reads and shows the metrics for as long as the page is open. It goes on while another view is shown: if the service stops answering, this view still has the last metrics. */
   async run() {
     for (;;) {
       const metrics = await this.#read();

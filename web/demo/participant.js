@@ -1,5 +1,5 @@
-// One person in the call: what an app does with the library, and the switches that
-// the demo adds. start() is the part that every app has.
+// A person in the call: the app's use of the library, and the demo's switches. Every
+// app has the part that is in start().
 
 /** @import { Events } from "./client/index.js" */
 /** @import { Endpoint } from "./endpoint.js" */

@@ -1,4 +1,4 @@
-// Why something happened to a call, in words for the timeline and the status line.
+// The reasons of events, in words for the timeline and the status line.
 
 /** @import { Participant } from "./participant.js" */
 

@@ -1,4 +1,4 @@
-// The picture of one person, or what is shown in its place.
+// The picture of a person, or the text that the page shows in its place.
 
 /** @import { Participant } from "./participant.js" */
 

@@ -12,7 +12,7 @@ export class Timeline {
   #list;
   #newestGroup = "";
 
-  /** @param {HTMLElement} list of a fixed height, which scrolls */
+  /** @param {HTMLElement} list the list on the page, which has a fixed height and scrolls */
   constructor(list) {
     this.#list = list;
     new ResizeObserver(() => this.#arrange()).observe(list);

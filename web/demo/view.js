@@ -69,7 +69,7 @@ export class View {
     this.#tile.setSound(on);
   }
 
-  /** Brings the page up to date. It is called often, and changes only what has changed. */
+  /** Brings the page up to date. It is called often, and writes only changes. */
   render() {
     const p = this.#p;
     const { call } = p;

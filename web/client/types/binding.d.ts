@@ -36,7 +36,7 @@ export type Reports = {
      */
     joined: () => void;
 };
-/** One SDK, bound to the tokens of one service. */
+/** An SDK, bound to the tokens of one service. */
 export declare class Binding {
     #private;
     /** How many tokens in a row the SDK has refused. */

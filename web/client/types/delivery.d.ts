@@ -96,8 +96,8 @@ export declare class DeliveryQueue {
     /** Whether the newest bundle was delivered, and refused. */
     get refused(): boolean;
     /**
-     * Accepts a bundle that was received. One that was received before, or is older
-     * than the newest, is not delivered.
+     * Accepts a bundle that was received. It is not delivered if it is older than the
+     * newest, or was received before.
      * @param {Bundle} bundle
      * @returns {boolean} whether it is new
      */

@@ -1,6 +1,6 @@
 /**
- * Calls listeners of named events. If a listener throws, the others are called
- * all the same, and the error goes to the page's own error reporting.
+ * Calls listeners of named events. If a listener throws, the others are still called,
+ * and the error goes to the page's own error reporting.
  * @template {object} Events
  */
 export declare class Emitter<Events extends object> {
@@ -20,7 +20,8 @@ export declare class Emitter<Events extends object> {
     emit<E extends keyof Events>(event: E, detail: Events[E]): void;
 }
 /**
- * Calls a function of the app. What it throws goes to the page's own error reporting.
+ * Calls a function of the app. If it throws, the error goes to the page's own error
+ * reporting.
  * @param {((detail?: any) => void) | void} run
  * @param {unknown} [detail]
  */

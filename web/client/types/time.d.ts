@@ -1,10 +1,10 @@
 import type { Platform } from "./platform.js";
 /**
  * A clock that never goes back. performance.now() stands still while some machines
- * sleep, and Date.now() jumps when somebody sets it. Each reading advances by the
- * step of the first, or by that of the second if it is larger by over a second. So
- * sleep counts, and setting the device's clock back does not; setting it forward
- * makes deadlines early until the service's next answer.
+ * sleep, and Date.now() jumps when somebody sets it. Each reading advances by the step
+ * of performance.now(), or by the step of Date.now() if that is larger by over a
+ * second. So sleep counts, and setting the device's clock back does not; setting it
+ * forward makes deadlines early until the service's next answer.
  */
 export declare class Clock {
     #private;

@@ -65,7 +65,7 @@ func (r *run) loop(ctx context.Context) error {
 		if next := r.machine.Next(); !next.IsZero() {
 			timer.Reset(time.Until(next))
 		}
-		var step machine.Step
+		var happened event
 		select {
 		case <-ctx.Done():
 			if c := r.conn; c != nil && c.socket != nil {
@@ -73,16 +73,18 @@ func (r *run) loop(ctx context.Context) error {
 			}
 			return ctx.Err()
 		case <-timer.C:
-			step = r.machine.Wake(time.Now())
-		case happened := <-r.events:
-			step = happened(time.Now())
+			happened = r.machine.Wake
+		case happened = <-r.events:
 		case err := <-r.applied:
-			step = r.machine.Applied(err)
+			happened = func(time.Time) machine.Step { return r.machine.Applied(err) }
 		case <-r.renew:
-			step = r.machine.Renew(time.Now())
+			happened = r.machine.Renew
 		case <-r.leave:
-			step = r.machine.Leave(time.Now())
+			happened = r.machine.Leave
 		}
+		now := time.Now()
+		r.do(r.machine.CheckLate(now)) // what happened on a connection that is dropped by this does nothing
+		step := happened(now)
 		r.do(step)
 		if t := step.Apply; t != nil {
 			r.started.Go(func() { r.applied <- r.config.Apply(apps, tokens(t)) })

@@ -398,3 +398,42 @@ func TestClientMoves(t *testing.T) {
 		}
 	})
 }
+
+// A program that stood still does not apply the tokens that were pushed meanwhile: they may
+// have expired. It resumes, and has valid ones.
+func TestTokensOfAFrozenProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var applied []uint64
+		c := client.Config{
+			Apply: func(_ context.Context, b client.Tokens) error {
+				applied = append(applied, b.Seq)
+				return nil
+			},
+			Notify: func(e client.Event) {
+				if e.Kind == client.Refused {
+					time.Sleep(45 * time.Second) // bubble: the loop stands still, as in a process that is stopped
+				}
+			},
+		}
+		if err := run(t, c, func(n int, p *peer) {
+			if n == 1 {
+				p.expect(`"join"`)
+				p.send(joined)
+				p.expect(`"ack","seq":1`)
+				p.send(`{"type":"error","code":"rate_limited","message":"stand still"}`)
+				p.send(`{"type":"token-privilege-will-expire","seq":2,"action":"renew","cause":"schedule","attempt":1,"tokens":{"rtc":{"token":"t","expiresAt":946684812}},"now":946684800000}`)
+				_, _, _ = p.socket.Read(t.Context()) // until the client is gone
+				return
+			}
+			p.expect(`"expiresAt":946685800,"seq":1`)
+			p.send(`{"type":"joined","session":"S","key":"K","resumed":true,"action":"rejoin","seq":3,"tokens":{"rtc":{"token":"t","expiresAt":946684900}},"heartbeat":25,"renewBefore":10,"now":946684846000}`)
+			p.expect(`"ack","seq":3`)
+			p.end()
+		}); err != nil {
+			t.Error(err)
+		}
+		if want := []uint64{1, 3}; !slices.Equal(applied, want) {
+			t.Errorf("applied %v, want %v", applied, want)
+		}
+	})
+}

@@ -21,6 +21,7 @@
 //	Greeting, Live             Closed: join afresh             Waiting     for nothing; forget the session
 //	Greeting                   no joined for AnswerTimeout     Waiting     drop the connection
 //	Live                       no answer to ping for Patience  Waiting     drop the connection
+//	Greeting, Live             a deadline is 5 s late          Waiting     drop the connection and what waits in it
 //	Greeting, Live             the time that reconnect named   Waiting     drop the connection
 //	Connecting, Greeting, Live Closed: stop                    Ended       say why
 //	Waiting, Connecting        Leave, and there is no session  Ended

@@ -38,7 +38,7 @@ type Loss string
 // Losses.
 const (
 	Broken    Loss = "broken"    // closed, or not opened
-	Silent    Loss = "silent"    // the service did not answer
+	Silent    Loss = "silent"    // the service did not answer, or the process stood still meanwhile
 	Moving    Loss = "moving"    // the service asked to connect again
 	Forgotten Loss = "forgotten" // the service does not know the session: the client joins afresh
 )
@@ -69,6 +69,7 @@ const (
 	AnswerTimeout  = 10 * time.Second // for the connection, for joined, and at most for an answer to a ping
 	leastPatience  = 2 * time.Second  // with the answer to a ping
 	leaveTimeout   = 5 * time.Second  // to tell the service of Leave
+	mostLate       = 5 * time.Second  // for a deadline; a later one says that the process stood still
 	usualHeartbeat = 25 * time.Second // of a service that names none
 	maxReason      = 256              // bytes that a nack says why; the service keeps no more, and refuses messages over protocol.MaxMessage
 )
@@ -163,6 +164,18 @@ func (m *Machine) Wake(now time.Time) Step {
 		return send(protocol.ClientMessage{Type: protocol.TypePing})
 	}
 	return Step{}
+}
+
+// CheckLate is for a caller that may stand still, such as a process that is stopped: it gives
+// the connection up if one of its deadlines passed more than mostLate ago. The messages that
+// wait in it may be as old as that, with old times and with tokens that have expired. The
+// next connection begins with the service's time and with valid tokens.
+func (m *Machine) CheckLate(now time.Time) Step {
+	next := m.Next()
+	if (m.state != Greeting && m.state != Live) || next.IsZero() || now.Sub(next) <= mostLate {
+		return Step{}
+	}
+	return m.lose(now, Silent)
 }
 
 // Opened follows Step.Connect: the WebSocket is open.

@@ -452,3 +452,37 @@ func TestDecode(t *testing.T) {
 		}
 	}
 }
+
+// TestStaleMessagesAreNotTaken: after a process stood still, no message of the connection is
+// taken that may be as old as its tokens live; a shorter pause costs no connection.
+func TestStaleMessagesAreNotTaken(t *testing.T) {
+	var policy session.Policy
+	for _, life := range []int64{12, 20, 60, 3600} {
+		headStart := policy.HeadStart(time.Duration(life) * time.Second)
+		for frozen := time.Second; frozen <= 2*time.Duration(life)*time.Second; frozen += time.Second {
+			for state, message := range map[State]*Message{
+				Greeting: joinedMessage(false, 2, start, life),
+				Live:     bundle(protocol.TypeWillExpire, 2, start, life),
+			} {
+				m := in(Greeting)
+				if state == Live {
+					joined := joinedMessage(false, 1, start, life)
+					joined.Heartbeat = protocol.FromJoined(session.Joined{RenewBefore: headStart}, 50*time.Second).Heartbeat
+					m.Received(start, joined)
+					m.Applied(nil)
+				}
+				now := start.Add(frozen)
+				dropped := m.CheckLate(now).Drop
+				applied := !dropped && m.Received(now, message).Apply != nil
+				if expired := frozen >= time.Duration(life)*time.Second; applied && expired && state == Live || frozen <= mostLate && !applied {
+					t.Errorf("tokens of %d s, frozen for %s in state %d: applied %v", life, frozen, state, applied)
+				}
+			}
+		}
+	}
+	for _, state := range []State{Waiting, Connecting, Leaving, Ended} {
+		if got := in(state).CheckLate(after(3600)).text(); got != "" {
+			t.Errorf("in state %d: %q", state, got)
+		}
+	}
+}

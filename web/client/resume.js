@@ -22,7 +22,7 @@ export class ResumeStore {
   #exclusive;
   /** The resume token; null while there is no session. @type {ResumeToken | null} */
   token = null;
-  /** Whether the token is from the storage, and the service has not accepted it yet. */
+  /** Whether the token is from the storage, and the service has not accepted it yet, on a connection or over HTTP. */
   unproven = false;
 
   /**

@@ -233,6 +233,7 @@ export class Session {
 
   /** @param {Push} push that arrived over HTTP */
   onPush(push) {
+    this.resume.unproven = false;
     this.#onBundle(push, push.cause, push.attempt, "http");
   }
 

@@ -199,6 +199,22 @@ test("a stored session that is refused over HTTP is replaced by a join", async (
   assert.equal(next.socket.sent[0].type, "join");
 });
 
+test("a stored session that was renewed over HTTP is ended by leave(), though no WebSocket ever opened", async (t) => {
+  const storage = tab();
+  const sim = new Simulation(t);
+  await sim.live({ storage });
+  const next = await reload(sim);
+  const refresher = next.refresher({ storage });
+  await settle();
+  await next.socket.closes(1006);
+  refresher.renew();
+  await next.fetches[0].answers(200, next.push({ seq: 2 }));
+  await refresher.token("rtc");
+  refresher.leave();
+  assert.deepEqual(next.fetches.slice(1).map(({ url }) => url), ["https://calls.example.com/v1/sessions/session-1/leave"]);
+  assert.deepEqual(storage.content, {});
+});
+
 test("after a reload the SDK of the new page gets no token before it has joined", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);

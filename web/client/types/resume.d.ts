@@ -37,7 +37,7 @@ export declare class ResumeStore {
     #private;
     /** The resume token; null while there is no session. @type {ResumeToken | null} */
     token: ResumeToken | null;
-    /** Whether the token is from the storage, and the service has not accepted it yet. */
+    /** Whether the token is from the storage, and the service has not accepted it yet, on a connection or over HTTP. */
     unproven: boolean;
     /**
      * @param {Store | null | undefined} storage where to keep the token: sessionStorage (if there is one) without it, memory only if it is null

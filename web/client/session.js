@@ -249,7 +249,6 @@ export class Session {
    * @param {Via} via
    */
   #onBundle({ seq, tokens, action }, cause, attempt, via) {
-    if (this.#ended) return;
     const { seq: previousSeq, expiresAt: previousExpiresAt } = this.deliveries;
     const bundle = {
       seq, tokens, cause, attempt, via,
@@ -257,10 +256,13 @@ export class Session {
       expiresAt: Math.min(...Object.values(tokens).map((token) => token.expiresAt)),
       receivedAt: this.clock.now(),
     };
-    if (!this.deliveries.offer(bundle)) return void (this.clock.hasPassed(bundle.expiresAt) && this.renewals.arrivedExpired());
-    this.renewals.arrived(previousSeq, previousExpiresAt);
-    this.events.emit("tokens", describeBundle(bundle));
-    this.#onClock();
+    const isNew = this.deliveries.offer(bundle);
+    if (this.#ended) return; // a listener of "state", or an SDK that got its token, called leave()
+    if (isNew) {
+      this.renewals.arrived(previousSeq, previousExpiresAt);
+      this.events.emit("tokens", describeBundle(bundle));
+      this.#onClock();
+    } else if (this.clock.hasPassed(bundle.expiresAt)) this.renewals.arrivedExpired();
   }
 
   /** Updates what depends on the newest tokens and the time, after tokens arrived or the clock was set. */

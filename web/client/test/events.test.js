@@ -224,6 +224,7 @@ for (const method of ["leave", "close"]) {
     await refresher.token("rtc");
     await socket.says(sim.push({ seq: 2, action: "rejoin" }));
     assert.deepEqual(socket.take(), method === "leave" ? [{ type: "leave" }] : []);
+    assert.equal(sim.events.at(-1).event, "ended", "nothing comes after the end");
     sim.assertEmpty();
   });
 

@@ -109,7 +109,7 @@ export class Binding {
       }
     }
     if (!this.wantsTokens) return false; // the SDK left while renew ran
-    if (!sdk.rejoin) throw failure("NO_REJOIN", "it was bound without rejoin");
+    if (!sdk.rejoin) throw failure("NO_REJOIN", "bound without rejoin");
     if (this.#rejoinPending || !this.dispatch("rejoin")) throw failure("TIMEOUT", "still rejoining");
     await this.#answer(this.#rejoin(token));
     return true;

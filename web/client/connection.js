@@ -167,9 +167,12 @@ export class Connection {
     else if (this.#attempt ? this.#clock.now() - this.#startedAt > restartAfter : this.#alarms.left("move") === Infinity) void this.open();
   }
 
-  /** Restarts the current attempt, which was prepared for a session that has ended. */
-  restart() {
-    if (this.#attempt) void this.open();
+  /**
+   * Gives the current attempt up and begins another at once: its session has ended.
+   * @param {string} reason
+   */
+  restart(reason) {
+    if (this.#attempt) this.#lost(reason, 0);
   }
 
   /** Closes the connection, for good. */

@@ -67,7 +67,7 @@ export class BindingRegistry {
 
   /** Unbinds all: the session has ended. */
   close() {
-    for (const unbind of [...this.#unbinds]) unbind();
+    for (const unbind of this.#unbinds) unbind();
   }
 
   /** Prepares for another session, which numbers its bundles from 1: tokens of the old session now count as from elsewhere. */

@@ -239,7 +239,7 @@ export class Session {
 
   /** @param {Over} over the answer over HTTP that there are no more tokens */
   onOver({ status, reason, message, accessEndsAt }) {
-    if (this.#reopenOrEnd(status, reason, message, accessEndsAt)) this.connection.restart();
+    if (this.#reopenOrEnd(status, reason, message, accessEndsAt)) this.connection.restart(reason);
   }
 
   /**

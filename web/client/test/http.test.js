@@ -269,9 +269,24 @@ test("404 during a resume replaces that attempt by a join", async (t) => {
     if (opens) await socket.opens();
     await sim.fetches[0].answers(404, { error: "join afresh", code: "unknown_session", status: 404 });
     assert.equal(socket.readyState, 2);
+    await sim.pass(0);
     await sim.socket.opens();
     assert.deepEqual(sim.socket.sent.map(({ type }) => type), ["join"]);
   }
+});
+
+test("404 on a live connection, whose other end answers no requests, is a loss: the state is not live while the next one connects", async (t) => {
+  const sim = new Simulation(t);
+  const { refresher, socket } = await sim.live();
+  await sim.pass(refresher.expiresAt * second - sim.time - 239 * second); // the push is overdue, and requested
+  await sim.pass(9 * second); // in vain
+  await sim.fetches[0].answers(404, { error: "join afresh", code: "unknown_session", status: 404 });
+  assert.equal(socket.readyState, 2);
+  assert.equal(refresher.state, "away");
+  assert.deepEqual(sim.saw("lost"), [{ reason: "unknown_session", retryInMs: 0 }]);
+  await sim.pass(0);
+  await sim.socket.opens();
+  assert.deepEqual(sim.socket.sent.map(({ type }) => type), ["join"]);
 });
 
 test("410 ends the session with the service's reason", async (t) => {

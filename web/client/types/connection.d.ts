@@ -83,8 +83,11 @@ export declare class Connection {
      * open one WebSocket to a host at a time, so a second would queue.
      */
     wake(): void;
-    /** Restarts the current attempt, which was prepared for a session that has ended. */
-    restart(): void;
+    /**
+     * Gives the current attempt up and begins another at once: its session has ended.
+     * @param {string} reason
+     */
+    restart(reason: string): void;
     /** Closes the connection, for good. */
     close(): void;
 }

@@ -25,6 +25,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	upgrade := inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws"
 	allowed := upgrade && r.Header.Get("Upgrade") != "" || a.cors(c, r) // a handshake's origin is checked there
 	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
+		if strings.HasSuffix(r.Header.Get("Origin"), "://"+r.Host) { // allowed only as the page of this host, which is refused
+			c.Header().Del("Access-Control-Allow-Origin")
+		}
 		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",
 			session.CodeForbidden, http.StatusMisdirectedRequest,

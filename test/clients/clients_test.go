@@ -63,7 +63,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	run := build(t, l)
 	node, another := start(t, "node"), start(t, "another")
 	net := newNetwork(t, node.Addr())
-	ana, ben := startApp(t, run, net.url(), "1001"), startApp(t, run, net.url(), "1002")
+	ana, ben := startApp(t, run, net.url(), "1001"), startApp(t, run, net.url()+"/", "1002")
 
 	both := func(f func(*app)) { f(ana); f(ben) }
 	both(func(a *app) { a.want("join") })
@@ -109,6 +109,9 @@ func keepsItsCalls(t *testing.T, l language) {
 	another.Await(2, "session resumed")
 	both(func(a *app) { a.want("renew") })
 
+	dora := startApp(t, run, net.url(), "1004")
+	dora.want("join")
+
 	// WebSockets are blocked: tokens are renewed over HTTP, and a user leaves over HTTP.
 	// Where they work again, ana is told that her network is back.
 	net.set(noUpgrade)
@@ -118,6 +121,8 @@ func keepsItsCalls(t *testing.T, l language) {
 	ben.commands <- "leave"
 	ben.ended("left")
 	another.Await(1, "session ended")
+	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1004,"for":60}`)
+	dora.ended("revoked")
 	net.set(up)
 	ana.commands <- "wake"
 	another.Await(1, "session resumed")
@@ -130,8 +135,8 @@ func keepsItsCalls(t *testing.T, l language) {
 	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1001,"for":60}`)
 	ana.ended("revoked")
 
-	if joined := append(node.Logged("session joined"), another.Logged("session joined")...); len(joined) != 3 {
-		t.Errorf("three clients joined %d times: a session was not kept: %s", len(joined), joined)
+	if joined := append(node.Logged("session joined"), another.Logged("session joined")...); len(joined) != 4 {
+		t.Errorf("four clients joined %d times: a session was not kept: %s", len(joined), joined)
 	}
 	for _, n := range []*nodetest.Node{node, another} {
 		if errors := n.Errors(); len(errors) > 0 {

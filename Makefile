@@ -35,6 +35,10 @@ BENCHED := $$(git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n
 # the start: see scripts/parts.sh.
 CRASHES := /internal/rotation
 
+# Packages that test other programs: proxies, Prometheus, clients in other languages. The
+# race detector would see nothing in them.
+PROGRAMS := /test/clients /test/monitoring /test/oracle /test/proxies /test/release /test/rules /test/webhooks
+
 # The command, built once for the tests that run it, which find it by BUILT_REFRESHER.
 BUILT := $(BIN)/tested/refresher
 
@@ -68,33 +72,33 @@ test: export BUILT_REFRESHER = $(BUILT)
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
 	go build -o $(BUILT) ./cmd/refresher
 	$(MAKE) test-race
-	$(MAKE) -j3 --output-sync test-chaos test-programs test-full
-	$(MAKE) test-npm
+	$(MAKE) -j2 --output-sync test-chaos test-programs
+	$(MAKE) -j2 --output-sync test-full test-npm
 
 # The packages that take longest come first, so that none is left over at the end.
 .PHONY: test-race
 test-race:
-	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./... | grep -v -e /test/chaos -e /test/release -e /test/rules -e /tools/plan/planner -e $(CRASHES))
+	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
 	scripts/parts.sh .$(CRASHES)
 
-# test-chaos waits most of the time; test-programs and test-full have much to compute, and
-# give way to it. What the first two test are other programs, so the race detector would
-# see nothing. Go's cache does not watch files outside of a module, which those of
-# test/deploy read: hence its -count. Browsers are not beside them: the calls of test-chaos
-# measure how late they are served.
+# test-chaos waits most of the time, and measures how late its calls are served: what runs
+# beside it has few tests that compute, and gives way. These test other programs, so the
+# race detector would see nothing. Go's cache does not watch files outside of a module,
+# which those of test/deploy read: hence its -count.
 .PHONY: test-chaos test-programs test-full
 test-chaos:
 	go test -parallel 4 -timeout 5m ./test/chaos
 test-programs:
 	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...
-	nice -n 19 go test -tags programs -timeout 10m ./test/release ./test/rules
+	nice -n 19 go test -tags programs -p 3 -timeout 10m $(PROGRAMS:%=.%)
 test-full:
 	nice -n 19 go test -timeout 10m $(FULL)
 	nice -n 19 go test -timeout 10m -run 'TestModel|TestRoundTrip' ./internal/redis
 	nice -n 19 go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m $(BENCHED)
 	nice -n 19 go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
 
-# A process that does not end, or spins, ends with the tests of its folder.
+# A process that does not end, or spins, ends with the tests of its folder. Browsers wait
+# most of the time; test-full runs beside them and gives way.
 .PHONY: test-npm
 test-npm:
 	for dir in $(NPM); do timeout --verbose --kill-after 10s 10m npm --prefix "$$dir" run test --if-present; done

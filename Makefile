@@ -71,23 +71,23 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 test: export BUILT_REFRESHER = $(BUILT)
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
 	go build -o $(BUILT) ./cmd/refresher
-	$(MAKE) test-race
-	$(MAKE) -j2 --output-sync test-chaos test-programs
-	$(MAKE) -j2 --output-sync test-full test-npm
+	$(MAKE) -j2 --output-sync test-race test-chaos
+	$(MAKE) -j3 --output-sync test-npm test-programs test-full
 
 # The packages that take longest come first, so that none is left over at the end.
-.PHONY: test-race
-test-race:
-	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
-	scripts/parts.sh .$(CRASHES)
-
 # test-chaos waits most of the time, and measures how late its calls are served: what runs
-# beside it has few tests that compute, and gives way. These test other programs, so the
-# race detector would see nothing. Go's cache does not watch files outside of a module,
-# which those of test/deploy read: hence its -count.
-.PHONY: test-chaos test-programs test-full
+# beside it gives way.
+.PHONY: test-race test-chaos
+test-race:
+	nice scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
+	nice scripts/parts.sh .$(CRASHES)
 test-chaos:
 	go test -parallel 4 -timeout 5m ./test/chaos
+
+# Browsers wait most of the time, and are beside what computes and gives way. What
+# test-programs tests are other programs, so the race detector would see nothing. Go's cache
+# does not watch files outside of a module, which those of test/deploy read: hence its -count.
+.PHONY: test-programs test-full
 test-programs:
 	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...
 	nice -n 19 go test -tags programs -p 3 -timeout 10m $(PROGRAMS:%=.%)
@@ -97,8 +97,7 @@ test-full:
 	nice -n 19 go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m $(BENCHED)
 	nice -n 19 go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
 
-# A process that does not end, or spins, ends with the tests of its folder. Browsers wait
-# most of the time; test-full runs beside them and gives way.
+# A process that does not end, or spins, ends with the tests of its folder.
 .PHONY: test-npm
 test-npm:
 	for dir in $(NPM); do timeout --verbose --kill-after 10s 10m npm --prefix "$$dir" run test --if-present; done

@@ -35,9 +35,9 @@ BENCHED := $$(git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n
 # the start: see scripts/parts.sh.
 CRASHES := /internal/rotation
 
-# Packages that test other programs: proxies, Prometheus, clients in other languages. The
-# race detector would see nothing in them.
-PROGRAMS := /test/clients /test/monitoring /test/oracle /test/proxies /test/release /test/rules /test/webhooks
+# Packages that run other programs to their end, however long these take. The race detector
+# would see nothing in them.
+PROGRAMS := /test/oracle /test/release /test/rules /test/webhooks
 
 # The command, built once for the tests that run it, which find it by BUILT_REFRESHER.
 BUILT := $(BIN)/tested/refresher
@@ -79,14 +79,13 @@ test: setup tools ## Runs the Go tests under the race detector, every benchmark 
 # beside it gives way.
 .PHONY: test-race test-chaos
 test-race:
-	nice scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
+	nice scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./test/clients ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
 	nice scripts/parts.sh .$(CRASHES)
 test-chaos:
 	go test -parallel 4 -timeout 5m ./test/chaos
 
-# Browsers wait most of the time, and are beside what computes and gives way. What
-# test-programs tests are other programs, so the race detector would see nothing. Go's cache
-# does not watch files outside of a module, which those of test/deploy read: hence its -count.
+# Browsers wait most of the time, and are beside what computes and gives way. Go's cache does
+# not watch files outside of a module, which those of test/deploy read: hence its -count.
 .PHONY: test-programs test-full
 test-programs:
 	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...

@@ -71,22 +71,22 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 test: export BUILT_REFRESHER = $(BUILT)
 test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
 	go build -o $(BUILT) ./cmd/refresher
-	$(MAKE) -j2 --output-sync test-race test-chaos
-	$(MAKE) -j3 --output-sync test-npm test-programs test-full
+	$(MAKE) test-race
+	$(MAKE) -j2 --output-sync test-chaos test-programs
+	$(MAKE) -j2 --output-sync test-npm test-full
 
 # The packages that take longest come first, so that none is left over at the end.
-# test-chaos waits most of the time, and measures how late its calls are served: what runs
-# beside it gives way.
-.PHONY: test-race test-chaos
+.PHONY: test-race
 test-race:
-	nice scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./test/clients ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
-	nice scripts/parts.sh .$(CRASHES)
+	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./test/clients ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
+	scripts/parts.sh .$(CRASHES)
+
+# test-chaos waits most of the time, and measures how late its calls are served: what runs
+# beside it gives way. So does test-full beside the browsers. Go's cache does not watch files
+# outside of a module, which those of test/deploy read: hence its -count.
+.PHONY: test-chaos test-programs test-full
 test-chaos:
 	go test -parallel 4 -timeout 5m ./test/chaos
-
-# Browsers wait most of the time, and are beside what computes and gives way. Go's cache does
-# not watch files outside of a module, which those of test/deploy read: hence its -count.
-.PHONY: test-programs test-full
 test-programs:
 	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...
 	nice -n 19 go test -tags programs -p 3 -timeout 10m $(PROGRAMS:%=.%)

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -25,10 +24,9 @@ func TestLeaveWithoutAConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				connections := make(chan net.Conn)
 				attempts, left, refused := 0, 0, 0
 				var leaver *client.Client
-				server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				served := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/calls/v1/sessions/S/leave" {
 						left++
 						body, _ := io.ReadAll(r.Body)
@@ -52,20 +50,9 @@ func TestLeaveWithoutAConnection(t *testing.T) {
 					p.send(joined)
 					p.expect(`"ack","seq":1`)
 					_ = socket.CloseNow()
-				})}
-				l := pipes{connections, make(chan struct{})}
-				go func() { _ = server.Serve(l) }()
-				transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-					ours, theirs := net.Pipe()
-					connections <- theirs
-					return ours, nil
-				}}
-				defer func() {
-					transport.CloseIdleConnections()
-					_ = server.Close()
-				}()
+				})
 				leaver = client.New(client.Config{
-					URL: "ws://refresher.test/calls/v1/ws", RTC: &client.RTC{Channel: "c"}, HTTPClient: &http.Client{Transport: transport},
+					URL: "ws://refresher.test/calls/v1/ws", RTC: &client.RTC{Channel: "c"}, HTTPClient: served,
 					Apply: func(context.Context, client.Tokens) error { return nil },
 					Notify: func(e client.Event) {
 						switch e.Kind {

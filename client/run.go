@@ -181,7 +181,7 @@ func lost(c *connection, why machine.Loss, next time.Time) Event {
 	switch why {
 	case machine.Broken:
 	case machine.Silent:
-		e.Err = errors.New("the service does not answer")
+		e.Err = errors.New("no answer of the service in time")
 	case machine.Moving:
 		e.Kind, e.Err = Moved, nil
 	case machine.Forgotten:

@@ -54,9 +54,8 @@ func run(t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 
 func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int, p *peer)) error {
 	t.Helper()
-	connections := make(chan net.Conn)
 	n := 0
-	server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.URL, c.HTTPClient = "ws://refresher.test/v1/ws", inMemory(t, func(w http.ResponseWriter, r *http.Request) {
 		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol.Subprotocol}})
 		if err != nil {
 			t.Error(err)
@@ -65,20 +64,27 @@ func runIn(ctx context.Context, t *testing.T, c client.Config, serve func(n int,
 		defer socket.CloseNow() //nolint:errcheck // it may be closed already
 		n++
 		serve(n, &peer{t: t, socket: socket})
-	})}
-	l := pipes{connections, make(chan struct{})}
+	})
+	return client.New(c).Run(ctx)
+}
+
+// inMemory returns an HTTP client whose requests are served by a handler, over connections
+// in memory, until the test ends.
+func inMemory(t *testing.T, serve http.HandlerFunc) *http.Client {
+	t.Helper()
+	l := pipes{make(chan net.Conn), make(chan struct{})}
+	server := &http.Server{ReadHeaderTimeout: time.Hour, Handler: serve}
 	go func() { _ = server.Serve(l) }()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
-		connections <- theirs
+		l.accepted <- theirs
 		return ours, nil
 	}}
-	defer func() {
+	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()
-	}()
-	c.URL, c.HTTPClient = "ws://refresher.test/v1/ws", &http.Client{Transport: transport}
-	return client.New(c).Run(ctx)
+	})
+	return &http.Client{Transport: transport}
 }
 
 // pipes is a listener whose connections are made in memory.

@@ -63,7 +63,7 @@ func (s *shard) places() iter.Seq[*place] {
 	}
 }
 
-// close lets no more connections in, and returns those that are left.
+// close makes the shard refuse new connections, and returns the connections that are still open.
 func (s *shard) close() (left []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,5 @@
-// A whole call with agora-rtc-sdk-ng as published and the real service: the tokens
-// that the service mints are those that the SDK sends to its edge (page/agora.js).
+// A whole call with the published agora-rtc-sdk-ng and the real service: the SDK joins a
+// simulated edge (page/agora.js), and sends it each token that the service mints.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

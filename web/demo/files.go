@@ -18,7 +18,7 @@ import (
 	"refresher/web/client"
 )
 
-// page has the files of the page, all of which are in this folder.
+// page holds the files that the demo page loads from this folder.
 //
 //go:embed *.html *.css *.js
 var page embed.FS

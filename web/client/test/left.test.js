@@ -85,23 +85,6 @@ test("neither an expired token nor a failed rejoin counts as a hang-up", async (
   assert.equal(how(client), "join join");
 });
 
-test("an RTM client that logged out, or was removed, gets no tokens until it is logged in again", async (t) => {
-  for (const goes of [(rtm) => rtm.logout(), (rtm) => rtm.expires("SAME_UID_LOGIN")]) {
-    const sim = new Simulation(t);
-    const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });
-    const rtm = new FakeRtmClient(sim);
-    bindRtm(refresher, rtm, { rejoin: (token) => rtm.login(token) });
-    await rtm.login(await refresher.token("rtm"));
-    await goes(rtm);
-    for (const [seq, action] of [[2, "renew"], [3, "rejoin"]]) await socket.says(sim.push({ seq, action, services: ["rtc", "rtm"] }));
-    assert.equal(how(rtm), "join");
-    assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 3 }]);
-    await rtm.login(await refresher.token("rtm"));
-    await socket.says(sim.push({ seq: 4, services: ["rtc", "rtm"] }));
-    assert.equal(how(rtm), "join join renew");
-  }
-});
-
 test("the logout at the beginning of a rejoin of RTM is not a hang-up", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({ rtm: { userId: "1001" } }, { services: ["rtc", "rtm"] });

@@ -215,7 +215,7 @@ test("an SDK that is bound after a bundle newer than its own came is renewed wit
   const { refresher, socket } = await sim.live();
   await refresher.token("rtc");
   const push = sim.push({ seq: 2 });
-  await socket.says(push); // nobody is bound
+  await socket.says(push); // no SDK is bound yet
   const renew = t.mock.fn();
   refresher.bind("rtc", { renew });
   await settle();

@@ -138,7 +138,7 @@ test("a stream channel is rejoined when its own token expired, and gets no token
   assert.deepEqual(rtm.renewedChannels, []);
   rtm.streams("room", "CONNECTED", "JOIN_SUCCESS");
   await settle();
-  assert.equal(rtm.renewedChannels.length, 1, "in those that came meanwhile");
+  assert.equal(rtm.renewedChannels.length, 1, "the newest token, which came while it was away");
 });
 
 for (const Client of [FakeRtmClient, FakeOldRtmClient, FakeNativeRtmClient]) {

@@ -51,6 +51,7 @@ FUZZ     ?= .
 FUZZTIME ?= 30s
 ARGS     ?=
 MUTANTS  ?= 40
+SEED     ?= 1
 MUTATE   ?= internal/session internal/store/resolve.go internal/store/wish.go internal/access internal/scheduler/queue.go internal/scheduler/table.go
 
 SCALE        ?= 100000
@@ -130,6 +131,10 @@ fuzz: ## Fuzzes every target for FUZZTIME (30s) each. FUZZ=regexp chooses among 
 .PHONY: mutate
 mutate: ## Changes the code of the rules in MUTANTS (40) places, one at a time, and names the changes that no test notices. MUTATE='...' are files or folders.
 	nice go run ./tools/mutate -n $(MUTANTS) -tests ./internal/scheduler $(MUTATE)
+
+.PHONY: reading
+reading: ## Draws 50 comments and 30 sentences of the documents at random, by SEED (1), for a reader who has not seen the code.
+	@go run ./tools/reading -seed $(SEED)
 
 .PHONY: bench
 bench: tools ## Measures COUNT (10) times what BENCH=regexp names, into .bin/bench.txt. BASE=file is compared with.

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"regexp"
+	"strings"
+)
+
+// maxContext is how many lines of code stand below a comment, at most.
+const maxContext = 8
+
+// goComments returns the comments of a Go file with the declaration that each belongs to.
+// Directives such as go:embed are left out.
+func goComments(text string) (found []passage) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "", text, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil || ast.IsGenerated(file) {
+		return nil
+	}
+	lines := strings.Split(text, "\n")
+	lineOf := func(p token.Pos) int { return files.Position(p).Line }
+	for _, group := range file.Comments {
+		said := strings.TrimSpace(group.Text())
+		first, last := lineOf(group.Pos()), lineOf(group.End())
+		if !worthReading(said) {
+			continue
+		}
+		context := signature(lines, last) // of a doc comment, the line below it
+		if before, _, _ := strings.Cut(lines[first-1], "//"); strings.TrimSpace(before) != "" {
+			said, context = strings.TrimSpace(said), strings.TrimSpace(before)
+		}
+		if f := enclosing(file, group); f != nil {
+			context = lines[lineOf(f.Pos())-1] + "\n\t…\n" + context
+		}
+		found = append(found, passage{line: first, text: said, context: context})
+	}
+	return found
+}
+
+// enclosing returns the function that has the comment in its body, or nil.
+func enclosing(file *ast.File, comment *ast.CommentGroup) *ast.FuncDecl {
+	for _, d := range file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil && f.Body.Lbrace < comment.Pos() && comment.Pos() < f.Body.Rbrace {
+			return f
+		}
+	}
+	return nil
+}
+
+// signature returns the lines after line, up to the first that opens a function's body or
+// is blank: a function's signature, a type's fields, a few statements.
+func signature(lines []string, line int) string {
+	end := line
+	for end < len(lines) && end < line+maxContext && strings.TrimSpace(lines[end]) != "" {
+		end++
+		if strings.HasPrefix(lines[end-1], "func ") {
+			break
+		}
+	}
+	return strings.Join(lines[min(line, end):end], "\n")
+}
+
+// worthReading is false for directives and for marks of two words.
+func worthReading(said string) bool {
+	return len(strings.Fields(said)) > 2 && !strings.HasPrefix(said, "nolint") && !strings.HasPrefix(said, "Code generated")
+}
+
+var (
+	jsLine     = regexp.MustCompile(`^\s*//\s?(.*)$`)
+	jsTrailing = regexp.MustCompile(`^(.*[;,{}()\]])\s+// (.+)$`)
+	jsNoise    = regexp.MustCompile(`^\s*(/\*\*?|\*/?)\s?|\s*\*/\s*$`)
+)
+
+// jsComments returns the comments of a JavaScript file, and the lines that follow each.
+func jsComments(text string) (found []passage) {
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		first := i
+		var said []string
+		context := ""
+		switch trailing := jsTrailing.FindStringSubmatch(lines[i]); {
+		case strings.HasPrefix(strings.TrimSpace(lines[i]), "/*"):
+			for ; i < len(lines); i++ {
+				said = append(said, jsNoise.ReplaceAllString(jsNoise.ReplaceAllString(lines[i], ""), ""))
+				if strings.Contains(lines[i], "*/") {
+					break
+				}
+			}
+		case jsLine.MatchString(lines[i]):
+			for ; i < len(lines) && jsLine.MatchString(lines[i]); i++ {
+				said = append(said, jsLine.FindStringSubmatch(lines[i])[1])
+			}
+			i--
+		case trailing != nil:
+			said, context = []string{trailing[2]}, strings.TrimSpace(trailing[1])
+		default:
+			continue
+		}
+		all := strings.TrimSpace(strings.Join(said, "\n"))
+		if !worthReading(all) || strings.HasPrefix(all, "@") || strings.HasPrefix(all, "eslint") {
+			continue
+		}
+		if context == "" {
+			context = signature(lines, min(i+1, len(lines)))
+		}
+		found = append(found, passage{line: first + 1, text: all, context: context})
+	}
+	return found
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	listMark = regexp.MustCompile(`^\s*(?:[-*]|\d+\.)\s+|^>\s*`)
+	link     = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
+	// A sentence ends at a mark that a space and a capital, a quote or a code span follow.
+	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
+)
+
+// minWords leaves out headings, labels and cells of tables that are no sentences.
+const minWords = 6
+
+// proseOf returns the sentences of a Markdown file with what stands before each: the
+// heading, and the sentence before in the paragraph, or the row in the table.
+func proseOf(text string) (found []passage) {
+	var paragraph []string
+	heading, head, start, code := "", "", 0, false
+	flush := func() {
+		before := heading
+		for _, s := range sentences(strings.Join(paragraph, " ")) {
+			found = append(found, passage{line: start, text: s, context: before})
+			before = heading + "\n" + s
+		}
+		paragraph = nil
+	}
+	for i, line := range strings.Split(text, "\n") {
+		trimmed := strings.TrimSpace(line)
+		fence := strings.HasPrefix(trimmed, "```")
+		if fence {
+			code = !code
+		}
+		switch {
+		case fence, code, trimmed == "", strings.HasPrefix(trimmed, "<"):
+			flush()
+			head = ""
+		case strings.HasPrefix(trimmed, "#"):
+			flush()
+			heading = trimmed
+		case strings.HasPrefix(trimmed, "|"):
+			flush()
+			if head == "" {
+				head = trimmed
+			}
+			found = append(found, cells(trimmed, i+1, heading+"\n"+head)...)
+		default:
+			if listMark.MatchString(line) {
+				flush()
+				line = listMark.ReplaceAllString(line, "")
+			}
+			if paragraph == nil {
+				start = i + 1
+			}
+			paragraph = append(paragraph, strings.TrimSpace(line))
+		}
+	}
+	flush()
+	return found
+}
+
+// cells returns the sentences in a row of a table.
+func cells(row string, line int, before string) (found []passage) {
+	for cell := range strings.SplitSeq(strings.Trim(row, "|"), " | ") {
+		for _, s := range sentences(strings.TrimSpace(cell)) {
+			found = append(found, passage{line: line, text: s, context: before + "\n" + row})
+		}
+	}
+	return found
+}
+
+// sentences splits a paragraph, and leaves out what is too short to be a sentence.
+func sentences(paragraph string) (all []string) {
+	paragraph = link.ReplaceAllString(paragraph, "$1")
+	for s := range strings.SplitSeq(sentenceEnd.ReplaceAllString(paragraph, "$1\n$2"), "\n") {
+		if len(strings.Fields(s)) >= minWords {
+			all = append(all, s)
+		}
+	}
+	return all
+}

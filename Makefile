@@ -148,7 +148,7 @@ bench-scale: setup ## Holds SCALE (100000) calls on this machine with six nodes 
 
 # The binary is built before it runs, since it keeps to the clients' core from then on.
 .PHONY: bench-peers
-bench-peers: packages bench/node/node_modules/.installed ## Measures refresher beside its peers, ROUNDS (5) times each, and prints one table. TABLE=docs/performance.md puts it there.
+bench-peers: packages bench/node/node_modules/.installed ## Measures refresher beside its peers, ROUNDS (5) times each, and prints one table. TABLE=docs/understand/performance.md puts it there.
 	mkdir -p $(BIN)
 	go -C bench test -c -o $(BIN)/peers.test .
 	cd bench && $(BIN)/peers.test -test.run '^$$' -test.bench Peers -test.benchtime 1x -rounds $(ROUNDS) -table '$(abspath $(TABLE))'
@@ -158,7 +158,7 @@ chaos: setup ## Kills nodes and Redis for SECONDS_EACH (180), with CALLS (300) i
 	CHAOS_SECONDS=$(SECONDS_EACH) CHAOS_CALLS=$(CALLS) go test -v -count 1 -parallel 1 -timeout 1h ./test/chaos
 
 .PHONY: panels
-panels: setup ## Prints what each panel of the Grafana dashboard shows, from three nodes with calls, as in docs/dashboard.md.
+panels: setup ## Prints what each panel of the Grafana dashboard shows, from three nodes with calls, as in docs/operate/dashboard.md.
 	go -C test/monitoring test -tags programs -count 1 -timeout 5m -run TestLive -panels
 
 .PHONY: sbom

@@ -4,7 +4,7 @@
 //
 //	make bench-peers
 //
-// docs/performance.md says what is measured, how it is fair, and what came of it. The servers
+// docs/understand/performance.md says what is measured, how it is fair, and what came of it. The servers
 // and what is measured of each stand in the list servers: a peer more is one value more.
 //
 //   - measuring_test.go has the measures, such as connections, refusals, renewals by schedule.

@@ -91,9 +91,9 @@ func TestRecorderThatIsDenied(t *testing.T) {
 	node.Stop()
 }
 
-// TestExampleIsDocumented holds docs/recorders.md to the example.
+// TestExampleIsDocumented holds docs/build/recorders.md to the example.
 func TestExampleIsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/recorders.md")
+	page, err := os.ReadFile("../docs/build/recorders.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +104,6 @@ func TestExampleIsDocumented(t *testing.T) {
 	_, shown, _ := strings.Cut(string(page), "```go\n")
 	shown, _, found := strings.Cut(shown, "```\n")
 	if !found || !strings.Contains(string(code), shown) {
-		t.Errorf("docs/recorders.md shows what is not in example_test.go:\n%s", shown)
+		t.Errorf("docs/build/recorders.md shows what is not in example_test.go:\n%s", shown)
 	}
 }

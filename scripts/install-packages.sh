@@ -26,7 +26,7 @@ need Xvfb xvfb
 need node nodejs
 need npm npm
 need python3 python3
-# For test/clients, which runs the clients of docs/clients.
+# For test/clients, which runs the clients of docs/build/clients.
 need /usr/lib/python3/dist-packages/websockets python3-websockets
 need java default-jre-headless
 need kotlinc kotlin

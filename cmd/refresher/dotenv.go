@@ -16,7 +16,7 @@ import (
 // for two things: quotes around a value are no part of it, as for systemd and shells, and
 // so are spaces around it. No $VARIABLE is replaced: passwords have dollar signs.
 //
-// Libraries for such files replace variables, or end a value at any #. docs/deploy.md has
+// Libraries for such files replace variables, or end a value at any #. docs/operate/deploy.md has
 // the rules for users.
 
 // maxEnvFile bounds a .env file, in bytes.

@@ -32,7 +32,7 @@ type serveCommand struct {
 
 	CredentialInPath bool `env:"REFRESHER_CREDENTIAL_IN_PATH" help:"Take credentials that expire within an hour in the paths of classic endpoints too, /with/CREDENTIAL/rtc/..., for UIKits, which send no header."`
 
-	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/security.md."`
+	ProjectsFile string  `type:"existingfile" env:"REFRESHER_PROJECTS_FILE" placeholder:"FILE" help:"Several Agora projects, in YAML, in place of --app-id and the keys; see docs/operate/security.md."`
 	SubjectRate  float64 `env:"REFRESHER_SUBJECT_RATE" default:"100" help:"Requests a second that the holder of a credential may make; 0 is unlimited."`
 
 	AuthorizeURL                string        `name:"authorize-url" env:"REFRESHER_AUTHORIZE_URL" placeholder:"URL" help:"Asked at join and before each renewal whether it may be, by signed POST requests. Default: nobody is."`

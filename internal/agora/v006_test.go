@@ -67,7 +67,7 @@ func want006(t *testing.T, text string, theirs accesstoken.AccessToken, from, to
 
 // TestA006TokenCanBeAltered is why session.Policy.Format lets no request choose 006: without
 // the certificate, a token is made into one for another channel and user, as
-// docs/security.md says.
+// docs/operate/security.md says.
 func TestA006TokenCanBeAltered(t *testing.T) {
 	t.Parallel()
 	const head = len("006") + hexDigits

@@ -18,7 +18,7 @@ import (
 	"refresher/internal/app/apptest"
 )
 
-// docs/classic.md shows requests with the decoded answers of the classic servers, which
+// docs/build/classic.md shows requests with the decoded answers of the classic servers, which
 // were taken from those, and of this service, which are taken here.
 func TestClassicPage(t *testing.T) {
 	n := apptest.StartNode(t, nil)
@@ -38,14 +38,14 @@ func TestClassicPage(t *testing.T) {
 	}
 }
 
-// comparison is a row of a table in docs/classic.md.
+// comparison is a row of a table in docs/build/classic.md.
 type comparison struct{ request, here string }
 
 // classicPage are the rows of all tables whose last column is this service's answer.
 // "the same" there is the answer in the column before.
 func classicPage(t *testing.T) (rows []comparison) {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/classic.md")
+	page, err := os.ReadFile("../../docs/build/classic.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func classicPage(t *testing.T) (rows []comparison) {
 	return rows
 }
 
-// decoded is an answer in the words of docs/classic.md.
+// decoded is an answer in the words of docs/build/classic.md.
 func decoded(request string, response apptest.Reply, body string) string {
 	switch response.StatusCode {
 	case http.StatusOK:

@@ -13,7 +13,7 @@ import (
 )
 
 // TestHistories has a Machine live through whatever a service, a network, a clock and an
-// app may do to it, and holds each step against the rules of docs/protocol.md.
+// app may do to it, and holds each step against the rules of docs/build/protocol.md.
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{T: rt, now: start}

@@ -61,7 +61,7 @@ type End struct {
 // service pushes the bundle again.
 var ErrSilent = errors.New("no answer")
 
-// What the protocol asks of a client; docs/protocol.md, "What a client owes".
+// What the protocol asks of a client; docs/build/protocol.md, "What a client owes".
 const (
 	MinBackoff     = 500 * time.Millisecond // at most, after the first failure; each further one in a row doubles it
 	maxBackoff     = 20 * time.Second

@@ -1,6 +1,6 @@
 // Package hook calls the customer's back end: it sends it events, and asks it whether a
-// session may go on. Requests are signed as Standard Webhooks 1.0.0 says; docs/events.md
-// and docs/authorize.md have the format.
+// session may go on. Requests are signed as Standard Webhooks 1.0.0 says; docs/build/events.md
+// and docs/build/approval.md have the format.
 //
 //		Events.Send          Approval.Ask
 //		     │                    │

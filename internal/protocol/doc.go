@@ -1,7 +1,7 @@
 // Package protocol holds the words of the wire: every message of the
 // WebSocket protocol refresher.v1, its close codes, the form of an error, and of a
 // session's identity wherever the service says it.
-// The meaning of each is in docs/protocol.md; docs/asyncapi.yaml describes the
+// The meaning of each is in docs/build/protocol.md; docs/asyncapi.yaml describes the
 // same messages to machines.
 //
 // The package turns bytes into the types of package session and back. It knows

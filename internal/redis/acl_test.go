@@ -18,7 +18,7 @@ import (
 )
 
 // These are the permissions that the Redis user of a Store needs, with the prefix
-// refresher. The test fails if one of them is not needed; docs/operations.md quotes them.
+// refresher. The test fails if one of them is not needed; docs/operate/runbook.md quotes them.
 const (
 	aclKeys     = "~{refresher:*"
 	aclChannels = "&refresher:node:* &refresher:revocations"

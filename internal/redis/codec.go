@@ -13,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Fields of a session's hash, which docs/redis.md explains. Names are short, and numbers
+// Fields of a session's hash, which docs/understand/redis.md explains. Names are short, and numbers
 // that change with each renewal share a field, because Redis keeps name and value of each
 // field. Redis stores a hash compactly while no value of it is over 64 bytes.
 const (
@@ -135,8 +135,8 @@ type words struct {
 	err  error // the first one
 }
 
-// errWords says that a field does not have the form that docs/redis.md describes.
-var errWords = errors.New("not the words that docs/redis.md says")
+// errWords says that a field does not have the form that docs/understand/redis.md describes.
+var errWords = errors.New("not the words that docs/understand/redis.md says")
 
 // maxNumber bounds the numbers of a record, so that sums of them do not overflow.
 const maxNumber = 1 << 53

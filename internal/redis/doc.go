@@ -5,7 +5,7 @@
 //
 // # Keys
 //
-// docs/redis.md names all keys, and explains a session's record. The sessions are spread
+// docs/understand/redis.md names all keys, and explains a session's record. The sessions are spread
 // over 64 shards. All keys of a shard carry its hash tag, so that each script stays
 // within one slot of a cluster; leases and the nodes' statuses are in another slot, and
 // all revocations in a third, since each node reads all of them.

@@ -13,7 +13,7 @@ import (
 	"refresher/test/redistest"
 )
 
-// TestPage compares the example in docs/redis.md with what a node writes of a session.
+// TestPage compares the example in docs/understand/redis.md with what a node writes of a session.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -29,11 +29,11 @@ func TestPage(t *testing.T) {
 		want += fmt.Sprintf("%2d) %q\n", i+1, line)
 	}
 	want += fmt.Sprintf("$ redis-cli ZSCORE '%s' %s\n%q\n", s.keys.due[shard], r.Session, server.Do("ZSCORE", s.keys.due[shard], r.Session))
-	page, err := os.ReadFile("../../docs/redis.md")
+	page, err := os.ReadFile("../../docs/understand/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(page), want) {
-		t.Errorf("docs/redis.md does not have this example:\n%s", want)
+		t.Errorf("docs/understand/redis.md does not have this example:\n%s", want)
 	}
 }

@@ -1,5 +1,5 @@
 // agora-react-uikit as published, against the classic endpoints of the real service
-// with credentials on: with the opt-in of docs/classic.md, since it sends no header.
+// with credentials on: with the opt-in of docs/build/classic.md, since it sends no header.
 // Its AgoraRTC is in calls over a simulated edge (page/agora.js).
 
 import assert from "node:assert/strict";
@@ -59,7 +59,7 @@ for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debia
     }
     if (engine !== "chromium") return; // what follows does not differ between engines
 
-    // Its listener calls renewToken, and nothing joins again: docs/classic.md says so.
+    // Its listener calls renewToken, and nothing joins again: docs/build/classic.md says so.
     test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
       const { page, rtcProps } = await app(t, engine, 1003);
       const refused = await page.evaluate(async (rtcProps) => {

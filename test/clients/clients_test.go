@@ -18,9 +18,9 @@ import (
 
 func TestMain(m *testing.M) { nodetest.Main(m) }
 
-// language is one that the clients of docs/clients are run in.
+// language is one that the clients of docs/build/clients are run in.
 type language struct {
-	page, fence  string // in docs/clients; the code block with the client
+	page, fence  string // in docs/build/clients; the code block with the client
 	client, main string // the files that the two are compiled as
 	compile, run []string
 }
@@ -158,14 +158,14 @@ func start(t *testing.T, name string) *nodetest.Node {
 // returns the command that runs them.
 func build(t *testing.T, l language) program.Command {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/clients/" + l.page)
+	page, err := os.ReadFile("../../docs/build/clients/" + l.page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, code, _ := strings.Cut(string(page), "```"+l.fence+"\n")
 	code, _, found := strings.Cut(code, "\n```\n")
 	if !found {
-		t.Fatalf("docs/clients/%s has no block of %s", l.page, l.fence)
+		t.Fatalf("docs/build/clients/%s has no block of %s", l.page, l.fence)
 	}
 	main, err := os.ReadFile(l.main)
 	if err != nil {

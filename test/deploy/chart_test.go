@@ -451,7 +451,7 @@ func checkDeployment(t *testing.T, o *objects, known map[string]bool) {
 	}
 	drain := seconds(t, environment["REFRESHER_DRAIN_WINDOW"].Value)
 	stop := c.Lifecycle.PreStop.Sleep.Seconds
-	// As docs/operations.md has it: the window, and 15 s more.
+	// As docs/operate/runbook.md has it: the window, and 15 s more.
 	if grace := *pod.TerminationGracePeriodSeconds; grace < stop+drain+15 {
 		t.Errorf("%d s to stop in, with %d s before and %d s of draining", grace, stop, drain)
 	}
@@ -760,7 +760,7 @@ func TestMemory(t *testing.T) {
 
 // One value says where alerts and panels lead.
 func TestRunbookURL(t *testing.T) {
-	const place = "https://docs.example.com/refresher/operations.md"
+	const place = "https://docs.example.com/refresher/runbook.md"
 	for _, at := range []string{place, "https://wiki.example.com/calls"} {
 		values := valueSets["everything"]
 		if at != place {

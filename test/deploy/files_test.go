@@ -255,7 +255,7 @@ func TestUnit(t *testing.T) {
 // default, and what is to be done after it.
 func TestDockerRunWaitsForTheDrain(t *testing.T) {
 	seen := 0
-	for _, path := range []string{"README.md", "docs/deploy.md", "deploy/Dockerfile"} {
+	for _, path := range []string{"README.md", "docs/operate/deploy.md", "deploy/Dockerfile"} {
 		for line := range strings.Lines(read(t, "../..", path)) {
 			if !strings.Contains(line, "docker run ") {
 				continue
@@ -274,7 +274,7 @@ func TestDockerRunWaitsForTheDrain(t *testing.T) {
 	}
 }
 
-// docs/scaling.md: every node is given a rate at which clients come back.
+// docs/operate/scaling.md: every node is given a rate at which clients come back.
 func TestJoinRate(t *testing.T) {
 	for _, path := range []string{"deploy/compose.yaml", "deploy/helm/refresher/values.yaml", "deploy/systemd/refresher.env", "render.yaml"} {
 		if !regexp.MustCompile(`(?m)^[^#\n]*\bREFRESHER_JOIN_RATE\b`).MatchString(read(t, "../..", path)) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// hop is one step of a walk in docs/architecture.md: a function, in a file.
+// hop is one step of a walk in docs/understand/architecture.md: a function, in a file.
 type hop struct {
 	number   string
 	file     string // from the root of the repository
@@ -20,19 +20,19 @@ type hop struct {
 	detached bool // the hop before does not call it: another goroutine does
 }
 
-// hops are written as `1. [Type.Function](../path/file.go)`. One that begins with an arrow
+// hops are written as `1. [Type.Function](../../path/file.go)`. One that begins with an arrow
 // after its link, "⇢", is called by another goroutine than the hop before.
-var hopLine = regexp.MustCompile("^(\\d+)\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\(\\.\\./([^)]+\\.go)\\)( ⇢)?")
+var hopLine = regexp.MustCompile("^(\\d+)\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\((?:\\.\\./)+([^)]+\\.go)\\)( ⇢)?")
 
 // maxHops is how long a walk may be.
 const maxHops = 12
 
-// TestArchitecture follows the walks of docs/architecture.md through the code: each function
+// TestArchitecture follows the walks of docs/understand/architecture.md through the code: each function
 // is where the document says, and each hop calls the next.
 func TestArchitecture(t *testing.T) {
 	walks := readWalks(t)
 	if len(walks) < 2 {
-		t.Fatalf("docs/architecture.md has %d walks; want one of a renewal and one of a join", len(walks))
+		t.Fatalf("docs/understand/architecture.md has %d walks; want one of a renewal and one of a join", len(walks))
 	}
 	for title, walk := range walks {
 		t.Run(title, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestArchitecture(t *testing.T) {
 // readWalks returns the numbered lists of the document by their headings.
 func readWalks(t *testing.T) map[string][]hop {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/architecture.md")
+	text, err := os.ReadFile("../../docs/understand/architecture.md")
 	if err != nil {
 		t.Fatal(err)
 	}

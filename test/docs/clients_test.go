@@ -10,11 +10,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// TestClientPages holds the clients of docs/clients against the protocol, those too that
+// TestClientPages holds the clients of docs/build/clients against the protocol, those too that
 // no test can run: each knows every message and every code that is not simply retried.
 func TestClientPages(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../../docs/clients/[a-z]*.md")
+	pages, err := filepath.Glob("../../docs/build/clients/[a-z]*.md")
 	if err != nil || len(pages) != 5 {
 		t.Fatal(pages, err)
 	}

@@ -15,7 +15,7 @@ import (
 // go generate.
 func TestCloseCodesAreGenerated(t *testing.T) {
 	t.Parallel()
-	generated(t, "../../docs/protocol.md", "<!-- begin: go generate ./test/docs -->\n", "<!-- end -->", closeTable())
+	generated(t, "../../docs/build/protocol.md", "<!-- begin: go generate ./test/docs -->\n", "<!-- end -->", closeTable())
 	generated(t, "../../docs/asyncapi.yaml", "      # begin: go generate ./test/docs\n", "      # end\n", closeList())
 	generated(t, "../../web/client/test/closecodes.json", "", "", closeCases(t))
 }

@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is generated from the code into docs")
 
-const metricsPage = "../../docs/metrics.md"
+const metricsPage = "../../docs/operate/metrics.md"
 
 // metric is one that the code registers.
 type metric struct {
@@ -30,7 +30,7 @@ type metric struct {
 	labels           []string
 }
 
-// TestMetricsPage holds the table of docs/metrics.md against the code. It is
+// TestMetricsPage holds the table of docs/operate/metrics.md against the code. It is
 // written by go generate.
 func TestMetricsPage(t *testing.T) {
 	generated(t, metricsPage, "<!-- begin: go generate ./test/docs -->\n", "<!-- end -->", metricsTable(metricsOf(t, "../../internal")))

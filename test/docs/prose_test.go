@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"go/ast"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -38,19 +39,16 @@ func anchor(heading string) string {
 // The links of the documents lead somewhere, those to a heading too.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]+))?\)`)
-	documents, err := filepath.Glob("../../docs/*.md")
-	if err != nil || len(documents) < 4 {
+	var documents []string
+	if err := filepath.WalkDir("../../docs", func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			documents = append(documents, path)
+		}
+		return err
+	}); err != nil || len(documents) < 20 {
 		t.Fatal(documents, err)
 	}
-	records, err := filepath.Glob("../../docs/adr/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients, err := filepath.Glob("../../docs/clients/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range slices.Concat([]string{"../../README.md", "../../CONTRIBUTING.md"}, documents, records, clients) {
+	for _, path := range slices.Concat([]string{"../../README.md", "../../CONTRIBUTING.md"}, documents) {
 		text := readFile(t, path[6:])
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			to, heading := filepath.Join(filepath.Dir(path), m[1]), m[2]
@@ -73,14 +71,14 @@ func TestLinks(t *testing.T) {
 
 // Each decision is in the list of them.
 func TestDecisionList(t *testing.T) {
-	records, err := filepath.Glob("../../docs/adr/0*.md")
+	records, err := filepath.Glob("../../docs/understand/adr/0*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := readFile(t, "docs/adr/README.md")
+	list := readFile(t, "docs/understand/adr/README.md")
 	for _, path := range records {
 		name := filepath.Base(path)
-		title, _, _ := strings.Cut(readFile(t, "docs/adr/"+name), "\n")
+		title, _, _ := strings.Cut(readFile(t, "docs/understand/adr/"+name), "\n")
 		number, err := strconv.Atoi(name[:4])
 		if err != nil || !strings.HasPrefix(title, fmt.Sprintf("# %d. ", number)) {
 			t.Errorf("%s begins with %q", name, title)
@@ -133,7 +131,7 @@ func quotations(text, language string) (blocks []string) {
 // written out there are taken by the service.
 func TestCredentialExamples(t *testing.T) {
 	t.Parallel()
-	text := readFile(t, "docs/security.md")
+	text := readFile(t, "docs/operate/security.md")
 	n := startNode(t, "auth=jwt")
 	ask := func(credential string) {
 		t.Helper()
@@ -201,7 +199,7 @@ func TestProjectFields(t *testing.T) {
 	}
 	slices.Sort(fields)
 	var listed []string
-	for _, row := range tableOf(t, section(readFile(t, "docs/security.md"), "Several projects"), "field", "meaning") {
+	for _, row := range tableOf(t, section(readFile(t, "docs/operate/security.md"), "Several projects"), "field", "meaning") {
 		for _, m := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[0], -1) {
 			listed = append(listed, m[1])
 		}
@@ -219,7 +217,7 @@ func TestPromisesAreTested(t *testing.T) {
 		maps.Copy(there, testsBelow(t, root))
 	}
 	named := 0
-	for _, m := range regexp.MustCompile("`((?:internal|cmd|test)[a-z/]*)` ((?:`(?:Test|Fuzz)\\w+`(?:, )?)+)").FindAllStringSubmatch(readFile(t, "docs/security.md"), -1) {
+	for _, m := range regexp.MustCompile("`((?:internal|cmd|test)[a-z/]*)` ((?:`(?:Test|Fuzz)\\w+`(?:, )?)+)").FindAllStringSubmatch(readFile(t, "docs/operate/security.md"), -1) {
 		for name := range strings.SplitSeq(strings.TrimSuffix(m[2], ", "), ", ") {
 			named++
 			if test := m[1] + " " + strings.Trim(name, "`"); !there[test] {

@@ -22,7 +22,7 @@ import (
 
 func readProtocol(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/protocol.md")
+	text, err := os.ReadFile("../../docs/build/protocol.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// table reads the rows of the table in docs/logs.md whose first column has that
+// table reads the rows of the table in docs/operate/logs.md whose first column has that
 // title.
 func table(t *testing.T, title string) (rows [][]string) {
 	t.Helper()
-	page, err := os.ReadFile(root + "/docs/logs.md")
+	page, err := os.ReadFile(root + "/docs/operate/logs.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func table(t *testing.T, title string) (rows [][]string) {
 		}
 	}
 	if len(rows) == 0 {
-		t.Fatalf("docs/logs.md has no table whose first column is %q", title)
+		t.Fatalf("docs/operate/logs.md has no table whose first column is %q", title)
 	}
 	return rows
 }
@@ -74,7 +74,7 @@ func TestEachMessageIsDocumented(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(have)
 	if diff := cmp.Diff(slices.Compact(want), have); diff != "" {
-		t.Errorf("in the source (-), in docs/logs.md (+):\n%s", diff)
+		t.Errorf("in the source (-), in docs/operate/logs.md (+):\n%s", diff)
 	}
 }
 
@@ -91,6 +91,6 @@ func TestEachKeyIsDocumented(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(have)
 	if diff := cmp.Diff(slices.Compact(want), have); diff != "" {
-		t.Errorf("in the source (-), in docs/logs.md (+):\n%s", diff)
+		t.Errorf("in the source (-), in docs/operate/logs.md (+):\n%s", diff)
 	}
 }

@@ -94,9 +94,9 @@ func anchors(t *testing.T, path string) map[string]bool {
 
 func TestLayout(t *testing.T) {
 	d := readDashboard(t)
-	known := anchors(t, "../../docs/operations.md")
+	known := anchors(t, "../../docs/operate/runbook.md")
 	ids, titles := make(map[int]bool), make(map[string]bool)
-	page, err := os.ReadFile("../../docs/dashboard.md")
+	page, err := os.ReadFile("../../docs/operate/dashboard.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestLayout(t *testing.T) {
 		}
 		ids[p.ID], titles[p.Title] = true, true
 		if !strings.Contains(string(page), "\n"+p.Title+"  ") && !strings.Contains(string(page), "== "+p.Title) {
-			t.Errorf("docs/dashboard.md does not show %q", p.Title)
+			t.Errorf("docs/operate/dashboard.md does not show %q", p.Title)
 		}
 		g := p.GridPos
 		if g.W <= 0 || g.H <= 0 || g.X < 0 || g.X+g.W > 24 {
@@ -133,7 +133,7 @@ func TestLayout(t *testing.T) {
 		}
 		target, anchor, _ := strings.Cut(p.Links[0].URL, "#")
 		if target != "${runbook}" || !known[anchor] {
-			t.Errorf("%q leads to %s, and docs/operations.md has no such heading", p.Title, p.Links[0].URL)
+			t.Errorf("%q leads to %s, and docs/operate/runbook.md has no such heading", p.Title, p.Links[0].URL)
 		}
 		for _, target := range p.Targets {
 			narrowed := `job=~"$job",instance=~"$node"`
@@ -173,7 +173,7 @@ func TestFirstRowIsCalm(t *testing.T) {
 
 // One command sets where the runbook is read, in the rules and in the dashboard.
 func TestRunbookAddress(t *testing.T) {
-	const address = "https://docs.example.com/refresher/operations.md"
+	const address = "https://docs.example.com/refresher/runbook.md"
 	found := false
 	for _, v := range readDashboard(t).Templating.List {
 		found = found || v.Name == "runbook" && v.Query == address

@@ -46,7 +46,7 @@ func TestCalls(t *testing.T) {
 				reconnected++
 			}
 		}
-		// Caddy 2.6 ends WebSockets when it reads its file; see docs/proxies.md.
+		// Caddy 2.6 ends WebSockets when it reads its file; see docs/operate/proxies.md.
 		if reconnected > 0 && k != &caddy {
 			t.Errorf("%d calls had to connect again when the proxy was reloaded; want none", reconnected)
 		}

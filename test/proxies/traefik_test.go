@@ -125,7 +125,7 @@ func strictly(t *testing.T, file string, into any) {
 	}
 }
 
-// Traefik itself is not run: see docs/proxies.md. What the files name has to be
+// Traefik itself is not run: see docs/operate/proxies.md. What the files name has to be
 // there, in the shape of Traefik's reference.
 func TestTraefik(t *testing.T) {
 	t.Parallel()

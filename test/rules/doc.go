@@ -1,5 +1,5 @@
 // Package rules holds the alerts in deploy/prometheus against Prometheus's own
-// tool, docs/metrics.md and the runbook in docs/operations.md.
+// tool, docs/operate/metrics.md and the runbook in docs/operate/runbook.md.
 //
 // The tests with promtool have the build tag "programs".
 package rules

@@ -81,11 +81,11 @@ func suites(t *testing.T) []string {
 
 var row = regexp.MustCompile("(?m)^\\| `(refresher_[a-z0-9_]+)` \\| (\\w+) \\| ([^|]*) \\|")
 
-// documented are the metrics of docs/metrics.md and their labels.
+// documented are the metrics of docs/operate/metrics.md and their labels.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	metrics := make(map[string][]string)
-	for _, m := range row.FindAllStringSubmatch(read(t, root+"/docs/metrics.md"), -1) {
+	for _, m := range row.FindAllStringSubmatch(read(t, root+"/docs/operate/metrics.md"), -1) {
 		name, kind := m[1], m[2]
 		labels := strings.FieldsFunc(m[3], func(r rune) bool { return strings.ContainsRune("`, ", r) })
 		metrics[name] = labels
@@ -95,7 +95,7 @@ func documented(t *testing.T) map[string][]string {
 		}
 	}
 	if len(metrics) == 0 {
-		t.Fatal("docs/metrics.md has no table of metrics")
+		t.Fatal("docs/operate/metrics.md has no table of metrics")
 	}
 	return metrics
 }

@@ -49,7 +49,7 @@ var parts = []string{"**What it means.** ", "**What callers notice.** ", "**What
 // sections are those of the runbook, by their anchors.
 func sections(t *testing.T) map[string]string {
 	t.Helper()
-	page := read(t, root+"/docs/operations.md")
+	page := read(t, root+"/docs/operate/runbook.md")
 	found := make(map[string]string)
 	at := heading.FindAllStringSubmatchIndex(page, -1)
 	for i, m := range at {
@@ -71,9 +71,9 @@ func sections(t *testing.T) map[string]string {
 	return found
 }
 
-// runbook is what operators replace by where they read docs/operations.md: the same in
+// runbook is what operators replace by where they read docs/operate/runbook.md: the same in
 // the rules and the dashboard, so that one command, or one value, does it.
-const runbook = "https://docs.example.com/refresher/operations.md"
+const runbook = "https://docs.example.com/refresher/runbook.md"
 
 func TestEachAlertHasItsRunbook(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 		}
 		section, found := known[anchor]
 		if !found {
-			t.Errorf("%s: docs/operations.md has no section of that name", r.Alert)
+			t.Errorf("%s: docs/operate/runbook.md has no section of that name", r.Alert)
 			continue
 		}
 		if first, _, _ := strings.Cut(strings.TrimSpace(section), "\n"); strings.ToLower(first) != severity+"." {
@@ -123,7 +123,7 @@ func TestEachSectionHasItsAlert(t *testing.T) {
 	}
 	for anchor := range sections(t) {
 		if strings.HasPrefix(anchor, "refresher") && !alerts[anchor] {
-			t.Errorf("docs/operations.md#%s: there is no such alert", anchor)
+			t.Errorf("docs/operate/runbook.md#%s: there is no such alert", anchor)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func TestMetricsAndLabelsExist(t *testing.T) {
 				}
 				labels = every
 			case strings.HasPrefix(name, "refresher_") && !ours:
-				t.Errorf("%s%s: docs/metrics.md has no %s", r.Record, r.Alert, name)
+				t.Errorf("%s%s: docs/operate/metrics.md has no %s", r.Record, r.Alert, name)
 			case !ours && !slices.Contains(ofOthers, name): // a function, a keyword, a part of a number
 				if m[2] != "" {
 					t.Errorf("%s%s: nobody has the metric %s", r.Record, r.Alert, name)

@@ -1,4 +1,4 @@
-// Package webhooks holds the receivers that docs/events.md and docs/authorize.md show
+// Package webhooks holds the receivers that docs/build/events.md and docs/build/approval.md show
 // against what a node sends, with the libraries that they name:
 // go test -tags programs ./test/webhooks.
 package webhooks

@@ -41,7 +41,7 @@ const (
 
 const event = `{"id":"S-joined","type":"session.joined","session":"S","rtc":{"channel":"Zürich","uid":7}}`
 
-// receivers start what docs/events.md shows, with a secret as the libraries take it,
+// receivers start what docs/build/events.md shows, with a secret as the libraries take it,
 // and return its URL.
 var receivers = map[string]func(t *testing.T, secret string) string{
 	"Node": func(t *testing.T, secret string) string {
@@ -247,7 +247,7 @@ func send(t *testing.T, url string, header http.Header, body string) int {
 	return response.StatusCode
 }
 
-// TestBackEndDecides: the back end of docs/authorize.md verifies the questions of a node
+// TestBackEndDecides: the back end of docs/build/approval.md verifies the questions of a node
 // and is understood; with another secret it answers nothing that counts.
 func TestBackEndDecides(t *testing.T) {
 	url := startNode(t, "authorize.js", "AUTHORIZE_SECRET="+prefixed)
@@ -274,10 +274,10 @@ func TestBackEndDecides(t *testing.T) {
 // tests run.
 func TestDocumentsShowTheReceivers(t *testing.T) {
 	for document, blocks := range map[string]map[string]string{
-		"events.md":    {"js": "events.js", "go": "events.go", "python": "events.py"},
-		"authorize.md": {"js": "authorize.js"},
+		"docs/build/events.md":   {"js": "events.js", "go": "events.go", "python": "events.py"},
+		"docs/build/approval.md": {"js": "authorize.js"},
 	} {
-		text, err := os.ReadFile("../../docs/" + document)
+		text, err := os.ReadFile("../../" + document)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestDocumentsShowTheReceivers(t *testing.T) {
 				code = code[bytes.Index(code, []byte("import (")):]
 			}
 			if block := fmt.Sprintf("```%s\n%s```\n", language, code); !strings.Contains(string(text), block) {
-				t.Errorf("docs/%s does not show test/webhooks/%s as it is:\n%s", document, file, block)
+				t.Errorf("%s does not show test/webhooks/%s as it is:\n%s", document, file, block)
 			}
 		}
 	}

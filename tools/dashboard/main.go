@@ -191,9 +191,9 @@ func variables() []object {
 	}
 }
 
-// defaultRunbook is to be replaced by where docs/operations.md is read, in the variable
+// defaultRunbook is to be replaced by where docs/operate/runbook.md is read, in the variable
 // or in the file itself. The alerts' annotations have the same.
-const defaultRunbook = "https://docs.example.com/refresher/operations.md"
+const defaultRunbook = "https://docs.example.com/refresher/runbook.md"
 
 // annotations are marks on all graphs.
 func annotations() []object {

@@ -35,7 +35,7 @@ func of(name string) string { return name + `{` + chosen + `}` }
 const connected = `(sum by (le) (rate(refresher_renewal_margin_seconds_bucket{` + chosen + `}[$__rate_interval]))` +
 	` - ignoring (le) group_left sum(rate(refresher_renewal_margin_seconds_bucket{` + chosen + `,le=~"0|0[.]0"}[$__rate_interval])))`
 
-// bad and good are renewals of the last 30 days, as docs/operations.md counts them. They
+// bad and good are renewals of the last 30 days, as docs/operate/runbook.md counts them. They
 // are recorded by service, and not by node: raw series of so many days would be too many.
 // Both have a sample for each evaluation of the rules, so that their sums compare.
 const (
@@ -175,7 +175,7 @@ var rows = []row{
 		},
 		{
 			kind: "timeseries", title: "Closed, by code", unit: "ops", anchor: "refresherconnectionslost", stacked: true,
-			description: "1000 left, 1006 broken, 1012 drained, 4001 silent, 4002 too slow, 4409 came back elsewhere; docs/protocol.md has all.",
+			description: "1000 left, 1006 broken, 1012 drained, 4001 silent, 4002 too slow, 4409 came back elsewhere; docs/build/protocol.md has all.",
 			queries:     []query{{rate("refresher_connections_closed_total", "", "code") + ` > 0 or ` + rate("refresher_connections_closed_total", `code="1000"`, "code"), "{{code}}"}},
 		},
 		{

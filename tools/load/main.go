@@ -1,5 +1,5 @@
 // Command load makes many calls at a service and watches that none loses its tokens:
-// go run ./tools/load --help, and docs/scaling.md. It ends with 1 if a call lost its
+// go run ./tools/load --help, and docs/operate/scaling.md. It ends with 1 if a call lost its
 // tokens, or never had any.
 package main
 

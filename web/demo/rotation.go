@@ -33,7 +33,7 @@ type started struct {
 // serveRotation answers POST /demo/certificate.
 func (d *Demo) serveRotation(w http.ResponseWriter, r *http.Request) {
 	if d.config.Sign == nil {
-		refuse(w, http.StatusConflict, "forbidden", "this demo runs with the App Certificate of an Agora project, which only Agora's console replaces; docs/security.md has the steps")
+		refuse(w, http.StatusConflict, "forbidden", "this demo runs with the App Certificate of an Agora project, which only Agora's console replaces; docs/operate/security.md has the steps")
 		return
 	}
 	result, wait := d.startRotation()

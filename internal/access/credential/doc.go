@@ -1,6 +1,6 @@
 // Package credential turns a credential, the text of a JWT, into a session.Caller: who asks,
 // and which tokens it may have. Whether a grant covers what is asked for is for package session
-// to say. docs/adr/0013-credentials.md has the reasons.
+// to say. docs/understand/adr/0013-credentials.md has the reasons.
 //
 // Each project has keys of its own. With several projects the claim app names the one whose
 // keys are tried. Which algorithms are good follows from the keys, never from the header:

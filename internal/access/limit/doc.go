@@ -1,5 +1,5 @@
 // Package limit holds how often one caller may do something, and works out who the caller is
-// when proxies stand between. docs/adr/0016-limits-and-addresses.md has the reasons.
+// when proxies stand between. docs/understand/adr/0016-limits-and-addresses.md has the reasons.
 //
 // A Limiter gives each key a token bucket. It remembers the maxKeys keys that were used last,
 // as hashes, about 200 bytes each. A key that was forgotten starts with a full bucket; that is

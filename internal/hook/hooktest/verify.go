@@ -1,5 +1,5 @@
 // Package hooktest is the other end of signed requests, for tests: the customer's
-// back end. It verifies them with the library that docs/events.md recommends.
+// back end. It verifies them with the library that docs/build/events.md recommends.
 package hooktest
 
 import (

@@ -1,6 +1,6 @@
 -- Functions for the fence of a session, which decides who may write it. They stand in
 -- front of each script that uses a fence. A fence is "format epoch proven letter node role
--- wishVersion version"; docs/redis.md explains the words. FORMAT is the format that this
+-- wishVersion version"; docs/understand/redis.md explains the words. FORMAT is the format that this
 -- release reads and writes.
 
 -- Parses a fence. Returns nil for another format, for text that is not a fence, and for

@@ -14,11 +14,11 @@ import (
 
 //go:generate go test -run ^TestScalingPage$ . -update
 
-var update = flag.Bool("update", false, "write what is computed into docs/scaling.md")
+var update = flag.Bool("update", false, "write what is computed into docs/operate/scaling.md")
 
-const page = "../../../docs/scaling.md"
+const page = "../../../docs/operate/scaling.md"
 
-// TestScalingPage holds what docs/scaling.md has between marks against what is
+// TestScalingPage holds what docs/operate/scaling.md has between marks against what is
 // computed now. It is written by go generate.
 func TestScalingPage(t *testing.T) {
 	t.Parallel()
@@ -51,7 +51,7 @@ func TestScalingPage(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, string(text)); diff != "" {
-		t.Errorf("go generate ./tools/plan/planner would change docs/scaling.md (-after +now):\n%s", diff)
+		t.Errorf("go generate ./tools/plan/planner would change docs/operate/scaling.md (-after +now):\n%s", diff)
 	}
 }
 

@@ -324,7 +324,7 @@ func (p *planner) proxy(out *Plan) Proxy {
 	}
 }
 
-// Where one service ends, and cells begin; see docs/scaling.md.
+// Where one service ends, and cells begin; see docs/operate/scaling.md.
 const (
 	cellNodes   = 300
 	cellMasters = maxMasters / 2

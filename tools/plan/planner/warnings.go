@@ -11,7 +11,7 @@ import (
 const (
 	// leastLife is what tokens should have left after a storm, in seconds: so much
 	// longer it may last if a balancer finds the nodes one after the other; see
-	// docs/scaling.md.
+	// docs/operate/scaling.md.
 	leastLife      = 30.0
 	manySweeps     = 0.25 // of one Redis server's core
 	manyMessages   = 20_000.0

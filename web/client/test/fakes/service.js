@@ -8,7 +8,7 @@ const ackTimeout = 5 * second;
 /** The heartbeat with tokens of an hour, in milliseconds. */
 const longestHeartbeat = 50 * second;
 
-/** A model of the service: sessions, bundles, keys and deadlines as docs/protocol.md has them. */
+/** A model of the service: sessions, bundles, keys and deadlines as docs/build/protocol.md has them. */
 export class FakeService {
   /** Whether WebSockets get through. */
   socketsWork = true;

@@ -123,7 +123,7 @@ export class Simulation extends Device {
 
   /**
    * While the device sleeps, the service hears nothing, not even an answer to a
-   * WebSocket's own pings, and closes the socket for that (docs/protocol.md). The
+   * WebSocket's own pings, and closes the socket for that (docs/build/protocol.md). The
    * browser of a page with throttled timers answers these pings.
    */
   async sleep(ms, options = {}) {

@@ -14,26 +14,26 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes of the library's buffers, in place of net/http's 4 KiB each way. Nearly every message
-// of a client fits in readBuffer. writeBuffer holds the longest control frame, so that the
-// library writes each at once; messages do not pass through it.
+// Sizes of the library's buffers in bytes. net/http's own take 4 KiB for each direction. Nearly
+// every message of a client fits in readBuffer. writeBuffer holds the longest control frame, so
+// that the library sends each frame with one write; messages do not pass through it.
 const (
 	readBuffer  = 64
 	writeBuffer = 128
 )
 
-// sendBuffer is how many bytes the kernel may keep for a client that does not read: the
-// longest message and a few ordinary ones (Linux doubles it). By default a buffer grows to
-// 4 MiB, so that a client that reads nothing is noticed only after minutes.
+// sendBuffer is the size of the kernel's send buffer in bytes (Linux doubles it). It holds the
+// longest message and a few ordinary ones. The kernel's default grows to 4 MiB, so writes to a
+// client that has stopped reading would succeed for minutes before one blocks.
 const sendBuffer = 16 << 10
 
-// accept upgrades a request. It keeps no reference to the HTTP request, so that its memory
-// is freed when the handler returns.
+// accept upgrades an HTTP request to a WebSocket. The connection keeps no reference to the
+// request, so its memory is freed when the handler returns.
 func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	lean := &leanHijacker{ResponseWriter: w, writeTimeout: h.writeTimeout}
 	var c *conn // set before anything is read
 	library, err := websocket.Accept(lean, r, &websocket.AcceptOptions{
-		// The library answers pings itself, but a flood of them counts as one of messages.
+		// The library answers pings itself; they count for the message rate, against floods.
 		OnPingReceived: func(context.Context, []byte) bool { return c.charge() },
 		OnPongReceived: func(context.Context, []byte) {
 			if c.charge() {
@@ -41,24 +41,24 @@ func (h *Hub) accept(w http.ResponseWriter, r *http.Request) (*conn, error) {
 			}
 		},
 		Subprotocols:       []string{protocol.Subprotocol},
-		InsecureSkipVerify: true, // the origin was checked, by our own rule
+		InsecureSkipVerify: true, // ServeHTTP has checked the origin
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
 		return nil, err
 	}
-	// The library has put a reader of what came early before the socket.
+	// The library has made the reader read the early bytes before the socket.
 	if lean.early == 0 {
 		lean.socket.reader.Reset(lean.socket)
-	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // so that await sees it
+	} else if _, err := lean.socket.reader.Peek(lean.early); err != nil { // buffer them, for await
 		return nil, err
 	}
-	library.SetReadLimit(-1) // read has a limit of its own, which the client is told of
+	library.SetReadLimit(-1) // conn.check has its own limit and tells the client about it
 	c = newConn(h, library, lean.socket, h.config.Access.ClientAddr(r))
 	return c, nil
 }
 
-// leanHijacker hands over a connection with small buffers in place of net/http's own.
+// leanHijacker gives the library a connection with small buffers instead of net/http's.
 type leanHijacker struct {
 	http.ResponseWriter
 	writeTimeout time.Duration
@@ -69,7 +69,7 @@ type leanHijacker struct {
 // WriteHeader implements http.ResponseWriter.
 func (w *leanHijacker) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols {
-		w.Header()["Date"] = nil // which net/http would format; RFC 9110, section 6.6.1, asks for none here
+		w.Header()["Date"] = nil // saves formatting it; RFC 9110, section 6.6.1, asks for no Date in a 1xx
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -85,7 +85,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	s := &socket{Conn: netConn, writeTimeout: w.writeTimeout, writing: newLock()}
 	w.socket = s
-	// net/http may have read what the client sent after its request.
+	// net/http may already have read bytes that the client sent after its request.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	var source io.Reader = s
 	if len(early) > 0 {
@@ -100,7 +100,7 @@ func (w *leanHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return s, bufio.NewReadWriter(s.reader, bufio.NewWriterSize(s, writeBuffer)), nil
 }
 
-// bottom returns the socket under the layers of c: TLS, and a PROXY header's reader.
+// bottom returns the socket under c's layers, such as TLS and the reader of a PROXY header.
 func bottom(c net.Conn) net.Conn {
 	for {
 		layer, ok := c.(interface{ NetConn() net.Conn })

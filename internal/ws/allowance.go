@@ -2,20 +2,20 @@ package ws
 
 import "time"
 
-// allowance is the rate of messages of one connection: messagesPerSecond, and messageBurst
-// at once. It is a token bucket kept as one time (GCRA), in 8 bytes; a rate.Limiter has 80.
+// allowance is the message rate limiter of one connection: messagesPerSecond, with a burst of
+// messageBurst. It is a token bucket kept as one time (GCRA): 8 bytes instead of rate.Limiter's 80.
 type allowance struct {
-	empty time.Duration // when the bucket will be full again, on the hub's clock
+	full time.Duration // when the bucket will be full again, on the hub's clock
 }
 
 const messageEvery = time.Second / messagesPerSecond
 
-// take takes one message out, if there is one.
+// take takes one message from the bucket. It returns false if the bucket is empty.
 func (a *allowance) take(now time.Duration) bool {
-	full := max(a.empty, now)
+	full := max(a.full, now)
 	if full-now > (messageBurst-1)*messageEvery {
 		return false
 	}
-	a.empty = full + messageEvery
+	a.full = full + messageEvery
 	return true
 }

@@ -22,17 +22,17 @@ type conn struct {
 	library *websocket.Conn
 	socket  *socket       // under the library
 	address netip.Addr    // the client's
-	gone    chan struct{} // closed by Hub.remove; nil unless the hub drains; guarded by the shard's lock
+	gone    chan struct{} // closed by Hub.remove; nil unless the hub drains; guarded by the shard's mutex
 
-	place    *place       // in the hub; has the deadline for the client's next message
-	heard    atomic.Int64 // when the client's last message had been handled, on the hub's clock
-	probing  atomic.Bool  // a ping was sent, and nothing has come since
+	place    *place       // in its shard; holds the deadline for the client's next message
+	heard    atomic.Int64 // when the last message was handled, on the hub's clock
+	probing  atomic.Bool  // a ping was sent and nothing has been received since
 	attached atomic.Bool
 	closing  atomic.Int32 // the close code; 0 while the connection is open
 
-	// For the connection's goroutine, see serve.
+	// Owned by the connection's goroutine; see serve.
 	attachment session.Attachment
-	greeted    bool // the first message has come
+	greeted    bool // the first message was received
 	messages   allowance
 }
 
@@ -42,9 +42,10 @@ func newConn(h *Hub, library *websocket.Conn, s *socket, from netip.Addr) *conn 
 	return c
 }
 
-// charge counts one message for the client's rate, and closes the connection if the rate is
-// exceeded. Until the connection has closed, further messages are read and ignored. The library
-// calls it while it reads: closing the library there would wait for that read, forever.
+// charge counts one message for the message rate. It returns false if the rate is exceeded, and
+// closes the connection; messages that arrive before the connection is closed are ignored. The
+// library calls charge during a read, so charge must not close the library's connection itself:
+// that would deadlock with the read.
 func (c *conn) charge() bool {
 	if c.messages.take(c.hub.now()) {
 		return true
@@ -53,8 +54,8 @@ func (c *conn) charge() bool {
 	return false
 }
 
-// write sends one message, from any goroutine. The connection of a client that does not read
-// it within the write timeout is cut. The timeout includes the wait for other writes.
+// write sends one message. Any goroutine may call it. If the client does not read the message
+// within the write timeout, which includes the wait for other writes, the connection is cut.
 func (c *conn) write(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
@@ -63,7 +64,7 @@ func (c *conn) write(message any) error {
 	return c.writeText(data)
 }
 
-// writeText is write for an encoded message.
+// writeText sends a message that is already encoded.
 func (c *conn) writeText(data []byte) error {
 	if c.closing.Load() != 0 {
 		return errClosing
@@ -77,7 +78,7 @@ func (c *conn) writeText(data []byte) error {
 	return nil
 }
 
-// send sends a frame. If that fails, it cuts the connection, unless a close frame was sent.
+// send sends a frame. On an error it cuts the connection, unless a close frame was sent before.
 func (c *conn) send(frame []byte) error {
 	err := c.socket.send(frame, time.Now().Add(c.hub.writeTimeout))
 	if err != nil && !errors.Is(err, errClosing) {
@@ -86,7 +87,7 @@ func (c *conn) send(frame []byte) error {
 	return err
 }
 
-// codeOf is how a connection ends whose write failed.
+// codeOf returns the close code of a connection whose write failed with err.
 func codeOf(err error) protocol.CloseCode {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return protocol.CloseTooSlow
@@ -94,32 +95,32 @@ func codeOf(err error) protocol.CloseCode {
 	return protocol.CloseAbnormal
 }
 
-// linger is how long a client has to answer a close frame, before its connection is closed all
-// the same. What the kernel has not sent by then it still sends.
+// linger is how long a client has to answer a close frame before its connection is closed
+// anyway. The kernel still sends the data in its buffer afterwards.
 const linger = 2 * time.Second
 
-// close sends last, unless it is nil, and a close frame, in one write. Only the first call has
-// an effect. The connection's goroutine ends it when the client answers, or after linger.
+// close sends last, if it is not nil, and a close frame in one write. Only the first call has
+// an effect. The connection's goroutine ends when the client answers, or after linger.
 func (c *conn) close(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
-		c.sayGoodbye(code, text, last)
+		c.sendClose(code, text, last)
 	}
 }
 
-// closeSoon is close for a caller that must not wait for a client who does not read.
+// closeSoon closes in the background, for callers that must not block on a slow client.
 func (c *conn) closeSoon(code protocol.CloseCode, text string, last any) {
 	if c.closing.CompareAndSwap(0, int32(code)) {
-		c.inBackground(func() { c.sayGoodbye(code, text, last) })
+		c.inBackground(func() { c.sendClose(code, text, last) })
 	}
 }
 
-// sayGoodbye sends last, unless it is nil, and a close frame.
-func (c *conn) sayGoodbye(code protocol.CloseCode, text string, last any) {
+// sendClose sends last, if it is not nil, and a close frame.
+func (c *conn) sendClose(code protocol.CloseCode, text string, last any) {
 	frame := frames.Get().(*[]byte)
 	defer recycle(frame)
 	*frame = (*frame)[:0]
 	if last != nil {
-		if data, err := json.Marshal(last); err == nil { // as each of them can be
+		if data, err := json.Marshal(last); err == nil { // never fails for the protocol's messages
 			*frame = appendText(*frame, data)
 		}
 	}
@@ -131,7 +132,7 @@ func (c *conn) sayGoodbye(code protocol.CloseCode, text string, last any) {
 	_ = c.socket.SetReadDeadline(time.Now().Add(linger)) // fails when the connection is closed
 }
 
-// inBackground runs f in a goroutine of its own. A panic in it ends the connection.
+// inBackground runs f in a new goroutine. A panic in f ends the connection.
 func (c *conn) inBackground(f func()) {
 	c.hub.running.Go(func() {
 		var failed error
@@ -148,8 +149,8 @@ func (c *conn) inBackground(f func()) {
 // cut closes the connection without a close frame.
 func (c *conn) cut(code protocol.CloseCode) {
 	c.closing.CompareAndSwap(0, int32(code))
-	_ = c.socket.Close()     // CloseNow alone would wait for a write that is under way
-	_ = c.library.CloseNow() // only fails when it is closed
+	_ = c.socket.Close()     // CloseNow alone would wait for a write in progress
+	_ = c.library.CloseNow() // fails only if the connection is already closed
 }
 
 // Joined implements session.Client.

@@ -1,6 +1,6 @@
-// Package ws has the WebSocket connections: it upgrades HTTP requests, reads and checks
-// what clients send, hands it to their sessions, writes what sessions send, closes dead
-// connections, and sends clients away when the node stops.
+// Package ws serves the WebSocket connections. It upgrades HTTP requests, reads and checks
+// clients' messages, passes them to their sessions, writes the sessions' messages, closes dead
+// connections, and tells clients to reconnect elsewhere when the node stops.
 //
 //	 HTTP request
 //	      │ upgrade; the HTTP handler returns and its memory is freed
@@ -15,21 +15,22 @@
 //	│ closing: final message, close frame, in deadlines│──► detached from its session
 //	└──────────────────────────────────────────────────┘
 //
-// One goroutine per connection waits for input, in 2 KiB of stack, handles a message, and gives
-// its place to a new one (see conn.serve): messages of a connection are handled one after the
-// other. While the first is handled the new one waits already: if the client hangs up, its
-// join or resume is given up. Heartbeats are answered without any of that.
+// Each connection has one goroutine that waits for input with a stack of 2 KiB. It handles one
+// message, starts a new goroutine that waits for the next, and ends (see conn.serve), so the
+// messages of a connection are handled in order. During the first message the new goroutine
+// already reads: if the client hangs up, its join or resume is cancelled. Heartbeats are
+// answered by the waiting goroutine itself.
 //
-// Any goroutine may write. Nothing is queued: a message is written within the write
-// timeout, or the connection is closed with 4002. The kernel buffers little (sendBuffer),
-// so a write soon notices a client that does not read.
+// Any goroutine may write. Messages are not queued: a write succeeds within the write timeout,
+// or the connection is closed with 4002. The kernel's send buffer is small (sendBuffer), so a
+// write to a client that does not read soon blocks.
 //
-// Deadlines for messages are no timers: a sweep checks all connections once a second.
+// Read deadlines use no timers: a sweep checks all connections once a second.
 //
-// A first message is checked in this order: form, drain, rate of the address, credential
-// and its holder's rate (join) or key (resume), Config.JoinRate, then Sessions. Messages,
-// pings, pongs, and each KiB of a message beyond its first, count for the rate of messages.
+// A first message is checked in this order: its form, the node's drain, the address's rate, the
+// credential and its holder's rate (join) or the resume key (resume), Config.JoinRate, and then
+// Sessions. Messages, pings, pongs, and each further KiB of a message count for the message rate.
 //
-// Locks: a session's lock may be held while a connection is written to. So nothing here
-// calls an Attachment with a lock held, and no session.Client method calls its session.
+// Locks: sessions write to connections with their mutex held. So this package never calls an
+// Attachment with a mutex of its own held, and a session.Client method never calls its session.
 package ws

@@ -11,15 +11,15 @@ import (
 	"refresher/internal/session"
 )
 
-// Drain tells every client to connect again, elsewhere, at a moment of its own within
-// window, and closes its connection then. From now on, clients that connect are sent away
-// at once. Drain returns when all connections are gone, or ctx is done.
+// Drain tells each client to reconnect after a delay, spread evenly over window, and closes its
+// connection after that delay. Clients that connect from now on are refused and told when to
+// reconnect. Drain returns when all connections are closed, or ctx is done.
 func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	h.drainsBy.Store(int64(h.now() + window + 1))
 	conns := h.all()
 	start := time.Now()
 	step := window / time.Duration(max(1, len(conns)))
-	// A connection is closed once its client was told and its moment has come.
+	// A connection is closed after two steps: its client was told, and its delay is over.
 	steps := make([]atomic.Int32, len(conns))
 	advance := func(i int) {
 		if steps[i].Add(1) == 2 {
@@ -28,7 +28,7 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	telling.Go(func() { tell(ctx, conns, step, advance) }) // clients that do not read hold up no others
+	telling.Go(func() { tell(ctx, conns, step, advance) }) // apart, so that slow clients do not delay the closes
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i, c := range conns {
@@ -50,12 +50,11 @@ func (h *Hub) Drain(ctx context.Context, window time.Duration) {
 	}
 }
 
-// tellAtOnce is how many clients are told at a time: most take microseconds, and one that
-// does not read takes the write timeout.
+// tellAtOnce is how many clients are told concurrently. A write usually takes microseconds, but
+// the whole write timeout if the client does not read.
 const tellAtOnce = 1024
 
-// tell tells clients when to connect again, one every step from now on, and calls told
-// with the index of each.
+// tell tells the ith client to reconnect after i steps, and then calls told(i).
 func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i int)) {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -75,17 +74,17 @@ func tell(ctx context.Context, conns []*conn, step time.Duration, told func(i in
 	}
 }
 
-// A draining node sends a client away for at most 1/drainPart of the life left in its
-// tokens: several nodes may be drained one after the other, and it may meet each of them.
-// It is at least minReturn.
+// A client of a draining node waits at most 1/drainPart of the time left until its tokens
+// expire: in a rolling restart it may reach several draining nodes, one after the other. It
+// waits at least minReturn.
 const (
 	drainPart = 6
 	minReturn = 200 * time.Millisecond
 )
 
-// drainDelay reports whether the hub is draining, and how long a client that connects now
-// waits before it connects again: a random part of the window that is left. The client
-// says that its tokens run out at expiresAt; 0 is unknown.
+// drainDelay reports whether the hub is draining, and how long a client that connects now must
+// wait before it reconnects: a random part of the rest of the window. expiresAt is when the
+// client's tokens expire by its own word; 0 if unknown.
 func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	by := h.drainsBy.Load()
 	if by == 0 {
@@ -98,7 +97,7 @@ func (h *Hub) drainDelay(expiresAt session.UnixSec) (time.Duration, bool) {
 	return spread(left), true
 }
 
-// spread draws a span up to most, so that clients do not come back together.
+// spread returns a random duration below most, so that clients do not reconnect together.
 func spread(most time.Duration) time.Duration {
 	return rand.N(most) //nolint:gosec // not a secret
 }

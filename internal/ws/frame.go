@@ -7,11 +7,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Frames of RFC 6455, section 5.2, as far as this package makes and reads them itself: a
-// server's need no mask, and each is a whole message. The library does the rest: handshakes,
+// First bytes of WebSocket frames (RFC 6455, section 5.2). This package writes all messages and
+// reads short ones by itself, one frame for each message. The library does the rest: handshakes,
 // long and fragmented messages of clients, and control frames.
 const (
-	textFrame  = 0x81 // the last, or only, one of a text
+	textFrame  = 0x81 // with the FIN bit: a whole message
 	closeFrame = 0x88
 	pingFrame  = 0x89
 	pongFrame  = 0x8a
@@ -19,11 +19,11 @@ const (
 	maxShort   = 125 // bytes in a frame whose length takes one byte
 )
 
-// frames has buffers for frames to clients. The longest usual one, a push for three services,
-// has about 1,400 bytes.
+// frames is a pool of buffers for frames to clients. The longest common message, a push for
+// three services, has about 1,400 bytes.
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
-// recycle gives a buffer back to frames, unless it has grown for an unusual message.
+// recycle puts a buffer back into frames, unless a rare long message has made it large.
 func recycle(frame *[]byte) {
 	if cap(*frame) <= 16<<10 {
 		frames.Put(frame)
@@ -49,11 +49,11 @@ func appendClose(b []byte, code protocol.CloseCode, text string) []byte {
 	return append(b, text...)
 }
 
-// short is room for the payload of a short frame.
+// short is a buffer for the payload of a short frame.
 type short [maxShort]byte
 
-// readShort returns the payload of a client's frame, if data is a short one of a kind, such as
-// textFrame, and nothing else.
+// readShort returns the unmasked payload if data is exactly one short frame of the given kind,
+// such as textFrame.
 func (s *short) readShort(kind byte, data []byte) (payload []byte, ok bool) {
 	const header = 6 // two bytes and the mask
 	if len(data) < header || data[0] != kind || len(data)-header > maxShort || data[1] != masked|byte(len(data)-header) {

@@ -19,8 +19,8 @@ var (
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )
 
-// dispatch does what one message asks for. A write that fails closes the connection, so its
-// error says nothing new.
+// dispatch handles one message. It ignores write errors, since a failed write closes the
+// connection.
 func (c *conn) dispatch(ctx context.Context, data []byte) {
 	if c.attachment != nil && c.dispatchFrequent(data) {
 		return
@@ -57,8 +57,8 @@ func (c *conn) dispatch(ctx context.Context, data []byte) {
 	}
 }
 
-// dispatchFrequent is dispatch for the messages that clients send again and again. It returns
-// false for others.
+// dispatchFrequent handles the messages that clients send repeatedly, without decoding JSON. It
+// returns false for other messages.
 func (c *conn) dispatchFrequent(data []byte) bool {
 	kind, seq, ok := protocol.Frequent(data)
 	switch kind {
@@ -72,7 +72,7 @@ func (c *conn) dispatchFrequent(data []byte) bool {
 	return ok
 }
 
-// answer passes the seq of an ack or nack to its session.
+// answer passes the sequence number of an ack or nack to the session.
 func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	seq, missing := m.Answer()
 	if missing != nil {
@@ -82,7 +82,7 @@ func (c *conn) answer(m *protocol.ClientMessage, pass func(seq uint64) error) {
 	c.tell(pass(seq))
 }
 
-// tell sends the client what its session said of an ack or nack, if it refused it.
+// tell sends the client the session's error about an ack or nack, if err is not nil.
 func (c *conn) tell(err error) {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		_ = c.write(protocol.FromError(refused))
@@ -91,9 +91,9 @@ func (c *conn) tell(err error) {
 	}
 }
 
-// attach takes the first message, a join or a resume, and names the outcome. ctx ends when
-// the client hangs up. Only a well-formed message with a valid credential or key counts for
-// JoinRate, so that invalid ones cannot use up the rate of the others.
+// attach handles the first message, a join or a resume, and returns its outcome for the metric.
+// ctx is cancelled when the client hangs up. Only a well-formed message with a valid credential
+// or resume key counts for JoinRate, so that invalid ones cannot use up the rate.
 func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome string) {
 	if m.Type != protocol.TypeJoin && m.Type != protocol.TypeResume {
 		c.refuse(errGreeting)
@@ -143,7 +143,7 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 	return outcome
 }
 
-// refuseAttach refuses a join or resume, unless its client is gone, and names the outcome.
+// refuseAttach refuses a join or resume, unless the client has hung up, and returns the outcome.
 func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	if c.closing.Load() != 0 || ctx.Err() != nil {
 		return "lost"
@@ -160,8 +160,7 @@ func (c *conn) refuseAttach(ctx context.Context, err error) (outcome string) {
 	return string(refused.Code)
 }
 
-// askToReconnect tells the client when to connect again, closes the connection, and returns
-// the reason.
+// askToReconnect tells the client when to reconnect, closes the connection, and returns reason.
 func (c *conn) askToReconnect(code protocol.CloseCode, reason string, after time.Duration) string {
 	c.close(code, reason, protocol.Reconnect{Type: protocol.TypeReconnect, AfterMs: after.Milliseconds(), Reason: reason})
 	return reason
@@ -175,10 +174,10 @@ func (c *conn) refuse(err error) {
 		return
 	}
 	refused := public(err)
-	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // a panic was logged
+	if refused.Code == session.CodeInternal && !errors.Is(err, panics.ErrPanicked) { // a panic is already logged
 		c.hub.config.Logger.Error("request failed", "error", err)
 	}
-	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // it is told what is wrong, and when to come back
+	if refused.RetryAfter > 0 && c.closing.Load() == 0 { // send both the error and when to reconnect
 		if c.write(protocol.FromError(refused)) == nil {
 			c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, refused.RetryAfter)
 		}
@@ -187,7 +186,7 @@ func (c *conn) refuse(err error) {
 	c.close(protocol.CloseForError(refused.Code), string(refused.Code), protocol.FromError(refused))
 }
 
-// public returns what the client may see of err.
+// public returns the error that the client may see in place of err.
 func public(err error) *session.Error {
 	if refused, ok := errors.AsType[*session.Error](err); ok {
 		return refused

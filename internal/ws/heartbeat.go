@@ -7,13 +7,13 @@ import (
 	"refresher/internal/session"
 )
 
-// answerHeartbeat answers what was read, if that is a heartbeat and nothing else, in the 2 KiB
-// of stack in which the connection waits. A heartbeat takes 14 µs by this, and 27 µs by the
-// library and a goroutine with a deep stack. Nearly all that clients send is heartbeats. It
-// returns false if the message is to be handled as others are.
+// answerHeartbeat answers the client's heartbeat, if the input is exactly one heartbeat. It
+// returns false for any other input. Most messages are heartbeats, so they are answered within
+// the 2 KiB stack of the waiting goroutine: 14 µs each, instead of 27 µs by way of the library
+// and a goroutine with a larger stack.
 //
-// It is written for its stack: functions that return before the write, and none that defers
-// around it. TestStack holds it.
+// To keep the stack small, helper functions return before the write, and nothing is deferred
+// around it. TestStack notices if the stack grows.
 func (c *conn) answerHeartbeat() bool {
 	if !c.beginPong() {
 		return false
@@ -24,11 +24,11 @@ func (c *conn) answerHeartbeat() bool {
 	return true
 }
 
-// beginPong reports whether a heartbeat was read that can be answered at once. It has locked
-// socket.writing then.
+// beginPong reports whether the input is a heartbeat that can be answered at once. If so, it
+// returns with socket.writing locked.
 func (c *conn) beginPong() bool {
 	s := c.socket
-	if c.attachment == nil || c.closing.Load() != 0 || !isHeartbeat(s.ahead()) || !s.writing.TryLock() {
+	if c.attachment == nil || c.closing.Load() != 0 || !isHeartbeat(s.peek()) || !s.writing.TryLock() {
 		return false
 	}
 	if s.ended != nil || !c.messages.take(c.hub.now()) {
@@ -53,7 +53,8 @@ func (c *conn) encodePong() *[]byte {
 	return frame
 }
 
-// endPong writes the rest of a frame that the kernel has not taken at once.
+// endPong writes the part of the frame that the kernel did not accept at once, and unlocks
+// socket.writing.
 func (c *conn) endPong(frame *[]byte, rest []byte, err error) {
 	if err == nil && len(rest) > 0 {
 		err = c.socket.wait(rest, time.Now().Add(c.hub.writeTimeout))

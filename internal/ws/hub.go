@@ -21,41 +21,43 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// Sessions is what connections attach to.
+// Sessions attaches connections to sessions.
 type Sessions interface {
 	Join(context.Context, session.Join, session.Client) (session.Attachment, error)
-	// Open decrypts the key of a resume into its Claims. Its errors are those of
+	// Open decrypts the resume key of r into r's claims. It returns the same errors as
 	// Resume.
 	Open(r *session.Resume) error
 	Resume(context.Context, session.Resume, session.Client) (session.Attachment, error)
 }
 
-// Access decides who may ask for a session. It is safe for concurrent use.
+// Access authenticates clients and limits their rates. It is safe for concurrent use.
 type Access interface {
-	// Authenticate says who shows a credential; empty is none. The error is a
-	// *session.Error, with CodeRateLimited if its holder asks too often.
+	// Authenticate returns the caller whom the credential names. An empty string means that
+	// the client sent no credential. The error is a *session.Error, with CodeRateLimited if
+	// the credential's holder exceeds its rate.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
 	// Admit returns how long a client at an address must wait before it may join or
 	// resume; 0 admits it now.
 	Admit(from netip.Addr) (wait time.Duration)
-	// ClientAddr returns the address of the client who made a request, behind the
-	// proxies that are trusted.
+	// ClientAddr returns the address of the client that made a request, behind trusted
+	// proxies.
 	ClientAddr(r *http.Request) netip.Addr
 }
 
-// Config is what a Hub needs. All fields are required unless they say otherwise.
+// Config configures a Hub. Fields are required unless their comment says otherwise.
 type Config struct {
 	Sessions Sessions
 	Access   Access
-	// Heartbeat is the longest time between two pings of a client, in whole seconds; with
-	// short tokens it is told a shorter one. A connection that says nothing for twice
-	// Heartbeat is closed, or for four times if it answers pings.
+	// Heartbeat is the longest time between two heartbeats of a client, in whole seconds;
+	// clients with short tokens are told a shorter one. A connection is closed after two
+	// heartbeats without a message, or after four if the client answers WebSocket pings.
 	Heartbeat time.Duration
-	// JoinRate is how many joins and resumes a second are admitted. Other clients are
-	// told when to come back. Zero is no limit.
+	// JoinRate is how many joins and resumes are admitted a second. Other clients are told
+	// when to retry. Zero means no limit.
 	JoinRate float64
 	Origins  *origin.Checker
-	// Panics reports panics in the handling of a connection. Nil: they end the process.
+	// Panics reports panics in the handling of a connection. If it is nil, a panic ends the
+	// process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -66,37 +68,37 @@ const (
 	writeTimeout = 5 * time.Second  // for one message to a client
 )
 
-// Limits on what one connection may send, in messages: far above what a client has reason
-// for, far below what would hurt.
+// The message rate of one connection: far above a client's needs, and far below a rate that
+// would overload a node.
 const (
 	messagesPerSecond = 10
 	messageBurst      = 50
 )
 
-// shardCount is how many parts the connections are in, so that neither a sweep nor an
-// accept holds a lock for long.
+// shardCount is how many shards hold the connections, so that neither a sweep nor an accept
+// holds a mutex for long.
 const shardCount = 64
 
-// Each connection's deadline is checked every sweepEvery, those of a few shards at a time, in
-// sweeps rounds. A node that woke up for each shard by itself, 64 times a second, used 18 ms of
-// processor a second with 5,000 idle connections, and 5 by four rounds.
+// Each connection's deadline is checked every sweepEvery. A sweep checks shardCount/sweeps
+// shards, so the node wakes up sweeps times in that interval. With 5,000 idle connections, waking
+// up once for each shard took 18 ms of CPU time a second; four sweeps take 5 ms.
 const (
 	sweepEvery = time.Second
 	sweeps     = 4
 )
 
-// Hub is all of a node's connections. It is an http.Handler that upgrades.
+// Hub holds all connections of a node. It is an http.Handler that upgrades requests.
 type Hub struct {
 	config       Config
 	writeTimeout time.Duration // shorter in tests with real sockets
 	metrics      *metrics
-	began        time.Time            // zero of the hub's clock
-	admission    *admission.Admission // nil: no limit
-	lead         time.Duration        // how long before its deadline a connection is looked at
+	began        time.Time            // when the hub's clock is zero
+	admission    *admission.Admission // nil means no limit
+	lead         time.Duration        // how long before its deadline a sweep first checks a connection
 	seed         maphash.Seed
 
-	running  sync.WaitGroup // connections and what they do in the background
-	drainsBy atomic.Int64   // the end of the drain on the hub's clock; 0: it does not drain
+	running  sync.WaitGroup // the connections' goroutines, including those in the background
+	drainsBy atomic.Int64   // when the drain ends, on the hub's clock; 0 unless it drains
 	shards   [shardCount]shard
 }
 
@@ -116,7 +118,7 @@ func New(c Config) (*Hub, error) {
 	return h, nil
 }
 
-// ServeHTTP upgrades a request and returns; the connection lives on.
+// ServeHTTP upgrades a request and returns; the connection continues in its own goroutine.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.config.Origins.Allows(r) {
 		http.Error(w, "pages of this origin may not connect; allow it with --allowed-origins", http.StatusForbidden)
@@ -151,7 +153,7 @@ func (h *Hub) Run(ctx context.Context) {
 	}
 }
 
-// sweep checks the liveness of each connection of one shard.
+// sweep checks the liveness of each connection in a shard.
 func (h *Hub) sweep(s *shard) {
 	now := h.now()
 	s.mu.Lock()
@@ -163,8 +165,8 @@ func (h *Hub) sweep(s *shard) {
 	}
 }
 
-// Close cuts all connections that are left, takes no new ones, and returns
-// when every goroutine of the hub is gone.
+// Close cuts all open connections, refuses new ones, and returns when all of the hub's
+// goroutines have ended.
 func (h *Hub) Close() {
 	for i := range h.shards {
 		s := &h.shards[i]
@@ -175,7 +177,7 @@ func (h *Hub) Close() {
 	h.running.Wait()
 }
 
-// all returns the connections there are. Each has a channel now that tells when it is gone.
+// all returns the open connections, and gives each a gone channel.
 func (h *Hub) all() []*conn {
 	var conns []*conn
 	for i := range h.shards {
@@ -192,7 +194,7 @@ func (h *Hub) all() []*conn {
 	return conns
 }
 
-// open is how many connections there are.
+// open returns the number of open connections, for the metric.
 func (h *Hub) open() float64 {
 	n := 0
 	for i := range h.shards {
@@ -208,7 +210,7 @@ func (h *Hub) shard(c *conn) *shard {
 	return &h.shards[maphash.Comparable(h.seed, c)%shardCount]
 }
 
-// add takes c in and counts its reader, unless the hub is closed.
+// add registers c and counts its goroutine in running. It returns false if the hub is closed.
 func (h *Hub) add(c *conn) bool {
 	s := h.shard(c)
 	s.mu.Lock()
@@ -231,5 +233,5 @@ func (h *Hub) remove(c *conn) {
 	}
 }
 
-// now is the hub's monotonic clock.
+// now returns the time on the hub's monotonic clock, which began at New.
 func (h *Hub) now() time.Duration { return time.Since(h.began) }

@@ -7,7 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// awaitMessage begins the time that the client has for its next message.
+// awaitMessage sets the deadline for the client's next message.
 func (c *conn) awaitMessage() {
 	now := c.hub.now()
 	c.heard.Store(int64(now))
@@ -15,27 +15,28 @@ func (c *conn) awaitMessage() {
 	c.place.deadline.Store(int64(now + silence*c.hub.config.Heartbeat))
 }
 
-// How many heartbeats a client may send no message: if it does not answer pings, and if it
-// does. Browsers answer pings for a page whose timers they run once a minute only.
+// How many heartbeats may pass without a message before the connection is closed: silence if
+// the client does not answer pings, answeredSilent if it does. A browser answers pings even for
+// a background page whose timers it runs only once a minute.
 const (
 	silence        = 2
 	answeredSilent = 4
 )
 
-// probeAfter is how long after its last message a client is sent a ping: 1.25 heartbeats, but
-// not more than 5 s after a ping of its own is missing, so that a proxy that cuts silent
-// connections after 60 s sees something of a page whose timers are held up.
+// probeAfter returns how long after a client's last message the node pings it: 1.25 heartbeats,
+// but at most 5 s after the missing heartbeat. That way a proxy that closes idle connections
+// after 60 s still sees traffic when a browser throttles the page's timers.
 func probeAfter(heartbeat time.Duration) time.Duration {
 	return heartbeat + min(heartbeat/4, 5*time.Second)
 }
 
-// probeLead is how long before its deadline a client is sent a ping.
+// probeLead returns how long before its message deadline a client is pinged.
 func probeLead(heartbeat time.Duration) time.Duration {
 	return silence*heartbeat - probeAfter(heartbeat)
 }
 
-// ping is a ping without a payload. The library's own Ping waits for the pong in a goroutine,
-// and allocates 208 bytes that stay.
+// ping is a ping frame without a payload. The library's Ping would need a goroutine that waits
+// for the pong, and would keep 208 bytes for each connection.
 var ping = []byte{pingFrame, 0}
 
 // checkLiveness pings a client that has sent nothing for probeAfter, and closes the
@@ -53,8 +54,8 @@ func (c *conn) checkLiveness(now time.Duration) {
 	}
 }
 
-// ponged is called when a pong has come. If a ping waits for it, the client has longer to
-// send its next message.
+// ponged handles a pong. If it answers a ping of the node, the deadline for the client's next
+// message is extended.
 func (c *conn) ponged() {
 	if !c.probing.CompareAndSwap(true, false) {
 		return
@@ -62,6 +63,6 @@ func (c *conn) ponged() {
 	heartbeat, by := c.hub.config.Heartbeat, c.place.deadline.Load()
 	longer := min(c.hub.now()+silence*heartbeat, time.Duration(c.heard.Load())+answeredSilent*heartbeat)
 	if by < int64(longer) {
-		c.place.deadline.CompareAndSwap(by, int64(longer)) // unless it has sent something meanwhile
+		c.place.deadline.CompareAndSwap(by, int64(longer)) // unless a message has arrived meanwhile
 	}
 }

@@ -8,34 +8,34 @@ import (
 	"syscall"
 )
 
-// raw reads and writes a socket by system calls of its own. Waiting for input it keeps a stack
-// of 2 KiB; a Read of net.Conn under the library keeps 4 KiB, and the library waits nearly
-// always. What it writes needs no deadline, thus no timer, unless the kernel's buffer is full.
+// raw reads and writes a socket by its own system calls. A goroutine that waits for input in it
+// keeps a stack of 2 KiB; waiting in net.Conn.Read under the library takes 4 KiB, and nearly all
+// connections wait. A write sets a deadline, and so a timer, only if the kernel's buffer is full.
 //
-// It is for sockets without a layer: TLS and the reader of a PROXY header may hold data that
-// the socket does not have any more.
+// raw is used only for plain sockets. A layer such as TLS, or the reader of a PROXY header, may
+// hold data that it has already read from the socket.
 type raw struct {
 	socket syscall.RawConn
 
-	// For the connection's goroutine.
-	tryRead func(fd uintptr) bool // raw.readOnce, made once
-	buffer  *input                // nil: nothing was read that is not taken yet
-	unread  []byte                // the rest of buffer
+	// Owned by the connection's goroutine.
+	tryRead func(fd uintptr) bool // raw.readOnce; kept to allocate the method value once
+	buffer  *input                // nil if there is no unread input
+	unread  []byte                // the unread part of buffer
 	readErr error
 
-	// For the holder of socket.writing.
-	tryWrite func(fd uintptr) bool // raw.writeOnce, made once
+	// Owned by the holder of socket.writing.
+	tryWrite func(fd uintptr) bool // raw.writeOnce; kept to allocate the method value once
 	unsent   []byte
 	writeErr error
 }
 
-// input is a buffer for what a client sends at once.
+// input is a buffer for one read.
 type input [1 << 10]byte
 
-// inputs has the buffers. A connection holds one only while there is something in it.
+// inputs is a pool of buffers. A connection holds one only while it has unread input.
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
-// newRaw returns nil if c is not a bare socket.
+// newRaw returns nil if c is not a plain socket.
 func newRaw(c net.Conn) *raw {
 	var socket syscall.RawConn
 	var err error
@@ -55,7 +55,7 @@ func newRaw(c net.Conn) *raw {
 	return r
 }
 
-// await waits until something was read. The error may be io.EOF.
+// await blocks until there is input in buffer. The error is io.EOF if the client closed its side.
 func (r *raw) await() error {
 	if err := r.socket.Read(r.tryRead); err != nil {
 		return err
@@ -63,7 +63,8 @@ func (r *raw) await() error {
 	return r.readErr
 }
 
-// readOnce reads what there is. It returns false if that is nothing.
+// readOnce reads the available input. It returns false if there is none, so that the runtime
+// waits and calls it again.
 func (r *raw) readOnce(fd uintptr) bool {
 	b := inputs.Get().(*input)
 	n, err := readFD(fd, b[:])
@@ -81,7 +82,7 @@ func (r *raw) readOnce(fd uintptr) bool {
 	return true
 }
 
-// take moves what was read to p.
+// take copies unread input to p.
 func (r *raw) take(p []byte) int {
 	n := copy(p, r.unread)
 	if r.unread = r.unread[n:]; len(r.unread) == 0 {
@@ -90,13 +91,13 @@ func (r *raw) take(p []byte) int {
 	return n
 }
 
-// drop forgets what was read.
+// drop discards the unread input.
 func (r *raw) drop() {
 	inputs.Put(r.buffer)
 	r.buffer, r.unread = nil, nil
 }
 
-// write writes what the kernel takes at once, and returns the rest.
+// write writes as much as the kernel accepts without blocking, and returns the rest.
 func (r *raw) write(p []byte) (rest []byte, err error) {
 	r.unsent, r.writeErr = p, nil
 	if err = r.socket.Write(r.tryWrite); err == nil {

@@ -9,7 +9,7 @@ import (
 
 const haveDescriptors = true
 
-// readFD and writeFD read and write a descriptor that does not block.
+// readFD and writeFD read and write a non-blocking file descriptor.
 
 func readFD(fd uintptr, p []byte) (int, error) {
 	for {

@@ -14,10 +14,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// serve is the connection's goroutine. It waits for something to read, handles it, and gives
-// its place to a new goroutine: handling a message takes 8 KiB of stack, which a goroutine
-// would keep, while a new one waits in 2 KiB. So one goroutine at a time has what belongs to
-// the connection's goroutine. While a first message is handled, the new one waits already.
+// serve is the connection's goroutine. It waits for input, handles one message, and then starts
+// a new goroutine in its place: handling a message grows the stack, which a goroutine would
+// keep, while a new one waits with 2 KiB. One goroutine at a time owns the fields that belong
+// to "the connection's goroutine". before is the connection's first message if it is still
+// being handled, else nil.
 func (c *conn) serve(before *greeting) {
 	err := c.socket.await()
 	for err == nil && before == nil && c.answerHeartbeat() {
@@ -26,12 +27,12 @@ func (c *conn) serve(before *greeting) {
 	c.proceed(before, err)
 }
 
-// proceed handles what serve has waited for.
+// proceed handles the input, or the error, that serve has waited for.
 func (c *conn) proceed(before *greeting, err error) {
 	growStack()
 	var m message
 	if before != nil {
-		m, err = before.over(c, err)
+		m, err = before.wait(c, err)
 	}
 	var first *greeting
 	if err == nil {
@@ -39,7 +40,7 @@ func (c *conn) proceed(before *greeting, err error) {
 	}
 	switch {
 	case first != nil && err != nil:
-		c.cut(protocol.CloseAbnormal) // its new goroutine notices
+		c.cut(protocol.CloseAbnormal) // the new goroutine's read fails, and it finishes c
 	case first != nil:
 	case err != nil:
 		c.finish(err)
@@ -48,9 +49,9 @@ func (c *conn) proceed(before *greeting, err error) {
 	}
 }
 
-// handleNext handles m, or the message that it reads if m is empty. If it was the first message
-// of the connection, handleNext returns it, and has started the new goroutine. An error ends the
-// connection.
+// handleNext handles m, or if m is empty the next message that it reads. For the first message of
+// a connection it has also started the new goroutine, and returns that message as first. An error
+// ends the connection.
 func (c *conn) handleNext(m message) (first *greeting, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	if m.buffer == nil {
@@ -78,22 +79,22 @@ func (c *conn) handleNext(m message) (first *greeting, err error) {
 	return first, nil
 }
 
-// handleShort handles what was read, if that is a frequent message, or a pong, and nothing else.
-// The library takes 2 µs more to read a message; after a pong it would wait for the next message
-// in a deep stack. It returns false if the library is to read it.
+// handleShort handles the input if it is exactly one frequent message or pong, without the
+// library. It returns false for any other input. The library takes 2 µs more for a message, and
+// after a pong it would wait for the next message with a large stack.
 func (c *conn) handleShort() bool {
 	if c.attachment == nil || c.closing.Load() != 0 {
 		return false
 	}
 	var room short
-	if _, ok := room.readShort(pongFrame, c.socket.ahead()); ok {
+	if _, ok := room.readShort(pongFrame, c.socket.peek()); ok {
 		c.socket.raw.drop()
 		if c.charge() {
 			c.ponged()
 		}
 		return true
 	}
-	text, ok := room.readShort(textFrame, c.socket.ahead())
+	text, ok := room.readShort(textFrame, c.socket.peek())
 	if ok {
 		_, _, ok = protocol.Frequent(text)
 	}
@@ -109,16 +110,15 @@ func (c *conn) handleShort() bool {
 // greeting is the first message of a connection, a join or a resume, while it is handled.
 type greeting struct {
 	ctx    context.Context
-	hangUp context.CancelFunc // gives it up
-	done   chan struct{}      // closed when it was handled
+	hangUp context.CancelFunc // cancels ctx
+	done   chan struct{}      // closed when the message was handled
 }
 
-// over waits until the first message was handled. It is called when there is something to read
-// after it, and receives that meanwhile: if the client has hung up, the first message is given
-// up, which may be waiting for the customer's back end. (After one more message over reads no
-// further, so that it does not notice a client that hangs up then.) broken is the error of the
-// wait for something to read.
-func (g *greeting) over(c *conn, broken error) (next message, err error) {
+// wait blocks until the first message was handled, and returns the next message if the client
+// has sent one meanwhile. broken is the error of waiting for input. If the client has hung up,
+// wait cancels the first message, which may be waiting for the back end. It reads at most one
+// message, so it does not notice a client that hangs up after that.
+func (g *greeting) wait(c *conn, broken error) (next message, err error) {
 	defer g.hangUp()
 	if err = broken; err == nil {
 		select {
@@ -136,47 +136,47 @@ func (g *greeting) over(c *conn, broken error) (next message, err error) {
 	return next, err
 }
 
-// tryReceive is receive, but a panic in it is an error: its caller has to wait for the first
-// message.
+// tryReceive calls receive and returns a panic as an error, since its caller must still wait
+// for the first message.
 func (c *conn) tryReceive() (m message, err error) {
 	defer c.hub.config.Panics.Recover(panics.Connection, &err)
 	return c.receive()
 }
 
-// message is a client's message before it is checked.
+// message is a client's message that is not checked yet.
 type message struct {
 	kind   websocket.MessageType
 	buffer *[protocol.MaxMessage + 1]byte // from buffers
 	length int
-	rest   io.Reader // of a message that is too long
+	rest   io.Reader // the part that did not fit into buffer
 }
 
 func (m *message) data() []byte { return m.buffer[:m.length] }
 
-// buffers holds buffers for the longest message, and one byte more, which shows that a
-// message is too long.
+// buffers is a pool of buffers for the longest message. One extra byte shows that a message is
+// too long.
 var buffers = sync.Pool{New: func() any { return new([protocol.MaxMessage + 1]byte) }}
 
-// receive waits for the next message. The caller gives its buffer back.
+// receive waits for the next message. The caller puts its buffer back into buffers.
 func (c *conn) receive() (message, error) {
-	// A context would cost a goroutine and a lock for each message. Closing the
-	// connection ends a read.
+	// A context that can be cancelled would cost a goroutine and a lock for each message;
+	// closing the connection ends the read as well.
 	kind, r, err := c.library.Reader(context.Background())
 	if err != nil {
 		return message{}, err
 	}
 	buffer := buffers.Get().(*[protocol.MaxMessage + 1]byte)
 	n, err := io.ReadFull(r, buffer[:])
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // wrapped, they say that it broke off
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // the library wraps them if the connection broke inside a message
 		buffers.Put(buffer)
 		return message{}, err
 	}
 	return message{kind, buffer, n, r}, nil
 }
 
-// check reports whether a message is to be handled. If it cannot be one of the protocol, or
-// is one too many, check closes the connection; messages that come after that are ignored. An
-// error ends the connection.
+// check reports whether a message should be handled. If the message is too long, not UTF-8 text,
+// or above the message rate, check closes the connection. It returns false for messages that
+// arrive after a close. An error ends the connection.
 func (c *conn) check(m message) (bool, error) {
 	switch {
 	case m.length == len(m.buffer):
@@ -189,13 +189,13 @@ func (c *conn) check(m message) (bool, error) {
 	case !utf8.Valid(m.data()):
 		c.close(protocol.CloseNotUTF8, "not UTF-8", protocol.FromError(errNotUTF8))
 	case c.charge():
-		c.socket.unpaid = 0
+		c.socket.uncounted = 0
 		return true, nil
 	}
 	return false, nil
 }
 
-// finish ends a connection whose reading has ended with err.
+// finish ends the connection after reading from it failed with err.
 func (c *conn) finish(err error) {
 	defer c.hub.running.Done()
 	defer c.hub.remove(c)
@@ -208,8 +208,8 @@ func (c *conn) finish(err error) {
 	c.hub.config.Logger.Debug("connection closed", "code", int(code), "error", err)
 }
 
-// lost records that the client closed the connection, or that it broke, unless this side
-// has closed it before. It frees what the library holds.
+// lost records the close code of a connection that the client closed or that broke, unless this
+// side has closed it before. It frees the library's resources.
 func (c *conn) lost(err error) {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	code := protocol.CloseCode(closed.Code)
@@ -217,13 +217,14 @@ func (c *conn) lost(err error) {
 	case !ok:
 		code = protocol.CloseAbnormal
 	case !utf8.ValidString(closed.Reason):
-		code = protocol.CloseNotUTF8 // as it was answered, see socket.Write
+		code = protocol.CloseNotUTF8 // the same code as in socket.Write's answer
 	}
 	if !c.closing.CompareAndSwap(0, int32(code)) && ok {
-		// A write has failed before, because the client had closed the connection.
+		// If a write had already failed because the client closed the connection, record
+		// the client's code instead.
 		c.closing.CompareAndSwap(int32(protocol.CloseAbnormal), int32(code))
 	}
-	_ = c.library.CloseNow() // it may be closed already
+	_ = c.library.CloseNow() // fails if it is closed already
 }
 
 // handle handles one message. A panic closes the connection with CodeInternal.
@@ -236,6 +237,6 @@ func (c *conn) handle(ctx context.Context, data []byte) {
 		c.awaitMessage()
 	}()
 	defer c.hub.config.Panics.Recover(panics.Connection, &failed)
-	c.place.deadline.Store(math.MaxInt64) // until it is handled
+	c.place.deadline.Store(math.MaxInt64) // no deadline while a message is handled
 	c.dispatch(ctx, data)
 }

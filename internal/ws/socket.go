@@ -12,24 +12,24 @@ import (
 	"refresher/internal/protocol"
 )
 
-// socket is the network connection under the WebSocket library. It waits for input without
-// a deep stack, sends whole frames, each with a deadline, and counts the bytes read. One
-// goroutine at a time reads, any may write.
+// socket is the network connection under the WebSocket library. It waits for input with a small
+// stack, writes whole frames, each with a deadline, and counts the bytes read. One goroutine at
+// a time may read; any goroutine may write.
 type socket struct {
 	net.Conn
 	writeTimeout time.Duration
-	conn         *conn         // what it is part of; set before anything is read
-	reader       *bufio.Reader // the library's, which reads from here
-	raw          *raw          // nil: the connection has a layer, such as TLS
-	unpaid       int           // bytes read since the last message
+	conn         *conn         // the connection it belongs to; set before the first read
+	reader       *bufio.Reader // the library's; it reads from this socket
+	raw          *raw          // nil if the connection has a layer, such as TLS
+	uncounted    int           // bytes read that do not count for the message rate yet
 
-	writing lock        // held while the connection is written to, for writeTimeout at most
-	ended   error       // why nothing more is written: a close frame, or half a frame, was sent; guarded by writing
+	writing lock        // held during a write, for writeTimeout at most
+	ended   error       // guarded by writing; set once a close frame, or only part of a frame, was written
 	stuck   atomic.Bool // a write has missed its deadline
 }
 
-// lock is a mutex whose waiters count as blocked in a test's bubble, while a holder waits for a
-// client that does not read.
+// lock is a mutex made of a channel: testing/synctest counts a goroutine that waits for it as
+// durably blocked, but not one that waits for a sync.Mutex.
 type lock chan struct{}
 
 func newLock() lock    { return make(lock, 1) }
@@ -44,11 +44,11 @@ func (l lock) TryLock() bool {
 	}
 }
 
-// freeBytes is how many bytes of a message count as one message for the client's rate; each
-// freeBytes more count as another. So empty fragments, which the library skips, count too.
+// freeBytes is how many bytes of a message count as one message for the message rate; each
+// further freeBytes count as another. This way empty fragments, which the library skips, count too.
 const freeBytes = 1 << 10
 
-// await waits until there is something to read.
+// await blocks until there is input to read.
 func (s *socket) await() error {
 	if s.reader.Buffered() > 0 || s.raw != nil && s.raw.buffer != nil {
 		return nil
@@ -60,9 +60,9 @@ func (s *socket) await() error {
 	return err
 }
 
-// ahead returns what was read and the library has not seen, between two messages; nil if the
-// library has to read what comes.
-func (s *socket) ahead() []byte {
+// peek returns the input that the library has not read yet, between two messages. It returns nil
+// if only the library can read the next message.
+func (s *socket) peek() []byte {
 	if s.raw == nil || s.reader.Buffered() > 0 {
 		return nil
 	}
@@ -76,22 +76,22 @@ func (s *socket) Read(p []byte) (n int, err error) {
 	} else {
 		n, err = s.Conn.Read(p)
 	}
-	for s.unpaid += n; s.unpaid > freeBytes; s.unpaid -= freeBytes {
+	for s.uncounted += n; s.uncounted > freeBytes; s.uncounted -= freeBytes {
 		s.conn.charge()
 	}
 	return n, err
 }
 
-// errClosing is the error of a write after the close frame.
+// errClosing is the error of a write after a close frame.
 var errClosing = errors.New("closing")
 
-// Write implements net.Conn, for the library. p is a whole control frame, since the library's
-// buffer holds the longest.
+// Write implements net.Conn, for the library. p is one whole control frame, since the library's
+// write buffer has room for the longest.
 func (s *socket) Write(p []byte) (int, error) {
 	by := time.Now().Add(s.writeTimeout)
 	var err error
 	switch {
-	case echoesGarbage(p):
+	case isCloseNotUTF8(p):
 		err = s.sendLast(notUTF8, by)
 	case p[0] == closeFrame:
 		err = s.sendLast(p, by)
@@ -99,20 +99,20 @@ func (s *socket) Write(p []byte) (int, error) {
 		err = s.send(p, by)
 	}
 	if errors.Is(err, errClosing) {
-		err = nil // the library answers the client's close frame, which answers ours
+		err = nil // the library answers the client's close frame, but ours was sent before
 	}
 	return len(p), err
 }
 
-// send writes frames until a time. It may be called by any goroutine. The error is errClosing
-// after a close frame.
+// send writes frames with the deadline by. Any goroutine may call it. It returns errClosing after
+// a close frame.
 func (s *socket) send(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	return s.write(frames, by)
 }
 
-// sendLast is send for frames that end with a close frame.
+// sendLast sends frames that end with a close frame; later writes fail.
 func (s *socket) sendLast(frames []byte, by time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -123,7 +123,7 @@ func (s *socket) sendLast(frames []byte, by time.Time) error {
 	return err
 }
 
-// write is send for the holder of s.writing.
+// write writes p with the deadline by. The caller holds s.writing.
 func (s *socket) write(p []byte, by time.Time) error {
 	if s.ended != nil {
 		return s.ended
@@ -137,7 +137,7 @@ func (s *socket) write(p []byte, by time.Time) error {
 	return s.ended
 }
 
-// wait writes p, and waits for the client to read. s.writing is held.
+// wait writes p and blocks until the kernel has accepted it. The caller holds s.writing.
 func (s *socket) wait(p []byte, by time.Time) error {
 	if err := s.SetWriteDeadline(by); err != nil {
 		return err
@@ -146,21 +146,22 @@ func (s *socket) wait(p []byte, by time.Time) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.stuck.Store(true)
 	}
-	_ = s.SetWriteDeadline(time.Time{}) // raw.write would fail after it
+	_ = s.SetWriteDeadline(time.Time{}) // with a past deadline raw.write would fail
 	return err
 }
 
-// notUTF8 is a close frame with the code 1007.
+// notUTF8 is a close frame with code 1007.
 var notUTF8 = appendClose(nil, protocol.CloseNotUTF8, "")
 
-// echoesGarbage reports whether p is a close frame whose text is not UTF-8. The library
-// echoes a client's close frame; RFC 6455 wants 1007 for such a text.
-func echoesGarbage(p []byte) bool {
+// isCloseNotUTF8 reports whether p is a close frame whose text is not UTF-8. The library echoes
+// a client's close frame, but RFC 6455 requires code 1007 for such a text.
+func isCloseNotUTF8(p []byte) bool {
 	return len(p) > 4 && p[0] == closeFrame && int(p[1]) == len(p)-2 && !utf8.Valid(p[4:])
 }
 
-// Close closes the connection. If a write missed its deadline, it drops unsent data: TLS
-// would wait 5 s to send its close_notify, and the kernel would keep the data for minutes.
+// Close closes the connection. If a write has missed its deadline, it discards the unsent data:
+// otherwise TLS would wait 5 s to send its close_notify, and the kernel would keep the data for
+// minutes.
 func (s *socket) Close() error {
 	if !s.stuck.Load() {
 		return s.Conn.Close()

@@ -1,10 +1,10 @@
 package ws
 
-// deep is the stack that the handling of a message takes, and a little more.
+// deep is a little more stack, in bytes, than the handling of a message needs.
 const deep = 12 << 10
 
-// growStack gives its goroutine a stack of 16 KiB at once, while there is little to copy. By
-// itself a stack doubles again and again while a message is handled, and is copied each time.
+// growStack grows the goroutine's stack to 16 KiB in one step, while there is little to copy.
+// Otherwise the runtime would double the stack, and copy it, several times during a message.
 //
 //go:noinline
 func growStack() byte {

@@ -1,6 +1,6 @@
-// Package admission is the rate at which a node takes clients. In a reconnect storm,
-// clients whose tokens have the least life left come first; tools/plan simulates the
-// effect with this package.
+// Package admission limits how many clients a node admits per second. In a reconnect storm,
+// clients whose tokens expire soonest are told the shortest delays. tools/plan simulates storms
+// with this package.
 package admission
 
 import (
@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	// minDelay and MaxDelay bound how long a client is told to wait. One that holds tokens
-	// would lose them over a longer delay.
+	// minDelay and MaxDelay bound the delay that a client is told. A longer delay could
+	// outlast the tokens that it holds.
 	minDelay = time.Second
 	MaxDelay = 30 * time.Second
-	// part: a client waits for at most 1/part of the life left in its tokens, so that it can
-	// come back several times.
-	part = 3
+	// A client waits at most 1/lifePart of the time left until its tokens expire, so it can
+	// retry several times before they do.
+	lifePart = 3
 )
 
-// Admission admits clients at a rate. It is safe for concurrent use.
+// Admission limits the rate of joins and resumes. It is safe for concurrent use.
 type Admission struct {
-	admits  *rate.Limiter
-	slots   *rate.Limiter // of moments to come back at
-	expired *rate.Limiter // of clients whose tokens have run out, and who come back at once
+	admits  *rate.Limiter // clients admitted now
+	slots   *rate.Limiter // times at which delayed clients retry
+	expired *rate.Limiter // delayed clients whose tokens have expired, and who retry after minDelay
 	spread  func(time.Duration) time.Duration
 }
 
-// New returns an Admission of so many clients a second. spread draws a span up to its
-// argument at random.
+// New returns an Admission of perSecond clients a second. spread returns a random duration of
+// at most its argument.
 func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission {
 	limit, burst := rate.Limit(perSecond), max(1, int(perSecond))
 	return &Admission{
@@ -38,14 +38,14 @@ func New(perSecond float64, spread func(time.Duration) time.Duration) *Admission
 	}
 }
 
-// Delay returns how long a client must wait before it tries again; 0 admits it now. It
-// says that its tokens run out at expiresAt; 0: it has none. A nil Admission admits all.
+// Delay returns how long the client must wait before it retries; 0 admits it now. expiresAt is
+// when the client's tokens expire by its own word; 0 if it has none. A nil Admission admits all.
 func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duration {
 	if a == nil || a.admits.AllowN(now, 1) {
 		return 0
 	}
-	// Each client gets a slot of its own, at the rate at which clients are admitted, so
-	// that they do not come back together. If none is free soon, it gets a random moment.
+	// Each client gets its own retry slot, at the admission rate, so that clients do not retry
+	// together. If no slot is free within MaxDelay, the client retries at a random time.
 	slot := a.slots.ReserveN(now, 1)
 	delay := slot.DelayFrom(now)
 	if delay > MaxDelay {
@@ -55,8 +55,8 @@ func (a *Admission) Delay(now time.Time, expiresAt session.UnixSec) time.Duratio
 	switch left := expiresAt.Time().Sub(now); {
 	case expiresAt == 0:
 	case left > 0:
-		delay = min(delay, max(minDelay, left/part))
-	case a.expired.AllowN(now, 1): // it is out of its call
+		delay = min(delay, max(minDelay, left/lifePart))
+	case a.expired.AllowN(now, 1): // Agora has disconnected it from its call
 		delay = min(delay, minDelay)
 	}
 	return max(time.Millisecond, delay)

@@ -152,6 +152,12 @@ function accept(answer) {
 }
 
 /**
+ * Replaces tokens and credentials in a text.
+ * @param {string} text
+ */
+export const withoutTokens = (text) => text.replace(/(?:eyJ|00[67])[\w+/=%.-]{12,}/g, "(token)");
+
+/**
  * Describes an SDK's error for the service: within the lengths that the service
  * accepts, and without the tokens that some SDKs quote. Objects without a text of their
  * own become JSON.
@@ -162,7 +168,7 @@ export function describeRefusal(error) {
     try {
       const value = read();
       const words = typeof value === "object" && !value?.toString ? "[object]" : String(value);
-      return (words.startsWith("[object") ? JSON.stringify(value) : words).replace(/00[67][\w+/=%-]{12,}/g, "(token)").slice(0, limit) || fallback;
+      return withoutTokens(words.startsWith("[object") ? JSON.stringify(value) : words).slice(0, limit) || fallback;
     } catch {
       return fallback; // it cannot be converted to text
     }

@@ -100,7 +100,7 @@ export class Connection {
     } catch (error) {
       if (this.#attempt !== attempt) return;
       this.#session.onError(error);
-      return this.#lost("not connected");
+      return this.#lost(firstMessage ? "not connected" : "no credential was fetched");
     }
     this.#expectAnswer(connectTimeout);
     const { socket } = attempt;

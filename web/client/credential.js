@@ -2,6 +2,8 @@
 
 /** @import { Alarms } from "./time.js" */
 
+import { parseCredential } from "./diagnose.js";
+
 /** How long the app's function may take, in milliseconds. */
 const fetchTimeout = 30_000;
 
@@ -18,8 +20,13 @@ export class Credential {
    * @param {Alarms} alarms
    */
   constructor(source, alarms) {
-    this.#source = source;
+    this.#source = source === undefined || source === null || typeof source === "function" ? source : parseCredential(source, "credential must be text, or a function that returns it; it is");
     this.#alarms = alarms;
+  }
+
+  /** Whether the app has passed a credential, or a function that fetches one. */
+  get given() {
+    return !!this.#source;
   }
 
   /**
@@ -60,9 +67,6 @@ export class Credential {
 
   /** @param {() => string | Promise<string>} source */
   async #fetch(source) {
-    const text = await this.#alarms.within(fetchTimeout, Promise.resolve().then(source), "credential");
-    const credential = text.trim();
-    if (!/^\S+$/.test(credential)) throw new Error("not a credential"); // most likely the back end sent an error page
-    return credential;
+    return parseCredential(await this.#alarms.within(fetchTimeout, Promise.resolve().then(source), "the credential function"), "the credential function returned");
   }
 }

@@ -12,6 +12,7 @@
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
  * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
+ * @property {(text: string) => void} warn shows the developer what keeps the app from its first session: console.warn()
  * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
  * @property {() => boolean} [isHidden] whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
@@ -50,6 +51,7 @@ export function platform(own) {
     wallNow: () => Date.now(),
     steadyNow: () => performance.now(),
     random: () => Math.random(),
+    warn: (text) => console.warn(text),
     ...(document && window?.addEventListener ? page : { onWake: () => () => {} }),
     ...own,
   };

@@ -6,6 +6,7 @@
 /** @import { Identity, Service } from "./protocol.js" */
 /** @import { Store } from "./resume.js" */
 
+import { parseUrl } from "./diagnose.js";
 import { platform as usePlatform } from "./platform.js";
 import { Session } from "./session.js";
 
@@ -28,8 +29,7 @@ export class Refresher {
 
   /** @param {Identity & Options} options */
   constructor({ url, credential, storage, platform: ownPlatform, rtc, rtm, chat, ttl, tokenFormat }) {
-    const address = /^(?:http|ws)(s?:\/\/[^/?#]+[^?#]*?)\/*$/.exec(url)?.[1];
-    if (!address) throw new TypeError("url must be like https://calls.example.com");
+    const address = parseUrl(url);
     if (!(rtc || rtm || chat)) throw new TypeError("rtc, rtm or chat must be given");
     const platform = usePlatform(ownPlatform);
     if (!platform.WebSocket) throw new TypeError("pass a platform.WebSocket");

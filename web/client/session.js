@@ -12,6 +12,7 @@
 import { Connection } from "./connection.js";
 import { Credential } from "./credential.js";
 import { DeliveryQueue, describeBundle } from "./delivery.js";
+import { Diagnosis } from "./diagnose.js";
 import { Emitter } from "./emitter.js";
 import { EndedError } from "./events.js";
 import { leaveByHttp } from "./http.js";
@@ -40,6 +41,7 @@ export class Session {
   renewals;
   /** @type {Emitter<Events>} */
   events = new Emitter();
+  #diagnosis = new Diagnosis(this);
   #identity;
   #credential;
   /** @type {State} */
@@ -127,7 +129,13 @@ export class Session {
   async prepare() {
     this.#lastMessage = null;
     if (this.resume.token) return () => ({ type: "resume", ...this.resume.token });
-    const auth = await this.#credential.get();
+    let auth;
+    try {
+      auth = await this.#credential.get();
+    } catch (error) {
+      this.#diagnosis.credentialFailed(error);
+      throw error;
+    }
     return () => ({ type: "join", auth, ...this.#identity });
   }
 
@@ -148,6 +156,7 @@ export class Session {
         if (!Number.isSafeInteger(message.afterMs)) return this.#onIncomplete(message);
         return this.connection.move(message.afterMs, message.reason);
       case "error":
+        this.#diagnosis.refused(message.code, message.message, this.#credential.given);
         this.onError(failure(message.code, message.message));
       // falls through
       case "ended":
@@ -184,6 +193,7 @@ export class Session {
   onLost(loss) {
     this.#dispatch("lost");
     if (this.#ended) return;
+    this.#diagnosis.notConnected(loss.reason);
     this.events.emit("lost", loss);
     this.renewals.schedule();
   }

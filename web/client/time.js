@@ -146,7 +146,7 @@ export class Alarms {
   within(ms, promise, who) {
     return new Promise((resolve, reject) => {
       const name = `within ${++this.#waits}`;
-      this.set(name, ms, () => reject(failure("TIMEOUT", `no answer in time: ${who}`)));
+      this.set(name, ms, () => reject(failure("TIMEOUT", `no answer within ${ms / 1000} s: ${who}`)));
       Promise.resolve(promise).then(resolve, reject).finally(() => this.clear(name));
     });
   }

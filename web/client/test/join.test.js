@@ -125,7 +125,7 @@ test("a credential that cannot be fetched is an error event, and is fetched agai
   });
   await settle();
   assert.deepEqual(sim.saw("error"), [failure]);
-  assert.deepEqual(sim.saw("lost"), [{ reason: "not connected", retryInMs: 500 }]);
+  assert.deepEqual(sim.saw("lost"), [{ reason: "no credential was fetched", retryInMs: 500 }]);
   await sim.pass(499);
   assert.equal(calls, 1);
   await sim.pass(1);

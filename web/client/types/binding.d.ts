@@ -72,6 +72,11 @@ export declare class Binding {
     deliver(token: string, previousExpired: boolean): Promise<boolean>;
 }
 /**
+ * Replaces tokens and credentials in a text.
+ * @param {string} text
+ */
+export declare const withoutTokens: (text: string) => string;
+/**
  * Describes an SDK's error for the service: within the lengths that the service
  * accepts, and without the tokens that some SDKs quote. Objects without a text of their
  * own become JSON.

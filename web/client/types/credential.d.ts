@@ -6,6 +6,8 @@ export declare class Credential {
      * @param {Alarms} alarms
      */
     constructor(source: string | (() => string | Promise<string>) | undefined, alarms: Alarms);
+    /** Whether the app has passed a credential, or a function that fetches one. */
+    get given(): boolean;
     /**
      * The credential for the next session. One fetch serves all connection attempts,
      * so that an outage of the service does not become a load on the app's back end.

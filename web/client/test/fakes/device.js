@@ -29,6 +29,8 @@ export class Device {
   hidden = false;
   /** Errors that the page's console would show as uncaught. */
   uncaught = [];
+  /** The warnings in the page's console. */
+  warnings = [];
 
   #timers = new Map();
   #timerIds = 0;
@@ -49,6 +51,7 @@ export class Device {
       clearTimeout: (id) => void this.#timers.delete(id),
       wallNow: () => this.time + this.wallError,
       steadyNow: () => this.steady,
+      warn: (text) => void this.warnings.push(text),
       random: () => (typeof this.random === "function" ? this.random() : this.random),
       isHidden: () => this.hidden,
       onHide: (hide) => {

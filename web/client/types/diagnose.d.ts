@@ -1,0 +1,41 @@
+import type { Platform } from "./platform.js";
+import type { State } from "./events.js";
+import type { ResumeToken } from "./resume.js";
+/**
+ * Returns the service's address after "http" or "ws", such as "s://calls.example.com". It
+ * accepts the address of the WebSocket too. Throws a TypeError that says what to write.
+ * @param {unknown} url the option
+ */
+export declare function parseUrl(url: unknown): string;
+/**
+ * Returns a credential without the spaces around it. Throws a TypeError if the value is
+ * certainly none.
+ * @param {any} value
+ * @param {string} source where the value is from: the message begins with it
+ */
+export declare function parseCredential(value: any, source: string): any;
+export type Parts = {
+    platform: Platform;
+    address: string;
+    state: State;
+    resume: {
+        token: ResumeToken | null;
+    };
+};
+/** The session's members that a Diagnosis uses. @typedef {{platform: Platform, address: string, state: State, resume: {token: ResumeToken | null}}} Parts */
+/** Warns in the console, once for each cause, until the session has joined for the first time. */
+export declare class Diagnosis {
+    #private;
+    /** @param {Parts} session */
+    constructor(session: Parts);
+    /** @param {unknown} error of the app's credential function, or about what it returned */
+    credentialFailed(error: unknown): void;
+    /** @param {string} reason of the event `lost` */
+    notConnected(reason: string): void;
+    /**
+     * @param {string} code of the service's message `error`
+     * @param {string} message
+     * @param {boolean} hasCredential whether the app passes a credential
+     */
+    refused(code: string, message: string, hasCredential: boolean): void;
+}

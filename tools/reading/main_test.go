@@ -13,7 +13,7 @@ func TestGoCommentsHaveTheirDeclaration(t *testing.T) {
 	got := goComments(`// Package p does one thing.
 package p
 
-//go:generate true
+//go:noinline
 
 // F returns the sum of both.
 func F(a, b int) int {

@@ -118,6 +118,11 @@ fix: tools ## Formats the code and mends what the linters can mend.
 build: ## Builds .bin/refresher.
 	go build -trimpath -buildvcs=auto -o $(BIN)/refresher ./cmd/refresher
 
+.PHONY: client
+client: ## Packs the browser library into .bin/refresher-client.tgz, for npm install.
+	mkdir -p $(BIN)
+	packed=$$(npm pack --silent --ignore-scripts --pack-destination $(BIN) ./web/client) && mv "$(BIN)/$$packed" $(BIN)/refresher-client.tgz
+
 .PHONY: demo
 demo: build ## Serves the demo on this machine alone. ARGS='...' are its flags.
 	$(BIN)/refresher demo $(ARGS)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -20,11 +21,14 @@ import (
 )
 
 type demoCommand struct {
-	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:"127.0.0.1:8080" help:"Address of the public port. Credentials are off, so only a loopback one is taken."`
+	Listen   address       `env:"REFRESHER_LISTEN,PORT,SERVER_PORT" default:"127.0.0.1:8080" help:"Address of the public port. Without --auth=jwt only a loopback one is taken."`
 	TokenTTL time.Duration `name:"token-ttl" env:"REFRESHER_TOKEN_TTL" default:"30s" help:"Lifetime of tokens: short, so that renewals are seen."`
 	StandIn  bool          `env:"REFRESHER_STAND_IN" help:"Hold the call at a stand-in for Agora's edge even if there is an --app-id, whose call is at Agora otherwise."`
 	Grace    time.Duration `name:"certificate-grace" env:"REFRESHER_CERTIFICATE_GRACE" default:"15s" help:"How long the stand-in still accepts a certificate that the page had replaced."`
+	Auth     string        `enum:"none,jwt" default:"none" help:"none, or jwt for a page of your own: the service checks credentials, and there is the stand-in without the demo's page."`
 	settings `embed:""`
+
+	keySettings `embed:""`
 }
 
 // Run serves until a signal.
@@ -75,6 +79,9 @@ func (c *demoCommand) Run() (err error) {
 	defer page.Close()
 
 	config := c.config(c.Listen, c.TokenTTL)
+	if err := c.setAuth(&config); err != nil {
+		return err
+	}
 	config.Page = page.Handler
 	config.DrainWindow = min(config.DrainWindow, time.Second)
 	config.Policy.CertificateSpread = min(config.Policy.CertificateSpread, c.Grace/5) // all are renewed before the old one is refused
@@ -89,6 +96,18 @@ func (c *demoCommand) Run() (err error) {
 	}
 	c.greet(a, signer != nil, standIn != nil)
 	return a.Run(ctx, stop.second, reloads)
+}
+
+// setAuth sets how callers prove who they are.
+func (c *demoCommand) setAuth(config *app.Config) (err error) {
+	config.Auth = c.Auth
+	if c.Auth == "none" {
+		return nil
+	}
+	p := &config.Projects[0]
+	p.KeyFiles, p.ReadKeys, p.Audience, p.Issuer = c.files(), c.keySettings.keys, c.JWTAudience, c.JWTIssuer
+	p.Keys, err = c.keys()
+	return err
 }
 
 // makeUp fills in credentials for this run if there are none, and gives what can
@@ -107,6 +126,9 @@ func (c *demoCommand) makeUp() *signer {
 // agoraWarning is how long before the end of a token Agora's edge warns.
 const agoraWarning = 30 * time.Second
 
+// ownPage reports whether the visitor has a page of their own, and the demo serves none.
+func (c *demoCommand) ownPage() bool { return c.Auth == "jwt" }
+
 // page makes the page, and the stand-in that holds its call unless Agora does. Without a
 // signer the credentials are real ones.
 func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo, standIn *edge.Edge, err error) {
@@ -114,7 +136,7 @@ func (c *demoCommand) page(signer *signer, logger *slog.Logger) (page *demo.Demo
 	config := demo.Config{
 		AppID: c.AppID, Version: build.Info().Version, WarnBefore: agoraWarning,
 		TTL: ttl, MinTTL: min(c.MinTTL, ttl), MaxTTL: max(c.MaxTTL, ttl),
-		Real: signer == nil && !c.StandIn, Logger: logger.With("component", "demo"),
+		Real: signer == nil && !c.StandIn && !c.ownPage(), WithoutPage: c.ownPage(), Logger: logger.With("component", "demo"),
 	}
 	if !config.Real {
 		// With tokens as short as these Agora would warn as soon as it has them.
@@ -149,6 +171,18 @@ func (c *demoCommand) greet(a *app.App, madeUp, standIn bool) {
 		held = "of your Agora project. The page's call is held by a stand-in for Agora's edge, on this machine."
 	}
 	at := a.Addr().String() + strings.TrimSuffix(c.BasePath, "/")
+	if c.ownPage() {
+		fmt.Fprintf(os.Stdout, `refresher demo: tokens live %s here, and are renewed before that.
+
+  for your page   http%s://%s   from %s
+  metrics         http://%s/metrics
+
+App ID %s. Credentials are checked. A stand-in for Agora's edge holds the calls.
+Stop with Ctrl-C.
+
+`, c.TokenTTL, tls, at, cmp.Or(strings.Join(c.AllowedOrigins, ", "), "this origin alone; see --allowed-origins"), a.OpsAddr(), c.AppID)
+		return
+	}
 	fmt.Fprintf(os.Stdout, `refresher demo: tokens live %[1]s here, and are renewed before that.
 
   open       http%[2]s://%[3]s/

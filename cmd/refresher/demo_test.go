@@ -128,8 +128,14 @@ type edgeLeg struct {
 
 func (d *demoService) edge() *edgeLeg {
 	d.t.Helper()
+	return d.edgeFrom("http://" + d.addr)
+}
+
+// edgeFrom is a client in a page of an origin.
+func (d *demoService) edgeFrom(origin string) *edgeLeg {
+	d.t.Helper()
 	socket, _, err := websocket.Dial(d.t.Context(), "ws://"+d.addr+"/demo/edge", &websocket.DialOptions{
-		HTTPHeader: http.Header{"Origin": {"http://" + d.addr}},
+		HTTPHeader: http.Header{"Origin": {origin}},
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -371,6 +377,26 @@ func TestDemoIsForItsOwnPage(t *testing.T) {
 	}
 	if n := len(d.certificates()); n != 1 {
 		t.Errorf("%d certificates: one was made for somebody", n)
+	}
+	d.end(os.Interrupt)
+}
+
+// For a page of one's own, credentials are checked, and pages of the allowed origins reach
+// the service and the stand-in, which takes the service's tokens.
+func TestDemoForAPageOfOnesOwn(t *testing.T) {
+	const secret, from = "0123456789abcdef0123456789abcdef", "https://app.example.com"
+	env := []string{"REFRESHER_JWT_SECRET=" + secret}
+	d := startDemo(t, env, "--auth=jwt", "--allowed-origins="+from)
+	if a := d.do(http.MethodGet, "/demo/config.json", ""); a.status != http.StatusNotFound {
+		t.Errorf("the page's settings: %d", a.status)
+	}
+	if a := d.do(http.MethodGet, "/rtc/room/publisher/uid/7/", ""); a.status != http.StatusUnauthorized {
+		t.Errorf("without a credential: %d", a.status)
+	}
+	credential, _, _ := run(t, env, "token", "grant", "--subject=ana", "--channels=room", "--uids=7", "--roles=publisher")
+	token := decode[map[string]string](t, d.do(http.MethodGet, "/rtc/room/publisher/uid/7/", "", "Origin", from, "Authorization", "Bearer "+strings.TrimSpace(credential)))["rtcToken"]
+	if code := d.edgeFrom(from).ask("join", "7", token); code != 0 {
+		t.Errorf("the stand-in refuses the token: %d", code)
 	}
 	d.end(os.Interrupt)
 }

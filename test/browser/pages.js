@@ -35,7 +35,7 @@ export async function servePages(entries) {
       define: { "process.env.NODE_ENV": `"production"`, global: "globalThis" },
       loader: { ".css": "empty" },
       plugins: [readme],
-      alias: { "node:assert/strict": `${here}/page/assert.js`, "refresher-client/rtc": `${library}/bindings/rtc.js`, "refresher-client": `${library}/index.js`, ...alias },
+      alias: { "node:assert/strict": `${here}/page/assert.js`, "@refresher/client/rtc": `${library}/bindings/rtc.js`, "@refresher/client": `${library}/index.js`, ...alias },
     });
     scripts.set(`/${name}.js`, outputFiles[0].contents);
   }));

@@ -35,15 +35,15 @@ test("bindEngine takes the engines of both SDKs, and the README's examples hold,
   assert.deepEqual(more, []);
   for (const sdk of sdks) {
     await writeFile(join(app, `${sdk}.ts`), `
-      import type { Refresher } from "refresher-client";
+      import type { Refresher } from "@refresher/client";
       declare const [refresher, another]: Refresher[];
       ${bindsMain.replaceAll("react-native-agora", sdk)}
       ${bindsEx}`);
   }
   await writeFile(join(app, "rtm.ts"), `
     import type { RTMClient } from "agora-react-native-rtm";
-    import type { Platform } from "refresher-client";
-    import { bindStreamChannel, type RtmClient } from "refresher-client/rtm";
+    import type { Platform } from "@refresher/client";
+    import { bindStreamChannel, type RtmClient } from "@refresher/client/rtm";
     declare const [appId, userId, credential]: string[];
     declare const platform: Partial<Platform>;
     ${bindsRtm}
@@ -53,7 +53,7 @@ test("bindEngine takes the engines of both SDKs, and the README's examples hold,
     compilerOptions: {
       strict: true, noEmit: true, allowJs: true, checkJs: true, target: "es2022", module: "esnext", moduleResolution: "bundler",
       lib: ["es2023", "dom"], types: [], skipLibCheck: true, allowSyntheticDefaultImports: true,
-      paths: { "refresher-client": [join(client, "index.js")], "refresher-client/*": [join(client, "bindings/*.js")] },
+      paths: { "@refresher/client": [join(client, "index.js")], "@refresher/client/*": [join(client, "bindings/*.js")] },
     },
     include: ["*.ts", "*.js"],
   }));

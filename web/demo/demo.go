@@ -32,6 +32,9 @@ type Config struct {
 	// WarnBefore is how long before a token expires Edge or Agora warns the client.
 	WarnBefore time.Duration
 
+	// WithoutPage leaves out the page and its endpoints: the edge, for other pages, and
+	// the browser library remain.
+	WithoutPage bool
 	// Real makes the page use Agora's own SDK, from Agora's servers: Agora holds the
 	// call, not Edge.
 	Real bool
@@ -87,7 +90,7 @@ func New(c Config) (*Demo, error) {
 		d.policy = realPolicy
 	}
 	var err error
-	if d.files, err = loadFiles(); err != nil {
+	if d.files, err = loadFiles(!c.WithoutPage); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
 	d.about, err = json.Marshal(map[string]any{
@@ -113,6 +116,8 @@ func (c *Config) check() error {
 		return errors.New("MaxEdges, Grace: want 0 (the default) or more")
 	case c.Real != (c.Edge == nil):
 		return errors.New("want either Real or an Edge")
+	case c.WithoutPage && c.Edge == nil:
+		return errors.New("want an Edge without the page")
 	case (c.Sign != nil) != (c.Certificate != ""), c.Sign != nil && c.Edge == nil:
 		return errors.New("want Sign, Certificate and Edge together, or no Sign and no Certificate")
 	}
@@ -131,10 +136,11 @@ func (d *Demo) Close() {
 
 // Handler serves the demo; metrics serves /demo/metrics.
 func (d *Demo) Handler(metrics http.Handler) http.Handler {
-	endpoints := map[string]endpoint{
-		"/demo/config.json": {http.MethodGet, d.serveAbout},
-		"/demo/metrics":     {http.MethodGet, metrics.ServeHTTP},
-		"/demo/certificate": {http.MethodPost, d.serveRotation},
+	endpoints := make(map[string]endpoint)
+	if !d.config.WithoutPage {
+		endpoints["/demo/config.json"] = endpoint{http.MethodGet, d.serveAbout}
+		endpoints["/demo/metrics"] = endpoint{http.MethodGet, metrics.ServeHTTP}
+		endpoints["/demo/certificate"] = endpoint{http.MethodPost, d.serveRotation}
 	}
 	if d.config.Edge != nil {
 		endpoints["/demo/edge"] = endpoint{http.MethodGet, d.serveEdge}

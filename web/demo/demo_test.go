@@ -144,6 +144,18 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
+func TestWithoutThePage(t *testing.T) {
+	d := newDemo(t, func(c *Config) { c.WithoutPage = true })
+	for path, want := range map[string]int{
+		"/": http.StatusNotFound, "/demo.js": http.StatusNotFound, "/demo/config.json": http.StatusNotFound, "/demo/metrics": http.StatusNotFound,
+		"/demo/certificate": http.StatusNotFound, "/client/index.js": http.StatusOK, "/demo/edge": http.StatusUpgradeRequired,
+	} {
+		if w := d.ask(t, http.MethodGet, path); w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
 func TestPolicy(t *testing.T) {
 	atAgora := newDemo(t, func(c *Config) { c.Real, c.Edge = true, nil })
 	for name, c := range map[string]struct {
@@ -229,6 +241,7 @@ func TestWrongConfig(t *testing.T) {
 		"fewer than no edges":        func(c *Config) { c.MaxEdges = -1 },
 		"less than no grace":         func(c *Config) { c.Grace = -1 },
 		"held nowhere":               func(c *Config) { c.Edge = nil },
+		"neither page nor edge":      func(c *Config) { c.WithoutPage, c.Real, c.Edge = true, true, nil },
 		"held twice":                 func(c *Config) { c.Real = true },
 		"nothing to replace":         func(c *Config) { c.Sign = sign },
 		"nobody to sign":             func(c *Config) { c.Certificate = testCert },

@@ -10,6 +10,9 @@
 //	GET  /demo/edge          WebSocket: the stand-in for Agora's edge
 //	POST /demo/certificate   replaces the App Certificate
 //
+// With Config.WithoutPage there are the library and the edge alone: the page has no
+// credential, so it cannot use a service that wants one.
+//
 // The service's public port refuses requests with another Host, and POST requests from
 // pages of other origins, before they come here.
 //
@@ -17,8 +20,8 @@
 //
 // The WebSocket speaks the line protocol of refresher/web/demo/edge, a line in each
 // text frame, with or without its newline. A connection is one client; when it ends, so
-// do its calls. With a real Agora project, Agora holds the calls, and this endpoint does
-// not exist.
+// do its calls. Pages of other origins reach it if the service allows their origins. With
+// a real Agora project, Agora holds the calls, and this endpoint does not exist.
 //
 // # Certificate rotation
 //

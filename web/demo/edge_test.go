@@ -114,6 +114,25 @@ func TestEdgeAdmitsByTheToken(t *testing.T) {
 	}
 }
 
+// The service names the origins that it allows in the answer's header.
+func TestPagesOfAllowedOriginsReachTheEdge(t *testing.T) {
+	handler := newDemo(t, func(c *Config) { c.WithoutPage = true }).Handler(metrics)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if origin := r.Header.Get("Origin"); origin == "https://app.example.com" {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	for origin, want := range map[string]int{
+		"https://app.example.com": http.StatusSwitchingProtocols, server.URL: http.StatusSwitchingProtocols, "https://evil.example": http.StatusForbidden,
+	} {
+		if _, status, _ := dial(t, server, origin); status != want {
+			t.Errorf("%s: %d, want %d", origin, status, want)
+		}
+	}
+}
+
 func TestFramesThatAreNoLines(t *testing.T) {
 	page := mustDial(t, serve(t, newDemo(t, nil)))
 	for _, frame := range []string{"", "\n", "hello", "{}", `{"op":"join"`, strings.Repeat("x", edge.MaxLine)} {

@@ -4,7 +4,7 @@
 /** @import { RtcClient } from "./client/bindings/rtc.js" */
 
 import { camera } from "./camera.js";
-import { EdgeClient } from "./edge-client.js";
+import { createClient } from "./client/testing.js";
 import { MediaEndpoint, connect } from "./media.js";
 import { Network } from "./network.js";
 import { missingForPictures, missingForSound } from "./support.js";
@@ -66,9 +66,7 @@ export async function localEndpoints(profiles, failed) {
  */
 function localEndpoint(media, noPicture, noSound) {
   const network = new Network();
-  const url = new URL("demo/edge", document.baseURI);
-  url.protocol = url.protocol.replace("http", "ws");
-  const client = new EdgeClient(url.href, network.platform.WebSocket);
+  const client = createClient(new URL(".", document.baseURI).href, network.platform);
   return {
     client,
     network,

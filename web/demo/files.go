@@ -43,13 +43,15 @@ type content struct {
 	etag  string
 }
 
-// loadFiles returns the files by the paths that they are served at.
-func loadFiles() (map[string]*file, error) {
+// loadFiles returns the files by the paths that they are served at: the browser library, and
+// the page if it is wanted.
+func loadFiles(withPage bool) (map[string]*file, error) {
 	files := make(map[string]*file)
-	for prefix, folder := range map[string]fs.FS{"/": page, "/client/": client.FS} {
-		if err := loadFolder(files, prefix, folder); err != nil {
-			return nil, err
-		}
+	if err := loadFolder(files, "/client/", client.FS); err != nil || !withPage {
+		return files, err
+	}
+	if err := loadFolder(files, "/", page); err != nil {
+		return nil, err
 	}
 	files["/"] = files["/index.html"]
 	if files["/"] == nil {

@@ -26,7 +26,7 @@ try {
   const [want, have] = [read(generated), read(committed)];
   const stale = [...new Set([...want.keys(), ...have.keys()])].filter((path) => want.get(path) !== have.get(path));
   if (stale.length > 0) {
-    console.error(`refresher-client: stale types, run "npm run types" and commit them: ${stale.join(", ")}`);
+    console.error(`@refresher/client: stale types, run "npm run types" and commit them: ${stale.join(", ")}`);
     process.exitCode = 1;
   }
 } finally {

@@ -1,5 +1,5 @@
-// The package as npm would publish it: what is in it, how large it is, and that
-// the examples of the README are right by the SDKs' own types.
+// The package that `make client` packs: its files, and that the examples of the README are
+// right by its types and the SDKs' own.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -19,18 +19,17 @@ let own = ""; // the package in there
 
 before(async () => {
   app = await mkdtemp(join(tmpdir(), "refresher-app-"));
-  await run("npm", ["pack", "--pack-destination", app], { cwd: here });
-  const [tarball = ""] = (await readdir(app)).filter((name) => name.endsWith(".tgz"));
-  own = join(app, "node_modules", "refresher-client");
+  await run("make", ["client", `BIN=${app}`], { cwd: join(here, "../..") });
+  own = join(app, "node_modules", "@refresher/client");
   await mkdir(own, { recursive: true });
-  await run("tar", ["xzf", join(app, tarball), "--strip-components=1", "-C", own]);
+  await run("tar", ["xzf", join(app, "refresher-client.tgz"), "--strip-components=1", "-C", own]);
   for (const name of await readdir(installed)) {
     if (!name.startsWith(".")) await symlink(join(installed, name), join(app, "node_modules", name));
   }
 });
 after(() => rm(app, { recursive: true }));
 
-test("the package has its modules, their types and its README, and nothing else", async () => {
+test("the package has its modules, their types, its README and the licence, and nothing else", async () => {
   const inside = async (folder) => (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => relative(folder, join(parentPath, name))).sort();
   const modules = [
@@ -39,7 +38,8 @@ test("the package has its modules, their types and its README, and nothing else"
   ].filter((name) => name.endsWith(".js"));
   assert.ok(modules.includes("index.js") && modules.includes("bindings/rtc.js"));
   const types = modules.map((name) => `types/${name.replace(".js", ".d.ts")}`);
-  assert.deepEqual(await inside(own), [...modules, ...types, "README.md", "package.json"].sort());
+  assert.deepEqual(await inside(own), [...modules, ...types, "LICENSE", "README.md", "package.json"].sort());
+  assert.equal(await readFile(join(own, "LICENSE"), "utf8"), await readFile(join(here, "../../LICENSE"), "utf8"));
 });
 
 test("each binding is a subpath of the package, with its types, and apart from the core", async () => {
@@ -88,10 +88,11 @@ test("the examples of the README and the types hold, by tsc --strict and the SDK
   assert.equal(stdout, "");
 });
 
-test("the types hold without those of a DOM, and with those of libraries checked", async () => {
-  const bare = join(app, "bare");
-  await mkdir(join(bare, "node_modules"), { recursive: true });
-  await symlink(own, join(bare, "node_modules", "refresher-client"));
+// From the repository's folder, as npm installs it: by a symbolic link.
+for (const [from, folder] of [["tarball", () => own], ["folder", () => here]]) test(`the types of the ${from} hold without those of a DOM, and with those of libraries checked`, async () => {
+  const bare = join(app, from);
+  await mkdir(join(bare, "node_modules/@refresher"), { recursive: true });
+  await symlink(folder(), join(bare, "node_modules/@refresher/client"));
   await cp(join(here, "test/types/no-dom.test-d.ts"), join(bare, "app.ts"));
   await writeFile(join(bare, "package.json"), `{"type": "module"}`);
   await writeFile(join(bare, "tsconfig.json"), JSON.stringify({

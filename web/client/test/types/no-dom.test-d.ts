@@ -1,6 +1,6 @@
 // What must compile for an app without the types of a DOM, in React Native or
 // Node.js, and with the library's own types checked.
-import { EndedError, Refresher, type Events, type Options, type Platform } from "refresher-client";
+import { EndedError, Refresher, type Events, type Options, type Platform } from "@refresher/client";
 
 declare const platform: Partial<Platform>;
 const kept = new Map<string, string>();

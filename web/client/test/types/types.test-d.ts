@@ -2,15 +2,17 @@
 import type { IAgoraRTCClient } from "agora-rtc-sdk-ng";
 import type { AgoraChat } from "agora-chat";
 import type { RTMClient } from "agora-rtm";
-import { EndedError, Refresher, type Options, type Platform, type Reports, type Sdk } from "refresher-client";
-import { bindChat, type ChatClient } from "refresher-client/chat";
-import { bindEngine } from "refresher-client/native";
-import { bindRtc, type RtcClient } from "refresher-client/rtc";
-import { bindRtm, bindStreamChannel, type RtmClient } from "refresher-client/rtm";
+import { EndedError, Refresher, type Options, type Platform, type Reports, type Sdk } from "@refresher/client";
+import { bindChat, type ChatClient } from "@refresher/client/chat";
+import { bindEngine } from "@refresher/client/native";
+import { bindRtc, type RtcClient } from "@refresher/client/rtc";
+import { bindRtm, bindStreamChannel, type RtmClient } from "@refresher/client/rtm";
+import { createClient } from "@refresher/client/testing";
 
 declare const rtc: IAgoraRTCClient;
 declare const rtm: RTMClient;
 const asRtc: RtcClient = rtc;
+const standIn: RtcClient = createClient("http://127.0.0.1:8080");
 const asRtm: RtmClient = rtm;
 declare const chat: AgoraChat.Connection;
 const asChat: ChatClient = chat;

@@ -1,8 +1,9 @@
-// A stand-in for the client of agora-rtc-sdk-ng: the same methods, events and behaviour
-// where tokens are concerned, over a WebSocket to a stand-in for Agora's edge. The
-// tokens are real, and they alone decide whom that edge admits and drops.
+// A stand-in for the client of agora-rtc-sdk-ng, for development and tests without an
+// Agora account: the same methods, events and behaviour where tokens are concerned, over
+// a WebSocket to the stand-in for Agora's edge that `refresher demo` serves. The tokens
+// are real, and they alone decide whom that edge admits and drops. It sends no media.
 
-/** @import { Platform } from "./client/platform.js" */
+/** @import { Platform } from "./platform.js" */
 
 import { EdgeConnection } from "./edge-connection.js";
 
@@ -21,6 +22,18 @@ import { EdgeConnection } from "./edge-connection.js";
 const expiredCode = 109;
 const retryMs = 1_000;
 
+/**
+ * Makes a client in place of `AgoraRTC.createClient()`.
+ * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
+ * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
+ */
+export function createClient(service, { WebSocket = globalThis.WebSocket } = {}) {
+  const edge = new URL("demo/edge", service.endsWith("/") ? service : `${service}/`);
+  edge.protocol = edge.protocol.replace("http", "ws");
+  return new EdgeClient(edge.href, WebSocket);
+}
+
+/** The error of a method that failed, as the SDK's own. */
 export class SdkError extends Error {
   /**
    * @param {string} code one of the SDK's error codes
@@ -38,9 +51,9 @@ export class SdkError extends Error {
 export class EdgeClient {
   /** @type {State} */
   connectionState = "DISCONNECTED";
-  /** Whether the token in use lets its holder send video. The real SDK has no such property: its publish() rejects. */
+  /** Whether the token in use lets its holder publish. The SDK has no such property: its publish() rejects. */
   mayPublish = false;
-  /** Whether renewToken rejects, as the SDK's sometimes does. */
+  /** Whether renewToken rejects, as the SDK's sometimes does. The SDK has no such property. */
   refusing = false;
   #url;
   #WebSocket;
@@ -78,6 +91,7 @@ export class EdgeClient {
   }
 
   /**
+   * Resolves with the uid when the edge has admitted the client.
    * @param {string} appId not sent: the edge serves one App ID only
    * @param {string} channel
    * @param {string} token
@@ -105,7 +119,7 @@ export class EdgeClient {
   async renewToken(token) {
     const membership = this.#membership;
     if (!membership) throw new SdkError("INVALID_OPERATION", "renewToken should not be called before user join");
-    if (this.refusing) throw new SdkError("UNEXPECTED_RESPONSE", "renew token failed: the demo has the SDK refuse");
+    if (this.refusing) throw new SdkError("UNEXPECTED_RESPONSE", "renew token failed: refusing is set");
     const before = membership.token;
     membership.token = token;
     try {
@@ -122,6 +136,18 @@ export class EdgeClient {
       throw error;
     }
   }
+
+  /**
+   * Resolves if the client is in a call and its token allows to publish. Sends nothing.
+   * @param {unknown} [_tracks]
+   */
+  async publish(_tracks) {
+    if (this.connectionState !== "CONNECTED") throw new SdkError("INVALID_OPERATION", "publish: join the call first");
+    if (!this.mayPublish) throw new SdkError("INVALID_OPERATION", "publish: the token is one of a subscriber");
+  }
+
+  /** @param {unknown} [_tracks] */
+  async unpublish(_tracks) {}
 
   /**
    * Connects, and joins at the edge with the token.

@@ -1,7 +1,7 @@
 // A WebSocket to the stand-in for Agora's edge: it carries requests, their answers, and
 // events.
 
-/** @import { Platform } from "./client/platform.js" */
+/** @import { Platform } from "./platform.js" */
 
 /** @typedef {{id: number, ok: boolean, publish?: boolean, code?: number, error?: string}} Answer */
 /** @typedef {{event: string, reason?: string}} EdgeEvent */

@@ -1,0 +1,34 @@
+import type { Platform } from "./platform.js";
+export type Answer = {
+    id: number;
+    ok: boolean;
+    publish?: boolean;
+    code?: number;
+    error?: string;
+};
+export type EdgeEvent = {
+    event: string;
+    reason?: string;
+};
+/** @import { Platform } from "./platform.js" */
+/** @typedef {{id: number, ok: boolean, publish?: boolean, code?: number, error?: string}} Answer */
+/** @typedef {{event: string, reason?: string}} EdgeEvent */
+export declare class EdgeConnection {
+    #private;
+    /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
+    lost: Promise<void>;
+    /**
+     * @param {Platform["WebSocket"]} WebSocket
+     * @param {string} url
+     * @param {(event: EdgeEvent) => void} onevent
+     */
+    constructor(WebSocket: Platform["WebSocket"], url: string, onevent: (event: EdgeEvent) => void);
+    /**
+     * Resolves with the answer, or with undefined if the connection breaks before.
+     * @param {string} op
+     * @param {object} fields
+     * @returns {Promise<Answer | undefined>}
+     */
+    request(op: string, fields: object): Promise<Answer | undefined>;
+    close(): void;
+}

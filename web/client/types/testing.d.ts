@@ -1,0 +1,75 @@
+import type { Platform } from "./platform.js";
+export type State = "DISCONNECTED" | "CONNECTING" | "CONNECTED" | "RECONNECTING";
+export type Membership = {
+    channel: string;
+    user: string;
+    /**
+     * the newest one
+     */
+    token: string;
+    /**
+     * the token that the edge has last seen; "" before it admitted the client
+     */
+    admittedBy: string;
+};
+/**
+ * Makes a client in place of `AgoraRTC.createClient()`.
+ * @param {string} service address of `refresher demo`, such as "http://127.0.0.1:8080", with its base path if it has one
+ * @param {{WebSocket?: Platform["WebSocket"]}} [platform] the browser's WebSocket without it
+ */
+export declare function createClient(service: string, { WebSocket }?: {
+    WebSocket?: Platform["WebSocket"];
+}): EdgeClient;
+/** The error of a method that failed, as the SDK's own. */
+export declare class SdkError extends Error {
+    code: string;
+    edgeCode: number;
+    /**
+     * @param {string} code one of the SDK's error codes
+     * @param {string} message
+     * @param {number} [edgeCode] the edge's own code; 0 if the edge did not answer
+     */
+    constructor(code: string, message: string, edgeCode?: number);
+}
+export declare class EdgeClient {
+    #private;
+    /** @type {State} */
+    connectionState: State;
+    /** Whether the token in use lets its holder publish. The SDK has no such property: its publish() rejects. */
+    mayPublish: boolean;
+    /** Whether renewToken rejects, as the SDK's sometimes does. The SDK has no such property. */
+    refusing: boolean;
+    /**
+     * @param {string} url of the edge
+     * @param {Platform["WebSocket"]} WebSocket
+     */
+    constructor(url: string, WebSocket: Platform["WebSocket"]);
+    /**
+     * @param {string} event
+     * @param {(...details: any[]) => void} listener
+     */
+    on(event: string, listener: (...details: any[]) => void): void;
+    /**
+     * @param {string} event
+     * @param {(...details: any[]) => void} listener
+     */
+    off(event: string, listener: (...details: any[]) => void): void;
+    /**
+     * Resolves with the uid when the edge has admitted the client.
+     * @param {string} appId not sent: the edge serves one App ID only
+     * @param {string} channel
+     * @param {string} token
+     * @param {number} uid
+     */
+    join(appId: string, channel: string, token: string, uid: number): Promise<number>;
+    leave(): Promise<void>;
+    /** @param {string} token */
+    renewToken(token: string): Promise<void>;
+    /**
+     * Resolves if the client is in a call and its token allows to publish. Sends nothing.
+     * @param {unknown} [_tracks]
+     */
+    publish(_tracks?: unknown): Promise<void>;
+    /** @param {unknown} [_tracks] */
+    unpublish(_tracks?: unknown): Promise<void>;
+}

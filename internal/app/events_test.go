@@ -18,8 +18,8 @@ import (
 func TestEventsReachTheBackEnd(t *testing.T) {
 	const secret, previous = "whsec_wP/uwP/uwP/uwP/uwP/uwP/uwP/uwP/u", "a secret of the back end's"
 	type told struct {
-		Type, ID, Session, Reason, Node string
-		RTC                             struct{ Channel string }
+		Type, ID, App, Session, Reason, Node string
+		RTC                                  struct{ Channel string }
 	}
 	news := make(chan told, 10)
 	backEnd := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func TestEventsReachTheBackEnd(t *testing.T) {
 		{Type: "session.ended", ID: joined.Session + "-ended", Reason: "left"},
 	} {
 		got := <-news
-		if got.Type != want.Type || got.ID != want.ID || got.Reason != want.Reason || got.Session != joined.Session || got.Node == "" || got.RTC.Channel != "c" {
+		if got.Type != want.Type || got.ID != want.ID || got.Reason != want.Reason || got.App != apptest.AppID || got.Session != joined.Session || got.Node == "" || got.RTC.Channel != "c" {
 			t.Errorf("told %+v, want %+v", got, want)
 		}
 	}

@@ -19,22 +19,22 @@ func TestEvents(t *testing.T) {
 	const at = 1_800_000_000_250
 	for _, e := range []session.Event{
 		{
-			ID: "S-joined", Type: session.EventJoined, At: at, Session: "S", Node: "a", Seq: 1, ExpiresAt: 1_800_003_600,
+			ID: "S-joined", Type: session.EventJoined, At: at, App: "app", Session: "S", Subject: `ana "the <first>"`, Node: "a", Seq: 1, ExpiresAt: 1_800_003_600,
 			Identity: session.Identity{
 				RTC: &session.RTC{Channel: "daily", UID: 7, Role: session.Publisher},
 				RTM: &session.RTM{UserID: "ana"}, Chat: &session.Chat{UserID: "ana"},
 			},
 		},
 		{
-			ID: "S-unreachable-12", Type: session.EventUnreachable, At: at, Session: "S", Node: "a", Seq: 12, ExpiresAt: 1_800_000_300,
+			ID: "S-unreachable-12", Type: session.EventUnreachable, At: at, App: "app", Session: "S", Subject: "ana", Node: "a", Seq: 12, ExpiresAt: 1_800_000_300,
 			Identity: session.Identity{RTC: &session.RTC{Channel: "daily", Account: "ana"}},
 		},
 		{
-			ID: "S-ended", Type: session.EventEnded, At: at, Session: "S", Seq: 13, ExpiresAt: 1_800_003_600, Reason: session.EndLeft,
+			ID: "S-ended", Type: session.EventEnded, At: at, App: "app", Session: "S", Seq: 13, ExpiresAt: 1_800_003_600, Reason: session.EndLeft,
 			Identity: session.Identity{RTC: &session.RTC{Channel: "daily"}}, // any uid
 		},
 		{
-			ID: "S-expired-13", Type: session.EventExpired, At: at, Session: "S",
+			ID: "S-expired-13", Type: session.EventExpired, At: at, App: "app", Session: "S",
 			Identity: session.Identity{RTM: &session.RTM{UserID: "ana"}},
 		},
 	} {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxEvents    = 100_000         // that wait, of about 0.6 KiB each
+	maxEvents    = 100_000         // that wait, of about 0.7 KiB each
 	maxEventAge  = 24 * time.Hour  // since Send; then an event is given up
 	lastChance   = 5 * time.Second // for what waits when Run is to end
 	eventsTrip   = 8               // more than the few events that a receiver may always refuse
@@ -72,13 +72,15 @@ func encodeEvent(e *session.Event) []byte {
 		ID      string            `json:"id"`
 		Type    session.EventType `json:"type"`
 		At      session.UnixMilli `json:"at"`
+		App     string            `json:"app"`
 		Session string            `json:"session"`
+		Subject string            `json:"subject,omitempty"`
 		Node    string            `json:"node,omitempty"`
 		protocol.Identity
 		Seq       uint64            `json:"seq,omitempty"`
 		ExpiresAt session.UnixSec   `json:"expiresAt,omitempty"`
 		Reason    session.EndReason `json:"reason,omitempty"`
-	}{e.ID, e.Type, e.At, e.Session, e.Node, protocol.IdentityOf(e.Identity), e.Seq, e.ExpiresAt, e.Reason})
+	}{e.ID, e.Type, e.At, e.App, e.Session, e.Subject, e.Node, protocol.IdentityOf(e.Identity), e.Seq, e.ExpiresAt, e.Reason})
 	if err != nil {
 		panic(err) // strings and numbers: no value of them leads here
 	}

@@ -59,7 +59,9 @@ func (e *entry) deliver(what store.Delivered) {
 // newEvent returns the event for the customer's back end whose delivery counts as what. Its
 // ID is the same on every node that may send it.
 func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
-	e := session.Event{At: at, Session: r.Session, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt}
+	e := session.Event{
+		At: at, App: r.App, Session: r.Session, Subject: r.Subject, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt,
+	}
 	switch {
 	case what == store.DeliveredJoined:
 		e.Type, e.ID = session.EventJoined, r.Session+"-joined"

@@ -8,9 +8,9 @@ import (
 )
 
 // An event has the same id on every node that may send it, without a dot, which would
-// end the id in what is signed.
-func TestEventIDs(t *testing.T) {
-	record := session.Record{Key: session.Key{Session: "S"}, Seq: 12}
+// end the id in what is signed. It names the project and the subject of the session.
+func TestNewEvent(t *testing.T) {
+	record := session.Record{Key: session.Key{App: "app", Session: "S", Subject: "ana"}, Seq: 12}
 	expired, ended := record, record
 	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
 	for want, c := range map[string]struct {
@@ -28,6 +28,9 @@ func TestEventIDs(t *testing.T) {
 			got := newEvent(c.what, &c.record, node, 0)
 			if got.ID != want || got.Type != c.typ || got.Reason != c.reason || got.Node != node {
 				t.Errorf("%+v on node %s, want %s", got, node, want)
+			}
+			if got.App != "app" || got.Session != "S" || got.Subject != "ana" {
+				t.Errorf("%+v, want app, S and ana", got)
 			}
 		}
 	}

@@ -28,7 +28,9 @@ type Event struct {
 	ID        string
 	Type      EventType
 	At        UnixMilli // when it happened
+	App       string // the App ID
 	Session   string
+	Subject   string // of the credential that opened the session; empty if it has none
 	Node      string
 	Identity  Identity
 	Seq       uint64    // of the newest tokens

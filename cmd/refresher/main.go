@@ -23,8 +23,13 @@ type cli struct {
 	Call     callCommand     `cmd:"" help:"Keep a call's tokens fresh, and show each renewal."`
 	Token    tokenCommand    `cmd:"" help:"Make or explain a token."`
 	Sessions sessionsCommand `cmd:"" help:"See and change the sessions of a running service."`
-	Health   healthCommand   `cmd:"" help:"Ask the service on this machine whether it works; for probes."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Revoke   revokeCommand   `cmd:"" help:"End the sessions of a user, a channel or a subject, and refuse their return."`
+
+	Revocations  revocationsCommand  `cmd:"" help:"See and lift the revocations of a running service."`
+	Certificates certificatesCommand `cmd:"" help:"Show how far the rotation of the App Certificate is."`
+
+	Health  healthCommand  `cmd:"" help:"Ask the service on this machine whether it works; for probes."`
+	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
 func main() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"os"
@@ -56,11 +57,85 @@ func (o *operator) ask(method, path, body string, into any) error {
 		return err
 	}
 	if answer.StatusCode != http.StatusOK {
-		var problem struct{ Error string }
-		_ = json.Unmarshal(text, &problem) // a proxy's answer has none
-		return errors.New(strings.TrimSuffix("the service answers "+answer.Status+": "+problem.Error, ": "))
+		refusal := refusalError{status: answer.Status}
+		_ = json.Unmarshal(text, &refusal.body) // a proxy's answer has none
+		return &refusal
 	}
 	return understand(text, into)
+}
+
+// refusalError is an answer of the service with another status than 200.
+type refusalError struct {
+	status string
+	body   struct {
+		Error string
+		Done  json.RawMessage // what was done nevertheless; empty if nothing
+	}
+}
+
+func (e *refusalError) Error() string {
+	return strings.TrimSuffix("the service answers "+e.status+": "+e.body.Error, ": ")
+}
+
+// list returns the elements of all pages of a list, which each page has in member.
+func (o *operator) list(path string, query url.Values, member string) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for {
+			var page map[string]json.RawMessage
+			var elements []json.RawMessage
+			var cursor string
+			err := o.ask(http.MethodGet, path+"?"+query.Encode(), "", &page)
+			if err == nil {
+				err = understand(page[member], &elements)
+			}
+			if next, more := page["cursor"]; more && err == nil {
+				err = understand(next, &cursor)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, element := range elements {
+				if !yield(element, nil) {
+					return
+				}
+			}
+			if cursor == "" {
+				return
+			}
+			query.Set("cursor", cursor)
+		}
+	}
+}
+
+// printList prints a list as a table with these columns, whose cells row returns, or with
+// --json as one element a line. It stops after most elements; 0 is no limit.
+func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
+	table := table()
+	if !o.JSON {
+		fmt.Fprintln(table, columns)
+	}
+	listed := 0
+	for element, err := range elements {
+		if err != nil {
+			return errors.Join(table.Flush(), err)
+		}
+		if most > 0 && listed == most {
+			fmt.Fprintf(os.Stderr, "stopped after %d; see --max\n", listed)
+			break
+		}
+		listed++
+		if o.JSON {
+			fmt.Println(string(element))
+			continue
+		}
+		cells, err := row(element)
+		if err != nil {
+			return errors.Join(table.Flush(), err)
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	return table.Flush()
 }
 
 // understand reads what the service says.
@@ -92,6 +167,15 @@ func printJSON(v any) error {
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
 	return out.Encode(v)
+}
+
+// printRows prints names and values in two columns.
+func printRows(rows [][2]string) error {
+	table := table()
+	for _, row := range rows {
+		fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
+	}
+	return table.Flush()
 }
 
 // table prints columns. It has to be flushed.

@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +18,9 @@ type sessionsCommand struct {
 	Show  showCommand  `cmd:"" help:"Show one."`
 	Renew renewCommand `cmd:"" help:"Push new tokens to its client now."`
 	End   endCommand   `cmd:"" help:"End it: its client is told, and cannot come back to it."`
-
-	Certificates certificatesCommand `cmd:"" help:"Show how far the rotation of the App Certificate is."`
 }
 
-// sessionInfo is what the service says of a session. Times are Unix seconds.
+// sessionInfo is what the service says of a session. A Seq or a time of 0 is not known.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
@@ -33,7 +29,7 @@ type sessionInfo struct {
 	protocol.Identity
 	Seq           uint64          `json:"seq"`
 	ExpiresAt     session.UnixSec `json:"expiresAt"`
-	Confirmed     bool            `json:"confirmed"`
+	Confirmed     *bool           `json:"confirmed"` // nil: not known
 	LastAckAt     session.UnixSec `json:"lastAckAt"`
 	NextRenewalAt session.UnixSec `json:"nextRenewalAt"`
 	Until         session.UnixSec `json:"until"`
@@ -60,39 +56,12 @@ func (c *listCommand) Run() error {
 	if c.UID != nil {
 		query.Set("uid", strconv.FormatUint(uint64(*c.UID), 10))
 	}
-	table := table()
-	if !c.JSON {
-		fmt.Fprintln(table, "SESSION\tSTATE\tWHO\tSUBJECT\tNODE\tEXPIRES\tNEXT RENEWAL")
-	}
-	for listed := 0; ; {
-		var page struct {
-			Sessions []json.RawMessage
-			Cursor   string
-		}
-		if err := c.ask(http.MethodGet, "/v1/sessions?"+query.Encode(), "", &page); err != nil {
-			return errors.Join(table.Flush(), err)
-		}
-		for _, raw := range page.Sessions {
-			if c.Max > 0 && listed == c.Max {
-				fmt.Fprintf(os.Stderr, "stopped after %d; see --max\n", listed)
-				return table.Flush()
-			}
-			listed++
-			if c.JSON { // one a line, for other programs
-				fmt.Println(string(raw))
-				continue
-			}
+	return c.printList(c.list("/v1/sessions", query, "sessions"), c.Max, "SESSION\tSTATE\tWHO\tSUBJECT\tNODE\tEXPIRES\tNEXT RENEWAL",
+		func(raw json.RawMessage) ([]string, error) {
 			var s sessionInfo
-			if err := understand(raw, &s); err != nil {
-				return err
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.State, s.who(), orDash(s.Subject), s.Node, in(s.ExpiresAt), in(s.NextRenewalAt))
-		}
-		if page.Cursor == "" {
-			return table.Flush()
-		}
-		query.Set("cursor", page.Cursor)
-	}
+			err := understand(raw, &s)
+			return []string{s.ID, s.State, s.who(), orDash(s.Subject), s.Node, in(s.ExpiresAt), in(s.NextRenewalAt)}, err
+		})
 }
 
 // who says what the session's tokens are for, in one word for each service.
@@ -147,23 +116,26 @@ type showCommand struct {
 func (c *showCommand) Run() error {
 	var s sessionInfo
 	return c.show(http.MethodGet, c.path(), "", &s, func() error {
-		table := table()
-		for _, row := range [][2]string{
+		seq, confirmed := "-", "-"
+		if s.Seq > 0 {
+			seq = strconv.FormatUint(s.Seq, 10)
+		}
+		if s.Confirmed != nil {
+			confirmed = strconv.FormatBool(*s.Confirmed)
+		}
+		return printRows([][2]string{
 			{"session", s.ID},
 			{"state", s.State},
 			{"who", s.who()},
 			{"subject", orDash(s.Subject)},
 			{"node", s.Node},
-			{"seq", strconv.FormatUint(s.Seq, 10)},
-			{"confirmed", strconv.FormatBool(s.Confirmed)},
+			{"seq", seq},
+			{"confirmed", confirmed},
 			{"last ack", moment(s.LastAckAt, "-")},
 			{"next renewal", moment(s.NextRenewalAt, "-")},
 			{"tokens expire", moment(s.ExpiresAt, "-")},
 			{"renewed until", moment(s.Until, "-")},
-		} {
-			fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
-		}
-		return table.Flush()
+		})
 	})
 }
 
@@ -171,8 +143,8 @@ func (c *showCommand) Run() error {
 type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"` // what is not done yet
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+	Note         string          `json:"note"`         // what is not done yet
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: not known
 }
 
 func (d *changeMade) print(done string) error {
@@ -206,45 +178,9 @@ type endCommand struct {
 func (c *endCommand) Run() error {
 	var d changeMade
 	return c.show(http.MethodDelete, c.path(), "", &d, func() error {
-		return d.print("ended; Agora lets its newest tokens in until " + moment(d.AccessEndsAt, tokensEnd))
-	})
-}
-
-type certificatesCommand struct {
-	operator `embed:""`
-}
-
-// certificateInfo is what the service says of an App Certificate. Times are Unix seconds.
-type certificateInfo struct {
-	Fingerprint     string          `json:"fingerprint"`
-	SignedBy        []string        `json:"signedBy"`
-	Sessions        int             `json:"sessions"`
-	Detached        int             `json:"detached"`
-	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt"`
-	MayBeDeleted    bool            `json:"mayBeDeleted"`
-	Why             string          `json:"why"`
-}
-
-// Run prints, for each App Certificate, how many sessions hold tokens that it signed, and
-// whether it may be deleted.
-func (c *certificatesCommand) Run() error {
-	var r struct {
-		Certificates []certificateInfo `json:"certificates"`
-		Partial      bool              `json:"partial"`
-	}
-	return c.show(http.MethodGet, "/v1/certificates", "", &r, func() error {
-		table := table()
-		fmt.Fprintln(table, "CERTIFICATE\tNODES\tSESSIONS\tDETACHED\tLAST TOKEN ENDS\tMAY BE DELETED")
-		for _, one := range r.Certificates {
-			verdict := "no: " + one.Why
-			if one.MayBeDeleted {
-				verdict = "yes: " + one.Why
-			}
-			fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\t%s\n", one.Fingerprint, len(one.SignedBy), one.Sessions, one.Detached, in(one.LastTokenEndsAt), verdict)
+		if d.AccessEndsAt == 0 {
+			return d.print("ended; it is not known how long Agora lets its newest tokens in")
 		}
-		if r.Partial {
-			defer fmt.Fprintln(os.Stderr, "there was no time to count all sessions")
-		}
-		return table.Flush()
+		return d.print("ended; Agora lets its newest tokens in until " + moment(d.AccessEndsAt, "-"))
 	})
 }

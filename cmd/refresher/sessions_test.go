@@ -77,16 +77,28 @@ func (o *offices) call(subject string, c client.Config) {
 	o.t.Cleanup(cancel)
 }
 
+// command runs `refresher args...` as the operator.
+func (o *offices) command(args ...string) (stdout, stderr string, code int) {
+	o.t.Helper()
+	return run(o.t, []string{"REFRESHER_API_URL=http://" + o.addr, "REFRESHER_CREDENTIAL=" + o.admin}, args...)
+}
+
 // sessions runs `refresher sessions args...` as the operator.
 func (o *offices) sessions(args ...string) (stdout, stderr string, code int) {
 	o.t.Helper()
-	return run(o.t, []string{"REFRESHER_API_URL=http://" + o.addr, "REFRESHER_CREDENTIAL=" + o.admin}, append([]string{"sessions"}, args...)...)
+	return o.command(append([]string{"sessions"}, args...)...)
 }
 
-// good runs one that is to work.
+// good runs a command of sessions that is to work.
 func (o *offices) good(args ...string) string {
 	o.t.Helper()
-	stdout, stderr, code := o.sessions(args...)
+	return o.works(append([]string{"sessions"}, args...)...)
+}
+
+// works runs a command that is to work.
+func (o *offices) works(args ...string) string {
+	o.t.Helper()
+	stdout, stderr, code := o.command(args...)
 	if code != 0 || stderr != "" {
 		o.t.Fatalf("%v: exit %d: %s%s", args, code, stdout, stderr)
 	}
@@ -115,7 +127,7 @@ func matches(t *testing.T, text, expression string) {
 	}
 }
 
-func TestSessionsCommands(t *testing.T) {
+func TestOperatorsCommands(t *testing.T) {
 	o := openOffices(t)
 	defer o.stop(syscall.SIGTERM)
 	ids := o.ids()
@@ -154,10 +166,10 @@ func TestSessionsCommands(t *testing.T) {
 		}
 	}
 
-	matches(t, o.good("certificates"), `CERTIFICATE NODES SESSIONS DETACHED LAST TOKEN ENDS MAY BE DELETED`)
-	matches(t, o.good("certificates"), `[0-9a-f]{8} 1 2 0 -?[0-9]s no: 1 of the nodes sign with it`)
+	matches(t, o.works("certificates"), `CERTIFICATE NODES SESSIONS DETACHED LAST TOKEN ENDS MAY BE DELETED`)
+	matches(t, o.works("certificates"), `[0-9a-f]{8} 1 2 0 -?[0-9]s no: 1 of the nodes sign with it`)
 	var report struct{ Certificates []certificateInfo }
-	if err := json.Unmarshal([]byte(o.good("certificates", "--json")), &report); err != nil || len(report.Certificates) != 1 || report.Certificates[0].Sessions != 2 {
+	if err := json.Unmarshal([]byte(o.works("certificates", "--json")), &report); err != nil || len(report.Certificates) != 1 || report.Certificates[0].Sessions != 2 {
 		t.Errorf("certificates --json: %+v, %v", report, err)
 	}
 
@@ -211,18 +223,19 @@ func (o *offices) renews(ids map[string]string) {
 	}
 }
 
-// ends tries end.
+// ends tries end of one call, and revoke of the other.
 func (o *offices) ends(ids map[string]string) {
 	t := o.t
 	matches(t, o.good("end", ids["ana"]), `ended; Agora lets its newest tokens in until .*[0-9]{2}:[0-9]{2}.*`)
-	var done struct {
-		ID, Node        string
-		Applied, Stored bool
-		AccessEndsAt    int64
+	if table := o.works("revocations", "list"); table != "REVOCATION  MATCHES  SINCE  UNTIL\n" {
+		t.Errorf("a list of no revocations: %s", table)
 	}
-	if err := json.Unmarshal([]byte(o.good("end", "--json", ids["ben"])), &done); err != nil ||
-		done.ID != ids["ben"] || done.Node == "" || !done.Applied || !done.Stored || done.AccessEndsAt == 0 {
-		t.Errorf("end --json: %+v, %v", done, err)
+	revoked := o.works("revoke", "--subject=ben", "--account=sev", "--for=1h")
+	for _, line := range []string{
+		`matches user:"sev" subject:"ben"`, "since .*[0-9]{2}:[0-9]{2}.*", `until .*\(1h0m.*`, "sessions ended 1", "their tokens end .*[0-9]{2}:[0-9]{2}.*",
+		"complete yes: every live node has acted", "classic tokens end .*[0-9]{2}:[0-9]{2}.*",
+	} {
+		matches(t, revoked, line)
 	}
 	for subject, one := range o.calls {
 		var ended *client.EndedError
@@ -230,8 +243,38 @@ func (o *offices) ends(ids map[string]string) {
 			t.Errorf("%s's call: %v", subject, err)
 		}
 	}
+	o.liftsRevocation(strings.Fields(revoked)[1])
 	if _, stderr, code := o.sessions("end", "none"); code == 0 || !strings.Contains(stderr, "404") {
 		t.Errorf("end none: exit %d: %s", code, stderr)
+	}
+}
+
+// liftsRevocation tries the commands of the revocation that stands.
+func (o *offices) liftsRevocation(id string) {
+	t := o.t
+	matches(t, o.works("revocations", "list"), id+` user:"sev" subject:"ben" .*`)
+	matches(t, o.works("revocations", "show", id), "sessions ended 1")
+	var shown revocationInfo
+	if err := json.Unmarshal([]byte(o.works("revocations", "show", "--json", id)), &shown); err != nil || shown.ID != id || *shown.Ended != 1 || !shown.Complete {
+		t.Errorf("revocations show --json: %+v, %v", shown, err)
+	}
+	if lifted := o.works("revocations", "lift", id); !strings.HasPrefix(lifted, "lifted; ") || strings.Contains(lifted, "complete") {
+		t.Errorf("revocations lift: %s", lifted)
+	}
+	if list := o.works("revocations", "list", "--json"); list != "" {
+		t.Errorf("listed after the lift: %s", list)
+	}
+	for want, args := range map[string][]string{
+		"404":                          {"revocations", "lift", "none"},
+		"nothing to revoke":            {"revoke", "--for=1h"},
+		"whole number of seconds":      {"revoke", "--uid=7", "--for=100ms"},
+		"subject: is empty":            {"revoke", "--uid=7", "--subject="},
+		"has both uid and account":     {"revoke", "--uid=7", "--account=ana"},
+		"unexpected argument everyone": {"revoke", "everyone"},
+	} {
+		if stdout, stderr, code := o.command(args...); code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit %d: %s%s; want %q", args, code, stdout, stderr, want)
+		}
 	}
 }
 
@@ -253,12 +296,21 @@ func TestSessionsCommandsThatFail(t *testing.T) {
 		"something else":    {elsewhere(t, http.StatusOK, "<html>"), o.admin, "makes no sense"},
 		"nothing, and says": {elsewhere(t, http.StatusTeapot, "<html>"), o.admin, "418"},
 	} {
-		for _, args := range [][]string{{"list"}, {"list", "--json"}, {"show", "x"}, {"renew", "x"}, {"end", "x"}} {
+		for _, args := range [][]string{
+			{"sessions", "list"},
+			{"sessions", "list", "--json"},
+			{"sessions", "show", "x"},
+			{"sessions", "renew", "x"},
+			{"sessions", "end", "x"},
+			{"revoke", "--subject=x"},
+			{"revocations", "list"},
+			{"certificates"},
+		} {
 			env := []string{"REFRESHER_API_URL=" + c.url}
 			if c.credential != "" {
 				env = append(env, "REFRESHER_CREDENTIAL="+c.credential)
 			}
-			stdout, stderr, code := run(t, env, append([]string{"sessions"}, args...)...)
+			stdout, stderr, code := run(t, env, args...)
 			if code == 0 || !strings.Contains(stderr, c.want) {
 				t.Errorf("%s, %v: exit %d: %s%s; want %q", name, args, code, stdout, stderr, c.want)
 			}
@@ -286,6 +338,30 @@ func elsewhere(t *testing.T, status int, text string) string {
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// A revocation that one node alone has taken is shown with its id, beside the error.
+func TestRevokeWhileTheStoreIsAway(t *testing.T) {
+	answer := `{"error":"the store cannot be reached: …","code":"unavailable","status":503,
+		"done":{"id":"R","subject":"ana","at":1796040000,"until":1796043601,"classicEndsAt":1796126400,"ended":1,"accessEndsAt":1796043600,"complete":false}}`
+	env := []string{"REFRESHER_API_URL=" + elsewhere(t, http.StatusServiceUnavailable, answer)}
+	stdout, stderr, code := run(t, env, "revoke", "--subject=ana")
+	if code == 0 || !strings.Contains(stderr, "503 Service Unavailable: the store cannot be reached") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	matches(t, stdout, "revocation R")
+	matches(t, stdout, "complete no; ask again: refresher revocations show R")
+}
+
+// What is not known is shown as a dash.
+func TestSessionsOfUnknownTokens(t *testing.T) {
+	env := []string{"REFRESHER_API_URL=" + elsewhere(t, http.StatusOK, `{"id":"S","state":"detached","node":"a","ttl":60,"until":1796043600}`)}
+	shown, _, _ := run(t, env, "sessions", "show", "S")
+	for _, line := range []string{"seq -", "confirmed -", "last ack -", "tokens expire -"} {
+		matches(t, shown, line)
+	}
+	ended, _, _ := run(t, env, "sessions", "end", "S")
+	matches(t, ended, "ended; it is not known how long Agora lets its newest tokens in")
 }
 
 // What is not done yet is said.

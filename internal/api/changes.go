@@ -47,8 +47,9 @@ type changeView struct {
 type endView struct {
 	wishView
 
-	// AccessEndsAt is when the last token of the session stops to work.
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+	// AccessEndsAt is when the last token of the session stops to work. It is left out if
+	// that is not known.
+	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 }
 
 // changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new

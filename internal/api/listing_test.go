@@ -368,6 +368,34 @@ func TestSessionsAreShownAsTheyAre(t *testing.T) {
 	})
 }
 
+// A session whose tokens are not known is listed without them, not with zeros.
+func TestUnknownTokensAreLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := apptest.NewCluster(t, 1, nil)
+		l := s.Join(0, s.User, `"rtm":{"userId":"u"}`)
+		time.Sleep(time.Second) // bubble
+		record, _, err := s.Memory.Get(s.Ctx, l.Session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := record.Key
+		key.Session = "RESTORED"
+		restored := store.Record{Record: session.Record{Key: key, State: session.Detached}, Node: record.Node, Due: record.Due}
+		if _, err := s.Memory.Save(s.Ctx, []store.Record{restored}); err != nil {
+			t.Fatal(err)
+		}
+		_, text := s.Ask(0, s.Admin, http.MethodGet, "/v1/sessions/RESTORED", "")
+		var shown map[string]any
+		if err := json.Unmarshal([]byte(text), &shown); err != nil {
+			t.Fatal(err)
+		}
+		got := slices.Sorted(maps.Keys(shown))
+		if want := []string{"app", "id", "node", "rtm", "state", "subject", "ttl", "until"}; !slices.Equal(got, want) {
+			t.Errorf("shows %s, want only %q", text, want)
+		}
+	})
+}
+
 // Nothing that an operator of one project does or sees is of another.
 func TestOperatorsSeeTheirOwnProjectOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -97,8 +97,8 @@ type progressView struct {
 
 	Ended int `json:"ended"` // sessions
 	// AccessEndsAt is when the last token of those sessions stops to work: Agora cannot
-	// revoke one. 0: there is none.
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"`
+	// revoke one. It is left out while there are no such sessions.
+	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 	Complete     bool            `json:"complete"`             // every live node has acted
 	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not
 }

@@ -31,12 +31,13 @@ type sessionView struct {
 	// TokenFormat is left out for 007.
 	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
 	Until       session.UnixSec `json:"until"`
-	Seq         uint64          `json:"seq"`
-	IssuedAt    session.UnixSec `json:"issuedAt,omitempty"`
-	// ExpiresAt is of the newest tokens; Confirmed says whether the client
-	// has confirmed those.
-	ExpiresAt     session.UnixSec `json:"expiresAt"`
-	Confirmed     bool            `json:"confirmed"`
+	// Seq, IssuedAt and ExpiresAt are of the newest tokens, and Confirmed says whether the
+	// client has confirmed those. They are left out while these tokens are not known: of a
+	// session that was restored from its resume key, until new ones are minted.
+	Seq           uint64          `json:"seq,omitempty"`
+	IssuedAt      session.UnixSec `json:"issuedAt,omitempty"`
+	ExpiresAt     session.UnixSec `json:"expiresAt,omitempty"`
+	Confirmed     *bool           `json:"confirmed,omitempty"`
 	LastAckAt     session.UnixSec `json:"lastAckAt,omitempty"`
 	NextRenewalAt session.UnixSec `json:"nextRenewalAt,omitempty"` // while attached
 	DetachedAt    session.UnixSec `json:"detachedAt,omitempty"`
@@ -46,8 +47,10 @@ func viewOf(r *store.Record) sessionView {
 	v := sessionView{
 		ID: r.Session, App: r.App, Subject: r.Subject, State: "detached", Node: r.Node, Identity: protocol.IdentityOf(r.Identity),
 		TTL: int64(r.Terms.TTL / time.Second), TokenFormat: r.Terms.Format, Until: r.Terms.Until, Seq: r.Seq,
-		IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt, Confirmed: r.HeldSeq >= r.Seq,
-		LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt.Sec(),
+		IssuedAt: r.IssuedAt, ExpiresAt: r.ExpiresAt, LastAckAt: r.AckedAt, DetachedAt: r.DetachedAt.Sec(),
+	}
+	if r.Seq > 0 {
+		v.Confirmed = new(r.HeldSeq >= r.Seq)
 	}
 	if r.State == session.Attached {
 		v.State, v.NextRenewalAt = "attached", r.Due.Sec()

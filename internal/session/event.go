@@ -28,7 +28,7 @@ type Event struct {
 	ID        string
 	Type      EventType
 	At        UnixMilli // when it happened
-	App       string // the App ID
+	App       string    // the App ID
 	Session   string
 	Subject   string // of the credential that opened the session; empty if it has none
 	Node      string

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"refresher/internal/session"
+)
+
+type revokeCommand struct {
+	operator `embed:""`
+	Channel  *string        `help:"Sessions in this RTC channel."`
+	UID      *uint32        `help:"Sessions of this RTC uid, or of the RTM or Chat user of that name."`
+	Account  *string        `help:"Sessions of this user."`
+	Subject  *string        `help:"Sessions that this subject joined."`
+	For      *time.Duration `help:"How long the return is refused. Default: --max-session of the service."`
+}
+
+// Run revokes the sessions that match all that is given.
+func (c *revokeCommand) Run() error {
+	body := map[string]any{}
+	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
+		if value != nil {
+			body[name] = *value // the service refuses an empty name
+		}
+	}
+	if c.UID != nil {
+		body["uid"] = *c.UID
+	}
+	if len(body) == 0 {
+		return errors.New("nothing to revoke; give --channel, --uid, --account or --subject, or several, which all have to match")
+	}
+	if c.For != nil {
+		if *c.For < time.Second || *c.For%time.Second != 0 {
+			return fmt.Errorf("--for: %v is not a whole number of seconds; want 1h, for example", *c.For)
+		}
+		body["for"] = *c.For / time.Second
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	var r revocationInfo
+	err = c.show(http.MethodPost, "/v1/revocations", string(text), &r, r.print)
+	return c.alsoDone(err, &r)
+}
+
+type revocationsCommand struct {
+	List listRevocationsCommand `cmd:"" help:"List the revocations that stand."`
+	Show showRevocationCommand  `cmd:"" help:"Show one, and which nodes have acted on it."`
+	Lift liftRevocationCommand  `cmd:"" help:"Lift it: its users may join again."`
+}
+
+// revocationInfo is what the service says of a revocation. A time of 0 is not known.
+type revocationInfo struct {
+	ID            string          `json:"id"`
+	Channel       string          `json:"channel"`
+	User          string          `json:"user"` // a uid or an account
+	Subject       string          `json:"subject"`
+	At            session.UnixSec `json:"at"`
+	Until         session.UnixSec `json:"until"`
+	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
+
+	// These are left out of lists, and of the answer to a lift.
+	Ended        *int            `json:"ended"`
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: of no session
+	Complete     bool            `json:"complete"`
+	WaitingFor   []string        `json:"waitingFor"`
+}
+
+// matches names what a session has to have in common with the revocation.
+func (r *revocationInfo) matches() string {
+	var parts []string
+	for _, part := range [][2]string{{"channel", r.Channel}, {"user", r.User}, {"subject", r.Subject}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+":"+strconv.Quote(part[1]))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func (r *revocationInfo) print() error {
+	rows := [][2]string{
+		{"revocation", r.ID},
+		{"matches", r.matches()},
+		{"since", moment(r.At, "-")},
+		{"until", moment(r.Until, "-")},
+	}
+	if r.Ended != nil {
+		complete := "yes: every live node has acted"
+		if !r.Complete {
+			complete = "no; ask again: refresher revocations show " + r.ID
+		}
+		if len(r.WaitingFor) > 0 {
+			complete = "no: waiting for " + strings.Join(r.WaitingFor, ", ")
+		}
+		rows = append(rows, [][2]string{
+			{"sessions ended", strconv.Itoa(*r.Ended)},
+			{"their tokens end", moment(r.AccessEndsAt, "-")},
+			{"complete", complete},
+		}...)
+	}
+	return printRows(append(rows, [2]string{"classic tokens end", moment(r.ClassicEndsAt, "-")}))
+}
+
+// alsoDone prints what a node has done although its answer is an error: the store is away, so
+// the other nodes do not know of it yet.
+func (o *operator) alsoDone(err error, r *revocationInfo) error {
+	refusal, ok := errors.AsType[*refusalError](err)
+	if !ok || len(refusal.body.Done) == 0 {
+		return err
+	}
+	if o.JSON {
+		return errors.Join(printJSON(refusal.body.Done), err)
+	}
+	if err := understand(refusal.body.Done, r); err != nil {
+		return err
+	}
+	return errors.Join(r.print(), err)
+}
+
+type listRevocationsCommand struct {
+	operator `embed:""`
+	Max      int `default:"1000" help:"Stop after so many; 0 lists all."`
+}
+
+// Run lists revocations, page by page.
+func (c *listRevocationsCommand) Run() error {
+	return c.printList(c.list("/v1/revocations", url.Values{}, "revocations"), c.Max, "REVOCATION\tMATCHES\tSINCE\tUNTIL",
+		func(raw json.RawMessage) ([]string, error) {
+			var r revocationInfo
+			err := understand(raw, &r)
+			return []string{r.ID, r.matches(), moment(r.At, "-"), moment(r.Until, "-")}, err
+		})
+}
+
+// oneRevocation is what the commands have that are for a single revocation.
+type oneRevocation struct {
+	operator   `embed:""`
+	Revocation string `arg:"" help:"Its id."`
+}
+
+func (c *oneRevocation) path() string { return "/v1/revocations/" + url.PathEscape(c.Revocation) }
+
+type showRevocationCommand struct {
+	oneRevocation `embed:""`
+}
+
+// Run shows one revocation.
+func (c *showRevocationCommand) Run() error {
+	var r revocationInfo
+	return c.show(http.MethodGet, c.path(), "", &r, r.print)
+}
+
+type liftRevocationCommand struct {
+	oneRevocation `embed:""`
+}
+
+// Run lifts a revocation.
+func (c *liftRevocationCommand) Run() error {
+	var r revocationInfo
+	report := func() error {
+		fmt.Println("lifted; sessions that it ended stay ended")
+		return r.print()
+	}
+	return c.alsoDone(c.show(http.MethodDelete, c.path(), "", &r, report), &r)
+}

@@ -1,0 +1,72 @@
+package docs
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"refresher/internal/session"
+)
+
+// The bodies that nodes send, which the tests of internal/hook hold to its code, are those
+// of openapi.yaml, with no field that it does not have.
+func TestWebhooksAreDocumented(t *testing.T) {
+	event, questions := "/components/schemas/Event", "/components/schemas/ApprovalRequests"
+	fields := make(map[string]bool) // seen in any event
+	for _, kind := range session.EventTypes() {
+		body := golden(t, strings.TrimPrefix(string(kind), "session."))
+		if err := openAPI().check(event, body); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		for name := range body {
+			fields[name] = true
+		}
+	}
+	if diff := cmp.Diff(names(fields), names(openAPI().at(event+"/properties"))); diff != "" {
+		t.Errorf("events have (-), openapi.yaml has (+):\n%s", diff)
+	}
+	request := golden(t, "request")
+	if err := openAPI().check(questions, request); err != nil {
+		t.Error(err)
+	}
+	clear(fields)
+	for _, question := range anyList(request["requests"]) {
+		for name := range question.(object) {
+			fields[name] = true
+		}
+	}
+	if diff := cmp.Diff(names(fields), names(openAPI().at(questions+"/properties/requests/items/properties"))); diff != "" {
+		t.Errorf("questions have (-), openapi.yaml has (+):\n%s", diff)
+	}
+}
+
+// golden reads a body that internal/hook sends.
+func golden(t *testing.T, name string) object {
+	t.Helper()
+	text, err := os.ReadFile("../../internal/hook/testdata/" + name + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(text).(object)
+}
+
+// What openapi.yaml says of webhooks is what the pages about them show.
+func TestWebhookExamples(t *testing.T) {
+	for name, schema := range map[string]string{"event": "Event", "approval": "ApprovalRequests"} {
+		body := openAPI().at("/webhooks/" + name + "/post/requestBody/content/application~1json")
+		if err := openAPI().check("/components/schemas/"+schema, body["example"]); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	answer := openAPI().at("/webhooks/approval/post/responses/200/content/application~1json")
+	if err := openAPI().check("/components/schemas/ApprovalDecisions", answer["example"]); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []string{`{"decisions":[{"id":"1"}]}`, `{"decisions":[{"id":"1","allow":true,"until":1800000000000}]}`, `{}`} {
+		if openAPI().check("/components/schemas/ApprovalDecisions", parse([]byte(wrong))) == nil {
+			t.Errorf("openapi.yaml takes %s, which counts as no answer", wrong)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func readProjects(file string) ([]project.Project, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if decoder.Decode(&f) != nil || !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) || len(f.Projects) == 0 || len(f.Projects) > maxProjects {
-		return nil, fmt.Errorf("projects-file: want YAML of the form projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …], 1 to %d of them, with the fields of docs/operate/security.md and no others", maxProjects)
+		return nil, fmt.Errorf("projects-file: want YAML of the form projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …], 1 to %d of them, with the fields of docs/build/credentials.md and no others", maxProjects)
 	}
 	var projects []project.Project
 	for i := range f.Projects {

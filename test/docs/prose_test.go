@@ -89,36 +89,6 @@ func TestDecisionList(t *testing.T) {
 	}
 }
 
-// The README has all settings of serve and no others, each with a variable that
-// sets it.
-func TestReadmeSettings(t *testing.T) {
-	known := settings(t)
-	var listed []string
-	flag, variable := regexp.MustCompile("`(--[a-z-]+)`"), regexp.MustCompile("`([A-Z_]+)`")
-	for name, row := range tableOf(t, section(readFile(t, "README.md"), "Settings"), "flag", "environment", "default", "") {
-		var variables []string
-		for _, m := range variable.FindAllStringSubmatch(row[1], -1) {
-			variables = append(variables, m[1])
-		}
-		var flags []string
-		for _, m := range flag.FindAllStringSubmatch(row[0], -1) {
-			flags = append(flags, m[1])
-			variables = without(variables, known[m[1]].env)
-		}
-		if len(flags) == 0 || len(variables) > 0 {
-			t.Errorf("%s: %v set nothing that stands there", name, variables)
-		}
-		if first := known[flags[0]]; !strings.Contains(row[1], "`"+first.env[0]+"`") {
-			t.Errorf("%s: %v is not named", name, first.env[0])
-		}
-		listed = append(listed, flags...)
-	}
-	slices.Sort(listed)
-	if diff := cmp.Diff(names(known), listed); diff != "" {
-		t.Errorf("in the command (-), in the README (+):\n%s", diff)
-	}
-}
-
 // quotations are the blocks of one language in a text.
 func quotations(text, language string) (blocks []string) {
 	for _, m := range regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
@@ -127,11 +97,11 @@ func quotations(text, language string) (blocks []string) {
 	return blocks
 }
 
-// The commands in security.md that make credentials do, and the claims that are
+// The commands in credentials.md that make credentials do, and the claims that are
 // written out there are taken by the service.
 func TestCredentialExamples(t *testing.T) {
 	t.Parallel()
-	text := readFile(t, "docs/operate/security.md")
+	text := readFile(t, "docs/build/credentials.md")
 	n := startNode(t, "auth=jwt")
 	ask := func(credential string) {
 		t.Helper()
@@ -199,14 +169,14 @@ func TestProjectFields(t *testing.T) {
 	}
 	slices.Sort(fields)
 	var listed []string
-	for _, row := range tableOf(t, section(readFile(t, "docs/operate/security.md"), "Several projects"), "field", "meaning") {
+	for _, row := range tableOf(t, section(readFile(t, "docs/build/credentials.md"), "Several projects"), "field", "meaning") {
 		for _, m := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[0], -1) {
 			listed = append(listed, m[1])
 		}
 	}
 	slices.Sort(listed)
 	if diff := cmp.Diff(fields, listed); diff != "" {
-		t.Errorf("in the command (-), in security.md (+):\n%s", diff)
+		t.Errorf("in the command (-), in credentials.md (+):\n%s", diff)
 	}
 }
 

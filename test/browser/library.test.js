@@ -236,18 +236,15 @@ function library(engine) {
         t.after(() => network.close());
         const { page, setOffline, clean } = await visit(t, { breaks: true });
         const { options, credentialUrl } = await user({ ttl: 60, url: network.url });
-        const one = await new Call(page).start(options, { credentialUrl, slowest: true });
+        const one = await new Call(page).start(options, { credentialUrl, waitsForWake: true });
         await one.first("renewed");
         await setOffline(true);
         network.set("down"); // not setOffline: in Firefox it leaves open WebSockets alone
-        await one.run(({ refresher }) => refresher.wake());
-        await one.first("lost", ({ retryInMs }) => retryInMs >= 8000);
-        const back = one.first("renewed", ({ cause }) => cause === "resume").then(() => performance.now());
-        const from = performance.now();
+        const { retryInMs } = await one.first("lost");
+        assert.ok(retryInMs > 24 * 3600_000, "the backoff would outlast this test");
         network.set("up");
         await setOffline(false);
-        const ms = (await back) - from;
-        assert.ok(ms < 6000, `${ms} ms`);
+        await one.first("renewed", ({ cause }) => cause === "resume");
         clean();
       });
 

@@ -20,13 +20,13 @@ export class Call {
   /**
    * Makes a Refresher with an SDK that takes every token but the first few, and records its events.
    * @param {object} options of the Refresher, which are JSON
-   * @param {{refusals?: number, credentialUrl?: string, slowest?: boolean}} [how] slowest: each backoff takes its longest time
+   * @param {{refusals?: number, credentialUrl?: string, waitsForWake?: boolean}} [how] waitsForWake: a backoff takes days, so that only a wake connects again
    */
-  async start(options, { refusals = 0, credentialUrl, slowest = false } = {}) {
-    await this.#place.evaluate(async ({ id, library, options, refusals, credentialUrl, slowest }) => {
+  async start(options, { refusals = 0, credentialUrl, waitsForWake = false } = {}) {
+    await this.#place.evaluate(async ({ id, library, options, refusals, credentialUrl, waitsForWake }) => {
       const { Refresher } = await import(library);
       if (credentialUrl) options.credential = async () => (await fetch(credentialUrl)).text();
-      if (slowest) options.platform = { random: () => 1 };
+      if (waitsForWake) options.platform = { random: () => 1e6 };
       if (globalThis.nodePlatform) options.platform = { ...globalThis.nodePlatform, ...options.platform };
       const refresher = new Refresher(options);
       const seen = [];
@@ -46,7 +46,7 @@ export class Call {
       });
       globalThis.calls ??= {};
       globalThis.calls[id] = { refresher, seen, looks, taken };
-    }, { id: this.#id, library: this.#place.library ?? "/client/index.js", options, refusals, credentialUrl, slowest });
+    }, { id: this.#id, library: this.#place.library ?? "/client/index.js", options, refusals, credentialUrl, waitsForWake });
     return this;
   }
 

@@ -264,14 +264,14 @@ function library(engine) {
           return page.evaluate(() => globalThis.warnings.splice(0));
         };
         const [refused, ...others] = await warnings({ url: own.url, credential: "a.b.c" });
-        assert.match(refused, new RegExp(`^refresher-client: no connection to ws://${own.address}/v1/ws .*- --allowed-origins of the service has ${site.origin} `, "s"));
+        assert.match(refused, new RegExp(`^@refresher/client: no connection to ws://${own.address}/v1/ws .*- --allowed-origins of the service has ${site.origin} `, "s"));
         assert.deepEqual(others, []);
         const credential = await warnings({ url: service.url }, `${site.origin}/app`);
-        assert.deepEqual(credential, ["refresher-client: no credential was fetched: the credential function returned HTML: is the address right, and the user logged in?"]);
+        assert.deepEqual(credential, ["@refresher/client: no credential was fetched: the credential function returned HTML: is the address right, and the user logged in?"]);
         const one = await new Call(page).start({ url: service.url, rtc: { channel: "daily", uid: 1 } });
         assert.equal((await one.first("ended")).reason, "unauthenticated");
         const [missing] = await page.evaluate(() => globalThis.warnings);
-        assert.match(missing, /^refresher-client: the service refused to join: unauthenticated: .*The option credential is missing$/);
+        assert.match(missing, /^@refresher\/client: the service refused to join: unauthenticated: .*The option credential is missing$/);
       });
 
       test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {

@@ -87,6 +87,7 @@ export async function openPlaywright(t, { engine, alone, ...options }) {
     ? await own(t, engine, options)
     : { context: await (await shared(engine, options)).newContext(options), pid: 0 };
   if (!alone) t.after(() => context.close());
+  context.setDefaultTimeout(0); // the tests have limits of their own, which a loaded machine does not reach
   /** @type {string[]} */
   const complaints = [];
   /** @type {Set<string>} */

@@ -99,6 +99,6 @@ export class Diagnosis {
     const { state, platform } = this.#session;
     if (state !== "connecting" || this.#causes.has(cause)) return;
     this.#causes.add(cause);
-    platform.warn(`refresher-client: ${withoutTokens(text)}`);
+    platform.warn(`@refresher/client: ${withoutTokens(text)}`);
   }
 }

@@ -77,7 +77,7 @@ for (const [name, value, description] of mistakes) {
     await sim.pass(hour);
     assert.ok(calls > 100, "it is called again");
     const message = `the credential function returned ${description}`;
-    assert.deepEqual(sim.warnings, [`refresher-client: no credential was fetched: ${message}`]);
+    assert.deepEqual(sim.warnings, [`@refresher/client: no credential was fetched: ${message}`]);
     assert.equal(sim.saw("error")[0].message, message);
     assert.equal(sim.saw("lost")[0].reason, "no credential was fetched");
     assert.equal(sim.sockets.length, 0);
@@ -107,7 +107,7 @@ test("a credential function that rejects: one warning, without secrets", async (
   let calls = 0;
   sim.refresher({ credential: async () => { throw new TypeError(`Failed to fetch ${++calls} with ${jwt}`); } });
   await sim.pass(hour);
-  assert.deepEqual(sim.warnings, ["refresher-client: no credential was fetched: Failed to fetch 1 with (token)"]);
+  assert.deepEqual(sim.warnings, ["@refresher/client: no credential was fetched: Failed to fetch 1 with (token)"]);
   assert.match(sim.saw("error")[0].message, /Failed to fetch 1/);
 });
 
@@ -115,7 +115,7 @@ test("a credential function that does not answer", async (t) => {
   const sim = new Simulation(t);
   sim.refresher({ credential: () => new Promise(() => {}) });
   await sim.pass(hour);
-  assert.deepEqual(sim.warnings, ["refresher-client: no credential was fetched: no answer within 30 s: the credential function"]);
+  assert.deepEqual(sim.warnings, ["@refresher/client: no credential was fetched: no answer within 30 s: the credential function"]);
 });
 
 // The connection.
@@ -132,7 +132,7 @@ test("no connection: one warning with what to check", async (t) => {
   sim.blocked = true;
   sim.refresher({ url: "https://calls.example.com/agora" });
   await sim.pass(hour);
-  assert.deepEqual(sim.warnings, [`refresher-client: no connection to wss://calls.example.com/agora/v1/ws (closed with 1006), which is tried again. Check that
+  assert.deepEqual(sim.warnings, [`@refresher/client: no connection to wss://calls.example.com/agora/v1/ws (closed with 1006), which is tried again. Check that
 - https://calls.example.com/agora/ping answers in a browser, and the path is the service's --base-path
 - --allowed-origins of the service has http://localhost:5173 (its log names refused origins)
 - the page's content security policy, if any, allows both https: and wss: of that host
@@ -161,7 +161,7 @@ test("a connection that opens and gets no answer, or none that the browser allow
   await settle();
   await silent.socket.opens();
   await silent.pass(hour);
-  assert.match(silent.warnings.join(""), /^refresher-client: no connection to wss:\/\/calls\.example\.com\/v1\/ws \(no answer\)/);
+  assert.match(silent.warnings.join(""), /^@refresher\/client: no connection to wss:\/\/calls\.example\.com\/v1\/ws \(no answer\)/);
 
   const blocked = new Simulation(t);
   blocked.refresher({ platform: { ...blocked.platform, WebSocket: class { constructor() { throw new Error("SecurityError"); } } } });
@@ -193,7 +193,7 @@ test("a refusal by the service is a warning", async (t) => {
     await settle();
     await sim.socket.opens();
     await sim.socket.refuses(code, error, message);
-    assert.deepEqual(sim.warnings, [`refresher-client: ${warning}`]);
+    assert.deepEqual(sim.warnings, [`@refresher/client: ${warning}`]);
   }
 });
 
@@ -206,7 +206,7 @@ test("a credential that is refused twice is one warning", async (t) => {
     await sim.socket.refuses(4401, "unauthenticated", message);
   }
   assert.equal(sim.saw("ended").length, 1);
-  assert.deepEqual(sim.warnings, ["refresher-client: the service refused to join: unauthenticated: it expired 1 s ago"]);
+  assert.deepEqual(sim.warnings, ["@refresher/client: the service refused to join: unauthenticated: it expired 1 s ago"]);
 });
 
 // Silence.
@@ -260,5 +260,5 @@ test("warnings go to console.warn, unless the app replaces platform.warn", async
   const { warn: _, ...platform } = sim.platform;
   sim.refresher({ platform, credential: () => "" });
   await settle();
-  assert.deepEqual(warn.mock.calls.map(({ arguments: [text] }) => text), ["refresher-client: no credential was fetched: the credential function returned nothing"]);
+  assert.deepEqual(warn.mock.calls.map(({ arguments: [text] }) => text), ["@refresher/client: no credential was fetched: the credential function returned nothing"]);
 });

@@ -1,3 +1,5 @@
+//go:build !race
+
 package revocation_test
 
 import (

@@ -1,3 +1,5 @@
+//go:build !race
+
 package rotation_test
 
 import (

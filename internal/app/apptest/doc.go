@@ -10,4 +10,8 @@
 //	Holder, Tenant      a client that holds its tokens against its grant; a project
 //	BackEnd             a customer's back end that is asked for approval
 //	Request, Way        ways to ask for tokens, and what came of it: Outcome, Opens
+//
+// The race detector itself crashes in bubbles that simulate whole nodes for long
+// (golang/go#78156). Files with such tests have the build constraint !race. Tests of nodes
+// on real ports, and those of each package's parts, run under the detector.
 package apptest

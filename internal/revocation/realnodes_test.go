@@ -1,0 +1,85 @@
+package revocation_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"refresher/internal/access/credential"
+	"refresher/internal/app"
+	"refresher/internal/app/apptest"
+	"refresher/internal/protocol"
+	"refresher/test/redistest"
+)
+
+func TestMain(m *testing.M) { apptest.Main(m) }
+
+// Real nodes that share a real Redis hold to a revocation, also a node that starts later.
+func TestRevocationsOfRealNodes(t *testing.T) {
+	server := redistest.Start(t)
+	begin := func() *apptest.Node {
+		return apptest.StartNode(t, func(c *app.Config) {
+			c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{apptest.OperatorSecret}}
+			c.Redis.URL = server.URL()
+		})
+	}
+	a, b := begin(), begin()
+	admin, ana := apptest.CredentialFor(t, "operator", true), apptest.CredentialFor(t, "ana", false)
+	join := apptest.JoinMessage(ana, `"rtc":{"channel":"daily","uid":7,"role":"publisher"}`)
+	s := b.Dial()
+	s.Send(join)
+	joined := s.Expect("joined")
+
+	began := time.Now()
+	answer, text := a.Do(http.MethodPost, "/v1/revocations", `{"channel":"daily","for":600}`, "Authorization", "Bearer "+admin)
+	var given apptest.Revoked
+	if err := json.Unmarshal([]byte(text), &given); err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s: %v", answer.StatusCode, text, err)
+	}
+	if ended := s.Expect("ended"); ended.Reason != "revoked" {
+		t.Errorf("told %+v", ended)
+	}
+	s.Closed(protocol.CloseEnded)
+	t.Logf("told on the other node within %v", time.Since(began))
+	if given.Ended != 1 || given.AccessEndsAt != joined.Tokens.RTC.ExpiresAt || !given.Complete || len(given.WaitingFor) != 0 {
+		t.Errorf("answered %+v, the tokens end at %d", given, joined.Tokens.RTC.ExpiresAt)
+	}
+
+	shut := func(n *apptest.Node) {
+		t.Helper()
+		s := n.Dial()
+		s.Send(join)
+		if refused := s.Expect("error"); refused.Code != "forbidden" {
+			t.Errorf("joined: %+v", refused)
+		}
+		s.Closed(protocol.CloseForbidden)
+		s = n.Dial()
+		s.Send(fmt.Sprintf(`{"type":"resume","session":%q,"key":%q,"seq":1}`, joined.Session, joined.Key))
+		if ended := s.Expect("ended"); ended.Reason != "revoked" {
+			t.Errorf("resumed: %+v", ended)
+		}
+		s.Closed(protocol.CloseEnded)
+		if answer, text := n.Do(http.MethodPost, "/v1/sessions/"+joined.Session+"/renew", "", "Authorization", "Bearer "+joined.Key); answer.StatusCode != http.StatusGone {
+			t.Errorf("renewed: %d %s", answer.StatusCode, text)
+		}
+		for _, request := range append(apptest.Classic("daily", "7", "uid"), apptest.FetchRTC("daily", 7)) {
+			if answer, text := n.Do(request.Method, request.Path, request.Body, "Authorization", "Bearer "+ana); answer.StatusCode != http.StatusForbidden {
+				t.Errorf("%s: %d %s", request, answer.StatusCode, text)
+			}
+		}
+	}
+	shut(a)
+	shut(b)
+	a.Stop()
+	b.Stop()
+	c := begin() // whoever knew of it is gone, but for Redis
+	shut(c)
+	if answer, text := c.Do(http.MethodDelete, "/v1/revocations/"+given.ID, "", "Authorization", "Bearer "+admin); answer.StatusCode != http.StatusOK {
+		t.Errorf("lifted: %d %s", answer.StatusCode, text)
+	}
+	s = c.Dial()
+	s.Send(join)
+	s.Expect("joined")
+}

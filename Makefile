@@ -18,26 +18,27 @@ export GORACE ?= atexit_sleep_ms=20
 # Every Go module of the repository, and every folder that npm installs into.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard bench/*/package-lock.json test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
+NPM_TESTS = $(patsubst %/package.json,%,$(shell grep -l '"test":' $(NPM:%=%/package.json)))
 
-# Under the race detector tests run with -short: it makes simulated hours ten times
-# slower, and crashes the more often the more of them a process simulates. Tests that take
-# part of their cases or hours then (testing.Short, and each use of rapid) are in these
-# packages, and run in full without it. The planner has no goroutines to race.
-FULL := $$(go list ./internal/... ./tools/plan/... | grep -v -e /internal/redis -e /internal/ws)
+# Packages that run other programs than Go and Redis, such as compilers and GoReleaser, to
+# their end; and those that measure how long a call waits. Both have the build tag
+# "programs", which go test ./... leaves out.
+PROGRAMS := ./test/clients ./test/oracle ./test/release ./test/rules ./test/webhooks
+TIMED    := ./test/proxies ./test/monitoring
 
-# Packages with benchmarks. To link the others' tests once more took a minute of CPU time.
-BENCHED := $$(git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+# Every package of the module, as ./folder. These lists are made when they are used.
+PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
 
-# Tests with the build tag "programs" need other programs than Go and Redis, such as
-# nginx, Prometheus and Node.js. go test ./... leaves them out.
+# Packages that the race detector has something to see in: those with goroutines of their
+# own. Under it tests run with -short, since it makes them ten times slower.
+RACED = $(filter-out ./internal/agora ./internal/build ./internal/session ./internal/protocol, \
+	$(filter ./client ./internal/% ./tools/load% ./web/%,$(PACKAGES)))
 
-# The package that the race detector crashes in most often is run one test at a time from
-# the start: see scripts/parts.sh.
-CRASHES := /internal/rotation
+# Packages whose tests run in full without it. With -short they run in full in the others.
+FULL = $(filter-out ./client ./internal/redis ./internal/ws% ./tools/load% ./web/% ./test/chaos $(PROGRAMS) $(TIMED),$(PACKAGES))
 
-# Packages that run other programs to their end, however long these take. The race detector
-# would see nothing in them.
-PROGRAMS := /test/oracle /test/release /test/rules /test/webhooks
+# Packages with benchmarks.
+BENCHED = $(addprefix ./,$(sort $(shell git grep -lE '^func Benchmark' -- '*_test.go' ':!bench' | xargs -n1 dirname)))
 
 # The command, built once for the tests that run it, which find it by BUILT_REFRESHER.
 BUILT := $(BIN)/tested/refresher
@@ -70,45 +71,49 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 
 .PHONY: test
 test: export BUILT_REFRESHER = $(BUILT)
-test: setup tools ## Runs the Go tests under the race detector, every benchmark once, and the npm tests.
-	go build -o $(BUILT) ./cmd/refresher
-	$(MAKE) test-race
-	$(MAKE) -j2 --output-sync test-chaos test-programs
-	$(MAKE) -j2 --output-sync test-npm test-full
+test: ## Runs every test, every benchmark once, and says how long each part took.
+	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: go build -o $(BUILT) ./cmd/refresher' 'test-race: $(MAKE) test-race' \
+		'npm beside full: $(MAKE) -j2 --output-sync test-npm test-full' 'chaos beside timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
 
-# The packages that take longest come first, so that none is left over at the end.
+# One package more at a time than there are processors: some wait for servers. The packages
+# that take longest come first, so that none is left over at the end.
 .PHONY: test-race
 test-race:
-	scripts/race.sh -short -tags programs $$(go list -tags programs ./internal/redis ./cmd/refresher ./internal/access ./internal/app ./test/proxies ./... | grep -v -e /test/chaos $(PROGRAMS:%=-e %) -e /tools/plan/planner -e $(CRASHES))
-	scripts/parts.sh .$(CRASHES)
+	go test -race -short -shuffle=on -p "$$(($$(nproc) + 1))" -timeout 5m ./internal/redis ./internal/hook ./internal/scheduler $(RACED)
 
-# test-chaos waits most of the time, and measures how late its calls are served: what runs
-# beside it gives way. So does test-full beside the browsers. Go's cache does not watch files
-# outside of a module, which those of test/deploy read: hence its -count.
-.PHONY: test-chaos test-programs test-full
-test-chaos:
-	go test -parallel 4 -timeout 5m ./test/chaos
-test-programs:
-	nice -n 19 go -C test/deploy test -count 1 -timeout 10m ./...
-	nice -n 19 go test -tags programs -p 3 -timeout 10m $(PROGRAMS:%=.%)
+# The browsers do not wait for the tests beside them, which give way but do not starve. Go's
+# cache does not watch files outside of a module, which those of test/deploy read: hence its
+# -count.
+.PHONY: test-full
 test-full:
-	nice -n 19 go test -timeout 10m $(FULL)
-	nice -n 19 go test -timeout 10m -run 'TestModel|TestRoundTrip' ./internal/redis
-	nice -n 19 go test -short -run '^$$' -bench . -benchtime 1x -timeout 5m $(BENCHED)
-	nice -n 19 go -C bench test -short -run '^$$' -bench . -benchtime 1x -timeout 5m
+	@scripts/steps.sh 'full: nice -n 5 go test -timeout 10m ./internal/access ./cmd/refresher $(FULL)' \
+		'full redis: nice -n 5 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis' \
+		'benchmarks: nice -n 5 go test -short -run "^$$$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
+		'bench: nice -n 5 go -C bench test -short -run "^$$$$" -bench . -benchtime 1x -timeout 5m' \
+		'deploy: nice -n 5 go -C test/deploy test -count 1 -timeout 10m ./...' \
+		'programs: nice -n 5 go test -tags programs -timeout 10m $(PROGRAMS)'
+
+# These wait most of the time, and measure how late their calls are served.
+.PHONY: test-chaos test-timed
+test-chaos:
+	@scripts/steps.sh 'chaos: go test -parallel 4 -timeout 5m ./test/chaos'
+test-timed:
+	@scripts/steps.sh 'timed: go test -tags programs -timeout 5m $(TIMED)'
 
 # A process that does not end, or spins, ends with the tests of its folder.
 .PHONY: test-npm
 test-npm:
-	for dir in $(NPM); do timeout --verbose --kill-after 10s 10m npm --prefix "$$dir" run test --if-present; done
+	@scripts/steps.sh $(foreach dir,$(NPM_TESTS),'npm $(dir): timeout --verbose --kill-after 10s 10m npm --prefix $(dir) run test')
 
 # The page's checks wait for browsers most of the time, so they are beside the others.
 # Those come one after the other, since go generate writes files that the linters read.
-.PHONY: check check-code
-check: setup tools ## Runs every check that is not a test: code, modules, documents.
-	$(MAKE) -j2 --output-sync check-code web
+.PHONY: check check-code check-web
+check: ## Runs every check that is not a test: code, modules, documents. Says how long each part took.
+	@scripts/steps.sh 'setup: $(MAKE) setup' 'tools: $(MAKE) tools' 'checks: $(MAKE) -j2 --output-sync check-code check-web'
 check-code:
-	$(MAKE) -j1 format lint vet tidy generated docs locks
+	@scripts/steps.sh --keep-going $(foreach part,format lint vet tidy generated docs locks,'$(part): $(MAKE) $(part)')
+check-web:
+	@scripts/steps.sh 'web: $(MAKE) web'
 
 .PHONY: fix
 fix: tools ## Formats the code and mends what the linters can mend.
@@ -197,8 +202,8 @@ lint: tools ## Runs the linters of .golangci.yml.
 	$(BIN)/golangci-lint run ./...
 
 .PHONY: vet
-vet: ## Runs go vet.
-	for dir in $(filter-out tools/linters,$(MODULES)); do go -C "$$dir" vet -tags programs ./...; done
+vet: ## Runs go vet in the modules that the linters do not read.
+	for dir in $(filter-out . tools/linters,$(MODULES)); do go -C "$$dir" vet -tags programs ./...; done
 
 .PHONY: tidy
 tidy: ## Fails on a go.mod or go.sum that go mod tidy would change.

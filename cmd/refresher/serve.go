@@ -124,7 +124,7 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 	config.Auth, config.Insecure, config.CredentialInPath, config.SubjectRate = c.Auth, c.Insecure, c.CredentialInPath, c.SubjectRate
 	config.Redis = redis.Config{URL: c.RedisURL, CAFile: c.RedisCAFile, CertFile: c.RedisCertFile, KeyFile: c.RedisKeyFile, Prefix: c.RedisPrefix}
 	config.Authorize = hook.Config{URL: c.AuthorizeURL, Secret: c.AuthorizeSecret, PreviousSecret: c.AuthorizePreviousSecret, Timeout: c.AuthorizeTimeout}
-	config.Policy.AskGrace = c.AuthorizeGrace
+	config.Policy.ApprovalGrace = c.AuthorizeGrace
 	return config, nil
 }
 

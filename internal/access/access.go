@@ -18,7 +18,7 @@ type Revocations interface {
 	// Loaded reports whether the store was read once.
 	Loaded() bool
 	// Revoked reports whether a revocation matches a session.
-	Revoked(k *session.Key) bool
+	Revoked(k *session.ResumeClaims) bool
 }
 
 // Approval asks the customer's back end. An error says that there is no answer, and never

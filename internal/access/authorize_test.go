@@ -50,7 +50,7 @@ func TestAuthorizeReasonIsLogged(t *testing.T) {
 	b.Reason = "no credit\n" + strings.Repeat("x", 200)
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.AskGrace = b.URL, apptest.HookSecret, time.Minute
+		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, apptest.HookSecret, time.Minute
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
 	denials := func() (lines []string) {
 		for line := range strings.Lines(g.Log.Take()) {
@@ -163,7 +163,7 @@ func TestAuthorizeOfAClientThatHangsUp(t *testing.T) {
 	asked, answer := make(chan string), make(chan struct{})
 	g := apptest.StartLoggedNode(t, func(c *app.Config) {
 		apptest.WithCredentials(c)
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.AskGrace = b.URL, apptest.HookSecret, time.Minute
+		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, apptest.HookSecret, time.Minute
 		c.Authorize.Timeout = time.Minute
 	}, app.Outside{}, (&net.Dialer{}).DialContext)
 	g.Level.Set(slog.LevelDebug)

@@ -35,7 +35,7 @@ func (a *Access) Authenticate(ctx context.Context, credential string) (session.C
 	if err != nil {
 		return session.Caller{}, err
 	}
-	if a.revocations.Revoked(&session.Key{App: c.App, Subject: c.Subject}) {
+	if a.revocations.Revoked(&session.ResumeClaims{App: c.App, Subject: c.Subject}) {
 		return session.Caller{}, session.ErrRevoked
 	}
 	if ok, wait := a.subjects.Allow(c.App + " " + c.Subject); !ok {

@@ -11,10 +11,10 @@ import (
 
 // Decide says whether something may be done now, in the order that the package's
 // documentation gives. It waits for the customer's back end, if there is one to ask; if
-// ctx is done before that has answered, the Decision is Unasked.
+// ctx is done before that has answered, the Decision is ApprovalUnavailable.
 func (a *Access) Decide(ctx context.Context, r session.Request) session.Decision {
 	d := a.decide(ctx, &r)
-	if rtc := r.Key.Identity.RTC; rtc != nil {
+	if rtc := r.Claims.Identity.RTC; rtc != nil {
 		d.Role = rtc.Role
 	}
 	return d
@@ -23,19 +23,19 @@ func (a *Access) Decide(ctx context.Context, r session.Request) session.Decision
 func (a *Access) decide(ctx context.Context, r *session.Request) session.Decision {
 	var until session.UnixSec
 	if r.Caller != nil {
-		if err := covers(r.Caller, r.Key.Identity); err != nil {
+		if err := covers(r.Caller, r.Claims.Identity); err != nil {
 			return notGranted(err)
 		}
 		until = r.Caller.Grant.Until
 	}
-	if d := a.Recheck(r.Key); !d.Allowed {
+	if d := a.Recheck(r.Claims); !d.Allowed {
 		return d
 	}
-	if a.approval != nil && r.Key.Identity != (session.Identity{}) {
+	if a.approval != nil && r.Claims.Identity != (session.Identity{}) {
 		answer, err := a.ask(ctx, r)
 		switch {
 		case err != nil:
-			d := session.Refuse(session.Unasked)
+			d := session.Refuse(session.ApprovalUnavailable)
 			d.Cause = err
 			return d
 		case !answer.Allow:
@@ -43,7 +43,7 @@ func (a *Access) decide(ctx context.Context, r *session.Request) session.Decisio
 		case answer.Until > 0 && (until == 0 || answer.Until < until):
 			until = answer.Until
 		}
-		if d := a.Recheck(r.Key); !d.Allowed { // tokens without a session have no other second look
+		if d := a.Recheck(r.Claims); !d.Allowed { // tokens without a session have no other second look
 			return d
 		}
 	}
@@ -54,21 +54,21 @@ func (a *Access) decide(ctx context.Context, r *session.Request) session.Decisio
 }
 
 // Recheck refuses what a revocation matches by now, and everything while the node is
-// Uninformed. It does no I/O.
-func (a *Access) Recheck(k *session.Key) session.Decision {
+// RevocationsUnknown. It does no I/O.
+func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
 	case !a.revocations.Loaded():
-		return session.Refuse(session.Uninformed)
+		return session.Refuse(session.RevocationsUnknown)
 	case a.revocations.Revoked(k):
 		return session.Refuse(session.Revoked)
 	}
 	return session.Decision{Allowed: true}
 }
 
-// Revoked reports whether a revocation matches a session by now. A node that is Uninformed
+// Revoked reports whether a revocation matches a session by now. A node that is RevocationsUnknown
 // answers by the revocations that were added on it. It does no I/O. The package's
 // documentation has the reason for it.
-func (a *Access) Revoked(k *session.Key) bool { return a.revocations.Revoked(k) }
+func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
 // covers refuses what a caller's credential does not grant in full. The application's own
 // token, which is no user's, has no identity.
@@ -87,7 +87,7 @@ func notGranted(err error) session.Decision {
 // ask asks the customer's back end. A denial that ends a session always has a line in the
 // log.
 func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, error) {
-	k := r.Key
+	k := r.Claims
 	answer, err := a.approval.Ask(ctx, hook.Question{
 		Action: r.Action, App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})

@@ -20,8 +20,8 @@ import (
 // revocations is what a node knows of them.
 type revocations struct{ unread, matches bool }
 
-func (r *revocations) Loaded() bool              { return !r.unread }
-func (r *revocations) Revoked(*session.Key) bool { return r.matches }
+func (r *revocations) Loaded() bool                       { return !r.unread }
+func (r *revocations) Revoked(*session.ResumeClaims) bool { return r.matches }
 
 // approval is a back end. It notes what it is asked.
 type approval struct {
@@ -83,11 +83,11 @@ var (
 
 // What may be asked for. Those who have a session show no credential.
 var requests = map[string]session.Request{
-	"join":              {Action: session.ActionJoin, Key: &session.Key{Session: "s", App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
-	"classic token":     {Action: session.ActionJoin, Key: &session.Key{App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
-	"resume":            {Action: session.ActionResume, Key: &session.Key{Session: "s", App: "app", Subject: "ana", Identity: ana}},
-	"HTTP renewal":      {Action: session.ActionRenew, Key: &session.Key{Session: "s", App: "app", Subject: "ana", Identity: ana}},
-	"scheduled renewal": {Action: session.ActionRenew, Key: &session.Key{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+	"join":              {Action: session.ActionJoin, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
+	"classic token":     {Action: session.ActionJoin, Claims: &session.ResumeClaims{App: "app", Subject: "ana", Identity: ana}, Caller: &session.Caller{App: "app", Subject: "ana", Grant: granted}},
+	"resume":            {Action: session.ActionResume, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+	"HTTP renewal":      {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
+	"scheduled renewal": {Action: session.ActionRenew, Claims: &session.ResumeClaims{Session: "s", App: "app", Subject: "ana", Identity: ana}},
 }
 
 // TestDecide holds each action against each state of what is asked, which has to be the
@@ -104,11 +104,11 @@ func TestDecide(t *testing.T) {
 		"allowed":             {backEnd: allows, want: session.Decision{Allowed: true}, asked: 1},
 		"allowed for an hour": {backEnd: until(hour), want: session.Decision{Allowed: true, Until: hour}, asked: 1},
 		"revoked":             {revocations: revocations{matches: true}, backEnd: allows, want: session.Refuse(session.Revoked)},
-		"not loaded":          {revocations: revocations{unread: true}, backEnd: allows, want: session.Refuse(session.Uninformed)},
-		"not loaded, revoked": {revocations: revocations{unread: true, matches: true}, want: session.Refuse(session.Uninformed)},
+		"not loaded":          {revocations: revocations{unread: true}, backEnd: allows, want: session.Refuse(session.RevocationsUnknown)},
+		"not loaded, revoked": {revocations: revocations{unread: true, matches: true}, want: session.Refuse(session.RevocationsUnknown)},
 		"denied":              {backEnd: denies, want: session.Refuse(session.Denied), asked: 1},
-		"cannot be asked":     {backEnd: isAway, want: session.Decision{Reason: session.Unasked, RetryAfter: 2 * time.Second, Cause: errAway}, asked: 1},
-		"hangs":               {backEnd: hangs, want: session.Decision{Reason: session.Unasked, RetryAfter: 2 * time.Second, Cause: context.DeadlineExceeded}, asked: 1},
+		"cannot be asked":     {backEnd: isAway, want: session.Decision{Reason: session.ApprovalUnavailable, RetryAfter: 2 * time.Second, Cause: errAway}, asked: 1},
+		"hangs":               {backEnd: hangs, want: session.Decision{Reason: session.ApprovalUnavailable, RetryAfter: 2 * time.Second, Cause: context.DeadlineExceeded}, asked: 1},
 	} {
 		for action, request := range requests {
 			t.Run(name+"/"+action, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestDecide(t *testing.T) {
 						t.Fatalf("asked %+v", b.asked)
 					}
 					for _, q := range b.asked {
-						if q.Action != request.Action || q.App != "app" || q.Session != request.Key.Session || q.Subject != "ana" || q.Identity != ana {
+						if q.Action != request.Action || q.App != "app" || q.Session != request.Claims.Session || q.Subject != "ana" || q.Identity != ana {
 							t.Errorf("asked %+v", q)
 						}
 					}
@@ -156,15 +156,15 @@ func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
 func TestRecheckAndRevokedLookAtRevocationsOnly(t *testing.T) {
 	b := &approval{answer: denies}
 	for want, known := range map[session.Decision]revocations{
-		{Allowed: true}:                    {},
-		session.Refuse(session.Revoked):    {matches: true},
-		session.Refuse(session.Uninformed): {unread: true, matches: true},
+		{Allowed: true}:                            {},
+		session.Refuse(session.Revoked):            {matches: true},
+		session.Refuse(session.RevocationsUnknown): {unread: true, matches: true},
 	} {
 		a := newAccess(t, Config{Revocations: &known, Approval: b})
-		if got := a.Recheck(requests["resume"].Key); got != want {
+		if got := a.Recheck(requests["resume"].Claims); got != want {
 			t.Errorf("%+v: %+v", known, got)
 		}
-		if got := a.Revoked(requests["resume"].Key); got != known.matches {
+		if got := a.Revoked(requests["resume"].Claims); got != known.matches {
 			t.Errorf("%+v: revoked %v", known, got)
 		}
 	}
@@ -213,7 +213,7 @@ func TestDecideChecksTheGrant(t *testing.T) {
 		"the application's own, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 	} {
 		b := &approval{answer: c.backEnd}
-		got := newAccess(t, Config{Approval: b}).Decide(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Key: &session.Key{Identity: c.id}})
+		got := newAccess(t, Config{Approval: b}).Decide(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Claims: &session.ResumeClaims{Identity: c.id}})
 		if c.want.Refusal != nil && (got.Refusal == nil || got.Refusal.Code != session.CodeForbidden || got.Refusal.Message != c.want.Refusal.Message) {
 			t.Errorf("%s: refused with %v", name, got.Refusal)
 		}

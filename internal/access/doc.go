@@ -19,9 +19,9 @@
 // resume key has in it what was granted when its session was joined, so a client that
 // comes back with one shows no credential.
 //
-// Three refusals are not final, and say when to try again. A rate is exceeded. Unasked: the
+// Three refusals are not final, and say when to try again. A rate is exceeded. ApprovalUnavailable: the
 // back end gave no answer; a session that is open goes on for --authorize-grace.
-// Uninformed: a node that has just started does not know the revocations yet.
+// RevocationsUnknown: a node that has just started does not know the revocations yet.
 //
 // # Why there is a second look
 //

@@ -200,7 +200,7 @@ func newKeeper(t *testing.T, redisURL string) *keeper {
 	c.Events.Secret, c.Events.URL = s["events secret"], k.with(k.backEnd.URL, "scott", s["events password"], "/events", s["events query"])
 	c.Authorize.Secret, c.Authorize.URL = s["authorize secret"], k.with(k.backEnd.URL, "scott", s["authorize password"], "/authorize", s["authorize query"])
 	c.Events.PreviousSecret, c.Authorize.PreviousSecret = s["previous events secret"], s["previous authorize secret"]
-	c.Policy.MinTTL, c.Policy.AskGrace = 3e9, 60e9
+	c.Policy.MinTTL, c.Policy.ApprovalGrace = 3e9, 60e9
 	c.Redis.URL = redisURL
 	k.file = file
 	k.Node = apptest.StartWith(t, func(to *app.Config) { *to = c }, app.Outside{}, slog.New(slog.NewJSONHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})))

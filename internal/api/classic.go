@@ -279,7 +279,7 @@ func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now
 func (c *classic) decide(r *request, id session.Identity) session.Decision {
 	who := &r.caller
 	d := c.config.Access.Decide(r.Context(), session.Request{
-		Action: session.ActionJoin, Caller: who, Key: &session.Key{App: who.App, Subject: who.Subject, Identity: id},
+		Action: session.ActionJoin, Caller: who, Claims: &session.ResumeClaims{App: who.App, Subject: who.Subject, Identity: id},
 	})
 	if d.Allowed {
 		who.Grant.Until = d.Until
@@ -322,5 +322,5 @@ func (c *classic) ttl(r *request, field string, seconds int64) (time.Duration, e
 	if most := int64(policy.MaxTTL / time.Second); seconds < 0 || seconds > most {
 		return 0, session.Errorf(session.CodeBadRequest, "%s: want 1 to %d seconds", field, most)
 	}
-	return r.caller.Grant.Lifetime(time.Duration(seconds)*time.Second, policy, session.SecOf(time.Now()))
+	return r.caller.Grant.GrantedTTL(time.Duration(seconds)*time.Second, policy, session.SecOf(time.Now()))
 }

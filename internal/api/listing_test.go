@@ -380,9 +380,9 @@ func TestUnknownTokensAreLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := record.Key
+		key := record.ResumeClaims
 		key.Session = "RESTORED"
-		restored := store.Record{Record: session.Record{Key: key, State: session.Detached}, Node: record.Node, Due: record.Due}
+		restored := store.Record{Record: session.Record{ResumeClaims: key, State: session.Detached}, Node: record.Node, Due: record.Due}
 		if _, err := s.Memory.Save(s.Ctx, []store.Record{restored}); err != nil {
 			t.Fatal(err)
 		}

@@ -106,7 +106,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 		return nil, err
 	}
 	records, next, err := store.List(r.Context(), o.config.Sessions, store.ListQuery{
-		After: at, Limit: limit, Fits: func(r *store.Record) bool { return fits.Matches(&r.Key) },
+		After: at, Limit: limit, Fits: func(r *store.Record) bool { return fits.Matches(&r.ResumeClaims) },
 	})
 	if err != nil {
 		return nil, storeAway(err)

@@ -159,10 +159,10 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 		Tracer: traces.Tracer(), Panics: reports, Logger: logger.With("component", "scheduler"), Registerer: registry,
 	}
 	if events != nil {
-		schedulerConfig.Announce = events.Send
+		schedulerConfig.SendEvent = events.Send
 	}
 	if approval != nil {
-		schedulerConfig.Policy.AskAhead = hook.AskAhead
+		schedulerConfig.Policy.ApprovalAhead = hook.ApprovalAhead
 	}
 	sched, err := scheduler.New(schedulerConfig)
 	if err != nil {
@@ -190,7 +190,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 		return nil, err
 	}
 	health := ops.New(ops.Config{
-		Informed: revocations.Loaded, HasKeys: decider.HasKeys, Degraded: peers.Degraded, Works: sched.Health, Still: sched.Still,
+		Informed: revocations.Loaded, HasKeys: decider.HasKeys, Degraded: peers.Degraded, Works: sched.Health, Still: sched.Stalled,
 		MaxSessions: c.MaxSessions, LogDropped: c.LogDropped, Registerer: registry,
 	})
 	metrics := ops.Metrics(registry)

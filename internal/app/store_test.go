@@ -34,7 +34,7 @@ func TestOverdueSessionsOfAllProjectsAreClaimed(t *testing.T) {
 	for _, app := range []string{first, second, foreign} {
 		left = append(left, store.Record{
 			Record: session.Record{
-				Key: session.Key{
+				ResumeClaims: session.ResumeClaims{
 					Session: "S" + app, App: app, Epoch: 1, Identity: session.Identity{RTM: &session.RTM{UserID: "7"}},
 					Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
 				},

@@ -35,7 +35,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	n := apptest.StartNode(t, func(c *app.Config) {
 		c.Redis.URL = redis.URL()
 		c.Authorize.URL, c.Authorize.Secret = b.URL+"/may", apptest.HookSecret
-		c.Authorize.Timeout, c.Policy.AskGrace = 2*time.Second, time.Minute
+		c.Authorize.Timeout, c.Policy.ApprovalGrace = 2*time.Second, time.Minute
 	})
 	s := n.Dial()
 	s.Send(apptest.JoinText)

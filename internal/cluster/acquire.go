@@ -26,9 +26,9 @@ const (
 // the store is down, or did not answer within acquireCooldown, it falls back to the epoch
 // in the resume key. The error is an EndedError, or that of ctx. Once the store is asked ctx
 // does not count, since the node has to learn whether it owns the session.
-func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (store.Acquired, error) {
+func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: k.Epoch + 1}
-	if !c.pending.reaches(k.Session) {
+	if !c.pending.shardUp(k.Session) {
 		return byKey, nil
 	}
 	wait, giveUp := context.WithTimeout(ctx, acquireQueue)
@@ -70,8 +70,8 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.Key, attach bool) (sto
 
 // Get returns a session's record, or false if the store has none that fits the key, or does
 // not answer within acquireTimeout.
-func (c *Cluster) Get(ctx context.Context, k *session.Key) (store.Record, bool) {
-	if !c.pending.reaches(k.Session) {
+func (c *Cluster) Get(ctx context.Context, k *session.ResumeClaims) (store.Record, bool) {
+	if !c.pending.shardUp(k.Session) {
 		return store.Record{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)

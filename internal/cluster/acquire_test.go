@@ -28,7 +28,7 @@ func TestNothingIsAcquiredForAClientThatHasGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 100 { // a select among several takes any
-		if _, err := c.Acquire(ctx, &session.Key{Session: "a", Epoch: 1}, true); !errors.Is(err, context.Canceled) {
+		if _, err := c.Acquire(ctx, &session.ResumeClaims{Session: "a", Epoch: 1}, true); !errors.Is(err, context.Canceled) {
 			t.Errorf("acquired: %v", err)
 		}
 	}

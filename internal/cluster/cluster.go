@@ -51,11 +51,11 @@ type Node interface {
 	SaveAgain(id string)
 	SaveAllAgain(shards *store.ShardSet)
 	// Find returns the key of an open session of a project, or false if it is not here.
-	Find(app, id string) (session.Key, bool)
-	// CarryOut carries an operator's wish out. asked is the result so far. The channel gives
+	Find(app, id string) (session.ResumeClaims, bool)
+	// ApplyWish carries an operator's wish out. asked is the result so far. The channel gives
 	// the result once the session's lock is free; it is closed without one if the session
 	// is not here any more, or not the node's own by the record.
-	CarryOut(w store.Wish, asked store.WishResult) <-chan store.WishResult
+	ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult
 }
 
 // Config is what a Cluster needs. All fields are required.
@@ -130,7 +130,7 @@ func (c *Cluster) writeLast() {
 	defer cancel()
 	c.answers.Wait() // they may enqueue records
 	for ctx.Err() == nil {
-		c.pending.hurry()
+		c.pending.makeAllDue()
 		at := c.pending.next()
 		if at == never {
 			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // the lease runs out by itself

@@ -35,7 +35,7 @@ func (c *Cluster) write(ctx context.Context) {
 // flush saves one batch of the records that are due, and passes the store's answers to the
 // writers. It reports whether records are left for another batch.
 func (c *Cluster) flush() bool {
-	batch, more := c.pending.take(c.now())
+	batch, more := c.pending.dequeue(c.now())
 	if len(batch) == 0 {
 		return false
 	}
@@ -53,13 +53,13 @@ func (c *Cluster) flush() bool {
 		p, shard := &batch[i], store.ShardOf(batch[i].record.Session)
 		if outcomes[i].Action == store.Retry {
 			failed[shard] = true
-			c.pending.putBack(*p)
+			c.pending.requeue(*p)
 			continue
 		}
 		reached[shard] = true
 		c.acknowledge(p, &outcomes[i])
 	}
-	back := c.storeAnswered(&reached, &failed, err)
+	back := c.noteStoreAnswer(&reached, &failed, err)
 	c.node.SaveAllAgain(&back) // a shard that was away may have lost its data
 	return more
 }

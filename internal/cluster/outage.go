@@ -17,13 +17,13 @@ type outage struct {
 	unleased bool       // the node's lease could not be renewed at the last sweep; guarded by mu
 }
 
-// storeAnswered notes which shards were reached and which were not, because of err. It
+// noteStoreAnswer notes which shards were reached and which were not, because of err. It
 // returns those that are back after they had been away.
-func (c *Cluster) storeAnswered(reached, failed *store.ShardSet, err error) (back store.ShardSet) {
+func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (back store.ShardSet) {
 	o := &c.outage
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	back, away, since := c.pending.answered(reached, failed, c.now())
+	back, away, since := c.pending.noteAnswers(reached, failed, c.now())
 	switch {
 	case away == 0 && !o.unleased:
 		if o.kind.Swap("") != "" {
@@ -42,8 +42,8 @@ func (c *Cluster) storeAnswered(reached, failed *store.ShardSet, err error) (bac
 	return back
 }
 
-// leaseAnswered notes whether the node's lease was renewed.
-func (c *Cluster) leaseAnswered(err error) {
+// noteLeaseAnswer notes whether the node's lease was renewed.
+func (c *Cluster) noteLeaseAnswer(err error) {
 	c.outage.mu.Lock()
 	defer c.outage.mu.Unlock()
 	c.outage.unleased = err != nil

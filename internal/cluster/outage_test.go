@@ -29,10 +29,10 @@ func TestAnOutageThatGrowsIsLoggedAgain(t *testing.T) {
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Registerer: prometheus.NewRegistry()})
 	refused := errors.New("connection refused")
 	for _, away := range []int{1, 1, 64, 64, 10, 64} {
-		s.storeAnswered(&store.ShardSet{}, shardsOf(away), refused)
+		s.noteStoreAnswer(&store.ShardSet{}, shardsOf(away), refused)
 	}
-	s.storeAnswered(store.AllShards(), &store.ShardSet{}, nil)
-	s.storeAnswered(&store.ShardSet{}, shardsOf(3), refused)
+	s.noteStoreAnswer(store.AllShards(), &store.ShardSet{}, nil)
+	s.noteStoreAnswer(&store.ShardSet{}, shardsOf(3), refused)
 	var got []string
 	for line := range strings.Lines(log.String()) {
 		_, shards, warned := strings.Cut(line, "shards=")
@@ -51,11 +51,11 @@ func TestAShardThatReturnsDoesNotHideOneThatIsAway(t *testing.T) {
 	s := New(Config{Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	one, other := &store.ShardSet{0: true}, &store.ShardSet{1: true}
 	for range 2000 {
-		s.storeAnswered(store.AllShards(), &store.ShardSet{}, nil)
-		s.storeAnswered(&store.ShardSet{}, one, errors.New("connection refused"))
+		s.noteStoreAnswer(store.AllShards(), &store.ShardSet{}, nil)
+		s.noteStoreAnswer(&store.ShardSet{}, one, errors.New("connection refused"))
 		var both sync.WaitGroup
-		both.Go(func() { s.storeAnswered(one, &store.ShardSet{}, nil) })
-		both.Go(func() { s.storeAnswered(&store.ShardSet{}, other, errors.New("connection refused")) })
+		both.Go(func() { s.noteStoreAnswer(one, &store.ShardSet{}, nil) })
+		both.Go(func() { s.noteStoreAnswer(&store.ShardSet{}, other, errors.New("connection refused")) })
 		both.Wait()
 		if away, _, _ := s.pending.state(); away != 1 || !s.Degraded() {
 			t.Fatalf("%d away, degraded %v", away, s.Degraded())

@@ -44,14 +44,14 @@ func (s *sweeper) once() {
 		do = store.Renew
 	}
 	swept, err := s.config.Store.Sweep(ctx, s.config.Node, do)
-	s.leaseAnswered(err)
+	s.noteLeaseAnswer(err)
 	var reached, failed store.ShardSet
 	for shard := range swept {
 		reached[shard] = swept[shard].Err == nil
 		failed[shard] = !reached[shard]
 		err = cmp.Or(err, swept[shard].Err)
 	}
-	again := s.storeAnswered(&reached, &failed, err)
+	again := s.noteStoreAnswer(&reached, &failed, err)
 	for shard := range swept {
 		found := &swept[shard]
 		if was := s.generations[shard]; found.Err == nil && was != found.Generation {

@@ -64,7 +64,7 @@ func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result st
 }
 
 // mayWish refuses a wish that the session's grant does not cover.
-func mayWish(k *session.Key, w *store.Wish) error {
+func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	switch {
 	case w.Kind != store.WishRole:
 		return nil
@@ -87,7 +87,7 @@ func (c *Cluster) wishElsewhere(ctx context.Context, app string, w store.Wish) (
 	case !ok:
 		return store.WishResult{}, session.ErrNotOpen
 	}
-	if err := mayWish(&r.Key, &w); err != nil {
+	if err := mayWish(&r.ResumeClaims, &w); err != nil {
 		return store.WishResult{}, err
 	}
 	r, err = c.writeWish(ctx, w)
@@ -142,18 +142,18 @@ func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record
 }
 
 // wishHere carries a wish out for a session that is on this node.
-func (c *Cluster) wishHere(ctx context.Context, k *session.Key, w store.Wish) (store.WishResult, error) {
+func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store.Wish) (store.WishResult, error) {
 	if err := mayWish(k, &w); err != nil {
 		return store.WishResult{}, err
 	}
 	var r store.Record
 	var err error = errStoreAway
-	if c.pending.reaches(w.Session) {
+	if c.pending.shardUp(w.Session) {
 		r, err = c.writeWish(ctx, w)
 	}
 	result := store.WishResult{Version: max(r.WishVersion, w.At), Record: r, Stored: err == nil}
 	select {
-	case done, carried := <-c.node.CarryOut(w, result):
+	case done, carried := <-c.node.ApplyWish(w, result):
 		switch {
 		case carried:
 			result = done

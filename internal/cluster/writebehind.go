@@ -62,11 +62,11 @@ type shardQueue struct {
 // Enqueue returns false if the record is that of an end, and too many of those wait. ctx is
 // for the trace.
 func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool {
-	return c.pending.put(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
+	return c.pending.enqueue(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
 
 // put adds a record, in place of an older one of its writer.
-func (b *writeBehind) put(p pendingRecord, now, within time.Duration) bool {
+func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.record.HasEnded() && b.ended >= maxEnded {
@@ -103,9 +103,9 @@ func (b *writeBehind) put(p pendingRecord, now, within time.Duration) bool {
 	return true
 }
 
-// putBack adds a record that could not be saved, unless a newer one of its writer waits. It
+// requeue adds a record that could not be saved, unless a newer one of its writer waits. It
 // is due when its shard is tried again.
-func (b *writeBehind) putBack(p pendingRecord) {
+func (b *writeBehind) requeue(p pendingRecord) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := &b.shards[store.ShardOf(p.record.Session)]
@@ -137,13 +137,13 @@ func (b *writeBehind) countEnd(r *store.Record, n int) {
 
 // take removes and returns a batch of the records of each shard that are due, and reports
 // whether they have more. It locks b for one shard at a time, since commits wait for it.
-func (b *writeBehind) take(now time.Duration) (batch []pendingRecord, more bool) {
+func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bool) {
 	if b.allDue(now) {
-		b.hurry()
+		b.makeAllDue()
 	}
 	for i := range b.shards {
 		var rest bool
-		batch, rest = b.takeShard(&b.shards[i], now, batch)
+		batch, rest = b.dequeueShard(&b.shards[i], now, batch)
 		more = more || rest
 	}
 	return batch, more
@@ -156,8 +156,8 @@ func (b *writeBehind) allDue(now time.Duration) bool {
 	return b.allBy <= now
 }
 
-// hurry makes all records due that wait now.
-func (b *writeBehind) hurry() {
+// makeAllDue makes all records due that wait now.
+func (b *writeBehind) makeAllDue() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.allBy = never
@@ -166,9 +166,9 @@ func (b *writeBehind) hurry() {
 	}
 }
 
-// takeShard appends the records of a shard that are due to batch, shardBatch at most. It
+// dequeueShard appends the records of a shard that are due to batch, shardBatch at most. It
 // reports whether the shard has more that are due.
-func (b *writeBehind) takeShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
+func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if max(q.by, q.retryAt) > now {
@@ -209,7 +209,7 @@ func (b *writeBehind) next() time.Duration {
 // answered notes which shards were reached and which failed. It returns the shards that are
 // back after they were down, how many are still down, and the longest time that one of
 // those back was down.
-func (b *writeBehind) answered(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
+func (b *writeBehind) noteAnswers(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.shards {
@@ -235,7 +235,7 @@ func (b *writeBehind) answered(reached, failed *store.ShardSet, now time.Duratio
 }
 
 // reaches reports whether the shard of a session was reached when it was last tried.
-func (b *writeBehind) reaches(id string) bool {
+func (b *writeBehind) shardUp(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shards[store.ShardOf(id)].downFrom == 0

@@ -36,7 +36,7 @@ func (w *writer) Acknowledge(r *store.Record, o store.Outcome) {
 
 // record is the writer's record of some version.
 func (w *writer) record(version uint64, state session.State) *store.Record {
-	return &store.Record{Record: session.Record{Key: session.Key{Session: w.id}, State: state}, Version: version}
+	return &store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: w.id}, State: state}, Version: version}
 }
 
 // flaky is a store that can be away.
@@ -81,7 +81,7 @@ func testCluster(s Store) (*Cluster, *rewritten) {
 
 // flushAll saves a batch of all records that wait.
 func flushAll(c *Cluster) (more bool) {
-	c.pending.hurry()
+	c.pending.makeAllDue()
 	return c.flush()
 }
 
@@ -132,7 +132,7 @@ func TestShardThatIsBackIsWrittenAgain(t *testing.T) {
 		w := &writer{id: "a"}
 		c.Enqueue(context.Background(), w.record(1, session.Attached), 0, w)
 		flushAll(c)
-		if c.pending.reaches("a") || !c.Degraded() {
+		if c.pending.shardUp("a") || !c.Degraded() {
 			t.Error("the shard does not count as away")
 		}
 		s.away = false

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxQuestions    = 100_000          // that wait, of about 0.5 KiB each
-	AskAhead        = 15 * time.Second // before a renewal its approval is requested: longer than an Ask takes
+	ApprovalAhead   = 15 * time.Second // before a renewal its approval is requested: longer than an Ask takes
 	patience        = 8 * time.Second  // of an Ask as a whole, its wait for a turn included
 	requestRate     = 50               // a second, on average; as many at once as may be under way
 	approvalTrip    = 5                // soon: somebody waits for each answer

@@ -35,7 +35,7 @@ func TestStoredForm(t *testing.T) {
 	r.Epoch, r.Proven, r.Version, r.Node, r.ApprovedAt = 3, 2, 17, "ABC", 0
 	r.Seq, r.HeldSeq, r.Delivered, r.Certificate = 9, 8, store.DeliveredJoined|store.DeliveredUnreachable, 0xbadf00d
 	r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt, r.AckedAt = 1_800_003_600, 1_800_001_800, 1_800_000_000, 1_799_998_203
-	r.RanOut, r.Subject, r.Terms.MayPublish = true, "ana", true
+	r.TokensExpired, r.Subject, r.Terms.MayPublish = true, "ana", true
 	r.Terms.Format = session.FormatSingle
 	grants := map[string]string{
 		"g": "01234567 3600 4103049600 p 007-single",
@@ -48,7 +48,7 @@ func TestStoredForm(t *testing.T) {
 		{func() {}, "1 3 2 a ABC p 0 17", "9rJU 1800003600 h1 b1800 a1797 c0badf00d"},
 		{func() {
 			r.State, r.DetachedAt, r.ApprovedAt = session.Detached, 1_800_000_000_123, 1_800_000_001
-			r.Missed, r.RanOut, r.Reported = true, false, true
+			r.Unreachable, r.TokensExpired, r.ExpiryReported = true, false, true
 			r.WishVersion = 1_800_000_000_500
 		}, "1 3 2 d ABC p 1800000000500 17", "9mlJU 1800003600 h1 b1800 a1797 v-1 d3599877 c0badf00d"},
 		{func() {
@@ -57,7 +57,7 @@ func TestStoredForm(t *testing.T) {
 		}, "1 3 2 x ABC s 1800000000500 17", "9mlJU 1800003600 i1800003600 c0badf00d =expired"},
 		{func() { r.Delivered |= store.DeliveredEnd }, "1 3 2 g ABC s 1800000000500 17", "9mlJUE 1800003600 i1800003600 c0badf00d =expired"},
 		{func() { r.Reason, r.Certificate = session.EndLeft, 0 }, "1 3 2 b ABC s 1800000000500 17", "9mlJUE 1800003600 i1800003600 =left"},
-		{func() { r.Delivered, r.Missed, r.Reported = 0, false, false }, "1 3 2 e ABC s 1800000000500 17", "9 1800003600 i1800003600 =left"},
+		{func() { r.Delivered, r.Unreachable, r.ExpiryReported = 0, false, false }, "1 3 2 e ABC s 1800000000500 17", "9 1800003600 i1800003600 =left"},
 	} {
 		form.change()
 		want := map[string]string{"f": form.fence, "s": form.state, "due": "4102447800000"}
@@ -150,7 +150,7 @@ func drawRecord(t *rapid.T) store.Record {
 	r.ExpiresAt, r.HeldExpiresAt = unix.Draw(t, "expires"), unix.Draw(t, "held expires")
 	r.IssuedAt, r.AckedAt, r.ApprovedAt = unix.Draw(t, "issued"), unix.Draw(t, "acked"), unix.Draw(t, "approved")
 	r.DetachedAt, r.Due = ms.Draw(t, "detached"), ms.Draw(t, "due")
-	r.Missed, r.RanOut, r.Reported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
+	r.Unreachable, r.TokensExpired, r.ExpiryReported = rapid.Bool().Draw(t, "missed"), rapid.Bool().Draw(t, "ran out"), rapid.Bool().Draw(t, "reported")
 	r.Fetched = rapid.Bool().Draw(t, "fetched")
 	r.Delivered = store.Delivered(rapid.Uint8Range(0, 7).Draw(t, "told"))
 	r.State = rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state")
@@ -239,7 +239,7 @@ func TestStateIsShort(t *testing.T) {
 		r.Seq, r.HeldSeq, r.Certificate = call.seq, call.seq-1, 0xbadf00d
 		r.ExpiresAt, r.HeldExpiresAt, r.IssuedAt = now+call.lifetime, now, now
 		r.AckedAt, r.ApprovedAt = now-call.lifetime, now+1
-		r.Missed, r.RanOut, r.Delivered = true, true, store.DeliveredJoined|store.DeliveredUnreachable
+		r.Unreachable, r.TokensExpired, r.Delivered = true, true, store.DeliveredJoined|store.DeliveredUnreachable
 		for range 2 {
 			if state := packState(&r); len(state) > 64 {
 				t.Errorf("%q has %d bytes", state, len(state))

@@ -34,7 +34,7 @@ const (
 )
 
 func stateFlags(r *store.Record) [len(flagLetters)]*bool {
-	return [...]*bool{&r.Missed, &r.RanOut, &r.Reported, &r.Fetched}
+	return [...]*bool{&r.Unreachable, &r.TokensExpired, &r.ExpiryReported, &r.Fetched}
 }
 
 // packState returns r's fieldState: the number of the newest bundle followed by the

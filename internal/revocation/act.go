@@ -87,9 +87,9 @@ func (s *Set) end(entries []*entry) {
 }
 
 // matcher returns a function that returns the id of a revocation that matches a session, or "".
-func matcher(standing []*entry, now session.UnixSec) func(*session.Key) (id string) {
+func matcher(standing []*entry, now session.UnixSec) func(*session.ResumeClaims) (id string) {
 	if len(standing) <= few {
-		return func(k *session.Key) string {
+		return func(k *session.ResumeClaims) string {
 			for _, e := range standing {
 				if e.Matches(k) {
 					return e.ID
@@ -102,7 +102,7 @@ func matcher(standing []*entry, now session.UnixSec) func(*session.Key) (id stri
 	for _, e := range standing {
 		only.of(e.App).add(e)
 	}
-	return func(k *session.Key) string {
+	return func(k *session.ResumeClaims) string {
 		if p := only[k.App]; p != nil {
 			if e := p.match(k, now); e != nil {
 				return e.ID

@@ -177,7 +177,7 @@ func (s *Set) lookUp(app, id string) *entry {
 // The error is a *session.Error until the store was read.
 func (s *Set) List(app, after string) (page []store.Revocation, next string, err error) {
 	if !s.Loaded() {
-		return nil, "", session.ErrUninformed
+		return nil, "", session.ErrRevocationsUnknown
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()

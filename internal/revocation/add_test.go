@@ -205,7 +205,7 @@ func TestOnlyTheProjects(t *testing.T) {
 		if page, _, _ := a.List("else", ""); len(page) != 0 {
 			t.Errorf("List: %v", page)
 		}
-		if a.Revoked(&session.Key{App: "else", Identity: rtc("daily", 7)}) {
+		if a.Revoked(&session.ResumeClaims{App: "else", Identity: rtc("daily", 7)}) {
 			t.Error("the user is revoked in another project")
 		}
 	})

@@ -61,7 +61,7 @@ func byID(a, b *entry) int { return cmp.Compare(a.ID, b.ID) }
 func byEnd(a, b *entry) int { return cmp.Or(cmp.Compare(b.Until, a.Until), byID(a, b)) }
 
 // match returns a standing revocation that matches a session, or nil.
-func (p *project) match(k *session.Key, now session.UnixSec) *entry {
+func (p *project) match(k *session.ResumeClaims, now session.UnixSec) *entry {
 	channel := ""
 	if k.Identity.RTC != nil {
 		channel = k.Identity.RTC.Channel

@@ -18,12 +18,12 @@ import (
 	"refresher/internal/store"
 )
 
-func key(channel string, uid uint32) *session.Key {
-	return &session.Key{App: "app", Identity: rtc(channel, uid)}
+func key(channel string, uid uint32) *session.ResumeClaims {
+	return &session.ResumeClaims{App: "app", Identity: rtc(channel, uid)}
 }
 
 // matches is the rule, spelled out.
-func matches(r *store.Revocation, k *session.Key) bool {
+func matches(r *store.Revocation, k *session.ResumeClaims) bool {
 	if r.App != k.App || r.Subject != "" && r.Subject != k.Subject {
 		return false
 	}
@@ -60,8 +60,8 @@ func TestMatches(t *testing.T) {
 		}
 		return r
 	})
-	keys := rapid.Custom(func(rt *rapid.T) session.Key {
-		k := session.Key{App: name("app", "else").Draw(rt, "app"), Subject: subjects.Draw(rt, "subject")}
+	keys := rapid.Custom(func(rt *rapid.T) session.ResumeClaims {
+		k := session.ResumeClaims{App: name("app", "else").Draw(rt, "app"), Subject: subjects.Draw(rt, "subject")}
 		if rapid.Bool().Draw(rt, "rtc") {
 			k.Identity.RTC = &session.RTC{
 				Channel: name("daily", "1").Draw(rt, "channel"), UID: rapid.Uint32Range(0, 2).Draw(rt, "uid"),
@@ -313,7 +313,7 @@ func TestList(t *testing.T) {
 
 // BenchmarkEnd is what one revocation costs a node that has 100,000 sessions.
 func BenchmarkEnd(b *testing.B) {
-	sessions := make([]session.Key, 100_000)
+	sessions := make([]session.ResumeClaims, 100_000)
 	for i := range sessions {
 		sessions[i] = *key(fmt.Sprint("channel-", i%1000), uint32(i))
 		sessions[i].Identity.RTM = &session.RTM{UserID: fmt.Sprint(i)}

@@ -293,9 +293,9 @@ type node struct {
 	stop     func() // and wait
 
 	mu       sync.Mutex
-	sessions map[string]session.Key // open, by id
-	ended    []string               // ids of revocations, for each session
-	slow     time.Duration          // how long it takes to end sessions
+	sessions map[string]session.ResumeClaims // open, by id
+	ended    []string                        // ids of revocations, for each session
+	slow     time.Duration                   // how long it takes to end sessions
 }
 
 // newNode makes a node that does not run yet. Its wall clock is the bubble's.
@@ -303,7 +303,7 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	t.Helper()
 	n := &node{
 		t: t, name: name, link: &link{shared: s}, registry: prometheus.NewRegistry(), log: &logBuffer{},
-		sessions: make(map[string]session.Key),
+		sessions: make(map[string]session.ResumeClaims),
 	}
 	n.Set = New(Config{
 		Store: n.link, Nodes: n.link, Node: name,
@@ -345,14 +345,14 @@ func start(t *testing.T, s *shared, name string) *node {
 func (n *node) join(id string, uid uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sessions[id] = session.Key{App: "app", Session: id, Identity: rtc("daily", uid)}
+	n.sessions[id] = session.ResumeClaims{App: "app", Session: id, Identity: rtc("daily", uid)}
 }
 
 // tokensEnd is when the tokens of all sessions end.
 const tokensEnd = 4_000_000_000
 
 // open returns the open sessions.
-func (n *node) open() map[string]session.Key {
+func (n *node) open() map[string]session.ResumeClaims {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.sessions)
@@ -373,7 +373,7 @@ func (n *node) setSlow(d time.Duration) {
 }
 
 // end implements EndSessions.
-func (n *node) end(match func(*session.Key) string, ended func(string, session.UnixSec)) {
+func (n *node) end(match func(*session.ResumeClaims) string, ended func(string, session.UnixSec)) {
 	n.mu.Lock()
 	slow := n.slow
 	n.mu.Unlock()
@@ -418,7 +418,7 @@ func (n *node) lift(id string) {
 
 func (n *node) wantRevoked(uid uint32, want bool) {
 	n.t.Helper()
-	if got := n.Revoked(&session.Key{App: "app", Identity: rtc("daily", uid)}); got != want {
+	if got := n.Revoked(&session.ResumeClaims{App: "app", Identity: rtc("daily", uid)}); got != want {
 		n.t.Errorf("%s: user %d is revoked: %v, want %v", n.name, uid, got, want)
 	}
 }

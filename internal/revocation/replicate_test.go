@@ -117,7 +117,7 @@ func TestStart(t *testing.T) {
 		if _, _, err := next.Get(t.Context(), "app", r.ID); err == nil || errors.Is(err, store.ErrNoRevocation) {
 			t.Errorf("Get before the store was read: %v", err)
 		}
-		if _, _, err := next.List("app", ""); !errors.Is(err, session.ErrUninformed) {
+		if _, _, err := next.List("app", ""); !errors.Is(err, session.ErrRevocationsUnknown) {
 			t.Errorf("List before the store was read: %v", err)
 		}
 		next.join("S", 7)

@@ -27,7 +27,7 @@ type Config struct {
 // EndSessions ends this node's open sessions for which match returns an id, and calls ended
 // for each with that id and the last second at which its tokens work. It returns when they
 // have ended, or after a moment if some are busy; ended may be called later.
-type EndSessions func(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec))
+type EndSessions func(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
 // Set is one node's copy of the revocations. It is safe for concurrent use.
 type Set struct {
@@ -112,7 +112,7 @@ func (s *Set) Known() <-chan struct{} { return s.loaded }
 
 // Revoked reports whether a standing revocation matches a session, or a credential if only
 // App and Subject are set.
-func (s *Set) Revoked(k *session.Key) bool {
+func (s *Set) Revoked(k *session.ResumeClaims) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	p := s.projects[k.App]

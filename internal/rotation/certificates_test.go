@@ -32,7 +32,7 @@ const rotationSpread = time.Minute
 const readWithin = 6 * time.Second
 
 // rotated is a service whose nodes read their certificates from files, and calls
-// that the judge holds.
+// that the report holds.
 type rotated struct {
 	*apptest.Cluster
 	dir  string
@@ -149,7 +149,7 @@ func (r *rotated) signed(certificate string) (n int) {
 	return n
 }
 
-// accept has the judge take those certificates.
+// accept has the report take those certificates.
 func (r *rotated) accept(primary, secondary string) {
 	r.T.Helper()
 	if err := r.Edge.SetCertificates(primary, secondary); err != nil {

@@ -63,7 +63,7 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 	for _, certificate := range projects[app] {
 		f.of(certificate)
 	}
-	return f.judge(t.config.MaxTTL, session.SecOf(time.Now())), nil
+	return f.report(t.config.MaxTTL, session.SecOf(time.Now())), nil
 }
 
 // facts is what is known of one project's certificates.
@@ -121,9 +121,9 @@ func (f *facts) of(certificate session.Fingerprint) *evidence {
 	return f.by[certificate]
 }
 
-// judge makes the report. It orders certificates by how many nodes sign with them, and
+// report makes the report. It orders certificates by how many nodes sign with them, and
 // then by how many sessions hold their tokens.
-func (f *facts) judge(maxTTL time.Duration, now session.UnixSec) Report {
+func (f *facts) report(maxTTL time.Duration, now session.UnixSec) Report {
 	r := Report{Certificates: []Certificate{}, At: session.SecOf(f.counts.at), Partial: f.counts.partial}
 	for certificate, e := range f.by {
 		one := Certificate{

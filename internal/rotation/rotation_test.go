@@ -132,7 +132,7 @@ func hold(t *testing.T, s *shared, id string, f session.Fingerprint, ttl time.Du
 	t.Helper()
 	now := time.Now()
 	r := store.Record{Node: "a", Due: session.MilliOf(now.Add(ttl))}
-	r.Key = session.Key{Session: id, App: "app", Epoch: 1, Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Terms: session.Terms{TTL: ttl, Until: session.SecOf(now.Add(24 * time.Hour))}}
+	r.ResumeClaims = session.ResumeClaims{Session: id, App: "app", Epoch: 1, Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, Terms: session.Terms{TTL: ttl, Until: session.SecOf(now.Add(24 * time.Hour))}}
 	r.Seq, r.HeldSeq, r.ExpiresAt, r.HeldExpiresAt, r.Certificate = 1, 1, session.SecOf(now.Add(ttl)), session.SecOf(now.Add(ttl)), f
 	if change != nil {
 		change(&r)

@@ -16,7 +16,7 @@ func (a *attachment) with(f func(e *entry, now session.Instant) error) (err erro
 	e.Lock()
 	defer e.Unlock()
 	defer e.contain(&err)
-	if e.session.State() != session.Attached || e.session.Attachment() != a.epoch {
+	if e.session.State() != session.Attached || e.session.AttachedEpoch() != a.epoch {
 		return nil
 	}
 	defer e.commit()
@@ -48,7 +48,7 @@ func (a *attachment) Nack(seq uint64, code, message string) error {
 // Renew implements session.Attachment.
 func (a *attachment) Renew() {
 	_ = a.with(func(e *entry, now session.Instant) error { // f returns nil
-		switch task := e.session.Asked(now); task {
+		switch task := e.session.RenewRequested(now); task {
 		case session.Repeat:
 			e.push(e.session.Again(now))
 		case session.Renew:

@@ -116,7 +116,7 @@ func (s *Scheduler) rotate(ctx context.Context) {
 			return
 		}
 		changed := s.signers.takeChanged()
-		for _, e := range s.table.all(func(e *entry) bool { return changed[e.key.App] }) {
+		for _, e := range s.table.all(func(e *entry) bool { return changed[e.claims.App] }) {
 			e.change(func() bool { return e.session.State() != session.Ended })
 		}
 		select {

@@ -280,7 +280,7 @@ func TestARotationIsAskedFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, c, signs := &backEnd{agrees: true}, testConfig(t), &certificate{}
 			signs.in(&c, 5*time.Minute)
-			c.Consent, c.Policy.AskAhead = b.consent, 15*time.Second
+			c.Consent, c.Policy.ApprovalAhead = b.consent, 15*time.Second
 			s := start(t, c)
 			phones := make([]*fakeClient, 50)
 			for i := range phones {

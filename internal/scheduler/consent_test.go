@@ -23,7 +23,7 @@ type backEnd struct {
 	at     []time.Time      // guarded by mu
 }
 
-func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.Key) (Answer, error) {
+func (b *backEnd) consent(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 	b.mu.Lock()
 	b.asked, b.at = append(b.asked, action), append(b.at, time.Now())
 	takes := b.takes
@@ -57,7 +57,7 @@ func startAsking(t *testing.T) (*Scheduler, *backEnd, settings) {
 	t.Helper()
 	b := &backEnd{agrees: true}
 	c := testConfig(t)
-	c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 90*time.Minute
+	c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 90*time.Minute
 	return start(t, c), b, c
 }
 
@@ -179,7 +179,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 		got := p.got()
 		last := got.at[len(got.at)-1]
 		// A yes is good for the tokens that it was about, for as long as those live.
-		most := c.Policy.AskGrace + 10*time.Minute
+		most := c.Policy.ApprovalGrace + 10*time.Minute
 		if since := last.Sub(began); since > most || since < most-10*time.Minute {
 			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, most)
 		}
@@ -241,7 +241,7 @@ func TestReturnsWantConsent(t *testing.T) {
 		if _, err := s.RenewByKey(context.Background(), ticket); err != nil {
 			t.Fatalf("within the grace: %v", err)
 		}
-		wait(time.Hour + c.Policy.AskGrace + time.Second)
+		wait(time.Hour + c.Policy.ApprovalGrace + time.Second)
 		ticket.ExpiresAt = session.SecOf(time.Now().Add(time.Minute))
 		if _, err := s.RenewByKey(context.Background(), ticket); code(err) != session.CodeUnavailable {
 			t.Fatalf("after it: %v", err)
@@ -271,7 +271,7 @@ func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Second
+		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Second
 		s := start(t, c)
 		p := &fakeClient{t: t, scheduler: s}
 		p.join(10 * time.Second)
@@ -328,7 +328,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true, until: session.SecOf(time.Now().Add(10 * time.Minute))}
 		c := testConfig(t)
-		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 90*time.Minute
+		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 90*time.Minute
 		kept := &saves{Memory: store.NewMemory(time.Now)}
 		c.Store, c.Records = kept, kept.Memory
 		s := start(t, c)
@@ -394,7 +394,7 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, 10*time.Minute
+		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 10*time.Minute
 		s := start(t, c)
 		p := &fakeClient{t: t, scheduler: s}
 		p.join(time.Hour)

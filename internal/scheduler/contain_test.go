@@ -46,7 +46,7 @@ func (f *fault) announce(e session.Event, settled func(bool)) {
 	go settled(true)
 }
 
-func (f *fault) consent(_ context.Context, _ session.Action, k session.Key) (Answer, error) {
+func (f *fault) consent(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
 	f.in("consent", &k.Identity)
 	return Answer{Agreed: true}, nil
 }
@@ -80,8 +80,8 @@ func startFaulty(t *testing.T) *faulty {
 	s := &faulty{t: t}
 	config := testConfig(t)
 	reports := panics.NewReporter(slog.New(slog.NewTextHandler(&s.log, nil)), config.Registerer)
-	config.Panics, config.Minter, config.Announce, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
-	config.Policy.AskAhead, config.Policy.AskGrace = 15*time.Second, 10*time.Minute
+	config.Panics, config.Minter, config.SendEvent, config.Consent = reports, &s.fault, s.fault.announce, s.fault.consent
+	config.Policy.ApprovalAhead, config.Policy.ApprovalGrace = 15*time.Second, 10*time.Minute
 	config.share()
 	s.node = startNode(t, config)
 	return s
@@ -237,7 +237,7 @@ func TestPanicInAdoption(t *testing.T) {
 		s.fails("announce", func() {
 			for _, uid := range []uint32{1, victim, 2} {
 				s.Adopt(&store.Record{Record: session.Record{
-					Key: session.Key{
+					ResumeClaims: session.ResumeClaims{
 						Session: string(rune('A' + uid)), App: "app", Epoch: 1, Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: uid}},
 						Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now().Add(time.Hour))},
 					},

@@ -179,4 +179,4 @@ type deaf struct {
 func (d *deaf) Joined(j session.Joined) error { d.session, d.seq = j.Session, j.Seq; return nil }
 func (d *deaf) Push(p session.Push) error     { d.seq = p.Seq; return nil }
 func (d *deaf) End(session.Ending)            {}
-func (d *deaf) Lost()                         {}
+func (d *deaf) CloseDead()                    {}

@@ -15,7 +15,7 @@ import (
 type entry struct {
 	lock   // guards the fields below, except slot and those marked fixed
 	engine *Scheduler
-	key    session.Key // fixed: the key when the entry was made; epoch, role and terms may have changed since
+	claims session.ResumeClaims // fixed: the key when the entry was made; epoch, role and terms may have changed since
 
 	session   *session.Session
 	client    session.Client    // nil while detached
@@ -35,7 +35,7 @@ type entry struct {
 }
 
 func (s *Scheduler) newEntry(of *session.Session) *entry {
-	return &entry{engine: s, key: of.Key(), session: of, counted: session.Detached}
+	return &entry{engine: s, claims: of.Claims(), session: of, counted: session.Detached}
 }
 
 // restore makes an entry from a record.
@@ -80,18 +80,18 @@ func (e *entry) contain(failed *error) {
 	if value == nil {
 		return
 	}
-	reports.Report(panics.Session, value, "session", e.key.Session)
+	reports.Report(panics.Session, value, "session", e.claims.Session)
 	if failed != nil {
 		*failed = panics.ErrPanicked
 	}
-	defer reports.Recover(panics.Session, nil, "session", e.key.Session)
-	open, _ := e.engine.table.find(e.key.Session)
+	defer reports.Recover(panics.Session, nil, "session", e.claims.Session)
+	open, _ := e.engine.table.find(e.claims.Session)
 	client := e.client
 	e.discard()
 	e.engine.table.remove(e, false)
 	e.engine.table.forget(e)
 	if client != nil {
-		client.Lost()
+		client.CloseDead()
 	}
 	if open == e {
 		e.commit()
@@ -104,17 +104,17 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	if push.Rejoin {
-		e.session.ReportRunOut() // the tokens expired while it was away: do not report that later
+		e.session.ReportExpiry() // the tokens expired while it was away: do not report that later
 	}
 	epoch := e.session.Epoch()
 	e.client = client
 	s.tracer.replace(e, o)
 	e.emit(of(evIssued, &push))
-	s.table.own(e)
-	sealed, err := s.config.Sealer.Seal(e.session.Key())
+	s.table.clearAdopted(e)
+	sealed, err := s.config.Sealer.Seal(e.session.Claims())
 	if err == nil {
 		_, span := s.tracer.span(o.context(), "push")
-		err = client.Joined(session.Joined{Push: push, Session: e.key.Session, Key: sealed, Resumed: resumed, RenewBefore: e.session.RenewBefore()})
+		err = client.Joined(session.Joined{Push: push, Session: e.claims.Session, Key: sealed, Resumed: resumed, RenewBefore: e.session.RenewBefore()})
 		endSpan(span, err)
 	}
 	switch {
@@ -144,7 +144,7 @@ func (e *entry) detach(epoch uint64, now session.Instant) {
 func (e *entry) supersede(now session.Instant) {
 	if e.client != nil {
 		e.client.End(e.session.Ending(session.EndSuperseded))
-		e.detach(e.session.Attachment(), now)
+		e.detach(e.session.AttachedEpoch(), now)
 	}
 }
 
@@ -183,7 +183,7 @@ func (e *entry) commit() {
 		s.table.remove(e, false)
 		return
 	}
-	e.announce()
+	e.sendEvents()
 	if state == session.Ended {
 		s.table.remove(e, true) // before save, since the store's answer may remove it from table.ended
 	}
@@ -214,7 +214,7 @@ func (e *entry) save() {
 	e.version++
 	if !s.cluster.Enqueue(e.operation.context(), &store.Record{
 		Record: r, Node: s.config.Node, Version: e.version, Delivered: e.delivered, Due: now.MilliAt(due), WishVersion: e.wish,
-		TermsChanged: r.Terms != e.key.Terms,
+		TermsChanged: r.Terms != e.claims.Terms,
 	}, within, e) {
 		s.table.forget(e)
 	}
@@ -249,7 +249,7 @@ type summary struct {
 func summarize(e *entry, r *session.Record) summary {
 	w := summary{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),
-		state: r.State, missed: r.Missed, ranOut: r.RanOut, reported: r.Reported, delivered: e.delivered, wish: e.wish, any: true,
+		state: r.State, missed: r.Unreachable, ranOut: r.TokensExpired, reported: r.ExpiryReported, delivered: e.delivered, wish: e.wish, any: true,
 	}
 	if r.State == session.Attached && e.session.Unconfirmed() {
 		w.seq, w.expiresAt = w.held, r.HeldExpiresAt

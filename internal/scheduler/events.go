@@ -30,33 +30,33 @@ type event struct {
 type kind uint8
 
 const (
-	evOpened      kind = iota // the session was added to the table
-	evMoved                   // its state has changed, see entry.counted
-	evStarted                 // a renewal begins, or the request for its approval
-	evDue                     // the renewal's deadline has come
-	evIssued                  // a bundle was minted
-	evUnminted                // minting a bundle failed
-	evPushing                 // a push is about to be written
-	evPushed                  // the push was written
-	evUnpushed                // writing the push failed
-	evServed                  // the task of a deadline is done
-	evAcked                   // the client confirmed a bundle by an ack
-	evConfirmed               // the client confirmed a bundle by a resume, or over HTTP
-	evNacked                  // the client's SDK refused a bundle
-	evRanOut                  // the client's tokens expired
-	evJoined                  // the client was sent joined, with its first tokens
-	evResumed                 // the client has resumed
-	evRepeated                // a renewal over HTTP was answered with the newest bundle again
-	evRenewed                 // a renewal over HTTP was answered with a new bundle
-	evSilent                  // the client does not answer pushes
-	evDetached                // the session has lost its connection
-	evUnreachable             // the session is detached, and its tokens expire soon
-	evUnanswered              // the back end did not answer a request for approval
-	evUnasked                 // the back end did not answer in the grace period
-	evEnded                   // the session has ended
-	evAdopted                 // the session was taken over from a dead node
-	evLost                    // another node has the session, or it was ended elsewhere
-	evDropped                 // the session was discarded: another node has it, or its join failed
+	evOpened              kind = iota // the session was added to the table
+	evMoved                           // its state has changed, see entry.counted
+	evStarted                         // a renewal begins, or the request for its approval
+	evDue                             // the renewal's deadline has come
+	evIssued                          // a bundle was minted
+	evMintFailed                      // minting a bundle failed
+	evPushing                         // a push is about to be written
+	evPushed                          // the push was written
+	evPushFailed                      // writing the push failed
+	evTaskDone                        // the task of a deadline is done
+	evAcked                           // the client confirmed a bundle by an ack
+	evConfirmed                       // the client confirmed a bundle by a resume, or over HTTP
+	evNacked                          // the client's SDK refused a bundle
+	evTokensExpired                   // the client's tokens expired
+	evJoined                          // the client was sent joined, with its first tokens
+	evResumed                         // the client has resumed
+	evRepeated                        // a renewal over HTTP was answered with the newest bundle again
+	evRenewed                         // a renewal over HTTP was answered with a new bundle
+	evSilent                          // the client does not answer pushes
+	evDetached                        // the session has lost its connection
+	evUnreachable                     // the session is detached, and its tokens expire soon
+	evApprovalUnavailable             // the back end did not answer a request for approval
+	evDeniedUnanswered                // the back end did not answer in the grace period
+	evEnded                           // the session has ended
+	evAdopted                         // the session was taken over from a dead node
+	evLost                            // another node has the session, or it was ended elsewhere
+	evDropped                         // the session was discarded: another node has it, or its join failed
 )
 
 // of returns an event about a push. It copies what observers need, so that the push does
@@ -94,17 +94,17 @@ func (j *journal) observe(ev *event, e *entry) {
 		if more, ok := e.refusals.Pass(logEvery); ok {
 			j.log(e, slog.LevelWarn, "client's SDK refused the tokens", "seq", ev.seq, "sdk_code", ev.code, "sdk_message", ev.message, "more", more)
 		}
-	case evUnminted:
+	case evMintFailed:
 		if more, ok := j.failures.Pass(logEvery); ok {
 			j.log(e, slog.LevelError, "renewal failed, trying again", "error", ev.err, "retry_seconds", retryAfterError.Seconds(), "more", more)
 		}
-	case evRanOut:
+	case evTokensExpired:
 		if !ev.rejoin {
 			j.log(e, slog.LevelWarn, "tokens ran out while nobody was connected")
 		} else {
 			j.log(e, slog.LevelWarn, "tokens ran out unconfirmed, telling the client to join again")
 		}
-	case evUnpushed:
+	case evPushFailed:
 		j.log(e, slog.LevelInfo, "push failed", "error", ev.err)
 	case evJoined:
 		j.log(e, slog.LevelInfo, "session joined", "ttl_seconds", int64(e.session.Terms.TTL.Seconds()))
@@ -113,7 +113,7 @@ func (j *journal) observe(ev *event, e *entry) {
 	case evRenewed:
 		j.log(e, slog.LevelInfo, "session renewed over HTTP", "seq", ev.seq)
 	case evDetached:
-		j.log(e, slog.LevelInfo, "session detached", "epoch", e.session.Attachment())
+		j.log(e, slog.LevelInfo, "session detached", "epoch", e.session.AttachedEpoch())
 	case evEnded:
 		j.log(e, slog.LevelInfo, "session ended", "reason", string(e.reason), "access_ends_at", e.session.Ending(e.reason).AccessEndsAt)
 	case evAdopted:
@@ -124,9 +124,9 @@ func (j *journal) observe(ev *event, e *entry) {
 		j.log(e, slog.LevelWarn, "client is silent, closing its connection")
 	case evUnreachable:
 		j.log(e, slog.LevelInfo, "nobody is connected, and the tokens run out soon")
-	case evUnasked:
+	case evDeniedUnanswered:
 		j.log(e, slog.LevelWarn, "the back end could not be asked for longer than authorize-grace")
-	case evUnanswered:
+	case evApprovalUnavailable:
 		j.log(e, slog.LevelDebug, "a renewal could not be authorized", "error", ev.err)
 	default:
 	}
@@ -135,6 +135,6 @@ func (j *journal) observe(ev *event, e *entry) {
 // log writes a line about a session.
 func (j *journal) log(e *entry, level slog.Level, message string, args ...any) {
 	if j.Enabled(context.Background(), level) {
-		j.With("session", e.key.Session).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
+		j.With("session", e.claims.Session).Log(context.Background(), level, message, args...) //nolint:sloglint // the callers' messages are constants
 	}
 }

@@ -114,7 +114,7 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 		e.mu.Lock()
 		e.discard() // and not committed yet
 		e.mu.Unlock()
-		key := e.session.Key()
+		key := e.session.Claims()
 		if _, err := a.peek(&key); err != nil {
 			t.Errorf("a live client is told: %v", err)
 		}
@@ -170,7 +170,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		var ends atomic.Int64
-		c.Announce = func(e session.Event, _ func(bool)) {
+		c.SendEvent = func(e session.Event, _ func(bool)) {
 			if e.Type == session.EventEnded || e.Type == session.EventExpired {
 				ends.Add(1)
 			}
@@ -196,7 +196,7 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
-		a := c.startWith("a", func(config *settings, _ *link) { config.Announce = nil })
+		a := c.startWith("a", func(config *settings, _ *link) { config.SendEvent = nil })
 		p := &fakeClient{t: t, scheduler: a.Scheduler}
 		p.join(time.Minute)
 		wait(time.Second)

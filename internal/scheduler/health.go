@@ -10,19 +10,19 @@ const (
 	// lateLimit is how late a renewal may be. Tokens are renewed 45 s before their end at
 	// least, if they live as long as they should.
 	lateLimit = 10 * time.Second
-	// stillLimit is how long Run may stand still: it goes round at each clockCheckEvery.
-	stillLimit = 3 * clockCheckEvery
+	// stallLimit is how long Run may stand still: it goes round at each clockCheckEvery.
+	stallLimit = 3 * clockCheckEvery
 	// failureHolds is for how long a failure to mint counts that no success followed.
 	failureHolds = 10 * time.Second
 )
 
 // health shows that the scheduler works. Times are on the monotonic clock.
 type health struct {
-	beaten atomic.Int64 // when Run last went round, and did not find all workers stuck; 0: never
-	failed atomic.Int64 // when minting last failed, with no success since; 0: it did not
+	lastRound atomic.Int64 // when Run last went round, and did not find all workers stuck; 0: never
+	failed    atomic.Int64 // when minting last failed, with no success since; 0: it did not
 }
 
-func (h *health) beat(now time.Duration) { h.beaten.Store(int64(max(1, now))) }
+func (h *health) noteRound(now time.Duration) { h.lastRound.Store(int64(max(1, now))) }
 
 // minted notes whether tokens could be made.
 func (h *health) minted(err error, now time.Duration) {
@@ -38,12 +38,12 @@ func (h *health) minted(err error, now time.Duration) {
 // late, nothing is done at all, or tokens cannot be made. New calls are better off on
 // another node then.
 func (s *Scheduler) Health() error {
-	now, still := s.clock.now().Mono, s.Still()
+	now, still := s.clock.now().Mono, s.Stalled()
 	failed := time.Duration(s.health.failed.Load())
 	switch {
-	case s.health.beaten.Load() == 0:
+	case s.health.lastRound.Load() == 0:
 		return fmt.Errorf("renewals have not begun")
-	case still > stillLimit:
+	case still > stallLimit:
 		return fmt.Errorf("renewals stand still, for %.0f s", still.Seconds())
 	case failed != 0 && now-failed < failureHolds:
 		return fmt.Errorf("tokens cannot be minted; the log says why")
@@ -56,10 +56,10 @@ func (s *Scheduler) Health() error {
 
 // Still is for how long Run has not gone round; 0 until it first does. It takes no lock, so
 // that it answers whatever Run waits for.
-func (s *Scheduler) Still() time.Duration {
-	beaten := time.Duration(s.health.beaten.Load())
-	if beaten == 0 {
+func (s *Scheduler) Stalled() time.Duration {
+	lastRound := time.Duration(s.health.lastRound.Load())
+	if lastRound == 0 {
 		return 0
 	}
-	return s.clock.now().Mono - beaten
+	return s.clock.now().Mono - lastRound
 }

@@ -34,7 +34,7 @@ func TestHealth(t *testing.T) {
 			t.Error("it has begun before Run")
 		default:
 		}
-		if still := s.Still(); still != 0 {
+		if still := s.Stalled(); still != 0 {
 			t.Errorf("it has stood still for %v before it began", still)
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -43,7 +43,7 @@ func TestHealth(t *testing.T) {
 		<-s.Begun()
 		wait(time.Hour)
 		healthy(t, s, "stand still, for 3600 s")
-		if still := s.Still(); still != time.Hour {
+		if still := s.Stalled(); still != time.Hour {
 			t.Errorf("it has stood still for %v, want an hour", still)
 		}
 	})
@@ -53,7 +53,7 @@ func TestHealth(t *testing.T) {
 			for range 100 {
 				wait(time.Minute + 1700*time.Millisecond)
 				healthy(t, s, "")
-				if still := s.Still(); still > stillLimit {
+				if still := s.Stalled(); still > stallLimit {
 					t.Errorf("it has stood still for %v", still)
 				}
 			}

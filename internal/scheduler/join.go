@@ -22,15 +22,15 @@ func (s *Scheduler) Join(ctx context.Context, j session.Join, client session.Cli
 	if err != nil {
 		return nil, err
 	}
-	key := session.Key{Session: rand.Text(), App: j.Caller.App, Subject: j.Caller.Subject, Identity: j.Identity, Terms: terms}
+	key := session.ResumeClaims{Session: rand.Text(), App: j.Caller.App, Subject: j.Caller.Subject, Identity: j.Identity, Terms: terms}
 	operation := s.tracer.begin("join", key.Session, now.Wall)
 	defer func() { operation.refused(err) }()
 	ctx = operation.in(ctx)
-	decision := s.decide(ctx, session.Request{Action: session.ActionJoin, Key: &key, Caller: &j.Caller})
+	decision := s.decide(ctx, session.Request{Action: session.ActionJoin, Claims: &key, Caller: &j.Caller})
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if decision.Reason == session.Unasked {
+	if decision.Reason == session.ApprovalUnavailable {
 		s.config.Logger.Debug("a join could not be authorized", "error", decision.Cause)
 	}
 	if err := decision.Err(); err != nil {

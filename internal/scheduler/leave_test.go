@@ -135,7 +135,7 @@ func TestLeaveByKeyAsksNobody(t *testing.T) {
 		p.join(time.Hour)
 		p.hands().Detach()
 		b := c.startWith("b", func(s *settings, _ *link) {
-			s.Consent = func(context.Context, session.Action, session.Key) (Answer, error) {
+			s.Consent = func(context.Context, session.Action, session.ResumeClaims) (Answer, error) {
 				t.Error("the back end was asked")
 				return Answer{}, nil
 			}

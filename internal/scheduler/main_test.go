@@ -30,7 +30,7 @@ type settings struct {
 	Store   sharing.Store
 	Records sharing.Records
 	// Consent and Revocations decide who may have tokens; nil: everybody, as granted.
-	Consent     func(ctx context.Context, action session.Action, k session.Key) (Answer, error)
+	Consent     func(ctx context.Context, action session.Action, k session.ResumeClaims) (Answer, error)
 	Revocations *revocations
 	// Slots is how many pushes may be in the making at once; 0 is many.
 	Slots int
@@ -45,21 +45,21 @@ type Answer struct {
 // Decide implements Access.
 func (c *settings) Decide(ctx context.Context, r session.Request) session.Decision {
 	if r.Caller != nil {
-		if err := r.Caller.Grant.Covers(r.Key.Identity); err != nil {
+		if err := r.Caller.Grant.Covers(r.Claims.Identity); err != nil {
 			refusal, _ := errors.AsType[*session.Error](err)
 			return session.Decision{Reason: session.NotGranted, Refusal: refusal}
 		}
 	}
-	d := c.Recheck(r.Key)
-	d.Role = roleOf(r.Key.Identity)
+	d := c.Recheck(r.Claims)
+	d.Role = roleOf(r.Claims.Identity)
 	if !d.Allowed || c.Consent == nil {
 		return d
 	}
-	answer, err := c.Consent(ctx, r.Action, *r.Key)
+	answer, err := c.Consent(ctx, r.Action, *r.Claims)
 	switch {
 	case err != nil:
 		role := d.Role
-		d = session.Refuse(session.Unasked)
+		d = session.Refuse(session.ApprovalUnavailable)
 		d.Role, d.Cause = role, err
 	case !answer.Agreed:
 		d.Allowed, d.Reason = false, session.Denied
@@ -70,10 +70,10 @@ func (c *settings) Decide(ctx context.Context, r session.Request) session.Decisi
 }
 
 // Recheck implements Access.
-func (c *settings) Recheck(k *session.Key) session.Decision {
+func (c *settings) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
 	case c.Revocations != nil && !c.Revocations.Loaded():
-		return session.Refuse(session.Uninformed)
+		return session.Refuse(session.RevocationsUnknown)
 	case c.Revocations != nil && c.Revocations.Revoked(k):
 		return session.Refuse(session.Revoked)
 	}
@@ -81,7 +81,7 @@ func (c *settings) Recheck(k *session.Key) session.Decision {
 }
 
 // Revoked implements Access.
-func (c *settings) Revoked(k *session.Key) bool {
+func (c *settings) Revoked(k *session.ResumeClaims) bool {
 	return c.Revocations != nil && c.Revocations.Revoked(k)
 }
 
@@ -306,7 +306,7 @@ func (p *fakeClient) End(e session.Ending) {
 	p.record.ended = &e
 }
 
-func (p *fakeClient) Lost() {
+func (p *fakeClient) CloseDead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.record.lost = true

@@ -93,7 +93,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 		if g := m.sessions[e.session.State()]; g != nil {
 			g.Inc()
 		}
-	case evUnminted:
+	case evMintFailed:
 		m.errors.Inc()
 	case evPushing:
 		if ev.attempt > 1 {
@@ -101,7 +101,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 		} else {
 			m.pushes["first"].Inc()
 		}
-	case evServed:
+	case evTaskDone:
 		e.operation.observeValue(m.lag, ev.lag.Seconds())
 	case evAcked:
 		m.renewals["acked"].Inc()
@@ -112,7 +112,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 		m.margin.Observe(ev.acked.Margin.Seconds())
 	case evNacked:
 		m.renewals["nacked"].Inc()
-	case evRanOut:
+	case evTokensExpired:
 		m.renewals["expired"].Inc()
 		if e.client != nil {
 			m.ranOut["attached"].Inc() // the service's own failure, most likely

@@ -59,7 +59,7 @@ func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
 	if *shards == (store.ShardSet{}) {
 		return
 	}
-	entries := s.table.all(func(e *entry) bool { return shards[store.ShardOf(e.key.Session)] })
+	entries := s.table.all(func(e *entry) bool { return shards[store.ShardOf(e.claims.Session)] })
 	if len(entries) == 0 {
 		return
 	}
@@ -78,18 +78,18 @@ func saveAgain(e *entry) {
 
 // Find returns the key of an open session of a project as it was when the session came
 // here, or false if it is not on this node.
-func (s *Scheduler) Find(app, id string) (session.Key, bool) {
-	if e, _ := s.table.find(id); e != nil && e.key.App == app {
-		return e.key, true
+func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
+	if e, _ := s.table.find(id); e != nil && e.claims.App == app {
+		return e.claims, true
 	}
-	return session.Key{}, false
+	return session.ResumeClaims{}, false
 }
 
-// CarryOut carries an operator's wish out for a session that is open on this node. asked is
+// ApplyWish carries an operator's wish out for a session that is open on this node. asked is
 // the result so far: whether the wish is stored, and the record as the store has it. The
 // channel gives the result once the session's lock is free; it is closed without one if the
 // session is not on this node any more, or not its own by the record.
-func (s *Scheduler) CarryOut(w store.Wish, asked store.WishResult) <-chan store.WishResult {
+func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
 	if e == nil {
@@ -103,7 +103,7 @@ func (s *Scheduler) CarryOut(w store.Wish, asked store.WishResult) <-chan store.
 		if !own || e.session.State() == session.Ended {
 			return false
 		}
-		done := s.carryOut(e, w, asked)
+		done := s.applyWish(e, w, asked)
 		e.commit()
 		carried <- done
 		return false
@@ -111,8 +111,8 @@ func (s *Scheduler) CarryOut(w store.Wish, asked store.WishResult) <-chan store.
 	return carried
 }
 
-// carryOut applies an operator's wish to a session and returns the result.
-func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) store.WishResult {
+// applyWish applies an operator's wish to a session and returns the result.
+func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
 		result.Version = max(e.wish+1, w.At) // by the store, this one comes before what was done here
@@ -124,17 +124,17 @@ func (s *Scheduler) carryOut(e *entry, w store.Wish, result store.WishResult) st
 		e.wish = max(e.wish, result.Version)
 		e.end(session.EndRevoked)
 	} else {
-		e.obey(result.Version, role)
+		e.adoptWish(result.Version, role)
 	}
 	result.Applied = true
 	result.Record = store.Record{Record: e.session.Record(e.reason, s.clock.now()), Node: s.config.Node, WishVersion: e.wish}
 	return result
 }
 
-// obey applies an operator's wish of this version to the session, unless the session has
+// adoptWish applies an operator's wish of this version to the session, unless the session has
 // applied it or a later one: the session takes the role, and its client gets new tokens, at
 // once or when it is back.
-func (e *entry) obey(version session.UnixMilli, role session.Role) {
+func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
 	}
@@ -142,7 +142,7 @@ func (e *entry) obey(version session.UnixMilli, role session.Role) {
 	switch now := e.engine.clock.now(); {
 	case e.client != nil:
 		e.renewSoon(cause, now)
-	case e.session.AskedOverHTTP(now) == session.Repeat: // it would be given the same tokens again
+	case e.session.RenewRequestedOverHTTP(now) == session.Repeat: // it would be given the same tokens again
 		e.session.Want(cause, now)
 	}
 }
@@ -183,7 +183,7 @@ func (a *answer) take() {
 	case store.FinishEnd:
 		e.change(a.ended)
 	case store.RaiseEpoch:
-		open, ended := table.find(e.key.Session)
+		open, ended := table.find(e.claims.Session)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
 		} else { // its key has opened the session anew since, which has an entry of its own
@@ -204,7 +204,7 @@ func (a *answer) overtaken() bool {
 		return false
 	}
 	e.engine.journal.log(e, slog.LevelInfo, "a change by an operator came by the store", "version", int64(later.Version))
-	e.obey(later.Version, later.Role)
+	e.adoptWish(later.Version, later.Role)
 	return true
 }
 
@@ -226,7 +226,7 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			client.Lost() // a client that is still there resumes, and its key's epoch decides
+			client.CloseDead() // a client that is still there resumes, and its key's epoch decides
 		}
 	}
 	e.discard()
@@ -264,24 +264,24 @@ func (a *answer) raiseEpoch() bool {
 // makeRoom ends detached sessions as expired until no more are open than the table may
 // have. The caller holds held's lock and no other.
 func (s *Scheduler) makeRoom(held *entry) {
-	for e := s.table.surplus(held); e != nil; e = s.table.surplus(held) {
+	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
 		if more, ok := s.journal.crowded.Pass(logEvery); ok {
 			s.config.Logger.Warn("more sessions than --max-sessions: the longest detached are forgotten; their keys still open them", "more", more)
 		}
 		if e == held {
-			giveWay(e)
+			evict(e)
 			continue
 		}
 		func() {
 			defer e.Unlock()
 			defer e.contain(nil)
-			giveWay(e)
+			evict(e)
 		}()
 	}
 }
 
-// giveWay ends a detached session.
-func giveWay(e *entry) {
+// evict ends a detached session.
+func evict(e *entry) {
 	if e.session.State() == session.Detached {
 		e.end(session.EndExpired)
 	}

@@ -58,7 +58,7 @@ func (c *cluster) startWith(name string, change func(*settings, *link)) *member 
 	config := c.config
 	registry := prometheus.NewRegistry()
 	config.Store, config.Records, config.Node, config.Registerer = l, l, name, registry
-	config.Announce = func(e session.Event, settled func(bool)) {
+	config.SendEvent = func(e session.Event, settled func(bool)) {
 		go func() {
 			if l.isDead() {
 				return // it died with its process

@@ -78,8 +78,8 @@ func (q *queue) Remove(e *entry) {
 
 // Look returns how many entries' time has come, and when that of the next one comes, or
 // never.
-func (q *queue) Look(now time.Duration) (due int, next time.Duration) {
-	q.ripen(now)
+func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
+	q.promote(now)
 	if len(q.waiting.items) == 0 {
 		return len(q.ready.items), never
 	}
@@ -88,7 +88,7 @@ func (q *queue) Look(now time.Duration) (due int, next time.Duration) {
 
 // Next takes out the most urgent entry whose time has come; nil: there is none.
 func (q *queue) Next(now time.Duration) *entry {
-	q.ripen(now)
+	q.promote(now)
 	if len(q.ready.items) == 0 {
 		return nil
 	}
@@ -97,8 +97,8 @@ func (q *queue) Next(now time.Duration) *entry {
 	return e
 }
 
-// ripen moves entries whose time has come to the second order.
-func (q *queue) ripen(now time.Duration) {
+// promote moves entries whose time has come to the second order.
+func (q *queue) promote(now time.Duration) {
 	for len(q.waiting.items) > 0 && q.waiting.items[0].key <= now {
 		it := q.waiting.items[0]
 		q.waiting.remove(0)

@@ -20,7 +20,7 @@ func TestQueueAgainstAList(t *testing.T) {
 		list := make(map[*entry]times)
 		entries := make([]*entry, 40)
 		for i := range entries {
-			entries[i] = &entry{key: session.Key{Session: fmt.Sprint(i)}}
+			entries[i] = &entry{claims: session.ResumeClaims{Session: fmt.Sprint(i)}}
 		}
 		pick := rapid.SampledFrom(entries)
 		instant := rapid.Int64Range(0, 50)
@@ -39,7 +39,7 @@ func TestQueueAgainstAList(t *testing.T) {
 			},
 			"next": func(t *rapid.T) {
 				now += time.Duration(rapid.Int64Range(0, 5).Draw(t, "later"))
-				due, next := q.Look(now)
+				due, next := q.Peek(now)
 				got := q.Next(now)
 				ripe, first := 0, never
 				for e, at := range list {
@@ -49,14 +49,14 @@ func TestQueueAgainstAList(t *testing.T) {
 						first = min(first, at.due)
 					}
 					if got != nil && at.due <= now && at.expires < list[got].expires {
-						t.Fatalf("%s expires at %d, and %s before it at %d", got.key.Session, list[got].expires, e.key.Session, at.expires)
+						t.Fatalf("%s expires at %d, and %s before it at %d", got.claims.Session, list[got].expires, e.claims.Session, at.expires)
 					}
 				}
 				switch {
 				case due != ripe || next != first || got == nil && ripe > 0:
 					t.Fatalf("%d are due, next at %d; want %d, %d, now %d", due, next, ripe, first, now)
 				case got != nil && list[got].due > now:
-					t.Fatalf("%s came at %d, due at %d", got.key.Session, now, list[got].due)
+					t.Fatalf("%s came at %d, due at %d", got.claims.Session, now, list[got].due)
 				}
 				delete(list, got)
 			},
@@ -66,12 +66,12 @@ func TestQueueAgainstAList(t *testing.T) {
 				}
 				q.Each(func(e *entry, due, expires time.Duration) {
 					if at := (times{due, expires}); list[e] != at {
-						t.Fatalf("%s at %v, want %v", e.key.Session, at, list[e])
+						t.Fatalf("%s at %v, want %v", e.claims.Session, at, list[e])
 					}
 				})
 				for _, e := range entries {
 					if _, in := list[e]; in != e.slot.queued() {
-						t.Fatalf("%s: queued is %v, want %v", e.key.Session, e.slot.queued(), in)
+						t.Fatalf("%s: queued is %v, want %v", e.claims.Session, e.slot.queued(), in)
 					}
 				}
 			},
@@ -94,7 +94,7 @@ func BenchmarkQueueReschedule(b *testing.B) {
 			for b.Loop() {
 				e := q.Next(now)
 				if e == nil {
-					_, now = q.Look(now)
+					_, now = q.Peek(now)
 					continue
 				}
 				q.Set(e, now+time.Hour, 0)

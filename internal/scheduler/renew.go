@@ -28,32 +28,32 @@ func (e *entry) fire() {
 	clock := &e.engine.clock
 	now := clock.now()
 	due := e.session.Deadline()
-	task, cause := e.session.Due(now)
+	task, cause := e.session.TakeTask(now)
 	switch task {
 	case session.Renew:
 		at := session.Instant{Mono: due, Wall: now.Wall.Add(due - now.Mono)}
 		e.emit(event{kind: evStarted, now: at})
 		e.emit(event{kind: evDue, due: at, now: now})
 		e.renew(cause, now)
-		e.emit(event{kind: evServed, lag: clock.now().Mono - due})
+		e.emit(event{kind: evTaskDone, lag: clock.now().Mono - due})
 	case session.Repeat:
 		e.send(e.session.Repeat(now))
-		e.emit(event{kind: evServed, lag: clock.now().Mono - due})
-	case session.GiveUp:
+		e.emit(event{kind: evTaskDone, lag: clock.now().Mono - due})
+	case session.CloseDead:
 		e.emit(event{kind: evSilent})
 		client := e.client
-		e.detach(e.session.Attachment(), now)
-		client.Lost()
+		e.detach(e.session.AttachedEpoch(), now)
+		client.CloseDead()
 	case session.Unreachable:
 		e.emit(event{kind: evUnreachable})
-	case session.RunOut:
-		e.reportRunOut(false)
+	case session.TokensExpired:
+		e.reportExpiry(false)
 	case session.Expire:
 		e.end(session.EndExpired)
 	case session.Ask:
 		e.requestApproval(now)
 	case session.Deny:
-		e.emit(event{kind: evUnasked})
+		e.emit(event{kind: evDeniedUnanswered})
 		e.end(session.EndDenied)
 	case session.Wait:
 	}
@@ -77,7 +77,7 @@ func (e *entry) renew(cause session.Cause, now session.Instant) {
 		return
 	}
 	if err != nil {
-		e.emit(event{kind: evUnminted, err: err, now: e.engine.clock.now()})
+		e.emit(event{kind: evMintFailed, err: err, now: e.engine.clock.now()})
 		e.session.Defer(retryAfterError, now)
 		return
 	}
@@ -93,7 +93,7 @@ func (e *entry) issue(cause session.Cause, now session.Instant) (session.Push, e
 	push := e.session.Issue(tokens, cause, now)
 	e.emit(of(evIssued, &push))
 	if push.Rejoin {
-		e.reportRunOut(true)
+		e.reportExpiry(true)
 	}
 	return push, nil
 }
@@ -105,7 +105,7 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	if e.isRevoked() {
 		return session.Tokens{}, &session.EndedError{Ending: e.session.Ending(session.EndRevoked)}
 	}
-	issuedAt, expiresAt, err := e.session.Lifetime(now)
+	issuedAt, expiresAt, err := e.session.NextValidity(now)
 	if err != nil {
 		return session.Tokens{}, err
 	}
@@ -120,13 +120,13 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 
 // isRevoked reports whether a revocation matches the session. Revocations match what is
 // fixed in its key: the project, subject, channel and users.
-func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.key) }
+func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.claims) }
 
-// reportRunOut emits, once for each expiry, that the client's tokens expired. rejoin: a
+// reportExpiry emits, once for each expiry, that the client's tokens expired. rejoin: a
 // push tells the client to join its call again; it is false if the client is detached.
-func (e *entry) reportRunOut(rejoin bool) {
-	if e.session.ReportRunOut() {
-		e.emit(event{kind: evRanOut, rejoin: rejoin})
+func (e *entry) reportExpiry(rejoin bool) {
+	if e.session.ReportExpiry() {
+		e.emit(event{kind: evTokensExpired, rejoin: rejoin})
 	}
 }
 
@@ -148,19 +148,19 @@ func (e *entry) push(push session.Push) {
 		e.emit(of(evPushed, &push))
 		return
 	}
-	e.emit(event{kind: evUnpushed, err: err})
-	e.detach(e.session.Attachment(), e.engine.clock.now())
+	e.emit(event{kind: evPushFailed, err: err})
+	e.detach(e.session.AttachedEpoch(), e.engine.clock.now())
 }
 
 // requestApproval asks access to allow the next renewal, in another goroutine.
 func (e *entry) requestApproval(now session.Instant) {
 	s := e.engine
 	seq := e.session.BeginApproval(now)
-	key, asked := e.session.Key(), e.session
+	key, asked := e.session.Claims(), e.session
 	e.emit(event{kind: evStarted, now: now})
 	ctx := e.operation.context()
 	s.asking.Go(func() {
-		d := s.decide(ctx, session.Request{Action: session.ActionRenew, Key: &key})
+		d := s.decide(ctx, session.Request{Action: session.ActionRenew, Claims: &key})
 		e.change(func() bool {
 			s.approvalAnswered(e, d, asked, seq)
 			return true
@@ -180,7 +180,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *sessio
 		e.end(session.EndDenied)
 	case e.session != asked || !e.session.AwaitsApproval(seq): // tokens were minted meanwhile
 	case !d.Allowed:
-		e.emit(event{kind: evUnanswered, err: d.Cause})
+		e.emit(event{kind: evApprovalUnavailable, err: d.Cause})
 		e.session.ApprovalUnavailable(d.RetryAfter, now)
 	case d.Role != roleOf(e.session.Identity): // the role has changed: ask again for the new one
 		e.session.DiscardApproval()
@@ -194,12 +194,12 @@ func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.De
 	var err error
 	defer func() {
 		if err != nil {
-			d = session.Refuse(session.Unasked)
+			d = session.Refuse(session.ApprovalUnavailable)
 			d.Cause = err
 		}
 	}()
-	defer s.config.Panics.Recover(panics.Session, &err, "session", r.Key.Session)
-	if s.config.Policy.AskAhead == 0 {
+	defer s.config.Panics.Recover(panics.Session, &err, "session", r.Claims.Session)
+	if s.config.Policy.ApprovalAhead == 0 {
 		return s.config.Access.Decide(ctx, r)
 	}
 	ctx, span := s.tracer.span(ctx, "authorize")

@@ -46,7 +46,7 @@ func refusal(d session.Decision, accessEndsAt session.UnixSec) error {
 // peek looks at what this node knows of a session before anybody is asked: whether the
 // client that the key was handed to has its connection here, and whether the key is good
 // for nothing any more.
-func (s *Scheduler) peek(k *session.Key) (connected bool, err error) {
+func (s *Scheduler) peek(k *session.ResumeClaims) (connected bool, err error) {
 	e := s.table.get(k.Session)
 	if e == nil {
 		return false, nil
@@ -86,7 +86,7 @@ func (s *Scheduler) Resume(ctx context.Context, r session.Resume, client session
 		switch {
 		case old == nil:
 		case a == nil: // no new connection took its place: its client may come back
-			old.Lost()
+			old.CloseDead()
 		default:
 			old.End(e.session.Ending(session.EndSuperseded))
 		}
@@ -117,13 +117,13 @@ func (s *Scheduler) RenewByKey(ctx context.Context, r session.Resume) (push sess
 	if held := &back.acquired; held.Known && held.Record.State == session.Attached && !held.Record.OwnedBy(s.config.Node) {
 		e.session.Skip()
 	}
-	if r.SeqUnknown && e.session.AskedOverHTTP(back.now) == session.Renew {
+	if r.SeqUnknown && e.session.RenewRequestedOverHTTP(back.now) == session.Renew {
 		if acked := e.session.AssumeTaken(back.now); acked.Settled {
 			e.emit(event{kind: evConfirmed, acked: acked})
 		}
 	}
 	s.tracer.replace(e, operation)
-	if e.session.AskedOverHTTP(back.now) == session.Repeat {
+	if e.session.RenewRequestedOverHTTP(back.now) == session.Repeat {
 		defer e.commit()
 		e.emit(event{kind: evRepeated})
 		e.session.DiscardApproval()

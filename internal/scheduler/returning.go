@@ -11,8 +11,8 @@ import (
 type returning struct {
 	engine   *Scheduler
 	resume   session.Resume
-	attach   bool        // the client is to have a connection
-	key      session.Key // what its resume key says
+	attach   bool                 // the client is to have a connection
+	key      session.ResumeClaims // what its resume key says
 	decision session.Decision
 	acquired store.Acquired // the store's answer
 	made     bool           // the session was not on this node: it was made from acquired, or the key
@@ -33,11 +33,11 @@ func (b *returning) reopen(ctx context.Context) (*entry, error) {
 		action = session.ActionResume
 	}
 	asked := s.inRole(ctx, b.key)
-	b.decision = s.decide(ctx, session.Request{Action: action, Key: &asked})
+	b.decision = s.decide(ctx, session.Request{Action: action, Claims: &asked})
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if b.decision.Reason == session.Uninformed {
+	if b.decision.Reason == session.RevocationsUnknown {
 		return nil, b.decision.Err()
 	}
 	if b.attach || !connected {
@@ -70,8 +70,8 @@ func (b *returning) open() (connected bool, err error) {
 
 // inRole returns a key with the role that the session has by now, on this node or by the
 // store: an operator may have changed it since the key was handed out.
-func (s *Scheduler) inRole(ctx context.Context, k session.Key) session.Key {
-	if s.config.Policy.AskAhead == 0 || k.Identity.RTC == nil {
+func (s *Scheduler) inRole(ctx context.Context, k session.ResumeClaims) session.ResumeClaims {
+	if s.config.Policy.ApprovalAhead == 0 || k.Identity.RTC == nil {
 		return k
 	}
 	rtc := *k.Identity.RTC
@@ -93,7 +93,7 @@ func (b *returning) find() (*entry, error) {
 	for {
 		e, over := s.table.find(b.key.Session)
 		if e == nil && over != nil {
-			if err := b.endAgain(over); err != nil {
+			if err := b.refuseEnded(over); err != nil {
 				return nil, err
 			}
 		}
@@ -112,27 +112,27 @@ func (b *returning) find() (*entry, error) {
 			e.Unlock()
 			continue
 		}
-		if b.key.Fits(&e.key) {
+		if b.key.Fits(&e.claims) {
 			return e, nil
 		}
-		b.expel(e)
+		b.dropMismatched(e)
 	}
 }
 
-// expel drops a session that was adopted from a record that does not match its key, and
+// dropMismatched drops a session that was adopted from a record that does not match its key, and
 // unlocks it.
-func (b *returning) expel(e *entry) {
+func (b *returning) dropMismatched(e *entry) {
 	defer e.Unlock()
 	defer e.contain(nil)
-	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.key.Session)
+	b.engine.config.Logger.Error("a session's record does not match its key; the key counts", "session", e.claims.Session)
 	e.discard()
 	e.commit()
 }
 
-// endAgain refuses the key of a session that ended on purpose, with an EndedError, and has
+// refuseEnded refuses the key of a session that ended on purpose, with an EndedError, and has
 // the end saved under the epoch that the store has just given out. It returns nil if the
 // session expired: then its key opens it anew.
-func (b *returning) endAgain(e *entry) (err error) {
+func (b *returning) refuseEnded(e *entry) (err error) {
 	e.Lock()
 	defer e.Unlock()
 	defer e.contain(&err)
@@ -177,7 +177,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	}
 	if r := &held.Record; held.Known && r.WishVersion > e.wish {
 		cause := e.adoptRole(r.WishVersion, roleOf(r.Identity))
-		if e.session.AskedOverHTTP(b.now) == session.Repeat { // the same tokens again
+		if e.session.RenewRequestedOverHTTP(b.now) == session.Repeat { // the same tokens again
 			e.session.Want(cause, b.now)
 		}
 	}
@@ -245,11 +245,11 @@ func (b *returning) admit(e *entry) error {
 // The error is for the client.
 func (b *returning) applyDecision(e *entry) error {
 	policy, d := &b.engine.config.Policy, &b.decision
-	counts := d.Reason != session.Unasked && (policy.AskAhead == 0 || d.Role == roleOf(e.session.Identity))
+	counts := d.Reason != session.ApprovalUnavailable && (policy.ApprovalAhead == 0 || d.Role == roleOf(e.session.Identity))
 	switch {
 	case !counts && !e.session.Approved(b.now):
 		b.abandon(e)
-		return session.ErrUnasked
+		return session.ErrApprovalUnavailable
 	case !counts: // it is within its grace
 	case d.Allowed:
 		e.session.Approve(d.Until, b.now)

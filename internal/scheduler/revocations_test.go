@@ -42,7 +42,7 @@ func (r *revocations) Loaded() bool {
 	return !r.unread
 }
 
-func (r *revocations) Revoked(k *session.Key) bool {
+func (r *revocations) Revoked(k *session.ResumeClaims) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.all, func(s store.Selector) bool { return s.Matches(k) })
@@ -58,7 +58,7 @@ type ended struct {
 // revoke ends the sessions that a revocation selects.
 func revoke(s *Scheduler, which store.Selector) *ended {
 	e := &ended{}
-	s.Revoke(func(k *session.Key) string {
+	s.Revoke(func(k *session.ResumeClaims) string {
 		if which.Matches(k) {
 			return "R"
 		}
@@ -124,16 +124,16 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			c.share()
 			asked.Store = c.Store
 			c.Store = asked
-			c.Policy.AskAhead, c.Policy.AskGrace = time.Second, time.Hour
-			c.Consent = func(_ context.Context, action session.Action, _ session.Key) (Answer, error) {
+			c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = time.Second, time.Hour
+			c.Consent = func(_ context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 				if action != session.ActionJoin {
 					asked.times.Add(1)
 				}
 				return Answer{Agreed: true}, nil
 			}
 		})
-		seal := func(change func(*session.Key)) session.Resume {
-			k := session.Key{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now()) + 3600}}
+		seal := func(change func(*session.ResumeClaims)) session.Resume {
+			k := session.ResumeClaims{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now()) + 3600}}
 			change(&k)
 			sealed, err := c.Sealer.Seal(k)
 			if err != nil {
@@ -141,7 +141,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			}
 			return session.Resume{Session: k.Session, Key: sealed, ExpiresAt: session.SecOf(time.Now()) + 60}
 		}
-		good := seal(func(*session.Key) {})
+		good := seal(func(*session.ResumeClaims) {})
 		altered, foreign := good, good
 		altered.Key = altered.Key[:40] + map[bool]string{true: "B", false: "A"}[altered.Key[40] == 'A'] + altered.Key[41:]
 		foreign.Session = "T"
@@ -168,11 +168,11 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			"made up":                 {session.Resume{Session: "S", Key: "x", ExpiresAt: 1}, ""},
 			"altered":                 {altered, ""},
 			"of another session":      {foreign, ""},
-			"of another project":      {seal(func(k *session.Key) { k.App = "other" }), ""},
-			"of one that was revoked": {seal(func(k *session.Key) { k.Subject = "eve" }), session.EndRevoked},
+			"of another project":      {seal(func(k *session.ResumeClaims) { k.App = "other" }), ""},
+			"of one that was revoked": {seal(func(k *session.ResumeClaims) { k.Subject = "eve" }), session.EndRevoked},
 			"of one that ended":       {left.ticket(), session.EndLeft},
 			"older than one in use":   {old, session.EndSuperseded},
-			"past the session's end":  {seal(func(k *session.Key) { k.Terms.Until = session.SecOf(time.Now()) }), session.EndExpired},
+			"past the session's end":  {seal(func(k *session.ResumeClaims) { k.Terms.Until = session.SecOf(time.Now()) }), session.EndExpired},
 			"with a seq out of range": {session.Resume{Session: good.Session, Key: good.Key, Seq: session.MaxSeq + 1}, "bad"},
 			"good":                    {good, "good"},
 		} {

@@ -14,10 +14,10 @@ const revokeTimeout = 700 * time.Millisecond
 // for each with that id and the last second at which the session's tokens work. It waits up
 // to revokeTimeout for sessions that another goroutine holds, for example to write to their
 // client; those end later. match must be fast, and neither may call the Scheduler.
-func (s *Scheduler) Revoke(match func(*session.Key) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
+func (s *Scheduler) Revoke(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
 	var left sync.WaitGroup
 	for _, e := range s.table.all(nil) {
-		id := match(&e.key)
+		id := match(&e.claims)
 		if id == "" {
 			continue
 		}

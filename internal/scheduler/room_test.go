@@ -69,7 +69,7 @@ func TestLongestDetachedGivesWay(t *testing.T) {
 		c := testConfig(t)
 		c.MaxSessions = 2
 		var ended []string
-		c.Announce = func(e session.Event, settled func(bool)) {
+		c.SendEvent = func(e session.Event, settled func(bool)) {
 			if e.Type == session.EventEnded || e.Type == session.EventExpired {
 				ended = append(ended, e.Session+" "+strings.TrimPrefix(string(e.Type), "session."))
 			}
@@ -115,10 +115,10 @@ func TestNobodyGivesWayWhileThereIsRoom(t *testing.T) {
 // Sessions that a node keeps for another one that is away take no room from its own.
 func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	table := newTable(1)
-	if !table.insert(&entry{key: session.Key{Session: "adopted"}}, nil, true) || !table.join(&entry{key: session.Key{Session: "own"}}) {
+	if !table.insert(&entry{claims: session.ResumeClaims{Session: "adopted"}}, nil, true) || !table.join(&entry{claims: session.ResumeClaims{Session: "own"}}) {
 		t.Error("no room for the node's own session")
 	}
-	if table.join(&entry{key: session.Key{Session: "another"}}) {
+	if table.join(&entry{claims: session.ResumeClaims{Session: "another"}}) {
 		t.Error("room for two")
 	}
 }

@@ -30,8 +30,8 @@ type Access interface {
 	// Recheck refuses what a revocation matches by now, and everything until the node has
 	// read the revocations. Revoked reports whether one that the node knows matches. Neither
 	// does I/O.
-	Recheck(k *session.Key) session.Decision
-	Revoked(k *session.Key) bool
+	Recheck(k *session.ResumeClaims) session.Decision
+	Revoked(k *session.ResumeClaims) bool
 }
 
 // Cluster is what the nodes share of the sessions; see package cluster. Its methods are
@@ -45,10 +45,10 @@ type Cluster interface {
 	// Acquire makes this node the owner of a session whose resume key a client presented,
 	// for a connection, or for a single renewal without one. It goes by the key if the store
 	// does not answer in time. The error is an EndedError, or that of ctx.
-	Acquire(ctx context.Context, k *session.Key, attach bool) (store.Acquired, error)
+	Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error)
 	// Get returns a session's record, or false if the store has none that fits the key, or
 	// does not answer in time.
-	Get(ctx context.Context, k *session.Key) (store.Record, bool)
+	Get(ctx context.Context, k *session.ResumeClaims) (store.Record, bool)
 }
 
 // alone is the Cluster of a node that shares nothing. A session that ended on purpose is
@@ -62,11 +62,13 @@ func (alone) Enqueue(_ context.Context, r *store.Record, _ time.Duration, w stor
 	return !r.Removable()
 }
 
-func (alone) Acquire(_ context.Context, k *session.Key, _ bool) (store.Acquired, error) {
+func (alone) Acquire(_ context.Context, k *session.ResumeClaims, _ bool) (store.Acquired, error) {
 	return store.Acquired{Epoch: k.Epoch + 1}, nil
 }
 
-func (alone) Get(context.Context, *session.Key) (store.Record, bool) { return store.Record{}, false }
+func (alone) Get(context.Context, *session.ResumeClaims) (store.Record, bool) {
+	return store.Record{}, false
+}
 
 // Config is what a Scheduler needs. All fields are required unless they say otherwise.
 type Config struct {
@@ -80,10 +82,10 @@ type Config struct {
 	// process has or had. A nil Cluster shares nothing.
 	Cluster Cluster
 	Node    string
-	// Announce has an event delivered to the customer's back end. It returns at once, and
+	// SendEvent has an event delivered to the customer's back end. It returns at once, and
 	// calls settled from another goroutine when the event is delivered, or given up for good.
 	// Nil: no events are sent.
-	Announce func(e session.Event, settled func(delivered bool))
+	SendEvent func(e session.Event, settled func(delivered bool))
 	// Certificate names the certificate that the Minter signs a project's tokens with now;
 	// see CertificateChanged. Nil: it never changes.
 	Certificate func(app string) session.Fingerprint
@@ -149,7 +151,7 @@ func (s *Scheduler) Begun() <-chan struct{} { return s.begun }
 // Run renews tokens as they fall due until ctx is done. It returns once its pushes and
 // requests for approval have ended.
 func (s *Scheduler) Run(ctx context.Context) {
-	s.health.beat(s.clock.now().Mono)
+	s.health.noteRound(s.clock.now().Mono)
 	close(s.begun)
 	var rotation sync.WaitGroup
 	rotation.Go(func() { s.rotate(ctx) })
@@ -166,7 +168,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 			s.checkClock()
 		default:
 		}
-		if again := s.staff(ctx, s.clock.now().Mono); again != never {
+		if again := s.startWorkers(ctx, s.clock.now().Mono); again != never {
 			timer.Reset(again - s.clock.now().Mono) // read again: to look at many that are due takes a while
 		}
 		select {

@@ -179,7 +179,7 @@ func (c *tab) End(session.Ending) {
 	c.ended = true
 }
 
-func (c *tab) Lost() {
+func (c *tab) CloseDead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lost {

@@ -51,7 +51,7 @@ func (t *table) join(e *entry) bool {
 	if t.limit > 0 && len(t.open)-t.adopted-t.detached.Len() >= t.limit {
 		return false
 	}
-	t.open[e.key.Session] = e
+	t.open[e.claims.Session] = e
 	return true
 }
 
@@ -61,10 +61,10 @@ func (t *table) join(e *entry) bool {
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[e.key.Session] != nil || t.ended[e.key.Session] != over {
+	if t.open[e.claims.Session] != nil || t.ended[e.claims.Session] != over {
 		return false
 	}
-	t.open[e.key.Session] = e
+	t.open[e.claims.Session] = e
 	t.setAdopted(e, adopted)
 	return true
 }
@@ -115,15 +115,15 @@ func (t *table) place(e *entry) (crowded bool) {
 func (t *table) remove(e *entry, remember bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[e.key.Session] != e {
+	if t.open[e.claims.Session] != e {
 		return
 	}
-	delete(t.open, e.key.Session)
+	delete(t.open, e.claims.Session)
 	t.queue.Remove(e)
 	t.setDetached(e, false)
 	t.setAdopted(e, false)
 	if remember {
-		t.ended[e.key.Session] = e
+		t.ended[e.claims.Session] = e
 	}
 }
 
@@ -131,13 +131,13 @@ func (t *table) remove(e *entry, remember bool) {
 func (t *table) forget(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended[e.key.Session] == e {
-		delete(t.ended, e.key.Session)
+	if t.ended[e.claims.Session] == e {
+		delete(t.ended, e.claims.Session)
 	}
 }
 
 // own counts an adopted session as the node's own: its client is here.
-func (t *table) own(e *entry) {
+func (t *table) clearAdopted(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.setAdopted(e, false)
@@ -184,7 +184,7 @@ func (t *table) crowded() bool {
 // surplus returns the session that must be removed to keep the limit, locked, or nil. It skips
 // sessions whose lock is taken, since their clients are coming back, except held, which the
 // caller has locked.
-func (t *table) surplus(held *entry) *entry {
+func (t *table) takeSurplus(held *entry) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.crowded() {
@@ -200,10 +200,10 @@ func (t *table) surplus(held *entry) *entry {
 
 // look returns how many sessions are due, and when the next one will be. From then on place
 // wakes Run only for a session that is due before that.
-func (t *table) look(now time.Duration) (due int, next time.Duration) {
+func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	due, t.armed = t.queue.Look(now)
+	due, t.armed = t.queue.Peek(now)
 	return due, t.armed
 }
 

@@ -83,7 +83,7 @@ func (t *tracer) observe(ev *event, e *entry) {
 	}
 	if ev.kind == evStarted {
 		if t.close(e); e.operation == nil {
-			e.operation = t.begin("renewal", e.key.Session, ev.now.Wall)
+			e.operation = t.begin("renewal", e.claims.Session, ev.now.Wall)
 		}
 	}
 	if o := e.operation; o != nil {
@@ -105,10 +105,10 @@ func (o *operation) observe(ev *event, e *entry) {
 		}
 	case evNacked:
 		o.answered("nacked")
-	case evRanOut:
+	case evTokensExpired:
 		o.span.AddEvent("tokens ran out")
 		o.span.SetStatus(codes.Error, "tokens ran out unconfirmed")
-	case evUnminted:
+	case evMintFailed:
 		fail(o.span, ev.err)
 	case evEnded:
 		o.conclude(string(e.reason))

@@ -90,7 +90,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
-		c.Consent, c.Policy.AskAhead, c.Policy.AskGrace = b.consent, 15*time.Second, time.Hour
+		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Hour
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
 		p := &fakeClient{t: t, scheduler: s}
@@ -308,8 +308,8 @@ func TestTracesGoOn(t *testing.T) {
 			}
 		}
 		c := testConfig(t)
-		c.Policy.AskAhead, c.Policy.AskGrace = 15*time.Second, time.Hour
-		c.Consent = func(ctx context.Context, action session.Action, _ session.Key) (Answer, error) {
+		c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = 15*time.Second, time.Hour
+		c.Consent = func(ctx context.Context, action session.Action, _ session.ResumeClaims) (Answer, error) {
 			note(fmt.Sprint("ask ", action), ctx)
 			return Answer{Agreed: true}, nil
 		}

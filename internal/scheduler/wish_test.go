@@ -726,8 +726,8 @@ func TestWishIsApproved(t *testing.T) {
 		c := wishCluster(t)
 		var mu sync.Mutex
 		var asked []string // guarded by mu
-		c.config.Policy.AskAhead, c.config.Policy.AskGrace = time.Second, time.Hour
-		c.config.Consent = func(_ context.Context, action session.Action, k session.Key) (Answer, error) {
+		c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = time.Second, time.Hour
+		c.config.Consent = func(_ context.Context, action session.Action, k session.ResumeClaims) (Answer, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked = append(asked, string(action)+" "+roleOf(k.Identity).String())
@@ -783,9 +783,9 @@ func TestApprovalIsOfARole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := wishCluster(t)
-				c.config.Policy.AskAhead, c.config.Policy.AskGrace = 10*time.Second, time.Hour
+				c.config.Policy.ApprovalAhead, c.config.Policy.ApprovalGrace = 10*time.Second, time.Hour
 				questions := make(chan session.Role, 8)
-				c.config.Consent = func(_ context.Context, _ session.Action, k session.Key) (Answer, error) {
+				c.config.Consent = func(_ context.Context, _ session.Action, k session.ResumeClaims) (Answer, error) {
 					questions <- roleOf(k.Identity)
 					pass(4 * time.Second)
 					return Answer{Agreed: roleOf(k.Identity) == session.Subscriber}, nil

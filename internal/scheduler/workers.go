@@ -36,13 +36,13 @@ type workers struct {
 	seen    int64         // taken, at the last look; Run's own
 }
 
-// staff starts the workers that the due entries need, and returns when to look again.
-func (s *Scheduler) staff(ctx context.Context, now time.Duration) time.Duration {
-	due, next := s.table.look(now)
+// startWorkers starts the workers that the due entries need, and returns when to look again.
+func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Duration {
+	due, next := s.table.peek(now)
 	w, more := &s.workers, 0
 	taken, working := w.taken.Load(), len(w.slots)
 	if due == 0 || working < cap(w.slots) || taken > w.seen { // else renewals stand still
-		s.health.beat(now)
+		s.health.noteRound(now)
 	}
 	switch {
 	case !w.waiting || working == 0:

@@ -25,7 +25,7 @@ func rotating(t *testing.T, ttl time.Duration) *world {
 
 // approves has the back end asked from now on, which has just agreed.
 func (w *world) approves(ahead, grace time.Duration) {
-	w.policy.AskAhead, w.policy.AskGrace = ahead, grace
+	w.policy.ApprovalAhead, w.policy.ApprovalGrace = ahead, grace
 	w.s.Approve(0, w.now)
 }
 
@@ -262,7 +262,7 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	}
 }
 
-// TestTheBackEndIsAskedBeforeARotation: as for every renewal; the question comes within
+// TestTheBackEndIsAskedBeforeARotation: as for every renewal; the request comes within
 // the spread, and not at once for a part of all sessions.
 func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	w := rotating(t, time.Hour)
@@ -344,7 +344,7 @@ func (w *world) rotate(changes []change, renewals, questions []int) {
 		for w.s.Deadline() < end {
 			w.passTo()
 			second := int((w.now.Mono - began) / time.Second)
-			switch task, cause := w.s.Due(w.now); {
+			switch task, cause := w.s.TakeTask(w.now); {
 			case task == Ask:
 				questions[second]++
 				w.s.BeginApproval(w.now)

@@ -19,7 +19,7 @@ type Resume struct {
 	Session string
 	Key     string // sealed, see Sealer
 	// Claims is the decrypted Key; nil until it was opened.
-	Claims *Key
+	Claims *ResumeClaims
 	// Seq is the newest bundle that the client applied. SeqUnknown: it does
 	// not say.
 	Seq        uint64
@@ -51,7 +51,7 @@ type Client interface {
 	// End sends the reason of the session's end and closes the connection.
 	End(Ending)
 	// Lost closes the connection as dead: the client does not answer.
-	Lost()
+	CloseDead()
 }
 
 // Attachment is a session, as its connection uses it. Once a newer attachment

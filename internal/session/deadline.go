@@ -12,13 +12,13 @@ const (
 	Renew
 	// Repeat: push the unconfirmed bundle once more.
 	Repeat
-	// GiveUp: the client did not answer; close the connection as dead.
-	GiveUp
+	// CloseDead: the client did not answer; close the connection as dead.
+	CloseDead
 	// Unreachable: the tokens of a detached session are about to expire. Report
 	// it, once for each bundle.
 	Unreachable
-	// RunOut: the tokens of a detached session have expired. Count it, once.
-	RunOut
+	// TokensExpired: the tokens of a detached session have expired. Count it, once.
+	TokensExpired
 	// Expire: end the session, because its terms or the resume window are over.
 	Expire
 	// Ask: request the customer's back end's approval, ahead of a renewal.
@@ -36,8 +36,8 @@ const returnGrace = 10 * time.Second
 
 // due returns when the newest bundle is renewed, and why: as scheduled, or sooner because
 // the node signs with another certificate.
-func (s *Session) due() (time.Duration, Cause) {
-	at, cause := s.scheduled()
+func (s *Session) renewalDue() (time.Duration, Cause) {
+	at, cause := s.scheduledRenewal()
 	if s.outdated() {
 		if place := s.rotatesAt(); place < at {
 			return place, CauseCertificate
@@ -48,7 +48,7 @@ func (s *Session) due() (time.Duration, Cause) {
 
 // scheduled returns when the newest bundle is renewed, and why, not counting a change of the
 // certificate. It is never if new tokens could not expire later and none are asked for.
-func (s *Session) scheduled() (time.Duration, Cause) {
+func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 	switch {
 	case s.renewCause != "":
 		return s.renewBy, s.renewCause
@@ -75,14 +75,14 @@ func (s *Session) Deadline() time.Duration {
 		d := never
 		if p := s.pending; p != nil {
 			if d = p.retry; p.refused {
-				_, d = s.nextTask(p.retry, s.issued.expires)
+				_, d = s.taskToMint(p.retry, s.issued.expires)
 			}
 			if !p.rejoin && s.held.known() {
-				_, turns := s.nextTask(s.held.expires, s.issued.expires)
+				_, turns := s.taskToMint(s.held.expires, s.issued.expires)
 				d = min(d, max(turns, s.held.expires))
 			}
-		} else if at, _ := s.due(); at != never {
-			_, d = s.nextTask(at, s.issued.expires)
+		} else if at, _ := s.renewalDue(); at != never {
+			_, d = s.taskToMint(at, s.issued.expires)
 		}
 		if s.final() {
 			d = min(d, s.issued.expires)
@@ -90,9 +90,9 @@ func (s *Session) Deadline() time.Duration {
 		return max(d, s.notBefore)
 	case Detached:
 		switch {
-		case !s.missed && !s.final():
-			return s.missedAt()
-		case !s.ranOut:
+		case !s.unreachable && !s.final():
+			return s.unreachableAt()
+		case !s.tokensExpired:
 			return s.issued.expires
 		}
 		return s.windowEnds()
@@ -101,10 +101,10 @@ func (s *Session) Deadline() time.Duration {
 	}
 }
 
-// missedAt returns when a detached session counts as unreachable. A client that renews over
+// unreachableAt returns when a detached session counts as unreachable. A client that renews over
 // HTTP asks at the head start before expiry at the latest, so this is a quarter of the head
 // start later. A client that was disconnected just before has up to returnGrace to reconnect.
-func (s *Session) missedAt() time.Duration {
+func (s *Session) unreachableAt() time.Duration {
 	grace := min(returnGrace, max(0, s.issued.expires-s.detachedAt)/2)
 	return min(max(s.issued.expires-s.RenewBefore()*3/4, s.detachedAt+grace), s.issued.expires)
 }
@@ -115,7 +115,7 @@ func (s *Session) windowEnds() time.Duration {
 }
 
 // Due returns the task of the deadline, or Wait if the deadline is later than now.
-func (s *Session) Due(now Instant) (Task, Cause) {
+func (s *Session) TakeTask(now Instant) (Task, Cause) {
 	if now.Mono < s.Deadline() {
 		return Wait, ""
 	}
@@ -123,19 +123,19 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 		return Expire, ""
 	}
 	if s.state == Detached {
-		if !s.missed && !s.final() {
-			s.missed = true
+		if !s.unreachable && !s.final() {
+			s.unreachable = true
 			return Unreachable, CauseSchedule
 		}
-		if !s.ranOut {
-			s.ranOut = true
-			return RunOut, ""
+		if !s.tokensExpired {
+			s.tokensExpired = true
+			return TokensExpired, ""
 		}
 		return Expire, ""
 	}
 	p := s.pending
 	if p == nil {
-		at, cause := s.due()
+		at, cause := s.renewalDue()
 		return s.mintTask(at, cause, now)
 	}
 	if p.refused {
@@ -143,7 +143,7 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 			return task, cause
 		}
 	} else if p.retry <= now.Mono && s.silent >= SilentTries {
-		return GiveUp, ""
+		return CloseDead, ""
 	}
 	if s.mustRejoin(now) {
 		if task, cause := s.mintTask(s.held.expires, p.cause, now); task != Wait {
@@ -159,7 +159,7 @@ func (s *Session) Due(now Instant) (Task, Cause) {
 // mintTask returns the task for a bundle that is due to be minted at due: Renew, Ask, Deny,
 // or Wait if it is too early.
 func (s *Session) mintTask(due time.Duration, cause Cause, now Instant) (Task, Cause) {
-	task, at := s.nextTask(due, s.issued.expires)
+	task, at := s.taskToMint(due, s.issued.expires)
 	switch {
 	case now.Mono < at:
 		return Wait, ""

@@ -6,7 +6,7 @@ import "time"
 type Request struct {
 	Action Action
 	// Key is the session; tokens without a session have no Session in it.
-	Key *Key
+	Claims *ResumeClaims
 	// Caller is whose credential has to grant it, and from then on the Key says what it
 	// granted: nil except at a join, and for tokens without a session.
 	Caller *Caller
@@ -21,11 +21,11 @@ type Decision struct {
 	Role Role
 	// Reason says why it is not allowed.
 	Reason Reason
-	// RetryAfter is when to ask again, if Reason is Unasked or Uninformed.
+	// RetryAfter is when to ask again, if Reason is ApprovalUnavailable or RevocationsUnknown.
 	RetryAfter time.Duration
 	// Refusal is what the caller is told, if Reason is NotGranted.
 	Refusal *Error
-	// Cause is why the back end gave no answer, if Reason is Unasked. It is for the log.
+	// Cause is why the back end gave no answer, if Reason is ApprovalUnavailable. It is for the log.
 	Cause error
 }
 
@@ -39,21 +39,21 @@ const (
 	Revoked
 	// Denied: the customer's back end does not allow it, or not any more.
 	Denied
-	// Unasked: the customer's back end gave no answer. That is no denial: a session that is
-	// open goes on for Policy.AskGrace.
-	Unasked
-	// Uninformed: the node has just started, and has not read the revocations yet.
-	Uninformed
+	// ApprovalUnavailable: the customer's back end gave no answer. That is no denial: a session that is
+	// open goes on for Policy.ApprovalGrace.
+	ApprovalUnavailable
+	// RevocationsUnknown: the node has just started, and has not read the revocations yet.
+	RevocationsUnknown
 )
 
-// askAgain is when to ask again after Unasked or Uninformed.
-const askAgain = 2 * time.Second
+// retryUndecided is when to ask again after ApprovalUnavailable or RevocationsUnknown.
+const retryUndecided = 2 * time.Second
 
 // Refuse makes a Decision that does not allow something.
 func Refuse(r Reason) Decision {
 	d := Decision{Reason: r}
-	if r == Unasked || r == Uninformed {
-		d.RetryAfter = askAgain
+	if r == ApprovalUnavailable || r == RevocationsUnknown {
+		d.RetryAfter = retryUndecided
 	}
 	return d
 }
@@ -68,10 +68,10 @@ func (d Decision) Err() error {
 		return d.Refusal
 	case Revoked:
 		return ErrRevoked
-	case Unasked:
-		return ErrUnasked
-	case Uninformed:
-		return ErrUninformed
+	case ApprovalUnavailable:
+		return ErrApprovalUnavailable
+	case RevocationsUnknown:
+		return ErrRevocationsUnknown
 	default:
 		return ErrDenied
 	}

@@ -21,8 +21,8 @@ func TestADecisionsErrorSaysWhyToTheCaller(t *testing.T) {
 		"not granted": {session.Decision{Reason: session.NotGranted, Refusal: missing}, missing, 0},
 		"revoked":     {session.Refuse(session.Revoked), session.ErrRevoked, 0},
 		"denied":      {session.Refuse(session.Denied), session.ErrDenied, 0},
-		"unasked":     {session.Refuse(session.Unasked), session.ErrUnasked, 2 * time.Second},
-		"uninformed":  {session.Refuse(session.Uninformed), session.ErrUninformed, 2 * time.Second},
+		"unasked":     {session.Refuse(session.ApprovalUnavailable), session.ErrApprovalUnavailable, 2 * time.Second},
+		"uninformed":  {session.Refuse(session.RevocationsUnknown), session.ErrRevocationsUnknown, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

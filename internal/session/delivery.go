@@ -34,14 +34,14 @@ type delivery struct {
 	ackedAt  UnixSec  // when the client last confirmed one; 0 = never, or unknown
 	pending  *pending // set while issued is not confirmed
 
-	answered  uint64        // the newest bundle that was acked or nacked here
-	nackAfter time.Duration // no bundle is minted for a nack before this
-	askAfter  time.Duration // no bundle is minted for a renew before this
-	silent    uint8         // pushes in a row without an answer, counted to SilentTries+1
-	nacked    bool          // the newest bundle was refused, and none confirmed since
-	minted    bool          // a bundle was issued, here or by the node whose record this was made from
-	fetched   bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
-	reported  bool          // the end of the held tokens was reported
+	answered       uint64        // the newest bundle that was acked or nacked here
+	nackAfter      time.Duration // no bundle is minted for a nack before this
+	renewAfter     time.Duration // no bundle is minted for a renew before this
+	silent         uint8         // pushes in a row without an answer, counted to SilentTries+1
+	nacked         bool          // the newest bundle was refused, and none confirmed since
+	minted         bool          // a bundle was issued, here or by the node whose record this was made from
+	fetched        bool          // the newest bundle went out over HTTP, on another node, and is not confirmed
+	expiryReported bool          // the end of the held tokens was reported
 }
 
 // Issued reports whether a bundle is known to have been minted. It is false for a session
@@ -101,7 +101,7 @@ func (d *delivery) settle(now Instant) Acked {
 	if d.held.known() {
 		a.Margin = max(0, d.held.expires-now.Mono)
 	}
-	d.held, d.pending, d.silent, d.nacked, d.reported = d.issued, nil, 0, false, false
+	d.held, d.pending, d.silent, d.nacked, d.expiryReported = d.issued, nil, 0, false, false
 	d.ackedAt = now.Sec()
 	return a
 }
@@ -111,7 +111,7 @@ func (d *delivery) settle(now Instant) Acked {
 func (d *delivery) AssumeTaken(now Instant) Acked {
 	switch p := d.pending; {
 	case p == nil && d.fetched:
-		d.held, d.fetched, d.reported = d.issued, false, false
+		d.held, d.fetched, d.expiryReported = d.issued, false, false
 		return Acked{}
 	case p == nil || p.sent || p.refused:
 		return Acked{}
@@ -119,11 +119,11 @@ func (d *delivery) AssumeTaken(now Instant) Acked {
 	return d.settle(now)
 }
 
-// ReportRunOut returns true the first time it is called after the tokens that the client
+// ReportExpiry returns true the first time it is called after the tokens that the client
 // holds have expired, so that each expiry is reported once.
-func (d *delivery) ReportRunOut() bool {
-	news := !d.reported
-	d.reported = true
+func (d *delivery) ReportExpiry() bool {
+	news := !d.expiryReported
+	d.expiryReported = true
 	return news
 }
 
@@ -155,10 +155,10 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	return true, nil
 }
 
-// hasRunOut reports whether the tokens that the client has are expired, so that its SDK has
+// heldExpired reports whether the tokens that the client has are expired, so that its SDK has
 // left the call and must join again. If it is unknown what the client has, a refusal of the
 // newest bundle counts as that.
-func (d *delivery) hasRunOut(now Instant) bool {
+func (d *delivery) heldExpired(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono
 	}
@@ -167,4 +167,4 @@ func (d *delivery) hasRunOut(now Instant) bool {
 
 // mustRejoin reports whether the client's tokens expired after the pending bundle was pushed
 // to renew them, so that a new one must tell the client to join again.
-func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.hasRunOut(now) }
+func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.heldExpired(now) }

@@ -57,7 +57,7 @@
 //     attachment changes nothing.
 //
 //   - If the customer's back end approves renewals, a bundle is minted only with its
-//     approval, or in the grace period after the last one (Policy.AskGrace). It is
+//     approval, or in the grace period after the last one (Policy.ApprovalGrace). It is
 //     asked ahead, so that no renewal waits for the answer.
 //
 //   - A role is never more than was granted.

@@ -16,7 +16,7 @@ type epochs struct {
 func (e *epochs) Epoch() uint64 { return e.epoch }
 
 // Attachment returns the epoch of the newest attachment on this node.
-func (e *epochs) Attachment() uint64 { return e.attachedEpoch }
+func (e *epochs) AttachedEpoch() uint64 { return e.attachedEpoch }
 
 // Fence raises the epoch to at least this one, so that other nodes do not refuse the
 // session's records as outdated. The attachment and its key stay valid.

@@ -51,12 +51,12 @@ var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v
 var (
 	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
 	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")
-	// ErrUnasked: the customer's back end does not answer.
-	ErrUnasked = &Error{
-		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: askAgain,
+	// ErrApprovalUnavailable: the customer's back end does not answer.
+	ErrApprovalUnavailable = &Error{
+		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: retryUndecided,
 	}
-	// ErrUninformed: a node that has just started, while its store is away.
-	ErrUninformed = &Error{
-		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: askAgain,
+	// ErrRevocationsUnknown: a node that has just started, while its store is away.
+	ErrRevocationsUnknown = &Error{
+		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: retryUndecided,
 	}
 )

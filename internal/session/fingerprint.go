@@ -67,6 +67,6 @@ func (s *Session) outdated() bool {
 // the span is left to the questions, so that they are spread as the renewals are.
 func (s *Session) rotatesAt() time.Duration {
 	spread := s.policy.CertificateSpread
-	lead := min(s.askAhead(), spread/4)
+	lead := min(s.approvalAhead(), spread/4)
 	return s.signer.Since + lead + time.Duration(fraction(s.ID)*float64(spread-lead))
 }

@@ -32,7 +32,7 @@ func (r *Record) Check() error {
 
 // Fits reports whether two keys are of one session: of the same project, subject
 // and users. The role may have been changed in between.
-func (k *Key) Fits(other *Key) bool {
+func (k *ResumeClaims) Fits(other *ResumeClaims) bool {
 	return k.Session == other.Session && k.App == other.App && k.Subject == other.Subject && k.Identity.sameUsers(&other.Identity)
 }
 

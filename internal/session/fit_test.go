@@ -8,7 +8,7 @@ import (
 
 func stored() Record {
 	return Record{
-		Key: Key{
+		ResumeClaims: ResumeClaims{
 			Session: "S", App: "app", Subject: "ana", Epoch: 3,
 			Identity: Identity{RTC: &RTC{Channel: "c", UID: 7}, RTM: &RTM{UserID: "u"}},
 			Terms:    Terms{TTL: time.Hour, Until: 4_102_444_800},
@@ -77,7 +77,7 @@ func TestRecordFitsItsKey(t *testing.T) {
 		"another RTM user": {func(r *Record) { r.Identity.RTM = &RTM{UserID: "v"} }, false},
 		"Chat too":         {func(r *Record) { r.Identity.Chat = &Chat{UserID: "u"} }, false},
 	} {
-		key, r := stored().Key, stored()
+		key, r := stored().ResumeClaims, stored()
 		c.change(&r)
 		if r.Fits(&key) != c.fits {
 			t.Errorf("%s: %t", name, !c.fits)

@@ -119,10 +119,10 @@ func covers(patterns []string, name string) bool {
 	})
 }
 
-// Lifetime is how long tokens are to live that a caller wants for ttl, zero for
+// GrantedTTL is how long tokens are to live that a caller wants for ttl, zero for
 // what the operator has set: within what the operator, the grant and its end
 // allow. A wish for more is refused, with an *Error.
-func (g *Grant) Lifetime(ttl time.Duration, p *Policy, now UnixSec) (time.Duration, error) {
+func (g *Grant) GrantedTTL(ttl time.Duration, p *Policy, now UnixSec) (time.Duration, error) {
 	most := p.MaxTTL
 	if g.MaxTTL > 0 {
 		most = min(most, g.MaxTTL)

@@ -109,7 +109,7 @@ func TestLifetimeOfAGrant(t *testing.T) {
 		{Grant{Until: 1000}, 0, 0, true},
 		{Grant{Until: 1001}, 0, p.TTL, false},
 	} {
-		got, err := c.grant.Lifetime(c.ttl, &p, 1000)
+		got, err := c.grant.GrantedTTL(c.ttl, &p, 1000)
 		if got != c.want || (err != nil) != c.refused {
 			t.Errorf("%+v, %s: %s, %v; want %s", c.grant, c.ttl, got, err, c.want)
 		}

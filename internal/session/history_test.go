@@ -25,7 +25,7 @@ func TestAnyHistory(t *testing.T) {
 			rt.Fatal(err)
 		}
 		terms.Until = h.now.Sec() + UnixSec(rapid.Int64Range(60, 7*86400).Draw(rt, "until"))
-		h.s = New(Key{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
+		h.s = New(ResumeClaims{Session: rapid.StringN(1, 30, -1).Draw(rt, "id"), Terms: terms}, &h.policy, h.now)
 		h.s.SetSigner(&h.signer)
 		h.took(h.s.Attach(h.mint(), h.now))
 		rt.Repeat(rapid.StateMachineActions(&h))
@@ -80,7 +80,7 @@ func (h *history) pass(d time.Duration) {
 
 // mint makes the next bundle, or ends the session whose time is over.
 func (h *history) mint() Tokens {
-	issuedAt, expiresAt, err := h.s.Lifetime(h.now)
+	issuedAt, expiresAt, err := h.s.NextValidity(h.now)
 	if err != nil {
 		if h.now.Sec() < h.s.Terms.Until {
 			h.Fatalf("refused before its time: %v", err)
@@ -120,15 +120,15 @@ func (h *history) Wait(t *rapid.T) {
 	}
 	if rapid.Bool().Draw(t, "early") && wait > 0 {
 		h.pass(time.Duration(rapid.Int64Range(0, int64(wait)-1).Draw(t, "wait")))
-		if task, _ := h.s.Due(h.now); task != Wait {
+		if task, _ := h.s.TakeTask(h.now); task != Wait {
 			t.Fatalf("task %d before the deadline", task)
 		}
 		return
 	}
 	h.pass(wait)
 	attached, unconfirmed := h.s.State() == Attached, h.s.Unconfirmed()
-	due, _ := h.s.due()
-	switch task, cause := h.s.Due(h.now); task {
+	due, _ := h.s.renewalDue()
+	switch task, cause := h.s.TakeTask(h.now); task {
 	case Renew:
 		if !attached {
 			t.Fatal("renewal without a client")
@@ -146,14 +146,14 @@ func (h *history) Wait(t *rapid.T) {
 		if cause == CauseCertificate && (h.last.Tokens.Certificate == h.signer.Certificate || h.now.Mono < h.signer.Since) {
 			t.Fatalf("renewed for certificate %s at %s, has %s; %+v signs", h.signer.Certificate, h.now.Mono, h.last.Tokens.Certificate, h.signer)
 		}
-		ranOut := h.s.hasRunOut(h.now)
+		ranOut := h.s.heldExpired(h.now)
 		switch {
 		case cause == CauseNack && !ranOut:
 			h.paced(&h.refused, h.policy.AckTimeout)
 		case cause == CauseNack:
 			h.refused = h.now.Mono
 		case cause == CauseRenew && !ranOut:
-			h.paced(&h.asked, askEvery)
+			h.paced(&h.asked, renewEvery)
 		}
 		h.took(h.s.Issue(h.mint(), cause, h.now))
 		h.sent()
@@ -163,7 +163,7 @@ func (h *history) Wait(t *rapid.T) {
 		if h.s.silent > SilentTries {
 			t.Fatalf("%d silent tries", h.s.silent)
 		}
-	case GiveUp:
+	case CloseDead:
 		if h.s.silent < SilentTries {
 			t.Fatalf("given up after %d silent tries", h.s.silent)
 		}
@@ -173,7 +173,7 @@ func (h *history) Wait(t *rapid.T) {
 		if attached {
 			t.Fatal("unreachable with its client there")
 		}
-	case RunOut, Expire:
+	case TokensExpired, Expire:
 		if attached && h.now.Sec() < h.s.Terms.Until {
 			t.Fatal("ended under its client, before its time")
 		}
@@ -224,9 +224,9 @@ func (h *history) Ask(t *rapid.T) {
 		t.Skip("not attached")
 	}
 	unconfirmed := h.s.Unconfirmed()
-	switch task := h.s.Asked(h.now); {
+	switch task := h.s.RenewRequested(h.now); {
 	case task == Repeat && unconfirmed:
-		if h.now.Mono-h.at < askEvery {
+		if h.now.Mono-h.at < renewEvery {
 			t.Fatalf("sent twice within %s", h.now.Mono-h.at)
 		}
 		due := h.s.Deadline()
@@ -235,11 +235,11 @@ func (h *history) Ask(t *rapid.T) {
 			t.Fatal("asking moved the deadline")
 		}
 	case task == Renew && !unconfirmed:
-		h.paced(&h.asked, askEvery)
+		h.paced(&h.asked, renewEvery)
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
 		h.sent()
 	case task == Wait:
-		if h.s.Deadline() > h.now.Mono+max(askEvery, h.policy.AckTimeout) {
+		if h.s.Deadline() > h.now.Mono+max(renewEvery, h.policy.AckTimeout) {
 			t.Fatal("asked, and nothing comes soon")
 		}
 	default:
@@ -252,7 +252,7 @@ func (h *history) Fetch(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
 	}
-	if h.s.AskedOverHTTP(h.now) == Repeat {
+	if h.s.RenewRequestedOverHTTP(h.now) == Repeat {
 		h.took(h.s.Again(h.now))
 	} else {
 		h.took(h.s.Issue(h.mint(), CauseRenew, h.now))
@@ -324,7 +324,7 @@ func (h *history) Check(t *rapid.T) {
 	if d := h.s.Deadline(); h.s.State() == Attached && h.s.outdated() && !h.s.Unconfirmed() && d > max(h.now.Mono, h.signer.Since+h.policy.CertificateSpread) {
 		t.Fatalf("signed with %s, and due in %s only", h.s.issued.certificate, d-h.now.Mono)
 	}
-	if due, cause := h.s.scheduled(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
+	if due, cause := h.s.scheduledRenewal(); cause == CauseSchedule && due > 0 && due != never && h.s.renewBy == 0 {
 		exact := h.s.issued.expires - h.s.RenewBefore() - Jitter(h.s.ID, h.s.RenewBefore())
 		if due > exact || due <= exact-tick || due%tick != 0 {
 			t.Fatalf("due at %s, want %s rounded down to %s", due, exact, tick)

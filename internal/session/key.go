@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Key is what a resume key carries: all that a node must know to go on with a
+// ResumeClaims is the content of a resume key: all that a node must know to go on with a
 // session without asking anyone.
-type Key struct {
+type ResumeClaims struct {
 	Session  string
 	App      string
 	Subject  string
@@ -112,7 +112,7 @@ func (s *Sealer) Use(secrets ...[]byte) error {
 }
 
 // Seal turns k into the opaque string that the client keeps.
-func (s *Sealer) Seal(k Key) (string, error) {
+func (s *Sealer) Seal(k ResumeClaims) (string, error) {
 	plain := sealedKey{
 		App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch,
 		Subject: k.Subject, MayPublish: k.Terms.MayPublish, ApprovedAt: k.ApprovedAt, Format: k.Terms.Format,
@@ -135,13 +135,13 @@ func (s *Sealer) Seal(k Key) (string, error) {
 
 // Open reads a sealed key of the session that the client names. Its error is
 // ErrUnknown, whatever is wrong with the key.
-func (s *Sealer) Open(session, sealed string) (Key, error) {
+func (s *Sealer) Open(session, sealed string) (ResumeClaims, error) {
 	if len(session) > maxSealed {
-		return Key{}, ErrUnknown
+		return ResumeClaims{}, ErrUnknown
 	}
 	text, ok := s.open(keyFormat, session, sealed)
 	if !ok {
-		return Key{}, ErrUnknown
+		return ResumeClaims{}, ErrUnknown
 	}
 	return parseKey(session, text)
 }
@@ -203,12 +203,12 @@ func (s *Sealer) open(format byte, name, sealed string) (text []byte, ok bool) {
 }
 
 // parseKey reads a plaintext that some node sealed.
-func parseKey(session string, text []byte) (Key, error) {
+func parseKey(session string, text []byte) (ResumeClaims, error) {
 	var plain sealedKey
 	if err := json.Unmarshal(text, &plain); err != nil {
-		return Key{}, fmt.Errorf("open resume key: %w", err)
+		return ResumeClaims{}, fmt.Errorf("open resume key: %w", err)
 	}
-	k := Key{
+	k := ResumeClaims{
 		Session: session, App: plain.App, Subject: plain.Subject, Epoch: plain.Epoch, ApprovedAt: plain.ApprovedAt,
 		Terms: Terms{TTL: time.Duration(plain.TTLSeconds) * time.Second, Until: plain.Until, MayPublish: plain.MayPublish, Format: plain.Format},
 	}

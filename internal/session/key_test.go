@@ -30,8 +30,8 @@ const (
 	secretB = "another secret of as many bytes"
 )
 
-func sampleKey() Key {
-	return Key{
+func sampleClaims() ResumeClaims {
+	return ResumeClaims{
 		Session:  "4QX2",
 		App:      "970CA35de60c44645bbae8a215061b33",
 		Identity: Identity{RTC: &RTC{Channel: "daily", UID: 7, Role: Publisher}, RTM: &RTM{"seven"}},
@@ -43,7 +43,7 @@ func sampleKey() Key {
 func TestSealedKeyOpens(t *testing.T) {
 	s := sealer(t, secretA)
 	rapid.Check(t, func(rt *rapid.T) {
-		k := Key{
+		k := ResumeClaims{
 			Session: rapid.String().Draw(rt, "session"),
 			App:     rapid.String().Draw(rt, "app"),
 			Terms: Terms{
@@ -83,7 +83,7 @@ func TestSealedKeyOpens(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	s := sealer(t, secretA)
-	k := sampleKey()
+	k := sampleClaims()
 	sealed, err := s.Seal(k)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 	s := sealer(t, secretA)
-	sealed, err := s.Seal(sampleKey())
+	sealed, err := s.Seal(sampleClaims())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestAnAlteredKeyDoesNotOpen(t *testing.T) {
 }
 
 func TestSecretsRotate(t *testing.T) {
-	sealed, err := sealer(t, secretA).Seal(sampleKey())
+	sealed, err := sealer(t, secretA).Seal(sampleClaims())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestSecretsRotate(t *testing.T) {
 	if _, err := both.Open("4QX2", sealed); err != nil {
 		t.Fatalf("under the previous secret: %v", err)
 	}
-	if sealed, err = both.Seal(sampleKey()); err != nil {
+	if sealed, err = both.Seal(sampleClaims()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sealer(t, secretB).Open("4QX2", sealed); err != nil {
@@ -153,7 +153,7 @@ func TestSecretsRotate(t *testing.T) {
 
 func TestKeyGivesNothingAway(t *testing.T) {
 	s := sealer(t, secretA)
-	k := sampleKey()
+	k := sampleClaims()
 	first, err := s.Seal(k)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestSecretsHaveALeastLength(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	s := sealer(f, secretA, secretB)
-	sealed, err := s.Seal(sampleKey())
+	sealed, err := s.Seal(sampleClaims())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func FuzzOpen(f *testing.F) {
 }
 
 func BenchmarkSeal(b *testing.B) {
-	s, k := sealer(b, secretA), sampleKey()
+	s, k := sealer(b, secretA), sampleClaims()
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.Seal(k); err != nil {
@@ -216,7 +216,7 @@ func BenchmarkSeal(b *testing.B) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	s, k := sealer(b, secretA), sampleKey()
+	s, k := sealer(b, secretA), sampleClaims()
 	sealed, err := s.Seal(k)
 	if err != nil {
 		b.Fatal(err)
@@ -245,7 +245,7 @@ func TestCursors(t *testing.T) {
 	if again, _ := s.SealCursor("app", "at this place"); again == sealed {
 		t.Error("two cursors of one place are equal")
 	}
-	key, err := s.Seal(Key{Session: cursorName("app"), App: "app"})
+	key, err := s.Seal(ResumeClaims{Session: cursorName("app"), App: "app"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func newWorld(t *testing.T, ttl time.Duration) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.s = New(Key{Session: "S1", App: "app", Identity: Identity{RTM: &RTM{"u"}}, Terms: terms}, &w.policy, w.now)
+	w.s = New(ResumeClaims{Session: "S1", App: "app", Identity: Identity{RTM: &RTM{"u"}}, Terms: terms}, &w.policy, w.now)
 	return w
 }
 
@@ -50,7 +50,7 @@ func (w *world) passTo() time.Duration {
 
 func (w *world) tokens() Tokens {
 	w.t.Helper()
-	_, expiresAt, err := w.s.Lifetime(w.now)
+	_, expiresAt, err := w.s.NextValidity(w.now)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (w *world) repeat() Push {
 
 // ask wants tokens on the connection; a bundle that waits is pushed again.
 func (w *world) ask() {
-	if w.s.Asked(w.now) == Repeat {
+	if w.s.RenewRequested(w.now) == Repeat {
 		w.s.Again(w.now)
 	}
 }
@@ -85,7 +85,7 @@ func (w *world) ask() {
 // due expects the deadline to have come and to ask for task.
 func (w *world) due(task Task) Cause {
 	w.t.Helper()
-	got, cause := w.s.Due(w.now)
+	got, cause := w.s.TakeTask(w.now)
 	if got != task {
 		w.t.Fatalf("at the deadline: task %d, want %d", got, task)
 	}

@@ -41,11 +41,11 @@ type Policy struct {
 	// ResumeWindow is how long a session at least stays open without a
 	// connection. It stays longer while its tokens are good.
 	ResumeWindow time.Duration
-	// AskAhead is how long before a renewal the customer's back end is asked
+	// ApprovalAhead is how long before a renewal the customer's back end is asked
 	// whether to go on, and longer than it may take to answer; zero: nobody
-	// is asked. Never more than half the head start. AskGrace is how long
+	// is asked. Never more than half the head start. ApprovalGrace is how long
 	// after it last agreed renewals go on while it cannot be asked.
-	AskAhead, AskGrace time.Duration
+	ApprovalAhead, ApprovalGrace time.Duration
 	// CertificateSpread is the span over which sessions are renewed whose tokens
 	// another certificate has signed than the one that signs now. 0 to MaxLifetime.
 	CertificateSpread time.Duration
@@ -55,7 +55,7 @@ type Policy struct {
 // *Error.
 func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	g := &j.Caller.Grant
-	ttl, err := g.Lifetime(j.TTL, p, now.Sec())
+	ttl, err := g.GrantedTTL(j.TTL, p, now.Sec())
 	if err != nil {
 		return Terms{}, err
 	}
@@ -94,8 +94,8 @@ func (p *Policy) Check() error {
 		return fmt.Errorf("ack-timeout: want at least 100ms; have %s", p.AckTimeout)
 	case p.ResumeWindow < 0:
 		return fmt.Errorf("resume-window: want 0 or more; have %s", p.ResumeWindow)
-	case p.AskGrace < 0:
-		return fmt.Errorf("authorize-grace: want 0 or more; have %s", p.AskGrace)
+	case p.ApprovalGrace < 0:
+		return fmt.Errorf("authorize-grace: want 0 or more; have %s", p.ApprovalGrace)
 	case p.CertificateSpread < 0 || p.CertificateSpread > MaxLifetime:
 		return fmt.Errorf("certificate-spread: want 0 to %s; have %s", MaxLifetime, p.CertificateSpread)
 	}

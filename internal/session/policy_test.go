@@ -104,8 +104,8 @@ func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 		}
 		w.ack(2)
 		w.ask()
-		if asked := w.s.Deadline(); asked != w.s.askAfter || asked%tick == 0 {
-			t.Errorf("ttl %s: the renewal that was asked for is due at %s, want %s", ttl, asked, w.s.askAfter)
+		if asked := w.s.Deadline(); asked != w.s.renewAfter || asked%tick == 0 {
+			t.Errorf("ttl %s: the renewal that was asked for is due at %s, want %s", ttl, asked, w.s.renewAfter)
 		}
 	}
 }

@@ -5,7 +5,7 @@ package session
 // plain data. Records of one session can be compared by ==, since a session never changes
 // its Identity in place.
 type Record struct {
-	Key
+	ResumeClaims
 	// Proven is the newest epoch whose resume key the client is known to have.
 	Proven uint64
 	State  State
@@ -28,10 +28,10 @@ type Record struct {
 	// DetachedAt is when the client was last connected, while Detached; 0 if
 	// unknown.
 	DetachedAt UnixMilli
-	// Missed, RanOut and Reported say what was reported of its newest tokens:
+	// Unreachable, TokensExpired and ExpiryReported say what was reported of its newest tokens:
 	// that the client is unreachable, that the tokens expired while it was
 	// detached, and that the tokens that the client holds expired.
-	Missed, RanOut, Reported bool
+	Unreachable, TokensExpired, ExpiryReported bool
 	// Fetched: the newest bundle is not confirmed, and went out over HTTP only.
 	Fetched bool
 }
@@ -42,11 +42,11 @@ func (r *Record) Ending() Ending { return Ending{Reason: r.Reason, AccessEndsAt:
 // Record returns the session's record. reason is used once the session has ended.
 func (s *Session) Record(reason EndReason, now Instant) Record {
 	r := Record{
-		Key: s.Key(), Proven: s.proven, State: s.state,
+		ResumeClaims: s.Claims(), Proven: s.proven, State: s.state,
 		Seq: s.issued.seq, ExpiresAt: s.issued.expiresAt,
 		HeldSeq: s.held.seq, HeldExpiresAt: s.held.expiresAt,
 		IssuedAt: s.issuedAt, AckedAt: s.ackedAt, Certificate: s.Certificate(),
-		Missed: s.missed, RanOut: s.ranOut, Reported: s.reported,
+		Unreachable: s.unreachable, TokensExpired: s.tokensExpired, ExpiryReported: s.expiryReported,
 		Fetched: s.fetched || s.pending != nil && !s.pending.sent && !s.pending.refused,
 	}
 	switch s.state {
@@ -62,13 +62,13 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 // Restore makes a session from its record. One that was Attached is Detached from now on,
 // since its connection is not on this node.
 func Restore(r Record, policy *Policy, now Instant) *Session {
-	s := New(r.Key, policy, now)
+	s := New(r.ResumeClaims, policy, now)
 	s.proven = r.Proven
 	s.issued = bundle{seq: r.Seq, expiresAt: r.ExpiresAt, expires: now.at(r.ExpiresAt), certificate: r.Certificate}
 	s.held = bundle{seq: r.HeldSeq, expiresAt: r.HeldExpiresAt, expires: now.at(r.HeldExpiresAt), certificate: r.Certificate}
 	s.minted = r.Seq > 0
 	s.issuedAt, s.ackedAt = r.IssuedAt, r.AckedAt
-	s.missed, s.ranOut, s.reported, s.fetched = r.Missed, r.RanOut, r.Reported, r.Fetched
+	s.unreachable, s.tokensExpired, s.expiryReported, s.fetched = r.Unreachable, r.TokensExpired, r.ExpiryReported, r.Fetched
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {

@@ -70,19 +70,19 @@ type Session struct {
 	delivery
 	approval
 
-	signer     *Signer
-	state      State
-	missed     bool          // while Detached: it was reported as unreachable
-	ranOut     bool          // while Detached: its tokens ran out
-	detachedAt time.Duration // while Detached
-	notBefore  time.Duration // a failed renewal is not tried again before this
-	renewBy    time.Duration // renew at this time, earlier than scheduled; 0: as scheduled
-	renewCause Cause         // why; empty: because of the schedule
+	signer        *Signer
+	state         State
+	unreachable   bool          // while Detached: it was reported as unreachable
+	tokensExpired bool          // while Detached: its tokens ran out
+	detachedAt    time.Duration // while Detached
+	notBefore     time.Duration // a failed renewal is not tried again before this
+	renewBy       time.Duration // renew at this time, earlier than scheduled; 0: as scheduled
+	renewCause    Cause         // why; empty: because of the schedule
 }
 
 // New makes a session that has neither tokens nor a connection yet: one that is about
 // to be joined, or, if key's epoch is above zero, one that is restored from its key alone.
-func New(key Key, policy *Policy, now Instant) *Session {
+func New(key ResumeClaims, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
 		policy: policy, signer: &unknownSigner, state: Detached, detachedAt: now.Mono,
@@ -91,9 +91,9 @@ func New(key Key, policy *Policy, now Instant) *Session {
 	}
 }
 
-// Key is what the newest resume key carries.
-func (s *Session) Key() Key {
-	return Key{
+// Claims returns the content of the newest resume key.
+func (s *Session) Claims() ResumeClaims {
+	return ResumeClaims{
 		Session: s.ID, App: s.App, Subject: s.Subject, Identity: s.Identity, Terms: s.Terms, Epoch: s.epoch,
 		ApprovedAt: s.approvedAt,
 	}
@@ -102,8 +102,8 @@ func (s *Session) Key() Key {
 // State returns the session's state.
 func (s *Session) State() State { return s.state }
 
-// Missed reports whether the session is detached and was reported as unreachable.
-func (s *Session) Missed() bool { return s.missed }
+// Unreachable reports whether the session is detached and was reported as unreachable.
+func (s *Session) Unreachable() bool { return s.unreachable }
 
 // RenewBefore is the head start of the session's renewals, in whole seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
@@ -159,10 +159,10 @@ func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	return a
 }
 
-// Lifetime returns when the next bundle begins and expires. It expires no earlier than the
+// NextValidity returns when the next bundle begins and expires. It expires no earlier than the
 // newest bundle, no later than the session's terms, and lives MaxLifetime at most. The error
 // is an EndedError if the session's time is over.
-func (s *Session) Lifetime(now Instant) (issuedAt, expiresAt UnixSec, err error) {
+func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err error) {
 	issuedAt = now.Sec()
 	expiresAt = max(issuedAt.Add(s.Terms.TTL), s.issued.expiresAt)
 	expiresAt = min(expiresAt, s.Terms.Until, issuedAt.Add(MaxLifetime))
@@ -193,25 +193,25 @@ func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	return push
 }
 
-// Issue records a bundle just minted with the span that Lifetime gave, and
+// Issue records a bundle just minted with the span that NextValidity gave, and
 // returns it as the push to send.
 func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.pending = &pending{
-		tokens: tokens, cause: cause, rejoin: s.hasRunOut(now),
+		tokens: tokens, cause: cause, rejoin: s.heldExpired(now),
 	}
 	s.issued = bundle{
 		seq: s.issued.seq + 1, expiresAt: tokens.ExpiresAt, expires: now.at(tokens.ExpiresAt),
 		certificate: tokens.Certificate,
 	}
 	s.issuedAt = now.Sec()
-	s.renewCause, s.question = "", question{owed: s.NeedsApproval()}
-	s.minted, s.renewBy, s.notBefore, s.missed, s.ranOut, s.fetched = true, 0, 0, false, false, false
+	s.renewCause, s.request = "", request{owed: s.NeedsApproval()}
+	s.minted, s.renewBy, s.notBefore, s.unreachable, s.tokensExpired, s.fetched = true, 0, 0, false, false, false
 	s.detachedAt = now.Mono // a client that renews while detached is still alive
 	switch cause {
 	case CauseNack:
 		s.nackAfter = now.Mono + s.policy.AckTimeout
 	case CauseRenew, CauseRole:
-		s.askAfter = now.Mono + askEvery
+		s.renewAfter = now.Mono + renewEvery
 	default: // a client cannot cause these at will
 	}
 	return s.Repeat(now)
@@ -240,30 +240,30 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// askEvery is the least time between two bundles that the client or an operator asks for. The
+// renewEvery is the least time between two bundles that the client or an operator asks for. The
 // client has to ack each, and may send 10 messages a second.
-const askEvery = time.Second
+const renewEvery = time.Second
 
 // Asked returns what to do for a client that sends renew: Renew to mint a bundle; Repeat
 // (by Again) if the newest is not confirmed; Wait if a bundle is due anyway, or was sent
-// less than askEvery ago. A renew does not count as an answer to a push.
-func (s *Session) Asked(now Instant) Task {
+// less than renewEvery ago. A renew does not count as an answer to a push.
+func (s *Session) RenewRequested(now Instant) Task {
 	switch p := s.pending; {
-	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < askEvery):
+	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < renewEvery):
 		return Wait
 	case p != nil:
 		return Repeat
-	case now.Mono < s.askAfter:
-		s.renewAt(s.askAfter, CauseRenew)
+	case now.Mono < s.renewAfter:
+		s.renewAt(s.renewAfter, CauseRenew)
 		return Wait
 	}
 	return Renew
 }
 
-// AskedOverHTTP says what to answer to a client that asks for fresh tokens in a
+// RenewRequestedOverHTTP says what to answer to a client that asks for fresh tokens in a
 // request of its own: by Renew, or by Repeat (by Again) when a bundle is already on
 // its way.
-func (s *Session) AskedOverHTTP(now Instant) Task {
+func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
 	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.mustRejoin(now) {
 		return Repeat
 	}
@@ -300,7 +300,7 @@ func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 // window, each at its own place. A step back changes nothing: tokens
 // then live longer than was thought.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
-	due, _ := s.scheduled()
+	due, _ := s.scheduledRenewal()
 	if step <= 0 || s.state != Attached || due == never {
 		return
 	}

@@ -90,7 +90,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 	w.due(Repeat)
 	w.repeat()
 	w.passTo()
-	w.due(GiveUp)
+	w.due(CloseDead)
 	if !w.s.Detach(w.s.Epoch(), w.now) {
 		t.Fatal("not detached")
 	}
@@ -212,17 +212,17 @@ func TestFutureSeqIsRefused(t *testing.T) {
 func TestAskingOnTheConnection(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
-	if w.s.Asked(w.now) != Renew {
+	if w.s.RenewRequested(w.now) != Renew {
 		t.Fatal("a confirmed session that asks is not renewed")
 	}
 	p := w.issue(CauseRenew)
 	for range 3 {
-		w.pass(askEvery - 1)
-		if task := w.s.Asked(w.now); task != Wait {
+		w.pass(renewEvery - 1)
+		if task := w.s.RenewRequested(w.now); task != Wait {
 			t.Fatalf("asked within a second of the last push: task %d", task)
 		}
 		w.pass(1)
-		if w.s.Asked(w.now) != Repeat {
+		if w.s.RenewRequested(w.now) != Repeat {
 			t.Fatal("asked a second later: want the bundle that waits for its ack")
 		}
 		if again := w.s.Again(w.now); again.Seq != p.Seq || again.Tokens != p.Tokens || again.Attempt != p.Attempt+1 {
@@ -238,13 +238,13 @@ func TestAckAndAskInTurns(t *testing.T) {
 	w.attach()
 	bundles := 0
 	for began := w.now.Mono; w.now.Mono < began+10*time.Second; {
-		if w.s.Asked(w.now) == Renew {
+		if w.s.RenewRequested(w.now) == Renew {
 			w.ack(w.issue(CauseRenew).Seq)
 			bundles++
 		}
 		step := min(200*time.Millisecond, w.s.Deadline()-w.now.Mono)
 		w.pass(step)
-		if task, cause := w.s.Due(w.now); task == Renew && cause == CauseRenew {
+		if task, cause := w.s.TakeTask(w.now); task == Renew && cause == CauseRenew {
 			w.ack(w.issue(cause).Seq)
 			bundles++
 		}
@@ -262,7 +262,7 @@ func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
 		"an old ack":        func(w *world) { w.ack(1) },
 		"an old nack":       func(w *world) { _, _ = w.s.Nack(1, w.now) },
 		"all of that":       func(w *world) { w.ask(); w.ack(1); _, _ = w.s.Nack(1, w.now) },
-		"a renewal by HTTP": func(w *world) { w.s.AskedOverHTTP(w.now); w.s.Again(w.now) },
+		"a renewal by HTTP": func(w *world) { w.s.RenewRequestedOverHTTP(w.now); w.s.Again(w.now) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, time.Hour)
@@ -272,10 +272,10 @@ func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
 			w.due(Renew)
 			w.issue(CauseSchedule)
 			began := w.now.Mono
-			for task := Wait; task != GiveUp; {
+			for task := Wait; task != CloseDead; {
 				step := min(100*time.Millisecond, w.s.Deadline()-w.now.Mono)
 				w.pass(step)
-				if task, _ = w.s.Due(w.now); task == Repeat {
+				if task, _ = w.s.TakeTask(w.now); task == Repeat {
 					w.repeat()
 				}
 				say(w)
@@ -293,15 +293,15 @@ func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
 func TestAskingOverHTTP(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
-	if w.s.AskedOverHTTP(w.now) != Renew {
+	if w.s.RenewRequestedOverHTTP(w.now) != Renew {
 		t.Fatal("a confirmed session that asks is not renewed")
 	}
 	w.issue(CauseRenew)
-	if w.s.AskedOverHTTP(w.now) != Repeat {
+	if w.s.RenewRequestedOverHTTP(w.now) != Repeat {
 		t.Fatal("asked again at once: want the bundle that is on its way")
 	}
 	w.pass(w.policy.AckTimeout)
-	if w.s.AskedOverHTTP(w.now) != Renew {
+	if w.s.RenewRequestedOverHTTP(w.now) != Renew {
 		t.Fatal("asked again later: want a new bundle")
 	}
 }
@@ -322,7 +322,7 @@ func TestRefusalsArePacedByTime(t *testing.T) {
 				if _, err := w.s.Nack(w.s.issued.seq, w.now); err != nil {
 					t.Fatal(err)
 				}
-				if task, cause := w.s.Due(w.now); task == Renew && cause == CauseNack {
+				if task, cause := w.s.TakeTask(w.now); task == Renew && cause == CauseNack {
 					w.issue(cause)
 					bundles++
 				}
@@ -396,7 +396,7 @@ func TestDetachedSessionRunsOutThenExpires(t *testing.T) {
 	if w.now.Mono != w.s.issued.expires {
 		t.Fatalf("woke at %s, tokens run out at %s", w.now.Mono, w.s.issued.expires)
 	}
-	w.due(RunOut)
+	w.due(TokensExpired)
 	w.passTo()
 	if w.now.Mono != lost+w.policy.ResumeWindow {
 		t.Fatalf("expires %s after the loss", w.now.Mono-lost)
@@ -414,7 +414,7 @@ func TestDetachedSessionLivesAsLongAsItsTokens(t *testing.T) {
 	}
 	w.due(Unreachable)
 	w.passTo()
-	w.due(RunOut)
+	w.due(TokensExpired)
 	w.due(Expire) // the window was over long before
 }
 
@@ -452,7 +452,7 @@ func TestRefusedTokensAreNotAssumedTaken(t *testing.T) {
 	if _, err := w.s.Nack(1, w.now); err != nil {
 		t.Fatal(err)
 	}
-	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.AskedOverHTTP(w.now) != Renew {
+	if a := w.s.AssumeTaken(w.now); a.Settled || w.s.RenewRequestedOverHTTP(w.now) != Renew {
 		t.Fatal("the SDK refused these tokens")
 	}
 }
@@ -468,7 +468,7 @@ func TestSessionRebuiltFromItsKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, time.Hour)
-			w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
+			w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
 			claim := UnixSec(0)
 			if c.expiresIn != 0 {
 				claim = w.now.Sec() + c.expiresIn
@@ -484,7 +484,7 @@ func TestSessionRebuiltFromItsKey(t *testing.T) {
 
 func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
+	w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 4}, &w.policy, w.now)
 	w.attach()
 	if _, err := w.s.Nack(1, w.now); err != nil {
 		t.Fatal(err)
@@ -497,9 +497,9 @@ func TestRefusalByARebuiltClientMeansRejoin(t *testing.T) {
 
 func TestClaimedExpiryCannotStretchTokens(t *testing.T) {
 	w := newWorld(t, time.Hour)
-	w.s = New(Key{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
+	w.s = New(ResumeClaims{Session: "S", Terms: w.s.Terms, Epoch: 1}, &w.policy, w.now)
 	w.s.Confirm(1, w.now.Sec()+1e9, w.now)
-	issuedAt, expiresAt, err := w.s.Lifetime(w.now)
+	issuedAt, expiresAt, err := w.s.NextValidity(w.now)
 	if err != nil || expiresAt.Sub(issuedAt) > w.s.Terms.TTL {
 		t.Fatalf("life of %d s, %v", expiresAt-issuedAt, err)
 	}
@@ -522,7 +522,7 @@ func TestSessionEndsWithItsTerms(t *testing.T) {
 	}
 	w.due(Expire)
 	var ended *EndedError
-	if _, _, err := w.s.Lifetime(w.now); !errors.As(err, &ended) || ended.Reason != EndExpired {
+	if _, _, err := w.s.NextValidity(w.now); !errors.As(err, &ended) || ended.Reason != EndExpired {
 		t.Fatalf("lifetime past the terms: %v", err)
 	}
 }

@@ -157,7 +157,7 @@ func (m *Memory) save(r *Record) Outcome {
 		delete(s.open, r.Session)
 		delete(s.ended, r.Session)
 	case next.IsTombstone():
-		s.entomb(next)
+		s.addTombstone(next)
 	default:
 		s.put(next)
 		delete(s.ended, r.Session) // it replaces a tombstone
@@ -188,8 +188,8 @@ func (m *Memory) write(w *Wish, r Record) Record {
 	return r.clone()
 }
 
-// entomb stores r as a tombstone: it keeps only the session's end.
-func (s *memoryShard) entomb(r Record) {
+// addTombstone stores r as a tombstone: it keeps only the session's end.
+func (s *memoryShard) addTombstone(r Record) {
 	r.Identity = session.Identity{}
 	s.ended[r.Session] = r
 	delete(s.open, r.Session)

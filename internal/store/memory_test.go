@@ -259,7 +259,7 @@ func BenchmarkMemorySweep(b *testing.B) {
 	m := store.NewMemory(time.Now)
 	due := session.MilliOf(time.Now().Add(time.Hour))
 	for i := range 100_000 {
-		r := store.Record{Record: session.Record{Key: session.Key{Session: "S" + strconv.Itoa(i)}}, Node: "a", Due: due}
+		r := store.Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: "S" + strconv.Itoa(i)}}, Node: "a", Due: due}
 		if _, err := m.Save(b.Context(), []store.Record{r}); err != nil {
 			b.Fatal(err)
 		}

@@ -146,8 +146,8 @@ func (r *Record) IsTombstone() bool { return r.endedOnPurpose() && r.Delivered.H
 func (r *Record) OnlyEnd() Record {
 	return Record{
 		Record: session.Record{
-			Key:   session.Key{Session: r.Session, Epoch: r.Epoch},
-			State: r.State, Reason: r.Reason, ExpiresAt: r.ExpiresAt,
+			ResumeClaims: session.ResumeClaims{Session: r.Session, Epoch: r.Epoch},
+			State:        r.State, Reason: r.Reason, ExpiresAt: r.ExpiresAt,
 		},
 		Node: r.Node, Version: r.Version, Delivered: r.Delivered,
 	}

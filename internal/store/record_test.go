@@ -46,7 +46,7 @@ func TestShardsAreEven(t *testing.T) {
 func said(node string, epoch, version uint64, state session.State, reason session.EndReason, proven uint64) store.Record {
 	return store.Record{
 		Record: session.Record{
-			Key: session.Key{Session: "S", Epoch: epoch}, Proven: proven, State: state, Reason: reason,
+			ResumeClaims: session.ResumeClaims{Session: "S", Epoch: epoch}, Proven: proven, State: state, Reason: reason,
 			ExpiresAt: 1000 + session.UnixSec(epoch),
 		},
 		Node: node, Version: version,

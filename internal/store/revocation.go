@@ -20,7 +20,7 @@ type Selector struct {
 
 // Matches reports whether s selects a session. With a channel, User is the RTC user in
 // it; without one, a user of any service.
-func (s *Selector) Matches(k *session.Key) bool {
+func (s *Selector) Matches(k *session.ResumeClaims) bool {
 	if s.App != k.App || s.Subject != "" && s.Subject != k.Subject {
 		return false
 	}

@@ -17,7 +17,7 @@ func TestMemoryKnowsTheEarliestDueTime(t *testing.T) {
 	due := func(d time.Duration) session.UnixMilli { return session.MilliOf(start.Add(d)) }
 	shard := &m.shards[ShardOf("S")]
 	save := func(version uint64, at session.UnixMilli) {
-		r := Record{Record: session.Record{Key: session.Key{Session: "S", Epoch: 1}, State: session.Attached}, Node: "a", Version: version, Due: at}
+		r := Record{Record: session.Record{ResumeClaims: session.ResumeClaims{Session: "S", Epoch: 1}, State: session.Attached}, Node: "a", Version: version, Due: at}
 		if _, err := m.Save(context.Background(), []Record{r}); err != nil {
 			t.Fatal(err)
 		}

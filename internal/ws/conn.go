@@ -167,4 +167,4 @@ func (c *conn) End(e session.Ending) {
 }
 
 // Lost implements session.Client.
-func (c *conn) Lost() { c.closeSoon(protocol.CloseLost, "no ack", nil) }
+func (c *conn) CloseDead() { c.closeSoon(protocol.CloseLost, "no ack", nil) }

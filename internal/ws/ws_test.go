@@ -69,7 +69,7 @@ func TestLostClientIsClosedWithoutAWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, nil)
 		p := s.join()
-		s.sessions.last().client.Lost()
+		s.sessions.last().client.CloseDead()
 		if before := p.closed(protocol.CloseLost); len(before) != 0 {
 			t.Errorf("before the close: %v", before)
 		}

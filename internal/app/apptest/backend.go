@@ -118,7 +118,7 @@ func Supervised(t *testing.T, grace time.Duration) (*Node, *BackEnd, string) {
 	b := NewBackEnd(t)
 	n := StartNode(t, func(c *app.Config) {
 		c.Auth, c.Projects[0].Keys = "jwt", credential.Keys{Secrets: []string{OperatorSecret}}
-		c.Authorize.URL, c.Authorize.Secret, c.Policy.AskGrace = b.URL, HookSecret, grace
+		c.Authorize.URL, c.Authorize.Secret, c.Policy.ApprovalGrace = b.URL, HookSecret, grace
 		c.Policy.MinTTL = 3 * time.Second
 	})
 	return n, b, CredentialFor(t, "ana", false)

@@ -77,7 +77,7 @@ func claimsWrites(w *world) {
 	}
 	next := claimed[0]
 	next.Version++
-	next.RanOut = true
+	next.TokensExpired = true
 	next.Due = session.MilliOf(w.after(time.Minute))
 	w.saved(next)
 	w.pass(time.Minute + store.Slack - time.Millisecond)

@@ -41,18 +41,18 @@ type history struct {
 	t               *testing.T
 	clock           *clock
 	oracle, subject Store
-	sessions        []session.Key           // the parts of their records that do not change
+	sessions        []session.ResumeClaims  // the parts of their records that do not change
 	generations     [2][store.Shards]string // of the oracle and the subject
 	versions        [2]store.RevocationsVersion
 }
 
 // modelSessions are three of one shard, two of another, and one by itself. Some
 // have terms that end within a history.
-func modelSessions(c *clock) []session.Key {
+func modelSessions(c *clock) []session.ResumeClaims {
 	all := slices.Concat(inShard(0, 3), inShard(7, 2), inShard(23, 1))
-	keys := make([]session.Key, len(all))
+	keys := make([]session.ResumeClaims, len(all))
 	for i, id := range all {
-		keys[i] = session.Key{
+		keys[i] = session.ResumeClaims{
 			Session: id, App: Apps[i%2], Subject: []string{"ana", "", "{b o}"}[i%3],
 			Identity: session.Identity{RTC: &session.RTC{Channel: "room", Account: "user of " + id}, Chat: &session.Chat{UserID: id}},
 			Terms:    session.Terms{TTL: time.Hour, Until: session.SecOf(c.now().Add([]time.Duration{4 * time.Hour, 1000 * time.Hour}[i%2])), MayPublish: i%2 == 0, Format: session.Format(i % 3)},
@@ -79,7 +79,7 @@ func (h *history) Save(t *rapid.T) {
 }
 
 // drawRecord draws a record that a node could save of a session at this time.
-func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
+func (h *history) drawRecord(t *rapid.T, key session.ResumeClaims) store.Record {
 	now := h.clock.now()
 	key.Epoch = rapid.Uint64Range(8, 11).Draw(t, "epoch")
 	key.Identity.RTC = &session.RTC{
@@ -93,12 +93,12 @@ func (h *history) drawRecord(t *rapid.T, key session.Key) store.Record {
 	}
 	r := store.Record{
 		Record: session.Record{
-			Key: key, Proven: key.Epoch - rapid.Uint64Range(0, 2).Draw(t, "unproven"),
+			ResumeClaims: key, Proven: key.Epoch - rapid.Uint64Range(0, 2).Draw(t, "unproven"),
 			State: rapid.SampledFrom([]session.State{session.Attached, session.Detached, session.Ended}).Draw(t, "state"),
 			Seq:   seq, HeldSeq: seq - uint64(flags&1),
 			ExpiresAt: session.SecOf(now) + session.UnixSec(seq)*1200, HeldExpiresAt: session.SecOf(now) - 60,
 			IssuedAt: session.SecOf(now) - session.UnixSec(flags), AckedAt: session.SecOf(now) * session.UnixSec(flags&1),
-			Missed: flags&2 != 0, RanOut: flags&4 != 0, Reported: flags&1 != 0, Fetched: flags == 5,
+			Unreachable: flags&2 != 0, TokensExpired: flags&4 != 0, ExpiryReported: flags&1 != 0, Fetched: flags == 5,
 		},
 		Node: drawNode(t), Version: rapid.Uint64Range(8, 11).Draw(t, "version"),
 		WishVersion: rapid.SampledFrom([]session.UnixMilli{0, 0, session.MilliOf(now), session.MilliOf(now) + 1}).Draw(t, "wish"),

@@ -45,14 +45,14 @@ func join(id string, who session.Identity, now session.Instant) *session.Session
 	if err != nil {
 		panic(err) // it is granted all
 	}
-	s := session.New(session.Key{Session: id, App: Apps[0], Identity: who, Terms: terms}, &policy, now)
+	s := session.New(session.ResumeClaims{Session: id, App: Apps[0], Identity: who, Terms: terms}, &policy, now)
 	s.Approve(0, now) // as every join is, also where there is no back end to ask
 	s.Attach(tokens(s, now), now)
 	return s
 }
 
 func tokens(s *session.Session, now session.Instant) session.Tokens {
-	_, expiresAt, err := s.Lifetime(now)
+	_, expiresAt, err := s.NextValidity(now)
 	if err != nil {
 		panic(err) // its terms are of a week
 	}

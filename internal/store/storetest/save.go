@@ -52,7 +52,7 @@ func (w *world) samples() []store.Record {
 		r.ExpiresAt, r.HeldExpiresAt = session.SecOf(now)+session.UnixSec(1000*i), session.SecOf(now)-session.UnixSec(1000*i)
 		r.IssuedAt, r.AckedAt, r.ApprovedAt = session.SecOf(now)-session.UnixSec(i), session.SecOf(now)-session.UnixSec(2*i), session.SecOf(now)+session.UnixSec(7*i)
 		// The samples set each of these flags alone, and all together.
-		r.Missed, r.RanOut, r.Reported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
+		r.Unreachable, r.TokensExpired, r.ExpiryReported, r.Fetched = i&1 != 0, i&2 != 0, i&4 != 0, i%3 == 1
 		r.WishVersion = session.MilliOf(now) * session.UnixMilli(i&1)
 		r.Certificate = session.Fingerprint(0xf00dfeed << (i % 4))
 		r.Delivered = store.Delivered(i) & (store.DeliveredJoined | store.DeliveredUnreachable)
@@ -169,14 +169,14 @@ func savesLater(w *world) {
 	for i := range second {
 		r, other := &second[i], &first[(i+5)%len(first)]
 		// What was granted at the join stays, except for the role.
-		key := first[i].Key
+		key := first[i].ResumeClaims
 		key.ApprovedAt = other.ApprovedAt
 		if rtc := key.Identity.RTC; rtc != nil {
 			key.Identity.RTC = &session.RTC{Channel: rtc.Channel, UID: rtc.UID, Account: rtc.Account, Role: 1 - rtc.Role}
 		}
 		version := first[i].Version + 2
 		*r = *other
-		r.Key, r.Version = key, version
+		r.ResumeClaims, r.Version = key, version
 		r.Proven = min(r.Proven, r.Epoch)
 		r.WishVersion = first[i].WishVersion + session.UnixMilli(i%2)
 	}

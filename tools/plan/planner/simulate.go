@@ -228,7 +228,7 @@ func (w *world) play() {
 
 func (w *world) begin(i int, now time.Duration) {
 	c := &w.clients[i]
-	c.session = session.New(session.Key{
+	c.session = session.New(session.ResumeClaims{
 		Session: strconv.FormatUint(w.rand.Uint64(), 36),
 		Terms:   session.Terms{TTL: w.TTL, Until: 1 << 32},
 	}, &w.policy, w.instant(now))
@@ -249,7 +249,7 @@ func (w *world) attach(i int, now time.Duration) {
 
 // lifetime is when tokens run out that are minted now.
 func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
-	_, expiresAt, err := c.session.Lifetime(t)
+	_, expiresAt, err := c.session.NextValidity(t)
 	if err != nil { // cannot be: its terms are for ever
 		panic(err)
 	}
@@ -269,7 +269,7 @@ func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 // renew is what a scheduler does at a session's deadline.
 func (w *world) renew(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
-	if task, _ := c.session.Due(t); task != session.Renew {
+	if task, _ := c.session.TakeTask(t); task != session.Renew {
 		w.at(max(now+time.Millisecond, c.session.Deadline()), i, renew)
 		return
 	}
@@ -290,7 +290,7 @@ func (w *world) breakNodes(now time.Duration) {
 		w.outcome.Broken++
 		c.turn++
 		c.away = true
-		c.session.Detach(c.session.Attachment(), w.instant(now))
+		c.session.Detach(c.session.AttachedEpoch(), w.instant(now))
 		w.closed(i, now+w.part(w.Notice), protocol.CloseAbnormal)
 	}
 }

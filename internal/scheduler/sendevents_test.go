@@ -10,7 +10,7 @@ import (
 // An event has the same id on every node that may send it, without a dot, which would
 // end the id in what is signed. It names the project and the subject of the session.
 func TestNewEvent(t *testing.T) {
-	record := session.Record{Key: session.Key{App: "app", Session: "S", Subject: "ana"}, Seq: 12}
+	record := session.Record{ResumeClaims: session.ResumeClaims{App: "app", Session: "S", Subject: "ana"}, Seq: 12}
 	expired, ended := record, record
 	expired.Reason, ended.Reason = session.EndExpired, session.EndLeft
 	for want, c := range map[string]struct {

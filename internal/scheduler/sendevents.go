@@ -11,11 +11,11 @@ import (
 // of. Each owner does so until a delivery is acknowledged: at least once across the
 // cluster. A session that is over stays in the store until then, so that another node does
 // it if this one dies.
-func (e *entry) announce() {
+func (e *entry) sendEvents() {
 	if !e.session.Issued() {
 		return
 	}
-	missed := e.session.Missed()
+	missed := e.session.Unreachable()
 	if !missed { // a new bundle: the event was about the one before
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
@@ -27,25 +27,25 @@ func (e *entry) announce() {
 	if e.session.State() == session.Ended {
 		due |= store.DeliveredEnd
 	}
-	if e.engine.config.Announce == nil {
+	if e.engine.config.SendEvent == nil {
 		e.delivered |= due // no back end is configured
 		return
 	}
 	for _, what := range []store.Delivered{store.DeliveredJoined, store.DeliveredUnreachable, store.DeliveredEnd} {
 		if due.Has(what) && !e.delivered.Has(what) && !e.sent.Has(what) {
 			e.sent |= what
-			e.deliver(what)
+			e.sendEvent(what)
 		}
 	}
 }
 
 // deliver hands over one event, and notes when it is delivered, or given up for good: both
 // count.
-func (e *entry) deliver(what store.Delivered) {
+func (e *entry) sendEvent(what store.Delivered) {
 	s := e.engine
 	now := s.clock.now()
 	r := e.session.Record(e.reason, now)
-	s.config.Announce(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
+	s.config.SendEvent(newEvent(what, &r, s.config.Node, now.Milli()), func(bool) {
 		e.change(func() bool {
 			if what == store.DeliveredUnreachable && e.session.Record(e.reason, s.clock.now()).Seq != r.Seq {
 				return false // the event was about an older bundle

@@ -88,8 +88,8 @@ test-race:
 test-full:
 	@scripts/steps.sh 'full: nice -n 5 go test -timeout 10m ./internal/access ./cmd/refresher $(FULL)' \
 		'full redis: nice -n 5 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis' \
-		'benchmarks: nice -n 5 go test -short -run "^$$$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
-		'bench: nice -n 5 go -C bench test -short -run "^$$$$" -bench . -benchtime 1x -timeout 5m' \
+		'benchmarks: nice -n 5 go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
+		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m' \
 		'deploy: nice -n 5 go -C test/deploy test -count 1 -timeout 10m ./...' \
 		'programs: nice -n 5 go test -tags programs -timeout 10m $(PROGRAMS)'
 

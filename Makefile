@@ -72,8 +72,13 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 .PHONY: test
 test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
-	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: go build -o $(BUILT) ./cmd/refresher' 'test-race: $(MAKE) test-race' \
+	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' 'test-race: $(MAKE) test-race' \
 		'npm beside full: $(MAKE) -j2 --output-sync test-npm test-full' 'chaos beside timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
+
+# test/release writes a bill of materials.
+.PHONY: build-tested
+build-tested: $(BIN)/cyclonedx-gomod
+	go build -o $(BUILT) ./cmd/refresher
 
 # One package more at a time than there are processors: some wait for servers. The packages
 # that take longest come first, so that none is left over at the end.
@@ -172,7 +177,7 @@ panels: setup ## Prints what each panel of the Grafana dashboard shows, from thr
 	go -C test/monitoring test -tags programs -count 1 -timeout 5m -run TestLive -panels
 
 .PHONY: sbom
-sbom: build tools ## Writes the bill of materials of .bin/refresher.
+sbom: build $(BIN)/cyclonedx-gomod ## Writes the bill of materials of .bin/refresher.
 	scripts/sbom.sh $(BIN)/refresher $(BIN)/refresher.cdx.json
 
 .PHONY: reproduce
@@ -236,6 +241,10 @@ packages:
 %/node_modules/.installed: %/package-lock.json | packages
 	npm --prefix $* ci --prefer-offline --ignore-scripts --no-audit --no-fund
 	@mkdir -p $(@D) && touch $@
+
+$(BIN)/cyclonedx-gomod: tools/linters/go.sum
+	GOBIN=$(BIN) go -C tools/linters install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	@touch $@
 
 # The tools are built anew when their versions, or Go's, change.
 TOOLS := $(BIN)/.tools-$(shell go env GOVERSION)

@@ -10,7 +10,7 @@ if (($# != 2)); then
 fi
 tool=${CYCLONEDX_GOMOD:-$(dirname "${BASH_SOURCE[0]}")/../.bin/cyclonedx-gomod}
 if [[ ! -x $tool ]]; then
-	echo "scripts/sbom.sh: $tool is missing; run make tools" >&2
+	echo "scripts/sbom.sh: $tool is missing; run make sbom" >&2
 	exit 1
 fi
 

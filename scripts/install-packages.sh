@@ -26,6 +26,11 @@ need Xvfb xvfb
 need node nodejs
 need npm npm
 need python3 python3
+# For the quick start, which test/browser follows.
+need /usr/lib/python3/dist-packages/flask python3-flask
+need /usr/lib/python3/dist-packages/jwt python3-jwt
+need curl curl
+need openssl openssl
 # For test/clients, which runs the clients of docs/build/clients.
 need /usr/lib/python3/dist-packages/websockets python3-websockets
 need java default-jre-headless

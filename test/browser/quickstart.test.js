@@ -1,0 +1,148 @@
+// docs/start/quick-start.md as a reader follows it: each command runs, and each file is saved, in
+// the order of the page, beside a copy of the repository. Only the ports and the placeholders of
+// the Agora project are replaced.
+
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+
+import { open } from "./engines.js";
+import { freePort } from "./program.js";
+
+const run = promisify(execFile);
+const root = new URL("../..", import.meta.url).pathname;
+const npm = { prefer_offline: "true", audit: "false", fund: "false", update_notifier: "false", ignore_scripts: "true" };
+const env = {
+  ...process.env, PATH: `/usr/bin:${process.env.PATH}`, PYTHONUNBUFFERED: "1", REFRESHER_OPS_LISTEN: "127.0.0.1:0", // Debian's Python has Debian's Flask
+  ...Object.fromEntries(Object.entries(npm).map(([name, value]) => [`npm_config_${name}`, value])),
+};
+
+let folder = ""; // has the folders refresher and my-app
+let back = ""; // the back end's origin
+/** A block of the page, with the paragraph before it and the heading above. @type {{heading: string, before: string, language: string, code: string}[]} */
+let blocks = [];
+/** What runs in terminals of its own: the service, and the back end. @type {Map<string, import("node:child_process").ChildProcess>} */
+const running = new Map();
+
+before(async () => {
+  const [service, app] = [`127.0.0.1:${await freePort()}`, await freePort()];
+  back = `http://127.0.0.1:${app}`;
+  env.REFRESHER_LISTEN = service; // demo listens on 127.0.0.1:8080 without it
+  const page = (await readFile(join(root, "docs/start/quick-start.md"), "utf8"))
+    .replaceAll("127.0.0.1:8080", service).replaceAll("localhost:3000", `127.0.0.1:${app}`).replaceAll(/(listen\(|port=)3000/g, `$1${app}`)
+    .replaceAll(/your-app-(id|certificate)/g, () => randomBytes(16).toString("hex"));
+  blocks = page.split(/^#+ /m).flatMap((section) => [...section.matchAll(/([^\n]*)\n\n```(\w+)\n(.*?)^```$/gms)]
+    .map(([, before, language, code]) => ({ heading: section.split("\n")[0], before, language, code })));
+  folder = await mkdtemp(join(tmpdir(), "refresher-start-"));
+  await mkdir(join(folder, "refresher"));
+  await run("bash", ["-c", `git ls-files -z -co --exclude-standard | tar -c --null -T - --ignore-failed-read | tar -x -C "${folder}/refresher"`], { cwd: root });
+});
+after(async () => {
+  for (const terminal of running.keys()) await stop(terminal);
+  await rm(folder, { recursive: true });
+});
+
+/** Does what the page says under a heading. */
+async function follow(heading) {
+  const steps = blocks.filter((block) => block.heading === heading);
+  assert.ok(steps.length > 0, `the page has no ${heading}`);
+  for (const step of steps) {
+    const file = /Save this as `(.*?)`/.exec(step.before)?.[1];
+    if (file) await writeFile(join(folder, "my-app", file), step.code);
+    else if (/[Ss]tart .* in (a|its) terminal/.test(step.before)) await start(step.code);
+    else if (step.language === "sh") await shell(step.code);
+  }
+}
+
+/** Runs commands in the reader's terminal, which is in the clone before there is an app. */
+async function shell(code) {
+  const { stdout } = await run("bash", ["-euo", "pipefail", "-c", code], { cwd: join(folder, code.startsWith("make") ? "refresher" : "my-app"), env });
+  return stdout;
+}
+
+/** Starts what goes on running, in place of what runs in that terminal, and waits until it says its address. */
+async function start(code) {
+  const terminal = code.includes("/refresher ") ? "service" : "back end";
+  await stop(terminal);
+  const child = spawn("bash", ["-euo", "pipefail", "-c", code.replace(/^(?=\S+ [^\n]*\n$)/m, "exec ")], { cwd: join(folder, "my-app"), env });
+  running.set(terminal, child);
+  let said = "";
+  await new Promise((resolve, reject) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (text) => {
+        said += text;
+        if (/https?:\/\/|"serving"|msg=serving/.test(said)) resolve(undefined);
+      });
+    }
+    child.once("exit", () => reject(new Error(`${code} ended: ${said}`)));
+  });
+}
+
+async function stop(terminal) {
+  const child = running.get(terminal);
+  if (!child) return;
+  running.delete(terminal);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGINT");
+  await ended;
+}
+
+/** The check of the page: the service takes the back end's credential. */
+async function check() {
+  const [{ code }] = blocks.filter(({ heading }) => heading === "Check");
+  assert.match(await shell(code), /^\{"rtcToken":"007/);
+}
+
+/** Resolves when the page shows the text. */
+const shows = (page, text) => page.waitForFunction((text) => document.body.innerText.includes(text), text, { timeout: 20_000 });
+
+test("the quick start runs as it stands", { timeout: 300_000 }, async (t) => {
+  const { page, complaints } = await open(t);
+
+  await t.test("the service is built, and starts", () => follow("The service"));
+  await t.test("a back end in Flask signs credentials", async () => {
+    await follow("Flask");
+    await check();
+  });
+  await t.test("so does one in Express", async () => {
+    await follow("Express");
+    await check();
+  });
+  let renewed = Promise.resolve();
+  await t.test("the page in plain JavaScript joins", async () => {
+    await follow("A page in plain JavaScript");
+    await page.goto(`${back}/index.html`);
+    await shows(page, "Connection to refresher: live. Call: CONNECTED.");
+    renewed = shows(page, "Call: CONNECTED. Renewals: 3.");
+  });
+  await t.test("the page in React is bundled meanwhile", () => follow("A page in React"));
+  await t.test("the call in plain JavaScript has its third renewal, and leaves", async () => {
+    await renewed;
+    await page.click("text=Leave");
+    await shows(page, "Connection to refresher: ended. Call: DISCONNECTED.");
+    assert.deepEqual(complaints, []);
+  });
+  await t.test("the page in React joins under StrictMode, renews, leaves and joins again", async () => {
+    await page.addInitScript(() => {
+      globalThis.shown = [];
+      new MutationObserver(() => globalThis.shown.push(document.body?.innerText)).observe(document, { subtree: true, childList: true, characterData: true });
+    });
+    await page.goto(`${back}/react.html`);
+    await shows(page, "Connection to refresher: live. Call: CONNECTED. Renewals: 1.");
+    await page.click("text=Leave");
+    await page.click("text=Join");
+    await shows(page, "Connection to refresher: live. Call: CONNECTED.");
+    const shown = await page.evaluate(() => globalThis.shown);
+    assert.deepEqual(shown.filter((text) => /ended|away/.test(text)), []);
+    assert.deepEqual(complaints, []);
+  });
+  await t.test("with an Agora project, the service takes the same credentials", async () => {
+    await follow("With your Agora project");
+    await check();
+  });
+});

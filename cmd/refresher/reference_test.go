@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +23,52 @@ func TestReferenceIsGenerated(t *testing.T) {
 	parser := kong.Must(&cli{}, kong.Name("refresher"))
 	generated.Block(t, reference, "settings", settingTables(t, parser))
 	generated.Block(t, reference, "commands", commandTable(parser))
+	generated.Block(t, "../../docs/build/protocol.md", "settings", clientSettings(parser))
+}
+
+// clientSettings are the settings that a client notices.
+func clientSettings(parser *kong.Kong) string {
+	var rows [][]string
+	for _, name := range []string{
+		"auth", "token-ttl", "min-ttl", "max-ttl", "renew-before", "ack-timeout", "heartbeat", "resume-window", "max-session",
+		"authorize-grace", "subject-rate", "address-rate", "certificate-spread", "drain-window",
+	} {
+		for _, f := range flagsOf(parser, "serve") {
+			if f.Name == name {
+				rows = append(rows, []string{"`--" + name + "`", defaultOf(f), f.Help})
+			}
+		}
+	}
+	return generated.Table([]string{"setting", "default", "meaning"}, rows...)
+}
+
+// TestProjectFieldsAreDocumented holds the table of the projects file against the fields that
+// the command reads.
+func TestProjectFieldsAreDocumented(t *testing.T) {
+	var fields []string
+	for _, of := range []reflect.Type{reflect.TypeFor[credentials](), reflect.TypeFor[keySettings]()} {
+		for f := range of.Fields() {
+			if name := f.Tag.Get("yaml"); name != "" {
+				fields = append(fields, name)
+			}
+		}
+	}
+	text, err := os.ReadFile("../../docs/build/credentials.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| field | meaning |")
+	var listed []string
+	for _, row := range regexp.MustCompile(`(?m)^\| (`+"`"+`.*?) \|`).FindAllStringSubmatch(table, -1) {
+		for _, name := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(row[1], -1) {
+			listed = append(listed, name[1])
+		}
+	}
+	slices.Sort(fields)
+	slices.Sort(listed)
+	if !slices.Equal(fields, listed) {
+		t.Errorf("the command reads %q; credentials.md has %q", fields, listed)
+	}
 }
 
 // groups is the order of the groups of flags on the page.

@@ -1,12 +1,24 @@
 package protocol
 
-import "refresher/internal/session"
+import (
+	"time"
+
+	"refresher/internal/session"
+)
 
 // Subprotocol is the WebSocket subprotocol's name.
 const Subprotocol = "refresher.v1"
 
-// MaxMessage is the longest message that a client may send, in bytes.
-const MaxMessage = 8 << 10
+// Limits of one connection.
+const (
+	MaxMessage          = 8 << 10          // bytes of a message from the client
+	FirstMessageTimeout = 10 * time.Second // from the handshake to the join or resume
+	WriteTimeout        = 5 * time.Second  // for the client to take one message
+	// The message rate is far above a client's needs, and far below one that would overload
+	// a node.
+	MessagesPerSecond = 10
+	MessageBurst      = 50
+)
 
 // CloseForError is the code to close with after a refusal that ends the
 // connection.

@@ -14,7 +14,7 @@ var (
 	errTooLarge = session.Errorf(session.CodeBadRequest, "message too long; want at most %d bytes", protocol.MaxMessage)
 	errNotUTF8  = session.Errorf(session.CodeBadRequest, "the message is not UTF-8")
 	errBinary   = session.Errorf(session.CodeBadRequest, "binary message; want text, one JSON object each")
-	errTooMany  = session.Errorf(session.CodeRateLimited, "too many messages; want at most %d a second", messagesPerSecond)
+	errTooMany  = session.Errorf(session.CodeRateLimited, "too many messages; want at most %d a second", protocol.MessagesPerSecond)
 	errGreeting = session.Errorf(session.CodeBadRequest, "the first message must be a join or a resume")
 	errJoined   = session.Errorf(session.CodeBadRequest, "this connection has its session; one connection per call")
 )

@@ -63,18 +63,6 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-const (
-	joinTimeout  = 10 * time.Second // for the first message
-	writeTimeout = 5 * time.Second  // for one message to a client
-)
-
-// The message rate of one connection: far above a client's needs, and far below a rate that
-// would overload a node.
-const (
-	messagesPerSecond = 10
-	messageBurst      = 50
-)
-
 // shardCount is how many shards hold the connections, so that neither a sweep nor an accept
 // holds a mutex for long.
 const shardCount = 64
@@ -110,7 +98,7 @@ func New(c Config) (*Hub, error) {
 	if !(c.JoinRate >= 0) || math.IsInf(c.JoinRate, 1) { // not NaN either
 		return nil, errors.New("join-rate: want 0 (unlimited) or more")
 	}
-	h := &Hub{config: c, writeTimeout: writeTimeout, began: time.Now(), seed: maphash.MakeSeed(), lead: probeLead(c.Heartbeat)}
+	h := &Hub{config: c, writeTimeout: protocol.WriteTimeout, began: time.Now(), seed: maphash.MakeSeed(), lead: probeLead(c.Heartbeat)}
 	h.metrics = newMetrics(c.Registerer, h.open)
 	if c.JoinRate > 0 {
 		h.admission = admission.New(c.JoinRate, spread)
@@ -218,7 +206,7 @@ func (h *Hub) add(c *conn) bool {
 	if s.closed {
 		return false
 	}
-	s.add(c, h.now()+joinTimeout)
+	s.add(c, h.now()+protocol.FirstMessageTimeout)
 	h.running.Add(1)
 	return true
 }

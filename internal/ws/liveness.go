@@ -48,7 +48,7 @@ func (c *conn) checkLiveness(now time.Duration) {
 		c.closeSoon(protocol.CloseLost, "no heartbeat", nil)
 	case now >= by:
 		c.closeSoon(protocol.CloseNoJoin, "no join", protocol.FromError(session.Errorf(session.CodeBadRequest,
-			"no join or resume within %s of connecting", joinTimeout)))
+			"no join or resume within %s of connecting", protocol.FirstMessageTimeout)))
 	case now >= by-probeLead(heartbeat) && c.attached.Load() && c.probing.CompareAndSwap(false, true):
 		c.inBackground(func() { _ = c.send(ping) })
 	}

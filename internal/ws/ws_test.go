@@ -366,7 +366,7 @@ func TestFloodIsRefused(t *testing.T) {
 			t.Errorf("before the close: %v", before)
 		}
 		wait(time.Second)
-		if n := len(s.sessions.last().said()); n > messageBurst+1 {
+		if n := len(s.sessions.last().said()); n > protocol.MessageBurst+1 {
 			t.Errorf("%d of the messages reached the session", n)
 		}
 	})
@@ -379,7 +379,7 @@ func TestSteadyTalkerIsNotRefused(t *testing.T) {
 		for range 1000 {
 			p.send(`{"type":"ping"}`)
 			p.read()
-			wait(time.Second / messagesPerSecond)
+			wait(time.Second / protocol.MessagesPerSecond)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package docs
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,6 +24,7 @@ type object = map[string]any
 type document struct {
 	name string
 	root object
+	text *yaml.Node // the same, with the order of its fields
 
 	mu       sync.Mutex
 	compiler *jsonschema.Compiler // guarded by mu
@@ -41,14 +43,15 @@ func readDocument(name string, draft *jsonschema.Draft) *document {
 		panic(err)
 	}
 	var content any
-	if err := yaml.Unmarshal(text, &content); err != nil {
+	node := new(yaml.Node)
+	if err := errors.Join(yaml.Unmarshal(text, &content), yaml.Unmarshal(text, node)); err != nil {
 		panic(fmt.Errorf("%s: %w", name, err))
 	}
 	asJSON, err := json.Marshal(content)
 	if err != nil {
 		panic(fmt.Errorf("%s: %w", name, err))
 	}
-	d := &document{name: name, root: parse(asJSON).(object), compiler: jsonschema.NewCompiler()}
+	d := &document{name: name, root: parse(asJSON).(object), text: node, compiler: jsonschema.NewCompiler()}
 	d.compiler.DefaultDraft(draft)
 	if err := d.compiler.AddResource(name, d.root); err != nil {
 		panic(fmt.Errorf("%s: %w", name, err))

@@ -3,7 +3,6 @@ package docs
 import (
 	"encoding/json"
 	"fmt"
-	"go/ast"
 	"mime"
 	"net/http"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"refresher/internal/protocol"
@@ -421,102 +419,7 @@ func leaveRequests(older, newer object) []request {
 	}
 }
 
-// blank replaces the variable parts of a path.
-func blank(path string) string {
-	parts := strings.Split(path, "/")
-	for i, p := range parts {
-		if strings.HasPrefix(p, "{") {
-			parts[i] = "*"
-		}
-	}
-	return strings.Join(parts, "/")
-}
-
-// The routes in the source are those of openapi.yaml.
-func TestRoutesAreDocumented(t *testing.T) {
-	var routes []string
-	wanted := make(map[string]string) // who may use them
-	for _, file := range sources(t, "internal/api") {
-		ast.Inspect(file, func(n ast.Node) bool {
-			if list, ok := n.(*ast.CompositeLit); ok && isRouteList(list) {
-				for _, e := range list.Elts {
-					name, access := route(t, e.(*ast.CompositeLit))
-					routes = append(routes, name)
-					wanted[name] = access
-				}
-			}
-			return true
-		})
-	}
-	for path, file := range sources(t, "internal/ops") {
-		if !strings.HasSuffix(path, "/ops.go") {
-			continue
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) != 2 {
-				return true
-			}
-			f, ok := call.Fun.(*ast.SelectorExpr)
-			if !ok || f.Sel.Name != "Handle" && f.Sel.Name != "HandleFunc" {
-				return true
-			}
-			pattern, err := strconv.Unquote(call.Args[0].(*ast.BasicLit).Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(pattern, "/debug/pprof/") { // named in the document, but Go's
-				routes = append(routes, pattern)
-			}
-			return true
-		})
-	}
-	slices.Sort(routes)
-	var documented []string
-	for _, o := range operations() {
-		name := o.method + " " + blank(o.path)
-		documented = append(documented, name)
-		access := map[string]string{"": "anybody", "resumeKey": "anybody", "credential": "callers"}[o.access()]
-		switch o.tag() {
-		case "operators":
-			access = "admins"
-		case "probes":
-			access = "probes"
-		}
-		if !o.private() && (access != wanted[name] || access == "admins" && o.access() != "credential") {
-			t.Errorf("%s is for %s, documented as for %s", name, wanted[name], access)
-		}
-	}
-	slices.Sort(documented)
-	if diff := cmp.Diff(routes, documented); diff != "" {
-		t.Errorf("in the code (-), in openapi.yaml (+):\n%s", diff)
-	}
-}
-
-func isRouteList(list *ast.CompositeLit) bool {
-	array, ok := list.Type.(*ast.ArrayType)
-	if !ok {
-		return false
-	}
-	of, ok := array.Elt.(*ast.Ident)
-	return ok && of.Name == "route"
-}
-
-// route reads {callers, http.MethodGet, []string{"rtm", "*"}, a.rtm}.
-func route(t *testing.T, literal *ast.CompositeLit) (name, access string) {
-	t.Helper()
-	name = strings.ToUpper(strings.TrimPrefix(literal.Elts[1].(*ast.SelectorExpr).Sel.Name, "Method")) + " "
-	for _, part := range literal.Elts[2].(*ast.CompositeLit).Elts {
-		text, err := strconv.Unquote(part.(*ast.BasicLit).Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name += "/" + text
-	}
-	return name, literal.Elts[0].(*ast.Ident).Name
-}
-
-// As in the source, so in what the service answers.
+// TestRoutesAnswerAsDocumented makes requests with each method of each path.
 func TestRoutesAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")

@@ -5,20 +5,16 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"go/ast"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // readFile reads one of the repository.
@@ -143,41 +139,6 @@ func sign(claims string) string {
 	mac := hmac.New(sha256.New, []byte(jwtSecret))
 	mac.Write([]byte(text))
 	return text + "." + part(mac.Sum(nil))
-}
-
-// The table of the projects file has the fields that the command reads.
-func TestProjectFields(t *testing.T) {
-	var fields []string
-	for _, file := range sources(t, "cmd/refresher") {
-		ast.Inspect(file, func(n ast.Node) bool {
-			spec, ok := n.(*ast.TypeSpec)
-			if !ok || !slices.Contains([]string{"credentials", "keySettings"}, spec.Name.Name) { // projectSettings has both
-				return true
-			}
-			for _, f := range spec.Type.(*ast.StructType).Fields.List {
-				if f.Tag == nil {
-					continue
-				}
-				text, err := strconv.Unquote(f.Tag.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				fields = append(fields, reflect.StructTag(text).Get("yaml"))
-			}
-			return false
-		})
-	}
-	slices.Sort(fields)
-	var listed []string
-	for _, row := range tableOf(t, section(readFile(t, "docs/build/credentials.md"), "Several projects"), "field", "meaning") {
-		for _, m := range regexp.MustCompile("`([a-zA-Z]+)`").FindAllStringSubmatch(row[0], -1) {
-			listed = append(listed, m[1])
-		}
-	}
-	slices.Sort(listed)
-	if diff := cmp.Diff(fields, listed); diff != "" {
-		t.Errorf("in the command (-), in credentials.md (+):\n%s", diff)
-	}
 }
 
 // The tests that security.md leans on are there.

@@ -53,7 +53,7 @@ var (
 // repeat its own.
 func TestTranscripts(t *testing.T) {
 	t.Parallel()
-	text := readProtocol(t)
+	text := readFile(t, "docs/build/protocol.md")
 	played := 0
 	for heading, part := range sections(text) {
 		for i, m := range transcript.FindAllStringSubmatch(part, -1) {

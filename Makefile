@@ -15,6 +15,9 @@ export PATH := $(PATH):/usr/sbin
 # still to come; tests, and the programs that they run by the dozen, have ended by then.
 export GORACE ?= atexit_sleep_ms=20
 
+# Without the folder's path in what is compiled, all clones share Go's build cache.
+export GOFLAGS ?= -trimpath
+
 # Every Go module of the repository, and every folder that npm installs into.
 MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard bench/*/package-lock.json test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))

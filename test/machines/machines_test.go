@@ -69,7 +69,7 @@ type machine struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t}
-	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250)) //nolint:gosec // any will do.
+	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
 	w.a, w.b = &machine{world: w, root: t.TempDir(), address: network + "11"}, &machine{world: w, root: t.TempDir(), address: network + "12"}
 	calls, redis := strconv.Itoa(program.Port(t)), strconv.Itoa(program.Port(t))
 	deploy, err := filepath.Abs("../../deploy")

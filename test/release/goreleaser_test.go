@@ -167,6 +167,12 @@ func TestReleaseFiles(t *testing.T) {
 			t.Errorf("%s: nothing there, %v", src, err)
 		}
 	}
+	// docs/operate/two-machines.md copies files from there.
+	for _, folder := range []string{"docs", "deploy/proxies", "deploy/prometheus"} {
+		if at["/usr/share/doc/refresher/"+folder] != folder {
+			t.Errorf("the packages have no %s", folder)
+		}
+	}
 	if at["/usr/lib/systemd/system/refresher.service"] != generated || at["/etc/refresher/refresher.env"] == "" {
 		t.Errorf("the packages hold %v", at)
 	}

@@ -2,17 +2,19 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
 var (
+	word     = regexp.MustCompile(`^["(*]*[A-Za-z][a-z'’-]*[,.;:!?")*]*$`)
 	listMark = regexp.MustCompile(`^\s*(?:[-*]|\d+\.)\s+|^>\s*`)
 	link     = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
 	// A sentence ends at a mark that a space and a capital, a quote or a code span follow.
 	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
 )
 
-// minWords leaves out headings, labels and cells of tables that are no sentences.
+// minWords leaves out labels, and cells of tables with numbers and code.
 const minWords = 6
 
 // proseOf returns the sentences of a Markdown file with what stands before each: the
@@ -76,7 +78,8 @@ func cells(row string, line int, before string) (found []passage) {
 func sentences(paragraph string) (all []string) {
 	paragraph = link.ReplaceAllString(paragraph, "$1")
 	for s := range strings.SplitSeq(sentenceEnd.ReplaceAllString(paragraph, "$1\n$2"), "\n") {
-		if len(strings.Fields(s)) >= minWords {
+		words := slices.DeleteFunc(strings.Fields(s), func(w string) bool { return !word.MatchString(w) })
+		if len(words) >= minWords {
 			all = append(all, s)
 		}
 	}

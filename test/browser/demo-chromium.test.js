@@ -1,5 +1,5 @@
-// Tests of the demo that only Chromium can run (layout shifts, interception of a CDN,
-// pages whose functions are replaced), and tests that do not depend on the engine.
+// Tests of the demo that only Chromium can run (layout shifts, interception of a CDN), and tests
+// that do not depend on the engine.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -136,9 +136,97 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.deepEqual(complaints.filter((text) => /policy|violat|uncaught/i.test(text)), []);
   });
 
+  test("without the refresher the call drops when its token runs out, and with it again it is back", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    await ben.switch("Refresher").click();
+    await ben.reached({ call: "out", refresher: "off" });
+    assert.match(await ben.story(), /ran out/i);
+    assert.match(await ben.tile.innerText(), /Call lost[^]*\d:\d\d[^]*Without refresher/);
+    assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
+    await ben.tile.getByText(/^(?!0:0[0-2]$)[\d:]+$/).waitFor(); // the tile counts the seconds that are lost
+    assert.deepEqual((await ana.calls()).at(-1), "in");
+    await ben.switch("Refresher").click();
+    await inCall({ ana, ben });
+    await neverOut(ana);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a promotion and a demotion reach the call at once", async (t) => {
+    const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await ben.press("Make audience");
+    await ben.reached({ renewals: 1 });
+    await ben.section.getByRole("button", { name: "Promote to publisher" }).waitFor();
+    await ben.tile.getByText("Audience", { exact: true }).waitFor();
+    await ben.press("Promote to publisher");
+    await ben.reached({ renewals: 2 });
+    await ben.picture();
+    await neverOut(ana, ben);
+    assert.deepEqual(complaints, []);
+  });
+
+  test("a revocation ends one call and leaves the other, and after it one may join again", async (t) => {
+    const { ana, ben, page, complaints } = await visit(t, `${service.url}/?ttl=60`);
+    await inCall({ ana, ben });
+    await page.evaluate(lengthenRevocations);
+    await ben.press("Revoke");
+    await ben.reached({ call: "out", refresher: "ended" });
+    assert.match(await ben.story(), /revoked|operator/i);
+    // Ben's token still works, but he is out of the call, so he uses none.
+    await ben.tile.getByText("Call ended", { exact: true }).waitFor();
+    assert.equal(await ben.ring.getAttribute("aria-valuetext"), "none");
+    await ben.press("Join again");
+    await ben.section.getByText(/^The service refuses Ben until/).waitFor();
+    await ben.reached({ call: "out", refresher: "ended" });
+    assert.equal(await page.evaluate(async () => (await fetch(`/v1/revocations/${(await window.revocation).id}`, { method: "DELETE" })).status), 200);
+    await ben.press("Join again");
+    await inCall({ ana, ben });
+    await neverOut(ana);
+    assert.deepEqual(complaints, ["warning: @refresher/client: the service refused to join: forbidden: access was revoked"]);
+  });
+
+  test("operators see what the service counts", async (t) => {
+    // A service of its own: on the shared one, sessions that earlier tests left behind are at risk.
+    const own = await new Service("demo").start();
+    t.after(() => own.stop());
+    const { ana, ben, page, complaints } = await visit(t, `${own.url}/?ttl=10`);
+    await inCall({ ana, ben });
+    await ana.reached({ renewals: 1 });
+    await page.getByRole("link", { name: "Operators" }).click();
+    await metricsRead(page, 3);
+    // With tokens as short as these, a session also counts as at risk from each push to its ack.
+    const main = page.getByRole("main");
+    await main.filter({ hasText: /At risk\s*0/ }).waitFor();
+    assert.match(await main.innerText(), /schedule/i);
+    assert.match(await main.innerText(), /Renewals\s+0\.\d\d a second[^]*In the last 2 min: [1-9]\d* confirmed, 0 refused by an SDK, 0 ran out/);
+    assert.match(await main.innerText(), /Margin\s+at least \d+ s/);
+    // A session that lost its connection counts as away, and its renewal as run out.
+    await page.getByRole("link", { name: "Call" }).click();
+    await ben.switch("Refresher").click();
+    await ben.reached({ call: "out" });
+    await page.getByRole("link", { name: "Operators" }).click();
+    await main.filter({ hasText: /Sessions\s*1\s*connected, 1 away/ }).waitFor();
+    await main.filter({ hasText: /, 1 ran out unconfirmed/ }).waitFor();
+    assert.deepEqual(complaints, []);
+  });
+
   /** Opens the demo in a browser without a feature, which `init` removes. */
-  const without = (t, init) => visit(t, `${service.url}/?ttl=60`, {}, ({ page }) => page.addInitScript(init));
+  const without = (t, init, { ttl = 60 } = {}) => visit(t, `${service.url}/?ttl=${ttl}`, {}, ({ page }) => page.addInitScript(init));
   const live = (...people) => Promise.all(people.map((person) => person.reached({ call: "in", refresher: "live" })));
+
+  test("without WebRTC the page says what is missing, and the rest works", async (t) => {
+    const { ana, ben, page, complaints } = await without(t, () => void delete window.RTCPeerConnection, { ttl: 10 });
+    await page.getByRole("status").filter({ hasText: /^No picture and no sound: this browser has no WebRTC .*All the rest works/ }).waitFor();
+    await Promise.all([ana, ben].map((person) => person.reached({ call: "in", refresher: "live", renewals: 1 })));
+    for (const { tile } of [ana, ben]) assert.match(await tile.innerText(), /In the call\s+No picture in this browser\.\s+With refresher/);
+    const sound = page.getByRole("switch", { name: "Sound" });
+    assert.equal(await sound.getAttribute("aria-disabled"), "true");
+    await page.getByText("None: this browser has no WebRTC.").waitFor();
+    assert.equal(await page.getByRole("alert").innerText(), "");
+    await neverOut(ana, ben);
+    assert.deepEqual(complaints, []);
+  });
 
   test("without a video of a canvas there is no picture, but sound", async (t) => {
     const { ana, ben, page, complaints } = await without(t, () => void delete HTMLCanvasElement.prototype.captureStream);
@@ -201,3 +289,14 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     await page.getByRole("status").filter({ hasText: "Live" }).waitFor();
   });
 });
+
+/** Runs in the page: has revocations last longer than any test, and keeps the last answer. */
+function lengthenRevocations() {
+  const own = window.fetch;
+  window.fetch = async (path, options) => {
+    if (path !== "v1/revocations") return own(path, options);
+    const response = await own(path, { ...options, body: JSON.stringify({ ...JSON.parse(options.body), for: 3600 }) });
+    window.revocation = response.clone().json();
+    return response;
+  };
+}

@@ -59,49 +59,6 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.deepEqual(complaints, []);
   });
 
-  test("a client that has not taken a token yet is left alone, and the session stays fresh", async (t) => {
-    const { page, options, complaints } = await app(t, 2);
-    await page.addScriptTag({ url: "/agora-rtc.js" });
-    const seen = await page.evaluate(async ({ rtm: _, ...options }) => {
-      const { Refresher } = await import("/client/index.js");
-      const { bindRtc } = await import("/client/bindings/rtc.js");
-      AgoraRTC.setLogLevel(4);
-      const refresher = new Refresher(options);
-      bindRtc(refresher, AgoraRTC.createClient({ mode: "rtc", codec: "vp8" }));
-      const seen = [];
-      refresher.on("refused", (refused) => seen.push(refused));
-      await new Promise((resolve) => refresher.on("renewed", (renewed) => {
-        seen.push(renewed.seq);
-        if (renewed.seq === 3) resolve();
-      }));
-      refresher.leave();
-      return seen;
-    }, options);
-    assert.deepEqual(seen, [1, 2, 3]);
-    assert.deepEqual(complaints, []);
-  });
-
-  test("the real RTM client is bound, and its refusal is heard", async (t) => {
-    const { page, options, complaints } = await app(t, 3);
-    await page.addScriptTag({ url: "/agora-rtm.js" });
-    const refused = await page.evaluate(async ({ rtc: _, ...options }) => {
-      const { Refresher } = await import("/client/index.js");
-      const { bindRtm } = await import("/client/bindings/rtm.js");
-      const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
-      const refresher = new Refresher(options);
-      bindRtm(refresher, rtm);
-      await refresher.token("rtm");
-      const refused = await new Promise((resolve) => refresher.on("refused", resolve));
-      refresher.leave();
-      return refused;
-    }, options);
-    assert.equal(refused.service, "rtm");
-    assert.notEqual(refused.code, "UNKNOWN");
-    assert.notEqual(refused.code, "TIMEOUT");
-    assert.deepEqual(complaints, []);
-    t.diagnostic(`RTM says ${refused.code}: ${refused.message}`);
-  });
-
   /**
    * Binds the real RTM client and runs `acts` in the page. Resolves with the client's
    * events, and with whether the first bundle after that was delivered to the client.
@@ -139,34 +96,6 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.match(handed, /^rtm refused: -\d+$/);
   });
 
-  test("a stream channel of the real RTM client is renewed by its name", async (t) => {
-    const { page, options } = await app(t, 10);
-    await page.addScriptTag({ url: "/agora-rtc.js" });
-    await page.addScriptTag({ url: "/agora-rtm.js" });
-    const credential = await service.grant("--subject", "ana", "--channels", "room", "--accounts", "ana");
-    const seen = await page.evaluate(async ({ url, credential }) => {
-      const { Refresher } = await import("/client/index.js");
-      const { bindStreamChannel } = await import("/client/bindings/rtm.js");
-      const rtm = new AgoraRTM.RTM("0123456789abcdef0123456789abcdef", "ana", { logLevel: "none" });
-      rtm.createStreamChannel("room");
-      const refresher = new Refresher({ url, credential, ttl: 6, rtc: { channel: "room", account: "ana" } });
-      const seen = { renewals: [], rejoins: 0 };
-      const { renewToken } = rtm;
-      rtm.renewToken = (...args) => (seen.renewals.push(args), renewToken.apply(rtm, args));
-      bindStreamChannel(refresher, rtm, "room", { rejoin: () => seen.rejoins++ });
-      await refresher.token("rtc");
-      seen.refused = await new Promise((resolve) => refresher.on("refused", resolve)); // it has not joined, so it refuses
-      refresher.leave();
-      return seen;
-    }, { url: service.url, credential });
-    assert.match(seen.renewals[0][0], /^007/);
-    assert.deepEqual(seen.renewals[0][1], { channelName: "room" });
-    assert.equal(seen.refused.service, "rtc");
-    assert.match(seen.refused.code, /^-\d+$/);
-    assert.equal(seen.rejoins, 0);
-    t.diagnostic(`${seen.refused.code}: ${seen.refused.message}`);
-  });
-
   test("a real RTM client whose login failed for another reason than its token is left alone", async (t) => {
     const { page, options } = await app(t, 7);
     await page.addScriptTag({ url: "/agora-rtc.js" });
@@ -174,16 +103,6 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     const { events, handed } = await rtmAfter(page, options, `await rtm.login({ token: " " }).catch(() => {});`);
     t.diagnostic(events.join(", "));
     assert.ok(events.some((event) => /^MESSAGE FAILED (?!TOKEN_EXPIRED)/.test(event)), `${events}`);
-    assert.equal(handed, "services: ");
-  });
-
-  test("the real client of agora-rtm 2.1 is left alone after it logged out, by its status", async (t) => {
-    const { page, options } = await app(t, 8);
-    await page.addScriptTag({ url: "/agora-rtc.js" });
-    await page.addScriptTag({ url: "/agora-rtm-2.1.js" });
-    // By its own emitter, as at the end of a logout; there is no edge here to log in to.
-    const { events, handed } = await rtmAfter(page, options, `rtm.emit("status", { state: "DISCONNECTED", reason: "LOGOUT" });`);
-    assert.deepEqual(events, ["login DISCONNECTED LOGOUT"]);
     assert.equal(handed, "services: ");
   });
 });

@@ -6,7 +6,6 @@ import { createServer } from "node:http";
 const files = {
   "/agora-rtc.js": new URL("node_modules/agora-rtc-sdk-ng/AgoraRTC_N-production.js", import.meta.url),
   "/agora-rtm.js": new URL("node_modules/agora-rtm/agora-rtm.js", import.meta.url),
-  "/agora-rtm-2.1.js": new URL("node_modules/agora-rtm-2.1/agora-rtm.js", import.meta.url),
 };
 
 export class Site {

@@ -37,6 +37,7 @@ const asked = (route) => service.metric(`refresher_http_requests_total{code="200
 for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
   describe(`agora-react-uikit in ${engine}`, { timeout: 180_000 }, () => {
     for (const [uid, slash, where] of [[1001, "", ""], [1002, "/", ", also where its base URL ends in a slash"]]) {
+      if (engine === "firefox" && slash) continue; // the service's answer does not depend on the engine
       test(`joins with a token of the service, and renews it by another${where}`, async (t) => {
         const { page, complaints, rtcProps } = await app(t, engine, uid);
         const before = await asked("GET /rtc/*/*/*/*");

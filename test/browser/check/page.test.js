@@ -26,7 +26,6 @@ const looks = [
   { name: "light", options: { colorScheme: "light", viewport: { width: 1280, height: 900 } } },
   { name: "dark", options: { colorScheme: "dark", viewport: { width: 1280, height: 900 } } },
   { name: "a phone", options: { colorScheme: "light", viewport: { width: 320, height: 640 } } },
-  { name: "a phone in the dark", options: { colorScheme: "dark", viewport: { width: 360, height: 740 } } },
 ];
 
 describe("the demo page", () => {
@@ -97,25 +96,6 @@ describe("the demo page", () => {
     const [[[here]], [[elsewhere]]] = await Promise.all(["Call", "Operators"].map((name) => seen(page.getByRole("link", { name }))));
     assert.notEqual(here, elsewhere, "the current view looks like the other");
   });
-
-  for (const [width, height] of [[360, 740], [768, 1024], [1280, 860], [1920, 1080]]) {
-    test(`has the experiment on the first screen, side by side: ${width} by ${height}`, async (t) => {
-      const { page, ana, ben } = await visit(t, `${service.url}/`, { viewport: { width, height } });
-      await ana.reached({ call: "in" });
-      const [one, other] = await Promise.all([ana, ben].map(async (person) => {
-        const parts = [person.tile, person.switch("Refresher"), person.switch("Network"), person.ring];
-        return Promise.all(parts.map((part) => part.boundingBox()));
-      }));
-      for (const [i, { x, y, height: tall }] of one.entries()) {
-        assert.ok(y + tall <= height, `part ${i} ends at ${y + tall}`);
-        assert.ok(Math.abs(other[i].y - y) < 1 && other[i].x > x, `part ${i} of the other`);
-      }
-      if (width > 640) return;
-      await page.getByRole("button", { name: "Join again Ben" }).scrollIntoViewIfNeeded();
-      const { y } = await ben.tile.boundingBox();
-      assert.ok(y >= 0 && y < 100, `the picture is at ${y} when the last of the controls is in sight`);
-    });
-  }
 
   test("tells whoever listens whose a control is, and what was copied", async (t) => {
     const { page, context, ana, ben } = await visit(t, `${service.url}/`);

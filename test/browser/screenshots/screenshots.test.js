@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { metricsRead, visit } from "./demo.js";
-import { Service } from "./service.js";
+import { metricsRead, visit } from "../demo.js";
+import { Service } from "../service.js";
 
 const service = new Service("demo");
 before(() => service.start());

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -17,85 +16,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
-
-func TestJournal(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var j Journal
-		running := make(chan struct{})
-		says := func(text string) func(Line) bool { return func(l Line) bool { return l.Text == text } }
-		began := time.Now()
-		if err := j.Await(0, running, patience, says("never")); err == nil || time.Since(began) != patience {
-			t.Errorf("Await: %v after %v", err, time.Since(began))
-		}
-
-		j.add("ready")
-		from := j.Len()
-		result := make(chan error)
-		go func() { result <- j.Await(from, running, patience, says("ready")) }()
-		synctest.Wait()
-		j.add("busy")
-		synctest.Wait()
-		select {
-		case err := <-result:
-			t.Fatalf("Await returned before the line: %v", err)
-		default:
-		}
-		j.add("ready")
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-		if tail := j.Tail(2); tail != "busy\nready\n" {
-			t.Errorf("the end is %q", tail)
-		}
-
-		go func() { result <- j.Await(from, running, patience, says("never")) }()
-		synctest.Wait()
-		close(running)
-		if err := <-result; !errors.Is(err, ErrEnded) {
-			t.Errorf("Await of a program that ends: %v", err)
-		}
-	})
-}
-
-// A shell says something, is paused, goes on, and ends as it is asked to.
-func TestProcess(t *testing.T) {
-	t.Parallel()
-	var log Journal
-	p, err := Start(&log, Command{
-		Path: "/bin/sh", Env: []string{"WORD=ready"}, Dir: t.TempDir(),
-		// By -9, since a child that is not yet sleep would take another signal for the shell's.
-		Args: []string{"-c", `trap 'echo asked; kill -9 $!; exit 3' TERM; sleep 600 & echo $WORD >&2; wait`},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Kill)
-	await := func(text string) {
-		t.Helper()
-		if err := log.Await(0, p.Done(), patience, func(l Line) bool { return l.Text == text }); err != nil {
-			t.Fatalf("wait for %q: %v", text, err)
-		}
-	}
-	await("ready")
-	if err := p.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	await("asked")
-	<-p.Done()
-	if code := p.State().ExitCode(); code != 3 {
-		t.Errorf("exit status %d; want 3", code)
-	}
-	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, ErrEnded) {
-		t.Errorf("signal to a program that has ended: %v", err)
-	}
-}
 
 // asChild names the variable that makes the test binary the one to be killed, and
 // says where its program writes to.

@@ -37,6 +37,10 @@ type app struct {
 // room is for more tokens than a test takes.
 const room = 100
 
+// pollFor is how long a driver's request for the next command waits. Mono's gives up after
+// 100 s, and a command would then be lost.
+const pollFor = 30 * time.Second
+
 // startApp runs a driver with the client of a page against a service.
 func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	t.Helper()
@@ -63,6 +67,8 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 		select {
 		case command := <-a.commands:
 			_, _ = fmt.Fprint(w, command)
+		case <-time.After(pollFor):
+			_, _ = fmt.Fprint(w, "none")
 		case <-r.Context().Done():
 		}
 	})
@@ -85,6 +91,18 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 		}
 	})
 	return a
+}
+
+// command has the driver do what the user or the SDK does.
+func (a *app) command(what string) {
+	a.t.Helper()
+	select {
+	case a.commands <- what:
+	case <-a.process.Done():
+		a.t.Fatalf("the client of %s ended by itself", a.uid)
+	case <-time.After(nodetest.Patience):
+		a.t.Fatalf("the client of %s does not ask for commands", a.uid)
+	}
 }
 
 // want waits until the client gives tokens to the SDK, and checks the action.

@@ -73,7 +73,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	// A user leaves.
 	cleo := startApp(t, run, net.url(), "1003")
 	cleo.want("join")
-	cleo.commands <- "leave"
+	cleo.command("leave")
 	cleo.ended("left")
 	node.Await(1, "session ended")
 
@@ -118,17 +118,17 @@ func keepsItsCalls(t *testing.T, l language) {
 	both((*app).renewed)
 	both(func(a *app) { a.want("renew") })
 	another.Mark()
-	ben.commands <- "leave"
+	ben.command("leave")
 	ben.ended("left")
 	another.Await(1, "session ended")
 	ask(t, another, http.MethodPost, "/v1/revocations", `{"channel":"daily","uid":1004,"for":60}`)
 	dora.ended("revoked")
 	net.set(up)
-	ana.commands <- "wake"
+	ana.command("wake")
 	another.Await(1, "session resumed")
 
 	// The SDK says that its token ran out, and gets the newest once more.
-	ana.commands <- "expired"
+	ana.command("expired")
 	ana.await("rejoin")
 
 	// An operator revokes.

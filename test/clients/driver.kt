@@ -31,6 +31,7 @@ fun main(args: Array<String>) {
             "leave" -> refresher.leave()
             "expired" -> refresher.expired()
             "wake" -> refresher.wake()
+            "none" -> {}
             else -> return
         }
     }

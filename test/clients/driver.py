@@ -30,7 +30,7 @@ async def main():
         while command := await ask("next"):
             if command == "wake":
                 refresher.wake()
-            else:
+            elif command != "none":
                 await {"leave": refresher.leave, "expired": refresher.expired}[command]()
 
     obeying = asyncio.ensure_future(obey())

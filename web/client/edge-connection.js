@@ -9,6 +9,8 @@
 export class EdgeConnection {
   #socket;
   #opened;
+  /** Whether the edge has ever answered the handshake. */
+  reached = false;
   #lastId = 0;
   /** @type {Map<number, (answer?: Answer) => void>} */
   #pending = new Map();
@@ -23,7 +25,12 @@ export class EdgeConnection {
   constructor(WebSocket, url, onevent) {
     const socket = new WebSocket(url, /** @type {any} */ (undefined));
     this.#socket = socket;
-    this.#opened = new Promise((resolve) => (socket.onopen = resolve));
+    this.#opened = new Promise((resolve) => {
+      socket.onopen = () => {
+        this.reached = true;
+        resolve(undefined);
+      };
+    });
     this.lost = new Promise((resolve) => {
       socket.onclose = () => {
         this.#abandonRequests();

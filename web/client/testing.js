@@ -219,7 +219,11 @@ export class EdgeClient {
    * @param {object} fields
    */
   async #request(op, code, fields) {
-    const answer = await this.#connection?.request(op, fields);
+    const connection = this.#connection;
+    const answer = await connection?.request(op, fields);
+    if (!answer && connection && !connection.reached) {
+      throw new SdkError("WS_DISCONNECT", `no connection to the stand-in for Agora's edge at ${this.#url}: is "refresher demo" there, with this page's origin in --allowed-origins?`);
+    }
     if (!answer) throw new SdkError("WS_DISCONNECT", "the connection to the edge broke");
     if (!answer.ok) throw new SdkError(code, answer.error ?? "refused", answer.code);
     return answer;

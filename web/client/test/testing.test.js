@@ -1,27 +1,65 @@
-// The stand-in for the RTC client, with a simulated edge. Calls at the real stand-in for
-// Agora's edge are in test/browser.
+// The stand-in for the RTC client, with a simulated edge: the stories that every SDK runs, and
+// what an app sees of it. Calls at the real stand-in for Agora's edge are in test/browser.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { bindRtc } from "../bindings/rtc.js";
 import { createClient } from "../testing.js";
+import { conformance } from "./conformance.js";
 
-/** A WebSocket to an edge that answers each request as the test says. */
-function edge(answers) {
-  const addresses = [];
-  class WebSocket {
-    constructor(address) {
-      addresses.push(address);
-      queueMicrotask(() => this.onopen({}));
-    }
-    send(text) {
-      const { id, op } = JSON.parse(text);
-      queueMicrotask(() => this.onmessage({ data: JSON.stringify({ id, ok: true, ...answers[op] }) }));
-    }
-    close() {}
+const expired = 109;
+
+/** An edge that admits everybody and answers as the test says, by the operation of a request. */
+class Edge {
+  addresses = [];
+  /** Fields of the answers, by operation. */
+  answers = {};
+  ontoken = (_op, _token) => {};
+  up = true;
+
+  get WebSocket() {
+    const edge = this;
+    return class {
+      constructor(address) {
+        edge.socket = this;
+        edge.addresses.push(address);
+        queueMicrotask(() => (edge.up ? this.onopen({}) : this.onclose({})));
+      }
+      send(text) {
+        const { id, op, token } = JSON.parse(text);
+        const answer = { ok: true, ...edge.answers[op] };
+        if (token && answer.ok) edge.ontoken(op, token);
+        queueMicrotask(() => this.onmessage({ data: JSON.stringify({ id, ...answer }) }));
+      }
+      close() {}
+    };
   }
-  return { addresses, WebSocket };
+
+  says(event) {
+    this.socket.onmessage({ data: JSON.stringify({ event }) });
+  }
 }
+
+conformance("@refresher/client/testing", "rtc", (taken) => {
+  const edge = new Edge();
+  edge.ontoken = (op, token) => taken.add(op, token);
+  const client = createClient("http://127.0.0.1:8080", edge);
+  return {
+    bind: (refresher, app) => {
+      refresher.on("refused", () => (edge.answers = {}));
+      return bindRtc(refresher, client, app);
+    },
+    join: (token) => client.join("app", "daily", token, "ana"),
+    warns: () => edge.says("token-privilege-will-expire"),
+    expires: () => edge.says("token-privilege-did-expire"),
+    leaves: () => client.leave(),
+    refuses: () => {
+      edge.answers = { renew: { ok: false, code: 110, error: "refused by the test" } };
+      return "UNEXPECTED_RESPONSE";
+    },
+  };
+});
 
 for (const [service, address] of [
   ["http://127.0.0.1:8080", "ws://127.0.0.1:8080/demo/edge"],
@@ -29,15 +67,24 @@ for (const [service, address] of [
   ["https://calls.example.com/base", "wss://calls.example.com/base/demo/edge"],
 ]) {
   test(`finds the edge of ${service}`, async () => {
-    const { addresses, WebSocket } = edge({});
-    assert.equal(await createClient(service, { WebSocket }).join("app", "daily", "token", 1001), 1001);
-    assert.deepEqual(addresses, [address]);
+    const edge = new Edge();
+    assert.equal(await createClient(service, edge).join("app", "daily", "token", 1001), 1001);
+    assert.deepEqual(edge.addresses, [address]);
   });
 }
 
+test("says what to check where there is no edge, or the page's origin is not allowed", async () => {
+  const edge = new Edge();
+  edge.up = false;
+  await assert.rejects(createClient("http://127.0.0.1:8080", edge).join("app", "daily", "token", 1001), {
+    code: "WS_DISCONNECT", message: /ws:\/\/127\.0\.0\.1:8080\/demo\/edge: is "refresher demo" there, with this page's origin in --allowed-origins\?$/,
+  });
+});
+
 test("publishes in a call with a publisher's token only", async () => {
-  const { WebSocket } = edge({ join: { publish: false }, renew: { publish: true } });
-  const client = createClient("http://127.0.0.1:8080", { WebSocket });
+  const edge = new Edge();
+  edge.answers = { join: { publish: false }, renew: { publish: true } };
+  const client = createClient("http://127.0.0.1:8080", edge);
   const refused = { name: "SdkError", code: "INVALID_OPERATION" };
   await assert.rejects(client.publish(), refused);
   await client.join("app", "daily", "a subscriber's", 1001);
@@ -46,4 +93,17 @@ test("publishes in a call with a publisher's token only", async () => {
   await client.publish();
   await client.leave();
   await assert.rejects(client.publish(), refused);
+});
+
+test("reports a token that expired while it was away as expired", async () => {
+  const edge = new Edge();
+  const client = createClient("http://127.0.0.1:8080", edge);
+  await client.join("app", "daily", "token", 1001);
+  const ended = new Promise((resolve) => client.on("token-privilege-did-expire", resolve));
+  const reasons = [];
+  client.on("connection-state-change", (state, _, reason) => reasons.push(`${state} ${reason}`));
+  edge.answers = { join: { ok: false, code: expired } };
+  edge.socket.onclose({});
+  await ended;
+  assert.deepEqual(reasons, ["RECONNECTING undefined", "DISCONNECTED TOKEN_EXPIRE"]);
 });

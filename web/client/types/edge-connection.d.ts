@@ -15,6 +15,8 @@ export type EdgeEvent = {
 /** @typedef {{event: string, reason?: string}} EdgeEvent */
 export declare class EdgeConnection {
     #private;
+    /** Whether the edge has ever answered the handshake. */
+    reached: boolean;
     /** Resolves when the connection breaks; close() does not resolve it. @type {Promise<void>} */
     lost: Promise<void>;
     /**

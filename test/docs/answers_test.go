@@ -105,7 +105,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	last := n.dial(t, nil) // keeps the node draining until it answers
 	last.send(join)
 	last.expect("joined")
-	go n.stop()
+	go n.Stop()
 	last.expect("reconnect")
 	p.play(request{method: "GET", path: "/readyz", status: 503})
 	p.play(request{method: "GET", path: "/", status: 503})
@@ -168,56 +168,34 @@ func (p *player) listed(joined object) {
 func operatorRequests(joined object) []request {
 	long := strings.Repeat("x", 256)
 	one := fmt.Sprintf("/v1/sessions/%s", joined["session"])
-	all := []request{
-		{method: "GET", path: "/v1/sessions", status: 200},
-		{method: "GET", path: "/v1/sessions?channel=daily&uid=1001&limit=1", status: 200},
-		{method: "GET", path: "/v1/sessions?account=ana&subject=x&limit=200", status: 200},
-		{method: "GET", path: "/v1/sessions?limit=0", status: 400},
-		{method: "GET", path: "/v1/sessions?limit=201", status: 400},
-		{method: "GET", path: "/v1/sessions?limit=x", status: 400},
-		{method: "GET", path: "/v1/sessions?uid=x", status: 400},
-		{method: "GET", path: "/v1/sessions?uid=4294967296", status: 400},
-		{method: "GET", path: "/v1/sessions?uid=1&account=a", status: 400, beyond: true},
-		{method: "GET", path: "/v1/sessions?cursor=nonsense", status: 400, beyond: true},
-		{method: "GET", path: "/v1/sessions?channel=" + long, status: 400},
-		{method: "GET", path: "/v1/sessions?subject=" + long, status: 400},
-		{method: "GET", path: one, status: 200},
-		{method: "GET", path: "/v1/sessions/X", status: 404},
-		{method: "PATCH", path: one, body: `{"rtc":{"role":"publisher"}}`, status: 200},
-		{method: "PATCH", path: one, body: `{"rtc":{"role":"subscriber"},"renew":false}`, status: 200},
-		{method: "PATCH", path: one, body: `{"renew":true}`, status: 200},
-		{method: "PATCH", path: one, body: `{"renew":true,"rtc":{"role":"publisher"}}`, status: 400},
-		{method: "PATCH", path: one, body: `{"renew":false}`, status: 400},
-		{method: "PATCH", path: one, body: `{"rtc":{"role":"host"}}`, status: 400},
-		{method: "PATCH", path: one, body: `{"rtc":{}}`, status: 400},
-		{method: "PATCH", path: one, body: `{}`, status: 400},
-		{method: "PATCH", path: one, body: ``, status: 400},
-		{method: "PATCH", path: "/v1/sessions/X", body: `{"renew":true}`, status: 404},
-		{method: "DELETE", path: "/v1/sessions/X", status: 404},
-		{method: "POST", path: "/v1/revocations", body: `{"channel":"c","account":"ana","subject":"s"}`, status: 200},
-		{method: "POST", path: "/v1/revocations", body: `{"uid":0}`, status: 200},
-		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":31536000}`, status: 200},
-		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":31536001}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":0}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"subject":"s","for":"1"}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"for":1}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"uid":1,"account":"a"}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"uid":-1}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"uid":4294967296}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"channel":"` + long + `"}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: `{"channel":7}`, status: 400},
-		{method: "POST", path: "/v1/revocations", body: ``, status: 400},
-		{method: "GET", path: "/v1/revocations", status: 200},
-		{method: "GET", path: "/v1/revocations?cursor=zz", status: 200},
-		{method: "GET", path: "/v1/revocations/X", status: 404},
-		{method: "DELETE", path: "/v1/revocations/X", status: 404},
-		{method: "GET", path: "/v1/certificates", status: 200},
-		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"no","account":"ana"}`, status: 200},
-		{method: "POST", path: "/v1/tokens/inspect", body: `{}`, status: 200},
-		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":7}`, status: 400},
-		{method: "POST", path: "/v1/tokens/inspect", body: `{"token":"x","uid":1,"account":"a"}`, status: 400},
-		{method: "POST", path: "/v1/tokens/inspect", body: ``, status: 400},
-	}
+	all := slices.Concat(
+		get(200,
+			"/v1/sessions", "/v1/sessions?channel=daily&uid=1001&limit=1", "/v1/sessions?account=ana&subject=x&limit=200", one,
+			"/v1/revocations", "/v1/revocations?cursor=zz", "/v1/certificates",
+		),
+		get(400,
+			"/v1/sessions?limit=0", "/v1/sessions?limit=201", "/v1/sessions?limit=x", "/v1/sessions?uid=x",
+			"/v1/sessions?uid=4294967296", "/v1/sessions?channel="+long, "/v1/sessions?subject="+long,
+		),
+		beyond(get(400, "/v1/sessions?uid=1&account=a", "/v1/sessions?cursor=nonsense")),
+		get(404, "/v1/sessions/X", "/v1/revocations/X"),
+		send("PATCH", one, 200, `{"rtc":{"role":"publisher"}}`, `{"rtc":{"role":"subscriber"},"renew":false}`, `{"renew":true}`),
+		send("PATCH", one, 400,
+			`{"renew":true,"rtc":{"role":"publisher"}}`, `{"renew":false}`, `{"rtc":{"role":"host"}}`, `{"rtc":{}}`, `{}`, ``,
+		),
+		send("PATCH", "/v1/sessions/X", 404, `{"renew":true}`),
+		send("DELETE", "/v1/sessions/X", 404, ""),
+		send("POST", "/v1/revocations", 200,
+			`{"channel":"c","account":"ana","subject":"s"}`, `{"uid":0}`, `{"subject":"s","for":31536000}`,
+		),
+		send("POST", "/v1/revocations", 400,
+			`{"subject":"s","for":31536001}`, `{"subject":"s","for":0}`, `{"subject":"s","for":"1"}`, `{"for":1}`,
+			`{"uid":1,"account":"a"}`, `{"uid":-1}`, `{"uid":4294967296}`, `{"channel":"`+long+`"}`, `{"channel":7}`, ``,
+		),
+		send("DELETE", "/v1/revocations/X", 404, ""),
+		send("POST", "/v1/tokens/inspect", 200, `{"token":"no","account":"ana"}`, `{}`),
+		send("POST", "/v1/tokens/inspect", 400, `{"token":7}`, `{"token":"x","uid":1,"account":"a"}`, ``),
+	)
 	for _, m := range joined["tokens"].(object) {
 		all = append(all, request{method: "POST", path: "/v1/tokens/inspect", body: fmt.Sprintf(`{"token":%q}`, m.(object)["token"]), status: 200})
 	}
@@ -303,26 +281,6 @@ func closedPort(t *testing.T) string {
 	}
 	defer s.Close()
 	return s.Addr().String()
-}
-
-// One who asks too often with one credential is told when to come back, and
-// others are not.
-func TestSubjectRate(t *testing.T) {
-	t.Parallel()
-	n := startNode(t, "auth=jwt subject-rate=0.001")
-	ask := func(subject string) reply {
-		credential := refresher(t, "token", "grant", "--subject", subject, "--rtm-users", subject)
-		return n.request(t, "GET", n.public()+"/rtm/"+subject, "", "Authorization", "Bearer "+credential)
-	}
-	if r := ask("ana"); r.status != 200 {
-		t.Errorf("%d %s", r.status, r.body)
-	}
-	if r := ask("ana"); r.status != 429 || r.header.Get("Retry-After") == "" {
-		t.Errorf("%d %s, Retry-After %q", r.status, r.body, r.header.Get("Retry-After"))
-	}
-	if r := ask("bob"); r.status != 200 {
-		t.Errorf("%d %s", r.status, r.body)
-	}
 }
 
 // Without credentials, on an address that others may reach, nobody is an operator.

@@ -183,109 +183,90 @@ type request struct {
 	beyond bool
 }
 
+// get makes a request for each path, all with one status.
+func get(status int, paths ...string) (all []request) {
+	for _, path := range paths {
+		all = append(all, request{method: "GET", path: path, status: status})
+	}
+	return all
+}
+
+// send makes a request to one path for each body, all with one status.
+func send(method, path string, status int, bodies ...string) (all []request) {
+	for _, body := range bodies {
+		all = append(all, request{method: method, path: path, body: body, status: status})
+	}
+	return all
+}
+
+// beyond marks requests that no schema could refuse.
+func beyond(all []request) []request {
+	for i := range all {
+		all[i].beyond = true
+	}
+	return all
+}
+
 // classicRequests are for the classic endpoints.
 func classicRequests() []request {
 	long := func(n int) string { return strings.Repeat("x", n) }
-	all := []request{
-		{method: "GET", path: "/", status: 200},
-		{method: "GET", path: "/ping", status: 200},
-		{method: "GET", path: "/ping/", status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/uid/4294967295/?expiry=60", status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/uid/-1", status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/uid/0", status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/uid/4294967296", status: 400, beyond: true},
-		{method: "GET", path: "/rtc/daily/publisher/uid/ana", status: 400, beyond: true},
-		{method: "GET", path: "/rtc/daily/publisher/userAccount/ana", status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/userAccount/" + long(255), status: 200},
-		{method: "GET", path: "/rtc/daily/publisher/userAccount/" + long(256), status: 400},
-		{method: "GET", path: "/rtc/daily/admin/uid/1", status: 400},
-		{method: "GET", path: "/rtc/daily/publisher/name/1", status: 400},
-		{method: "GET", path: "/rtc/" + long(64) + "/publisher/uid/1", status: 200},
-		{method: "GET", path: "/rtc/" + long(65) + "/publisher/uid/1", status: 400},
-		{method: "GET", path: "/rtc//publisher/uid/1", status: 400},
-		{method: "GET", path: "/rtc/a%2Fb/publisher/uid/1", status: 400},
-		{method: "GET", path: "/rtc/a%20%21%3F/publisher/uid/1", status: 200},
-		{method: "GET", path: "/rtc/*/publisher/uid/1", status: 200},
-		{method: "GET", path: "/rtc/a*/publisher/uid/1", status: 400},
-		{method: "GET", path: "/rtc/daily/publisher/userAccount/0", status: 400, beyond: true},
-		{method: "GET", path: "/rtm/ana", status: 200},
-		{method: "GET", path: "/rtm/" + long(64), status: 200},
-		{method: "GET", path: "/rtm/" + long(65), status: 400},
-		{method: "GET", path: "/rtm/0", status: 400},
-		{method: "GET", path: "/rtm/null", status: 400},
-		{method: "GET", path: "/rtm/_ana", status: 400},
-		{method: "GET", path: "/rte/daily/publisher/uid/1001", status: 200},
-		{method: "GET", path: "/rte/daily/publisher/uid/0", status: 400, beyond: true},
-		{method: "GET", path: "/rte/daily/admin/uid/1", status: 400},
-		{method: "GET", path: "/rte/daily/publisher/uid/0/ana", status: 200},
-		{method: "GET", path: "/rte/daily/publisher/uid/1/0", status: 400},
-		{method: "GET", path: "/chat/app", status: 200},
-		{method: "GET", path: "/chat/app?expiry=0", status: 400},
-		{method: "GET", path: "/chat/account/ana.b_c-d", status: 200},
-		{method: "GET", path: "/chat/account/a%20b", status: 400},
-		{method: "GET", path: "/chat/account/" + long(65), status: 400},
-
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`, status: 200},
-		{method: "POST", path: "/getToken/", body: `{"tokenType":"rtc","channel":"c","role":2,"uid":7}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"1","uid":"ana"}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":3,"uid":7}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher"}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","uid":"7"}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"","uid":"7","expire":0}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":null,"uid":"7","expire":null}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","uid":null}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":-1}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","role":"publisher","uid":"7"}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":4294967296}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`, status: 400, beyond: true},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":86400}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":7}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":0}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm"}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":86401}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"rtm","uid":"ana","expire":0}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":"ana"}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":""}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"chat"}`, status: 200},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","uid":"a b"}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"fpa"}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":7}`, status: 400},
-		{method: "POST", path: "/getToken", body: `{}`, status: 400},
-		{method: "POST", path: "/getToken", body: ``, status: 400},
-		{method: "POST", path: "/getToken", body: `{"tokenType":"chat","x":"` + long(8192) + `"}`, status: 400, beyond: true},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1234,"ChannelName":"x","role":1}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":"-1","ChannelName":"x","role":"subscriber","expire":1}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":"ana","ChannelName":"x","role":1}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"ChannelName":"x","role":1}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":null,"ChannelName":"x"}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"ChannelName":"x","expire":0}`, status: 200},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1.5,"ChannelName":"x"}`, status: 400},
-		{method: "POST", path: "/fetch_rtc_token", body: `{"uid":1,"role":1}`, status: 400},
-		{method: "POST", path: "/fetch_rtc_token_string", body: `{"uid":"ana","ChannelName":"x","role":101}`, status: 400},
-		{method: "POST", path: "/fetch_rtm_token", body: `{"uid":1001}`, status: 200},
-		{method: "POST", path: "/fetch_rtm_token", body: `{"uid":"0"}`, status: 400},
-		{method: "POST", path: "/fetch_rtm_token", body: `{}`, status: 400},
-		{method: "GET", path: "/access_token?channelName=x&uid=ana&role=host&expireTime=60", status: 200},
-		{method: "GET", path: "/access_token?channel=x&uid=&role=", status: 200},
-		{method: "GET", path: "/access_token?channelName=x&role=admin", status: 400},
-		{method: "GET", path: "/access_token", status: 400, beyond: true},
-		{method: "GET", path: "/access_token?channelName=x&channel=x", status: 400, beyond: true},
-		{method: "GET", path: "/access_token?channelName=x&expiry=60&expireTime=60", status: 400, beyond: true},
-		{method: "GET", path: "/access_token?channelName=x&expiredTs=1", status: 400, beyond: true},
-		{method: "GET", path: "/rtcToken?channelName=x", status: 200},
-		{method: "GET", path: "/rtcToken?channelName=x&uid=4294967296", status: 400, beyond: true},
-		{method: "GET", path: "/rtcToken?channelName=a%2Fb", status: 400},
-		{method: "GET", path: "/rtmToken?account=ana", status: 200},
-		{method: "GET", path: "/rtmToken?account=0", status: 400},
-		{method: "GET", path: "/rtmToken", status: 400},
-		{method: "GET", path: "/chat/app/token", status: 200},
-		{method: "GET", path: "/chat/app/token?expiry=0", status: 400},
-		{method: "GET", path: "/chat/user/ana/token", status: 200},
-		{method: "GET", path: "/chat/user/a%20b/token", status: 400},
-		{method: "GET", path: "/rtc/daily/publisher/uid//", status: 200, beyond: true},
-		{method: "GET", path: "/rtc/daily/Publisher/uid/1", status: 200, beyond: true},
-		{method: "POST", path: "/fetch_rtc_token", body: `[1]`, status: 400},
-	}
+	all := slices.Concat(
+		get(200,
+			"/", "/ping", "/ping/", "/rtc/daily/publisher/uid/4294967295/?expiry=60", "/rtc/daily/publisher/uid/-1",
+			"/rtc/daily/publisher/uid/0", "/rtc/daily/publisher/userAccount/ana",
+			"/rtc/daily/publisher/userAccount/"+long(255), "/rtc/"+long(64)+"/publisher/uid/1",
+			"/rtc/a%20%21%3F/publisher/uid/1", "/rtc/*/publisher/uid/1", "/rtm/ana", "/rtm/"+long(64),
+			"/rte/daily/publisher/uid/1001", "/rte/daily/publisher/uid/0/ana", "/chat/app", "/chat/account/ana.b_c-d",
+			"/access_token?channelName=x&uid=ana&role=host&expireTime=60", "/access_token?channel=x&uid=&role=",
+			"/rtcToken?channelName=x", "/rtmToken?account=ana", "/chat/app/token", "/chat/user/ana/token",
+		),
+		beyond(get(400,
+			"/rtc/daily/publisher/uid/4294967296", "/rtc/daily/publisher/uid/ana", "/rtc/daily/publisher/userAccount/0",
+			"/rte/daily/publisher/uid/0", "/access_token", "/access_token?channelName=x&channel=x",
+			"/access_token?channelName=x&expiry=60&expireTime=60", "/access_token?channelName=x&expiredTs=1",
+			"/rtcToken?channelName=x&uid=4294967296",
+		)),
+		get(400,
+			"/rtc/daily/publisher/userAccount/"+long(256), "/rtc/daily/admin/uid/1", "/rtc/daily/publisher/name/1",
+			"/rtc/"+long(65)+"/publisher/uid/1", "/rtc//publisher/uid/1", "/rtc/a%2Fb/publisher/uid/1",
+			"/rtc/a*/publisher/uid/1", "/rtm/"+long(65), "/rtm/0", "/rtm/null", "/rtm/_ana", "/rte/daily/admin/uid/1",
+			"/rte/daily/publisher/uid/1/0", "/chat/app?expiry=0", "/chat/account/a%20b", "/chat/account/"+long(65),
+			"/access_token?channelName=x&role=admin", "/rtcToken?channelName=a%2Fb", "/rtmToken?account=0", "/rtmToken",
+			"/chat/app/token?expiry=0", "/chat/user/a%20b/token",
+		),
+		send("POST", "/getToken", 200,
+			`{"tokenType":"rtc","channel":"c","role":"publisher","uid":"7","expire":90}`,
+			`{"tokenType":"rtc","channel":"c","role":"1","uid":"ana"}`, `{"tokenType":"rtc","channel":"c","uid":"7"}`,
+			`{"tokenType":"rtc","channel":"c","role":"","uid":"7","expire":0}`,
+			`{"tokenType":"rtc","channel":"c","role":null,"uid":"7","expire":null}`,
+			`{"tokenType":"rtm","uid":"ana","expire":86400}`, `{"tokenType":"rtm","uid":7}`,
+			`{"tokenType":"rtm","uid":"ana","expire":0}`, `{"tokenType":"chat","uid":"ana"}`, `{"tokenType":"chat","uid":""}`,
+			`{"tokenType":"chat"}`,
+		),
+		send("POST", "/getToken/", 200, `{"tokenType":"rtc","channel":"c","role":2,"uid":7}`),
+		send("POST", "/getToken", 400,
+			`{"tokenType":"rtc","channel":"c","role":3,"uid":7}`, `{"tokenType":"rtc","channel":"c","role":"publisher"}`,
+			`{"tokenType":"rtc","channel":"c","uid":null}`, `{"tokenType":"rtm","uid":"ana","expire":-1}`,
+			`{"tokenType":"rtc","role":"publisher","uid":"7"}`,
+			`{"tokenType":"rtc","channel":"c","role":"publisher","uid":4294967296}`, `{"tokenType":"rtm","uid":0}`,
+			`{"tokenType":"rtm"}`, `{"tokenType":"rtm","uid":"ana","expire":86401}`, `{"tokenType":"chat","uid":"a b"}`,
+			`{"tokenType":"fpa"}`, `{"tokenType":7}`, `{}`, ``,
+		),
+		beyond(send("POST", "/getToken", 400,
+			`{"tokenType":"rtc","channel":"c","role":"publisher","uid":"4294967296"}`,
+			`{"tokenType":"chat","x":"`+long(8192)+`"}`,
+		)),
+		send("POST", "/fetch_rtc_token", 200,
+			`{"uid":1234,"ChannelName":"x","role":1}`, `{"uid":"-1","ChannelName":"x","role":"subscriber","expire":1}`,
+			`{"uid":"ana","ChannelName":"x","role":1}`, `{"ChannelName":"x","role":1}`, `{"uid":null,"ChannelName":"x"}`,
+			`{"uid":1,"ChannelName":"x","expire":0}`,
+		),
+		send("POST", "/fetch_rtc_token", 400, `{"uid":1.5,"ChannelName":"x"}`, `{"uid":1,"role":1}`, `[1]`),
+		send("POST", "/fetch_rtc_token_string", 400, `{"uid":"ana","ChannelName":"x","role":101}`),
+		send("POST", "/fetch_rtm_token", 200, `{"uid":1001}`),
+		send("POST", "/fetch_rtm_token", 400, `{"uid":"0"}`, `{}`),
+		beyond(get(200, "/rtc/daily/publisher/uid//", "/rtc/daily/Publisher/uid/1")),
+	)
 	for role, status := range map[string]int{
 		"publisher": 200, "subscriber": 200, "audience": 200, "1": 200, "2": 200, "0": 200, "3": 400, "host": 200, "attendee": 200, "publsher": 400,
 	} {

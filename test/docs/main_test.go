@@ -7,25 +7,20 @@ import (
 	"context"
 	"flag"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
-	"refresher/internal/access"
 	"refresher/internal/access/credential"
 	"refresher/internal/app"
-	"refresher/internal/hook"
-	"refresher/internal/project"
-	"refresher/internal/session"
+	"refresher/internal/app/apptest"
 )
 
 func TestMain(m *testing.M) {
@@ -51,68 +46,36 @@ const patience = 20 * time.Second
 
 // node is a running service.
 type node struct {
-	t    *testing.T
-	app  *app.App
-	stop func() // drains it and waits until it is gone
-
+	*apptest.Node
 	certificates string // the file of its App Certificates
-	reloads      chan os.Signal
 }
 
-// certificate is the App Certificate of all nodes at first.
-const certificate = "5CFd2fd1755d40ecb72977518be15d3b"
-
-// changeCertificate has the node sign with another one.
+// changeCertificate lets the node sign with another App Certificate.
 func (n *node) changeCertificate() {
-	n.t.Helper()
-	if err := os.WriteFile(n.certificates, []byte("00000000000000000000000000000001\n"+certificate+"\n"), 0o600); err != nil {
-		n.t.Fatal(err)
+	n.T.Helper()
+	if err := os.WriteFile(n.certificates, []byte("00000000000000000000000000000001\n"+apptest.Certificate+"\n"), 0o600); err != nil {
+		n.T.Fatal(err)
 	}
-	n.reloads <- syscall.SIGHUP
+	n.Reloads <- syscall.SIGHUP
 }
 
 // startNode runs a service. settings are like "ttl=4s join-rate=1"; without
 // any, they are what the documents give as defaults.
 func startNode(t *testing.T, settings string) *node {
 	t.Helper()
-	c := app.Config{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", IdleTimeout: 650 * time.Second,
-		Settings: project.Settings{Projects: []project.Project{{
-			AppID: "970CA35de60c44645bbae8a215061b33", Certificates: []string{certificate}, CertificateFile: filepath.Join(t.TempDir(), "certificates"),
-			Keys: credential.Keys{Secrets: []string{jwtSecret}},
-		}}},
-		Rules: access.Rules{Auth: "none"}, Heartbeat: 50 * time.Second,
-		Authorize: hook.Config{Timeout: 2 * time.Second},
-		Policy: session.Policy{
-			TTL: time.Hour, MinTTL: 10 * time.Second, MaxTTL: 24 * time.Hour, MaxSession: 7 * 24 * time.Hour,
-			AckTimeout: 5 * time.Second, ResumeWindow: 2 * time.Minute,
-		},
-	}
-	for setting := range strings.FieldsSeq(settings) {
-		if err := set(&c, setting); err != nil {
-			t.Fatalf("%s: %v", setting, err)
-		}
-	}
-	if err := os.WriteFile(c.Projects[0].CertificateFile, []byte(certificate+"\n"), 0o600); err != nil {
+	n := &node{certificates: filepath.Join(t.TempDir(), "certificates")}
+	if err := os.WriteFile(n.certificates, []byte(apptest.Certificate+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done, reloads := make(chan struct{}), make(chan os.Signal, 1)
-	go func() {
-		defer close(done)
-		if err := a.Run(ctx, context.Background(), reloads); err != nil {
-			t.Errorf("run: %v", err)
+	n.Node = apptest.StartNode(t, func(c *app.Config) {
+		c.Projects[0].CertificateFile, c.Projects[0].Keys = n.certificates, credential.Keys{Secrets: []string{jwtSecret}}
+		c.Authorize.Timeout = 2 * time.Second
+		for setting := range strings.FieldsSeq(settings) {
+			if err := set(c, setting); err != nil {
+				t.Fatalf("%s: %v", setting, err)
+			}
 		}
-	}()
-	n := &node{t: t, app: a, certificates: c.Projects[0].CertificateFile, reloads: reloads, stop: sync.OnceFunc(func() {
-		cancel()
-		<-done
-	})}
-	t.Cleanup(n.stop)
+	})
 	return n
 }
 
@@ -164,8 +127,8 @@ type reply struct {
 	body   []byte
 }
 
-func (n *node) public() string     { return "http://" + n.app.Addr().String() }
-func (n *node) operations() string { return "http://" + n.app.OpsAddr().String() }
+func (n *node) public() string     { return "http://" + n.App.Addr().String() }
+func (n *node) operations() string { return "http://" + n.App.OpsAddr().String() }
 
 // request makes one HTTP request. header is names and values in turn.
 func (n *node) request(t *testing.T, method, url, body string, header ...string) reply {

@@ -28,11 +28,13 @@ var unheard = map[string][]string{
 	"close": {"1001", "1006", "1011", "4002", "4408"},
 }
 
-// Everything that the service says is in asyncapi.yaml (which the sockets look
-// after), and all that is in there is said.
+// TestServerSaysWhatIsDocumented plays the transcripts and the scenarios. Every message that
+// the service sends is checked by its socket against asyncapi.yaml, and every type, cause,
+// reason, error and close code of asyncapi.yaml must be heard.
 func TestServerSaysWhatIsDocumented(t *testing.T) {
 	t.Parallel()
 	var seen record
+	t.Run("transcripts", func(t *testing.T) { playTranscripts(t, &seen) })
 	t.Run("scenarios", func(t *testing.T) {
 		for name, play := range scenarios {
 			t.Run(name, func(t *testing.T) {
@@ -133,49 +135,27 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 	n := startNode(t, "")
 	long := func(n int) string { return strings.Repeat("x", n) }
 	joins := []string{
-		`{"type":"join"}`,
-		`{"type":"join","rtc":{}}`,
-		`{"type":"join","rtc":{"channel":"c"}}`,
-		`{"type":"join","rtc":{"uid":1}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":1,"account":"a"}}`,
-		`{"type":"join","rtc":{"channel":"","uid":1}}`,
-		`{"type":"join","rtc":{"channel":7,"uid":1}}`,
-		`{"type":"join","rtc":{"channel":"` + long(64) + `","uid":1}}`,
-		`{"type":"join","rtc":{"channel":"` + long(65) + `","uid":1}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":-1}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":0}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":4294967295}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":4294967296}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":1.5}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":"1"}}`,
-		`{"type":"join","rtc":{"channel":"c","account":""}}`,
-		`{"type":"join","rtc":{"channel":"c","account":1}}`,
-		`{"type":"join","rtc":{"channel":"c","account":"` + long(255) + `"}}`,
+		`{"type":"join"}`, `{"type":"join","rtc":{}}`, `{"type":"join","rtc":{"channel":"c"}}`, `{"type":"join","rtc":{"uid":1}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"account":"a"}}`, `{"type":"join","rtc":{"channel":"","uid":1}}`,
+		`{"type":"join","rtc":{"channel":7,"uid":1}}`, `{"type":"join","rtc":{"channel":"` + long(64) + `","uid":1}}`,
+		`{"type":"join","rtc":{"channel":"` + long(65) + `","uid":1}}`, `{"type":"join","rtc":{"channel":"c","uid":-1}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":0}}`, `{"type":"join","rtc":{"channel":"c","uid":4294967295}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":4294967296}}`, `{"type":"join","rtc":{"channel":"c","uid":1.5}}`,
+		`{"type":"join","rtc":{"channel":"c","uid":"1"}}`, `{"type":"join","rtc":{"channel":"c","account":""}}`,
+		`{"type":"join","rtc":{"channel":"c","account":1}}`, `{"type":"join","rtc":{"channel":"c","account":"` + long(255) + `"}}`,
 		`{"type":"join","rtc":{"channel":"c","account":"` + long(256) + `"}}`,
 		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"publisher"}}`,
 		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"subscriber"}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"audience"}}`,
-		`{"type":"join","rtc":{"channel":"c","uid":1,"role":1}}`,
-		`{"type":"join","rtc":"c"}`,
-		`{"type":"join","rtm":{}}`,
-		`{"type":"join","rtm":{"userId":"null"}}`,
-		`{"type":"join","rtm":{"userId":"nulls"}}`,
-		`{"type":"join","rtm":{"userId":"a_"}}`,
-		`{"type":"join","rtm":{"userId":"` + long(64) + `"}}`,
-		`{"type":"join","rtm":{"userId":"` + long(65) + `"}}`,
-		`{"type":"join","chat":{}}`,
-		`{"type":"join","chat":{"userId":""}}`,
-		`{"type":"join","chat":{"userId":"` + long(64) + `"}}`,
-		`{"type":"join","chat":{"userId":"` + long(65) + `"}}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":0}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":1}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":10}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":86400}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":86401}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":"60"}`,
-		`{"type":"join","chat":{"userId":"u"},"ttl":10.5}`,
-		`{"type":"join","chat":{"userId":"u"},"auth":"x","another":{}}`,
-		`{"type":"join","chat":{"userId":"u"},"auth":1}`,
+		`{"type":"join","rtc":{"channel":"c","uid":1,"role":"audience"}}`, `{"type":"join","rtc":{"channel":"c","uid":1,"role":1}}`,
+		`{"type":"join","rtc":"c"}`, `{"type":"join","rtm":{}}`, `{"type":"join","rtm":{"userId":"null"}}`,
+		`{"type":"join","rtm":{"userId":"nulls"}}`, `{"type":"join","rtm":{"userId":"a_"}}`,
+		`{"type":"join","rtm":{"userId":"` + long(64) + `"}}`, `{"type":"join","rtm":{"userId":"` + long(65) + `"}}`,
+		`{"type":"join","chat":{}}`, `{"type":"join","chat":{"userId":""}}`, `{"type":"join","chat":{"userId":"` + long(64) + `"}}`,
+		`{"type":"join","chat":{"userId":"` + long(65) + `"}}`, `{"type":"join","chat":{"userId":"u"},"ttl":0}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":1}`, `{"type":"join","chat":{"userId":"u"},"ttl":10}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":86400}`, `{"type":"join","chat":{"userId":"u"},"ttl":86401}`,
+		`{"type":"join","chat":{"userId":"u"},"ttl":"60"}`, `{"type":"join","chat":{"userId":"u"},"ttl":10.5}`,
+		`{"type":"join","chat":{"userId":"u"},"auth":"x","another":{}}`, `{"type":"join","chat":{"userId":"u"},"auth":1}`,
 		// Names that make the longest key.
 		fmt.Sprintf(`{"type":"join","rtc":{"channel":%q,"account":%q},"rtm":{"userId":%q},"chat":{"userId":%q}}`,
 			strings.Repeat("<", 64), strings.Repeat("<", 255), strings.Repeat("<", 64), long(64)),

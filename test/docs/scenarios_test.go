@@ -13,49 +13,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// scenarios provoke everything that the service can be made to say.
+// scenarios provoke what the service says in no transcript.
 var scenarios = map[string]func(t *testing.T, seen *record){
-	"renewals, and a leave": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=10s").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		if m := s.expect("token-privilege-will-expire"); m["cause"] != "schedule" {
-			t.Errorf("got %v", m)
-		}
-		s.send(`{"type":"ack","seq":2}`)
-		s.send(`{"type":"ping"}`)
-		s.expect("pong")
-		s.send(`{"type":"renew"}`)
-		s.expect("token-privilege-will-expire")
-		s.send(`{"type":"nack","seq":3}`)
-		s.expect("token-privilege-will-expire")
-		s.send(`{"type":"leave"}`)
-		s.expect("ended")
-		s.closed(protocol.CloseLeft)
-	},
-	"a resume, and one from an older key": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		joined := a.expect("joined")
-		b.send(resumeOf(joined, `,"seq":1`))
-		if m := b.expect("joined"); m["action"] != "renew" {
-			t.Errorf("got %v", m)
-		}
-		a.expect("ended")
-		a.closed(protocol.CloseSuperseded)
-	},
-	"a resume after the end": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		joined := a.expect("joined")
-		a.send(`{"type":"leave"}`)
-		a.expect("ended")
-		b.send(resumeOf(joined, ""))
-		b.expect("ended")
-		b.closed(protocol.CloseEnded)
-	},
 	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
 		a := startNode(t, "").dial(t, seen)
 		a.send(join)
@@ -99,30 +58,6 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 			t.Errorf("got %v", m)
 		}
 		s.closed(protocol.CloseEnded)
-	},
-	"no heartbeat": func(t *testing.T, seen *record) {
-		s := startNode(t, "heartbeat=1s").dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		s.closed(protocol.CloseLost)
-	},
-	"drain": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		s := n.dial(t, seen)
-		s.send(join)
-		s.expect("joined")
-		go n.stop()
-		s.expect("reconnect")
-		s.closed(protocol.CloseDrain)
-	},
-	"overload": func(t *testing.T, seen *record) {
-		n := startNode(t, "join-rate=0.001")
-		a, b := n.dial(t, seen), n.dial(t, seen)
-		a.send(join)
-		a.expect("joined")
-		b.send(join)
-		b.expect("reconnect")
-		b.closed(protocol.CloseOverload)
 	},
 	"no room": func(t *testing.T, seen *record) {
 		n := startNode(t, "max-sessions=1")
@@ -168,39 +103,6 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 		s.closed(protocol.CloseRateLimited)
 	},
-	"changes by operators": func(t *testing.T, seen *record) {
-		n := startNode(t, "")
-		s := n.dial(t, seen)
-		s.send(join)
-		joined := s.expect("joined")
-		s.send(`{"type":"ack","seq":1}`)
-		(&player{t: t, node: n}).listed(joined)
-		one := fmt.Sprintf("%s/v1/sessions/%s", n.public(), joined["session"])
-		for i, change := range []struct{ method, address, body, cause string }{
-			{"PATCH", one, `{"rtc":{"role":"publisher"}}`, "role"},
-			{"PATCH", one, `{"renew":true}`, "renew"},
-			{cause: "certificate"},
-		} {
-			if change.cause == "certificate" {
-				n.changeCertificate()
-			} else {
-				n.request(t, change.method, change.address, change.body)
-			}
-			if m := s.expect("token-privilege-will-expire"); m["cause"] != change.cause {
-				t.Errorf("got %v", m)
-			}
-			s.send(fmt.Sprintf(`{"type":"ack","seq":%d}`, i+2))
-		}
-		n.request(t, "POST", n.public()+"/v1/revocations", `{"channel":"daily"}`)
-		if m, _ := s.hear(); m["reason"] != "revoked" {
-			t.Errorf("got %v", m)
-		}
-		s.closed(protocol.CloseEnded)
-		b := n.dial(t, seen)
-		b.send(join)
-		b.expect("error")
-		b.closed(protocol.CloseForbidden)
-	},
 	"changes by operators, to a client that does not answer": func(t *testing.T, seen *record) {
 		n := startNode(t, "ttl=6s renew-before=1s ack-timeout=1m") // the change comes before the schedule
 		for cause, give := range map[string]func(joined object){
@@ -220,18 +122,6 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 			s.lose()
 		}
 	},
-	"credentials": func(t *testing.T, seen *record) {
-		n := startNode(t, "auth=jwt")
-		for text, closes := range map[string]protocol.CloseCode{
-			join: protocol.CloseUnauthenticated,
-			fmt.Sprintf(`{"type":"join","auth":%q,"chat":{"userId":"ana"}}`, refresher(t, "token", "grant", "--admin")): protocol.CloseForbidden,
-		} {
-			s := n.dial(t, seen)
-			s.send(text)
-			s.expect("error")
-			s.closed(closes)
-		}
-	},
 	"a back end that says no": func(t *testing.T, seen *record) {
 		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the question has 1.5 s
 		s.send(join)
@@ -241,15 +131,6 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 			t.Errorf("got %v", m)
 		}
 		s.closed(protocol.CloseEnded)
-	},
-	"a back end that is away": func(t *testing.T, seen *record) {
-		s := startNode(t, "authorize-url=http://"+closedPort(t)).dial(t, seen)
-		s.send(join)
-		if m := s.expect("error"); m["code"] != "unavailable" {
-			t.Errorf("got %v", m)
-		}
-		s.expect("reconnect")
-		s.closed(protocol.CloseOverload)
 	},
 }
 

@@ -52,7 +52,7 @@ func (n *node) dial(t *testing.T, seen *record) *socket {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, "ws://"+n.app.Addr().String()+"/v1/ws", &websocket.DialOptions{
+	c, _, err := websocket.Dial(ctx, "ws://"+n.App.Addr().String()+"/v1/ws", &websocket.DialOptions{
 		Subprotocols: []string{protocol.Subprotocol},
 	})
 	if err != nil {

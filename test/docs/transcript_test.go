@@ -46,13 +46,12 @@ var (
 	quotation  = regexp.MustCompile("(?m)^```transcript$")
 )
 
-// The transcripts of protocol.md are played: what the client says there is sent
+// playTranscripts plays the transcripts of protocol.md: what the client says there is sent
 // to a service with the settings noted above the transcript, and what the
 // service says there is compared with what it says now. Tokens, keys, ids and
 // times differ, of course: where the transcript repeats one, the service must
 // repeat its own.
-func TestTranscripts(t *testing.T) {
-	t.Parallel()
+func playTranscripts(t *testing.T, seen *record) {
 	text := readFile(t, "docs/build/protocol.md")
 	played := 0
 	for heading, part := range sections(text) {
@@ -60,7 +59,7 @@ func TestTranscripts(t *testing.T) {
 			played++
 			t.Run(heading+"/"+strconv.Itoa(i), func(t *testing.T) {
 				t.Parallel()
-				p := &play{t: t, settings: m[1], sockets: map[string]*socket{}, bound: map[string]any{}}
+				p := &play{t: t, seen: seen, settings: m[1], sockets: map[string]*socket{}, bound: map[string]any{}}
 				p.node = startNode(t, p.settings)
 				p.shell = map[string]string{"URL": p.node.public()}
 				for _, e := range events(t, m[2]) {
@@ -77,6 +76,7 @@ func TestTranscripts(t *testing.T) {
 // play is a transcript being played.
 type play struct {
 	t        *testing.T
+	seen     *record
 	settings string
 	node     *node
 	sockets  map[string]*socket
@@ -102,7 +102,7 @@ func (p *play) step(e event) {
 	case e.arrow == "$":
 		p.command(e.text)
 	case e.arrow == "→" && e.text == "connect":
-		p.sockets[e.peer] = p.node.dial(p.t, nil)
+		p.sockets[e.peer] = p.node.dial(p.t, p.seen)
 	case e.arrow == "→" && method == "POST":
 		p.path, p.key, p.body, p.ask, p.looks, p.reply = path, "", "", nil, false, nil
 	case e.arrow == "→" && method == "Authorization:":
@@ -146,7 +146,7 @@ func (p *play) remark(text string, s *socket) {
 	case text == "the node is told to stop":
 		old := p.node
 		p.node = startNode(p.t, p.settings)
-		go old.stop()
+		go old.Stop()
 	}
 }
 

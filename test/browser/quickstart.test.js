@@ -47,8 +47,12 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** The headings that were followed. */
+const followed = new Set(["Check"]);
+
 /** Does what the page says under a heading. */
 async function follow(heading) {
+  followed.add(heading);
   const steps = blocks.filter((block) => block.heading === heading);
   assert.ok(steps.length > 0, `the page has no ${heading}`);
   for (const step of steps) {
@@ -59,9 +63,9 @@ async function follow(heading) {
   }
 }
 
-/** Runs commands in the reader's terminal, which is in the clone before there is an app. */
+/** Runs commands in the reader's terminal, which is in the clone before there is an app. Builds give way to the browsers of other tests. */
 async function shell(code) {
-  const { stdout } = await run("bash", ["-euo", "pipefail", "-c", code], { cwd: join(folder, code.startsWith("make") ? "refresher" : "my-app"), env });
+  const { stdout } = await run("nice", ["bash", "-euo", "pipefail", "-c", code], { cwd: join(folder, code.startsWith("make") ? "refresher" : "my-app"), env });
   return stdout;
 }
 
@@ -145,4 +149,5 @@ test("the quick start runs as it stands", { timeout: 300_000 }, async (t) => {
     await follow("With your Agora project");
     await check();
   });
+  assert.deepEqual([...new Set(blocks.map(({ heading }) => heading))].sort(), [...followed].sort());
 });

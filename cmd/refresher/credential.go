@@ -36,7 +36,7 @@ func (c *grantCommand) Run() error {
 		return err
 	}
 	if c.JWTSecret == "" {
-		return errors.New("--jwt-secret (or REFRESHER_JWT_SECRET) is missing; want the one that the service has")
+		return errors.New("--jwt-secret is missing; want the one that the service has")
 	}
 	caller, err := c.caller(time.Now())
 	if err != nil {
@@ -46,10 +46,24 @@ func (c *grantCommand) Run() error {
 		Secret: c.JWTSecret, Caller: caller, Audience: c.Audience, Issuer: c.Issuer, TTL: c.TTL,
 	})
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	fmt.Println(text)
 	return nil
+}
+
+// flagOfClaim are the flags that claims are made of, where a credential can be wrong.
+var flagOfClaim = map[string]string{
+	"sub": "--subject", "grants.rtc.channels": "--channels", "grants.rtc.uids": "--uids", "grants.rtc.accounts": "--accounts",
+	"grants.rtm.users": "--rtm-users", "grants.chat.users": "--chat-users", "grants.maxTtl": "--max-ttl", "grants.until": "--until",
+}
+
+// inFlags names a claim that is wrong by its flag.
+func inFlags(err error) error {
+	if claim, rest, ok := strings.Cut(err.Error(), ": "); ok && flagOfClaim[claim] != "" {
+		return errors.New(flagOfClaim[claim] + ": " + rest)
+	}
+	return err
 }
 
 // caller is whom the credential speaks for.

@@ -83,10 +83,10 @@ func TestGrantRefusals(t *testing.T) {
 		want string
 	}{
 		{nil, nil, "--jwt-secret (or REFRESHER_JWT_SECRET) is missing"},
-		{[]string{"REFRESHER_JWT_SECRET=hush-hush"}, nil, "want at least 32 bytes"},
+		{[]string{"REFRESHER_JWT_SECRET=hush-hush"}, nil, "REFRESHER_JWT_SECRET: has 9 bytes; want at least 32"},
 		{secretEnv, []string{"--roles=admin"}, "publisher"},
 		{secretEnv, []string{"--token-format=005"}, "007-single"},
-		{secretEnv, []string{"--uids=ana"}, "uids"},
+		{secretEnv, []string{"--uids=ana"}, "--uids: want a list of uids"},
 		{secretEnv, []string{"--uids=-1"}, "uids"},
 		{secretEnv, []string{"--uids=4294967296"}, "uids"},
 		{secretEnv, []string{"--until=tomorrow"}, "--until: want"},

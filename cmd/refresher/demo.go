@@ -15,7 +15,6 @@ import (
 
 	"refresher/internal/app"
 	"refresher/internal/build"
-	"refresher/internal/project"
 	"refresher/web/demo"
 	"refresher/web/demo/edge"
 )
@@ -32,7 +31,7 @@ type demoCommand struct {
 }
 
 // Run serves until a signal.
-func (c *demoCommand) Run() (err error) {
+func (c *demoCommand) Run(from *sources) (err error) {
 	stop := onSignals()
 	defer stop.release()
 	// Its terminal was closed: nobody looks any more, and files are to be removed.
@@ -47,7 +46,7 @@ func (c *demoCommand) Run() (err error) {
 	if c.Grace < time.Second {
 		return errors.New("--certificate-grace: want 1s or more")
 	}
-	if err := c.resolve(); err != nil {
+	if err := c.resolve(flagName); err != nil {
 		return err
 	}
 	if err := resolveSecrets(c.secrets()...); err != nil {
@@ -61,14 +60,12 @@ func (c *demoCommand) Run() (err error) {
 		defer func() { err = errors.Join(err, signer.close()) }()
 		c.AppCertificateFile = signer.file()
 	}
-	if err := c.require(); err != nil {
+	if err := c.require(flagName); err != nil {
 		return err
-	}
-	if _, err := project.ParseCertificates(c.AppCertificate); err != nil {
-		return fmt.Errorf("app-certificate: %w", err)
 	}
 	log := c.openLog()
 	defer log.Close()
+	from.warnUnknown(log.Logger)
 	page, standIn, err := c.page(signer, log.Logger)
 	if err != nil {
 		return err

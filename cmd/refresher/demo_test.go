@@ -442,9 +442,9 @@ func TestDemoRefusesWrongSettings(t *testing.T) {
 		want string
 	}{
 		"no grace":        {nil, []string{"--certificate-grace=0"}, "--certificate-grace"},
-		"bad certificate": {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"--stand-in"}, "app-certificate: "},
-		"bad app id":      {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"--stand-in"}, "stand-in: "},
-		"half of both":    {[]string{"APP_ID=" + appID}, nil, "--app-certificate-file"},
+		"bad certificate": {[]string{"APP_ID=" + appID, "APP_CERTIFICATE=hush-hush"}, []string{"--stand-in"}, "APP_CERTIFICATE: 9 characters long"},
+		"bad app id":      {[]string{"APP_ID=xyz", "APP_CERTIFICATE=" + certificate}, []string{"--stand-in"}, "APP_ID: 3 characters long"},
+		"half of both":    {[]string{"APP_ID=" + appID}, nil, "--app-certificate (or AGORA_APP_CERTIFICATE) is missing"},
 		"no lifetime":     {nil, []string{"--token-ttl=0s"}, "token-ttl: "},
 		"too short a one": {nil, []string{"--token-ttl=2s"}, "token-ttl: "},
 	} {

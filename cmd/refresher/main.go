@@ -35,13 +35,15 @@ type cli struct {
 func main() {
 	args := os.Args[1:]
 	var c cli
-	parser := kong.Must(&c,
+	parser := kong.Must(&c, append(valueMappers(),
 		kong.Name("refresher"),
 		kong.Description("Keeps long Agora calls alive: pushes renewed RTC, RTM and Chat tokens before the old ones expire, until the client confirms."),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err := loadEnv(parser.Model.Node, args); err != nil {
+	)...)
+	from := &sources{root: parser.Model.Node, args: args}
+	var err error
+	if from.envFile, err = loadEnv(parser.Model.Node, args); err != nil {
 		if !logFatal(args, err) {
 			fmt.Fprintln(os.Stderr, "refresher:", err)
 		}
@@ -49,8 +51,9 @@ func main() {
 	}
 	parsed, err := parser.Parse(args)
 	if err == nil {
-		err = parsed.Run()
+		err = parsed.Run(from)
 	}
+	err = from.named(err)
 	if err != nil && logFatal(args, err) {
 		code := 1
 		if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
@@ -85,24 +88,25 @@ func logFatal(args []string, err error) bool {
 	return true
 }
 
-// loadEnv reads .env, if there is one and the command has settings that could stand there.
-// The environment's own variables win. Empty variables are dropped, since they would hide
-// a default, an alternative name or a line of .env: Compose sets a variable to nothing
-// when it was given no value for it. A line of .env may be empty, too.
-func loadEnv(commands *kong.Node, args []string) error {
+// loadEnv reads .env, if there is one and the command has settings that could stand there,
+// and returns the names of the variables that it set. The environment's own variables win.
+// Empty variables are dropped, since they would hide a default, an alternative name or a
+// line of .env: Compose sets a variable to nothing when it was given no value for it. A line
+// of .env may be empty, too.
+func loadEnv(commands *kong.Node, args []string) (names []string, err error) {
 	if err := dropEmpty(); err != nil {
-		return err
+		return nil, err
 	}
 	if !readsEnv(commands, args) {
-		return nil
+		return nil, nil
 	}
 	variables, err := readEnvFile(".env")
 	if err != nil && args[0] == "health" { // a probe that fails would have a good service restarted
 		fmt.Fprintf(os.Stderr, "refresher: %v; going on without it\n", err)
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ours := os.Environ()
 	for _, v := range variables {
@@ -110,10 +114,11 @@ func loadEnv(commands *kong.Node, args []string) error {
 			continue
 		}
 		if err := os.Setenv(v.name, v.value); err != nil {
-			return fmt.Errorf(".env: set %s: %w", v.name, err)
+			return nil, fmt.Errorf(".env: set %s: %w", v.name, err)
 		}
+		names = append(names, v.name)
 	}
-	return dropEmpty()
+	return names, dropEmpty()
 }
 
 // readsEnv reports whether the command that the arguments begin with has settings from the
@@ -124,16 +129,10 @@ func readsEnv(commands *kong.Node, args []string) bool {
 	}
 	for _, command := range commands.Children {
 		if command.Name == args[0] {
-			return hasVariables(command)
+			return len(variablesOf(command)) > 0
 		}
 	}
 	return false
-}
-
-// hasVariables reports whether a command, or one below it, has settings from the environment.
-func hasVariables(command *kong.Node) bool {
-	return slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return len(f.Envs) > 0 }) ||
-		slices.ContainsFunc(command.Children, hasVariables)
 }
 
 // dropEmpty unsets those of our variables that are set to nothing.

@@ -2,18 +2,22 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/project"
 )
 
-// maxProjects bounds those of one service.
+// maxProjects bounds the projects of one service.
 const maxProjects = 1000
 
 // projectSettings are those of one project: flags, or fields of a projects file. There
@@ -27,61 +31,165 @@ type projectSettings struct {
 func (c *serveCommand) projects() ([]project.Project, error) {
 	if c.ProjectsFile != "" {
 		if c.credentials != (credentials{}) || c.keySettings != (keySettings{}) {
-			return nil, errors.New("--projects-file and the settings of a single project (--app-id, --app-certificate, --jwt-… or their variables) are both set; want one")
+			return nil, errors.New("--projects-file and the settings of a single project (--app-id, --app-certificate, --jwt-… or their variables) are both set; want one of them")
 		}
 		return readProjects(c.ProjectsFile)
 	}
-	p, err := (&projectSettings{c.credentials, c.keySettings}).project()
+	p, err := (&projectSettings{c.credentials, c.keySettings}).project(flagName)
 	return []project.Project{p}, err
 }
 
-// readProjects reads a projects file. Its errors quote nothing of it.
+// readProjects reads a projects file. Its errors name the field, as in projects[0].appId, and
+// quote nothing of the file.
 func readProjects(file string) ([]project.Project, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("projects-file: %w", err)
+		return nil, fmt.Errorf("--projects-file: %w", err)
 	}
-	var f struct {
-		Projects []projectSettings `yaml:"projects"`
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if decoder.Decode(&f) != nil || !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF) || len(f.Projects) == 0 || len(f.Projects) > maxProjects {
-		return nil, fmt.Errorf("projects-file: want YAML of the form projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …], 1 to %d of them, with the fields of docs/build/credentials.md and no others", maxProjects)
+	all, err := parseProjects(text)
+	if err != nil {
+		return nil, fmt.Errorf("--projects-file: %s: %w", file, err)
 	}
 	var projects []project.Project
-	for i := range f.Projects {
-		f.Projects[i].inFile = true
-		p, err := f.Projects[i].project()
+	for i := range all {
+		p, err := all[i].project(fieldName(i))
 		if err == nil && len(p.Keys.Secrets) == 0 && len(p.Keys.PublicKeyPEMs) == 0 && p.Keys.JWKSURL == "" {
-			err = errors.New("has no keys; want jwtSecretFile, jwtPublicKeyFile or jwksUrl")
+			err = fmt.Errorf("projects[%d] has no keys to check credentials with; want jwtSecretFile, jwtPublicKeyFile or jwksUrl", i)
+		}
+		if same := slices.IndexFunc(projects, func(o project.Project) bool { return o.AppID == p.AppID }); err == nil && same >= 0 {
+			err = fmt.Errorf("projects[%d].appId: is the same as projects[%d].appId; want each project once", i, same)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("projects-file: project %d: %w", i+1, err)
+			return nil, fmt.Errorf("--projects-file: %s: %w", file, err)
 		}
 		projects = append(projects, p)
 	}
 	return projects, nil
 }
 
-func (s *projectSettings) project() (project.Project, error) {
-	if err := cmp.Or(s.resolve(), s.require()); err != nil {
+// fieldName returns the nameOf for the fields of a project in a projects file: appCertificate
+// for app-certificate.
+func fieldName(i int) nameOf {
+	return func(flag string) string {
+		words := strings.Split(flag, "-")
+		for j, w := range words[1:] {
+			words[j+1] = strings.ToUpper(w[:1]) + w[1:]
+		}
+		return fmt.Sprintf("projects[%d].%s", i, strings.Join(words, ""))
+	}
+}
+
+// project reads the files that the settings name, and checks them.
+func (s *projectSettings) project(name nameOf) (project.Project, error) {
+	if err := s.resolve(name); err != nil {
 		return project.Project{}, err
 	}
-	keys, err := s.keys()
-	if err != nil {
+	if err := s.require(name); err != nil {
 		return project.Project{}, err
 	}
-	name := "app-certificate"
-	if s.inFile {
-		name = "appCertificate"
-	}
-	certificates, err := project.ParseCertificates(s.AppCertificate)
+	keys, err := s.keys(name)
 	if err != nil {
-		return project.Project{}, fmt.Errorf("%s: %w", name, err)
+		return project.Project{}, err
 	}
 	return project.Project{
-		AppID: s.AppID, Certificates: certificates, CertificateFile: s.AppCertificateFile,
-		Keys: keys, KeyFiles: s.files(), ReadKeys: s.keySettings.keys, Audience: s.JWTAudience, Issuer: s.JWTIssuer,
+		AppID: s.AppID, Certificates: s.certificates(), CertificateFile: s.AppCertificateFile,
+		Keys: keys, KeyFiles: s.files(), Audience: s.JWTAudience, Issuer: s.JWTIssuer,
+		ReadKeys: func() (credential.Keys, error) { return s.keySettings.keys(name) },
 	}, nil
+}
+
+// yamlLine is where a YAML library's error says the mistake is. The rest may quote the file.
+var yamlLine = regexp.MustCompile(`line [0-9]+`)
+
+// parseProjects reads the text of a projects file. Its errors quote nothing of the text.
+func parseProjects(text []byte) ([]projectSettings, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	err := decoder.Decode(&document)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("is empty; want projects: [{appId: …, appCertificateFile: …, jwtSecretFile: …}, …]")
+	case err != nil:
+		return nil, fmt.Errorf("is not YAML%s", strings.TrimSuffix(" ("+yamlLine.FindString(err.Error())+")", " ()"))
+	case !errors.Is(decoder.Decode(new(yaml.Node)), io.EOF):
+		return nil, errors.New("has more than one YAML document; want one")
+	}
+	if err := checkFields("", document.Content[0], []string{"projects"}); err != nil {
+		return nil, err
+	}
+	list := document.Content[0].Content[1]
+	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 || len(list.Content) > maxProjects {
+		return nil, fmt.Errorf("projects: want a list of 1 to %d projects; have %s", maxProjects, kindOf(list))
+	}
+	projects := make([]projectSettings, len(list.Content))
+	for i, item := range list.Content {
+		place := fmt.Sprintf("projects[%d]", i)
+		if err := checkFields(place, item, projectFields); err != nil {
+			return nil, err
+		}
+		for j := 1; j < len(item.Content); j += 2 {
+			if value := item.Content[j]; value.Kind != yaml.ScalarNode && value.Kind != yaml.AliasNode {
+				return nil, fmt.Errorf("%s.%s: want a text; have %s", place, item.Content[j-1].Value, kindOf(value))
+			}
+		}
+		if err := item.Decode(&projects[i]); err != nil {
+			return nil, fmt.Errorf("%s: want texts alone", place)
+		}
+	}
+	return projects, nil
+}
+
+// projectFields are the fields of a project, in the order of the settings.
+var projectFields = fieldsOf(reflect.TypeFor[projectSettings]())
+
+func fieldsOf(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		switch name, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); {
+		case option == "inline":
+			names = append(names, fieldsOf(t.Field(i).Type)...)
+		case name != "":
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// checkFields refuses a node that is not an object with some of the fields, each once.
+func checkFields(place string, object *yaml.Node, fields []string) error {
+	prefix := strings.TrimPrefix(place+": ", ": ")
+	if object.Kind != yaml.MappingNode || len(object.Content) == 0 {
+		return fmt.Errorf("%swant an object with the fields %s; have %s", prefix, strings.Join(fields, ", "), kindOf(object))
+	}
+	var seen []string
+	for i := 0; i < len(object.Content); i += 2 {
+		key := object.Content[i]
+		switch {
+		case !slices.Contains(fields, key.Value):
+			hint := "want " + strings.Join(fields, ", ")
+			if meant := closest(key.Value, fields); meant != "" {
+				hint = "did you mean " + meant + "?"
+			}
+			return fmt.Errorf("%sthe field in line %d is unknown; %s", prefix, key.Line, hint)
+		case slices.Contains(seen, key.Value):
+			return fmt.Errorf("%s: is there twice; want it once", strings.TrimPrefix(place+"."+key.Value, "."))
+		}
+		seen = append(seen, key.Value)
+	}
+	return nil
+}
+
+// kindOf says what a YAML node is, without its text.
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return fmt.Sprintf("an object of %d fields", len(n.Content)/2)
+	case n.Kind == yaml.SequenceNode:
+		return fmt.Sprintf("a list of %d", len(n.Content))
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case n.Tag == "!!null":
+		return "nothing"
+	default:
+		return "a text or number"
+	}
 }

@@ -34,11 +34,14 @@ func write(t *testing.T, dir, name, text string) string {
 	return file
 }
 
+// publicKey is an Ed25519 key whose other half was thrown away.
+const publicKey = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAxH3FnLj4IWnOeT4wVVwMvNCRaS5pJXtN5/qAdh+6XWQ=\n-----END PUBLIC KEY-----\n"
+
 func TestProjectsFile(t *testing.T) {
 	dir := t.TempDir()
 	certificateFile := write(t, dir, "certificate", certificate+"\n"+otherCertificate+"\n")
 	secretFile := write(t, dir, "secret", firstSecret+"\n")
-	keyFile := write(t, dir, "key.pem", "-----BEGIN PUBLIC KEY-----\n")
+	keyFile := write(t, dir, "key.pem", publicKey)
 	file := write(t, dir, "projects.yaml", fmt.Sprintf(`
 # One with its secrets in files of their own, one with them here.
 projects:
@@ -62,7 +65,7 @@ projects:
 		{
 			AppID: otherAppID, Certificates: []string{otherCertificate},
 			Keys: credential.Keys{
-				Secrets: []string{otherSecret}, PublicKeyPEMs: []string{"-----BEGIN PUBLIC KEY-----\n"}, JWKSURL: "https://example.com/jwks",
+				Secrets: []string{otherSecret}, PublicKeyPEMs: []string{publicKey}, JWKSURL: "https://example.com/jwks",
 			},
 		},
 	}
@@ -78,38 +81,39 @@ func TestBadProjectsFiles(t *testing.T) {
 	emptyFile := write(t, dir, "empty", "")
 	nine := write(t, dir, "nine", strings.Repeat(certificate+"\n", 9))
 	good := fmt.Sprintf("appId: %s, appCertificate: %s, jwtSecret: %q", appID, certificate, firstSecret)
+	id := "appId: " + appID + ", "
+	both := id + "appCertificate: " + certificate + ", "
 	with := func(fields string) string { return "projects: [{" + fields + "}]\n" }
-	const form = "projects-file: want YAML"
 	for name, c := range map[string]struct{ text, want string }{
-		"empty":                      {"", form},
-		"no YAML":                    {"projects: [{" + good, form},
-		"a list":                     {"- {" + good + "}", form},
-		"no projects":                {"projects: []", form},
-		"projects: a text":           {"projects: " + firstSecret, form},
-		"an unknown field":           {with(good + ", jwtsecret: " + firstSecret), form},
-		"an unknown field outside":   {with(good) + "jwtSecret: " + firstSecret, form},
-		"a field twice":              {with(good + fmt.Sprintf(", jwtSecret: %q", otherSecret)), form},
-		"a list for a text":          {with(good + ", jwtAudience: [" + firstSecret + "]"), form},
-		"more than one document":     {with(good) + "---\n" + with(good), form},
-		"too many":                   {"projects: [" + strings.Repeat("{"+good+"},", 1001) + "]", form},
-		"no app id":                  {with("appCertificate: " + certificate + ", jwtSecret: x"), "project 1: --app-id"},
-		"no certificate":             {with("appId: " + appID + ", jwtSecret: x"), "project 1: --app-certificate-file"},
-		"no keys":                    {with("appId: " + appID + ", appCertificate: " + certificate), "project 1: has no keys"},
-		"an audience, but no keys":   {with("appId: " + appID + ", appCertificate: " + certificate + ", jwtAudience: x"), "project 1: has no keys"},
-		"the second has no keys":     {"projects: [{" + good + "}, {appId: " + otherAppID + ", appCertificate: " + otherCertificate + "}]", "project 2: has no keys"},
-		"two certificates":           {with(good + ", appCertificateFile: " + secretFile), "project 1: --app-certificate and"},
-		"two secrets":                {with(good + ", jwtSecretFile: " + secretFile), "project 1: jwtSecret and jwtSecretFile are both set"},
-		"a certificate not there":    {with("appId: x, jwtSecret: x, appCertificateFile: /nowhere/certificate"), "/nowhere/certificate"},
-		"a certificate file empty":   {with("appId: x, jwtSecret: x, appCertificateFile: " + emptyFile), "project 1: --app-certificate-file"},
-		"too many certificates":      {with("appId: x, jwtSecret: x, appCertificateFile: " + nine), "project 1: appCertificate: has 9 words"},
-		"a secret file not there":    {with("appId: x, appCertificate: x, jwtSecretFile: /nowhere/secret"), "project 1: jwtSecretFile: open /nowhere/secret"},
-		"a secret file empty":        {with("appId: x, appCertificate: x, jwtSecretFile: " + emptyFile), "project 1: jwtSecretFile is empty"},
-		"a public key not there":     {with("appId: x, appCertificate: x, jwtPublicKeyFile: /nowhere/key"), "project 1: jwt-public-key-file: open /nowhere/key"},
-		"an anchor without an end":   {"projects: &a [*a]", form},
-		"a tag of somebody's making": {"projects: [!secret {" + good + "}]\nx: !!binary " + firstSecret, form},
+		"empty":                      {"", "is empty; want projects: [{"},
+		"no YAML":                    {"projects: [{" + good, "is not YAML (line 1)"},
+		"a list":                     {"- {" + good + "}", "want an object with the fields projects; have a list of 1"},
+		"no projects":                {"projects: []", "projects: want a list of 1 to 1000 projects; have a list of 0"},
+		"projects: a text":           {"projects: " + firstSecret, "projects: want a list of 1 to 1000 projects; have a text"},
+		"an unknown field":           {with(good + ", jwtsecret: " + firstSecret), "projects[0]: the field in line 1 is unknown; did you mean jwtSecret?"},
+		"an unknown field outside":   {with(good) + "jwtSecret: " + firstSecret, "the field in line 2 is unknown; want projects"},
+		"a field twice":              {with(good + fmt.Sprintf(", jwtSecret: %q", otherSecret)), "projects[0].jwtSecret: is there twice"},
+		"a list for a text":          {with(good + ", jwtAudience: [" + firstSecret + "]"), "projects[0].jwtAudience: want a text; have a list of"},
+		"more than one document":     {with(good) + "---\n" + with(good), "has more than one YAML document"},
+		"too many":                   {"projects: [" + strings.Repeat("{"+good+"},", 1001) + "]", "projects: want a list of 1 to 1000 projects; have a list of 1001"},
+		"no app id":                  {with("appCertificate: " + certificate + ", jwtSecret: x"), "projects[0].appId is missing"},
+		"no certificate":             {with("appId: " + appID + ", jwtSecret: x"), "projects[0].appCertificate is missing"},
+		"no keys":                    {with("appId: " + appID + ", appCertificate: " + certificate), "projects[0] has no keys"},
+		"an audience, but no keys":   {with("appId: " + appID + ", appCertificate: " + certificate + ", jwtAudience: x"), "projects[0] has no keys"},
+		"the second has no keys":     {"projects: [{" + good + "}, {appId: " + otherAppID + ", appCertificate: " + otherCertificate + "}]", "projects[1] has no keys"},
+		"two certificates":           {with(good + ", appCertificateFile: " + secretFile), "projects[0].appCertificate and projects[0].appCertificateFile are both set"},
+		"two secrets":                {with(good + ", jwtSecretFile: " + secretFile), "projects[0].jwtSecret and projects[0].jwtSecretFile are both set"},
+		"a certificate not there":    {with(id + "jwtSecret: x, appCertificateFile: /nowhere/certificate"), "projects[0].appCertificateFile: open /nowhere/certificate"},
+		"a certificate file empty":   {with(id + "jwtSecret: x, appCertificateFile: " + emptyFile), "projects[0].appCertificateFile: " + emptyFile + ": is empty"},
+		"too many certificates":      {with(id + "jwtSecret: x, appCertificateFile: " + nine), "projects[0].appCertificateFile: " + nine + ": has 9 words"},
+		"a secret file not there":    {with(both + "jwtSecretFile: /nowhere/secret"), "projects[0].jwtSecretFile: open /nowhere/secret"},
+		"a secret file empty":        {with(both + "jwtSecretFile: " + emptyFile), "projects[0].jwtSecretFile: " + emptyFile + ": is empty"},
+		"a public key not there":     {with(both + "jwtPublicKeyFile: /nowhere/key"), "projects[0].jwtPublicKeyFile: open /nowhere/key"},
+		"an anchor without an end":   {"projects: &a [*a]", "projects[0]: want an object with the fields appId, "},
+		"a tag of somebody's making": {"projects: [!secret {" + good + "}]\nx: !!binary " + firstSecret, "the field in line 2 is unknown; want projects"},
 	} {
 		_, err := readProjects(write(t, dir, "projects.yaml", c.text))
-		if err == nil || !strings.HasPrefix(err.Error(), "projects-file: ") || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.HasPrefix(err.Error(), "--projects-file: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 			continue
 		}
@@ -119,7 +123,7 @@ func TestBadProjectsFiles(t *testing.T) {
 			}
 		}
 	}
-	if _, err := readProjects(filepath.Join(dir, "nowhere")); err == nil || !strings.HasPrefix(err.Error(), "projects-file: open ") {
+	if _, err := readProjects(filepath.Join(dir, "nowhere")); err == nil || !strings.HasPrefix(err.Error(), "--projects-file: open ") {
 		t.Errorf("no file: %v", err)
 	}
 	if _, err := readProjects(write(t, dir, "projects.yaml", with(good))); err != nil {
@@ -141,17 +145,17 @@ func TestServeRefusesProjects(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"twice the same":              {one + one, []string{sealed}, "app-id: " + appID},
-		"no session secret":           {one + other, nil, "session-secret: "},
-		"a short secret":              {one + project(otherAppID, otherCertificate, "hush-hush"), []string{sealed}, "jwt-secret: want at least 32 bytes"},
-		"a wrong certificate":         {one + project(otherAppID, "hush-hush", otherSecret), []string{sealed}, "app-certificate: "},
-		"a wrong app id":              {one + project("xyz", otherCertificate, otherSecret), []string{sealed}, "app-id: "},
+		"twice the same":              {one + one, []string{sealed}, "projects[1].appId: is the same as projects[0].appId"},
+		"no session secret":           {one + other, nil, "REFRESHER_SESSION_SECRET): is missing"},
+		"a short secret":              {one + project(otherAppID, otherCertificate, "hush-hush"), []string{sealed}, "projects[1].jwtSecret: has 9 bytes; want at least 32"},
+		"a wrong certificate":         {one + project(otherAppID, "hush-hush", otherSecret), []string{sealed}, "projects[1].appCertificate: 9 characters"},
+		"a wrong app id":              {one + project("xyz", otherCertificate, otherSecret), []string{sealed}, "projects[1].appId: 3 characters"},
 		"a single project, too":       {one, credentialsEnv, "want one"},
 		"keys of a single one, too":   {one, []string{"REFRESHER_JWT_SECRET=" + firstSecret}, "want one"},
 		"an issuer of one, too":       {one, []string{"REFRESHER_JWT_ISSUER=login"}, "want one"},
 		"an audience of one, too":     {one, []string{"REFRESHER_JWT_AUDIENCE=calls"}, "want one"},
-		"several without credentials": {one + other, []string{sealed, "REFRESHER_AUTH=none"}, "auth: none does for one project"},
-		"a broken one":                {"  - {appId: [" + firstSecret + "\n", nil, "projects-file: want YAML"},
+		"several without credentials": {one + other, []string{sealed, "REFRESHER_AUTH=none"}, "REFRESHER_AUTH: none does for one project"},
+		"a broken one":                {"  - {appId: [" + firstSecret + "\n", nil, "is not YAML (line 1)"},
 	} {
 		file := write(t, dir, "projects.yaml", "projects:\n"+c.text)
 		stdout, stderr, code := run(t, c.env, "serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--projects-file="+file)

@@ -14,8 +14,12 @@ type secretSetting struct {
 	file           string
 }
 
-// resolveSecrets reads the files of secrets, and leaves each secret in its value, without
-// what stands around it. One that is not set stays empty.
+func errBothSet(one, other string) error {
+	return fmt.Errorf("%s and %s are both set; want one of them", one, other)
+}
+
+// resolveSecrets reads the files of secrets. Each secret is in its value then, without the
+// space around it. A secret that is not set stays empty.
 func resolveSecrets(settings ...secretSetting) error {
 	for _, s := range settings {
 		if err := s.resolve(); err != nil {
@@ -25,23 +29,31 @@ func resolveSecrets(settings ...secretSetting) error {
 	return nil
 }
 
+// where says in which setting, and in which file, the secret stands.
+func (s *secretSetting) where() string {
+	if s.file != "" {
+		return s.fileName + ": " + s.file
+	}
+	return s.name
+}
+
 func (s *secretSetting) resolve() error {
-	text, name := *s.value, s.name
+	text := *s.value
 	switch {
 	case text != "" && s.file != "":
-		return fmt.Errorf("%s and %s are both set (by a flag or a variable); want one", s.name, s.fileName)
+		return errBothSet(s.name, s.fileName)
 	case s.file != "":
 		content, err := os.ReadFile(s.file)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.fileName, err)
 		}
-		text, name = string(content), s.fileName
+		text = string(content)
 	case text == "":
 		return nil
 	}
 	secret, err := project.ParseSecret(text)
 	if err != nil {
-		return fmt.Errorf("%s %w", name, err)
+		return fmt.Errorf("%s: %w", s.where(), err)
 	}
 	*s.value = secret
 	return nil

@@ -72,16 +72,15 @@ func TestSecretsThatCannotBeMeant(t *testing.T) {
 	dir := t.TempDir()
 	for flag := range secretSettings {
 		for text, want := range map[string]string{
-			`"hush-hush, 32 bytes or more of it"`:    " is in quotes; leave them out",
-			"'hush-hush, 32 bytes or more of it'\n":  " is in quotes; leave them out",
-			"hush-hush, 32 bytes or\nmore of it":     " has several lines; want one",
-			"\xff\xfeh\x00u\x00s\x00h\x00-\x00h\x00": " is not text in UTF-8",
-			" \n":                                    " is empty",
-			"":                                       " is empty",
+			`"hush-hush, 32 bytes or more of it"`:    ": is in quotes; leave them out",
+			"'hush-hush, 32 bytes or more of it'\n":  ": is in quotes; leave them out",
+			"hush-hush, 32 bytes or\nmore of it":     ": has several lines; want one",
+			"\xff\xfeh\x00u\x00s\x00h\x00-\x00h\x00": ": is not text in UTF-8",
+			" \n":                                    ": is empty",
+			"":                                       ": is empty",
 		} {
-			settings := map[string]map[string]string{
-				"--" + flag + "-file": {variableOf(flag) + "_FILE": write(t, dir, "secret", text)},
-			}
+			file := write(t, dir, "secret", text)
+			settings := map[string]map[string]string{"--" + flag + "-file: " + file: {variableOf(flag) + "_FILE": file}}
 			if text != "" && !strings.Contains(text, "\x00") { // which variables cannot have
 				settings["--"+flag] = map[string]string{variableOf(flag): text}
 			}
@@ -118,11 +117,11 @@ func TestSecretsOfAProjectsFile(t *testing.T) {
 		t.Errorf("%q", secrets)
 	}
 	for fields, want := range map[string]string{
-		`jwtSecret: "'hush-hush'"`:                                    "project 1: jwtSecret is in quotes",
-		`jwtPreviousSecret: " "`:                                      "project 1: jwtPreviousSecret is empty",
-		"jwtSecretFile: " + write(t, dir, "quoted", `"hush"`):         "project 1: jwtSecretFile is in quotes",
-		"jwtPreviousSecretFile: " + write(t, dir, "empty", "\n"):      "project 1: jwtPreviousSecretFile is empty",
-		"jwtPreviousSecret: hush, jwtPreviousSecretFile: " + previous: "project 1: jwtPreviousSecret and jwtPreviousSecretFile are both set",
+		`jwtSecret: "'hush-hush'"`:                                    "projects[0].jwtSecret: is in quotes",
+		`jwtPreviousSecret: " "`:                                      "projects[0].jwtPreviousSecret: is empty",
+		"jwtSecretFile: " + write(t, dir, "quoted", `"hush"`):         ": is in quotes",
+		"jwtPreviousSecretFile: " + write(t, dir, "empty", "\n"):      ": is empty",
+		"jwtPreviousSecret: hush, jwtPreviousSecretFile: " + previous: "projects[0].jwtPreviousSecret and projects[0].jwtPreviousSecretFile are both set",
 	} {
 		text := fmt.Sprintf("projects: [{appId: %s, appCertificate: %s, %s}]", appID, certificate, fields)
 		_, err := readProjects(write(t, dir, "projects.yaml", text))
@@ -173,8 +172,8 @@ func TestJWTSecretsAreReadAgain(t *testing.T) {
 	demand(true, true, false)
 	replace(previous, secrets[1], again)
 	demand(false, true, false)
-	replace(current, `"`+secrets[2]+`"`, fmt.Sprintf(refused, "--jwt-secret-file is in quotes"))
-	replace(current, "hush-hush", fmt.Sprintf(refused, "want at least 32 bytes"))
+	replace(current, `"`+secrets[2]+`"`, fmt.Sprintf(refused, "--jwt-secret-file: "+current+": is in quotes"))
+	replace(current, "hush-hush", fmt.Sprintf(refused, "has 9 bytes; want at least 32"))
 	demand(false, true, false)
 	replace(current, secrets[2], again)
 	demand(false, true, true)
@@ -186,7 +185,7 @@ func TestJWTSecretsAreReadAgain(t *testing.T) {
 func TestQuotedCertificate(t *testing.T) {
 	file := write(t, t.TempDir(), "certificate", `"`+certificate+`"`)
 	_, stderr, code := run(t, []string{"APP_ID=" + appID + "\n", "REFRESHER_APP_CERTIFICATE_FILE=" + file}, "serve", "--auth=none", "--listen=127.0.0.1:0")
-	if code == 0 || !strings.Contains(stderr, "app-certificate: is in quotes") || strings.Contains(stderr, certificate) {
+	if code == 0 || !strings.Contains(stderr, "REFRESHER_APP_CERTIFICATE_FILE: "+file+": is in quotes") || strings.Contains(stderr, certificate) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -202,8 +201,8 @@ func TestSecretsOfBackEnds(t *testing.T) {
 			"whsec_hush-hush, no base64": "is not base64",
 		} {
 			for name, env := range map[string][]string{
-				flag + "-secret: ": {variableOf(flag+"-secret") + "=" + secret},
-				flag + "-previous-secret: ": {
+				variableOf(flag+"-secret") + ": ": {variableOf(flag+"-secret") + "=" + secret},
+				variableOf(flag+"-previous-secret") + ": ": {
 					variableOf(flag+"-secret") + "=" + firstSecret, variableOf(flag+"-previous-secret") + "=" + secret,
 				},
 			} {

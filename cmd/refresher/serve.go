@@ -54,22 +54,6 @@ type keySettings struct {
 	JWKSURL               string `yaml:"jwksUrl" name:"jwks-url" env:"REFRESHER_JWKS_URL" placeholder:"URL" group:"Credentials" help:"URL of the key set (JWKS) that verifies credentials."`
 	JWTAudience           string `yaml:"jwtAudience" name:"jwt-audience" env:"REFRESHER_JWT_AUDIENCE" placeholder:"NAME" group:"Credentials" help:"Audience (aud) that every credential must name. Default: any."`
 	JWTIssuer             string `yaml:"jwtIssuer" name:"jwt-issuer" env:"REFRESHER_JWT_ISSUER" placeholder:"NAME" group:"Credentials" help:"Issuer (iss) that every credential must name. Default: any."`
-
-	inFile bool // they stand in a projects file, whose fields have other names
-}
-
-// jwtSecrets are those among the settings.
-func (s *keySettings) jwtSecrets() []secretSetting {
-	if s.inFile {
-		return []secretSetting{
-			{"jwtSecret", "jwtSecretFile", &s.JWTSecret, s.JWTSecretFile},
-			{"jwtPreviousSecret", "jwtPreviousSecretFile", &s.JWTPreviousSecret, s.JWTPreviousSecretFile},
-		}
-	}
-	return []secretSetting{
-		flagged("--jwt-secret", &s.JWTSecret, s.JWTSecretFile),
-		flagged("--jwt-previous-secret", &s.JWTPreviousSecret, s.JWTPreviousSecretFile),
-	}
 }
 
 // files returns the paths of the files that hold keys of credentials.
@@ -82,23 +66,39 @@ func (s *keySettings) files() (paths []string) {
 	return paths
 }
 
-// keys reads what the settings name. It may be called again, when the files have changed.
-func (s keySettings) keys() (credential.Keys, error) {
-	if err := resolveSecrets(s.jwtSecrets()...); err != nil {
-		return credential.Keys{}, err
-	}
+// keys reads the keys that the settings name, and checks them. It may be called again, when
+// the files have changed.
+func (s keySettings) keys(name nameOf) (credential.Keys, error) {
 	k := credential.Keys{JWKSURL: s.JWKSURL}
-	for _, secret := range []string{s.JWTSecret, s.JWTPreviousSecret} {
-		if secret != "" {
-			k.Secrets = append(k.Secrets, secret)
+	for _, secret := range []secretSetting{
+		{name("jwt-secret"), name("jwt-secret-file"), &s.JWTSecret, s.JWTSecretFile},
+		{name("jwt-previous-secret"), name("jwt-previous-secret-file"), &s.JWTPreviousSecret, s.JWTPreviousSecretFile},
+	} {
+		if err := secret.resolve(); err != nil {
+			return k, err
 		}
+		if *secret.value == "" {
+			continue
+		}
+		if err := credential.CheckSecret(*secret.value); err != nil {
+			return k, fmt.Errorf("%s: %w", secret.where(), err)
+		}
+		k.Secrets = append(k.Secrets, *secret.value)
 	}
-	if s.JWTPublicKeyFile != "" {
-		text, err := os.ReadFile(s.JWTPublicKeyFile)
+	if file := s.JWTPublicKeyFile; file != "" {
+		text, err := os.ReadFile(file)
 		if err != nil {
-			return k, fmt.Errorf("jwt-public-key-file: %w", err)
+			return k, fmt.Errorf("%s: %w", name("jwt-public-key-file"), err)
+		}
+		if err := credential.CheckPublicKeys(text); err != nil {
+			return k, fmt.Errorf("%s: %s: %w", name("jwt-public-key-file"), file, err)
 		}
 		k.PublicKeyPEMs = []string{string(text)}
+	}
+	if s.JWKSURL != "" {
+		if err := credential.CheckJWKSURL(s.JWKSURL); err != nil {
+			return k, fmt.Errorf("%s: %w", name("jwks-url"), err)
+		}
 	}
 	return k, nil
 }
@@ -129,7 +129,7 @@ func (c *serveCommand) appConfig() (app.Config, error) {
 }
 
 // Run serves until a signal.
-func (c *serveCommand) Run() error {
+func (c *serveCommand) Run(from *sources) error {
 	limitGarbage()
 	stop := onSignals()
 	defer stop.release()
@@ -139,6 +139,7 @@ func (c *serveCommand) Run() error {
 	}
 	log := c.openLog()
 	defer log.Close()
+	from.warnUnknown(log.Logger)
 	config.LogDropped = log.Dropped
 	a, err := app.New(config, log.Logger)
 	if err != nil {

@@ -6,44 +6,17 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"refresher/internal/access"
+	"refresher/internal/agora"
 	"refresher/internal/app"
 	"refresher/internal/hook"
 	"refresher/internal/logging"
 	"refresher/internal/project"
 	"refresher/internal/session"
 )
-
-// address is a listen address; a bare port means all interfaces, as PORT has
-// it.
-type address string
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (a *address) UnmarshalText(text []byte) error { //nolint:unparam // the interface's signature
-	s := string(text)
-	if s != "" && strings.Trim(s, "0123456789") == "" {
-		s = ":" + s
-	}
-	*a = address(s)
-	return nil
-}
-
-// fileMode is the permissions of a file, in octal.
-type fileMode fs.FileMode
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *fileMode) UnmarshalText(text []byte) error {
-	n, err := strconv.ParseUint(string(text), 8, 32)
-	if err != nil || n > 0o777 {
-		return fmt.Errorf("want permissions in octal, such as 660; have %q", text)
-	}
-	*m = fileMode(n)
-	return nil
-}
 
 // credentials are those of one Agora project.
 type credentials struct {
@@ -52,20 +25,38 @@ type credentials struct {
 	AppCertificateFile string `yaml:"appCertificateFile" type:"existingfile" env:"REFRESHER_APP_CERTIFICATE_FILE" placeholder:"FILE" group:"Agora project" help:"File with the App Certificate. The first line signs; certificates on further lines are recognised but do not sign. Read again when it changes."`
 }
 
-// resolve reads the certificate file, if one is set.
-func (c *credentials) resolve() error {
+// nameOf returns the name of a setting in errors, by its flag without dashes.
+type nameOf func(flag string) string
+
+// flagName is the nameOf for flags and variables.
+func flagName(flag string) string { return "--" + flag }
+
+// resolve reads the certificate file, if one is set, and checks what is set.
+func (c *credentials) resolve(name nameOf) error {
 	c.AppID = strings.TrimSpace(c.AppID)
-	if c.AppCertificateFile == "" {
+	if c.AppID != "" {
+		if err := agora.CheckAppID(c.AppID); err != nil {
+			return fmt.Errorf("%s: %w", name("app-id"), err)
+		}
+	}
+	text, where := c.AppCertificate, name("app-certificate")
+	if file := c.AppCertificateFile; file != "" {
+		if text != "" {
+			return errBothSet(name("app-certificate"), name("app-certificate-file"))
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name("app-certificate-file"), err)
+		}
+		text, where = string(content), name("app-certificate-file")+": "+file
+	} else if text == "" {
 		return nil
 	}
-	if c.AppCertificate != "" {
-		return fmt.Errorf("--app-certificate and --app-certificate-file are both set (AGORA_APP_CERTIFICATE, APP_CERTIFICATE and REFRESHER_APP_CERTIFICATE_FILE count too); want one")
-	}
-	text, err := os.ReadFile(c.AppCertificateFile)
+	certificates, err := project.ParseCertificates(text)
 	if err != nil {
-		return fmt.Errorf("--app-certificate-file: %w", err)
+		return fmt.Errorf("%s: %w", where, err)
 	}
-	c.AppCertificate = strings.TrimSpace(strings.TrimPrefix(string(text), "\ufeff"))
+	c.AppCertificate = strings.Join(certificates, "\n")
 	return nil
 }
 
@@ -73,12 +64,13 @@ func (c *credentials) resolve() error {
 func (c *credentials) certificates() []string { return strings.Fields(c.AppCertificate) }
 
 // require reports which of the two is missing.
-func (c *credentials) require() error {
+func (c *credentials) require(name nameOf) error {
 	switch {
 	case c.AppID == "":
-		return fmt.Errorf("--app-id (or AGORA_APP_ID) is missing; want the App ID of your Agora project, 32 hex digits")
+		return fmt.Errorf("%s is missing; want the App ID of your Agora project, 32 hex digits", name("app-id"))
 	case c.AppCertificate == "":
-		return fmt.Errorf("--app-certificate-file (or AGORA_APP_CERTIFICATE) is missing; want the project's App Certificate, 32 hex digits")
+		return fmt.Errorf("%s is missing; want the project's App Certificate, 32 hex digits; %s is the setting for a file with it",
+			name("app-certificate"), name("app-certificate-file"))
 	}
 	return nil
 }
@@ -127,8 +119,8 @@ type settings struct {
 	MaxSessions    int      `env:"REFRESHER_MAX_SESSIONS" default:"0" group:"Limits" help:"Most sessions that this node keeps; 0 is unlimited. At the limit, a session without a connection is dropped for a new one."`
 	JoinRate       float64  `env:"REFRESHER_JOIN_RATE" default:"0" group:"Limits" help:"Joins and resumes a second that this node accepts; 0 is unlimited."`
 
-	LogFormat string     `env:"REFRESHER_LOG_FORMAT" enum:"auto,text,json" default:"auto" group:"Logs" help:"text, json, or auto: text on a terminal, else json."`
-	LogLevel  slog.Level `env:"REFRESHER_LOG_LEVEL" default:"info" group:"Logs" help:"debug, info, warn or error."`
+	LogFormat string   `env:"REFRESHER_LOG_FORMAT" enum:"auto,text,json" default:"auto" group:"Logs" help:"text, json, or auto: text on a terminal, else json."`
+	LogLevel  logLevel `env:"REFRESHER_LOG_LEVEL" default:"info" group:"Logs" help:"debug, info, warn or error."`
 }
 
 // secrets are those among the settings. The App Certificate is not: its file may have
@@ -173,7 +165,7 @@ func formatOf(word string) (f session.Format) {
 // reader of that, or of the reader of standard output, the service goes on.
 func (s *settings) openLog() *logging.Log {
 	logging.IgnoreBrokenPipe()
-	return newLog(s.LogFormat, s.LogLevel)
+	return newLog(s.LogFormat, slog.Level(s.LogLevel))
 }
 
 // newLog writes to standard error, as text for a person and as JSON for a machine.

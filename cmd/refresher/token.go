@@ -32,17 +32,13 @@ type mintCommand struct {
 
 // Run prints a token for each service asked for.
 func (c *mintCommand) Run() error {
-	if err := c.resolve(); err != nil {
+	if err := c.resolve(flagName); err != nil {
 		return err
 	}
-	if err := c.require(); err != nil {
+	if err := c.require(flagName); err != nil {
 		return err
 	}
-	certificate := c.AppCertificate
-	if all := c.certificates(); len(all) > 0 {
-		certificate = all[0]
-	}
-	minter, err := agora.NewMinter(c.AppID, certificate)
+	minter, err := agora.NewMinter(c.AppID, c.certificates()[0])
 	if err != nil {
 		return err
 	}
@@ -88,7 +84,7 @@ type inspectCommand struct {
 // Run prints what the token holds, and what Agora would say of it. It fails
 // when the token is no good.
 func (c *inspectCommand) Run() error {
-	if err := c.resolve(); err != nil {
+	if err := c.resolve(flagName); err != nil {
 		return err
 	}
 	text := c.Token

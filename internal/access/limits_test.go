@@ -460,12 +460,13 @@ func TestRefusedOriginsAreSeen(t *testing.T) {
 		for i, ask := range []func(){
 			func() { g.ConnectWith("Origin", "https://evil.example") },
 			func() { g.Visit("GET", "/rtm/ana", "", "Origin", "https://evil.example") },
+			func() { g.Visit("GET", "/v1/ws", "", "Origin", "https://evil.example") },
 			func() { g.Visit("OPTIONS", "/rtm/ana", "", "Origin", "https://evil.example") },
 			func() { g.Visit("POST", "/v1/revocations", "", "Origin", "https://evil.example") },
 		} {
 			g.Log.Take()
 			ask()
-			if n, log := refused(), g.Log.Take(); n != float64(i+1) || !strings.Contains(log, "origin=https://evil.example host="+apptest.ServiceAddress) {
+			if n, log := refused(), g.Log.Take(); n != float64(i+1) || !strings.Contains(log, "origin=https://evil.example host="+apptest.ServiceAddress+" allowed=\"[capacitor://localhost ") {
 				t.Errorf("request %d: counted %v: %s", i, n, log)
 			}
 		}

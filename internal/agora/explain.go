@@ -76,7 +76,7 @@ func (e *examination) read(text string) *Token {
 	case len(trimmed) > maxTokenLength:
 		e.fail(FindingTooLong, "%d characters long: the web SDK takes %d at most", len(trimmed), maxTokenLength)
 		return nil
-	case checkHex("", trimmed) == nil:
+	case checkHex(trimmed) == nil:
 		e.readHex(trimmed)
 		return nil
 	case trimmed != text:

@@ -26,11 +26,11 @@ type Minter struct {
 // NewMinter returns a Minter. The App ID and the certificate are 32 hex digits
 // each, whose case is kept since both are signed. Errors don't quote them.
 func NewMinter(appID, certificate string) (*Minter, error) {
-	if err := checkHex("app-id", appID); err != nil {
-		return nil, err
+	if err := checkHex(appID); err != nil {
+		return nil, fmt.Errorf("app-id: %w", err)
 	}
-	if err := checkHex("app-certificate", certificate); err != nil {
-		return nil, err
+	if err := checkHex(certificate); err != nil {
+		return nil, fmt.Errorf("app-certificate: %w", err)
 	}
 	return &Minter{appID: appID, certificate: &certificate, fingerprint: Fingerprint(certificate)}, nil
 }

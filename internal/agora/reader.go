@@ -78,8 +78,8 @@ func (r *reader) signature() []byte {
 func (r *reader) appID(n int) string {
 	id := string(r.take(n))
 	if r.err == nil {
-		if err := checkHex("app id", id); err != nil {
-			r.fail("%v", err)
+		if err := checkHex(id); err != nil {
+			r.fail("app id: %v", err)
 		}
 	}
 	return id

@@ -147,17 +147,19 @@ func checkName(field, name string, limit int, set *byteSet) error {
 	return nil
 }
 
-// CheckCertificate refuses what is no App Certificate, without repeating it.
-func CheckCertificate(value string) error { return checkHex("app-certificate", value) }
+// CheckCertificate returns what is wrong with an App Certificate. The error does not repeat it.
+func CheckCertificate(value string) error { return checkHex(value) }
 
-// checkHex checks an App ID or App Certificate. The error tells nothing of
-// the value but its length.
-func checkHex(what, value string) error {
+// CheckAppID returns what is wrong with an App ID.
+func CheckAppID(value string) error { return checkHex(value) }
+
+// checkHex checks an App ID or App Certificate. The error says only how long the value is.
+func checkHex(value string) error {
 	if len(value) != hexDigits {
-		return fmt.Errorf("%s: %d characters long; want %d hex digits", what, len(value), hexDigits)
+		return fmt.Errorf("%d characters long; want %d hex digits", len(value), hexDigits)
 	}
 	if _, err := hex.DecodeString(value); err != nil { // err would quote a digit
-		return fmt.Errorf("%s: not hexadecimal; want %d hex digits", what, hexDigits)
+		return fmt.Errorf("not hexadecimal; want %d hex digits", hexDigits)
 	}
 	return nil
 }

@@ -76,11 +76,8 @@ type Config struct {
 	// Inspect says what is in a token of a project, and what is wrong with it for a use.
 	Inspect func(token string, u agora.Use) agora.Report
 	// Policy says how long tokens may live.
-	Policy  session.Policy
-	Origins *origin.Checker
-	// LocalOnly refuses requests that are not addressed to this machine by a loopback name,
-	// such as those of web pages by DNS rebinding, with 421.
-	LocalOnly  bool
+	Policy     session.Policy
+	Origins    *origin.Checker
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	// WebSocket serves /v1/ws.

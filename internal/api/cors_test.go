@@ -23,6 +23,7 @@ func (crowded) Admit(netip.Addr) time.Duration { return time.Second }
 // CORS headers, its browser says no more than "blocked by CORS policy".
 func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 	const page = "https://app.example"
+	local := new(origin.Checker) // stands for LocalOnly, until it has the test's registry
 	normal := func(*Config) {}
 	under := func(c *Config) {
 		c.BasePath, c.Page = "/calls", http.NotFoundHandler()
@@ -46,8 +47,8 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 		{"under the page", "GET", "/calls/nowhere", nil, under, 404},
 		{"no endpoint with a credential in the path", "GET", "/with/x/nowhere", nil, func(c *Config) { c.CredentialInPath = true }, 404},
 		{"two credentials", "GET", "/with/x/rtm/ana", []string{"Authorization", "Bearer y"}, func(c *Config) { c.CredentialInPath = true }, 400},
-		{"not this machine", "GET", "/rtm/ana", nil, func(c *Config) { c.LocalOnly = true }, 421},
-		{"a plain request for the WebSocket", "GET", "/v1/ws", nil, normal, 404}, // the test's own handler
+		{"not this machine", "GET", "/rtm/ana", nil, func(c *Config) { c.Origins = local }, 421},
+		{"a plain request for the WebSocket", "GET", "/v1/ws", nil, normal, 426},
 		{"a preflight of what is no endpoint", "OPTIONS", "/rtc/c//7", []string{"Access-Control-Request-Method", "GET"}, normal, 204},
 		{"a preflight of a slash too many", "OPTIONS", "/v1//sessions", []string{"Access-Control-Request-Method", "GET"}, normal, 204},
 		{"a preflight outside of the base path", "OPTIONS", "/rtm/ana", []string{"Access-Control-Request-Method", "GET"}, under, 204},
@@ -59,7 +60,9 @@ func TestAllowedPagesReadEveryAnswer(t *testing.T) {
 				conf := config(t)
 				c.change(&conf)
 				registry := prometheus.NewRegistry()
-				origins, err := origin.New(origin.Config{Allowed: []string{page}, Logger: conf.Logger, Registerer: registry})
+				origins, err := origin.New(origin.Config{
+					Allowed: []string{page}, LocalOnly: conf.Origins == local, Logger: conf.Logger, Registerer: registry,
+				})
 				if err != nil {
 					t.Fatal(err)
 				}

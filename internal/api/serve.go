@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"refresher/internal/origin"
 	"refresher/internal/session"
 )
 
@@ -22,30 +21,36 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if inside {
 		path = withoutDoubledSlash(path)
 	}
-	upgrade := inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws"
-	allowed := upgrade && r.Header.Get("Upgrade") != "" || a.cors(c, r) // a handshake's origin is checked there
-	if a.config.LocalOnly && !origin.AddressesLoopback(r.Host) {
-		if strings.HasSuffix(r.Header.Get("Origin"), "://"+r.Host) { // allowed only as the page of this host, which is refused
-			c.Header().Del("Access-Control-Allow-Origin")
-		}
+	webSocket := inside && len(path) == 2 && path[0] == "v1" && path[1] == "ws"
+	handshake := webSocket && r.Header.Get("Upgrade") != "" // its handler checks the origin
+	allowed := handshake || a.cors(c, r)
+	switch {
+	case a.config.Origins.Misdirected(r):
 		a.write(c, http.StatusMisdirectedRequest, problem{
 			"without credentials only localhost is served; see --auth and --insecure",
 			session.CodeForbidden, http.StatusMisdirectedRequest,
 		})
 		return
-	}
-	if a.config.LocalOnly && !safe(r.Method) && !allowed {
+	case !allowed && a.config.Origins.LocalOnly() && !safe(r.Method):
 		// Without credentials, any web page that is open on this machine could change
 		// calls, even if it cannot read the answer.
 		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not change anything; allow it with --allowed-origins"))
 		return
-	}
-	switch {
 	case err != nil:
 		a.fail(c, err)
 		return
-	case upgrade:
+	case handshake:
 		a.config.WebSocket.ServeHTTP(w, r)
+		return
+	case webSocket && !allowed:
+		a.fail(c, session.Errorf(session.CodeForbidden, "pages of this origin may not connect; allow it with --allowed-origins"))
+		return
+	case webSocket:
+		c.Header().Set("Upgrade", "websocket")
+		a.write(c, http.StatusUpgradeRequired, problem{
+			"this is the WebSocket's address; connect to it by a WebSocket client (ws:// or wss://), through proxies that pass the Upgrade header on",
+			session.CodeBadRequest, http.StatusUpgradeRequired,
+		})
 		return
 	}
 	q := &request{Request: r, body: body, path: path, credential: bearer(r)}

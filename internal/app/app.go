@@ -117,7 +117,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	}
 	watcher := files.New(logger.With("component", "files"), registry)
 	reports := panics.NewReporter(logger, registry)
-	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, Logger: logger.With("component", "origin"), Registerer: registry})
+	origins, err := origin.New(origin.Config{Allowed: c.AllowedOrigins, LocalOnly: c.LocalOnly(), Logger: logger.With("component", "origin"), Registerer: registry})
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	}
 	handler, err := api.New(api.Config{
 		Minter: projects, Clients: sched, Access: decider, Sessions: store, Wishes: peers, Revocations: revocations, Cursors: projects.Sealer(), Policy: c.Policy,
-		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins, LocalOnly: c.LocalOnly(),
+		Certificates: tracker.Report, Inspect: projects.Inspect, Origins: origins,
 		Logger: logger.With("component", "api"), Registerer: registry, WebSocket: hub, Page: page,
 		Ready: health.Ready, BasePath: c.BasePath, CredentialInPath: c.CredentialInPath,
 	})
@@ -312,9 +312,13 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 		a.logger.Warn("what was revoked cannot be read from the store; nobody is taken until it is")
 	}
 	<-a.scheduler.Begun() // else a balancer's first check could find the node not ready
+	if a.config.Auth == "none" && a.config.Insecure {
+		a.logger.Warn("--auth=none with --insecure: whoever reaches the public port gets any token of the project; use --auth=jwt for anything but trials",
+			"address", a.Addr().String())
+	}
 	serve("public port", a.public)
 	a.logger.Info("serving", "address", a.Addr().String(), "ops_address", a.OpsAddr().String(), "app_ids", a.projects.Apps(),
-		"node", a.node, "shared_store", a.config.Redis.URL != "")
+		"auth", a.config.Auth, "node", a.node, "shared_store", a.config.Redis.URL != "")
 	a.notifySystemd(daemon.SdNotifyReady)
 
 	var err error

@@ -72,13 +72,13 @@ func TestRefusedSettings(t *testing.T) {
 		"app-id: 1 ":                     func(c *app.Config) { c.Projects[0].AppID = "x" },
 		"app-certificate: ":              func(c *app.Config) { c.Projects[0].Certificates[0] = "x" },
 		"token-ttl: ":                    func(c *app.Config) { c.Policy.TTL = time.Second },
-		"session secret: ":               func(c *app.Config) { c.SessionSecret = "short" },
+		"session-secret: ":               func(c *app.Config) { c.SessionSecret = "short" },
 		"heartbeat: ":                    func(c *app.Config) { c.Heartbeat = 0 },
 		"idle-timeout: ":                 func(c *app.Config) { c.IdleTimeout = 0 },
 		"drain-window: ":                 func(c *app.Config) { c.DrainWindow = -1 },
 		"max-sessions: ":                 func(c *app.Config) { c.MaxSessions = -1 },
 		"join-rate: ":                    func(c *app.Config) { c.JoinRate = math.NaN() },
-		"allowed origin":                 func(c *app.Config) { c.AllowedOrigins = []string{"ftp://x"} },
+		"allowed-origins: ":              func(c *app.Config) { c.AllowedOrigins = []string{"ftp://x"} },
 	} {
 		c := apptest.Config()
 		change(&c)

@@ -44,7 +44,7 @@ type Approval struct {
 	prefix       string        // of ids; no other Approval has it
 	ids          atomic.Uint64 // given so far: never twice, so that an old answer decides nothing
 	waiting      atomic.Int64  // calls of Ask
-	lines        struct{ openings, closings, mistakes logging.Throttle }
+	lines        struct{ failures, openings, closings, mistakes logging.Throttle }
 
 	queue   questionQueue // guarded by client.mu
 	down    error         // guarded by client.mu; what Ask says while the circuit is open
@@ -225,6 +225,11 @@ func (a *Approval) done(b *batch, o *outcome) func() {
 
 // log writes the lines about the endpoint; what came of a question is its caller's to log.
 func (a *Approval) log(b *batch, o *outcome) {
+	if !o.ok && !o.opened {
+		if unlogged, ok := a.lines.failures.Pass(logEvery); ok {
+			a.logger.Warn("a request to the endpoint failed", "error", b.err, "unlogged", unlogged)
+		}
+	}
 	if o.opened {
 		if unlogged, ok := a.lines.openings.Pass(logEvery); ok {
 			a.logger.Warn("the endpoint is failing, nothing is asked", "error", b.err, "unlogged", unlogged)

@@ -35,6 +35,9 @@ const minKey, maxKey = 24, 64
 func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	const prefix = "whsec_"
 	encoded, prefixed := strings.CutPrefix(secret, prefix)
+	if secret == "" {
+		return nil, fmt.Errorf("%s: want at least %d bytes, have 0; requests are signed with it, see openssl rand -hex 32", flag, minKey)
+	}
 	if !prefixed {
 		if len(secret) < minKey {
 			return nil, fmt.Errorf("%s: want at least %d bytes, have %d", flag, minKey, len(secret))

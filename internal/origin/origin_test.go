@@ -140,17 +140,34 @@ func TestOwnOrigin(t *testing.T) {
 	}
 }
 
+// A page whose host name was made to resolve to this machine (DNS rebinding) is not a page of
+// a service without credentials.
+func TestOwnOriginOfALocalService(t *testing.T) {
+	for host, own := range map[string]bool{
+		"localhost:8080": true, "127.0.0.1": true, "[::1]:8080": true, "evil.example": false, "10.0.0.1:8080": false,
+	} {
+		k, err := New(Config{LocalOnly: true, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &http.Request{Host: host, Header: http.Header{"Origin": {"http://" + host}}}
+		if k.Allows(r) != own || k.Misdirected(r) == own {
+			t.Errorf("at %s: allowed %v, misdirected %v", host, k.Allows(r), k.Misdirected(r))
+		}
+	}
+}
+
 func TestRefusedSettings(t *testing.T) {
 	for setting, want := range map[string]string{
-		"": "want a form like", "ftp://x": "no page has", "wss://app.example.com": "no page has", "ws://x": "no page has",
-		"https://": "want a form", "https://x/path": "want a form", "x?y": "want a form", "user@x": "want a form", "[a-z].net": "want a form",
+		"": "is empty", "ftp://x": "no page has", "wss://app.example.com": "the page's own address, not the service's", "ws://x": "no page has",
+		"https://": "want a form", "https://x/path": "has a path", "x?y": "want a form", "user@x": "want a form", "[a-z].net": "want a form",
 		"https://*": "want a form", "*:3000": "want a form", "https://x:": "want a form", "https://x:y": "want a form", "https://x:123456": "want a form", "https://x:65536": "want a form", "https://x:-1": "want a form",
 		"https://a b": "want a form", "https://[::1": "want a form", "https://::1": "want a form", "https://[fe80::1%25eth0]": "want a form",
 		"https://a..b": "want a form", "https://xn--a": "want a form", "*.bü*.example": "want a form", "://x": "want a form", "1http://x": "spelled out",
 		"null": "every sandboxed frame", "NULL": "every sandboxed frame",
 		"capacitor://localhost/app": "spelled out", "chrome-extension://*": "spelled out", "app://a b": "spelled out", "app://ü": "spelled out",
 	} {
-		if _, err := newPolicy([]string{setting}); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("allowed origin %q: ", setting)) {
+		if _, err := newPolicy([]string{setting}); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("allowed-origins: %q: ", setting)) {
 			t.Errorf("%q: %v", setting, err)
 		}
 	}
@@ -193,7 +210,7 @@ func TestRefusalsAreSeen(t *testing.T) {
 		if ask("https://evil.example") {
 			t.Error("allowed")
 		}
-		const want = `"level":"WARN","msg":"refused a page, its origin is not allowed; see --allowed-origins","origin":"https://evil.example","host":"calls.example.com:8080","unlogged":0}`
+		const want = `"level":"WARN","msg":"refused a page, its origin is not allowed; see --allowed-origins","origin":"https://evil.example","host":"calls.example.com:8080","allowed":["https://app.example.com"],"unlogged":0}`
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s, want %s", &log, want)
 		}

@@ -11,8 +11,9 @@ import (
 // policy is a set of allowed origins. The zero value allows the service's own origin
 // only. It is immutable.
 type policy struct {
-	any     bool
-	allowed []pattern
+	any       bool
+	allowed   []pattern
+	localOnly bool // the service's own origin is allowed only under a loopback name
 }
 
 // pattern is an origin that a setting allows. Stars in its host stand for any
@@ -32,7 +33,7 @@ func newPolicy(settings []string) (policy, error) {
 		}
 		allowed, err := parsePattern(s)
 		if err != nil {
-			return policy{}, fmt.Errorf("allowed origin %q: %w", s, err)
+			return policy{}, fmt.Errorf("allowed-origins: %q: %w", s, err)
 		}
 		p.allowed = append(p.allowed, allowed)
 	}
@@ -44,9 +45,9 @@ func parsePattern(s string) (pattern, error) {
 	scheme, rest, spelled := strings.Cut(s, "://")
 	switch scheme = strings.ToLower(scheme); {
 	case strings.EqualFold(s, "null"):
-		return pattern{}, errors.New(`it is what every sandboxed frame, and many a file, sends: to allow it is to allow any page. Give the app's page an origin of its own, or write "*" if any page may`)
+		return pattern{}, errors.New(`every sandboxed frame and many local files send it, so it would allow any page; give the app's page an origin of its own, or write "*" to allow any page`)
 	case spelled && (scheme == "ws" || scheme == "wss" || scheme == "ftp"):
-		return pattern{}, errors.New("no page has such an origin; want that of the page, such as https://app.example.com")
+		return pattern{}, errors.New("no page has such an origin; want the page's own address, not the service's, such as https://app.example.com")
 	}
 	var a address
 	var err error
@@ -58,6 +59,10 @@ func parsePattern(s string) (pattern, error) {
 	switch {
 	case err == nil && a.host != "*":
 		return pattern(a), nil
+	case s == "":
+		return pattern{}, errors.New("is empty; want no comma at the begin or end, and no two in a row")
+	case spelled && defaultPorts[scheme] != "" && strings.Contains(strings.TrimSuffix(rest, "/"), "/"):
+		return pattern{}, errors.New("has a path; want scheme, host and port alone, such as https://app.example.com")
 	case spelled && scheme != "" && defaultPorts[scheme] == "":
 		return pattern{}, errors.New("want it spelled out as the app sends it, without a path or a star, such as capacitor://localhost")
 	default:
@@ -76,13 +81,20 @@ func (p *policy) allows(origin, host string) bool {
 	if err != nil {
 		return false // among others "null"
 	}
-	// A page of the service itself. What scheme the client used is not known behind a proxy.
-	own := pattern{}
-	own.host, own.port, err = parseHost(host)
-	if err == nil && !strings.Contains(own.host, "*") && own.matches(&a) {
-		return true
+	return p.isOwn(&a, host) || slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
+}
+
+// isOwn reports whether a is the origin of the service itself, which was addressed as host.
+// Its scheme does not count: behind a proxy the service does not know which one the client
+// used.
+func (p *policy) isOwn(a *address, host string) bool {
+	if p.localOnly && !AddressesLoopback(host) {
+		return false
 	}
-	return slices.ContainsFunc(p.allowed, func(p pattern) bool { return p.matches(&a) })
+	var own pattern
+	var err error
+	own.host, own.port, err = parseHost(host)
+	return err == nil && !strings.Contains(own.host, "*") && own.matches(a)
 }
 
 func (p *pattern) matches(a *address) bool {

@@ -43,7 +43,7 @@ const maxCertificates = 8
 func ParseCertificates(text string) ([]string, error) {
 	certificates := strings.Fields(strings.TrimPrefix(text, "\ufeff"))
 	if len(certificates) == 0 {
-		return nil, errors.New("is empty; want App Certificates, one a line, the one to sign with first")
+		return nil, errors.New("is empty; want an App Certificate, or several, one a line, the one that signs first")
 	}
 	if len(certificates) > maxCertificates {
 		return nil, fmt.Errorf("has %d words; want at most %d App Certificates, one a line", len(certificates), maxCertificates)
@@ -56,6 +56,9 @@ func ParseCertificates(text string) ([]string, error) {
 			return nil, fmt.Errorf("has the same App Certificate twice, as number %d and %d; want each once", before+1, i+1)
 		}
 		if err := agora.CheckCertificate(c); err != nil {
+			if len(certificates) > 1 {
+				err = fmt.Errorf("App Certificate %d: %w", i+1, err)
+			}
 			return nil, err
 		}
 	}

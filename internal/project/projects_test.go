@@ -90,14 +90,14 @@ func TestInspectionKeepsToTheProject(t *testing.T) {
 // quoted.
 func TestRefusedProjects(t *testing.T) {
 	for want, change := range map[string]func(*app.Config){
-		"session-secret: wanted where": func(c *app.Config) { c.SessionSecret = "" },
-		"session secret: ":             func(c *app.Config) { c.SessionSecret = "too short" },
-		"app-id: " + apptest.AppID:     func(c *app.Config) { c.Projects[1].AppID = apptest.AppID },
-		"app-id: ":                     func(c *app.Config) { c.Projects[1].AppID = "x" },
-		"app-certificate: ":            func(c *app.Config) { c.Projects[1].Certificates = nil },
-		"app-certificate":              func(c *app.Config) { c.Projects[1].Certificates = []string{"not hexadecimal"} },
-		"want one of jwt-secret":       func(c *app.Config) { c.Projects[1].Keys.Secrets = nil },
-		"jwt-secret: ":                 func(c *app.Config) { c.Projects[1].Keys.Secrets = []string{"too short, this one"} },
+		"session-secret: is missing": func(c *app.Config) { c.SessionSecret = "" },
+		"session-secret: want":       func(c *app.Config) { c.SessionSecret = "too short" },
+		"app-id: " + apptest.AppID:   func(c *app.Config) { c.Projects[1].AppID = apptest.AppID },
+		"app-id: ":                   func(c *app.Config) { c.Projects[1].AppID = "x" },
+		"app-certificate: ":          func(c *app.Config) { c.Projects[1].Certificates = nil },
+		"app-certificate":            func(c *app.Config) { c.Projects[1].Certificates = []string{"not hexadecimal"} },
+		"jwt-secret: is missing":     func(c *app.Config) { c.Projects[1].Keys.Secrets = nil },
+		"jwt-secret: has 19 bytes":   func(c *app.Config) { c.Projects[1].Keys.Secrets = []string{"too short, this one"} },
 		"jwt-secret: want": func(c *app.Config) {
 			c.Projects[1].Keys.Secrets = []string{apptest.OtherSecret, apptest.OtherSecret, apptest.OtherSecret}
 		},
@@ -191,7 +191,7 @@ func TestProjectsFileChanges(t *testing.T) {
 		time.Sleep(time.Minute) // bubble
 		h.SignedBy(apptest.NewCertificate)
 		log := g.Log.Take()
-		for _, want := range []string{"jwt-secret: want at least 32 bytes", "is there twice", missing.Error()} {
+		for _, want := range []string{"jwt-secret: has 5 bytes; want at least 32", "is there twice", missing.Error()} {
 			if strings.Count(log, want) != 1 {
 				t.Errorf("not logged once, %q: %s", want, log)
 			}

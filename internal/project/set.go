@@ -54,18 +54,18 @@ type Set struct {
 func New(c Config) (*Set, error) {
 	s := &Set{config: c, signers: make(map[string]*signer), issued: newIssued(c.Registerer), byID: make(map[string]*Project)}
 	if len(c.Projects) == 0 {
-		return nil, errors.New("app-id: missing")
+		return nil, errors.New("app-id: is missing")
 	}
 	for _, p := range c.Projects {
 		if len(p.Certificates) == 0 {
-			return nil, errors.New("app-certificate: missing")
+			return nil, errors.New("app-certificate: is missing")
 		}
 		if s.byID[p.AppID] != nil {
 			return nil, errTwice(p.AppID)
 		}
 		for _, certificate := range p.Certificates {
 			if err := agora.CheckCertificate(certificate); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("app-certificate: %w", err)
 			}
 		}
 		s.byID[p.AppID], s.signers[p.AppID] = &p, new(signer)
@@ -74,7 +74,7 @@ func New(c Config) (*Set, error) {
 		}
 	}
 	if c.SessionSecret == "" && len(c.Projects) > 1 {
-		return nil, errors.New("session-secret: wanted where there are several projects")
+		return nil, errors.New("session-secret: is missing; several projects need one, since none can be derived from their certificates")
 	}
 	secrets, err := s.secrets(c.Projects[0].Certificates)
 	if err != nil {

@@ -94,12 +94,16 @@ func NewSealer(secrets ...[]byte) (*Sealer, error) {
 // has changed.
 func (s *Sealer) Use(secrets ...[]byte) error {
 	if len(secrets) == 0 {
-		return errors.New("session secret: want at least one")
+		return errors.New("session-secret: want at least one")
 	}
 	var roots [][]byte
-	for _, secret := range secrets {
+	for i, secret := range secrets {
 		if len(secret) < minSecret {
-			return fmt.Errorf("session secret: want at least %d bytes, have %d", minSecret, len(secret))
+			name := "session-secret"
+			if i > 0 {
+				name = "previous-session-secret"
+			}
+			return fmt.Errorf("%s: want at least %d bytes, have %d", name, minSecret, len(secret))
 		}
 		root, err := hkdf.Key(sha256.New, secret, nil, keyInfo, sha256.Size)
 		if err != nil {

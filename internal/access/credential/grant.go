@@ -27,12 +27,14 @@ type GrantConfig struct {
 }
 
 // Grant makes a credential, for trying things out: in production the customer's
-// back end makes them. One that Verify would refuse is not made.
+// back end makes them. Its error says why Verify would refuse the credential, and begins
+// with the path of the claim, if one claim is wrong.
 func Grant(c GrantConfig) (string, error) {
 	g := &c.Caller.Grant
+	if err := CheckSecret(c.Secret); err != nil {
+		return "", fmt.Errorf("jwt-secret: %w", err)
+	}
 	switch {
-	case len(c.Secret) < minSecret:
-		return "", errShortSecret
 	case c.TTL < 0 || c.TTL%time.Second != 0:
 		return "", errors.New("ttl: want whole seconds")
 	case g.All:
@@ -56,7 +58,7 @@ func Grant(c GrantConfig) (string, error) {
 		_, err = (&rules{c.Caller.App, c.Audience, c.Issuer}).caller(s.claims)
 	}
 	if r, refused := errors.AsType[*RefusedError](err); refused {
-		return "", fmt.Errorf("it would be refused: %s %s", r.Reason, r.Detail)
+		return "", errors.New(cmp.Or(r.Detail, string(r.Reason)))
 	}
 	return text, nil
 }

@@ -69,15 +69,15 @@ func TestGrantRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	for want, c := range map[string]GrantConfig{
-		"at least 32 bytes":             {Secret: secretA[:31]},
-		"ttl: want whole":               {Secret: secretA, TTL: time.Millisecond},
-		"max-ttl: want whole":           grant(session.Grant{MaxTTL: time.Millisecond}),
-		"all tokens":                    grant(session.Grant{All: true}),
-		"rtc.uids: want a list of uids": grant(session.Grant{UIDs: []string{"ana"}}),
-		"rtm.users: want":               grant(session.Grant{RTMUsers: []string{""}}),
-		"grants.until: want":            grant(session.Grant{Until: -1}),
-		"sub: want a string of at most": {Secret: secretA, Caller: session.Caller{Subject: strings.Repeat("x", 256)}},
-		"too_long":                      grant(session.Grant{Channels: strings.Split(strings.Repeat("channel,", 2000), ",")}),
+		"has 31 bytes; want at least 32": {Secret: secretA[:31]},
+		"ttl: want whole":                {Secret: secretA, TTL: time.Millisecond},
+		"max-ttl: want whole":            grant(session.Grant{MaxTTL: time.Millisecond}),
+		"all tokens":                     grant(session.Grant{All: true}),
+		"rtc.uids: want a list of uids":  grant(session.Grant{UIDs: []string{"ana"}}),
+		"rtm.users: want":                grant(session.Grant{RTMUsers: []string{""}}),
+		"grants.until: want":             grant(session.Grant{Until: -1}),
+		"sub: want a string of at most":  {Secret: secretA, Caller: session.Caller{Subject: strings.Repeat("x", 256)}},
+		"too_long":                       grant(session.Grant{Channels: strings.Split(strings.Repeat("channel,", 2000), ",")}),
 	} {
 		text, err := Grant(c)
 		if err == nil || text != "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secretA[:31]) {

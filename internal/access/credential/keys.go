@@ -79,11 +79,8 @@ func readKeys(k *Keys) ([]any, error) {
 		return nil, fmt.Errorf("jwt-secret: want at most %d, the new one and the one before", maxSecrets)
 	}
 	for _, secret := range k.Secrets {
-		if len(secret) < minSecret {
-			return nil, errShortSecret
-		}
-		if strings.Contains(secret, "-----BEGIN") {
-			return nil, errors.New("jwt-secret: that is a key in PEM; a public one belongs in jwt-public-key-file")
+		if err := CheckSecret(secret); err != nil {
+			return nil, fmt.Errorf("jwt-secret: %w", err)
 		}
 		keys = append(keys, []byte(secret))
 	}
@@ -101,7 +98,22 @@ func readKeys(k *Keys) ([]any, error) {
 	return keys, nil
 }
 
-var errShortSecret = fmt.Errorf("jwt-secret: want at least %d bytes", minSecret)
+// CheckSecret returns what is wrong with a secret. The error does not repeat it.
+func CheckSecret(secret string) error {
+	switch {
+	case strings.Contains(secret, "-----BEGIN"):
+		return errors.New("is a key in PEM; want a secret here, and a public key in jwt-public-key-file")
+	case len(secret) < minSecret:
+		return fmt.Errorf("has %d bytes; want at least %d, such as openssl rand -hex 32 makes", len(secret), minSecret)
+	}
+	return nil
+}
+
+// CheckPublicKeys returns what is wrong with the text of a file of public keys.
+func CheckPublicKeys(text []byte) error {
+	_, err := readPEM(text)
+	return err
+}
 
 // readPEM reads public keys, one after another.
 func readPEM(text []byte) ([]any, error) {
@@ -120,7 +132,7 @@ func readPEM(text []byte) ([]any, error) {
 		case block.Type == "RSA PUBLIC KEY":
 			key, err = x509.ParsePKCS1PublicKey(block.Bytes)
 		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
-			return nil, errors.New("that is a private key; want the public one, and nobody else to have this")
+			return nil, errors.New("holds a private key; want the public key, and the private key only where credentials are signed")
 		default:
 			return nil, errors.New(`want blocks "PUBLIC KEY" or "RSA PUBLIC KEY"`)
 		}
@@ -133,7 +145,7 @@ func readPEM(text []byte) ([]any, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 || strings.TrimSpace(string(text)) != "" {
-		return nil, errors.New("want public keys in PEM, and nothing else")
+		return nil, errors.New(`want public keys in PEM ("-----BEGIN PUBLIC KEY-----"), and nothing else`)
 	}
 	return keys, nil
 }

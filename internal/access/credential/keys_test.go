@@ -28,8 +28,8 @@ func TestReadPEM(t *testing.T) {
 		"empty":          {"", 0, "want public keys in PEM"},
 		"no PEM":         {"hidden", 0, "want public keys in PEM"},
 		"more after it":  {publicPEM(ecKey()) + "hidden", 0, "and nothing else"},
-		"private":        {block("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey()))), 0, "that is a private key"},
-		"private, PKCS8": {block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(edKey()))), 0, "that is a private key"},
+		"private":        {block("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(ecKey()))), 0, "holds a private key"},
+		"private, PKCS8": {block("PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(edKey()))), 0, "holds a private key"},
 		"certificate":    {block("CERTIFICATE", []byte("hidden")), 0, "want blocks"},
 		"broken":         {block("PUBLIC KEY", []byte("hidden")), 0, "broken"},
 		"weak RSA":       {publicPEM(rsaWeak()), 0, "2048 to 8192 bits"},
@@ -177,8 +177,8 @@ func TestUpdate(t *testing.T) {
 		want   string
 	}{
 		"another project": {Project{App: appB, Keys: Keys{Secrets: []string{secretB}}}, "there is no project"},
-		"none":            {Project{App: appA}, "want one of jwt-secret"},
-		"a short one":     {Project{App: appA, Keys: Keys{Secrets: []string{"short"}}}, "want at least 32 bytes"},
+		"none":            {Project{App: appA}, "jwt-secret: is missing"},
+		"a short one":     {Project{App: appA, Keys: Keys{Secrets: []string{"short"}}}, "has 5 bytes; want at least 32"},
 	} {
 		if err := s.Update(good, c.second); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

@@ -75,14 +75,28 @@ func wantedOf(kid string, method jwt.SigningMethod) wanted {
 	return wanted(maphash.String(wantedSeed, method.Alg()+" "+kid))
 }
 
-// newRemote reads the address of a key set. Its errors repeat nothing of it.
-func newRemote(address string, client *http.Client, logger *slog.Logger) (*remote, error) {
+// CheckJWKSURL returns what is wrong with the URL of a key set. The error does not repeat it.
+func CheckJWKSURL(address string) error {
+	_, err := parseJWKSURL(address)
+	return err
+}
+
+func parseJWKSURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, strings.Contains(address, "#"):
-		return nil, errors.New("jwks-url: want a form like https://login.example.com/.well-known/jwks.json, without a user")
+		return nil, errors.New("want a form like https://login.example.com/.well-known/jwks.json, without a user")
 	case u.Scheme == "http" && !origin.IsLoopback(u.Hostname()):
-		return nil, errors.New("jwks-url: want https; over http anybody on the way could put in keys")
+		return nil, errors.New("want https; over http anybody on the way could put in keys")
+	}
+	return u, nil
+}
+
+// newRemote returns the key set at an address, which is not fetched yet.
+func newRemote(address string, client *http.Client, logger *slog.Logger) (*remote, error) {
+	u, err := parseJWKSURL(address)
+	if err != nil {
+		return nil, fmt.Errorf("jwks-url: %w", err)
 	}
 	named, err := simplelru.NewLRU[wanted, int](maxNamed, nil)
 	endpoint := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // the query may be a secret

@@ -125,7 +125,7 @@ func (p *project) read(from *Project) (*settings, error) {
 		return nil, err
 	}
 	if len(keys) == 0 && p.remote == nil {
-		return nil, errors.New("want one of jwt-secret, jwt-public-key-file and jwks-url, to check credentials with")
+		return nil, errors.New("jwt-secret: is missing; want it, --jwt-public-key-file or --jwks-url, to check credentials with (or --auth=none, for trials on this machine)")
 	}
 	return &settings{rules{from.App, from.Audience, from.Issuer}, keys}, nil
 }

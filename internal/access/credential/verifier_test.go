@@ -460,11 +460,11 @@ func TestConfig(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"no keys":       {func(c *Config) { c.Projects[0].Keys = Keys{} }, "want one of jwt-secret"},
-		"short secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA[:31]} }, "at least 32 bytes"},
-		"empty secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, ""} }, "at least 32 bytes"},
+		"no keys":       {func(c *Config) { c.Projects[0].Keys = Keys{} }, "jwt-secret: is missing"},
+		"short secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA[:31]} }, "want at least 32"},
+		"empty secret":  {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, ""} }, "want at least 32"},
 		"three secrets": {func(c *Config) { c.Projects[0].Keys.Secrets = []string{secretA, secretB, secretA} }, "at most 2"},
-		"PEM as secret": {func(c *Config) { c.Projects[0].Keys.Secrets = []string{publicPEM(ecKey())} }, "belongs in jwt-public-key-file"},
+		"PEM as secret": {func(c *Config) { c.Projects[0].Keys.Secrets = []string{publicPEM(ecKey())} }, "want a secret here, and a public key in jwt-public-key-file"},
 		"http":          {func(c *Config) { c.Projects[0].Keys.JWKSURL = "http://login.example.com/keys" }, "want https"},
 		"user in URL":   {func(c *Config) { c.Projects[0].Keys.JWKSURL = "https://me:hidden@login.example.com/" }, "without a user"},
 		"ftp":           {func(c *Config) { c.Projects[0].Keys.JWKSURL = "ftp://login.example.com/" }, "want a form like"},

@@ -41,9 +41,9 @@ func TestDrainOnASignal(t *testing.T) {
 
 func TestRefusedSettings(t *testing.T) {
 	for want, change := range map[string]func(*app.Config){
-		"want one of jwt-s": func(c *app.Config) { c.Auth = "jwt" },
-		"auth: want":        func(c *app.Config) { c.Auth = "ldap" },
-		"app-id: ":          func(c *app.Config) { c.Projects = append(c.Projects, c.Projects[0]) },
+		"jwt-secret: is": func(c *app.Config) { c.Auth = "jwt" },
+		"auth: want":     func(c *app.Config) { c.Auth = "ldap" },
+		"app-id: ":       func(c *app.Config) { c.Projects = append(c.Projects, c.Projects[0]) },
 		"auth: none does": func(c *app.Config) {
 			other := c.Projects[0]
 			other.AppID, c.SessionSecret = strings.Repeat("0", 32), "seals the keys of both projects"

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"refresher/internal/access/credential"
 	"refresher/internal/app"
 	"refresher/internal/build"
 	"refresher/web/demo"
@@ -102,8 +103,9 @@ func (c *demoCommand) setAuth(config *app.Config) (err error) {
 		return nil
 	}
 	p := &config.Projects[0]
-	p.KeyFiles, p.ReadKeys, p.Audience, p.Issuer = c.files(), c.keySettings.keys, c.JWTAudience, c.JWTIssuer
-	p.Keys, err = c.keys()
+	p.KeyFiles, p.Audience, p.Issuer = c.files(), c.JWTAudience, c.JWTIssuer
+	p.ReadKeys = func() (credential.Keys, error) { return c.keySettings.keys(flagName) }
+	p.Keys, err = p.ReadKeys()
 	return err
 }
 

@@ -143,10 +143,10 @@ func parseProjects(text []byte) ([]projectSettings, error) {
 var projectFields = fieldsOf(reflect.TypeFor[projectSettings]())
 
 func fieldsOf(t reflect.Type) (names []string) {
-	for i := range t.NumField() {
-		switch name, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); {
+	for field := range t.Fields() {
+		switch name, option, _ := strings.Cut(field.Tag.Get("yaml"), ","); {
 		case option == "inline":
-			names = append(names, fieldsOf(t.Field(i).Type)...)
+			names = append(names, fieldsOf(field.Type)...)
 		case name != "":
 			names = append(names, name)
 		}

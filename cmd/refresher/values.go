@@ -86,8 +86,7 @@ func existingFile(path string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("want the path of a file; there is none at %s", shown)
 	case err != nil:
-		var reason *fs.PathError
-		if errors.As(err, &reason) {
+		if reason, ok := errors.AsType[*fs.PathError](err); ok {
 			err = reason.Err
 		}
 		return "", fmt.Errorf("want the path of a file; %s cannot be read: %w", shown, err)

@@ -57,7 +57,7 @@ func ParseCertificates(text string) ([]string, error) {
 		}
 		if err := agora.CheckCertificate(c); err != nil {
 			if len(certificates) > 1 {
-				err = fmt.Errorf("App Certificate %d: %w", i+1, err)
+				err = fmt.Errorf("certificate %d: %w", i+1, err)
 			}
 			return nil, err
 		}

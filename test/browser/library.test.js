@@ -283,6 +283,27 @@ function library(engine) {
         assert.match(missing, /^@refresher\/client: the service refused to join: unauthenticated: .*The option credential is missing$/);
       });
 
+      // What the other tests take for granted of the engine's driver, and would not notice if it were missing.
+      test("the driver sets the page's size, and reports a function that fails and the console's errors", async (t) => {
+        const { page, complaints } = await open(t, { engine, viewport: { width: 390, height: 700 } });
+        await page.goto(`${site.origin}/app`);
+        const size = () => page.evaluate(() => [innerWidth, innerHeight]);
+        assert.deepEqual(await size(), [390, 700]);
+        await page.setViewportSize({ width: 1920, height: 1080 });
+        assert.deepEqual(await size(), [1920, 1080]);
+        await assert.rejects(page.evaluate(() => Promise.reject(new Error("no"))), /no/);
+        await page.evaluate(() => {
+          console.log("fine");
+          console.error("an error");
+          console.warn("a warning");
+          setTimeout(() => { throw new Error("thrown"); });
+          void Promise.reject(new Error("rejected"));
+          return new Promise((resolve) => setTimeout(resolve, 100)); // uncaught errors are reported late
+        });
+        await page.reload();
+        assert.deepEqual(complaints.toSorted(), ["error: an error", "uncaught: Error: rejected", "uncaught: Error: thrown", "warning: a warning"]);
+      });
+
       test("a reload of the page keeps the session; a page that opted out opens another", async (t) => {
         const { page, clean } = await visit(t);
         const { options, credentialUrl } = await user({ ttl: 60 });

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { engines, open } from "./engines.js";
+import { open } from "./engines.js";
 import { servePages } from "./pages.js";
 import { Service } from "./service.js";
 
@@ -24,8 +24,8 @@ after(async () => {
 });
 
 /** Opens a page with a credential for the user. Resolves also with the UIKit's properties. */
-async function app(t, engine, uid) {
-  const { page, complaints } = await open(t, { engine });
+async function app(t, uid) {
+  const { page, complaints } = await open(t);
   const credential = await service.grant("--subject", "ana", "--channels", "daily", "--uids", `${uid}`, "--roles", "publisher", "--rtm-users", "ana", "--ttl", "10m");
   await page.goto(`${site.origin}/uikit`);
   const rtcProps = { appId: "0123456789abcdef0123456789abcdef", channel: "daily", uid, tokenUrl: `${service.url}/with/${credential}`, role: "audience", disableRtm: true };
@@ -34,71 +34,67 @@ async function app(t, engine, uid) {
 
 const asked = (route) => service.metric(`refresher_http_requests_total{code="200",route="${route}"}`);
 
-for (const engine of engines.filter((engine) => engine !== "webkit")) { // Debian's WebKitGTK has no WebRTC, which AgoraRTC needs
-  describe(`agora-react-uikit in ${engine}`, { timeout: 180_000 }, () => {
-    for (const [uid, slash, where] of [[1001, "", ""], [1002, "/", ", also where its base URL ends in a slash"]]) {
-      if (engine === "firefox" && slash) continue; // the service's answer does not depend on the engine
-      test(`joins with a token of the service, and renews it by another${where}`, async (t) => {
-        const { page, complaints, rtcProps } = await app(t, engine, uid);
-        const before = await asked("GET /rtc/*/*/*/*");
-        const tokens = await page.evaluate(async (rtcProps) => {
-          show(rtcProps);
-          await tokens(1);
-          edge.warns();
-          return tokens(2);
-        }, { ...rtcProps, tokenUrl: rtcProps.tokenUrl + slash });
-        assert.deepEqual(tokens.map(({ by }) => by), ["join", "renew"]);
-        assert.notEqual(tokens[0].token, tokens[1].token);
-        for (const { token } of tokens) {
-          const { services, findings } = await service.ask("POST", "/v1/tokens/inspect", { token, service: "rtc", channel: "daily", uid });
-          assert.deepEqual(services.map(({ type, channel, user }) => [type, channel, user]), [["rtc", "daily", `${uid}`]]);
-          assert.deepEqual(findings.filter(({ severity }) => severity === "error"), []);
-        }
-        assert.equal(await asked("GET /rtc/*/*/*/*") - before, 2);
-        assert.deepEqual(complaints, []);
-      });
-    }
-    if (engine !== "chromium") return; // what follows does not differ between engines
-
-    // Its listener calls renewToken, and nothing joins again: docs/build/classic.md says so.
-    test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
-      const { page, rtcProps } = await app(t, engine, 1003);
-      const refused = await page.evaluate(async (rtcProps) => {
-        const refused = new Promise((resolve) => addEventListener("unhandledrejection", ({ reason }) => /renewToken/.test(reason.message) && resolve(reason.code)));
+describe("agora-react-uikit", { timeout: 180_000 }, () => {
+  for (const [uid, slash, where] of [[1001, "", ""], [1002, "/", ", also where its base URL ends in a slash"]]) {
+    test(`joins with a token of the service, and renews it by another${where}`, async (t) => {
+      const { page, complaints, rtcProps } = await app(t, uid);
+      const before = await asked("GET /rtc/*/*/*/*");
+      const tokens = await page.evaluate(async (rtcProps) => {
         show(rtcProps);
         await tokens(1);
-        edge.expires();
-        return refused;
-      }, rtcProps);
-      assert.equal(refused, "INVALID_OPERATION");
-      assert.deepEqual(await page.evaluate(() => edge.tokens.map(({ by }) => by)), ["join"]);
+        edge.warns();
+        return tokens(2);
+      }, { ...rtcProps, tokenUrl: rtcProps.tokenUrl + slash });
+      assert.deepEqual(tokens.map(({ by }) => by), ["join", "renew"]);
+      assert.notEqual(tokens[0].token, tokens[1].token);
+      for (const { token } of tokens) {
+        const { services, findings } = await service.ask("POST", "/v1/tokens/inspect", { token, service: "rtc", channel: "daily", uid });
+        assert.deepEqual(services.map(({ type, channel, user }) => [type, channel, user]), [["rtc", "daily", `${uid}`]]);
+        assert.deepEqual(findings.filter(({ severity }) => severity === "error"), []);
+      }
+      assert.equal(await asked("GET /rtc/*/*/*/*") - before, 2);
+      assert.deepEqual(complaints, []);
     });
+  }
 
-    test("fetches a token for its RTM, too", async (t) => {
-      const { page, rtcProps } = await app(t, engine, 1004);
-      const token = await page.evaluate(async (rtcProps) => {
-        const answer = new Promise((resolve) => {
-          const { json } = Response.prototype;
-          Response.prototype.json = async function () {
-            const body = await json.call(this);
-            if (body.rtmToken) resolve(body.rtmToken);
-            return body;
-          };
-        });
-        show({ ...rtcProps, disableRtm: false }, { uid: "ana" });
-        return answer;
-      }, rtcProps);
-      const { services } = await service.ask("POST", "/v1/tokens/inspect", { token, service: "rtm", account: "ana" });
-      assert.deepEqual(services.map(({ type, user }) => [type, user]), [["rtm", "ana"]]);
-    });
-
-    test("a path that is wrong is an answer that the page can read, and not a fault of CORS", async (t) => {
-      const { page, rtcProps } = await app(t, engine, 1005);
-      const answer = await page.evaluate(async ({ tokenUrl }) => {
-        const response = await fetch(`${tokenUrl}/rtc//daily/publisher/uid/1005/`);
-        return { status: response.status, ...await response.json() };
-      }, rtcProps);
-      assert.deepEqual(answer, { status: 404, code: "bad_request", error: "no endpoint that takes a credential in its path" });
-    });
+  // Its listener calls renewToken, and nothing joins again: docs/build/classic.md says so.
+  test("after its token expired it fetches another, which AgoraRTC refuses since it has left", async (t) => {
+    const { page, rtcProps } = await app(t, 1003);
+    const refused = await page.evaluate(async (rtcProps) => {
+      const refused = new Promise((resolve) => addEventListener("unhandledrejection", ({ reason }) => /renewToken/.test(reason.message) && resolve(reason.code)));
+      show(rtcProps);
+      await tokens(1);
+      edge.expires();
+      return refused;
+    }, rtcProps);
+    assert.equal(refused, "INVALID_OPERATION");
+    assert.deepEqual(await page.evaluate(() => edge.tokens.map(({ by }) => by)), ["join"]);
   });
-}
+
+  test("fetches a token for its RTM, too", async (t) => {
+    const { page, rtcProps } = await app(t, 1004);
+    const token = await page.evaluate(async (rtcProps) => {
+      const answer = new Promise((resolve) => {
+        const { json } = Response.prototype;
+        Response.prototype.json = async function () {
+          const body = await json.call(this);
+          if (body.rtmToken) resolve(body.rtmToken);
+          return body;
+        };
+      });
+      show({ ...rtcProps, disableRtm: false }, { uid: "ana" });
+      return answer;
+    }, rtcProps);
+    const { services } = await service.ask("POST", "/v1/tokens/inspect", { token, service: "rtm", account: "ana" });
+    assert.deepEqual(services.map(({ type, user }) => [type, user]), [["rtm", "ana"]]);
+  });
+
+  test("a path that is wrong is an answer that the page can read, and not a fault of CORS", async (t) => {
+    const { page, rtcProps } = await app(t, 1005);
+    const answer = await page.evaluate(async ({ tokenUrl }) => {
+      const response = await fetch(`${tokenUrl}/rtc//daily/publisher/uid/1005/`);
+      return { status: response.status, ...await response.json() };
+    }, rtcProps);
+    assert.deepEqual(answer, { status: 404, code: "bad_request", error: "no endpoint that takes a credential in its path" });
+  });
+});

@@ -36,7 +36,7 @@ func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetri
 	m := &eventMetrics{
 		events: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_events_total",
-			Help: "Events for the customer's back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
+			Help: "Events for your back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
 		}, []string{"type", "outcome"}),
 		attempts: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_events_attempts_total",

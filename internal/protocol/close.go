@@ -77,7 +77,7 @@ var closeCodes = []Close{
 	{Code: CloseTooSlow, Then: Retry, When: "The client does not read. It sees 1006; only the server's metrics have this code."},
 	{Code: CloseMalformed, Then: Stop, Errors: errs(session.CodeBadRequest, session.CodeUnknownType), When: "A message that is malformed, or a first one that is against a rule."},
 	{Code: CloseUnauthenticated, Then: Stop, Errors: errs(session.CodeUnauthenticated), When: "No valid credential."},
-	{Code: CloseForbidden, Then: Stop, Errors: errs(session.CodeForbidden), When: "Not granted, revoked, or refused by the application."},
+	{Code: CloseForbidden, Then: Stop, Errors: errs(session.CodeForbidden), When: "Not granted, revoked, or refused by your back end."},
 	{Code: CloseUnknownSession, Then: JoinAfresh, Errors: errs(session.CodeUnknownSession), When: "Session and key are not known here."},
 	{Code: CloseNoJoin, Then: Retry, Errors: errs(session.CodeBadRequest), When: "Neither `join` nor `resume` in time, as from a page that was frozen after the handshake."},
 	{Code: CloseSuperseded, Then: Stop, Reasons: ends(session.EndSuperseded), When: "A newer connection has the session, or the key is an older one."},

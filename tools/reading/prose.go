@@ -9,7 +9,9 @@ import (
 var (
 	word     = regexp.MustCompile(`^["(*]*[A-Za-z][a-z'’-]*[,.;:!?")*]*$`)
 	listMark = regexp.MustCompile(`^\s*(?:[-*]|\d+\.)\s+|^>\s*`)
-	link     = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
+	image    = regexp.MustCompile(`!\[[^\]]*\]\([^)]*\)`)
+	link     = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	label    = regexp.MustCompile(`^[a-z]`)
 	// A sentence ends at a mark that a space and a capital, a quote or a code span follow.
 	sentenceEnd = regexp.MustCompile("([.!?][\"”)*]*)\\s+([A-Z\"“`(*])")
 )
@@ -74,12 +76,13 @@ func cells(row string, line int, before string) (found []passage) {
 	return found
 }
 
-// sentences splits a paragraph, and leaves out what is too short to be a sentence.
+// sentences splits a paragraph, and leaves out what is too short to be a sentence, or begins
+// in lower case, as the labels in tables do.
 func sentences(paragraph string) (all []string) {
-	paragraph = link.ReplaceAllString(paragraph, "$1")
+	paragraph = link.ReplaceAllString(image.ReplaceAllString(paragraph, ""), "$1")
 	for s := range strings.SplitSeq(sentenceEnd.ReplaceAllString(paragraph, "$1\n$2"), "\n") {
 		words := slices.DeleteFunc(strings.Fields(s), func(w string) bool { return !word.MatchString(w) })
-		if len(words) >= minWords {
+		if len(words) >= minWords && !label.MatchString(s) {
 			all = append(all, s)
 		}
 	}

@@ -230,7 +230,7 @@ func TestTwoMachines(t *testing.T) {
 func (m *machine) operates() {
 	t := m.t
 	var commands strings.Builder
-	for _, blocks := range sections(t, "../../docs/operate/runbook.md") {
+	for _, blocks := range sections(t, runbook) {
 		for line := range strings.Lines(strings.Join(blocks, "")) {
 			if !strings.HasPrefix(line, "redis ") || strings.Contains(line, "--latency-history") { // which ends by Ctrl-C
 				continue

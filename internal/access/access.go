@@ -13,52 +13,52 @@ import (
 	"refresher/internal/session"
 )
 
-// Revocations is this node's copy of the revocations. Its methods do no I/O.
+// Revocations is this node's copy of the revocations in the store. Its methods do no I/O.
 type Revocations interface {
-	// Loaded reports whether the store was read once.
+	// Loaded reports whether the node has read the revocations from the store at least once.
 	Loaded() bool
 	// Revoked reports whether a revocation matches a session.
 	Revoked(k *session.ResumeClaims) bool
 }
 
-// Approval asks the customer's back end. An error says that there is no answer, and never
-// means a denial.
+// Approval requests the back end's approval. An error means that the back end gave no answer;
+// it never means a denial.
 type Approval interface {
-	Ask(ctx context.Context, q hook.Question) (hook.Answer, error)
+	Request(ctx context.Context, q hook.Request) (hook.Answer, error)
 }
 
-// Config is what an Access needs. All fields are required unless they say otherwise.
+// Config configures an Access. Fields are required unless their comment says otherwise.
 type Config struct {
 	Rules
-	Port        Port                 // the public one
-	Projects    []credential.Project // that are served, one at least
+	Port        Port                 // the public port
+	Projects    []credential.Project // the projects that this node serves; at least one
 	Revocations Revocations
-	Approval    Approval // nil: there is no back end to ask
+	Approval    Approval // nil if no approval is needed
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer
 }
 
-// Port is an address that is listened on.
+// Port is an address that the node listens on.
 type Port struct {
 	Address string
 	Local   bool // only this machine can reach it
 }
 
-// Access decides who may have tokens.
+// Access authenticates callers, limits their rates, and authorizes what they ask for.
 type Access struct {
-	verifier    *credential.Verifier // nil: every caller is anybody
+	verifier    *credential.Verifier // nil if credentials are not checked: every caller is anybody
 	anybody     session.Caller
 	proxies     limit.Proxies
 	addresses   *limit.Limiter
 	subjects    *limit.Limiter
 	revocations Revocations
-	approval    Approval       // nil: there is no back end to ask
-	denials     *limit.Limiter // of lines in the log
+	approval    Approval       // nil if no approval is needed
+	denials     *limit.Limiter // limits the log lines about denials
 	logger      *slog.Logger
 }
 
-// Of one holder of a credential whom the back end denies something, the log has so many
-// lines a second, after so many at once. refresher_authorize_seconds counts all.
+// Rate and burst of the log lines about denials for one subject. The metric
+// refresher_authorize_seconds counts all denials.
 const (
 	deniedPerSecond = 1
 	deniedBurst     = 10
@@ -102,11 +102,11 @@ func (a *Access) Run(ctx context.Context) {
 	}
 }
 
-// HasKeys reports whether credentials can be checked, of one project at least.
+// HasKeys reports whether the node has the keys to check credentials of at least one project.
 func (a *Access) HasKeys() bool { return a.verifier == nil || a.verifier.HasKeys() }
 
-// Update replaces how credentials of some projects are checked: who shows one that a
-// removed key has signed is refused from then on. On an error nothing has changed.
+// Update replaces the keys and rules by which the credentials of some projects are checked.
+// Credentials signed by a removed key are refused from then on. On an error nothing changes.
 func (a *Access) Update(projects ...credential.Project) error {
 	if a.verifier == nil {
 		return nil

@@ -10,23 +10,24 @@ import (
 	"refresher/internal/session"
 )
 
-// ClientAddr returns the address of the client who made a request, as far as trusted
-// proxies vouch for it.
+// ClientAddr returns the address of the client that made a request. It believes the
+// X-Forwarded-For and Forwarded headers only of trusted proxies.
 func (a *Access) ClientAddr(r *http.Request) netip.Addr { return a.proxies.ClientAddr(r) }
 
-// TrustsProxy reports whether a peer is a trusted proxy.
+// TrustsProxy reports whether the peer of a connection is a trusted proxy.
 func (a *Access) TrustsProxy(peer net.Addr) bool { return a.proxies.Trusts(peer) }
 
-// Admit takes one request from what an address may make, and returns how long the client
-// has to wait; 0 admits it now.
-func (a *Access) Admit(from netip.Addr) (wait time.Duration) {
+// RateLimit counts one request of an address. It returns how long the client must wait before
+// it retries; 0 admits the request now.
+func (a *Access) RateLimit(from netip.Addr) (wait time.Duration) {
 	_, wait = a.addresses.AllowAddr(from)
 	return wait
 }
 
-// Authenticate says who shows a credential; empty is none. The error has a *session.Error;
-// with CodeRateLimited and RetryAfter, the credential is good and its holder asks too
-// often. Holders without a name count as one. It may wait 2 s for a key that is fetched.
+// Authenticate verifies a credential and returns the caller whom it names. An empty string means
+// that the client sent none. The error is a *session.Error. CodeRateLimited with RetryAfter means
+// that the credential is valid but its subject exceeds --subject-rate; all credentials without a
+// subject share one rate. Authenticate may wait up to 2 s while the project's keys are fetched.
 func (a *Access) Authenticate(ctx context.Context, credential string) (session.Caller, error) {
 	if a.verifier == nil {
 		return a.anybody, nil

@@ -87,13 +87,13 @@ func TestAdmitLimitsAnAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAccess(t, Config{Rules: Rules{AddressRate: 1}})
 		first, second := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-		if wait := a.Admit(first); wait != 0 {
+		if wait := a.RateLimit(first); wait != 0 {
 			t.Errorf("the first has to wait %s", wait)
 		}
-		if wait := a.Admit(first); wait <= 0 || wait > 2*time.Second {
+		if wait := a.RateLimit(first); wait <= 0 || wait > 2*time.Second {
 			t.Errorf("one more has to wait %s", wait)
 		}
-		if wait := a.Admit(second); wait != 0 {
+		if wait := a.RateLimit(second); wait != 0 {
 			t.Errorf("another has to wait %s", wait)
 		}
 	})

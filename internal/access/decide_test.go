@@ -25,11 +25,11 @@ func (r *revocations) Revoked(*session.ResumeClaims) bool { return r.matches }
 
 // approval is a back end. It notes what it is asked.
 type approval struct {
-	asked  []hook.Question
+	asked  []hook.Request
 	answer func(ctx context.Context) (hook.Answer, error)
 }
 
-func (a *approval) Ask(ctx context.Context, q hook.Question) (hook.Answer, error) {
+func (a *approval) Request(ctx context.Context, q hook.Request) (hook.Answer, error) {
 	a.asked = append(a.asked, q)
 	return a.answer(ctx)
 }
@@ -122,7 +122,7 @@ func TestDecide(t *testing.T) {
 					defer cancel()
 					want := state.want
 					want.Role = session.Publisher
-					if got := newAccess(t, c).Decide(ctx, request); got != want {
+					if got := newAccess(t, c).Authorize(ctx, request); got != want {
 						t.Errorf("got %+v, want %+v", got, want)
 					}
 					if len(b.asked) != state.asked {
@@ -147,7 +147,7 @@ func TestRevocationWhileTheBackEndIsAsked(t *testing.T) {
 			known.matches = true
 			return hook.Answer{Allow: true}, nil
 		}}})
-		if got := a.Decide(t.Context(), request); got.Allowed || got.Reason != session.Revoked {
+		if got := a.Authorize(t.Context(), request); got.Allowed || got.Reason != session.Revoked {
 			t.Errorf("%s: %+v", action, got)
 		}
 	}
@@ -213,7 +213,7 @@ func TestDecideChecksTheGrant(t *testing.T) {
 		"the application's own, for anybody":  {&session.Caller{Grant: session.Grant{All: true}}, session.Identity{}, denies, session.Decision{Allowed: true}, 0},
 	} {
 		b := &approval{answer: c.backEnd}
-		got := newAccess(t, Config{Approval: b}).Decide(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Claims: &session.ResumeClaims{Identity: c.id}})
+		got := newAccess(t, Config{Approval: b}).Authorize(t.Context(), session.Request{Action: session.ActionJoin, Caller: c.caller, Claims: &session.ResumeClaims{Identity: c.id}})
 		if c.want.Refusal != nil && (got.Refusal == nil || got.Refusal.Code != session.CodeForbidden || got.Refusal.Message != c.want.Refusal.Message) {
 			t.Errorf("%s: refused with %v", name, got.Refusal)
 		}
@@ -236,7 +236,7 @@ func TestDenialsAreLogged(t *testing.T) {
 			time.Sleep(time.Minute) // bubble: the subject has all its lines again
 			log.Reset()
 			for range 3 * deniedBurst {
-				a.Decide(t.Context(), requests[action])
+				a.Authorize(t.Context(), requests[action])
 			}
 			if got := strings.Count(log.String(), "the back end denied"); got != want {
 				t.Errorf("%s: %d lines, want %d", action, got, want)

@@ -7,27 +7,28 @@ import (
 	"refresher/internal/session"
 )
 
-// Rules are what the operator decides about callers. The names in errors are those of the
-// flags.
+// Rules are the operator's settings about callers. Errors name the flags.
 type Rules struct {
-	// Auth is how callers prove who they are: "jwt", by credentials that are signed with
-	// the projects' keys, or "none", which lets anybody have any token of the one project.
-	// "none" is refused where other machines can reach the public port, unless Insecure.
+	// Auth is how callers authenticate: "jwt" requires a credential signed with a project's
+	// key; "none" gives any caller any token, for a single project. "none" is refused if
+	// other machines can reach the public port, unless Insecure is set.
 	Auth     string
 	Insecure bool
-	// CredentialInPath makes the classic endpoints take credentials in their paths too, for
-	// apps that cannot send a header.
+	// CredentialInPath makes the classic endpoints accept credentials in the URL path too,
+	// for apps that cannot send a header.
 	CredentialInPath bool
-	// AddressRate and SubjectRate are how many requests a second an address and the holder
-	// of a credential may make; 0 is unlimited.
+	// AddressRate is how many requests a second one address may make, SubjectRate how many
+	// the holders of credentials with one subject. 0 means unlimited.
 	AddressRate, SubjectRate float64
-	// TrustedProxies are the networks of the proxies that say which address a client has.
-	// With ProxyProtocol, their connections begin with a PROXY header that names it.
+	// TrustedProxies are the addresses and networks of proxies whose forwarding headers are
+	// believed. With ProxyProtocol, each connection of a proxy begins with a PROXY header
+	// that has the client's address.
 	TrustedProxies []string
 	ProxyProtocol  bool
 }
 
-// check returns what is wrong with the rules for a node that serves so many projects.
+// check returns an error if the rules contradict each other, or do not fit the number of
+// projects or the public port.
 func (r *Rules) check(projects int, public Port) error {
 	none := r.Auth == "none"
 	switch {
@@ -45,12 +46,13 @@ func (r *Rules) check(projects int, public Port) error {
 	return nil
 }
 
-// LocalOnly reports whether only requests that are addressed to this machine by a name of
-// its own are served. Others come from web pages, which may be anybody's.
+// LocalOnly reports whether the node serves only requests whose Host is a name of this machine,
+// such as localhost. With auth "none" that stops web pages of other sites, which could otherwise
+// reach the node by DNS rebinding.
 func (r *Rules) LocalOnly() bool { return r.Auth == "none" && !r.Insecure }
 
-// anybody returns the one caller of Auth "none". Callers from other machines may not change
-// others' calls.
+// anybody returns the caller for every request with auth "none". If other machines can reach the
+// node (Insecure), it is not an admin, so they cannot change other users' sessions.
 func (r *Rules) anybody(app string) session.Caller {
 	return session.Caller{App: app, Admin: !r.Insecure, Grant: session.Grant{All: true}}
 }

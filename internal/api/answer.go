@@ -12,26 +12,26 @@ import (
 	"refresher/internal/session"
 )
 
-// problem is the body of a refusal.
+// problem is the JSON body of an error answer.
 type problem struct {
 	Error  string       `json:"error"`
 	Code   session.Code `json:"code"`
 	Status int          `json:"status"`
 }
 
-// gone is a problem with what an ended message says.
+// gone is the body of 410 for a session that has ended. It has the fields of an ended message.
 type gone struct {
 	problem
 
 	Reason       session.EndReason `json:"reason"`
-	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0: not known
+	AccessEndsAt session.UnixSec   `json:"accessEndsAt"` // 0 if unknown
 }
 
-// statusHungUp is the status that nginx logs for a client that hung up before its answer.
+// statusHungUp is nginx's status for a client that closed the connection before the answer.
 const statusHungUp = 499
 
-// fail answers err: a *session.Error or *session.EndedError as it is, anything else as an
-// internal error, whose cause is in the log only.
+// fail answers with err. A *session.Error or *session.EndedError is shown to the client; any
+// other error is logged and answered as an internal error.
 func (a *API) fail(w http.ResponseWriter, err error) {
 	var ended *session.EndedError
 	var refused *session.Error
@@ -43,14 +43,14 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 		})
 	case errors.As(err, &refused):
 		status := protocol.StatusForError(refused.Code)
-		if refused.RetryAfter > 0 { // in whole seconds, and not too early
+		if refused.RetryAfter > 0 { // rounded up to whole seconds
 			w.Header().Set("Retry-After", strconv.FormatInt(int64((refused.RetryAfter+time.Second-1)/time.Second), 10))
 		}
 		if status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 		}
 		a.write(w, status, problem{refused.Message, refused.Code, status})
-	case errors.Is(err, context.Canceled): // of the request; a client that only closed its sending side reads this
+	case errors.Is(err, context.Canceled): // the client hung up; it can read this if it closed only its sending side
 		a.write(w, statusHungUp, problem{"the client hung up", session.CodeUnavailable, statusHungUp})
 	case errors.As(err, &unsaved):
 		a.write(w, http.StatusServiceUnavailable, unsaved)
@@ -60,7 +60,7 @@ func (a *API) fail(w http.ResponseWriter, err error) {
 	}
 }
 
-// noContent is an answer without a body, 204.
+// noContent is an answer without a body, with status 204.
 type noContent struct{}
 
 func (a *API) write(w http.ResponseWriter, status int, value any) {
@@ -85,5 +85,5 @@ func (a *API) write(w http.ResponseWriter, status int, value any) {
 	}
 }
 
-// asRefusal is what of err is meant for callers, if anything is.
+// asRefusal returns the *session.Error in err, which callers may see, if there is one.
 func asRefusal(err error) (*session.Error, bool) { return errors.AsType[*session.Error](err) }

@@ -20,46 +20,47 @@ import (
 	"refresher/internal/store"
 )
 
-// Minter makes the tokens of the classic endpoints. It is safe for concurrent use.
+// Minter mints the tokens of the classic endpoints. It is safe for concurrent use.
 type Minter interface {
-	// Mint makes a token of the project app for each service of id, valid from issuedAt to
-	// expiresAt. A *session.Error says that id breaks one of Agora's rules.
+	// Mint makes a token of project app for each service in id, valid from issuedAt to
+	// expiresAt. A *session.Error means that id breaks one of Agora's rules.
 	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
-	// MintStream makes an RTM token of u that also opens stream channels: c is the
-	// channel and u in it. Errors are Mint's.
+	// MintStream makes an RTM token for u that also grants access to stream channels, as the
+	// RTC user c. It returns the same errors as Mint.
 	MintStream(app string, c session.RTC, u session.RTM, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
-	// MintChatApp makes the application's own Chat token, for back ends.
+	// MintChatApp makes the application's own Chat token, which back ends use.
 	MintChatApp(app string, cause session.Cause, issuedAt, expiresAt session.UnixSec) (string, error)
 }
 
-// Access decides who may have what. It is safe for concurrent use.
+// Access authenticates and authorizes requests, and limits their rates. It is safe for
+// concurrent use.
 type Access interface {
-	// Authenticate says who shows a credential; empty is none. The error is a
-	// *session.Error.
+	// Authenticate returns the caller whom the credential names. An empty string means that
+	// the request has none. The error is a *session.Error.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
-	// Admit returns how long a client at an address must wait; 0 admits it now.
-	Admit(from netip.Addr) (wait time.Duration)
-	// ClientAddr returns the address of the client who made a request, behind the
-	// proxies that are trusted.
+	// RateLimit returns how long a client at an address must wait; 0 admits it now.
+	RateLimit(from netip.Addr) (wait time.Duration)
+	// ClientAddr returns the address of the client that made a request, behind trusted
+	// proxies.
 	ClientAddr(r *http.Request) netip.Addr
-	// Decide says whether a caller may have tokens now. It may wait for the customer's
-	// back end.
-	Decide(ctx context.Context, r session.Request) session.Decision
+	// Authorize decides whether a caller may have tokens now. It may wait for the back end's
+	// approval.
+	Authorize(ctx context.Context, r session.Request) session.Decision
 }
 
-// Clients serves clients that present the resume key of their session, without a connection.
+// Clients serves clients without a WebSocket, which authenticate with their resume key.
 type Clients interface {
-	// Open refuses a key that this node knows to be invalid. It does no I/O. Its errors are
-	// those of RenewByKey.
+	// Open checks a resume key as far as this node can without I/O. It returns the same
+	// errors as RenewByKey.
 	Open(r *session.Resume) error
-	// RenewByKey mints fresh tokens. A *session.EndedError says that the session is over,
-	// or that the key is not its newest.
+	// RenewByKey mints new tokens. A *session.EndedError means that the session has ended, or
+	// that there is a newer resume key.
 	RenewByKey(context.Context, session.Resume) (session.Push, error)
-	// LeaveByKey ends the session. Its errors are those of RenewByKey.
+	// LeaveByKey ends the session. It returns the same errors as RenewByKey.
 	LeaveByKey(context.Context, session.Resume) error
 }
 
-// Config is what an API needs. All fields are required unless they say otherwise.
+// Config configures an API. Fields are required unless their comment says otherwise.
 type Config struct {
 	Minter  Minter
 	Clients Clients
@@ -70,33 +71,32 @@ type Config struct {
 	Wishes      Wishes
 	Revocations Revocations
 	Cursors     Cursors
-	// Certificates returns what depends on the App Certificates of a project. An error
-	// says that the store cannot be reached.
+	// Certificates reports which tokens depend on each App Certificate of a project. An error
+	// means that the store cannot be reached.
 	Certificates func(ctx context.Context, app string) (rotation.Report, error)
-	// Inspect says what is in a token of a project, and what is wrong with it for a use.
+	// Inspect decodes a token of a project and reports what makes it unusable for u.
 	Inspect func(token string, u agora.Use) agora.Report
-	// Policy says how long tokens may live.
+	// Policy has the lifetimes of tokens.
 	Policy     session.Policy
 	Origins    *origin.Checker
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	// WebSocket serves /v1/ws.
 	WebSocket http.Handler
-	// Ready reports whether the node takes calls, for the health checks of load
-	// balancers.
+	// Ready reports whether the node accepts sessions, for load balancers' health checks.
 	Ready func() bool
-	// BasePath is the path that every endpoint is under, such as "/refresher". Empty or
-	// "/": they are at the root.
+	// BasePath is the path prefix of every endpoint, such as "/refresher". With "" or "/"
+	// the endpoints are at the root.
 	BasePath string
-	// CredentialInPath lets the classic endpoints take a credential in the path,
+	// CredentialInPath makes the classic endpoints accept a credential in the path,
 	// /with/CREDENTIAL/rtc/…, for apps that cannot send a header.
 	CredentialInPath bool
-	// Page serves everything under BasePath that is not an endpoint. May be nil.
+	// Page serves all paths under BasePath that are not endpoints. It may be nil.
 	Page http.Handler
 }
 
-// basePath has no escapes, no empty parts and none that begin with a dot: proxies pass it
-// on as it is, and clients do not resolve it.
+// basePath allows no escapes, no empty parts, and no parts that begin with a dot, so that proxies
+// and clients pass such a path on unchanged.
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$`)
 
 // API is the public HTTP handler. It is safe for concurrent use.
@@ -143,7 +143,8 @@ func New(c Config) (*API, error) {
 		{callers, http.MethodGet, []string{"chat", "app", "token"}, classic.chatAppText},
 		{callers, http.MethodGet, []string{"chat", "user", "*", "token"}, classic.chatUserText},
 
-		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew}, // by its resume key
+		// Authenticated by the session's resume key.
+		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "renew"}, a.renew},
 		{anybody, http.MethodPost, []string{"v1", "sessions", "*", "leave"}, a.leave},
 
 		{admins, http.MethodGet, []string{"v1", "sessions"}, operators.listSessions},
@@ -166,33 +167,33 @@ func New(c Config) (*API, error) {
 // request is an HTTP request to an endpoint.
 type request struct {
 	*http.Request
-	body   *body          // nil: none
-	path   []string       // its parts, under BasePath
-	args   []string       // the parts that stand for a star in the route
-	query  url.Values     // each parameter once
-	caller session.Caller // zero if the route is open to anybody
+	body   *body          // nil if there is none
+	path   []string       // the parts of the path after BasePath
+	args   []string       // the parts that match a star in the route
+	query  url.Values     // each parameter has one value
+	caller session.Caller // zero if the route needs no credential
 
-	credential string // empty: none
+	credential string // empty if there is none
 	inPath     bool   // the credential was in the path
 }
 
-// endpoint answers one kind of request. The value is sent as JSON, but for a plainText, and
+// endpoint answers one kind of request. The value is sent as JSON, unless it is a plainText or
 // noContent.
 type endpoint func(r *request) (any, error)
 
-// audience says who may use an endpoint.
+// audience is who may use an endpoint.
 type audience uint8
 
 const (
-	// probes is for health checks of load balancers: without a credential, not
-	// rate-limited, and at the root even if there is a BasePath.
-	probes audience = iota
-	anybody
-	callers // those with a credential, each for what it grants
-	admins
+	// probes is for health checks of load balancers: no credential, no rate limit, and at
+	// the root even if there is a BasePath.
+	probes  audience = iota
+	anybody          // no credential is needed
+	callers          // a credential is needed, and grants what it says
+	admins           // a credential with the scope "admin" is needed
 )
 
-// route is a path and its methods. In a path, * stands for one part.
+// route is a method and a path. A star in the path matches any one part.
 type route struct {
 	open    audience
 	method  string

@@ -17,19 +17,18 @@ import (
 )
 
 const (
-	// bodyTimeout is how long a body may take once a handler reads it. Handlers read
-	// after they have accepted the request's credential or key; leave, whose key is
-	// in the body, allows leaveBodyTimeout.
+	// bodyTimeout is how long a handler waits for a body. Handlers read the body after they
+	// have checked the request's credential or resume key; leave, whose key is in the body,
+	// uses leaveBodyTimeout.
 	bodyTimeout = 30 * time.Second
-	// unreadTimeout is how long net/http waits for a body that no handler reads,
-	// such as that of a request without a credential, before it sends the answer.
-	// A client that sends its body in time keeps its connection; one that does not
-	// is answered and disconnected.
+	// unreadTimeout is how long net/http waits for a body that no handler reads, before it
+	// sends the answer: for example of a request without a credential. If the body arrives
+	// later, the connection is closed after the answer.
 	unreadTimeout = time.Second
 )
 
-// body is the body of a request. Its first Read extends the connection's read
-// deadline from unreadTimeout to timeout.
+// body is a request body. The first Read extends the connection's read deadline from
+// unreadTimeout to timeout.
 type body struct {
 	io.ReadCloser
 
@@ -38,8 +37,8 @@ type body struct {
 	read       bool
 }
 
-// limitBody sets the read deadline for a request's body, and reads none of it. It returns
-// nil if there is no body.
+// limitBody sets the read deadline for a request's body, without reading it. It returns nil if
+// there is no body.
 func limitBody(w http.ResponseWriter, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
@@ -60,14 +59,14 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) allow(d time.Duration) {
-	_ = b.connection.SetReadDeadline(time.Now().Add(d)) // fails where the connection is gone, as the read will
+	_ = b.connection.SetReadDeadline(time.Now().Add(d)) // fails only if the connection is closed; the read fails then, too
 }
 
-// errNoBody refuses an empty body where one is needed.
+// errNoBody is the error for an empty body where one is required.
 var errNoBody = session.Errorf(session.CodeBadRequest, "body: is empty; want a JSON object")
 
-// decodeAll is decode for a body in which each field counts: it refuses fields other than
-// these, one that is there twice, and one that says nothing.
+// decodeAll decodes a body strictly: it refuses fields other than names, duplicate fields, and
+// fields that are null or "".
 func decodeAll(r *http.Request, into any, names ...string) error {
 	var body json.RawMessage
 	if err := decode(r, &body); err != nil {
@@ -92,12 +91,12 @@ func decodeAll(r *http.Request, into any, names ...string) error {
 	return parse(body, into)
 }
 
-// isEmpty refuses a field or parameter that selects sessions by a name.
+// isEmpty returns the error for an empty field or parameter that selects sessions by a name.
 func isEmpty(name string) error {
 	return session.Errorf(session.CodeBadRequest, "%s: is empty; leave it out, or say whom it names", name)
 }
 
-// decode reads the request's body, one JSON object.
+// decode decodes the request's body, one JSON object.
 func decode(r *http.Request, into any) error {
 	body, err := io.ReadAll(r.Body)
 	var tooLong *http.MaxBytesError
@@ -112,7 +111,7 @@ func decode(r *http.Request, into any) error {
 	return parse(body, into)
 }
 
-// parse reads one JSON object.
+// parse decodes one JSON object.
 func parse(body []byte, into any) error {
 	var refused *session.Error
 	var typed *json.UnmarshalTypeError
@@ -124,7 +123,7 @@ func parse(body []byte, into any) error {
 	case errors.As(err, &typed) && typed.Field != "":
 		field := strings.TrimPrefix(typed.Field, "selection.") // embedded
 		return session.Errorf(session.CodeBadRequest, "%s: a JSON %s does not fit here", field, typed.Value)
-	case errors.As(err, &typed): // whose text names a type of this program
+	case errors.As(err, &typed): // its own text would show a Go type
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object, have a JSON %s", typed.Value)
 	default:
 		return session.Errorf(session.CodeBadRequest, "body: want a JSON object: %v", err)

@@ -8,8 +8,8 @@ import (
 	"refresher/internal/store"
 )
 
-// Wishes changes or ends one session, on whatever node it is. It is safe for concurrent
-// use. Errors are *session.Errors.
+// Wishes changes or ends a session on any node. It is safe for concurrent use. Errors are
+// *session.Errors.
 type Wishes interface {
 	Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error)
 }
@@ -22,12 +22,11 @@ type changeRequest struct {
 	Renew bool `json:"renew"`
 }
 
-// wishView says what came of a change of a session, or of its end.
+// wishView is the result of changing or ending a session.
 type wishView struct {
-	ID string `json:"id"`
-	// Applied: the session's node has acted on it. Stored: other nodes know of it, too.
-	Applied bool   `json:"applied"`
-	Stored  bool   `json:"stored"`
+	ID      string `json:"id"`
+	Applied bool   `json:"applied"` // the session's node has acted on it
+	Stored  bool   `json:"stored"`  // it is in the store, so it survives this node
 	Node    string `json:"node"`
 	Note    string `json:"note,omitempty"`
 }
@@ -36,10 +35,10 @@ type wishView struct {
 type changeView struct {
 	wishView
 
-	// Version orders the changes of one session: the highest counts.
+	// Version orders the changes of one session: the change with the highest version wins.
 	Version session.UnixMilli `json:"version"`
-	Role    *session.Role     `json:"role,omitempty"` // as it is now; none without RTC
-	// Pushed: a client is connected, and new tokens are on their way to it.
+	Role    *session.Role     `json:"role,omitempty"` // the role after the change; nil without RTC
+	// Pushed means that new tokens are being sent to a connected client.
 	Pushed bool `json:"pushed"`
 }
 
@@ -47,13 +46,12 @@ type changeView struct {
 type endView struct {
 	wishView
 
-	// AccessEndsAt is when the last token of the session stops to work. It is left out if
-	// that is not known.
+	// AccessEndsAt is when the session's last token expires; left out if unknown.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
 }
 
-// changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new
-// tokens with another role, {"renew": true} with the same.
+// changeSession answers PATCH /v1/sessions/{id}: {"rtc": {"role": …}} pushes new tokens with
+// that role, {"renew": true} pushes new tokens with the current one.
 func (o *operators) changeSession(r *request) (any, error) {
 	var q changeRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -81,8 +79,8 @@ func (o *operators) changeSession(r *request) (any, error) {
 	return view, nil
 }
 
-// endSession answers DELETE /v1/sessions/{id}: the session ends, wherever it is,
-// and its keys are dead.
+// endSession answers DELETE /v1/sessions/{id}: it ends the session on whichever node owns it, and
+// makes its resume keys invalid.
 func (o *operators) endSession(r *request) (any, error) {
 	w := store.Wish{Session: r.args[0], Kind: store.WishEnd}
 	result, err := o.wish(r, w)
@@ -105,7 +103,8 @@ func viewOfWish(w *store.Wish, result *store.WishResult) wishView {
 	}
 }
 
-// noteOf is what an operator should know of a wish, in words.
+// noteOf explains to the operator in words why a change has not taken effect yet; empty if it
+// has.
 func noteOf(w *store.Wish, result *store.WishResult) string {
 	r := &result.Record
 	overtaken := w.Kind == store.WishRole && result.Version < r.WishVersion && r.Identity.RTC != nil && r.Identity.RTC.Role != w.Role

@@ -7,10 +7,10 @@ import (
 	"refresher/internal/session"
 )
 
-// CauseClassic is the cause of tokens that the classic endpoints hand out.
+// CauseClassic is the minting cause of tokens from the classic endpoints, in metrics.
 const CauseClassic session.Cause = "classic"
 
-// classic answers the endpoints of the classic token servers, and of Agora's samples.
+// classic serves the endpoints of the classic token servers and of Agora's samples.
 type classic struct{ config *Config }
 
 // rtc answers /rtc/{channel}/{role}/{tokentype}/{uid}.
@@ -33,8 +33,8 @@ func (c *classic) rtm(r *request) (any, error) {
 	}{tokens.RTM}, err
 }
 
-// rte answers /rte/{channel}/{role}/{tokentype}/{uid}[/{rtmuid}]: both tokens.
-// Without rtmuid the RTM user has the RTC user's name.
+// rte answers /rte/{channel}/{role}/{tokentype}/{uid}[/{rtmuid}] with an RTC and an RTM token.
+// The RTM user is rtmuid, or uid if there is no rtmuid.
 func (c *classic) rte(r *request) (any, error) {
 	rtc, err := rtcFromPath(r.args[:4])
 	if err != nil {
@@ -47,8 +47,8 @@ func (c *classic) rte(r *request) (any, error) {
 	}{tokens.RTC, tokens.RTM}, err
 }
 
-// rteTokens makes the tokens of /rte. As in the classic server, the RTM token
-// opens the stream channels of the RTC channel too; one of version 006 cannot.
+// rteTokens makes the tokens of /rte. As in the classic server, the RTM token also grants the
+// stream channels of the RTC channel, except in format 006, which cannot express that.
 func (c *classic) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (session.Tokens, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *classic) rteTokens(r *request, rtc session.RTC, rtm session.RTM) (sessi
 	return tokens, err
 }
 
-// chatToken is the answer of the chat endpoints.
+// chatToken is the JSON answer of the chat endpoints.
 type chatToken struct {
 	ChatToken string `json:"chatToken"`
 }
@@ -109,7 +109,7 @@ type tokenRequest struct {
 	Expire    int64  `json:"expire"` // seconds; 0 is the default
 }
 
-// getToken answers POST /getToken: one token of the type that the body names.
+// getToken answers POST /getToken with one token of the requested type.
 func (c *classic) getToken(r *request) (any, error) {
 	var q tokenRequest
 	if err := decode(r.Request, &q); err != nil {
@@ -155,7 +155,7 @@ type anyToken struct {
 	Token string `json:"token"`
 }
 
-// mint makes tokens that live as long as the request's expiry parameter says.
+// mint makes tokens with the lifetime of the request's expiry parameter.
 func (c *classic) mint(r *request, id session.Identity) (session.Tokens, error) {
 	ttl, err := c.expiry(r)
 	if err != nil {
@@ -164,8 +164,8 @@ func (c *classic) mint(r *request, id session.Identity) (session.Tokens, error) 
 	return c.mintFor(r, id, ttl)
 }
 
-// expiry is the lifetime that the request's parameter expiry asks for, which is
-// expireTime in Agora's older tutorials.
+// expiry returns the lifetime in the request's parameter expiry, or expireTime as in Agora's
+// older tutorials.
 func (c *classic) expiry(r *request) (time.Duration, error) {
 	name, value, err := r.parameter("expiry", "expireTime")
 	switch {
@@ -181,8 +181,8 @@ func (c *classic) expiry(r *request) (time.Duration, error) {
 	return c.ttl(r, name, seconds)
 }
 
-// parameter returns the name and value of the one given parameter among several that
-// mean the same; name is empty if there is none.
+// parameter returns a parameter that may have any of several names, and the name that the request
+// used; name is empty if the request has none of them.
 func (r *request) parameter(names ...string) (name, value string, err error) {
 	for _, n := range names {
 		if !r.query.Has(n) {
@@ -196,7 +196,7 @@ func (r *request) parameter(names ...string) (name, value string, err error) {
 	return name, value, nil
 }
 
-// mintFor makes tokens for a caller whose grant covers them.
+// mintFor makes tokens for id, if the caller is authorized.
 func (c *classic) mintFor(r *request, id session.Identity, ttl time.Duration) (session.Tokens, error) {
 	format, err := c.format(r, id)
 	if err != nil {
@@ -209,7 +209,7 @@ func (c *classic) mintFor(r *request, id session.Identity, ttl time.Duration) (s
 	return c.config.Minter.Mint(r.caller.App, id, format, CauseClassic, now, at)
 }
 
-// mintStream makes an RTM token that opens stream channels of a channel too.
+// mintStream makes an RTM token that also grants the stream channels of channel.
 func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl time.Duration) (string, error) {
 	stream := r.streamUser(channel, rtm)
 	switch format, err := c.format(r, session.Identity{RTC: &stream, RTM: &rtm}); {
@@ -225,8 +225,8 @@ func (c *classic) mintStream(r *request, channel string, rtm session.RTM, ttl ti
 	return c.config.Minter.MintStream(r.caller.App, stream, rtm, CauseClassic, now, at)
 }
 
-// streamUser is an RTM user as the RTC user of stream channels, which has the same
-// name. It may send messages there if the grant has the role publisher.
+// streamUser returns the RTC user, of the same name, as which an RTM user enters stream channels.
+// It has the role publisher, which may send messages, if the caller's grant allows that role.
 func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	rtc := session.RTC{Channel: channel, Account: rtm.UserID}
 	if r.caller.Grant.Allows(session.Publisher) {
@@ -235,28 +235,27 @@ func (r *request) streamUser(channel string, rtm session.RTM) session.RTC {
 	return rtc
 }
 
-// grantStream is grant for an RTM token that opens stream channels too. If the back end
-// does not let the user publish, it makes stream a subscriber and asks again: for the
-// role the back end's word counts as the credential's does, see streamUser.
+// grantStream is grant for an RTM token that also grants stream channels. If the back end denies
+// the role publisher, grantStream changes stream to a subscriber and requests approval again: the
+// role follows the back end as it follows the credential's grant in streamUser.
 func (c *classic) grantStream(r *request, stream *session.RTC, rtm session.RTM, ttl time.Duration) (now, at session.UnixSec, err error) {
 	grant := &r.caller.Grant
 	if err := grant.Covers(session.Identity{RTM: &rtm}); err != nil {
 		return 0, 0, err
 	}
 	id := session.Identity{RTC: stream, RTM: &rtm}
-	d := c.decide(r, id)
+	d := c.authorize(r, id)
 	switch {
 	case d.Reason == session.NotGranted:
 		return 0, 0, session.Errorf(d.Refusal.Code, "the RTM token opens stream channels as RTC user %q: %s", rtm.UserID, d.Refusal.Message)
 	case d.Reason == session.Denied && stream.Role == session.Publisher && grant.Allows(session.Subscriber):
 		stream.Role = session.Subscriber
-		d = c.decide(r, id)
+		d = c.authorize(r, id)
 	}
 	return lifetime(d, ttl)
 }
 
-// format is the form of the tokens that a request asks for, for every endpoint by
-// the parameter tokenFormat.
+// format returns the token format of the request's parameter tokenFormat, or the default.
 func (c *classic) format(r *request, id session.Identity) (session.Format, error) {
 	var wanted *session.Format
 	if r.query.Has("tokenFormat") {
@@ -268,17 +267,17 @@ func (c *classic) format(r *request, id session.Identity) (session.Format, error
 	return c.config.Policy.Format(wanted, &r.caller.Grant, id)
 }
 
-// grant says from when to when tokens for id are good that are to live for ttl, if
-// the caller may have them.
+// grant authorizes the caller for id and returns the issue time (now) and the expiry (at) of
+// tokens with lifetime ttl.
 func (c *classic) grant(r *request, id session.Identity, ttl time.Duration) (now, at session.UnixSec, err error) {
-	return lifetime(c.decide(r, id), ttl)
+	return lifetime(c.authorize(r, id), ttl)
 }
 
-// decide asks whether the caller may have tokens for id, without a session. The end that
-// it gets counts for what else is made for the request.
-func (c *classic) decide(r *request, id session.Identity) session.Decision {
+// authorize decides whether the caller may have tokens for id, without a session. If it may only
+// until some time, that time also limits further tokens of the same request.
+func (c *classic) authorize(r *request, id session.Identity) session.Decision {
 	who := &r.caller
-	d := c.config.Access.Decide(r.Context(), session.Request{
+	d := c.config.Access.Authorize(r.Context(), session.Request{
 		Action: session.ActionJoin, Caller: who, Claims: &session.ResumeClaims{App: who.App, Subject: who.Subject, Identity: id},
 	})
 	if d.Allowed {
@@ -287,7 +286,7 @@ func (c *classic) decide(r *request, id session.Identity) session.Decision {
 	return d
 }
 
-// mintChatApp makes the application's own token, which is not any user's.
+// mintChatApp makes the application's own Chat token, which belongs to no user.
 func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	if _, err := c.format(r, session.Identity{}); err != nil {
 		return "", err
@@ -299,8 +298,8 @@ func (c *classic) mintChatApp(r *request, ttl time.Duration) (string, error) {
 	return c.config.Minter.MintChatApp(r.caller.App, CauseClassic, now, at)
 }
 
-// lifetime is from when to when tokens are good that are made now and are to live for
-// ttl. There are none if the time that they are allowed for ends this second.
+// lifetime returns the issue time and the expiry of tokens with lifetime ttl, limited by d. It
+// returns ErrDenied if they would expire within this second.
 func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, err error) {
 	if err := d.Err(); err != nil {
 		return 0, 0, err
@@ -316,7 +315,7 @@ func lifetime(d session.Decision, ttl time.Duration) (now, at session.UnixSec, e
 	return now, at, nil
 }
 
-// ttl is the lifetime that a field asks for; 0 is the default.
+// ttl returns the lifetime for a field's value in seconds; 0 means the default lifetime.
 func (c *classic) ttl(r *request, field string, seconds int64) (time.Duration, error) {
 	policy := &c.config.Policy
 	if most := int64(policy.MaxTTL / time.Second); seconds < 0 || seconds > most {

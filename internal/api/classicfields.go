@@ -9,7 +9,7 @@ import (
 	"refresher/internal/session"
 )
 
-// rtcFromPath reads channel, role, token type and user.
+// rtcFromPath parses the path parts channel, role, token type and user.
 func rtcFromPath(args []string) (session.RTC, error) {
 	rtc := session.RTC{Channel: args[0]}
 	var err error
@@ -18,7 +18,7 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	}
 	switch args[2] {
 	case "uid":
-		if args[3] != "" { // any, as in the classic server
+		if args[3] != "" { // an empty uid means 0, as in the classic server
 			rtc.UID, err = uid(args[3])
 		}
 	case "userAccount":
@@ -29,9 +29,9 @@ func rtcFromPath(args []string) (session.RTC, error) {
 	return rtc, err
 }
 
-// role reads a role by any of the names that it has in the classic servers, in Agora's
-// builders and samples, and in its SDKs. Without a word it is the subscriber. Unknown
-// words are refused: a publisher with a misspelt role would not be heard, and not know.
+// role parses a role by any of its names in the classic servers and in Agora's token builders,
+// samples and SDKs. An empty string is the subscriber. Unknown words are refused: with a default,
+// a misspelt publisher would silently not be heard.
 func role(s string) (session.Role, error) {
 	switch strings.ToLower(s) {
 	case "publisher", "host", "1":
@@ -43,11 +43,11 @@ func role(s string) (session.Role, error) {
 	}
 }
 
-// uid reads a numeric uid. The Android UIKit sends one of 2^31 or more as the
-// negative number that it is in 32 signed bits.
+// uid parses a numeric uid. Agora's Android UIKit sends uids from 2^31 on as negative numbers, by
+// casting them to a signed 32-bit integer.
 func uid(s string) (uint32, error) {
 	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n < 0 {
-		return uint32(int32(n)), nil // the wrap is the point
+		return uint32(int32(n)), nil // wraps around on purpose
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
@@ -63,7 +63,7 @@ func account(s string) (string, error) {
 	return s, nil
 }
 
-// anyUser takes a number for a uid and anything else for a user account.
+// anyUser sets rtc's uid if s is a number, and else its user account.
 func anyUser(rtc *session.RTC, s string) error {
 	var err error
 	if _, isNumber := strconv.ParseInt(s, 10, 64); isNumber == nil || errors.Is(isNumber, strconv.ErrRange) {
@@ -74,7 +74,7 @@ func anyUser(rtc *session.RTC, s string) error {
 	return err
 }
 
-// text is a JSON string, or a number taken as its digits. Null is empty.
+// text is a JSON string, or a whole number as its decimal digits. null becomes empty.
 type text string
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -17,7 +17,7 @@ import (
 // crowded admits no address.
 type crowded struct{ open }
 
-func (crowded) Admit(netip.Addr) time.Duration { return time.Second }
+func (crowded) RateLimit(netip.Addr) time.Duration { return time.Second }
 
 // A page of an allowed origin can read every answer, also that its URL is wrong: without the
 // CORS headers, its browser says no more than "blocked by CORS policy".

@@ -1,12 +1,11 @@
-// Package api answers plain HTTP: the classic token endpoints that Agora's
-// UIKits and tutorials call, renewal for a client whose WebSocket is blocked, and
-// what operators see and change. It knows paths, parameters, headers, the forms of
-// answers, and which endpoints want which credential. It does not know how a
-// token is made, when one is renewed, or how a change reaches other nodes.
+// Package api serves plain HTTP: the classic token endpoints that Agora's UIKits and tutorials
+// call, renewal for clients whose WebSocket is blocked, and the operators' endpoints. It handles
+// paths, parameters, headers, the formats of answers, and which endpoint needs which credential.
+// Other packages mint tokens, schedule renewals, and pass changes to other nodes.
 //
-// # What an answer says of other nodes
+// # Answers about other nodes
 //
-// A revocation has effect everywhere within a second, and the answer waits for that. It
-// names the live nodes that have not acted yet (waitingFor). If the store cannot be reached
-// the answer is 503 with, under done, what this node did.
+// A revocation takes effect on all nodes within a second, and the answer waits that long. It lists
+// the live nodes that have not acted yet (waitingFor). If the store cannot be reached, the answer
+// is 503, and its field "done" says what this node has done.
 package api

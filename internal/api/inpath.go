@@ -8,18 +8,16 @@ import (
 	"refresher/internal/session"
 )
 
-// pathWord begins the path of a request that has its credential in there:
-// /with/CREDENTIAL/rtc/…
+// pathWord is the first part of a path that contains the credential: /with/CREDENTIAL/rtc/…
 const pathWord = "with"
 
-// pathLife is the longest remaining lifetime of a credential that is taken from a path.
-// Paths are in the access logs of proxies and in the histories of browsers, and a
-// credential that is read there later should have expired. 30 s allow for clocks that
-// differ.
+// pathLife is the longest remaining lifetime of a credential in a path. Paths end up in access
+// logs of proxies and in browser histories; a credential found there later should have expired.
+// The 30 s allow for clock skew.
 const pathLife = time.Hour + 30*time.Second
 
-// takeCredential moves the credential of a /with/ request from its path to r.credential.
-// Later code, including log lines and errors, gets a request without it.
+// takeCredential moves the credential of a /with/ request from the path to r.credential, so that
+// later code cannot leak it into log lines or errors.
 func (r *request) takeCredential(answer http.Header) error {
 	if len(r.path) < 2 || r.path[0] != pathWord {
 		return nil
@@ -30,7 +28,7 @@ func (r *request) takeCredential(answer http.Header) error {
 	scrubbed.URL = &url.URL{Path: "/", RawQuery: r.URL.RawQuery}
 	scrubbed.RequestURI = scrubbed.URL.RequestURI()
 	r.Request = scrubbed
-	// The address holds the credential: browsers must not send it as a Referer.
+	// The URL contains the credential, so browsers must not send it as a Referer.
 	answer.Set("Referrer-Policy", "no-referrer")
 	notCached(answer)
 	if r.Header.Get("Authorization") != "" {
@@ -39,8 +37,8 @@ func (r *request) takeCredential(answer http.Header) error {
 	return nil
 }
 
-// mayBeInPath refuses credentials that would do too much harm if a path were logged:
-// those with the scope "admin", and those that outlive pathLife.
+// mayBeInPath refuses credentials that are too dangerous in a logged path: those with the scope
+// "admin", and those that are valid for longer than pathLife.
 func mayBeInPath(c *session.Caller) error {
 	switch left := time.Until(c.ExpiresAt.Time()); {
 	case c.Admin:
@@ -51,7 +49,7 @@ func mayBeInPath(c *session.Caller) error {
 	return nil
 }
 
-// notCached keeps an answer with tokens out of caches, as the classic servers do.
+// notCached sets the headers that keep an answer out of caches, like the classic servers.
 func notCached(answer http.Header) {
 	answer.Set("Cache-Control", "private, no-cache, no-store, must-revalidate")
 	answer.Set("Expires", "-1")

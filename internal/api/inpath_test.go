@@ -45,7 +45,7 @@ func config(t *testing.T) Config {
 // open admits every address.
 type open struct{ Access }
 
-func (open) Admit(netip.Addr) time.Duration      { return 0 }
+func (open) RateLimit(netip.Addr) time.Duration  { return 0 }
 func (open) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }
 
 // TestPanicKeepsTheCredentialInThePath: what a handler knows of a request's address, and

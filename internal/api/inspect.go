@@ -7,8 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// inspectRequest is the body of POST /v1/tokens/inspect: a token, and what it is
-// to be used for.
+// inspectRequest is the body of POST /v1/tokens/inspect: a token, and the use to check it for.
 type inspectRequest struct {
 	Token   string  `json:"token"`
 	Service string  `json:"service"`

@@ -8,20 +8,20 @@ import (
 	"refresher/internal/session"
 )
 
-// leaveRequest is the body of a leave. The key may be in the Authorization header instead.
+// leaveRequest is the body of a leave. The resume key may be in the Authorization header instead.
 type leaveRequest struct {
 	Key       string          `json:"key"`
 	Seq       uint64          `json:"seq"`
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// leaveBodyTimeout is how long the body of a leave may take. The key in it is not checked
-// before it is read, so a client without one must not hold a handler for bodyTimeout.
+// leaveBodyTimeout is how long the body of a leave may take. It is shorter than bodyTimeout,
+// because the body is read before the key in it can be checked.
 const leaveBodyTimeout = 5 * time.Second
 
-// leave answers POST /v1/sessions/{id}/leave. The key may be in the body, and the body of any
-// type, so that a page that is about to close can send it to another origin: a header, or a
-// Content-Type of application/json, would have the browser ask first, by a CORS preflight.
+// leave answers POST /v1/sessions/{id}/leave. It accepts the key in the body, and a body of any
+// Content-Type, so that a closing page can send it to another origin without a CORS preflight,
+// which an Authorization header or the type application/json would cause.
 func (a *API) leave(r *request) (any, error) {
 	if r.body != nil {
 		r.body.timeout = leaveBodyTimeout
@@ -36,7 +36,7 @@ func (a *API) leave(r *request) (any, error) {
 	}
 	err := a.config.Clients.LeaveByKey(r.Context(), session.Resume{Session: r.args[0], Key: key, Seq: q.Seq, ExpiresAt: q.ExpiresAt})
 	var ended *session.EndedError
-	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // with a newer key, it goes on
+	if errors.As(err, &ended) && ended.Reason != session.EndSuperseded { // superseded: the session continues with a newer key
 		err = nil
 	}
 	return noContent{}, err

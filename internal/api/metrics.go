@@ -32,15 +32,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// label is a route's name, such as "GET /v1/sessions/*".
+// label returns the route as a metric label, such as "GET /v1/sessions/*".
 func (r *route) label() string { return r.method + " /" + strings.Join(r.path, "/") }
 
-// counted is an answer whose status is remembered.
+// counted is a ResponseWriter that remembers the status.
 type counted struct {
 	http.ResponseWriter
 
 	route  string
-	status int // 0: there was no answer here
+	status int // 0 if no answer was written through it
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -51,7 +51,7 @@ func (c *counted) WriteHeader(status int) {
 	c.ResponseWriter.WriteHeader(status)
 }
 
-// answered counts an answer that an endpoint has given.
+// answered counts an answer and its duration, unless none was written.
 func (m *metrics) answered(c *counted, after time.Duration) {
 	if c.status == 0 {
 		return

@@ -2,19 +2,19 @@ package api
 
 import "refresher/internal/session"
 
-// ping answers GET /ping: the process answers requests.
+// ping answers GET /ping, which shows that the process answers requests.
 func ping(*request) (any, error) {
 	return struct {
 		Message string `json:"message"`
 	}{"pong"}, nil
 }
 
-// errNotReady gives no reason, since GET / wants no credential: /readyz on the operations port
-// does.
+// errNotReady gives no reason, since GET / needs no credential; /readyz on the operations port
+// gives it.
 var errNotReady = session.Errorf(session.CodeUnavailable, "this node takes no calls now; connect to another one")
 
-// ready answers GET /, the default health check of GKE, ALB and others: the node takes
-// calls.
+// ready answers GET /, the default health check of GKE, ALB and others: whether the node accepts
+// sessions.
 func (a *API) ready(*request) (any, error) {
 	if !a.config.Ready() {
 		return nil, errNotReady

@@ -7,8 +7,7 @@ import (
 	"refresher/internal/session"
 )
 
-// renewRequest is the optional body of a renewal: what the client has, as in a
-// resume message.
+// renewRequest is the optional body of a renewal: the client's newest tokens, as in a resume.
 type renewRequest struct {
 	Seq       *uint64         `json:"seq"`
 	ExpiresAt session.UnixSec `json:"expiresAt"`
@@ -20,9 +19,9 @@ func (a *API) renew(r *request) (any, error) {
 	if key == "" {
 		return nil, session.Errorf(session.CodeUnauthenticated, "want Authorization: Bearer and the key of the last joined message")
 	}
-	// An invalid key is refused before the body is read, so that clients without a
-	// session cannot hold handlers. For a session that has ended the body is read:
-	// the answer says for how long the client's tokens work, which is in there.
+	// Refuse an invalid key before reading the body, so that clients without a session cannot
+	// keep handlers waiting. For an ended session the body is still read, since the answer
+	// repeats from it how long the client's tokens remain valid.
 	var ended *session.EndedError
 	if err := a.config.Clients.Open(&session.Resume{Session: r.args[0], Key: key}); err != nil && !errors.As(err, &ended) {
 		return nil, err

@@ -10,25 +10,25 @@ import (
 	"refresher/internal/store"
 )
 
-// Revocations keep users out on every node. It is safe for concurrent use. Errors are
+// Revocations manages the revocations of all nodes. It is safe for concurrent use. Errors are
 // *session.Errors, or wrap store.ErrNoRevocation or store.ErrUnsaved.
 type Revocations interface {
-	// Add adds a revocation, and waits a little for what all nodes end. It fills in the
-	// id and when it was added.
+	// Add adds a revocation and waits briefly for all nodes to end the matching sessions. It
+	// returns the revocation with its id and the time at which it was added.
 	Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error)
-	// Get returns a standing revocation of a project.
+	// Get returns a revocation of a project that is in effect.
 	Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error)
-	// Lift ends the effect of a revocation of a project.
+	// Lift removes a revocation of a project.
 	Lift(ctx context.Context, app, id string) (store.Revocation, error)
-	// List returns standing revocations of a project, in the order of their ids: a page of
-	// those after a cursor, and the cursor to go on from, empty at the end.
+	// List returns a page of a project's revocations in the order of their ids, from the
+	// cursor after on. next is the cursor for the following page; empty at the end.
 	List(app, after string) (page []store.Revocation, next string, err error)
 }
 
-// maxRevocation is the longest that a revocation may stand.
+// maxRevocation is the longest duration of a revocation.
 const maxRevocation = 365 * 24 * time.Hour
 
-// selection is how a request names sessions.
+// selection is the part of a request that selects sessions.
 type selection struct {
 	Channel string  `json:"channel"`
 	UID     *uint32 `json:"uid"`
@@ -36,7 +36,7 @@ type selection struct {
 	Subject string  `json:"subject"`
 }
 
-// selector returns what selects those sessions, or a *session.Error.
+// selector converts s to a store.Selector. Its error is a *session.Error.
 func (s *selection) selector(app string) (store.Selector, error) {
 	selector := store.Selector{App: app, Channel: s.Channel, User: s.Account, Subject: s.Subject}
 	if s.UID != nil {
@@ -60,7 +60,8 @@ type revocationRequest struct {
 	For *int64 `json:"for"` // seconds
 }
 
-// revocation returns what is to be added, or a *session.Error.
+// revocation converts q to a store.Revocation; lasts is the default duration. Its error is a
+// *session.Error.
 func (q *revocationRequest) revocation(app string, lasts time.Duration) (r store.Revocation, err error) {
 	if r.Selector, err = q.selector(app); err != nil {
 		return r, err
@@ -86,21 +87,21 @@ type revocationView struct {
 	Subject string          `json:"subject,omitempty"`
 	At      session.UnixSec `json:"at"`
 	Until   session.UnixSec `json:"until"`
-	// ClassicEndsAt is when the last token stops to work that a classic endpoint can have
-	// handed out before: nothing counts those.
+	// ClassicEndsAt is when the last token expires that a classic endpoint can have issued
+	// before the revocation; these tokens have no session, so the exact time is unknown.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 }
 
-// progressView is a revocation and what the nodes have done about it.
+// progressView is a revocation and its progress on the nodes.
 type progressView struct {
 	revocationView
 
 	Ended int `json:"ended"` // sessions
-	// AccessEndsAt is when the last token of those sessions stops to work: Agora cannot
-	// revoke one. It is left out while there are no such sessions.
+	// AccessEndsAt is when the last token of the ended sessions expires, since Agora cannot
+	// revoke tokens; left out if no session was ended.
 	AccessEndsAt session.UnixSec `json:"accessEndsAt,omitempty"`
-	Complete     bool            `json:"complete"`             // every live node has acted
-	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not
+	Complete     bool            `json:"complete"`             // all live nodes have acted
+	WaitingFor   []string        `json:"waitingFor,omitempty"` // live nodes that have not acted yet
 }
 
 func (o *operators) viewOfRevocation(r *store.Revocation) revocationView {
@@ -114,8 +115,8 @@ func (o *operators) viewOfProgress(r *store.Revocation, p *store.Progress) progr
 	return progressView{o.viewOfRevocation(r), p.Ended, p.AccessEndsAt, p.Complete, p.WaitingFor}
 }
 
-// unsavedError is the answer when a revocation, or its lift, has effect on this node but is
-// not in the store.
+// unsavedError is the answer when a revocation was added or lifted on this node, but the store
+// could not be reached.
 type unsavedError struct {
 	problem
 	Done any `json:"done"`
@@ -125,7 +126,8 @@ func (*unsavedError) Error() string { return store.ErrUnsaved.Error() }
 
 var errNoRevocation = session.Errorf(session.CodeUnknownSession, "no such revocation stands; it may be over, or lifted")
 
-// revocationError makes of an error the answer that the operator gets.
+// revocationError converts an error of Revocations to the error for the operator. done is the
+// answer's field "done".
 func revocationError(done any, err error) error {
 	switch {
 	case errors.Is(err, store.ErrNoRevocation):
@@ -143,7 +145,7 @@ func revocationError(done any, err error) error {
 // revoke answers POST /v1/revocations.
 func (o *operators) revoke(r *request) (any, error) {
 	var q revocationRequest
-	// A name that is misspelt, or left empty, would widen what is revoked.
+	// Strict, since a misspelt or empty field would revoke more sessions than intended.
 	if err := decodeAll(r.Request, &q, "channel", "uid", "account", "subject", "for"); err != nil {
 		return nil, err
 	}

@@ -2,12 +2,12 @@ package api
 
 import "refresher/internal/session"
 
-// What Agora's older tutorials, samples and documentation ask of a token server.
+// The endpoints that Agora's older tutorials, samples and documentation expect of a token server.
 
 // rtcTokenRequest is the body of POST /fetch_rtc_token and /fetch_rtc_token_string.
 type rtcTokenRequest struct {
-	UID         text   `json:"uid"`         // empty: any
-	ChannelName string `json:"ChannelName"` // samples write channelName, too; case does not count
+	UID         text   `json:"uid"`         // empty means uid 0: any user
+	ChannelName string `json:"ChannelName"` // or channelName: encoding/json ignores case
 	Role        text   `json:"role"`
 	Expire      int64  `json:"expire"` // seconds; 0 is the default
 }
@@ -59,7 +59,7 @@ func (c *classic) fetchRTMToken(r *request) (any, error) {
 
 // accessToken answers GET /access_token?channelName=&uid=&role=&expireTime=.
 func (c *classic) accessToken(r *request) (any, error) {
-	if r.query.Has("expiredTs") { // the moment of the end, in one of these servers
+	if r.query.Has("expiredTs") { // in one of these servers: the Unix time of the expiry
 		return nil, session.Errorf(session.CodeBadRequest, "expiredTs: not supported; give the lifetime in seconds as expireTime")
 	}
 	token, err := c.rtcFromQuery(r, session.Subscriber)
@@ -71,7 +71,8 @@ type sampleKey struct {
 	Key string `json:"key"`
 }
 
-// rtcKey answers GET /rtcToken?channelName=&uid=. The sample's server makes publishers.
+// rtcKey answers GET /rtcToken?channelName=&uid=. As in the sample's server, the user is a
+// publisher.
 func (c *classic) rtcKey(r *request) (any, error) {
 	token, err := c.rtcFromQuery(r, session.Publisher)
 	return sampleKey{token}, err
@@ -83,7 +84,7 @@ func (c *classic) rtmKey(r *request) (any, error) {
 	return sampleKey{tokens.RTM}, err
 }
 
-// rtcFromQuery makes an RTC token from a query. The role is as given where the query
+// rtcFromQuery makes an RTC token from the query's parameters. otherwise is the role if the query
 // has none.
 func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, error) {
 	_, channel, err := r.parameter("channelName", "channel")
@@ -103,7 +104,7 @@ func (c *classic) rtcFromQuery(r *request, otherwise session.Role) (string, erro
 	return tokens.RTC, err
 }
 
-// optionalUser is anyUser, but an empty one is uid 0: any.
+// optionalUser is anyUser, but an empty string is uid 0, which means any user.
 func optionalUser(rtc *session.RTC, s string) error {
 	if s == "" {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/session"
 )
 
-// ServeHTTP implements http.Handler. It splits paths itself: http.ServeMux redirects paths
-// that are not clean, and a channel may be named "." or "..".
+// ServeHTTP implements http.Handler. It does not use http.ServeMux, which redirects paths that
+// are not clean: a channel may have the name "." or "..".
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, began := &counted{ResponseWriter: w, route: "other"}, time.Now()
 	defer func() { a.metrics.answered(c, time.Since(began)) }()
@@ -77,7 +77,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case methods != nil && r.Method == http.MethodOptions:
 		preflight(c, methods)
-	case isPreflight(r): // so that the page gets to read that there is no such endpoint
+	case isPreflight(r): // allow it, so that the page can read the 404 of its request
 		preflight(c, []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete})
 	case methods != nil:
 		c.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
@@ -97,8 +97,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// underBase cuts BasePath off the parts of a path. inside is false if the path is not under
-// it.
+// underBase removes BasePath from the parts of a path. inside is false if the path is not under
+// BasePath.
 func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	n := len(a.base)
 	switch {
@@ -111,13 +111,13 @@ func (a *API) underBase(parts []string) (rest []string, inside bool) {
 	}
 }
 
-// safe reports whether requests by a method change nothing.
+// safe reports whether a method changes nothing.
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// split cuts a path into parts and unescapes each, so that an escaped slash stays within its
-// part. A slash at the end is ignored.
+// split splits a path into parts and then unescapes each, so that an escaped slash stays in its
+// part. A trailing slash is ignored.
 func split(u *url.URL) ([]string, error) {
 	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
 	parts := strings.Split(path, "/")
@@ -131,9 +131,9 @@ func split(u *url.URL) ([]string, error) {
 	return parts, nil
 }
 
-// withoutDoubledSlash drops the empty parts at the head of a classic endpoint's path:
-// apps append /rtc/… to a base URL that ends in a slash. Paths under /v1 are taken as
-// they are, so that a proxy's rule for /v1 is not evaded.
+// withoutDoubledSlash removes empty parts at the start of a classic endpoint's path, since apps
+// append /rtc/… to a base URL that ends with a slash. A path such as //v1 is left alone: it could
+// otherwise evade a proxy's rule for /v1.
 func withoutDoubledSlash(parts []string) []string {
 	head := slices.IndexFunc(parts, func(p string) bool { return p != "" })
 	if head < 1 || parts[head] == "v1" {
@@ -142,8 +142,8 @@ func withoutDoubledSlash(parts []string) []string {
 	return parts[head:]
 }
 
-// parseQuery reads the parameters of a query. It refuses what url.URL.Query would drop, and
-// a parameter that is given twice.
+// parseQuery parses a query. It refuses malformed parameters, which url.URL.Query would silently
+// drop, and duplicate ones.
 func parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -157,7 +157,7 @@ func parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// match reports whether parts match pattern, and returns the parts that its stars stand for.
+// match reports whether parts match pattern, and returns the parts that match its stars.
 func match(pattern, parts []string) (args []string, ok bool) {
 	if len(pattern) != len(parts) {
 		return nil, false
@@ -191,12 +191,13 @@ func (a *API) answer(w http.ResponseWriter, r *request, route *route) {
 	a.write(w, http.StatusOK, value)
 }
 
-// admit refuses a request that may not use an endpoint that is open to some.
+// admit checks the rate limit and the credential that an endpoint for the given audience needs.
+// It sets r.caller.
 func (a *API) admit(r *request, to audience) error {
 	if to == probes {
 		return nil
 	}
-	if wait := a.config.Access.Admit(a.config.Access.ClientAddr(r.Request)); wait > 0 {
+	if wait := a.config.Access.RateLimit(a.config.Access.ClientAddr(r.Request)); wait > 0 {
 		return &session.Error{Code: session.CodeRateLimited, Message: "too many requests; see Retry-After", RetryAfter: wait}
 	}
 	if to == anybody {
@@ -217,7 +218,7 @@ func (a *API) admit(r *request, to audience) error {
 	return nil
 }
 
-// bearer returns the credential in a request's Authorization header; empty is none.
+// bearer returns the credential in the Authorization header; empty if there is none.
 func bearer(r *http.Request) string {
 	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -226,8 +227,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(credential)
 }
 
-// cors lets pages of allowed origins read the answer, whatever it is: without its header,
-// browsers tell a page no more than that it was blocked. It returns false for other pages.
+// cors reports whether the request's origin is allowed, and sets the CORS headers if so. It is
+// called for errors too: without the headers, a page learns only that its request was blocked.
 func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Add("Vary", "Origin")
@@ -242,13 +243,13 @@ func (a *API) cors(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// isPreflight reports whether a browser asks what a page may request.
+// isPreflight reports whether r is a CORS preflight.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers a CORS preflight, by the header that cors has set for an allowed page.
-// Agora's web samples send X-Requested-With.
+// preflight answers a CORS preflight. An allowed origin already has a header from cors. Agora's web
+// samples send X-Requested-With.
 func preflight(w http.ResponseWriter, allowed []string) {
 	if h := w.Header(); h.Get("Access-Control-Allow-Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", strings.Join(append(allowed, http.MethodOptions), ", "))

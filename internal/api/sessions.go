@@ -10,16 +10,16 @@ import (
 	"refresher/internal/store"
 )
 
-// operators answers the endpoints under /v1 that want the scope "admin".
+// operators serves the endpoints under /v1 that need the scope "admin".
 type operators struct{ config *Config }
 
-// Bounds of a page of sessions.
+// How many sessions are on a page.
 const (
 	defaultPage = 50
 	maxPage     = 200
 )
 
-// sessionView is a session as operators see it.
+// sessionView is a session in answers to operators.
 type sessionView struct {
 	ID      string `json:"id"`
 	App     string `json:"app"`
@@ -31,9 +31,9 @@ type sessionView struct {
 	// TokenFormat is left out for 007.
 	TokenFormat session.Format  `json:"tokenFormat,omitempty"`
 	Until       session.UnixSec `json:"until"`
-	// Seq, IssuedAt and ExpiresAt are of the newest tokens, and Confirmed says whether the
-	// client has confirmed those. They are left out while these tokens are not known: of a
-	// session that was restored from its resume key, until new ones are minted.
+	// Seq, IssuedAt and ExpiresAt belong to the newest tokens; Confirmed means that the client
+	// has acknowledged them. They are left out if the newest tokens are unknown: for a session
+	// that was restored from its resume key, until new tokens are minted.
 	Seq           uint64          `json:"seq,omitempty"`
 	IssuedAt      session.UnixSec `json:"issuedAt,omitempty"`
 	ExpiresAt     session.UnixSec `json:"expiresAt,omitempty"`
@@ -58,15 +58,15 @@ func viewOf(r *store.Record) sessionView {
 	return v
 }
 
-// sessionPage is the answer of GET /v1/sessions. A page may be empty and not the
-// last: one request looks at a bounded number of sessions.
+// sessionPage is the answer to GET /v1/sessions. Even an empty page may have a next page, since
+// one request searches a bounded number of sessions.
 type sessionPage struct {
 	Sessions []sessionView `json:"sessions"`
 	Cursor   string        `json:"cursor,omitempty"` // for the next page; none at the end
 }
 
-// Cursors makes the cursors of listings opaque: between two sessions of one project may
-// stand those of others. It is safe for concurrent use.
+// Cursors encrypts the cursors of listings, which may contain session ids of other projects. It
+// is safe for concurrent use.
 type Cursors interface {
 	SealCursor(app, cursor string) (string, error)
 	OpenCursor(app, sealed string) (cursor string, ok bool)
@@ -83,7 +83,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 		}
 	}
 	for _, name := range []string{"channel", "account", "subject"} {
-		if query.Has(name) && query.Get(name) == "" { // a shell variable that is not set, say: every session would match
+		if query.Has(name) && query.Get(name) == "" { // perhaps an unset shell variable; it would match every session
 			return nil, isEmpty(name)
 		}
 	}
@@ -119,7 +119,7 @@ func (o *operators) listSessions(r *request) (any, error) {
 	return page, err
 }
 
-// openCursor reads a cursor of a listing; empty is its begin.
+// openCursor decrypts a cursor; empty means the beginning of the listing.
 func (o *operators) openCursor(app, sealed string) (string, error) {
 	if sealed == "" {
 		return "", nil
@@ -131,7 +131,7 @@ func (o *operators) openCursor(app, sealed string) (string, error) {
 	return cursor, nil
 }
 
-// sealCursor makes the cursor for the next page; empty is the end.
+// sealCursor encrypts the cursor for the next page; empty means the end of the listing.
 func (o *operators) sealCursor(app, cursor string) (string, error) {
 	if cursor == "" {
 		return "", nil
@@ -148,8 +148,7 @@ func (o *operators) showSession(r *request) (any, error) {
 	return viewOf(&record), nil
 }
 
-// find is a session of a project. One that is not there is looked for again: it
-// may have been joined a moment ago.
+// find returns an open session of a project.
 func (o *operators) find(ctx context.Context, app, id string) (store.Record, error) {
 	record, ok, err := store.Find(ctx, o.config.Sessions, app, id)
 	switch {
@@ -161,8 +160,7 @@ func (o *operators) find(ctx context.Context, app, id string) (store.Record, err
 	return record, nil
 }
 
-// storeAway returns err if callers may see it, else an error that tells them to try again
-// later.
+// storeAway returns err if callers may see it, and else an error that says when to retry.
 func storeAway(err error) error {
 	if _, ok := asRefusal(err); ok {
 		return err

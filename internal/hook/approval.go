@@ -18,61 +18,61 @@ import (
 )
 
 const (
-	maxQuestions    = 100_000          // that wait, of about 0.5 KiB each
-	ApprovalAhead   = 15 * time.Second // before a renewal its approval is requested: longer than an Ask takes
-	patience        = 8 * time.Second  // of an Ask as a whole, its wait for a turn included
-	requestRate     = 50               // a second, on average; as many at once as may be under way
-	approvalTrip    = 5                // soon: somebody waits for each answer
-	maxApprovalWait = 30 * time.Second // after a failure
-	maxAnswer       = 1 << 20          // bytes
+	maxPending      = 100_000          // requests in the queue, of about 0.5 KiB each
+	ApprovalAhead   = 15 * time.Second // how long before a renewal its approval is requested; longer than patience
+	patience        = 8 * time.Second  // how long Request waits, in the queue and for the answer
+	batchRate       = 50               // average batches a second; the burst is the number of concurrent batches
+	approvalTrip    = 5                // failures until the circuit opens; few, since clients wait for the answers
+	maxApprovalWait = 30 * time.Second // longest wait between probes of a failing endpoint
+	maxAnswer       = 1 << 20          // bytes of one answer
 )
 
-// Approval asks the customer's back end whether sessions may go on. Ask is safe for
-// concurrent use.
+// Approval requests approvals of sessions from the back end. Request is safe for concurrent use.
 //
-// Questions that come within 5 ms travel in one request, of up to 100. Joins and resumes go
-// first, but a quarter of each request is kept for renewals, if they wait: joins that never
-// cease would hold them up until the old tokens run out. While the circuit is open, what
-// waits and what is asked fails at once; without a question there is no probe.
+// Requests that arrive within 5 ms are sent in one batch of at most 100. A batch takes joins and
+// resumes before renewals, but keeps a quarter for waiting renewals: otherwise a constant stream
+// of joins would delay them until the old tokens expire. While the circuit is open, queued and
+// new requests fail at once. The next request after the circuit's wait is the probe.
 type Approval struct {
 	*client[batch]
 
-	maxQuestions int
-	patience     time.Duration
-	metrics      *approvalMetrics
-	logger       *slog.Logger  // names the endpoint
-	prefix       string        // of ids; no other Approval has it
-	ids          atomic.Uint64 // given so far: never twice, so that an old answer decides nothing
-	waiting      atomic.Int64  // calls of Ask
-	lines        struct{ failures, openings, closings, mistakes logging.Throttle }
+	maxPending int
+	patience   time.Duration
+	metrics    *approvalMetrics
+	logger     *slog.Logger  // names the endpoint
+	prefix     string        // of request ids; random, so unique to this Approval
+	ids        atomic.Uint64 // the last request id; ids are never reused, so a late answer matches no other request
+	waiting    atomic.Int64  // calls of Request in progress
+	lines      struct{ failures, openings, closings, mistakes logging.Throttle }
 
-	queue   questionQueue // guarded by client.mu
-	down    error         // guarded by client.mu; what Ask says while the circuit is open
-	limiter *rate.Limiter // guarded by client.mu, with slot
-	slot    time.Time     // guarded by client.mu; when the next request may begin, zero if not known yet
+	queue   approvalQueue // guarded by client.mu
+	down    error         // guarded by client.mu; the error of Request while the circuit is open
+	limiter *rate.Limiter // guarded by client.mu; of batches
+	slot    time.Time     // guarded by client.mu; when limiter lets the next batch begin; zero if not reserved yet
 }
 
 var (
-	errFull    = errors.New("too many questions wait already")
+	errFull    = errors.New("too many approval requests wait already")
 	errSlow    = errors.New("no turn or no answer in time")
 	errStopped = errors.New("the node is stopping")
 )
 
-// NewApproval makes an Approval, or nil without a URL. Nothing is asked until Run is called.
+// NewApproval makes an Approval, or returns nil if there is no URL. It sends no request before
+// Run is called.
 func NewApproval(c Config) (*Approval, error) {
 	if c.Timeout < 0 {
 		return nil, errors.New("authorize-timeout: want 0 (the default) or more")
 	}
 	if c.URL == "" {
-		return nil, c.unset("authorize", "whom to ask")
+		return nil, c.unset("authorize", "where to send requests")
 	}
 	endpoint, err := newEndpoint("authorize", &c, limits{atOnce: 8, timeout: 2 * time.Second, wait: maxApprovalWait, answer: maxAnswer})
 	if err != nil {
 		return nil, err
 	}
 	a := &Approval{
-		maxQuestions: maxQuestions, patience: patience, logger: c.Logger.With("endpoint", endpoint.origin()),
-		prefix: rand.Text()[:10] + "-", queue: newQuestionQueue(), limiter: rate.NewLimiter(requestRate, endpoint.limits.atOnce),
+		maxPending: maxPending, patience: patience, logger: c.Logger.With("endpoint", endpoint.origin()),
+		prefix: rand.Text()[:10] + "-", queue: newApprovalQueue(), limiter: rate.NewLimiter(batchRate, endpoint.limits.atOnce),
 	}
 	a.client = newClient(a, endpoint, approvalTrip)
 	a.metrics = newApprovalMetrics(c.Registerer, a.waiting.Load, func() bool {
@@ -81,32 +81,32 @@ func NewApproval(c Config) (*Approval, error) {
 		return a.circuit.open
 	})
 	if endpoint.exposed() {
-		a.logger.Warn("questions travel in the clear: anybody on the way can read them, and answer them; use https")
+		a.logger.Warn("approval requests are not encrypted: others on the network can read and answer them; use https")
 	}
 	return a, nil
 }
 
-// Ask asks q and waits for the answer, until ctx is done or 8 s are over. It may be called
-// before Run too. An error says that there is no answer, from whatever cause, and never
-// means a denial; it repeats no secret.
+// Request asks the back end for an approval and waits for the answer, until ctx is done or for
+// 8 s. It may be called before Run. An error means that there is no answer, for whatever reason;
+// it never means a denial. It contains no secret.
 //
-// Asks for the same thing about the same session share one question until it is sent. Then
-// they do not: the back end's answer could be older than the question.
-func (a *Approval) Ask(ctx context.Context, q Question) (answer Answer, err error) {
+// Equal requests of one session share a place in the queue until it is sent. Afterwards they do
+// not, because the answer might be older than the new request.
+func (a *Approval) Request(ctx context.Context, q Request) (answer Answer, err error) {
 	began := time.Now()
 	a.waiting.Add(1)
 	defer func() {
 		a.waiting.Add(-1)
-		if !errors.Is(err, context.Canceled) { // the caller gave up: that says nothing
+		if !errors.Is(err, context.Canceled) { // a caller that gave up says nothing about the endpoint
 			a.metrics.asked(answer, err, time.Since(began))
 		}
 	}()
 	if err := ctx.Err(); err != nil {
 		return Answer{}, fmt.Errorf("not asked: %w", err)
 	}
-	// Encoded here and now: the session may change q.Identity's role later.
-	p, err := a.enqueue(&pendingQuestion{
-		text: encodeQuestion(&q), shared: q.Session != "", person: q.Action != session.ActionRenew,
+	// Encode now, since the session may change the role in q.Identity later.
+	p, err := a.enqueue(&pendingApproval{
+		text: encodeRequest(&q), shared: q.Session != "", person: q.Action != session.ActionRenew,
 		asked: began, span: trace.SpanFromContext(ctx), waiters: 1, done: make(chan struct{}),
 	})
 	if err != nil {
@@ -126,8 +126,8 @@ func (a *Approval) Ask(ctx context.Context, q Question) (answer Answer, err erro
 	return Answer{}, err
 }
 
-// enqueue gives p a place in the queue, or returns the question there that asks the same.
-func (a *Approval) enqueue(p *pendingQuestion) (*pendingQuestion, error) {
+// enqueue adds p to the queue, or returns the equal request that is there already.
+func (a *Approval) enqueue(p *pendingApproval) (*pendingApproval, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stopped {
@@ -142,20 +142,19 @@ func (a *Approval) enqueue(p *pendingQuestion) (*pendingQuestion, error) {
 		return other, nil
 	}
 	switch n := a.queue.len(); {
-	case n >= batchSize && t == probe: // the probe is full
+	case n >= batchSize && t == probe: // the next batch, which is the probe, is full
 		return nil, a.down
-	case n >= a.maxQuestions:
+	case n >= a.maxPending:
 		return nil, errFull
 	case n == 0, n == batchSize-1:
-		signal(a.wake) // there is a time to wait for, or no need to wait any more
+		signal(a.wake) // the first request starts the wait for a batch; a full batch ends it
 	}
 	a.queue.push(p)
 	return p, nil
 }
 
-// leave takes one who waits away from p. The last of them takes it out of the queue; what
-// was sent goes on.
-func (a *Approval) leave(p *pendingQuestion) {
+// leave removes one waiter from p. The last waiter removes p from the queue, unless it was sent.
+func (a *Approval) leave(p *pendingApproval) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if p.waiters--; p.waiters == 0 {
@@ -163,8 +162,8 @@ func (a *Approval) leave(p *pendingQuestion) {
 	}
 }
 
-// Run asks until ctx is done. Requests under way are cut off then, and what waits fails.
-// Call it once.
+// Run sends batches until ctx is done. Then it cancels those in progress, and all waiting
+// requests fail. Call Run once.
 func (a *Approval) Run(ctx context.Context) {
 	a.run(ctx, 0)
 	a.mu.Lock()
@@ -174,8 +173,8 @@ func (a *Approval) Run(ctx context.Context) {
 	settle(left, errStopped)
 }
 
-// next implements discipline: a request begins 5 ms after its first question, or when 100
-// wait, as fast as the rate allows.
+// next implements discipline: a batch begins 5 ms after its first request, or when 100 wait, and
+// no sooner than batchRate allows.
 func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 	if t == hold || a.queue.len() == 0 {
 		return nil, time.Time{}
@@ -190,27 +189,27 @@ func (a *Approval) next(now time.Time, t turn) (*batch, time.Time) {
 		return nil, a.slot
 	}
 	a.slot = time.Time{}
-	return &batch{questions: a.queue.take()}, time.Time{}
+	return &batch{approvals: a.queue.take()}, time.Time{}
 }
 
 // send implements discipline.
 func (a *Approval) send(ctx context.Context, b *batch) (outcome, bool) {
-	for _, q := range b.questions {
+	for _, q := range b.approvals {
 		q.id = a.prefix + strconv.FormatUint(a.ids.Add(1), 10)
 	}
-	answer := a.endpoint.post(b.inTrace(ctx), b.questions[0].id, b.encode())
+	answer := a.endpoint.post(b.inTrace(ctx), b.approvals[0].id, b.encode())
 	b.result, b.err = b.decide(&answer)
 	if b.err != nil && ctx.Err() != nil {
-		settle(b.questions, errStopped)
+		settle(b.approvals, errStopped)
 		return outcome{}, false
 	}
 	a.metrics.requests.WithLabelValues(string(b.result)).Inc()
 	return outcome{ok: b.err == nil, retryAfter: answer.retryAfter, limit: maxApprovalWait}, true
 }
 
-// done implements discipline. If the endpoint is failing, the questions that wait get an error.
+// done implements discipline. If the circuit is open, all waiting requests get an error.
 func (a *Approval) done(b *batch, o *outcome) func() {
-	var flushed []*pendingQuestion
+	var flushed []*pendingApproval
 	if t, _ := a.circuit.turn(o.at); !o.ok && t == hold {
 		a.down = fmt.Errorf("not asked, since the endpoint is failing: %w", b.err)
 		flushed = a.queue.takeAll()
@@ -219,11 +218,11 @@ func (a *Approval) done(b *batch, o *outcome) func() {
 	return func() {
 		settle(flushed, down)
 		a.log(b, o)
-		settle(b.questions, b.err)
+		settle(b.approvals, b.err)
 	}
 }
 
-// log writes the lines about the endpoint; what came of a question is its caller's to log.
+// log logs the endpoint's state. The caller of Request logs the answer.
 func (a *Approval) log(b *batch, o *outcome) {
 	if !o.ok && !o.opened {
 		if unlogged, ok := a.lines.failures.Pass(logEvery); ok {

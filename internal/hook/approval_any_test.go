@@ -121,7 +121,7 @@ func play(t *testing.T, moves []move) (problems []string) {
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	s := newApprovalStage(t, func(a *Approval) {
 		atOnce(a, 2, 20)
-		a.maxQuestions, a.endpoint.limits.timeout, a.patience = 5, 500*time.Millisecond, patience
+		a.maxPending, a.endpoint.limits.timeout, a.patience = 5, 500*time.Millisecond, patience
 	}).run()
 	b := &moody{given: make(map[string]decided)}
 	s.backEnd.answer = b.answer

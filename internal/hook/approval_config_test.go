@@ -52,7 +52,7 @@ func TestApprovalPlainHTTP(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if n := log.lines("in the clear"); n != want {
+		if n := log.lines("not encrypted"); n != want {
 			t.Errorf("%s: %d lines, want %d", url, n, want)
 		}
 		if want == 1 && log.lines("endpoint=http://app.test\n") != 1 {

@@ -82,7 +82,7 @@ func TestApprovalServer(t *testing.T) {
 		hands.Go(func() {
 			for i := range 20 {
 				name := fmt.Sprintf("s%d-%d", hand, i)
-				answer, err := a.Ask(t.Context(), question1(session.ActionJoin, name))
+				answer, err := a.Request(t.Context(), question1(session.ActionJoin, name))
 				if want := (Answer{Allow: !strings.HasSuffix(name, "3"), Reason: name}); err != nil || answer != want {
 					t.Errorf("%s: %+v, %v", name, answer, err)
 				}
@@ -109,11 +109,11 @@ func TestApprovalTLS(t *testing.T) {
 	defer server.Close()
 	defer server.Client().CloseIdleConnections()
 	known, _ := approvalOnNetwork(t, server.URL, func(a *Approval) { a.endpoint.client.Transport = server.Client().Transport })
-	if answer, err := known.Ask(t.Context(), question1(session.ActionJoin, "a")); err != nil || !answer.Allow {
+	if answer, err := known.Request(t.Context(), question1(session.ActionJoin, "a")); err != nil || !answer.Allow {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	stranger, _ := approvalOnNetwork(t, server.URL, nil)
-	if _, err := stranger.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := stranger.Request(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a stranger's answer: %v", err)
 	}
 }
@@ -127,7 +127,7 @@ func TestApprovalRedirect(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, code))
 		a, _ := approvalOnNetwork(t, server.URL, nil)
-		if _, err := a.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
+		if _, err := a.Request(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
 			t.Errorf("%d: %v", code, err)
 		}
 		server.Close()
@@ -175,7 +175,7 @@ func TestApprovalSecrets(t *testing.T) {
 		a, log := approvalOnNetwork(t, url, nil)
 		var said strings.Builder
 		for range approvalTrip + 1 { // the last one is not asked any more
-			_, err := a.Ask(t.Context(), question1(session.ActionJoin, "a"))
+			_, err := a.Request(t.Context(), question1(session.ActionJoin, "a"))
 			if err == nil || !strings.Contains(err.Error(), why) {
 				t.Fatalf("%s: %v", base, err)
 			}
@@ -207,7 +207,7 @@ func (b brokenBody) RoundTrip(*http.Request) (*http.Response, error) {
 func TestBrokenBody(t *testing.T) {
 	for text, want := range map[string]string{"reset by peer": "reset by peer", "bad chunk: lion": "not shown"} {
 		a, _ := approvalOnNetwork(t, "https://scott:lion@app.test", func(a *Approval) { a.endpoint.client.Transport = brokenBody(text) })
-		if _, err := a.Ask(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "lion") {
+		if _, err := a.Request(t.Context(), question1(session.ActionJoin, "a")); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "lion") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

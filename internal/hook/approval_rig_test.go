@@ -98,14 +98,14 @@ func (a *asked) over() bool {
 }
 
 // ask asks in the background.
-func (s *approvalStage) ask(q Question) *asked { return s.askWith(s.t.Context(), q) }
+func (s *approvalStage) ask(q Request) *asked { return s.askWith(s.t.Context(), q) }
 
-func (s *approvalStage) askWith(ctx context.Context, q Question) *asked {
+func (s *approvalStage) askWith(ctx context.Context, q Request) *asked {
 	a := &asked{done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
 		began := time.Now()
-		a.answer, a.err = s.approval.Ask(ctx, q)
+		a.answer, a.err = s.approval.Request(ctx, q)
 		a.after = time.Since(began)
 	}()
 	return a
@@ -135,8 +135,8 @@ func failures(all []*asked) int {
 }
 
 // question1 is about the session of that name, a user's in channel c.
-func question1(action session.Action, name string) Question {
-	return Question{
+func question1(action session.Action, name string) Request {
+	return Request{
 		Action: action, App: "app", Session: name, Subject: "ana",
 		Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: 7}},
 	}

@@ -54,16 +54,16 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%+v", q)
 		}
 		counts(t, s.registry, `
-# HELP refresher_authorize_circuit_open 1 while the authorization endpoint counts as failing and is hardly asked, else 0.
+# HELP refresher_authorize_circuit_open 1 while the approval endpoint is failing and only probed now and then, else 0.
 # TYPE refresher_authorize_circuit_open gauge
 refresher_authorize_circuit_open 0
-# HELP refresher_authorize_requests_total Requests to the authorization endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without one.
+# HELP refresher_authorize_requests_total HTTP requests to the approval endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without an answer.
 # TYPE refresher_authorize_requests_total counter
 refresher_authorize_requests_total{outcome="failed"} 0
 refresher_authorize_requests_total{outcome="malformed"} 0
 refresher_authorize_requests_total{outcome="ok"} 1
 refresher_authorize_requests_total{outcome="refused"} 0
-# HELP refresher_authorize_waiting Questions that wait for their turn or their answer.
+# HELP refresher_authorize_waiting Approval requests that wait for their turn or their answer.
 # TYPE refresher_authorize_waiting gauge
 refresher_authorize_waiting 0
 `, "refresher_authorize_circuit_open", "refresher_authorize_requests_total", "refresher_authorize_waiting")
@@ -238,7 +238,7 @@ func TestConcurrency(t *testing.T) {
 
 func TestQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newApprovalStage(t, func(a *Approval) { a.maxQuestions = 3 })
+		s := newApprovalStage(t, func(a *Approval) { a.maxPending = 3 })
 		all := s.askMany(session.ActionJoin, 3)
 		full, same := s.ask(question1(session.ActionRenew, "x")), s.ask(question1(session.ActionJoin, "join00001"))
 		synctest.Wait()
@@ -291,7 +291,7 @@ func TestFailures(t *testing.T) {
 		}, 0, "ok", "", 0},
 		"nothing decided": {func(context.Context, request) (reply, error) {
 			return reply{status: 200, body: `{"decisions":[{"id":"x","allow":false}]}`}, nil
-		}, 2, "malformed", "none of the questions", 0},
+		}, 2, "malformed", "none of the requests", 0},
 		"one missing": {func(_ context.Context, r request) (reply, error) {
 			return decide(r, func(q asks) string {
 				if q.Session == "a" {
@@ -318,7 +318,7 @@ func TestFailures(t *testing.T) {
 		}, 1, "ok", "looks like milliseconds", 0},
 		"each until in milliseconds": {func(_ context.Context, r request) (reply, error) {
 			return decide(r, func(asks) string { return `"allow":true,"until":1800000000000` }), nil
-		}, 2, "malformed", "none of the questions: the decision's until: want Unix seconds; this looks like milliseconds", 0},
+		}, 2, "malformed", "none of the requests: the decision's until: want Unix seconds; this looks like milliseconds", 0},
 		"one twice": {func(_ context.Context, r request) (reply, error) {
 			r.questions = append(r.questions, r.questions[1])
 			return decide(r, func(q asks) string { return `"allow":true` }), nil
@@ -372,7 +372,7 @@ func TestFailures(t *testing.T) {
 // asked about.
 func TestGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newApprovalStage(t, func(a *Approval) { a.maxQuestions = 3 })
+		s := newApprovalStage(t, func(a *Approval) { a.maxPending = 3 })
 		ctx, cancel := context.WithCancel(t.Context())
 		late, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
@@ -453,7 +453,7 @@ func TestApprovalStop(t *testing.T) {
 				t.Fatal(a.err)
 			}
 		}
-		if _, err := s.approval.Ask(t.Context(), question1(session.ActionJoin, "late")); !errors.Is(err, errStopped) {
+		if _, err := s.approval.Request(t.Context(), question1(session.ActionJoin, "late")); !errors.Is(err, errStopped) {
 			t.Error(err)
 		}
 		if s.log.String() != "" || s.gauge("refresher_authorize_circuit_open") != 0 {

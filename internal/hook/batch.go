@@ -16,31 +16,31 @@ import (
 	"refresher/internal/session"
 )
 
-// Question asks whether a session may do something. Fields that are empty are left out of
-// what the back end reads, but for Action and App.
-type Question struct {
+// Request is an approval request: may a session do Action? Empty fields are omitted from the
+// JSON, except Action and App.
+type Request struct {
 	Action session.Action
 	App    string // the App ID
-	// Session is the session's id; empty if it has none yet. Questions without one are
-	// never shared.
+	// Session is the session's id; empty if it has none yet. Requests without a session never
+	// share a place in the queue.
 	Session  string
-	Subject  string // who the credential names
+	Subject  string // the credential's subject
 	Identity session.Identity
 }
 
-// Answer is what the back end decided.
+// Answer is the back end's decision on a Request.
 type Answer struct {
 	Allow bool
-	// Reason is the back end's own word for it: at most 200 bytes, printable; empty if it
+	// Reason is the reason that the back end gave: at most 200 bytes, printable; empty if it
 	// gave none.
 	Reason string
-	// Until is the second to which it is allowed; zero if the back end did not say. It may
-	// have passed.
+	// Until is the time until which the session is allowed; 0 if the back end set no limit.
+	// It may be in the past.
 	Until session.UnixSec
 }
 
-// encodeQuestion writes q as the back end reads it, without the id that begins it.
-func encodeQuestion(q *Question) string {
+// encodeRequest encodes q as JSON, without the id, which batch.encode adds.
+func encodeRequest(q *Request) string {
 	text, err := json.Marshal(struct {
 		Action  session.Action `json:"action"`
 		App     string         `json:"app"`
@@ -49,31 +49,32 @@ func encodeQuestion(q *Question) string {
 		protocol.Identity
 	}{q.Action, q.App, q.Session, q.Subject, protocol.IdentityOf(q.Identity)})
 	if err != nil {
-		panic(err) // strings and numbers: no value of them leads here
+		panic(err) // impossible: strings and numbers can always be encoded
 	}
 	return string(text)
 }
 
-// batch is one request, and what came of it.
+// batch is one HTTP request with several approval requests, and its result.
 type batch struct {
-	questions []*pendingQuestion
+	approvals []*pendingApproval
 	result    result
-	err       error // why the result is not ok; repeats no secret
-	unread    error // of a question that has no decision; errMissing only if there is no other
+	err       error // why the result is not ok; contains no secret
+	unread    error // why one of the requests has no decision; errMissing only if there is no other error
 }
 
-// encode writes the body of the request.
+// encode returns the body of the HTTP request.
 func (b *batch) encode() []byte {
-	requests := make([]string, len(b.questions))
-	for i, q := range b.questions {
+	requests := make([]string, len(b.approvals))
+	for i, q := range b.approvals {
 		requests[i] = `{"id":"` + q.id + `",` + q.text[1:]
 	}
 	return []byte(`{"requests":[` + strings.Join(requests, ",") + `]}`)
 }
 
-// inTrace has the request belong to the trace of the first of its questions that is traced.
+// inTrace returns ctx with the span of the first approval request that is traced, so that the
+// HTTP request becomes part of that trace.
 func (b *batch) inTrace(ctx context.Context) context.Context {
-	for _, q := range b.questions {
+	for _, q := range b.approvals {
 		if q.span.IsRecording() {
 			return trace.ContextWithSpan(ctx, q.span)
 		}
@@ -81,12 +82,12 @@ func (b *batch) inTrace(ctx context.Context) context.Context {
 	return ctx
 }
 
-// decide reads what was decided on each question, and returns what came of the request.
+// decide sets the decision of each approval request from the answer, and returns the result.
 func (b *batch) decide(a *answer) (result, error) {
 	switch {
 	case a.status == 0:
 		return failed, a.err
-	case a.status != http.StatusOK: // with a body or without
+	case a.status != http.StatusOK: // whether or not the body could be read
 		return refused, fmt.Errorf("the endpoint answered %d", a.status)
 	case a.err != nil:
 		return failed, fmt.Errorf("read the answer: %w", a.err)
@@ -98,7 +99,7 @@ func (b *batch) decide(a *answer) (result, error) {
 		return malformed, err
 	}
 	decided := 0
-	for _, q := range b.questions {
+	for _, q := range b.approvals {
 		d, there := decisions[q.id]
 		if !there {
 			d.err = errMissing
@@ -112,13 +113,12 @@ func (b *batch) decide(a *answer) (result, error) {
 		}
 	}
 	if decided == 0 {
-		return malformed, fmt.Errorf("the answer decides none of the questions: %w", b.unread)
+		return malformed, fmt.Errorf("the answer decides none of the requests: %w", b.unread)
 	}
 	return ok, nil
 }
 
-// decision is what an answer says about one question: the back end's decision, or, in err,
-// why there is none that counts.
+// decision is the answer to one approval request, or in err the reason why there is none.
 type decision struct {
 	Answer
 	err error
@@ -126,14 +126,14 @@ type decision struct {
 
 var (
 	errNoDecisions = errors.New(`the answer is not of the form {"decisions":[…]}`)
-	errMissing     = errors.New("the answer holds no decision on this question")
-	errTwice       = errors.New("the answer holds more than one decision on this question")
+	errMissing     = errors.New("the answer holds no decision on this request")
+	errTwice       = errors.New("the answer holds more than one decision on this request")
 	errForm        = errors.New(`the decision is not of the form {"id":"…","allow":true,"until":1800000000}`)
 )
 
-// decode reads the decisions of an answer by their ids. One that cannot be read, or that is
-// there more than once, is an error for its question: a guess which of two counts could end
-// a call. Errors do not repeat the text.
+// decode returns the decisions of an answer by request id. A decision that is malformed, or that
+// is there twice, becomes an error for its request: picking one of two could end a call by
+// mistake. Errors do not repeat the text.
 func decode(text []byte) (map[string]decision, error) {
 	var body struct {
 		Decisions []json.RawMessage `json:"decisions"`
@@ -159,11 +159,11 @@ func decodeOne(text []byte) (id string, d decision) {
 		Reason string          `json:"reason"`
 		Until  session.UnixSec `json:"until"`
 	}
-	// A member of the wrong type leaves the others, so the id is known.
+	// If a field has the wrong type, Unmarshal still sets the others, so the id is known.
 	if err := json.Unmarshal(text, &body); err != nil || body.Allow == nil {
 		return body.ID, decision{err: errForm}
 	}
-	if !*body.Allow { // until has no meaning in a denial, so it is not checked
+	if !*body.Allow { // a denial has no until, so it is not checked
 		return body.ID, decision{Answer: Answer{Reason: clip(body.Reason)}}
 	}
 	if err := body.Until.Check(); err != nil {
@@ -172,10 +172,10 @@ func decodeOne(text []byte) (id string, d decision) {
 	return body.ID, decision{Answer: Answer{Allow: true, Reason: clip(body.Reason), Until: body.Until}}
 }
 
-// maxReason is how many bytes of a reason are kept.
+// maxReason is the longest reason in bytes; clip cuts longer ones.
 const maxReason = 200
 
-// clip makes text short and printable, for logs.
+// clip shortens text to maxReason and replaces unprintable characters, for logs.
 func clip(text string) string {
 	if len(text) > maxReason {
 		cut := maxReason

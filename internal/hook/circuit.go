@@ -5,43 +5,44 @@ import (
 	"time"
 )
 
-// minWait is the least of all waits after a failure.
+// minWait is the shortest wait after a failure.
 const minWait = time.Second
 
-// backoff returns how long to wait after the nth failure in a row, from 1: anything
-// between minWait and a bound that doubles up to limit, so that neither requests nor
-// nodes come back in step.
+// backoff returns how long to wait after the nth failure in a row (n starts at 1): a random
+// duration between minWait and a bound that doubles up to limit, so that requests and nodes do
+// not retry at the same time.
 func backoff(n int, limit time.Duration) time.Duration {
-	bound := min(minWait<<min(n, 10), limit) // 2¹⁰ s is beyond any limit
-	return minWait + rand.N(bound-minWait+1) //nolint:gosec // a spread, not a secret
+	bound := min(minWait<<min(n, 10), limit) // 2¹⁰ s is longer than any limit
+	return minWait + rand.N(bound-minWait+1) //nolint:gosec // jitter, not a secret
 }
 
-// turn says what a circuit allows.
+// turn is which requests a circuit allows to begin.
 type turn int
 
 const (
 	hold  turn = iota // no request may begin
 	ready             // any request may begin
-	probe             // one may, to find out whether the endpoint answers again
+	probe             // one request may begin, to test whether the endpoint answers again
 )
 
-// circuit decides whether the endpoint is tried at all. Closed, requests begin freely;
-// open, one after each wait.
+// circuit is a circuit breaker. While it is closed, requests begin freely; while it is open, one
+// probe begins after each wait.
 type circuit struct {
-	trip     int       // how many requests fail in a row before it opens
-	failures int       // in a row, while closed; since it opened, while open
-	open     bool      // the endpoint counts as failing
-	since    time.Time // when it last opened
-	until    time.Time // when a probe may begin
-	probing  bool      // one is under way
-	changes  ticket    // of open
+	trip     int        // how many failures in a row open it
+	failures int        // while closed: failures in a row; while open: failures since it opened
+	open     bool       // the endpoint counts as failing
+	since    time.Time  // when it last opened
+	until    time.Time  // when the next probe may begin
+	probing  bool       // a probe is in progress
+	changes  generation // how often open has changed
 }
 
-// ticket says between which changes of a circuit a request began.
-type ticket uint64
+// generation counts the changes of a circuit, so that a request knows whether the circuit has
+// changed since it began.
+type generation uint64
 
-// turn returns what may begin at now. While that is nothing, at is when a probe may
-// begin, or zero: when the one under way has ended.
+// turn returns which requests may begin at now. If none may, at is when a probe may begin; it is
+// zero while a probe is in progress.
 func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	switch {
 	case !c.open:
@@ -55,17 +56,17 @@ func (c *circuit) turn(now time.Time) (t turn, at time.Time) {
 	}
 }
 
-// begin starts a request that turn allows.
-func (c *circuit) begin() ticket {
+// begin records the start of a request that turn allows.
+func (c *circuit) begin() generation {
 	c.probing = c.open
 	return c.changes
 }
 
-// succeeded ends a request that the endpoint dealt with. It reports whether that closed
-// the circuit.
-func (c *circuit) succeeded(t ticket) (closed bool) {
-	if t != c.changes {
-		return false // it began before: it says nothing new
+// succeeded records a request that the endpoint accepted. It reports whether that closed the
+// circuit.
+func (c *circuit) succeeded(began generation) (closed bool) {
+	if began != c.changes {
+		return false // the circuit has changed since the request began
 	}
 	closed = c.open
 	c.open, c.probing, c.failures = false, false, 0
@@ -75,14 +76,13 @@ func (c *circuit) succeeded(t ticket) (closed bool) {
 	return closed
 }
 
-// failed ends a request that failed. retryAfter is what the endpoint's Retry-After asks for,
-// or 0. The next wait is bounded by limit, but for retryAfter. It reports whether that
-// opened the circuit.
-func (c *circuit) failed(t ticket, now time.Time, retryAfter, limit time.Duration) (opened bool) {
-	current := t == c.changes
+// failed records a failed request. retryAfter is the endpoint's Retry-After, or 0. The next wait
+// is at most limit, or retryAfter if that is longer. It reports whether that opened the circuit.
+func (c *circuit) failed(began generation, now time.Time, retryAfter, limit time.Duration) (opened bool) {
+	current := began == c.changes
 	switch {
 	case c.open && !current:
-		c.postpone(now.Add(retryAfter)) // it says nothing else that is new
+		c.postpone(now.Add(retryAfter)) // the failure itself is already known
 		return false
 	case current:
 		c.failures++
@@ -105,5 +105,5 @@ func (c *circuit) postpone(until time.Time) {
 	}
 }
 
-// hasten ends the wait.
+// hasten ends the wait for the next probe.
 func (c *circuit) hasten() { c.until = time.Time{} }

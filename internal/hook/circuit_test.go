@@ -28,7 +28,7 @@ func TestBackoff(t *testing.T) {
 func TestCircuit(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	c := circuit{trip: eventsTrip}
-	begin := func() ticket {
+	begin := func() generation {
 		t.Helper()
 		if turn, at := c.turn(now); turn == hold {
 			t.Fatalf("not allowed before %s", at)

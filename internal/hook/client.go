@@ -13,25 +13,25 @@ import (
 	"refresher/internal/panics"
 )
 
-// Config is what Events and Approval need.
+// Config configures Events and Approval.
 type Config struct {
-	// URL receives the requests: absolute, http or https, without a fragment. A user and
-	// password in it are sent as basic authentication.
+	// URL receives the requests. It is absolute, http or https, without a fragment. A user
+	// and password in it are sent as basic authentication.
 	URL string
-	// Secret signs requests, and so does PreviousSecret, unless it is empty. Each is
+	// Secret signs requests. If PreviousSecret is not empty, it signs them too. Each is
 	// "whsec_" and the base64 of 24 to 64 bytes, or a text of at least 24 bytes.
 	Secret, PreviousSecret string
-	// Timeout bounds one request, from dialling to the end of the answer. Zero means 10 s
-	// for an event, and 2 s for questions.
+	// Timeout bounds one request, from dialling to the end of the answer. 0 means 10 s for
+	// an event and 2 s for a batch of approval requests.
 	Timeout time.Duration
-	// Panics reports what is recovered from in a request, which then counts as failed.
-	// Nil: a panic ends the process.
+	// Panics reports panics in a request, which then counts as failed. If it is nil, a panic
+	// ends the process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// unset returns what is wrong with a Config without a URL: a secret without a use.
+// unset returns an error if the Config has a secret but no URL. use says what the URL is for.
 func (c *Config) unset(name, use string) error {
 	switch {
 	case c.Secret != "":
@@ -42,53 +42,53 @@ func (c *Config) unset(name, use string) error {
 	return nil
 }
 
-// logEvery is how often the log may have a line of one kind.
+// logEvery is the shortest time between two log lines of one kind.
 const logEvery = time.Minute
 
-// discipline decides what a client sends, and when: R is one request. A client calls next
-// and done with its lock held.
+// discipline decides what a client sends, and when. R is one HTTP request. The client calls next
+// and done with its mutex held.
 type discipline[R any] interface {
-	// next takes out the request to send at now. If there is none, at is when there may
-	// be, or zero: when something has changed.
+	// next takes the request to send at now out of the queue. If there is none, at is when
+	// there may be one; a zero time means not before the client is woken.
 	next(now time.Time, t turn) (r *R, at time.Time)
-	// send makes a request. It returns false if the end of run cut it off, which says
-	// nothing of the endpoint, and nothing more becomes of the request.
+	// send sends a request. It returns false if run ended during the request, which says
+	// nothing about the endpoint; done is not called then.
 	send(ctx context.Context, r *R) (outcome, bool)
-	// done puts away a request that was sent. What it returns is called without the lock.
+	// done records a request that was sent. The client calls report without its mutex.
 	done(r *R, o *outcome) (report func())
 }
 
-// outcome is what became of a request. The client sets at and what follows it.
+// outcome is the outcome of a request. The client sets the fields from at on.
 type outcome struct {
-	ok             bool          // the endpoint dealt with it
+	ok             bool          // the endpoint accepted the request
 	retryAfter     time.Duration // the endpoint's Retry-After; 0 if it sent none
-	limit          time.Duration // of the wait for the next request, after a failure
-	at             time.Time
-	opened, closed bool      // the circuit, by this request
-	since          time.Time // when the circuit was opened before
+	limit          time.Duration // after a failure: the longest wait before the next request
+	at             time.Time     // when the request ended
+	opened, closed bool          // the request opened or closed the circuit
+	since          time.Time     // when the circuit had last opened before
 }
 
-// client sends what a discipline hands out to one endpoint.
+// client sends the requests of a discipline to one endpoint.
 type client[R any] struct {
 	discipline discipline[R]
 	endpoint   *endpoint
-	wake       chan struct{}  // tells run that something has changed
-	requests   sync.WaitGroup // under way
+	wake       chan struct{}  // wakes run after a change
+	requests   sync.WaitGroup // requests in progress
 
 	mu      sync.Mutex
 	circuit circuit   // guarded by mu
-	running int       // guarded by mu; requests under way
+	running int       // guarded by mu; requests in progress
 	end     time.Time // guarded by mu; when run returns at the latest; zero until its context is done
-	stopped bool      // guarded by mu; run has returned, and nothing more is taken
+	stopped bool      // guarded by mu; run has returned, and no new requests are accepted
 }
 
-// newClient makes a client of d whose circuit opens after trip failures in a row.
+// newClient makes a client for d whose circuit opens after trip failures in a row.
 func newClient[R any](d discipline[R], e *endpoint, trip int) *client[R] {
 	return &client[R]{discipline: d, endpoint: e, circuit: circuit{trip: trip}, wake: make(chan struct{}, 1)}
 }
 
-// run sends requests until ctx is done, and goes on for grace at most while there is
-// something to send. What is under way then is cut off.
+// run sends requests until ctx is done. After that it continues while there are requests to
+// send, but for at most grace, and then cancels those in progress.
 func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	timer := time.NewTimer(0)
@@ -115,7 +115,7 @@ func (c *client[R]) run(ctx context.Context, grace time.Duration) {
 	c.endpoint.client.CloseIdleConnections()
 }
 
-// hasten ends all waits, and sets when run returns at the latest.
+// hasten ends all waits and sets the time at which run returns at the latest.
 func (c *client[R]) hasten(end time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +123,8 @@ func (c *client[R]) hasten(end time.Time) {
 	c.circuit.hasten()
 }
 
-// step begins a request, if one may begin, and returns how long to wait for the next; or
-// that run is over.
+// step begins a request if one may begin. It returns how long to wait before the next step, and
+// whether run is over.
 func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration, over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,10 +140,10 @@ func (c *client[R]) step(ctx context.Context, now time.Time) (wait time.Duration
 	r, next := c.discipline.next(now, t)
 	if r != nil {
 		c.running++
-		ticket := c.circuit.begin()
+		began := c.circuit.begin()
 		c.requests.Go(func() {
 			if o, sent := c.discipline.send(ctx, r); sent {
-				c.finish(r, ticket, o)
+				c.finish(r, began, o)
 			}
 		})
 		return 0, false
@@ -162,16 +162,16 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// finish tells the circuit and the discipline what became of a request.
-func (c *client[R]) finish(r *R, t ticket, o outcome) {
+// finish passes the outcome of a request to the circuit and the discipline.
+func (c *client[R]) finish(r *R, began generation, o outcome) {
 	o.at = time.Now()
 	c.mu.Lock()
 	c.running--
 	o.since = c.circuit.since
 	if o.ok {
-		o.closed = c.circuit.succeeded(t)
+		o.closed = c.circuit.succeeded(began)
 	} else {
-		o.opened = c.circuit.failed(t, o.at, o.retryAfter, o.limit)
+		o.opened = c.circuit.failed(began, o.at, o.retryAfter, o.limit)
 	}
 	report := c.discipline.done(r, &o)
 	c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *client[R]) finish(r *R, t ticket, o outcome) {
 	report()
 }
 
-// signal wakes the reader of c, now or next.
+// signal wakes the receiver of c, or makes its next receive return at once.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

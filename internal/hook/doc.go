@@ -1,25 +1,25 @@
-// Package hook calls the customer's back end: it sends it events, and asks it whether a
-// session may go on. Requests are signed as Standard Webhooks 1.0.0 says; docs/build/events.md
-// and docs/build/approval.md have the format.
+// Package hook calls your back end by two webhooks: it delivers events, and it requests
+// approvals of sessions. Requests are signed by Standard Webhooks 1.0.0; docs/build/events.md
+// and docs/build/approval.md describe the formats.
 //
-//		Events.Send          Approval.Ask
+//		Events.Send          Approval.Request
 //		     │                    │
-//		eventQueue           questionQueue         what waits, and what goes next
+//		eventQueue           approvalQueue         the waiting requests, in the order of sending
 //		     └────────┬───────────┘
-//		           client ──► endpoint ──► POST    one loop; sign, send, read
+//		           client ──► endpoint ──► POST    one loop: sign, send, read the answer
 //		              │
-//		           circuit                         whether the endpoint is tried at all
+//		           circuit                         circuit breaker of the endpoint
 //
-//	  - Events: each is one request, tried again until it is delivered, a day old, or
-//	    answered with 410. Events of one session go out in the order of Send. Delivery is
-//	    at least once, under the same id.
-//	  - Approval: up to 100 questions are one request. A question is not asked again: an
-//	    error means that there is no answer, and never a denial.
+//	  - Events: one HTTP request delivers one event. It is retried until it is delivered, a
+//	    day old, or answered with 410. Events of one session are sent in the order of Send.
+//	    Delivery is at least once, always with the same id.
+//	  - Approval: one HTTP request (batch) has up to 100 approval requests. They are not
+//	    retried: an error means that there is no answer, never a denial.
 //
-// The circuit of an endpoint opens after so many failures in a row, or on Retry-After
-// (with 429 or 503). Open, one request goes out after each wait; the waits are random
-// between 1 s and a bound that doubles. A request that began before the circuit last
-// changed says nothing new of the endpoint, but for a Retry-After.
+// The circuit of an endpoint opens after a number of failures in a row (trip), or on a
+// Retry-After header with status 429 or 503. While it is open, one probe is sent after each
+// wait; the waits are random between 1 s and a bound that doubles. The outcome of a request
+// that began before the circuit last changed is ignored, except for a Retry-After.
 //
 //	            trip failures in a row, or Retry-After
 //	┌────────┐──────────────────────────────────────►┌────────┐──┐ the probe failed:
@@ -27,9 +27,8 @@
 //	└────────┘◄──────────────────────────────────────└────────┘◄─┘
 //	                    a probe succeeded
 //
-// client.mu guards the queue and the circuit. Nothing that can block is called under it:
-// no callback, no logger, no request.
+// client.mu guards the queue and the circuit. While it is held, nothing is called that can
+// block: no callback, no logger, no HTTP request.
 //
-// Neither a secret nor what a URL may hide (user, password, query) reaches a log or an
-// error.
+// No log line or error contains a secret, or the user, password or query of a URL.
 package hook

@@ -22,10 +22,9 @@ import (
 	"refresher/internal/panics"
 )
 
-// endpoint is one URL of the customer's back end, and the secrets shared with it. It is
-// safe for concurrent use.
+// endpoint is one webhook URL of the back end with its secrets. It is safe for concurrent use.
 type endpoint struct {
-	name   string // begins the names of its flags
+	name   string // prefix of its flags' names: "events" or "authorize"
 	url    *url.URL
 	signer signer
 	client *http.Client
@@ -33,11 +32,11 @@ type endpoint struct {
 	limits limits
 }
 
-// limits are those of an endpoint.
+// limits are the limits on an endpoint's requests.
 type limits struct {
-	atOnce  int           // requests under way
-	timeout time.Duration // of one request
-	wait    time.Duration // that an answer may ask for
+	atOnce  int           // concurrent requests
+	timeout time.Duration // for one request
+	wait    time.Duration // the longest Retry-After that is honoured
 	answer  int           // bytes of an answer that are read
 }
 
@@ -54,12 +53,12 @@ func newEndpoint(name string, c *Config, l limits) (*endpoint, error) {
 		return nil, err
 	}
 	return &endpoint{name: name, url: u, signer: signer, limits: l, panics: c.Panics, client: &http.Client{
-		// What is signed for one address is not sent to another.
+		// A redirect would send a signed request to another address than the configured one.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			ForceAttemptHTTP2:      true,
-			DisableCompression:     true, // answers are short, or not read
+			DisableCompression:     true, // answers are short or ignored
 			MaxIdleConns:           l.atOnce,
 			MaxIdleConnsPerHost:    l.atOnce,
 			MaxConnsPerHost:        l.atOnce,
@@ -69,8 +68,8 @@ func newEndpoint(name string, c *Config, l limits) (*endpoint, error) {
 	}}, nil
 }
 
-// parseURL reads the URL that the flag of that name holds. Its errors repeat nothing of
-// it, and neither the errors of net/url: any part may be a password that was not escaped.
+// parseURL parses the value of a flag as a URL. Its errors repeat no part of the value, and no
+// error of net/url, because any part may be a password that was not escaped.
 func parseURL(flag, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -87,17 +86,17 @@ func parseURL(flag, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// answer is what came back of a request.
+// answer is the endpoint's answer to a request.
 type answer struct {
 	status     int // 0 if there was no answer
 	body       []byte
-	err        error         // why there is no answer, or not all of its body; repeats no secret
+	err        error         // why there is no answer, or no complete body; contains no secret
 	retryAfter time.Duration // the endpoint's Retry-After; 0 if it sent none
 }
 
-// post signs body, which is JSON, and sends it. id tells the back end whether it has seen
-// the request before; it must have no dot, which ends it in what is signed. args are
-// attributes for the log of a panic.
+// post signs a JSON body and sends it. The back end recognises a repeated request by its id,
+// which must not contain a dot: the signed text is "id.timestamp.body". args are attributes for
+// the log line about a panic.
 func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any) (a answer) {
 	defer e.panics.Recover(panics.Hook, &a.err, args...)
 	ctx, cancel := context.WithTimeout(ctx, e.limits.timeout)
@@ -121,7 +120,7 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	}
 	defer response.Body.Close()
 	span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-	span.End() // with the answer's headers
+	span.End() // the span ends when the answer's headers have arrived
 	text, err := io.ReadAll(io.LimitReader(response.Body, int64(e.limits.answer)+1))
 	if err != nil {
 		err = e.discreet(err)
@@ -129,8 +128,8 @@ func (e *endpoint) post(ctx context.Context, id string, body []byte, args ...any
 	return answer{status: response.StatusCode, body: text, err: err, retryAfter: retryAfter(response, time.Now(), e.limits.wait)}
 }
 
-// trace begins a span for a request whose context belongs to a trace, and names it in the
-// request's headers as W3C Trace Context has it.
+// trace starts a span if the request's context belongs to a recorded trace, and adds the W3C
+// Trace Context headers to the request.
 func (e *endpoint) trace(r *http.Request) trace.Span {
 	parent := trace.SpanFromContext(r.Context())
 	if !parent.IsRecording() {
@@ -144,7 +143,7 @@ func (e *endpoint) trace(r *http.Request) trace.Span {
 	return span
 }
 
-// location returns scheme://host/path of the URL, which a log may have.
+// location returns scheme://host/path of the URL, without secrets, for logs.
 func (e *endpoint) location() string {
 	return (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host, Path: e.url.Path, RawPath: e.url.RawPath}).String()
 }
@@ -154,14 +153,14 @@ func (e *endpoint) origin() string {
 	return (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host}).String()
 }
 
-// exposed reports whether requests leave this machine unencrypted.
+// exposed reports whether requests leave this machine without encryption.
 func (e *endpoint) exposed() bool {
 	return e.url.Scheme == "http" && !origin.IsLoopback(e.url.Hostname())
 }
 
-// discreet returns err without the URL that net/http puts around it. An error that repeats
-// the URL's user, password or query is not shown: its text may come from the receiver, such
-// as a malformed Location.
+// discreet removes secrets from an error of net/http: it strips the URL that net/http adds, and
+// hides an error whose text contains the URL's user, password or query. The receiver can cause
+// such a text, for example by a malformed Location header.
 func (e *endpoint) discreet(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -176,8 +175,9 @@ func (e *endpoint) discreet(err error) error {
 	return err
 }
 
-// retryAfter returns the wait that a response's Retry-After asks for, in seconds or by a date:
-// from minWait to limit. It is 0 without that header, or if the status is neither 429 nor 503.
+// retryAfter returns the wait of a response's Retry-After header, in seconds or as a date,
+// clamped between minWait and limit. It returns 0 if there is no such header, or if the status
+// is neither 429 nor 503.
 func retryAfter(r *http.Response, now time.Time, limit time.Duration) time.Duration {
 	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0

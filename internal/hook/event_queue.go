@@ -8,8 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// pendingEvent is one event that is not settled yet. client.mu guards failures and what
-// follows it.
+// pendingEvent is an event that is neither delivered nor dropped yet. client.mu guards the
+// fields from failures on.
 type pendingEvent struct {
 	id, session string
 	kind        session.EventType
@@ -18,21 +18,21 @@ type pendingEvent struct {
 	sent        time.Time // when Send was called
 
 	failures int
-	number   uint64    // in the order of Send
-	busy     bool      // an attempt is under way
-	due      time.Time // when it may be tried again; counts in eventQueue.delayed
+	number   uint64    // counts up in the order of Send
+	busy     bool      // an attempt is in progress
+	due      time.Time // when to retry it, while it is in eventQueue.delayed
 }
 
-// eventQueue holds the events that are not settled, in one line per session, of which only
-// the head may be tried. A head that is not busy stands in ready, or in delayed until its
-// wait is over; after hasten there are no more waits, and one that failed stands in neither.
+// eventQueue holds the pending events. Each session has a line (a FIFO queue), and only the head
+// of a line may be sent. A head that is not busy is in ready, or in delayed until its retry is
+// due. After hasten nothing is retried, so a head that has failed is in neither.
 type eventQueue struct {
 	all     order[pendingEvent]        // by age
-	lines   map[string][]*pendingEvent // by session, the oldest first; none is empty
-	ready   order[pendingEvent]        // by failures, then age
+	lines   map[string][]*pendingEvent // by session id, the oldest event first; a line is never empty
+	ready   order[pendingEvent]        // by failures, then by age
 	delayed order[pendingEvent]        // by due
-	pushed  uint64                     // events so far
-	hasty   bool                       // see hasten
+	pushed  uint64                     // how many events were added
+	hasty   bool                       // hasten was called
 }
 
 func newEventQueue() eventQueue {
@@ -62,10 +62,10 @@ func (q *eventQueue) push(e *pendingEvent) {
 
 func (q *eventQueue) isHead(e *pendingEvent) bool { return q.lines[e.session][0] == e }
 
-// take returns the event to try next, which stays in the queue until remove or retry. If
-// there is none, due is when there will be, or zero if that takes a change. For a probe it
-// is, if there is one, a young event that has not failed yet: the receiver is most likely to
-// take that, while those in front may all be ones that it does not like.
+// take returns the event to send next and marks it busy; it stays in the queue until remove or
+// retry. If there is none, due is when the next retry is due, or zero if no retry waits. For a
+// probe it prefers a recent event that has not failed yet: the receiver may keep refusing the
+// old events, for example because it cannot handle their content.
 func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.Time) {
 	for e = q.delayed.first(); e != nil && (q.hasty || !e.due.After(now)); e = q.delayed.first() {
 		q.delayed.remove(e)
@@ -85,8 +85,8 @@ func (q *eventQueue) take(now time.Time, probe bool) (e *pendingEvent, due time.
 	return e, time.Time{}
 }
 
-// youngest returns the youngest event that is ready and has not failed, or other. It looks
-// at a hundred events.
+// youngest returns the youngest event that is ready and has not failed, or other if there is
+// none among the last hundred events.
 func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	for _, e := range slices.Backward(q.all.items[max(0, q.len()-100):]) {
 		if q.isHead(e) && !e.busy && e.failures == 0 {
@@ -96,7 +96,7 @@ func (q *eventQueue) youngest(other *pendingEvent) *pendingEvent {
 	return other
 }
 
-// retry puts back e, which was taken, to be tried again at due.
+// retry schedules e, which take returned, to be sent again at due.
 func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	e.busy, e.due = false, due
 	if !q.hasty {
@@ -104,13 +104,13 @@ func (q *eventQueue) retry(e *pendingEvent, due time.Time) {
 	}
 }
 
-// remove takes e out, wherever it stands, and moves up its session's line.
+// remove removes e from the queue. The next event of its session becomes the head of the line.
 func (q *eventQueue) remove(e *pendingEvent) {
 	q.all.remove(e)
 	q.ready.remove(e)
 	q.delayed.remove(e)
 	head, line := q.isHead(e), q.lines[e.session]
-	if !head { // dropped from behind a busy head
+	if !head { // e is right behind a busy head; see oldest
 		line[1] = line[0]
 	}
 	line[0] = nil
@@ -124,8 +124,8 @@ func (q *eventQueue) remove(e *pendingEvent) {
 	}
 }
 
-// oldest returns the oldest event that is not busy, or nil. It is the head of its line, or
-// stands right behind a busy one.
+// oldest returns the oldest event that is not busy, or nil. That event is the head of its line,
+// or right behind a busy head.
 func (q *eventQueue) oldest() *pendingEvent {
 	for _, e := range q.all.items {
 		if !e.busy {
@@ -135,6 +135,6 @@ func (q *eventQueue) oldest() *pendingEvent {
 	return nil
 }
 
-// hasten ends all waits, so that everything can be tried at once, and once only: what fails
-// from now on is not tried again.
+// hasten ends all waits for retries: each event can be sent once more, at once, and is not
+// retried if it fails.
 func (q *eventQueue) hasten() { q.hasty = true }

@@ -14,16 +14,15 @@ import (
 )
 
 const (
-	maxEvents    = 100_000         // that wait, of about 0.7 KiB each
-	maxEventAge  = 24 * time.Hour  // since Send; then an event is given up
-	lastChance   = 5 * time.Second // for what waits when Run is to end
-	eventsTrip   = 8               // more than the few events that a receiver may always refuse
-	maxEventWait = 5 * time.Minute // after a failure
-	refusedWait  = 10 * time.Second
+	maxEvents    = 100_000          // events in the queue, of about 0.7 KiB each
+	maxEventAge  = 24 * time.Hour   // since Send; older events are dropped
+	lastChance   = 5 * time.Second  // for the events in the queue when Run ends
+	eventsTrip   = 8                // failures until the circuit opens; a receiver may keep refusing a few events
+	maxEventWait = 5 * time.Minute  // longest wait after a failure
+	refusedWait  = 10 * time.Second // longest wait if the endpoint itself refused an event
 )
 
-// Events sends what happens to sessions to the customer's back end. Send is safe for
-// concurrent use.
+// Events delivers the events of sessions to the back end. Send is safe for concurrent use.
 type Events struct {
 	*client[attempt]
 
@@ -32,7 +31,7 @@ type Events struct {
 	metrics   *eventMetrics
 	logger    *slog.Logger // names the endpoint
 	lines     struct{ drops, failures, openings, closings logging.Throttle }
-	dropping  sync.WaitGroup // events that are given up
+	dropping  sync.WaitGroup // calls of settled for dropped events
 
 	queue eventQueue // guarded by client.mu
 }
@@ -43,10 +42,11 @@ type attempt struct {
 	answer answer
 }
 
-// NewEvents makes an Events, or nil without a URL. Nothing is delivered until Run is called.
+// NewEvents makes an Events, or returns nil if there is no URL. It delivers nothing before Run is
+// called.
 func NewEvents(c Config) (*Events, error) {
 	if c.URL == "" {
-		return nil, c.unset("events", "where to")
+		return nil, c.unset("events", "where to send events")
 	}
 	endpoint, err := newEndpoint("events", &c, limits{atOnce: 4, timeout: 10 * time.Second, wait: maxEventWait, answer: 16 << 10})
 	if err != nil {
@@ -62,7 +62,7 @@ func NewEvents(c Config) (*Events, error) {
 		return float64(s.queue.len())
 	})
 	if endpoint.exposed() {
-		s.logger.Warn("events travel in the clear: anybody on the way can read them; use https")
+		s.logger.Warn("events are not encrypted: others on the network can read them; use https")
 	}
 	return s, nil
 }
@@ -82,17 +82,17 @@ func encodeEvent(e *session.Event) []byte {
 		Reason    session.EndReason `json:"reason,omitempty"`
 	}{e.ID, e.Type, e.At, e.App, e.Session, e.Subject, e.Node, protocol.IdentityOf(e.Identity), e.Seq, e.ExpiresAt, e.Reason})
 	if err != nil {
-		panic(err) // strings and numbers: no value of them leads here
+		panic(err) // impossible: strings and numbers can always be encoded
 	}
 	return text
 }
 
-// Send queues e and returns at once. If more than 100,000 events wait, the oldest is dropped:
-// it is most likely to be stale. Once e is delivered or given up for good, settled is called,
-// once and from another goroutine; it may call Send. What Run leaves behind, and what is sent
-// later, is not settled at all.
+// Send queues e and returns at once. If more than 100,000 events wait, the oldest is dropped,
+// since it is most likely stale. settled is called once, from another goroutine, when e was
+// delivered or dropped; it may call Send. For events that are left when Run ends, and for later
+// ones, settled is never called.
 func (s *Events) Send(e session.Event, settled func(delivered bool)) {
-	// Encoded here and now: the session may change e.Identity's role later.
+	// Encode now, since the session may change the role in e.Identity later.
 	p := &pendingEvent{id: e.ID, session: e.Session, kind: e.Type, body: encodeEvent(&e), settled: settled, sent: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,9 +108,9 @@ func (s *Events) Send(e session.Event, settled func(delivered bool)) {
 	signal(s.wake)
 }
 
-// Run delivers events until ctx is done. What waits then gets one more attempt each, for 5 s
-// at most and until the endpoint proves to be failing. A settled that blocks keeps Run. Call
-// it once, and end it after everything that calls Send.
+// Run delivers events until ctx is done. Then each event in the queue gets one more attempt, for
+// at most 5 s in all, or until the circuit opens. Run returns only after all calls of settled
+// have returned. Call Run once, and end it after everything that calls Send.
 func (s *Events) Run(ctx context.Context) {
 	s.run(ctx, lastChance)
 	s.mu.Lock()
@@ -119,11 +119,11 @@ func (s *Events) Run(ctx context.Context) {
 	s.mu.Unlock()
 	s.dropping.Wait()
 	if left > 0 {
-		s.logger.Warn("stopped with events undelivered; another node tells them again, if there is one", "events", left)
+		s.logger.Warn("stopped with undelivered events; another node sends them again, if there is one", "events", left)
 	}
 }
 
-// next implements discipline: it gives up what is too old, and takes the event to try.
+// next implements discipline: it drops events that are too old, and takes the event to send.
 func (s *Events) next(now time.Time, t turn) (*attempt, time.Time) {
 	if !s.end.IsZero() {
 		s.queue.hasten()
@@ -175,9 +175,9 @@ func (s *Events) send(ctx context.Context, a *attempt) (outcome, bool) {
 	return outcome{ok: true}, true
 }
 
-// waitAfter returns the longest wait before a failing endpoint that answered with status is
-// tried again; 0 is no answer. An endpoint that refuses an event may accept the next, so it
-// is tried sooner than one that does not answer, or for which only a proxy answers.
+// waitAfter returns the longest wait before the next request to a failing endpoint. status is
+// its last answer; 0 means none. An endpoint that refused one event may accept another, so its
+// wait is shorter than if it did not answer, or if only a proxy answered for it.
 func waitAfter(status int) time.Duration {
 	switch status {
 	case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -223,14 +223,14 @@ func (s *Events) log(a *attempt, o *outcome, failures, queued int) {
 	}
 }
 
-// drop gives e up, which waits. It is settled in a goroutine of its own: the caller of Send
-// may hold a lock that settled takes.
+// drop removes e from the queue and drops it. settled is called in a new goroutine, since the
+// caller of Send may hold a mutex that settled takes.
 func (s *Events) drop(e *pendingEvent, cause string) {
 	s.queue.remove(e)
 	s.dropping.Go(func() { s.giveUp(e, cause) })
 }
 
-// giveUp settles an event that is not delivered.
+// giveUp counts, logs and settles an event that is dropped.
 func (s *Events) giveUp(e *pendingEvent, cause string) {
 	s.metrics.events.WithLabelValues(string(e.kind), "dropped").Inc()
 	if unlogged, ok := s.lines.drops.Pass(logEvery); ok {

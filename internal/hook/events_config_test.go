@@ -67,7 +67,7 @@ func TestEventsPlainHTTP(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if n := log.lines("in the clear"); n != want {
+		if n := log.lines("not encrypted"); n != want {
 			t.Errorf("%s: %d lines, want %d", url, n, want)
 		}
 		for _, hidden := range []string{"scott", "lion", "tiger", testSecret, prefixedSecret} {

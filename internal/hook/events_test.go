@@ -46,7 +46,7 @@ refresher_events_attempts_total{outcome="refused"} 0
 # HELP refresher_events_queued Events that are neither delivered nor dropped yet.
 # TYPE refresher_events_queued gauge
 refresher_events_queued 0
-# HELP refresher_events_total Events for your back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).
+# HELP refresher_events_total Events for your back end, by type and outcome: delivered, or dropped (queue full, too old, 410 Gone).
 # TYPE refresher_events_total counter
 refresher_events_total{outcome="delivered",type="session.ended"} 0
 refresher_events_total{outcome="delivered",type="session.expired"} 0

@@ -10,7 +10,7 @@ import (
 	"refresher/internal/session"
 )
 
-// result is what came of a request, as metrics have it.
+// result is the outcome of a request, as a label of metrics.
 type result string
 
 const (
@@ -36,7 +36,7 @@ func newEventMetrics(r prometheus.Registerer, queued func() float64) *eventMetri
 	m := &eventMetrics{
 		events: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_events_total",
-			Help: "Events for your back end, by type and by what became of them: delivered, or dropped (queue full, too old, 410 Gone).",
+			Help: "Events for your back end, by type and outcome: delivered, or dropped (queue full, too old, 410 Gone).",
 		}, []string{"type", "outcome"}),
 		attempts: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_events_attempts_total",
@@ -63,17 +63,17 @@ type approvalMetrics struct {
 	requests *prometheus.CounterVec
 }
 
-// newApprovalMetrics registers the metrics. waiting returns how many calls of Ask there are,
-// and open whether the endpoint counts as failing.
+// newApprovalMetrics registers the metrics. waiting returns how many calls of Request wait, and
+// open whether the circuit is open.
 func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func() bool) *approvalMetrics {
 	auto := promauto.With(r)
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_authorize_waiting",
-		Help: "Questions that wait for their turn or their answer.",
+		Help: "Approval requests that wait for their turn or their answer.",
 	}, func() float64 { return float64(waiting()) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "refresher_authorize_circuit_open",
-		Help: "1 while the authorization endpoint counts as failing and is hardly asked, else 0.",
+		Help: "1 while the approval endpoint is failing and only probed now and then, else 0.",
 	}, func() float64 {
 		if open() {
 			return 1
@@ -83,12 +83,12 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	m := &approvalMetrics{
 		seconds: auto.NewHistogramVec(histogram.Opts(prometheus.HistogramOpts{
 			Name:    "refresher_authorize_seconds",
-			Help:    "Time from a question whether a session may go on to its answer, by outcome: allowed, denied, or failed without an answer.",
+			Help:    "Time from an approval request to its answer, by outcome: allowed, denied, or failed without an answer.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30},
 		}), []string{"outcome"}),
 		requests: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "refresher_authorize_requests_total",
-			Help: "Requests to the authorization endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without one.",
+			Help: "HTTP requests to the approval endpoint, by outcome: ok, refused by a status other than 200, malformed answer, failed without an answer.",
 		}, []string{"outcome"}),
 	}
 	for _, o := range []string{"allowed", "denied", "failed"} {
@@ -100,7 +100,7 @@ func newApprovalMetrics(r prometheus.Registerer, waiting func() int64, open func
 	return m
 }
 
-// asked counts what came of one call of Ask.
+// asked counts one call of Request by its outcome.
 func (m *approvalMetrics) asked(a Answer, err error, after time.Duration) {
 	o := "denied"
 	switch {

@@ -2,7 +2,7 @@ package hook
 
 import "slices"
 
-// order is a sorted list. To add at its end and to remove near either end is fast.
+// order is a sorted list. Adding at the end and removing near either end are fast.
 type order[T any] struct {
 	items   []*T
 	compare func(a, b *T) int
@@ -23,7 +23,7 @@ func (o *order[T]) add(item *T) {
 	o.items = slices.Insert(o.items, i, item)
 }
 
-// remove takes out item, and reports whether it was in.
+// remove removes item and reports whether it was in the list.
 func (o *order[T]) remove(item *T) bool {
 	i, found := slices.BinarySearchFunc(o.items, item, o.compare)
 	switch {

@@ -11,12 +11,12 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// signer signs requests with each of its keys. While a secret is changed there are two, and
-// a receiver accepts the signature by either.
+// signer signs requests with each of its keys. During a change of the secret there are two keys,
+// and a receiver accepts a signature by either.
 type signer []*standardwebhooks.Webhook
 
-// newSigner reads the secret of the flag "<name>-secret", and the one before, which may be
-// empty, of "<name>-previous-secret".
+// newSigner parses the secrets of the flags "<name>-secret" and "<name>-previous-secret". The
+// previous secret may be empty.
 func newSigner(name, secret, previous string) (signer, error) {
 	key, err := parseSecret(name+"-secret", secret)
 	if err != nil || previous == "" {
@@ -26,12 +26,12 @@ func newSigner(name, secret, previous string) (signer, error) {
 	return signer{key, before}, err
 }
 
-// A key has minKey to maxKey bytes by the specification. A secret without the prefix may be
-// longer: it is text, with less chance in each byte.
+// By the specification a key has minKey to maxKey bytes. A secret without the prefix may be
+// longer, since each character of a text has less entropy than a random byte.
 const minKey, maxKey = 24, 64
 
-// parseSecret returns the key that requests are signed with: what follows "whsec_" in base64,
-// or else the secret itself. Errors repeat nothing of it.
+// parseSecret returns the signing key of a secret: the decoded base64 after "whsec_", or the
+// secret itself if it has no such prefix. Errors repeat no part of the secret.
 func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	const prefix = "whsec_"
 	encoded, prefixed := strings.CutPrefix(secret, prefix)
@@ -54,7 +54,7 @@ func parseSecret(flag, secret string) (*standardwebhooks.Webhook, error) {
 	return standardwebhooks.NewWebhookRaw(key)
 }
 
-// sign sets the headers that prove where body comes from.
+// sign sets the headers with the id, the timestamp and the signatures of body.
 func (s signer) sign(header http.Header, id string, at time.Time, body []byte) error {
 	var signatures []string
 	for _, key := range s {

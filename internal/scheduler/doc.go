@@ -27,7 +27,7 @@
 //     token, which the resume key carries. A node that has an older one lets go.
 //   - A session that ended on purpose is remembered here until the store has its end, so that
 //     its keys stay dead. An expired session is forgotten; its key opens it anew.
-//   - Revocations are checked again where Decide may be outdated: once a session is in the
+//   - Revocations are checked again where Authorize may be outdated: once a session is in the
 //     table, where Revoke finds it, and with each bundle.
 //   - Locks: an entry's lock before the table's, which is a leaf. A caller that must not
 //     wait for a slow client's push hands its work to the entry's lock (see lock.Do).

@@ -42,8 +42,8 @@ type Answer struct {
 	Until  session.UnixSec
 }
 
-// Decide implements Access.
-func (c *settings) Decide(ctx context.Context, r session.Request) session.Decision {
+// Authorize implements Access.
+func (c *settings) Authorize(ctx context.Context, r session.Request) session.Decision {
 	if r.Caller != nil {
 		if err := r.Caller.Grant.Covers(r.Claims.Identity); err != nil {
 			refusal, _ := errors.AsType[*session.Error](err)

@@ -200,12 +200,12 @@ func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.De
 	}()
 	defer s.config.Panics.Recover(panics.Session, &err, "session", r.Claims.Session)
 	if s.config.Policy.ApprovalAhead == 0 {
-		return s.config.Access.Decide(ctx, r)
+		return s.config.Access.Authorize(ctx, r)
 	}
 	ctx, span := s.tracer.span(ctx, "authorize")
 	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 	defer cancel()
-	d = s.config.Access.Decide(ctx, r)
+	d = s.config.Access.Authorize(ctx, r)
 	endSpan(span, d.Cause)
 	return d
 }

@@ -24,9 +24,9 @@ type Minter interface {
 
 // Access says who may have tokens; see package access.
 type Access interface {
-	// Decide says whether something may be done now. It waits for the customer's back end,
+	// Authorize says whether something may be done now. It waits for the customer's back end,
 	// if that is asked.
-	Decide(ctx context.Context, r session.Request) session.Decision
+	Authorize(ctx context.Context, r session.Request) session.Decision
 	// Recheck refuses what a revocation matches by now, and everything until the node has
 	// read the revocations. Revoked reports whether one that the node knows matches. Neither
 	// does I/O.

@@ -115,7 +115,7 @@ func (c *conn) attach(ctx context.Context, m *protocol.ClientMessage) (outcome s
 	if after, draining := c.hub.drainDelay(resume.ExpiresAt); draining {
 		return c.askToReconnect(protocol.CloseDrain, protocol.ReasonDrain, after)
 	}
-	if wait := c.hub.config.Access.Admit(c.address); wait > 0 {
+	if wait := c.hub.config.Access.RateLimit(c.address); wait > 0 {
 		return c.askToReconnect(protocol.CloseOverload, protocol.ReasonOverload, wait)
 	}
 	if m.Type == protocol.TypeJoin {

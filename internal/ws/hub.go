@@ -36,9 +36,9 @@ type Access interface {
 	// the client sent no credential. The error is a *session.Error, with CodeRateLimited if
 	// the credential's holder exceeds its rate.
 	Authenticate(ctx context.Context, credential string) (session.Caller, error)
-	// Admit returns how long a client at an address must wait before it may join or
+	// RateLimit returns how long a client at an address must wait before it may join or
 	// resume; 0 admits it now.
-	Admit(from netip.Addr) (wait time.Duration)
+	RateLimit(from netip.Addr) (wait time.Duration)
 	// ClientAddr returns the address of the client that made a request, behind trusted
 	// proxies.
 	ClientAddr(r *http.Request) netip.Addr

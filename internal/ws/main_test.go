@@ -295,5 +295,5 @@ type openAccess struct{}
 func (openAccess) Authenticate(context.Context, string) (session.Caller, error) {
 	return session.Caller{Grant: session.Grant{All: true}}, nil
 }
-func (openAccess) Admit(netip.Addr) time.Duration      { return 0 }
+func (openAccess) RateLimit(netip.Addr) time.Duration  { return 0 }
 func (openAccess) ClientAddr(*http.Request) netip.Addr { return netip.Addr{} }

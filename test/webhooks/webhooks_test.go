@@ -257,7 +257,7 @@ func TestBackEndDecides(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer run(t, a.Run)()
-		return a.Ask(t.Context(), hook.Question{Action: "join", App: "app", Subject: subject})
+		return a.Request(t.Context(), hook.Request{Action: "join", App: "app", Subject: subject})
 	}
 	if a, err := ask(prefixed, "ana"); err != nil || !a.Allow {
 		t.Errorf("%+v, %v", a, err)

@@ -1,18 +1,17 @@
-// Package limit holds how often one caller may do something, and works out who the caller is
-// when proxies stand between. docs/understand/adr/0016-limits-and-addresses.md has the reasons.
+// Package limit limits how often one caller may act, and finds the caller's address behind
+// proxies. docs/understand/adr/0016-limits-and-addresses.md has the reasons.
 //
-// A Limiter gives each key a token bucket. It remembers the maxKeys keys that were used last,
-// as hashes, about 200 bytes each. A key that was forgotten starts with a full bucket; that is
-// worth something only to a caller with maxKeys keys, who has as many full buckets anyhow.
+// A Limiter gives each key a token bucket. It keeps the maxKeys most recently used keys, as
+// hashes, in about 200 bytes each. A key that was evicted starts again with a full bucket. Only
+// a caller with more than maxKeys keys could gain from that, and it has as many buckets anyway.
 //
-// An IPv4 address is one key, also when it is mapped into IPv6. Of IPv6 a /64 is one key: it is
-// the least that a customer of a provider is given.
+// An IPv4 address is one key, even if it is mapped into IPv6. Of IPv6 addresses, each /64 is one
+// key, since internet providers give every customer at least a /64.
 //
-// X-Forwarded-For and Forwarded are written by whoever sends the request, and each proxy adds
-// on the right whom it had it from. So they are read from the right, and believed only as far
-// as trusted proxies wrote them. What is left of the client's address is its own claim and is
-// never looked at.
+// Clients can write X-Forwarded-For and Forwarded headers themselves. Each proxy appends the
+// address of its peer on the right. So the headers are read from the right, and each entry is
+// believed only if a trusted proxy appended it; entries further to the left are ignored.
 //
-// Proxies have to add to X-Forwarded-For or to set it. Ones that write only Forwarded must
-// remove an X-Forwarded-For that comes in: that one counts when both are there.
+// A trusted proxy must append to X-Forwarded-For or set it. A proxy that writes only Forwarded
+// must remove an incoming X-Forwarded-For, which takes precedence if both headers are present.
 package limit

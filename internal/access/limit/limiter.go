@@ -14,19 +14,18 @@ import (
 
 const (
 	maxKeys = 100_000
-	// prefixBits is how much of an IPv6 address makes a key.
+	// prefixBits is how many bits of an IPv6 address form the key.
 	prefixBits = 64
-	// maxWait bounds retryAfter, which the smallest rates would overflow.
+	// maxWait bounds retryAfter, which would overflow at the smallest rates.
 	maxWait = 365 * 24 * time.Hour
 )
 
-// Config says how much a Limiter allows.
+// Config configures a Limiter.
 type Config struct {
-	// Rate is how many actions a second a key may do in the long run. Zero is
-	// unlimited.
+	// Rate is how many actions a second each key may perform on average. 0 means unlimited.
 	Rate float64
-	// Burst is how many it may do at once after it was idle. Zero means what
-	// Rate gives in a second, and at least 1.
+	// Burst is how many actions an idle key may perform at once. 0 means one second's worth
+	// of Rate, but at least 1.
 	Burst int
 }
 
@@ -41,7 +40,7 @@ type Limiter struct {
 	buckets *simplelru.LRU[uint64, *rate.Limiter] // guarded by mu
 }
 
-// New makes a Limiter. It is nil, without an error, when c.Rate is zero.
+// New makes a Limiter. If c.Rate is 0, it returns nil without an error.
 func New(c Config) (*Limiter, error) {
 	if !(c.Rate >= 0) || math.IsInf(c.Rate, 0) || c.Burst < 0 {
 		return nil, errors.New("want 0 (unlimited) or more actions a second")
@@ -56,9 +55,8 @@ func New(c Config) (*Limiter, error) {
 	return &Limiter{rate: rate.Limit(c.Rate), burst: c.Burst, seed: maphash.MakeSeed(), buckets: buckets}, err
 }
 
-// Allow takes one action of key, a subject for instance, and reports whether it
-// may happen now. If not, retryAfter is when one may, unless others come first;
-// else it is zero.
+// Allow takes one action from key's bucket and reports whether it is allowed now. If not,
+// retryAfter is how long until the next action is allowed, unless other actions take it first.
 func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0
@@ -66,8 +64,8 @@ func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	return l.take(maphash.String(l.seed, key))
 }
 
-// AllowAddr does what Allow does for a client's address, of which IPv6 counts
-// by /64. All clients without an address, the zero Addr, count as one.
+// AllowAddr is Allow for a client's address; an IPv6 address counts by its /64. The zero Addr,
+// of clients without an address, is one key.
 func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 	if l == nil {
 		return true, 0
@@ -77,7 +75,7 @@ func (l *Limiter) AllowAddr(a netip.Addr) (ok bool, retryAfter time.Duration) {
 		p, _ := a.Prefix(prefixBits) // fails for more than 128 bits
 		a = p.Addr()
 	}
-	b := a.As16() // a sum over an Addr itself would allocate
+	b := a.As16() // hashing the Addr itself would allocate
 	return l.take(maphash.Bytes(l.seed, b[:]))
 }
 
@@ -93,7 +91,7 @@ func (l *Limiter) take(key uint64) (ok bool, retryAfter time.Duration) {
 	if bucket.AllowN(now, 1) {
 		return true, 0
 	}
-	// Longer by up to a millisecond, so that rounding never makes it too short.
+	// Round up to the next millisecond, so that the wait is never too short.
 	wait := min((1-bucket.TokensAt(now))/float64(l.rate), maxWait.Seconds())
 	return false, time.Duration(wait*float64(time.Second)).Truncate(time.Millisecond) + time.Millisecond
 }

@@ -9,19 +9,18 @@ import (
 	"strings"
 )
 
-// unixPeers stands for whoever connects over a Unix socket in a list of
-// proxies.
+// unixPeers in a list of proxies means every peer that connects over a Unix socket.
 const unixPeers = "unix"
 
-// Proxies are the peers whose word on a client's address is believed. The zero
-// value believes nobody. It is immutable.
+// Proxies is the set of trusted proxies: peers whose forwarding headers are believed. The zero
+// value trusts no peer. A Proxies is immutable.
 type Proxies struct {
 	trusted []netip.Prefix
 	unix    bool
 }
 
-// NewProxies reads addresses ("10.0.0.7"), blocks of them ("10.0.0.0/8",
-// "fd00::/8"), and the word "unix" for peers on a Unix socket.
+// NewProxies parses a list of addresses ("10.0.0.7"), networks ("10.0.0.0/8", "fd00::/8"), and
+// the word "unix" for peers on a Unix socket.
 func NewProxies(cidrs []string) (Proxies, error) {
 	var p Proxies
 	for _, s := range cidrs {
@@ -42,7 +41,7 @@ func NewProxies(cidrs []string) (Proxies, error) {
 	return p, nil
 }
 
-// parsePrefix reads a block or a single address, and takes IPv4 out of IPv6.
+// parsePrefix parses a network or a single address. It converts IPv4 mapped into IPv6 to IPv4.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		a = plain(a)
@@ -55,13 +54,12 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix.Masked(), err
 }
 
-// ClientAddr is the address that a request came from: that of the peer, or if
-// this is a trusted proxy, the right-most one in X-Forwarded-For that is not
-// one; in Forwarded (RFC 7239) if there is no X-Forwarded-For. An entry that is
-// no address ends the search, and the trusted proxy that wrote it counts as
-// the client. The answer is never IPv4 mapped into IPv6 and has no zone. It is
-// the zero Addr for a peer on a Unix socket that is not trusted, or that named
-// nobody.
+// ClientAddr returns the client's address. That is the peer's address, or if the peer is a
+// trusted proxy, the right-most entry of X-Forwarded-For that is not a trusted proxy (of
+// Forwarded, RFC 7239, if there is no X-Forwarded-For). An entry that is not an address ends
+// the search, and the trusted proxy that wrote it counts as the client. The result has no zone
+// and is never IPv4 mapped into IPv6. For a peer on a Unix socket it is the zero Addr if the
+// peer is not trusted, or sent no forwarding header.
 func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 	client, trusted := p.peer(r.RemoteAddr)
 	lines, parse := r.Header["X-Forwarded-For"], parseHop
@@ -82,20 +80,18 @@ func (p Proxies) ClientAddr(r *http.Request) netip.Addr {
 	return client
 }
 
-// Trusts reports whether the peer at an address, as package net gives it, is one of
-// them.
+// Trusts reports whether the peer at an address of package net is a trusted proxy.
 func (p Proxies) Trusts(peer net.Addr) bool {
 	_, trusted := p.peer(peer.String())
 	return trusted
 }
 
-// peer reads a request's RemoteAddr.
+// peer parses a request's RemoteAddr.
 func (p Proxies) peer(remote string) (addr netip.Addr, trusted bool) {
 	if a := parseHop(remote); a.IsValid() {
 		return a, p.trusts(a)
 	}
-	// What package net calls the other end of a Unix socket: nothing, @ and a
-	// name or none, or a path.
+	// Package net's address of the peer on a Unix socket: empty, "@", "@name", or a path.
 	unix := remote == "" || remote[0] == '@' || remote[0] == '/'
 	return netip.Addr{}, unix && p.unix
 }
@@ -104,9 +100,9 @@ func (p Proxies) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(p.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// cutLast splits s at the last separator that is not in quotes. It looks from the right, so
-// that no open quote in what the client wrote can swallow what a proxy added. Escapes in quotes
-// can only be read from the left: what follows the separator is empty if it has one.
+// cutLast splits s at the last separator that is not in quotes. It scans from the right, so that
+// an open quote in the client's part cannot hide the part that a proxy appended. A scan from
+// the right cannot interpret escapes in quotes: for an entry with a backslash, last is empty.
 func cutLast(s string, separator byte) (rest, last string, more bool) {
 	quoted := false
 	for i := len(s) - 1; i >= 0; i-- {
@@ -125,12 +121,12 @@ func cutLast(s string, separator byte) (rest, last string, more bool) {
 	return "", s, false
 }
 
-// forwardedFor reads the parameter for of one element of Forwarded, such as
+// forwardedFor parses the parameter "for" of one element of a Forwarded header, such as
 //
 //	for=192.0.2.60;proto=https
 //	For="[2001:db8::17]:4711"
 //
-// It is zero unless there is exactly one.
+// It returns the zero Addr unless there is exactly one such parameter with an address.
 func forwardedFor(element string) netip.Addr {
 	node, found := "", 0
 	for rest, more := element, true; more; {
@@ -150,8 +146,8 @@ func forwardedFor(element string) netip.Addr {
 	return parseHop(node)
 }
 
-// parseHop reads an address with or without a port; IPv6 in brackets or, without
-// a port, bare. It is zero for anything else.
+// parseHop parses an address with or without a port. An IPv6 address with a port must be in
+// brackets. It returns the zero Addr for anything else.
 func parseHop(s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
@@ -164,5 +160,5 @@ func parseHop(s string) netip.Addr {
 	return plain(a)
 }
 
-// plain is an address neither mapped into IPv6 nor with a zone.
+// plain returns a without a zone, and as IPv4 if it is mapped into IPv6.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -1,5 +1,5 @@
-// Package hooktest is the other end of signed requests, for tests: the customer's
-// back end. It verifies them with the library that docs/build/events.md recommends.
+// Package hooktest is the receiver of signed requests in tests. It verifies them with the library
+// that docs/build/events.md recommends.
 package hooktest
 
 import (
@@ -10,8 +10,8 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// Verify reports what is wrong with a request that was received now. secret is the
-// node's setting; body is the request's body as it came.
+// Verify returns an error if the signature or the timestamp of a received request is wrong.
+// secret is the node's setting, and body is the unchanged body of the request.
 func Verify(secret string, header http.Header, body []byte) error {
 	w, err := standardwebhooks.NewWebhook(LibrarySecret(secret))
 	if err != nil {
@@ -20,8 +20,8 @@ func Verify(secret string, header http.Header, body []byte) error {
 	return w.Verify(body, header)
 }
 
-// LibrarySecret is a node's secret as libraries of Standard Webhooks take it: text
-// that does not begin with whsec_ is given to them in base64.
+// LibrarySecret converts a node's secret to the form of the Standard Webhooks libraries: a secret
+// without the prefix whsec_ is encoded in base64.
 func LibrarySecret(secret string) string {
 	if strings.HasPrefix(secret, "whsec_") {
 		return secret

@@ -11,10 +11,10 @@ import (
 // TestQuestionQueue holds the queue to two plain slices, whoever leaves it.
 func TestQuestionQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q := newQuestionQueue()
-		var people, renewals []*pendingQuestion // in their order
+		q := newApprovalQueue()
+		var people, renewals []*pendingApproval // in their order
 		now := time.Unix(1_800_000_000, 0)
-		drop := func(list []*pendingQuestion, i int) []*pendingQuestion {
+		drop := func(list []*pendingApproval, i int) []*pendingApproval {
 			q.remove(list[i])
 			q.remove(list[i]) // is nothing
 			return slices.Delete(slices.Clone(list), i, i+1)
@@ -23,7 +23,7 @@ func TestQuestionQueue(t *testing.T) {
 			"push": func(t *rapid.T) {
 				for range rapid.SampledFrom([]int{1, 1, 60}).Draw(t, "how many") {
 					now = now.Add(time.Millisecond)
-					e := &pendingQuestion{person: rapid.Bool().Draw(t, "person"), asked: now}
+					e := &pendingApproval{person: rapid.Bool().Draw(t, "person"), asked: now}
 					q.push(e)
 					if e.person {
 						people = append(people, e)
@@ -45,7 +45,7 @@ func TestQuestionQueue(t *testing.T) {
 			"take": func(t *rapid.T) {
 				total := len(people) + len(renewals)
 				batch := q.take()
-				n := slices.IndexFunc(batch, func(e *pendingQuestion) bool { return !e.person })
+				n := slices.IndexFunc(batch, func(e *pendingApproval) bool { return !e.person })
 				if n < 0 {
 					n = len(batch)
 				}
@@ -62,7 +62,7 @@ func TestQuestionQueue(t *testing.T) {
 					t.Fatalf("%d wait, want %d and %d", q.len(), len(people), len(renewals))
 				}
 				var want time.Time
-				for _, list := range [][]*pendingQuestion{people, renewals} {
+				for _, list := range [][]*pendingApproval{people, renewals} {
 					if len(list) > 0 && (want.IsZero() || list[0].asked.Before(want)) {
 						want = list[0].asked
 					}

@@ -17,7 +17,7 @@ import (
 // these bytes.
 func TestRequest(t *testing.T) {
 	var batch batch
-	for i, q := range []Question{
+	for i, q := range []Request{
 		{
 			Action: session.ActionJoin, App: "app", Subject: `ana "the <first>"`,
 			Identity: session.Identity{
@@ -34,7 +34,7 @@ func TestRequest(t *testing.T) {
 			Identity: session.Identity{RTC: &session.RTC{Channel: "daily"}}, // any uid
 		},
 	} {
-		batch.questions = append(batch.questions, &pendingQuestion{id: fmt.Sprintf("X-%d", i+1), text: encodeQuestion(&q)})
+		batch.approvals = append(batch.approvals, &pendingApproval{id: fmt.Sprintf("X-%d", i+1), text: encodeRequest(&q)})
 	}
 	body := batch.encode()
 	var got bytes.Buffer

@@ -9,18 +9,18 @@ import (
 	"refresher/internal/session"
 )
 
-// Decide says whether something may be done now, in the order that the package's
-// documentation gives. It waits for the customer's back end, if there is one to ask; if
-// ctx is done before that has answered, the Decision is ApprovalUnavailable.
-func (a *Access) Decide(ctx context.Context, r session.Request) session.Decision {
-	d := a.decide(ctx, &r)
+// Authorize decides whether a request is allowed now. It makes the checks in the order that the
+// package documentation lists. It waits for the back end's approval, if one is configured; if
+// ctx is done before the answer, the decision is ApprovalUnavailable.
+func (a *Access) Authorize(ctx context.Context, r session.Request) session.Decision {
+	d := a.authorize(ctx, &r)
 	if rtc := r.Claims.Identity.RTC; rtc != nil {
 		d.Role = rtc.Role
 	}
 	return d
 }
 
-func (a *Access) decide(ctx context.Context, r *session.Request) session.Decision {
+func (a *Access) authorize(ctx context.Context, r *session.Request) session.Decision {
 	var until session.UnixSec
 	if r.Caller != nil {
 		if err := covers(r.Caller, r.Claims.Identity); err != nil {
@@ -43,7 +43,7 @@ func (a *Access) decide(ctx context.Context, r *session.Request) session.Decisio
 		case answer.Until > 0 && (until == 0 || answer.Until < until):
 			until = answer.Until
 		}
-		if d := a.Recheck(r.Claims); !d.Allowed { // tokens without a session have no other second look
+		if d := a.Recheck(r.Claims); !d.Allowed { // for tokens without a session, nothing rechecks later
 			return d
 		}
 	}
@@ -53,8 +53,8 @@ func (a *Access) decide(ctx context.Context, r *session.Request) session.Decisio
 	return session.Decision{Allowed: true, Until: until}
 }
 
-// Recheck refuses what a revocation matches by now, and everything while the node is
-// RevocationsUnknown. It does no I/O.
+// Recheck refuses a session that a revocation matches by now. It refuses every session with
+// RevocationsUnknown until the node has read the revocations. It does no I/O.
 func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	switch {
 	case !a.revocations.Loaded():
@@ -65,13 +65,13 @@ func (a *Access) Recheck(k *session.ResumeClaims) session.Decision {
 	return session.Decision{Allowed: true}
 }
 
-// Revoked reports whether a revocation matches a session by now. A node that is RevocationsUnknown
-// answers by the revocations that were added on it. It does no I/O. The package's
-// documentation has the reason for it.
+// Revoked reports whether a revocation matches a session by now; the package documentation says
+// why this is checked twice. A node that has not read the store yet knows only the revocations
+// that were added on the node itself. It does no I/O.
 func (a *Access) Revoked(k *session.ResumeClaims) bool { return a.revocations.Revoked(k) }
 
-// covers refuses what a caller's credential does not grant in full. The application's own
-// token, which is no user's, has no identity.
+// covers returns an error unless the caller's credential grants the whole identity. An empty
+// identity stands for the application's own Chat token, which belongs to no user.
 func covers(c *session.Caller, id session.Identity) error {
 	if id == (session.Identity{}) && !c.Admin && !c.Grant.All {
 		return session.Errorf(session.CodeForbidden, `the application's own Chat token wants a credential with the scope "admin"`)
@@ -84,11 +84,11 @@ func notGranted(err error) session.Decision {
 	return session.Decision{Reason: session.NotGranted, Refusal: refusal}
 }
 
-// ask asks the customer's back end. A denial that ends a session always has a line in the
-// log.
+// ask requests the back end's approval and logs a denial. Log lines are limited to deniedPerSecond
+// for one subject, but a denial that ends a session is always logged.
 func (a *Access) ask(ctx context.Context, r *session.Request) (hook.Answer, error) {
 	k := r.Claims
-	answer, err := a.approval.Ask(ctx, hook.Question{
+	answer, err := a.approval.Request(ctx, hook.Request{
 		Action: r.Action, App: k.App, Session: k.Session, Subject: k.Subject, Identity: k.Identity,
 	})
 	if err != nil || answer.Allow {

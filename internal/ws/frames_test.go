@@ -37,7 +37,7 @@ func TestFloodOfFramesIsRefused(t *testing.T) {
 				go func() {
 					defer close(flooded)
 					_, err := io.WriteString(c, frames.first)
-					for err == nil && sent < 1<<20 {
+					for err == nil && sent < 1<<17 {
 						_, err = io.WriteString(c, frames.then)
 						sent += len(frames.then)
 					}

@@ -23,11 +23,10 @@ MODULES := . $(patsubst %/go.mod,%,$(wildcard */go.mod */*/go.mod))
 NPM     := $(patsubst %/package-lock.json,%,$(wildcard bench/*/package-lock.json test/*/package-lock.json tools/*/package-lock.json web/*/package-lock.json))
 NPM_TESTS = $(patsubst %/package.json,%,$(shell grep -l '"test":' $(NPM:%=%/package.json)))
 
-# Packages that run other programs than Go and Redis, such as compilers and GoReleaser, to
-# their end; and those that measure how long a call waits. Both have the build tag
-# "programs", which go test ./... leaves out.
-PROGRAMS := ./test/clients ./test/oracle ./test/release ./test/rules ./test/webhooks
+# Packages that measure how long calls wait, and others that run other programs than Go and
+# Redis, such as compilers. The build tag "programs" leaves them out of go test ./...
 TIMED    := ./test/proxies ./test/monitoring
+PROGRAMS = $(filter-out $(TIMED),$(sort ./test/release $(shell git grep -l '^//go:build programs' | xargs -n1 dirname | sed 's|^|./|')))
 
 # Every package of the module, as ./folder. These lists are made when they are used.
 PACKAGES = $(shell go list -f '{{.Dir}}' ./... | sed 's|^$(CURDIR)|.|')
@@ -75,8 +74,9 @@ setup: packages $(NPM:%=%/node_modules/.installed) ## Installs what the tests an
 .PHONY: test
 test: export BUILT_REFRESHER = $(BUILT)
 test: ## Runs every test, every benchmark once, and says how long each part took.
-	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' 'test-race: $(MAKE) test-race' \
-		'npm beside full: $(MAKE) -j2 --output-sync test-npm test-full' 'chaos beside timed: $(MAKE) -j2 --output-sync test-chaos test-timed'
+	@scripts/steps.sh 'setup: $(MAKE) setup' 'build: $(MAKE) build-tested' 'race: $(MAKE) test-race' \
+		'npm and programs: $(MAKE) -j2 --output-sync test-npm test-programs' \
+		'full, chaos and timed: $(MAKE) -j3 --output-sync test-full test-chaos test-timed'
 
 # test/release writes a bill of materials.
 .PHONY: build-tested
@@ -89,20 +89,22 @@ build-tested: $(BIN)/cyclonedx-gomod
 test-race:
 	go test -race -short -shuffle=on -p "$$(($$(nproc) + 1))" -timeout 5m ./internal/redis ./internal/hook ./internal/scheduler $(RACED)
 
-# The browsers do not wait for the tests beside them, which give way but do not starve. Go's
-# cache does not watch files outside of a module, which those of test/deploy read: hence its
-# -count.
-.PHONY: test-full
-test-full:
-	@scripts/steps.sh 'full: nice -n 5 go test -timeout 10m ./internal/access ./cmd/refresher $(FULL)' \
-		'full redis: nice -n 5 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis' \
-		'benchmarks: nice -n 5 go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
-		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m' \
+# Browsers come first where they need the processor; the tests beside them do not starve.
+# Go's cache does not watch files outside of a module, which those of test/deploy read: hence
+# its -count.
+.PHONY: test-programs
+test-programs:
+	@scripts/steps.sh 'programs: nice -n 5 go test -tags programs -timeout 10m $(PROGRAMS)' \
 		'deploy: nice -n 5 go -C test/deploy test -count 1 -timeout 10m ./...' \
-		'programs: nice -n 5 go test -tags programs -timeout 10m $(PROGRAMS)'
+		'benchmarks: nice -n 5 go test -short -run "^$$" -bench . -benchtime 1x -timeout 5m $(BENCHED)' \
+		'bench: nice -n 5 go -C bench test -short -run "^$$" -bench . -benchtime 1x -timeout 5m'
 
-# These wait most of the time, and measure how late their calls are served.
-.PHONY: test-chaos test-timed
+# test-chaos and test-timed measure how late their calls are served, and leave the processors
+# idle for most of the time, which test-full takes.
+.PHONY: test-full test-chaos test-timed
+test-full:
+	@scripts/steps.sh 'full: nice -n 19 go test -timeout 10m ./internal/access ./cmd/refresher $(FULL)' \
+		'full redis: nice -n 19 go test -timeout 10m -run "TestModel|TestRoundTrip" ./internal/redis'
 test-chaos:
 	@scripts/steps.sh 'chaos: go test -parallel 4 -timeout 5m ./test/chaos'
 test-timed:

@@ -60,7 +60,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     }));
   });
 
-  test("another lifetime is taken by who has no refresher, too", async (t) => {
+  test("another lifetime also applies to a person without a refresher", async (t) => {
     const { ana, ben, page } = await visit(t, `${service.url}/?ttl=30`);
     await inCall({ ana, ben });
     await ben.switch("Refresher").click();
@@ -70,7 +70,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     for (const { ring } of [ana, ben]) await ring.and(page.locator('[aria-valuetext^="1:"]')).waitFor();
   });
 
-  test("what the SDK refuses is made anew, until it takes it", async (t) => {
+  test("tokens that the SDK refuses are replaced until it takes one", async (t) => {
     const { ana, ben, complaints } = await visit(t, `${service.url}/?ttl=30`);
     await inCall({ ana, ben });
     await ana.switch("SDK refuses").click();
@@ -83,7 +83,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
     assert.deepEqual(complaints, []);
   });
 
-  test("tokens that come while one is out of the call are not called renewed on time", async (t) => {
+  test("tokens that arrive while a person is out of the call do not count as renewals on time", async (t) => {
     const { ana, ben, page } = await visit(t, `${service.url}/?ttl=10`);
     await inCall({ ana, ben });
     // Somebody else joins as Ben, and the edge throws him out.
@@ -275,7 +275,7 @@ describe("the demo, in Chromium alone", { concurrency: 6, timeout: 300_000 }, ()
   });
 });
 
-/** Runs in the page: has revocations last longer than any test, and keeps the last answer. */
+/** Runs in the page: lengthens revocations beyond the test, and keeps the answer to the last one. */
 function lengthenRevocations() {
   const own = window.fetch;
   window.fetch = async (path, options) => {

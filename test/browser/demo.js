@@ -1,5 +1,5 @@
-// Opens and drives the demo page as a visitor does, and reads it by what it tells
-// screen readers.
+// Opens and drives the demo page as a visitor does, and reads it by roles and labels, as screen
+// readers do.
 
 import assert from "node:assert/strict";
 

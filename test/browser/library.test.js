@@ -159,7 +159,7 @@ function library(engine) {
         assert.equal(await one.state(), "ended");
       });
 
-      test("what is not granted ends with the service's words", async (t) => {
+      test("a join that the credential does not grant ends with the service's message", async (t) => {
         const credential = await service.grant("--subject", "eve", "--channels", "weekly", "--uids", "1");
         const one = await new Call(here).start({ ...(await user()).options, credential });
         const { reason, message } = await one.token();
@@ -177,7 +177,7 @@ function library(engine) {
 
     // The longest come first, so that the others run beside them.
     function inPages() {
-      test("a page that was frozen believes nothing that lay in wait", async (t) => {
+      test("a page that was frozen uses no expired token that waited in its socket", async (t) => {
         const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });
         const { options, credentialUrl } = await user({ ttl: 12 });
         const one = await new Call(page).start(options, { credentialUrl });
@@ -216,7 +216,7 @@ function library(engine) {
         clean();
       });
 
-      test("a page in the background is kept in tokens", async (t) => {
+      test("a page in the background keeps getting tokens", async (t) => {
         const { page, hide, show, clean } = await visit(t, { alone: engine === "chromium" });
         const { options, credentialUrl } = await user({ ttl: 12 });
         const one = await new Call(page).start(options, { credentialUrl });

@@ -26,6 +26,6 @@ const program = `
   service.close();
 `;
 
-test("a process whose network is cut in mid-answer exits", async () => {
+test("a process exits, though its Network was cut while an answer was on its way", async () => {
   await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program], { timeout: 20_000, killSignal: "SIGKILL" });
 });

@@ -34,7 +34,7 @@ async function app(t, uid) {
 }
 
 describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () => {
-  test("the real RTC client refuses a renewal before it has joined, and the service hears why", async (t) => {
+  test("the real RTC client refuses a renewal before it has joined, and the service logs its code", async (t) => {
     const { page, options, complaints } = await app(t, 1);
     await page.addScriptTag({ url: "/agora-rtc.js" });
     const { token, refused, session } = await page.evaluate(async ({ rtm: _, ...options }) => {
@@ -96,7 +96,7 @@ describe("the library in Chromium", { concurrency: true, timeout: 90_000 }, () =
     assert.match(handed, /^rtm refused: -\d+$/);
   });
 
-  test("a real RTM client whose login failed for another reason than its token is left alone", async (t) => {
+  test("a real RTM client whose login failed for another reason than its token gets no tokens", async (t) => {
     const { page, options } = await app(t, 7);
     await page.addScriptTag({ url: "/agora-rtc.js" });
     await page.addScriptTag({ url: "/agora-rtm.js" });

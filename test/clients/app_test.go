@@ -21,20 +21,20 @@ import (
 // secret signs the credentials.
 const secret = "REFRESHER_JWT_SECRET=0123456789abcdef0123456789abcdef"
 
-// app is what a client belongs to: its driver asks for everything that is not the
-// client's over HTTP, so that the test plays the back end, Agora's SDK and the user.
+// app runs one client in a process of its own. The client's driver requests credentials, SDK
+// answers and the user's commands over HTTP, so the test plays the back end, Agora's SDK and the user.
 type app struct {
 	t        *testing.T
 	uid      string
 	log      program.Journal
 	process  *program.Process
-	actions  chan string // that the SDK was given tokens with
+	actions  chan string // the action of each bundle that the SDK got: "join", "renew", "rejoin"
 	refusals chan string // codes with which the SDK refuses the next tokens
 	commands chan string // what the user and the SDK do: "leave", "expired", "wake"; closed when the session has ended
 	over     chan string // why the session ended
 }
 
-// room is for more tokens than a test takes.
+// room is the capacity of app.actions: more bundles than a test causes.
 const room = 100
 
 // pollFor is how long a driver's request for the next command waits. Mono's gives up after
@@ -93,7 +93,7 @@ func startApp(t *testing.T, run program.Command, service, uid string) *app {
 	return a
 }
 
-// command has the driver do what the user or the SDK does.
+// command tells the driver what the user or the SDK does now.
 func (a *app) command(what string) {
 	a.t.Helper()
 	select {
@@ -120,7 +120,7 @@ func (a *app) want(action string) {
 	}
 }
 
-// renewed checks the tokens that the client has given to the SDK meanwhile: none ran out.
+// renewed reads the actions so far, and fails if one is not "renew": a token had expired.
 func (a *app) renewed() {
 	a.t.Helper()
 	for range len(a.actions) {
@@ -130,8 +130,7 @@ func (a *app) renewed() {
 	}
 }
 
-// await waits until the client gives tokens to the SDK with this action, after whatever
-// was on its way.
+// await reads actions until this one comes.
 func (a *app) await(action string) {
 	a.t.Helper()
 	timeout := time.After(nodetest.Patience)
@@ -165,7 +164,7 @@ func (a *app) ended(want string) {
 	a.renewed()
 }
 
-// grant is a credential, as an application's back end makes them.
+// grant returns a credential, as your back end would sign it.
 func grant(ctx context.Context, t *testing.T, flags ...string) string {
 	t.Helper()
 	command := exec.CommandContext(ctx, nodetest.Program(t), append([]string{"token", "grant"}, flags...)...)

@@ -47,8 +47,8 @@ var languages = map[string]language{
 	},
 }
 
-// TestClient: the client of a page keeps its call in tokens through whatever breaks. The
-// languages run at once, on few processors too, since each waits most of the time.
+// TestClient checks that the client of each documentation page keeps its tokens valid while nodes
+// and the network fail. The languages run at once, since each waits most of the time.
 func TestClient(t *testing.T) {
 	var wait sync.WaitGroup
 	for name, l := range languages {
@@ -93,7 +93,7 @@ func keepsItsCalls(t *testing.T, l language) {
 	node.Await(2, "session resumed")
 	both(func(a *app) { a.want("renew") })
 
-	// The network swallows everything, and the clients find out by themselves.
+	// The network drops every byte, and the clients find the dead connection by their pings.
 	connects := net.next()
 	net.set(silent)
 	<-connects

@@ -71,7 +71,7 @@ function openEngine(name, ex, taken) {
     },
     warns: () => engine.says("onTokenPrivilegeWillExpire", connection, { token: "007" }),
     expires() {
-      // In either order: none is documented.
+      // In either order, since the SDK documents none.
       if (!ex) becomes(states.failed, reasons.tokenExpired);
       engine.says("onRequestToken", connection);
       if (ex) becomes(states.disconnected, reasons.tokenExpired);
@@ -81,7 +81,7 @@ function openEngine(name, ex, taken) {
   };
 }
 
-/** A client whose login, or one stream channel of which, is bound. */
+/** A client with a bound login, or with one bound stream channel. */
 function openRtm(channelName, taken) {
   const { sdk, native } = load("agora-react-native-rtm");
   const { RtmLinkState: states, RtmLinkStateChangeReason: reasons, RtmServiceType: services } = sdk;
@@ -92,7 +92,7 @@ function openRtm(channelName, taken) {
   } });
   const linkState = (currentState, reasonCode) => {
     says(currentState, reasonCode, channelName);
-    // What becomes of the others is not for the binding.
+    // The binding must ignore the events of the others.
     const [state, reason] = currentState === states.connected ? [states.failed, reasons.tokenExpired] : [states.connected, reasons.loginSuccess];
     for (const channel of ["", "daily", "weekly"]) if (channel !== channelName) says(state, reason, channel);
   };

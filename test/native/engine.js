@@ -3,9 +3,9 @@
 
 import { load } from "./native-part.js";
 
-/** Of the SDKs' ConnectionStateType. */
+/** Values of the SDKs' ConnectionStateType. */
 export const states = { disconnected: 1, connected: 3, failed: 5 };
-/** Of their ConnectionChangedReasonType. */
+/** Values of their ConnectionChangedReasonType. */
 export const reasons = { joined: 1, banned: 3, left: 5, invalidToken: 8, tokenExpired: 9 };
 
 /** @typedef {{channelId: string, localUid: number}} Connection */
@@ -34,7 +34,7 @@ export class Engine {
     };
   }
 
-  /** The calls by which it was given tokens. */
+  /** The calls of its native part that passed tokens. */
   get renewals() {
     return this.native.calls.filter(({ name }) => ["renewToken", "updateChannelMediaOptionsEx"].includes(name));
   }

@@ -45,7 +45,7 @@ class NativePart {
   }
 }
 
-/** What the SDKs for React Native import of it. */
+/** The modules of React Native that its SDKs import. */
 function reactNative(/** @type {NativePart} */ native) {
   const module = {
     callApi: (/** @type {{funcName: string, params: string}} */ { funcName, params }) => native.call(funcName, params),
@@ -65,7 +65,7 @@ function reactNative(/** @type {NativePart} */ native) {
   };
 }
 
-/** What agora-electron-sdk imports of its native code. */
+/** The native module that agora-electron-sdk imports. */
 const electron = (/** @type {NativePart} */ native) => ({
   AgoraElectronBridge: class {
     OnEvent(/** @type {string} */ _, /** @type {(event: string, data: string, buffers: []) => void} */ listener) {
@@ -88,8 +88,8 @@ const component = class {};
 const loaded = new Map();
 
 /**
- * The SDK, and its native part as if it had just started. An object of the SDK that a
- * test made before must be released.
+ * Returns the SDK with its native part in the initial state. The caller must have released the
+ * SDK's objects that it made before.
  * @param {"react-native-agora" | "agora-electron-sdk" | "agora-react-native-rtm"} name
  * @returns {{sdk: any, native: NativePart}}
  */

@@ -1,6 +1,6 @@
 // bindEngine with the engines of react-native-agora and agora-electron-sdk, whose
-// native part is simulated, and compiled against their types. And what bindRtm takes
-// for granted of agora-react-native-rtm, held against its own enums and types.
+// native part is simulated, and compiled against their types. Also checks the enums and types of
+// agora-react-native-rtm that bindRtm relies on.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -76,7 +76,7 @@ test("the SDKs' states and reasons of a connection have the numbers that bindEng
 const main = { channelId: "daily", localUid: 1001 };
 const second_ = { channelId: "weekly", localUid: 1001 };
 
-/** A live call of an engine that is bound by bindEngine, and in it. */
+/** A live session, with an engine that is bound by bindEngine and in the call. */
 async function inCall(t, sdk, { ex = false, connection = main } = {}) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl: 600, renewBefore: 60 });
@@ -123,7 +123,7 @@ for (const sdk of sdks) {
       assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
     });
 
-    test("what onRenewTokenResult refuses is a nack with its code", async (t) => {
+    test("a refusal by onRenewTokenResult is a nack with its code", async (t) => {
       const { socket, engine, push } = await inCall(t, sdk);
       engine.result = 4;
       await push({ seq: 2 });
@@ -163,7 +163,7 @@ for (const sdk of sdks) {
     });
 
     for (const [what, became, why] of [["left", states.disconnected, reasons.left], ["was banned", states.failed, reasons.banned]]) {
-      test(`who ${what} is left alone until they have joined again; another connection's end does nothing`, async (t) => {
+      test(`a user who ${what} gets no tokens until they join again; another connection's end changes nothing`, async (t) => {
         const { sim, socket, engine, push } = await inCall(t, sdk);
         engine.becomes(second_, became, why);
         await push({ seq: 2 });
@@ -226,7 +226,7 @@ for (const sdk of sdks) {
   });
 }
 
-test("agora-react-native-rtm's numbers are those that the library and its double go by", async (t) => {
+test("the library and its fake use the numbers of agora-react-native-rtm's enums", async (t) => {
   const { RtmLinkState, RtmServiceType, RtmLinkStateChangeReason } = require("agora-react-native-rtm/lib/commonjs/legacy/AgoraRtmBase.js");
   const sim = new Simulation(t);
   const rtm = new FakeNativeRtmClient(sim);

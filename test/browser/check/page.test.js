@@ -1,5 +1,5 @@
-// What the demo page has to be for each visitor: accessible by axe in both
-// views and themes and on a phone, small, and under a strict policy.
+// Requirements of the demo page: no violations by axe, in both views, in both themes and on a phone;
+// a limit of bytes; a strict content security policy.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -19,7 +19,7 @@ test("the page's six lines are the README's", async () => {
 });
 
 const axe = await readFile(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
-/** Bytes that are sent, with the comments: the page and the library's sources run as they are. */
+/** Limits in bytes as sent. Comments count, since the sources are served without a build step. */
 const limits = { page: 46 * 1024, library: 36 * 1024 };
 
 const looks = [
@@ -56,13 +56,13 @@ describe("the demo page", () => {
     }
   }
 
-  test("can be used where the system has the colours", async (t) => {
+  test("can be used in forced colours", async (t) => {
     const { page, context, ana, ben } = await visit(t, `${service.url}/`, { forcedColors: "active", colorScheme: "dark", viewport: { width: 1280, height: 900 } });
     await Promise.all([ana.reached({ call: "in" }), ben.reached({ call: "in" })]);
     await ben.press("Revoke");
     await ben.reached({ refresher: "ended" });
     const blank = await context.newPage();
-    /** What is seen of a place on the page: each colour, and the share of it. */
+    /** The colours in an element's screenshot, each with its share of the pixels. */
     const seen = async (locator, width) => {
       await locator.scrollIntoViewIfNeeded();
       const box = await locator.boundingBox();
@@ -97,7 +97,7 @@ describe("the demo page", () => {
     assert.notEqual(here, elsewhere, "the current view looks like the other");
   });
 
-  test("tells whoever listens whose a control is, and what was copied", async (t) => {
+  test("names the person in each control's label, and announces what was copied", async (t) => {
     const { page, context, ana, ben } = await visit(t, `${service.url}/`);
     await Promise.all([ana.reached({ call: "in" }), ben.reached({ call: "in" })]);
     await ana.section.locator("summary").click();
@@ -129,7 +129,7 @@ describe("the demo page", () => {
     }
   });
 
-  test("allows nothing that it does not need", async () => {
+  test("has a content security policy without unsafe sources", async () => {
     const answer = await fetch(service.url);
     const policy = answer.headers.get("content-security-policy") ?? "";
     assert.match(policy, /default-src 'none'/);

@@ -1,7 +1,7 @@
 // A simulated edge of Agora in the page, for AgoraRTC as it is published: its
 // requests for a gateway go to the test's own site, and its WebSocket ends here. It
-// lets everybody join, takes every token, and says of them what a test has it say.
-// Media do not come: a call has what concerns tokens, and nothing else.
+// admits every join, records every token, and refuses or expires tokens as a test says. It sends no
+// media.
 
 const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
 
@@ -10,12 +10,12 @@ export class Edge {
   tokens = [];
   /** Is called with each of those. @type {(by: "join" | "renew", token: string) => void} */
   ontoken = () => {};
-  /** The error code that the next renewals are refused with; 0: they are taken. */
+  /** The error code of the next renewals; 0 accepts them. */
   refuses = 0;
   /** @type {Socket | null} the connection of the client that has joined last */
   #socket = null;
 
-  /** Has the page's requests to Agora go here from now on. One for a page. */
+  /** Redirects the page's requests to Agora to this edge. A page has one edge. */
   constructor() {
     const edge = this;
     const { open } = XMLHttpRequest.prototype;
@@ -52,7 +52,7 @@ export class Edge {
     });
   }
 
-  /** Warns the client of its token's end. */
+  /** Warns the client that its token expires soon. */
   warns() {
     this.#socket?.says({ _type: "on_token_privilege_will_expire", _message: {} });
   }
@@ -131,7 +131,7 @@ class Socket extends EventTarget {
 }
 
 /**
- * What a story has the edge do to a client.
+ * The events that a story causes at a client.
  * @param {Edge} edge
  * @param {any} client of AgoraRTC
  */

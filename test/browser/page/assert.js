@@ -1,4 +1,4 @@
-// What the library's fakes and stories use of node:assert/strict, in a page.
+// The part of node:assert/strict that the library's fakes and stories use, for pages.
 
 class AssertionError extends Error {
   name = "AssertionError";

@@ -13,7 +13,7 @@ const appid = "0123456789abcdef0123456789abcdef";
 const edge = new Edge();
 
 /**
- * In the call while there is a token to join with.
+ * A component that is in the call while it has a token.
  * @param {{token: string | null, onclient: (client: any) => void}} props
  */
 function Call({ token, onclient }) {

@@ -1,6 +1,6 @@
-// agora-rtm for the stories. There is no edge for it here, so it never logs in: its
-// own functions are called that a message of an edge would call, and emit its events.
-// What it refuses with is its own.
+// agora-rtm for the stories. There is no edge for it here, so it never logs in: this page calls the
+// SDK's internal functions as an edge's messages would, and these emit its events. Its refusals are
+// the SDK's own.
 
 import AgoraRTM from "agora-rtm";
 
@@ -22,13 +22,13 @@ run(channelName ? "rtc" : "rtm", (taken) => {
   };
   const stream = channelName ? rtm.createStreamChannel(channelName) : null;
   const another = old ? null : rtm.createStreamChannel("weekly").streamChannelImpl;
-  /** The object whose own functions emit the events. */
+  /** The SDK's internal object, which emits the events. */
   const own = stream?.streamChannelImpl ?? rtm._rtmImpl;
   const becomes = (/** @type {string} */ state, /** @type {string} */ reason) => {
     if (old) rtm.emit("status", { state: state === "IDLE" ? "DISCONNECTED" : state, reason });
     else if (stream) own._updateLinkState(state, "SERVER_REJECT", reason, "for people");
     else own._updateLinkState(state, "SERVER_REJECT", [], reason, "for people");
-    // What becomes of another channel is not for the binding.
+    // The binding must ignore the events of another channel.
     if (state === "CONNECTED") another?._updateLinkState("FAILED", "SERVER_REJECT", "TOKEN_EXPIRED", "for people");
     else another?._updateLinkState("CONNECTED", "JOIN", "JOIN_SUCCESS", "for people");
   };

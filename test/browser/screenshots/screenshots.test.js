@@ -42,7 +42,7 @@ describe("the pictures of the README", { concurrency: true, timeout: 90_000 }, (
     await take(page, "phone");
   });
 
-  test("a dropped call beside a kept one, and what operators see", async (t) => {
+  test("a dropped call beside a kept one, and the operators' view", async (t) => {
     const own = await new Service("demo").start(); // its metrics count only these two calls
     t.after(() => own.stop());
     const { page, ben } = await going(t, { ...desktop, colorScheme: "light" }, own);

@@ -76,7 +76,7 @@ test("the second may leave, or be ended by the service, and the first goes on", 
   }
 });
 
-test("what goes wrong with the second is an event of the first, too, and says whose it is; what goes well is not", async (t) => {
+test("refused, lost and error of the second are also events of the first, with the second's identity; its other events are not", async (t) => {
   const { sim, share, shareSocket } = await both(t);
   sim.events.length = 0;
   share.bind("rtc", { renew: async () => {
@@ -117,7 +117,7 @@ for (const [what, thrown, message] of [
   });
 }
 
-test("what goes wrong with a third that belongs to the second is an event of the first with the third's identity", async (t) => {
+test("a failure of a third that belongs to the second is an event of the first, with the third's identity", async (t) => {
   const { sim, share } = await both(t);
   also(share, { url: "https://calls.example.com", storage: null, platform: sim.platform, rtc: { channel: "daily", uid: 3001 } });
   const socket = await sim.join({ session: "session-3", uid: 3001 });

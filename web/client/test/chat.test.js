@@ -1,6 +1,5 @@
-// bindChat with agora-chat's own connection, which runs in Node.js: its timers,
-// its events and its refusals are the real ones. Its socket and the service behind
-// it are not there; what they would do to it is done by hand.
+// bindChat with a connection of agora-chat, which runs in Node.js: its timers, events and refusals
+// are the SDK's own. There is no socket; the tests call the connection's functions as its socket would.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -10,10 +9,10 @@ import { conformance, registered } from "./conformance.js";
 import { Simulation, minute, second, settle } from "./fakes/index.js";
 import { tested } from "./sdks.js";
 
-// What the SDK looks for as it is loaded, in a browser and elsewhere.
+// Globals that the SDK reads when it is loaded.
 globalThis.window ??= globalThis;
 globalThis.self ??= globalThis;
-// Its intervals never end, and are not to keep the tests from ending.
+// The SDK never clears its intervals; without unref they would keep the process alive.
 const { setInterval } = globalThis;
 globalThis.setInterval = (...args) => setInterval(...args).unref();
 const { default: { default: AgoraChat } } = await import("agora-chat");
@@ -27,11 +26,11 @@ async function chatting(t, { rejoins = true } = {}) {
   const { refresher, socket } = await sim.live({ chat: { userId: "ana" } }, { services: ["rtc", "chat"], ttl: 3600, renewBefore: 300 });
   const chat = new AgoraChat.connection({ appKey: "org#app" });
   t.after(() => chat.clearTokenTimeout());
-  /** What became of it, by its own functions. */
+  /** The tokens that it was opened with. */
   const taken = [];
   chat.getTokenExpireTimestamp = async () => ({ expire_timestamp: Date.now() + hourOfTheSdk });
   const renewToken = t.mock.method(chat, "renewToken");
-  /** As when its service has let it in. */
+  /** Opens the connection, as an answer of Chat's server does. */
   const opens = (token) => {
     taken.push(token);
     Object.assign(chat, { logOut: false, sock: { readyState: 1, close() { this.readyState = 3; } } });
@@ -53,7 +52,7 @@ async function chatting(t, { rejoins = true } = {}) {
 
 const hourOfTheSdk = 3_600_000;
 
-test("its tokens are renewed, and acked after its promise resolved", async (t) => {
+test("a token is acked after the promise of renewToken has resolved", async (t) => {
   const { sim, socket, chat, renewToken, push } = await chatting(t);
   const token = await push({ seq: 2 });
   assert.deepEqual(renewToken.mock.calls.map((call) => call.arguments[0]), [token]);
@@ -62,7 +61,7 @@ test("its tokens are renewed, and acked after its promise resolved", async (t) =
   assert.deepEqual(sim.saw("renewed").at(-1).services, ["chat"]);
 });
 
-test("it closes when its token ends, and is opened again with the newest", async (t) => {
+test("a connection that closed because its token expired is opened again with the newest token", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { socket, chat, rejoin, push } = await chatting(t);
   const token = await push({ seq: 2 });
@@ -76,7 +75,7 @@ test("it closes when its token ends, and is opened again with the newest", async
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
 });
 
-test("it is opened again also where the tokens at hand have run out, and others come after it has closed", async (t) => {
+test("a connection that closed is opened again when valid tokens arrive later", async (t) => {
   const { sim, chat, rejoin, push } = await chatting(t);
   await sim.pass(60 * minute);
   chat.closeByTokenExpired();
@@ -103,7 +102,7 @@ for (const rejoins of [true, false]) {
   });
 }
 
-test("so it is when its service refuses to connect it again, since its token has run out", async (t) => {
+test("a reconnect that is refused for an expired token is opened again with the newest token", async (t) => {
   const { chat, rejoin } = await chatting(t);
   chat.eventHandler.dispatch("onReconnecting");
   chat.eventHandler.dispatch("onError", { type: tokenExpired, message: "Sorry, token expired" });
@@ -111,14 +110,14 @@ test("so it is when its service refuses to connect it again, since its token has
   assert.equal(rejoin.mock.callCount(), 1);
 });
 
-test("other errors of it move nothing", async (t) => {
+test("other errors of the connection change nothing", async (t) => {
   const { chat, rejoin, renewToken, push } = await chatting(t);
   for (const error of [{ type: AgoraChat.statusCode.WEBIM_CONNCTION_DISCONNECTED, message: "websocket has been disconnected" }, undefined]) chat.eventHandler.dispatch("onError", error);
   await push({ seq: 2 });
   assert.deepEqual([rejoin.mock.callCount(), renewToken.mock.callCount()], [0, 1]);
 });
 
-test("while it connects again it is handed nothing, and the newest after that", async (t) => {
+test("a connection that reconnects gets no tokens meanwhile, and the newest after that", async (t) => {
   const { sim, socket, chat, renewToken, push } = await chatting(t);
   chat.sock.readyState = 3;
   chat.eventHandler.dispatch("onReconnecting");
@@ -132,7 +131,7 @@ test("while it connects again it is handed nothing, and the newest after that", 
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 2 }, { type: "ack", seq: 2 }]);
 });
 
-test("who closed it, or was thrown out, is left alone until it is open again", async (t) => {
+test("a user who closed the connection, or was removed, gets no tokens until it is open again", async (t) => {
   const { chat, opens, rejoin, renewToken, push } = await chatting(t);
   chat.close();
   chat.eventHandler.dispatch("onDisconnected");
@@ -144,7 +143,7 @@ test("who closed it, or was thrown out, is left alone until it is open again", a
   assert.deepEqual([rejoin.mock.callCount(), renewToken.mock.callCount()], [0, 1]);
 });
 
-test("its refusal of a closed connection is told as JSON", async (t) => {
+test("the refusal of a closed connection is sent as JSON", async (t) => {
   const { sim, socket, chat, push } = await chatting(t, { rejoins: false });
   chat.close(); // and its word of that did not come
   await push({ seq: 2 });
@@ -152,7 +151,7 @@ test("its refusal of a closed connection is told as JSON", async (t) => {
   assert.equal(sim.saw("refused").at(-1).message, '{"status":false}');
 });
 
-test("its errors have their type for a code", async (t) => {
+test("the type of an error is the code of the nack", async (t) => {
   const { socket, chat, rejoin, push } = await chatting(t);
   rejoin.mock.mockImplementation(() => chat.open({ user: "" })); // refuses without a network
   await push({ seq: 2, action: "rejoin" });
@@ -173,7 +172,7 @@ for (const [left, asked] of [[301, []], [299, [{ type: "renew" }]]]) {
   });
 }
 
-test("unbound, it is left alone", async (t) => {
+test("an unbound connection gets no tokens", async (t) => {
   const { chat, renewToken, unbind, push } = await chatting(t);
   assert.equal(Object.keys(chat.eventHandler.handlerData).length, 1);
   unbind();
@@ -190,7 +189,7 @@ test("two bindings of one connection don't take each other's listeners", async (
   second();
 });
 
-test("what is no connection of agora-chat is refused in words that say what to do", async (t) => {
+test("bindChat refuses other objects with an error that says what to do", async (t) => {
   const { refresher } = await chatting(t);
   assert.throws(() => bindChat(refresher, { renewToken: () => {} }), (error) => error instanceof TypeError && /agora-chat.*use bind\(\)/.test(error.message));
 });

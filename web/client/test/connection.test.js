@@ -1,4 +1,4 @@
-// When a socket is opened, distrusted and left, and what close codes mean.
+// Connections: when the library opens, probes and abandons a socket, and what follows each close code.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -258,7 +258,7 @@ test("a second `reconnect` replaces the time", async (t) => {
   assert.equal(sim.sockets.length, 2);
 });
 
-test("`reconnect` while a socket waits for its close, which never comes", async (t) => {
+test("`reconnect` while a socket never confirms its close", async (t) => {
   const sim = new Simulation(t);
   sim.refresher();
   await settle();
@@ -455,8 +455,8 @@ test("no message but joined is an answer to join", async (t) => {
 
 // Close codes.
 
-// closecodes.json is written by `go generate ./test/docs`, from the table of the protocol:
-// what follows each code, by the last message before it.
+// `go generate ./test/docs` writes closecodes.json from the protocol's table of close codes: what the
+// client does after each code, by the last message before the close.
 const words = {
   none: () => {},
   error: (socket) => socket.says({ type: "error", code: "bad_request", message: "no" }),
@@ -689,7 +689,7 @@ test("a wake replaces an attempt that takes long, but not one that has just begu
   assert.equal(sim.sockets.length, attempts + 1);
 });
 
-test("an error page in place of a credential is not sent, and the credential is fetched again", async (t) => {
+test("an error page that came instead of a credential is not sent, and the credential is fetched again", async (t) => {
   const sim = new Simulation(t);
   const answers = ["<h1>502 Bad Gateway</h1>", "", "good\n"];
   const refresher = sim.refresher({ credential: () => answers.shift() });

@@ -1,4 +1,4 @@
-// How bundles reach the SDKs, and what the service is told of it.
+// Delivery of bundles to the SDKs, and the ack or nack of each.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -32,7 +32,7 @@ async function inCall(sim, bindings = {}) {
   return { refresher, socket, client };
 }
 
-test("the bundle of a first join is acked, though nothing is handed over", async (t) => {
+test("the bundle of a first join is acked, though no SDK gets a token", async (t) => {
   const sim = new Simulation(t);
   const refresher = sim.refresher();
   const sdk = manual();
@@ -120,7 +120,7 @@ for (const [what, reason, code, message] of [
   ["a code of endless length", { code: "C".repeat(900), message: "m" }, "C".repeat(64), "m"],
   ["a message of endless length", { code: "C", message: "m".repeat(9000) }, "C", "m".repeat(256)],
 ]) {
-  test(`nacks with what the SDK said: ${what}`, async (t) => {
+  test(`a nack has the SDK's code and message: ${what}`, async (t) => {
     const sim = new Simulation(t);
     const { socket } = await bound(sim, { rtc: { renew: () => Promise.reject(reason) } });
     await socket.says(sim.push({ seq: 2 }));
@@ -178,7 +178,7 @@ test("an SDK that does not answer for 8 s is a nack with TIMEOUT, and the next b
   assert.deepEqual(socket.take(), [{ type: "ack", seq: 3 }]);
 });
 
-test("delivers one bundle at a time, and of those that wait only the newest", async (t) => {
+test("delivers one bundle at a time, and only the newest of several that wait", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -260,7 +260,7 @@ test("nacks the same seq again if the nack was lost", async (t) => {
   assert.equal(sdk.renew.mock.callCount(), 1);
 });
 
-test("an ack that finds no connection is carried by the next resume", async (t) => {
+test("without a connection, the next resume carries the ack", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -290,7 +290,7 @@ test("a session opened anew counts from 1 again", async (t) => {
   assert.deepEqual(sim.socket.sent[0], { type: "resume", session: "session-2", key: joined.key, seq: 1, expiresAt: joined.tokens.rtc.expiresAt });
 });
 
-test("a bundle of the session before answers for none of the new one's", async (t) => {
+test("an SDK's answer to a bundle of the previous session does not ack one of the new session", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { socket } = await bound(sim, { rtc: sdk });
@@ -387,7 +387,7 @@ test("an RTC and an RTM client each get the token of their service", async (t) =
   assert.deepEqual(socket.take().map(({ type }) => type), ["ack", "nack"]);
 });
 
-test("renewed has the time that the SDK took, and the life that the tokens before had left", async (t) => {
+test("renewed has the SDK's time and the remaining lifetime of the previous tokens", async (t) => {
   const sim = new Simulation(t);
   const { socket, client } = await inCall(sim);
   const first = { seq: 1, cause: "join", attempt: 1, rejoin: false, expiresAt: sim.seconds() + 3600, via: "socket" };
@@ -424,7 +424,7 @@ test("a bundle expires with the first of its tokens", async (t) => {
   assert.equal(refresher.expiresAt, early);
 });
 
-test("an SDK that was unbound gets no more tokens, not even one that waited for it", async (t) => {
+test("an SDK that was unbound gets no more tokens, not even one that was queued", async (t) => {
   const sim = new Simulation(t);
   const sdk = manual();
   const { refresher, socket } = await sim.live();
@@ -534,7 +534,7 @@ test("an SDK of a service that is not in the options cannot be bound", async (t)
   assert.throws(() => refresher.bind("video", { renew: () => {} }), TypeError);
 });
 
-test("what is bound must have renew", async (t) => {
+test("bind throws for an object without renew", async (t) => {
   const { refresher } = await new Simulation(t).live();
   for (const sdk of [undefined, null, {}, { rejoin: () => {} }]) {
     assert.throws(() => refresher.bind("rtc", sdk), (error) => error instanceof TypeError && /renew\(token\)/.test(error.message));

@@ -135,7 +135,7 @@ test("a listener that throws stops neither the others nor the library, and is re
   sim.assertEmpty();
 });
 
-/** Goes through all events that there are, as far as the call still exists. */
+/** Causes every event, one after the other, until the call has ended. */
 async function history(sim, refresher, client) {
   const say = async (message) => sim.socket?.readyState === 1 && sim.socket.says(message);
   const close = async (code) => sim.socket?.readyState < 2 && sim.socket.closes(code);
@@ -246,7 +246,7 @@ for (const method of ["leave", "close"]) {
 
 // The end.
 
-/** Ways to be in the middle of something; each gives what leave() is to send. */
+/** Situations in which leave() or close() is called; each returns the messages that leave() must send. */
 const middles = {
   "while the credential is fetched": async (sim) => {
     const refresher = sim.refresher({ credential: () => new Promise(() => {}) });
@@ -340,7 +340,7 @@ const middles = {
 };
 
 for (const [when, begin] of Object.entries(middles)) {
-  test(`leave() ${when}: says so where somebody hears it, and leaves nothing behind`, async (t) => {
+  test(`leave() ${when}: tells the service if a socket is open, and keeps no timers, sockets or listeners`, async (t) => {
     const sim = new Simulation(t);
     const { refresher, sends } = await begin(sim);
     const [client, rtm] = [new FakeRtcClient(sim), new FakeRtmClient(sim)];
@@ -367,7 +367,7 @@ for (const [when, begin] of Object.entries(middles)) {
     assert.ok(await waits);
   });
 
-  test(`close() ${when}: says nothing, and leaves nothing behind`, async (t) => {
+  test(`close() ${when}: sends nothing, and keeps no timers, sockets or listeners`, async (t) => {
     const sim = new Simulation(t);
     const { refresher } = await begin(sim);
     refresher.close();

@@ -9,7 +9,7 @@ import { Simulation, hour, second, settle } from "./fakes/index.js";
 
 const ttl = 12;
 
-/** Tokens of 12 s, and a page that stops for 45 s when its last ping is on its way. */
+/** A session with tokens of 12 s, whose page stops for 45 s while a ping is unanswered. */
 async function frozen(t) {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { ttl, renewBefore: 6, heartbeat: 1 });
@@ -30,7 +30,7 @@ async function frozen(t) {
   return { sim, refresher, socket, renewed, waiting };
 }
 
-/** Delivers what waits, with the overdue timers before the message of that index. */
+/** Delivers the waiting messages; the overdue timers fire before the message with that index. */
 async function thaw({ sim, refresher, socket, waiting }, timersBefore) {
   const tokens = [];
   for (let n = 0; n <= waiting.length; n++) {

@@ -18,7 +18,7 @@ async function block(sim, socket) {
   await socket.closes(1006);
 }
 
-/** A request as it should be, for a session and what is held of it. */
+/** The expected request to renew a session, with the newest bundle that was applied. */
 function assertAsks(request, { session = "session-1", key = "key-1", seq = 1, expiresAt }) {
   assert.equal(request.url, `https://calls.example.com/v1/sessions/${session}/renew`);
   assert.equal(request.method, "POST");
@@ -151,7 +151,7 @@ test("renew() while away asks at once, and one request at a time", async (t) => 
   assert.equal(sim.fetches.length, 2);
 });
 
-test("a session that is no word of a path is escaped", async (t) => {
+test("a session id with special characters is escaped in the path", async (t) => {
   const sim = new Simulation(t);
   const { refresher } = await away(sim, { session: "a/../b?c#d" });
   refresher.renew();
@@ -275,7 +275,7 @@ test("404 during a resume replaces that attempt by a join", async (t) => {
   }
 });
 
-test("404 on a live connection, whose other end answers no requests, is a loss: the state is not live while the next one connects", async (t) => {
+test("404 over HTTP while the connection is live but unanswered: the state is away until the next connection has joined", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live();
   await sim.pass(refresher.expiresAt * second - sim.time - 239 * second); // the push is overdue, and requested

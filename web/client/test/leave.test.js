@@ -7,10 +7,10 @@ import { test } from "node:test";
 import { platform } from "../platform.js";
 import { Simulation, hour, second, settle } from "./fakes/index.js";
 
-/** The requests to leave. */
+/** The requests over HTTP that end a session. */
 const leaves = (sim) => sim.fetches.filter(({ url }) => url.endsWith("/leave"));
 
-/** What has happened to a session when leave() is called, and whether it is told on the socket and over HTTP. */
+/** States of a session when leave() is called, and whether the library then tells the service on the socket and over HTTP. */
 const moments = {
   "live, and visible": { begin: (sim) => sim.live(), socket: true, http: false },
   "live, and hidden": {
@@ -96,7 +96,7 @@ test("the request is a simple one, so that no preflight comes before it, and out
   assert.deepEqual(request.body, { key: "key-1", seq: 1, expiresAt: sim.seconds() + 3600 }, "what was applied");
 });
 
-test("a request to leave that fails or is refused is an error, which the app hears of after the end", async (t) => {
+test("a request to leave that fails or is refused is an error event after the end", async (t) => {
   for (const [answer, message] of [
     [(request) => request.answers(204, ""), null],
     [(request) => request.answers(503), /HTTP status 503/],
@@ -138,7 +138,7 @@ test("a resume token from the storage that no connection has proven stays good",
   assert.equal(items.size, 1);
 });
 
-test("a page is hidden, or going away, while it says so", (t) => {
+test("isHidden is true for a hidden page, and during pagehide and beforeunload", (t) => {
   t.after(() => {
     delete globalThis.window;
     delete globalThis.document;

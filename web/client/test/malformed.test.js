@@ -1,4 +1,4 @@
-// A service, or something between, that talks nonsense.
+// Malformed messages, from the service or from a proxy.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

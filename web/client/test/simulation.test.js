@@ -99,7 +99,7 @@ async function call(seed) {
     lost: () => check("lost its token"),
   });
 
-  // For how long all has been well enough for tokens to come through.
+  // Since when tokens could have reached the page without a fault.
   let goodSince = sim.time;
   let throttled = false;
   const isGood = () => !client.refusal && (service.socketsWork || (service.requestsWork && !throttled && service.sessions.has(refresher.session)));
@@ -192,7 +192,7 @@ async function call(seed) {
     await pass(between(second, pick(20 * second, 3 * minute)));
   }
 
-  // When all is well again, so is the call.
+  // Once the faults are over, the call recovers.
   Object.assign(service, { socketsWork: true, requestsWork: true });
   client.refusal = null;
   throttle(false);
@@ -200,7 +200,7 @@ async function call(seed) {
   await pass(100 * second);
   assert.ok(client.well && refresher.state === "live", "it has recovered");
 
-  // And after the end nothing is left.
+  // After the end, no timer, socket or request is left.
   const { length } = sim.sockets;
   if (chance() < 0.5) service.cut({ noticed: true });
   const { session } = refresher;
@@ -217,7 +217,7 @@ async function call(seed) {
   return { sockets: sim.sockets.length, requests: sim.fetches.length, bundles: taken.size, silences: service.silences };
 }
 
-test(`${runs} calls under bad luck: no token runs out that could have been renewed`, async () => {
+test(`${runs} calls under random faults: no token expires that could have been renewed`, async () => {
   const sum = { sockets: 0, requests: 0, bundles: 0, silences: 0 };
   for (let seed = 1; seed <= runs; seed++) {
     const done = await call(seed).catch((error) => {
@@ -228,7 +228,7 @@ test(`${runs} calls under bad luck: no token runs out that could have been renew
   assert.ok(sum.sockets > 4 * runs && sum.requests > runs && sum.bundles > 4 * runs && sum.silences > runs / 4, `enough has happened: ${JSON.stringify(sum)}`);
 });
 
-test("nodes that stop without a word cost calls with tokens of 30 s nothing", async () => {
+test("calls with tokens of 30 s survive nodes that stop without closing their connections", async () => {
   for (let seed = 1; seed <= 20; seed++) {
     const chance = chances(seed);
     const sim = new Simulation();

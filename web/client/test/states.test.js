@@ -236,7 +236,7 @@ for (const [state, event, next] of sessionTable) {
   });
 }
 
-// What the states are for.
+// Situations that need a state of their own.
 
 test("an SDK that joins with a token from elsewhere is renewed, not rejoined, also if the newest bundle says rejoin", async (t) => {
   const sim = new Simulation(t);
@@ -264,7 +264,7 @@ test("an SDK that was removed after it had returned is left alone, though it is 
   assert.deepEqual([sdk.renew.mock.callCount(), sdk.rejoin.mock.callCount()], [0, 1]);
 });
 
-test("an SDK that was joined with a token of the session before gets the newest of the one that followed it", async (t) => {
+test("an SDK that joined with a token of the previous session gets the newest token of the current one", async (t) => {
   const sim = new Simulation(t);
   const { refresher, socket } = await sim.live({}, { seq: 7 });
   const renew = t.mock.fn();

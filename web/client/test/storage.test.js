@@ -22,7 +22,7 @@ const only = (storage) => {
   return names[0];
 };
 
-/** The page is gone, and what it had open with it; the next is in the same tab. */
+/** Ends the page with its sockets and timers; the next page is in the same tab. */
 async function reload(sim) {
   sim.hide();
   if (sim.socket.readyState < 2) sim.socket.readyState = 3;
@@ -31,7 +31,7 @@ async function reload(sim) {
   return next;
 }
 
-test("a reload resumes the session, with what the page before had applied", async (t) => {
+test("a reload resumes the session, with the seq of the last bundle that the previous page applied", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const credential = t.mock.fn(() => "c");
@@ -108,7 +108,7 @@ test("a sessionStorage that cannot be accessed is not used", async (t) => {
   assert.equal(refresher.state, "live");
 });
 
-test("a storage that throws at everything does no harm", async (t) => {
+test("a storage whose methods all throw is like no storage", async (t) => {
   const no = () => {
     throw new Error("QuotaExceededError");
   };
@@ -272,7 +272,7 @@ test("close() after leave() or another end keeps nothing", async (t) => {
   assert.deepEqual(storage.content, {});
 });
 
-test("after close(), leave() and wake() change nothing, and a second close() does not overwrite what the next page stored", async (t) => {
+test("after close(), leave() and wake() change nothing, and a second close() does not overwrite the next page's resume token", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ storage, rtc: { channel: "daily", uid: 0 } });
@@ -287,7 +287,7 @@ test("after close(), leave() and wake() change nothing, and a second close() doe
   assert.equal(storage.content[only(storage)], "the next page's");
 });
 
-test("a Refresher that is made when the one before says that it was closed resumes its session", async (t) => {
+test("a Refresher that is made in a listener of another's ended resumes the session that was closed", async (t) => {
   const storage = tab();
   const sim = new Simulation(t);
   const { refresher } = await sim.live({ storage });
@@ -337,9 +337,9 @@ test("a session that was superseded does not remove the resume token of the othe
   assert.match(storage.content[name], /ANOTHER/);
 });
 
-// Whose session it is, of two pages of one identity.
+// Two pages of one identity: which of them has the session.
 
-/** A tab that was duplicated, or opened by a page: with a copy of its storage, and a page of its own. */
+/** A duplicated tab, or a window that a page opened: a copy of the storage, and a page of its own. */
 function duplicate(sim, storage) {
   const next = new Simulation();
   Object.assign(next, { time: sim.time, keys: 100 });

@@ -1,4 +1,4 @@
-// token().
+// token(): which token it resolves with, and when it rejects.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -11,11 +11,11 @@ class FakeClient {
   latency = 0;
   /** Whether it never answers. */
   hangs = false;
-  /** The error that it refuses tokens with; null: it takes them. */
+  /** The error with which it refuses tokens; null if it accepts them. */
   refusal = null;
   /** How many tokens it has not answered yet. */
   busy = 0;
-  /** The most of them at the same time. */
+  /** The largest number of unanswered tokens so far. */
   mostBusy = 0;
   /** The token that it has. */
   token = null;
@@ -50,7 +50,7 @@ class FakeClient {
     return this.token ? readToken(this.token).expiresAt : 0;
   }
 
-  /** Takes a token, or refuses it as the real one does. Emits the events of its end when it is time. */
+  /** Takes a token, or refuses it as the real SDK does. Emits the SDK's events when the token expires soon and when it has expired. */
   async consider(token, by, error) {
     this.mostBusy = Math.max(this.mostBusy, ++this.busy);
     try {
@@ -123,7 +123,7 @@ export class FakeRtcClient extends FakeClient {
     this.says("token-privilege-will-expire");
   }
 
-  /** Its token expires: it leaves, emits that, and is not done with leaving until then. */
+  /** Its token expires: like the real SDK, it emits the event before it has finished leaving. */
   expires() {
     this.#leaving = true;
     this.leave("TOKEN_EXPIRE");

@@ -21,33 +21,33 @@ import (
 	"refresher/internal/session"
 )
 
-// credentialTimeout is how long a credential may take to be fetched.
+// credentialTimeout bounds the call of Config.Credential.
 const credentialTimeout = 30 * time.Second
 
-// run drives the state machine for one Client.Run. The loop alone touches its fields; one
-// goroutine for the connection and one for Apply hand it what happens.
+// run drives the state machine for one Client.Run. Only the loop accesses its fields. One
+// goroutine for the connection and one for Apply send it events.
 type run struct {
 	*Client
 	join    protocol.ClientMessage
 	machine machine.Machine
 	conn    *connection // nil: none
 	events  chan event
-	applied chan error      // of the one bundle that Apply has
-	io      context.Context // of connections; ends with the loop
+	applied chan error      // the result of Apply
+	io      context.Context // for connections; ends with the loop
 	started sync.WaitGroup  // the goroutines
-	closing sync.WaitGroup  // connections that are closed because the client moves
+	closing sync.WaitGroup  // connections that are being closed because the client moves
 }
 
-// event is something that happened on a connection. The loop runs it.
+// event is an event of the connection. The loop calls it.
 type event func(now time.Time) machine.Step
 
-// connection is one WebSocket, from the attempt to open it on.
+// connection is one WebSocket, including the attempt to open it.
 type connection struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	auth   string          // for a join
+	auth   string          // the credential for a join
 	socket *websocket.Conn // nil until it is open
-	err    error           // why it is no more
+	err    error           // why it was closed
 }
 
 func (r *run) loop(ctx context.Context) error {
@@ -55,7 +55,7 @@ func (r *run) loop(ctx context.Context) error {
 	apps, stop := context.WithCancel(ctx)
 	defer stop()
 	var cancel context.CancelFunc
-	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // a connection is closed in good order
+	r.io, cancel = context.WithCancel(context.WithoutCancel(ctx)) // so that the end of ctx does not break the connection before it is closed
 	defer cancel()
 	defer r.closing.Wait()
 	timer := time.NewTimer(0)
@@ -83,7 +83,7 @@ func (r *run) loop(ctx context.Context) error {
 			happened = r.machine.Leave
 		}
 		now := time.Now()
-		r.do(r.machine.CheckLate(now)) // what happened on a connection that is dropped by this does nothing
+		r.do(r.machine.CheckLate(now)) // if it drops the connection, happened does nothing
 		step := happened(now)
 		r.do(step)
 		if t := step.Apply; t != nil {
@@ -98,8 +98,8 @@ func (r *run) loop(ctx context.Context) error {
 	}
 }
 
-// leaveOverHTTP ends the session of a client that found no connection to leave on. If that
-// fails, the session ends when its tokens have expired.
+// leaveOverHTTP ends the session if the leave message could not be sent. If that fails, the
+// session ends when its tokens have expired.
 func (r *run) leaveOverHTTP(ctx context.Context, m *protocol.ClientMessage) {
 	ctx, cancel := context.WithTimeout(ctx, machine.AnswerTimeout)
 	defer cancel()
@@ -134,7 +134,7 @@ func (r *run) postLeave(ctx context.Context, m *protocol.ClientMessage) error {
 	return nil
 }
 
-// outcome is what Run returns.
+// outcome returns the error of Run.
 func outcome(e *machine.End) error {
 	switch {
 	case e.Left:
@@ -152,7 +152,7 @@ func outcome(e *machine.End) error {
 	}
 }
 
-// do obeys the machine, but for Apply and End.
+// do carries out a step of the machine, except Apply and End.
 func (r *run) do(s machine.Step) {
 	conn := r.conn
 	if s.Drop && conn != nil {
@@ -175,7 +175,7 @@ func (r *run) notify(e Event) {
 	r.config.Notify(e)
 }
 
-// lost is the event of a loss after which the next attempt follows.
+// lost returns the event for the loss of a connection.
 func lost(c *connection, why machine.Loss, next time.Time) Event {
 	e := Event{Kind: Lost, Err: c.err, After: max(0, time.Until(next))}
 	switch why {
@@ -190,7 +190,7 @@ func lost(c *connection, why machine.Loss, next time.Time) Event {
 	return e
 }
 
-// drop lets go of a connection: at once if nobody answers there.
+// drop closes a connection: with a close frame if the client moves, else without.
 func (r *run) drop(c *connection, why machine.Loss) {
 	if why != machine.Moving {
 		c.cancel()
@@ -202,7 +202,8 @@ func (r *run) drop(c *connection, why machine.Loss) {
 	})
 }
 
-// post hands the loop an event of a connection, which means nothing once that is dropped.
+// post sends the loop an event of a connection. The loop ignores it if the connection was
+// dropped.
 func (r *run) post(c *connection, e event) {
 	select {
 	case r.events <- func(now time.Time) machine.Step {
@@ -215,7 +216,7 @@ func (r *run) post(c *connection, e event) {
 	}
 }
 
-// connect makes a connection, in a goroutine that reads it to its end.
+// connect opens a connection in a goroutine, which reads it until it is closed.
 func (r *run) connect() {
 	c := &connection{}
 	c.ctx, c.cancel = context.WithCancel(r.io)
@@ -231,8 +232,8 @@ func (r *run) connect() {
 	})
 }
 
-// serve opens a connection and hands the loop what the service says. It returns the
-// code that the service closed with, 0 for none, and why the connection ended.
+// serve opens a connection and passes the service's messages to the loop. It returns the close
+// code, 0 for none, and the error that ended the connection.
 func (r *run) serve(c *connection, joins bool) (protocol.CloseCode, error) {
 	auth := ""
 	if joins && r.config.Credential != nil {
@@ -285,7 +286,7 @@ func (r *run) received(now time.Time, m *machine.Message) machine.Step {
 	return step
 }
 
-// send writes a message. A connection that takes none ends for its reader too.
+// send writes a message. If that fails, the connection's reader gets an error too.
 func (r *run) send(m *protocol.ClientMessage) {
 	if m.Type == protocol.TypeJoin {
 		*m = r.join
@@ -296,7 +297,7 @@ func (r *run) send(m *protocol.ClientMessage) {
 	_ = wsjson.Write(ctx, r.conn.socket, m)
 }
 
-// tokens is a bundle as the program sees it.
+// tokens returns a bundle in the form for the program.
 func tokens(b *machine.Message) Tokens {
 	text := func(t *protocol.Token) string {
 		if t == nil {

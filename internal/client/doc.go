@@ -1,15 +1,15 @@
-// Package client is the client's side of the protocol as one state machine without I/O.
-// Three programs drive it: the public package client over a WebSocket library, the load
-// generator over frames of its own, and the planner over simulated time.
+// Package client implements the client's side of the protocol as a state machine without I/O.
+// Three programs use it: the public package client over a WebSocket library, the load
+// generator over its own frames, and the planner in simulated time.
 //
 // # States
 //
-//	Waiting     no connection; the next attempt has its time
+//	Waiting     no connection, until the time of the next attempt
 //	Connecting  a WebSocket is being opened
 //	Greeting    join or resume was sent
 //	Live        joined
 //	Leaving     leave was sent
-//	Ended       for good
+//	Ended       finished for good
 //
 //	from                       on                              to          and
 //	Waiting                    its time                        Connecting  connect
@@ -34,10 +34,11 @@
 //
 // # Tokens
 //
-// One bundle is applied at a time, whatever the state; the newest that comes meanwhile
-// waits. It is acked or nacked when the app is done with it. If the connection is lost by
-// then, seq in the next resume says what the app has.
+// One bundle is applied at a time, in any state. If bundles arrive meanwhile, the newest one
+// waits. A bundle is acked or nacked when the app has applied or refused it. If the connection
+// is lost before that, seq in the next resume says which bundle the app has.
 //
-// The caller reads the clock; moments of it are compared with each other only. Expiries
-// are by the service's clock, whose difference from the caller's comes with each bundle.
+// The caller passes the time of its own clock, which the Machine compares only with other
+// times of that clock. Expiries are on the service's clock; each bundle has the service's
+// time, from which the Machine computes the difference.
 package client

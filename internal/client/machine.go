@@ -9,27 +9,27 @@ import (
 	"refresher/internal/session"
 )
 
-// State is where a client stands; the package comment has the transitions.
+// State is the state of a client; the package comment has the transitions.
 type State uint8
 
 // States.
 const (
-	Waiting    State = iota // there is no connection; the next attempt has its time
+	Waiting    State = iota // no connection, until the time of the next attempt
 	Connecting              // a WebSocket is being opened
 	Greeting                // join or resume was sent
-	Live                    // joined came
+	Live                    // joined was received
 	Leaving                 // leave was sent
-	Ended                   // for good
+	Ended                   // finished for good
 )
 
-// Step is what the caller does after an event, in the order of the fields.
+// Step is what the caller must do after an event, in the order of the fields.
 type Step struct {
-	Drop    bool                    // close the connection, or give up opening it; no Closed follows
-	Lost    Loss                    // why there is no connection any more; Next says when to try again
+	Drop    bool                    // close the connection, or stop opening it; no call of Closed follows
+	Lost    Loss                    // why the connection was lost; Next returns the time of the next attempt
 	Connect bool                    // open a WebSocket, then call Opened or Closed
-	Send    *protocol.ClientMessage // a message; of a join the type alone: the caller adds the identity and the credential
-	Apply   *Message                // a bundle for the app, by its Action; call Applied when the SDKs took or refused it
-	End     *End                    // the client is done
+	Send    *protocol.ClientMessage // a message; a join has the type only: the caller adds the identity and the credential
+	Apply   *Message                // a bundle for the app, see its Action; call Applied when the SDKs have accepted or refused it
+	End     *End                    // the client has ended
 }
 
 // Loss is why a connection was lost.
@@ -37,102 +37,102 @@ type Loss string
 
 // Losses.
 const (
-	Broken    Loss = "broken"    // closed, or not opened
-	Silent    Loss = "silent"    // the service did not answer, or the process stood still meanwhile
-	Moving    Loss = "moving"    // the service asked to connect again
+	Broken    Loss = "broken"    // it was closed, or could not be opened
+	Silent    Loss = "silent"    // the service did not answer, or this process was suspended
+	Moving    Loss = "moving"    // the service asked the client to connect again
 	Forgotten Loss = "forgotten" // the service does not know the session: the client joins afresh
 )
 
-// ActionJoin is the action of the first bundle, until the app took one: there is no call
-// yet. Pushes have it in place of protocol.ActionRenew and protocol.ActionRejoin.
+// ActionJoin is the action of a bundle while the app has applied none, so that there is no
+// call yet. It replaces protocol.ActionRenew and protocol.ActionRejoin.
 const ActionJoin = "join"
 
-// End is why a client is done.
+// End is why a client has ended.
 type End struct {
-	Left bool               // the call is over by Leave
-	Code protocol.CloseCode // that the service closed with
+	Left bool               // Leave was called
+	Code protocol.CloseCode // close code of the service
 	Last *Message           // the service's last message if it was an error or ended; else nil
-	// Unheard is set if the service may not have heard of Leave: what a resume would say.
-	// The caller leaves over HTTP.
+	// Unheard is set if the service may not have received the leave message. It has the
+	// session, key and seq with which the caller must leave over HTTP.
 	Unheard *protocol.ClientMessage
 }
 
-// ErrSilent makes Applied send neither ack nor nack, as for an SDK that hangs: the
-// service pushes the bundle again.
+// ErrSilent makes Applied send neither ack nor nack, for an SDK that does not answer. The
+// service then pushes the bundle again.
 var ErrSilent = errors.New("no answer")
 
 // What the protocol asks of a client; docs/build/protocol.md, "What a client owes".
 const (
-	MinBackoff     = 500 * time.Millisecond // at most, after the first failure; each further one in a row doubles it
+	MinBackoff     = 500 * time.Millisecond // upper bound of the pause after the first failure; it doubles with each consecutive one
 	maxBackoff     = 20 * time.Second
-	stableFor      = 5 * time.Second  // of being joined, and the backoff begins anew
-	AnswerTimeout  = 10 * time.Second // for the connection, for joined, and at most for an answer to a ping
-	leastPatience  = 2 * time.Second  // with the answer to a ping
-	leaveTimeout   = 5 * time.Second  // to tell the service of Leave
-	mostLate       = 5 * time.Second  // for a deadline; a later one says that the process stood still
-	usualHeartbeat = 25 * time.Second // of a service that names none
-	maxReason      = 256              // bytes that a nack says why; the service keeps no more, and refuses messages over protocol.MaxMessage
+	stableFor      = 5 * time.Second  // after being joined for so long, the backoff starts again at MinBackoff
+	AnswerTimeout  = 10 * time.Second // for opening the connection, for joined, and the maximum for the answer to a ping
+	leastPatience  = 2 * time.Second  // minimum timeout for the answer to a ping
+	leaveTimeout   = 5 * time.Second  // for the leave message
+	mostLate       = 5 * time.Second  // if a deadline is missed by more, the process was suspended
+	usualHeartbeat = 25 * time.Second // if the service names none
+	maxReason      = 256              // maximum length of a nack's message in bytes; the service keeps no more
 )
 
-// Patience returns how long a client waits for an answer to a ping, which may be any
-// message, before it takes the connection for dead. Clients with short tokens have short
-// heartbeats, and little time to connect again.
+// Patience returns the timeout for the answer to a ping. Any message counts as an answer.
+// After it the connection counts as dead. It depends on the heartbeat, since clients with
+// short-lived tokens have short heartbeats and little time to connect again.
 func Patience(heartbeat time.Duration) time.Duration {
 	return min(AnswerTimeout, max(leastPatience, 2*heartbeat))
 }
 
-// Machine is a client without I/O: it is told the time and what happened, and answers
-// with the Step that the protocol asks for. It is not safe for concurrent use.
+// Machine is a client without I/O. The caller passes each event with its time, and does the
+// Step that the Machine returns. It is not safe for concurrent use.
 type Machine struct {
 	state  State
 	spread func(time.Duration) time.Duration
 
 	session, key string
-	seq          uint64          // newest bundle of the session that the app took
-	asked        uint64          // seq when a renewal was asked for
-	expiresAt    session.UnixSec // of the tokens that the app took, by the service's clock; 0: none
-	expires      time.Time       // the same, by the caller's clock
+	seq          uint64          // of the newest bundle of this session that the app has applied
+	asked        uint64          // value of seq when the app last requested a renewal
+	expiresAt    session.UnixSec // of the app's tokens, on the service's clock; 0: it has none
+	expires      time.Time       // the same on the caller's clock
 	renewBefore  time.Duration
 	heartbeat    time.Duration
-	failures     int // in a row, of connections
+	failures     int // number of consecutive failed connections
 
-	due      time.Time // Waiting: the next attempt. Greeting, Live: the answer that the service owes
+	due      time.Time // in Waiting: the next attempt; in Greeting and Live: the deadline of the service's answer
 	pingAt   time.Time
-	moveAt   time.Time // named by reconnect
-	leaveBy  time.Time // Leave was called, and is given up then
+	moveAt   time.Time // from a reconnect message
+	leaveBy  time.Time // deadline of the leave message; zero until Leave is called
 	joinedAt time.Time // on this connection
 
-	applying *Message // the app is taking it
-	waiting  *Message // for the app, the newest that came meanwhile
-	last     *Message // of this connection, if it is an error or ended
+	applying *Message // the bundle that the app is applying
+	waiting  *Message // the newest bundle that arrived meanwhile
+	last     *Message // the last message of this connection if it is an error or ended
 }
 
-// New returns a Machine that connects at once. spread draws a span between 0 and its
-// argument for the backoff: Spread, or what is to be the same each time.
+// New returns a Machine that connects at once. spread returns a random duration from 0 to its
+// argument, for the backoff. Spread does so; tests and simulations may pass another.
 func New(now time.Time, spread func(time.Duration) time.Duration) Machine {
 	return Machine{spread: spread, due: now}
 }
 
-// Spread draws a span for the backoff at random, so that clients that lost a node together
-// do not come back together.
+// Spread returns a random duration below bound, so that clients that lost a node together do
+// not connect again together.
 func Spread(bound time.Duration) time.Duration {
 	return rand.N(bound) //nolint:gosec // not a secret
 }
 
-// State returns where the client stands.
+// State returns the client's state.
 func (m *Machine) State() State { return m.state }
 
 // Session returns the id of the session; empty before the first joined.
 func (m *Machine) Session() string { return m.session }
 
-// Joins reports whether the next connection begins with a join, which wants a
-// credential, and not with a resume.
+// Joins reports whether the next connection begins with a join, which needs a credential, and
+// not with a resume.
 func (m *Machine) Joins() bool { return m.key == "" }
 
-// ExpiresAt returns when the tokens expire that the app took; 0 if it took none.
+// ExpiresAt returns when the app's tokens expire; 0 if it has none.
 func (m *Machine) ExpiresAt() session.UnixSec { return m.expiresAt }
 
-// Next returns when Wake is to be called; zero: not before another event.
+// Next returns when Wake must be called; zero if not before another event.
 func (m *Machine) Next() time.Time {
 	var first time.Time
 	for _, t := range [...]time.Time{m.due, m.pingAt, m.moveAt, m.leaveBy} {
@@ -143,7 +143,7 @@ func (m *Machine) Next() time.Time {
 	return first
 }
 
-// Wake does what is due.
+// Wake handles the deadlines that have come.
 func (m *Machine) Wake(now time.Time) Step {
 	reached := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
@@ -158,7 +158,7 @@ func (m *Machine) Wake(now time.Time) Step {
 		return m.lose(now, Moving)
 	case reached(m.pingAt):
 		m.pingAt = now.Add(m.heartbeat)
-		if m.due.IsZero() { // the next ping does not put off the deadline of the one before
+		if m.due.IsZero() { // a later ping does not extend the deadline of an unanswered one
 			m.due = now.Add(Patience(m.heartbeat))
 		}
 		return send(protocol.ClientMessage{Type: protocol.TypePing})
@@ -166,10 +166,10 @@ func (m *Machine) Wake(now time.Time) Step {
 	return Step{}
 }
 
-// CheckLate is for a caller that may stand still, such as a process that is stopped: it gives
-// the connection up if one of its deadlines passed more than mostLate ago. The messages that
-// wait in it may be as old as that, with old times and with tokens that have expired. The
-// next connection begins with the service's time and with valid tokens.
+// CheckLate drops the connection if one of its deadlines passed more than mostLate ago, which
+// means that the process was suspended. The unread messages of the connection may be equally
+// old, with outdated times and expired tokens. The next connection begins with the service's
+// current time and with valid tokens.
 func (m *Machine) CheckLate(now time.Time) Step {
 	next := m.Next()
 	if (m.state != Greeting && m.state != Live) || next.IsZero() || now.Sub(next) <= mostLate {
@@ -178,7 +178,7 @@ func (m *Machine) CheckLate(now time.Time) Step {
 	return m.lose(now, Silent)
 }
 
-// Opened follows Step.Connect: the WebSocket is open.
+// Opened must be called when the WebSocket of Step.Connect is open.
 func (m *Machine) Opened(now time.Time) Step {
 	m.state, m.due = Greeting, now.Add(AnswerTimeout)
 	if m.key == "" {
@@ -187,7 +187,7 @@ func (m *Machine) Opened(now time.Time) Step {
 	return Step{Send: m.resume()}
 }
 
-// resume is the message that takes the session up again; nil if there is none.
+// resume returns the resume message; nil if there is no session.
 func (m *Machine) resume() *protocol.ClientMessage {
 	if m.key == "" {
 		return nil
@@ -196,8 +196,8 @@ func (m *Machine) resume() *protocol.ClientMessage {
 	return &protocol.ClientMessage{Type: protocol.TypeResume, Session: m.session, Key: m.key, Seq: &seq, ExpiresAt: m.expiresAt}
 }
 
-// Closed says that the connection was closed with a code, or could not be opened; 0 if
-// there is no code.
+// Closed must be called when the connection was closed with a code, or could not be opened.
+// code is 0 if there is none.
 func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	last := ""
 	if m.last != nil {
@@ -223,7 +223,7 @@ func (m *Machine) Closed(now time.Time, code protocol.CloseCode) Step {
 	return step
 }
 
-// Received takes a message of the service.
+// Received handles a message of the service.
 func (m *Machine) Received(now time.Time, msg *Message) Step {
 	if m.last = nil; msg.Type == protocol.TypeError || msg.Type == protocol.TypeEnded {
 		m.last = msg
@@ -241,15 +241,15 @@ func (m *Machine) Received(now time.Time, msg *Message) Step {
 	case msg.Type == protocol.TypeReconnect && m.state != Leaving:
 		m.moveAt = now.Add(time.Duration(msg.AfterMs) * time.Millisecond)
 	}
-	return Step{} // pong, too, and messages of a newer service
+	return Step{} // also for pong, and for messages of a newer service
 }
 
-// Applied follows Step.Apply: the app's SDKs took the bundle if err is nil, and else
-// refused it.
+// Applied must be called after Step.Apply: err is nil if the app's SDKs accepted the bundle,
+// and says why if they refused it.
 func (m *Machine) Applied(err error) Step {
 	b := m.applying
 	m.applying = nil
-	same := b.Session == m.session // and not of one that the service forgot meanwhile
+	same := b.Session == m.session // false if the service has forgotten that session meanwhile
 	if err == nil {
 		m.expiresAt, m.expires = b.ExpiresAt(), b.Expires
 		if same {
@@ -257,7 +257,7 @@ func (m *Machine) Applied(err error) Step {
 		}
 	}
 	var step Step
-	if same && m.state == Live && !errors.Is(err, ErrSilent) { // else the next resume says what the app has
+	if same && m.state == Live && !errors.Is(err, ErrSilent) { // else seq of the next resume says it
 		step = answer(b.Seq, err)
 	}
 	if next := m.waiting; next != nil {
@@ -267,8 +267,8 @@ func (m *Machine) Applied(err error) Step {
 	return step
 }
 
-// Renew asks for fresh tokens, if the service should have pushed some by now: an SDK
-// has warned. It does so once for each bundle.
+// Renew requests fresh tokens, because an SDK has warned that its tokens expire. It does so
+// once for each bundle, and only if the service should have pushed new tokens already.
 func (m *Machine) Renew(now time.Time) Step {
 	if m.state != Live || m.asked == m.seq || m.expires.Sub(now) >= m.renewBefore {
 		return Step{}
@@ -277,7 +277,7 @@ func (m *Machine) Renew(now time.Time) Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeRenew})
 }
 
-// Leave ends the session. Without a connection it waits for one, for leaveTimeout.
+// Leave ends the session. Without a connection it waits up to leaveTimeout for one.
 func (m *Machine) Leave(now time.Time) Step {
 	switch {
 	case m.state == Ended || !m.leaveBy.IsZero():
@@ -297,11 +297,11 @@ func (m *Machine) leave() Step {
 	return send(protocol.ClientMessage{Type: protocol.TypeLeave})
 }
 
-// joined takes note of the session and offers its bundle.
+// joined stores the session of a joined message and offers its bundle to the app.
 func (m *Machine) joined(now time.Time, msg *Message) Step {
 	m.state, m.joinedAt, m.due = Live, now, time.Time{}
 	m.session, m.key = msg.Session, msg.Key
-	if !msg.Resumed { // a new session for a call that may go on
+	if !msg.Resumed { // a new session; the app may already have a call
 		if msg.Action = protocol.ActionRenew; m.expiresAt != 0 && m.expiresAt.Milli() <= msg.Now {
 			msg.Action = protocol.ActionRejoin
 		}
@@ -317,7 +317,8 @@ func (m *Machine) joined(now time.Time, msg *Message) Step {
 	return m.offer(now, msg)
 }
 
-// offer hands the app a bundle that is newer than what it took, one at a time.
+// offer gives a bundle to the app if it is newer than the app's bundle and the app is not
+// applying another.
 func (m *Machine) offer(now time.Time, b *Message) Step {
 	b.Expires = now.Add(b.ExpiresAt().Milli().Sub(b.Now))
 	switch {
@@ -368,7 +369,7 @@ func (m *Machine) end(e End) Step {
 
 func send(c protocol.ClientMessage) Step { return Step{Send: &c} }
 
-// answer is the ack of a bundle, or its nack.
+// answer returns the ack of a bundle, or its nack if refused is not nil.
 func answer(seq uint64, refused error) Step {
 	if refused == nil {
 		return send(protocol.ClientMessage{Type: protocol.TypeAck, Seq: &seq})

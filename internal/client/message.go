@@ -11,7 +11,7 @@ import (
 
 // Message is any message of the service. Fields that its type does not have are zero.
 type Message struct {
-	protocol.TokenPrivilege // the type of every message, and the bundle of joined and of pushes
+	protocol.TokenPrivilege // Type is set in every message, the bundle in joined and in pushes
 
 	// joined
 	Session     string `json:"session"`
@@ -26,13 +26,13 @@ type Message struct {
 	Code         session.Code    `json:"code"`         // error
 	Message      string          `json:"message"`      // error
 
-	// Expires is when the tokens of a bundle expire by the clock of the Machine's caller.
-	// Received sets it.
+	// Expires is when the bundle expires, on the clock of the Machine's caller. Received
+	// sets it.
 	Expires time.Time `json:"-"`
 }
 
-// Decode reads one message. A field of another JSON type than expected counts as
-// missing: it belongs to a message of a newer service.
+// Decode reads one message. A field with an unexpected JSON type counts as missing, since it
+// may come from a newer service.
 func Decode(data []byte) (*Message, error) {
 	m := new(Message)
 	err := json.Unmarshal(data, m)
@@ -42,8 +42,7 @@ func Decode(data []byte) (*Message, error) {
 	return m, err
 }
 
-// ExpiresAt is when the tokens of a bundle expire, which they do together; 0 if there
-// are none.
+// ExpiresAt returns when the tokens of the bundle, all together, expire; 0 if there are none.
 func (m *Message) ExpiresAt() session.UnixSec {
 	for _, t := range []*protocol.Token{m.Tokens.RTC, m.Tokens.RTM, m.Tokens.Chat} {
 		if t != nil {
@@ -53,7 +52,7 @@ func (m *Message) ExpiresAt() session.UnixSec {
 	return 0
 }
 
-// complete reports whether m has what its type needs.
+// complete reports whether m has all fields that its type needs.
 func (m *Message) complete() bool {
 	switch m.Type {
 	case protocol.TypeJoined:

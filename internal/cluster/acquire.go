@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// acquireTimeout bounds one request. Without an answer the session goes on by what its
-	// resume key says.
+	// acquireTimeout bounds one request to the store. Without an answer the session
+	// continues from the content of its resume key.
 	acquireTimeout = 400 * time.Millisecond
-	// acquireQueue is how long a client that comes back waits for one of acquiresAtOnce
-	// slots, which keep a reconnect storm from looking like a store that does not answer.
+	// acquiresAtOnce limits the concurrent requests, so that in a reconnect storm they do
+	// not time out. acquireQueue is how long a returning client waits for its turn.
 	acquireQueue   = time.Second
 	acquiresAtOnce = 24
-	// acquireCooldown is how long the store is not asked after a request that it did not
-	// answer.
+	// acquireCooldown is how long no request is sent after one without an answer.
 	acquireCooldown = time.Second
 )
 
-// Acquire makes this node the owner of a session whose resume key a client presented. If
-// the store is down, or did not answer within acquireCooldown, it falls back to the epoch
-// in the resume key. The error is an EndedError, or that of ctx. Once the store is asked ctx
-// does not count, since the node has to learn whether it owns the session.
+// Acquire makes this node the owner of a session whose resume key a client presented. If the
+// store is down, or left a request unanswered within the last acquireCooldown, it falls back
+// to the epoch in the resume key. The error is an EndedError, or the error of ctx. Once the
+// request is sent, the end of ctx is ignored, since the node must learn whether it owns the
+// session.
 func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error) {
 	byKey := store.Acquired{Epoch: k.Epoch + 1}
 	if !c.pending.shardUp(k.Session) {
@@ -52,7 +52,7 @@ func (c *Cluster) Acquire(ctx context.Context, k *session.ResumeClaims, attach b
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		return held, ended
 	}
-	if errors.Is(err, store.ErrUnreadable) {
+	if errors.Is(err, store.ErrUnreadable) { // the store has logged it
 		return byKey, nil
 	}
 	if err != nil {

@@ -13,23 +13,23 @@ import (
 	"refresher/internal/store"
 )
 
-// Store keeps what must outlive this node. Its methods are safe for concurrent use; see
-// package store for what they mean.
+// Store keeps the records and leases that must outlive this node. Package store describes
+// the operations. They are safe for concurrent use.
 type Store interface {
 	// Acquire makes a node the owner of a session whose resume key a client presented. The
 	// error is a *session.EndedError if the key is refused; any other error means that the
 	// store could not answer.
 	Acquire(ctx context.Context, g store.AcquireRequest) (store.Acquired, error)
-	// Save writes records, each by itself, by the rule of store.Resolve. There is an outcome
-	// for each, also with an error, which says why some are Retry.
+	// Save writes records, each by itself, by the rule of store.Resolve. It returns an
+	// outcome for each record. The error, if any, says why some outcomes are Retry.
 	Save(ctx context.Context, records []store.Record) ([]store.Outcome, error)
 	// Sweep renews the node's lease, and returns the overdue sessions whose owner's lease has
-	// expired; or does only some of that, see store.Doing. On an error the lease was not
-	// renewed, and no session is returned.
+	// expired, or does a part of this, see store.Doing. On an error the lease was not renewed
+	// and no session is returned.
 	Sweep(ctx context.Context, node string, do store.Doing) ([store.Shards]store.Swept, error)
-	// Watch calls notice for each session that another node takes from this one, until ctx is
-	// done or the subscription breaks. It calls connected when it has subscribed: sessions
-	// that were taken before that may have been missed.
+	// Watch calls notice for each session that another node acquires from this one, until ctx
+	// is done or the subscription breaks. It calls connected when it has subscribed; notices
+	// from before may have been missed.
 	Watch(ctx context.Context, node string, connected func(), notice func(id string)) error
 }
 
@@ -38,40 +38,43 @@ type Store interface {
 type Records interface {
 	store.Getter
 	// Wish writes a wish into a session's record and notifies the owner. It returns the
-	// record as it stands afterwards. store.ErrNoSession: no such session is open.
+	// changed record. The error is store.ErrNoSession if no such session is open.
 	Wish(ctx context.Context, w store.Wish) (store.Record, error)
 }
 
-// Node has the sessions of this node. Its methods are safe for concurrent use.
+// Node is the engine: it keeps the sessions of this node. Its methods are safe for concurrent
+// use.
 type Node interface {
 	// Adopt takes over a session whose owner is gone.
 	Adopt(r *store.Record)
-	// SaveAgain has the record of a session enqueued, whether or not it has changed, and
-	// SaveAllAgain those of all open sessions of some shards.
+	// SaveAgain enqueues the record of a session even if it has not changed, and
+	// SaveAllAgain the records of all open sessions of some shards.
 	SaveAgain(id string)
 	SaveAllAgain(shards *store.ShardSet)
-	// Find returns the key of an open session of a project, or false if it is not here.
+	// Find returns the resume claims of an open session of a project, or false if it is not
+	// on this node.
 	Find(app, id string) (session.ResumeClaims, bool)
-	// ApplyWish carries an operator's wish out. asked is the result so far. The channel gives
-	// the result once the session's lock is free; it is closed without one if the session
-	// is not here any more, or not the node's own by the record.
+	// ApplyWish applies an operator's wish. asked is the result so far. The channel receives
+	// the result once the session's lock is free. It is closed without a result if the
+	// session is no longer on this node, or if another node owns it by the record.
 	ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult
 }
 
-// Config is what a Cluster needs. All fields are required.
+// Config configures a Cluster. All fields are required.
 type Config struct {
 	Store   Store
 	Records Records
-	// Node is the name of this node in the store, which no other process has or had.
+	// Node is the name of this node in the store. No other process ever has it.
 	Node       string
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Cluster is what this node shares with others. All methods are safe for concurrent use.
+// Cluster shares this node's sessions with the other nodes. All methods are safe for
+// concurrent use.
 type Cluster struct {
 	config  Config
-	began   time.Time     // where the monotonic clock begins
+	began   time.Time     // zero of the monotonic clock
 	node    Node          // set by Run before running is closed
 	running chan struct{} // closed by Run
 	wishes  *prometheus.CounterVec
@@ -80,11 +83,11 @@ type Cluster struct {
 	outage   outage
 	answers  sync.WaitGroup // goroutines that call Writer.Acknowledge
 	slots    chan struct{}  // limits the concurrent requests to acquire a session
-	cooldown atomic.Int64   // no session is acquired from the store before this, on the monotonic clock
+	cooldown atomic.Int64   // Acquire asks the store again after this, on the monotonic clock
 }
 
 const (
-	// storeTimeout bounds a request to the store for which no client waits.
+	// storeTimeout bounds a request to the store that no client waits for.
 	storeTimeout = 3 * time.Second
 	// stopTimeout bounds the saving of the last records when the node stops.
 	stopTimeout = 3 * time.Second
@@ -92,7 +95,7 @@ const (
 	watchPause = time.Second
 )
 
-// New makes a Cluster. Records wait until Run is called.
+// New returns a Cluster. Records wait in the write-behind until Run is called.
 func New(c Config) *Cluster {
 	k := &Cluster{
 		config: c, began: time.Now(), running: make(chan struct{}), slots: make(chan struct{}, acquiresAtOnce),
@@ -105,14 +108,14 @@ func New(c Config) *Cluster {
 	return k
 }
 
-// Degraded reports that the store, or a part of it, cannot be reached, or that the node has
-// no lease. Calls go on all the same.
+// Degraded reports whether the store, or a part of it, cannot be reached, or the node has no
+// lease. Sessions are renewed all the same.
 func (c *Cluster) Degraded() bool { return c.outage.kind.Load() != "" }
 
-// Run keeps the store in step with the sessions of node until ctx is done: it saves changed
-// records, renews the node's lease, adopts overdue sessions of dead nodes, and follows which
-// sessions other nodes acquire. At the end it saves the remaining records and gives up the
-// lease, so that other nodes need not wait for it to expire.
+// Run synchronises the store with the sessions of node until ctx is done: it saves changed
+// records, renews the node's lease, adopts overdue sessions of dead nodes, and receives
+// notices of sessions that other nodes acquire. At the end it saves the remaining records
+// and ends the lease, so that other nodes need not wait until it expires.
 func (c *Cluster) Run(ctx context.Context, node Node) {
 	c.node = node
 	close(c.running)
@@ -128,16 +131,16 @@ func (c *Cluster) Run(ctx context.Context, node Node) {
 func (c *Cluster) writeLast() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	c.answers.Wait() // they may enqueue records
+	c.answers.Wait() // the writers may enqueue more records
 	for ctx.Err() == nil {
 		c.pending.makeAllDue()
 		at := c.pending.next()
 		if at == never {
-			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // the lease runs out by itself
+			_, _ = c.config.Store.Sweep(ctx, c.config.Node, store.Leave) // on an error the lease expires by itself
 			return
 		}
 		if pause(ctx, at-c.now()) != nil {
-			break // the rest is logged below
+			break
 		}
 		c.flush()
 		c.answers.Wait()
@@ -146,8 +149,8 @@ func (c *Cluster) writeLast() {
 	c.config.Logger.Warn("stopping with sessions that the store was not told of; their clients' keys still open them", "unwritten", unwritten)
 }
 
-// watch receives the notices of sessions that other nodes have acquired. It saves the record
-// of each again; the store's answer says what this node must do.
+// watch receives the notices of sessions that other nodes have acquired. It saves each of
+// these sessions again; the store's answer says what this node must do.
 func (c *Cluster) watch(ctx context.Context) {
 	first := true
 	for {
@@ -160,7 +163,7 @@ func (c *Cluster) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !c.Degraded() { // else an outage of the store was logged
+		if !c.Degraded() { // else the outage was logged
 			c.config.Logger.Warn("notices of what other nodes take are interrupted; trying again", "error", err)
 		}
 		if pause(ctx, watchPause) != nil {
@@ -169,10 +172,10 @@ func (c *Cluster) watch(ctx context.Context) {
 	}
 }
 
-// now is the time on the monotonic clock.
+// now returns the time on the monotonic clock.
 func (c *Cluster) now() time.Duration { return time.Since(c.began) }
 
-// never is a time that never comes.
+// never is later than any time on the monotonic clock.
 const never = time.Duration(1<<63 - 1)
 
 func pause(ctx context.Context, d time.Duration) error {

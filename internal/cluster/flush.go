@@ -11,7 +11,7 @@ import (
 	"refresher/internal/store"
 )
 
-// gatherFor is how long records wait at least, so that more of them are saved in one batch.
+// gatherFor is the minimum time that records wait, so that more of them share a batch.
 const gatherFor = 100 * time.Millisecond
 
 // write saves the records of the write-behind when they are due, until ctx is done.
@@ -43,7 +43,7 @@ func (c *Cluster) flush() bool {
 	for i, p := range batch {
 		records[i] = *p.record
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // not the caller's: a batch cut off at the stop would be saved twice
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout) // not write's ctx: at the stop of the node it would cut the batch off
 	defer cancel()
 	ctx, span := traceBatch(ctx, batch)
 	outcomes, err := c.config.Store.Save(ctx, records)
@@ -60,7 +60,7 @@ func (c *Cluster) flush() bool {
 		c.acknowledge(p, &outcomes[i])
 	}
 	back := c.noteStoreAnswer(&reached, &failed, err)
-	c.node.SaveAllAgain(&back) // a shard that was away may have lost its data
+	c.node.SaveAllAgain(&back) // a shard that was down may have lost its data
 	return more
 }
 
@@ -69,20 +69,19 @@ func (c *Cluster) acknowledge(p *pendingRecord, o *store.Outcome) {
 	p.endSpan()
 	if *o == (store.Outcome{Action: store.Done}) {
 		p.writer.Acknowledge(p.record, *o)
-	} else { // the writer may have to write to a client, which can be slow
+	} else { // the writer may have to write to a slow client
 		c.answers.Go(func() { p.writer.Acknowledge(p.record, *o) })
 	}
 }
 
-// beginSpan begins a part of what ctx is about. It returns nil if that, or the part, is not
-// traced.
+// beginSpan begins a child of the span of ctx. It returns nil if either is not recorded.
 func beginSpan(ctx context.Context, name string) trace.Span {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return nil
 	}
 	_, span := parent.TracerProvider().Tracer("refresher/internal/cluster").Start(ctx, name)
-	if !span.IsRecording() { // a sampler may leave parts out
+	if !span.IsRecording() { // a sampler may leave out children
 		return nil
 	}
 	return span

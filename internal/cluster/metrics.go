@@ -38,7 +38,7 @@ func (c *Cluster) register(r prometheus.Registerer) {
 	}, func() float64 { _, _, dropped := c.pending.state(); return float64(dropped) })
 }
 
-// countWish counts an operator's wish, unless it was at fault.
+// countWish counts an operator's wish, unless the request was wrong.
 func (c *Cluster) countWish(kind store.WishKind, result *store.WishResult, err error) {
 	outcome := "applied"
 	switch refused, _ := errors.AsType[*session.Error](err); {

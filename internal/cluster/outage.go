@@ -8,17 +8,17 @@ import (
 	"refresher/internal/store"
 )
 
-// outage is what is known of a store that is away, in all or in part.
+// outage is the state of an outage of the store, or of a part of it.
 type outage struct {
-	kind atomic.Value // the kind of error for which a part of the store is away, a string; empty: it is not
+	kind atomic.Value // a string: the kind of error of the outage; empty if all of the store is reachable
 
-	mu       sync.Mutex // held until an answer is in kind and in the log, so that answers count one by one; locked before the write-behind's
-	logged   int        // how many shards were away when that was logged last; guarded by mu
-	unleased bool       // the node's lease could not be renewed at the last sweep; guarded by mu
+	mu       sync.Mutex // serialises the answers of the store; locked before the write-behind's lock
+	logged   int        // number of unreachable shards in the last log line; guarded by mu
+	unleased bool       // the last sweep could not renew the node's lease; guarded by mu
 }
 
-// noteStoreAnswer notes which shards were reached and which were not, because of err. It
-// returns those that are back after they had been away.
+// noteStoreAnswer records which shards were reached and which were not, because of err. It
+// returns the shards that are reachable again.
 func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (back store.ShardSet) {
 	o := &c.outage
 	o.mu.Lock()
@@ -31,9 +31,9 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 			c.config.Logger.Info("the store is back", "away_seconds", since.Seconds(), "unwritten", unwritten)
 		}
 	case err != nil:
-		// Another kind of error than before is news: a password that was changed while the
-		// server was down, say. So is twice as much that is away: the first write that fails
-		// knows of its own shards alone.
+		// It is logged again if the kind of error changes, for example because a password
+		// was changed while the server was down, and if twice as many shards are
+		// unreachable, since the first failing write knows of its own shards only.
 		if kind := errorKind(err); o.kind.Swap(kind) != kind || away >= 2*max(1, o.logged) {
 			o.logged = away
 			c.config.Logger.Warn("the store cannot be reached, or refuses; calls go on without it", "shards", away, "error", err)
@@ -42,14 +42,14 @@ func (c *Cluster) noteStoreAnswer(reached, failed *store.ShardSet, err error) (b
 	return back
 }
 
-// noteLeaseAnswer notes whether the node's lease was renewed.
+// noteLeaseAnswer records whether the node's lease was renewed.
 func (c *Cluster) noteLeaseAnswer(err error) {
 	c.outage.mu.Lock()
 	defer c.outage.mu.Unlock()
 	c.outage.unleased = err != nil
 }
 
-// errorKind returns a server's word for an error, such as OOM or WRONGPASS, or noAnswer.
+// errorKind returns the error code of a Redis server, such as OOM or WRONGPASS, or noAnswer.
 func errorKind(err error) string {
 	if code := errorCode.FindString(err.Error()); code != "" && code != "EOF" {
 		return code

@@ -8,17 +8,17 @@ import (
 	"refresher/internal/store"
 )
 
-// sweeper is what a node keeps from one sweep to the next.
+// sweeper holds the state between the sweeps of a node.
 type sweeper struct {
 	*Cluster
 	generations [store.Shards]string
-	// If the store was away for this node, it may have been away for all: no lease holds
-	// then, and every session is overdue. Until claimFrom the node claims nothing, so that
-	// the others can renew their leases.
+	// claimFrom is when the node may claim sessions again after an outage of the store. If
+	// the store was down for all nodes, all leases have expired and every session is
+	// overdue. The delay lets the other nodes renew their leases first.
 	claimFrom time.Duration
 }
 
-// sweep renews the node's lease and takes over overdue sessions, until ctx is done.
+// sweep renews the node's lease and adopts overdue sessions of dead nodes, until ctx is done.
 func (c *Cluster) sweep(ctx context.Context) {
 	tick := time.NewTicker(store.SweepEvery)
 	defer tick.Stop()

@@ -12,10 +12,11 @@ import (
 const (
 	// wishTimeout bounds each request to the store that an operator waits for.
 	wishTimeout = time.Second
-	// ownerTimeout is how long an operator waits for the session's owner to act on a wish.
-	// The notice, the owner's save and the one after that take about 250 ms.
+	// ownerTimeout is how long an operator waits until the session's owner has applied a
+	// wish. The notice, the owner's save and the one after that take about 250 ms.
 	ownerTimeout = 900 * time.Millisecond
-	// heldTimeout is how long an operator waits for a session that another goroutine holds.
+	// heldTimeout is how long an operator waits for a session that another goroutine has
+	// locked.
 	heldTimeout = 700 * time.Millisecond
 	// pollEvery is how often the session's record is read during ownerTimeout.
 	pollEvery = 50 * time.Millisecond
@@ -25,13 +26,13 @@ const (
 var (
 	errNoRTC   = session.Errorf(session.CodeBadRequest, "rtc: the session has no RTC token")
 	errNoGrant = session.Errorf(session.CodeForbidden, "rtc.role: the credential that opened the session does not grant publisher")
-	// errStoreAway: the session is not here, and the store does not tell where it is, or
-	// refuses to write.
+	// errStoreAway: the session is not on this node, and the store did not answer, or refused
+	// the write.
 	errStoreAway = unavailable("the store cannot be reached, or refuses, and the session is not on this node; nothing was changed, calls go on, try again")
-	// errNoAnswer: the wish may be in the store all the same.
+	// errNoAnswer: the store did not answer the write, so the wish may be stored.
 	errNoAnswer = unavailable("the store stopped answering, and the session is not on this node; whether the change was made is not known, calls go on, try again")
-	// errBusy: another goroutine holds the session while it writes to the client, and there
-	// is no stored record to answer from.
+	// errBusy: another goroutine has locked the session, to write to its client, and there is
+	// no stored record to answer with.
 	errBusy = unavailable("the session's client is slow to take a message, and the store has no record to go by; the change is made after that, try again")
 )
 
@@ -39,10 +40,10 @@ func unavailable(message string) *session.Error {
 	return &session.Error{Code: session.CodeUnavailable, RetryAfter: 5 * time.Second, Message: message}
 }
 
-// Wish has an operator's wish carried out for a session of the project app, on whatever
-// node it is: the wish is written into the session's record, and the owner, which is
-// notified, acts on it. Wish waits for that for up to ownerTimeout. The node that has the
-// session carries the wish out even if the store is away. Errors are *session.Errors.
+// Wish applies an operator's wish to a session of the project app, on any node: it writes the
+// wish into the session's record, which notifies the owner, and waits up to ownerTimeout
+// until the owner has applied it. If the session is on this node, the wish is applied even if
+// the store is down. Errors are *session.Errors.
 func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result store.WishResult, err error) {
 	select {
 	case <-c.running:
@@ -63,7 +64,7 @@ func (c *Cluster) Wish(ctx context.Context, app string, w store.Wish) (result st
 	return result, err
 }
 
-// mayWish refuses a wish that the session's grant does not cover.
+// mayWish returns an error if the session's grant does not permit the wish.
 func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	switch {
 	case w.Kind != store.WishRole:
@@ -76,7 +77,7 @@ func mayWish(k *session.ResumeClaims, w *store.Wish) error {
 	return nil
 }
 
-// wishElsewhere has a wish carried out for a session that is not on this node.
+// wishElsewhere applies a wish to a session that is not on this node.
 func (c *Cluster) wishElsewhere(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
 	find, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
@@ -109,8 +110,7 @@ func (c *Cluster) writeWish(ctx context.Context, w store.Wish) (store.Record, er
 	return c.config.Records.Wish(ctx, w)
 }
 
-// awaitOwner waits until the owner of a session has acted on the wish that was written into
-// its record r.
+// awaitOwner waits until the owner of a session has applied the wish in its record r.
 func (c *Cluster) awaitOwner(ctx context.Context, r store.Record) store.WishResult {
 	result := store.WishResult{Version: r.WishVersion, Record: r, Stored: true}
 	result.Applied = c.poll(ctx, r.Session, func(now *store.Record, known bool) bool {
@@ -141,7 +141,7 @@ func (c *Cluster) poll(ctx context.Context, id string, done func(r *store.Record
 	return false
 }
 
-// wishHere carries a wish out for a session that is on this node.
+// wishHere applies a wish to a session that is on this node.
 func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store.Wish) (store.WishResult, error) {
 	if err := mayWish(k, &w); err != nil {
 		return store.WishResult{}, err
@@ -157,17 +157,17 @@ func (c *Cluster) wishHere(ctx context.Context, k *session.ResumeClaims, w store
 		switch {
 		case carried:
 			result = done
-		case err == nil: // another node has it by now
+		case err == nil: // another node has acquired it meanwhile
 			return c.awaitOwner(ctx, r), nil
 		default:
 			return result, session.ErrNotOpen
 		}
-	case <-time.After(heldTimeout): // another goroutine holds it, for example to write to a slow client; the change is made after that
+	case <-time.After(heldTimeout): // another goroutine has locked it, for example to write to a slow client; the wish is applied after that
 		if err != nil {
 			return result, errBusy
 		}
 	}
-	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is about to be saved
+	if errors.Is(err, store.ErrNoSession) { // joined a moment ago: its first record is not saved yet
 		result.Stored = c.poll(ctx, w.Session, func(now *store.Record, known bool) bool {
 			return known && (now.HasEnded() || now.WishVersion >= result.Version)
 		})

@@ -17,26 +17,26 @@ const (
 	// again.
 	minRetry = 100 * time.Millisecond
 	maxRetry = 2 * time.Second
-	// maxEnded bounds the records of ended sessions that wait while the store is down (some
-	// 600 MB). Those of open sessions are as many as the sessions at most.
+	// maxEnded bounds the waiting records of ended sessions while the store is down (about
+	// 600 MB). Records of open sessions need no bound, since the sessions are limited.
 	maxEnded = 1_000_000
-	// roomKept is how many records a map may have held for its memory to be kept once it is
-	// empty.
+	// roomKept is the size up to which an empty map is reused. A larger one is replaced, to
+	// free its memory.
 	roomKept = 1 << 12
 )
 
-// writeBehind holds the records that are not saved yet, at most one for each writer, the
-// newest. It is safe for concurrent use. Its lock is a leaf.
+// writeBehind holds the records that are not saved yet: for each writer the newest one. It is
+// safe for concurrent use. Its lock is a leaf.
 type writeBehind struct {
 	wake chan struct{} // tells Cluster.write that its alarm is too late
 
 	mu      sync.Mutex
 	records map[store.Writer]pendingRecord
 	shards  [store.Shards]shardQueue
-	allBy   time.Duration // when the first of the records that may gather is due, and all shards with it; never: none gathers
-	alarm   time.Duration // when Cluster.write looks again by itself
-	ended   int           // how many are records of ended sessions
-	most    int           // the most records that the map has held
+	allBy   time.Duration // when the first record that was enqueued with a long within is due, and all shards with it; never: there is none
+	alarm   time.Duration // when Cluster.write next flushes without being woken
+	ended   int           // number of records of ended sessions
+	most    int           // the largest size that the map has had
 	dropped uint64        // records refused because of maxEnded
 }
 
@@ -47,25 +47,25 @@ type pendingRecord struct {
 	span   trace.Span // ends when it is saved; nil: it is not traced
 }
 
-// shardQueue has the pending records of one shard, which may be down while others are not.
+// shardQueue is the queue of pending records of one shard. Shards are retried separately,
+// since one can be down while others are not.
 type shardQueue struct {
-	writers  []store.Writer // of the records that wait, the oldest first
-	by       time.Duration  // when they are due, unless allBy is earlier
-	failures int            // writes that failed in a row
-	retryAt  time.Duration  // no record is due before
-	downFrom time.Duration  // when the first of these failed; 0 if the shard is not down
+	writers  []store.Writer // of the pending records, the oldest first
+	by       time.Duration  // when the records are due, unless allBy is earlier
+	failures int            // number of consecutive failed writes
+	retryAt  time.Duration  // no record is due before this, after a failure
+	downFrom time.Duration  // when the first of these writes failed; 0 if the shard is not down
 }
 
-// Enqueue has a session's record saved soon, in place of an older one of the same writer
-// that still waits. within is how long it may gather with others: it goes with the first
-// record of its shard that is due, or with all shards' records when its own time has come.
-// Enqueue returns false if the record is that of an end, and too many of those wait. ctx is
-// for the trace.
+// Enqueue adds a session's record to the write-behind, replacing an older record of the same
+// writer that waits there. The record is saved with the next batch of its shard, or after
+// within, together with the records of all shards. Enqueue returns false if the session has
+// ended and too many records of ended sessions wait. ctx is for the trace.
 func (c *Cluster) Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool {
 	return c.pending.enqueue(pendingRecord{w, r, beginSpan(ctx, "record")}, c.now(), within)
 }
 
-// put adds a record, in place of an older one of its writer.
+// enqueue adds a record, or replaces an older one of its writer.
 func (b *writeBehind) enqueue(p pendingRecord, now, within time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,8 +135,9 @@ func (b *writeBehind) countEnd(r *store.Record, n int) {
 	}
 }
 
-// take removes and returns a batch of the records of each shard that are due, and reports
-// whether they have more. It locks b for one shard at a time, since commits wait for it.
+// dequeue removes and returns a batch of due records, with up to shardBatch of each shard. It
+// reports whether more are due. It locks b for one shard at a time, so that commits, which
+// enqueue, do not wait long.
 func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bool) {
 	if b.allDue(now) {
 		b.makeAllDue()
@@ -149,14 +150,14 @@ func (b *writeBehind) dequeue(now time.Duration) (batch []pendingRecord, more bo
 	return batch, more
 }
 
-// allDue reports whether the records of all shards are due.
+// allDue reports whether allBy has come, which makes the records of all shards due.
 func (b *writeBehind) allDue(now time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.allBy <= now
 }
 
-// makeAllDue makes all records due that wait now.
+// makeAllDue makes all waiting records due.
 func (b *writeBehind) makeAllDue() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -166,8 +167,8 @@ func (b *writeBehind) makeAllDue() {
 	}
 }
 
-// dequeueShard appends the records of a shard that are due to batch, shardBatch at most. It
-// reports whether the shard has more that are due.
+// dequeueShard appends up to shardBatch due records of a shard to batch. It reports whether
+// more of the shard are due.
 func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pendingRecord) (_ []pendingRecord, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -192,8 +193,8 @@ func (b *writeBehind) dequeueShard(q *shardQueue, now time.Duration, batch []pen
 	return batch, rest > 0
 }
 
-// next returns when take will next return records; never if none wait. Enqueue wakes
-// Cluster.write if that changes to an earlier time.
+// next returns when the next record is due; never if none waits. If enqueue adds an earlier
+// one, it wakes Cluster.write.
 func (b *writeBehind) next() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -206,9 +207,9 @@ func (b *writeBehind) next() time.Duration {
 	return b.alarm
 }
 
-// answered notes which shards were reached and which failed. It returns the shards that are
-// back after they were down, how many are still down, and the longest time that one of
-// those back was down.
+// noteAnswers records which shards were reached and which failed. It returns the shards that
+// are reachable again, the number of shards that are down, and the longest time that one of
+// the returned shards was down.
 func (b *writeBehind) noteAnswers(reached, failed *store.ShardSet, now time.Duration) (back store.ShardSet, away int, since time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -234,14 +235,15 @@ func (b *writeBehind) noteAnswers(reached, failed *store.ShardSet, now time.Dura
 	return back, away, since
 }
 
-// reaches reports whether the shard of a session was reached when it was last tried.
+// shardUp reports whether the last attempt to reach the shard of a session succeeded.
 func (b *writeBehind) shardUp(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.shards[store.ShardOf(id)].downFrom == 0
 }
 
-// state returns how many shards are down, how many records wait, and how many were dropped.
+// state returns the number of shards that are down, of records that wait, and of records that
+// were dropped.
 func (b *writeBehind) state() (away, waiting int, dropped uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,8 +22,8 @@ const (
 	TypePing   = "ping"
 )
 
-// ClientMessage is any message from a client. Which fields count depends on
-// Type; the others are ignored, as are fields that are not here.
+// ClientMessage is any message from a client. Type decides which fields are used; all other
+// fields, and unknown ones, are ignored.
 type ClientMessage struct {
 	Type string `json:"type"`
 
@@ -33,7 +33,7 @@ type ClientMessage struct {
 	RTM  *User  `json:"rtm,omitempty"`
 	Chat *User  `json:"chat,omitempty"`
 	TTL  *int64 `json:"ttl,omitempty"` // seconds
-	// TokenFormat is nil for what the credential or the operator names.
+	// TokenFormat is nil to leave the format to the credential and the operator.
 	TokenFormat *session.Format `json:"tokenFormat,omitempty"`
 
 	// resume
@@ -63,10 +63,10 @@ type User struct {
 	UserID string `json:"userId"`
 }
 
-// SDKCode is an SDK's error code: a word on the web, a number elsewhere.
+// SDKCode is an error code of an Agora SDK: a string on the web, a number elsewhere.
 type SDKCode string
 
-// UnmarshalJSON takes a string or a number.
+// UnmarshalJSON accepts a string or a number.
 func (c *SDKCode) UnmarshalJSON(text []byte) error {
 	if len(text) > 0 && text[0] == '"' {
 		return json.Unmarshal(text, (*string)(c))
@@ -79,7 +79,7 @@ func (c *SDKCode) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// wants says, for each field with a form of its own, what that is.
+// wants has, for each field, the value that it wants, for error messages.
 var wants = map[string]string{
 	"type":        "a string, such as \"join\"",
 	"rtc":         "an object with channel and uid or account",
@@ -101,8 +101,8 @@ var wants = map[string]string{
 	"message":     "a string",
 }
 
-// DecodeClient reads one message from a client. Its error says what is wrong
-// and what would be right.
+// DecodeClient reads one message from a client. The error says what is wrong and what would
+// be right.
 func DecodeClient(data []byte) (ClientMessage, *session.Error) {
 	var m ClientMessage
 	err := json.Unmarshal(data, &m)
@@ -148,7 +148,7 @@ func (m *ClientMessage) Join() (session.Join, *session.Error) {
 		j.Identity.RTM = &session.RTM{UserID: r.UserID}
 	}
 	if r := m.Chat; r != nil {
-		if r.UserID == "" { // would be the application's token
+		if r.UserID == "" { // would request the application token
 			return j, session.Errorf(session.CodeBadRequest, "chat.userId: is missing or empty")
 		}
 		j.Identity.Chat = &session.Chat{UserID: r.UserID}
@@ -187,13 +187,13 @@ func (m *ClientMessage) Answer() (uint64, *session.Error) {
 	return *m.Seq, nil
 }
 
-// SDKError is the SDK's own word in a nack, fit for a log line: bounded, and
-// without the token that it may quote.
+// SDKError returns the SDK's code and message of a nack for the log: cut to a maximum length,
+// and without the tokens that they may quote.
 func (m *ClientMessage) SDKError() (code, message string) {
 	return clip(opaque.ReplaceAllString(string(m.Code), "…"), 64), clip(opaque.ReplaceAllString(m.Message, "…"), 256)
 }
 
-// opaque is a word too long for any language, as tokens and keys are.
+// opaque matches words that are long enough to be tokens or keys.
 var opaque = regexp.MustCompile(`[A-Za-z0-9+/=_.%-]{40,}`)
 
 func clip(s string, most int) string {

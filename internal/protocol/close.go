@@ -32,7 +32,7 @@ const (
 	CloseRateLimited     CloseCode = 4429
 )
 
-// AfterClose is what a client does after its connection was closed.
+// AfterClose is what a client must do after its connection was closed.
 type AfterClose string
 
 const (
@@ -41,29 +41,29 @@ const (
 	// JoinAfresh means that the session is not known: a client that has one drops it
 	// and joins, once. A client that has none stops.
 	JoinAfresh AfterClose = "join afresh"
-	// Retry means to wait, for afterMs if a reconnect message said so, else for the
-	// backoff; then to connect, and to resume, or to join if no joined ever came.
+	// Retry means to wait, for afterMs if a reconnect message named it, else for the
+	// backoff; then to connect and resume, or join if the client has no session.
 	Retry AfterClose = "retry"
 )
 
-// Close is what the protocol says of one close code.
+// Close is the protocol's definition of one close code.
 type Close struct {
 	Code CloseCode
 	Then AfterClose
-	// Needs is the type of the message without which Then does not count: proxies
-	// and libraries send such a code too, and a client retries then. Empty if only
+	// Needs is the type of the message that must come before the close. Without it the
+	// client must Retry, since proxies and libraries use the same code. It is empty if only
 	// the service sends the code.
 	Needs string
 	// Errors are the codes of the error message that may come before the close.
 	Errors []session.Code
-	// Reasons are those of the ended or reconnect message that may come before it.
+	// Reasons are the reasons of the ended or reconnect message that may come before it.
 	Reasons []string
 	When    string // a sentence for the documents
 }
 
-// closeCodes is the one table of close codes, in the order of the codes. The tables
-// in docs and the cases of the browser library's test are generated from it, and the
-// Go clients call After: `go generate ./test/docs` after a change.
+// closeCodes defines all close codes, in ascending order. The tables in docs and the cases of
+// the browser library's test are generated from it (run `go generate ./test/docs` after a
+// change), and the Go clients call After.
 var closeCodes = []Close{
 	{Code: CloseLeft, Then: Stop, Needs: TypeEnded, Reasons: ends(session.EndLeft), When: "The client left."},
 	{Code: CloseGoingAway, Then: Retry, When: "The node, or a proxy before it, went away."},
@@ -95,19 +95,19 @@ func ends(reasons ...session.EndReason) []string {
 	return texts
 }
 
-// CloseCodes are all close codes that the protocol names, in their order.
+// CloseCodes returns all close codes of the protocol, in ascending order.
 func CloseCodes() []Close { return slices.Clone(closeCodes) }
 
-// Known reports whether the protocol names this code.
+// Known reports whether the protocol has this code.
 func (c CloseCode) Known() bool {
 	_, known := c.find()
 	return known
 }
 
-// After returns what a client does after a close with code c. last is the type of the
-// last message before the close, empty for none. An ended message stops the client
-// whatever code follows it, since the close frame may be lost. A code that the protocol
-// does not name comes from a proxy or a library: the client retries.
+// After returns what a client must do after a close with code c. last is the type of the last
+// message before the close, or "". After an ended message the client stops, whatever the
+// code, since the close frame may be lost. The client retries after a code that is not of
+// this protocol, since it comes from a proxy or a library.
 func (c CloseCode) After(last string) AfterClose {
 	row, known := c.find()
 	switch {

@@ -6,7 +6,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Subprotocol is the WebSocket subprotocol's name.
+// Subprotocol is the name of the WebSocket subprotocol.
 const Subprotocol = "refresher.v1"
 
 // Limits of one connection.
@@ -20,8 +20,7 @@ const (
 	MessageBurst      = 50
 )
 
-// CloseForError is the code to close with after a refusal that ends the
-// connection.
+// CloseForError returns the close code after an error that ends the connection.
 func CloseForError(code session.Code) CloseCode {
 	switch code {
 	case session.CodeBadRequest, session.CodeUnknownType:
@@ -41,7 +40,7 @@ func CloseForError(code session.Code) CloseCode {
 	}
 }
 
-// CloseForEnd is the code to close with after `ended`.
+// CloseForEnd returns the close code after an `ended` message on an open session.
 func CloseForEnd(reason session.EndReason) CloseCode {
 	switch reason {
 	case session.EndLeft:
@@ -53,9 +52,8 @@ func CloseForEnd(reason session.EndReason) CloseCode {
 	}
 }
 
-// CloseForReturn is the code to refuse a client with that comes back to a
-// session which has ended so: also one that was left is over, not just now
-// left.
+// CloseForReturn returns the close code for a client that resumes a session that has ended
+// with this reason. Unlike CloseForEnd, a session that was left closes with CloseEnded.
 func CloseForReturn(reason session.EndReason) CloseCode {
 	if reason == session.EndSuperseded {
 		return CloseSuperseded
@@ -63,7 +61,7 @@ func CloseForReturn(reason session.EndReason) CloseCode {
 	return CloseEnded
 }
 
-// StatusForError is the HTTP status that goes with a refusal.
+// StatusForError returns the HTTP status for an error.
 func StatusForError(code session.Code) int {
 	switch code {
 	case session.CodeBadRequest, session.CodeUnknownType:

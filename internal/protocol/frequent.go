@@ -7,12 +7,12 @@ import (
 	"refresher/internal/session"
 )
 
-// PingText is a ping as both libraries write it, with JSON.stringify and encoding/json.
+// PingText is a ping exactly as JSON.stringify and encoding/json write it.
 const PingText = `{"type":"ping"}`
 
-// Frequent reads the three messages that a client sends again and again, ack, ping and renew,
-// if they are written as JSON.stringify and encoding/json write them. seq is that of an ack.
-// It needs no reflection, and little stack. It returns false for everything else.
+// Frequent is a fast path for the three frequent messages, ack, ping and renew, exactly as
+// JSON.stringify and encoding/json write them. It uses no reflection and little stack. seq is
+// the seq of an ack. For any other text ok is false.
 func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	switch string(data) {
 	case PingText:
@@ -37,7 +37,7 @@ func Frequent(data []byte) (kind string, seq uint64, ok bool) {
 	return TypeAck, seq, true
 }
 
-// AppendPong appends a Pong as encoding/json writes it.
+// AppendPong appends a Pong to b as encoding/json would write it.
 func AppendPong(b []byte, now session.UnixMilli) []byte {
 	b = append(b, `{"type":"pong","now":`...)
 	return append(strconv.AppendInt(b, int64(now), 10), '}')

@@ -2,15 +2,15 @@ package protocol
 
 import "refresher/internal/session"
 
-// Identity is a session's identity as back ends and operators read it: the services
-// that it has. It is for embedding.
+// Identity is the JSON form of a session's identity for back ends and operators. It is for
+// embedding.
 type Identity struct {
 	RTC  *RTC  `json:"rtc,omitempty"` // with a uid, which may be 0, or an account, never both
 	RTM  *User `json:"rtm,omitempty"`
 	Chat *User `json:"chat,omitempty"`
 }
 
-// IdentityOf is id in words. It shares nothing with id, whose role may change.
+// IdentityOf returns the JSON form of id. It shares no memory with id, whose role may change.
 func IdentityOf(id session.Identity) Identity {
 	var w Identity
 	if r := id.RTC; r != nil {

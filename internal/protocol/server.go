@@ -17,7 +17,7 @@ const (
 	TypeError      = "error"
 )
 
-// What a client does with the tokens that it is given.
+// Actions: what a client must do with the tokens of a message.
 const (
 	ActionRenew  = "renew"  // hand them to the SDK's renewToken
 	ActionRejoin = "rejoin" // join the call again with them
@@ -35,7 +35,7 @@ type Token struct {
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// Tokens is a bundle: a token for each service that the session asked for.
+// Tokens is a bundle: a token for each service of the session.
 type Tokens struct {
 	RTC  *Token `json:"rtc,omitempty"`
 	RTM  *Token `json:"rtm,omitempty"`
@@ -56,8 +56,8 @@ type Joined struct {
 	Now         session.UnixMilli `json:"now"`
 }
 
-// TokenPrivilege brings new tokens: token-privilege-will-expire, or
-// token-privilege-did-expire when it comes after the old ones ran out.
+// TokenPrivilege is a message with new tokens: token-privilege-will-expire, or
+// token-privilege-did-expire if the old tokens have expired.
 type TokenPrivilege struct {
 	Type              string            `json:"type"`
 	Seq               uint64            `json:"seq"`
@@ -69,7 +69,7 @@ type TokenPrivilege struct {
 	Now               session.UnixMilli `json:"now"`
 }
 
-// Reconnect asks the client to connect again after a span.
+// Reconnect asks the client to connect again after AfterMs.
 type Reconnect struct {
 	Type    string `json:"type"`
 	AfterMs int64  `json:"afterMs"`
@@ -89,14 +89,14 @@ type Pong struct {
 	Now  session.UnixMilli `json:"now"`
 }
 
-// Error is a refusal.
+// Error is an error message.
 type Error struct {
 	Type    string       `json:"type"`
 	Code    session.Code `json:"code"`
 	Message string       `json:"message"`
 }
 
-// FromTokens is the wire form of t.
+// FromTokens returns the wire form of t.
 func FromTokens(t session.Tokens) Tokens {
 	token := func(s string) *Token {
 		if s == "" {
@@ -107,8 +107,8 @@ func FromTokens(t session.Tokens) Tokens {
 	return Tokens{RTC: token(t.RTC), RTM: token(t.RTM), Chat: token(t.Chat)}
 }
 
-// FromJoined is the wire form of j. heartbeat is --heartbeat, the longest that any client
-// waits between two pings; Heartbeat has the rule for this one.
+// FromJoined returns the wire form of j. heartbeat is the setting --heartbeat, the maximum
+// interval of pings; the function Heartbeat computes the interval for this client.
 func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	m := Joined{
 		Type: TypeJoined, Session: j.Session, Key: j.Key, Resumed: j.Resumed, Seq: j.Seq,
@@ -121,16 +121,16 @@ func FromJoined(j session.Joined, heartbeat time.Duration) Joined {
 	return m
 }
 
-// Heartbeat returns how often a client sends a ping: a sixth of the head start of its
-// renewals, but at most longest, in whole seconds and at least one. A client waits for the
-// answer to a ping for two heartbeats at most (client.Patience), so it finds a dead
-// connection within half of a head start of 6 s or more, and has the other half to connect
-// again before its tokens expire.
+// Heartbeat returns the interval of a client's pings: a sixth of the head start of its
+// renewals, at most longest, in whole seconds, and at least one second. A client waits for the
+// answer to a ping for at most two heartbeats (client.Patience). So with a head start of 6 s
+// or more it detects a dead connection within half the head start, and has the other half to
+// connect again before its tokens expire.
 func Heartbeat(longest, headStart time.Duration) time.Duration {
 	return max(min(longest, headStart/6).Truncate(time.Second), time.Second)
 }
 
-// FromPush is the wire form of p.
+// FromPush returns the wire form of p.
 func FromPush(p session.Push) TokenPrivilege {
 	m := TokenPrivilege{
 		Type: TypeWillExpire, Seq: p.Seq, Tokens: FromTokens(p.Tokens), PreviousExpiresAt: p.PreviousExpiresAt,
@@ -140,17 +140,17 @@ func FromPush(p session.Push) TokenPrivilege {
 		m.Type = TypeDidExpire
 	}
 	if p.Cause == session.CauseResume {
-		m.Cause = string(session.CauseRenew) // a resume asks for tokens, too
+		m.Cause = string(session.CauseRenew) // on the wire, a resume is a request for tokens like renew
 	}
 	return m
 }
 
-// FromEnding is the wire form of e.
+// FromEnding returns the wire form of e.
 func FromEnding(e session.Ending) Ended {
 	return Ended{Type: TypeEnded, Reason: e.Reason, AccessEndsAt: e.AccessEndsAt}
 }
 
-// FromError is the wire form of e.
+// FromError returns the wire form of e.
 func FromError(e *session.Error) Error {
 	return Error{Type: TypeError, Code: e.Code, Message: e.Message}
 }

@@ -10,10 +10,9 @@ import (
 	"refresher/internal/store"
 )
 
-// Acquire makes g.Node the owner of a session. The due time of the record that it returns
-// is not set. The error is a *session.EndedError when the session was ended, or a newer
-// resume key of it was presented before; store.ErrUnreadable when its record cannot be
-// read.
+// Acquire makes g.Node the owner of a session. The returned record has no due time. The error
+// is a *session.EndedError if the session was ended or a newer resume key was presented
+// before, and store.ErrUnreadable if its record cannot be read.
 func (s *Store) Acquire(ctx context.Context, g store.AcquireRequest) (held store.Acquired, err error) {
 	defer s.metrics.observe("acquire", time.Now(), &err)
 	shard := store.ShardOf(g.Session)

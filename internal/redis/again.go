@@ -9,10 +9,10 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// again retries a command once if its connection was closed before any part of the answer
-// arrived. This happens when the server, or a load balancer, closes an idle connection
-// just after the pool checked it. The server may have executed the command all the same,
-// so every command must be safe to repeat.
+// again is a hook that sends a command a second time if its connection was closed before any
+// part of the answer arrived. This happens if the server, or a load balancer, closes an idle
+// connection just after the pool checked it. The server may have executed the command the
+// first time, so every command must be safe to repeat.
 type again struct{}
 
 // DialHook implements goredis.Hook.

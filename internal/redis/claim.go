@@ -21,13 +21,13 @@ const (
 	claimTime = time.Second
 )
 
-// claiming is the part of a sweep that hands over overdue sessions.
+// claiming is the part of a sweep that claims overdue sessions.
 type claiming struct {
 	*Store
-	late  string // Unix milliseconds: sessions due later are not overdue
+	late  string // Unix milliseconds: sessions that are due later are not overdue
 	args  []any  // arguments of the claim script, before the ids
 	swept *[store.Shards]store.Swept
-	past  [store.Shards]int // how many overdue sessions to skip, by shard
+	past  [store.Shards]int // number of overdue sessions to skip, by shard
 }
 
 func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]store.Swept) *claiming {
@@ -45,8 +45,8 @@ func (s *Store) newClaiming(node string, leases *leases, swept *[store.Shards]st
 	return c
 }
 
-// claim claims the overdue sessions of all shards slice by slice. Each slice is a round
-// trip of its own, so that Redis serves other clients in between.
+// claim claims the overdue sessions of all shards in slices, with one round trip for each, so
+// that Redis serves other clients in between.
 func (c *claiming) claim(ctx context.Context, overdue map[int][]string) {
 	defer c.keepPast()
 	if len(overdue) == 0 {
@@ -75,15 +75,15 @@ func (c *claiming) claim(ctx context.Context, overdue map[int][]string) {
 	c.metrics.observe("claim", began, &failed)
 }
 
-// keepPast keeps the numbers of skipped sessions, so that the next sweep begins where
-// this one stopped.
+// keepPast stores the numbers of skipped sessions, so that the next sweep begins where this
+// one stopped.
 func (c *claiming) keepPast() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.Store.past = c.past
 }
 
-// next asks for the next slice of overdue sessions of a shard, the longest overdue first.
+// next reads the next slice of overdue sessions of a shard, the longest overdue first.
 func (c *claiming) next(ctx context.Context, p goredis.Pipeliner, shard int) *goredis.StringSliceCmd {
 	return p.ZRangeByScore(ctx, c.keys.due[shard], &goredis.ZRangeBy{
 		Min: "-inf", Max: c.late, Offset: int64(c.past[shard]), Count: claimSlice,
@@ -125,8 +125,9 @@ func (c *claiming) slice(ctx context.Context, shard int, ids []string) (more boo
 	return more
 }
 
-// take collects the records that the claim script returned. A session of an App ID that
-// this node does not serve keeps its place in the schedule, so the next slice skips it.
+// take adds the records that the claim script returned to the result. The script leaves a
+// session of an App ID that this node does not serve in the schedule, so the next slice
+// skips it.
 func (c *claiming) take(shard int, ids []string, found []any) {
 	for at, found := range found {
 		var r store.Record

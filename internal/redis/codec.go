@@ -13,13 +13,13 @@ import (
 	"refresher/internal/store"
 )
 
-// Fields of a session's hash, which docs/understand/redis.md explains. Names are short, and numbers
-// that change with each renewal share a field, because Redis keeps name and value of each
-// field. Redis stores a hash compactly while no value of it is over 64 bytes.
+// Fields of a session's hash, which docs/understand/redis.md describes. To save memory, names
+// are short, and the values that change with each renewal share one field: Redis stores each
+// field's name, and stores a hash compactly while no value is longer than 64 bytes.
 const (
 	fieldFence   = "f" // decides who may write; scripts/fence.lua reads it
-	fieldState   = "s" // what changes with each renewal; scripts use only its last word, why the session ended
-	fieldGrant   = "g" // this field and those below hold what the session was granted; of these, only the terms can change
+	fieldState   = "s" // the values that change with each renewal; scripts use only its last word, the reason of an end
+	fieldGrant   = "g" // this field and the ones below hold the session's grant; only its terms can change
 	fieldChannel = "c"
 	fieldUID     = "u"
 	fieldAccount = "a"
@@ -27,12 +27,12 @@ const (
 	fieldChat    = "h"
 	fieldSubject = "j"
 
-	// fieldDue is when the session next needs attention, in Unix milliseconds. It is not
-	// in the hash: the caller or a script adds it.
+	// fieldDue is the session's due time in Unix milliseconds. It is not in the hash: the
+	// caller or a script adds it.
 	fieldDue = "due"
 )
 
-// appPrefix returns the first characters of an App ID, which stand for it in a record.
+// appPrefix returns the first characters of an App ID, which represent it in a record.
 func appPrefix(app string) string { return app[:min(len(app), appPrefixLength)] }
 
 const appPrefixLength = 8
@@ -40,8 +40,7 @@ const appPrefixLength = 8
 // mayPublish is the word of a fieldGrant that allows the publisher role.
 const mayPublish = "p"
 
-// grant returns the fields, with their values, of what r's session was granted. A new
-// hash cannot be made without them.
+// grant returns the names and values of the fields of r's grant. A new hash needs them.
 func grant(r *store.Record) []any {
 	granted := fmt.Sprintf("%s %d %d", appPrefix(r.App), r.Terms.TTL/time.Second, r.Terms.Until)
 	if r.Terms.MayPublish {
@@ -75,7 +74,7 @@ func grant(r *store.Record) []any {
 func unpackGrant(text string, r *store.Record) error {
 	w := words{left: strings.Split(text, " ")}
 	r.App = w.next()
-	ttl := max(0, min(w.number(""), math.MaxInt32)) // Check refuses both bounds
+	ttl := max(0, min(w.number(""), math.MaxInt32)) // avoids an overflow; Record.Check refuses both bounds
 	r.Terms.TTL, r.Terms.Until = time.Duration(ttl)*time.Second, session.UnixSec(w.number(""))
 	if r.Terms.MayPublish = len(w.left) > 0 && w.left[0] == mayPublish; r.Terms.MayPublish {
 		w.next()
@@ -89,8 +88,7 @@ func unpackGrant(text string, r *store.Record) error {
 	return w.end()
 }
 
-// unpack reads a whole hash, with its fieldDue. Its error says what makes the record
-// unreadable.
+// unpack reads a whole hash, with its fieldDue. The error says why the record is unreadable.
 func unpack(id string, fields map[string]string) (r store.Record, err error) {
 	r.Session, r.Subject = id, fields[fieldSubject]
 	for _, part := range []struct {
@@ -102,7 +100,7 @@ func unpack(id string, fields map[string]string) (r store.Record, err error) {
 		}
 	}
 	if r.State != session.Ended {
-		r.Reason = "" // left from an earlier expiry; the client has come back since
+		r.Reason = "" // left from an earlier expiry; the client has returned since
 	}
 	if rtc := r.Identity.RTC; rtc != nil {
 		rtc.Channel, rtc.Account = fields[fieldChannel], fields[fieldAccount]
@@ -136,9 +134,9 @@ type words struct {
 }
 
 // errWords says that a field does not have the form that docs/understand/redis.md describes.
-var errWords = errors.New("not the words that docs/understand/redis.md says")
+var errWords = errors.New("not in the form that docs/understand/redis.md describes")
 
-// maxNumber bounds the numbers of a record, so that sums of them do not overflow.
+// maxNumber bounds the numbers of a record, so that their sums do not overflow.
 const maxNumber = 1 << 53
 
 // next returns the next word. If there is none, it sets err and returns "".
@@ -172,5 +170,5 @@ func (w *words) number(tag string) int64 {
 	return n
 }
 
-// errNumber says that a word is not a number, or is one that no node writes.
-var errNumber = errors.New("a number that cannot be")
+// errNumber says that a word is not a number, or is a number that no node writes.
+var errNumber = errors.New("not a number, or out of range")

@@ -181,7 +181,7 @@ func drawRecord(t *rapid.T) store.Record {
 // TestUnreadable checks that the error names what is missing or wrong in a hash.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	const words, number = "not the words that docs/understand/redis.md says", "a number that cannot be"
+	const words, number = "not in the form that docs/understand/redis.md describes", "not a number, or out of range"
 	for _, bad := range []struct{ field, value, want string }{
 		{"f", "", words},
 		{"f", "1 1 1 a node p 0", words},

@@ -13,8 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Limits of the connections. After such a timeout a caller does better to go on without
-// Redis than to wait longer.
+// Limits of the connections. After a timeout the caller continues without Redis.
 const (
 	dialTimeout = 2 * time.Second
 	readTimeout = 3 * time.Second
@@ -31,14 +30,15 @@ const (
 const urlForms = "want redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/redis.sock, " +
 	"redis+cluster://host:7000?addr=host2:7000, or redis+sentinel://host:26379?addr=host2:26379&master_name=main"
 
-// go-redis's own log is discarded: whatever matters in it also comes back as an error.
-func init() { goredis.SetLogger(silence{}) }
+// go-redis's own log is discarded, since everything important in it is also returned as an
+// error.
+func init() { goredis.SetLogger(discard{}) }
 
-type silence struct{}
+type discard struct{}
 
-func (silence) Printf(context.Context, string, ...any) {}
+func (discard) Printf(context.Context, string, ...any) {}
 
-// dial makes the client for c.URL. It connects when it is first used.
+// dial returns a client for c.URL. It connects when it is first used.
 func dial(c *Config) (goredis.UniversalClient, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Fragment != "" || u.Host != "" && strings.Contains(u.Path, "@") {
@@ -106,8 +106,8 @@ func dialSentinel(u *url.URL, secure *tls.Config) (goredis.UniversalClient, erro
 	return goredis.NewFailoverClient(o), nil
 }
 
-// greet sends a PING on each new connection, so that a wrong password fails at once and
-// with a clear error.
+// greet sends a PING on each new connection, so that a wrong password fails at once with a
+// clear error.
 func greet(ctx context.Context, c *goredis.Conn) error { return pong(c.Ping(ctx).Err()) }
 
 // pong returns the error of a PING, or nil if the server can be used. A server that could
@@ -119,9 +119,8 @@ func pong(err error) error {
 	return err
 }
 
-// errNotURL replaces errors that may quote a password. If the password in a URL contains
-// an unescaped /, ? or #, what follows that character is parsed as the path, the query or
-// the fragment.
+// errNotURL replaces errors that may quote a password. If the password in a URL contains an
+// unescaped /, ? or #, the rest of the password is parsed as path, query or fragment.
 var errNotURL = errors.New("redis-url: not a URL, or its password has a character in it that must be written as %XX; " + urlForms)
 
 // misread returns go-redis's error about a URL, or errNotURL if that may quote the

@@ -10,12 +10,12 @@ import (
 	"refresher/internal/store"
 )
 
-// State letters of the fence: the states of a session that the scripts tell apart.
+// State letters of the fence: the states of a session that the scripts distinguish.
 const (
 	letterAttached  = "a"
 	letterDetached  = "d"
-	letterExpired   = "x" // expired; the back end has not acknowledged the end
-	letterEnded     = "e" // ended on purpose; the back end has not acknowledged the end
+	letterExpired   = "x" // expired; your back end has not acknowledged the end
+	letterEnded     = "e" // ended on purpose; your back end has not acknowledged the end
 	letterTombstone = "b"
 	letterRemoved   = "g" // remove the session; never stored
 )
@@ -38,9 +38,8 @@ func letter(r *store.Record) string {
 	}
 }
 
-// roleLetter returns the letter of an RTC role in the fence, where "-" stands for no RTC.
-// While the owner has not acted on a wish, wish.lua makes the letter upper-case, and the
-// - a +.
+// roleLetter returns the letter of an RTC role in the fence. A session without RTC has "-"
+// there. While a wish is pending, the letter is upper-case, and the "-" is a "+".
 func roleLetter(role session.Role) string {
 	if role == session.Publisher {
 		return "p"

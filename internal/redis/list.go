@@ -14,15 +14,14 @@ import (
 )
 
 const (
-	// scanCount is how many ids Redis scans in one call, and readCount how many records
-	// one pipeline reads. Either holds Redis for a millisecond at most.
+	// scanCount is the number of ids that Redis scans in one call, and readCount the number
+	// of records that one pipeline reads. Each occupies Redis for at most a millisecond.
 	scanCount = 250
 	readCount = 100
 )
 
-// IDs returns the ids in a shard's schedule, which it scans. The scan finds each id that
-// stays in the schedule throughout, perhaps twice; IDs removes duplicates. See
-// store.Lister.
+// IDs returns the ids in a shard's schedule. It scans the schedule, which returns each id
+// that stays in it throughout, perhaps twice; IDs removes the duplicates. See store.Lister.
 func (s *Store) IDs(ctx context.Context, shard int) (ids []string, err error) {
 	defer s.metrics.observe("list", time.Now(), &err)
 	for cursor := uint64(0); ; {
@@ -64,7 +63,7 @@ func (s *Store) Get(ctx context.Context, id string) (r store.Record, ok bool, er
 	return records[0], true, nil
 }
 
-// records returns the records of those of the sessions that exist, as Get does for one.
+// records returns the records of the sessions, without the sessions that do not exist.
 func (s *Store) records(ctx context.Context, ids []string) (records []store.Record, err error) {
 	hashes, dues := make([]*goredis.MapStringStringCmd, len(ids)), make([]*goredis.FloatCmd, len(ids))
 	_ = s.pipeline(ctx, func(p goredis.Pipeliner) { // each command has its error
@@ -104,7 +103,7 @@ func (s *Store) record(id string, hash *goredis.MapStringStringCmd, due *goredis
 	at, err := due.Result()
 	if err != nil {
 		if errors.Is(err, goredis.Nil) {
-			err = nil // it has ended since
+			err = nil // the session has ended since the hash was read
 		}
 		return r, false, err
 	}

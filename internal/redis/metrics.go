@@ -41,9 +41,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// observe counts a finished operation, its duration, and its failure. An error that is an
-// answer is not a failure: the session has ended, does not exist or cannot be read, or
-// the store has no room for a revocation.
+// observe records the duration of a finished operation, and whether it failed. Some errors
+// are answers, not failures: the session has ended, does not exist or cannot be read, or the
+// store has no room for a revocation.
 func (m *metrics) observe(operation string, began time.Time, err *error) {
 	m.took.WithLabelValues(operation).Observe(time.Since(began).Seconds())
 	if *err == nil || errors.Is(*err, store.ErrUnreadable) || errors.Is(*err, store.ErrNoSession) || errors.Is(*err, store.ErrRevocationsFull) {

@@ -12,21 +12,20 @@ import (
 	"refresher/internal/store"
 )
 
-// leases holds the leases of all nodes, in the time of the server that keeps them.
+// leases holds the leases of all nodes. Its times are on the clock of the Redis server.
 type leases struct {
 	now   session.UnixMilli
 	asked time.Time                    // this node's clock at now, to within half a round trip
-	since session.UnixMilli            // when the server began to keep leases
+	since session.UnixMilli            // when the oldest lease data was written
 	ends  map[string]session.UnixMilli // by node; kept for store.NodeKept after the end
 }
 
-// leasesSince is the member of the sorted set whose score is the time at which the server
-// began to keep leases.
+// leasesSince is the member of the sorted set of leases whose score is leases.since, negated.
 const leasesSince = "since"
 
-// settled reports whether a node without a lease may be taken for dead. It may not while
-// the leases are younger than store.Lease: they may have been lost, and living nodes need
-// that time to renew theirs.
+// settled reports whether a node without a lease counts as dead. It does not while the lease
+// data is younger than store.Lease: Redis may have lost its data, and live nodes need that
+// time to renew their leases.
 func (l *leases) settled() bool { return l.now >= l.since.Add(store.Lease) }
 
 // live returns the nodes whose lease holds.
@@ -64,12 +63,12 @@ func (s *Store) lease(ctx context.Context, node string, length time.Duration) (l
 			l.ends[node] = session.UnixMilli(score)
 		}
 	}
-	s.learn(l.ends)
+	s.rememberNames(l.ends)
 	return l, nil
 }
 
-// learn remembers the full names of nodes, since records hold only their ids.
-func (s *Store) learn(ends map[string]session.UnixMilli) {
+// rememberNames remembers the full names of nodes, since records contain only their ids.
+func (s *Store) rememberNames(ends map[string]session.UnixMilli) {
 	names := make(map[string]string, len(ends))
 	for node := range ends {
 		names[store.NodeID(node)] = node

@@ -10,7 +10,7 @@ import (
 
 // call is one call of a script, in a pipeline with others.
 type call struct {
-	indices []int // of the caller's records that the call is about
+	indices []int // indices of the caller's records in this call
 	keys    []string
 	args    []any
 	result  *goredis.Cmd
@@ -46,14 +46,14 @@ func (s *connection) run(ctx context.Context, script *goredis.Script, calls []ca
 	return nil
 }
 
-// one makes one call of a script.
+// one calls a script once.
 func (s *connection) one(ctx context.Context, script *goredis.Script, keys []string, args ...any) *goredis.Cmd {
 	calls := []call{{keys: keys, args: args}}
 	_ = s.run(ctx, script, calls) // the error is in the result, too
 	return calls[0].result
 }
 
-// evaluate calls a script by its hash (EVALSHA) or with its source (EVAL).
+// evaluate is EvalSha, which calls a script by its hash, or Eval, which sends its source.
 type evaluate func(ctx context.Context, c goredis.Scripter, keys []string, args ...any) *goredis.Cmd
 
 // send makes calls in one pipeline.
@@ -75,8 +75,8 @@ func (s *connection) send(ctx context.Context, how evaluate, calls []*call) {
 	s.lookForMasters(ctx, err)
 }
 
-// lookForMasters makes go-redis ask a cluster for its masters when one does not answer.
-// By itself go-redis asks every ten seconds, or when a server redirects a command.
+// lookForMasters makes go-redis read the cluster's topology again if a server did not answer.
+// By itself go-redis reads it every ten seconds, or when a server redirects a command.
 func (s *connection) lookForMasters(ctx context.Context, err error) {
 	if _, answered := errors.AsType[goredis.Error](err); answered {
 		return
@@ -86,8 +86,8 @@ func (s *connection) lookForMasters(ctx context.Context, err error) {
 	}
 }
 
-// pipeline runs commands in one pipeline and returns the first error. Answers that a key
-// does not exist, or holds another type, are not errors here.
+// pipeline runs commands in one pipeline and returns the first error. The answers "no such
+// key" and WRONGTYPE do not count as errors.
 func (s *connection) pipeline(ctx context.Context, commands func(goredis.Pipeliner)) error {
 	sent, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		commands(p)

@@ -18,21 +18,21 @@ import (
 	"refresher/internal/store"
 )
 
-// revocations is the part of a Store that keeps the revocations.
+// revocations implements store.Revocations.
 type revocations struct{ *connection }
 
 var _ store.Revocations = (*revocations)(nil)
 
 const (
-	// putBatch is how many revocations one script call merges, and putPipeline how many
-	// calls are sent at once.
+	// putBatch is the number of revocations that one script call merges, and putPipeline the
+	// number of calls in one pipeline.
 	putBatch    = 64
 	putPipeline = 8
-	// expireBatch is how many revocations that are over one call removes, at most: more
-	// than it adds, so that they do not pile up.
+	// expireBatch is the maximum number of ended revocations that one call removes. It is
+	// larger than putBatch, so that they do not accumulate.
 	expireBatch = 128
-	// scanBatch is how many revocations one command reads, in under half a millisecond of
-	// Redis.
+	// scanBatch is the number of revocations that one command reads. That occupies Redis for
+	// less than half a millisecond.
 	scanBatch = 256
 )
 
@@ -68,10 +68,9 @@ func (s *revocations) PutRevocations(ctx context.Context, revocations ...store.R
 	return nil
 }
 
-// Revocations implements store.Revocations. It uses plain commands that only read, so
-// that a server that refuses writes, or runs no scripts, is enough. A change that comes
-// between the commands gives the store a later version than the one returned, so the next
-// read includes it.
+// Revocations implements store.Revocations. It uses plain read commands, so that it works on a
+// server that refuses writes or scripts. A change between the commands gives the store a
+// later version than the one returned, so the next read includes it.
 func (s *revocations) Revocations(ctx context.Context, known store.RevocationsVersion) (
 	all []store.Revocation, version store.RevocationsVersion, err error,
 ) {
@@ -160,8 +159,8 @@ func (s *revocations) WatchRevocations(ctx context.Context, changed func(store.R
 	return nil
 }
 
-// change reads a change as the script publishes it. If a value cannot be read, it returns
-// an empty change, which makes the caller read everything.
+// change parses a message of revoke.lua. If a value cannot be read, it returns an empty
+// change, which makes the caller read all revocations.
 func (s *revocations) change(payload string) (c store.RevocationsChange) {
 	lines := strings.Split(payload, "\n")
 	if len(lines) < 2 {
@@ -220,7 +219,7 @@ func (s *revocations) RevocationProgress(ctx context.Context, id string) (p stor
 	return p, nil
 }
 
-var errGarbage = errors.New("no node wrote this")
+var errGarbage = errors.New("not in the form that nodes write")
 
 // unreadableRevocation logs, once for each id, a revocation that cannot be read.
 func (s *revocations) unreadableRevocation(id string, err error) {

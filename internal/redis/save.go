@@ -12,17 +12,17 @@ import (
 	"refresher/internal/store"
 )
 
-// partBatch and wholeBatch are how many records one script call writes in part, or whole.
-// A call takes well under a millisecond, in which Redis serves no other client.
+// partBatch and wholeBatch are the numbers of records that one script call writes without and
+// with their grant. A call occupies Redis for well under a millisecond.
 const (
 	partBatch  = 64
 	wholeBatch = 32
 )
 
 // Save writes records, each by itself, and returns what the writer of each must do. If it
-// returns an error, some outcomes are store.Retry. It writes whole the first record of a
-// session, its end, and records whose terms have changed, and the others without the
-// grant, which stays the same even when the session moves to another node.
+// returns an error, some outcomes are store.Retry. It writes the first record of a session,
+// its end, and a record whose terms have changed with the grant. All others are written
+// without it, since the grant stays the same even when the session moves to another node.
 func (s *Store) Save(ctx context.Context, records []store.Record) ([]store.Outcome, error) {
 	outcomes := make([]store.Outcome, len(records))
 	var parts, whole shardIndices
@@ -49,8 +49,8 @@ func (x *shardIndices) add(id string, i int) {
 	x[shard] = append(x[shard], i)
 }
 
-// save writes some records in part and others whole. missing are those of the former that
-// must be written whole, since their session has no hash.
+// save writes the records in parts without their grant and those in whole with it. missing has
+// the records of parts that must be written with their grant, since the session has no hash.
 func (s *Store) save(
 	ctx context.Context, records []store.Record, outcomes []store.Outcome, parts, whole *shardIndices,
 ) (missing *shardIndices, err error) {
@@ -68,7 +68,7 @@ func (s *Store) save(
 	for _, c := range calls {
 		words, _ := c.result.Val().([]any)
 		for at, i := range c.indices {
-			answer := word(words, at) // "" if there was no answer: err says why
+			answer := word(words, at) // "" if there was no answer; err has the reason
 			if words == nil {
 				answer, _ = c.result.Val().(string) // one answer for all records
 			}

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// serverName is the URL parameter with the host name that every server's certificate must
-// be for. Without it, that is the name or address that was dialled.
+// serverName is the URL parameter for the host name that every server's certificate must
+// contain. The default is the name or address that was dialled.
 const serverName = "server_name"
 
 // newSecurity returns the TLS configuration that a URL asks for, or nil for none. It
@@ -61,7 +61,7 @@ func newSecurity(c *Config, u *url.URL) (*tls.Config, error) {
 	return secure, nil
 }
 
-// adopt copies InsecureSkipVerify from asked, the configuration that go-redis made of the
+// adopt copies InsecureSkipVerify from asked, the configuration that go-redis derived from the
 // URL, to secure.
 func adopt(secure, asked *tls.Config) *tls.Config {
 	if secure != nil && asked != nil {
@@ -87,9 +87,8 @@ func rootsFrom(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// keyPair is the certificate that this client shows to servers, with its key. The
-// files are read for each new connection, so that a renewed certificate is used
-// without a restart.
+// keyPair is the client certificate for TLS, with its key. The files are read for each new
+// connection, so that a renewed certificate is used without a restart.
 type keyPair struct {
 	certFile, keyFile string
 	logger            *slog.Logger

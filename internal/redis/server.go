@@ -51,10 +51,10 @@ func infoOf(ctx context.Context, client goredis.Cmdable, section, field string) 
 	return ""
 }
 
-// addRuns appends the run_id of its server to each shard's generation. The run_id changes
-// with a restart or a failover, which may lose writes although the data is there. A
-// server that does not answer INFO is taken to be unchanged. If a generation has changed,
-// the settings of its server are checked.
+// addRuns appends the run_id of its server to each shard's generation. The run_id changes with
+// a restart or a failover, which can lose the latest writes although the data is there. A
+// server that does not answer INFO counts as unchanged. If a generation has changed, the
+// settings of its server are checked.
 func (s *Store) addRuns(ctx context.Context, swept *[store.Shards]store.Swept) {
 	servers := s.servers(ctx)
 	changed := make(map[*server]struct{})

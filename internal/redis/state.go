@@ -9,16 +9,16 @@ import (
 	"refresher/internal/store"
 )
 
-// stateTime is a time in a state. It is stored as the number of seconds by which it comes
-// before another time, from, and left out if it equals without.
+// stateTime describes how a time is stored in a state: as the number of seconds from at to
+// from, after the tag. It is left out if at equals the default.
 type stateTime struct {
 	tag      string
 	at, from *session.UnixSec
-	without  session.UnixSec
+	without  session.UnixSec // the default
 }
 
-// stateTimes returns the times of a state in the order in which they are read, since some
-// are stored relative to one before them.
+// stateTimes returns the times of a state in the order in which they must be read, since some
+// are relative to an earlier one.
 func stateTimes(r *store.Record) [4]stateTime {
 	return [...]stateTime{
 		{"b", &r.HeldExpiresAt, &r.ExpiresAt, r.ExpiresAt},
@@ -37,9 +37,9 @@ func stateFlags(r *store.Record) [len(flagLetters)]*bool {
 	return [...]*bool{&r.Unreachable, &r.TokensExpired, &r.ExpiryReported, &r.Fetched}
 }
 
-// packState returns r's fieldState: the number of the newest bundle followed by the
-// letters of the flags, the bundle's expiry, and then words that each begin with a tag.
-// Words whose value is the default are left out. It has at most 64 bytes.
+// packState returns r's fieldState: the seq of the newest bundle followed by the letters of
+// the flags, the bundle's expiry, and then words that each begin with a tag. Words with the
+// default value are left out. It has at most 64 bytes.
 func packState(r *store.Record) string {
 	b := strconv.AppendUint(make([]byte, 0, 64), r.Seq, 10)
 	for i, set := range stateFlags(r) {
@@ -74,7 +74,7 @@ func packState(r *store.Record) string {
 	return string(b)
 }
 
-// unpackState reads a fieldState into r, whose grant has been read, if it is there.
+// unpackState reads a fieldState into r. If the hash has a grant, it must be read before.
 func unpackState(text string, r *store.Record) error {
 	first, rest, _ := strings.Cut(text, " ")
 	letters := strings.TrimLeft(first, "0123456789")

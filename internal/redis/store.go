@@ -17,12 +17,10 @@ import (
 	"refresher/internal/store"
 )
 
-// Config is what a Store needs. All fields are required unless they say
-// otherwise.
+// Config configures a Store. All fields are required unless they say otherwise.
 type Config struct {
-	// Apps are the App IDs that this node serves. It claims overdue sessions of these
-	// alone, and leaves those of other App IDs to nodes that can renew them. Empty means
-	// that it claims sessions of every App ID.
+	// Apps are the App IDs that this node serves. It claims overdue sessions of these only,
+	// since it cannot renew others. Empty means every App ID.
 	Apps []string
 	// URL is the address of Redis, in one of the forms that urlForms lists.
 	URL string
@@ -53,12 +51,11 @@ type Store struct {
 
 	mu              sync.Mutex
 	lastGenerations [store.Shards]string // of the last sweep; guarded by mu
-	past            [store.Shards]int    // how many overdue sessions the next sweep skips, by shard; guarded by mu
+	past            [store.Shards]int    // number of overdue sessions that the next sweep skips, by shard; guarded by mu
 	nodes           map[string]string    // full names of nodes by store.NodeID, as last read; guarded by mu
 }
 
-// connection is the way to Redis: its clients, the names of the keys, the log and the
-// metrics.
+// connection holds the connections to Redis, the names of the keys, the log and the metrics.
 type connection struct {
 	client  goredis.UniversalClient
 	keys    *keys
@@ -68,10 +65,10 @@ type connection struct {
 	silence time.Duration
 
 	namedMu sync.Mutex
-	named   map[string]struct{} // what could not be read, and was logged; guarded by namedMu
+	named   map[string]struct{} // the unreadable records that were logged; guarded by namedMu
 }
 
-// New makes a Store. It does not connect yet, so Redis may be down.
+// New returns a Store. It does not connect yet, so Redis may be down.
 func New(c Config) (*Store, error) {
 	if c.Prefix == "" {
 		c.Prefix = "refresher"
@@ -110,8 +107,7 @@ func wordList(words []string) string {
 	return " " + strings.Join(words, " ") + " "
 }
 
-// appsByPrefix returns the App IDs by their appPrefix. Two that have the same one are an
-// error.
+// appsByPrefix returns the App IDs by their appPrefix. Two with the same prefix are an error.
 func appsByPrefix(apps []string) (map[string]string, error) {
 	full := make(map[string]string, len(apps))
 	for _, app := range apps {
@@ -135,8 +131,8 @@ func (s *connection) clock() string {
 	return strconv.FormatInt(s.now().UnixMilli(), 10)
 }
 
-// time returns this node's time. Scripts that need the time only for tombstones and due
-// times get it from the node, since nodes write both by their own clocks.
+// time returns this node's time. It is an argument of the scripts that need the time for
+// tombstones and due times, since nodes write both by their own clocks.
 func (s *connection) time() time.Time {
 	if s.now == nil {
 		return time.Now()
@@ -161,10 +157,10 @@ func (s *Store) unpack(id string, fields map[string]string) (store.Record, error
 	return r, nil
 }
 
-var errNoRecord = errors.New("what stands there is not a record")
+var errNoRecord = errors.New("the key does not hold a record")
 
-// maxNamed bounds how many unreadable records are logged. Each is logged once, so its
-// name has to be remembered.
+// maxNamed bounds the number of unreadable records that are logged. Their names are kept, so
+// that each is logged once.
 const maxNamed = 10_000
 
 // unreadable logs, once for each session, a record that this release cannot read. It
@@ -176,8 +172,8 @@ func (s *Store) unreadable(id string, err error) error {
 	return store.ErrUnreadable
 }
 
-// firstTime reports whether it is called with this name for the first time. Once it has
-// seen maxNamed names, it returns false for all.
+// firstTime reports whether it is called with this name for the first time. Once there are
+// maxNamed names, it returns false for all.
 func (s *connection) firstTime(name string) bool {
 	s.namedMu.Lock()
 	defer s.namedMu.Unlock()

@@ -13,10 +13,9 @@ import (
 	"refresher/internal/store"
 )
 
-// Sweep renews or ends the node's lease, reads the generation of each shard's data, and
-// claims the overdue sessions that are the node's own or whose owner's lease has expired.
-// store.Doing selects which of this it does. The error says that the lease was not
-// renewed; nothing is claimed then.
+// Sweep renews or ends the node's lease, reads the generation of each shard's data, and claims
+// the overdue sessions that the node owns or whose owner's lease has expired. store.Doing
+// selects which of these it does. On an error the lease was not renewed and nothing is claimed.
 func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [store.Shards]store.Swept, err error) {
 	began := time.Now()
 	length := store.Lease
@@ -28,7 +27,7 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	if err == nil && do == store.Claim && leases.settled() {
 		c = s.newClaiming(node, &leases, &swept)
 	}
-	overdue, failed := s.look(ctx, &swept, c)
+	overdue, failed := s.readShards(ctx, &swept, c)
 	s.addRuns(ctx, &swept)
 	failed = cmp.Or(err, failed)
 	s.metrics.observe("sweep", began, &failed)
@@ -42,11 +41,11 @@ func (s *Store) Sweep(ctx context.Context, node string, do store.Doing) (swept [
 	return swept, nil
 }
 
-// look puts the generation of each shard, or the error, into swept, and returns the first
-// slice of overdue sessions of each shard. SETNX is a write, so a server that refuses
-// writes counts as away.
-func (s *Store) look(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
-	name := rand.Text() // the generation of a shard that has none yet
+// readShards puts the generation of each shard, or the error, into swept, and returns the
+// first slice of overdue sessions of each shard. SETNX is a write, so a server that refuses
+// writes counts as down.
+func (s *Store) readShards(ctx context.Context, swept *[store.Shards]store.Swept, c *claiming) (overdue map[int][]string, failed error) {
+	name := rand.Text() // the generation for shards that have none yet
 	var set [store.Shards]*goredis.BoolCmd
 	var get [store.Shards]*goredis.StringCmd
 	found := make(map[int]*goredis.StringSliceCmd)
@@ -62,7 +61,7 @@ func (s *Store) look(ctx context.Context, swept *[store.Shards]store.Swept, c *c
 		generation, err := get[shard].Result()
 		err = cmp.Or(set[shard].Err(), err)
 		if err == nil && generation == "" {
-			err = errors.New("a generation that is empty")
+			err = errors.New("the generation is empty")
 		}
 		if err != nil {
 			failed = cmp.Or(failed, err)

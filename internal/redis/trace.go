@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing makes a span for each exchange with a server that belongs to a trace. Exchanges
-// outside of a trace, such as those of sweeps, get no span. Spans contain neither keys
-// nor values.
+// tracing is a hook that makes a span for each exchange with a server within a trace. An
+// exchange without a trace, such as a sweep, gets no span. Spans contain neither keys nor
+// values.
 type tracing struct{}
 
 // DialHook implements goredis.Hook.

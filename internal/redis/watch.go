@@ -25,8 +25,8 @@ func handle(message any, connected func(), notice func(payload string)) {
 	}
 }
 
-// Watch reports the sessions that other nodes take from this one, until ctx is
-// done or the connection breaks. connected is called when notices can arrive.
+// Watch calls notice for each session that another node acquires from this one, until ctx is
+// done or the connection breaks. It calls connected when notices can arrive.
 func (s *Store) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	if err := s.listen(ctx, s.keys.channel+store.NodeID(node), connected, notice); err != nil {
 		return fmt.Errorf("watch: %w", err)

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// statusTopic is the topic in store.Nodes. A node's status is RevocationsVersion.Seq of
-	// the last change of the store that it has acted on.
+	// statusTopic is the topic in store.Nodes. A node's status is the RevocationsVersion.Seq
+	// up to which it has ended the sessions that revocations match.
 	statusTopic = "revocations"
-	// statusEvery is how often the status is written again if it has not changed, in case
-	// the store lost it.
+	// statusEvery is how often an unchanged status is written again, in case the store has
+	// lost it.
 	statusEvery = 10 * time.Second
 )
 
-// act ends the sessions that new revocations match, and writes what was done, until ctx is
-// done.
+// act ends the sessions that new revocations match, and writes the progress into the store,
+// until ctx is done.
 func (s *Set) act(ctx context.Context) {
 	var written int64 // the status
 	var at time.Time
@@ -36,7 +36,7 @@ func (s *Set) act(ctx context.Context) {
 			written, at = seq, time.Now()
 		}
 		cancel()
-		if err != nil { // the replicator logs that the store is away
+		if err != nil { // the replicator logs that the store is down
 			at = time.Time{}
 		}
 		select {
@@ -48,8 +48,8 @@ func (s *Set) act(ctx context.Context) {
 	}
 }
 
-// endAll ends the sessions that new revocations match, and returns this node's status
-// afterwards. See statusTopic.
+// endAll ends the sessions that new revocations match, and returns this node's new status; see
+// statusTopic.
 func (s *Set) endAll() int64 {
 	s.mu.Lock()
 	entries, seq := s.unapplied, s.reachedSeq
@@ -62,15 +62,15 @@ func (s *Set) endAll() int64 {
 	return seq
 }
 
-// few is how many revocations are compared with a session one by one: that is faster than
-// look-ups for each kind of Selector.
+// few is the number of revocations up to which comparing each with a session is faster than
+// looking up each kind of Selector.
 const few = 8
 
 // end ends the sessions that match one of these revocations.
 func (s *Set) end(entries []*entry) {
 	now := s.now()
 	byID := make(map[string]*entry)
-	var standing []*entry // copies, which do not change
+	var standing []*entry // copies, which can be read without the lock
 	s.mu.RLock()
 	end := s.endSessions
 	for _, e := range entries {
@@ -124,7 +124,7 @@ func (s *Set) noteEnded(e *entry, accessEndsAt session.UnixSec) {
 	}
 }
 
-// report writes into the store what was ended.
+// report writes the counts of ended sessions into the store.
 func (s *Set) report(ctx context.Context) error {
 	s.mu.RLock()
 	entries := slices.Collect(maps.Keys(s.unreported))
@@ -145,10 +145,10 @@ func (s *Set) report(ctx context.Context) error {
 	return nil
 }
 
-// await asks for the progress until it is complete or the deadline has passed.
+// await polls the progress until it is complete or the deadline has passed.
 func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Progress {
 	if soon := time.Now().Add(2 * lookEvery); deadline.Before(soon) {
-		deadline = soon // ending sessions took long, and the other nodes may be done
+		deadline = soon // ending this node's sessions took long; the other nodes may be done
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -161,7 +161,7 @@ func (s *Set) await(ctx context.Context, e *entry, deadline time.Time) store.Pro
 	return p
 }
 
-// progress asks the store what the nodes have done.
+// progress returns the progress of all nodes, from the store.
 func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 	// A node writes its status last, so the statuses are read first.
 	statuses, statusErr := s.config.Nodes.Statuses(ctx, statusTopic)
@@ -171,7 +171,7 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 		return p
 	}
 	for node, ended := range stored.Ended {
-		if node != s.config.Node { // this node knows best what it did
+		if node != s.config.Node { // this node's own count is newer
 			p.Ended += ended.Sessions
 			p.AccessEndsAt = max(p.AccessEndsAt, ended.AccessEndsAt)
 		}
@@ -189,7 +189,7 @@ func (s *Set) progress(ctx context.Context, e *entry) store.Progress {
 	return p
 }
 
-// progressHere returns what this node has done.
+// progressHere returns this node's progress alone.
 func (s *Set) progressHere(e *entry) store.Progress {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -13,21 +13,22 @@ import (
 )
 
 const (
-	// patience is how long Add waits for the store, and for all nodes to have acted.
+	// patience is how long Add waits for the store and for all nodes.
 	patience = 900 * time.Millisecond
-	// lookEvery is how often Add asks whether they have.
+	// lookEvery is how often Add reads the progress.
 	lookEvery = 50 * time.Millisecond
-	// pageSize is how many revocations List returns at most.
+	// pageSize is the maximum number of revocations that List returns.
 	pageSize = 200
 )
 
-// Add adds a revocation. ID, Since and Version are filled in. It has effect on this node at
-// once; Add puts it into the store and waits until all nodes have acted on it, for 900 ms in
-// all. With store.ErrUnsaved, the progress is this node's. A *session.Error refuses the
-// revocation. ctx only ends the waiting for the other nodes.
+// Add adds a revocation, and sets its ID, Since and Version. It has effect on this node at
+// once. Add puts it into the store and waits, for 900 ms in all, until all nodes have carried
+// it out. If the error is store.ErrUnsaved, the progress is that of this node. A
+// *session.Error means that the revocation was refused. The end of ctx only ends the wait for
+// the other nodes.
 func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, store.Progress, error) {
 	deadline := time.Now().Add(patience)
-	e, err := s.take(&r)
+	e, err := s.accept(&r)
 	if err != nil {
 		return r, store.Progress{}, err
 	}
@@ -56,8 +57,8 @@ func (s *Set) Add(ctx context.Context, r store.Revocation) (store.Revocation, st
 	return r, s.await(ctx, e, deadline), nil
 }
 
-// take checks a revocation, fills in its id, since and version, and adds it to the set.
-func (s *Set) take(r *store.Revocation) (*entry, error) {
+// accept checks a revocation, sets its ID, Since and Version, and adds it to the set.
+func (s *Set) accept(r *store.Revocation) (*entry, error) {
 	now := s.clock()
 	r.ID, r.Since, r.Version, r.Lifted = rand.Text(), session.MilliOf(now), 1, false
 	names := []string{r.Channel, r.User, r.Subject}
@@ -86,13 +87,13 @@ func (s *Set) take(r *store.Revocation) (*entry, error) {
 	return e, nil
 }
 
-// hasRoom reports whether a revocation of the project may be added. mu is held.
+// hasRoom reports whether the bounds permit another revocation of the project. mu is held.
 func (s *Set) hasRoom(app string) bool {
 	p := s.projects[app]
 	return len(s.entries) < store.MaxRevocations && (p == nil || p.held < store.MaxRevocations/s.config.Projects)
 }
 
-// errFull refuses a revocation for which there is no room. Lifting makes none, since lifted
+// errFull refuses a revocation beyond the bounds. Lifting others makes no room, since lifted
 // ones are kept too.
 var errFull = &session.Error{
 	Code: session.CodeUnavailable, RetryAfter: time.Minute,
@@ -100,8 +101,9 @@ var errFull = &session.Error{
 		"wait until some are over, and use shorter ones, or wider ones in place of many",
 }
 
-// Lift ends the effect of a revocation, here at once, and returns it. To lift it again is no
-// error. The error is store.ErrNoRevocation, store.ErrUnsaved, or a *session.Error if this node cannot know it.
+// Lift ends the effect of a revocation, on this node at once, and returns it. Lifting it again
+// is not an error. The error is store.ErrNoRevocation, store.ErrUnsaved, or a *session.Error
+// if the revocation is not in the set and the store cannot be read.
 func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error) {
 	deadline := time.Now().Add(patience)
 	e, err := s.find(ctx, app, id)
@@ -126,8 +128,7 @@ func (s *Set) Lift(ctx context.Context, app, id string) (store.Revocation, error
 	return r, nil
 }
 
-// Get returns a project's standing revocation and what the nodes have done about it. Errors
-// are those of Lift.
+// Get returns a project's standing revocation and its progress. Errors are as for Lift.
 func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.Progress, error) {
 	e, err := s.find(ctx, app, id)
 	if err != nil {
@@ -144,8 +145,8 @@ func (s *Set) Get(ctx context.Context, app, id string) (store.Revocation, store.
 	return r, s.progress(ctx, e), nil
 }
 
-// find returns a project's entry. One that is not in the set is looked for in the store:
-// another node may have taken it a moment ago.
+// find returns a project's entry. If it is not in the set, find reads the store first, since
+// another node may have added it a moment ago.
 func (s *Set) find(ctx context.Context, app, id string) (*entry, error) {
 	if e := s.lookUp(app, id); e != nil {
 		return e, nil
@@ -171,10 +172,10 @@ func (s *Set) lookUp(app, id string) *entry {
 	return nil
 }
 
-// List returns a project's standing revocations with an id above after, in the order of
-// their ids, and where to go on; "" is the end. A page may have fewer than others, or none,
-// before the end. It costs what it holds, however many revocations there are.
-// The error is a *session.Error until the store was read.
+// List returns a page of a project's standing revocations with an id above after, in the
+// order of their ids, and the value of after for the next page, which is "" at the end. A
+// page before the end may have fewer than pageSize, even none. The cost does not depend on
+// the number of all revocations. The error is a *session.Error until the store was read.
 func (s *Set) List(app, after string) (page []store.Revocation, next string, err error) {
 	if !s.Loaded() {
 		return nil, "", session.ErrRevocationsUnknown

@@ -1,38 +1,40 @@
-// Package revocation keeps this node's copy of the revocations, and keeps it the same as
-// those of all other nodes: a replicated set in which the higher version of a revocation
-// wins. The shared copy is a store.Revocations.
+// Package revocation keeps this node's copy of the revocations in step with all other nodes.
+// It is a replicated set in which the higher version of a revocation wins. The shared copy is
+// a store.Revocations.
 //
 //	Add, Lift                                     other nodes
-//	   │ has effect here, sessions end                 │
+//	   │ has effect at once on this node               │
 //	   ▼                                               ▼
-//	┌─────┐      what the store does not have     ┌─────────┐
+//	┌─────┐   revocations that the store lacks    ┌─────────┐
 //	│ Set │──────────────────────────────────────►│  store  │
 //	│     │◄──────────────────────────────────────│         │
 //	└──┬──┘     changes; the version every 500 ms └─────────┘
 //	   │ each new revocation                           ▲
-//	   └──► sessions ──── ended, and how far this ─────┘
-//	                      node has got
+//	   └──► ends sessions ─────── progress ────────────┘
 //
 // Effect: a revocation has effect from the moment that it is in the node's set until it is
-// over (Until, by the node's wall clock) or lifted. Open sessions are ended by the function
-// given to Run. A session that is opened later is checked by Revoked twice: before the client
-// is let in, and once more when that function would find the session, so that no revocation
-// slips in between. Until the store was read once (Loaded), a node must not hand out tokens.
+// over (Until, by the node's wall clock) or lifted. The function given to Run ends the open
+// sessions. A session that is opened later is checked by Revoked twice: before the client is
+// admitted, and again when that function would find the session. So a revocation that is
+// added between the two is not missed. A node must not give out tokens until it has read the
+// store once (Loaded).
 //
 // Replication: a revocation is written once and lifted at most once. The lift raises its
-// version, and is kept until the revocation would have been over. Each node merges what the
-// store has, and puts what the store lacks there again, also after the store lost its data.
-// A change is published with the version of the store before and after it. A node that has
-// the one before merges the change; any other node reads all.
+// version, and is kept until the revocation would have been over. Each node merges the store's
+// revocations into its set, and puts those that the store lacks into the store, also after
+// the store lost its data. A change is published with the version of the store before and
+// after it. A node with the version before it merges the change; any other node reads all
+// revocations.
 //
-// Progress: a node writes how many sessions it has ended for a revocation, then up to which
-// change of the store it has acted (its status in store.Nodes). A revocation is complete when
-// every live node has acted on the change that it came with. Statuses are read before counts,
-// so that the counts of a complete revocation are whole.
+// Progress: a node writes the number of sessions that it has ended for a revocation, and then
+// the version of the store up to which it has carried out revocations (its status in
+// store.Nodes). A revocation is complete when the status of every live node has reached the
+// version that stored it. Statuses are read before counts, so that the counts of a complete
+// revocation are final.
 //
-// Bounds: store.MaxRevocations in all, including lifted ones, of which each project has an
-// equal share. Add refuses more. What other nodes have is merged in any case.
+// Bounds: store.MaxRevocations in all, including lifted ones. Each project has an equal share,
+// beyond which Add refuses more. Revocations of other nodes are always merged.
 //
-// Locks: Set.mu is a leaf. Neither the store nor the function that ends sessions is called
-// under it.
+// Locks: Set.mu is a leaf: neither the store nor the function that ends sessions is called
+// while it is held.
 package revocation

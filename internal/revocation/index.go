@@ -8,17 +8,17 @@ import (
 	"refresher/internal/store"
 )
 
-// project is the revocations of one project, arranged for look-ups. Set.mu guards it.
+// project indexes the revocations of one project. It is guarded by Set.mu.
 type project struct {
-	held       int                         // including lifted ones
-	bySelector map[store.Selector][]*entry // not lifted; those that end last come first
-	byID       []*entry                    // the same, in the order of their ids
+	held       int                         // number of revocations, including lifted ones
+	bySelector map[store.Selector][]*entry // revocations that are not lifted, by descending Until
+	byID       []*entry                    // the same, by id
 }
 
-// projects is the revocations of all projects, by App ID.
+// projects has the index of each project, by App ID.
 type projects map[string]*project
 
-// of returns a project's revocations, to which some may be added.
+// of returns the index of a project, and makes it if there is none.
 func (ps projects) of(app string) *project {
 	p := ps[app]
 	if p == nil {
@@ -34,7 +34,7 @@ func (p *project) add(e *entry) {
 	p.byID = with(p.byID, e, byID)
 }
 
-// remove undoes add, if it was done.
+// remove removes an entry, if it is there.
 func (p *project) remove(e *entry) {
 	if list := without(p.bySelector[e.Selector], e, byEnd); len(list) > 0 {
 		p.bySelector[e.Selector] = list

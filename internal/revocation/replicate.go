@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	pollEvery    = 500 * time.Millisecond // a change without a notice has effect within a second
-	minRetry     = 100 * time.Millisecond // of a store that is away; doubled up to maxRetry
+	pollEvery    = 500 * time.Millisecond // how often the version is read; so a change whose notice was lost has effect within a second
+	minRetry     = 100 * time.Millisecond // first pause after an error of the store; it doubles up to maxRetry
 	maxRetry     = 2 * time.Second
-	storeTimeout = 3 * time.Second // for a request that no caller waits for
-	readTimeout  = time.Minute     // for all revocations: hundreds of requests
-	flushTime    = time.Second     // of putting, before other nodes' changes are looked at
-	expireEvery  = 10 * time.Second
-	fullPause    = time.Minute            // in which a full store gets no new revocations
-	maxGap       = 300 * time.Millisecond // after a sync, which is twice as long as the sync took
-	lastChance   = time.Second            // for Run, once its context is done, to save what the store lacks
-	backlog      = 256                    // changes that wait to be merged; if more come, all revocations are read again
+	storeTimeout = 3 * time.Second        // for a request that no caller waits for
+	readTimeout  = time.Minute            // for reading all revocations, which can take hundreds of requests
+	flushTime    = time.Second            // maximum time of one flush, so that other nodes' changes are merged in between
+	expireEvery  = 10 * time.Second       // how often revocations that are over are removed
+	fullPause    = time.Minute            // how long no new revocations are sent to a full store
+	maxGap       = 300 * time.Millisecond // maximum pause after a sync; the pause is twice the time that the sync took
+	lastChance   = time.Second            // how long Run flushes after its context is done
+	backlog      = 256                    // changes that can wait to be merged; if more come, all revocations are read again
 )
 
-// Run follows the store, and ends the sessions that revocations match, until ctx is done.
-// Call it once, before there are sessions.
+// Run synchronises the set with the store, and ends the sessions that revocations match, until
+// ctx is done. It must be called once, before there are sessions.
 func (s *Set) Run(ctx context.Context, end EndSessions) {
 	s.mu.Lock()
 	s.endSessions = end
@@ -48,21 +48,21 @@ func (s *Set) watch(ctx context.Context) {
 		err := s.config.Store.WatchRevocations(ctx, func(c store.RevocationsChange) {
 			select {
 			case s.changes <- c:
-			default: // the version tells that changes were missed
+			default: // follow notices by the version that a change is missing
 			}
 		})
 		if !pause(ctx, time.Second) {
 			return
 		}
-		// The store is polled without notices, too.
+		// At debug level, since the store is also polled.
 		s.config.Logger.Debug("notices of revocations were interrupted", "error", err)
 	}
 }
 
-// backoff is the wait before a store that failed is asked again.
+// backoff computes the pause before the store is asked again after an error.
 type backoff struct{ last time.Duration }
 
-// after returns the wait after an answer of the store; 0 if it was no error.
+// after returns the pause after an answer of the store; 0 if err is nil.
 func (b *backoff) after(err error) time.Duration {
 	if err == nil {
 		b.last = 0
@@ -72,14 +72,14 @@ func (b *backoff) after(err error) time.Duration {
 	return b.last
 }
 
-// replicator keeps the set and the store the same.
+// replicator synchronises the set and the store.
 type replicator struct {
 	*Set
 	next    time.Time // of the next poll
 	cleaned time.Time // when revocations that are over were last removed
-	full    time.Time // when the store was found to be full
+	full    time.Time // when the store was last found to be full
 	retry   backoff
-	away    time.Time // since when the store has failed; zero if it has not
+	away    time.Time // when the store began to fail; zero while it works
 }
 
 func (r *replicator) run(ctx context.Context) {
@@ -123,8 +123,8 @@ func (r *replicator) wait(ctx context.Context) bool {
 	}
 }
 
-// flushOrPause puts into the store what it lacks. If it is full, only lifts are put there for
-// fullPause.
+// flushOrPause puts the revocations that the store lacks into the store. If the store is full,
+// it puts only lifts there for fullPause.
 func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	pausing := now.Sub(r.full) < fullPause
 	err := r.flush(ctx, pausing)
@@ -138,7 +138,7 @@ func (r *replicator) flushOrPause(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// answered notes whether the store could be used, and decides when it is asked again.
+// answered records whether the store worked, and sets the time of the next poll.
 func (r *replicator) answered(began time.Time, err error) {
 	log := r.config.Logger
 	switch {
@@ -157,9 +157,9 @@ func (r *replicator) answered(began time.Time, err error) {
 	}
 }
 
-// follow merges a change that the store has published, and those that wait. It reports
-// whether the set has all of the version that the last one led to. For a change from before
-// the last reading that is not known: the next change tells. syncing is held.
+// follow merges a published change, and the changes that wait after it. It reports whether
+// the set is complete up to the last one. It returns false for a change that is older than
+// the last read, which only costs another read. syncing is held.
 func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	s.merge(c.Changed, false)
 	if c.From == s.known {
@@ -173,7 +173,7 @@ func (s *Set) follow(c store.RevocationsChange) (current bool) {
 	}
 }
 
-// sync merges what the store has, if it has changed.
+// sync merges the store's revocations, if its version has changed.
 func (s *Set) sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -182,12 +182,12 @@ func (s *Set) sync(ctx context.Context) error {
 	}
 	defer s.unlockSync()
 	select {
-	case c := <-s.changes: // what has come need not be read
+	case c := <-s.changes: // may make the read below unnecessary
 		s.follow(c)
 	default:
 	}
 	s.mu.Lock()
-	if s.now() < s.expired { // the clock was set back, and what was dropped as over is not
+	if s.now() < s.expired { // the clock was set back, so some removed revocations are not over
 		s.known, s.expired = store.RevocationsVersion{}, 0
 	}
 	s.mu.Unlock()
@@ -204,7 +204,7 @@ func (s *Set) sync(ctx context.Context) error {
 	return nil
 }
 
-// reached notes that all of a version is in the set. syncing is held.
+// reached records that the set is complete up to a version. syncing is held.
 func (s *Set) reached(version store.RevocationsVersion) {
 	s.known = version
 	s.mu.Lock()
@@ -224,9 +224,9 @@ func (s *Set) lockSync(ctx context.Context) error {
 
 func (s *Set) unlockSync() { <-s.syncing }
 
-// flush puts what the store does not have there; onlyKnown leaves out what would need room.
-// It stops after flushTime, so that changes from other nodes need not wait, and has itself
-// called again.
+// flush puts the revocations that the store lacks into the store; with onlyKnown only lifts,
+// which need no room. It stops after flushTime, so that other nodes' changes need not wait,
+// and wakes the replicator to call it again.
 func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	began := time.Now()
 	var unsaved []store.Revocation
@@ -248,7 +248,7 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 		err := s.putAll(put, batch)
 		cancel()
 		if errors.Is(err, store.ErrRevocationsFull) {
-			full = err // the others may be lifts
+			full = err // goes on, since lifts in the other batches need no room
 		} else if err != nil {
 			return err
 		}
@@ -256,7 +256,8 @@ func (s *Set) flush(ctx context.Context, onlyKnown bool) error {
 	return full
 }
 
-// save puts one revocation, until a deadline. If that fails, the replicator goes on with it.
+// save puts one revocation into the store, until a deadline. If that fails, the replicator
+// tries again.
 func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
@@ -267,7 +268,7 @@ func (s *Set) save(ctx context.Context, deadline time.Time, r store.Revocation) 
 	return err
 }
 
-// putAll puts revocations and notes that the store has them.
+// putAll puts revocations into the store, and records that it has them.
 func (s *Set) putAll(ctx context.Context, revocations []store.Revocation) error {
 	if err := s.config.Store.PutRevocations(ctx, revocations...); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Config is what a Set needs.
+// Config configures a Set.
 type Config struct {
 	Store      store.Revocations
 	Nodes      store.Nodes
@@ -24,9 +24,10 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// EndSessions ends this node's open sessions for which match returns an id, and calls ended
-// for each with that id and the last second at which its tokens work. It returns when they
-// have ended, or after a moment if some are busy; ended may be called later.
+// EndSessions ends each of this node's open sessions for which match returns the id of a
+// revocation, and calls ended with that id and the last second at which the session's tokens
+// work. It returns when all have ended, or after a short time if some are locked; for these,
+// ended is called later.
 type EndSessions func(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec))
 
 // Set is one node's copy of the revocations. It is safe for concurrent use.
@@ -36,34 +37,34 @@ type Set struct {
 	loaded  chan struct{}    // closed once the store was read
 	changes chan store.RevocationsChange
 
-	wakeSync, wakeAct chan struct{} // there is something to do
+	wakeSync, wakeAct chan struct{} // wake the replicator and act
 
-	// syncing is a mutex that a caller can stop waiting for: it holds a token while it is
+	// syncing is a mutex whose Lock can be cancelled: it contains an element while it is
 	// locked. It guards known, and is held during a sync.
 	syncing chan struct{}
-	known   store.RevocationsVersion // newest version of the store that the set has all of
+	known   store.RevocationsVersion // newest version of the store up to which the set is complete
 
 	mu          sync.RWMutex
 	endSessions EndSessions         // guarded by mu, as all below; nil before Run
 	entries     map[string]*entry   // by id
 	projects    projects            // by App ID
 	expired     session.UnixSec     // highest Until of the entries that were removed as over
-	unsaved     map[*entry]struct{} // whose version the store does not have
-	unapplied   []*entry            // whose sessions are still to be ended
-	ending      map[*entry]int64    // whose sessions Add is ending; the value of reachedSeq before
+	unsaved     map[*entry]struct{} // entries whose version the store does not have
+	unapplied   []*entry            // new entries, for act to end their sessions
+	ending      map[*entry]int64    // entries whose sessions Add is ending, with reachedSeq from before
 	reachedSeq  int64               // RevocationsVersion.Seq of known
-	unreported  map[*entry]struct{} // whose ended is to be written into the store
+	unreported  map[*entry]struct{} // entries whose count of ended sessions must be written into the store
 }
 
-// entry is one revocation. All is guarded by Set.mu.
+// entry is one revocation. All fields are guarded by Set.mu.
 type entry struct {
 	store.Revocation
-	stored int64       // version that the store has, as far as this node knows; 0: none
+	stored int64       // the store's version of it, as far as this node knows; 0: none
 	adding bool        // Add is putting it into the store, and removes it if it is refused
-	ended  store.Ended // by this node
+	ended  store.Ended // the sessions that this node has ended
 }
 
-// New makes a Set. It is empty until Run is called.
+// New returns a Set. It is empty until Run is called.
 func New(c Config) *Set {
 	c.Projects = max(1, c.Projects)
 	s := &Set{
@@ -88,7 +89,7 @@ func New(c Config) *Set {
 	return s
 }
 
-// reading returns the value of a metric that is read under mu.
+// reading wraps the value of a metric, which is read under mu.
 func (s *Set) reading(value func() int) func() float64 {
 	return func() float64 {
 		s.mu.RLock()
@@ -119,16 +120,17 @@ func (s *Set) Revoked(k *session.ResumeClaims) bool {
 	return p != nil && p.match(k, s.now()) != nil
 }
 
-// now is the wall clock.
+// now returns the time of the wall clock.
 func (s *Set) now() session.UnixSec { return session.SecOf(s.clock()) }
 
-// mergeBatch is how many copies are merged in one hold of Set.mu: a few milliseconds.
+// mergeBatch is the number of copies that are merged under one lock of Set.mu, which takes a
+// few milliseconds.
 const mergeBatch = 256
 
-// merge takes over copies of revocations from the store. all means that the store has no
-// others: entries that are not among the copies will be put there again.
+// merge merges copies of revocations from the store. all means that the store has no others:
+// entries that are not among the copies are put into the store again.
 func (s *Set) merge(copies []store.Revocation, all bool) {
-	// Insertion into the order of ids is cheap in that order.
+	// Sorted by id, since insertion into byID is cheap in that order.
 	copies = slices.SortedFunc(slices.Values(copies), func(a, b store.Revocation) int { return cmp.Compare(a.ID, b.ID) })
 	for batch := range slices.Chunk(copies, mergeBatch) {
 		news := s.mergeBatch(batch)
@@ -151,15 +153,15 @@ func (s *Set) merge(copies []store.Revocation, all bool) {
 		if _, ok := stored[id]; !ok {
 			s.setStored(e, 0)
 		}
-		// The store may have lost data, and another node may have put the revocations back.
-		// What this node has ended is written again: no other node knows it.
+		// The store may have lost data, and another node may have restored the revocations.
+		// Only this node knows its own counts, so it writes them again.
 		if e.ended.Sessions > 0 {
 			s.unreported[e] = struct{}{}
 		}
 	}
 }
 
-// mergeBatch takes over some copies, and returns those that are news.
+// mergeBatch merges some copies, and returns the new ones.
 func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,8 +185,7 @@ func (s *Set) mergeBatch(copies []store.Revocation) (news []store.Revocation) {
 	return news
 }
 
-// put adds a revocation, or replaces its older version. The store does not have it yet.
-// mu is held.
+// put adds a revocation, or replaces its older version, as not yet stored. mu is held.
 func (s *Set) put(r *store.Revocation) *entry {
 	e := s.entries[r.ID]
 	if e == nil {
@@ -193,7 +194,7 @@ func (s *Set) put(r *store.Revocation) *entry {
 		s.projects.of(e.App).held++
 	} else {
 		s.projects.of(e.App).remove(e)
-		e.Lifted, e.Version = r.Lifted, r.Version // all else stays
+		e.Lifted, e.Version = r.Lifted, r.Version // nothing else can change
 	}
 	if !e.Lifted {
 		s.projects.of(e.App).add(e)
@@ -202,7 +203,7 @@ func (s *Set) put(r *store.Revocation) *entry {
 	return e
 }
 
-// remove removes an entry, unless it is gone. mu is held.
+// remove removes an entry, if it is there. mu is held.
 func (s *Set) remove(e *entry) {
 	if s.entries[e.ID] != e {
 		return
@@ -217,7 +218,7 @@ func (s *Set) remove(e *entry) {
 	delete(s.unreported, e)
 }
 
-// setStored notes the version that the store has of an entry. mu is held.
+// setStored records the store's version of an entry. mu is held.
 func (s *Set) setStored(e *entry, version int64) {
 	e.stored = version
 	switch {
@@ -250,15 +251,15 @@ func (s *Set) expire() {
 	}
 }
 
-// log writes one line for a change. Whom a revocation matches is personal data, and
-// only logged at debug level.
+// log writes one line for a change. The names that a revocation matches are personal data, and
+// are logged at debug level only.
 func (s *Set) log(change string, r *store.Revocation) {
 	l := s.config.Logger.With("revocation", r.ID, "app_id", r.App)
 	l.Info("the revocations have changed", "change", change, "lifted", r.Lifted)
 	l.Debug("what that revocation matches", "channel", r.Channel, "user", r.User, "subject", r.Subject)
 }
 
-// signal wakes the goroutine that waits for c, now or next.
+// signal wakes the goroutine that receives from c. If it is busy, the signal waits for it.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// countFor is how long counting all sessions may take. Sessions that are not counted
-	// by then are left out, and the report says so.
+	// countFor bounds the time for counting all sessions. Sessions that are not counted by
+	// then are left out, and the report is Partial.
 	countFor = 10 * time.Second
-	// countShare bounds the time spent on counting: a count is reused for countShare
-	// times as long as it took.
+	// countShare limits the load of counting: a count that took d is reused for countShare
+	// times d.
 	countShare = 10
 )
 
-// holders are the sessions that hold tokens of one certificate.
+// holders counts the sessions that have tokens of one certificate.
 type holders struct {
 	sessions, detached int
-	endsAt             session.UnixSec // of the last of these tokens
+	endsAt             session.UnixSec // when the last of these tokens expires
 }
 
 // counts is the result of counting all sessions.
@@ -38,15 +38,15 @@ type counter struct {
 	last counts     // guarded by mu
 }
 
-// count returns which sessions of the cluster hold tokens of which certificate. It reuses
-// the last count for a while, see countShare.
+// count counts the sessions of the cluster by project and certificate. It reuses the last
+// result for a while, see countShare.
 func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.last.at.IsZero() && time.Since(c.last.at) < countShare*c.last.took {
 		return c.last, nil
 	}
-	if err := ctx.Err(); err != nil { // the caller is gone, after waiting for others
+	if err := ctx.Err(); err != nil { // ended while another caller counted
 		return counts{}, err
 	}
 	result := counts{at: time.Now(), apps: make(map[string]map[session.Fingerprint]holders)}
@@ -66,7 +66,7 @@ func (c *counter) count(ctx context.Context, s Store) (counts, error) {
 	return result, nil
 }
 
-// add counts one session, unless its tokens have ended.
+// add counts one session, unless its tokens have expired.
 func (c *counts) add(r *store.Record) {
 	if r.ExpiresAt <= session.SecOf(c.at) {
 		return

@@ -12,32 +12,31 @@ import (
 	"refresher/internal/session"
 )
 
-// Report says how far the rotation of a project's certificate is, in the cluster. It is
-// the answer of GET /v1/certificates.
+// Report is the progress of a certificate rotation of one project in the cluster. It is the
+// answer of GET /v1/certificates.
 type Report struct {
 	Certificates []Certificate `json:"certificates"`
 	// At is when the sessions were counted.
 	At session.UnixSec `json:"at"`
-	// Partial: there was no time to count all sessions.
+	// Partial: some sessions were not counted, since it took too long.
 	Partial bool `json:"partial,omitempty"`
 }
 
-// Certificate is one App Certificate and what depends on it.
+// Certificate is an App Certificate with the nodes and sessions that use it.
 type Certificate struct {
-	// Fingerprint identifies the certificate. "unknown" stands for all certificates whose
-	// fingerprint is not known.
+	// Fingerprint identifies the certificate. "unknown" has the sessions for which it is
+	// not known.
 	Fingerprint string `json:"fingerprint"`
 	// SignedBy lists the nodes that sign with it now.
 	SignedBy []string `json:"signedBy"`
-	// Sessions counts the sessions that hold tokens of it, and Detached those of them
-	// without a connected client, which get tokens of another certificate when their
-	// client is back.
+	// Sessions counts the sessions that have tokens of it. Detached counts the ones without
+	// a connected client, which get tokens of another certificate when the client returns.
 	Sessions int `json:"sessions"`
 	Detached int `json:"detached"`
-	// LastTokenEndsAt is when the last token of these sessions ends.
+	// LastTokenEndsAt is when the last token of these sessions expires.
 	LastTokenEndsAt session.UnixSec `json:"lastTokenEndsAt,omitempty"`
-	// ClassicEndsAt is when all tokens that it signed for the classic endpoints have
-	// ended; 0 while nodes sign with it.
+	// ClassicEndsAt is when the last token that it signed for the classic endpoints
+	// expires; 0 while nodes sign with it.
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt,omitempty"`
 	// MayBeDeleted is true when no call needs the certificate any more. Why explains the
 	// value.
@@ -48,7 +47,7 @@ type Certificate struct {
 // unknown is the Fingerprint of certificates that are not known.
 const unknown = "unknown"
 
-// Report counts what depends on the certificates of a project.
+// Report returns the report about a project's certificates.
 func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 	projects := t.observe()
 	statuses, err := t.refresh(ctx)
@@ -66,23 +65,23 @@ func (t *Tracker) Report(ctx context.Context, app string) (Report, error) {
 	return f.report(t.config.MaxTTL, session.SecOf(time.Now())), nil
 }
 
-// facts is what is known of one project's certificates.
+// facts holds the data for the report about one project.
 type facts struct {
 	counts      counts
-	unpublished []string        // live nodes that have not said what they sign with
-	watched     session.UnixSec // since when at least one live node of the project has followed which certificates sign
+	unpublished []string        // live nodes that have not published a status
+	watched     session.UnixSec // when the first of the project's live nodes started to follow the certificates
 	unknown     holders
 	by          map[session.Fingerprint]*evidence
 }
 
-// evidence is what is known of one certificate.
+// evidence holds the data about one certificate.
 type evidence struct {
 	holders
 	signedBy []string
-	until    session.UnixSec // when its last token without a session ends; 0 = no node was seen to sign with it
+	until    session.UnixSec // when its last token without a session expires; 0: no node was seen to sign with it
 }
 
-// newFacts gathers the facts of a project.
+// newFacts returns the data about a project, from the statuses and counts.
 func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 	f := &facts{counts: counts, unknown: counts.apps[app][0], by: make(map[session.Fingerprint]*evidence)}
 	for _, node := range slices.Sorted(maps.Keys(statuses)) {
@@ -92,7 +91,7 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 			continue
 		}
 		p, serves := s.Projects[app]
-		if !serves { // it does not remember what others sign this project's tokens with
+		if !serves { // it does not follow this project's certificates
 			continue
 		}
 		if f.watched == 0 || s.Started < f.watched {
@@ -113,7 +112,7 @@ func newFacts(app string, statuses map[string]*status, counts counts) *facts {
 	return f
 }
 
-// of returns what is known of a certificate.
+// of returns the data about a certificate, and adds it if there is none.
 func (f *facts) of(certificate session.Fingerprint) *evidence {
 	if f.by[certificate] == nil {
 		f.by[certificate] = &evidence{signedBy: []string{}}
@@ -121,8 +120,8 @@ func (f *facts) of(certificate session.Fingerprint) *evidence {
 	return f.by[certificate]
 }
 
-// report makes the report. It orders certificates by how many nodes sign with them, and
-// then by how many sessions hold their tokens.
+// report returns the report, with the certificates ordered by the number of nodes that sign
+// with them, and then by their number of sessions.
 func (f *facts) report(maxTTL time.Duration, now session.UnixSec) Report {
 	r := Report{Certificates: []Certificate{}, At: session.SecOf(f.counts.at), Partial: f.counts.partial}
 	for certificate, e := range f.by {

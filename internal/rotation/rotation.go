@@ -19,25 +19,25 @@ const (
 	refreshEvery = 30 * time.Second
 	// refreshTimeout bounds one such exchange with the store.
 	refreshTimeout = 5 * time.Second
-	// retryEvery is how often a node tries again while the store is away, since the
-	// status that the others read of it may be outdated.
+	// retryEvery is how often a node tries again while the store is down. It is shorter,
+	// since the node's published status may be outdated.
 	retryEvery = store.SweepEvery
 )
 
-// Store is the part of the store that the nodes share.
+// Store has the statuses and the sessions of all nodes.
 type Store interface {
 	store.Nodes
 	store.Lister
 }
 
-// Config is what a Tracker needs.
+// Config configures a Tracker.
 type Config struct {
 	Store Store
 	Node  string
 	// Projects returns the certificates of the projects that this node serves now, by App
 	// ID. Each has at least one, and the first signs.
 	Projects   func() map[string][]session.Fingerprint
-	MaxTTL     time.Duration // longest life of a token without a session
+	MaxTTL     time.Duration // maximum lifetime of a token without a session
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -52,7 +52,7 @@ type Tracker struct {
 	status status // guarded by mu
 }
 
-// New makes a Tracker.
+// New returns a Tracker.
 func New(c Config) *Tracker {
 	t := &Tracker{config: c, wake: make(chan struct{}, 1)}
 	t.status = status{Started: session.SecOf(time.Now()), MaxTTL: int64(c.MaxTTL / time.Second), Projects: make(map[string]signing)}
@@ -61,8 +61,8 @@ func New(c Config) *Tracker {
 	return t
 }
 
-// Changed records which certificates sign now, after a change, and has Run publish it. It
-// returns at once.
+// Changed must be called after a certificate has changed. It records the new certificates and
+// wakes Run, which publishes them. It returns at once.
 func (t *Tracker) Changed() {
 	t.observe()
 	select {
@@ -71,7 +71,7 @@ func (t *Tracker) Changed() {
 	}
 }
 
-// observe records which certificates this node signs with, and returns all projects.
+// observe records which certificates this node signs with, and returns Config.Projects().
 func (t *Tracker) observe() map[string][]session.Fingerprint {
 	projects := t.config.Projects()
 	t.mu.Lock()
@@ -101,9 +101,8 @@ func (t *Tracker) Run(ctx context.Context) {
 	}
 }
 
-// refresh merges the statuses of the other nodes into this node's, publishes that, and
-// returns the statuses of all live nodes by name. The map has nil for a node that has not
-// published one yet.
+// refresh merges the statuses of the other nodes into this node's status, publishes it, and
+// returns the statuses of all live nodes by name; nil for a node that has not published one.
 func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -127,7 +126,7 @@ func (t *Tracker) refresh(ctx context.Context) (map[string]*status, error) {
 	return statuses, nil
 }
 
-// merge merges the statuses of the other nodes into this node's, and returns that as JSON.
+// merge merges the statuses of the other nodes into this node's, and returns it as JSON.
 func (t *Tracker) merge(statuses map[string]*status) (string, error) {
 	now := session.SecOf(time.Now())
 	t.mu.Lock()
@@ -150,7 +149,7 @@ func (t *Tracker) Describe(ch chan<- *prometheus.Desc) { ch <- signs }
 
 // Collect implements prometheus.Collector.
 func (t *Tracker) Collect(ch chan<- prometheus.Metric) {
-	seen := make(map[session.Fingerprint]bool) // two projects may have one certificate, in a test
+	seen := make(map[session.Fingerprint]bool) // two projects can have the same certificate, at least in tests
 	for _, certificates := range t.observe() {
 		if f := certificates[0]; !seen[f] {
 			seen[f] = true

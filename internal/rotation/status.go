@@ -14,22 +14,22 @@ const topic = "certificates"
 // keepFor is how long a node remembers a certificate after its last token has ended.
 const keepFor = session.MaxLifetime
 
-// status is what a node publishes of itself, as JSON.
+// status is published by each node, as JSON.
 type status struct {
-	// Started is since when the node has followed which certificates sign.
+	// Started is when the node started, and began to follow the certificates.
 	Started session.UnixSec `json:"started"`
-	// MaxTTL is the longest life of the node's tokens without a session, in seconds.
+	// MaxTTL is the maximum lifetime of the node's tokens without a session, in seconds.
 	MaxTTL int64 `json:"maxTTL"`
 	// Projects has the projects that the node serves, by App ID.
 	Projects map[string]signing `json:"projects"`
 }
 
-// signing is what a node publishes of one project: the certificate that it signs with,
-// and the others that it knows to have signed.
+// signing is the part of a status about one project.
 type signing struct {
+	// Certificate is the one that the node signs with.
 	Certificate session.Fingerprint `json:"certificate"`
-	// Until is when the last token without a session ends, by certificate, for each other
-	// certificate that a node was seen to sign with.
+	// Until is, for each other certificate that any node was seen to sign with, when its
+	// last token without a session expires.
 	Until map[session.Fingerprint]session.UnixSec `json:"until,omitempty"`
 }
 
@@ -42,8 +42,8 @@ func parseStatus(text string) *status {
 	return s
 }
 
-// tokensEnd returns when the longest-lived token without a session that the node makes
-// now ends.
+// tokensEnd returns when a token without a session that the node mints now expires at the
+// latest.
 func (s *status) tokensEnd(now session.UnixSec) session.UnixSec {
 	return now.Add(time.Duration(s.MaxTTL) * time.Second)
 }
@@ -62,7 +62,7 @@ func (s *status) observe(projects map[string][]session.Fingerprint, now session.
 	}
 }
 
-// merge records which certificates another node uses and has seen in use.
+// merge merges another node's status: its own certificates and those that it has seen.
 func (s *status) merge(other *status, now session.UnixSec) {
 	for app, theirs := range other.Projects {
 		if theirs.Certificate != s.Projects[app].Certificate {
@@ -74,7 +74,7 @@ func (s *status) merge(other *status, now session.UnixSec) {
 	}
 }
 
-// see records until when there are tokens of a certificate.
+// see records when the last token without a session of a certificate expires.
 func (s *status) see(app string, certificate session.Fingerprint, until session.UnixSec) {
 	p, served := s.Projects[app]
 	if !served || certificate == 0 || p.Until[certificate] >= until {
@@ -87,7 +87,7 @@ func (s *status) see(app string, certificate session.Fingerprint, until session.
 	s.Projects[app] = p
 }
 
-// expire removes certificates whose last tokens ended longer than keepFor ago.
+// expire removes certificates whose last token expired longer than keepFor ago.
 func (s *status) expire(now session.UnixSec) {
 	for _, p := range s.Projects {
 		maps.DeleteFunc(p.Until, func(_ session.Fingerprint, until session.UnixSec) bool { return now.Sub(until) > keepFor })

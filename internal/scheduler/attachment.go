@@ -2,15 +2,15 @@ package scheduler
 
 import "refresher/internal/session"
 
-// attachment is a connection's hold on its session; it implements session.Attachment. Once
-// a newer attachment has taken its place, all of its methods do nothing.
+// attachment implements session.Attachment for one connection. Once a newer attachment has
+// replaced it, its methods do nothing.
 type attachment struct {
 	entry *entry
 	epoch uint64
 }
 
-// with calls f with the session locked, if this attachment still holds it, and commits what
-// f did.
+// with calls f with the session locked, and commits, unless a newer attachment has replaced
+// this one.
 func (a *attachment) with(f func(e *entry, now session.Instant) error) (err error) {
 	e := a.entry
 	e.Lock()
@@ -53,7 +53,7 @@ func (a *attachment) Renew() {
 			e.push(e.session.Again(now))
 		case session.Renew:
 			e.renewSoon(session.CauseRenew, now)
-		default: // tokens are on their way
+		default: // tokens are due or were just sent
 		}
 		return nil
 	})

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// changeApart is the shortest time between two changes of a project's certificate that
-	// take effect: a file that changes back and forth does not renew all sessions each time.
+	// changeApart is the minimum time between two changes of a project's certificate. If
+	// its file changes back and forth, the sessions are not renewed each time.
 	changeApart = 10 * time.Second
-	// rotateEvery is the shortest time between two passes of rotate.
+	// rotateEvery is the minimum time between two passes of rotate.
 	rotateEvery = time.Second
 )
 
-// signers holds, by project, the certificate that this node signs with, and since when. It
-// is safe for concurrent use. Every commit of a session reads it, so reading takes no lock.
+// signers holds the current certificate of each project and when it changed. It is safe for
+// concurrent use. Reading takes no lock, since every commit of a session reads it.
 type signers struct {
 	certificate func(app string) session.Fingerprint // nil: it never changes
 	clock       *clock
@@ -39,7 +39,7 @@ func newSigners(certificate func(app string) session.Fingerprint, c *clock) *sig
 // unchanging is the signer of a node whose certificates never change.
 var unchanging session.Signer
 
-// of returns the certificate that signs a project's tokens now, and since when.
+// of returns a project's current certificate and when it changed.
 func (g *signers) of(app string) *session.Signer {
 	if g.certificate == nil {
 		return &unchanging
@@ -50,7 +50,7 @@ func (g *signers) of(app string) *session.Signer {
 	return g.update(app)
 }
 
-// update returns what of does, for a project that is new or whose certificate has changed.
+// update is of for a project that is new or whose certificate has changed.
 func (g *signers) update(app string) *session.Signer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -75,7 +75,7 @@ func (g *signers) update(app string) *session.Signer {
 	return signer
 }
 
-// current returns the certificates that sign now, each with a count of zero.
+// current returns a map with a zero for each project's current certificate.
 func (g *signers) current() map[session.Fingerprint]int {
 	counts := make(map[session.Fingerprint]int)
 	for _, signer := range *g.byApp.Load() {
@@ -95,11 +95,11 @@ func (g *signers) takeChanged() map[string]bool {
 	return changed
 }
 
-// CertificateChanged renews those sessions of a project whose tokens were signed with
-// another certificate than the one that Config.Certificate returns now, each at its own
-// time within Policy.CertificateSpread. It returns at once.
+// CertificateChanged starts the certificate rotation of a project: sessions whose tokens
+// were signed with another certificate than Config.Certificate now returns are renewed,
+// spread over Policy.CertificateSpread. It returns at once.
 func (s *Scheduler) CertificateChanged(app string) {
-	s.signers.of(app) // the spread begins now
+	s.signers.of(app) // records the time of the change
 	s.signers.mu.Lock()
 	s.signers.changed[app] = true
 	s.signers.mu.Unlock()

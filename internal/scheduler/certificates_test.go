@@ -273,7 +273,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	}
 }
 
-// TestARotationIsAskedFor: the customer's back end is asked about each session once, and
+// TestARotationIsAskedFor: your back end is asked about each session once, and
 // one that it denies ends.
 func TestARotationIsAskedFor(t *testing.T) {
 	for _, agrees := range []bool{true, false} {

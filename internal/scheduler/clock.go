@@ -6,15 +6,15 @@ import (
 	"refresher/internal/session"
 )
 
-// stepThreshold is how far the wall clock must move against the monotonic one,
-// between two checks, to count as set. Slewing stays far below.
+// stepThreshold is by how much the wall clock must differ from the monotonic clock between
+// two checks to count as set. NTP's slewing stays far below it.
 const stepThreshold = time.Second
 
 // clock reads both clocks at once.
 type clock struct {
-	origin time.Time        // where Mono begins
-	wall   func() time.Time // the wall clock; tests move it
-	ahead  time.Duration    // of wall over Mono at the last check; Run's own
+	origin time.Time        // where Mono is zero
+	wall   func() time.Time // the wall clock; tests replace it
+	ahead  time.Duration    // wall minus Mono at the last check; only Run uses it
 }
 
 func newClock() clock {
@@ -32,8 +32,8 @@ func (c *clock) lead() time.Duration {
 	return now.Wall.Sub(session.UnixNano(now.Mono))
 }
 
-// step returns by how much the wall clock was set ahead since the last call,
-// negative for back, and zero when it was left alone.
+// step returns by how much the wall clock was set forward since the last call; negative if
+// it was set back, 0 if it was not set.
 func (c *clock) step() time.Duration {
 	lead := c.lead()
 	step := lead - c.ahead

@@ -9,11 +9,12 @@ import (
 	"refresher/internal/store"
 )
 
-// entry is one session on this node. Its lock is held while the session is changed, its
-// tokens are minted and its push is written: what happens to one session happens one after
-// the other. A method that changes the session wants the lock held; its caller commits.
+// entry is one session on this node. Its lock is held while the session is changed, while
+// its tokens are minted and while a push is written, so that the operations on one session
+// are serialised. A method that changes the session must be called with the lock held; its
+// caller commits.
 type entry struct {
-	lock   // guards the fields below, except slot and those marked fixed
+	lock   // guards the fields below, except slot and the ones marked fixed
 	engine *Scheduler
 	claims session.ResumeClaims // fixed: the key when the entry was made; epoch, role and terms may have changed since
 
@@ -40,7 +41,7 @@ func (s *Scheduler) newEntry(of *session.Session) *entry {
 
 // restore makes an entry from a record.
 func (s *Scheduler) restore(r *store.Record, now session.Instant) *entry {
-	if r.State != session.Ended { // a node without a back end may have set it
+	if r.State != session.Ended { // a node without webhooks may have set it
 		r.Delivered &^= store.DeliveredEnd
 	}
 	e := s.newEntry(session.Restore(r.Record, &s.config.Policy, now))
@@ -55,8 +56,8 @@ func (e *entry) hasEndedOnPurpose() bool {
 	return e.session.State() == session.Ended && !e.lost && e.reason != session.EndExpired
 }
 
-// change calls f with the session locked, now or when the holder of its lock releases it, and
-// commits. f returns false if it has changed nothing.
+// change calls f with the session locked, now or when the current holder of the lock
+// releases it, and then commits unless f returns false, for no change.
 func (e *entry) change(f func() bool) {
 	e.Do(func() {
 		defer e.contain(nil)
@@ -66,11 +67,11 @@ func (e *entry) change(f func() bool) {
 	})
 }
 
-// contain is deferred while e is locked, and keeps a panic in the handling of one session
-// from ending the process. It ends the session on this node, and only here: its state may
-// be half changed. Its connection is closed, and its client comes back with its key, which
-// opens the session anew from the store or the key. failed becomes panics.ErrPanicked; it
-// may be nil.
+// contain is deferred while e is locked. It recovers from a panic in the handling of one
+// session, so that the process goes on. Since the session's state may be inconsistent, the
+// session is removed from this node, and only from this node: its connection is closed, and
+// its client resumes with its key, which restores the session from the store or the key.
+// contain sets *failed to panics.ErrPanicked unless failed is nil.
 func (e *entry) contain(failed *error) {
 	reports := e.engine.config.Panics
 	if reports == nil {
@@ -98,13 +99,13 @@ func (e *entry) contain(failed *error) {
 	}
 }
 
-// attach gives the session the connection client and tells it so.
+// attach gives the session the connection client, and sends `joined` on it.
 func (e *entry) attach(o *operation, tokens session.Tokens, client session.Client, now session.Instant) (session.Attachment, error) {
 	s := e.engine
 	resumed := e.session.Epoch() > 0
 	push := e.session.Attach(tokens, now)
 	if push.Rejoin {
-		e.session.ReportExpiry() // the tokens expired while it was away: do not report that later
+		e.session.ReportExpiry() // the tokens expired while the client was away: not reported again
 	}
 	epoch := e.session.Epoch()
 	e.client = client
@@ -132,7 +133,7 @@ func (e *entry) attach(o *operation, tokens session.Tokens, client session.Clien
 	return &attachment{entry: e, epoch: epoch}, nil
 }
 
-// detach takes the session's connection away.
+// detach records that the session has lost the connection of this epoch.
 func (e *entry) detach(epoch uint64, now session.Instant) {
 	if e.session.Detach(epoch, now) {
 		e.client = nil
@@ -140,7 +141,7 @@ func (e *entry) detach(epoch uint64, now session.Instant) {
 	}
 }
 
-// supersede ends a connection whose client has a newer one elsewhere.
+// supersede closes the connection because the client has a newer one elsewhere.
 func (e *entry) supersede(now session.Instant) {
 	if e.client != nil {
 		e.client.End(e.session.Ending(session.EndSuperseded))
@@ -160,15 +161,15 @@ func (e *entry) end(reason session.EndReason) {
 	}
 }
 
-// discard drops a session whose join failed, or that another node has. It sends no events and
-// saves no record.
+// discard drops a session whose join failed or that another node owns. It sends no events
+// and saves no record.
 func (e *entry) discard() {
 	e.lost, e.client = true, nil
 	e.session.End()
 }
 
-// commit is called after every change to the session. It is the one place that passes the
-// change on: to the customer's back end (events), the store, the queue and the metrics.
+// commit must be called after every change to the session. It alone passes the change on:
+// to your back end (events), the store, the queue and the metrics.
 func (e *entry) commit() {
 	s := e.engine
 	state := e.session.State()
@@ -193,7 +194,7 @@ func (e *entry) commit() {
 	}
 }
 
-// save enqueues the session's record, unless the summary of the last one still holds.
+// save enqueues the session's record, unless its summary is that of the last one enqueued.
 func (e *entry) save() {
 	s := e.engine
 	now := s.clock.now()
@@ -204,7 +205,7 @@ func (e *entry) save() {
 	}
 	due := e.session.Deadline()
 	if r.State == session.Ended {
-		due = now.Mono // its end is still to be delivered
+		due = now.Mono // the event of its end is not delivered yet
 	}
 	within := time.Duration(0)
 	if next.renews(&e.saved) {
@@ -220,11 +221,11 @@ func (e *entry) save() {
 	}
 }
 
-// saveWithin returns how long the record of a confirmed renewal may wait for others, with
-// tokens of this lifetime: a twentieth of it, one second at most, and no time for tokens of
-// under ten seconds. If the node dies before the record is saved, its successor has the
-// record of the renewal before. It then mints new tokens earlier than it would have to, or
-// reports an absent client as unreachable or expired by the older tokens.
+// saveWithin returns how long the record of a confirmed renewal may wait in the
+// write-behind, so that more records share one write: a twentieth of the tokens' lifetime,
+// at most one second, and 0 for lifetimes under ten seconds. If the node dies before the
+// record is saved, the session's next owner has the previous record. It then mints tokens
+// earlier than necessary, or reports an absent client by the expiry of its older tokens.
 func saveWithin(ttl time.Duration) time.Duration {
 	if ttl < 10*time.Second {
 		return 0
@@ -232,7 +233,7 @@ func saveWithin(ttl time.Duration) time.Duration {
 	return min(ttl/20, time.Second)
 }
 
-// summary has the parts of a record whose change makes the record worth saving again.
+// summary holds the parts of a record that must be saved when they change.
 type summary struct {
 	epoch, proven, seq, held uint64
 	expiresAt, until         session.UnixSec
@@ -244,8 +245,9 @@ type summary struct {
 	any                      bool // false in the zero value, which differs from every record's summary
 }
 
-// summarize returns the summary of r, the record of e. A bundle pushed to a connected client
-// counts only once it is confirmed, which saves one of two writes for each renewal.
+// summarize returns the summary of r, the record of e. While a connected client has not
+// confirmed the newest bundle, the summary has the bundle before it: so a renewal is saved
+// once, when it is confirmed, and not also when it is pushed.
 func summarize(e *entry, r *session.Record) summary {
 	w := summary{
 		epoch: r.Epoch, proven: r.Proven, seq: r.Seq, held: r.HeldSeq, expiresAt: r.ExpiresAt, until: r.Terms.Until, role: roleOf(r.Identity),
@@ -257,8 +259,8 @@ func summarize(e *entry, r *session.Record) summary {
 	return w
 }
 
-// renews reports whether w differs from old in nothing but a newer bundle, which a connected
-// client has confirmed.
+// renews reports whether w differs from old only by a newer bundle, confirmed by a connected
+// client.
 func (w *summary) renews(old *summary) bool {
 	before := *old
 	before.seq, before.held, before.expiresAt = w.seq, w.held, w.expiresAt

@@ -9,11 +9,11 @@ import (
 	"refresher/internal/session"
 )
 
-// event is something that happened to a session. The metrics, the trace and the log observe
-// it; the engine itself goes by none of them.
+// event is something that happened to a session. Metrics, traces and the log observe events.
+// The engine's own decisions do not depend on them.
 type event struct {
 	kind    kind
-	seq     uint64 // of the push, or that the client's ack or nack names
+	seq     uint64 // of the push, the ack or the nack
 	attempt int    // of the push
 	cause   session.Cause
 	rejoin  bool // the client is told to join its call again
@@ -52,27 +52,27 @@ const (
 	evDetached                        // the session has lost its connection
 	evUnreachable                     // the session is detached, and its tokens expire soon
 	evApprovalUnavailable             // the back end did not answer a request for approval
-	evDeniedUnanswered                // the back end did not answer in the grace period
+	evDeniedUnanswered                // your back end did not answer in the grace period
 	evEnded                           // the session has ended
 	evAdopted                         // the session was taken over from a dead node
 	evLost                            // another node has the session, or it was ended elsewhere
 	evDropped                         // the session was discarded: another node has it, or its join failed
 )
 
-// of returns an event about a push. It copies what observers need, so that the push does
-// not escape to the heap.
+// of returns an event about a push. It copies the fields for observers, so that the push
+// does not escape to the heap.
 func of(k kind, p *session.Push) event {
 	return event{kind: k, seq: p.Seq, attempt: p.Attempt, cause: p.Cause}
 }
 
-// emit tells the observers. e's lock is held.
+// emit passes an event to the observers. e's lock is held.
 func (e *entry) emit(ev event) {
 	e.engine.metrics.observe(&ev, e)
 	e.engine.tracer.observe(&ev, e)
 	e.engine.journal.observe(&ev, e)
 }
 
-// logEvery is the least time between two lines of a kind that could flood the log.
+// logEvery is the minimum time between two log lines of a kind that could flood the log.
 const logEvery = 10 * time.Second
 
 // journal writes the log. It throttles the kinds of lines that could flood it.

@@ -7,16 +7,18 @@ import (
 )
 
 const (
-	// lateLimit is how late a renewal may be. Tokens are renewed 45 s before their end at
-	// least, if they live as long as they should.
+	// lateLimit is how late the most overdue renewal may be before Health fails. With the
+	// default head start, tokens are renewed at least 45 s before they expire.
 	lateLimit = 10 * time.Second
-	// stallLimit is how long Run may stand still: it goes round at each clockCheckEvery.
+	// stallLimit is how long Run's loop may take for one round before Health fails. A
+	// round normally takes at most clockCheckEvery.
 	stallLimit = 3 * clockCheckEvery
-	// failureHolds is for how long a failure to mint counts that no success followed.
+	// failureHolds is how long Health fails after minting has failed, unless it succeeds
+	// meanwhile.
 	failureHolds = 10 * time.Second
 )
 
-// health shows that the scheduler works. Times are on the monotonic clock.
+// health holds the times that Health and Stalled report about, on the monotonic clock.
 type health struct {
 	lastRound atomic.Int64 // when Run last went round, and did not find all workers stuck; 0: never
 	failed    atomic.Int64 // when minting last failed, with no success since; 0: it did not
@@ -24,19 +26,18 @@ type health struct {
 
 func (h *health) noteRound(now time.Duration) { h.lastRound.Store(int64(max(1, now))) }
 
-// minted notes whether tokens could be made.
+// minted records whether minting succeeded.
 func (h *health) minted(err error, now time.Duration) {
 	switch {
 	case err != nil:
 		h.failed.Store(int64(max(1, now)))
-	case h.failed.Load() != 0: // spares the processor's caches a write
+	case h.failed.Load() != 0: // a write at each renewal would invalidate other CPUs' caches
 		h.failed.Store(0)
 	}
 }
 
-// Health returns an error that says why the node could not renew in time: renewals are
-// late, nothing is done at all, or tokens cannot be made. New calls are better off on
-// another node then.
+// Health returns an error if the node may not renew in time: renewals are late, Run's loop
+// has stalled, or minting fails. Then new clients should go to another node.
 func (s *Scheduler) Health() error {
 	now, still := s.clock.now().Mono, s.Stalled()
 	failed := time.Duration(s.health.failed.Load())

@@ -11,15 +11,14 @@ import (
 	"refresher/internal/session"
 )
 
-// atRiskUnder is how little life may be left in a client's tokens, while their renewal is
-// unconfirmed, before the session counts as at risk. Agora's own warning comes 30 s before
-// the end.
+// atRiskUnder is the remaining lifetime of a client's tokens below which a session with an
+// unconfirmed renewal counts as at risk. Agora's SDK warns 30 s before expiry.
 const atRiskUnder = 30 * time.Second
 
-// lookAhead are the spans that sessions falling due are counted for.
+// lookAhead are the bucket bounds of refresher_schedule_due_seconds.
 var lookAhead = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
 
-// metrics count events. Counters are by the value of their label.
+// metrics counts events. The maps are keyed by the value of the metric's label.
 type metrics struct {
 	sessions                        map[session.State]prometheus.Gauge
 	renewals, ranOut, pushes, moves map[string]prometheus.Counter
@@ -115,7 +114,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	case evTokensExpired:
 		m.renewals["expired"].Inc()
 		if e.client != nil {
-			m.ranOut["attached"].Inc() // the service's own failure, most likely
+			m.ranOut["attached"].Inc() // most likely a failure of the service
 		} else {
 			m.ranOut["detached"].Inc()
 		}
@@ -131,7 +130,7 @@ func (m *metrics) observe(ev *event, e *entry) {
 	}
 }
 
-// outlook reads from the queue, at each scrape, what lies ahead.
+// outlook collects the gauges that are computed from the queue at each scrape.
 type outlook struct{ scheduler *Scheduler }
 
 var (

@@ -8,13 +8,12 @@ import (
 	"refresher/internal/store"
 )
 
-// This file has what the cluster calls: the methods of cluster.Node, and the answers to
-// records that were saved.
+// This file implements cluster.Node, and store.Writer, which receives the store's answer to
+// each saved record.
 
-// Adopt takes over a session whose owner is gone. If the session is here already, the store
-// has it as overdue: one of the two is not up to date, because the notice of an operator's
-// wish was lost, say. The session is saved again then, and the store's answer tells the
-// rest.
+// Adopt takes over a session whose owner is gone. If the session is already on this node, the
+// stored record and the session differ, for example because the notice of an operator's wish
+// was lost. Then the session is saved again, and the store's answer resolves the difference.
 func (s *Scheduler) Adopt(r *store.Record) {
 	defer s.config.Panics.Recover(panics.Session, nil, "session", r.Session)
 	if here := s.table.get(r.Session); here != nil {
@@ -33,7 +32,7 @@ func (s *Scheduler) Adopt(r *store.Record) {
 		return
 	}
 	e := s.restore(r, s.clock.now())
-	e.Lock() // free: nobody else has it
+	e.Lock() // does not block: no other goroutine has e yet
 	defer e.Unlock()
 	if !s.table.insert(e, nil, true) {
 		return // its client has come back here meanwhile
@@ -47,14 +46,14 @@ func (s *Scheduler) Adopt(r *store.Record) {
 	e.commit()
 }
 
-// SaveAgain has the record of a session saved, whether or not the session has changed.
+// SaveAgain enqueues the record of a session even if it has not changed.
 func (s *Scheduler) SaveAgain(id string) {
 	if e, _ := s.table.find(id); e != nil {
 		saveAgain(e)
 	}
 }
 
-// SaveAllAgain has the records of all open sessions of some shards saved.
+// SaveAllAgain enqueues the records of all open sessions of some shards.
 func (s *Scheduler) SaveAllAgain(shards *store.ShardSet) {
 	if *shards == (store.ShardSet{}) {
 		return
@@ -76,8 +75,8 @@ func saveAgain(e *entry) {
 	})
 }
 
-// Find returns the key of an open session of a project as it was when the session came
-// here, or false if it is not on this node.
+// Find returns the resume claims of an open session of a project, as of when it came to this
+// node, or false if it is not on this node.
 func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	if e, _ := s.table.find(id); e != nil && e.claims.App == app {
 		return e.claims, true
@@ -85,10 +84,10 @@ func (s *Scheduler) Find(app, id string) (session.ResumeClaims, bool) {
 	return session.ResumeClaims{}, false
 }
 
-// ApplyWish carries an operator's wish out for a session that is open on this node. asked is
-// the result so far: whether the wish is stored, and the record as the store has it. The
-// channel gives the result once the session's lock is free; it is closed without one if the
-// session is not on this node any more, or not its own by the record.
+// ApplyWish applies an operator's wish to a session that is open on this node. asked is the
+// result so far: whether the wish is stored, and the record as stored. The channel receives
+// the result once the session's lock is free. It is closed without a result if the session is
+// no longer on this node, or if another node owns it by the record.
 func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store.WishResult {
 	carried := make(chan store.WishResult, 1)
 	e, _ := s.table.find(w.Session)
@@ -99,7 +98,7 @@ func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store
 	e.change(func() bool {
 		defer close(carried)
 		r := &asked.Record
-		own := !asked.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch // the store's record is older than what is here
+		own := !asked.Stored || r.OwnedBy(s.config.Node) || e.session.Epoch() > r.Epoch // the stored record is outdated
 		if !own || e.session.State() == session.Ended {
 			return false
 		}
@@ -115,7 +114,7 @@ func (s *Scheduler) ApplyWish(w store.Wish, asked store.WishResult) <-chan store
 func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) store.WishResult {
 	now, role := roleOf(e.session.Identity), roleOf(result.Record.Identity)
 	if !result.Stored || result.Version < e.wish || result.Version == e.wish && role != now {
-		result.Version = max(e.wish+1, w.At) // by the store, this one comes before what was done here
+		result.Version = max(e.wish+1, w.At) // the store does not know of a later wish that was applied here
 		if role = now; w.Kind == store.WishRole {
 			role = w.Role
 		}
@@ -131,9 +130,9 @@ func (s *Scheduler) applyWish(e *entry, w store.Wish, result store.WishResult) s
 	return result
 }
 
-// adoptWish applies an operator's wish of this version to the session, unless the session has
-// applied it or a later one: the session takes the role, and its client gets new tokens, at
-// once or when it is back.
+// adoptWish applies the stored wish of this version, unless the session has already applied
+// it or a later one: the session gets the role, and its client gets new tokens, now or when
+// it returns.
 func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	if version <= e.wish || e.session.State() == session.Ended {
 		return
@@ -142,13 +141,13 @@ func (e *entry) adoptWish(version session.UnixMilli, role session.Role) {
 	switch now := e.engine.clock.now(); {
 	case e.client != nil:
 		e.renewSoon(cause, now)
-	case e.session.RenewRequestedOverHTTP(now) == session.Repeat: // it would be given the same tokens again
+	case e.session.RenewRequestedOverHTTP(now) == session.Repeat: // else it would get the same tokens again
 		e.session.Want(cause, now)
 	}
 }
 
-// adoptRole gives the session the role of an operator's wish of this version, and returns
-// the cause of the renewal that the wish asks for.
+// adoptRole gives the session the role of the wish of this version, and returns the cause
+// for the renewal that follows.
 func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.Cause {
 	e.wish = version
 	if e.session.SetRole(role) {
@@ -158,17 +157,17 @@ func (e *entry) adoptRole(version session.UnixMilli, role session.Role) session.
 }
 
 // Acknowledge implements store.Writer.
-func (e *entry) Acknowledge(r *store.Record, o store.Outcome) { (&answer{e, r, o}).take() }
+func (e *entry) Acknowledge(r *store.Record, o store.Outcome) { (&answer{e, r, o}).apply() }
 
-// answer is what the store says to a session's record.
+// answer is the store's answer to the save of a session's record.
 type answer struct {
 	entry   *entry
 	record  *store.Record
 	outcome store.Outcome
 }
 
-// take does what the answer asks for.
-func (a *answer) take() {
+// apply does what the answer requires.
+func (a *answer) apply() {
 	e, table := a.entry, a.entry.engine.table
 	switch a.outcome.Action {
 	case store.Done:
@@ -176,7 +175,7 @@ func (a *answer) take() {
 			e.change(a.overtaken)
 		}
 		if a.record.HasEnded() && a.record.Delivered.Has(store.DeliveredEnd) {
-			table.forget(e) // the store answers for it now
+			table.forget(e) // from now on the store refuses its keys
 		}
 	case store.CloseSuperseded, store.Release, store.EndSession:
 		e.change(a.lost)
@@ -186,18 +185,18 @@ func (a *answer) take() {
 		open, ended := table.find(e.claims.Session)
 		if current := open == e || open == nil && ended == e; current {
 			e.change(a.raiseEpoch)
-		} else { // its key has opened the session anew since, which has an entry of its own
+		} else { // its key has opened the session anew since, as another entry
 			table.forget(e)
 		}
 	case store.LeaveAlone:
 		if a.record.HasEnded() {
 			table.forget(e)
 		}
-	case store.Retry: // does not occur: the cluster saves the record again itself
+	case store.Retry: // does not occur: the cluster handles it
 	}
 }
 
-// overtaken applies an operator's wish that the store has and the record does not.
+// overtaken applies an operator's wish that the store has and the saved record had not.
 func (a *answer) overtaken() bool {
 	e, later := a.entry, a.outcome.Wish
 	if later.Version <= e.wish {
@@ -212,7 +211,7 @@ func (a *answer) overtaken() bool {
 func (a *answer) lost() bool {
 	e := a.entry
 	if e.session.Epoch() != a.record.Epoch || e.lost {
-		return false // its client has come back here since
+		return false // its client has returned to this node since
 	}
 	if e.session.State() == session.Ended {
 		e.engine.table.forget(e)
@@ -226,15 +225,15 @@ func (a *answer) lost() bool {
 		case store.EndSession:
 			client.End(a.outcome.Ending)
 		default:
-			client.CloseDead() // a client that is still there resumes, and its key's epoch decides
+			client.CloseDead() // if the client is still there, it resumes, and the epoch in its key decides
 		}
 	}
 	e.discard()
 	return true
 }
 
-// ended ends a session that an operator ended in the store. If it has ended here for
-// another reason meanwhile, its record is saved again with the operator's reason, which
+// ended ends a session that an operator ended in the store. If it has already ended here for
+// another reason, its record is saved again with the operator's reason, because the reason
 // decides how long the tombstone is kept.
 func (a *answer) ended() bool {
 	e, reason := a.entry, a.outcome.Ending.Reason
@@ -249,20 +248,19 @@ func (a *answer) ended() bool {
 	return true
 }
 
-// raiseEpoch has the session saved under an epoch that the store gave this node, in an
-// answer that never came.
+// raiseEpoch saves the session under the epoch of an Acquire whose answer was lost.
 func (a *answer) raiseEpoch() bool {
 	e := a.entry
 	if e.lost || e.session.Epoch() >= a.outcome.Epoch {
-		return false // a later answer has told it
+		return false // a later answer has raised it already
 	}
 	e.session.Fence(a.outcome.Epoch)
 	e.saved = summary{}
 	return true
 }
 
-// makeRoom ends detached sessions as expired until no more are open than the table may
-// have. The caller holds held's lock and no other.
+// makeRoom ends detached sessions as expired until the table is within its limit. The caller
+// holds held's lock and no other.
 func (s *Scheduler) makeRoom(held *entry) {
 	for e := s.table.takeSurplus(held); e != nil; e = s.table.takeSurplus(held) {
 		if more, ok := s.journal.crowded.Pass(logEvery); ok {
@@ -280,7 +278,7 @@ func (s *Scheduler) makeRoom(held *entry) {
 	}
 }
 
-// evict ends a detached session.
+// evict ends a session as expired if it is detached.
 func evict(e *entry) {
 	if e.session.State() == session.Detached {
 		e.end(session.EndExpired)

@@ -2,27 +2,26 @@ package scheduler
 
 import "time"
 
-// queue orders entries by when they next need attention. Each entry stands in
-// it at most once. Once its time has come an entry waits in a second order, by
-// when its tokens run out: with more to do than time, the call that is closest
-// to losing its tokens goes first.
+// queue holds each entry at most once. An entry waits ordered by its due time. Once it is
+// due, it is ordered by the expiry of its tokens: if the node is overloaded, the session
+// whose tokens expire first is served first.
 //
-// All operations but Each are O(log n). Times are on the monotonic clock. It is
-// not safe for concurrent use.
+// All operations except Each and Behind are O(log n). Times are on the monotonic clock. A
+// queue is not safe for concurrent use.
 type queue struct {
-	waiting heap // by due; the other time is when the tokens expire
-	ready   heap // by when the tokens expire; due, the other time, has come
+	waiting heap // key: due time; other: expiry of the tokens
+	ready   heap // key: expiry of the tokens; other: due time, which has come
 }
 
-// item is an entry's place in the queue. The times are copied into it, so that
-// sifting and scanning stay within one array.
+// item is an element of a heap. It has copies of the entry's times, so that sifting and
+// scanning need not follow the pointer.
 type item struct {
-	key   time.Duration // what the heap orders by
+	key   time.Duration // orders the heap
 	other time.Duration
 	entry *entry
 }
 
-// position is an entry's place in a heap; the zero value means that it is in none.
+// position is an entry's place in the queue; the zero value means that it is not queued.
 type position struct {
 	index uint32
 	in    membership
@@ -37,11 +36,11 @@ const (
 	inReady
 )
 
-// queued reports whether the entry is in a queue.
+// queued reports whether the entry is in the queue.
 func (p *position) queued() bool { return p.in != inNone }
 
-// Set puts e at due, wherever it stood before. expires is when its tokens run
-// out.
+// Set adds e to the queue, or moves it, with this due time. expires is when its tokens
+// expire.
 func (q *queue) Set(e *entry, due, expires time.Duration) {
 	it := item{key: due, other: expires, entry: e}
 	switch at := e.slot.position; at.in {
@@ -65,7 +64,7 @@ func (q *queue) push(to membership, it item) {
 	}
 }
 
-// Remove takes e out, if it is in.
+// Remove removes e, if it is queued.
 func (q *queue) Remove(e *entry) {
 	switch at := e.slot.position; at.in {
 	case inWaiting:
@@ -76,8 +75,8 @@ func (q *queue) Remove(e *entry) {
 	}
 }
 
-// Look returns how many entries' time has come, and when that of the next one comes, or
-// never.
+// Peek returns the number of due entries, and the due time of the next one after them; never
+// if there is none.
 func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
 	q.promote(now)
 	if len(q.waiting.items) == 0 {
@@ -86,7 +85,7 @@ func (q *queue) Peek(now time.Duration) (due int, next time.Duration) {
 	return len(q.ready.items), q.waiting.items[0].key
 }
 
-// Next takes out the most urgent entry whose time has come; nil: there is none.
+// Next removes and returns the due entry whose tokens expire first; nil if none is due.
 func (q *queue) Next(now time.Duration) *entry {
 	q.promote(now)
 	if len(q.ready.items) == 0 {
@@ -97,7 +96,7 @@ func (q *queue) Next(now time.Duration) *entry {
 	return e
 }
 
-// promote moves entries whose time has come to the second order.
+// promote moves the entries that have become due from waiting to ready.
 func (q *queue) promote(now time.Duration) {
 	for len(q.waiting.items) > 0 && q.waiting.items[0].key <= now {
 		it := q.waiting.items[0]
@@ -120,7 +119,7 @@ func (q *queue) Behind(now time.Duration) time.Duration {
 	return behind
 }
 
-// Len is the number of entries in the queue.
+// Len returns the number of entries in the queue.
 func (q *queue) Len() int { return len(q.waiting.items) + len(q.ready.items) }
 
 // Each calls f for every entry, in no order.
@@ -133,11 +132,11 @@ func (q *queue) Each(f func(e *entry, due, expires time.Duration)) {
 	}
 }
 
-// never is a time that never comes.
+// never is later than any time on the monotonic clock.
 const never = time.Duration(1<<63 - 1)
 
-// arity is the number of children of a heap's node. Four children share a
-// cache line or two, which makes a shallower heap the faster one.
+// arity is the number of children of a node in a heap. A heap with four children is half as
+// deep as a binary one, and four items share one or two cache lines, which makes it faster.
 const arity = 4
 
 // heap is a d-ary min-heap that records each entry's position in the entry.
@@ -155,14 +154,14 @@ func (h *heap) remove(i int) {
 	h.items[i].entry.slot.position = position{}
 	last := len(h.items) - 1
 	it := h.items[last]
-	h.items[last] = item{} // let go of the entry
+	h.items[last] = item{} // so that the entry can be garbage-collected
 	h.items = h.items[:last]
 	if i < last {
 		h.replace(i, it)
 	}
 }
 
-// replace puts it at index i in place of what is there, and restores the order.
+// replace replaces the item at index i by it, and restores the order.
 func (h *heap) replace(i int, it item) {
 	if i > 0 && it.key < h.items[(i-1)/arity].key {
 		h.up(i, it)
@@ -171,7 +170,7 @@ func (h *heap) replace(i int, it item) {
 	}
 }
 
-// up moves the hole at i up to where it belongs, and fills it.
+// up moves the hole at i up until it can hold the item it.
 func (h *heap) up(i int, it item) {
 	for i > 0 {
 		parent := (i - 1) / arity
@@ -184,7 +183,7 @@ func (h *heap) up(i int, it item) {
 	h.place(i, it)
 }
 
-// down moves the hole at i down to where it belongs, and fills it.
+// down moves the hole at i down until it can hold the item it.
 func (h *heap) down(i int, it item) {
 	for {
 		first := i*arity + 1

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// retryAfterError is the wait before a renewal is tried again, after minting failed.
+	// retryAfterError is the wait before a renewal is tried again after minting failed.
 	retryAfterError = time.Second
-	// decideTimeout bounds every decision; hook's own bound is closer.
+	// decideTimeout bounds the wait for a Decision. Package hook has a shorter timeout.
 	decideTimeout = 10 * time.Second
 )
 
-// fire does what the session's deadline asks for.
+// fire does the task of the session's deadline.
 func (e *entry) fire() {
 	e.Lock()
 	defer e.Unlock()
 	defer e.contain(nil)
 	defer e.commit()
-	if e.session.State() == session.Ended { // it ended after Run took it out of the queue
+	if e.session.State() == session.Ended { // it ended after a worker took it out of the queue
 		return
 	}
 	clock := &e.engine.clock
@@ -59,7 +59,7 @@ func (e *entry) fire() {
 	}
 }
 
-// renewSoon renews the session for a cause: at once, or as soon as MayRenew allows it.
+// renewSoon renews the session, with this cause: at once, or as soon as MayRenew allows it.
 func (e *entry) renewSoon(cause session.Cause, now session.Instant) {
 	if e.session.MayRenew(now) {
 		e.renew(cause, now)
@@ -112,25 +112,25 @@ func (e *entry) mint(ctx context.Context, cause session.Cause, now session.Insta
 	_, span := s.tracer.span(ctx, "mint")
 	tokens, err := s.config.Minter.Mint(e.session.App, e.session.Identity, e.session.Terms.Format, cause, issuedAt, expiresAt)
 	endSpan(span, err)
-	if _, refused := errors.AsType[*session.Error](err); !refused { // a client's bad name says nothing of the node
+	if _, refused := errors.AsType[*session.Error](err); !refused { // a name that Agora does not allow is no failure of the node
 		s.health.minted(err, now.Mono)
 	}
 	return tokens, err
 }
 
-// isRevoked reports whether a revocation matches the session. Revocations match what is
-// fixed in its key: the project, subject, channel and users.
+// isRevoked reports whether a revocation matches the session. Revocations match the project,
+// subject, channel and users, which never change.
 func (e *entry) isRevoked() bool { return e.engine.config.Access.Revoked(&e.claims) }
 
-// reportExpiry emits, once for each expiry, that the client's tokens expired. rejoin: a
-// push tells the client to join its call again; it is false if the client is detached.
+// reportExpiry emits, once for each expiry, that the client's tokens expired. rejoin is true
+// if a push tells the client to join its call again, and false if no client is connected.
 func (e *entry) reportExpiry(rejoin bool) {
 	if e.session.ReportExpiry() {
 		e.emit(event{kind: evTokensExpired, rejoin: rejoin})
 	}
 }
 
-// send writes push to the client, if one is connected, and notes that it must answer.
+// send writes push to the client, if one is connected, and records that an answer is due.
 func (e *entry) send(push session.Push) {
 	if e.client != nil {
 		e.session.Sent()
@@ -152,7 +152,7 @@ func (e *entry) push(push session.Push) {
 	e.detach(e.session.AttachedEpoch(), e.engine.clock.now())
 }
 
-// requestApproval asks access to allow the next renewal, in another goroutine.
+// requestApproval requests the approval of the next renewal, in another goroutine.
 func (e *entry) requestApproval(now session.Instant) {
 	s := e.engine
 	seq := e.session.BeginApproval(now)
@@ -168,15 +168,15 @@ func (e *entry) requestApproval(now session.Instant) {
 	})
 }
 
-// approvalAnswered applies the decision about the bundle after seq. asked is the session when
-// the request began.
+// approvalAnswered applies the decision about the bundle after seq. asked is e.session at the
+// time of the request.
 func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *session.Session, seq uint64) {
 	now := s.clock.now()
 	switch {
 	case e.session.State() == session.Ended:
 	case d.Reason == session.Revoked:
 		e.end(session.EndRevoked)
-	case d.Reason == session.Denied: // a late denial counts, too
+	case d.Reason == session.Denied: // even if it comes late
 		e.end(session.EndDenied)
 	case e.session != asked || !e.session.AwaitsApproval(seq): // tokens were minted meanwhile
 	case !d.Allowed:
@@ -189,7 +189,7 @@ func (s *Scheduler) approvalAnswered(e *entry, d session.Decision, asked *sessio
 	}
 }
 
-// decide asks whether something is allowed. A panic counts as no answer.
+// decide returns the Decision of Access. A panic there counts as ApprovalUnavailable.
 func (s *Scheduler) decide(ctx context.Context, r session.Request) (d session.Decision) {
 	var err error
 	defer func() {

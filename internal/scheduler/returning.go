@@ -7,7 +7,7 @@ import (
 	"refresher/internal/store"
 )
 
-// returning is the handling of a client that comes back with its session's resume key.
+// returning handles one request of a client that returns with a resume key.
 type returning struct {
 	engine   *Scheduler
 	resume   session.Resume
@@ -19,9 +19,9 @@ type returning struct {
 	now      session.Instant
 }
 
-// reopen finds the session, or makes it anew from the store's record or the key, and takes
-// note of what the client says that it has. On success the entry is locked, and the caller
-// must commit or abandon.
+// reopen finds the session on this node, or restores it from the store's record or the key,
+// and applies the seq and expiry that the client sent. On success it returns the entry
+// locked, and the caller must commit or abandon it.
 func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	s := b.engine
 	connected, err := b.open()
@@ -57,7 +57,8 @@ func (b *returning) reopen(ctx context.Context) (*entry, error) {
 	return e, nil
 }
 
-// open decrypts the client's key, unless that was done before, and reports what peek does.
+// open decrypts the client's key, unless that was done before, and returns the result of
+// peek.
 func (b *returning) open() (connected bool, err error) {
 	if b.resume.Claims == nil {
 		if err := b.engine.Open(&b.resume); err != nil {
@@ -68,8 +69,8 @@ func (b *returning) open() (connected bool, err error) {
 	return b.engine.peek(&b.key)
 }
 
-// inRole returns a key with the role that the session has by now, on this node or by the
-// store: an operator may have changed it since the key was handed out.
+// inRole returns the claims with the session's current role, which this node or the store
+// knows: an operator may have changed the role since the key was issued.
 func (s *Scheduler) inRole(ctx context.Context, k session.ResumeClaims) session.ResumeClaims {
 	if s.config.Policy.ApprovalAhead == 0 || k.Identity.RTC == nil {
 		return k
@@ -86,8 +87,8 @@ func (s *Scheduler) inRole(ctx context.Context, k session.ResumeClaims) session.
 	return k
 }
 
-// find returns the session's entry, locked; one that this node does not have is made. The
-// error is an EndedError.
+// find returns the session's entry, locked. If this node does not have the session, find
+// adds it. The error is an EndedError.
 func (b *returning) find() (*entry, error) {
 	s := b.engine
 	for {
@@ -99,7 +100,7 @@ func (b *returning) find() (*entry, error) {
 		}
 		if e == nil {
 			e = b.makeEntry()
-			e.Lock() // free: nobody else has it
+			e.Lock() // does not block: no other goroutine has e yet
 			if s.table.insert(e, over, false) {
 				e.emit(event{kind: evOpened})
 				b.made = true
@@ -119,8 +120,8 @@ func (b *returning) find() (*entry, error) {
 	}
 }
 
-// dropMismatched drops a session that was adopted from a record that does not match its key, and
-// unlocks it.
+// dropMismatched drops and unlocks a session whose record, which this node adopted, does not
+// match the client's key.
 func (b *returning) dropMismatched(e *entry) {
 	defer e.Unlock()
 	defer e.contain(nil)
@@ -129,9 +130,9 @@ func (b *returning) dropMismatched(e *entry) {
 	e.commit()
 }
 
-// refuseEnded refuses the key of a session that ended on purpose, with an EndedError, and has
-// the end saved under the epoch that the store has just given out. It returns nil if the
-// session expired: then its key opens it anew.
+// refuseEnded returns an EndedError if the session ended on purpose, and saves the end under
+// the epoch that Acquire has just assigned. It returns nil if the session expired, since its
+// key then opens it anew.
 func (b *returning) refuseEnded(e *entry) (err error) {
 	e.Lock()
 	defer e.Unlock()
@@ -144,14 +145,14 @@ func (b *returning) refuseEnded(e *entry) (err error) {
 	return &session.EndedError{Ending: e.session.Ending(e.reason)}
 }
 
-// makeEntry makes an entry from the session's record, or from its key if the store has
-// none.
+// makeEntry returns a new entry for the session, from the store's record, or from the key if
+// the store has no record.
 func (b *returning) makeEntry() *entry {
 	if !b.acquired.Known {
 		return b.engine.newEntry(session.New(b.key, &b.engine.config.Policy, b.now))
 	}
 	r := b.acquired.Record
-	if r.State == session.Ended { // it has expired, and its client comes back after all
+	if r.State == session.Ended { // it had expired, and its client returns after all
 		r.State, r.Reason = session.Detached, ""
 		r.DetachedAt = b.now.Milli()
 		r.Delivered &^= store.DeliveredEnd
@@ -159,8 +160,8 @@ func (b *returning) makeEntry() *entry {
 	return b.engine.restore(&r, b.now)
 }
 
-// readmit brings the session up to date for the client that is back. On an error the session
-// is ended or abandoned.
+// readmit checks that the returning client may have its session, and brings the session up to
+// date. On an error the session is ended or abandoned.
 func (b *returning) readmit(e *entry) (err error) {
 	defer e.contain(&err)
 	held := &b.acquired
@@ -192,7 +193,7 @@ func (b *returning) readmit(e *entry) (err error) {
 	return nil
 }
 
-// update replaces the session by the one in the store's record if that is newer.
+// update replaces the session by the store's record if that is newer.
 func (b *returning) update(e *entry) {
 	held := &b.acquired
 	if !b.made && held.Known && !held.Record.OwnedBy(b.engine.config.Node) && held.Record.Epoch >= e.session.Epoch() {
@@ -200,20 +201,20 @@ func (b *returning) update(e *entry) {
 	}
 }
 
-// replace replaces the session by the one in the store's record, which is newer: the session
-// has been on another node since.
+// replace replaces the session by the store's record: another node has owned the session
+// since.
 func (b *returning) replace(e *entry) {
 	e.supersede(b.now)
 	newer := b.makeEntry()
 	role := roleOf(e.session.Identity)
 	e.session, e.delivered, e.sent = newer.session, newer.delivered, 0
-	if newer.wish < e.wish { // made here while the store was away
+	if newer.wish < e.wish { // an operator changed the role on this node while the store was down
 		e.session.SetRole(role)
 	}
 	e.wish = max(e.wish, newer.wish)
 }
 
-// admitOrAbandon is admit, and abandons the session if the key is refused.
+// admitOrAbandon calls admit, and abandons the session if the key is refused.
 func (b *returning) admitOrAbandon(e *entry) error {
 	err := b.admit(e)
 	if err != nil {
@@ -223,12 +224,12 @@ func (b *returning) admitOrAbandon(e *entry) error {
 	return err
 }
 
-// admit checks the client's key against the session, and takes note of what the client
+// admit checks the client's key against the session, and applies the bundle that the client
 // confirms.
 func (b *returning) admit(e *entry) error {
 	if b.key.Epoch > e.session.Epoch() {
-		// The client has been on another node since: what is connected here is a
-		// connection that it has given up.
+		// The client has been on another node since, so it has given up the connection
+		// to this one.
 		e.supersede(b.now)
 	}
 	if err := e.session.Admit(b.key.Epoch); err != nil {
@@ -240,9 +241,9 @@ func (b *returning) admit(e *entry) error {
 	return nil
 }
 
-// applyDecision ends a session that is denied. If the back end did not answer, or was asked
-// about another role than the session has now, the session goes on within its grace period.
-// The error is for the client.
+// applyDecision ends the session if it was denied. If there was no answer, or the answer is
+// about another role than the session has now, the session continues within its grace
+// period. The error is the answer to the client.
 func (b *returning) applyDecision(e *entry) error {
 	policy, d := &b.engine.config.Policy, &b.decision
 	counts := d.Reason != session.ApprovalUnavailable && (policy.ApprovalAhead == 0 || d.Role == roleOf(e.session.Identity))
@@ -250,7 +251,7 @@ func (b *returning) applyDecision(e *entry) error {
 	case !counts && !e.session.Approved(b.now):
 		b.abandon(e)
 		return session.ErrApprovalUnavailable
-	case !counts: // it is within its grace
+	case !counts: // the session is within its grace period
 	case d.Allowed:
 		e.session.Approve(d.Until, b.now)
 	default:
@@ -261,7 +262,7 @@ func (b *returning) applyDecision(e *entry) error {
 		ending := e.session.Ending(reason)
 		if e.session.Issued() {
 			e.end(reason)
-		} else { // it was made from its key alone, so no record says that it was denied
+		} else { // it was restored from its key alone, so there is no record to end
 			e.discard()
 		}
 		e.commit()
@@ -270,8 +271,8 @@ func (b *returning) applyDecision(e *entry) error {
 	return nil
 }
 
-// abandon is called if the client does not get its session back. It discards a session that
-// was made from the key alone, and leaves any other as it is.
+// abandon must be called if the client is refused. It discards a session that was restored
+// from the key alone, and leaves any other as it is.
 func (b *returning) abandon(e *entry) {
 	if !e.session.Issued() {
 		e.discard()

@@ -7,13 +7,14 @@ import (
 	"refresher/internal/session"
 )
 
-// revokeTimeout is how long Revoke waits for sessions that another goroutine holds.
+// revokeTimeout is how long Revoke waits for sessions that another goroutine has locked.
 const revokeTimeout = 700 * time.Millisecond
 
-// Revoke ends the open sessions of this node for which match returns an id, and calls ended
-// for each with that id and the last second at which the session's tokens work. It waits up
-// to revokeTimeout for sessions that another goroutine holds, for example to write to their
-// client; those end later. match must be fast, and neither may call the Scheduler.
+// Revoke ends each open session of this node for which match returns the id of a revocation,
+// and calls ended with that id and the last second at which the session's tokens work. A
+// session that another goroutine has locked, for example to write to its client, ends when
+// it is unlocked; Revoke waits for that up to revokeTimeout. match must be fast, and neither
+// function may call the Scheduler.
 func (s *Scheduler) Revoke(match func(*session.ResumeClaims) (id string), ended func(id string, accessEndsAt session.UnixSec)) {
 	var left sync.WaitGroup
 	for _, e := range s.table.all(nil) {

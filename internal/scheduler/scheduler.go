@@ -14,45 +14,45 @@ import (
 	"refresher/internal/store"
 )
 
-// Minter makes the tokens. It is safe for concurrent use.
+// Minter makes tokens. It is safe for concurrent use.
 type Minter interface {
 	// Mint makes one bundle: a token of the project app for each service of id, all valid
-	// from issuedAt to expiresAt. A *session.Error says that id breaks one of Agora's rules.
-	// cause is for the books only.
+	// from issuedAt to expiresAt. The error is a *session.Error if id breaks one of Agora's
+	// rules. cause is for the metrics and the log only.
 	Mint(app string, id session.Identity, f session.Format, cause session.Cause, issuedAt, expiresAt session.UnixSec) (session.Tokens, error)
 }
 
-// Access says who may have tokens; see package access.
+// Access decides who may have tokens; see package access.
 type Access interface {
-	// Authorize says whether something may be done now. It waits for the customer's back end,
-	// if that is asked.
+	// Authorize decides about r. It waits for your back end if an approval is required.
 	Authorize(ctx context.Context, r session.Request) session.Decision
-	// Recheck refuses what a revocation matches by now, and everything until the node has
-	// read the revocations. Revoked reports whether one that the node knows matches. Neither
-	// does I/O.
+	// Recheck decides by the revocations alone: it refuses if one matches, or if the node
+	// has not read the revocations yet. Revoked reports whether a known revocation matches.
+	// Neither does I/O.
 	Recheck(k *session.ResumeClaims) session.Decision
 	Revoked(k *session.ResumeClaims) bool
 }
 
-// Cluster is what the nodes share of the sessions; see package cluster. Its methods are
-// safe for concurrent use.
+// Cluster shares sessions with the other nodes; see package cluster. Its methods are safe
+// for concurrent use.
 type Cluster interface {
-	// Enqueue has a session's record saved soon, in place of an older one of the same writer
-	// that still waits, and does not wait for that. within is how long the record may gather
-	// with others. The writer is given the store's answer. ctx is for the trace alone. It
-	// returns false if the record is that of an end, and too many of those wait.
+	// Enqueue adds a session's record to the write-behind, replacing an older record of the
+	// same writer that waits there, and returns at once. The record may wait up to within
+	// for others. The store's answer goes to the writer. ctx is for the trace only. Enqueue
+	// returns false if the session has ended and too many records of ended sessions wait.
 	Enqueue(ctx context.Context, r *store.Record, within time.Duration, w store.Writer) bool
 	// Acquire makes this node the owner of a session whose resume key a client presented,
-	// for a connection, or for a single renewal without one. It goes by the key if the store
-	// does not answer in time. The error is an EndedError, or that of ctx.
+	// for a connection (attach), or for a single renewal without one. If the store does not
+	// answer in time, the result follows from the key. The error is an EndedError, or the
+	// error of ctx.
 	Acquire(ctx context.Context, k *session.ResumeClaims, attach bool) (store.Acquired, error)
-	// Get returns a session's record, or false if the store has none that fits the key, or
-	// does not answer in time.
+	// Get returns a session's record, or false if the store has no record that fits the
+	// claims, or does not answer in time.
 	Get(ctx context.Context, k *session.ResumeClaims) (store.Record, bool)
 }
 
-// alone is the Cluster of a node that shares nothing. A session that ended on purpose is
-// remembered for as long as a store would keep its tombstone.
+// alone is the Cluster of a node that shares nothing. It keeps the entry of a session that
+// ended on purpose in memory for as long as a store would keep its tombstone.
 type alone struct{}
 
 func (alone) Enqueue(_ context.Context, r *store.Record, _ time.Duration, w store.Writer) bool {
@@ -70,7 +70,7 @@ func (alone) Get(context.Context, *session.ResumeClaims) (store.Record, bool) {
 	return store.Record{}, false
 }
 
-// Config is what a Scheduler needs. All fields are required unless they say otherwise.
+// Config configures a Scheduler. All fields are required unless they say otherwise.
 type Config struct {
 	// Serves reports whether this node mints tokens for a project, by its App ID.
 	Serves func(app string) bool
@@ -78,25 +78,25 @@ type Config struct {
 	Sealer *session.Sealer
 	Policy session.Policy
 	Access Access
-	// Cluster is what this node shares with others; Node is its name there, which no other
-	// process has or had. A nil Cluster shares nothing.
+	// Cluster shares the sessions with other nodes; nil shares nothing. Node is this node's
+	// name, which no other process ever has.
 	Cluster Cluster
 	Node    string
-	// SendEvent has an event delivered to the customer's back end. It returns at once, and
+	// SendEvent has an event delivered to your back end. It returns at once, and
 	// calls settled from another goroutine when the event is delivered, or given up for good.
 	// Nil: no events are sent.
 	SendEvent func(e session.Event, settled func(delivered bool))
-	// Certificate names the certificate that the Minter signs a project's tokens with now;
-	// see CertificateChanged. Nil: it never changes.
+	// Certificate returns the certificate with which the Minter signs a project's tokens
+	// now; see CertificateChanged. Nil: it never changes.
 	Certificate func(app string) session.Fingerprint
-	// MaxSessions is how many sessions the node keeps. A join is refused when so many are
-	// attached. A resume is always accepted. Beyond the limit, the session that is detached
-	// for longest is removed. Zero is no limit.
+	// MaxSessions limits the sessions of the node; 0 is no limit. A join is refused if so
+	// many sessions are attached. A resume is always accepted. If there are more, the
+	// sessions that have been detached for longest are removed.
 	MaxSessions int
 	// Tracer traces joins, resumes and renewals. Nil: nothing is traced.
 	Tracer trace.Tracer
-	// Panics reports what is recovered from in the handling of a session. Nil: a panic ends
-	// the process.
+	// Panics reports panics in the handling of one session, from which the Scheduler
+	// recovers. Nil: a panic ends the process.
 	Panics     *panics.Reporter
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -121,14 +121,14 @@ type Scheduler struct {
 }
 
 const (
-	// clockCheckEvery is how often Run looks whether the wall clock was set.
+	// clockCheckEvery is how often Run checks whether the wall clock was set.
 	clockCheckEvery = 5 * time.Second
-	// stepWindow is the span over which renewals are spread if a step of the wall clock has
-	// made many due at once.
+	// stepWindow is the span over which renewals are spread if the wall clock was set
+	// forward and many became due at once.
 	stepWindow = 30 * time.Second
 )
 
-// New makes a Scheduler. Nothing is renewed until Run is called.
+// New returns a Scheduler. Nothing is renewed until Run is called.
 func New(c Config) (*Scheduler, error) {
 	if err := c.Policy.Check(); err != nil {
 		return nil, err
@@ -163,13 +163,13 @@ func (s *Scheduler) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		select { // also while there is always more to do
+		select { // checks the clock even if sessions are always due
 		case <-check.C:
 			s.checkClock()
 		default:
 		}
 		if again := s.startWorkers(ctx, s.clock.now().Mono); again != never {
-			timer.Reset(again - s.clock.now().Mono) // read again: to look at many that are due takes a while
+			timer.Reset(again - s.clock.now().Mono) // reads the clock again, since startWorkers can take a while
 		}
 		select {
 		case <-timer.C:
@@ -182,7 +182,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	}
 }
 
-// checkClock looks whether the wall clock was set, and if so tells the sessions.
+// checkClock checks whether the wall clock was set, and if so informs the sessions.
 func (s *Scheduler) checkClock() {
 	step := s.clock.step()
 	if step == 0 {

@@ -7,21 +7,21 @@ import (
 	"refresher/internal/store"
 )
 
-// announce hands over the events of the session that the customer's back end does not know
-// of. Each owner does so until a delivery is acknowledged: at least once across the
-// cluster. A session that is over stays in the store until then, so that another node does
-// it if this one dies.
+// sendEvents hands over the session's events that your back end has not acknowledged. Each
+// owner of the session does so until a delivery is acknowledged: at least once across the
+// cluster. An ended session stays in the store until then, so that another node sends the
+// event if this one dies.
 func (e *entry) sendEvents() {
 	if !e.session.Issued() {
 		return
 	}
-	missed := e.session.Unreachable()
-	if !missed { // a new bundle: the event was about the one before
+	unreachable := e.session.Unreachable()
+	if !unreachable { // the client has a new bundle, so the next "unreachable" is a new event
 		e.delivered &^= store.DeliveredUnreachable
 		e.sent &^= store.DeliveredUnreachable
 	}
 	due := store.DeliveredJoined
-	if missed {
+	if unreachable {
 		due |= store.DeliveredUnreachable
 	}
 	if e.session.State() == session.Ended {
@@ -39,8 +39,8 @@ func (e *entry) sendEvents() {
 	}
 }
 
-// deliver hands over one event, and notes when it is delivered, or given up for good: both
-// count.
+// sendEvent hands over one event, and records it as delivered once it is acknowledged or
+// given up for good.
 func (e *entry) sendEvent(what store.Delivered) {
 	s := e.engine
 	now := s.clock.now()
@@ -56,8 +56,8 @@ func (e *entry) sendEvent(what store.Delivered) {
 	})
 }
 
-// newEvent returns the event for the customer's back end whose delivery counts as what. Its
-// ID is the same on every node that may send it.
+// newEvent returns the event that the bit what of store.Delivered stands for. Its ID is the
+// same on every node that may send it.
 func newEvent(what store.Delivered, r *session.Record, node string, at session.UnixMilli) session.Event {
 	e := session.Event{
 		At: at, App: r.App, Session: r.Session, Subject: r.Subject, Node: node, Identity: r.Identity, Seq: r.Seq, ExpiresAt: r.ExpiresAt,

@@ -9,32 +9,31 @@ import (
 	"refresher/internal/session"
 )
 
-// table holds the sessions of the node, and the order in which they need attention, under
-// one lock. The lock is a leaf, which may be taken while an entry's is held; nothing is
-// called under it that can block.
+// table holds the sessions of the node and the queue, under one lock. The lock is a leaf: it
+// may be taken while an entry's lock is held, and no call that can block is made under it.
 //
-// The table keeps at most limit sessions. Attached ones come first. A client can make
-// detached ones at will, by joining and hanging up, and they stay for as long as their
-// tokens are good; but their keys open them anew. So the session that is detached for
-// longest gives way; a renewal over HTTP starts that time again. Adopted sessions are not
-// counted: they are overdue, and gone in minutes.
+// The table keeps at most limit sessions, and prefers attached ones. A client can create any
+// number of detached sessions, by joining and disconnecting, and each stays until its tokens
+// expire. Removing one does little harm, since its key opens it anew. So the session that
+// has been detached for longest is removed first; a renewal over HTTP counts as being
+// connected. Adopted sessions are not counted: they are overdue and end within minutes.
 type table struct {
 	limit int           // 0: none
 	wake  chan struct{} // tells Run that there is a deadline before armed
 
 	mu       sync.Mutex
 	open     map[string]*entry // by id
-	ended    map[string]*entry // ended, until the store and the customer's back end know
+	ended    map[string]*entry // ended, until the store has the end and its event is delivered
 	queue    queue
 	armed    time.Duration // the next deadline that Run knows of
-	detached list.List     // of open ones, the longest detached first, without adopted ones
-	adopted  int
+	detached list.List     // the detached sessions, the longest detached first, without adopted ones
+	adopted  int           // number of adopted sessions
 }
 
-// slot is what the table knows of one session. It is guarded by the table's lock.
+// slot holds the table's data about one session. It is guarded by the table's lock.
 type slot struct {
 	detached    *list.Element       // nil: it is not in table.detached
-	certificate session.Fingerprint // of the tokens that the client has
+	certificate session.Fingerprint // that signed the client's tokens
 	position
 	adopted bool // taken over from a dead node, and its client has not come back yet
 	atRisk  bool // attached, and the newest tokens are not confirmed
@@ -44,7 +43,7 @@ func newTable(limit int) *table {
 	return &table{limit: limit, wake: make(chan struct{}, 1), open: make(map[string]*entry), ended: make(map[string]*entry)}
 }
 
-// join adds a new session, unless the table is full of sessions that have their clients.
+// join adds a new session, unless there are limit attached sessions.
 func (t *table) join(e *entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,9 +54,9 @@ func (t *table) join(e *entry) bool {
 	return true
 }
 
-// insert adds a session that was restored from a record or a key. It returns false if the
-// session is open here, or if its ended entry here is not over (nil: none), which the caller
-// has seen.
+// insert adds a session that was restored from a record or a key. over is the ended entry of
+// the same session that the caller found, nil for none. insert returns false if the session
+// is open meanwhile, or has another ended entry.
 func (t *table) insert(e, over *entry, adopted bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,15 +68,15 @@ func (t *table) insert(e, over *entry, adopted bool) bool {
 	return true
 }
 
-// find returns the open session of this id and the one that has ended, nil for none. There
-// can be both: a session that expired is opened anew by its key.
+// find returns the open and the ended entry of this session; nil if there is none. There can
+// be both, since the key of an expired session opens it anew.
 func (t *table) find(id string) (open, ended *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.open[id], t.ended[id]
 }
 
-// get returns the session of this id, open or else ended; nil: it is not here.
+// get returns the open entry of this session, or else the ended one, or nil.
 func (t *table) get(id string) *entry { return cmp.Or(t.find(id)) }
 
 // all returns the open sessions that match; a nil match takes every one.
@@ -93,8 +92,8 @@ func (t *table) all(match func(*entry) bool) []*entry {
 	return found
 }
 
-// place puts an open session where it belongs in the queue, and among those that are
-// detached. It reports whether there are too many of these now. e's lock is held.
+// place updates an open session's position in the queue and in the list of detached sessions.
+// It reports whether the table is over its limit. e's lock is held.
 func (t *table) place(e *entry) (crowded bool) {
 	state, due, expires, certificate := e.session.State(), e.session.Deadline(), e.session.HeldExpires(), e.session.Certificate()
 	t.mu.Lock()
@@ -136,14 +135,14 @@ func (t *table) forget(e *entry) {
 	}
 }
 
-// own counts an adopted session as the node's own: its client is here.
+// clearAdopted makes an adopted session an ordinary one, because its client is here.
 func (t *table) clearAdopted(e *entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.setAdopted(e, false)
 }
 
-// setAdopted notes whether a session is adopted. t.mu is held.
+// setAdopted sets whether a session is adopted. t.mu is held.
 func (t *table) setAdopted(e *entry, is bool) {
 	switch {
 	case is && !e.slot.adopted:
@@ -154,8 +153,8 @@ func (t *table) setAdopted(e *entry, is bool) {
 	e.slot.adopted = is
 }
 
-// setDetached adds a session to the end of the detached ones, unless it is in there, or
-// removes it. t.mu is held.
+// setDetached adds a session to the end of the list of detached ones, or removes it. t.mu is
+// held.
 func (t *table) setDetached(e *entry, is bool) {
 	switch {
 	case is && e.slot.detached == nil:
@@ -198,7 +197,7 @@ func (t *table) takeSurplus(held *entry) *entry {
 	return nil
 }
 
-// look returns how many sessions are due, and when the next one will be. From then on place
+// peek returns how many sessions are due, and when the next one will be. From then on place
 // wakes Run only for a session that is due before that.
 func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	t.mu.Lock()
@@ -207,7 +206,7 @@ func (t *table) peek(now time.Duration) (due int, next time.Duration) {
 	return due, t.armed
 }
 
-// next takes the most urgent session that is due out of the queue; nil: none is.
+// next removes and returns the most urgent due session of the queue; nil if none is due.
 func (t *table) next(now time.Duration) *entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -14,19 +14,19 @@ import (
 // tracer makes traces; the zero value makes none.
 type tracer struct{ otel trace.Tracer }
 
-// operation is the trace of one renewal, join or resume: its span, and under that one for
-// each part (authorize, mint, push, ack, and the cluster's record and save). A nil
-// operation is not traced; all methods take it. It is guarded by the entry's lock.
+// operation is the trace of one renewal, join or resume: a span, with a child span for each
+// step (authorize, mint, push, ack, and the cluster's record and save). All methods accept a
+// nil operation, which is not traced. It is guarded by the entry's lock.
 type operation struct {
 	tracer  *tracer
-	ctx     context.Context // with span: an operation goes on from one event to the next
+	ctx     context.Context // contains span; stored because an operation lasts over many calls
 	span    trace.Span
-	waiting trace.Span // for the client's answer; nil: nothing was sent yet
-	over    bool       // it has its outcome; at most the record's part is still to come
+	waiting trace.Span // ends with the client's answer; nil: no push was sent yet
+	over    bool       // the outcome is set; at most the record's span is still to end
 }
 
-// Attributes of spans. A session's id is in them, as in the log, so that its story can be
-// found; the names of its user and channel are not.
+// Attributes of spans. They contain the session's id, by which the log can be searched, but
+// not the names of its user and channel.
 const (
 	attrSession = attribute.Key("refresher.session")
 	attrCause   = attribute.Key("refresher.cause")
@@ -37,15 +37,15 @@ const (
 	attrMargin  = attribute.Key("refresher.margin_seconds")
 )
 
-// outcomes are those of the events that end a trace.
+// outcomes are the values of attrOutcome, for the events that end a trace.
 var outcomes = [...]string{
 	evAcked: "acked", evJoined: "joined", evRepeated: "repeated", evRenewed: "answered", evDetached: "detached", evDropped: "lost",
 }
 
-// noSpan is the span of what is not traced.
+// noSpan records nothing.
 var noSpan = trace.SpanFromContext(context.Background())
 
-// begin begins a trace, at a moment that may have passed.
+// begin begins a trace with this start time, which may be in the past.
 func (t *tracer) begin(name, id string, at session.UnixNano) *operation {
 	if t.otel == nil {
 		return nil
@@ -54,7 +54,7 @@ func (t *tracer) begin(name, id string, at session.UnixNano) *operation {
 	return &operation{tracer: t, ctx: ctx, span: span}
 }
 
-// span begins a part of what ctx is about, if that is traced.
+// span begins a child of the span of ctx, if that is recorded.
 func (t *tracer) span(ctx context.Context, name string) (context.Context, trace.Span) {
 	if t.otel == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, noSpan
@@ -62,7 +62,7 @@ func (t *tracer) span(ctx context.Context, name string) (context.Context, trace.
 	return t.otel.Start(ctx, name)
 }
 
-// endSpan ends a span, and says so if it went wrong.
+// endSpan ends a span and records err, unless it is nil.
 func endSpan(span trace.Span, err error) {
 	fail(span, err)
 	span.End()
@@ -75,7 +75,7 @@ func fail(span trace.Span, err error) {
 	}
 }
 
-// observe takes an event into the session's trace. A renewal's trace begins with it. e's
+// observe adds an event to the session's trace. evStarted begins the trace of a renewal. e's
 // lock is held.
 func (t *tracer) observe(ev *event, e *entry) {
 	if t.otel == nil {
@@ -127,7 +127,7 @@ func (o *operation) in(ctx context.Context) context.Context {
 	return trace.ContextWithSpan(ctx, o.span)
 }
 
-// context is what parts of the operation begin in.
+// context returns the context for child spans.
 func (o *operation) context() context.Context {
 	if o == nil {
 		return context.Background()
@@ -135,7 +135,7 @@ func (o *operation) context() context.Context {
 	return o.ctx
 }
 
-// sent notes that a push went out, which the client is going to answer.
+// sent begins the span that waits for the client's answer to a push.
 func (o *operation) sent(attempt int) {
 	if o.span.IsRecording() {
 		o.answered("no answer")
@@ -144,7 +144,7 @@ func (o *operation) sent(attempt int) {
 	}
 }
 
-// answered ends the wait for the client.
+// answered ends the span that waits for the client's answer.
 func (o *operation) answered(how string) {
 	if o.waiting != nil {
 		o.waiting.SetAttributes(attrOutcome.String(how))
@@ -153,7 +153,7 @@ func (o *operation) answered(how string) {
 	}
 }
 
-// conclude notes the outcome. At most the record's part comes after it.
+// conclude sets the outcome of the operation. The first call counts.
 func (o *operation) conclude(outcome string) {
 	if o == nil || o.over {
 		return
@@ -163,7 +163,7 @@ func (o *operation) conclude(outcome string) {
 	o.span.SetAttributes(attrOutcome.String(outcome))
 }
 
-// refused ends the trace of a request that failed; err nil: it did not.
+// refused ends the trace of a request if it failed with err.
 func (o *operation) refused(err error) {
 	if err != nil && o != nil {
 		fail(o.span, err)
@@ -172,14 +172,14 @@ func (o *operation) refused(err error) {
 	}
 }
 
-// replace has what comes next of a session belong to another trace. e's lock is held.
+// replace ends the session's trace and continues with another. e's lock is held.
 func (t *tracer) replace(e *entry, o *operation) {
 	e.operation.conclude("replaced")
 	t.close(e)
 	e.operation = o
 }
 
-// close ends the session's trace if there is nothing more to come. e's lock is held.
+// close ends the session's trace if its outcome is set. e's lock is held.
 func (t *tracer) close(e *entry) {
 	if e.operation != nil && e.operation.over {
 		e.operation.span.End()
@@ -187,8 +187,7 @@ func (t *tracer) close(e *entry) {
 	}
 }
 
-// observeValue puts a value into a histogram, with the trace that it belongs to as its
-// exemplar, if there is one.
+// observeValue adds a value to a histogram, with the operation's trace as its exemplar.
 func (o *operation) observeValue(h prometheus.Histogram, value float64) {
 	if o != nil && o.span.IsRecording() && o.span.SpanContext().IsSampled() {
 		if h, ok := h.(prometheus.ExemplarObserver); ok {

@@ -720,7 +720,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 	})
 }
 
-// The customer's back end is asked before a wish has tokens minted, about the new role.
+// Your back end is asked before a wish has tokens minted, about the new role.
 func TestWishIsApproved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)

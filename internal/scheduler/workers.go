@@ -9,49 +9,52 @@ import (
 )
 
 const (
-	// concurrency is how many entries may be fired at once.
+	// concurrency is the maximum number of workers that hold a slot.
 	concurrency = 1024
 	// slotPatience is how long a worker keeps its slot while it fires one entry. Minting and
-	// pushing take microseconds; one that takes longer waits for a slow client, which must not
-	// block others.
+	// pushing take microseconds. A worker that needs longer is waiting for a slow client, and
+	// gives up its slot so that it does not block others.
 	slotPatience = 100 * time.Millisecond
-	// lookAgain is the time between two looks at the workers while entries are due.
-	lookAgain = 2 * time.Millisecond
-	// brisk is how many entries a worker fires in that time if it does not wait for clients.
-	brisk = 8
+	// checkAgain is the time between two checks of the workers' progress while entries are
+	// due.
+	checkAgain = 2 * time.Millisecond
+	// fullSpeed is how many entries a worker fires within checkAgain if it does not wait for
+	// slow clients.
+	fullSpeed = 8
 )
 
-// workers fire the entries that are due. Each takes the most urgent one out of the queue,
-// again and again until none is due, so that the order holds, and its goroutine and stack
-// serve many entries. There is one for each processor. At each look that finds entries due,
-// workers that wait for slow clients get more beside them: as many again if they have come
-// to a stop, and one for each processor if they are not brisk.
+// workers fire the due entries. Each worker takes the most urgent entry out of the queue
+// until none is due, so that one goroutine and its stack serve many entries. Run starts one
+// worker for each CPU. While entries stay due, it checks the progress every checkAgain, and
+// adds workers for the ones that wait for slow clients: it doubles them if they fired fewer
+// than one entry each, and adds one for each CPU if they are below full speed.
 type workers struct {
 	slots   chan struct{}  // has one element for each worker that did not exceed slotPatience
-	running sync.WaitGroup // all of them
+	running sync.WaitGroup // all workers
 	taken   atomic.Int64   // entries taken out of the queue so far
 
-	waiting bool          // at the last look there were more entries than new workers; Run's own
-	again   time.Duration // when Run looks again, while waiting; Run's own
-	seen    int64         // taken, at the last look; Run's own
+	// Only Run uses these.
+	waiting bool          // at the last check there were more due entries than new workers
+	again   time.Duration // the time of the next check, while waiting
+	seen    int64         // value of taken at the last check
 }
 
-// startWorkers starts the workers that the due entries need, and returns when to look again.
+// startWorkers starts the workers that the due entries need, and returns when to check again.
 func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Duration {
 	due, next := s.table.peek(now)
 	w, more := &s.workers, 0
 	taken, working := w.taken.Load(), len(w.slots)
-	if due == 0 || working < cap(w.slots) || taken > w.seen { // else renewals stand still
+	if due == 0 || working < cap(w.slots) || taken > w.seen { // else renewals have stalled
 		s.health.noteRound(now)
 	}
 	switch {
 	case !w.waiting || working == 0:
 		more = runtime.GOMAXPROCS(0)
-	case now < w.again: // table.wake woke Run: too early to tell how brisk they are
+	case now < w.again: // table.wake woke Run: too early to measure the progress
 		return w.again
 	case taken-w.seen < int64(working):
 		more = working
-	case taken-w.seen < brisk*int64(working):
+	case taken-w.seen < fullSpeed*int64(working):
 		more = runtime.GOMAXPROCS(0)
 	}
 	more = min(more, due, cap(w.slots)-working)
@@ -59,14 +62,14 @@ func (s *Scheduler) startWorkers(ctx context.Context, now time.Duration) time.Du
 		w.slots <- struct{}{} // has room: no other goroutine adds to it
 		w.running.Go(func() { s.work(ctx) })
 	}
-	if w.waiting, w.seen, w.again = due > more, taken, now+lookAgain; w.waiting {
+	if w.waiting, w.seen, w.again = due > more, taken, now+checkAgain; w.waiting {
 		return w.again
 	}
 	return next
 }
 
 // work fires entries until none is due. It ends early if firing one took longer than
-// slotPatience: its slot is another's then.
+// slotPatience, since its slot was freed then.
 func (s *Scheduler) work(ctx context.Context) {
 	free := func() { <-s.workers.slots }
 	patience := time.AfterFunc(slotPatience, free)

@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Action is what the customer's back end is asked to allow.
+// Action is the operation that a Request asks permission for.
 type Action string
 
 const (
@@ -11,11 +11,11 @@ const (
 	ActionRenew  Action = "renew"  // mint new tokens for it
 )
 
-// approval is the state of the approvals by the customer's back end, if it is configured
-// (Policy.ApprovalAhead). The node asks once for each renewal, ahead of it. An approval is good
-// for one bundle. If the back end does not answer, renewals go on for a grace period: one
-// lifetime of the tokens and Policy.ApprovalGrace since the last approval. After that the session
-// is denied once its tokens expire.
+// approval is the state of your back end's approval, if one is configured
+// (Policy.ApprovalAhead). The node requests an approval before each renewal; each approval
+// permits one bundle. If your back end does not answer, renewals continue for a grace
+// period: one lifetime of the tokens plus Policy.ApprovalGrace since the last approval.
+// After that the session ends as denied when its tokens expire.
 type approval struct {
 	approvedAt UnixSec       // the time of the last approval; 0: none
 	approved   time.Duration // the same on the monotonic clock
@@ -23,16 +23,17 @@ type approval struct {
 	request request
 }
 
-// request is the approval of the next bundle.
+// request is the state of the request for the next bundle's approval.
 type request struct {
 	requestedAt time.Duration // when the request began that is under way
-	notBefore   time.Duration // the back end did not answer; the next request is not sent before this
+	notBefore   time.Duration // earliest time of the next request, after one without an answer
 	granted     bool          // the back end has approved the bundle
 	owed        bool          // the newest bundle was minted in the grace period, without approval
 	underWay    bool          // a request is under way
 }
 
-// approvalAhead returns how long before a renewal the back end is asked; 0: no approval is needed.
+// approvalAhead returns how long before a renewal the approval is requested; 0 if none is
+// needed.
 func (s *Session) approvalAhead() time.Duration {
 	return min(s.policy.ApprovalAhead, s.RenewBefore()/2)
 }
@@ -46,8 +47,8 @@ func (s *Session) graceEnds() time.Duration {
 	return s.approved + s.Terms.TTL + s.policy.ApprovalGrace
 }
 
-// taskToMint returns what the session must do next to have a bundle minted at due (Renew, Ask
-// or Deny), and when. expires is when the newest tokens expire.
+// taskToMint returns the next task on the way to a bundle that is minted at due (Renew, Ask
+// or Deny), and its time. expires is when the newest tokens expire.
 func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	q, ahead := &s.request, s.approvalAhead()
 	switch {
@@ -69,22 +70,22 @@ func (s *Session) taskToMint(due, expires time.Duration) (Task, time.Duration) {
 	return Ask, max(due-ahead, q.notBefore)
 }
 
-// BeginApproval notes that the back end is being asked about the next bundle. It returns the
-// seq of the newest one, for AwaitsApproval.
+// BeginApproval records that the approval of the next bundle was requested. It returns the
+// seq of the newest bundle, which AwaitsApproval needs.
 func (s *Session) BeginApproval(now Instant) (seq uint64) {
 	s.request.underWay, s.request.requestedAt = true, now.Mono
 	return s.issued.seq
 }
 
-// AwaitsApproval reports whether the answer to the request that began at seq still counts:
-// no bundle was minted since.
+// AwaitsApproval reports whether the answer to a request still counts: no bundle was minted
+// since BeginApproval returned seq.
 func (s *Session) AwaitsApproval(seq uint64) bool { return s.request.underWay && s.issued.seq == seq }
 
 // DiscardApproval discards an approval for which no bundle was minted.
 func (a *approval) DiscardApproval() { a.request = request{owed: a.request.owed} }
 
-// Approve notes that the back end approves the next bundle. until bounds the session's
-// life; 0 does not.
+// Approve records that your back end approves the next bundle. until, if not 0, is the
+// second at which the session must end.
 func (s *Session) Approve(until UnixSec, now Instant) {
 	if until > 0 {
 		s.Terms.Until = min(s.Terms.Until, until)
@@ -98,8 +99,8 @@ func (s *Session) Approve(until UnixSec, now Instant) {
 // approval.
 const owedEvery = 30 * time.Second
 
-// ApprovalUnavailable notes that the back end did not answer. The next request follows after
-// retry.
+// ApprovalUnavailable records that your back end did not answer. The next request is sent
+// after retry.
 func (a *approval) ApprovalUnavailable(retry time.Duration, now Instant) {
 	if a.request.owed {
 		retry = max(retry, owedEvery)
@@ -120,7 +121,7 @@ func (s *Session) NeedsApproval() bool { return s.approvalAhead() > 0 && !s.requ
 // now: it is approved, and the last one asked for was minted renewEvery ago or earlier.
 func (s *Session) MayRenew(now Instant) bool { return !s.NeedsApproval() && now.Mono >= s.renewAfter }
 
-// Want schedules a new bundle for a cause, as soon as MayRenew allows it.
+// Want schedules a new bundle, with this cause, for the earliest time that MayRenew allows.
 func (s *Session) Want(cause Cause, now Instant) {
 	at := max(now.Mono, s.renewAfter, 1)
 	if p := s.pending; p != nil {
@@ -136,7 +137,7 @@ func (s *Session) SetRole(r Role) bool {
 	if rtc == nil || rtc.Role == r || r == Publisher && !s.Terms.MayPublish {
 		return false
 	}
-	changed := *rtc // a copy: records share the old one
+	changed := *rtc // a copy, since stored records share the old value
 	changed.Role = r
 	s.Identity.RTC = &changed
 	s.request.granted = false // the approval was for the other role

@@ -8,28 +8,29 @@ type Join struct {
 	// TTL is the lifetime of the tokens, in whole seconds; zero is the
 	// operator's default.
 	TTL time.Duration
-	// Format is the form of the tokens that the client asks for, nil for none.
+	// Format is the token format that the client asks for; nil leaves it to the
+	// credential and the operator.
 	Format *Format
-	// Caller is the holder of the credential.
+	// Caller holds what the client's credential says.
 	Caller Caller
 }
 
-// Resume is a client's request to go on with a session whose resume key it presents.
+// Resume is a client's request to continue a session, with the session's resume key.
 type Resume struct {
 	Session string
 	Key     string // sealed, see Sealer
-	// Claims is the decrypted Key; nil until it was opened.
+	// Claims is the decrypted Key; nil until Scheduler.Open has set it.
 	Claims *ResumeClaims
-	// Seq is the newest bundle that the client applied. SeqUnknown: it does
-	// not say.
+	// Seq is the seq of the newest bundle that the client has applied. SeqUnknown is
+	// true if the request does not name one.
 	Seq        uint64
 	SeqUnknown bool
-	// ExpiresAt is when the tokens run out that the client holds; 0 when it
-	// does not say. It helps a node that knows no more than the key.
+	// ExpiresAt is when the client's tokens expire; 0 if the request does not say. A
+	// node that has no record of the session relies on it.
 	ExpiresAt UnixSec
 }
 
-// Check refuses numbers that are out of range.
+// Check returns an *Error if Seq or ExpiresAt is out of range.
 func (r Resume) Check() error {
 	if r.Seq > MaxSeq {
 		return Errorf(CodeBadRequest, "seq: want at most %d", MaxSeq)
@@ -40,8 +41,8 @@ func (r Resume) Check() error {
 	return nil
 }
 
-// Client is a session's connection, as the session uses it. Calls for one session come
-// one at a time. No method blocks for longer than a write deadline, and none calls the
+// Client is the connection that a session sends to. The scheduler makes one call at a time
+// for each session. No method blocks for longer than a write deadline, and none calls the
 // Attachment.
 type Client interface {
 	// Joined answers the join or resume that attached the client.
@@ -50,22 +51,22 @@ type Client interface {
 	Push(Push) error
 	// End sends the reason of the session's end and closes the connection.
 	End(Ending)
-	// Lost closes the connection as dead: the client does not answer.
+	// CloseDead closes the connection because the client does not answer.
 	CloseDead()
 }
 
-// Attachment is a session, as its connection uses it. Once a newer attachment
-// has taken its place, its methods do nothing. They are safe for concurrent
-// use. Errors are *Error and leave the session as it was.
+// Attachment passes a client's messages to its session. Once a newer attachment has
+// replaced it, its methods do nothing. They are safe for concurrent use. An error is an
+// *Error and leaves the session unchanged.
 type Attachment interface {
-	// Ack: the SDK accepted bundle seq.
+	// Ack records that the client's SDK accepted bundle seq.
 	Ack(seq uint64) error
-	// Nack: the SDK refused bundle seq, with its code and message.
+	// Nack records that the SDK refused bundle seq. code and message are the SDK's.
 	Nack(seq uint64, code, message string) error
-	// Renew: the client asks for new tokens now.
+	// Renew requests new tokens now.
 	Renew()
-	// Leave: the client has left its call.
+	// Leave ends the session, because the client has left its call.
 	Leave()
-	// Detach: the connection is gone.
+	// Detach records that the connection was lost.
 	Detach()
 }

@@ -75,10 +75,9 @@ var (
 	errMilliseconds = errors.New("want Unix seconds; this looks like milliseconds")
 )
 
-// Check refuses a number from outside that cannot be a moment in Unix seconds. One
-// above MaxUnix is taken for milliseconds: as seconds it would mean "never", and an end
-// that was set by mistake in milliseconds would be none. The error does not repeat the
-// number.
+// Check returns an error if s, which comes from outside, cannot be Unix seconds. A value
+// above MaxUnix is reported as milliseconds: accepted as seconds, an expiry that was sent
+// in milliseconds by mistake would never come. The error does not repeat the number.
 func (s UnixSec) Check() error {
 	switch {
 	case s < 0:
@@ -89,38 +88,33 @@ func (s UnixSec) Check() error {
 	return nil
 }
 
-// Instant is one reading of both of a node's clocks. They have different types because
-// they answer different questions: Mono says when to act, and cannot be set back or
-// forth; Wall is what Agora counts expiries in, and can.
+// Instant is one reading of both clocks of a node. Deadlines use Mono, which nobody can set
+// back or forth. Expiries use Wall, which can be set, because Agora counts them in it.
 type Instant struct {
-	// Mono is the monotonic clock, since an origin that is fixed for the
-	// life of the process and means nothing outside it.
+	// Mono is the monotonic clock: the time since the process started.
 	Mono time.Duration
-	// Wall is the wall clock.
 	Wall UnixNano
 }
 
-// Sec is the wall clock in seconds, rounded down.
+// Sec returns the wall clock in seconds, rounded down.
 func (i Instant) Sec() UnixSec { return i.Wall.Sec() }
 
-// Milli is the wall clock in milliseconds, rounded down.
+// Milli returns the wall clock in milliseconds, rounded down.
 func (i Instant) Milli() UnixMilli { return i.Wall.Milli() }
 
-// Until is how far ahead of i the wall-clock second s lies, in time that
-// the monotonic clock will count; negative when it has passed.
+// Until returns the time from i to the wall-clock second s; negative if s has passed.
 func (i Instant) Until(s UnixSec) time.Duration {
 	return UnixNano(time.Duration(s) * time.Second).Sub(i.Wall)
 }
 
-// at is the monotonic moment at which the wall clock, left alone, will show
-// the second s.
+// at converts the wall-clock second s to the monotonic clock. The result is right as long
+// as the wall clock is not set.
 func (i Instant) at(s UnixSec) time.Duration { return i.Mono + i.Until(s) }
 
-// atMilli is the monotonic moment at which the wall clock, left alone, shows the
-// millisecond m.
+// atMilli is at for milliseconds.
 func (i Instant) atMilli(m UnixMilli) time.Duration {
 	return i.Mono + UnixNano(time.Duration(m)*time.Millisecond).Sub(i.Wall)
 }
 
-// MilliAt is what the wall clock, left alone, shows at the monotonic moment m.
+// MilliAt converts the monotonic moment m to the wall clock. It is the inverse of atMilli.
 func (i Instant) MilliAt(m time.Duration) UnixMilli { return i.Wall.Add(m - i.Mono).Milli() }

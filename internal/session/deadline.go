@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Task is what a session's deadline asks for.
+// Task is what the scheduler must do when a session's deadline has come.
 type Task uint8
 
 const (
@@ -12,30 +12,31 @@ const (
 	Renew
 	// Repeat: push the unconfirmed bundle once more.
 	Repeat
-	// CloseDead: the client did not answer; close the connection as dead.
+	// CloseDead: close the connection, because the client does not answer.
 	CloseDead
-	// Unreachable: the tokens of a detached session are about to expire. Report
-	// it, once for each bundle.
+	// Unreachable: report, once for each bundle, that the tokens of a detached session
+	// are about to expire.
 	Unreachable
-	// TokensExpired: the tokens of a detached session have expired. Count it, once.
+	// TokensExpired: count, once for each bundle, that the tokens of a detached session
+	// have expired.
 	TokensExpired
 	// Expire: end the session, because its terms or the resume window are over.
 	Expire
-	// Ask: request the customer's back end's approval, ahead of a renewal.
+	// Ask: request your back end's approval of the next renewal.
 	Ask
-	// Deny: end the session, because the back end did not answer in the grace period.
+	// Deny: end the session, because your back end did not answer in the grace period.
 	Deny
 )
 
-// never is a deadline that does not come.
+// never is the deadline of a session that needs no attention.
 const never = time.Duration(1<<63 - 1)
 
 // returnGrace is how long a client may be disconnected before it is reported as
 // unreachable.
 const returnGrace = 10 * time.Second
 
-// due returns when the newest bundle is renewed, and why: as scheduled, or sooner because
-// the node signs with another certificate.
+// renewalDue returns when the newest bundle is renewed, and the cause: as scheduled, or
+// earlier because the node's certificate has changed.
 func (s *Session) renewalDue() (time.Duration, Cause) {
 	at, cause := s.scheduledRenewal()
 	if s.outdated() {
@@ -46,8 +47,8 @@ func (s *Session) renewalDue() (time.Duration, Cause) {
 	return at, cause
 }
 
-// scheduled returns when the newest bundle is renewed, and why, not counting a change of the
-// certificate. It is never if new tokens could not expire later and none are asked for.
+// scheduledRenewal is renewalDue without regard to the certificate. It returns never if
+// new tokens could not expire later than the newest ones, and no renewal was requested.
 func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 	switch {
 	case s.renewCause != "":
@@ -61,9 +62,9 @@ func (s *Session) scheduledRenewal() (time.Duration, Cause) {
 	return (s.issued.expires - before - Jitter(s.ID, before)).Truncate(tick), CauseSchedule
 }
 
-// tick is the grid on the node's monotonic clock to which scheduled renewals are rounded
-// down. The node wakes up once for all that fall on one point of it: at 1,300 renewals a
-// second that saves a quarter of the processor time of each.
+// tick is the granularity of scheduled renewals: their times are rounded down to a multiple
+// of it, so that the node wakes up once for all renewals within a tick. At 1,300 renewals a
+// second this saves a quarter of the CPU time of each.
 const tick = 50 * time.Millisecond
 
 // Deadline returns when the session next needs attention, on the monotonic clock. It is
@@ -114,7 +115,8 @@ func (s *Session) windowEnds() time.Duration {
 	return max(s.detachedAt+s.policy.ResumeWindow, s.issued.expires)
 }
 
-// Due returns the task of the deadline, or Wait if the deadline is later than now.
+// TakeTask returns the task of the deadline, or Wait if the deadline is later than now. It
+// marks Unreachable and TokensExpired as reported, so that each is returned once.
 func (s *Session) TakeTask(now Instant) (Task, Cause) {
 	if now.Mono < s.Deadline() {
 		return Wait, ""

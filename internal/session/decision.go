@@ -2,54 +2,56 @@ package session
 
 import "time"
 
-// Request asks whether something may be done for a session, or for tokens without one.
+// Request asks whether an operation on a session is permitted, or the minting of tokens
+// without a session.
 type Request struct {
 	Action Action
-	// Key is the session; tokens without a session have no Session in it.
+	// Claims describes the session. Claims.Session is empty for tokens without a session.
 	Claims *ResumeClaims
-	// Caller is whose credential has to grant it, and from then on the Key says what it
-	// granted: nil except at a join, and for tokens without a session.
+	// Caller holds the credential that must grant the operation, at a join and for tokens
+	// without a session. Otherwise it is nil, since Claims repeats what was granted.
 	Caller *Caller
 }
 
 // Decision is the answer to a Request.
 type Decision struct {
 	Allowed bool
-	// Until is the last second to which it is allowed; 0 is no bound.
+	// Until is the second at which the permission ends; 0 if it has no end.
 	Until UnixSec
-	// Role is the RTC role that was decided about.
+	// Role is the RTC role that the decision is about.
 	Role Role
-	// Reason says why it is not allowed.
+	// Reason is set if Allowed is false.
 	Reason Reason
 	// RetryAfter is when to ask again, if Reason is ApprovalUnavailable or RevocationsUnknown.
 	RetryAfter time.Duration
-	// Refusal is what the caller is told, if Reason is NotGranted.
+	// Refusal is the answer to the caller, if Reason is NotGranted.
 	Refusal *Error
-	// Cause is why the back end gave no answer, if Reason is ApprovalUnavailable. It is for the log.
+	// Cause is the error of the request to your back end, if Reason is
+	// ApprovalUnavailable. It is for the log.
 	Cause error
 }
 
-// Reason is why a Decision does not allow something.
+// Reason says why a Decision is a refusal.
 type Reason uint8
 
 const (
-	// NotGranted: the credential does not grant it.
+	// NotGranted: the credential does not grant the operation.
 	NotGranted Reason = iota + 1
 	// Revoked: an operator's revocation matches.
 	Revoked
-	// Denied: the customer's back end does not allow it, or not any more.
+	// Denied: your back end answered that it does not allow the operation.
 	Denied
-	// ApprovalUnavailable: the customer's back end gave no answer. That is no denial: a session that is
-	// open goes on for Policy.ApprovalGrace.
+	// ApprovalUnavailable: your back end gave no answer. This is not a denial: an open
+	// session continues for Policy.ApprovalGrace.
 	ApprovalUnavailable
 	// RevocationsUnknown: the node has just started, and has not read the revocations yet.
 	RevocationsUnknown
 )
 
-// retryUndecided is when to ask again after ApprovalUnavailable or RevocationsUnknown.
+// retryUndecided is the RetryAfter of ApprovalUnavailable and RevocationsUnknown.
 const retryUndecided = 2 * time.Second
 
-// Refuse makes a Decision that does not allow something.
+// Refuse returns a Decision that refuses for this reason.
 func Refuse(r Reason) Decision {
 	d := Decision{Reason: r}
 	if r == ApprovalUnavailable || r == RevocationsUnknown {

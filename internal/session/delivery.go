@@ -11,7 +11,7 @@ type bundle struct {
 	certificate Fingerprint // that signed it; 0 = unknown
 }
 
-// known reports whether there is such a bundle and its expiry is known.
+// known reports whether the bundle exists and its expiry is known.
 func (b bundle) known() bool { return b.expiresAt != 0 }
 
 // pending is the newest bundle while the client has not confirmed it.
@@ -45,14 +45,14 @@ type delivery struct {
 }
 
 // Issued reports whether a bundle is known to have been minted. It is false for a session
-// made from its key alone.
+// that was restored from its resume key alone.
 func (d *delivery) Issued() bool { return d.minted }
 
 // Unconfirmed reports whether the client has not confirmed the newest bundle.
 func (d *delivery) Unconfirmed() bool { return d.pending != nil }
 
-// AssumeIssued is called before a session that was made from its key alone ends for good. The
-// client has its key, so another node has minted a bundle for it, and the end must be saved.
+// AssumeIssued makes Issued true, so that the end of a session that was restored from its
+// resume key alone is saved. The client has a key, so another node has minted a bundle.
 func (d *delivery) AssumeIssued() {
 	d.minted = true
 	d.issued.seq = max(1, d.issued.seq)
@@ -62,12 +62,12 @@ func (d *delivery) AssumeIssued() {
 // monotonic clock; 0 if unknown.
 func (d *delivery) HeldExpires() time.Duration { return d.held.expires }
 
-// Skip leaves out one seq, which another node may have used for a bundle on a connection
-// that is still open.
+// Skip skips one seq. Another node may have used it for a bundle on a connection that is
+// still open.
 func (d *delivery) Skip() { d.issued.seq++ }
 
-// Again returns the same push again, because the client asked. It does not extend the time
-// that the client has to answer.
+// Again returns the unconfirmed push again, because the client asked for tokens. Unlike
+// Repeat it does not extend the time that the client has to answer.
 func (d *delivery) Again(now Instant) Push {
 	p := d.pending
 	p.attempt++
@@ -78,24 +78,24 @@ func (d *delivery) Again(now Instant) Push {
 	}
 }
 
-// Sent notes that the newest push was sent on the connection, so that the client must answer
-// it.
+// Sent records that the newest push was sent on the connection. The client must answer it.
 func (d *delivery) Sent() {
 	d.silent = min(d.silent+1, SilentTries+1)
 	d.pending.sent = true
 }
 
-// Acked is what an ack settled.
+// Acked is the result of an ack.
 type Acked struct {
 	// Settled is false for a duplicate or outdated ack, which changes nothing.
 	Settled bool
 	// After is the time from the last push to the ack.
 	After time.Duration
-	// Margin is the life that was left in the old tokens, 0 when none was.
+	// Margin is the remaining lifetime of the client's previous tokens; 0 if they had
+	// expired.
 	Margin time.Duration
 }
 
-// settle notes that the client has the newest bundle.
+// settle records that the client has the newest bundle.
 func (d *delivery) settle(now Instant) Acked {
 	a := Acked{Settled: true, After: now.Mono - d.pending.last}
 	if d.held.known() {
@@ -106,8 +106,8 @@ func (d *delivery) settle(now Instant) Acked {
 	return a
 }
 
-// AssumeTaken is for a client that renews over HTTP and does not say which bundle it has. It
-// assumes the one that the client was last given over HTTP.
+// AssumeTaken confirms the bundle that the client was last given over HTTP. It is called for
+// a client that renews over HTTP and does not say which bundle it has.
 func (d *delivery) AssumeTaken(now Instant) Acked {
 	switch p := d.pending; {
 	case p == nil && d.fetched:
@@ -127,17 +127,17 @@ func (d *delivery) ReportExpiry() bool {
 	return news
 }
 
-// heard notes an ack or nack of bundle seq. Only the first for each bundle counts as an
-// answer to its push: a client can repeat it, or send renew, without reading anything.
+// heard records an ack or nack of bundle seq. Only the first for each bundle counts as an
+// answer to its push: a client can repeat acks, or send renew, without reading pushes.
 func (d *delivery) heard(seq uint64) {
 	if seq > d.answered {
 		d.answered, d.silent = seq, 0
 	}
 }
 
-// Nack notes that the client's SDK refused bundle seq. It returns false if that is known or
-// outdated. Another bundle follows at once, but no sooner than an AckTimeout after the last
-// one that followed a refusal, so that an SDK that refuses everything is not flooded.
+// Nack records that the client's SDK refused bundle seq. It returns false for a duplicate or
+// outdated nack. A new bundle is minted at once, but at most one per AckTimeout, so that an
+// SDK that refuses every bundle is not flooded.
 func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	if seq > d.issued.seq {
 		return false, Errorf(CodeBadRequest, "nack.seq: %d was not sent yet; the newest is %d", seq, d.issued.seq)
@@ -155,9 +155,9 @@ func (d *delivery) Nack(seq uint64, now Instant) (bool, error) {
 	return true, nil
 }
 
-// heldExpired reports whether the tokens that the client has are expired, so that its SDK has
-// left the call and must join again. If it is unknown what the client has, a refusal of the
-// newest bundle counts as that.
+// heldExpired reports whether the client's tokens have expired, so that its SDK has left the
+// call and must join again. If it is not known which tokens the client has, they count as
+// expired once it has refused the newest bundle.
 func (d *delivery) heldExpired(now Instant) bool {
 	if d.held.known() {
 		return d.held.expires <= now.Mono
@@ -165,6 +165,6 @@ func (d *delivery) heldExpired(now Instant) bool {
 	return d.nacked
 }
 
-// mustRejoin reports whether the client's tokens expired after the pending bundle was pushed
-// to renew them, so that a new one must tell the client to join again.
+// mustRejoin reports whether the client's tokens have expired since the pending bundle was
+// pushed with the action "renew". A new bundle, with the action "rejoin", must follow.
 func (d *delivery) mustRejoin(now Instant) bool { return !d.pending.rejoin && d.heldExpired(now) }

@@ -1,6 +1,7 @@
-// Package session holds what a session is and the rules of its life. A session
-// is one call's claim to fresh tokens: an identity (which channel, which user),
-// the terms it was granted, and where the client stands.
+// Package session defines a session and the rules of its life. A session keeps one
+// call supplied with fresh tokens. It has an identity (channel and user), terms
+// (lifetime of its tokens, last second, format), and the state of delivery: which
+// bundle of tokens the client has confirmed.
 //
 // The package is pure: it does no I/O, reads no clock, starts no goroutine, and
 // imports nothing but the standard library. It knows neither WebSockets, nor
@@ -43,11 +44,11 @@
 //   - A pushed bundle is pending until its ack. Until then it is pushed again, under
 //     the same seq, or replaced by one with a higher seq.
 //
-//   - Only the first ack or nack of a bundle answers its push.
+//   - Only the first ack or nack of a bundle counts as the answer to its push.
 //
-//   - Bundles that a client asks for, by renew or nack, come at a bounded rate. Asking
-//     puts off neither the repetition of a push nor the end of a connection that does
-//     not answer.
+//   - The rate of bundles minted for a client's renew and nack messages is bounded. A
+//     renew delays neither the repetition of an unanswered push nor the close of a
+//     connection whose client stays silent.
 //
 //   - seq rises by one with each bundle and never falls. A bundle never expires
 //     before the one before it, never after the session's terms, and never
@@ -56,16 +57,15 @@
 //   - epoch rises with each attachment. A message or a loss of an older
 //     attachment changes nothing.
 //
-//   - If the customer's back end approves renewals, a bundle is minted only with its
-//     approval, or in the grace period after the last one (Policy.ApprovalGrace). It is
-//     asked ahead, so that no renewal waits for the answer.
+//   - If your back end approves renewals, a bundle is minted only with its approval, or
+//     in the grace period after the last approval (Policy.ApprovalGrace). The approval
+//     is requested ahead of time, so that no renewal waits for the answer.
 //
-//   - A role is never more than was granted.
+//   - A session never gets a higher role than its credential granted.
 //
-//   - When another certificate signs than the one that has signed the newest bundle
-//     (SetSigner), an attached session is renewed at its own place in
-//     Policy.CertificateSpread, unless it is due before. A detached one has tokens of
-//     the new certificate when its client is back.
+//   - If the node signs with a new certificate (SetSigner), each attached session is
+//     renewed once within Policy.CertificateSpread, at a moment derived from its id, or
+//     earlier if it is due. A detached session is renewed when its client returns.
 //
 // # Time and units
 //

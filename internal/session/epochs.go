@@ -1,7 +1,8 @@
 package session
 
-// epochs number the session's attachments. The newest resume key carries the newest epoch,
-// which is the fencing token of the session's records.
+// epochs numbers the session's attachments: each gets an epoch, one higher than the last.
+// The resume key carries it. The epoch is the fencing token of the session's records: of two
+// nodes that write a record, the one with the higher epoch wins.
 type epochs struct {
 	epoch uint64 // the newest known
 	// proven is the newest epoch whose resume key the client is known to have. Older keys are
@@ -11,13 +12,12 @@ type epochs struct {
 	attachedSeq   uint64 // the seq of the first bundle of that attachment
 }
 
-// Epoch returns the newest epoch known: that of the newest attachment, or the one given to
-// Fence.
+// Epoch returns the highest epoch known: of the newest attachment, or given to Fence.
 func (e *epochs) Epoch() uint64 { return e.epoch }
 
 // Attachment returns the epoch of the newest attachment on this node.
 func (e *epochs) AttachedEpoch() uint64 { return e.attachedEpoch }
 
-// Fence raises the epoch to at least this one, so that other nodes do not refuse the
-// session's records as outdated. The attachment and its key stay valid.
+// Fence raises the epoch to at least this value, so that the store does not refuse the
+// session's records as outdated. The attachment and its resume key stay valid.
 func (e *epochs) Fence(epoch uint64) { e.epoch = max(e.epoch, epoch) }

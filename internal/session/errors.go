@@ -20,14 +20,13 @@ const (
 	CodeInternal        Code = "internal"
 )
 
-// Error is a refusal whose text the caller may see: Message names the input
-// that was wrong and what would be right, and never carries a secret. Every
-// other error reaches clients as CodeInternal with a fixed text.
+// Error is an error whose text the caller may see: Message names the wrong input and what
+// would be right, and never contains a secret. Any other error reaches clients as
+// CodeInternal with a fixed text.
 type Error struct {
 	Code    Code
 	Message string
-	// RetryAfter is when to come back, where that would help; zero is not
-	// known.
+	// RetryAfter is how long to wait before trying again; 0 if not known.
 	RetryAfter time.Duration
 }
 
@@ -38,24 +37,24 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// ErrUnknown is the one answer to every session and key that do not fit
-// together, so that it teaches nothing about why.
+// ErrUnknown is the answer to every wrong resume key, whatever is wrong with it, so that an
+// attacker learns nothing from it.
 var ErrUnknown = Errorf(CodeUnknownSession, "this session and key are not known here; join afresh")
 
-// ErrNotOpen refuses what an operator wants of a session that is not open, or not of the
-// operator's project.
+// ErrNotOpen is the answer to an operator's request about a session that is not open, or
+// belongs to another project.
 var ErrNotOpen = Errorf(CodeUnknownSession, "no such session is open; see GET /v1/sessions")
 
-// Refusals of tokens that a credential grants, and that are not to be had all the
-// same: for a session as without one.
+// Refusals of tokens that the credential does grant, both for a session and without one.
 var (
 	ErrRevoked = Errorf(CodeForbidden, "access was revoked")
 	ErrDenied  = Errorf(CodeForbidden, "the application does not allow this")
-	// ErrApprovalUnavailable: the customer's back end does not answer.
+	// ErrApprovalUnavailable: your back end did not answer.
 	ErrApprovalUnavailable = &Error{
 		Code: CodeUnavailable, Message: "the application cannot be asked whether to allow this; try again", RetryAfter: retryUndecided,
 	}
-	// ErrRevocationsUnknown: a node that has just started, while its store is away.
+	// ErrRevocationsUnknown: the node has just started, and has not read the revocations
+	// from the store yet.
 	ErrRevocationsUnknown = &Error{
 		Code: CodeUnavailable, Message: "this node does not know yet what was revoked; try again", RetryAfter: retryUndecided,
 	}

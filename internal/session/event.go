@@ -1,39 +1,40 @@
 package session
 
-// EventType is what happened to a session, as the customer's back end reads it.
+// EventType is the type of an Event.
 type EventType string
 
 const (
 	// EventJoined: the session was opened.
 	EventJoined EventType = "session.joined"
-	// EventUnreachable: its tokens are about to run out and no client is connected;
-	// the customer's app can wake the phone.
+	// EventUnreachable: the session's tokens expire soon and no client is connected. Your
+	// app can wake the phone.
 	EventUnreachable EventType = "session.unreachable"
-	// EventEnded: the session is over, for Reason.
+	// EventEnded: the session has ended, for Reason.
 	EventEnded EventType = "session.ended"
-	// EventExpired: its tokens ran out before they were renewed.
+	// EventExpired: the session has ended with EndExpired: its tokens and its resume window
+	// were over, or its terms, or the node had too many sessions.
 	EventExpired EventType = "session.expired"
 )
 
-// EventTypes returns all of them.
+// EventTypes returns all event types.
 func EventTypes() []EventType {
 	return []EventType{EventJoined, EventUnreachable, EventEnded, EventExpired}
 }
 
-// Event is what happened to a session, for the customer's back end.
+// Event tells your back end what happened to a session.
 type Event struct {
 	// ID is the same for every delivery of the event, from any node: "<session>-joined",
 	// "<session>-unreachable-<seq>", "<session>-ended", "<session>-expired-<seq>".
 	// It is printable ASCII without a dot, which would end the id in what is signed.
 	ID        string
 	Type      EventType
-	At        UnixMilli // when it happened
-	App       string    // the App ID
+	At        UnixMilli
+	App       string // the App ID
 	Session   string
 	Subject   string // of the credential that opened the session; empty if it has none
 	Node      string
 	Identity  Identity
-	Seq       uint64    // of the newest tokens
-	ExpiresAt UnixSec   // when the newest tokens run out
+	Seq       uint64    // of the newest bundle
+	ExpiresAt UnixSec   // when the newest bundle expires
 	Reason    EndReason // of EventEnded
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Fingerprint names an App Certificate without revealing anything of it: 32 bits that
-// are derived from it. 0 is not known.
+// Fingerprint identifies an App Certificate without revealing it: 32 bits derived from the
+// certificate. 0 means unknown.
 type Fingerprint uint32
 
 // String returns eight hexadecimal digits, or nothing for 0.
@@ -32,23 +32,25 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Signer is the certificate that a node signs a project's tokens with. It is immutable:
-// the sessions of a project share it.
+// Signer is the certificate with which a node signs a project's tokens. It is immutable,
+// since the sessions of a project share it.
 type Signer struct {
-	Certificate Fingerprint // 0: not known, and no session is renewed because of it
-	// Since is the monotonic moment at which the span begins in which sessions are
-	// renewed whose tokens another certificate has signed.
+	Certificate Fingerprint // 0: unknown; no session is renewed because of it
+	// Since is when the certificate changed, on the monotonic clock. The renewal of
+	// sessions with tokens of older certificates begins then; see
+	// Policy.CertificateSpread.
 	Since time.Duration
 }
 
 // unknownSigner is the Signer until SetSigner is called.
 var unknownSigner Signer
 
-// SetSigner says what the node signs the session's tokens with from now on.
+// SetSigner sets the certificate with which the node signs from now on.
 func (s *Session) SetSigner(signer *Signer) { s.signer = signer }
 
-// Certificate signed the tokens that the client has. 0 is not known: it may have the newest
-// or those before, and another certificate has signed these.
+// Certificate returns the certificate that signed the client's tokens. It is 0 if the
+// newest bundle is not confirmed and was signed with another certificate than the one
+// before, since the client may have either.
 func (s *Session) Certificate() Fingerprint {
 	if s.held.certificate != s.issued.certificate {
 		return 0
@@ -56,15 +58,16 @@ func (s *Session) Certificate() Fingerprint {
 	return s.issued.certificate
 }
 
-// outdated reports whether the newest tokens are known to be signed with another
-// certificate than the node's.
+// outdated reports whether the newest tokens were signed with another certificate than the
+// node's. If either is unknown, they do not count as outdated.
 func (s *Session) outdated() bool {
 	return s.issued.certificate != 0 && s.signer.Certificate != 0 && s.issued.certificate != s.signer.Certificate
 }
 
-// rotatesAt is the session's own place in Policy.CertificateSpread, in which tokens are
-// renewed that are outdated. Where the customer's back end is asked, the first part of
-// the span is left to the questions, so that they are spread as the renewals are.
+// rotatesAt returns when an outdated session is renewed: at a moment within
+// Policy.CertificateSpread that is derived from its id, so that not all sessions renew at
+// once. If approvals are required, the first part of the span has no renewals, so that the
+// requests for approval, which precede them, are spread in the same way.
 func (s *Session) rotatesAt() time.Duration {
 	spread := s.policy.CertificateSpread
 	lead := min(s.approvalAhead(), spread/4)

@@ -2,13 +2,13 @@ package session
 
 import "fmt"
 
-// maxEpoch bounds the epochs and versions of a record: Redis counts exactly up to
-// there.
+// maxEpoch bounds the epochs and versions of a record. Lua in Redis counts exactly up to
+// 2^53.
 const maxEpoch = 1 << 52
 
-// Check refuses a record, read from outside, that no node writes: one that could
-// not be renewed, or whose times could not be counted with. The error repeats
-// numbers only.
+// Check returns an error if a record read from the store has values that no node writes:
+// it could not be renewed, or calculations with its times would overflow. The error repeats
+// numbers only, no names.
 func (r *Record) Check() error {
 	switch {
 	case r.Session == "" || r.App == "":
@@ -30,8 +30,8 @@ func (r *Record) Check() error {
 	return nil
 }
 
-// Fits reports whether two keys are of one session: of the same project, subject
-// and users. The role may have been changed in between.
+// Fits reports whether two resume keys belong to one session: they have the same project,
+// subject and users. The role may differ, since an operator can change it.
 func (k *ResumeClaims) Fits(other *ResumeClaims) bool {
 	return k.Session == other.Session && k.App == other.App && k.Subject == other.Subject && k.Identity.sameUsers(&other.Identity)
 }

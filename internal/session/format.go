@@ -2,8 +2,8 @@ package session
 
 import "cmp"
 
-// Format is the form of a session's tokens. It is chosen when the session is
-// joined and never changes, since the client's SDK takes that form.
+// Format is the token format of a session. It is chosen at the join and never changes,
+// since the client's SDK expects it.
 type Format uint8
 
 const (
@@ -12,22 +12,22 @@ const (
 	// Format006 is version 006, for old SDKs. Chat has no 006 form, so its tokens
 	// are 007.
 	Format006
-	// FormatSingle is one token of version 007 that opens RTC and RTM together.
-	// Chat's is a token of its own, and so is that of RTC or RTM alone. 006 has
-	// no such form: its tokens hold one service.
+	// FormatSingle is one token of version 007 for RTC and RTM together. Chat has its own
+	// token. A session with only one of RTC and RTM gets an ordinary 007 token for it.
+	// Version 006 has no such format, since its tokens hold one service.
 	FormatSingle
 )
 
-// formatWords are the formats' words on the wire.
+// formatWords are the names of the formats on the wire.
 var formatWords = [...]string{Format007: "007", Format006: "006", FormatSingle: "007-single"}
 
-// String returns the format's word on the wire.
+// String returns the format's name on the wire.
 func (f Format) String() string { return formatWords[f] }
 
-// MarshalText writes the format's word.
+// MarshalText implements encoding.TextMarshaler.
 func (f Format) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// UnmarshalText reads a format's word.
+// UnmarshalText implements encoding.TextUnmarshaler.
 func (f *Format) UnmarshalText(text []byte) error {
 	for known, word := range formatWords {
 		if string(text) == word {
@@ -38,12 +38,12 @@ func (f *Format) UnmarshalText(text []byte) error {
 	return Errorf(CodeBadRequest, `tokenFormat: want "007", "006", or "007-single" for one token that opens RTC and RTM`)
 }
 
-// Format returns the form of a caller's tokens: the wanted one, else the credential's,
-// else the operator's. wanted is nil if the request names none. It refuses, with an
-// *Error, a request for FormatSingle that does not ask for both RTC and RTM, and one for
-// Format006 by itself: what 006 signs is the channel and the user in one piece, so the
-// token for channel "a1" and user "2" can be made into one for channel "a" and user "12",
-// which the grant may not cover.
+// Format returns the token format for a caller: the wanted one, else the credential's, else
+// the operator's. wanted is nil if the request names none. The error is an *Error. It
+// refuses FormatSingle unless the request asks for both RTC and RTM. It refuses Format006
+// unless the credential grants it: a 006 token signs channel and user concatenated, so a
+// token for channel "a1" and user "2" can be altered into one for channel "a" and user
+// "12", which the grant may not cover.
 func (p *Policy) Format(wanted *Format, g *Grant, id Identity) (Format, error) {
 	granted := *cmp.Or(g.Format, &p.DefaultFormat)
 	if wanted == nil {

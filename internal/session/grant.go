@@ -7,45 +7,44 @@ import (
 	"time"
 )
 
-// Caller is who asks for something, as far as its credential shows. The zero
-// value may do nothing.
+// Caller is what a request's credential says. The zero value is permitted nothing.
 type Caller struct {
-	// App is the App ID of the project that it belongs to.
+	// App is the App ID of the credential's project.
 	App string
-	// Subject names it within the project; empty for one without a name.
+	// Subject is the credential's subject; empty if it has none.
 	Subject string
-	// Admin: it may see and change the sessions of its project.
+	// Admin permits listing and changing all sessions of the project.
 	Admin bool
 	// ExpiresAt is when its credential expires; 0 if it needs none.
 	ExpiresAt UnixSec
 	Grant     Grant
 }
 
-// Grant is which tokens its holder may have. The zero value is none. Lists hold
-// names, each of which stands for itself or, with * at its end, for all that
-// begin so; one that is empty grants nothing of its kind.
+// Grant says which tokens a credential permits. The zero value permits none. The lists
+// hold names and patterns: a pattern ends in * and matches all names that begin with the
+// rest of it. An empty list permits nothing of its kind.
 type Grant struct {
-	// All grants every token: no credentials are asked for.
+	// All permits every token. It is set if the service requires no credentials.
 	All bool
 
 	Channels []string
 	UIDs     []string // in decimal
-	Accounts []string // a pattern does not stand for an account that is a uid
+	Accounts []string // a pattern does not match an account that is also a uid
 	Roles    []Role
 	RTMUsers []string
 	Chat     []string
 
 	// MaxTTL bounds the lifetime of tokens; zero does not.
 	MaxTTL time.Duration
-	// Until is the second that no token outlives; zero is none.
+	// Until is the second after which no token may work; 0 if there is none.
 	Until UnixSec
-	// Format is the form of its holder's tokens where the request names none; nil
-	// is the operator's default.
+	// Format is the token format for requests that name none; nil leaves it to the
+	// operator.
 	Format *Format
 }
 
-// Covers refuses, with an *Error, an identity that is not granted in full. It says
-// what was asked for in vain, not what there is.
+// Covers returns an *Error unless the grant permits the whole identity. The error names the
+// field that is not permitted. It does not say what the grant does permit.
 func (g *Grant) Covers(id Identity) error {
 	if g.All {
 		return nil
@@ -73,16 +72,16 @@ func (g *Grant) Covers(id Identity) error {
 	return nil
 }
 
-// Allows reports whether a role is granted.
+// Allows reports whether the grant permits a role.
 func (g *Grant) Allows(r Role) bool { return g.All || slices.Contains(g.Roles, r) }
 
 func notGranted(field string) *Error {
 	return Errorf(CodeForbidden, "%s: the credential does not grant this", field)
 }
 
-// coversUser reports whether an RTC user is granted. The token for the account "1001" is
-// that for uid 1001, so whichever of them is asked for, a uid that is granted counts, and
-// of the accounts only the name in full: no pattern of accounts stands for a uid.
+// coversUser reports whether the grant permits an RTC user. A token for the account "1001"
+// is the same as one for uid 1001, so a request for either is permitted by a matching entry
+// of UIDs, or by the full name in Accounts. Patterns in Accounts do not match uids.
 func (g *Grant) coversUser(r *RTC) bool {
 	switch {
 	case r.Account == "" && r.UID == 0: // any uid
@@ -93,8 +92,8 @@ func (g *Grant) coversUser(r *RTC) bool {
 	return covers(g.Accounts, r.Account)
 }
 
-// isUID reports whether an account is a uid in decimal, as tokens have it. 0 is none:
-// Agora's wildcard is another name in a token.
+// isUID reports whether an account is a uid in decimal, as tokens contain it. "0" is not:
+// for uid 0, Agora's wildcard, a token contains an empty name.
 func isUID(account string) bool {
 	n, err := strconv.ParseUint(account, 10, 32)
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == account
@@ -109,7 +108,7 @@ func coversChannel(patterns []string, channel string) bool {
 	return covers(patterns, channel)
 }
 
-// covers reports whether one of the patterns stands for name.
+// covers reports whether one of the patterns matches name.
 func covers(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if prefix, open := strings.CutSuffix(p, "*"); open {
@@ -119,9 +118,9 @@ func covers(patterns []string, name string) bool {
 	})
 }
 
-// GrantedTTL is how long tokens are to live that a caller wants for ttl, zero for
-// what the operator has set: within what the operator, the grant and its end
-// allow. A wish for more is refused, with an *Error.
+// GrantedTTL returns the lifetime of tokens for which a caller requests ttl, or the
+// operator's default if ttl is 0. The error is an *Error if the grant permits only a shorter
+// lifetime, or is over.
 func (g *Grant) GrantedTTL(ttl time.Duration, p *Policy, now UnixSec) (time.Duration, error) {
 	most := p.MaxTTL
 	if g.MaxTTL > 0 {

@@ -2,8 +2,7 @@ package session
 
 import "strconv"
 
-// Role is what an RTC token lets its holder do. The zero value is the lesser
-// one.
+// Role is the privilege that an RTC token carries.
 type Role uint8
 
 const (
@@ -13,7 +12,7 @@ const (
 	Publisher
 )
 
-// String returns the role's word on the wire.
+// String returns the role's name on the wire.
 func (r Role) String() string {
 	if r == Publisher {
 		return "publisher"
@@ -21,7 +20,7 @@ func (r Role) String() string {
 	return "subscriber"
 }
 
-// MarshalText writes the role's word.
+// MarshalText implements encoding.TextMarshaler.
 func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads "publisher" or "subscriber".
@@ -41,9 +40,9 @@ func (r *Role) UnmarshalText(text []byte) error {
 // project.
 const AnyChannel = "*"
 
-// RTC asks for a token to one channel, or to [AnyChannel], as one user: a numeric uid,
-// or a string user account when Account is not empty. Uid 0 is Agora's wildcard: such
-// a token works for any uid.
+// RTC requests a token for one channel, or [AnyChannel], and one user: the string Account,
+// or the numeric UID if Account is empty. UID 0 is Agora's wildcard: the token works for
+// any uid.
 type RTC struct {
 	Channel string
 	UID     uint32
@@ -51,8 +50,8 @@ type RTC struct {
 	Role    Role
 }
 
-// User is the user's name as Agora's tokens carry it: the account, or the uid
-// in decimal, or empty for uid 0.
+// User returns the user's name as Agora's tokens contain it: the account, or the uid in
+// decimal, or "" for uid 0.
 func (r RTC) User() string {
 	if r.Account != "" {
 		return r.Account
@@ -63,32 +62,30 @@ func (r RTC) User() string {
 	return strconv.FormatUint(uint64(r.UID), 10)
 }
 
-// RTM asks for a Signaling token of one user.
+// RTM requests a Signaling token for one user.
 type RTM struct {
 	UserID string
 }
 
-// Chat asks for a Chat token of one user. An empty UserID is the application
-// token, which only the classic endpoints hand out.
+// Chat requests a Chat token for one user. An empty UserID requests the application token,
+// which only the classic endpoints give.
 type Chat struct {
 	UserID string
 }
 
-// Identity is who a session's tokens are for: one to three services, nil for
-// those not asked for. It is immutable once a session is open, but for the
-// RTC role.
+// Identity is whom a session's tokens are for, by service. A service that was not requested
+// is nil; at least one is not. Except for the RTC role, it does not change while the session
+// is open.
 type Identity struct {
 	RTC  *RTC
 	RTM  *RTM
 	Chat *Chat
 }
 
-// Tokens is one bundle: a token for each service of an Identity, empty for
-// the others. All of its tokens expire together, at ExpiresAt,
-// and so do the privileges in them.
+// Tokens is one bundle: a token for each service of an Identity, and "" for the others. The
+// tokens, and the privileges in them, expire together at ExpiresAt.
 type Tokens struct {
 	RTC, RTM, Chat string
 	ExpiresAt      UnixSec
-	// Certificate signed them; 0 is not known.
-	Certificate Fingerprint
+	Certificate    Fingerprint // that signed them; 0 if unknown
 }

@@ -23,17 +23,16 @@ type ResumeClaims struct {
 	Subject  string
 	Identity Identity
 	Terms    Terms
-	// Epoch numbers the attachment that the key was handed out for, so that
-	// the order of attachments travels with the client and needs no clock.
-	// 0 is a session about to be joined.
+	// Epoch is the epoch of the attachment that the key was issued for; 0 before the
+	// join. Since the client carries it from node to node, nodes can order attachments
+	// without comparing clocks.
 	Epoch uint64
-	// ApprovedAt is when the customer's back end last agreed to the session;
-	// 0 if it was not asked.
+	// ApprovedAt is when your back end last approved the session; 0 if it was not asked.
 	ApprovedAt UnixSec
 }
 
-// sealedKey is a Key's plaintext. Its field names are as good as a wire
-// format: nodes of two releases read each other's keys.
+// sealedKey is the plaintext of a resume key. Its field names are a stored format: nodes of
+// different releases read each other's keys.
 type sealedKey struct {
 	App        string      `json:"app"`
 	RTC        *sealedRTC  `json:"rtc,omitempty"`
@@ -63,35 +62,35 @@ const (
 	// keyFormat is the first byte of a sealed key, cursorFormat of a sealed cursor.
 	keyFormat    = 1
 	cursorFormat = 2
-	// keyInfo separates this use of the secret from any other.
+	// keyInfo is the info argument of HKDF, which makes the derived key differ from other
+	// uses of the secret.
 	keyInfo = "refresher resume key 1"
-	// minSecret is the fewest bytes that a secret may have.
+	// minSecret is the minimum length of a secret in bytes.
 	minSecret = 16
-	// maxSealed bounds what Open looks at. The longest key that Seal makes
-	// is under 3.5 KiB.
+	// maxSealed is the maximum length of the texts that Open accepts. The longest key
+	// that Seal makes is under 3.5 KiB.
 	maxSealed = 4096
 )
 
-// Sealer seals and opens resume keys: AES-256-GCM under a key of the session's
-// own, which is HMAC-SHA256 of its id under a key derived from the secret by
-// HKDF-SHA256. One key per session binds what is sealed to its session, and
-// keeps the number of random nonces under any one key far from where they could
-// repeat. All nodes that share the secret can open each other's keys. It is
-// safe for concurrent use.
+// Sealer encrypts and decrypts resume keys with AES-256-GCM. Each session has its own
+// encryption key: HMAC-SHA256 of the session's id, under a root key that HKDF-SHA256 derives
+// from the secret. So a resume key is valid for one session only, and the number of random
+// nonces under one encryption key stays far below the bound at which they could repeat.
+// All nodes that share the secret can open each other's resume keys. A Sealer is safe for
+// concurrent use.
 type Sealer struct {
 	roots atomic.Pointer[[][]byte] // derived from the secrets; the first one seals, all open
 }
 
-// NewSealer makes a Sealer that seals under the first secret and opens under
-// any, so that a secret can be replaced while keys sealed under it are out.
-// Each wants at least 16 bytes.
+// NewSealer returns a Sealer that seals with the first secret and opens with any of them,
+// so that a secret can be replaced while resume keys sealed with it are in use. Each secret
+// must have at least 16 bytes.
 func NewSealer(secrets ...[]byte) (*Sealer, error) {
 	s := &Sealer{}
 	return s, s.Use(secrets...)
 }
 
-// Use has other secrets in place of all before, from now on. On an error nothing
-// has changed.
+// Use replaces all secrets. On an error nothing changes.
 func (s *Sealer) Use(secrets ...[]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("session-secret: want at least one")
@@ -115,7 +114,7 @@ func (s *Sealer) Use(secrets ...[]byte) error {
 	return nil
 }
 
-// Seal turns k into the opaque string that the client keeps.
+// Seal returns the resume key with these claims: an opaque string that the client keeps.
 func (s *Sealer) Seal(k ResumeClaims) (string, error) {
 	plain := sealedKey{
 		App: k.App, TTLSeconds: int64(k.Terms.TTL / time.Second), Until: k.Terms.Until, Epoch: k.Epoch,
@@ -137,8 +136,8 @@ func (s *Sealer) Seal(k ResumeClaims) (string, error) {
 	return s.seal(keyFormat, k.Session, text)
 }
 
-// Open reads a sealed key of the session that the client names. Its error is
-// ErrUnknown, whatever is wrong with the key.
+// Open decrypts a resume key of the session that the client names. If the key cannot be
+// decrypted, the error is ErrUnknown.
 func (s *Sealer) Open(session, sealed string) (ResumeClaims, error) {
 	if len(session) > maxSealed {
 		return ResumeClaims{}, ErrUnknown
@@ -150,25 +149,25 @@ func (s *Sealer) Open(session, sealed string) (ResumeClaims, error) {
 	return parseKey(session, text)
 }
 
-// SealCursor encrypts the cursor of a listing for one project, since it may hold the id
-// of another project's session.
+// SealCursor encrypts a cursor of a listing for one project, since the cursor may contain
+// the id of another project's session.
 func (s *Sealer) SealCursor(app, cursor string) (string, error) {
 	return s.seal(cursorFormat, cursorName(app), []byte(cursor))
 }
 
-// OpenCursor undoes SealCursor, on any node that shares the secret. ok is false if the
-// text was not sealed for this project.
+// OpenCursor decrypts the result of SealCursor on any node that shares the secret. ok is
+// false if the text was not sealed for this project.
 func (s *Sealer) OpenCursor(app, sealed string) (cursor string, ok bool) {
 	text, ok := s.open(cursorFormat, cursorName(app), sealed)
 	return string(text), ok
 }
 
-// cursorName is the name that a project's cursors are sealed under. No session id has
-// a space.
+// cursorName returns the name for seal of a project's cursors. It contains a space, so that
+// it differs from every session id.
 func cursorName(app string) string { return "cursor " + app }
 
-// seal encrypts text under the key of a name. What is sealed in one format does not
-// open in another.
+// seal encrypts text with the encryption key for a name. open succeeds only for the same
+// name and format.
 func (s *Sealer) seal(format byte, name string, text []byte) (string, error) {
 	aead, err := newAEAD((*s.roots.Load())[0], name)
 	if err != nil {
@@ -206,7 +205,7 @@ func (s *Sealer) open(format byte, name, sealed string) (text []byte, ok bool) {
 	return nil, false
 }
 
-// parseKey reads a plaintext that some node sealed.
+// parseKey reads the plaintext of a resume key.
 func parseKey(session string, text []byte) (ResumeClaims, error) {
 	var plain sealedKey
 	if err := json.Unmarshal(text, &plain); err != nil {
@@ -228,7 +227,7 @@ func parseKey(session string, text []byte) (ResumeClaims, error) {
 	return k, nil
 }
 
-// newAEAD is the cipher for what is sealed under a name: a session's id, for its keys.
+// newAEAD returns the cipher for a name. The name of a session's resume keys is its id.
 func newAEAD(root []byte, name string) (cipher.AEAD, error) {
 	mac := hmac.New(sha256.New, root)
 	mac.Write([]byte(name))

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// MaxLifetime is the longest life that Agora gives a token; it cuts longer
-// ones silently.
+// MaxLifetime is the maximum lifetime of an Agora token. Agora silently shortens longer
+// ones.
 const MaxLifetime = 24 * time.Hour
 
-// SilentTries is how many pushes in a row may go unanswered before the
-// connection is given up as dead.
+// SilentTries is the number of consecutive unanswered pushes after which the connection is
+// closed as dead.
 const SilentTries = 2
 
 // Bounds of the default head start of a renewal, see Policy.RenewBefore.
@@ -21,38 +21,36 @@ const (
 	maxRenewBefore = 5 * time.Minute
 )
 
-// Policy is what the operator decides for all sessions alike. It is shared and
-// read-only.
+// Policy holds the operator's settings for all sessions. It is shared and read-only.
 type Policy struct {
-	// TTL is the lifetime of tokens whose client asks for none; MinTTL and
-	// MaxTTL bound what it may ask for. Whole seconds.
+	// TTL is the lifetime of tokens for clients that request none. MinTTL and MaxTTL
+	// bound the lifetime that a client may request. All are whole seconds.
 	TTL, MinTTL, MaxTTL time.Duration
-	// DefaultFormat is the form of tokens for whom neither the request nor the
-	// credential names one.
+	// DefaultFormat is the token format if neither the request nor the credential names
+	// one.
 	DefaultFormat Format
-	// MaxSession is how long a session may go on.
+	// MaxSession is the maximum duration of a session.
 	MaxSession time.Duration
-	// RenewBefore is how long before their expiry tokens are renewed. Zero
-	// means a tenth of their lifetime, between 45 s and 5 min. It is never
-	// more than half the lifetime.
+	// RenewBefore is how long before their expiry tokens are renewed: the head start.
+	// Zero means a tenth of their lifetime, between 45 s and 5 min. HeadStart limits it
+	// to half the lifetime.
 	RenewBefore time.Duration
 	// AckTimeout is how long the client has to confirm a push.
 	AckTimeout time.Duration
-	// ResumeWindow is how long a session at least stays open without a
-	// connection. It stays longer while its tokens are good.
+	// ResumeWindow is how long a session stays open after the loss of its connection. It
+	// stays open longer if its tokens have not expired by then.
 	ResumeWindow time.Duration
-	// ApprovalAhead is how long before a renewal the customer's back end is asked
-	// whether to go on, and longer than it may take to answer; zero: nobody
-	// is asked. Never more than half the head start. ApprovalGrace is how long
-	// after it last agreed renewals go on while it cannot be asked.
+	// ApprovalAhead is how long before a renewal its approval is requested, at most half
+	// the head start; it is longer than a request can take. Zero means that no approval
+	// is required. ApprovalGrace is how long after the last approval sessions are renewed
+	// while your back end does not answer, in addition to one lifetime of the tokens.
 	ApprovalAhead, ApprovalGrace time.Duration
-	// CertificateSpread is the span over which sessions are renewed whose tokens
-	// another certificate has signed than the one that signs now. 0 to MaxLifetime.
+	// CertificateSpread is the span after a change of the signing certificate over which
+	// the sessions with tokens of older certificates are renewed; 0 to MaxLifetime.
 	CertificateSpread time.Duration
 }
 
-// Terms are those of a session that is joined now by j's caller. The error is an
-// *Error.
+// Terms returns the terms of a session that j opens now. The error is an *Error.
 func (p *Policy) Terms(j *Join, now Instant) (Terms, error) {
 	g := &j.Caller.Grant
 	ttl, err := g.GrantedTTL(j.TTL, p, now.Sec())
@@ -102,8 +100,8 @@ func (p *Policy) Check() error {
 	return nil
 }
 
-// HeadStart is how long before their expiry tokens of one lifetime are renewed,
-// before jitter, in whole seconds.
+// HeadStart returns how long before their expiry tokens with the lifetime ttl are renewed,
+// in whole seconds and without jitter.
 func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	d := p.RenewBefore
 	if d == 0 {
@@ -112,18 +110,16 @@ func (p *Policy) HeadStart(ttl time.Duration) time.Duration {
 	return min(d, ttl/2).Truncate(time.Second)
 }
 
-// fraction maps a session id to [0, 1). It is the same on every node and for
-// the whole life of the session, so that a session keeps its place in the
-// spread when it moves.
+// fraction maps a session id to [0, 1), the same on every node. It spreads renewals: a
+// session keeps its moment within the spread when it moves to another node.
 func fraction(id string) float64 {
 	h := fnv.New64a()
 	h.Write([]byte(id))
 	return float64(h.Sum64()>>11) / (1 << 53)
 }
 
-// Jitter is how much earlier than its head start a session renews: up to half
-// of it, so that calls that began together do not renew together, and only
-// ever earlier.
+// Jitter returns how much earlier than its head start a session renews: 0 to half of the
+// head start, so that sessions that were joined together do not renew together.
 func Jitter(id string, renewBefore time.Duration) time.Duration {
 	return time.Duration(fraction(id) * float64(renewBefore/2))
 }

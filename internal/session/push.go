@@ -2,7 +2,7 @@ package session
 
 import "time"
 
-// Push is one bundle on its way to the client.
+// Push is one bundle that is sent to the client.
 type Push struct {
 	Seq    uint64
 	Tokens Tokens

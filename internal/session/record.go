@@ -1,15 +1,14 @@
 package session
 
-// Record is what another node must know of a session to go on with it. It leaves out the
-// connection, and the tokens of an unconfirmed bundle, for which new ones are minted. It is
-// plain data. Records of one session can be compared by ==, since a session never changes
-// its Identity in place.
+// Record is a session as stored: all that another node needs to continue it. It contains no
+// tokens; if a bundle is unconfirmed, the other node mints new ones. Records of one session
+// can be compared by ==, since a session never changes its Identity in place.
 type Record struct {
 	ResumeClaims
 	// Proven is the newest epoch whose resume key the client is known to have.
 	Proven uint64
 	State  State
-	// Reason is why it ended, while it has.
+	// Reason is why the session ended, if State is Ended.
 	Reason EndReason
 
 	// Seq and ExpiresAt are those of the newest bundle minted, HeldSeq and
@@ -18,28 +17,29 @@ type Record struct {
 	Seq, HeldSeq             uint64
 	ExpiresAt, HeldExpiresAt UnixSec
 
-	// IssuedAt is when the newest bundle was minted, rounded down, AckedAt
-	// when the client last confirmed one; 0 is not known.
+	// IssuedAt is when the newest bundle was minted, AckedAt when the client last
+	// confirmed one. 0 is unknown.
 	IssuedAt, AckedAt UnixSec
 
-	// Certificate signed the tokens that the client has, confirmed or not; 0 is not known.
+	// Certificate is the certificate that signed the client's tokens; 0 is unknown.
 	Certificate Fingerprint
 
-	// DetachedAt is when the client was last connected, while Detached; 0 if
-	// unknown.
+	// DetachedAt is when the connection was lost, if State is Detached; 0 is unknown.
 	DetachedAt UnixMilli
 	// Unreachable, TokensExpired and ExpiryReported say what was reported of its newest tokens:
 	// that the client is unreachable, that the tokens expired while it was
 	// detached, and that the tokens that the client holds expired.
 	Unreachable, TokensExpired, ExpiryReported bool
-	// Fetched: the newest bundle is not confirmed, and went out over HTTP only.
+	// Fetched: the newest bundle is not confirmed, and was given to the client over HTTP
+	// only.
 	Fetched bool
 }
 
-// Ending is the end of the session, as a client is told of it.
+// Ending returns the message for the client about the session's end.
 func (r *Record) Ending() Ending { return Ending{Reason: r.Reason, AccessEndsAt: r.ExpiresAt} }
 
-// Record returns the session's record. reason is used once the session has ended.
+// Record returns the session's record. reason is why the session ended; it is ignored while
+// the session is open.
 func (s *Session) Record(reason EndReason, now Instant) Record {
 	r := Record{
 		ResumeClaims: s.Claims(), Proven: s.proven, State: s.state,
@@ -59,8 +59,8 @@ func (s *Session) Record(reason EndReason, now Instant) Record {
 	return r
 }
 
-// Restore makes a session from its record. One that was Attached is Detached from now on,
-// since its connection is not on this node.
+// Restore returns the session of a record. An Attached record becomes Detached now, since
+// the session's connection is not on this node.
 func Restore(r Record, policy *Policy, now Instant) *Session {
 	s := New(r.ResumeClaims, policy, now)
 	s.proven = r.Proven
@@ -72,7 +72,7 @@ func Restore(r Record, policy *Policy, now Instant) *Session {
 	switch r.State {
 	case Detached:
 		if r.DetachedAt == 0 {
-			break // from now on, as far as is known
+			break // the time is unknown: keep the time of New, which is now
 		}
 		s.detachedAt = min(now.Mono, now.atMilli(r.DetachedAt))
 	case Ended:

@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// MaxSeq is the highest seq a client may claim: JavaScript counts exactly up
-// to 2^53, and this leaves room to go on counting.
+// MaxSeq is the highest seq that a resume may name. JavaScript counts exactly up to 2^53,
+// so the session can go on counting from it.
 const MaxSeq = 1 << 52
 
 // State is where a session is in its life; see the diagram in the package
@@ -28,11 +28,11 @@ const (
 	CauseRenew    Cause = "renew"
 	CauseNack     Cause = "nack"
 	CauseRole     Cause = "role"
-	// CauseCertificate: the tokens are to be signed with another certificate.
+	// CauseCertificate: the project's signing certificate has changed.
 	CauseCertificate Cause = "certificate"
 )
 
-// EndReason is why a session ended, as the client is told.
+// EndReason is why a session ended, as the client is told it.
 type EndReason string
 
 const (
@@ -43,21 +43,19 @@ const (
 	EndSuperseded EndReason = "superseded"
 )
 
-// Terms are the terms of one session: set at the join, and shortened by approvals.
+// Terms are the terms of one session. They are set at the join. Approvals can shorten Until.
 type Terms struct {
-	// TTL is the lifetime of its tokens, in whole seconds.
+	// TTL is the lifetime of the session's tokens, in whole seconds.
 	TTL time.Duration
-	// Until is the second after which it is not renewed any more, and
-	// which no token of it outlives.
+	// Until is when the session ends at the latest. No token expires later.
 	Until UnixSec
-	// MayPublish: its role may be changed to Publisher.
+	// MayPublish: an operator may change the role to Publisher.
 	MayPublish bool
-	// Format is the form of its tokens.
-	Format Format
+	Format     Format
 }
 
-// Session is one call's claim to fresh tokens, and the rules for it. It does
-// no I/O and reads no clock. It is not safe for concurrent use.
+// Session holds the state of one session and implements its rules. It does no I/O and
+// reads no clock. It is not safe for concurrent use.
 type Session struct {
 	ID       string
 	App      string // the App ID its tokens are for
@@ -80,8 +78,8 @@ type Session struct {
 	renewCause    Cause         // why; empty: because of the schedule
 }
 
-// New makes a session that has neither tokens nor a connection yet: one that is about
-// to be joined, or, if key's epoch is above zero, one that is restored from its key alone.
+// New returns a session without tokens and without a connection. With an epoch of 0 in key
+// it is a new session; otherwise it is restored from the claims of its resume key alone.
 func New(key ResumeClaims, policy *Policy, now Instant) *Session {
 	return &Session{
 		ID: key.Session, App: key.App, Subject: key.Subject, Identity: key.Identity, Terms: key.Terms,
@@ -105,7 +103,7 @@ func (s *Session) State() State { return s.state }
 // Unreachable reports whether the session is detached and was reported as unreachable.
 func (s *Session) Unreachable() bool { return s.unreachable }
 
-// RenewBefore is the head start of the session's renewals, in whole seconds.
+// RenewBefore returns the head start of the session's renewals, in whole seconds.
 func (s *Session) RenewBefore() time.Duration { return s.policy.HeadStart(s.Terms.TTL) }
 
 // Ending returns the message for the client about the session's end.
@@ -113,9 +111,9 @@ func (s *Session) Ending(reason EndReason) Ending {
 	return Ending{Reason: reason, AccessEndsAt: s.issued.expiresAt}
 }
 
-// Admit accepts the resume key of this epoch, or refuses it with an EndedError. A key is
-// refused once the client has presented a newer one. Until then an older key is accepted,
-// since the newer one may have been lost on its way to the client.
+// Admit accepts a resume key with this epoch, or refuses it with an EndedError. A key is
+// refused once the client has presented a newer one. Until then older keys are accepted,
+// since the message with the newer one may have been lost.
 func (s *Session) Admit(epoch uint64) error {
 	if err := s.Refusal(epoch); err != nil {
 		return err
@@ -133,13 +131,14 @@ func (s *Session) Refusal(epoch uint64) error {
 	return nil
 }
 
-// Confirm applies what a client that comes back says: that it has applied bundle seq and, if
-// expiresAt is not 0, that its tokens expire then. This makes up for a lost ack, and for a
-// node that knows less than the client. seq is at most MaxSeq, see Resume.Check.
+// Confirm processes the seq and expiresAt of a returning client: it has applied bundle seq
+// and, if expiresAt is not 0, its tokens expire then. This makes up for a lost ack, and for
+// bundles that another node minted and this node does not know of. seq is at most MaxSeq,
+// see Resume.Check.
 func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	var a Acked
-	// The session cannot have been given a later expiry. So a client cannot
-	// extend the next tokens by making one up.
+	// No bundle can expire later than this. Without the bound, a client could extend its
+	// next tokens by claiming a later expiry.
 	expiresAt = min(expiresAt, now.Sec().Add(s.Terms.TTL))
 	switch {
 	case s.pending != nil && seq >= s.issued.seq:
@@ -159,9 +158,9 @@ func (s *Session) Confirm(seq uint64, expiresAt UnixSec, now Instant) Acked {
 	return a
 }
 
-// NextValidity returns when the next bundle begins and expires. It expires no earlier than the
-// newest bundle, no later than the session's terms, and lives MaxLifetime at most. The error
-// is an EndedError if the session's time is over.
+// NextValidity returns when the next bundle is issued and when it expires: not earlier than
+// the newest bundle, not after Terms.Until, and within MaxLifetime. The error is an
+// EndedError if Terms.Until has passed.
 func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err error) {
 	issuedAt = now.Sec()
 	expiresAt = max(issuedAt.Add(s.Terms.TTL), s.issued.expiresAt)
@@ -173,8 +172,8 @@ func (s *Session) NextValidity(now Instant) (issuedAt, expiresAt UnixSec, err er
 }
 
 // Attach gives the session a new connection: it raises the epoch and records the tokens that
-// are sent with `joined`. After a join they need no ack. After a resume they are pushed again
-// until they are acked, like those of a renewal.
+// the `joined` message carries. After a join they need no ack. After a resume they are
+// pushed again until they are acked, like the tokens of a renewal.
 func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	resumed := s.epoch > 0
 	s.epoch++
@@ -193,8 +192,8 @@ func (s *Session) Attach(tokens Tokens, now Instant) Push {
 	return push
 }
 
-// Issue records a bundle just minted with the span that NextValidity gave, and
-// returns it as the push to send.
+// Issue records a bundle that was minted for the times of NextValidity, and returns the push
+// to send.
 func (s *Session) Issue(tokens Tokens, cause Cause, now Instant) Push {
 	s.pending = &pending{
 		tokens: tokens, cause: cause, rejoin: s.heldExpired(now),
@@ -224,8 +223,8 @@ func (s *Session) Repeat(now Instant) Push {
 	return s.Again(now)
 }
 
-// Ack notes that the client's SDK accepted bundle seq. If that is the newest bundle, the
-// session is due for its next renewal, and no longer for a repetition.
+// Ack records that the client's SDK accepted bundle seq. If it is the newest bundle, it is
+// no longer repeated, and the deadline becomes that of the next renewal.
 func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	if seq > s.issued.seq {
 		return Acked{}, Errorf(CodeBadRequest, "ack.seq: %d was not sent yet; the newest is %d", seq, s.issued.seq)
@@ -240,13 +239,13 @@ func (s *Session) Ack(seq uint64, now Instant) (Acked, error) {
 	return s.settle(now), nil
 }
 
-// renewEvery is the least time between two bundles that the client or an operator asks for. The
-// client has to ack each, and may send 10 messages a second.
+// renewEvery is the minimum time between two bundles that a client or an operator requests.
+// It must be this long because the client has to ack each and may send 10 messages a second.
 const renewEvery = time.Second
 
-// Asked returns what to do for a client that sends renew: Renew to mint a bundle; Repeat
-// (by Again) if the newest is not confirmed; Wait if a bundle is due anyway, or was sent
-// less than renewEvery ago. A renew does not count as an answer to a push.
+// RenewRequested returns how to answer a client's renew message: Renew to mint a bundle;
+// Repeat (by Again) if the newest is not confirmed; Wait if a bundle is due anyway, or was
+// sent less than renewEvery ago. A renew does not count as an answer to a push.
 func (s *Session) RenewRequested(now Instant) Task {
 	switch p := s.pending; {
 	case p != nil && (p.refused || s.mustRejoin(now) || now.Mono-p.last < renewEvery):
@@ -260,9 +259,9 @@ func (s *Session) RenewRequested(now Instant) Task {
 	return Renew
 }
 
-// RenewRequestedOverHTTP says what to answer to a client that asks for fresh tokens in a
-// request of its own: by Renew, or by Repeat (by Again) when a bundle is already on
-// its way.
+// RenewRequestedOverHTTP returns how to answer a client that requests fresh tokens over
+// HTTP: Renew to mint a bundle, or Repeat (by Again) if the newest bundle was sent a moment
+// ago and is not confirmed.
 func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
 	if p := s.pending; p != nil && !p.refused && now.Mono-p.last < s.policy.AckTimeout && !s.mustRejoin(now) {
 		return Repeat
@@ -270,7 +269,7 @@ func (s *Session) RenewRequestedOverHTTP(now Instant) Task {
 	return Renew
 }
 
-// Defer puts off a renewal whose minting failed, by d at least.
+// Defer delays the renewal by at least d, after minting failed.
 func (s *Session) Defer(d time.Duration, now Instant) {
 	if s.pending != nil {
 		s.pending.retry = now.Mono + d
@@ -294,16 +293,15 @@ func (s *Session) End() { s.state = Ended }
 // final reports whether new tokens could not expire later than the newest ones.
 func (s *Session) final() bool { return s.issued.expiresAt >= s.Terms.Until }
 
-// ClockStepped tells the session that the wall clock moved ahead of the
-// monotonic one by step: its tokens end that much sooner than was thought. It
-// renews that much sooner; sessions that would be due already spread over
-// window, each at its own place. A step back changes nothing: tokens
-// then live longer than was thought.
+// ClockStepped tells the session that the wall clock was set forward by step, so that its
+// tokens expire that much earlier. The next renewal moves forward by the same amount.
+// Sessions that are then already due are spread over window, by their ids. A negative step
+// changes nothing: the tokens work longer than planned.
 func (s *Session) ClockStepped(step, window time.Duration, now Instant) {
 	due, _ := s.scheduledRenewal()
 	if step <= 0 || s.state != Attached || due == never {
 		return
 	}
-	place := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))
-	s.renewBy = min(due, max(due-step, place))
+	spread := now.Mono + time.Duration(fraction(s.ID)*float64(min(window, s.Terms.TTL/4)))
+	s.renewBy = min(due, max(due-step, spread))
 }

@@ -5,8 +5,8 @@
 // tests both. A store also lists its sessions (Lister), keeps the nodes' statuses
 // (Nodes), and the copy of the revocations that all nodes share (Revocations).
 //
-// It knows sessions as plain records, and which sessions a revocation matches. It knows
-// no tokens, no connections and no network.
+// The package works with plain records, and decides which sessions a revocation matches. It
+// has no tokens, no connections and no network.
 //
 // # Shards
 //
@@ -18,23 +18,24 @@
 //
 // The owner is the node that the record names, for as long as that node renews its lease
 // (see Sweep): every SweepEvery, for Lease. The owner keeps the session in memory, and
-// the store is its write-behind copy. A session that is overdue in the store by Slack,
-// and whose owner's lease has expired, goes to the next node that sweeps.
+// the store is its write-behind copy. If a session is overdue in the store by Slack, and
+// its owner's lease has expired, the next node that sweeps claims it.
 //
-// # Which record replaces which
+// # Conflicts
 //
 // Two nodes can both believe that they own a session: one was paused, or cut off from the
 // store, while the client went to the other. The epoch is the fencing token: it rises with
-// each attachment, and the client carries it in its resume key. See Resolve; the answer to
-// a Save says what the writer must do.
+// each attachment, and the client carries it in its resume key. Resolve decides which of
+// two records wins. The answer to a Save says what the writer must do.
 //
 // A session that was ended on purpose leaves a tombstone for as long as its resume keys
-// must stay dead (see Record.TombstoneUntil). A session that expired leaves nothing, and
+// must be refused (see Record.TombstoneUntil). A session that expired leaves nothing, and
 // its resume key opens it anew.
 //
-// # What operators want of a session
+// # Wishes
 //
-// A Wish is written into the session's record: another role, or fresh tokens, into a
-// last-writer-wins register (see Register); an end as one that the owner has to finish.
-// The owner is notified, saves its record again, and learns of the wish by the outcome.
+// A Wish is an operator's change of one session: another role, fresh tokens, or its end. It
+// is written into the session's record: a role or fresh tokens into a last-writer-wins
+// register (see Register), an end as an end that the owner must finish. The owner is
+// notified, saves its record again, and learns of the wish from the Outcome.
 package store

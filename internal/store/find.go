@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// settleTime is longer than a node takes to write a session to the store after a join or
-// a change.
+// settleTime is longer than a node takes to save a session after a join or a change.
 const settleTime = 250 * time.Millisecond
 
 // Getter reads single records.
 type Getter interface {
-	// Get returns one session's record; of a session that has ended, what OnlyEnd keeps.
-	// It returns false if there is no record, or it cannot be read.
+	// Get returns one session's record, reduced by OnlyEnd if the session has ended. It
+	// returns false if there is no record, or the record cannot be read.
 	Get(ctx context.Context, id string) (Record, bool, error)
 }
 
 // Find returns the record of an open session of a project, or false if there is none. It
-// looks a second time after settleTime, since the session may have been joined a moment
-// ago. A session of another project takes as long as one that does not exist.
+// tries a second time after settleTime, since the session may have been joined a moment ago.
+// A session of another project takes as long as one that does not exist, so that the time
+// does not reveal it.
 func Find(ctx context.Context, g Getter, app, id string) (Record, bool, error) {
 	r, ok, err := findOnce(ctx, g, app, id)
 	if err != nil || ok {

@@ -8,7 +8,7 @@ import (
 	"refresher/internal/session"
 )
 
-// Lister shows the open sessions that a store holds.
+// Lister lists the open sessions of a store.
 type Lister interface {
 	// IDs returns the ids of a shard's sessions, sorted. A session that exists throughout
 	// the call is returned exactly once, whatever is added or removed meanwhile.
@@ -20,14 +20,14 @@ type Lister interface {
 }
 
 const (
-	// ListLimit is the most that a ListQuery may ask for.
+	// ListLimit is the maximum of ListQuery.Limit.
 	ListLimit = 1000
-	// maxLook is how many sessions List reads for a page, whether or not they fit, and
-	// minLook how many it reads at once, at least. With smaller steps the number of empty
-	// pages would reveal how many sessions do not fit.
+	// maxLook is the maximum number of sessions that List reads for a page, whether or not
+	// they match, and minLook the minimum that it reads at once. With smaller steps the
+	// number of empty pages would reveal how many sessions do not match.
 	maxLook = 2000
 	minLook = 100
-	// maxCursor bounds what is decoded. An id is never near as long.
+	// maxCursor is the maximum length of a cursor. An id is much shorter.
 	maxCursor = 1024
 	// cursorFormat is the first byte of a cursor.
 	cursorFormat = 1
@@ -35,19 +35,19 @@ const (
 
 // ListQuery asks for a page of the sessions.
 type ListQuery struct {
-	// After is the cursor that the page before ended with; empty for the first.
+	// After is the cursor that the previous page returned; empty for the first page.
 	After string
-	// Limit is how many sessions to return, at most: 1 to ListLimit.
+	// Limit is the maximum number of sessions to return: 1 to ListLimit.
 	Limit int
-	// Fits selects sessions; nil selects all.
+	// Fits filters the sessions; nil returns all.
 	Fits func(*Record) bool
 }
 
-// List returns a page of the sessions, by shard and then by id, and the cursor for the
-// next page; empty at the end. A page may have fewer sessions than the limit, even none,
-// before the end. A session that exists throughout the listing, and fits, is on exactly
-// one page. A cursor that List did not return, or a limit out of bounds, is refused with
-// a *session.Error.
+// List returns a page of the sessions, ordered by shard and then by id, and the cursor for
+// the next page, which is empty at the end. A page before the end may have fewer sessions
+// than the limit, even none. A matching session that exists throughout the listing is on
+// exactly one page. The error is a *session.Error if List did not make the cursor, or the
+// limit is out of bounds.
 func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next string, err error) {
 	if q.Limit < 1 || q.Limit > ListLimit {
 		return nil, "", session.Errorf(session.CodeBadRequest, "limit: want 1 to %d", ListLimit)
@@ -81,7 +81,7 @@ func List(ctx context.Context, l Lister, q ListQuery) (records []Record, next st
 	return records, w.at.cursor(), nil
 }
 
-// Walk calls visit with all open sessions, part by part, in the order of List.
+// Walk calls visit with batches of all open sessions, in the order of List.
 func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
 	w := walk{lister: l}
 	for {
@@ -93,15 +93,15 @@ func Walk(ctx context.Context, l Lister, visit func([]Record)) error {
 	}
 }
 
-// walk goes through the sessions of all shards.
+// walk iterates over the sessions of all shards.
 type walk struct {
 	lister Lister
 	at     place
-	loaded bool     // whether rest is known
-	rest   []string // ids of the shard that are still to be read
+	loaded bool     // rest is valid
+	rest   []string // ids of the current shard that were not read yet
 }
 
-// read returns the next n ids, fewer only at the end, and the records that there are.
+// read returns the next n ids, fewer only at the end, and the records of those that are open.
 func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record, err error) {
 	for len(ids) < n && w.at.shard < Shards {
 		if !w.loaded {
@@ -129,8 +129,8 @@ func (w *walk) read(ctx context.Context, n int) (ids []string, records []Record,
 	return ids, records, err
 }
 
-// place is a position in a listing: behind all shards below shard, and behind the
-// sessions of shard up to the id after, in byte order.
+// place is a position in a listing: after all shards below shard, and after the sessions of
+// shard up to the id after, in byte order.
 type place struct {
 	shard int
 	after string
@@ -156,8 +156,7 @@ func placeOf(cursor string) (place, error) {
 	return place{}, session.Errorf(session.CodeBadRequest, "cursor: want one that a listing ended with")
 }
 
-// cursor returns the ListQuery.After with which a listing goes on from p, or "" at the
-// end.
+// cursor returns the ListQuery.After that continues a listing at p, or "" at the end.
 func (p place) cursor() string {
 	if p.shard >= Shards {
 		return ""
@@ -172,7 +171,7 @@ func (m *Memory) IDs(_ context.Context, shard int) ([]string, error) {
 	for id := range m.shards[shard].open {
 		ids = append(ids, id)
 	}
-	m.mu.Unlock() // others do not wait for the sorting
+	m.mu.Unlock() // before the sorting, so that other operations need not wait for it
 	slices.Sort(ids)
 	return ids, nil
 }

@@ -12,17 +12,17 @@ import (
 	"refresher/internal/session"
 )
 
-// ErrUnreadable says that a session's record is in another format than this release
-// reads, or is corrupt.
+// ErrUnreadable says that a session's record has another format than this release reads, or
+// is corrupt.
 var ErrUnreadable = errors.New("the session's record cannot be read")
 
-// maxTombstones bounds the tombstones of a shard in Memory: a million in all, some 100
-// MB. A loop of joins and leaves can reach it. The tombstone that would expire first is
-// then removed early, and its resume keys open the session again.
+// maxTombstones bounds the tombstones of a shard in Memory: a million in all, about 100 MB.
+// A client that joins and leaves in a loop can reach it. Then the tombstone that would expire
+// first is removed early, and its resume keys open the session again.
 const maxTombstones = 1_000_000 / Shards
 
-// Memory is the embedded store, and a Lister: for nodes without Redis, and for tests.
-// Several nodes of one process can share it. It is safe for concurrent use.
+// Memory is the embedded store, for nodes without Redis and for tests. Several nodes of one
+// process can share it. It is safe for concurrent use.
 type Memory struct {
 	now         func() time.Time
 	mu          sync.Mutex
@@ -34,9 +34,9 @@ type Memory struct {
 
 type memoryShard struct {
 	generation string
-	open       map[string]Record // also those that have ended, until their end is delivered
+	open       map[string]Record // including ended sessions whose end is not delivered
 	ended      map[string]Record // the tombstones
-	earliest   session.UnixMilli // no open session is due before
+	earliest   session.UnixMilli // a lower bound of the due times in open
 	tombstones []tombstone       // in the order in which they expire
 }
 
@@ -73,7 +73,7 @@ func (s *memoryShard) find(id string) (r Record, ok bool) {
 	return r, ok
 }
 
-// Lose empties the store, like a restart of Redis without its data.
+// Lose empties the store. It simulates a restart of Redis without its data.
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,7 +123,7 @@ func (m *Memory) Acquire(_ context.Context, g AcquireRequest) (Acquired, error) 
 	return Acquired{Epoch: r.Epoch, Record: old.clone(), Known: true}, nil
 }
 
-// Save writes records, each by itself, and says what the writer of each must do.
+// Save writes records, each by itself, and returns what the writer of each must do.
 func (m *Memory) Save(_ context.Context, records []Record) ([]Outcome, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,9 +165,9 @@ func (m *Memory) save(r *Record) Outcome {
 	return o
 }
 
-// Wish writes an operator's wish into the record of an open session, notifies its owner
-// and returns the record as it stands then. A session whose end is not delivered yet can be
-// ended again. The error is ErrNoSession where there is no such record.
+// Wish writes an operator's wish into the record of an open session, notifies its owner and
+// returns the changed record. A session whose end is not delivered yet can be ended again.
+// The error is ErrNoSession if there is no such record.
 func (m *Memory) Wish(_ context.Context, w Wish) (Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -202,7 +202,7 @@ func (s *memoryShard) addTombstone(r Record) {
 	}
 }
 
-// removeTombstone removes the record of a tombstone, unless it was replaced since.
+// removeTombstone removes the record of a tombstone, unless another has replaced it.
 func (s *memoryShard) removeTombstone(g tombstone) {
 	if r, ok := s.ended[g.id]; ok && r.TombstoneUntil() == g.until {
 		delete(s.ended, g.id)
@@ -231,9 +231,9 @@ func (s *memoryShard) expireTombstones(now time.Time) {
 	}
 }
 
-// Watch calls notice for each session that another node takes from this one, until ctx is
-// done. connected is called once notices can arrive; there may be no notice of sessions
-// taken before that. notice and connected must not block or call the store.
+// Watch calls notice for each session that another node acquires from this one, until ctx is
+// done. It calls connected once notices can arrive; earlier ones are lost. notice and
+// connected must not block or call the store.
 func (m *Memory) Watch(ctx context.Context, node string, connected func(), notice func(id string)) error {
 	m.mu.Lock()
 	if m.watch[node] == nil {

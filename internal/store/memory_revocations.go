@@ -19,8 +19,8 @@ type memoryRevocations struct {
 	version  RevocationsVersion // guarded by mu, as all else
 	all      map[string]storedRevocation
 	ended    map[string]storedEnded
-	earliest session.UnixSec // no entry is over before this
-	losses   int             // how often the store was emptied
+	earliest session.UnixSec // a lower bound of the entries' ends
+	losses   int             // number of times that the store was emptied
 	watchers map[*func(RevocationsChange)]struct{}
 }
 
@@ -43,7 +43,8 @@ func (m *memoryRevocations) reset() {
 	m.all, m.ended, m.earliest = make(map[string]storedRevocation), make(map[string]storedEnded), math.MaxInt64
 }
 
-// expire removes the revocations that are over, and what was ended for them. mu is held.
+// expire removes the revocations that are over, and their counts of ended sessions. mu is
+// held.
 func (m *memoryRevocations) expire(now session.UnixSec) {
 	if now < m.earliest {
 		return

@@ -32,9 +32,10 @@ func (m *Memory) Sweep(_ context.Context, node string, do Doing) ([Shards]Swept,
 	return swept, nil
 }
 
-// claim makes node the owner of the shard's overdue sessions whose owner's lease has
-// expired. It returns these, and those that are the node's already. It looks at the sessions
-// only if one may be overdue: a sweep of 100,000 sessions takes 1 µs then, not 9 ms.
+// claim makes node the owner of the shard's overdue sessions whose owner's lease has expired.
+// It returns these and the overdue sessions that node owns already. It scans the sessions
+// only if one may be overdue: a sweep of 100,000 sessions without overdue ones takes 1 µs
+// instead of 9 ms.
 func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 	late := session.MilliOf(now.Add(-Slack))
 	if s.earliest > late {
@@ -62,7 +63,7 @@ func (m *Memory) claim(s *memoryShard, node string, now time.Time) []Record {
 			r.Node = node
 			claimed = append(claimed, r.clone())
 		}
-		r.Due = Later(session.MilliOf(now)) // the owner should have dealt with it by then
+		r.Due = Later(session.MilliOf(now)) // overdue again if the owner has not saved it by then
 		s.put(r)
 	}
 	return claimed

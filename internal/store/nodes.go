@@ -11,12 +11,12 @@ import (
 // has ended.
 const NodeKept = time.Hour
 
-// Nodes holds the statuses by which the nodes inform each other, one for each node and
-// topic. Its methods are safe for concurrent use.
+// Nodes stores the statuses that nodes publish for each other, one for each node and topic.
+// Its methods are safe for concurrent use.
 type Nodes interface {
 	// SetStatus replaces node's status under a topic. The store keeps it while the node's
-	// lease holds, and for NodeKept after that. A store that loses its data loses
-	// statuses too, so nodes must repeat them.
+	// lease holds, and for NodeKept after that. Nodes must repeat it, since a store can lose
+	// its data.
 	SetStatus(ctx context.Context, node, topic, status string) error
 	// Statuses returns the statuses under a topic of the nodes whose lease holds, by node
 	// name; "" for a node that has set none.
@@ -68,6 +68,6 @@ func (m *Memory) Statuses(_ context.Context, topic string) (map[string]string, e
 	return statuses, nil
 }
 
-// NodeID returns the part of a node's name that is unique: what follows the last "-". A
-// store may keep only this part of an owner's name in a record.
+// NodeID returns the unique part of a node's name, which follows the last "-". A store may
+// keep only this part of an owner's name in a record.
 func NodeID(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }

@@ -7,11 +7,11 @@ import (
 	"refresher/internal/session"
 )
 
-// Format is the version of the records that this release writes and reads. A record of
-// another format is unreadable, and left alone.
+// Format is the version of the records that this release writes and reads. It does not touch
+// records of other versions.
 const Format = 1
 
-// Shards is how many parts the sessions are spread over.
+// Shards is the number of shards of a store.
 const Shards = 64
 
 // ShardOf returns the shard of a session, 0 to Shards-1. It is the same on every node and
@@ -36,53 +36,52 @@ func AllShards() *ShardSet {
 
 // Times of the leases, on the store's clock.
 const (
-	// Lease is how long a node owns its sessions without renewing.
+	// Lease is the duration of a node's lease.
 	Lease = 10 * time.Second
-	// SweepEvery is how often a node sweeps, and renews its lease.
+	// SweepEvery is how often a node sweeps, which renews its lease.
 	SweepEvery = 2 * time.Second
 	// Slack is how long a session may be overdue before a sweep claims it.
 	Slack = 2 * time.Second
 )
 
-// Later returns the new due time of an overdue session that a sweep has claimed, or has
-// left to its living owner. It is one Lease from now, less a part of SweepEvery that
-// changes from second to second, so that it is not always the same node that finds the
-// session first.
+// Later returns the new due time of an overdue session that a sweep has claimed, or has left
+// to its live owner. It is one Lease from now, minus a part of SweepEvery that changes every
+// second, so that it is not always the same node that finds the session first.
 func Later(now session.UnixMilli) session.UnixMilli {
 	early := int64(now.Sec()) * laterStep % SweepEvery.Milliseconds()
 	return now.Add(Lease - time.Duration(early)*time.Millisecond)
 }
 
-// laterStep is by how many milliseconds more Later is early with each second, modulo SweepEvery.
-// It shares no factor with SweepEvery, so that Later takes every value before it repeats one.
+// laterStep is how many milliseconds Later subtracts more with each second, modulo
+// SweepEvery. It is coprime to SweepEvery, so that Later takes every value before it repeats.
 const laterStep = 619
 
-// SweepLimit is how many overdue sessions of one shard a sweep looks at.
+// SweepLimit is the maximum number of overdue sessions of one shard that a sweep examines.
 const SweepLimit = 256
 
 // Record is a session as a store keeps it.
 type Record struct {
 	session.Record
-	// Node is the name of the owner. A store may know only its NodeID.
+	// Node is the name of the owner, or only its NodeID.
 	Node string
-	// Version counts the owner's writes within an epoch, so that a delayed write does
-	// not undo a later one.
+	// Version counts the owner's writes within an epoch, so that a delayed write does not
+	// replace a later one.
 	Version uint64
 	// Due is when the session next needs attention, or when it ended.
 	Due session.UnixMilli
-	// Delivered says which events the customer's back end has acknowledged.
+	// Delivered is the set of events that your back end has acknowledged.
 	Delivered Delivered
-	// WishVersion is the version of the role in Identity: that of the newest wish for a
-	// role or fresh tokens, see Register. It is 0 if there was none.
+	// WishVersion is the version of the newest wish for a role or for fresh tokens, see
+	// Register; 0 if there was none.
 	WishVersion session.UnixMilli
-	// WishPending says that the owner has not acted on that wish yet.
+	// WishPending: the owner has not applied that wish yet.
 	WishPending bool
-	// TermsChanged, of a record to save: Terms may be others than those that the store
-	// has. It is not stored.
+	// TermsChanged: Terms may differ from the stored ones. It is an argument of Save and is
+	// not stored.
 	TermsChanged bool
 }
 
-// OwnedBy reports whether a node owns the session by the record.
+// OwnedBy reports whether a node is the owner in the record.
 func (r *Record) OwnedBy(node string) bool { return NodeID(r.Node) == NodeID(node) }
 
 // clone returns a copy that shares nothing with r.
@@ -113,7 +112,7 @@ func samePointee[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// Delivered is a set of events that the customer's back end has acknowledged.
+// Delivered is a set of events that your back end has acknowledged.
 type Delivered uint8
 
 // The events of a session.
@@ -123,26 +122,26 @@ const (
 	DeliveredEnd
 )
 
-// Has reports whether t has all events of what.
+// Has reports whether t contains all events of what.
 func (t Delivered) Has(what Delivered) bool { return t&what == what }
 
 // HasEnded reports whether the session has ended, for any reason.
 func (r *Record) HasEnded() bool { return r.State == session.Ended }
 
-// endedOnPurpose reports whether the session has ended, and not because it expired.
+// endedOnPurpose reports whether the session has ended for another reason than expiry.
 func (r *Record) endedOnPurpose() bool { return r.HasEnded() && r.Reason != session.EndExpired }
 
-// Removable reports whether the session expired and its end was delivered: a store keeps
-// nothing of it.
+// Removable reports whether the session has expired and its end is delivered: a store removes
+// such a record.
 func (r *Record) Removable() bool {
 	return r.HasEnded() && !r.endedOnPurpose() && r.Delivered.Has(DeliveredEnd)
 }
 
-// IsTombstone reports whether the session was ended on purpose and its end was delivered:
-// a store keeps only the end, so that the session's resume keys stay dead.
+// IsTombstone reports whether the session was ended on purpose and its end is delivered: a
+// store keeps only the end of such a record, to refuse the session's resume keys.
 func (r *Record) IsTombstone() bool { return r.endedOnPurpose() && r.Delivered.Has(DeliveredEnd) }
 
-// OnlyEnd returns the part of the record that Get shows once the session has ended.
+// OnlyEnd returns the part of the record that Get returns once the session has ended.
 func (r *Record) OnlyEnd() Record {
 	return Record{
 		Record: session.Record{
@@ -153,15 +152,15 @@ func (r *Record) OnlyEnd() Record {
 	}
 }
 
-// tombstoneFor is how long, at least, a store keeps the tombstone of a session that
+// tombstoneFor is the minimum time for which a store keeps the tombstone of a session that
 // its client ended.
 const tombstoneFor = time.Hour
 
-// TombstoneUntil returns when the tombstone of a session that was ended on purpose
-// expires: with the session's resume keys. If the client itself left, the tombstone may
-// expire earlier: tombstoneFor after the end, or with the last token if that is later. A
-// client that comes back after that may as well join, and to keep tombstones of all calls
-// that ended in the last days would take more room than the live calls.
+// TombstoneUntil returns when the tombstone of a session that was ended on purpose expires:
+// together with the session's resume keys. If the client itself left, it expires earlier:
+// tombstoneFor after the end, or with the last token if that is later. A client that resumes
+// after that does no harm, and the tombstones of all calls that ended in the last days would
+// take more memory than the live calls.
 func (r *Record) TombstoneUntil() session.UnixSec {
 	if r.Reason == session.EndLeft {
 		return min(max(r.ExpiresAt, r.Due.Sec().Add(tombstoneFor)), r.Terms.Until)
@@ -183,22 +182,22 @@ type AcquireRequest struct {
 // Acquired is the answer to an AcquireRequest. If the store knows the session, the node
 // owns it from then on, attached or detached as the request says.
 type Acquired struct {
-	// Epoch is the epoch of the new attachment. It is higher than those in the store and
-	// in the key.
+	// Epoch is the epoch of the new attachment. It is higher than the stored epoch and the
+	// epoch in the key.
 	Epoch uint64
-	// Record is what the store held before, if Known. Its Due may be 0.
+	// Record is the record from before, if Known. Its Due may be 0.
 	Record Record
 	Known  bool
 }
 
-// Doing selects what a sweep does, besides reading the shards' generations.
+// Doing selects what a sweep does, in addition to reading the shards' generations.
 type Doing uint8
 
 const (
 	// Claim renews the node's lease and claims overdue sessions.
 	Claim Doing = iota
-	// Renew renews the lease and claims nothing. A node uses it when it was cut off from
-	// the store, since the owners of overdue sessions may have been cut off too.
+	// Renew renews the lease and claims nothing. A node uses it after it could not reach the
+	// store, since the owners of overdue sessions may not have reached it either.
 	Renew
 	// Leave ends the lease.
 	Leave
@@ -209,12 +208,11 @@ type Swept struct {
 	// Err says that the shard could not be reached, or that the claim of its overdue
 	// sessions failed.
 	Err error
-	// Generation is a name of the shard's data. When it changes, records may have been
-	// lost.
+	// Generation identifies the shard's data. If it changes, records may have been lost.
 	Generation string
-	// Overdue holds the sessions that the sweeper owns from now on: their owner's lease
-	// has expired, or the sweeper owned them already and seems to have missed their due
-	// time. A session taken from another owner counts as detached, so that an owner that
-	// was only away for a while, and still has the connection, wins.
+	// Overdue holds the overdue sessions that the sweeping node owns now: their owner's
+	// lease had expired, or they were its own and it has missed their due time. A session
+	// taken from another owner becomes detached, so that this owner wins if it was only cut
+	// off for a while and still has the connection.
 	Overdue []Record
 }

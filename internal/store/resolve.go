@@ -2,31 +2,32 @@ package store
 
 import "refresher/internal/session"
 
-// Action is what the writer of a record must do, by the store's answer to Save.
+// Action is what the writer of a record must do after a Save.
 type Action uint8
 
 const (
 	// Retry: the store could not be reached, or did not answer.
 	Retry Action = iota
-	// Done: the store holds the record now, or a newer one of the same owner.
+	// Done: the store has the record now, or a newer one of the same owner.
 	Done
-	// CloseSuperseded: the client connected to another node with this epoch's resume
-	// key or a later one. Close the connection here, if any, and drop the session.
+	// CloseSuperseded: the client connected to another node with the resume key of this
+	// epoch or a later one. Close this node's connection as superseded, and drop the
+	// session.
 	CloseSuperseded
-	// Release: another node owns the session, and the client here may not know. Have it
-	// reconnect, and drop the session.
+	// Release: another node owns the session, and the client of this node's connection may
+	// not know it. Close the connection so that the client resumes, and drop the session.
 	Release
-	// RaiseEpoch: the answer to an Acquire of this node was lost. Go on, and save again,
-	// under Outcome.Epoch.
+	// RaiseEpoch: the answer to an Acquire of this node was lost. Save again under
+	// Outcome.Epoch.
 	RaiseEpoch
-	// EndSession: the session was ended on purpose. Drop it, and tell its client of
-	// Outcome.Ending.
+	// EndSession: the session was ended on purpose. Drop it, and send Outcome.Ending to its
+	// client.
 	EndSession
-	// FinishEnd: an operator ended the session in the store. End it here as asked, with
-	// the reason of Outcome.Ending, and save that.
+	// FinishEnd: an operator ended the session in the store. End it on this node, with the
+	// reason of Outcome.Ending, and save that.
 	FinishEnd
-	// LeaveAlone: the store holds a record that cannot be read, see ErrUnreadable. Go on
-	// without the store.
+	// LeaveAlone: the stored record cannot be read, see ErrUnreadable. Continue without the
+	// store.
 	LeaveAlone
 )
 
@@ -35,26 +36,27 @@ type Outcome struct {
 	Action Action
 	Ending session.Ending // of EndSession and FinishEnd
 	Epoch  uint64         // of RaiseEpoch
-	// Wish, of Done, is the stored register if it is newer than the record's: an
-	// operator's wish, which the writer must act on. It is zero otherwise.
+	// Wish, of Done, is the stored register if it is newer than the record's: an operator's
+	// wish, which the writer must apply. It is zero otherwise.
 	Wish Register
 }
 
-// Writer is who has a record saved, and does what the answer asks for. That may take a
-// while: it may have to write to the session's client.
+// Writer receives the outcome of a record that it has saved. Acknowledge may take a while,
+// since it may have to write to the session's client.
 type Writer interface {
 	Acknowledge(r *Record, o Outcome)
 }
 
-// Resolve answers a Save of r where the store holds old of the same session: what the
-// writer must do, and whether the store is to replace old by r.KeepWish(old); if it is not,
-// it writes r.unstoredWish(old) into old. Every store answers by this rule.
+// Resolve decides about a Save of r if the store has the record old of the same session. It
+// returns what the writer must do, and whether r replaces old. If it does, the store writes
+// r.KeepWish(old); otherwise it writes the wish of r.unstoredWish(old) into old. Every store
+// implements this rule.
 //
-// The higher epoch wins. If two nodes have the same epoch, the record with the higher
-// rank wins (see rank). A node that loses with the lower epoch closes its connection as
-// superseded only if the client presented the loser's resume key, or a later one, to the
-// winner: else the client may not know of the winner, and has to reconnect. A session
-// that was ended on purpose stays ended.
+// The higher epoch wins. If two nodes have the same epoch, the higher rank wins (see rank).
+// A node that loses by its epoch closes its connection as superseded only if the client has
+// presented the loser's resume key, or a later one, to the winner. Otherwise the client may
+// not know of the winner, and must reconnect. A session that was ended on purpose stays
+// ended.
 func Resolve(old, r *Record) (o Outcome, replace bool) {
 	own := r.Node == old.Node && r.Epoch == old.Epoch
 	switch {
@@ -74,7 +76,7 @@ func Resolve(old, r *Record) (o Outcome, replace bool) {
 }
 
 // afterEnd is Resolve for a stored record r that was ended on purpose. Only its owner may
-// replace it, to finish that end. If the owner's session is still open, or has ended for
+// replace it, with the same end. If the owner's session is still open, or has ended for
 // another reason, the owner must finish the stored end.
 func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 	switch {
@@ -87,9 +89,9 @@ func (r *Record) afterEnd(next *Record, own bool) (o Outcome, replace bool) {
 }
 
 // rank orders records of different nodes with the same epoch. An end on purpose ranks
-// highest, and an attached session above a detached one. Of two attached ones, the higher
-// is the one whose client has presented the resume key of this epoch, since it surely
-// knows of this connection.
+// highest, and an attached session ranks above a detached one. Of two attached ones, the one
+// whose client has presented the resume key of this epoch ranks higher, since this client
+// certainly knows of this connection.
 func (r *Record) rank() int {
 	switch {
 	case r.endedOnPurpose():
@@ -105,8 +107,8 @@ func (r *Record) rank() int {
 	}
 }
 
-// Refusal returns why a resume key of this epoch does not open the session any more: a
-// *session.EndedError, or nil.
+// Refusal returns a *session.EndedError if a resume key of this epoch must be refused, or
+// nil.
 func Refusal(old *Record, epoch uint64) error {
 	switch {
 	case old.endedOnPurpose():

@@ -6,15 +6,15 @@ import (
 	"refresher/internal/session"
 )
 
-// WishKind is what an operator can want of one session.
+// WishKind is the kind of a Wish.
 type WishKind uint8
 
 const (
-	// WishRenew asks for fresh tokens now.
+	// WishRenew requests fresh tokens now.
 	WishRenew WishKind = iota
-	// WishRole asks for another RTC role, and so for fresh tokens now.
+	// WishRole requests another RTC role, and therefore fresh tokens now.
 	WishRole
-	// WishEnd asks for the session's end.
+	// WishEnd requests the session's end.
 	WishEnd
 )
 
@@ -30,9 +30,9 @@ func (k WishKind) String() string {
 	}
 }
 
-// Wish is what an operator wants of one session. A store writes it into the session's
-// record and notifies the owner, which saves the record again and learns of the wish by
-// the outcome.
+// Wish is an operator's change of one session. A store writes it into the session's record
+// and notifies the owner. The owner saves its record again, and learns of the wish from the
+// Outcome.
 type Wish struct {
 	Session string
 	Kind    WishKind
@@ -42,13 +42,12 @@ type Wish struct {
 	At session.UnixMilli
 }
 
-// ErrNoSession says that the store has no record of an open session to write a wish
-// into.
+// ErrNoSession says that the store has no open session with this id, to write a wish into.
 var ErrNoSession = errors.New("the store has no such open session")
 
-// Register is a last-writer-wins register of a session: the RTC role, and the version of
-// the wish that was the last to ask for it or for fresh tokens. Of two records of a
-// session, the role with the higher version counts.
+// Register is the last-writer-wins register of a session: the RTC role, and the version of
+// the newest wish for a role or for fresh tokens. Of two records of a session, the role with
+// the higher version counts.
 type Register struct {
 	Version session.UnixMilli
 	Role    session.Role
@@ -72,9 +71,9 @@ func (r *Record) newerWish(old *Record) Register {
 	return old.Register()
 }
 
-// KeepWish returns r as a store that holds old must write it. If old has a newer wish
-// than r, that wish stays, and stays pending if it was. Any other wish is no longer
-// pending.
+// KeepWish returns the record that a store must write when r replaces old: r, but with the
+// wish of old if that is newer. Such a wish stays pending if it was. Any other wish is no
+// longer pending.
 func (r *Record) KeepWish(old *Record) Record {
 	next := *r
 	if next.Identity = old.Identity; !sameIdentity(&r.Identity, &old.Identity) {
@@ -88,9 +87,9 @@ func (r *Record) KeepWish(old *Record) Record {
 	return next
 }
 
-// unstoredWish returns the wish of r that a store must write into old even though it does
-// not replace old by r: the node of r carried it out while the store was away. It returns
-// false if there is no such wish, or old has a later one.
+// unstoredWish returns the wish of r that a store must write into old although r does not
+// replace old: the node of r applied it while the store was down. It returns false if there
+// is no such wish, or old has a later one.
 func (r *Record) unstoredWish(old *Record) (Wish, bool) {
 	w := Wish{Session: r.Session, Kind: WishRole, Role: r.Register().Role, At: r.WishVersion}
 	if r.HasEnded() && r.Reason == session.EndRevoked {
@@ -112,7 +111,7 @@ func (w *Wish) Write(r *Record) {
 	r.WishVersion, r.WishPending = max(r.WishVersion+1, w.At), true
 }
 
-// setRole replaces the role of the record's RTC identity, if it has one, by a copy: other
+// setRole sets the role of the record's RTC identity, if it has one, in a copy, since other
 // records share the identity.
 func (r *Record) setRole(role session.Role) {
 	if rtc := r.Identity.RTC; rtc != nil {
@@ -124,14 +123,14 @@ func (r *Record) setRole(role session.Role) {
 
 // WishResult is the result of a wish.
 type WishResult struct {
-	// Version is that of the wish. An end needs none: no later wish overtakes it.
+	// Version is the wish's version. An end has none, since no later wish can replace it.
 	Version session.UnixMilli
-	// Record is the session as it is now, as far as the node that answers knows. A
-	// WishVersion above Version says that a later wish has overtaken this one.
+	// Record is the session's current record, as far as the answering node knows. If its
+	// WishVersion is above Version, a later wish has replaced this one.
 	Record Record
-	// Stored says that the wish is in the store. If it is not, the session's own node has
-	// carried it out, and writes it when the store is back.
+	// Stored: the wish is in the store. If false, the session's own node has applied the
+	// wish, and stores it when the store is back.
 	Stored bool
-	// Applied says that the session's owner has acted on the wish.
+	// Applied: the session's owner has applied the wish.
 	Applied bool
 }

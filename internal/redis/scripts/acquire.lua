@@ -1,4 +1,4 @@
--- Makes a node the owner of a session whose resume key a client has presented to it.
+-- Makes a node the owner of a session whose resume key a client has presented to the node.
 --
 -- KEYS[1]  hash of the session
 -- KEYS[2]  due: sorted set of session ids, scores in Unix ms
@@ -8,7 +8,7 @@
 -- ARGV[4]  epoch of the key
 -- ARGV[5]  letter: a for a connection, d for a single renewal
 -- ARGV[6]  now in Unix s
--- ARGV[7]  due time in Unix ms, by which the node should have saved the session
+-- ARGV[7]  due time in Unix ms; the node saves the session before it
 --
 -- Returns
 --   {new}                 there is no such session
@@ -16,7 +16,7 @@
 --   {ended, state}        the session was ended on purpose
 --   {superseded, state}   the key is older than one that was presented before
 --   {epoch, hash}         the node owns the session under this epoch; hash has the fields
---                         and values as they were before
+--                         and values from before
 -- Costs O(log S) with S sessions in the shard.
 
 local key, shown = KEYS[1], tonumber(ARGV[4])

@@ -1,11 +1,11 @@
--- Makes a node the owner of those overdue sessions of one shard whose owner's lease has
--- expired, and returns these and the overdue sessions of the node itself.
+-- Makes a node the owner of overdue sessions of one shard whose owner's lease has expired.
+-- Returns these and the overdue sessions that the node owned before.
 --
 -- KEYS[1]    due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]  hash of the i-th session
 -- ARGV[1]    id of the node
 -- ARGV[2]    sessions that are due later than this, in Unix ms, are not overdue
--- ARGV[3]    when the sessions are due again, claimed or not, in Unix ms
+-- ARGV[3]    new due time of the sessions, whether claimed or not, in Unix ms
 -- ARGV[4]    prefix of the nodes' notice channels
 -- ARGV[5]    ids of the nodes whose lease holds, with a space before and after each
 -- ARGV[6]    prefixes of the App IDs that the node serves, with a space before and after
@@ -13,13 +13,12 @@
 -- ARGV[6+i]  id of the i-th session
 --
 -- Returns an array with, for each session,
---   0      it is not overdue any more, or its hash was removed
---   1      it is left to its owner, whose lease holds
---   2      it is of another App ID, and was not touched
---   3      its record is unreadable, and left alone
---   {...}  it is the node's: the fields and values of its hash, and its score before as
---          the field due. If its owner was another node, an attached session is now
---          detached.
+--   0      not overdue any more, or its hash was removed
+--   1      not claimed: its owner's lease holds
+--   2      not touched: it belongs to another App ID
+--   3      not touched: its record is unreadable
+--   {...}  owned by the node now: the fields and values of its hash, and its previous score
+--          as the field due. An attached session of another owner is now detached.
 -- Costs O(log S) for each, with S sessions in the shard.
 
 local due, node, late, later, live, apps = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[5], ARGV[6]

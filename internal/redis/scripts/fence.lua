@@ -1,7 +1,7 @@
--- Functions for the fence of a session, which decides who may write it. They stand in
--- front of each script that uses a fence. A fence is "format epoch proven letter node role
--- wishVersion version"; docs/understand/redis.md explains the words. FORMAT is the format that this
--- release reads and writes.
+-- Functions for the fence of a session, which decides who may write the session. They are
+-- prepended to each script that uses a fence. A fence is "format epoch proven letter node role
+-- wishVersion version"; docs/understand/redis.md explains the words. FORMAT is the format that
+-- this release reads and writes.
 
 -- Parses a fence. Returns nil for another format, for text that is not a fence, and for
 -- numbers that are too large for exact arithmetic in Lua.
@@ -32,8 +32,8 @@ local function finish(f, key, state, reason)
   redis.call('HSET', key, 's', string.gsub(state, ' =%S*', '') .. ' =' .. reason)
 end
 
--- Returns the fence of a session: false if there is none, and '', which parse refuses, if
--- the key does not hold a hash.
+-- Returns the fence of a session: false if there is none, or '', which parse refuses, if the
+-- key does not hold a hash.
 local function read(key)
   local fence = redis.pcall('HGET', key, 'f')
   if type(fence) ~= 'table' then return fence end
@@ -41,8 +41,8 @@ local function read(key)
   return redis.call('HGET', key, 'f') -- raises the same error
 end
 
--- Reports whether a tombstone has expired, by its field e and the time in Unix s. One
--- without a time counts until Redis drops it.
+-- Reports whether a tombstone has expired, by its field e and the time in Unix s. Without a
+-- valid e it holds until Redis removes it.
 local function expired(e, now)
   return (tonumber(e) or math.huge) <= tonumber(now)
 end

@@ -11,12 +11,12 @@
 -- Returns {now in Unix ms, node, end of its lease, node, end, ...}. Nodes whose lease
 -- has expired are included for as long as their name is kept.
 --
--- The member since is not a node: its score is the time since when leases are kept. The
--- score is negative so that the member is not removed with old leases.
+-- The member "since" is not a node: its score is the time at which the lease data was first
+-- written, negated so that the member is not removed with old leases.
 --
--- A lease that ends later than any lease can was written before the server's clock was set
--- back, and is deleted: that of a dead node would hold until the clock has caught up.
--- Leases count as kept since now then.
+-- If a lease ends later than possible, the server's clock was set back after it was written.
+-- It is deleted, since the lease of a dead node would hold until the clock has caught up, and
+-- "since" is set to now, so that live nodes can renew their leases first.
 -- Costs O(N) with N nodes.
 
 local leases = KEYS[1]

@@ -1,5 +1,5 @@
--- Merges revocations into those that are stored: of two copies the one with the
--- higher version stays.
+-- Merges revocations into the stored ones: of two copies the one with the higher version
+-- stays.
 --
 -- KEYS[1]  all: hash, "<seq> <version> <JSON>" by id
 -- KEYS[2]  until: sorted set of the ids, scores in Unix seconds
@@ -7,13 +7,13 @@
 -- ARGV[1]  now in Unix ms; empty: the server's clock
 -- ARGV[2]  random part of the next version, used if something changes
 -- ARGV[3]  channel on which changes are published
--- ARGV[4]  how many revocations are stored, at most
--- ARGV[5]  how many revocations that are over are removed, at most
+-- ARGV[4]  maximum number of stored revocations
+-- ARGV[5]  maximum number of ended revocations that this call removes
 -- then for each revocation: id, until in Unix seconds, version, JSON
 --
--- Returns how many revocations were refused because ARGV[4] are stored.
--- Publishes a message of one line each for the version before, the version after (both
--- followed by the number of revocations), and each value that changed.
+-- Returns the number of revocations that were refused because ARGV[4] are stored.
+-- Publishes a message of lines: the version before, the version after (both followed by the
+-- number of revocations), and each changed value.
 -- Costs O(log N) for each, and for each that is removed, with N stored.
 
 local all, untils = KEYS[1], KEYS[2]
@@ -26,7 +26,7 @@ local seconds = math.floor(now / 1000)
 
 local version = redis.call('GET', KEYS[3]) or '- 0'
 local from = version .. ' ' .. redis.call('HLEN', all)
--- seq follows the clock, so that it goes on rising after the data was lost.
+-- seq is at least the time, so that it keeps rising after the data was lost.
 local seq = math.max((tonumber(string.match(version, ' (%d+)$')) or 0) + 1, now)
 seq = string.format('%.0f', seq)
 

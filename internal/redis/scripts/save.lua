@@ -1,6 +1,6 @@
--- Writes the records of sessions of one shard, each by itself, by the rule of
--- store.Resolve. Of a record that loses, an operator's wish that is newer than the stored
--- one is written, and the owner notified.
+-- Writes the records of sessions of one shard, each by itself, by the rule of store.Resolve.
+-- If a record loses but has a newer operator's wish than the stored record, the wish is
+-- written into the stored record and its owner is notified.
 --
 -- KEYS[1]      due: sorted set of session ids, scores in Unix ms
 -- KEYS[1+i]    hash of the i-th session
@@ -11,20 +11,20 @@
 -- then for each session:
 --   fence      see fence.lua. Its letter may also be g: remove the session. With
 --              ARGV[4] = 0 it is neither g nor b
---   state      opaque here, but for its last word: why the session ended
+--   state      opaque, except for its last word: the reason of the session's end
 --   at         with the letters a, d, x, e: due time in Unix ms; with b: when the
 --              tombstone expires, in Unix s
---   n          with ARGV[4] = 1: how many arguments follow. They are the fields and values
---              of the grant, without which a new hash cannot be made
+--   n          with ARGV[4] = 1: number of the arguments that follow: the fields and values
+--              of the grant. A new hash needs them
 --
--- Returns done if that is the answer for every session, or else an array of answers:
+-- Returns "done" if that is the answer for every session, else an array of answers:
 --   done                the record is written, or a newer one of the owner is stored
 --   wish ROLE VERSION   as done, but a newer wish is stored, and stays in the record
---   missing             the hash does not exist, and no grant came with the session
+--   missing             the hash does not exist, and the session came without a grant
 --   end STATE, finish STATE, close, release, raise EPOCH
 --                       the record is refused: see store.EndSession, FinishEnd,
---                       CloseSuperseded, Release and RaiseEpoch. STATE and EPOCH are those
---                       that are stored
+--                       CloseSuperseded, Release and RaiseEpoch. STATE and EPOCH are the
+--                       stored ones
 --   unreadable          the stored record cannot be read, and is left alone
 -- Costs O(log S) for each, with S sessions in the shard.
 
@@ -36,7 +36,7 @@ local function rank(f)
   return f.letter == 'd' and 1 or 0
 end
 
--- Returns why a session ended, from its state.
+-- Returns the reason of a session's end, from its state.
 local function reason(state) return match(state, ' =(%S+)$') end
 
 -- Returns the answer by the rule of store.Resolve, and whether new replaces old.
@@ -118,8 +118,8 @@ for i = 2, #KEYS do
   local key, fence, n, word = KEYS[i], ARGV[a], 0, nil
   local old = pcall('HGET', key, 'f')
   if type(old) == 'table' then old = read(key) end
-  -- Nearly all saves are renewals by the owner: the fence differs from the stored one in
-  -- nothing but the version, which is not lower. These are written without the full rule.
+  -- Nearly all saves are renewals by the owner: the fence differs from the stored one only by
+  -- a version that is not lower. For these the full rule is not needed.
   local owner, version
   if grants then
     n = tonumber(ARGV[a + 3])

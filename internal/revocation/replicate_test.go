@@ -366,7 +366,7 @@ func TestLiftElsewhere(t *testing.T) {
 		s.set(func(s *shared) { s.deaf = true })
 		a, other := start(t, s, "a"), start(t, s, "b")
 		r := revocation(7)
-		taken, err := a.take(&r) // saved, and no time has passed
+		taken, err := a.accept(&r) // saved, and no time has passed
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,10 @@
-// Package agora mints, parses, checks and explains Agora's access tokens. It is the
-// only package that imports Agora's Go module, and it does no I/O: the caller
-// brings the identity, the times and the App Certificate, and gets text.
+// Package agora mints, parses, verifies and explains Agora's access tokens. It is the only package
+// that imports Agora's Go module. It does no I/O: the caller provides the identity, the times and
+// the App Certificate, and gets the token's text.
 //
-// It knows the formats and Agora's rules for what goes into them. It does not
-// know who may have a token, when one is due, or how it reaches a client; and
-// it lets no certificate out, by no error, log line or format verb.
+// It implements the token formats and Agora's rules for names and lifetimes. Other packages decide
+// who may have a token and when it is renewed. No error, log line or format verb of this package
+// reveals an App Certificate.
 //
 // # Formats
 //
@@ -26,23 +26,21 @@
 //	message   = salt, ts, map of privilege to Unix seconds
 //	signature = HMAC(certificate, appId channel user message)
 //
-// A 006 token has no expiry but its privileges': ts is the issue time plus 24
-// hours, whatever the lifetime, as in all of Agora's builders. Chat has no 006
-// form, so its tokens are 007 in every [session.Format]; and a 006 token holds
-// one service, so a token for RTC and RTM together is 007.
+// A 006 token expires only through its privileges: ts is always the issue time plus 24 hours, as
+// in all of Agora's builders. Chat has no 006 format, so its tokens are 007 in every
+// [session.Format]. A 006 token has one service, so a token for RTC and RTM together is 007.
 //
-// Agora cuts a lifetime to 24 hours without a word, and fires no SDK callback
-// when a token ends before its privileges. So a lifetime here is 1 to 86400
-// seconds, and every privilege ends with its token.
+// Agora silently cuts a lifetime to 24 hours, and its SDKs call no callback if a token expires
+// before its privileges. So a lifetime here is 1 to 86400 seconds, and all privileges expire
+// together with their token.
 //
 // # Why the 007 envelope is ours
 //
-// Service types, privileges and the whole 006 format are Agora's code. Its 007
-// builder, though, costs a hundred times what the signature does (a new
-// deflate writer and a reseeded random source for each token, 800 KB of
-// garbage), and its parser checks no signature, panics on malformed input and
-// inflates without a bound. This package therefore writes and reads the
-// envelope itself. Any zlib stream is a valid token, so it stores the content
-// uncompressed, as Agora's Rust builder does for short ones; the tests hold
-// the result to Agora's Go and Node packages in both directions.
+// This package uses Agora's code for service types, privileges and the 006 format. But Agora's 007
+// builder takes a hundred times as long as the signature (a new deflate writer and a reseeded
+// random source for each token, 800 KB of garbage), and its parser checks no signature, panics on
+// malformed input and inflates without a limit. Therefore this package writes and reads the 007
+// envelope itself. Any zlib stream is valid, so it stores the content uncompressed, as Agora's Rust
+// builder does for short tokens. Tests check that Agora's Go and Node packages accept these tokens,
+// and that this package accepts theirs.
 package agora

@@ -12,11 +12,10 @@ import (
 	"refresher/internal/session"
 )
 
-// Explain says in words why Agora would refuse text as a token in some use, or
-// why a call with it would not go as expected. It takes any text, since what is
-// given to an SDK as a token is often none. Signatures are tried with each of
-// the certificates, the current one first. Explain never panics, and its cost
-// and its answer are bounded for any input but for one pass over it.
+// Explain reports in words why Agora would refuse text as a token for the given use, or why a call
+// with it would not work as expected. text may be anything, since apps often pass something else
+// than a token to an SDK. The signature is checked with each certificate, the current one first.
+// Explain never panics. Apart from one pass over text, its cost and its report are bounded.
 func Explain(text string, use Use, certificates []string, now time.Time) Report {
 	e := examination{use: use, now: session.SecOf(now)}
 	for _, c := range certificates {
@@ -35,7 +34,7 @@ func Explain(text string, use Use, certificates []string, now time.Time) Report 
 	return Report{Token: t, Findings: e.findings}
 }
 
-// examination collects what there is to be said.
+// examination collects the findings about one text.
 type examination struct {
 	use          Use
 	certificates []string
@@ -63,10 +62,11 @@ func (e *examination) failed() bool {
 	return slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Severity == SeverityError })
 }
 
-// staticKey is what Agora says to a client that joins with an App ID alone.
+// staticKey is the error that Agora's SDKs report to a client that joins with an App ID alone.
 const staticKey = `110 in native SDKs, "CAN_NOT_GET_GATEWAY_SERVER: dynamic use static key" on the web: the project has an App Certificate and so wants a token, but `
 
-// read parses text, or says what it is instead.
+// read parses text. If text is not a token, it returns nil and adds a finding that says what it
+// looks like.
 func (e *examination) read(text string) *Token {
 	trimmed := strings.TrimSpace(text)
 	switch {
@@ -98,7 +98,7 @@ func (e *examination) read(text string) *Token {
 	return nil
 }
 
-// readHex says what is wrong with 32 hex digits.
+// readHex adds a finding for a text of 32 hex digits: an App ID or an App Certificate.
 func (e *examination) readHex(text string) {
 	for _, c := range e.certificates {
 		if subtle.ConstantTimeCompare([]byte(text), []byte(c)) == 1 {
@@ -113,7 +113,7 @@ func (e *examination) readHex(text string) {
 	e.fail(FindingStaticKey, "%s", staticKey+what+"; the token is what a token server answers")
 }
 
-// hint guesses how a text that is no token came to be.
+// hint guesses why a text is not a valid token.
 func hint(text string) string {
 	lower := strings.ToLower(text)
 	is := func(words ...string) bool { return slices.Contains(words, lower) }
@@ -141,7 +141,7 @@ func hint(text string) string {
 	return ""
 }
 
-// examine says what there is to say of a token that could be read.
+// examine adds the findings about a token that could be parsed.
 func (e *examination) examine(t *Token) {
 	ours := true
 	if e.use.AppID != "" && t.AppID != e.use.AppID {
@@ -166,7 +166,7 @@ func (e *examination) examine(t *Token) {
 	e.times(t, s)
 }
 
-// service finds the service that is wanted, or says that it isn't there.
+// service returns the wanted service of t. If t lacks it, it returns nil and adds a finding.
 func (e *examination) service(t *Token) *Service {
 	want := e.use.Service
 	if want == 0 && e.use.Channel != "" {
@@ -193,8 +193,8 @@ func (e *examination) service(t *Token) *Service {
 	return nil
 }
 
-// streams says whether an RTM token opens the stream channels of the channel that
-// is wanted, for which it holds RTC as well.
+// streams adds a finding if an RTM token cannot enter the stream channels of the wanted channel,
+// which takes the RTC service as well.
 func (e *examination) streams(t *Token) {
 	i := slices.IndexFunc(t.Services, func(s Service) bool { return s.Type == ServiceRTC })
 	switch {
@@ -205,7 +205,7 @@ func (e *examination) streams(t *Token) {
 	}
 }
 
-// signature tries the certificates.
+// signature checks the signature with each certificate and adds the result.
 func (e *examination) signature(t *Token, holder Holder) {
 	n := len(e.certificates)
 	if n == 0 {
@@ -226,7 +226,7 @@ func (e *examination) signature(t *Token, holder Holder) {
 	e.fail(FindingSignature, "110 invalid token: signed with another certificate, or changed afterwards: the signature fits none of the %d given", n)
 }
 
-// cut shortens what was given from outside.
+// cut shortens a text from outside before it is quoted.
 func cut(s string) string {
 	const most = 80 // bytes
 	if len(s) > most {

@@ -9,12 +9,12 @@ import (
 	"refresher/internal/session"
 )
 
-// leftToAgora is the user of an RTC client that lets Agora choose its uid.
+// leftToAgora is the user of an RTC client that joins with uid 0, so that Agora chooses its uid.
 const leftToAgora = noName
 
-// names compares whom a token is for with who has it. It returns the holder to
-// check the signature with, and whether that can be done: a 006 token signs
-// names that it doesn't hold.
+// names compares the names in a token with the client that uses it. It returns the holder for the
+// signature check. known is false if the signature cannot be checked: a 006 token signs names that
+// it does not contain.
 func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 	if t.Version == V006 {
 		return e.names006(t, s)
@@ -32,7 +32,7 @@ func (e *examination) names(t *Token, s *Service) (holder Holder, known bool) {
 	return Holder{}, true
 }
 
-// rules warns of names that no token of this package would have.
+// rules adds a warning for names that break Agora's rules.
 func (e *examination) rules(s *Service) {
 	var err error
 	switch {
@@ -48,8 +48,8 @@ func (e *examination) rules(s *Service) {
 	}
 }
 
-// user compares the users of a 007 token. An empty one is any RTC user, or the
-// Chat application.
+// user compares the user of a 007 token with the wanted one. An empty user means any RTC user, or
+// the Chat application.
 func (e *examination) user(s *Service) {
 	want := e.use.User
 	switch {
@@ -63,8 +63,8 @@ func (e *examination) user(s *Service) {
 	}
 }
 
-// literalZero speaks of a token for the user "0", as a widespread token server
-// makes it of uid 0. For any user the name would have to be empty.
+// literalZero adds a finding about a token for the user "0". A common token server makes it from
+// uid 0, but a token for any user has an empty name.
 func (e *examination) literalZero(want string) {
 	const text = `it is for a user named "0", not for any user as a token for uid 0 would be; its maker wrote the uid out`
 	if want == "" {
@@ -74,7 +74,7 @@ func (e *examination) literalZero(want string) {
 	e.fail(FindingLiteralZero, "110 invalid token: %s", text)
 }
 
-// names006 compares names by the checksums that a 006 token has of them.
+// names006 compares names with their checksums in a 006 token.
 func (e *examination) names006(t *Token, s *Service) (holder Holder, known bool) {
 	channel, user := e.use.Channel, e.use.User
 	if s.Type == ServiceRTM {
@@ -125,8 +125,7 @@ func (e *examination) unnamed(what string) {
 
 func sum(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
-// nearly says in what two names differ, when they look the same or are the
-// same number.
+// nearly describes how two names differ if they look the same or are the same number.
 func nearly(a, b string) string {
 	switch {
 	case strings.TrimSpace(a) == strings.TrimSpace(b):
@@ -139,7 +138,7 @@ func nearly(a, b string) string {
 	return ""
 }
 
-// sameUID reports whether the negative number a has the bits of the uid b.
+// sameUID reports whether the negative number a is the uid b as a signed 32-bit integer.
 func sameUID(a, b string) bool {
 	n, err := strconv.ParseInt(a, 10, 32)
 	return err == nil && n < 0 && strconv.FormatUint(uint64(uint32(n)), 10) == b

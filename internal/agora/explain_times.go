@@ -8,14 +8,13 @@ import (
 )
 
 const (
-	// clocksDiffer is by how much clocks may differ without a word; seconds.
+	// clocksDiffer is the clock skew, in seconds, that causes no warning.
 	clocksDiffer = 10
 	// RTC's privileges to publish: audio, video, data.
 	firstPublish, lastPublish = 2, 4
 )
 
-// times says how long the token lets its holder in and publish, and what is
-// odd about that.
+// times adds findings about when the token's rights to join and to publish expire.
 func (e *examination) times(t *Token, s *Service) {
 	if t.IssuedAt > e.now+clocksDiffer {
 		e.warn(FindingFuture, "issued %s from now, at %s: the clock of its maker is ahead, or this one behind; Agora may refuse it until then", t.IssuedAt.Sub(e.now), moment(t.IssuedAt))
@@ -26,7 +25,7 @@ func (e *examination) times(t *Token, s *Service) {
 		return
 	}
 
-	// Agora cuts both ends to a day.
+	// Agora limits both to a day.
 	most := t.IssuedAt + maxLifetime
 	end, access := min(t.ValidUntil, most), most
 	if entry.ExpiresAt != 0 {
@@ -58,7 +57,7 @@ func (e *examination) times(t *Token, s *Service) {
 	}
 }
 
-// publishing says what its holder can't send, though he may be in until access.
+// publishing adds findings about media that the holder cannot publish, or not until access.
 func (e *examination) publishing(s *Service, access session.UnixSec) {
 	if s.Type != ServiceRTC {
 		return
@@ -89,8 +88,8 @@ func (e *examination) publishing(s *Service, access session.UnixSec) {
 	}
 }
 
-// entryPrivilege finds the privilege that lets the holder in, which SDKs
-// watch; nil if there is none.
+// entryPrivilege returns the privilege to join or log in, whose expiry SDKs watch; nil if there is
+// none.
 func entryPrivilege(s *Service) *Privilege {
 	var ids []uint16
 	switch s.Type {
@@ -120,5 +119,5 @@ func find(s *Service, id uint16) *Privilege {
 	return nil
 }
 
-// moment writes a time for people.
+// moment formats a time for a finding's text.
 func moment(s session.UnixSec) string { return s.Time().UTC().Format(time.RFC3339) }

@@ -4,15 +4,15 @@ import "errors"
 
 // Severities of a Finding.
 const (
-	// SeverityError: Agora refuses the token in this use.
+	// SeverityError means that Agora refuses the token for this use.
 	SeverityError = "error"
-	// SeverityWarning: it works, or may, but not as it looks.
+	// SeverityWarning means that the token works, or may work, but not as expected.
 	SeverityWarning = "warning"
-	// SeverityInfo: good to know.
+	// SeverityInfo is information without a problem.
 	SeverityInfo = "info"
 )
 
-// Codes of findings.
+// Codes of findings. "Is another" means that the token differs from the Use.
 const (
 	FindingStaticKey   = "static_key"   // no token at all: nothing, or an App ID
 	FindingCertificate = "certificate"  // an App Certificate where a token belongs
@@ -41,39 +41,36 @@ const (
 	FindingGood        = "good"         // nothing against it
 )
 
-// Finding is one thing to be said of a token, in words for people. Text says
-// what is so, and what to do where that isn't plain; it begins with the number
-// that Agora's native SDKs report, where there is one. It holds nothing secret:
-// of the token no more than its App ID and its names, quoted and cut.
+// Finding is one observation about a token, in words. Text states the observation and, unless it
+// is obvious, what to do. It begins with the error number of Agora's native SDKs, if there is one.
+// It contains no secret: only the token's App ID and names, quoted and shortened.
 type Finding struct {
 	Code     string `json:"code"`
 	Severity string `json:"severity"` // "error", "warning" or "info"
 	Text     string `json:"text"`
 }
 
-// Use is what a token is to be used for. What is left empty is not asked
-// about.
+// Use describes what a token will be used for. Empty fields are not checked.
 type Use struct {
-	// Holder is who presents it. A user of "0" is an RTC client that leaves its
-	// uid to Agora.
+	// Holder is the client that presents the token. The user "0" means an RTC client that joins
+	// with uid 0, so that Agora chooses its uid.
 	Holder
-	// AppID is the project's that the client joins with.
+	// AppID is the App ID with which the client joins.
 	AppID string
-	// Service is RTC when there is a Channel, and else the token's first, if it
-	// is zero.
+	// Service is the service to check. If it is zero, it is RTC if there is a Channel, and else
+	// the token's first service.
 	Service ServiceType
-	// Publish says that the holder means to send audio, video and data.
+	// Publish means that the client will publish audio, video and data.
 	Publish bool
 }
 
-// Report is what a text turned out to be. In JSON its findings stand among the
-// token's fields.
+// Report is the result of Explain. In JSON the findings are beside the token's fields.
 type Report struct {
 	*Token             // nil if it could not be read
 	Findings []Finding `json:"findings"` // errors first, then warnings; at least one
 }
 
-// Err is the first finding that is an error, or nil.
+// Err returns the first finding with SeverityError, or nil.
 func (r Report) Err() error {
 	for _, f := range r.Findings {
 		if f.Severity == SeverityError {

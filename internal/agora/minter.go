@@ -10,15 +10,15 @@ import (
 	"refresher/internal/session"
 )
 
-// maxSalt is the largest salt that Agora's builders draw; the least is 1.
+// maxSalt is the largest salt that Agora's builders choose; the smallest is 1.
 const maxSalt = 99_999_999
 
 // Minter signs tokens of one Agora project. It is immutable and safe for
 // concurrent use.
 type Minter struct {
 	appID string
-	// certificate is a pointer so that fmt, which a Minter inside an unexported
-	// field reaches without calling Format, prints an address.
+	// certificate is a pointer, so that fmt prints an address for a Minter in an unexported
+	// field, where fmt cannot call Format.
 	certificate *string
 	fingerprint session.Fingerprint
 }
@@ -35,28 +35,27 @@ func NewMinter(appID, certificate string) (*Minter, error) {
 	return &Minter{appID: appID, certificate: &certificate, fingerprint: Fingerprint(certificate)}, nil
 }
 
-// Fingerprint names an App Certificate without revealing anything of it.
+// Fingerprint returns a name for an App Certificate that reveals no part of it.
 func Fingerprint(certificate string) session.Fingerprint {
 	b, err := hkdf.Key(sha256.New, []byte(certificate), nil, "refresher certificate fingerprint 1", 4)
 	if err != nil {
-		panic(err) // of no length that hkdf refuses
+		panic(err) // impossible: hkdf accepts this length
 	}
 	return session.Fingerprint(max(1, binary.BigEndian.Uint32(b)))
 }
 
-// Fingerprint names the certificate that m signs with.
+// Fingerprint returns the fingerprint of the certificate that m signs with.
 func (m *Minter) Fingerprint() session.Fingerprint { return m.fingerprint }
 
-// Format prints the App ID under every verb, so that no log line or message can
-// carry the certificate.
+// Format implements fmt.Formatter. It prints only the App ID for every verb, so that the
+// certificate cannot get into a log line.
 func (m Minter) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "agora.Minter{%s}", m.appID) // a failing writer is the printer's to notice
+	_, _ = fmt.Fprintf(f, "agora.Minter{%s}", m.appID) // the caller of fmt notices a failing writer
 }
 
-// Mint returns tokens in format f for each service that id asks for. All of them,
-// and the privileges in them, end at expiresAt. expiresAt
-// lies 1 to 86400 s after issuedAt. A refusal is a *session.Error of
-// CodeBadRequest, and then there are no tokens.
+// Mint returns tokens in format f for each service in id. The tokens and their privileges expire
+// at expiresAt, which must be 1 to 86400 s after issuedAt. If id or expiresAt is invalid, the error
+// is a *session.Error with CodeBadRequest.
 func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt session.UnixSec) (session.Tokens, error) {
 	if err := Validate(id); err != nil {
 		return session.Tokens{}, err
@@ -77,9 +76,9 @@ func (m *Minter) Mint(id session.Identity, f session.Format, issuedAt, expiresAt
 	return tokens, nil
 }
 
-// MintStream returns an RTM token of m that also opens stream channel c.Channel,
-// or every one if that is "*": to join it and, for a publisher, to send messages
-// there. c's user is m's. Times and errors are Mint's.
+// MintStream returns an RTM token for u that also grants access to the stream channel c.Channel,
+// or to all if that is "*": to join it and, as a publisher, to send messages. c has the same user
+// as u. The times and errors are as in Mint.
 func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if err := ValidateRTM(u); err != nil {
 		return "", err
@@ -99,9 +98,9 @@ func (m *Minter) MintStream(c session.RTC, u session.RTM, issuedAt, expiresAt se
 	return e.rtcAndRTM(c, privileges, u), nil
 }
 
-// MintChat returns a Chat token of one user or, for an empty user id, the
-// application token, which administers the whole Chat app: a caller that means
-// a user checks with [ValidateChat] first. Times and errors are Mint's.
+// MintChat returns a Chat token for one user. For an empty user id it returns the application's own
+// token, which administers the whole Chat app, so a caller that means a user must call
+// [ValidateChat] first. The times and errors are as in Mint.
 func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (string, error) {
 	if c.UserID != "" {
 		if err := ValidateChat(c); err != nil {
@@ -116,9 +115,8 @@ func (m *Minter) MintChat(c session.Chat, issuedAt, expiresAt session.UnixSec) (
 	return e.chat(c), nil
 }
 
-// bundle is what tokens have in common that are issued together. They share a
-// salt, and so with 007 a signing key, which is more than half the work of a
-// token.
+// bundle has what tokens issued together have in common. They share a salt, and therefore in 007
+// a signing key, whose derivation is more than half the cost of a token.
 type bundle struct {
 	minter                   *Minter
 	issuedAt, lifetime, salt uint32
@@ -132,9 +130,8 @@ func (m *Minter) bundle(issuedAt, expiresAt session.UnixSec) (bundle, error) {
 		minter:   m,
 		issuedAt: uint32(issuedAt),
 		lifetime: uint32(expiresAt - issuedAt),
-		// The salt travels in the clear and only has to differ between tokens
-		// of one second, so the runtime's per-thread generator will do: some
-		// nanoseconds, no lock, no system call.
+		// The salt is not secret and only has to differ between tokens of one second, so the
+		// runtime's per-thread generator suffices: it needs no lock and no system call.
 		salt: 1 + rand.Uint32N(maxSalt), //nolint:gosec // G404: it is no secret.
 	}, nil
 }
@@ -143,8 +140,8 @@ func (b *bundle) envelope() envelope {
 	return newEnvelope(b.minter.appID, *b.minter.certificate, b.issuedAt, b.lifetime, b.salt)
 }
 
-// mint007 makes the tokens of version 007: one for each service or, in
-// FormatSingle, one for RTC and RTM.
+// mint007 makes tokens of version 007: one for each service, or one for RTC and RTM together in
+// FormatSingle.
 func (b *bundle) mint007(id session.Identity, f session.Format, tokens *session.Tokens) {
 	e := b.envelope()
 	switch {
@@ -164,7 +161,7 @@ func (b *bundle) mint007(id session.Identity, f session.Format, tokens *session.
 	}
 }
 
-// mint006 makes the tokens of version 006, and Chat's, which has none, in 007.
+// mint006 makes tokens of version 006. Chat has no 006 format, so its token is 007.
 func (b *bundle) mint006(id session.Identity, tokens *session.Tokens) (err error) {
 	if id.RTC != nil {
 		if tokens.RTC, err = b.rtc006(*id.RTC); err != nil {

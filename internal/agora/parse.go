@@ -8,8 +8,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Bounds on what Parse reads, since anyone may send it anything. A token of
-// ours has at most maxText characters.
+// Limits of Parse, since its input may come from anyone. A token of this package has at most
+// maxText characters.
 const (
 	maxTokenLength = 2047 // characters; the most that Agora's web SDK takes
 	maxContent     = 4096 // bytes after inflation
@@ -17,14 +17,13 @@ const (
 	maxPrivileges  = 64   // in one service; Agora knows 14
 )
 
-// login006 is RTM's one privilege in 006, and tells its tokens from RTC's.
+// login006 is the only privilege of RTM in 006; it distinguishes RTM tokens from RTC tokens.
 const login006 = accesstoken.KLoginRtm
 
-// Parse reads a token of either format without checking its signature, which
-// is [Token.Verify]'s part. It is for untrusted input: it never panics, holds
-// no more than some kilobytes however much a token would inflate to, and
-// refuses truncation, trailing bytes and services that Agora's Go module does
-// not know. The error is a *session.Error of CodeBadRequest.
+// Parse parses a token of either format. It does not check the signature; [Token.Verify] does.
+// Parse is safe for untrusted input: it never panics, needs only some kilobytes of memory however
+// large the inflated token would be, and refuses truncated tokens, trailing bytes, and services
+// that Agora's Go module does not know. The error is a *session.Error with CodeBadRequest.
 func Parse(token string) (*Token, error) {
 	if len(token) > maxTokenLength {
 		return nil, badToken("%d characters long; want %d at most", len(token), maxTokenLength)
@@ -95,8 +94,7 @@ func parse006(text string) (*Token, error) {
 	return t.finish(&message)
 }
 
-// service reads one service, whose privileges' ends count from issuedAt (Unix
-// seconds).
+// service reads one service. The expiries of its privileges are relative to issuedAt.
 func (r *reader) service(issuedAt session.UnixSec) Service {
 	s := Service{Type: ServiceType(r.uint16())}
 	switch s.Type {
@@ -120,8 +118,8 @@ func (r *reader) service(issuedAt session.UnixSec) Service {
 	return s
 }
 
-// finish checks that r read its input to the end without a failure, and fills
-// in what follows from the fields.
+// finish checks that r has read all of its input without an error, and computes the derived
+// fields of t.
 func (t *Token) finish(r *reader) (*Token, error) {
 	if r.end(); r.err != nil {
 		return nil, r.err

@@ -14,9 +14,8 @@ import (
 	"refresher/internal/session"
 )
 
-// reader takes fields off the front of a slice. The first failure stays in
-// err, and from then on every field reads as zero, so that a caller checks
-// once when it is done, and before each turn of a loop.
+// reader reads fields from the front of a slice. The first failure stays in err, and all later
+// fields are zero, so a caller checks err once at the end, and before each iteration of a loop.
 type reader struct {
 	rest []byte
 	err  error
@@ -28,7 +27,7 @@ func (r *reader) fail(format string, args ...any) {
 	}
 }
 
-// take returns the next n bytes, in place.
+// take returns the next n bytes without copying them.
 func (r *reader) take(n int) []byte {
 	if n > len(r.rest) {
 		r.fail("truncated; want all of it")
@@ -41,7 +40,7 @@ func (r *reader) take(n int) []byte {
 	return field
 }
 
-// end fails unless everything has been read.
+// end sets err unless all input has been read.
 func (r *reader) end() {
 	if len(r.rest) > 0 {
 		r.fail("bytes after its end: %d; want none", len(r.rest))
@@ -85,8 +84,8 @@ func (r *reader) appID(n int) string {
 	return id
 }
 
-// privileges reads a map of privileges, whose ends count from base (Unix
-// seconds), and sorts it. It leaves their names to the caller.
+// privileges reads a map of privileges and sorts it. The expiries are relative to base. The caller
+// sets the names.
 func (r *reader) privileges(base session.UnixSec) []Privilege {
 	count := int(r.uint16())
 	if count > maxPrivileges {
@@ -107,8 +106,8 @@ func (r *reader) privileges(base session.UnixSec) []Privilege {
 	return privileges
 }
 
-// decodeBase64 takes the one way of writing the bytes: standard alphabet,
-// padded, no line breaks (which package base64 would skip), unused bits zero.
+// decodeBase64 accepts only the canonical encoding: standard alphabet, padding, no line breaks
+// (which package base64 would skip), and unused bits zero.
 func decodeBase64(text string) ([]byte, error) {
 	content, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") {
@@ -117,7 +116,7 @@ func decodeBase64(text string) ([]byte, error) {
 	return content, nil
 }
 
-// inflate undoes zlib, checks the sum, and stops at maxContent bytes.
+// inflate decompresses a zlib stream and checks its checksum. It fails after maxContent bytes.
 func inflate(stream []byte) ([]byte, error) {
 	in := bytes.NewReader(stream)
 	out, err := zlib.NewReader(in)

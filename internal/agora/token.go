@@ -8,30 +8,29 @@ import (
 	"refresher/internal/session"
 )
 
-// Token is what a token says, as [Parse] read it. Nothing in it is to be
-// believed before [Token.Verify].
+// Token is a parsed token. Its content is not authenticated before [Token.Verify].
 type Token struct {
 	Version Version `json:"version"`
 	AppID   string  `json:"appId"`
-	// IssuedAt is taken from ts in 006, which builders set 24 hours later.
+	// IssuedAt is ts minus 24 hours in 006, as Agora's builders set ts.
 	IssuedAt session.UnixSec `json:"issuedAt"`
-	// ValidUntil is the token's own end: 24 hours after IssuedAt in 006.
+	// ValidUntil is the token's own expiry; in 006, 24 hours after IssuedAt.
 	ValidUntil session.UnixSec `json:"validUntil"`
-	// ExpiresAt is when the token stops granting all that it grants: the
-	// earliest of ValidUntil and the ends of its privileges.
+	// ExpiresAt is when the first right of the token expires: the earliest of ValidUntil and
+	// the expiries of its privileges.
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 	Salt      uint32          `json:"salt"`
 	Services  []Service       `json:"services"`
-	// Checksums is nil in 007. A 006 token has them in place of the names, so
-	// that its only service has neither channel nor user.
+	// Checksums is nil in 007. A 006 token has checksums instead of names, so its service has
+	// no channel and no user.
 	Checksums *Checksums `json:"checksums,omitempty"`
 
 	signature []byte
 	signed    []byte // 007: the body; 006: the message
 }
 
-// Service is one service that a token opens. Names are any bytes: a token may
-// come from anyone.
+// Service is one service that a token grants. Names may have any bytes, since a token may come
+// from anyone.
 type Service struct {
 	Type       ServiceType `json:"type"`
 	Privileges []Privilege `json:"privileges"` // by ascending ID
@@ -45,17 +44,17 @@ type Service struct {
 	Role int16  `json:"role,omitempty"`
 }
 
-// Privilege is one thing that a service lets the holder do.
+// Privilege is one right within a service, such as to join a channel.
 type Privilege struct {
 	ID uint16 `json:"id"`
-	// Name is this package's word for it, empty for one that it doesn't know.
+	// Name is this package's name of the privilege; empty for an unknown one.
 	Name string `json:"name,omitempty"`
-	// ExpiresAt of 0 means that it ends only with the token.
+	// ExpiresAt is 0 if the privilege expires only with the token.
 	ExpiresAt session.UnixSec `json:"expiresAt"`
 }
 
-// Checksums are the CRC-32 (IEEE) sums that a 006 token holds. An RTM token
-// has its user id's sum as Channel. They are not signed.
+// Checksums are the CRC-32 (IEEE) checksums in a 006 token. In an RTM token, Channel is the
+// checksum of the user id. They are not signed.
 type Checksums struct {
 	Channel uint32 `json:"channel"`
 	User    uint32 `json:"user"`
@@ -73,7 +72,7 @@ const (
 	ServiceAPaaS ServiceType = accesstoken2.ServiceTypeApaas
 )
 
-// String returns the service's word, or its number if it has none.
+// String returns the service's name, or its number if it has none.
 func (t ServiceType) String() string {
 	switch t {
 	case ServiceRTC:
@@ -90,7 +89,7 @@ func (t ServiceType) String() string {
 	return strconv.Itoa(int(t))
 }
 
-// ParseService reads the word of a service that tokens are made for.
+// ParseService parses the name of a service that this package mints tokens for.
 func ParseService(word string) (ServiceType, error) {
 	for _, t := range []ServiceType{ServiceRTC, ServiceRTM, ServiceChat} {
 		if word == t.String() {
@@ -100,10 +99,11 @@ func ParseService(word string) (ServiceType, error) {
 	return 0, badRequest(`service: want "rtc", "rtm" or "chat"`)
 }
 
-// MarshalText writes the service's word.
+// MarshalText implements encoding.TextMarshaler with the service's name.
 func (t ServiceType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// privilegeName names a privilege of a service. 006 counts RTC's like 007.
+// privilegeName returns the name of a privilege. RTC's privileges have the same numbers in 006 and
+// 007.
 func privilegeName(t ServiceType, id uint16) string {
 	switch t {
 	case ServiceRTC:

@@ -29,8 +29,8 @@ func (b *bundle) rtm006(r session.RTM) (string, error) {
 	return b.build006(r.UserID, "", accesstoken.KLoginRtm)
 }
 
-// build006 uses Agora's builder but for its constructor, which would take the
-// time and the salt from elsewhere.
+// build006 uses Agora's builder, but not its constructor, which would set the time and the salt
+// itself.
 func (b *bundle) build006(channel, user string, privileges ...accesstoken.Privileges) (string, error) {
 	token := accesstoken.AccessToken{
 		AppID:          b.minter.appID,

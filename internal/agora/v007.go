@@ -12,9 +12,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Sizes of the largest token that passes validation, which opens RTC to a
-// publisher with a full channel and account, and RTM. They size buffers on the
-// stack; bytes.
+// Sizes, in bytes, of the largest token that passes validation: for RTC as a publisher with the
+// longest channel and account, and RTM. They are the sizes of buffers on the stack.
 const (
 	headSize  = 2 + hexDigits + 4 + 4 + 4
 	maxRTC    = 2 + 2 + 4*(2+4) + 2 + maxChannel + 2 + maxAccount
@@ -32,8 +31,8 @@ var (
 		accesstoken2.PrivilegePublishDataStream,
 	}
 	subscriberPrivileges = []uint16{accesstoken2.PrivilegeJoinChannel}
-	// streamPrivileges are those of a stream channel's RTC service: messages go
-	// over the data stream.
+	// streamPrivileges are the privileges of a stream channel's RTC service: its messages use
+	// the data stream.
 	streamPrivileges = []uint16{
 		accesstoken2.PrivilegeJoinChannel,
 		accesstoken2.PrivilegePublishDataStream,
@@ -43,8 +42,8 @@ var (
 	chatAppPrivileges  = []uint16{accesstoken2.PrivilegeChatApp}
 )
 
-// envelope is what the 007 tokens of one bundle have in common: the signing
-// key, and the body up to the service count.
+// envelope has what the 007 tokens of one bundle have in common: the signing key, and the body up
+// to the service count.
 type envelope struct {
 	key      [sha256.Size]byte
 	head     [headSize]byte
@@ -69,7 +68,7 @@ func signingKey(certificate string, issuedAt, salt uint32) [sha256.Size]byte {
 	return hmacSHA256(n[:], key[:])
 }
 
-// rtcPrivileges are those of an RTC token for a role.
+// rtcPrivileges returns the privileges of an RTC token for a role.
 func rtcPrivileges(r session.Role) []uint16 {
 	if r == session.Publisher {
 		return publisherPrivileges
@@ -91,7 +90,7 @@ func (e *envelope) rtm(r session.RTM) string {
 	return e.seal(body)
 }
 
-// rtcAndRTM makes one token of both services.
+// rtcAndRTM makes one token for both services.
 func (e *envelope) rtcAndRTM(c session.RTC, privileges []uint16, m session.RTM) string {
 	var buf [maxBody]byte
 	body := e.open(buf[:0], 2)
@@ -112,8 +111,8 @@ func (e *envelope) chat(c session.Chat) string {
 	return e.seal(body)
 }
 
-// open begins a body: the head, and the number of services that follow, in the
-// order of their types.
+// open appends the start of a body: the header and the number of services. The services must
+// follow in the order of their types.
 func (e *envelope) open(b []byte, services uint16) []byte {
 	b = append(b, e.head[:]...)
 	return binary.LittleEndian.AppendUint16(b, services)
@@ -130,8 +129,7 @@ func (e *envelope) appendRTM(b []byte, r session.RTM) []byte {
 	return appendString(b, r.UserID)
 }
 
-// appendService writes a service up to its names. Privileges are in ascending
-// order.
+// appendService appends a service without its names. privileges must be in ascending order.
 func (e *envelope) appendService(b []byte, service uint16, privileges []uint16) []byte {
 	b = binary.LittleEndian.AppendUint16(b, service)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(privileges)))
@@ -142,14 +140,14 @@ func (e *envelope) appendService(b []byte, service uint16, privileges []uint16) 
 	return b
 }
 
-// seal signs a body and makes a token of it.
+// seal signs a body and returns the token.
 func (e *envelope) seal(body []byte) string {
 	signature := hmacSHA256(e.key[:], body)
 	return encode(signature[:], body)
 }
 
-// encode wraps a signature and its body: a zlib stream (RFC 1950) of one
-// stored deflate block (RFC 1951, 3.2.4), in base64 behind the version.
+// encode returns the token's text: the version, and in base64 a zlib stream (RFC 1950) with the
+// signature and the body in one stored deflate block (RFC 1951, 3.2.4).
 func encode(signature, body []byte) string {
 	var buf [maxStream]byte
 	stream := append(buf[:0],
@@ -168,14 +166,13 @@ func encode(signature, body []byte) string {
 	return string(base64.StdEncoding.AppendEncode(append(text[:0], V007...), stream))
 }
 
-// appendString writes a length and the text, which validation has held far
-// below 64 KiB.
+// appendString appends the length of s and s. Validation keeps s far below 64 KiB.
 func appendString(b []byte, s string) []byte {
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)
 }
 
-// appendUser writes r.User() without allocating it.
+// appendUser appends r.User() without allocating.
 func appendUser(b []byte, r session.RTC) []byte {
 	if r.Account != "" || r.UID == 0 {
 		return appendString(b, r.Account)

@@ -17,7 +17,7 @@ const (
 	maxRTMUser  = 64
 	maxChatUser = 64
 
-	// noName is what an app sends that does not name its user.
+	// noName is the user that apps send if they have no user name.
 	noName = "0"
 
 	// maxLifetime is in seconds.
@@ -28,16 +28,15 @@ const (
 
 const (
 	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	// rtcPunctuation and the letters are what channels, user accounts and RTM
-	// user ids are made of. (Some SDKs take less in an RTM user id: the 2.x web
-	// one refuses '.', which others accept.)
+	// Channels, user accounts and RTM user ids consist of letters, digits and rtcPunctuation.
+	// (Some SDKs accept less in an RTM user id: the 2.x web SDK refuses '.'.)
 	rtcPunctuation = " !#$%&()+-:;<=.>?@[]^_{|}~,"
-	// chatPunctuation: Chat's user ids have a set of their own. Its SDKs
-	// lower-case them, so both cases are taken here and signed as given.
+	// Chat user ids consist of letters, digits and chatPunctuation. Chat's SDKs convert them to
+	// lower case, so both cases are accepted here and signed unchanged.
 	chatPunctuation = "_-."
 )
 
-// byteSet says which bytes a name may hold, and how to tell a caller.
+// byteSet is a set of bytes that a name may contain, and its description for errors.
 type byteSet struct {
 	has  [256]bool
 	text string
@@ -56,10 +55,9 @@ func newByteSet(punctuation, text string) *byteSet {
 	return s
 }
 
-// Validate applies Agora's rules to everything in id, which must ask for at
-// least one service. The error is a *session.Error of CodeBadRequest whose
-// message begins with the field's name on the wire. Nothing that Validate
-// refuses can be minted.
+// Validate checks id by Agora's rules; id must have at least one service. The error is a
+// *session.Error with CodeBadRequest whose message begins with the field's name in JSON. The
+// Minter refuses whatever Validate refuses.
 func Validate(id session.Identity) error {
 	if id.RTC == nil && id.RTM == nil && id.Chat == nil {
 		return badRequest("rtc, rtm, chat: want at least one of them")
@@ -124,8 +122,8 @@ func ValidateRTM(r session.RTM) error {
 }
 
 // ValidateChat checks the user id: 1 to 64 bytes of a-z, A-Z, 0-9, '_', '-'
-// and '.', which is what Chat registers. It refuses the empty one, which is
-// the application token of [Minter.MintChat].
+// and '.', the characters that Chat registers. It refuses an empty id, for which
+// [Minter.MintChat] returns the application's own token.
 func ValidateChat(c session.Chat) error {
 	return checkName("chat.userId", c.UserID, maxChatUser, chatBytes)
 }
@@ -139,7 +137,7 @@ func checkName(field, name string, limit int, set *byteSet) error {
 	}
 	for i := range len(name) {
 		if !set.has[name[i]] {
-			// One character at most is echoed, quoted.
+			// The error quotes at most one character.
 			char, _ := utf8.DecodeRuneInString(name[i:])
 			return badRequest("%s: %q at byte %d is not allowed; want only %s", field, char, i, set.text)
 		}
@@ -164,9 +162,8 @@ func checkHex(value string) error {
 	return nil
 }
 
-// checkTimes checks a token's times. A wrong lifetime is the
-// caller's request; a wrong issue time is our own clock, so that its error is
-// no *session.Error.
+// checkTimes checks a token's times. A wrong lifetime is the caller's mistake, a *session.Error; a
+// wrong issue time is the node's own clock, so that error is not a *session.Error.
 func checkTimes(issuedAt, expiresAt session.UnixSec) error {
 	// 006 stores issuedAt plus maxLifetime in 32 bits.
 	if issuedAt < 1 || issuedAt > math.MaxUint32-maxLifetime {

@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 )
 
-// What Verify may find wrong. The texts are fit for callers to see.
+// Errors of Verify. Callers may see their texts.
 var (
 	ErrSignature = errors.New("signature does not match: another certificate, or the token was changed")
 	ErrChannel   = errors.New("token is for another channel")
@@ -15,23 +15,23 @@ var (
 	ErrNoHolder  = errors.New("006 token holds no names, only their checksums; want its channel and user, to check it with")
 )
 
-// Holder is whom a token is presented for.
+// Holder is the client that presents a token.
 type Holder struct {
-	// Channel, for an RTC token.
+	// Channel is the channel of an RTC token.
 	Channel string
-	// User is the uid in decimal or the account for an RTC token, as
-	// session.RTC.User has it, and the user id for the other services.
+	// User is the uid in decimal or the account for an RTC token (see session.RTC.User), and
+	// the user id for the other services.
 	User string
 }
 
-// Verify checks that a parsed token was signed with certificate (or else
-// ErrSignature) and that it is for h (or else ErrChannel, ErrUser). Signatures
-// are compared in constant time. It looks at no clock.
+// Verify checks that a parsed token was signed with certificate (else ErrSignature) and that it is
+// for h (else ErrChannel or ErrUser). It compares signatures in constant time, and does not check
+// expiry.
 //
-// A 007 token carries its names: what h gives is compared with the first
-// service, and an empty h asks for the signature alone. A 006 token signs its
-// names but carries only checksums of them, so h has to be complete; an empty
-// one is ErrNoHolder. In either format an RTC token for uid 0 is for everyone.
+// A 007 token contains its names: Verify compares the non-empty fields of h with the first service,
+// so an empty h checks only the signature. A 006 token signs its names but contains only their
+// checksums, so h must be complete; an empty h is ErrNoHolder. In both formats an RTC token for
+// uid 0 fits every user.
 func (t *Token) Verify(certificate string, h Holder) error {
 	if t.Version == V006 {
 		return t.verify006(certificate, h)
@@ -75,7 +75,7 @@ func (t *Token) verify006(certificate string, h Holder) error {
 		}
 		user = ""
 	}
-	// crypto/hmac, since the certificate is the key here and may be any text.
+	// Not hmacSHA256, since the key here is the certificate, which may be longer than a block.
 	mac := hmac.New(sha256.New, []byte(certificate))
 	mac.Write([]byte(t.AppID + channel + user))
 	mac.Write(t.signed)

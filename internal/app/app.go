@@ -38,16 +38,16 @@ const (
 	writeTimeout    = 30 * time.Second
 	opsWriteTimeout = 2 * time.Minute // profiles take their time
 	opsIdleTimeout  = 2 * time.Minute
-	// loadTimeout is how long the public port waits for the first reading of the
-	// revocations. Then it opens, and refuses clients until they were read.
+	// loadTimeout is how long the public port waits until the revocations were read. After
+	// that it opens anyway, and refuses clients until they were read.
 	loadTimeout = 3 * time.Second
-	// drainGrace is for the clients' last answers, after the drain window.
+	// drainGrace is how much longer than the drain window clients have for their last answers.
 	drainGrace = 10 * time.Second
-	// traceTimeout bounds the sending of the last traces.
+	// traceTimeout is how long the node may take to send its last traces when it stops.
 	traceTimeout = 2 * time.Second
 )
 
-// App is the service on one node.
+// App is one node of the service.
 type App struct {
 	config      Config
 	node        string
@@ -69,21 +69,21 @@ type App struct {
 	ops         *listen.Server
 }
 
-// New makes the service and opens its ports; nothing is served until Run. On
-// an error nothing is left open.
+// New makes a node and opens its ports. It serves no request before Run. On an error it leaves
+// nothing open.
 func New(c Config, logger *slog.Logger) (*App, error) {
 	return NewWith(c, logger, Outside{})
 }
 
-// Outside is the network, the store and the metrics' registry of a node. Tests give a node
-// their own, by package apptest. Nil fields mean the real ones.
+// Outside has the network, the store and the metrics registry of a node. Package apptest replaces
+// them in tests. A nil field means the real one.
 type Outside struct {
 	Listen   func(network, address string) (net.Listener, error)
 	Store    Store
 	Registry *prometheus.Registry
 }
 
-// NewWith is New with what is outside of the node replaced.
+// NewWith is New with another network, store or metrics registry.
 func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err error) {
 	if outside.Listen == nil {
 		outside.Listen = listen.Listen
@@ -242,16 +242,16 @@ func NewWith(c Config, logger *slog.Logger, outside Outside) (made *App, err err
 	}, nil
 }
 
-// Node is the node's name, which no other has or had.
+// Node returns the node's name, which is unique among all nodes and restarts.
 func (a *App) Node() string { return a.node }
 
-// Addr is the address of the public port.
+// Addr returns the address of the public port.
 func (a *App) Addr() net.Addr { return a.public.Addr() }
 
-// OpsAddr is the address of the operations port.
+// OpsAddr returns the address of the operations port.
 func (a *App) OpsAddr() net.Addr { return a.ops.Addr() }
 
-// phase is goroutines that stop together.
+// phase is a group of goroutines that stop together.
 type phase struct {
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -266,19 +266,19 @@ func newPhase(ctx context.Context) *phase {
 
 func (p *phase) run(part func(context.Context)) { p.group.Go(func() { part(p.ctx) }) }
 
-// end stops the goroutines and waits until they are gone.
+// end stops the goroutines and waits until they have returned.
 func (p *phase) end() {
 	p.stop()
 	p.group.Wait()
 }
 
-// Run serves until ctx is done, then drains: the node reports itself not ready, clients are
-// told when to connect again, spread over the drain window, and then everything stops. A
-// second signal, which cancels force, cuts the drain short. Run returns nil after a drain,
-// and only when all goroutines that it started are gone.
+// Run serves until ctx is done, and then drains: the node reports itself not ready, tells its
+// clients to reconnect at times spread over the drain window, and stops. Cancelling force, on a
+// second signal, cuts the drain short. Run returns nil after a drain, and only after all its
+// goroutines have returned.
 func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
-	// Events that were delivered are in the sessions' last records, so their sending ends
-	// first, then the changes of sessions, then the writing of records.
+	// The order of stopping: first the delivery of events, since sessions' records note which
+	// events were delivered; then the sessions; then the writing of records.
 	saving := newPhase(context.WithoutCancel(ctx))
 	parts, sending := newPhase(saving.ctx), newPhase(saving.ctx)
 	var servers sync.WaitGroup
@@ -334,17 +334,17 @@ func (a *App) Run(ctx, force context.Context, reloads <-chan os.Signal) error {
 	sending.end()
 	parts.end()
 	saving.end()
-	a.ops.Shutdown() // last: it waits for requests, and the node's lease must not
+	a.ops.Shutdown() // last: it waits for requests in progress, which must not delay the release of the node's lease
 	servers.Wait()
 	if c, ok := a.store.(io.Closer); ok {
-		_ = c.Close() // connections that are not used any more
+		_ = c.Close() // the connections are idle by now
 	}
 	a.endTraces()
 	a.logger.Info("stopped")
 	return err
 }
 
-// endTraces sends the traces that are left.
+// endTraces sends the remaining traces.
 func (a *App) endTraces() {
 	ctx, cancel := context.WithTimeout(context.Background(), traceTimeout)
 	defer cancel()
@@ -353,7 +353,7 @@ func (a *App) endTraces() {
 	}
 }
 
-// reload reads the files again that the settings name, whenever it is told to.
+// reload reloads the files named in the settings on each signal.
 func (a *App) reload(ctx context.Context, reloads <-chan os.Signal) {
 	for {
 		select {
@@ -366,12 +366,12 @@ func (a *App) reload(ctx context.Context, reloads <-chan os.Signal) {
 	}
 }
 
-// drain sends the clients away.
+// drain tells all clients to reconnect to another node, and waits until they have disconnected.
 func (a *App) drain(force context.Context) {
 	a.health.Drain()
 	a.notifySystemd(daemon.SdNotifyStopping)
 	a.logger.Info("draining", "window_seconds", a.config.DrainWindow.Seconds())
-	// The clients' last answers may take a little longer than the window.
+	// Clients' last answers may arrive a little after the window.
 	ctx, cancel := context.WithTimeout(force, a.config.DrainWindow+drainGrace)
 	defer cancel()
 	a.hub.Drain(ctx, a.config.DrainWindow)

@@ -13,20 +13,19 @@ import (
 	"refresher/internal/session"
 )
 
-// Config is every setting of the service. The names in its errors are those of
-// the flags.
+// Config has all settings of the service. Errors name the flags.
 type Config struct {
-	// Listen is the address of the public port: host:port, or unix: and the path
-	// of a socket, whose file gets SocketMode.
+	// Listen is the address of the public port: host:port, or unix:PATH for a Unix socket, whose
+	// file gets SocketMode.
 	Listen     string
 	SocketMode fs.FileMode
 	OpsListen  string // address of the operations port
-	// BasePath is the path that everything on the public port is under, such as
-	// "/refresher"; empty or "/": the root.
+	// BasePath is the path prefix of everything on the public port, such as "/refresher". Empty
+	// or "/" means no prefix.
 	BasePath string
-	// IdleTimeout is how long the public port keeps an HTTP connection open that
-	// carries no request. A balancer that keeps connections longer than that
-	// sends requests on connections that are just being closed.
+	// IdleTimeout is how long the public port keeps an idle HTTP connection open. It should be
+	// longer than the load balancer's idle timeout: otherwise the balancer may send a request on
+	// a connection that the node is closing.
 	IdleTimeout time.Duration
 
 	project.Settings
@@ -38,8 +37,8 @@ type Config struct {
 	JoinRate       float64 // joins a second, 0 = unlimited
 	AllowedOrigins []string
 
-	// Redis is where the sessions are kept that several nodes share. Without a URL they are
-	// kept in this process.
+	// Redis stores the sessions for several nodes. Without a URL, sessions are stored in the
+	// memory of this process.
 	Redis redis.Config
 	// Events and Authorize are the endpoints of the customer's back end that receive what
 	// happens to sessions, and that decide whether they may go on. Without a URL there is
@@ -51,20 +50,20 @@ type Config struct {
 	// TLSCertFile and TLSKeyFile serve the public port by TLS; empty: in the
 	// clear, as behind a proxy.
 	TLSCertFile, TLSKeyFile string
-	// Page, when set, is called once and makes what serves every path of the
-	// public port that is not an endpoint; metrics serves the text of the
-	// operations port's /metrics. It is behind the same checks of Host and Origin
-	// as the endpoints. What it hijacks it has to end itself. Nil: no page.
+	// Page, if not nil, is called once and returns the handler for all paths of the public port
+	// that are not endpoints. metrics serves the same text as /metrics on the operations port.
+	// The handler is behind the same checks of Host and Origin as the endpoints. It must close
+	// hijacked connections itself.
 	Page func(metrics http.Handler) http.Handler
-	// LogDropped, when set, is how many lines of the log were lost since the start.
+	// LogDropped, if not nil, returns how many log lines were lost since the start.
 	LogDropped func() uint64
-	// CertificateChanged, when set, is called with the fingerprint of the certificate
-	// that signs a project's tokens from now on, each time that it changes. It is
-	// called while files are read, and must not block.
+	// CertificateChanged, if not nil, is called each time the App Certificate that signs a
+	// project's tokens changes, with its fingerprint. It is called during a reload and must not
+	// block.
 	CertificateChanged func(appID, fingerprint string)
 }
 
-// check returns what is wrong with the settings that no part checks.
+// check returns an error for settings that no other package checks.
 func (c *Config) check() error {
 	switch {
 	case c.DrainWindow < 0:

@@ -1,4 +1,3 @@
-// Package app puts the service together: it reads no flags and holds no rules,
-// but makes every part, hands each to those that need it, starts them, and
-// stops them in the reverse order.
+// Package app wires the service together: it makes all parts, passes them to each other, starts
+// them, and stops them in reverse order. It reads no flags and has no rules of its own.
 package app

@@ -14,7 +14,7 @@ import (
 	"refresher/internal/store"
 )
 
-// Store is all that a store is used for.
+// Store has all methods that the packages need of a store.
 type Store interface {
 	cluster.Store
 	cluster.Records
@@ -23,7 +23,7 @@ type Store interface {
 	store.Nodes
 }
 
-// openStore is where the sessions are kept: in Redis, or in this process.
+// openStore opens Redis, or if no URL is set, a store in memory.
 func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, error) {
 	if c.Redis.URL == "" {
 		if c.Redis.CAFile != "" || c.Redis.CertFile != "" || c.Redis.KeyFile != "" {
@@ -38,11 +38,11 @@ func openStore(c Config, logger *slog.Logger, r prometheus.Registerer) (Store, e
 	return redis.New(c.Redis)
 }
 
-// maxHostName keeps records in Redis small.
+// maxHostName is the longest part of the host name in a node's name; it keeps records in Redis
+// small.
 const maxHostName = 20
 
-// nodeName is a name for this process, which no other has or had: the host's,
-// for people, and something random.
+// nodeName returns a unique name for this process: the host name, for people, and a random part.
 func nodeName() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {

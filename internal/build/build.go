@@ -1,5 +1,4 @@
-// Package build knows which build of the service is running, as the Go toolchain
-// recorded it. It knows nothing of who asks.
+// Package build reports which build of the service is running, as the Go toolchain recorded it.
 package build
 
 import (
@@ -9,10 +8,10 @@ import (
 	"time"
 )
 
-// Unknown stands for a version that was not recorded.
+// Unknown is the version if none was recorded.
 const Unknown = "unknown"
 
-// Version is what is known of a build.
+// Version describes a build.
 type Version struct {
 	Version   string    // a tag such as v1.2.3, a pseudo-version, or "(devel)"; all but the last end in +dirty if Modified
 	Revision  string    // the commit; empty if the build did not record it
@@ -21,7 +20,7 @@ type Version struct {
 	GoVersion string    // such as go1.26.8
 }
 
-// Info reads the running program's own.
+// Info returns the version of the running program.
 func Info() Version {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -7,10 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Opts are the options of a histogram with the classic buckets of o, which any
-// Prometheus reads, and native ones, which are finer, for those that ask for them.
-// Native buckets are a tenth apart, and at most 100: those of a quiet night and of
-// a storm together. Beyond that they are made anew, once an hour at most, or wider.
+// Opts adds a native histogram to o, whose classic buckets remain for Prometheus servers without
+// native histograms. Each native bucket is 10% wider than the one before. There are at most 100,
+// enough for a quiet night and a storm together; if more are needed, the histogram is reset, at
+// most once an hour, or else its buckets become wider.
 func Opts(o prometheus.HistogramOpts) prometheus.HistogramOpts {
 	o.NativeHistogramBucketFactor = 1.1
 	o.NativeHistogramMaxBucketNumber = 100

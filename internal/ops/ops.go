@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	// deadAfter is for how long renewals may stand still before /healthz says that the
-	// process should be restarted. The node is not ready long before. Nothing else counts:
-	// a restart helps neither against tokens that cannot be minted nor against a store that
-	// cannot be reached.
+	// deadAfter is how long the renewals may stand still before /healthz fails and the process
+	// is restarted. /readyz fails long before. /healthz checks nothing else, since a restart
+	// helps neither if tokens cannot be minted nor if the store cannot be reached.
 	deadAfter = 2 * time.Minute
-	// keysPatience is how long a node that starts is not ready without a first key set.
-	// Afterwards it is: when no node can fetch a key set, clients that come back to their
-	// calls need a node all the same, and they need no keys.
+	// keysPatience is how long a starting node without a key set is not ready. After that it
+	// becomes ready anyway: if no node can fetch a key set, clients with open sessions can still
+	// resume, which needs no key set.
 	keysPatience = 30 * time.Second
 )
 
-// Config is what a Health needs.
+// Config configures a Health.
 type Config struct {
 	Informed func() bool          // the revocations were read from the store
 	HasKeys  func() bool          // credentials can be checked
@@ -39,30 +38,30 @@ type Config struct {
 	Registerer  prometheus.Registerer
 }
 
-// Health is what the probes report. It is safe for concurrent use.
+// Health answers the probes. It is safe for concurrent use.
 type Health struct {
 	config   Config
 	keysBy   time.Time // when the node is ready without a key set
 	draining atomic.Bool
 }
 
-// New makes a Health, and registers what the node says of itself in metrics.
+// New makes a Health and registers its metrics.
 func New(c Config) *Health {
 	h := &Health{config: c, keysBy: time.Now().Add(keysPatience)}
 	h.register()
 	return h
 }
 
-// Drain makes the node not ready, for good.
+// Drain makes the node not ready, permanently.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// Ready reports whether the node takes calls.
+// Ready reports whether the node accepts sessions.
 func (h *Health) Ready() bool {
 	ready, _ := h.ready()
 	return ready
 }
 
-// ready reports whether the node takes calls, with the text of /readyz.
+// ready reports whether the node accepts sessions, with the text of /readyz.
 func (h *Health) ready() (bool, string) {
 	switch err := h.config.Works(); {
 	case h.draining.Load():
@@ -90,9 +89,9 @@ func (h *Health) alive() (bool, string) {
 	return true, "ok"
 }
 
-// Handler returns the handler of the operations port. loopback says that the port listens
-// on loopback. Requests that are addressed to another host are refused then: they come from
-// web pages whose host name was made to resolve to this machine (DNS rebinding).
+// Handler returns the handler of the operations port. If the port listens on loopback, it refuses
+// requests for other hosts: they come from web pages whose host name was made to resolve to this
+// machine (DNS rebinding).
 func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
@@ -102,7 +101,7 @@ func (h *Health) Handler(metrics http.Handler, loopback bool) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		report(w, h.ready, http.StatusServiceUnavailable)
 	})
-	// No /debug/pprof/cmdline: a certificate may have been given as a flag.
+	// Without /debug/pprof/cmdline, since a flag may contain a certificate.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)

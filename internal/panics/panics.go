@@ -1,14 +1,11 @@
-// Package panics keeps a panic from ending the process: it is logged with its
-// stack and counted, and only what was being handled ends. It knows nothing of
-// the rest of the service.
+// Package panics keeps a panic from ending the process. The panic is logged with its stack and
+// counted, and only the session, connection or request ends in which it happened.
 //
-// A panic is recovered where the handling of one session, connection or request
-// begins, and nowhere deeper, so that a fault does not go on with half a change.
-// Each such place says in its own comment what it drops. Locks are released by
-// defer below it, or what they guard would be blocked for ever.
+// A panic is recovered where the handling of one session, connection or request begins, and not
+// deeper, so that no code continues with a half-made change. The comment at each such place says
+// what is dropped. Code below it must unlock mutexes by defer, or they would stay locked.
 //
-// What Go itself calls fatal, such as concurrent writes to a map, still ends the
-// process.
+// Fatal errors of the Go runtime, such as concurrent map writes, still end the process.
 package panics
 
 import (
@@ -22,7 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Part is what was being handled when a panic was recovered.
+// Part is the part of the service in which a panic happened.
 type Part string
 
 // Parts of the service that recover.
@@ -33,7 +30,7 @@ const (
 	Hook       Part = "hook"       // one request to the customer's back end
 )
 
-// ErrPanicked is what a recovered panic becomes for its caller.
+// ErrPanicked is the error that the caller gets for a recovered panic.
 var ErrPanicked = errors.New("the program failed; the log has the stack")
 
 // Reporter logs and counts recovered panics. It is safe for concurrent use. With a
@@ -56,8 +53,8 @@ func NewReporter(logger *slog.Logger, registerer prometheus.Registerer) *Reporte
 	return r
 }
 
-// Recover is deferred by a function that turns a panic into its error. failed
-// becomes ErrPanicked; it may be nil. args are attributes for the log.
+// Recover, when deferred, recovers a panic and sets *failed to ErrPanicked; failed may be nil. args
+// are attributes for the log line.
 func (r *Reporter) Recover(part Part, failed *error, args ...any) {
 	if r == nil {
 		return
@@ -72,16 +69,15 @@ func (r *Reporter) Recover(part Part, failed *error, args ...any) {
 	}
 }
 
-// Report logs and counts a panic that the caller has recovered, from within the
-// deferred function, while the stack is still there.
+// Report logs and counts a panic that the caller has recovered. It must be called in the deferred
+// function, while the stack is still there.
 func (r *Reporter) Report(part Part, value any, args ...any) {
 	r.total.WithLabelValues(string(part)).Inc()
 	logger := r.logger.With(args...)
 	logger.Error("a panic was recovered", "part", string(part), "panic", describe(value), "stack", string(debug.Stack()))
 }
 
-// Handler has a panic end the request, and the connection it came on, as net/http
-// does by itself.
+// Handler reports panics of h. Like net/http, it ends the request and its connection.
 func (r *Reporter) Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		defer func() {
@@ -89,7 +85,7 @@ func (r *Reporter) Handler(h http.Handler) http.Handler {
 			if value == nil {
 				return
 			}
-			if value != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does.
+			if value != http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
 				r.Report(Request, value)
 			}
 			panic(http.ErrAbortHandler) // which net/http does not log again
@@ -98,8 +94,8 @@ func (r *Reporter) Handler(h http.Handler) http.Handler {
 	})
 }
 
-// describe names a panic without quoting what the program handled at the time:
-// only the runtime's own words are known to hold no secret.
+// describe returns a text for a panic's value. It quotes only errors of the Go runtime, since other
+// values may contain secrets.
 func describe(value any) string {
 	if err, ok := value.(runtime.Error); ok {
 		return err.Error()

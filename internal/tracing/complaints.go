@@ -9,8 +9,8 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// complaints logs what the SDK complains of, once a minute at most: a collector
-// that is away is complained of with every batch.
+// complaints logs the SDK's errors, at most once a minute: if the collector cannot be reached, every
+// batch causes an error.
 type complaints struct {
 	logger *slog.Logger
 	next   atomic.Int64 // Unix ns
@@ -25,9 +25,8 @@ func (c *complaints) Handle(err error) {
 	}
 }
 
-// misread logs what the SDK cannot make anything of in its settings, and goes on
-// without; it would write that to the terminal. Values are left out: there may be
-// a key among the headers.
+// misread logs settings that the SDK cannot parse and ignores; by default the SDK would write them
+// to the terminal. It omits the values, since a header may contain an API key.
 type misread struct{ logger *slog.Logger }
 
 var _ logr.LogSink = misread{}
@@ -37,7 +36,7 @@ func (m misread) Error(err error, what string, _ ...any) {
 	m.logger.Warn("a setting of OpenTelemetry is left out", "error", fmt.Errorf("%s: %w", what, err))
 }
 
-// Enabled implements logr.LogSink. All but errors is chat.
+// Enabled implements logr.LogSink. Only errors are logged.
 func (misread) Enabled(int) bool { return false }
 
 // Init implements logr.LogSink.

@@ -1,5 +1,3 @@
-// Package tracing sends traces to an OpenTelemetry collector, if the standard
-// OTEL_ variables of the environment ask for it. It knows how they are sent, and
-// nothing of what is traced: that is the affair of the packages that are handed
-// the tracer.
+// Package tracing sends traces to an OpenTelemetry collector, if the standard OTEL_ environment
+// variables ask for it. Other packages get the tracer and create the spans.
 package tracing

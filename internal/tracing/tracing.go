@@ -20,9 +20,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config says who traces.
+// Config describes the service and the node in traces.
 type Config struct {
-	// Version is that of the service, Node the name of this process.
+	// Version is the service's version, Node the name of this process.
 	Version, Node string
 	Logger        *slog.Logger
 }
@@ -30,17 +30,17 @@ type Config struct {
 // Provider sends traces. A nil Provider sends none, and its tracer is nil.
 type Provider struct{ sdk *sdk.TracerProvider }
 
-// New makes a Provider as the environment has it, or nil if that asks for none:
-// tracing is on where OTEL_TRACES_EXPORTER is "otlp", or where it is not set but
-// an endpoint is. Everything else (endpoint, headers, TLS, sampler, batches,
-// resource) is read by the SDK, see the OpenTelemetry specification; but an endpoint
-// or a sampler that it would replace by another is refused.
+// New makes a Provider from the environment variables, or returns nil if tracing is off. Tracing is
+// on if OTEL_TRACES_EXPORTER is "otlp", or if it is not set but an endpoint is. The SDK reads all
+// other variables (endpoint, headers, TLS, sampler, batches, resource), as the OpenTelemetry
+// specification says. New returns an error for an endpoint or a sampler that the SDK would
+// silently replace by a default.
 func New(ctx context.Context, c Config) (*Provider, error) {
 	exporter, err := wanted(os.Getenv)
 	if err != nil || exporter == "" {
 		return nil, err
 	}
-	// The SDK has one of each for the whole process.
+	// The SDK has one error handler and one logger for the whole process.
 	otel.SetErrorHandler(&complaints{logger: c.Logger})
 	otel.SetLogger(logr.New(misread{logger: c.Logger}))
 	var out sdk.SpanExporter
@@ -69,7 +69,7 @@ func New(ctx context.Context, c Config) (*Provider, error) {
 	return &Provider{sdk.NewTracerProvider(sdk.WithBatcher(out), sdk.WithResource(about))}, nil
 }
 
-// wanted is the protocol to send traces by, or nothing.
+// wanted returns the protocol for sending traces; empty if tracing is off.
 func wanted(env func(string) string) (string, error) {
 	first := func(names ...string) (value string) {
 		for _, name := range names {
@@ -114,8 +114,8 @@ func reachable(endpoint, protocol string) bool {
 	return (strings.EqualFold(u.Scheme, "http") || strings.EqualFold(u.Scheme, "https")) && u.Host != ""
 }
 
-// checkSampler refuses values that the SDK does not know, and for which it would sample all
-// traces.
+// checkSampler returns an error for a sampler that the SDK does not know; the SDK would sample all
+// traces instead.
 func checkSampler(name, arg string) error {
 	switch strings.ToLower(name) {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
@@ -129,7 +129,7 @@ func checkSampler(name, arg string) error {
 	return fmt.Errorf("OTEL_TRACES_SAMPLER: want always_on, always_off or traceidratio, or one of them after parentbased_; have %q", name)
 }
 
-// Tracer is what makes the spans; nil if there are to be none.
+// Tracer returns the tracer that creates spans; nil if tracing is off.
 func (p *Provider) Tracer() trace.Tracer {
 	if p == nil {
 		return nil
@@ -137,7 +137,7 @@ func (p *Provider) Tracer() trace.Tracer {
 	return p.sdk.Tracer("refresher")
 }
 
-// Close sends what is left, until ctx is done.
+// Close sends the remaining traces, until ctx is done.
 func (p *Provider) Close(ctx context.Context) error {
 	if p == nil {
 		return nil

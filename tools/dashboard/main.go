@@ -1,6 +1,5 @@
-// Command dashboard writes the Grafana dashboard. What it shows is in panels.go; here
-// is the shape that all panels have, so that none can lack a description, a unit, or
-// a link to the runbook.
+// Command dashboard writes the Grafana dashboard. panels.go has its content; this file has the form
+// of the panels, which requires a description, a unit and a link to the runbook for each.
 package main
 
 import (
@@ -12,10 +11,10 @@ import (
 
 //go:generate go run . ../../deploy/grafana/dashboards/refresher.json
 
-// runbook is where the links lead; the anchor is the panel's.
+// runbook is the URL of the runbook for links; each panel appends its anchor.
 const runbook = "${runbook}#"
 
-// width is that of Grafana's grid.
+// width is the width of Grafana's grid in units.
 const width = 24
 
 type object = map[string]any
@@ -42,10 +41,10 @@ type panel struct {
 	calm        string            // why no data is right in a calm service; empty: there is always some
 }
 
-// query is an expression and how its series are called.
+// query is a PromQL expression and the legend of its series.
 type query struct{ expr, legend string }
 
-// threshold gives a colour to values from one on.
+// threshold gives a colour to values of at least from.
 type threshold struct {
 	from  float64 // the first one's does not count
 	color string

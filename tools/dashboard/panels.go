@@ -1,9 +1,9 @@
 package main
 
-// chosen is what every query is narrowed to.
+// chosen is the label matcher of every query: the services and nodes chosen in the dashboard.
 const chosen = `job=~"$job",instance=~"$node"`
 
-// byBucket are a histogram's buckets, as rates, added up.
+// byBucket returns the rates of a histogram's buckets, summed by bucket.
 func byBucket(name, labels string) string {
 	by := "le"
 	if labels != "" {
@@ -16,7 +16,7 @@ func quantile(q, name, labels string) string {
 	return `histogram_quantile(` + q + `, ` + byBucket(name, labels) + `)`
 }
 
-// rate is how often something happens, by some labels.
+// rate returns the rate of a counter, summed by labels.
 func rate(name, matchers, labels string) string {
 	if matchers != "" {
 		matchers = "," + matchers

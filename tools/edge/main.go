@@ -45,7 +45,7 @@ func run(args []string, getenv func(string) string, signals <-chan os.Signal, st
 		fmt.Fprintf(stderr, "edge: unexpected argument %q\n", flags.Arg(0))
 		return 2
 	}
-	// Read here and not as the flags' defaults, which -help would print.
+	// Not as the flags' defaults, since -help would print the secrets.
 	if *appID == "" {
 		*appID = getenv("AGORA_APP_ID")
 	}
@@ -86,8 +86,8 @@ func serve(judge *edge.Edge, address string, log *slog.Logger, signals <-chan os
 		return err
 	case <-signals:
 	}
-	// The record is read first, with calls still on, and printed last: Close sees
-	// to it that no event's line comes after it.
+	// Read the record before Close ends the calls. Print it after Close, since no event is
+	// printed after that.
 	record := judge.Record()
 	cancel()
 	err = <-served

@@ -41,8 +41,8 @@ type command struct {
 	JSON          bool          `name:"json" help:"Print a line of JSON every second, and one in the end."`
 }
 
-// callsPerSubject is how many calls share a credential that is made here: few
-// enough for the service's --subject-rate.
+// callsPerSubject is how many calls share a generated credential: few enough for the service's
+// --subject-rate.
 const callsPerSubject = 50
 
 func main() {
@@ -73,7 +73,7 @@ func (c *command) run(ctx context.Context, out io.Writer) error {
 	return verdict(r)
 }
 
-// verdict is what was wrong.
+// verdict returns an error if a call lost its tokens or never had any.
 func verdict(r generator.Report) error {
 	switch {
 	case r.RanOut > 0:
@@ -92,7 +92,7 @@ func verdict(r generator.Report) error {
 	return nil
 }
 
-// credentials makes what calls show, or shows what was given.
+// credentials returns a function that makes the calls' credentials, or returns the given one.
 func (c *command) credentials() func(n int) (string, error) {
 	switch {
 	case c.Credential != "":
@@ -109,7 +109,7 @@ func (c *command) credentials() func(n int) (string, error) {
 	}
 }
 
-// ticks prints what happened in each second.
+// ticks returns a function that prints one line for each second.
 func (c *command) ticks(out io.Writer) func(generator.Report) {
 	var before generator.Report
 	return func(r generator.Report) {
@@ -126,7 +126,7 @@ func (c *command) ticks(out io.Writer) func(generator.Report) {
 	}
 }
 
-// trouble is what a line ends with when there is something to say.
+// trouble returns the problems to append to a line; empty if there are none.
 func trouble(r generator.Report) string {
 	var parts []string
 	if r.RanOut > 0 {
@@ -159,7 +159,7 @@ func printReport(out io.Writer, r generator.Report, end bool) {
 	}{end, r})
 }
 
-// print is the summary.
+// print prints the summary.
 func (c *command) print(out io.Writer, r generator.Report) {
 	if c.JSON {
 		printReport(out, r, true)

@@ -176,7 +176,7 @@ func (r *run) folder(folder string, files []string) error {
 	return nil
 }
 
-// outcome is what became of a mutant.
+// outcome is the result for a mutant.
 type outcome int
 
 const (

@@ -23,12 +23,12 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s:%d: %q becomes %q", m.file, m.line, clip(m.source[m.start:m.end]), m.put)
 }
 
-// text is the file with the change.
+// text returns the file's content with the change.
 func (m *mutant) text() []byte {
 	return slices.Concat(m.source[:m.start], []byte(m.put), m.source[m.end:])
 }
 
-// clip is the first line of a text.
+// clip returns the first line of a text.
 func clip(text []byte) string {
 	first, _, more := bytes.Cut(text, []byte("\n"))
 	if more {
@@ -48,7 +48,7 @@ var swaps = map[token.Token][]token.Token{
 	token.BREAK: {token.CONTINUE}, token.CONTINUE: {token.BREAK},
 }
 
-// logged are methods whose calls are not left out: no test of a rule reads the log.
+// logged are methods whose calls are not removed, since tests of rules do not read the log.
 var logged = []string{"Debug", "Info", "Warn", "Error", "Log", "LogAttrs"}
 
 // mutantsOf returns all mutants of a file, in the order of the text. Some do not compile.

@@ -1,5 +1,5 @@
-// Command plan computes what so many calls need: nodes, memory, Redis, network, and how
-// they get through storms. go run ./tools/plan --help, and docs/operate/scaling.md.
+// Command plan computes the resources for a number of calls (nodes, memory, Redis, network), and how
+// reconnect storms proceed. See go run ./tools/plan --help and docs/operate/scaling.md.
 package main
 
 import (

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// Bounds of what may be asked for: a generator that can be told to open
-// everything at once, for ever, is a weapon.
+// Limits of the settings: without them the generator could be misused for an attack.
 const (
 	MaxCalls    = 200_000
 	maxURLs     = 64
@@ -31,34 +30,31 @@ const (
 	Chat = "chat"
 )
 
-// Config is what a Generator needs. The names in its errors are those of the
-// flags.
+// Config configures a Generator. Errors name the flags.
 type Config struct {
 	// URLs are the WebSockets of the service's nodes, such as
-	// ws://127.0.0.1:8080/v1/ws. Each call begins at one of them in turn, and
-	// goes to any when its connection is lost.
+	// ws://127.0.0.1:8080/v1/ws. Calls start at them in turn, and reconnect to a random one.
 	URLs []string
 	// Remote allows targets on other machines.
 	Remote bool
-	// Calls is how many there are to be, JoinRate how many begin in a second.
+	// Calls is the number of calls, JoinRate how many start in a second.
 	Calls    int
 	JoinRate float64
-	// Duration is how long it lasts, from the first join; the calls leave then.
+	// Duration is the time from the first join until all calls leave.
 	Duration time.Duration
-	// TTL is the lifetime of tokens to ask for, in whole seconds; zero: the
-	// service's.
+	// TTL is the requested lifetime of tokens, in whole seconds; 0 means the service's default.
 	TTL time.Duration
-	// Services are those that each call has tokens for. Nil means RTC and RTM.
+	// Services are the services that each call gets tokens for. Nil means RTC and RTM.
 	Services []string
 	// Channels names the calls' channels: * stands for a call's number.
 	Channels string
-	// Credential is what call n shows when it joins. Nil: nothing.
+	// Credential returns the credential of call n. If it is nil, calls have none.
 	Credential func(n int) (string, error)
-	// AckDelay is how long an SDK takes to accept tokens.
+	// AckDelay is how long the simulated SDK takes to accept tokens.
 	AckDelay time.Duration
-	// DropRate is how many connections are broken in a second, at random.
+	// DropRate is how many random connections are cut in a second.
 	DropRate float64
-	// Tick is told what has happened, every second. Nil: nobody is.
+	// Tick, if not nil, is called with a report every second.
 	Tick func(Report)
 
 	// dial replaces the network, in tests.
@@ -107,8 +103,8 @@ func (c *Config) check() ([]*url.URL, error) {
 	return targets, nil
 }
 
-// loopback reports whether a host is this machine by its very name: what a
-// resolver says may change.
+// loopback reports whether a host is "localhost" or a loopback address. It does not resolve names,
+// since their addresses may change.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -2,6 +2,5 @@
 
 package generator
 
-// openFiles is how many file descriptors the process may have: there is no such
-// limit here.
+// openFiles returns false: this system has no limit on file descriptors.
 func openFiles() (uint64, bool) { return 0, false }

@@ -4,7 +4,7 @@ package generator
 
 import "syscall"
 
-// openFiles is how many file descriptors the process may have.
+// openFiles returns how many file descriptors the process may open.
 func openFiles() (uint64, bool) {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

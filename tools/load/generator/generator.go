@@ -27,10 +27,11 @@ type Generator struct {
 	leadMs  atomic.Int64  // the most that the service's clock was seen ahead of this one
 }
 
-// spareFiles is what the process needs file descriptors for besides calls.
+// spareFiles is how many file descriptors the process needs besides those of the calls.
 const spareFiles = 64
 
-// New makes a Generator, unless this machine or the settings forbid it.
+// New makes a Generator. It returns an error if the settings are invalid, or if this machine cannot
+// open that many connections.
 func New(c Config) (*Generator, error) {
 	targets, err := c.check()
 	if err != nil {
@@ -52,20 +53,19 @@ func New(c Config) (*Generator, error) {
 }
 
 const (
-	// paceEvery is how often calls are begun and connections broken.
+	// paceEvery is the interval at which calls are started and connections cut.
 	paceEvery = 10 * time.Millisecond
 	tickEvery = time.Second
 	// leaveTimeout is how long calls may take to leave.
 	leaveTimeout = 5 * time.Second
-	// nobodyAfter is after how long without any connection there will be none.
+	// nobodyAfter is how long Run continues if no connection succeeds.
 	nobodyAfter = 10 * time.Second
-	// minLead is below what any clock is.
+	// minLead is lower than any difference between two clocks.
 	minLead = -1 << 62
 )
 
-// Run makes the calls, and reports when all of them are over: after the
-// duration, when ctx is done, or after 10 s in which nothing but refused
-// connections came of it.
+// Run makes the calls and returns the report when all have ended: after the duration, when ctx is
+// done, or after 10 s in which every connection failed.
 func (g *Generator) Run(ctx context.Context) Report {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, g.config.Duration)
@@ -120,14 +120,14 @@ func (g *Generator) Run(ctx context.Context) Report {
 	return end
 }
 
-// drop breaks the connection of some call.
+// drop cuts the connection of a random call.
 func (g *Generator) drop() {
 	if n := int(g.begun.Load()); n > 0 && g.calls[rand.IntN(n)].breakOff() { //nolint:gosec // a choice, not a secret
 		g.stats.drops.Add(1)
 	}
 }
 
-// report is what has happened, and what is lost just now.
+// report returns the counts so far and the state of all calls now.
 func (g *Generator) report(began time.Time) Report {
 	r := g.stats.report()
 	now := time.Now()
@@ -157,14 +157,14 @@ func (g *Generator) isOver() bool {
 	}
 }
 
-// callsPerSource is how many calls of this process share a source address. Linux has 14,116
-// even ports for the connections from one address to one target. Once they are in use, it
-// looks at all of them before it takes an odd one, which makes a connection cost a
-// millisecond in place of 20 µs.
+// callsPerSource is how many calls of this process share a source address. For connections from one
+// address to one target, Linux first uses the 14,116 even ephemeral ports. When these are in use, it
+// searches all of them before it tries an odd one, so a connection takes a millisecond instead of
+// 20 µs.
 const callsPerSource = 5000
 
-// source is the address 127.x.y.z that call n connects from to this machine. Other
-// processes have others.
+// source returns the loopback address 127.x.y.z from which call n connects. Each process uses
+// different ones.
 func source(n int) *net.TCPAddr {
 	pid := os.Getpid()
 	return &net.TCPAddr{IP: net.IPv4(127, byte(1+pid>>8%254), byte(pid), byte(1+n/callsPerSource))}
@@ -172,14 +172,14 @@ func source(n int) *net.TCPAddr {
 
 // dial connects.
 func dial(n int, target *url.URL) (net.Conn, error) {
-	// Go would have each connection probed every 15 s of silence, more often than
-	// heartbeats come: a load that no browser makes.
+	// Without keep-alive probes, which Go sends after each 15 s of silence, more often than
+	// heartbeats: browsers cause no such load.
 	dialer := net.Dialer{Timeout: client.AnswerTimeout, KeepAlive: -1}
 	host, port := target.Hostname(), target.Port()
 	if port == "" {
 		port = map[string]string{"ws": "80", "wss": "443"}[target.Scheme]
 	}
-	// Other systems than Linux have 127.0.0.1 alone.
+	// Only Linux has loopback addresses other than 127.0.0.1.
 	if ip := net.ParseIP(host); runtime.GOOS == "linux" && (host == "localhost" || ip != nil && ip.IsLoopback() && ip.To4() != nil) {
 		dialer.LocalAddr = source(n)
 	}

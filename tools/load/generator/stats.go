@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Report is what has happened since the generator began. Spans are in seconds.
+// Report has the results since the generator started. Durations are in seconds.
 type Report struct {
 	Seconds   float64 `json:"seconds"`
 	Calls     int     `json:"calls"`     // begun so far
@@ -42,7 +42,7 @@ type Report struct {
 	Refused     uint64  `json:"refused"` // calls that the service ended, or would not have
 }
 
-// Spread is a distribution in short; zero when Count is.
+// Spread summarizes a distribution. All fields are 0 if Count is 0.
 type Spread struct {
 	Count uint64  `json:"count"`
 	Least float64 `json:"least"`
@@ -52,7 +52,7 @@ type Spread struct {
 	Most  float64 `json:"most"`
 }
 
-// stats counts. It is safe for concurrent use.
+// stats has the counters of a Report. It is safe for concurrent use.
 type stats struct {
 	connected                                       atomic.Int64
 	joins, resumes, renewals, repeats, pings, drops atomic.Uint64
@@ -65,7 +65,7 @@ type stats struct {
 	dial   string            // guarded by mu; why the first connection that failed did
 }
 
-// maxNames bounds the names of errors, which a broken service might make up.
+// maxNames limits how many names of errors are counted, since a broken service may send any.
 const maxNames = 100
 
 func (s *stats) failed(name string) {
@@ -77,7 +77,7 @@ func (s *stats) failed(name string) {
 	s.errors[name]++
 }
 
-// notConnected counts a connection that was not made.
+// notConnected counts a failed connection attempt.
 func (s *stats) notConnected(err error) {
 	s.failed("connect")
 	s.mu.Lock()
@@ -87,7 +87,7 @@ func (s *stats) notConnected(err error) {
 	}
 }
 
-// nobody reports whether no connection was made, of those that were tried.
+// nobody reports whether all connection attempts failed.
 func (s *stats) nobody() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,14 +108,14 @@ func (s *stats) report() Report {
 	}
 }
 
-// Buckets of a spread: the first ends at a millisecond, each other is 2% wide,
-// the last has all above a day.
+// Buckets of a spread: the first ends at 1 ms, each is 2% wider than the one before, and the last
+// has all durations above a day.
 const (
 	growth  = 1.02
 	buckets = 925 // log(86,400,000) / log(growth) and a little
 )
 
-// spread is a histogram of spans. It is safe for concurrent use.
+// spread is a histogram of durations. It is safe for concurrent use.
 type spread struct {
 	mu          sync.Mutex
 	counts      [buckets]uint64

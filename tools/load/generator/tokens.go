@@ -9,11 +9,11 @@ import (
 	"refresher/internal/session"
 )
 
-// graceOfBeginning is how long a call may be on its way to its first tokens before
-// it counts as one without.
+// graceOfBeginning is how long a new call may wait for its first tokens before it counts as one
+// without tokens.
 const graceOfBeginning = 2 * time.Second
 
-// received takes what the service says, and counts it.
+// received handles and counts a message of the service.
 func (c *call) received(data []byte) client.Step {
 	now, s := time.Now(), &c.generator.stats
 	if bytes.HasPrefix(data, pongPrefix) {
@@ -62,9 +62,8 @@ func (c *call) back(m *client.Message, now time.Time) {
 	c.headStart = time.Duration(m.RenewBefore) * time.Second
 }
 
-// lagged notes how late a push came, by the rule of renewals: from when it was
-// due to when the service wrote it, by the service's clock, and on to here, by as
-// much as its way was longer than the shortest seen.
+// lagged records how late a push was: the time from the due time of the renewal until the service
+// wrote it, by the service's clock, plus its network delay above the shortest delay seen.
 func (c *call) lagged(m *client.Message) {
 	lead := m.Now.Sub(session.MilliOf(time.Now())).Milliseconds()
 	g := c.generator
@@ -79,8 +78,8 @@ func (c *call) lagged(m *client.Message) {
 	g.stats.lag.add(m.Now.Time().Sub(due) + onItsWay)
 }
 
-// offered notes a bundle that came. A call without tokens uses it from now on, which is
-// before its SDK has confirmed it.
+// offered records a received bundle. A call without tokens uses it at once, before the SDK has
+// confirmed it.
 func (c *call) offered(m *client.Message) {
 	if m.Seq < c.pushed {
 		c.generator.stats.seqFell.Add(1)
@@ -93,7 +92,7 @@ func (c *call) offered(m *client.Message) {
 	}
 }
 
-// take is the SDK's acceptance.
+// take simulates the SDK's acceptance of a bundle, and acks it.
 func (c *call) take() client.Step {
 	m := c.taking
 	c.taking = nil
@@ -105,8 +104,8 @@ func (c *call) take() client.Step {
 	return c.machine.Applied(nil)
 }
 
-// replace has the call use other tokens than before. Those that ran out while the
-// SDK was taking them help nobody.
+// replace makes the call use the tokens in m, unless they have expired while the SDK was accepting
+// them.
 func (c *call) replace(m *client.Message) {
 	now := time.Now()
 	if !m.Expires.After(now) {
@@ -125,26 +124,25 @@ func (c *call) replace(m *client.Message) {
 	c.holds(m.Expires)
 }
 
-// holds notes the tokens that the call has from now on.
+// holds records when the call's current tokens expire.
 func (c *call) holds(until time.Time) {
 	c.had.Store(true)
 	c.expiresMs.Store(int64(session.MilliOf(until)))
 }
 
-// left is how much life the tokens have that the call holds, if it does.
+// left returns the remaining lifetime of the call's tokens; false if it has none.
 func (c *call) left(now time.Time) (time.Duration, bool) {
 	ms := c.expiresMs.Load()
 	return session.UnixMilli(ms).Time().Sub(now), ms != 0
 }
 
-// without reports whether the call never had tokens, and is to be missed: it was
-// sent away, or has waited for longer than one that has just begun.
+// without reports whether the call has never had tokens although it should: it was sent away, or
+// has waited for longer than graceOfBeginning.
 func (c *call) without(now time.Time) bool {
 	return !c.had.Load() && (c.sentAway.Load() || now.Sub(c.began) > graceOfBeginning)
 }
 
-// runsOut counts tokens that have run out, and returns how much life they had
-// left.
+// runsOut counts the tokens as expired if they are, and returns their remaining lifetime.
 func (c *call) runsOut(now time.Time) time.Duration {
 	left, holds := c.left(now)
 	if holds && left <= 0 {
@@ -155,7 +153,7 @@ func (c *call) runsOut(now time.Time) time.Duration {
 	return left
 }
 
-// end counts tokens that ran out with nobody to replace them.
+// end counts tokens that expired before the call ended.
 func (c *call) end() {
 	c.runsOut(time.Now())
 	c.expiresMs.Store(0)

@@ -14,8 +14,8 @@ import (
 	"refresher/internal/protocol"
 )
 
-// Sizes of a connection's buffers. A pong is 37 bytes with its head, a push of two
-// services some 600, a joined with its key some 900.
+// Sizes of a connection's buffers in bytes. With its header a pong has 37 bytes, a push for two
+// services about 600, a joined message about 900.
 const (
 	idleSize   = 64 // what a connection keeps while it waits
 	bufferSize = 2 << 10
@@ -30,8 +30,8 @@ const (
 	opPong  = 0xA
 )
 
-// The sample of RFC 6455, section 1.3. The key proves that the other side is no
-// cache, which nobody here has reason to doubt.
+// The sample key of RFC 6455, section 1.3. A random key would only prove that the peer is not a
+// cache.
 const (
 	handshakeKey    = "dGhlIHNhbXBsZSBub25jZQ=="
 	handshakeAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -75,8 +75,8 @@ func handshake(conn net.Conn, target *url.URL, timeout time.Duration, counted *s
 	}
 }
 
-// accepted checks the head of the response. It does without http.ReadResponse, whose
-// buffers are half of what a connection allocates.
+// accepted checks the header of the response. It does not use http.ReadResponse, whose buffers would
+// be half of a connection's allocations.
 func accepted(head []byte) error {
 	status, fields, _ := strings.Cut(string(head), "\r\n")
 	version, code, _ := strings.Cut(status, " ")
@@ -95,14 +95,14 @@ func accepted(head []byte) error {
 	return errNoPage
 }
 
-// refusedError is a refusal that has a name.
+// refusedError is a refusal of the handshake, with a name for the report.
 type refusedError struct{ name string }
 
 func (e *refusedError) Error() string { return "refused: " + e.name }
 
-// more reads what there is, after room was made for it. A connection on which nothing came
-// until the deadline waits on with the small buffer: 2 KiB for each of 100,000 calls would
-// be 200 MB, twice with what the collector leaves.
+// more reads the available input into a buffer with enough room. If nothing arrives before the
+// deadline, the connection goes on waiting with the small buffer: 2 KiB for each of 100,000 calls
+// would be 200 MB, and twice that with garbage not collected yet.
 func (w *wire) more() error {
 	switch unused := w.buffer[w.from:]; {
 	case len(unused) >= maxFrame:
@@ -125,8 +125,8 @@ func (w *wire) more() error {
 	return err
 }
 
-// next waits for a text message, which is good until next is called again. It
-// answers pings. After a deadline nothing is lost: it may be called again.
+// next waits for a text message and answers pings. The message is valid until the next call. After
+// a deadline error next may be called again; no input is lost.
 func (w *wire) next() ([]byte, error) {
 	for {
 		op, payload, ok, err := w.frame()
@@ -155,8 +155,8 @@ func (w *wire) next() ([]byte, error) {
 	}
 }
 
-// frame takes a frame that is there whole; the service sends messages in one
-// each, without a mask.
+// frame returns the next frame if it has arrived completely. The service sends each message in one
+// frame, without a mask.
 func (w *wire) frame() (op byte, payload []byte, ok bool, err error) {
 	b := w.buffer[w.from:]
 	if len(b) < 2 {

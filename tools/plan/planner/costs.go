@@ -2,15 +2,14 @@ package planner
 
 import "time"
 
-// Unit costs, as measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0.
-// Processor time is of a loopback with the kernel's part of it. Each group names the
-// command that measures it; measure anew on your machine before you buy others.
+// Unit costs, measured on two cores of an Intel Xeon with Go 1.26 and Redis 7.0. CPU times include
+// the kernel's part, over loopback. Each group names the command that measures it; run it on your
+// own machine before you order hardware.
 
 // go -C bench test -run '^$' -bench 'Peers/1/refresher$' -benchtime 1x
 //
-// Connections and refusals are those of a node that has always something to do (the rows
-// "busy"), as in a storm. Renewals and heartbeats wake it up, each by itself (by schedule,
-// and "paced").
+// The costs of connections and refusals are measured on a busy node, as in a storm (the rows
+// "busy"). The costs of renewals and heartbeats include waking up an idle node for each of them.
 const (
 	nodeJoinMicros      = 175.0 // connection with its first answer, busy
 	nodeResumeMicros    = 263.0 // client that comes back, busy
@@ -18,16 +17,15 @@ const (
 	nodeRenewalMicros   = 210.0 // cpu-µs/renewal
 	nodeHeartbeatMicros = 41.0  // cpu-µs/heartbeat
 
-	// residentBytes is for each call, with what the collector has not freed yet;
-	// 6,555 of it are heap and stacks that are in use
-	// (make bench-peers).
+	// residentBytes is the resident memory for each call, including garbage not collected yet;
+	// 6,555 bytes of it are heap and stacks in use (make bench-peers).
 	residentBytes = 10_600.0 // rss-B/call
 	kernelBytes   = 3_830.0  // kernel-B/call: one end of a connection
 
-	// detachedBytes is for each session whose client has gone without leave: 1,326
-	// of it are heap that is in use
+	// detachedBytes is the memory for each session whose client has disconnected without leave:
+	// 1,326 bytes are heap in use
 	// (go test -run '^$' -bench Detached -benchtime 1x ./internal/scheduler),
-	// and the rest not freed yet, in the proportion that a call has.
+	// and the rest is garbage in the same proportion as for a call.
 	detachedBytes = 2_440.0
 
 	renewalInBytes    = 28.0    // out-B/renewal: what the node receives
@@ -63,15 +61,14 @@ const (
 
 // go test -run '^$' -bench Renewal -benchtime 200000x ./internal/redis
 const (
-	// redisRenewalMicros is with a million sessions on one server, 256 saved at
-	// once. With fewer it is less: 10.7 with ten thousand.
+	// redisRenewalMicros is the cost with a million sessions on one server, saved in batches of
+	// 256. With ten thousand sessions it is 10.7.
 	redisRenewalMicros = 18.9  // redis-µs/renewal
 	redisSessionBytes  = 400.0 // B/session
 )
 
-// Headers, by the standards and not measured: each message is a TCP segment over
-// IPv4 with timestamps, inside Ethernet and TLS, and every second one is
-// acknowledged on its own.
+// Sizes of headers by the standards, not measured: each message is one TCP segment with timestamps
+// over IPv4, Ethernet and TLS, and every second segment is acknowledged by a separate one.
 const (
 	segmentBytes   = 20 + 32 + 18 + 22.0 // IPv4, TCP, Ethernet, TLS record
 	ackBytes       = 20 + 32 + 18.0
@@ -80,26 +77,25 @@ const (
 	conntrackBytes = 320.0   // of the kernel, for one connection that it tracks
 )
 
-// What systems give by default.
+// Defaults of operating systems.
 const (
 	ephemeralPorts = 28_232 // Linux, for each pair of source address and target
 
-	// What serve does without flags.
+	// The default of --heartbeat.
 	defaultHeartbeat = 50 * time.Second
 	resumeWindow     = 2 * time.Minute
 )
 
-// Shares of what there is that a plan fills.
+// How much of the available resources a plan uses.
 const (
 	memoryShare     = 0.70 // of a node's memory
 	cpuShare        = 0.50 // of a node's cores, in ordinary times
 	stormCPUShare   = 0.80 // in a storm
 	redisCPUShare   = 0.50 // of a Redis server's one core, in ordinary times
 	redisStormShare = 0.80 // in a storm
-	// firstWaveSeconds is what the first knock of all clients of a node may take
-	// of its cores: half of what a client waits for an answer.
+	// firstWaveSeconds is how long a node's cores may be busy with the first connection attempt
+	// of all clients: half of the time that a client waits for an answer.
 	firstWaveSeconds = 5.0
-	// stormShare is the part of the head start in which all clients are to be
-	// back.
+	// stormShare is the part of the head start within which all clients should be back.
 	stormShare = 0.5
 )

@@ -1,17 +1,16 @@
-// Package planner computes what a service of a given size needs: nodes, memory,
-// processors, Redis, network, and how it gets through a storm of clients that come
-// back together. It is arithmetic on measured unit costs, which stand in costs.go
-// and nowhere else.
+// Package planner computes the resources for a service of a given size (nodes, memory, CPU, Redis,
+// network), and how a reconnect storm proceeds. It is arithmetic on measured unit costs, which are
+// all in costs.go.
 //
-// The formulas are checked against Simulate, which plays the calls one by one with
-// the session's own rules and the clients' own state machine; the tests state how far the
-// two may differ. Plan.Rehearse sets the one beside the other for any plan.
+// Simulate checks the formulas: it simulates each call with the session's own rules and the client's
+// own state machine. Tests state how far the two may differ. Plan.Rehearse compares both for any
+// plan.
 //
 // The package is pure: no I/O, no clock, nothing but the standard library and the rules
 // of packages session, protocol and internal/client.
 //
 // # Units
 //
-// Rates are a second, processor time is in microseconds, sizes are in bytes. A core
-// is one that does nothing else.
+// Rates are per second, CPU times in microseconds, sizes in bytes. A core is a CPU core that only the
+// service uses.
 package planner

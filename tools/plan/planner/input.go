@@ -9,37 +9,36 @@ import (
 	"refresher/internal/session"
 )
 
-// Input is what a plan is made for. The names in its errors are those of the flags.
+// Input describes the load that a plan is made for. Errors name the flags.
 type Input struct {
 	Sessions int64 // open at the same time
-	// TTL is the lifetime of tokens, RenewBefore the policy's head start: zero is
-	// its default.
+	// TTL is the lifetime of tokens, RenewBefore the policy's head start; 0 means its default.
 	TTL, RenewBefore time.Duration
 	// Heartbeat is the longest between two pings of a client, as --heartbeat.
 	Heartbeat time.Duration
-	// CallLength is how long a call lasts on average: it sets how many begin.
+	// CallLength is the average length of a call; it determines how many calls start a second.
 	CallLength time.Duration
-	// WithoutLeave is the part of the calls whose client goes without a word, as of
-	// a closed tab: the session waits for it for as long as its tokens live.
+	// WithoutLeave is the part of the calls whose client disconnects without leave, for example
+	// when a tab is closed. Their sessions wait until the tokens expire.
 	WithoutLeave float64
 	DrainWindow  time.Duration
 	// Services are those of each call: rtc, rtm, chat.
 	Services []string
-	// Nodes is how many there are; zero: as many as it takes.
+	// Nodes is the number of nodes; 0 means as many as needed.
 	Nodes int
 	// NodeMemory is in bytes.
 	NodeMemory int64
 	NodeCores  float64
-	// RedisMasters is how many there may be; zero: as many as it takes.
+	// RedisMasters is the number of Redis masters; 0 means as many as needed.
 	RedisMasters int
-	// StormShare is the part of all clients that comes back at once.
+	// StormShare is the part of all clients that reconnect at once.
 	StormShare float64
-	// JoinRate is each node's --join-rate, minJoinRate or more; zero: what the plan
-	// recommends.
+	// JoinRate is each node's --join-rate, at least minJoinRate; 0 means that the plan recommends
+	// one.
 	JoinRate float64
 }
 
-// Bounds of what a plan is made for.
+// Limits of an Input.
 const (
 	maxSessions = 1_000_000_000
 	maxCores    = 1024
@@ -47,11 +46,11 @@ const (
 	minMemory   = 256 << 20
 	maxMemory   = 64 << 40
 	minJoinRate = 0.1
-	// maxMasters is how many servers of a Redis Cluster the 64 shards can use.
+	// maxMasters is the most Redis Cluster masters that the 64 shards can be spread over.
 	maxMasters = 64
 )
 
-// Check reports the first setting that no plan can be made for.
+// Check returns an error for the first setting for which no plan is possible.
 func (in *Input) Check() error {
 	switch {
 	case in.Sessions < 1 || in.Sessions > maxSessions:

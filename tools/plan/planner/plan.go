@@ -11,8 +11,8 @@ import (
 	"refresher/internal/ws/admission"
 )
 
-// Plan is what a service of some size needs. Sizes are in bytes, network in bits a
-// second, spans in seconds.
+// Plan has the resources that a service needs. Sizes are in bytes, network rates in bits a second,
+// durations in seconds.
 type Plan struct {
 	Sessions    int64    `json:"sessions"`
 	HeadStart   float64  `json:"head_start_seconds"`
@@ -36,7 +36,7 @@ type Plan struct {
 	Rehearsal *Rehearsal `json:"simulation,omitempty"`
 }
 
-// Nodes are the service's processes. Cores are those that are busy.
+// Nodes are the service's processes. Cores counts busy cores.
 type Nodes struct {
 	Needed       int     `json:"needed"`
 	Count        int     `json:"count"` // with the reserve
@@ -51,7 +51,7 @@ type Nodes struct {
 	Files        int64   `json:"file_descriptors_each"`
 }
 
-// Redis is what the nodes share. Each master wants a replica besides.
+// Redis is the Redis that the nodes share. Each master needs a replica as well.
 type Redis struct {
 	Masters  int     `json:"masters"`
 	Memory   float64 `json:"memory_bytes"`
@@ -64,14 +64,14 @@ type Redis struct {
 	Messages float64 `json:"cluster_messages_per_second_in_storm"`
 }
 
-// Network is the nodes' public side, with TCP, IP and TLS.
+// Network is the traffic of the nodes with clients, including TCP, IP and TLS headers.
 type Network struct {
 	In    float64 `json:"bits_in_per_second"`
 	Out   float64 `json:"bits_out_per_second"`
 	Storm float64 `json:"bits_per_second_in_storm"` // both ways
 }
 
-// Proxy is what stands before the nodes.
+// Proxy is the load of the proxy in front of the nodes.
 type Proxy struct {
 	Files     int64   `json:"file_descriptors"`
 	Addresses int64   `json:"source_addresses"` // to one node
@@ -79,7 +79,7 @@ type Proxy struct {
 	Memory    float64 `json:"conntrack_bytes"`
 }
 
-// Storm is what happens when clients come back together.
+// Storm describes how clients reconnect when many of them lose their connections at once.
 type Storm struct {
 	Clients   int64   `json:"clients"`
 	Nodes     int     `json:"nodes"` // that take them
@@ -91,7 +91,7 @@ type Storm struct {
 	Cores     float64 `json:"cores_busy_each"`
 }
 
-// Setting is what the plan recommends.
+// Setting has the recommended settings.
 type Setting struct {
 	JoinRate    float64 `json:"join_rate"`
 	MaxSessions int64   `json:"max_sessions"`
@@ -102,7 +102,7 @@ type Setting struct {
 	RenewBefore float64 `json:"renew_before_seconds"` // as given; 0 is the service's own
 }
 
-// planner is a plan that is being made.
+// planner has the intermediate results of Make.
 type planner struct {
 	in        Input
 	headStart float64
@@ -159,16 +159,16 @@ func Make(in Input) (Plan, error) {
 	return out, nil
 }
 
-// unleft is how many sessions there are whose client went without leave: each waits
-// until its tokens end. They have their whole life left when the call was short;
-// longer calls are counted as if theirs had, too.
+// unleft returns the number of sessions whose client has disconnected without leave, and which wait
+// until their tokens expire. It assumes that each waits for a whole lifetime, which is true for
+// short calls and too much for longer ones.
 func (p *planner) unleft(ttl float64) float64 {
 	return p.in.WithoutLeave * float64(p.in.Sessions) / p.in.CallLength.Seconds() * max(ttl, resumeWindow.Seconds())
 }
 
-// renewalRate is how often a session is renewed in a second, on average over the
-// jitter: the mean of 1/(ttl − headStart − j) for j from 0 to half the head start.
-// Tokens are made for whole seconds, rounded down, so they live half a second less.
+// renewalRate returns the renewals of one session a second, averaged over the jitter: the mean of
+// 1/(ttl − headStart − j) for j from 0 to half the head start. Expiries are rounded down to whole
+// seconds, so tokens live half a second less on average.
 func renewalRate(ttl, headStart float64) float64 {
 	most, jitter := ttl-0.5-headStart, headStart/2
 	if jitter == 0 {
@@ -177,22 +177,22 @@ func renewalRate(ttl, headStart float64) float64 {
 	return math.Log(most/(most-jitter)) / jitter
 }
 
-// crest is the highest rate of the renewals of calls that began, or came back,
-// evenly over a span: the first wave of them is spread over the longer of the span
-// and the jitter. On top comes chance, of which four standard deviations are enough.
+// crest returns the peak rate of renewals of calls that began, or reconnected, evenly over span:
+// their first renewals are spread over the longer of span and jitter. It adds four standard
+// deviations for random variation.
 func crest(calls, span, jitter float64) float64 {
 	rate := calls / math.Max(1, math.Max(span, jitter))
 	return rate + 4*math.Sqrt(rate)
 }
 
-// services is what a renewal costs with these services, against that of the two it
-// was measured with. A token is a small part of it.
+// services returns the cost of a renewal for the given services, relative to the two services of the
+// measurement.
 func (p *planner) services() float64 {
 	const tokenShare = 0.05
 	return 1 + tokenShare*float64(len(p.in.Services)-2)
 }
 
-// nodes finds how many there must be.
+// nodes computes the number of nodes.
 func (p *planner) nodes() Nodes {
 	n := float64(p.in.Sessions)
 	perSession := residentBytes + kernelBytes + detachedBytes*p.detached/n
@@ -227,24 +227,23 @@ func (p *planner) nodes() Nodes {
 	}
 }
 
-// gentle is the --join-rate that is recommended: what a node's cores bear, but no
-// more than one Redis server bears of all nodes, unless the storm would be long.
+// gentle returns the recommended --join-rate: as much as a node's cores can handle, but all nodes
+// together no more than one Redis server can, unless the storm would then take too long.
 func (p *planner) gentle(nodes int) float64 {
 	easy := redisStormShare * 1e6 / redisResumeMicros
 	needed := p.in.StormShare * float64(p.in.Sessions) / (p.headStart * stormShare / 2)
 	return math.Max(1, math.Floor(math.Min(p.joinRate, math.Max(easy, needed)/float64(nodes))))
 }
 
-// storm is what becomes of so many clients that come back to so many nodes at once.
-// Each node takes a second's worth of its rate at once, then so many in each second.
-// Those who find all of their tokens' life used up are the ones that were about to be
-// renewed: they have the head start, and nothing more.
+// storm computes how many clients reconnect to a number of nodes at once. Each node admits one
+// second's worth of its rate at once, and then its rate. Clients whose renewal was due have the
+// least time: only the head start is left until their tokens expire.
 func (p *planner) storm(clients float64, nodes int) Storm {
 	rate := p.joinRate * float64(nodes)
 	seconds := math.Max(client.MinBackoff.Seconds(), clients/rate-1)
 	each := clients / float64(nodes)
-	// Who is turned away has a slot within 30 s, or waits for 15 s on average; and
-	// the average client is away for half of the storm.
+	// A refused client gets a retry slot within 30 s, or waits 15 s on average; and the average
+	// client waits for half of the storm.
 	refusals := math.Max(1, seconds/admission.MaxDelay.Seconds())
 	return Storm{
 		Clients: int64(clients), Nodes: nodes, Rate: math.Min(rate, clients/seconds), Seconds: seconds, Least: p.headStart - seconds,
@@ -253,14 +252,14 @@ func (p *planner) storm(clients float64, nodes int) Storm {
 	}
 }
 
-// drainWindow is long enough that the clients of one node do not knock faster than
-// the others may take them, if that can be.
+// drainWindow returns a drain window in which the clients of one node reconnect no faster than the
+// other nodes admit them, if that is possible.
 func (p *planner) drainWindow(out *Plan) float64 {
 	return math.Max(p.in.DrainWindow.Seconds(), math.Ceil(float64(out.Nodes.Sessions)/(p.joinRate*float64(max(1, out.Nodes.Count-1)))))
 }
 
-// lifetime is the shortest one, from what was asked for on, whose head start has room
-// for the storm twice, and for a client that sees late that a machine has gone silent.
+// lifetime returns the shortest lifetime of tokens, but at least the requested one, whose head start
+// is longer than two storms plus the time until a client notices that a machine has gone silent.
 func (p *planner) lifetime(out *Plan) float64 {
 	policy := session.Policy{RenewBefore: p.in.RenewBefore}
 	for _, minutes := range []int{0, 2, 5, 10, 20, 30, 60} {
@@ -273,9 +272,8 @@ func (p *planner) lifetime(out *Plan) float64 {
 	return p.in.TTL.Seconds() // no lifetime would do
 }
 
-// unnoticed is how long after a machine went silent the last of its clients, whose
-// renewals have this head start, sees it: after a heartbeat, and the patience with the
-// answer to it. All are in seconds.
+// unnoticed returns the seconds until the last client notices that its node's machine has gone
+// silent: one heartbeat plus the timeout for its answer. Both depend on the head start.
 func (p *planner) unnoticed(headStart float64) float64 {
 	heartbeat := protocol.Heartbeat(p.in.Heartbeat, time.Duration(headStart*float64(time.Second)))
 	return (heartbeat + client.Patience(heartbeat)).Seconds()
@@ -284,7 +282,8 @@ func (p *planner) unnoticed(headStart float64) float64 {
 func (p *planner) redis(out *Plan) Redis {
 	n := float64(p.in.Sessions)
 	r := Redis{
-		// Who goes without leave is written down twice: that it is away, and that it is over.
+		// A session whose client disconnects without leave is written twice: when it detaches
+		// and when it ends.
 		Memory: (n + p.detached) * redisSessionBytes, Writes: out.Renewals + (2+p.in.WithoutLeave)*out.Joins,
 		Sweeps: float64(out.Nodes.Count) * redisIdleMicros / 1e6,
 		In:     8 * (out.Renewals*redisRenewalInBytes + out.Joins*redisResumeInBytes + float64(out.Nodes.Count)*redisIdleInBytes),
@@ -292,8 +291,7 @@ func (p *planner) redis(out *Plan) Redis {
 	}
 	r.Cores = ((out.Renewals+p.in.WithoutLeave*out.Joins)*redisRenewalMicros+out.Joins*redisJoinMicros)/1e6 + r.Sweeps
 	r.Storm = r.Cores + out.Storm.Rate*redisResumeMicros/1e6
-	// A master has 0.7 of 32 GB, half a core in ordinary times, and most of it in a
-	// storm.
+	// A master uses 70% of 32 GB, half of its core normally, and most of it in a storm.
 	const serverBytes = memoryShare * (32 << 30)
 	r.Masters = max(1, int(math.Ceil(math.Max(r.Memory/serverBytes, math.Max(r.Cores/redisCPUShare, r.Storm/redisStormShare)))))
 	if p.in.RedisMasters > 0 {
@@ -305,8 +303,8 @@ func (p *planner) redis(out *Plan) Redis {
 	return r
 }
 
-// network is the traffic with clients. A renewal is a push and its ack, a heartbeat
-// a ping and its pong.
+// network computes the traffic with clients. A renewal is a push and its ack, a heartbeat is a ping
+// and its pong.
 func (p *planner) network(out *Plan) Network {
 	const exchange = segmentBytes + ackBytes/2
 	open := tlsOpenBytes/2 + openSegments*ackBytes/2
@@ -324,14 +322,14 @@ func (p *planner) proxy(out *Plan) Proxy {
 	}
 }
 
-// Where one service ends, and cells begin; see docs/operate/scaling.md.
+// Limits of one service, beyond which it should be split into cells; see docs/operate/scaling.md.
 const (
 	cellNodes   = 300
 	cellMasters = maxMasters / 2
 	cellRate    = 50_000 // resumes a second through one Redis
 )
 
-// cells is how many services of their own, each with a Redis, there had better be.
+// cells returns the number of separate services, each with its own Redis, that the load needs.
 func (p *planner) cells(out *Plan) int {
 	return max(
 		1, ceil(float64(out.Nodes.Count)/cellNodes), ceil(float64(out.Redis.Masters)/cellMasters), ceil(out.Storm.Rate/cellRate),
@@ -340,7 +338,7 @@ func (p *planner) cells(out *Plan) int {
 
 func ceil(x float64) int { return int(math.Ceil(x)) }
 
-// span is a float of seconds as a duration.
+// span converts seconds to a duration.
 func span(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond)
 }

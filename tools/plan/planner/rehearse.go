@@ -7,9 +7,9 @@ import (
 	"refresher/internal/session"
 )
 
-// Rehearsal is a plan's storm as Simulate plays it, with what the formulas say of the
-// same calls. Nodes bear the plan's load; there are fewer, if that is many calls.
-// Spans are in seconds.
+// Rehearsal compares the simulation of a plan's storm with the formulas for the same calls. Each node
+// has the plan's load; if there are too many calls to simulate, there are fewer nodes. Durations are
+// in seconds.
 type Rehearsal struct {
 	Calls    int  `json:"calls"`
 	Nodes    int  `json:"nodes"`
@@ -22,18 +22,16 @@ type Rehearsal struct {
 	Echo     Pair `json:"renewals_per_second_after_storm"`
 }
 
-// Pair is one figure, had in two ways.
+// Pair is one figure by the formulas and by the simulation.
 type Pair struct {
 	Simulated float64 `json:"simulated"`
 	Formula   float64 `json:"formula"`
 }
 
-// maxRehearsed is how many calls a rehearsal has at most, if there are several nodes:
-// as many as take a few seconds.
+// maxRehearsed is the most calls in a rehearsal with several nodes; they take a few seconds.
 const maxRehearsed = 200_000
 
-// Rehearse plays the storm of a plan that was made for in, and notes in the plan what
-// came of it.
+// Rehearse simulates the storm of a plan made for in, and adds the results to the plan.
 func (out *Plan) Rehearse(in Input) error {
 	each := int(out.Nodes.Sessions)
 	nodes := max(1, min(out.Nodes.Count, maxRehearsed/each))

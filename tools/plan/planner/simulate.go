@@ -20,56 +20,55 @@ const (
 	maxSpan      = 48 * time.Hour
 )
 
-// Scenario is what Simulate plays: calls that begin, are renewed, and lose their
-// connections once.
+// Scenario is the input of Simulate: calls that start, are renewed, and lose their connections once.
 type Scenario struct {
 	Seed     uint64
 	Sessions int
 	Nodes    int
 	TTL      time.Duration
-	// RenewBefore is the policy's; zero is its default.
+	// RenewBefore is the policy's head start; 0 means its default.
 	RenewBefore time.Duration
-	// StartOver is the span over which the calls begin, evenly.
+	// StartOver is the time over which the calls start, evenly.
 	StartOver time.Duration
-	// Length is how long it goes on.
+	// Length is the simulated time.
 	Length time.Duration
-	// JoinRate is how many joins and resumes each node takes in a second; zero:
-	// all.
+	// JoinRate is how many joins and resumes each node admits a second; 0 means all.
 	JoinRate float64
 
-	// BreakAt is when connections break; zero: never. Lost is on how many nodes
-	// they do, and Back after how long those take calls again; zero: not.
+	// BreakAt is when connections break; 0 means never. Lost is the number of nodes that lose
+	// their connections. Back is after how long those nodes accept connections again; 0 means
+	// never.
 	BreakAt time.Duration
 	Lost    int
 	Back    time.Duration
-	// OneByOne is how long after one of them the balancer finds the next.
+	// OneByOne is the time between two of these nodes being found again by the load balancer.
 	OneByOne time.Duration
-	// Notice is how long clients may take to see it, each its own part of it.
+	// Notice is how long clients take at most to notice the break; each takes a random part of it.
 	Notice time.Duration
 }
 
-// Outcome is what came of it.
+// Outcome is the result of Simulate.
 type Outcome struct {
-	// Renewals are those by schedule, for each second.
+	// Renewals is the number of scheduled renewals in each second.
 	Renewals []int
-	// Attempts are the connections that clients tried to open after the break,
-	// for each second from then on; Refused is how many a node sent away.
+	// Attempts is the number of connection attempts in each second from the break on; Refused is
+	// how many of them nodes refused.
 	Attempts []int
 	Refused  int
 	Broken   int
-	// BackAfter is when the last was back, from the break; HalfAfter when half
-	// of them were. Away: calls that were not back at the end.
+	// BackAfter is the time from the break until all clients were back, HalfAfter until half of
+	// them were. Away is the number of calls that were not back at the end.
 	BackAfter, HalfAfter time.Duration
 	Away                 int
-	// RanOut is how many calls lost their tokens, LeastLeft the least life that
-	// a call's tokens had when it was back, negative for one that came too late.
+	// RanOut is how many calls' tokens expired. LeastLeft is the least remaining lifetime of a
+	// call's tokens when it was back; negative if it was back too late.
 	RanOut    int
 	LeastLeft time.Duration
 
 	came int // how many are back
 }
 
-// Mean is how many renewals a second there were from one moment to another.
+// Mean returns the average number of renewals a second between two times.
 func (o *Outcome) Mean(from, to time.Duration) float64 {
 	sum := 0
 	seconds := o.Renewals[from/time.Second : to/time.Second]
@@ -79,7 +78,7 @@ func (o *Outcome) Mean(from, to time.Duration) float64 {
 	return float64(sum) / float64(len(seconds))
 }
 
-// Peak is the most that there were in one second.
+// Peak returns the most renewals in one second between two times.
 func (o *Outcome) Peak(from, to time.Duration) int {
 	most := 0
 	for _, n := range o.Renewals[from/time.Second : to/time.Second] {
@@ -108,7 +107,7 @@ func (s *Scenario) check() error {
 
 const minTTL = 3 * time.Second
 
-// Simulate plays a scenario. The same one has the same outcome.
+// Simulate simulates a scenario. It is deterministic.
 func Simulate(s Scenario) (Outcome, error) {
 	if err := s.check(); err != nil {
 		return Outcome{}, err
@@ -119,7 +118,7 @@ func Simulate(s Scenario) (Outcome, error) {
 		clients: make([]caller, s.Sessions), gates: make([]*admission.Admission, s.Nodes),
 	}
 	w.spread = w.part
-	// The clocks begin in the middle of a second, as they do.
+	// The clocks start at a random time within a second.
 	w.wall = 1_800_000_000_000_000_000 + session.UnixNano(w.rand.Int64N(int64(time.Second)))
 	w.outcome.Renewals = make([]int, s.Length/time.Second+1)
 	w.outcome.LeastLeft = session.MaxLifetime
@@ -139,7 +138,7 @@ func Simulate(s Scenario) (Outcome, error) {
 	return w.outcome, nil
 }
 
-// kind is what happens in an event.
+// kind is the kind of an event.
 type kind uint8
 
 const (
@@ -157,7 +156,7 @@ type event struct {
 	turn   int // the client's turn that it belongs to
 }
 
-// caller is a call, as it and its node see it.
+// caller is a call: the client's state and its node's.
 type caller struct {
 	machine client.Machine
 	session *session.Session
@@ -188,10 +187,10 @@ func (w *world) instant(now time.Duration) session.Instant {
 	return session.Instant{Mono: now, Wall: w.wall.Add(now)}
 }
 
-// clock is the same moment as a client reads it.
+// clock converts a simulated time to the time on a client's clock.
 func (w *world) clock(now time.Duration) time.Time { return w.wall.Add(now).Time() }
 
-// left is how much life the tokens have that a client took.
+// left returns the remaining lifetime of the tokens that a client has accepted.
 func (w *world) left(c *caller, now time.Duration) time.Duration {
 	return c.machine.ExpiresAt().Time().Sub(w.clock(now))
 }
@@ -238,7 +237,7 @@ func (w *world) begin(i int, now time.Duration) {
 	w.attach(i, now)
 }
 
-// attach is a join or a resume that was taken.
+// attach simulates an admitted join or resume.
 func (w *world) attach(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
 	push := c.session.Attach(session.Tokens{RTC: "t", ExpiresAt: w.lifetime(c, t)}, t)
@@ -247,7 +246,7 @@ func (w *world) attach(i int, now time.Duration) {
 	w.deliver(i, m, t)
 }
 
-// lifetime is when tokens run out that are minted now.
+// lifetime returns when tokens minted now expire.
 func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	_, expiresAt, err := c.session.NextValidity(t)
 	if err != nil { // cannot be: its terms are for ever
@@ -256,7 +255,7 @@ func (w *world) lifetime(c *caller, t session.Instant) session.UnixSec {
 	return expiresAt
 }
 
-// deliver brings a client a bundle, which its SDK takes at once.
+// deliver gives a client a bundle, which its SDK accepts at once.
 func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 	c := &w.clients[i]
 	if step := c.machine.Received(w.clock(t.Mono), m); step.Apply != nil {
@@ -266,7 +265,7 @@ func (w *world) deliver(i int, m *client.Message, t session.Instant) {
 	w.at(c.session.Deadline(), i, renew)
 }
 
-// renew is what a scheduler does at a session's deadline.
+// renew simulates the scheduler at a session's deadline.
 func (w *world) renew(i int, now time.Duration) {
 	c, t := &w.clients[i], w.instant(now)
 	if task, _ := c.session.TakeTask(t); task != session.Renew {
@@ -279,7 +278,7 @@ func (w *world) renew(i int, now time.Duration) {
 	w.deliver(i, &client.Message{TokenPrivilege: protocol.FromPush(push)}, t)
 }
 
-// breakNodes takes nodes away, with all their connections.
+// breakNodes stops nodes and breaks all their connections.
 func (w *world) breakNodes(now time.Duration) {
 	w.outcome.Attempts = make([]int, (w.Length-now)/time.Second+1)
 	for i := range w.clients {
@@ -295,7 +294,7 @@ func (w *world) breakNodes(now time.Duration) {
 	}
 }
 
-// part is any part of a span.
+// part returns a random part of d.
 func (w *world) part(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -303,14 +302,14 @@ func (w *world) part(d time.Duration) time.Duration {
 	return time.Duration(w.rand.Int64N(int64(d)))
 }
 
-// closed has a client see the end of its connection, and come back when it will.
+// closed tells a client that its connection was closed, and schedules its next attempt.
 func (w *world) closed(i int, now time.Duration, code protocol.CloseCode) {
 	c := &w.clients[i]
 	c.machine.Closed(w.clock(now), code)
 	w.at(c.machine.Next().Sub(w.clock(0)), i, attempt)
 }
 
-// attempt is a client's connection to some node that a balancer takes for good.
+// attempt simulates a connection attempt to a node that the load balancer considers healthy.
 func (w *world) attempt(i int, now time.Duration) {
 	c := &w.clients[i]
 	w.outcome.Attempts[(now-w.BreakAt)/time.Second]++
@@ -334,7 +333,7 @@ func (w *world) attempt(i int, now time.Duration) {
 	w.attach(i, now)
 }
 
-// balance chooses any of the nodes that take calls, if one does.
+// balance returns a random node that accepts connections; false if there is none.
 func (w *world) balance(now time.Duration) (node int, ok bool) {
 	back := 0 // how many of those that were lost
 	if since := now - w.BreakAt - w.Back; w.Back > 0 && since >= 0 {
@@ -353,7 +352,7 @@ func (w *world) balance(now time.Duration) (node int, ok bool) {
 	return node, true
 }
 
-// back counts a client that has waited until now.
+// back records that a client is back.
 func (w *world) back(c *caller, now time.Duration) {
 	o := &w.outcome
 	left := w.left(c, now)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Text is the plan as a table.
+// Text returns the plan as a table.
 func (out *Plan) Text() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -52,8 +52,8 @@ func (out *Plan) Text() string {
 	return b.String()
 }
 
-// text is the settings as flags: those that a plan recommends, and those that it was
-// made with and that serve would have otherwise.
+// text returns the settings as flags: the recommended ones, and those of the input that differ from
+// the defaults of serve.
 func (s *Setting) text() string {
 	seconds := func(x float64) time.Duration { return time.Duration(x * float64(time.Second)) }
 	flags := fmt.Sprintf("--token-ttl=%s --join-rate=%s --max-sessions=%d --drain-window=%.0fs", span(s.TokenTTL), rate(s.JoinRate), s.MaxSessions, math.Ceil(s.DrainWindow))
@@ -66,10 +66,10 @@ func (s *Setting) text() string {
 	return fmt.Sprintf("%s GOMEMLIMIT=%.0fMiB", flags, math.Floor(s.MemoryLimit/(1<<20)))
 }
 
-// rate is a --join-rate, which may be under one: rounded, it would be none.
+// rate formats a --join-rate. It does not round, since a rate below 1 would become 0.
 func rate(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
-// count is a number of things.
+// count formats a number of things.
 func count(n int, thing string) string {
 	switch {
 	case n == 1:
@@ -81,15 +81,15 @@ func count(n int, thing string) string {
 	}
 }
 
-// Number is x in three digits or so, with k, M or G.
+// Number formats x with about three digits and the suffix k, M or G.
 func Number(x float64) string { return scaled(x, 1000, []string{"", "k", "M", "G", "T"}) }
 
-// Bytes is a size, in powers of 1000.
+// Bytes formats a size, in powers of 1000.
 func Bytes(x float64) string {
 	return scaled(x, 1000, []string{" B", " kB", " MB", " GB", " TB", " PB"})
 }
 
-// Bits is a rate of transfer.
+// Bits formats a transfer rate.
 func Bits(x float64) string {
 	return scaled(x, 1000, []string{" bit/s", " kbit/s", " Mbit/s", " Gbit/s", " Tbit/s"})
 }

@@ -7,18 +7,18 @@ import (
 	"refresher/internal/client"
 )
 
-// Points from which on something is worth a warning.
+// Thresholds of warnings.
 const (
-	// leastLife is what tokens should have left after a storm, in seconds: so much
-	// longer it may last if a balancer finds the nodes one after the other; see
-	// docs/operate/scaling.md.
+	// leastLife is the lifetime, in seconds, that tokens should have left after a storm. The
+	// storm may take that much longer if the load balancer finds the nodes one after the other;
+	// see docs/operate/scaling.md.
 	leastLife      = 30.0
 	manySweeps     = 0.25 // of one Redis server's core
 	manyMessages   = 20_000.0
 	manySeriesFrom = 200 // nodes
 )
 
-// warnings names what breaks, what breaks first first.
+// warnings lists the limits that the plan exceeds, in the order in which they are reached.
 func (p *planner) warnings(out *Plan) []string {
 	var all []string
 	warn := func(when bool, format string, args ...any) {

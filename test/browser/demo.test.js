@@ -1,7 +1,7 @@
 // The demo in all engines: two people in a call by WebRTC, held by the stand-in for
 // Agora's edge, which admits and drops by the real token. The real library and the real
-// service renew the tokens. WebKitGTK has no WebRTC: there the same tests assert all
-// but the pictures. What does not depend on the engine is in demo-chromium.test.js.
+// service renew the tokens. WebKitGTK has no WebRTC: there the same tests check
+// everything but the pictures. Tests that do not depend on the engine are in demo-chromium.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

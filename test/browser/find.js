@@ -1,7 +1,7 @@
 // Finds elements in WebKit's pages. The function runs in the page, so it can use nothing of this module.
 
 /**
- * Resolves with what the steps find. It searches at each frame, for up to 30 s.
+ * Resolves with the elements that the steps find. It searches at each frame, for up to 30 s.
  * @param {any[]} steps each searches within what the one before has found
  * @param {string} state "attached", "visible": waits for the only such element; "some attached", "some visible": waits for at least one, and resolves with the first; "hidden", "detached": waits until there is none; "any": resolves at once with all
  */

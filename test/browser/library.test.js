@@ -20,7 +20,7 @@ const networkTrouble = /^(error|uncaught): (Failed to load resource: net::|WebSo
 
 let lastUid = 1000;
 
-// The engines run beside each other: most of the time is spent in waiting for tokens.
+// The engines run at the same time, since their tests wait for tokens most of the time.
 describe("the library", { concurrency: true, timeout: 600_000 }, () => {
   for (const engine of process.env.ENGINES ? engines : ["node", ...engines]) library(engine);
 });
@@ -175,7 +175,7 @@ function library(engine) {
       });
     }
 
-    // The longest come first, so that the others run beside them.
+    // The longest tests come first, so that the others run meanwhile.
     function inPages() {
       test("a page that was frozen uses no expired token that waited in its socket", async (t) => {
         const { page, freeze, clean } = await visit(t, { alone: true, breaks: true });
@@ -283,7 +283,7 @@ function library(engine) {
         assert.match(missing, /^@refresher\/client: the service refused to join: unauthenticated: .*The option credential is missing$/);
       });
 
-      // What the other tests take for granted of the engine's driver, and would not notice if it were missing.
+      // The other tests would pass if the driver did not report errors, so this one checks that it does.
       test("the driver sets the page's size, and reports a function that fails and the console's errors", async (t) => {
         const { page, complaints } = await open(t, { engine, viewport: { width: 390, height: 700 } });
         await page.goto(`${site.origin}/app`);

@@ -6,9 +6,8 @@ import { connect, createServer } from "node:net";
  * Forwards TCP connections to a service.
  *
  * - "up" forwards;
- * - "down" resets what there is and refuses what comes;
- * - "silent" swallows every byte and keeps connections open, as a network does
- *   whose far end is gone;
+ * - "down" resets all connections and refuses new ones;
+ * - "silent" drops every byte and keeps connections open, as when the far end has lost its network;
  * - "no-upgrade" answers WebSocket handshakes with 403, as some proxies do, and
  *   lets HTTP through.
  */
@@ -37,7 +36,7 @@ export class Network {
   set(state) {
     const silent = this.#state === "silent";
     this.#state = state;
-    // Swallowed bytes are lost, so connections that were silent are reset.
+    // The dropped bytes are lost, so connections that were silent are reset.
     if (state === "down" || state === "no-upgrade" || silent) this.cut();
   }
 

@@ -19,7 +19,7 @@ function processes() {
 
 /**
  * Stops the processes that run a browser's pages, as a phone freezes a page in the
- * background. The network goes on: what arrives meanwhile waits in the sockets.
+ * background. The network goes on: messages that arrive meanwhile wait in the sockets.
  * @param {number} browser its process id
  * @returns {() => void} continues the processes
  */

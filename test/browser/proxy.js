@@ -1,6 +1,5 @@
-// A proxy between a browser and this machine's servers, for what a browser's driver cannot do by
-// itself: WebKit's has no scripts that run before the page's own, no console, no list of requests
-// and no offline mode.
+// A proxy between a browser and this machine's servers. It adds the functions that WebKit's driver
+// lacks: scripts that run before the page's own, the console, a list of requests, and offline mode.
 
 import { createServer, request as ask } from "node:http";
 import { connect } from "node:net";
@@ -51,7 +50,7 @@ export class Proxy {
     this.#cut();
   }
 
-  /** Has every page run this code before its own. */
+  /** Adds code that every page runs before its own. */
   addScript(code) {
     this.#scripts.push(code);
   }

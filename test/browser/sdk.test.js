@@ -1,6 +1,6 @@
 // The library in Chromium, bound to the real objects of Agora's Web SDKs, against the
 // real service. Agora's edge cannot be reached here, so the SDKs never join: the tests
-// are about what they report then. Calls that go on are in demo.test.js.
+// check the events that they emit without an edge. Whole calls are in call.test.js.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

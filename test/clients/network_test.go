@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// state is what a network does with connections.
+// state is how a network treats connections.
 type state int
 
 const (

@@ -14,7 +14,7 @@ export class Engine {
   /** The SDK's own IRtcEngineEx. */
   sdk;
   native;
-  /** What the network answers to renewToken: above 0, a refusal; null: nothing. @type {number | null} */
+  /** The network's answer to renewToken: a refusal above 0; null for none. @type {number | null} */
   result = 0;
   #main;
 
@@ -39,7 +39,7 @@ export class Engine {
     return this.native.calls.filter(({ name }) => ["renewToken", "updateChannelMediaOptionsEx"].includes(name));
   }
 
-  /** What both of these calls return from now on: below 0, a refusal. @param {number} code */
+  /** Sets the result of both of these calls: a refusal below 0. @param {number} code */
   set returns(code) {
     for (const name of ["renewToken", "updateChannelMediaOptionsEx"]) this.native.refusals.set(name, code);
   }

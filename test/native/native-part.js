@@ -11,9 +11,9 @@ const require = createRequire(import.meta.url);
 class NativePart {
   /** The calls in their order, named without the hash that the SDK appends. @type {{name: string, params: any}[]} */
   calls = [];
-  /** What calls return that are refused: a number below 0, by the call's name. @type {Map<string, number>} */
+  /** The negative results of calls that are refused, by the call's name. @type {Map<string, number>} */
   refusals = new Map();
-  /** What getConnectionState returns, of the connection of joinChannel, and of each one of joinChannelEx by its channel. @type {Map<string | undefined, number>} */
+  /** The results of getConnectionState: for the connection of joinChannel, and for each of joinChannelEx by its channel. @type {Map<string | undefined, number>} */
   states = new Map();
   /** Called after each call that was not refused. @type {(name: string, params: any, requestId: number) => void} */
   oncall = () => {};

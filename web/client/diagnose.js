@@ -17,30 +17,37 @@ export function parseUrl(url) {
   const address = /^(?:http|ws)(s?:\/\/[^\s/?#@]+(?:\/[^\s?#]*?)??)(?:\/v1\/ws)?\/*$/i.exec(text)?.[1];
   if (address) return address;
   const host = /^[\w-]+([.:][\w-]+)+(?=\/|$)/.exec(text)?.[0];
-  throw new TypeError(host
-    ? `url has no scheme: write "http${/^(localhost|127\.)/.test(host) ? "" : "s"}://${host}"`
-    : `url must be the service's address, such as "https://calls.example.com"; it is ${typeof url === "string" ? text ? "another text" : "empty" : url}`);
+  if (host) throw new TypeError(`url has no scheme: write "http${/^(localhost|127\.)/.test(host) ? "" : "s"}://${host}"`);
+  const kind = typeof url !== "string" ? url : text ? "another text" : "empty";
+  throw new TypeError(`url must be the service's address, such as "https://calls.example.com"; it is ${kind}`);
 }
 
 /**
- * Returns a credential without the spaces around it. Throws a TypeError if the value is
- * certainly none.
+ * Returns a credential without the spaces around it. Throws a TypeError if the value cannot
+ * be one.
  * @param {any} value
  * @param {string} source where the value is from: the message begins with it
+ * @returns {string}
  */
 export function parseCredential(value, source) {
-  const text = typeof value === "string" ? value.trim() : value ?? "";
-  const mistake = typeof text !== "string" ? describe(text)
-    : !text ? "nothing"
-      : /^</.test(text) ? "HTML: is the address right, and the user logged in?"
-        : /^["[{]/.test(text) ? "JSON: parse it, and take the credential out of it"
-          : /\s/.test(text) && "text with spaces in it";
+  const credential = typeof value === "string" ? value.trim() : value;
+  const mistake = mistakeIn(credential);
   if (mistake) throw new TypeError(`${source} ${mistake}`);
-  return text;
+  return credential;
 }
 
-/** @param {any} value that is not text */
-function describe(value) {
+/**
+ * Describes a value that is no credential, without its content.
+ * @param {any} value
+ * @returns {string | undefined} undefined if it may be a credential
+ */
+function mistakeIn(value) {
+  if ((value ?? "") === "") return "nothing";
+  if (typeof value === "string") {
+    if (/^</.test(value)) return "HTML: is the address right, and the user logged in?";
+    if (/^["[{]/.test(value)) return "JSON: parse it, and take the credential out of it";
+    return /\s/.test(value) ? "text with spaces in it" : undefined;
+  }
   if (typeof value !== "object") return `a ${typeof value}`;
   if (value.then) return "a promise: pass the function that returns it";
   if (value.text) return "a Response: read its text with await response.text()";
@@ -48,12 +55,19 @@ function describe(value) {
   return `an object${field ? `: take its field ${field}` : ""}`;
 }
 
-/** The session's members that a Diagnosis uses. @typedef {{platform: Platform, address: string, state: State, resume: {token: ResumeToken | null}}} Parts */
+/**
+ * The session's members that a Diagnosis uses.
+ * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {State} state
+ * @property {{token: ResumeToken | null}} resume
+ */
 
 /** Warns in the console, once for each cause, until the session has joined for the first time. */
 export class Diagnosis {
   #session;
-  /** @type {Set<string>} */
+  /** The causes of the warnings so far. @type {Set<string>} */
   #causes = new Set();
 
   /** @param {Parts} session */
@@ -61,27 +75,31 @@ export class Diagnosis {
     this.#session = session;
   }
 
-  /** @param {unknown} error of the app's credential function, or about what it returned */
+  /** Warns about a credential that could not be fetched. @param {unknown} error of the app's credential function, or of parseCredential */
   credentialFailed(error) {
     this.#warn("credential", `no credential was fetched: ${describeRefusal(error).message}`);
   }
 
-  /** @param {string} reason of the event `lost` */
+  /**
+   * Warns about an attempt to connect that failed without an answer of the service.
+   * @param {string} reason of the event `lost`
+   */
   notConnected(reason) {
-    if (!/1006|no answer|not connected/.test(reason)) return; // the service has answered
+    if (!/1006|no answer|not connected/.test(reason)) return; // the service itself has closed the connection
     const { address } = this.#session;
     const { origin = "", protocol } = globalThis.location ?? {};
     const checks = [
       `http${address}/ping answers in a browser, and the path is the service's --base-path`,
       protocol === "https:" && address[0] === ":" && "the url begins with https:, as this page does",
       origin && !`http${address}/`.startsWith(`${origin}/`) && `--allowed-origins of the service has ${origin} (its log names refused origins)`,
-      origin && "the page's content security policy, if any, allows both https: and wss: of that host",
+      origin && "the content security policy, if any, allows https: and wss: of that host",
       "proxies pass WebSockets on",
     ];
-    this.#warn("connection", `no connection to ws${address}/v1/ws (${reason}), which is tried again. Check that\n- ${checks.filter(Boolean).join("\n- ")}`);
+    this.#warn("connection", `no connection to ws${address}/v1/ws (${reason}). Check that\n- ${checks.filter(Boolean).join("\n- ")}`);
   }
 
   /**
+   * Warns about a join that the service refused.
    * @param {string} code of the service's message `error`
    * @param {string} message
    * @param {boolean} hasCredential whether the app passes a credential

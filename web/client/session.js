@@ -108,7 +108,7 @@ export class Session {
 
   /**
    * Ends the session at the service, and here. In a page that goes away it also leaves
-   * over HTTP: Firefox loses what such a page sends on a WebSocket.
+   * over HTTP: Firefox loses the messages that such a page sends on a WebSocket.
    */
   leave() {
     if (this.#ended) return;

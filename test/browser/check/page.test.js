@@ -39,7 +39,7 @@ describe("the demo page", () => {
           await Promise.all([ana.reached({ call: "in", refresher: "live" }), ben.reached({ call: "in", refresher: "live" })]);
           await ben.press("Revoke"); // so that an ended one is looked at, too
           await ben.reached({ refresher: "ended" });
-          await ana.section.locator("summary").click(); // and what is folded
+          await ana.section.locator("summary").click(); // and the folded timeline
           await ben.section.getByRole("list", { name: "Timeline of Ben" }).waitFor();
         }
         const { violations, incomplete, passes } = await page.evaluate(async (axe) => {
@@ -119,7 +119,7 @@ describe("the demo page", () => {
     const files = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
       .filter(({ name }) => !/\/(demo|v1)\//.test(new URL(name).pathname)) // data, not the page
       .map((entry) => [entry.name, /** @type {any} */ (entry).encodedBodySize]));
-    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // those two are in the place of Agora's SDK
+    const ofLibrary = ([name]) => /\/client\/(?!testing|edge-connection)/.test(name); // these two replace Agora's SDK
     const parts = { page: files.filter((file) => !ofLibrary(file)), library: files.filter(ofLibrary) };
     for (const [part, files] of Object.entries(parts)) {
       const bytes = files.reduce((sum, [, size]) => sum + size, 0);

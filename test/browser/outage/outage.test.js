@@ -1,6 +1,6 @@
 // How soon a call is back after a long outage. Firefox holds connections to a host that failed
-// back, for longer after each failure, up to 60 s: it takes an outage of minutes to see what that
-// does, so this is not part of the tests that continuous integration runs.
+// back, for longer after each failure, up to 60 s: the effect shows only
+// after an outage of minutes, so this test is not part of continuous integration.
 //
 //   npm run outage        OUTAGE=200 seconds, ENGINES=firefox,chromium,webkit
 

@@ -8,7 +8,7 @@ const agora = /\.(agora\.io|sd-rtn\.com|rtnsvc\.com|rtesvc\.com)$/;
 export class Edge {
   /** Tokens of the answered requests to join and to renew. @type {{by: "join" | "renew", token: string}[]} */
   tokens = [];
-  /** Is called with each of those. @type {(by: "join" | "renew", token: string) => void} */
+  /** Called with each of these tokens. @type {(by: "join" | "renew", token: string) => void} */
   ontoken = () => {};
   /** The error code of the next renewals; 0 accepts them. */
   refuses = 0;
@@ -69,7 +69,7 @@ function home(url) {
   return agora.test(hostname) ? `${location.origin}/agora${pathname}${search}` : url;
 }
 
-/** The answer to a join: with ICE and DTLS parameters that are valid, and of nobody. @param {any} request */
+/** The answer to a join: its ICE and DTLS parameters are valid, but no server has them. @param {any} request */
 const joined = ({ ortc }) => ({
   uid: 1001, vid: 1, rejoin_token: "again", attributes: { userAttributes: {} }, peers: [],
   ortc: {

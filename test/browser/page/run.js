@@ -1,4 +1,4 @@
-// Runs a story in the page: window.story(event) rejects with what went wrong.
+// Runs a story in the page: window.story(event) rejects if an assertion of the story fails.
 
 import { stories } from "../../../web/client/test/stories.js";
 

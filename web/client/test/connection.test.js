@@ -463,7 +463,7 @@ const words = {
   ended: (socket) => socket.says({ type: "ended", reason: "revoked", accessEndsAt: 0 }),
 };
 
-/** What the library does after a close, with a session or without one yet. */
+/** Closes a connection, with a session or before the first one, and returns the library's reaction. */
 async function afterClose(t, code, word, live) {
   const sim = new Simulation(t);
   const refresher = sim.refresher();

@@ -132,10 +132,10 @@ test("no connection: one warning with what to check", async (t) => {
   sim.blocked = true;
   sim.refresher({ url: "https://calls.example.com/agora" });
   await sim.pass(hour);
-  assert.deepEqual(sim.warnings, [`@refresher/client: no connection to wss://calls.example.com/agora/v1/ws (closed with 1006), which is tried again. Check that
+  assert.deepEqual(sim.warnings, [`@refresher/client: no connection to wss://calls.example.com/agora/v1/ws (closed with 1006). Check that
 - https://calls.example.com/agora/ping answers in a browser, and the path is the service's --base-path
 - --allowed-origins of the service has http://localhost:5173 (its log names refused origins)
-- the page's content security policy, if any, allows both https: and wss: of that host
+- the content security policy, if any, allows https: and wss: of that host
 - proxies pass WebSockets on`]);
 });
 

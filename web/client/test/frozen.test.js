@@ -1,5 +1,5 @@
-// A page that was frozen: its process was stopped, or the device slept, and what
-// the service sent meanwhile waits at the socket. Afterwards the browser runs
+// A page that was frozen: its process was stopped, or the device slept, and messages
+// that the service sent meanwhile wait at the socket. Afterwards the browser runs
 // overdue timers and waiting messages in any order.
 
 import assert from "node:assert/strict";

@@ -78,7 +78,7 @@ function begin(sim, settings, { credential, lost }) {
   refresher.on("tokens", () => {}); // somebody listens
   const first = refresher.token("rtc");
   void first.then((token) => {
-    taken.add(token); // what an app is joining with needs no other word
+    taken.add(token); // the app has the token from token(), and joins with it without another call of the binding
     return join(token);
   });
   return { taken, service, refresher, client };

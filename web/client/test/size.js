@@ -1,5 +1,5 @@
-// What the library and each of its bindings add to an app: minified and gzipped, as a
-// bundler and a web server deliver them. Fails if one is larger than its limit.
+// The size that the library and each of its bindings add to an app: minified and gzipped,
+// as a bundler and a web server deliver them. Fails if one is larger than its limit.
 
 import { build } from "esbuild";
 import { gzipSync } from "node:zlib";

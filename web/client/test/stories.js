@@ -1,4 +1,4 @@
-// What every binding must do, in five stories: one for each event of an SDK that
+// The behaviour of every binding, in five stories: one for each event of an SDK that
 // concerns its token. They run with any SDK, in Node.js and in a browser's page. The
 // service and its clock are simulated (fakes/).
 
@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { Simulation, second, settle } from "./fakes/index.js";
 
 /**
- * One SDK that is driven by a story. What it reports is complete when the promises resolve.
+ * One SDK that a story drives. The SDK has emitted its events when the promises resolve.
  * @typedef {object} Driver
  * @property {(refresher: import("../index.js").Refresher, app: {rejoin: (token: string) => Promise<unknown>}) => () => void} bind by the binding that is tested
  * @property {(token: string) => Promise<unknown>} join joins the call
@@ -77,7 +77,7 @@ async function inCall(service, open, t) {
   const event = (/** @type {"renewed" | "refused"} */ name) => new Promise((resolve) => {
     const stop = refresher.on(name, (detail) => (stop(), resolve(detail)));
   });
-  /** Pushes bundle `seq`, and resolves with the event that tells what became of it. */
+  /** Pushes bundle `seq`, and resolves with the event of its outcome. */
   const push = async (/** @type {number} */ seq, /** @type {"renewed" | "refused"} */ outcome = "renewed", fields = {}) => {
     const told = event(outcome);
     const message = sim.push({ seq, services: [service], ttl: 600 + seq, ...fields });

@@ -8,31 +8,46 @@ import type { ResumeToken } from "./resume.js";
  */
 export declare function parseUrl(url: unknown): string;
 /**
- * Returns a credential without the spaces around it. Throws a TypeError if the value is
- * certainly none.
+ * Returns a credential without the spaces around it. Throws a TypeError if the value cannot
+ * be one.
  * @param {any} value
  * @param {string} source where the value is from: the message begins with it
+ * @returns {string}
  */
-export declare function parseCredential(value: any, source: string): any;
+export declare function parseCredential(value: any, source: string): string;
 export type Parts = {
     platform: Platform;
+    /**
+     * the service's address after "http" or "ws", such as "s://calls.example.com"
+     */
     address: string;
     state: State;
     resume: {
         token: ResumeToken | null;
     };
 };
-/** The session's members that a Diagnosis uses. @typedef {{platform: Platform, address: string, state: State, resume: {token: ResumeToken | null}}} Parts */
+/**
+ * The session's members that a Diagnosis uses.
+ * @typedef {object} Parts
+ * @property {Platform} platform
+ * @property {string} address the service's address after "http" or "ws", such as "s://calls.example.com"
+ * @property {State} state
+ * @property {{token: ResumeToken | null}} resume
+ */
 /** Warns in the console, once for each cause, until the session has joined for the first time. */
 export declare class Diagnosis {
     #private;
     /** @param {Parts} session */
     constructor(session: Parts);
-    /** @param {unknown} error of the app's credential function, or about what it returned */
+    /** Warns about a credential that could not be fetched. @param {unknown} error of the app's credential function, or of parseCredential */
     credentialFailed(error: unknown): void;
-    /** @param {string} reason of the event `lost` */
+    /**
+     * Warns about an attempt to connect that failed without an answer of the service.
+     * @param {string} reason of the event `lost`
+     */
     notConnected(reason: string): void;
     /**
+     * Warns about a join that the service refused.
      * @param {string} code of the service's message `error`
      * @param {string} message
      * @param {boolean} hasCredential whether the app passes a credential

@@ -34,7 +34,7 @@ export type Platform = {
      */
     random: () => number;
     /**
-     * shows the developer what keeps the app from its first session: console.warn()
+     * shows a message about a mistake that keeps the app from its first session: console.warn()
      */
     warn: (text: string) => void;
     /**
@@ -42,7 +42,7 @@ export type Platform = {
      */
     onHide?: (hide: () => void) => () => void;
     /**
-     * whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
+     * whether the page is hidden or going away. Its messages on a WebSocket may be lost then. Leave it out where there is no page
      */
     isHidden?: () => boolean;
     /**
@@ -75,9 +75,9 @@ export type ResponseLike = {
  * @property {() => number} wallNow the device's clock, in Unix milliseconds: Date.now()
  * @property {() => number} steadyNow milliseconds of a clock that is never set: performance.now()
  * @property {() => number} random a random number from 0 to 1: Math.random()
- * @property {(text: string) => void} warn shows the developer what keeps the app from its first session: console.warn()
+ * @property {(text: string) => void} warn shows a message about a mistake that keeps the app from its first session: console.warn()
  * @property {(hide: () => void) => () => void} [onHide] calls hide when the page goes away, perhaps for good; returns a function that stops that. Leave it out where there is no page
- * @property {() => boolean} [isHidden] whether the page is hidden or going away. What it sends on a WebSocket then may be lost. Leave it out where there is no page
+ * @property {() => boolean} [isHidden] whether the page is hidden or going away. Its messages on a WebSocket may be lost then. Leave it out where there is no page
  * @property {(wake: () => void) => () => void} onWake calls wake when the device or the page may have slept, or has another network; returns a function that stops that
  */
 /**

@@ -52,7 +52,7 @@ export declare class Session {
     wake(): void;
     /**
      * Ends the session at the service, and here. In a page that goes away it also leaves
-     * over HTTP: Firefox loses what such a page sends on a WebSocket.
+     * over HTTP: Firefox loses the messages that such a page sends on a WebSocket.
      */
     leave(): void;
     /** Stops, and keeps the session in the storage. */

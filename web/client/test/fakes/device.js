@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { settle } from "./time.js";
 
 const longestTimeout = 2 ** 31 - 1;
-/** So many events at one moment are a loop without an end. */
+/** The largest number of events at one time; more are an endless loop. */
 const maxEventsAtOnce = 2000;
 
 export class Device {
@@ -15,7 +15,7 @@ export class Device {
   wallError = 0;
   /** The device's steady clock, in milliseconds. */
   steady = 5_000;
-  /** What Math.random() returns. @type {number | (() => number)} */
+  /** The result of Math.random(). @type {number | (() => number)} */
   random = 1;
   /** Timers fire at whole multiples of this only, as in a background page. */
   throttle = 0;
@@ -75,7 +75,7 @@ export class Device {
     return Math.floor((this.time + ms) / 1000);
   }
 
-  /** Lets time pass, and everything happen that is due in it. */
+  /** Advances the time, and runs the timers and scheduled events that are due meanwhile. */
   async pass(ms) {
     const end = this.time + ms;
     await settle();
@@ -117,7 +117,7 @@ export class Device {
     for (const hide of [...this.hides]) this.run(hide);
   }
 
-  /** The page is told that it may have slept, or has another network. */
+  /** The page gets an event of onWake: it may have slept, or has another network. */
   async wake() {
     for (const wake of [...this.wakes]) this.run(wake);
     await settle();
@@ -133,7 +133,7 @@ export class Device {
     this.#scheduled.push({ at: time, run, elsewhere });
   }
 
-  /** Calls what a browser calls: an error ends in the console. */
+  /** Calls a callback as a browser does: an error that it throws goes to the console. */
   run(callback) {
     try {
       callback();

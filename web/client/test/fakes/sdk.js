@@ -3,7 +3,7 @@
 import { second } from "./time.js";
 import { readToken } from "./tokens.js";
 
-/** What all clients have in common: events, and tokens that expire. */
+/** The base class of the clients: events, and tokens that expire. */
 class FakeClient {
   /** The tokens that it took, and how. @type {{by: "join" | "renew", token: string, expiresAt: number}[]} */
   taken = [];
@@ -166,7 +166,7 @@ export class FakeRtmClient extends FakeClient {
     this.linkState({ currentState, previousState, serviceType: "MESSAGE", reasonCode });
   }
 
-  /** Something happens to a stream channel. */
+  /** Emits the events of a change of a stream channel's state. */
   streams(channelName, currentState, reasonCode) {
     this.linkState({ currentState, previousState: "CONNECTED", serviceType: "STREAM", reasonCode, affectedChannels: [channelName] });
   }

@@ -14,12 +14,12 @@ export class FakeService {
   socketsWork = true;
   /** Whether requests over HTTP get through. */
   requestsWork = true;
-  /** Whether what does not get through is without an answer, rather than refused. */
+  /** Whether sockets and requests that do not get through get no answer, rather than a refusal. */
   silent = false;
-  /** Whether it sends the next join or resume away. */
+  /** Whether it answers the next join or resume with `reconnect`. */
   overloaded = false;
   sessions = new Map();
-  /** How many connections it has closed because nothing was heard on them. */
+  /** How many connections it has closed because their clients were silent. */
   silences = 0;
   latency;
   #sim;

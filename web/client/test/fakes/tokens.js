@@ -3,7 +3,7 @@ export function token(service, uid, expiresAt, more = "0123456789") {
   return `007${btoa(JSON.stringify({ service, uid, expiresAt, more }))}`;
 }
 
-/** What such a token says. */
+/** Returns the fields of such a token. */
 export function readToken(token) {
   return JSON.parse(atob(token.slice(3)));
 }

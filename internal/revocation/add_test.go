@@ -16,8 +16,8 @@ import (
 	"refresher/internal/store"
 )
 
-// TestAdd: a revocation that one node takes has effect on all, and the answer counts what
-// all have ended.
+// TestAdd: a revocation that is added on one node has effect on all, and the answer counts
+// the sessions that all nodes have ended.
 func TestAdd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -93,7 +93,8 @@ func TestSlowNode(t *testing.T) {
 	})
 }
 
-// TestSlowHere: what other nodes have ended shows in the answer, though this one took longer.
+// TestSlowHere: the answer includes the sessions that other nodes have ended, though this
+// node took longer.
 func TestSlowHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -107,8 +108,8 @@ func TestSlowHere(t *testing.T) {
 	})
 }
 
-// TestCompleteCountsAll: a revocation that is complete counts what every node has ended, also
-// when a node was done between two readings of the store.
+// TestCompleteCountsAll: the progress of a complete revocation counts the sessions of every
+// node, even if a node finished between two reads of the store.
 func TestCompleteCountsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -122,8 +123,8 @@ func TestCompleteCountsAll(t *testing.T) {
 	})
 }
 
-// TestNotCompleteWhileAddEnds: a revocation is not complete while the node that took it is
-// still ending sessions, though it is in the store already.
+// TestNotCompleteWhileAddEnds: a stored revocation is not complete while the node that
+// added it is still ending sessions.
 func TestNotCompleteWhileAddEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -150,7 +151,7 @@ func TestNotCompleteWhileAddEnds(t *testing.T) {
 	})
 }
 
-// TestNodeThatIsGone: a node whose lease has run out is not waited for.
+// TestNodeThatIsGone: Add does not wait for a node whose lease has expired.
 func TestNodeThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -167,7 +168,7 @@ func TestNodeThatIsGone(t *testing.T) {
 	})
 }
 
-// TestRefused: a revocation that cannot be meant is refused, and nothing changes.
+// TestRefused: an invalid revocation is refused, and nothing changes.
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
@@ -191,7 +192,7 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// TestOnlyTheProjects: a project can neither see nor lift what another has revoked.
+// TestOnlyTheProjects: a project can neither read nor lift another project's revocations.
 func TestOnlyTheProjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
@@ -211,7 +212,7 @@ func TestOnlyTheProjects(t *testing.T) {
 	})
 }
 
-// TestLog: one line for each change, without whom it matches.
+// TestLog: each change is one log line, without the names that the revocation matches.
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()

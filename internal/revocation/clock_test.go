@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestClockSetAheadAndBack: what was dropped as over, or not learned for that reason, has
-// effect again when the clock is set right.
+// TestClockSetAheadAndBack: revocations that were removed or ignored because the clock was
+// ahead have effect again when the clock is corrected.
 func TestClockSetAheadAndBack(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{"for a moment": pollEvery, "for longer": time.Minute, "for no time": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -42,8 +42,8 @@ func TestClockSetAheadAndBack(t *testing.T) {
 	}
 }
 
-// TestClockSetBackAPart: revocations have effect again from when their end is ahead again,
-// and everything is read only as often as that happens.
+// TestClockSetBackAPart: a revocation has effect again if the clock is set back before its
+// end, and the store is read in full only when this happens.
 func TestClockSetBackAPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -75,8 +75,8 @@ func TestClockSetBackAPart(t *testing.T) {
 	})
 }
 
-// TestClockAheadCostsNothing: a node whose clock stays ahead does not read everything again
-// and again.
+// TestClockAheadCostsNothing: a node whose clock stays ahead does not read the store in
+// full again and again.
 func TestClockAheadCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()

@@ -13,15 +13,15 @@ import (
 	"refresher/internal/store"
 )
 
-// step is something that happens, some time after what happened before.
+// step is an event, some time after the previous one.
 type step struct {
 	what  string
 	node  int
 	after time.Duration
 }
 
-// TestConverges: whatever is cut off, lost and started anew, in the end all nodes and the
-// store have the same. No revocation is lost that a node lived to tell of, and no lift is.
+// TestConverges: after any sequence of partitions, losses of data and restarts, all nodes
+// and the store have the same revocations. No acknowledged revocation or lift is lost.
 func TestConverges(t *testing.T) {
 	happens := []string{
 		"add", "add", "lift", "cut off", "hang", "read-only", "reach", "lose the data", "snapshot", "fail over",
@@ -42,7 +42,7 @@ func TestConverges(t *testing.T) {
 	})
 }
 
-// settled is after how long nodes that can reach the store are in step with it.
+// settled is the time after which nodes that can reach the store are in step with it.
 const settled = storeTimeout + 2*maxRetry + time.Second
 
 func converge(t *testing.T, story []step) {

@@ -22,7 +22,7 @@ func key(channel string, uid uint32) *session.ResumeClaims {
 	return &session.ResumeClaims{App: "app", Identity: rtc(channel, uid)}
 }
 
-// matches is the rule, spelled out.
+// matches is a second implementation of the rule, for comparison.
 func matches(r *store.Revocation, k *session.ResumeClaims) bool {
 	if r.App != k.App || r.Subject != "" && r.Subject != k.Subject {
 		return false
@@ -42,8 +42,8 @@ func matches(r *store.Revocation, k *session.ResumeClaims) bool {
 	return r.Channel == "" && (id.RTM != nil && id.RTM.UserID == r.User || id.Chat != nil && id.Chat.UserID == r.User)
 }
 
-// TestMatches compares Revoked, Matches and what ends with the rule, while revocations come,
-// are lifted and are over.
+// TestMatches compares Revoked, Matches and the ended sessions with matches, while
+// revocations are added, lifted and over.
 func TestMatches(t *testing.T) {
 	name := func(of ...string) *rapid.Generator[string] { return rapid.SampledFrom(of) }
 	channels, users, subjects := name("", "daily", "1"), name("", "0", "1", "2", "ana"), name("", "ana", "bob")
@@ -121,8 +121,8 @@ func TestMatches(t *testing.T) {
 	})
 }
 
-// TestEndsWhatMatches: of many revocations that are learned at once, each ends what it
-// matches.
+// TestEndsWhatMatches: if many revocations are learned at once, each ends the sessions that
+// it matches.
 func TestEndsWhatMatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -168,7 +168,8 @@ func (n *node) wantNoRoom(r store.Revocation) {
 	}
 }
 
-// TestBound: there is an end to what is held, and time makes room, but lifting does not.
+// TestBound: the number of revocations is bounded. Ended ones make room, lifted ones do
+// not.
 func TestBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newNode(t, newShared(), "a")
@@ -184,7 +185,7 @@ func TestBound(t *testing.T) {
 	})
 }
 
-// TestProjectsShareTheRoom: what one project revokes leaves the others their share.
+// TestProjectsShareTheRoom: one project cannot use the share of another.
 func TestProjectsShareTheRoom(t *testing.T) {
 	for _, projects := range []int{2, 10, 1000} {
 		synctest.Test(t, func(t *testing.T) {
@@ -209,8 +210,8 @@ func TestProjectsShareTheRoom(t *testing.T) {
 	}
 }
 
-// TestStoreFull: a revocation that the store has no room for is refused, has no effect
-// afterwards, and is not tried again; lifts are not held up.
+// TestStoreFull: a revocation that a full store refuses has no effect and is not tried
+// again. Lifts are stored.
 func TestStoreFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared()
@@ -235,8 +236,9 @@ func TestStoreFull(t *testing.T) {
 	})
 }
 
-// TestStoreFullAfterAll: what was added while the store was away has effect here, and the
-// store is asked once a minute whether it has room by now. Lifts do not wait for that.
+// TestStoreFullAfterAll: a revocation that was added while the store was down has effect on
+// this node even if the store is full. It is sent again once a minute. Lifts do not wait
+// for that.
 func TestStoreFullAfterAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 300
@@ -273,7 +275,7 @@ func TestStoreFullAfterAll(t *testing.T) {
 	})
 }
 
-// TestList: pages make up the whole, without what is lifted or over.
+// TestList: all pages together have all revocations, except lifted and ended ones.
 func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, newShared(), "a")
@@ -336,7 +338,7 @@ func BenchmarkEnd(b *testing.B) {
 	}
 }
 
-// TestPageCostsWhatItHolds: a page takes no longer where there are a hundred times as many
+// TestPageCostsWhatItHolds: the time for a page does not grow with the number of
 // revocations.
 func TestPageCostsWhatItHolds(t *testing.T) {
 	fastest := func(count int) time.Duration {
@@ -365,8 +367,8 @@ func TestPageCostsWhatItHolds(t *testing.T) {
 	}
 }
 
-// TestManyCostLittle: with as many revocations as there may be, a look-up takes microseconds,
-// learning all of them less than a second, and memory is bounded.
+// TestManyCostLittle: with MaxRevocations, a look-up takes microseconds, learning all of
+// them takes less than a second, and the memory is bounded.
 func TestManyCostLittle(t *testing.T) {
 	heap := func() uint64 {
 		runtime.GC()

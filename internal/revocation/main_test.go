@@ -21,7 +21,7 @@ import (
 
 var errAway = errors.New("no answer")
 
-// shared is a store that can lose what it has.
+// shared is a store that can be made to lose its data.
 type shared struct {
 	mu       sync.Mutex
 	data     data
@@ -64,14 +64,14 @@ func (s *shared) lose() {
 	})
 }
 
-// snapshot returns what a replica has that gets no more.
+// snapshot returns the data, as of a replica that receives no more changes.
 func (s *shared) snapshot() data {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.data.clone()
 }
 
-// restore puts a replica in the store's place. Nobody is notified.
+// restore replaces the data by a snapshot, without a notice.
 func (s *shared) restore(d data) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,7 @@ func (s *shared) restore(d data) {
 	}
 }
 
-// counts returns how often the store was read, and how often in full.
+// counts returns how often the version was read, and how often all revocations.
 func (s *shared) counts() (readings, full int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *shared) notify(change store.RevocationsChange) {
 	}
 }
 
-// link is the store as one node reaches it, or does not.
+// link connects one node to the store, and can be cut.
 type link struct {
 	*shared
 	mu       sync.Mutex
@@ -157,7 +157,7 @@ func (l *link) reach(ctx context.Context, write bool) error {
 	return l.reachAfter(ctx, lag)
 }
 
-// reachAfter is reach for what a store that is read-only takes, too.
+// reachAfter is reach for operations that a read-only store also accepts.
 func (l *link) reachAfter(ctx context.Context, lag time.Duration) error {
 	l.mu.Lock()
 	away, hang := l.away, l.hang
@@ -282,7 +282,7 @@ func (l *link) Statuses(ctx context.Context, _ string) (map[string]string, error
 	return maps.Clone(l.statuses), nil
 }
 
-// node is a Set, and sessions that are made up.
+// node is a Set with simulated sessions.
 type node struct {
 	*Set
 	t        *testing.T
@@ -312,7 +312,7 @@ func newNode(t *testing.T, s *shared, name string) *node {
 	return n
 }
 
-// run has the node run until stop, or until the test ends.
+// run runs the node until stop, or until the test ends.
 func (n *node) run() *node {
 	n.link.shared.mu.Lock()
 	n.link.statuses[n.name] = ""
@@ -348,7 +348,7 @@ func (n *node) join(id string, uid uint32) {
 	n.sessions[id] = session.ResumeClaims{App: "app", Session: id, Identity: rtc("daily", uid)}
 }
 
-// tokensEnd is when the tokens of all sessions end.
+// tokensEnd is when the tokens of all sessions expire.
 const tokensEnd = 4_000_000_000
 
 // open returns the open sessions.
@@ -389,7 +389,7 @@ func (n *node) end(match func(*session.ResumeClaims) string, ended func(string, 
 	}
 }
 
-// add adds a revocation that must be taken.
+// add adds a revocation, which must succeed.
 func (n *node) add(r store.Revocation) (store.Revocation, store.Progress) {
 	n.t.Helper()
 	r, p, err := n.Add(n.t.Context(), r)
@@ -399,7 +399,7 @@ func (n *node) add(r store.Revocation) (store.Revocation, store.Progress) {
 	return r, p
 }
 
-// addUnsaved adds a revocation while the store is away.
+// addUnsaved adds a revocation while the store is down.
 func (n *node) addUnsaved(r store.Revocation) (store.Revocation, store.Progress) {
 	n.t.Helper()
 	r, p, err := n.Add(n.t.Context(), r)
@@ -427,7 +427,7 @@ func rtc(channel string, uid uint32) session.Identity {
 	return session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}
 }
 
-// revocation is of one user, for an hour.
+// revocation returns a revocation of one user for an hour.
 func revocation(uid int) store.Revocation {
 	return store.Revocation{Selector: store.Selector{App: "app", User: strconv.Itoa(uid)}, Until: session.SecOf(time.Now().Add(time.Hour))}
 }

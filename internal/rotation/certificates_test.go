@@ -25,28 +25,27 @@ import (
 	"refresher/web/demo/edge"
 )
 
-// rotationSpread is that of these tests.
+// rotationSpread is the certificate spread in these tests.
 const rotationSpread = time.Minute
 
-// readWithin is more than a node takes to read a file that has changed.
+// readWithin is longer than a node takes to read a changed file.
 const readWithin = 6 * time.Second
 
-// rotated is a service whose nodes read their certificates from files, and calls
-// that the report holds.
+// rotated is a service whose nodes read their certificates from files, with some calls.
 type rotated struct {
 	*apptest.Cluster
 	dir  string
 	held []*heldCall
 }
 
-// heldCall is a call and what it was given.
+// heldCall is a call and the bundles that it received.
 type heldCall struct {
 	user string
 	mu   sync.Mutex
 	had  []bundle // guarded by mu
 }
 
-// bundle is one set of tokens that a call was given.
+// bundle is one bundle that a call received.
 type bundle struct {
 	client.Tokens
 	at time.Time
@@ -81,7 +80,7 @@ func (r *rotated) write(t *testing.T, node int, certificates ...string) {
 	}
 }
 
-// hold begins calls, each of an RTC and an RTM leg.
+// hold starts calls, each with an RTC and an RTM token.
 func (r *rotated) hold(calls int, ttl int64) {
 	for i := range calls {
 		h := &heldCall{user: strconv.Itoa(i + 1)}
@@ -117,14 +116,14 @@ func (r *rotated) holdOne(h *heldCall, uid uint32, ttl int64) {
 	})
 }
 
-// last is what a call was given last.
+// last returns the last bundle.
 func (h *heldCall) last() bundle {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.had[len(h.had)-1]
 }
 
-// signedBy demands that both tokens of a bundle are signed with a certificate.
+// signedBy checks that both tokens of a bundle are signed with a certificate.
 func (r *rotated) signedBy(certificate, user string, b bundle) bool {
 	r.T.Helper()
 	for text, channel := range map[string]string{b.RTC: "c", b.RTM: ""} {
@@ -149,7 +148,7 @@ func (r *rotated) signed(certificate string) (n int) {
 	return n
 }
 
-// accept has the report take those certificates.
+// accept makes the simulated Agora edge accept these certificates only.
 func (r *rotated) accept(primary, secondary string) {
 	r.T.Helper()
 	if err := r.Edge.SetCertificates(primary, secondary); err != nil {
@@ -157,7 +156,7 @@ func (r *rotated) accept(primary, secondary string) {
 	}
 }
 
-// report asks a node for GET /v1/certificates, and returns what it says of one.
+// report returns a node's report about one certificate.
 func (r *rotated) report(node int, certificate string) rotation.Certificate {
 	r.T.Helper()
 	var report rotation.Report
@@ -171,7 +170,7 @@ func (r *rotated) report(node int, certificate string) rotation.Certificate {
 	return rotation.Certificate{}
 }
 
-// pushes are the moments at which a call was pushed tokens for the certificate.
+// pushes returns when a call was pushed tokens because of a rotation.
 func (h *heldCall) pushes() (at []time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -183,9 +182,9 @@ func (h *heldCall) pushes() (at []time.Time) {
 	return at
 }
 
-// The certificate changes on all nodes, and all calls are renewed with the new one within
-// the spread. In one case a node is killed meanwhile. No call notices, and when Agora
-// takes the old one no more, nobody needs it.
+// The certificate changes on all nodes, and all calls are renewed within the spread; in one
+// case a node is killed meanwhile. No call is interrupted, also when Agora no longer
+// accepts the old certificate.
 func TestRotationRenewsEveryCall(t *testing.T) {
 	for _, killed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("killed=%v", killed), func(t *testing.T) {
@@ -246,8 +245,8 @@ func (r *rotated) roll(killed bool) {
 	t.Logf("%d calls, %d renewals, %v call-seconds lost, at least %.1f s left", calls, r.Renewals.Load(), record.Total.LostSeconds, *record.Total.MinMarginSeconds)
 }
 
-// spread demands that each call was renewed once for the certificate, and that not
-// all were at the same time.
+// spread checks that each call was renewed once for the certificate, and not all at the
+// same time.
 func (r *rotated) spread(began time.Time) {
 	var tenths [7]int
 	for _, h := range r.held {
@@ -270,9 +269,9 @@ func (r *rotated) spread(began time.Time) {
 	r.T.Logf("renewed in each ten seconds: %v", tenths)
 }
 
-// Nodes see the file minutes apart, and then the old certificate comes back, or a third
-// one; nodes are killed and deployed meanwhile, so that sessions move between nodes that
-// sign with different ones. No call notices.
+// Nodes read the changed file minutes apart, and then the old certificate returns, or a
+// third one. Nodes are killed and restarted meanwhile, so that sessions move between nodes
+// with different certificates. No call is interrupted.
 func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 	const third = "fedcba9876543210fedcba9876543210"
 	for name, last := range map[string]string{"and stay": apptest.NextCertificate, "and go back": apptest.Certificate, "and go on": third} {
@@ -328,8 +327,8 @@ func TestNodesSeeTheCertificateMinutesApart(t *testing.T) {
 	}
 }
 
-// A node that was forgotten when the certificate was changed is named, and its calls
-// follow when it has it.
+// A node that still signs with the old certificate is named in the report. Its calls are
+// renewed when it has the new one.
 func TestANodeThatWasForgottenIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRotated(t, 3)
@@ -356,8 +355,8 @@ func TestANodeThatWasForgottenIsNamed(t *testing.T) {
 	})
 }
 
-// Whoever is away during a rotation has tokens under the new certificate when it is back,
-// and is counted under the old one until then.
+// A client that is disconnected during a rotation gets tokens of the new certificate when
+// it returns, and is counted under the old one until then.
 func TestRotationWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRotated(t, 2)
@@ -385,7 +384,7 @@ func TestRotationWaitsForNobody(t *testing.T) {
 	})
 }
 
-// What is no list of certificates changes nothing, and a file that goes back and forth
+// An invalid certificate file changes nothing, and a file that changes back and forth
 // renews no call more than once in ten seconds.
 func TestCertificateFileThatIsNotGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -430,7 +429,7 @@ func TestCertificateFileThatIsNotGood(t *testing.T) {
 	})
 }
 
-// An operator sees the certificates of its own project, while the store is there.
+// An operator sees the certificates of its own project only.
 func TestCertificatesOfOneProject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := apptest.NewCluster(t, 2, nil)

@@ -65,7 +65,7 @@ func (s *shared) IDs(ctx context.Context, shard int) ([]string, error) {
 	return s.Memory.IDs(ctx, shard)
 }
 
-// node is a node that sweeps, and signs for one project.
+// node is a node that sweeps and signs for one project.
 type node struct {
 	*Tracker
 	stop context.CancelFunc
@@ -79,7 +79,7 @@ func start(t *testing.T, s *shared, name string, certificates ...session.Fingerp
 	return startFor(t, s, "app", maxTTL, name, certificates...)
 }
 
-// startFor is start for some project, whose tokens live for longest at most.
+// startFor is start for another project, with this maximum lifetime of tokens.
 func startFor(t *testing.T, s *shared, app string, longest time.Duration, name string, certificates ...session.Fingerprint) *node {
 	t.Helper()
 	n := &node{certificates: certificates}
@@ -118,7 +118,7 @@ func sweep(t *testing.T, s *shared, node string) {
 	}
 }
 
-// sign has the node sign with the first of some certificates.
+// sign makes the node sign with the first of these certificates.
 func (n *node) sign(certificates ...session.Fingerprint) {
 	n.mu.Lock()
 	n.certificates = certificates
@@ -227,8 +227,8 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
-// TestTokensOfNodesWithALongerMaxTTL: each node's tokens live for as long as it was set
-// to, which may be changed together with the certificate.
+// TestTokensOfNodesWithALongerMaxTTL: the report uses each node's own MaxTTL, which may
+// change together with the certificate.
 func TestTokensOfNodesWithALongerMaxTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -286,8 +286,8 @@ func TestWhyNot(t *testing.T) {
 	})
 }
 
-// TestCountIsCutOff: after a partial count no certificate may be deleted, and a count
-// that took long is reused for a while.
+// TestCountIsCutOff: after a partial count no certificate may be deleted, and a slow count
+// is reused for a while.
 func TestCountIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}
@@ -318,8 +318,8 @@ func TestCountIsCutOff(t *testing.T) {
 	})
 }
 
-// TestWhatWasSeenIsForgotten: a node forgets a certificate once no token of it can be
-// left.
+// TestWhatWasSeenIsForgotten: a node forgets a certificate once all tokens signed with it
+// have expired.
 func TestWhatWasSeenIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shared{Memory: store.NewMemory(time.Now)}

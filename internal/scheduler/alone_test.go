@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"refresher/internal/session"
 )
 
-// A Scheduler without a Cluster keeps a call alive, takes its client back, and refuses the
-// key of a call that is over.
+// Without a Cluster, a Scheduler renews a session, lets its client resume, and refuses the
+// key of an ended session.
 func TestSchedulerWorksAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -19,29 +18,24 @@ func TestSchedulerWorksAlone(t *testing.T) {
 			t.Fatal("it is not alone")
 		}
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		wait(10 * time.Minute)
 		if n := len(p.got().pushes); n < 10 {
 			t.Errorf("%d renewals in 10 minutes", n)
 		}
 		p.hands().Detach()
 		back := p.again()
-		if err := back.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(p))
 		if push, err := s.RenewByKey(context.Background(), back.ticket()); err != nil || push.Seq != back.got().joined.Seq+1 {
 			t.Errorf("renewed over HTTP: %+v, %v", push, err)
 		}
 		back.hands().Leave()
 		wait(59 * time.Minute)
-		var ended *session.EndedError
-		if err := back.again().resume(back); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+		if err := back.again().resume(back); !endedWith(err, session.EndLeft) {
 			t.Errorf("the key of a call that was left: %v", err)
 		}
 
-		gone := &fakeClient{t: t, scheduler: s}
-		gone.join(time.Minute)
+		gone := joined(t, s, time.Minute)
 		gone.hands().Detach()
 		wait(time.Hour)
 		if open, ended := s.table.find(gone.got().joined.Session); open != nil || ended != nil {
@@ -53,12 +47,12 @@ func TestSchedulerWorksAlone(t *testing.T) {
 	})
 }
 
-// A Scheduler without a Cluster forgets a call that is over once its keys are dead.
+// Without a Cluster, a Scheduler removes an ended session once its resume keys have
+// expired.
 func TestSchedulerAloneForgetsCallsThatAreOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		p.hands().Leave()
 		id := p.got().joined.Session
 		wait(59 * time.Minute)

@@ -17,14 +17,14 @@ import (
 	"refresher/internal/session"
 )
 
-// certificate is the one that a node of the test signs with.
+// certificate holds the certificate with which the test's nodes sign.
 type certificate struct {
 	fingerprint atomic.Uint32
 	changed     atomic.Int64 // when it was changed, Unix nanoseconds
 	read        atomic.Int64 // how often the node looked
 }
 
-// in has a node sign with it.
+// in configures a node to sign with it.
 func (c *certificate) in(config *settings, spread time.Duration) {
 	c.fingerprint.CompareAndSwap(0, 1)
 	config.Minter, config.Certificate, config.Policy.CertificateSpread = c, c.name, spread
@@ -40,7 +40,7 @@ func (c *certificate) Mint(_ string, _ session.Identity, _ session.Format, _ ses
 	return session.Tokens{RTC: "token", ExpiresAt: expiresAt, Certificate: session.Fingerprint(c.fingerprint.Load())}, nil
 }
 
-// change has nodes sign with another certificate.
+// change makes nodes sign with another certificate.
 func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 	c.fingerprint.Store(uint32(f))
 	c.changed.Store(time.Now().UnixNano())
@@ -49,10 +49,10 @@ func (c *certificate) change(f session.Fingerprint, nodes ...*Scheduler) {
 	}
 }
 
-// since is how long ago it was changed.
+// since returns the time since the last change.
 func (c *certificate) since() time.Duration { return time.Since(time.Unix(0, c.changed.Load())) }
 
-// holds is the certificate that has signed the client's newest tokens.
+// holds returns the certificate of the client's newest tokens.
 func (r *record) holds() session.Fingerprint {
 	if n := len(r.pushes); n > 0 {
 		return r.pushes[n-1].Tokens.Certificate
@@ -60,7 +60,7 @@ func (r *record) holds() session.Fingerprint {
 	return r.joined.Tokens.Certificate
 }
 
-// rotations are the moments at which a client was pushed tokens for the certificate.
+// rotations returns when the client was pushed tokens because of a rotation.
 func (r *record) rotations() (at []time.Time) {
 	for i, push := range r.pushes {
 		if push.Cause == session.CauseCertificate {
@@ -70,9 +70,9 @@ func (r *record) rotations() (at []time.Time) {
 	return at
 }
 
-// TestRotationRenewsConnectedSessionsWithinTheSpread: 30,000 of them, each once, in no
-// second more than twice their share. A client that is away has new tokens when it is
-// back.
+// TestRotationRenewsConnectedSessionsWithinTheSpread: 30,000 sessions are renewed once
+// each, at most twice the average in any second. A detached session is renewed when its
+// client returns.
 func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread = 30_000, 300
@@ -84,8 +84,7 @@ func TestRotationRenewsConnectedSessionsWithinTheSpread(t *testing.T) {
 			phones[i] = &fakeClient{t: t, scheduler: s}
 			phones[i].join(2 * time.Hour)
 		}
-		away := &fakeClient{t: t, scheduler: s}
-		away.join(2 * time.Hour)
+		away := joined(t, s, 2*time.Hour)
 		away.hands().Detach()
 		wait(time.Minute)
 		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
@@ -121,24 +120,20 @@ refresher_sessions_by_certificate{fingerprint="00000002"} %d
 			t.Errorf("a client that is away was pushed %+v", got.pushes)
 		}
 		back := away.again()
-		if err := back.resume(away); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(away))
 		if got := back.got(); got.holds() != 2 {
 			t.Errorf("a client that is back holds %s", got.holds())
 		}
-		if err := back.hands().Ack(back.got().joined.Seq); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.hands().Ack(back.got().joined.Seq))
 		if n := testutil.CollectAndCount(s.metrics.outlook, "refresher_sessions_by_certificate"); n != 1 {
 			t.Errorf("%d certificates at the end, of which one counts no sessions", n)
 		}
 	})
 }
 
-// TestACertificateThatGoesBackAndForth: more than ten times a second for a minute, it costs one
-// look at the sessions a second, and no session is renewed more than once in ten
-// seconds. At the end all have tokens of the last one.
+// TestACertificateThatGoesBackAndForth: if the certificate changes more than ten times a
+// second for a minute, the sessions are scanned once a second, and no session is renewed
+// more than once in ten seconds. At the end all have tokens of the last certificate.
 func TestACertificateThatGoesBackAndForth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const sessions, spread = 1000, 100
@@ -193,9 +188,9 @@ func TestACertificateThatGoesBackAndForth(t *testing.T) {
 	})
 }
 
-// TestNodesThatSeeTheCertificateMinutesApart: sessions move between them meanwhile, and
-// the certificate changes back, or to a third one. No client's tokens run out, and all
-// end with the last one.
+// TestNodesThatSeeTheCertificateMinutesApart: sessions move between nodes that sign with
+// different certificates, and the certificate changes again meanwhile. No client's tokens
+// expire, and all end with the last certificate.
 func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	for name, changes := range map[string][]session.Fingerprint{
 		"one": {2}, "and back": {2, 1}, "and on": {2, 3}, "back and on": {2, 1, 3},
@@ -238,9 +233,7 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 					}
 					next := p.again()
 					next.scheduler = nodes[random.IntN(3)].Scheduler
-					if err := next.resume(p); err != nil {
-						t.Fatal(err)
-					}
+					must(t, next.resume(p))
 					if next.got().joined.Rejoin {
 						t.Error("tokens ran out")
 					}
@@ -273,8 +266,8 @@ func TestNodesThatSeeTheCertificateMinutesApart(t *testing.T) {
 	}
 }
 
-// TestARotationIsAskedFor: your back end is asked about each session once, and
-// one that it denies ends.
+// TestARotationIsAskedFor: one approval is requested for each session, and a denied session
+// ends.
 func TestARotationIsAskedFor(t *testing.T) {
 	for _, agrees := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -305,8 +298,8 @@ func TestARotationIsAskedFor(t *testing.T) {
 	}
 }
 
-// TestRotationReachesTheLastTokensToo: a session whose time is nearly over gets tokens
-// with the same end.
+// TestRotationReachesTheLastTokensToo: a session near the end of its terms gets new tokens
+// with the same expiry.
 func TestRotationReachesTheLastTokensToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, signs := testConfig(t), &certificate{}
@@ -316,9 +309,7 @@ func TestRotationReachesTheLastTokensToo(t *testing.T) {
 		caller := anybody
 		caller.Grant.Until = session.SecOf(time.Now().Add(5 * time.Minute))
 		a, err := s.Join(context.Background(), session.Join{Identity: session.Identity{RTM: &session.RTM{UserID: "u"}}, TTL: time.Hour, Caller: caller}, p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		p.hold(a)
 		wait(time.Minute)
 		signs.change(2, s)

@@ -12,7 +12,7 @@ import (
 	"refresher/internal/store"
 )
 
-// backEnd answers questions as told, and remembers when they came.
+// backEnd answers requests for approval with a set answer, and records their times.
 type backEnd struct {
 	mu     sync.Mutex
 	agrees bool             // guarded by mu
@@ -89,12 +89,11 @@ func TestJoinsWantConsent(t *testing.T) {
 	})
 }
 
-// A client that hangs up while the back end is asked is not waited for.
+// A join or resume ends when its client disconnects while an approval is awaited.
 func TestRequestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		b.mu.Lock()
 		b.takes = 9 * time.Second
 		b.mu.Unlock()
@@ -129,8 +128,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ttl := range []time.Duration{12 * time.Second, time.Minute, time.Hour} {
 			s, b, _ := startAsking(t)
-			p := &fakeClient{t: t, scheduler: s}
-			p.join(ttl)
+			p := joined(t, s, ttl)
 			wait(10 * ttl)
 			got := p.got()
 			asked, at := b.questions()
@@ -152,8 +150,7 @@ func TestEachRenewalIsAskedForOnceAndAhead(t *testing.T) {
 func TestDenialEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		b.set(false, nil)
 		wait(2 * time.Minute)
 		got := p.got()
@@ -171,14 +168,13 @@ func TestDenialEndsTheSession(t *testing.T) {
 func TestRenewalsGoOnForTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, c := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Minute)
+		p := joined(t, s, 10*time.Minute)
 		began := time.Now()
 		b.set(true, errDown)
 		wait(3 * time.Hour)
 		got := p.got()
 		last := got.at[len(got.at)-1]
-		// A yes is good for the tokens that it was about, for as long as those live.
+		// Each approval permits one bundle, which then lives for its whole lifetime.
 		most := c.Policy.ApprovalGrace + 10*time.Minute
 		if since := last.Sub(began); since > most || since < most-10*time.Minute {
 			t.Errorf("the last renewal came %s after the last yes, want up to %s", since, most)
@@ -196,8 +192,7 @@ func TestRenewalsGoOnForTheGrace(t *testing.T) {
 func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Minute)
+		p := joined(t, s, 10*time.Minute)
 		b.mu.Lock()
 		b.takes = 9 * time.Second
 		b.mu.Unlock()
@@ -213,8 +208,7 @@ func TestSlowAnswersDoNotDelayRenewals(t *testing.T) {
 func TestClientsWishIsAskedForFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		p.attachment.Renew()
 		wait(time.Second)
 		if asked, _ := b.questions(); len(asked) != 2 || len(p.got().pushes) != 1 || p.got().pushes[0].Cause != session.CauseRenew {
@@ -232,8 +226,7 @@ func TestClientsWishIsAskedForFirst(t *testing.T) {
 func TestReturnsWantConsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, c := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		ticket := p.ticket()
 		p.attachment.Detach()
 
@@ -265,16 +258,15 @@ func TestReturnsWantConsent(t *testing.T) {
 	})
 }
 
-// A question that is still out when the grace is over holds the renewal up, to the
-// end of the tokens.
+// If a request for approval is unanswered when the grace period ends, the renewal waits, at
+// most until the tokens expire.
 func TestNothingIsRenewedWhileTheAnswerIsOutPastTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
 		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Second
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Second)
+		p := joined(t, s, 10*time.Second)
 		began := time.Now()
 		b.mu.Lock()
 		b.takes = time.Minute
@@ -296,8 +288,7 @@ func TestBackEndSaysUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
 		b.until = session.SecOf(time.Now().Add(10 * time.Minute))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(5 * time.Minute)
+		p := joined(t, s, 5*time.Minute)
 		b.mu.Lock()
 		b.until -= 60
 		b.mu.Unlock()
@@ -323,7 +314,7 @@ func (s *saves) Save(ctx context.Context, records []store.Record) ([]store.Outco
 	return s.Memory.Save(ctx, records)
 }
 
-// A store is told of the end that the back end sets after the session was stored.
+// The end of a session that an approval has shortened is stored.
 func TestShortenedTermsAreStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true, until: session.SecOf(time.Now().Add(10 * time.Minute))}
@@ -332,8 +323,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 		kept := &saves{Memory: store.NewMemory(time.Now)}
 		c.Store, c.Records = kept, kept.Memory
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(5 * time.Minute)
+		joined(t, s, 5*time.Minute)
 		joined := b.until
 		wait(time.Second)
 		b.mu.Lock()
@@ -353,7 +343,7 @@ func TestShortenedTermsAreStored(t *testing.T) {
 	})
 }
 
-// Whatever tokens are minted for: the back end is asked about each bundle.
+// An approval is requested for each bundle, whatever its cause.
 func TestEveryBundleIsAskedAbout(t *testing.T) {
 	for name, answer := range map[string]func(p *fakeClient, push session.Push){
 		"refused": func(p *fakeClient, push session.Push) { _ = p.hands().Nack(push.Seq, "1", "") },
@@ -388,26 +378,21 @@ func TestEveryBundleIsAskedAbout(t *testing.T) {
 	}
 }
 
-// The default grace is shorter than the life of a token; an outage that is shorter
-// than it loses no call, and refuses no client that comes back.
+// An outage of your back end within the default grace period ends no session and refuses no
+// resume.
 func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &backEnd{agrees: true}
 		c := testConfig(t)
 		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, 10*time.Minute
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		for range 40 {
 			b.set(true, errDown)
 			wait(9 * time.Minute)
 			next := p.again()
-			if err := next.resume(p); err != nil {
-				t.Fatal(err)
-			}
-			if err := next.hands().Ack(next.got().joined.Seq); err != nil {
-				t.Fatal(err)
-			}
+			must(t, next.resume(p))
+			must(t, next.hands().Ack(next.got().joined.Seq))
 			p = next
 			b.set(true, nil)
 			wait(50 * time.Minute)
@@ -418,12 +403,11 @@ func TestOutageWithinTheGraceIsNotNoticed(t *testing.T) {
 	})
 }
 
-// An answer counts for the bundle that was asked about, and no other.
+// An approval counts only for the bundle that it was requested for.
 func TestLateAnswerDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		b.mu.Lock()
 		b.takes = 5 * time.Second
 		b.mu.Unlock()
@@ -449,8 +433,7 @@ func TestLateAnswerDoesNotCount(t *testing.T) {
 func TestRepeatSpendsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, b, _ := startAsking(t)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		for range 2 { // the second is answered with the tokens of the first
 			if _, err := s.RenewByKey(context.Background(), p.ticket()); err != nil {
 				t.Fatal(err)

@@ -18,13 +18,13 @@ import (
 	"refresher/internal/store"
 )
 
-// fault panics in the handling of one user's session, where it is set off.
+// fault is a Minter that panics for one user, while it is armed.
 type fault struct {
 	armed atomic.Pointer[string] // the place; nil: nowhere
 	at    atomic.Int64           // how often it went off
 }
 
-// victim is the uid of the user whose sessions fail.
+// victim is the uid of that user.
 const victim = 13
 
 func (f *fault) in(place string, id *session.Identity) {
@@ -51,7 +51,7 @@ func (f *fault) consent(_ context.Context, _ session.Action, k session.ResumeCla
 	return Answer{Agreed: true}, nil
 }
 
-// failing is a client whose connection fails with a panic, where that is set off.
+// failing is a client whose connection panics while the fault is armed.
 type failing struct {
 	*fakeClient
 	fault *fault
@@ -67,7 +67,7 @@ func (c failing) Push(p session.Push) error {
 	return c.fakeClient.Push(p)
 }
 
-// faulty is a scheduler in which a session of the victim can be made to fail.
+// faulty is a scheduler with a fault.
 type faulty struct {
 	*node
 	t     *testing.T
@@ -87,7 +87,7 @@ func startFaulty(t *testing.T) *faulty {
 	return s
 }
 
-// join has the victim join.
+// join joins as the victim.
 func (s *faulty) join() (*fakeClient, error) {
 	p := &fakeClient{t: s.t, scheduler: s.Scheduler}
 	join := session.Join{Identity: session.Identity{RTC: &session.RTC{Channel: "c", UID: victim}}, TTL: time.Hour, Caller: anybody}
@@ -98,7 +98,7 @@ func (s *faulty) join() (*fakeClient, error) {
 	return p, err
 }
 
-// fails has a place panic for as long as f runs, and demands that it did.
+// fails arms a fault at a place while f runs, and expects that it panicked.
 func (s *faulty) fails(place string, f func()) {
 	s.t.Helper()
 	s.fault.armed.Store(&place)
@@ -110,8 +110,8 @@ func (s *faulty) fails(place string, f func()) {
 	}
 }
 
-// A panic in the handling of one session takes only that session off the node. Its
-// client resumes it with its key once the fault is gone.
+// A panic in the handling of one session removes only that session from the node. Its
+// client resumes with its key once the fault is gone.
 func TestPanicEndsOneSessionOnly(t *testing.T) {
 	renewOverHTTP := func(s *faulty, p *fakeClient) error {
 		_, err := s.RenewByKey(context.Background(), p.ticket())
@@ -135,12 +135,9 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := startFaulty(t)
-				bystander := &fakeClient{t: t, scheduler: s.Scheduler}
-				bystander.join(time.Hour)
+				bystander := joined(t, s.Scheduler, time.Hour)
 				bad, err := s.join()
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				pass(time.Second)
 				s.fails(c.place, func() { err = c.what(s, bad) })
 				if err != nil && !errors.Is(err, panics.ErrPanicked) {
@@ -173,15 +170,13 @@ func TestPanicEndsOneSessionOnly(t *testing.T) {
 	}
 }
 
-// A panic on the way to the back end counts as no answer: the session goes on for
-// its grace.
+// A panic during a request for approval counts as no answer: the session continues within
+// its grace period.
 func TestPanicWhileAskingIsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
 		p, err := s.join()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		pass(52 * time.Minute)
 		s.fails("consent", func() { pass(4 * time.Minute) }) // it is asked in between, wherever the renewal is
 		pass(3 * time.Hour)
@@ -191,14 +186,12 @@ func TestPanicWhileAskingIsNoAnswer(t *testing.T) {
 	})
 }
 
-// A session whose end cannot be told is over all the same.
+// A session whose client cannot be sent the end has ended all the same.
 func TestPanicInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
 		p, err := s.join()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		pass(time.Second)
 		s.fails("announce", p.hands().Leave)
 		if len(s.table.open)+len(s.table.ended) > 0 {
@@ -230,7 +223,7 @@ func TestPanicInJoin(t *testing.T) {
 	}
 }
 
-// A session whose adoption panics is left out, and the others are adopted.
+// If adopting one session panics, the other sessions are adopted.
 func TestPanicInAdoption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startFaulty(t)
@@ -251,7 +244,7 @@ func TestPanicInAdoption(t *testing.T) {
 	})
 }
 
-// foreign is a store whose records do not match the sessions' keys.
+// foreign is a store that returns records which do not match the resume key.
 type foreign struct {
 	*store.Memory
 	spoil func(*store.Record)
@@ -265,7 +258,7 @@ func (f foreign) Acquire(ctx context.Context, g store.AcquireRequest) (store.Acq
 	return held, err
 }
 
-// A record of another project or user than the key's is ignored.
+// A record that does not match the resume key is ignored.
 func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 	for name, spoil := range map[string]func(*store.Record){
 		"no app":       func(r *store.Record) { r.App = "" },
@@ -282,13 +275,10 @@ func TestRecordThatDoesNotMatchTheKeyIsUnknown(t *testing.T) {
 				first := start(t, config)
 				config.Node, config.Registerer = "second", prometheus.NewRegistry()
 				second := start(t, config)
-				p := &fakeClient{t: t, scheduler: first}
-				p.join(time.Hour)
+				p := joined(t, first, time.Hour)
 				pass(time.Second)
 				moved := &fakeClient{t: t, scheduler: second}
-				if err := moved.resume(p); err != nil {
-					t.Fatal(err)
-				}
+				must(t, moved.resume(p))
 				pass(3 * time.Hour)
 				if n := len(moved.got().pushes); n < 3 {
 					t.Errorf("%d renewals", n)

@@ -35,7 +35,7 @@ func newRig(t testing.TB, c settings) *rig {
 	return r
 }
 
-// renew has the session renewed when it is due, and its client confirm that.
+// renew renews the session when it is due, and acks the push.
 func (r *rig) renew(t testing.TB) {
 	t.Helper()
 	clock, seq := &r.node.clock, r.client.seq
@@ -48,12 +48,12 @@ func (r *rig) renew(t testing.TB) {
 	}
 }
 
-// renewalAllocations bounds what the engine allocates for one renewal that its client
-// confirms: two tokens, what is pending, and the record for the store. It was 10 while
-// events pointed to pushes and keys were made to be compared with revocations.
+// renewalAllocations bounds the engine's allocations for one confirmed renewal: two tokens,
+// the pending bundle, and the record for the store. It was 10 when events held pointers to
+// pushes.
 const renewalAllocations = 4
 
-// A renewal allocates no more than what it leaves behind.
+// The allocations of a renewal stay within renewalAllocations.
 func TestRenewalAllocatesLittle(t *testing.T) {
 	r := newRig(t, testConfig(t))
 	if got := testing.AllocsPerRun(1000, func() { r.renew(t) }); got > renewalAllocations {
@@ -89,7 +89,7 @@ func BenchmarkRenewal(b *testing.B) {
 // has 320 and the session 352.
 const sessionBytes = 900
 
-// An attached session takes no more heap than sessionBytes, also once it was renewed.
+// The heap of an attached session stays within sessionBytes, also after a renewal.
 func TestSessionTakesLittleHeap(t *testing.T) {
 	const count = 10_000
 	c := testConfig(t)
@@ -106,9 +106,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 			e.renew(session.CauseSchedule, s.clock.now())
 			return true
 		})
-		if err := a.Ack(clients[n].seq); err != nil {
-			t.Fatal(err)
-		}
+		must(t, a.Ack(clients[n].seq))
 	}
 	if got := (heapInUse() - before) / count; got > sessionBytes {
 		t.Errorf("a session takes %d B, want at most %d", got, sessionBytes)
@@ -116,7 +114,7 @@ func TestSessionTakesLittleHeap(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// heapInUse is the heap after a collection.
+// heapInUse returns the size of the heap after a collection.
 func heapInUse() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -133,9 +131,7 @@ func joinUser(t testing.TB, s *node, n int, client session.Client) session.Attac
 		Identity: session.Identity{RTC: &session.RTC{Channel: "load-" + user, UID: uint32(n + 1)}, RTM: &session.RTM{UserID: user}},
 		TTL:      time.Hour, Caller: anybody,
 	}, client)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return a
 }
 
@@ -163,14 +159,14 @@ func BenchmarkDetached(b *testing.B) {
 	}
 }
 
-// longMinter mints tokens that say nothing, at length: 007 has some 140 bytes.
+// longMinter mints fixed tokens of a realistic length: a 007 token has about 140 bytes.
 type longMinter struct{}
 
 func (longMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: strings.Repeat("c", 140), RTM: strings.Repeat("m", 140), ExpiresAt: expiresAt}, nil
 }
 
-// deaf is a client that takes everything.
+// deaf is a client that ignores all messages.
 type deaf struct {
 	session string
 	seq     uint64

@@ -10,13 +10,12 @@ import (
 	"refresher/internal/store"
 )
 
-// crashPoints is how many operations on the store a node of TestCrashPoints lives
-// for, at most: more than it needs for all that happens there.
+// crashPoints is the maximum number of store operations after which a node of
+// TestCrashPoints dies. It is more than the test's events need.
 const crashPoints = 40
 
-// A node dies between any two operations on the store, or with an operation done
-// whose answer it never saw. Whatever it was about to do, nothing stays stuck,
-// nobody's call is harmed, and nothing goes untold.
+// A node dies after any number of store operations, and may die before it sees the answer
+// of the last one. All sessions are still renewed or ended, and all events are sent.
 func TestCrashPoints(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for n := range crashPoints {
@@ -33,18 +32,17 @@ func TestCrashPoints(t *testing.T) {
 func playCrash(t *testing.T, n int64, late bool) {
 	c := newCluster(t)
 
-	// A node that is long dead left some sessions behind.
+	// Node z died earlier and left sessions behind.
 	z := c.start("z")
 	var left, back []*fakeClient
 	for range 3 {
-		p := &fakeClient{t: t, scheduler: z.Scheduler}
-		p.join(20 * time.Second)
+		p := joined(t, z.Scheduler, 20*time.Second)
 		left = append(left, p)
 	}
 	wait(time.Second)
 	z.kill()
 
-	// The one that is to die takes them over, and has clients of its own.
+	// Node a, which will die, adopts them, and has clients of its own.
 	a := c.start("a")
 	var done atomic.Int64
 	var dead atomic.Bool
@@ -69,8 +67,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	}
 	a.link.mu.Unlock()
 	for i := range 6 {
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(20 * time.Second)
+		p := joined(t, a.Scheduler, 20*time.Second)
 		switch i {
 		case 0, 1:
 			back = append(back, p)
@@ -84,12 +81,8 @@ func playCrash(t *testing.T, n int64, late bool) {
 		case 4:
 			p.hands().Detach()
 			next := p.on(a)
-			if err := next.resume(p); err != nil {
-				t.Fatal(err)
-			}
-			if err := next.hands().Ack(next.got().joined.Seq); err != nil {
-				t.Fatal(err)
-			}
+			must(t, next.resume(p))
+			must(t, next.hands().Ack(next.got().joined.Seq))
 			back = append(back, next)
 		case 5:
 			left = append(left, p)
@@ -98,7 +91,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	wait(25 * time.Second)
 	a.kill()
 
-	// The others see to what it left.
+	// Nodes b and d adopt what a leaves.
 	b, d := c.start("b"), c.start("d")
 	for i, p := range back {
 		to := []*member{b, d}[i%2]
@@ -126,7 +119,7 @@ func playCrash(t *testing.T, n int64, late bool) {
 	}
 	for _, p := range append(left, back...) {
 		id := p.got().joined.Session
-		// What a node did not live to tell the store of, nobody knows of.
+		// A session that was never stored is unknown to the other nodes.
 		if c.count(id, store.DeliveredJoined) == 0 && c.count(id, store.DeliveredEnd) == 0 {
 			continue
 		}

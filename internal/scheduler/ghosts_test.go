@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,7 +13,7 @@ import (
 	"refresher/internal/store"
 )
 
-// lateAcquires does what it is asked, and its answers come too late.
+// lateAcquires executes each Acquire, but returns a timeout.
 type lateAcquires struct {
 	*link
 	late atomic.Bool
@@ -28,8 +27,8 @@ func (g *lateAcquires) Acquire(ctx context.Context, x store.AcquireRequest) (sto
 	return held, err
 }
 
-// The store has given the node an epoch that it never heard of. The client that
-// it serves is served on, and what it tells the store counts.
+// If the answer of an Acquire is lost, the store has a higher epoch than the node. The
+// session is renewed all the same, and its end is saved.
 func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -39,8 +38,7 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 			slow.link = l
 			config.Store = slow
 		})
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		p.hands().Detach()
 		wait(time.Second)
@@ -58,21 +56,19 @@ func TestAcquireWhoseAnswerIsLost(t *testing.T) {
 		}
 		call.hands().Leave()
 		wait(time.Second)
-		var ended *session.EndedError
-		if err := call.on(a).resume(call); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+		if err := call.on(a).resume(call); !endedWith(err, session.EndLeft) {
 			t.Errorf("the key of the session that was left, on another node: %v", err)
 		}
 	})
 }
 
-// Attachments that the client never heard of, with higher epochs than the one
-// that it has, may cost it a connection, and never the session.
+// Attachments with higher epochs that the client never received may cost it a connection,
+// but not the session.
 func TestGhostsOfHigherEpochs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		for _, m := range []*member{a, b, d} {
 			m.link.fail(away)
@@ -82,9 +78,7 @@ func TestGhostsOfHigherEpochs(t *testing.T) {
 		for range 2 {
 			ghost := p.on(b)
 			ghost.answer = silent
-			if err := ghost.resume(p); err != nil {
-				t.Fatal(err)
-			}
+			must(t, ghost.resume(p))
 		}
 		call := p.move(d)
 		for _, m := range []*member{b, d, a} {
@@ -103,13 +97,12 @@ func TestGhostsOfHigherEpochs(t *testing.T) {
 	})
 }
 
-// A client may come while its session, which another node has, is being let go.
+// A client may resume while its session, which another node owns, is being dropped here.
 func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Hour)
+		p := joined(t, a.Scheduler, time.Hour)
 		e := a.table.open[p.got().joined.Session]
 		e.mu.Lock()
 		e.discard() // and not committed yet
@@ -123,13 +116,12 @@ func TestResumeOfASessionThatIsBeingLost(t *testing.T) {
 	})
 }
 
-// A resume that fails leaves no attachment behind, here or in the store.
+// A failed resume leaves the session detached, on the node and in the store.
 func TestResumeThatFailsIsNoAttachment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(10 * time.Minute)
+		p := joined(t, a.Scheduler, 10*time.Minute)
 		wait(time.Second)
 		next := p.on(b)
 		next.refuse = true
@@ -144,14 +136,12 @@ func TestResumeThatFailsIsNoAttachment(t *testing.T) {
 	})
 }
 
-// A client that can only use HTTP is not told to leave its call because each
-// request goes to another node.
+// A client that renews over HTTP on changing nodes is not told to join its call again.
 func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		nodes := []*member{c.start("a"), c.start("b"), c.start("d")}
-		p := &fakeClient{t: t, scheduler: nodes[0].Scheduler}
-		p.join(time.Minute)
+		p := joined(t, nodes[0].Scheduler, time.Minute)
 		wait(time.Second)
 		p.hands().Detach()
 		ask := session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true}
@@ -165,7 +155,8 @@ func TestRenewalsOverHTTPOnNodesInTurn(t *testing.T) {
 	})
 }
 
-// An end that the back end has not taken is announced once by a node that lives.
+// An event that your back end has not acknowledged is sent once by a live node, not again
+// and again.
 func TestEndIsAnnouncedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -192,13 +183,12 @@ func TestEndIsAnnouncedOnce(t *testing.T) {
 	})
 }
 
-// A node that tells nobody leaves the telling to one that does.
+// A node without webhooks leaves the events of its sessions to nodes that have them.
 func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.startWith("a", func(config *settings, _ *link) { config.SendEvent = nil })
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		call := p.move(c.start("b"))
 		wait(time.Minute)
@@ -210,7 +200,7 @@ func TestAnnouncementsAreSwitchedOn(t *testing.T) {
 	})
 }
 
-// A renewal is one write.
+// A renewal is saved once.
 func TestWritesPerRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -224,9 +214,7 @@ func TestWritesPerRenewal(t *testing.T) {
 			}
 		}}
 		p.join(time.Minute)
-		if err := p.hands().Ack(1); err != nil {
-			t.Fatal(err)
-		}
+		must(t, p.hands().Ack(1))
 		wait(time.Second)
 		before := counted.n.Load()
 		wait(2 * time.Hour)

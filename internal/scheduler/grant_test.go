@@ -18,11 +18,10 @@ import (
 	"refresher/internal/store"
 )
 
-// TestNoTokenExceedsItsGrant has clients with arbitrary grants do arbitrary things
-// in any order, with two nodes, of which one knows no more than the keys, and has
-// operators change their roles. Whatever is minted is held against the grant of the
-// caller who opened the session, and its format against what was asked for there,
-// by rules written anew.
+// TestNoTokenExceedsItsGrant has clients with arbitrary grants send arbitrary requests to
+// two nodes, one of which knows only the resume keys, while operators change roles. Every
+// minted token is compared with the grant of the caller who opened the session, by
+// independent rules.
 func TestNoTokenExceedsItsGrant(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawWish(rt)
@@ -33,14 +32,14 @@ func TestNoTokenExceedsItsGrant(t *testing.T) {
 	})
 }
 
-// wish is one caller and what it tries.
+// wish is one caller and its requests.
 type wish struct {
 	grant session.Grant
 	until time.Duration // of the grant, from the start; 0 = without end
 	joins []session.Join
 	turns []turn
-	// format is of all tokens: that of the joins, or else of the grant, or else
-	// the operator's.
+	// format is the format of all tokens: of the join, else of the grant, else the
+	// operator's.
 	format, operators session.Format
 
 	certificate *certificate
@@ -110,7 +109,7 @@ func drawWish(rt *rapid.T) wish {
 	return w
 }
 
-// strictMinter refuses nothing, and remembers what was beyond the grant.
+// strictMinter records the tokens that exceed the grant.
 type strictMinter struct {
 	grant  *session.Grant
 	format session.Format
@@ -134,8 +133,8 @@ func (m *strictMinter) Mint(app string, id session.Identity, f session.Format, c
 	}
 	good := app == "app" && f == m.format && expiresAt > issuedAt && expiresAt.Sub(issuedAt) <= session.MaxLifetime
 	if r := id.RTC; r != nil {
-		// What a subscriber may is part of what a publisher may: an operator
-		// can take that much away from anybody.
+		// A grant of publisher includes subscriber, since operators can always lower the
+		// role.
 		good = good && granted(g.Channels, r.Channel) && (r.Role == session.Subscriber && len(g.Roles) > 0 || slices.Contains(g.Roles, r.Role))
 		user := cmp.Or(r.Account, fmt.Sprint(r.UID))
 		if _, notNumber := strconv.ParseUint(user, 10, 32); notNumber != nil {
@@ -190,7 +189,7 @@ func (w wish) play(t *testing.T) {
 	}
 }
 
-// do has a client, or an operator, do one thing; what is refused is refused.
+// do sends one request of a client or an operator. Refusals are expected.
 func (w wish) do(p *fakeClient, what string, here *node, elsewhere *Scheduler) *fakeClient {
 	newest := p.got().joined.Seq
 	if pushes := p.got().pushes; len(pushes) > 0 {

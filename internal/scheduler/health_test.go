@@ -15,7 +15,7 @@ import (
 	"refresher/internal/session"
 )
 
-// healthy checks what Health says: nothing, or a part of its error.
+// healthy checks the error of Health: none, or one that contains want.
 func healthy(t *testing.T, s *Scheduler, want string) {
 	t.Helper()
 	err := s.Health()
@@ -80,8 +80,8 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 		healthy(t, s, "")
 		failed := testutil.ToFloat64(s.metrics.errors)
 		lines := strings.Count(log.String(), "renewal failed, trying again")
-		// The renewals are due over some 30 s, each is tried every second, and one
-		// failure in ten seconds is told of.
+		// The renewals are due over about 30 s, each is tried every second, and one failure
+		// in ten seconds is logged.
 		if failed < 40 || lines < 2 || lines > 8 {
 			t.Errorf("%v failures, %d lines", failed, lines)
 		}
@@ -98,7 +98,7 @@ func TestHealthWhileTokensCannotBeMinted(t *testing.T) {
 	})
 }
 
-// A node that gets no further renews nobody.
+// Health fails if Run's loop stalls.
 func TestHealthWhileRenewalsAreLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -127,7 +127,7 @@ func TestHealthWhileRenewalsAreLate(t *testing.T) {
 	})
 }
 
-// One whose pushes take long falls behind.
+// Health fails if slow pushes make renewals late.
 func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -143,7 +143,7 @@ func TestHealthWhileRenewalsAreSlow(t *testing.T) {
 	})
 }
 
-// What a client asks for in vain says nothing of the node.
+// A request with an invalid name is no failure of the node.
 func TestHealthDespiteBadNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -158,7 +158,7 @@ func TestHealthDespiteBadNames(t *testing.T) {
 	})
 }
 
-// refusingMinter takes no name.
+// refusingMinter refuses every name.
 type refusingMinter struct{}
 
 func (refusingMinter) Mint(string, session.Identity, session.Format, session.Cause, session.UnixSec, session.UnixSec) (session.Tokens, error) {

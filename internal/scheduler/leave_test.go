@@ -23,11 +23,10 @@ func (p *fakeClient) leaves(s *Scheduler) {
 func wantLeft(t *testing.T, p *fakeClient, nodes ...*member) {
 	t.Helper()
 	for _, m := range nodes {
-		var ended *session.EndedError
-		if err := p.on(m).resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+		if err := p.on(m).resume(p); !endedWith(err, session.EndLeft) {
 			t.Errorf("resume after the leave: %v", err)
 		}
-		if err := m.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+		if err := m.LeaveByKey(context.Background(), p.ticket()); !endedWith(err, session.EndLeft) {
 			t.Errorf("left again: %v", err)
 		}
 	}
@@ -50,8 +49,7 @@ func TestLeaveByKey(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
 				nodes := map[string]*member{"a": c.start("a"), "b": c.start("b")}
-				p := &fakeClient{t: t, scheduler: nodes[test.owner].Scheduler}
-				p.join(time.Minute)
+				p := joined(t, nodes[test.owner].Scheduler, time.Minute)
 				if test.detached {
 					p.hands().Detach()
 				}
@@ -59,8 +57,9 @@ func TestLeaveByKey(t *testing.T) {
 				p.leaves(nodes[test.asked].Scheduler)
 				wait(2 * time.Second)
 				got := p.got()
-				// A node may learn that another has the session before it learns of the end: the
-				// client is disconnected, and told of the end when it resumes (wantLeft).
+				// The owner may first learn that another node acquired the session: then it
+				// closes the connection, and the client learns of the end when it resumes
+				// (wantLeft).
 				released := test.owner != test.asked && got.lost && got.ended == nil
 				if !test.detached && !released && (got.ended == nil || got.ended.Reason != session.EndLeft || got.lost) {
 					t.Errorf("the connection was told %+v, lost %v", got.ended, got.lost)
@@ -84,8 +83,7 @@ func TestLeaveByKeyWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Hour)
+		p := joined(t, a.Scheduler, time.Hour)
 		p.hands().Detach()
 		wait(time.Second)
 		b.link.fail(away)
@@ -105,14 +103,12 @@ func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Hour)
+		p := joined(t, a.Scheduler, time.Hour)
 		wait(time.Second)
 		newer := p.move(b)
 		wait(time.Second)
 		for _, m := range []*member{a, b} {
-			var ended *session.EndedError
-			if err := m.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+			if err := m.LeaveByKey(context.Background(), p.ticket()); !endedWith(err, session.EndSuperseded) {
 				t.Errorf("the older key: %v", err)
 			}
 		}
@@ -126,13 +122,12 @@ func TestLeaveByKeyOfAnOlderConnectionEndsNothing(t *testing.T) {
 	})
 }
 
-// A client that has left needs no approval, and its back end is not asked.
+// No approval is requested for a leave.
 func TestLeaveByKeyAsksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Hour)
+		p := joined(t, a.Scheduler, time.Hour)
 		p.hands().Detach()
 		b := c.startWith("b", func(s *settings, _ *link) {
 			s.Consent = func(context.Context, session.Action, session.ResumeClaims) (Answer, error) {
@@ -147,18 +142,15 @@ func TestLeaveByKeyAsksNobody(t *testing.T) {
 	})
 }
 
-// What the client says of its tokens is all that a node with nothing but the key knows.
+// A node that knows only the resume key reports the expiry that the client sent.
 func TestLeaveByKeySaysWhenTheTokensEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		other := start(t, testConfig(t))
 		resume := p.ticket()
 		resume.ExpiresAt = p.got().expiresAt
-		if err := other.LeaveByKey(context.Background(), resume); err != nil {
-			t.Fatal(err)
-		}
+		must(t, other.LeaveByKey(context.Background(), resume))
 		var ended *session.EndedError
 		if err := other.LeaveByKey(context.Background(), p.ticket()); !errors.As(err, &ended) || ended.AccessEndsAt != p.got().expiresAt {
 			t.Errorf("left again: %+v, want access to end at %d", err, p.got().expiresAt)

@@ -22,21 +22,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// settings are those of a node in a test.
+// settings configures a node of a test.
 type settings struct {
 	Config
 
-	// Store and Records are what it shares with others; nil: it works alone.
+	// Store and Records are shared with other nodes; nil: the node works alone.
 	Store   sharing.Store
 	Records sharing.Records
-	// Consent and Revocations decide who may have tokens; nil: everybody, as granted.
+	// Consent and Revocations decide who may have tokens; nil: the grant alone decides.
 	Consent     func(ctx context.Context, action session.Action, k session.ResumeClaims) (Answer, error)
 	Revocations *revocations
-	// Slots is how many pushes may be in the making at once; 0 is many.
+	// Slots limits the workers; 0 keeps the default.
 	Slots int
 }
 
-// Answer is the back end's.
+// Answer is your back end's answer to a request for approval.
 type Answer struct {
 	Agreed bool
 	Until  session.UnixSec
@@ -95,9 +95,7 @@ func (c *settings) share() *store.Memory {
 func testConfig(t testing.TB) settings {
 	t.Helper()
 	sealer, err := session.NewSealer([]byte("a secret of more than 16 bytes"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return settings{Config: Config{
 		Serves: func(app string) bool { return app == "app" }, Minter: plainMinter{}, Sealer: sealer,
 		Policy: session.Policy{
@@ -108,7 +106,7 @@ func testConfig(t testing.TB) settings {
 	}}
 }
 
-// plainMinter mints tokens that say nothing.
+// plainMinter mints the same token for everyone.
 type plainMinter struct{}
 
 func (plainMinter) Mint(_ string, _ session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
@@ -173,16 +171,37 @@ func (n *node) start(t *testing.T) {
 	t.Cleanup(func() { <-done })
 }
 
-// fakeClient is a client: it records what it is sent, and answers as told.
+// must ends the test if err is not nil.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// endedWith reports whether err is an EndedError with this reason.
+func endedWith(err error, reason session.EndReason) bool {
+	ended, ok := errors.AsType[*session.EndedError](err)
+	return ok && ended.Reason == reason
+}
+
+// joined returns a client that has joined a session on s, with tokens of this lifetime.
+func joined(t *testing.T, s *Scheduler, ttl time.Duration) *fakeClient {
+	t.Helper()
+	p := &fakeClient{t: t, scheduler: s}
+	p.join(ttl)
+	return p
+}
+
+// fakeClient is a client that records what it receives, and answers as configured.
 type fakeClient struct {
 	t         *testing.T
 	scheduler *Scheduler
-	// answer is called for each push, in a goroutine of its own; nil acks at
-	// once.
+	// answer is called for each push, in a new goroutine; nil sends an ack at once.
 	answer func(p *fakeClient, push session.Push)
 	// refuse makes writing joined fail.
 	refuse bool
-	// take is called while a push is written; nil takes it at once.
+	// take is called while a push is written; nil does not block.
 	take func() error
 
 	mu         sync.Mutex
@@ -190,7 +209,7 @@ type fakeClient struct {
 	record     record             // guarded by mu
 }
 
-// record is what happened to a client.
+// record is what a client has received.
 type record struct {
 	joined    session.Joined
 	pushes    []session.Push
@@ -200,7 +219,7 @@ type record struct {
 	expiresAt session.UnixSec // of the newest tokens
 }
 
-// got is what has happened so far.
+// got returns what the client has received so far.
 func (p *fakeClient) got() record {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,14 +242,14 @@ func (p *fakeClient) hold(a session.Attachment) {
 	p.attachment = a
 }
 
-// again is the same fakeClient on a new connection; it has what the old one had.
+// again returns the same client with a new connection.
 func (p *fakeClient) again() *fakeClient {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &fakeClient{t: p.t, scheduler: p.scheduler, answer: p.answer, record: record{joined: p.record.joined, expiresAt: p.record.expiresAt}}
 }
 
-// ticket is what the client resumes with.
+// ticket returns the client's resume request.
 func (p *fakeClient) ticket() session.Resume {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -241,7 +260,7 @@ func (p *fakeClient) ticket() session.Resume {
 	return session.Resume{Session: p.record.joined.Session, Key: p.record.joined.Key, Seq: seq}
 }
 
-// resume goes on with the session that from had.
+// resume resumes the session of the client from.
 func (p *fakeClient) resume(from *fakeClient) error {
 	a, err := p.scheduler.Resume(context.Background(), from.ticket(), p)
 	if err != nil {
@@ -289,7 +308,7 @@ func (p *fakeClient) Push(push session.Push) error {
 	return nil
 }
 
-// see checks that tokens never get shorter. p.mu is held.
+// see checks that the expiry of tokens never decreases. p.mu is held.
 func (p *fakeClient) see(push session.Push) {
 	if push.Tokens.ExpiresAt < p.record.expiresAt {
 		p.t.Errorf("seq %d expires at %d, the one before at %d", push.Seq, push.Tokens.ExpiresAt, p.record.expiresAt)
@@ -319,13 +338,13 @@ func pass(d time.Duration) {
 	time.Sleep(d) // bubble
 }
 
-// wait lets simulated time pass, and then everything settle.
+// wait lets simulated time pass, and then waits until all goroutines are blocked.
 func wait(d time.Duration) {
 	pass(d)
 	synctest.Wait()
 }
 
-// whole checks that each session stands in the queue exactly once.
+// whole checks that each open session is in the queue exactly once.
 func whole(t testing.TB, s *Scheduler) {
 	t.Helper()
 	s.table.mu.Lock()
@@ -344,13 +363,11 @@ func whole(t testing.TB, s *Scheduler) {
 
 var errGone = errors.New("gone")
 
-// lagOf is how late a node's pushes were in all, in seconds, and how many it made.
+// lagOf returns the sum of a node's push lags in seconds, and the number of pushes.
 func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 	t.Helper()
 	families, err := m.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range families {
 		if f.GetName() == "refresher_push_lag_seconds" {
 			h := f.GetMetric()[0].GetHistogram()
@@ -365,9 +382,7 @@ func lagOf(t testing.TB, m *member) (sum float64, count uint64) {
 func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...string) float64 {
 	t.Helper()
 	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == name && slices.EqualFunc(m.GetLabel(), labels, func(l *dto.LabelPair, value string) bool { return l.GetValue() == value }) {
@@ -379,5 +394,5 @@ func counterOf(t testing.TB, g prometheus.Gatherer, name string, labels ...strin
 	return 0
 }
 
-// anybody may have everything.
+// anybody is a caller whose grant permits everything.
 var anybody = session.Caller{App: "app", Grant: session.Grant{All: true}}

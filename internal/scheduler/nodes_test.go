@@ -20,7 +20,7 @@ import (
 	"refresher/internal/store"
 )
 
-// cluster is some nodes that share a store, in a bubble.
+// cluster is a number of nodes that share a store, in a bubble.
 type cluster struct {
 	t      *testing.T
 	config settings
@@ -89,7 +89,7 @@ func (c *cluster) startWith(name string, change func(*settings, *link)) *member 
 	return m
 }
 
-// deliveredBy is what a session's record notes of the delivery of an event.
+// deliveredBy returns the bit of store.Delivered for an event.
 func deliveredBy(t session.EventType) store.Delivered {
 	switch t {
 	case session.EventJoined:
@@ -101,19 +101,19 @@ func deliveredBy(t session.EventType) store.Delivered {
 	}
 }
 
-// Wish has an operator's wish carried out.
+// Wish applies an operator's wish.
 func (m *member) Wish(ctx context.Context, app string, w store.Wish) (store.WishResult, error) {
 	return m.cluster.Wish(ctx, app, w)
 }
 
-// count is how often something of a session was announced.
+// count returns how often an event of a session was sent.
 func (c *cluster) count(id string, what store.Delivered) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.announced[fmt.Sprintf("%s %d", id, what)]
 }
 
-// link is a node's way to the store, which can be broken.
+// link connects a node to the store, and can be broken.
 type link struct {
 	store *store.Memory
 
@@ -128,7 +128,8 @@ type link struct {
 	running chan struct{} // guarded by mu; closed when a node that was paused goes on; nil: it was not
 }
 
-// fail has f asked before each operation; nil mends the link.
+// fail calls f before each operation, whose error the operation returns; nil repairs the
+// link.
 func (l *link) fail(f func() error) {
 	l.mu.Lock()
 	l.fault = f
@@ -257,14 +258,14 @@ var errAway = errors.New("the store is away")
 
 func away() error { return errAway }
 
-// on is the same client, about to connect to another node.
+// on returns the same client, about to connect to another node.
 func (p *fakeClient) on(m *member) *fakeClient {
 	next := p.again()
 	next.scheduler = m.Scheduler
 	return next
 }
 
-// move puts a client on another node, where it confirms what it gets.
+// move resumes on another node. The client acks all pushes there.
 func (p *fakeClient) move(m *member) *fakeClient {
 	p.t.Helper()
 	next := p.on(m)
@@ -277,20 +278,20 @@ func (p *fakeClient) move(m *member) *fakeClient {
 	return next
 }
 
-// stored is how many open sessions the store has.
+// stored returns the number of open sessions in the store.
 func (c *cluster) stored() int {
 	open, _ := c.store.Len()
 	return open
 }
 
-// open is how many sessions a node keeps.
+// open returns the number of open sessions of a node.
 func (m *member) open() int {
 	m.table.mu.Lock()
 	defer m.table.mu.Unlock()
 	return len(m.table.open)
 }
 
-// attached is how many sessions a node has clients for.
+// attached returns the number of attached sessions of a node.
 func (m *member) attached() int {
 	return int(testutil.ToFloat64(m.metrics.sessions[session.Attached]))
 }
@@ -299,8 +300,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(5 * time.Minute)
 		pushes := p.got().pushes
 		last := pushes[len(pushes)-1]
@@ -318,8 +318,7 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 			t.Errorf("%d, %d and %d sessions on the old node, the new one and in the store", a.open(), b.open(), c.stored())
 		}
 		for name, m := range map[string]*member{"old": a, "new": b} { // with the key that the move has outdated
-			var ended *session.EndedError
-			if err := p.on(m).resume(p); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+			if err := p.on(m).resume(p); !endedWith(err, session.EndSuperseded) {
 				t.Errorf("an older key on the %s node: %v", name, err)
 			}
 		}
@@ -334,14 +333,13 @@ func TestSessionMovesToAnotherNode(t *testing.T) {
 	})
 }
 
-// A node that was paused while its client went elsewhere changes nothing when it
-// goes on.
+// A node that was paused while its client moved to another node overwrites nothing when it
+// continues.
 func TestPausedNodeWritesNothingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		a.link.fail(away) // it goes on by itself, and heaps up what it wants to write
 		wait(2 * store.Lease)
@@ -371,8 +369,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b, d := c.start("a"), c.start("b"), c.start("d")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(10 * time.Minute)
+		p := joined(t, a.Scheduler, 10*time.Minute)
 		id := p.got().joined.Session
 		wait(time.Second)
 		a.kill()
@@ -391,7 +388,7 @@ func TestSessionsOfADeadNodeAreSettled(t *testing.T) {
 		if n := b.open() + d.open() + c.stored(); n != 0 || c.count(id, store.DeliveredEnd) != 1 {
 			t.Errorf("%d traces of it are left, its end told %d times", n, c.count(id, store.DeliveredEnd))
 		}
-		// It may still come back, by its key.
+		// The client may still return, with its key.
 		p.move(b)
 	})
 }
@@ -402,8 +399,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		a, b := c.start("a"), c.start("b")
 		var phones []*fakeClient
 		for range 20 {
-			p := &fakeClient{t: t, scheduler: a.Scheduler}
-			p.join(time.Minute)
+			p := joined(t, a.Scheduler, time.Minute)
 			phones = append(phones, p)
 		}
 		wait(time.Second)
@@ -413,8 +409,7 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 		if !a.cluster.Degraded() || !b.cluster.Degraded() {
 			t.Error("not degraded")
 		}
-		late := &fakeClient{t: t, scheduler: b.Scheduler}
-		late.join(time.Minute)
+		joined(t, b.Scheduler, time.Minute)
 		for i, p := range phones {
 			if n := len(p.got().pushes); n < 100 || p.got().ended != nil || p.got().lost {
 				t.Fatalf("%d renewals in an hour: %+v", n, p.got())
@@ -451,8 +446,8 @@ func TestNothingHappensWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// A store that was away for all, and kept what it had, has nothing but overdue
-// sessions of nodes whose leases ran out. They are not taken for dead.
+// After an outage for all nodes, all leases have expired and all sessions are overdue in
+// the store. No live node's session is claimed.
 func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -480,16 +475,16 @@ func TestNodesThatWereAllCutOffAreNotTakenForDead(t *testing.T) {
 	})
 }
 
-// A node that reaches the sessions, but cannot renew its lease, is degraded and takes
-// nothing over; nor does it before the others had the time of a lease to renew theirs.
+// A node that can reach the sessions but not renew its lease is degraded and claims
+// nothing. After the repair it claims nothing until the other nodes had time to renew their
+// leases.
 func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		var log bytes.Buffer
 		a := c.start("a")
 		b := c.startWith("b", func(c *settings, _ *link) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(12 * time.Second)
+		joined(t, a.Scheduler, 12*time.Second)
 		wait(time.Second)
 		lease := func(err error) {
 			b.link.mu.Lock()
@@ -518,7 +513,7 @@ func TestNodeWithoutLeaseTakesNothingOver(t *testing.T) {
 	})
 }
 
-// slowly makes every operation take its time.
+// slowly delays every operation.
 func slowly() error {
 	pass(200 * time.Millisecond)
 	return nil
@@ -552,8 +547,7 @@ func TestNodeThatStopsHandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		p.hands().Detach() // the hub's doing
 		a.stop()
 		if c.stored() != 1 {
@@ -566,16 +560,15 @@ func TestNodeThatStopsHandsOver(t *testing.T) {
 	})
 }
 
-// Two nodes have taken up the same session from the same key, while the store was
-// away: the client heard only one of them.
+// Two nodes restored the same session from its key while the store was down, but the client
+// received the answer of one only.
 func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
 	for _, first := range []string{"ghost", "client"} { // whose node is back first
 		t.Run(first, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t)
 				a, b, d := c.start("a"), c.start("b"), c.start("d")
-				p := &fakeClient{t: t, scheduler: a.Scheduler}
-				p.join(time.Minute)
+				p := joined(t, a.Scheduler, time.Minute)
 				wait(time.Second)
 				for _, m := range []*member{a, b, d} {
 					m.link.fail(away)
@@ -612,14 +605,13 @@ func TestClientIsNotHarmedByItsOwnGhost(t *testing.T) {
 	}
 }
 
-// A renewal over HTTP on another node fences the connection that the session has,
-// and has it come again.
+// A renewal over HTTP on another node acquires the session, so that the connection of its
+// owner is closed and the client resumes.
 func TestRenewalOverHTTPOnAnotherNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a, b := c.start("a"), c.start("b")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		push, err := b.RenewByKey(context.Background(), p.ticket())
 		if err != nil || push.Seq != 3 { // 2 may be on its way

@@ -11,8 +11,7 @@ import (
 	"refresher/internal/session"
 )
 
-// TestQueueAgainstAList plays the same history to the queue and to a list that
-// is searched from end to end.
+// TestQueueAgainstAList compares the queue with a list that is searched linearly.
 func TestQueueAgainstAList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type times struct{ due, expires time.Duration }

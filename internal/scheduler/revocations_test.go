@@ -17,7 +17,7 @@ import (
 	"refresher/internal/store"
 )
 
-// revocations are kept as simply as can be.
+// revocations is a simple implementation of a set of revocations.
 type revocations struct {
 	mu     sync.Mutex
 	all    []store.Selector // guarded by mu
@@ -48,7 +48,7 @@ func (r *revocations) Revoked(k *session.ResumeClaims) bool {
 	return slices.ContainsFunc(r.all, func(s store.Selector) bool { return s.Matches(k) })
 }
 
-// ended is what Revoke has ended.
+// ended collects the sessions that Revoke has ended.
 type ended struct {
 	mu           sync.Mutex
 	sessions     int
@@ -87,9 +87,7 @@ func joinAs(t *testing.T, s *Scheduler, channel string, uid uint32, subject stri
 	a, err := s.Join(context.Background(), session.Join{
 		Identity: session.Identity{RTC: &session.RTC{Channel: channel, UID: uid}}, TTL: 10 * time.Minute, Caller: caller,
 	}, p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	p.hold(a)
 	return p
 }
@@ -116,7 +114,7 @@ func (g *countedStore) Acquire(ctx context.Context, wish store.AcquireRequest) (
 	return g.Store.Acquire(ctx, wish)
 }
 
-// A key that is no good is refused before anybody is asked.
+// A bad key is refused before the store or your back end is asked.
 func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := &countedStore{}
@@ -136,9 +134,7 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 			k := session.ResumeClaims{Session: "S", App: "app", Epoch: 1, Terms: session.Terms{TTL: time.Hour, Until: session.SecOf(time.Now()) + 3600}}
 			change(&k)
 			sealed, err := c.Sealer.Seal(k)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return session.Resume{Session: k.Session, Key: sealed, ExpiresAt: session.SecOf(time.Now()) + 60}
 		}
 		good := seal(func(*session.ResumeClaims) {})
@@ -147,16 +143,10 @@ func TestOpenRefusesWhatTheNodeKnowsIsNoGood(t *testing.T) {
 		foreign.Session = "T"
 		left, newer := joinAs(t, s, "c", 1, ""), joinAs(t, s, "c", 2, "")
 		old := newer.ticket()
-		if err := newer.again().resume(newer); err != nil {
-			t.Fatal(err)
-		}
+		must(t, newer.again().resume(newer))
 		again := newer.again()
-		if err := again.resume(newer); err != nil {
-			t.Fatal(err)
-		}
-		if err := again.hands().Ack(again.got().joined.Seq); err != nil {
-			t.Fatal(err)
-		}
+		must(t, again.resume(newer))
+		must(t, again.hands().Ack(again.got().joined.Seq))
 		revoked.add(store.Selector{App: "app", Subject: "eve"})
 		wait(time.Second)
 		left.hands().Leave() // the store answers for it in a moment
@@ -236,7 +226,7 @@ func TestRevocationEndsWhatItNames(t *testing.T) {
 			t.Errorf("another project's revocation ended %d sessions", n)
 		}
 
-		// Nobody comes back, here or on a node that knows no more than the key.
+		// No client can resume, on this node or on one that knows only the key.
 		c.Registerer, c.Node, c.Store = prometheus.NewRegistry(), "other", store.NewMemory(time.Now)
 		for _, node := range []*Scheduler{s, start(t, c)} {
 			for _, p := range []*fakeClient{ana, bob, away} {
@@ -264,7 +254,7 @@ func wantEnded(t *testing.T, err error, reason session.EndReason) {
 	}
 }
 
-// A session whose node died is ended by the node that takes it over.
+// A revoked session of a dead node is ended by the node that adopts it.
 func TestRevokedSessionOfADeadNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -306,8 +296,8 @@ func TestNodeThatDoesNotKnowWhatIsRevokedTakesNobody(t *testing.T) {
 	})
 }
 
-// A client that is being written to holds its session: a revocation does not wait for it,
-// ends it later, and counts it.
+// A revocation does not wait for a session that is locked while a push is written. The
+// session ends later, and is counted.
 func TestRevocationOfABusySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, revoked, _ := startRevoking(t, nil)
@@ -332,8 +322,8 @@ func TestRevocationOfABusySession(t *testing.T) {
 	})
 }
 
-// A node that has not read the store's revocations yet knows those that were added here. A
-// session that it takes over meanwhile, and that one of them matches, is ended.
+// A node that has not read the store's revocations knows those that were added on it. It
+// ends an adopted session that one of them matches.
 func TestSessionOfADeadNodeThatIsRevokedBeforeTheStoreIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)

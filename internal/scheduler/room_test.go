@@ -15,15 +15,14 @@ import (
 	"refresher/internal/store"
 )
 
-// A client that joins and hangs up, with tokens of a day, keeps nobody out.
+// Detached sessions with tokens of a day do not prevent joins.
 func TestDetachedSessionsGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		memory := store.NewMemory(time.Now)
 		c.Store, c.MaxSessions = memory, 20
 		s := start(t, c)
-		stays := &fakeClient{t: t, scheduler: s}
-		stays.join(time.Hour)
+		stays := joined(t, s, time.Hour)
 		first := &fakeClient{t: t, scheduler: s}
 		for i := range 200 {
 			p := first
@@ -33,8 +32,7 @@ func TestDetachedSessionsGiveWay(t *testing.T) {
 			p.join(24 * time.Hour)
 			p.hands().Detach()
 		}
-		good := &fakeClient{t: t, scheduler: s}
-		good.join(time.Hour)
+		good := joined(t, s, time.Hour)
 		wait(time.Second)
 		if n := len(s.table.open); n != 20 {
 			t.Errorf("%d sessions are kept", n)
@@ -123,8 +121,8 @@ func TestAdoptedSessionsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// A client that renews over HTTP is there, if not connected: sessions whose clients
-// only hung up give way before its own.
+// Sessions of clients that renew over HTTP are removed after those of clients that only
+// disconnected.
 func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -147,14 +145,15 @@ func TestClientsThatRenewOverHTTPGiveWayLast(t *testing.T) {
 	})
 }
 
-// move is what one of many clients does.
+// move is one action of one of many clients.
 type move struct {
 	what    string
 	who     int // counts those who can
 	seconds int // until the next
 }
 
-// TestAnyCrowd has clients come and go on a node with little room.
+// TestAnyCrowd has many clients join, leave, disconnect and resume on a node with a low
+// limit.
 func TestAnyCrowd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		room := rapid.IntRange(1, 4).Draw(rt, "room")
@@ -192,7 +191,7 @@ type crowd struct {
 	here, away []*fakeClient
 }
 
-// take takes one client out of a list.
+// take removes one client from a list and returns it.
 func take(from *[]*fakeClient, who int) *fakeClient {
 	if len(*from) == 0 {
 		return nil
@@ -247,7 +246,7 @@ func (w *crowd) join() {
 	}
 }
 
-// check compares the node's table with who is there.
+// check compares the node's table with the clients' own state.
 func (w *crowd) check() {
 	whole(w.t, w.s)
 	w.s.table.mu.Lock()

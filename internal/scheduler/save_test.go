@@ -29,7 +29,7 @@ func TestSaveWithin(t *testing.T) {
 	}
 }
 
-// datedSaves notes when the store was given records.
+// datedSaves records when the store was given records.
 type datedSaves struct {
 	*link
 
@@ -56,8 +56,8 @@ func (d *datedSaves) after(start time.Time) time.Duration {
 	return -1
 }
 
-// Only the record of a confirmed renewal gathers for long. All other changes, which another
-// node may need at once, are saved after 100 ms.
+// Only the record of a confirmed renewal waits long. All other changes are saved after 100
+// ms, since another node may need them.
 func TestWhichRecordsGather(t *testing.T) {
 	const ttl, soon, later = time.Hour, 100 * time.Millisecond, time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -74,9 +74,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			}
 		}
 		ack := now(func() {
-			if err := p.hands().Ack(<-acks); err != nil {
-				t.Fatal(err)
-			}
+			must(t, p.hands().Ack(<-acks))
 		})
 		wish := func(role session.Role) {
 			if _, err := n.cluster.Wish(t.Context(), "app", store.Wish{Session: p.got().joined.Session, Kind: store.WishRole, Role: role}); err != nil {
@@ -97,9 +95,7 @@ func TestWhichRecordsGather(t *testing.T) {
 			{"detach", now(func() { p.hands().Detach() }), soon},
 			{"resume, which the store knows of, and its ack", now(func() {
 				next := p.again()
-				if err := next.resume(p); err != nil {
-					t.Fatal(err)
-				}
+				must(t, next.resume(p))
 				p = next
 				acks <- p.got().joined.Seq
 				ack()
@@ -116,14 +112,13 @@ func TestWhichRecordsGather(t *testing.T) {
 	})
 }
 
-// A node dies while the record of a confirmed renewal gathers. Its client resumes on another
-// node, which has the record before, with tokens of a higher seq.
+// A node dies before the record of a confirmed renewal is saved. Its client resumes on
+// another node, which has the previous record, and gets tokens of a higher seq.
 func TestSuccessorOfARenewalThatWasNotSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		a := c.start("a")
-		p := &fakeClient{t: t, scheduler: a.Scheduler}
-		p.join(time.Minute)
+		p := joined(t, a.Scheduler, time.Minute)
 		wait(time.Second)
 		for len(p.got().pushes) == 0 {
 			wait(10 * time.Millisecond)

@@ -22,8 +22,7 @@ import (
 func TestSixtyRenewalsOfShortTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(12 * time.Second)
+		p := joined(t, s, 12*time.Second)
 		wait(12 * time.Second * 60)
 		if n := len(p.got().pushes); n < 60 {
 			t.Fatalf("%d renewals", n)
@@ -98,9 +97,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 		}
 		back := p.again()
 		back.answer = nil
-		if err := back.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(p))
 		if back.got().joined.Seq != 3 || back.got().joined.Rejoin || !back.got().joined.Resumed {
 			t.Fatalf("joined %+v", back.got().joined)
 		}
@@ -112,7 +109,7 @@ func TestClientThatStopsAcking(t *testing.T) {
 	})
 }
 
-// checkRanOut compares how many clients are counted whose tokens ran out.
+// checkRanOut checks the number of clients that are counted because their tokens expired.
 func checkRanOut(t *testing.T, s *Scheduler, attached, detached float64) {
 	t.Helper()
 	if a, d := testutil.ToFloat64(s.metrics.ranOut["attached"]), testutil.ToFloat64(s.metrics.ranOut["detached"]); a != attached || d != detached {
@@ -149,13 +146,12 @@ func TestTokensThatRanOutUnconfirmed(t *testing.T) {
 	})
 }
 
-// Who comes back to dead tokens, on a node that knows nothing of them, was away when
-// they ended, whatever it asks for then.
+// A client that returns after its tokens have expired, to a node that does not know the
+// session, counts as expired while detached.
 func TestTokensThatRanOutBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Second)
+		p := joined(t, s, 10*time.Second)
 		p.hands().Detach()
 		wait(5 * time.Minute)
 		if n := len(s.table.open); n != 0 {
@@ -165,16 +161,12 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 		back, ticket := p.again(), p.ticket()
 		ticket.ExpiresAt = p.got().expiresAt
 		a, err := s.Resume(context.Background(), ticket, back)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		back.hold(a)
 		if !back.got().joined.Push.Rejoin {
 			t.Fatal("its tokens live")
 		}
-		if err := back.hands().Nack(back.got().joined.Push.Seq, "X", "no"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.hands().Nack(back.got().joined.Push.Seq, "X", "no"))
 		wait(5 * time.Second)
 		checkRanOut(t, s, 0, 1)
 	})
@@ -183,8 +175,7 @@ func TestTokensThatRanOutBefore(t *testing.T) {
 func TestDetachedSessionIsSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Second)
+		p := joined(t, s, 10*time.Second)
 		p.hands().Detach()
 		wait(11 * time.Second)
 		if got := testutil.ToFloat64(s.metrics.renewals["expired"]); got != 1 {
@@ -199,11 +190,9 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 		if len(p.got().pushes) != 0 {
 			t.Errorf("pushed %d times to a client that is gone", len(p.got().pushes))
 		}
-		// Its key is as good as ever: a device that slept for long goes on.
+		// Its key is still valid: a device that was asleep for long resumes.
 		back := p.again()
-		if err := back.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(p))
 		if back.got().joined.Seq != 2 || back.got().joined.Session != p.got().joined.Session {
 			t.Errorf("joined %+v", back.got().joined)
 		}
@@ -213,31 +202,23 @@ func TestDetachedSessionIsSettled(t *testing.T) {
 func TestNewerConnectionWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		newer := p.again()
-		if err := newer.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, newer.resume(p))
 		if p.got().ended == nil || p.got().ended.Reason != session.EndSuperseded {
 			t.Fatalf("the older connection was told %+v", p.got().ended)
 		}
-		// What the older one still says changes nothing.
+		// Messages on the older connection change nothing.
 		p.hands().Leave()
 		p.hands().Detach()
 		p.hands().Renew()
-		if err := p.hands().Ack(2); err != nil {
-			t.Fatal(err)
-		}
-		if err := newer.hands().Ack(2); err != nil {
-			t.Fatal(err)
-		}
+		must(t, p.hands().Ack(2))
+		must(t, newer.hands().Ack(2))
 		wait(time.Hour)
 		if newer.got().ended != nil || len(newer.got().pushes) != 1 {
 			t.Fatalf("ended %+v, %d pushes", newer.got().ended, len(newer.got().pushes))
 		}
-		var ended *session.EndedError
-		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndSuperseded {
+		if err := p.again().resume(p); !endedWith(err, session.EndSuperseded) {
 			t.Fatalf("the older key: %v", err)
 		}
 		whole(t, s)
@@ -250,18 +231,16 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		c.Policy.MaxSession = 24 * time.Hour
 		shared := c.share()
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		p.hands().Leave()
 		if p.got().ended == nil || p.got().ended.Reason != session.EndLeft || p.got().ended.AccessEndsAt != p.got().expiresAt {
 			t.Fatalf("ended %+v", p.got().ended)
 		}
 		for range 2 { // at once, and when the store has been told
-			var ended *session.EndedError
-			if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndLeft {
+			if err := p.again().resume(p); !endedWith(err, session.EndLeft) {
 				t.Fatalf("resume: %v", err)
 			}
-			if _, err := s.RenewByKey(context.Background(), p.ticket()); !errors.As(err, &ended) {
+			if _, err := s.RenewByKey(context.Background(), p.ticket()); !endedWith(err, session.EndLeft) {
 				t.Fatalf("renewal over HTTP: %v", err)
 			}
 			wait(time.Minute)
@@ -273,8 +252,7 @@ func TestSessionThatWasLeftStaysClosed(t *testing.T) {
 		if open, tombstones := shared.Len(); open+tombstones != 0 {
 			t.Errorf("%d ended sessions are kept for ever, and %d tombstones", open, tombstones)
 		}
-		var ended *session.EndedError
-		if err := p.again().resume(p); !errors.As(err, &ended) || ended.Reason != session.EndExpired {
+		if err := p.again().resume(p); !endedWith(err, session.EndExpired) {
 			t.Errorf("resume past the terms: %v", err)
 		}
 		whole(t, s)
@@ -293,9 +271,7 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 		other := start(t, c)
 		back := p.again()
 		back.scheduler = other
-		if err := back.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(p))
 		if back.got().joined.Session != p.got().joined.Session || back.got().joined.Seq != before.Seq+1 || back.got().joined.Tokens.ExpiresAt < before.Tokens.ExpiresAt {
 			t.Fatalf("joined %+v after %+v", back.got().joined, before)
 		}
@@ -316,16 +292,13 @@ func TestNodeThatKnowsNothingButTheKey(t *testing.T) {
 func TestRenewByKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		p.hands().Detach()
 		seq := p.got().joined.Seq
 		for range 20 { // a client that has nothing but HTTP
 			wait(40 * time.Second)
 			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, Seq: seq})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if push.Seq != seq+1 || push.Rejoin || push.Cause != session.CauseRenew {
 				t.Fatalf("push %+v after %d", push, seq)
 			}
@@ -342,20 +315,17 @@ func TestRenewByKey(t *testing.T) {
 	})
 }
 
-// A client that has only HTTP and says nothing of what it has is taken to have
-// what it was given.
+// A client that renews over HTTP and names no seq is assumed to have the tokens that it was
+// given last.
 func TestRenewByKeyThatSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		p.hands().Detach()
 		for i := range 20 {
 			wait(40 * time.Second)
 			push, err := s.RenewByKey(context.Background(), session.Resume{Session: p.got().joined.Session, Key: p.got().joined.Key, SeqUnknown: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if push.Seq != uint64(i+2) || push.Rejoin {
 				t.Fatalf("renewal %d: %+v", i, push)
 			}
@@ -384,8 +354,7 @@ func TestRenewalOverHTTPIsNoSilence(t *testing.T) {
 func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, testConfig(t))
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		broken := p.again()
 		broken.refuse = true
 		if err := broken.resume(p); !errors.Is(err, errGone) {
@@ -395,9 +364,7 @@ func TestResumeThatDoesNotGetThroughKillsNobody(t *testing.T) {
 			t.Fatalf("the older connection was told %+v, lost %v; want it to come back", got.ended, got.lost)
 		}
 		back := p.again()
-		if err := back.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(p))
 		whole(t, s)
 	})
 }
@@ -415,20 +382,17 @@ func TestJoinThatDoesNotGetThroughTakesNoRoom(t *testing.T) {
 	})
 }
 
-// A node on which a client was long ago learns from a key that it has been
-// elsewhere since.
+// A node whose connection to a client has an older epoch closes it when the client resumes
+// with a newer key.
 func TestConnectionOfAnOlderEpochIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
 		here := start(t, c)
-		p := &fakeClient{t: t, scheduler: here}
-		p.join(time.Hour)
+		p := joined(t, here, time.Hour)
 		c.Registerer = prometheus.NewRegistry()
 		elsewhere := p.again()
 		elsewhere.scheduler = start(t, c)
-		if err := elsewhere.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, elsewhere.resume(p))
 		if _, err := here.RenewByKey(context.Background(), elsewhere.ticket()); err != nil {
 			t.Fatal(err)
 		}
@@ -447,8 +411,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 		m := &failingMinter{}
 		c.Minter = m
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Second)
+		p := joined(t, s, 10*time.Second)
 		m.broken.Store(true)
 		wait(time.Minute) // its tokens run out meanwhile
 		if n := m.tries.Load(); n < 30 || n > 60 {
@@ -466,7 +429,7 @@ func TestRenewalThatFailsIsTriedAgain(t *testing.T) {
 	})
 }
 
-// failingMinter is a plainMinter that can be broken.
+// failingMinter is a plainMinter that can be made to fail.
 type failingMinter struct {
 	broken atomic.Bool
 	tries  atomic.Int64
@@ -595,8 +558,7 @@ func TestCallsThatBeganTogetherRenewApart(t *testing.T) {
 		const n = 2000
 		var phones []*fakeClient
 		for range n {
-			p := &fakeClient{t: t, scheduler: s}
-			p.join(time.Hour)
+			p := joined(t, s, time.Hour)
 			phones = append(phones, p)
 		}
 		wait(time.Hour)
@@ -624,8 +586,8 @@ func TestWallClockSteps(t *testing.T) {
 	}
 }
 
-// stepWallClock sets the wall clock while a thousand calls go on, and demands
-// that none is skipped and that they do not all renew at once.
+// stepWallClock sets the wall clock while there are a thousand sessions, and checks that
+// none expires and that the renewals are spread.
 func stepWallClock(t *testing.T, step time.Duration) {
 	s := build(t, testConfig(t)).Scheduler
 	var offset atomic.Int64
@@ -641,8 +603,7 @@ func stepWallClock(t *testing.T, step time.Duration) {
 	const n = 1000
 	var phones []*fakeClient
 	for range n {
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Hour)
+		p := joined(t, s, time.Hour)
 		phones = append(phones, p)
 	}
 	wait(30 * time.Minute)
@@ -683,8 +644,7 @@ func TestMetricsLookAhead(t *testing.T) {
 		s := start(t, c)
 		p := &fakeClient{t: t, scheduler: s, answer: silent}
 		p.join(40 * time.Second)
-		q := &fakeClient{t: t, scheduler: s}
-		q.join(time.Hour)
+		q := joined(t, s, time.Hour)
 		wait(21 * time.Second) // p's renewal is out, with less than 20 s left
 		err := testutil.GatherAndCompare(registry, strings.NewReader(`
 			# HELP refresher_sessions_at_risk Sessions whose renewal is unconfirmed and whose tokens run out in less than 30 s.
@@ -709,7 +669,7 @@ func TestMetricsLookAhead(t *testing.T) {
 	})
 }
 
-// counted is a store that counts what is written to it.
+// counted is a store that counts the records written to it.
 type counted struct {
 	sharing.Store
 	records atomic.Int64
@@ -720,8 +680,8 @@ func (c *counted) Save(ctx context.Context, records []store.Record) ([]store.Out
 	return c.Store.Save(ctx, records)
 }
 
-// A client that confirms and refuses in turns, as fast as it may talk, costs no more
-// than one whose SDK refuses everything.
+// A client that alternates acks and nacks at the maximum rate gets no more bundles than one
+// whose SDK refuses everything.
 func TestAckAndNackInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -736,12 +696,8 @@ func TestAckAndNackInTurns(t *testing.T) {
 		written.records.Store(0)
 		for range 31 * 5 {
 			seq := p.got().joined.Seq + uint64(len(p.got().pushes))
-			if err := p.hands().Ack(seq); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.hands().Nack(seq, "X", "no"); err != nil {
-				t.Fatal(err)
-			}
+			must(t, p.hands().Ack(seq))
+			must(t, p.hands().Nack(seq, "X", "no"))
 			wait(200 * time.Millisecond)
 		}
 		p.hands().Leave()

@@ -10,9 +10,9 @@ import (
 	"refresher/internal/session"
 )
 
-// TestAnyDay plays arbitrary days of a few calls: clients that answer sooner or
-// later, fall silent, refuse, lose their connection and come back. What a call
-// may expect is checked on the client's side, by its own record.
+// TestAnyDay simulates arbitrary days of a few clients, which answer late, fall silent,
+// refuse, disconnect and resume. The promises to each client are checked against the
+// client's own record.
 func TestAnyDay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		day := drawDay(rt)
@@ -36,7 +36,7 @@ type callScript struct {
 	turns []turn
 }
 
-// turn is something that a client does after a while.
+// turn is an action of a client, after a delay.
 type turn struct {
 	after time.Duration
 	what  string
@@ -97,7 +97,7 @@ func (d day) play(t *testing.T) {
 	}
 }
 
-// caller plays one script.
+// caller runs the script of one client.
 type caller struct {
 	t          *testing.T
 	s          *Scheduler
@@ -133,7 +133,7 @@ func (c *caller) play() {
 			c.muted <- turn.what == "mute"
 		}
 	}
-	// Whatever happened: a client that is there and answers is kept alive.
+	// In the end a client that is connected and answers has valid tokens.
 	<-c.muted
 	c.muted <- false
 	if away || c.fakeClient.got().lost {
@@ -158,15 +158,15 @@ func (c *caller) play() {
 	for i := before; i < len(got.pushes); i++ {
 		c.onTime(got.pushes[i], got.at[i])
 	}
-	// Rotations take the spread, and 10 s more where one follows another at once; the
-	// client may take a while to confirm what came before.
+	// A rotation takes the spread, and 10 s more after another one. The client may take a
+	// while to confirm an earlier bundle.
 	rotated := c.signs.since() > c.s.config.Policy.CertificateSpread+30*time.Second
 	if has, signs := got.holds(), c.signs.name("app"); has != signs && rotated {
 		c.t.Errorf("has tokens of certificate %s, %s signs", has, signs)
 	}
 }
 
-// onTime checks a push to a client that was there and answered the one before.
+// onTime checks a push to a client that was connected and has answered the previous push.
 func (c *caller) onTime(push session.Push, at time.Time) {
 	if push.Attempt > 1 || push.Cause != session.CauseSchedule {
 		return

@@ -15,10 +15,10 @@ import (
 	"refresher/internal/store"
 )
 
-// TestManyHandsOnTheSameSessions has several goroutines do anything to each of
-// many sessions, through connections whose writes fail now and then, and asks
-// for order on every connection and for nothing left at the end. It is for the
-// race detector, too.
+// TestManyHandsOnTheSameSessions has several goroutines do random operations on each of
+// many sessions, with connections whose writes sometimes fail. It checks the order of
+// messages on every connection, and that nothing is left at the end. It is meant for the
+// race detector.
 func TestManyHandsOnTheSameSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -60,7 +60,7 @@ func TestManyHandsOnTheSameSessions(t *testing.T) {
 	})
 }
 
-// gang is all that has, or had, the key to one session.
+// gang holds all connections, past and present, of one session.
 type gang struct {
 	cluster *sharing.Cluster
 	t       *testing.T
@@ -89,7 +89,7 @@ func (g *gang) keep(c *tab, a session.Attachment) {
 	g.mu.Unlock()
 }
 
-// any is one of the tabs, and what it knows.
+// any returns a random connection and the messages that it received.
 func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 	g.mu.Lock()
 	c := g.tabs[rand.N(len(g.tabs))]
@@ -99,7 +99,8 @@ func (g *gang) any() (a session.Attachment, joined session.Joined, seq uint64) {
 	return c.attachment, c.joined, c.seq
 }
 
-// act does anything at all, with what one tab has and the key of another.
+// act does a random operation, with the attachment of one connection and the key of
+// another.
 func (g *gang) act() {
 	a, _, seq := g.any()
 	_, key, _ := g.any()
@@ -137,7 +138,7 @@ func (g *gang) act() {
 	}
 }
 
-// tab is a connection that checks what it is told.
+// tab is a connection that checks the messages that it receives.
 type tab struct {
 	t     *testing.T
 	flaky bool // its writes fail now and then
@@ -188,9 +189,8 @@ func (c *tab) CloseDead() {
 	c.lost = true
 }
 
-// Clients that do not read, and come back each time that they were cut off, with
-// tokens that live short, do not keep a call from its renewal, however few slots
-// there are.
+// Clients with short-lived tokens that do not read, and reconnect each time that they are
+// closed, do not delay the renewal of another client, even with few workers.
 func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stalled = 40
@@ -217,8 +217,7 @@ func TestClientsThatDoNotReadHoldUpNoOther(t *testing.T) {
 			stall(p)
 			p.join(10 * time.Second)
 		}
-		good := &fakeClient{t: t, scheduler: s}
-		good.join(2 * time.Minute)
+		good := joined(t, s, 2*time.Minute)
 		expires := good.got().expiresAt
 		wait(2 * time.Minute)
 		g := good.got()

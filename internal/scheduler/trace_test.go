@@ -24,7 +24,7 @@ import (
 	"refresher/internal/store"
 )
 
-// traced has a scheduler trace what a sampler chooses.
+// traced makes a scheduler trace what a sampler selects.
 func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecorder {
 	t.Helper()
 	if c.Store == nil {
@@ -36,8 +36,8 @@ func traced(t testing.TB, c *settings, sampler sdk.Sampler) *tracetest.SpanRecor
 	return recorder
 }
 
-// outlines are the traces of ended spans: the root's name and outcome, and in
-// brackets the parts, in the order in which they began.
+// outlines describes the ended traces: the root's name and outcome, and in brackets its
+// children in the order of their start.
 func outlines(t testing.TB, r *tracetest.SpanRecorder) []string {
 	t.Helper()
 	spans := r.Ended()
@@ -93,8 +93,7 @@ func TestARenewalIsOneTrace(t *testing.T) {
 		c.Consent, c.Policy.ApprovalAhead, c.Policy.ApprovalGrace = b.consent, 15*time.Second, time.Hour
 		r := traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Minute)
+		p := joined(t, s, 10*time.Minute)
 		wait(9*time.Minute + 30*time.Second)
 		p.hands().Leave()
 		wait(time.Second)
@@ -148,12 +147,8 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 		p.answer = silent
 		again := p.again()
 		again.answer = nil
-		if err := again.resume(p); err != nil {
-			t.Fatal(err)
-		}
-		if err := again.hands().Ack(again.got().joined.Seq); err != nil {
-			t.Fatal(err)
-		}
+		must(t, again.resume(p))
+		must(t, again.hands().Ack(again.got().joined.Seq))
 		wait(time.Second)
 		again.answer = silent
 		if _, err := s.RenewByKey(context.Background(), again.ticket()); err != nil {
@@ -177,7 +172,7 @@ func TestTracesOfWhatGoesWrong(t *testing.T) {
 	})
 }
 
-// Whatever happens, each span ends.
+// Every span ends.
 func TestTracesEnd(t *testing.T) {
 	for name, ending := range map[string]func(s *Scheduler, p *fakeClient){
 		"left":        func(_ *Scheduler, p *fakeClient) { p.hands().Leave() },
@@ -204,8 +199,8 @@ func TestTracesEnd(t *testing.T) {
 	}
 }
 
-// Records that are written together share the exchange with the store: it belongs
-// to one trace, and the others refer to it.
+// Records that are saved in one batch share one span, which belongs to one trace; the
+// others have a link to it.
 func TestTracesOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -230,7 +225,7 @@ func TestTracesOfABatch(t *testing.T) {
 	})
 }
 
-// Where the sampler says no, nothing is recorded, and nothing has an exemplar.
+// A trace that is not sampled records nothing and gives no exemplars.
 func TestUnsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -243,8 +238,7 @@ func TestUnsampled(t *testing.T) {
 			config.Registerer = registry
 			r := traced(t, &config, c.sampler)
 			s := start(t, config)
-			p := &fakeClient{t: t, scheduler: s}
-			p.join(10 * time.Minute)
+			p := joined(t, s, 10*time.Minute)
 			wait(10 * time.Minute)
 			p.hands().Leave()
 			wait(time.Second)
@@ -268,13 +262,11 @@ func TestUnsampled(t *testing.T) {
 	})
 }
 
-// exemplars are the trace ids that histograms have, by name.
+// exemplars returns the trace ids of the histograms' exemplars, by metric.
 func exemplars(t testing.TB, g prometheus.Gatherer) map[string]string {
 	t.Helper()
 	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	found := make(map[string]string)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
@@ -295,7 +287,8 @@ func first(all []*dto.Exemplar) *dto.Exemplar {
 	return all[0]
 }
 
-// The trace of a renewal goes on into what the back end and the store are asked.
+// The context of requests to your back end and the store belongs to the trace of the
+// renewal.
 func TestTracesGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -317,13 +310,10 @@ func TestTracesGoOn(t *testing.T) {
 		c.Store = &notingStore{Store: c.Store, note: note}
 		traced(t, &c, sdk.AlwaysSample())
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(10 * time.Minute)
+		p := joined(t, s, 10*time.Minute)
 		wait(9*time.Minute + 30*time.Second)
 		again := p.again()
-		if err := again.resume(p); err != nil {
-			t.Fatal(err)
-		}
+		must(t, again.resume(p))
 		wait(time.Second)
 		want := []string{"acquire", "ask join", "ask renew", "ask resume", "save"}
 		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(inside))); diff != "" {
@@ -348,7 +338,7 @@ func (s *notingStore) Save(ctx context.Context, records []store.Record) ([]store
 	return s.Store.Save(ctx, records)
 }
 
-// A renewal over HTTP that fails does not hide the renewal that comes next.
+// A failed renewal over HTTP does not prevent the trace of the next renewal.
 func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testConfig(t)
@@ -356,8 +346,7 @@ func TestRenewalAfterOneThatFailedOverHTTPIsTraced(t *testing.T) {
 		m := &failingMinter{}
 		c.Minter = m
 		s := start(t, c)
-		p := &fakeClient{t: t, scheduler: s}
-		p.join(time.Minute)
+		p := joined(t, s, time.Minute)
 		wait(time.Second)
 		m.broken.Store(true)
 		if _, err := s.RenewByKey(context.Background(), p.ticket()); !errors.Is(err, errGone) {

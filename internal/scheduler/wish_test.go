@@ -14,14 +14,14 @@ import (
 	"refresher/internal/store"
 )
 
-// roleMinter says in its tokens which role they are for.
+// roleMinter mints tokens that name their role.
 type roleMinter struct{}
 
 func (roleMinter) Mint(_ string, id session.Identity, _ session.Format, _ session.Cause, _, expiresAt session.UnixSec) (session.Tokens, error) {
 	return session.Tokens{RTC: roleOf(id).String(), ExpiresAt: expiresAt}, nil
 }
 
-// wishCluster is a cluster whose tokens say which role they are for.
+// wishCluster returns a cluster with a roleMinter.
 func wishCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := newCluster(t)
@@ -29,7 +29,7 @@ func wishCluster(t *testing.T) *cluster {
 	return c
 }
 
-// want has a wish carried out that is to be accepted.
+// want applies a wish, which must succeed.
 func (m *member) want(w store.Wish) store.WishResult {
 	result, err := m.Wish(context.Background(), "app", w)
 	if err != nil {
@@ -42,10 +42,10 @@ func (m *member) setRole(id string, role session.Role) store.WishResult {
 	return m.want(store.Wish{Session: id, Kind: store.WishRole, Role: role})
 }
 
-// id is the client's session.
+// id returns the id of the client's session.
 func (p *fakeClient) id() string { return p.got().joined.Session }
 
-// newest is the client's newest push.
+// newest returns the client's newest push.
 func (p *fakeClient) newest() session.Push {
 	got := p.got()
 	if len(got.pushes) == 0 {
@@ -62,7 +62,7 @@ func (p *fakeClient) wantPushed(pushes int, cause session.Cause, role session.Ro
 	}
 }
 
-// applied checks the result of a wish for a role that was carried out.
+// applied checks the result of a wish for a role.
 func applied(t *testing.T, result store.WishResult, node string, role session.Role, state session.State) {
 	t.Helper()
 	r := &result.Record
@@ -139,7 +139,7 @@ func TestWishOfASessionElsewhere(t *testing.T) {
 	})
 }
 
-// A client's tokens may be newer than those that the store knows of.
+// The client's tokens may be newer than the stored record.
 func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -156,7 +156,7 @@ func TestEndSaysWhenTheNewestTokensEnd(t *testing.T) {
 	})
 }
 
-// A node that died does not act on a wish; the one that takes its session over does.
+// A wish for a session of a dead node is applied by the node that adopts the session.
 func TestWishOfADeadNodesSession(t *testing.T) {
 	for name, w := range map[string]store.Wish{
 		"role": {Kind: store.WishRole, Role: session.Publisher}, "renew": {Kind: store.WishRenew}, "end": {Kind: store.WishEnd},
@@ -190,9 +190,7 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 					t.Fatal("not taken over")
 				}
 				back := p.on(b)
-				if err := back.resume(p); err != nil {
-					t.Fatal(err)
-				}
+				must(t, back.resume(p))
 				if got := back.newest(); got.Tokens.RTC != w.Role.String() {
 					t.Errorf("back with %+v", got)
 				}
@@ -205,7 +203,8 @@ func TestWishOfADeadNodesSession(t *testing.T) {
 	}
 }
 
-// pause has all that a node asks of the store, and all notices to it, wait until goOn.
+// pause blocks all operations of a node on the store, and all notices to it, until goOn is
+// called.
 func (l *link) pause() (goOn func()) {
 	running := make(chan struct{})
 	l.mu.Lock()
@@ -224,7 +223,7 @@ func (l *link) await() {
 	}
 }
 
-// A node that stands still acts on a wish when it runs again.
+// A paused node applies a wish when it continues.
 func TestWishOfAPausedNodesSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -251,7 +250,7 @@ func TestWishOfAPausedNodesSession(t *testing.T) {
 	})
 }
 
-// A client that is not connected meets the wish when it comes back, on any node.
+// A wish for a detached session is applied when its client returns, on any node.
 func TestWishOfADetachedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -265,9 +264,7 @@ func TestWishOfADetachedSession(t *testing.T) {
 		wait(time.Second)
 		for p, m := range map[*fakeClient]*member{ana: b, bob: a} {
 			back := p.on(m)
-			if err := back.resume(p); err != nil {
-				t.Fatal(err)
-			}
+			must(t, back.resume(p))
 			if got := back.newest(); got.Tokens.RTC != "publisher" {
 				t.Errorf("back with %+v", got)
 			}
@@ -285,8 +282,8 @@ func TestWishOfADetachedSession(t *testing.T) {
 	})
 }
 
-// A client that renews over HTTP meets the wish there, also where it would be given the
-// tokens of a moment ago again.
+// A renewal over HTTP applies a wish, even if the client would otherwise get the same
+// tokens again.
 func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -296,9 +293,7 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 		wait(time.Second)
 		renew := func(m *member) session.Push {
 			push, err := m.RenewByKey(context.Background(), p.ticket())
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			return push
 		}
 		first := renew(a)
@@ -320,7 +315,8 @@ func TestRenewalOverHTTPMeetsAWish(t *testing.T) {
 	})
 }
 
-// While the store is away, a node carries out what it can, and writes it later.
+// While the store is down, a node applies wishes to its own sessions, and stores them
+// later.
 func TestWishWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -384,8 +380,8 @@ func TestWishWhileTheStoreIsAway(t *testing.T) {
 	})
 }
 
-// What a node did while the store was away reaches the session on the node that its
-// client went to meanwhile, whichever of the two is back first.
+// A wish that a node applied while the store was down reaches the session on the node that
+// its client has moved to, whichever of the two reaches the store first.
 func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	for _, ownerFirst := range []bool{true, false} {
 		for _, kind := range []store.WishKind{store.WishRole, store.WishEnd} {
@@ -402,9 +398,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 				if err := moved.resume(p); err != nil { // its key is all that is known there
 					t.Fatal(err)
 				}
-				if err := moved.hands().Ack(moved.newest().Seq); err != nil {
-					t.Fatal(err)
-				}
+				must(t, moved.hands().Ack(moved.newest().Seq))
 				first, second := a, b
 				if !ownerFirst {
 					first, second = b, a
@@ -425,7 +419,7 @@ func TestUnstoredWishFollowsItsSession(t *testing.T) {
 	}
 }
 
-// losing is a way to the store on which answers to wishes are lost.
+// losing is a link on which the answers to wishes are lost.
 type losing struct{ *link }
 
 func (l losing) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
@@ -435,15 +429,15 @@ func (l losing) Wish(ctx context.Context, w store.Wish) (store.Record, error) {
 	return store.Record{}, errAway
 }
 
-// refusing is a way to a store that refuses to write.
+// refusing is a link to a store that refuses writes.
 type refusing struct{ *link }
 
 func (refusing) Wish(context.Context, store.Wish) (store.Record, error) {
 	return store.Record{}, errors.New("wish: OOM command not allowed when used memory > 'maxmemory'")
 }
 
-// A store that can be read and not written has what it is asked for done by the session's
-// own node alone.
+// If the store refuses writes, a wish is applied only if the session is on the node that
+// was asked.
 func TestWishThatTheStoreRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -462,7 +456,7 @@ func TestWishThatTheStoreRefuses(t *testing.T) {
 	})
 }
 
-// The store may do as it is told, and its answer be lost.
+// The store may execute a wish whose answer is lost.
 func TestWishWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -478,8 +472,7 @@ func TestWishWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
-// Operators' wishes do not make a client confirm more than it may: one a second is pushed,
-// and the last is pushed too, also if the client confirms the one before meanwhile.
+// Many wishes cause at most one push a second, and the last wish is applied.
 func TestManyWishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -511,8 +504,8 @@ func TestManyWishes(t *testing.T) {
 	})
 }
 
-// Of two operators the one whose wish has the higher version prevails, and both learn
-// which that is.
+// Of two concurrent wishes, the one with the higher version wins, and both answers show its
+// version.
 func TestWishesOfTwoOperators(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -540,7 +533,7 @@ func TestWishesOfTwoOperators(t *testing.T) {
 				t.Errorf("the client has %+v", got)
 			}
 			for _, result := range results {
-				// One that was answered before the other came has its own.
+				// A wish that was answered before the other came has its own version.
 				if result.Record.WishVersion == r.WishVersion && roleOf(result.Record.Identity) != roles[last] {
 					t.Errorf("answered %+v", result)
 				}
@@ -558,9 +551,7 @@ func TestWishRefusals(t *testing.T) {
 		open := func(caller session.Caller, id session.Identity) *fakeClient {
 			p := &fakeClient{t: t, scheduler: a.Scheduler}
 			at, err := a.Join(context.Background(), session.Join{Identity: id, Caller: caller}, p)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			p.hold(at)
 			return p
 		}
@@ -591,7 +582,8 @@ func TestWishRefusals(t *testing.T) {
 				if code(err) != test.want {
 					t.Errorf("%+v: %v, want %s", test.w, err, test.want)
 				}
-				// Others' sessions are as unknown as those that do not exist, in all respects.
+				// A session of another project cannot be told from one that does not exist,
+				// not even by the time of the answer.
 				if took := time.Since(began); test.want == session.CodeUnknownSession && (!errors.Is(err, session.ErrNotOpen) || took != 250*time.Millisecond) {
 					t.Errorf("%+v: %v after %s", test.w, err, took)
 				}
@@ -606,7 +598,7 @@ func TestWishRefusals(t *testing.T) {
 	})
 }
 
-// A session is there for operators as soon as its client has joined, on every node.
+// A wish succeeds for a session that was joined a moment ago, on every node.
 func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -627,8 +619,8 @@ func TestWishOfASessionJoinedAMomentAgo(t *testing.T) {
 	})
 }
 
-// A client that is slow to take a push holds its session: the operator does not wait for
-// that, and the wish is carried out afterwards.
+// A wish does not wait for a session that is locked while a push is written; it is applied
+// afterwards.
 func TestWishOfABusySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -651,7 +643,7 @@ func TestWishOfABusySession(t *testing.T) {
 			t.Error("not ended")
 		}
 
-		// There is nothing to answer with while the store is away, too.
+		// While the store is down as well, there is no record to answer with.
 		p = joinAs(t, a.Scheduler, "a", 1, "ana")
 		a.link.fail(away)
 		wait(5 * time.Second)
@@ -671,8 +663,8 @@ func TestWishOfABusySession(t *testing.T) {
 	})
 }
 
-// An operator's end counts where the client leaves before the session's node knows of it:
-// its keys stay dead for as long.
+// If the client leaves before the session's node knows of an operator's end, the keys are
+// refused for as long as after the operator's end.
 func TestEndOfASessionThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -694,7 +686,7 @@ func TestEndOfASessionThatLeaves(t *testing.T) {
 	})
 }
 
-// unnotified is a way to the store on which notices are lost.
+// unnotified is a link on which notices are lost.
 type unnotified struct{ *link }
 
 func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(string)) error {
@@ -703,7 +695,7 @@ func (unnotified) Watch(ctx context.Context, _ string, connected func(), _ func(
 	return nil
 }
 
-// A node that was not notified of an end finds it among what is overdue.
+// A node that missed the notice of an end finds the session among its overdue ones.
 func TestEndWhoseNoticeIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -720,7 +712,7 @@ func TestEndWhoseNoticeIsLost(t *testing.T) {
 	})
 }
 
-// Your back end is asked before a wish has tokens minted, about the new role.
+// A wish for a role needs an approval for that role.
 func TestWishIsApproved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := wishCluster(t)
@@ -751,13 +743,11 @@ func TestWishIsApproved(t *testing.T) {
 		wantAsked("renew publisher")
 		ana.wantPushed(1, session.CauseRole, session.Publisher)
 
-		// Whoever comes back is asked about with the role of the record, not that of the key.
+		// The approval of a resume is requested for the role in the record, not in the key.
 		ana.hands().Detach()
 		wait(time.Second)
 		back := ana.on(b)
-		if err := back.resume(ana); err != nil {
-			t.Fatal(err)
-		}
+		must(t, back.resume(ana))
 		wantAsked("resume publisher")
 		goOn := b.link.pause() // the wish is in the store alone
 		a.setRole(ana.id(), session.Subscriber)
@@ -777,7 +767,7 @@ func TestWishIsApproved(t *testing.T) {
 	})
 }
 
-// What the back end agreed to for one role, or was asked about it, is no word for another.
+// An approval for one role does not count for another.
 func TestApprovalIsOfARole(t *testing.T) {
 	for name, after := range map[string]time.Duration{"asked": time.Second, "approved": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -808,9 +798,9 @@ func TestApprovalIsOfARole(t *testing.T) {
 	}
 }
 
-// Whatever nodes are asked while each may be cut off from the store for a while, and
-// wherever the client goes meanwhile: in the end the wish of the highest version stands,
-// in the store and in the client's tokens.
+// Wishes are sent to nodes that are sometimes cut off from the store, while the client
+// moves between them. In the end the store and the client's tokens have the wish of the
+// highest version.
 func TestWishesConverge(t *testing.T) {
 	seeds := uint64(100)
 	if testing.Short() {
@@ -837,9 +827,7 @@ func TestWishesConverge(t *testing.T) {
 					if err := next.resume(p); err != nil {
 						t.Fatalf("seed %d: %v", seed, err)
 					}
-					if err := next.hands().Ack(next.newest().Seq); err != nil {
-						t.Fatal(err)
-					}
+					must(t, next.hands().Ack(next.newest().Seq))
 					p = next
 				default:
 					w := store.Wish{Session: p.id(), Kind: store.WishRole, Role: session.Role(random.IntN(2))}

@@ -24,8 +24,8 @@ import (
 	"refresher/internal/session"
 )
 
-// Of renewals that are due at one instant, those whose tokens expire first come first, all of
-// them come, and no tokens expire.
+// If many renewals are due at once, they are pushed in the order of their tokens' expiry,
+// and none is lost.
 func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count = 2000
@@ -35,8 +35,7 @@ func TestDueAtOnceEarliestExpiryFirst(t *testing.T) {
 		var mu sync.Mutex
 		var order []time.Duration
 		for i := range count {
-			p := &fakeClient{t: t, scheduler: n.Scheduler}
-			p.join(10*time.Minute + time.Duration(i*7919%25)*time.Second)
+			p := joined(t, n.Scheduler, 10*time.Minute+time.Duration(i*7919%25)*time.Second)
 			e := n.table.get(p.got().joined.Session)
 			p.take = func() error {
 				mu.Lock()
@@ -84,8 +83,8 @@ func TestOneWakeUpForManyRenewals(t *testing.T) {
 	})
 }
 
-// Any number of clients that do not read delays the renewals of others by a moment only,
-// although there is but one worker for each processor at first.
+// Clients that do not read delay other renewals by milliseconds only, however many they
+// are.
 func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := build(t, testConfig(t))
@@ -110,8 +109,7 @@ func TestClientsThatDoNotReadDelayOthersByMilliseconds(t *testing.T) {
 	})
 }
 
-// Clients that each take a millisecond, too short for their workers to have come to a stop,
-// are served many at a time.
+// If each push takes a millisecond, workers are added.
 func TestClientsThatTakeAMillisecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const count = 2000
@@ -180,7 +178,7 @@ func BenchmarkDueAtOnce(b *testing.B) {
 		for n := range count {
 			r.calls[n] = joinUser(b, s, n, &writing{number: uint32(n), to: r.conns[n%len(r.conns)]})
 		}
-		// All are due, between their head start of 5 min and half of it before, and none is at its end.
+		// All renewals are due, and no tokens have expired.
 		passed := 56 * time.Minute
 		s.clock.origin = s.clock.origin.Add(-passed)
 		s.clock.wall = func() time.Time { return time.Now().Add(passed) }
@@ -203,7 +201,7 @@ func BenchmarkDueAtOnce(b *testing.B) {
 	}
 }
 
-// minting makes Agora's tokens.
+// minting mints real Agora tokens.
 type minting struct{ *agora.Minter }
 
 func agoraMinter(b *testing.B) Minter {
@@ -255,8 +253,8 @@ func newReaders(b *testing.B, conns, calls int) *readers {
 	return r
 }
 
-// header is the length of what comes before the text of each push: the number of the call,
-// and the text's length.
+// header is the length in bytes of the header of each push: the number of the client, and
+// the length of the text.
 const header = 8
 
 func (r *readers) read(b *testing.B, from net.Conn) {

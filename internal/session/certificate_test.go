@@ -14,7 +14,8 @@ const (
 	certC Fingerprint = 0xC
 )
 
-// rotating is a world whose node signs with certificate A, over a spread of 5 minutes.
+// rotating returns a world whose node signs with certificate A and spreads a rotation over
+// 5 minutes.
 func rotating(t *testing.T, ttl time.Duration) *world {
 	t.Helper()
 	w := newWorld(t, ttl)
@@ -23,21 +24,22 @@ func rotating(t *testing.T, ttl time.Duration) *world {
 	return w
 }
 
-// approves has the back end asked from now on, which has just agreed.
+// approves requires approvals from now on. Your back end has just given one.
 func (w *world) approves(ahead, grace time.Duration) {
 	w.policy.ApprovalAhead, w.policy.ApprovalGrace = ahead, grace
 	w.s.Approve(0, w.now)
 }
 
-// sign has the node sign with a certificate from now on.
+// sign makes the node sign with a certificate from now on.
 func (w *world) sign(f Fingerprint) { w.s.SetSigner(&Signer{Certificate: f, Since: w.now.Mono}) }
 
-// place is where the session stands in the spread, with nobody to ask.
+// place returns when the session is renewed within the spread, if no approval is required.
 func (w *world) place() time.Duration {
 	return time.Duration(fraction(w.s.ID) * float64(w.policy.CertificateSpread))
 }
 
-// TestOutdatedTokensAreRenewedWithinTheSpread: the session is due at its own place, once.
+// TestOutdatedTokensAreRenewedWithinTheSpread: a session is renewed once for a new
+// certificate, at its own moment within the spread.
 func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.attach()
@@ -63,8 +65,8 @@ func TestOutdatedTokensAreRenewedWithinTheSpread(t *testing.T) {
 	}
 }
 
-// TestScheduleComesFirst: what is due before its place in the spread is renewed as
-// scheduled, and not again for the certificate.
+// TestScheduleComesFirst: a session that is due before its moment in the spread is renewed
+// as scheduled, and not again for the certificate.
 func TestScheduleComesFirst(t *testing.T) {
 	w := rotating(t, time.Minute)
 	w.policy.CertificateSpread = time.Hour
@@ -80,8 +82,8 @@ func TestScheduleComesFirst(t *testing.T) {
 	}
 }
 
-// TestBackToTheOldCertificate: whoever was not renewed yet has nothing to do, whoever
-// was is renewed again.
+// TestBackToTheOldCertificate: if the old certificate returns during a rotation, the
+// sessions that were renewed are renewed again, and the others are not.
 func TestBackToTheOldCertificate(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
 		t.Run(fmt.Sprint(renewed), func(t *testing.T) {
@@ -104,8 +106,8 @@ func TestBackToTheOldCertificate(t *testing.T) {
 	}
 }
 
-// TestASecondRotationWithinTheFirst: everybody ends with the last certificate, those
-// that were renewed for the first as well as the others.
+// TestASecondRotationWithinTheFirst: all sessions end with the last certificate, whether or
+// not they were renewed for the first change.
 func TestASecondRotationWithinTheFirst(t *testing.T) {
 	for _, renewed := range []bool{false, true} {
 		w := rotating(t, time.Hour)
@@ -128,8 +130,8 @@ func TestASecondRotationWithinTheFirst(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedTokensAreConfirmedFirst: tokens on their way under the old certificate
-// are not replaced before the client has answered.
+// TestUnconfirmedTokensAreConfirmedFirst: an unconfirmed bundle under the old certificate
+// is not replaced before the client has answered.
 func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.attach()
@@ -146,8 +148,8 @@ func TestUnconfirmedTokensAreConfirmedFirst(t *testing.T) {
 	}
 }
 
-// TestTheLastTokensAreRenewedForTheCertificate: also where no later expiry can be given,
-// and once only.
+// TestTheLastTokensAreRenewedForTheCertificate: once, even if the new tokens cannot expire
+// later.
 func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.s.Terms.Until = w.now.Sec().Add(time.Hour)
@@ -169,8 +171,8 @@ func TestTheLastTokensAreRenewedForTheCertificate(t *testing.T) {
 	w.due(Expire)
 }
 
-// TestAClientThatIsAwayIsNotRenewed: it gets tokens of the new certificate when it is
-// back.
+// TestAClientThatIsAwayIsNotRenewed: a detached session gets tokens of the new certificate
+// when its client returns.
 func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.attach()
@@ -188,7 +190,8 @@ func TestAClientThatIsAwayIsNotRenewed(t *testing.T) {
 	}
 }
 
-// TestTokensOfAnUnknownCertificateAreLeftAlone: nothing says that they are outdated.
+// TestTokensOfAnUnknownCertificateAreLeftAlone: tokens of an unknown certificate do not
+// count as outdated.
 func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.attach()
@@ -203,8 +206,8 @@ func TestTokensOfAnUnknownCertificateAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedTokensMayBeInUse: a client that was given tokens may have them, or those
-// before. Either is to be counted, also by the next node.
+// TestUnconfirmedTokensMayBeInUse: until a client confirms tokens of another certificate,
+// the certificate of its tokens is unknown, also on the next node.
 func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.attach()
@@ -227,8 +230,8 @@ func TestUnconfirmedTokensMayBeInUse(t *testing.T) {
 	want("confirmed", certB)
 }
 
-// TestTokensOfAnotherNodeAreUnknown: a client may hold tokens that this node was never told
-// of, whether or not its own are confirmed, and whenever those of the other node end.
+// TestTokensOfAnotherNodeAreUnknown: if the client names a bundle that this node does not
+// know, the certificate of its tokens is unknown.
 func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 	for _, unconfirmed := range []bool{false, true} {
 		for _, expiresAt := range []UnixSec{0, 1} {
@@ -245,7 +248,8 @@ func TestTokensOfAnotherNodeAreUnknown(t *testing.T) {
 	}
 }
 
-// TestTheWallClockDoesNotMoveARotation: places are on the monotonic clock.
+// TestTheWallClockDoesNotMoveARotation: the moments within the spread are on the monotonic
+// clock.
 func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	for _, step := range []time.Duration{-30 * time.Minute, 30 * time.Minute} {
 		w := rotating(t, 2*time.Hour)
@@ -262,8 +266,8 @@ func TestTheWallClockDoesNotMoveARotation(t *testing.T) {
 	}
 }
 
-// TestTheBackEndIsAskedBeforeARotation: as for every renewal; the request comes within
-// the spread, and not at once for a part of all sessions.
+// TestTheBackEndIsAskedBeforeARotation: the approval is requested within the spread, ahead
+// of the renewal.
 func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	w := rotating(t, time.Hour)
 	w.approves(15*time.Second, time.Minute)
@@ -288,14 +292,14 @@ func TestTheBackEndIsAskedBeforeARotation(t *testing.T) {
 	}
 }
 
-// change has another certificate sign from a second on.
+// change is a change of the signing certificate at a second.
 type change struct {
 	at   int
 	sign Fingerprint
 }
 
-// TestRotationIsSpreadEvenly: of many sessions, no second has twice its share of
-// renewals, nor of questions to the back end, whatever the certificates do meanwhile.
+// TestRotationIsSpreadEvenly: with many sessions, no second has more than twice the average
+// number of renewals or of requests for approval, whatever the sequence of changes.
 func TestRotationIsSpreadEvenly(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked   bool
@@ -330,7 +334,8 @@ func TestRotationIsSpreadEvenly(t *testing.T) {
 	}
 }
 
-// rotate plays changes of the certificate, and counts by the second what they bring.
+// rotate applies changes of the certificate, and counts renewals and requests for approval
+// by second.
 func (w *world) rotate(changes []change, renewals, questions []int) {
 	w.t.Helper()
 	began := w.now.Mono

@@ -26,8 +26,8 @@ func TestUnixSecCheck(t *testing.T) {
 	}
 }
 
-// TestResumeExpiryInMilliseconds: taken as seconds it would say that the client's tokens
-// last as long as any can.
+// TestResumeExpiryInMilliseconds: taken as seconds, the value would claim tokens of the
+// maximum lifetime.
 func TestResumeExpiryInMilliseconds(t *testing.T) {
 	for _, expiresAt := range []UnixSec{1800000000000, -1} {
 		err := Resume{ExpiresAt: expiresAt}.Check()

@@ -25,7 +25,7 @@ func TestAccountOfDigits(t *testing.T) {
 		{nil, []string{"10*"}, "1001", true},
 		{[]string{"*"}, []string{"*"}, "1001", true},
 		{nil, []string{"1002"}, "1001", false},
-		// These are no uids, and their tokens are not either.
+		// These accounts are not uids, and their tokens are not tokens of uids.
 		{[]string{"*"}, nil, "ana", true},
 		{[]string{"*"}, nil, "01001", true},
 		{[]string{"*"}, nil, "4294967296", true},
@@ -49,7 +49,8 @@ func TestAccountOfDigits(t *testing.T) {
 	}
 }
 
-// TestAnyUserWantsAGrantOfItsOwn: a token for uid 0 is for every uid.
+// TestAnyUserWantsAGrantOfItsOwn: a token for uid 0 works for every uid, so only a grant of
+// "0" permits it.
 func TestAnyUserWantsAGrantOfItsOwn(t *testing.T) {
 	for _, c := range []struct {
 		accounts, uids []string
@@ -92,7 +93,7 @@ func TestWildcardChannelWantsAGrantOfItsOwn(t *testing.T) {
 	}
 }
 
-// A lifetime is granted up to the least bound, which itself may be asked for.
+// A lifetime is permitted up to the lowest of all bounds, inclusive.
 func TestLifetimeOfAGrant(t *testing.T) {
 	p := testPolicy()
 	for _, c := range []struct {

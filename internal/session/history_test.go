@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAnyHistory drives a session through arbitrary histories and checks, after
-// each step, what the package documentation says holds.
+// TestAnyHistory runs arbitrary histories of a session and checks, after each step, the
+// rules of the package documentation.
 func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := history{
@@ -50,7 +50,7 @@ type history struct {
 	asked    time.Duration // when the last wish on a connection did
 }
 
-// sent notes that a push went out on the connection, unasked.
+// sent records that a push was sent on the connection.
 func (h *history) sent() {
 	h.s.Sent()
 	if h.unheard == 0 {
@@ -58,14 +58,14 @@ func (h *history) sent() {
 	}
 }
 
-// heard notes a word of the client on a bundle.
+// heard records an ack or nack of a bundle.
 func (h *history) heard(seq uint64) {
 	if seq > h.answered && seq <= h.last.Seq {
 		h.answered, h.unheard = seq, 0
 	}
 }
 
-// paced checks that tokens which the client can ask for at will come so often at most.
+// paced checks the minimum time between two bundles that the client requests.
 func (h *history) paced(last *time.Duration, every time.Duration) {
 	if *last != 0 && h.now.Mono-*last < every {
 		h.Fatalf("tokens at the client's will, %s after the last", h.now.Mono-*last)
@@ -94,7 +94,7 @@ func (h *history) mint() Tokens {
 	return Tokens{RTM: "t", ExpiresAt: expiresAt, Certificate: h.signer.Certificate}
 }
 
-// took checks a push against the one before.
+// took checks a push against the previous one.
 func (h *history) took(p Push) {
 	switch {
 	case p.Seq < h.last.Seq || p.Seq > h.last.Seq+1:
@@ -109,7 +109,7 @@ func (h *history) took(p Push) {
 	h.last, h.at = p, h.now.Mono
 }
 
-// Wait lets the time pass to the deadline, or not so far, and does what it asks.
+// Wait lets time pass, up to the deadline at most, and does the task of the deadline.
 func (h *history) Wait(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -218,7 +218,7 @@ func (h *history) Nack(t *rapid.T) {
 	h.heard(h.last.Seq)
 }
 
-// Ask wants tokens now, on the connection.
+// Ask requests tokens on the connection.
 func (h *history) Ask(t *rapid.T) {
 	if h.s.State() != Attached {
 		t.Skip("not attached")
@@ -247,7 +247,7 @@ func (h *history) Ask(t *rapid.T) {
 	}
 }
 
-// Fetch wants tokens now, over HTTP.
+// Fetch requests tokens over HTTP.
 func (h *history) Fetch(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -259,10 +259,10 @@ func (h *history) Fetch(t *rapid.T) {
 	}
 }
 
-// Lose takes the connection away.
+// Lose detaches the session.
 func (h *history) Lose(*rapid.T) { h.s.Detach(h.s.Epoch(), h.now) }
 
-// Resume brings it back, with a claim to have applied some bundle.
+// Resume attaches the session again, with a drawn seq.
 func (h *history) Resume(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -275,7 +275,7 @@ func (h *history) Resume(t *rapid.T) {
 	h.unheard = h.now.Mono
 }
 
-// Move has another node go on with it, from nothing but its record.
+// Move continues the session on another node, from its record.
 func (h *history) Move(t *rapid.T) {
 	if h.s.State() == Ended {
 		t.Skip("ended")
@@ -296,8 +296,8 @@ func (h *history) Move(t *rapid.T) {
 	}
 }
 
-// Step sets the wall clock ahead; setting it back may shorten nothing, but the
-// cap on lifetimes then binds, so that is tested by itself.
+// Step sets the wall clock forward. Setting it back is another test, since then MaxLifetime
+// limits the tokens.
 func (h *history) Step(t *rapid.T) {
 	step := time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "step"))
 	h.lead += step
@@ -306,13 +306,13 @@ func (h *history) Step(t *rapid.T) {
 	h.s.ClockStepped(step, 30*time.Second, h.now)
 }
 
-// Rotate has another certificate sign, a new one or the one before.
+// Rotate changes the signing certificate, to a new one or the previous one.
 func (h *history) Rotate(t *rapid.T) {
 	h.signer = Signer{Certificate: Fingerprint(rapid.Uint32Range(1, 3).Draw(t, "certificate")), Since: h.now.Mono}
 	h.s.SetSigner(&h.signer)
 }
 
-// Check holds after every step.
+// Check is called after every step.
 func (h *history) Check(t *rapid.T) {
 	if h.s.Epoch() < h.epoch {
 		t.Fatalf("epoch %d after %d", h.s.Epoch(), h.epoch)
@@ -330,7 +330,7 @@ func (h *history) Check(t *rapid.T) {
 			t.Fatalf("due at %s, want %s rounded down to %s", due, exact, tick)
 		}
 	}
-	// Tokens that ran out meanwhile may have brought one more bundle.
+	// Tokens that expired meanwhile may have caused one more bundle.
 	if h.s.State() == Attached && h.unheard != 0 && h.now.Mono-h.unheard > (SilentTries+1)*h.policy.AckTimeout {
 		t.Fatalf("no answer for %s, and the connection stands", h.now.Mono-h.unheard)
 	}

@@ -75,14 +75,14 @@ func (w *world) repeat() Push {
 	return p
 }
 
-// ask wants tokens on the connection; a bundle that waits is pushed again.
+// ask requests tokens on the connection; an unconfirmed bundle is pushed again.
 func (w *world) ask() {
 	if w.s.RenewRequested(w.now) == Repeat {
 		w.s.Again(w.now)
 	}
 }
 
-// due expects the deadline to have come and to ask for task.
+// due expects the deadline to have come, with this task.
 func (w *world) due(task Task) Cause {
 	w.t.Helper()
 	got, cause := w.s.TakeTask(w.now)

@@ -39,7 +39,8 @@ func TestPolicyNamesTheSettingThatIsWrong(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*Policy){
 		"token-ttl, min-ttl, max-ttl": func(p *Policy) { p.TTL += time.Millisecond },
-		// Half a second would be cut to none, and renewals would be due as tokens end.
+		// Half a second would be rounded down to 0, and renewals would be due when the
+		// tokens expire.
 		"renew-before: want whole seconds": func(p *Policy) { p.RenewBefore = 500 * time.Millisecond },
 		"min-ttl":                          func(p *Policy) { p.MinTTL = 3*time.Second - 1 },
 		"max-ttl":                          func(p *Policy) { p.MaxTTL = 25 * time.Hour },
@@ -75,7 +76,7 @@ func TestJitterSpreadsSessions(t *testing.T) {
 	}
 }
 
-// Renewals are spread over the whole of the half of their head start.
+// Renewals are spread over the whole second half of their head start.
 func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	var most time.Duration
 	for i := range 1000 {
@@ -86,8 +87,8 @@ func TestJitterReachesHalfTheHeadStart(t *testing.T) {
 	}
 }
 
-// Scheduled renewals of all sessions of a node fall on one grid, at most tick before their
-// exact times. Repetitions and renewals that are asked for keep theirs.
+// The times of scheduled renewals are rounded down to a multiple of tick. Repetitions and
+// requested renewals are not.
 func TestScheduledRenewalsFallOnOneGrid(t *testing.T) {
 	for _, ttl := range []time.Duration{10 * time.Second, time.Minute, time.Hour, MaxLifetime} {
 		w := newWorld(t, ttl)

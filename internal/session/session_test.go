@@ -94,7 +94,7 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 	if !w.s.Detach(w.s.Epoch(), w.now) {
 		t.Fatal("not detached")
 	}
-	// It comes back with what it had, and gets a bundle of its own.
+	// The client resumes, and gets a new bundle.
 	if err := w.s.Admit(1); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestAskingOnTheConnection(t *testing.T) {
 	}
 }
 
-// Who confirms and asks in turns has a bundle a second.
+// A client that alternates between ack and renew gets one bundle a second.
 func TestAckAndAskInTurns(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	w.attach()
@@ -254,7 +254,7 @@ func TestAckAndAskInTurns(t *testing.T) {
 	}
 }
 
-// A client that asks and asks, or repeats an old ack, has answered nothing.
+// A client that repeats renew, or an old ack, has not answered the push.
 func TestOnlyTheFirstWordOnABundleIsAnAnswer(t *testing.T) {
 	for name, say := range map[string]func(w *world){
 		"nothing":           func(*world) {},
@@ -306,7 +306,7 @@ func TestAskingOverHTTP(t *testing.T) {
 	}
 }
 
-// Acks between the refusals bring no more bundles, and neither does asking.
+// Acks and renews between the nacks do not cause more bundles.
 func TestRefusalsArePacedByTime(t *testing.T) {
 	for name, between := range map[string]func(w *world){
 		"nothing": func(*world) {},

@@ -15,12 +15,11 @@ import (
 	"refresher/internal/protocol"
 )
 
-// player makes requests of a service, and holds them and their answers against
-// openapi.yaml.
+// player sends requests to a service, and checks requests and answers against openapi.yaml.
 type player struct {
 	t    *testing.T
 	node *node
-	seen map[string]bool // operations and the statuses that they answered
+	seen map[string]bool // "METHOD path status" of every answer so far
 }
 
 func (p *player) play(q request) reply {
@@ -54,9 +53,9 @@ func (p *player) play(q request) reply {
 	return r
 }
 
-// What openapi.yaml says of requests and answers is what the service does: a
-// request that a schema refuses is refused, any other is not, and each answer
-// has a documented status and form. Each documented status is seen.
+// TestRequestsAndAnswers checks openapi.yaml in both directions: the service refuses exactly
+// the requests that the schemas refuse, each answer has a documented status and form, and
+// each documented status occurs.
 func TestRequestsAndAnswers(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -81,13 +80,13 @@ func TestRequestsAndAnswers(t *testing.T) {
 	}
 	p.revocations(joined)
 	m, _ := s.hear()
-	for m["type"] != "ended" { // pushes of what was asked for over HTTP
+	for m["type"] != "ended" { // the bundles that were requested over HTTP are pushed too
 		m, _ = s.hear()
 	}
 	s.closed(protocol.CloseEnded)
 	p.play(request{method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key, status: 410})
 
-	// A node that knows no more than the key, told that the tokens ran out.
+	// A node that knows only the key, told that the tokens have expired.
 	p.node = startNode(t, "")
 	r := p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), auth: key,
@@ -114,7 +113,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	var documented []string
 	for _, o := range operations() {
 		for status := range o.spec["responses"].(object) {
-			if status != "500" { // when the service fails
+			if status != "500" { // it means that the service failed
 				documented = append(documented, fmt.Sprint(o, " ", status))
 			}
 		}
@@ -125,7 +124,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	}
 }
 
-// leaves ends a session over HTTP that was resumed before, so that it has had two keys.
+// leaves resumes a session, so that it has an older key, and ends it over HTTP.
 func (p *player) leaves() {
 	p.t.Helper()
 	s := p.node.dial(p.t, nil)
@@ -144,7 +143,7 @@ func (p *player) leaves() {
 	s.closed(protocol.CloseLeft)
 }
 
-// listed waits until the store shows a session, which is behind by a moment.
+// listed waits until the session is in the store, which is written after the join.
 func (p *player) listed(joined object) {
 	p.t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)
@@ -163,8 +162,7 @@ func (p *player) listed(joined object) {
 	}
 }
 
-// operatorRequests are for the session of a joined message. It is there after
-// them.
+// operatorRequests are requests about the session of a joined message. None of them ends it.
 func operatorRequests(joined object) []request {
 	long := strings.Repeat("x", 256)
 	one := fmt.Sprintf("/v1/sessions/%s", joined["session"])
@@ -201,7 +199,7 @@ func operatorRequests(joined object) []request {
 	}
 	for _, o := range operations() {
 		for _, body := range o.examples() {
-			if path, _ := o.sample(); o.tag() == "operators" && o.method == "POST" && !strings.Contains(body, "1001") { // not this user
+			if path, _ := o.sample(); o.tag() == "operators" && o.method == "POST" && !strings.Contains(body, "1001") { // 1001 is the user of the session
 				all = append(all, request{method: o.method, path: path, body: body, status: 200})
 			}
 		}
@@ -209,7 +207,7 @@ func operatorRequests(joined object) []request {
 	return all
 }
 
-// revocations adds revocations and looks at them, and ends the session in the end.
+// revocations adds, shows and lifts revocations, and then ends the session.
 func (p *player) revocations(joined object) {
 	p.t.Helper()
 	id := func(r reply) string { return fmt.Sprint(parse(r.body).(object)["id"]) }
@@ -224,14 +222,14 @@ func (p *player) revocations(joined object) {
 	p.play(request{method: "DELETE", path: fmt.Sprintf("/v1/sessions/%s", joined["session"]), status: 200})
 }
 
-// refusals makes each request that there is where it is refused, for who asks and
-// not for what.
+// refusals sends each documented request to services that refuse it because of its sender:
+// without a credential, with a wrong one, too often.
 func (p *player) refusals(joined object) {
 	p.t.Helper()
 	everything := func(settings, auth string, status int, may func(operation) bool) {
 		p.t.Helper()
 		p.node = startNode(p.t, settings)
-		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // the one that --address-rate allows
+		p.node.request(p.t, "GET", p.node.public()+"/rtm/ana", "") // uses up the one request that --address-rate allows
 		for _, o := range operations() {
 			if path, body := o.sample(); may(o) {
 				p.play(request{method: o.method, path: path, body: body, auth: auth, status: status, beyond: true})
@@ -249,8 +247,7 @@ func (p *player) refusals(joined object) {
 	signed := part([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + part([]byte(`{}`)) + "." + part(make([]byte, 256))
 	everything("auth=jwt jwks-url=http://"+nowhere+"/keys", "Bearer "+signed, 503, private)
 
-	// A node that has not read what was revoked, and cannot: it takes nobody, but
-	// takes revocations.
+	// A node that cannot read the revocations admits no client, but accepts revocations.
 	p.node = startNode(p.t, "redis-url=redis://"+nowhere)
 	p.play(request{
 		method: "POST", path: fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]),
@@ -271,7 +268,7 @@ func (p *player) refusals(joined object) {
 	}
 }
 
-// closedPort is an address where nobody listens.
+// closedPort returns an address that refuses connections.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	var l net.ListenConfig
@@ -283,7 +280,8 @@ func closedPort(t *testing.T) string {
 	return s.Addr().String()
 }
 
-// Without credentials, on an address that others may reach, nobody is an operator.
+// TestNobodyIsAnOperatorWithoutCredentials: with --auth=none on a public address, requests of
+// operators are refused.
 func TestNobodyIsAnOperatorWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "insecure")

@@ -15,16 +15,16 @@ import (
 type hop struct {
 	number   string
 	file     string // from the root of the repository
-	receiver string // empty: it has none
+	receiver string // type of a method; empty for a function
 	function string
 	detached bool // the hop before does not call it: another goroutine does
 }
 
-// hops are written as `1. [Type.Function](../../path/file.go)`. One that begins with an arrow
-// after its link, "⇢", is called by another goroutine than the hop before.
+// hopLine matches a hop, written as `1. [Type.Function](../../path/file.go)`. "⇢" after the link
+// says that another goroutine calls it, and not the hop before.
 var hopLine = regexp.MustCompile("^(\\d+)\\. \\[`(?:(\\w+)\\.)?(\\w+)`\\]\\((?:\\.\\./)+([^)]+\\.go)\\)( ⇢)?")
 
-// maxHops is how long a walk may be.
+// maxHops is the longest walk that a reader should follow.
 const maxHops = 12
 
 // TestArchitecture follows the walks of docs/understand/architecture.md through the code: each function

@@ -16,8 +16,8 @@ import (
 	"refresher/internal/session"
 )
 
-// constants are the values of the string constants in the files, whose name begins with
-// prefix, and which have the type if one is given.
+// constants returns the values of the string constants in the files whose name begins with
+// prefix and, if kind is not empty, whose type is kind.
 func constants(t *testing.T, pattern, prefix, kind string) (found []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../" + pattern)
@@ -59,8 +59,8 @@ func TestConstantsAreDocumented(t *testing.T) {
 	}
 }
 
-// causes are the session's causes as they show on the wire. That of a join does
-// not: a joined message has no cause.
+// causes maps the causes of a session to those on the wire. The cause of a join is left out,
+// since a joined message has none.
 func causes(all []string) []string {
 	var wire []string
 	for _, c := range all {
@@ -72,10 +72,10 @@ func causes(all []string) []string {
 	return slices.Compact(wire)
 }
 
-// The errors and reasons that asyncapi.yaml has before each close code are those that
-// the code gives it.
+// TestCloseCodesHaveTheirErrors checks that asyncapi.yaml lists before each close code the
+// errors and reasons that the code maps to it.
 func TestCloseCodesHaveTheirErrors(t *testing.T) {
-	// Beside what the mapping of errors and ends gives.
+	// Errors and reasons that precede a close code besides those of the mapping.
 	extra := map[string]bool{"1007 bad_request": true, "1009 bad_request": true, "4408 bad_request": true, "4410 left": true}
 	want, have := map[string]bool{}, map[string]bool{}
 	for _, code := range enum("/components/schemas/ErrorCode") {
@@ -98,7 +98,7 @@ func TestCloseCodesHaveTheirErrors(t *testing.T) {
 	}
 }
 
-// messageTypes are the Go types of what the server sends.
+// messageTypes are the Go types of the server's messages.
 var messageTypes = map[string]any{
 	protocol.TypeJoined:     protocol.Joined{},
 	protocol.TypeWillExpire: protocol.TokenPrivilege{},
@@ -109,7 +109,8 @@ var messageTypes = map[string]any{
 	protocol.TypeError:      protocol.Error{},
 }
 
-// Every field is documented, with its type, and the other way round.
+// TestFieldsAreDocumented checks that the messages in Go and in asyncapi.yaml have the same
+// fields, of the same types.
 func TestFieldsAreDocumented(t *testing.T) {
 	if diff := cmp.Diff(fromServer(), names(messageTypes)); diff != "" {
 		t.Errorf("documented (-), known to this test (+):\n%s", diff)
@@ -158,7 +159,7 @@ func sameFields(t *testing.T, path string, structure reflect.Type, schema object
 	if diff := cmp.Diff(fields, names(properties)); diff != "" {
 		t.Errorf("%s: fields in the code (-), in asyncapi.yaml (+):\n%s", path, diff)
 	}
-	// What a client may leave out is not for the decoder to say.
+	// Which fields a client may omit does not follow from the decoder's struct.
 	if fromServerType(structure) {
 		slices.Sort(required)
 		if diff := cmp.Diff(required, values(schema["required"])); diff != "" {
@@ -175,7 +176,7 @@ func fromServerType(structure reflect.Type) bool {
 	return true
 }
 
-// jsonType is the JSON type that a Go type is written as.
+// jsonType returns the JSON type of a Go type.
 func jsonType(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[protocol.SDKCode]():
@@ -208,7 +209,7 @@ func schemaType(schema object) string {
 	return "none"
 }
 
-// TestKeysAndSeqsAreAsLongAsDocumented holds the two limits that stand in schemas.
+// TestKeysAndSeqsAreAsLongAsDocumented checks the limits of resume.seq and of keys.
 func TestKeysAndSeqsAreAsLongAsDocumented(t *testing.T) {
 	if most := fmt.Sprint(asyncAPI().at("/components/messages/resume/payload/properties/seq")["maximum"]); most != strconv.Itoa(session.MaxSeq) {
 		t.Errorf("resume.seq: at most %s in asyncapi.yaml, %d in the code", most, session.MaxSeq)
@@ -219,7 +220,7 @@ func TestKeysAndSeqsAreAsLongAsDocumented(t *testing.T) {
 	}
 }
 
-// The schemas that both documents have are the same, but for their words.
+// TestDocumentsAgree checks that schemas in both documents are equal, except for descriptions.
 func TestDocumentsAgree(t *testing.T) {
 	strip := cmp.FilterPath(func(p cmp.Path) bool {
 		i, ok := p.Last().(cmp.MapIndex)

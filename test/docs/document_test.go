@@ -19,12 +19,12 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// document is one of the documents, with a compiler of its schemas. It is safe
-// for concurrent use.
+// document is asyncapi.yaml or openapi.yaml, with a compiler for its schemas. It is safe for
+// concurrent use.
 type document struct {
 	name string
 	root object
-	text *yaml.Node // the same, with the order of its fields
+	text *yaml.Node // the document again, with the order of its fields
 
 	mu       sync.Mutex
 	compiler *jsonschema.Compiler // guarded by mu
@@ -36,7 +36,7 @@ var (
 	openAPI  = sync.OnceValue(func() *document { return readDocument("openapi.yaml", jsonschema.Draft2020) })
 )
 
-// readDocument panics when the document is no YAML: no test can go on then.
+// readDocument panics if the document is no YAML, since no test can continue then.
 func readDocument(name string, draft *jsonschema.Draft) *document {
 	text, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
@@ -59,7 +59,7 @@ func readDocument(name string, draft *jsonschema.Draft) *document {
 	return d
 }
 
-// parse reads JSON, its numbers as they are.
+// parse reads JSON and keeps its numbers as text.
 func parse(text []byte) any {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
@@ -68,7 +68,7 @@ func parse(text []byte) any {
 	return value
 }
 
-// at returns what a JSON pointer leads to, references followed.
+// at returns the object at a JSON pointer, and follows references.
 func (d *document) at(pointer string) object {
 	value := d.root
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
@@ -90,7 +90,7 @@ func (d *document) follow(value object) object {
 	return value
 }
 
-// children are the objects within the object at a pointer, references followed.
+// children returns the objects within the object at a pointer, and follows references.
 func (d *document) children(pointer string) map[string]object {
 	children := make(map[string]object)
 	for name, value := range d.at(pointer) {
@@ -101,7 +101,7 @@ func (d *document) children(pointer string) map[string]object {
 	return children
 }
 
-// check holds a value against the schema at a pointer.
+// check validates a value by the schema at a pointer.
 func (d *document) check(pointer string, value any) error {
 	d.mu.Lock()
 	schema, err := d.compiler.Compile(d.name + "#" + pointer)
@@ -112,7 +112,7 @@ func (d *document) check(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// values are the strings in a list, sorted.
+// values returns the elements of a list as sorted texts.
 func values(list any) []string {
 	var s []string
 	for _, v := range anyList(list) {
@@ -127,16 +127,16 @@ func anyList(list any) []any {
 	return l
 }
 
-// names are a map's keys, sorted.
+// names returns the sorted keys of a map.
 func names[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// without is a less what is in b.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// A document whose schemas let everything pass would make all that follows
-// pass, too.
+// TestSchemasRefuse checks that the schemas refuse wrong values. If they accepted everything,
+// the other tests would prove nothing.
 func TestSchemasRefuse(t *testing.T) {
 	for pointer, text := range map[string]string{
 		"/components/messages/join/payload":  `{"type":"join"}`,

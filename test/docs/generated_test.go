@@ -81,8 +81,8 @@ func TestLimitsAreGenerated(t *testing.T) {
 		protocol.FirstMessageTimeout.Seconds(), session.SilentTries, protocol.WriteTimeout.Seconds()))
 }
 
-// TestHeartbeatsAreGenerated holds the table of heartbeats, and those in the transcripts,
-// against what the service tells a client and the client library waits for by default.
+// TestHeartbeatsAreGenerated generates the table of heartbeats from the service's defaults and
+// the client library's timeout, and checks the heartbeats in the transcripts.
 func TestHeartbeatsAreGenerated(t *testing.T) {
 	longest, policy := apptest.Config().Heartbeat, session.Policy{}
 	var rows [][]string
@@ -111,8 +111,8 @@ func TestHeartbeatsAreGenerated(t *testing.T) {
 	}
 }
 
-// TestCloseCodesAreGenerated holds the tables of close codes, and the cases of the browser
-// library's test, against the table of internal/protocol.
+// TestCloseCodesAreGenerated generates the tables of close codes, and the cases of the browser
+// library's test, from the table in internal/protocol.
 func TestCloseCodesAreGenerated(t *testing.T) {
 	var rows [][]string
 	var lines, cases []string
@@ -159,10 +159,10 @@ func commas[S ~string](all []S) string {
 	return strings.Join(texts, ", ")
 }
 
-// TestMessageTablesAreGenerated holds the table of each message in protocol.md against
-// asyncapi.yaml. It comes after the tests that write into asyncapi.yaml.
+// TestMessageTablesAreGenerated generates the table of each message in protocol.md from
+// asyncapi.yaml. It stands below the tests that write into asyncapi.yaml.
 func TestMessageTablesAreGenerated(t *testing.T) {
-	described := map[string]bool{"token-privilege-did-expire": true} // in the table of the other
+	described := map[string]bool{"token-privilege-did-expire": true} // shares a table with will-expire
 	for heading := range sections(readFile(t, "docs/build/protocol.md")) {
 		if strings.HasPrefix(heading, "`") {
 			described[strings.Trim(strings.Split(heading, ",")[0], "`")] = true
@@ -182,13 +182,13 @@ func TestMessageTablesAreGenerated(t *testing.T) {
 	generated.Block(t, protocolPage, "tokens", generated.Table([]string{"field", "type", "meaning"}, tokens...))
 }
 
-// fieldRows are the fields of a schema in their order, those within an object as a.b. A
-// message's type is left out, and so are the fields of tokens, which have a table of their
-// own. In a message of a client, fields that may be left out are marked.
+// fieldRows returns a row for each field of a schema, in order; a field within an object is
+// named a.b. It leaves out the type of a message, and the fields of tokens, which have a
+// table of their own. In messages from clients it marks optional fields.
 func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	schema := asyncAPI().at(pointer)
 	needed := values(schema["required"])
-	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) { // one of them is
+	for _, choice := range slices.Concat(anyList(schema["anyOf"]), anyList(schema["oneOf"])) { // one of these fields is required
 		needed = append(needed, values(choice.(object)["required"])...)
 	}
 	for _, name := range inOrder(pointer) {
@@ -208,7 +208,7 @@ func fieldRows(pointer, prefix string, fromClient bool) (rows [][]string) {
 	return rows
 }
 
-// inOrder are the names of a schema's properties as they stand in asyncapi.yaml.
+// inOrder returns the names of a schema's properties in the order of asyncapi.yaml.
 func inOrder(pointer string) (all []string) {
 	node := asyncAPI().node(pointer + "/properties")
 	for i := 0; i < len(node.Content); i += 2 {
@@ -217,7 +217,7 @@ func inOrder(pointer string) (all []string) {
 	return all
 }
 
-// node is what a JSON pointer leads to, references followed.
+// node returns the YAML node at a JSON pointer, and follows references.
 func (d *document) node(pointer string) *yaml.Node {
 	at := d.text.Content[0]
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {

@@ -17,7 +17,7 @@ import (
 	"refresher/internal/session"
 )
 
-// operation is a path and method of openapi.yaml.
+// operation is one method of a path of openapi.yaml.
 type operation struct {
 	path, method string
 	pointer      string
@@ -27,7 +27,7 @@ type operation struct {
 
 func (o operation) String() string { return o.method + " " + o.path }
 
-// private reports whether the operation is one of the operations port.
+// private reports whether the operation is served on the operations port.
 func (o operation) private() bool { return o.item["servers"] != nil }
 
 func operations() []operation {
@@ -44,7 +44,7 @@ func operations() []operation {
 	return all
 }
 
-// find returns the operation that a request is for, and its path's parameters.
+// find returns the operation of a request, and the parameters in its path.
 func find(method, path string) (operation, map[string]string) {
 	parts := strings.Split(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/")
 	for _, o := range operations() {
@@ -68,7 +68,7 @@ func find(method, path string) (operation, map[string]string) {
 	return operation{}, nil
 }
 
-// valid tells whether a request is one that openapi.yaml allows.
+// valid returns an error if openapi.yaml does not allow the request.
 func (o operation) valid(args map[string]string, query url.Values, body string) error {
 	for i, p := range anyList(o.item["parameters"]) {
 		pointer := "/paths/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(o.path) + "/parameters/" + strconv.Itoa(i)
@@ -106,7 +106,7 @@ func (o operation) valid(args map[string]string, query url.Values, body string) 
 	return openAPI().check(o.pointer+"/requestBody/content/application~1json/schema", parse([]byte(body)))
 }
 
-// answered holds an answer against openapi.yaml.
+// answered checks an answer against openapi.yaml.
 func (o operation) answered(t *testing.T, r reply) {
 	t.Helper()
 	response, ok := o.spec["responses"].(object)[strconv.Itoa(r.status)].(object)
@@ -161,7 +161,7 @@ func (o operation) answered(t *testing.T, r reply) {
 	}
 }
 
-// validate holds a value against a schema without references.
+// validate validates a value by a schema without references.
 func validate(schema object, value any) error {
 	c := jsonschema.NewCompiler()
 	if err := c.AddResource("schema", schema); err != nil {
@@ -174,16 +174,16 @@ func validate(schema object, value any) error {
 	return s.Validate(value)
 }
 
-// request is one that the tests make.
+// request is a request of these tests, with the status that it must have.
 type request struct {
 	method, path, body, auth string
 	status                   int
-	// beyond is set for what the service refuses and no schema could: the
-	// rule joins several inputs, or is not one of form.
+	// beyond is set if the service refuses the request by a rule that no schema can express,
+	// such as one about several fields.
 	beyond bool
 }
 
-// get makes a request for each path, all with one status.
+// get returns a GET request for each path, all with the same status.
 func get(status int, paths ...string) (all []request) {
 	for _, path := range paths {
 		all = append(all, request{method: "GET", path: path, status: status})
@@ -191,7 +191,7 @@ func get(status int, paths ...string) (all []request) {
 	return all
 }
 
-// send makes a request to one path for each body, all with one status.
+// send returns a request to one path for each body, all with the same status.
 func send(method, path string, status int, bodies ...string) (all []request) {
 	for _, body := range bodies {
 		all = append(all, request{method: method, path: path, body: body, status: status})
@@ -207,7 +207,7 @@ func beyond(all []request) []request {
 	return all
 }
 
-// classicRequests are for the classic endpoints.
+// classicRequests returns requests to the classic endpoints.
 func classicRequests() []request {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	all := slices.Concat(
@@ -295,7 +295,7 @@ func classicRequests() []request {
 	return all
 }
 
-// malformedQueries are requests of every operation whose query cannot be read.
+// malformedQueries returns a request with a malformed query for every operation.
 func malformedQueries() (all []request) {
 	for _, o := range operations() {
 		if !o.private() {
@@ -306,11 +306,10 @@ func malformedQueries() (all []request) {
 	return all
 }
 
-// tag is the kind of an operation.
+// tag returns the tag of an operation: classic, sessions, operators or probes.
 func (o operation) tag() string { return values(o.spec["tags"])[0] }
 
-// access is what an operation wants to be shown: a scheme of openapi.yaml's, or
-// nothing.
+// access returns the security scheme that an operation requires, or an empty text.
 func (o operation) access() string {
 	for _, s := range anyList(o.spec["security"]) {
 		return names(s.(object))[0]
@@ -318,7 +317,7 @@ func (o operation) access() string {
 	return ""
 }
 
-// examples are those of its body, the first one first.
+// examples returns the example bodies of an operation.
 func (o operation) examples() (bodies []string) {
 	if o.spec["requestBody"] == nil {
 		return nil
@@ -334,7 +333,7 @@ func (o operation) examples() (bodies []string) {
 	return bodies
 }
 
-// sample is a request of the right form.
+// sample returns the path and body of a valid request.
 func (o operation) sample() (path, body string) {
 	for i, part := range strings.Split(strings.TrimPrefix(o.path, "/"), "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
@@ -358,7 +357,7 @@ func asJSON(value any) string {
 	return string(text)
 }
 
-// renewRequests are for the session of a joined message.
+// renewRequests returns renewals over HTTP of the session of a joined message.
 func renewRequests(joined object) []request {
 	path, auth := fmt.Sprintf("/v1/sessions/%s/renew", joined["session"]), fmt.Sprintf("Bearer %s", joined["key"])
 	return []request{
@@ -376,8 +375,8 @@ func renewRequests(joined object) []request {
 	}
 }
 
-// leaveRequests are for the session of a joined message, older than the one with a newer key.
-// The last ones end the session.
+// leaveRequests returns leaves over HTTP of a session with two joined messages, an older and
+// a newer one. The last requests end the session.
 func leaveRequests(older, newer object) []request {
 	path, auth := fmt.Sprintf("/v1/sessions/%s/leave", newer["session"]), fmt.Sprintf("Bearer %s", newer["key"])
 	body := func(joined object) string { return fmt.Sprintf(`{"key":%q}`, joined["key"]) }
@@ -404,7 +403,7 @@ func leaveRequests(older, newer object) []request {
 func TestRoutesAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	methods := make(map[string][]string) // of each path of the public port
+	methods := make(map[string][]string) // documented methods by path, on the public port
 	for _, o := range operations() {
 		if !o.private() {
 			methods[o.path] = append(methods[o.path], o.method)
@@ -453,13 +452,13 @@ func TestRoutesAnswerAsDocumented(t *testing.T) {
 	}
 }
 
-// methodList is a list of methods whose order does not matter.
+// methodList sorts methods, whose order does not matter, into one text.
 func methodList(methods []string) string {
 	slices.Sort(methods)
 	return strings.Join(methods, ", ")
 }
 
-// refusal expects an error object.
+// refusal checks that a reply is an error object with that status.
 func refusal(t *testing.T, r reply, status int) {
 	t.Helper()
 	if r.status != status {
@@ -471,7 +470,8 @@ func refusal(t *testing.T, r reply, status int) {
 	}
 }
 
-// The statuses of openapi.yaml's errors are those of the code.
+// TestStatusesAreDocumented checks that examples of errors have the status that the code
+// gives to their error code.
 func TestStatusesAreDocumented(t *testing.T) {
 	for _, o := range operations() {
 		for status, r := range o.spec["responses"].(object) {
@@ -483,7 +483,7 @@ func TestStatusesAreDocumented(t *testing.T) {
 				continue
 			}
 			want := strconv.Itoa(protocol.StatusForError(session.Code(code)))
-			if status == "410" { // unknown because it is over
+			if status == "410" { // the session is over
 				want = "410"
 			}
 			if status != want || fmt.Sprint(example["status"]) != status {

@@ -1,6 +1,6 @@
-// Package docs holds the documents in docs/ against the code and the running
-// service: what the service says must be documented, what is documented must be
-// said, and the transcripts are played.
+// Package docs checks the documents in docs/ against the code and a running service: every
+// message, answer and metric is documented, everything documented occurs, and the transcripts
+// are played. Tables that follow from the code are generated.
 package docs
 
 import (
@@ -24,8 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// These tests wait more than they work, so that more of them than there
-	// are processors may run at once. The flag on the command line goes first.
+	// These tests mostly wait, so more of them than there are processors run at once. A flag
+	// on the command line overrides this.
 	if err := flag.Set("test.parallel", "32"); err != nil {
 		panic(err)
 	}
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if scratch, err = os.MkdirTemp("", "docs"); err != nil {
 		panic(err)
 	}
-	// Of a Redis that is not there, as in internal/redis.
+	// go-redis dials in the background; some nodes here have a Redis that cannot be reached.
 	late := goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
 	goleak.VerifyTestMain(m, late, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(scratch)
@@ -41,13 +41,13 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// patience is how long anything may take to happen that the tests wait for.
+// patience is how long the tests wait for anything.
 const patience = 20 * time.Second
 
 // node is a running service.
 type node struct {
 	*apptest.Node
-	certificates string // the file of its App Certificates
+	certificates string // path of the file with its App Certificates
 }
 
 // changeCertificate lets the node sign with another App Certificate.
@@ -59,8 +59,8 @@ func (n *node) changeCertificate() {
 	n.Reloads <- syscall.SIGHUP
 }
 
-// startNode runs a service. settings are like "ttl=4s join-rate=1"; without
-// any, they are what the documents give as defaults.
+// startNode runs a service with the documented defaults, changed by settings such as
+// "ttl=4s join-rate=1".
 func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	n := &node{certificates: filepath.Join(t.TempDir(), "certificates")}
@@ -83,7 +83,7 @@ func startNode(t *testing.T, settings string) *node {
 func set(c *app.Config, setting string) (err error) {
 	name, value, _ := strings.Cut(setting, "=")
 	switch name {
-	case "ttl": // also the shortest that a client may ask for; of 3s, renewals are due after 0.5 to 2 s
+	case "ttl": // lowers --min-ttl too; with 3s, renewals are due after 0.5 to 2 s
 		c.Policy.TTL, err = time.ParseDuration(value)
 		c.Policy.MinTTL = min(c.Policy.MinTTL, c.Policy.TTL)
 	case "renew-before":
@@ -130,7 +130,7 @@ type reply struct {
 func (n *node) public() string     { return "http://" + n.App.Addr().String() }
 func (n *node) operations() string { return "http://" + n.App.OpsAddr().String() }
 
-// request makes one HTTP request. header is names and values in turn.
+// request sends one HTTP request. header has names and values in turn.
 func (n *node) request(t *testing.T, method, url, body string, header ...string) reply {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -14,17 +14,17 @@ import (
 
 const join = `{"type":"join","rtc":{"channel":"daily","uid":1001},"rtm":{"userId":"ana"},"chat":{"userId":"ana"}}`
 
-// resumeOf is the resume of what a joined message gave.
+// resumeOf returns the resume for a joined message, with further fields in rest.
 func resumeOf(joined object, rest string) string {
 	return fmt.Sprintf(`{"type":"resume","session":%q,"key":%q%s}`, joined["session"], joined["key"], rest)
 }
 
-// unheard are values that the documents have and these tests cannot provoke.
+// unheard are documented values that these tests cannot provoke.
 var unheard = map[string][]string{
-	// Sent when the service fails.
+	// The service failed.
 	"error.code": {"internal"},
-	// Sent by nobody or not as a frame; with a failure; and after 10 s, which
-	// the tests of internal/ws wait for on a fake clock.
+	// 1001 and 1006 are never sent, 4002 not as a frame; 1011 means that the service failed;
+	// 4408 takes 10 s, which the tests of internal/ws wait for in a bubble.
 	"close": {"1001", "1006", "1011", "4002", "4408"},
 }
 
@@ -66,7 +66,7 @@ func TestServerSaysWhatIsDocumented(t *testing.T) {
 	}
 }
 
-// closeCodes are the close codes of asyncapi.yaml.
+// closeCodes returns the close codes of asyncapi.yaml.
 func closeCodes() map[string]object {
 	codes := make(map[string]object)
 	for _, c := range anyList(asyncAPI().at("/channels/session")["x-close-codes"]) {
@@ -75,7 +75,7 @@ func closeCodes() map[string]object {
 	return codes
 }
 
-// The examples of what a client sends are what the service takes.
+// TestClientExamples sends the examples of asyncapi.yaml to a service, which must accept them.
 func TestClientExamples(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -102,7 +102,7 @@ func sendExample(t *testing.T, n *node, kind string, payload object) {
 	if kind != protocol.TypeJoin {
 		s.send(join)
 		joined := s.expect("joined")
-		s.send(`{"type":"renew"}`) // so that there is a bundle 2, which the examples answer
+		s.send(`{"type":"renew"}`) // mints bundle 2, which the examples ack
 		s.expect("token-privilege-will-expire")
 		if kind == protocol.TypeResume {
 			s = n.dial(t, nil)
@@ -120,7 +120,7 @@ func sendExample(t *testing.T, n *node, kind string, payload object) {
 	case protocol.TypeLeave:
 		s.expect("ended")
 		s.closed(protocol.CloseLeft)
-	case protocol.TypeAck: // no answer, and so none before that to the ping
+	case protocol.TypeAck: // an ack has no answer, so the first one is the pong
 		s.send(`{"type":"ping"}`)
 		s.expect("pong")
 	default:
@@ -128,8 +128,8 @@ func sendExample(t *testing.T, n *node, kind string, payload object) {
 	}
 }
 
-// What the schema of a join takes, the service takes, and what it refuses, the
-// service refuses.
+// TestJoinSchemaIsTheService checks that the schema of a join and the service accept the same
+// messages.
 func TestJoinSchemaIsTheService(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -156,7 +156,7 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 		`{"type":"join","chat":{"userId":"u"},"ttl":86400}`, `{"type":"join","chat":{"userId":"u"},"ttl":86401}`,
 		`{"type":"join","chat":{"userId":"u"},"ttl":"60"}`, `{"type":"join","chat":{"userId":"u"},"ttl":10.5}`,
 		`{"type":"join","chat":{"userId":"u"},"auth":"x","another":{}}`, `{"type":"join","chat":{"userId":"u"},"auth":1}`,
-		// Names that make the longest key.
+		// Names that lead to the longest possible key.
 		fmt.Sprintf(`{"type":"join","rtc":{"channel":%q,"account":%q},"rtm":{"userId":%q},"chat":{"userId":%q}}`,
 			strings.Repeat("<", 64), strings.Repeat("<", 255), strings.Repeat("<", 64), long(64)),
 	}
@@ -178,8 +178,8 @@ func TestJoinSchemaIsTheService(t *testing.T) {
 	}
 }
 
-// joinsWith tries each character in a name: those that the schema takes
-// together, any other by itself.
+// joinsWith returns joins that have each character in a name: characters that the schema
+// accepts together, each other character by itself.
 func joinsWith(form string) (joins []string) {
 	characters := strings.Split("\x00\x1f\x7fé☎😀", "")
 	for c := ' '; c <= '~'; c++ {
@@ -200,7 +200,8 @@ func joinsWith(form string) (joins []string) {
 	return append(joins, fmt.Sprintf(form, asJSON(good)), fmt.Sprintf(form, `"_a"`))
 }
 
-// As for joins, with all that may follow.
+// TestOtherSchemasAreTheService does the same as TestJoinSchemaIsTheService for all other
+// messages of clients.
 func TestOtherSchemasAreTheService(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -219,7 +220,7 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 		m, _ := s.hear()
 		kind := parse([]byte(text)).(object)["type"].(string)
 		refused := asyncAPI().check("/components/messages/"+kind+"/payload", parse([]byte(text)))
-		// An ack of what was not sent yet has the right form.
+		// An ack of a future bundle is refused, but its form is valid.
 		took := m["type"] != "error" || strings.Contains(fmt.Sprint(m["message"]), "not sent yet")
 		if took != (refused == nil) {
 			t.Errorf("%s: the service says %v; the schema: %v", text, m, refused)
@@ -234,7 +235,7 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 		`,"expiresAt":"1"`, `,"expiresAt":1.5`, `,"key":7`,
 	} {
 		text := resumeOf(joined, rest)
-		n := startNode(t, "") // one that does not know the session: it would go on counting from the highest
+		n := startNode(t, "") // A node that knows the session would continue from the highest seq.
 		s := n.dial(t, nil)
 		s.send(text)
 		m, _ := s.hear()
@@ -246,7 +247,7 @@ func TestOtherSchemasAreTheService(t *testing.T) {
 	}
 }
 
-// The answers to a WebSocket handshake.
+// TestHandshakes checks the statuses of WebSocket handshakes.
 func TestHandshakes(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
@@ -275,16 +276,16 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// handshake asks for a WebSocket, and hangs up on it.
+// handshake requests a WebSocket, and closes it.
 func (n *node) handshake(t *testing.T, header []string) reply {
 	return n.request(t, "GET", n.public()+"/v1/ws", "", header...)
 }
 
-// What protocol.md says of keys, beyond its transcripts.
+// TestKeys checks which keys open a session, as protocol.md says it.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "")
-	come := func(n *node, joined object) (*socket, object) { // with the key of joined
+	come := func(n *node, joined object) (*socket, object) { // resumes with the key of joined
 		s := n.dial(t, nil)
 		s.send(resumeOf(joined, `,"seq":1`))
 		m, _ := s.hear()
@@ -300,7 +301,7 @@ func TestKeys(t *testing.T) {
 	first.send(join)
 	one := first.expect("joined")
 
-	// An ack proves the key only when it answers what came with it, or later.
+	// An ack proves a key only if it acks the bundle that came with the key, or a later one.
 	s, two := come(n, one)
 	s.send(`{"type":"ack","seq":1}`)
 	s.send(`{"type":"ping"}`)
@@ -319,7 +320,7 @@ func TestKeys(t *testing.T) {
 	_, m = come(n, two)
 	refused("the second key, likewise", m)
 
-	// So does a use over HTTP.
+	// A renewal over HTTP proves its key too.
 	_, four := come(n, three)
 	address, bearer := n.public()+fmt.Sprintf("/v1/sessions/%v/renew", one["session"]), func(joined object) string {
 		return fmt.Sprintf("Bearer %v", joined["key"])
@@ -334,14 +335,14 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the third key, after a use of the fourth: %d %s", r.status, r.body)
 	}
 
-	// A node that knows no more than the key takes any.
+	// A node that does not know the session accepts any of its keys.
 	if _, m := come(startNode(t, ""), one); m["type"] != "joined" {
 		t.Errorf("the first key, elsewhere: %v", m)
 	}
 }
 
-// A bundle that was fetched over HTTP goes to the connection, too, until it is
-// confirmed.
+// TestRenewalOverHTTPIsPushedToo: a bundle that was requested over HTTP is also pushed to the
+// connection, until it is acked.
 func TestRenewalOverHTTPIsPushedToo(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, "ack-timeout=200ms")

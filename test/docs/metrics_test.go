@@ -25,8 +25,8 @@ import (
 	"refresher/test/generated"
 )
 
-// TestMetricsAreGenerated holds the table of docs/operate/metrics.md against what a node
-// registers that has everything configured.
+// TestMetricsAreGenerated generates the table of docs/operate/metrics.md from the metrics that
+// a node registers when everything is configured.
 func TestMetricsAreGenerated(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	certFile, keyFile := serverCertificate(t)
@@ -38,7 +38,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 		c.TLSCertFile, c.TLSKeyFile, c.LogDropped = certFile, keyFile, func() uint64 { return 0 }
 	}, app.Outside{Registry: registry}, apptest.Quiet)
 
-	kinds := make(map[string]string) // of the metrics that have a sample
+	kinds := make(map[string]string) // kinds of the metrics that have a sample, by name
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 	for d := range descriptions {
 		name, help, labels := parts(t, d)
 		kind := kinds[name]
-		switch { // Without a sample, a metric with labels does not say what it is.
+		switch { // The kind of a metric without a sample follows from its name.
 		case !strings.HasPrefix(name, "refresher_"):
 			continue
 		case kind != "":
@@ -67,7 +67,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 			kind = "gauge"
 		}
 		row := []string{"`" + name + "`", kind, labels, help}
-		if !slices.ContainsFunc(rows, func(r []string) bool { return r[0] == row[0] }) { // a description for each value of a label
+		if !slices.ContainsFunc(rows, func(r []string) bool { return r[0] == row[0] }) { // constant labels make several descriptions of one metric
 			rows = append(rows, row)
 		}
 	}
@@ -77,7 +77,7 @@ func TestMetricsAreGenerated(t *testing.T) {
 
 var description = regexp.MustCompile(`^Desc{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), unit: "[^"]*", constLabels: {(.*)}, variableLabels: {(.*)}}$`)
 
-// parts are the name and the help of a metric, and its labels as the page has them.
+// parts returns the name, the help and the labels of a metric, as the page shows them.
 func parts(t *testing.T, d *prometheus.Desc) (name, help, labels string) {
 	t.Helper()
 	m := description.FindStringSubmatch(d.String())

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// readFile reads one of the repository.
+// readFile returns a file of the repository.
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../" + path)
@@ -27,12 +27,12 @@ func readFile(t *testing.T, path string) string {
 	return string(text)
 }
 
-// anchor is what a heading is linked by.
+// anchor returns the fragment that links to a heading.
 func anchor(heading string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.NewReplacer("`", "", ",", "", ":", "", ".", "").Replace(heading)), " ", "-")
 }
 
-// The links of the documents lead somewhere, those to a heading too.
+// TestLinks checks that each link in the documents has a target, and each #fragment a heading.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#: ]*)(?:#([^)]+))?\)`)
 	var documents []string
@@ -65,7 +65,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// Each decision is in the list of them.
+// TestDecisionList checks that the list has every decision.
 func TestDecisionList(t *testing.T) {
 	records, err := filepath.Glob("../../docs/understand/adr/0*.md")
 	if err != nil {
@@ -85,7 +85,7 @@ func TestDecisionList(t *testing.T) {
 	}
 }
 
-// quotations are the blocks of one language in a text.
+// quotations returns the code blocks of one language in a text.
 func quotations(text, language string) (blocks []string) {
 	for _, m := range regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		blocks = append(blocks, m[1])
@@ -93,15 +93,15 @@ func quotations(text, language string) (blocks []string) {
 	return blocks
 }
 
-// The commands in credentials.md that make credentials do, and the claims that are
-// written out there are taken by the service.
+// TestCredentialExamples checks that the service accepts the credentials that the commands in
+// credentials.md print, and the claims that the page shows.
 func TestCredentialExamples(t *testing.T) {
 	t.Parallel()
 	text := readFile(t, "docs/build/credentials.md")
 	n := startNode(t, "auth=jwt")
 	ask := func(credential string) {
 		t.Helper()
-		// Signed and well formed, or it would be 401.
+		// 403 means that the credential is valid but does not grant this; an invalid one gets 401.
 		if r := n.request(t, "GET", n.public()+"/rtm/nobody-is-granted-this", "", "Authorization", "Bearer "+credential); r.status != 403 {
 			t.Errorf("%s: %d %s", credential, r.status, r.body)
 		}
@@ -132,7 +132,7 @@ func TestCredentialExamples(t *testing.T) {
 	}
 }
 
-// sign makes a credential of claims, as any JWT library would.
+// sign signs claims as a JWT, by HS256.
 func sign(claims string) string {
 	part := base64.RawURLEncoding.EncodeToString
 	text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part([]byte(claims))
@@ -141,7 +141,7 @@ func sign(claims string) string {
 	return text + "." + part(mac.Sum(nil))
 }
 
-// The tests that security.md leans on are there.
+// TestPromisesAreTested checks that the tests that security.md names exist.
 func TestPromisesAreTested(t *testing.T) {
 	there := make(map[string]bool)
 	for _, root := range []string{"internal", "cmd", "test"} {
@@ -161,8 +161,7 @@ func TestPromisesAreTested(t *testing.T) {
 	}
 }
 
-// testsBelow are the tests in the folders below one, each as its folder and its
-// name.
+// testsBelow returns the tests in a folder and below it, as "folder name".
 func testsBelow(t *testing.T, root string) map[string]bool {
 	t.Helper()
 	found := make(map[string]bool)

@@ -13,14 +13,14 @@ import (
 	"refresher/internal/protocol"
 )
 
-// scenarios provoke what the service says in no transcript.
+// scenarios provoke the messages and close codes that occur in no transcript.
 var scenarios = map[string]func(t *testing.T, seen *record){
 	"resumes on a node that knows the key only": func(t *testing.T, seen *record) {
 		a := startNode(t, "").dial(t, seen)
 		a.send(join)
 		joined := a.expect("joined")
 
-		// The client says that its tokens have run out.
+		// The client reports that its tokens have expired.
 		b := startNode(t, "ack-timeout=200ms").dial(t, seen)
 		b.send(resumeOf(joined, fmt.Sprintf(`,"seq":41,"expiresAt":%d`, time.Now().Unix()-10)))
 		if m := b.expect("joined"); m["action"] != "rejoin" || fmt.Sprint(m["seq"]) != "42" {
@@ -30,7 +30,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 			t.Errorf("got %v", m)
 		}
 
-		// It says nothing, and its SDK refuses.
+		// The client reports nothing, and its SDK refuses the tokens.
 		c := startNode(t, "").dial(t, seen)
 		c.send(resumeOf(joined, ""))
 		if m := c.expect("joined"); m["action"] != "renew" || fmt.Sprint(m["seq"]) != "1" {
@@ -74,7 +74,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		for text, closes := range map[string]protocol.CloseCode{
 			`{"type":"ping"}`:                    protocol.CloseMalformed,
 			"{\"type\":\"ping\",\"x\":\"\xff\"}": protocol.CloseNotUTF8,
-			// A field of another message, and of another type than there.
+			// A field of another message, with a wrong type.
 			`{"type":"join","chat":{"userId":"ana"},"seq":"1"}`:       protocol.CloseMalformed,
 			`{"type":"resume","session":"S","key":"K"}`:               protocol.CloseUnknownSession,
 			`{"type":"ping","x":"` + strings.Repeat("x", 8192) + `"}`: protocol.CloseTooLarge,
@@ -91,7 +91,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		s.expect("error")
 		s.send(`{"type":"ping","x":"` + strings.Repeat("x", 8192-len(`{"type":"ping","x":""}`)) + `"}`)
 		s.expect("pong")
-		for range 120 { // more than may come at once
+		for range 120 { // more than the rate limit allows at once
 			s.send(`{"type":"renew"}`)
 		}
 		m, _ := s.hear()
@@ -123,7 +123,7 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 		}
 	},
 	"a back end that says no": func(t *testing.T, seen *record) {
-		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the question has 1.5 s
+		s := startNode(t, "ttl=6s authorize-url="+backEnd(t)).dial(t, seen) // the approval has 1.5 s
 		s.send(join)
 		s.expect("joined")
 		s.send(`{"type":"ack","seq":1}`)
@@ -134,7 +134,8 @@ var scenarios = map[string]func(t *testing.T, seen *record){
 	},
 }
 
-// backEnd is one that lets anybody join and nobody go on. It returns its address.
+// backEnd runs an approval webhook that allows every join and denies every renewal. It
+// returns its address.
 func backEnd(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

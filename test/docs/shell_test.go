@@ -18,7 +18,8 @@ const jwtSecret = "a secret of the tests, and of nothing else"
 // scratch is a folder for all tests, removed when they are over.
 var scratch string
 
-// built is where the command is: that of make test, or one that is built here, once.
+// built returns the path of the command: the one that make test has built, or one that it
+// builds itself, once.
 var built = sync.OnceValues(func() (string, error) {
 	if program := os.Getenv("BUILT_REFRESHER"); program != "" {
 		return program, nil
@@ -51,8 +52,7 @@ func refresher(t *testing.T, args ...string) string {
 
 var word = regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`)
 
-// words splits a command as a shell does, for as much of that as the documents
-// use: quotes around whole words.
+// words splits a command like a shell. Quotes may stand around whole words only.
 func words(text string, expand func(string) string) (all []string) {
 	for _, w := range word.FindAllString(text, -1) {
 		switch w[0] {
@@ -68,7 +68,7 @@ func words(text string, expand func(string) string) (all []string) {
 	return all
 }
 
-// expand replaces variables.
+// expand replaces $NAME by the variables of the transcript.
 func (p *play) expand(text string) string {
 	p.t.Helper()
 	return os.Expand(text, func(name string) string {
@@ -82,8 +82,8 @@ func (p *play) expand(text string) string {
 
 var assignment = regexp.MustCompile(`^([A-Z]+)=\$\(refresher (.*)\)$`)
 
-// command does what a line of a shell does: it runs refresher, or makes the
-// request that curl would.
+// command executes a line of a shell: it runs refresher, or sends the request of a curl
+// command.
 func (p *play) command(text string) {
 	p.t.Helper()
 	if m := assignment.FindStringSubmatch(text); m != nil {

@@ -12,16 +12,16 @@ import (
 	"refresher/internal/protocol"
 )
 
-// socket is a bare WebSocket client. Whatever it reads is held against
-// asyncapi.yaml, and remembered.
+// socket is a bare WebSocket client. It checks every message that it reads against
+// asyncapi.yaml, and records its values.
 type socket struct {
 	*websocket.Conn
 	t    *testing.T
 	seen *record
 }
 
-// record is what the service was heard to say: values by what they are values
-// of. A nil record remembers nothing. It is safe for concurrent use.
+// record collects the values that the service sent, by "message.field". A nil record collects
+// nothing. It is safe for concurrent use.
 type record struct {
 	mu   sync.Mutex
 	said map[string][]string // guarded by mu; sorted, each value once
@@ -41,7 +41,7 @@ func (r *record) add(what, value string) {
 	}
 }
 
-// of returns the values heard.
+// of returns the values of one message.field.
 func (r *record) of(what string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *socket) send(text string) {
 	}
 }
 
-// hear returns the next message, or the code that the connection closed with.
+// hear returns the next message, or the close code of the connection.
 func (s *socket) hear() (object, protocol.CloseCode) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -90,7 +90,7 @@ func (s *socket) hear() (object, protocol.CloseCode) {
 	return m, 0
 }
 
-// check holds one message against the document.
+// check validates a message by asyncapi.yaml, and records its values.
 func (s *socket) check(m object) {
 	s.t.Helper()
 	kind := fmt.Sprint(m["type"])
@@ -118,7 +118,7 @@ func (s *socket) check(m object) {
 	}
 }
 
-// expect reads a message of one type.
+// expect reads the next message, which must have that type.
 func (s *socket) expect(kind string) object {
 	s.t.Helper()
 	m, code := s.hear()
@@ -139,8 +139,7 @@ func (s *socket) closed(want protocol.CloseCode) {
 // lose breaks the connection.
 func (s *socket) lose() { _ = s.CloseNow() }
 
-// fromClient and fromServer are the types of messages that asyncapi.yaml has
-// for each direction.
+// fromClient and fromServer return the types of messages of each direction in asyncapi.yaml.
 func fromClient() []string { return operationMessages("receive") }
 func fromServer() []string { return operationMessages("send") }
 
@@ -157,7 +156,7 @@ func operationMessages(action string) []string {
 	for _, operation := range d.children("/operations") {
 		if operation["action"] == action {
 			add(operation["messages"])
-		} else if reply, ok := operation["reply"].(object); ok { // a reply goes the other way
+		} else if reply, ok := operation["reply"].(object); ok { // a reply has the opposite direction
 			add(reply["messages"])
 		}
 	}

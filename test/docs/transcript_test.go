@@ -13,16 +13,16 @@ import (
 	"refresher/internal/protocol"
 )
 
-// event is one step of a transcript: what is sent or received, or a remark.
+// event is one step of a transcript: a message that is sent or received, a command or a remark.
 type event struct {
-	peer  string // which connection
+	peer  string // letter of the connection
 	arrow string // →, ←, $ for a shell's command, or # for a remark
 	text  string
 }
 
 var eventLine = regexp.MustCompile(`^(?:([A-Z]) )?(→|←|#|\$) (.*)$`)
 
-// events reads a transcript. Indented lines go on with the one before.
+// events reads a transcript. An indented line continues the line before.
 func events(t *testing.T, text string) []event {
 	t.Helper()
 	var all []event
@@ -46,11 +46,10 @@ var (
 	quotation  = regexp.MustCompile("(?m)^```transcript$")
 )
 
-// playTranscripts plays the transcripts of protocol.md: what the client says there is sent
-// to a service with the settings noted above the transcript, and what the
-// service says there is compared with what it says now. Tokens, keys, ids and
-// times differ, of course: where the transcript repeats one, the service must
-// repeat its own.
+// playTranscripts plays the transcripts of protocol.md. It sends the client's messages to a
+// service with the settings above the transcript, and compares the service's messages with
+// the transcript. Tokens, keys, ids and times differ; where the transcript repeats one, the
+// service must repeat its own.
 func playTranscripts(t *testing.T, seen *record) {
 	text := readFile(t, "docs/build/protocol.md")
 	played := 0
@@ -80,16 +79,16 @@ type play struct {
 	settings string
 	node     *node
 	sockets  map[string]*socket
-	// bound is what stands here for the transcript's tokens, keys, ids and
-	// expiries, by the kind of the value and how it is written there.
+	// bound has the real values of the tokens, keys, ids and expiries in the transcript, by
+	// "kind text".
 	bound map[string]any
-	clock int64 // the transcript's, Unix milliseconds
+	clock int64 // newest "now" in the transcript, Unix milliseconds
 
 	shell map[string]string // its variables
 
 	path, key, body string // of the HTTP request that is being put together
 	ask             func() reply
-	looks           bool // and changes nothing
+	looks           bool // the request only reads, so it may be repeated
 	reply           *reply
 }
 
@@ -133,7 +132,7 @@ func (p *play) step(e event) {
 	}
 }
 
-// remark does what a remark says, where that is more than time that passes.
+// remark executes a remark, unless it only says that time passes.
 func (p *play) remark(text string, s *socket) {
 	p.t.Helper()
 	switch {
@@ -150,8 +149,8 @@ func (p *play) remark(text string, s *socket) {
 	}
 }
 
-// outlive waits until all tokens so far have run out: another client's, which
-// live a little longer, are then reported to have.
+// outlive waits until all tokens so far have expired: until the tokens of another client have,
+// which were minted later.
 func (p *play) outlive() {
 	p.t.Helper()
 	s := startNode(p.t, p.settings+" ack-timeout=1m").dial(p.t, nil)
@@ -168,7 +167,7 @@ func (p *play) outlive() {
 	}
 }
 
-// request makes the request that was put together.
+// request sends the request of the lines before, which must have that status.
 func (p *play) request(status string) {
 	p.t.Helper()
 	if p.ask == nil {
@@ -181,7 +180,7 @@ func (p *play) request(status string) {
 	p.reply = &r
 }
 
-// asking is a request, ready to be made. Its answers are held against openapi.yaml.
+// asking returns a function that sends a request, and checks the answer against openapi.yaml.
 func (p *play) asking(method, address, body, key string) func() reply {
 	var header []string
 	if key != "" {
@@ -200,9 +199,8 @@ func (p *play) asking(method, address, body, key string) func() reply {
 	}
 }
 
-// compareReply holds the body of an answer against a line of the transcript. What
-// is only looked at is behind the truth by a moment, as the document says: such a
-// request is made again until the answer fits.
+// compareReply compares the body of an answer with a line of the transcript. Lists lag behind,
+// as the document says, so it repeats a request that only reads until the answer fits.
 func (p *play) compareReply(text string) {
 	p.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
@@ -229,16 +227,14 @@ func (p *play) compareReply(text string) {
 	p.ask = nil
 }
 
-// named replaces the ids in a path of the transcript by those that stand here for
-// them.
+// named replaces the ids in a path of the transcript by the real ones.
 func (p *play) named(path string) string {
 	return regexp.MustCompile(`/[^/]*…`).ReplaceAllStringFunc(path, func(id string) string {
 		return "/" + fmt.Sprint(p.lookup("session", id[1:]))
 	})
 }
 
-// lookup is what stands here for a value of the transcript. Values that were
-// not seen before are sent as they are.
+// lookup returns the real value of a value in the transcript, or the value itself if it is new.
 func (p *play) lookup(kind string, value any) any {
 	if bound, ok := p.bound[fmt.Sprint(kind, " ", value)]; ok {
 		return bound
@@ -246,7 +242,7 @@ func (p *play) lookup(kind string, value any) any {
 	return value
 }
 
-// outgoing is what is sent for a line of the transcript.
+// outgoing returns the message to send for a line of the transcript.
 func (p *play) outgoing(text string) string {
 	p.t.Helper()
 	m := parse([]byte(text)).(object)
@@ -259,12 +255,12 @@ func (p *play) outgoing(text string) string {
 		m["auth"] = p.expand(auth)
 	}
 	if ttl, ok := m["ttl"].(json.Number); ok && len(ttl) == 2 {
-		delete(m, "ttl") // the settings have a shorter one
+		delete(m, "ttl") // the settings above the transcript have a shorter ttl
 	}
 	return asJSON(m)
 }
 
-// compare holds what the service said against a line of the transcript.
+// compare compares what the service sent with a line of the transcript.
 func (p *play) compare(text string, said any) error {
 	p.t.Helper()
 	written := parse([]byte(text)).(object)
@@ -276,7 +272,7 @@ func (p *play) compare(text string, said any) error {
 	return p.same("", written, said, text)
 }
 
-// legible replaces what is shortened in a transcript.
+// legible replaces the … of shortened values, so that they match their schemas.
 func legible(written object) object {
 	m := make(object)
 	for name, value := range written {
@@ -343,10 +339,10 @@ func (p *play) same(field string, written, said any, text string) error {
 	case "previousExpiresAt", "accessEndsAt", "validUntil":
 		return p.bind("expiresAt", written, said, text)
 	}
-	if field == "id" && !number { // of a session or a revocation; a privilege has a number
+	if field == "id" && !number { // the id of a session or revocation; that of a privilege is a number
 		return p.bind("session", written, said, text)
 	}
-	if field == "version" && number { // of a change of a session, which is a time; that of a token is text
+	if field == "version" && number { // the version of a session is a time; that of a token is text
 		return nil
 	}
 	if written != said {
@@ -357,15 +353,15 @@ func (p *play) same(field string, written, said any, text string) error {
 
 var digits = regexp.MustCompile(`\d`)
 
-// bind takes note of what stands for a value of the transcript, or compares it
-// with what stood for it before.
+// bind records the real value of a value in the transcript, or compares it with the one that
+// was recorded before.
 func (p *play) bind(kind string, written, said any, text string) error {
 	p.t.Helper()
 	name := fmt.Sprint(kind, " ", written)
 	if before, ok := p.bound[name]; ok && before != said {
 		return fmt.Errorf("%s\n%s was %v before, and is %v now", text, name, before, said)
 	}
-	if kind != "expiresAt" { // two expiries may fall together, two keys may not
+	if kind != "expiresAt" { // two expiries may be equal, but two keys may not
 		for other, value := range p.bound {
 			if value == said && other != name && strings.HasPrefix(other, kind) {
 				return fmt.Errorf("%s\n%s is the same as %s", text, name, other)

@@ -31,6 +31,8 @@ need /usr/lib/python3/dist-packages/flask python3-flask
 need /usr/lib/python3/dist-packages/jwt python3-jwt
 need curl curl
 need openssl openssl
+# For test/machines, which runs the commands of docs/operate.
+need jq jq
 # For test/clients, which runs the clients of docs/build/clients.
 need /usr/lib/python3/dist-packages/websockets python3-websockets
 need java default-jre-headless

@@ -12,7 +12,7 @@ type certificatesCommand struct {
 	operator `embed:""`
 }
 
-// certificateInfo is what the service says of an App Certificate. Times are Unix seconds.
+// certificateInfo is the answer about one App Certificate. Times are Unix seconds.
 type certificateInfo struct {
 	Fingerprint     string          `json:"fingerprint"`
 	SignedBy        []string        `json:"signedBy"`

@@ -15,21 +15,21 @@ import (
 	"time"
 )
 
-// operator talks to a service as one of its operators.
+// operator is the flags of every command for operators, and the HTTP client that they share.
 type operator struct {
 	URL        string `env:"REFRESHER_API_URL" default:"http://127.0.0.1:8080" help:"The service."`
 	Credential string `env:"REFRESHER_CREDENTIAL" placeholder:"JWT" help:"Credential with the scope admin. Better given by environment: flags show in process lists."`
 	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
-// operatorTimeout bounds one request, in all.
+// operatorTimeout bounds one request, from dialling to the end of the answer.
 const operatorTimeout = 30 * time.Second
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer is the most that is read of an answer, in bytes.
 const maxAnswer = 8 << 20
 
-// ask makes a request, whose body is JSON unless it is empty, and reads its answer into a
-// value.
+// ask sends a request, with a body of JSON unless it is empty, and decodes the answer into
+// into. An answer with another status than 200 is a *refusalError.
 func (o *operator) ask(method, path, body string, into any) error {
 	base, err := url.Parse(o.URL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
@@ -58,18 +58,18 @@ func (o *operator) ask(method, path, body string, into any) error {
 	}
 	if answer.StatusCode != http.StatusOK {
 		refusal := refusalError{status: answer.Status}
-		_ = json.Unmarshal(text, &refusal.body) // a proxy's answer has none
+		_ = json.Unmarshal(text, &refusal.body) // a proxy's answer may be no JSON
 		return &refusal
 	}
 	return understand(text, into)
 }
 
-// refusalError is an answer of the service with another status than 200.
+// refusalError is an answer with another status than 200.
 type refusalError struct {
 	status string
 	body   struct {
 		Error string
-		Done  json.RawMessage // what was done nevertheless; empty if nothing
+		Done  json.RawMessage // what the node did all the same; empty for nothing
 	}
 }
 
@@ -77,7 +77,8 @@ func (e *refusalError) Error() string {
 	return strings.TrimSuffix("the service answers "+e.status+": "+e.body.Error, ": ")
 }
 
-// list returns the elements of all pages of a list, which each page has in member.
+// list returns the elements of a list, page by page. member is the field of a page that
+// holds them.
 func (o *operator) list(path string, query url.Values, member string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		for {
@@ -108,8 +109,9 @@ func (o *operator) list(path string, query url.Values, member string) iter.Seq2[
 	}
 }
 
-// printList prints a list as a table with these columns, whose cells row returns, or with
-// --json as one element a line. It stops after most elements; 0 is no limit.
+// printList prints a list as a table: columns is its head, and row returns the cells of one
+// element. With --json it prints one element a line. It stops after most elements; 0 prints
+// all.
 func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most int, columns string, row func(json.RawMessage) ([]string, error)) error {
 	table := table()
 	if !o.JSON {
@@ -138,7 +140,7 @@ func (o *operator) printList(elements iter.Seq2[json.RawMessage, error], most in
 	return table.Flush()
 }
 
-// understand reads what the service says.
+// understand decodes an answer of the service.
 func understand(text []byte, into any) error {
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("the service's answer makes no sense: %w", err)
@@ -146,8 +148,8 @@ func understand(text []byte, into any) error {
 	return nil
 }
 
-// show makes a request and prints its answer as JSON, if that is wanted; if not, it reads
-// the answer into a value and has it printed.
+// show sends a request. With --json it prints the answer; otherwise it decodes the answer
+// into into, and calls report to print that.
 func (o *operator) show(method, path, body string, into any, report func() error) error {
 	var raw json.RawMessage
 	if err := o.ask(method, path, body, &raw); err != nil {
@@ -162,7 +164,7 @@ func (o *operator) show(method, path, body string, into any, report func() error
 	return report()
 }
 
-// printJSON prints a value for people who want JSON, and for other programs.
+// printJSON prints a value as indented JSON.
 func printJSON(v any) error {
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
@@ -178,5 +180,5 @@ func printRows(rows [][2]string) error {
 	return table.Flush()
 }
 
-// table prints columns. It has to be flushed.
+// table returns a writer that aligns columns, which are separated by tabs. Flush it at the end.
 func table() *tabwriter.Writer { return tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0) }

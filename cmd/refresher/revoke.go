@@ -22,7 +22,7 @@ type revokeCommand struct {
 	For      *time.Duration `help:"How long the return is refused. Default: --max-session of the service."`
 }
 
-// Run revokes the sessions that match all that is given.
+// Run revokes the sessions that match all given flags.
 func (c *revokeCommand) Run() error {
 	body := map[string]any{}
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
@@ -57,7 +57,7 @@ type revocationsCommand struct {
 	Lift liftRevocationCommand  `cmd:"" help:"Lift it: its users may join again."`
 }
 
-// revocationInfo is what the service says of a revocation. A time of 0 is not known.
+// revocationInfo is the answer about a revocation. A time of 0 is not known.
 type revocationInfo struct {
 	ID            string          `json:"id"`
 	Channel       string          `json:"channel"`
@@ -67,14 +67,14 @@ type revocationInfo struct {
 	Until         session.UnixSec `json:"until"`
 	ClassicEndsAt session.UnixSec `json:"classicEndsAt"`
 
-	// These are left out of lists, and of the answer to a lift.
+	// These fields are absent in lists, and in the answer to a lift.
 	Ended        *int            `json:"ended"`
-	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: of no session
+	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: no session was ended
 	Complete     bool            `json:"complete"`
 	WaitingFor   []string        `json:"waitingFor"`
 }
 
-// matches names what a session has to have in common with the revocation.
+// matches returns the names that a session must have for the revocation to match it.
 func (r *revocationInfo) matches() string {
 	var parts []string
 	for _, part := range [][2]string{{"channel", r.Channel}, {"user", r.User}, {"subject", r.Subject}} {
@@ -109,8 +109,8 @@ func (r *revocationInfo) print() error {
 	return printRows(append(rows, [2]string{"classic tokens end", moment(r.ClassicEndsAt, "-")}))
 }
 
-// alsoDone prints what a node has done although its answer is an error: the store is away, so
-// the other nodes do not know of it yet.
+// alsoDone prints the revocation that an error answer carries: while the store is away, the
+// node applies it, and answers 503 since the other nodes do not know of it yet. It returns err.
 func (o *operator) alsoDone(err error, r *revocationInfo) error {
 	refusal, ok := errors.AsType[*refusalError](err)
 	if !ok || len(refusal.body.Done) == 0 {
@@ -140,7 +140,7 @@ func (c *listRevocationsCommand) Run() error {
 		})
 }
 
-// oneRevocation is what the commands have that are for a single revocation.
+// oneRevocation is the flags and the argument of the commands for one revocation.
 type oneRevocation struct {
 	operator   `embed:""`
 	Revocation string `arg:"" help:"Its id."`

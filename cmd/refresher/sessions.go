@@ -20,7 +20,7 @@ type sessionsCommand struct {
 	End   endCommand   `cmd:"" help:"End it: its client is told, and cannot come back to it."`
 }
 
-// sessionInfo is what the service says of a session. A Seq or a time of 0 is not known.
+// sessionInfo is the answer about a session. A Seq or a time of 0 is not known.
 type sessionInfo struct {
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
@@ -47,7 +47,7 @@ type listCommand struct {
 // Run lists sessions, page by page.
 func (c *listCommand) Run() error {
 	query := url.Values{"limit": {"200"}}
-	// A name that is given, but empty, is the service's to refuse.
+	// An empty name is sent too, since the service refuses it: it would match every session.
 	for name, value := range map[string]*string{"channel": c.Channel, "account": c.Account, "subject": c.Subject} {
 		if value != nil {
 			query.Set(name, *value)
@@ -64,7 +64,7 @@ func (c *listCommand) Run() error {
 		})
 }
 
-// who says what the session's tokens are for, in one word for each service.
+// who returns the identity of the session, one word for each Agora service.
 func (s *sessionInfo) who() string {
 	var parts []string
 	if r := s.RTC; r != nil {
@@ -92,7 +92,7 @@ func orDash(s string) string {
 	return strconv.Quote(s)
 }
 
-// in says how far a moment is ahead.
+// in returns the time from now until at, or "-" if at is not known.
 func in(at session.UnixSec) string {
 	if at == 0 {
 		return "-"
@@ -100,7 +100,7 @@ func in(at session.UnixSec) string {
 	return time.Until(at.Time()).Round(time.Second).String()
 }
 
-// oneSession is what the commands have that are for a single session.
+// oneSession is the flags and the argument of the commands for one session.
 type oneSession struct {
 	operator `embed:""`
 	Session  string `arg:"" help:"Its id."`
@@ -139,11 +139,11 @@ func (c *showCommand) Run() error {
 	})
 }
 
-// changeMade is what the service says of a change that it was asked for.
+// changeMade is the answer to a change of a session, or to its end.
 type changeMade struct {
 	Pushed       bool            `json:"pushed"`
 	Node         string          `json:"node"`
-	Note         string          `json:"note"`         // what is not done yet
+	Note         string          `json:"note"`         // what the operator should know, such as that the node has not acted yet
 	AccessEndsAt session.UnixSec `json:"accessEndsAt"` // 0: not known
 }
 
@@ -159,7 +159,7 @@ type renewCommand struct {
 	oneSession `embed:""`
 }
 
-// Run has new tokens pushed.
+// Run asks for new tokens, which are pushed to the client.
 func (c *renewCommand) Run() error {
 	var d changeMade
 	return c.show(http.MethodPatch, c.path(), `{"renew":true}`, &d, func() error {

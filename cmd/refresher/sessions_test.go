@@ -19,7 +19,7 @@ import (
 
 const officeSecret = "what signs the credentials, of 32 bytes or more"
 
-// officeGrant makes a credential by the command for it.
+// officeGrant returns a credential that `refresher token grant` makes.
 func officeGrant(t *testing.T, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := run(t, []string{"REFRESHER_JWT_SECRET=" + officeSecret}, append([]string{"token", "grant"}, args...)...)
@@ -29,7 +29,7 @@ func officeGrant(t *testing.T, args ...string) string {
 	return strings.TrimSpace(stdout)
 }
 
-// offices is a service with two calls, and its operator.
+// offices is a running service with two calls, and the credential of an operator.
 type offices struct {
 	*service
 	t     *testing.T
@@ -37,13 +37,13 @@ type offices struct {
 	calls map[string]*officeCall // by subject
 }
 
-// officeCall is a call and what it has been told.
+// officeCall records what the client of one call receives.
 type officeCall struct {
 	causes chan string // of each renewal
 	ended  chan error
 }
 
-// openOffices starts them.
+// openOffices starts the service and both calls, and waits until each was renewed once.
 func openOffices(t *testing.T) *offices {
 	t.Helper()
 	c := command(t, append([]string{"REFRESHER_JWT_SECRET=" + officeSecret}, credentialsEnv...),
@@ -51,13 +51,13 @@ func openOffices(t *testing.T) *offices {
 	o := &offices{service: serve(t, c), t: t, admin: officeGrant(t, "--admin", "--subject=boss"), calls: make(map[string]*officeCall)}
 	o.call("ana", client.Config{RTC: &client.RTC{Channel: "daily", UID: 7, Publisher: true}})
 	o.call("ben", client.Config{RTM: "seven", Chat: "sev"})
-	for _, one := range o.calls { // when it is renewed it has long been in the store
+	for _, one := range o.calls { // by then the session is in the store
 		<-one.causes
 	}
 	return o
 }
 
-// call begins one.
+// call starts a call of a subject.
 func (o *offices) call(subject string, c client.Config) {
 	o.t.Helper()
 	credential := officeGrant(o.t, "--subject="+subject, "--channels=*", "--uids=*", "--roles=publisher", "--roles=subscriber", "--rtm-users=*", "--chat-users=*")
@@ -89,13 +89,13 @@ func (o *offices) sessions(args ...string) (stdout, stderr string, code int) {
 	return o.command(append([]string{"sessions"}, args...)...)
 }
 
-// good runs a command of sessions that is to work.
+// good runs `refresher sessions args...`, and demands that it succeeds.
 func (o *offices) good(args ...string) string {
 	o.t.Helper()
 	return o.works(append([]string{"sessions"}, args...)...)
 }
 
-// works runs a command that is to work.
+// works runs `refresher args...`, and demands that it succeeds and writes nothing to stderr.
 func (o *offices) works(args ...string) string {
 	o.t.Helper()
 	stdout, stderr, code := o.command(args...)
@@ -105,7 +105,7 @@ func (o *offices) works(args ...string) string {
 	return stdout
 }
 
-// ids are those of all sessions, by subject.
+// ids returns the ids of all sessions, by subject.
 func (o *offices) ids() map[string]string {
 	o.t.Helper()
 	found := make(map[string]string)
@@ -119,7 +119,7 @@ func (o *offices) ids() map[string]string {
 	return found
 }
 
-// matches demands that text fits an expression, in which spaces are any.
+// matches demands that a line of text matches expression, where a space stands for any number.
 func matches(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(`(?m)^` + strings.ReplaceAll(expression, " ", ` +`) + ` *$`).MatchString(text) {
@@ -178,7 +178,7 @@ func TestOperatorsCommands(t *testing.T) {
 	o.ends(ids)
 }
 
-// shows tries show.
+// shows tests `sessions show`.
 func (o *offices) shows(id string) {
 	t := o.t
 	shown := o.good("show", id)
@@ -203,7 +203,7 @@ func (o *offices) shows(id string) {
 	}
 }
 
-// renews tries renew.
+// renews tests `sessions renew`.
 func (o *offices) renews(ids map[string]string) {
 	t := o.t
 	if said := o.good("renew", ids["ana"]); !strings.Contains(said, "on their way to the client, from node ") {
@@ -223,7 +223,7 @@ func (o *offices) renews(ids map[string]string) {
 	}
 }
 
-// ends tries end of one call, and revoke of the other.
+// ends tests `sessions end` on one call, and `revoke` on the other.
 func (o *offices) ends(ids map[string]string) {
 	t := o.t
 	matches(t, o.good("end", ids["ana"]), `ended; Agora lets its newest tokens in until .*[0-9]{2}:[0-9]{2}.*`)
@@ -249,7 +249,7 @@ func (o *offices) ends(ids map[string]string) {
 	}
 }
 
-// liftsRevocation tries the commands of the revocation that stands.
+// liftsRevocation tests `revocations list`, `show` and `lift` on the revocation that stands.
 func (o *offices) liftsRevocation(id string) {
 	t := o.t
 	matches(t, o.works("revocations", "list"), id+` user:"sev" subject:"ben" .*`)
@@ -278,7 +278,7 @@ func (o *offices) liftsRevocation(id string) {
 	}
 }
 
-// What goes wrong is said, without the credential.
+// Errors name the cause, and do not contain the credential.
 func TestSessionsCommandsThatFail(t *testing.T) {
 	o := openOffices(t)
 	defer o.stop(syscall.SIGTERM)
@@ -329,7 +329,7 @@ func TestSessionsCommandsThatFail(t *testing.T) {
 	}
 }
 
-// elsewhere is the address of something that is no such service.
+// elsewhere returns the URL of a server that gives every request the same answer.
 func elsewhere(t *testing.T, status int, text string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -340,7 +340,7 @@ func elsewhere(t *testing.T, status int, text string) string {
 	return s.URL
 }
 
-// A revocation that one node alone has taken is shown with its id, beside the error.
+// While the store is away, revoke prints the revocation that one node has applied, and fails.
 func TestRevokeWhileTheStoreIsAway(t *testing.T) {
 	answer := `{"error":"the store cannot be reached: …","code":"unavailable","status":503,
 		"done":{"id":"R","subject":"ana","at":1796040000,"until":1796043601,"classicEndsAt":1796126400,"ended":1,"accessEndsAt":1796043600,"complete":false}}`
@@ -353,7 +353,7 @@ func TestRevokeWhileTheStoreIsAway(t *testing.T) {
 	matches(t, stdout, "complete no; ask again: refresher revocations show R")
 }
 
-// What is not known is shown as a dash.
+// Unknown values are shown as a dash.
 func TestSessionsOfUnknownTokens(t *testing.T) {
 	env := []string{"REFRESHER_API_URL=" + elsewhere(t, http.StatusOK, `{"id":"S","state":"detached","node":"a","ttl":60,"until":1796043600}`)}
 	shown, _, _ := run(t, env, "sessions", "show", "S")
@@ -364,7 +364,7 @@ func TestSessionsOfUnknownTokens(t *testing.T) {
 	matches(t, ended, "ended; it is not known how long Agora lets its newest tokens in")
 }
 
-// What is not done yet is said.
+// The note of an answer is printed.
 func TestSessionsCommandsSayWhatIsNotDone(t *testing.T) {
 	for answer, c := range map[string]struct{ command, want string }{
 		`{"id":"S","applied":false,"stored":true,"pushed":false,"node":"a","note":"node a has not confirmed yet"}`:            {"renew", "nothing was pushed yet\nnote: node a has not confirmed yet\n"},

@@ -10,8 +10,8 @@ import (
 	"refresher/internal/session"
 )
 
-// The bodies that nodes send, which the tests of internal/hook hold to its code, are those
-// of openapi.yaml, with no field that it does not have.
+// openapi.yaml accepts the golden files of internal/hook, which are the bodies that nodes send,
+// and has exactly their fields.
 func TestWebhooksAreDocumented(t *testing.T) {
 	event, questions := "/components/schemas/Event", "/components/schemas/ApprovalRequests"
 	fields := make(map[string]bool) // seen in any event
@@ -42,7 +42,7 @@ func TestWebhooksAreDocumented(t *testing.T) {
 	}
 }
 
-// golden reads a body that internal/hook sends.
+// golden returns a golden file of internal/hook.
 func golden(t *testing.T, name string) object {
 	t.Helper()
 	text, err := os.ReadFile("../../internal/hook/testdata/" + name + ".json")
@@ -52,7 +52,8 @@ func golden(t *testing.T, name string) object {
 	return parse(text).(object)
 }
 
-// What openapi.yaml says of webhooks is what the pages about them show.
+// The examples of the webhooks fit their schemas, and the schema of decisions refuses answers
+// that count as none.
 func TestWebhookExamples(t *testing.T) {
 	for name, schema := range map[string]string{"event": "Event", "approval": "ApprovalRequests"} {
 		body := openAPI().at("/webhooks/" + name + "/post/requestBody/content/application~1json")

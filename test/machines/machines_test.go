@@ -24,11 +24,11 @@ func TestMain(m *testing.M) { nodetest.Main(m) }
 
 const (
 	page = "../../docs/operate/two-machines.md"
-	// patience is for how long a program may take to start.
+	// patience is how long a program may take to start, or a block to run.
 	patience = 30 * time.Second
 )
 
-// sections returns the sh blocks of a document, by the heading that they are under.
+// sections returns the sh blocks of a document, by the heading above them.
 func sections(t *testing.T, document string) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(document)
@@ -56,10 +56,10 @@ func sections(t *testing.T, document string) map[string][]string {
 type world struct {
 	t      *testing.T
 	a, b   *machine
-	places *strings.Replacer // what stands for the page's addresses, ports and files
+	places *strings.Replacer // replaces the addresses, ports and files of the page
 }
 
-// machine is a folder in place of /, and an address. Its shell keeps variables and functions
+// machine is one of the two: root stands for /. Variables and functions of its shell are kept
 // from one block to the next.
 type machine struct {
 	*world
@@ -104,8 +104,8 @@ func (m *machine) path(parts ...string) string {
 	return filepath.Join(append([]string{m.root}, parts...)...)
 }
 
-// standIns are functions in place of programs that would change the machine. HAProxy looks
-// for files under /etc.
+// standIns are shell functions in place of programs that would change this machine, and one
+// that has HAProxy look for files under root.
 const standIns = `
 apt() { :; }; chown() { :; }; amtool() { :; }
 systemctl() { echo "$*" >>"$ROOT/systemctl"; }
@@ -137,7 +137,7 @@ func (m *machine) run(block string) string {
 	return string(said)
 }
 
-// start starts a program that serves until the test ends, and waits for a line of its log.
+// start starts a program, which runs until the test ends, and waits until its log has ready.
 func (m *machine) start(ready string, c program.Command) {
 	m.t.Helper()
 	p, err := program.Start(&m.log, c)
@@ -151,7 +151,7 @@ func (m *machine) start(ready string, c program.Command) {
 	}
 }
 
-// startRedis starts Redis as Debian does, by its own file, with the page's lines at the end.
+// startRedis starts Redis with /etc/redis/redis.conf, to which the page has added lines.
 func (m *machine) startRedis() {
 	m.t.Helper()
 	m.start("Ready to accept connections", program.Command{Path: "redis-server", Args: []string{
@@ -159,7 +159,7 @@ func (m *machine) startRedis() {
 	}})
 }
 
-// startNode starts the node as the unit does, with the settings that the page has written.
+// startNode starts a node as the systemd unit does, with the settings that the page wrote.
 func (m *machine) startNode() {
 	m.t.Helper()
 	text, err := os.ReadFile(m.path("etc/refresher/refresher.env"))
@@ -172,7 +172,7 @@ func (m *machine) startNode() {
 	})
 }
 
-// expect demands that text fits an expression.
+// expect demands that text matches expression.
 func expect(t *testing.T, text, expression string) {
 	t.Helper()
 	if !regexp.MustCompile(expression).MatchString(text) {
@@ -225,8 +225,8 @@ func TestTwoMachines(t *testing.T) {
 	a.operates()
 }
 
-// operates runs the Redis commands of the runbook as the operator's user of Redis, which may
-// not do anything else.
+// operates runs the Redis commands of the runbook as the user operator, and demands that each
+// of its rights is needed, and that it can do nothing else.
 func (m *machine) operates() {
 	t := m.t
 	var commands strings.Builder
@@ -257,7 +257,7 @@ func (m *machine) operates() {
 	}
 }
 
-// The users of Redis are the same in both pages that make them.
+// Both pages make the same users of Redis.
 func TestUsersOfRedis(t *testing.T) {
 	users := func(document string) []string {
 		text, err := os.ReadFile(document)

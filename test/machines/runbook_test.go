@@ -15,7 +15,7 @@ import (
 
 const runbook = "../../docs/operate/runbook.md"
 
-// shell runs a script without variables of its own, and fails the test with what it prints.
+// shell runs a script in bash, and fails the test if the script fails.
 func shell(t *testing.T, script string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -47,7 +47,7 @@ func text(t *testing.T, path string) string {
 	return string(content)
 }
 
-// The queries of the runbook are PromQL, of metrics of the service that there are.
+// The queries of the runbook are valid PromQL, and name metrics that exist.
 func TestQueriesOfTheRunbook(t *testing.T) {
 	known := text(t, "../../docs/operate/metrics.md") + text(t, "../../deploy/prometheus/refresher.rules.yml")
 	rules := "groups:\n- name: runbook\n  rules:\n"
@@ -70,7 +70,7 @@ func TestQueriesOfTheRunbook(t *testing.T) {
 	}
 }
 
-// The filters of the runbook are jq's, and find messages that the service logs.
+// The filters of the runbook are valid for jq, and name messages that the service logs.
 func TestFiltersOfTheRunbook(t *testing.T) {
 	logs := strings.ReplaceAll(text(t, "../../docs/operate/logs.md"), "'", `\u0027`)
 	filters := regexp.MustCompile(`lines -\w+ '([^']+)'`).FindAllStringSubmatch(commands(t), -1)

@@ -19,16 +19,16 @@ import (
 // environment, then from a .env file in the working directory.
 type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run the service."`
-	Demo     demoCommand     `cmd:"" help:"Run it on this machine with throw-away credentials, short tokens and the demo page."`
+	Demo     demoCommand     `cmd:"" help:"Run the service on this machine with the demo page, short tokens and a generated App Certificate."`
 	Call     callCommand     `cmd:"" help:"Keep a call's tokens fresh, and show each renewal."`
 	Token    tokenCommand    `cmd:"" help:"Make or explain a token."`
 	Sessions sessionsCommand `cmd:"" help:"See and change the sessions of a running service."`
 	Revoke   revokeCommand   `cmd:"" help:"End the sessions of a user, a channel or a subject, and refuse their return."`
 
 	Revocations  revocationsCommand  `cmd:"" help:"See and lift the revocations of a running service."`
-	Certificates certificatesCommand `cmd:"" help:"Show how far the rotation of the App Certificate is."`
+	Certificates certificatesCommand `cmd:"" help:"Show the progress of an App Certificate rotation."`
 
-	Health  healthCommand  `cmd:"" help:"Ask the service on this machine whether it works; for probes."`
+	Health  healthCommand  `cmd:"" help:"Check the service on this machine, for probes."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -52,9 +52,9 @@ func (c *revokeCommand) Run() error {
 }
 
 type revocationsCommand struct {
-	List listRevocationsCommand `cmd:"" help:"List the revocations that stand."`
-	Show showRevocationCommand  `cmd:"" help:"Show one, and which nodes have acted on it."`
-	Lift liftRevocationCommand  `cmd:"" help:"Lift it: its users may join again."`
+	List listRevocationsCommand `cmd:"" help:"List the revocations in force."`
+	Show showRevocationCommand  `cmd:"" help:"Show a revocation, and which nodes have acted on it."`
+	Lift liftRevocationCommand  `cmd:"" help:"Lift a revocation, so that its users may join again."`
 }
 
 // revocationInfo is the answer about a revocation. A time of 0 is not known.

@@ -15,9 +15,9 @@ import (
 
 type sessionsCommand struct {
 	List  listCommand  `cmd:"" help:"List the sessions that are open anywhere in the cluster."`
-	Show  showCommand  `cmd:"" help:"Show one."`
-	Renew renewCommand `cmd:"" help:"Push new tokens to its client now."`
-	End   endCommand   `cmd:"" help:"End it: its client is told, and cannot come back to it."`
+	Show  showCommand  `cmd:"" help:"Show a session."`
+	Renew renewCommand `cmd:"" help:"Push new tokens to the client of a session now."`
+	End   endCommand   `cmd:"" help:"End a session: its client is notified, and cannot resume it."`
 }
 
 // sessionInfo is the answer about a session. A Seq or a time of 0 is not known.

@@ -13,9 +13,9 @@ import (
 )
 
 type tokenCommand struct {
-	Mint    mintCommand    `cmd:"" help:"Make tokens."`
-	Inspect inspectCommand `cmd:"" help:"Show what a token holds, and whether it is good."`
-	Grant   grantCommand   `cmd:"" help:"Make a credential, for trying things out."`
+	Mint    mintCommand    `cmd:"" help:"Mint tokens."`
+	Inspect inspectCommand `cmd:"" help:"Show the contents of a token, and whether it is valid."`
+	Grant   grantCommand   `cmd:"" help:"Sign a credential, to try things out."`
 }
 
 type mintCommand struct {
